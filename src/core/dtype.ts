@@ -1,0 +1,44 @@
+import { DTypeError } from './errors.ts'
+
+/**
+ * Every dtype: its number in the kernels' ABI, its bytes per value, and the typed array that holds its raw bits.
+ * float16, bfloat16 and float8 are bit patterns (`Uint16Array`, `Uint8Array`): JavaScript has no such numbers on Node 20.
+ */
+export const dtypes = {
+  float32: { code: 0, bytes: 4, array: Float32Array, floating: true },
+  float16: { code: 1, bytes: 2, array: Uint16Array, floating: true },
+  bfloat16: { code: 2, bytes: 2, array: Uint16Array, floating: true },
+  float8_e4m3fn: { code: 3, bytes: 1, array: Uint8Array, floating: true },
+  float8_e5m2: { code: 4, bytes: 1, array: Uint8Array, floating: true },
+  float8_e4m3fnuz: { code: 5, bytes: 1, array: Uint8Array, floating: true },
+  int8: { code: 6, bytes: 1, array: Int8Array, floating: false },
+  uint8: { code: 7, bytes: 1, array: Uint8Array, floating: false },
+  int32: { code: 8, bytes: 4, array: Int32Array, floating: false },
+  int64: { code: 9, bytes: 8, array: BigInt64Array, floating: false },
+  bool: { code: 10, bytes: 1, array: Uint8Array, floating: false },
+} as const
+
+export type DType = keyof typeof dtypes
+
+/** The dtypes that float weights are stored in. */
+export type FloatDType = 'float32' | 'float16' | 'bfloat16'
+
+/** The raw bits of a tensor on the host. */
+export type HostArray = Float32Array | Uint16Array | Uint8Array | Int8Array | Int32Array | BigInt64Array
+
+/** @throws DTypeError if `name` is not a dtype. */
+export function asDType(name: string): DType {
+  if (Object.hasOwn(dtypes, name)) return name as DType
+  throw new DTypeError(`dtype: must be one of ${Object.keys(dtypes).join(', ')}; received ${JSON.stringify(name)}`)
+}
+
+export function isFloatDType(dtype: DType): dtype is FloatDType {
+  return dtype === 'float32' || dtype === 'float16' || dtype === 'bfloat16'
+}
+
+/** `bytes` seen as an array of `dtype`; copies only when their alignment forbids a view. */
+export function viewAs(dtype: DType, bytes: Uint8Array): HostArray {
+  const { bytes: size, array } = dtypes[dtype]
+  const aligned = bytes.byteOffset % size === 0 ? bytes : bytes.slice()
+  return new array(aligned.buffer as ArrayBuffer, aligned.byteOffset, Math.floor(aligned.byteLength / size))
+}

@@ -1,0 +1,57 @@
+import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { availableParallelism } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import { Worker } from 'node:worker_threads'
+import { DeviceError } from './errors.ts'
+import type { Host, HostWorker } from './host.ts'
+
+// `src/core` and `dist/core` lie equally deep; workers are `.ts` in one and `.js` in the other.
+const build = '../../build/'
+const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
+
+/** Node. */
+export const host: Host = {
+  parallelism: availableParallelism,
+
+  variable: (name) => process.env[name],
+
+  loadAddon() {
+    const path = fileURLToPath(new URL(`${build}lowbit.node`, import.meta.url))
+    if (!existsSync(path)) return null
+    try {
+      return createRequire(import.meta.url)(path)
+    } catch (cause) {
+      throw new DeviceError(`native addon: ${path} must load; ${(cause as Error).message}`, { cause })
+    }
+  },
+
+  async readWasm(variant) {
+    const path = fileURLToPath(new URL(`${build}lowbit-${variant}.wasm`, import.meta.url))
+    try {
+      return new Uint8Array(await readFile(path))
+    } catch (cause) {
+      throw new DeviceError(`wasm ${variant}: ${path} must be readable; ${(cause as Error).message}. Run "npm run build"`, { cause })
+    }
+  },
+
+  startWasmWorker(): HostWorker {
+    // No flags: those of the process, such as --input-type, need not suit a file.
+    const worker = new Worker(new URL(`../devices/cpu/wasmWorker.node${extension}`, import.meta.url), { execArgv: [] })
+    return {
+      post: (message, transfer) => worker.postMessage(message, transfer),
+      onMessage(listener) {
+        worker.on('message', listener)
+        // Listening alone would keep the process alive.
+        worker.unref()
+      },
+      onFailure(listener) {
+        worker.on('error', (error) => listener(error.message))
+        worker.on('exit', (code) => listener(`its worker exited with code ${code}`))
+      },
+      keepAlive: (alive) => (alive ? worker.ref() : worker.unref()),
+      terminate: () => void worker.terminate(),
+    }
+  },
+}

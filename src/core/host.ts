@@ -1,0 +1,33 @@
+/**
+ * What the platform gives: Node or a browser. `import { host } from '#host'` is the one of the two that runs; package.json's `imports`
+ * choose it.
+ */
+export interface Host {
+  /** How many threads can run at once. */
+  parallelism(): number
+  /** A variable of the environment, such as `LOWBIT_ISA`; a browser has none. */
+  variable(name: string): string | undefined
+  /**
+   * What `build/lowbit.node` exports, or null where there is no such file.
+   * @throws DeviceError if the file does not load.
+   */
+  loadAddon(): unknown
+  /** The bytes of `build/lowbit-<variant>.wasm`. Rejects with a DeviceError if they are not to be had. */
+  readWasm(variant: WasmVariant): Promise<Uint8Array<ArrayBuffer>>
+  /** A thread that runs `src/devices/cpu/wasmWorker.ts`. */
+  startWasmWorker(): HostWorker
+}
+
+/** The WebAssembly modules that the build makes: baseline SIMD, and relaxed SIMD with its integer dot product. */
+export type WasmVariant = 'simd128' | 'relaxed'
+
+/** A worker thread, seen from the thread that started it. */
+export interface HostWorker {
+  post(message: unknown, transfer: ArrayBuffer[]): void
+  onMessage(listener: (message: unknown) => void): void
+  /** Calls the listener with the reason if the thread ends or fails by itself. */
+  onFailure(listener: (reason: string) => void): void
+  /** Whether the thread keeps the process alive; at first it does not. No matter in a browser. */
+  keepAlive(alive: boolean): void
+  terminate(): void
+}
