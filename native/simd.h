@@ -1,0 +1,467 @@
+#pragma once
+/*
+ * Vectors as wide as the target, one source for every CPU.
+ *
+ *   LANES        target (chosen by the compiler's flags)         f32v, i32v, u32v
+ *   16           AVX-512 (F, BW, VL, DQ)                         512 bits
+ *    8           AVX2 + FMA + F16C                               256 bits
+ *    4           SSE4.2, NEON, WebAssembly SIMD (and relaxed)    128 bits
+ *
+ * They are the compiler's own vector types, so + - * / & | ^ ~ << >> and comparisons are plain operators (a comparison gives an i32v
+ * of 0 and -1) and `mask ? a : b` chooses lane by lane. Below are only the primitives that a compiler does not find by itself.
+ * NaN survives everywhere: nothing here may be compiled with -ffast-math, and only fma() fuses (-ffp-contract=off).
+ */
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#define LANES 16
+#define LOWBIT_TARGET isa_avx512
+#elif defined(__AVX2__)
+#include <immintrin.h>
+#define LANES 8
+#define LOWBIT_TARGET isa_avx2
+#elif defined(__SSE4_1__)
+#include <immintrin.h>
+#define LANES 4
+#define LOWBIT_TARGET isa_sse4
+#elif defined(__wasm_simd128__)
+#include <wasm_simd128.h>
+#define LANES 4
+#ifdef __wasm_relaxed_simd__
+#define LOWBIT_TARGET isa_relaxed
+#else
+#define LOWBIT_TARGET isa_simd128
+#endif
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#define LANES 4
+#define LOWBIT_TARGET isa_neon
+#else
+#error "simd.h: the target must have SSE4.1, AVX2, AVX-512, NEON or WebAssembly SIMD"
+#endif
+
+/* The namespace of this instruction set; the build may name it with -DLOWBIT_ISA=... */
+#ifndef LOWBIT_ISA
+#define LOWBIT_ISA LOWBIT_TARGET
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+
+#include "parallel.h"
+
+namespace LOWBIT_ISA {
+
+typedef float f32v __attribute__((vector_size(LANES * 4)));
+typedef int32_t i32v __attribute__((vector_size(LANES * 4)));
+typedef uint32_t u32v __attribute__((vector_size(LANES * 4)));
+typedef uint16_t u16v __attribute__((vector_size(LANES * 2)));
+typedef uint8_t u8v __attribute__((vector_size(LANES)));
+
+/* src/core/dtype.ts */
+enum DType : int32_t { FLOAT32, FLOAT16, BFLOAT16, FLOAT8_E4M3FN, FLOAT8_E5M2, FLOAT8_E4M3FNUZ, INT8, UINT8, INT32, INT64, BOOL };
+/* src/core/qtype.ts */
+enum QType : int32_t { QINT2, QINT4, QINT8, QFLOAT8_E4M3FN, QFLOAT8_E5M2, QFLOAT8_E4M3FNUZ };
+
+/* -------------------------------------------------------------------------------------------------- bits, loads, stores */
+
+/* The bit pattern of x, and the value of a pattern; for one value and for vectors. */
+INLINE uint32_t bitsOf(float x) { return __builtin_bit_cast(uint32_t, x); }
+INLINE u32v bitsOf(f32v x) { return (u32v)x; }
+INLINE float floatOf(uint32_t bits) { return __builtin_bit_cast(float, bits); }
+INLINE f32v floatOf(u32v bits) { return (f32v)bits; }
+
+/* x - 0 is x for every x, -0 and NaN included; 0 + x is not. */
+INLINE f32v splat(float x) { return x - f32v{}; }
+INLINE i32v splat(int32_t x) { return i32v{} + x; }
+INLINE u32v splat(uint32_t x) { return u32v{} + x; }
+
+/* A vector of type V from any address, and back; no alignment needed. */
+template <class V> INLINE V loadAs(const void* p) {
+  V v;
+  __builtin_memcpy(&v, p, sizeof(V));
+  return v;
+}
+template <class V> INLINE void storeAs(void* p, V v) { __builtin_memcpy(p, &v, sizeof(V)); }
+
+INLINE f32v load(const float* p) { return loadAs<f32v>(p); }
+INLINE i32v load(const int32_t* p) { return loadAs<i32v>(p); }
+INLINE void store(float* p, f32v v) { storeAs(p, v); }
+INLINE void store(int32_t* p, i32v v) { storeAs(p, v); }
+
+/* The first n < LANES values, zeros behind them; nothing past them is read or written. */
+INLINE f32v loadPartial(const float* p, int32_t n) {
+#if LANES == 16
+  return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#else
+  f32v v = {};
+  if (n > 0) v[0] = p[0];
+  if (n > 1) v[1] = p[1];
+  if (n > 2) v[2] = p[2];
+#if LANES == 8
+  if (n > 3) v[3] = p[3];
+  if (n > 4) v[4] = p[4];
+  if (n > 5) v[5] = p[5];
+  if (n > 6) v[6] = p[6];
+#endif
+  return v;
+#endif
+}
+
+INLINE void storePartial(float* p, f32v v, int32_t n) {
+#if LANES == 16
+  _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), v);
+#else
+  if (n > 0) p[0] = v[0];
+  if (n > 1) p[1] = v[1];
+  if (n > 2) p[2] = v[2];
+#if LANES == 8
+  if (n > 3) p[3] = v[3];
+  if (n > 4) p[4] = v[4];
+  if (n > 5) p[5] = v[5];
+  if (n > 6) p[6] = v[6];
+#endif
+#endif
+}
+
+/* -------------------------------------------------------------------------------------------------- arithmetic */
+
+/* a·b + c, fused where the target can (not on SSE4 and baseline WebAssembly). */
+INLINE f32v fma(f32v a, f32v b, f32v c) {
+#if LANES == 16
+  return _mm512_fmadd_ps(a, b, c);
+#elif LANES == 8
+  return _mm256_fmadd_ps(a, b, c);
+#elif defined(__ARM_NEON)
+  return vfmaq_f32(c, a, b);
+#elif defined(__wasm_relaxed_simd__)
+  return (f32v)wasm_f32x4_relaxed_madd((v128_t)a, (v128_t)b, (v128_t)c);
+#else
+  return a * b + c;
+#endif
+}
+
+/* a > b ? a : b, so that max(a, NaN) is NaN and max(NaN, b) is b, on every target. */
+INLINE f32v max(f32v a, f32v b) {
+#if LANES == 16
+  return _mm512_max_ps(a, b);
+#elif LANES == 8
+  return _mm256_max_ps(a, b);
+#elif defined(__SSE4_1__)
+  return _mm_max_ps(a, b);
+#elif defined(__wasm_simd128__)
+  return (f32v)wasm_f32x4_pmax((v128_t)b, (v128_t)a);
+#else
+  return a > b ? a : b;
+#endif
+}
+
+/* a < b ? a : b; min(a, NaN) is NaN. */
+INLINE f32v min(f32v a, f32v b) {
+#if LANES == 16
+  return _mm512_min_ps(a, b);
+#elif LANES == 8
+  return _mm256_min_ps(a, b);
+#elif defined(__SSE4_1__)
+  return _mm_min_ps(a, b);
+#elif defined(__wasm_simd128__)
+  return (f32v)wasm_f32x4_pmin((v128_t)b, (v128_t)a);
+#else
+  return a < b ? a : b;
+#endif
+}
+
+/* Lane by lane: a where mask is -1, b where it is 0. */
+INLINE f32v select(i32v mask, f32v a, f32v b) { return mask ? a : b; }
+INLINE i32v select(i32v mask, i32v a, i32v b) { return mask ? a : b; }
+INLINE u32v select(i32v mask, u32v a, u32v b) { return mask ? a : b; }
+
+/* |x| */
+INLINE f32v abs(f32v x) { return floatOf(bitsOf(x) & 0x7fffffffu); }
+
+/* float32 → int32 towards zero, and int32 → float32 to nearest even. */
+INLINE i32v convert(f32v x) { return __builtin_convertvector(x, i32v); }
+INLINE f32v convert(i32v x) { return __builtin_convertvector(x, f32v); }
+
+INLINE f32v sqrt(f32v x) {
+#if LANES == 16
+  return _mm512_sqrt_ps(x);
+#elif LANES == 8
+  return _mm256_sqrt_ps(x);
+#elif defined(__SSE4_1__)
+  return _mm_sqrt_ps(x);
+#elif defined(__wasm_simd128__)
+  return (f32v)wasm_f32x4_sqrt((v128_t)x);
+#else
+  return vsqrtq_f32(x);
+#endif
+}
+
+/* The nearest integer, ties to even. */
+INLINE f32v roundHalfEven(f32v x) {
+#if LANES == 16
+  return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#elif LANES == 8
+  return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#elif defined(__SSE4_1__)
+  return _mm_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#elif defined(__wasm_simd128__)
+  return (f32v)wasm_f32x4_nearest((v128_t)x);
+#else
+  return vrndnq_f32(x);
+#endif
+}
+
+INLINE float roundHalfEven(float x) {
+  if (!(__builtin_fabsf(x) < 8388608.0f)) return x; /* already whole, infinite or NaN */
+  float whole = __builtin_fabsf(x) + 8388608.0f - 8388608.0f;
+  return __builtin_copysignf(whole, x);
+}
+
+/* op over all lanes, as a tree. */
+template <class Op> INLINE float fold(f32v v, Op op) {
+#if LANES == 16
+  auto half = op(__builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7), __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15));
+#else
+  auto half = v;
+#endif
+#if LANES >= 8
+  auto four = op(__builtin_shufflevector(half, half, 0, 1, 2, 3), __builtin_shufflevector(half, half, 4, 5, 6, 7));
+#else
+  auto four = half;
+#endif
+  auto two = op(four, __builtin_shufflevector(four, four, 2, 3, 0, 1));
+  return op(two, __builtin_shufflevector(two, two, 1, 0, 3, 2))[0];
+}
+
+/* The sum, largest and smallest of all lanes. */
+INLINE float sum(f32v v) { return fold(v, [](auto a, auto b) { return a + b; }); }
+INLINE float max(f32v v) { return fold(v, [](auto a, auto b) { return a > b ? a : b; }); }
+INLINE float min(f32v v) { return fold(v, [](auto a, auto b) { return a < b ? a : b; }); }
+
+/*
+ * e^x within 2 ulp: x = n·ln 2 + r with |r| <= ln 2 / 2, e^r by its series to r^7 (the rest is below 6e-9), times 2^n.
+ * NaN, infinities, overflow and denormal results come out right.
+ */
+INLINE f32v exp(f32v x) {
+  /* Beyond these the result is infinite or zero anyway; min and max in this order pass NaN on. */
+  x = max(splat(-104.0f), min(splat(89.0f), x));
+  /* Adding 1.5·2^23 leaves round(x·log2 e) in the low bits. */
+  const f32v shifter = splat(12582912.0f);
+  f32v shifted = fma(x, splat(1.44269504f), shifter);
+  i32v n = (i32v)shifted - (i32v)shifter;
+  f32v whole = shifted - shifter;
+  /* ln 2 in two parts, of which the first has few enough bits that n times it is exact. */
+  f32v r = fma(whole, splat(-0.693359375f), x);
+  r = fma(whole, splat(2.12194440e-4f), r);
+  f32v p = fma(r, splat(1.0f / 5040), splat(1.0f / 720));
+  p = fma(p, r, splat(1.0f / 120));
+  p = fma(p, r, splat(1.0f / 24));
+  p = fma(p, r, splat(1.0f / 6));
+  p = fma(p, r, splat(0.5f));
+  p = fma(p, r * r, r) + 1.0f;
+  /* 2^n in two factors: n reaches 128 and -150, outside the exponents of a normal float. */
+  i32v half = n >> 1;
+  return p * (f32v)((half + 127) << 23) * (f32v)((n - half + 127) << 23);
+}
+
+INLINE float exp(float x) { return exp(splat(x))[0]; }
+
+/* ln x of a positive double: x = 2^e·m, m in [√½, √2), ln m = 2·artanh((m-1)/(m+1)); for sums of exponentials. */
+INLINE double log(double x) {
+  if (!(x > 0)) return x == 0 ? -__builtin_inf() : __builtin_nan("");
+  if (x > 1.79769313486231570e308) return x;
+  int64_t e = 0;
+  if (x < 2.2250738585072014e-308) {
+    x *= 0x1p54;
+    e = -54;
+  }
+  int64_t bits = __builtin_bit_cast(int64_t, x);
+  /* Counted from the pattern of √½, the exponent splits off such that √½ <= m < √2. */
+  int64_t exponent = (bits - 0x3fe6a09e667f3bcdll) >> 52;
+  double m = __builtin_bit_cast(double, bits - exponent * (1ll << 52));
+  e += exponent;
+  double s = (m - 1) / (m + 1), s2 = s * s, series = 0;
+  for (int k = 23; k >= 1; k -= 2) series = series * s2 + 1.0 / k;
+  return (double)e * 0.69314718055994530942 + 2 * s * series;
+}
+
+/* -------------------------------------------------------------------------------------------------- small floats */
+
+/*
+ * A float of at most 16 bits, as in src/core/halves.ts. One code serves single values (F float, U uint32_t) and vectors (f32v, u32v):
+ * comparisons, & and `? :` read the same for both.
+ */
+struct SmallFloat {
+  int mantissaBits, bias;
+  uint32_t sign;     /* the sign bit */
+  uint32_t largest;  /* the largest finite pattern */
+  uint32_t overflow; /* what is above it becomes */
+  uint32_t nan;
+  bool fnuz; /* no -0 and one NaN, where -0 would be */
+};
+
+template <int dtype> constexpr SmallFloat smallFloat =
+    dtype == FLOAT16         ? SmallFloat{10, 15, 0x8000, 0x7bff, 0x7c00, 0x7e00, false}
+    : dtype == FLOAT8_E4M3FN ? SmallFloat{3, 7, 0x80, 0x7e, 0x7f, 0x7f, false}
+    : dtype == FLOAT8_E5M2   ? SmallFloat{2, 15, 0x80, 0x7b, 0x7c, 0x7f, false}
+                             : SmallFloat{3, 8, 0x80, 0x7f, 0x80, 0x80, true};
+
+/* The float32 of `pattern`s of dtype. */
+template <int dtype, class F, class U> INLINE F decodeSmall(U pattern) {
+  constexpr SmallFloat f = smallFloat<dtype>;
+  U magnitude = pattern & (f.sign - 1);
+  U sign = (pattern & f.sign) << (f.sign == 0x80 ? 24 : 16);
+  /* With mantissa and exponent in float32's places, a multiplication rebiases the exponent, subnormals included. */
+  U bits = magnitude << (23 - f.mantissaBits);
+  U value = bitsOf(floatOf(bits) * floatOf((254u - f.bias) << 23));
+  if (f.fnuz) return floatOf(pattern == f.nan ? U{} + 0x7fc00000u : value | sign);
+  return floatOf((magnitude > f.largest ? bits | 0x7f800000u : value) | sign);
+}
+
+/* The patterns of dtype nearest to x, ties to even. */
+template <int dtype, class F, class U> INLINE U encodeSmall(F x) {
+  constexpr SmallFloat f = smallFloat<dtype>;
+  constexpr int drop = 23 - f.mantissaBits;
+  U magnitude = bitsOf(x) & 0x7fffffffu;
+  U sign = (bitsOf(x) >> 31) * f.sign;
+  U rebiased = magnitude - ((127u - f.bias) << 23);
+  U normal = (rebiased + ((1u << (drop - 1)) - 1) + ((rebiased >> drop) & 1u)) >> drop;
+  /* Adding 2^23 times the subnormal spacing makes the adder round to that spacing. */
+  U ruler = U{} + ((127u + 24 - f.bias - f.mantissaBits) << 23);
+  U subnormal = bitsOf(floatOf(magnitude) + floatOf(ruler)) - ruler;
+  U pattern = magnitude < ((128u - f.bias) << 23) ? subnormal : normal;
+  pattern = pattern > f.largest ? U{} + f.overflow : pattern;
+  /* Where -0 would be, fnuz has its only NaN: zero and overflow carry no sign there. */
+  if (f.fnuz) sign = (pattern == 0) ? U{} : sign;
+  if (f.fnuz) sign = (pattern == f.overflow) ? U{} : sign;
+  pattern = pattern | sign;
+  return magnitude > 0x7f800000u ? U{} + f.nan : pattern;
+}
+
+/* LANES values of a float dtype from p[index] on, as float32. */
+template <int dtype> INLINE f32v loadFloat(const void* p, size_t index) {
+  if constexpr (dtype == FLOAT32) return load((const float*)p + index);
+  const uint16_t* halves = (const uint16_t*)p + index;
+  if constexpr (dtype == BFLOAT16) return floatOf(__builtin_convertvector(loadAs<u16v>(halves), u32v) << 16);
+  if constexpr (dtype == FLOAT16) {
+#if LANES == 16
+    return _mm512_cvtph_ps(loadAs<__m256i>(halves));
+#elif LANES == 8
+    return _mm256_cvtph_ps(loadAs<__m128i>(halves));
+#else
+    return decodeSmall<FLOAT16, f32v>(__builtin_convertvector(loadAs<u16v>(halves), u32v));
+#endif
+  }
+  return decodeSmall<dtype, f32v>(__builtin_convertvector(loadAs<u8v>((const uint8_t*)p + index), u32v));
+}
+
+/* LANES float32 to p[index] on, each rounded to the nearest value of dtype, ties to even. */
+template <int dtype> INLINE void storeFloat(void* p, size_t index, f32v v) {
+  if constexpr (dtype == FLOAT32) return store((float*)p + index, v);
+  if constexpr (dtype == BFLOAT16) {
+    u32v bits = bitsOf(v);
+    u32v rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    rounded = (bits & 0x7fffffffu) > 0x7f800000u ? splat((uint32_t)0x7fc0) : rounded;
+    return storeAs((uint16_t*)p + index, __builtin_convertvector(rounded, u16v));
+  }
+  if constexpr (dtype == FLOAT16) {
+    return storeAs((uint16_t*)p + index, __builtin_convertvector(encodeSmall<FLOAT16, f32v, u32v>(v), u16v));
+  }
+  if constexpr (dtype >= FLOAT8_E4M3FN) {
+    return storeAs((uint8_t*)p + index, __builtin_convertvector(encodeSmall<dtype, f32v, u32v>(v), u8v));
+  }
+}
+
+/* The float32 that the pattern of a float dtype stands for (a float32's own pattern included). */
+INLINE float toFloat(uint32_t pattern, int32_t dtype) {
+  switch (dtype) {
+    case FLOAT16: return decodeSmall<FLOAT16, float>(pattern);
+    case BFLOAT16: return floatOf(pattern << 16);
+    case FLOAT8_E4M3FN: return decodeSmall<FLOAT8_E4M3FN, float>(pattern);
+    case FLOAT8_E5M2: return decodeSmall<FLOAT8_E5M2, float>(pattern);
+    case FLOAT8_E4M3FNUZ: return decodeSmall<FLOAT8_E4M3FNUZ, float>(pattern);
+    default: return floatOf(pattern);
+  }
+}
+
+/* The pattern of dtype nearest to x, ties to even. */
+INLINE uint32_t fromFloat(float x, int32_t dtype) {
+  switch (dtype) {
+    case FLOAT16: return encodeSmall<FLOAT16, float, uint32_t>(x);
+    case BFLOAT16: return x != x ? 0x7fc0 : (bitsOf(x) + 0x7fff + ((bitsOf(x) >> 16) & 1)) >> 16;
+    case FLOAT8_E4M3FN: return encodeSmall<FLOAT8_E4M3FN, float, uint32_t>(x);
+    case FLOAT8_E5M2: return encodeSmall<FLOAT8_E5M2, float, uint32_t>(x);
+    case FLOAT8_E4M3FNUZ: return encodeSmall<FLOAT8_E4M3FNUZ, float, uint32_t>(x);
+    default: return bitsOf(x);
+  }
+}
+
+/* x rounded to the nearest value of dtype. */
+INLINE float roundTo(float x, int32_t dtype) { return toFloat(fromFloat(x, dtype), dtype); }
+
+/* Bytes per value of a dtype. */
+INLINE int32_t bytesOf(int32_t dtype) {
+  switch (dtype) {
+    case FLOAT32: case INT32: return 4;
+    case FLOAT16: case BFLOAT16: return 2;
+    case INT64: return 8;
+    default: return 1;
+  }
+}
+
+/* p[index] of a float dtype, read and written one value at a time. */
+INLINE float readFloat(const void* p, int32_t dtype, size_t index) {
+  uint32_t pattern = 0;
+  int32_t bytes = bytesOf(dtype);
+  const uint8_t* from = (const uint8_t*)p + index * bytes;
+  if (bytes == 4) __builtin_memcpy(&pattern, from, 4);
+  else if (bytes == 2) __builtin_memcpy(&pattern, from, 2);
+  else pattern = *from;
+  return toFloat(pattern, dtype);
+}
+
+INLINE void writeFloat(void* p, int32_t dtype, size_t index, float x) {
+  uint32_t pattern = fromFloat(x, dtype);
+  int32_t bytes = bytesOf(dtype);
+  uint8_t* to = (uint8_t*)p + index * bytes;
+  if (bytes == 4) __builtin_memcpy(to, &pattern, 4);
+  else if (bytes == 2) __builtin_memcpy(to, &pattern, 2);
+  else *to = (uint8_t)pattern;
+}
+
+/* body(constant) with the float dtype as a compile-time constant: inside, `constexpr int dtype = constant.value` picks the code. */
+template <int n> struct Constant {
+  static constexpr int value = n;
+};
+template <class Body> INLINE void withFloat(int32_t dtype, Body&& body) {
+  switch (dtype) {
+    case FLOAT16: return body(Constant<FLOAT16>{});
+    case BFLOAT16: return body(Constant<BFLOAT16>{});
+    case FLOAT8_E4M3FN: return body(Constant<FLOAT8_E4M3FN>{});
+    case FLOAT8_E5M2: return body(Constant<FLOAT8_E5M2>{});
+    case FLOAT8_E4M3FNUZ: return body(Constant<FLOAT8_E4M3FNUZ>{});
+    default: return body(Constant<FLOAT32>{});
+  }
+}
+
+/* The same with the dtype known only at run time; the partial ones touch the first n values only. */
+INLINE f32v loadFloat(const void* p, int32_t dtype, size_t index) {
+  f32v v;
+  withFloat(dtype, [&](auto type) { v = loadFloat<decltype(type)::value>(p, index); });
+  return v;
+}
+INLINE void storeFloat(void* p, int32_t dtype, size_t index, f32v v) {
+  withFloat(dtype, [&](auto type) { storeFloat<decltype(type)::value>(p, index, v); });
+}
+INLINE f32v loadFloatPartial(const void* p, int32_t dtype, size_t index, int32_t n) {
+  f32v v = {};
+  for (int32_t i = 0; i < n; i++) v[i] = readFloat(p, dtype, index + i);
+  return v;
+}
+INLINE void storeFloatPartial(void* p, int32_t dtype, size_t index, f32v v, int32_t n) {
+  for (int32_t i = 0; i < n; i++) writeFloat(p, dtype, index + i, v[i]);
+}
+
+}  // namespace LOWBIT_ISA

@@ -1,0 +1,53 @@
+import { absmaxScale } from './absmaxScale/absmaxScale.ts'
+import { argmax } from './argmax/argmax.ts'
+import { attention } from './attention/attention.ts'
+import { binary } from './binary/binary.ts'
+import { cacheWrite } from './cacheWrite/cacheWrite.ts'
+import { cast } from './cast/cast.ts'
+import { copy } from './copy/copy.ts'
+import { crossEntropy } from './crossEntropy/crossEntropy.ts'
+import { dequantize } from './dequantize/dequantize.ts'
+import { embedding } from './embedding/embedding.ts'
+import { fill } from './fill/fill.ts'
+import { klDivergence } from './klDivergence/klDivergence.ts'
+import { matmul } from './matmul/matmul.ts'
+import { minmaxScale } from './minmaxScale/minmaxScale.ts'
+import { qmatmul } from './qmatmul/qmatmul.ts'
+import { quantize } from './quantize/quantize.ts'
+import { reduce } from './reduce/reduce.ts'
+import { rmsNorm } from './rmsNorm/rmsNorm.ts'
+import { rope } from './rope/rope.ts'
+import type { KernelName } from './signatures.ts'
+import { siluMul } from './siluMul/siluMul.ts'
+import { softmax } from './softmax/softmax.ts'
+import { tilePack } from './tilePack/tilePack.ts'
+import { tileUnpack } from './tileUnpack/tileUnpack.ts'
+import { unary } from './unary/unary.ts'
+
+/** The definition of every kernel: plain TypeScript, its arguments those of `kernels.def`; what every device is tested against. */
+export const definitions = {
+  copy,
+  fill,
+  cast,
+  binary,
+  unary,
+  reduce,
+  argmax,
+  softmax,
+  crossEntropy,
+  klDivergence,
+  siluMul,
+  rmsNorm,
+  embedding,
+  rope,
+  cacheWrite,
+  attention,
+  matmul,
+  qmatmul,
+  absmaxScale,
+  minmaxScale,
+  quantize,
+  dequantize,
+  tilePack,
+  tileUnpack,
+} as const satisfies Record<KernelName, (...args: never[]) => void>

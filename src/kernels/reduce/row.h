@@ -1,0 +1,101 @@
+#pragma once
+#include "simd.h"
+
+/* What every kernel that works row by row is made of. */
+
+namespace LOWBIT_ISA {
+
+/* Values per task. */
+constexpr int32_t rowPiece = 1 << 14;
+
+/* body(row) for every row, several short rows a task. */
+template <class Body> INLINE void eachRow(int32_t rows, int32_t cols, Body body) {
+  int32_t rowsPerTask = cols < rowPiece ? rowPiece / (cols < 1 ? 1 : cols) : 1;
+  parallelFor((int32_t)(((int64_t)rows + rowsPerTask - 1) / rowsPerTask), [&](int32_t task) {
+    int32_t first = task * rowsPerTask;
+    int32_t last = rows - first < rowsPerTask ? rows : first + rowsPerTask;
+    for (int32_t r = first; r < last; r++) body(r);
+  });
+}
+
+/* Half a vector of float32, which is a whole one of float64. */
+constexpr int HALF = LANES / 2;
+typedef float f32h __attribute__((vector_size(HALF * 4)));
+typedef double f64v __attribute__((vector_size(HALF * 8)));
+
+/* HALF values from p on, as float64. */
+INLINE f64v widen(const float* p) { return __builtin_convertvector(loadAs<f32h>(p), f64v); }
+
+INLINE double sumOf(f64v v) {
+  double sum = 0;
+  for (int i = 0; i < HALF; i++) sum += v[i];
+  return sum;
+}
+
+/* Σ f(x[c]) in float64; f takes float64, alone and as vectors. */
+template <class F> INLINE double rowSum(const float* x, int32_t cols, F f) {
+  /* Four chains, because an addition takes four cycles. */
+  f64v sums[4] = {};
+  int32_t c = 0;
+  for (; c <= cols - 4 * HALF; c += 4 * HALF) {
+    for (int k = 0; k < 4; k++) sums[k] += f(widen(x + c + k * HALF));
+  }
+  for (; c <= cols - HALF; c += HALF) sums[0] += f(widen(x + c));
+  double sum = sumOf((sums[0] + sums[1]) + (sums[2] + sums[3]));
+  for (; c < cols; c++) sum += f((double)x[c]);
+  return sum;
+}
+
+/* Integers in the order of the floats x, with -0 below +0 and any NaN on top; floatOfRank undoes it. */
+INLINE i32v rankOf(f32v x) {
+  i32v bits = (i32v)x;
+  return select(x != x, splat((int32_t)0x7fffffff), bits ^ ((bits >> 31) & 0x7fffffff));
+}
+INLINE float floatOfRank(int32_t rank) { return floatOf((uint32_t)(rank ^ ((rank >> 31) & 0x7fffffff))); }
+
+/* The largest of cols values, NaN if there is one; values(c, n) gives a vector of those from c on, of which n count. */
+template <class Values> INLINE float rowMax(int32_t cols, Values values) {
+  i32v best = splat(INT32_MIN);
+  int32_t c = 0;
+  for (; c <= cols - LANES; c += LANES) {
+    i32v rank = rankOf(values(c, LANES));
+    best = select(rank > best, rank, best);
+  }
+  if (c < cols) {
+    i32v rank = rankOf(values(c, cols - c));
+    for (int i = 0; i < cols - c; i++) best[i] = rank[i] > best[i] ? rank[i] : best[i];
+  }
+  int32_t largest = INT32_MIN;
+  for (int i = 0; i < LANES; i++) largest = best[i] > largest ? best[i] : largest;
+  return floatOfRank(largest);
+}
+
+INLINE float rowMax(const float* x, int32_t cols) {
+  return rowMax(cols, [&](int32_t c, int32_t n) { return n == LANES ? load(x + c) : loadPartial(x + c, n); });
+}
+
+/* Σ e^(x - max) in float64; each(c, n, e) gets the exponentials of the n columns from c on. */
+template <class Each> INLINE double rowExpSum(const float* x, int32_t cols, float max, Each each) {
+  f64v sums[2] = {};
+  auto add = [&](f32v e) {
+    float values[LANES];
+    store(values, e);
+    sums[0] += widen(values);
+    sums[1] += widen(values + HALF);
+  };
+  int32_t c = 0;
+  for (; c <= cols - LANES; c += LANES) {
+    f32v e = exp(load(x + c) - max);
+    add(e);
+    each(c, LANES, e);
+  }
+  double sum = sumOf(sums[0] + sums[1]);
+  if (c < cols) {
+    f32v e = exp(loadPartial(x + c, cols - c) - max);
+    for (int i = 0; i < cols - c; i++) sum += e[i];
+    each(c, cols - c, e);
+  }
+  return sum;
+}
+
+}  // namespace LOWBIT_ISA

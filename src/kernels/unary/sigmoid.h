@@ -1,0 +1,12 @@
+#pragma once
+#include "simd.h"
+
+namespace LOWBIT_ISA {
+
+/* 1 / (1 + e^-x), from e^-|x| so that nothing overflows and small results keep their digits. */
+INLINE f32v sigmoid(f32v x) {
+  f32v e = exp(-abs(x));
+  return select(x < 0.0f, e, splat(1.0f)) / (e + 1.0f);
+}
+
+}  // namespace LOWBIT_ISA
