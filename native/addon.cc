@@ -1,0 +1,240 @@
+// The Node addon: queues (queue.h) for JavaScript. src/devices/cpu/native.ts is its only caller and has the arguments right.
+#include <dlfcn.h>
+#include <node_api.h>
+
+#include <cstring>
+#include <iterator>
+#include <stdexcept>
+
+#include "queue.h"
+
+// The instruction sets compiled in, best first: one translation unit each.
+#if defined(__x86_64__)
+namespace isa_avx512 { size_t run(const double* words, size_t count); }
+namespace isa_avx2 { size_t run(const double* words, size_t count); }
+namespace isa_sse4 { size_t run(const double* words, size_t count); }
+#elif defined(__aarch64__)
+namespace isa_neon { size_t run(const double* words, size_t count); }
+#endif
+
+namespace {
+
+struct InstructionSet {
+  const char* name;
+  lowbit::RunRecord runRecord;
+  bool (*supported)();
+};
+
+constexpr InstructionSet kInstructionSets[] = {
+#if defined(__x86_64__)
+    {"avx512", isa_avx512::run,
+     [] {
+       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
+     }},
+    // Every CPU with AVX2 has F16C.
+    {"avx2", isa_avx2::run,
+     [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"); }},
+    {"sse4", isa_sse4::run, [] { return bool(__builtin_cpu_supports("sse4.2")); }},
+#elif defined(__aarch64__)
+    {"neon", isa_neon::run, [] { return true; }},
+#endif
+};
+
+// What a read leaves for the JavaScript thread.
+struct Completion {
+  napi_deferred deferred;
+  napi_ref target;
+  std::string failure;
+};
+
+// A queue as JavaScript holds it: what open returns and the other functions take first.
+struct Handle {
+  lowbit::Queue queue;
+  napi_threadsafe_function wake = nullptr;
+  size_t pendingReads = 0;  // only the JavaScript thread touches it
+  std::mutex mutex;
+  std::vector<Completion> completed;
+
+  Handle(lowbit::RunRecord runRecord, int32_t threads) : queue(runRecord, threads) {}
+};
+
+// The arguments of a call, converted.
+struct Arguments {
+  napi_env env;
+  napi_value values[3] = {};
+
+  Arguments(napi_env env, napi_callback_info info) : env(env) {
+    size_t count = 3;
+    napi_get_cb_info(env, info, &count, values, nullptr, nullptr);
+  }
+  double number(size_t index) const {
+    double value = 0;
+    napi_get_value_double(env, values[index], &value);
+    return value;
+  }
+  void* address(size_t index) const { return (void*)(uintptr_t)number(index); }
+  Handle& handle() const {
+    void* handle = nullptr;
+    if (napi_get_value_external(env, values[0], &handle) != napi_ok) throw std::invalid_argument("a handle must come from open");
+    return *(Handle*)handle;
+  }
+  // The elements of a typed array and how many there are.
+  template <class T>
+  std::pair<T*, size_t> array(size_t index) const {
+    void* data = nullptr;
+    size_t length = 0;
+    napi_get_typedarray_info(env, values[index], nullptr, &length, &data, nullptr, nullptr);
+    return {(T*)data, length};
+  }
+};
+
+// isas(): names of the instruction sets that this CPU has, best first.
+napi_value isas(const Arguments& args) {
+  napi_value names;
+  napi_create_array(args.env, &names);
+  uint32_t count = 0;
+  for (const InstructionSet& set : kInstructionSets) {
+    if (!set.supported()) continue;
+    napi_value name;
+    napi_create_string_utf8(args.env, set.name, NAPI_AUTO_LENGTH, &name);
+    napi_set_element(args.env, names, count++, name);
+  }
+  return names;
+}
+
+// On the JavaScript thread: settles the promises of all reads that are done.
+void settle(napi_env env, napi_value, void* context, void*) {
+  if (!env) return;  // the environment is going away, and its promises with it
+  Handle& handle = *(Handle*)context;
+  std::vector<Completion> completed;
+  {
+    std::lock_guard<std::mutex> lock(handle.mutex);
+    completed.swap(handle.completed);
+  }
+  handle.pendingReads -= completed.size();
+  if (handle.pendingReads == 0) napi_unref_threadsafe_function(env, handle.wake);
+  for (const Completion& read : completed) {
+    napi_value failure;
+    napi_create_string_utf8(env, read.failure.c_str(), NAPI_AUTO_LENGTH, &failure);
+    napi_resolve_deferred(env, read.deferred, failure);
+    napi_delete_reference(env, read.target);
+  }
+}
+
+void stopQueue(void* handle) { ((Handle*)handle)->queue.stop(); }
+
+// open(instruction set, threads): a handle; its queue thread ends at close or with the environment.
+napi_value open(const Arguments& args) {
+  const napi_env env = args.env;
+  char name[16] = "";
+  napi_get_value_string_utf8(env, args.values[0], name, sizeof name, nullptr);
+  const InstructionSet* set = std::begin(kInstructionSets);
+  while (set != std::end(kInstructionSets) && (strcmp(set->name, name) != 0 || !set->supported())) set++;
+  if (set == std::end(kInstructionSets)) throw std::invalid_argument("an instruction set must be one of isas()");
+
+  auto* handle = new Handle(set->runRecord, (int32_t)args.number(1));
+  napi_value label;
+  napi_create_string_utf8(env, "lowbit", NAPI_AUTO_LENGTH, &label);
+  const auto finalize = [](napi_env, void* data, void*) { delete (Handle*)data; };
+  napi_create_threadsafe_function(env, nullptr, nullptr, label, 0, 1, handle, finalize, handle, settle, &handle->wake);
+  napi_unref_threadsafe_function(env, handle->wake);
+  // Hooks run last in, first out: the queue thread ends before the function it calls goes away, and before any buffer it fills.
+  napi_add_env_cleanup_hook(env, stopQueue, handle);
+  napi_value external;
+  napi_create_external(env, handle, nullptr, nullptr, &external);
+  return external;
+}
+
+// close(handle): ends the queue, dropping commands not begun, and frees its blocks; the handle must not be used again.
+napi_value close(const Arguments& args) {
+  Handle& handle = args.handle();
+  napi_remove_env_cleanup_hook(args.env, stopQueue, &handle);
+  handle.queue.stop();
+  napi_release_threadsafe_function(handle.wake, napi_tsfn_abort);
+  return nullptr;
+}
+
+// allocate(handle, bytes): the address, 0 if the memory is not to be had.
+napi_value allocate(const Arguments& args) {
+  napi_value address;
+  napi_create_double(args.env, (double)(uintptr_t)args.handle().queue.allocate((size_t)args.number(1)), &address);
+  return address;
+}
+
+// free(handle, address)
+napi_value freeBlock(const Arguments& args) {
+  args.handle().queue.free(args.address(1));
+  return nullptr;
+}
+
+// write(handle, address, bytes)
+napi_value write(const Arguments& args) {
+  const auto [bytes, count] = args.array<uint8_t>(2);
+  args.handle().queue.write(args.address(1), bytes, count);
+  return nullptr;
+}
+
+// run(handle, list)
+napi_value run(const Arguments& args) {
+  const auto [words, count] = args.array<double>(1);
+  args.handle().queue.run(words, count);
+  return nullptr;
+}
+
+// read(handle, address, target): a promise of '' once the bytes are there, or of what failed.
+napi_value read(const Arguments& args) {
+  const napi_env env = args.env;
+  Handle& handle = args.handle();
+  const auto [target, count] = args.array<uint8_t>(2);
+  Completion completion;
+  napi_value promise;
+  napi_create_promise(env, &completion.deferred, &promise);
+  napi_create_reference(env, args.values[2], 1, &completion.target);
+  // The process stays alive while a read is pending, and only then.
+  if (handle.pendingReads++ == 0) napi_ref_threadsafe_function(env, handle.wake);
+  handle.queue.read(args.address(1), target, count, [&handle, completion](const std::string& failure) {
+    bool first;
+    {
+      std::lock_guard<std::mutex> lock(handle.mutex);
+      first = handle.completed.empty();
+      handle.completed.push_back({completion.deferred, completion.target, failure});
+    }
+    // One call settles all that has piled up by then.
+    if (first) napi_call_threadsafe_function(handle.wake, nullptr, napi_tsfn_nonblocking);
+  });
+  return promise;
+}
+
+// A C++ exception (no memory, no thread, no handle) as one of JavaScript.
+template <napi_value (*function)(const Arguments&)>
+napi_value guarded(napi_env env, napi_callback_info info) {
+  try {
+    return function(Arguments(env, info));
+  } catch (const std::exception& error) {
+    napi_throw_error(env, nullptr, error.what());
+    return nullptr;
+  }
+}
+
+template <napi_value (*function)(const Arguments&)>
+constexpr napi_property_descriptor method(const char* name) {
+  return {name, nullptr, guarded<function>, nullptr, nullptr, nullptr, napi_default, nullptr};
+}
+
+// Pool threads outlive a worker's environment: the code they run must not be unmapped with it.
+void keepLoaded() {
+  Dl_info self;
+  if (dladdr((void*)keepLoaded, &self)) dlopen(self.dli_fname, RTLD_NOW | RTLD_NODELETE);
+}
+
+}  // namespace
+
+NAPI_MODULE_INIT() {
+  keepLoaded();
+  const napi_property_descriptor methods[] = {method<isas>("isas"),   method<open>("open"),           method<close>("close"),
+                                              method<run>("run"),     method<allocate>("allocate"),   method<freeBlock>("free"),
+                                              method<read>("read"),   method<write>("write")};
+  napi_define_properties(env, exports, std::size(methods), methods);
+  return exports;
+}

@@ -1,0 +1,206 @@
+// Builds what the CPU runs into build/: lowbit.node with the machine's C++ compiler, lowbit-<variant>.wasm with clang from npm.
+//
+//   node native/build.mjs [--native | --wasm] [--require-native]
+//
+// Every kernel's .cc and the dispatch made from kernels.def are one translation unit, compiled once per instruction set. An output
+// whose sources, flags and compiler are unchanged (its .stamp) stays; a new one replaces the old in one step.
+import { execFile, spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join, posix } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { readKernels, unitSource } from './def.mjs'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const build = join(root, 'build')
+const require = createRequire(import.meta.url)
+
+/** The translation unit, where the compilers of WebAssembly modules see it. */
+const unit = 'build/generated/kernels.cc'
+
+const commonFlags = ['-std=c++17', '-O3', '-ffp-contract=off', '-fno-math-errno', '-I.', '-Inative', '-DNAPI_VERSION=8']
+const kernelFlags = ['-fno-exceptions', '-fno-rtti', '-Wno-psabi']
+const avx2 = ['-mavx2', '-mfma', '-mf16c', '-mbmi2']
+
+/** Compiler flags of each instruction set, by processor; the names are those of addon.cc. */
+const instructionSets = {
+  x64: {
+    sse4: ['-march=x86-64-v2'],
+    avx2,
+    avx512: [...avx2, '-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mavx512vnni', '-mavx512bf16'],
+  },
+  arm64: { neon: [] },
+}
+
+/** The WebAssembly modules; one with threads would be a third line and its memory a shared one. */
+const wasmVariants = {
+  simd128: ['-msimd128'],
+  relaxed: ['-msimd128', '-mrelaxed-simd'],
+}
+
+const wasmFlags = [
+  ...['--target=wasm32-unknown-unknown', '-ffreestanding', '-nostdlib', '-nostdinc++', '-mbulk-memory', '-fvisibility=hidden'],
+  // Memory comes from the worker, which chooses how far it may grow; the stack lies lowest, so that overflowing it traps.
+  ...['--no-entry', '--import-memory', '--max-memory=4294967296', '--stack-first', '--export=__heap_base'].map((flag) => `-Wl,${flag}`),
+  '-Wl,-z,stack-size=1048576',
+]
+
+/** Below this the modules keep stack and data; src/devices/cpu/wasm.ts hands out what is above. */
+const wasmHeapStart = 8 * 2 ** 20
+
+const nativeSources = ['addon.cc', 'memory.h', 'parallel.cc', 'pool.h', 'queue.h']
+const wasmSources = ['wasm.cc']
+
+/** The kernels, the translation unit made of them, and these files of native/: texts by path from the root. */
+function readSources(names) {
+  const kernels = readdirSync(join(root, 'src/kernels'), { recursive: true }).filter((name) => /\.(cc|h)$/.test(name))
+  const paths = kernels.map((name) => `src/kernels/${name.replaceAll('\\', '/')}`)
+  paths.push(...['parallel.h', 'simd.h', ...names].map((name) => `native/${name}`))
+  const sources = { [unit]: unitSource(readKernels()) }
+  for (const path of paths.sort()) {
+    // The npm clang's file system knows no "..", so includes are spelled from the root.
+    const fromRoot = (_, to) => `#include "${posix.join(dirname(path), to)}"`
+    sources[path] = readFileSync(join(root, path), 'utf8').replace(/^#include "(\.\..*)"/gm, fromRoot)
+  }
+  return sources
+}
+
+/** Runs `make(folder)` unless `output` already stems from `ingredients`; what it leaves under the output's name replaces the old one. */
+async function update(output, ingredients, make) {
+  const stampFile = join(build, `${output}.stamp`)
+  const stamp = createHash('sha256').update(JSON.stringify(ingredients)).digest('hex')
+  if (existsSync(join(build, output)) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp) return
+  const folder = join(build, `.lowbit-${process.pid}-${output}`)
+  mkdirSync(folder, { recursive: true })
+  try {
+    await make(folder)
+    rmSync(stampFile, { force: true })
+    renameSync(join(folder, output), join(build, output))
+    writeFileSync(join(folder, 'stamp'), stamp)
+    renameSync(join(folder, 'stamp'), stampFile)
+    console.log(`lowbit: built build/${output}`)
+  } catch (error) {
+    // Better none than one whose kernels are not those of the sources.
+    rmSync(join(build, output), { force: true })
+    throw error
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** The first C++ compiler that answers, as command, leading arguments and version; null if there is none. */
+function findCompiler() {
+  for (const candidate of [process.env.CXX, 'c++', 'g++', 'clang++']) {
+    if (!candidate) continue
+    const [command, ...args] = candidate.split(' ')
+    const { status, stdout } = spawnSync(command, [...args, '--version'], { encoding: 'utf8' })
+    if (status === 0) return { command, args, version: stdout }
+  }
+  return null
+}
+
+async function buildNative() {
+  const sources = readSources(nativeSources)
+  const variants = Object.entries(instructionSets[process.arch] ?? {})
+  const compiler = process.platform === 'win32' || variants.length === 0 ? null : findCompiler()
+  if (!compiler) {
+    return 'no C++ compiler found; using WebAssembly (slower). Install g++ or clang++ and run "npm run build" for the native addon.'
+  }
+  const headers = join(dirname(require.resolve('node-api-headers/package.json')), 'include')
+  const link = process.platform === 'darwin' ? ['-shared', '-undefined', 'dynamic_lookup'] : ['-shared', '-pthread', '-ldl']
+  const flags = [...commonFlags, '-fPIC', '-fvisibility=hidden', '-pthread', '-I', headers]
+  const run = (args) => promisify(execFile)(compiler.command, [...compiler.args, ...args], { cwd: root, maxBuffer: 2 ** 26 })
+
+  try {
+    await update('lowbit.node', [sources, instructionSets, flags, kernelFlags, link, compiler], async (folder) => {
+      const unitFile = join(folder, 'kernels.cc')
+      writeFileSync(unitFile, sources[unit])
+      const object = (name) => join(folder, `${name}.o`)
+      const jobs = variants.map(([name, variant]) => [...kernelFlags, ...variant, `-DLOWBIT_ISA=isa_${name}`, unitFile, '-o', object(name)])
+      for (const name of ['addon', 'parallel']) jobs.push([`native/${name}.cc`, '-o', object(name)])
+      const objects = jobs.map((job) => job[job.length - 1])
+      const compileNext = async () => {
+        for (let job = jobs.pop(); job; job = jobs.pop()) await run([...flags, '-c', ...job])
+      }
+      await Promise.all([compileNext(), compileNext()])
+      await run([...objects, ...link, '-o', join(folder, 'lowbit.node')])
+    })
+  } catch (error) {
+    return `${compiler.command} failed; using WebAssembly (slower). ${firstError(error.stderr || error.message)}`
+  }
+}
+
+async function buildWasm() {
+  const sources = readSources(wasmSources)
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.resolve('@yowasp/clang')), 'utf8'))
+  const flags = [...commonFlags, ...kernelFlags, ...wasmFlags]
+  for (const [variant, variantFlags] of Object.entries(wasmVariants)) {
+    const output = `lowbit-${variant}.wasm`
+    await update(output, [sources, flags, variantFlags, version], async (folder) => {
+      const { runClang } = await import('@yowasp/clang')
+      const args = [...flags, ...variantFlags, `-DLOWBIT_ISA=isa_${variant}`, unit, 'native/wasm.cc', '-o', output]
+      const files = await runNpmClang(runClang, args, tree(sources)).catch((messages) => {
+        throw new Error(`clang failed for ${output}. ${firstError(messages)}`)
+      })
+      const memory = new WebAssembly.Memory({ initial: wasmHeapStart / 65536, maximum: 65536 })
+      // Node 20 has no relaxed SIMD; where the module does not validate, its size is checked by the one that does.
+      if (WebAssembly.validate(files[output])) {
+        const { instance } = await WebAssembly.instantiate(files[output], { env: { memory } })
+        const heapBase = instance.exports.__heap_base.value
+        if (heapBase > wasmHeapStart) throw new Error(`${output}: stack and data must end below ${wasmHeapStart}; they end at ${heapBase}`)
+      }
+      writeFileSync(join(folder, output), files[output])
+    })
+  }
+}
+
+/** The files after a run of clang++; rejects with its messages. */
+async function runNpmClang(runClang, args, files) {
+  // Called without arguments it only loads itself, which it would otherwise report on stdout.
+  await runClang(null, {}, { fetchProgress() {} })
+  const messages = []
+  try {
+    return await runClang(['clang++', ...args], files, { stderr: (bytes) => bytes && messages.push(Buffer.from(bytes)) })
+  } catch (error) {
+    throw Buffer.concat(messages).toString() || error.message
+  }
+}
+
+/** The line of a compiler's messages that says what is wrong. */
+function firstError(messages) {
+  const lines = String(messages).split('\n')
+  return lines.find((line) => /error:|undefined (reference|symbol)/.test(line)) ?? lines[0]
+}
+
+/** `{ 'a/b.cc': text }` as nested folders. */
+function tree(sources) {
+  const top = {}
+  for (const [path, text] of Object.entries(sources)) {
+    const folders = path.split('/')
+    const name = folders.pop()
+    let folder = top
+    for (const step of folders) folder = folder[step] ??= {}
+    folder[name] = text
+  }
+  return top
+}
+
+const options = new Set(process.argv.slice(2))
+mkdirSync(build, { recursive: true })
+if (!options.has('--wasm')) {
+  const problem = await buildNative()
+  if (problem) {
+    console.error(`lowbit: ${problem}`)
+    if (options.has('--require-native')) process.exitCode = 1
+  }
+}
+if (!options.has('--native')) {
+  try {
+    await buildWasm()
+  } catch (error) {
+    console.error(`lowbit: ${error.message}`)
+    process.exitCode = 1
+  }
+}

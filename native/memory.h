@@ -1,0 +1,42 @@
+// Blocks for tensors: 64-byte aligned; large ones straight from the system, so that they can be huge pages and go back to it at once.
+#pragma once
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+namespace lowbit {
+
+constexpr size_t kCacheLine = 64;
+constexpr size_t kHugePage = size_t(2) << 20;
+
+inline size_t roundUp(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
+
+// Null if the memory is not to be had.
+inline void* allocateBlock(size_t bytes) {
+  if (bytes > SIZE_MAX / 4) return nullptr;
+  if (bytes < kHugePage) {
+    void* block = nullptr;
+    return posix_memalign(&block, kCacheLine, roundUp(bytes, kCacheLine)) == 0 ? block : nullptr;
+  }
+  // One huge page more than needed, then what lies before and behind the aligned part goes back.
+  const size_t length = roundUp(bytes, kHugePage);
+  void* mapped = mmap(nullptr, length + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) return nullptr;
+  char* start = (char*)mapped;
+  char* block = (char*)roundUp((size_t)mapped, kHugePage);
+  if (block > start) munmap(start, block - start);
+  if (block < start + kHugePage) munmap(block + length, start + kHugePage - block);
+#ifdef MADV_HUGEPAGE
+  madvise(block, length, MADV_HUGEPAGE);
+#endif
+  return block;
+}
+
+inline void freeBlock(void* block, size_t bytes) {
+  if (bytes < kHugePage)
+    free(block);
+  else
+    munmap(block, roundUp(bytes, kHugePage));
+}
+
+}  // namespace lowbit

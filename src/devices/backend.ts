@@ -1,0 +1,29 @@
+/**
+ * Memory and a queue: what a device is made of. Every command runs after those issued before it; nothing waits but `read`.
+ *
+ * A command list is records one after the other, `[kernel id, argument, argument, …]`, with ids and arguments as in
+ * `src/kernels/signatures.ts`: an array is its address (0 when absent), a scalar itself, all of them exact as float64.
+ */
+export interface Backend {
+  /** For example `native avx512` or `wasm relaxed`. */
+  readonly name: string
+  /** How many threads share the work of one kernel. */
+  readonly threads: number
+  /**
+   * The address of `bytes` new bytes, 64-byte aligned, their content undefined.
+   * @throws DeviceError if the memory is not to be had.
+   */
+  allocate(bytes: number): number
+  /** Gives a block back once the commands before have run. */
+  free(address: number, bytes: number): void
+  /** Copies `bytes` to `address`; they may be changed as soon as this returns. */
+  write(address: number, bytes: Uint8Array): void
+  /** Runs a command list, which is handed over: the caller neither reads nor changes it any more. */
+  run(list: Float64Array): void
+  /**
+   * Fills `target` from `address`. Rejects with a DeviceError if this or an earlier command failed, or the backend is closed.
+   */
+  read(address: number, target: Uint8Array): Promise<void>
+  /** Waits for all commands, then gives back all memory. */
+  close(): Promise<void>
+}

@@ -1,0 +1,135 @@
+import { DeviceError, ShapeError } from '../core/errors.ts'
+import { type KernelName, signatures } from '../kernels/signatures.ts'
+import type { Backend } from './backend.ts'
+import { type Argument, CommandList, Records, Scalar } from './commandList.ts'
+import { Pool } from './pool.ts'
+import type { Region, Storage } from './storage.ts'
+
+/** Calls that wait to be handed to the queue: enough to spare messages, few enough to start early. */
+const callsPerSubmit = 32
+
+/** Where kernels run: memory and a queue. Nothing but `read` waits. */
+export class Device {
+  private readonly backend: Backend
+  private readonly pool: Pool
+  private readonly records = new Records(false)
+  /** What is being recorded to be kept, with the pool of its buffers. */
+  private capturing: { records: Records; pool: Pool } | undefined
+  private closed = false
+  /** Bytes in live storages. */
+  allocatedBytes = 0
+
+  constructor(backend: Backend) {
+    this.backend = backend
+    this.pool = new Pool(this, backend)
+  }
+
+  /** For example `native avx512` or `wasm relaxed`. */
+  get name(): string {
+    return this.backend.name
+  }
+
+  /** Whether it was not closed. */
+  get open(): boolean {
+    return !this.closed
+  }
+
+  get threads(): number {
+    return this.backend.threads
+  }
+
+  /**
+   * A block of at least `bytes` bytes, 64-byte aligned, its content undefined.
+   * @throws DeviceError if the memory is not to be had.
+   */
+  allocate(bytes: number): Storage {
+    if (this.closed) throw new DeviceError(`${this.name}: the device is closed`)
+    return (this.capturing?.pool ?? this.pool).allocate(bytes)
+  }
+
+  /** Gives the blocks that wait for reuse back to the system. */
+  trim(): void {
+    this.pool.trim()
+  }
+
+  /** Appends one kernel call to the command list; arguments in the order of `kernels.def`. */
+  call(kernel: KernelName, ...args: Argument[]): void {
+    const { id, args: parameters } = signatures[kernel]
+    if (args.length !== parameters.length) throw new ShapeError(`${kernel}: takes ${parameters.length} arguments; received ${args.length}`)
+    for (const arg of args) if (typeof arg === 'object' && arg !== null && !(arg instanceof Scalar)) this.check(kernel, arg)
+    if (this.capturing) {
+      this.capturing.records.push(id, args)
+      return
+    }
+    this.records.push(id, args)
+    if (this.records.count >= callsPerSubmit) this.flush()
+  }
+
+  private check(kernel: string, { storage }: Region): void {
+    if (storage.device !== this)
+      throw new DeviceError(`${kernel}: all tensors must be on ${this.name}; received one on ${storage.device.name}`)
+    if (!storage.alive) throw new DeviceError(`${kernel}: received a tensor that was disposed`)
+  }
+
+  /**
+   * Records what `body` calls instead of running it, as a list to be kept. `body` may neither read nor write; tensors that it returns live in
+   * the list's own buffers.
+   */
+  capture<R>(body: () => R): { list: CommandList; result: R } {
+    if (this.capturing) throw new DeviceError('capture: a capture is running already')
+    const capturing = { records: new Records(true), pool: new Pool(this, this.backend) }
+    this.capturing = capturing
+    try {
+      const result = body()
+      const list = new CommandList(capturing.records, capturing.pool, (words) => {
+        this.flush()
+        this.backend.run(words)
+      })
+      return { list, result }
+    } finally {
+      this.capturing = undefined
+    }
+  }
+
+  /** Hands what is recorded to the queue. */
+  flush(): void {
+    if (this.records.empty) return
+    this.backend.run(this.records.list())
+    this.records.clear()
+  }
+
+  /** Copies `bytes` to the region, after everything recorded before. */
+  write(region: Region, bytes: Uint8Array): void {
+    this.check('write', region)
+    if (this.capturing) throw new DeviceError('write: a kept list cannot hold bytes of the host')
+    this.flush()
+    this.backend.write(region.storage.address + region.byteOffset, bytes)
+  }
+
+  /** Waits for everything recorded before and resolves to a copy of the region's bytes. */
+  async read(region: Region, byteLength: number): Promise<Uint8Array<ArrayBuffer>> {
+    this.check('read', region)
+    this.flush()
+    const target = new Uint8Array(byteLength)
+    if (byteLength > 0) await this.backend.read(region.storage.address + region.byteOffset, target)
+    return target
+  }
+
+  /** Waits until the queue has done everything recorded so far. */
+  async sync(): Promise<void> {
+    const storage = this.allocate(1)
+    try {
+      await this.read({ storage, byteOffset: 0 }, 1)
+    } finally {
+      storage.release()
+    }
+  }
+
+  /** Ends the queue and gives back all memory; every tensor on the device is gone. */
+  async close(): Promise<void> {
+    if (this.closed) return
+    this.flush()
+    this.closed = true
+    await this.backend.close()
+  }
+}

@@ -1,0 +1,33 @@
+import type { Backend } from './backend.ts'
+import { nativeAvailable, openNative } from './cpu/native.ts'
+import { openWasm } from './cpu/wasm.ts'
+import { Device } from './device.ts'
+
+/** `cpu` is `native` where the addon is there, else `wasm`. */
+export type DeviceName = 'cpu' | 'native' | 'wasm'
+
+export interface DeviceOptions {
+  /** Threads that kernels split their work over; default: one per core. */
+  threads?: number
+}
+
+const shared = new Map<DeviceName, Device>()
+
+/**
+ * Opens a device. Without options every call for a name gives the same one.
+ * @throws DeviceError if there is no such device here
+ */
+export function openDevice(name: DeviceName = 'cpu', options: DeviceOptions = {}): Device {
+  if (options.threads !== undefined) return new Device(openBackend(name, options))
+  let device = shared.get(name)
+  if (!device?.open) {
+    device = new Device(openBackend(name, options))
+    shared.set(name, device)
+  }
+  return device
+}
+
+function openBackend(name: DeviceName, { threads }: DeviceOptions): Backend {
+  if (name === 'native' || (name === 'cpu' && nativeAvailable())) return openNative({ threads })
+  return openWasm()
+}
