@@ -1,0 +1,17 @@
+import { dtypes } from '../../core/dtype.ts'
+import { checkDType, Tensor } from '../tensor.ts'
+
+/**
+ * y[i] = table[ids[i]].
+ * @param table [V, C] float32, float16 or bfloat16
+ * @param ids [...] int32, each in 0..V−1 (checked where they are made: the device does not)
+ * @returns [..., C] float32
+ */
+export function embedding(table: Tensor, ids: Tensor): Tensor {
+  checkDType('embedding', 'table', table, 'float32', 'float16', 'bfloat16')
+  checkDType('embedding', 'ids', ids, 'int32')
+  const cols = table.size(-1)
+  const y = Tensor.empty(table.device, [...ids.shape, cols])
+  if (ids.numel > 0) table.device.call('embedding', table, dtypes[table.dtype].code, ids, y, ids.numel, cols)
+  return y
+}

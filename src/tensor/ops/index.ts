@@ -1,0 +1,6 @@
+export { attention, cacheWrite, rope } from './attention.ts'
+export { add, cast, div, mul, siluMul, sub, unary } from './elementwise.ts'
+export { embedding } from './embedding.ts'
+export { matmul } from './matmul.ts'
+export { rmsNorm } from './normalize.ts'
+export { argmax, crossEntropy, klDivergence, reduce, softmax } from './reduce.ts'

@@ -1,0 +1,52 @@
+/** Something that holds device memory and can give it back: a tensor. */
+export interface Owned {
+  dispose(): void
+}
+
+/** Something made of tensors: a quantized tensor. */
+export interface Holder {
+  tensors(): Iterable<Owned>
+}
+
+let current: Set<Owned> | undefined
+
+/** Notes `owned` as belonging to the scope that is running, if any. */
+export function track(owned: Owned): void {
+  current?.add(owned)
+}
+
+/** Takes tensors (as `scope` finds them in a result) out of the running scope: they live until they are disposed by hand. */
+export function keep<T>(value: T): T {
+  for (const owned of ownedIn(value)) current?.delete(owned)
+  return value
+}
+
+/**
+ * Runs `body` and disposes every tensor made in it but those it returns (alone, in an array, or as values of an object),
+ * which pass to the enclosing scope. `body` must be synchronous: nothing but reading waits, and reading belongs outside.
+ */
+export function scope<R>(body: () => R): R {
+  const outer = current
+  const own = new Set<Owned>()
+  current = own
+  let result: R
+  try {
+    result = body()
+  } catch (error) {
+    current = outer
+    for (const owned of own) owned.dispose()
+    throw error
+  }
+  current = outer
+  for (const owned of ownedIn(result)) if (own.delete(owned)) track(owned)
+  for (const owned of own) owned.dispose()
+  return result
+}
+
+function* ownedIn(value: unknown): Generator<Owned> {
+  if (typeof value !== 'object' || value === null) return
+  if ('tensors' in value && typeof value.tensors === 'function') yield* (value as Holder).tensors()
+  else if ('dispose' in value && typeof value.dispose === 'function') yield value as Owned
+  else if (Array.isArray(value)) for (const item of value) yield* ownedIn(item)
+  else if (Object.getPrototypeOf(value) === Object.prototype) for (const item of Object.values(value)) yield* ownedIn(item)
+}

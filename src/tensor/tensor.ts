@@ -1,0 +1,191 @@
+import { type DType, dtypes, type HostArray, viewAs } from '../core/dtype.ts'
+import { DeviceError, DTypeError, ShapeError } from '../core/errors.ts'
+import { encodeFloat, toNumbers } from '../core/halves.ts'
+import { numel, type Shape, sameShape, showShape } from '../core/shape.ts'
+import type { Device } from '../devices/device.ts'
+import type { Region, Storage } from '../devices/storage.ts'
+import { track } from './scope.ts'
+
+/**
+ * Values with a shape, contiguous and row-major, in a device's memory. Views share the memory.
+ * A tensor lives until it is disposed: at the end of the `scope` that it was made in, by `dispose()`, or by `using`.
+ * A tensor without memory (`Tensor.meta`) has a shape and a dtype only: the place of a parameter still to be loaded.
+ */
+export class Tensor implements Region {
+  readonly shape: Shape
+  readonly dtype: DType
+  readonly byteOffset: number
+  private readonly memory: Storage | null
+  private disposed = false
+
+  constructor(memory: Storage | null, shape: Shape, dtype: DType, byteOffset = 0) {
+    this.memory = memory
+    this.shape = shape
+    this.dtype = dtype
+    this.byteOffset = byteOffset
+    track(this)
+  }
+
+  /** A tensor with undefined content. */
+  static empty(device: Device, shape: Shape, dtype: DType = 'float32'): Tensor {
+    return new Tensor(device.allocate(numel(shape) * dtypes[dtype].bytes), shape, dtype)
+  }
+
+  /** A shape without memory. */
+  static meta(shape: Shape, dtype: DType = 'float32'): Tensor {
+    return new Tensor(null, shape, dtype)
+  }
+
+  /**
+   * A tensor with these raw bits (for float16, bfloat16 and float8: bit patterns).
+   * @throws ShapeError if their number is not the shape's.
+   */
+  static fromArray(device: Device, array: HostArray, shape: Shape = [array.length], dtype: DType = dtypeOfArray(array)): Tensor {
+    if (array.length !== numel(shape)) {
+      throw new ShapeError(`fromArray: shape ${showShape(shape)} holds ${numel(shape)} values; received ${array.length}`)
+    }
+    if (array.BYTES_PER_ELEMENT !== dtypes[dtype].bytes) {
+      throw new DTypeError(
+        `fromArray: ${dtype} has ${dtypes[dtype].bytes} bytes per value; received an array of ${array.BYTES_PER_ELEMENT}`,
+      )
+    }
+    return Tensor.fromBytes(device, new Uint8Array(array.buffer, array.byteOffset, array.byteLength), shape, dtype)
+  }
+
+  /** A tensor with these bytes, little-endian. */
+  static fromBytes(device: Device, bytes: Uint8Array, shape: Shape, dtype: DType): Tensor {
+    const tensor = Tensor.empty(device, shape, dtype)
+    if (bytes.byteLength !== tensor.byteLength) {
+      throw new ShapeError(`fromBytes: ${dtype} ${showShape(shape)} takes ${tensor.byteLength} bytes; received ${bytes.byteLength}`)
+    }
+    if (bytes.byteLength > 0) device.write(tensor, bytes)
+    return tensor
+  }
+
+  /** A tensor of these numbers, rounded to `dtype` where it is a float. */
+  static fromNumbers(device: Device, numbers: ArrayLike<number>, shape: Shape = [numbers.length], dtype: DType = 'float32'): Tensor {
+    const { array, floating } = dtypes[dtype]
+    const raw = new array(numbers.length) as HostArray
+    for (let i = 0; i < numbers.length; i++) {
+      raw[i] = dtype === 'int64' ? BigInt(numbers[i]) : floating ? encodeFloat(dtype, numbers[i]) : numbers[i]
+    }
+    return Tensor.fromArray(device, raw, shape, dtype)
+  }
+
+  /** @throws DeviceError if the tensor was disposed or has no memory. */
+  get storage(): Storage {
+    if (this.disposed) throw new DeviceError(`tensor: ${showShape(this.shape)} ${this.dtype} was disposed`)
+    if (!this.memory) throw new DeviceError(`tensor: ${showShape(this.shape)} ${this.dtype} has no memory yet (load its values first)`)
+    return this.memory
+  }
+
+  /** Whether it is a shape without memory. */
+  get isMeta(): boolean {
+    return this.memory === null
+  }
+
+  get device(): Device {
+    return this.storage.device
+  }
+
+  get numel(): number {
+    return numel(this.shape)
+  }
+
+  get byteLength(): number {
+    return this.numel * dtypes[this.dtype].bytes
+  }
+
+  /** Size of dimension `axis`, counted from the end when negative. */
+  size(axis: number): number {
+    return this.shape[axis < 0 ? this.shape.length + axis : axis]
+  }
+
+  /**
+   * The same values under another shape; shares the memory.
+   * @throws ShapeError if the number of values differs.
+   */
+  view(shape: Shape): Tensor {
+    if (numel(shape) !== this.numel) {
+      throw new ShapeError(
+        `view: ${showShape(shape)} must hold ${this.numel} values; received ${numel(shape)} for ${showShape(this.shape)}`,
+      )
+    }
+    return new Tensor(this.memory && this.storage.retain(), shape, this.dtype, this.byteOffset)
+  }
+
+  /** Rows `start` to `end` (exclusive) of the first dimension; shares the memory. */
+  rows(start: number, end: number): Tensor {
+    const count = this.shape[0]
+    if (!(0 <= start && start <= end && end <= count)) {
+      throw new ShapeError(`rows: must lie in 0..${count}; received ${start}..${end} of ${showShape(this.shape)}`)
+    }
+    const rowBytes = count === 0 ? 0 : this.byteLength / count
+    return new Tensor(this.storage.retain(), [end - start, ...this.shape.slice(1)], this.dtype, this.byteOffset + start * rowBytes)
+  }
+
+  /** Overwrites the values with these bytes, after everything recorded before. */
+  write(bytes: Uint8Array): void {
+    if (bytes.byteLength !== this.byteLength) {
+      throw new ShapeError(`write: ${this.dtype} ${showShape(this.shape)} takes ${this.byteLength} bytes; received ${bytes.byteLength}`)
+    }
+    this.device.write(this, bytes)
+  }
+
+  /** Resolves to a copy of the raw bytes, once everything recorded before has run. */
+  readBytes(): Promise<Uint8Array<ArrayBuffer>> {
+    return this.device.read(this, this.byteLength)
+  }
+
+  /** Resolves to the raw bits (for float16, bfloat16 and float8: bit patterns). */
+  async read(): Promise<HostArray> {
+    return viewAs(this.dtype, await this.readBytes())
+  }
+
+  /** Resolves to the values as numbers, whatever the dtype. */
+  async toNumbers(): Promise<Float32Array | Float64Array> {
+    return toNumbers(this.dtype, await this.read())
+  }
+
+  /** Itself: a float tensor has nothing to dequantize. */
+  dequantize(): Tensor {
+    return this
+  }
+
+  /** Lets go of the memory; a second call does nothing. */
+  dispose(): void {
+    if (this.disposed) return
+    this.disposed = true
+    this.memory?.release()
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  toString(): string {
+    return `Tensor(${showShape(this.shape)}, ${this.dtype})`
+  }
+}
+
+function dtypeOfArray(array: HostArray): DType {
+  if (array instanceof Float32Array) return 'float32'
+  if (array instanceof Int32Array) return 'int32'
+  if (array instanceof Int8Array) return 'int8'
+  if (array instanceof BigInt64Array) return 'int64'
+  if (array instanceof Uint8Array) return 'uint8'
+  throw new DTypeError('fromArray: 16-bit patterns may be float16 or bfloat16; name the dtype')
+}
+
+/** @throws DTypeError unless the tensor has one of `allowed`. */
+export function checkDType(operation: string, name: string, tensor: Tensor, ...allowed: DType[]): void {
+  if (!allowed.includes(tensor.dtype))
+    throw new DTypeError(`${operation}: ${name} must be ${allowed.join(' or ')}; received ${tensor.dtype}`)
+}
+
+/** @throws ShapeError unless the tensor has exactly this shape. */
+export function checkShape(operation: string, name: string, tensor: Tensor, shape: Shape): void {
+  if (!sameShape(tensor.shape, shape)) {
+    throw new ShapeError(`${operation}: ${name} must be ${showShape(shape)}; received ${showShape(tensor.shape)}`)
+  }
+}
