@@ -1,0 +1,39 @@
+import type { FloatDType } from '../core/dtype.ts'
+import { linear } from '../qtensor/linear.ts'
+import { cast } from '../tensor/ops/elementwise.ts'
+import { scope } from '../tensor/scope.ts'
+import { Tensor } from '../tensor/tensor.ts'
+import { Module } from './module.ts'
+
+/** y = x · weightᵀ + bias. */
+export class Linear extends Module {
+  readonly inFeatures: number
+  readonly outFeatures: number
+  /** [outFeatures, inFeatures] */
+  weight: Tensor
+  /** [outFeatures], or null */
+  bias: Tensor | null
+
+  constructor(inFeatures: number, outFeatures: number, options: { bias?: boolean; dtype?: FloatDType } = {}) {
+    super()
+    const dtype = options.dtype ?? 'float32'
+    this.inFeatures = inFeatures
+    this.outFeatures = outFeatures
+    this.weight = Tensor.meta([outFeatures, inFeatures], dtype)
+    this.bias = (options.bias ?? true) ? Tensor.meta([outFeatures], dtype) : null
+  }
+
+  override extraRepr(): string {
+    return `in_features=${this.inFeatures}, out_features=${this.outFeatures}, bias=${pythonBool(this.bias !== null)}`
+  }
+
+  /** x [..., inFeatures] float32 → [..., outFeatures] float32. */
+  forward(x: Tensor): Tensor {
+    return scope(() => linear(x, this.weight, this.bias && cast(this.bias, 'float32')))
+  }
+}
+
+/** `True` or `False`, as PyTorch prints them. */
+export function pythonBool(value: boolean): string {
+  return value ? 'True' : 'False'
+}

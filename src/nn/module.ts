@@ -1,0 +1,171 @@
+import { ShapeError } from '../core/errors.ts'
+import { QTensor } from '../qtensor/qtensor.ts'
+import { Tensor } from '../tensor/tensor.ts'
+
+/** What a module learns or loads: a float tensor or a quantized one. */
+export type Parameter = Tensor | QTensor
+
+/**
+ * A layer, or layers within layers. Its parameters and children are its properties: a property that holds a tensor is a
+ * parameter, one that holds a module a child, one that holds modules in an array their list. Their names joined by dots
+ * are the paths that checkpoints use.
+ */
+export abstract class Module {
+  /** Arguments of the layer in PyTorch's notation, for `String(model)`: `in_features=64, out_features=172`. */
+  extraRepr(): string {
+    return ''
+  }
+
+  /** The class name that `String(model)` prints. */
+  get typeName(): string {
+    return this.constructor.name
+  }
+
+  /** Direct children by name; those in arrays as `layers.0`. */
+  *children(): Generator<[name: string, child: Module]> {
+    for (const [name, value] of Object.entries(this)) {
+      if (value instanceof Module) yield [name, value]
+      else if (Array.isArray(value))
+        for (const [index, item] of value.entries()) if (item instanceof Module) yield [`${name}.${index}`, item]
+    }
+  }
+
+  /** Every module by path, itself first under ''. */
+  *namedModules(prefix = ''): Generator<[path: string, module: Module]> {
+    yield [prefix, this]
+    for (const [name, child] of this.children()) yield* child.namedModules(join(prefix, name))
+  }
+
+  /** The module's own parameters by name. */
+  *ownParameters(): Generator<[name: string, parameter: Parameter]> {
+    for (const [name, value] of Object.entries(this)) if (value instanceof Tensor || value instanceof QTensor) yield [name, value]
+  }
+
+  /** Every parameter by path; tied ones appear under each of their paths. */
+  *namedParameters(): Generator<[path: string, parameter: Parameter]> {
+    for (const [path, module] of this.namedModules())
+      for (const [name, parameter] of module.ownParameters()) yield [join(path, name), parameter]
+  }
+
+  /** Every parameter once. */
+  parameters(): Set<Parameter> {
+    return new Set([...this.namedParameters()].map(([, parameter]) => parameter))
+  }
+
+  /** @throws ShapeError if there is no module at `path`. */
+  getModule(path: string): Module {
+    let module: Module = this
+    for (const [name, child] of walk(this, path)) {
+      if (!child) throw new ShapeError(`getModule: no module ${JSON.stringify(name)}; the path was ${JSON.stringify(path)}`)
+      module = child
+    }
+    return module
+  }
+
+  /** Puts `module` in the place of the one at `path`. */
+  setModule(path: string, module: Module): void {
+    const { owner, key } = this.ownerOf(path)
+    if (!(owner[key] instanceof Module)) throw new ShapeError(`setModule: no module at ${JSON.stringify(path)}`)
+    owner[key] = module
+  }
+
+  /** @throws ShapeError if there is no parameter at `path`. */
+  getParameter(path: string): Parameter {
+    const { owner, key } = this.ownerOf(path)
+    const value = owner[key]
+    if (value instanceof Tensor || value instanceof QTensor) return value
+    throw new ShapeError(`getParameter: no parameter at ${JSON.stringify(path)}`)
+  }
+
+  /** Replaces the parameter at `path`; the old one is not disposed, since it may be tied. */
+  setParameter(path: string, parameter: Parameter): void {
+    this.getParameter(path)
+    const { owner, key } = this.ownerOf(path)
+    owner[key] = parameter
+  }
+
+  private ownerOf(path: string): { owner: Record<string, unknown>; key: string } {
+    const dot = path.lastIndexOf('.')
+    const key = path.slice(dot + 1)
+    const parent = path.slice(0, Math.max(dot, 0))
+    // An element of a list: the owner is the array itself.
+    const listDot = /^\d+$/.test(key) ? parent.lastIndexOf('.') : -2
+    const owner =
+      listDot === -2
+        ? this.getModule(parent)
+        : Reflect.get(this.getModule(parent.slice(0, Math.max(listDot, 0))), parent.slice(listDot + 1))
+    if (typeof owner !== 'object' || owner === null) throw new ShapeError(`module: no list at ${JSON.stringify(parent)}`)
+    return { owner: owner as Record<string, unknown>, key }
+  }
+
+  /** Gives back the memory of every parameter. */
+  dispose(): void {
+    for (const parameter of this.parameters()) parameter.dispose()
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  /** The module tree as PyTorch prints it; equal neighbours in a list are printed once, with their count. */
+  toString(): string {
+    const lines: string[] = []
+    const lists = new Map<string, [index: string, child: Module][]>()
+    for (const [name, child] of this.children()) {
+      const dot = name.indexOf('.')
+      if (dot < 0) lines.push(`(${name}): ${child}`)
+      else {
+        const list = name.slice(0, dot)
+        const items = lists.get(list) ?? []
+        if (items.length === 0) {
+          lists.set(list, items)
+          lines.push(list)
+        }
+        items.push([name.slice(dot + 1), child])
+      }
+    }
+    const body = lines.map((line) =>
+      indent(lists.has(line) ? `(${line}): ModuleList(\n${indent(listLines(lists.get(line) ?? []))}\n)` : line),
+    )
+    if (body.length === 0) return `${this.typeName}(${this.extraRepr()})`
+    return `${this.typeName}(\n${body.join('\n')}\n)`
+  }
+}
+
+function listLines(items: [index: string, child: Module][]): string {
+  const runs: { first: string; last: string; count: number; text: string }[] = []
+  for (const [index, child] of items) {
+    const text = String(child)
+    const run = runs.at(-1)
+    if (run?.text === text) Object.assign(run, { last: index, count: run.count + 1 })
+    else runs.push({ first: index, last: index, count: 1, text })
+  }
+  return runs
+    .map(({ first, last, count, text }) => (count === 1 ? `(${first}): ${text}` : `(${first}-${last}): ${count} x ${text}`))
+    .join('\n')
+}
+
+function indent(text: string): string {
+  return text.replace(/^/gm, '  ')
+}
+
+function join(prefix: string, name: string): string {
+  return prefix ? `${prefix}.${name}` : name
+}
+
+/** The modules along a path, undefined where one is missing. */
+function* walk(root: Module, path: string): Generator<[name: string, module: Module | undefined]> {
+  if (path === '') return
+  let here: unknown = root
+  let name = ''
+  for (name of path.split('.')) {
+    here = typeof here === 'object' && here !== null && Object.hasOwn(here, name) ? Reflect.get(here, name) : undefined
+    if (here instanceof Module) yield [name, here]
+    else if (!Array.isArray(here)) {
+      yield [name, undefined]
+      return
+    }
+  }
+  // The path ends at a list.
+  if (!(here instanceof Module)) yield [name, undefined]
+}

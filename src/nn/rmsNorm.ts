@@ -1,0 +1,34 @@
+import type { FloatDType } from '../core/dtype.ts'
+import { rmsNorm } from '../tensor/ops/normalize.ts'
+import { Tensor } from '../tensor/tensor.ts'
+import { Module } from './module.ts'
+
+/** y = x / √(mean(x²) + ε) · weight. */
+export class RMSNorm extends Module {
+  readonly eps: number
+  /** [size] */
+  weight: Tensor
+
+  constructor(size: number, eps: number, options: { dtype?: FloatDType } = {}) {
+    super()
+    this.eps = eps
+    this.weight = Tensor.meta([size], options.dtype ?? 'float32')
+  }
+
+  override extraRepr(): string {
+    return `(${this.weight.shape[0]},), eps=${pythonFloat(this.eps)}, elementwise_affine=True`
+  }
+
+  /** x [..., size] float32 → [..., size] float32. */
+  forward(x: Tensor): Tensor {
+    return rmsNorm(x, this.weight, this.eps)
+  }
+}
+
+/** As Python prints a float: `1e-05`, `0.0001`, `1.0`. */
+function pythonFloat(value: number): string {
+  const [digits, exponent] = value.toExponential().split('e')
+  const power = Number(exponent)
+  if (power < -4 || power >= 16) return `${digits}e${power < 0 ? '-' : '+'}${String(Math.abs(power)).padStart(2, '0')}`
+  return Number.isInteger(value) ? `${value}.0` : String(value)
+}

@@ -1,0 +1,151 @@
+import { dtypes, type FloatDType } from '../core/dtype.ts'
+import { ShapeError } from '../core/errors.ts'
+import type { QType } from '../core/qtype.ts'
+import { numel, type Shape, showShape } from '../core/shape.ts'
+import type { Device } from '../devices/device.ts'
+import { cast } from '../tensor/ops/elementwise.ts'
+import { keep, scope } from '../tensor/scope.ts'
+import { checkShape, Tensor } from '../tensor/tensor.ts'
+import type { Optimizer } from './optimizer.ts'
+import { packTiles, unpackTiles } from './tiles.ts'
+
+/**
+ * A weight stored in few bits: codes, and a scale (for affine types also a shift) per group.
+ *
+ *     w[n, k] = scale[n, k / G] · q[n, k]  (− shift[n, k / G])
+ *
+ * As a matrix it has N = shape[0] rows and K = the rest of the shape columns; a group is G consecutive columns of one row.
+ */
+export class QTensor {
+  readonly qtype: QType
+  readonly shape: Shape
+  /** Columns that share a scale; K when the whole row does. */
+  readonly groupSize: number
+  /** The dtype of the float weight, in which scales are chosen, saved and applied. */
+  readonly dtype: FloatDType
+  /** Codes in tiles, uint8. */
+  readonly codeTiles: Tensor
+  /** [N, groups] float32 in tiles. */
+  readonly scaleTiles: Tensor
+  readonly shiftTiles: Tensor | null
+
+  private constructor(qtype: QType, shape: Shape, groupSize: number, dtype: FloatDType, tiles: [Tensor, Tensor, Tensor | null]) {
+    this.qtype = qtype
+    this.shape = shape
+    this.groupSize = groupSize
+    this.dtype = dtype
+    ;[this.codeTiles, this.scaleTiles, this.shiftTiles] = tiles
+  }
+
+  /**
+   * Packs codes and scales.
+   * @param codes [N, K] one byte a code
+   * @param scale,shift [N, groups] in the weight's dtype
+   */
+  static fromParts(qtype: QType, shape: Shape, groupSize: number, codes: Tensor, scale: Tensor, shift: Tensor | null): QTensor {
+    const [N, K] = matrixShape(shape)
+    const groups = K / groupSize
+    if (!Number.isInteger(groups))
+      throw new ShapeError(`qtensor: ${K} columns must divide into groups of ${groupSize}; shape ${showShape(shape)}`)
+    checkShape('qtensor', 'codes', codes, [N, K])
+    checkShape('qtensor', 'scale', scale, [N, groups])
+    if (shift) checkShape('qtensor', 'shift', shift, [N, groups])
+    return scope(() => {
+      const tiles = (values: Tensor) => packTiles(cast(values, 'float32'), 32)
+      return new QTensor(qtype, shape, groupSize, scale.dtype as FloatDType, [
+        packTiles(codes, qtype.bits),
+        tiles(scale),
+        shift && tiles(shift),
+      ])
+    })
+  }
+
+  /** Quantizes a float weight; `groupSize` K or null gives one scale a row. */
+  static quantize(weight: Tensor, qtype: QType, groupSize: number | null, optimizer: Optimizer): QTensor {
+    const [N, K] = matrixShape(weight.shape)
+    const G = groupSize ?? K
+    if (K % G !== 0) throw new ShapeError(`quantize: ${K} columns must divide into groups of ${G}; weight ${showShape(weight.shape)}`)
+    return scope(() => {
+      const groups = weight.view([(N * K) / G, G])
+      const { scale, shift } = optimizer(groups, qtype)
+      const codes = Tensor.empty(weight.device, [N, K], 'uint8')
+      weight.device.call('quantize', weight, dtypes[weight.dtype].code, scale, shift, codes, (N * K) / G, G, qtype.code)
+      return QTensor.fromParts(qtype, weight.shape, G, codes, scale.view([N, K / G]), shift?.view([N, K / G]) ?? null)
+    })
+  }
+
+  get device(): Device {
+    return this.codeTiles.device
+  }
+
+  get numel(): number {
+    return numel(this.shape)
+  }
+
+  /** Bytes that the codes and scales take when saved: codes at their bits, scales at the weight's dtype. */
+  get byteLength(): number {
+    const [N, K] = matrixShape(this.shape)
+    const scales = (N * K) / this.groupSize
+    return Math.ceil((N * K * this.qtype.bits) / 8) + scales * dtypes[this.dtype].bytes * (this.shiftTiles ? 2 : 1)
+  }
+
+  /** The codes [N, K], one byte each, of the qtype's dtype. */
+  codes(): Tensor {
+    const [N, K] = matrixShape(this.shape)
+    return unpackTiles(this.codeTiles, this.qtype.bits, N, K, this.qtype.dtype)
+  }
+
+  /** The scales [N, groups] in the weight's dtype. */
+  scale(): Tensor {
+    return this.unpackScales(this.scaleTiles)
+  }
+
+  /** The shifts [N, groups] in the weight's dtype; null for symmetric types. */
+  shift(): Tensor | null {
+    return this.shiftTiles && this.unpackScales(this.shiftTiles)
+  }
+
+  private unpackScales(tiles: Tensor): Tensor {
+    const [N, K] = matrixShape(this.shape)
+    return scope(() => cast(unpackTiles(tiles, 32, N, K / this.groupSize, 'float32'), this.dtype))
+  }
+
+  /** The float weight that the codes stand for, every operation rounded to the weight's dtype. */
+  dequantize(): Tensor {
+    const groups = this.numel / this.groupSize
+    return scope(() => {
+      const y = Tensor.empty(this.device, this.shape, this.dtype)
+      const dtype = dtypes[this.dtype].code
+      this.device.call('dequantize', this.codes(), this.qtype.code, this.scale(), this.shift(), y, dtype, groups, this.groupSize)
+      return y
+    })
+  }
+
+  /** Its tensors, so that scopes know what it holds. */
+  tensors(): Tensor[] {
+    return this.shiftTiles ? [this.codeTiles, this.scaleTiles, this.shiftTiles] : [this.codeTiles, this.scaleTiles]
+  }
+
+  /** Takes it out of the running scope. */
+  keep(): this {
+    return keep(this)
+  }
+
+  dispose(): void {
+    for (const tensor of this.tensors()) tensor.dispose()
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  toString(): string {
+    const group = this.groupSize === matrixShape(this.shape)[1] ? 'per row' : `groups of ${this.groupSize}`
+    return `QTensor(${showShape(this.shape)}, ${this.qtype.name}, ${group}, ${this.dtype})`
+  }
+}
+
+/** [N, K]: the first dimension, and all others together. */
+export function matrixShape(shape: Shape): [rows: number, cols: number] {
+  return [shape[0], numel(shape.slice(1))]
+}
