@@ -1,0 +1,106 @@
+import { ShapeError } from '../core/errors.ts'
+import { asQType, type QType, type QTypeName } from '../core/qtype.ts'
+import { Linear } from '../nn/linear.ts'
+import type { Module, Parameter } from '../nn/module.ts'
+import { QLinear } from '../nn/qlinear.ts'
+import { quantoGroupSize } from '../qtensor/groupSize.ts'
+import type { Optimizer } from '../qtensor/optimizer.ts'
+import { matrixShape } from '../qtensor/qtensor.ts'
+import { globMatcher } from './glob.ts'
+import { nearest } from './nearest.ts'
+import { defaultOptimizer, type OptimizerName, optimizers } from './optimizers.ts'
+
+export interface QuantizeOptions {
+  /** The type of the weights: a value such as `qint4`, or its name. */
+  weights: QType | QTypeName
+  /** Only modules whose path matches; glob or list of globs. */
+  include?: string | readonly string[]
+  /** All modules but those whose path matches; wins over `include`. */
+  exclude?: string | readonly string[]
+  /** How scales are chosen: a name, or a function of your own. Default: `absmax` for 8 bits, `max` below. */
+  optimizer?: OptimizerName | Optimizer
+  /** Columns that share a scale, for int2 and int4. Default: quanto's rule (128, 96, 64 or 32, whichever divides; else the row). */
+  groupSize?: number
+}
+
+/**
+ * Replaces, in place, the layers that multiply weights by their quantized twins. The weights stay float until `freeze`;
+ * forward passes see them quantized. Modules quantized before are left as they are.
+ * @returns the paths of the modules replaced
+ * @throws ShapeError if a glob matches no module, or nothing is left to quantize
+ */
+export function quantize(model: Module, options: QuantizeOptions): string[] {
+  const qtype = asQType(options.weights)
+  const modules = [...model.namedModules()]
+  for (const pattern of [options.include ?? [], options.exclude ?? []].flat()) checkGlob(pattern, modules)
+  const included = options.include === undefined ? () => true : globMatcher(options.include)
+  const excluded = options.exclude === undefined ? () => false : globMatcher(options.exclude)
+  const optimizer =
+    typeof options.optimizer === 'function'
+      ? options.optimizer
+      : options.optimizer
+        ? optimizers[options.optimizer]
+        : defaultOptimizer(qtype)
+  const replaced: string[] = []
+  for (const [path, module] of modules) {
+    if (!(module instanceof Linear) || !included(path) || excluded(path)) continue
+    const groupSize = groupSizeFor(qtype, matrixShape(module.weight.shape)[1], options.groupSize, path)
+    model.setModule(path, new QLinear(module, { qtype, groupSize, optimizer }))
+    replaced.push(path)
+  }
+  if (replaced.length === 0) throw nothingLeft(modules)
+  return replaced
+}
+
+function nothingLeft(modules: [string, Module][]): ShapeError {
+  const floats = modules.filter(([, module]) => module instanceof Linear).length
+  const quantized = modules.filter(([, module]) => module instanceof QLinear).length
+  const unchosen = `include and exclude leave none of ${floats}`
+  const found = floats > 0 ? unchosen : quantized > 0 ? `all ${quantized} are quantized already` : 'it has none'
+  return new ShapeError(`quantize: the model must have a Linear layer to quantize; ${found}`)
+}
+
+function groupSizeFor(qtype: QType, columns: number, wanted: number | undefined, path: string): number | null {
+  if (wanted === undefined) return quantoGroupSize(qtype, columns)
+  if (!Number.isInteger(wanted) || wanted <= 0 || wanted % 32 !== 0) {
+    throw new ShapeError(`quantize: groupSize must be a positive multiple of 32; received ${wanted}`)
+  }
+  if (columns % wanted !== 0)
+    throw new ShapeError(`quantize: groupSize (${wanted}) must divide the columns of ${path} (${columns}); exclude it or choose another`)
+  return wanted === columns ? null : wanted
+}
+
+function checkGlob(pattern: string, modules: [string, Module][]): void {
+  const matches = globMatcher(pattern)
+  const paths = modules.map(([path]) => path).filter((path) => path !== '')
+  if (paths.some(matches)) return
+  throw new ShapeError(`quantize: ${JSON.stringify(pattern)} must match a module; the nearest are ${nearest(pattern, paths).join(', ')}`)
+}
+
+/** Replaces the float weights of quantized modules by their codes and scales. Freezing twice changes nothing. */
+export function freeze(model: Module): void {
+  const uses = new Map<Parameter, number>()
+  for (const [, parameter] of model.namedParameters()) uses.set(parameter, (uses.get(parameter) ?? 0) + 1)
+  for (const [, module] of model.namedModules()) {
+    if (!(module instanceof QLinear)) continue
+    const users = uses.get(module.weight) ?? 1
+    uses.set(module.weight, users - 1)
+    module.freeze(users > 1)
+  }
+}
+
+/** Which modules are quantized, and how: quanto's quantization map. */
+export function quantizationMap(model: Module): Record<string, { weights: QType['name']; activations: 'none' }> {
+  const map: Record<string, { weights: QType['name']; activations: 'none' }> = {}
+  for (const [path, module] of model.namedModules()) {
+    if (module instanceof QLinear) map[path] = { weights: module.quantization.qtype.name, activations: 'none' }
+  }
+  return map
+}
+
+/** Bytes of all parameters, tied ones counted once; a quantized weight counts its codes and scales as saved. */
+export function memoryFootprint(model: Module): number {
+  let bytes = 0
+  for (const parameter of model.parameters()) bytes += parameter.byteLength
+  return bytes
+}
