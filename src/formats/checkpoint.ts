@@ -1,0 +1,84 @@
+import { FormatError } from '../core/errors.ts'
+import { readJson, show } from './json.ts'
+import { openSafetensors } from './safetensors.ts'
+import type { Folder } from './source.ts'
+import { checkFileName } from './source.ts'
+import type { TensorFile, TensorInfo } from './tensorFile.ts'
+import { tensorInfo } from './tensorFile.ts'
+
+export const weightsName = 'model.safetensors'
+export const weightsIndexName = 'model.safetensors.index.json'
+
+/**
+ * The weights of a folder in Hugging Face layout: `model.safetensors`, else the shards that its index names.
+ * @throws FormatError if the folder holds neither, or what it holds is refused.
+ */
+export async function openCheckpoint(folder: Folder): Promise<TensorFile> {
+  if (await folder.has(weightsName)) return openSafetensors(await folder.open(weightsName))
+  if (await folder.has(weightsIndexName)) return openSharded(folder, weightsIndexName)
+  const files = await folder.list().catch(() => [])
+  const held = files.length === 0 ? 'it holds neither' : `it holds ${files.slice(0, 10).join(', ')}${files.length > 10 ? ', …' : ''}`
+  throw new FormatError(`${folder.name}: must hold ${weightsName} or ${weightsIndexName}; ${held}`)
+}
+
+/**
+ * The shards that `index` names, as if they were one file.
+ * @throws FormatError if a shard is missing or refused, a tensor is not in the shard that the index names, or is in two.
+ */
+export async function openSharded(folder: Folder, index: string = weightsIndexName): Promise<TensorFile> {
+  const weightMap = (await readJson(folder, index, { uniqueKeys: true })).object('weight_map')
+  const shardOf = new Map(weightMap.keys().map((name) => [name, weightMap.string(name)]))
+  const names = [...new Set(shardOf.values())].sort()
+  for (const name of names) checkFileName(`${folder.name}/${index}`, name)
+
+  const shards = new Map<string, TensorFile>()
+  const close = async () => {
+    await Promise.all([...shards.values()].map((shard) => shard.close()))
+  }
+  try {
+    for (const name of names) shards.set(name, await openSafetensors(await folder.open(name)))
+    return joinShards(`${folder.name}/${index}`, shards, shardOf, close)
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+function joinShards(
+  name: string,
+  shards: ReadonlyMap<string, TensorFile>,
+  shardOf: ReadonlyMap<string, string>,
+  close: () => Promise<void>,
+): TensorFile {
+  const tensors = new Map<string, TensorInfo>()
+  const unsupported = new Map<string, string>()
+  const holder = new Map<string, TensorFile>()
+  for (const shard of shards.values()) {
+    for (const tensor of [...shard.tensors.keys(), ...shard.unsupported.keys()]) {
+      const other = holder.get(tensor)
+      if (other) {
+        throw new FormatError(`${name}: tensor ${show(tensor)} must be in one shard; it is in ${other.name} and ${shard.name}`, { tensor })
+      }
+      holder.set(tensor, shard)
+    }
+    for (const [tensor, info] of shard.tensors) tensors.set(tensor, info)
+    for (const [tensor, dtype] of shard.unsupported) unsupported.set(tensor, dtype)
+  }
+  for (const [tensor, shard] of shardOf) {
+    if (holder.get(tensor) !== shards.get(shard)) {
+      const found = holder.get(tensor)?.name ?? 'in none'
+      throw new FormatError(`${name}: tensor ${show(tensor)} must be in ${shard}, as weight_map says; it is ${found}`, { tensor })
+    }
+  }
+  return {
+    name,
+    metadata: shards.values().next().value?.metadata ?? new Map(),
+    tensors,
+    unsupported,
+    async read(tensor) {
+      const shard = holder.get(tensorInfo({ name, tensors, unsupported }, tensor).name) as TensorFile
+      return shard.read(tensor)
+    },
+    close,
+  }
+}

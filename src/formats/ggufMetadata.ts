@@ -1,0 +1,203 @@
+import { FormatError } from '../core/errors.ts'
+import { type GgufReader, maxGgufNameBytes } from './ggufReader.ts'
+import { show } from './json.ts'
+
+/** Files in use have some forty keys. */
+export const maxGgufKeys = 2 ** 16
+/** The largest vocabularies have 300,000 tokens and twice as many merges. */
+export const maxGgufStrings = 2 ** 22
+
+interface NumberType {
+  bytes: number
+  read(view: DataView, at: number): number | bigint
+}
+
+/** The value types at the index that is their id; numbers with how to read one. */
+const valueTypes: readonly { name: string; number?: NumberType }[] = [
+  { name: 'uint8', number: { bytes: 1, read: (view, at) => view.getUint8(at) } },
+  { name: 'int8', number: { bytes: 1, read: (view, at) => view.getInt8(at) } },
+  { name: 'uint16', number: { bytes: 2, read: (view, at) => view.getUint16(at, true) } },
+  { name: 'int16', number: { bytes: 2, read: (view, at) => view.getInt16(at, true) } },
+  { name: 'uint32', number: { bytes: 4, read: (view, at) => view.getUint32(at, true) } },
+  { name: 'int32', number: { bytes: 4, read: (view, at) => view.getInt32(at, true) } },
+  { name: 'float32', number: { bytes: 4, read: (view, at) => view.getFloat32(at, true) } },
+  { name: 'bool', number: { bytes: 1, read: (view, at) => view.getUint8(at) } },
+  { name: 'string' },
+  { name: 'array' },
+  { name: 'uint64', number: { bytes: 8, read: (view, at) => view.getBigUint64(at, true) } },
+  { name: 'int64', number: { bytes: 8, read: (view, at) => view.getBigInt64(at, true) } },
+  { name: 'float64', number: { bytes: 8, read: (view, at) => view.getFloat64(at, true) } },
+]
+
+/** A list that stays in its bytes until it is asked for. */
+class GgufArray {
+  readonly type: (typeof valueTypes)[number]
+  readonly count: number
+  readonly bytes: Uint8Array
+
+  constructor(type: (typeof valueTypes)[number], count: number, bytes: Uint8Array) {
+    this.type = type
+    this.count = count
+    this.bytes = bytes
+  }
+
+  toJSON(): string {
+    return `${this.count} × ${this.type.name}`
+  }
+}
+
+type Value = number | boolean | string | GgufArray
+
+/** What a GGUF file says about itself, key by key; errors name the key, what it must be and where it lies. */
+export class GgufMetadata {
+  /** What messages call the file. */
+  readonly name: string
+  private readonly values: ReadonlyMap<string, { value: Value; byteOffset: number }>
+
+  constructor(name: string, values: ReadonlyMap<string, { value: Value; byteOffset: number }>) {
+    this.name = name
+    this.values = values
+  }
+
+  keys(): string[] {
+    return [...this.values.keys()]
+  }
+
+  has(key: string): boolean {
+    return this.values.has(key)
+  }
+
+  string(key: string, fallback?: string): string {
+    return this.expect(key, fallback, 'a string', (value) => typeof value === 'string')
+  }
+
+  boolean(key: string, fallback?: boolean): boolean {
+    return this.expect(key, fallback, 'true or false', (value) => typeof value === 'boolean')
+  }
+
+  /** A number above 0, as every float of a model's description is. */
+  positive(key: string, fallback?: number): number {
+    return this.expect(key, fallback, 'a finite number above 0', (value) => Number.isFinite(value) && Number(value) > 0)
+  }
+
+  positiveInteger(key: string, fallback?: number): number {
+    return this.expect(key, fallback, 'a positive integer', (value) => Number.isSafeInteger(value) && Number(value) > 0)
+  }
+
+  /** An integer from 0 on. */
+  count(key: string, fallback?: number): number {
+    return this.expect(key, fallback, 'an integer, 0 or more', (value) => Number.isSafeInteger(value) && Number(value) >= 0)
+  }
+
+  /** A list of strings. Bytes that are not UTF-8 become U+FFFD: a token may end within a character. */
+  strings(key: string): string[] {
+    return decodeStrings(this.list(key, 'a list of strings', ({ type }) => type.name === 'string'))
+  }
+
+  numbers(key: string): number[] {
+    const list = this.list(key, 'a list of numbers', ({ type }) => type.number !== undefined)
+    const { bytes, read } = list.type.number as NumberType
+    const view = new DataView(list.bytes.buffer, list.bytes.byteOffset, list.bytes.byteLength)
+    return Array.from({ length: list.count }, (_, i) => Number(read(view, i * bytes)))
+  }
+
+  /** The error for a value that breaks a rule of its own. */
+  error(key: string, rule: string): FormatError {
+    const found = this.values.get(key)
+    if (!found) return new FormatError(`${this.name}: metadata ${show(key)} ${rule}; it is missing`)
+    const { value, byteOffset } = found
+    // JSON has no infinity.
+    const received = typeof value === 'number' ? String(value) : show(value)
+    return new FormatError(`${this.name}: metadata ${show(key)} ${rule}; received ${received} (byte ${byteOffset})`, { byteOffset })
+  }
+
+  private list(key: string, rule: string, holds: (value: GgufArray) => boolean): GgufArray {
+    return this.expect<GgufArray>(key, undefined, rule, (value) => value instanceof GgufArray && holds(value))
+  }
+
+  private expect<T extends Value>(key: string, fallback: T | undefined, rule: string, holds: (value: Value) => boolean): T {
+    const found = this.values.get(key)
+    if (!found && fallback !== undefined) return fallback
+    if (!found || !holds(found.value)) throw this.error(key, `must be ${rule}`)
+    return found.value as T
+  }
+}
+
+/** All strings at once: their bytes joined and decoded in one call, which is many times faster than one by one, then cut. */
+function decodeStrings({ count, bytes }: GgufArray): string[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const joined = new Uint8Array(bytes.length - 8 * count)
+  /** Where each string ends: in `joined`, and in UTF-16 units. */
+  const ends = new Uint32Array(count)
+  const unitEnds = new Uint32Array(count)
+  let [at, end, units, cut] = [0, 0, 0, false]
+  for (let i = 0; i < count; i++) {
+    // Lengths were checked when the list was passed.
+    const length = view.getUint32(at, true)
+    at += 8
+    cut ||= length > 0 && (bytes[at] & 0xc0) === 0x80
+    for (const stop = at + length; at < stop; at++) {
+      const byte = bytes[at]
+      if ((byte & 0xc0) !== 0x80) units += byte < 0xf0 ? 1 : 2
+      joined[end++] = byte
+    }
+    ends[i] = end
+    unitEnds[i] = units
+  }
+  try {
+    // Characters may not continue over two strings: together they might be valid where each is not.
+    if (cut) throw new TypeError()
+    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(joined)
+    return Array.from(unitEnds, (unitEnd, i) => text.slice(i === 0 ? 0 : unitEnds[i - 1], unitEnd))
+  } catch {
+    const lenient = new TextDecoder('utf-8', { ignoreBOM: true })
+    return Array.from(ends, (stop, i) => lenient.decode(joined.subarray(i === 0 ? 0 : ends[i - 1], stop)))
+  }
+}
+
+/** Reads `count` keys with their values. */
+export async function readGgufMetadata(reader: GgufReader, count: number): Promise<GgufMetadata> {
+  const values = new Map<string, { value: () => Value; byteOffset: number }>()
+  for (let i = 0; i < count; i++) {
+    const keyOffset = reader.position
+    const key = await reader.string(`metadata key ${i}`, maxGgufNameBytes)
+    if (values.has(key)) throw reader.error(`a metadata key must appear once; ${show(key)} appears twice`, keyOffset)
+    const what = `metadata ${show(key)}`
+    const type = await readType(reader, what)
+    const byteOffset = reader.position
+    values.set(key, { value: type.name === 'array' ? await readArray(reader, what) : await readValue(reader, type, what), byteOffset })
+  }
+  return new GgufMetadata(reader.source.name, new Map([...values].map(([key, { value, byteOffset }]) => [key, { value: value(), byteOffset }])))
+}
+
+async function readType(reader: GgufReader, what: string): Promise<(typeof valueTypes)[number]> {
+  const id = await reader.uint32(`${what}: type`)
+  const type = valueTypes.at(id)
+  if (type) return type
+  throw reader.error(`${what} must be of a type from 0 to ${valueTypes.length - 1}; it is of type ${id}`, reader.position - 4)
+}
+
+async function readValue(reader: GgufReader, { name, number }: (typeof valueTypes)[number], what: string): Promise<() => Value> {
+  const value = number ? await reader.number(number.bytes, what, number.read) : await reader.string(what)
+  if (name !== 'bool') return () => value
+  if (value !== 0 && value !== 1) throw reader.error(`${what} must be a bool, 0 or 1; it is ${value}`, reader.position - 1)
+  return () => value === 1
+}
+
+/** Checks a list's extent; the bytes are taken when the header is whole, since the reader's memory moves as it grows. */
+async function readArray(reader: GgufReader, what: string): Promise<() => Value> {
+  const type = await readType(reader, `${what}: element`)
+  // ggml refuses them too, so no file has any.
+  if (type.name === 'array') throw reader.error(`${what} must be a flat list; it holds lists`, reader.position - 4)
+  const elementBytes = type.number?.bytes ?? 8
+  const room = Math.floor(Math.max(0, reader.source.size - reader.position - 8) / elementBytes)
+  const limit = type.number ? room : Math.min(room, maxGgufStrings)
+  const count = await reader.count(`${what}: the number of elements`, limit)
+  const start = reader.position
+  if (type.number) {
+    await reader.need(count * elementBytes, what)
+    reader.position += count * elementBytes
+  } else await reader.skipStrings(count, what)
+  const end = reader.position
+  return () => new GgufArray(type, count, reader.passed(start, end))
+}

@@ -1,0 +1,190 @@
+import { FormatError } from '../core/errors.ts'
+import type { Folder } from './source.ts'
+import { decodeUtf8, readBytes } from './source.ts'
+
+/** Larger than any config, tokenizer or index in use. */
+export const maxJsonBytes = 100_000_000
+/** Deeper than any of them nests. */
+export const maxJsonDepth = 64
+
+export interface JsonOptions {
+  maxBytes?: number
+  maxDepth?: number
+  /** Refuses an object that names a key twice; otherwise the last one counts, as in Python. */
+  uniqueKeys?: boolean
+}
+
+/**
+ * The value that `bytes` spell: RFC 8259 in strict UTF-8, without a byte order mark.
+ * @throws FormatError if they are too many, nest too deep, repeat a key, or are no JSON.
+ */
+export function parseJson(bytes: Uint8Array, name: string, options: JsonOptions = {}): unknown {
+  const { maxBytes = maxJsonBytes, maxDepth = maxJsonDepth, uniqueKeys = false } = options
+  if (bytes.byteLength > maxBytes) throw new FormatError(`${name}: must have at most ${maxBytes} bytes; it has ${bytes.byteLength}`)
+  const text = decodeUtf8(bytes, name)
+  checkStructure(text, name, maxDepth, uniqueKeys)
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new FormatError(`${name}: must be JSON; ${(cause as Error).message.replace(/\s+/g, ' ')}`, { cause })
+  }
+}
+
+/** Depth and repeated keys, which `JSON.parse` does not look at; text that is no JSON passes or fails here, and fails there. */
+function checkStructure(text: string, name: string, maxDepth: number, uniqueKeys: boolean): void {
+  const keys: Set<string>[] = []
+  let depth = 0
+  for (let at = 0; at < text.length; at++) {
+    const character = text[at]
+    if (character === '{' || character === '[') {
+      if (++depth > maxDepth)
+        throw new FormatError(`${name}: values must nest at most ${maxDepth} deep; they nest deeper at character ${at}`)
+      if (uniqueKeys) keys[depth] = new Set()
+    } else if (character === '}' || character === ']') {
+      depth--
+    } else if (character === '"') {
+      const start = at
+      at = endOfString(text, at)
+      const end = at + 1
+      while (isSpace(text[at + 1])) at++
+      // Only a key is followed by a colon.
+      if (uniqueKeys && text[at + 1] === ':') checkKey(keys[depth], text.slice(start, end), name)
+    }
+  }
+}
+
+function isSpace(character: string | undefined): boolean {
+  return character === ' ' || character === '\n' || character === '\r' || character === '\t'
+}
+
+function endOfString(text: string, start: number): number {
+  for (let at = start + 1; at < text.length; at++) {
+    if (text[at] === '\\') at++
+    else if (text[at] === '"') return at
+  }
+  return text.length
+}
+
+function checkKey(seen: Set<string> | undefined, literal: string, name: string): void {
+  let key = literal
+  try {
+    // "a" and "\u0061" are the same key.
+    key = JSON.parse(literal)
+  } catch {
+    return
+  }
+  if (seen?.has(key)) throw new FormatError(`${name}: a key must appear once; ${show(key)} appears twice`)
+  seen?.add(key)
+}
+
+/** `value` as JSON, cut to what fits in a message. */
+export function show(value: unknown): string {
+  if (value === undefined) return 'nothing'
+  const text = JSON.stringify(value)
+  return text.length > 80 ? `${text.slice(0, 80)}…` : text
+}
+
+/** Keys come from files: one that is not a plain word is shown quoted, so that a message stays one line. */
+function plainKey(key: string): string {
+  return /^[\w.-]{1,80}$/.test(key) ? key : show(key)
+}
+
+/** `value` as Python's `json.dumps(value, indent=indent)` writes it: ASCII only. */
+export function pythonJson(value: unknown, indent: number): string {
+  return JSON.stringify(value, null, indent).replace(/[\u007f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+}
+
+/**
+ * A JSON object whose fields are asked for by type. A field that is absent or null gives the fallback, where there is one;
+ * errors name the document and the field: `config.json: hidden_size must be a positive integer; received "64"`.
+ */
+export class JsonObject {
+  readonly name: string
+  private readonly prefix: string
+  private readonly fields: ReadonlyMap<string, unknown>
+
+  /** @throws FormatError if `value` is not an object. */
+  constructor(value: unknown, name: string, path = '') {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      throw new FormatError(`${name}: ${path || 'the document'} must be an object; received ${show(value)}`)
+    }
+    this.name = name
+    this.prefix = path === '' ? '' : `${path}.`
+    this.fields = new Map(Object.entries(value))
+  }
+
+  keys(): string[] {
+    return [...this.fields.keys()]
+  }
+
+  has(key: string): boolean {
+    return this.get(key) !== undefined
+  }
+
+  /** The field as it stands; undefined when absent or null. */
+  get(key: string): unknown {
+    return this.fields.get(key) ?? undefined
+  }
+
+  string(key: string, fallback?: string): string {
+    return this.expect(key, fallback, 'a string', (value) => typeof value === 'string')
+  }
+
+  boolean(key: string, fallback?: boolean): boolean {
+    return this.expect(key, fallback, 'true or false', (value) => typeof value === 'boolean')
+  }
+
+  number(key: string, fallback?: number): number {
+    return this.expect(key, fallback, 'a finite number', (value) => Number.isFinite(value))
+  }
+
+  positiveInteger(key: string, fallback?: number): number {
+    return this.expect(key, fallback, 'a positive integer', (value) => Number.isSafeInteger(value) && Number(value) > 0)
+  }
+
+  /** An integer from 0 on. */
+  count(key: string, fallback?: number): number {
+    return this.expect(key, fallback, 'an integer, 0 or more', (value) => Number.isSafeInteger(value) && Number(value) >= 0)
+  }
+
+  counts(key: string, fallback?: number[]): number[] {
+    const isCount = (value: unknown) => Number.isSafeInteger(value) && Number(value) >= 0
+    return this.expect(key, fallback, 'a list of integers, 0 or more', (value) => Array.isArray(value) && value.every(isCount))
+  }
+
+  strings(key: string, fallback?: string[]): string[] {
+    const isString = (value: unknown) => typeof value === 'string'
+    return this.expect(key, fallback, 'a list of strings', (value) => Array.isArray(value) && value.every(isString))
+  }
+
+  object(key: string): JsonObject {
+    return new JsonObject(this.fields.get(key), this.name, `${this.prefix}${plainKey(key)}`)
+  }
+
+  /** All fields as plain values, for a library that takes them so. */
+  toObject(): Record<string, unknown> {
+    return Object.fromEntries(this.fields)
+  }
+
+  /** The error for a field that breaks a rule of its own. */
+  error(key: string, rule: string): FormatError {
+    return new FormatError(`${this.name}: ${this.prefix}${plainKey(key)} ${rule}; received ${show(this.fields.get(key))}`)
+  }
+
+  private expect<T>(key: string, fallback: T | undefined, rule: string, holds: (value: unknown) => boolean): T {
+    const value = this.get(key)
+    if (value === undefined && fallback !== undefined) return fallback
+    if (!holds(value)) throw this.error(key, `must be ${rule}`)
+    return value as T
+  }
+}
+
+/**
+ * The object that a JSON file of `folder` holds.
+ * @throws FormatError if it is absent, too large, or no JSON object.
+ */
+export async function readJson(folder: Folder, file: string, options: JsonOptions = {}): Promise<JsonObject> {
+  const bytes = await readBytes(folder, file, options.maxBytes ?? maxJsonBytes)
+  const name = `${folder.name}/${file}`
+  return new JsonObject(parseJson(bytes, name, options), name)
+}
