@@ -1,0 +1,61 @@
+import { generateTokens } from '../models/generate.ts'
+import type { LlamaForCausalLM } from '../models/llama.ts'
+
+export interface BenchOptions {
+  /** Tokens of the prompt; default 512, at most what the model's context leaves. */
+  promptTokens?: number
+  /** Tokens to generate; default 64. */
+  newTokens?: number
+  /** Runs, of which the median counts; default 3. */
+  runs?: number
+  signal?: AbortSignal
+}
+
+export interface BenchResult {
+  promptTokens: number
+  newTokens: number
+  prefillTokensPerSecond: number
+  decodeTokensPerSecond: number
+  firstTokenMs: number
+  /** Per token after the first. */
+  msPerToken: number
+  threads: number
+  device: string
+}
+
+/** How fast a model reads a prompt and writes, greedily and without stopping at end-of-text. */
+export async function bench(model: LlamaForCausalLM, options: BenchOptions = {}): Promise<BenchResult> {
+  const { maxPositions, vocabularySize } = model.config
+  const newTokens = Math.min(options.newTokens ?? 64, maxPositions - 1)
+  const promptTokens = Math.min(options.promptTokens ?? 512, maxPositions - newTokens)
+  const prompt = Array.from({ length: promptTokens }, (_, i) => (i * 7919 + 13) % vocabularySize)
+  const first: number[] = []
+  const each: number[] = []
+  for (let run = 0; run < (options.runs ?? 3); run++) {
+    const started = performance.now()
+    let firstMs = 0
+    for await (const _ of generateTokens(model, prompt, { maxNewTokens: newTokens, stopAtEos: false, signal: options.signal })) {
+      firstMs ||= performance.now() - started
+    }
+    first.push(firstMs)
+    each.push((performance.now() - started - firstMs) / Math.max(newTokens - 1, 1))
+  }
+  const firstTokenMs = median(first)
+  const msPerToken = median(each)
+  return {
+    promptTokens,
+    newTokens,
+    prefillTokensPerSecond: (1000 * promptTokens) / firstTokenMs,
+    decodeTokensPerSecond: 1000 / msPerToken,
+    firstTokenMs,
+    msPerToken,
+    threads: model.device.threads,
+    device: model.device.name,
+  }
+}
+
+function median(values: number[]): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  const middle = sorted.length >> 1
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+}

@@ -1,0 +1,113 @@
+import { DTypeError, ShapeError } from '../core/errors.ts'
+import type { LlamaForCausalLM } from '../models/llama.ts'
+import { argmax, crossEntropy, klDivergence } from '../tensor/ops/index.ts'
+import { scope } from '../tensor/scope.ts'
+import { Tensor } from '../tensor/tensor.ts'
+
+export interface PerplexityOptions {
+  /** Tokens of a window; default: the model's context, at most 2048. */
+  context?: number
+  /** Tokens from one window's start to the next; default: the context, so that windows do not overlap. */
+  stride?: number
+  /** A model (the float one) to compare with, token by token; on the same device. */
+  baseline?: LlamaForCausalLM
+  signal?: AbortSignal
+  /** Called after each window. */
+  onProgress?: (windows: number, total: number) => void
+}
+
+export interface Perplexity {
+  /** exp(nll) */
+  perplexity: number
+  /** Mean negative log-likelihood of the scored tokens, in nats. */
+  nll: number
+  /** How many tokens were scored. */
+  tokens: number
+  /** Mean KL(baseline ‖ model) over the scored tokens, in nats. */
+  klDivergence?: number
+  /** Share of the scored tokens on whose likeliest guess both models agree. */
+  top1Agreement?: number
+}
+
+/**
+ * How surprised the model is by a text: it is cut into windows of `context` tokens every `stride`, an incomplete last one is dropped, and
+ * each window scores its tokens but the first and those scored before.
+ * @throws ShapeError if the text has less than one window
+ */
+export async function perplexity(
+  model: LlamaForCausalLM,
+  text: string | readonly number[],
+  options: PerplexityOptions = {},
+): Promise<Perplexity> {
+  const { baseline, signal } = options
+  const ids = typeof text === 'string' ? encode(model, text) : text
+  const context = options.context ?? Math.min(model.config.maxPositions, 2048)
+  const stride = options.stride ?? context
+  checkWindow(context, stride, model.config.maxPositions)
+  if (ids.length < context) {
+    throw new ShapeError(
+      `evaluate: the text must have at least ${context} tokens, one window; it has ${ids.length} (take a smaller context)`,
+    )
+  }
+  if (baseline && baseline.config.vocabularySize !== model.config.vocabularySize) {
+    const sizes = `${baseline.config.vocabularySize} and ${model.config.vocabularySize}`
+    throw new ShapeError(`evaluate: the baseline must have the model's vocabulary; the sizes are ${sizes}`)
+  }
+  const windows = Math.floor((ids.length - context) / stride) + 1
+  let tokens = 0
+  let [nll, divergence, agreements] = [0, 0, 0]
+  for (let window = 0; window < windows; window++) {
+    signal?.throwIfAborted()
+    const chunk = ids.slice(window * stride, window * stride + context)
+    const first = window === 0 ? 1 : Math.max(1, context - stride)
+    const scores = scope(() => scoreWindow(model, baseline, chunk))
+    const values = await scores.nll.read()
+    const kl = await scores.kl?.read()
+    const guesses = await scores.guesses?.read()
+    const baselineGuesses = await scores.baselineGuesses?.read()
+    for (const tensor of Object.values(scores)) tensor?.dispose()
+    for (let i = first; i < context; i++) {
+      nll += Number(values[i - 1])
+      divergence += Number(kl?.[i - 1] ?? 0)
+      if (guesses?.[i - 1] === baselineGuesses?.[i - 1]) agreements++
+      tokens++
+    }
+    options.onProgress?.(window + 1, windows)
+  }
+  const mean = nll / tokens
+  const compared = baseline && { klDivergence: divergence / tokens, top1Agreement: agreements / tokens }
+  return { perplexity: Math.exp(mean), nll: mean, tokens, ...compared }
+}
+
+/** Entry t is about the token after t: [context − 1] each. */
+interface WindowScores {
+  nll: Tensor
+  kl?: Tensor
+  guesses?: Tensor
+  baselineGuesses?: Tensor
+}
+
+function scoreWindow(model: LlamaForCausalLM, baseline: LlamaForCausalLM | undefined, ids: readonly number[]): WindowScores {
+  const scored = ids.length - 1
+  const matrix = (m: LlamaForCausalLM) => m.forward(ids).view([ids.length, m.config.vocabularySize]).rows(0, scored)
+  const logits = matrix(model)
+  const targets = Tensor.fromArray(model.device, Int32Array.from(ids.slice(1)), [scored], 'int32')
+  const nll = crossEntropy(logits, targets)
+  if (!baseline) return { nll }
+  const baselineLogits = matrix(baseline)
+  return { nll, kl: klDivergence(baselineLogits, logits), guesses: argmax(logits), baselineGuesses: argmax(baselineLogits) }
+}
+
+function encode(model: LlamaForCausalLM, text: string): number[] {
+  if (!model.tokenizer) throw new DTypeError('evaluate: the model has no tokenizer; pass token ids')
+  return model.tokenizer.encode(text, { addSpecialTokens: false })
+}
+
+function checkWindow(context: number, stride: number, maxPositions: number): void {
+  if (!(Number.isInteger(context) && context >= 2 && context <= maxPositions)) {
+    throw new ShapeError(`evaluate: context must be a whole number in 2..${maxPositions}, the model's context; received ${context}`)
+  }
+  if (!(Number.isInteger(stride) && stride >= 1 && stride <= context)) {
+    throw new ShapeError(`evaluate: stride must be a whole number in 1..${context}, the context; received ${stride}`)
+  }
+}

@@ -1,0 +1,49 @@
+import type { Module } from '../nn/module.ts'
+import { QLinear } from '../nn/qlinear.ts'
+import type { QTensor } from '../qtensor/qtensor.ts'
+import { cast, mul, reduce, sub } from '../tensor/ops/index.ts'
+import { scope } from '../tensor/scope.ts'
+import { Tensor } from '../tensor/tensor.ts'
+
+/**
+ * ‖W − Ŵ‖₂ / ‖W‖₂: how far a quantized weight lies from the float one, 0 for none.
+ * @param original,quantized of one shape; either may be quantized
+ */
+export async function relativeError(original: Tensor | QTensor, quantized: Tensor | QTensor): Promise<number> {
+  const [difference, norm] = scope(() => {
+    const float = (weight: Tensor | QTensor) => cast(weight.dequantize(), 'float32').view([1, weight.numel])
+    const w = float(original)
+    const d = sub(w, float(quantized))
+    return [reduce('sum', mul(d, d)), reduce('sum', mul(w, w))]
+  })
+  const [numerator] = await difference.toNumbers()
+  const [denominator] = await norm.toNumbers()
+  difference.dispose()
+  norm.dispose()
+  return denominator === 0 ? 0 : Math.sqrt(numerator / denominator)
+}
+
+export interface WeightErrorOptions {
+  /** Ends the measurement between two modules. */
+  signal?: AbortSignal
+  /** Called after each module. */
+  onProgress?: (modules: number, total: number) => void
+}
+
+/**
+ * The relative error of every quantized module of a model that is not frozen yet, by path.
+ * @throws the signal's reason when aborted
+ */
+export async function weightErrors(model: Module, { signal, onProgress }: WeightErrorOptions = {}): Promise<Map<string, number>> {
+  const errors = new Map<string, number>()
+  const modules = [...model.namedModules()].filter((entry): entry is [string, QLinear] => entry[1] instanceof QLinear)
+  for (const [path, module] of modules) {
+    if (!(module.weight instanceof Tensor)) continue
+    signal?.throwIfAborted()
+    const quantized = module.quantizedWeight()
+    errors.set(path, await relativeError(module.weight, quantized))
+    quantized.dispose()
+    onProgress?.(errors.size, modules.length)
+  }
+  return errors
+}

@@ -1,0 +1,19 @@
+/** Where a model came from, and what belongs to it besides the weights. */
+export interface Checkpoint {
+  /** The path, id or URL it was loaded from. */
+  readonly name: string
+  /** config.json as it stood. */
+  readonly config: Readonly<Record<string, unknown>>
+  /** Text files saved with the model unchanged: tokenizer, generation config, chat template. */
+  readonly files: ReadonlyMap<string, string>
+}
+
+/** The files of a Hugging Face folder that go with the weights. */
+export const sideFiles = [
+  'generation_config.json',
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'added_tokens.json',
+  'chat_template.jinja',
+]

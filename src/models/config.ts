@@ -1,0 +1,98 @@
+import type { JsonObject } from '../formats/json.ts'
+import type { RopeScaling } from './rope.ts'
+
+/** What a Llama checkpoint's config.json says, in this library's names. */
+export interface LlamaConfig {
+  hiddenSize: number
+  intermediateSize: number
+  layers: number
+  heads: number
+  keyValueHeads: number
+  headSize: number
+  vocabularySize: number
+  /** Positions that the model was trained for. */
+  maxPositions: number
+  normEpsilon: number
+  ropeTheta: number
+  ropeScaling: RopeScaling
+  tieWordEmbeddings: boolean
+  attentionBias: boolean
+  mlpBias: boolean
+  eosTokenIds: number[]
+}
+
+/** Larger than any published model, small enough that no product of two overflows: what is above is a broken file. */
+const limits = {
+  hidden_size: 2 ** 20,
+  intermediate_size: 2 ** 22,
+  num_hidden_layers: 4096,
+  num_attention_heads: 2 ** 16,
+  num_key_value_heads: 2 ** 16,
+  head_dim: 2 ** 16,
+  vocab_size: 2 ** 24,
+  max_position_embeddings: 2 ** 28,
+} as const
+
+/**
+ * @param json the parsed config.json
+ * @throws FormatError if a field is missing, of the wrong type, or out of range
+ */
+export function parseLlamaConfig(json: JsonObject): LlamaConfig {
+  const size = (key: keyof typeof limits, fallback?: number): number => {
+    const value = json.positiveInteger(key, fallback)
+    if (value <= limits[key]) return value
+    throw json.error(key, `must be at most ${limits[key]}`)
+  }
+  const positive = (object: JsonObject, key: string, fallback?: number): number => {
+    const value = object.number(key, fallback)
+    if (value > 0) return value
+    throw object.error(key, 'must be above 0')
+  }
+  if (json.string('hidden_act', 'silu') !== 'silu') throw json.error('hidden_act', 'must be "silu"')
+  const heads = size('num_attention_heads')
+  const hiddenSize = size('hidden_size')
+  const keyValueHeads = size('num_key_value_heads', heads)
+  if (heads % keyValueHeads !== 0) throw json.error('num_key_value_heads', `must divide num_attention_heads (${heads})`)
+  const headSize = size('head_dim', hiddenSize % heads === 0 ? hiddenSize / heads : undefined)
+  if (headSize % 2 !== 0) throw json.error('head_dim', `must be even; it is ${headSize}`)
+  // Transformers 5 writes rope_parameters, earlier versions rope_theta and rope_scaling.
+  const rope = json.has('rope_parameters') ? json.object('rope_parameters') : json.has('rope_scaling') ? json.object('rope_scaling') : null
+  return {
+    hiddenSize,
+    intermediateSize: size('intermediate_size'),
+    layers: size('num_hidden_layers'),
+    heads,
+    keyValueHeads,
+    headSize,
+    vocabularySize: size('vocab_size'),
+    maxPositions: size('max_position_embeddings', 2048),
+    normEpsilon: positive(json, 'rms_norm_eps', 1e-6),
+    ropeTheta: positive(rope?.has('rope_theta') ? rope : json, 'rope_theta', 10000),
+    ropeScaling: rope ? parseRopeScaling(rope, positive) : { type: 'default' },
+    tieWordEmbeddings: json.boolean('tie_word_embeddings', false),
+    attentionBias: json.boolean('attention_bias', false),
+    mlpBias: json.boolean('mlp_bias', false),
+    eosTokenIds: tokenIds(json, 'eos_token_id'),
+  }
+}
+
+/** One id, a list of ids, or none. */
+export function tokenIds(json: JsonObject, key: string): number[] {
+  if (!json.has(key)) return []
+  return Array.isArray(json.get(key)) ? json.counts(key) : [json.count(key)]
+}
+
+function parseRopeScaling(json: JsonObject, positive: (object: JsonObject, key: string) => number): RopeScaling {
+  const key = json.has('rope_type') ? 'rope_type' : 'type'
+  const type = json.string(key, 'default')
+  if (type === 'default') return { type }
+  if (type === 'linear') return { type, factor: positive(json, 'factor') }
+  if (type !== 'llama3') throw json.error(key, 'must be "default", "linear" or "llama3"')
+  return {
+    type,
+    factor: positive(json, 'factor'),
+    lowFrequencyFactor: positive(json, 'low_freq_factor'),
+    highFrequencyFactor: positive(json, 'high_freq_factor'),
+    originalMaxPositions: positive(json, 'original_max_position_embeddings'),
+  }
+}

@@ -1,0 +1,173 @@
+import { type FloatDType, isFloatDType } from '../core/dtype.ts'
+import { FormatError } from '../core/errors.ts'
+import { sameShape, showShape } from '../core/shape.ts'
+import type { Device } from '../devices/device.ts'
+import { openCheckpoint } from '../formats/checkpoint.ts'
+import { JsonObject, maxJsonBytes, parseJson, show } from '../formats/json.ts'
+import { findQuantoTensors, type QuantoMap, readQuantoMap } from '../formats/quanto.ts'
+import { type Folder, readBytes, readText } from '../formats/source.ts'
+import type { TensorFile } from '../formats/tensorFile.ts'
+import { Linear } from '../nn/linear.ts'
+import { QLinear } from '../nn/qlinear.ts'
+import { quantoGroupSize } from '../qtensor/groupSize.ts'
+import { matrixShape } from '../qtensor/qtensor.ts'
+import { defaultOptimizer } from '../quantize/optimizers.ts'
+import { sideFiles } from './checkpoint.ts'
+import { parseLlamaConfig, tokenIds } from './config.ts'
+import { LlamaForCausalLM } from './llama.ts'
+import { readFloat, readQuanto } from './loadTensor.ts'
+import { type LoadPlan, type PlannedParameter, parameterPaths, parentOf } from './plan.ts'
+import { Tokenizer } from './tokenizer.ts'
+
+/**
+ * A folder in Hugging Face layout, float or saved by quanto: everything but the weights is read.
+ * @throws FormatError if a file is missing, broken, or does not fit the others
+ */
+export async function planFolder(folder: Folder): Promise<LoadPlan> {
+  const rawConfig = await readObject(folder, 'config.json')
+  const config = new JsonObject(rawConfig, `${folder.name}/config.json`)
+  checkArchitecture(folder, config)
+  const model = new LlamaForCausalLM(parseLlamaConfig(config))
+  const file = await openCheckpoint(folder)
+  try {
+    const map = await readQuantoMap(folder)
+    if (map) applyMap(model, map, folder)
+    else checkFloat(folder, file)
+    const parameters = matchTensors(model, file)
+    await readSideFiles(folder, model, rawConfig)
+    return { name: folder.name, model, scheme: map ? 'quanto' : 'none', parameters, close: () => file.close() }
+  } catch (error) {
+    await file.close()
+    throw error
+  }
+}
+
+async function readObject(folder: Folder, name: string): Promise<Record<string, unknown>> {
+  const path = `${folder.name}/${name}`
+  const value = parseJson(await readBytes(folder, name, maxJsonBytes), path)
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
+  throw new FormatError(`${path}: the document must be an object; received ${show(value)}`)
+}
+
+function checkArchitecture(folder: Folder, config: JsonObject): void {
+  const architecture = config.strings('architectures', [])[0] ?? config.string('model_type', 'none')
+  if (architecture !== 'LlamaForCausalLM' && architecture !== 'llama') {
+    throw new FormatError(
+      `${folder.name}/config.json: the architecture must be LlamaForCausalLM, the one supported so far; it is ${show(architecture)}`,
+    )
+  }
+  if (config.has('quantization_config')) {
+    const method = config.object('quantization_config').string('quant_method', 'unnamed')
+    throw new FormatError(
+      `${folder.name}/config.json: the weights must be floats, or quantized by quanto; they are quantized by ${show(method)}, so take the float model`,
+    )
+  }
+}
+
+/** Replaces the modules that the map names by their quantized twins. */
+function applyMap(model: LlamaForCausalLM, map: QuantoMap, folder: Folder): void {
+  for (const [path, { weights, activations }] of map) {
+    if (activations)
+      throw new FormatError(`${folder.name}: activations of ${path} are quantized (${activations.name}), which is not supported yet`)
+    if (!weights) continue
+    let module: unknown
+    try {
+      module = model.getModule(path)
+    } catch (cause) {
+      throw new FormatError(`${folder.name}: the quantization map names ${path}, which the architecture does not have`, { cause })
+    }
+    if (!(module instanceof Linear))
+      throw new FormatError(`${folder.name}: the quantization map names ${path}, which is not a linear layer`)
+    const groupSize = quantoGroupSize(weights, matrixShape(module.weight.shape)[1])
+    const twin = new QLinear(module, { qtype: weights, groupSize, optimizer: defaultOptimizer(weights) })
+    model.setModule(path, twin)
+  }
+}
+
+/** @throws FormatError if the file holds what quanto quantized: without the map nobody knows how. */
+function checkFloat(folder: Folder, file: TensorFile): void {
+  const scale = [...file.tensors.keys()].find((name) => name.endsWith('.weight._scale'))
+  if (scale === undefined) return
+  throw new FormatError(`${folder.name}: must hold quanto_qmap.json, since ${show(scale)} was quantized by quanto; there is no such file`)
+}
+
+/** Finds every parameter in the file; what is missing, misshapen or left over is listed in one error. */
+function matchTensors(model: LlamaForCausalLM, file: TensorFile): PlannedParameter[] {
+  const planned: PlannedParameter[] = []
+  const used = new Set<string>()
+  const problems: string[] = []
+  for (const [parameter, paths] of parameterPaths(model)) {
+    for (const path of paths) used.add(path)
+    const name = paths.find((path) => file.tensors.has(path))
+    const info = name === undefined ? undefined : file.tensors.get(name)
+    const module = model.getModule(parentOf(paths[0]))
+    if (!info && module instanceof QLinear && parameter === module.weight) {
+      planned.push(planQuanto(file, parentOf(paths[0]), module, used))
+    } else if (!info) problems.push(missing(file, paths[0]))
+    else if (!isFloatDType(info.dtype)) problems.push(`${name} must be float32, float16 or bfloat16, not ${info.dtype}`)
+    else if (!sameShape(info.shape, parameter.shape)) {
+      problems.push(`${name} must be ${showShape(parameter.shape)}, not ${showShape(info.shape)}`)
+    } else {
+      const load = (device: Device, dtype?: FloatDType) => readFloat(device, file, info, dtype)
+      planned.push({ path: paths[0], shape: info.shape, kind: info.dtype, byteLength: info.byteLength, load })
+    }
+  }
+  for (const name of [...file.tensors.keys(), ...file.unsupported.keys()]) {
+    const scale = /\.(input|output)_scale$/.test(name)
+    // Old checkpoints carry the rotary table, which the config gives too.
+    if (!used.has(name) && !scale && !name.endsWith('.rotary_emb.inv_freq') && !problems.some((problem) => problem.startsWith(name))) {
+      problems.push(`${name} is not a part of the model`)
+    }
+  }
+  if (problems.length === 0) return planned
+  const shown = problems.slice(0, 6).join('; ') + (problems.length > 6 ? `; and ${problems.length - 6} more` : '')
+  throw new FormatError(`${file.name}: the tensors must be those that config.json describes; ${shown}`)
+}
+
+/** The frozen weight of a quantized module. */
+function planQuanto(file: TensorFile, path: string, module: QLinear, used: Set<string>): PlannedParameter {
+  const { qtype, groupSize } = module.quantization
+  const { shape } = module.weight
+  const parts = findQuantoTensors(file, path, { qtype, shape, bias: module.bias !== null })
+  for (const part of Object.values(parts)) used.add(part.name)
+  return {
+    path: `${path}.weight`,
+    shape,
+    kind: groupSize === null ? qtype.name : `${qtype.name}, groups of ${groupSize}`,
+    qtype,
+    byteLength: parts.data.byteLength + parts.scale.byteLength + (parts.shift?.byteLength ?? 0),
+    load: (device) => readQuanto(device, file, parts, { qtype, shape, groupSize }),
+  }
+}
+
+function missing(file: TensorFile, name: string): string {
+  const dtype = file.unsupported.get(name)
+  return dtype === undefined ? `${name} is missing` : `${name} has dtype ${dtype}, which is not supported`
+}
+
+/** Tokenizer, end-of-text ids, and the files to be saved along. */
+async function readSideFiles(folder: Folder, model: LlamaForCausalLM, config: Record<string, unknown>): Promise<void> {
+  const files = new Map<string, string>()
+  for (const name of sideFiles) if (await folder.has(name)) files.set(name, await readText(folder, name, maxJsonBytes))
+  model.checkpoint = { name: folder.name, config, files }
+  if (files.has('generation_config.json')) {
+    const ids = tokenIds(
+      new JsonObject(await readObject(folder, 'generation_config.json'), `${folder.name}/generation_config.json`),
+      'eos_token_id',
+    )
+    if (ids.length > 0) model.eosTokenIds = ids
+  }
+  if (!files.has('tokenizer.json')) return
+  const tokenizerConfig = files.has('tokenizer_config.json') ? await readObject(folder, 'tokenizer_config.json') : {}
+  // Newer folders keep the template in a file of its own.
+  const template = files.get('chat_template.jinja')
+  if (template !== undefined) tokenizerConfig.chat_template = template
+  const tokenizer = await Tokenizer.fromJson(await readObject(folder, 'tokenizer.json'), tokenizerConfig, `${folder.name}/tokenizer.json`)
+  const { vocabularySize } = model.config
+  if (tokenizer.vocabularySize > vocabularySize) {
+    throw new FormatError(
+      `${folder.name}/tokenizer.json: token ids must stay below the model's vocabulary (${vocabularySize}); the largest is ${tokenizer.vocabularySize - 1}`,
+    )
+  }
+  model.tokenizer = tokenizer
+}

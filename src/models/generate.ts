@@ -1,0 +1,146 @@
+import { DTypeError, ShapeError } from '../core/errors.ts'
+import { Random } from '../core/random.ts'
+import type { Tensor } from '../tensor/tensor.ts'
+import type { KVCache } from './cache.ts'
+import { DecodeStep } from './decodeStep.ts'
+import type { LlamaForCausalLM } from './llama.ts'
+import { checkSampling, type SamplingOptions, sample } from './sampling.ts'
+
+export interface GenerateOptions extends SamplingOptions {
+  /** At most this many tokens; default 128. The model's own context may end it earlier. */
+  maxNewTokens?: number
+  /** Seed of the draws when `temperature` is above 0; default 0. */
+  seed?: number
+  /** Whether to end at the model's end-of-text tokens; default true. */
+  stopAtEos?: boolean
+  /** Ends the generation: between two tokens, or two chunks of the prompt. */
+  signal?: AbortSignal
+  /** Called with each piece of text as it comes, and the id of its last token. */
+  onText?: (text: string, tokenId: number) => void
+}
+
+export interface Generation {
+  /** The new text, without the prompt. */
+  text: string
+  /** The new tokens; an end-of-text token is the last of them. */
+  tokenIds: number[]
+  promptTokens: number
+  prefillTokensPerSecond: number
+  /** Of the tokens after the first. */
+  decodeTokensPerSecond: number
+  /** Time until the first token. */
+  firstTokenMs: number
+}
+
+/** Prompt tokens per command list: small enough that an abort acts soon, large enough for full speed. */
+const prefillChunk = 128
+
+/**
+ * Continues a prompt.
+ * @throws ShapeError if the prompt is longer than the model's context
+ * @throws the signal's reason when aborted
+ */
+export async function generate(
+  model: LlamaForCausalLM,
+  prompt: string | readonly number[],
+  options: GenerateOptions = {},
+): Promise<Generation> {
+  const { tokenizer } = model
+  if (typeof prompt === 'string' && !tokenizer) throw new DTypeError('generate: the model has no tokenizer; pass token ids')
+  const promptIds = typeof prompt === 'string' ? (tokenizer?.encode(prompt) ?? []) : prompt
+  const started = performance.now()
+  let firstMs = 0
+  const tokenIds: number[] = []
+  let text = ''
+  for await (const id of generateTokens(model, promptIds, options)) {
+    if (tokenIds.push(id) === 1) firstMs = performance.now() - started
+    if (!tokenizer) continue
+    const all = tokenizer.decode(tokenIds)
+    // A character may be split over tokens: wait for the rest of it.
+    if (all.endsWith('\ufffd') || all.length <= text.length) continue
+    options.onText?.(all.slice(text.length), id)
+    text = all
+  }
+  const decodeMs = performance.now() - started - firstMs
+  const whole = tokenizer?.decode(tokenIds) ?? ''
+  // A character that never became whole.
+  if (whole.length > text.length) options.onText?.(whole.slice(text.length), tokenIds[tokenIds.length - 1])
+  return {
+    text: whole,
+    tokenIds,
+    promptTokens: promptIds.length,
+    prefillTokensPerSecond: firstMs > 0 ? (1000 * promptIds.length) / firstMs : 0,
+    decodeTokensPerSecond: tokenIds.length > 1 ? (1000 * (tokenIds.length - 1)) / decodeMs : 0,
+    firstTokenMs: firstMs,
+  }
+}
+
+/** Yields token ids one by one as they are found. */
+export async function* generateTokens(
+  model: LlamaForCausalLM,
+  promptIds: readonly number[],
+  options: GenerateOptions = {},
+): AsyncGenerator<number> {
+  const { maxNewTokens = 128, temperature = 0, signal, stopAtEos = true } = options
+  checkSampling(options)
+  if (!Number.isInteger(maxNewTokens) || maxNewTokens < 0) {
+    throw new ShapeError(`generate: maxNewTokens must be a whole number, 0 or more; received ${maxNewTokens}`)
+  }
+  const { maxPositions } = model.config
+  if (promptIds.length === 0) throw new ShapeError('generate: the prompt must have at least one token; received none')
+  if (promptIds.length > maxPositions) {
+    throw new ShapeError(`generate: the prompt must fit into the model's context of ${maxPositions} tokens; received ${promptIds.length}`)
+  }
+  signal?.throwIfAborted()
+  if (maxNewTokens === 0) return
+  const count = Math.min(maxNewTokens, maxPositions - promptIds.length + 1)
+  const eos = stopAtEos ? new Set(model.eosTokenIds) : new Set()
+  using cache = model.createCache(promptIds.length + count - 1)
+  using step = new DecodeStep(model, cache)
+  using logits = await prefill(model, promptIds, cache, signal)
+  for await (const id of temperature > 0 ? sampled(logits, step, count, options) : greedy(logits, step, count)) {
+    signal?.throwIfAborted()
+    yield id
+    if (eos.has(id)) return
+  }
+}
+
+/** Runs the prompt in chunks; resolves to the logits of its last token [1, 1, V]. */
+async function prefill(model: LlamaForCausalLM, ids: readonly number[], cache: KVCache, signal: AbortSignal | undefined): Promise<Tensor> {
+  for (let start = 0; ; start += prefillChunk) {
+    const chunk = ids.slice(start, start + prefillChunk)
+    const logits = model.forward(chunk, { cache, lastOnly: true })
+    if (start + prefillChunk >= ids.length) return logits
+    logits.dispose()
+    await model.device.sync()
+    signal?.throwIfAborted()
+  }
+}
+
+/** Always the likeliest token. The next step is queued, on the token that is still on the device, before this one is read. */
+async function* greedy(first: Tensor, step: DecodeStep, count: number): AsyncGenerator<number> {
+  step.feedLikeliest(first)
+  let read = step.ids.read()
+  for (let i = 0; i < count; i++) {
+    const current = read
+    if (i + 1 < count) {
+      step.run()
+      read = step.ids.read()
+    }
+    const [id] = await current
+    yield Number(id)
+  }
+}
+
+async function* sampled(first: Tensor, step: DecodeStep, count: number, options: GenerateOptions): AsyncGenerator<number> {
+  const random = new Random(options.seed ?? 0)
+  let logits = first
+  for (let i = 0; i < count; i++) {
+    const id = sample((await logits.read()) as Float32Array, options, random)
+    yield id
+    if (i + 1 === count) return
+    step.feed(id)
+    step.run()
+    logits = step.logits
+  }
+}

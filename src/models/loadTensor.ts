@@ -1,0 +1,73 @@
+import { dtypes, type FloatDType } from '../core/dtype.ts'
+import { FormatError } from '../core/errors.ts'
+import type { QType } from '../core/qtype.ts'
+import { numel, type Shape } from '../core/shape.ts'
+import type { Device } from '../devices/device.ts'
+import { type QuantoTensors, unpackRows } from '../formats/quanto.ts'
+import type { TensorFile, TensorInfo } from '../formats/tensorFile.ts'
+import { matrixShape, QTensor } from '../qtensor/qtensor.ts'
+import { cast } from '../tensor/ops/index.ts'
+import { keep, scope } from '../tensor/scope.ts'
+import { Tensor } from '../tensor/tensor.ts'
+
+/** Exponent bits of each float dtype: all set in NaN and infinity, never in a number. */
+const exponentMasks: Record<FloatDType, number> = { float32: 0x7f800000, float16: 0x7c00, bfloat16: 0x7f80 }
+
+/**
+ * Reads a float tensor onto the device, as `dtype` if given.
+ * @throws FormatError if it holds NaN or infinity
+ */
+export async function readFloat(device: Device, file: TensorFile, info: TensorInfo, dtype = info.dtype as FloatDType): Promise<Tensor> {
+  const bytes = await file.read(info.name)
+  checkFinite(file, info, bytes)
+  return scope(() => keep(cast(Tensor.fromBytes(device, bytes, info.shape, info.dtype), dtype)))
+}
+
+/** Reads codes and scales as quanto saves them. `groupSize` null: one scale a row. */
+export async function readQuanto(
+  device: Device,
+  file: TensorFile,
+  { data, scale, shift }: QuantoTensors<TensorInfo>,
+  { qtype, shape, groupSize }: { qtype: QType; shape: Shape; groupSize: number | null },
+): Promise<QTensor> {
+  const [N, K] = matrixShape(shape)
+  const G = groupSize ?? K
+  const packed = await file.read(data.name)
+  const codes = qtype.bits === 8 ? packed : unpackRows(packed, (N * K) / G, G, qtype.bits)
+  const scaleBytes = await file.read(scale.name)
+  checkFinite(file, scale, scaleBytes)
+  const shiftBytes = shift && (await file.read(shift.name))
+  if (shift && shiftBytes) checkFinite(file, shift, shiftBytes)
+  if (numel(scale.shape) !== (N * K) / G) {
+    throw new FormatError(
+      `${file.name}: ${scale.name} must hold one scale per row; quanto gave a layer with a single output one per column`,
+      { tensor: scale.name },
+    )
+  }
+  return scope(() => {
+    const scales = (info: TensorInfo, bytes: Uint8Array) => Tensor.fromBytes(device, bytes, [N, K / G], info.dtype)
+    const codeTensor = Tensor.fromBytes(device, codes, [N, K], qtype.dtype)
+    return keep(
+      QTensor.fromParts(qtype, shape, G, codeTensor, scales(scale, scaleBytes), shift && shiftBytes ? scales(shift, shiftBytes) : null),
+    )
+  })
+}
+
+/** @throws FormatError naming the first value that is NaN or infinite. */
+function checkFinite(file: TensorFile, info: TensorInfo, bytes: Uint8Array): void {
+  const mask = exponentMasks[info.dtype as FloatDType]
+  const size = dtypes[info.dtype].bytes
+  const aligned = bytes.byteOffset % size === 0 ? bytes : bytes.slice()
+  const words =
+    size === 4
+      ? new Uint32Array(aligned.buffer, aligned.byteOffset, bytes.length / 4)
+      : new Uint16Array(aligned.buffer, aligned.byteOffset, bytes.length / 2)
+  for (let i = 0; i < words.length; i++) {
+    if ((words[i] & mask) === mask) {
+      throw new FormatError(`${file.name}: ${info.name} must hold finite numbers; value ${i} is NaN or infinite`, {
+        tensor: info.name,
+        byteOffset: info.byteOffset + i * size,
+      })
+    }
+  }
+}

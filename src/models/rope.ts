@@ -1,0 +1,50 @@
+import type { Device } from '../devices/device.ts'
+import { Tensor } from '../tensor/tensor.ts'
+
+/** How the angles are stretched for contexts beyond those of the first training. */
+export type RopeScaling =
+  | { type: 'default' }
+  | { type: 'linear'; factor: number }
+  | { type: 'llama3'; factor: number; lowFrequencyFactor: number; highFrequencyFactor: number; originalMaxPositions: number }
+  /** One factor a pair, which divides its frequency. */
+  | { type: 'factors'; factors: readonly number[] }
+
+/**
+ * Angle per position of each of the headSize/2 pairs: θ^(−2i/D), rounded to float32 as PyTorch computes it, then scaled.
+ * Source: Su et al., "RoFormer", 2021; Llama 3's scaling as in transformers, modeling_rope_utils.py.
+ */
+export function inverseFrequencies(headSize: number, theta: number, scaling: RopeScaling): Float32Array {
+  const frequencies = new Float32Array(headSize / 2)
+  for (let i = 0; i < frequencies.length; i++) {
+    const frequency = Math.fround(1 / Math.fround(theta ** Math.fround((2 * i) / headSize)))
+    frequencies[i] = scaling.type === 'factors' ? frequency / scaling.factors[i] : scaleFrequency(frequency, scaling)
+  }
+  return frequencies
+}
+
+function scaleFrequency(frequency: number, scaling: Exclude<RopeScaling, { type: 'factors' }>): number {
+  if (scaling.type === 'default') return frequency
+  if (scaling.type === 'linear') return frequency / scaling.factor
+  const { factor, lowFrequencyFactor, highFrequencyFactor, originalMaxPositions } = scaling
+  const wavelength = (2 * Math.PI) / frequency
+  if (wavelength > originalMaxPositions / lowFrequencyFactor) return frequency / factor
+  if (wavelength < originalMaxPositions / highFrequencyFactor) return frequency
+  // Between the two, a blend that is continuous at both ends.
+  const smooth = (originalMaxPositions / wavelength - lowFrequencyFactor) / (highFrequencyFactor - lowFrequencyFactor)
+  return ((1 - smooth) * frequency) / factor + smooth * frequency
+}
+
+/** cos and sin of every position's angles, both [positions, headSize/2] float32. */
+export function ropeTables(device: Device, frequencies: Float32Array, positions: number): { cos: Tensor; sin: Tensor } {
+  const half = frequencies.length
+  const cos = new Float32Array(positions * half)
+  const sin = new Float32Array(positions * half)
+  for (let position = 0; position < positions; position++) {
+    for (let i = 0; i < half; i++) {
+      const angle = Math.fround(position * frequencies[i])
+      cos[position * half + i] = Math.cos(angle)
+      sin[position * half + i] = Math.sin(angle)
+    }
+  }
+  return { cos: Tensor.fromArray(device, cos, [positions, half]), sin: Tensor.fromArray(device, sin, [positions, half]) }
+}

@@ -1,0 +1,151 @@
+import { saveFolder } from '#files'
+import { dtypes, type FloatDType } from '../core/dtype.ts'
+import { FormatError } from '../core/errors.ts'
+import { numel } from '../core/shape.ts'
+import { pythonJson } from '../formats/json.ts'
+import { formatQuantoMap, packRows, type QuantoTensor, quantoTensors } from '../formats/quanto.ts'
+import { writeCheckpoint } from '../formats/safetensorsWriter.ts'
+import { type FolderSink, writeText } from '../formats/source.ts'
+import type { TensorToWrite } from '../formats/tensorFile.ts'
+import { QLinear } from '../nn/qlinear.ts'
+import { quantoGroupSize } from '../qtensor/groupSize.ts'
+import { matrixShape, QTensor } from '../qtensor/qtensor.ts'
+import type { Tensor } from '../tensor/tensor.ts'
+import type { LlamaForCausalLM } from './llama.ts'
+
+export interface SaveOptions {
+  /** Replaces a folder that exists; it stays whole until the new one is. */
+  overwrite?: boolean
+  signal?: AbortSignal
+  /** Bytes of a file before the weights go on in another; default 5 GB. */
+  maxShardBytes?: number
+  /** Called with the bytes written so far, and all. */
+  onProgress?: (bytes: number, totalBytes: number) => void
+}
+
+/**
+ * Saves a model in Hugging Face layout, its quantized modules as quanto saves them: Python's
+ * `QuantizedModelForCausalLM.from_pretrained` reads the folder. It appears whole or not at all.
+ * @param target a path, or a folder to write into
+ * @returns bytes written
+ * @throws FormatError if the target cannot be written, or quanto's format cannot hold the model
+ */
+export async function save(model: LlamaForCausalLM, target: string | FolderSink, options: SaveOptions = {}): Promise<number> {
+  const tensors = [...namedTensors(model)]
+  const write = (folder: FolderSink) => writeModel(model, folder, tensors, options)
+  return typeof target === 'string' ? saveFolder(target, write, options) : write(target)
+}
+
+async function writeModel(model: LlamaForCausalLM, folder: FolderSink, tensors: TensorToWrite[], options: SaveOptions): Promise<number> {
+  const total = tensors.reduce((sum, tensor) => sum + numel(tensor.shape) * dtypes[tensor.dtype].bytes, 0)
+  let written = 0
+  let bytes = 0
+  const counting: FolderSink = {
+    async create(file) {
+      const sink = await folder.create(file)
+      return {
+        async write(chunk) {
+          bytes += chunk.byteLength
+          await sink.write(chunk)
+        },
+        close: () => sink.close(),
+      }
+    },
+  }
+  const reported = tensors.map((tensor) => ({
+    ...tensor,
+    async bytes() {
+      options.signal?.throwIfAborted()
+      const content = await tensor.bytes()
+      written += content.byteLength
+      options.onProgress?.(written, total)
+      return content
+    },
+  }))
+  await writeCheckpoint(counting, reported, { maxShardBytes: options.maxShardBytes })
+  await writeText(counting, 'config.json', pythonJson(savedConfig(model), 2))
+  for (const [name, text] of model.checkpoint?.files ?? []) await writeText(counting, name, text)
+  const map = new Map(
+    [...model.namedModules()].flatMap(([path, module]) =>
+      module instanceof QLinear ? [[path, { weights: module.quantization.qtype }]] : [],
+    ),
+  )
+  if (map.size > 0) await writeText(counting, 'quanto_qmap.json', formatQuantoMap(map))
+  return bytes
+}
+
+/** config.json as it was loaded, with what changed since: whether head and embedding are one tensor, and the dtype of the float weights. */
+function savedConfig(model: LlamaForCausalLM): Record<string, unknown> {
+  const config = { ...(model.checkpoint?.config ?? {}) }
+  const tied = model.lm_head.weight === model.model.embed_tokens.weight
+  config.tie_word_embeddings = tied
+  const key = 'dtype' in config ? 'dtype' : 'torch_dtype'
+  config[key] = model.model.embed_tokens.weight.dtype
+  return config
+}
+
+/** Every tensor of the folder; a tied one once, under its first name. */
+function* namedTensors(model: LlamaForCausalLM): Generator<TensorToWrite> {
+  const seen = new Set<unknown>()
+  for (const [path, module] of model.namedModules()) {
+    if (module instanceof QLinear) yield* quantizedTensors(path, module)
+    for (const [name, parameter] of module.ownParameters()) {
+      if (parameter instanceof QTensor || seen.has(parameter)) continue
+      seen.add(parameter)
+      yield { name: `${path}.${name}`, dtype: parameter.dtype, shape: parameter.shape, bytes: () => parameter.readBytes() }
+    }
+  }
+}
+
+/** Codes, scales and the two activation scales of a module; of one that is not frozen only the latter. */
+function* quantizedTensors(path: string, module: QLinear): Generator<TensorToWrite> {
+  const { weight } = module
+  const { qtype } = module.quantization
+  const names = quantoTensors(path, { qtype, shape: weight.shape, bias: module.bias !== null }, weight.dtype as FloatDType)
+  const one = (tensor: QuantoTensor) => ({ ...tensor, bytes: () => oneAs(tensor.dtype as FloatDType) })
+  yield one(names.inputScale)
+  yield one(names.outputScale)
+  if (!(weight instanceof QTensor)) return
+  checkQuanto(path, weight)
+  yield { ...names.data, bytes: () => packedCodes(weight) }
+  yield { ...names.scale, bytes: () => readOnce(() => weight.scale()) }
+  if (names.shift) yield { ...names.shift, bytes: () => readOnce(() => weight.shift()) }
+}
+
+/** quanto does not store group sizes but derives them. */
+function checkQuanto(path: string, { qtype, shape, groupSize }: QTensor): void {
+  const [N, K] = matrixShape(shape)
+  const expected = quantoGroupSize(qtype, K) ?? K
+  if (groupSize !== expected) {
+    throw new FormatError(
+      `save: quanto's format takes ${qtype.name} of ${K} columns in groups of ${expected}; ${path} has groups of ${groupSize}`,
+    )
+  }
+  if (N === 1 && qtype.bits < 8 && groupSize === K) {
+    throw new FormatError(`save: quanto's format has no ${qtype.name} layer with a single output and no groups; exclude ${path}`)
+  }
+}
+
+async function packedCodes(weight: QTensor): Promise<Uint8Array> {
+  const [N, K] = matrixShape(weight.shape)
+  const codes = await readOnce(() => weight.codes())
+  const G = weight.groupSize
+  return weight.qtype.bits === 8 ? codes : packRows(codes, (N * K) / G, G, weight.qtype.bits)
+}
+
+/** The bytes of a tensor that is made for this. */
+async function readOnce(make: () => Tensor | null): Promise<Uint8Array> {
+  const tensor = make()
+  if (!tensor) return new Uint8Array()
+  try {
+    return await tensor.readBytes()
+  } finally {
+    tensor.dispose()
+  }
+}
+
+/** 1.0, the scale of activations that were never calibrated. */
+function oneAs(dtype: FloatDType): Uint8Array {
+  const pattern = { float32: [0, 0, 0x80, 0x3f], float16: [0, 0x3c], bfloat16: [0x80, 0x3f] }[dtype]
+  return Uint8Array.from(pattern)
+}

@@ -1,0 +1,96 @@
+import { FormatError } from '../core/errors.ts'
+import { JsonObject, show } from '../formats/json.ts'
+
+/** One turn of a conversation, as chat templates take it. */
+export interface ChatMessage {
+  role: 'system' | 'user' | 'assistant' | (string & {})
+  content: string
+}
+
+/** What this module uses of `@huggingface/tokenizers`. */
+interface HuggingFaceTokenizer {
+  encode(text: string, options?: { add_special_tokens?: boolean }): { ids: number[] }
+  decode(ids: number[], options?: { skip_special_tokens?: boolean }): string
+  get_vocab(withAddedTokens?: boolean): Map<string, number>
+}
+
+/** Text ↔ token ids, by the model's own tokenizer.json. */
+export class Tokenizer {
+  private readonly inner: HuggingFaceTokenizer
+  private readonly config: JsonObject
+  /** One more than the largest token id. */
+  readonly vocabularySize: number
+
+  private constructor(inner: HuggingFaceTokenizer, config: JsonObject) {
+    this.inner = inner
+    this.config = config
+    let largest = -1
+    for (const [token, id] of inner.get_vocab(true)) {
+      if (!Number.isSafeInteger(id) || id < 0) throw new Error(`the id of ${show(token)} is ${show(id)}`)
+      largest = Math.max(largest, id)
+    }
+    this.vocabularySize = largest + 1
+  }
+
+  /**
+   * @param json tokenizer.json, parsed
+   * @param config tokenizer_config.json, or {}
+   * @param name what messages call tokenizer.json
+   * @throws FormatError if the library cannot read it
+   */
+  static async fromJson(json: object, config: Record<string, unknown>, name = 'tokenizer.json'): Promise<Tokenizer> {
+    const library = await import('@huggingface/tokenizers')
+    try {
+      return new Tokenizer(
+        new library.Tokenizer(json, config) as unknown as HuggingFaceTokenizer,
+        new JsonObject(config, 'tokenizer_config.json'),
+      )
+    } catch (cause) {
+      throw new FormatError(`${name}: must be a tokenizer of Hugging Face's format; ${cause instanceof Error ? cause.message : cause}`, {
+        cause,
+      })
+    }
+  }
+
+  /** Token ids of `text`, by default with the special tokens that the model expects around it. */
+  encode(text: string, options: { addSpecialTokens?: boolean } = {}): number[] {
+    return text === '' && options.addSpecialTokens === false
+      ? []
+      : this.inner.encode(text, { add_special_tokens: options.addSpecialTokens ?? true }).ids
+  }
+
+  /** The text of token ids, by default without special tokens. */
+  decode(ids: readonly number[], options: { skipSpecialTokens?: boolean } = {}): string {
+    return ids.length === 0 ? '' : this.inner.decode([...ids], { skip_special_tokens: options.skipSpecialTokens ?? true })
+  }
+
+  /**
+   * The prompt for a conversation, by the model's chat template, ending where the assistant's answer begins.
+   * @throws FormatError if the model has no chat template, or one that fails
+   */
+  async applyChatTemplate(messages: readonly ChatMessage[]): Promise<string> {
+    if (!this.config.has('chat_template')) {
+      throw new FormatError('tokenizer_config.json: has no chat_template, so the model takes plain prompts only')
+    }
+    const { Template } = await import('@huggingface/jinja')
+    // A special token is written as a string, or as an object with its content.
+    const special = (key: string) =>
+      typeof this.config.get(key) === 'object' ? this.config.object(key).string('content') : this.config.string(key, '')
+    const values = {
+      messages,
+      add_generation_prompt: true,
+      bos_token: special('bos_token'),
+      eos_token: special('eos_token'),
+      unk_token: special('unk_token'),
+      pad_token: special('pad_token'),
+    }
+    const source = this.config.string('chat_template')
+    try {
+      return new Template(source).render(values)
+    } catch (cause) {
+      throw new FormatError(`tokenizer_config.json: chat_template must render; ${cause instanceof Error ? cause.message : cause}`, {
+        cause,
+      })
+    }
+  }
+}

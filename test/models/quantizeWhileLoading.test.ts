@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { openDevice } from '../../src/devices/open.ts'
+import { type FolderSink, memoryFolder } from '../../src/formats/source.ts'
+import { loadCausalLM } from '../../src/models/load.ts'
+import { save } from '../../src/models/save.ts'
+import { freeze, memoryFootprint, quantize } from '../../src/quantize/quantize.ts'
+
+const stories = fileURLToPath(new URL('../../models/stories260K', import.meta.url))
+
+/** What `save` writes, by file. */
+async function saved(model: Parameters<typeof save>[0]): Promise<Map<string, Uint8Array>> {
+  const files = new Map<string, Uint8Array>()
+  await save(model, memoryFolder(files) as FolderSink)
+  return files
+}
+
+for (const [label, options] of Object.entries({
+  'int4, head left float': { weights: 'int4', exclude: 'lm_head' },
+  'int8, tied head quantized': { weights: 'int8' },
+  'float8, feed-forward only': { weights: 'float8', include: '*.mlp.*' },
+} as const)) {
+  test(`quantizing while loading gives what load, quantize, freeze give: ${label}`, async () => {
+    const device = openDevice('cpu', { threads: 2 })
+    const stepwise = await loadCausalLM(stories, { device })
+    quantize(stepwise, options)
+    freeze(stepwise)
+    const held = device.allocatedBytes
+    const atOnce = await loadCausalLM(stories, { device, quantization: { method: 'quanto', ...options } })
+    assert.equal(device.allocatedBytes, 2 * held, 'no float weight stays behind')
+    assert.equal(memoryFootprint(atOnce), memoryFootprint(stepwise))
+    assert.deepEqual(await saved(atOnce), await saved(stepwise))
+    await device.close()
+  })
+}
+
+test('quantizing while loading refuses a model that is quantized already, and leaves nothing', async () => {
+  const device = openDevice('cpu', { threads: 2 })
+  const files = new Map<string, Uint8Array>()
+  const folder = memoryFolder(files)
+  const model = await loadCausalLM(stories, { device, quantization: { method: 'quanto', weights: 'int8' } })
+  await save(model, folder)
+  model.dispose()
+  await assert.rejects(loadCausalLM(folder, { device, quantization: { method: 'quanto', weights: 'int4' } }), {
+    name: 'DTypeError',
+    message: 'loadCausalLM: memory must be a float model to be quantized while loading; it is quantized by quanto',
+  })
+  assert.equal(device.allocatedBytes, 0)
+  await device.close()
+})

@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { describe, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { type DeviceName, openDevice } from '../../src/devices/open.ts'
+import { generate } from '../../src/models/generate.ts'
+import { loadCausalLM } from '../../src/models/load.ts'
+import { freeze, quantize } from '../../src/quantize/quantize.ts'
+
+const stories = fileURLToPath(new URL('../../models/stories260K', import.meta.url))
+const passes = Number(process.env.LOWBIT_FORWARD_PASSES ?? 10_000)
+/** What the heap of V8 and the allocators may still grow by once warm; a leak of 100 bytes a pass is above it. */
+const growthLimitBytes = 16e6
+
+for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as DeviceName[]) {
+  describe(`on ${name}`, () => {
+    test(`${passes} forward passes leave memory flat`, async (t) => {
+      const device = openDevice(name, { threads: 2 })
+      const model = await loadCausalLM(stories, { device })
+      quantize(model, { weights: 'int4' })
+      freeze(model)
+      const warmUp = Math.min(1000, passes)
+      const marks: number[] = []
+      for (let pass = 0; pass < passes; pass++) {
+        const logits = model.forward([1, 403, 407, 261])
+        if (pass % 50 === 0) await logits.read()
+        logits.dispose()
+        if (pass === warmUp || pass === passes - 1) {
+          await device.sync()
+          globalThis.gc?.()
+          marks.push(process.memoryUsage().rss, device.allocatedBytes)
+        }
+      }
+      const [rssBefore, allocatedBefore, rssAfter, allocatedAfter] = marks
+      t.diagnostic(
+        `${name}: resident ${(rssBefore / 1e6).toFixed(1)} MB after ${warmUp} passes, ${(rssAfter / 1e6).toFixed(1)} MB after ${passes}`,
+      )
+      assert.equal(allocatedAfter, allocatedBefore, 'bytes in live tensors')
+      assert.ok(rssAfter - rssBefore < growthLimitBytes, `resident memory grew by ${rssAfter - rssBefore} bytes`)
+      model.dispose()
+      assert.equal(device.allocatedBytes, 0, 'a disposed model holds nothing')
+      await device.close()
+    })
+
+    test('the event loop never waits long for generate, and an abort acts at once', async (t) => {
+      const device = openDevice(name, { threads: 2 })
+      const model = await loadCausalLM(stories, { device })
+      const prompt = Array.from({ length: 400 }, (_, i) => (i * 31 + 7) % 512)
+      await generate(model, prompt, { maxNewTokens: 8, stopAtEos: false })
+      const delay = monitorEventLoopDelay({ resolution: 1 })
+      delay.enable()
+      await generate(model, prompt, { maxNewTokens: 100, stopAtEos: false })
+      delay.disable()
+      const longestMs = delay.max / 1e6
+      t.diagnostic(`${name}: longest pause of the event loop ${longestMs.toFixed(1)} ms`)
+      assert.ok(longestMs < 50, `a pause of ${longestMs} ms`)
+
+      const controller = new AbortController()
+      const running = generate(model, prompt, { maxNewTokens: 100, stopAtEos: false, signal: controller.signal })
+      await new Promise((resolve) => setTimeout(resolve, 2))
+      const aborted = performance.now()
+      controller.abort(new Error('enough'))
+      await assert.rejects(running, /enough/)
+      assert.ok(performance.now() - aborted < 200, 'an abort acts within 200 ms')
+      model.dispose()
+      assert.equal(device.allocatedBytes, 0, 'nothing is left of an aborted generation')
+      await device.close()
+    })
+  })
+}
