@@ -1,0 +1,48 @@
+"""Does the jobs of a JSON list with optimum-quanto; see test/interop/quanto.test.ts.
+
+read    QuantizedModelForCausalLM.from_pretrained(folder), then `out`: every weight dequantized, and the logits of `ids`
+write   quantizes the model in `float`, as `dtype`, and saves it into `folder`; `out` as above, of the model before it is saved
+"""
+
+import json
+import sys
+
+import torch
+from optimum.quanto import QTensor, QuantizedModelForCausalLM, qfloat8, qfloat8_e4m3fnuz, qfloat8_e5m2, qint2, qint4, qint8
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM
+
+types = {"int8": qint8, "int4": qint4, "int2": qint2, "float8": qfloat8, "float8_e5m2": qfloat8_e5m2, "float8_e4m3fnuz": qfloat8_e4m3fnuz}
+
+
+def in_float32(parameter):
+    """The weight that codes, scale and shift stand for, computed in float32 whatever their dtype."""
+    if not isinstance(parameter, QTensor):
+        return parameter.float()
+    packed = hasattr(parameter, "_shift")
+    codes = parameter._data.unpack() if packed else parameter._data
+    weight = codes.float() * parameter._scale.float() - (parameter._shift.float() if packed else 0)
+    return weight.reshape(parameter.shape)
+
+
+def record(quantized, ids, out):
+    model = quantized._wrapped.eval()
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    weights = {name: parameter.dequantize() if isinstance(parameter, QTensor) else parameter for name, parameter in parameters.items()}
+    # The library's own forward pass; for 16 bits, where PyTorch 2.15 crashes on bfloat16 with int8, a float32 model of the same codes.
+    if model.dtype != torch.float32:
+        model = type(model)(model.config).float().eval()
+        model.load_state_dict({name: in_float32(parameter) for name, parameter in parameters.items()})
+    with torch.no_grad():
+        logits = model(torch.tensor([ids])).logits[0]
+    save_file({name: tensor.detach().clone().contiguous() for name, tensor in {**weights, "logits": logits}.items()}, out)
+
+
+for job in json.load(open(sys.argv[1])):
+    if job["task"] == "read":
+        quantized = QuantizedModelForCausalLM.from_pretrained(job["folder"])
+    else:
+        model = AutoModelForCausalLM.from_pretrained(job["float"], dtype=getattr(torch, job["dtype"]))
+        quantized = QuantizedModelForCausalLM.quantize(model, weights=types[job["weights"]], exclude=job.get("exclude"))
+        quantized.save_pretrained(job["folder"])
+    record(quantized, job["ids"], job["out"])
