@@ -1,0 +1,52 @@
+import { InvalidArgumentError } from 'commander'
+import { DTypeError } from '../core/errors.ts'
+import { asQType, type QType } from '../core/qtype.ts'
+
+/** Reads an option's value; what it throws is an error of usage. */
+type Parser<T> = (text: string) => T
+
+/** A number from `least` on. */
+export function number(least: number): Parser<number> {
+  return (text) => {
+    const value = Number(text)
+    if (text.trim() !== '' && Number.isFinite(value) && value >= least) return value
+    throw new InvalidArgumentError(`It must be a number, ${least} or more.`)
+  }
+}
+
+/** A probability that something can have: above 0, at most 1. */
+export function share(text: string): number {
+  const value = Number(text)
+  if (value > 0 && value <= 1) return value
+  throw new InvalidArgumentError('It must be a number above 0, at most 1.')
+}
+
+/** A whole number from `least` to `most`. */
+export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): Parser<number> {
+  return (text) => {
+    const value = Number(text)
+    if (text.trim() !== '' && Number.isSafeInteger(value) && value >= least && value <= most) return value
+    throw new InvalidArgumentError(`It must be a whole number, ${range(least, most)}.`)
+  }
+}
+
+/** A quantized type by name. */
+export function quantizedType(text: string): QType {
+  try {
+    return asQType(text)
+  } catch (error) {
+    if (error instanceof DTypeError)
+      throw new InvalidArgumentError('It must be int8, int4, int2, float8, float8_e4m3fn, float8_e5m2 or float8_e4m3fnuz.')
+    throw error
+  }
+}
+
+/** Gathers the values of an option that is given several times. */
+export function repeated(text: string, before: string[] | undefined): string[] {
+  return [...(before ?? []), text]
+}
+
+function range(least: number, most: number): string {
+  if (least === most) return `so far only ${least}`
+  return most === Number.MAX_SAFE_INTEGER ? `${least} or more` : `${least} to ${most}`
+}

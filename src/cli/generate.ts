@@ -1,0 +1,33 @@
+import { FormatError } from '../core/errors.ts'
+import { type GenerateOptions, generate } from '../models/generate.ts'
+import { interrupted } from './interrupt.ts'
+import { type CommonOptions, loadModel, withDevice } from './model.ts'
+import { printJson } from './output.ts'
+
+export type GenerateCommandOptions = CommonOptions &
+  Pick<GenerateOptions, 'maxNewTokens' | 'temperature' | 'topK' | 'topP' | 'seed'> & { chat?: boolean }
+
+/** `lowbit generate`: the text as it comes, then a line of figures on stderr; or one JSON document. */
+export async function generateCommand(path: string, prompt: string, options: GenerateCommandOptions): Promise<void> {
+  await withDevice(options, async (device) => {
+    const model = await loadModel(path, device, options)
+    if (!model.tokenizer)
+      throw new FormatError(`${path}: must hold tokenizer.json, which turns the prompt into tokens; there is no such file`)
+    const text = options.chat ? await model.tokenizer.applyChatTemplate([{ role: 'user', content: prompt }]) : prompt
+    // A chat template writes the special tokens itself.
+    const ids = model.tokenizer.encode(text, { addSpecialTokens: !options.chat })
+    const { maxNewTokens, temperature, topK, topP, seed } = options
+    const onText = options.json ? undefined : (piece: string) => void process.stdout.write(piece)
+    const result = await generate(model, ids, { maxNewTokens, temperature, topK, topP, seed, onText, signal: interrupted })
+    const { tokenIds, promptTokens, prefillTokensPerSecond, decodeTokensPerSecond } = result
+    if (options.json) return printJson({ text: result.text, tokenIds, promptTokens, prefillTokensPerSecond, decodeTokensPerSecond })
+    process.stdout.write('\n')
+    const speeds = `${promptTokens} prompt tokens at ${prefillTokensPerSecond.toFixed(0)}/s, ${tokenIds.length} new at ${decodeTokensPerSecond.toFixed(0)}/s`
+    process.stderr.write(`${speeds} (${device.name}, ${threadCount(device.threads)})\n`)
+  })
+}
+
+/** `1 thread`, `2 threads` */
+export function threadCount(threads: number): string {
+  return `${threads} ${threads === 1 ? 'thread' : 'threads'}`
+}

@@ -1,0 +1,101 @@
+import { ShapeError } from '../core/errors.ts'
+import { numel, sameShape, showShape } from '../core/shape.ts'
+import { relativeError } from '../evaluate/weightError.ts'
+import type { LlamaForCausalLM } from '../models/llama.ts'
+import { planCausalLM } from '../models/load.ts'
+import type { LoadPlan } from '../models/plan.ts'
+import { Embedding } from '../nn/embedding.ts'
+import { Linear } from '../nn/linear.ts'
+import { QLinear } from '../nn/qlinear.ts'
+import { kernelFor } from '../qtensor/linear.ts'
+import { interrupted } from './interrupt.ts'
+import { type CommonOptions, loadModel, withDevice } from './model.ts'
+import { formatBytes, formatCount, printJson, printTable, progressBar } from './output.ts'
+
+interface InspectedTensor {
+  name: string
+  shape: readonly number[]
+  /** dtype, or quantized type. */
+  kind: string
+  bytes: number
+  /** The kernels that read it, where it is a matrix. */
+  kernel: string
+  /** ‖W − Ŵ‖₂ / ‖W‖₂ beside the baseline. */
+  error?: number
+}
+
+/** `lowbit inspect`: every tensor as it is saved and computed with. Without a baseline no weight is read. */
+export async function inspectCommand(path: string, options: CommonOptions & { baseline?: string }): Promise<void> {
+  const plan = await planCausalLM(path)
+  await plan.close()
+  const tensors = [...describe(plan)]
+  const { baseline } = options
+  if (baseline !== undefined) {
+    await withDevice(options, async (device) => {
+      await addErrors(tensors, await loadModel(path, device, options), await loadModel(baseline, device, options), options)
+    })
+  }
+  const bytes = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0)
+  const weights = tensors.reduce((sum, tensor) => sum + numel(tensor.shape), 0)
+  const { scheme } = plan
+  const architecture = plan.model.typeName
+  const bitsPerWeight = (8 * bytes) / weights
+  if (options.json) return printJson({ architecture, scheme, bytes, bitsPerWeight, tensors })
+  process.stdout.write(`${plan.model}\n\n`)
+  const head = [
+    { head: 'tensor' },
+    { head: 'shape', numeric: true },
+    { head: 'kind' },
+    { head: 'bytes', numeric: true },
+    { head: 'kernel' },
+  ]
+  await printTable(
+    baseline === undefined ? head : [...head, { head: 'relative error', numeric: true }],
+    tensors.map(({ name, shape, kind, bytes: size, kernel, error }) => {
+      const row = [name, shape.join(' × '), kind, formatCount(size), kernel]
+      return error === undefined ? row : [...row, error.toFixed(5)]
+    }),
+  )
+  const sizes = `${formatCount(weights)} weights in ${formatBytes(bytes)}, ${bitsPerWeight.toFixed(2)} bits per weight`
+  process.stdout.write(`\n${architecture}, ${scheme === 'none' ? 'not quantized' : `quantized by ${scheme}`}: ${sizes}\n`)
+}
+
+/** The tensors in the order of the model's modules; a tied one once, with the kernels of all its uses. */
+function describe({ model, parameters }: LoadPlan): InspectedTensor[] {
+  return parameters.map(({ path, shape, kind, qtype, byteLength }) => {
+    return { name: path, shape, kind, bytes: byteLength, kernel: qtype ? kernelFor(qtype) : floatKernels(model, path) }
+  })
+}
+
+function floatKernels(model: LlamaForCausalLM, path: string): string {
+  const parameter = model.getParameter(path)
+  if (parameter.shape.length !== 2) return ''
+  const kernels = [...model.namedModules()].flatMap(([, module]) => {
+    if (!('weight' in module) || module.weight !== parameter) return []
+    return module instanceof Embedding ? ['embedding'] : module instanceof Linear || module instanceof QLinear ? ['matmul'] : []
+  })
+  return kernels.join(', ')
+}
+
+async function addErrors(
+  tensors: InspectedTensor[],
+  model: LlamaForCausalLM,
+  baseline: LlamaForCausalLM,
+  options: CommonOptions,
+): Promise<void> {
+  const bar = await progressBar('compare', options)
+  try {
+    for (const [index, tensor] of tensors.entries()) {
+      interrupted.throwIfAborted()
+      const [original, held] = [baseline.getParameter(tensor.name), model.getParameter(tensor.name)]
+      if (!sameShape(original.shape, held.shape)) {
+        const shapes = `${showShape(original.shape)} and ${showShape(held.shape)}`
+        throw new ShapeError(`inspect: the baseline must be the same model in floats; its ${tensor.name} differs: ${shapes}`)
+      }
+      tensor.error = await relativeError(original, held)
+      bar.update(index + 1, tensors.length)
+    }
+  } finally {
+    bar.stop()
+  }
+}

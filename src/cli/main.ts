@@ -1,0 +1,112 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError, Option } from 'commander'
+import { number, quantizedType, repeated, share, wholeNumber } from './arguments.ts'
+import { handleSignals, interrupted } from './interrupt.ts'
+import { fail, printUsageError, watchStreams } from './output.ts'
+
+/*
+ * Only the arguments are read here; each command's code is loaded when it runs, so that `lowbit --help` answers at once.
+ */
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
+
+const modelHelp = 'folder in Hugging Face layout, its URL, or hub id (org/name)'
+
+const program = new Command('lowbit')
+  .description('Quantizes neural networks, runs them, and says what was lost.')
+  .version(version)
+  .exitOverride()
+  .configureOutput({ outputError: printUsageError })
+  .addHelpText('after', '\n"lowbit <command> --help" lists the options of a command.')
+
+const quantize = program
+  .command('quantize')
+  .description('quantize the weights of a model and save it')
+  .argument('<model>', modelHelp)
+  .requiredOption('--weights <type>', 'int8, int4, int2, float8 (= float8_e4m3fn), float8_e5m2 or float8_e4m3fnuz', quantizedType)
+  .addOption(
+    new Option('--algorithm <name>', 'how scales are chosen: absmax for 8 bits, max for int4 and int2 (default)').choices([
+      'absmax',
+      'max',
+    ]),
+  )
+  .option('--group-size <n>', 'columns of int4 and int2 weights that share a scale (default: 128, 96, 64 or 32)', wholeNumber(1))
+  .option('--include <glob>', 'quantize only layers whose path matches, such as "*.mlp.*"; may be repeated', repeated)
+  .option('--exclude <glob>', 'keep layers whose path matches in floats, such as lm_head; may be repeated', repeated)
+  .addOption(new Option('--format <name>', 'what to write').choices(['quanto']).default('quanto'))
+  .requiredOption('--out <folder>', 'folder to write; it appears whole or not at all')
+  .option('--overwrite', 'replace the folder if it holds files')
+  .action(async (model, options) => (await import('./quantize.ts')).quantizeCommand(model, options))
+
+const generate = program
+  .command('generate')
+  .description('continue a prompt')
+  .argument('<model>', modelHelp)
+  .argument('<prompt>', 'text to continue')
+  .option('--max-new-tokens <n>', 'at most this many tokens', wholeNumber(0), 128)
+  .option('--temperature <t>', '0 always takes the likeliest token; higher draws more freely', number(0), 0)
+  .option('--top-k <k>', 'draw from the k likeliest tokens; 0 for all', wholeNumber(0), 0)
+  .option('--top-p <p>', 'draw from the likeliest tokens that together reach the probability p', share, 1)
+  .option('--seed <s>', 'seed of the draws: the same seed draws the same text', wholeNumber(0), 0)
+  .option('--chat', "put the prompt into the model's chat template")
+  .action(async (model, prompt, options) => (await import('./generate.ts')).generateCommand(model, prompt, options))
+
+const evaluate = program
+  .command('evaluate')
+  .description('measure perplexity on a text, and the distance from a baseline')
+  .argument('<model>', modelHelp)
+  .requiredOption('--text <file>', 'UTF-8 text')
+  .option('--baseline <model>', 'the float model, to compare with token by token')
+  .option('--context <n>', "tokens of a window (default: the model's context, at most 2048)", wholeNumber(2))
+  .option('--stride <n>', 'tokens between the starts of windows (default: the context)', wholeNumber(1))
+  .action(async (model, options) => (await import('./evaluate.ts')).evaluateCommand(model, options))
+
+const inspect = program
+  .command('inspect')
+  .description('show what a model holds, and what its quantization cost')
+  .argument('<model>', modelHelp)
+  .option('--baseline <model>', 'the float model, for the error of each weight')
+  .action(async (model, options) => (await import('./inspect.ts')).inspectCommand(model, options))
+
+const bench = program
+  .command('bench')
+  .description('measure speed and memory')
+  .argument('<model>', modelHelp)
+  .option('--prompt-tokens <n>', "tokens of the prompt, as far as the model's context goes", wholeNumber(1), 512)
+  .option('--new-tokens <n>', 'tokens to generate', wholeNumber(2), 64)
+  .option('--batch <n>', 'sequences at a time; so far only 1', wholeNumber(1, 1), 1)
+  .action(async (model, options) => (await import('./bench.ts')).benchCommand(model, options))
+
+for (const command of [quantize, generate, evaluate, inspect, bench]) {
+  command
+    .optionsGroup('Options of every command:')
+    .addOption(
+      new Option('--device <name>', 'where to compute; cpu is native where it was built, else wasm')
+        .choices(['cpu', 'native', 'wasm'])
+        .default('cpu'),
+    )
+    .option('--threads <n>', 'threads of the native device (default: one per core, at most 8)', wholeNumber(1, 256))
+    .addOption(
+      new Option('--dtype <name>', 'store weights that are not quantized as this (default: as saved)').choices([
+        'float32',
+        'float16',
+        'bfloat16',
+      ]),
+    )
+    .addOption(new Option('--compute-dtype <name>', 'precision of the matrix products').choices(['float32']).default('float32'))
+    .option('--json', 'print one JSON document and nothing else')
+    .helpOption('-h, --help', 'print this')
+}
+
+watchStreams()
+handleSignals()
+try {
+  await program.parseAsync()
+} catch (error) {
+  // The exit code is set, and the user knows why.
+  if (interrupted.aborted) process.exit()
+  // Commander has said what is wrong with the usage; 0 is --help or --version.
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
+  else fail(error)
+}

@@ -1,0 +1,32 @@
+import type { FloatDType } from '../core/dtype.ts'
+import type { Device } from '../devices/device.ts'
+import { type DeviceName, openDevice } from '../devices/open.ts'
+import type { LlamaForCausalLM } from '../models/llama.ts'
+import { loadCausalLM } from '../models/load.ts'
+import { interrupted } from './interrupt.ts'
+import { progressBar } from './output.ts'
+
+/** The options that every command takes. */
+export interface CommonOptions {
+  device: DeviceName
+  threads?: number
+  dtype?: FloatDType
+  computeDtype: 'float32'
+  json?: boolean
+}
+
+/** Runs `body` on the device that the options name, one for all models of a command, and closes it. */
+export async function withDevice<T>(options: CommonOptions, body: (device: Device) => Promise<T>): Promise<T> {
+  const device = openDevice(options.device, { threads: options.threads })
+  try {
+    return await body(device)
+  } finally {
+    await device.close()
+  }
+}
+
+/** Loads a model as the common options say, with a progress bar. */
+export async function loadModel(model: string, device: Device, options: CommonOptions): Promise<LlamaForCausalLM> {
+  const bar = await progressBar('load', options)
+  return loadCausalLM(model, { device, dtype: options.dtype, signal: interrupted, onProgress: bar.update }).finally(bar.stop)
+}

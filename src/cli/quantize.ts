@@ -1,0 +1,65 @@
+import type { QType } from '../core/qtype.ts'
+import { weightErrors } from '../evaluate/weightError.ts'
+import { checkSaveTarget } from '../formats/atomicFolder.node.ts'
+import { save } from '../models/save.ts'
+import type { Module } from '../nn/module.ts'
+import { QLinear } from '../nn/qlinear.ts'
+import type { OptimizerName } from '../quantize/optimizers.ts'
+import { freeze, memoryFootprint, quantize } from '../quantize/quantize.ts'
+import { interrupted } from './interrupt.ts'
+import { type CommonOptions, loadModel, withDevice } from './model.ts'
+import { formatBytes, printJson, printTable, progressBar } from './output.ts'
+
+export interface QuantizeCommandOptions extends CommonOptions {
+  weights: QType
+  algorithm?: OptimizerName
+  groupSize?: number
+  include?: string[]
+  exclude?: string[]
+  format: 'quanto'
+  out: string
+  overwrite?: boolean
+}
+
+/** `lowbit quantize`: loads, quantizes, measures the error of each weight, and saves. */
+export async function quantizeCommand(path: string, options: QuantizeCommandOptions): Promise<void> {
+  const { out, overwrite, format } = options
+  // Asked first: a target that cannot be written should not cost the work.
+  await checkSaveTarget(out, overwrite)
+  await withDevice(options, async (device) => {
+    const model = await loadModel(path, device, options)
+    const floatBytes = memoryFootprint(model)
+    const { weights, include, exclude, groupSize, algorithm: optimizer } = options
+    quantize(model, { weights, include, exclude, groupSize, optimizer })
+    const quantizing = await progressBar('quantize', options)
+    const errors = await weightErrors(model, { signal: interrupted, onProgress: quantizing.update }).finally(quantizing.stop)
+    freeze(model)
+    const saving = await progressBar('save', options)
+    const bytes = await save(model, out, { overwrite, signal: interrupted, onProgress: saving.update }).finally(saving.stop)
+    const modules = quantizedModules(model, errors)
+    const bits = bitsPerWeight(model)
+    if (options.json) return printJson({ out, format, bytes, bitsPerWeight: bits, modules })
+    await printTable(
+      [{ head: 'layer' }, { head: 'weights' }, { head: 'group', numeric: true }, { head: 'relative error', numeric: true }],
+      modules.map(({ name, weights: type, groupSize: group, error }) => [name, type, String(group ?? 'row'), error?.toFixed(5) ?? '–']),
+    )
+    const sizes = `weights ${formatBytes(floatBytes)} → ${formatBytes(memoryFootprint(model))}`
+    process.stdout.write(`\n${sizes}, ${bits.toFixed(2)} bits per weight; wrote ${formatBytes(bytes)} to ${out}\n`)
+  })
+}
+
+/** Each quantized module, with the error of its weight; null where it was quantized before. */
+function quantizedModules(model: Module, errors: Map<string, number>) {
+  return [...model.namedModules()].flatMap(([name, module]) => {
+    if (!(module instanceof QLinear)) return []
+    const { qtype, groupSize } = module.quantization
+    return [{ name, weights: qtype.name, activations: 'none', groupSize, error: errors.get(name) ?? null }]
+  })
+}
+
+/** Bits of all parameters, scales included, for each weight that they stand for. */
+function bitsPerWeight(model: Module): number {
+  let weights = 0
+  for (const parameter of model.parameters()) weights += parameter.numel
+  return (8 * memoryFootprint(model)) / weights
+}
