@@ -1,0 +1,18 @@
+// Builds lowbit: the kernels (native where there is a compiler, and WebAssembly), then dist/ from src/.
+//
+//   npm run build [-- --require-native]
+import { spawnSync } from 'node:child_process'
+import { chmodSync, rmSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+
+run([fileURLToPath(new URL('../native/build.mjs', import.meta.url)), ...process.argv.slice(2)])
+rmSync(new URL('../dist', import.meta.url), { recursive: true, force: true })
+run([fileURLToPath(new URL('../node_modules/typescript/bin/tsc', import.meta.url)), '-p', 'tsconfig.build.json'])
+chmodSync(new URL('../dist/cli/main.js', import.meta.url), 0o755)
+
+function run(args) {
+  const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' })
+  if (status !== 0) process.exit(status ?? 1)
+}
