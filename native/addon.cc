@@ -11,6 +11,9 @@
 // The instruction sets compiled in, best first: one translation unit each.
 #if defined(__x86_64__)
 namespace isa_avx512 { size_t run(const double* words, size_t count); }
+#ifdef LOWBIT_HAS_AVXVNNI
+namespace isa_avxvnni { size_t run(const double* words, size_t count); }
+#endif
 namespace isa_avx2 { size_t run(const double* words, size_t count); }
 namespace isa_sse4 { size_t run(const double* words, size_t count); }
 #elif defined(__aarch64__)
@@ -32,6 +35,10 @@ constexpr InstructionSet kInstructionSets[] = {
        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
      }},
+#ifdef LOWBIT_HAS_AVXVNNI
+    {"avxvnni", isa_avxvnni::run,
+     [] { return __builtin_cpu_supports("avxvnni") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"); }},
+#endif
     // Every CPU with AVX2 has F16C.
     {"avx2", isa_avx2::run,
      [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"); }},

@@ -8,6 +8,7 @@ import { execFile, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { freemem } from 'node:os'
 import { dirname, join, posix } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -34,30 +35,59 @@ const instructionSets = {
   arm64: { neon: [] },
 }
 
-/** The WebAssembly modules; one with threads would be a third line and its memory a shared one. */
-const wasmVariants = {
+/**
+ * What differs from another instruction set in some kernels only; that one runs the rest. Left out where the compiler or its run-time
+ * library does not know it.
+ */
+const extensions = {
+  x64: { avxvnni: { base: 'avx2', flags: [...avx2, '-mavxvnni'], kernels: ['qmatmulInt8'], probe: '__builtin_cpu_supports("avxvnni")' } },
+}
+
+/** Instruction sets of WebAssembly: without and with relaxed SIMD. */
+const wasmInstructionSets = {
   simd128: ['-msimd128'],
   relaxed: ['-msimd128', '-mrelaxed-simd'],
 }
 
 const wasmFlags = [
-  ...['--target=wasm32-unknown-unknown', '-ffreestanding', '-nostdlib', '-nostdinc++', '-mbulk-memory', '-fvisibility=hidden'],
-  // Memory comes from the worker, which chooses how far it may grow; the stack lies lowest, so that overflowing it traps.
-  ...['--no-entry', '--import-memory', '--max-memory=4294967296', '--stack-first', '--export=__heap_base'].map((flag) => `-Wl,${flag}`),
+  ...['--target=wasm32-unknown-unknown', '-ffreestanding', '-nostdlib', '-nostdinc++', '-fvisibility=hidden'],
+  ...['-mbulk-memory', '-matomics'],
+]
+
+const linkFlags = (flags) => flags.map((flag) => `-Wl,${flag}`)
+
+// Memory comes from JavaScript, which chooses how far it may grow; the stack lies lowest, so that overflowing it traps.
+const wasmLinkFlags = [
+  ...linkFlags(['--no-entry', '--import-memory', '--max-memory=4294967296', '--stack-first', '--strip-all', '--export=__heap_base']),
   '-Wl,-z,stack-size=1048576',
 ]
 
-/** Below this the modules keep stack and data; src/devices/cpu/wasm.ts hands out what is above. */
+/** The modules of each instruction set, by suffix: for one thread, and for several on a shared memory, which set themselves up in it. */
+const wasmVariants = {
+  '': wasmLinkFlags,
+  '-threads': [
+    ...['-DLOWBIT_THREADS', ...wasmLinkFlags],
+    ...linkFlags(['--shared-memory', '--export=__stack_pointer', '--export=__wasm_init_tls', '--export=__tls_size']),
+  ],
+}
+
+/** Below this the modules keep stack and data; src/devices/cpu/wasmMemory.ts says the same, and the heap lies above. */
 const wasmHeapStart = 8 * 2 ** 20
 
-const nativeSources = ['addon.cc', 'memory.h', 'parallel.cc', 'pool.h', 'queue.h']
-const wasmSources = ['wasm.cc']
+/** What a thread's variables may take; src/devices/cpu/wasmWorker.ts leaves as much for its stack. */
+const wasmVariablesLimit = 2 ** 19
+
+/** What one run of the npm clang takes. */
+const compilerBytes = 2 ** 30
+
+const nativeSources = ['addon.cc', 'memory.h', 'parallel.cc', 'parking.h', 'pool.h', 'queue.h']
+const wasmSources = ['parking.h', 'pool.h', 'wasm.cc']
 
 /** The kernels, the translation unit made of them, and these files of native/: texts by path from the root. */
 function readSources(names) {
   const kernels = readdirSync(join(root, 'src/kernels'), { recursive: true }).filter((name) => /\.(cc|h)$/.test(name))
   const paths = kernels.map((name) => `src/kernels/${name.replaceAll('\\', '/')}`)
-  paths.push(...['parallel.h', 'simd.h', ...names].map((name) => `native/${name}`))
+  paths.push(...['panel.h', 'parallel.h', 'simd.h', ...names].map((name) => `native/${name}`))
   const sources = { [unit]: unitSource(readKernels()) }
   for (const path of paths.sort()) {
     // The npm clang's file system knows no "..", so includes are spelled from the root.
@@ -104,9 +134,12 @@ function findCompiler() {
 async function buildNative() {
   const sources = readSources(nativeSources)
   const variants = Object.entries(instructionSets[process.arch] ?? {})
-  const compiler = process.platform === 'win32' || variants.length === 0 ? null : findCompiler()
+  const instead = 'using WebAssembly (slower)'
+  if (process.platform === 'win32') return `the native addon is not built on Windows yet; ${instead}.`
+  if (variants.length === 0) return `the native addon has no kernels for ${process.arch} processors; ${instead}.`
+  const compiler = findCompiler()
   if (!compiler) {
-    return 'no C++ compiler found; using WebAssembly (slower). Install g++ or clang++ and run "npm run build" for the native addon.'
+    return `no C++ compiler found; ${instead}. Install g++ or clang++ and run "npm run build" for the native addon.`
   }
   const headers = join(dirname(require.resolve('node-api-headers/package.json')), 'include')
   const link = process.platform === 'darwin' ? ['-shared', '-undefined', 'dynamic_lookup'] : ['-shared', '-pthread', '-ldl']
@@ -114,12 +147,25 @@ async function buildNative() {
   const run = (args) => promisify(execFile)(compiler.command, [...compiler.args, ...args], { cwd: root, maxBuffer: 2 ** 26 })
 
   try {
-    await update('lowbit.node', [sources, instructionSets, flags, kernelFlags, link, compiler], async (folder) => {
+    await update('lowbit.node', [sources, instructionSets, extensions, flags, kernelFlags, link, compiler], async (folder) => {
       const unitFile = join(folder, 'kernels.cc')
       writeFileSync(unitFile, sources[unit])
       const object = (name) => join(folder, `${name}.o`)
+      const known = []
+      for (const [name, { flags: variant, probe }] of Object.entries(extensions[process.arch] ?? {})) {
+        const probeFile = join(folder, `probe-${name}.cc`)
+        writeFileSync(probeFile, `int main() { return ${probe}; }\n`)
+        if (await run([...variant, probeFile, '-o', join(folder, 'probe')]).then(() => true, () => false)) known.push(name)
+      }
       const jobs = variants.map(([name, variant]) => [...kernelFlags, ...variant, `-DLOWBIT_ISA=isa_${name}`, unitFile, '-o', object(name)])
-      for (const name of ['addon', 'parallel']) jobs.push([`native/${name}.cc`, '-o', object(name)])
+      for (const name of known) {
+        const { base, flags: variant, kernels } = extensions[process.arch][name]
+        const source = join(folder, `${name}.cc`)
+        writeFileSync(source, unitSource(readKernels(), kernels, base))
+        jobs.push([...kernelFlags, ...variant, `-DLOWBIT_ISA=isa_${name}`, source, '-o', object(name)])
+      }
+      const has = known.map((name) => `-DLOWBIT_HAS_${name.toUpperCase()}`)
+      jobs.push([...has, 'native/addon.cc', '-o', object('addon')], ['native/parallel.cc', '-o', object('parallel')])
       const objects = jobs.map((job) => job[job.length - 1])
       const compileNext = async () => {
         for (let job = jobs.pop(); job; job = jobs.pop()) await run([...flags, '-c', ...job])
@@ -128,32 +174,59 @@ async function buildNative() {
       await run([...objects, ...link, '-o', join(folder, 'lowbit.node')])
     })
   } catch (error) {
-    return `${compiler.command} failed; using WebAssembly (slower). ${firstError(error.stderr || error.message)}`
+    return `${compiler.command} failed; ${instead}. ${firstError(error.stderr || error.message)}`
   }
 }
 
+/** Builds all modules: each instruction set in a process of its own, at once where there is memory for it. */
 async function buildWasm() {
+  const builders = Object.keys(wasmInstructionSets).map((set) => async () => {
+    const args = [fileURLToPath(import.meta.url), `--wasm-set=${set}`]
+    const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: root })
+    process.stdout.write(stdout)
+  })
+  try {
+    if (freemem() > builders.length * compilerBytes) await Promise.all(builders.map((build) => build()))
+    else for (const build of builders) await build()
+  } catch (error) {
+    throw new Error(error.stderr?.trim().replace(/^lowbit: /, '') || error.message)
+  }
+}
+
+/** Compiles the kernels for one instruction set, then links them to each variant of wasm.cc; a set whose modules are current stays. */
+async function buildWasmSet(set) {
   const sources = readSources(wasmSources)
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.resolve('@yowasp/clang')), 'utf8'))
-  const flags = [...commonFlags, ...kernelFlags, ...wasmFlags]
-  for (const [variant, variantFlags] of Object.entries(wasmVariants)) {
-    const output = `lowbit-${variant}.wasm`
+  const flags = [...commonFlags, ...kernelFlags, ...wasmFlags, ...wasmInstructionSets[set], `-DLOWBIT_ISA=isa_${set}`]
+  let kernels
+  for (const [suffix, variantFlags] of Object.entries(wasmVariants)) {
+    const output = `lowbit-${set}${suffix}.wasm`
     await update(output, [sources, flags, variantFlags, version], async (folder) => {
       const { runClang } = await import('@yowasp/clang')
-      const args = [...flags, ...variantFlags, `-DLOWBIT_ISA=isa_${variant}`, unit, 'native/wasm.cc', '-o', output]
-      const files = await runNpmClang(runClang, args, tree(sources)).catch((messages) => {
-        throw new Error(`clang failed for ${output}. ${firstError(messages)}`)
-      })
-      const memory = new WebAssembly.Memory({ initial: wasmHeapStart / 65536, maximum: 65536 })
-      // Node 20 has no relaxed SIMD; where the module does not validate, its size is checked by the one that does.
-      if (WebAssembly.validate(files[output])) {
-        const { instance } = await WebAssembly.instantiate(files[output], { env: { memory } })
-        const heapBase = instance.exports.__heap_base.value
-        if (heapBase > wasmHeapStart) throw new Error(`${output}: stack and data must end below ${wasmHeapStart}; they end at ${heapBase}`)
-      }
+      const compile = (args, files) =>
+        runNpmClang(runClang, [...flags, ...args], { ...tree(sources), ...files }).catch((messages) => {
+          throw new Error(`clang failed for ${output}. ${firstError(messages)}`)
+        })
+      kernels ??= (await compile(['-c', unit, '-o', 'kernels.o'], {}))['kernels.o']
+      const files = await compile([...variantFlags, 'native/wasm.cc', 'kernels.o', '-o', output], { 'kernels.o': kernels })
+      await checkModule(output, files[output], suffix !== '')
       writeFileSync(join(folder, output), files[output])
     })
   }
+}
+
+/** Throws unless the module's data, and what each thread has of its own, fit where src/devices/cpu/wasmMemory.ts puts them. */
+async function checkModule(output, bytes, shared) {
+  // Node 20 has no relaxed SIMD; where the module does not validate, its size is checked by the one that does.
+  if (!WebAssembly.validate(bytes)) return
+  const memory = new WebAssembly.Memory({ initial: wasmHeapStart / 65536, maximum: 65536, shared })
+  const { instance } = await WebAssembly.instantiate(bytes, { env: { memory, now: () => 0 } })
+  const heapBase = instance.exports.__heap_base.value
+  const variables = instance.exports.__tls_size?.value ?? 0
+  if (variables > wasmVariablesLimit) {
+    throw new Error(`${output}: a thread's variables must take at most ${wasmVariablesLimit} bytes; they take ${variables}`)
+  }
+  if (heapBase > wasmHeapStart) throw new Error(`${output}: stack and data must end below ${wasmHeapStart}; they end at ${heapBase}`)
 }
 
 /** The files after a run of clang++; rejects with its messages. */
@@ -188,8 +261,9 @@ function tree(sources) {
 }
 
 const options = new Set(process.argv.slice(2))
+const onlySet = process.argv[2]?.startsWith('--wasm-set=') ? process.argv[2].slice(11) : null
 mkdirSync(build, { recursive: true })
-if (!options.has('--wasm')) {
+if (!onlySet && !options.has('--wasm')) {
   const problem = await buildNative()
   if (problem) {
     console.error(`lowbit: ${problem}`)
@@ -198,7 +272,7 @@ if (!options.has('--wasm')) {
 }
 if (!options.has('--native')) {
   try {
-    await buildWasm()
+    await (onlySet ? buildWasmSet(onlySet) : buildWasm())
   } catch (error) {
     console.error(`lowbit: ${error.message}`)
     process.exitCode = 1

@@ -86,36 +86,43 @@ function cType({ direction, type }) {
   return `${direction === 'in' ? 'const ' : ''}${cTypes[type] ?? 'void'}*`
 }
 
-/** The translation unit that is compiled once per instruction set: every kernel, then the dispatch. */
-export function unitSource(kernels) {
-  const includes = kernels.map(({ name }) => `#include "src/kernels/${name}/${name}.cc"\n`)
-  return `${includes.join('')}\n${dispatchSource(kernels)}`
+/**
+ * The translation unit that is compiled once per instruction set: every kernel, then the dispatch. With `base`, another instruction set,
+ * only the kernels of these names are compiled; it runs the others.
+ */
+export function unitSource(kernels, names = kernels.map(({ name }) => name), base = null) {
+  const includes = names.map((name) => `#include "src/kernels/${name}/${name}.cc"\n`)
+  return `${includes.join('')}\n${dispatchSource(kernels, names, base)}`
 }
 
 /**
  * The C++ that ends a translation unit: `run` decodes one record of a command list and calls its kernel. Each call goes through a
  * pointer of the type that the .def states, so that a kernel which differs does not compile.
  */
-function dispatchSource(kernels) {
+function dispatchSource(kernels, names, base) {
   const decode = (arg, index) => {
     const word = `words[${index + 1}]`
     return arg.direction === 'scalar' ? `(${cType(arg)})${word}` : `(${cType(arg)})(uintptr_t)${word}`
   }
-  const entry = ({ name, args }, id) => `    case ${id}: {
+  const entry = ({ name, args }, id) => {
+    if (!names.includes(name)) return ''
+    return `    case ${id}: {
       if (count < ${args.length + 1}) return 0;
       void (*kernel)(${args.map(cType).join(', ')}) = ${name};
       kernel(${args.map(decode).join(', ')});
       return ${args.length + 1};
     }
 `
-  return `namespace LOWBIT_ISA {
+  }
+  const others = base ? `namespace isa_${base} { size_t run(const double* words, size_t count); }\n` : ''
+  return `${others}namespace LOWBIT_ISA {
 
 // Runs the record at words and returns its length; 0 if count words do not hold it or no kernel has its id.
 size_t run(const double* words, size_t count) {
   if (count == 0) return 0;
   switch ((int32_t)words[0]) {
 ${kernels.map(entry).join('')}    default:
-      return 0;
+      return ${base ? `isa_${base}::run(words, count)` : 0};
   }
 }
 

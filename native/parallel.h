@@ -3,38 +3,23 @@
 #pragma once
 #include <stdint.h>
 
-#ifndef __wasm__
+// Kernels are compiled once per instruction set; what is linked to them (parallel.cc, wasm.cc) has threads or not.
 extern "C" {
-// Runs body(context, task) for every task in [0, tasks) and returns when all are done (native/pool.h).
+// Runs body(context, task) for every task in [0, tasks) and returns when all are done (pool.h).
 void lowbitParallelFor(int32_t tasks, void (*body)(void* context, int32_t task), void* context);
 // Threads that a parallelFor called here would use.
 int32_t lowbitThreadCount();
 }
-#endif
 
 namespace LOWBIT_ISA {
 
-inline int32_t threadCount() {
-#ifdef __wasm__
-  return 1;
-#else
-  return lowbitThreadCount();
-#endif
-}
+inline int32_t threadCount() { return lowbitThreadCount(); }
 
 // body(int32_t task) for every task in [0, tasks); blocks until all are done.
 template <class F>
 inline void parallelFor(int32_t tasks, F&& body) {
-#ifdef __wasm__
-  for (int32_t task = 0; task < tasks; task++) body(task);
-#else
-  if (tasks <= 1) {
-    if (tasks == 1) body(0);
-    return;
-  }
   auto* closure = &body;
   lowbitParallelFor(tasks, [](void* context, int32_t task) { (*(decltype(closure))context)(task); }, (void*)closure);
-#endif
 }
 
 }  // namespace LOWBIT_ISA

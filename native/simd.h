@@ -3,8 +3,8 @@
  * Vectors as wide as the target, one source for every CPU.
  *
  *   LANES        target (chosen by the compiler's flags)         f32v, i32v, u32v
- *   16           AVX-512 (F, BW, VL, DQ)                         512 bits
- *    8           AVX2 + FMA + F16C                               256 bits
+ *   16           AVX-512 (F, BW, VL, DQ, VNNI)                   512 bits
+ *    8           AVX2 + FMA + F16C (and AVX-VNNI)                256 bits
  *    4           SSE4.2, NEON, WebAssembly SIMD (and relaxed)    128 bits
  *
  * They are the compiler's own vector types, so + - * / & | ^ ~ << >> and comparisons are plain operators (a comparison gives an i32v
@@ -21,7 +21,11 @@
 #elif defined(__AVX2__)
 #include <immintrin.h>
 #define LANES 8
+#ifdef __AVXVNNI__
+#define LOWBIT_TARGET isa_avxvnni
+#else
 #define LOWBIT_TARGET isa_avx2
+#endif
 #elif defined(__SSE4_1__)
 #include <immintrin.h>
 #define LANES 4
@@ -62,7 +66,12 @@ typedef uint8_t u8v __attribute__((vector_size(LANES)));
 /* src/core/dtype.ts */
 enum DType : int32_t { FLOAT32, FLOAT16, BFLOAT16, FLOAT8_E4M3FN, FLOAT8_E5M2, FLOAT8_E4M3FNUZ, INT8, UINT8, INT32, INT64, BOOL };
 /* src/core/qtype.ts */
-enum QType : int32_t { QINT2, QINT4, QINT8, QFLOAT8_E4M3FN, QFLOAT8_E5M2, QFLOAT8_E4M3FNUZ };
+enum QType : int32_t { QINT2, QINT4, QINT8, QFLOAT8_E4M3FN, QFLOAT8_E5M2, QFLOAT8_E4M3FNUZ, QINT5 };
+
+/* The float8 dtype of a qtype's codes; -1 if they are integers. */
+constexpr int32_t float8Of(int32_t qtype) {
+  return qtype >= QFLOAT8_E4M3FN && qtype <= QFLOAT8_E4M3FNUZ ? FLOAT8_E4M3FN + (qtype - QFLOAT8_E4M3FN) : -1;
+}
 
 /* -------------------------------------------------------------------------------------------------- bits, loads, stores */
 
@@ -287,6 +296,73 @@ INLINE double log(double x) {
   return (double)e * 0.69314718055994530942 + 2 * s * series;
 }
 
+/* -------------------------------------------------------------------------------------------------- integer dot products */
+
+/*
+ * Each lane holds four bytes. Both add the four products of a lane to sums, exactly:
+ *
+ *     dotCodes(sums, u, s) = sums + Σ u·s                            u 0 … 31, s −127 … 127
+ *     dotInt8(sums, int8Operand(w), s) = sums + Σ (w + INT8_OFFSET)·s      w −128 … 127, s −127 … 127
+ *
+ * What is added to w there the caller takes away again, as INT8_OFFSET · Σ s: where one factor must be unsigned, w is moved up.
+ */
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__) || defined(__wasm_relaxed_simd__)
+constexpr int32_t INT8_OFFSET = 128;
+#else
+constexpr int32_t INT8_OFFSET = 0;
+#endif
+
+INLINE u32v int8Operand(u32v w) { return INT8_OFFSET ? w ^ 0x80808080u : w; }
+
+#if LANES == 4 && !defined(__SSE4_1__) && !defined(__wasm_relaxed_simd__)
+/* Both factors signed: the widest sum of two products, 2·128·127, fits 16 bits. */
+INLINE i32v dotSigned(i32v sums, u32v a, u32v b) {
+#if defined(__ARM_FEATURE_DOTPROD)
+  return vdotq_s32(sums, (int8x16_t)a, (int8x16_t)b);
+#elif defined(__ARM_NEON)
+  int16x8_t low = vmull_s8(vget_low_s8((int8x16_t)a), vget_low_s8((int8x16_t)b));
+  int16x8_t high = vmull_s8(vget_high_s8((int8x16_t)a), vget_high_s8((int8x16_t)b));
+  return sums + (i32v)vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high));
+#else
+  typedef int16_t i16v __attribute__((vector_size(16)));
+  i16v pairs = ((i16v)a << 8 >> 8) * ((i16v)b << 8 >> 8) + ((i16v)a >> 8) * ((i16v)b >> 8);
+  return sums + (i32v)wasm_i32x4_extadd_pairwise_i16x8((v128_t)pairs);
+#endif
+}
+#endif
+
+INLINE i32v dotCodes(i32v sums, u32v u, u32v s) {
+#if LANES == 16
+  return (i32v)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)u, (__m512i)s);
+#elif LANES == 8 && defined(__AVXVNNI__)
+  return (i32v)_mm256_dpbusd_avx_epi32((__m256i)sums, (__m256i)u, (__m256i)s);
+#elif LANES == 8
+  return sums + (i32v)_mm256_madd_epi16(_mm256_maddubs_epi16((__m256i)u, (__m256i)s), _mm256_set1_epi16(1));
+#elif defined(__SSE4_1__)
+  return sums + (i32v)_mm_madd_epi16(_mm_maddubs_epi16((__m128i)u, (__m128i)s), _mm_set1_epi16(1));
+#elif defined(__wasm_relaxed_simd__)
+  return (i32v)wasm_i32x4_relaxed_dot_i8x16_i7x16_add((v128_t)s, (v128_t)u, (v128_t)sums);
+#else
+  return dotSigned(sums, u, s);
+#endif
+}
+
+INLINE i32v dotInt8(i32v sums, u32v w, u32v s) {
+#if LANES == 16 || defined(__AVXVNNI__)
+  return dotCodes(sums, w, s);
+#elif LANES == 8
+  /* |w| is unsigned and its sign goes to s; two products sum to 2·128·127 at most and do not saturate. */
+  return dotCodes(sums, (u32v)_mm256_abs_epi8((__m256i)w), (u32v)_mm256_sign_epi8((__m256i)s, (__m256i)w));
+#elif defined(__SSE4_1__)
+  return dotCodes(sums, (u32v)_mm_abs_epi8((__m128i)w), (u32v)_mm_sign_epi8((__m128i)s, (__m128i)w));
+#elif defined(__wasm_relaxed_simd__)
+  /* The unsigned factor may have 7 bits: w = 16·high + low. */
+  return dotCodes(sums, w & 0x0f0f0f0fu, s) + (dotCodes(i32v{}, (w >> 4) & 0x0f0f0f0fu, s) << 4);
+#else
+  return dotSigned(sums, w, s);
+#endif
+}
+
 /* -------------------------------------------------------------------------------------------------- small floats */
 
 /*
@@ -304,7 +380,7 @@ struct SmallFloat {
 
 template <int dtype> constexpr SmallFloat smallFloat =
     dtype == FLOAT16         ? SmallFloat{10, 15, 0x8000, 0x7bff, 0x7c00, 0x7e00, false}
-    : dtype == FLOAT8_E4M3FN ? SmallFloat{3, 7, 0x80, 0x7e, 0x7f, 0x7f, false}
+    : dtype == FLOAT8_E4M3FN ? SmallFloat{3, 7, 0x80, 0x7e, 0x7e, 0x7f, false}
     : dtype == FLOAT8_E5M2   ? SmallFloat{2, 15, 0x80, 0x7b, 0x7c, 0x7f, false}
                              : SmallFloat{3, 8, 0x80, 0x7f, 0x80, 0x80, true};
 

@@ -1,6 +1,9 @@
-// What a WebAssembly module exports besides its memory: a buffer for command lists, and run. src/devices/cpu/wasmWorker.ts calls them.
+// What a WebAssembly module exports besides its memory: a buffer for command lists, and run; with LOWBIT_THREADS also what makes
+// the thread that calls it the leader of a pool, or one of its workers. src/devices/cpu/wasmWorker.ts calls them.
 #include <stddef.h>
 #include <stdint.h>
+
+#include "parallel.h"
 
 namespace LOWBIT_ISA {
 size_t run(const double* words, size_t count);
@@ -32,3 +35,41 @@ void* memmove(void* target, const void* source, size_t bytes) { return __builtin
 void* memset(void* target, int value, size_t bytes) { return __builtin_memset(target, value, bytes); }
 
 }
+
+#ifdef LOWBIT_THREADS
+#include "pool.h"
+
+// All of it zero at first, so that no constructor need run.
+static lowbit::Pool pool;
+
+extern "C" {
+
+// The kernels that this thread runs share their work among so many threads.
+__attribute__((export_name("lead"))) void lead(int32_t threads) { lowbit::Pool::threadsHere() = threads; }
+
+// This thread takes its part of them, for all its life.
+__attribute__((export_name("work"))) void work() { pool.work(); }
+
+void lowbitParallelFor(int32_t tasks, void (*body)(void*, int32_t), void* context) {
+  const int32_t threads = lowbit::Pool::threadsHere();
+  if (threads > 1 && tasks > 1) return pool.run(tasks, threads, body, context);
+  for (int32_t task = 0; task < tasks; task++) body(context, task);
+}
+
+int32_t lowbitThreadCount() { return lowbit::Pool::threadsHere(); }
+
+}
+
+#else
+
+extern "C" {
+
+void lowbitParallelFor(int32_t tasks, void (*body)(void*, int32_t), void* context) {
+  for (int32_t task = 0; task < tasks; task++) body(context, task);
+}
+
+int32_t lowbitThreadCount() { return 1; }
+
+}
+
+#endif

@@ -39,6 +39,7 @@ export function isFloatDType(dtype: DType): dtype is FloatDType {
 /** `bytes` seen as an array of `dtype`; copies only when their alignment forbids a view. */
 export function viewAs(dtype: DType, bytes: Uint8Array): HostArray {
   const { bytes: size, array } = dtypes[dtype]
-  const aligned = bytes.byteOffset % size === 0 ? bytes : bytes.slice()
+  // Not slice: that of Node's Buffer makes a view.
+  const aligned = bytes.byteOffset % size === 0 ? bytes : new Uint8Array(bytes)
   return new array(aligned.buffer as ArrayBuffer, aligned.byteOffset, Math.floor(aligned.byteLength / size))
 }

@@ -8,12 +8,12 @@ import { DTypeError } from './errors.ts'
  *     affine      w = scale · q − shift   q unsigned, the shift a float (quanto's convention: shift = −min)
  */
 export interface QType {
-  /** quanto's name, as saved in `quanto_qmap.json`. */
-  readonly name: 'qint2' | 'qint4' | 'qint8' | 'qfloat8_e4m3fn' | 'qfloat8_e5m2' | 'qfloat8_e4m3fnuz'
+  /** quanto's name, as saved in `quanto_qmap.json`; quanto has no qint5. */
+  readonly name: 'qint2' | 'qint4' | 'qint5' | 'qint8' | 'qfloat8_e4m3fn' | 'qfloat8_e5m2' | 'qfloat8_e4m3fnuz'
   /** Its number in the kernels' ABI. */
   readonly code: number
   /** Bits per code, without scales. */
-  readonly bits: 2 | 4 | 8
+  readonly bits: 2 | 4 | 5 | 8
   readonly affine: boolean
   /** Codes are float8 of this dtype, or integers. */
   readonly dtype: DType
@@ -25,16 +25,54 @@ export interface QType {
 export const qint2: QType = { name: 'qint2', code: 0, bits: 2, affine: true, dtype: 'uint8', qmin: 0, qmax: 3 }
 export const qint4: QType = { name: 'qint4', code: 1, bits: 4, affine: true, dtype: 'uint8', qmin: 0, qmax: 15 }
 export const qint8: QType = { name: 'qint8', code: 2, bits: 8, affine: false, dtype: 'int8', qmin: -128, qmax: 127 }
-export const qfloat8_e4m3fn: QType = { name: 'qfloat8_e4m3fn', code: 3, bits: 8, affine: false, dtype: 'float8_e4m3fn', qmin: -448, qmax: 448 }
-export const qfloat8_e5m2: QType = { name: 'qfloat8_e5m2', code: 4, bits: 8, affine: false, dtype: 'float8_e5m2', qmin: -57344, qmax: 57344 }
-export const qfloat8_e4m3fnuz: QType = { name: 'qfloat8_e4m3fnuz', code: 5, bits: 8, affine: false, dtype: 'float8_e4m3fnuz', qmin: -240, qmax: 240 }
+export const qfloat8_e4m3fn: QType = {
+  name: 'qfloat8_e4m3fn',
+  code: 3,
+  bits: 8,
+  affine: false,
+  dtype: 'float8_e4m3fn',
+  qmin: -448,
+  qmax: 448,
+}
+export const qfloat8_e5m2: QType = {
+  name: 'qfloat8_e5m2',
+  code: 4,
+  bits: 8,
+  affine: false,
+  dtype: 'float8_e5m2',
+  qmin: -57344,
+  qmax: 57344,
+}
+export const qfloat8_e4m3fnuz: QType = {
+  name: 'qfloat8_e4m3fnuz',
+  code: 5,
+  bits: 8,
+  affine: false,
+  dtype: 'float8_e4m3fnuz',
+  qmin: -240,
+  qmax: 240,
+}
+/** GGUF's Q5_0 and Q5_1. */
+export const qint5: QType = { name: 'qint5', code: 6, bits: 5, affine: true, dtype: 'uint8', qmin: 0, qmax: 31 }
 /** quanto's alias. */
 export const qfloat8 = qfloat8_e4m3fn
 
-/** All quantized types, at the index that is their code. */
+/** The quantized types that quanto has, and that its files may name. */
 export const qtypes: readonly QType[] = [qint2, qint4, qint8, qfloat8_e4m3fn, qfloat8_e5m2, qfloat8_e4m3fnuz]
 
-export type QTypeName = QType['name'] | 'int2' | 'int4' | 'int8' | 'float8' | 'qfloat8' | 'float8_e4m3fn' | 'float8_e5m2' | 'float8_e4m3fnuz'
+/** All quantized types, at the index that is their code. */
+export const qtypesByCode: readonly QType[] = [...qtypes, qint5]
+
+export type QTypeName =
+  | QType['name']
+  | 'int2'
+  | 'int4'
+  | 'int8'
+  | 'float8'
+  | 'qfloat8'
+  | 'float8_e4m3fn'
+  | 'float8_e5m2'
+  | 'float8_e4m3fnuz'
 
 /**
  * The quantized type of that name, with or without quanto's leading `q`.
@@ -45,5 +83,7 @@ export function asQType(type: QType | string): QType {
   const name = type.startsWith('q') ? type : `q${type}`
   const found = name === 'qfloat8' ? qfloat8 : qtypes.find((qtype) => qtype.name === name)
   if (found) return found
-  throw new DTypeError(`qtype: must be int2, int4, int8, float8, float8_e4m3fn, float8_e5m2 or float8_e4m3fnuz; received ${JSON.stringify(type)}`)
+  throw new DTypeError(
+    `qtype: must be int2, int4, int8, float8, float8_e4m3fn, float8_e5m2 or float8_e4m3fnuz; received ${JSON.stringify(type)}`,
+  )
 }

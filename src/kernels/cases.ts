@@ -13,17 +13,22 @@ import { cases as fill } from './fill/fill.cases.ts'
 import { cases as klDivergence } from './klDivergence/klDivergence.cases.ts'
 import { cases as matmul } from './matmul/matmul.cases.ts'
 import { cases as minmaxScale } from './minmaxScale/minmaxScale.cases.ts'
-import { cases as qmatmul } from './qmatmul/qmatmul.cases.ts'
+import { cases as qembedding } from './qembedding/qembedding.cases.ts'
+import { cases as qmatmul, benchmarks as qmatmulBenchmarks } from './qmatmul/qmatmul.cases.ts'
+import { cases as qmatmulInt8, benchmarks as qmatmulInt8Benchmarks } from './qmatmulInt8/qmatmulInt8.cases.ts'
 import { cases as quantize } from './quantize/quantize.cases.ts'
+import { cases as quantizeRows, benchmarks as quantizeRowsBenchmarks } from './quantizeRows/quantizeRows.cases.ts'
 import { cases as reduce } from './reduce/reduce.cases.ts'
 import { cases as rmsNorm } from './rmsNorm/rmsNorm.cases.ts'
 import { cases as rope } from './rope/rope.cases.ts'
 import type { KernelName } from './signatures.ts'
 import { cases as siluMul } from './siluMul/siluMul.cases.ts'
 import { cases as softmax } from './softmax/softmax.cases.ts'
+import { cases as tileBlocks, benchmarks as tileBlocksBenchmarks } from './tileBlocks/tileBlocks.cases.ts'
 import { cases as tilePack } from './tilePack/tilePack.cases.ts'
 import { cases as tileUnpack } from './tileUnpack/tileUnpack.cases.ts'
 import { cases as unary } from './unary/unary.cases.ts'
+import { cases as untileBlocks } from './untileBlocks/untileBlocks.cases.ts'
 
 /** The cases of every kernel. */
 export const cases: Record<KernelName, readonly KernelCase[]> = {
@@ -51,4 +56,17 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   dequantize,
   tilePack,
   tileUnpack,
+  tileBlocks,
+  untileBlocks,
+  quantizeRows,
+  qmatmulInt8,
+  qembedding,
+}
+
+/** Cases of the sizes that models have, too slow for the definitions; bench/kernels.ts times them on every device. */
+export const benchmarks: Partial<Record<KernelName, readonly KernelCase[]>> = {
+  qmatmul: qmatmulBenchmarks,
+  tileBlocks: tileBlocksBenchmarks,
+  quantizeRows: quantizeRowsBenchmarks,
+  qmatmulInt8: qmatmulInt8Benchmarks,
 }

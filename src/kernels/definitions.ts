@@ -12,17 +12,22 @@ import { fill } from './fill/fill.ts'
 import { klDivergence } from './klDivergence/klDivergence.ts'
 import { matmul } from './matmul/matmul.ts'
 import { minmaxScale } from './minmaxScale/minmaxScale.ts'
+import { qembedding } from './qembedding/qembedding.ts'
 import { qmatmul } from './qmatmul/qmatmul.ts'
+import { qmatmulInt8 } from './qmatmulInt8/qmatmulInt8.ts'
 import { quantize } from './quantize/quantize.ts'
+import { quantizeRows } from './quantizeRows/quantizeRows.ts'
 import { reduce } from './reduce/reduce.ts'
 import { rmsNorm } from './rmsNorm/rmsNorm.ts'
 import { rope } from './rope/rope.ts'
 import type { KernelName } from './signatures.ts'
 import { siluMul } from './siluMul/siluMul.ts'
 import { softmax } from './softmax/softmax.ts'
+import { tileBlocks } from './tileBlocks/tileBlocks.ts'
 import { tilePack } from './tilePack/tilePack.ts'
 import { tileUnpack } from './tileUnpack/tileUnpack.ts'
 import { unary } from './unary/unary.ts'
+import { untileBlocks } from './untileBlocks/untileBlocks.ts'
 
 /** The definition of every kernel: plain TypeScript, its arguments those of `kernels.def`; what every device is tested against. */
 export const definitions = {
@@ -50,4 +55,9 @@ export const definitions = {
   dequantize,
   tilePack,
   tileUnpack,
+  tileBlocks,
+  untileBlocks,
+  quantizeRows,
+  qmatmulInt8,
+  qembedding,
 } as const satisfies Record<KernelName, (...args: never[]) => void>

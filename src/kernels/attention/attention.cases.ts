@@ -87,6 +87,21 @@ function withKey(value: number): KernelCase {
   }
 }
 
+/** A value of NaN or infinity reaches its own token and those behind it, and no token before. */
+function withValue(value: number): KernelCase {
+  const plain = attentionCase({ tokens: 70, heads: 2, kvHeads: 1, headSize: 20, position: 5, capacity: 75 })
+  return {
+    name: `${plain.name} with a value of ${value}`,
+    args(random) {
+      const args = plain.args(random)
+      ;(args[2] as Float32Array)[40 * 20 + 3] = value
+      return args
+    },
+    tolerance: () => 1e-4,
+    defects: { 'a token earlier': (args) => args.with(2, (args[2] as Float32Array).with(39 * 20 + 3, value)) },
+  }
+}
+
 export const cases: KernelCase[] = [
   attentionCase({ tokens: 1, heads: 1, kvHeads: 1, headSize: 1, capacity: 1 }),
   attentionCase({ tokens: 1, heads: 6, kvHeads: 6, headSize: 48, position: 12, capacity: 16 }),
@@ -103,4 +118,6 @@ export const cases: KernelCase[] = [
   attentionCase({ tokens: 1, heads: 1, kvHeads: 1, headSize: 16, position: 2099, capacity: 2100 }),
   withKey(-Infinity),
   withKey(NaN),
+  withValue(NaN),
+  withValue(Infinity),
 ]

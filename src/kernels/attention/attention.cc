@@ -1,5 +1,4 @@
-#include "simd.h"
-#include "src/kernels/matmul/matmul.cc"
+#include "panel.h"
 
 namespace LOWBIT_ISA {
 
@@ -83,9 +82,20 @@ static void attentionWeights(const AttentionRows& a, int32_t first, int32_t keys
   }
 }
 
+/* Whether all of x is: what is not gives NaN with a weight of 0, too. */
+static bool allFinite(const float* x, size_t count) {
+  f32v zeros = {};
+  size_t i = 0;
+  for (; i + LANES <= count; i += LANES) zeros += load(x + i) * 0.0f;
+  for (; i < count; i++) zeros[0] += x[i] * 0.0f;
+  return sum(zeros) == 0;
+}
+
 /* y += weights · v, or = for the first keys. */
 static void attentionValues(const AttentionRows& a, int32_t first, int32_t keys, AttentionScratch& s) {
   const float* v = a.v + (size_t)first * a.headSize;
+  /* A later token's NaN must not reach earlier ones: then each row takes no more keys than it sees. */
+  bool rowByRow = a.visible < first + keys && !allFinite(v, (size_t)keys * a.headSize);
   for (int32_t i = 0; i < a.headSize; i += PANEL_DEPTH) {
     int32_t cols = a.headSize - i < PANEL_DEPTH ? a.headSize - i : PANEL_DEPTH;
     const float* panel = v + i;
@@ -98,8 +108,15 @@ static void attentionValues(const AttentionRows& a, int32_t first, int32_t keys,
       panel = s.panel;
       panelStride = PANEL_DEPTH;
     }
-    const float* start = first > 0 ? a.y + i : nullptr;
-    multiplyPanel(s.scores, ATTENTION_KEYS, a.rows, panel, panelStride, keys, start, a.stride, a.y + i, a.stride, cols);
+    for (int32_t r = 0; r < a.rows; r = rowByRow ? r + 1 : a.rows) {
+      float* y = a.y + r * a.stride + i;
+      int32_t seen = a.visible + r * a.step - first;
+      int32_t depth = !rowByRow || seen > keys ? keys : seen;
+      if (depth <= 0) continue;
+      const float* start = first > 0 ? y : nullptr;
+      multiplyPanel(s.scores + r * ATTENTION_KEYS, ATTENTION_KEYS, rowByRow ? 1 : a.rows, panel, panelStride, depth, start, a.stride, y,
+                    a.stride, cols);
+    }
   }
 }
 

@@ -4,8 +4,7 @@
  * Causal: token t of this call stands at position + t and sees itself and what came before. Grouped queries: heads / kvHeads
  * consecutive query heads share key head h' = ⌊h · kvHeads / heads⌋.
  *
- * Keys behind the last one that any token sees are not read. A NaN among the values of this call's own tokens may also reach
- * the tokens before it, where a device weights it by 0.
+ * Keys and values behind the last one that a token sees do not reach it, NaN and infinities included.
  * Source: Vaswani et al., "Attention Is All You Need", 2017, equation 1; Ainslie et al., "GQA", 2023.
  * @param q [batch, tokens, heads, headSize] float32
  * @param k [batch, kvHeads, capacity, headSize] float32

@@ -1,11 +1,11 @@
 import { dtypes, type FloatDType, type HostArray } from '../../core/dtype.ts'
-import { qtypes } from '../../core/qtype.ts'
+import { qtypesByCode } from '../../core/qtype.ts'
 import type { KernelCase } from '../case.ts'
 import { normals, rawOf, replaced, shapes } from '../inputs.ts'
 
 const floats: FloatDType[] = ['float32', 'float16', 'bfloat16']
 
-const pairs = floats.flatMap((dtype) => qtypes.map((qtype) => [dtype, qtype] as const))
+const pairs = floats.flatMap((dtype) => qtypesByCode.map((qtype) => [dtype, qtype] as const))
 
 export const cases: KernelCase[] = pairs.flatMap(([dtype, qtype]) =>
   [...shapes, [2, 256] as const].map(([rows, cols]) => ({

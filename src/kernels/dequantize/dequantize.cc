@@ -6,7 +6,7 @@ namespace LOWBIT_ISA {
 
 /* The values of LANES codes. */
 INLINE f32v dequantizeDecode(const uint8_t* codes, int32_t qtype) {
-  if (qtype >= QFLOAT8_E4M3FN) return loadFloat(codes, FLOAT8_E4M3FN + (qtype - QFLOAT8_E4M3FN), 0);
+  if (float8Of(qtype) >= 0) return loadFloat(codes, float8Of(qtype), 0);
   i32v unsignedCodes = __builtin_convertvector(loadAs<u8v>(codes), i32v);
   return convert(qtype == QINT8 ? unsignedCodes << 24 >> 24 : unsignedCodes);
 }

@@ -1,6 +1,6 @@
 import type { HostArray } from '../../core/dtype.ts'
 import { decodeFloat, dtypeOfCode, encodeFloat, roundTo, toNumbers } from '../../core/halves.ts'
-import { qtypes } from '../../core/qtype.ts'
+import { qtypesByCode } from '../../core/qtype.ts'
 
 /**
  * y[r,c] = scale[r]·q (symmetric) or scale[r]·q − shift[r] (affine), q the value of codes[r,c]; each operation is rounded to y's dtype.
@@ -21,7 +21,7 @@ export function dequantize(
   cols: number,
 ): void {
   const name = dtypeOfCode(dtype)
-  const codeDtype = qtypes[qtype].dtype
+  const codeDtype = qtypesByCode[qtype].dtype
   const scales = toNumbers(name, scale)
   const shifts = shift ? toNumbers(name, shift) : null
   for (let r = 0; r < rows; r++) {

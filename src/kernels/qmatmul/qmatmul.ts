@@ -1,15 +1,17 @@
-import { decodeFloat } from '../../core/halves.ts'
-import { qtypes } from '../../core/qtype.ts'
+import type { HostArray } from '../../core/dtype.ts'
+import { dtypes } from '../../core/dtype.ts'
+import { decodeFloat, dtypeOfCode, toNumbers } from '../../core/halves.ts'
+import { qtypesByCode } from '../../core/qtype.ts'
 import { tileUnpack } from '../tileUnpack/tileUnpack.ts'
 
 /**
  * y[m,n] = Σₖ x[m,k] · W[n,k] + bias[n], with W[n,k] = scale[n,g] · q[n,k] − shift[n,g] and g = ⌊k / groupSize⌋.
  *
- * Affine types (qint2, qint4) have unsigned codes and a shift; qint8 has signed codes and float8 its own, both without shift.
+ * Affine types (qint2, qint4, qint5) have unsigned codes and a shift; qint8 has signed codes and float8 its own, both without shift.
  * @param x [M, K] float32
  * @param w [N, K] codes, tiles of the type's bits (see tilePack)
- * @param scale [N, groups] float32, tiles of 32 bits; groups = ⌈K / groupSize⌉
- * @param shift [N, groups] float32, tiles of 32 bits; absent for symmetric types
+ * @param scale [N, groups] float32 or float16, tiles of as many bits; groups = ⌈K / groupSize⌉
+ * @param shift [N, groups] as the scale; absent for symmetric types
  * @param bias [N] float32, may be absent
  * @param y [M, N] float32
  * @param groupSize columns that share a scale: K, or a multiple of 32
@@ -18,8 +20,9 @@ export function qmatmul(
   x: Float32Array,
   w: Uint8Array,
   qtype: number,
-  scale: Float32Array,
-  shift: Float32Array | null,
+  scale: HostArray,
+  shift: HostArray | null,
+  scaleDtype: number,
   bias: Float32Array | null,
   y: Float32Array,
   M: number,
@@ -27,7 +30,7 @@ export function qmatmul(
   K: number,
   groupSize: number,
 ): void {
-  const weights = dequantizeTiles(w, qtype, scale, shift, N, K, groupSize)
+  const weights = dequantizeTiles(w, qtype, scale, shift, scaleDtype, N, K, groupSize)
   for (let m = 0; m < M; m++) {
     for (let n = 0; n < N; n++) {
       let sum = bias ? bias[n] : 0
@@ -41,32 +44,35 @@ export function qmatmul(
 export function dequantizeTiles(
   w: Uint8Array,
   qtype: number,
-  scale: Float32Array,
-  shift: Float32Array | null,
+  scale: HostArray,
+  shift: HostArray | null,
+  scaleDtype: number,
   N: number,
   K: number,
   groupSize: number,
 ): Float64Array {
-  const { bits, dtype } = qtypes[qtype]
   const groups = Math.ceil(K / groupSize)
-  const codes = new Uint8Array(N * K)
-  tileUnpack(w, codes, bits, N, K)
-  const scales = untiled(scale, N, groups)
-  const shifts = shift ? untiled(shift, N, groups) : null
-  const weights = new Float64Array(N * K)
-  for (let n = 0; n < N; n++) {
-    for (let k = 0; k < K; k++) {
-      const code = codes[n * K + k]
-      const q = dtype === 'uint8' ? code : dtype === 'int8' ? (code << 24) >> 24 : decodeFloat(dtype, code)
-      const g = n * groups + Math.floor(k / groupSize)
-      weights[n * K + k] = scales[g] * q - (shifts ? shifts[g] : 0)
-    }
-  }
-  return weights
+  const scales = untileFloats(scale, scaleDtype, N, groups)
+  const shifts = shift && untileFloats(shift, scaleDtype, N, groups)
+  return untileCodes(w, qtype, N, K).map((q, i) => {
+    const g = Math.floor(i / K) * groups + Math.floor((i % K) / groupSize)
+    return scales[g] * q - (shifts ? shifts[g] : 0)
+  })
 }
 
-function untiled(tiles: Float32Array, rows: number, cols: number): Float32Array {
-  const values = new Float32Array(rows * cols)
-  tileUnpack(new Uint8Array(tiles.buffer, tiles.byteOffset, tiles.byteLength), new Uint8Array(values.buffer), 32, rows, cols)
-  return values
+/** The values that tile-packed codes stand for, [N, K] float64. */
+export function untileCodes(w: Uint8Array, qtype: number, N: number, K: number): Float64Array {
+  const { bits, dtype } = qtypesByCode[qtype]
+  const codes = new Uint8Array(N * K)
+  tileUnpack(w, codes, bits, N, K)
+  return Float64Array.from(codes, (code) => (dtype === 'uint8' ? code : dtype === 'int8' ? (code << 24) >> 24 : decodeFloat(dtype, code)))
+}
+
+/** Tile-packed float32 or float16 as numbers, [rows, cols]. */
+export function untileFloats(tiles: HostArray, dtype: number, rows: number, cols: number): Float32Array | Float64Array {
+  const name = dtypeOfCode(dtype)
+  const values = new dtypes[name].array(rows * cols)
+  const bytesOf = (array: HostArray) => new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
+  tileUnpack(bytesOf(tiles), bytesOf(values), 8 * dtypes[name].bytes, rows, cols)
+  return toNumbers(name, values)
 }

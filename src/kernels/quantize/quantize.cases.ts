@@ -1,5 +1,5 @@
 import { dtypes, type FloatDType, type HostArray } from '../../core/dtype.ts'
-import { type QType, qtypes } from '../../core/qtype.ts'
+import { type QType, qtypesByCode } from '../../core/qtype.ts'
 import { absmaxScale } from '../absmaxScale/absmaxScale.ts'
 import type { KernelCase } from '../case.ts'
 import { inBfloat16, normals, rawOf, replaced, shapes, specials } from '../inputs.ts'
@@ -22,7 +22,7 @@ export function scalesOf(
   return [scale, shift]
 }
 
-const pairs = floats.flatMap((dtype) => qtypes.map((qtype) => [dtype, qtype] as const))
+const pairs = floats.flatMap((dtype) => qtypesByCode.map((qtype) => [dtype, qtype] as const))
 
 /** With quanto's scales, the last row constant (or zero): its scale is 0. */
 const sizes: KernelCase[] = pairs.flatMap(([dtype, qtype]) =>

@@ -1,6 +1,6 @@
 import type { HostArray } from '../../core/dtype.ts'
 import { dtypeOfCode, encodeFloat, roundHalfEven, roundTo, toNumbers } from '../../core/halves.ts'
-import { qtypes } from '../../core/qtype.ts'
+import { qtypesByCode } from '../../core/qtype.ts'
 
 /**
  * codes[r,c] = the code of x[r,c], given the scale of row r. Each operation is rounded to x's dtype, half to even.
@@ -28,7 +28,7 @@ export function quantize(
   qtype: number,
 ): void {
   const name = dtypeOfCode(dtype)
-  const { qmin, qmax, dtype: codeDtype } = qtypes[qtype]
+  const { qmin, qmax, dtype: codeDtype } = qtypesByCode[qtype]
   const integer = codeDtype === 'int8' || codeDtype === 'uint8'
   const values = toNumbers(name, x)
   const scales = toNumbers(name, scale)

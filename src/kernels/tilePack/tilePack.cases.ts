@@ -2,11 +2,11 @@ import type { KernelCase } from '../case.ts'
 import { tileByteLength } from './tilePack.ts'
 
 function tilePackCase(bits: number, rows: number, cols: number): KernelCase {
-  const codeBytes = bits === 32 ? 4 : 1
+  const codeBytes = Math.ceil(bits / 8)
   return {
     name: `${bits} bits rows=${rows} cols=${cols}`,
     args(random) {
-      const mask = bits === 32 ? 255 : 2 ** bits - 1
+      const mask = bits >= 16 ? 255 : 2 ** bits - 1
       const x = Uint8Array.from({ length: rows * cols * codeBytes }, () => random.uint32() & mask)
       return [x, new Uint8Array(tileByteLength(bits, rows, cols)).fill(0xa5), bits, rows, cols]
     },
@@ -22,7 +22,7 @@ function tilePackCase(bits: number, rows: number, cols: number): KernelCase {
   }
 }
 
-export const cases: KernelCase[] = [2, 4, 8, 32].flatMap((bits) => [
+export const cases: KernelCase[] = [2, 4, 5, 8, 16, 32].flatMap((bits) => [
   tilePackCase(bits, 1, 1),
   tilePackCase(bits, 16, 32),
   tilePackCase(bits, 17, 13),

@@ -16,41 +16,77 @@
  *     int4   | code 7  | code 3  | code 6  | code 2  | code 5  | code 1  | code 4  | code 0  |    word & 0x0f0f0f0f: columns 0–3
  *     int2   | 15 11 7 3         | 14 10 6 2         | 13 9 5 1          | 12 8 4 0          |    (word >> 2) & 0x03030303: columns 4–7
  *
- *   Rows are padded to a multiple of 16 and columns to a whole word, with zeros.
+ *   int5 takes five words for 32 columns: words 0–3 are the low nibbles of columns 8w … 8w+7 as in int4, word 4 the high bits, that of
+ *   column c at bit ⌊c/4⌋ of byte c mod 4. ((high >> i) & 0x01010101) << 4 belongs to the columns 4i … 4i+3:
+ *
+ *            byte 3                    byte 2                    byte 1                    byte 0
+ *     high   | 31 27 23 19 15 11 7 3 | 30 26 22 18 14 10 6 2 | 29 25 21 17 13  9 5 1 | 28 24 20 16 12  8 4 0 |
+ *
+ *   Values of 16 bits (float16 scales) lie as the words do, 32 bytes for a column of 16 rows.
+ *
+ *   Rows are padded to a multiple of 16 and columns to a whole word (int5: to 32), with zeros.
  */
 
-/** ⌈rows/16⌉ · 16 · ⌈cols · bits / 32⌉ · 4, the bytes of [rows, cols] codes in tiles. */
+/** Bytes of one row's `cols` codes (or values) in tiles. */
+function rowByteLength(bits: number, cols: number): number {
+  if (bits === 16) return 2 * cols
+  return bits === 5 ? 20 * Math.ceil(cols / 32) : 4 * Math.ceil((cols * bits) / 32)
+}
+
+/** The bytes of [rows, cols] codes of 2, 4, 5 or 8 bits, or values of 16 or 32, in tiles. */
 export function tileByteLength(bits: number, rows: number, cols: number): number {
-  return Math.ceil(rows / 16) * 16 * Math.ceil((cols * bits) / 32) * 4
+  return Math.ceil(rows / 16) * 16 * rowByteLength(bits, cols)
 }
 
-/** The index of the word that holds column `col` of row `row`. */
-export function tileWord(bits: number, cols: number, row: number, col: number): number {
-  const wordsPerRow = Math.ceil((cols * bits) / 32)
-  return (Math.floor(row / 16) * wordsPerRow + Math.floor((col * bits) / 32)) * 16 + (row % 16)
+/** The byte that word (of 16 bits: value) `index` of row `row` starts at. */
+function wordByte(bits: number, cols: number, row: number, index: number): number {
+  const bytes = bits === 16 ? 2 : 4
+  return Math.floor(row / 16) * 16 * rowByteLength(bits, cols) + (16 * index + (row % 16)) * bytes
 }
 
-/** The lowest bit, within its word, of column `col`. */
-export function tileBit(bits: number, col: number): number {
+/** Where a piece of a code lies: its lowest bit is bit `bit` of byte `byte`, `bits` of them from bit `from` of the code on. */
+export interface TilePlace {
+  byte: number
+  bit: number
+  bits: number
+  from: number
+}
+
+/** Where column `col` of row `row` lies, in one piece, or in two for 5 bits; values of 16 and 32 bits as their bytes. */
+export function tilePlaces(bits: number, cols: number, row: number, col: number): TilePlace[] {
+  if (bits >= 16) {
+    const byte = wordByte(bits, cols, row, col)
+    return Array.from({ length: bits / 8 }, (_, i) => ({ byte: byte + i, bit: 0, bits: 8, from: 8 * i }))
+  }
+  if (bits === 5) {
+    const block = Math.floor(col / 32)
+    const c = col % 32
+    const low = wordByte(5, cols, row, 5 * block + Math.floor(c / 8)) + (c % 4)
+    const high = wordByte(5, cols, row, 5 * block + 4) + (c % 4)
+    return [
+      { byte: low, bit: 4 * (Math.floor(c / 4) % 2), bits: 4, from: 0 },
+      { byte: high, bit: Math.floor(c / 4), bits: 1, from: 4 },
+    ]
+  }
   const code = col % (32 / bits)
-  return 8 * (code % 4) + bits * Math.floor(code / 4)
+  const byte = wordByte(bits, cols, row, Math.floor((col * bits) / 32)) + (code % 4)
+  return [{ byte, bit: bits * Math.floor(code / 4), bits, from: 0 }]
 }
 
 /**
  * Moves codes from row-major order into tiles.
- * @param x [rows, cols] one byte a code (bits 2, 4, 8), or four bytes a value (bits 32)
+ * @param x [rows, cols] one byte a code (bits 2, 4, 5, 8), two bytes a value (bits 16) or four (bits 32)
  * @param tiles [tileByteLength(bits, rows, cols)] bytes
  */
 export function tilePack(x: Uint8Array, tiles: Uint8Array, bits: number, rows: number, cols: number): void {
+  const bytes = Math.ceil(bits / 8)
   tiles.fill(0, 0, tileByteLength(bits, rows, cols))
   for (let row = 0; row < rows; row++) {
     for (let col = 0; col < cols; col++) {
-      const word = 4 * tileWord(bits, cols, row, col)
-      if (bits === 32) {
-        for (let i = 0; i < 4; i++) tiles[word + i] = x[4 * (row * cols + col) + i]
-      } else {
-        const bit = tileBit(bits, col)
-        tiles[word + Math.floor(bit / 8)] |= (x[row * cols + col] & (2 ** bits - 1)) << (bit % 8)
+      const at = bytes * (row * cols + col)
+      for (const place of tilePlaces(bits, cols, row, col)) {
+        const piece = (x[at + Math.floor(place.from / 8)] >> (place.from % 8)) & (2 ** place.bits - 1)
+        tiles[place.byte] |= piece << place.bit
       }
     }
   }

@@ -2,7 +2,7 @@ import type { KernelCase } from '../case.ts'
 import { tileByteLength } from '../tilePack/tilePack.ts'
 
 function tileUnpackCase(bits: number, rows: number, cols: number): KernelCase {
-  const codeBytes = bits === 32 ? 4 : 1
+  const codeBytes = Math.ceil(bits / 8)
   return {
     name: `${bits} bits rows=${rows} cols=${cols}`,
     args(random) {
@@ -22,7 +22,7 @@ function tileUnpackCase(bits: number, rows: number, cols: number): KernelCase {
   }
 }
 
-export const cases: KernelCase[] = [2, 4, 8, 32].flatMap((bits) => [
+export const cases: KernelCase[] = [2, 4, 5, 8, 16, 32].flatMap((bits) => [
   tileUnpackCase(bits, 1, 1),
   tileUnpackCase(bits, 16, 32),
   tileUnpackCase(bits, 17, 13),

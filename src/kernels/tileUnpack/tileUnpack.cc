@@ -1,28 +1,37 @@
-#include "simd.h"
+#include "../tilePack/word.h"
 
 namespace LOWBIT_ISA {
 
-template <int bits> static void tileUnpackOf(const uint8_t* tiles, uint8_t* x, int32_t rows, int32_t cols) {
-  constexpr int32_t codes = 32 / bits;
-  int32_t wordsPerRow = (cols + codes - 1) / codes, tileRows = (rows + 15) / 16;
-  size_t rowBytes = (size_t)cols * (bits == 32 ? 4 : 1);
-  int32_t perTask = 8192 / (wordsPerRow * 16) + 1;
-  parallelFor((tileRows + perTask - 1) / perTask, [&](int32_t task) {
-    for (int32_t t = task * perTask; t < (task + 1) * perTask && t < tileRows; t++) {
-      const uint8_t* from = tiles + (size_t)t * wordsPerRow * 64;
-      for (int32_t w = 0; w < wordsPerRow; w++) {
-        for (int32_t r = 0; r < 16 && t * 16 + r < rows; r++) {
-          uint32_t word;
-          __builtin_memcpy(&word, from + ((size_t)w * 16 + r) * 4, 4);
-          uint8_t* row = x + (t * 16 + r) * rowBytes;
-          if constexpr (bits == 32) {
-            __builtin_memcpy(row + (size_t)w * 4, &word, 4);
-          } else {
-            int32_t c = w * codes;
-            constexpr uint32_t mask = (1u << bits) - 1;
-            for (int j = 0; j < codes && c + j < cols; j++) row[c + j] = (uint8_t)((word >> (8 * (j % 4) + bits * (j / 4))) & mask);
-          }
-        }
+/* Word w of a row of cols codes back into them; of 5 bits the high word comes last and adds its bits. */
+template <int bits> INLINE void tileUnpackWord(uint32_t word, uint8_t* row, int32_t w, int32_t cols) {
+  if constexpr (bits == 5) {
+    int32_t c = w / 5 * 32;
+    if (w % 5 < 4) return unpackWord<4>(word, row + c + w % 5 * 8, cols - c - w % 5 * 8);
+    for (int j = 0; j < 32 && c + j < cols; j++) row[c + j] |= (uint8_t)((word >> tileBit<1>(j) & 1) << 4);
+  } else {
+    constexpr int32_t codes = 32 / bits;
+    unpackWord<bits>(word, row + (size_t)w * codes, cols - w * codes);
+  }
+}
+
+template <int bits> static void tileUnpackCodes(const uint8_t* tiles, uint8_t* x, int32_t rows, int32_t cols) {
+  int32_t words = tileWords(bits, cols);
+  eachTileRow(rows, words * 4, [&](int32_t t) {
+    const uint8_t* from = tiles + (size_t)t * words * 64;
+    for (int32_t w = 0; w < words; w++, from += 64) {
+      for (int32_t r = 0; r < 16 && t * 16 + r < rows; r++) {
+        tileUnpackWord<bits>(loadAs<uint32_t>(from + r * 4), x + (size_t)(t * 16 + r) * cols, w, cols);
+      }
+    }
+  });
+}
+
+template <class T> static void tileUnpackValues(const uint8_t* tiles, uint8_t* x, int32_t rows, int32_t cols) {
+  eachTileRow(rows, cols * sizeof(T), [&](int32_t t) {
+    const uint8_t* from = tiles + (size_t)t * cols * 16 * sizeof(T);
+    for (int32_t c = 0; c < cols; c++, from += 16 * sizeof(T)) {
+      for (int32_t r = 0; r < 16 && t * 16 + r < rows; r++) {
+        storeAs(x + ((size_t)(t * 16 + r) * cols + c) * sizeof(T), loadAs<T>(from + r * sizeof(T)));
       }
     }
   });
@@ -30,10 +39,12 @@ template <int bits> static void tileUnpackOf(const uint8_t* tiles, uint8_t* x, i
 
 void tileUnpack(const uint8_t* tiles, uint8_t* x, int32_t bits, int32_t rows, int32_t cols) {
   switch (bits) {
-    case 2: return tileUnpackOf<2>(tiles, x, rows, cols);
-    case 4: return tileUnpackOf<4>(tiles, x, rows, cols);
-    case 8: return tileUnpackOf<8>(tiles, x, rows, cols);
-    case 32: return tileUnpackOf<32>(tiles, x, rows, cols);
+    case 2: return tileUnpackCodes<2>(tiles, x, rows, cols);
+    case 4: return tileUnpackCodes<4>(tiles, x, rows, cols);
+    case 5: return tileUnpackCodes<5>(tiles, x, rows, cols);
+    case 8: return tileUnpackCodes<8>(tiles, x, rows, cols);
+    case 16: return tileUnpackValues<uint16_t>(tiles, x, rows, cols);
+    case 32: return tileUnpackValues<uint32_t>(tiles, x, rows, cols);
   }
 }
 
