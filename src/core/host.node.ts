@@ -1,19 +1,22 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { availableParallelism } from 'node:os'
+import { availableParallelism, freemem } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { DeviceError } from './errors.ts'
 import type { Host, HostWorker } from './host.ts'
 
-// `src/core` and `dist/core` lie equally deep; workers are `.ts` in one and `.js` in the other.
+// `src/core` and `dist/core` lie equally deep; workers are `.ts` in one and `.js` in the other, beside which the package keeps its modules.
 const build = '../../build/'
 const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
 
 /** Node. */
 export const host: Host = {
   parallelism: availableParallelism,
+
+  // The limits of containers included, where this Node knows them (from 20.13).
+  availableBytes: () => process.availableMemory?.() ?? freemem(),
 
   variable: (name) => process.env[name],
 
@@ -27,12 +30,12 @@ export const host: Host = {
     }
   },
 
-  async readWasm(variant) {
-    const path = fileURLToPath(new URL(`${build}lowbit-${variant}.wasm`, import.meta.url))
+  async readWasm(name) {
+    const path = fileURLToPath(new URL(`${extension === '.js' ? './' : build}lowbit-${name}.wasm`, import.meta.url))
     try {
       return new Uint8Array(await readFile(path))
     } catch (cause) {
-      throw new DeviceError(`wasm ${variant}: ${path} must be readable; ${(cause as Error).message}. Run "npm run build"`, { cause })
+      throw new DeviceError(`wasm ${name}: ${path} must be readable; ${(cause as Error).message}. Run "npm run build"`, { cause })
     }
   },
 

@@ -5,6 +5,8 @@
 export interface Host {
   /** How many threads can run at once. */
   parallelism(): number
+  /** Bytes of memory that this process could still take; Infinity where nobody says. */
+  availableBytes(): number
   /** A variable of the environment, such as `LOWBIT_ISA`; a browser has none. */
   variable(name: string): string | undefined
   /**
@@ -12,14 +14,17 @@ export interface Host {
    * @throws DeviceError if the file does not load.
    */
   loadAddon(): unknown
-  /** The bytes of `build/lowbit-<variant>.wasm`. Rejects with a DeviceError if they are not to be had. */
-  readWasm(variant: WasmVariant): Promise<Uint8Array<ArrayBuffer>>
+  /** The bytes of `build/lowbit-<name>.wasm`. Rejects with a DeviceError if they are not to be had. */
+  readWasm(name: WasmModuleName): Promise<Uint8Array<ArrayBuffer>>
   /** A thread that runs `src/devices/cpu/wasmWorker.ts`. */
   startWasmWorker(): HostWorker
 }
 
-/** The WebAssembly modules that the build makes: baseline SIMD, and relaxed SIMD with its integer dot product. */
+/** The instruction sets of WebAssembly: baseline SIMD, and relaxed SIMD with its integer dot product. */
 export type WasmVariant = 'simd128' | 'relaxed'
+
+/** The modules that the build makes: one for each instruction set, and one that shares its memory among threads. */
+export type WasmModuleName = WasmVariant | `${WasmVariant}-threads`
 
 /** A worker thread, seen from the thread that started it. */
 export interface HostWorker {

@@ -8,6 +8,9 @@ import type { Region, Storage } from './storage.ts'
 /** Calls that wait to be handed to the queue: enough to spare messages, few enough to start early. */
 const callsPerSubmit = 32
 
+/** Bytes of writes that may wait in the queue before a loader waits for it: enough to keep it busy while the next tensor is read. */
+const waitingBytesLimit = 64 * 2 ** 20
+
 /** Where kernels run: memory and a queue. Nothing but `read` waits. */
 export class Device {
   private readonly backend: Backend
@@ -18,13 +21,18 @@ export class Device {
   private closed = false
   /** Bytes in live storages. */
   allocatedBytes = 0
+  /** What was written since a call of `settled`, and when the queue will have taken it; oldest first. */
+  private readonly waiting: { bytes: number; taken: Promise<void> }[] = []
+  private waitingBytes = 0
+  /** Bytes written since the last call. */
+  private writtenBytes = 0
 
   constructor(backend: Backend) {
     this.backend = backend
     this.pool = new Pool(this, backend)
   }
 
-  /** For example `native avx512` or `wasm relaxed`. */
+  /** For example `native avx512` or `wasm relaxed-threads`. */
   get name(): string {
     return this.backend.name
   }
@@ -36,6 +44,11 @@ export class Device {
 
   get threads(): number {
     return this.backend.threads
+  }
+
+  /** Bytes that could still be allocated, as far as backend and platform say. */
+  get availableBytes(): number {
+    return this.backend.availableBytes()
   }
 
   /**
@@ -104,6 +117,29 @@ export class Device {
     if (this.capturing) throw new DeviceError('write: a kept list cannot hold bytes of the host')
     this.flush()
     this.backend.write(region.storage.address + region.byteOffset, bytes)
+    this.writtenBytes += bytes.byteLength
+  }
+
+  /**
+   * Resolves once at most `limitBytes` of what was written wait in the queue: a loader awaits it after each tensor, so that the copies that the
+   * queue holds do not pile up.
+   * @throws DeviceError if a command failed
+   */
+  async settled(limitBytes = waitingBytesLimit): Promise<void> {
+    this.flush()
+    if (this.writtenBytes > 0) {
+      const taken = this.backend.read(0, new Uint8Array(0))
+      // Whoever waits for it hears of a failure; nobody needs to.
+      taken.catch(() => {})
+      this.waiting.push({ bytes: this.writtenBytes, taken })
+      this.waitingBytes += this.writtenBytes
+      this.writtenBytes = 0
+    }
+    while (this.waitingBytes > limitBytes) {
+      const [{ bytes, taken }] = this.waiting.splice(0, 1)
+      this.waitingBytes -= bytes
+      await taken
+    }
   }
 
   /** Waits for everything recorded before and resolves to a copy of the region's bytes. */
@@ -117,12 +153,8 @@ export class Device {
 
   /** Waits until the queue has done everything recorded so far. */
   async sync(): Promise<void> {
-    const storage = this.allocate(1)
-    try {
-      await this.read({ storage, byteOffset: 0 }, 1)
-    } finally {
-      storage.release()
-    }
+    this.flush()
+    await this.backend.read(0, new Uint8Array(0))
   }
 
   /** Ends the queue and gives back all memory; every tensor on the device is gone. */

@@ -29,5 +29,5 @@ export function openDevice(name: DeviceName = 'cpu', options: DeviceOptions = {}
 
 function openBackend(name: DeviceName, { threads }: DeviceOptions): Backend {
   if (name === 'native' || (name === 'cpu' && nativeAvailable())) return openNative({ threads })
-  return openWasm()
+  return openWasm({ threads })
 }

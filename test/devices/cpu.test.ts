@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { totalmem } from 'node:os'
 import { test } from 'node:test'
 import { Worker } from 'node:worker_threads'
 import { DeviceError } from '../../src/core/errors.ts'
@@ -17,7 +18,11 @@ const list = (...records: number[][]) => Float64Array.from(records.flat())
 
 const backends: Record<string, () => Backend> = {}
 for (const isa of nativeIsas()) backends[`native ${isa}`] = () => openNative({ isa })
-for (const variant of wasmVariants()) backends[`wasm ${variant}`] = () => openWasm({ variant })
+for (const variant of wasmVariants()) {
+  backends[`wasm ${variant}`] = () => openWasm({ variant, threads: 1 })
+  // More than many machines have cores: workers must share them.
+  backends[`wasm ${variant}-threads`] = () => openWasm({ variant, threads: 3 })
+}
 
 async function readBytes(backend: Backend, address: number, count: number): Promise<Uint8Array> {
   const target = new Uint8Array(count)
@@ -131,7 +136,10 @@ for (const [name, open] of Object.entries(backends)) {
     const y = backend.allocate(4 * count)
     backend.run(list(...Array.from({ length: count }, (_, i) => fill(y + 4 * i, i, 1))))
     const values = new Float32Array((await readBytes(backend, y, 4 * count)).buffer)
-    assert.deepEqual(values, Float32Array.from({ length: count }, (_, i) => i))
+    assert.deepEqual(
+      values,
+      Float32Array.from({ length: count }, (_, i) => i),
+    )
     await backend.close()
   })
 
@@ -139,6 +147,8 @@ for (const [name, open] of Object.entries(backends)) {
     const backend = open()
     const refused = (bytes: number) => ({ name: 'DeviceError', message: new RegExp(`^${name}: could not allocate ${bytes} bytes`) })
     assert.throws(() => backend.allocate(2 ** 50), refused(2 ** 50))
+    const available = backend.availableBytes()
+    assert.ok(available > 2 ** 20 && available <= totalmem(), `${available} bytes`)
     const x = backend.allocate(4)
     backend.run(list(fill(x, 1, 1)))
     assert.deepEqual([...(await readBytes(backend, x, 4))], [0, 0, 0x80, 0x3f])
@@ -202,10 +212,14 @@ for (const [name, open] of Object.entries(backends)) {
     await backend.close()
   })
 
-  const opener = name.startsWith('native') ? `openNative({ isa: '${name.slice(7)}' })` : `openWasm({ variant: '${name.slice(5)}' })`
+  const [kind, isa, suffix] = name.split(/[ -]/)
+  const opener = kind === 'native' ? `openNative({ isa: '${isa}' })` : `openWasm({ variant: '${isa}', threads: ${suffix ? 3 : 1} })`
   test(`${name}: a process ends at once when idle, when busy, and when told to`, async () => {
     const idle = `const backend = ${opener}; const x = backend.allocate(4); await backend.read(x, new Uint8Array(4)); console.log('read')`
-    for (const [ending, code] of [['', 0], ['process.exit(3)', 3]] as const) {
+    for (const [ending, code] of [
+      ['', 0],
+      ['process.exit(3)', 3],
+    ] as const) {
       const ends = await runChild(`${openers}${idle};${ending}`)
       assert.deepEqual([ends.code, ends.stdout, ends.stderr], [code, 'read\n', ''])
       const busy = await runChild(`${openers}${longList(opener)};${ending}`)
@@ -244,7 +258,10 @@ test('worker threads use, abandon and are torn from the addon at the same time',
   await new Promise((resolve) => torn.on('message', resolve))
   assert.equal(await torn.terminate(), 1)
   // 1 + 2 + … + 200
-  assert.deepEqual(await Promise.all(results), [1, 2, 3, 4].map(() => [0, 20100]))
+  assert.deepEqual(
+    await Promise.all(results),
+    [1, 2, 3, 4].map(() => [0, 20100]),
+  )
 })
 
 test('a process whose only use of the addon was in a worker that ended goes on and ends', { skip: !nativeAvailable() }, async () => {
@@ -264,10 +281,11 @@ test('options that no device has are refused', () => {
   assert.throws(() => openNative({ isa: 'sse9' }), refused(/isa must be one of .* on this CPU; received "sse9"/))
   assert.throws(() => openNative({ threads: 0 }), refused(/threads must be an integer in 1\.\.256; received 0/))
   assert.throws(() => openWasm({ variant: 'mmx' as 'relaxed' }), refused(/variant must be one of .*; received "mmx"/))
+  assert.throws(() => openWasm({ threads: 65 }), refused(/threads must be an integer in 1\.\.64; received 65/))
 })
 
 test('wasm: more than 4 GiB is refused when asked for, growth that the engine refuses at the next read', async () => {
-  const backend = openWasm()
+  const backend = openWasm({ threads: 1 })
   const x = backend.allocate(3 * 2 ** 30)
   const refused = /could not allocate 1073741824 bytes; its memory of 4294967296 bytes is taken up to 3229614080/
   assert.throws(() => backend.allocate(2 ** 30), { name: 'DeviceError', message: refused })
@@ -280,7 +298,7 @@ test('wasm: more than 4 GiB is refused when asked for, growth that the engine re
 
   const limited = await runChild(
     `${openers}
-    const backend = openWasm()
+    const backend = openWasm({ threads: 1 })
     const x = backend.allocate(2 ** 28)
     const results = await Promise.allSettled([backend.read(x, new Uint8Array(4)), backend.read(x, new Uint8Array(4))])
     results.push(...(await Promise.allSettled([backend.read(x, new Uint8Array(4))])))
@@ -309,4 +327,21 @@ test('heap: best fit, aligned, and neighbours coalesce', () => {
   assert.equal(heap.allocate(3712), 4480)
   assert.equal(heap.end, 8192)
   assert.equal(heap.allocate(1), null)
+})
+
+test('heap: what is free is counted, and can be given up at the end', () => {
+  const heap = new Heap(4096, 8192)
+  const [a, b] = [heap.allocate(64), heap.allocate(128)]
+  assert.deepEqual(heap.availableBytes, { reused: 0, unused: 3904 })
+  heap.release(a ?? 0)
+  assert.deepEqual(heap.availableBytes, { reused: 64, unused: 3904 })
+  // Below 4288 there is a block in use: only what was freed above it can go.
+  heap.allocate(1000)
+  heap.release(4288)
+  assert.deepEqual([heap.end, heap.availableBytes], [5312, { reused: 1088, unused: 2880 }])
+  heap.lowerEnd(4096)
+  assert.deepEqual([heap.end, heap.availableBytes], [4288, { reused: 64, unused: 3904 }])
+  heap.limitTo(4352)
+  assert.deepEqual([heap.allocate(65), heap.allocate(64), heap.allocate(64)], [null, 4096, 4288])
+  assert.equal(heap.release(b ?? 0), true)
 })

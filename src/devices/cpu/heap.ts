@@ -13,7 +13,10 @@ const alignment = 64
 export class Heap {
   /** Every address handed out lies below. */
   end: number
-  private readonly limit: number
+  /** The end never passes it. */
+  limit: number
+  /** Bytes below the end that are free. */
+  private freeBytes = 0
   /** By address; no two of them touch. */
   private readonly free: Block[] = []
   private readonly used = new Map<number, number>()
@@ -22,6 +25,27 @@ export class Heap {
   constructor(start: number, limit: number) {
     this.end = start
     this.limit = limit
+  }
+
+  /** Bytes not handed out: `reused` among what was handed out before, `unused` above all of it. */
+  get availableBytes(): { reused: number; unused: number } {
+    return { reused: this.freeBytes, unused: this.limit - this.end }
+  }
+
+  /** Gives up what is free above `address`: the memory is not there. */
+  lowerEnd(address: number): void {
+    const last = this.free.at(-1)
+    if (!last || last.address + last.bytes !== this.end || this.end <= address) return
+    const cut = this.end - Math.max(address, last.address)
+    this.end -= cut
+    this.freeBytes -= cut
+    last.bytes -= cut
+    if (last.bytes === 0) this.free.pop()
+  }
+
+  /** Lowers the limit, at most to the end. */
+  limitTo(limit: number): void {
+    this.limit = Math.max(this.end, Math.min(limit, this.limit))
   }
 
   /** The address of `bytes` bytes, 64-byte aligned, or null if they do not fit below the limit. */
@@ -41,6 +65,7 @@ export class Heap {
       block.bytes -= size
     }
     this.used.set(address, size)
+    this.freeBytes -= size
     return address
   }
 
@@ -51,6 +76,7 @@ export class Heap {
     if (!(start + size <= this.limit)) return -1
     if (start === this.end) this.free.push({ address: start, bytes: size })
     else this.free[this.free.length - 1].bytes = size
+    this.freeBytes += start + size - this.end
     this.end = start + size
     return this.free.length - 1
   }
@@ -60,6 +86,7 @@ export class Heap {
     const bytes = this.used.get(address)
     if (bytes === undefined) return false
     this.used.delete(address)
+    this.freeBytes += bytes
     let index = this.free.findIndex((block) => block.address > address)
     if (index < 0) index = this.free.length
     this.free.splice(index, 0, { address, bytes })

@@ -77,6 +77,10 @@ class NativeBackend implements Backend {
     this.queue = addon.open(isa, threads)
   }
 
+  availableBytes(): number {
+    return host.availableBytes()
+  }
+
   allocate(bytes: number): number {
     this.checkOpen()
     const address = this.addon.allocate(this.queue, bytes)

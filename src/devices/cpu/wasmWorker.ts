@@ -1,6 +1,17 @@
+import { bytesAt, growMemory, heapStart, reserveMemory, threadBytes } from './wasmMemory.ts'
+
+/** A thread's place in a shared memory: where the `threadBytes` of its stack and variables begin. */
+export interface ThreadPlace {
+  readonly memory: WebAssembly.Memory
+  readonly block: number
+}
+
 /** What the main side sends, in order; each message is an array of these. */
 export type WasmCommand =
-  | { kind: 'open'; module: Uint8Array<ArrayBuffer>; heapStart: number }
+  /** The first: this worker executes commands, and leads `threads` threads if memory is shared. */
+  | { kind: 'open'; module: WebAssembly.Module; place: ThreadPlace | null; threads: number }
+  /** The first and only: this worker takes part in what the leader runs. */
+  | { kind: 'work'; module: WebAssembly.Module; place: ThreadPlace }
   /** Memory must reach to the address `end`. */
   | { kind: 'grow'; end: number }
   | { kind: 'write'; address: number; bytes: Uint8Array }
@@ -8,7 +19,13 @@ export type WasmCommand =
   | { kind: 'read'; id: number; address: number; byteLength: number }
 
 /** What the worker answers; after `failed` nothing follows. */
-export type WasmAnswer = { kind: 'read'; id: number; bytes: Uint8Array<ArrayBuffer> } | { kind: 'failed'; message: string }
+export type WasmAnswer =
+  /** To `open`: how far memory may grow. */
+  | { kind: 'opened'; limitBytes: number }
+  /** To `work`, before it begins. */
+  | { kind: 'working' }
+  | { kind: 'read'; id: number; bytes: Uint8Array<ArrayBuffer> }
+  | { kind: 'failed'; message: string }
 
 /** The side of the channel that a worker sees. */
 export interface WasmPort {
@@ -24,25 +41,40 @@ interface WasmExports {
   __heap_base: WebAssembly.Global
 }
 
-const pageBytes = 65536
-/** Pages that memory may grow to: 4 GiB, or what the engine grants. */
-const maximumPages = [65536, 32768, 16384]
+/** What it exports besides where memory is shared. */
+interface ThreadExports {
+  lead(threads: number): void
+  /** Never returns. */
+  work(): void
+  __stack_pointer: WebAssembly.Global
+  __tls_size: WebAssembly.Global
+  __wasm_init_tls(address: number): void
+}
 
-/** Owns a WebAssembly memory and executes the commands that come through `port`. */
+/** The least that is left of a thread's block for its stack. */
+const stackBytes = threadBytes / 2
+
+/** Executes the commands that come through `port`. */
 export function serveWasm(port: WasmPort): void {
-  let module: WasmModule | null = null
+  let executor: Executor | null = null
   let failed = false
   port.onMessage((commands) => {
     if (failed) return
     try {
       for (const command of commands) {
-        if (command.kind === 'open') module = new WasmModule(command.module, command.heapStart)
-        else if (module === null) throw new Error(`${command.kind}: the first command must be open`)
-        else if (command.kind === 'grow') module.grow(command.end)
-        else if (command.kind === 'write') module.bytesAt(command.address, command.bytes.length).set(command.bytes)
-        else if (command.kind === 'run') module.run(command.list)
+        if (command.kind === 'open') {
+          executor = new Executor(command)
+          port.post({ kind: 'opened', limitBytes: executor.limitBytes }, [])
+        } else if (command.kind === 'work') {
+          const { work } = enter(instantiate(command.module, command.place.memory), command.place)
+          port.post({ kind: 'working' }, [])
+          work()
+        } else if (executor === null) throw new Error(`${command.kind}: the first command must be open`)
+        else if (command.kind === 'grow') growMemory(executor.memory, command.end)
+        else if (command.kind === 'write') bytesAt(executor.memory, command.address, command.bytes.length).set(command.bytes)
+        else if (command.kind === 'run') executor.run(command.list)
         else {
-          const bytes = module.bytesAt(command.address, command.byteLength).slice()
+          const bytes = new Uint8Array(bytesAt(executor.memory, command.address, command.byteLength))
           port.post({ kind: 'read', id: command.id, bytes }, [bytes.buffer])
         }
       }
@@ -53,31 +85,40 @@ export function serveWasm(port: WasmPort): void {
   })
 }
 
-class WasmModule {
-  private readonly memory: WebAssembly.Memory
+function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory): WebAssembly.Exports {
+  return new WebAssembly.Instance(module, { env: { memory, now: () => performance.now() } }).exports
+}
+
+/** Gives this thread a stack and thread-local variables of its own. */
+function enter(exports: WebAssembly.Exports, { block }: ThreadPlace): ThreadExports {
+  const thread = exports as unknown as ThreadExports
+  const variables: number = thread.__tls_size.value
+  if (variables > threadBytes - stackBytes) {
+    throw new Error(`open: a thread's variables must take at most ${threadBytes - stackBytes} bytes; they take ${variables}`)
+  }
+  // The stack grows down from the variables, which lie at the end.
+  const stackEnd = Math.floor((block + threadBytes - variables) / 64) * 64
+  thread.__stack_pointer.value = stackEnd
+  thread.__wasm_init_tls(stackEnd)
+  return thread
+}
+
+/** A memory, its own or shared with other threads, and the kernels that work on it. */
+class Executor {
+  readonly memory: WebAssembly.Memory
+  readonly limitBytes: number
   private readonly exports: WasmExports
 
-  constructor(bytes: Uint8Array<ArrayBuffer>, heapStart: number) {
-    this.memory = reserve(heapStart / pageBytes)
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory: this.memory } })
-    this.exports = instance.exports as unknown as WasmExports
+  constructor({ module, place, threads }: Extract<WasmCommand, { kind: 'open' }>) {
+    const reserved = place ? { memory: place.memory, limitBytes: Infinity } : reserveMemory(false)
+    if (!reserved) throw new Error('open: could not reserve 1 GiB of address space')
+    this.memory = reserved.memory
+    this.limitBytes = reserved.limitBytes
+    const exports = instantiate(module, this.memory)
+    this.exports = exports as unknown as WasmExports
     const base: number = this.exports.__heap_base.value
     if (base > heapStart) throw new Error(`open: stack and data of the module must end below ${heapStart}; they end at ${base}`)
-  }
-
-  grow(end: number): void {
-    const pages = Math.ceil((end - this.memory.buffer.byteLength) / pageBytes)
-    if (pages <= 0) return
-    try {
-      this.memory.grow(pages)
-    } catch {
-      throw new Error(`could not grow memory from ${this.memory.buffer.byteLength} to ${end} bytes`)
-    }
-  }
-
-  /** A view, gone with the next growth. */
-  bytesAt(address: number, byteLength: number): Uint8Array<ArrayBuffer> {
-    return new Uint8Array(this.memory.buffer as ArrayBuffer, address, byteLength)
+    if (place) enter(exports, place).lead(threads)
   }
 
   /** Executes a command list in pieces of whole records that fit the module's buffer. */
@@ -95,15 +136,4 @@ class WasmModule {
       at += taken
     }
   }
-}
-
-function reserve(initial: number): WebAssembly.Memory {
-  for (const maximum of maximumPages) {
-    try {
-      return new WebAssembly.Memory({ initial, maximum })
-    } catch {
-      // This engine or machine does not grant as much address space; ask for less.
-    }
-  }
-  throw new Error(`open: could not reserve ${(maximumPages[maximumPages.length - 1] * pageBytes) / 2 ** 30} GiB of address space`)
 }
