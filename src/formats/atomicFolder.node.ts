@@ -180,9 +180,7 @@ async function checkTarget(place: string, target: string, overwrite: boolean): P
   if (!kind.isDirectory()) throw new FormatError(`save ${target}: the target must be a folder or not exist; it is a file`)
   const files = await readdir(place)
   if (files.length === 0 || overwrite) return
-  throw new FormatError(
-    `save ${target}: the folder must be empty or not exist, unless overwrite is set; it holds ${files.length} entries`,
-  )
+  throw new FormatError(`save ${target}: the folder must be empty or not exist, unless overwrite is set; it holds ${files.length} entries`)
 }
 
 /** Removes what dead processes left in `parent`; a folder that one had moved aside and not yet replaced goes back to its place. */

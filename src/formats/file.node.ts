@@ -25,9 +25,9 @@ export async function fileSource(path: string, name = path): Promise<ByteSource>
   return {
     name,
     size,
-    async read(offset, length) {
+    async read(offset, length, into) {
       checkRange({ name, size }, offset, length)
-      const bytes = new Uint8Array(length)
+      const bytes = into?.subarray(0, length) ?? new Uint8Array(length)
       let done = 0
       while (done < length) {
         const { bytesRead } = await handle.read(bytes, done, Math.min(length - done, maxReadBytes), offset + done)

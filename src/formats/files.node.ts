@@ -1,9 +1,9 @@
 import { existsSync, statSync } from 'node:fs'
 import { FormatError } from '../core/errors.ts'
-import { diskFolder } from './file.node.ts'
-import { httpFolder } from './http.ts'
+import { diskFolder, fileSource } from './file.node.ts'
+import { httpFolder, httpSource } from './http.ts'
 import { hubFolder, isHubId } from './hub.node.ts'
-import type { Folder } from './source.ts'
+import type { ByteSource, Folder } from './source.ts'
 
 export { saveFolder } from './atomicFolder.node.ts'
 
@@ -17,6 +17,12 @@ export async function openFolder(place: string): Promise<Folder> {
     if (isHubId(place)) return hubFolder(place)
     throw new FormatError(`${place || '""'}: must be a folder, a URL, or a hub id such as org/name; there is no such folder`)
   }
-  if (!statSync(place).isDirectory()) throw new FormatError(`${place}: must be a folder in Hugging Face layout; it is a file`)
+  if (!statSync(place).isDirectory())
+    throw new FormatError(`${place}: must be a folder in Hugging Face layout, or a .gguf file; it is another file`)
   return diskFolder(place)
+}
+
+/** A file by its path or URL. */
+export function openFile(place: string): Promise<ByteSource> {
+  return /^https?:\/\//.test(place) ? httpSource(place) : fileSource(place)
 }

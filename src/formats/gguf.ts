@@ -37,10 +37,10 @@ export interface GgufFile {
    */
   read(name: string): Promise<Uint8Array>
   /**
-   * Rows `start` to `end` (exclusive) of the first dimension.
+   * Rows `start` to `end` (exclusive) of the first dimension; copied to the start of `into`, where there is one.
    * @throws FormatError if there is none of that name, its type is not known, or it has no such rows.
    */
-  readRows(name: string, start: number, end: number): Promise<Uint8Array>
+  readRows(name: string, start: number, end: number, into?: Uint8Array): Promise<Uint8Array>
   close(): Promise<void>
 }
 
@@ -85,8 +85,8 @@ async function readVersion(reader: GgufReader): Promise<void> {
   if (magic !== 0x46554747) throw reader.error('a GGUF file must begin with "GGUF"; it does not', 0)
   const version = await reader.uint32('the version')
   if (version === 2 || version === 3) return
-  const hint = version === 1 ? ', which is obsolete: convert the model again' : version > 0 && (version & 0xffff) === 0 ? ' in big-endian order, or none' : ''
-  throw reader.error(`the version must be 2 or 3, little-endian; it is ${hint.includes('big') ? version >>> 24 : version}${hint}`, 4)
+  const read = version % 2 ** 16 === 0 ? `${version >>> 24} in big-endian order` : `${version}`
+  throw reader.error(`the version must be 2 or 3, little-endian; it is ${read}${version === 1 ? ', so convert the model again' : ''}`, 4)
 }
 
 /** Refuses a count that the rest of the file cannot hold, before anything is made for it. */
@@ -138,7 +138,11 @@ async function readTensors(
 }
 
 /** Moves offsets to the start of the file. Tensors must lie within it, one after the other; holes are harmless. */
-function placeTensors(reader: GgufReader, entries: { tensor: GgufTensor; entryOffset: number }[], dataStart: number): Map<string, GgufTensor> {
+function placeTensors(
+  reader: GgufReader,
+  entries: { tensor: GgufTensor; entryOffset: number }[],
+  dataStart: number,
+): Map<string, GgufTensor> {
   const { size } = reader.source
   let end = dataStart
   let before = ''
@@ -178,14 +182,14 @@ function ggufFile(
       const { byteOffset, byteLength } = find(tensor)
       return source.read(byteOffset, byteLength)
     },
-    async readRows(tensor, start, end) {
+    async readRows(tensor, start, end, into) {
       const { byteOffset, byteLength, shape } = find(tensor)
       const rows = shape[0] ?? 1
       if (!(0 <= start && start <= end && end <= rows)) {
         throw new FormatError(`${name}: rows of ${show(tensor)} must lie in 0..${rows}; asked for ${start}..${end}`, { tensor })
       }
       const rowBytes = byteLength / rows
-      return source.read(byteOffset + start * rowBytes, (end - start) * rowBytes)
+      return source.read(byteOffset + start * rowBytes, (end - start) * rowBytes, into)
     },
     close: () => source.close(),
   }

@@ -115,9 +115,10 @@ export function unpackBlocks(type: GgufBlockType, bytes: Uint8Array, rows: numbe
     const d = bytes[at] | (bytes[at + 1] << 8)
     scale[block] = d
     // Negating a float16 flips its sign bit.
-    if (shift) shift[block] = minimum ? (bytes[at + 2] | (bytes[at + 3] << 8)) ^ 0x8000 : encodeFloat('float16', zero * decodeFloat('float16', d))
+    if (shift)
+      shift[block] = minimum ? (bytes[at + 2] | (bytes[at + 3] << 8)) ^ 0x8000 : encodeFloat('float16', zero * decodeFloat('float16', d))
     if (bits === 8) {
-      codes.set(bytes.subarray(at + codesAt, at + codesAt + 32), first)
+      for (let j = 0; j < 32; j++) codes[first + j] = bytes[at + codesAt + j]
       continue
     }
     for (let j = 0; j < 16; j++) {

@@ -167,7 +167,10 @@ export async function readGgufMetadata(reader: GgufReader, count: number): Promi
     const byteOffset = reader.position
     values.set(key, { value: type.name === 'array' ? await readArray(reader, what) : await readValue(reader, type, what), byteOffset })
   }
-  return new GgufMetadata(reader.source.name, new Map([...values].map(([key, { value, byteOffset }]) => [key, { value: value(), byteOffset }])))
+  return new GgufMetadata(
+    reader.source.name,
+    new Map([...values].map(([key, { value, byteOffset }]) => [key, { value: value(), byteOffset }])),
+  )
 }
 
 async function readType(reader: GgufReader, what: string): Promise<(typeof valueTypes)[number]> {

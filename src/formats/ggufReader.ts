@@ -86,7 +86,8 @@ export class GgufReader {
       const low = this.view.getUint32(this.position, true)
       const high = this.view.getUint32(this.position + 4, true)
       const length = low + high * 2 ** 32
-      if (length > maxGgufHeaderBytes) throw this.error(`${what}: string ${i} must have at most ${maxGgufHeaderBytes} bytes; it has ${length}`)
+      if (length > maxGgufHeaderBytes)
+        throw this.error(`${what}: string ${i} must have at most ${maxGgufHeaderBytes} bytes; it has ${length}`)
       if (!this.has(8 + length)) await this.need(8 + length, what)
       this.position += 8 + length
     }

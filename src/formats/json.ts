@@ -89,6 +89,11 @@ function plainKey(key: string): string {
   return /^[\w.-]{1,80}$/.test(key) ? key : show(key)
 }
 
+/** A name from a file as messages print it: as it is when plain, else as JSON. */
+export function showName(name: string): string {
+  return /^[\w.-]{1,200}$/.test(name) ? name : show(name)
+}
+
 /** `value` as Python's `json.dumps(value, indent=indent)` writes it: ASCII only. */
 export function pythonJson(value: unknown, indent: number): string {
   return JSON.stringify(value, null, indent).replace(/[\u007f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)

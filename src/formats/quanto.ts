@@ -1,6 +1,6 @@
 import type { DType, FloatDType } from '../core/dtype.ts'
 import { isFloatDType } from '../core/dtype.ts'
-import { FormatError, ShapeError } from '../core/errors.ts'
+import { DTypeError, FormatError, ShapeError } from '../core/errors.ts'
 import type { QType } from '../core/qtype.ts'
 import { qfloat8, qtypes } from '../core/qtype.ts'
 import type { Shape } from '../core/shape.ts'
@@ -80,7 +80,8 @@ export function formatQuantoMap(map: QuantoMap): string {
  * Source: optimum-quanto, tensor/packed.py, `pack_weights`.
  * @throws ShapeError if there are not rows·cols codes, FormatError if one does not fit its bits.
  */
-export function packRows(codes: Uint8Array, rows: number, cols: number, bits: 2 | 4): Uint8Array {
+export function packRows(codes: Uint8Array, rows: number, cols: number, bits: number): Uint8Array {
+  checkBits('packRows', bits)
   if (codes.length !== rows * cols) throw new ShapeError(`packRows: codes must number ${rows} · ${cols}; received ${codes.length}`)
   const slice = Math.ceil((rows * bits) / 8) * cols
   const packed = new Uint8Array(slice)
@@ -95,7 +96,8 @@ export function packRows(codes: Uint8Array, rows: number, cols: number, bits: 2 
  * The inverse of `packRows`: bytes [ceil(rows·bits/8), cols] uint8 → codes [rows, cols] uint8.
  * @throws ShapeError if the bytes are not that many.
  */
-export function unpackRows(packed: Uint8Array, rows: number, cols: number, bits: 2 | 4): Uint8Array {
+export function unpackRows(packed: Uint8Array, rows: number, cols: number, bits: number): Uint8Array {
+  checkBits('unpackRows', bits)
   const slice = Math.ceil((rows * bits) / 8) * cols
   if (packed.length !== slice)
     throw new ShapeError(`unpackRows: ${rows} rows of ${cols} codes must take ${slice} bytes; received ${packed.length}`)
@@ -103,6 +105,10 @@ export function unpackRows(packed: Uint8Array, rows: number, cols: number, bits:
   const codes = new Uint8Array(rows * cols)
   for (let i = 0; i < codes.length; i++) codes[i] = (packed[i % slice] >> (bits * Math.floor(i / slice))) & mask
   return codes
+}
+
+function checkBits(operation: string, bits: number): void {
+  if (bits !== 2 && bits !== 4) throw new DTypeError(`${operation}: quanto packs codes of 2 or 4 bits; received ${bits}`)
 }
 
 /** A tensor that the scheme calls for. */

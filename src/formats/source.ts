@@ -7,10 +7,11 @@ export interface ByteSource {
   /** Bytes in all. */
   readonly size: number
   /**
-   * Exactly `length` bytes from `offset` on; perhaps a view of shared memory, so not to be written into.
+   * Exactly `length` bytes from `offset` on; perhaps a view of shared memory, so not to be written into. A source that has to copy them
+   * copies them to the start of `into`, where there is one.
    * @throws FormatError if they do not lie within the source.
    */
-  read(offset: number, length: number): Promise<Uint8Array>
+  read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array>
   close(): Promise<void>
 }
 
@@ -113,7 +114,7 @@ export function memoryFolder(files = new Map<string, Uint8Array>(), name = 'memo
       const parts: Uint8Array[] = []
       return {
         async write(bytes) {
-          parts.push(bytes.slice())
+          parts.push(new Uint8Array(bytes))
         },
         async close() {
           files.set(file, new Uint8Array(await new Blob(parts as BlobPart[]).arrayBuffer()))

@@ -60,8 +60,11 @@ test('an index that does not fit its shards is refused', async () => {
       `model/${index}: a file name must be a plain path inside the folder; received ${JSON.stringify(name)}`,
     )
   }
-  await refuses(sharded({ weightMap: { embed: 3 } }), `${index}: weight_map.embed must be a string; received 3`)
-  await refuses(memoryFolder(new Map([[index, Buffer.from('{}')]]), 'model'), `${index}: weight_map must be an object; received nothing`)
+  await refuses(sharded({ weightMap: { embed: 3 } }), `model/${index}: weight_map.embed must be a string; received 3`)
+  await refuses(
+    memoryFolder(new Map([[index, Buffer.from('{}')]]), 'model'),
+    `model/${index}: weight_map must be an object; received nothing`,
+  )
   await refuses(memoryFolder(new Map([[index, Buffer.from('{"weight_map":{"a":"x","a":"y"}}')]]), 'model'), /a key must appear once/)
 })
 
