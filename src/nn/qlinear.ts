@@ -1,5 +1,5 @@
 import type { QType } from '../core/qtype.ts'
-import { linear } from '../qtensor/linear.ts'
+import { type ComputeDType, linear } from '../qtensor/linear.ts'
 import type { Optimizer } from '../qtensor/optimizer.ts'
 import { QTensor } from '../qtensor/qtensor.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
@@ -26,6 +26,8 @@ export class QLinear extends Module {
   readonly quantization: WeightQuantization
   weight: Tensor | QTensor
   bias: Tensor | null
+  /** The precision of its matrix product; see `setComputeDtype`. */
+  computeDtype: ComputeDType = 'float32'
 
   constructor(float: Linear, quantization: WeightQuantization) {
     super()
@@ -61,6 +63,11 @@ export class QLinear extends Module {
 
   /** x [..., inFeatures] float32 → [..., outFeatures] float32. */
   forward(x: Tensor): Tensor {
-    return scope(() => linear(x, this.quantizedWeight(), this.bias && cast(this.bias, 'float32')))
+    return scope(() => linear(x, this.quantizedWeight(), this.bias && cast(this.bias, 'float32'), this.computeDtype))
   }
+}
+
+/** Sets the precision in which all quantized layers of a model compute; float layers compute in float32 always. */
+export function setComputeDtype(model: Module, computeDtype: ComputeDType): void {
+  for (const [, module] of model.namedModules()) if (module instanceof QLinear) module.computeDtype = computeDtype
 }

@@ -9,6 +9,14 @@ import { checkShape, Tensor } from '../tensor/tensor.ts'
 import type { Optimizer } from './optimizer.ts'
 import { packTiles, unpackTiles } from './tiles.ts'
 
+/** What a quantized tensor is made of on a device. */
+export interface ScaledTiles {
+  codes: Tensor
+  scale: Tensor
+  shift: Tensor | null
+  scaleDtype: 'float32' | 'float16'
+}
+
 /**
  * A weight stored in few bits: codes, and a scale (for affine types also a shift) per group.
  *
@@ -25,16 +33,21 @@ export class QTensor {
   readonly dtype: FloatDType
   /** Codes in tiles, uint8. */
   readonly codeTiles: Tensor
-  /** [N, groups] float32 in tiles. */
+  /** [N, groups] in tiles. */
   readonly scaleTiles: Tensor
   readonly shiftTiles: Tensor | null
+  /** What the scales are in their tiles: float32, or float16 where a format gives them so (and they are applied in float32). */
+  readonly scaleDtype: 'float32' | 'float16'
 
-  private constructor(qtype: QType, shape: Shape, groupSize: number, dtype: FloatDType, tiles: [Tensor, Tensor, Tensor | null]) {
+  constructor(qtype: QType, shape: Shape, groupSize: number, dtype: FloatDType, tiles: ScaledTiles) {
     this.qtype = qtype
     this.shape = shape
     this.groupSize = groupSize
     this.dtype = dtype
-    ;[this.codeTiles, this.scaleTiles, this.shiftTiles] = tiles
+    this.codeTiles = tiles.codes
+    this.scaleTiles = tiles.scale
+    this.shiftTiles = tiles.shift
+    this.scaleDtype = tiles.scaleDtype
   }
 
   /**
@@ -52,11 +65,8 @@ export class QTensor {
     if (shift) checkShape('qtensor', 'shift', shift, [N, groups])
     return scope(() => {
       const tiles = (values: Tensor) => packTiles(cast(values, 'float32'), 32)
-      return new QTensor(qtype, shape, groupSize, scale.dtype as FloatDType, [
-        packTiles(codes, qtype.bits),
-        tiles(scale),
-        shift && tiles(shift),
-      ])
+      const packed = { codes: packTiles(codes, qtype.bits), scale: tiles(scale), shift: shift && tiles(shift) }
+      return new QTensor(qtype, shape, groupSize, scale.dtype as FloatDType, { ...packed, scaleDtype: 'float32' })
     })
   }
 
@@ -82,11 +92,12 @@ export class QTensor {
     return numel(this.shape)
   }
 
-  /** Bytes that the codes and scales take when saved: codes at their bits, scales at the weight's dtype. */
+  /** Bytes that the codes and scales take when saved: codes at their bits, scales at the weight's dtype (or float16, see `scaleDtype`). */
   get byteLength(): number {
     const [N, K] = matrixShape(this.shape)
     const scales = (N * K) / this.groupSize
-    return Math.ceil((N * K * this.qtype.bits) / 8) + scales * dtypes[this.dtype].bytes * (this.shiftTiles ? 2 : 1)
+    const scaleBytes = Math.min(dtypes[this.dtype].bytes, dtypes[this.scaleDtype].bytes)
+    return Math.ceil((N * K * this.qtype.bits) / 8) + scales * scaleBytes * (this.shiftTiles ? 2 : 1)
   }
 
   /** The codes [N, K], one byte each, of the qtype's dtype. */
@@ -107,7 +118,8 @@ export class QTensor {
 
   private unpackScales(tiles: Tensor): Tensor {
     const [N, K] = matrixShape(this.shape)
-    return scope(() => cast(unpackTiles(tiles, 32, N, K / this.groupSize, 'float32'), this.dtype))
+    const bits = 8 * dtypes[this.scaleDtype].bytes
+    return scope(() => cast(unpackTiles(tiles, bits, N, K / this.groupSize, this.scaleDtype), this.dtype))
   }
 
   /** The float weight that the codes stand for, every operation rounded to the weight's dtype. */

@@ -1,4 +1,5 @@
 import type { dtypes } from '../core/dtype.ts'
+import { tileByteLength } from '../kernels/tilePack/tilePack.ts'
 import { checkDType, checkShape, Tensor } from '../tensor/tensor.ts'
 
 /*
@@ -6,12 +7,12 @@ import { checkDType, checkShape, Tensor } from '../tensor/tensor.ts'
  * The layout is drawn at kernels/tilePack. It keeps the exact bits and has an inverse.
  */
 
-/** Bytes of a [rows, cols] matrix of `bits`-bit codes (or 32-bit values) in tiles. */
+/** Bytes of a [rows, cols] matrix of `bits`-bit codes (or values of 16 or 32 bits) in tiles. */
 export function tileBytes(rows: number, cols: number, bits: number): number {
-  return Math.ceil(rows / 16) * 16 * Math.ceil((cols * bits) / 32) * 4
+  return tileByteLength(bits, rows, cols)
 }
 
-/** x [rows, cols] → tiles: uint8 (or int8, float8) codes of 2, 4 or 8 bits, or float32 values (bits 32). */
+/** x [rows, cols] → tiles: uint8 (or int8, float8) codes of 2, 4, 5 or 8 bits, or float32 values (bits 32). */
 export function packTiles(x: Tensor, bits: number): Tensor {
   const [rows, cols] = x.shape
   if (bits === 32) checkDType('packTiles', 'x', x, 'float32')

@@ -4,7 +4,7 @@ import { encodeFloat, toNumbers } from '../core/halves.ts'
 import { numel, type Shape, sameShape, showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import type { Region, Storage } from '../devices/storage.ts'
-import { track } from './scope.ts'
+import { keep, track } from './scope.ts'
 
 /**
  * Values with a shape, contiguous and row-major, in a device's memory. Views share the memory.
@@ -17,6 +17,8 @@ export class Tensor implements Region {
   readonly byteOffset: number
   private readonly memory: Storage | null
   private disposed = false
+  /** What was computed from this tensor to be used again, by purpose. */
+  private derived: Map<string, Tensor[]> | undefined
 
   constructor(memory: Storage | null, shape: Shape, dtype: DType, byteOffset = 0) {
     this.memory = memory
@@ -129,6 +131,7 @@ export class Tensor implements Region {
     if (bytes.byteLength !== this.byteLength) {
       throw new ShapeError(`write: ${this.dtype} ${showShape(this.shape)} takes ${this.byteLength} bytes; received ${bytes.byteLength}`)
     }
+    this.disposeDerived()
     this.device.write(this, bytes)
   }
 
@@ -147,6 +150,22 @@ export class Tensor implements Region {
     return toNumbers(this.dtype, await this.read())
   }
 
+  /** Tensors computed from this one, made at the first call for `purpose` and given back with this one (or when it is overwritten). */
+  derive<T extends Tensor[]>(purpose: string, make: () => T): T {
+    this.derived ??= new Map()
+    let known = this.derived.get(purpose)
+    if (!known) {
+      known = keep(make())
+      this.derived.set(purpose, known)
+    }
+    return known as T
+  }
+
+  private disposeDerived(): void {
+    for (const tensors of this.derived?.values() ?? []) for (const tensor of tensors) tensor.dispose()
+    this.derived = undefined
+  }
+
   /** Itself: a float tensor has nothing to dequantize. */
   dequantize(): Tensor {
     return this
@@ -156,6 +175,7 @@ export class Tensor implements Region {
   dispose(): void {
     if (this.disposed) return
     this.disposed = true
+    this.disposeDerived()
     this.memory?.release()
   }
 

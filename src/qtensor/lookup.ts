@@ -1,0 +1,22 @@
+import { dtypes } from '../core/dtype.ts'
+import { embedding } from '../tensor/ops/embedding.ts'
+import { checkDType, Tensor } from '../tensor/tensor.ts'
+import { matrixShape, type QTensor } from './qtensor.ts'
+
+/**
+ * y[i] = table[ids[i]], of a float or a quantized table.
+ * @param table [V, C]
+ * @param ids [...] int32, each in 0..V−1 (checked where they are made)
+ * @returns [..., C] float32
+ */
+export function lookup(table: Tensor | QTensor, ids: Tensor): Tensor {
+  if (table instanceof Tensor) return embedding(table, ids)
+  checkDType('qembedding', 'ids', ids, 'int32')
+  const [rows, cols] = matrixShape(table.shape)
+  const y = Tensor.empty(ids.device, [...ids.shape, cols])
+  if (ids.numel === 0) return y
+  const { codeTiles, qtype, scaleTiles, shiftTiles, scaleDtype, groupSize } = table
+  const weights = [codeTiles, qtype.code, scaleTiles, shiftTiles, dtypes[scaleDtype].code] as const
+  ids.device.call('qembedding', ...weights, ids, y, ids.numel, rows, cols, groupSize)
+  return y
+}
