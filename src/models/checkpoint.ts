@@ -4,8 +4,8 @@ export interface Checkpoint {
   readonly name: string
   /** config.json as it stood. */
   readonly config: Readonly<Record<string, unknown>>
-  /** Text files saved with the model unchanged: tokenizer, generation config, chat template. */
-  readonly files: ReadonlyMap<string, string>
+  /** Text files saved with the model unchanged: tokenizer, generation config, chat template. Large ones may be made when asked for. */
+  readonly files: ReadonlyMap<string, string | (() => string)>
 }
 
 /** The files of a Hugging Face folder that go with the weights. */

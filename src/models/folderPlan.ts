@@ -3,7 +3,7 @@ import { FormatError } from '../core/errors.ts'
 import { sameShape, showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import { openCheckpoint } from '../formats/checkpoint.ts'
-import { JsonObject, maxJsonBytes, parseJson, show } from '../formats/json.ts'
+import { JsonObject, maxJsonBytes, parseJson, show, showName } from '../formats/json.ts'
 import { findQuantoTensors, type QuantoMap, readQuantoMap } from '../formats/quanto.ts'
 import { type Folder, readBytes, readText } from '../formats/source.ts'
 import type { TensorFile } from '../formats/tensorFile.ts'
@@ -116,7 +116,7 @@ function matchTensors(model: LlamaForCausalLM, file: TensorFile): PlannedParamet
     const scale = /\.(input|output)_scale$/.test(name)
     // Old checkpoints carry the rotary table, which the config gives too.
     if (!used.has(name) && !scale && !name.endsWith('.rotary_emb.inv_freq') && !problems.some((problem) => problem.startsWith(name))) {
-      problems.push(`${name} is not a part of the model`)
+      problems.push(`${showName(name)} is not a part of the model`)
     }
   }
   if (problems.length === 0) return planned

@@ -30,7 +30,8 @@ export function ggufLlamaConfig(file: GgufFile, ropeFactors: readonly number[] |
     if (value <= limits[key]) return value
     throw metadata.error(`llama.${key}`, `must be at most ${limits[key]}`)
   }
-  if (metadata.count('llama.expert_count', 0) > 0) throw metadata.error('llama.expert_count', 'must be 0: mixtures of experts are not supported')
+  if (metadata.count('llama.expert_count', 0) > 0)
+    throw metadata.error('llama.expert_count', 'must be 0: mixtures of experts are not supported')
   const heads = size('attention.head_count')
   const hiddenSize = size('embedding_length')
   const keyValueHeads = size('attention.head_count_kv', heads)
@@ -76,14 +77,18 @@ function ropeScaling({ metadata, name }: GgufFile, headSize: number, theta: numb
   if (type === 'linear') {
     // The older key of the two.
     const factor = metadata.positive('llama.rope.scaling.factor', metadata.positive('llama.rope.scale_linear', 1))
-    if (factor !== 1 && factors) throw new FormatError(`${name}: positions must be scaled by a factor or by rope_freqs.weight; they are by both`)
+    if (factor !== 1 && factors)
+      throw new FormatError(`${name}: positions must be scaled by a factor or by rope_freqs.weight; they are by both`)
     if (factor !== 1) return { type, factor }
   }
   if (!factors) return { type: 'default' }
   if (factors.length !== headSize / 2 || !factors.every((factor) => Number.isFinite(factor) && factor > 0)) {
-    throw new FormatError(`${name}: rope_freqs.weight must hold ${headSize / 2} numbers above 0; received ${factors.length}: ${show(factors)}`, {
-      tensor: 'rope_freqs.weight',
-    })
+    throw new FormatError(
+      `${name}: rope_freqs.weight must hold ${headSize / 2} numbers above 0; received ${factors.length}: ${show(factors)}`,
+      {
+        tensor: 'rope_freqs.weight',
+      },
+    )
   }
   return llama3Scaling(headSize, theta, factors) ?? { type: 'factors', factors }
 }
@@ -143,5 +148,11 @@ function huggingFaceScaling({ ropeScaling: scaling, maxPositions }: LlamaConfig)
   }
   // The one rule of transformers that takes a list; attention is not rescaled.
   const { factors } = scaling
-  return { rope_type: 'longrope', short_factor: factors, long_factor: factors, attention_factor: 1, original_max_position_embeddings: maxPositions }
+  return {
+    rope_type: 'longrope',
+    short_factor: factors,
+    long_factor: factors,
+    attention_factor: 1,
+    original_max_position_embeddings: maxPositions,
+  }
 }

@@ -1,24 +1,26 @@
 import { viewAs } from '../core/dtype.ts'
 import { FormatError } from '../core/errors.ts'
-import { type QType, qint4, qint8 } from '../core/qtype.ts'
+import { type QType, qint4, qint5, qint8 } from '../core/qtype.ts'
+import type { Device } from '../devices/device.ts'
 import { type GgufFile, type GgufTensor, openGguf } from '../formats/gguf.ts'
-import { type GgufTypeName, ggufDTypes, ggufGroupSize, isGgufBlockType } from '../formats/ggufBlocks.ts'
+import { type GgufBlockType, ggufDTypes, ggufGroupSize, isGgufBlockType } from '../formats/ggufBlocks.ts'
 import { pythonJson } from '../formats/json.ts'
 import type { ByteSource } from '../formats/source.ts'
+import { Embedding } from '../nn/embedding.ts'
 import { Linear } from '../nn/linear.ts'
+import { QEmbedding } from '../nn/qembedding.ts'
 import { QLinear } from '../nn/qlinear.ts'
 import { defaultOptimizer } from '../quantize/optimizers.ts'
-import { Tensor } from '../tensor/tensor.ts'
 import { ggufLlamaConfig, huggingFaceConfig } from './ggufConfig.ts'
 import { matchGgufTensors, permutedHeads, ropeFactorsName } from './ggufTensors.ts'
 import { ggufTokenizer } from './ggufTokenizer.ts'
-import { readDequantized, readGgufBlocks, readGgufFloat } from './ggufWeights.ts'
+import { readGgufBlocks, readGgufFloat, stagingBytes } from './ggufWeights.ts'
 import { LlamaForCausalLM } from './llama.ts'
 import { type LoadPlan, type PlannedParameter, parameterPaths, parentOf } from './plan.ts'
 import { Tokenizer } from './tokenizer.ts'
 
-/** The quantized type that holds the codes of each block type. A type that is not here is dequantized when loaded. */
-const blockQTypes: Partial<Record<GgufTypeName, QType>> = { Q4_0: qint4, Q4_1: qint4, Q8_0: qint8 }
+/** The quantized type that holds the codes of each block type. */
+const blockQTypes: Record<GgufBlockType, QType> = { Q4_0: qint4, Q4_1: qint4, Q5_0: qint5, Q5_1: qint5, Q8_0: qint8 }
 
 /**
  * The model of a GGUF file: everything but the weights is read. Takes over `source`.
@@ -31,7 +33,8 @@ export async function planGguf(source: ByteSource): Promise<LoadPlan> {
     const model = new LlamaForCausalLM(config)
     const tensors = matchGgufTensors(model, file)
     quantizeModules(model, tensors)
-    const parameters = [...parameterPaths(model).values()].map(([path]) => planParameter(model, file, path, tensors.get(path)))
+    const staging = new Uint8Array(stagingBytes)
+    const parameters = [...parameterPaths(model).values()].map(([path]) => planParameter(model, file, path, tensors.get(path), staging))
     const quantized = [...tensors.values()].some(({ type }) => isGgufBlockType(type))
     await addSideFiles(file, model)
     return { name: file.name, model, scheme: quantized ? 'gguf' : 'none', parameters, close: () => file.close() }
@@ -47,49 +50,49 @@ async function readRopeFactors(file: GgufFile): Promise<number[] | null> {
   // One number for every pair of a head, which has at most 2^16 rows.
   if (tensor.type !== 'F32' || tensor.byteLength > 2 ** 17) {
     const received = `${tensor.type} of ${tensor.byteLength} bytes`
-    throw new FormatError(`${file.name}: ${ropeFactorsName} must be F32, one number for every pair of a head; it is ${received}`, { tensor: tensor.name })
+    throw new FormatError(`${file.name}: ${ropeFactorsName} must be F32, one number for every pair of a head; it is ${received}`, {
+      tensor: tensor.name,
+    })
   }
   return Array.from(viewAs('float32', await file.read(ropeFactorsName)), Number)
 }
 
-/** Puts quantized twins where the file holds blocks that a quantized type can hold. */
+/** Puts quantized twins where the file holds blocks; a tied head and embedding share theirs. */
 function quantizeModules(model: LlamaForCausalLM, tensors: ReadonlyMap<string, GgufTensor>): void {
   for (const [path, { type }] of tensors) {
-    const qtype = blockQTypes[type]
+    if (!isGgufBlockType(type)) continue
     const module = model.getModule(parentOf(path))
-    if (!qtype || !(module instanceof Linear)) continue
-    // A head tied to a quantized embedding multiplies by the blocks themselves; the embedding looks up rows of floats.
-    if (path === 'lm_head.weight') module.weight = Tensor.meta(module.weight.shape)
-    model.setModule(parentOf(path), new QLinear(module, { qtype, groupSize: ggufGroupSize, optimizer: defaultOptimizer(qtype) }))
+    const qtype = blockQTypes[type]
+    if (module instanceof Embedding) model.setModule(parentOf(path), new QEmbedding(module))
+    else if (module instanceof Linear) {
+      const quantization = { qtype, groupSize: ggufGroupSize, optimizer: defaultOptimizer(qtype) }
+      model.setModule(parentOf(path), new QLinear(module, quantization))
+    }
   }
 }
 
-function planParameter(model: LlamaForCausalLM, file: GgufFile, path: string, tensor: GgufTensor | undefined): PlannedParameter {
+function planParameter(
+  model: LlamaForCausalLM,
+  file: GgufFile,
+  path: string,
+  tensor: GgufTensor | undefined,
+  staging: Uint8Array,
+): PlannedParameter {
   if (!tensor) throw new FormatError(`${file.name}: ${path} is missing`)
   const { type, shape, byteLength } = tensor
-  const weight = { file, tensor, heads: permutedHeads(path, model.config) }
+  const weight = { file, tensor, heads: permutedHeads(path, model.config), staging }
   if (!isGgufBlockType(type)) {
     return { path, shape, kind: ggufDTypes[type] ?? type, byteLength, load: (device, dtype) => readGgufFloat(device, weight, dtype) }
   }
-  const module = model.getModule(parentOf(path))
-  if (!(module instanceof QLinear)) {
-    return { path, shape, kind: type, byteLength, load: (device, dtype) => readDequantized(device, weight, type, dtype) }
-  }
-  const { qtype } = module.quantization
-  return {
-    path,
-    shape,
-    kind: `${qtype.name}, groups of ${ggufGroupSize}`,
-    qtype,
-    byteLength,
-    load: (device) => readGgufBlocks(device, weight, type, qtype),
-  }
+  const qtype = blockQTypes[type]
+  const load = (device: Device) => readGgufBlocks(device, weight, type, qtype)
+  return { path, shape, kind: `${type} (${qtype.name}, groups of ${ggufGroupSize})`, qtype, byteLength, load }
 }
 
 /** Tokenizer, end-of-text ids, and the files to be saved along. */
 async function addSideFiles(file: GgufFile, model: LlamaForCausalLM): Promise<void> {
   const config = huggingFaceConfig(file, model.config)
-  const files = new Map<string, string>()
+  const files = new Map<string, string | (() => string)>()
   const generation = { bos_token_id: config.bos_token_id, eos_token_id: model.eosTokenIds, pad_token_id: config.pad_token_id }
   files.set('generation_config.json', pythonJson(generation, 2))
   const parts = ggufTokenizer(file.metadata)
@@ -100,7 +103,7 @@ async function addSideFiles(file: GgufFile, model: LlamaForCausalLM): Promise<vo
       const largest = model.tokenizer.vocabularySize - 1
       throw new FormatError(`${file.name}: token ids must stay below the model's vocabulary (${vocabularySize}); the largest is ${largest}`)
     }
-    files.set('tokenizer.json', pythonJson(parts.tokenizer, 2))
+    files.set('tokenizer.json', () => pythonJson(parts.tokenizer, 2))
     files.set('tokenizer_config.json', pythonJson(parts.config, 2))
   }
   model.checkpoint = { name: file.name, config, files }

@@ -1,7 +1,8 @@
 import { FormatError } from '../core/errors.ts'
 import { type Shape, sameShape, showShape } from '../core/shape.ts'
-import { ggufDTypes, isGgufBlockType } from '../formats/ggufBlocks.ts'
 import type { GgufFile, GgufTensor } from '../formats/gguf.ts'
+import { ggufDTypes, isGgufBlockType } from '../formats/ggufBlocks.ts'
+import { showName } from '../formats/json.ts'
 import type { LlamaConfig } from './config.ts'
 import type { LlamaForCausalLM } from './llama.ts'
 
@@ -55,13 +56,14 @@ export function matchGgufTensors(model: LlamaForCausalLM, file: GgufFile): Map<s
     if (other) problems.push(`${other.name} is of type ${other.id}, which is not known`)
     else if (!tensor) problems.push(`${path} is missing`)
     else if (!sameShape(tensor.shape, shape)) problems.push(`${tensor.name} must be ${showShape(shape)}, not ${showShape(tensor.shape)}`)
-    else if (!ggufDTypes[tensor.type] && !isGgufBlockType(tensor.type)) problems.push(`${tensor.name} is ${tensor.type}, which is not supported yet`)
+    else if (!ggufDTypes[tensor.type] && !isGgufBlockType(tensor.type))
+      problems.push(`${tensor.name} is ${tensor.type}, which is not supported yet`)
     else if (shape.length === 1 && isGgufBlockType(tensor.type)) problems.push(`${tensor.name} must be a float, not ${tensor.type}`)
     else found.set(path, tensor)
   }
   const parameters = new Set([...model.namedParameters()].map(([path]) => path))
   for (const name of [...file.tensors.keys(), ...file.unsupported.keys()]) {
-    if (name !== ropeFactorsName && !parameters.has(modulePath(name) ?? '')) problems.push(`${name} is not a part of the model`)
+    if (name !== ropeFactorsName && !parameters.has(modulePath(name) ?? '')) problems.push(`${showName(name)} is not a part of the model`)
   }
   if (problems.length === 0) return found
   const shown = problems.slice(0, 6).join('; ') + (problems.length > 6 ? `; and ${problems.length - 6} more` : '')

@@ -73,12 +73,18 @@ interface Vocabulary {
 function readVocabulary(metadata: GgufMetadata): Vocabulary {
   // llama.cpp gives tokens without text a name too.
   const tokens = metadata.strings('tokenizer.ggml.tokens').map((token, id) => token || `[EMPTY_${id}]`)
-  const types = metadata.has('tokenizer.ggml.token_type') ? metadata.numbers('tokenizer.ggml.token_type') : tokens.map(() => tokenTypes.normal)
-  if (types.length !== tokens.length) throw metadata.error('tokenizer.ggml.token_type', `must have as many elements as there are tokens (${tokens.length})`)
+  const types = metadata.has('tokenizer.ggml.token_type')
+    ? metadata.numbers('tokenizer.ggml.token_type')
+    : tokens.map(() => tokenTypes.normal)
+  if (types.length !== tokens.length)
+    throw metadata.error('tokenizer.ggml.token_type', `must have as many elements as there are tokens (${tokens.length})`)
   const ids = new Map(tokens.map((token, id) => [token, id]))
   if (ids.size < tokens.length) {
     const id = tokens.findIndex((token, i) => ids.get(token) !== i)
-    throw metadata.error('tokenizer.ggml.tokens', `must differ from each other; ${show(tokens[id])} is token ${id} and ${ids.get(tokens[id])}`)
+    throw metadata.error(
+      'tokenizer.ggml.tokens',
+      `must differ from each other; ${show(tokens[id])} is token ${id} and ${ids.get(tokens[id])}`,
+    )
   }
   return { tokens, types, ids }
 }
@@ -174,13 +180,16 @@ function mergesByScore({ name }: GgufMetadata, { tokens, types }: Vocabulary, sc
   const merges: { pair: [string, string]; score: number }[] = []
   for (const [id, token] of tokens.entries()) {
     if (!isPiece(id)) continue
-    if (token.length > maxPieceLength) throw new FormatError(`${name}: tokens must have at most ${maxPieceLength} characters; token ${id} has ${token.length}`)
+    if (token.length > maxPieceLength)
+      throw new FormatError(`${name}: tokens must have at most ${maxPieceLength} characters; token ${id} has ${token.length}`)
     for (let cut = token.length - 1; cut > 0; cut--) {
       const pair: [string, string] = [token.slice(0, cut), token.slice(cut)]
       if (pieces.has(pair[0]) && pieces.has(pair[1])) merges.push({ pair, score: scores[id] })
     }
   }
-  return merges.sort((a, b) => b.score - a.score || b.pair[0].length - a.pair[0].length || b.pair[1].length - a.pair[1].length).map(({ pair }) => pair)
+  return merges
+    .sort((a, b) => b.score - a.score || b.pair[0].length - a.pair[0].length || b.pair[1].length - a.pair[1].length)
+    .map(({ pair }) => pair)
 }
 
 /** What is put around a text; null where nothing is. */

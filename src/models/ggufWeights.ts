@@ -3,22 +3,21 @@ import { FormatError } from '../core/errors.ts'
 import type { QType } from '../core/qtype.ts'
 import type { Device } from '../devices/device.ts'
 import type { GgufFile, GgufTensor } from '../formats/gguf.ts'
-import { dequantizeBlocks, type GgufBlockType, ggufDTypes, ggufGroupSize, ggufTypes, unpackBlocks } from '../formats/ggufBlocks.ts'
+import { type GgufBlockType, ggufDTypes, ggufGroupSize, ggufTypes } from '../formats/ggufBlocks.ts'
 import { QTensor } from '../qtensor/qtensor.ts'
-import { cast } from '../tensor/ops/index.ts'
+import { tileBytes } from '../qtensor/tiles.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { unpermuteRows } from './ggufTensors.ts'
 import { readFloat } from './loadTensor.ts'
-
-/** Values dequantized at a time: 4 MB of them. */
-const chunkValues = 2 ** 20
 
 /** A tensor to be read, and the heads whose rows llama.cpp stored in its own order; null if none. */
 export interface GgufWeight {
   readonly file: GgufFile
   readonly tensor: GgufTensor
   readonly heads: number | null
+  /** A buffer that all weights are read through, one after the other. */
+  readonly staging: Uint8Array
 }
 
 /** The rows of a weight in Hugging Face's order. */
@@ -39,68 +38,63 @@ export function readGgufFloat(device: Device, weight: GgufWeight, dtype?: FloatD
   return readFloat(device, container, { ...tensor, dtype: stored }, dtype)
 }
 
-/**
- * Reads blocks onto the device as codes, scales and shifts, the scales cast to float32, in which ggml applies them.
- * @throws FormatError if a scale is NaN or infinite
- */
-export async function readGgufBlocks(device: Device, weight: GgufWeight, type: GgufBlockType, qtype: QType): Promise<QTensor> {
-  const { shape } = weight.tensor
-  const [N, K] = shape
-  const { codes, scale, shift } = unpackBlocks(type, await readOrdered(weight), N, K)
-  checkFinite(weight, type, scale, shift)
-  return scope(() => {
-    const floats = (patterns: Uint16Array) => cast(Tensor.fromArray(device, patterns, [N, K / ggufGroupSize], 'float16'), 'float32')
-    const codeTensor = Tensor.fromBytes(device, codes, [N, K], qtype.dtype)
-    return keep(QTensor.fromParts(qtype, shape, ggufGroupSize, codeTensor, floats(scale), shift && floats(shift)))
-  })
-}
+/** Bytes that are read at a time, unless a weight has to be read whole. */
+export const stagingBytes = 2 ** 20
 
 /**
- * Reads blocks onto the device as the floats that they stand for, some rows at a time; float32 unless `dtype` says otherwise.
- * @throws FormatError if a scale is NaN or infinite
+ * Reads blocks onto the device, some rows at a time, which lays them into tiles: every bit of them stays. Scales are applied in float32, as ggml does.
+ * @throws FormatError if a scale is NaN, infinite or too large
  */
-export async function readDequantized(device: Device, weight: GgufWeight, type: GgufBlockType, dtype: FloatDType = 'float32'): Promise<Tensor> {
-  const { shape } = weight.tensor
-  const [N, K] = shape
-  const float = Tensor.empty(device, shape)
+export async function readGgufBlocks(device: Device, weight: GgufWeight, type: GgufBlockType, qtype: QType): Promise<QTensor> {
+  const { file, tensor, heads, staging } = weight
+  const [N, K] = tensor.shape
+  const groups = K / ggufGroupSize
+  const make = (cols: number, bits: number) => keep(Tensor.empty(device, [tileBytes(N, cols, bits)], 'uint8'))
+  const codes = make(K, qtype.bits)
+  const scale = make(groups, 16)
+  const shift = qtype.affine ? make(groups, 16) : null
+  const result = new QTensor(qtype, tensor.shape, ggufGroupSize, 'float32', { codes, scale, shift, scaleDtype: 'float16' })
   try {
-    const rows = Math.max(1, Math.floor(chunkValues / K))
-    const all = weight.heads === null ? null : await readOrdered(weight)
-    const rowBytes = weight.tensor.byteLength / N
+    const rowBytes = tensor.byteLength / N
+    // Whole tiles; rows that move within their head come all at once.
+    const rows = heads === null ? Math.max(1, Math.floor(stagingBytes / rowBytes / 16)) * 16 : N
     for (let start = 0; start < N; start += rows) {
       const end = Math.min(N, start + rows)
-      const bytes = all ? all.subarray(start * rowBytes, end * rowBytes) : await weight.file.readRows(weight.tensor.name, start, end)
-      const values = dequantizeBlocks(type, bytes, end - start, K)
-      const bad = values.findIndex((value) => !Number.isFinite(value))
-      if (bad >= 0) throw notFinite(weight, type, Math.floor((start * K + bad) / ggufGroupSize))
-      using part = float.rows(start, end)
-      part.write(new Uint8Array(values.buffer))
-      // The queue holds a copy of what it has not written yet.
-      await device.sync()
+      const stored = await file.readRows(tensor.name, start, end, rows * rowBytes <= staging.length ? staging : undefined)
+      const bytes = heads === null ? stored : unpermuteRows(stored, tensor.shape, heads)
+      checkScales(weight, type, bytes, start * rowBytes)
+      scope(() => {
+        const part = (tiles: Tensor, cols: number, bits: number) => tiles.rows(tileBytes(start, cols, bits), tileBytes(end, cols, bits))
+        const blocks = Tensor.fromBytes(device, bytes, [bytes.length], 'uint8')
+        const scales = [part(scale, groups, 16), shift && part(shift, groups, 16)] as const
+        device.call('tileBlocks', blocks, ggufTypes[type].id, part(codes, K, qtype.bits), ...scales, end - start, K)
+      })
+      await device.settled(8 * stagingBytes)
     }
-    if (dtype === 'float32') return float
-    const rounded = scope(() => keep(cast(float, dtype)))
-    float.dispose()
-    return rounded
+    return result
   } catch (error) {
-    float.dispose()
+    result.dispose()
     throw error
   }
 }
 
-/** All exponent bits set: NaN or infinity in float16. */
-const exponentMask = 0x7c00
+/** float16 without its sign: NaN and infinity from here on. */
+const infinity = 0x7c00
+/** 4096: half of what 16 · d could be without leaving float16. No weight comes near. */
+const largestScale = 0x6c00
 
-function checkFinite(weight: GgufWeight, type: GgufBlockType, scale: Uint16Array, shift: Uint16Array | null): void {
-  for (let block = 0; block < scale.length; block++) {
-    const bad = (scale[block] & exponentMask) === exponentMask || (shift !== null && (shift[block] & exponentMask) === exponentMask)
-    if (bad) throw notFinite(weight, type, block)
+/** Looks at the scale, and where there is one the minimum, of every block. */
+function checkScales({ file, tensor }: GgufWeight, type: GgufBlockType, bytes: Uint8Array, byteOffset: number): void {
+  const { bytes: blockBytes } = ggufTypes[type]
+  const hasMinimum = type === 'Q4_1' || type === 'Q5_1'
+  for (let at = 0; at < bytes.length; at += blockBytes) {
+    const scale = (bytes[at] | (bytes[at + 1] << 8)) & 0x7fff
+    const minimum = hasMinimum ? (bytes[at + 2] | (bytes[at + 3] << 8)) & 0x7fff : 0
+    if (scale <= largestScale && minimum < infinity) continue
+    const block = (byteOffset + at) / blockBytes
+    throw new FormatError(
+      `${file.name}: ${tensor.name} must hold finite numbers; the scale of block ${block}, in the order of rows, is NaN, infinite or above 4096`,
+      { tensor: tensor.name, byteOffset: tensor.byteOffset + byteOffset + at },
+    )
   }
-}
-
-function notFinite({ file, tensor }: GgufWeight, type: GgufBlockType, block: number): FormatError {
-  return new FormatError(`${file.name}: ${tensor.name} must hold finite numbers; the scale of block ${block}, in the order of rows, is NaN or infinite`, {
-    tensor: tensor.name,
-    byteOffset: tensor.byteOffset + block * ggufTypes[type].bytes,
-  })
 }

@@ -5,6 +5,7 @@ import type { Device } from '../devices/device.ts'
 import { Embedding } from '../nn/embedding.ts'
 import { Linear } from '../nn/linear.ts'
 import { Module } from '../nn/module.ts'
+import type { QEmbedding } from '../nn/qembedding.ts'
 import type { QLinear } from '../nn/qlinear.ts'
 import { RMSNorm } from '../nn/rmsNorm.ts'
 import { add, attention, cacheWrite, rope, siluMul } from '../tensor/ops/index.ts'
@@ -103,7 +104,7 @@ export class LlamaDecoderLayer extends Module {
 }
 
 export class LlamaModel extends Module {
-  embed_tokens: Embedding
+  embed_tokens: Embedding | QEmbedding
   layers: LlamaDecoderLayer[]
   norm: RMSNorm
 
@@ -150,7 +151,8 @@ export class LlamaForCausalLM extends Module {
     this.eosTokenIds = config.eosTokenIds
     this.model = new LlamaModel(config, dtype)
     this.lm_head = new Linear(config.hiddenSize, config.vocabularySize, { bias: false, dtype })
-    if (config.tieWordEmbeddings) this.lm_head.weight = this.model.embed_tokens.weight
+    const { weight } = this.model.embed_tokens
+    if (config.tieWordEmbeddings && weight instanceof Tensor) this.lm_head.weight = weight
   }
 
   get device(): Device {

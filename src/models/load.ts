@@ -1,25 +1,37 @@
-import { openFolder } from '#files'
+import { openFile, openFolder } from '#files'
 import type { FloatDType } from '../core/dtype.ts'
-import { DTypeError } from '../core/errors.ts'
+import { DeviceError, DTypeError } from '../core/errors.ts'
 import type { Device } from '../devices/device.ts'
 import { openDevice } from '../devices/open.ts'
-import type { Folder } from '../formats/source.ts'
+import { blobSource, type Folder } from '../formats/source.ts'
 import type { Parameter } from '../nn/module.ts'
-import { QLinear } from '../nn/qlinear.ts'
+import { QLinear, setComputeDtype } from '../nn/qlinear.ts'
+import type { ComputeDType } from '../qtensor/linear.ts'
+import { dequantize } from '../quantize/dequantize.ts'
 import { type QuantizeOptions, quantize } from '../quantize/quantize.ts'
+import { cast } from '../tensor/ops/index.ts'
+import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { planFolder } from './folderPlan.ts'
+import { planGguf } from './ggufPlan.ts'
 import type { LlamaForCausalLM } from './llama.ts'
-import { type LoadPlan, parameterPaths, parentOf } from './plan.ts'
+import { type LoadPlan, type PlannedParameter, parameterPaths, parentOf } from './plan.ts'
+
+/** Where a model lies: a path, URL or hub id; a folder; a GGUF file in the browser. */
+export type ModelPlace = string | Folder | Blob
 
 export interface LoadOptions {
   /** Where to compute; default: `openDevice('cpu')`. */
   device?: Device
   /** What unquantized weights are stored as; default: as saved. */
   dtype?: FloatDType
+  /** Holds floats where the checkpoint holds quantized weights. */
+  dequantize?: boolean
+  /** The precision of the quantized layers' matrix products; default float32. */
+  computeDtype?: ComputeDType
   /**
    * Quantizes while loading, tensor by tensor: the same result as load, `quantize`, `freeze`, without ever holding the float model.
-   * `{ method: 'quanto', weights: 'int4', exclude: 'lm_head' }`
+   * `{ method: 'quanto', weights: 'int4', exclude: 'lm_head' }`. A GGUF file's weights are dequantized first, one by one.
    */
   quantization?: { method: 'quanto' } & QuantizeOptions
   signal?: AbortSignal
@@ -28,28 +40,35 @@ export interface LoadOptions {
 }
 
 /**
- * Loads a causal language model: a folder in Hugging Face layout (or its URL, or hub id), float or saved by quanto.
+ * Loads a causal language model: a folder in Hugging Face layout (or its URL, or hub id), float or saved by quanto; or a GGUF file (its path
+ * or URL ending in .gguf, or a `File` that the user picked), whose blocks are computed with as they are.
  * @throws FormatError if a file is missing, broken, or does not fit the others
  */
-export async function loadCausalLM(place: string | Folder, options: LoadOptions = {}): Promise<LlamaForCausalLM> {
+export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {}): Promise<LlamaForCausalLM> {
   const plan = await planCausalLM(place)
   const { model, parameters } = plan
   try {
     const device = options.device ?? openDevice()
     const uses = parameterPaths(model)
     const pathsOf = new Map([...uses.values()].map((paths) => [paths[0], paths]))
+    const floats = options.dequantize || (options.quantization !== undefined && plan.scheme === 'gguf')
+    if (floats) dequantize(model)
     if (options.quantization) quantizeEmpty(plan, options.quantization)
+    checkRoom(plan, device)
     const total = parameters.reduce((sum, { byteLength }) => sum + byteLength, 0)
     let done = 0
     for (const planned of parameters) {
       options.signal?.throwIfAborted()
-      const parameter = await planned.load(device, options.dtype)
+      const parameter = await loadParameter(planned, device, options.dtype, floats)
       put(model, pathsOf.get(planned.path) ?? [planned.path], parameter, options.quantization !== undefined)
-      // The queue holds a copy of what it has not written yet: wait, so that there is never more than one tensor of it.
-      await device.sync()
+      // The queue holds a copy of what it has not taken yet.
+      await device.settled()
       done += planned.byteLength
       options.onProgress?.(done, total)
     }
+    await device.sync()
+    device.trim()
+    if (options.computeDtype) setComputeDtype(model, options.computeDtype)
     return model
   } catch (error) {
     model.dispose()
@@ -59,10 +78,33 @@ export async function loadCausalLM(place: string | Folder, options: LoadOptions 
   }
 }
 
+/** @throws DeviceError if the weights alone cannot fit, before any is read. */
+function checkRoom({ name, parameters }: LoadPlan, device: Device): void {
+  const needed = parameters.reduce((sum, { byteLength }) => sum + byteLength, 0)
+  const { availableBytes } = device
+  if (needed <= availableBytes) return
+  const sizes = `${Math.ceil(needed / 1e6)} MB; there are ${Math.floor(availableBytes / 1e6)} MB on ${device.name}`
+  throw new DeviceError(`${name}: the weights need ${sizes}, so take a smaller or more strongly quantized model`)
+}
+
+/** A parameter as it is saved, or the floats that it stands for. */
+async function loadParameter(
+  planned: PlannedParameter,
+  device: Device,
+  dtype: FloatDType | undefined,
+  floats: boolean,
+): Promise<Parameter> {
+  const parameter = await planned.load(device, dtype)
+  if (!floats || parameter instanceof Tensor) return parameter
+  const float = keep(scope(() => cast(parameter.dequantize(), dtype ?? parameter.dtype)))
+  parameter.dispose()
+  return float
+}
+
 /** Puts quantized twins, still without weights, into the plan's model. */
 function quantizeEmpty({ name, scheme, model }: LoadPlan, { method, ...options }: NonNullable<LoadOptions['quantization']>): void {
   if (method !== 'quanto') throw new DTypeError(`loadCausalLM: quantization.method must be "quanto"; received ${JSON.stringify(method)}`)
-  if (scheme !== 'none')
+  if (scheme === 'quanto')
     throw new DTypeError(`loadCausalLM: ${name} must be a float model to be quantized while loading; it is quantized by ${scheme}`)
   quantize(model, options)
 }
@@ -80,6 +122,7 @@ function put(model: LlamaForCausalLM, paths: readonly string[], parameter: Param
 }
 
 /** Reads everything but the weights; the plan's model has shapes only. The caller closes the plan. */
-export async function planCausalLM(place: string | Folder): Promise<LoadPlan> {
-  return planFolder(typeof place === 'string' ? await openFolder(place) : place)
+export async function planCausalLM(place: ModelPlace): Promise<LoadPlan> {
+  if (typeof place !== 'string') return place instanceof Blob ? planGguf(blobSource(place)) : planFolder(place)
+  return /\.gguf(\?.*)?$/i.test(place) ? planGguf(await openFile(place)) : planFolder(await openFolder(place))
 }

@@ -57,7 +57,8 @@ export async function readQuanto(
 function checkFinite(file: TensorFile, info: TensorInfo, bytes: Uint8Array): void {
   const mask = exponentMasks[info.dtype as FloatDType]
   const size = dtypes[info.dtype].bytes
-  const aligned = bytes.byteOffset % size === 0 ? bytes : bytes.slice()
+  // Not slice: that of Node's Buffer makes a view.
+  const aligned = bytes.byteOffset % size === 0 ? bytes : new Uint8Array(bytes)
   const words =
     size === 4
       ? new Uint32Array(aligned.buffer, aligned.byteOffset, bytes.length / 4)

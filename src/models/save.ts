@@ -64,7 +64,7 @@ async function writeModel(model: LlamaForCausalLM, folder: FolderSink, tensors: 
   }))
   await writeCheckpoint(counting, reported, { maxShardBytes: options.maxShardBytes })
   await writeText(counting, 'config.json', pythonJson(savedConfig(model), 2))
-  for (const [name, text] of model.checkpoint?.files ?? []) await writeText(counting, name, text)
+  for (const [name, text] of model.checkpoint?.files ?? []) await writeText(counting, name, typeof text === 'string' ? text : text())
   const map = new Map(
     [...model.namedModules()].flatMap(([path, module]) =>
       module instanceof QLinear ? [[path, { weights: module.quantization.qtype }]] : [],
@@ -90,6 +90,11 @@ function* namedTensors(model: LlamaForCausalLM): Generator<TensorToWrite> {
   for (const [path, module] of model.namedModules()) {
     if (module instanceof QLinear) yield* quantizedTensors(path, module)
     for (const [name, parameter] of module.ownParameters()) {
+      if (parameter instanceof QTensor && !(module instanceof QLinear)) {
+        throw new FormatError(
+          `save: quanto's format has no quantized ${module.typeName}; load with dequantize: true, or dequantize(model), and quantize again`,
+        )
+      }
       if (parameter instanceof QTensor || seen.has(parameter)) continue
       seen.add(parameter)
       yield { name: `${path}.${name}`, dtype: parameter.dtype, shape: parameter.shape, bytes: () => parameter.readBytes() }

@@ -1,6 +1,9 @@
 import { FormatError } from '../core/errors.ts'
 import { JsonObject, show } from '../formats/json.ts'
 
+/** Larger than any published vocabulary. */
+const maxVocabularySize = 2 ** 24
+
 /** One turn of a conversation, as chat templates take it. */
 export interface ChatMessage {
   role: 'system' | 'user' | 'assistant' | (string & {})
@@ -25,10 +28,7 @@ export class Tokenizer {
     this.inner = inner
     this.config = config
     let largest = -1
-    for (const [token, id] of inner.get_vocab(true)) {
-      if (!Number.isSafeInteger(id) || id < 0) throw new Error(`the id of ${show(token)} is ${show(id)}`)
-      largest = Math.max(largest, id)
-    }
+    for (const id of inner.get_vocab(true).values()) largest = Math.max(largest, id)
     this.vocabularySize = largest + 1
   }
 
@@ -39,6 +39,7 @@ export class Tokenizer {
    * @throws FormatError if the library cannot read it
    */
   static async fromJson(json: object, config: Record<string, unknown>, name = 'tokenizer.json'): Promise<Tokenizer> {
+    checkTokenIds(new JsonObject(json, name))
     const library = await import('@huggingface/tokenizers')
     try {
       return new Tokenizer(
@@ -93,4 +94,23 @@ export class Tokenizer {
       })
     }
   }
+}
+
+/**
+ * The library keeps tokens in arrays by id and walks them: a huge id would keep it busy for minutes.
+ * @throws FormatError naming the token
+ */
+function checkTokenIds(json: JsonObject): void {
+  const added = json.get('added_tokens')
+  for (const token of Array.isArray(added) ? added : []) checkTokenId(json.name, token?.content, token?.id)
+  const model: unknown = json.get('model')
+  const vocabulary: unknown = typeof model === 'object' && model !== null && 'vocab' in model ? model.vocab : {}
+  // Unigram models list their tokens instead: the place in the list is the id.
+  if (typeof vocabulary !== 'object' || vocabulary === null || Array.isArray(vocabulary)) return
+  for (const [token, id] of Object.entries(vocabulary)) checkTokenId(json.name, token, id)
+}
+
+function checkTokenId(name: string, token: unknown, id: unknown): void {
+  if (typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < maxVocabularySize) return
+  throw new FormatError(`${name}: the id of ${show(token)} must be a whole number below ${maxVocabularySize}; received ${show(id)}`)
 }

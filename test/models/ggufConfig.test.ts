@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type GgufFile, openGguf } from '../../src/formats/gguf.ts'
+import { JsonObject } from '../../src/formats/json.ts'
+import { bytesSource } from '../../src/formats/source.ts'
+import { parseLlamaConfig } from '../../src/models/config.ts'
+import { ggufLlamaConfig, huggingFaceConfig } from '../../src/models/ggufConfig.ts'
+import { inverseFrequencies } from '../../src/models/rope.ts'
+import { float32, gguf, type Parts, string, uint32, type Value } from '../formats/ggufBytes.ts'
+
+/** Llama 3.2 1B, as llama.cpp converts it. */
+const keys: Record<string, Value> = {
+  'general.architecture': string('llama'),
+  'llama.block_count': uint32(16),
+  'llama.context_length': uint32(131072),
+  'llama.embedding_length': uint32(2048),
+  'llama.feed_forward_length': uint32(8192),
+  'llama.attention.head_count': uint32(32),
+  'llama.attention.head_count_kv': uint32(8),
+  'llama.rope.freq_base': float32(500000),
+  'llama.attention.layer_norm_rms_epsilon': float32(1e-5),
+  'llama.attention.key_length': uint32(64),
+  'llama.attention.value_length': uint32(64),
+  'llama.vocab_size': uint32(128256),
+  'llama.rope.dimension_count': uint32(64),
+  'tokenizer.ggml.bos_token_id': uint32(128000),
+  'tokenizer.ggml.eos_token_id': uint32(128009),
+  'tokenizer.ggml.eot_token_id': uint32(128009),
+  'tokenizer.ggml.eom_token_id': uint32(128008),
+}
+
+const open = (changes: Record<string, Value | null> = {}, tensors: Parts['tensors'] = []): Promise<GgufFile> => {
+  const entries = Object.entries({ ...keys, ...changes }).flatMap(([key, value]) => (value ? [[key, value] as const] : []))
+  return openGguf(bytesSource(gguf({ keys: entries, tensors, dataBytes: 64 }), 'x'))
+}
+
+test('every field', async () => {
+  assert.deepEqual(ggufLlamaConfig(await open(), null), {
+    hiddenSize: 2048,
+    intermediateSize: 8192,
+    layers: 16,
+    heads: 32,
+    keyValueHeads: 8,
+    headSize: 64,
+    vocabularySize: 128256,
+    maxPositions: 131072,
+    normEpsilon: Math.fround(1e-5),
+    ropeTheta: 500000,
+    ropeScaling: { type: 'default' },
+    tieWordEmbeddings: true,
+    attentionBias: false,
+    mlpBias: false,
+    eosTokenIds: [128009, 128008],
+  })
+})
+
+test('defaults', async () => {
+  const absent = [
+    'attention.head_count_kv',
+    'rope.freq_base',
+    'attention.key_length',
+    'attention.value_length',
+    'vocab_size',
+    'rope.dimension_count',
+  ]
+  const head = { name: 'output.weight', sizes: [8], type: 0, offset: 0 }
+  const embedding = { name: 'token_embd.weight', sizes: [2, 3], type: 0, offset: 32 }
+  const ids = ['bos', 'eos', 'eot', 'eom'].map((name) => [`tokenizer.ggml.${name}_token_id`, null])
+  const file = await open({ ...Object.fromEntries(absent.map((key) => [`llama.${key}`, null])), ...Object.fromEntries(ids) }, [
+    head,
+    embedding,
+  ])
+  const config = ggufLlamaConfig(file, null)
+  assert.deepEqual([config.keyValueHeads, config.ropeTheta, config.headSize, config.vocabularySize], [32, 10000, 64, 3])
+  assert.deepEqual([config.tieWordEmbeddings, config.eosTokenIds], [false, []])
+})
+
+/** Of Llama 3.2: 1 for short waves, 32 for long ones. */
+function llama3Factors(): number[] {
+  return Array.from({ length: 32 }, (_, i) => {
+    const wavelength = 2 * Math.PI * 500000 ** (i / 32)
+    if (wavelength < 8192 / 4) return 1
+    if (wavelength > 8192) return 32
+    const smooth = (8192 / wavelength - 1) / 3
+    return Math.fround(1 / ((1 - smooth) / 32 + smooth))
+  })
+}
+
+test('rope scaling', async () => {
+  const scaling = async (changes: Record<string, Value>, factors: number[] | null = null) =>
+    ggufLlamaConfig(await open(changes), factors).ropeScaling
+  assert.deepEqual(await scaling({ 'llama.rope.scaling.type': string('linear'), 'llama.rope.scaling.factor': float32(4) }), {
+    type: 'linear',
+    factor: 4,
+  })
+  assert.deepEqual(await scaling({ 'llama.rope.scale_linear': float32(2) }), { type: 'linear', factor: 2 })
+  assert.deepEqual(await scaling({ 'llama.rope.scaling.type': string('none'), 'llama.rope.scaling.factor': float32(4) }), {
+    type: 'default',
+  })
+  const llama3 = { type: 'llama3', factor: 32, lowFrequencyFactor: 1, highFrequencyFactor: 4, originalMaxPositions: 8192 }
+  assert.deepEqual(await scaling({}, llama3Factors()), llama3)
+  const other = llama3Factors().map((factor, i) => (i === 20 ? factor * 1.01 : factor))
+  assert.deepEqual(await scaling({}, other), { type: 'factors', factors: other })
+  const [plain, scaled] = [{ type: 'default' } as const, { type: 'factors', factors: other } as const].map((rule) =>
+    inverseFrequencies(64, 500000, rule),
+  )
+  assert.equal(scaled[20], Math.fround(plain[20] / other[20]))
+})
+
+test('config.json says the same', async () => {
+  for (const factors of [null, llama3Factors()]) {
+    const file = await open()
+    const config = ggufLlamaConfig(file, factors)
+    const written = JSON.parse(JSON.stringify(huggingFaceConfig(file, config)))
+    assert.deepEqual(parseLlamaConfig(new JsonObject(written, 'config.json')), { ...config, eosTokenIds: [128009] })
+    assert.equal(written.bos_token_id, 128000)
+  }
+  const file = await open({ 'llama.rope.scaling.type': string('linear'), 'llama.rope.scaling.factor': float32(4) })
+  assert.deepEqual(huggingFaceConfig(file, ggufLlamaConfig(file, null)).rope_scaling, { rope_type: 'linear', factor: 4 })
+})
+
+test('what cannot be is refused', async () => {
+  const refuses = async (changes: Record<string, Value | null>, message: RegExp, factors: number[] | null = null) => {
+    const file = await open(changes)
+    assert.throws(() => ggufLlamaConfig(file, factors), { name: 'FormatError', message })
+  }
+  await refuses(
+    { 'general.architecture': string('qwen2') },
+    /"general.architecture" must be "llama", the only one supported yet; received "qwen2"/,
+  )
+  await refuses({ 'general.architecture': null }, /"general.architecture" must be a string; it is missing/)
+  await refuses({ 'llama.block_count': null }, /"llama.block_count" must be a positive integer; it is missing/)
+  await refuses({ 'llama.block_count': uint32(4097) }, /"llama.block_count" must be at most 4096; received 4097/)
+  await refuses({ 'llama.embedding_length': uint32(0) }, /"llama.embedding_length" must be a positive integer; received 0/)
+  await refuses({ 'llama.vocab_size': uint32(2 ** 31) }, /"llama.vocab_size" must be at most 16777216/)
+  await refuses({ 'llama.expert_count': uint32(8) }, /mixtures of experts are not supported; received 8/)
+  await refuses({ 'llama.attention.head_count_kv': uint32(5) }, /must divide the 32 heads; received 5/)
+  await refuses({ 'llama.attention.key_length': uint32(63) }, /the head size must be even; it is 63/)
+  await refuses({ 'llama.rope.dimension_count': uint32(32) }, /"llama.rope.dimension_count" must be the head size \(64\); received 32/)
+  await refuses({ 'llama.attention.value_length': uint32(128) }, /must be the head size \(64\); received 128/)
+  await refuses({ 'llama.attention.layer_norm_rms_epsilon': float32(NaN) }, /must be a finite number above 0; received NaN/)
+  await refuses({ 'llama.rope.scaling.type': string('yarn') }, /must be "none" or "linear"; received "yarn"/)
+  await refuses({ 'tokenizer.ggml.eos_token_id': uint32(128256) }, /must be below the vocabulary's size \(128256\); received 128256/)
+  await refuses({}, /rope_freqs.weight must hold 32 numbers above 0; received 2: \[1,1\]/, [1, 1])
+  await refuses({ 'llama.rope.scale_linear': float32(2) }, /by a factor or by rope_freqs.weight; they are by both/, llama3Factors())
+})
