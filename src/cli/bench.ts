@@ -13,7 +13,7 @@ export interface BenchCommandOptions extends CommonOptions {
 export async function benchCommand(path: string, options: BenchCommandOptions): Promise<void> {
   await withDevice(options, async (device) => {
     const started = performance.now()
-    const model = await loadModel(path, device, options)
+    const model = await loadModel(path, device, options, { computeDtype: 'int8' })
     await device.sync()
     const loadMs = performance.now() - started
     const { promptTokens, newTokens } = options

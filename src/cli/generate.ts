@@ -10,7 +10,7 @@ export type GenerateCommandOptions = CommonOptions &
 /** `lowbit generate`: the text as it comes, then a line of figures on stderr; or one JSON document. */
 export async function generateCommand(path: string, prompt: string, options: GenerateCommandOptions): Promise<void> {
   await withDevice(options, async (device) => {
-    const model = await loadModel(path, device, options)
+    const model = await loadModel(path, device, options, { computeDtype: 'int8' })
     if (!model.tokenizer)
       throw new FormatError(`${path}: must hold tokenizer.json, which turns the prompt into tokens; there is no such file`)
     const text = options.chat ? await model.tokenizer.applyChatTemplate([{ role: 'user', content: prompt }]) : prompt

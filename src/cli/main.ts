@@ -11,7 +11,7 @@ import { fail, printUsageError, watchStreams } from './output.ts'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
 
-const modelHelp = 'folder in Hugging Face layout, its URL, or hub id (org/name)'
+const modelHelp = 'folder in Hugging Face layout, .gguf file, the URL of either, or hub id (org/name)'
 
 const program = new Command('lowbit')
   .description('Quantizes neural networks, runs them, and says what was lost.')
@@ -94,7 +94,12 @@ for (const command of [quantize, generate, evaluate, inspect, bench]) {
         'bfloat16',
       ]),
     )
-    .addOption(new Option('--compute-dtype <name>', 'precision of the matrix products').choices(['float32']).default('float32'))
+    .addOption(
+      new Option(
+        '--compute-dtype <name>',
+        'precision of products with quantized weights (default: int8 for generate and bench, float32 for the others)',
+      ).choices(['float32', 'int8']),
+    )
     .option('--json', 'print one JSON document and nothing else')
     .helpOption('-h, --help', 'print this')
 }

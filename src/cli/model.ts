@@ -2,7 +2,8 @@ import type { FloatDType } from '../core/dtype.ts'
 import type { Device } from '../devices/device.ts'
 import { type DeviceName, openDevice } from '../devices/open.ts'
 import type { LlamaForCausalLM } from '../models/llama.ts'
-import { loadCausalLM } from '../models/load.ts'
+import { type LoadOptions, loadCausalLM } from '../models/load.ts'
+import type { ComputeDType } from '../qtensor/linear.ts'
 import { interrupted } from './interrupt.ts'
 import { progressBar } from './output.ts'
 
@@ -11,7 +12,7 @@ export interface CommonOptions {
   device: DeviceName
   threads?: number
   dtype?: FloatDType
-  computeDtype: 'float32'
+  computeDtype?: ComputeDType
   json?: boolean
 }
 
@@ -25,8 +26,15 @@ export async function withDevice<T>(options: CommonOptions, body: (device: Devic
   }
 }
 
-/** Loads a model as the common options say, with a progress bar. */
-export async function loadModel(model: string, device: Device, options: CommonOptions): Promise<LlamaForCausalLM> {
+/** Loads a model as the common options say, with a progress bar. `more` wins where the options say nothing. */
+export async function loadModel(
+  model: string,
+  device: Device,
+  options: CommonOptions,
+  more: Pick<LoadOptions, 'computeDtype' | 'dequantize'> = {},
+): Promise<LlamaForCausalLM> {
   const bar = await progressBar('load', options)
-  return loadCausalLM(model, { device, dtype: options.dtype, signal: interrupted, onProgress: bar.update }).finally(bar.stop)
+  const { dtype, computeDtype = more.computeDtype } = options
+  const { dequantize } = more
+  return loadCausalLM(model, { device, dtype, computeDtype, dequantize, signal: interrupted, onProgress: bar.update }).finally(bar.stop)
 }

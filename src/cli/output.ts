@@ -51,7 +51,7 @@ export async function progressBar(
     update(done, total) {
       if (!bar) {
         const format = `${label.padEnd(8)} {bar} {percentage} %  {eta_formatted} left`
-        bar = new SingleBar({ format, clearOnComplete: true, hideCursor: null }, Presets.shades_classic)
+        bar = new SingleBar({ format, clearOnComplete: true, hideCursor: null, linewrap: true }, Presets.shades_classic)
         bar.start(total, 0)
       }
       bar.update(done)

@@ -27,7 +27,7 @@ export async function quantizeCommand(path: string, options: QuantizeCommandOpti
   // Asked first: a target that cannot be written should not cost the work.
   await checkSaveTarget(out, overwrite)
   await withDevice(options, async (device) => {
-    const model = await loadModel(path, device, options)
+    const model = await loadModel(path, device, options, { dequantize: true })
     const floatBytes = memoryFootprint(model)
     const { weights, include, exclude, groupSize, algorithm: optimizer } = options
     quantize(model, { weights, include, exclude, groupSize, optimizer })

@@ -1,0 +1,174 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { golden, lowbit, stories, temporaryFolder, text } from './lowbit.ts'
+
+/*
+ * Every command from end to end. What it must compute was computed by transformers and Python's quanto.
+ */
+
+interface Variant {
+  perplexity: number
+  nll: number
+  greedy_ids: number[]
+  greedy_text: string
+}
+
+const manifest = JSON.parse(readFileSync(join(golden, 'manifest.json'), 'utf8'))
+const expected: Record<string, Variant> = manifest.variants
+const scoredTokens: number = manifest.n_scored_tokens
+/** transformers continued this text; a begin token stands before it. */
+const prompt: string = JSON.parse(readFileSync(join(golden, 'inputs.json'), 'utf8')).prompt
+const root = temporaryFolder()
+const context = ['--text', text, '--context', '128']
+
+/** The JSON that a command printed, which must have succeeded and said nothing else. */
+async function json(...args: string[]) {
+  const { code, stdout, stderr } = await lowbit(...args, '--json')
+  assert.equal(stderr, '')
+  assert.equal(code, 0)
+  return JSON.parse(stdout)
+}
+
+async function printed(...args: string[]) {
+  const { code, stdout, stderr } = await lowbit(...args)
+  assert.equal(code, 0, stderr)
+  return { stdout, stderr }
+}
+
+const close = (received: number, wanted: number, tolerance: number) =>
+  assert.ok(Math.abs(received - wanted) <= tolerance, `${received} must be ${wanted} within ${tolerance}`)
+
+test('quantize → inspect → evaluate → generate gives what quanto and transformers give', async () => {
+  const out = join(root, 'int4')
+  const quantized = await json('quantize', stories, '--weights', 'int4', '--exclude', 'lm_head', '--out', out)
+  assert.deepEqual(Object.keys(quantized), ['out', 'format', 'bytes', 'bitsPerWeight', 'modules'])
+  assert.deepEqual([quantized.out, quantized.format, quantized.modules.length], [out, 'quanto', 35])
+  assert.deepEqual(Object.keys(quantized.modules[0]), ['name', 'weights', 'activations', 'groupSize', 'error'])
+  assert.equal(quantized.modules[0].name, 'model.layers.0.self_attn.q_proj')
+  // A uniform error of up to half a step, sqrt(1/12) of it in the mean; int4 has 15 steps over a row's range of about 5 deviations.
+  for (const { error } of quantized.modules) assert.ok(error > 0.05 && error < 0.15, `relative error ${error}`)
+
+  const held = await json('inspect', out)
+  assert.deepEqual(Object.keys(held), ['architecture', 'scheme', 'bytes', 'bitsPerWeight', 'tensors'])
+  assert.deepEqual([held.architecture, held.scheme, held.tensors.length], ['LlamaForCausalLM', 'quanto', 47])
+  const down = held.tensors.find((tensor: { name: string }) => tensor.name === 'model.layers.4.mlp.down_proj.weight')
+  // 172 columns have no group that divides them: 64 rows with a float32 scale and shift each, and two codes in a byte.
+  assert.deepEqual(down, { name: down.name, shape: [64, 172], kind: 'qint4', bytes: (64 * 172) / 2 + 64 * 8, kernel: 'qmatmul' })
+  // 45,440 codes of 4 bits in each of five layers, 412 rows of scales and shifts, and the floats.
+  const layerWeights = 64 * (64 + 32 + 32 + 64) + 3 * 64 * 172
+  const layerRows = 64 + 32 + 32 + 64 + 172 + 172 + 64
+  assert.equal(held.bytes, 5 * (layerWeights / 2 + 8 * layerRows) + 4 * (512 * 64 + 11 * 64))
+  assert.equal(held.bitsPerWeight, (8 * held.bytes) / (5 * layerWeights + 512 * 64 + 11 * 64))
+  assert.equal(quantized.bitsPerWeight, held.bitsPerWeight)
+
+  const errors = await json('inspect', out, '--baseline', stories)
+  const errorOf = new Map(errors.tensors.map((tensor: { name: string; error: number }) => [tensor.name, tensor.error]))
+  for (const { name, error } of quantized.modules) close(Number(errorOf.get(`${name}.weight`)), error, 1e-6)
+  assert.equal(errorOf.get('model.embed_tokens.weight'), 0)
+
+  const { perplexity, nll } = expected['quanto-qint4-nolmhead']
+  const scores = await json('evaluate', out, ...context)
+  assert.deepEqual(Object.keys(scores), ['perplexity', 'nll', 'tokens'])
+  assert.equal(scores.tokens, scoredTokens)
+  close(scores.nll, nll, 1e-4)
+  close(scores.perplexity, perplexity, 1e-3)
+
+  const { greedy_ids, greedy_text } = expected['quanto-qint4-nolmhead']
+  const told = await json('generate', out, prompt, '--max-new-tokens', '40')
+  assert.deepEqual(Object.keys(told), ['text', 'tokenIds', 'promptTokens', 'prefillTokensPerSecond', 'decodeTokensPerSecond'])
+  assert.deepEqual(told.tokenIds, greedy_ids)
+  assert.equal(told.text.trim(), greedy_text.trim())
+})
+
+for (const [weights, variant] of [
+  ['int8', 'quanto-qint8'],
+  ['float8', 'quanto-qfloat8'],
+  ['int2', 'quanto-qint2'],
+  ['int4', 'quanto-qint4'],
+]) {
+  test(`${weights}: the perplexity is that of quanto's own model`, async () => {
+    const out = join(root, `all-${weights}`)
+    await json('quantize', stories, '--weights', weights, '--out', out)
+    close((await json('evaluate', out, ...context)).nll, expected[variant].nll, 1e-4)
+  })
+}
+
+test('evaluate --baseline: no distance to itself, some to the quantized', async () => {
+  const same = await json('evaluate', stories, ...context, '--baseline', stories)
+  assert.deepEqual(Object.keys(same), ['perplexity', 'nll', 'tokens', 'klDivergence', 'top1Agreement'])
+  close(same.nll, expected.float.nll, 1e-5)
+  assert.deepEqual([same.klDivergence, same.top1Agreement], [0, 1])
+  const other = await json('evaluate', join(golden, 'quanto-qint4'), ...context, '--baseline', stories, '--threads', '2')
+  assert.ok(other.klDivergence > 0.01 && other.klDivergence < 1, `KL divergence ${other.klDivergence}`)
+  assert.ok(other.top1Agreement > 0.5 && other.top1Agreement < 1, `agreement ${other.top1Agreement}`)
+})
+
+test('evaluate --stride scores each token of the windows once, but the first', async () => {
+  const { tokens, nll } = await json('evaluate', stories, ...context, '--stride', '32')
+  // The text has 54 windows of 128 tokens and less than one more, so 212 to 215 steps of 32 after the first window.
+  const steps = (tokens - 127) / 32
+  assert.ok(Number.isInteger(steps) && steps >= 212 && steps <= 215, `${tokens} tokens`)
+  // With at least 96 tokens before each, they surprise the model less than with none at a window's start.
+  assert.ok(nll < expected.float.nll - 0.02, `nll ${nll}`)
+})
+
+test('generate: the text alone on stdout, the figures on stderr', async () => {
+  const { stdout, stderr } = await printed('generate', stories, prompt, '--max-new-tokens', '40')
+  assert.equal(stdout.trim(), expected.float.greedy_text.trim())
+  assert.match(stderr, /^\d+ prompt tokens at \d+\/s, 40 new at \d+\/s \(.+, \d+ threads?\)\n$/)
+})
+
+test('generate --device wasm finds the tokens that transformers finds', async () => {
+  const { tokenIds } = await json('generate', stories, prompt, '--max-new-tokens', '40', '--device', 'wasm')
+  assert.deepEqual(tokenIds, expected.float.greedy_ids)
+})
+
+test('generate draws the same tokens from the same seed, others from another', async () => {
+  const draw = async (seed: string) => {
+    const { tokenIds } = await json('generate', stories, 'Once', '--temperature', '1', '--top-k', '40', '--top-p', '0.95', '--seed', seed)
+    return tokenIds
+  }
+  const [one, again, other] = [await draw('7'), await draw('7'), await draw('8')]
+  assert.deepEqual(one, again)
+  assert.notDeepEqual(one, other)
+  const { tokenIds } = await json('generate', stories, prompt, '--temperature', '1', '--top-k', '1', '--max-new-tokens', '40')
+  assert.deepEqual(tokenIds, expected.float.greedy_ids, 'of one candidate the likeliest is drawn')
+})
+
+test('generate --max-new-tokens 0 and an empty prompt', async () => {
+  assert.deepEqual((await json('generate', stories, 'Once', '--max-new-tokens', '0')).tokenIds, [])
+  // The begin token alone is a prompt.
+  assert.equal((await json('generate', stories, '', '--max-new-tokens', '3')).promptTokens, 1)
+})
+
+test('bench measures', async () => {
+  const result = await json('bench', stories, '--prompt-tokens', '32', '--new-tokens', '8', '--threads', '1', '--device', 'wasm')
+  const rates = ['prefillTokensPerSecond', 'decodeTokensPerSecond', 'firstTokenMs', 'msPerToken', 'peakMemoryBytes', 'loadMs', 'threads']
+  for (const key of rates) assert.ok(Number.isFinite(result[key]) && result[key] > 0, `${key}: ${result[key]}`)
+  assert.match(result.device, /^wasm /)
+})
+
+test('inspect prints the module tree and aligned columns', async () => {
+  const { stdout } = await printed('inspect', join(golden, 'quanto-qint4-nolmhead'))
+  assert.ok(stdout.startsWith('LlamaForCausalLM(\n  (model): LlamaModel(\n    (embed_tokens): Embedding(512, 64)\n'))
+  assert.match(stdout, /\(0-4\): 5 x LlamaDecoderLayer\(/)
+  assert.match(stdout, /\(q_proj\): QLinear\(in_features=64, out_features=64, bias=False\)/)
+  assert.match(stdout, /\(norm\): RMSNorm\(\(64,\), eps=1e-05/)
+  const lines = stdout.split('\n').filter((line) => line.startsWith('model.layers.'))
+  assert.equal(lines.length, 45)
+  assert.equal(new Set(lines.map((line) => / {2}(float32|qint4) /.exec(line)?.index)).size, 1)
+})
+
+test('quantize prints a table and replaces a folder only when told to', async () => {
+  const out = join(root, 'printed')
+  const chosen = ['--include', '*.mlp.*', '--exclude', '*.2.*', '--exclude', '*down*']
+  const { stdout, stderr } = await printed('quantize', stories, '--weights', 'int8', ...chosen, '--out', out)
+  assert.equal(stderr, '')
+  assert.equal(stdout.match(/^model\.layers\.\d\.mlp\.(gate|up)_proj +qint8 +row +0\.0\d+$/gm)?.length, 8)
+  assert.match(stdout, /\nweights 1\.04 MB → \d+ kB, \d+\.\d\d bits per weight; wrote \d+ kB to .*printed\n$/)
+  assert.equal((await lowbit('quantize', stories, '--weights', 'int8', '--out', out)).code, 1)
+  assert.equal((await lowbit('quantize', stories, '--weights', 'int8', '--out', out, '--overwrite')).code, 0)
+  assert.equal((await json('inspect', out)).tensors.filter(({ kind }: { kind: string }) => kind === 'qint8').length, 36)
+})

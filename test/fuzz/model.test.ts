@@ -1,0 +1,199 @@
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import fc from 'fast-check'
+import { DTypeError, FormatError, ShapeError } from '../../src/core/errors.ts'
+import { openDevice } from '../../src/devices/open.ts'
+import { memoryFolder } from '../../src/formats/source.ts'
+import { loadCausalLM, planCausalLM } from '../../src/models/load.ts'
+import { save } from '../../src/models/save.ts'
+
+/*
+ * Real models, mutated anywhere: loading one gives a model or one of three errors, allocates in proportion to the file, and a failure
+ * gives everything back.
+ */
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const cases = Number(process.env.LOWBIT_FUZZ_CASES ?? 200)
+/** Values of other models' files, of no file, and of none at all. */
+const strangeValues = [
+  null,
+  true,
+  -1,
+  0,
+  0.5,
+  3,
+  511,
+  513,
+  2 ** 31,
+  2 ** 53,
+  1e300,
+  '',
+  'F16',
+  'qint4',
+  '\u0000',
+  [],
+  [0],
+  [2 ** 40, 2 ** 40],
+  {},
+]
+/** A case that takes longer hangs, for all that a user knows. */
+const patienceMs = 10_000
+
+type Files = Map<string, Uint8Array>
+
+function readModel(folder: string): Files {
+  return new Map(
+    readdirSync(folder)
+      .filter((name) => name !== 'LICENSE')
+      .map((name) => [name, new Uint8Array(readFileSync(join(folder, name)))]),
+  )
+}
+
+const device = openDevice('cpu', { threads: 1 })
+/** The most bytes that tensors held since it was set. */
+let peakBytes = 0
+const { allocate } = device
+device.allocate = (bytes) => {
+  const storage = allocate.call(device, bytes)
+  peakBytes = Math.max(peakBytes, device.allocatedBytes)
+  return storage
+}
+const float = readModel(join(root, 'models/stories260K'))
+const models: Record<string, Files> = {
+  float,
+  sharded: await shardedModel(float),
+  qint4: readModel(join(root, 'test/golden/stories260K/quanto-qint4')),
+  qint8: readModel(join(root, 'test/golden/stories260K/quanto-qint8')),
+}
+
+/** The same model in several files with an index. */
+async function shardedModel(files: Files): Promise<Files> {
+  const sharded: Files = new Map()
+  using model = await loadCausalLM(memoryFolder(files), { device })
+  await save(model, memoryFolder(sharded), { maxShardBytes: 300_000 })
+  return sharded
+}
+
+interface Mutation {
+  file: number
+  kind: 'value' | 'key' | 'remove' | 'byte' | 'cut' | 'grow' | 'drop'
+  place: number
+  value: unknown
+}
+
+const mutation: fc.Arbitrary<Mutation> = fc.record({
+  file: fc.nat(),
+  // Most faults are a single wrong value.
+  kind: fc.constantFrom(
+    'value' as const,
+    'value' as const,
+    'value' as const,
+    'key' as const,
+    'remove' as const,
+    'byte' as const,
+    'cut' as const,
+    'grow' as const,
+    'drop' as const,
+  ),
+  place: fc.nat(),
+  value: fc.oneof(fc.constantFrom(...strangeValues), fc.jsonValue({ maxDepth: 2 }), fc.integer(), fc.double()),
+})
+
+/** Every place in a JSON value, as the object around it and the key. */
+function placesIn(value: unknown): [holder: Record<string, unknown>, key: string][] {
+  if (typeof value !== 'object' || value === null) return []
+  const holder = value as Record<string, unknown>
+  return Object.keys(holder).flatMap((key) => [[holder, key] as [Record<string, unknown>, string], ...placesIn(holder[key])])
+}
+
+function mutateJson(text: string, { kind, place, value }: Mutation): string {
+  const json = JSON.parse(text)
+  const places = placesIn(json)
+  if (places.length === 0) return JSON.stringify(value)
+  const [holder, key] = places[place % places.length]
+  if (kind === 'key') holder[String(value)] = holder[key]
+  if (kind === 'remove' || kind === 'key') delete holder[key]
+  else holder[key] = value
+  return JSON.stringify(json)
+}
+
+/** Safetensors: the header is changed as JSON, its length put right. */
+function mutateHeader(bytes: Uint8Array, change: Mutation): Uint8Array {
+  const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true))
+  const header = Buffer.from(mutateJson(Buffer.from(bytes.subarray(8, 8 + length)).toString(), change))
+  const prefix = Buffer.alloc(8)
+  prefix.writeBigUInt64LE(BigInt(header.length))
+  return Buffer.concat([prefix, header, bytes.subarray(8 + length)])
+}
+
+function mutateBytes(bytes: Uint8Array, { kind, place, value }: Mutation): Uint8Array {
+  const at = place % Math.max(bytes.length, 1)
+  if (kind === 'cut') return bytes.slice(0, at)
+  if (kind === 'grow') return Buffer.concat([bytes, Buffer.alloc(1 + (place % 100))])
+  const changed = bytes.slice()
+  // The first bytes hold the most: lengths, names, shapes.
+  changed[place % 3 === 0 ? at % 16 : at] ^= 1 + (Number(value) & 0x7f)
+  return changed
+}
+
+function mutate(files: Files, change: Mutation): void {
+  const names = [...files.keys()]
+  const name = names[change.file % names.length]
+  const bytes = files.get(name) ?? new Uint8Array()
+  if (change.kind === 'drop') files.delete(name)
+  else if (change.kind === 'byte' || change.kind === 'cut' || change.kind === 'grow') files.set(name, mutateBytes(bytes, change))
+  else {
+    try {
+      files.set(name, name.endsWith('.json') ? Buffer.from(mutateJson(Buffer.from(bytes).toString(), change)) : mutateHeader(bytes, change))
+    } catch (error) {
+      // An earlier mutation left no JSON to change.
+      if (!(error instanceof SyntaxError || error instanceof RangeError)) throw error
+    }
+  }
+}
+
+const size = (files: Files) => [...files.values()].reduce((sum, { byteLength }) => sum + byteLength, 0)
+
+for (const [name, original] of Object.entries(models)) {
+  test(`${cases} mutations of a model: ${name}`, async (t) => {
+    const outcomes = new Map<string, number>()
+    let slowestMs = 0
+    await device.sync()
+    const before = device.allocatedBytes
+    await fc.assert(
+      fc.asyncProperty(fc.array(mutation, { minLength: 1, maxLength: 3 }), async (mutations) => {
+        const files = new Map(original)
+        for (const one of mutations) mutate(files, one)
+        const started = performance.now()
+        peakBytes = before
+        let outcome = 'loaded'
+        try {
+          await (await planCausalLM(memoryFolder(files))).close()
+          const model = await loadCausalLM(memoryFolder(files), { device })
+          model.dispose()
+        } catch (error) {
+          if (!(error instanceof FormatError || error instanceof ShapeError || error instanceof DTypeError)) throw error
+          assert.ok(error.message.length < 5000, `a message of ${error.message.length} characters`)
+          outcome = error.name
+        }
+        outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1)
+        assert.equal(device.allocatedBytes, before, 'a model that is gone or never was holds nothing')
+        const limit = 4 * size(original) + 2 ** 20
+        assert.ok(peakBytes - before <= limit, `at most ${limit} bytes at a time; ${peakBytes - before} were allocated`)
+        const tookMs = performance.now() - started
+        if (tookMs > slowestMs) slowestMs = tookMs
+        assert.ok(tookMs < patienceMs, `ended in time; it took ${tookMs} ms`)
+      }),
+      { numRuns: cases, interruptAfterTimeLimit: Math.max(60_000, cases * 500), markInterruptAsFailure: true },
+    )
+    t.diagnostic(
+      [...outcomes].map(([outcome, count]) => `${count} ${outcome}`).join(', ') + `; the slowest took ${slowestMs.toFixed(0)} ms`,
+    )
+    assert.ok((outcomes.get('FormatError') ?? 0) > cases / 4, 'most mutations break the model')
+  })
+}
+
+test('the device ends', () => device.close())
