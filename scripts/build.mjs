@@ -2,14 +2,23 @@
 //
 //   npm run build [-- --require-native]
 import { spawnSync } from 'node:child_process'
-import { chmodSync, rmSync } from 'node:fs'
+import { chmodSync, cpSync, readdirSync, rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { buildSync } from 'esbuild'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
 run([fileURLToPath(new URL('../native/build.mjs', import.meta.url)), ...process.argv.slice(2)])
 rmSync(new URL('../dist', import.meta.url), { recursive: true, force: true })
 run([fileURLToPath(new URL('../node_modules/typescript/bin/tsc', import.meta.url)), '-p', 'tsconfig.build.json'])
+// Browsers load these from beside host.browser.js.
+for (const name of readdirSync(`${root}build`)) if (name.endsWith('.wasm')) cpSync(`${root}build/${name}`, `${root}dist/core/${name}`)
+buildSync({
+  entryPoints: { 'lowbit-worker': `${root}dist/devices/cpu/wasmWorker.browser.js` },
+  bundle: true,
+  format: 'esm',
+  outdir: `${root}dist/core`,
+})
 chmodSync(new URL('../dist/cli/main.js', import.meta.url), 0o755)
 
 function run(args) {

@@ -17,8 +17,8 @@ if (Number(process.versions.node.split('.')[0]) < leastMajor) {
 }
 process.chdir(fileURLToPath(new URL('..', import.meta.url)))
 
-/** Not part of `npm test`: they install Python libraries, or clone and install the whole project. */
-const apart = ['test/interop', 'test/release']
+/** Not part of `npm test`: they need Python, a large model or Chromium, or clone and install the whole project. */
+const apart = ['test/interop', 'test/large', 'test/browser', 'test/release']
 const asked = process.argv.slice(2)
 const files = (asked.length > 0 ? asked : ['test'])
   .flatMap(testFiles)

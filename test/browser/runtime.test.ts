@@ -1,0 +1,133 @@
+import assert from 'node:assert/strict'
+import { cpSync, readdirSync, readFileSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import type { Server } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { gzipSync } from 'node:zlib'
+import type { Browser, Page } from 'playwright-core'
+import { bundle } from '../../examples/browser/build.ts'
+import { serve, urlOf } from '../../examples/browser/serve.ts'
+import { freeze, loadCausalLM, openDevice, perplexity, quantize } from '../../src/index.ts'
+import { inputs, manifest, stories } from '../models/golden.ts'
+import { openChromium, watchComplaints } from './chromium.ts'
+
+/* The API in a page: the same numbers as Python's and Node's, a main thread that stays free, a small bundle. */
+
+/** A frame may come late by this much while the model computes. */
+const longestPauseMs = 50
+
+let folder = ''
+let bundled: Map<string, number>
+let browser: Browser
+const servers: Server[] = []
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'lowbit-browser-'))
+  bundled = await bundle({ main: join(import.meta.dirname, 'lowbit.ts') }, folder)
+  await writeFile(join(folder, 'index.html'), '<!doctype html><link rel="icon" href="data:,"><script type="module" src="main.js"></script>')
+  cpSync(stories, join(folder, 'stories260K'), { recursive: true })
+  browser = await openChromium()
+})
+after(async () => {
+  await browser?.close()
+  for (const server of servers) server.close()
+  await rm(folder, { recursive: true, force: true })
+})
+
+async function openPage(isolated: boolean): Promise<{ page: Page; complaints: string[] }> {
+  const server = await serve(folder, { isolated })
+  servers.push(server)
+  const page = await browser.newPage()
+  const complaints = watchComplaints(page)
+  await page.goto(urlOf(server))
+  await page.waitForFunction(() => 'lowbit' in globalThis)
+  return { page, complaints }
+}
+
+for (const isolated of [true, false]) {
+  const place = isolated ? 'isolated' : 'not isolated'
+
+  test(`${place}: perplexity of a window is Python's, and Node's to 1e-6`, async (t) => {
+    const { page, complaints } = await openPage(isolated)
+    const ids = inputs.ppl_ids.slice(0, manifest.context)
+    const measured = await page.evaluate(async (window) => {
+      const { freeze, loadCausalLM, perplexity, quantize } = globalThis.lowbit
+      const model = await loadCausalLM('stories260K')
+      const float = await perplexity(model, window, { context: window.length })
+      quantize(model, { weights: 'int4' })
+      freeze(model)
+      return { float, int4: await perplexity(model, window, { context: window.length }), device: model.device.name }
+    }, ids)
+    t.diagnostic(`${measured.device}: ${measured.float.perplexity}, ${measured.int4.perplexity}`)
+    assert.deepEqual(complaints, [])
+    const node = await loadCausalLM(stories, { device: openDevice('wasm') })
+    closeTo(measured.float.perplexity, (await perplexity(node, ids, { context: ids.length })).perplexity, 1e-6)
+    quantize(node, { weights: 'int4' })
+    freeze(node)
+    closeTo(measured.int4.perplexity, (await perplexity(node, ids, { context: ids.length })).perplexity, 1e-6)
+    // The manifest has six decimals of each window.
+    assert.ok(Math.abs(measured.float.nll - manifest.variants.float.window_nll[0]) < 5e-6, `float: ${measured.float.nll}`)
+    assert.ok(Math.abs(measured.int4.nll - manifest.variants['quanto-qint4'].window_nll[0]) < 5e-6, `int4: ${measured.int4.nll}`)
+    await page.close()
+  })
+
+  test(`${place}: the main thread is never blocked for ${longestPauseMs} ms while a model generates`, async (t) => {
+    const { page } = await openPage(isolated)
+    await page.evaluate(async () => {
+      globalThis.model = await globalThis.lowbit.loadCausalLM('stories260K')
+    })
+    assert.ok(
+      (await longTasks(page, 'block')).some((ms) => ms >= 80),
+      'a thread blocked on purpose must be noticed',
+    )
+    // A busy machine may stop the page once; a call that blocks does so every time.
+    const pauses: number[] = []
+    do pauses.push(Math.max(0, ...(await longTasks(page, 'generate'))))
+    while (pauses.length < 3 && pauses[pauses.length - 1] > longestPauseMs)
+    t.diagnostic(`longest task above ${longestPauseMs} ms: ${pauses.join(', ')}`)
+    assert.ok(Math.min(...pauses) <= longestPauseMs)
+    await page.close()
+  })
+}
+
+test('nothing of Node is in the bundle, and it is small', (t) => {
+  const scripts = readdirSync(folder).filter((name) => name.endsWith('.js'))
+  for (const name of scripts) assert.doesNotMatch(readFileSync(join(folder, name), 'utf8'), /["'`]node:|\brequire\(|worker_threads/, name)
+  const gzip = (name: string) => gzipSync(readFileSync(join(folder, name))).length
+  for (const name of readdirSync(folder).filter((found) => /\.(js|wasm)$/.test(found))) {
+    t.diagnostic(`${name}: ${bundled.get(name) ?? readFileSync(join(folder, name)).length} bytes, gzip ${gzip(name)}`)
+  }
+  // The tokenizer and the templates are loaded when used.
+  assert.ok(gzip('main.js') < 48_000)
+})
+
+declare global {
+  var model: import('lowbit').LlamaForCausalLM
+}
+
+/** Milliseconds of each task longer than 50 ms while the page generates 400 tokens, or blocks its thread on purpose. */
+function longTasks(page: Page, what: 'generate' | 'block'): Promise<number[]> {
+  return page.evaluate(async (doing) => {
+    const tasks: number[] = []
+    const observer = new PerformanceObserver((list) => tasks.push(...list.getEntries().map(({ duration }) => duration)))
+    // So that no earlier task is counted.
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    observer.observe({ type: 'longtask' })
+    if (doing === 'generate') {
+      const { tokenIds } = await globalThis.lowbit.generate(globalThis.model, 'Once', { maxNewTokens: 400, stopAtEos: false })
+      if (tokenIds.length !== 400) throw new Error(`generated ${tokenIds.length} tokens`)
+    } else {
+      const end = performance.now() + 80
+      while (performance.now() < end);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    observer.disconnect()
+    return tasks
+  }, what)
+}
+
+function closeTo(actual: number, expected: number, relative: number): void {
+  assert.ok(Math.abs(actual - expected) <= relative * expected, `${actual} must be within ${relative} of ${expected}`)
+}
