@@ -1,0 +1,107 @@
+// What this machine can do at most, as one line of JSON: `limits THREADS` prints [{"threads": 1, ...}, {"threads": THREADS, ...}].
+//
+//   readGBs                       a plain loop that reads 512 MB
+//   int8Gops128, int8Gops512      vpdpbusd on registers only; a multiply and an add are two operations
+//   f32Gflops128, f32Gflops512    vfmadd231ps, likewise
+//
+// The arithmetic loops are assembly: written in C, twelve accumulators spill to memory under some compilers. 0 where the CPU lacks the
+// instruction.
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
+#include <vector>
+
+using Clock = std::chrono::steady_clock;
+
+// The least time of many runs of `body(thread)` on all threads at once: what else the machine does only ever adds to it. The threads stay
+// from run to run, spinning at the start of each, so that new ones need not find a core first.
+template <class Body>
+static double leastSeconds(int threads, int runs, Body body) {
+  std::atomic<int> arrived{0}, finished{0};
+  const auto each = [&](int thread) {
+    double least = 1e9;
+    for (int run = 1; run <= runs; run++) {
+      arrived++;
+      while (arrived < run * threads) {}
+      const auto start = Clock::now();
+      body(thread);
+      finished++;
+      while (finished < run * threads) {}
+      const double took = std::chrono::duration<double>(Clock::now() - start).count();
+      if (took < least) least = took;
+    }
+    return least;
+  };
+  std::vector<std::thread> others;
+  for (int thread = 1; thread < threads; thread++) others.emplace_back([&, thread] { each(thread); });
+  const double least = each(0);
+  for (auto &other : others) other.join();
+  return least;
+}
+
+static volatile uint64_t sink;
+
+static double readGBs(int threads) {
+  const size_t count = (size_t(512) << 20) / sizeof(uint64_t);
+  static std::vector<uint64_t> buffer(count, 1);
+  const double took = leastSeconds(threads, 10, [&](int thread) {
+    uint64_t sum = 0;
+    for (size_t i = count * thread / threads; i < count * (thread + 1) / threads; i++) sum += buffer[i];
+    sink = sum;
+  });
+  return count * sizeof(uint64_t) / took / 1e9;
+}
+
+#if defined(__x86_64__)
+
+static const long iterations = 400000;
+
+// Twelve independent accumulators hide the latency of the instruction.
+#define TWELVE(step, r) \
+  step(r, 0) step(r, 1) step(r, 2) step(r, 3) step(r, 4) step(r, 5) step(r, 6) step(r, 7) step(r, 8) step(r, 9) step(r, 10) step(r, 11)
+#define DOT(r, i) "vpdpbusd %%" r "mm12, %%" r "mm13, %%" r "mm" #i "\n"
+#define FMA(r, i) "vfmadd231ps %%" r "mm12, %%" r "mm13, %%" r "mm" #i "\n"
+#define ZERO(r, i) "vpxor %%xmm" #i ", %%xmm" #i ", %%xmm" #i "\n"
+#define LOOP(step, r)                                                                                                    \
+  long left = iterations;                                                                                                \
+  asm volatile(TWELVE(ZERO, r) ZERO(r, 12) ZERO(r, 13) "1:\n" TWELVE(step, r) "dec %0\njnz 1b\nvzeroupper\n"               \
+               : "+r"(left)                                                                                              \
+               :                                                                                                         \
+               : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", \
+                 "xmm12", "xmm13")
+
+static void dot128(int) { LOOP(DOT, "x"); }
+static void dot512(int) { LOOP(DOT, "z"); }
+static void fma128(int) { LOOP(FMA, "x"); }
+static void fma512(int) { LOOP(FMA, "z"); }
+
+static double giga(bool supported, int threads, int operations, void (*loop)(int)) {
+  return supported ? 12.0 * iterations * operations * threads / leastSeconds(threads, 100, loop) / 1e9 : 0;
+}
+
+static void arithmetic(int threads) {
+  const bool avx512 = __builtin_cpu_supports("avx512f"), vnni = avx512 && __builtin_cpu_supports("avx512vnni");
+  const bool vnni128 = vnni && __builtin_cpu_supports("avx512vl"), fma = __builtin_cpu_supports("fma");
+  printf(", \"int8Gops128\": %.1f, \"int8Gops512\": %.1f", giga(vnni128, threads, 32, dot128), giga(vnni, threads, 128, dot512));
+  printf(", \"f32Gflops128\": %.1f, \"f32Gflops512\": %.1f", giga(fma, threads, 8, fma128), giga(avx512, threads, 32, fma512));
+}
+
+#else
+
+static void arithmetic(int) { printf(", \"int8Gops128\": 0, \"int8Gops512\": 0, \"f32Gflops128\": 0, \"f32Gflops512\": 0"); }
+
+#endif
+
+int main(int argc, char **argv) {
+  const int most = argc > 1 ? atoi(argv[1]) : 1;
+  printf("[");
+  for (int threads = 1; threads <= most; threads += most > 1 ? most - 1 : 1) {
+    printf("%s{\"threads\": %d, \"readGBs\": %.1f", threads > 1 ? ", " : "", threads, readGBs(threads));
+    arithmetic(threads);
+    printf("}");
+  }
+  printf("]\n");
+}

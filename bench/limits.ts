@@ -1,0 +1,64 @@
+// node --conditions=lowbit-source bench/limits.ts [THREADS]: what this machine can do at most.
+import { execFileSync, spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { openDevice } from '../src/devices/open.ts'
+import { reduce } from '../src/tensor/ops/index.ts'
+import { scope } from '../src/tensor/scope.ts'
+import { Tensor } from '../src/tensor/tensor.ts'
+
+/** The most that a number of threads reaches; 0 where it could not be measured. */
+export interface Limits {
+  threads: number
+  /** Reading memory, 10⁹ bytes per second. */
+  readGBs: number
+  /** int8 multiply and add (two operations), 10⁹ per second, with 128-bit registers, as WebAssembly has, and with 512-bit ones. */
+  int8Gops128: number
+  int8Gops512: number
+  /** float32 multiply and add, likewise. */
+  f32Gflops128: number
+  f32Gflops512: number
+}
+
+/** The limits at one thread and at `threads`, from bench/limits.cc; without a compiler only how fast our kernel reads. */
+export async function measureLimits(threads: number): Promise<Limits[]> {
+  const folder = mkdtempSync(join(tmpdir(), 'lowbit-limits-'))
+  try {
+    const program = join(folder, 'limits')
+    if (compile(program)) return JSON.parse(execFileSync(program, [String(threads)], { encoding: 'utf8' })) as Limits[]
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+  const limits: Limits[] = []
+  for (const count of new Set([1, threads])) {
+    const readGBs = await kernelReadGBs(count)
+    limits.push({ threads: count, readGBs, int8Gops128: 0, int8Gops512: 0, f32Gflops128: 0, f32Gflops512: 0 })
+  }
+  return limits
+}
+
+function compile(program: string): boolean {
+  const args = ['-std=c++17', '-O3', '-march=native', '-pthread', fileURLToPath(new URL('limits.cc', import.meta.url)), '-o', program]
+  return [process.env.CXX, 'c++', 'g++', 'clang++'].some((compiler) => compiler && spawnSync(compiler, args).status === 0)
+}
+
+/** How fast finding the largest of 512 MB reads: less than the machine could, more than any other kernel does. */
+async function kernelReadGBs(threads: number): Promise<number> {
+  const device = openDevice('cpu', { threads })
+  const x = Tensor.empty(device, [4096, 2 ** 15])
+  device.call('fill', x, 1, x.byteLength / 4)
+  await device.sync()
+  let best = 0
+  for (let run = 0; run < 5; run++) {
+    const started = performance.now()
+    scope(() => reduce('max', x))
+    await device.sync()
+    best = Math.max(best, x.byteLength / (performance.now() - started) / 1e6)
+  }
+  await device.close()
+  return best
+}
+
+if (import.meta.main) for (const limits of await measureLimits(Number(process.argv[2] ?? 2))) console.log(limits)

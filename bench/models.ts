@@ -1,0 +1,93 @@
+// npm run bench:models [-- --gguf FILE] [--threads 2] [--runs 7] [--json] [--record]
+//
+// lowbit beside llama.cpp (node-llama-cpp) on one model, each in processes of its own, in alternating rounds: speed, what the machine could
+// do at most, memory, pauses. Without --gguf the model is SmolLM2-135M-Instruct, fetched when first needed. --record writes
+// bench/results/models*.json and remakes the tables of README.md from them; then let the machine do nothing else.
+import { execFileSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { cpus, loadavg } from 'node:os'
+import { basename } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { nativeAvailable } from '../src/devices/cpu/native.ts'
+import type { DeviceName } from '../src/devices/open.ts'
+import { measureLimits } from './limits.ts'
+import { installPeer } from './peers/client.ts'
+import { type Footprint, measureFootprint } from './peers/footprint.ts'
+import { measureSpeed, workOf } from './peers/measure.ts'
+import { footprintRows, limitRows, type Row, sameTokens, speedRows, text } from './peers/report.ts'
+
+const { values } = parseArgs({
+  options: {
+    gguf: { type: 'string' },
+    threads: { type: 'string', default: '2' },
+    runs: { type: 'string', default: '7' },
+    json: { type: 'boolean', default: false },
+    record: { type: 'boolean', default: false },
+  },
+})
+const [threads, runs] = [Number(values.threads), Number(values.runs)]
+const log = (line: string) => process.stderr.write(line + '\n')
+
+const fetchModel = fileURLToPath(new URL('../scripts/fetch-smollm2.mjs', import.meta.url))
+const model = values.gguf ?? execFileSync(process.execPath, [fetchModel], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] }).trim()
+const peer = model.endsWith('.gguf') && installPeer()
+if (!peer) log('llama.cpp: left out; it needs a .gguf file, and node-llama-cpp installed in bench/peers')
+const busy = loadavg()[0]
+if (busy > 0.5) log(`the machine is busy (load ${busy.toFixed(1)}): compare ratios only`)
+
+const devices: DeviceName[] = nativeAvailable() ? ['native', 'wasm'] : ['wasm']
+const work = await workOf(model)
+const { maxPositions } = work
+const limits = await measureLimits(threads)
+const story = readFileSync(new URL('../models/tinystories.txt', import.meta.url), 'utf8')
+const { speeds, settings, promptIds } = await measureSpeed({ model, devices, peer, threads, runs, text: story, maxPositions, log })
+
+const setting = { threads, flashAttention: true }
+const footprints = new Map<string, Footprint>()
+for (const device of devices) {
+  log(`memory and pauses: ${device}`)
+  // As it will be used: int8 where it is there.
+  const computeDtype = speeds.some((speed) => speed.device === device && speed.name.endsWith('int8')) ? 'int8' : 'float32'
+  footprints.set(`lowbit ${device}`, await measureFootprint({ model, device, threads, computeDtype }, promptIds, maxPositions, setting))
+}
+if (peer) {
+  log('memory and pauses: llama.cpp')
+  footprints.set('llama.cpp', await measureFootprint(model, promptIds, maxPositions, setting))
+}
+
+const theirs = speeds.find(({ device }) => device === 'llama.cpp')
+const agreement: Row[] = speeds
+  .filter((speed) => theirs && speed !== theirs)
+  .map(({ name, tokenIds }) => ({
+    lowbit: name,
+    'tokens as llama.cpp': `the first ${sameTokens(tokenIds, theirs?.tokenIds ?? [])} of ${tokenIds.length}`,
+  }))
+const machine: Row[] = [
+  {
+    date: new Date().toISOString().slice(0, 10),
+    CPU: `${cpus().length} × ${cpus()[0].model}`,
+    threads: String(threads),
+    Node: process.version,
+    lowbit: speeds.find(({ device }) => device !== 'llama.cpp')?.version ?? '',
+    'node-llama-cpp': theirs ? `${theirs.version} (${settings})` : '–',
+    model: basename(model),
+    rounds: String(runs),
+    'load before': busy.toFixed(1),
+  },
+]
+const tables: Record<string, Row[]> = {
+  models: speedRows(speeds, work, limits),
+  'models-memory': footprintRows(footprints, work.fileBytes),
+  'models-limits': limitRows(limits),
+  'models-machine': machine,
+}
+
+if (values.json) console.log(JSON.stringify({ ...tables, agreement, work, limits, speeds, footprints: Object.fromEntries(footprints) }))
+else console.log([...Object.values(tables), agreement].map(text).join('\n'))
+if (values.record) {
+  for (const [name, rows] of Object.entries(tables)) {
+    writeFileSync(new URL(`results/${name}.json`, import.meta.url), JSON.stringify(rows, null, 2) + '\n')
+  }
+  execFileSync(process.execPath, [fileURLToPath(new URL('../scripts/readme.mjs', import.meta.url))], { stdio: 'inherit' })
+}

@@ -1,0 +1,80 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import type { LowbitOptions } from './lowbit.ts'
+import type { LoadReport, Request, RunOptions, RunReport } from './worker.ts'
+
+/** A worker in a process of its own: one request at a time. */
+export class Client {
+  private readonly child: ChildProcess
+  private readonly lines: AsyncIterator<string>
+
+  private constructor(file: string, argument: string) {
+    const path = fileURLToPath(new URL(file, import.meta.url))
+    this.child = spawn(process.execPath, ['--conditions=lowbit-source', path, argument], { stdio: ['pipe', 'pipe', 'inherit'] })
+    if (!this.child.stdout) throw new Error(`${file}: has no output`)
+    this.lines = createInterface({ input: this.child.stdout })[Symbol.asyncIterator]()
+  }
+
+  static lowbit(options: LowbitOptions): Client {
+    return new Client('lowbit.ts', JSON.stringify(options))
+  }
+
+  static llama(model: string): Client {
+    return new Client('llama.ts', model)
+  }
+
+  load(watch = false): Promise<LoadReport> {
+    return this.ask({ call: 'load', watch }) as Promise<LoadReport>
+  }
+
+  run(options: RunOptions): Promise<RunReport> {
+    return this.ask({ call: 'run', ...options }) as Promise<RunReport>
+  }
+
+  encode(text: string): Promise<number[]> {
+    return this.ask({ call: 'encode', text }) as Promise<number[]>
+  }
+
+  probe(): Promise<number[]> {
+    return this.ask({ call: 'probe' }) as Promise<number[]>
+  }
+
+  /** The most memory that the process ever held, in bytes. */
+  memory(): Promise<number> {
+    return this.ask({ call: 'memory' }) as Promise<number>
+  }
+
+  close(): void {
+    this.child.kill()
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  private async ask(request: Request): Promise<unknown> {
+    this.child.stdin?.write(JSON.stringify(request) + '\n')
+    // A library may print lines of its own.
+    for (;;) {
+      const { value, done } = await this.lines.next()
+      if (done) throw new Error(`${this.child.spawnargs.at(-2)}: ended before it answered ${request.call}`)
+      if (!value.startsWith('{')) continue
+      const reply = JSON.parse(value) as { result?: unknown; error?: string }
+      if (reply.error !== undefined) throw new Error(reply.error)
+      return reply.result
+    }
+  }
+}
+
+/** Installs the peer's package beside this file unless it is there; false where that fails. */
+export function installPeer(): boolean {
+  const folder = fileURLToPath(new URL('.', import.meta.url))
+  if (existsSync(new URL('node_modules/node-llama-cpp/package.json', import.meta.url))) return true
+  // Its binaries for GPUs are optional dependencies (600 MB). Those for CPUs are dependencies of our package, and --force passes over
+  // the ones for another kind. Not "npm ci", which wants the optional ones in the lock file. Install scripts would only compile.
+  const flags = ['--no-save', '--omit=optional', '--force', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']
+  const npm = spawnSync('npm', ['install', ...flags], { cwd: folder, stdio: ['ignore', 2, 2], shell: process.platform === 'win32' })
+  return npm.status === 0
+}
