@@ -24,8 +24,8 @@ const leastMs = 300
 
 const openers: Record<string, () => Backend> = {
   ...Object.fromEntries(nativeIsas().map((isa) => [isa, () => openNative({ isa, threads })])),
-  simd128: () => openWasm({ variant: 'simd128' }),
-  relaxed: () => openWasm({ variant: 'relaxed' }),
+  simd128: () => openWasm({ variant: 'simd128', threads }),
+  relaxed: () => openWasm({ variant: 'relaxed', threads }),
 }
 
 /** A command list that calls the kernel once for each copy of its arrays, and what frees them. */

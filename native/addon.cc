@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <iterator>
+#include <memory>
 #include <stdexcept>
 
 #include "queue.h"
@@ -65,6 +66,12 @@ struct Handle {
 
   Handle(lowbit::RunRecord runRecord, int32_t threads) : queue(runRecord, threads) {}
 };
+
+// For what Node-API may refuse to make: a worker that is being terminated goes on to V8's next check, and until then gets no promises
+// and no externals. The variables meant for them stay unset and must not reach V8.
+void check(napi_status status) {
+  if (status != napi_ok) throw std::runtime_error("the environment must be running; it is being torn down");
+}
 
 // The arguments of a call, converted.
 struct Arguments {
@@ -140,16 +147,18 @@ napi_value open(const Arguments& args) {
   while (set != std::end(kInstructionSets) && (strcmp(set->name, name) != 0 || !set->supported())) set++;
   if (set == std::end(kInstructionSets)) throw std::invalid_argument("an instruction set must be one of isas()");
 
-  auto* handle = new Handle(set->runRecord, (int32_t)args.number(1));
+  auto created = std::make_unique<Handle>(set->runRecord, (int32_t)args.number(1));
+  Handle* handle = created.get();
+  napi_value external;
+  check(napi_create_external(env, handle, nullptr, nullptr, &external));
   napi_value label;
   napi_create_string_utf8(env, "lowbit", NAPI_AUTO_LENGTH, &label);
   const auto finalize = [](napi_env, void* data, void*) { delete (Handle*)data; };
-  napi_create_threadsafe_function(env, nullptr, nullptr, label, 0, 1, handle, finalize, handle, settle, &handle->wake);
+  check(napi_create_threadsafe_function(env, nullptr, nullptr, label, 0, 1, handle, finalize, handle, settle, &handle->wake));
+  created.release();  // finalize deletes it
   napi_unref_threadsafe_function(env, handle->wake);
   // Hooks run last in, first out: the queue thread ends before the function it calls goes away, and before any buffer it fills.
   napi_add_env_cleanup_hook(env, stopQueue, handle);
-  napi_value external;
-  napi_create_external(env, handle, nullptr, nullptr, &external);
   return external;
 }
 
@@ -196,8 +205,8 @@ napi_value read(const Arguments& args) {
   const auto [target, count] = args.array<uint8_t>(2);
   Completion completion;
   napi_value promise;
-  napi_create_promise(env, &completion.deferred, &promise);
-  napi_create_reference(env, args.values[2], 1, &completion.target);
+  check(napi_create_promise(env, &completion.deferred, &promise));
+  check(napi_create_reference(env, args.values[2], 1, &completion.target));
   // The process stays alive while a read is pending, and only then.
   if (handle.pendingReads++ == 0) napi_ref_threadsafe_function(env, handle.wake);
   handle.queue.read(args.address(1), target, count, [&handle, completion](const std::string& failure) {
@@ -213,7 +222,7 @@ napi_value read(const Arguments& args) {
   return promise;
 }
 
-// A C++ exception (no memory, no thread, no handle) as one of JavaScript.
+// A C++ exception (no memory, no thread, no handle) as one of JavaScript, where that may still have one.
 template <napi_value (*function)(const Arguments&)>
 napi_value guarded(napi_env env, napi_callback_info info) {
   try {

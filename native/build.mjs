@@ -87,7 +87,7 @@ const wasmSources = ['parking.h', 'pool.h', 'wasm.cc']
 function readSources(names) {
   const kernels = readdirSync(join(root, 'src/kernels'), { recursive: true }).filter((name) => /\.(cc|h)$/.test(name))
   const paths = kernels.map((name) => `src/kernels/${name.replaceAll('\\', '/')}`)
-  paths.push(...['panel.h', 'parallel.h', 'simd.h', ...names].map((name) => `native/${name}`))
+  paths.push(...['floats.h', 'panel.h', 'parallel.h', 'simd.h', ...names].map((name) => `native/${name}`))
   const sources = { [unit]: unitSource(readKernels()) }
   for (const path of paths.sort()) {
     // The npm clang's file system knows no "..", so includes are spelled from the root.
@@ -104,6 +104,8 @@ async function update(output, ingredients, make) {
   if (existsSync(join(build, output)) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp) return
   const folder = join(build, `.lowbit-${process.pid}-${output}`)
   mkdirSync(folder, { recursive: true })
+  // The first build takes a minute or two.
+  console.log(`lowbit: building build/${output} …`)
   try {
     await make(folder)
     rmSync(stampFile, { force: true })
@@ -155,7 +157,13 @@ async function buildNative() {
       for (const [name, { flags: variant, probe }] of Object.entries(extensions[process.arch] ?? {})) {
         const probeFile = join(folder, `probe-${name}.cc`)
         writeFileSync(probeFile, `int main() { return ${probe}; }\n`)
-        if (await run([...variant, probeFile, '-o', join(folder, 'probe')]).then(() => true, () => false)) known.push(name)
+        if (
+          await run([...variant, probeFile, '-o', join(folder, 'probe')]).then(
+            () => true,
+            () => false,
+          )
+        )
+          known.push(name)
       }
       const jobs = variants.map(([name, variant]) => [...kernelFlags, ...variant, `-DLOWBIT_ISA=isa_${name}`, unitFile, '-o', object(name)])
       for (const name of known) {

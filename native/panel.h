@@ -32,16 +32,6 @@ struct Panel {
   alignas(64) float values[PANEL_DEPTH * PANEL_COLS];
 };
 
-/* The first n values from p, n of any sign and size. */
-INLINE f32v loadUpTo(const float* p, int32_t n) {
-  if (n >= LANES) return load(p);
-  return n > 0 ? loadPartial(p, n) : f32v{};
-}
-INLINE void storeUpTo(float* p, f32v v, int32_t n) {
-  if (n >= LANES) store(p, v);
-  else if (n > 0) storePartial(p, v, n);
-}
-
 /* One tile: y [rows, cols <= TILE_COLS] = start + x [rows, depth] · panel; x has TILE_STRIDE between rows. No start is zero. */
 template <int rows>
 static void multiplyTile(const float* x, const float* panel, size_t panelStride, int32_t depth, const float* start, size_t startStride,

@@ -38,10 +38,14 @@ function openDevices(): Record<string, Backend> {
   }
   const openers: Record<string, () => Backend> = {
     ...Object.fromEntries(isas.map((isa) => [isa, () => openNative({ isa })])),
-    simd128: () => openWasm({ variant: 'simd128' }),
-    relaxed: () => openWasm({ variant: 'relaxed' }),
+    simd128: () => openWasm({ variant: 'simd128', threads: 1 }),
+    'simd128-threads': () => openWasm({ variant: 'simd128', threads: 2 }),
+    relaxed: () => openWasm({ variant: 'relaxed', threads: 1 }),
+    'relaxed-threads': () => openWasm({ variant: 'relaxed', threads: 2 }),
   }
-  const names = listed('LOWBIT_DEVICES') ?? Object.keys(openers)
+  // `native` and `wasm` stand for all of their kind.
+  const kinds: Record<string, string[]> = { native: isas, wasm: Object.keys(openers).filter((name) => !isas.includes(name)) }
+  const names = listed('LOWBIT_DEVICES')?.flatMap((name) => kinds[name] ?? [name]) ?? Object.keys(openers)
   return Object.fromEntries(
     names.map((name) => {
       assert.ok(openers[name], `no device ${name}: there are ${Object.keys(openers).join(', ')}`)

@@ -14,7 +14,8 @@ struct TiledWeights {
   int32_t K, groupSize, groups;
 };
 
-INLINE TiledWeights tiledWeights(const uint8_t* codes, const void* scale, const void* shift, int32_t scaleDtype, int32_t K, int32_t groupSize) {
+INLINE TiledWeights tiledWeights(const uint8_t* codes, const void* scale, const void* shift, int32_t scaleDtype, int32_t K,
+                                 int32_t groupSize) {
   return {codes, scale, shift, scaleDtype, K, groupSize, (int32_t)(((int64_t)K + groupSize - 1) / groupSize)};
 }
 

@@ -30,12 +30,6 @@ template <bool isInt8> INLINE i32v int8Dot(i32v sums, u32v w, u32v x) { return i
 /* The same four columns of one row of x in every lane. */
 INLINE u32v int8Splat(const uint8_t* x) { return splat(loadAs<uint32_t>(x)); }
 
-INLINE f32v int8LoadUpTo(const float* p, int32_t n) { return n >= LANES ? load(p) : n > 0 ? loadPartial(p, n) : f32v{}; }
-INLINE void int8StoreUpTo(float* p, f32v v, int32_t n) {
-  if (n >= LANES) store(p, v);
-  else if (n > 0) storePartial(p, v, n);
-}
-
 /* total + xScale · (scale · dot − shift · sum); int8 has no shift. */
 template <bool isInt8> INLINE f32v int8Combine(f32v total, i32v dot, float xScale, float sum, f32v scale, f32v shift) {
   f32v product = isInt8 ? scale * convert(dot) : fma(scale, convert(dot), -(shift * sum));
@@ -54,7 +48,7 @@ template <int qtype>
 static void int8TileRow(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t n, int32_t N) {
   using Run = TileRun<qtype>;
   f32v totals[TILE_VECTORS];
-  for (int v = 0; v < TILE_VECTORS; v++) totals[v] = bias ? int8LoadUpTo(bias + n + v * LANES, N - n - v * LANES) : f32v{};
+  for (int v = 0; v < TILE_VECTORS; v++) totals[v] = bias ? loadUpTo(bias + n + v * LANES, N - n - v * LANES) : f32v{};
   const uint8_t* run = tileRun<qtype>(w, n, 0);
   int32_t k = 0;
   for (int32_t g = 0; g < x.groups; g++) {
@@ -78,7 +72,7 @@ static void int8TileRow(const TiledWeights& w, const ByteRows& x, const float* b
       totals[v] = int8Combine<qtype == QINT8>(totals[v], sums[0][v] + sums[1][v], x.scale[g], x.sum[g], scale, shift);
     }
   }
-  for (int v = 0; v < TILE_VECTORS; v++) int8StoreUpTo(y + n + v * LANES, totals[v], N - n - v * LANES);
+  for (int v = 0; v < TILE_VECTORS; v++) storeUpTo(y + n + v * LANES, totals[v], N - n - v * LANES);
 }
 
 template <int qtype> static void int8OneRow(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t N) {
@@ -159,7 +153,7 @@ static void int8Tile(const Int8Panel& panel, const Int8Block& x, const float* st
   for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4
     for (int v = 0; v < INT8_VECTORS; v++) {
-      totals[r][v] = start ? int8LoadUpTo(start + r * startStride + v * LANES, cols - v * LANES) : f32v{};
+      totals[r][v] = start ? loadUpTo(start + r * startStride + v * LANES, cols - v * LANES) : f32v{};
     }
   }
   for (int32_t p = 0; p < panel.count; p++) {
@@ -194,7 +188,7 @@ static void int8Tile(const Int8Panel& panel, const Int8Block& x, const float* st
 #pragma GCC unroll 8
   for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4
-    for (int v = 0; v < INT8_VECTORS; v++) int8StoreUpTo(y + r * yStride + v * LANES, totals[r][v], cols - v * LANES);
+    for (int v = 0; v < INT8_VECTORS; v++) storeUpTo(y + r * yStride + v * LANES, totals[r][v], cols - v * LANES);
   }
 }
 

@@ -30,7 +30,8 @@ void quantizeRows(const float* x, uint8_t* codes, float* scale, float* sum, int3
     uint8_t* to = codes + r * stride;
     for (int32_t g = 0; g < groups; g++) {
       int32_t c = g * groupSize, n = cols - c < groupSize ? cols - c : groupSize;
-      float absmax = rowMax(n, [&](int32_t i, int32_t count) { return abs(count == LANES ? load(row + c + i) : loadPartial(row + c + i, count)); });
+      const float* from = row + c;
+      float absmax = rowMax(n, [&](int32_t i, int32_t count) { return abs(count == LANES ? load(from + i) : loadPartial(from + i, count)); });
       float inv = 127.0f / absmax;
       bool usable = absmax < __builtin_inff() && inv < __builtin_inff();
       size_t at = (size_t)r * groups + g;

@@ -50,7 +50,7 @@ export function codesAt({ bits, multiple }: BlockType): number {
 /**
  * GGUF blocks into tiles: codes, and a float16 scale and shift for each group of 32 columns.
  *
- * Exact as long as 8·d (16·d) is a float16, |d| < 8188; untileBlocks gives back every byte.
+ * Exact as long as 8·d (16·d) is a float16, |d| < 8188 (4094); untileBlocks gives back every byte.
  * @param blocks [rows, cols / 32] blocks of ggml's `type`
  * @param codeTiles [rows, cols] tiles of the type's bits
  * @param scaleTiles [rows, cols / 32] float16, tiles of 16 bits

@@ -6,7 +6,9 @@
 namespace LOWBIT_ISA {
 
 /* Words per row. */
-INLINE int32_t tileWords(int32_t bits, int32_t cols) { return bits == 5 ? (cols + 31) / 32 * 5 : (int32_t)(((int64_t)cols * bits + 31) / 32); }
+INLINE int32_t tileWords(int32_t bits, int32_t cols) {
+  return bits == 5 ? (cols + 31) / 32 * 5 : (int32_t)(((int64_t)cols * bits + 31) / 32);
+}
 
 /* The lowest bit of code j in its word. */
 template <int bits> INLINE int tileBit(int j) { return 8 * (j % 4) + bits * (j / 4); }

@@ -1,0 +1,185 @@
+/*
+ * float16, bfloat16 and float8: their values, one at a time and as vectors. The second half of simd.h, which includes it.
+ */
+#pragma once
+
+namespace LOWBIT_ISA {
+
+/* -------------------------------------------------------------------------------------------------- small floats */
+
+/*
+ * A float of at most 16 bits, as in src/core/halves.ts. One code serves single values (F float, U uint32_t) and vectors (f32v, u32v):
+ * comparisons, & and `? :` read the same for both.
+ */
+struct SmallFloat {
+  int mantissaBits, bias;
+  uint32_t sign;     /* the sign bit */
+  uint32_t largest;  /* the largest finite pattern */
+  uint32_t overflow; /* what is above it becomes */
+  uint32_t nan;
+  bool fnuz; /* no -0 and one NaN, where -0 would be */
+};
+
+template <int dtype> constexpr SmallFloat smallFloat =
+    dtype == FLOAT16         ? SmallFloat{10, 15, 0x8000, 0x7bff, 0x7c00, 0x7e00, false}
+    : dtype == FLOAT8_E4M3FN ? SmallFloat{3, 7, 0x80, 0x7e, 0x7e, 0x7f, false}
+    : dtype == FLOAT8_E5M2   ? SmallFloat{2, 15, 0x80, 0x7b, 0x7c, 0x7f, false}
+                             : SmallFloat{3, 8, 0x80, 0x7f, 0x80, 0x80, true};
+
+/* The float32 of `pattern`s of dtype. */
+template <int dtype, class F, class U> INLINE F decodeSmall(U pattern) {
+  constexpr SmallFloat f = smallFloat<dtype>;
+  U magnitude = pattern & (f.sign - 1);
+  U sign = (pattern & f.sign) << (f.sign == 0x80 ? 24 : 16);
+  /* With mantissa and exponent in float32's places, a multiplication rebiases the exponent, subnormals included. */
+  U bits = magnitude << (23 - f.mantissaBits);
+  U value = bitsOf(floatOf(bits) * floatOf((254u - f.bias) << 23));
+  if (f.fnuz) return floatOf(pattern == f.nan ? U{} + 0x7fc00000u : value | sign);
+  return floatOf((magnitude > f.largest ? bits | 0x7f800000u : value) | sign);
+}
+
+/* The patterns of dtype nearest to x, ties to even. */
+template <int dtype, class F, class U> INLINE U encodeSmall(F x) {
+  constexpr SmallFloat f = smallFloat<dtype>;
+  constexpr int drop = 23 - f.mantissaBits;
+  U magnitude = bitsOf(x) & 0x7fffffffu;
+  U sign = (bitsOf(x) >> 31) * f.sign;
+  U rebiased = magnitude - ((127u - f.bias) << 23);
+  U normal = (rebiased + ((1u << (drop - 1)) - 1) + ((rebiased >> drop) & 1u)) >> drop;
+  /* Adding 2^23 times the subnormal spacing makes the adder round to that spacing. */
+  U ruler = U{} + ((127u + 24 - f.bias - f.mantissaBits) << 23);
+  U subnormal = bitsOf(floatOf(magnitude) + floatOf(ruler)) - ruler;
+  U pattern = magnitude < ((128u - f.bias) << 23) ? subnormal : normal;
+  pattern = pattern > f.largest ? U{} + f.overflow : pattern;
+  /* Where -0 would be, fnuz has its only NaN: zero and overflow carry no sign there. */
+  if (f.fnuz) sign = (pattern == 0) ? U{} : sign;
+  if (f.fnuz) sign = (pattern == f.overflow) ? U{} : sign;
+  pattern = pattern | sign;
+  return magnitude > 0x7f800000u ? U{} + f.nan : pattern;
+}
+
+/* LANES values of a float dtype from p[index] on, as float32. */
+template <int dtype> INLINE f32v loadFloat(const void* p, size_t index) {
+  if constexpr (dtype == FLOAT32) return load((const float*)p + index);
+  const uint16_t* halves = (const uint16_t*)p + index;
+  if constexpr (dtype == BFLOAT16) return floatOf(__builtin_convertvector(loadAs<u16v>(halves), u32v) << 16);
+  if constexpr (dtype == FLOAT16) {
+#if LANES == 16
+    return _mm512_cvtph_ps(loadAs<__m256i>(halves));
+#elif LANES == 8
+    return _mm256_cvtph_ps(loadAs<__m128i>(halves));
+#else
+    return decodeSmall<FLOAT16, f32v>(__builtin_convertvector(loadAs<u16v>(halves), u32v));
+#endif
+  }
+  return decodeSmall<dtype, f32v>(__builtin_convertvector(loadAs<u8v>((const uint8_t*)p + index), u32v));
+}
+
+/* LANES float32 to p[index] on, each rounded to the nearest value of dtype, ties to even. */
+template <int dtype> INLINE void storeFloat(void* p, size_t index, f32v v) {
+  if constexpr (dtype == FLOAT32) return store((float*)p + index, v);
+  if constexpr (dtype == BFLOAT16) {
+    u32v bits = bitsOf(v);
+    u32v rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    rounded = (bits & 0x7fffffffu) > 0x7f800000u ? splat((uint32_t)0x7fc0) : rounded;
+    return storeAs((uint16_t*)p + index, __builtin_convertvector(rounded, u16v));
+  }
+  if constexpr (dtype == FLOAT16) {
+    return storeAs((uint16_t*)p + index, __builtin_convertvector(encodeSmall<FLOAT16, f32v, u32v>(v), u16v));
+  }
+  if constexpr (dtype >= FLOAT8_E4M3FN) {
+    return storeAs((uint8_t*)p + index, __builtin_convertvector(encodeSmall<dtype, f32v, u32v>(v), u8v));
+  }
+}
+
+/* The float32 that the pattern of a float dtype stands for (a float32's own pattern included). */
+INLINE float toFloat(uint32_t pattern, int32_t dtype) {
+  switch (dtype) {
+    case FLOAT16: return decodeSmall<FLOAT16, float>(pattern);
+    case BFLOAT16: return floatOf(pattern << 16);
+    case FLOAT8_E4M3FN: return decodeSmall<FLOAT8_E4M3FN, float>(pattern);
+    case FLOAT8_E5M2: return decodeSmall<FLOAT8_E5M2, float>(pattern);
+    case FLOAT8_E4M3FNUZ: return decodeSmall<FLOAT8_E4M3FNUZ, float>(pattern);
+    default: return floatOf(pattern);
+  }
+}
+
+/* The pattern of dtype nearest to x, ties to even. */
+INLINE uint32_t fromFloat(float x, int32_t dtype) {
+  switch (dtype) {
+    case FLOAT16: return encodeSmall<FLOAT16, float, uint32_t>(x);
+    case BFLOAT16: return x != x ? 0x7fc0 : (bitsOf(x) + 0x7fff + ((bitsOf(x) >> 16) & 1)) >> 16;
+    case FLOAT8_E4M3FN: return encodeSmall<FLOAT8_E4M3FN, float, uint32_t>(x);
+    case FLOAT8_E5M2: return encodeSmall<FLOAT8_E5M2, float, uint32_t>(x);
+    case FLOAT8_E4M3FNUZ: return encodeSmall<FLOAT8_E4M3FNUZ, float, uint32_t>(x);
+    default: return bitsOf(x);
+  }
+}
+
+/* x rounded to the nearest value of dtype. */
+INLINE float roundTo(float x, int32_t dtype) { return toFloat(fromFloat(x, dtype), dtype); }
+
+/* Bytes per value of a dtype. */
+INLINE int32_t bytesOf(int32_t dtype) {
+  switch (dtype) {
+    case FLOAT32: case INT32: return 4;
+    case FLOAT16: case BFLOAT16: return 2;
+    case INT64: return 8;
+    default: return 1;
+  }
+}
+
+/* p[index] of a float dtype, read and written one value at a time. */
+INLINE float readFloat(const void* p, int32_t dtype, size_t index) {
+  uint32_t pattern = 0;
+  int32_t bytes = bytesOf(dtype);
+  const uint8_t* from = (const uint8_t*)p + index * bytes;
+  if (bytes == 4) __builtin_memcpy(&pattern, from, 4);
+  else if (bytes == 2) __builtin_memcpy(&pattern, from, 2);
+  else pattern = *from;
+  return toFloat(pattern, dtype);
+}
+
+INLINE void writeFloat(void* p, int32_t dtype, size_t index, float x) {
+  uint32_t pattern = fromFloat(x, dtype);
+  int32_t bytes = bytesOf(dtype);
+  uint8_t* to = (uint8_t*)p + index * bytes;
+  if (bytes == 4) __builtin_memcpy(to, &pattern, 4);
+  else if (bytes == 2) __builtin_memcpy(to, &pattern, 2);
+  else *to = (uint8_t)pattern;
+}
+
+/* body(constant) with the float dtype as a compile-time constant: inside, `constexpr int dtype = constant.value` picks the code. */
+template <int n> struct Constant {
+  static constexpr int value = n;
+};
+template <class Body> INLINE void withFloat(int32_t dtype, Body&& body) {
+  switch (dtype) {
+    case FLOAT16: return body(Constant<FLOAT16>{});
+    case BFLOAT16: return body(Constant<BFLOAT16>{});
+    case FLOAT8_E4M3FN: return body(Constant<FLOAT8_E4M3FN>{});
+    case FLOAT8_E5M2: return body(Constant<FLOAT8_E5M2>{});
+    case FLOAT8_E4M3FNUZ: return body(Constant<FLOAT8_E4M3FNUZ>{});
+    default: return body(Constant<FLOAT32>{});
+  }
+}
+
+/* The same with the dtype known only at run time; the partial ones touch the first n values only. */
+INLINE f32v loadFloat(const void* p, int32_t dtype, size_t index) {
+  f32v v;
+  withFloat(dtype, [&](auto type) { v = loadFloat<decltype(type)::value>(p, index); });
+  return v;
+}
+INLINE void storeFloat(void* p, int32_t dtype, size_t index, f32v v) {
+  withFloat(dtype, [&](auto type) { storeFloat<decltype(type)::value>(p, index, v); });
+}
+INLINE f32v loadFloatPartial(const void* p, int32_t dtype, size_t index, int32_t n) {
+  f32v v = {};
+  for (int32_t i = 0; i < n; i++) v[i] = readFloat(p, dtype, index + i);
+  return v;
+}
+INLINE void storeFloatPartial(void* p, int32_t dtype, size_t index, f32v v, int32_t n) {
+  for (int32_t i = 0; i < n; i++) writeFloat(p, dtype, index + i, v[i]);
+}
+
+}  // namespace LOWBIT_ISA
