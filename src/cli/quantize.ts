@@ -1,6 +1,7 @@
 import type { QType } from '../core/qtype.ts'
 import { weightErrors } from '../evaluate/weightError.ts'
 import { checkSaveTarget } from '../formats/atomicFolder.node.ts'
+import { isGgufPath } from '../models/load.ts'
 import { save } from '../models/save.ts'
 import type { Module } from '../nn/module.ts'
 import { QLinear } from '../nn/qlinear.ts'
@@ -27,7 +28,7 @@ export async function quantizeCommand(path: string, options: QuantizeCommandOpti
   // Asked first: a target that cannot be written should not cost the work.
   await checkSaveTarget(out, overwrite)
   await withDevice(options, async (device) => {
-    const model = await loadModel(path, device, options, { dequantize: true })
+    const model = await loadModel(path, device, options, { dequantize: isGgufPath(path) })
     const floatBytes = memoryFootprint(model)
     const { weights, include, exclude, groupSize, algorithm: optimizer } = options
     quantize(model, { weights, include, exclude, groupSize, optimizer })

@@ -32,8 +32,11 @@ export interface Generation {
   firstTokenMs: number
 }
 
-/** Prompt tokens per command list: small enough that an abort acts soon, large enough for full speed. */
-const prefillChunk = 128
+/** Prompt tokens of the first command list, and the most of any. */
+const firstChunk = 32
+const largestChunk = 512
+/** How long a chunk may take, so that an abort between two of them acts soon; the longer the chunk, the faster the prompt is read. */
+const chunkMs = 60
 
 /**
  * Continues a prompt.
@@ -98,6 +101,8 @@ export async function* generateTokens(
   using cache = model.createCache(promptIds.length + count - 1)
   using step = new DecodeStep(model, cache)
   using logits = await prefill(model, promptIds, cache, signal)
+  // A step needs far less room than the prompt did.
+  model.device.trim()
   for await (const id of temperature > 0 ? sampled(logits, step, count, options) : greedy(logits, step, count)) {
     signal?.throwIfAborted()
     yield id
@@ -105,15 +110,23 @@ export async function* generateTokens(
   }
 }
 
-/** Runs the prompt in chunks; resolves to the logits of its last token [1, 1, V]. */
+/** Runs the prompt in chunks, as long as the device's speed allows; resolves to the logits of its last token [1, 1, V]. */
 async function prefill(model: LlamaForCausalLM, ids: readonly number[], cache: KVCache, signal: AbortSignal | undefined): Promise<Tensor> {
-  for (let start = 0; ; start += prefillChunk) {
-    const chunk = ids.slice(start, start + prefillChunk)
-    const logits = model.forward(chunk, { cache, lastOnly: true })
-    if (start + prefillChunk >= ids.length) return logits
+  let size = firstChunk
+  for (let start = 0; ; ) {
+    const started = performance.now()
+    const end = Math.min(ids.length, start + size)
+    const logits = model.forward(ids.slice(start, end), { cache, lastOnly: true })
+    if (end === ids.length) return logits
     logits.dispose()
     await model.device.sync()
     signal?.throwIfAborted()
+    const ms = performance.now() - started
+    const next = ms < chunkMs / 2 ? Math.min(2 * size, largestChunk) : ms > 2 * chunkMs ? Math.max(size / 2, firstChunk) : size
+    // Buffers of the old size would only lie about.
+    if (next !== size) model.device.trim()
+    size = next
+    start = end
   }
 }
 

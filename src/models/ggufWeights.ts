@@ -69,7 +69,7 @@ export async function readGgufBlocks(device: Device, weight: GgufWeight, type: G
         const scales = [part(scale, groups, 16), shift && part(shift, groups, 16)] as const
         device.call('tileBlocks', blocks, ggufTypes[type].id, part(codes, K, qtype.bits), ...scales, end - start, K)
       })
-      await device.settled(8 * stagingBytes)
+      await device.settled(2 * stagingBytes)
     }
     return result
   } catch (error) {

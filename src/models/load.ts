@@ -124,5 +124,10 @@ function put(model: LlamaForCausalLM, paths: readonly string[], parameter: Param
 /** Reads everything but the weights; the plan's model has shapes only. The caller closes the plan. */
 export async function planCausalLM(place: ModelPlace): Promise<LoadPlan> {
   if (typeof place !== 'string') return place instanceof Blob ? planGguf(blobSource(place)) : planFolder(place)
-  return /\.gguf(\?.*)?$/i.test(place) ? planGguf(await openFile(place)) : planFolder(await openFolder(place))
+  return isGgufPath(place) ? planGguf(await openFile(place)) : planFolder(await openFolder(place))
+}
+
+/** Whether a path or URL names a GGUF file. */
+export function isGgufPath(place: string): boolean {
+  return /\.gguf(\?.*)?$/i.test(place)
 }

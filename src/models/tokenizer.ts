@@ -14,7 +14,6 @@ export interface ChatMessage {
 interface HuggingFaceTokenizer {
   encode(text: string, options?: { add_special_tokens?: boolean }): { ids: number[] }
   decode(ids: number[], options?: { skip_special_tokens?: boolean }): string
-  get_vocab(withAddedTokens?: boolean): Map<string, number>
 }
 
 /** Text ↔ token ids, by the model's own tokenizer.json. */
@@ -24,12 +23,10 @@ export class Tokenizer {
   /** One more than the largest token id. */
   readonly vocabularySize: number
 
-  private constructor(inner: HuggingFaceTokenizer, config: JsonObject) {
+  private constructor(inner: HuggingFaceTokenizer, config: JsonObject, vocabularySize: number) {
     this.inner = inner
     this.config = config
-    let largest = -1
-    for (const id of inner.get_vocab(true).values()) largest = Math.max(largest, id)
-    this.vocabularySize = largest + 1
+    this.vocabularySize = vocabularySize
   }
 
   /**
@@ -39,12 +36,13 @@ export class Tokenizer {
    * @throws FormatError if the library cannot read it
    */
   static async fromJson(json: object, config: Record<string, unknown>, name = 'tokenizer.json'): Promise<Tokenizer> {
-    checkTokenIds(new JsonObject(json, name))
+    const vocabularySize = checkTokenIds(new JsonObject(json, name)) + 1
     const library = await import('@huggingface/tokenizers')
     try {
       return new Tokenizer(
         new library.Tokenizer(json, config) as unknown as HuggingFaceTokenizer,
         new JsonObject(config, 'tokenizer_config.json'),
+        vocabularySize,
       )
     } catch (cause) {
       throw new FormatError(`${name}: must be a tokenizer of Hugging Face's format; ${cause instanceof Error ? cause.message : cause}`, {
@@ -97,17 +95,25 @@ export class Tokenizer {
 }
 
 /**
- * The library keeps tokens in arrays by id and walks them: a huge id would keep it busy for minutes.
+ * The largest token id. The library keeps tokens in arrays by id and walks them: a huge id would keep it busy for minutes.
  * @throws FormatError naming the token
  */
-function checkTokenIds(json: JsonObject): void {
+function checkTokenIds(json: JsonObject): number {
+  let largest = -1
+  const check = (token: unknown, id: unknown) => {
+    checkTokenId(json.name, token, id)
+    largest = Math.max(largest, Number(id))
+  }
   const added = json.get('added_tokens')
-  for (const token of Array.isArray(added) ? added : []) checkTokenId(json.name, token?.content, token?.id)
+  for (const token of Array.isArray(added) ? added : []) check(token?.content, token?.id)
   const model: unknown = json.get('model')
   const vocabulary: unknown = typeof model === 'object' && model !== null && 'vocab' in model ? model.vocab : {}
-  // Unigram models list their tokens instead: the place in the list is the id.
-  if (typeof vocabulary !== 'object' || vocabulary === null || Array.isArray(vocabulary)) return
-  for (const [token, id] of Object.entries(vocabulary)) checkTokenId(json.name, token, id)
+  if (typeof vocabulary !== 'object' || vocabulary === null) return largest
+  // Unigram models list their tokens: the place in the list is the id.
+  if (Array.isArray(vocabulary)) return Math.max(largest, vocabulary.length - 1)
+  // Not Object.entries: a hundred thousand pairs are not worth their memory.
+  for (const token in vocabulary) check(token, Reflect.get(vocabulary, token))
+  return largest
 }
 
 function checkTokenId(name: string, token: unknown, id: unknown): void {

@@ -136,7 +136,7 @@ const folders: Case[] = [
   {
     name: 'a file for a model',
     args: () => ['inspect', text],
-    says: /tinystories\.txt: must be a folder in Hugging Face layout; it is a file/,
+    says: /tinystories\.txt: must be a folder in Hugging Face layout, or a \.gguf file; it is another file/,
   },
   {
     name: 'no config.json',

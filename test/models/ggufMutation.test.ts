@@ -13,7 +13,7 @@ const files = ['stories260K-q4_0', 'stories260K-q5_1', 'bytelevel'].map((name) =
 /** Where the tensors of the first files begin; most of what can go wrong lies before. */
 const headerBytes = 14336
 
-const device = openDevice('native', { threads: 1 })
+const device = openDevice('cpu', { threads: 1 })
 after(() => device.close())
 
 /** Plans and loads a file; only a FormatError may come out, in a short time, and no more bytes be asked for than twice the file. */
