@@ -182,7 +182,7 @@ describe('kernels', async () => {
 
 /** Kernel by device: number of cases, worst error in units of its bound. */
 function report(devices: string[]): string {
-  const cell = (text: string) => text.padStart(14)
+  const cell = (text: string) => text.padStart(17)
   const row = (kernel: string) =>
     devices.map((device) => {
       const result = matrix[kernel]?.[device]
