@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { totalmem } from 'node:os'
 import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { DeviceError } from '../../src/core/errors.ts'
 import { Random } from '../../src/core/random.ts'
@@ -262,6 +263,23 @@ test('worker threads use, abandon and are torn from the addon at the same time',
     await Promise.all(results),
     [1, 2, 3, 4].map(() => [0, 20100]),
   )
+})
+
+test('a worker that reads without pause can be terminated at any moment', { skip: !nativeAvailable() }, async () => {
+  // Straight to the addon: between its calls V8 has but one moment to notice, so most terminations fall into a call.
+  const reads = `
+    const addon = require(${JSON.stringify(fileURLToPath(new URL('../../build/lowbit.node', import.meta.url)))})
+    const queue = addon.open('${nativeIsas()[0]}', 1)
+    const x = addon.allocate(queue, 4), target = new Uint8Array(4)
+    require('node:worker_threads').parentPort.postMessage('reading')
+    while (addon.read(queue, x, target).then !== null);
+  `
+  for (let i = 0; i < 20; i++) {
+    const worker = new Worker(reads, { eval: true })
+    await new Promise((resolve) => worker.on('message', resolve))
+    await new Promise((resolve) => setTimeout(resolve, i / 2))
+    assert.equal(await worker.terminate(), 1)
+  }
 })
 
 test('a process whose only use of the addon was in a worker that ended goes on and ends', { skip: !nativeAvailable() }, async () => {
