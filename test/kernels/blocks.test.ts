@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { qtypesByCode } from '../../src/core/qtype.ts'
+import { qint4, qint5, qint8, qtypesByCode } from '../../src/core/qtype.ts'
 import { dequantizeTiles } from '../../src/kernels/qmatmul/qmatmul.ts'
 import { blockTypes, tileBlocks } from '../../src/kernels/tileBlocks/tileBlocks.ts'
 import { tileByteLength } from '../../src/kernels/tilePack/tilePack.ts'
@@ -40,6 +41,37 @@ for (const [name, [hex, d]] of Object.entries(written)) {
       )
     const back = new Uint8Array(blocks.length)
     untileBlocks(codes, scale, shift, type, back, 1, 32)
+    assert.deepEqual(back, blocks)
+  })
+}
+
+interface Encoded {
+  rows: number
+  cols: number
+  types: Record<keyof typeof blockTypes, { bytes: string; float32: string }>
+}
+
+// What ggml itself encoded and decoded.
+const ggml: Encoded = JSON.parse(readFileSync(new URL('../golden/gguf/blocks.json', import.meta.url), 'utf8'))
+
+for (const [name, { bytes, float32 }] of Object.entries(ggml.types)) {
+  test(`${name}: the floats that ggml decodes, and its bytes again`, () => {
+    const { rows, cols } = ggml
+    const { type, bits, multiple } = blockTypes[name as keyof typeof blockTypes]
+    const blocks = Uint8Array.from(Buffer.from(bytes, 'hex'))
+    const codes = new Uint8Array(tileByteLength(bits, rows, cols))
+    const factors = () => new Uint8Array(tileByteLength(16, rows, cols / 32))
+    const [scale, shift] = [factors(), multiple === 0 ? null : factors()]
+    tileBlocks(blocks, type, codes, scale, shift, rows, cols)
+    const { code } = bits === 4 ? qint4 : bits === 5 ? qint5 : qint8
+    const halves = (tiles: Uint8Array) => new Uint16Array(tiles.buffer)
+    const values = dequantizeTiles(codes, code, halves(scale), shift && halves(shift), 1, rows, cols, 32)
+    const expected = new Float32Array(Uint8Array.from(Buffer.from(float32, 'hex')).buffer)
+    assert.equal(values.length, expected.length)
+    // By value: ggml gives a zero the sign of its code.
+    for (const [i, value] of values.entries()) assert.ok(Math.fround(value) === expected[i], `value ${i} is ${value}, not ${expected[i]}`)
+    const back = new Uint8Array(blocks.length)
+    untileBlocks(codes, scale, shift, type, back, rows, cols)
     assert.deepEqual(back, blocks)
   })
 }
