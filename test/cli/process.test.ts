@@ -102,9 +102,11 @@ for (const [name, ...args] of [
     await new Promise((resolve) => setTimeout(resolve, 800))
     const sent = performance.now()
     child.kill('SIGINT')
-    const { code, stderr } = await ended(child)
+    const { code, signal, stderr } = await ended(child)
     assert.ok(performance.now() - sent < promptlyMs, `${performance.now() - sent} ms`)
-    assert.deepEqual([code, stderr], [130, ''])
+    // While it starts, or tokenizes without yielding, the signal itself ends it: a shell shows 130 for both.
+    assert.ok(code === 130 || signal === 'SIGINT', `exit code ${code}, signal ${signal}`)
+    assert.equal(stderr, '')
     assert.equal(existsSync(join(root, 'never')), false)
   })
 }
