@@ -25,7 +25,7 @@ for (const major of [20, 24]) {
       const env = environment(major, compiler)
       const started = performance.now()
       run('npm', ['ci'], clone, env)
-      const output = run('npm', ['run', 'quickstart'], clone, env)
+      const output = run('npm', ['run', 'quickstart'], clone, env, true)
       t.diagnostic(`${label}: ${((performance.now() - started) / 1000).toFixed(0)} s\n${output}`)
       assert.match(output, new RegExp(`Node ${major}\\.`), 'on the Node that started npm')
       assert.match(output, compiler ? /lowbit on native/ : /lowbit on wasm/)
@@ -92,12 +92,13 @@ function nodeOf(major: number): string {
   return binary
 }
 
-function run(command: string, args: string[], cwd: string, env: NodeJS.ProcessEnv): string {
+/** What a command printed: to stdout, and where `both` is set to stderr, too. */
+function run(command: string, args: string[], cwd: string, env: NodeJS.ProcessEnv, both = false): string {
   const { status, stdout, stderr, error } = spawnSync(command, args, { cwd, env, encoding: 'utf8', maxBuffer: 2 ** 26 })
   assert.equal(
     status,
     0,
     `${command} ${args.join(' ')} in ${dirname(cwd)}: ${error?.message ?? ''}\n${stdout?.slice(-6000)}\n${stderr?.slice(-3000)}`,
   )
-  return stdout
+  return both ? stdout + stderr : stdout
 }
