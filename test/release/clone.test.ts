@@ -61,7 +61,7 @@ function environment(major: number, compiler: boolean): NodeJS.ProcessEnv {
   }
   // The variables of the npm that runs this test must not reach the one in the clone.
   const clean = Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !/^(npm_(?!config_)|INIT_CWD|NODE|LOWBIT_|CXX)/.test(name)),
+    Object.entries(process.env).filter(([name]) => !/^(npm_(?!config_)|INIT_CWD|NODE_(TEST_CONTEXT|OPTIONS|V8_COVERAGE|CHANNEL_FD)|LOWBIT_|CXX)/.test(name)),
   )
   return { ...clean, PATH: compiler ? [folder, withoutModules()].join(delimiter) : folder }
 }
