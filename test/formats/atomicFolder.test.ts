@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -192,7 +192,7 @@ test('a folder without permission is refused', async () => {
   mkdirSync(join(parent, 'locked'), { mode: 0o555 })
   const save = () => saveFolder(join(parent, 'locked/model'), two)
   // Root may write anywhere, so it becomes nobody for the call.
-  if (asRoot) execFileSync('chmod', ['755', root])
+  if (asRoot) chmodSync(root, 0o755)
   if (asRoot) process.seteuid?.(65534)
   try {
     await assert.rejects(save(), { name: 'FormatError', message: /the folder around it must be writable; permission denied \(EACCES\)$/ })

@@ -55,13 +55,15 @@ function environment(major: number, compiler: boolean): NodeJS.ProcessEnv {
   const npm = process.env.npm_execpath ?? run('sh', ['-c', 'readlink -f "$(command -v npm)"'], root, process.env).trim()
   writeFileSync(join(folder, 'npm'), `#!/bin/sh\nexec node '${npm}' "$@"\n`)
   chmodSync(join(folder, 'npm'), 0o755)
-  for (const name of compiler ? [] : ['sh', 'git', 'env', 'uname', 'tar', 'gzip', 'mount', 'umount', 'df']) {
+  for (const name of compiler ? [] : ['sh', 'git', 'env', 'uname', 'tar', 'gzip', 'mount', 'umount', 'mkfifo', 'df']) {
     const path = find(name)
     if (path) symlinkSync(path, join(folder, name))
   }
   // The variables of the npm that runs this test must not reach the one in the clone.
   const clean = Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !/^(npm_(?!config_)|INIT_CWD|NODE_(TEST_CONTEXT|OPTIONS|V8_COVERAGE|CHANNEL_FD)|LOWBIT_|CXX)/.test(name)),
+    Object.entries(process.env).filter(
+      ([name]) => !/^(npm_(?!config_)|INIT_CWD|NODE_(TEST_CONTEXT|OPTIONS|V8_COVERAGE|CHANNEL_FD)|LOWBIT_|CXX)/.test(name),
+    ),
   )
   return { ...clean, PATH: compiler ? [folder, withoutModules()].join(delimiter) : folder }
 }
