@@ -26,7 +26,7 @@ declare global {
   var longTasks: { startTime: number; duration: number }[]
 }
 
-describe('SmolLM2-135M-Instruct', { skip: process.env.LOWBIT_OFFLINE ? 'LOWBIT_OFFLINE is set' : false, timeout: 600_000 }, () => {
+describe('SmolLM2-135M-Instruct', { timeout: 600_000 }, () => {
   let model = ''
   let folder = ''
   let browser: Browser

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -46,6 +46,18 @@ test('installed, it runs the main job, on WebAssembly and without install script
   // The first 16 tokens that transformers and optimum-quanto write with the same weights.
   assert.match(output, /\| She loved to play with her toys and put oneat/)
   assert.match(run('npx', ['lowbit', '--version'], app), /^\d+\.\d+\.\d+/)
+})
+
+test("the README's first code runs as it stands", () => {
+  const readme = readFileSync(join(root, 'README.md'), 'utf8')
+  const code = readme.match(/```ts\n([\s\S]*?)```/)?.[1] ?? ''
+  const app = join(work, 'app')
+  cpSync(join(app, 'node_modules/lowbit/models'), join(app, 'models'), { recursive: true })
+  writeFileSync(join(app, 'readme.js'), code)
+  const output = run('node', ['readme.js'], app)
+  // 260,032 float32 weights, and quanto's perplexity of the same model and text.
+  assert.match(output, /1040128 → \d+ bytes/)
+  assert.match(output, /perplexity: 6\.5795/)
 })
 
 function run(command: string, args: string[], cwd: string): string {
