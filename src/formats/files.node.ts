@@ -1,20 +1,28 @@
 import { existsSync, statSync } from 'node:fs'
 import { FormatError } from '../core/errors.ts'
+import type { SaveOptions } from './atomicFolder.node.ts'
 import { diskFolder, fileSource } from './file.node.ts'
-import { httpFolder, httpSource } from './http.ts'
-import { hubFolder, isHubId } from './hub.node.ts'
-import type { ByteSource, Folder } from './source.ts'
+import type { ByteSource, Folder, FolderSink } from './source.ts'
 
-export { saveFolder } from './atomicFolder.node.ts'
+/*
+ * What only some callers use is loaded when they do: `import 'lowbit'` stays quick.
+ */
+
+/** See atomicFolder.node.ts. */
+export async function saveFolder<T>(target: string, write: (folder: FolderSink) => Promise<T>, options: SaveOptions = {}): Promise<T> {
+  const atomic = await import('./atomicFolder.node.ts')
+  return atomic.saveFolder(target, write, options)
+}
 
 /**
  * A folder by its path, by its URL, or by its id on the Hugging Face hub (`org/name`), in that order.
  * @throws FormatError if it is none of them
  */
 export async function openFolder(place: string): Promise<Folder> {
-  if (/^https?:\/\//.test(place)) return httpFolder(place)
+  if (isUrl(place)) return (await import('./http.ts')).httpFolder(place)
   if (!existsSync(place)) {
-    if (isHubId(place)) return hubFolder(place)
+    const hub = await import('./hub.node.ts')
+    if (hub.isHubId(place)) return hub.hubFolder(place)
     throw new FormatError(`${place || '""'}: must be a folder, a URL, or a hub id such as org/name; there is no such folder`)
   }
   if (!statSync(place).isDirectory())
@@ -23,6 +31,10 @@ export async function openFolder(place: string): Promise<Folder> {
 }
 
 /** A file by its path or URL. */
-export function openFile(place: string): Promise<ByteSource> {
-  return /^https?:\/\//.test(place) ? httpSource(place) : fileSource(place)
+export async function openFile(place: string): Promise<ByteSource> {
+  return isUrl(place) ? (await import('./http.ts')).httpSource(place) : fileSource(place)
+}
+
+function isUrl(place: string): boolean {
+  return /^https?:\/\//.test(place)
 }

@@ -3,7 +3,7 @@ import type { FloatDType } from '../core/dtype.ts'
 import { DeviceError, DTypeError } from '../core/errors.ts'
 import type { Device } from '../devices/device.ts'
 import { openDevice } from '../devices/open.ts'
-import { blobSource, type Folder } from '../formats/source.ts'
+import { type ByteSource, blobSource, type Folder } from '../formats/source.ts'
 import type { Parameter } from '../nn/module.ts'
 import { QLinear, setComputeDtype } from '../nn/qlinear.ts'
 import type { ComputeDType } from '../qtensor/linear.ts'
@@ -13,7 +13,6 @@ import { cast } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { planFolder } from './folderPlan.ts'
-import { planGguf } from './ggufPlan.ts'
 import type { LlamaForCausalLM } from './llama.ts'
 import { type LoadPlan, type PlannedParameter, parameterPaths, parentOf } from './plan.ts'
 
@@ -123,8 +122,15 @@ function put(model: LlamaForCausalLM, paths: readonly string[], parameter: Param
 
 /** Reads everything but the weights; the plan's model has shapes only. The caller closes the plan. */
 export async function planCausalLM(place: ModelPlace): Promise<LoadPlan> {
-  if (typeof place !== 'string') return place instanceof Blob ? planGguf(blobSource(place)) : planFolder(place)
-  return isGgufPath(place) ? planGguf(await openFile(place)) : planFolder(await openFolder(place))
+  if (typeof place === 'string' && isGgufPath(place)) return planGguf(await openFile(place))
+  if (place instanceof Blob) return planGguf(blobSource(place))
+  return planFolder(typeof place === 'string' ? await openFolder(place) : place)
+}
+
+/** Loaded when used: whoever has no GGUF file need not wait for its eight modules. */
+async function planGguf(source: ByteSource): Promise<LoadPlan> {
+  const gguf = await import('./ggufPlan.ts')
+  return gguf.planGguf(source)
 }
 
 /** Whether a path or URL names a GGUF file. */
