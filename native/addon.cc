@@ -9,17 +9,12 @@
 
 #include "queue.h"
 
-// The instruction sets compiled in, best first: one translation unit each.
-#if defined(__x86_64__)
+// The instruction sets, best first: one translation unit each. The build says which are compiled in (LOWBIT_HAS_…).
 namespace isa_avx512 { size_t run(const double* words, size_t count); }
-#ifdef LOWBIT_HAS_AVXVNNI
 namespace isa_avxvnni { size_t run(const double* words, size_t count); }
-#endif
 namespace isa_avx2 { size_t run(const double* words, size_t count); }
 namespace isa_sse4 { size_t run(const double* words, size_t count); }
-#elif defined(__aarch64__)
 namespace isa_neon { size_t run(const double* words, size_t count); }
-#endif
 
 namespace {
 
@@ -30,21 +25,26 @@ struct InstructionSet {
 };
 
 constexpr InstructionSet kInstructionSets[] = {
-#if defined(__x86_64__)
+#ifdef LOWBIT_HAS_AVX512
     {"avx512", isa_avx512::run,
      [] {
        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
      }},
+#endif
 #ifdef LOWBIT_HAS_AVXVNNI
     {"avxvnni", isa_avxvnni::run,
      [] { return __builtin_cpu_supports("avxvnni") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"); }},
 #endif
+#ifdef LOWBIT_HAS_AVX2
     // Every CPU with AVX2 has F16C.
     {"avx2", isa_avx2::run,
      [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"); }},
+#endif
+#ifdef LOWBIT_HAS_SSE4
     {"sse4", isa_sse4::run, [] { return bool(__builtin_cpu_supports("sse4.2")); }},
-#elif defined(__aarch64__)
+#endif
+#ifdef LOWBIT_HAS_NEON
     {"neon", isa_neon::run, [] { return true; }},
 #endif
 };

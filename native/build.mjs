@@ -1,6 +1,7 @@
 // Builds what the CPU runs into build/: lowbit.node with the machine's C++ compiler, lowbit-<variant>.wasm with clang from npm.
 //
 //   node native/build.mjs [--native | --wasm] [--require-native]
+//   LOWBIT_ISAS=avx512,relaxed node native/build.mjs      only these instruction sets, while developing
 //
 // Every kernel's .cc and the dispatch made from kernels.def are one translation unit, compiled once per instruction set. An output
 // whose sources, flags and compiler are unchanged (its .stamp) stays; a new one replaces the old in one step.
@@ -83,6 +84,9 @@ const compilerBytes = 2 ** 30
 const nativeSources = ['addon.cc', 'memory.h', 'parallel.cc', 'parking.h', 'pool.h', 'queue.h']
 const wasmSources = ['parking.h', 'pool.h', 'wasm.cc']
 
+const chosenSets = process.env.LOWBIT_ISAS?.split(',')
+const chosen = (name) => chosenSets?.includes(name) ?? true
+
 /** The kernels, the translation unit made of them, and these files of native/: texts by path from the root. */
 function readSources(names) {
   const kernels = readdirSync(join(root, 'src/kernels'), { recursive: true }).filter((name) => /\.(cc|h)$/.test(name))
@@ -135,7 +139,7 @@ function findCompiler() {
 
 async function buildNative() {
   const sources = readSources(nativeSources)
-  const variants = Object.entries(instructionSets[process.arch] ?? {})
+  const variants = Object.entries(instructionSets[process.arch] ?? {}).filter(([name]) => chosen(name))
   const instead = 'using WebAssembly (slower)'
   if (process.platform === 'win32') return `the native addon is not built on Windows yet; ${instead}.`
   if (variants.length === 0) return `the native addon has no kernels for ${process.arch} processors; ${instead}.`
@@ -149,12 +153,13 @@ async function buildNative() {
   const run = (args) => promisify(execFile)(compiler.command, [...compiler.args, ...args], { cwd: root, maxBuffer: 2 ** 26 })
 
   try {
-    await update('lowbit.node', [sources, instructionSets, extensions, flags, kernelFlags, link, compiler], async (folder) => {
+    await update('lowbit.node', [sources, variants, extensions, flags, kernelFlags, link, compiler], async (folder) => {
       const unitFile = join(folder, 'kernels.cc')
       writeFileSync(unitFile, sources[unit])
       const object = (name) => join(folder, `${name}.o`)
       const known = []
       for (const [name, { flags: variant, probe }] of Object.entries(extensions[process.arch] ?? {})) {
+        if (!chosen(name)) continue
         const probeFile = join(folder, `probe-${name}.cc`)
         writeFileSync(probeFile, `int main() { return ${probe}; }\n`)
         if (
@@ -172,7 +177,7 @@ async function buildNative() {
         writeFileSync(source, unitSource(readKernels(), kernels, base))
         jobs.push([...kernelFlags, ...variant, `-DLOWBIT_ISA=isa_${name}`, source, '-o', object(name)])
       }
-      const has = known.map((name) => `-DLOWBIT_HAS_${name.toUpperCase()}`)
+      const has = [...variants.map(([name]) => name), ...known].map((name) => `-DLOWBIT_HAS_${name.toUpperCase()}`)
       jobs.push([...has, 'native/addon.cc', '-o', object('addon')], ['native/parallel.cc', '-o', object('parallel')])
       const objects = jobs.map((job) => job[job.length - 1])
       const compileNext = async () => {
@@ -188,7 +193,7 @@ async function buildNative() {
 
 /** Builds all modules: each instruction set in a process of its own, at once where there is memory for it. */
 async function buildWasm() {
-  const builders = Object.keys(wasmInstructionSets).map((set) => async () => {
+  const builders = Object.keys(wasmInstructionSets).filter(chosen).map((set) => async () => {
     const args = [fileURLToPath(import.meta.url), `--wasm-set=${set}`]
     const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: root })
     process.stdout.write(stdout)
