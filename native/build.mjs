@@ -193,11 +193,13 @@ async function buildNative() {
 
 /** Builds all modules: each instruction set in a process of its own, at once where there is memory for it. */
 async function buildWasm() {
-  const builders = Object.keys(wasmInstructionSets).filter(chosen).map((set) => async () => {
-    const args = [fileURLToPath(import.meta.url), `--wasm-set=${set}`]
-    const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: root })
-    process.stdout.write(stdout)
-  })
+  const builders = Object.keys(wasmInstructionSets)
+    .filter(chosen)
+    .map((set) => async () => {
+      const args = [fileURLToPath(import.meta.url), `--wasm-set=${set}`]
+      const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: root })
+      process.stdout.write(stdout)
+    })
   try {
     if (freemem() > builders.length * compilerBytes) await Promise.all(builders.map((build) => build()))
     else for (const build of builders) await build()

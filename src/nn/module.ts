@@ -1,5 +1,8 @@
 import { ShapeError } from '../core/errors.ts'
+import type { Random } from '../core/random.ts'
+import type { Device } from '../devices/device.ts'
 import { QTensor } from '../qtensor/qtensor.ts'
+import { keep } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 
 /** What a module learns or loads: a float tensor or a quantized one. */
@@ -11,6 +14,9 @@ export type Parameter = Tensor | QTensor
  * are the paths that checkpoints use.
  */
 export abstract class Module {
+  /** Whether it trains: dropout drops, batch statistics are taken and remembered. Set for a whole model by `train` and `eval`. */
+  training = false
+
   /** Arguments of the layer in PyTorch's notation, for `String(model)`: `in_features=64, out_features=172`. */
   extraRepr(): string {
     return ''
@@ -36,9 +42,24 @@ export abstract class Module {
     for (const [name, child] of this.children()) yield* child.namedModules(join(prefix, name))
   }
 
+  /** Its tensors that are state but not learned, such as running means. */
+  get bufferNames(): readonly string[] {
+    return []
+  }
+
+  /** The module's own tensors by name: parameters and buffers, what checkpoints hold. */
+  *ownTensors(): Generator<[name: string, tensor: Parameter]> {
+    for (const [name, value] of Object.entries(this)) if (value instanceof Tensor || value instanceof QTensor) yield [name, value]
+  }
+
   /** The module's own parameters by name. */
   *ownParameters(): Generator<[name: string, parameter: Parameter]> {
-    for (const [name, value] of Object.entries(this)) if (value instanceof Tensor || value instanceof QTensor) yield [name, value]
+    for (const [name, value] of this.ownTensors()) if (!this.bufferNames.includes(name)) yield [name, value]
+  }
+
+  /** Every parameter and buffer by path; tied ones appear under each of their paths. */
+  *namedTensors(): Generator<[path: string, tensor: Parameter]> {
+    for (const [path, module] of this.namedModules()) for (const [name, tensor] of module.ownTensors()) yield [join(path, name), tensor]
   }
 
   /** Every parameter by path; tied ones appear under each of their paths. */
@@ -50,6 +71,25 @@ export abstract class Module {
   /** Every parameter once. */
   parameters(): Set<Parameter> {
     return new Set([...this.namedParameters()].map(([, parameter]) => parameter))
+  }
+
+  /** Puts the model into training mode, in place. */
+  train(mode = true): this {
+    for (const [, module] of this.namedModules()) module.training = mode
+    return this
+  }
+
+  /** Puts the model into evaluation mode, in place. */
+  eval(): this {
+    return this.train(false)
+  }
+
+  /** Fills the module's own parameters and buffers as PyTorch does before training; see `initialize`. */
+  resetParameters(_device: Device, _random: Random): void {}
+
+  /** A model with copies of all parameters and buffers; what was tied stays tied. */
+  clone(): this {
+    return copyOf(this, new Map()) as this
   }
 
   /** @throws ShapeError if there is no module at `path`. */
@@ -98,9 +138,9 @@ export abstract class Module {
     return { owner: owner as Record<string, unknown>, key }
   }
 
-  /** Gives back the memory of every parameter. */
+  /** Gives back the memory of every parameter and buffer. */
   dispose(): void {
-    for (const parameter of this.parameters()) parameter.dispose()
+    for (const [, tensor] of this.namedTensors()) tensor.dispose()
   }
 
   [Symbol.dispose](): void {
@@ -130,6 +170,22 @@ export abstract class Module {
     if (body.length === 0) return `${this.typeName}(${this.extraRepr()})`
     return `${this.typeName}(\n${body.join('\n')}\n)`
   }
+}
+
+/** Modules, their lists and their tensors are copied, each once; all else is shared. */
+function copyOf(value: unknown, known: Map<unknown, unknown>): unknown {
+  const isTensor = value instanceof Tensor || value instanceof QTensor
+  if (!isTensor && !(value instanceof Module) && !(Array.isArray(value) && value.some((item) => item instanceof Module))) return value
+  if (known.has(value)) return known.get(value)
+  if (isTensor) {
+    const copy = value instanceof Tensor && value.isMeta ? Tensor.meta(value.shape, value.dtype) : keep(value.clone())
+    known.set(value, copy)
+    return copy
+  }
+  const copy = Array.isArray(value) ? [] : Object.create(Object.getPrototypeOf(value))
+  known.set(value, copy)
+  for (const [key, property] of Object.entries(value)) copy[key] = copyOf(property, known)
+  return copy
 }
 
 function listLines(items: [index: string, child: Module][]): string {

@@ -133,6 +133,13 @@ export class QTensor {
     })
   }
 
+  /** A copy with memory of its own. */
+  clone(): QTensor {
+    const { codeTiles: codes, scaleTiles: scale, shiftTiles: shift, scaleDtype } = this
+    const tiles = { codes: codes.clone(), scale: scale.clone(), shift: shift?.clone() ?? null, scaleDtype }
+    return new QTensor(this.qtype, this.shape, this.groupSize, this.dtype, tiles)
+  }
+
   /** Its tensors, so that scopes know what it holds. */
   tensors(): Tensor[] {
     return this.shiftTiles ? [this.codeTiles, this.scaleTiles, this.shiftTiles] : [this.codeTiles, this.scaleTiles]

@@ -98,9 +98,9 @@ export function quantizationMap(model: Module): Record<string, { weights: QType[
   return map
 }
 
-/** Bytes of all parameters, tied ones counted once; a quantized weight counts its codes and scales as saved. */
+/** Bytes of all parameters and buffers, tied ones counted once; a quantized weight counts its codes and scales as saved. */
 export function memoryFootprint(model: Module): number {
   let bytes = 0
-  for (const parameter of model.parameters()) bytes += parameter.byteLength
+  for (const parameter of new Set([...model.namedTensors()].map(([, tensor]) => tensor))) bytes += parameter.byteLength
   return bytes
 }

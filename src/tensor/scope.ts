@@ -9,6 +9,33 @@ export interface Holder {
 }
 
 let current: Set<Owned> | undefined
+/** While a tape runs, scopes dispose nothing: the way back needs what the way forward computed. */
+let deferred = false
+
+/** Runs `body` with scopes inside it ended together with the one around. */
+export function deferScopes<R>(body: () => R): R {
+  return withDeferred(true, body)
+}
+
+/** Runs `body` with scopes inside it ended where they end. */
+export function resumeScopes<R>(body: () => R): R {
+  return withDeferred(false, body)
+}
+
+function withDeferred<R>(value: boolean, body: () => R): R {
+  const outer = deferred
+  deferred = value
+  try {
+    return body()
+  } finally {
+    deferred = outer
+  }
+}
+
+/** Disposes a tensor now that the running scope would dispose at its end; leaves one that was kept. */
+export function release(owned: Owned): void {
+  if (current?.delete(owned)) owned.dispose()
+}
 
 /** Notes `owned` as belonging to the scope that is running, if any. */
 export function track(owned: Owned): void {
@@ -26,6 +53,7 @@ export function keep<T>(value: T): T {
  * which pass to the enclosing scope. `body` must be synchronous: nothing but reading waits, and reading belongs outside.
  */
 export function scope<R>(body: () => R): R {
+  if (deferred) return body()
   const outer = current
   const own = new Set<Owned>()
   current = own
@@ -43,7 +71,8 @@ export function scope<R>(body: () => R): R {
   return result
 }
 
-function* ownedIn(value: unknown): Generator<Owned> {
+/** The tensors of a result: alone, in an array, or as values of an object. */
+export function* ownedIn(value: unknown): Generator<Owned> {
   if (typeof value !== 'object' || value === null) return
   if ('tensors' in value && typeof value.tensors === 'function') yield* (value as Holder).tensors()
   else if ('dispose' in value && typeof value.dispose === 'function') yield value as Owned

@@ -5,6 +5,7 @@ import { numel, type Shape, sameShape, showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import type { Region, Storage } from '../devices/storage.ts'
 import { keep, track } from './scope.ts'
+import { record } from './tape.ts'
 
 /**
  * Values with a shape, contiguous and row-major, in a device's memory. Views share the memory.
@@ -19,6 +20,10 @@ export class Tensor implements Region {
   private disposed = false
   /** What was computed from this tensor to be used again, by purpose. */
   private derived: Map<string, Tensor[]> | undefined
+  /** Whether `backward` computes the gradient of the loss by this tensor; float32 only. */
+  requiresGrad = false
+  /** That gradient, of the same shape; null until there is one. `backward` adds to it. */
+  grad: Tensor | null = null
 
   constructor(memory: Storage | null, shape: Shape, dtype: DType, byteOffset = 0) {
     this.memory = memory
@@ -113,7 +118,20 @@ export class Tensor implements Region {
         `view: ${showShape(shape)} must hold ${this.numel} values; received ${numel(shape)} for ${showShape(this.shape)}`,
       )
     }
-    return new Tensor(this.memory && this.storage.retain(), shape, this.dtype, this.byteOffset)
+    const y = new Tensor(this.memory && this.storage.retain(), shape, this.dtype, this.byteOffset)
+    return record(y, [this], (dy) => [dy.view(this.shape)])
+  }
+
+  /** A copy with memory of its own. */
+  clone(): Tensor {
+    const y = Tensor.empty(this.device, this.shape, this.dtype)
+    if (this.numel > 0) this.device.call('copy', this, y, this.byteLength)
+    return record(y, [this], (dy) => [dy])
+  }
+
+  /** The same values, through which no gradient passes; shares the memory. */
+  detach(): Tensor {
+    return new Tensor(this.storage.retain(), this.shape, this.dtype, this.byteOffset)
   }
 
   /** Rows `start` to `end` (exclusive) of the first dimension; shares the memory. */
@@ -161,6 +179,11 @@ export class Tensor implements Region {
     return known as T
   }
 
+  /** Says that a kernel has overwritten the values: what was derived from them is given back. */
+  changed(): void {
+    this.disposeDerived()
+  }
+
   private disposeDerived(): void {
     for (const tensors of this.derived?.values() ?? []) for (const tensor of tensors) tensor.dispose()
     this.derived = undefined
@@ -176,6 +199,8 @@ export class Tensor implements Region {
     if (this.disposed) return
     this.disposed = true
     this.disposeDerived()
+    this.grad?.dispose()
+    this.grad = null
     this.memory?.release()
   }
 
