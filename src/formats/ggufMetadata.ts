@@ -94,6 +94,20 @@ export class GgufMetadata {
     return decodeStrings(this.list(key, 'a list of strings', ({ type }) => type.name === 'string'))
   }
 
+  /** One string of a list. */
+  stringAt(key: string, index: number): string {
+    const { bytes } = this.list(key, 'a list of strings', ({ type, count }) => type.name === 'string' && index < count)
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    let at = 0
+    for (let i = 0; i < index; i++) at += 8 + view.getUint32(at, true)
+    return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes.subarray(at + 8, at + 8 + view.getUint32(at, true)))
+  }
+
+  /** How many strings or numbers a list has. */
+  listLength(key: string): number {
+    return this.list(key, 'a list', () => true).count
+  }
+
   numbers(key: string): number[] {
     const list = this.list(key, 'a list of numbers', ({ type }) => type.number !== undefined)
     const { bytes, read } = list.type.number as NumberType

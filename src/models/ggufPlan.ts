@@ -14,7 +14,7 @@ import { defaultOptimizer } from '../quantize/optimizers.ts'
 import { ggufLlamaConfig, huggingFaceConfig } from './ggufConfig.ts'
 import { matchGgufTensors, permutedHeads, ropeFactorsName } from './ggufTensors.ts'
 import { ggufTokenizer } from './ggufTokenizer.ts'
-import { readGgufBlocks, readGgufFloat, stagingBytes } from './ggufWeights.ts'
+import { readGgufBlocks, readGgufFloat } from './ggufWeights.ts'
 import { LlamaForCausalLM } from './llama.ts'
 import { type LoadPlan, type PlannedParameter, parameterPaths, parentOf } from './plan.ts'
 import { Tokenizer } from './tokenizer.ts'
@@ -33,7 +33,7 @@ export async function planGguf(source: ByteSource): Promise<LoadPlan> {
     const model = new LlamaForCausalLM(config)
     const tensors = matchGgufTensors(model, file)
     quantizeModules(model, tensors)
-    const staging = new Uint8Array(stagingBytes)
+    const staging: Uint8Array[] = []
     const parameters = [...parameterPaths(model).values()].map(([path]) => planParameter(model, file, path, tensors.get(path), staging))
     const quantized = [...tensors.values()].some(({ type }) => isGgufBlockType(type))
     await addSideFiles(file, model)
@@ -76,7 +76,7 @@ function planParameter(
   file: GgufFile,
   path: string,
   tensor: GgufTensor | undefined,
-  staging: Uint8Array,
+  staging: Uint8Array[],
 ): PlannedParameter {
   if (!tensor) throw new FormatError(`${file.name}: ${path} is missing`)
   const { type, shape, byteLength } = tensor
@@ -98,12 +98,12 @@ async function addSideFiles(file: GgufFile, model: LlamaForCausalLM): Promise<vo
   const parts = ggufTokenizer(file.metadata)
   if (parts) {
     const { vocabularySize } = model.config
-    model.tokenizer = await Tokenizer.fromJson(parts.tokenizer, parts.config, file.name)
-    if (model.tokenizer.vocabularySize > vocabularySize) {
-      const largest = model.tokenizer.vocabularySize - 1
+    if (parts.vocabularySize > vocabularySize) {
+      const largest = parts.vocabularySize - 1
       throw new FormatError(`${file.name}: token ids must stay below the model's vocabulary (${vocabularySize}); the largest is ${largest}`)
     }
-    files.set('tokenizer.json', () => pythonJson(parts.tokenizer, 2))
+    model.tokenizer = await Tokenizer.lazy(parts.tokenizer, parts.config, parts.vocabularySize, file.name)
+    files.set('tokenizer.json', () => pythonJson(parts.tokenizer(), 2))
     files.set('tokenizer_config.json', pythonJson(parts.config, 2))
   }
   model.checkpoint = { name: file.name, config, files }

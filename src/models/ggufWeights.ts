@@ -16,8 +16,8 @@ export interface GgufWeight {
   readonly file: GgufFile
   readonly tensor: GgufTensor
   readonly heads: number | null
-  /** A buffer that all weights are read through, one after the other. */
-  readonly staging: Uint8Array
+  /** Buffers to read through, for all weights of a file: one is taken, or made, and put back. */
+  readonly staging: Uint8Array[]
 }
 
 /** The rows of a weight in Hugging Face's order. */
@@ -46,7 +46,8 @@ export const stagingBytes = 2 ** 20
  * @throws FormatError if a scale is NaN, infinite or too large
  */
 export async function readGgufBlocks(device: Device, weight: GgufWeight, type: GgufBlockType, qtype: QType): Promise<QTensor> {
-  const { file, tensor, heads, staging } = weight
+  const { file, tensor, heads } = weight
+  const staging = weight.staging.pop() ?? new Uint8Array(stagingBytes)
   const [N, K] = tensor.shape
   const groups = K / ggufGroupSize
   const make = (cols: number, bits: number) => keep(Tensor.empty(device, [tileBytes(N, cols, bits)], 'uint8'))
@@ -75,6 +76,8 @@ export async function readGgufBlocks(device: Device, weight: GgufWeight, type: G
   } catch (error) {
     result.dispose()
     throw error
+  } finally {
+    weight.staging.push(staging)
   }
 }
 

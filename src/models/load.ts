@@ -56,10 +56,11 @@ export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {})
     checkRoom(plan, device)
     const total = parameters.reduce((sum, { byteLength }) => sum + byteLength, 0)
     let done = 0
-    for (const planned of parameters) {
-      options.signal?.throwIfAborted()
-      const parameter = await loadParameter(planned, device, options.dtype, floats)
+    const quantizing = floats || options.quantization !== undefined
+    const load = (planned: PlannedParameter) => loadParameter(planned, device, options.dtype, floats)
+    for await (const [planned, parameter] of inOrder(parameters, load, quantizing ? 1 : 2)) {
       put(model, pathsOf.get(planned.path) ?? [planned.path], parameter, options.quantization !== undefined)
+      options.signal?.throwIfAborted()
       // The queue holds a copy of what it has not taken yet.
       await device.settled()
       done += planned.byteLength
@@ -74,6 +75,31 @@ export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {})
     throw error
   } finally {
     await plan.close()
+  }
+}
+
+/**
+ * The parameters in their order, up to `atOnce` of them on their way: while one is laid out on the device, the next comes from its file.
+ * One at a time where floats are made of them, which are large.
+ */
+async function* inOrder(
+  parameters: readonly PlannedParameter[],
+  load: (planned: PlannedParameter) => Promise<Parameter>,
+  atOnce: number,
+): AsyncGenerator<[PlannedParameter, Parameter]> {
+  const coming: Promise<Parameter>[] = []
+  try {
+    for (const [i, planned] of parameters.entries()) {
+      for (let next = i + coming.length; next < Math.min(i + atOnce, parameters.length); next++) {
+        const promise = load(parameters[next])
+        // Whoever takes it hears of a failure.
+        promise.catch(() => {})
+        coming.push(promise)
+      }
+      yield [planned, await (coming.shift() as Promise<Parameter>)]
+    }
+  } finally {
+    for (const promise of coming) await promise.then((parameter) => parameter.dispose()).catch(() => {})
   }
 }
 

@@ -23,7 +23,7 @@ const expected: Expected = JSON.parse(readFileSync(`${fixtures}tokens.json`, 'ut
 async function tokenizerOf(metadata: GgufMetadata): Promise<Tokenizer> {
   const parts = ggufTokenizer(metadata)
   assert.ok(parts)
-  return Tokenizer.fromJson(parts.tokenizer, parts.config)
+  return Tokenizer.fromJson(parts.tokenizer(), parts.config)
 }
 
 test('SentencePiece: ids and text of many kinds are those of the original tokenizer.json', async () => {
@@ -104,24 +104,25 @@ test('SentencePiece: merges follow the scores, bytes spell the rest, no space is
   const swapped = list(6, 9, ...[0, -1, -2, -3, -5, -4, -6, 0, 0].map(f32))
   assert.deepEqual((await tokenizerOf(await open({ ...keys, 'tokenizer.ggml.scores': swapped }))).encode('abc'), [6, 1, 5])
   await assert.rejects(
-    async () => ggufTokenizer(await open({ ...keys, 'tokenizer.ggml.scores': list(6, 1, f32(0)) })),
+    async () => ggufTokenizer(await open({ ...keys, 'tokenizer.ggml.scores': list(6, 1, f32(0)) }))?.tokenizer(),
     /scores" must have as many elements/,
   )
   const long = strings('<unk>', 'a'.repeat(257), 'b', 'c', 'ab', 'bc', '▁', 'd', 'e')
   await assert.rejects(
-    async () => ggufTokenizer(await open({ ...keys, 'tokenizer.ggml.tokens': long })),
+    async () => ggufTokenizer(await open({ ...keys, 'tokenizer.ggml.tokens': long }))?.tokenizer(),
     /must have at most 256 characters; token 1 has 257/,
   )
 })
 
 test('what cannot be is refused', async () => {
   const refuses = async (changes: Record<string, Value | null>, message: RegExp) =>
-    assert.rejects(async () => ggufTokenizer(await open(changes)), { name: 'FormatError', message })
+    assert.rejects(async () => ggufTokenizer(await open(changes))?.tokenizer(), { name: 'FormatError', message })
   assert.equal(ggufTokenizer(await open({ 'tokenizer.ggml.model': null })), null)
   await refuses({ 'tokenizer.ggml.model': string('bert') }, /"tokenizer.ggml.model" must be "gpt2" or "llama"; received "bert"/)
   await refuses({ 'tokenizer.ggml.pre': string('other') }, /"tokenizer.ggml.pre" must be one of default, gpt-2, .*; received "other"/)
   await refuses({ 'tokenizer.ggml.merges': strings('a b', 'a b c') }, /must be pairs with a space between; number 1 is "a b c"/)
   await refuses({ 'tokenizer.ggml.tokens': strings('a', 'b', 'a', 'c', 'd', 'e') }, /must differ from each other; "a" is token 0 and 2/)
-  await refuses({ 'tokenizer.ggml.tokens': strings('a') }, /token_type" must have as many elements as there are tokens \(1\)/)
+  await refuses({ 'tokenizer.ggml.tokens': strings('a') }, /"tokenizer.ggml.eos_token_id" must be the id of one of 1 tokens; received 3/)
+  await refuses({ 'tokenizer.ggml.token_type': list(4, 1, u32(1)) }, /token_type" must have as many elements as there are tokens \(6\)/)
   await refuses({ 'tokenizer.ggml.eos_token_id': uint32(6) }, /"tokenizer.ggml.eos_token_id" must be the id of one of 6 tokens; received 6/)
 })
