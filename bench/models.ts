@@ -43,17 +43,19 @@ const limits = await measureLimits(threads)
 const story = readFileSync(new URL('../models/tinystories.txt', import.meta.url), 'utf8')
 const { speeds, settings, promptIds } = await measureSpeed({ model, devices, peer, threads, runs, text: story, maxPositions, log })
 
+// 131 tokens of SmolLM2's.
+const passage = story.slice(0, 560)
 const setting = { threads, flashAttention: true }
 const footprints = new Map<string, Footprint>()
 for (const device of devices) {
   log(`memory and pauses: ${device}`)
   // As it will be used: int8 where it is there.
   const computeDtype = speeds.some((speed) => speed.device === device && speed.name.endsWith('int8')) ? 'int8' : 'float32'
-  footprints.set(`lowbit ${device}`, await measureFootprint({ model, device, threads, computeDtype }, promptIds, maxPositions, setting))
+  footprints.set(`lowbit ${device}`, await measureFootprint({ model, device, threads, computeDtype }, promptIds, passage, maxPositions, setting))
 }
 if (peer) {
   log('memory and pauses: llama.cpp')
-  footprints.set('llama.cpp', await measureFootprint(model, promptIds, maxPositions, setting))
+  footprints.set('llama.cpp', await measureFootprint(model, promptIds, passage, maxPositions, setting))
 }
 
 const theirs = speeds.find(({ device }) => device === 'llama.cpp')

@@ -12,7 +12,7 @@ export class Client {
 
   private constructor(file: string, argument: string) {
     const path = fileURLToPath(new URL(file, import.meta.url))
-    this.child = spawn(process.execPath, ['--conditions=lowbit-source', path, argument], { stdio: ['pipe', 'pipe', 'inherit'] })
+    this.child = spawn(process.execPath, [path, argument], { stdio: ['pipe', 'pipe', 'inherit'] })
     if (!this.child.stdout) throw new Error(`${file}: has no output`)
     this.lines = createInterface({ input: this.child.stdout })[Symbol.asyncIterator]()
   }

@@ -1,3 +1,7 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { Client } from './client.ts'
 import type { LowbitOptions } from './lowbit.ts'
 import { decodePrompt, decodeTokens } from './measure.ts'
@@ -13,27 +17,57 @@ export interface Footprint {
   abortMs?: number
 }
 
-/** In fresh processes: load and memory of 128 + 64 tokens, the longest pauses with a long prompt, and how soon an abort acts. */
+/** In fresh processes: load (the median of five), memory of about 128 + 64 tokens, text to text, the longest pauses with a long prompt, and how soon an abort acts. */
 export async function measureFootprint(
   open: LowbitOptions | string,
   promptIds: number[],
+  /** Some 128 tokens. */
+  text: string,
   maxPositions: number,
   setting: Setting,
 ): Promise<Footprint> {
   const start = () => (typeof open === 'string' ? Client.llama(open) : Client.lowbit(open))
-  using fresh = start()
-  const { loadMs } = await fresh.load()
-  const prompt = promptIds.slice(0, Math.min(decodePrompt, maxPositions - decodeTokens))
-  await fresh.run({ prompt, newTokens: decodeTokens, setting })
-  const peakBytes = await fresh.memory()
-  fresh.close()
+  const room = Math.min(decodePrompt, maxPositions - decodeTokens)
+  const loads: number[] = []
+  for (let i = 0; i < 5; i++) {
+    using loading = start()
+    loads.push((await loading.load()).loadMs)
+  }
+  const peer = typeof open === 'string'
+  const peakBytes = peer ? await peakOfPeer(open, loads, promptIds.slice(0, room), setting) : await peakOfGenerate(open, text)
+  const loadMs = loads.sort((a, b) => a - b)[loads.length >> 1]
 
   using watched = start()
   const { pauseMs: loadPauseMs = 0 } = await watched.load(true)
   const long = promptIds.slice(0, Math.min(2000, maxPositions - 16))
   const { pauseMs: generatePauseMs = 0 } = await watched.run({ prompt: long, newTokens: 16, setting, watch: true })
   // The peer cannot be stopped within a prompt.
-  if (typeof open === 'string') return { peakBytes, loadMs, loadPauseMs, generatePauseMs }
+  if (peer) return { peakBytes, loadMs, loadPauseMs, generatePauseMs }
   const { abortMs } = await watched.run({ prompt: long, newTokens: 16, setting, abortAfterMs: 100 })
   return { peakBytes, loadMs, loadPauseMs, generatePauseMs, abortMs }
+}
+
+async function peakOfPeer(model: string, loads: number[], prompt: number[], setting: Setting): Promise<number> {
+  using fresh = Client.llama(model)
+  loads.push((await fresh.load()).loadMs)
+  await fresh.run({ prompt, newTokens: decodeTokens, setting })
+  return fresh.memory()
+}
+
+/** The high-water mark of `lowbit generate`, as a user runs it. */
+async function peakOfGenerate({ model, device, threads, computeDtype }: LowbitOptions, text: string): Promise<number> {
+  const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+  const options = ['--device', device, '--threads', String(threads), '--compute-dtype', computeDtype]
+  const child = spawn(process.execPath, [main, 'generate', model, text, '--max-new-tokens', String(decodeTokens), ...options], {
+    stdio: 'ignore',
+  })
+  let peakBytes = 0
+  const timer = setInterval(() => {
+    const status = readFileSync(`/proc/${child.pid}/status`, { encoding: 'utf8', flag: 'r' })
+    peakBytes = Math.max(peakBytes, Number(/VmHWM:\s*(\d+) kB/.exec(status)?.[1] ?? 0) * 1024)
+  }, 5)
+  const [code] = await once(child, 'exit')
+  clearInterval(timer)
+  if (code !== 0) throw new Error(`lowbit generate: ended with ${code}`)
+  return peakBytes
 }
