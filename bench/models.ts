@@ -51,7 +51,10 @@ for (const device of devices) {
   log(`memory and pauses: ${device}`)
   // As it will be used: int8 where it is there.
   const computeDtype = speeds.some((speed) => speed.device === device && speed.name.endsWith('int8')) ? 'int8' : 'float32'
-  footprints.set(`lowbit ${device}`, await measureFootprint({ model, device, threads, computeDtype }, promptIds, passage, maxPositions, setting))
+  footprints.set(
+    `lowbit ${device}`,
+    await measureFootprint({ model, device, threads, computeDtype }, promptIds, passage, maxPositions, setting),
+  )
 }
 if (peer) {
   log('memory and pauses: llama.cpp')

@@ -54,7 +54,7 @@ export function noGrad<R>(body: () => R): R {
 
 /** Whether a gradient will be asked for x, so that an operation has to be recorded or its intermediate values kept. */
 export function needsGrad(x: Tensor | null): boolean {
-  return x !== null && running !== undefined && running.needs(x)
+  return x !== null && (running?.needs(x) ?? false)
 }
 
 /**
