@@ -197,17 +197,22 @@ export const signatures = {
       { name: 'scale', direction: 'scalar', type: 'f32' },
     ],
   },
-  matmul: {
+  gemm: {
     id: 16,
     args: [
-      { name: 'x', direction: 'in', type: 'f32', optional: false },
-      { name: 'w', direction: 'in', type: { array: 'T', dtype: 'wDtype' }, optional: false },
-      { name: 'wDtype', direction: 'scalar', type: 'dtype' },
+      { name: 'a', direction: 'in', type: 'f32', optional: false },
+      { name: 'b', direction: 'in', type: { array: 'T', dtype: 'bDtype' }, optional: false },
+      { name: 'bDtype', direction: 'scalar', type: 'dtype' },
       { name: 'bias', direction: 'in', type: 'f32', optional: true },
       { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'batch', direction: 'scalar', type: 'i32' },
+      { name: 'aBatch', direction: 'scalar', type: 'i32' },
+      { name: 'bBatch', direction: 'scalar', type: 'i32' },
       { name: 'M', direction: 'scalar', type: 'i32' },
       { name: 'N', direction: 'scalar', type: 'i32' },
       { name: 'K', direction: 'scalar', type: 'i32' },
+      { name: 'aTransposed', direction: 'scalar', type: 'i32' },
+      { name: 'bTransposed', direction: 'scalar', type: 'i32' },
     ],
   },
   qmatmul: {
@@ -366,6 +371,16 @@ export const signatures = {
       { name: 'rows', direction: 'scalar', type: 'i32' },
       { name: 'K', direction: 'scalar', type: 'i32' },
       { name: 'groupSize', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  columnSum: {
+    id: 29,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'rows', direction: 'scalar', type: 'i32' },
+      { name: 'cols', direction: 'scalar', type: 'i32' },
+      { name: 'inner', direction: 'scalar', type: 'i32' },
     ],
   },
 } as const satisfies Record<string, Signature>
