@@ -17,6 +17,21 @@ export { Embedding } from './nn/embedding.ts'
 export { initialize } from './nn/initialize.ts'
 export { Linear } from './nn/linear.ts'
 export { Module, type Parameter } from './nn/module.ts'
+export { Adadelta, type AdadeltaSettings } from './nn/optim/adadelta.ts'
+export { Adam, type AdamSettings, AdamW } from './nn/optim/adam.ts'
+export { clipGradNorm, clipGradValue } from './nn/optim/clip.ts'
+export { OneCycleLR, type OneCycleOptions } from './nn/optim/oneCycle.ts'
+export { type OptimizerState, ParameterOptimizer, type ParameterState, type StepSettings } from './nn/optim/optimizer.ts'
+export {
+  CosineAnnealingLR,
+  ExponentialLR,
+  LambdaLR,
+  LinearLR,
+  MultiStepLR,
+  Schedule,
+  StepLR,
+} from './nn/optim/schedules.ts'
+export { SGD, type SGDSettings } from './nn/optim/sgd.ts'
 export { QEmbedding } from './nn/qembedding.ts'
 export { QLinear, setComputeDtype } from './nn/qlinear.ts'
 export { RMSNorm } from './nn/rmsNorm.ts'

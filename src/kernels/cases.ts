@@ -1,4 +1,6 @@
 import { cases as absmaxScale } from './absmaxScale/absmaxScale.cases.ts'
+import { cases as adadeltaStep } from './adadeltaStep/adadeltaStep.cases.ts'
+import { cases as adamStep } from './adamStep/adamStep.cases.ts'
 import { cases as argmax } from './argmax/argmax.cases.ts'
 import { cases as attention } from './attention/attention.cases.ts'
 import { cases as binary } from './binary/binary.cases.ts'
@@ -6,6 +8,8 @@ import { cases as cacheWrite } from './cacheWrite/cacheWrite.cases.ts'
 import type { KernelCase } from './case.ts'
 import { cases as cast } from './cast/cast.cases.ts'
 import { cases as columnSum } from './columnSum/columnSum.cases.ts'
+import { cases as clipNorm } from './clipNorm/clipNorm.cases.ts'
+import { cases as clipValue } from './clipValue/clipValue.cases.ts'
 import { cases as copy } from './copy/copy.cases.ts'
 import { cases as crossEntropy } from './crossEntropy/crossEntropy.cases.ts'
 import { cases as dequantize } from './dequantize/dequantize.cases.ts'
@@ -22,6 +26,7 @@ import { cases as quantizeRows, benchmarks as quantizeRowsBenchmarks } from './q
 import { cases as reduce } from './reduce/reduce.cases.ts'
 import { cases as rmsNorm } from './rmsNorm/rmsNorm.cases.ts'
 import { cases as rope } from './rope/rope.cases.ts'
+import { cases as sgdStep } from './sgdStep/sgdStep.cases.ts'
 import type { KernelName } from './signatures.ts'
 import { cases as siluMul } from './siluMul/siluMul.cases.ts'
 import { cases as softmax } from './softmax/softmax.cases.ts'
@@ -63,6 +68,11 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   qmatmulInt8,
   qembedding,
   columnSum,
+  sgdStep,
+  adamStep,
+  adadeltaStep,
+  clipNorm,
+  clipValue,
 }
 
 /** Cases of the sizes that models have, too slow for the definitions; bench/kernels.ts times them on every device. */

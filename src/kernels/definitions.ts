@@ -1,10 +1,14 @@
 import { absmaxScale } from './absmaxScale/absmaxScale.ts'
+import { adadeltaStep } from './adadeltaStep/adadeltaStep.ts'
+import { adamStep } from './adamStep/adamStep.ts'
 import { argmax } from './argmax/argmax.ts'
 import { attention } from './attention/attention.ts'
 import { binary } from './binary/binary.ts'
 import { cacheWrite } from './cacheWrite/cacheWrite.ts'
 import { cast } from './cast/cast.ts'
 import { columnSum } from './columnSum/columnSum.ts'
+import { clipNorm } from './clipNorm/clipNorm.ts'
+import { clipValue } from './clipValue/clipValue.ts'
 import { copy } from './copy/copy.ts'
 import { crossEntropy } from './crossEntropy/crossEntropy.ts'
 import { dequantize } from './dequantize/dequantize.ts'
@@ -21,6 +25,7 @@ import { quantizeRows } from './quantizeRows/quantizeRows.ts'
 import { reduce } from './reduce/reduce.ts'
 import { rmsNorm } from './rmsNorm/rmsNorm.ts'
 import { rope } from './rope/rope.ts'
+import { sgdStep } from './sgdStep/sgdStep.ts'
 import type { KernelName } from './signatures.ts'
 import { siluMul } from './siluMul/siluMul.ts'
 import { softmax } from './softmax/softmax.ts'
@@ -62,4 +67,9 @@ export const definitions = {
   qmatmulInt8,
   qembedding,
   columnSum,
+  sgdStep,
+  adamStep,
+  adadeltaStep,
+  clipNorm,
+  clipValue,
 } as const satisfies Record<KernelName, (...args: never[]) => void>
