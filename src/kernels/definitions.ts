@@ -1,4 +1,7 @@
 import { absmaxScale } from './absmaxScale/absmaxScale.ts'
+import { affineDequantize } from './affineDequantize/affineDequantize.ts'
+import { affineQuantize } from './affineQuantize/affineQuantize.ts'
+import { affineScale } from './affineScale/affineScale.ts'
 import { argmax } from './argmax/argmax.ts'
 import { attention } from './attention/attention.ts'
 import { binary } from './binary/binary.ts'
@@ -9,6 +12,7 @@ import { crossEntropy } from './crossEntropy/crossEntropy.ts'
 import { dequantize } from './dequantize/dequantize.ts'
 import { embedding } from './embedding/embedding.ts'
 import { fill } from './fill/fill.ts'
+import { hqqShift } from './hqqShift/hqqShift.ts'
 import { klDivergence } from './klDivergence/klDivergence.ts'
 import { matmul } from './matmul/matmul.ts'
 import { minmaxScale } from './minmaxScale/minmaxScale.ts'
@@ -60,4 +64,8 @@ export const definitions = {
   quantizeRows,
   qmatmulInt8,
   qembedding,
+  hqqShift,
+  affineScale,
+  affineQuantize,
+  affineDequantize,
 } as const satisfies Record<KernelName, (...args: never[]) => void>
