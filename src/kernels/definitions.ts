@@ -1,6 +1,9 @@
 import { absmaxScale } from './absmaxScale/absmaxScale.ts'
 import { adadeltaStep } from './adadeltaStep/adadeltaStep.ts'
 import { adamStep } from './adamStep/adamStep.ts'
+import { affineDequantize } from './affineDequantize/affineDequantize.ts'
+import { affineQuantize } from './affineQuantize/affineQuantize.ts'
+import { affineScale } from './affineScale/affineScale.ts'
 import { argmax } from './argmax/argmax.ts'
 import { attention } from './attention/attention.ts'
 import { binary } from './binary/binary.ts'
@@ -15,6 +18,7 @@ import { dequantize } from './dequantize/dequantize.ts'
 import { embedding } from './embedding/embedding.ts'
 import { fill } from './fill/fill.ts'
 import { gemm } from './gemm/gemm.ts'
+import { hqqShift } from './hqqShift/hqqShift.ts'
 import { klDivergence } from './klDivergence/klDivergence.ts'
 import { minmaxScale } from './minmaxScale/minmaxScale.ts'
 import { qembedding } from './qembedding/qembedding.ts'
@@ -72,4 +76,8 @@ export const definitions = {
   adadeltaStep,
   clipNorm,
   clipValue,
+  hqqShift,
+  affineScale,
+  affineQuantize,
+  affineDequantize,
 } as const satisfies Record<KernelName, (...args: never[]) => void>
