@@ -368,4 +368,62 @@ export const signatures = {
       { name: 'groupSize', direction: 'scalar', type: 'i32' },
     ],
   },
+  quantizeActivation: {
+    id: 29,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'scale', direction: 'in', type: 'f32', optional: false },
+      { name: 'codes', direction: 'out', type: 'u8', optional: false },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+      { name: 'qtype', direction: 'scalar', type: 'qtype' },
+    ],
+  },
+  dequantizeActivation: {
+    id: 30,
+    args: [
+      { name: 'codes', direction: 'in', type: 'u8', optional: false },
+      { name: 'scale', direction: 'in', type: 'f32', optional: false },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+      { name: 'qtype', direction: 'scalar', type: 'qtype' },
+    ],
+  },
+  unaryInt8: {
+    id: 31,
+    args: [
+      { name: 'op', direction: 'scalar', type: 'i32' },
+      { name: 'x', direction: 'in', type: 'u8', optional: false },
+      { name: 'y', direction: 'out', type: 'u8', optional: false },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  int8Rows: {
+    id: 32,
+    args: [
+      { name: 'codes', direction: 'in', type: 'u8', optional: false },
+      { name: 'padded', direction: 'out', type: 'u8', optional: false },
+      { name: 'sum', direction: 'out', type: 'f32', optional: false },
+      { name: 'rows', direction: 'scalar', type: 'i32' },
+      { name: 'cols', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  scaleBy: {
+    id: 33,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'factor', direction: 'in', type: 'f32', optional: false },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  movingScale: {
+    id: 34,
+    args: [
+      { name: 'scale', direction: 'in', type: 'f32', optional: false },
+      { name: 'next', direction: 'in', type: 'f32', optional: false },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'momentum', direction: 'scalar', type: 'f32' },
+      { name: 'complement', direction: 'scalar', type: 'f32' },
+    ],
+  },
 } as const satisfies Record<string, Signature>

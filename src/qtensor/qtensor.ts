@@ -5,8 +5,9 @@ import { numel, type Shape, showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
 import { keep, scope } from '../tensor/scope.ts'
+import { noGrad } from '../tensor/tape.ts'
 import { checkShape, Tensor } from '../tensor/tensor.ts'
-import type { Optimizer } from './optimizer.ts'
+import type { Optimizer, ScaleAndShift } from './optimizer.ts'
 import { packTiles, unpackTiles } from './tiles.ts'
 
 /** What a quantized tensor is made of on a device. */
@@ -74,13 +75,9 @@ export class QTensor {
   static quantize(weight: Tensor, qtype: QType, groupSize: number | null, optimizer: Optimizer): QTensor {
     const [N, K] = matrixShape(weight.shape)
     const G = groupSize ?? K
-    if (K % G !== 0) throw new ShapeError(`quantize: ${K} columns must divide into groups of ${G}; weight ${showShape(weight.shape)}`)
-    return scope(() => {
-      const groups = weight.view([(N * K) / G, G])
-      const { scale, shift } = optimizer(groups, qtype)
-      const codes = Tensor.empty(weight.device, [N, K], 'uint8')
-      weight.device.call('quantize', weight, dtypes[weight.dtype].code, scale, shift, codes, (N * K) / G, G, qtype.code)
-      return QTensor.fromParts(qtype, weight.shape, G, codes, scale.view([N, K / G]), shift?.view([N, K / G]) ?? null)
+    return aside(() => {
+      const { codes, scale, shift } = quantizeGroups(weight, qtype, G, optimizer)
+      return QTensor.fromParts(qtype, weight.shape, G, codes.view([N, K]), scale.view([N, K / G]), shift?.view([N, K / G]) ?? null)
     })
   }
 
@@ -167,4 +164,31 @@ export class QTensor {
 /** [N, K]: the first dimension, and all others together. */
 export function matrixShape(shape: Shape): [rows: number, cols: number] {
   return [shape[0], numel(shape.slice(1))]
+}
+
+/** Codes [groups, G] one byte each, scale and shift [groups] of a weight cut into groups of G columns. */
+function quantizeGroups(weight: Tensor, qtype: QType, G: number, optimizer: Optimizer): ScaleAndShift & { codes: Tensor } {
+  const [, K] = matrixShape(weight.shape)
+  if (K % G !== 0) throw new ShapeError(`quantize: ${K} columns must divide into groups of ${G}; weight ${showShape(weight.shape)}`)
+  const groups = weight.numel / G
+  const { scale, shift } = optimizer(weight.view([groups, G]), qtype)
+  const codes = Tensor.empty(weight.device, [groups, G], 'uint8')
+  weight.device.call('quantize', weight, dtypes[weight.dtype].code, scale, shift, codes, groups, G, qtype.code)
+  return { codes, scale, shift }
+}
+
+/** Without a tape and in a scope of its own: what is computed on the way to a quantized weight has no gradient and is not kept for one. */
+function aside<R>(body: () => R): R {
+  return noGrad(() => scope(body))
+}
+
+/** The float weight that a weight's codes would stand for: `QTensor.quantize`, then `dequantize`, without the packing between. */
+export function fakeQuantize(weight: Tensor, qtype: QType, groupSize: number | null, optimizer: Optimizer): Tensor {
+  const G = groupSize ?? matrixShape(weight.shape)[1]
+  return aside(() => {
+    const { codes, scale, shift } = quantizeGroups(weight, qtype, G, optimizer)
+    const y = Tensor.empty(weight.device, weight.shape, weight.dtype)
+    weight.device.call('dequantize', codes, qtype.code, scale, shift, y, dtypes[weight.dtype].code, weight.numel / G, G)
+    return y
+  })
 }

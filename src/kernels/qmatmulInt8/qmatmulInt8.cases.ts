@@ -182,9 +182,29 @@ const notFinite: KernelCase = {
   defects: undefined,
 }
 
+/** Codes of x that are −128, as those of an activation beyond its scale. */
+function lowestCase(M: number): KernelCase {
+  const sizes: Sizes = { M, N: 37, K: 172, qtype: qint8, withBias: true }
+  return {
+    ...int8Case(sizes),
+    name: `${nameOf(sizes)}, x −128`,
+    args(random) {
+      const args = argsOf(random, sizes, randomCodes(random, qint8, 37 * 172), normals(random, M * 172))
+      const [codes, weights] = [args[0] as Uint8Array, args[4] as Uint8Array]
+      for (let i = 0; i < weights.length; i++) if (weights[i] === 0x80) weights[i] = 0x81
+      for (let k = 0; k < 172; k += 3) codes[k] = 0x80
+      const values = new Int8Array(codes.buffer, 0, 172)
+      ;(args[2] as Float32Array)[0] = values.reduce((sum, value) => sum + value, 0)
+      return args
+    },
+  }
+}
+
 const integers = [qint2, qint4, qint5, qint8]
 
 export const cases: KernelCase[] = [
+  lowestCase(1),
+  lowestCase(7),
   ...integers.flatMap((qtype) => [1, 2, 3, 5, 17, 64].map((M) => int8Case({ M, N: 37, K: 172, qtype, withBias: M % 2 === 1 }))),
   ...integers.flatMap((qtype) => {
     return [1, 7].flatMap((M) => {
