@@ -33,8 +33,17 @@ export {
 } from './nn/optim/schedules.ts'
 export { SGD, type SGDSettings } from './nn/optim/sgd.ts'
 export { QEmbedding } from './nn/qembedding.ts'
-export { QLinear, setComputeDtype } from './nn/qlinear.ts'
+export { QLinear } from './nn/qlinear.ts'
+export {
+  type ActivationObserver,
+  type ActivationQuantization,
+  QModule,
+  QWeightModule,
+  setComputeDtype,
+  type WeightQuantization,
+} from './nn/qmodule.ts'
 export { RMSNorm } from './nn/rmsNorm.ts'
+export { type LayerClass, registerQuantizedModule, type Twin, type TwinOptions } from './nn/twins.ts'
 export type { ComputeDType } from './qtensor/linear.ts'
 export type { Optimizer, ScaleAndShift } from './qtensor/optimizer.ts'
 export { QTensor } from './qtensor/qtensor.ts'

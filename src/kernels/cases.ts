@@ -16,21 +16,26 @@ import { cases as clipValue } from './clipValue/clipValue.cases.ts'
 import { cases as copy } from './copy/copy.cases.ts'
 import { cases as crossEntropy } from './crossEntropy/crossEntropy.cases.ts'
 import { cases as dequantize } from './dequantize/dequantize.cases.ts'
+import { cases as dequantizeActivation } from './dequantizeActivation/dequantizeActivation.cases.ts'
 import { cases as embedding } from './embedding/embedding.cases.ts'
 import { cases as fill } from './fill/fill.cases.ts'
 import { cases as gemm, benchmarks as gemmBenchmarks } from './gemm/gemm.cases.ts'
 import { cases as hqqShift } from './hqqShift/hqqShift.cases.ts'
+import { cases as int8Rows } from './int8Rows/int8Rows.cases.ts'
 import { cases as klDivergence } from './klDivergence/klDivergence.cases.ts'
 import { cases as minmaxScale } from './minmaxScale/minmaxScale.cases.ts'
+import { cases as movingScale } from './movingScale/movingScale.cases.ts'
 import { cases as qembedding } from './qembedding/qembedding.cases.ts'
 import { cases as qmatmul, benchmarks as qmatmulBenchmarks } from './qmatmul/qmatmul.cases.ts'
 import { cases as qmatmulInt8, benchmarks as qmatmulInt8Benchmarks } from './qmatmulInt8/qmatmulInt8.cases.ts'
 import { cases as quantize } from './quantize/quantize.cases.ts'
+import { cases as quantizeActivation } from './quantizeActivation/quantizeActivation.cases.ts'
 import { cases as quantizeRows, benchmarks as quantizeRowsBenchmarks } from './quantizeRows/quantizeRows.cases.ts'
 import { cases as reduce } from './reduce/reduce.cases.ts'
 import { cases as rmsNorm } from './rmsNorm/rmsNorm.cases.ts'
 import { cases as rope } from './rope/rope.cases.ts'
 import { cases as sgdStep } from './sgdStep/sgdStep.cases.ts'
+import { cases as scaleBy } from './scaleBy/scaleBy.cases.ts'
 import type { KernelName } from './signatures.ts'
 import { cases as siluMul } from './siluMul/siluMul.cases.ts'
 import { cases as softmax } from './softmax/softmax.cases.ts'
@@ -38,6 +43,7 @@ import { cases as tileBlocks, benchmarks as tileBlocksBenchmarks } from './tileB
 import { cases as tilePack } from './tilePack/tilePack.cases.ts'
 import { cases as tileUnpack } from './tileUnpack/tileUnpack.cases.ts'
 import { cases as unary } from './unary/unary.cases.ts'
+import { cases as unaryInt8 } from './unaryInt8/unaryInt8.cases.ts'
 import { cases as untileBlocks } from './untileBlocks/untileBlocks.cases.ts'
 
 /** The cases of every kernel. */
@@ -81,6 +87,12 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   affineScale,
   affineQuantize,
   affineDequantize,
+  quantizeActivation,
+  dequantizeActivation,
+  unaryInt8,
+  int8Rows,
+  scaleBy,
+  movingScale,
 }
 
 /** Cases of the sizes that models have, too slow for the definitions; bench/kernels.ts times them on every device. */

@@ -15,21 +15,26 @@ import { clipValue } from './clipValue/clipValue.ts'
 import { copy } from './copy/copy.ts'
 import { crossEntropy } from './crossEntropy/crossEntropy.ts'
 import { dequantize } from './dequantize/dequantize.ts'
+import { dequantizeActivation } from './dequantizeActivation/dequantizeActivation.ts'
 import { embedding } from './embedding/embedding.ts'
 import { fill } from './fill/fill.ts'
 import { gemm } from './gemm/gemm.ts'
 import { hqqShift } from './hqqShift/hqqShift.ts'
+import { int8Rows } from './int8Rows/int8Rows.ts'
 import { klDivergence } from './klDivergence/klDivergence.ts'
 import { minmaxScale } from './minmaxScale/minmaxScale.ts'
+import { movingScale } from './movingScale/movingScale.ts'
 import { qembedding } from './qembedding/qembedding.ts'
 import { qmatmul } from './qmatmul/qmatmul.ts'
 import { qmatmulInt8 } from './qmatmulInt8/qmatmulInt8.ts'
 import { quantize } from './quantize/quantize.ts'
+import { quantizeActivation } from './quantizeActivation/quantizeActivation.ts'
 import { quantizeRows } from './quantizeRows/quantizeRows.ts'
 import { reduce } from './reduce/reduce.ts'
 import { rmsNorm } from './rmsNorm/rmsNorm.ts'
 import { rope } from './rope/rope.ts'
 import { sgdStep } from './sgdStep/sgdStep.ts'
+import { scaleBy } from './scaleBy/scaleBy.ts'
 import type { KernelName } from './signatures.ts'
 import { siluMul } from './siluMul/siluMul.ts'
 import { softmax } from './softmax/softmax.ts'
@@ -37,6 +42,7 @@ import { tileBlocks } from './tileBlocks/tileBlocks.ts'
 import { tilePack } from './tilePack/tilePack.ts'
 import { tileUnpack } from './tileUnpack/tileUnpack.ts'
 import { unary } from './unary/unary.ts'
+import { unaryInt8 } from './unaryInt8/unaryInt8.ts'
 import { untileBlocks } from './untileBlocks/untileBlocks.ts'
 
 /** The definition of every kernel: plain TypeScript, its arguments those of `kernels.def`; what every device is tested against. */
@@ -80,4 +86,10 @@ export const definitions = {
   affineScale,
   affineQuantize,
   affineDequantize,
+  quantizeActivation,
+  dequantizeActivation,
+  unaryInt8,
+  int8Rows,
+  scaleBy,
+  movingScale,
 } as const satisfies Record<KernelName, (...args: never[]) => void>

@@ -3,6 +3,7 @@ import { ShapeError } from '../../core/errors.ts'
 import { sameShape, showShape } from '../../core/shape.ts'
 import { binaryOps } from '../../kernels/binary/binary.ts'
 import { unaryOps } from '../../kernels/unary/unary.ts'
+import { overridden } from '../override.ts'
 import { checkDType, checkShape, Tensor } from '../tensor.ts'
 
 /**
@@ -33,6 +34,8 @@ export const div = (a: Tensor, b: Tensor): Tensor => binary('div', a, b)
 
 /** y = f(x), value by value. */
 export function unary(op: keyof typeof unaryOps, x: Tensor): Tensor {
+  const own = overridden(op, x)
+  if (own) return own
   checkDType(op, 'x', x, 'float32')
   const y = Tensor.empty(x.device, x.shape)
   if (x.numel > 0) x.device.call('unary', unaryOps[op], x, y, x.numel)
