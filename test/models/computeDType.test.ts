@@ -3,7 +3,7 @@ import { after, describe, test } from 'node:test'
 import { type DeviceName, openDevice } from '../../src/devices/open.ts'
 import { perplexity } from '../../src/evaluate/perplexity.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
-import { setComputeDtype } from '../../src/nn/qlinear.ts'
+import { setComputeDtype } from '../../src/nn/qmodule.ts'
 import { inputs, manifest, stories } from './golden.ts'
 import { kinds, loadGguf, storiesSource } from './ggufModel.ts'
 
