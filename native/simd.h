@@ -306,6 +306,19 @@ INLINE double log(double x) {
   return (double)e * 0.69314718055994530942 + 2 * s * series;
 }
 
+/*
+ * Hides from the compiler where v comes from, for WebAssembly, whose engines keep the order and the addresses of the compiler: sums stay in the
+ * order written, with no more values alive than there are registers; a pointer moves by additions, and what lies beside it is read with a
+ * constant offset.
+ */
+template <class V> INLINE void opaque(V& v) {
+#if defined(__wasm__)
+  asm volatile("" : "+r"(v));
+#else
+  (void)v;
+#endif
+}
+
 /* -------------------------------------------------------------------------------------------------- integer dot products */
 
 /*
@@ -370,6 +383,58 @@ INLINE i32v dotInt8(i32v sums, u32v w, u32v s) {
   return dotCodes(sums, w & 0x0f0f0f0fu, s) + (dotCodes(i32v{}, (w >> 4) & 0x0f0f0f0fu, s) << 4);
 #else
   return dotSigned(sums, w, s);
+#endif
+}
+
+/*
+ * Where a dot product takes more than one instruction, the products of neighbouring bytes are added up in 16 bits first:
+ *
+ *     dotPairs(u, s) = u₀·s₀ + u₁·s₁, u₂·s₂ + u₃·s₃ of each lane, 16 bits each       u 0 … 31, s −127 … 127
+ *     sumPairs(pairs) = the sum of both of each lane, 32 bits
+ *
+ * 16 bits hold the sum of eight results for u up to 15, of four for u up to 31.
+ */
+typedef int16_t i16v __attribute__((vector_size(LANES * 4)));
+
+#if LANES == 16 || defined(__AVXVNNI__) || defined(__ARM_NEON)
+constexpr bool HAS_PAIRS = false;
+INLINE i16v dotPairs(u32v, u32v) { return {}; }
+INLINE i32v sumPairs(i16v) { return {}; }
+#else
+constexpr bool HAS_PAIRS = true;
+
+INLINE i16v dotPairs(u32v u, u32v s) {
+#if LANES == 8
+  return (i16v)_mm256_maddubs_epi16((__m256i)u, (__m256i)s);
+#elif defined(__SSE4_1__)
+  return (i16v)_mm_maddubs_epi16((__m128i)u, (__m128i)s);
+#elif defined(__wasm_relaxed_simd__)
+  return (i16v)wasm_i16x8_relaxed_dot_i8x16_i7x16((v128_t)s, (v128_t)u);
+#else
+  return ((i16v)s << 8 >> 8) * ((i16v)u & 255) + ((i16v)s >> 8) * ((i16v)u >> 8);
+#endif
+}
+
+INLINE i32v sumPairs(i16v pairs) {
+#if LANES == 8
+  return (i32v)_mm256_madd_epi16((__m256i)pairs, _mm256_set1_epi16(1));
+#elif defined(__SSE4_1__)
+  return (i32v)_mm_madd_epi16((__m128i)pairs, _mm_set1_epi16(1));
+#else
+  return (i32v)wasm_i32x4_extadd_pairwise_i16x8((v128_t)pairs);
+#endif
+}
+#endif
+
+/*
+ * Whether dotPairs is faster than dotCodes here. A relaxed dot product is one instruction or several, as the machine has it; what it makes
+ * of u = 255 tells which: 4·255·127 is vpdpbusd, 4·(−1)·127 ARM's, and two products cut off at 16 bits are x86 without either.
+ */
+INLINE bool pairsAreFaster() {
+#if defined(__wasm_relaxed_simd__)
+  return dotCodes(i32v{}, splat(0xffffffffu), splat(0x7f7f7f7fu))[0] == 2 * 32767;
+#else
+  return HAS_PAIRS;
 #endif
 }
 
