@@ -86,6 +86,19 @@ INLINE f32v splat(float x) { return x - f32v{}; }
 INLINE i32v splat(int32_t x) { return i32v{} + x; }
 INLINE u32v splat(uint32_t x) { return u32v{} + x; }
 
+/*
+ * Hides from the compiler where v comes from, for WebAssembly, whose engines keep the order and the addresses of the compiler: sums stay in the
+ * order written, with no more values alive than there are registers; a pointer moves by additions, and what lies beside it is read with a
+ * constant offset.
+ */
+template <class V> INLINE void opaque(V& v) {
+#if defined(__wasm__)
+  asm volatile("" : "+r"(v));
+#else
+  (void)v;
+#endif
+}
+
 /* A vector of type V from any address, and back; no alignment needed. */
 template <class V> INLINE V loadAs(const void* p) {
   V v;
@@ -263,22 +276,33 @@ INLINE float min(f32v v) { return fold(v, [](auto a, auto b) { return a < b ? a 
  * e^x within 2 ulp: x = n·ln 2 + r with |r| <= ln 2 / 2, e^r by its series to r^7 (the rest is below 6e-9), times 2^n.
  * NaN, infinities, overflow and denormal results come out right.
  */
+static const float expConstants[] = {
+    /* Beyond these the result is infinite or zero anyway. */
+    -104.0f, 89.0f,
+    /* log2 e; adding 1.5·2^23 leaves round(x·log2 e) in the low bits. */
+    1.44269504f, 12582912.0f,
+    /* -ln 2 in two parts, of which the first has few enough bits that n times it is exact. */
+    -0.693359375f, 2.12194440e-4f,
+    /* 1/7! … 1/2! */
+    1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f};
+
 INLINE f32v exp(f32v x) {
-  /* Beyond these the result is infinite or zero anyway; min and max in this order pass NaN on. */
-  x = max(splat(-104.0f), min(splat(89.0f), x));
-  /* Adding 1.5·2^23 leaves round(x·log2 e) in the low bits. */
-  const f32v shifter = splat(12582912.0f);
-  f32v shifted = fma(x, splat(1.44269504f), shifter);
+  /* Read from memory: a WebAssembly engine takes three instructions to make a constant, each time. */
+  const float* c = expConstants;
+  opaque(c);
+  /* min and max in this order pass NaN on. */
+  x = max(splat(c[0]), min(splat(c[1]), x));
+  const f32v shifter = splat(c[3]);
+  f32v shifted = fma(x, splat(c[2]), shifter);
   i32v n = (i32v)shifted - (i32v)shifter;
   f32v whole = shifted - shifter;
-  /* ln 2 in two parts, of which the first has few enough bits that n times it is exact. */
-  f32v r = fma(whole, splat(-0.693359375f), x);
-  r = fma(whole, splat(2.12194440e-4f), r);
-  f32v p = fma(r, splat(1.0f / 5040), splat(1.0f / 720));
-  p = fma(p, r, splat(1.0f / 120));
-  p = fma(p, r, splat(1.0f / 24));
-  p = fma(p, r, splat(1.0f / 6));
-  p = fma(p, r, splat(0.5f));
+  f32v r = fma(whole, splat(c[4]), x);
+  r = fma(whole, splat(c[5]), r);
+  f32v p = fma(r, splat(c[6]), splat(c[7]));
+  p = fma(p, r, splat(c[8]));
+  p = fma(p, r, splat(c[9]));
+  p = fma(p, r, splat(c[10]));
+  p = fma(p, r, splat(c[11]));
   p = fma(p, r * r, r) + 1.0f;
   /* 2^n in two factors: n reaches 128 and -150, outside the exponents of a normal float. */
   i32v half = n >> 1;
@@ -304,19 +328,6 @@ INLINE double log(double x) {
   double s = (m - 1) / (m + 1), s2 = s * s, series = 0;
   for (int k = 23; k >= 1; k -= 2) series = series * s2 + 1.0 / k;
   return (double)e * 0.69314718055994530942 + 2 * s * series;
-}
-
-/*
- * Hides from the compiler where v comes from, for WebAssembly, whose engines keep the order and the addresses of the compiler: sums stay in the
- * order written, with no more values alive than there are registers; a pointer moves by additions, and what lies beside it is read with a
- * constant offset.
- */
-template <class V> INLINE void opaque(V& v) {
-#if defined(__wasm__)
-  asm volatile("" : "+r"(v));
-#else
-  (void)v;
-#endif
 }
 
 /* -------------------------------------------------------------------------------------------------- integer dot products */
