@@ -87,9 +87,9 @@ INLINE i32v splat(int32_t x) { return i32v{} + x; }
 INLINE u32v splat(uint32_t x) { return u32v{} + x; }
 
 /*
- * Hides from the compiler where v comes from, for WebAssembly, whose engines keep the order and the addresses of the compiler: sums stay in the
- * order written, with no more values alive than there are registers; a pointer moves by additions, and what lies beside it is read with a
- * constant offset.
+ * Hides from the compiler where v comes from, for WebAssembly, whose engines keep the order and the addresses of the compiler: sums stay
+ * in the order written, with no more values alive than there are registers; a pointer moves by additions, and what lies beside it is read
+ * with a constant offset.
  */
 template <class V> INLINE void opaque(V& v) {
 #if defined(__wasm__)
@@ -409,8 +409,8 @@ typedef int16_t i16v __attribute__((vector_size(LANES * 4)));
 
 #if LANES == 16 || defined(__AVXVNNI__) || defined(__ARM_NEON)
 constexpr bool HAS_PAIRS = false;
-INLINE i16v dotPairs(u32v, u32v) { return {}; }
-INLINE i32v sumPairs(i16v) { return {}; }
+INLINE i16v dotPairs(u32v, u32v) { return i16v{}; }
+INLINE i32v sumPairs(i16v) { return i32v{}; }
 #else
 constexpr bool HAS_PAIRS = true;
 

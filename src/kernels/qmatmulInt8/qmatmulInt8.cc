@@ -99,14 +99,15 @@ constexpr int INT8_PIECES = INT8_DEPTH / 32;
 /* Rows of x in one task; their bytes of one panel stay in the second-level cache. */
 constexpr int INT8_TASK_ROWS = 384;
 
-/* 32 columns of a strip, four of each row after four; int8 that is multiplied in pairs has its low four bits in one plane, the high in another. */
+/* 32 columns of a strip, four after four of each row; int8 that is multiplied in pairs has a plane of low and one of high four bits. */
 template <int planes> struct Int8Piece {
   uint8_t codes[planes][8][INT8_STRIP * 4];
   float scale[INT8_STRIP];
   float shift[INT8_STRIP];
 };
 
-alignas(64) static thread_local uint8_t int8Panel[sizeof(Int8Piece<HAS_PAIRS && INT8_OFFSET ? 2 : 1>) * INT8_PIECES * (INT8_COLS / INT8_STRIP)];
+constexpr int INT8_MOST_PLANES = HAS_PAIRS && INT8_OFFSET ? 2 : 1;
+alignas(64) static thread_local uint8_t int8Panel[sizeof(Int8Piece<INT8_MOST_PLANES>) * INT8_PIECES * (INT8_COLS / INT8_STRIP)];
 
 /* INT8_ROWS rows of x from one column on, and for each piece their scales, and what the shifts are multiplied by (int8: the sums). */
 struct Int8Factors {
@@ -127,14 +128,16 @@ static float int8Sum(const uint8_t* x, int32_t n) {
 
 template <bool isInt8>
 static void int8Gather(Int8Block& block, const ByteRows& x, int32_t m, int32_t rows, int32_t k, int32_t pieces) {
-  for (int32_t r = 0; r < rows; r++) block.codes[r] = x.codes + (m + r) * x.stride + k;
-  for (int32_t p = 0; p < pieces; p++) {
-    int32_t group = (k + p * 32) / x.groupSize;
-    for (int32_t r = 0; r < rows; r++) {
-      size_t at = (size_t)(m + r) * x.groups + group;
-      float sum = x.groupSize <= 32 ? x.sum[at] : int8Sum(block.codes[r] + p * 32, 32);
-      block.factors[p].scale[r] = x.scale[at];
-      block.factors[p].sum[r] = isInt8 ? sum : -x.scale[at] * sum;
+  bool known = x.groupSize <= 32;
+  for (int32_t r = 0; r < rows; r++) {
+    const uint8_t* codes = x.codes + (m + r) * x.stride + k;
+    const float *scale = x.scale + (size_t)(m + r) * x.groups, *sums = x.sum + (size_t)(m + r) * x.groups;
+    block.codes[r] = codes;
+    for (int32_t p = 0; p < pieces; p++) {
+      int32_t group = known ? k / 32 + p : (k + p * 32) / x.groupSize;
+      float sum = known ? sums[group] : int8Sum(codes + p * 32, 32);
+      block.factors[p].scale[r] = scale[group];
+      block.factors[p].sum[r] = isInt8 ? sum : -scale[group] * sum;
     }
   }
 }
@@ -237,7 +240,8 @@ static void int8Tile(const Int8Piece<Way::planes>* w, const Int8Block& block, in
 }
 
 /* int8Tile with the number of rows as a constant. */
-template <class Way, int rows, class... Args> INLINE void int8Rows(int32_t count, const Int8Piece<Way::planes>* strip, const Int8Block& block, Args... args) {
+template <class Way, int rows, class... Args>
+INLINE void int8Rows(int32_t count, const Int8Piece<Way::planes>* strip, const Int8Block& block, Args... args) {
   if (count == rows) return int8Tile<Way, rows>(strip, block, args...);
   if constexpr (rows > 1) int8Rows<Way, rows - 1>(count, strip, block, args...);
 }
@@ -297,8 +301,8 @@ static void int8ManyRows(const TiledWeights& w, const ByteRows& x, const float* 
 template <int qtype>
 static void qmatmulInt8Of(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M, int32_t N) {
   if (M == 1) return int8OneRow<qtype>(w, x, bias, y, N);
-  /* int8 in pairs takes two planes of four bits, which AVX2 and SSE can do without. */
-  if constexpr (HAS_PAIRS && (qtype != QINT8 || INT8_OFFSET)) {
+  /* int8 in pairs takes two planes, which only pays where a relaxed dot product would have to split it, too. */
+  if constexpr (HAS_PAIRS && (qtype != QINT8 || INT8_MOST_PLANES == 2)) {
     if (pairsAreFaster()) return int8ManyRows<qtype, true>(w, x, bias, y, M, N);
   }
   int8ManyRows<qtype, false>(w, x, bias, y, M, N);
