@@ -51,7 +51,9 @@ static void multiplyTile(const float* x, const float* panel, size_t panelStride,
     for (int r = 0; r < rows; r++) {
       f32v value = splat(x[r * TILE_STRIDE + k]);
       sums[r][0] = fma(value, w0, sums[r][0]);
+      opaque(sums[r][0]);
       sums[r][1] = fma(value, w1, sums[r][1]);
+      opaque(sums[r][1]);
     }
   }
 #pragma GCC unroll 12

@@ -86,6 +86,19 @@ INLINE f32v splat(float x) { return x - f32v{}; }
 INLINE i32v splat(int32_t x) { return i32v{} + x; }
 INLINE u32v splat(uint32_t x) { return u32v{} + x; }
 
+/*
+ * Hides from the compiler where v comes from, for WebAssembly, whose engines keep the order and the addresses of the compiler: sums stay
+ * in the order written, with no more values alive than there are registers; a pointer moves by additions, and what lies beside it is read
+ * with a constant offset.
+ */
+template <class V> INLINE void opaque(V& v) {
+#if defined(__wasm__)
+  asm volatile("" : "+r"(v));
+#else
+  (void)v;
+#endif
+}
+
 /* A vector of type V from any address, and back; no alignment needed. */
 template <class V> INLINE V loadAs(const void* p) {
   V v;
@@ -263,22 +276,33 @@ INLINE float min(f32v v) { return fold(v, [](auto a, auto b) { return a < b ? a 
  * e^x within 2 ulp: x = n·ln 2 + r with |r| <= ln 2 / 2, e^r by its series to r^7 (the rest is below 6e-9), times 2^n.
  * NaN, infinities, overflow and denormal results come out right.
  */
+static const float expConstants[] = {
+    /* Beyond these the result is infinite or zero anyway. */
+    -104.0f, 89.0f,
+    /* log2 e; adding 1.5·2^23 leaves round(x·log2 e) in the low bits. */
+    1.44269504f, 12582912.0f,
+    /* -ln 2 in two parts, of which the first has few enough bits that n times it is exact. */
+    -0.693359375f, 2.12194440e-4f,
+    /* 1/7! … 1/2! */
+    1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f};
+
 INLINE f32v exp(f32v x) {
-  /* Beyond these the result is infinite or zero anyway; min and max in this order pass NaN on. */
-  x = max(splat(-104.0f), min(splat(89.0f), x));
-  /* Adding 1.5·2^23 leaves round(x·log2 e) in the low bits. */
-  const f32v shifter = splat(12582912.0f);
-  f32v shifted = fma(x, splat(1.44269504f), shifter);
+  /* Read from memory: a WebAssembly engine takes three instructions to make a constant, each time. */
+  const float* c = expConstants;
+  opaque(c);
+  /* min and max in this order pass NaN on. */
+  x = max(splat(c[0]), min(splat(c[1]), x));
+  const f32v shifter = splat(c[3]);
+  f32v shifted = fma(x, splat(c[2]), shifter);
   i32v n = (i32v)shifted - (i32v)shifter;
   f32v whole = shifted - shifter;
-  /* ln 2 in two parts, of which the first has few enough bits that n times it is exact. */
-  f32v r = fma(whole, splat(-0.693359375f), x);
-  r = fma(whole, splat(2.12194440e-4f), r);
-  f32v p = fma(r, splat(1.0f / 5040), splat(1.0f / 720));
-  p = fma(p, r, splat(1.0f / 120));
-  p = fma(p, r, splat(1.0f / 24));
-  p = fma(p, r, splat(1.0f / 6));
-  p = fma(p, r, splat(0.5f));
+  f32v r = fma(whole, splat(c[4]), x);
+  r = fma(whole, splat(c[5]), r);
+  f32v p = fma(r, splat(c[6]), splat(c[7]));
+  p = fma(p, r, splat(c[8]));
+  p = fma(p, r, splat(c[9]));
+  p = fma(p, r, splat(c[10]));
+  p = fma(p, r, splat(c[11]));
   p = fma(p, r * r, r) + 1.0f;
   /* 2^n in two factors: n reaches 128 and -150, outside the exponents of a normal float. */
   i32v half = n >> 1;
@@ -372,6 +396,58 @@ INLINE i32v dotInt8(i32v sums, u32v w, u32v s) {
   return dotCodes(sums, w & 0x0f0f0f0fu, s) + (dotCodes(i32v{}, (w >> 4) & 0x0f0f0f0fu, s) << 4);
 #else
   return dotSigned(sums, w, s);
+#endif
+}
+
+/*
+ * Where a dot product takes more than one instruction, the products of neighbouring bytes are added up in 16 bits first:
+ *
+ *     dotPairs(u, s) = u₀·s₀ + u₁·s₁, u₂·s₂ + u₃·s₃ of each lane, 16 bits each       u 0 … 31, s −127 … 127
+ *     sumPairs(pairs) = the sum of both of each lane, 32 bits
+ *
+ * 16 bits hold the sum of eight results for u up to 15, of four for u up to 31.
+ */
+typedef int16_t i16v __attribute__((vector_size(LANES * 4)));
+
+#if LANES == 16 || defined(__AVXVNNI__) || defined(__ARM_NEON)
+constexpr bool HAS_PAIRS = false;
+INLINE i16v dotPairs(u32v, u32v) { return i16v{}; }
+INLINE i32v sumPairs(i16v) { return i32v{}; }
+#else
+constexpr bool HAS_PAIRS = true;
+
+INLINE i16v dotPairs(u32v u, u32v s) {
+#if LANES == 8
+  return (i16v)_mm256_maddubs_epi16((__m256i)u, (__m256i)s);
+#elif defined(__SSE4_1__)
+  return (i16v)_mm_maddubs_epi16((__m128i)u, (__m128i)s);
+#elif defined(__wasm_relaxed_simd__)
+  return (i16v)wasm_i16x8_relaxed_dot_i8x16_i7x16((v128_t)s, (v128_t)u);
+#else
+  return ((i16v)s << 8 >> 8) * ((i16v)u & 255) + ((i16v)s >> 8) * ((i16v)u >> 8);
+#endif
+}
+
+INLINE i32v sumPairs(i16v pairs) {
+#if LANES == 8
+  return (i32v)_mm256_madd_epi16((__m256i)pairs, _mm256_set1_epi16(1));
+#elif defined(__SSE4_1__)
+  return (i32v)_mm_madd_epi16((__m128i)pairs, _mm_set1_epi16(1));
+#else
+  return (i32v)wasm_i32x4_extadd_pairwise_i16x8((v128_t)pairs);
+#endif
+}
+#endif
+
+/*
+ * Whether dotPairs is faster than dotCodes here. A relaxed dot product is one instruction or several, as the machine has it; what it makes
+ * of u = 255 tells which: 4·255·127 is vpdpbusd, 4·(−1)·127 ARM's, and two products cut off at 16 bits are x86 without either.
+ */
+INLINE bool pairsAreFaster() {
+#if defined(__wasm_relaxed_simd__)
+  return dotCodes(i32v{}, splat(0xffffffffu), splat(0x7f7f7f7fu))[0] == 2 * 32767;
+#else
+  return HAS_PAIRS;
 #endif
 }
 

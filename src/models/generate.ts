@@ -32,11 +32,18 @@ export interface Generation {
   firstTokenMs: number
 }
 
-/** Prompt tokens of the first command list, and the most of any. */
+/** Prompt tokens of the first command list, and the most of any; others are multiples of the first. */
 const firstChunk = 32
 const largestChunk = 512
-/** How long a chunk may take, so that an abort between two of them acts soon; the longer the chunk, the faster the prompt is read. */
-const chunkMs = 60
+/** How long a chunk should take: the longer, the faster the prompt is read; an abort between two of them is to act within 200 ms. */
+const chunkMs = 150
+
+/** The tokens of the next chunk after one of `size` tokens took `ms`; a size that is about right is kept, and with it the buffers. */
+export function nextChunk(size: number, ms: number): number {
+  const possible = (size * chunkMs) / ms
+  if (possible > 0.75 * size && possible < 1.5 * size) return size
+  return Math.min(Math.max(Math.floor(possible / firstChunk) * firstChunk, firstChunk), largestChunk)
+}
 
 /**
  * Continues a prompt.
@@ -116,13 +123,11 @@ async function prefill(model: LlamaForCausalLM, ids: readonly number[], cache: K
   for (let start = 0; ; ) {
     const started = performance.now()
     const end = Math.min(ids.length, start + size)
-    const logits = model.forward(ids.slice(start, end), { cache, lastOnly: true })
-    if (end === ids.length) return logits
-    logits.dispose()
+    if (end === ids.length) return model.forward(ids.slice(start, end), { cache, lastOnly: true })
+    model.extend(ids.slice(start, end), cache)
     await model.device.sync()
     signal?.throwIfAborted()
-    const ms = performance.now() - started
-    const next = ms < chunkMs / 2 ? Math.min(2 * size, largestChunk) : ms > 2 * chunkMs ? Math.max(size / 2, firstChunk) : size
+    const next = nextChunk(size, performance.now() - started)
     // Buffers of the old size would only lie about.
     if (next !== size) model.device.trim()
     size = next

@@ -170,13 +170,8 @@ export class LlamaForCausalLM extends Module {
    */
   forward(ids: Tensor | ArrayLike<number>, options: ForwardOptions = {}): Tensor {
     return scope(() => {
-      const tokens = ids instanceof Tensor ? ids : this.idTensor(ids)
-      const [B, T] = tokens.shape.length === 2 ? tokens.shape : [1, tokens.shape[0]]
-      const cache = options.cache ?? this.createCache(T, B)
-      const position = options.position ?? cache.length
-      let x = this.model.forward(tokens.view([B, T]), { cache, position, ...this.rotate(cache.capacity) })
-      if (!options.position) cache.length += T
-      if (!options.cache) cache.dispose()
+      let x = this.hidden(ids, options)
+      const [B, T] = x.shape
       if (options.lastOnly && B > 1) throw new ShapeError(`forward: lastOnly takes one sequence; received ${B}`)
       if (options.lastOnly)
         x = x
@@ -185,6 +180,25 @@ export class LlamaForCausalLM extends Module {
           .view([1, 1, this.config.hiddenSize])
       return this.lm_head.forward(this.model.norm.forward(x))
     })
+  }
+
+  /** Adds the keys and values of ids [B, T] (or [T]) to the cache as forward does, and computes no logits. */
+  extend(ids: Tensor | ArrayLike<number>, cache: KVCache): void {
+    scope(() => {
+      this.hidden(ids, { cache })
+    })
+  }
+
+  /** ids → [B, T, hidden], what the language-model head takes before its norm. */
+  private hidden(ids: Tensor | ArrayLike<number>, options: ForwardOptions): Tensor {
+    const tokens = ids instanceof Tensor ? ids : this.idTensor(ids)
+    const [B, T] = tokens.shape.length === 2 ? tokens.shape : [1, tokens.shape[0]]
+    const cache = options.cache ?? this.createCache(T, B)
+    const position = options.position ?? cache.length
+    const x = this.model.forward(tokens.view([B, T]), { cache, position, ...this.rotate(cache.capacity) })
+    if (!options.position) cache.length += T
+    if (!options.cache) cache.dispose()
+    return x
   }
 
   /** ids [T] as a tensor, checked against the vocabulary. */

@@ -86,162 +86,213 @@ template <int qtype> static void int8OneRow(const TiledWeights& w, const ByteRow
 /* -------------------------------------------------------------------------------------------------- many rows of x: bound by arithmetic */
 
 /*
- * A panel is a slice of w, its codes spread to bytes once and then used for every row of x: INT8_COLS rows of w lie in lanes, four columns
- * a vector; a tile of INT8_ROWS rows of x keeps its integer sums in registers.
+ * A panel is a slice of w, its codes spread to bytes once and then used for every row of x, in pieces of 32 columns, each of which lies in
+ * one group of x (and so of w). Rows of w lie in lanes, INT8_VECTORS vectors of them a strip; a tile of INT8_ROWS rows of x and a strip
+ * keeps its integer sums in registers. Behind the last column x is zero, so that the last piece may be taken for a whole one.
  */
-constexpr int INT8_COLS = LANES == 16 ? 32 : 16;
-constexpr int INT8_VECTORS = INT8_COLS / LANES;
-constexpr int INT8_ROWS = LANES == 16 ? 6 : LANES == 8 ? 4 : 2;
-constexpr int INT8_DEPTH = 512;
+constexpr int INT8_COLS = 32;
+constexpr int INT8_VECTORS = 2;
+constexpr int INT8_STRIP = INT8_VECTORS * LANES;
+constexpr int INT8_ROWS = LANES == 16 ? 6 : 4;
+constexpr int INT8_DEPTH = 768;
+constexpr int INT8_PIECES = INT8_DEPTH / 32;
 /* Rows of x in one task; their bytes of one panel stay in the second-level cache. */
 constexpr int INT8_TASK_ROWS = 384;
 
-/* Columns of the panel that lie in one group of x (and so of w). */
-struct Int8Part {
-  int32_t start, end, group;
-  bool whole; /* the whole group of x: its sum is known */
+/* 32 columns of a strip, four after four of each row; int8 that is multiplied in pairs has a plane of low and one of high four bits. */
+template <int planes> struct Int8Piece {
+  uint8_t codes[planes][8][INT8_STRIP * 4];
+  float scale[INT8_STRIP];
+  float shift[INT8_STRIP];
 };
 
-struct Int8Panel {
-  alignas(64) uint8_t codes[INT8_DEPTH * INT8_COLS];
-  alignas(64) float scale[INT8_DEPTH / 32 * INT8_COLS];
-  alignas(64) float shift[INT8_DEPTH / 32 * INT8_COLS];
-  Int8Part parts[INT8_DEPTH / 32];
-  int32_t count;
+constexpr int INT8_MOST_PLANES = HAS_PAIRS && INT8_OFFSET ? 2 : 1;
+alignas(64) static thread_local uint8_t int8Panel[sizeof(Int8Piece<INT8_MOST_PLANES>) * INT8_PIECES * (INT8_COLS / INT8_STRIP)];
+
+/* INT8_ROWS rows of x from one column on, and for each piece their scales, and what the shifts are multiplied by (int8: the sums). */
+struct Int8Factors {
+  float scale[INT8_ROWS];
+  float sum[INT8_ROWS];
+};
+struct Int8Block {
+  const uint8_t* codes[INT8_ROWS];
+  Int8Factors factors[INT8_PIECES];
 };
 
 /* Σ of n signed bytes. */
 static float int8Sum(const uint8_t* x, int32_t n) {
-  i32v sums = {};
-  int32_t i = 0;
-  for (; i + LANES * 4 <= n; i += LANES * 4) sums = dotCodes(sums, splat(0x01010101u), loadAs<u32v>(x + i));
   int32_t sum = 0;
-  for (int lane = 0; lane < LANES; lane++) sum += sums[lane];
-  for (; i < n; i++) sum += (int8_t)x[i];
+  for (int32_t i = 0; i < n; i++) sum += (int8_t)x[i];
   return (float)sum;
 }
 
-/* INT8_ROWS rows of x from row m and column k on, with scale and sum of each part. */
-struct Int8Block {
-  const uint8_t* codes;
-  size_t stride;
-  int32_t rows;
-  float scale[INT8_DEPTH / 32][INT8_ROWS];
-  float sum[INT8_DEPTH / 32][INT8_ROWS];
-};
-
-static void int8Gather(Int8Block& block, const Int8Panel& panel, const ByteRows& x, int32_t m, int32_t k, int32_t rows) {
-  block.codes = x.codes + m * x.stride + k;
-  block.stride = x.stride;
-  block.rows = rows;
-  for (int32_t p = 0; p < panel.count; p++) {
-    const Int8Part& part = panel.parts[p];
-    for (int32_t r = 0; r < rows; r++) {
-      size_t at = (size_t)(m + r) * x.groups + part.group;
-      block.scale[p][r] = x.scale[at];
-      block.sum[p][r] = part.whole ? x.sum[at] : int8Sum(block.codes + r * x.stride + part.start, part.end - part.start);
+template <bool isInt8>
+static void int8Gather(Int8Block& block, const ByteRows& x, int32_t m, int32_t rows, int32_t k, int32_t pieces) {
+  bool known = x.groupSize <= 32;
+  for (int32_t r = 0; r < rows; r++) {
+    const uint8_t* codes = x.codes + (m + r) * x.stride + k;
+    const float *scale = x.scale + (size_t)(m + r) * x.groups, *sums = x.sum + (size_t)(m + r) * x.groups;
+    block.codes[r] = codes;
+    for (int32_t p = 0; p < pieces; p++) {
+      int32_t group = known ? k / 32 + p : (k + p * 32) / x.groupSize;
+      float sum = known ? sums[group] : int8Sum(codes + p * 32, 32);
+      block.factors[p].scale[r] = scale[group];
+      block.factors[p].sum[r] = isInt8 ? sum : -scale[group] * sum;
     }
   }
 }
 
-/* One tile: y [rows, cols] = start + x · panel; start may be y itself, one row (startStride 0) or absent. */
+/* sums [rows, INT8_VECTORS] += w · x over the 32 columns of a piece. */
 template <bool isInt8, int rows>
-static void int8Tile(const Int8Panel& panel, const Int8Block& x, const float* start, size_t startStride, float* y, size_t yStride,
-                     int32_t cols) {
-  f32v totals[rows][INT8_VECTORS];
-#pragma GCC unroll 8
-  for (int r = 0; r < rows; r++) {
+INLINE void int8Dots(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<1>& w, const uint8_t* const (&x)[rows]) {
+  for (int quad = 0; quad < 8; quad++) {
+    u32v weights[INT8_VECTORS];
 #pragma GCC unroll 4
-    for (int v = 0; v < INT8_VECTORS; v++) {
-      totals[r][v] = start ? loadUpTo(start + r * startStride + v * LANES, cols - v * LANES) : f32v{};
+    for (int v = 0; v < INT8_VECTORS; v++) weights[v] = loadAs<u32v>(w.codes[0][quad] + v * LANES * 4);
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++) {
+      u32v values = int8Splat(x[r] + 4 * quad);
+#pragma GCC unroll 4
+      for (int v = 0; v < INT8_VECTORS; v++) sums[r][v] = int8Dot<isInt8>(sums[r][v], weights[v], values);
     }
   }
-  for (int32_t p = 0; p < panel.count; p++) {
-    const uint8_t* w = panel.codes + (size_t)panel.parts[p].start * INT8_COLS;
-    const uint8_t* codes = x.codes + panel.parts[p].start;
+}
+
+/* The same by dotPairs, of codes of so many bits: four or eight results of it fit 16 bits. */
+template <int bits, int planes, int rows>
+INLINE void int8Pairs(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<planes>& w, const uint8_t* const (&x)[rows]) {
+  constexpr int most = bits == 5 ? 4 : 8;
+#pragma GCC unroll 2
+  for (int plane = 0; plane < planes; plane++) {
+#pragma GCC unroll 2
+    for (int first = 0; first < 8; first += most) {
+      i16v pairs[rows][INT8_VECTORS] = {};
+#pragma GCC unroll 8
+      for (int quad = first; quad < first + most; quad++) {
+        u32v weights[INT8_VECTORS];
+#pragma GCC unroll 4
+        for (int v = 0; v < INT8_VECTORS; v++) weights[v] = loadAs<u32v>(w.codes[plane][quad] + v * LANES * 4);
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; r++) {
+          u32v values = int8Splat(x[r] + 4 * quad);
+#pragma GCC unroll 4
+          for (int v = 0; v < INT8_VECTORS; v++) {
+            pairs[r][v] += dotPairs(weights[v], values);
+            opaque(pairs[r][v]);
+          }
+        }
+      }
+#pragma GCC unroll 8
+      for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 4
+        for (int v = 0; v < INT8_VECTORS; v++) sums[r][v] += sumPairs(pairs[r][v]) << (4 * plane);
+      }
+    }
+  }
+}
+
+/* How the codes of a type are multiplied: 2 bits as 4. */
+template <int qtype, bool usePairs> struct Int8Way {
+  static constexpr bool isInt8 = qtype == QINT8, pairs = usePairs;
+  static constexpr int bits = qtype == QINT5 ? 5 : 4, planes = isInt8 && pairs ? 2 : 1;
+};
+template <bool usePairs> struct Int8Way<QINT2, usePairs> : Int8Way<QINT4, usePairs> {};
+
+/* One tile: y [rows, cols] = start + x · strip; start may be y itself, one row (startStride 0) or absent. */
+template <class Way, int rows>
+static void int8Tile(const Int8Piece<Way::planes>* w, const Int8Block& block, int32_t pieces, const float* start, size_t startStride,
+                     float* y, size_t yStride, int32_t cols) {
+  f32v totals[rows][INT8_VECTORS] = {};
+  const uint8_t* x[rows];
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; r++) x[r] = block.codes[r];
+  const Int8Factors* factors = block.factors;
+  for (; pieces > 0; pieces--, w++, factors++) {
+    opaque(w), opaque(factors);
     i32v sums[rows][INT8_VECTORS];
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++) {
+      opaque(x[r]);
 #pragma GCC unroll 4
-      for (int v = 0; v < INT8_VECTORS; v++) sums[r][v] = int8Start<isInt8>(x.sum[p][r]);
+      for (int v = 0; v < INT8_VECTORS; v++) sums[r][v] = int8Start<Way::isInt8>(factors->sum[r]);
     }
-    for (int32_t quads = (panel.parts[p].end - panel.parts[p].start + 3) / 4; quads > 0; quads--, w += 4 * INT8_COLS, codes += 4) {
-      u32v weights[INT8_VECTORS];
-#pragma GCC unroll 4
-      for (int v = 0; v < INT8_VECTORS; v++) weights[v] = loadAs<u32v>(w + v * LANES * 4);
+    if constexpr (Way::pairs) int8Pairs<Way::bits>(sums, *w, x);
+    else int8Dots<Way::isInt8>(sums, *w, x);
 #pragma GCC unroll 8
-      for (int r = 0; r < rows; r++) {
-        u32v values = int8Splat(codes + r * x.stride);
+    for (int r = 0; r < rows; r++) {
+      x[r] += 32;
 #pragma GCC unroll 4
-        for (int v = 0; v < INT8_VECTORS; v++) sums[r][v] = int8Dot<isInt8>(sums[r][v], weights[v], values);
-      }
-    }
-#pragma GCC unroll 4
-    for (int v = 0; v < INT8_VECTORS; v++) {
-      f32v scale = load(panel.scale + p * INT8_COLS + v * LANES), shift = load(panel.shift + p * INT8_COLS + v * LANES);
-#pragma GCC unroll 8
-      for (int r = 0; r < rows; r++) {
-        totals[r][v] = int8Combine<isInt8>(totals[r][v], sums[r][v], x.scale[p][r], x.sum[p][r], scale, shift);
+      for (int v = 0; v < INT8_VECTORS; v++) {
+        totals[r][v] = fma(load(w->scale + v * LANES) * factors->scale[r], convert(sums[r][v]), totals[r][v]);
+        if constexpr (!Way::isInt8) totals[r][v] = fma(splat(factors->sum[r]), load(w->shift + v * LANES), totals[r][v]);
       }
     }
   }
 #pragma GCC unroll 8
   for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4
-    for (int v = 0; v < INT8_VECTORS; v++) storeUpTo(y + r * yStride + v * LANES, totals[r][v], cols - v * LANES);
+    for (int v = 0; v < INT8_VECTORS; v++) {
+      /* Last, so that rounding does not grow with K. */
+      if (start) totals[r][v] += loadUpTo(start + r * startStride + v * LANES, cols - v * LANES);
+      storeUpTo(y + r * yStride + v * LANES, totals[r][v], cols - v * LANES);
+    }
   }
 }
 
 /* int8Tile with the number of rows as a constant. */
-template <bool isInt8, int rows, class... Args> INLINE void int8Rows(const Int8Panel& panel, const Int8Block& x, Args... args) {
-  if (x.rows == rows) return int8Tile<isInt8, rows>(panel, x, args...);
-  if constexpr (rows > 1) int8Rows<isInt8, rows - 1>(panel, x, args...);
+template <class Way, int rows, class... Args>
+INLINE void int8Rows(int32_t count, const Int8Piece<Way::planes>* strip, const Int8Block& block, Args... args) {
+  if (count == rows) return int8Tile<Way, rows>(strip, block, args...);
+  if constexpr (rows > 1) int8Rows<Way, rows - 1>(count, strip, block, args...);
 }
 
-/* The panel of rows n .. n + INT8_COLS - 1 and of depth columns from k on. */
-template <int qtype>
-static void int8Fill(Int8Panel& panel, const TiledWeights& w, const ByteRows& x, int32_t n, int32_t k, int32_t depth, int32_t N) {
+/* The panel of rows n .. n + INT8_COLS - 1 and of depth columns from k on, strip after strip. */
+template <int qtype, int planes>
+static void int8Fill(Int8Piece<planes>* panel, const TiledWeights& w, int32_t n, int32_t k, int32_t depth, int32_t N) {
   using Run = TileRun<qtype>;
-  panel.count = 0;
-  for (int32_t i = 0; i < depth; panel.count++) {
-    int32_t group = (k + i) / x.groupSize, last = groupEnd(group, x.groupSize, w.K), end = last - k < depth ? last - k : depth;
-    panel.parts[panel.count] = {i, end, group, k + i == group * x.groupSize && k + end == last};
-    i = end;
-  }
-  for (int v = 0; v < INT8_VECTORS; v++) {
-    int32_t row = n + v * LANES;
+  for (int c = 0; c < INT8_COLS; c += LANES) {
+    int32_t row = n + c;
     /* Lanes without a row of w are never stored, but must be readable. */
     if (row / 16 * 16 >= N) row = n;
-    for (int32_t i = 0; i < depth; i += Run::columns) {
-      const uint8_t* run = tileRun<qtype>(w, row, k + i);
+    Int8Piece<planes>* strip = panel + c / INT8_STRIP * INT8_PIECES;
+    for (int32_t i = 0; i < depth; i += 32, strip++) {
+      for (int quad = 0; quad < 8 && i + quad * 4 < depth; quad += int8Quads<qtype>) {
+        const uint8_t* run = tileRun<qtype>(w, row, k + i + quad * 4);
 #pragma GCC unroll 8
-      for (int j = 0; j < int8Quads<qtype>; j++) {
-        storeAs(panel.codes + (size_t)(i + 4 * j) * INT8_COLS + v * LANES * 4, int8Quad<qtype>(run, j, 64));
+        for (int j = 0; j < int8Quads<qtype>; j++) {
+          u32v codes = int8Quad<qtype>(run, j, 64);
+#pragma GCC unroll 2
+          for (int plane = 0; plane < planes; plane++) {
+            storeAs(strip->codes[plane][quad + j] + c % INT8_STRIP * 4, planes == 1 ? codes : (codes >> (4 * plane)) & 0x0f0f0f0fu);
+          }
+        }
       }
-    }
-    for (int32_t p = 0; p < panel.count; p++) {
-      int32_t group = (k + panel.parts[p].start) / w.groupSize;
-      store(panel.scale + p * INT8_COLS + v * LANES, tileFactors(w.scale, w, row, group));
-      store(panel.shift + p * INT8_COLS + v * LANES, tileFactors(w.shift, w, row, group));
+      store(strip->scale + c % INT8_STRIP, tileFactors(w.scale, w, row, (k + i) / w.groupSize));
+      store(strip->shift + c % INT8_STRIP, tileFactors(w.shift, w, row, (k + i) / w.groupSize));
     }
   }
 }
 
-template <int qtype>
+template <int qtype, bool pairs>
 static void int8ManyRows(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M, int32_t N) {
+  using Way = Int8Way<qtype, pairs>;
   int32_t panels = (N + INT8_COLS - 1) / INT8_COLS, rowBlocks = (M + INT8_TASK_ROWS - 1) / INT8_TASK_ROWS;
   parallelFor(rowBlocks * panels, [&](int32_t task) {
-    static thread_local Int8Panel panel;
+    auto* panel = (Int8Piece<Way::planes>*)int8Panel;
     int32_t first = task / panels * INT8_TASK_ROWS, last = M - first < INT8_TASK_ROWS ? M : first + INT8_TASK_ROWS;
-    int32_t n = task % panels * INT8_COLS;
+    int32_t n = task % panels * INT8_COLS, cols = N - n < INT8_COLS ? N - n : INT8_COLS;
     for (int32_t k = 0; k < w.K; k += INT8_DEPTH) {
-      int8Fill<qtype>(panel, w, x, n, k, w.K - k < INT8_DEPTH ? w.K - k : INT8_DEPTH, N);
+      int32_t depth = w.K - k < INT8_DEPTH ? w.K - k : INT8_DEPTH, pieces = (depth + 31) / 32;
+      int8Fill<qtype>(panel, w, n, k, depth, N);
       for (int32_t m = first; m < last; m += INT8_ROWS) {
-        float* to = y + (size_t)m * N + n;
-        const float* start = k > 0 ? to : bias ? bias + n : nullptr;
+        int32_t rows = last - m < INT8_ROWS ? last - m : INT8_ROWS;
         Int8Block block;
-        int8Gather(block, panel, x, m, k, last - m < INT8_ROWS ? last - m : INT8_ROWS);
-        int8Rows<qtype == QINT8, INT8_ROWS>(panel, block, start, k > 0 ? N : 0, to, N, N - n);
+        int8Gather<Way::isInt8>(block, x, m, rows, k, pieces);
+        for (int32_t c = 0; c < cols; c += INT8_STRIP) {
+          float* to = y + (size_t)m * N + n + c;
+          const float* start = k > 0 ? to : bias ? bias + n + c : nullptr;
+          int8Rows<Way, INT8_ROWS>(rows, panel + c / INT8_STRIP * INT8_PIECES, block, pieces, start, k > 0 ? N : 0, to, N, cols - c);
+        }
       }
     }
   });
@@ -250,7 +301,11 @@ static void int8ManyRows(const TiledWeights& w, const ByteRows& x, const float* 
 template <int qtype>
 static void qmatmulInt8Of(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M, int32_t N) {
   if (M == 1) return int8OneRow<qtype>(w, x, bias, y, N);
-  int8ManyRows<qtype>(w, x, bias, y, M, N);
+  /* int8 in pairs takes two planes, which only pays where a relaxed dot product would have to split it, too. */
+  if constexpr (HAS_PAIRS && (qtype != QINT8 || INT8_MOST_PLANES == 2)) {
+    if (pairsAreFaster()) return int8ManyRows<qtype, true>(w, x, bias, y, M, N);
+  }
+  int8ManyRows<qtype, false>(w, x, bias, y, M, N);
 }
 
 void qmatmulInt8(const uint8_t* x, const float* xScale, const float* xSum, int32_t xGroupSize, const uint8_t* codes, int32_t qtype,

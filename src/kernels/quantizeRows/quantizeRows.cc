@@ -3,12 +3,14 @@
 
 namespace LOWBIT_ISA {
 
-/* The codes of n values x and their sum. */
+/* The codes of n values x, |x · inv| <= 127, and their sum. */
 static int32_t quantizeGroup(const float* x, int32_t n, float inv, uint8_t* codes) {
+  /* Adding 1.5·2^23 rounds half to even and leaves the integer in the low bits. */
+  const f32v shifter = splat(12582912.0f);
   i32v sums = {};
   int32_t i = 0;
   for (; i + LANES <= n; i += LANES) {
-    i32v code = convert(roundHalfEven(load(x + i) * inv));
+    i32v code = (i32v)(load(x + i) * inv + shifter) - (i32v)shifter;
     storeAs(codes + i, __builtin_convertvector(code, u8v));
     sums += code;
   }
@@ -22,6 +24,18 @@ static int32_t quantizeGroup(const float* x, int32_t n, float inv, uint8_t* code
   return sum;
 }
 
+/* The largest |x| of n values, NaN if there is one: without their signs floats are ordered as integers are, NaN on top. */
+static float absmaxOf(const float* x, int32_t n) {
+  i32v best = {};
+  for (int32_t i = 0; i < n; i += LANES) {
+    i32v bits = (i32v)(bitsOf(loadUpTo(x + i, n - i)) & 0x7fffffffu);
+    best = select(bits > best, bits, best);
+  }
+  int32_t largest = 0;
+  for (int lane = 0; lane < LANES; lane++) largest = best[lane] > largest ? best[lane] : largest;
+  return floatOf((uint32_t)largest);
+}
+
 void quantizeRows(const float* x, uint8_t* codes, float* scale, float* sum, int32_t rows, int32_t cols, int32_t groupSize) {
   int32_t groups = (cols + groupSize - 1) / groupSize;
   size_t stride = ((size_t)cols + 63) / 64 * 64;
@@ -30,8 +44,7 @@ void quantizeRows(const float* x, uint8_t* codes, float* scale, float* sum, int3
     uint8_t* to = codes + r * stride;
     for (int32_t g = 0; g < groups; g++) {
       int32_t c = g * groupSize, n = cols - c < groupSize ? cols - c : groupSize;
-      const float* from = row + c;
-      float absmax = rowMax(n, [&](int32_t i, int32_t count) { return abs(count == LANES ? load(from + i) : loadPartial(from + i, count)); });
+      float absmax = absmaxOf(row + c, n);
       float inv = 127.0f / absmax;
       bool usable = absmax < __builtin_inff() && inv < __builtin_inff();
       size_t at = (size_t)r * groups + g;

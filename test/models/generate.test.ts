@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { type DeviceName, openDevice } from '../../src/devices/open.ts'
+import { nextChunk } from '../../src/models/generate.ts'
+import { loadCausalLM } from '../../src/models/load.ts'
+
+const stories = fileURLToPath(new URL('../../models/stories260K', import.meta.url))
+
+test('chunks of a prompt take 150 ms, in steps of 32 tokens', () => {
+  // 32 tokens in 50 ms: 96 in 150 ms.
+  assert.equal(nextChunk(32, 50), 96)
+  // 149 tokens in 150 ms.
+  assert.equal(nextChunk(96, 97), 128)
+  // A little fast or slow: kept.
+  assert.equal(nextChunk(96, 101), 96)
+  assert.equal(nextChunk(96, 199), 96)
+  // 71 tokens in 150 ms.
+  assert.equal(nextChunk(96, 201), 64)
+  // Never below 32 or above 512, however slow or fast.
+  assert.equal(nextChunk(32, 5000), 32)
+  assert.equal(nextChunk(512, 0), 512)
+})
+
+for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as DeviceName[]) {
+  describe(`on ${name}`, () => {
+    test('a cache that was extended gives the logits of the whole prompt', async () => {
+      const device = openDevice(name, { threads: 2 })
+      const model = await loadCausalLM(stories, { device })
+      const prompt = Array.from({ length: 40 }, (_, i) => (i * 31 + 7) % 512)
+      const whole = model.forward(prompt, { lastOnly: true })
+      const cache = model.createCache(prompt.length)
+      model.extend(prompt.slice(0, 25), cache)
+      assert.equal(cache.length, 25)
+      const last = model.forward(prompt.slice(25), { cache, lastOnly: true })
+      const [expected, got] = [(await whole.read()) as Float32Array, (await last.read()) as Float32Array]
+      // Blocks of attention lie differently; float32 sums of five layers in another order.
+      const largest = Math.max(...expected.map(Math.abs))
+      for (const [i, value] of got.entries()) assert.ok(Math.abs(value - expected[i]) < 1e-5 * largest, `logit ${i}`)
+      for (const tensor of [whole, last]) tensor.dispose()
+      cache.dispose()
+      model.dispose()
+      assert.equal(device.allocatedBytes, 0)
+      await device.close()
+    })
+  })
+}
