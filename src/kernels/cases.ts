@@ -9,13 +9,14 @@ import type { KernelCase } from './case.ts'
 import { cases as cast } from './cast/cast.cases.ts'
 import { cases as clipNorm } from './clipNorm/clipNorm.cases.ts'
 import { cases as clipValue } from './clipValue/clipValue.cases.ts'
+import { cases as columnSum } from './columnSum/columnSum.cases.ts'
 import { cases as copy } from './copy/copy.cases.ts'
 import { cases as crossEntropy } from './crossEntropy/crossEntropy.cases.ts'
 import { cases as dequantize } from './dequantize/dequantize.cases.ts'
 import { cases as embedding } from './embedding/embedding.cases.ts'
 import { cases as fill } from './fill/fill.cases.ts'
+import { cases as gemm, benchmarks as gemmBenchmarks } from './gemm/gemm.cases.ts'
 import { cases as klDivergence } from './klDivergence/klDivergence.cases.ts'
-import { cases as matmul } from './matmul/matmul.cases.ts'
 import { cases as minmaxScale } from './minmaxScale/minmaxScale.cases.ts'
 import { cases as qembedding } from './qembedding/qembedding.cases.ts'
 import { cases as qmatmul, benchmarks as qmatmulBenchmarks } from './qmatmul/qmatmul.cases.ts'
@@ -53,7 +54,7 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   rope,
   cacheWrite,
   attention,
-  matmul,
+  gemm,
   qmatmul,
   absmaxScale,
   minmaxScale,
@@ -71,10 +72,12 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   adadeltaStep,
   clipNorm,
   clipValue,
+  columnSum,
 }
 
 /** Cases of the sizes that models have, too slow for the definitions; bench/kernels.ts times them on every device. */
 export const benchmarks: Partial<Record<KernelName, readonly KernelCase[]>> = {
+  gemm: gemmBenchmarks,
   qmatmul: qmatmulBenchmarks,
   tileBlocks: tileBlocksBenchmarks,
   quantizeRows: quantizeRowsBenchmarks,

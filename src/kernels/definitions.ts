@@ -8,13 +8,14 @@ import { cacheWrite } from './cacheWrite/cacheWrite.ts'
 import { cast } from './cast/cast.ts'
 import { clipNorm } from './clipNorm/clipNorm.ts'
 import { clipValue } from './clipValue/clipValue.ts'
+import { columnSum } from './columnSum/columnSum.ts'
 import { copy } from './copy/copy.ts'
 import { crossEntropy } from './crossEntropy/crossEntropy.ts'
 import { dequantize } from './dequantize/dequantize.ts'
 import { embedding } from './embedding/embedding.ts'
 import { fill } from './fill/fill.ts'
+import { gemm } from './gemm/gemm.ts'
 import { klDivergence } from './klDivergence/klDivergence.ts'
-import { matmul } from './matmul/matmul.ts'
 import { minmaxScale } from './minmaxScale/minmaxScale.ts'
 import { qembedding } from './qembedding/qembedding.ts'
 import { qmatmul } from './qmatmul/qmatmul.ts'
@@ -52,7 +53,7 @@ export const definitions = {
   rope,
   cacheWrite,
   attention,
-  matmul,
+  gemm,
   qmatmul,
   absmaxScale,
   minmaxScale,
@@ -70,4 +71,5 @@ export const definitions = {
   adadeltaStep,
   clipNorm,
   clipValue,
+  columnSum,
 } as const satisfies Record<KernelName, (...args: never[]) => void>
