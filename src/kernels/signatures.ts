@@ -197,17 +197,22 @@ export const signatures = {
       { name: 'scale', direction: 'scalar', type: 'f32' },
     ],
   },
-  matmul: {
+  gemm: {
     id: 16,
     args: [
-      { name: 'x', direction: 'in', type: 'f32', optional: false },
-      { name: 'w', direction: 'in', type: { array: 'T', dtype: 'wDtype' }, optional: false },
-      { name: 'wDtype', direction: 'scalar', type: 'dtype' },
+      { name: 'a', direction: 'in', type: 'f32', optional: false },
+      { name: 'b', direction: 'in', type: { array: 'T', dtype: 'bDtype' }, optional: false },
+      { name: 'bDtype', direction: 'scalar', type: 'dtype' },
       { name: 'bias', direction: 'in', type: 'f32', optional: true },
       { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'batch', direction: 'scalar', type: 'i32' },
+      { name: 'aBatch', direction: 'scalar', type: 'i32' },
+      { name: 'bBatch', direction: 'scalar', type: 'i32' },
       { name: 'M', direction: 'scalar', type: 'i32' },
       { name: 'N', direction: 'scalar', type: 'i32' },
       { name: 'K', direction: 'scalar', type: 'i32' },
+      { name: 'aTransposed', direction: 'scalar', type: 'i32' },
+      { name: 'bTransposed', direction: 'scalar', type: 'i32' },
     ],
   },
   qmatmul: {
@@ -368,8 +373,18 @@ export const signatures = {
       { name: 'groupSize', direction: 'scalar', type: 'i32' },
     ],
   },
-  sgdStep: {
+  columnSum: {
     id: 29,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'rows', direction: 'scalar', type: 'i32' },
+      { name: 'cols', direction: 'scalar', type: 'i32' },
+      { name: 'inner', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  sgdStep: {
+    id: 30,
     args: [
       { name: 'parameter', direction: 'inout', type: 'f32', optional: false },
       { name: 'gradient', direction: 'in', type: 'f32', optional: false },
@@ -383,7 +398,7 @@ export const signatures = {
     ],
   },
   adamStep: {
-    id: 30,
+    id: 31,
     args: [
       { name: 'parameter', direction: 'inout', type: 'f32', optional: false },
       { name: 'gradient', direction: 'in', type: 'f32', optional: false },
@@ -400,7 +415,7 @@ export const signatures = {
     ],
   },
   adadeltaStep: {
-    id: 31,
+    id: 32,
     args: [
       { name: 'parameter', direction: 'inout', type: 'f32', optional: false },
       { name: 'gradient', direction: 'in', type: 'f32', optional: false },
@@ -414,7 +429,7 @@ export const signatures = {
     ],
   },
   clipNorm: {
-    id: 32,
+    id: 33,
     args: [
       { name: 'x', direction: 'inout', type: 'f32', optional: false },
       { name: 'norm', direction: 'in', type: 'f32', optional: false },
@@ -423,7 +438,7 @@ export const signatures = {
     ],
   },
   clipValue: {
-    id: 33,
+    id: 34,
     args: [
       { name: 'x', direction: 'inout', type: 'f32', optional: false },
       { name: 'limit', direction: 'scalar', type: 'f32' },
