@@ -1,17 +1,22 @@
 import { absmaxScale } from './absmaxScale/absmaxScale.ts'
+import { affine } from './affine/affine.ts'
 import { argmax } from './argmax/argmax.ts'
 import { attention } from './attention/attention.ts'
 import { binary } from './binary/binary.ts'
 import { cacheWrite } from './cacheWrite/cacheWrite.ts'
 import { cast } from './cast/cast.ts'
+import { columnSum } from './columnSum/columnSum.ts'
 import { copy } from './copy/copy.ts'
 import { crossEntropy } from './crossEntropy/crossEntropy.ts'
 import { dequantize } from './dequantize/dequantize.ts'
 import { embedding } from './embedding/embedding.ts'
 import { fill } from './fill/fill.ts'
 import { klDivergence } from './klDivergence/klDivergence.ts'
+import { logSoftmax } from './logSoftmax/logSoftmax.ts'
 import { matmul } from './matmul/matmul.ts'
 import { minmaxScale } from './minmaxScale/minmaxScale.ts'
+import { nll } from './nll/nll.ts'
+import { nllGrad } from './nllGrad/nllGrad.ts'
 import { qembedding } from './qembedding/qembedding.ts'
 import { qmatmul } from './qmatmul/qmatmul.ts'
 import { qmatmulInt8 } from './qmatmulInt8/qmatmulInt8.ts'
@@ -23,10 +28,13 @@ import { rope } from './rope/rope.ts'
 import type { KernelName } from './signatures.ts'
 import { siluMul } from './siluMul/siluMul.ts'
 import { softmax } from './softmax/softmax.ts'
+import { softmaxGrad } from './softmaxGrad/softmaxGrad.ts'
+import { stridedCopy } from './stridedCopy/stridedCopy.ts'
 import { tileBlocks } from './tileBlocks/tileBlocks.ts'
 import { tilePack } from './tilePack/tilePack.ts'
 import { tileUnpack } from './tileUnpack/tileUnpack.ts'
 import { unary } from './unary/unary.ts'
+import { unaryGrad } from './unaryGrad/unaryGrad.ts'
 import { untileBlocks } from './untileBlocks/untileBlocks.ts'
 
 /** The definition of every kernel: plain TypeScript, its arguments those of `kernels.def`; what every device is tested against. */
@@ -60,4 +68,12 @@ export const definitions = {
   quantizeRows,
   qmatmulInt8,
   qembedding,
+  unaryGrad,
+  affine,
+  columnSum,
+  stridedCopy,
+  logSoftmax,
+  softmaxGrad,
+  nll,
+  nllGrad,
 } as const satisfies Record<KernelName, (...args: never[]) => void>
