@@ -1,6 +1,7 @@
 import { absmaxScale } from './absmaxScale/absmaxScale.ts'
 import { adadeltaStep } from './adadeltaStep/adadeltaStep.ts'
 import { adamStep } from './adamStep/adamStep.ts'
+import { affine } from './affine/affine.ts'
 import { argmax } from './argmax/argmax.ts'
 import { attention } from './attention/attention.ts'
 import { binary } from './binary/binary.ts'
@@ -16,7 +17,11 @@ import { embedding } from './embedding/embedding.ts'
 import { fill } from './fill/fill.ts'
 import { gemm } from './gemm/gemm.ts'
 import { klDivergence } from './klDivergence/klDivergence.ts'
+import { logSoftmax } from './logSoftmax/logSoftmax.ts'
+import { matmul } from './matmul/matmul.ts'
 import { minmaxScale } from './minmaxScale/minmaxScale.ts'
+import { nll } from './nll/nll.ts'
+import { nllGrad } from './nllGrad/nllGrad.ts'
 import { qembedding } from './qembedding/qembedding.ts'
 import { qmatmul } from './qmatmul/qmatmul.ts'
 import { qmatmulInt8 } from './qmatmulInt8/qmatmulInt8.ts'
@@ -29,10 +34,13 @@ import { sgdStep } from './sgdStep/sgdStep.ts'
 import type { KernelName } from './signatures.ts'
 import { siluMul } from './siluMul/siluMul.ts'
 import { softmax } from './softmax/softmax.ts'
+import { softmaxGrad } from './softmaxGrad/softmaxGrad.ts'
+import { stridedCopy } from './stridedCopy/stridedCopy.ts'
 import { tileBlocks } from './tileBlocks/tileBlocks.ts'
 import { tilePack } from './tilePack/tilePack.ts'
 import { tileUnpack } from './tileUnpack/tileUnpack.ts'
 import { unary } from './unary/unary.ts'
+import { unaryGrad } from './unaryGrad/unaryGrad.ts'
 import { untileBlocks } from './untileBlocks/untileBlocks.ts'
 
 /** The definition of every kernel: plain TypeScript, its arguments those of `kernels.def`; what every device is tested against. */
@@ -72,4 +80,11 @@ export const definitions = {
   clipNorm,
   clipValue,
   columnSum,
+  unaryGrad,
+  affine,
+  stridedCopy,
+  logSoftmax,
+  softmaxGrad,
+  nll,
+  nllGrad,
 } as const satisfies Record<KernelName, (...args: never[]) => void>

@@ -383,8 +383,99 @@ export const signatures = {
       { name: 'inner', direction: 'scalar', type: 'i32' },
     ],
   },
-  sgdStep: {
+  unaryGrad: {
     id: 30,
+    args: [
+      { name: 'op', direction: 'scalar', type: 'i32' },
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'y', direction: 'in', type: 'f32', optional: false },
+      { name: 'dy', direction: 'in', type: 'f32', optional: false },
+      { name: 'dx', direction: 'out', type: 'f32', optional: false },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  affine: {
+    id: 31,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'scale', direction: 'scalar', type: 'f32' },
+      { name: 'offset', direction: 'scalar', type: 'f32' },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  stridedCopy: {
+    id: 32,
+    args: [
+      { name: 'x', direction: 'in', type: 'u8', optional: false },
+      { name: 'y', direction: 'inout', type: 'u8', optional: false },
+      { name: 'bytes', direction: 'scalar', type: 'i32' },
+      { name: 'n0', direction: 'scalar', type: 'i32' },
+      { name: 'n1', direction: 'scalar', type: 'i32' },
+      { name: 'n2', direction: 'scalar', type: 'i32' },
+      { name: 'n3', direction: 'scalar', type: 'i32' },
+      { name: 'n4', direction: 'scalar', type: 'i32' },
+      { name: 'xOffset', direction: 'scalar', type: 'i32' },
+      { name: 'x0', direction: 'scalar', type: 'i32' },
+      { name: 'x1', direction: 'scalar', type: 'i32' },
+      { name: 'x2', direction: 'scalar', type: 'i32' },
+      { name: 'x3', direction: 'scalar', type: 'i32' },
+      { name: 'x4', direction: 'scalar', type: 'i32' },
+      { name: 'yOffset', direction: 'scalar', type: 'i32' },
+      { name: 'y0', direction: 'scalar', type: 'i32' },
+      { name: 'y1', direction: 'scalar', type: 'i32' },
+      { name: 'y2', direction: 'scalar', type: 'i32' },
+      { name: 'y3', direction: 'scalar', type: 'i32' },
+      { name: 'y4', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  logSoftmax: {
+    id: 33,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'rows', direction: 'scalar', type: 'i32' },
+      { name: 'cols', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  softmaxGrad: {
+    id: 34,
+    args: [
+      { name: 'log', direction: 'scalar', type: 'i32' },
+      { name: 'y', direction: 'in', type: 'f32', optional: false },
+      { name: 'dy', direction: 'in', type: 'f32', optional: false },
+      { name: 'dx', direction: 'out', type: 'f32', optional: false },
+      { name: 'rows', direction: 'scalar', type: 'i32' },
+      { name: 'cols', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  nll: {
+    id: 35,
+    args: [
+      { name: 'logProbabilities', direction: 'in', type: 'f32', optional: false },
+      { name: 'targets', direction: 'in', type: 'i32', optional: false },
+      { name: 'smoothing', direction: 'scalar', type: 'f32' },
+      { name: 'ignoreIndex', direction: 'scalar', type: 'i32' },
+      { name: 'loss', direction: 'out', type: 'f32', optional: false },
+      { name: 'counted', direction: 'out', type: 'f32', optional: false },
+      { name: 'rows', direction: 'scalar', type: 'i32' },
+      { name: 'cols', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  nllGrad: {
+    id: 36,
+    args: [
+      { name: 'targets', direction: 'in', type: 'i32', optional: false },
+      { name: 'dloss', direction: 'in', type: 'f32', optional: false },
+      { name: 'smoothing', direction: 'scalar', type: 'f32' },
+      { name: 'ignoreIndex', direction: 'scalar', type: 'i32' },
+      { name: 'dx', direction: 'out', type: 'f32', optional: false },
+      { name: 'rows', direction: 'scalar', type: 'i32' },
+      { name: 'cols', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  sgdStep: {
+    id: 37,
     args: [
       { name: 'parameter', direction: 'inout', type: 'f32', optional: false },
       { name: 'gradient', direction: 'in', type: 'f32', optional: false },
@@ -398,7 +489,7 @@ export const signatures = {
     ],
   },
   adamStep: {
-    id: 31,
+    id: 38,
     args: [
       { name: 'parameter', direction: 'inout', type: 'f32', optional: false },
       { name: 'gradient', direction: 'in', type: 'f32', optional: false },
@@ -415,7 +506,7 @@ export const signatures = {
     ],
   },
   adadeltaStep: {
-    id: 32,
+    id: 39,
     args: [
       { name: 'parameter', direction: 'inout', type: 'f32', optional: false },
       { name: 'gradient', direction: 'in', type: 'f32', optional: false },
@@ -429,7 +520,7 @@ export const signatures = {
     ],
   },
   clipNorm: {
-    id: 33,
+    id: 40,
     args: [
       { name: 'x', direction: 'inout', type: 'f32', optional: false },
       { name: 'norm', direction: 'in', type: 'f32', optional: false },
@@ -438,7 +529,7 @@ export const signatures = {
     ],
   },
   clipValue: {
-    id: 34,
+    id: 41,
     args: [
       { name: 'x', direction: 'inout', type: 'f32', optional: false },
       { name: 'limit', direction: 'scalar', type: 'f32' },
