@@ -1,7 +1,6 @@
 export { attention, cacheWrite, rope } from './attention.ts'
 export { bmm } from './bmm.ts'
 export { columnSum } from './columnSum.ts'
-export { add, cast, div, mul, siluMul, sub, unary } from './elementwise.ts'
 export { broadcastShape, expand } from './broadcast.ts'
 export {
   abs,
