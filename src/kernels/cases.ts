@@ -1,4 +1,7 @@
 import { cases as absmaxScale } from './absmaxScale/absmaxScale.cases.ts'
+import { cases as affineDequantize } from './affineDequantize/affineDequantize.cases.ts'
+import { cases as affineQuantize } from './affineQuantize/affineQuantize.cases.ts'
+import { cases as affineScale } from './affineScale/affineScale.cases.ts'
 import { cases as argmax } from './argmax/argmax.cases.ts'
 import { cases as attention } from './attention/attention.cases.ts'
 import { cases as binary } from './binary/binary.cases.ts'
@@ -12,6 +15,7 @@ import { cases as dequantizeActivation } from './dequantizeActivation/dequantize
 import { cases as embedding } from './embedding/embedding.cases.ts'
 import { cases as fill } from './fill/fill.cases.ts'
 import { cases as int8Rows } from './int8Rows/int8Rows.cases.ts'
+import { cases as hqqShift } from './hqqShift/hqqShift.cases.ts'
 import { cases as klDivergence } from './klDivergence/klDivergence.cases.ts'
 import { cases as matmul } from './matmul/matmul.cases.ts'
 import { cases as minmaxScale } from './minmaxScale/minmaxScale.cases.ts'
@@ -73,6 +77,10 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   int8Rows,
   scaleBy,
   movingScale,
+  hqqShift,
+  affineScale,
+  affineQuantize,
+  affineDequantize,
 }
 
 /** Cases of the sizes that models have, too slow for the definitions; bench/kernels.ts times them on every device. */

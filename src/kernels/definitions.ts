@@ -1,4 +1,7 @@
 import { absmaxScale } from './absmaxScale/absmaxScale.ts'
+import { affineDequantize } from './affineDequantize/affineDequantize.ts'
+import { affineQuantize } from './affineQuantize/affineQuantize.ts'
+import { affineScale } from './affineScale/affineScale.ts'
 import { argmax } from './argmax/argmax.ts'
 import { attention } from './attention/attention.ts'
 import { binary } from './binary/binary.ts'
@@ -11,6 +14,7 @@ import { dequantizeActivation } from './dequantizeActivation/dequantizeActivatio
 import { embedding } from './embedding/embedding.ts'
 import { fill } from './fill/fill.ts'
 import { int8Rows } from './int8Rows/int8Rows.ts'
+import { hqqShift } from './hqqShift/hqqShift.ts'
 import { klDivergence } from './klDivergence/klDivergence.ts'
 import { matmul } from './matmul/matmul.ts'
 import { minmaxScale } from './minmaxScale/minmaxScale.ts'
@@ -72,4 +76,8 @@ export const definitions = {
   int8Rows,
   scaleBy,
   movingScale,
+  hqqShift,
+  affineScale,
+  affineQuantize,
+  affineDequantize,
 } as const satisfies Record<KernelName, (...args: never[]) => void>

@@ -8,10 +8,12 @@ import { noGrad, record } from '../tensor/tape.ts'
 import { checkDType, checkShape, Tensor } from '../tensor/tensor.ts'
 import { quantizedOp } from './activationOps.ts'
 
-/** What became of a module's quantized output: which operations computed on its codes, and how often it was made float. */
+/** What became of a module's quantized output: which operations kept it quantized, who took its codes, and how often they were made float. */
 export interface ActivationUse {
   readonly keptBy: Set<string>
   dequantized: number
+  /** Whether a quantized layer or product took the codes. */
+  taken: boolean
 }
 
 /**

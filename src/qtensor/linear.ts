@@ -43,7 +43,8 @@ export function kernelFor(qtype: QType, computeDtype: ComputeDType = 'float32'):
 export function linear(x: Tensor, w: Tensor | QTensor, bias: Tensor | null = null, computeDtype: ComputeDType = 'float32'): Tensor {
   if (w instanceof Tensor) return matmul(x, w, bias)
   const kernels = matmulKernels[w.qtype.name]
-  if (!kernels) return scope(() => matmul(x, w.dequantize(), bias))
+  // Kernels give int8 no shift.
+  if (!kernels || (w.shiftTiles && !w.qtype.affine)) return scope(() => matmul(x, w.dequantize(), bias))
   checkDType('qmatmul', 'x', x, 'float32')
   const [N, K] = matrixShape(w.shape)
   if (x.size(-1) !== K) {
