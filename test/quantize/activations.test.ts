@@ -27,6 +27,7 @@ interface Case {
   activations: QTypeName
   momentum: number
   streamline: boolean
+  seed: number
 }
 
 const { cases, batches }: { cases: Case[]; batches: number } = JSON.parse(readFileSync(join(folder, 'activations.json'), 'utf8'))
@@ -46,12 +47,12 @@ function values(name: string): Float32Array {
 class MLP extends Module {
   layers: Linear[]
 
-  constructor(device: Device) {
+  constructor(device: Device, seed: number) {
     super()
     this.layers = [new Linear(24, 16), new Linear(16, 12), new Linear(12, 5, { bias: false })]
     for (const [i, layer] of this.layers.entries()) {
-      layer.weight = Tensor.fromArray(device, values(`float.${2 * i}.weight`), layer.weight.shape)
-      if (layer.bias) layer.bias = Tensor.fromArray(device, values(`float.${2 * i}.bias`))
+      layer.weight = Tensor.fromArray(device, values(`float${seed}.${2 * i}.weight`), layer.weight.shape)
+      if (layer.bias) layer.bias = Tensor.fromArray(device, values(`float${seed}.${2 * i}.bias`))
     }
   }
 
@@ -68,8 +69,8 @@ function batch(device: Device, i: number): Tensor {
 }
 
 /** The model, quantized and calibrated as the case says. */
-async function calibrated(device: Device, { weights, activations, momentum, streamline }: Case): Promise<MLP> {
-  const model = new MLP(device)
+async function calibrated(device: Device, { weights, activations, momentum, streamline, seed }: Case): Promise<MLP> {
+  const model = new MLP(device, seed)
   quantize(model, { weights, activations })
   const run = () => {
     for (let i = 0; i < batches; i++) scope(() => void model.forward(batch(device, i)))
