@@ -197,17 +197,22 @@ export const signatures = {
       { name: 'scale', direction: 'scalar', type: 'f32' },
     ],
   },
-  matmul: {
+  gemm: {
     id: 16,
     args: [
-      { name: 'x', direction: 'in', type: 'f32', optional: false },
-      { name: 'w', direction: 'in', type: { array: 'T', dtype: 'wDtype' }, optional: false },
-      { name: 'wDtype', direction: 'scalar', type: 'dtype' },
+      { name: 'a', direction: 'in', type: 'f32', optional: false },
+      { name: 'b', direction: 'in', type: { array: 'T', dtype: 'bDtype' }, optional: false },
+      { name: 'bDtype', direction: 'scalar', type: 'dtype' },
       { name: 'bias', direction: 'in', type: 'f32', optional: true },
       { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'batch', direction: 'scalar', type: 'i32' },
+      { name: 'aBatch', direction: 'scalar', type: 'i32' },
+      { name: 'bBatch', direction: 'scalar', type: 'i32' },
       { name: 'M', direction: 'scalar', type: 'i32' },
       { name: 'N', direction: 'scalar', type: 'i32' },
       { name: 'K', direction: 'scalar', type: 'i32' },
+      { name: 'aTransposed', direction: 'scalar', type: 'i32' },
+      { name: 'bTransposed', direction: 'scalar', type: 'i32' },
     ],
   },
   qmatmul: {
@@ -368,8 +373,171 @@ export const signatures = {
       { name: 'groupSize', direction: 'scalar', type: 'i32' },
     ],
   },
-  quantizeActivation: {
+  columnSum: {
     id: 29,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'rows', direction: 'scalar', type: 'i32' },
+      { name: 'cols', direction: 'scalar', type: 'i32' },
+      { name: 'inner', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  unaryGrad: {
+    id: 30,
+    args: [
+      { name: 'op', direction: 'scalar', type: 'i32' },
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'y', direction: 'in', type: 'f32', optional: false },
+      { name: 'dy', direction: 'in', type: 'f32', optional: false },
+      { name: 'dx', direction: 'out', type: 'f32', optional: false },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  affine: {
+    id: 31,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'scale', direction: 'scalar', type: 'f32' },
+      { name: 'offset', direction: 'scalar', type: 'f32' },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  stridedCopy: {
+    id: 32,
+    args: [
+      { name: 'x', direction: 'in', type: 'u8', optional: false },
+      { name: 'y', direction: 'inout', type: 'u8', optional: false },
+      { name: 'bytes', direction: 'scalar', type: 'i32' },
+      { name: 'n0', direction: 'scalar', type: 'i32' },
+      { name: 'n1', direction: 'scalar', type: 'i32' },
+      { name: 'n2', direction: 'scalar', type: 'i32' },
+      { name: 'n3', direction: 'scalar', type: 'i32' },
+      { name: 'n4', direction: 'scalar', type: 'i32' },
+      { name: 'xOffset', direction: 'scalar', type: 'i32' },
+      { name: 'x0', direction: 'scalar', type: 'i32' },
+      { name: 'x1', direction: 'scalar', type: 'i32' },
+      { name: 'x2', direction: 'scalar', type: 'i32' },
+      { name: 'x3', direction: 'scalar', type: 'i32' },
+      { name: 'x4', direction: 'scalar', type: 'i32' },
+      { name: 'yOffset', direction: 'scalar', type: 'i32' },
+      { name: 'y0', direction: 'scalar', type: 'i32' },
+      { name: 'y1', direction: 'scalar', type: 'i32' },
+      { name: 'y2', direction: 'scalar', type: 'i32' },
+      { name: 'y3', direction: 'scalar', type: 'i32' },
+      { name: 'y4', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  logSoftmax: {
+    id: 33,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'rows', direction: 'scalar', type: 'i32' },
+      { name: 'cols', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  softmaxGrad: {
+    id: 34,
+    args: [
+      { name: 'log', direction: 'scalar', type: 'i32' },
+      { name: 'y', direction: 'in', type: 'f32', optional: false },
+      { name: 'dy', direction: 'in', type: 'f32', optional: false },
+      { name: 'dx', direction: 'out', type: 'f32', optional: false },
+      { name: 'rows', direction: 'scalar', type: 'i32' },
+      { name: 'cols', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  nll: {
+    id: 35,
+    args: [
+      { name: 'logProbabilities', direction: 'in', type: 'f32', optional: false },
+      { name: 'targets', direction: 'in', type: 'i32', optional: false },
+      { name: 'smoothing', direction: 'scalar', type: 'f32' },
+      { name: 'ignoreIndex', direction: 'scalar', type: 'i32' },
+      { name: 'loss', direction: 'out', type: 'f32', optional: false },
+      { name: 'counted', direction: 'out', type: 'f32', optional: false },
+      { name: 'rows', direction: 'scalar', type: 'i32' },
+      { name: 'cols', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  nllGrad: {
+    id: 36,
+    args: [
+      { name: 'targets', direction: 'in', type: 'i32', optional: false },
+      { name: 'dloss', direction: 'in', type: 'f32', optional: false },
+      { name: 'smoothing', direction: 'scalar', type: 'f32' },
+      { name: 'ignoreIndex', direction: 'scalar', type: 'i32' },
+      { name: 'dx', direction: 'out', type: 'f32', optional: false },
+      { name: 'rows', direction: 'scalar', type: 'i32' },
+      { name: 'cols', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  sgdStep: {
+    id: 37,
+    args: [
+      { name: 'parameter', direction: 'inout', type: 'f32', optional: false },
+      { name: 'gradient', direction: 'in', type: 'f32', optional: false },
+      { name: 'velocity', direction: 'inout', type: 'f32', optional: true },
+      { name: 'lr', direction: 'scalar', type: 'f32' },
+      { name: 'momentum', direction: 'scalar', type: 'f32' },
+      { name: 'rate', direction: 'scalar', type: 'f32' },
+      { name: 'nesterov', direction: 'scalar', type: 'i32' },
+      { name: 'weightDecay', direction: 'scalar', type: 'f32' },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  adamStep: {
+    id: 38,
+    args: [
+      { name: 'parameter', direction: 'inout', type: 'f32', optional: false },
+      { name: 'gradient', direction: 'in', type: 'f32', optional: false },
+      { name: 'mean', direction: 'inout', type: 'f32', optional: false },
+      { name: 'square', direction: 'inout', type: 'f32', optional: false },
+      { name: 'stepSize', direction: 'scalar', type: 'f32' },
+      { name: 'rate1', direction: 'scalar', type: 'f32' },
+      { name: 'rate2', direction: 'scalar', type: 'f32' },
+      { name: 'correction', direction: 'scalar', type: 'f32' },
+      { name: 'epsilon', direction: 'scalar', type: 'f32' },
+      { name: 'weightDecay', direction: 'scalar', type: 'f32' },
+      { name: 'keep', direction: 'scalar', type: 'f32' },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  adadeltaStep: {
+    id: 39,
+    args: [
+      { name: 'parameter', direction: 'inout', type: 'f32', optional: false },
+      { name: 'gradient', direction: 'in', type: 'f32', optional: false },
+      { name: 'square', direction: 'inout', type: 'f32', optional: false },
+      { name: 'change', direction: 'inout', type: 'f32', optional: false },
+      { name: 'lr', direction: 'scalar', type: 'f32' },
+      { name: 'rate', direction: 'scalar', type: 'f32' },
+      { name: 'epsilon', direction: 'scalar', type: 'f32' },
+      { name: 'weightDecay', direction: 'scalar', type: 'f32' },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  clipNorm: {
+    id: 40,
+    args: [
+      { name: 'x', direction: 'inout', type: 'f32', optional: false },
+      { name: 'norm', direction: 'in', type: 'f32', optional: false },
+      { name: 'maxNorm', direction: 'scalar', type: 'f32' },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  clipValue: {
+    id: 41,
+    args: [
+      { name: 'x', direction: 'inout', type: 'f32', optional: false },
+      { name: 'limit', direction: 'scalar', type: 'f32' },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  quantizeActivation: {
+    id: 42,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'scale', direction: 'in', type: 'f32', optional: false },
@@ -379,7 +547,7 @@ export const signatures = {
     ],
   },
   dequantizeActivation: {
-    id: 30,
+    id: 43,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'scale', direction: 'in', type: 'f32', optional: false },
@@ -389,7 +557,7 @@ export const signatures = {
     ],
   },
   unaryInt8: {
-    id: 31,
+    id: 44,
     args: [
       { name: 'op', direction: 'scalar', type: 'i32' },
       { name: 'x', direction: 'in', type: 'u8', optional: false },
@@ -398,7 +566,7 @@ export const signatures = {
     ],
   },
   int8Rows: {
-    id: 32,
+    id: 45,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'padded', direction: 'out', type: 'u8', optional: false },
@@ -408,7 +576,7 @@ export const signatures = {
     ],
   },
   scaleBy: {
-    id: 33,
+    id: 46,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'factor', direction: 'in', type: 'f32', optional: false },
@@ -417,7 +585,7 @@ export const signatures = {
     ],
   },
   movingScale: {
-    id: 34,
+    id: 47,
     args: [
       { name: 'scale', direction: 'in', type: 'f32', optional: false },
       { name: 'next', direction: 'in', type: 'f32', optional: false },
@@ -427,7 +595,7 @@ export const signatures = {
     ],
   },
   hqqShift: {
-    id: 35,
+    id: 48,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -446,7 +614,7 @@ export const signatures = {
     ],
   },
   affineScale: {
-    id: 36,
+    id: 49,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -462,7 +630,7 @@ export const signatures = {
     ],
   },
   affineQuantize: {
-    id: 37,
+    id: 50,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -478,7 +646,7 @@ export const signatures = {
     ],
   },
   affineDequantize: {
-    id: 38,
+    id: 51,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'qtype', direction: 'scalar', type: 'qtype' },
