@@ -2,7 +2,7 @@
 
     python scripts/mnist_quanto.py FOLDER DATA
 
-FOLDER holds what scripts/mnist-beside-quanto.ts writes: run.json (settings), weights.bin (float32, the parameters one after the other)
+FOLDER holds what bench/mnist.ts writes: run.json (settings), weights.bin (float32, the parameters one after the other)
 and order.bin (uint32, the training images' numbers, epoch after epoch). Prints one JSON document: the losses of the first 50 steps and,
 for each pair of types, loss and accuracy on the test images after each stage.
 """

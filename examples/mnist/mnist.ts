@@ -1,10 +1,10 @@
 // MNIST as Yann LeCun's files have it: idx, gzipped.
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Dataset, imageFromBytes, type LabelledImage, transforms } from 'lowbit'
+import { type Dataset, type Image, imageFromBytes, type LabelledImage, transforms } from 'lowbit'
 
 /** Where the data sets lie: LOWBIT_DATA, else ../shared/data beside the repository. */
-const data = process.env.LOWBIT_DATA ?? join(import.meta.dirname, '../../../shared/data')
+export const data = process.env.LOWBIT_DATA ?? join(import.meta.dirname, '../../../shared/data')
 
 /** The first `limit` images of a part of MNIST, normal over the training images: (x / 255 − 0.1307) / 0.3081. */
 export async function mnist(part: 'train' | 't10k', limit = Infinity): Promise<Dataset<LabelledImage>> {
@@ -13,13 +13,14 @@ export async function mnist(part: 'train' | 't10k', limit = Infinity): Promise<D
   const [count, height, width] = images.sizes
   const size = height * width
   const normal = transforms.normalize([0.1307], [0.3081])
-  return {
-    length: Math.min(count, limit),
-    get: (index) => ({
-      image: normal(imageFromBytes(images.bytes.subarray(index * size, (index + 1) * size), 1, height, width)),
-      label: labels.bytes[index],
-    }),
+  const image = (index: number) => normal(imageFromBytes(images.bytes.subarray(index * size, (index + 1) * size), 1, height, width))
+  // Made when first asked for, and kept: later passes only copy.
+  const made: Image[] = []
+  const get = (index: number) => {
+    made[index] ??= image(index)
+    return { image: made[index], label: labels.bytes[index] }
   }
+  return { length: Math.min(count, limit), get }
 }
 
 /** An idx file: 0, 0, 8 (bytes), the number of dimensions; their sizes, big-endian; the bytes. */
