@@ -6,6 +6,9 @@ import { cases as cacheWrite } from './cacheWrite/cacheWrite.cases.ts'
 import type { KernelCase } from './case.ts'
 import { cases as cast } from './cast/cast.cases.ts'
 import { cases as columnSum } from './columnSum/columnSum.cases.ts'
+import { benchmarks as conv2dBenchmarks, cases as conv2d } from './conv2d/conv2d.cases.ts'
+import { benchmarks as conv2dInputGradientBenchmarks, cases as conv2dInputGradient } from './conv2dInputGradient/conv2dInputGradient.cases.ts'
+import { benchmarks as conv2dWeightGradientBenchmarks, cases as conv2dWeightGradient } from './conv2dWeightGradient/conv2dWeightGradient.cases.ts'
 import { cases as copy } from './copy/copy.cases.ts'
 import { cases as crossEntropy } from './crossEntropy/crossEntropy.cases.ts'
 import { cases as dequantize } from './dequantize/dequantize.cases.ts'
@@ -63,11 +66,17 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   qmatmulInt8,
   qembedding,
   columnSum,
+  conv2d,
+  conv2dInputGradient,
+  conv2dWeightGradient,
 }
 
 /** Cases of the sizes that models have, too slow for the definitions; bench/kernels.ts times them on every device. */
 export const benchmarks: Partial<Record<KernelName, readonly KernelCase[]>> = {
   gemm: gemmBenchmarks,
+  conv2d: conv2dBenchmarks,
+  conv2dInputGradient: conv2dInputGradientBenchmarks,
+  conv2dWeightGradient: conv2dWeightGradientBenchmarks,
   qmatmul: qmatmulBenchmarks,
   tileBlocks: tileBlocksBenchmarks,
   quantizeRows: quantizeRowsBenchmarks,

@@ -5,6 +5,9 @@ import { binary } from './binary/binary.ts'
 import { cacheWrite } from './cacheWrite/cacheWrite.ts'
 import { cast } from './cast/cast.ts'
 import { columnSum } from './columnSum/columnSum.ts'
+import { conv2d } from './conv2d/conv2d.ts'
+import { conv2dInputGradient } from './conv2dInputGradient/conv2dInputGradient.ts'
+import { conv2dWeightGradient } from './conv2dWeightGradient/conv2dWeightGradient.ts'
 import { copy } from './copy/copy.ts'
 import { crossEntropy } from './crossEntropy/crossEntropy.ts'
 import { dequantize } from './dequantize/dequantize.ts'
@@ -62,4 +65,7 @@ export const definitions = {
   qmatmulInt8,
   qembedding,
   columnSum,
+  conv2d,
+  conv2dInputGradient,
+  conv2dWeightGradient,
 } as const satisfies Record<KernelName, (...args: never[]) => void>
