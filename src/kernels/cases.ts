@@ -11,9 +11,15 @@ import { cases as cast } from './cast/cast.cases.ts'
 import { cases as clipNorm } from './clipNorm/clipNorm.cases.ts'
 import { cases as clipValue } from './clipValue/clipValue.cases.ts'
 import { cases as columnSum } from './columnSum/columnSum.cases.ts'
-import { benchmarks as conv2dBenchmarks, cases as conv2d } from './conv2d/conv2d.cases.ts'
-import { benchmarks as conv2dInputGradientBenchmarks, cases as conv2dInputGradient } from './conv2dInputGradient/conv2dInputGradient.cases.ts'
-import { benchmarks as conv2dWeightGradientBenchmarks, cases as conv2dWeightGradient } from './conv2dWeightGradient/conv2dWeightGradient.cases.ts'
+import { cases as conv2d, benchmarks as conv2dBenchmarks } from './conv2d/conv2d.cases.ts'
+import {
+  cases as conv2dInputGradient,
+  benchmarks as conv2dInputGradientBenchmarks,
+} from './conv2dInputGradient/conv2dInputGradient.cases.ts'
+import {
+  cases as conv2dWeightGradient,
+  benchmarks as conv2dWeightGradientBenchmarks,
+} from './conv2dWeightGradient/conv2dWeightGradient.cases.ts'
 import { cases as copy } from './copy/copy.cases.ts'
 import { cases as crossEntropy } from './crossEntropy/crossEntropy.cases.ts'
 import { cases as dequantize } from './dequantize/dequantize.cases.ts'
@@ -25,6 +31,8 @@ import { cases as logSoftmax } from './logSoftmax/logSoftmax.cases.ts'
 import { cases as minmaxScale } from './minmaxScale/minmaxScale.cases.ts'
 import { cases as nll } from './nll/nll.cases.ts'
 import { cases as nllGrad } from './nllGrad/nllGrad.cases.ts'
+import { cases as pad2d } from './pad2d/pad2d.cases.ts'
+import { cases as pad2dGradient } from './pad2dGradient/pad2dGradient.cases.ts'
 import { cases as qembedding } from './qembedding/qembedding.cases.ts'
 import { cases as qmatmul, benchmarks as qmatmulBenchmarks } from './qmatmul/qmatmul.cases.ts'
 import { cases as qmatmulInt8, benchmarks as qmatmulInt8Benchmarks } from './qmatmulInt8/qmatmulInt8.cases.ts'
@@ -86,6 +94,8 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   conv2d,
   conv2dInputGradient,
   conv2dWeightGradient,
+  pad2d,
+  pad2dGradient,
   unaryGrad,
   affine,
   stridedCopy,

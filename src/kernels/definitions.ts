@@ -24,6 +24,8 @@ import { logSoftmax } from './logSoftmax/logSoftmax.ts'
 import { minmaxScale } from './minmaxScale/minmaxScale.ts'
 import { nll } from './nll/nll.ts'
 import { nllGrad } from './nllGrad/nllGrad.ts'
+import { pad2d } from './pad2d/pad2d.ts'
+import { pad2dGradient } from './pad2dGradient/pad2dGradient.ts'
 import { qembedding } from './qembedding/qembedding.ts'
 import { qmatmul } from './qmatmul/qmatmul.ts'
 import { qmatmulInt8 } from './qmatmulInt8/qmatmulInt8.ts'
@@ -85,6 +87,8 @@ export const definitions = {
   conv2d,
   conv2dInputGradient,
   conv2dWeightGradient,
+  pad2d,
+  pad2dGradient,
   unaryGrad,
   affine,
   stridedCopy,
