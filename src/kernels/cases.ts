@@ -14,6 +14,15 @@ import { cases as cast } from './cast/cast.cases.ts'
 import { cases as clipNorm } from './clipNorm/clipNorm.cases.ts'
 import { cases as clipValue } from './clipValue/clipValue.cases.ts'
 import { cases as columnSum } from './columnSum/columnSum.cases.ts'
+import { cases as conv2d, benchmarks as conv2dBenchmarks } from './conv2d/conv2d.cases.ts'
+import {
+  cases as conv2dInputGradient,
+  benchmarks as conv2dInputGradientBenchmarks,
+} from './conv2dInputGradient/conv2dInputGradient.cases.ts'
+import {
+  cases as conv2dWeightGradient,
+  benchmarks as conv2dWeightGradientBenchmarks,
+} from './conv2dWeightGradient/conv2dWeightGradient.cases.ts'
 import { cases as copy } from './copy/copy.cases.ts'
 import { cases as crossEntropy } from './crossEntropy/crossEntropy.cases.ts'
 import { cases as dequantize } from './dequantize/dequantize.cases.ts'
@@ -29,6 +38,8 @@ import { cases as minmaxScale } from './minmaxScale/minmaxScale.cases.ts'
 import { cases as movingScale } from './movingScale/movingScale.cases.ts'
 import { cases as nll } from './nll/nll.cases.ts'
 import { cases as nllGrad } from './nllGrad/nllGrad.cases.ts'
+import { cases as pad2d } from './pad2d/pad2d.cases.ts'
+import { cases as pad2dGradient } from './pad2dGradient/pad2dGradient.cases.ts'
 import { cases as qembedding } from './qembedding/qembedding.cases.ts'
 import { cases as qmatmul, benchmarks as qmatmulBenchmarks } from './qmatmul/qmatmul.cases.ts'
 import { cases as qmatmulInt8, benchmarks as qmatmulInt8Benchmarks } from './qmatmulInt8/qmatmulInt8.cases.ts'
@@ -100,6 +111,11 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   clipNorm,
   clipValue,
   columnSum,
+  conv2d,
+  conv2dInputGradient,
+  conv2dWeightGradient,
+  pad2d,
+  pad2dGradient,
   unaryGrad,
   affine,
   stridedCopy,
@@ -112,6 +128,9 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
 /** Cases of the sizes that models have, too slow for the definitions; bench/kernels.ts times them on every device. */
 export const benchmarks: Partial<Record<KernelName, readonly KernelCase[]>> = {
   gemm: gemmBenchmarks,
+  conv2d: conv2dBenchmarks,
+  conv2dInputGradient: conv2dInputGradientBenchmarks,
+  conv2dWeightGradient: conv2dWeightGradientBenchmarks,
   qmatmul: qmatmulBenchmarks,
   tileBlocks: tileBlocksBenchmarks,
   quantizeRows: quantizeRowsBenchmarks,

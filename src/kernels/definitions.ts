@@ -13,6 +13,9 @@ import { cast } from './cast/cast.ts'
 import { clipNorm } from './clipNorm/clipNorm.ts'
 import { clipValue } from './clipValue/clipValue.ts'
 import { columnSum } from './columnSum/columnSum.ts'
+import { conv2d } from './conv2d/conv2d.ts'
+import { conv2dInputGradient } from './conv2dInputGradient/conv2dInputGradient.ts'
+import { conv2dWeightGradient } from './conv2dWeightGradient/conv2dWeightGradient.ts'
 import { copy } from './copy/copy.ts'
 import { crossEntropy } from './crossEntropy/crossEntropy.ts'
 import { dequantize } from './dequantize/dequantize.ts'
@@ -28,6 +31,8 @@ import { minmaxScale } from './minmaxScale/minmaxScale.ts'
 import { movingScale } from './movingScale/movingScale.ts'
 import { nll } from './nll/nll.ts'
 import { nllGrad } from './nllGrad/nllGrad.ts'
+import { pad2d } from './pad2d/pad2d.ts'
+import { pad2dGradient } from './pad2dGradient/pad2dGradient.ts'
 import { qembedding } from './qembedding/qembedding.ts'
 import { qmatmul } from './qmatmul/qmatmul.ts'
 import { qmatmulInt8 } from './qmatmulInt8/qmatmulInt8.ts'
@@ -99,6 +104,11 @@ export const definitions = {
   clipNorm,
   clipValue,
   columnSum,
+  conv2d,
+  conv2dInputGradient,
+  conv2dWeightGradient,
+  pad2d,
+  pad2dGradient,
   unaryGrad,
   affine,
   stridedCopy,
