@@ -1,6 +1,7 @@
 import { ShapeError } from '../../core/errors.ts'
 import { numel, type Shape, sameShape, showShape } from '../../core/shape.ts'
-import { noGrad, needsGrad, record } from '../tape.ts'
+import { overridden } from '../override.ts'
+import { needsGrad, noGrad, record } from '../tape.ts'
 import { checkDType, Tensor } from '../tensor.ts'
 import { gemm } from './matmul.ts'
 
@@ -12,6 +13,8 @@ import { gemm } from './matmul.ts'
  * @throws ShapeError if the factors do not fit each other.
  */
 export function bmm(a: Tensor, b: Tensor): Tensor {
+  const own = overridden('bmm', a, b)
+  if (own) return own
   checkDType('bmm', 'a', a, 'float32')
   checkDType('bmm', 'b', b, 'float32')
   const outer = broadcastShape(a.shape.slice(0, -2), b.shape.slice(0, -2))
