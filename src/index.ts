@@ -14,11 +14,24 @@ export { type LoadOptions, loadCausalLM, type ModelPlace } from './models/load.t
 export { type SaveOptions, save } from './models/save.ts'
 export { type ChatMessage, Tokenizer } from './models/tokenizer.ts'
 export { GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Tanh } from './nn/activations.ts'
+export { BatchNorm1d, BatchNorm2d, type BatchNormOptions } from './nn/batchNorm.ts'
+export { Dropout } from './nn/dropout.ts'
 export { Embedding } from './nn/embedding.ts'
 export { initialize } from './nn/initialize.ts'
 export { Linear } from './nn/linear.ts'
-export { type ClassLossOptions, crossEntropyLoss, type Dequantizable, l1Loss, mseLoss, nllLoss, type Reduction } from './nn/losses.ts'
+export {
+  type ClassLossOptions,
+  crossEntropyLoss,
+  type Dequantizable,
+  klDivLoss,
+  l1Loss,
+  mseLoss,
+  nllLoss,
+  type Reduction,
+} from './nn/losses.ts'
 export { Module, type Parameter } from './nn/module.ts'
+export { GroupNorm, LayerNorm, type LayerNormOptions } from './nn/normalization.ts'
+export { AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d } from './nn/pooling.ts'
 export { QEmbedding } from './nn/qembedding.ts'
 export { QLinear, setComputeDtype } from './nn/qlinear.ts'
 export { RMSNorm } from './nn/rmsNorm.ts'
