@@ -4,6 +4,7 @@ export type { QType, QTypeName } from './core/qtype.ts'
 export { qfloat8, qfloat8_e4m3fn, qfloat8_e4m3fnuz, qfloat8_e5m2, qint2, qint4, qint8, qtypes } from './core/qtype.ts'
 export type { Device } from './devices/device.ts'
 export { type DeviceName, type DeviceOptions, openDevice } from './devices/open.ts'
+export { type Accuracy, accuracy } from './evaluate/accuracy.ts'
 export { type BenchOptions, type BenchResult, bench } from './evaluate/bench.ts'
 export { type Perplexity, type PerplexityOptions, perplexity } from './evaluate/perplexity.ts'
 export { relativeError, weightErrors } from './evaluate/weightError.ts'
@@ -16,6 +17,13 @@ export { type ChatMessage, Tokenizer } from './models/tokenizer.ts'
 export { GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Tanh } from './nn/activations.ts'
 export { BatchNorm1d, BatchNorm2d, type BatchNormOptions } from './nn/batchNorm.ts'
 export { Dropout } from './nn/dropout.ts'
+export { Conv1d } from './nn/conv1d.ts'
+export { Conv2d } from './nn/conv2d.ts'
+export type { ConvTransposeLayerOptions, ForwardConvolutionOptions } from './nn/convolution.ts'
+export { ConvTranspose1d, ConvTranspose2d } from './nn/convTranspose.ts'
+export { type Image, type ImageBatch, imageFromBytes, type LabelledImage, stackImages } from './nn/data/image.ts'
+export { DataLoader, type Dataset, type LoaderOptions } from './nn/data/loader.ts'
+export * as transforms from './nn/data/transforms.ts'
 export { Embedding } from './nn/embedding.ts'
 export { initialize } from './nn/initialize.ts'
 export { Linear } from './nn/linear.ts'
@@ -32,10 +40,26 @@ export {
 export { Module, type Parameter } from './nn/module.ts'
 export { GroupNorm, LayerNorm, type LayerNormOptions } from './nn/normalization.ts'
 export { AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d } from './nn/pooling.ts'
+export { Adadelta, type AdadeltaSettings } from './nn/optim/adadelta.ts'
+export { Adam, type AdamSettings, AdamW } from './nn/optim/adam.ts'
+export { clipGradNorm, clipGradValue } from './nn/optim/clip.ts'
+export { OneCycleLR, type OneCycleOptions } from './nn/optim/oneCycle.ts'
+export { type OptimizerState, ParameterOptimizer, type ParameterState, type StepSettings } from './nn/optim/optimizer.ts'
+export {
+  CosineAnnealingLR,
+  ExponentialLR,
+  LambdaLR,
+  LinearLR,
+  MultiStepLR,
+  Schedule,
+  StepLR,
+} from './nn/optim/schedules.ts'
+export { SGD, type SGDSettings } from './nn/optim/sgd.ts'
 export { QEmbedding } from './nn/qembedding.ts'
 export { QLinear, setComputeDtype } from './nn/qlinear.ts'
 export { RMSNorm } from './nn/rmsNorm.ts'
 export { Flatten, Identity, type Layer, Sequential } from './nn/sequential.ts'
+export { type TrainOptions, trainEpoch } from './nn/training.ts'
 export type { ComputeDType } from './qtensor/linear.ts'
 export type { Optimizer, ScaleAndShift } from './qtensor/optimizer.ts'
 export { QTensor } from './qtensor/qtensor.ts'

@@ -1,4 +1,6 @@
 import { cases as absmaxScale } from './absmaxScale/absmaxScale.cases.ts'
+import { cases as adadeltaStep } from './adadeltaStep/adadeltaStep.cases.ts'
+import { cases as adamStep } from './adamStep/adamStep.cases.ts'
 import { cases as affine } from './affine/affine.cases.ts'
 import { cases as argmax } from './argmax/argmax.cases.ts'
 import { cases as attention } from './attention/attention.cases.ts'
@@ -14,7 +16,18 @@ import { cases as cast } from './cast/cast.cases.ts'
 import { cases as channelAffine } from './channelAffine/channelAffine.cases.ts'
 import { cases as clamp } from './clamp/clamp.cases.ts'
 import { cases as clampGrad } from './clampGrad/clampGrad.cases.ts'
+import { cases as clipNorm } from './clipNorm/clipNorm.cases.ts'
+import { cases as clipValue } from './clipValue/clipValue.cases.ts'
 import { cases as columnSum } from './columnSum/columnSum.cases.ts'
+import { cases as conv2d, benchmarks as conv2dBenchmarks } from './conv2d/conv2d.cases.ts'
+import {
+  cases as conv2dInputGradient,
+  benchmarks as conv2dInputGradientBenchmarks,
+} from './conv2dInputGradient/conv2dInputGradient.cases.ts'
+import {
+  cases as conv2dWeightGradient,
+  benchmarks as conv2dWeightGradientBenchmarks,
+} from './conv2dWeightGradient/conv2dWeightGradient.cases.ts'
 import { cases as copy } from './copy/copy.cases.ts'
 import { cases as crossEntropy } from './crossEntropy/crossEntropy.cases.ts'
 import { cases as dequantize } from './dequantize/dequantize.cases.ts'
@@ -22,6 +35,7 @@ import { cases as dropout } from './dropout/dropout.cases.ts'
 import { cases as embedding } from './embedding/embedding.cases.ts'
 import { cases as embeddingGrad } from './embeddingGrad/embeddingGrad.cases.ts'
 import { cases as fill } from './fill/fill.cases.ts'
+import { cases as gemm, benchmarks as gemmBenchmarks } from './gemm/gemm.cases.ts'
 import { cases as klDivergence } from './klDivergence/klDivergence.cases.ts'
 import { cases as layerNorm } from './layerNorm/layerNorm.cases.ts'
 import { cases as logSoftmax } from './logSoftmax/logSoftmax.cases.ts'
@@ -31,6 +45,8 @@ import { cases as maxPool2dGrad } from './maxPool2dGrad/maxPool2dGrad.cases.ts'
 import { cases as minmaxScale } from './minmaxScale/minmaxScale.cases.ts'
 import { cases as nll } from './nll/nll.cases.ts'
 import { cases as nllGrad } from './nllGrad/nllGrad.cases.ts'
+import { cases as pad2d } from './pad2d/pad2d.cases.ts'
+import { cases as pad2dGradient } from './pad2dGradient/pad2dGradient.cases.ts'
 import { cases as qembedding } from './qembedding/qembedding.cases.ts'
 import { cases as qmatmul, benchmarks as qmatmulBenchmarks } from './qmatmul/qmatmul.cases.ts'
 import { cases as qmatmulInt8, benchmarks as qmatmulInt8Benchmarks } from './qmatmulInt8/qmatmulInt8.cases.ts'
@@ -40,6 +56,7 @@ import { cases as reduce } from './reduce/reduce.cases.ts'
 import { cases as rmsNorm } from './rmsNorm/rmsNorm.cases.ts'
 import { cases as rope } from './rope/rope.cases.ts'
 import { cases as rowNormGrad } from './rowNormGrad/rowNormGrad.cases.ts'
+import { cases as sgdStep } from './sgdStep/sgdStep.cases.ts'
 import type { KernelName } from './signatures.ts'
 import { cases as siluMul } from './siluMul/siluMul.cases.ts'
 import { cases as softmax } from './softmax/softmax.cases.ts'
@@ -71,7 +88,7 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   rope,
   cacheWrite,
   attention,
-  matmul,
+  gemm,
   qmatmul,
   absmaxScale,
   minmaxScale,
@@ -84,9 +101,19 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   quantizeRows,
   qmatmulInt8,
   qembedding,
+  sgdStep,
+  adamStep,
+  adadeltaStep,
+  clipNorm,
+  clipValue,
+  columnSum,
+  conv2d,
+  conv2dInputGradient,
+  conv2dWeightGradient,
+  pad2d,
+  pad2dGradient,
   unaryGrad,
   affine,
-  columnSum,
   stridedCopy,
   logSoftmax,
   softmaxGrad,
@@ -111,6 +138,10 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
 
 /** Cases of the sizes that models have, too slow for the definitions; bench/kernels.ts times them on every device. */
 export const benchmarks: Partial<Record<KernelName, readonly KernelCase[]>> = {
+  gemm: gemmBenchmarks,
+  conv2d: conv2dBenchmarks,
+  conv2dInputGradient: conv2dInputGradientBenchmarks,
+  conv2dWeightGradient: conv2dWeightGradientBenchmarks,
   qmatmul: qmatmulBenchmarks,
   tileBlocks: tileBlocksBenchmarks,
   quantizeRows: quantizeRowsBenchmarks,

@@ -1,4 +1,6 @@
 import { absmaxScale } from './absmaxScale/absmaxScale.ts'
+import { adadeltaStep } from './adadeltaStep/adadeltaStep.ts'
+import { adamStep } from './adamStep/adamStep.ts'
 import { affine } from './affine/affine.ts'
 import { argmax } from './argmax/argmax.ts'
 import { attention } from './attention/attention.ts'
@@ -13,7 +15,12 @@ import { cast } from './cast/cast.ts'
 import { channelAffine } from './channelAffine/channelAffine.ts'
 import { clamp } from './clamp/clamp.ts'
 import { clampGrad } from './clampGrad/clampGrad.ts'
+import { clipNorm } from './clipNorm/clipNorm.ts'
+import { clipValue } from './clipValue/clipValue.ts'
 import { columnSum } from './columnSum/columnSum.ts'
+import { conv2d } from './conv2d/conv2d.ts'
+import { conv2dInputGradient } from './conv2dInputGradient/conv2dInputGradient.ts'
+import { conv2dWeightGradient } from './conv2dWeightGradient/conv2dWeightGradient.ts'
 import { copy } from './copy/copy.ts'
 import { crossEntropy } from './crossEntropy/crossEntropy.ts'
 import { dequantize } from './dequantize/dequantize.ts'
@@ -21,6 +28,7 @@ import { dropout } from './dropout/dropout.ts'
 import { embedding } from './embedding/embedding.ts'
 import { embeddingGrad } from './embeddingGrad/embeddingGrad.ts'
 import { fill } from './fill/fill.ts'
+import { gemm } from './gemm/gemm.ts'
 import { klDivergence } from './klDivergence/klDivergence.ts'
 import { layerNorm } from './layerNorm/layerNorm.ts'
 import { logSoftmax } from './logSoftmax/logSoftmax.ts'
@@ -30,6 +38,8 @@ import { maxPool2dGrad } from './maxPool2dGrad/maxPool2dGrad.ts'
 import { minmaxScale } from './minmaxScale/minmaxScale.ts'
 import { nll } from './nll/nll.ts'
 import { nllGrad } from './nllGrad/nllGrad.ts'
+import { pad2d } from './pad2d/pad2d.ts'
+import { pad2dGradient } from './pad2dGradient/pad2dGradient.ts'
 import { qembedding } from './qembedding/qembedding.ts'
 import { qmatmul } from './qmatmul/qmatmul.ts'
 import { qmatmulInt8 } from './qmatmulInt8/qmatmulInt8.ts'
@@ -39,6 +49,7 @@ import { reduce } from './reduce/reduce.ts'
 import { rmsNorm } from './rmsNorm/rmsNorm.ts'
 import { rope } from './rope/rope.ts'
 import { rowNormGrad } from './rowNormGrad/rowNormGrad.ts'
+import { sgdStep } from './sgdStep/sgdStep.ts'
 import type { KernelName } from './signatures.ts'
 import { siluMul } from './siluMul/siluMul.ts'
 import { softmax } from './softmax/softmax.ts'
@@ -70,7 +81,7 @@ export const definitions = {
   rope,
   cacheWrite,
   attention,
-  matmul,
+  gemm,
   qmatmul,
   absmaxScale,
   minmaxScale,
@@ -83,9 +94,19 @@ export const definitions = {
   quantizeRows,
   qmatmulInt8,
   qembedding,
+  sgdStep,
+  adamStep,
+  adadeltaStep,
+  clipNorm,
+  clipValue,
+  columnSum,
+  conv2d,
+  conv2dInputGradient,
+  conv2dWeightGradient,
+  pad2d,
+  pad2dGradient,
   unaryGrad,
   affine,
-  columnSum,
   stridedCopy,
   logSoftmax,
   softmaxGrad,

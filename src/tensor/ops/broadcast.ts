@@ -45,7 +45,7 @@ export function sumTo(x: Tensor, shape: Shape): Tensor {
   if (rows === 0 || cols === 0) return full(x, 0, shape)
   const y = Tensor.empty(x.device, shape)
   // Summed axes before all others, or behind them, need not be moved.
-  if (gone.every((axis) => kept.every((other) => axis < other))) x.device.call('columnSum', x, y, cols, rows)
+  if (gone.every((axis) => kept.every((other) => axis < other))) x.device.call('columnSum', x, y, cols, rows, 1)
   else {
     const inOrder = kept.every((axis) => gone.every((other) => axis < other))
     x.device.call('reduce', reduceOps.sum, inOrder ? x : permute(x, [...kept, ...gone]), y, rows, cols)

@@ -1,0 +1,52 @@
+import { ShapeError } from '../../core/errors.ts'
+import { numel, type Shape, showShape } from '../../core/shape.ts'
+import { needsGrad, noGrad, record } from '../tape.ts'
+import { checkDType, type Tensor } from '../tensor.ts'
+import { broadcastShape, expand, sumTo } from './broadcast.ts'
+import { gemm } from './matmul.ts'
+
+/**
+ * y = a · b, matrix by matrix; da = dy · bᵀ, db = aᵀ · dy. Dimensions before the last two are broadcast: missing ones, and those of size 1.
+ * @param a [..., M, K] float32
+ * @param b [..., K, N] float32
+ * @returns [..., M, N] float32
+ * @throws ShapeError if the factors do not fit each other.
+ */
+export function bmm(a: Tensor, b: Tensor): Tensor {
+  checkDType('bmm', 'a', a, 'float32')
+  checkDType('bmm', 'b', b, 'float32')
+  if (a.shape.length < 2 || b.shape.length < 2 || a.size(-1) !== b.size(-2)) {
+    throw new ShapeError(
+      `bmm: columns of a must equal rows of b, both of two dimensions or more; received a ${showShape(a.shape)}, b ${showShape(b.shape)}`,
+    )
+  }
+  const outer = broadcastShape('bmm', a.shape.slice(0, -2), b.shape.slice(0, -2))
+  const y = noGrad(() => gemm(matrices(a, outer), matrices(b, outer)).view([...outer, a.size(-2), b.size(-1)]))
+  const [aNeeds, bNeeds] = [needsGrad(a), needsGrad(b)]
+  return record(y, [a, b], (dy) => [
+    aNeeds
+      ? sumTo(gemm(matrices(dy, outer), matrices(b, outer), { bTransposed: true }).view([...outer, ...a.shape.slice(-2)]), a.shape)
+      : null,
+    bNeeds ? gradientOfRight(a, b, dy, outer) : null,
+  ])
+}
+
+/** db = Σ aᵀ · dy; where all products share b, the rows of all a are the rows of one. */
+function gradientOfRight(a: Tensor, b: Tensor, dy: Tensor, outer: Shape): Tensor {
+  if (b.numel === b.size(-2) * b.size(-1) && numel(a.shape.slice(0, -2)) === numel(outer)) {
+    const rows = (x: Tensor) => x.view([1, numel(x.shape.slice(0, -1)), x.size(-1)])
+    return gemm(rows(a), rows(dy), { aTransposed: true }).view(b.shape)
+  }
+  const each = gemm(matrices(a, outer), matrices(dy, outer), { aTransposed: true })
+  return sumTo(each.view([...outer, ...b.shape.slice(-2)]), b.shape)
+}
+
+/** x as [count, R, C], whose matrices in turn are those of `outer`; copied only where a dimension of size 1 lies behind a larger one. */
+function matrices(x: Tensor, outer: Shape): Tensor {
+  const matrix = x.shape.slice(-2)
+  const first = x.shape.slice(0, -2).findIndex((size) => size !== 1)
+  const own = first < 0 ? [] : x.shape.slice(first, -2)
+  const inner = outer.slice(outer.length - own.length)
+  const whole = own.every((size, axis) => size === inner[axis]) ? x : expand(x.view([...own, ...matrix]), [...inner, ...matrix])
+  return whole.view([numel(inner), ...matrix])
+}
