@@ -20,7 +20,6 @@ import { cases as channelAffine } from './channelAffine/channelAffine.cases.ts'
 import { cases as clamp } from './clamp/clamp.cases.ts'
 import { cases as clampGrad } from './clampGrad/clampGrad.cases.ts'
 import { cases as clipNorm } from './clipNorm/clipNorm.cases.ts'
-import { cases as clipValue } from './clipValue/clipValue.cases.ts'
 import { cases as columnSum } from './columnSum/columnSum.cases.ts'
 import { cases as conv2d, benchmarks as conv2dBenchmarks } from './conv2d/conv2d.cases.ts'
 import {
@@ -45,7 +44,6 @@ import { cases as gemm, benchmarks as gemmBenchmarks } from './gemm/gemm.cases.t
 import { cases as klDivergence } from './klDivergence/klDivergence.cases.ts'
 import { cases as layerNorm } from './layerNorm/layerNorm.cases.ts'
 import { cases as logSoftmax } from './logSoftmax/logSoftmax.cases.ts'
-import { cases as matmul } from './matmul/matmul.cases.ts'
 import { cases as maxPool2d } from './maxPool2d/maxPool2d.cases.ts'
 import { cases as maxPool2dGrad } from './maxPool2dGrad/maxPool2dGrad.cases.ts'
 import { cases as minmaxScale } from './minmaxScale/minmaxScale.cases.ts'
@@ -125,7 +123,6 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   adamStep,
   adadeltaStep,
   clipNorm,
-  clipValue,
   columnSum,
   conv2d,
   conv2dInputGradient,
