@@ -4,6 +4,7 @@ export type { QType, QTypeName } from './core/qtype.ts'
 export { qfloat8, qfloat8_e4m3fn, qfloat8_e4m3fnuz, qfloat8_e5m2, qint2, qint4, qint8, qtypes } from './core/qtype.ts'
 export type { Device } from './devices/device.ts'
 export { type DeviceName, type DeviceOptions, openDevice } from './devices/open.ts'
+export { type Accuracy, accuracy } from './evaluate/accuracy.ts'
 export { type BenchOptions, type BenchResult, bench } from './evaluate/bench.ts'
 export { type Perplexity, type PerplexityOptions, perplexity } from './evaluate/perplexity.ts'
 export { relativeError, weightErrors } from './evaluate/weightError.ts'
@@ -13,10 +14,32 @@ export { LlamaForCausalLM } from './models/llama.ts'
 export { type LoadOptions, loadCausalLM, type ModelPlace } from './models/load.ts'
 export { type SaveOptions, save } from './models/save.ts'
 export { type ChatMessage, Tokenizer } from './models/tokenizer.ts'
+export { GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Tanh } from './nn/activations.ts'
+export { BatchNorm1d, BatchNorm2d, type BatchNormOptions } from './nn/batchNorm.ts'
+export { Dropout } from './nn/dropout.ts'
+export { Conv1d } from './nn/conv1d.ts'
+export { Conv2d } from './nn/conv2d.ts'
+export type { ConvTransposeLayerOptions, ForwardConvolutionOptions } from './nn/convolution.ts'
+export { ConvTranspose1d, ConvTranspose2d } from './nn/convTranspose.ts'
+export { type Image, type ImageBatch, imageFromBytes, type LabelledImage, stackImages } from './nn/data/image.ts'
+export { DataLoader, type Dataset, type LoaderOptions } from './nn/data/loader.ts'
+export * as transforms from './nn/data/transforms.ts'
 export { Embedding } from './nn/embedding.ts'
 export { initialize } from './nn/initialize.ts'
 export { Linear } from './nn/linear.ts'
+export {
+  type ClassLossOptions,
+  crossEntropyLoss,
+  type Dequantizable,
+  klDivLoss,
+  l1Loss,
+  mseLoss,
+  nllLoss,
+  type Reduction,
+} from './nn/losses.ts'
 export { Module, type Parameter } from './nn/module.ts'
+export { GroupNorm, LayerNorm, type LayerNormOptions } from './nn/normalization.ts'
+export { AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d } from './nn/pooling.ts'
 export { Adadelta, type AdadeltaSettings } from './nn/optim/adadelta.ts'
 export { Adam, type AdamSettings, AdamW } from './nn/optim/adam.ts'
 export { clipGradNorm, clipGradValue } from './nn/optim/clip.ts'
@@ -43,10 +66,15 @@ export {
   type WeightQuantization,
 } from './nn/qmodule.ts'
 export { RMSNorm } from './nn/rmsNorm.ts'
+export { Flatten, Identity, type Layer, Sequential } from './nn/sequential.ts'
+export { type TrainOptions, trainEpoch } from './nn/training.ts'
 export { type LayerClass, registerQuantizedModule, type Twin, type TwinOptions } from './nn/twins.ts'
+export { QActivation } from './qtensor/activation.ts'
+export { type QuantizedOp, registerQuantizedOp } from './qtensor/activationOps.ts'
 export type { ComputeDType } from './qtensor/linear.ts'
 export type { Optimizer, ScaleAndShift } from './qtensor/optimizer.ts'
 export { QTensor } from './qtensor/qtensor.ts'
+export { type CalibratedModule, type CalibrateOptions, calibrate } from './quantize/calibrate.ts'
 export { dequantize } from './quantize/dequantize.ts'
 export { absmax, type HqqOptions, hqq, hqqOptimizer, max, withZeroPoint } from './quantize/optimizers.ts'
 export { freeze, memoryFootprint, type QuantizeOptions, quantizationMap, quantize } from './quantize/quantize.ts'

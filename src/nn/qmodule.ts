@@ -89,7 +89,10 @@ export abstract class QModule extends Module {
 
   private quantizeInput(x: Tensor): Tensor {
     if (!(x instanceof QActivation)) return this.quantize(x, 'input_scale')
-    if (x.qtype === this.activations) return x
+    if (x.qtype === this.activations) {
+      if (x.use) x.use.taken = true
+      return x
+    }
     throw new DTypeError(`${this.typeName}: quantized inputs must be ${this.activations?.name}, as the module's; received ${x.qtype.name}`)
   }
 

@@ -8,10 +8,12 @@ import { noGrad, record } from '../tensor/tape.ts'
 import { checkDType, checkShape, Tensor } from '../tensor/tensor.ts'
 import { quantizedOp } from './activationOps.ts'
 
-/** What became of a module's quantized output: which operations computed on its codes, and how often it was made float. */
+/** What became of a module's quantized output: which operations kept it quantized, who took its codes, and how often they were made float. */
 export interface ActivationUse {
   readonly keptBy: Set<string>
   dequantized: number
+  /** Whether a quantized layer or product took the codes. */
+  taken: boolean
 }
 
 /**
@@ -58,10 +60,29 @@ export class QActivation extends Tensor {
     return y
   }
 
-  /** Other codes of the same scale. */
-  withCodes(codes: Tensor): QActivation {
-    const y = new QActivation(this.qtype, codes, this.scale.detach())
+  /** Other codes, of the same scale or another. */
+  withCodes(codes: Tensor, scale = this.scale.detach()): QActivation {
+    const y = new QActivation(this.qtype, codes, scale)
     y.use = this.use
+    return y
+  }
+
+  /** Other values x in codes of this type. */
+  requantize(x: Tensor, scale: Tensor): QActivation {
+    return QActivation.quantize(x, this.qtype, scale)
+  }
+
+  /** Whether both have their scale from the same place, so that it is known to be equal without reading it. */
+  sharesScale(other: QActivation): boolean {
+    return this.scale.storage === other.scale.storage && this.scale.byteOffset === other.scale.byteOffset
+  }
+
+  /** The codes as float32: whole numbers, of int8. */
+  codeValues(): Tensor {
+    const one = Tensor.empty(this.device, [])
+    this.device.call('fill', one, 1, 1)
+    const y = Tensor.empty(this.device, this.shape)
+    if (y.numel > 0) this.device.call('dequantizeActivation', this.codes, one, y, y.numel, this.qtype.code)
     return y
   }
 

@@ -1,4 +1,4 @@
-#include "../sgdStep/pieces.h"
+#include "../unary/elements.h"
 #include "simd.h"
 
 namespace LOWBIT_ISA {

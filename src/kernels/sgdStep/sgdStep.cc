@@ -1,4 +1,5 @@
-#include "pieces.h"
+#include "../unary/elements.h"
+#include "simd.h"
 
 namespace LOWBIT_ISA {
 

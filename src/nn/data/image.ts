@@ -31,7 +31,9 @@ export interface ImageBatch {
 export function imageFromBytes(bytes: Uint8Array, channels: number, height: number, width: number): Image {
   if (bytes.length !== channels * height * width)
     throw new ShapeError(`imageFromBytes: ${showShape([channels, height, width])} must have as many bytes; received ${bytes.length}`)
-  return { data: Float32Array.from(bytes, (byte) => byte / 255), channels, height, width }
+  const data = new Float32Array(bytes.length)
+  for (let i = 0; i < bytes.length; i++) data[i] = bytes[i] / 255
+  return { data, channels, height, width }
 }
 
 /**
