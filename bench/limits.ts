@@ -8,6 +8,7 @@ import { openDevice } from '../src/devices/open.ts'
 import { reduce } from '../src/tensor/ops/index.ts'
 import { scope } from '../src/tensor/scope.ts'
 import { Tensor } from '../src/tensor/tensor.ts'
+import { wasmInt8Gops } from './limitsWasm.ts'
 
 /** The most that a number of threads reaches; 0 where it could not be measured. */
 export interface Limits {
@@ -20,6 +21,8 @@ export interface Limits {
   /** float32 multiply and add, likewise. */
   f32Gflops128: number
   f32Gflops512: number
+  /** int8 likewise, by the relaxed dot product of WebAssembly as this engine compiles it. */
+  wasmInt8Gops: number
 }
 
 /** The limits at one thread and at `threads`, from bench/limits.cc; without a compiler only how fast our kernel reads. */
@@ -27,14 +30,18 @@ export async function measureLimits(threads: number): Promise<Limits[]> {
   const folder = mkdtempSync(join(tmpdir(), 'lowbit-limits-'))
   try {
     const program = join(folder, 'limits')
-    if (compile(program)) return JSON.parse(execFileSync(program, [String(threads)], { encoding: 'utf8' })) as Limits[]
+    if (compile(program)) {
+      const limits = JSON.parse(execFileSync(program, [String(threads)], { encoding: 'utf8' })) as Limits[]
+      for (const limit of limits) limit.wasmInt8Gops = await wasmInt8Gops(limit.threads)
+      return limits
+    }
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
   const limits: Limits[] = []
   for (const count of new Set([1, threads])) {
     const readGBs = await kernelReadGBs(count)
-    limits.push({ threads: count, readGBs, int8Gops128: 0, int8Gops512: 0, f32Gflops128: 0, f32Gflops512: 0 })
+    limits.push({ threads: count, readGBs, int8Gops128: 0, int8Gops512: 0, f32Gflops128: 0, f32Gflops512: 0, wasmInt8Gops: 0 })
   }
   return limits
 }

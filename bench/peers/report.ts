@@ -85,6 +85,7 @@ export function limitRows(limits: Limits[]): Row[] {
   return [
     row('read memory, GB/s', 'readGBs'),
     row('int8 dot product, 128 bits, GOP/s', 'int8Gops128'),
+    row('int8 dot product of WebAssembly, as V8 compiles it, GOP/s', 'wasmInt8Gops'),
     row('int8 dot product, 512 bits, GOP/s', 'int8Gops512'),
     row('float32 multiply-add, 128 bits, GFLOP/s', 'f32Gflops128'),
     row('float32 multiply-add, 512 bits, GFLOP/s', 'f32Gflops512'),
