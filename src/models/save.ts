@@ -3,13 +3,16 @@ import { dtypes, type FloatDType } from '../core/dtype.ts'
 import { FormatError } from '../core/errors.ts'
 import { numel } from '../core/shape.ts'
 import { pythonJson } from '../formats/json.ts'
-import { formatQuantoMap, packRows, type QuantoTensor, quantoTensors } from '../formats/quanto.ts'
+import { formatQuantoMap, packRows, type QuantoMap, type QuantoModule, quantoTensors } from '../formats/quanto.ts'
 import { writeCheckpoint } from '../formats/safetensorsWriter.ts'
 import { type FolderSink, writeText } from '../formats/source.ts'
 import type { TensorToWrite } from '../formats/tensorFile.ts'
-import { QLinear } from '../nn/qlinear.ts'
+import type { Module } from '../nn/module.ts'
+import { QEmbedding } from '../nn/qembedding.ts'
+import { QModule } from '../nn/qmodule.ts'
 import { quantoGroupSize } from '../qtensor/groupSize.ts'
 import { matrixShape, QTensor } from '../qtensor/qtensor.ts'
+import { cast } from '../tensor/ops/elementwise.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import type { LlamaForCausalLM } from './llama.ts'
 
@@ -65,11 +68,7 @@ async function writeModel(model: LlamaForCausalLM, folder: FolderSink, tensors: 
   await writeCheckpoint(counting, reported, { maxShardBytes: options.maxShardBytes })
   await writeText(counting, 'config.json', pythonJson(savedConfig(model), 2))
   for (const [name, text] of model.checkpoint?.files ?? []) await writeText(counting, name, typeof text === 'string' ? text : text())
-  const map = new Map(
-    [...model.namedModules()].flatMap(([path, module]) =>
-      module instanceof QLinear ? [[path, { weights: module.quantization.qtype }]] : [],
-    ),
-  )
+  const map = quantoMap(model)
   if (map.size > 0) await writeText(counting, 'quanto_qmap.json', formatQuantoMap(map))
   return bytes
 }
@@ -88,13 +87,8 @@ function savedConfig(model: LlamaForCausalLM): Record<string, unknown> {
 function* namedTensors(model: LlamaForCausalLM): Generator<TensorToWrite> {
   const seen = new Set<unknown>()
   for (const [path, module] of model.namedModules()) {
-    if (module instanceof QLinear) yield* quantizedTensors(path, module)
+    if (module instanceof QModule) yield* quantizedTensors(path, module)
     for (const [name, parameter] of module.ownParameters()) {
-      if (parameter instanceof QTensor && !(module instanceof QLinear)) {
-        throw new FormatError(
-          `save: quanto's format has no quantized ${module.typeName}; load with dequantize: true, or dequantize(model), and quantize again`,
-        )
-      }
       if (parameter instanceof QTensor || seen.has(parameter)) continue
       seen.add(parameter)
       yield { name: `${path}.${name}`, dtype: parameter.dtype, shape: parameter.shape, bytes: () => parameter.readBytes() }
@@ -103,15 +97,20 @@ function* namedTensors(model: LlamaForCausalLM): Generator<TensorToWrite> {
 }
 
 /** Codes, scales and the two activation scales of a module; of one that is not frozen only the latter. */
-function* quantizedTensors(path: string, module: QLinear): Generator<TensorToWrite> {
+function* quantizedTensors(path: string, module: QModule): Generator<TensorToWrite> {
   const { weight } = module
-  const { qtype } = module.quantization
-  const names = quantoTensors(path, { qtype, shape: weight.shape, bias: module.bias !== null }, weight.dtype as FloatDType)
-  const one = (tensor: QuantoTensor) => ({ ...tensor, bytes: () => oneAs(tensor.dtype as FloatDType) })
-  yield one(names.inputScale)
-  yield one(names.outputScale)
-  if (!(weight instanceof QTensor)) return
+  const dtype = (weight?.dtype ?? 'float32') as FloatDType
+  for (const name of ['input_scale', 'output_scale'] as const) {
+    yield { name: `${path}.${name}`, dtype, shape: [], bytes: () => scaleBytes(module[name], dtype) }
+  }
+  if (!(weight instanceof QTensor) || !module.weights) return
+  if (module instanceof QEmbedding) {
+    throw new FormatError(
+      `save: quanto's format has no quantized ${module.typeName}; load with dequantize: true, or dequantize(model), and quantize again`,
+    )
+  }
   checkQuanto(path, weight)
+  const names = quantoTensors(path, { qtype: module.weights, shape: weight.shape, bias: module.bias !== null }, dtype)
   yield { ...names.data, bytes: () => packedCodes(weight) }
   yield { ...names.scale, bytes: () => readOnce(() => weight.scale()) }
   if (names.shift) yield { ...names.shift, bytes: () => readOnce(() => weight.shift()) }
@@ -147,6 +146,25 @@ async function readOnce(make: () => Tensor | null): Promise<Uint8Array> {
   } finally {
     tensor.dispose()
   }
+}
+
+/** The quantized modules of a model, as quanto's files list them. */
+export function quantoMap(model: Module): QuantoMap {
+  const entries: [string, QuantoModule][] = []
+  for (const [path, module] of model.namedModules()) {
+    if (!(module instanceof QModule)) continue
+    const { weights, activations, outputQuantized } = module
+    entries.push([
+      path,
+      { weights: weights ?? undefined, activations: activations ?? undefined, outputQuantized: !activations || outputQuantized },
+    ])
+  }
+  return new Map(entries)
+}
+
+/** An activation's scale in the dtype of the model's floats; 1 where it was never calibrated. */
+async function scaleBytes(scale: Tensor | null, dtype: FloatDType): Promise<Uint8Array> {
+  return scale ? readOnce(() => cast(scale, dtype)) : oneAs(dtype)
 }
 
 /** 1.0, the scale of activations that were never calibrated. */
