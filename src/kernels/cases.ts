@@ -4,10 +4,18 @@ import { cases as adamStep } from './adamStep/adamStep.cases.ts'
 import { cases as affine } from './affine/affine.cases.ts'
 import { cases as argmax } from './argmax/argmax.cases.ts'
 import { cases as attention } from './attention/attention.cases.ts'
+import { cases as attentionGrad } from './attentionGrad/attentionGrad.cases.ts'
+import { cases as avgPool2d } from './avgPool2d/avgPool2d.cases.ts'
+import { cases as avgPool2dGrad } from './avgPool2dGrad/avgPool2dGrad.cases.ts'
+import { cases as batchNorm } from './batchNorm/batchNorm.cases.ts'
+import { cases as batchNormGrad } from './batchNormGrad/batchNormGrad.cases.ts'
 import { cases as binary } from './binary/binary.cases.ts'
 import { cases as cacheWrite } from './cacheWrite/cacheWrite.cases.ts'
 import type { KernelCase } from './case.ts'
 import { cases as cast } from './cast/cast.cases.ts'
+import { cases as channelAffine } from './channelAffine/channelAffine.cases.ts'
+import { cases as clamp } from './clamp/clamp.cases.ts'
+import { cases as clampGrad } from './clampGrad/clampGrad.cases.ts'
 import { cases as clipNorm } from './clipNorm/clipNorm.cases.ts'
 import { cases as clipValue } from './clipValue/clipValue.cases.ts'
 import { cases as columnSum } from './columnSum/columnSum.cases.ts'
@@ -23,11 +31,17 @@ import {
 import { cases as copy } from './copy/copy.cases.ts'
 import { cases as crossEntropy } from './crossEntropy/crossEntropy.cases.ts'
 import { cases as dequantize } from './dequantize/dequantize.cases.ts'
+import { cases as dropout } from './dropout/dropout.cases.ts'
 import { cases as embedding } from './embedding/embedding.cases.ts'
+import { cases as embeddingGrad } from './embeddingGrad/embeddingGrad.cases.ts'
 import { cases as fill } from './fill/fill.cases.ts'
 import { cases as gemm, benchmarks as gemmBenchmarks } from './gemm/gemm.cases.ts'
 import { cases as klDivergence } from './klDivergence/klDivergence.cases.ts'
+import { cases as layerNorm } from './layerNorm/layerNorm.cases.ts'
 import { cases as logSoftmax } from './logSoftmax/logSoftmax.cases.ts'
+import { cases as matmul } from './matmul/matmul.cases.ts'
+import { cases as maxPool2d } from './maxPool2d/maxPool2d.cases.ts'
+import { cases as maxPool2dGrad } from './maxPool2dGrad/maxPool2dGrad.cases.ts'
 import { cases as minmaxScale } from './minmaxScale/minmaxScale.cases.ts'
 import { cases as nll } from './nll/nll.cases.ts'
 import { cases as nllGrad } from './nllGrad/nllGrad.cases.ts'
@@ -41,6 +55,7 @@ import { cases as quantizeRows, benchmarks as quantizeRowsBenchmarks } from './q
 import { cases as reduce } from './reduce/reduce.cases.ts'
 import { cases as rmsNorm } from './rmsNorm/rmsNorm.cases.ts'
 import { cases as rope } from './rope/rope.cases.ts'
+import { cases as rowNormGrad } from './rowNormGrad/rowNormGrad.cases.ts'
 import { cases as sgdStep } from './sgdStep/sgdStep.cases.ts'
 import type { KernelName } from './signatures.ts'
 import { cases as siluMul } from './siluMul/siluMul.cases.ts'
@@ -53,6 +68,7 @@ import { cases as tileUnpack } from './tileUnpack/tileUnpack.cases.ts'
 import { cases as unary } from './unary/unary.cases.ts'
 import { cases as unaryGrad } from './unaryGrad/unaryGrad.cases.ts'
 import { cases as untileBlocks } from './untileBlocks/untileBlocks.cases.ts'
+import { cases as where } from './where/where.cases.ts'
 
 /** The cases of every kernel. */
 export const cases: Record<KernelName, readonly KernelCase[]> = {
@@ -103,6 +119,21 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   softmaxGrad,
   nll,
   nllGrad,
+  clamp,
+  clampGrad,
+  where,
+  dropout,
+  embeddingGrad,
+  layerNorm,
+  rowNormGrad,
+  batchNorm,
+  batchNormGrad,
+  channelAffine,
+  maxPool2d,
+  maxPool2dGrad,
+  avgPool2d,
+  avgPool2dGrad,
+  attentionGrad,
 }
 
 /** Cases of the sizes that models have, too slow for the definitions; bench/kernels.ts times them on every device. */
