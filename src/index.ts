@@ -56,15 +56,27 @@ export {
 } from './nn/optim/schedules.ts'
 export { SGD, type SGDSettings } from './nn/optim/sgd.ts'
 export { QEmbedding } from './nn/qembedding.ts'
-export { QLinear, setComputeDtype } from './nn/qlinear.ts'
+export { QLinear } from './nn/qlinear.ts'
+export {
+  type ActivationObserver,
+  type ActivationQuantization,
+  QModule,
+  QWeightModule,
+  setComputeDtype,
+  type WeightQuantization,
+} from './nn/qmodule.ts'
 export { RMSNorm } from './nn/rmsNorm.ts'
 export { Flatten, Identity, type Layer, Sequential } from './nn/sequential.ts'
 export { type TrainOptions, trainEpoch } from './nn/training.ts'
+export { type LayerClass, registerQuantizedModule, type Twin, type TwinOptions } from './nn/twins.ts'
+export { QActivation } from './qtensor/activation.ts'
+export { type QuantizedOp, registerQuantizedOp } from './qtensor/activationOps.ts'
 export type { ComputeDType } from './qtensor/linear.ts'
 export type { Optimizer, ScaleAndShift } from './qtensor/optimizer.ts'
 export { QTensor } from './qtensor/qtensor.ts'
+export { type CalibratedModule, type CalibrateOptions, calibrate } from './quantize/calibrate.ts'
 export { dequantize } from './quantize/dequantize.ts'
-export { absmax, max } from './quantize/optimizers.ts'
+export { absmax, type HqqOptions, hqq, hqqOptimizer, max, withZeroPoint } from './quantize/optimizers.ts'
 export { freeze, memoryFootprint, type QuantizeOptions, quantizationMap, quantize } from './quantize/quantize.ts'
 export { backward } from './tensor/backward.ts'
 export * as ops from './tensor/ops/index.ts'

@@ -26,10 +26,10 @@ const quantize = program
   .argument('<model>', modelHelp)
   .requiredOption('--weights <type>', 'int8, int4, int2, float8 (= float8_e4m3fn), float8_e5m2 or float8_e4m3fnuz', quantizedType)
   .addOption(
-    new Option('--algorithm <name>', 'how scales are chosen: absmax for 8 bits, max for int4 and int2 (default)').choices([
-      'absmax',
-      'max',
-    ]),
+    new Option(
+      '--algorithm <name>',
+      'how scales are chosen: absmax for 8 bits, max for int4 and int2 (default); hqq searches longer, for int4 and int2',
+    ).choices(['absmax', 'max', 'hqq']),
   )
   .option('--group-size <n>', 'columns of int4 and int2 weights that share a scale (default: 128, 96, 64 or 32)', wholeNumber(1))
   .option('--include <glob>', 'quantize only layers whose path matches, such as "*.mlp.*"; may be repeated', repeated)

@@ -1,4 +1,7 @@
 import { cases as absmaxScale } from './absmaxScale/absmaxScale.cases.ts'
+import { cases as affineDequantize } from './affineDequantize/affineDequantize.cases.ts'
+import { cases as affineQuantize } from './affineQuantize/affineQuantize.cases.ts'
+import { cases as affineScale } from './affineScale/affineScale.cases.ts'
 import { cases as adadeltaStep } from './adadeltaStep/adadeltaStep.cases.ts'
 import { cases as adamStep } from './adamStep/adamStep.cases.ts'
 import { cases as affine } from './affine/affine.cases.ts'
@@ -31,10 +34,13 @@ import {
 import { cases as copy } from './copy/copy.cases.ts'
 import { cases as crossEntropy } from './crossEntropy/crossEntropy.cases.ts'
 import { cases as dequantize } from './dequantize/dequantize.cases.ts'
+import { cases as dequantizeActivation } from './dequantizeActivation/dequantizeActivation.cases.ts'
 import { cases as dropout } from './dropout/dropout.cases.ts'
 import { cases as embedding } from './embedding/embedding.cases.ts'
 import { cases as embeddingGrad } from './embeddingGrad/embeddingGrad.cases.ts'
 import { cases as fill } from './fill/fill.cases.ts'
+import { cases as int8Rows } from './int8Rows/int8Rows.cases.ts'
+import { cases as hqqShift } from './hqqShift/hqqShift.cases.ts'
 import { cases as gemm, benchmarks as gemmBenchmarks } from './gemm/gemm.cases.ts'
 import { cases as klDivergence } from './klDivergence/klDivergence.cases.ts'
 import { cases as layerNorm } from './layerNorm/layerNorm.cases.ts'
@@ -43,6 +49,7 @@ import { cases as matmul } from './matmul/matmul.cases.ts'
 import { cases as maxPool2d } from './maxPool2d/maxPool2d.cases.ts'
 import { cases as maxPool2dGrad } from './maxPool2dGrad/maxPool2dGrad.cases.ts'
 import { cases as minmaxScale } from './minmaxScale/minmaxScale.cases.ts'
+import { cases as movingScale } from './movingScale/movingScale.cases.ts'
 import { cases as nll } from './nll/nll.cases.ts'
 import { cases as nllGrad } from './nllGrad/nllGrad.cases.ts'
 import { cases as pad2d } from './pad2d/pad2d.cases.ts'
@@ -51,10 +58,12 @@ import { cases as qembedding } from './qembedding/qembedding.cases.ts'
 import { cases as qmatmul, benchmarks as qmatmulBenchmarks } from './qmatmul/qmatmul.cases.ts'
 import { cases as qmatmulInt8, benchmarks as qmatmulInt8Benchmarks } from './qmatmulInt8/qmatmulInt8.cases.ts'
 import { cases as quantize } from './quantize/quantize.cases.ts'
+import { cases as quantizeActivation } from './quantizeActivation/quantizeActivation.cases.ts'
 import { cases as quantizeRows, benchmarks as quantizeRowsBenchmarks } from './quantizeRows/quantizeRows.cases.ts'
 import { cases as reduce } from './reduce/reduce.cases.ts'
 import { cases as rmsNorm } from './rmsNorm/rmsNorm.cases.ts'
 import { cases as rope } from './rope/rope.cases.ts'
+import { cases as scaleBy } from './scaleBy/scaleBy.cases.ts'
 import { cases as rowNormGrad } from './rowNormGrad/rowNormGrad.cases.ts'
 import { cases as sgdStep } from './sgdStep/sgdStep.cases.ts'
 import type { KernelName } from './signatures.ts'
@@ -66,6 +75,7 @@ import { cases as tileBlocks, benchmarks as tileBlocksBenchmarks } from './tileB
 import { cases as tilePack } from './tilePack/tilePack.cases.ts'
 import { cases as tileUnpack } from './tileUnpack/tileUnpack.cases.ts'
 import { cases as unary } from './unary/unary.cases.ts'
+import { cases as unaryInt8 } from './unaryInt8/unaryInt8.cases.ts'
 import { cases as unaryGrad } from './unaryGrad/unaryGrad.cases.ts'
 import { cases as untileBlocks } from './untileBlocks/untileBlocks.cases.ts'
 import { cases as where } from './where/where.cases.ts'
@@ -101,6 +111,16 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   quantizeRows,
   qmatmulInt8,
   qembedding,
+  quantizeActivation,
+  dequantizeActivation,
+  unaryInt8,
+  int8Rows,
+  scaleBy,
+  movingScale,
+  hqqShift,
+  affineScale,
+  affineQuantize,
+  affineDequantize,
   sgdStep,
   adamStep,
   adadeltaStep,

@@ -1,4 +1,7 @@
 import { absmaxScale } from './absmaxScale/absmaxScale.ts'
+import { affineDequantize } from './affineDequantize/affineDequantize.ts'
+import { affineQuantize } from './affineQuantize/affineQuantize.ts'
+import { affineScale } from './affineScale/affineScale.ts'
 import { adadeltaStep } from './adadeltaStep/adadeltaStep.ts'
 import { adamStep } from './adamStep/adamStep.ts'
 import { affine } from './affine/affine.ts'
@@ -24,10 +27,13 @@ import { conv2dWeightGradient } from './conv2dWeightGradient/conv2dWeightGradien
 import { copy } from './copy/copy.ts'
 import { crossEntropy } from './crossEntropy/crossEntropy.ts'
 import { dequantize } from './dequantize/dequantize.ts'
+import { dequantizeActivation } from './dequantizeActivation/dequantizeActivation.ts'
 import { dropout } from './dropout/dropout.ts'
 import { embedding } from './embedding/embedding.ts'
 import { embeddingGrad } from './embeddingGrad/embeddingGrad.ts'
 import { fill } from './fill/fill.ts'
+import { int8Rows } from './int8Rows/int8Rows.ts'
+import { hqqShift } from './hqqShift/hqqShift.ts'
 import { gemm } from './gemm/gemm.ts'
 import { klDivergence } from './klDivergence/klDivergence.ts'
 import { layerNorm } from './layerNorm/layerNorm.ts'
@@ -36,6 +42,7 @@ import { matmul } from './matmul/matmul.ts'
 import { maxPool2d } from './maxPool2d/maxPool2d.ts'
 import { maxPool2dGrad } from './maxPool2dGrad/maxPool2dGrad.ts'
 import { minmaxScale } from './minmaxScale/minmaxScale.ts'
+import { movingScale } from './movingScale/movingScale.ts'
 import { nll } from './nll/nll.ts'
 import { nllGrad } from './nllGrad/nllGrad.ts'
 import { pad2d } from './pad2d/pad2d.ts'
@@ -44,10 +51,12 @@ import { qembedding } from './qembedding/qembedding.ts'
 import { qmatmul } from './qmatmul/qmatmul.ts'
 import { qmatmulInt8 } from './qmatmulInt8/qmatmulInt8.ts'
 import { quantize } from './quantize/quantize.ts'
+import { quantizeActivation } from './quantizeActivation/quantizeActivation.ts'
 import { quantizeRows } from './quantizeRows/quantizeRows.ts'
 import { reduce } from './reduce/reduce.ts'
 import { rmsNorm } from './rmsNorm/rmsNorm.ts'
 import { rope } from './rope/rope.ts'
+import { scaleBy } from './scaleBy/scaleBy.ts'
 import { rowNormGrad } from './rowNormGrad/rowNormGrad.ts'
 import { sgdStep } from './sgdStep/sgdStep.ts'
 import type { KernelName } from './signatures.ts'
@@ -59,6 +68,7 @@ import { tileBlocks } from './tileBlocks/tileBlocks.ts'
 import { tilePack } from './tilePack/tilePack.ts'
 import { tileUnpack } from './tileUnpack/tileUnpack.ts'
 import { unary } from './unary/unary.ts'
+import { unaryInt8 } from './unaryInt8/unaryInt8.ts'
 import { unaryGrad } from './unaryGrad/unaryGrad.ts'
 import { untileBlocks } from './untileBlocks/untileBlocks.ts'
 import { where } from './where/where.ts'
@@ -94,6 +104,16 @@ export const definitions = {
   quantizeRows,
   qmatmulInt8,
   qembedding,
+  quantizeActivation,
+  dequantizeActivation,
+  unaryInt8,
+  int8Rows,
+  scaleBy,
+  movingScale,
+  hqqShift,
+  affineScale,
+  affineQuantize,
+  affineDequantize,
   sgdStep,
   adamStep,
   adadeltaStep,

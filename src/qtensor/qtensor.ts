@@ -5,8 +5,9 @@ import { numel, type Shape, showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
 import { keep, scope } from '../tensor/scope.ts'
+import { noGrad } from '../tensor/tape.ts'
 import { checkShape, Tensor } from '../tensor/tensor.ts'
-import type { Optimizer } from './optimizer.ts'
+import type { Optimizer, ScaleAndShift } from './optimizer.ts'
 import { packTiles, unpackTiles } from './tiles.ts'
 
 /** What a quantized tensor is made of on a device. */
@@ -15,6 +16,8 @@ export interface ScaledTiles {
   scale: Tensor
   shift: Tensor | null
   scaleDtype: 'float32' | 'float16'
+  /** Whether shift is scale · z for an integer z; absent: it is not. */
+  integerShift?: boolean
 }
 
 /**
@@ -22,6 +25,7 @@ export interface ScaledTiles {
  *
  *     w[n, k] = scale[n, k / G] · q[n, k]  (− shift[n, k / G])
  *
+ * A shift may be scale · z for an integer z, the zero point; then w = scale · (q − z), and 0 is held exactly.
  * As a matrix it has N = shape[0] rows and K = the rest of the shape columns; a group is G consecutive columns of one row.
  */
 export class QTensor {
@@ -38,6 +42,8 @@ export class QTensor {
   readonly shiftTiles: Tensor | null
   /** What the scales are in their tiles: float32, or float16 where a format gives them so (and they are applied in float32). */
   readonly scaleDtype: 'float32' | 'float16'
+  /** Whether the shifts stand for integer zero points. */
+  readonly integerShift: boolean
 
   constructor(qtype: QType, shape: Shape, groupSize: number, dtype: FloatDType, tiles: ScaledTiles) {
     this.qtype = qtype
@@ -48,14 +54,24 @@ export class QTensor {
     this.scaleTiles = tiles.scale
     this.shiftTiles = tiles.shift
     this.scaleDtype = tiles.scaleDtype
+    this.integerShift = tiles.integerShift ?? false
   }
 
   /**
    * Packs codes and scales.
    * @param codes [N, K] one byte a code
    * @param scale,shift [N, groups] in the weight's dtype
+   * @param zeroPoint [N, groups] one byte each, in place of the shift
    */
-  static fromParts(qtype: QType, shape: Shape, groupSize: number, codes: Tensor, scale: Tensor, shift: Tensor | null): QTensor {
+  static fromParts(
+    qtype: QType,
+    shape: Shape,
+    groupSize: number,
+    codes: Tensor,
+    scale: Tensor,
+    shift: Tensor | null,
+    zeroPoint: Tensor | null = null,
+  ): QTensor {
     const [N, K] = matrixShape(shape)
     const groups = K / groupSize
     if (!Number.isInteger(groups))
@@ -63,10 +79,13 @@ export class QTensor {
     checkShape('qtensor', 'codes', codes, [N, K])
     checkShape('qtensor', 'scale', scale, [N, groups])
     if (shift) checkShape('qtensor', 'shift', shift, [N, groups])
+    if (zeroPoint) checkShape('qtensor', 'zeroPoint', zeroPoint, [N, groups])
     return scope(() => {
       const tiles = (values: Tensor) => packTiles(cast(values, 'float32'), 32)
-      const packed = { codes: packTiles(codes, qtype.bits), scale: tiles(scale), shift: shift && tiles(shift) }
-      return new QTensor(qtype, shape, groupSize, scale.dtype as FloatDType, { ...packed, scaleDtype: 'float32' })
+      const shifts = zeroPoint ? scaled(zeroPoint, qtype, scale) : shift
+      const packed = { codes: packTiles(codes, qtype.bits), scale: tiles(scale), shift: shifts && tiles(shifts) }
+      const integerShift = zeroPoint !== null
+      return new QTensor(qtype, shape, groupSize, scale.dtype as FloatDType, { ...packed, scaleDtype: 'float32', integerShift })
     })
   }
 
@@ -74,13 +93,11 @@ export class QTensor {
   static quantize(weight: Tensor, qtype: QType, groupSize: number | null, optimizer: Optimizer): QTensor {
     const [N, K] = matrixShape(weight.shape)
     const G = groupSize ?? K
-    if (K % G !== 0) throw new ShapeError(`quantize: ${K} columns must divide into groups of ${G}; weight ${showShape(weight.shape)}`)
-    return scope(() => {
-      const groups = weight.view([(N * K) / G, G])
-      const { scale, shift } = optimizer(groups, qtype)
-      const codes = Tensor.empty(weight.device, [N, K], 'uint8')
-      weight.device.call('quantize', weight, dtypes[weight.dtype].code, scale, shift, codes, (N * K) / G, G, qtype.code)
-      return QTensor.fromParts(qtype, weight.shape, G, codes, scale.view([N, K / G]), shift?.view([N, K / G]) ?? null)
+    return aside(() => {
+      const { codes, scale, shift, zeroPoint } = quantizeGroups(weight, qtype, G, optimizer)
+      const perGroup = (values: Tensor | null | undefined) => values?.view([N, K / G]) ?? null
+      const parts = [codes.view([N, K]), scale.view([N, K / G]), perGroup(shift), perGroup(zeroPoint)] as const
+      return QTensor.fromParts(qtype, weight.shape, G, ...parts)
     })
   }
 
@@ -97,7 +114,8 @@ export class QTensor {
     const [N, K] = matrixShape(this.shape)
     const scales = (N * K) / this.groupSize
     const scaleBytes = Math.min(dtypes[this.dtype].bytes, dtypes[this.scaleDtype].bytes)
-    return Math.ceil((N * K * this.qtype.bits) / 8) + scales * scaleBytes * (this.shiftTiles ? 2 : 1)
+    const shiftBytes = !this.shiftTiles ? 0 : this.integerShift ? 1 : scaleBytes
+    return Math.ceil((N * K * this.qtype.bits) / 8) + scales * (scaleBytes + shiftBytes)
   }
 
   /** The codes [N, K], one byte each, of the qtype's dtype. */
@@ -116,6 +134,20 @@ export class QTensor {
     return this.shiftTiles && this.unpackScales(this.shiftTiles)
   }
 
+  /** The integer zero points [N, groups], one byte each as the codes; null where there are none. */
+  zeroPoint(): Tensor | null {
+    const tiles = this.shiftTiles
+    if (!tiles || !this.integerShift) return null
+    const [N, K] = matrixShape(this.shape)
+    return scope(() => {
+      const [scale, shift] = [this.scaleTiles, tiles].map((values) => unpackTiles(values, 32, N, K / this.groupSize, 'float32'))
+      // rne(shift / scale): what quantizing the shift, a row of one value, by the scale gives.
+      const z = Tensor.empty(this.device, scale.shape, this.qtype.dtype)
+      this.device.call('quantize', shift, dtypes.float32.code, scale, null, z, scale.numel, 1, this.qtype.code)
+      return z
+    })
+  }
+
   private unpackScales(tiles: Tensor): Tensor {
     const [N, K] = matrixShape(this.shape)
     const bits = 8 * dtypes[this.scaleDtype].bytes
@@ -124,19 +156,16 @@ export class QTensor {
 
   /** The float weight that the codes stand for, every operation rounded to the weight's dtype. */
   dequantize(): Tensor {
-    const groups = this.numel / this.groupSize
-    return scope(() => {
-      const y = Tensor.empty(this.device, this.shape, this.dtype)
-      const dtype = dtypes[this.dtype].code
-      this.device.call('dequantize', this.codes(), this.qtype.code, this.scale(), this.shift(), y, dtype, groups, this.groupSize)
-      return y
+    return aside(() => {
+      const codes = this.codes().view([this.numel / this.groupSize, this.groupSize])
+      return dequantizeGroups(this.qtype, { codes, scale: this.scale(), shift: this.shift(), zeroPoint: this.zeroPoint() }).view(this.shape)
     })
   }
 
   /** A copy with memory of its own. */
   clone(): QTensor {
-    const { codeTiles: codes, scaleTiles: scale, shiftTiles: shift, scaleDtype } = this
-    const tiles = { codes: codes.clone(), scale: scale.clone(), shift: shift?.clone() ?? null, scaleDtype }
+    const { codeTiles: codes, scaleTiles: scale, shiftTiles: shift, scaleDtype, integerShift } = this
+    const tiles = { codes: codes.clone(), scale: scale.clone(), shift: shift?.clone() ?? null, scaleDtype, integerShift }
     return new QTensor(this.qtype, this.shape, this.groupSize, this.dtype, tiles)
   }
 
@@ -167,4 +196,53 @@ export class QTensor {
 /** [N, K]: the first dimension, and all others together. */
 export function matrixShape(shape: Shape): [rows: number, cols: number] {
   return [shape[0], numel(shape.slice(1))]
+}
+
+/** Codes [groups, G] one byte each, and what scales them, of a weight cut into groups of G columns. */
+function quantizeGroups(weight: Tensor, qtype: QType, G: number, optimizer: Optimizer): ScaleAndShift & { codes: Tensor } {
+  const [, K] = matrixShape(weight.shape)
+  if (K % G !== 0) throw new ShapeError(`quantize: ${K} columns must divide into groups of ${G}; weight ${showShape(weight.shape)}`)
+  const rows = weight.numel / G
+  const groups = weight.view([rows, G])
+  const chosen = optimizer(groups, qtype)
+  if (chosen.codes) return { ...chosen, codes: chosen.codes }
+  const { scale, shift, zeroPoint } = chosen
+  const x = cast(groups, scale.dtype)
+  const dtype = dtypes[scale.dtype].code
+  const codes = Tensor.empty(weight.device, [rows, G], 'uint8')
+  if (zeroPoint) {
+    weight.device.call('affineQuantize', x, dtype, scale, zeroPoint, codes, rows, G, qtype.qmin, qtype.qmax, 0, 0)
+  } else {
+    weight.device.call('quantize', x, dtype, scale, shift, codes, rows, G, qtype.code)
+  }
+  return { ...chosen, codes }
+}
+
+/** The floats [rows, G] of codes, in the dtype of the scales. */
+function dequantizeGroups(qtype: QType, { codes, scale, shift, zeroPoint }: ScaleAndShift & { codes: Tensor }): Tensor {
+  const [rows, G] = codes.shape
+  const y = Tensor.empty(codes.device, [rows, G], scale.dtype)
+  const dtype = dtypes[scale.dtype].code
+  if (zeroPoint) codes.device.call('affineDequantize', codes, qtype.code, scale, zeroPoint, y, dtype, rows, G)
+  else codes.device.call('dequantize', codes, qtype.code, scale, shift, y, dtype, rows, G)
+  return y
+}
+
+/** Without a tape and in a scope of its own: what is computed on the way to a quantized weight has no gradient and is not kept for one. */
+function aside<R>(body: () => R): R {
+  return noGrad(() => scope(body))
+}
+
+/** The float weight that a weight's codes would stand for: `QTensor.quantize`, then `dequantize`, without the packing between. */
+export function fakeQuantize(weight: Tensor, qtype: QType, groupSize: number | null, optimizer: Optimizer): Tensor {
+  const G = groupSize ?? matrixShape(weight.shape)[1]
+  return aside(() => cast(dequantizeGroups(qtype, quantizeGroups(weight, qtype, G, optimizer)), weight.dtype).view(weight.shape))
+}
+
+/** scale · z, float32. */
+function scaled(zeroPoint: Tensor, qtype: QType, scale: Tensor): Tensor {
+  const shift = Tensor.empty(scale.device, scale.shape)
+  // What dequantizing the zero points, rows of one code, gives.
+  scale.device.call('dequantize', zeroPoint, qtype.code, cast(scale, 'float32'), null, shift, dtypes.float32.code, scale.numel, 1)
+  return shift
 }

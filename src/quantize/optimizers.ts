@@ -17,11 +17,12 @@ export const absmax: Optimizer = (groups, qtype) => {
 }
 
 /**
- * scale = (max − min) / (2^bits − 1), shift = −min of each group: affine types. quanto's MaxOptimizer, its default for 2 and 4 bits.
+ * scale = (max − min) / (2^bits − 1), shift = −min of each group, for affine types; for symmetric ones `absmax`.
+ * quanto's MaxOptimizer, its default for 2 and 4 bits.
  * Source: optimum-quanto 0.2.7, tensor/optimizers/max_optimizer.py.
  */
 export const max: Optimizer = (groups, qtype) => {
-  if (!qtype.affine) throw new DTypeError(`max: the type must be affine (int2 or int4); received ${qtype.name}, which absmax is for`)
+  if (!qtype.affine) return absmax(groups, qtype)
   const [rows, cols] = groups.shape
   const scale = Tensor.empty(groups.device, [rows], groups.dtype)
   const shift = Tensor.empty(groups.device, [rows], groups.dtype)
@@ -29,8 +30,55 @@ export const max: Optimizer = (groups, qtype) => {
   return { scale, shift }
 }
 
+export interface HqqOptions {
+  /** The norm of the error that is made small, 0 < norm ≤ 1: below 1, few large errors count less than many small ones. */
+  norm?: number
+  /** How weakly errors are shrunk at first, and by what that grows with each step. */
+  beta?: number
+  kappa?: number
+  /** Steps at most. */
+  iterations?: number
+}
+
+/** `hqq` with settings of its own; the defaults are quanto's. */
+export function hqqOptimizer({ norm = 0.7, beta = 10, kappa = 1.01, iterations = 20 }: HqqOptions = {}): Optimizer {
+  return (groups, qtype) => {
+    const { scale, shift } = max(groups, qtype)
+    if (!shift) throw new DTypeError(`hqq: the type must be affine (int2 or int4); received ${qtype.name}, which absmax is for`)
+    const [rows, cols] = groups.shape
+    const trial = Tensor.empty(groups.device, [rows], groups.dtype)
+    const error = Tensor.empty(groups.device, [rows])
+    const steps = Tensor.empty(groups.device, [1], 'int32')
+    const dtype = dtypes[groups.dtype].code
+    const search = [scale, shift, trial, error, steps] as const
+    groups.device.call('hqqShift', groups, dtype, ...search, rows, cols, qtype.qmax, norm, beta, kappa, iterations)
+    return { scale, shift }
+  }
+}
+
+/**
+ * The scale of `max` and a shift that is moved, for at most 20 steps, to where the weight's error has the smallest norm of 0.7 (affine types).
+ * quanto's HqqOptimizer; see kernels/hqqShift.
+ */
+export const hqq: Optimizer = hqqOptimizer()
+
+/**
+ * The scales of an affine `optimizer` with integer zero points z = clamp(rne(shift / scale), 0, 2^bits − 1), so that a weight of 0 stays 0.
+ * quanto's `zeropoint=True`.
+ * Source: optimum-quanto 0.2.7, tensor/optimizers/affine_optimizer.py.
+ */
+export function withZeroPoint(optimizer: Optimizer): Optimizer {
+  return (groups, qtype) => {
+    const { scale, shift } = optimizer(groups, qtype)
+    if (!shift) throw new DTypeError(`withZeroPoint: the optimizer must choose shifts; received none for ${qtype.name}`)
+    const zeroPoint = Tensor.empty(groups.device, [scale.numel], qtype.dtype)
+    groups.device.call('quantize', shift, dtypes[shift.dtype].code, scale, null, zeroPoint, scale.numel, 1, qtype.code)
+    return { scale, shift: null, zeroPoint }
+  }
+}
+
 /** The optimizers by the names that the command line takes. */
-export const optimizers = { absmax, max } satisfies Record<string, Optimizer>
+export const optimizers = { absmax, max, hqq } satisfies Record<string, Optimizer>
 export type OptimizerName = keyof typeof optimizers
 
 /** quanto's choice: absmax for 8 bits, max below. */

@@ -1,5 +1,6 @@
 import { ShapeError } from '../../core/errors.ts'
 import { numel, type Shape, showShape } from '../../core/shape.ts'
+import { overridden } from '../override.ts'
 import { needsGrad, noGrad, record } from '../tape.ts'
 import { checkDType, type Tensor } from '../tensor.ts'
 import { broadcastShape, expand, sumTo } from './broadcast.ts'
@@ -13,6 +14,8 @@ import { gemm } from './matmul.ts'
  * @throws ShapeError if the factors do not fit each other.
  */
 export function bmm(a: Tensor, b: Tensor): Tensor {
+  const own = overridden('bmm', a, b)
+  if (own) return own
   checkDType('bmm', 'a', a, 'float32')
   checkDType('bmm', 'b', b, 'float32')
   if (a.shape.length < 2 || b.shape.length < 2 || a.size(-1) !== b.size(-2)) {

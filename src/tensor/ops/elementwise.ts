@@ -4,6 +4,7 @@ import { sameShape } from '../../core/shape.ts'
 import type { Scalar } from '../../devices/commandList.ts'
 import { binaryOps } from '../../kernels/binary/binary.ts'
 import { unaryOps } from '../../kernels/unary/unary.ts'
+import { overridden } from '../override.ts'
 import { scope } from '../scope.ts'
 import { needsGrad, record } from '../tape.ts'
 import { checkDType, checkShape, Tensor } from '../tensor.ts'
@@ -55,6 +56,8 @@ export const div = (a: Tensor, b: Tensor): Tensor => binary('div', a, b)
 
 /** y = x · scale + offset for two numbers, product and sum each rounded. */
 export function affine(x: Tensor, scale: number, offset: number): Tensor {
+  const own = overridden('affine', x, scale, offset)
+  if (own) return own
   checkDType('affine', 'x', x, 'float32')
   const y = Tensor.empty(x.device, x.shape)
   if (x.numel > 0) x.device.call('affine', x, scale, offset, y, x.numel)
@@ -68,6 +71,8 @@ export const addScalar = (x: Tensor, term: number): Tensor => affine(x, 1, term)
 
 /** y = f(x), value by value. */
 export function unary(op: keyof typeof unaryOps, x: Tensor): Tensor {
+  const own = overridden(op, x)
+  if (own) return own
   checkDType(op, 'x', x, 'float32')
   const y = Tensor.empty(x.device, x.shape)
   if (x.numel > 0) x.device.call('unary', unaryOps[op], x, y, x.numel)

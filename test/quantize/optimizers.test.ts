@@ -1,0 +1,150 @@
+import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, describe, test } from 'node:test'
+import { type DType, dtypes } from '../../src/core/dtype.ts'
+import { toNumbers } from '../../src/core/halves.ts'
+import { asQType, qint4 } from '../../src/core/qtype.ts'
+import { type DeviceName, openDevice } from '../../src/devices/open.ts'
+import { diskFolder } from '../../src/formats/file.node.ts'
+import { openSafetensors } from '../../src/formats/safetensors.ts'
+import type { Optimizer } from '../../src/qtensor/optimizer.ts'
+import { QTensor } from '../../src/qtensor/qtensor.ts'
+import { hqq, hqqOptimizer, max, optimizers, withZeroPoint } from '../../src/quantize/optimizers.ts'
+import { keep, scope } from '../../src/tensor/scope.ts'
+import { Tensor } from '../../src/tensor/tensor.ts'
+
+const folder = join(process.env.LOWBIT_GOLDEN ?? join(import.meta.dirname, '../../../shared/golden'), 'single_tensor')
+
+/** The tensors of one golden file: bytes, and values as numbers. */
+async function readGolden(file: string): Promise<Map<string, { bytes: Uint8Array; values: ArrayLike<number> }>> {
+  const opened = await openSafetensors(await diskFolder(folder).open(file))
+  const tensors = new Map<string, { bytes: Uint8Array; values: ArrayLike<number> }>()
+  for (const [name, { dtype }] of opened.tensors) {
+    const bytes = (await opened.read(name)).slice()
+    tensors.set(name, { bytes, values: toNumbers(dtype as DType, new dtypes[dtype as DType].array(bytes.buffer)) })
+  }
+  await opened.close()
+  return tensors
+}
+
+const sameBytes = (ours: Uint8Array, theirs: Uint8Array | undefined, what: string) =>
+  assert.ok(Buffer.from(ours).equals(theirs ?? Buffer.alloc(0)), `${what} differ`)
+
+/** Steps that HqqOptimizer(verbose=True) printed for W in groups of 128, by type and dtype of W. */
+const hqqSteps = {
+  int2: { float32: 20, bfloat16: 3, float16: 12 },
+  int4: { float32: 17, bfloat16: 4, float16: 10 },
+} as const
+
+for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as DeviceName[]) {
+  describe(`a 96 x 384 weight on ${name}`, { skip: !existsSync(folder) && `${folder} is not there` }, async () => {
+    const device = openDevice(name, { threads: 2 })
+    after(() => device.close())
+    const inputs = existsSync(folder) ? await readGolden('inputs.safetensors') : new Map()
+    const weight = (key: string, dtype: 'float32' | 'float16' | 'bfloat16' = 'float32') =>
+      Tensor.fromNumbers(device, inputs.get(key).values, [96, 384], dtype)
+
+    for (const [item, optimizer] of [
+      ['quanto_absmax_int8', 'absmax'],
+      ['quanto_absmax_float8_e4m3fn', 'absmax'],
+      ['quanto_max_int4_g128', 'max'],
+      ['quanto_max_int4_g32', 'max'],
+      ['quanto_max_int2_g128', 'max'],
+      ['quanto_max_int2_g32', 'max'],
+      ['quanto_hqq_int2_g128', 'hqq'],
+      ['quanto_hqq_int4_g128', 'hqq'],
+    ] as const) {
+      test(item, async () => {
+        const golden = await readGolden(`${item}.safetensors`)
+        const [, , type, group] = /^quanto_(\w+?)_((?:int|float)\w+?)(?:_g(\d+))?$/.exec(item) ?? []
+        const parts = scope(() => {
+          using float = weight(item.includes('float8') ? 'W_plain' : 'W')
+          const q = QTensor.quantize(float, asQType(type), group ? Number(group) : null, optimizers[optimizer])
+          return keep({ codes: q.codes(), scale: q.scale(), shift: q.shift(), whole: q })
+        })
+        sameBytes(await parts.codes.readBytes(), (golden.get('codes_grouped') ?? golden.get('data'))?.bytes, 'codes')
+        sameBytes(await parts.scale.readBytes(), golden.get('scale')?.bytes, 'scales')
+        const shifts = golden.get('shift')
+        if (optimizer !== 'hqq' && parts.shift) sameBytes(await parts.shift.readBytes(), shifts?.bytes, 'shifts')
+        if (optimizer === 'hqq' && parts.shift && shifts) {
+          const scales = await parts.scale.toNumbers()
+          for (const [i, shift] of (await parts.shift.toNumbers()).entries())
+            assert.ok(Math.abs(shift - shifts.values[i]) <= 1e-5 * scales[i], `shift ${i} is ${shift}, not ${shifts.values[i]}`)
+        }
+      })
+    }
+
+    for (const [type, byDType] of Object.entries(hqqSteps)) {
+      for (const [dtype, steps] of Object.entries(byDType) as [keyof typeof byDType, number][]) {
+        test(`hqq ends after ${steps} steps for ${type} in ${dtype}`, async () => {
+          const qtype = asQType(type)
+          const W = weight('W', dtype)
+          const groups = W.view([288, 128])
+          const { scale, shift } = max(groups, qtype)
+          const [trial, error] = [Tensor.empty(device, [288], dtype), Tensor.empty(device, [288])]
+          const count = Tensor.empty(device, [1], 'int32')
+          const search = [scale, shift, trial, error, count] as const
+          device.call('hqqShift', groups, dtypes[dtype].code, ...search, 288, 128, qtype.qmax, 0.7, 10, 1.01, 20)
+          assert.deepEqual([...(await count.read())], [steps])
+        })
+      }
+    }
+  })
+}
+
+describe('by hand', () => {
+  const device = openDevice('cpu', { threads: 1 })
+  after(() => device.close())
+  const parts = async (values: number[], optimizer: Optimizer) => {
+    const q = QTensor.quantize(Tensor.fromNumbers(device, values, [1, values.length]), qint4, null, optimizer)
+    const read = async (tensor: Tensor | null) => tensor && [...(await tensor.toNumbers())]
+    return {
+      codes: await read(q.codes()),
+      scale: await read(q.scale()),
+      shift: await read(q.shift()),
+      zeroPoint: await read(q.zeroPoint()),
+      values: await read(q.dequantize()),
+      q,
+    }
+  }
+
+  test('a zero point keeps 0: scale 1, shift 2.3 rounds to 2', async () => {
+    const { codes, scale, shift, zeroPoint, values } = await parts([-2.3, 0, 1.6, 12.7], withZeroPoint(max))
+    // (12.7 + 2.3) / 15 = 1 in float32; −2.3 → −2 + 2, 12.7 → 13 + 2.
+    assert.deepEqual(
+      { codes, scale, shift, zeroPoint, values },
+      { codes: [0, 2, 4, 15], scale: [1], shift: [2], zeroPoint: [2], values: [-2, 0, 2, 13] },
+    )
+  })
+
+  test('a range that lies above 0 has zero point 0, and its codes are clamped', async () => {
+    const { codes, zeroPoint } = await parts([20, 35], withZeroPoint(max))
+    assert.deepEqual([codes, zeroPoint], [[15, 15], [0]])
+  })
+
+  test('one of the user, and codes of its own', async () => {
+    const halves: Optimizer = (groups) => ({
+      scale: Tensor.fromNumbers(device, new Float32Array(groups.shape[0]).fill(0.5)),
+      shift: Tensor.fromNumbers(device, new Float32Array(groups.shape[0]).fill(1)),
+    })
+    assert.deepEqual((await parts([-1, 0, 0.5, 6.4], halves)).codes, [0, 2, 3, 15])
+    const fixed: Optimizer = (groups, qtype) => ({ ...halves(groups, qtype), codes: Tensor.fromArray(device, Uint8Array.of(3, 1, 4, 1)) })
+    const { codes, values } = await parts([-1, 0, 0.5, 6.4], fixed)
+    assert.deepEqual({ codes, values }, { codes: [3, 1, 4, 1], values: [0.5, -0.5, 1, -0.5] })
+  })
+
+  test('a copy and the size of a tensor with zero points', async () => {
+    const { q } = await parts([-2.3, 0, 1.6, 12.7], withZeroPoint(max))
+    assert.deepEqual([...(await q.clone().dequantize().toNumbers())], [-2, 0, 2, 13])
+    // Four codes of 4 bits, a float32 scale, a zero point of a byte.
+    assert.equal(q.byteLength, 2 + 4 + 1)
+  })
+
+  test('hqq and zero points are for affine types', () => {
+    const groups = Tensor.fromNumbers(device, [1, 2], [1, 2])
+    assert.throws(() => hqq(groups, asQType('int8')), /hqq: the type must be affine \(int2 or int4\); received qint8/)
+    assert.throws(() => withZeroPoint(optimizers.absmax)(groups, asQType('int8')), /withZeroPoint: .* received none for qint8/)
+    assert.doesNotThrow(() => hqqOptimizer({ iterations: 0 })(groups, qint4))
+  })
+})
