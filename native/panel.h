@@ -37,7 +37,8 @@ constexpr int TILE_STRIDE = PANEL_DEPTH + 16;
 /* One per thread. */
 struct Blocks {
   alignas(64) float rows[BLOCK_ROWS * TILE_STRIDE];
-  alignas(64) float panel[PANEL_DEPTH * PANEL_COLS];
+  /* What is written in whole vectors may pass the end of a row, and of the last one. */
+  alignas(64) float panel[PANEL_DEPTH * PANEL_COLS + LANES];
 };
 
 /* One tile: y [rows, cols <= TILE_COLS] = start + x [rows, depth] · panel; x has TILE_STRIDE between rows. No start is zero. */

@@ -383,8 +383,112 @@ export const signatures = {
       { name: 'inner', direction: 'scalar', type: 'i32' },
     ],
   },
-  unaryGrad: {
+  conv2d: {
     id: 30,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'w', direction: 'in', type: 'f32', optional: false },
+      { name: 'bias', direction: 'in', type: 'f32', optional: true },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'batch', direction: 'scalar', type: 'i32' },
+      { name: 'inChannels', direction: 'scalar', type: 'i32' },
+      { name: 'inHeight', direction: 'scalar', type: 'i32' },
+      { name: 'inWidth', direction: 'scalar', type: 'i32' },
+      { name: 'outChannels', direction: 'scalar', type: 'i32' },
+      { name: 'outHeight', direction: 'scalar', type: 'i32' },
+      { name: 'outWidth', direction: 'scalar', type: 'i32' },
+      { name: 'kernelHeight', direction: 'scalar', type: 'i32' },
+      { name: 'kernelWidth', direction: 'scalar', type: 'i32' },
+      { name: 'strideHeight', direction: 'scalar', type: 'i32' },
+      { name: 'strideWidth', direction: 'scalar', type: 'i32' },
+      { name: 'paddingHeight', direction: 'scalar', type: 'i32' },
+      { name: 'paddingWidth', direction: 'scalar', type: 'i32' },
+      { name: 'dilationHeight', direction: 'scalar', type: 'i32' },
+      { name: 'dilationWidth', direction: 'scalar', type: 'i32' },
+      { name: 'groups', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  conv2dInputGradient: {
+    id: 31,
+    args: [
+      { name: 'dy', direction: 'in', type: 'f32', optional: false },
+      { name: 'w', direction: 'in', type: 'f32', optional: false },
+      { name: 'bias', direction: 'in', type: 'f32', optional: true },
+      { name: 'dx', direction: 'out', type: 'f32', optional: false },
+      { name: 'batch', direction: 'scalar', type: 'i32' },
+      { name: 'inChannels', direction: 'scalar', type: 'i32' },
+      { name: 'inHeight', direction: 'scalar', type: 'i32' },
+      { name: 'inWidth', direction: 'scalar', type: 'i32' },
+      { name: 'outChannels', direction: 'scalar', type: 'i32' },
+      { name: 'outHeight', direction: 'scalar', type: 'i32' },
+      { name: 'outWidth', direction: 'scalar', type: 'i32' },
+      { name: 'kernelHeight', direction: 'scalar', type: 'i32' },
+      { name: 'kernelWidth', direction: 'scalar', type: 'i32' },
+      { name: 'strideHeight', direction: 'scalar', type: 'i32' },
+      { name: 'strideWidth', direction: 'scalar', type: 'i32' },
+      { name: 'paddingHeight', direction: 'scalar', type: 'i32' },
+      { name: 'paddingWidth', direction: 'scalar', type: 'i32' },
+      { name: 'dilationHeight', direction: 'scalar', type: 'i32' },
+      { name: 'dilationWidth', direction: 'scalar', type: 'i32' },
+      { name: 'groups', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  conv2dWeightGradient: {
+    id: 32,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'dy', direction: 'in', type: 'f32', optional: false },
+      { name: 'dw', direction: 'out', type: 'f32', optional: false },
+      { name: 'batch', direction: 'scalar', type: 'i32' },
+      { name: 'inChannels', direction: 'scalar', type: 'i32' },
+      { name: 'inHeight', direction: 'scalar', type: 'i32' },
+      { name: 'inWidth', direction: 'scalar', type: 'i32' },
+      { name: 'outChannels', direction: 'scalar', type: 'i32' },
+      { name: 'outHeight', direction: 'scalar', type: 'i32' },
+      { name: 'outWidth', direction: 'scalar', type: 'i32' },
+      { name: 'kernelHeight', direction: 'scalar', type: 'i32' },
+      { name: 'kernelWidth', direction: 'scalar', type: 'i32' },
+      { name: 'strideHeight', direction: 'scalar', type: 'i32' },
+      { name: 'strideWidth', direction: 'scalar', type: 'i32' },
+      { name: 'paddingHeight', direction: 'scalar', type: 'i32' },
+      { name: 'paddingWidth', direction: 'scalar', type: 'i32' },
+      { name: 'dilationHeight', direction: 'scalar', type: 'i32' },
+      { name: 'dilationWidth', direction: 'scalar', type: 'i32' },
+      { name: 'groups', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  pad2d: {
+    id: 33,
+    args: [
+      { name: 'mode', direction: 'scalar', type: 'i32' },
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'planes', direction: 'scalar', type: 'i32' },
+      { name: 'height', direction: 'scalar', type: 'i32' },
+      { name: 'width', direction: 'scalar', type: 'i32' },
+      { name: 'outHeight', direction: 'scalar', type: 'i32' },
+      { name: 'outWidth', direction: 'scalar', type: 'i32' },
+      { name: 'top', direction: 'scalar', type: 'i32' },
+      { name: 'left', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  pad2dGradient: {
+    id: 34,
+    args: [
+      { name: 'mode', direction: 'scalar', type: 'i32' },
+      { name: 'dy', direction: 'in', type: 'f32', optional: false },
+      { name: 'dx', direction: 'out', type: 'f32', optional: false },
+      { name: 'planes', direction: 'scalar', type: 'i32' },
+      { name: 'height', direction: 'scalar', type: 'i32' },
+      { name: 'width', direction: 'scalar', type: 'i32' },
+      { name: 'outHeight', direction: 'scalar', type: 'i32' },
+      { name: 'outWidth', direction: 'scalar', type: 'i32' },
+      { name: 'top', direction: 'scalar', type: 'i32' },
+      { name: 'left', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  unaryGrad: {
+    id: 35,
     args: [
       { name: 'op', direction: 'scalar', type: 'i32' },
       { name: 'x', direction: 'in', type: 'f32', optional: false },
@@ -395,7 +499,7 @@ export const signatures = {
     ],
   },
   affine: {
-    id: 31,
+    id: 36,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'scale', direction: 'scalar', type: 'f32' },
@@ -405,7 +509,7 @@ export const signatures = {
     ],
   },
   stridedCopy: {
-    id: 32,
+    id: 37,
     args: [
       { name: 'x', direction: 'in', type: 'u8', optional: false },
       { name: 'y', direction: 'inout', type: 'u8', optional: false },
@@ -430,7 +534,7 @@ export const signatures = {
     ],
   },
   logSoftmax: {
-    id: 33,
+    id: 38,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'y', direction: 'out', type: 'f32', optional: false },
@@ -439,7 +543,7 @@ export const signatures = {
     ],
   },
   softmaxGrad: {
-    id: 34,
+    id: 39,
     args: [
       { name: 'log', direction: 'scalar', type: 'i32' },
       { name: 'y', direction: 'in', type: 'f32', optional: false },
@@ -450,7 +554,7 @@ export const signatures = {
     ],
   },
   nll: {
-    id: 35,
+    id: 40,
     args: [
       { name: 'logProbabilities', direction: 'in', type: 'f32', optional: false },
       { name: 'targets', direction: 'in', type: 'i32', optional: false },
@@ -463,7 +567,7 @@ export const signatures = {
     ],
   },
   nllGrad: {
-    id: 36,
+    id: 41,
     args: [
       { name: 'targets', direction: 'in', type: 'i32', optional: false },
       { name: 'dloss', direction: 'in', type: 'f32', optional: false },
@@ -475,7 +579,7 @@ export const signatures = {
     ],
   },
   sgdStep: {
-    id: 37,
+    id: 42,
     args: [
       { name: 'parameter', direction: 'inout', type: 'f32', optional: false },
       { name: 'gradient', direction: 'in', type: 'f32', optional: false },
@@ -489,7 +593,7 @@ export const signatures = {
     ],
   },
   adamStep: {
-    id: 38,
+    id: 43,
     args: [
       { name: 'parameter', direction: 'inout', type: 'f32', optional: false },
       { name: 'gradient', direction: 'in', type: 'f32', optional: false },
@@ -506,7 +610,7 @@ export const signatures = {
     ],
   },
   adadeltaStep: {
-    id: 39,
+    id: 44,
     args: [
       { name: 'parameter', direction: 'inout', type: 'f32', optional: false },
       { name: 'gradient', direction: 'in', type: 'f32', optional: false },
@@ -520,7 +624,7 @@ export const signatures = {
     ],
   },
   clipNorm: {
-    id: 40,
+    id: 45,
     args: [
       { name: 'x', direction: 'inout', type: 'f32', optional: false },
       { name: 'norm', direction: 'in', type: 'f32', optional: false },
@@ -529,7 +633,7 @@ export const signatures = {
     ],
   },
   clipValue: {
-    id: 41,
+    id: 46,
     args: [
       { name: 'x', direction: 'inout', type: 'f32', optional: false },
       { name: 'limit', direction: 'scalar', type: 'f32' },
@@ -537,7 +641,7 @@ export const signatures = {
     ],
   },
   quantizeActivation: {
-    id: 42,
+    id: 47,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'scale', direction: 'in', type: 'f32', optional: false },
@@ -547,7 +651,7 @@ export const signatures = {
     ],
   },
   dequantizeActivation: {
-    id: 43,
+    id: 48,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'scale', direction: 'in', type: 'f32', optional: false },
@@ -557,7 +661,7 @@ export const signatures = {
     ],
   },
   unaryInt8: {
-    id: 44,
+    id: 49,
     args: [
       { name: 'op', direction: 'scalar', type: 'i32' },
       { name: 'x', direction: 'in', type: 'u8', optional: false },
@@ -566,7 +670,7 @@ export const signatures = {
     ],
   },
   int8Rows: {
-    id: 45,
+    id: 50,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'padded', direction: 'out', type: 'u8', optional: false },
@@ -576,7 +680,7 @@ export const signatures = {
     ],
   },
   scaleBy: {
-    id: 46,
+    id: 51,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'factor', direction: 'in', type: 'f32', optional: false },
@@ -585,7 +689,7 @@ export const signatures = {
     ],
   },
   movingScale: {
-    id: 47,
+    id: 52,
     args: [
       { name: 'scale', direction: 'in', type: 'f32', optional: false },
       { name: 'next', direction: 'in', type: 'f32', optional: false },
@@ -595,7 +699,7 @@ export const signatures = {
     ],
   },
   hqqShift: {
-    id: 48,
+    id: 53,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -614,7 +718,7 @@ export const signatures = {
     ],
   },
   affineScale: {
-    id: 49,
+    id: 54,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -630,7 +734,7 @@ export const signatures = {
     ],
   },
   affineQuantize: {
-    id: 50,
+    id: 55,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -646,7 +750,7 @@ export const signatures = {
     ],
   },
   affineDequantize: {
-    id: 51,
+    id: 56,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'qtype', direction: 'scalar', type: 'qtype' },
