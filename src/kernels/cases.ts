@@ -20,7 +20,6 @@ import { cases as channelAffine } from './channelAffine/channelAffine.cases.ts'
 import { cases as clamp } from './clamp/clamp.cases.ts'
 import { cases as clampGrad } from './clampGrad/clampGrad.cases.ts'
 import { cases as clipNorm } from './clipNorm/clipNorm.cases.ts'
-import { cases as clipValue } from './clipValue/clipValue.cases.ts'
 import { cases as columnSum } from './columnSum/columnSum.cases.ts'
 import { cases as conv2d, benchmarks as conv2dBenchmarks } from './conv2d/conv2d.cases.ts'
 import {
@@ -45,7 +44,6 @@ import { cases as int8Rows } from './int8Rows/int8Rows.cases.ts'
 import { cases as klDivergence } from './klDivergence/klDivergence.cases.ts'
 import { cases as layerNorm } from './layerNorm/layerNorm.cases.ts'
 import { cases as logSoftmax } from './logSoftmax/logSoftmax.cases.ts'
-import { cases as matmul } from './matmul/matmul.cases.ts'
 import { cases as maxPool2d } from './maxPool2d/maxPool2d.cases.ts'
 import { cases as maxPool2dGrad } from './maxPool2dGrad/maxPool2dGrad.cases.ts'
 import { cases as minmaxScale } from './minmaxScale/minmaxScale.cases.ts'
@@ -63,8 +61,8 @@ import { cases as quantizeRows, benchmarks as quantizeRowsBenchmarks } from './q
 import { cases as reduce } from './reduce/reduce.cases.ts'
 import { cases as rmsNorm } from './rmsNorm/rmsNorm.cases.ts'
 import { cases as rope } from './rope/rope.cases.ts'
-import { cases as scaleBy } from './scaleBy/scaleBy.cases.ts'
 import { cases as rowNormGrad } from './rowNormGrad/rowNormGrad.cases.ts'
+import { cases as scaleBy } from './scaleBy/scaleBy.cases.ts'
 import { cases as sgdStep } from './sgdStep/sgdStep.cases.ts'
 import type { KernelName } from './signatures.ts'
 import { cases as siluMul } from './siluMul/siluMul.cases.ts'
@@ -125,7 +123,6 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   adamStep,
   adadeltaStep,
   clipNorm,
-  clipValue,
   columnSum,
   conv2d,
   conv2dInputGradient,

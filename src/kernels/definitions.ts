@@ -19,7 +19,6 @@ import { channelAffine } from './channelAffine/channelAffine.ts'
 import { clamp } from './clamp/clamp.ts'
 import { clampGrad } from './clampGrad/clampGrad.ts'
 import { clipNorm } from './clipNorm/clipNorm.ts'
-import { clipValue } from './clipValue/clipValue.ts'
 import { columnSum } from './columnSum/columnSum.ts'
 import { conv2d } from './conv2d/conv2d.ts'
 import { conv2dInputGradient } from './conv2dInputGradient/conv2dInputGradient.ts'
@@ -38,7 +37,6 @@ import { int8Rows } from './int8Rows/int8Rows.ts'
 import { klDivergence } from './klDivergence/klDivergence.ts'
 import { layerNorm } from './layerNorm/layerNorm.ts'
 import { logSoftmax } from './logSoftmax/logSoftmax.ts'
-import { matmul } from './matmul/matmul.ts'
 import { maxPool2d } from './maxPool2d/maxPool2d.ts'
 import { maxPool2dGrad } from './maxPool2dGrad/maxPool2dGrad.ts'
 import { minmaxScale } from './minmaxScale/minmaxScale.ts'
@@ -56,8 +54,8 @@ import { quantizeRows } from './quantizeRows/quantizeRows.ts'
 import { reduce } from './reduce/reduce.ts'
 import { rmsNorm } from './rmsNorm/rmsNorm.ts'
 import { rope } from './rope/rope.ts'
-import { scaleBy } from './scaleBy/scaleBy.ts'
 import { rowNormGrad } from './rowNormGrad/rowNormGrad.ts'
+import { scaleBy } from './scaleBy/scaleBy.ts'
 import { sgdStep } from './sgdStep/sgdStep.ts'
 import type { KernelName } from './signatures.ts'
 import { siluMul } from './siluMul/siluMul.ts'
@@ -118,7 +116,6 @@ export const definitions = {
   adamStep,
   adadeltaStep,
   clipNorm,
-  clipValue,
   columnSum,
   conv2d,
   conv2dInputGradient,
