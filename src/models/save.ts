@@ -14,7 +14,7 @@ import { quantoGroupSize } from '../qtensor/groupSize.ts'
 import { matrixShape, QTensor } from '../qtensor/qtensor.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
 import type { Tensor } from '../tensor/tensor.ts'
-import type { LlamaForCausalLM } from './llama.ts'
+import { LlamaForCausalLM } from './llama.ts'
 
 export interface SaveOptions {
   /** Replaces a folder that exists; it stays whole until the new one is. */
@@ -27,19 +27,19 @@ export interface SaveOptions {
 }
 
 /**
- * Saves a model in Hugging Face layout, its quantized modules as quanto saves them: Python's
+ * Saves a model, a language model in Hugging Face layout, its quantized modules as quanto saves them: Python's
  * `QuantizedModelForCausalLM.from_pretrained` reads the folder. It appears whole or not at all.
  * @param target a path, or a folder to write into
  * @returns bytes written
  * @throws FormatError if the target cannot be written, or quanto's format cannot hold the model
  */
-export async function save(model: LlamaForCausalLM, target: string | FolderSink, options: SaveOptions = {}): Promise<number> {
+export async function save(model: Module, target: string | FolderSink, options: SaveOptions = {}): Promise<number> {
   const tensors = [...namedTensors(model)]
   const write = (folder: FolderSink) => writeModel(model, folder, tensors, options)
   return typeof target === 'string' ? saveFolder(target, write, options) : write(target)
 }
 
-async function writeModel(model: LlamaForCausalLM, folder: FolderSink, tensors: TensorToWrite[], options: SaveOptions): Promise<number> {
+async function writeModel(model: Module, folder: FolderSink, tensors: TensorToWrite[], options: SaveOptions): Promise<number> {
   const total = tensors.reduce((sum, tensor) => sum + numel(tensor.shape) * dtypes[tensor.dtype].bytes, 0)
   let written = 0
   let bytes = 0
@@ -66,8 +66,10 @@ async function writeModel(model: LlamaForCausalLM, folder: FolderSink, tensors: 
     },
   }))
   await writeCheckpoint(counting, reported, { maxShardBytes: options.maxShardBytes })
-  await writeText(counting, 'config.json', pythonJson(savedConfig(model), 2))
-  for (const [name, text] of model.checkpoint?.files ?? []) await writeText(counting, name, typeof text === 'string' ? text : text())
+  if (model instanceof LlamaForCausalLM) {
+    await writeText(counting, 'config.json', pythonJson(savedConfig(model), 2))
+    for (const [name, text] of model.checkpoint?.files ?? []) await writeText(counting, name, typeof text === 'string' ? text : text())
+  }
   const map = quantoMap(model)
   if (map.size > 0) await writeText(counting, 'quanto_qmap.json', formatQuantoMap(map))
   return bytes
@@ -84,14 +86,20 @@ function savedConfig(model: LlamaForCausalLM): Record<string, unknown> {
 }
 
 /** Every tensor of the folder; a tied one once, under its first name. */
-function* namedTensors(model: LlamaForCausalLM): Generator<TensorToWrite> {
+export function* namedTensors(model: Module): Generator<TensorToWrite> {
   const seen = new Set<unknown>()
   for (const [path, module] of model.namedModules()) {
     if (module instanceof QModule) yield* quantizedTensors(path, module)
-    for (const [name, parameter] of module.ownParameters()) {
-      if (parameter instanceof QTensor || seen.has(parameter)) continue
+    const scales = module instanceof QModule ? module.bufferNames : []
+    for (const [name, parameter] of module.ownTensors()) {
+      if (parameter instanceof QTensor || scales.includes(name) || seen.has(parameter)) continue
       seen.add(parameter)
-      yield { name: `${path}.${name}`, dtype: parameter.dtype, shape: parameter.shape, bytes: () => parameter.readBytes() }
+      yield {
+        name: path === '' ? name : `${path}.${name}`,
+        dtype: parameter.dtype,
+        shape: parameter.shape,
+        bytes: () => parameter.readBytes(),
+      }
     }
   }
 }
