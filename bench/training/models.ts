@@ -64,6 +64,7 @@ export class Trainer {
 
   dispose(): void {
     this.optimizer.zeroGrad()
+    this.optimizer.dispose()
     this.model.dispose()
     this.x.dispose()
     this.targets.dispose()

@@ -1,7 +1,12 @@
+import { Conv2d } from './conv2d.ts'
+import { Convolution } from './convolution.ts'
 import { Embedding } from './embedding.ts'
 import { Linear } from './linear.ts'
 import type { Module } from './module.ts'
+import { LayerNorm } from './normalization.ts'
+import { QConv } from './qconv.ts'
 import { QEmbedding } from './qembedding.ts'
+import { QLayerNorm } from './qlayerNorm.ts'
 import { QLinear } from './qlinear.ts'
 import type { ActivationQuantization, QModule, WeightQuantization } from './qmodule.ts'
 
@@ -39,8 +44,15 @@ export function registerQuantizedModule<M extends Module>(layer: LayerClass<M>, 
 
 const builtIn: readonly [LayerClass, Twin][] = [
   twinOf(Linear, { make: (layer, { weights, activations }) => weights && new QLinear(layer, weights, activations), quanto: true }),
+  twinOf(Conv2d, { make: convolution, quanto: true }),
+  twinOf(Convolution, { make: convolution }),
+  twinOf(LayerNorm, { make: (layer, { activations }) => (activations.qtype ? new QLayerNorm(layer, activations) : null), quanto: true }),
   twinOf(Embedding, { make: (layer, { weights, activations }) => weights && new QEmbedding(layer, weights, activations), onRequest: true }),
 ]
+
+function convolution(layer: Convolution, { weights, activations }: TwinOptions): QModule | null {
+  return weights && new QConv(layer, weights, activations)
+}
 
 function twinOf<M extends Module>(layer: LayerClass<M>, twin: Twin<M>): [LayerClass, Twin] {
   return [layer, twin as Twin]

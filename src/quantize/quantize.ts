@@ -75,8 +75,8 @@ export function quantize(model: Module, options: QuantizeOptions): string[] {
 function twinFor(module: Module, layers: QuantizeOptions['layers'] = 'default'): Twin | undefined {
   const found = findTwin(module)
   if (!found) return undefined
-  const { layerClass, twin } = found
-  if (typeof layers !== 'string') return layers.includes(layerClass) ? twin : undefined
+  const { twin } = found
+  if (typeof layers !== 'string') return layers.some((wanted) => module instanceof wanted) ? twin : undefined
   return (layers === 'quanto' ? twin.quanto : !twin.onRequest) ? twin : undefined
 }
 
