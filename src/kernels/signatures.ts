@@ -578,8 +578,226 @@ export const signatures = {
       { name: 'cols', direction: 'scalar', type: 'i32' },
     ],
   },
-  sgdStep: {
+  clamp: {
     id: 42,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'low', direction: 'scalar', type: 'f32' },
+      { name: 'high', direction: 'scalar', type: 'f32' },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  clampGrad: {
+    id: 43,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'dy', direction: 'in', type: 'f32', optional: false },
+      { name: 'low', direction: 'scalar', type: 'f32' },
+      { name: 'high', direction: 'scalar', type: 'f32' },
+      { name: 'dx', direction: 'out', type: 'f32', optional: false },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  where: {
+    id: 44,
+    args: [
+      { name: 'mask', direction: 'in', type: 'u8', optional: false },
+      { name: 'a', direction: 'in', type: 'f32', optional: true },
+      { name: 'aValue', direction: 'scalar', type: 'f32' },
+      { name: 'b', direction: 'in', type: 'f32', optional: true },
+      { name: 'bValue', direction: 'scalar', type: 'f32' },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  dropout: {
+    id: 45,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'p', direction: 'scalar', type: 'f32' },
+      { name: 'seed', direction: 'scalar', type: 'i32' },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  embeddingGrad: {
+    id: 46,
+    args: [
+      { name: 'ids', direction: 'in', type: 'i32', optional: false },
+      { name: 'dy', direction: 'in', type: 'f32', optional: false },
+      { name: 'dtable', direction: 'out', type: 'f32', optional: false },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+      { name: 'vocabulary', direction: 'scalar', type: 'i32' },
+      { name: 'cols', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  layerNorm: {
+    id: 47,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'weight', direction: 'in', type: 'f32', optional: true },
+      { name: 'bias', direction: 'in', type: 'f32', optional: true },
+      { name: 'epsilon', direction: 'scalar', type: 'f32' },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'rows', direction: 'scalar', type: 'i32' },
+      { name: 'cols', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  rowNormGrad: {
+    id: 48,
+    args: [
+      { name: 'centered', direction: 'scalar', type: 'i32' },
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'weight', direction: 'in', type: 'f32', optional: true },
+      { name: 'epsilon', direction: 'scalar', type: 'f32' },
+      { name: 'dy', direction: 'in', type: 'f32', optional: false },
+      { name: 'dx', direction: 'out', type: 'f32', optional: false },
+      { name: 'partial', direction: 'out', type: 'f32', optional: false },
+      { name: 'rows', direction: 'scalar', type: 'i32' },
+      { name: 'cols', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  batchNorm: {
+    id: 49,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'weight', direction: 'in', type: 'f32', optional: true },
+      { name: 'bias', direction: 'in', type: 'f32', optional: true },
+      { name: 'epsilon', direction: 'scalar', type: 'f32' },
+      { name: 'momentum', direction: 'scalar', type: 'f32' },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'mean', direction: 'out', type: 'f32', optional: false },
+      { name: 'inverse', direction: 'out', type: 'f32', optional: false },
+      { name: 'runningMean', direction: 'inout', type: 'f32', optional: true },
+      { name: 'runningVariance', direction: 'inout', type: 'f32', optional: true },
+      { name: 'batches', direction: 'inout', type: 'i32', optional: true },
+      { name: 'outer', direction: 'scalar', type: 'i32' },
+      { name: 'channels', direction: 'scalar', type: 'i32' },
+      { name: 'inner', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  batchNormGrad: {
+    id: 50,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'dy', direction: 'in', type: 'f32', optional: false },
+      { name: 'weight', direction: 'in', type: 'f32', optional: true },
+      { name: 'mean', direction: 'in', type: 'f32', optional: false },
+      { name: 'inverse', direction: 'in', type: 'f32', optional: false },
+      { name: 'dx', direction: 'out', type: 'f32', optional: false },
+      { name: 'dweight', direction: 'out', type: 'f32', optional: false },
+      { name: 'dbias', direction: 'out', type: 'f32', optional: false },
+      { name: 'outer', direction: 'scalar', type: 'i32' },
+      { name: 'channels', direction: 'scalar', type: 'i32' },
+      { name: 'inner', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  channelAffine: {
+    id: 51,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'scale', direction: 'in', type: 'f32', optional: false },
+      { name: 'shift', direction: 'in', type: 'f32', optional: true },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'outer', direction: 'scalar', type: 'i32' },
+      { name: 'channels', direction: 'scalar', type: 'i32' },
+      { name: 'inner', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  maxPool2d: {
+    id: 52,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'indices', direction: 'out', type: 'i32', optional: false },
+      { name: 'planes', direction: 'scalar', type: 'i32' },
+      { name: 'height', direction: 'scalar', type: 'i32' },
+      { name: 'width', direction: 'scalar', type: 'i32' },
+      { name: 'outHeight', direction: 'scalar', type: 'i32' },
+      { name: 'outWidth', direction: 'scalar', type: 'i32' },
+      { name: 'kernelHeight', direction: 'scalar', type: 'i32' },
+      { name: 'kernelWidth', direction: 'scalar', type: 'i32' },
+      { name: 'strideHeight', direction: 'scalar', type: 'i32' },
+      { name: 'strideWidth', direction: 'scalar', type: 'i32' },
+      { name: 'padHeight', direction: 'scalar', type: 'i32' },
+      { name: 'padWidth', direction: 'scalar', type: 'i32' },
+      { name: 'dilationHeight', direction: 'scalar', type: 'i32' },
+      { name: 'dilationWidth', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  maxPool2dGrad: {
+    id: 53,
+    args: [
+      { name: 'indices', direction: 'in', type: 'i32', optional: false },
+      { name: 'dy', direction: 'in', type: 'f32', optional: false },
+      { name: 'dx', direction: 'out', type: 'f32', optional: false },
+      { name: 'planes', direction: 'scalar', type: 'i32' },
+      { name: 'inSize', direction: 'scalar', type: 'i32' },
+      { name: 'outSize', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  avgPool2d: {
+    id: 54,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'planes', direction: 'scalar', type: 'i32' },
+      { name: 'height', direction: 'scalar', type: 'i32' },
+      { name: 'width', direction: 'scalar', type: 'i32' },
+      { name: 'outHeight', direction: 'scalar', type: 'i32' },
+      { name: 'outWidth', direction: 'scalar', type: 'i32' },
+      { name: 'kernelHeight', direction: 'scalar', type: 'i32' },
+      { name: 'kernelWidth', direction: 'scalar', type: 'i32' },
+      { name: 'strideHeight', direction: 'scalar', type: 'i32' },
+      { name: 'strideWidth', direction: 'scalar', type: 'i32' },
+      { name: 'padHeight', direction: 'scalar', type: 'i32' },
+      { name: 'padWidth', direction: 'scalar', type: 'i32' },
+      { name: 'countPadding', direction: 'scalar', type: 'i32' },
+      { name: 'divisor', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  avgPool2dGrad: {
+    id: 55,
+    args: [
+      { name: 'dy', direction: 'in', type: 'f32', optional: false },
+      { name: 'dx', direction: 'out', type: 'f32', optional: false },
+      { name: 'planes', direction: 'scalar', type: 'i32' },
+      { name: 'height', direction: 'scalar', type: 'i32' },
+      { name: 'width', direction: 'scalar', type: 'i32' },
+      { name: 'outHeight', direction: 'scalar', type: 'i32' },
+      { name: 'outWidth', direction: 'scalar', type: 'i32' },
+      { name: 'kernelHeight', direction: 'scalar', type: 'i32' },
+      { name: 'kernelWidth', direction: 'scalar', type: 'i32' },
+      { name: 'strideHeight', direction: 'scalar', type: 'i32' },
+      { name: 'strideWidth', direction: 'scalar', type: 'i32' },
+      { name: 'padHeight', direction: 'scalar', type: 'i32' },
+      { name: 'padWidth', direction: 'scalar', type: 'i32' },
+      { name: 'countPadding', direction: 'scalar', type: 'i32' },
+      { name: 'divisor', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  attentionGrad: {
+    id: 56,
+    args: [
+      { name: 'q', direction: 'in', type: 'f32', optional: false },
+      { name: 'k', direction: 'in', type: 'f32', optional: false },
+      { name: 'v', direction: 'in', type: 'f32', optional: false },
+      { name: 'y', direction: 'in', type: 'f32', optional: false },
+      { name: 'dy', direction: 'in', type: 'f32', optional: false },
+      { name: 'dq', direction: 'out', type: 'f32', optional: false },
+      { name: 'dk', direction: 'out', type: 'f32', optional: false },
+      { name: 'dv', direction: 'out', type: 'f32', optional: false },
+      { name: 'batch', direction: 'scalar', type: 'i32' },
+      { name: 'tokens', direction: 'scalar', type: 'i32' },
+      { name: 'heads', direction: 'scalar', type: 'i32' },
+      { name: 'kvHeads', direction: 'scalar', type: 'i32' },
+      { name: 'headSize', direction: 'scalar', type: 'i32' },
+      { name: 'scale', direction: 'scalar', type: 'f32' },
+    ],
+  },
+  sgdStep: {
+    id: 57,
     args: [
       { name: 'parameter', direction: 'inout', type: 'f32', optional: false },
       { name: 'gradient', direction: 'in', type: 'f32', optional: false },
@@ -593,7 +811,7 @@ export const signatures = {
     ],
   },
   adamStep: {
-    id: 43,
+    id: 58,
     args: [
       { name: 'parameter', direction: 'inout', type: 'f32', optional: false },
       { name: 'gradient', direction: 'in', type: 'f32', optional: false },
@@ -610,7 +828,7 @@ export const signatures = {
     ],
   },
   adadeltaStep: {
-    id: 44,
+    id: 59,
     args: [
       { name: 'parameter', direction: 'inout', type: 'f32', optional: false },
       { name: 'gradient', direction: 'in', type: 'f32', optional: false },
@@ -624,7 +842,7 @@ export const signatures = {
     ],
   },
   clipNorm: {
-    id: 45,
+    id: 60,
     args: [
       { name: 'x', direction: 'inout', type: 'f32', optional: false },
       { name: 'norm', direction: 'in', type: 'f32', optional: false },
@@ -633,7 +851,7 @@ export const signatures = {
     ],
   },
   clipValue: {
-    id: 46,
+    id: 61,
     args: [
       { name: 'x', direction: 'inout', type: 'f32', optional: false },
       { name: 'limit', direction: 'scalar', type: 'f32' },
@@ -641,7 +859,7 @@ export const signatures = {
     ],
   },
   quantizeActivation: {
-    id: 47,
+    id: 62,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'scale', direction: 'in', type: 'f32', optional: false },
@@ -651,7 +869,7 @@ export const signatures = {
     ],
   },
   dequantizeActivation: {
-    id: 48,
+    id: 63,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'scale', direction: 'in', type: 'f32', optional: false },
@@ -661,7 +879,7 @@ export const signatures = {
     ],
   },
   unaryInt8: {
-    id: 49,
+    id: 64,
     args: [
       { name: 'op', direction: 'scalar', type: 'i32' },
       { name: 'x', direction: 'in', type: 'u8', optional: false },
@@ -670,7 +888,7 @@ export const signatures = {
     ],
   },
   int8Rows: {
-    id: 50,
+    id: 65,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'padded', direction: 'out', type: 'u8', optional: false },
@@ -680,7 +898,7 @@ export const signatures = {
     ],
   },
   scaleBy: {
-    id: 51,
+    id: 66,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'factor', direction: 'in', type: 'f32', optional: false },
@@ -689,7 +907,7 @@ export const signatures = {
     ],
   },
   movingScale: {
-    id: 52,
+    id: 67,
     args: [
       { name: 'scale', direction: 'in', type: 'f32', optional: false },
       { name: 'next', direction: 'in', type: 'f32', optional: false },
@@ -699,7 +917,7 @@ export const signatures = {
     ],
   },
   hqqShift: {
-    id: 53,
+    id: 68,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -718,7 +936,7 @@ export const signatures = {
     ],
   },
   affineScale: {
-    id: 54,
+    id: 69,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -734,7 +952,7 @@ export const signatures = {
     ],
   },
   affineQuantize: {
-    id: 55,
+    id: 70,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -750,7 +968,7 @@ export const signatures = {
     ],
   },
   affineDequantize: {
-    id: 56,
+    id: 71,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'qtype', direction: 'scalar', type: 'qtype' },
