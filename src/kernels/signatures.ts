@@ -197,17 +197,22 @@ export const signatures = {
       { name: 'scale', direction: 'scalar', type: 'f32' },
     ],
   },
-  matmul: {
+  gemm: {
     id: 16,
     args: [
-      { name: 'x', direction: 'in', type: 'f32', optional: false },
-      { name: 'w', direction: 'in', type: { array: 'T', dtype: 'wDtype' }, optional: false },
-      { name: 'wDtype', direction: 'scalar', type: 'dtype' },
+      { name: 'a', direction: 'in', type: 'f32', optional: false },
+      { name: 'b', direction: 'in', type: { array: 'T', dtype: 'bDtype' }, optional: false },
+      { name: 'bDtype', direction: 'scalar', type: 'dtype' },
       { name: 'bias', direction: 'in', type: 'f32', optional: true },
       { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'batch', direction: 'scalar', type: 'i32' },
+      { name: 'aBatch', direction: 'scalar', type: 'i32' },
+      { name: 'bBatch', direction: 'scalar', type: 'i32' },
       { name: 'M', direction: 'scalar', type: 'i32' },
       { name: 'N', direction: 'scalar', type: 'i32' },
       { name: 'K', direction: 'scalar', type: 'i32' },
+      { name: 'aTransposed', direction: 'scalar', type: 'i32' },
+      { name: 'bTransposed', direction: 'scalar', type: 'i32' },
     ],
   },
   qmatmul: {
@@ -368,8 +373,122 @@ export const signatures = {
       { name: 'groupSize', direction: 'scalar', type: 'i32' },
     ],
   },
-  unaryGrad: {
+  columnSum: {
     id: 29,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'rows', direction: 'scalar', type: 'i32' },
+      { name: 'cols', direction: 'scalar', type: 'i32' },
+      { name: 'inner', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  conv2d: {
+    id: 30,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'w', direction: 'in', type: 'f32', optional: false },
+      { name: 'bias', direction: 'in', type: 'f32', optional: true },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'batch', direction: 'scalar', type: 'i32' },
+      { name: 'inChannels', direction: 'scalar', type: 'i32' },
+      { name: 'inHeight', direction: 'scalar', type: 'i32' },
+      { name: 'inWidth', direction: 'scalar', type: 'i32' },
+      { name: 'outChannels', direction: 'scalar', type: 'i32' },
+      { name: 'outHeight', direction: 'scalar', type: 'i32' },
+      { name: 'outWidth', direction: 'scalar', type: 'i32' },
+      { name: 'kernelHeight', direction: 'scalar', type: 'i32' },
+      { name: 'kernelWidth', direction: 'scalar', type: 'i32' },
+      { name: 'strideHeight', direction: 'scalar', type: 'i32' },
+      { name: 'strideWidth', direction: 'scalar', type: 'i32' },
+      { name: 'paddingHeight', direction: 'scalar', type: 'i32' },
+      { name: 'paddingWidth', direction: 'scalar', type: 'i32' },
+      { name: 'dilationHeight', direction: 'scalar', type: 'i32' },
+      { name: 'dilationWidth', direction: 'scalar', type: 'i32' },
+      { name: 'groups', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  conv2dInputGradient: {
+    id: 31,
+    args: [
+      { name: 'dy', direction: 'in', type: 'f32', optional: false },
+      { name: 'w', direction: 'in', type: 'f32', optional: false },
+      { name: 'bias', direction: 'in', type: 'f32', optional: true },
+      { name: 'dx', direction: 'out', type: 'f32', optional: false },
+      { name: 'batch', direction: 'scalar', type: 'i32' },
+      { name: 'inChannels', direction: 'scalar', type: 'i32' },
+      { name: 'inHeight', direction: 'scalar', type: 'i32' },
+      { name: 'inWidth', direction: 'scalar', type: 'i32' },
+      { name: 'outChannels', direction: 'scalar', type: 'i32' },
+      { name: 'outHeight', direction: 'scalar', type: 'i32' },
+      { name: 'outWidth', direction: 'scalar', type: 'i32' },
+      { name: 'kernelHeight', direction: 'scalar', type: 'i32' },
+      { name: 'kernelWidth', direction: 'scalar', type: 'i32' },
+      { name: 'strideHeight', direction: 'scalar', type: 'i32' },
+      { name: 'strideWidth', direction: 'scalar', type: 'i32' },
+      { name: 'paddingHeight', direction: 'scalar', type: 'i32' },
+      { name: 'paddingWidth', direction: 'scalar', type: 'i32' },
+      { name: 'dilationHeight', direction: 'scalar', type: 'i32' },
+      { name: 'dilationWidth', direction: 'scalar', type: 'i32' },
+      { name: 'groups', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  conv2dWeightGradient: {
+    id: 32,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'dy', direction: 'in', type: 'f32', optional: false },
+      { name: 'dw', direction: 'out', type: 'f32', optional: false },
+      { name: 'batch', direction: 'scalar', type: 'i32' },
+      { name: 'inChannels', direction: 'scalar', type: 'i32' },
+      { name: 'inHeight', direction: 'scalar', type: 'i32' },
+      { name: 'inWidth', direction: 'scalar', type: 'i32' },
+      { name: 'outChannels', direction: 'scalar', type: 'i32' },
+      { name: 'outHeight', direction: 'scalar', type: 'i32' },
+      { name: 'outWidth', direction: 'scalar', type: 'i32' },
+      { name: 'kernelHeight', direction: 'scalar', type: 'i32' },
+      { name: 'kernelWidth', direction: 'scalar', type: 'i32' },
+      { name: 'strideHeight', direction: 'scalar', type: 'i32' },
+      { name: 'strideWidth', direction: 'scalar', type: 'i32' },
+      { name: 'paddingHeight', direction: 'scalar', type: 'i32' },
+      { name: 'paddingWidth', direction: 'scalar', type: 'i32' },
+      { name: 'dilationHeight', direction: 'scalar', type: 'i32' },
+      { name: 'dilationWidth', direction: 'scalar', type: 'i32' },
+      { name: 'groups', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  pad2d: {
+    id: 33,
+    args: [
+      { name: 'mode', direction: 'scalar', type: 'i32' },
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'planes', direction: 'scalar', type: 'i32' },
+      { name: 'height', direction: 'scalar', type: 'i32' },
+      { name: 'width', direction: 'scalar', type: 'i32' },
+      { name: 'outHeight', direction: 'scalar', type: 'i32' },
+      { name: 'outWidth', direction: 'scalar', type: 'i32' },
+      { name: 'top', direction: 'scalar', type: 'i32' },
+      { name: 'left', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  pad2dGradient: {
+    id: 34,
+    args: [
+      { name: 'mode', direction: 'scalar', type: 'i32' },
+      { name: 'dy', direction: 'in', type: 'f32', optional: false },
+      { name: 'dx', direction: 'out', type: 'f32', optional: false },
+      { name: 'planes', direction: 'scalar', type: 'i32' },
+      { name: 'height', direction: 'scalar', type: 'i32' },
+      { name: 'width', direction: 'scalar', type: 'i32' },
+      { name: 'outHeight', direction: 'scalar', type: 'i32' },
+      { name: 'outWidth', direction: 'scalar', type: 'i32' },
+      { name: 'top', direction: 'scalar', type: 'i32' },
+      { name: 'left', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  unaryGrad: {
+    id: 35,
     args: [
       { name: 'op', direction: 'scalar', type: 'i32' },
       { name: 'x', direction: 'in', type: 'f32', optional: false },
@@ -380,7 +499,7 @@ export const signatures = {
     ],
   },
   affine: {
-    id: 30,
+    id: 36,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'scale', direction: 'scalar', type: 'f32' },
@@ -389,17 +508,8 @@ export const signatures = {
       { name: 'count', direction: 'scalar', type: 'i32' },
     ],
   },
-  columnSum: {
-    id: 31,
-    args: [
-      { name: 'x', direction: 'in', type: 'f32', optional: false },
-      { name: 'y', direction: 'out', type: 'f32', optional: false },
-      { name: 'rows', direction: 'scalar', type: 'i32' },
-      { name: 'cols', direction: 'scalar', type: 'i32' },
-    ],
-  },
   stridedCopy: {
-    id: 32,
+    id: 37,
     args: [
       { name: 'x', direction: 'in', type: 'u8', optional: false },
       { name: 'y', direction: 'inout', type: 'u8', optional: false },
@@ -424,7 +534,7 @@ export const signatures = {
     ],
   },
   logSoftmax: {
-    id: 33,
+    id: 38,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'y', direction: 'out', type: 'f32', optional: false },
@@ -433,7 +543,7 @@ export const signatures = {
     ],
   },
   softmaxGrad: {
-    id: 34,
+    id: 39,
     args: [
       { name: 'log', direction: 'scalar', type: 'i32' },
       { name: 'y', direction: 'in', type: 'f32', optional: false },
@@ -444,7 +554,7 @@ export const signatures = {
     ],
   },
   nll: {
-    id: 35,
+    id: 40,
     args: [
       { name: 'logProbabilities', direction: 'in', type: 'f32', optional: false },
       { name: 'targets', direction: 'in', type: 'i32', optional: false },
@@ -457,7 +567,7 @@ export const signatures = {
     ],
   },
   nllGrad: {
-    id: 36,
+    id: 41,
     args: [
       { name: 'targets', direction: 'in', type: 'i32', optional: false },
       { name: 'dloss', direction: 'in', type: 'f32', optional: false },
@@ -469,7 +579,7 @@ export const signatures = {
     ],
   },
   clamp: {
-    id: 37,
+    id: 42,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'low', direction: 'scalar', type: 'f32' },
@@ -479,7 +589,7 @@ export const signatures = {
     ],
   },
   clampGrad: {
-    id: 38,
+    id: 43,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'dy', direction: 'in', type: 'f32', optional: false },
@@ -490,7 +600,7 @@ export const signatures = {
     ],
   },
   where: {
-    id: 39,
+    id: 44,
     args: [
       { name: 'mask', direction: 'in', type: 'u8', optional: false },
       { name: 'a', direction: 'in', type: 'f32', optional: true },
@@ -502,7 +612,7 @@ export const signatures = {
     ],
   },
   dropout: {
-    id: 40,
+    id: 45,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'p', direction: 'scalar', type: 'f32' },
@@ -512,7 +622,7 @@ export const signatures = {
     ],
   },
   embeddingGrad: {
-    id: 41,
+    id: 46,
     args: [
       { name: 'ids', direction: 'in', type: 'i32', optional: false },
       { name: 'dy', direction: 'in', type: 'f32', optional: false },
@@ -523,7 +633,7 @@ export const signatures = {
     ],
   },
   layerNorm: {
-    id: 42,
+    id: 47,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'weight', direction: 'in', type: 'f32', optional: true },
@@ -535,7 +645,7 @@ export const signatures = {
     ],
   },
   rowNormGrad: {
-    id: 43,
+    id: 48,
     args: [
       { name: 'centered', direction: 'scalar', type: 'i32' },
       { name: 'x', direction: 'in', type: 'f32', optional: false },
@@ -549,7 +659,7 @@ export const signatures = {
     ],
   },
   batchNorm: {
-    id: 44,
+    id: 49,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'weight', direction: 'in', type: 'f32', optional: true },
@@ -568,7 +678,7 @@ export const signatures = {
     ],
   },
   batchNormGrad: {
-    id: 45,
+    id: 50,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'dy', direction: 'in', type: 'f32', optional: false },
@@ -584,7 +694,7 @@ export const signatures = {
     ],
   },
   channelAffine: {
-    id: 46,
+    id: 51,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'scale', direction: 'in', type: 'f32', optional: false },
@@ -596,7 +706,7 @@ export const signatures = {
     ],
   },
   maxPool2d: {
-    id: 47,
+    id: 52,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'y', direction: 'out', type: 'f32', optional: false },
@@ -617,7 +727,7 @@ export const signatures = {
     ],
   },
   maxPool2dGrad: {
-    id: 48,
+    id: 53,
     args: [
       { name: 'indices', direction: 'in', type: 'i32', optional: false },
       { name: 'dy', direction: 'in', type: 'f32', optional: false },
@@ -628,7 +738,7 @@ export const signatures = {
     ],
   },
   avgPool2d: {
-    id: 49,
+    id: 54,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'y', direction: 'out', type: 'f32', optional: false },
@@ -648,7 +758,7 @@ export const signatures = {
     ],
   },
   avgPool2dGrad: {
-    id: 50,
+    id: 55,
     args: [
       { name: 'dy', direction: 'in', type: 'f32', optional: false },
       { name: 'dx', direction: 'out', type: 'f32', optional: false },
@@ -668,7 +778,7 @@ export const signatures = {
     ],
   },
   attentionGrad: {
-    id: 51,
+    id: 56,
     args: [
       { name: 'q', direction: 'in', type: 'f32', optional: false },
       { name: 'k', direction: 'in', type: 'f32', optional: false },
@@ -684,6 +794,68 @@ export const signatures = {
       { name: 'kvHeads', direction: 'scalar', type: 'i32' },
       { name: 'headSize', direction: 'scalar', type: 'i32' },
       { name: 'scale', direction: 'scalar', type: 'f32' },
+    ],
+  },
+  sgdStep: {
+    id: 57,
+    args: [
+      { name: 'parameter', direction: 'inout', type: 'f32', optional: false },
+      { name: 'gradient', direction: 'in', type: 'f32', optional: false },
+      { name: 'velocity', direction: 'inout', type: 'f32', optional: true },
+      { name: 'lr', direction: 'scalar', type: 'f32' },
+      { name: 'momentum', direction: 'scalar', type: 'f32' },
+      { name: 'rate', direction: 'scalar', type: 'f32' },
+      { name: 'nesterov', direction: 'scalar', type: 'i32' },
+      { name: 'weightDecay', direction: 'scalar', type: 'f32' },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  adamStep: {
+    id: 58,
+    args: [
+      { name: 'parameter', direction: 'inout', type: 'f32', optional: false },
+      { name: 'gradient', direction: 'in', type: 'f32', optional: false },
+      { name: 'mean', direction: 'inout', type: 'f32', optional: false },
+      { name: 'square', direction: 'inout', type: 'f32', optional: false },
+      { name: 'stepSize', direction: 'scalar', type: 'f32' },
+      { name: 'rate1', direction: 'scalar', type: 'f32' },
+      { name: 'rate2', direction: 'scalar', type: 'f32' },
+      { name: 'correction', direction: 'scalar', type: 'f32' },
+      { name: 'epsilon', direction: 'scalar', type: 'f32' },
+      { name: 'weightDecay', direction: 'scalar', type: 'f32' },
+      { name: 'keep', direction: 'scalar', type: 'f32' },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  adadeltaStep: {
+    id: 59,
+    args: [
+      { name: 'parameter', direction: 'inout', type: 'f32', optional: false },
+      { name: 'gradient', direction: 'in', type: 'f32', optional: false },
+      { name: 'square', direction: 'inout', type: 'f32', optional: false },
+      { name: 'change', direction: 'inout', type: 'f32', optional: false },
+      { name: 'lr', direction: 'scalar', type: 'f32' },
+      { name: 'rate', direction: 'scalar', type: 'f32' },
+      { name: 'epsilon', direction: 'scalar', type: 'f32' },
+      { name: 'weightDecay', direction: 'scalar', type: 'f32' },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  clipNorm: {
+    id: 60,
+    args: [
+      { name: 'x', direction: 'inout', type: 'f32', optional: false },
+      { name: 'norm', direction: 'in', type: 'f32', optional: false },
+      { name: 'maxNorm', direction: 'scalar', type: 'f32' },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  clipValue: {
+    id: 61,
+    args: [
+      { name: 'x', direction: 'inout', type: 'f32', optional: false },
+      { name: 'limit', direction: 'scalar', type: 'f32' },
+      { name: 'count', direction: 'scalar', type: 'i32' },
     ],
   },
 } as const satisfies Record<string, Signature>
