@@ -850,16 +850,8 @@ export const signatures = {
       { name: 'count', direction: 'scalar', type: 'i32' },
     ],
   },
-  clipValue: {
-    id: 61,
-    args: [
-      { name: 'x', direction: 'inout', type: 'f32', optional: false },
-      { name: 'limit', direction: 'scalar', type: 'f32' },
-      { name: 'count', direction: 'scalar', type: 'i32' },
-    ],
-  },
   quantizeActivation: {
-    id: 62,
+    id: 61,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'scale', direction: 'in', type: 'f32', optional: false },
@@ -869,7 +861,7 @@ export const signatures = {
     ],
   },
   dequantizeActivation: {
-    id: 63,
+    id: 62,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'scale', direction: 'in', type: 'f32', optional: false },
@@ -879,7 +871,7 @@ export const signatures = {
     ],
   },
   unaryInt8: {
-    id: 64,
+    id: 63,
     args: [
       { name: 'op', direction: 'scalar', type: 'i32' },
       { name: 'x', direction: 'in', type: 'u8', optional: false },
@@ -888,7 +880,7 @@ export const signatures = {
     ],
   },
   int8Rows: {
-    id: 65,
+    id: 64,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'padded', direction: 'out', type: 'u8', optional: false },
@@ -898,7 +890,7 @@ export const signatures = {
     ],
   },
   scaleBy: {
-    id: 66,
+    id: 65,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'factor', direction: 'in', type: 'f32', optional: false },
@@ -907,7 +899,7 @@ export const signatures = {
     ],
   },
   movingScale: {
-    id: 67,
+    id: 66,
     args: [
       { name: 'scale', direction: 'in', type: 'f32', optional: false },
       { name: 'next', direction: 'in', type: 'f32', optional: false },
@@ -917,7 +909,7 @@ export const signatures = {
     ],
   },
   hqqShift: {
-    id: 68,
+    id: 67,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -936,7 +928,7 @@ export const signatures = {
     ],
   },
   affineScale: {
-    id: 69,
+    id: 68,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -952,7 +944,7 @@ export const signatures = {
     ],
   },
   affineQuantize: {
-    id: 70,
+    id: 69,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -968,7 +960,7 @@ export const signatures = {
     ],
   },
   affineDequantize: {
-    id: 71,
+    id: 70,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'qtype', direction: 'scalar', type: 'qtype' },
