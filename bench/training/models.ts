@@ -1,13 +1,17 @@
 import { Random } from '../../src/core/random.ts'
 import type { Device } from '../../src/devices/device.ts'
 import { ReLU } from '../../src/nn/activations.ts'
+import { BatchNorm2d } from '../../src/nn/batchNorm.ts'
+import { Conv2d } from '../../src/nn/conv2d.ts'
 import { initialize } from '../../src/nn/initialize.ts'
 import { Linear } from '../../src/nn/linear.ts'
 import { crossEntropyLoss } from '../../src/nn/losses.ts'
-import type { Module } from '../../src/nn/module.ts'
+import { Module } from '../../src/nn/module.ts'
 import { SGD } from '../../src/nn/optim/sgd.ts'
-import { Sequential } from '../../src/nn/sequential.ts'
+import { AdaptiveAvgPool2d } from '../../src/nn/pooling.ts'
+import { Flatten, type Layer, Sequential } from '../../src/nn/sequential.ts'
 import { backward } from '../../src/tensor/backward.ts'
+import { add, relu } from '../../src/tensor/ops/index.ts'
 import { scope } from '../../src/tensor/scope.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
 
@@ -20,12 +24,55 @@ interface Trainable {
 /** The models, the same as in peer.py, and how many steps one round takes. */
 export const models: Record<string, { make: () => Trainable; steps: number }> = {
   mlp: { make: () => ({ model: perceptron([784, 512, 512, 10]), shape: [128, 784] }), steps: 30 },
+  resnet18: { make: () => ({ model: resnet18(), shape: [64, 3, 32, 32] }), steps: 1 },
 }
 
 /** Linear layers of these widths with ReLU between them. */
 export function perceptron(widths: readonly number[]): Sequential {
   const layers = widths.slice(1).flatMap((width, i) => [new Linear(widths[i], width), new ReLU()])
   return new Sequential(...layers.slice(0, -1))
+}
+
+/** Two convolutions, and their input added to what they give: as it is, or brought to its shape. */
+class Block extends Module {
+  conv1: Conv2d
+  bn1: BatchNorm2d
+  conv2: Conv2d
+  bn2: BatchNorm2d
+  shortcut: Sequential
+
+  constructor(inputs: number, outputs: number, stride: number) {
+    super()
+    this.conv1 = new Conv2d(inputs, outputs, 3, { stride, padding: 1, bias: false })
+    this.bn1 = new BatchNorm2d(outputs)
+    this.conv2 = new Conv2d(outputs, outputs, 3, { padding: 1, bias: false })
+    this.bn2 = new BatchNorm2d(outputs)
+    const same = stride === 1 && inputs === outputs
+    this.shortcut = new Sequential(...(same ? [] : [new Conv2d(inputs, outputs, 1, { stride, bias: false }), new BatchNorm2d(outputs)]))
+  }
+
+  forward(x: Tensor): Tensor {
+    return scope(() => {
+      const first = relu(this.bn1.forward(this.conv1.forward(x)))
+      return relu(add(this.bn2.forward(this.conv2.forward(first)), this.shortcut.forward(x)))
+    })
+  }
+}
+
+/** ResNet-18 as it is for images of 32 × 32. */
+function resnet18(): Sequential {
+  const layers: Layer[] = [new Conv2d(3, 64, 3, { padding: 1, bias: false }), new BatchNorm2d(64), new ReLU()]
+  let inputs = 64
+  for (const [outputs, stride] of [
+    [64, 1],
+    [128, 2],
+    [256, 2],
+    [512, 2],
+  ]) {
+    layers.push(new Block(inputs, outputs, stride), new Block(outputs, outputs, 1))
+    inputs = outputs
+  }
+  return new Sequential(...layers, new AdaptiveAvgPool2d(1), new Flatten(), new Linear(512, 10))
 }
 
 /** One training step after another on one batch of noise: loss, gradients, a step of SGD with momentum. */

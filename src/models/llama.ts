@@ -8,7 +8,7 @@ import { Module } from '../nn/module.ts'
 import type { QEmbedding } from '../nn/qembedding.ts'
 import type { QLinear } from '../nn/qlinear.ts'
 import { RMSNorm } from '../nn/rmsNorm.ts'
-import { add, attention, cacheWrite, rope, siluMul } from '../tensor/ops/index.ts'
+import { add, attention, cacheWrite, rope, siluMul, transpose } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { KVCache } from './cache.ts'
@@ -24,7 +24,8 @@ import type { Tokenizer } from './tokenizer.ts'
 
 /** Where the tokens of a forward pass stand, and what they may look back on. */
 interface Context {
-  cache: KVCache
+  /** None where the tokens stand alone: then they see each other only, and gradients pass. */
+  cache: KVCache | null
   /** Of the first token; a scalar when the pass is recorded to be kept. */
   position: number | Scalar
   /** Rotary tables of all positions, both [positions, headSize/2]. */
@@ -49,16 +50,21 @@ export class LlamaAttention extends Module {
     this.o_proj = new Linear(heads * headSize, hiddenSize, { bias, dtype })
   }
 
-  /** x [B, T, hidden] → [B, T, hidden]; the tokens' keys and values are added to the cache of this layer. */
+  /** x [B, T, hidden] → [B, T, hidden]; the tokens' keys and values are added to the cache of this layer, if there is one. */
   forward(x: Tensor, layer: number, { cache, position, cos, sin }: Context): Tensor {
     const { heads, keyValueHeads, headSize } = this.config
     const [B, T] = x.shape
     const q = this.q_proj.forward(x).view([B, T, heads, headSize])
     const k = this.k_proj.forward(x).view([B, T, keyValueHeads, headSize])
     const v = this.v_proj.forward(x).view([B, T, keyValueHeads, headSize])
-    cacheWrite(rope(k, cos, sin, position), cache.keys[layer], position)
-    cacheWrite(v, cache.values[layer], position)
-    const y = attention(rope(q, cos, sin, position), cache.keys[layer], cache.values[layer], position, 1 / Math.sqrt(headSize))
+    const scale = 1 / Math.sqrt(headSize)
+    const [turnedQ, turnedK] = [rope(q, cos, sin, position), rope(k, cos, sin, position)]
+    let y: Tensor
+    if (cache) {
+      cacheWrite(turnedK, cache.keys[layer], position)
+      cacheWrite(v, cache.values[layer], position)
+      y = attention(turnedQ, cache.keys[layer], cache.values[layer], position, scale)
+    } else y = attention(turnedQ, transpose(turnedK, 1, 2), transpose(v, 1, 2), 0, scale)
     return this.o_proj.forward(y.view([B, T, heads * headSize]))
   }
 }
@@ -170,8 +176,12 @@ export class LlamaForCausalLM extends Module {
    */
   forward(ids: Tensor | ArrayLike<number>, options: ForwardOptions = {}): Tensor {
     return scope(() => {
-      let x = this.hidden(ids, options)
-      const [B, T] = x.shape
+      const tokens = ids instanceof Tensor ? ids : this.idTensor(ids)
+      const [B, T] = tokens.shape.length === 2 ? tokens.shape : [1, tokens.shape[0]]
+      const cache = options.cache ?? null
+      const position = options.position ?? cache?.length ?? 0
+      let x = this.model.forward(tokens.view([B, T]), { cache, position, ...this.rotate(cache?.capacity ?? T) })
+      if (cache && !options.position) cache.length += T
       if (options.lastOnly && B > 1) throw new ShapeError(`forward: lastOnly takes one sequence; received ${B}`)
       if (options.lastOnly)
         x = x
@@ -180,25 +190,6 @@ export class LlamaForCausalLM extends Module {
           .view([1, 1, this.config.hiddenSize])
       return this.lm_head.forward(this.model.norm.forward(x))
     })
-  }
-
-  /** Adds the keys and values of ids [B, T] (or [T]) to the cache as forward does, and computes no logits. */
-  extend(ids: Tensor | ArrayLike<number>, cache: KVCache): void {
-    scope(() => {
-      this.hidden(ids, { cache })
-    })
-  }
-
-  /** ids → [B, T, hidden], what the language-model head takes before its norm. */
-  private hidden(ids: Tensor | ArrayLike<number>, options: ForwardOptions): Tensor {
-    const tokens = ids instanceof Tensor ? ids : this.idTensor(ids)
-    const [B, T] = tokens.shape.length === 2 ? tokens.shape : [1, tokens.shape[0]]
-    const cache = options.cache ?? this.createCache(T, B)
-    const position = options.position ?? cache.length
-    const x = this.model.forward(tokens.view([B, T]), { cache, position, ...this.rotate(cache.capacity) })
-    if (!options.position) cache.length += T
-    if (!options.cache) cache.dispose()
-    return x
   }
 
   /** ids [T] as a tensor, checked against the vocabulary. */

@@ -2,7 +2,7 @@ export { attention, cacheWrite, causalAttention, rope } from './attention.ts'
 export { bmm } from './bmm.ts'
 export { broadcastShape, expand } from './broadcast.ts'
 export { columnSum } from './columnSum.ts'
-export { type ConvOptions, type ConvTransposeOptions, conv1d, conv2d, convTranspose1d, convTranspose2d } from './conv.ts'
+export { type ConvOptions, type ConvTransposeOptions, conv1d, conv2d, convTranspose1d, convTranspose2d, type Pair } from './conv.ts'
 export {
   abs,
   add,
@@ -42,7 +42,6 @@ export {
   avgPool2d,
   type MaxPoolOptions,
   maxPool2d,
-  type Pair,
   type PoolOptions,
   pool1d,
 } from './pool.ts'

@@ -3,9 +3,7 @@ import { showShape } from '../../core/shape.ts'
 import { scope } from '../scope.ts'
 import { record } from '../tape.ts'
 import { checkDType, Tensor } from '../tensor.ts'
-
-/** One number for both axes, or [height, width]. */
-export type Pair = number | readonly [height: number, width: number]
+import { type Pair, pair } from './conv.ts'
 
 export interface PoolOptions {
   /** Default: the kernel's size. */
@@ -27,12 +25,9 @@ export interface AvgPoolOptions extends PoolOptions {
   divisorOverride?: number
 }
 
-/** Both numbers of a pair. */
-export const pairOf = (pair: Pair): readonly [number, number] => (typeof pair === 'number' ? [pair, pair] : pair)
-
 /** y [..., outH, outW] = the largest value of each window of x [..., H, W] float32. */
 export function maxPool2d(x: Tensor, kernelSize: Pair, options: MaxPoolOptions = {}): Tensor {
-  const dilation = pairOf(options.dilation ?? 1)
+  const dilation = pair(options.dilation ?? 1)
   const { outSize, windows } = plan('maxPool2d', x, kernelSize, options, dilation)
   return largest(x, outSize, [...windows, ...dilation])
 }
@@ -46,13 +41,13 @@ export function avgPool2d(x: Tensor, kernelSize: Pair, options: AvgPoolOptions =
 /** y [..., outH, outW] = the largest value of each of outH · outW windows that cover x [..., H, W]. */
 export function adaptiveMaxPool2d(x: Tensor, outputSize: Pair): Tensor {
   checkImage('adaptiveMaxPool2d', x)
-  return largest(x, pairOf(outputSize), [...adaptive, 1, 1])
+  return largest(x, pair(outputSize), [...adaptive, 1, 1])
 }
 
 /** y [..., outH, outW] = the mean of each of outH · outW windows that cover x [..., H, W]. */
 export function adaptiveAvgPool2d(x: Tensor, outputSize: Pair): Tensor {
   checkImage('adaptiveAvgPool2d', x)
-  return average(x, pairOf(outputSize), [...adaptive, 1, 0])
+  return average(x, pair(outputSize), [...adaptive, 1, 0])
 }
 
 /** `pool`, one of the above with its options, over the last dimension of x [..., L] alone. */
@@ -74,9 +69,9 @@ function checkImage(operation: string, x: Tensor): void {
 /** Output sizes, and kernel, strides and paddings as the kernels take them. */
 function plan(operation: string, x: Tensor, kernelSize: Pair, options: PoolOptions, dilation: readonly [number, number]) {
   checkImage(operation, x)
-  const kernel = pairOf(kernelSize)
-  const stride = pairOf(options.stride ?? kernelSize)
-  const padding = pairOf(options.padding ?? 0)
+  const kernel = pair(kernelSize)
+  const stride = pair(options.stride ?? kernelSize)
+  const padding = pair(options.padding ?? 0)
   const outSize = [0, 1].map((axis) => {
     const size = x.shape[x.shape.length - 2 + axis]
     if (kernel[axis] < 1 || stride[axis] < 1) {
@@ -98,14 +93,16 @@ function plan(operation: string, x: Tensor, kernelSize: Pair, options: PoolOptio
 
 function largest(x: Tensor, outSize: readonly number[], windows: readonly number[]): Tensor {
   const [height, width] = x.shape.slice(-2)
-  const y = Tensor.empty(x.device, [...x.shape.slice(0, -2), ...outSize])
-  const indices = Tensor.empty(x.device, y.shape, 'int32')
   const planes = x.numel / (height * width)
-  if (planes > 0) x.device.call('maxPool2d', x, y, indices, planes, height, width, ...outSize, ...windows)
-  return record(y, [x], (dy) => {
-    const dx = Tensor.empty(x.device, x.shape)
-    if (planes > 0) x.device.call('maxPool2dGrad', indices, dy, dx, planes, height * width, y.numel / planes)
-    return [dx]
+  return scope(() => {
+    const y = Tensor.empty(x.device, [...x.shape.slice(0, -2), ...outSize])
+    const indices = Tensor.empty(x.device, y.shape, 'int32')
+    if (planes > 0) x.device.call('maxPool2d', x, y, indices, planes, height, width, ...outSize, ...windows)
+    return record(y, [x], (dy) => {
+      const dx = Tensor.empty(x.device, x.shape)
+      if (planes > 0) x.device.call('maxPool2dGrad', indices, dy, dx, planes, height * width, y.numel / planes)
+      return [dx]
+    })
   })
 }
 
