@@ -27,6 +27,7 @@ export { DataLoader, type Dataset, type LoaderOptions } from './nn/data/loader.t
 export * as transforms from './nn/data/transforms.ts'
 export { Dropout } from './nn/dropout.ts'
 export { Embedding } from './nn/embedding.ts'
+export { foldBatchNorm } from './nn/foldBatchNorm.ts'
 export { initialize } from './nn/initialize.ts'
 export { Linear } from './nn/linear.ts'
 export {
