@@ -26,6 +26,19 @@ export { QTensor } from './qtensor/qtensor.ts'
 export { dequantize } from './quantize/dequantize.ts'
 export { absmax, type HqqOptions, hqq, hqqOptimizer, max, withZeroPoint } from './quantize/optimizers.ts'
 export { freeze, memoryFootprint, type QuantizeOptions, quantizationMap, quantize } from './quantize/quantize.ts'
+export {
+  float8DynamicActivationFloat8Weight,
+  float8WeightOnly,
+  type IntxName,
+  type IntxOptions,
+  int4WeightOnly,
+  int8DynamicActivationInt4Weight,
+  int8DynamicActivationInt8Weight,
+  int8DynamicActivationIntxWeight,
+  int8WeightOnly,
+  intxWeightOnly,
+  quantizeByName,
+} from './quantize/recipes.ts'
 export { backward } from './tensor/backward.ts'
 export * as ops from './tensor/ops/index.ts'
 export { keep, scope } from './tensor/scope.ts'

@@ -330,6 +330,7 @@ export const signatures = {
       { name: 'rows', direction: 'scalar', type: 'i32' },
       { name: 'cols', direction: 'scalar', type: 'i32' },
       { name: 'groupSize', direction: 'scalar', type: 'i32' },
+      { name: 'levels', direction: 'scalar', type: 'f32' },
     ],
   },
   qmatmulInt8: {

@@ -118,7 +118,7 @@ function* quantizedTensors(path: string, module: QLinear): Generator<TensorToWri
 }
 
 /** quanto does not store group sizes but derives them. */
-function checkQuanto(path: string, { qtype, shape, groupSize }: QTensor): void {
+function checkQuanto(path: string, { qtype, shape, groupSize, shiftTiles }: QTensor): void {
   const [N, K] = matrixShape(shape)
   const expected = quantoGroupSize(qtype, K) ?? K
   if (groupSize !== expected) {
@@ -126,6 +126,7 @@ function checkQuanto(path: string, { qtype, shape, groupSize }: QTensor): void {
       `save: quanto's format takes ${qtype.name} of ${K} columns in groups of ${expected}; ${path} has groups of ${groupSize}`,
     )
   }
+  if (shiftTiles && !qtype.affine) throw new FormatError(`save: quanto's format has no zero points for ${qtype.name}; ${path} has them`)
   if (N === 1 && qtype.bits < 8 && groupSize === K) {
     throw new FormatError(`save: quanto's format has no ${qtype.name} layer with a single output and no groups; exclude ${path}`)
   }

@@ -4,6 +4,7 @@ import { Linear } from '../nn/linear.ts'
 import type { Module, Parameter } from '../nn/module.ts'
 import { QLinear } from '../nn/qlinear.ts'
 import { quantoGroupSize } from '../qtensor/groupSize.ts'
+import type { ComputeDType } from '../qtensor/linear.ts'
 import type { Optimizer } from '../qtensor/optimizer.ts'
 import { matrixShape } from '../qtensor/qtensor.ts'
 import { globMatcher } from './glob.ts'
@@ -19,8 +20,10 @@ export interface QuantizeOptions {
   exclude?: string | readonly string[]
   /** How scales are chosen: a name, or a function of your own. Default: `absmax` for 8 bits, `max` below. */
   optimizer?: OptimizerName | Optimizer
-  /** Columns that share a scale, for int2 and int4. Default: quanto's rule (128, 96, 64 or 32, whichever divides; else the row). */
-  groupSize?: number
+  /** Columns that share a scale; null for a whole row. Default: quanto's rule (for int2 and int4 128, 96, 64 or 32, whichever divides). */
+  groupSize?: number | null
+  /** The precision of products with these weights, see `setComputeDtype`; torchao's dynamic recipes set it. Default: float32. */
+  computeDtype?: ComputeDType
 }
 
 /**
@@ -43,13 +46,20 @@ export function quantize(model: Module, options: QuantizeOptions): string[] {
         : defaultOptimizer(qtype)
   const replaced: string[] = []
   for (const [path, module] of modules) {
-    if (!(module instanceof Linear) || !included(path) || excluded(path)) continue
+    if (!isQuantizable(module) || !included(path) || excluded(path)) continue
     const groupSize = groupSizeFor(qtype, matrixShape(module.weight.shape)[1], options.groupSize, path)
-    model.setModule(path, new QLinear(module, { qtype, groupSize, optimizer }))
+    const twin = new QLinear(module, { qtype, groupSize, optimizer })
+    twin.computeDtype = options.computeDtype ?? 'float32'
+    model.setModule(path, twin)
     replaced.push(path)
   }
   if (replaced.length === 0) throw nothingLeft(modules)
   return replaced
+}
+
+/** Whether `quantize` has a twin for the module. */
+export function isQuantizable(module: Module): module is Linear {
+  return module instanceof Linear
 }
 
 function nothingLeft(modules: [string, Module][]): ShapeError {
@@ -60,8 +70,9 @@ function nothingLeft(modules: [string, Module][]): ShapeError {
   return new ShapeError(`quantize: the model must have a Linear layer to quantize; ${found}`)
 }
 
-function groupSizeFor(qtype: QType, columns: number, wanted: number | undefined, path: string): number | null {
+function groupSizeFor(qtype: QType, columns: number, wanted: number | null | undefined, path: string): number | null {
   if (wanted === undefined) return quantoGroupSize(qtype, columns)
+  if (wanted === null) return null
   if (!Number.isInteger(wanted) || wanted <= 0 || wanted % 32 !== 0) {
     throw new ShapeError(`quantize: groupSize must be a positive multiple of 32; received ${wanted}`)
   }

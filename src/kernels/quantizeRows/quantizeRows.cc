@@ -8,7 +8,7 @@ static int32_t quantizeGroup(const float* x, int32_t n, float inv, uint8_t* code
   i32v sums = {};
   int32_t i = 0;
   for (; i + LANES <= n; i += LANES) {
-    i32v code = convert(roundHalfEven(load(x + i) * inv));
+    i32v code = convert(max(splat(-127.0f), min(splat(127.0f), roundHalfEven(load(x + i) * inv))));
     storeAs(codes + i, __builtin_convertvector(code, u8v));
     sums += code;
   }
@@ -16,13 +16,15 @@ static int32_t quantizeGroup(const float* x, int32_t n, float inv, uint8_t* code
   for (int lane = 0; lane < LANES; lane++) sum += sums[lane];
   for (; i < n; i++) {
     int32_t code = (int32_t)roundHalfEven(x[i] * inv);
+    code = code > 127 ? 127 : code < -127 ? -127 : code;
     codes[i] = (uint8_t)code;
     sum += code;
   }
   return sum;
 }
 
-void quantizeRows(const float* x, uint8_t* codes, float* scale, float* sum, int32_t rows, int32_t cols, int32_t groupSize) {
+void quantizeRows(const float* x, uint8_t* codes, float* scale, float* sum, int32_t rows, int32_t cols, int32_t groupSize,
+                  float levels) {
   int32_t groups = (cols + groupSize - 1) / groupSize;
   size_t stride = ((size_t)cols + 63) / 64 * 64;
   eachRow(rows, cols, [&](int32_t r) {
@@ -32,10 +34,10 @@ void quantizeRows(const float* x, uint8_t* codes, float* scale, float* sum, int3
       int32_t c = g * groupSize, n = cols - c < groupSize ? cols - c : groupSize;
       const float* from = row + c;
       float absmax = rowMax(n, [&](int32_t i, int32_t count) { return abs(count == LANES ? load(from + i) : loadPartial(from + i, count)); });
-      float inv = 127.0f / absmax;
+      float inv = levels / absmax;
       bool usable = absmax < __builtin_inff() && inv < __builtin_inff();
       size_t at = (size_t)r * groups + g;
-      scale[at] = absmax < __builtin_inff() ? absmax / 127.0f : __builtin_nanf("");
+      scale[at] = absmax < __builtin_inff() ? absmax / levels : __builtin_nanf("");
       if (usable) {
         sum[at] = (float)quantizeGroup(row + c, n, inv, to + c);
       } else {
