@@ -4,12 +4,13 @@
 namespace LOWBIT_ISA {
 
 /*
- * The multiplication that matmul, qmatmul and attention share:
+ * The multiplication that products, convolutions and attention share:
  *
- *     y [M, cols] = start + x [M, depth] · panel [depth, cols]
+ *     y [rows, cols] = start + A [rows, depth] · panel [depth, cols]
  *
- * A panel is a slice of the weights, transposed (and dequantized) into scratch once and then used for every row of x: its columns lie in
- * lanes, x is broadcast, and a tile of TILE_ROWS × 2 vectors of y stays in registers while depth runs.
+ * A panel is a slice of the right factor, brought into scratch (transposed, dequantized, gathered from an image) once and then used for
+ * many rows of A: its columns lie in lanes, values of A are broadcast, and a tile of TILE_ROWS × 2 vectors of y stays in registers while
+ * depth runs. Source: Goto, van de Geijn, "Anatomy of high-performance matrix multiplication", 2008.
  */
 
 /* Registers: TILE_ROWS × 2 sums, 2 vectors of the panel, 1 broadcast. AVX-512 and NEON have 32, the others 16. */
@@ -19,29 +20,32 @@ constexpr int TILE_ROWS = 12;
 constexpr int TILE_ROWS = 6;
 #endif
 constexpr int TILE_COLS = 2 * LANES;
-constexpr int PANEL_COLS = LANES == 16 ? 32 : 16;
-/* Panel rows: 32 KiB of panel at most, and sums short enough that their rounding does not grow with K. */
+/* Columns of a panel, whole tiles. */
+constexpr int PANEL_COLS = LANES == 16 ? 64 : 32;
+/* Columns of A, and rows of the panel: sums of so many are short enough that their rounding does not grow with K. */
 constexpr int PANEL_DEPTH = 256;
-/* Rows of x in one task: PANEL_DEPTH columns of them (384 KiB) stay in the second-level cache from panel to panel. */
-constexpr int TASK_ROWS = 384;
-/* Odd in cache lines, so that the rows of a tile of x do not fall into one set. */
+/* Rows of A in a block: PANEL_DEPTH columns of them stay in the second-level cache from panel to panel; a thread of WebAssembly has
+ * half a megabyte for all its variables. */
+#ifdef __wasm__
+constexpr int BLOCK_ROWS = 192;
+#else
+constexpr int BLOCK_ROWS = 384;
+#endif
+/* Odd in cache lines, so that the rows of a tile of A do not fall into one set. */
 constexpr int TILE_STRIDE = PANEL_DEPTH + 16;
 
 /* One per thread. */
-struct Panel {
-  alignas(64) float values[PANEL_DEPTH * PANEL_COLS];
+struct Blocks {
+  alignas(64) float rows[BLOCK_ROWS * TILE_STRIDE];
+  /* What is written in whole vectors may pass the end of a row, and of the last one. */
+  alignas(64) float panel[PANEL_DEPTH * PANEL_COLS + LANES];
 };
 
 /* One tile: y [rows, cols <= TILE_COLS] = start + x [rows, depth] · panel; x has TILE_STRIDE between rows. No start is zero. */
 template <int rows>
 static void multiplyTile(const float* x, const float* panel, size_t panelStride, int32_t depth, const float* start, size_t startStride,
                          float* y, size_t yStride, int32_t cols) {
-  f32v sums[rows][2];
-#pragma GCC unroll 12
-  for (int r = 0; r < rows; r++) {
-    sums[r][0] = start ? loadUpTo(start + r * startStride, cols) : f32v{};
-    sums[r][1] = start ? loadUpTo(start + r * startStride + LANES, cols - LANES) : f32v{};
-  }
+  f32v sums[rows][2] = {};
   for (int32_t k = 0; k < depth; k++) {
     f32v w0 = load(panel + k * panelStride), w1 = load(panel + k * panelStride + LANES);
 #pragma GCC unroll 12
@@ -53,6 +57,9 @@ static void multiplyTile(const float* x, const float* panel, size_t panelStride,
   }
 #pragma GCC unroll 12
   for (int r = 0; r < rows; r++) {
+    /* Added last: a long sum is one of stretches. */
+    if (start) sums[r][0] = loadUpTo(start + r * startStride, cols) + sums[r][0];
+    if (start) sums[r][1] = loadUpTo(start + r * startStride + LANES, cols - LANES) + sums[r][1];
     storeUpTo(y + r * yStride, sums[r][0], cols);
     storeUpTo(y + r * yStride + LANES, sums[r][1], cols - LANES);
   }
@@ -64,8 +71,28 @@ template <int rows, class... Args> INLINE void multiplyRows(int32_t count, Args.
   if constexpr (rows > 1) multiplyRows<rows - 1>(count, args...);
 }
 
+/* to [rows, depth] = x, with TILE_STRIDE between rows; whole vectors are written. */
+static void copyRows(const float* x, size_t xStride, int32_t rows, int32_t depth, float* to) {
+  for (int32_t r = 0; r < rows; r++) {
+    for (int32_t k = 0; k < depth; k += LANES) store(to + r * TILE_STRIDE + k, loadUpTo(x + r * xStride + k, depth - k));
+  }
+}
+
+/* y [M, cols] = start + block · panel [depth, cols]; the block [M, depth] has TILE_STRIDE between rows. */
+static inline void multiplyBlock(const float* block, int32_t M, const float* panel, size_t panelStride, int32_t depth, const float* start,
+                                 size_t startStride, float* y, size_t yStride, int32_t cols) {
+  for (int32_t m = 0; m < M; m += TILE_ROWS) {
+    int32_t rows = M - m < TILE_ROWS ? M - m : TILE_ROWS;
+    for (int32_t c = 0; c < cols; c += TILE_COLS) {
+      const float* tileStart = start ? start + m * startStride + c : nullptr;
+      multiplyRows<TILE_ROWS>(rows, block + m * TILE_STRIDE, panel + c, panelStride, depth, tileStart, startStride, y + m * yStride + c,
+                              yStride, cols - c);
+    }
+  }
+}
+
 /*
- * y [M, cols] = start + x [M, depth] · panel [depth, cols], depth <= PANEL_DEPTH.
+ * y [M, cols] = start + x [M, depth] · panel [depth, cols], depth <= PANEL_DEPTH, for one panel only.
  * start [M, cols] may be y itself, one row (startStride 0) or absent; the panel is readable up to a multiple of TILE_COLS columns.
  */
 static inline void multiplyPanel(const float* x, size_t xStride, int32_t M, const float* panel, size_t panelStride, int32_t depth,
@@ -73,45 +100,76 @@ static inline void multiplyPanel(const float* x, size_t xStride, int32_t M, cons
   alignas(64) static thread_local float tile[TILE_ROWS * TILE_STRIDE];
   for (int32_t m = 0; m < M; m += TILE_ROWS) {
     int32_t rows = M - m < TILE_ROWS ? M - m : TILE_ROWS;
-    for (int32_t r = 0; r < rows; r++) {
-      const float* from = x + (m + r) * xStride;
-      for (int32_t k = 0; k < depth; k += LANES) store(tile + r * TILE_STRIDE + k, loadUpTo(from + k, depth - k));
-    }
-    for (int32_t c = 0; c < cols; c += TILE_COLS) {
-      const float* tileStart = start ? start + m * startStride + c : nullptr;
-      multiplyRows<TILE_ROWS>(rows, tile, panel + c, panelStride, depth, tileStart, startStride, y + m * yStride + c, yStride, cols - c);
-    }
+    copyRows(x + m * xStride, xStride, rows, depth, tile);
+    multiplyBlock(tile, rows, panel, panelStride, depth, start ? start + m * startStride : nullptr, startStride, y + m * yStride, yStride,
+                  cols);
   }
 }
 
+static Blocks& blocksHere() {
+  static thread_local Blocks blocks;
+  return blocks;
+}
+
+INLINE int32_t ceilDivide(int64_t a, int64_t b) { return (int32_t)((a + b - 1) / b); }
+
 /*
- * y [M, N] = x [M, K] · Wᵀ + bias [N], W given by fill(panel, n, k, depth): it writes W[n + c, k + i] to panel[i · PANEL_COLS + c] for
- * i < depth and the columns that exist (others may hold anything finite or not: they are never stored).
+ * `batch` products A [M, K] · B [K, N], split over rows, columns and batch:
+ *
+ *     packRows(b, m, rows, k, depth, to)    writes A[m + r, k + i] to to[r · TILE_STRIDE + i]
+ *     packCols(b, n, cols, k, depth, to)    writes B[k + i, n + c] to to[i · PANEL_COLS + c]; other columns may hold anything
+ *     place(b, m, rows, n, cols, k, multiply)   calls multiply(start, startStride, y, yStride) for y [rows, cols] at [m, n], where start
+ *                                           is what is summed already: for k = 0 a bias or nothing, else y
  */
-template <class Fill>
-static void multiplyPanels(const float* x, const float* bias, float* y, int32_t M, int32_t N, int32_t K, const Fill& fill) {
-  int32_t panels = (N + PANEL_COLS - 1) / PANEL_COLS;
-  int32_t rowBlocks = (M + TASK_ROWS - 1) / TASK_ROWS;
-  int32_t blockRows = M < TASK_ROWS ? M : TASK_ROWS;
-  /* A million multiplications take some 20 microseconds. */
-  double perPanel = (double)blockRows * K * PANEL_COLS;
-  int32_t panelsPerTask = perPanel >= 1e6 ? 1 : (int32_t)(1e6 / perPanel) + 1;
-  int32_t colBlocks = (panels + panelsPerTask - 1) / panelsPerTask;
-  parallelFor(rowBlocks * colBlocks, [&](int32_t task) {
-    static thread_local Panel panel;
-    int32_t m = task / colBlocks * TASK_ROWS, rows = M - m < TASK_ROWS ? M - m : TASK_ROWS;
-    int32_t first = task % colBlocks * panelsPerTask * PANEL_COLS, last = first + panelsPerTask * PANEL_COLS;
-    for (int32_t n = first; n < last && n < N; n += PANEL_COLS) {
-      int32_t cols = N - n < PANEL_COLS ? N - n : PANEL_COLS;
-      float* to = y + (size_t)m * N + n;
-      for (int32_t k = 0; k < K; k += PANEL_DEPTH) {
+template <class PackRows, class PackCols, class Place>
+static void multiplyBlocks(int32_t batch, int32_t M, int32_t N, int32_t K, const PackRows& packRows, const PackCols& packCols,
+                           const Place& place) {
+  if (batch == 0 || M == 0 || N == 0) return;
+  /* A million multiplications take some 20 microseconds; several tasks a thread, so that a late one does not hold up the others. */
+  double most = (double)batch * M * N * K / 1e6 + 1;
+  int32_t threads = threadCount(), wanted = threads == 1 ? 1 : most < 4 * threads ? (int32_t)most : 4 * threads;
+  int32_t panels = ceilDivide(N, PANEL_COLS), rowBlocks = ceilDivide(M, BLOCK_ROWS);
+  int32_t panelsPerTask = ceilDivide(panels, ceilDivide(wanted, (int64_t)batch * rowBlocks));
+  int32_t colBlocks = ceilDivide(panels, panelsPerTask);
+  if ((int64_t)batch * rowBlocks * colBlocks < wanted) rowBlocks = ceilDivide(wanted, (int64_t)batch * colBlocks);
+  int32_t blockRows = ceilDivide(ceilDivide(M, rowBlocks), TILE_ROWS) * TILE_ROWS;
+  rowBlocks = ceilDivide(M, blockRows);
+  int64_t blocks = (int64_t)batch * rowBlocks * colBlocks, perTask = ceilDivide(blocks, wanted > 1 ? 4 * wanted : 1);
+  parallelFor(ceilDivide(blocks, perTask), [&](int32_t task) {
+    Blocks& scratch = blocksHere();
+    for (int64_t i = task * perTask; i < (task + 1) * perTask && i < blocks; i++) {
+      int32_t b = (int32_t)(i / (rowBlocks * colBlocks)), m = (int32_t)(i / colBlocks % rowBlocks) * blockRows;
+      int32_t rows = M - m < blockRows ? M - m : blockRows;
+      int32_t first = (int32_t)(i % colBlocks) * panelsPerTask * PANEL_COLS, last = first + panelsPerTask * PANEL_COLS;
+      for (int32_t k = 0; k == 0 || k < K; k += PANEL_DEPTH) {
         int32_t depth = K - k < PANEL_DEPTH ? K - k : PANEL_DEPTH;
-        fill(panel.values, n, k, depth);
-        const float* start = k > 0 ? to : bias ? bias + n : nullptr;
-        multiplyPanel(x + (size_t)m * K + k, K, rows, panel.values, PANEL_COLS, depth, start, k > 0 ? N : 0, to, N, cols);
+        packRows(b, m, rows, k, depth, scratch.rows);
+        for (int32_t n = first; n < last && n < N; n += PANEL_COLS) {
+          int32_t cols = N - n < PANEL_COLS ? N - n : PANEL_COLS;
+          packCols(b, n, cols, k, depth, scratch.panel);
+          place(b, m, rows, n, cols, k, [&](const float* start, size_t startStride, float* y, size_t yStride) {
+            multiplyBlock(scratch.rows, rows, scratch.panel, PANEL_COLS, depth, start, startStride, y, yStride, cols);
+          });
+        }
       }
     }
   });
+}
+
+/*
+ * y [M, N] = x [M, K] · Wᵀ + bias [N], W given by fill(panel, n, cols, k, depth): it writes W[n + c, k + i] to panel[i · PANEL_COLS + c]
+ * for c < cols and i < depth.
+ */
+template <class Fill>
+static void multiplyPanels(const float* x, const float* bias, float* y, int32_t M, int32_t N, int32_t K, const Fill& fill) {
+  multiplyBlocks(
+      1, M, N, K,
+      [&](int32_t, int32_t m, int32_t rows, int32_t k, int32_t depth, float* to) { copyRows(x + (size_t)m * K + k, K, rows, depth, to); },
+      [&](int32_t, int32_t n, int32_t cols, int32_t k, int32_t depth, float* to) { fill(to, n, cols, k, depth); },
+      [&](int32_t, int32_t m, int32_t, int32_t n, int32_t, int32_t k, auto multiply) {
+        float* to = y + (size_t)m * N + n;
+        multiply(k > 0 ? to : bias ? bias + n : nullptr, k > 0 ? N : 0, to, N);
+      });
 }
 
 typedef float f32x4 __attribute__((vector_size(16)));

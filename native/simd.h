@@ -144,6 +144,19 @@ INLINE void storeUpTo(float* p, f32v v, int32_t n) {
   else if (n > 0) storePartial(p, v, n);
 }
 
+/* Lanes first <= i < last of what lies at p, zeros elsewhere, and nothing else is read; first and last of any sign and size. */
+INLINE f32v loadBetween(const float* p, int32_t first, int32_t last) {
+  if (first <= 0 && last >= LANES) return load(p);
+#if LANES == 16
+  uint32_t from = first < 0 ? 0 : first > 16 ? 16 : first, to = last < 0 ? 0 : last > 16 ? 16 : last;
+  return _mm512_maskz_loadu_ps((__mmask16)(((1u << to) - 1) & ~((1u << from) - 1)), p);
+#else
+  f32v v = {};
+  for (int i = 0; i < LANES; i++) if (i >= first && i < last) v[i] = p[i];
+  return v;
+#endif
+}
+
 /* -------------------------------------------------------------------------------------------------- arithmetic */
 
 /* a·b + c, fused where the target can (not on SSE4 and baseline WebAssembly). */

@@ -4,6 +4,7 @@ export type { QType, QTypeName } from './core/qtype.ts'
 export { qfloat8, qfloat8_e4m3fn, qfloat8_e4m3fnuz, qfloat8_e5m2, qint2, qint4, qint8, qtypes } from './core/qtype.ts'
 export type { Device } from './devices/device.ts'
 export { type DeviceName, type DeviceOptions, openDevice } from './devices/open.ts'
+export { type Accuracy, accuracy } from './evaluate/accuracy.ts'
 export { type BenchOptions, type BenchResult, bench } from './evaluate/bench.ts'
 export { type Perplexity, type PerplexityOptions, perplexity } from './evaluate/perplexity.ts'
 export { relativeError, weightErrors } from './evaluate/weightError.ts'
@@ -13,13 +14,35 @@ export { LlamaForCausalLM } from './models/llama.ts'
 export { type LoadOptions, loadCausalLM, type ModelPlace } from './models/load.ts'
 export { type SaveOptions, save } from './models/save.ts'
 export { type ChatMessage, Tokenizer } from './models/tokenizer.ts'
+export { type Image, type ImageBatch, imageFromBytes, type LabelledImage, stackImages } from './nn/data/image.ts'
+export { DataLoader, type Dataset, type LoaderOptions } from './nn/data/loader.ts'
+export * as transforms from './nn/data/transforms.ts'
+export { GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Tanh } from './nn/activations.ts'
 export { Embedding } from './nn/embedding.ts'
 export { initialize } from './nn/initialize.ts'
 export { Linear } from './nn/linear.ts'
+export { type ClassLossOptions, crossEntropyLoss, type Dequantizable, l1Loss, mseLoss, nllLoss, type Reduction } from './nn/losses.ts'
 export { Module, type Parameter } from './nn/module.ts'
+export { Adadelta, type AdadeltaSettings } from './nn/optim/adadelta.ts'
+export { Adam, type AdamSettings, AdamW } from './nn/optim/adam.ts'
+export { clipGradNorm, clipGradValue } from './nn/optim/clip.ts'
+export { OneCycleLR, type OneCycleOptions } from './nn/optim/oneCycle.ts'
+export { type OptimizerState, ParameterOptimizer, type ParameterState, type StepSettings } from './nn/optim/optimizer.ts'
+export {
+  CosineAnnealingLR,
+  ExponentialLR,
+  LambdaLR,
+  LinearLR,
+  MultiStepLR,
+  Schedule,
+  StepLR,
+} from './nn/optim/schedules.ts'
+export { SGD, type SGDSettings } from './nn/optim/sgd.ts'
 export { QEmbedding } from './nn/qembedding.ts'
 export { QLinear, setComputeDtype } from './nn/qlinear.ts'
 export { RMSNorm } from './nn/rmsNorm.ts'
+export { type TrainOptions, trainEpoch } from './nn/training.ts'
+export { Flatten, Identity, type Layer, Sequential } from './nn/sequential.ts'
 export type { ComputeDType } from './qtensor/linear.ts'
 export type { Optimizer, ScaleAndShift } from './qtensor/optimizer.ts'
 export { QTensor } from './qtensor/qtensor.ts'

@@ -72,7 +72,7 @@ function floatKernels(model: LlamaForCausalLM, path: string): string {
   if (parameter.shape.length !== 2) return ''
   const kernels = [...model.namedModules()].flatMap(([, module]) => {
     if (!('weight' in module) || module.weight !== parameter) return []
-    return module instanceof Embedding ? ['embedding'] : module instanceof Linear || module instanceof QLinear ? ['matmul'] : []
+    return module instanceof Embedding ? ['embedding'] : module instanceof Linear || module instanceof QLinear ? ['gemm'] : []
   })
   return kernels.join(', ')
 }

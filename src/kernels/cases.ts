@@ -2,21 +2,33 @@ import { cases as absmaxScale } from './absmaxScale/absmaxScale.cases.ts'
 import { cases as affineDequantize } from './affineDequantize/affineDequantize.cases.ts'
 import { cases as affineQuantize } from './affineQuantize/affineQuantize.cases.ts'
 import { cases as affineScale } from './affineScale/affineScale.cases.ts'
+import { cases as adadeltaStep } from './adadeltaStep/adadeltaStep.cases.ts'
+import { cases as adamStep } from './adamStep/adamStep.cases.ts'
+import { cases as affine } from './affine/affine.cases.ts'
 import { cases as argmax } from './argmax/argmax.cases.ts'
 import { cases as attention } from './attention/attention.cases.ts'
 import { cases as binary } from './binary/binary.cases.ts'
 import { cases as cacheWrite } from './cacheWrite/cacheWrite.cases.ts'
 import type { KernelCase } from './case.ts'
 import { cases as cast } from './cast/cast.cases.ts'
+import { cases as clipNorm } from './clipNorm/clipNorm.cases.ts'
+import { cases as clipValue } from './clipValue/clipValue.cases.ts'
+import { cases as columnSum } from './columnSum/columnSum.cases.ts'
+import { benchmarks as conv2dBenchmarks, cases as conv2d } from './conv2d/conv2d.cases.ts'
+import { benchmarks as conv2dInputGradientBenchmarks, cases as conv2dInputGradient } from './conv2dInputGradient/conv2dInputGradient.cases.ts'
+import { benchmarks as conv2dWeightGradientBenchmarks, cases as conv2dWeightGradient } from './conv2dWeightGradient/conv2dWeightGradient.cases.ts'
 import { cases as copy } from './copy/copy.cases.ts'
 import { cases as crossEntropy } from './crossEntropy/crossEntropy.cases.ts'
 import { cases as dequantize } from './dequantize/dequantize.cases.ts'
 import { cases as embedding } from './embedding/embedding.cases.ts'
 import { cases as fill } from './fill/fill.cases.ts'
 import { cases as hqqShift } from './hqqShift/hqqShift.cases.ts'
+import { cases as gemm, benchmarks as gemmBenchmarks } from './gemm/gemm.cases.ts'
 import { cases as klDivergence } from './klDivergence/klDivergence.cases.ts'
-import { cases as matmul } from './matmul/matmul.cases.ts'
+import { cases as logSoftmax } from './logSoftmax/logSoftmax.cases.ts'
 import { cases as minmaxScale } from './minmaxScale/minmaxScale.cases.ts'
+import { cases as nll } from './nll/nll.cases.ts'
+import { cases as nllGrad } from './nllGrad/nllGrad.cases.ts'
 import { cases as qembedding } from './qembedding/qembedding.cases.ts'
 import { cases as qmatmul, benchmarks as qmatmulBenchmarks } from './qmatmul/qmatmul.cases.ts'
 import { cases as qmatmulInt8, benchmarks as qmatmulInt8Benchmarks } from './qmatmulInt8/qmatmulInt8.cases.ts'
@@ -25,13 +37,17 @@ import { cases as quantizeRows, benchmarks as quantizeRowsBenchmarks } from './q
 import { cases as reduce } from './reduce/reduce.cases.ts'
 import { cases as rmsNorm } from './rmsNorm/rmsNorm.cases.ts'
 import { cases as rope } from './rope/rope.cases.ts'
+import { cases as sgdStep } from './sgdStep/sgdStep.cases.ts'
 import type { KernelName } from './signatures.ts'
 import { cases as siluMul } from './siluMul/siluMul.cases.ts'
 import { cases as softmax } from './softmax/softmax.cases.ts'
+import { cases as softmaxGrad } from './softmaxGrad/softmaxGrad.cases.ts'
+import { cases as stridedCopy } from './stridedCopy/stridedCopy.cases.ts'
 import { cases as tileBlocks, benchmarks as tileBlocksBenchmarks } from './tileBlocks/tileBlocks.cases.ts'
 import { cases as tilePack } from './tilePack/tilePack.cases.ts'
 import { cases as tileUnpack } from './tileUnpack/tileUnpack.cases.ts'
 import { cases as unary } from './unary/unary.cases.ts'
+import { cases as unaryGrad } from './unaryGrad/unaryGrad.cases.ts'
 import { cases as untileBlocks } from './untileBlocks/untileBlocks.cases.ts'
 
 /** The cases of every kernel. */
@@ -52,7 +68,7 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   rope,
   cacheWrite,
   attention,
-  matmul,
+  gemm,
   qmatmul,
   absmaxScale,
   minmaxScale,
@@ -69,10 +85,30 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   affineScale,
   affineQuantize,
   affineDequantize,
+  sgdStep,
+  adamStep,
+  adadeltaStep,
+  clipNorm,
+  clipValue,
+  columnSum,
+  conv2d,
+  conv2dInputGradient,
+  conv2dWeightGradient,
+  unaryGrad,
+  affine,
+  stridedCopy,
+  logSoftmax,
+  softmaxGrad,
+  nll,
+  nllGrad,
 }
 
 /** Cases of the sizes that models have, too slow for the definitions; bench/kernels.ts times them on every device. */
 export const benchmarks: Partial<Record<KernelName, readonly KernelCase[]>> = {
+  gemm: gemmBenchmarks,
+  conv2d: conv2dBenchmarks,
+  conv2dInputGradient: conv2dInputGradientBenchmarks,
+  conv2dWeightGradient: conv2dWeightGradientBenchmarks,
   qmatmul: qmatmulBenchmarks,
   tileBlocks: tileBlocksBenchmarks,
   quantizeRows: quantizeRowsBenchmarks,

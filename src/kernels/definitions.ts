@@ -2,20 +2,32 @@ import { absmaxScale } from './absmaxScale/absmaxScale.ts'
 import { affineDequantize } from './affineDequantize/affineDequantize.ts'
 import { affineQuantize } from './affineQuantize/affineQuantize.ts'
 import { affineScale } from './affineScale/affineScale.ts'
+import { adadeltaStep } from './adadeltaStep/adadeltaStep.ts'
+import { adamStep } from './adamStep/adamStep.ts'
+import { affine } from './affine/affine.ts'
 import { argmax } from './argmax/argmax.ts'
 import { attention } from './attention/attention.ts'
 import { binary } from './binary/binary.ts'
 import { cacheWrite } from './cacheWrite/cacheWrite.ts'
 import { cast } from './cast/cast.ts'
+import { clipNorm } from './clipNorm/clipNorm.ts'
+import { clipValue } from './clipValue/clipValue.ts'
+import { columnSum } from './columnSum/columnSum.ts'
+import { conv2d } from './conv2d/conv2d.ts'
+import { conv2dInputGradient } from './conv2dInputGradient/conv2dInputGradient.ts'
+import { conv2dWeightGradient } from './conv2dWeightGradient/conv2dWeightGradient.ts'
 import { copy } from './copy/copy.ts'
 import { crossEntropy } from './crossEntropy/crossEntropy.ts'
 import { dequantize } from './dequantize/dequantize.ts'
 import { embedding } from './embedding/embedding.ts'
 import { fill } from './fill/fill.ts'
 import { hqqShift } from './hqqShift/hqqShift.ts'
+import { gemm } from './gemm/gemm.ts'
 import { klDivergence } from './klDivergence/klDivergence.ts'
-import { matmul } from './matmul/matmul.ts'
+import { logSoftmax } from './logSoftmax/logSoftmax.ts'
 import { minmaxScale } from './minmaxScale/minmaxScale.ts'
+import { nll } from './nll/nll.ts'
+import { nllGrad } from './nllGrad/nllGrad.ts'
 import { qembedding } from './qembedding/qembedding.ts'
 import { qmatmul } from './qmatmul/qmatmul.ts'
 import { qmatmulInt8 } from './qmatmulInt8/qmatmulInt8.ts'
@@ -24,13 +36,17 @@ import { quantizeRows } from './quantizeRows/quantizeRows.ts'
 import { reduce } from './reduce/reduce.ts'
 import { rmsNorm } from './rmsNorm/rmsNorm.ts'
 import { rope } from './rope/rope.ts'
+import { sgdStep } from './sgdStep/sgdStep.ts'
 import type { KernelName } from './signatures.ts'
 import { siluMul } from './siluMul/siluMul.ts'
 import { softmax } from './softmax/softmax.ts'
+import { softmaxGrad } from './softmaxGrad/softmaxGrad.ts'
+import { stridedCopy } from './stridedCopy/stridedCopy.ts'
 import { tileBlocks } from './tileBlocks/tileBlocks.ts'
 import { tilePack } from './tilePack/tilePack.ts'
 import { tileUnpack } from './tileUnpack/tileUnpack.ts'
 import { unary } from './unary/unary.ts'
+import { unaryGrad } from './unaryGrad/unaryGrad.ts'
 import { untileBlocks } from './untileBlocks/untileBlocks.ts'
 
 /** The definition of every kernel: plain TypeScript, its arguments those of `kernels.def`; what every device is tested against. */
@@ -51,7 +67,7 @@ export const definitions = {
   rope,
   cacheWrite,
   attention,
-  matmul,
+  gemm,
   qmatmul,
   absmaxScale,
   minmaxScale,
@@ -68,4 +84,20 @@ export const definitions = {
   affineScale,
   affineQuantize,
   affineDequantize,
+  sgdStep,
+  adamStep,
+  adadeltaStep,
+  clipNorm,
+  clipValue,
+  columnSum,
+  conv2d,
+  conv2dInputGradient,
+  conv2dWeightGradient,
+  unaryGrad,
+  affine,
+  stridedCopy,
+  logSoftmax,
+  softmaxGrad,
+  nll,
+  nllGrad,
 } as const satisfies Record<KernelName, (...args: never[]) => void>

@@ -57,3 +57,28 @@ export function inBfloat16(values: ArrayLike<number>): Float32Array {
 export function replaced<T>(args: readonly T[], index: number, value: T): T[] {
   return args.map((arg, i) => (i === index ? value : arg))
 }
+
+/**
+ * c·ε·(‖x[m,:]‖₂·‖w[n,:]‖₂ + |bias[n]|) for every y[m,n] = Σₖ x[m,k]·w[n,k] + bias[n], c = 8: how far float32 sums of any order stay from the float64 sum.
+ * Rounding errors of random sign grow as √(length of one running sum), and kernels sum in stretches of 256; hence no factor K.
+ */
+export function dotTolerance(
+  x: Float32Array,
+  w: ArrayLike<number>,
+  bias: Float32Array | null,
+  M: number,
+  N: number,
+  K: number,
+): Float64Array {
+  const norm = (values: ArrayLike<number>, row: number) => {
+    let sum = 0
+    for (let k = 0; k < K; k++) sum += values[row * K + k] ** 2
+    return Math.sqrt(sum)
+  }
+  const xNorms = Array.from({ length: M }, (_, m) => norm(x, m))
+  const wNorms = Array.from({ length: N }, (_, n) => norm(w, n))
+  return Float64Array.from({ length: M * N }, (_, i) => {
+    const n = i % N
+    return 8 * epsilon * (xNorms[Math.floor(i / N)] * wNorms[n] + Math.abs(bias?.[n] ?? 0))
+  })
+}

@@ -1,5 +1,8 @@
 import type { FloatDType } from '../core/dtype.ts'
+import type { Random } from '../core/random.ts'
+import type { Device } from '../devices/device.ts'
 import { embedding } from '../tensor/ops/embedding.ts'
+import { keep } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { Module } from './module.ts'
 
@@ -15,6 +18,12 @@ export class Embedding extends Module {
 
   override extraRepr(): string {
     return this.weight.shape.join(', ')
+  }
+
+  /** Values of the normal distribution, as in PyTorch. */
+  override resetParameters(device: Device, random: Random): void {
+    const values = Float32Array.from({ length: this.weight.numel }, () => random.normal())
+    this.weight = keep(Tensor.fromNumbers(device, values, this.weight.shape, this.weight.dtype))
   }
 
   /** ids [...] int32 → [..., embeddingDim] float32. */

@@ -1,9 +1,13 @@
 import type { FloatDType } from '../core/dtype.ts'
+import type { Random } from '../core/random.ts'
+import type { Device } from '../devices/device.ts'
 import { linear } from '../qtensor/linear.ts'
+import type { QTensor } from '../qtensor/qtensor.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
 import { scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { Module } from './module.ts'
+import { resetLinear } from './uniform.ts'
 
 /** y = x · weightᵀ + bias. */
 export class Linear extends Module {
@@ -27,9 +31,18 @@ export class Linear extends Module {
     return `in_features=${this.inFeatures}, out_features=${this.outFeatures}, bias=${pythonBool(this.bias !== null)}`
   }
 
+  override resetParameters(device: Device, random: Random): void {
+    resetLinear(this, this.inFeatures, device, random)
+  }
+
   /** x [..., inFeatures] float32 → [..., outFeatures] float32. */
   forward(x: Tensor): Tensor {
-    return scope(() => linear(x, this.weight, this.bias && cast(this.bias, 'float32')))
+    return this.compute(x, this.weight, this.bias)
+  }
+
+  /** x · weightᵀ + bias for these instead of the layer's own. */
+  compute(x: Tensor, weight: Tensor | QTensor, bias: Tensor | null): Tensor {
+    return scope(() => linear(x, weight, bias && cast(bias, 'float32')))
   }
 }
 

@@ -1,5 +1,7 @@
 import type { FloatDType } from '../core/dtype.ts'
+import type { Device } from '../devices/device.ts'
 import { rmsNorm } from '../tensor/ops/normalize.ts'
+import { keep } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { Module } from './module.ts'
 
@@ -19,14 +21,24 @@ export class RMSNorm extends Module {
     return `(${this.weight.shape[0]},), eps=${pythonFloat(this.eps)}, elementwise_affine=True`
   }
 
+  /** Weights of 1. */
+  override resetParameters(device: Device): void {
+    this.weight = constant(device, this.weight, 1)
+  }
+
   /** x [..., size] float32 → [..., size] float32. */
   forward(x: Tensor): Tensor {
     return rmsNorm(x, this.weight, this.eps)
   }
 }
 
+/** A parameter of the shape and dtype of `like` with one value everywhere. */
+export function constant(device: Device, like: Tensor, value: number): Tensor {
+  return keep(Tensor.fromNumbers(device, new Float32Array(like.numel).fill(value), like.shape, like.dtype))
+}
+
 /** As Python prints a float: `1e-05`, `0.0001`, `1.0`. */
-function pythonFloat(value: number): string {
+export function pythonFloat(value: number): string {
   const [digits, exponent] = value.toExponential().split('e')
   const power = Number(exponent)
   if (power < -4 || power >= 16) return `${digits}e${power < 0 ? '-' : '+'}${String(Math.abs(power)).padStart(2, '0')}`

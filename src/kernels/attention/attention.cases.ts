@@ -1,5 +1,5 @@
 import type { KernelArg, KernelCase } from '../case.ts'
-import { normals, roundedToBfloat16 } from '../matmul/matmul.cases.ts'
+import { inBfloat16, normals } from '../inputs.ts'
 import { attention } from './attention.ts'
 
 interface Sizes {
@@ -52,7 +52,7 @@ function attentionCase({ batch = 1, tokens, heads, kvHeads, headSize, position =
     defects: {
       // One key alone has weight 1, whatever the query, and so has the first of scores far apart.
       ...(keys > 1 && spread === 1 && { 'scale off by a thousandth': (args: KernelArg[]) => args.with(11, (args[11] as number) * 1.001) }),
-      'values rounded to bfloat16': (args) => args.with(2, roundedToBfloat16(args[2] as Float32Array)),
+      'values rounded to bfloat16': (args) => args.with(2, inBfloat16(args[2] as Float32Array)),
       ...(keys > 1 && position > 0 && { 'last key not seen': (args: KernelArg[]) => args.with(9, position - 1) }),
       ...(kvHeads > 1 && { 'key heads exchanged': (args: KernelArg[]) => args.with(1, nextHead(args[1] as Float32Array, kvHeads)) }),
     },

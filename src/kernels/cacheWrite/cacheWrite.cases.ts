@@ -1,5 +1,5 @@
 import type { KernelCase } from '../case.ts'
-import { normals } from '../matmul/matmul.cases.ts'
+import { normals } from '../inputs.ts'
 
 function cacheWriteCase(batch: number, tokens: number, heads: number, headSize: number, position: number, capacity: number): KernelCase {
   const count = batch * tokens * heads * headSize

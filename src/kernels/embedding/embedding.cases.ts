@@ -1,7 +1,7 @@
 import type { DType } from '../../core/dtype.ts'
 import { dtypes, viewAs } from '../../core/dtype.ts'
 import type { KernelCase } from '../case.ts'
-import { normals } from '../matmul/matmul.cases.ts'
+import { normals } from '../inputs.ts'
 
 const vocabulary = 40
 

@@ -4,8 +4,7 @@ import type { QType } from '../../core/qtype.ts'
 import { qfloat8_e4m3fn, qfloat8_e4m3fnuz, qfloat8_e5m2, qint2, qint4, qint5, qint8, qtypesByCode } from '../../core/qtype.ts'
 import type { Random } from '../../core/random.ts'
 import type { KernelArg, KernelCase } from '../case.ts'
-import { rawOf } from '../inputs.ts'
-import { dotTolerance, normals, roundedToBfloat16 } from '../matmul/matmul.cases.ts'
+import { dotTolerance, inBfloat16, normals, rawOf } from '../inputs.ts'
 import { tileByteLength, tilePack } from '../tilePack/tilePack.ts'
 import { dequantizeTiles } from './qmatmul.ts'
 
@@ -40,7 +39,7 @@ function qmatmulCase(
     args: (random) => qmatmulArgs(random, qtype, randomCodes(random, qtype, N * K), M, N, K, groupSize, withBias, scaleDtype),
     tolerance: qmatmulTolerance,
     defects: {
-      'x rounded to bfloat16': (args) => args.with(0, roundedToBfloat16(args[0] as Float32Array)),
+      'x rounded to bfloat16': (args) => args.with(0, inBfloat16(args[0] as Float32Array)),
       'one code changed in its second highest bit': (args) => {
         return args.with(
           1,

@@ -38,9 +38,9 @@ template <int qtype> INLINE f32v qmatmulDecode(const QmatmulRun<qtype>& run, int
 }
 
 /* fill of multiplyPanels: W[n .., k ..] dequantized and transposed. */
-template <int qtype> static void qmatmulFill(const TiledWeights& w, float* panel, int32_t n, int32_t k, int32_t depth, int32_t N) {
+template <int qtype> static void qmatmulFill(const TiledWeights& w, float* panel, int32_t n, int32_t cols, int32_t k, int32_t depth) {
   constexpr int codes = TileRun<qtype>::columns;
-  for (int32_t c = 0; c < PANEL_COLS && n + c < N; c += LANES) {
+  for (int32_t c = 0; c < cols; c += LANES) {
     for (int32_t i = 0; i < depth;) {
       int32_t group = (k + i) / w.groupSize;
       int32_t last = groupEnd(group, w.groupSize, w.K) - k, end = last < depth ? last : depth;
@@ -117,8 +117,8 @@ static void qmatmulOf(const TiledWeights& w, const float* x, const float* bias, 
     if (M == 3) return qmatmulFewRows<qtype, 3>(w, x, bias, y, N);
     if (M == 4) return qmatmulFewRows<qtype, 4>(w, x, bias, y, N);
   }
-  multiplyPanels(x, bias, y, M, N, w.K, [&](float* panel, int32_t n, int32_t k, int32_t depth) {
-    qmatmulFill<qtype>(w, panel, n, k, depth, N);
+  multiplyPanels(x, bias, y, M, N, w.K, [&](float* panel, int32_t n, int32_t cols, int32_t k, int32_t depth) {
+    qmatmulFill<qtype>(w, panel, n, cols, k, depth);
   });
 }
 

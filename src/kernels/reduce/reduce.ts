@@ -1,5 +1,5 @@
 /** The number of each operation in the kernels' ABI. */
-export const reduceOps = { sum: 0, mean: 1, max: 2, min: 3, absmax: 4 } as const
+export const reduceOps = { sum: 0, mean: 1, max: 2, min: 3, absmax: 4, norm: 5 } as const
 
 /** In the order of their numbers; NaN propagates, and −0 < +0. */
 const functions: readonly ((row: Float32Array) => number)[] = [
@@ -8,10 +8,11 @@ const functions: readonly ((row: Float32Array) => number)[] = [
   (row) => row.reduce((largest, value) => Math.max(largest, value), -Infinity),
   (row) => row.reduce((smallest, value) => Math.min(smallest, value), Infinity),
   (row) => row.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0),
+  (row) => Math.sqrt(row.reduce((sum, value) => sum + value * value, 0)),
 ]
 
 /**
- * y[r] = Σ, mean, max, min or max |·| of row r of x; sums are taken in float64.
+ * y[r] = Σ, mean, max, min, max |·| or √Σ·² of row r of x; sums are taken in float64.
  * @param op one of `reduceOps`
  * @param x [rows, cols] float32, cols ≥ 1
  * @param y [rows] float32

@@ -46,6 +46,18 @@ template <class F> INLINE double rowSum(const float* x, int32_t cols, F f) {
   return sum;
 }
 
+/* Σ a[c]·b[c] in float64. */
+INLINE double rowDot(const float* a, const float* b, int32_t cols) {
+  f64v sums[2] = {};
+  int32_t c = 0;
+  for (; c <= cols - 2 * HALF; c += 2 * HALF) {
+    for (int k = 0; k < 2; k++) sums[k] += widen(a + c + k * HALF) * widen(b + c + k * HALF);
+  }
+  double sum = sumOf(sums[0] + sums[1]);
+  for (; c < cols; c++) sum += (double)a[c] * b[c];
+  return sum;
+}
+
 /* Integers in the order of the floats x, with -0 below +0 and any NaN on top; floatOfRank undoes it. */
 INLINE i32v rankOf(f32v x) {
   i32v bits = (i32v)x;

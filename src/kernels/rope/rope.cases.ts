@@ -1,5 +1,5 @@
 import type { KernelArg, KernelCase } from '../case.ts'
-import { normals } from '../matmul/matmul.cases.ts'
+import { normals } from '../inputs.ts'
 
 /** Two products and a sum: each y lies within 2·ε of (|a| + |b|), |cos| and |sin| being at most 1. */
 function ropeTolerance([x, , , , , , , headSize]: readonly KernelArg[]): Float64Array {

@@ -1,10 +1,9 @@
+#include "../unary/elements.h"
+#include "../unary/normal.h"
 #include "../unary/sigmoid.h"
 #include "simd.h"
 
 namespace LOWBIT_ISA {
-
-/* Values per task. */
-constexpr int32_t unaryPiece = 1 << 14;
 
 /* Below 1 a quotient of polynomials (Lambert's continued fraction to its seventh term, within 1e-9), above it 1 - 2 / (e^2|x| + 1). */
 INLINE f32v unaryTanh(f32v x) {
@@ -17,12 +16,7 @@ INLINE f32v unaryTanh(f32v x) {
 }
 
 template <class F> INLINE void unaryApply(const float* x, float* y, int32_t count, F f) {
-  parallelFor((int32_t)(((int64_t)count + unaryPiece - 1) / unaryPiece), [&](int32_t piece) {
-    int32_t i = piece * unaryPiece;
-    int32_t end = count - i < unaryPiece ? count : i + unaryPiece;
-    for (; i <= end - LANES; i += LANES) store(y + i, f(load(x + i)));
-    if (i < end) storePartial(y + i, f(loadPartial(x + i, end - i)), end - i);
-  });
+  eachVector(count, [&](int32_t i, int32_t n) { storeUpTo(y + i, f(loadUpTo(x + i, n)), n); });
 }
 
 void unary(int32_t op, const float* x, float* y, int32_t count) {
@@ -35,6 +29,12 @@ void unary(int32_t op, const float* x, float* y, int32_t count) {
     case 5: return unaryApply(x, y, count, [](f32v x) { return x * sigmoid(x); });
     case 6: return unaryApply(x, y, count, [](f32v x) { return sigmoid(x); });
     case 7: return unaryApply(x, y, count, [](f32v x) { return unaryTanh(x); });
+    case 8: return unaryApply(x, y, count, [](f32v x) { return x * normalCdf(x); });
+    case 9: return unaryApply(x, y, count, [](f32v x) { return x * sigmoid(2.0f * tanhGeluSlope(x)); });
+    case 10: return unaryApply(x, y, count, [](f32v x) {
+      for (int i = 0; i < LANES; i++) x[i] = (float)log((double)x[i]);
+      return x;
+    });
   }
 }
 

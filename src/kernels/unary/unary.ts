@@ -1,5 +1,19 @@
+import { normalCdf, tanhGeluSlope } from './normal.ts'
+
 /** The number of each operation in the kernels' ABI. */
-export const unaryOps = { neg: 0, abs: 1, exp: 2, sqrt: 3, relu: 4, silu: 5, sigmoid: 6, tanh: 7 } as const
+export const unaryOps = {
+  neg: 0,
+  abs: 1,
+  exp: 2,
+  sqrt: 3,
+  relu: 4,
+  silu: 5,
+  sigmoid: 6,
+  tanh: 7,
+  gelu: 8,
+  geluTanh: 9,
+  log: 10,
+} as const
 
 /** In the order of their numbers. */
 const functions: readonly ((x: number) => number)[] = [
@@ -12,10 +26,14 @@ const functions: readonly ((x: number) => number)[] = [
   (x) => x / (1 + Math.exp(-x)),
   (x) => 1 / (1 + Math.exp(-x)),
   Math.tanh,
+  (x) => x * normalCdf(x),
+  (x) => x / (1 + Math.exp(-2 * tanhGeluSlope(x))),
+  Math.log,
 ]
 
 /**
- * y = f(x), value by value: −x, |x|, eˣ, √x, max(x, 0), x / (1 + e⁻ˣ), 1 / (1 + e⁻ˣ), tanh x.
+ * y = f(x), value by value: −x, |x|, eˣ, √x, max(x, 0), x / (1 + e⁻ˣ), 1 / (1 + e⁻ˣ), tanh x, x·Φ(x), x·(1 + tanh u(x)) / 2, ln x.
+ * Source of the last but one: Hendrycks, Gimpel, "Gaussian Error Linear Units", 2016.
  * @param op one of `unaryOps`
  * @param x [count] float32
  * @param y [count] float32

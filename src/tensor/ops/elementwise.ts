@@ -1,28 +1,48 @@
 import { type DType, dtypes } from '../../core/dtype.ts'
-import { ShapeError } from '../../core/errors.ts'
-import { sameShape, showShape } from '../../core/shape.ts'
+import { sameShape } from '../../core/shape.ts'
 import { binaryOps } from '../../kernels/binary/binary.ts'
 import { unaryOps } from '../../kernels/unary/unary.ts'
+import { scope } from '../scope.ts'
+import { needsGrad, record } from '../tape.ts'
 import { checkDType, checkShape, Tensor } from '../tensor.ts'
+import { broadcastShape, expand, sumTo } from './broadcast.ts'
+
+/** dx of a and b from dy, the gradients skipped that nobody asks for. */
+type BinaryGradients = (dy: Tensor, a: Tensor, b: Tensor, y: Tensor, asked: { a: boolean; b: boolean }) => [Tensor | null, Tensor | null]
+
+const gradientsOf: Record<keyof typeof binaryOps, BinaryGradients> = {
+  add: (dy) => [dy, dy],
+  sub: (dy, _a, _b, _y, asked) => [dy, asked.b ? neg(dy) : null],
+  mul: (dy, a, b, _y, asked) => [asked.a ? mul(dy, b) : null, asked.b ? mul(dy, a) : null],
+  div: (dy, _a, b, y, asked) => {
+    const da = div(dy, b)
+    return [da, asked.b ? neg(mul(da, y)) : null]
+  },
+}
 
 /**
- * y = a ∘ b, value by value; b may be one row [cols] for all rows of a.
- * @throws ShapeError if b has neither a's shape nor that of its last dimension.
+ * y = a ∘ b, value by value; sizes of 1, and missing ones in front, are repeated.
+ * @throws ShapeError if sizes differ otherwise
  */
 function binary(op: keyof typeof binaryOps, a: Tensor, b: Tensor): Tensor {
   checkDType(op, 'a', a, 'float32')
   checkDType(op, 'b', b, 'float32')
-  const same = sameShape(a.shape, b.shape)
   const cols = a.size(-1) ?? 1
+  const same = sameShape(a.shape, b.shape)
   if (!same && !sameShape(b.shape, [cols])) {
-    throw new ShapeError(`${op}: b must be ${showShape(a.shape)} or ${showShape([cols])}; received ${showShape(b.shape)}`)
+    const shape = broadcastShape(op, a.shape, b.shape)
+    return scope(() => binary(op, expand(a, shape), expand(b, shape)))
   }
   const y = Tensor.empty(a.device, a.shape)
   if (a.numel > 0) a.device.call('binary', binaryOps[op], a, b, y, a.numel / cols, cols, same ? cols : 0)
-  return y
+  const asked = { a: needsGrad(a), b: needsGrad(b) }
+  return record(y, [a, b], (dy) => {
+    const [da, db] = gradientsOf[op](dy, a, b, y, asked)
+    return [da, asked.b && db ? sumTo(db, b.shape) : null]
+  })
 }
 
-/** y = a + b; shapes as in every binary operation: equal, or b one row of a. */
+/** y = a + b; shapes as in every binary operation: equal, or such that sizes of 1 and missing ones can be repeated. */
 export const add = (a: Tensor, b: Tensor): Tensor => binary('add', a, b)
 /** y = a − b. */
 export const sub = (a: Tensor, b: Tensor): Tensor => binary('sub', a, b)
@@ -31,13 +51,53 @@ export const mul = (a: Tensor, b: Tensor): Tensor => binary('mul', a, b)
 /** y = a / b. */
 export const div = (a: Tensor, b: Tensor): Tensor => binary('div', a, b)
 
+/** y = x · scale + offset for two numbers, product and sum each rounded. */
+export function affine(x: Tensor, scale: number, offset: number): Tensor {
+  checkDType('affine', 'x', x, 'float32')
+  const y = Tensor.empty(x.device, x.shape)
+  if (x.numel > 0) x.device.call('affine', x, scale, offset, y, x.numel)
+  return record(y, [x], (dy) => [scale === 1 ? dy : mulScalar(dy, scale)])
+}
+
+/** y = x · factor. Adding −0 changes nothing, not even the sign of a zero. */
+export const mulScalar = (x: Tensor, factor: number): Tensor => affine(x, factor, -0)
+/** y = x + term. */
+export const addScalar = (x: Tensor, term: number): Tensor => affine(x, 1, term)
+
 /** y = f(x), value by value. */
 export function unary(op: keyof typeof unaryOps, x: Tensor): Tensor {
   checkDType(op, 'x', x, 'float32')
   const y = Tensor.empty(x.device, x.shape)
   if (x.numel > 0) x.device.call('unary', unaryOps[op], x, y, x.numel)
-  return y
+  return record(y, [x], (dy) => {
+    const dx = Tensor.empty(x.device, x.shape)
+    if (x.numel > 0) x.device.call('unaryGrad', unaryOps[op], x, y, dy, dx, x.numel)
+    return [dx]
+  })
 }
+
+/** y = −x. */
+export const neg = (x: Tensor): Tensor => unary('neg', x)
+/** y = |x|; its derivative at 0 is 0. */
+export const abs = (x: Tensor): Tensor => unary('abs', x)
+/** y = eˣ. */
+export const exp = (x: Tensor): Tensor => unary('exp', x)
+/** y = ln x. */
+export const log = (x: Tensor): Tensor => unary('log', x)
+/** y = √x. */
+export const sqrt = (x: Tensor): Tensor => unary('sqrt', x)
+/** y = max(x, 0); its derivative at 0 is 0. */
+export const relu = (x: Tensor): Tensor => unary('relu', x)
+/** y = x / (1 + e⁻ˣ). */
+export const silu = (x: Tensor): Tensor => unary('silu', x)
+/** y = 1 / (1 + e⁻ˣ). */
+export const sigmoid = (x: Tensor): Tensor => unary('sigmoid', x)
+/** y = tanh x. */
+export const tanh = (x: Tensor): Tensor => unary('tanh', x)
+/** y = x·Φ(x), Φ the normal distribution; or its approximation x·(1 + tanh(√(2/π)·(x + 0.044715·x³))) / 2. */
+export const gelu = (x: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor => unary(approximate === 'tanh' ? 'geluTanh' : 'gelu', x)
+/** y = max(x, 0) + negativeSlope · min(x, 0). */
+export const leakyRelu = (x: Tensor, negativeSlope = 0.01): Tensor => scope(() => sub(relu(x), mulScalar(relu(neg(x)), negativeSlope)))
 
 /** y = silu(gate) · up, silu(z) = z / (1 + exp(−z)), for float32 of one shape. */
 export function siluMul(gate: Tensor, up: Tensor): Tensor {
@@ -46,7 +106,13 @@ export function siluMul(gate: Tensor, up: Tensor): Tensor {
   checkShape('siluMul', 'up', up, gate.shape)
   const y = Tensor.empty(gate.device, gate.shape)
   if (y.numel > 0) gate.device.call('siluMul', gate, up, y, y.numel)
-  return y
+  const asked = { gate: needsGrad(gate), up: needsGrad(up) }
+  return record(y, [gate, up], (dy) => {
+    const activated = silu(gate)
+    const dActivated = mul(dy, up)
+    if (asked.gate && y.numel > 0) gate.device.call('unaryGrad', unaryOps.silu, gate, activated, dActivated, dActivated, y.numel)
+    return [asked.gate ? dActivated : null, asked.up ? mul(dy, activated) : null]
+  })
 }
 
 /** x in another float dtype, rounded half to even. Itself, as a view, when it has that dtype. */
@@ -56,7 +122,7 @@ export function cast(x: Tensor, dtype: DType): Tensor {
   const y = Tensor.empty(x.device, x.shape, dtype)
   checkDType('cast', 'the new dtype', y, ...floats)
   if (x.numel > 0) x.device.call('cast', x, dtypes[x.dtype].code, y, dtypes[dtype].code, x.numel)
-  return y
+  return record(y, [x], (dy) => [cast(dy, x.dtype)])
 }
 
 const floats: DType[] = ['float32', 'float16', 'bfloat16', 'float8_e4m3fn', 'float8_e5m2', 'float8_e4m3fnuz']

@@ -1,6 +1,33 @@
 export { attention, cacheWrite, rope } from './attention.ts'
-export { add, cast, div, mul, siluMul, sub, unary } from './elementwise.ts'
+export { bmm } from './bmm.ts'
+export { columnSum } from './columnSum.ts'
+export { broadcastShape, expand } from './broadcast.ts'
+export {
+  abs,
+  add,
+  addScalar,
+  affine,
+  cast,
+  div,
+  exp,
+  gelu,
+  leakyRelu,
+  log,
+  mul,
+  mulScalar,
+  neg,
+  relu,
+  sigmoid,
+  silu,
+  siluMul,
+  sqrt,
+  sub,
+  tanh,
+  unary,
+} from './elementwise.ts'
 export { embedding } from './embedding.ts'
 export { matmul } from './matmul.ts'
+export { nll } from './nll.ts'
 export { rmsNorm } from './normalize.ts'
-export { argmax, crossEntropy, klDivergence, reduce, softmax } from './reduce.ts'
+export { argmax, crossEntropy, klDivergence, logSoftmax, mean, reduce, softmax, sum } from './reduce.ts'
+export { concat, flatten, permute, slice, split, stack, transpose } from './shape.ts'

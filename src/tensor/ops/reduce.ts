@@ -1,6 +1,13 @@
-import { ShapeError } from '../../core/errors.ts'
+import { DTypeError, ShapeError } from '../../core/errors.ts'
+import { numel } from '../../core/shape.ts'
 import { reduceOps } from '../../kernels/reduce/reduce.ts'
+import { scope } from '../scope.ts'
+import { record } from '../tape.ts'
 import { checkDType, checkShape, Tensor } from '../tensor.ts'
+import { expand } from './broadcast.ts'
+import { mulScalar } from './elementwise.ts'
+import { permute, transpose } from './shape.ts'
+import { axisOf } from './strided.ts'
 
 /** Rows and columns of x seen as a matrix of its last dimension. */
 function asMatrix(operation: string, x: Tensor): [rows: number, cols: number] {
@@ -10,12 +17,37 @@ function asMatrix(operation: string, x: Tensor): [rows: number, cols: number] {
   return [x.numel / cols, cols]
 }
 
-/** Reduces the last dimension: x [..., C] float32 → y [...] float32. NaN propagates. */
+/** Reduces the last dimension: x [..., C] float32 → y [...] float32. NaN propagates. Only sum and mean have a gradient. */
 export function reduce(op: keyof typeof reduceOps, x: Tensor): Tensor {
   const [rows, cols] = asMatrix(op, x)
   const y = Tensor.empty(x.device, x.shape.slice(0, -1))
   if (rows > 0) x.device.call('reduce', reduceOps[op], x, y, rows, cols)
-  return y
+  return record(y, [x], (dy) => {
+    if (op !== 'sum' && op !== 'mean') throw new DTypeError(`${op}: only sum and mean have a gradient; received one for ${op}`)
+    const each = expand(dy.view([...dy.shape, 1]), x.shape)
+    return [op === 'sum' ? each : mulScalar(each, 1 / cols)]
+  })
+}
+
+/** y = Σ x over all values, or over the axes listed, which disappear; [] float32 for all. */
+export function sum(x: Tensor, axes?: readonly number[]): Tensor {
+  return reduceAxes('sum', x, axes)
+}
+
+/** y = Σ x / n over all values, or over the axes listed, which disappear; [] float32 for all. */
+export function mean(x: Tensor, axes?: readonly number[]): Tensor {
+  return reduceAxes('mean', x, axes)
+}
+
+function reduceAxes(op: 'sum' | 'mean', x: Tensor, axes: readonly number[] | undefined): Tensor {
+  if (!axes) return scope(() => reduce(op, x.view([x.numel])))
+  const gone = axes.map((axis) => axisOf(op, x, axis))
+  const kept = x.shape.map((_, axis) => axis).filter((axis) => !gone.includes(axis))
+  const shape = kept.map((axis) => x.shape[axis])
+  return scope(() => {
+    const moved = kept.every((axis, i) => axis === i) ? x : permute(x, [...kept, ...gone])
+    return reduce(op, moved.view([...shape, x.numel / numel(shape)]))
+  })
 }
 
 /** Index of the largest value of the last dimension, the first of equals: x [..., C] float32 → y [...] int32. */
@@ -26,12 +58,30 @@ export function argmax(x: Tensor): Tensor {
   return y
 }
 
-/** y = exp(x − max) / Σ exp(x − max) over the last dimension of x [..., C] float32. */
-export function softmax(x: Tensor): Tensor {
-  const [rows, cols] = asMatrix('softmax', x)
+/** y = exp(x − max) / Σ exp(x − max) over the last dimension of x [..., C] float32, or over `axis`. */
+export function softmax(x: Tensor, axis = -1): Tensor {
+  return alongAxis('softmax', x, axis)
+}
+
+/** y = x − log Σ exp(x) over the last dimension of x [..., C] float32, or over `axis`. */
+export function logSoftmax(x: Tensor, axis = -1): Tensor {
+  return alongAxis('logSoftmax', x, axis)
+}
+
+function alongAxis(op: 'softmax' | 'logSoftmax', x: Tensor, axis: number): Tensor {
+  if (axisOf(op, x, axis) === x.shape.length - 1) return lastAxis(op, x)
+  return scope(() => transpose(lastAxis(op, transpose(x, axis, -1)), axis, -1))
+}
+
+function lastAxis(op: 'softmax' | 'logSoftmax', x: Tensor): Tensor {
+  const [rows, cols] = asMatrix(op, x)
   const y = Tensor.empty(x.device, x.shape)
-  if (rows > 0) x.device.call('softmax', x, y, rows, cols)
-  return y
+  if (rows > 0) x.device.call(op, x, y, rows, cols)
+  return record(y, [x], (dy) => {
+    const dx = Tensor.empty(x.device, x.shape)
+    if (rows > 0) x.device.call('softmaxGrad', op === 'logSoftmax' ? 1 : 0, y, dy, dx, rows, cols)
+    return [dx]
+  })
 }
 
 /**

@@ -1,0 +1,53 @@
+import { ShapeError } from '../core/errors.ts'
+import type { Module } from '../nn/module.ts'
+import type { QTensor } from '../qtensor/qtensor.ts'
+import { argmax, crossEntropy } from '../tensor/ops/reduce.ts'
+import { scope } from '../tensor/scope.ts'
+import { noGrad } from '../tensor/tape.ts'
+import type { Tensor } from '../tensor/tensor.ts'
+
+/** How well a model tells classes apart. */
+export interface Accuracy {
+  /** Samples whose likeliest class is right, as a fraction. */
+  accuracy: number
+  /** Mean negative log-likelihood of the right class. */
+  loss: number
+  samples: number
+}
+
+/**
+ * Accuracy and mean cross-entropy of a classifier, in evaluation mode.
+ * @param model from x to logits [B, classes]
+ * @param batches x and y [B] int32, the classes
+ * @throws ShapeError if there is no batch
+ */
+export async function accuracy(
+  model: Module & { forward(x: Tensor): Tensor | QTensor },
+  batches: AsyncIterable<{ x: Tensor; y: Tensor }> | Iterable<{ x: Tensor; y: Tensor }>,
+): Promise<Accuracy> {
+  const { training } = model
+  model.eval()
+  const sum = { right: 0, loss: 0, samples: 0 }
+  try {
+    for await (const { x, y } of batches) {
+      const { nll, classes } = noGrad(() =>
+        scope(() => {
+          const logits = model.forward(x).dequantize()
+          return { nll: crossEntropy(logits, y), classes: argmax(logits) }
+        }),
+      )
+      const [losses, guesses, labels] = await Promise.all([nll.toNumbers(), classes.toNumbers(), y.toNumbers()])
+      nll.dispose()
+      classes.dispose()
+      for (const [i, label] of labels.entries()) {
+        sum.loss += losses[i]
+        if (guesses[i] === label) sum.right++
+      }
+      sum.samples += labels.length
+    }
+  } finally {
+    model.train(training)
+  }
+  if (sum.samples === 0) throw new ShapeError('accuracy: there must be a sample; received none')
+  return { accuracy: sum.right / sum.samples, loss: sum.loss / sum.samples, samples: sum.samples }
+}

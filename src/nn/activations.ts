@@ -1,0 +1,107 @@
+import { gelu, leakyRelu, logSoftmax, relu, sigmoid, silu, softmax, tanh } from '../tensor/ops/index.ts'
+import type { Tensor } from '../tensor/tensor.ts'
+import { Module } from './module.ts'
+
+/*
+ * Activations as layers, named and printed as PyTorch's.
+ */
+
+/** y = max(x, 0). */
+export class ReLU extends Module {
+  forward(x: Tensor): Tensor {
+    return relu(x)
+  }
+}
+
+/** y = max(x, 0) + negativeSlope · min(x, 0). */
+export class LeakyReLU extends Module {
+  readonly negativeSlope: number
+
+  constructor(negativeSlope = 0.01) {
+    super()
+    this.negativeSlope = negativeSlope
+  }
+
+  override extraRepr(): string {
+    return `negative_slope=${this.negativeSlope}`
+  }
+
+  forward(x: Tensor): Tensor {
+    return leakyRelu(x, this.negativeSlope)
+  }
+}
+
+/** y = x·Φ(x), or its approximation by tanh. */
+export class GELU extends Module {
+  readonly approximate: 'none' | 'tanh'
+
+  constructor(options: { approximate?: 'none' | 'tanh' } = {}) {
+    super()
+    this.approximate = options.approximate ?? 'none'
+  }
+
+  override extraRepr(): string {
+    return `approximate='${this.approximate}'`
+  }
+
+  forward(x: Tensor): Tensor {
+    return gelu(x, this.approximate)
+  }
+}
+
+/** y = x / (1 + e⁻ˣ). */
+export class SiLU extends Module {
+  forward(x: Tensor): Tensor {
+    return silu(x)
+  }
+}
+
+/** y = 1 / (1 + e⁻ˣ). */
+export class Sigmoid extends Module {
+  forward(x: Tensor): Tensor {
+    return sigmoid(x)
+  }
+}
+
+/** y = tanh x. */
+export class Tanh extends Module {
+  forward(x: Tensor): Tensor {
+    return tanh(x)
+  }
+}
+
+/** y = softmax(x) over axis `dim`. */
+export class Softmax extends Module {
+  readonly dim: number
+
+  constructor(dim = -1) {
+    super()
+    this.dim = dim
+  }
+
+  override extraRepr(): string {
+    return `dim=${this.dim}`
+  }
+
+  forward(x: Tensor): Tensor {
+    return softmax(x, this.dim)
+  }
+}
+
+/** y = log softmax(x) over axis `dim`. */
+export class LogSoftmax extends Module {
+  readonly dim: number
+
+  constructor(dim = -1) {
+    super()
+    this.dim = dim
+  }
+
+  override extraRepr(): string {
+    return `dim=${this.dim}`
+  }
+
+  forward(x: Tensor): Tensor {
+    return logSoftmax(x, this.dim)
+  }
+}

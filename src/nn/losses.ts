@@ -1,0 +1,95 @@
+import { ShapeError } from '../core/errors.ts'
+import { showShape } from '../core/shape.ts'
+import { abs, div, logSoftmax, mean, mul, nll, permute, sub, sum } from '../tensor/ops/index.ts'
+import { scope } from '../tensor/scope.ts'
+import { checkShape, Tensor } from '../tensor/tensor.ts'
+
+/** What a loss takes: a tensor, or something quantized that can be made one. */
+export interface Dequantizable {
+  dequantize(): Tensor
+}
+
+/** How the losses of single values or rows become one: their mean, their sum, or not at all. */
+export type Reduction = 'mean' | 'sum' | 'none'
+
+export interface ClassLossOptions {
+  reduction?: Reduction
+  /** Rows with this target count nothing. */
+  ignoreIndex?: number
+  /** The share of each target that is spread over all classes. */
+  labelSmoothing?: number
+}
+
+/**
+ * −log softmax(input)[target], averaged over the targets that are not ignored.
+ *
+ * Targets given as numbers are checked; of those on a device one outside 0..C−1 makes the loss NaN.
+ * @param input logits [N, C], [N, C, …] or [C] float32
+ * @param target class indices [N], [N, …] or one
+ * @throws ShapeError if a target lies outside 0..C−1 and is not `ignoreIndex`
+ */
+export function crossEntropyLoss(input: Dequantizable, target: Tensor | ArrayLike<number>, options: ClassLossOptions = {}): Tensor {
+  return scope(() => classLoss('crossEntropyLoss', logSoftmax(classesLast('crossEntropyLoss', input.dequantize())), target, options))
+}
+
+/** −input[target] of log-probabilities, averaged over the targets that are not ignored; arguments as in `crossEntropyLoss`. */
+export function nllLoss(
+  input: Dequantizable,
+  target: Tensor | ArrayLike<number>,
+  options: Omit<ClassLossOptions, 'labelSmoothing'> = {},
+): Tensor {
+  return scope(() => classLoss('nllLoss', classesLast('nllLoss', input.dequantize()), target, options))
+}
+
+/** (input − target)², averaged over all values. */
+export function mseLoss(input: Dequantizable, target: Dequantizable, options: { reduction?: Reduction } = {}): Tensor {
+  return scope(() => {
+    const difference = differenceOf('mseLoss', input.dequantize(), target.dequantize())
+    return reduced(mul(difference, difference), options.reduction)
+  })
+}
+
+/** |input − target|, averaged over all values. */
+export function l1Loss(input: Dequantizable, target: Dequantizable, options: { reduction?: Reduction } = {}): Tensor {
+  return scope(() => reduced(abs(differenceOf('l1Loss', input.dequantize(), target.dequantize())), options.reduction))
+}
+
+/** Classes as the last of two dimensions: PyTorch has them second, whatever follows. */
+function classesLast(operation: string, x: Tensor): Tensor {
+  if (x.shape.length === 0) throw new ShapeError(`${operation}: input must be [N,C], [N,C,…] or [C]; received ${showShape(x.shape)}`)
+  if (x.shape.length <= 2) return x.view([x.numel / x.size(-1), x.size(-1)])
+  const axes = x.shape.map((_, axis) => axis)
+  const moved = permute(x, [0, ...axes.slice(2), 1])
+  return moved.view([x.numel / x.shape[1], x.shape[1]])
+}
+
+/** Class indices on the device of x [rows, C]; those given as numbers are checked. */
+function targetTensor(operation: string, x: Tensor, target: ArrayLike<number>, ignoreIndex: number): Tensor {
+  const [rows, classes] = x.shape
+  if (target.length !== rows) throw new ShapeError(`${operation}: needs ${rows} targets; received ${target.length}`)
+  for (let i = 0; i < target.length; i++) {
+    const label = target[i]
+    if (label !== ignoreIndex && !(Number.isInteger(label) && label >= 0 && label < classes)) {
+      throw new ShapeError(`${operation}: targets must lie in 0..${classes - 1} or be ${ignoreIndex}; received ${label} at ${i}`)
+    }
+  }
+  return Tensor.fromArray(x.device, Int32Array.from(target))
+}
+
+function classLoss(operation: string, x: Tensor, target: Tensor | ArrayLike<number>, options: ClassLossOptions): Tensor {
+  const { reduction = 'mean', ignoreIndex = -100, labelSmoothing = 0 } = options
+  const targets = target instanceof Tensor ? target.view([target.numel]) : targetTensor(operation, x, target, ignoreIndex)
+  const { loss, counted } = nll(x, targets, { ignoreIndex, labelSmoothing })
+  if (reduction === 'none') return target instanceof Tensor ? loss.view(target.shape) : loss
+  return reduction === 'sum' ? sum(loss) : div(sum(loss), sum(counted))
+}
+
+function differenceOf(operation: string, input: Tensor, target: Tensor): Tensor {
+  checkShape(operation, 'target', target, input.shape)
+  return sub(input, target)
+}
+
+function reduced(losses: Tensor, reduction: Reduction = 'mean'): Tensor {
+  if (reduction === 'none') return losses
+  return reduction === 'sum' ? sum(losses) : mean(losses)
+}

@@ -1,0 +1,52 @@
+import type { Tensor } from '../../tensor/tensor.ts'
+import { ParameterOptimizer, type ParameterState, type StepSettings, type Trained } from './optimizer.ts'
+
+export interface AdamSettings extends StepSettings {
+  /** How much of the running means of the gradient and of its square stays in a step; default [0.9, 0.999]. */
+  betas: readonly [number, number]
+  /** Keeps the divisor from 0; default 1e-8. */
+  eps: number
+  /** Adam: λ of the penalty λ/2·‖parameter‖², default 0. AdamW: parameter −= lr · λ · parameter, default 0.01. */
+  weightDecay: number
+}
+
+/** Adam, settings and defaults of torch.optim.Adam. */
+export class Adam extends ParameterOptimizer<AdamSettings> {
+  constructor(parameters: Trained<AdamSettings>, settings: Partial<AdamSettings> = {}) {
+    super(parameters, { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0, ...settings })
+  }
+
+  protected override checkSettings(settings: AdamSettings): void {
+    super.checkSettings(settings)
+    const { betas, eps, weightDecay } = settings
+    for (const beta of betas) this.checkRange('betas', `[${betas}]`, beta >= 0 && beta < 1, 'in [0, 1)')
+    this.checkRange('eps', eps, eps >= 0, 'at least 0')
+    this.checkRange('weightDecay', weightDecay, weightDecay >= 0, 'at least 0')
+  }
+
+  protected update(parameter: Tensor, gradient: Tensor, group: AdamSettings, state: ParameterState): void {
+    this.adamStep(parameter, gradient, group, state, group.weightDecay, 1)
+  }
+
+  /** @param decay weight decay as part of the gradient @param kept how much of the parameter stays */
+  protected adamStep(parameter: Tensor, gradient: Tensor, group: AdamSettings, state: ParameterState, decay: number, kept: number): void {
+    const { lr, betas, eps } = group
+    const mean = this.remembered(parameter, state, 'mean')
+    const square = this.remembered(parameter, state, 'square')
+    const stepSize = lr / (1 - betas[0] ** state.step)
+    const correction = Math.sqrt(1 - betas[1] ** state.step)
+    const scalars = [stepSize, 1 - betas[0], 1 - betas[1], correction, eps, decay, kept, parameter.numel]
+    parameter.device.call('adamStep', parameter, gradient, mean, square, ...scalars)
+  }
+}
+
+/** Adam with decoupled weight decay, settings and defaults of torch.optim.AdamW. */
+export class AdamW extends Adam {
+  constructor(parameters: Trained<AdamSettings>, settings: Partial<AdamSettings> = {}) {
+    super(parameters, { weightDecay: 0.01, ...settings })
+  }
+
+  protected override update(parameter: Tensor, gradient: Tensor, group: AdamSettings, state: ParameterState): void {
+    this.adamStep(parameter, gradient, group, state, 0, 1 - group.lr * group.weightDecay)
+  }
+}

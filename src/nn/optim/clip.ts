@@ -1,0 +1,44 @@
+import { ShapeError } from '../../core/errors.ts'
+import { reduce } from '../../tensor/ops/reduce.ts'
+import { scope } from '../../tensor/scope.ts'
+import { noGrad } from '../../tensor/tape.ts'
+import { Tensor } from '../../tensor/tensor.ts'
+import type { Parameter } from '../module.ts'
+
+function gradientsOf(parameters: Iterable<Parameter>): Tensor[] {
+  return [...new Set(parameters)].flatMap((parameter) => (parameter instanceof Tensor && parameter.grad ? [parameter.grad] : []))
+}
+
+/**
+ * Scales all gradients by min(1, maxNorm / norm), where norm is that of all of them as one vector. Nothing is read back.
+ * Source: torch.nn.utils.clip_grad_norm_; Pascanu et al., "On the difficulty of training recurrent neural networks", 2013.
+ * @param options.normType 2 (default) or Infinity, the largest magnitude
+ * @returns the norm before, [1] float32 on the device
+ * @throws ShapeError if no parameter has a gradient
+ */
+export function clipGradNorm(parameters: Iterable<Parameter>, maxNorm: number, options: { normType?: 2 | typeof Infinity } = {}): Tensor {
+  if (!(maxNorm > 0)) throw new ShapeError(`clipGradNorm: maxNorm must be above 0; received ${maxNorm}`)
+  const gradients = gradientsOf(parameters).filter(({ numel }) => numel > 0)
+  if (gradients.length === 0) throw new ShapeError('clipGradNorm: a parameter must have a gradient; received none')
+  const op = options.normType === Infinity ? 'absmax' : 'norm'
+  return noGrad(() =>
+    scope(() => {
+      // The norm of the norms: of the rows of each gradient, of each gradient, of all.
+      const norms = Tensor.empty(gradients[0].device, [gradients.length])
+      for (const [i, gradient] of gradients.entries()) {
+        const cols = gradient.size(-1) ?? 1
+        const rows = reduce(op, gradient.view([gradient.numel / cols, cols]))
+        norms.device.call('copy', reduce(op, rows), norms.rows(i, i + 1), 4)
+      }
+      const norm = reduce(op, norms).view([1])
+      for (const gradient of gradients) gradient.device.call('clipNorm', gradient, norm, maxNorm, gradient.numel)
+      return norm
+    }),
+  )
+}
+
+/** Limits every value of the gradients to −clipValue … clipValue. Source: torch.nn.utils.clip_grad_value_. */
+export function clipGradValue(parameters: Iterable<Parameter>, clipValue: number): void {
+  if (!(clipValue >= 0)) throw new ShapeError(`clipGradValue: clipValue must be at least 0; received ${clipValue}`)
+  for (const gradient of gradientsOf(parameters)) gradient.device.call('clipValue', gradient, clipValue, gradient.numel)
+}

@@ -1,0 +1,37 @@
+import type { Tensor } from '../../tensor/tensor.ts'
+import { ParameterOptimizer, type ParameterState, type StepSettings, type Trained } from './optimizer.ts'
+
+export interface SGDSettings extends StepSettings {
+  /** How much of the last step's velocity stays; default 0. */
+  momentum: number
+  /** How much less of the gradient enters the velocity; default 0. */
+  dampening: number
+  /** Whether the step looks ahead along the velocity; default false. */
+  nesterov: boolean
+  /** λ of the penalty λ/2·‖parameter‖²; default 0. */
+  weightDecay: number
+}
+
+/** Stochastic gradient descent, parameter −= lr · gradient, with momentum; settings and defaults of torch.optim.SGD. */
+export class SGD extends ParameterOptimizer<SGDSettings> {
+  constructor(parameters: Trained<SGDSettings>, settings: Partial<SGDSettings> = {}) {
+    super(parameters, { lr: 1e-3, momentum: 0, dampening: 0, nesterov: false, weightDecay: 0, ...settings })
+  }
+
+  protected override checkSettings(settings: SGDSettings): void {
+    super.checkSettings(settings)
+    const { momentum, dampening, nesterov, weightDecay } = settings
+    this.checkRange('momentum', momentum, momentum >= 0, 'at least 0')
+    this.checkRange('weightDecay', weightDecay, weightDecay >= 0, 'at least 0')
+    const given = `momentum ${momentum}, dampening ${dampening}`
+    this.checkRange('nesterov', given, !nesterov || (momentum > 0 && dampening === 0), 'with momentum and without dampening')
+  }
+
+  protected update(parameter: Tensor, gradient: Tensor, group: SGDSettings, state: ParameterState): void {
+    const { lr, momentum, dampening, nesterov, weightDecay } = group
+    // The first velocity is the gradient, undamped.
+    const rate = state.tensors.velocity ? 1 - dampening : 1
+    const velocity = momentum === 0 ? null : this.remembered(parameter, state, 'velocity')
+    parameter.device.call('sgdStep', parameter, gradient, velocity, lr, momentum, rate, Number(nesterov), weightDecay, parameter.numel)
+  }
+}

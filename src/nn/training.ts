@@ -1,0 +1,89 @@
+import { DTypeError, ShapeError } from '../core/errors.ts'
+import { backward } from '../tensor/backward.ts'
+import { scope } from '../tensor/scope.ts'
+import { Tensor } from '../tensor/tensor.ts'
+import type { Module } from './module.ts'
+import { clipGradNorm } from './optim/clip.ts'
+import type { ParameterOptimizer, StepSettings } from './optim/optimizer.ts'
+import type { Schedule } from './optim/schedules.ts'
+import { Watch } from './watch.ts'
+
+export interface TrainOptions<Batch> {
+  optimizer: Pick<ParameterOptimizer<StepSettings>, 'step' | 'zeroGrad'>
+  /** The loss of one batch, one value. */
+  loss: (batch: Batch) => Tensor
+  /** Takes a step after every batch. */
+  schedule?: Schedule
+  /** Gradients are scaled down to this norm. */
+  clipNorm?: number
+  /** Whether every output and gradient is checked after every step, to say which was first not finite; slow. Default false. */
+  detectAnomaly?: boolean
+  /** Steps between two reads of their losses; default 50. */
+  checkEvery?: number
+  /** Called after each read with the number of steps taken and the last loss; a promise is awaited. */
+  onProgress?: (steps: number, loss: number) => void | Promise<void>
+}
+
+/**
+ * One pass over the batches: for each, loss, gradients and a step of the optimizer; the model in training mode.
+ * Losses stay on the device and are read every `checkEvery` steps, so that the queue never runs empty.
+ * @returns the loss of every step
+ * @throws DTypeError once a loss is not finite: at which step, and with `detectAnomaly` what was first
+ */
+export async function trainEpoch<Batch>(
+  model: Module,
+  batches: AsyncIterable<Batch> | Iterable<Batch>,
+  options: TrainOptions<Batch>,
+): Promise<Float64Array> {
+  const { optimizer, loss, schedule, clipNorm, detectAnomaly = false, onProgress } = options
+  const checkEvery = detectAnomaly ? 1 : (options.checkEvery ?? 50)
+  if (!(Number.isInteger(checkEvery) && checkEvery > 0))
+    throw new ShapeError(`trainEpoch: checkEvery must be a positive integer; received ${checkEvery}`)
+  const losses: number[] = []
+  const watch = detectAnomaly ? new Watch(model) : null
+  let waiting: Tensor | null = null
+  let count = 0
+
+  const check = async () => {
+    if (!waiting || count === 0) return
+    const values = [...(await waiting.toNumbers())].slice(0, count)
+    const bad = values.findIndex((value) => !Number.isFinite(value))
+    const cause = await watch?.firstNotFinite()
+    if (bad >= 0 || cause) {
+      const advice = cause ?? (watch ? 'every output was finite' : 'detectAnomaly tells which layer was first')
+      throw new DTypeError(
+        `trainEpoch: loss and gradients must be finite; the loss of step ${losses.length + Math.max(bad, 0) + 1} is ${values[Math.max(bad, 0)]}: ${advice}`,
+      )
+    }
+    losses.push(...values)
+    count = 0
+    await onProgress?.(losses.length, values[values.length - 1])
+  }
+
+  model.train()
+  try {
+    for await (const batch of batches) {
+      optimizer.zeroGrad()
+      const value = backward(() => loss(batch))
+      watch?.noteGradients()
+      waiting ??= Tensor.empty(value.device, [checkEvery])
+      const slot = waiting.rows(count, ++count)
+      value.device.call('copy', value, slot, slot.byteLength)
+      slot.dispose()
+      value.dispose()
+      scope(() => {
+        if (clipNorm !== undefined) clipGradNorm(model.parameters(), clipNorm)
+        optimizer.step()
+      })
+      schedule?.step()
+      if (count === checkEvery) await check()
+    }
+    await check()
+  } finally {
+    optimizer.zeroGrad()
+    watch?.end()
+    ;(waiting as Tensor | null)?.dispose()
+  }
+  if (losses.length === 0) throw new ShapeError('trainEpoch: there must be a batch to train on; received none')
+  return Float64Array.from(losses)
+}

@@ -1,0 +1,68 @@
+import { reduce } from '../tensor/ops/reduce.ts'
+import { keep, scope } from '../tensor/scope.ts'
+import { noGrad } from '../tensor/tape.ts'
+import { Tensor } from '../tensor/tensor.ts'
+import type { Module } from './module.ts'
+
+/** Notes the largest magnitude of every module's output and of every gradient, to tell which was first not finite. */
+export class Watch {
+  private readonly model: Module
+  private readonly seen: { what: string; largest: Tensor }[] = []
+  private readonly watched: Module[] = []
+
+  /** From now on `forward` of every module in the model is watched, until `end`. */
+  constructor(model: Module) {
+    this.model = model
+    for (const [path, module] of model.namedModules()) {
+      const forward: unknown = Reflect.get(module, 'forward')
+      if (typeof forward !== 'function') continue
+      const name = path === '' ? 'the model' : path
+      const note = (y: unknown) => this.note(`the output of ${name} (${module.typeName})`, y)
+      // Of its own, before the class's; what a user put there himself is left alone.
+      if (Object.hasOwn(module, 'forward')) continue
+      Object.defineProperty(module, 'forward', {
+        configurable: true,
+        value(this: unknown, ...args: unknown[]) {
+          const y: unknown = forward.apply(this, args)
+          note(y)
+          return y
+        },
+      })
+      this.watched.push(module)
+    }
+  }
+
+  private note(what: string, x: unknown): void {
+    if (!(x instanceof Tensor) || x.dtype !== 'float32' || x.numel === 0) return
+    const cols = x.size(-1) ?? 1
+    const largest = noGrad(() => scope(() => reduce('absmax', reduce('absmax', x.detach().view([x.numel / cols, cols])))))
+    this.seen.push({ what, largest: keep(largest) })
+  }
+
+  /** Notes the gradients that the model's parameters have now. */
+  noteGradients(): void {
+    for (const [path, parameter] of this.model.namedParameters()) {
+      if (parameter instanceof Tensor && parameter.grad) this.note(`the gradient of ${path}`, parameter.grad)
+    }
+  }
+
+  /** Resolves to the first that was not finite since the last call, and what it was; null if all were. */
+  async firstNotFinite(): Promise<string | null> {
+    const seen = this.seen.splice(0)
+    let first: string | null = null
+    for (const { what, largest } of seen) {
+      if (first === null) {
+        const [value] = await largest.toNumbers()
+        if (!Number.isFinite(value)) first = `${what} is ${value}`
+      }
+      largest.dispose()
+    }
+    return first
+  }
+
+  /** The modules are as they were. */
+  end(): void {
+    for (const module of this.watched) Reflect.deleteProperty(module, 'forward')
+    for (const { largest } of this.seen.splice(0)) largest.dispose()
+  }
+}

@@ -1,0 +1,34 @@
+import { ShapeError } from '../../core/errors.ts'
+import { showShape } from '../../core/shape.ts'
+import { record } from '../tape.ts'
+import { checkDType, checkShape, Tensor } from '../tensor.ts'
+
+/**
+ * loss = −(1 − s)·p[target] − s·mean(p) of each row p of log-probabilities, s the label smoothing; 0 where the target is `ignoreIndex`.
+ * @param logProbabilities [rows, C] float32
+ * @param targets [rows] int32; one outside 0..C−1 makes its row's loss NaN
+ * @returns loss [rows] float32, and counted [rows] float32: 0 where a row is ignored, else 1
+ */
+export function nll(
+  logProbabilities: Tensor,
+  targets: Tensor,
+  { ignoreIndex = -100, labelSmoothing = 0 } = {},
+): { loss: Tensor; counted: Tensor } {
+  checkDType('nll', 'logProbabilities', logProbabilities, 'float32')
+  checkDType('nll', 'targets', targets, 'int32')
+  if (logProbabilities.shape.length !== 2) {
+    throw new ShapeError(`nll: log-probabilities must be [rows,classes]; received ${showShape(logProbabilities.shape)}`)
+  }
+  const [rows, cols] = logProbabilities.shape
+  checkShape('nll', 'targets', targets, [rows])
+  const { device } = logProbabilities
+  const loss = Tensor.empty(device, [rows])
+  const counted = Tensor.empty(device, [rows])
+  if (rows > 0) device.call('nll', logProbabilities, targets, labelSmoothing, ignoreIndex, loss, counted, rows, cols)
+  record(loss, [logProbabilities], (dloss) => {
+    const dx = Tensor.empty(device, logProbabilities.shape)
+    if (rows > 0) device.call('nllGrad', targets, dloss, labelSmoothing, ignoreIndex, dx, rows, cols)
+    return [dx]
+  })
+  return { loss, counted }
+}

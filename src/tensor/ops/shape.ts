@@ -1,0 +1,130 @@
+import { ShapeError } from '../../core/errors.ts'
+import { numel, showShape } from '../../core/shape.ts'
+import { record } from '../tape.ts'
+import { checkDType, checkShape, Tensor } from '../tensor.ts'
+import { axisOf, contiguous, copyStrided, full, gather } from './strided.ts'
+
+/**
+ * y[i_axes[0], i_axes[1], …] = x[i₀, i₁, …]: axis k of y is axis `axes[k]` of x. Any dtype.
+ * @throws ShapeError unless `axes` names every axis once
+ */
+export function permute(x: Tensor, axes: readonly number[]): Tensor {
+  const order = axes.map((axis) => axisOf('permute', x, axis))
+  if (order.length !== x.shape.length || new Set(order).size !== order.length) {
+    throw new ShapeError(`permute: axes must name each of ${x.shape.length} once; received [${axes}] for ${showShape(x.shape)}`)
+  }
+  const { strides } = contiguous(x.shape)
+  const shape = order.map((axis) => x.shape[axis])
+  const y = gather('permute', x, shape, { strides: order.map((axis) => strides[axis]), offset: 0 })
+  return record(y, [x], (dy) => [
+    permute(
+      dy,
+      x.shape.map((_, axis) => order.indexOf(axis)),
+    ),
+  ])
+}
+
+/** x with two axes exchanged. */
+export function transpose(x: Tensor, axis0: number, axis1: number): Tensor {
+  const axes = x.shape.map((_, axis) => axis)
+  const [a, b] = [axisOf('transpose', x, axis0), axisOf('transpose', x, axis1)]
+  axes[a] = b
+  axes[b] = a
+  return permute(x, axes)
+}
+
+/**
+ * The part of x whose index along `axis` lies in start … end − 1; negative ones count from the end. Any dtype.
+ * @throws ShapeError unless 0 ≤ start ≤ end ≤ size
+ */
+export function slice(x: Tensor, axis: number, start: number, end?: number): Tensor {
+  const at = axisOf('slice', x, axis)
+  const size = x.shape[at]
+  const [first, last] = [start < 0 ? start + size : start, end === undefined ? size : end < 0 ? end + size : end]
+  if (!(0 <= first && first <= last && last <= size)) {
+    throw new ShapeError(`slice: ${start}..${end ?? size} must lie in 0..${size} of axis ${axis}; received ${showShape(x.shape)}`)
+  }
+  const { strides } = contiguous(x.shape)
+  const layout = { strides, offset: first * strides[at] }
+  const shape = x.shape.with(at, last - first)
+  const y = gather('slice', x, shape, layout)
+  return record(y, [x], (dy) => {
+    const dx = full(x, 0)
+    copyStrided('slice', shape, dy, contiguous(shape), dx, layout)
+    return [dx]
+  })
+}
+
+/**
+ * Tensors laid behind one another along `axis`; all other sizes are equal. Any dtype.
+ * @throws ShapeError if there are none, or their other sizes differ
+ */
+export function concat(tensors: readonly Tensor[], axis = 0): Tensor {
+  const [first] = tensors
+  if (!first) throw new ShapeError('concat: needs at least one tensor; received none')
+  const at = axisOf('concat', first, axis)
+  let total = 0
+  for (const x of tensors) {
+    checkDType('concat', 'every tensor', x, first.dtype)
+    checkShape('concat', 'every tensor', x, first.shape.with(at, x.shape[at]))
+    total += x.shape[at]
+  }
+  const y = Tensor.empty(first.device, first.shape.with(at, total), first.dtype)
+  const { strides } = contiguous(y.shape)
+  let start = 0
+  for (const x of tensors) {
+    copyStrided('concat', x.shape, x, contiguous(x.shape), y, { strides, offset: start * strides[at] })
+    start += x.shape[at]
+  }
+  return record(y, tensors, (dy) => {
+    let from = 0
+    return tensors.map((x) => {
+      from += x.shape[at]
+      return slice(dy, at, from - x.shape[at], from)
+    })
+  })
+}
+
+/**
+ * x in pieces along `axis`: of `sizes` values each, the last one shorter where they do not divide, or of the sizes listed.
+ * @throws ShapeError if listed sizes do not add up
+ */
+export function split(x: Tensor, sizes: number | readonly number[], axis = 0): Tensor[] {
+  const size = x.shape[axisOf('split', x, axis)]
+  if (typeof sizes === 'number' && !(Number.isInteger(sizes) && sizes > 0)) {
+    throw new ShapeError(`split: pieces must hold at least one value; received ${sizes}`)
+  }
+  const list =
+    typeof sizes === 'number' ? Array.from({ length: Math.ceil(size / sizes) }, (_, i) => Math.min(sizes, size - i * sizes)) : sizes
+  if (list.reduce((sum, one) => sum + one, 0) !== size) {
+    throw new ShapeError(`split: sizes must add up to ${size}; received [${list}] for axis ${axis} of ${showShape(x.shape)}`)
+  }
+  let start = 0
+  return list.map((length) => {
+    start += length
+    return slice(x, axis, start - length, start)
+  })
+}
+
+/** Tensors of one shape along a new axis: y [..., tensors.length, ...]. */
+export function stack(tensors: readonly Tensor[], axis = 0): Tensor {
+  const [first] = tensors
+  if (!first) throw new ShapeError('stack: needs at least one tensor; received none')
+  for (const x of tensors) checkShape('stack', 'every tensor', x, first.shape)
+  const at = axis < 0 ? axis + first.shape.length + 1 : axis
+  if (!(at >= 0 && at <= first.shape.length)) {
+    throw new ShapeError(`stack: axis must lie in 0..${first.shape.length}; received ${axis} for ${showShape(first.shape)}`)
+  }
+  return concat(
+    tensors.map((x) => x.view([...x.shape.slice(0, at), 1, ...x.shape.slice(at)])),
+    at,
+  )
+}
+
+/** x with axes `start` … `end` joined into one; shares the memory. */
+export function flatten(x: Tensor, start = 0, end = -1): Tensor {
+  if (x.shape.length === 0) return x.view([1])
+  const [first, last] = [axisOf('flatten', x, start), axisOf('flatten', x, end)]
+  if (first > last) throw new ShapeError(`flatten: axes must be in order; received ${start}..${end} for ${showShape(x.shape)}`)
+  return x.view([...x.shape.slice(0, first), numel(x.shape.slice(first, last + 1)), ...x.shape.slice(last + 1)])
+}

@@ -1,0 +1,66 @@
+import { dtypes } from '../../core/dtype.ts'
+import { ShapeError } from '../../core/errors.ts'
+import { numel, type Shape, showShape } from '../../core/shape.ts'
+import { Tensor } from '../tensor.ts'
+
+/** How the values of a shape lie in a tensor's memory: a stride for each dimension, counted in values, and where the first one is. */
+export interface Layout {
+  strides: readonly number[]
+  offset: number
+}
+
+/** The layout of a contiguous tensor. */
+export function contiguous(shape: Shape): Layout {
+  const strides = new Array<number>(shape.length)
+  let stride = 1
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    strides[axis] = stride
+    stride *= shape[axis]
+  }
+  return { strides, offset: 0 }
+}
+
+/**
+ * Copies the values of `shape` from one layout in x to another in y, of the same dtype.
+ * @throws ShapeError if more than five dimensions remain after those that lie behind one another are joined
+ */
+export function copyStrided(operation: string, shape: Shape, x: Tensor, from: Layout, y: Tensor, to: Layout): void {
+  if (numel(shape) === 0) return
+  const dimensions: { size: number; x: number; y: number }[] = []
+  for (let axis = 0; axis < shape.length; axis++) {
+    const dimension = { size: shape[axis], x: from.strides[axis], y: to.strides[axis] }
+    if (dimension.size === 1) continue
+    const outer = dimensions.at(-1)
+    if (outer && outer.x === dimension.x * dimension.size && outer.y === dimension.y * dimension.size) {
+      Object.assign(outer, { size: outer.size * dimension.size, x: dimension.x, y: dimension.y })
+    } else dimensions.push(dimension)
+  }
+  if (dimensions.length > 5) throw new ShapeError(`${operation}: takes up to 5 dimensions; received ${showShape(shape)}`)
+  while (dimensions.length < 5) dimensions.unshift({ size: 1, x: 0, y: 0 })
+  const sizes = dimensions.map(({ size }) => size)
+  const xStrides = dimensions.map((dimension) => dimension.x)
+  const yStrides = dimensions.map((dimension) => dimension.y)
+  x.device.call('stridedCopy', x, y, dtypes[x.dtype].bytes, ...sizes, from.offset, ...xStrides, to.offset, ...yStrides)
+}
+
+/** A contiguous tensor of the values that `layout` finds in x. */
+export function gather(operation: string, x: Tensor, shape: Shape, layout: Layout): Tensor {
+  const y = Tensor.empty(x.device, shape, x.dtype)
+  copyStrided(operation, shape, x, layout, y, contiguous(shape))
+  return y
+}
+
+/** A float32 tensor of one value. */
+export function full(like: Tensor, value: number, shape: Shape = like.shape): Tensor {
+  const y = Tensor.empty(like.device, shape)
+  if (y.numel > 0) y.device.call('fill', y, value, y.numel)
+  return y
+}
+
+/** Axis `axis` counted from the start. @throws ShapeError if the tensor has no such axis */
+export function axisOf(operation: string, x: Tensor, axis: number): number {
+  const rank = x.shape.length
+  if (!Number.isInteger(axis) || axis < -rank || axis >= rank)
+    throw new ShapeError(`${operation}: axis must lie in ${-rank}..${rank - 1}; received ${axis} for ${showShape(x.shape)}`)
+  return axis < 0 ? axis + rank : axis
+}
