@@ -325,7 +325,7 @@ INLINE double log(double x) {
  * Each lane holds four bytes. Both add the four products of a lane to sums, exactly:
  *
  *     dotCodes(sums, u, s) = sums + Σ u·s                            u 0 … 31, s −127 … 127
- *     dotInt8(sums, int8Operand(w), s) = sums + Σ (w + INT8_OFFSET)·s      w −128 … 127, s −127 … 127
+ *     dotInt8(sums, int8Operand(w), s) = sums + Σ (w + INT8_OFFSET)·s      w and s −128 … 127, not both −128
  *
  * What is added to w there the caller takes away again, as INT8_OFFSET · Σ s: where one factor must be unsigned, w is moved up.
  */
@@ -374,10 +374,12 @@ INLINE i32v dotInt8(i32v sums, u32v w, u32v s) {
 #if LANES == 16 || defined(__AVXVNNI__)
   return dotCodes(sums, w, s);
 #elif LANES == 8
-  /* |w| is unsigned and its sign goes to s; two products sum to 2·128·127 at most and do not saturate. */
-  return dotCodes(sums, (u32v)_mm256_abs_epi8((__m256i)w), (u32v)_mm256_sign_epi8((__m256i)s, (__m256i)w));
+  /* Even and odd bytes apart, as 16-bit numbers: the trick with |w| and maddubs would lose the sign of s = -128. */
+  __m256i evens = _mm256_madd_epi16(_mm256_srai_epi16(_mm256_slli_epi16((__m256i)w, 8), 8), _mm256_srai_epi16(_mm256_slli_epi16((__m256i)s, 8), 8));
+  return sums + (i32v)evens + (i32v)_mm256_madd_epi16(_mm256_srai_epi16((__m256i)w, 8), _mm256_srai_epi16((__m256i)s, 8));
 #elif defined(__SSE4_1__)
-  return dotCodes(sums, (u32v)_mm_abs_epi8((__m128i)w), (u32v)_mm_sign_epi8((__m128i)s, (__m128i)w));
+  __m128i evens = _mm_madd_epi16(_mm_srai_epi16(_mm_slli_epi16((__m128i)w, 8), 8), _mm_srai_epi16(_mm_slli_epi16((__m128i)s, 8), 8));
+  return sums + (i32v)evens + (i32v)_mm_madd_epi16(_mm_srai_epi16((__m128i)w, 8), _mm_srai_epi16((__m128i)s, 8));
 #elif defined(__wasm_relaxed_simd__)
   /* The unsigned factor may have 7 bits: w = 16·high + low. */
   return dotCodes(sums, w & 0x0f0f0f0fu, s) + (dotCodes(i32v{}, (w >> 4) & 0x0f0f0f0fu, s) << 4);

@@ -14,10 +14,10 @@ export { LlamaForCausalLM } from './models/llama.ts'
 export { type LoadOptions, loadCausalLM, type ModelPlace } from './models/load.ts'
 export { type SaveOptions, save } from './models/save.ts'
 export { type ChatMessage, Tokenizer } from './models/tokenizer.ts'
+export { GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Tanh } from './nn/activations.ts'
 export { type Image, type ImageBatch, imageFromBytes, type LabelledImage, stackImages } from './nn/data/image.ts'
 export { DataLoader, type Dataset, type LoaderOptions } from './nn/data/loader.ts'
 export * as transforms from './nn/data/transforms.ts'
-export { GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Tanh } from './nn/activations.ts'
 export { Embedding } from './nn/embedding.ts'
 export { initialize } from './nn/initialize.ts'
 export { Linear } from './nn/linear.ts'
@@ -39,13 +39,25 @@ export {
 } from './nn/optim/schedules.ts'
 export { SGD, type SGDSettings } from './nn/optim/sgd.ts'
 export { QEmbedding } from './nn/qembedding.ts'
-export { QLinear, setComputeDtype } from './nn/qlinear.ts'
+export { QLinear } from './nn/qlinear.ts'
+export {
+  type ActivationObserver,
+  type ActivationQuantization,
+  QModule,
+  QWeightModule,
+  setComputeDtype,
+  type WeightQuantization,
+} from './nn/qmodule.ts'
 export { RMSNorm } from './nn/rmsNorm.ts'
-export { type TrainOptions, trainEpoch } from './nn/training.ts'
 export { Flatten, Identity, type Layer, Sequential } from './nn/sequential.ts'
+export { type TrainOptions, trainEpoch } from './nn/training.ts'
+export { type LayerClass, registerQuantizedModule, type Twin, type TwinOptions } from './nn/twins.ts'
+export { QActivation } from './qtensor/activation.ts'
+export { type QuantizedOp, registerQuantizedOp } from './qtensor/activationOps.ts'
 export type { ComputeDType } from './qtensor/linear.ts'
 export type { Optimizer, ScaleAndShift } from './qtensor/optimizer.ts'
 export { QTensor } from './qtensor/qtensor.ts'
+export { type CalibratedModule, type CalibrateOptions, calibrate } from './quantize/calibrate.ts'
 export { dequantize } from './quantize/dequantize.ts'
 export { absmax, type HqqOptions, hqq, hqqOptimizer, max, withZeroPoint } from './quantize/optimizers.ts'
 export { freeze, memoryFootprint, type QuantizeOptions, quantizationMap, quantize } from './quantize/quantize.ts'

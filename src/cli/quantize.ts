@@ -4,7 +4,7 @@ import { checkSaveTarget } from '../formats/atomicFolder.node.ts'
 import { isGgufPath } from '../models/load.ts'
 import { save } from '../models/save.ts'
 import type { Module } from '../nn/module.ts'
-import { QLinear } from '../nn/qlinear.ts'
+import { QWeightModule } from '../nn/qmodule.ts'
 import type { OptimizerName } from '../quantize/optimizers.ts'
 import { freeze, memoryFootprint, quantize } from '../quantize/quantize.ts'
 import { interrupted } from './interrupt.ts'
@@ -52,7 +52,7 @@ export async function quantizeCommand(path: string, options: QuantizeCommandOpti
 /** Each quantized module, with the error of its weight; null where it was quantized before. */
 function quantizedModules(model: Module, errors: Map<string, number>) {
   return [...model.namedModules()].flatMap(([name, module]) => {
-    if (!(module instanceof QLinear)) return []
+    if (!(module instanceof QWeightModule)) return []
     const { qtype, groupSize } = module.quantization
     return [{ name, weights: qtype.name, activations: 'none', groupSize, error: errors.get(name) ?? null }]
   })

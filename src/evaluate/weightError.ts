@@ -1,5 +1,5 @@
 import type { Module } from '../nn/module.ts'
-import { QLinear } from '../nn/qlinear.ts'
+import { QWeightModule } from '../nn/qmodule.ts'
 import type { QTensor } from '../qtensor/qtensor.ts'
 import { cast, mul, reduce, sub } from '../tensor/ops/index.ts'
 import { scope } from '../tensor/scope.ts'
@@ -36,7 +36,7 @@ export interface WeightErrorOptions {
  */
 export async function weightErrors(model: Module, { signal, onProgress }: WeightErrorOptions = {}): Promise<Map<string, number>> {
   const errors = new Map<string, number>()
-  const modules = [...model.namedModules()].filter((entry): entry is [string, QLinear] => entry[1] instanceof QLinear)
+  const modules = [...model.namedModules()].filter((entry): entry is [string, QWeightModule] => entry[1] instanceof QWeightModule)
   for (const [path, module] of modules) {
     if (!(module.weight instanceof Tensor)) continue
     signal?.throwIfAborted()

@@ -1,10 +1,10 @@
 import { cases as absmaxScale } from './absmaxScale/absmaxScale.cases.ts'
-import { cases as affineDequantize } from './affineDequantize/affineDequantize.cases.ts'
-import { cases as affineQuantize } from './affineQuantize/affineQuantize.cases.ts'
-import { cases as affineScale } from './affineScale/affineScale.cases.ts'
 import { cases as adadeltaStep } from './adadeltaStep/adadeltaStep.cases.ts'
 import { cases as adamStep } from './adamStep/adamStep.cases.ts'
 import { cases as affine } from './affine/affine.cases.ts'
+import { cases as affineDequantize } from './affineDequantize/affineDequantize.cases.ts'
+import { cases as affineQuantize } from './affineQuantize/affineQuantize.cases.ts'
+import { cases as affineScale } from './affineScale/affineScale.cases.ts'
 import { cases as argmax } from './argmax/argmax.cases.ts'
 import { cases as attention } from './attention/attention.cases.ts'
 import { cases as binary } from './binary/binary.cases.ts'
@@ -14,29 +14,40 @@ import { cases as cast } from './cast/cast.cases.ts'
 import { cases as clipNorm } from './clipNorm/clipNorm.cases.ts'
 import { cases as clipValue } from './clipValue/clipValue.cases.ts'
 import { cases as columnSum } from './columnSum/columnSum.cases.ts'
-import { benchmarks as conv2dBenchmarks, cases as conv2d } from './conv2d/conv2d.cases.ts'
-import { benchmarks as conv2dInputGradientBenchmarks, cases as conv2dInputGradient } from './conv2dInputGradient/conv2dInputGradient.cases.ts'
-import { benchmarks as conv2dWeightGradientBenchmarks, cases as conv2dWeightGradient } from './conv2dWeightGradient/conv2dWeightGradient.cases.ts'
+import { cases as conv2d, benchmarks as conv2dBenchmarks } from './conv2d/conv2d.cases.ts'
+import {
+  cases as conv2dInputGradient,
+  benchmarks as conv2dInputGradientBenchmarks,
+} from './conv2dInputGradient/conv2dInputGradient.cases.ts'
+import {
+  cases as conv2dWeightGradient,
+  benchmarks as conv2dWeightGradientBenchmarks,
+} from './conv2dWeightGradient/conv2dWeightGradient.cases.ts'
 import { cases as copy } from './copy/copy.cases.ts'
 import { cases as crossEntropy } from './crossEntropy/crossEntropy.cases.ts'
 import { cases as dequantize } from './dequantize/dequantize.cases.ts'
+import { cases as dequantizeActivation } from './dequantizeActivation/dequantizeActivation.cases.ts'
 import { cases as embedding } from './embedding/embedding.cases.ts'
 import { cases as fill } from './fill/fill.cases.ts'
-import { cases as hqqShift } from './hqqShift/hqqShift.cases.ts'
 import { cases as gemm, benchmarks as gemmBenchmarks } from './gemm/gemm.cases.ts'
+import { cases as hqqShift } from './hqqShift/hqqShift.cases.ts'
+import { cases as int8Rows } from './int8Rows/int8Rows.cases.ts'
 import { cases as klDivergence } from './klDivergence/klDivergence.cases.ts'
 import { cases as logSoftmax } from './logSoftmax/logSoftmax.cases.ts'
 import { cases as minmaxScale } from './minmaxScale/minmaxScale.cases.ts'
+import { cases as movingScale } from './movingScale/movingScale.cases.ts'
 import { cases as nll } from './nll/nll.cases.ts'
 import { cases as nllGrad } from './nllGrad/nllGrad.cases.ts'
 import { cases as qembedding } from './qembedding/qembedding.cases.ts'
 import { cases as qmatmul, benchmarks as qmatmulBenchmarks } from './qmatmul/qmatmul.cases.ts'
 import { cases as qmatmulInt8, benchmarks as qmatmulInt8Benchmarks } from './qmatmulInt8/qmatmulInt8.cases.ts'
 import { cases as quantize } from './quantize/quantize.cases.ts'
+import { cases as quantizeActivation } from './quantizeActivation/quantizeActivation.cases.ts'
 import { cases as quantizeRows, benchmarks as quantizeRowsBenchmarks } from './quantizeRows/quantizeRows.cases.ts'
 import { cases as reduce } from './reduce/reduce.cases.ts'
 import { cases as rmsNorm } from './rmsNorm/rmsNorm.cases.ts'
 import { cases as rope } from './rope/rope.cases.ts'
+import { cases as scaleBy } from './scaleBy/scaleBy.cases.ts'
 import { cases as sgdStep } from './sgdStep/sgdStep.cases.ts'
 import type { KernelName } from './signatures.ts'
 import { cases as siluMul } from './siluMul/siluMul.cases.ts'
@@ -48,6 +59,7 @@ import { cases as tilePack } from './tilePack/tilePack.cases.ts'
 import { cases as tileUnpack } from './tileUnpack/tileUnpack.cases.ts'
 import { cases as unary } from './unary/unary.cases.ts'
 import { cases as unaryGrad } from './unaryGrad/unaryGrad.cases.ts'
+import { cases as unaryInt8 } from './unaryInt8/unaryInt8.cases.ts'
 import { cases as untileBlocks } from './untileBlocks/untileBlocks.cases.ts'
 
 /** The cases of every kernel. */
@@ -81,6 +93,12 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   quantizeRows,
   qmatmulInt8,
   qembedding,
+  quantizeActivation,
+  dequantizeActivation,
+  unaryInt8,
+  int8Rows,
+  scaleBy,
+  movingScale,
   hqqShift,
   affineScale,
   affineQuantize,

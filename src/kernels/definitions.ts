@@ -1,10 +1,10 @@
 import { absmaxScale } from './absmaxScale/absmaxScale.ts'
-import { affineDequantize } from './affineDequantize/affineDequantize.ts'
-import { affineQuantize } from './affineQuantize/affineQuantize.ts'
-import { affineScale } from './affineScale/affineScale.ts'
 import { adadeltaStep } from './adadeltaStep/adadeltaStep.ts'
 import { adamStep } from './adamStep/adamStep.ts'
 import { affine } from './affine/affine.ts'
+import { affineDequantize } from './affineDequantize/affineDequantize.ts'
+import { affineQuantize } from './affineQuantize/affineQuantize.ts'
+import { affineScale } from './affineScale/affineScale.ts'
 import { argmax } from './argmax/argmax.ts'
 import { attention } from './attention/attention.ts'
 import { binary } from './binary/binary.ts'
@@ -19,23 +19,28 @@ import { conv2dWeightGradient } from './conv2dWeightGradient/conv2dWeightGradien
 import { copy } from './copy/copy.ts'
 import { crossEntropy } from './crossEntropy/crossEntropy.ts'
 import { dequantize } from './dequantize/dequantize.ts'
+import { dequantizeActivation } from './dequantizeActivation/dequantizeActivation.ts'
 import { embedding } from './embedding/embedding.ts'
 import { fill } from './fill/fill.ts'
-import { hqqShift } from './hqqShift/hqqShift.ts'
 import { gemm } from './gemm/gemm.ts'
+import { hqqShift } from './hqqShift/hqqShift.ts'
+import { int8Rows } from './int8Rows/int8Rows.ts'
 import { klDivergence } from './klDivergence/klDivergence.ts'
 import { logSoftmax } from './logSoftmax/logSoftmax.ts'
 import { minmaxScale } from './minmaxScale/minmaxScale.ts'
+import { movingScale } from './movingScale/movingScale.ts'
 import { nll } from './nll/nll.ts'
 import { nllGrad } from './nllGrad/nllGrad.ts'
 import { qembedding } from './qembedding/qembedding.ts'
 import { qmatmul } from './qmatmul/qmatmul.ts'
 import { qmatmulInt8 } from './qmatmulInt8/qmatmulInt8.ts'
 import { quantize } from './quantize/quantize.ts'
+import { quantizeActivation } from './quantizeActivation/quantizeActivation.ts'
 import { quantizeRows } from './quantizeRows/quantizeRows.ts'
 import { reduce } from './reduce/reduce.ts'
 import { rmsNorm } from './rmsNorm/rmsNorm.ts'
 import { rope } from './rope/rope.ts'
+import { scaleBy } from './scaleBy/scaleBy.ts'
 import { sgdStep } from './sgdStep/sgdStep.ts'
 import type { KernelName } from './signatures.ts'
 import { siluMul } from './siluMul/siluMul.ts'
@@ -47,6 +52,7 @@ import { tilePack } from './tilePack/tilePack.ts'
 import { tileUnpack } from './tileUnpack/tileUnpack.ts'
 import { unary } from './unary/unary.ts'
 import { unaryGrad } from './unaryGrad/unaryGrad.ts'
+import { unaryInt8 } from './unaryInt8/unaryInt8.ts'
 import { untileBlocks } from './untileBlocks/untileBlocks.ts'
 
 /** The definition of every kernel: plain TypeScript, its arguments those of `kernels.def`; what every device is tested against. */
@@ -80,6 +86,12 @@ export const definitions = {
   quantizeRows,
   qmatmulInt8,
   qembedding,
+  quantizeActivation,
+  dequantizeActivation,
+  unaryInt8,
+  int8Rows,
+  scaleBy,
+  movingScale,
   hqqShift,
   affineScale,
   affineQuantize,

@@ -63,11 +63,9 @@ function quantizeModules(model: LlamaForCausalLM, tensors: ReadonlyMap<string, G
     if (!isGgufBlockType(type)) continue
     const module = model.getModule(parentOf(path))
     const qtype = blockQTypes[type]
-    if (module instanceof Embedding) model.setModule(parentOf(path), new QEmbedding(module))
-    else if (module instanceof Linear) {
-      const quantization = { qtype, groupSize: ggufGroupSize, optimizer: defaultOptimizer(qtype) }
-      model.setModule(parentOf(path), new QLinear(module, quantization))
-    }
+    const quantization = { qtype, groupSize: ggufGroupSize, optimizer: defaultOptimizer(qtype) }
+    if (module instanceof Embedding) model.setModule(parentOf(path), new QEmbedding(module, quantization))
+    else if (module instanceof Linear) model.setModule(parentOf(path), new QLinear(module, quantization))
   }
 }
 

@@ -5,7 +5,7 @@ import type { Device } from '../devices/device.ts'
 import { openDevice } from '../devices/open.ts'
 import { type ByteSource, blobSource, type Folder } from '../formats/source.ts'
 import type { Parameter } from '../nn/module.ts'
-import { QLinear, setComputeDtype } from '../nn/qlinear.ts'
+import { QWeightModule, setComputeDtype } from '../nn/qmodule.ts'
 import type { ComputeDType } from '../qtensor/linear.ts'
 import { dequantize } from '../quantize/dequantize.ts'
 import { type QuantizeOptions, quantize } from '../quantize/quantize.ts'
@@ -114,7 +114,7 @@ function put(model: LlamaForCausalLM, paths: readonly string[], parameter: Param
   for (const path of paths) {
     const module = model.getModule(parentOf(path))
     model.setParameter(path, parameter)
-    if (freezing && module instanceof QLinear && parameter instanceof Tensor && path.endsWith('.weight')) module.freeze(true)
+    if (freezing && module instanceof QWeightModule && parameter instanceof Tensor && path.endsWith('.weight')) module.freeze(true)
     else held = true
   }
   if (!held) parameter.dispose()

@@ -1,16 +1,13 @@
 import { lookup } from '../qtensor/lookup.ts'
-import type { QTensor } from '../qtensor/qtensor.ts'
+import { embedding } from '../tensor/ops/embedding.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import type { Embedding } from './embedding.ts'
-import { Module } from './module.ts'
+import { type ActivationQuantization, QWeightModule, type WeightQuantization } from './qmodule.ts'
 
-/** The quantized twin of `Embedding`: rows are dequantized as they are looked up. Its weight is quantized, or still to be loaded. */
-export class QEmbedding extends Module {
-  weight: Tensor | QTensor
-
-  constructor(float: Embedding) {
-    super()
-    this.weight = float.weight
+/** The quantized twin of `Embedding`: rows are dequantized as they are looked up. */
+export class QEmbedding extends QWeightModule {
+  constructor(float: Embedding, quantization: WeightQuantization, activations?: ActivationQuantization) {
+    super({ weight: float.weight, bias: null }, quantization, activations)
   }
 
   override extraRepr(): string {
@@ -18,7 +15,7 @@ export class QEmbedding extends Module {
   }
 
   /** ids [...] int32 → [..., embeddingDim] float32. */
-  forward(ids: Tensor): Tensor {
-    return lookup(this.weight, ids)
+  protected override qforward(ids: Tensor): Tensor {
+    return this.trains(ids) ? embedding(this.dequantizedWeight(), ids) : lookup(this.quantizedWeight(), ids)
   }
 }

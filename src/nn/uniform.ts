@@ -16,12 +16,7 @@ export function uniform(parameter: Tensor, device: Device, random: Random, bound
  * Weight and bias as PyTorch's linear layers and convolutions start: uniform within 1 / √fanIn.
  * Source: He et al., "Delving deep into rectifiers", 2015, with a = √5, as PyTorch's `kaiming_uniform_` is called there.
  */
-export function resetLinear(
-  layer: { weight: Tensor; bias: Tensor | null },
-  fanIn: number,
-  device: Device,
-  random: Random,
-): void {
+export function resetLinear(layer: { weight: Tensor; bias: Tensor | null }, fanIn: number, device: Device, random: Random): void {
   const bound = fanIn > 0 ? 1 / Math.sqrt(fanIn) : 0
   layer.weight = uniform(layer.weight, device, random, bound)
   layer.bias &&= uniform(layer.bias, device, random, bound)

@@ -1,10 +1,13 @@
 import { dtypes } from '../core/dtype.ts'
 import { ShapeError } from '../core/errors.ts'
-import type { QType } from '../core/qtype.ts'
+import { type QType, qint8 } from '../core/qtype.ts'
 import { showShape } from '../core/shape.ts'
+import { rowStride } from '../kernels/quantizeRows/quantizeRows.ts'
 import { checkBias, matmul } from '../tensor/ops/matmul.ts'
 import { scope } from '../tensor/scope.ts'
+import { noGrad } from '../tensor/tape.ts'
 import { checkDType, Tensor } from '../tensor/tensor.ts'
+import { QActivation } from './activation.ts'
 import { type DynamicActivation, float8Rows, int8AsymmetricRows, quantizeRows } from './dynamic.ts'
 import { matrixShape, type QTensor } from './qtensor.ts'
 
@@ -58,6 +61,10 @@ export function linear(x: Tensor, w: Tensor | QTensor, bias: Tensor | null = nul
   const y = Tensor.empty(x.device, [...x.shape.slice(0, -1), N])
   const M = x.numel / K
   if (M === 0) return y
+  if (x instanceof QActivation && isInteger(x, w)) {
+    integerLinear(x, w, bias, y, [M, N, K])
+    return y
+  }
   const { codeTiles, qtype, scaleTiles, shiftTiles, scaleDtype, groupSize } = w
   const weights = [codeTiles, qtype.code, scaleTiles, shiftTiles, dtypes[scaleDtype].code] as const
   if (computeDtype !== 'float32' && kernels.int8) {
@@ -70,6 +77,32 @@ export function linear(x: Tensor, w: Tensor | QTensor, bias: Tensor | null = nul
     x.device.call(kernels.float32, x, ...weights, bias, y, M, N, K, groupSize)
   }
   return y
+}
+
+/** Whether a product runs in integers: int8 codes on both sides, a scale a row of w, and sums that fit. */
+function isInteger(x: QActivation, w: QTensor): boolean {
+  const [, K] = matrixShape(w.shape)
+  return x.qtype === qint8 && w.qtype === qint8 && w.groupSize === K && w.scaleDtype === 'float32' && K <= 65536
+}
+
+/**
+ * y[m,n] = (Σₖ q[m,k] · p[n,k]) · (scale · wScale[n]) + bias[n]: integers, then float32, in that order.
+ * Source: optimum-quanto 0.2.7, library/qbytes_mm.py, `qbytes_int_mm`.
+ */
+function integerLinear(x: QActivation, w: QTensor, bias: Tensor | null, y: Tensor, [M, N, K]: readonly [number, number, number]): void {
+  const { device } = x
+  noGrad(() =>
+    scope(() => {
+      const rows = Tensor.empty(device, [M, rowStride(K)], 'uint8')
+      const sum = Tensor.empty(device, [M])
+      device.call('int8Rows', x.codes, rows, sum, M, K)
+      const one = Tensor.empty(device, [M])
+      device.call('fill', one, 1, M)
+      const scale = Tensor.empty(device, w.scaleTiles.shape, 'uint8')
+      device.call('scaleBy', w.scaleTiles, x.scale, scale, scale.byteLength / 4)
+      device.call('qmatmulInt8', rows, one, sum, K, w.codeTiles, qint8.code, scale, null, dtypes.float32.code, bias, y, M, N, K, K)
+    }),
+  )
 }
 
 /**

@@ -1,12 +1,14 @@
-import { ShapeError } from '../core/errors.ts'
+import { DTypeError, ShapeError } from '../core/errors.ts'
 import { asQType, type QType, type QTypeName } from '../core/qtype.ts'
-import { Linear } from '../nn/linear.ts'
 import type { Module, Parameter } from '../nn/module.ts'
-import { QLinear } from '../nn/qlinear.ts'
+import { QModule, QWeightModule } from '../nn/qmodule.ts'
+import { findTwin, type LayerClass, type Twin } from '../nn/twins.ts'
+import { Uncalibrated } from '../nn/uncalibrated.ts'
 import { quantoGroupSize } from '../qtensor/groupSize.ts'
 import type { ComputeDType } from '../qtensor/linear.ts'
 import type { Optimizer } from '../qtensor/optimizer.ts'
 import { matrixShape } from '../qtensor/qtensor.ts'
+import { Tensor } from '../tensor/tensor.ts'
 import { globMatcher } from './glob.ts'
 import { nearest } from './nearest.ts'
 import { defaultOptimizer, type OptimizerName, optimizers } from './optimizers.ts'
@@ -14,6 +16,8 @@ import { defaultOptimizer, type OptimizerName, optimizers } from './optimizers.t
 export interface QuantizeOptions {
   /** The type of the weights: a value such as `qint4`, or its name. */
   weights: QType | QTypeName
+  /** The type of activations, int8 or one of float8; default: they stay float. `calibrate` chooses their scales. */
+  activations?: QType | QTypeName
   /** Only modules whose path matches; glob or list of globs. */
   include?: string | readonly string[]
   /** All modules but those whose path matches; wins over `include`. */
@@ -24,6 +28,13 @@ export interface QuantizeOptions {
   groupSize?: number | null
   /** The precision of products with these weights, see `setComputeDtype`; torchao's dynamic recipes set it. Default: float32. */
   computeDtype?: ComputeDType
+  /**
+   * Which classes of layers: `default` takes those that multiply weights, and LayerNorm where activations are quantized; `quanto` those that
+   * quanto knows; a list names them, embeddings included.
+   */
+  layers?: 'default' | 'quanto' | readonly LayerClass[]
+  /** Refuses to compute with activations that were never calibrated, instead of warning once. */
+  strict?: boolean
 }
 
 /**
@@ -34,6 +45,8 @@ export interface QuantizeOptions {
  */
 export function quantize(model: Module, options: QuantizeOptions): string[] {
   const qtype = asQType(options.weights)
+  const uncalibrated = new Uncalibrated({ strict: options.strict })
+  const activations = { qtype: activationType(options.activations), uncalibrated }
   const modules = [...model.namedModules()]
   for (const pattern of [options.include ?? [], options.exclude ?? []].flat()) checkGlob(pattern, modules)
   const included = options.include === undefined ? () => true : globMatcher(options.include)
@@ -46,28 +59,57 @@ export function quantize(model: Module, options: QuantizeOptions): string[] {
         : defaultOptimizer(qtype)
   const replaced: string[] = []
   for (const [path, module] of modules) {
-    if (!isQuantizable(module) || !included(path) || excluded(path)) continue
-    const groupSize = groupSizeFor(qtype, matrixShape(module.weight.shape)[1], options.groupSize, path)
-    const twin = new QLinear(module, { qtype, groupSize, optimizer })
-    twin.computeDtype = options.computeDtype ?? 'float32'
-    model.setModule(path, twin)
+    const twin = twinFor(module, options.layers)
+    if (!twin || !included(path) || excluded(path)) continue
+    const weights = { qtype, groupSize: groupSizeOf(module, qtype, options.groupSize, path), optimizer }
+    const quantized = twin.make(module, { weights, activations })
+    if (!quantized) continue
+    if (quantized instanceof QWeightModule) quantized.computeDtype = options.computeDtype ?? 'float32'
+    if (path === '')
+      throw new ShapeError('quantize: the model must contain the layer, so that its twin can take its place; it is the layer')
+    model.setModule(path, quantized)
+    uncalibrated.add(path, quantized)
     replaced.push(path)
   }
-  if (replaced.length === 0) throw nothingLeft(modules)
+  if (replaced.length === 0) throw nothingLeft(modules, options.layers)
   return replaced
 }
 
-/** Whether `quantize` has a twin for the module. */
-export function isQuantizable(module: Module): module is Linear {
-  return module instanceof Linear
+/** How the module is to be quantized; undefined where it is not. */
+function twinFor(module: Module, layers: QuantizeOptions['layers'] = 'default'): Twin | undefined {
+  const found = findTwin(module)
+  if (!found) return undefined
+  const { layerClass, twin } = found
+  if (typeof layers !== 'string') return layers.includes(layerClass) ? twin : undefined
+  return (layers === 'quanto' ? twin.quanto : !twin.onRequest) ? twin : undefined
 }
 
-function nothingLeft(modules: [string, Module][]): ShapeError {
-  const floats = modules.filter(([, module]) => module instanceof Linear).length
-  const quantized = modules.filter(([, module]) => module instanceof QLinear).length
+/** Whether `quantize` with these `layers` has a twin for the module. */
+export function isQuantizable(module: Module, layers?: QuantizeOptions['layers']): boolean {
+  return twinFor(module, layers) !== undefined
+}
+
+/** @throws DTypeError unless activations can have the type. */
+export function activationType(type: QType | QTypeName | undefined): QType | null {
+  if (type === undefined) return null
+  const qtype = asQType(type)
+  if (qtype.bits === 8) return qtype
+  throw new DTypeError(`quantize: activations must be int8 or one of float8; received ${qtype.name}`)
+}
+
+function nothingLeft(modules: [string, Module][], layers: QuantizeOptions['layers']): ShapeError {
+  const floats = modules.filter(([, module]) => twinFor(module, layers)).length
+  const quantized = modules.filter(([, module]) => module instanceof QModule).length
   const unchosen = `include and exclude leave none of ${floats}`
   const found = floats > 0 ? unchosen : quantized > 0 ? `all ${quantized} are quantized already` : 'it has none'
-  return new ShapeError(`quantize: the model must have a Linear layer to quantize; ${found}`)
+  return new ShapeError(`quantize: the model must have a layer to quantize, such as Linear; ${found}`)
+}
+
+/** Columns that share a scale; null for one scale a row, and where there is no weight. */
+function groupSizeOf(module: Module, qtype: QType, wanted: number | null | undefined, path: string): number | null {
+  const weight: unknown = Reflect.get(module, 'weight')
+  if (!(weight instanceof Tensor)) return null
+  return groupSizeFor(qtype, matrixShape(weight.shape)[1], wanted, path)
 }
 
 function groupSizeFor(qtype: QType, columns: number, wanted: number | null | undefined, path: string): number | null {
@@ -93,18 +135,25 @@ export function freeze(model: Module): void {
   const uses = new Map<Parameter, number>()
   for (const [, parameter] of model.namedParameters()) uses.set(parameter, (uses.get(parameter) ?? 0) + 1)
   for (const [, module] of model.namedModules()) {
-    if (!(module instanceof QLinear)) continue
+    if (!(module instanceof QWeightModule)) continue
     const users = uses.get(module.weight) ?? 1
     uses.set(module.weight, users - 1)
     module.freeze(users > 1)
   }
 }
 
+/** What a module's weights and activations are quantized to, by quanto's names. */
+export interface QuantizedTypes {
+  weights: QType['name'] | 'none'
+  activations: QType['name'] | 'none'
+}
+
 /** Which modules are quantized, and how: quanto's quantization map. */
-export function quantizationMap(model: Module): Record<string, { weights: QType['name']; activations: 'none' }> {
-  const map: Record<string, { weights: QType['name']; activations: 'none' }> = {}
+export function quantizationMap(model: Module): Record<string, QuantizedTypes> {
+  const map: Record<string, QuantizedTypes> = {}
   for (const [path, module] of model.namedModules()) {
-    if (module instanceof QLinear) map[path] = { weights: module.quantization.qtype.name, activations: 'none' }
+    if (!(module instanceof QModule)) continue
+    map[path] = { weights: module.weights?.name ?? 'none', activations: module.activations?.name ?? 'none' }
   }
   return map
 }

@@ -158,7 +158,7 @@ export function quantizeByName(model: Module, recipes: Record<string, QuantizeOp
   for (const path of paths) {
     const key = Object.hasOwn(recipes, path) ? path : (patterns.find((pattern) => expressions.get(pattern)?.test(path)) ?? '_default')
     const recipe = recipes[key]
-    if (recipe && isQuantizable(model.getModule(path))) chosen.set(recipe, [...(chosen.get(recipe) ?? []), path])
+    if (recipe && isQuantizable(model.getModule(path), recipe.layers)) chosen.set(recipe, [...(chosen.get(recipe) ?? []), path])
   }
   return [...chosen].flatMap(([recipe, include]) => quantize(model, { ...recipe, include }))
 }

@@ -118,7 +118,7 @@ export class Tensor implements Region {
         `view: ${showShape(shape)} must hold ${this.numel} values; received ${numel(shape)} for ${showShape(this.shape)}`,
       )
     }
-    const y = new Tensor(this.memory && this.storage.retain(), shape, this.dtype, this.byteOffset)
+    const y = new Tensor(this.isMeta ? null : this.storage.retain(), shape, this.dtype, this.byteOffset)
     return record(y, [this], (dy) => [dy.view(this.shape)])
   }
 
@@ -187,6 +187,11 @@ export class Tensor implements Region {
   private disposeDerived(): void {
     for (const tensors of this.derived?.values() ?? []) for (const tensor of tensors) tensor.dispose()
     this.derived = undefined
+  }
+
+  /** What a kind of tensor that stores its values otherwise makes of an operation itself; undefined where the operation is to compute it. */
+  override(_operation: string, _args: readonly unknown[]): Tensor | undefined {
+    return undefined
   }
 
   /** Itself: a float tensor has nothing to dequantize. */

@@ -279,7 +279,7 @@ const calls: Case[] = [
   {
     name: 'everything excluded',
     ...on('quantize', '--weights', 'int8', '--exclude', '*', '--out', 'OUT'),
-    says: /must have a Linear layer to quantize; include and exclude leave none of 36/,
+    says: /must have a layer to quantize, such as Linear; include and exclude leave none of 36/,
   },
   {
     name: 'group size that does not divide',

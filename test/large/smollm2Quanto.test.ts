@@ -6,7 +6,7 @@ import { perplexity } from '../../src/evaluate/perplexity.ts'
 import { generateTokens } from '../../src/models/generate.ts'
 import type { LlamaForCausalLM } from '../../src/models/llama.ts'
 import { type LoadOptions, loadCausalLM } from '../../src/models/load.ts'
-import { setComputeDtype } from '../../src/nn/qlinear.ts'
+import { setComputeDtype } from '../../src/nn/qmodule.ts'
 import { checkWeights } from '../models/goldenChecks.ts'
 import { fetchModel } from './fetchModel.ts'
 

@@ -81,7 +81,7 @@ test('what cannot be quantized is refused in one sentence', () => {
   wrong({ weights: 'int4', groupSize: 33 }, 'quantize: groupSize must be a positive multiple of 32; received 33')
   wrong(
     { weights: 'int8', include: '*.norm' },
-    'quantize: the model must have a Linear layer to quantize; include and exclude leave none of 4',
+    'quantize: the model must have a layer to quantize, such as Linear; include and exclude leave none of 4',
   )
   assert.throws(() => quantize(new Net(), { weights: 'int3' as 'int4' }), { name: 'DTypeError' })
   assert.throws(() => freeze(quantizedWithoutData()), { name: 'DeviceError' })

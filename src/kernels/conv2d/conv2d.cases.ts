@@ -110,7 +110,13 @@ function conv2dCase({ name, sizes, counts: [x, w, y], operations }: SizedConv, w
     work: { operations, bytes: 4 * (x + w + y) },
     defects: {
       ...convDefects([new Float32Array(x), new Float32Array(w), null, null, ...sizes]),
-      ...(withBias && { 'bias of the neighbour': (args) => args.with(2, (args[2] as Float32Array).map((value, i, all) => all[i + 1] ?? value + 1)) }),
+      ...(withBias && {
+        'bias of the neighbour': (args) =>
+          args.with(
+            2,
+            (args[2] as Float32Array).map((value, i, all) => all[i + 1] ?? value + 1),
+          ),
+      }),
     },
   }
 }

@@ -1,15 +1,9 @@
+#include "../quantize/codes.h"
 #include "../quantize/round.h"
 #include "../reduce/row.h"
 #include "simd.h"
 
 namespace LOWBIT_ISA {
-
-/* The values of LANES codes. */
-INLINE f32v dequantizeDecode(const uint8_t* codes, int32_t qtype) {
-  if (float8Of(qtype) >= 0) return loadFloat(codes, float8Of(qtype), 0);
-  i32v unsignedCodes = __builtin_convertvector(loadAs<u8v>(codes), i32v);
-  return convert(qtype == QINT8 ? unsignedCodes << 24 >> 24 : unsignedCodes);
-}
 
 void dequantize(const uint8_t* codes, int32_t qtype, const void* scale, const void* shift, void* y, int32_t dtype,
                 int32_t rows, int32_t cols) {

@@ -182,6 +182,24 @@ const notFinite: KernelCase = {
   defects: undefined,
 }
 
+/** Codes of x that are −128, as those of an activation beyond its scale. */
+function lowestCase(M: number): KernelCase {
+  const sizes: Sizes = { M, N: 37, K: 172, qtype: qint8, withBias: true }
+  return {
+    ...int8Case(sizes),
+    name: `${nameOf(sizes)}, x −128`,
+    args(random) {
+      const args = argsOf(random, sizes, randomCodes(random, qint8, 37 * 172), normals(random, M * 172))
+      const [codes, weights] = [args[0] as Uint8Array, args[4] as Uint8Array]
+      for (let i = 0; i < weights.length; i++) if (weights[i] === 0x80) weights[i] = 0x81
+      for (let k = 0; k < 172; k += 3) codes[k] = 0x80
+      const values = new Int8Array(codes.buffer, 0, 172)
+      ;(args[2] as Float32Array)[0] = values.reduce((sum, value) => sum + value, 0)
+      return args
+    },
+  }
+}
+
 const integers = [qint2, qint4, qint5, qint8]
 
 export const cases: KernelCase[] = [
@@ -215,6 +233,8 @@ export const cases: KernelCase[] = [
   int8Case({ M: 401, N: 50, K: 320, qtype: qint4, groupSize: 64, xGroupSize: 32 }),
   int8Case({ M: 1, N: 1031, K: 96, qtype: qint5, groupSize: 32, scaleDtype: 'float16' }),
   notFinite,
+  lowestCase(1),
+  lowestCase(7),
 ]
 
 export const benchmarks: KernelCase[] = modelShapes.flatMap(([N, K]) => {

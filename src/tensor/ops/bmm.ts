@@ -1,6 +1,6 @@
 import { ShapeError } from '../../core/errors.ts'
 import { numel, type Shape, sameShape, showShape } from '../../core/shape.ts'
-import { noGrad, needsGrad, record } from '../tape.ts'
+import { needsGrad, noGrad, record } from '../tape.ts'
 import { checkDType, Tensor } from '../tensor.ts'
 import { gemm } from './matmul.ts'
 

@@ -2,6 +2,7 @@ import { type DType, dtypes } from '../../core/dtype.ts'
 import { sameShape } from '../../core/shape.ts'
 import { binaryOps } from '../../kernels/binary/binary.ts'
 import { unaryOps } from '../../kernels/unary/unary.ts'
+import { overridden } from '../override.ts'
 import { scope } from '../scope.ts'
 import { needsGrad, record } from '../tape.ts'
 import { checkDType, checkShape, Tensor } from '../tensor.ts'
@@ -66,6 +67,8 @@ export const addScalar = (x: Tensor, term: number): Tensor => affine(x, 1, term)
 
 /** y = f(x), value by value. */
 export function unary(op: keyof typeof unaryOps, x: Tensor): Tensor {
+  const own = overridden(op, x)
+  if (own) return own
   checkDType(op, 'x', x, 'float32')
   const y = Tensor.empty(x.device, x.shape)
   if (x.numel > 0) x.device.call('unary', unaryOps[op], x, y, x.numel)

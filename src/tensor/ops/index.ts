@@ -1,7 +1,7 @@
 export { attention, cacheWrite, rope } from './attention.ts'
 export { bmm } from './bmm.ts'
-export { columnSum } from './columnSum.ts'
 export { broadcastShape, expand } from './broadcast.ts'
+export { columnSum } from './columnSum.ts'
 export {
   abs,
   add,

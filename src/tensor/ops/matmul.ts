@@ -66,4 +66,3 @@ export function checkBias(operation: string, bias: Tensor | null, N: number): vo
   checkDType(operation, 'bias', bias, 'float32')
   checkShape(operation, 'bias', bias, [N])
 }
-

@@ -1,0 +1,171 @@
+import { DTypeError } from '../core/errors.ts'
+import type { QType } from '../core/qtype.ts'
+import { QActivation } from '../qtensor/activation.ts'
+import type { ComputeDType } from '../qtensor/linear.ts'
+import type { Optimizer } from '../qtensor/optimizer.ts'
+import { fakeQuantize, QTensor } from '../qtensor/qtensor.ts'
+import { scope } from '../tensor/scope.ts'
+import { needsGrad, record } from '../tensor/tape.ts'
+import { Tensor } from '../tensor/tensor.ts'
+import { Module } from './module.ts'
+import { Uncalibrated } from './uncalibrated.ts'
+
+/** How a module's weight is, or will be, quantized. */
+export interface WeightQuantization {
+  qtype: QType
+  /** Columns that share a scale; null for one scale a row. */
+  groupSize: number | null
+  optimizer: Optimizer
+}
+
+/** How a module's activations are quantized. */
+export interface ActivationQuantization {
+  /** int8 or one of float8; null leaves them float. */
+  qtype: QType | null
+  /** What happens where a scale was never chosen. */
+  uncalibrated: Uncalibrated
+}
+
+/** What `calibrate` does at each quantized module; scales that it sets hold from there on. */
+export interface ActivationObserver {
+  input(module: QModule, x: Tensor): void
+  output(module: QModule, y: Tensor): void
+  /** What the module returns. */
+  returned(module: QModule, y: Tensor): void
+}
+
+/**
+ * The base of quantized twins: quantizes what the layer takes or gives by one static scale, per tensor.
+ * Source: optimum-quanto 0.2.7, nn/qmodule.py, `QModuleMixin`.
+ */
+export abstract class QModule extends Module {
+  /** What inputs and outputs are quantized to; null where they stay float. */
+  readonly activations: QType | null
+  abstract readonly weight: Tensor | QTensor | null
+  abstract readonly bias: Tensor | null
+  /** [] float32; null until calibrated, then computed with as 1. The names are those of quanto's files. */
+  input_scale: Tensor | null = null
+  output_scale: Tensor | null = null
+  /** Whether outputs are quantized; streamlining turns it off. */
+  outputQuantized = true
+  observer: ActivationObserver | null = null
+  private readonly uncalibrated: Uncalibrated
+
+  constructor(activations: ActivationQuantization = floatActivations) {
+    super()
+    this.activations = activations.qtype
+    this.uncalibrated = activations.uncalibrated
+  }
+
+  override get bufferNames(): readonly string[] {
+    return ['input_scale', 'output_scale']
+  }
+
+  /** Whether the layer takes quantized inputs: where a product with the weight runs in integers. */
+  get inputQuantized(): boolean {
+    return false
+  }
+
+  /** What the weight is quantized to; null where it stays float. */
+  get weights(): QType | null {
+    return null
+  }
+
+  /** The layer's own computation on what may be a quantized activation. */
+  protected abstract qforward(x: Tensor): Tensor
+
+  /** As the float layer's, inputs and outputs quantized as the module says. */
+  forward(x: Tensor): Tensor {
+    if (!this.activations) return scope(() => this.qforward(x))
+    return scope(() => {
+      this.observer?.input(this, x)
+      const y = this.qforward(this.inputQuantized ? this.quantizeInput(x) : x)
+      this.observer?.output(this, y)
+      const returned = this.outputQuantized ? this.quantize(y, 'output_scale') : y
+      this.observer?.returned(this, returned)
+      return returned
+    })
+  }
+
+  private quantizeInput(x: Tensor): Tensor {
+    if (!(x instanceof QActivation)) return this.quantize(x, 'input_scale')
+    if (x.qtype === this.activations) {
+      if (x.use) x.use.taken = true
+      return x
+    }
+    throw new DTypeError(`${this.typeName}: quantized inputs must be ${this.activations?.name}, as the module's; received ${x.qtype.name}`)
+  }
+
+  private quantize(x: Tensor, name: 'input_scale' | 'output_scale'): Tensor {
+    const { activations } = this
+    if (!activations) return x
+    const scale = this[name] ?? this.uncalibrated.scale(x.device, this)
+    return QActivation.quantize(x, activations, scale)
+  }
+}
+
+const floatActivations: ActivationQuantization = { qtype: null, uncalibrated: new Uncalibrated() }
+
+/**
+ * The base of twins of layers that multiply a weight. Until it is frozen a twin keeps the float weight and quantizes it anew in every
+ * forward pass, so that weight and bias train, straight through the rounding; frozen, it holds codes and scales only.
+ */
+export abstract class QWeightModule extends QModule {
+  readonly quantization: WeightQuantization
+  weight: Tensor | QTensor
+  bias: Tensor | null
+  /** The precision of its matrix product; see `setComputeDtype`. */
+  computeDtype: ComputeDType = 'float32'
+
+  constructor(
+    float: { weight: Tensor; bias: Tensor | null },
+    quantization: WeightQuantization,
+    activations: ActivationQuantization = floatActivations,
+  ) {
+    super(activations)
+    this.quantization = quantization
+    this.weight = float.weight
+    this.bias = float.bias
+  }
+
+  override get weights(): QType {
+    return this.quantization.qtype
+  }
+
+  get frozen(): boolean {
+    return this.weight instanceof QTensor
+  }
+
+  /** The weight as it is, or would be, when frozen. */
+  quantizedWeight(): QTensor {
+    if (this.weight instanceof QTensor) return this.weight
+    const { qtype, groupSize, optimizer } = this.quantization
+    return QTensor.quantize(this.weight, qtype, groupSize, optimizer)
+  }
+
+  /** The floats that the quantized weight stands for. The gradient of a float weight is theirs. */
+  dequantizedWeight(): Tensor {
+    const { weight } = this
+    if (weight instanceof QTensor) return weight.dequantize()
+    const { qtype, groupSize, optimizer } = this.quantization
+    return record(fakeQuantize(weight, qtype, groupSize, optimizer), [weight], (dy) => [dy])
+  }
+
+  /** Whether a gradient has to pass through the layer. */
+  protected trains(x: Tensor): boolean {
+    return needsGrad(x) || needsGrad(this.bias) || (this.weight instanceof Tensor && needsGrad(this.weight))
+  }
+
+  /** Replaces the float weight by its codes and scales. The float tensor is disposed unless another module holds it (`tied`). */
+  freeze(tied = false): void {
+    if (this.weight instanceof QTensor) return
+    const float = this.weight
+    this.weight = this.quantizedWeight().keep()
+    if (!tied) float.dispose()
+  }
+}
+
+/** Sets the precision in which all quantized layers of a model compute; float layers compute in float32 always. */
+export function setComputeDtype(model: Module, computeDtype: ComputeDType): void {
+  for (const [, module] of model.namedModules()) if (module instanceof QWeightModule) module.computeDtype = computeDtype
+}

@@ -1,0 +1,57 @@
+import { Embedding } from './embedding.ts'
+import { Linear } from './linear.ts'
+import type { Module } from './module.ts'
+import { QEmbedding } from './qembedding.ts'
+import { QLinear } from './qlinear.ts'
+import type { ActivationQuantization, QModule, WeightQuantization } from './qmodule.ts'
+
+/** A class of layers. */
+export type LayerClass<M extends Module = Module> = abstract new (...args: never[]) => M
+
+/** What a twin is made with. */
+export interface TwinOptions {
+  /** How the weight is quantized; null where it stays float. */
+  weights: WeightQuantization | null
+  activations: ActivationQuantization
+}
+
+/** How the quantized twin of a layer class is made. */
+export interface Twin<M extends Module = Module> {
+  /** The twin of `layer`, which takes over its tensors; null where nothing of it is to be quantized. */
+  make(layer: M, options: TwinOptions): QModule | null
+  /** Whether only those quantize it who name the class in `layers`. */
+  onRequest?: boolean
+  /** Whether quanto has it: `layers: 'quanto'`. */
+  quanto?: boolean
+}
+
+/** The twin of each layer class; `registerQuantizedModule` adds to it. */
+const twins = new Map<LayerClass, Twin>()
+
+/**
+ * Says how the layers of a class (and of classes that extend it) are quantized; replaces what was said before.
+ *
+ *     registerQuantizedModule(MyLinear, { make: (layer, { weights, activations }) => weights && new QMyLinear(layer, weights, activations) })
+ */
+export function registerQuantizedModule<M extends Module>(layer: LayerClass<M>, twin: Twin<M>): void {
+  twins.set(layer, twin as Twin)
+}
+
+const builtIn: readonly [LayerClass, Twin][] = [
+  twinOf(Linear, { make: (layer, { weights, activations }) => weights && new QLinear(layer, weights, activations), quanto: true }),
+  twinOf(Embedding, { make: (layer, { weights, activations }) => weights && new QEmbedding(layer, weights, activations), onRequest: true }),
+]
+
+function twinOf<M extends Module>(layer: LayerClass<M>, twin: Twin<M>): [LayerClass, Twin] {
+  return [layer, twin as Twin]
+}
+
+/** The twin of a layer's class, or of the nearest class that it extends; undefined where there is none. */
+export function findTwin(layer: Module): { layerClass: LayerClass; twin: Twin } | undefined {
+  for (let prototype = Object.getPrototypeOf(layer); prototype; prototype = Object.getPrototypeOf(prototype)) {
+    const layerClass: LayerClass = prototype.constructor
+    const twin = twins.get(layerClass) ?? builtIn.find(([known]) => known === layerClass)?.[1]
+    if (twin) return { layerClass, twin }
+  }
+  return undefined
+}

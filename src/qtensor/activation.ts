@@ -1,0 +1,137 @@
+import { DTypeError } from '../core/errors.ts'
+import type { QType } from '../core/qtype.ts'
+import type { Shape } from '../core/shape.ts'
+import type { Device } from '../devices/device.ts'
+import type { Storage } from '../devices/storage.ts'
+import { keep } from '../tensor/scope.ts'
+import { noGrad, record } from '../tensor/tape.ts'
+import { checkDType, checkShape, Tensor } from '../tensor/tensor.ts'
+import { quantizedOp } from './activationOps.ts'
+
+/** What became of a module's quantized output: which operations kept it quantized, who took its codes, and how often they were made float. */
+export interface ActivationUse {
+  readonly keptBy: Set<string>
+  dequantized: number
+  /** Whether a quantized layer or product took the codes. */
+  taken: boolean
+}
+
+/**
+ * An activation stored in 8 bits: codes in the tensor's own layout, and one scale.
+ *
+ *     x[i] = scale · q[i]
+ *
+ * It is a float32 tensor to whoever uses it: operations of `registerQuantizedOp` compute on the codes, all others get the floats, which are
+ * made when they are first asked for. Gradients pass through the rounding as if it were not there.
+ * Source: optimum-quanto 0.2.7, tensor/activations/qbytes.py.
+ */
+export class QActivation extends Tensor {
+  readonly qtype: QType
+  /** [...] int8 or float8 */
+  readonly codes: Tensor
+  /** [] float32 */
+  readonly scale: Tensor
+  /** Notes its use, where someone wants to know. */
+  use: ActivationUse | null = null
+  private floats: Tensor | null = null
+
+  /** Owns `codes` and `scale` from now on. */
+  constructor(qtype: QType, codes: Tensor, scale: Tensor) {
+    super(null, codes.shape, 'float32')
+    this.qtype = qtype
+    this.codes = keep(codes)
+    this.scale = keep(scale)
+  }
+
+  /**
+   * q = clamp(rne(x / scale)), or the nearest float8.
+   * @param x [...] float32
+   * @param scale [] float32
+   */
+  static quantize(x: Tensor, qtype: QType, scale: Tensor): QActivation {
+    if (qtype.bits !== 8 || qtype.affine)
+      throw new DTypeError(`quantizeActivation: the type must be int8 or float8; received ${qtype.name}`)
+    checkDType('quantizeActivation', 'x', x, 'float32')
+    checkShape('quantizeActivation', 'scale', scale, [])
+    const codes = Tensor.empty(x.device, x.shape, qtype.dtype)
+    if (x.numel > 0) x.device.call('quantizeActivation', x, scale, codes, x.numel, qtype.code)
+    const y = new QActivation(qtype, codes, scale.detach())
+    record(y, [x], (dy) => [dy])
+    return y
+  }
+
+  /** Other codes of the same scale. */
+  withCodes(codes: Tensor): QActivation {
+    const y = new QActivation(this.qtype, codes, this.scale.detach())
+    y.use = this.use
+    return y
+  }
+
+  override get isMeta(): boolean {
+    return false
+  }
+
+  override get device(): Device {
+    return this.codes.device
+  }
+
+  /** Of the floats, made at the first call. */
+  override get storage(): Storage {
+    return this.dequantized().storage
+  }
+
+  private dequantized(): Tensor {
+    if (!this.floats) {
+      const { codes, scale, qtype, device } = this
+      const y = Tensor.empty(device, this.shape)
+      if (y.numel > 0) device.call('dequantizeActivation', codes, scale, y, y.numel, qtype.code)
+      this.floats = keep(y)
+      if (this.use) this.use.dequantized++
+    }
+    return this.floats
+  }
+
+  /** The floats that the codes stand for. */
+  override dequantize(): Tensor {
+    const y = this.dequantized()
+    return record(
+      noGrad(() => y.view(y.shape)),
+      [this],
+      (dy) => [dy],
+    )
+  }
+
+  override override(operation: string, args: readonly unknown[]): Tensor | undefined {
+    const y = quantizedOp(operation)?.(...(args as never[]))
+    if (y instanceof QActivation) this.use?.keptBy.add(operation)
+    return y
+  }
+
+  override view(shape: Shape): Tensor {
+    return this.override('view', [this, shape]) ?? super.view(shape)
+  }
+
+  override clone(): Tensor {
+    return this.override('clone', [this]) ?? super.clone()
+  }
+
+  override detach(): Tensor {
+    return this.override('detach', [this]) ?? super.detach()
+  }
+
+  override rows(start: number, end: number): Tensor {
+    return this.override('rows', [this, start, end]) ?? super.rows(start, end)
+  }
+
+  override dispose(): void {
+    super.dispose()
+    this.codes.dispose()
+    this.scale.dispose()
+    this.floats?.dispose()
+    this.floats = null
+  }
+
+  override toString(): string {
+    return `QActivation([${this.shape.join(',')}], ${this.qtype.name})`
+  }
+}

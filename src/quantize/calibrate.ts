@@ -1,0 +1,225 @@
+import { dtypes } from '../core/dtype.ts'
+import { DTypeError, ShapeError } from '../core/errors.ts'
+import type { QType } from '../core/qtype.ts'
+import type { Module } from '../nn/module.ts'
+import { type ActivationObserver, QModule } from '../nn/qmodule.ts'
+import { type ActivationUse, QActivation } from '../qtensor/activation.ts'
+import { reduce } from '../tensor/ops/reduce.ts'
+import { keep, scope } from '../tensor/scope.ts'
+import { noGrad } from '../tensor/tape.ts'
+import { Tensor } from '../tensor/tensor.ts'
+
+export interface CalibrateOptions {
+  /** How much of a scale is kept when the next batch comes: scale = momentum · scale + (1 − momentum) · new. Default 0.9. */
+  momentum?: number
+  /** The same for scales of inputs; default: `momentum`. */
+  inputMomentum?: number
+  /** Leaves outputs float that no quantized layer takes, directly or through operations that keep them quantized. Default true. */
+  streamline?: boolean
+  /**
+   * Does exactly what optimum-quanto 0.2.7 does where its documentation promises something else: scales of inputs move with a momentum of
+   * 0.9 whatever was asked for, and streamlining leaves the outputs of all modules float.
+   */
+  mirror?: 'quanto'
+  /** Is called with a line on each module: what its scales are, and what became of its output. `true` prints them. */
+  debug?: boolean | ((line: string) => void)
+}
+
+/** What a calibration found at one module. */
+export interface CalibratedModule {
+  path: string
+  inputScale: number
+  outputScale: number
+  /** Whether the module's output is quantized from now on. */
+  outputQuantized: boolean
+  /** The operations that computed on the codes of its output, and how often the codes were made float. */
+  keptBy: string[]
+  dequantized: number
+}
+
+/**
+ * Chooses the scales of quantized activations: the largest magnitude that each module takes and gives, over the batches that `run` passes
+ * through the model, in a moving average. The scales stay on the device until `run` has ended.
+ *
+ *     await calibrate(model, () => { for (const batch of batches) scope(() => { model.forward(batch) }) })
+ *
+ * Source: optimum-quanto 0.2.7, calibrate.py.
+ * @returns what was found at each module
+ * @throws ShapeError if no batch reached a module with quantized activations, or one that is not finite did; the scales are then as before
+ */
+export async function calibrate(model: Module, run: () => unknown, options: CalibrateOptions = {}): Promise<CalibratedModule[]> {
+  const calibration = new Calibration(model, options)
+  try {
+    await run()
+    return await calibration.finish()
+  } catch (error) {
+    calibration.undo()
+    throw error
+  } finally {
+    calibration.detach()
+  }
+}
+
+/** The module's state from before, to be put back if the calibration fails. */
+interface Before {
+  input_scale: Tensor | null
+  output_scale: Tensor | null
+  outputQuantized: boolean
+}
+
+class Calibration implements ActivationObserver {
+  private readonly momentum: { input_scale: number; output_scale: number }
+  private readonly streamlined: boolean
+  private readonly options: CalibrateOptions
+  private readonly paths: Map<QModule, string>
+  private readonly before = new Map<QModule, Before>()
+  /** Modules in the order of their first call. */
+  private readonly uses = new Map<QModule, ActivationUse>()
+  private readonly root: Module
+
+  constructor(model: Module, options: CalibrateOptions) {
+    const momentum = options.momentum ?? 0.9
+    const mirror = options.mirror === 'quanto'
+    this.options = options
+    this.momentum = { input_scale: mirror ? 0.9 : (options.inputMomentum ?? momentum), output_scale: momentum }
+    this.streamlined = options.streamline ?? true
+    for (const value of Object.values(this.momentum)) {
+      if (!(value >= 0 && value < 1)) throw new ShapeError(`calibrate: momentum must lie in 0..1, 1 excluded; received ${value}`)
+    }
+    const modules = [...model.namedModules()].filter((entry): entry is [string, QModule] => entry[1] instanceof QModule)
+    this.paths = new Map(modules.filter(([, { activations }]) => activations).map(([path, module]) => [module, path]))
+    if (this.paths.size === 0)
+      throw new ShapeError('calibrate: the model must have quantized activations; quantize(model, { weights, activations }) first')
+    this.root = model
+    for (const module of this.paths.keys()) module.observer = this
+    this.wrapForward()
+  }
+
+  /** After each pass through the model it is known what became of the outputs. */
+  private wrapForward(): void {
+    const forward: unknown = Reflect.get(this.root, 'forward')
+    if (typeof forward !== 'function') return
+    const wrapped = (...args: unknown[]) => {
+      const result: unknown = Reflect.apply(forward, this.root, args)
+      this.streamline()
+      return result
+    }
+    Reflect.set(this.root, 'forward', wrapped)
+  }
+
+  /** The model forgets the calibration. */
+  detach(): void {
+    Reflect.deleteProperty(this.root, 'forward')
+    for (const module of this.paths.keys()) module.observer = null
+  }
+
+  input(module: QModule, x: Tensor): void {
+    if (!this.before.has(module)) {
+      const { input_scale, output_scale, outputQuantized } = module
+      this.before.set(module, { input_scale, output_scale, outputQuantized })
+      this.uses.set(module, { keptBy: new Set(), dequantized: 0, taken: false })
+    }
+    // What is quantized already brings its scale along.
+    if (x instanceof QActivation) this.set(module, 'input_scale', x.scale.clone())
+    else this.update(module, 'input_scale', x)
+  }
+
+  output(module: QModule, y: Tensor): void {
+    this.update(module, 'output_scale', y)
+  }
+
+  returned(module: QModule, y: Tensor): void {
+    if (y instanceof QActivation) y.use = this.uses.get(module) ?? null
+  }
+
+  private update(module: QModule, name: 'input_scale' | 'output_scale', x: Tensor): void {
+    const { activations } = module
+    if (!activations) return
+    const scale = noGrad(() =>
+      scope(() => {
+        const next = absmaxScale(x, activations)
+        return module[name] ? movingScale(module[name], next, this.momentum[name]) : next
+      }),
+    )
+    this.set(module, name, scale)
+  }
+
+  private set(module: QModule, name: 'input_scale' | 'output_scale', scale: Tensor): void {
+    const old = module[name]
+    module[name] = keep(scale)
+    if (old && old !== this.before.get(module)?.[name]) old.dispose()
+  }
+
+  private streamline(): void {
+    if (!this.streamlined) return
+    const quanto = this.options.mirror === 'quanto'
+    for (const [module, use] of this.uses) if (quanto || !use.taken) module.outputQuantized = false
+  }
+
+  /** Reads the scales, once, and checks them. */
+  async finish(): Promise<CalibratedModule[]> {
+    if (this.uses.size === 0)
+      throw new ShapeError('calibrate: run must pass at least one batch through the model; no quantized module was reached')
+    this.streamline()
+    const found: CalibratedModule[] = []
+    for (const [module, { keptBy, dequantized }] of this.uses) {
+      const path = this.paths.get(module) ?? ''
+      const inputScale = await finiteValue(module.input_scale, `the input of ${path}`)
+      const outputScale = await finiteValue(module.output_scale, `the output of ${path}`)
+      found.push({ path, inputScale, outputScale, outputQuantized: module.outputQuantized, keptBy: [...keptBy], dequantized })
+    }
+    for (const before of this.before.values()) {
+      before.input_scale?.dispose()
+      before.output_scale?.dispose()
+    }
+    this.report(found)
+    return found
+  }
+
+  private report(found: readonly CalibratedModule[]): void {
+    const { debug } = this.options
+    if (!debug) return
+    const print = debug === true ? console.log : debug
+    for (const { path, inputScale, outputScale, outputQuantized, keptBy, dequantized } of found) {
+      const output = outputQuantized ? 'output quantized' : 'output float'
+      const kept = keptBy.length > 0 ? `, kept quantized by ${keptBy.join(', ')}` : ''
+      const floats = dequantized > 0 ? `, dequantized ${dequantized} times` : ''
+      print(`${path}: input scale ${inputScale.toPrecision(6)}, output scale ${outputScale.toPrecision(6)}, ${output}${kept}${floats}`)
+    }
+  }
+
+  /** Puts back what was there before. */
+  undo(): void {
+    for (const [module, before] of this.before) {
+      for (const name of ['input_scale', 'output_scale'] as const) if (module[name] !== before[name]) module[name]?.dispose()
+      Object.assign(module, before)
+    }
+  }
+}
+
+/** @throws DTypeError if a scale is not finite: an activation held NaN or an infinity. */
+async function finiteValue(scale: Tensor | null, what: string): Promise<number> {
+  if (!scale) return 1
+  const [value] = await scale.toNumbers()
+  if (Number.isFinite(value)) return value
+  throw new DTypeError(`calibrate: activations must be finite; ${what} held ${Number.isNaN(value) ? 'NaN' : 'an infinity'}`)
+}
+
+/**
+ * max |x| / qmax, [] float32.
+ * Source: optimum-quanto 0.2.7, calibrate.py, `absmax_scale`.
+ */
+export function absmaxScale(x: Tensor, qtype: QType): Tensor {
+  return scope(() => {
+    const rows = x.shape.length > 1 ? reduce('absmax', x) : x
+    const scale = Tensor.empty(x.device, [])
+    x.device.call('absmaxScale', rows, dtypes.float32.code, scale, 1, rows.numel, qtype.qmax)
+    return scale
+  })
+}
+
+function movingScale(scale: Tensor, next: Tensor, momentum: number): Tensor {
+  const y = Tensor.empty(scale.device, [])
+  scale.device.call('movingScale', scale, next, y, momentum, 1 - momentum)
+  return y
+}
