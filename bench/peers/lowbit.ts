@@ -1,8 +1,8 @@
 // The worker that measures lowbit: node --conditions=lowbit-source bench/peers/lowbit.ts OPTIONS, with `LowbitOptions` as JSON.
 import { readFileSync } from 'node:fs'
 import { type DeviceName, openDevice } from '../../src/devices/open.ts'
+import type { CausalLM } from '../../src/models/causalLM.ts'
 import { generateTokens } from '../../src/models/generate.ts'
-import type { LlamaForCausalLM } from '../../src/models/llama.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
 import { type Engine, type Loaded, serve } from './worker.ts'
 
@@ -15,7 +15,7 @@ export interface LowbitOptions {
 
 class Lowbit implements Engine {
   private readonly options: LowbitOptions
-  private model: LlamaForCausalLM | undefined
+  private model: CausalLM | undefined
 
   constructor(options: LowbitOptions) {
     this.options = options
@@ -47,7 +47,7 @@ class Lowbit implements Engine {
     return generateTokens(this.loaded(), prompt, { maxNewTokens: newTokens, stopAtEos: false, signal })
   }
 
-  private loaded(): LlamaForCausalLM {
+  private loaded(): CausalLM {
     if (!this.model) throw new Error('the model must be loaded first')
     return this.model
   }

@@ -33,6 +33,7 @@ import { cases as gemm, benchmarks as gemmBenchmarks } from './gemm/gemm.cases.t
 import { cases as hqqShift } from './hqqShift/hqqShift.cases.ts'
 import { cases as int8Rows } from './int8Rows/int8Rows.cases.ts'
 import { cases as klDivergence } from './klDivergence/klDivergence.cases.ts'
+import { cases as layerNorm } from './layerNorm/layerNorm.cases.ts'
 import { cases as logSoftmax } from './logSoftmax/logSoftmax.cases.ts'
 import { cases as minmaxScale } from './minmaxScale/minmaxScale.cases.ts'
 import { cases as movingScale } from './movingScale/movingScale.cases.ts'
@@ -119,6 +120,7 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   softmaxGrad,
   nll,
   nllGrad,
+  layerNorm,
 }
 
 /** Cases of the sizes that models have, too slow for the definitions; bench/kernels.ts times them on every device. */

@@ -26,6 +26,7 @@ import { gemm } from './gemm/gemm.ts'
 import { hqqShift } from './hqqShift/hqqShift.ts'
 import { int8Rows } from './int8Rows/int8Rows.ts'
 import { klDivergence } from './klDivergence/klDivergence.ts'
+import { layerNorm } from './layerNorm/layerNorm.ts'
 import { logSoftmax } from './logSoftmax/logSoftmax.ts'
 import { minmaxScale } from './minmaxScale/minmaxScale.ts'
 import { movingScale } from './movingScale/movingScale.ts'
@@ -112,4 +113,5 @@ export const definitions = {
   softmaxGrad,
   nll,
   nllGrad,
+  layerNorm,
 } as const satisfies Record<KernelName, (...args: never[]) => void>

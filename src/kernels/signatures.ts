@@ -537,8 +537,20 @@ export const signatures = {
       { name: 'cols', direction: 'scalar', type: 'i32' },
     ],
   },
-  nllGrad: {
+  layerNorm: {
     id: 39,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'weight', direction: 'in', type: 'f32', optional: true },
+      { name: 'bias', direction: 'in', type: 'f32', optional: true },
+      { name: 'epsilon', direction: 'scalar', type: 'f32' },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'rows', direction: 'scalar', type: 'i32' },
+      { name: 'cols', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  nllGrad: {
+    id: 40,
     args: [
       { name: 'targets', direction: 'in', type: 'i32', optional: false },
       { name: 'dloss', direction: 'in', type: 'f32', optional: false },
@@ -550,7 +562,7 @@ export const signatures = {
     ],
   },
   sgdStep: {
-    id: 40,
+    id: 41,
     args: [
       { name: 'parameter', direction: 'inout', type: 'f32', optional: false },
       { name: 'gradient', direction: 'in', type: 'f32', optional: false },
@@ -564,7 +576,7 @@ export const signatures = {
     ],
   },
   adamStep: {
-    id: 41,
+    id: 42,
     args: [
       { name: 'parameter', direction: 'inout', type: 'f32', optional: false },
       { name: 'gradient', direction: 'in', type: 'f32', optional: false },
@@ -581,7 +593,7 @@ export const signatures = {
     ],
   },
   adadeltaStep: {
-    id: 42,
+    id: 43,
     args: [
       { name: 'parameter', direction: 'inout', type: 'f32', optional: false },
       { name: 'gradient', direction: 'in', type: 'f32', optional: false },
@@ -595,7 +607,7 @@ export const signatures = {
     ],
   },
   clipNorm: {
-    id: 43,
+    id: 44,
     args: [
       { name: 'x', direction: 'inout', type: 'f32', optional: false },
       { name: 'norm', direction: 'in', type: 'f32', optional: false },
@@ -604,7 +616,7 @@ export const signatures = {
     ],
   },
   clipValue: {
-    id: 44,
+    id: 45,
     args: [
       { name: 'x', direction: 'inout', type: 'f32', optional: false },
       { name: 'limit', direction: 'scalar', type: 'f32' },
@@ -612,7 +624,7 @@ export const signatures = {
     ],
   },
   quantizeActivation: {
-    id: 45,
+    id: 46,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'scale', direction: 'in', type: 'f32', optional: false },
@@ -622,7 +634,7 @@ export const signatures = {
     ],
   },
   dequantizeActivation: {
-    id: 46,
+    id: 47,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'scale', direction: 'in', type: 'f32', optional: false },
@@ -632,7 +644,7 @@ export const signatures = {
     ],
   },
   unaryInt8: {
-    id: 47,
+    id: 48,
     args: [
       { name: 'op', direction: 'scalar', type: 'i32' },
       { name: 'x', direction: 'in', type: 'u8', optional: false },
@@ -641,7 +653,7 @@ export const signatures = {
     ],
   },
   int8Rows: {
-    id: 48,
+    id: 49,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'padded', direction: 'out', type: 'u8', optional: false },
@@ -651,7 +663,7 @@ export const signatures = {
     ],
   },
   scaleBy: {
-    id: 49,
+    id: 50,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'factor', direction: 'in', type: 'f32', optional: false },
@@ -660,7 +672,7 @@ export const signatures = {
     ],
   },
   movingScale: {
-    id: 50,
+    id: 51,
     args: [
       { name: 'scale', direction: 'in', type: 'f32', optional: false },
       { name: 'next', direction: 'in', type: 'f32', optional: false },
@@ -670,7 +682,7 @@ export const signatures = {
     ],
   },
   hqqShift: {
-    id: 51,
+    id: 52,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -689,7 +701,7 @@ export const signatures = {
     ],
   },
   affineScale: {
-    id: 52,
+    id: 53,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -705,7 +717,7 @@ export const signatures = {
     ],
   },
   affineQuantize: {
-    id: 53,
+    id: 54,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -721,7 +733,7 @@ export const signatures = {
     ],
   },
   affineDequantize: {
-    id: 54,
+    id: 55,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'qtype', direction: 'scalar', type: 'qtype' },

@@ -11,7 +11,7 @@ import { QLinear } from '../nn/qlinear.ts'
 import { quantoGroupSize } from '../qtensor/groupSize.ts'
 import { matrixShape, QTensor } from '../qtensor/qtensor.ts'
 import type { Tensor } from '../tensor/tensor.ts'
-import type { LlamaForCausalLM } from './llama.ts'
+import type { CausalLM } from './causalLM.ts'
 
 export interface SaveOptions {
   /** Replaces a folder that exists; it stays whole until the new one is. */
@@ -30,13 +30,13 @@ export interface SaveOptions {
  * @returns bytes written
  * @throws FormatError if the target cannot be written, or quanto's format cannot hold the model
  */
-export async function save(model: LlamaForCausalLM, target: string | FolderSink, options: SaveOptions = {}): Promise<number> {
+export async function save(model: CausalLM, target: string | FolderSink, options: SaveOptions = {}): Promise<number> {
   const tensors = [...namedTensors(model)]
   const write = (folder: FolderSink) => writeModel(model, folder, tensors, options)
   return typeof target === 'string' ? saveFolder(target, write, options) : write(target)
 }
 
-async function writeModel(model: LlamaForCausalLM, folder: FolderSink, tensors: TensorToWrite[], options: SaveOptions): Promise<number> {
+async function writeModel(model: CausalLM, folder: FolderSink, tensors: TensorToWrite[], options: SaveOptions): Promise<number> {
   const total = tensors.reduce((sum, tensor) => sum + numel(tensor.shape) * dtypes[tensor.dtype].bytes, 0)
   let written = 0
   let bytes = 0
@@ -75,17 +75,17 @@ async function writeModel(model: LlamaForCausalLM, folder: FolderSink, tensors: 
 }
 
 /** config.json as it was loaded, with what changed since: whether head and embedding are one tensor, and the dtype of the float weights. */
-function savedConfig(model: LlamaForCausalLM): Record<string, unknown> {
+function savedConfig(model: CausalLM): Record<string, unknown> {
   const config = { ...(model.checkpoint?.config ?? {}) }
-  const tied = model.lm_head.weight === model.model.embed_tokens.weight
+  const tied = model.lm_head.weight === model.tokenEmbedding.weight
   config.tie_word_embeddings = tied
   const key = 'dtype' in config ? 'dtype' : 'torch_dtype'
-  config[key] = model.model.embed_tokens.weight.dtype
+  config[key] = model.tokenEmbedding.weight.dtype
   return config
 }
 
 /** Every tensor of the folder; a tied one once, under its first name. */
-function* namedTensors(model: LlamaForCausalLM): Generator<TensorToWrite> {
+function* namedTensors(model: CausalLM): Generator<TensorToWrite> {
   const seen = new Set<unknown>()
   for (const [path, module] of model.namedModules()) {
     if (module instanceof QLinear) yield* quantizedTensors(path, module)

@@ -1,3 +1,4 @@
+import { Conv1D, QConv1D } from './conv1D.ts'
 import { Embedding } from './embedding.ts'
 import { Linear } from './linear.ts'
 import type { Module } from './module.ts'
@@ -39,6 +40,7 @@ export function registerQuantizedModule<M extends Module>(layer: LayerClass<M>, 
 
 const builtIn: readonly [LayerClass, Twin][] = [
   twinOf(Linear, { make: (layer, { weights, activations }) => weights && new QLinear(layer, weights, activations), quanto: true }),
+  twinOf(Conv1D, { make: (layer, { weights, activations }) => weights && new QConv1D(layer, weights, activations) }),
   twinOf(Embedding, { make: (layer, { weights, activations }) => weights && new QEmbedding(layer, weights, activations), onRequest: true }),
 ]
 

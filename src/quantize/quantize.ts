@@ -1,5 +1,6 @@
 import { DTypeError, ShapeError } from '../core/errors.ts'
 import { asQType, type QType, type QTypeName } from '../core/qtype.ts'
+import { Conv1D } from '../nn/conv1D.ts'
 import type { Module, Parameter } from '../nn/module.ts'
 import { QModule, QWeightModule } from '../nn/qmodule.ts'
 import { findTwin, type LayerClass, type Twin } from '../nn/twins.ts'
@@ -109,7 +110,9 @@ function nothingLeft(modules: [string, Module][], layers: QuantizeOptions['layer
 function groupSizeOf(module: Module, qtype: QType, wanted: number | null | undefined, path: string): number | null {
   const weight: unknown = Reflect.get(module, 'weight')
   if (!(weight instanceof Tensor)) return null
-  return groupSizeFor(qtype, matrixShape(weight.shape)[1], wanted, path)
+  // Quantized, the weight of a Conv1D lies as that of a Linear.
+  const columns = module instanceof Conv1D ? module.nx : matrixShape(weight.shape)[1]
+  return groupSizeFor(qtype, columns, wanted, path)
 }
 
 function groupSizeFor(qtype: QType, columns: number, wanted: number | null | undefined, path: string): number | null {

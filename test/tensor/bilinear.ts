@@ -65,8 +65,7 @@ export async function checkBilinear(device: Device, one: Bilinear): Promise<void
 
 /** ∂(gradOut · define(inputs)) / ∂inputs[index], value by value. */
 function differences(define: Bilinear['define'], inputs: Float64Array[], index: number, gradOut: ArrayLike<number>): Float64Array {
-  const loss = (values: Float64Array) =>
-    define(...inputs.with(index, values)).reduce((sum, value, i) => sum + value * gradOut[i], 0)
+  const loss = (values: Float64Array) => define(...inputs.with(index, values)).reduce((sum, value, i) => sum + value * gradOut[i], 0)
   return inputs[index].map((value, i) => {
     return (loss(inputs[index].with(i, value + 1)) - loss(inputs[index].with(i, value - 1))) / 2
   })

@@ -66,11 +66,23 @@ for (const device of devices) {
   })
 
   for (const [a, b, outer] of [
-    [[2, 1, 3], [4, 3], [2, 4, 3]],
-    [[1, 1], [2, 3], [2, 3]],
+    [
+      [2, 1, 3],
+      [4, 3],
+      [2, 4, 3],
+    ],
+    [
+      [1, 1],
+      [2, 3],
+      [2, 3],
+    ],
     [[3], [], [3]],
     [[], [2, 2], [2, 2]],
-    [[2, 1], [1, 3], [2, 3]],
+    [
+      [2, 1],
+      [1, 3],
+      [2, 3],
+    ],
   ]) {
     test(`${device.name}: dimensions [${a}] and [${b}] before the matrices broadcast to [${outer}]`, async () => {
       const [M, N, K] = [2, 4, 3]
@@ -97,8 +109,16 @@ for (const device of devices) {
 
   test(`${device.name}: empty factors`, async () => {
     for (const [x, w, shape] of [
-      [[0, 3], [2, 3], [0, 2]],
-      [[2, 3], [0, 3], [2, 0]],
+      [
+        [0, 3],
+        [2, 3],
+        [0, 2],
+      ],
+      [
+        [2, 3],
+        [0, 3],
+        [2, 0],
+      ],
     ]) {
       const tensors = [x, w].map((sizes) => Tensor.empty(device, sizes))
       const y = matmul(tensors[0], tensors[1])
@@ -116,8 +136,7 @@ for (const device of devices) {
     const [a, b] = [Tensor.empty(device, [2, 2, 3]), Tensor.empty(device, [3, 3, 4])]
     assert.throws(() => bmm(a, b), {
       name: 'ShapeError',
-      message:
-        'bmm: columns of a must equal rows of b, and the dimensions before the last two broadcast; received a [2,2,3], b [3,3,4]',
+      message: 'bmm: columns of a must equal rows of b, and the dimensions before the last two broadcast; received a [2,2,3], b [3,3,4]',
     })
     for (const tensor of [a, b]) tensor.dispose()
   })

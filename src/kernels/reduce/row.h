@@ -58,6 +58,18 @@ INLINE double rowDot(const float* a, const float* b, int32_t cols) {
   return sum;
 }
 
+/* A sum of vectors of float32, kept in float64. */
+struct WideSum {
+  f64v sums[2] = {};
+  void add(f32v v) {
+    float values[LANES];
+    store(values, v);
+    sums[0] += widen(values);
+    sums[1] += widen(values + HALF);
+  }
+  double total() const { return sumOf(sums[0] + sums[1]); }
+};
+
 /* Integers in the order of the floats x, with -0 below +0 and any NaN on top; floatOfRank undoes it. */
 INLINE i32v rankOf(f32v x) {
   i32v bits = (i32v)x;
@@ -88,20 +100,14 @@ INLINE float rowMax(const float* x, int32_t cols) {
 
 /* Σ e^(x - max) in float64; each(c, n, e) gets the exponentials of the n columns from c on. */
 template <class Each> INLINE double rowExpSum(const float* x, int32_t cols, float max, Each each) {
-  f64v sums[2] = {};
-  auto add = [&](f32v e) {
-    float values[LANES];
-    store(values, e);
-    sums[0] += widen(values);
-    sums[1] += widen(values + HALF);
-  };
+  WideSum wide;
   int32_t c = 0;
   for (; c <= cols - LANES; c += LANES) {
     f32v e = exp(load(x + c) - max);
-    add(e);
+    wide.add(e);
     each(c, LANES, e);
   }
-  double sum = sumOf(sums[0] + sums[1]);
+  double sum = wide.total();
   if (c < cols) {
     f32v e = exp(loadPartial(x + c, cols - c) - max);
     for (int i = 0; i < cols - c; i++) sum += e[i];

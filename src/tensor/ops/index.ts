@@ -28,6 +28,6 @@ export {
 export { embedding } from './embedding.ts'
 export { matmul } from './matmul.ts'
 export { nll } from './nll.ts'
-export { rmsNorm } from './normalize.ts'
+export { layerNorm, rmsNorm } from './normalize.ts'
 export { argmax, crossEntropy, klDivergence, logSoftmax, mean, reduce, softmax, sum } from './reduce.ts'
 export { concat, flatten, permute, slice, split, stack, transpose } from './shape.ts'
