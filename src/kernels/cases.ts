@@ -39,6 +39,8 @@ import { cases as minmaxScale } from './minmaxScale/minmaxScale.cases.ts'
 import { cases as movingScale } from './movingScale/movingScale.cases.ts'
 import { cases as nll } from './nll/nll.cases.ts'
 import { cases as nllGrad } from './nllGrad/nllGrad.cases.ts'
+import { cases as pad2d } from './pad2d/pad2d.cases.ts'
+import { cases as pad2dGradient } from './pad2dGradient/pad2dGradient.cases.ts'
 import { cases as qembedding } from './qembedding/qembedding.cases.ts'
 import { cases as qmatmul, benchmarks as qmatmulBenchmarks } from './qmatmul/qmatmul.cases.ts'
 import { cases as qmatmulInt8, benchmarks as qmatmulInt8Benchmarks } from './qmatmulInt8/qmatmulInt8.cases.ts'
@@ -113,6 +115,8 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   conv2d,
   conv2dInputGradient,
   conv2dWeightGradient,
+  pad2d,
+  pad2dGradient,
   unaryGrad,
   affine,
   stridedCopy,

@@ -32,6 +32,8 @@ import { minmaxScale } from './minmaxScale/minmaxScale.ts'
 import { movingScale } from './movingScale/movingScale.ts'
 import { nll } from './nll/nll.ts'
 import { nllGrad } from './nllGrad/nllGrad.ts'
+import { pad2d } from './pad2d/pad2d.ts'
+import { pad2dGradient } from './pad2dGradient/pad2dGradient.ts'
 import { qembedding } from './qembedding/qembedding.ts'
 import { qmatmul } from './qmatmul/qmatmul.ts'
 import { qmatmulInt8 } from './qmatmulInt8/qmatmulInt8.ts'
@@ -106,6 +108,8 @@ export const definitions = {
   conv2d,
   conv2dInputGradient,
   conv2dWeightGradient,
+  pad2d,
+  pad2dGradient,
   unaryGrad,
   affine,
   stridedCopy,

@@ -458,8 +458,38 @@ export const signatures = {
       { name: 'groups', direction: 'scalar', type: 'i32' },
     ],
   },
-  unaryGrad: {
+  pad2d: {
     id: 33,
+    args: [
+      { name: 'mode', direction: 'scalar', type: 'i32' },
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'planes', direction: 'scalar', type: 'i32' },
+      { name: 'height', direction: 'scalar', type: 'i32' },
+      { name: 'width', direction: 'scalar', type: 'i32' },
+      { name: 'outHeight', direction: 'scalar', type: 'i32' },
+      { name: 'outWidth', direction: 'scalar', type: 'i32' },
+      { name: 'top', direction: 'scalar', type: 'i32' },
+      { name: 'left', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  pad2dGradient: {
+    id: 34,
+    args: [
+      { name: 'mode', direction: 'scalar', type: 'i32' },
+      { name: 'dy', direction: 'in', type: 'f32', optional: false },
+      { name: 'dx', direction: 'out', type: 'f32', optional: false },
+      { name: 'planes', direction: 'scalar', type: 'i32' },
+      { name: 'height', direction: 'scalar', type: 'i32' },
+      { name: 'width', direction: 'scalar', type: 'i32' },
+      { name: 'outHeight', direction: 'scalar', type: 'i32' },
+      { name: 'outWidth', direction: 'scalar', type: 'i32' },
+      { name: 'top', direction: 'scalar', type: 'i32' },
+      { name: 'left', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  unaryGrad: {
+    id: 35,
     args: [
       { name: 'op', direction: 'scalar', type: 'i32' },
       { name: 'x', direction: 'in', type: 'f32', optional: false },
@@ -470,7 +500,7 @@ export const signatures = {
     ],
   },
   affine: {
-    id: 34,
+    id: 36,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'scale', direction: 'scalar', type: 'f32' },
@@ -480,7 +510,7 @@ export const signatures = {
     ],
   },
   stridedCopy: {
-    id: 35,
+    id: 37,
     args: [
       { name: 'x', direction: 'in', type: 'u8', optional: false },
       { name: 'y', direction: 'inout', type: 'u8', optional: false },
@@ -505,7 +535,7 @@ export const signatures = {
     ],
   },
   logSoftmax: {
-    id: 36,
+    id: 38,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'y', direction: 'out', type: 'f32', optional: false },
@@ -514,7 +544,7 @@ export const signatures = {
     ],
   },
   softmaxGrad: {
-    id: 37,
+    id: 39,
     args: [
       { name: 'log', direction: 'scalar', type: 'i32' },
       { name: 'y', direction: 'in', type: 'f32', optional: false },
@@ -525,7 +555,7 @@ export const signatures = {
     ],
   },
   nll: {
-    id: 38,
+    id: 40,
     args: [
       { name: 'logProbabilities', direction: 'in', type: 'f32', optional: false },
       { name: 'targets', direction: 'in', type: 'i32', optional: false },
@@ -538,7 +568,7 @@ export const signatures = {
     ],
   },
   layerNorm: {
-    id: 39,
+    id: 41,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'weight', direction: 'in', type: 'f32', optional: true },
@@ -550,7 +580,7 @@ export const signatures = {
     ],
   },
   nllGrad: {
-    id: 40,
+    id: 42,
     args: [
       { name: 'targets', direction: 'in', type: 'i32', optional: false },
       { name: 'dloss', direction: 'in', type: 'f32', optional: false },
@@ -562,7 +592,7 @@ export const signatures = {
     ],
   },
   sgdStep: {
-    id: 41,
+    id: 43,
     args: [
       { name: 'parameter', direction: 'inout', type: 'f32', optional: false },
       { name: 'gradient', direction: 'in', type: 'f32', optional: false },
@@ -576,7 +606,7 @@ export const signatures = {
     ],
   },
   adamStep: {
-    id: 42,
+    id: 44,
     args: [
       { name: 'parameter', direction: 'inout', type: 'f32', optional: false },
       { name: 'gradient', direction: 'in', type: 'f32', optional: false },
@@ -593,7 +623,7 @@ export const signatures = {
     ],
   },
   adadeltaStep: {
-    id: 43,
+    id: 45,
     args: [
       { name: 'parameter', direction: 'inout', type: 'f32', optional: false },
       { name: 'gradient', direction: 'in', type: 'f32', optional: false },
@@ -607,7 +637,7 @@ export const signatures = {
     ],
   },
   clipNorm: {
-    id: 44,
+    id: 46,
     args: [
       { name: 'x', direction: 'inout', type: 'f32', optional: false },
       { name: 'norm', direction: 'in', type: 'f32', optional: false },
@@ -616,7 +646,7 @@ export const signatures = {
     ],
   },
   clipValue: {
-    id: 45,
+    id: 47,
     args: [
       { name: 'x', direction: 'inout', type: 'f32', optional: false },
       { name: 'limit', direction: 'scalar', type: 'f32' },
@@ -624,7 +654,7 @@ export const signatures = {
     ],
   },
   quantizeActivation: {
-    id: 46,
+    id: 48,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'scale', direction: 'in', type: 'f32', optional: false },
@@ -634,7 +664,7 @@ export const signatures = {
     ],
   },
   dequantizeActivation: {
-    id: 47,
+    id: 49,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'scale', direction: 'in', type: 'f32', optional: false },
@@ -644,7 +674,7 @@ export const signatures = {
     ],
   },
   unaryInt8: {
-    id: 48,
+    id: 50,
     args: [
       { name: 'op', direction: 'scalar', type: 'i32' },
       { name: 'x', direction: 'in', type: 'u8', optional: false },
@@ -653,7 +683,7 @@ export const signatures = {
     ],
   },
   int8Rows: {
-    id: 49,
+    id: 51,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'padded', direction: 'out', type: 'u8', optional: false },
@@ -663,7 +693,7 @@ export const signatures = {
     ],
   },
   scaleBy: {
-    id: 50,
+    id: 52,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'factor', direction: 'in', type: 'f32', optional: false },
@@ -672,7 +702,7 @@ export const signatures = {
     ],
   },
   movingScale: {
-    id: 51,
+    id: 53,
     args: [
       { name: 'scale', direction: 'in', type: 'f32', optional: false },
       { name: 'next', direction: 'in', type: 'f32', optional: false },
@@ -682,7 +712,7 @@ export const signatures = {
     ],
   },
   hqqShift: {
-    id: 52,
+    id: 54,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -701,7 +731,7 @@ export const signatures = {
     ],
   },
   affineScale: {
-    id: 53,
+    id: 55,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -717,7 +747,7 @@ export const signatures = {
     ],
   },
   affineQuantize: {
-    id: 54,
+    id: 56,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -733,7 +763,7 @@ export const signatures = {
     ],
   },
   affineDequantize: {
-    id: 55,
+    id: 57,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'qtype', direction: 'scalar', type: 'qtype' },

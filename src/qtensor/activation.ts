@@ -60,10 +60,29 @@ export class QActivation extends Tensor {
     return y
   }
 
-  /** Other codes of the same scale. */
-  withCodes(codes: Tensor): QActivation {
-    const y = new QActivation(this.qtype, codes, this.scale.detach())
+  /** Other codes, of the same scale or another. */
+  withCodes(codes: Tensor, scale = this.scale.detach()): QActivation {
+    const y = new QActivation(this.qtype, codes, scale)
     y.use = this.use
+    return y
+  }
+
+  /** Other values x in codes of this type. */
+  requantize(x: Tensor, scale: Tensor): QActivation {
+    return QActivation.quantize(x, this.qtype, scale)
+  }
+
+  /** Whether both have their scale from the same place, so that it is known to be equal without reading it. */
+  sharesScale(other: QActivation): boolean {
+    return this.scale.storage === other.scale.storage && this.scale.byteOffset === other.scale.byteOffset
+  }
+
+  /** The codes as float32: whole numbers, of int8. */
+  codeValues(): Tensor {
+    const one = Tensor.empty(this.device, [])
+    this.device.call('fill', one, 1, 1)
+    const y = Tensor.empty(this.device, this.shape)
+    if (y.numel > 0) this.device.call('dequantizeActivation', this.codes, one, y, y.numel, this.qtype.code)
     return y
   }
 

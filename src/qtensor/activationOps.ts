@@ -1,6 +1,11 @@
 import type { Shape } from '../core/shape.ts'
 import { unaryInt8Ops } from '../kernels/unaryInt8/unaryInt8.ts'
-import { unary } from '../tensor/ops/elementwise.ts'
+import { bmm } from '../tensor/ops/bmm.ts'
+import { expand } from '../tensor/ops/broadcast.ts'
+import { affine, unary } from '../tensor/ops/elementwise.ts'
+import { softmax } from '../tensor/ops/reduce.ts'
+import { concat, permute, slice } from '../tensor/ops/shape.ts'
+import { scope } from '../tensor/scope.ts'
 import { needsGrad, noGrad, record } from '../tensor/tape.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { QActivation } from './activation.ts'
@@ -20,6 +25,13 @@ const quantizedOps = new Map<string, QuantizedOp>([
   ['clone', (x: QActivation) => onCodes(x, (values) => values.clone())],
   ['detach', (x: QActivation) => x.withCodes(x.codes.detach())],
   ['rows', (x: QActivation, start: number, end: number) => onCodes(x, (values) => values.rows(start, end))],
+  ['permute', (x: QActivation, axes: readonly number[]) => onCodes(x, (values) => permute(values, axes))],
+  ['expand', (x: QActivation, shape: Shape) => onCodes(x, (values) => expand(values, shape))],
+  ['slice', (x: QActivation, axis: number, start: number, end?: number) => onCodes(x, (values) => slice(values, axis, start, end))],
+  ['concat', joined],
+  ['affine', rescaled],
+  ['softmax', normalized],
+  ['bmm', product],
   ['neg', (x: QActivation) => unaryOnCodes('neg', x)],
   ['relu', (x: QActivation) => unaryOnCodes('relu', x)],
 ])
@@ -54,4 +66,59 @@ function unaryOnCodes(op: keyof typeof unaryInt8Ops, x: QActivation): QActivatio
   const codes = Tensor.empty(x.device, x.shape, 'int8')
   if (x.numel > 0) x.device.call('unaryInt8', unaryInt8Ops[op], x.codes, codes, x.numel)
   return withGradient(x, x.withCodes(codes), (values) => unary(op, values))
+}
+
+/** Tensors of one origin, and so of one scale, are laid behind one another as codes; int8 only. */
+function joined(tensors: readonly Tensor[], axis: number): QActivation | undefined {
+  const [first] = tensors
+  if (!isQuantized(first) || first.qtype.dtype !== 'int8') return undefined
+  const alike = tensors.filter((x): x is QActivation => isQuantized(x) && x.qtype === first.qtype && x.sharesScale(first))
+  if (alike.length < tensors.length) return undefined
+  const codes = alike.map((x) => x.codes)
+  const y = first.withCodes(noGrad(() => concat(codes, axis)))
+  if (alike.some(needsGrad)) {
+    const floats = alike.map((x) => x.dequantize())
+    record(y, [concat(floats, axis)], (dy) => [dy])
+  }
+  return y
+}
+
+/** A positive factor goes to the scale. */
+function rescaled(x: QActivation, factor: number, offset: number): QActivation | undefined {
+  if (offset !== 0 || !(factor > 0)) return undefined
+  const scale = noGrad(() => affine(x.scale, factor, -0))
+  const y = x.withCodes(x.codes.detach(), scale)
+  if (needsGrad(x)) record(y, [affine(x.dequantize(), factor, offset)], (dy) => [dy])
+  return y
+}
+
+/** Computed on floats; since no result is above 1, its scale is known to be 1 / qmax. */
+function normalized(x: QActivation, axis: number): QActivation {
+  return scope(() => {
+    const scale = Tensor.empty(x.device, [])
+    x.device.call('fill', scale, 1 / x.qtype.qmax, 1)
+    return x.requantize(softmax(x.dequantize(), axis), scale)
+  })
+}
+
+/**
+ * (Σₖ q[m,k] · p[k,n]) · (scale · otherScale): whole numbers, exact in float32 for up to 1040 of them. Training computes on floats.
+ */
+function product(a: Tensor, b: Tensor): Tensor | undefined {
+  if (!isQuantized(a) || !isQuantized(b) || a.qtype.dtype !== 'int8' || b.qtype.dtype !== 'int8') return undefined
+  if (needsGrad(a) || needsGrad(b)) return undefined
+  for (const { use } of [a, b]) if (use) use.taken = true
+  return noGrad(() =>
+    scope(() => {
+      const sums = bmm(a.codeValues(), b.codeValues())
+      const scale = Tensor.empty(a.device, [])
+      a.device.call('scaleBy', a.scale, b.scale, scale, 1)
+      if (sums.numel > 0) a.device.call('scaleBy', sums, scale, sums, sums.numel)
+      return sums
+    }),
+  )
+}
+
+function isQuantized(x: unknown): x is QActivation {
+  return x instanceof Tensor && 'codes' in x
 }

@@ -11,7 +11,8 @@ import { Module } from '../../src/nn/module.ts'
 import { QLinear } from '../../src/nn/qlinear.ts'
 import { calibrate } from '../../src/quantize/calibrate.ts'
 import { freeze, quantizationMap, quantize } from '../../src/quantize/quantize.ts'
-import { unary } from '../../src/tensor/ops/index.ts'
+import { backward } from '../../src/tensor/backward.ts'
+import { mean, mul, unary } from '../../src/tensor/ops/index.ts'
 import { scope } from '../../src/tensor/scope.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
 
@@ -79,6 +80,22 @@ async function calibrated(device: Device, { weights, activations, momentum, stre
   return model
 }
 
+/** Gradients of mean(y · target) of the model that is not frozen; products are those of the same codes, their sums in another order. */
+async function compareGradients(device: Device, model: MLP, { name }: Case): Promise<void> {
+  const target = Tensor.fromArray(device, values('target'), [6, 5])
+  for (const parameter of model.parameters()) if (parameter instanceof Tensor) parameter.requiresGrad = true
+  backward(() => mean(mul(model.forward(batch(device, 0)), target))).dispose()
+  for (const [path, parameter] of model.namedParameters()) {
+    assert.ok(parameter instanceof Tensor && parameter.grad, path)
+    const theirs = values(`${name}.grad.${path.replace(/layers\.(\d)/, (_, i) => String(2 * i))}`)
+    const largest = Math.max(...theirs.map(Math.abs))
+    for (const [i, value] of (await parameter.grad.toNumbers()).entries()) {
+      assert.ok(Math.abs(value - theirs[i]) <= 2e-6 * largest, `gradient ${i} of ${path} is ${value}, quanto's ${theirs[i]}`)
+    }
+    parameter.requiresGrad = false
+  }
+}
+
 function qlinears(model: MLP): QLinear[] {
   return model.layers.map((layer) => {
     assert.ok(layer instanceof QLinear)
@@ -114,6 +131,7 @@ for (const name of ['native', 'wasm'] as const) {
           y.dispose()
         }
         await compare()
+        await compareGradients(device, model, golden)
         freeze(model)
         await compare()
         model.dispose()

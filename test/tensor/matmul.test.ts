@@ -136,7 +136,7 @@ for (const device of devices) {
     const [a, b] = [Tensor.empty(device, [2, 2, 3]), Tensor.empty(device, [3, 3, 4])]
     assert.throws(() => bmm(a, b), {
       name: 'ShapeError',
-      message: 'bmm: columns of a must equal rows of b, and the dimensions before the last two broadcast; received a [2,2,3], b [3,3,4]',
+      message: 'bmm: sizes must be equal or 1 along every axis; received [2] and [3]',
     })
     for (const tensor of [a, b]) tensor.dispose()
   })

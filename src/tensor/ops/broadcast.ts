@@ -1,6 +1,7 @@
 import { ShapeError } from '../../core/errors.ts'
 import { numel, type Shape, sameShape, showShape } from '../../core/shape.ts'
 import { reduceOps } from '../../kernels/reduce/reduce.ts'
+import { overridden } from '../override.ts'
 import { record } from '../tape.ts'
 import { Tensor } from '../tensor.ts'
 import { permute } from './shape.ts'
@@ -24,6 +25,8 @@ export function broadcastShape(operation: string, a: Shape, b: Shape): Shape {
  */
 export function expand(x: Tensor, shape: Shape): Tensor {
   if (sameShape(x.shape, shape)) return x.view(shape)
+  const own = overridden('expand', x, shape)
+  if (own) return own
   const lead = shape.length - x.shape.length
   if (lead < 0 || x.shape.some((size, axis) => size !== shape[axis + lead] && size !== 1)) {
     throw new ShapeError(`expand: ${showShape(x.shape)} must have sizes of ${showShape(shape)} or 1; received ${showShape(x.shape)}`)

@@ -54,6 +54,8 @@ export const div = (a: Tensor, b: Tensor): Tensor => binary('div', a, b)
 
 /** y = x · scale + offset for two numbers, product and sum each rounded. */
 export function affine(x: Tensor, scale: number, offset: number): Tensor {
+  const own = overridden('affine', x, scale, offset)
+  if (own) return own
   checkDType('affine', 'x', x, 'float32')
   const y = Tensor.empty(x.device, x.shape)
   if (x.numel > 0) x.device.call('affine', x, scale, offset, y, x.numel)

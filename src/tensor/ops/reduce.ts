@@ -1,6 +1,7 @@
 import { DTypeError, ShapeError } from '../../core/errors.ts'
 import { numel } from '../../core/shape.ts'
 import { reduceOps } from '../../kernels/reduce/reduce.ts'
+import { overridden } from '../override.ts'
 import { scope } from '../scope.ts'
 import { record } from '../tape.ts'
 import { checkDType, checkShape, Tensor } from '../tensor.ts'
@@ -60,7 +61,7 @@ export function argmax(x: Tensor): Tensor {
 
 /** y = exp(x − max) / Σ exp(x − max) over the last dimension of x [..., C] float32, or over `axis`. */
 export function softmax(x: Tensor, axis = -1): Tensor {
-  return alongAxis('softmax', x, axis)
+  return overridden('softmax', x, axis) ?? alongAxis('softmax', x, axis)
 }
 
 /** y = x − log Σ exp(x) over the last dimension of x [..., C] float32, or over `axis`. */

@@ -1,5 +1,6 @@
 import { ShapeError } from '../../core/errors.ts'
 import { numel, showShape } from '../../core/shape.ts'
+import { overridden } from '../override.ts'
 import { record } from '../tape.ts'
 import { checkDType, checkShape, Tensor } from '../tensor.ts'
 import { axisOf, contiguous, copyStrided, full, gather } from './strided.ts'
@@ -9,6 +10,8 @@ import { axisOf, contiguous, copyStrided, full, gather } from './strided.ts'
  * @throws ShapeError unless `axes` names every axis once
  */
 export function permute(x: Tensor, axes: readonly number[]): Tensor {
+  const own = overridden('permute', x, axes)
+  if (own) return own
   const order = axes.map((axis) => axisOf('permute', x, axis))
   if (order.length !== x.shape.length || new Set(order).size !== order.length) {
     throw new ShapeError(`permute: axes must name each of ${x.shape.length} once; received [${axes}] for ${showShape(x.shape)}`)
@@ -38,6 +41,8 @@ export function transpose(x: Tensor, axis0: number, axis1: number): Tensor {
  * @throws ShapeError unless 0 ≤ start ≤ end ≤ size
  */
 export function slice(x: Tensor, axis: number, start: number, end?: number): Tensor {
+  const own = overridden('slice', x, axis, start, end)
+  if (own) return own
   const at = axisOf('slice', x, axis)
   const size = x.shape[at]
   const [first, last] = [start < 0 ? start + size : start, end === undefined ? size : end < 0 ? end + size : end]
@@ -60,6 +65,8 @@ export function slice(x: Tensor, axis: number, start: number, end?: number): Ten
  * @throws ShapeError if there are none, or their other sizes differ
  */
 export function concat(tensors: readonly Tensor[], axis = 0): Tensor {
+  const own = overridden('concat', tensors, axis)
+  if (own) return own
   const [first] = tensors
   if (!first) throw new ShapeError('concat: needs at least one tensor; received none')
   const at = axisOf('concat', first, axis)

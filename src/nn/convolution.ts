@@ -1,0 +1,175 @@
+import type { Random } from '../core/random.ts'
+import type { Device } from '../devices/device.ts'
+import { cast } from '../tensor/ops/elementwise.ts'
+import { type PadMode, pad } from '../tensor/ops/pad.ts'
+import { scope } from '../tensor/scope.ts'
+import { Tensor } from '../tensor/tensor.ts'
+import { Module } from './module.ts'
+import { resetLinear } from './uniform.ts'
+
+/** One number for every axis, or one for each. */
+export type PerAxis = number | readonly number[]
+
+/** How a convolution moves; what is left out is 1, or 0 for padding. */
+export interface ConvolutionOptions {
+  stride?: PerAxis
+  dilation?: PerAxis
+  groups?: number
+  bias?: boolean
+}
+
+/** What convolutions of any number of axes have in common. */
+export abstract class Convolution extends Module {
+  readonly inChannels: number
+  readonly outChannels: number
+  readonly kernelSize: readonly number[]
+  readonly stride: readonly number[]
+  readonly dilation: readonly number[]
+  readonly groups: number
+  /** [outChannels, inChannels / groups, ...kernelSize]; transposed: [inChannels, outChannels / groups, ...kernelSize] */
+  weight: Tensor
+  /** [outChannels], or null */
+  bias: Tensor | null
+
+  constructor(
+    axes: number,
+    weightChannels: readonly [number, number],
+    inChannels: number,
+    outChannels: number,
+    kernelSize: PerAxis,
+    options: ConvolutionOptions,
+  ) {
+    super()
+    this.inChannels = inChannels
+    this.outChannels = outChannels
+    this.kernelSize = perAxis(axes, kernelSize)
+    this.stride = perAxis(axes, options.stride ?? 1)
+    this.dilation = perAxis(axes, options.dilation ?? 1)
+    this.groups = options.groups ?? 1
+    this.weight = Tensor.meta([...weightChannels, ...this.kernelSize])
+    this.bias = (options.bias ?? true) ? Tensor.meta([outChannels]) : null
+  }
+
+  /** y for these weights instead of the layer's own. */
+  abstract compute(x: Tensor, weight: Tensor, bias: Tensor | null): Tensor
+
+  /** x [B, inChannels, ...] float32 → [B, outChannels, ...] float32. */
+  forward(x: Tensor): Tensor {
+    return scope(() => this.compute(x, cast(this.weight, 'float32'), this.bias && cast(this.bias, 'float32')))
+  }
+
+  override resetParameters(device: Device, random: Random): void {
+    const [, fanIn, ...kernel] = this.weight.shape
+    resetLinear(
+      this,
+      kernel.reduce((product, size) => product * size, fanIn),
+      device,
+      random,
+    )
+  }
+
+  /** The arguments as PyTorch prints them; `middle` are those between stride and groups. */
+  protected repr(middle: readonly string[], last: readonly string[] = []): string {
+    return [
+      `${this.inChannels}, ${this.outChannels}, kernel_size=${tuple(this.kernelSize)}, stride=${tuple(this.stride)}`,
+      ...middle,
+      ...(this.groups === 1 ? [] : [`groups=${this.groups}`]),
+      ...(this.bias ? [] : ['bias=False']),
+      ...last,
+    ].join(', ')
+  }
+}
+
+/** Options of a convolution that is not transposed. */
+export interface ForwardConvolutionOptions extends ConvolutionOptions {
+  /** Values added on each side; `same` keeps the size (for stride 1), `valid` is none. */
+  padding?: PerAxis | 'same' | 'valid'
+  paddingMode?: PadMode
+}
+
+/** Conv1d and Conv2d. */
+export abstract class ForwardConvolution extends Convolution {
+  readonly padding: readonly number[] | 'same' | 'valid'
+  readonly paddingMode: PadMode
+
+  constructor(axes: number, inChannels: number, outChannels: number, kernelSize: PerAxis, options: ForwardConvolutionOptions) {
+    super(axes, [outChannels, inChannels / (options.groups ?? 1)], inChannels, outChannels, kernelSize, options)
+    const padding = options.padding ?? 0
+    this.padding = typeof padding === 'string' ? padding : perAxis(axes, padding)
+    this.paddingMode = options.paddingMode ?? 'zeros'
+  }
+
+  override extraRepr(): string {
+    const padding = typeof this.padding === 'string' ? this.padding : tuple(this.padding)
+    return this.repr(
+      [
+        ...(typeof this.padding !== 'string' && this.padding.every((size) => size === 0) ? [] : [`padding=${padding}`]),
+        ...(this.dilation.every((size) => size === 1) ? [] : [`dilation=${tuple(this.dilation)}`]),
+      ],
+      this.paddingMode === 'zeros' ? [] : [`padding_mode=${this.paddingMode}`],
+    )
+  }
+
+  override compute(x: Tensor, weight: Tensor, bias: Tensor | null): Tensor {
+    const borders = this.kernelSize.map((size, axis) => {
+      if (this.padding === 'valid') return [0, 0]
+      if (this.padding !== 'same') return [this.padding[axis], this.padding[axis]]
+      // The odd one of them goes behind.
+      const total = this.dilation[axis] * (size - 1)
+      return [Math.floor(total / 2), Math.ceil(total / 2)]
+    })
+    const even = borders.every(([before, behind]) => before === behind)
+    const convolve = (input: Tensor, padding: readonly number[]) => this.convolve(input, weight, bias, padding)
+    if (this.paddingMode === 'zeros' && even)
+      return convolve(
+        x,
+        borders.map(([before]) => before),
+      )
+    const [last, outer] = borders.toReversed()
+    return scope(() =>
+      convolve(
+        pad(x, [last[0], last[1], ...(outer ?? [0, 0])] as [number, number, number, number], this.paddingMode),
+        borders.map(() => 0),
+      ),
+    )
+  }
+
+  /** The convolution itself, with so many zeros on each side. */
+  protected abstract convolve(x: Tensor, weight: Tensor, bias: Tensor | null, padding: readonly number[]): Tensor
+}
+
+/** Options of a transposed convolution. */
+export interface ConvTransposeLayerOptions extends ConvolutionOptions {
+  /** What the convolution that this one turns around is padded with. */
+  padding?: PerAxis
+  outputPadding?: PerAxis
+}
+
+/** ConvTranspose1d and ConvTranspose2d. */
+export abstract class TransposedConvolution extends Convolution {
+  readonly padding: readonly number[]
+  readonly outputPadding: readonly number[]
+
+  constructor(axes: number, inChannels: number, outChannels: number, kernelSize: PerAxis, options: ConvTransposeLayerOptions) {
+    super(axes, [inChannels, outChannels / (options.groups ?? 1)], inChannels, outChannels, kernelSize, options)
+    this.padding = perAxis(axes, options.padding ?? 0)
+    this.outputPadding = perAxis(axes, options.outputPadding ?? 0)
+  }
+
+  override extraRepr(): string {
+    return this.repr([
+      ...(this.padding.every((size) => size === 0) ? [] : [`padding=${tuple(this.padding)}`]),
+      ...(this.dilation.every((size) => size === 1) ? [] : [`dilation=${tuple(this.dilation)}`]),
+      ...(this.outputPadding.every((size) => size === 0) ? [] : [`output_padding=${tuple(this.outputPadding)}`]),
+    ])
+  }
+}
+
+function perAxis(axes: number, value: PerAxis): readonly number[] {
+  return typeof value === 'number' ? new Array<number>(axes).fill(value) : value
+}
+
+/** `(3, 3)`, as Python prints tuples. */
+function tuple(values: readonly number[]): string {
+  return values.length === 1 ? `(${values[0]},)` : `(${values.join(', ')})`
+}

@@ -1,0 +1,184 @@
+import { ShapeError } from '../../core/errors.ts'
+import { showShape } from '../../core/shape.ts'
+import type { ConvSizes } from '../../kernels/conv2d/sizes.ts'
+import { needsGrad, record } from '../tape.ts'
+import { checkDType, Tensor } from '../tensor.ts'
+import { columnSum } from './columnSum.ts'
+import { checkBias } from './matmul.ts'
+
+/** One number for both axes, or one each: height, width. */
+export type Pair = number | readonly [height: number, width: number]
+
+/** How a kernel moves over an image; what is left out is 1, or 0 for padding. Inputs and outputs split into `groups` of channels. */
+export interface ConvOptions {
+  stride?: Pair
+  /** Zeros on each side. */
+  padding?: Pair
+  dilation?: Pair
+  groups?: number
+}
+
+/** The same for a transposed convolution. */
+export interface ConvTransposeOptions extends ConvOptions {
+  /** Rows and columns that the output has more than the smallest input of a convolution with these options that gives x. */
+  outputPadding?: Pair
+}
+
+/** Both numbers of a pair. */
+export function pair(value: Pair): readonly [height: number, width: number] {
+  return typeof value === 'number' ? [value, value] : value
+}
+
+/**
+ * y[b,o] = bias[o] + Σᵢ x[b,i] ⋆ w[o,i], as PyTorch's conv2d: windows of x against the kernel, x 0 outside.
+ * @param x [B, inChannels, height, width] float32
+ * @param w [outChannels, inChannels / groups, kernelHeight, kernelWidth] float32
+ * @param bias [outChannels] float32, or null
+ * @returns [B, outChannels, outHeight, outWidth] float32
+ * @throws ShapeError if the channels do not fit, or the kernel is larger than the padded image.
+ */
+export function conv2d(x: Tensor, w: Tensor, bias: Tensor | null = null, options: ConvOptions = {}): Tensor {
+  checkFactors('conv2d', x, w)
+  const { stride, padding, dilation, groups } = complete('conv2d', options)
+  const [batch, inChannels, ...image] = x.shape
+  const [outChannels, inGroup, ...kernel] = w.shape
+  if (inChannels !== inGroup * groups || outChannels % groups !== 0) {
+    throw new ShapeError(
+      `conv2d: channels of x (${inChannels}) must be ${groups} groups of w's ${inGroup}, and outputs (${outChannels}) so many groups; ${received(x, w)}`,
+    )
+  }
+  const out = image.map((size, axis) => Math.floor((size + 2 * padding[axis] - dilation[axis] * (kernel[axis] - 1) - 1) / stride[axis]) + 1)
+  if (out.some((size) => !(size >= 1))) {
+    throw new ShapeError(`conv2d: the kernel must fit into the padded image; ${received(x, w)}, padding ${padding}, dilation ${dilation}`)
+  }
+  checkBias('conv2d', bias, outChannels)
+  const sizes = [batch, inChannels, ...image, outChannels, ...out, ...kernel, ...stride, ...padding, ...dilation, groups] as ConvSizes
+  const y = forward(x, w, bias, sizes)
+  const needs = [x, w, bias].map(needsGrad)
+  return record(y, [x, w, bias], (dy) => [
+    needs[0] ? inputGradient(dy, w, null, sizes) : null,
+    needs[1] ? weightGradient(x, dy, sizes) : null,
+    needs[2] ? columnSum(dy, 1) : null,
+  ])
+}
+
+/**
+ * The transposed convolution, as PyTorch's conv_transpose2d: the gradient by its input of a convolution with these options and w.
+ * @param x [B, inChannels, height, width] float32
+ * @param w [inChannels, outChannels / groups, kernelHeight, kernelWidth] float32
+ * @param bias [outChannels] float32, or null
+ * @returns [B, outChannels, (height − 1) · stride − 2 · padding + dilation · (kernelHeight − 1) + outputPadding + 1, likewise] float32
+ * @throws ShapeError if the channels do not fit, nothing is left, or outputPadding is not below stride or dilation.
+ */
+export function convTranspose2d(x: Tensor, w: Tensor, bias: Tensor | null = null, options: ConvTransposeOptions = {}): Tensor {
+  checkFactors('convTranspose2d', x, w)
+  const { stride, padding, dilation, groups } = complete('convTranspose2d', options)
+  const outputPadding = pair(options.outputPadding ?? 0)
+  const [batch, inChannels, ...image] = x.shape
+  const [wChannels, outGroup, ...kernel] = w.shape
+  if (inChannels !== wChannels || inChannels % groups !== 0) {
+    throw new ShapeError(`convTranspose2d: channels of x must be those of w, in ${groups} groups; ${received(x, w)}`)
+  }
+  if (outputPadding.some((size, axis) => !(size >= 0 && size < Math.max(stride[axis], dilation[axis])))) {
+    throw new ShapeError(`convTranspose2d: outputPadding must be smaller than stride or dilation; received ${outputPadding}`)
+  }
+  const out = image.map((size, axis) => {
+    return (size - 1) * stride[axis] - 2 * padding[axis] + dilation[axis] * (kernel[axis] - 1) + outputPadding[axis] + 1
+  })
+  if (out.some((size) => !(size >= 1))) {
+    throw new ShapeError(`convTranspose2d: something must be left of the output; ${received(x, w)}, padding ${padding}`)
+  }
+  const outChannels = outGroup * groups
+  checkBias('convTranspose2d', bias, outChannels)
+  const sizes = [batch, outChannels, ...out, inChannels, ...image, ...kernel, ...stride, ...padding, ...dilation, groups] as ConvSizes
+  const y = inputGradient(x, w, bias, sizes)
+  const needs = [x, w, bias].map(needsGrad)
+  return record(y, [x, w, bias], (dy) => [
+    needs[0] ? forward(dy, w, null, sizes) : null,
+    needs[1] ? weightGradient(dy, x, sizes) : null,
+    needs[2] ? columnSum(dy, 1) : null,
+  ])
+}
+
+/** conv2d of one row: x [B, inChannels, length], w [outChannels, inChannels / groups, kernelLength]. */
+export function conv1d(x: Tensor, w: Tensor, bias: Tensor | null = null, options: OneDimensional<ConvOptions> = {}): Tensor {
+  return ofRow('conv1d', x, w, (row, kernel) => conv2d(row, kernel, bias, rowOptions(options)))
+}
+
+/** convTranspose2d of one row: x [B, inChannels, length], w [inChannels, outChannels / groups, kernelLength]. */
+export function convTranspose1d(
+  x: Tensor,
+  w: Tensor,
+  bias: Tensor | null = null,
+  options: OneDimensional<ConvTransposeOptions> = {},
+): Tensor {
+  return ofRow('convTranspose1d', x, w, (row, kernel) => convTranspose2d(row, kernel, bias, rowOptions(options)))
+}
+
+/** Options with one number each. */
+export type OneDimensional<Options> = { [Name in keyof Options]?: number }
+
+/** The options of a row as those of an image of height 1. */
+function rowOptions({ stride = 1, padding = 0, dilation = 1, outputPadding = 0, groups = 1 }: OneDimensional<ConvTransposeOptions>) {
+  return {
+    stride: [1, stride],
+    padding: [0, padding],
+    dilation: [1, dilation],
+    outputPadding: [0, outputPadding],
+    groups,
+  } satisfies ConvTransposeOptions
+}
+
+function ofRow(operation: string, x: Tensor, w: Tensor, run: (x: Tensor, w: Tensor) => Tensor): Tensor {
+  if (x.shape.length !== 3 || w.shape.length !== 3) {
+    throw new ShapeError(`${operation}: x must be [B, channels, length] and w [channels, channels, length]; ${received(x, w)}`)
+  }
+  const asImage = (tensor: Tensor) => tensor.view([...tensor.shape.slice(0, 2), 1, tensor.shape[2]])
+  const y = run(asImage(x), asImage(w))
+  return y.view([...y.shape.slice(0, 2), y.shape[3]])
+}
+
+function checkFactors(operation: string, x: Tensor, w: Tensor): void {
+  checkDType(operation, 'x', x, 'float32')
+  checkDType(operation, 'w', w, 'float32')
+  if (x.shape.length !== 4 || w.shape.length !== 4) {
+    throw new ShapeError(
+      `${operation}: x must be [B, channels, height, width] and w [channels, channels, height, width]; ${received(x, w)}`,
+    )
+  }
+}
+
+function complete(operation: string, { stride = 1, padding = 0, dilation = 1, groups = 1 }: ConvOptions) {
+  const sizes = { stride: pair(stride), padding: pair(padding), dilation: pair(dilation), groups }
+  for (const [name, values] of Object.entries(sizes)) {
+    const least = name === 'padding' ? 0 : 1
+    if ([values].flat().some((value) => !(Number.isInteger(value) && value >= least))) {
+      throw new ShapeError(`${operation}: ${name} must be whole and at least ${least}; received ${values}`)
+    }
+  }
+  return sizes
+}
+
+const received = (x: Tensor, w: Tensor) => `received x ${showShape(x.shape)}, w ${showShape(w.shape)}`
+
+function forward(x: Tensor, w: Tensor, bias: Tensor | null, sizes: ConvSizes): Tensor {
+  const [batch, , , , outChannels, outHeight, outWidth] = sizes
+  const y = Tensor.empty(x.device, [batch, outChannels, outHeight, outWidth])
+  if (y.numel > 0) x.device.call('conv2d', x, w, bias, y, ...sizes)
+  return y
+}
+
+function inputGradient(dy: Tensor, w: Tensor, bias: Tensor | null, sizes: ConvSizes): Tensor {
+  const [batch, inChannels, inHeight, inWidth] = sizes
+  const dx = Tensor.empty(dy.device, [batch, inChannels, inHeight, inWidth])
+  if (dx.numel > 0) dy.device.call('conv2dInputGradient', dy, w, bias, dx, ...sizes)
+  return dx
+}
+
+function weightGradient(x: Tensor, dy: Tensor, sizes: ConvSizes): Tensor {
+  const [, inChannels, , , outChannels, , , kernelHeight, kernelWidth] = sizes
+  const groups = sizes[15]
+  const dw = Tensor.empty(dy.device, [outChannels, inChannels / groups, kernelHeight, kernelWidth])
+  if (dw.numel > 0) dy.device.call('conv2dWeightGradient', x, dy, dw, ...sizes)
+  return dw
+}

@@ -1,0 +1,45 @@
+import { ShapeError } from '../../core/errors.ts'
+import { numel, showShape } from '../../core/shape.ts'
+import { padModes } from '../../kernels/pad2d/pad2d.ts'
+import { record } from '../tape.ts'
+import { checkDType, Tensor } from '../tensor.ts'
+
+/** What lies outside: zeros, the image mirrored at its border pixels, its border pixels, or the image again. */
+export type PadMode = keyof typeof padModes
+
+/** How many values the last dimensions get before and behind, the last one first, as PyTorch's `pad` takes them. */
+export type Padding = readonly [left: number, right: number] | readonly [left: number, right: number, top: number, bottom: number]
+
+/**
+ * x with a border around its last two dimensions (or its last one); with zeros a negative border cuts off.
+ * @param x [..., height, width] float32
+ * @returns [..., top + height + bottom, left + width + right] float32
+ * @throws ShapeError if a border does not fit: reflect needs one below the size, circular one up to it.
+ */
+export function pad(x: Tensor, padding: Padding, mode: PadMode = 'zeros'): Tensor {
+  checkDType('pad', 'x', x, 'float32')
+  const [left, right, top = 0, bottom = 0] = padding
+  const [height, width] = [x.shape.length > 1 ? x.size(-2) : 1, x.size(-1)]
+  checkBorder(mode, x, height, top, bottom)
+  checkBorder(mode, x, width, left, right)
+  const [outHeight, outWidth] = [height + top + bottom, width + left + right]
+  const outer = x.shape.slice(0, -2)
+  const shape = x.shape.length > 1 ? [...outer, outHeight, outWidth] : [outWidth]
+  const y = Tensor.empty(x.device, shape)
+  const sizes = [numel(outer), height, width, outHeight, outWidth, top, left]
+  if (y.numel > 0) x.device.call('pad2d', padModes[mode], x, y, ...sizes)
+  return record(y, [x], (dy) => {
+    const dx = Tensor.empty(x.device, x.shape)
+    if (y.numel > 0) x.device.call('pad2dGradient', padModes[mode], dy, dx, ...sizes)
+    return [dx]
+  })
+}
+
+function checkBorder(mode: PadMode, x: Tensor, size: number, before: number, behind: number): void {
+  const [least, most] = mode === 'zeros' ? [-size, Infinity] : [0, { reflect: size - 1, replicate: Infinity, circular: size }[mode]]
+  if ([before, behind].some((border) => !(border >= least && border <= most)) || size + before + behind < 1) {
+    throw new ShapeError(
+      `pad: a border of ${mode} must lie in ${least}..${most} and leave something; received ${before} and ${behind} for ${showShape(x.shape)}`,
+    )
+  }
+}
