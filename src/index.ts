@@ -18,6 +18,8 @@ export { type SaveOptions, save } from './models/save.ts'
 export { type ChatMessage, Tokenizer } from './models/tokenizer.ts'
 export { GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Tanh } from './nn/activations.ts'
 export { Conv1D, QConv1D } from './nn/conv1D.ts'
+export { BatchNorm1d, BatchNorm2d, type BatchNormOptions } from './nn/batchNorm.ts'
+export { Dropout } from './nn/dropout.ts'
 export { Conv1d } from './nn/conv1d.ts'
 export { Conv2d } from './nn/conv2d.ts'
 export type { ConvTransposeLayerOptions, ForwardConvolutionOptions } from './nn/convolution.ts'
@@ -29,8 +31,19 @@ export { Embedding } from './nn/embedding.ts'
 export { initialize } from './nn/initialize.ts'
 export { LayerNorm } from './nn/layerNorm.ts'
 export { Linear } from './nn/linear.ts'
-export { type ClassLossOptions, crossEntropyLoss, type Dequantizable, l1Loss, mseLoss, nllLoss, type Reduction } from './nn/losses.ts'
+export {
+  type ClassLossOptions,
+  crossEntropyLoss,
+  type Dequantizable,
+  klDivLoss,
+  l1Loss,
+  mseLoss,
+  nllLoss,
+  type Reduction,
+} from './nn/losses.ts'
 export { Module, type Parameter } from './nn/module.ts'
+export { GroupNorm, LayerNorm, type LayerNormOptions } from './nn/normalization.ts'
+export { AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d } from './nn/pooling.ts'
 export { Adadelta, type AdadeltaSettings } from './nn/optim/adadelta.ts'
 export { Adam, type AdamSettings, AdamW } from './nn/optim/adam.ts'
 export { clipGradNorm, clipGradValue } from './nn/optim/clip.ts'

@@ -7,10 +7,18 @@ import { cases as affineQuantize } from './affineQuantize/affineQuantize.cases.t
 import { cases as affineScale } from './affineScale/affineScale.cases.ts'
 import { cases as argmax } from './argmax/argmax.cases.ts'
 import { cases as attention } from './attention/attention.cases.ts'
+import { cases as attentionGrad } from './attentionGrad/attentionGrad.cases.ts'
+import { cases as avgPool2d } from './avgPool2d/avgPool2d.cases.ts'
+import { cases as avgPool2dGrad } from './avgPool2dGrad/avgPool2dGrad.cases.ts'
+import { cases as batchNorm } from './batchNorm/batchNorm.cases.ts'
+import { cases as batchNormGrad } from './batchNormGrad/batchNormGrad.cases.ts'
 import { cases as binary } from './binary/binary.cases.ts'
 import { cases as cacheWrite } from './cacheWrite/cacheWrite.cases.ts'
 import type { KernelCase } from './case.ts'
 import { cases as cast } from './cast/cast.cases.ts'
+import { cases as channelAffine } from './channelAffine/channelAffine.cases.ts'
+import { cases as clamp } from './clamp/clamp.cases.ts'
+import { cases as clampGrad } from './clampGrad/clampGrad.cases.ts'
 import { cases as clipNorm } from './clipNorm/clipNorm.cases.ts'
 import { cases as clipValue } from './clipValue/clipValue.cases.ts'
 import { cases as columnSum } from './columnSum/columnSum.cases.ts'
@@ -27,7 +35,9 @@ import { cases as copy } from './copy/copy.cases.ts'
 import { cases as crossEntropy } from './crossEntropy/crossEntropy.cases.ts'
 import { cases as dequantize } from './dequantize/dequantize.cases.ts'
 import { cases as dequantizeActivation } from './dequantizeActivation/dequantizeActivation.cases.ts'
+import { cases as dropout } from './dropout/dropout.cases.ts'
 import { cases as embedding } from './embedding/embedding.cases.ts'
+import { cases as embeddingGrad } from './embeddingGrad/embeddingGrad.cases.ts'
 import { cases as fill } from './fill/fill.cases.ts'
 import { cases as gemm, benchmarks as gemmBenchmarks } from './gemm/gemm.cases.ts'
 import { cases as hqqShift } from './hqqShift/hqqShift.cases.ts'
@@ -35,6 +45,9 @@ import { cases as int8Rows } from './int8Rows/int8Rows.cases.ts'
 import { cases as klDivergence } from './klDivergence/klDivergence.cases.ts'
 import { cases as layerNorm } from './layerNorm/layerNorm.cases.ts'
 import { cases as logSoftmax } from './logSoftmax/logSoftmax.cases.ts'
+import { cases as matmul } from './matmul/matmul.cases.ts'
+import { cases as maxPool2d } from './maxPool2d/maxPool2d.cases.ts'
+import { cases as maxPool2dGrad } from './maxPool2dGrad/maxPool2dGrad.cases.ts'
 import { cases as minmaxScale } from './minmaxScale/minmaxScale.cases.ts'
 import { cases as movingScale } from './movingScale/movingScale.cases.ts'
 import { cases as nll } from './nll/nll.cases.ts'
@@ -51,6 +64,7 @@ import { cases as reduce } from './reduce/reduce.cases.ts'
 import { cases as rmsNorm } from './rmsNorm/rmsNorm.cases.ts'
 import { cases as rope } from './rope/rope.cases.ts'
 import { cases as scaleBy } from './scaleBy/scaleBy.cases.ts'
+import { cases as rowNormGrad } from './rowNormGrad/rowNormGrad.cases.ts'
 import { cases as sgdStep } from './sgdStep/sgdStep.cases.ts'
 import type { KernelName } from './signatures.ts'
 import { cases as siluMul } from './siluMul/siluMul.cases.ts'
@@ -64,6 +78,7 @@ import { cases as unary } from './unary/unary.cases.ts'
 import { cases as unaryGrad } from './unaryGrad/unaryGrad.cases.ts'
 import { cases as unaryInt8 } from './unaryInt8/unaryInt8.cases.ts'
 import { cases as untileBlocks } from './untileBlocks/untileBlocks.cases.ts'
+import { cases as where } from './where/where.cases.ts'
 
 /** The cases of every kernel. */
 export const cases: Record<KernelName, readonly KernelCase[]> = {
@@ -125,6 +140,21 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   nll,
   nllGrad,
   layerNorm,
+  clamp,
+  clampGrad,
+  where,
+  dropout,
+  embeddingGrad,
+  layerNorm,
+  rowNormGrad,
+  batchNorm,
+  batchNormGrad,
+  channelAffine,
+  maxPool2d,
+  maxPool2dGrad,
+  avgPool2d,
+  avgPool2dGrad,
+  attentionGrad,
 }
 
 /** Cases of the sizes that models have, too slow for the definitions; bench/kernels.ts times them on every device. */

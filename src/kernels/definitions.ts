@@ -7,9 +7,17 @@ import { affineQuantize } from './affineQuantize/affineQuantize.ts'
 import { affineScale } from './affineScale/affineScale.ts'
 import { argmax } from './argmax/argmax.ts'
 import { attention } from './attention/attention.ts'
+import { attentionGrad } from './attentionGrad/attentionGrad.ts'
+import { avgPool2d } from './avgPool2d/avgPool2d.ts'
+import { avgPool2dGrad } from './avgPool2dGrad/avgPool2dGrad.ts'
+import { batchNorm } from './batchNorm/batchNorm.ts'
+import { batchNormGrad } from './batchNormGrad/batchNormGrad.ts'
 import { binary } from './binary/binary.ts'
 import { cacheWrite } from './cacheWrite/cacheWrite.ts'
 import { cast } from './cast/cast.ts'
+import { channelAffine } from './channelAffine/channelAffine.ts'
+import { clamp } from './clamp/clamp.ts'
+import { clampGrad } from './clampGrad/clampGrad.ts'
 import { clipNorm } from './clipNorm/clipNorm.ts'
 import { clipValue } from './clipValue/clipValue.ts'
 import { columnSum } from './columnSum/columnSum.ts'
@@ -20,7 +28,9 @@ import { copy } from './copy/copy.ts'
 import { crossEntropy } from './crossEntropy/crossEntropy.ts'
 import { dequantize } from './dequantize/dequantize.ts'
 import { dequantizeActivation } from './dequantizeActivation/dequantizeActivation.ts'
+import { dropout } from './dropout/dropout.ts'
 import { embedding } from './embedding/embedding.ts'
+import { embeddingGrad } from './embeddingGrad/embeddingGrad.ts'
 import { fill } from './fill/fill.ts'
 import { gemm } from './gemm/gemm.ts'
 import { hqqShift } from './hqqShift/hqqShift.ts'
@@ -28,6 +38,9 @@ import { int8Rows } from './int8Rows/int8Rows.ts'
 import { klDivergence } from './klDivergence/klDivergence.ts'
 import { layerNorm } from './layerNorm/layerNorm.ts'
 import { logSoftmax } from './logSoftmax/logSoftmax.ts'
+import { matmul } from './matmul/matmul.ts'
+import { maxPool2d } from './maxPool2d/maxPool2d.ts'
+import { maxPool2dGrad } from './maxPool2dGrad/maxPool2dGrad.ts'
 import { minmaxScale } from './minmaxScale/minmaxScale.ts'
 import { movingScale } from './movingScale/movingScale.ts'
 import { nll } from './nll/nll.ts'
@@ -44,6 +57,7 @@ import { reduce } from './reduce/reduce.ts'
 import { rmsNorm } from './rmsNorm/rmsNorm.ts'
 import { rope } from './rope/rope.ts'
 import { scaleBy } from './scaleBy/scaleBy.ts'
+import { rowNormGrad } from './rowNormGrad/rowNormGrad.ts'
 import { sgdStep } from './sgdStep/sgdStep.ts'
 import type { KernelName } from './signatures.ts'
 import { siluMul } from './siluMul/siluMul.ts'
@@ -57,6 +71,7 @@ import { unary } from './unary/unary.ts'
 import { unaryGrad } from './unaryGrad/unaryGrad.ts'
 import { unaryInt8 } from './unaryInt8/unaryInt8.ts'
 import { untileBlocks } from './untileBlocks/untileBlocks.ts'
+import { where } from './where/where.ts'
 
 /** The definition of every kernel: plain TypeScript, its arguments those of `kernels.def`; what every device is tested against. */
 export const definitions = {
@@ -118,4 +133,19 @@ export const definitions = {
   nll,
   nllGrad,
   layerNorm,
+  clamp,
+  clampGrad,
+  where,
+  dropout,
+  embeddingGrad,
+  layerNorm,
+  rowNormGrad,
+  batchNorm,
+  batchNormGrad,
+  channelAffine,
+  maxPool2d,
+  maxPool2dGrad,
+  avgPool2d,
+  avgPool2dGrad,
+  attentionGrad,
 } as const satisfies Record<KernelName, (...args: never[]) => void>

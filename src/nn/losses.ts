@@ -1,6 +1,6 @@
 import { ShapeError } from '../core/errors.ts'
 import { showShape } from '../core/shape.ts'
-import { abs, div, logSoftmax, mean, mul, nll, permute, sub, sum } from '../tensor/ops/index.ts'
+import { abs, clamp, div, exp, log, logSoftmax, mean, mul, mulScalar, nll, permute, sub, sum } from '../tensor/ops/index.ts'
 import { scope } from '../tensor/scope.ts'
 import { checkShape, Tensor } from '../tensor/tensor.ts'
 
@@ -53,6 +53,29 @@ export function mseLoss(input: Dequantizable, target: Dequantizable, options: { 
 export function l1Loss(input: Dequantizable, target: Dequantizable, options: { reduction?: Reduction } = {}): Tensor {
   return scope(() => reduced(abs(differenceOf('l1Loss', input.dequantize(), target.dequantize())), options.reduction))
 }
+
+/**
+ * target · (log target − input) of log-probabilities `input`, averaged over all values as in PyTorch; `batchmean` averages over the
+ * first dimension, which is the divergence. Where a target is 0 its logarithm counts nothing.
+ * @param options.logTarget whether the target is given as log-probabilities, too
+ */
+export function klDivLoss(
+  input: Dequantizable,
+  target: Dequantizable,
+  options: { reduction?: Reduction | 'batchmean'; logTarget?: boolean } = {},
+): Tensor {
+  return scope(() => {
+    const [q, p] = [input.dequantize(), target.dequantize()]
+    checkShape('klDivLoss', 'target', p, q.shape)
+    const difference = sub(options.logTarget ? p : log(clamp(p, smallest, Infinity)), q)
+    const losses = mul(options.logTarget ? exp(p) : p, difference)
+    if (options.reduction !== 'batchmean') return reduced(losses, options.reduction)
+    return mulScalar(sum(losses), 1 / q.shape[0])
+  })
+}
+
+/** The smallest normal float32: below it a probability's product with its logarithm vanishes. */
+const smallest = 2 ** -126
 
 /** Classes as the last of two dimensions: PyTorch has them second, whatever follows. */
 function classesLast(operation: string, x: Tensor): Tensor {

@@ -47,11 +47,11 @@ export async function goldenOp(name: string): Promise<GoldenOp> {
   return { name, inputs: op.inputs ?? [], integers: op.int_inputs ?? [], tensors }
 }
 
-/** The values under `key`, which must be there. */
-export function goldenValues(op: GoldenOp, key: string): Float32Array | Int32Array {
+/** The values under `key`, which must be there, as numbers. */
+export function goldenValues(op: GoldenOp, key: string): Float64Array {
   const tensor = op.tensors.get(key)
   assert.ok(tensor, `${op.name} has no ${key}`)
-  return tensor.values
+  return Float64Array.from(tensor.values)
 }
 
 /** The tensor under `key` on a device. */

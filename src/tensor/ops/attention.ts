@@ -1,7 +1,11 @@
 import { ShapeError } from '../../core/errors.ts'
 import { showShape } from '../../core/shape.ts'
 import { currentValue, type Scalar } from '../../devices/commandList.ts'
+import { scope } from '../scope.ts'
+import { record } from '../tape.ts'
 import { checkDType, checkShape, Tensor } from '../tensor.ts'
+import { neg } from './elementwise.ts'
+import { transpose } from './shape.ts'
 
 /**
  * Rotary position embedding: pairs (i, i + D/2) of each head turn by the angle of their position.
@@ -17,7 +21,8 @@ export function rope(x: Tensor, cos: Tensor, sin: Tensor, position: number | Sca
   checkPositions('rope', position, T, cos.size(0))
   const y = Tensor.empty(x.device, x.shape)
   x.device.call('rope', x, cos, sin, y, B, T, H, D, position)
-  return y
+  // Turned back by the same angles.
+  return record(y, [x], (dy) => [rope(dy, cos, neg(sin), position)])
 }
 
 /** Copies x [B, T, H, D] into cache [B, H, capacity, D] at `position`, both float32. */
@@ -47,7 +52,25 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, position: number | Sc
   checkPositions('attention', position, T, capacity)
   const y = Tensor.empty(q.device, q.shape)
   q.device.call('attention', q, k, v, y, B, T, H, KV, D, position, capacity, scale)
-  return y
+  return record(y, [q, k, v], (dy) => {
+    if (currentValue(position) !== 0 || capacity !== T) {
+      throw new ShapeError(`attention: a gradient needs as many keys as queries (${T}), from position 0; received ${capacity} keys`)
+    }
+    const [dq, dk, dv] = [q, k, v].map((x) => Tensor.empty(x.device, x.shape))
+    q.device.call('attentionGrad', q, k, v, y, dy, dq, dk, dv, B, T, H, KV, D, scale)
+    return [dq, dk, dv]
+  })
+}
+
+/**
+ * y = softmax(scale · q · kᵀ) · v in PyTorch's layout, every query seeing the keys up to its own.
+ * @param q [B, H, T, D] float32
+ * @param k,v [B, KV, T, D] float32, H a multiple of KV
+ * @param scale 1/√D when left out
+ * @returns [B, H, T, D] float32
+ */
+export function causalAttention(q: Tensor, k: Tensor, v: Tensor, scale?: number): Tensor {
+  return scope(() => transpose(attention(transpose(q, 1, 2), k, v, 0, scale ?? 1 / Math.sqrt(q.size(-1))), 1, 2))
 }
 
 /** Positions `position` to `position + T − 1` must stay below `limit`; whoever runs a kept list keeps its scalar there. */

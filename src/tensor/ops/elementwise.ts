@@ -1,5 +1,7 @@
 import { type DType, dtypes } from '../../core/dtype.ts'
+import { ShapeError } from '../../core/errors.ts'
 import { sameShape } from '../../core/shape.ts'
+import type { Scalar } from '../../devices/commandList.ts'
 import { binaryOps } from '../../kernels/binary/binary.ts'
 import { unaryOps } from '../../kernels/unary/unary.ts'
 import { overridden } from '../override.ts'
@@ -103,6 +105,53 @@ export const tanh = (x: Tensor): Tensor => unary('tanh', x)
 export const gelu = (x: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor => unary(approximate === 'tanh' ? 'geluTanh' : 'gelu', x)
 /** y = max(x, 0) + negativeSlope · min(x, 0). */
 export const leakyRelu = (x: Tensor, negativeSlope = 0.01): Tensor => scope(() => sub(relu(x), mulScalar(relu(neg(x)), negativeSlope)))
+
+/** y = x limited to low … high; no gradient passes beyond. */
+export function clamp(x: Tensor, low: number, high: number): Tensor {
+  checkDType('clamp', 'x', x, 'float32')
+  const limits = [Math.fround(low), Math.fround(high)] as const
+  const y = Tensor.empty(x.device, x.shape)
+  if (x.numel > 0) x.device.call('clamp', x, ...limits, y, x.numel)
+  return record(y, [x], (dy) => {
+    const dx = Tensor.empty(x.device, x.shape)
+    if (x.numel > 0) x.device.call('clampGrad', x, dy, ...limits, dx, x.numel)
+    return [dx]
+  })
+}
+
+/**
+ * y = a where mask is not 0, else b; a and b are float32 of mask's shape, or one number.
+ * @param mask bool, uint8 or int8
+ */
+export function where(mask: Tensor, a: Tensor | number, b: Tensor | number): Tensor {
+  checkDType('where', 'mask', mask, 'bool', 'uint8', 'int8')
+  const [x, xValue] = whereArgument('a', mask, a)
+  const [z, zValue] = whereArgument('b', mask, b)
+  const y = Tensor.empty(mask.device, mask.shape)
+  if (y.numel > 0) mask.device.call('where', mask, x, xValue, z, zValue, y, y.numel)
+  const asked = { a: needsGrad(x), b: needsGrad(z) }
+  return record(y, [x, z], (dy) => [asked.a ? where(mask, dy, 0) : null, asked.b ? where(mask, 0, dy) : null])
+}
+
+function whereArgument(name: string, mask: Tensor, value: Tensor | number): [tensor: Tensor | null, value: number] {
+  if (typeof value === 'number') return [null, value]
+  checkDType('where', name, value, 'float32')
+  checkShape('where', name, value, mask.shape)
+  return [value, 0]
+}
+
+/** y = value where mask is not 0, else x. */
+export const maskedFill = (x: Tensor, mask: Tensor, value: number): Tensor => where(mask, value, x)
+
+/** y = x / (1 − p) with probability 1 − p, else 0; the same seed decides alike. */
+export function dropout(x: Tensor, p: number, seed: number | Scalar): Tensor {
+  checkDType('dropout', 'x', x, 'float32')
+  if (!(p >= 0 && p <= 1)) throw new ShapeError(`dropout: p must lie in 0..1; received ${p}`)
+  const y = Tensor.empty(x.device, x.shape)
+  if (x.numel > 0) x.device.call('dropout', x, p, seed, y, x.numel)
+  // The same values are dropped of the gradient.
+  return record(y, [x], (dy) => [dropout(dy, p, seed)])
+}
 
 /** y = silu(gate) · up, silu(z) = z / (1 + exp(−z)), for float32 of one shape. */
 export function siluMul(gate: Tensor, up: Tensor): Tensor {

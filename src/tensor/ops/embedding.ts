@@ -1,4 +1,5 @@
 import { dtypes } from '../../core/dtype.ts'
+import { record } from '../tape.ts'
 import { checkDType, Tensor } from '../tensor.ts'
 
 /**
@@ -13,5 +14,9 @@ export function embedding(table: Tensor, ids: Tensor): Tensor {
   const cols = table.size(-1)
   const y = Tensor.empty(table.device, [...ids.shape, cols])
   if (ids.numel > 0) table.device.call('embedding', table, dtypes[table.dtype].code, ids, y, ids.numel, cols)
-  return y
+  return record(y, [table], (dy) => {
+    const dtable = Tensor.empty(table.device, table.shape)
+    if (table.numel > 0) table.device.call('embeddingGrad', ids, dy, dtable, ids.numel, table.shape[0], cols)
+    return [dtable]
+  })
 }

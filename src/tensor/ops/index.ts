@@ -1,3 +1,4 @@
+export { attention, cacheWrite, causalAttention, rope } from './attention.ts'
 export { attention, cacheWrite, rope } from './attention.ts'
 export { bmm } from './bmm.ts'
 export { broadcastShape, expand } from './broadcast.ts'
@@ -9,11 +10,14 @@ export {
   addScalar,
   affine,
   cast,
+  clamp,
   div,
+  dropout,
   exp,
   gelu,
   leakyRelu,
   log,
+  maskedFill,
   mul,
   mulScalar,
   neg,
@@ -25,12 +29,26 @@ export {
   sub,
   tanh,
   unary,
+  where,
 } from './elementwise.ts'
 export { embedding } from './embedding.ts'
 export { matmul } from './matmul.ts'
 export { nll } from './nll.ts'
 export { layerNorm, rmsNorm } from './normalize.ts'
+export { batchNorm, channelAffine, groupNorm, layerNorm, type RunningStatistics, rmsNorm } from './normalize.ts'
+export {
+  type AvgPoolOptions,
+  adaptiveAvgPool2d,
+  adaptiveMaxPool2d,
+  avgPool2d,
+  type MaxPoolOptions,
+  maxPool2d,
+  type Pair,
+  type PoolOptions,
+  pool1d,
+} from './pool.ts'
 export { rmsNorm } from './normalize.ts'
 export { type Padding, type PadMode, pad } from './pad.ts'
 export { argmax, crossEntropy, klDivergence, logSoftmax, mean, reduce, softmax, sum } from './reduce.ts'
 export { concat, flatten, permute, slice, split, stack, transpose } from './shape.ts'
+export { full } from './strided.ts'

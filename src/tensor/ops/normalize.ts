@@ -1,5 +1,12 @@
 import { dtypes } from '../../core/dtype.ts'
+import { ShapeError } from '../../core/errors.ts'
+import { showShape } from '../../core/shape.ts'
+import { rowsPerPartial } from '../../kernels/rowNormGrad/rowNormGrad.ts'
+import { scope } from '../scope.ts'
+import { needsGrad, record } from '../tape.ts'
 import { checkDType, checkShape, Tensor } from '../tensor.ts'
+import { cast, mul } from './elementwise.ts'
+import { sum } from './reduce.ts'
 
 /**
  * y = x / √(mean(x²) + ε) · weight over the last dimension.
@@ -14,7 +21,133 @@ export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
   checkShape('rmsNorm', 'weight', weight, [cols])
   const y = Tensor.empty(x.device, x.shape)
   if (x.numel > 0) x.device.call('rmsNorm', x, weight, dtypes[weight.dtype].code, epsilon, y, x.numel / cols, cols)
-  return y
+  return record(y, [x, weight], (dy) => rowNormGradients(false, x, cast(weight, 'float32'), epsilon, dy).slice(0, 2))
+}
+
+/**
+ * y = (x − mean) / √(variance + ε) · weight + bias over the last dimension.
+ * Source: Ba, Kiros, Hinton, "Layer Normalization", 2016, equation 3.
+ * @param x [..., C] float32
+ * @param weight,bias [C] float32, or null for 1 and 0
+ */
+export function layerNorm(x: Tensor, weight: Tensor | null, bias: Tensor | null, epsilon = 1e-5): Tensor {
+  const cols = x.size(-1)
+  checkDType('layerNorm', 'x', x, 'float32')
+  checkPerChannel('layerNorm', { weight, bias }, cols)
+  const y = Tensor.empty(x.device, x.shape)
+  if (x.numel > 0) x.device.call('layerNorm', x, weight, bias, epsilon, y, x.numel / cols, cols)
+  return record(y, [x, weight, bias], (dy) => rowNormGradients(true, x, weight, epsilon, dy))
+}
+
+/** dx, dweight, dbias through a normalization of rows. */
+function rowNormGradients(centered: boolean, x: Tensor, weight: Tensor | null, epsilon: number, dy: Tensor): [Tensor, Tensor, Tensor] {
+  const cols = x.size(-1)
+  const rows = x.numel / cols
+  const dx = Tensor.empty(x.device, x.shape)
+  const partials = Math.ceil(rows / rowsPerPartial)
+  const partial = Tensor.empty(x.device, [partials, 2, cols])
+  const sums = Tensor.empty(x.device, [2, cols])
+  if (rows > 0) x.device.call('rowNormGrad', centered ? 1 : 0, x, weight, epsilon, dy, dx, partial, rows, cols)
+  x.device.call('columnSum', partial, sums, partials, 2 * cols)
+  return [dx, sums.rows(0, 1).view([cols]), sums.rows(1, 2).view([cols])]
+}
+
+/** What batch normalization remembers: [C] float32 each, and the number of batches, int64. */
+export interface RunningStatistics {
+  mean: Tensor
+  variance: Tensor
+  batches: Tensor | null
+}
+
+/**
+ * y = (x − mean) / √(variance + ε) · weight + bias, mean and variance taken of each channel over the batch; the running statistics move
+ * towards them by `momentum`.
+ * Source: Ioffe, Szegedy, "Batch Normalization", 2015, algorithm 1.
+ * @param x [N, C] or [N, C, …] float32
+ * @param weight,bias [C] float32, or null for 1 and 0
+ * @throws ShapeError if a channel has a single value
+ */
+export function batchNorm(
+  x: Tensor,
+  weight: Tensor | null,
+  bias: Tensor | null,
+  { epsilon = 1e-5, momentum = 0.1, running = null }: { epsilon?: number; momentum?: number; running?: RunningStatistics | null } = {},
+): Tensor {
+  const sizes = channelSizes('batchNorm', x)
+  const [outer, channels, inner] = sizes
+  checkPerChannel(
+    'batchNorm',
+    { weight, bias, 'running mean': running?.mean ?? null, 'running variance': running?.variance ?? null },
+    channels,
+  )
+  if (outer * inner < 2) {
+    throw new ShapeError(`batchNorm: needs more than one value per channel to train; received ${showShape(x.shape)}`)
+  }
+  const y = Tensor.empty(x.device, x.shape)
+  const mean = Tensor.empty(x.device, [channels])
+  const inverse = Tensor.empty(x.device, [channels])
+  const statistics = [running?.mean ?? null, running?.variance ?? null, running?.batches ?? null]
+  x.device.call('batchNorm', x, weight, bias, epsilon, momentum, y, mean, inverse, ...statistics, ...sizes)
+  for (const tensor of statistics) tensor?.changed()
+  return record(y, [x, weight, bias], (dy) => {
+    const dx = Tensor.empty(x.device, x.shape)
+    const [dweight, dbias] = [Tensor.empty(x.device, [channels]), Tensor.empty(x.device, [channels])]
+    x.device.call('batchNormGrad', x, dy, weight, mean, inverse, dx, dweight, dbias, ...sizes)
+    return [dx, dweight, dbias]
+  })
+}
+
+/**
+ * y = x · scale + shift, one scale and shift a channel: what batch normalization does when it does not train.
+ * @param x [N, C] or [N, C, …] float32
+ * @param scale [C] float32
+ * @param shift [C] float32, or null
+ */
+export function channelAffine(x: Tensor, scale: Tensor, shift: Tensor | null): Tensor {
+  const sizes = channelSizes('channelAffine', x)
+  const [outer, channels, inner] = sizes
+  checkPerChannel('channelAffine', { scale, shift }, channels)
+  const y = Tensor.empty(x.device, x.shape)
+  if (x.numel > 0) x.device.call('channelAffine', x, scale, shift, y, ...sizes)
+  const asked = { x: needsGrad(x), scale: needsGrad(scale), shift: needsGrad(shift) }
+  return record(y, [x, scale, shift], (dy) => [
+    asked.x ? channelAffine(dy, scale, null) : null,
+    asked.scale ? sum(mul(dy, x).view([outer, channels, inner]), [0, 2]) : null,
+    asked.shift ? sum(dy.view([outer, channels, inner]), [0, 2]) : null,
+  ])
+}
+
+/**
+ * Channels in groups: each group of each sample is normalized by its own mean and variance, then scaled and shifted channel by channel.
+ * Source: Wu, He, "Group Normalization", 2018, equation 7.
+ * @param x [N, C, …] float32
+ * @param weight,bias [C] float32, or null for 1 and 0
+ * @throws ShapeError unless groups divide channels
+ */
+export function groupNorm(x: Tensor, groups: number, weight: Tensor | null, bias: Tensor | null, epsilon = 1e-5): Tensor {
+  const [N, channels] = channelSizes('groupNorm', x)
+  if (channels % groups !== 0)
+    throw new ShapeError(`groupNorm: groups (${groups}) must divide channels (${channels}); ${showShape(x.shape)}`)
+  return scope(() => {
+    const normal = layerNorm(x.view([N * groups, x.numel / (N * groups)]), null, null, epsilon).view(x.shape)
+    return weight ? channelAffine(normal, weight, bias) : normal
+  })
+}
+
+/** x [N, C, …] as [outer, channels, inner]. */
+function channelSizes(operation: string, x: Tensor): [outer: number, channels: number, inner: number] {
+  checkDType(operation, 'x', x, 'float32')
+  if (x.shape.length < 2) throw new ShapeError(`${operation}: x must be [N,C] or [N,C,…]; received ${showShape(x.shape)}`)
+  const [N, C] = x.shape
+  return [N, C, x.numel / (N * C)]
+}
+
+function checkPerChannel(operation: string, tensors: Record<string, Tensor | null>, channels: number): void {
+  for (const [name, tensor] of Object.entries(tensors)) {
+    if (!tensor) continue
+    checkDType(operation, name, tensor, 'float32')
+    checkShape(operation, name, tensor, [channels])
+  }
 }
 
 /**

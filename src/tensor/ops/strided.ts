@@ -50,7 +50,7 @@ export function gather(operation: string, x: Tensor, shape: Shape, layout: Layou
   return y
 }
 
-/** A float32 tensor of one value. */
+/** A float32 tensor of one value everywhere, on the device and by default of the shape of `like`. */
 export function full(like: Tensor, value: number, shape: Shape = like.shape): Tensor {
   const y = Tensor.empty(like.device, shape)
   if (y.numel > 0) y.device.call('fill', y, value, y.numel)

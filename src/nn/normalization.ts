@@ -1,0 +1,83 @@
+import type { FloatDType } from '../core/dtype.ts'
+import type { Device } from '../devices/device.ts'
+import { groupNorm, layerNorm } from '../tensor/ops/index.ts'
+import { Tensor } from '../tensor/tensor.ts'
+import { pythonBool } from './linear.ts'
+import { Module } from './module.ts'
+import { constant, pythonFloat } from './rmsNorm.ts'
+
+export interface LayerNormOptions {
+  eps?: number
+  /** Whether it has a weight; without one it has no bias either. */
+  elementwiseAffine?: boolean
+  bias?: boolean
+  dtype?: FloatDType
+}
+
+/** y = (x − mean) / √(variance + ε) · weight + bias over the last dimension. */
+export class LayerNorm extends Module {
+  readonly size: number
+  readonly eps: number
+  /** [size], or null */
+  weight: Tensor | null
+  /** [size], or null */
+  bias: Tensor | null
+
+  constructor(size: number, { eps = 1e-5, elementwiseAffine = true, bias = true, dtype = 'float32' }: LayerNormOptions = {}) {
+    super()
+    this.size = size
+    this.eps = eps
+    this.weight = elementwiseAffine ? Tensor.meta([size], dtype) : null
+    this.bias = elementwiseAffine && bias ? Tensor.meta([size], dtype) : null
+  }
+
+  override extraRepr(): string {
+    return `(${this.size},), eps=${pythonFloat(this.eps)}, elementwise_affine=${pythonBool(this.weight !== null)}`
+  }
+
+  /** Weights of 1, biases of 0. */
+  override resetParameters(device: Device): void {
+    this.weight &&= constant(device, this.weight, 1)
+    this.bias &&= constant(device, this.bias, 0)
+  }
+
+  /** x [..., size] float32 → [..., size] float32. */
+  forward(x: Tensor): Tensor {
+    return layerNorm(x, this.weight, this.bias, this.eps)
+  }
+}
+
+/** Channels in groups, each group of each sample normalized by its own mean and variance. */
+export class GroupNorm extends Module {
+  readonly numGroups: number
+  readonly numChannels: number
+  readonly eps: number
+  /** [numChannels], or null */
+  weight: Tensor | null
+  /** [numChannels], or null */
+  bias: Tensor | null
+
+  constructor(numGroups: number, numChannels: number, { eps = 1e-5, affine = true }: { eps?: number; affine?: boolean } = {}) {
+    super()
+    this.numGroups = numGroups
+    this.numChannels = numChannels
+    this.eps = eps
+    this.weight = affine ? Tensor.meta([numChannels]) : null
+    this.bias = affine ? Tensor.meta([numChannels]) : null
+  }
+
+  override extraRepr(): string {
+    return `${this.numGroups}, ${this.numChannels}, eps=${pythonFloat(this.eps)}, affine=${pythonBool(this.weight !== null)}`
+  }
+
+  /** Weights of 1, biases of 0. */
+  override resetParameters(device: Device): void {
+    this.weight &&= constant(device, this.weight, 1)
+    this.bias &&= constant(device, this.bias, 0)
+  }
+
+  /** x [N, numChannels, ...] float32 → the same shape. */
+  forward(x: Tensor): Tensor {
+    return groupNorm(x, this.numGroups, this.weight, this.bias, this.eps)
+  }
+}

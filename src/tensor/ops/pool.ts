@@ -1,0 +1,122 @@
+import { ShapeError } from '../../core/errors.ts'
+import { showShape } from '../../core/shape.ts'
+import { scope } from '../scope.ts'
+import { record } from '../tape.ts'
+import { checkDType, Tensor } from '../tensor.ts'
+
+/** One number for both axes, or [height, width]. */
+export type Pair = number | readonly [height: number, width: number]
+
+export interface PoolOptions {
+  /** Default: the kernel's size. */
+  stride?: Pair
+  /** At most half the kernel. */
+  padding?: Pair
+  /** Whether a last window may hang over the end. */
+  ceilMode?: boolean
+}
+
+export interface MaxPoolOptions extends PoolOptions {
+  dilation?: Pair
+}
+
+export interface AvgPoolOptions extends PoolOptions {
+  /** Whether padding counts as values of 0. */
+  countIncludePad?: boolean
+  /** What sums are divided by instead of the number of values. */
+  divisorOverride?: number
+}
+
+/** Both numbers of a pair. */
+export const pairOf = (pair: Pair): readonly [number, number] => (typeof pair === 'number' ? [pair, pair] : pair)
+
+/** y [..., outH, outW] = the largest value of each window of x [..., H, W] float32. */
+export function maxPool2d(x: Tensor, kernelSize: Pair, options: MaxPoolOptions = {}): Tensor {
+  const dilation = pairOf(options.dilation ?? 1)
+  const { outSize, windows } = plan('maxPool2d', x, kernelSize, options, dilation)
+  return largest(x, outSize, [...windows, ...dilation])
+}
+
+/** y [..., outH, outW] = the mean of each window of x [..., H, W] float32. */
+export function avgPool2d(x: Tensor, kernelSize: Pair, options: AvgPoolOptions = {}): Tensor {
+  const { outSize, windows } = plan('avgPool2d', x, kernelSize, options, [1, 1])
+  return average(x, outSize, [...windows, (options.countIncludePad ?? true) ? 1 : 0, options.divisorOverride ?? 0])
+}
+
+/** y [..., outH, outW] = the largest value of each of outH · outW windows that cover x [..., H, W]. */
+export function adaptiveMaxPool2d(x: Tensor, outputSize: Pair): Tensor {
+  checkImage('adaptiveMaxPool2d', x)
+  return largest(x, pairOf(outputSize), [...adaptive, 1, 1])
+}
+
+/** y [..., outH, outW] = the mean of each of outH · outW windows that cover x [..., H, W]. */
+export function adaptiveAvgPool2d(x: Tensor, outputSize: Pair): Tensor {
+  checkImage('adaptiveAvgPool2d', x)
+  return average(x, pairOf(outputSize), [...adaptive, 1, 0])
+}
+
+/** `pool`, one of the above with its options, over the last dimension of x [..., L] alone. */
+export function pool1d(x: Tensor, pool: (x: Tensor) => Tensor): Tensor {
+  return scope(() => {
+    const y = pool(x.view([...x.shape.slice(0, -1), 1, x.size(-1)]))
+    return y.view([...x.shape.slice(0, -1), y.size(-1)])
+  })
+}
+
+/** Kernel 0 says adaptive to the kernels; then strides and paddings. */
+const adaptive = [0, 0, 1, 1, 0, 0] as const
+
+function checkImage(operation: string, x: Tensor): void {
+  checkDType(operation, 'x', x, 'float32')
+  if (x.shape.length < 3) throw new ShapeError(`${operation}: x must be [...,C,H,W]; received ${showShape(x.shape)}`)
+}
+
+/** Output sizes, and kernel, strides and paddings as the kernels take them. */
+function plan(operation: string, x: Tensor, kernelSize: Pair, options: PoolOptions, dilation: readonly [number, number]) {
+  checkImage(operation, x)
+  const kernel = pairOf(kernelSize)
+  const stride = pairOf(options.stride ?? kernelSize)
+  const padding = pairOf(options.padding ?? 0)
+  const outSize = [0, 1].map((axis) => {
+    const size = x.shape[x.shape.length - 2 + axis]
+    if (kernel[axis] < 1 || stride[axis] < 1) {
+      throw new ShapeError(`${operation}: kernel and stride must be at least 1; received [${kernel}] and [${stride}]`)
+    }
+    if (padding[axis] < 0 || padding[axis] > kernel[axis] / 2) {
+      throw new ShapeError(`${operation}: padding must be at most half the kernel [${kernel}]; received [${padding}]`)
+    }
+    const room = size + 2 * padding[axis] - dilation[axis] * (kernel[axis] - 1) - 1
+    let count = (options.ceilMode ? Math.ceil : Math.floor)(room / stride[axis]) + 1
+    // A window that starts behind the last value and its padding is none.
+    if (options.ceilMode && (count - 1) * stride[axis] >= size + padding[axis]) count--
+    if (count < 1)
+      throw new ShapeError(`${operation}: the kernel [${kernel}] must fit into ${showShape(x.shape)} with padding [${padding}]`)
+    return count
+  })
+  return { outSize, windows: [...kernel, ...stride, ...padding] }
+}
+
+function largest(x: Tensor, outSize: readonly number[], windows: readonly number[]): Tensor {
+  const [height, width] = x.shape.slice(-2)
+  const y = Tensor.empty(x.device, [...x.shape.slice(0, -2), ...outSize])
+  const indices = Tensor.empty(x.device, y.shape, 'int32')
+  const planes = x.numel / (height * width)
+  if (planes > 0) x.device.call('maxPool2d', x, y, indices, planes, height, width, ...outSize, ...windows)
+  return record(y, [x], (dy) => {
+    const dx = Tensor.empty(x.device, x.shape)
+    if (planes > 0) x.device.call('maxPool2dGrad', indices, dy, dx, planes, height * width, y.numel / planes)
+    return [dx]
+  })
+}
+
+function average(x: Tensor, outSize: readonly number[], windows: readonly number[]): Tensor {
+  const [height, width] = x.shape.slice(-2)
+  const y = Tensor.empty(x.device, [...x.shape.slice(0, -2), ...outSize])
+  const planes = x.numel / (height * width)
+  if (planes > 0) x.device.call('avgPool2d', x, y, planes, height, width, ...outSize, ...windows)
+  return record(y, [x], (dy) => {
+    const dx = Tensor.empty(x.device, x.shape)
+    if (planes > 0) x.device.call('avgPool2dGrad', dy, dx, planes, height, width, ...outSize, ...windows)
+    return [dx]
+  })
+}
