@@ -17,9 +17,7 @@ export { type LoadOptions, loadCausalLM, type ModelPlace } from './models/load.t
 export { type SaveOptions, save } from './models/save.ts'
 export { type ChatMessage, Tokenizer } from './models/tokenizer.ts'
 export { GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Tanh } from './nn/activations.ts'
-export { Conv1D, QConv1D } from './nn/conv1D.ts'
 export { BatchNorm1d, BatchNorm2d, type BatchNormOptions } from './nn/batchNorm.ts'
-export { Dropout } from './nn/dropout.ts'
 export { Conv1d } from './nn/conv1d.ts'
 export { Conv2d } from './nn/conv2d.ts'
 export type { ConvTransposeLayerOptions, ForwardConvolutionOptions } from './nn/convolution.ts'
@@ -27,9 +25,10 @@ export { ConvTranspose1d, ConvTranspose2d } from './nn/convTranspose.ts'
 export { type Image, type ImageBatch, imageFromBytes, type LabelledImage, stackImages } from './nn/data/image.ts'
 export { DataLoader, type Dataset, type LoaderOptions } from './nn/data/loader.ts'
 export * as transforms from './nn/data/transforms.ts'
+export { Dropout } from './nn/dropout.ts'
 export { Embedding } from './nn/embedding.ts'
+export { Conv1D, QConv1D } from './nn/gptConv1D.ts'
 export { initialize } from './nn/initialize.ts'
-export { LayerNorm } from './nn/layerNorm.ts'
 export { Linear } from './nn/linear.ts'
 export {
   type ClassLossOptions,
@@ -43,7 +42,6 @@ export {
 } from './nn/losses.ts'
 export { Module, type Parameter } from './nn/module.ts'
 export { GroupNorm, LayerNorm, type LayerNormOptions } from './nn/normalization.ts'
-export { AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d } from './nn/pooling.ts'
 export { Adadelta, type AdadeltaSettings } from './nn/optim/adadelta.ts'
 export { Adam, type AdamSettings, AdamW } from './nn/optim/adam.ts'
 export { clipGradNorm, clipGradValue } from './nn/optim/clip.ts'
@@ -59,6 +57,7 @@ export {
   StepLR,
 } from './nn/optim/schedules.ts'
 export { SGD, type SGDSettings } from './nn/optim/sgd.ts'
+export { AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d } from './nn/pooling.ts'
 export { QEmbedding } from './nn/qembedding.ts'
 export { QLinear } from './nn/qlinear.ts'
 export {

@@ -45,7 +45,6 @@ import { cases as int8Rows } from './int8Rows/int8Rows.cases.ts'
 import { cases as klDivergence } from './klDivergence/klDivergence.cases.ts'
 import { cases as layerNorm } from './layerNorm/layerNorm.cases.ts'
 import { cases as logSoftmax } from './logSoftmax/logSoftmax.cases.ts'
-import { cases as matmul } from './matmul/matmul.cases.ts'
 import { cases as maxPool2d } from './maxPool2d/maxPool2d.cases.ts'
 import { cases as maxPool2dGrad } from './maxPool2dGrad/maxPool2dGrad.cases.ts'
 import { cases as minmaxScale } from './minmaxScale/minmaxScale.cases.ts'
@@ -63,8 +62,8 @@ import { cases as quantizeRows, benchmarks as quantizeRowsBenchmarks } from './q
 import { cases as reduce } from './reduce/reduce.cases.ts'
 import { cases as rmsNorm } from './rmsNorm/rmsNorm.cases.ts'
 import { cases as rope } from './rope/rope.cases.ts'
-import { cases as scaleBy } from './scaleBy/scaleBy.cases.ts'
 import { cases as rowNormGrad } from './rowNormGrad/rowNormGrad.cases.ts'
+import { cases as scaleBy } from './scaleBy/scaleBy.cases.ts'
 import { cases as sgdStep } from './sgdStep/sgdStep.cases.ts'
 import type { KernelName } from './signatures.ts'
 import { cases as siluMul } from './siluMul/siluMul.cases.ts'
@@ -145,7 +144,6 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   where,
   dropout,
   embeddingGrad,
-  layerNorm,
   rowNormGrad,
   batchNorm,
   batchNormGrad,

@@ -38,7 +38,6 @@ import { int8Rows } from './int8Rows/int8Rows.ts'
 import { klDivergence } from './klDivergence/klDivergence.ts'
 import { layerNorm } from './layerNorm/layerNorm.ts'
 import { logSoftmax } from './logSoftmax/logSoftmax.ts'
-import { matmul } from './matmul/matmul.ts'
 import { maxPool2d } from './maxPool2d/maxPool2d.ts'
 import { maxPool2dGrad } from './maxPool2dGrad/maxPool2dGrad.ts'
 import { minmaxScale } from './minmaxScale/minmaxScale.ts'
@@ -56,8 +55,8 @@ import { quantizeRows } from './quantizeRows/quantizeRows.ts'
 import { reduce } from './reduce/reduce.ts'
 import { rmsNorm } from './rmsNorm/rmsNorm.ts'
 import { rope } from './rope/rope.ts'
-import { scaleBy } from './scaleBy/scaleBy.ts'
 import { rowNormGrad } from './rowNormGrad/rowNormGrad.ts'
+import { scaleBy } from './scaleBy/scaleBy.ts'
 import { sgdStep } from './sgdStep/sgdStep.ts'
 import type { KernelName } from './signatures.ts'
 import { siluMul } from './siluMul/siluMul.ts'
@@ -138,7 +137,6 @@ export const definitions = {
   where,
   dropout,
   embeddingGrad,
-  layerNorm,
   rowNormGrad,
   batchNorm,
   batchNormGrad,

@@ -591,8 +591,214 @@ export const signatures = {
       { name: 'cols', direction: 'scalar', type: 'i32' },
     ],
   },
-  sgdStep: {
+  clamp: {
     id: 43,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'low', direction: 'scalar', type: 'f32' },
+      { name: 'high', direction: 'scalar', type: 'f32' },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  clampGrad: {
+    id: 44,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'dy', direction: 'in', type: 'f32', optional: false },
+      { name: 'low', direction: 'scalar', type: 'f32' },
+      { name: 'high', direction: 'scalar', type: 'f32' },
+      { name: 'dx', direction: 'out', type: 'f32', optional: false },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  where: {
+    id: 45,
+    args: [
+      { name: 'mask', direction: 'in', type: 'u8', optional: false },
+      { name: 'a', direction: 'in', type: 'f32', optional: true },
+      { name: 'aValue', direction: 'scalar', type: 'f32' },
+      { name: 'b', direction: 'in', type: 'f32', optional: true },
+      { name: 'bValue', direction: 'scalar', type: 'f32' },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  dropout: {
+    id: 46,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'p', direction: 'scalar', type: 'f32' },
+      { name: 'seed', direction: 'scalar', type: 'i32' },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  embeddingGrad: {
+    id: 47,
+    args: [
+      { name: 'ids', direction: 'in', type: 'i32', optional: false },
+      { name: 'dy', direction: 'in', type: 'f32', optional: false },
+      { name: 'dtable', direction: 'out', type: 'f32', optional: false },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+      { name: 'vocabulary', direction: 'scalar', type: 'i32' },
+      { name: 'cols', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  rowNormGrad: {
+    id: 48,
+    args: [
+      { name: 'centered', direction: 'scalar', type: 'i32' },
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'weight', direction: 'in', type: 'f32', optional: true },
+      { name: 'epsilon', direction: 'scalar', type: 'f32' },
+      { name: 'dy', direction: 'in', type: 'f32', optional: false },
+      { name: 'dx', direction: 'out', type: 'f32', optional: false },
+      { name: 'partial', direction: 'out', type: 'f32', optional: false },
+      { name: 'rows', direction: 'scalar', type: 'i32' },
+      { name: 'cols', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  batchNorm: {
+    id: 49,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'weight', direction: 'in', type: 'f32', optional: true },
+      { name: 'bias', direction: 'in', type: 'f32', optional: true },
+      { name: 'epsilon', direction: 'scalar', type: 'f32' },
+      { name: 'momentum', direction: 'scalar', type: 'f32' },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'mean', direction: 'out', type: 'f32', optional: false },
+      { name: 'inverse', direction: 'out', type: 'f32', optional: false },
+      { name: 'runningMean', direction: 'inout', type: 'f32', optional: true },
+      { name: 'runningVariance', direction: 'inout', type: 'f32', optional: true },
+      { name: 'batches', direction: 'inout', type: 'i32', optional: true },
+      { name: 'outer', direction: 'scalar', type: 'i32' },
+      { name: 'channels', direction: 'scalar', type: 'i32' },
+      { name: 'inner', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  batchNormGrad: {
+    id: 50,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'dy', direction: 'in', type: 'f32', optional: false },
+      { name: 'weight', direction: 'in', type: 'f32', optional: true },
+      { name: 'mean', direction: 'in', type: 'f32', optional: false },
+      { name: 'inverse', direction: 'in', type: 'f32', optional: false },
+      { name: 'dx', direction: 'out', type: 'f32', optional: false },
+      { name: 'dweight', direction: 'out', type: 'f32', optional: false },
+      { name: 'dbias', direction: 'out', type: 'f32', optional: false },
+      { name: 'outer', direction: 'scalar', type: 'i32' },
+      { name: 'channels', direction: 'scalar', type: 'i32' },
+      { name: 'inner', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  channelAffine: {
+    id: 51,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'scale', direction: 'in', type: 'f32', optional: false },
+      { name: 'shift', direction: 'in', type: 'f32', optional: true },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'outer', direction: 'scalar', type: 'i32' },
+      { name: 'channels', direction: 'scalar', type: 'i32' },
+      { name: 'inner', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  maxPool2d: {
+    id: 52,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'indices', direction: 'out', type: 'i32', optional: false },
+      { name: 'planes', direction: 'scalar', type: 'i32' },
+      { name: 'height', direction: 'scalar', type: 'i32' },
+      { name: 'width', direction: 'scalar', type: 'i32' },
+      { name: 'outHeight', direction: 'scalar', type: 'i32' },
+      { name: 'outWidth', direction: 'scalar', type: 'i32' },
+      { name: 'kernelHeight', direction: 'scalar', type: 'i32' },
+      { name: 'kernelWidth', direction: 'scalar', type: 'i32' },
+      { name: 'strideHeight', direction: 'scalar', type: 'i32' },
+      { name: 'strideWidth', direction: 'scalar', type: 'i32' },
+      { name: 'padHeight', direction: 'scalar', type: 'i32' },
+      { name: 'padWidth', direction: 'scalar', type: 'i32' },
+      { name: 'dilationHeight', direction: 'scalar', type: 'i32' },
+      { name: 'dilationWidth', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  maxPool2dGrad: {
+    id: 53,
+    args: [
+      { name: 'indices', direction: 'in', type: 'i32', optional: false },
+      { name: 'dy', direction: 'in', type: 'f32', optional: false },
+      { name: 'dx', direction: 'out', type: 'f32', optional: false },
+      { name: 'planes', direction: 'scalar', type: 'i32' },
+      { name: 'inSize', direction: 'scalar', type: 'i32' },
+      { name: 'outSize', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  avgPool2d: {
+    id: 54,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'planes', direction: 'scalar', type: 'i32' },
+      { name: 'height', direction: 'scalar', type: 'i32' },
+      { name: 'width', direction: 'scalar', type: 'i32' },
+      { name: 'outHeight', direction: 'scalar', type: 'i32' },
+      { name: 'outWidth', direction: 'scalar', type: 'i32' },
+      { name: 'kernelHeight', direction: 'scalar', type: 'i32' },
+      { name: 'kernelWidth', direction: 'scalar', type: 'i32' },
+      { name: 'strideHeight', direction: 'scalar', type: 'i32' },
+      { name: 'strideWidth', direction: 'scalar', type: 'i32' },
+      { name: 'padHeight', direction: 'scalar', type: 'i32' },
+      { name: 'padWidth', direction: 'scalar', type: 'i32' },
+      { name: 'countPadding', direction: 'scalar', type: 'i32' },
+      { name: 'divisor', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  avgPool2dGrad: {
+    id: 55,
+    args: [
+      { name: 'dy', direction: 'in', type: 'f32', optional: false },
+      { name: 'dx', direction: 'out', type: 'f32', optional: false },
+      { name: 'planes', direction: 'scalar', type: 'i32' },
+      { name: 'height', direction: 'scalar', type: 'i32' },
+      { name: 'width', direction: 'scalar', type: 'i32' },
+      { name: 'outHeight', direction: 'scalar', type: 'i32' },
+      { name: 'outWidth', direction: 'scalar', type: 'i32' },
+      { name: 'kernelHeight', direction: 'scalar', type: 'i32' },
+      { name: 'kernelWidth', direction: 'scalar', type: 'i32' },
+      { name: 'strideHeight', direction: 'scalar', type: 'i32' },
+      { name: 'strideWidth', direction: 'scalar', type: 'i32' },
+      { name: 'padHeight', direction: 'scalar', type: 'i32' },
+      { name: 'padWidth', direction: 'scalar', type: 'i32' },
+      { name: 'countPadding', direction: 'scalar', type: 'i32' },
+      { name: 'divisor', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  attentionGrad: {
+    id: 56,
+    args: [
+      { name: 'q', direction: 'in', type: 'f32', optional: false },
+      { name: 'k', direction: 'in', type: 'f32', optional: false },
+      { name: 'v', direction: 'in', type: 'f32', optional: false },
+      { name: 'y', direction: 'in', type: 'f32', optional: false },
+      { name: 'dy', direction: 'in', type: 'f32', optional: false },
+      { name: 'dq', direction: 'out', type: 'f32', optional: false },
+      { name: 'dk', direction: 'out', type: 'f32', optional: false },
+      { name: 'dv', direction: 'out', type: 'f32', optional: false },
+      { name: 'batch', direction: 'scalar', type: 'i32' },
+      { name: 'tokens', direction: 'scalar', type: 'i32' },
+      { name: 'heads', direction: 'scalar', type: 'i32' },
+      { name: 'kvHeads', direction: 'scalar', type: 'i32' },
+      { name: 'headSize', direction: 'scalar', type: 'i32' },
+      { name: 'scale', direction: 'scalar', type: 'f32' },
+    ],
+  },
+  sgdStep: {
+    id: 57,
     args: [
       { name: 'parameter', direction: 'inout', type: 'f32', optional: false },
       { name: 'gradient', direction: 'in', type: 'f32', optional: false },
@@ -606,7 +812,7 @@ export const signatures = {
     ],
   },
   adamStep: {
-    id: 44,
+    id: 58,
     args: [
       { name: 'parameter', direction: 'inout', type: 'f32', optional: false },
       { name: 'gradient', direction: 'in', type: 'f32', optional: false },
@@ -623,7 +829,7 @@ export const signatures = {
     ],
   },
   adadeltaStep: {
-    id: 45,
+    id: 59,
     args: [
       { name: 'parameter', direction: 'inout', type: 'f32', optional: false },
       { name: 'gradient', direction: 'in', type: 'f32', optional: false },
@@ -637,7 +843,7 @@ export const signatures = {
     ],
   },
   clipNorm: {
-    id: 46,
+    id: 60,
     args: [
       { name: 'x', direction: 'inout', type: 'f32', optional: false },
       { name: 'norm', direction: 'in', type: 'f32', optional: false },
@@ -646,7 +852,7 @@ export const signatures = {
     ],
   },
   clipValue: {
-    id: 47,
+    id: 61,
     args: [
       { name: 'x', direction: 'inout', type: 'f32', optional: false },
       { name: 'limit', direction: 'scalar', type: 'f32' },
@@ -654,7 +860,7 @@ export const signatures = {
     ],
   },
   quantizeActivation: {
-    id: 48,
+    id: 62,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'scale', direction: 'in', type: 'f32', optional: false },
@@ -664,7 +870,7 @@ export const signatures = {
     ],
   },
   dequantizeActivation: {
-    id: 49,
+    id: 63,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'scale', direction: 'in', type: 'f32', optional: false },
@@ -674,7 +880,7 @@ export const signatures = {
     ],
   },
   unaryInt8: {
-    id: 50,
+    id: 64,
     args: [
       { name: 'op', direction: 'scalar', type: 'i32' },
       { name: 'x', direction: 'in', type: 'u8', optional: false },
@@ -683,7 +889,7 @@ export const signatures = {
     ],
   },
   int8Rows: {
-    id: 51,
+    id: 65,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'padded', direction: 'out', type: 'u8', optional: false },
@@ -693,7 +899,7 @@ export const signatures = {
     ],
   },
   scaleBy: {
-    id: 52,
+    id: 66,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'factor', direction: 'in', type: 'f32', optional: false },
@@ -702,7 +908,7 @@ export const signatures = {
     ],
   },
   movingScale: {
-    id: 53,
+    id: 67,
     args: [
       { name: 'scale', direction: 'in', type: 'f32', optional: false },
       { name: 'next', direction: 'in', type: 'f32', optional: false },
@@ -712,7 +918,7 @@ export const signatures = {
     ],
   },
   hqqShift: {
-    id: 54,
+    id: 68,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -731,7 +937,7 @@ export const signatures = {
     ],
   },
   affineScale: {
-    id: 55,
+    id: 69,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -747,7 +953,7 @@ export const signatures = {
     ],
   },
   affineQuantize: {
-    id: 56,
+    id: 70,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -763,7 +969,7 @@ export const signatures = {
     ],
   },
   affineDequantize: {
-    id: 57,
+    id: 71,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'qtype', direction: 'scalar', type: 'qtype' },

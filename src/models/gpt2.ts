@@ -2,11 +2,11 @@ import type { FloatDType } from '../core/dtype.ts'
 import { ShapeError } from '../core/errors.ts'
 import type { Scalar } from '../devices/commandList.ts'
 import type { Device } from '../devices/device.ts'
-import { Conv1D, type QConv1D } from '../nn/conv1D.ts'
 import { Embedding } from '../nn/embedding.ts'
-import { LayerNorm } from '../nn/layerNorm.ts'
+import { Conv1D, type QConv1D } from '../nn/gptConv1D.ts'
 import { Linear } from '../nn/linear.ts'
 import { Module } from '../nn/module.ts'
+import { LayerNorm } from '../nn/normalization.ts'
 import type { QEmbedding } from '../nn/qembedding.ts'
 import type { QLinear } from '../nn/qlinear.ts'
 import { add, attention, cacheWrite, gelu, relu, split } from '../tensor/ops/index.ts'
@@ -79,9 +79,9 @@ export class GPT2Block extends Module {
 
   constructor(config: Gpt2Config, dtype: FloatDType) {
     super()
-    this.ln_1 = new LayerNorm(config.hiddenSize, config.normEpsilon, { dtype })
+    this.ln_1 = new LayerNorm(config.hiddenSize, { eps: config.normEpsilon, dtype })
     this.attn = new GPT2Attention(config, dtype)
-    this.ln_2 = new LayerNorm(config.hiddenSize, config.normEpsilon, { dtype })
+    this.ln_2 = new LayerNorm(config.hiddenSize, { eps: config.normEpsilon, dtype })
     this.mlp = new GPT2MLP(config, dtype)
   }
 
@@ -105,7 +105,7 @@ export class GPT2Model extends Module {
     this.wte = new Embedding(config.vocabularySize, config.hiddenSize, { dtype })
     this.wpe = new Embedding(config.maxPositions, config.hiddenSize, { dtype })
     this.h = Array.from({ length: config.layers }, () => new GPT2Block(config, dtype))
-    this.ln_f = new LayerNorm(config.hiddenSize, config.normEpsilon, { dtype })
+    this.ln_f = new LayerNorm(config.hiddenSize, { eps: config.normEpsilon, dtype })
   }
 }
 
@@ -128,7 +128,7 @@ export class GPT2LMHeadModel extends CausalLM {
   }
 
   get device(): Device {
-    return this.transformer.ln_f.weight.device
+    return this.transformer.wpe.weight.device
   }
 
   get tokenEmbedding(): Embedding | QEmbedding {

@@ -1,5 +1,5 @@
-import { Conv1D, QConv1D } from './conv1D.ts'
 import { Embedding } from './embedding.ts'
+import { Conv1D, QConv1D } from './gptConv1D.ts'
 import { Linear } from './linear.ts'
 import type { Module } from './module.ts'
 import { QEmbedding } from './qembedding.ts'

@@ -1,6 +1,6 @@
 import { DTypeError, ShapeError } from '../core/errors.ts'
 import { asQType, type QType, type QTypeName } from '../core/qtype.ts'
-import { Conv1D } from '../nn/conv1D.ts'
+import { Conv1D } from '../nn/gptConv1D.ts'
 import type { Module, Parameter } from '../nn/module.ts'
 import { QModule, QWeightModule } from '../nn/qmodule.ts'
 import { findTwin, type LayerClass, type Twin } from '../nn/twins.ts'

@@ -1,5 +1,4 @@
 export { attention, cacheWrite, causalAttention, rope } from './attention.ts'
-export { attention, cacheWrite, rope } from './attention.ts'
 export { bmm } from './bmm.ts'
 export { broadcastShape, expand } from './broadcast.ts'
 export { columnSum } from './columnSum.ts'
@@ -34,8 +33,8 @@ export {
 export { embedding } from './embedding.ts'
 export { matmul } from './matmul.ts'
 export { nll } from './nll.ts'
-export { layerNorm, rmsNorm } from './normalize.ts'
 export { batchNorm, channelAffine, groupNorm, layerNorm, type RunningStatistics, rmsNorm } from './normalize.ts'
+export { type Padding, type PadMode, pad } from './pad.ts'
 export {
   type AvgPoolOptions,
   adaptiveAvgPool2d,
@@ -47,8 +46,6 @@ export {
   type PoolOptions,
   pool1d,
 } from './pool.ts'
-export { rmsNorm } from './normalize.ts'
-export { type Padding, type PadMode, pad } from './pad.ts'
 export { argmax, crossEntropy, klDivergence, logSoftmax, mean, reduce, softmax, sum } from './reduce.ts'
 export { concat, flatten, permute, slice, split, stack, transpose } from './shape.ts'
 export { full } from './strided.ts'
