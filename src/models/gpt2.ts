@@ -9,8 +9,9 @@ import { Module } from '../nn/module.ts'
 import { LayerNorm } from '../nn/normalization.ts'
 import type { QEmbedding } from '../nn/qembedding.ts'
 import type { QLinear } from '../nn/qlinear.ts'
-import { add, attention, cacheWrite, gelu, relu, split } from '../tensor/ops/index.ts'
+import { add, attention, cacheWrite, gelu, relu, split, transpose } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
+import { needsGrad } from '../tensor/tape.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { KVCache } from './cache.ts'
 import { CausalLM } from './causalLM.ts'
@@ -45,11 +46,13 @@ export class GPT2Attention extends Module {
     const { heads, headSize, hiddenSize, scaleByLayer } = this.config
     const [B, T] = x.shape
     const [q, k, v] = split(this.c_attn.forward(x), hiddenSize, -1).map((part) => part.view([B, T, heads, headSize]))
+    const scale = 1 / Math.sqrt(headSize) / (scaleByLayer ? layer + 1 : 1)
+    const joined = (y: Tensor) => this.c_proj.forward(y.view([B, T, hiddenSize]))
+    // Training sees whole texts: no gradient passes through a cache.
+    if (needsGrad(q)) return joined(attention(q, transpose(k, 1, 2), transpose(v, 1, 2), 0, scale))
     cacheWrite(k, cache.keys[layer], position)
     cacheWrite(v, cache.values[layer], position)
-    const scale = 1 / Math.sqrt(headSize) / (scaleByLayer ? layer + 1 : 1)
-    const y = attention(q, cache.keys[layer], cache.values[layer], position, scale)
-    return this.c_proj.forward(y.view([B, T, hiddenSize]))
+    return joined(attention(q, cache.keys[layer], cache.values[layer], position, scale))
   }
 }
 

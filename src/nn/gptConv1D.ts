@@ -4,9 +4,10 @@ import type { Random } from '../core/random.ts'
 import { numel, showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import { linear } from '../qtensor/linear.ts'
-import { QTensor } from '../qtensor/qtensor.ts'
+import { fakeQuantize, QTensor } from '../qtensor/qtensor.ts'
 import { add, bmm, cast, transpose } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
+import { record } from '../tensor/tape.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { Module } from './module.ts'
 import { type ActivationQuantization, QWeightModule, type WeightQuantization } from './qmodule.ts'
@@ -90,8 +91,18 @@ export class QConv1D extends QWeightModule {
     return scope(() => QTensor.quantize(transpose(weight, 0, 1), qtype, groupSize, optimizer))
   }
 
+  /** [nf, nx] */
+  override dequantizedWeight(): Tensor {
+    const { weight } = this
+    if (weight instanceof QTensor) return weight.dequantize()
+    const { qtype, groupSize, optimizer } = this.quantization
+    const transposed = transpose(weight, 0, 1)
+    return record(fakeQuantize(transposed, qtype, groupSize, optimizer), [transposed], (dy) => [dy])
+  }
+
   /** x [..., nx] → [..., nf] float32. */
   protected override qforward(x: Tensor): Tensor {
-    return linear(x, this.quantizedWeight(), this.bias && cast(this.bias, 'float32'), this.computeDtype)
+    const weight = this.trains(x) ? this.dequantizedWeight() : this.quantizedWeight()
+    return linear(x, weight, this.bias && cast(this.bias, 'float32'), this.computeDtype)
   }
 }

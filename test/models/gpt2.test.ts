@@ -2,6 +2,8 @@ import assert from 'node:assert/strict'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
+import { qint8 } from '../../src/core/qtype.ts'
+import { Random } from '../../src/core/random.ts'
 import { type DeviceName, openDevice } from '../../src/devices/open.ts'
 import { perplexity } from '../../src/evaluate/perplexity.ts'
 import { diskFolder } from '../../src/formats/file.node.ts'
@@ -11,8 +13,14 @@ import { parseGpt2Config } from '../../src/models/config.ts'
 import { generateTokens } from '../../src/models/generate.ts'
 import { GPT2LMHeadModel } from '../../src/models/gpt2.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
-import { QConv1D } from '../../src/nn/gptConv1D.ts'
+import { Conv1D, QConv1D } from '../../src/nn/gptConv1D.ts'
+import { crossEntropyLoss } from '../../src/nn/losses.ts'
+import { absmax } from '../../src/quantize/optimizers.ts'
 import { freeze, quantizationMap, quantize } from '../../src/quantize/quantize.ts'
+import { backward } from '../../src/tensor/backward.ts'
+import { mul, slice, sum } from '../../src/tensor/ops/index.ts'
+import { noGrad } from '../../src/tensor/tape.ts'
+import { Tensor } from '../../src/tensor/tensor.ts'
 import { forwardGpt2 } from './float64Gpt2.ts'
 import { copyOf, readExpected } from './golden.ts'
 import { checkLogits, logitsOf } from './goldenChecks.ts'
@@ -25,6 +33,12 @@ interface Item {
   id: string
   expected: { perplexity: number; greedy_ids: number[]; greedy_text: string; greedy_margins: number[] }
   quantized_modules?: string[]
+}
+
+interface Gradients {
+  tokens: number
+  loss: number
+  gradients: Record<string, { norm: number; first: number[] }>
 }
 
 const readJson = (path: string) => JSON.parse(readFileSync(path, 'utf8'))
@@ -114,6 +128,83 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
       using model = await loadCausalLM(memoryFolder(files), { device })
       using other = await load()
       assert.deepEqual(await logitsOf(model, inputs.prompt_ids), await logitsOf(other, inputs.prompt_ids))
+    })
+
+    test('loss and gradients of PyTorch', async () => {
+      using model = await load()
+      const expected: Gradients = readJson(join(import.meta.dirname, '../golden/gpt2-gradients.json'))
+      for (const parameter of model.parameters()) if (parameter instanceof Tensor) parameter.requiresGrad = true
+      const ids = inputs.ppl_ids.slice(0, expected.tokens)
+      using loss = backward(() => crossEntropyLoss(slice(model.forward(ids), 1, 0, -1).view([ids.length - 1, 1024]), ids.slice(1)))
+      const [ours] = await loss.toNumbers()
+      // Both sides are float32 logits of a loss near 4.6, and what lies behind float64.
+      assert.ok(Math.abs(ours - expected.loss) <= 1e-6 * expected.loss, `loss ${ours}, not ${expected.loss}`)
+      for (const [path, { norm, first }] of Object.entries(expected.gradients)) {
+        const parameter = model.getParameter(path)
+        assert.ok(parameter instanceof Tensor && parameter.grad, path)
+        const values = await parameter.grad.toNumbers()
+        // Float32 through four layers: 20 epsilon of the whole gradient, for its norm and each of its values.
+        const bound = 20 * 2 ** -23 * norm
+        assert.ok(Math.abs(Math.hypot(...values) - norm) <= bound, `${path}: norm ${Math.hypot(...values)}, not ${norm}`)
+        for (const [i, value] of first.entries())
+          assert.ok(Math.abs(values[i] - value) <= bound, `${path}[${i}]: ${values[i]}, not ${value}`)
+      }
+    })
+
+    test('a quantized Conv1D that is not frozen computes as one of its dequantized weight, and trains as it', async () => {
+      const random = new Random(7)
+      const numbers = (count: number) => Float32Array.from({ length: count }, () => random.normal())
+      const tensor = (values: ArrayLike<number>, shape: number[]) => Tensor.fromNumbers(device, values, shape)
+      const [weight, bias, x, dy] = [numbers(64 * 24), numbers(24), numbers(5 * 64), numbers(5 * 24)]
+      const layer = new Conv1D(24, 64)
+      layer.weight = tensor(weight, [64, 24])
+      layer.bias = tensor(bias, [24])
+      const twin = new QConv1D(layer, { qtype: qint8, groupSize: null, optimizer: absmax })
+      for (const parameter of [layer.weight, layer.bias]) parameter.requiresGrad = true
+      using input = tensor(x, [5, 64])
+      input.requiresGrad = true
+      using weights = tensor(dy, [5, 24])
+      using loss = backward(() => sum(mul(twin.forward(input), weights)))
+      using quiet = noGrad(() => twin.forward(input))
+      const y = await quiet.toNumbers()
+      // By hand: each output's weights in steps of its largest / 127.
+      const steps = Array.from(
+        { length: 24 },
+        (_, n) => Math.max(...Array.from({ length: 64 }, (_, k) => Math.abs(weight[k * 24 + n]))) / 127,
+      )
+      const rounded = weight.map((value, i) => Math.round(value / steps[i % 24]) * steps[i % 24])
+      const close = (ours: number, theirs: number, what: string) =>
+        assert.ok(Math.abs(ours - theirs) <= 64 * 2 ** -23 * 8, `${what}: ${ours}, not ${theirs}`)
+      let total = 0
+      for (let m = 0; m < 5; m++) {
+        for (let n = 0; n < 24; n++) {
+          let dot = bias[n]
+          for (let k = 0; k < 64; k++) dot += x[m * 64 + k] * rounded[k * 24 + n]
+          close(y[m * 24 + n], dot, `y[${m},${n}]`)
+          total += dot * dy[m * 24 + n]
+        }
+      }
+      close((await loss.toNumbers())[0] / 120, total / 120, 'loss')
+      const [dw, db, dx] = await Promise.all([layer.weight.grad, layer.bias.grad, input.grad].map(async (grad) => grad?.toNumbers() ?? []))
+      for (let k = 0; k < 64; k++)
+        for (let n = 0; n < 24; n++) {
+          let dot = 0
+          for (let m = 0; m < 5; m++) dot += x[m * 64 + k] * dy[m * 24 + n]
+          close(dw[k * 24 + n], dot, `dw[${k},${n}]`)
+        }
+      for (let n = 0; n < 24; n++)
+        close(
+          db[n],
+          [0, 1, 2, 3, 4].reduce((s, m) => s + dy[m * 24 + n], 0),
+          `db[${n}]`,
+        )
+      for (let m = 0; m < 5; m++)
+        for (let k = 0; k < 64; k++) {
+          let dot = 0
+          for (let n = 0; n < 24; n++) dot += dy[m * 24 + n] * rounded[k * 24 + n]
+          close(dx[m * 64 + k], dot, `dx[${m},${k}]`)
+        }
+      layer.dispose()
     })
 
     test('more tokens than there are positions', async () => {
