@@ -28,6 +28,7 @@ export * as transforms from './nn/data/transforms.ts'
 export { Dropout } from './nn/dropout.ts'
 export { Embedding } from './nn/embedding.ts'
 export { Conv1D, QConv1D } from './nn/gptConv1D.ts'
+export { foldBatchNorm } from './nn/foldBatchNorm.ts'
 export { initialize } from './nn/initialize.ts'
 export { Linear } from './nn/linear.ts'
 export {

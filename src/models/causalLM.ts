@@ -49,8 +49,11 @@ export abstract class CausalLM extends Module {
   /** The embedding of tokens, whose weight the head may share. */
   abstract get tokenEmbedding(): Embedding | QEmbedding
 
-  /** ids [B, T] at `position` → [B, T, hidden], before the last norm; keys and values are added to the cache. */
-  protected abstract hidden(ids: Tensor, cache: KVCache, position: number | Scalar): Tensor
+  /**
+   * ids [B, T] at `position` → [B, T, hidden], before the last norm; keys and values are added to the cache. Without one the tokens see
+   * each other only, and gradients pass.
+   */
+  protected abstract hidden(ids: Tensor, cache: KVCache | null, position: number | Scalar): Tensor
 
   /** The last norm. */
   protected abstract normalize(x: Tensor): Tensor
@@ -83,11 +86,10 @@ export abstract class CausalLM extends Module {
     return scope(() => {
       const tokens = ids instanceof Tensor ? ids : this.idTensor(ids)
       const [B, T] = tokens.shape.length === 2 ? tokens.shape : [1, tokens.shape[0]]
-      this.prepare(options.cache?.capacity ?? T)
-      const cache = options.cache ?? this.createCache(T, B)
-      let x = this.hidden(tokens.view([B, T]), cache, options.position ?? cache.length)
-      if (!options.position) cache.length += T
-      if (!options.cache) cache.dispose()
+      const cache = options.cache ?? null
+      this.prepare(cache?.capacity ?? T)
+      let x = this.hidden(tokens.view([B, T]), cache, options.position ?? cache?.length ?? 0)
+      if (cache && !options.position) cache.length += T
       if (options.lastOnly && B > 1) throw new ShapeError(`forward: lastOnly takes one sequence; received ${B}`)
       if (options.lastOnly)
         x = x

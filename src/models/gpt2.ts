@@ -11,7 +11,6 @@ import type { QEmbedding } from '../nn/qembedding.ts'
 import type { QLinear } from '../nn/qlinear.ts'
 import { add, attention, cacheWrite, gelu, relu, split, transpose } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
-import { needsGrad } from '../tensor/tape.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { KVCache } from './cache.ts'
 import { CausalLM } from './causalLM.ts'
@@ -41,15 +40,14 @@ export class GPT2Attention extends Module {
     this.c_proj = new Conv1D(config.hiddenSize, config.hiddenSize, { dtype })
   }
 
-  /** x [B, T, hidden] → [B, T, hidden]; the tokens' keys and values are added to the cache of this layer. */
-  forward(x: Tensor, layer: number, cache: KVCache, position: number | Scalar): Tensor {
+  /** x [B, T, hidden] → [B, T, hidden]; the tokens' keys and values are added to the cache of this layer, if there is one. */
+  forward(x: Tensor, layer: number, cache: KVCache | null, position: number | Scalar): Tensor {
     const { heads, headSize, hiddenSize, scaleByLayer } = this.config
     const [B, T] = x.shape
     const [q, k, v] = split(this.c_attn.forward(x), hiddenSize, -1).map((part) => part.view([B, T, heads, headSize]))
     const scale = 1 / Math.sqrt(headSize) / (scaleByLayer ? layer + 1 : 1)
     const joined = (y: Tensor) => this.c_proj.forward(y.view([B, T, hiddenSize]))
-    // Training sees whole texts: no gradient passes through a cache.
-    if (needsGrad(q)) return joined(attention(q, transpose(k, 1, 2), transpose(v, 1, 2), 0, scale))
+    if (!cache) return joined(attention(q, transpose(k, 1, 2), transpose(v, 1, 2), 0, scale))
     cacheWrite(k, cache.keys[layer], position)
     cacheWrite(v, cache.values[layer], position)
     return joined(attention(q, cache.keys[layer], cache.values[layer], position, scale))
@@ -88,7 +86,7 @@ export class GPT2Block extends Module {
     this.mlp = new GPT2MLP(config, dtype)
   }
 
-  forward(x: Tensor, layer: number, cache: KVCache, position: number | Scalar): Tensor {
+  forward(x: Tensor, layer: number, cache: KVCache | null, position: number | Scalar): Tensor {
     return scope(() => {
       const attended = add(x, this.attn.forward(this.ln_1.forward(x), layer, cache, position))
       return add(attended, this.mlp.forward(this.ln_2.forward(attended)))
@@ -162,7 +160,7 @@ export class GPT2LMHeadModel extends CausalLM {
     }
   }
 
-  protected override hidden(ids: Tensor, cache: KVCache, position: number | Scalar): Tensor {
+  protected override hidden(ids: Tensor, cache: KVCache | null, position: number | Scalar): Tensor {
     const { wte, wpe, h } = this.transformer
     const [, T] = ids.shape
     let x = add(wte.forward(ids), wpe.forward(this.positionIds(T, position)))

@@ -7,7 +7,7 @@ import { Module } from '../nn/module.ts'
 import type { QEmbedding } from '../nn/qembedding.ts'
 import type { QLinear } from '../nn/qlinear.ts'
 import { RMSNorm } from '../nn/rmsNorm.ts'
-import { add, attention, cacheWrite, rope, siluMul } from '../tensor/ops/index.ts'
+import { add, attention, cacheWrite, rope, siluMul, transpose } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { KVCache } from './cache.ts'
@@ -22,7 +22,8 @@ import { inverseFrequencies, ropeTables } from './rope.ts'
 
 /** Where the tokens of a forward pass stand, and what they may look back on. */
 interface Context {
-  cache: KVCache
+  /** None where the tokens stand alone: then they see each other only, and gradients pass. */
+  cache: KVCache | null
   /** Of the first token; a scalar when the pass is recorded to be kept. */
   position: number | Scalar
   /** Rotary tables of all positions, both [positions, headSize/2]. */
@@ -47,16 +48,21 @@ export class LlamaAttention extends Module {
     this.o_proj = new Linear(heads * headSize, hiddenSize, { bias, dtype })
   }
 
-  /** x [B, T, hidden] → [B, T, hidden]; the tokens' keys and values are added to the cache of this layer. */
+  /** x [B, T, hidden] → [B, T, hidden]; the tokens' keys and values are added to the cache of this layer, if there is one. */
   forward(x: Tensor, layer: number, { cache, position, cos, sin }: Context): Tensor {
     const { heads, keyValueHeads, headSize } = this.config
     const [B, T] = x.shape
     const q = this.q_proj.forward(x).view([B, T, heads, headSize])
     const k = this.k_proj.forward(x).view([B, T, keyValueHeads, headSize])
     const v = this.v_proj.forward(x).view([B, T, keyValueHeads, headSize])
-    cacheWrite(rope(k, cos, sin, position), cache.keys[layer], position)
-    cacheWrite(v, cache.values[layer], position)
-    const y = attention(rope(q, cos, sin, position), cache.keys[layer], cache.values[layer], position, 1 / Math.sqrt(headSize))
+    const scale = 1 / Math.sqrt(headSize)
+    const [turnedQ, turnedK] = [rope(q, cos, sin, position), rope(k, cos, sin, position)]
+    let y: Tensor
+    if (cache) {
+      cacheWrite(turnedK, cache.keys[layer], position)
+      cacheWrite(v, cache.values[layer], position)
+      y = attention(turnedQ, cache.keys[layer], cache.values[layer], position, scale)
+    } else y = attention(turnedQ, transpose(turnedK, 1, 2), transpose(v, 1, 2), 0, scale)
     return this.o_proj.forward(y.view([B, T, heads * headSize]))
   }
 }
@@ -150,8 +156,8 @@ export class LlamaForCausalLM extends CausalLM {
     this.rotate(capacity)
   }
 
-  protected override hidden(ids: Tensor, cache: KVCache, position: number | Scalar): Tensor {
-    return this.model.forward(ids, { cache, position, ...this.rotate(cache.capacity) })
+  protected override hidden(ids: Tensor, cache: KVCache | null, position: number | Scalar): Tensor {
+    return this.model.forward(ids, { cache, position, ...this.rotate(cache?.capacity ?? ids.size(-1)) })
   }
 
   protected override normalize(x: Tensor): Tensor {

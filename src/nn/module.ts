@@ -128,13 +128,12 @@ export abstract class Module {
     const dot = path.lastIndexOf('.')
     const key = path.slice(dot + 1)
     const parent = path.slice(0, Math.max(dot, 0))
-    // An element of a list: the owner is the array itself.
-    const listDot = /^\d+$/.test(key) ? parent.lastIndexOf('.') : -2
-    const owner =
-      listDot === -2
-        ? this.getModule(parent)
-        : Reflect.get(this.getModule(parent.slice(0, Math.max(listDot, 0))), parent.slice(listDot + 1))
-    if (typeof owner !== 'object' || owner === null) throw new ShapeError(`module: no list at ${JSON.stringify(parent)}`)
+    // A module, or a list of modules.
+    let owner: unknown = this
+    for (const name of parent === '' ? [] : parent.split('.')) {
+      owner = typeof owner === 'object' && owner !== null && Object.hasOwn(owner, name) ? Reflect.get(owner, name) : undefined
+    }
+    if (!(owner instanceof Module) && !Array.isArray(owner)) owner = this.getModule(parent)
     return { owner: owner as Record<string, unknown>, key }
   }
 

@@ -48,7 +48,7 @@ function rowNormGradients(centered: boolean, x: Tensor, weight: Tensor | null, e
   const partial = Tensor.empty(x.device, [partials, 2, cols])
   const sums = Tensor.empty(x.device, [2, cols])
   if (rows > 0) x.device.call('rowNormGrad', centered ? 1 : 0, x, weight, epsilon, dy, dx, partial, rows, cols)
-  x.device.call('columnSum', partial, sums, partials, 2 * cols)
+  x.device.call('columnSum', partial, sums, partials, 2 * cols, 1)
   return [dx, sums.rows(0, 1).view([cols]), sums.rows(1, 2).view([cols])]
 }
 
@@ -83,17 +83,19 @@ export function batchNorm(
   if (outer * inner < 2) {
     throw new ShapeError(`batchNorm: needs more than one value per channel to train; received ${showShape(x.shape)}`)
   }
-  const y = Tensor.empty(x.device, x.shape)
-  const mean = Tensor.empty(x.device, [channels])
-  const inverse = Tensor.empty(x.device, [channels])
-  const statistics = [running?.mean ?? null, running?.variance ?? null, running?.batches ?? null]
-  x.device.call('batchNorm', x, weight, bias, epsilon, momentum, y, mean, inverse, ...statistics, ...sizes)
-  for (const tensor of statistics) tensor?.changed()
-  return record(y, [x, weight, bias], (dy) => {
-    const dx = Tensor.empty(x.device, x.shape)
-    const [dweight, dbias] = [Tensor.empty(x.device, [channels]), Tensor.empty(x.device, [channels])]
-    x.device.call('batchNormGrad', x, dy, weight, mean, inverse, dx, dweight, dbias, ...sizes)
-    return [dx, dweight, dbias]
+  return scope(() => {
+    const y = Tensor.empty(x.device, x.shape)
+    const mean = Tensor.empty(x.device, [channels])
+    const inverse = Tensor.empty(x.device, [channels])
+    const statistics = [running?.mean ?? null, running?.variance ?? null, running?.batches ?? null]
+    x.device.call('batchNorm', x, weight, bias, epsilon, momentum, y, mean, inverse, ...statistics, ...sizes)
+    for (const tensor of statistics) tensor?.changed()
+    return record(y, [x, weight, bias], (dy) => {
+      const dx = Tensor.empty(x.device, x.shape)
+      const [dweight, dbias] = [Tensor.empty(x.device, [channels]), Tensor.empty(x.device, [channels])]
+      x.device.call('batchNormGrad', x, dy, weight, mean, inverse, dx, dweight, dbias, ...sizes)
+      return [dx, dweight, dbias]
+    })
   })
 }
 

@@ -98,14 +98,16 @@ function plan(operation: string, x: Tensor, kernelSize: Pair, options: PoolOptio
 
 function largest(x: Tensor, outSize: readonly number[], windows: readonly number[]): Tensor {
   const [height, width] = x.shape.slice(-2)
-  const y = Tensor.empty(x.device, [...x.shape.slice(0, -2), ...outSize])
-  const indices = Tensor.empty(x.device, y.shape, 'int32')
   const planes = x.numel / (height * width)
-  if (planes > 0) x.device.call('maxPool2d', x, y, indices, planes, height, width, ...outSize, ...windows)
-  return record(y, [x], (dy) => {
-    const dx = Tensor.empty(x.device, x.shape)
-    if (planes > 0) x.device.call('maxPool2dGrad', indices, dy, dx, planes, height * width, y.numel / planes)
-    return [dx]
+  return scope(() => {
+    const y = Tensor.empty(x.device, [...x.shape.slice(0, -2), ...outSize])
+    const indices = Tensor.empty(x.device, y.shape, 'int32')
+    if (planes > 0) x.device.call('maxPool2d', x, y, indices, planes, height, width, ...outSize, ...windows)
+    return record(y, [x], (dy) => {
+      const dx = Tensor.empty(x.device, x.shape)
+      if (planes > 0) x.device.call('maxPool2dGrad', indices, dy, dx, planes, height * width, y.numel / planes)
+      return [dx]
+    })
   })
 }
 
