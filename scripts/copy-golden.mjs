@@ -13,7 +13,16 @@ process.chdir(join(import.meta.dirname, '..'))
 
 const model = 'stories260K'
 const target = `test/golden/${model}`
-const variants = ['float', 'quanto-qint8', 'quanto-qint4', 'quanto-qint2', 'quanto-qfloat8', 'quanto-qint4-nolmhead', 'quanto-qint8-a8', 'quanto-qint4-a8']
+const variants = [
+  'float',
+  'quanto-qint8',
+  'quanto-qint4',
+  'quanto-qint2',
+  'quanto-qfloat8',
+  'quanto-qint4-nolmhead',
+  'quanto-qint8-a8',
+  'quanto-qint4-a8',
+]
 /** The one folder that is kept whole; the others share its tokenizer. */
 const whole = 'quanto-qint4'
 const shared = new Set(['tokenizer.json', 'tokenizer_config.json'])
@@ -45,7 +54,20 @@ const items = variants.map((variant) => {
   const activations = activation_scales && { activation_scales, reloaded }
   return [
     variant,
-    { library, version, call, perplexity, nll, window_nll, greedy_ids, greedy_text, greedy_margins, quantized_modules, weight_stats, ...activations },
+    {
+      library,
+      version,
+      call,
+      perplexity,
+      nll,
+      window_nll,
+      greedy_ids,
+      greedy_text,
+      greedy_margins,
+      quantized_modules,
+      weight_stats,
+      ...activations,
+    },
   ]
 })
 const kept = { context, stride, n_windows, n_scored_tokens, perplexity_recipe, greedy, variants: Object.fromEntries(items) }

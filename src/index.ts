@@ -9,7 +9,9 @@ export { type BenchOptions, type BenchResult, bench } from './evaluate/bench.ts'
 export { type Perplexity, type PerplexityOptions, perplexity } from './evaluate/perplexity.ts'
 export { relativeError, weightErrors } from './evaluate/weightError.ts'
 export { type Folder, type FolderSink, memoryFolder } from './formats/source.ts'
+export { CausalLM, type CausalLMConfig, type ForwardOptions } from './models/causalLM.ts'
 export { type GenerateOptions, type Generation, generate, generateTokens } from './models/generate.ts'
+export { GPT2LMHeadModel } from './models/gpt2.ts'
 export { LlamaForCausalLM } from './models/llama.ts'
 export { type LoadOptions, loadCausalLM, type ModelPlace } from './models/load.ts'
 export { load } from './models/loadModule.ts'
@@ -28,6 +30,7 @@ export * as transforms from './nn/data/transforms.ts'
 export { Dropout } from './nn/dropout.ts'
 export { Embedding } from './nn/embedding.ts'
 export { foldBatchNorm } from './nn/foldBatchNorm.ts'
+export { Conv1D, QConv1D } from './nn/gptConv1D.ts'
 export { initialize } from './nn/initialize.ts'
 export { Linear } from './nn/linear.ts'
 export {
@@ -83,6 +86,19 @@ export { type CalibratedModule, type CalibrateOptions, calibrate } from './quant
 export { dequantize } from './quantize/dequantize.ts'
 export { absmax, type HqqOptions, hqq, hqqOptimizer, max, withZeroPoint } from './quantize/optimizers.ts'
 export { freeze, memoryFootprint, type QuantizeOptions, quantizationMap, quantize } from './quantize/quantize.ts'
+export {
+  float8DynamicActivationFloat8Weight,
+  float8WeightOnly,
+  type IntxName,
+  type IntxOptions,
+  int4WeightOnly,
+  int8DynamicActivationInt4Weight,
+  int8DynamicActivationInt8Weight,
+  int8DynamicActivationIntxWeight,
+  int8WeightOnly,
+  intxWeightOnly,
+  quantizeByName,
+} from './quantize/recipes.ts'
 export { backward } from './tensor/backward.ts'
 export * as ops from './tensor/ops/index.ts'
 export { keep, scope } from './tensor/scope.ts'

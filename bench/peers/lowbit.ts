@@ -1,6 +1,6 @@
 // The worker that measures lowbit: node bench/peers/lowbit.ts OPTIONS, with `LowbitOptions` as JSON.
 import { readFileSync } from 'node:fs'
-import type { DeviceName, LlamaForCausalLM } from '../../src/index.ts'
+import type { CausalLM, DeviceName } from '../../src/index.ts'
 import { type Engine, type Loaded, serve } from './worker.ts'
 
 // The built package, as users run it: Node's reading of TypeScript takes 30 MB and a tenth of a second.
@@ -16,7 +16,7 @@ export interface LowbitOptions {
 
 class Lowbit implements Engine {
   private readonly options: LowbitOptions
-  private model: LlamaForCausalLM | undefined
+  private model: CausalLM | undefined
 
   constructor(options: LowbitOptions) {
     this.options = options
@@ -48,7 +48,7 @@ class Lowbit implements Engine {
     return generateTokens(this.loaded(), prompt, { maxNewTokens: newTokens, stopAtEos: false, signal })
   }
 
-  private loaded(): LlamaForCausalLM {
+  private loaded(): CausalLM {
     if (!this.model) throw new Error('the model must be loaded first')
     return this.model
   }

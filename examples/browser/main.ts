@@ -1,5 +1,5 @@
 // Quantizes the embedded model, then runs whatever GGUF file is dropped on the page: the same calls as in Node.
-import { freeze, generate, type LlamaForCausalLM, loadCausalLM, memoryFootprint, quantize } from 'lowbit'
+import { type CausalLM, freeze, generate, loadCausalLM, memoryFootprint, quantize } from 'lowbit'
 
 const at = <E extends HTMLElement = HTMLElement>(id: string) => document.getElementById(id) as E
 const [error, status, drop, answer] = ['error', 'status', 'drop', 'answer'].map((id) => at(id))
@@ -8,7 +8,7 @@ const file = at<HTMLInputElement>('file')
 const prompt = at<HTMLTextAreaElement>('prompt')
 prompt.value = 'Once upon a time, there was a little girl named Lily.'
 
-let own: LlamaForCausalLM | undefined
+let own: CausalLM | undefined
 let abort = new AbortController()
 
 async function tellStory(): Promise<void> {

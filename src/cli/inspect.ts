@@ -1,10 +1,11 @@
 import { ShapeError } from '../core/errors.ts'
 import { numel, sameShape, showShape } from '../core/shape.ts'
 import { relativeError } from '../evaluate/weightError.ts'
-import type { LlamaForCausalLM } from '../models/llama.ts'
+import type { CausalLM } from '../models/causalLM.ts'
 import { planCausalLM } from '../models/load.ts'
 import type { LoadPlan } from '../models/plan.ts'
 import { Embedding } from '../nn/embedding.ts'
+import { Conv1D, QConv1D } from '../nn/gptConv1D.ts'
 import { Linear } from '../nn/linear.ts'
 import { QLinear } from '../nn/qlinear.ts'
 import { kernelFor } from '../qtensor/linear.ts'
@@ -67,22 +68,20 @@ function describe({ model, parameters }: LoadPlan): InspectedTensor[] {
   })
 }
 
-function floatKernels(model: LlamaForCausalLM, path: string): string {
+/** Layers that multiply their weight. */
+const multiplies = [Linear, QLinear, Conv1D, QConv1D]
+
+function floatKernels(model: CausalLM, path: string): string {
   const parameter = model.getParameter(path)
   if (parameter.shape.length !== 2) return ''
   const kernels = [...model.namedModules()].flatMap(([, module]) => {
     if (!('weight' in module) || module.weight !== parameter) return []
-    return module instanceof Embedding ? ['embedding'] : module instanceof Linear || module instanceof QLinear ? ['gemm'] : []
+    return module instanceof Embedding ? ['embedding'] : multiplies.some((layer) => module instanceof layer) ? ['gemm'] : []
   })
   return kernels.join(', ')
 }
 
-async function addErrors(
-  tensors: InspectedTensor[],
-  model: LlamaForCausalLM,
-  baseline: LlamaForCausalLM,
-  options: CommonOptions,
-): Promise<void> {
+async function addErrors(tensors: InspectedTensor[], model: CausalLM, baseline: CausalLM, options: CommonOptions): Promise<void> {
   const bar = await progressBar('compare', options)
   try {
     for (const [index, tensor] of tensors.entries()) {

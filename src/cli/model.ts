@@ -1,7 +1,7 @@
 import type { FloatDType } from '../core/dtype.ts'
 import type { Device } from '../devices/device.ts'
 import { type DeviceName, openDevice } from '../devices/open.ts'
-import type { LlamaForCausalLM } from '../models/llama.ts'
+import type { CausalLM } from '../models/causalLM.ts'
 import { type LoadOptions, loadCausalLM } from '../models/load.ts'
 import type { ComputeDType } from '../qtensor/linear.ts'
 import { interrupted } from './interrupt.ts'
@@ -32,7 +32,7 @@ export async function loadModel(
   device: Device,
   options: CommonOptions,
   more: Pick<LoadOptions, 'computeDtype' | 'dequantize'> = {},
-): Promise<LlamaForCausalLM> {
+): Promise<CausalLM> {
   const bar = await progressBar('load', options)
   const { dtype, computeDtype = more.computeDtype } = options
   const { dequantize } = more

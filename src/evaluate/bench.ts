@@ -1,5 +1,5 @@
+import type { CausalLM } from '../models/causalLM.ts'
 import { generateTokens } from '../models/generate.ts'
-import type { LlamaForCausalLM } from '../models/llama.ts'
 
 export interface BenchOptions {
   /** Tokens of the prompt; default 512, at most what the model's context leaves. */
@@ -24,7 +24,7 @@ export interface BenchResult {
 }
 
 /** How fast a model reads a prompt and writes, greedily and without stopping at end-of-text. */
-export async function bench(model: LlamaForCausalLM, options: BenchOptions = {}): Promise<BenchResult> {
+export async function bench(model: CausalLM, options: BenchOptions = {}): Promise<BenchResult> {
   const { maxPositions, vocabularySize } = model.config
   const newTokens = Math.min(options.newTokens ?? 64, maxPositions - 1)
   const promptTokens = Math.min(options.promptTokens ?? 512, maxPositions - newTokens)

@@ -1,5 +1,5 @@
 import { DTypeError, ShapeError } from '../core/errors.ts'
-import type { LlamaForCausalLM } from '../models/llama.ts'
+import type { CausalLM } from '../models/causalLM.ts'
 import { argmax, crossEntropy, klDivergence } from '../tensor/ops/index.ts'
 import { scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
@@ -10,7 +10,7 @@ export interface PerplexityOptions {
   /** Tokens from one window's start to the next; default: the context, so that windows do not overlap. */
   stride?: number
   /** A model (the float one) to compare with, token by token; on the same device. */
-  baseline?: LlamaForCausalLM
+  baseline?: CausalLM
   signal?: AbortSignal
   /** Called after each window. */
   onProgress?: (windows: number, total: number) => void
@@ -34,11 +34,7 @@ export interface Perplexity {
  * each window scores its tokens but the first and those scored before.
  * @throws ShapeError if the text has less than one window
  */
-export async function perplexity(
-  model: LlamaForCausalLM,
-  text: string | readonly number[],
-  options: PerplexityOptions = {},
-): Promise<Perplexity> {
+export async function perplexity(model: CausalLM, text: string | readonly number[], options: PerplexityOptions = {}): Promise<Perplexity> {
   const { baseline, signal } = options
   const ids = typeof text === 'string' ? encode(model, text) : text
   const context = options.context ?? Math.min(model.config.maxPositions, 2048)
@@ -87,9 +83,9 @@ interface WindowScores {
   baselineGuesses?: Tensor
 }
 
-function scoreWindow(model: LlamaForCausalLM, baseline: LlamaForCausalLM | undefined, ids: readonly number[]): WindowScores {
+function scoreWindow(model: CausalLM, baseline: CausalLM | undefined, ids: readonly number[]): WindowScores {
   const scored = ids.length - 1
-  const matrix = (m: LlamaForCausalLM) => m.forward(ids).view([ids.length, m.config.vocabularySize]).rows(0, scored)
+  const matrix = (m: CausalLM) => m.forward(ids).view([ids.length, m.config.vocabularySize]).rows(0, scored)
   const logits = matrix(model)
   const targets = Tensor.fromArray(model.device, Int32Array.from(ids.slice(1)), [scored], 'int32')
   const nll = crossEntropy(logits, targets)
@@ -98,7 +94,7 @@ function scoreWindow(model: LlamaForCausalLM, baseline: LlamaForCausalLM | undef
   return { nll, kl: klDivergence(baselineLogits, logits), guesses: argmax(logits), baselineGuesses: argmax(baselineLogits) }
 }
 
-function encode(model: LlamaForCausalLM, text: string): number[] {
+function encode(model: CausalLM, text: string): number[] {
   if (!model.tokenizer) throw new DTypeError('evaluate: the model has no tokenizer; pass token ids')
   return model.tokenizer.encode(text, { addSpecialTokens: false })
 }

@@ -335,6 +335,7 @@ export const signatures = {
       { name: 'rows', direction: 'scalar', type: 'i32' },
       { name: 'cols', direction: 'scalar', type: 'i32' },
       { name: 'groupSize', direction: 'scalar', type: 'i32' },
+      { name: 'levels', direction: 'scalar', type: 'f32' },
     ],
   },
   qmatmulInt8: {
@@ -566,8 +567,20 @@ export const signatures = {
       { name: 'cols', direction: 'scalar', type: 'i32' },
     ],
   },
-  nllGrad: {
+  layerNorm: {
     id: 41,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'weight', direction: 'in', type: 'f32', optional: true },
+      { name: 'bias', direction: 'in', type: 'f32', optional: true },
+      { name: 'epsilon', direction: 'scalar', type: 'f32' },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'rows', direction: 'scalar', type: 'i32' },
+      { name: 'cols', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  nllGrad: {
+    id: 42,
     args: [
       { name: 'targets', direction: 'in', type: 'i32', optional: false },
       { name: 'dloss', direction: 'in', type: 'f32', optional: false },
@@ -579,7 +592,7 @@ export const signatures = {
     ],
   },
   clamp: {
-    id: 42,
+    id: 43,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'low', direction: 'scalar', type: 'f32' },
@@ -589,7 +602,7 @@ export const signatures = {
     ],
   },
   clampGrad: {
-    id: 43,
+    id: 44,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'dy', direction: 'in', type: 'f32', optional: false },
@@ -600,7 +613,7 @@ export const signatures = {
     ],
   },
   where: {
-    id: 44,
+    id: 45,
     args: [
       { name: 'mask', direction: 'in', type: 'u8', optional: false },
       { name: 'a', direction: 'in', type: 'f32', optional: true },
@@ -612,7 +625,7 @@ export const signatures = {
     ],
   },
   dropout: {
-    id: 45,
+    id: 46,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'p', direction: 'scalar', type: 'f32' },
@@ -622,25 +635,13 @@ export const signatures = {
     ],
   },
   embeddingGrad: {
-    id: 46,
+    id: 47,
     args: [
       { name: 'ids', direction: 'in', type: 'i32', optional: false },
       { name: 'dy', direction: 'in', type: 'f32', optional: false },
       { name: 'dtable', direction: 'out', type: 'f32', optional: false },
       { name: 'count', direction: 'scalar', type: 'i32' },
       { name: 'vocabulary', direction: 'scalar', type: 'i32' },
-      { name: 'cols', direction: 'scalar', type: 'i32' },
-    ],
-  },
-  layerNorm: {
-    id: 47,
-    args: [
-      { name: 'x', direction: 'in', type: 'f32', optional: false },
-      { name: 'weight', direction: 'in', type: 'f32', optional: true },
-      { name: 'bias', direction: 'in', type: 'f32', optional: true },
-      { name: 'epsilon', direction: 'scalar', type: 'f32' },
-      { name: 'y', direction: 'out', type: 'f32', optional: false },
-      { name: 'rows', direction: 'scalar', type: 'i32' },
       { name: 'cols', direction: 'scalar', type: 'i32' },
     ],
   },

@@ -1,7 +1,7 @@
 import type { Device } from '../devices/device.ts'
 import { keep } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
-import type { LlamaConfig } from './config.ts'
+import type { CausalLMConfig } from './causalLM.ts'
 
 /** Keys and values of the tokens seen so far: per layer two tensors [B, keyValueHeads, capacity, headSize] float32. */
 export class KVCache {
@@ -13,7 +13,7 @@ export class KVCache {
   /** Tokens it holds. */
   length = 0
 
-  constructor(device: Device, config: LlamaConfig, capacity: number, batch = 1) {
+  constructor(device: Device, config: CausalLMConfig, capacity: number, batch = 1) {
     this.batch = batch
     this.capacity = capacity
     const shape = [batch, config.keyValueHeads, capacity, config.headSize]

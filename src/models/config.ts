@@ -1,24 +1,15 @@
 import type { JsonObject } from '../formats/json.ts'
+import type { CausalLMConfig } from './causalLM.ts'
 import type { RopeScaling } from './rope.ts'
 
 /** What a Llama checkpoint's config.json says, in this library's names. */
-export interface LlamaConfig {
-  hiddenSize: number
+export interface LlamaConfig extends CausalLMConfig {
   intermediateSize: number
-  layers: number
-  heads: number
-  keyValueHeads: number
-  headSize: number
-  vocabularySize: number
-  /** Positions that the model was trained for. */
-  maxPositions: number
   normEpsilon: number
   ropeTheta: number
   ropeScaling: RopeScaling
-  tieWordEmbeddings: boolean
   attentionBias: boolean
   mlpBias: boolean
-  eosTokenIds: number[]
 }
 
 /** Larger than any published model, small enough that no product of two overflows: what is above is a broken file. */
@@ -31,6 +22,11 @@ const limits = {
   head_dim: 2 ** 16,
   vocab_size: 2 ** 24,
   max_position_embeddings: 2 ** 28,
+  n_embd: 2 ** 20,
+  n_inner: 2 ** 22,
+  n_layer: 4096,
+  n_head: 2 ** 16,
+  n_positions: 2 ** 28,
 } as const
 
 /**
@@ -38,16 +34,7 @@ const limits = {
  * @throws FormatError if a field is missing, of the wrong type, or out of range
  */
 export function parseLlamaConfig(json: JsonObject): LlamaConfig {
-  const size = (key: keyof typeof limits, fallback?: number): number => {
-    const value = json.positiveInteger(key, fallback)
-    if (value <= limits[key]) return value
-    throw json.error(key, `must be at most ${limits[key]}`)
-  }
-  const positive = (object: JsonObject, key: string, fallback?: number): number => {
-    const value = object.number(key, fallback)
-    if (value > 0) return value
-    throw object.error(key, 'must be above 0')
-  }
+  const size = (key: keyof typeof limits, fallback?: number) => sizeOf(json, key, fallback)
   if (json.string('hidden_act', 'silu') !== 'silu') throw json.error('hidden_act', 'must be "silu"')
   const heads = size('num_attention_heads')
   const hiddenSize = size('hidden_size')
@@ -68,12 +55,24 @@ export function parseLlamaConfig(json: JsonObject): LlamaConfig {
     maxPositions: size('max_position_embeddings', 2048),
     normEpsilon: positive(json, 'rms_norm_eps', 1e-6),
     ropeTheta: positive(rope?.has('rope_theta') ? rope : json, 'rope_theta', 10000),
-    ropeScaling: rope ? parseRopeScaling(rope, positive) : { type: 'default' },
+    ropeScaling: rope ? parseRopeScaling(rope) : { type: 'default' },
     tieWordEmbeddings: json.boolean('tie_word_embeddings', false),
     attentionBias: json.boolean('attention_bias', false),
     mlpBias: json.boolean('mlp_bias', false),
     eosTokenIds: tokenIds(json, 'eos_token_id'),
   }
+}
+
+function sizeOf(json: JsonObject, key: keyof typeof limits, fallback?: number): number {
+  const value = json.positiveInteger(key, fallback)
+  if (value <= limits[key]) return value
+  throw json.error(key, `must be at most ${limits[key]}`)
+}
+
+function positive(object: JsonObject, key: string, fallback?: number): number {
+  const value = object.number(key, fallback)
+  if (value > 0) return value
+  throw object.error(key, 'must be above 0')
 }
 
 /** One id, a list of ids, or none. */
@@ -82,7 +81,7 @@ export function tokenIds(json: JsonObject, key: string): number[] {
   return Array.isArray(json.get(key)) ? json.counts(key) : [json.count(key)]
 }
 
-function parseRopeScaling(json: JsonObject, positive: (object: JsonObject, key: string) => number): RopeScaling {
+function parseRopeScaling(json: JsonObject): RopeScaling {
   const key = json.has('rope_type') ? 'rope_type' : 'type'
   const type = json.string(key, 'default')
   if (type === 'default') return { type }
@@ -94,5 +93,47 @@ function parseRopeScaling(json: JsonObject, positive: (object: JsonObject, key: 
     lowFrequencyFactor: positive(json, 'low_freq_factor'),
     highFrequencyFactor: positive(json, 'high_freq_factor'),
     originalMaxPositions: positive(json, 'original_max_position_embeddings'),
+  }
+}
+
+const gpt2Activations = ['gelu_new', 'gelu_pytorch_tanh', 'gelu', 'relu'] as const
+export type Gpt2Activation = (typeof gpt2Activations)[number]
+
+/** What a GPT-2 checkpoint's config.json says, in this library's names. */
+export interface Gpt2Config extends CausalLMConfig {
+  intermediateSize: number
+  normEpsilon: number
+  activation: Gpt2Activation
+  /** Whether attention in layer i is scaled by 1 / (i + 1), too. */
+  scaleByLayer: boolean
+}
+
+/**
+ * @param json the parsed config.json
+ * @throws FormatError if a field is missing, of the wrong type, out of range, or asks for what is not supported
+ */
+export function parseGpt2Config(json: JsonObject): Gpt2Config {
+  const hiddenSize = sizeOf(json, 'n_embd')
+  const heads = sizeOf(json, 'n_head')
+  if (hiddenSize % heads !== 0) throw json.error('n_head', `must divide n_embd (${hiddenSize})`)
+  const name = json.string('activation_function', 'gelu_new')
+  const activation = gpt2Activations.find((known) => known === name)
+  if (!activation) throw json.error('activation_function', `must be ${gpt2Activations.join(', ')}`)
+  if (json.boolean('add_cross_attention', false)) throw json.error('add_cross_attention', 'must be false')
+  if (!json.boolean('scale_attn_weights', true)) throw json.error('scale_attn_weights', 'must be true')
+  return {
+    hiddenSize,
+    intermediateSize: sizeOf(json, 'n_inner', 4 * hiddenSize),
+    layers: sizeOf(json, 'n_layer'),
+    heads,
+    keyValueHeads: heads,
+    headSize: hiddenSize / heads,
+    vocabularySize: sizeOf(json, 'vocab_size'),
+    maxPositions: sizeOf(json, 'n_positions', 1024),
+    normEpsilon: positive(json, 'layer_norm_epsilon', 1e-5),
+    activation,
+    scaleByLayer: json.boolean('scale_attn_by_inverse_layer_idx', false),
+    tieWordEmbeddings: json.boolean('tie_word_embeddings', true),
+    eosTokenIds: tokenIds(json, 'eos_token_id'),
   }
 }

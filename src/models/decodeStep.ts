@@ -3,7 +3,7 @@ import { argmax } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { KVCache } from './cache.ts'
-import type { LlamaForCausalLM } from './llama.ts'
+import type { CausalLM } from './causalLM.ts'
 
 /**
  * One step of generation as a kept command list: it takes a token, adds it to the cache, and leaves the likeliest next token in its place.
@@ -18,13 +18,13 @@ export class DecodeStep {
   private readonly position: Scalar
   private readonly list: CommandList
 
-  constructor(model: LlamaForCausalLM, cache: KVCache) {
+  constructor(model: CausalLM, cache: KVCache) {
     const { device } = model
     this.cache = cache
     this.position = new Scalar(cache.length)
     this.ids = keep(Tensor.empty(device, [1, 1], 'int32'))
     // Tables are written by the host, which a kept list cannot hold: they must be there before.
-    model.rotate(cache.capacity)
+    model.prepare(cache.capacity)
     const { list, result } = device.capture(() =>
       scope(() => {
         const logits = model.forward(this.ids, { cache, position: this.position })

@@ -12,8 +12,10 @@ import { QWeightModule } from '../nn/qmodule.ts'
 import { Uncalibrated } from '../nn/uncalibrated.ts'
 import { quantizedTwin } from '../quantize/requantize.ts'
 import { readActivationScales } from './activationScales.ts'
+import type { CausalLM } from './causalLM.ts'
 import { sideFiles } from './checkpoint.ts'
-import { parseLlamaConfig, tokenIds } from './config.ts'
+import { parseGpt2Config, parseLlamaConfig, tokenIds } from './config.ts'
+import { GPT2LMHeadModel } from './gpt2.ts'
 import { LlamaForCausalLM } from './llama.ts'
 import { readFloat, readQuanto } from './loadTensor.ts'
 import { type LoadPlan, type PlannedParameter, parameterPaths, parentOf } from './plan.ts'
@@ -26,8 +28,7 @@ import { Tokenizer } from './tokenizer.ts'
 export async function planFolder(folder: Folder): Promise<LoadPlan> {
   const rawConfig = await readObject(folder, 'config.json')
   const config = new JsonObject(rawConfig, `${folder.name}/config.json`)
-  checkArchitecture(folder, config)
-  const model = new LlamaForCausalLM(parseLlamaConfig(config))
+  const model = emptyModel(folder, config)
   const file = await openCheckpoint(folder)
   try {
     const map = await readQuantoMap(folder)
@@ -50,12 +51,19 @@ async function readObject(folder: Folder, name: string): Promise<Record<string, 
   throw new FormatError(`${path}: the document must be an object; received ${show(value)}`)
 }
 
-function checkArchitecture(folder: Folder, config: JsonObject): void {
-  const architecture = config.strings('architectures', [])[0] ?? config.string('model_type', 'none')
-  if (architecture !== 'LlamaForCausalLM' && architecture !== 'llama') {
-    throw new FormatError(
-      `${folder.name}/config.json: the architecture must be LlamaForCausalLM, the one supported so far; it is ${show(architecture)}`,
-    )
+/** The model that config.json describes, without weights, by the name that its architecture has there. */
+const architectures: Record<string, (config: JsonObject) => CausalLM> = {
+  LlamaForCausalLM: (config) => new LlamaForCausalLM(parseLlamaConfig(config)),
+  GPT2LMHeadModel: (config) => new GPT2LMHeadModel(parseGpt2Config(config)),
+}
+const modelTypes: Record<string, string> = { llama: 'LlamaForCausalLM', gpt2: 'GPT2LMHeadModel' }
+
+function emptyModel(folder: Folder, config: JsonObject): CausalLM {
+  const type = config.string('model_type', 'none')
+  const architecture = config.strings('architectures', [])[0] ?? (Object.hasOwn(modelTypes, type) ? modelTypes[type] : type)
+  if (!Object.hasOwn(architectures, architecture)) {
+    const known = Object.keys(architectures).join(' or ')
+    throw new FormatError(`${folder.name}/config.json: the architecture must be ${known}; it is ${show(architecture)}`)
   }
   if (config.has('quantization_config')) {
     const method = config.object('quantization_config').string('quant_method', 'unnamed')
@@ -63,10 +71,11 @@ function checkArchitecture(folder: Folder, config: JsonObject): void {
       `${folder.name}/config.json: the weights must be floats, or quantized by quanto; they are quantized by ${show(method)}, so take the float model`,
     )
   }
+  return architectures[architecture](config)
 }
 
 /** Replaces the modules that the map names by their quantized twins. */
-function applyMap(model: LlamaForCausalLM, map: QuantoMap, folder: Folder): void {
+function applyMap(model: CausalLM, map: QuantoMap, folder: Folder): void {
   const uncalibrated = new Uncalibrated()
   for (const [path, { weights, activations, outputQuantized }] of map) {
     if (!weights && !activations) continue
@@ -92,13 +101,14 @@ function checkFloat(folder: Folder, file: TensorFile): void {
 }
 
 /** Finds every parameter in the file; what is missing, misshapen or left over is listed in one error. */
-function matchTensors(model: LlamaForCausalLM, file: TensorFile): PlannedParameter[] {
+function matchTensors(model: CausalLM, file: TensorFile): PlannedParameter[] {
   const planned: PlannedParameter[] = []
   const used = new Set<string>()
   const problems: string[] = []
   for (const [parameter, paths] of parameterPaths(model)) {
-    for (const path of paths) used.add(path)
-    const name = paths.find((path) => file.tensors.has(path))
+    const names = paths.flatMap((path) => model.checkpointNames(path))
+    for (const name of names) used.add(name)
+    const name = names.find((candidate) => file.tensors.has(candidate))
     const info = name === undefined ? undefined : file.tensors.get(name)
     const module = model.getModule(parentOf(paths[0]))
     if (!info && module instanceof QWeightModule && parameter === module.weight) {
@@ -114,8 +124,7 @@ function matchTensors(model: LlamaForCausalLM, file: TensorFile): PlannedParamet
   }
   for (const name of [...file.tensors.keys(), ...file.unsupported.keys()]) {
     const scale = /\.(input|output)_scale$/.test(name)
-    // Old checkpoints carry the rotary table, which the config gives too.
-    if (!used.has(name) && !scale && !name.endsWith('.rotary_emb.inv_freq') && !problems.some((problem) => problem.startsWith(name))) {
+    if (!used.has(name) && !scale && !model.isKnownExtra(name) && !problems.some((problem) => problem.startsWith(name))) {
       problems.push(`${showName(name)} is not a part of the model`)
     }
   }
@@ -146,7 +155,7 @@ function missing(file: TensorFile, name: string): string {
 }
 
 /** Tokenizer, end-of-text ids, and the files to be saved along. */
-async function readSideFiles(folder: Folder, model: LlamaForCausalLM, config: Record<string, unknown>): Promise<void> {
+async function readSideFiles(folder: Folder, model: CausalLM, config: Record<string, unknown>): Promise<void> {
   const files = new Map<string, string>()
   for (const name of sideFiles) if (await folder.has(name)) files.set(name, await readText(folder, name, maxJsonBytes))
   model.checkpoint = { name: folder.name, config, files }

@@ -2,8 +2,8 @@ import { DTypeError, ShapeError } from '../core/errors.ts'
 import { Random } from '../core/random.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import type { KVCache } from './cache.ts'
+import type { CausalLM } from './causalLM.ts'
 import { DecodeStep } from './decodeStep.ts'
-import type { LlamaForCausalLM } from './llama.ts'
 import { checkSampling, type SamplingOptions, sample } from './sampling.ts'
 
 export interface GenerateOptions extends SamplingOptions {
@@ -50,11 +50,7 @@ export function nextChunk(size: number, ms: number): number {
  * @throws ShapeError if the prompt is longer than the model's context
  * @throws the signal's reason when aborted
  */
-export async function generate(
-  model: LlamaForCausalLM,
-  prompt: string | readonly number[],
-  options: GenerateOptions = {},
-): Promise<Generation> {
+export async function generate(model: CausalLM, prompt: string | readonly number[], options: GenerateOptions = {}): Promise<Generation> {
   const { tokenizer } = model
   if (typeof prompt === 'string' && !tokenizer) throw new DTypeError('generate: the model has no tokenizer; pass token ids')
   const promptIds = typeof prompt === 'string' ? (tokenizer?.encode(prompt) ?? []) : prompt
@@ -87,7 +83,7 @@ export async function generate(
 
 /** Yields token ids one by one as they are found. */
 export async function* generateTokens(
-  model: LlamaForCausalLM,
+  model: CausalLM,
   promptIds: readonly number[],
   options: GenerateOptions = {},
 ): AsyncGenerator<number> {
@@ -118,7 +114,7 @@ export async function* generateTokens(
 }
 
 /** Runs the prompt in chunks, as long as the device's speed allows; resolves to the logits of its last token [1, 1, V]. */
-async function prefill(model: LlamaForCausalLM, ids: readonly number[], cache: KVCache, signal: AbortSignal | undefined): Promise<Tensor> {
+async function prefill(model: CausalLM, ids: readonly number[], cache: KVCache, signal: AbortSignal | undefined): Promise<Tensor> {
   let size = firstChunk
   for (let start = 0; ; ) {
     const started = performance.now()

@@ -1,5 +1,4 @@
 import type { FloatDType } from '../core/dtype.ts'
-import { ShapeError } from '../core/errors.ts'
 import type { Scalar } from '../devices/commandList.ts'
 import type { Device } from '../devices/device.ts'
 import { Embedding } from '../nn/embedding.ts'
@@ -11,11 +10,10 @@ import { RMSNorm } from '../nn/rmsNorm.ts'
 import { add, attention, cacheWrite, rope, siluMul, transpose } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
-import { KVCache } from './cache.ts'
-import type { Checkpoint } from './checkpoint.ts'
+import type { KVCache } from './cache.ts'
+import { CausalLM } from './causalLM.ts'
 import type { LlamaConfig } from './config.ts'
 import { inverseFrequencies, ropeTables } from './rope.ts'
-import type { Tokenizer } from './tokenizer.ts'
 
 /*
  * The Llama architecture, its modules named as in Hugging Face's checkpoints.
@@ -129,26 +127,11 @@ export class LlamaModel extends Module {
   }
 }
 
-export interface ForwardOptions {
-  /** Keys and values of earlier tokens; these are added. Without one, the tokens stand alone. */
-  cache?: KVCache
-  /** Where the tokens stand; then the cache's length is the caller's to keep. Default: after those in the cache. */
-  position?: Scalar
-  /** Logits of the last token only: [B, 1, V]. */
-  lastOnly?: boolean
-}
-
 /** Llama with its language-model head: token ids → logits. */
-export class LlamaForCausalLM extends Module {
+export class LlamaForCausalLM extends CausalLM {
   readonly config: LlamaConfig
   model: LlamaModel
   lm_head: Linear | QLinear
-  /** Of the checkpoint it came from; null for a model made in code. */
-  tokenizer: Tokenizer | null = null
-  /** Tokens that end a text. */
-  eosTokenIds: number[]
-  /** Where it came from, and the files that belong to it besides the weights. */
-  checkpoint: Checkpoint | null = null
   private rotation: { cos: Tensor; sin: Tensor } | undefined
 
   constructor(config: LlamaConfig, dtype: FloatDType = 'float32') {
@@ -165,46 +148,24 @@ export class LlamaForCausalLM extends Module {
     return this.model.norm.weight.device
   }
 
-  /** An empty cache for `capacity` tokens. */
-  createCache(capacity: number, batch = 1): KVCache {
-    return new KVCache(this.device, this.config, capacity, batch)
+  get tokenEmbedding(): Embedding | QEmbedding {
+    return this.model.embed_tokens
   }
 
-  /**
-   * Logits [B, T, V] float32 of ids [B, T] (or [T]) int32.
-   * @throws ShapeError if an id given as a number lies outside the vocabulary, or the cache is too small
-   */
-  forward(ids: Tensor | ArrayLike<number>, options: ForwardOptions = {}): Tensor {
-    return scope(() => {
-      const tokens = ids instanceof Tensor ? ids : this.idTensor(ids)
-      const [B, T] = tokens.shape.length === 2 ? tokens.shape : [1, tokens.shape[0]]
-      const cache = options.cache ?? null
-      const position = options.position ?? cache?.length ?? 0
-      let x = this.model.forward(tokens.view([B, T]), { cache, position, ...this.rotate(cache?.capacity ?? T) })
-      if (cache && !options.position) cache.length += T
-      if (options.lastOnly && B > 1) throw new ShapeError(`forward: lastOnly takes one sequence; received ${B}`)
-      if (options.lastOnly)
-        x = x
-          .view([T, this.config.hiddenSize])
-          .rows(T - 1, T)
-          .view([1, 1, this.config.hiddenSize])
-      return this.lm_head.forward(this.model.norm.forward(x))
-    })
+  override prepare(capacity: number): void {
+    this.rotate(capacity)
   }
 
-  /** ids [T] as a tensor, checked against the vocabulary. */
-  idTensor(ids: ArrayLike<number>): Tensor {
-    if (ids.length === 0) throw new ShapeError('forward: needs at least one token; received none')
-    for (let i = 0; i < ids.length; i++) {
-      if (!Number.isInteger(ids[i]) || ids[i] < 0 || ids[i] >= this.config.vocabularySize) {
-        throw new ShapeError(`forward: token ids must lie in 0..${this.config.vocabularySize - 1}; received ${ids[i]} at position ${i}`)
-      }
-    }
-    return Tensor.fromArray(this.device, Int32Array.from(ids), [ids.length], 'int32')
+  protected override hidden(ids: Tensor, cache: KVCache | null, position: number | Scalar): Tensor {
+    return this.model.forward(ids, { cache, position, ...this.rotate(cache?.capacity ?? ids.size(-1)) })
+  }
+
+  protected override normalize(x: Tensor): Tensor {
+    return this.model.norm.forward(x)
   }
 
   /** The rotary tables, made anew when a longer cache comes. */
-  rotate(positions: number): { cos: Tensor; sin: Tensor } {
+  private rotate(positions: number): { cos: Tensor; sin: Tensor } {
     if (this.rotation && this.rotation.cos.size(0) >= positions) return this.rotation
     this.disposeRotation()
     const { headSize, ropeTheta, ropeScaling } = this.config

@@ -12,8 +12,8 @@ import { type QuantizeOptions, quantize } from '../quantize/quantize.ts'
 import { cast } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
+import type { CausalLM } from './causalLM.ts'
 import { planFolder } from './folderPlan.ts'
-import type { LlamaForCausalLM } from './llama.ts'
 import { type LoadPlan, type PlannedParameter, parameterPaths, parentOf } from './plan.ts'
 
 /** Where a model lies: a path, URL or hub id; a folder; a GGUF file in the browser. */
@@ -43,7 +43,7 @@ export interface LoadOptions {
  * or URL ending in .gguf, or a `File` that the user picked), whose blocks are computed with as they are.
  * @throws FormatError if a file is missing, broken, or does not fit the others
  */
-export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {}): Promise<LlamaForCausalLM> {
+export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {}): Promise<CausalLM> {
   const plan = await planCausalLM(place)
   const { model, parameters } = plan
   try {
@@ -136,7 +136,7 @@ function quantizeEmpty({ name, scheme, model }: LoadPlan, { method, ...options }
 }
 
 /** Puts a parameter wherever it stands; where `freezing`, quantized twins take its codes, and the float goes unless another module holds it. */
-function put(model: LlamaForCausalLM, paths: readonly string[], parameter: Parameter, freezing: boolean): void {
+function put(model: CausalLM, paths: readonly string[], parameter: Parameter, freezing: boolean): void {
   let held = false
   for (const path of paths) {
     const module = model.getModule(parentOf(path))

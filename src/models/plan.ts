@@ -3,7 +3,7 @@ import type { QType } from '../core/qtype.ts'
 import type { Shape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import type { Parameter } from '../nn/module.ts'
-import type { LlamaForCausalLM } from './llama.ts'
+import type { CausalLM } from './causalLM.ts'
 
 /** One parameter of a model whose weights are not read yet: what it will be, and how to get it. */
 export interface PlannedParameter {
@@ -27,7 +27,7 @@ export interface PlannedParameter {
 export interface LoadPlan {
   /** What messages call the checkpoint. */
   readonly name: string
-  readonly model: LlamaForCausalLM
+  readonly model: CausalLM
   /** The scheme of its quantized weights, `none` for a float model. */
   readonly scheme: 'none' | 'quanto' | 'gguf'
   readonly parameters: readonly PlannedParameter[]
@@ -38,7 +38,7 @@ export interface LoadPlan {
 }
 
 /** Every parameter of a model with all paths at which it stands: more than one where it is tied. */
-export function parameterPaths(model: LlamaForCausalLM): Map<Parameter, string[]> {
+export function parameterPaths(model: CausalLM): Map<Parameter, string[]> {
   const paths = new Map<Parameter, string[]>()
   for (const [path, parameter] of model.namedParameters()) {
     const known = paths.get(parameter)

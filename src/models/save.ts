@@ -14,7 +14,7 @@ import { quantoGroupSize } from '../qtensor/groupSize.ts'
 import { matrixShape, QTensor } from '../qtensor/qtensor.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
 import type { Tensor } from '../tensor/tensor.ts'
-import { LlamaForCausalLM } from './llama.ts'
+import { CausalLM } from './causalLM.ts'
 
 export interface SaveOptions {
   /** Replaces a folder that exists; it stays whole until the new one is. */
@@ -66,7 +66,7 @@ async function writeModel(model: Module, folder: FolderSink, tensors: TensorToWr
     },
   }))
   await writeCheckpoint(counting, reported, { maxShardBytes: options.maxShardBytes })
-  if (model instanceof LlamaForCausalLM) {
+  if (model instanceof CausalLM) {
     await writeText(counting, 'config.json', pythonJson(savedConfig(model), 2))
     for (const [name, text] of model.checkpoint?.files ?? []) await writeText(counting, name, typeof text === 'string' ? text : text())
   }
@@ -76,12 +76,12 @@ async function writeModel(model: Module, folder: FolderSink, tensors: TensorToWr
 }
 
 /** config.json as it was loaded, with what changed since: whether head and embedding are one tensor, and the dtype of the float weights. */
-function savedConfig(model: LlamaForCausalLM): Record<string, unknown> {
+function savedConfig(model: CausalLM): Record<string, unknown> {
   const config = { ...(model.checkpoint?.config ?? {}) }
-  const tied = model.lm_head.weight === model.model.embed_tokens.weight
+  const tied = model.lm_head.weight === model.tokenEmbedding.weight
   config.tie_word_embeddings = tied
   const key = 'dtype' in config ? 'dtype' : 'torch_dtype'
-  config[key] = model.model.embed_tokens.weight.dtype
+  config[key] = model.tokenEmbedding.weight.dtype
   return config
 }
 
@@ -125,7 +125,7 @@ function* quantizedTensors(path: string, module: QModule): Generator<TensorToWri
 }
 
 /** quanto does not store group sizes but derives them. */
-function checkQuanto(path: string, { qtype, shape, groupSize }: QTensor): void {
+function checkQuanto(path: string, { qtype, shape, groupSize, shiftTiles }: QTensor): void {
   const [N, K] = matrixShape(shape)
   const expected = quantoGroupSize(qtype, K) ?? K
   if (groupSize !== expected) {
@@ -133,6 +133,7 @@ function checkQuanto(path: string, { qtype, shape, groupSize }: QTensor): void {
       `save: quanto's format takes ${qtype.name} of ${K} columns in groups of ${expected}; ${path} has groups of ${groupSize}`,
     )
   }
+  if (shiftTiles && !qtype.affine) throw new FormatError(`save: quanto's format has no zero points for ${qtype.name}; ${path} has them`)
   if (N === 1 && qtype.bits < 8 && groupSize === K) {
     throw new FormatError(`save: quanto's format has no ${qtype.name} layer with a single output and no groups; exclude ${path}`)
   }

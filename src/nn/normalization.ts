@@ -1,6 +1,6 @@
 import type { FloatDType } from '../core/dtype.ts'
 import type { Device } from '../devices/device.ts'
-import { groupNorm, layerNorm } from '../tensor/ops/index.ts'
+import { cast, groupNorm, layerNorm } from '../tensor/ops/index.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { pythonBool } from './linear.ts'
 import { Module } from './module.ts'
@@ -43,7 +43,8 @@ export class LayerNorm extends Module {
 
   /** x [..., size] float32 → [..., size] float32. */
   forward(x: Tensor): Tensor {
-    return layerNorm(x, this.weight, this.bias, this.eps)
+    const [weight, bias] = [this.weight, this.bias].map((values) => values && cast(values, 'float32'))
+    return layerNorm(x, weight, bias, this.eps)
   }
 }
 

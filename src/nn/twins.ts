@@ -1,6 +1,7 @@
 import { Conv2d } from './conv2d.ts'
 import { Convolution } from './convolution.ts'
 import { Embedding } from './embedding.ts'
+import { Conv1D, QConv1D } from './gptConv1D.ts'
 import { Linear } from './linear.ts'
 import type { Module } from './module.ts'
 import { LayerNorm } from './normalization.ts'
@@ -47,6 +48,7 @@ const builtIn: readonly [LayerClass, Twin][] = [
   twinOf(Conv2d, { make: convolution, quanto: true }),
   twinOf(Convolution, { make: convolution }),
   twinOf(LayerNorm, { make: (layer, { activations }) => (activations.qtype ? new QLayerNorm(layer, activations) : null), quanto: true }),
+  twinOf(Conv1D, { make: (layer, { weights, activations }) => weights && new QConv1D(layer, weights, activations) }),
   twinOf(Embedding, { make: (layer, { weights, activations }) => weights && new QEmbedding(layer, weights, activations), onRequest: true }),
 ]
 

@@ -8,13 +8,16 @@ import { scope } from '../tensor/scope.ts'
 import { noGrad } from '../tensor/tape.ts'
 import { checkDType, Tensor } from '../tensor/tensor.ts'
 import { QActivation } from './activation.ts'
+import { type DynamicActivation, float8Rows, int8AsymmetricRows, quantizeRows } from './dynamic.ts'
 import { matrixShape, type QTensor } from './qtensor.ts'
 
 /**
  * The precision of matrix products with quantized weights: `float32` multiplies what the codes stand for, the exact path; `int8` rounds each
- * row of x to int8, with a scale per group, and multiplies integers, the fast path.
+ * row of x to int8, with a scale per group, and multiplies integers, the fast path. The others are torchao's, of its recipes:
+ * `int8PerToken` multiplies integers, too, with one scale for a whole row of x; `int8AsymmetricPerToken` (with a zero point) and
+ * `float8PerToken` round x, and multiply floats.
  */
-export type ComputeDType = 'float32' | 'int8'
+export type ComputeDType = 'float32' | 'int8' | DynamicActivation
 
 /** Which kernel multiplies which kind of weight, by compute dtype. A kind that is not here is dequantized first: slow, but correct. */
 export const matmulKernels: Record<string, { float32: 'qmatmul'; int8?: 'qmatmulInt8' }> = {
@@ -30,7 +33,8 @@ export const matmulKernels: Record<string, { float32: 'qmatmul'; int8?: 'qmatmul
 /** The kernel that multiplies weights of this type, as `inspect` shows it; types without an int8 kernel compute in float32. */
 export function kernelFor(qtype: QType, computeDtype: ComputeDType = 'float32'): string {
   const kernels = matmulKernels[qtype.name]
-  return kernels?.[computeDtype] ?? kernels?.float32 ?? 'dequantize → matmul'
+  const integer = computeDtype === 'int8' || computeDtype === 'int8PerToken'
+  return (integer ? kernels?.int8 : undefined) ?? kernels?.float32 ?? 'dequantize → matmul'
 }
 
 /**
@@ -43,8 +47,6 @@ export function kernelFor(qtype: QType, computeDtype: ComputeDType = 'float32'):
 export function linear(x: Tensor, w: Tensor | QTensor, bias: Tensor | null = null, computeDtype: ComputeDType = 'float32'): Tensor {
   if (w instanceof Tensor) return matmul(x, w, bias)
   const kernels = matmulKernels[w.qtype.name]
-  // Kernels give int8 no shift.
-  if (!kernels || (w.shiftTiles && !w.qtype.affine)) return scope(() => matmul(x, w.dequantize(), bias))
   checkDType('qmatmul', 'x', x, 'float32')
   const [N, K] = matrixShape(w.shape)
   if (x.size(-1) !== K) {
@@ -52,6 +54,10 @@ export function linear(x: Tensor, w: Tensor | QTensor, bias: Tensor | null = nul
     throw new ShapeError(`qmatmul: columns of x (${x.size(-1)}) must equal columns of w (${K}); ${received}`)
   }
   checkBias('qmatmul', bias, N)
+  if (computeDtype === 'float8PerToken') return linear(float8Rows(x), w, bias)
+  if (computeDtype === 'int8AsymmetricPerToken') return linear(int8AsymmetricRows(x), w, bias)
+  // Kernels give int8 no shift.
+  if (!kernels || (w.shiftTiles && !w.qtype.affine)) return scope(() => matmul(x, w.dequantize(), bias))
   const y = Tensor.empty(x.device, [...x.shape.slice(0, -1), N])
   const M = x.numel / K
   if (M === 0) return y
@@ -61,9 +67,11 @@ export function linear(x: Tensor, w: Tensor | QTensor, bias: Tensor | null = nul
   }
   const { codeTiles, qtype, scaleTiles, shiftTiles, scaleDtype, groupSize } = w
   const weights = [codeTiles, qtype.code, scaleTiles, shiftTiles, dtypes[scaleDtype].code] as const
-  if (computeDtype === 'int8' && kernels.int8) {
-    const xGroupSize = Math.min(K, activationGroupSize)
-    const [codes, scale, sum] = quantizeRows(x, xGroupSize)
+  if (computeDtype !== 'float32' && kernels.int8) {
+    const perToken = computeDtype === 'int8PerToken'
+    // A group of x lies in one of w, and its sums in 32 bits.
+    const xGroupSize = Math.min(groupSize, perToken ? 65536 : activationGroupSize)
+    const [codes, scale, sum] = quantizeRows(x, xGroupSize, perToken ? 127.5 : 127)
     x.device.call(kernels.int8, codes, scale, sum, xGroupSize, ...weights, bias, y, M, N, K, groupSize)
   } else {
     x.device.call(kernels.float32, x, ...weights, bias, y, M, N, K, groupSize)
@@ -102,17 +110,3 @@ function integerLinear(x: QActivation, w: QTensor, bias: Tensor | null, y: Tenso
  * weights: perplexity + 1.1 % with groups of 128). The groups of w are multiples of 32, or the row.
  */
 const activationGroupSize = 32
-
-/** x as int8 codes with their scales and sums (see kernels/quantizeRows); computed once for all layers that take the same x. */
-function quantizeRows(x: Tensor, groupSize: number): [codes: Tensor, scale: Tensor, sum: Tensor] {
-  return x.derive(`int8 g${groupSize}`, () => {
-    const K = x.size(-1)
-    const M = x.numel / K
-    const groups = Math.ceil(K / groupSize)
-    const codes = Tensor.empty(x.device, [M, rowStride(K)], 'uint8')
-    const scale = Tensor.empty(x.device, [M, groups])
-    const sum = Tensor.empty(x.device, [M, groups])
-    x.device.call('quantizeRows', x, codes, scale, sum, M, K, groupSize)
-    return [codes, scale, sum]
-  })
-}

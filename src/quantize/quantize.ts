@@ -1,10 +1,12 @@
 import { DTypeError, ShapeError } from '../core/errors.ts'
 import { asQType, type QType, type QTypeName } from '../core/qtype.ts'
+import { Conv1D } from '../nn/gptConv1D.ts'
 import type { Module, Parameter } from '../nn/module.ts'
 import { QModule, QWeightModule } from '../nn/qmodule.ts'
 import { findTwin, type LayerClass, type Twin } from '../nn/twins.ts'
 import { Uncalibrated } from '../nn/uncalibrated.ts'
 import { quantoGroupSize } from '../qtensor/groupSize.ts'
+import type { ComputeDType } from '../qtensor/linear.ts'
 import type { Optimizer } from '../qtensor/optimizer.ts'
 import { matrixShape } from '../qtensor/qtensor.ts'
 import { Tensor } from '../tensor/tensor.ts'
@@ -23,8 +25,10 @@ export interface QuantizeOptions {
   exclude?: string | readonly string[]
   /** How scales are chosen: a name, or a function of your own. Default: `absmax` for 8 bits, `max` below. */
   optimizer?: OptimizerName | Optimizer
-  /** Columns that share a scale, for int2 and int4. Default: quanto's rule (128, 96, 64 or 32, whichever divides; else the row). */
-  groupSize?: number
+  /** Columns that share a scale; null for a whole row. Default: quanto's rule (for int2 and int4 128, 96, 64 or 32, whichever divides). */
+  groupSize?: number | null
+  /** The precision of products with these weights, see `setComputeDtype`; torchao's dynamic recipes set it. Default: float32. */
+  computeDtype?: ComputeDType
   /**
    * Which classes of layers: `default` takes those that multiply weights, and LayerNorm where activations are quantized; `quanto` those that
    * quanto knows; a list names them, embeddings included.
@@ -61,6 +65,7 @@ export function quantize(model: Module, options: QuantizeOptions): string[] {
     const weights = { qtype, groupSize: groupSizeOf(module, qtype, options.groupSize, path), optimizer }
     const quantized = twin.make(module, { weights, activations })
     if (!quantized) continue
+    if (quantized instanceof QWeightModule) quantized.computeDtype = options.computeDtype ?? 'float32'
     if (path === '')
       throw new ShapeError('quantize: the model must contain the layer, so that its twin can take its place; it is the layer')
     model.setModule(path, quantized)
@@ -80,6 +85,11 @@ function twinFor(module: Module, layers: QuantizeOptions['layers'] = 'default'):
   return (layers === 'quanto' ? twin.quanto : !twin.onRequest) ? twin : undefined
 }
 
+/** Whether `quantize` with these `layers` has a twin for the module. */
+export function isQuantizable(module: Module, layers?: QuantizeOptions['layers']): boolean {
+  return twinFor(module, layers) !== undefined
+}
+
 /** @throws DTypeError unless activations can have the type. */
 export function activationType(type: QType | QTypeName | undefined): QType | null {
   if (type === undefined) return null
@@ -97,14 +107,17 @@ function nothingLeft(modules: [string, Module][], layers: QuantizeOptions['layer
 }
 
 /** Columns that share a scale; null for one scale a row, and where there is no weight. */
-function groupSizeOf(module: Module, qtype: QType, wanted: number | undefined, path: string): number | null {
+function groupSizeOf(module: Module, qtype: QType, wanted: number | null | undefined, path: string): number | null {
   const weight: unknown = Reflect.get(module, 'weight')
   if (!(weight instanceof Tensor)) return null
-  return groupSizeFor(qtype, matrixShape(weight.shape)[1], wanted, path)
+  // Quantized, the weight of a Conv1D lies as that of a Linear.
+  const columns = module instanceof Conv1D ? module.nx : matrixShape(weight.shape)[1]
+  return groupSizeFor(qtype, columns, wanted, path)
 }
 
-function groupSizeFor(qtype: QType, columns: number, wanted: number | undefined, path: string): number | null {
+function groupSizeFor(qtype: QType, columns: number, wanted: number | null | undefined, path: string): number | null {
   if (wanted === undefined) return quantoGroupSize(qtype, columns)
+  if (wanted === null) return null
   if (!Number.isInteger(wanted) || wanted <= 0 || wanted % 32 !== 0) {
     throw new ShapeError(`quantize: groupSize must be a positive multiple of 32; received ${wanted}`)
   }

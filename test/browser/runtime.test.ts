@@ -104,7 +104,7 @@ test('nothing of Node is in the bundle, and it is small', (t) => {
 })
 
 declare global {
-  var model: import('lowbit').LlamaForCausalLM
+  var model: import('lowbit').CausalLM
 }
 
 /** Milliseconds of each task longer than 50 ms while the page generates 400 tokens, or blocks its thread on purpose. */

@@ -7,7 +7,7 @@ import { type FloatDType, viewAs } from '../../src/core/dtype.ts'
 import { openDevice } from '../../src/devices/open.ts'
 import { diskFolder } from '../../src/formats/file.node.ts'
 import { openSafetensors } from '../../src/formats/safetensors.ts'
-import type { LlamaForCausalLM } from '../../src/models/llama.ts'
+import type { CausalLM } from '../../src/models/causalLM.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
 import { save } from '../../src/models/save.ts'
 import { freeze, type QuantizeOptions, quantize } from '../../src/quantize/quantize.ts'
@@ -90,7 +90,7 @@ for (const variant of variants) {
   })
 }
 
-async function quantized({ model: name, dtype, weights, exclude }: Variant): Promise<LlamaForCausalLM> {
+async function quantized({ model: name, dtype, weights, exclude }: Variant): Promise<CausalLM> {
   const model = await loadCausalLM(models[name].place, { dtype })
   quantize(model, { weights, exclude })
   freeze(model)
@@ -98,7 +98,7 @@ async function quantized({ model: name, dtype, weights, exclude }: Variant): Pro
 }
 
 /** Our model against what Python recorded about the folder. */
-async function compare(model: LlamaForCausalLM, place: string, variant: Variant, direction: string): Promise<void> {
+async function compare(model: CausalLM, place: string, variant: Variant, direction: string): Promise<void> {
   const { ids } = models[variant.model]
   const row: Record<string, string> = { model: nameOf(variant), direction }
   rows.push(row)

@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs'
 import { after, describe, test } from 'node:test'
 import { type DeviceName, openDevice } from '../../src/devices/open.ts'
 import { perplexity } from '../../src/evaluate/perplexity.ts'
+import type { CausalLM } from '../../src/models/causalLM.ts'
 import { generateTokens } from '../../src/models/generate.ts'
-import type { LlamaForCausalLM } from '../../src/models/llama.ts'
 import { type LoadOptions, loadCausalLM } from '../../src/models/load.ts'
 import { setComputeDtype } from '../../src/nn/qmodule.ts'
 import { checkWeights } from '../models/goldenChecks.ts'
@@ -81,7 +81,7 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
 }
 
 /** The first `windows` windows; each of them has Python's likelihood, whose figures have seven digits. */
-async function checkWindows(model: LlamaForCausalLM, expected: Expected, windows: number): Promise<number> {
+async function checkWindows(model: CausalLM, expected: Expected, windows: number): Promise<number> {
   const { context, ppl_ids } = truth
   let sum = 0
   for (let window = 0; window < windows; window++) {
@@ -94,13 +94,13 @@ async function checkWindows(model: LlamaForCausalLM, expected: Expected, windows
   return whole
 }
 
-async function windowPerplexity(model: LlamaForCausalLM, windows: number): Promise<number> {
+async function windowPerplexity(model: CausalLM, windows: number): Promise<number> {
   const { context, ppl_ids } = truth
   return (await perplexity(model, ppl_ids.slice(0, context * windows), { context })).perplexity
 }
 
 /** The logits of the prompt's last token, within what two float32 programs of 30 layers may differ by: 1e-5 of the largest. */
-async function checkLastLogits(model: LlamaForCausalLM, variant: string): Promise<number> {
+async function checkLastLogits(model: CausalLM, variant: string): Promise<number> {
   const theirs = new Float32Array(new Uint8Array(readFileSync(new URL(`${variant}.bin`, golden))).buffer)
   using logits = model.forward(truth.prompt_ids, { lastOnly: true })
   const ours = await logits.read()
@@ -112,7 +112,7 @@ async function checkLastLogits(model: LlamaForCausalLM, variant: string): Promis
 }
 
 /** Token for token up to the first near tie. */
-async function checkGreedy(model: LlamaForCausalLM, { greedy_ids, greedy_margins }: Expected): Promise<number> {
+async function checkGreedy(model: CausalLM, { greedy_ids, greedy_margins }: Expected): Promise<number> {
   const tie = greedy_margins.findIndex((margin) => margin < 1e-3)
   const count = tie < 0 ? greedy_ids.length : tie
   const ids: number[] = []

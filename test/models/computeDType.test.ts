@@ -4,8 +4,8 @@ import { type DeviceName, openDevice } from '../../src/devices/open.ts'
 import { perplexity } from '../../src/evaluate/perplexity.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
 import { setComputeDtype } from '../../src/nn/qmodule.ts'
-import { inputs, manifest, stories } from './golden.ts'
 import { kinds, loadGguf, storiesSource } from './ggufModel.ts'
+import { inputs, manifest, stories } from './golden.ts'
 
 /*
  * What int8 compute costs, kind by kind: `generate` and `bench` use it unless told otherwise, since it is below 1 % of the perplexity that

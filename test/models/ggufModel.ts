@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 import type { Device } from '../../src/devices/device.ts'
 import { type ByteSource, bytesSource } from '../../src/formats/source.ts'
+import type { CausalLM } from '../../src/models/causalLM.ts'
 import { planGguf } from '../../src/models/ggufPlan.ts'
-import type { LlamaForCausalLM } from '../../src/models/llama.ts'
 import { parameterPaths } from '../../src/models/plan.ts'
 import { fixtures } from '../formats/ggufBytes.ts'
 
@@ -14,7 +14,7 @@ export function storiesSource(kind: string): ByteSource {
 }
 
 /** Loads every parameter of a file's plan. */
-export async function loadGguf(device: Device, source: ByteSource): Promise<LlamaForCausalLM> {
+export async function loadGguf(device: Device, source: ByteSource): Promise<CausalLM> {
   const { model, parameters, close } = await planGguf(source)
   const uses = new Map([...parameterPaths(model).values()].map((paths) => [paths[0], paths]))
   try {

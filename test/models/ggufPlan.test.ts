@@ -7,6 +7,7 @@ import { JsonObject } from '../../src/formats/json.ts'
 import { bytesSource } from '../../src/formats/source.ts'
 import { parseLlamaConfig } from '../../src/models/config.ts'
 import { planGguf } from '../../src/models/ggufPlan.ts'
+import { LlamaForCausalLM } from '../../src/models/llama.ts'
 import { Tokenizer } from '../../src/models/tokenizer.ts'
 import { f32, fixtures, text, u32, u64 } from '../formats/ggufBytes.ts'
 import { kinds, loadGguf, storiesSource } from './ggufModel.ts'
@@ -126,6 +127,7 @@ test('factors of the rotary frequencies are a part of the configuration', async 
   const factors = [1, 2, 4, 8]
   const longer = Buffer.concat([header, padding, file.subarray(14336), ...factors.map(f32)])
   const { model, close } = await planGguf(bytesSource(longer))
+  assert.ok(model instanceof LlamaForCausalLM)
   assert.deepEqual(model.config.ropeScaling, { type: 'factors', factors })
   await close()
 })

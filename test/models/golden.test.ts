@@ -5,8 +5,8 @@ import { after, describe, test } from 'node:test'
 import type { Device } from '../../src/devices/device.ts'
 import { type DeviceName, openDevice } from '../../src/devices/open.ts'
 import { memoryFolder } from '../../src/formats/source.ts'
+import type { CausalLM } from '../../src/models/causalLM.ts'
 import { generate } from '../../src/models/generate.ts'
-import type { LlamaForCausalLM } from '../../src/models/llama.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
 import { save } from '../../src/models/save.ts'
 import { freeze, type QuantizeOptions, quantize } from '../../src/quantize/quantize.ts'
@@ -95,14 +95,14 @@ test('the tokenizer gives the ids that Python gave, and back the text', async ()
 
 after(() => console.table(rows))
 
-async function quantized(device: Device, options: QuantizeOptions): Promise<LlamaForCausalLM> {
+async function quantized(device: Device, options: QuantizeOptions): Promise<CausalLM> {
   const model = await loadCausalLM(stories, { device })
   quantize(model, options)
   freeze(model)
   return model
 }
 
-async function saved(model: LlamaForCausalLM): Promise<Map<string, Uint8Array>> {
+async function saved(model: CausalLM): Promise<Map<string, Uint8Array>> {
   const files = new Map<string, Uint8Array>()
   await save(model, memoryFolder(files))
   return files

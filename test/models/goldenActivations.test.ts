@@ -8,7 +8,7 @@ import { perplexity } from '../../src/evaluate/perplexity.ts'
 import { diskFolder } from '../../src/formats/file.node.ts'
 import { openSafetensors } from '../../src/formats/safetensors.ts'
 import { memoryFolder } from '../../src/formats/source.ts'
-import type { LlamaForCausalLM } from '../../src/models/llama.ts'
+import type { CausalLM } from '../../src/models/causalLM.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
 import { save } from '../../src/models/save.ts'
 import { QModule } from '../../src/nn/qmodule.ts'
@@ -136,7 +136,7 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
 
 after(() => console.table(rows))
 
-function runBatches(device: Device, model: LlamaForCausalLM): void {
+function runBatches(device: Device, model: CausalLM): void {
   for (const batch of batches) {
     scope(() => {
       const ids = Tensor.fromArray(device, Int32Array.from(batch.flat()), [batch.length, batch[0].length], 'int32')

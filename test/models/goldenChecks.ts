@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { perplexity } from '../../src/evaluate/perplexity.ts'
+import type { CausalLM } from '../../src/models/causalLM.ts'
 import { generateTokens } from '../../src/models/generate.ts'
-import type { LlamaForCausalLM } from '../../src/models/llama.ts'
 import { QLinear } from '../../src/nn/qlinear.ts'
 import { QTensor } from '../../src/qtensor/qtensor.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
@@ -9,7 +9,7 @@ import type { PlainCheckpoint } from './float64Llama.ts'
 import { type Expected, inputs, manifest } from './golden.ts'
 
 /** Bit for bit, every quantized weight of the model against the parts in Python's file; returns how many there are. */
-export async function checkParts(model: LlamaForCausalLM, { quantized: parts }: PlainCheckpoint): Promise<number> {
+export async function checkParts(model: CausalLM, { quantized: parts }: PlainCheckpoint): Promise<number> {
   const paths = [...model.namedModules()].filter(([, module]) => module instanceof QLinear).map(([path]) => `${path}.weight`)
   assert.deepEqual(paths.sort(), [...parts.keys()].sort())
   for (const [path, { codes, groupSize, scale, shift }] of parts) {
@@ -30,7 +30,7 @@ export async function checkParts(model: LlamaForCausalLM, { quantized: parts }: 
 }
 
 /** The dequantized weight at `path` as numbers. */
-export async function dequantized(model: LlamaForCausalLM, path: string): Promise<Float32Array> {
+export async function dequantized(model: CausalLM, path: string): Promise<Float32Array> {
   const weight = model.getParameter(path)
   const float = weight.dequantize()
   const numbers = (await float.toNumbers()) as Float32Array
@@ -39,7 +39,7 @@ export async function dequantized(model: LlamaForCausalLM, path: string): Promis
 }
 
 /** Every dequantized weight has the sums that Python found, and the rows that it kept are the same to the last bit. */
-export async function checkWeights(model: LlamaForCausalLM, expected: Expected, tensors: ReadonlyMap<string, Float32Array>): Promise<void> {
+export async function checkWeights(model: CausalLM, expected: Expected, tensors: ReadonlyMap<string, Float32Array>): Promise<void> {
   for (const [path, stats] of Object.entries(expected.weight_stats)) {
     const values = await dequantized(model, path)
     const sums = [0, 0, 0]
@@ -93,7 +93,7 @@ export function checkLogits(ours: Float32Array, python: Float32Array, truth: Flo
 }
 
 /** Logits [T · V] of a prompt. */
-export async function logitsOf(model: LlamaForCausalLM, ids: readonly number[]): Promise<Float32Array> {
+export async function logitsOf(model: CausalLM, ids: readonly number[]): Promise<Float32Array> {
   const logits = model.forward(ids)
   const values = (await logits.read()) as Float32Array
   logits.dispose()
@@ -101,7 +101,7 @@ export async function logitsOf(model: LlamaForCausalLM, ids: readonly number[]):
 }
 
 /** The perplexity over the text and of each of its windows is Python's. */
-export async function checkPerplexity(model: LlamaForCausalLM, expected: Expected): Promise<number> {
+export async function checkPerplexity(model: CausalLM, expected: Expected): Promise<number> {
   const { context, n_windows, n_scored_tokens } = manifest
   const whole = await perplexity(model, inputs.ppl_ids, { context })
   assert.equal(whole.tokens, n_scored_tokens)
@@ -120,7 +120,7 @@ export async function checkPerplexity(model: LlamaForCausalLM, expected: Expecte
 const nearTie = 1e-3
 
 /** The greedy continuation is Python's, token for token, up to its first near tie; returns how many were compared. */
-export async function checkGreedy(model: LlamaForCausalLM, { greedy_ids, greedy_margins }: Expected): Promise<number> {
+export async function checkGreedy(model: CausalLM, { greedy_ids, greedy_margins }: Expected): Promise<number> {
   const tie = greedy_margins.findIndex((margin) => margin < nearTie)
   const count = tie < 0 ? greedy_ids.length : tie
   const ids: number[] = []

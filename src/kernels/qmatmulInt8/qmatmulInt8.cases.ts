@@ -49,7 +49,7 @@ function argsOf(random: Random, { M, N, K, ...sizes }: Sizes, codes: Uint8Array,
   const shift = qtype.affine ? scale.map((value) => value * qtype.qmax * (0.3 + 0.4 * random.uniform())) : null
   const x = new Uint8Array(M * rowStride(K))
   const [xScale, xSum] = [new Float32Array(M * xGroups), new Float32Array(M * xGroups)]
-  quantizeRows(rows, x, xScale, xSum, M, K, xGroupSize)
+  quantizeRows(rows, x, xScale, xSum, M, K, xGroupSize, 127)
   const tiled = (values: Float32Array) => tiledFloats(values, scaleDtype, N, groups)
   const weights = [w, qtype.code, tiled(scale), shift && tiled(shift), dtypes[scaleDtype].code]
   return [x, xScale, xSum, xGroupSize, ...weights, withBias ? normals(random, N) : null, new Float32Array(M * N), M, N, K, groupSize]

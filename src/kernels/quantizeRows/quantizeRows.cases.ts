@@ -2,19 +2,20 @@ import type { KernelCase } from '../case.ts'
 import { magnitudes, normals, replaced } from '../inputs.ts'
 import { rowStride } from './quantizeRows.ts'
 
-function quantizeRowsCase(rows: number, cols: number, groupSize: number, name = '', x?: Float32Array): KernelCase {
+function quantizeRowsCase(rows: number, cols: number, groupSize: number, name = '', x?: Float32Array, levels = 127): KernelCase {
   const groups = Math.ceil(cols / groupSize)
   return {
-    name: `${rows}x${cols} groups of ${groupSize}${name}`,
+    name: `${rows}x${cols} groups of ${groupSize} levels ${levels}${name}`,
     args: (random) => {
       const values = x ?? normals(random, rows * cols)
       const outputs = [new Uint8Array(rows * rowStride(cols)), new Float32Array(rows * groups), new Float32Array(rows * groups)]
-      return [values, ...outputs, rows, cols, groupSize]
+      return [values, ...outputs, rows, cols, groupSize, levels]
     },
     tolerance: () => 'exact',
     defects: x
       ? undefined
       : {
+          'levels of 126': (args) => replaced(args, 7, 126),
           'one value': (args) => replaced(args, 0, (args[0] as Float32Array).with(rows * cols - 1, 10)),
           ...(cols > 32 && { 'groups half as large': (args) => replaced(args, 6, Math.ceil(groupSize / 2)) }),
         },
@@ -40,7 +41,10 @@ export const cases: KernelCase[] = [
     [2, 20011, 20011],
     [2, 20011, 128],
   ].map(([rows, cols, groupSize]) => quantizeRowsCase(rows, cols, groupSize)),
+  quantizeRowsCase(3, 17, 17, '', undefined, 127.5),
+  quantizeRowsCase(17, 288, 288, '', undefined, 127.5),
   quantizeRowsCase(1, 256, 256, ' ties', ties),
+  quantizeRowsCase(1, 256, 256, ' ties', ties, 127.5),
   quantizeRowsCase(1, 7 * 32, 32, ' zeros, underflow, NaN, infinities', extremes),
   {
     ...quantizeRowsCase(4, 300, 32, ' of every magnitude'),

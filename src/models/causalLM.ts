@@ -1,0 +1,127 @@
+import { ShapeError } from '../core/errors.ts'
+import type { Scalar } from '../devices/commandList.ts'
+import type { Device } from '../devices/device.ts'
+import type { Embedding } from '../nn/embedding.ts'
+import type { Linear } from '../nn/linear.ts'
+import { Module } from '../nn/module.ts'
+import type { QEmbedding } from '../nn/qembedding.ts'
+import type { QLinear } from '../nn/qlinear.ts'
+import { scope } from '../tensor/scope.ts'
+import { Tensor } from '../tensor/tensor.ts'
+import { KVCache } from './cache.ts'
+import type { Checkpoint } from './checkpoint.ts'
+import type { Tokenizer } from './tokenizer.ts'
+
+/** What is the same in every architecture's config. */
+export interface CausalLMConfig {
+  hiddenSize: number
+  layers: number
+  heads: number
+  keyValueHeads: number
+  headSize: number
+  vocabularySize: number
+  /** Positions that the model was trained for. */
+  maxPositions: number
+  tieWordEmbeddings: boolean
+  eosTokenIds: number[]
+}
+
+export interface ForwardOptions {
+  /** Keys and values of earlier tokens; these are added. Without one, the tokens stand alone. */
+  cache?: KVCache
+  /** Where the tokens stand; then the cache's length is the caller's to keep. Default: after those in the cache. */
+  position?: Scalar
+  /** Logits of the last token only: [B, 1, V]. */
+  lastOnly?: boolean
+}
+
+/** A language model that sees the tokens before the one it guesses: token ids → logits. The base of the architectures. */
+export abstract class CausalLM extends Module {
+  abstract readonly config: CausalLMConfig
+  abstract lm_head: Linear | QLinear
+  /** Of the checkpoint it came from; null for a model made in code. */
+  tokenizer: Tokenizer | null = null
+  /** Tokens that end a text. */
+  eosTokenIds: number[] = []
+  /** Where it came from, and the files that belong to it besides the weights. */
+  checkpoint: Checkpoint | null = null
+
+  /** The embedding of tokens, whose weight the head may share. */
+  abstract get tokenEmbedding(): Embedding | QEmbedding
+
+  /**
+   * ids [B, T] at `position` → [B, T, hidden], before the last norm; keys and values are added to the cache. Without one the tokens see
+   * each other only, and gradients pass.
+   */
+  protected abstract hidden(ids: Tensor, cache: KVCache | null, position: number | Scalar): Tensor
+
+  /** The last norm. */
+  protected abstract normalize(x: Tensor): Tensor
+
+  /** Makes what forward passes over a cache of `capacity` tokens need besides the weights: tables that the host writes. */
+  abstract prepare(capacity: number): void
+
+  abstract get device(): Device
+
+  /** The names under which checkpoints may hold the tensor at `path`. */
+  checkpointNames(path: string): string[] {
+    return [path]
+  }
+
+  /** Whether a checkpoint's tensor is none of the model's, though it belongs there: a table that the config gives too. */
+  isKnownExtra(name: string): boolean {
+    return name.endsWith('.rotary_emb.inv_freq')
+  }
+
+  /** An empty cache for `capacity` tokens. */
+  createCache(capacity: number, batch = 1): KVCache {
+    return new KVCache(this.device, this.config, capacity, batch)
+  }
+
+  /**
+   * Logits [B, T, V] float32 of ids [B, T] (or [T]) int32.
+   * @throws ShapeError if an id given as a number lies outside the vocabulary, or the cache is too small
+   */
+  forward(ids: Tensor | ArrayLike<number>, options: ForwardOptions = {}): Tensor {
+    return scope(() => {
+      let x = this.advance(ids, options)
+      const [B, T] = x.shape
+      if (options.lastOnly && B > 1) throw new ShapeError(`forward: lastOnly takes one sequence; received ${B}`)
+      if (options.lastOnly)
+        x = x
+          .view([T, this.config.hiddenSize])
+          .rows(T - 1, T)
+          .view([1, 1, this.config.hiddenSize])
+      return this.lm_head.forward(this.normalize(x))
+    })
+  }
+
+  /** Adds the keys and values of ids [B, T] (or [T]) to the cache as forward does, and computes no logits. */
+  extend(ids: Tensor | ArrayLike<number>, cache: KVCache): void {
+    scope(() => {
+      this.advance(ids, { cache })
+    })
+  }
+
+  /** ids → [B, T, hidden], what the head takes before the last norm. */
+  private advance(ids: Tensor | ArrayLike<number>, options: ForwardOptions): Tensor {
+    const tokens = ids instanceof Tensor ? ids : this.idTensor(ids)
+    const [B, T] = tokens.shape.length === 2 ? tokens.shape : [1, tokens.shape[0]]
+    const cache = options.cache ?? null
+    this.prepare(cache?.capacity ?? T)
+    const x = this.hidden(tokens.view([B, T]), cache, options.position ?? cache?.length ?? 0)
+    if (cache && !options.position) cache.length += T
+    return x
+  }
+
+  /** ids [T] as a tensor, checked against the vocabulary. */
+  idTensor(ids: ArrayLike<number>): Tensor {
+    if (ids.length === 0) throw new ShapeError('forward: needs at least one token; received none')
+    for (let i = 0; i < ids.length; i++) {
+      if (!Number.isInteger(ids[i]) || ids[i] < 0 || ids[i] >= this.config.vocabularySize) {
+        throw new ShapeError(`forward: token ids must lie in 0..${this.config.vocabularySize - 1}; received ${ids[i]} at position ${i}`)
+      }
+    }
+    return Tensor.fromArray(this.device, Int32Array.from(ids), [ids.length], 'int32')
+  }
+}

@@ -1,0 +1,192 @@
+import type { FloatDType } from '../core/dtype.ts'
+import { ShapeError } from '../core/errors.ts'
+import type { Scalar } from '../devices/commandList.ts'
+import type { Device } from '../devices/device.ts'
+import { Embedding } from '../nn/embedding.ts'
+import { Conv1D, type QConv1D } from '../nn/gptConv1D.ts'
+import { Linear } from '../nn/linear.ts'
+import { Module } from '../nn/module.ts'
+import { LayerNorm } from '../nn/normalization.ts'
+import type { QEmbedding } from '../nn/qembedding.ts'
+import type { QLinear } from '../nn/qlinear.ts'
+import { add, attention, cacheWrite, gelu, relu, split, transpose } from '../tensor/ops/index.ts'
+import { keep, scope } from '../tensor/scope.ts'
+import { Tensor } from '../tensor/tensor.ts'
+import type { KVCache } from './cache.ts'
+import { CausalLM } from './causalLM.ts'
+import type { Gpt2Activation, Gpt2Config } from './config.ts'
+
+/*
+ * The GPT-2 architecture, its modules named as in Hugging Face's checkpoints.
+ * Source: Radford et al., "Language Models are Unsupervised Multitask Learners", 2019; transformers, modeling_gpt2.py.
+ */
+
+const activations: Record<Gpt2Activation, (x: Tensor) => Tensor> = {
+  gelu_new: (x) => gelu(x, 'tanh'),
+  gelu_pytorch_tanh: (x) => gelu(x, 'tanh'),
+  gelu: (x) => gelu(x),
+  relu,
+}
+
+export class GPT2Attention extends Module {
+  c_attn: Conv1D | QConv1D
+  c_proj: Conv1D | QConv1D
+  private readonly config: Gpt2Config
+
+  constructor(config: Gpt2Config, dtype: FloatDType) {
+    super()
+    this.config = config
+    this.c_attn = new Conv1D(3 * config.hiddenSize, config.hiddenSize, { dtype })
+    this.c_proj = new Conv1D(config.hiddenSize, config.hiddenSize, { dtype })
+  }
+
+  /** x [B, T, hidden] → [B, T, hidden]; the tokens' keys and values are added to the cache of this layer, if there is one. */
+  forward(x: Tensor, layer: number, cache: KVCache | null, position: number | Scalar): Tensor {
+    const { heads, headSize, hiddenSize, scaleByLayer } = this.config
+    const [B, T] = x.shape
+    const [q, k, v] = split(this.c_attn.forward(x), hiddenSize, -1).map((part) => part.view([B, T, heads, headSize]))
+    const scale = 1 / Math.sqrt(headSize) / (scaleByLayer ? layer + 1 : 1)
+    const joined = (y: Tensor) => this.c_proj.forward(y.view([B, T, hiddenSize]))
+    if (!cache) return joined(attention(q, transpose(k, 1, 2), transpose(v, 1, 2), 0, scale))
+    cacheWrite(k, cache.keys[layer], position)
+    cacheWrite(v, cache.values[layer], position)
+    return joined(attention(q, cache.keys[layer], cache.values[layer], position, scale))
+  }
+}
+
+export class GPT2MLP extends Module {
+  c_fc: Conv1D | QConv1D
+  c_proj: Conv1D | QConv1D
+  private readonly activation: Gpt2Activation
+
+  constructor({ hiddenSize, intermediateSize, activation }: Gpt2Config, dtype: FloatDType) {
+    super()
+    this.c_fc = new Conv1D(intermediateSize, hiddenSize, { dtype })
+    this.c_proj = new Conv1D(hiddenSize, intermediateSize, { dtype })
+    this.activation = activation
+  }
+
+  /** c_proj(gelu(c_fc(x))) */
+  forward(x: Tensor): Tensor {
+    return this.c_proj.forward(activations[this.activation](this.c_fc.forward(x)))
+  }
+}
+
+export class GPT2Block extends Module {
+  ln_1: LayerNorm
+  attn: GPT2Attention
+  ln_2: LayerNorm
+  mlp: GPT2MLP
+
+  constructor(config: Gpt2Config, dtype: FloatDType) {
+    super()
+    this.ln_1 = new LayerNorm(config.hiddenSize, { eps: config.normEpsilon, dtype })
+    this.attn = new GPT2Attention(config, dtype)
+    this.ln_2 = new LayerNorm(config.hiddenSize, { eps: config.normEpsilon, dtype })
+    this.mlp = new GPT2MLP(config, dtype)
+  }
+
+  forward(x: Tensor, layer: number, cache: KVCache | null, position: number | Scalar): Tensor {
+    return scope(() => {
+      const attended = add(x, this.attn.forward(this.ln_1.forward(x), layer, cache, position))
+      return add(attended, this.mlp.forward(this.ln_2.forward(attended)))
+    })
+  }
+}
+
+export class GPT2Model extends Module {
+  /** Of tokens, and of positions. */
+  wte: Embedding | QEmbedding
+  wpe: Embedding | QEmbedding
+  h: GPT2Block[]
+  ln_f: LayerNorm
+
+  constructor(config: Gpt2Config, dtype: FloatDType) {
+    super()
+    this.wte = new Embedding(config.vocabularySize, config.hiddenSize, { dtype })
+    this.wpe = new Embedding(config.maxPositions, config.hiddenSize, { dtype })
+    this.h = Array.from({ length: config.layers }, () => new GPT2Block(config, dtype))
+    this.ln_f = new LayerNorm(config.hiddenSize, { eps: config.normEpsilon, dtype })
+  }
+}
+
+/** GPT-2 with its language-model head: token ids → logits. */
+export class GPT2LMHeadModel extends CausalLM {
+  readonly config: Gpt2Config
+  transformer: GPT2Model
+  lm_head: Linear | QLinear
+  /** 0, 1, 2 … int32: the ids of the positions. */
+  private positions: { ids: Tensor } | undefined
+
+  constructor(config: Gpt2Config, dtype: FloatDType = 'float32') {
+    super()
+    this.config = config
+    this.eosTokenIds = config.eosTokenIds
+    this.transformer = new GPT2Model(config, dtype)
+    this.lm_head = new Linear(config.hiddenSize, config.vocabularySize, { bias: false, dtype })
+    const { weight } = this.transformer.wte
+    if (config.tieWordEmbeddings && weight instanceof Tensor) this.lm_head.weight = weight
+  }
+
+  get device(): Device {
+    return this.transformer.wpe.weight.device
+  }
+
+  get tokenEmbedding(): Embedding | QEmbedding {
+    return this.transformer.wte
+  }
+
+  /** OpenAI's own checkpoints hold the transformer alone. */
+  override checkpointNames(path: string): string[] {
+    return [path, path.replace(/^transformer\./, '')]
+  }
+
+  /** The causal mask, which old checkpoints carry. */
+  override isKnownExtra(name: string): boolean {
+    return /\.attn\.(masked_)?bias$/.test(name)
+  }
+
+  /** @throws ShapeError if the model has fewer positions */
+  override prepare(capacity: number): void {
+    const { maxPositions } = this.config
+    if (capacity > maxPositions) throw new ShapeError(`forward: GPT-2 has ${maxPositions} positions; received ${capacity} tokens`)
+    this.positions ??= {
+      ids: keep(
+        Tensor.fromArray(
+          this.device,
+          Int32Array.from({ length: maxPositions }, (_, i) => i),
+        ),
+      ),
+    }
+  }
+
+  protected override hidden(ids: Tensor, cache: KVCache | null, position: number | Scalar): Tensor {
+    const { wte, wpe, h } = this.transformer
+    const [, T] = ids.shape
+    let x = add(wte.forward(ids), wpe.forward(this.positionIds(T, position)))
+    for (const [layer, block] of h.entries()) x = block.forward(x, layer, cache, position)
+    return x
+  }
+
+  /** position … position + T − 1, copied on the device, so that a kept list reads its scalar anew. */
+  private positionIds(T: number, position: number | Scalar): Tensor {
+    if (!this.positions) throw new ShapeError('forward: prepare must run first')
+    const y = Tensor.empty(this.device, [T], 'int32')
+    const [sizes, strides] = [
+      [1, 1, 1, 1, T],
+      [0, 0, 0, 0, 1],
+    ]
+    this.device.call('stridedCopy', this.positions.ids, y, 4, ...sizes, position, ...strides, 0, ...strides)
+    return y
+  }
+
+  protected override normalize(x: Tensor): Tensor {
+    return this.transformer.ln_f.forward(x)
+  }
+
+  override dispose(): void {
+    super.dispose()
+    this.positions?.ids.dispose()
+    this.positions = undefined
+  }
+}

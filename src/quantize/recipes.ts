@@ -1,0 +1,164 @@
+import { dtypes } from '../core/dtype.ts'
+import { ShapeError } from '../core/errors.ts'
+import { type QType, qfloat8_e4m3fn, qint2, qint4, qint5, qint8 } from '../core/qtype.ts'
+import { type Mapping, mappings } from '../kernels/affineScale/affineScale.ts'
+import type { Module } from '../nn/module.ts'
+import type { Optimizer } from '../qtensor/optimizer.ts'
+import { cast } from '../tensor/ops/elementwise.ts'
+import { Tensor } from '../tensor/tensor.ts'
+import { nearest } from './nearest.ts'
+import { absmax, max } from './optimizers.ts'
+import { isQuantizable, type QuantizeOptions, quantize } from './quantize.ts'
+
+/*
+ * torchao's recipes for dense weights are options of `quantize`, with the scales and codes of torchao:
+ *
+ *     quantize(model, int8WeightOnly())
+ *     quantize(model, { ...int4WeightOnly({ groupSize: 64 }), exclude: 'lm_head' })
+ *
+ * Source: torchao 0.18, quantization/quant_api.py, and the tensor classes in quantization/quantize_/workflows.
+ */
+
+/** int1 to int8, as torchao names the types of weights. */
+export type IntxName = `int${1 | 2 | 3 | 4 | 5 | 6 | 7 | 8}`
+
+export interface IntxOptions {
+  /** The integers of the weights; those of 1, 3, 6 and 7 bits are stored in 2, 4 and 8. Default: int8. */
+  weightDtype?: IntxName
+  /** Columns that share a scale; null for a whole row. */
+  groupSize?: number | null
+  /** How a group's range becomes a scale and a zero point. Default: symmetric, max |w| / ((qmax − qmin) / 2). */
+  mapping?: Mapping
+}
+
+/**
+ * 4-bit weights in groups, scale = (max − min) / 15 and a float zero point, the middle of the range. torchao's Int4WeightOnlyConfig.
+ * torchao needs a GPU to store them; the codes are those of its reference functions.
+ */
+export function int4WeightOnly({ groupSize = 128 }: { groupSize?: number } = {}): QuantizeOptions {
+  return { weights: qint4, groupSize, optimizer: tinygemm }
+}
+
+/** 8-bit weights, scale = max |w| / 127.5 of each row or group. torchao's Int8WeightOnlyConfig. */
+export function int8WeightOnly({ groupSize = null }: { groupSize?: number | null } = {}): QuantizeOptions {
+  return { weights: qint8, groupSize, optimizer: int8Symmetric }
+}
+
+/** 8-bit weights a row, and activations rounded to 8 bits in every pass, a scale for each token. torchao's Int8DynamicActivationInt8WeightConfig. */
+export function int8DynamicActivationInt8Weight(): QuantizeOptions {
+  return { ...int8WeightOnly(), computeDtype: 'int8PerToken' }
+}
+
+/**
+ * Weights of 1 to 8 bits, and activations rounded to 8 bits in every pass, a scale and a zero point for each token.
+ * torchao's Int8DynamicActivationIntxWeightConfig.
+ */
+export function int8DynamicActivationIntxWeight({ groupSize = 32, ...options }: IntxOptions = {}): QuantizeOptions {
+  return { ...intxWeightOnly({ groupSize, ...options }), computeDtype: 'int8AsymmetricPerToken' }
+}
+
+/** `int8DynamicActivationIntxWeight` with 4 bits, as torchao's Int8DynamicActivationInt4WeightConfig was. */
+export function int8DynamicActivationInt4Weight({ groupSize = 32 }: { groupSize?: number } = {}): QuantizeOptions {
+  return int8DynamicActivationIntxWeight({ weightDtype: 'int4', groupSize })
+}
+
+/** float8 weights (e4m3), scale = max |w| / 448 of each row. torchao's Float8WeightOnlyConfig. */
+export function float8WeightOnly(): QuantizeOptions {
+  return { weights: qfloat8_e4m3fn, groupSize: null, optimizer: float8Symmetric }
+}
+
+/** float8 weights a row, and activations rounded to float8 in every pass, a scale for each token. torchao's Float8DynamicActivationFloat8WeightConfig with PerRow. */
+export function float8DynamicActivationFloat8Weight(): QuantizeOptions {
+  return { ...float8WeightOnly(), computeDtype: 'float8PerToken' }
+}
+
+/** Weights of 1 to 8 bits around an integer zero point, a scale for each row or group. torchao's IntxWeightOnlyConfig. */
+export function intxWeightOnly({ weightDtype = 'int8', groupSize = null, mapping = 'symmetric' }: IntxOptions = {}): QuantizeOptions {
+  const bits = Number(weightDtype.slice('int'.length))
+  if (!/^int[1-8]$/.test(weightDtype)) {
+    throw new ShapeError(`intxWeightOnly: weightDtype must be int1 to int8; received ${JSON.stringify(weightDtype)}`)
+  }
+  return {
+    weights: storageOf(bits),
+    groupSize,
+    optimizer: (groups) => affine(groups, bits, mapping, smallestNormal[groups.dtype] ?? 2 ** -126),
+  }
+}
+
+/** The type whose codes hold integers of so many bits: unsigned ones, 2^(bits − 1) above the integers, or int8. */
+function storageOf(bits: number): QType {
+  return bits <= 2 ? qint2 : bits <= 4 ? qint4 : bits === 5 ? qint5 : qint8
+}
+
+/** torchao's least scale where none is given. */
+const smallestNormal: Record<string, number> = { float32: 2 ** -126, bfloat16: 2 ** -126, float16: 2 ** -14 }
+
+/** Scales, zero points and codes of torchao's choose_qparams_affine and quantize_affine; scales are those of the weight's dtype or `scaleDtype`. */
+function affine(groups: Tensor, bits: number, mapping: Mapping, epsilon: number, scaleDtype = groups.dtype): ReturnType<Optimizer> {
+  const { device, shape } = groups
+  const [rows, cols] = shape
+  const [qmin, qmax] = [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1]
+  const qtype = storageOf(bits)
+  const offset = qtype.affine ? -qmin : 0
+  const chosen = Tensor.empty(device, [rows], groups.dtype)
+  const zeroPoint = Tensor.empty(device, [rows], qtype.dtype)
+  const choice = [mappings[mapping], chosen, zeroPoint] as const
+  device.call('affineScale', groups, dtypes[groups.dtype].code, ...choice, rows, cols, qmin, qmax, offset, epsilon)
+  const scale = cast(chosen, scaleDtype)
+  const codes = Tensor.empty(device, [rows, cols], qtype.dtype)
+  const around = [scale, zeroPoint, codes] as const
+  device.call('affineQuantize', cast(groups, scaleDtype), dtypes[scaleDtype].code, ...around, rows, cols, qmin, qmax, offset, 1)
+  // Signed codes around 0 need no zero point.
+  return { scale, shift: null, zeroPoint: offset === 0 && mapping !== 'asymmetric' ? null : zeroPoint, codes }
+}
+
+/** Int8Tensor: scales at least the epsilon of float32, chosen in the weight's dtype, stored and divided by in float32. */
+const int8Symmetric: Optimizer = (groups) => affine(groups, 8, 'symmetric', 2 ** -23, 'float32')
+
+/** Float8Tensor: scales chosen in the weight's dtype, stored and divided by in float32. */
+const float8Symmetric: Optimizer = (groups, qtype) => ({ scale: cast(absmax(groups, qtype).scale, 'float32'), shift: null })
+
+/**
+ * zero = min + 8 · scale, shift = 8 · scale − zero: with every operation rounded, not always −min.
+ * Source: torchao 0.18, quant_primitives.py, `_choose_qparams_affine_tinygemm` and `_quantize_affine_tinygemm`.
+ */
+const tinygemm: Optimizer = (groups, qtype) => {
+  const { scale, shift } = max(groups, qtype)
+  const { device, dtype } = groups
+  const rows = scale.numel
+  const eights = Tensor.fromArray(device, new Uint8Array(rows).fill(8))
+  // 8 · scale − shift is what dequantizing code 8 gives.
+  const middle = (minus: Tensor | null) => {
+    const y = Tensor.empty(device, [rows], dtype)
+    device.call('dequantize', eights, qtype.code, scale, minus, y, dtypes[dtype].code, rows, 1)
+    return y
+  }
+  return { scale, shift: middle(middle(shift)) }
+}
+
+/**
+ * Quantizes each layer by the first of these that fits its path: its name; a pattern `re:…` that matches the whole of it, in order;
+ * `_default`. null leaves a layer as it is. torchao's FqnToConfig.
+ *
+ *     quantizeByName(model, { lm_head: null, 're:.*\\.mlp\\..*': int4WeightOnly(), _default: int8WeightOnly() })
+ *
+ * @returns the paths of the modules replaced
+ * @throws ShapeError if a name or pattern matches no module
+ */
+export function quantizeByName(model: Module, recipes: Record<string, QuantizeOptions | null>): string[] {
+  const paths = [...model.namedModules()].map(([path]) => path).filter((path) => path !== '')
+  const patterns = Object.keys(recipes).filter((key) => key.startsWith('re:'))
+  const expressions = new Map(patterns.map((key) => [key, new RegExp(`^(?:${key.slice('re:'.length)})$`)]))
+  for (const key of Object.keys(recipes)) {
+    const found = key === '_default' || paths.some((path) => expressions.get(key)?.test(path) ?? path === key)
+    if (!found)
+      throw new ShapeError(`quantizeByName: ${JSON.stringify(key)} must match a module; the nearest are ${nearest(key, paths).join(', ')}`)
+  }
+  const chosen = new Map<QuantizeOptions, string[]>()
+  for (const path of paths) {
+    const key = Object.hasOwn(recipes, path) ? path : (patterns.find((pattern) => expressions.get(pattern)?.test(path)) ?? '_default')
+    const recipe = recipes[key]
+    if (recipe && isQuantizable(model.getModule(path), recipe.layers)) chosen.set(recipe, [...(chosen.get(recipe) ?? []), path])
+  }
+  return [...chosen].flatMap(([recipe, include]) => quantize(model, { ...recipe, include }))
+}
