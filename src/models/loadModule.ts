@@ -1,11 +1,12 @@
-import { openFolder } from '#files'
+import { openFile, openFolder } from '#files'
 import type { Device } from '../devices/device.ts'
 import { openDevice } from '../devices/open.ts'
 import { openCheckpoint } from '../formats/checkpoint.ts'
 import { readQuantoMap } from '../formats/quanto.ts'
+import { openSafetensors } from '../formats/safetensors.ts'
 import type { Folder } from '../formats/source.ts'
 import type { Module } from '../nn/module.ts'
-import { applyTypes, loadTensors } from './stateDict.ts'
+import { applyTypes, loadTensors, type SavedTensor } from './stateDict.ts'
 
 /**
  * Loads a folder that `save` wrote into a model of the same layers, which needs no memory before: those that `quanto_qmap.json` (or
@@ -27,6 +28,21 @@ export async function load<M extends Module>(model: M, place: string | Folder, o
     applyTypes(model, Object.fromEntries(types))
     await loadTensors(model, file, options.device ?? openDevice())
     return model
+  } finally {
+    await file.close()
+  }
+}
+
+/**
+ * The tensors of a .safetensors file, by name, for `loadStateDict`.
+ * @throws FormatError if it is not such a file
+ */
+export async function readStateDict(path: string): Promise<Map<string, SavedTensor>> {
+  const file = await openSafetensors(await openFile(path))
+  try {
+    const state = new Map<string, SavedTensor>()
+    for (const { name, dtype, shape } of file.tensors.values()) state.set(name, { dtype, shape, bytes: (await file.read(name)).slice() })
+    return state
   } finally {
     await file.close()
   }

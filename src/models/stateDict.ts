@@ -11,6 +11,7 @@ import { QModule, QWeightModule } from '../nn/qmodule.ts'
 import { Uncalibrated } from '../nn/uncalibrated.ts'
 import { nearest } from '../quantize/nearest.ts'
 import { quantizedTwin } from '../quantize/requantize.ts'
+import { Tensor } from '../tensor/tensor.ts'
 import { readActivationScales } from './activationScales.ts'
 import { readFloat, readQuanto } from './loadTensor.ts'
 import { namedTensors } from './save.ts'
@@ -76,6 +77,15 @@ export function applyTypes(model: Module, map: TypeMap): void {
   }
 }
 
+const counters = /(^|\.)num_batches_tracked$/
+
+/** The batches that batch normalization has seen. */
+async function readCounter(file: TensorFile, { name, dtype, shape }: TensorInfo): Promise<BigInt64Array<ArrayBuffer>> {
+  if (dtype !== 'int64' || shape.length > 0)
+    throw new FormatError(`${file.name}: ${name} must be [] int64; it is ${showShape(shape)} ${dtype}`)
+  return new BigInt64Array((await file.read(name)).slice().buffer)
+}
+
 /** What is to be put where, once it is known that everything is there. */
 type Load = () => Promise<void>
 
@@ -105,7 +115,12 @@ export async function loadTensors(model: Module, file: TensorFile, device: Devic
         loaded.set(tensor, parameter)
         model.setParameter(full, parameter)
       }
-      if (info) {
+      if (counters.test(full)) {
+        // Older files have none: PyTorch counts for a case that no layer here has.
+        loads.push(() =>
+          put(async () => Tensor.fromArray(device, info ? await readCounter(file, info) : new BigInt64Array(1), tensor.shape)),
+        )
+      } else if (info) {
         if (!isFloatDType(info.dtype)) problems.push(`${full} must be float32, float16 or bfloat16; it is ${info.dtype}`)
         else if (!sameShape(info.shape, tensor.shape)) {
           problems.push(`${full} must be ${showShape(tensor.shape)}; it is ${showShape(info.shape)}`)
@@ -126,9 +141,7 @@ export async function loadTensors(model: Module, file: TensorFile, device: Devic
       else ties.push([full, tensor])
     }
   }
-  // Which PyTorch counts for a case that no layer here has.
-  const counters = /(^|\.)num_batches_tracked$/
-  for (const name of file.tensors.keys()) if (!used.has(name) && !counters.test(name)) problems.push(`${name} is not a part of the model`)
+  for (const name of file.tensors.keys()) if (!used.has(name)) problems.push(`${name} is not a part of the model`)
   if (problems.length > 0) throw new FormatError(`${file.name}: the tensors must be those of the model; ${problems.join('; ')}`)
   for (const load of loads) await load()
   for (const [path, tensor] of ties) {

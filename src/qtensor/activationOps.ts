@@ -27,7 +27,11 @@ const quantizedOps = new Map<string, QuantizedOp>([
   ['rows', (x: QActivation, start: number, end: number) => onCodes(x, (values) => values.rows(start, end))],
   ['permute', (x: QActivation, axes: readonly number[]) => onCodes(x, (values) => permute(values, axes))],
   ['expand', (x: QActivation, shape: Shape) => onCodes(x, (values) => expand(values, shape))],
-  ['slice', (x: QActivation, axis: number, start: number, end?: number) => onCodes(x, (values) => slice(values, axis, start, end))],
+  [
+    'slice',
+    (x: QActivation, axis: number, start: number, end?: number, step?: number) =>
+      onCodes(x, (values) => slice(values, axis, start, end, step)),
+  ],
   ['concat', joined],
   ['affine', rescaled],
   ['softmax', normalized],

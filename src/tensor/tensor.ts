@@ -38,6 +38,13 @@ export class Tensor implements Region {
     return new Tensor(device.allocate(numel(shape) * dtypes[dtype].bytes), shape, dtype)
   }
 
+  /** A float32 tensor of one value. */
+  static full(device: Device, shape: Shape, value: number): Tensor {
+    const tensor = Tensor.empty(device, shape)
+    if (tensor.numel > 0) device.call('fill', tensor, value, tensor.numel)
+    return tensor
+  }
+
   /** A shape without memory. */
   static meta(shape: Shape, dtype: DType = 'float32'): Tensor {
     return new Tensor(null, shape, dtype)

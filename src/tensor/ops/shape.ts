@@ -37,11 +37,11 @@ export function transpose(x: Tensor, axis0: number, axis1: number): Tensor {
 }
 
 /**
- * The part of x whose index along `axis` lies in start … end − 1; negative ones count from the end. Any dtype.
- * @throws ShapeError unless 0 ≤ start ≤ end ≤ size
+ * The part of x whose index along `axis` lies in start … end − 1, every `step`-th; negative ones count from the end. Any dtype.
+ * @throws ShapeError unless 0 ≤ start ≤ end ≤ size, and step is a positive integer
  */
-export function slice(x: Tensor, axis: number, start: number, end?: number): Tensor {
-  const own = overridden('slice', x, axis, start, end)
+export function slice(x: Tensor, axis: number, start: number, end?: number, step = 1): Tensor {
+  const own = overridden('slice', x, axis, start, end, step)
   if (own) return own
   const at = axisOf('slice', x, axis)
   const size = x.shape[at]
@@ -49,9 +49,10 @@ export function slice(x: Tensor, axis: number, start: number, end?: number): Ten
   if (!(0 <= first && first <= last && last <= size)) {
     throw new ShapeError(`slice: ${start}..${end ?? size} must lie in 0..${size} of axis ${axis}; received ${showShape(x.shape)}`)
   }
+  if (!Number.isInteger(step) || step < 1) throw new ShapeError(`slice: step must be a positive integer; received ${step}`)
   const { strides } = contiguous(x.shape)
-  const layout = { strides, offset: first * strides[at] }
-  const shape = x.shape.with(at, last - first)
+  const layout = { strides: strides.with(at, step * strides[at]), offset: first * strides[at] }
+  const shape = x.shape.with(at, Math.ceil((last - first) / step))
   const y = gather('slice', x, shape, layout)
   return record(y, [x], (dy) => {
     const dx = full(x, 0)

@@ -52,9 +52,7 @@ export function gather(operation: string, x: Tensor, shape: Shape, layout: Layou
 
 /** A float32 tensor of one value everywhere, on the device and by default of the shape of `like`. */
 export function full(like: Tensor, value: number, shape: Shape = like.shape): Tensor {
-  const y = Tensor.empty(like.device, shape)
-  if (y.numel > 0) y.device.call('fill', y, value, y.numel)
-  return y
+  return Tensor.full(like.device, shape, value)
 }
 
 /** Axis `axis` counted from the start. @throws ShapeError if the tensor has no such axis */
