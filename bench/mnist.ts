@@ -1,6 +1,7 @@
-// node --conditions=lowbit-source bench/mnist.ts: the MLP of examples/mnist here and with PyTorch and optimum-quanto, from
-// the same initial weights and the same batches. PYTHON names the interpreter; LOWBIT_DATA the folder with mnist/.
-// With --json the figures of both sides are one document.
+// node --conditions=lowbit-source bench/mnist.ts [--json]
+//
+// The perceptron of examples/mnist here and with PyTorch and optimum-quanto (scripts/mnist_quanto.py), from the same initial weights and the
+// same batches: losses, accuracies and seconds of both. LOWBIT_PYTHON names the interpreter, LOWBIT_DATA the folder with mnist/.
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -28,6 +29,7 @@ import {
   trainEpoch,
 } from '../src/index.ts'
 import { permutation } from '../src/nn/data/loader.ts'
+import { findPython } from '../test/interop/python.ts'
 
 const types = [
   ['int8', 'int8'],
@@ -115,7 +117,7 @@ async function python(model: Module): Promise<{ losses: number[]; rows: Row[] }>
     writeFileSync(join(folder, 'order.bin'), Buffer.concat(orders.map((order) => Buffer.from(order.buffer))))
     writeFileSync(join(folder, 'run.json'), JSON.stringify(run))
     const script = join(import.meta.dirname, '../scripts/mnist_quanto.py')
-    const { stdout, status } = spawnSync(process.env.PYTHON ?? 'python3', [script, folder, data], {
+    const { stdout, status } = spawnSync(await findPython(), [script, folder, data], {
       stdio: ['ignore', 'pipe', 'inherit'],
       maxBuffer: 2 ** 24,
     })

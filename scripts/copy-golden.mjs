@@ -13,7 +13,7 @@ process.chdir(join(import.meta.dirname, '..'))
 
 const model = 'stories260K'
 const target = `test/golden/${model}`
-const variants = ['float', 'quanto-qint8', 'quanto-qint4', 'quanto-qint2', 'quanto-qfloat8', 'quanto-qint4-nolmhead']
+const variants = ['float', 'quanto-qint8', 'quanto-qint4', 'quanto-qint2', 'quanto-qfloat8', 'quanto-qint4-nolmhead', 'quanto-qint8-a8', 'quanto-qint4-a8']
 /** The one folder that is kept whole; the others share its tokenizer. */
 const whole = 'quanto-qint4'
 const shared = new Set(['tokenizer.json', 'tokenizer_config.json'])
@@ -37,11 +37,15 @@ const items = variants.map((variant) => {
     expected,
     weight_stats,
     quantized_modules = [],
+    activation_scales,
+    expected_reloaded,
   } = manifest.items.find(({ id }) => id === `${model}/${variant}`)
   const { perplexity, nll, window_nll, greedy_ids, greedy_text, greedy_margins } = expected
+  const reloaded = expected_reloaded && { perplexity: expected_reloaded.perplexity, nll: expected_reloaded.nll }
+  const activations = activation_scales && { activation_scales, reloaded }
   return [
     variant,
-    { library, version, call, perplexity, nll, window_nll, greedy_ids, greedy_text, greedy_margins, quantized_modules, weight_stats },
+    { library, version, call, perplexity, nll, window_nll, greedy_ids, greedy_text, greedy_margins, quantized_modules, weight_stats, ...activations },
   ]
 })
 const kept = { context, stride, n_windows, n_scored_tokens, perplexity_recipe, greedy, variants: Object.fromEntries(items) }

@@ -21,8 +21,40 @@ def model(seed):
     return torch.nn.Sequential(torch.nn.Linear(24, 16), torch.nn.ReLU(), torch.nn.Linear(16, 12), torch.nn.ReLU(), torch.nn.Linear(12, 5, bias=False))
 
 
+class CNN(torch.nn.Module):
+    """Convolution, LayerNorm over the columns, ReLU, Linear."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.conv = torch.nn.Conv2d(2, 4, 3, stride=2, padding=1)
+        self.norm = torch.nn.LayerNorm(4)
+        self.fc = torch.nn.Linear(64, 5)
+        torch.nn.init.uniform_(self.norm.weight, 0.5, 1.5)
+
+    def forward(self, x):
+        return self.fc(torch.relu(self.norm(self.conv(x))).flatten(1))
+
+
+def cnn(tensors):
+    """A model with every layer that quanto knows, int8 and int8, calibrated on one batch without streamlining."""
+    m = CNN()
+    for name, value in m.state_dict().items():
+        tensors[f"cnn.{name}"] = value.clone()
+    tensors["cnn.x"] = x = torch.randn(3, 2, 8, 8)
+    quanto.quantize(m, weights=quanto.qint8, activations=quanto.qint8)
+    with torch.no_grad(), quanto.Calibration(streamline=False):
+        m(x)
+    quanto.freeze(m)
+    for name, value in m.state_dict().items():
+        tensors[f"cnn.frozen.{name}"] = value.detach().clone()
+    tensors["cnn.output"] = m(x).dequantize().detach()
+    print(m, quanto.quantization_map(m))
+
+
 def main(folder):
     tensors, cases = {}, []
+    cnn(tensors)
     torch.manual_seed(1)
     batches = [torch.randn(6, 24) * (1 + 0.3 * i) for i in range(BATCHES)]
     target = torch.randn(6, 5)

@@ -14,7 +14,9 @@ export { type GenerateOptions, type Generation, generate, generateTokens } from 
 export { GPT2LMHeadModel } from './models/gpt2.ts'
 export { LlamaForCausalLM } from './models/llama.ts'
 export { type LoadOptions, loadCausalLM, type ModelPlace } from './models/load.ts'
+export { load } from './models/loadModule.ts'
 export { type SaveOptions, save } from './models/save.ts'
+export { loadStateDict, requantize, type SavedTensor, type StateDict, stateDict, type TypeMap } from './models/stateDict.ts'
 export { type ChatMessage, Tokenizer } from './models/tokenizer.ts'
 export { GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Tanh } from './nn/activations.ts'
 export { BatchNorm1d, BatchNorm2d, type BatchNormOptions } from './nn/batchNorm.ts'
@@ -27,8 +29,8 @@ export { DataLoader, type Dataset, type LoaderOptions } from './nn/data/loader.t
 export * as transforms from './nn/data/transforms.ts'
 export { Dropout } from './nn/dropout.ts'
 export { Embedding } from './nn/embedding.ts'
-export { Conv1D, QConv1D } from './nn/gptConv1D.ts'
 export { foldBatchNorm } from './nn/foldBatchNorm.ts'
+export { Conv1D, QConv1D } from './nn/gptConv1D.ts'
 export { initialize } from './nn/initialize.ts'
 export { Linear } from './nn/linear.ts'
 export {
@@ -59,7 +61,9 @@ export {
 } from './nn/optim/schedules.ts'
 export { SGD, type SGDSettings } from './nn/optim/sgd.ts'
 export { AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d } from './nn/pooling.ts'
+export { QConv } from './nn/qconv.ts'
 export { QEmbedding } from './nn/qembedding.ts'
+export { QLayerNorm } from './nn/qlayerNorm.ts'
 export { QLinear } from './nn/qlinear.ts'
 export {
   type ActivationObserver,

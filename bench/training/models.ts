@@ -1,11 +1,11 @@
 import { Random } from '../../src/core/random.ts'
 import type { Device } from '../../src/devices/device.ts'
+import { ReLU } from '../../src/nn/activations.ts'
 import { initialize } from '../../src/nn/initialize.ts'
 import { Linear } from '../../src/nn/linear.ts'
 import { crossEntropyLoss } from '../../src/nn/losses.ts'
 import type { Module } from '../../src/nn/module.ts'
 import { SGD } from '../../src/nn/optim/sgd.ts'
-import { ReLU } from '../../src/nn/activations.ts'
 import { Sequential } from '../../src/nn/sequential.ts'
 import { backward } from '../../src/tensor/backward.ts'
 import { scope } from '../../src/tensor/scope.ts'
@@ -42,8 +42,15 @@ export class Trainer {
     this.model = initialize(model, device, { seed: 0 }).train()
     this.optimizer = new SGD([...model.parameters()] as Tensor[], { lr: 0.01, momentum: 0.9 })
     const count = shape.reduce((product, size) => product * size, 1)
-    this.x = Tensor.fromNumbers(device, Float32Array.from({ length: count }, () => random.normal()), shape)
-    this.targets = Tensor.fromArray(device, Int32Array.from({ length: shape[0] }, () => random.uint32() % 10))
+    this.x = Tensor.fromNumbers(
+      device,
+      Float32Array.from({ length: count }, () => random.normal()),
+      shape,
+    )
+    this.targets = Tensor.fromArray(
+      device,
+      Int32Array.from({ length: shape[0] }, () => random.uint32() % 10),
+    )
   }
 
   /** @returns the loss, to be disposed */
@@ -57,6 +64,7 @@ export class Trainer {
 
   dispose(): void {
     this.optimizer.zeroGrad()
+    this.optimizer.dispose()
     this.model.dispose()
     this.x.dispose()
     this.targets.dispose()

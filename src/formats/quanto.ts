@@ -22,6 +22,8 @@ export const maxQuantoMapBytes = 10_000_000
 export interface QuantoModule {
   readonly weights?: QType
   readonly activations?: QType
+  /** Whether outputs are quantized; absent means they are. quanto neither writes nor minds it: its own streamlining is lost in a file. */
+  readonly outputQuantized?: boolean
 }
 
 /** Quantized modules by name, such as `model.layers.0.mlp.up_proj`. */
@@ -47,7 +49,8 @@ export function parseQuantoMap(bytes: Uint8Array, name: string): QuantoMap {
   return new Map(
     modules.keys().map((module) => {
       const entry = modules.object(module)
-      return [module, { weights: readQType(entry, 'weights'), activations: readQType(entry, 'activations') }]
+      const types = { weights: readQType(entry, 'weights'), activations: readQType(entry, 'activations') }
+      return [module, { ...types, outputQuantized: entry.boolean('output_quantized', true) }]
     }),
   )
 }
@@ -62,8 +65,9 @@ function readQType(entry: JsonObject, key: string): QType | undefined {
 
 /** The text of `quanto_qmap.json`, as quanto writes it. */
 export function formatQuantoMap(map: QuantoMap): string {
-  const entries = [...map].map(([module, { weights, activations }]) => {
-    return [module, { weights: weights?.name ?? 'none', activations: activations?.name ?? 'none' }] as const
+  const entries = [...map].map(([module, { weights, activations, outputQuantized }]) => {
+    const types = { weights: weights?.name ?? 'none', activations: activations?.name ?? 'none' }
+    return [module, outputQuantized === false ? { ...types, output_quantized: false } : types] as const
   })
   return pythonJson(Object.fromEntries(entries), 4)
 }

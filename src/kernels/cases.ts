@@ -20,7 +20,6 @@ import { cases as channelAffine } from './channelAffine/channelAffine.cases.ts'
 import { cases as clamp } from './clamp/clamp.cases.ts'
 import { cases as clampGrad } from './clampGrad/clampGrad.cases.ts'
 import { cases as clipNorm } from './clipNorm/clipNorm.cases.ts'
-import { cases as clipValue } from './clipValue/clipValue.cases.ts'
 import { cases as columnSum } from './columnSum/columnSum.cases.ts'
 import { cases as conv2d, benchmarks as conv2dBenchmarks } from './conv2d/conv2d.cases.ts'
 import {
@@ -124,7 +123,6 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   adamStep,
   adadeltaStep,
   clipNorm,
-  clipValue,
   columnSum,
   conv2d,
   conv2dInputGradient,

@@ -19,7 +19,6 @@ import { channelAffine } from './channelAffine/channelAffine.ts'
 import { clamp } from './clamp/clamp.ts'
 import { clampGrad } from './clampGrad/clampGrad.ts'
 import { clipNorm } from './clipNorm/clipNorm.ts'
-import { clipValue } from './clipValue/clipValue.ts'
 import { columnSum } from './columnSum/columnSum.ts'
 import { conv2d } from './conv2d/conv2d.ts'
 import { conv2dInputGradient } from './conv2dInputGradient/conv2dInputGradient.ts'
@@ -117,7 +116,6 @@ export const definitions = {
   adamStep,
   adadeltaStep,
   clipNorm,
-  clipValue,
   columnSum,
   conv2d,
   conv2dInputGradient,

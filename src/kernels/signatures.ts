@@ -851,16 +851,8 @@ export const signatures = {
       { name: 'count', direction: 'scalar', type: 'i32' },
     ],
   },
-  clipValue: {
-    id: 61,
-    args: [
-      { name: 'x', direction: 'inout', type: 'f32', optional: false },
-      { name: 'limit', direction: 'scalar', type: 'f32' },
-      { name: 'count', direction: 'scalar', type: 'i32' },
-    ],
-  },
   quantizeActivation: {
-    id: 62,
+    id: 61,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'scale', direction: 'in', type: 'f32', optional: false },
@@ -870,7 +862,7 @@ export const signatures = {
     ],
   },
   dequantizeActivation: {
-    id: 63,
+    id: 62,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'scale', direction: 'in', type: 'f32', optional: false },
@@ -880,7 +872,7 @@ export const signatures = {
     ],
   },
   unaryInt8: {
-    id: 64,
+    id: 63,
     args: [
       { name: 'op', direction: 'scalar', type: 'i32' },
       { name: 'x', direction: 'in', type: 'u8', optional: false },
@@ -889,7 +881,7 @@ export const signatures = {
     ],
   },
   int8Rows: {
-    id: 65,
+    id: 64,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'padded', direction: 'out', type: 'u8', optional: false },
@@ -899,7 +891,7 @@ export const signatures = {
     ],
   },
   scaleBy: {
-    id: 66,
+    id: 65,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'factor', direction: 'in', type: 'f32', optional: false },
@@ -908,7 +900,7 @@ export const signatures = {
     ],
   },
   movingScale: {
-    id: 67,
+    id: 66,
     args: [
       { name: 'scale', direction: 'in', type: 'f32', optional: false },
       { name: 'next', direction: 'in', type: 'f32', optional: false },
@@ -918,7 +910,7 @@ export const signatures = {
     ],
   },
   hqqShift: {
-    id: 68,
+    id: 67,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -937,7 +929,7 @@ export const signatures = {
     ],
   },
   affineScale: {
-    id: 69,
+    id: 68,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -953,7 +945,7 @@ export const signatures = {
     ],
   },
   affineQuantize: {
-    id: 70,
+    id: 69,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -969,7 +961,7 @@ export const signatures = {
     ],
   },
   affineDequantize: {
-    id: 71,
+    id: 70,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'qtype', direction: 'scalar', type: 'qtype' },

@@ -7,11 +7,11 @@ import { JsonObject, maxJsonBytes, parseJson, show, showName } from '../formats/
 import { findQuantoTensors, type QuantoMap, readQuantoMap } from '../formats/quanto.ts'
 import { type Folder, readBytes, readText } from '../formats/source.ts'
 import type { TensorFile } from '../formats/tensorFile.ts'
-import { Linear } from '../nn/linear.ts'
-import { QLinear } from '../nn/qlinear.ts'
-import { quantoGroupSize } from '../qtensor/groupSize.ts'
-import { matrixShape } from '../qtensor/qtensor.ts'
-import { defaultOptimizer } from '../quantize/optimizers.ts'
+import { Module } from '../nn/module.ts'
+import { QWeightModule } from '../nn/qmodule.ts'
+import { Uncalibrated } from '../nn/uncalibrated.ts'
+import { quantizedTwin } from '../quantize/requantize.ts'
+import { readActivationScales } from './activationScales.ts'
 import type { CausalLM } from './causalLM.ts'
 import { sideFiles } from './checkpoint.ts'
 import { parseGpt2Config, parseLlamaConfig, tokenIds } from './config.ts'
@@ -36,7 +36,8 @@ export async function planFolder(folder: Folder): Promise<LoadPlan> {
     else checkFloat(folder, file)
     const parameters = matchTensors(model, file)
     await readSideFiles(folder, model, rawConfig)
-    return { name: folder.name, model, scheme: map ? 'quanto' : 'none', parameters, close: () => file.close() }
+    const finish = (device: Device) => readActivationScales(device, file, model)
+    return { name: folder.name, model, scheme: map ? 'quanto' : 'none', parameters, finish, close: () => file.close() }
   } catch (error) {
     await file.close()
     throw error
@@ -75,20 +76,19 @@ function emptyModel(folder: Folder, config: JsonObject): CausalLM {
 
 /** Replaces the modules that the map names by their quantized twins. */
 function applyMap(model: CausalLM, map: QuantoMap, folder: Folder): void {
-  for (const [path, { weights, activations }] of map) {
-    if (activations)
-      throw new FormatError(`${folder.name}: activations of ${path} are quantized (${activations.name}), which is not supported yet`)
-    if (!weights) continue
+  const uncalibrated = new Uncalibrated()
+  for (const [path, { weights, activations, outputQuantized }] of map) {
+    if (!weights && !activations) continue
     let module: unknown
     try {
       module = model.getModule(path)
     } catch (cause) {
       throw new FormatError(`${folder.name}: the quantization map names ${path}, which the architecture does not have`, { cause })
     }
-    if (!(module instanceof Linear))
-      throw new FormatError(`${folder.name}: the quantization map names ${path}, which is not a linear layer`)
-    const groupSize = quantoGroupSize(weights, matrixShape(module.weight.shape)[1])
-    const twin = new QLinear(module, { qtype: weights, groupSize, optimizer: defaultOptimizer(weights) })
+    const twin = module instanceof Module && quantizedTwin(module, weights, { qtype: activations ?? null, uncalibrated })
+    if (!twin) throw new FormatError(`${folder.name}: the quantization map names ${path}, which is not a layer that can be quantized so`)
+    twin.outputQuantized = outputQuantized ?? true
+    uncalibrated.add(path, twin)
     model.setModule(path, twin)
   }
 }
@@ -111,7 +111,7 @@ function matchTensors(model: CausalLM, file: TensorFile): PlannedParameter[] {
     const name = names.find((candidate) => file.tensors.has(candidate))
     const info = name === undefined ? undefined : file.tensors.get(name)
     const module = model.getModule(parentOf(paths[0]))
-    if (!info && module instanceof QLinear && parameter === module.weight) {
+    if (!info && module instanceof QWeightModule && parameter === module.weight) {
       planned.push(planQuanto(file, parentOf(paths[0]), module, used))
     } else if (!info) problems.push(missing(file, paths[0]))
     else if (!isFloatDType(info.dtype)) problems.push(`${name} must be float32, float16 or bfloat16, not ${info.dtype}`)
@@ -134,7 +134,7 @@ function matchTensors(model: CausalLM, file: TensorFile): PlannedParameter[] {
 }
 
 /** The frozen weight of a quantized module. */
-function planQuanto(file: TensorFile, path: string, module: QLinear, used: Set<string>): PlannedParameter {
+function planQuanto(file: TensorFile, path: string, module: QWeightModule, used: Set<string>): PlannedParameter {
   const { qtype, groupSize } = module.quantization
   const { shape } = module.weight
   const parts = findQuantoTensors(file, path, { qtype, shape, bias: module.bias !== null })

@@ -65,6 +65,7 @@ export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {})
       done += planned.byteLength
       options.onProgress?.(done, total)
     }
+    if (!floats) await plan.finish?.(device)
     await device.sync()
     device.trim()
     if (options.computeDtype) setComputeDtype(model, options.computeDtype)

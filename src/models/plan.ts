@@ -31,6 +31,8 @@ export interface LoadPlan {
   /** The scheme of its quantized weights, `none` for a float model. */
   readonly scheme: 'none' | 'quanto' | 'gguf'
   readonly parameters: readonly PlannedParameter[]
+  /** Reads what belongs to the model besides its parameters: the scales of activations. */
+  finish?(device: Device): Promise<void>
   /** Lets go of the files. */
   close(): Promise<void>
 }

@@ -3,15 +3,18 @@ import { dtypes, type FloatDType } from '../core/dtype.ts'
 import { FormatError } from '../core/errors.ts'
 import { numel } from '../core/shape.ts'
 import { pythonJson } from '../formats/json.ts'
-import { formatQuantoMap, packRows, type QuantoTensor, quantoTensors } from '../formats/quanto.ts'
+import { formatQuantoMap, packRows, type QuantoMap, type QuantoModule, quantoTensors } from '../formats/quanto.ts'
 import { writeCheckpoint } from '../formats/safetensorsWriter.ts'
 import { type FolderSink, writeText } from '../formats/source.ts'
 import type { TensorToWrite } from '../formats/tensorFile.ts'
-import { QLinear } from '../nn/qlinear.ts'
+import type { Module } from '../nn/module.ts'
+import { QEmbedding } from '../nn/qembedding.ts'
+import { QModule } from '../nn/qmodule.ts'
 import { quantoGroupSize } from '../qtensor/groupSize.ts'
 import { matrixShape, QTensor } from '../qtensor/qtensor.ts'
+import { cast } from '../tensor/ops/elementwise.ts'
 import type { Tensor } from '../tensor/tensor.ts'
-import type { CausalLM } from './causalLM.ts'
+import { CausalLM } from './causalLM.ts'
 
 export interface SaveOptions {
   /** Replaces a folder that exists; it stays whole until the new one is. */
@@ -24,19 +27,19 @@ export interface SaveOptions {
 }
 
 /**
- * Saves a model in Hugging Face layout, its quantized modules as quanto saves them: Python's
+ * Saves a model, a language model in Hugging Face layout, its quantized modules as quanto saves them: Python's
  * `QuantizedModelForCausalLM.from_pretrained` reads the folder. It appears whole or not at all.
  * @param target a path, or a folder to write into
  * @returns bytes written
  * @throws FormatError if the target cannot be written, or quanto's format cannot hold the model
  */
-export async function save(model: CausalLM, target: string | FolderSink, options: SaveOptions = {}): Promise<number> {
+export async function save(model: Module, target: string | FolderSink, options: SaveOptions = {}): Promise<number> {
   const tensors = [...namedTensors(model)]
   const write = (folder: FolderSink) => writeModel(model, folder, tensors, options)
   return typeof target === 'string' ? saveFolder(target, write, options) : write(target)
 }
 
-async function writeModel(model: CausalLM, folder: FolderSink, tensors: TensorToWrite[], options: SaveOptions): Promise<number> {
+async function writeModel(model: Module, folder: FolderSink, tensors: TensorToWrite[], options: SaveOptions): Promise<number> {
   const total = tensors.reduce((sum, tensor) => sum + numel(tensor.shape) * dtypes[tensor.dtype].bytes, 0)
   let written = 0
   let bytes = 0
@@ -63,13 +66,11 @@ async function writeModel(model: CausalLM, folder: FolderSink, tensors: TensorTo
     },
   }))
   await writeCheckpoint(counting, reported, { maxShardBytes: options.maxShardBytes })
-  await writeText(counting, 'config.json', pythonJson(savedConfig(model), 2))
-  for (const [name, text] of model.checkpoint?.files ?? []) await writeText(counting, name, typeof text === 'string' ? text : text())
-  const map = new Map(
-    [...model.namedModules()].flatMap(([path, module]) =>
-      module instanceof QLinear ? [[path, { weights: module.quantization.qtype }]] : [],
-    ),
-  )
+  if (model instanceof CausalLM) {
+    await writeText(counting, 'config.json', pythonJson(savedConfig(model), 2))
+    for (const [name, text] of model.checkpoint?.files ?? []) await writeText(counting, name, typeof text === 'string' ? text : text())
+  }
+  const map = quantoMap(model)
   if (map.size > 0) await writeText(counting, 'quanto_qmap.json', formatQuantoMap(map))
   return bytes
 }
@@ -85,33 +86,39 @@ function savedConfig(model: CausalLM): Record<string, unknown> {
 }
 
 /** Every tensor of the folder; a tied one once, under its first name. */
-function* namedTensors(model: CausalLM): Generator<TensorToWrite> {
+export function* namedTensors(model: Module): Generator<TensorToWrite> {
   const seen = new Set<unknown>()
   for (const [path, module] of model.namedModules()) {
-    if (module instanceof QLinear) yield* quantizedTensors(path, module)
-    for (const [name, parameter] of module.ownParameters()) {
-      if (parameter instanceof QTensor && !(module instanceof QLinear)) {
-        throw new FormatError(
-          `save: quanto's format has no quantized ${module.typeName}; load with dequantize: true, or dequantize(model), and quantize again`,
-        )
-      }
-      if (parameter instanceof QTensor || seen.has(parameter)) continue
+    if (module instanceof QModule) yield* quantizedTensors(path, module)
+    const scales = module instanceof QModule ? module.bufferNames : []
+    for (const [name, parameter] of module.ownTensors()) {
+      if (parameter instanceof QTensor || scales.includes(name) || seen.has(parameter)) continue
       seen.add(parameter)
-      yield { name: `${path}.${name}`, dtype: parameter.dtype, shape: parameter.shape, bytes: () => parameter.readBytes() }
+      yield {
+        name: path === '' ? name : `${path}.${name}`,
+        dtype: parameter.dtype,
+        shape: parameter.shape,
+        bytes: () => parameter.readBytes(),
+      }
     }
   }
 }
 
 /** Codes, scales and the two activation scales of a module; of one that is not frozen only the latter. */
-function* quantizedTensors(path: string, module: QLinear): Generator<TensorToWrite> {
+function* quantizedTensors(path: string, module: QModule): Generator<TensorToWrite> {
   const { weight } = module
-  const { qtype } = module.quantization
-  const names = quantoTensors(path, { qtype, shape: weight.shape, bias: module.bias !== null }, weight.dtype as FloatDType)
-  const one = (tensor: QuantoTensor) => ({ ...tensor, bytes: () => oneAs(tensor.dtype as FloatDType) })
-  yield one(names.inputScale)
-  yield one(names.outputScale)
-  if (!(weight instanceof QTensor)) return
+  const dtype = (weight?.dtype ?? 'float32') as FloatDType
+  for (const name of ['input_scale', 'output_scale'] as const) {
+    yield { name: `${path}.${name}`, dtype, shape: [], bytes: () => scaleBytes(module[name], dtype) }
+  }
+  if (!(weight instanceof QTensor) || !module.weights) return
+  if (module instanceof QEmbedding) {
+    throw new FormatError(
+      `save: quanto's format has no quantized ${module.typeName}; load with dequantize: true, or dequantize(model), and quantize again`,
+    )
+  }
   checkQuanto(path, weight)
+  const names = quantoTensors(path, { qtype: module.weights, shape: weight.shape, bias: module.bias !== null }, dtype)
   yield { ...names.data, bytes: () => packedCodes(weight) }
   yield { ...names.scale, bytes: () => readOnce(() => weight.scale()) }
   if (names.shift) yield { ...names.shift, bytes: () => readOnce(() => weight.shift()) }
@@ -148,6 +155,25 @@ async function readOnce(make: () => Tensor | null): Promise<Uint8Array> {
   } finally {
     tensor.dispose()
   }
+}
+
+/** The quantized modules of a model, as quanto's files list them. */
+export function quantoMap(model: Module): QuantoMap {
+  const entries: [string, QuantoModule][] = []
+  for (const [path, module] of model.namedModules()) {
+    if (!(module instanceof QModule)) continue
+    const { weights, activations, outputQuantized } = module
+    entries.push([
+      path,
+      { weights: weights ?? undefined, activations: activations ?? undefined, outputQuantized: !activations || outputQuantized },
+    ])
+  }
+  return new Map(entries)
+}
+
+/** An activation's scale in the dtype of the model's floats; 1 where it was never calibrated. */
+async function scaleBytes(scale: Tensor | null, dtype: FloatDType): Promise<Uint8Array> {
+  return scale ? readOnce(() => cast(scale, dtype)) : oneAs(dtype)
 }
 
 /** 1.0, the scale of activations that were never calibrated. */

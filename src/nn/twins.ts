@@ -1,8 +1,15 @@
+import { matrixShape } from '../qtensor/qtensor.ts'
+import type { Tensor } from '../tensor/tensor.ts'
+import { Conv2d } from './conv2d.ts'
+import { Convolution } from './convolution.ts'
 import { Embedding } from './embedding.ts'
 import { Conv1D, QConv1D } from './gptConv1D.ts'
 import { Linear } from './linear.ts'
 import type { Module } from './module.ts'
+import { LayerNorm } from './normalization.ts'
+import { QConv } from './qconv.ts'
 import { QEmbedding } from './qembedding.ts'
+import { QLayerNorm } from './qlayerNorm.ts'
 import { QLinear } from './qlinear.ts'
 import type { ActivationQuantization, QModule, WeightQuantization } from './qmodule.ts'
 
@@ -41,8 +48,15 @@ export function registerQuantizedModule<M extends Module>(layer: LayerClass<M>, 
 const builtIn: readonly [LayerClass, Twin][] = [
   twinOf(Linear, { make: (layer, { weights, activations }) => weights && new QLinear(layer, weights, activations), quanto: true }),
   twinOf(Conv1D, { make: (layer, { weights, activations }) => weights && new QConv1D(layer, weights, activations) }),
+  twinOf(Conv2d, { make: convolution, quanto: true }),
+  twinOf(Convolution, { make: convolution }),
+  twinOf(LayerNorm, { make: (layer, { activations }) => (activations.qtype ? new QLayerNorm(layer, activations) : null), quanto: true }),
   twinOf(Embedding, { make: (layer, { weights, activations }) => weights && new QEmbedding(layer, weights, activations), onRequest: true }),
 ]
+
+function convolution(layer: Convolution, { weights, activations }: TwinOptions): QModule | null {
+  return weights && new QConv(layer, weights, activations)
+}
 
 function twinOf<M extends Module>(layer: LayerClass<M>, twin: Twin<M>): [LayerClass, Twin] {
   return [layer, twin as Twin]
@@ -56,4 +70,9 @@ export function findTwin(layer: Module): { layerClass: LayerClass; twin: Twin } 
     if (twin) return { layerClass, twin }
   }
   return undefined
+}
+
+/** Columns of a layer's weight as the matrix that is quantized, one row an output. */
+export function weightColumns(layer: Module, weight: Tensor): number {
+  return layer instanceof Conv1D ? layer.nx : matrixShape(weight.shape)[1]
 }

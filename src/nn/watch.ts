@@ -16,10 +16,10 @@ export class Watch {
     for (const [path, module] of model.namedModules()) {
       const forward: unknown = Reflect.get(module, 'forward')
       if (typeof forward !== 'function') continue
+      // A property of the module's own comes before its class's; one that a user put there is left alone.
+      if (Object.hasOwn(module, 'forward')) continue
       const name = path === '' ? 'the model' : path
       const note = (y: unknown) => this.note(`the output of ${name} (${module.typeName})`, y)
-      // Of its own, before the class's; what a user put there himself is left alone.
-      if (Object.hasOwn(module, 'forward')) continue
       Object.defineProperty(module, 'forward', {
         configurable: true,
         value(this: unknown, ...args: unknown[]) {
@@ -35,7 +35,7 @@ export class Watch {
   private note(what: string, x: unknown): void {
     if (!(x instanceof Tensor) || x.dtype !== 'float32' || x.numel === 0) return
     const cols = x.size(-1) ?? 1
-    const largest = noGrad(() => scope(() => reduce('absmax', reduce('absmax', x.detach().view([x.numel / cols, cols])))))
+    const largest = noGrad(() => scope(() => reduce('absmax', reduce('absmax', x.dequantize().view([x.numel / cols, cols])))))
     this.seen.push({ what, largest: keep(largest) })
   }
 

@@ -30,8 +30,15 @@ for (const name of ['native', 'wasm'] as const) {
       after(() => device.close())
       const net = initialize(new Net(), device)
       if (weights === 'int4') quantize(net, { weights })
-      const x = Tensor.fromNumbers(device, Float32Array.from({ length: 16 * 32 }, (_, i) => Math.sin(i)), [16, 32])
-      const y = Tensor.fromArray(device, Int32Array.from({ length: 16 }, (_, i) => i % 10))
+      const x = Tensor.fromNumbers(
+        device,
+        Float32Array.from({ length: 16 * 32 }, (_, i) => Math.sin(i)),
+        [16, 32],
+      )
+      const y = Tensor.fromArray(
+        device,
+        Int32Array.from({ length: 16 }, (_, i) => i % 10),
+      )
       const optimizer = new AdamW(net.parameters())
       const bytes: number[] = []
       const losses = await trainEpoch(net, Array(steps).fill(null), {

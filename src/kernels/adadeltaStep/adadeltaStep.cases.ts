@@ -9,7 +9,7 @@ function tolerance(args: readonly KernelArg[], output: number): Float64Array {
     const size = Math.abs(gradient[i]) + weightDecay * Math.abs(p[i])
     const g = gradient[i] + weightDecay * p[i]
     const s = square[i] + rate * (g * g - square[i])
-    const squareError = epsilon * (square[i] + 2 * rate * (g * g + square[i]) + 4 * rate * Math.abs(g) * size)
+    const squareError = epsilon * (square[i] + 3 * rate * (g * g + square[i]) + 4 * rate * Math.abs(g) * size)
     if (output === 2) return squareError
     const ratio = Math.sqrt(change[i] + eps) / Math.sqrt(s + eps)
     const delta = ratio * Math.abs(g)

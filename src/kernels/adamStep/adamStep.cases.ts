@@ -15,7 +15,7 @@ function tolerance(args: readonly KernelArg[], output: number): Float64Array {
     const size = Math.abs(gradient[i]) + weightDecay * Math.abs(p[i])
     const g = gradient[i] + weightDecay * p[i]
     const meanError = epsilon * (Math.abs(m[i]) + 4 * rate1 * (size + Math.abs(m[i])))
-    const squareError = epsilon * (v[i] + 2 * rate2 * (g * g + v[i]) + 4 * rate2 * Math.abs(g) * size)
+    const squareError = epsilon * (v[i] + 3 * rate2 * (g * g + v[i]) + 4 * rate2 * Math.abs(g) * size)
     if (output === 2) return meanError
     if (output === 3) return squareError
     const denominator = Math.sqrt(after[3][i]) / correction + eps

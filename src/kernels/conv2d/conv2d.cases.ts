@@ -66,16 +66,16 @@ export const convs: SizedConv[] = [
   { channels: [3, 400], image: [5, 5], kernel: [2, 2], batch: 2 },
 ].map((conv) => sized(conv as Conv))
 
-/** Layers of ResNet-18 on CIFAR with a batch of 16, one with a stride, and a depthwise one. */
+/** Layers of ResNet-18 on CIFAR with a batch of 64, one with a stride, and a depthwise one. */
 export const convBenchmarks: SizedConv[] = [
-  { batch: 16, channels: [64, 64], image: [32, 32], kernel: [3, 3], padding: [1, 1] },
-  { batch: 16, channels: [128, 128], image: [16, 16], kernel: [3, 3], padding: [1, 1] },
-  { batch: 16, channels: [256, 256], image: [8, 8], kernel: [3, 3], padding: [1, 1] },
-  { batch: 16, channels: [512, 512], image: [4, 4], kernel: [3, 3], padding: [1, 1] },
-  { batch: 16, channels: [64, 128], image: [32, 32], kernel: [3, 3], stride: [2, 2], padding: [1, 1] },
-  { batch: 16, channels: [64, 128], image: [32, 32], kernel: [1, 1], stride: [2, 2] },
-  { batch: 16, channels: [3, 64], image: [32, 32], kernel: [3, 3], padding: [1, 1] },
-  { batch: 16, channels: [128, 128], image: [16, 16], kernel: [3, 3], padding: [1, 1], groups: 128 },
+  { batch: 64, channels: [64, 64], image: [32, 32], kernel: [3, 3], padding: [1, 1] },
+  { batch: 64, channels: [128, 128], image: [16, 16], kernel: [3, 3], padding: [1, 1] },
+  { batch: 64, channels: [256, 256], image: [8, 8], kernel: [3, 3], padding: [1, 1] },
+  { batch: 64, channels: [512, 512], image: [4, 4], kernel: [3, 3], padding: [1, 1] },
+  { batch: 64, channels: [64, 128], image: [32, 32], kernel: [3, 3], stride: [2, 2], padding: [1, 1] },
+  { batch: 64, channels: [64, 128], image: [32, 32], kernel: [1, 1], stride: [2, 2] },
+  { batch: 64, channels: [3, 64], image: [32, 32], kernel: [3, 3], padding: [1, 1] },
+  { batch: 64, channels: [128, 128], image: [16, 16], kernel: [3, 3], padding: [1, 1], groups: 128 },
 ].map((conv) => sized(conv as Conv))
 
 /** 4·ε·Σ|a·b| for each sum: what a definition makes of the absolute values; errors have random signs. */

@@ -40,5 +40,7 @@ export function clipGradNorm(parameters: Iterable<Parameter>, maxNorm: number, o
 /** Limits every value of the gradients to −clipValue … clipValue. Source: torch.nn.utils.clip_grad_value_. */
 export function clipGradValue(parameters: Iterable<Parameter>, clipValue: number): void {
   if (!(clipValue >= 0)) throw new ShapeError(`clipGradValue: clipValue must be at least 0; received ${clipValue}`)
-  for (const gradient of gradientsOf(parameters)) gradient.device.call('clipValue', gradient, clipValue, gradient.numel)
+  for (const gradient of gradientsOf(parameters)) {
+    gradient.device.call('clamp', gradient, -clipValue, clipValue, gradient, gradient.numel)
+  }
 }

@@ -1,0 +1,38 @@
+import { isFloatDType, viewAs } from '../core/dtype.ts'
+import { FormatError } from '../core/errors.ts'
+import { toNumbers } from '../core/halves.ts'
+import type { Device } from '../devices/device.ts'
+import { type TensorFile, tensorInfo } from '../formats/tensorFile.ts'
+import type { Module } from '../nn/module.ts'
+import { QModule } from '../nn/qmodule.ts'
+import { keep } from '../tensor/scope.ts'
+import { Tensor } from '../tensor/tensor.ts'
+
+/**
+ * Reads the scales of quantized activations, `X.input_scale` and `X.output_scale`, into a model's modules. A scale of 1 is quanto's sign that
+ * there is none.
+ * @throws FormatError if one is missing, is no single float, or is not a positive number
+ */
+export async function readActivationScales(device: Device, file: TensorFile, model: Module): Promise<void> {
+  const reads: Promise<void>[] = []
+  for (const [path, module] of model.namedModules()) {
+    if (!(module instanceof QModule) || !module.activations) continue
+    for (const name of ['input_scale', 'output_scale'] as const) {
+      const read = async () => {
+        const value = await readScale(file, `${path}.${name}`)
+        module[name] = value === 1 ? null : keep(Tensor.fromNumbers(device, [value], []))
+      }
+      reads.push(read())
+    }
+  }
+  await Promise.all(reads)
+}
+
+async function readScale(file: TensorFile, name: string): Promise<number> {
+  const { dtype, shape, byteOffset } = tensorInfo(file, name)
+  const wrong = (what: string) => new FormatError(`${file.name}: ${name} must be ${what}`, { tensor: name, byteOffset })
+  if (!isFloatDType(dtype) || shape.some((size) => size !== 1)) throw wrong(`one float; it is ${dtype} [${shape}]`)
+  const [value] = toNumbers(dtype, viewAs(dtype, await file.read(name)))
+  if (!(value >= 0 && value < Infinity)) throw wrong(`a positive number; it is ${value}`)
+  return value
+}

@@ -1,0 +1,33 @@
+import { openFolder } from '#files'
+import type { Device } from '../devices/device.ts'
+import { openDevice } from '../devices/open.ts'
+import { openCheckpoint } from '../formats/checkpoint.ts'
+import { readQuantoMap } from '../formats/quanto.ts'
+import type { Folder } from '../formats/source.ts'
+import type { Module } from '../nn/module.ts'
+import { applyTypes, loadTensors } from './stateDict.ts'
+
+/**
+ * Loads a folder that `save` wrote into a model of the same layers, which needs no memory before: those that `quanto_qmap.json` (or
+ * `quantization_map.json`) names become quantized twins.
+ *
+ *     const model = await load(new Net(), 'net-int8')
+ *
+ * @returns the model
+ * @throws FormatError that lists every tensor that is missing, too many, or of another shape
+ */
+export async function load<M extends Module>(model: M, place: string | Folder, options: { device?: Device } = {}): Promise<M> {
+  const folder = typeof place === 'string' ? await openFolder(place) : place
+  const file = await openCheckpoint(folder)
+  try {
+    const map = await readQuantoMap(folder)
+    const types = [...(map ?? [])].map(([path, { weights, activations, outputQuantized }]) => {
+      return [path, { weights: weights?.name ?? 'none', activations: activations?.name ?? 'none', outputQuantized }] as const
+    })
+    applyTypes(model, Object.fromEntries(types))
+    await loadTensors(model, file, options.device ?? openDevice())
+    return model
+  } finally {
+    await file.close()
+  }
+}

@@ -1,0 +1,172 @@
+import { dtypes, isFloatDType } from '../core/dtype.ts'
+import { FormatError, ShapeError } from '../core/errors.ts'
+import { asQType, type QTypeName } from '../core/qtype.ts'
+import { sameShape, showShape } from '../core/shape.ts'
+import type { Device } from '../devices/device.ts'
+import { openDevice } from '../devices/open.ts'
+import { findQuantoTensors } from '../formats/quanto.ts'
+import type { TensorFile, TensorInfo } from '../formats/tensorFile.ts'
+import type { Module, Parameter } from '../nn/module.ts'
+import { QModule, QWeightModule } from '../nn/qmodule.ts'
+import { Uncalibrated } from '../nn/uncalibrated.ts'
+import { nearest } from '../quantize/nearest.ts'
+import { quantizedTwin } from '../quantize/requantize.ts'
+import { readActivationScales } from './activationScales.ts'
+import { readFloat, readQuanto } from './loadTensor.ts'
+import { namedTensors } from './save.ts'
+
+/** One tensor of a state dictionary: its raw bytes, little-endian. */
+export interface SavedTensor extends Pick<TensorInfo, 'dtype' | 'shape'> {
+  bytes: Uint8Array
+}
+
+/** Every tensor of a model by the name that quanto gives it: `fc.weight`, `fc.weight._data`, `fc.weight._scale`, `fc.input_scale` … */
+export type StateDict = ReadonlyMap<string, SavedTensor>
+
+/** Types of the quantized modules of a model by path, as `quantizationMap` gives them. */
+export type TypeMap = Readonly<Record<string, { weights: QTypeName | 'none'; activations: QTypeName | 'none'; outputQuantized?: boolean }>>
+
+/** Resolves to copies of all tensors of a model, under the names that quanto's `state_dict()` gives them. */
+export async function stateDict(model: Module): Promise<Map<string, SavedTensor>> {
+  const state = new Map<string, SavedTensor>()
+  for (const { name, dtype, shape, bytes } of namedTensors(model)) state.set(name, { dtype, shape, bytes: await bytes() })
+  return state
+}
+
+/**
+ * Puts the tensors of a state dictionary into a model of the same layers; what it held before is given back. A quantized layer may be in it
+ * with its float weight or with codes and scales: it is then frozen.
+ * @throws FormatError that lists every tensor that is missing, too many, or of another shape; the model is then as before
+ */
+export async function loadStateDict(model: Module, state: StateDict, options: { device?: Device } = {}): Promise<void> {
+  await loadTensors(model, asFile(state), options.device ?? deviceOf(model) ?? openDevice())
+}
+
+/**
+ * Quantizes the layers that `map` names, as it says, and puts the tensors of a state dictionary into the model, which needs no memory before.
+ * @param map as `quantizationMap` gives it
+ * @throws ShapeError if the map names what is not a layer with a twin, FormatError as `loadStateDict`
+ */
+export async function requantize(model: Module, state: StateDict, map: TypeMap, options: { device?: Device } = {}): Promise<void> {
+  applyTypes(model, map)
+  await loadStateDict(model, state, options)
+}
+
+/** Replaces the layers that `map` names by twins of those types. @throws ShapeError if one cannot be, before any is */
+export function applyTypes(model: Module, map: TypeMap): void {
+  const layers = new Map([...model.namedModules()])
+  const uncalibrated = new Uncalibrated()
+  const twins = Object.entries(map).map(([path, { weights, activations, outputQuantized }]): [string, QModule] => {
+    const layer = layers.get(path)
+    const qtype = activations === 'none' ? null : asQType(activations)
+    const twin = layer && quantizedTwin(layer, weights === 'none' ? undefined : asQType(weights), { qtype, uncalibrated })
+    if (twin) {
+      twin.outputQuantized = outputQuantized ?? true
+      return [path, twin]
+    }
+    const paths = [...layers].flatMap(([name, module]) =>
+      quantizedTwin(module, asQType('int8'), { qtype: null, uncalibrated }) ? [name] : [],
+    )
+    const near = nearest(path, paths).join(', ')
+    throw new ShapeError(`requantize: the map must name layers of the model; ${JSON.stringify(path)} is not one, the nearest are ${near}`)
+  })
+  for (const [path, twin] of twins) {
+    model.setModule(path, twin)
+    uncalibrated.add(path, twin)
+  }
+}
+
+/** What is to be put where, once it is known that everything is there. */
+type Load = () => Promise<void>
+
+/** Reads every tensor of a model from a file. @throws FormatError as `loadStateDict` */
+export async function loadTensors(model: Module, file: TensorFile, device: Device): Promise<void> {
+  const used = new Set<string>()
+  const problems: string[] = []
+  const loads: Load[] = []
+  const ties: [path: string, tensor: Parameter][] = []
+  const old = new Set<Parameter>()
+  const loaded = new Map<Parameter, Parameter>()
+  for (const [path, module] of model.namedModules()) {
+    const prefix = path === '' ? '' : `${path}.`
+    const scales = module instanceof QModule ? module.bufferNames : []
+    for (const name of scales) {
+      used.add(prefix + name)
+      if (module instanceof QModule && module.activations && !file.tensors.has(prefix + name)) problems.push(`${prefix}${name} is missing`)
+    }
+    for (const [name, tensor] of module.ownTensors()) {
+      if (scales.includes(name)) continue
+      const full = prefix + name
+      const info = file.tensors.get(full)
+      used.add(full)
+      old.add(tensor)
+      const put = async (read: () => Promise<Parameter>) => {
+        const parameter = loaded.get(tensor) ?? (await read())
+        loaded.set(tensor, parameter)
+        model.setParameter(full, parameter)
+      }
+      if (info) {
+        if (!isFloatDType(info.dtype)) problems.push(`${full} must be float32, float16 or bfloat16; it is ${info.dtype}`)
+        else if (!sameShape(info.shape, tensor.shape)) {
+          problems.push(`${full} must be ${showShape(tensor.shape)}; it is ${showShape(info.shape)}`)
+        } else loads.push(() => put(() => readFloat(device, file, info)))
+      } else if (module instanceof QWeightModule && name === 'weight' && file.tensors.has(`${full}._scale`)) {
+        const { qtype, groupSize } = module.quantization
+        const weight = { qtype, shape: tensor.shape, bias: module.bias !== null, groupSize }
+        try {
+          const parts = findQuantoTensors(file, path, weight)
+          for (const part of Object.values(parts)) used.add(part.name)
+          loads.push(() => put(() => readQuanto(device, file, parts, weight)))
+        } catch (error) {
+          if (!(error instanceof FormatError)) throw error
+          problems.push(error.message.slice(file.name.length + 2))
+          for (const part of ['_data', '_data._data', '_scale', '_shift']) used.add(`${full}.${part}`)
+        }
+      } else if (!isTiedElsewhere(model, file, tensor)) problems.push(`${full} is missing`)
+      else ties.push([full, tensor])
+    }
+  }
+  // Which PyTorch counts for a case that no layer here has.
+  const counters = /(^|\.)num_batches_tracked$/
+  for (const name of file.tensors.keys()) if (!used.has(name) && !counters.test(name)) problems.push(`${name} is not a part of the model`)
+  if (problems.length > 0) throw new FormatError(`${file.name}: the tensors must be those of the model; ${problems.join('; ')}`)
+  for (const load of loads) await load()
+  for (const [path, tensor] of ties) {
+    const shared = loaded.get(tensor)
+    if (shared) model.setParameter(path, shared)
+  }
+  for (const tensor of old) tensor.dispose()
+  await readActivationScales(device, file, model)
+}
+
+/** Whether a tensor also stands under another path, which the file has: tied tensors are saved once. */
+function isTiedElsewhere(model: Module, file: TensorFile, tensor: Parameter): boolean {
+  return [...model.namedTensors()].some(
+    ([path, other]) => other === tensor && (file.tensors.has(path) || file.tensors.has(`${path}._scale`)),
+  )
+}
+
+function asFile(state: StateDict): TensorFile {
+  const tensors = new Map(
+    [...state].map(([name, { dtype, shape, bytes }]) => [name, { name, dtype, shape, byteOffset: 0, byteLength: bytes.byteLength }]),
+  )
+  for (const { name, dtype, shape, byteLength } of tensors.values()) {
+    const expected = shape.reduce((product, size) => product * size, dtypes[dtype].bytes)
+    if (byteLength !== expected)
+      throw new FormatError(`state: ${name} must take ${expected} bytes for ${dtype} ${showShape(shape)}; it has ${byteLength}`)
+  }
+  return {
+    name: 'state',
+    metadata: new Map(),
+    tensors,
+    unsupported: new Map(),
+    read: async (name) => state.get(name)?.bytes ?? new Uint8Array(),
+    close: async () => {},
+  }
+}
+
+/** The device of the first tensor that has memory. */
+function deviceOf(model: Module): Device | undefined {
+  for (const [, tensor] of model.namedTensors()) if (!('isMeta' in tensor && tensor.isMeta)) return tensor.device
+  return undefined
+}

@@ -1,0 +1,34 @@
+import { cast } from '../tensor/ops/elementwise.ts'
+import type { Tensor } from '../tensor/tensor.ts'
+import type { Convolution } from './convolution.ts'
+import { type ActivationQuantization, QWeightModule, type WeightQuantization } from './qmodule.ts'
+
+/** What a twin needs of the convolution whose place it takes. */
+type Computation = Pick<Convolution, 'compute' | 'extraRepr' | 'typeName'>
+
+/**
+ * The quantized twin of every convolution, `QConv2d` and so on: it computes on the floats that its weight's codes stand for, a scale for each
+ * row of the weight's first dimension, and quantizes its output.
+ */
+export class QConv extends QWeightModule {
+  private readonly computation: () => Computation
+
+  constructor(float: Convolution, quantization: WeightQuantization, activations?: ActivationQuantization) {
+    super(float, quantization, activations)
+    // A function, so that the float layer is no child.
+    this.computation = () => float
+  }
+
+  override get typeName(): string {
+    return `Q${this.computation().typeName}`
+  }
+
+  override extraRepr(): string {
+    return this.computation().extraRepr()
+  }
+
+  protected override qforward(x: Tensor): Tensor {
+    const weight = cast(this.dequantizedWeight(), 'float32')
+    return this.computation().compute(x, weight, this.bias && cast(this.bias, 'float32'))
+  }
+}

@@ -1,0 +1,28 @@
+import type { Tensor } from '../tensor/tensor.ts'
+import { LayerNorm } from './normalization.ts'
+import { type ActivationQuantization, QModule } from './qmodule.ts'
+
+/** The quantized twin of `LayerNorm`: its output is quantized, its weight never. */
+export class QLayerNorm extends QModule {
+  readonly size: number
+  readonly eps: number
+  weight: Tensor | null
+  bias: Tensor | null
+
+  constructor(float: LayerNorm, activations: ActivationQuantization) {
+    super(activations)
+    this.size = float.size
+    this.eps = float.eps
+    this.weight = float.weight
+    this.bias = float.bias
+  }
+
+  override extraRepr(): string {
+    return LayerNorm.prototype.extraRepr.call(this)
+  }
+
+  /** x [..., size] → [..., size] float32. */
+  protected override qforward(x: Tensor): Tensor {
+    return LayerNorm.prototype.forward.call(this, x)
+  }
+}

@@ -1,0 +1,18 @@
+import type { QType } from '../core/qtype.ts'
+import type { Module } from '../nn/module.ts'
+import type { ActivationQuantization, QModule } from '../nn/qmodule.ts'
+import { findTwin, weightColumns } from '../nn/twins.ts'
+import { quantoGroupSize } from '../qtensor/groupSize.ts'
+import { Tensor } from '../tensor/tensor.ts'
+import { defaultOptimizer } from './optimizers.ts'
+
+/** The twin of a layer as an entry of a quantization map describes it, its groups by quanto's rule; undefined where there is none. */
+export function quantizedTwin(layer: Module, weights: QType | undefined, activations: ActivationQuantization): QModule | undefined {
+  const weight: unknown = Reflect.get(layer, 'weight')
+  if (!(weight instanceof Tensor)) return undefined
+  const columns = weightColumns(layer, weight)
+  const quantization = weights
+    ? { qtype: weights, groupSize: quantoGroupSize(weights, columns), optimizer: defaultOptimizer(weights) }
+    : null
+  return findTwin(layer)?.twin.make(layer, { weights: quantization, activations }) ?? undefined
+}

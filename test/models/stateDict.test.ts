@@ -1,0 +1,148 @@
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { after, describe, test } from 'node:test'
+import { openDevice } from '../../src/devices/open.ts'
+import { diskFolder } from '../../src/formats/file.node.ts'
+import { openSafetensors } from '../../src/formats/safetensors.ts'
+import { memoryFolder } from '../../src/formats/source.ts'
+import { load } from '../../src/models/loadModule.ts'
+import { save } from '../../src/models/save.ts'
+import { loadStateDict, requantize, type SavedTensor, stateDict } from '../../src/models/stateDict.ts'
+import { Conv2d } from '../../src/nn/conv2d.ts'
+import { Linear } from '../../src/nn/linear.ts'
+import { Module } from '../../src/nn/module.ts'
+import { LayerNorm } from '../../src/nn/normalization.ts'
+import { calibrate } from '../../src/quantize/calibrate.ts'
+import { freeze, quantizationMap, quantize } from '../../src/quantize/quantize.ts'
+import { flatten, relu } from '../../src/tensor/ops/index.ts'
+import { scope } from '../../src/tensor/scope.ts'
+import { Tensor } from '../../src/tensor/tensor.ts'
+
+/*
+ * A small network with every layer that quanto knows, beside what quanto made of it (scripts/make-activation-fixtures.py).
+ */
+
+class CNN extends Module {
+  conv = new Conv2d(2, 4, 3, { stride: 2, padding: 1 })
+  norm = new LayerNorm(4)
+  fc = new Linear(64, 5)
+
+  forward(x: Tensor): Tensor {
+    return scope(() => this.fc.forward(flatten(relu(this.norm.forward(this.conv.forward(x))), 1)))
+  }
+}
+
+const file = await openSafetensors(await diskFolder(join(import.meta.dirname, '../golden/quanto')).open('activations.safetensors'))
+const golden = new Map<string, SavedTensor>()
+for (const { name, dtype, shape } of file.tensors.values()) golden.set(name, { dtype, shape, bytes: (await file.read(name)).slice() })
+await file.close()
+
+/** The tensors under a prefix. */
+function under(prefix: string): Map<string, SavedTensor> {
+  return new Map([...golden].filter(([name]) => name.startsWith(prefix)).map(([name, tensor]) => [name.slice(prefix.length), tensor]))
+}
+
+const frozen = under('cnn.frozen.')
+const float = new Map([...under('cnn.')].filter(([name]) => /^(conv|norm|fc)\./.test(name)))
+const map = {
+  conv: { weights: 'qint8', activations: 'qint8' },
+  norm: { weights: 'none', activations: 'qint8' },
+  fc: { weights: 'qint8', activations: 'qint8' },
+} as const
+
+for (const name of ['native', 'wasm'] as const) {
+  describe(`state dictionaries on ${name}`, () => {
+    const device = openDevice(name)
+    after(async () => {
+      assert.equal(device.allocatedBytes, 0, 'disposed models hold nothing')
+      await device.close()
+    })
+
+    const floatsOf = (key: string) => new Float32Array(golden.get(key)?.bytes.slice().buffer ?? new ArrayBuffer(0))
+
+    async function checkOutput(model: CNN): Promise<void> {
+      const x = Tensor.fromArray(device, floatsOf('cnn.x'), [3, 2, 8, 8])
+      const y = model.forward(x)
+      const theirs = floatsOf('cnn.output')
+      // Whole multiples of the output's scale: a wrong scale or weight moves them by a step.
+      for (const [i, value] of (await y.toNumbers()).entries())
+        assert.ok(Math.abs(value - theirs[i]) < 1e-6, `${i}: ${value}, not ${theirs[i]}`)
+      for (const tensor of [x, y]) tensor.dispose()
+    }
+
+    test('requantize fills a model without memory with what quanto saved', async () => {
+      using model = new CNN()
+      await requantize(model, frozen, map, { device })
+      assert.deepEqual(quantizationMap(model), map)
+      await checkOutput(model)
+      const again = await stateDict(model)
+      assert.deepEqual([...again.keys()].sort(), [...frozen.keys()].sort())
+      for (const [key, { bytes, shape }] of again) {
+        assert.deepEqual(shape, frozen.get(key)?.shape, key)
+        assert.ok(Buffer.from(bytes).equals(Buffer.from(frozen.get(key)?.bytes ?? [])), key)
+      }
+      assert.match(
+        String(model),
+        /\(conv\): QConv2d\(2, 4, kernel_size=\(3, 3\), stride=\(2, 2\), padding=\(1, 1\)\)\n {2}\(norm\): QLayerNorm\(\(4,\)/,
+      )
+    })
+
+    test('quantize, calibrate and freeze make of the float model what quanto makes', async () => {
+      using model = new CNN()
+      await loadStateDict(model, float, { device })
+      assert.deepEqual(quantize(model, { weights: 'int8', activations: 'int8', layers: 'quanto' }), ['conv', 'norm', 'fc'])
+      const x = Tensor.fromArray(device, floatsOf('cnn.x'), [3, 2, 8, 8])
+      await calibrate(model, () => model.forward(x).dispose(), { streamline: false })
+      x.dispose()
+      freeze(model)
+      for (const [key, { bytes }] of await stateDict(model)) {
+        const theirs = frozen.get(key)
+        assert.ok(theirs, key)
+        if (!key.endsWith('put_scale')) assert.ok(Buffer.from(bytes).equals(Buffer.from(theirs.bytes)), key)
+        else {
+          const [a, b] = [bytes, theirs.bytes].map((raw) => new Float32Array(raw.slice().buffer)[0])
+          assert.ok(Math.abs(a / b - 1) < 1e-6, `${key} is ${a}, quanto's ${b}`)
+        }
+      }
+      await checkOutput(model)
+    })
+
+    test('a folder gives back what was saved', async () => {
+      using model = new CNN()
+      await requantize(model, frozen, map, { device })
+      const files = new Map<string, Uint8Array>()
+      await save(model, memoryFolder(files))
+      assert.deepEqual([...files.keys()].sort(), ['model.safetensors', 'quanto_qmap.json'])
+      using again = await load(new CNN(), memoryFolder(files), { device })
+      await checkOutput(again)
+      const text = files.get('quanto_qmap.json')
+      assert.ok(text)
+      files.delete('quanto_qmap.json')
+      files.set('quantization_map.json', text)
+      using third = await load(new CNN(), memoryFolder(files), { device })
+      await checkOutput(third)
+    })
+
+    test('what does not fit is listed in one error', async () => {
+      using model = new CNN()
+      const wrong = new Map(float)
+      wrong.delete('fc.bias')
+      wrong.set('fc.extra', { dtype: 'float32', shape: [], bytes: new Uint8Array(4) })
+      wrong.set('norm.weight', { dtype: 'float32', shape: [2], bytes: new Uint8Array(8) })
+      await assert.rejects(loadStateDict(model, wrong, { device }), {
+        name: 'FormatError',
+        message:
+          'state: the tensors must be those of the model; norm.weight must be [4]; it is [2]; fc.bias is missing; fc.extra is not a part of the model',
+      })
+      assert.ok(model.conv.weight.isMeta, 'nothing was put')
+      await assert.rejects(requantize(model, frozen, { ...map, cov: map.conv }, { device }), {
+        name: 'ShapeError',
+        message: 'requantize: the map must name layers of the model; "cov" is not one, the nearest are conv, fc',
+      })
+      await assert.rejects(requantize(model, frozen, { ...map, fc: { weights: 'qint4', activations: 'none' } }, { device }), {
+        name: 'FormatError',
+        message: /fc\.weight\._data\._data/,
+      })
+    })
+  })
+}
