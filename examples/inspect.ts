@@ -46,7 +46,11 @@ const eight = (values: ArrayLike<number>, digits = 4) =>
     .slice(0, 8)
     .map((value) => value.toFixed(digits).padStart(9))
     .join('')
-const norm = (values: Iterable<number>) => Math.hypot(...values)
+const norm = (values: Iterable<number>) => {
+  let squares = 0
+  for (const value of values) squares += value * value
+  return Math.sqrt(squares)
+}
 const relativeError = (a: Float32Array | Float64Array, b: ArrayLike<number>) => norm(Float64Array.from(a, (v, i) => v - b[i])) / norm(a)
 console.log(`${flags.layer}.weight: ${quantized}, ${layer.weight.byteLength} bytes before, ${quantized.byteLength} after\n`)
 console.log(`float        ${eight(weight)} …`)

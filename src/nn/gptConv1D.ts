@@ -74,6 +74,8 @@ export class QConv1D extends QWeightModule {
     super(float, quantization, activations)
     this.nf = float.nf
     this.nx = float.nx
+    // What is still to be loaded is quantized, and lies as it then does.
+    if (float.weight.isMeta) this.weight = Tensor.meta([float.nf, float.nx], float.weight.dtype)
   }
 
   override get inputQuantized(): boolean {

@@ -1,3 +1,5 @@
+import { matrixShape } from '../qtensor/qtensor.ts'
+import type { Tensor } from '../tensor/tensor.ts'
 import { Conv2d } from './conv2d.ts'
 import { Convolution } from './convolution.ts'
 import { Embedding } from './embedding.ts'
@@ -68,4 +70,9 @@ export function findTwin(layer: Module): { layerClass: LayerClass; twin: Twin } 
     if (twin) return { layerClass, twin }
   }
   return undefined
+}
+
+/** Columns of a layer's weight as the matrix that is quantized, one row an output. */
+export function weightColumns(layer: Module, weight: Tensor): number {
+  return layer instanceof Conv1D ? layer.nx : matrixShape(weight.shape)[1]
 }

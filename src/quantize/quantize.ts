@@ -1,14 +1,12 @@
 import { DTypeError, ShapeError } from '../core/errors.ts'
 import { asQType, type QType, type QTypeName } from '../core/qtype.ts'
-import { Conv1D } from '../nn/gptConv1D.ts'
 import type { Module, Parameter } from '../nn/module.ts'
 import { QModule, QWeightModule } from '../nn/qmodule.ts'
-import { findTwin, type LayerClass, type Twin } from '../nn/twins.ts'
+import { findTwin, type LayerClass, type Twin, weightColumns } from '../nn/twins.ts'
 import { Uncalibrated } from '../nn/uncalibrated.ts'
 import { quantoGroupSize } from '../qtensor/groupSize.ts'
 import type { ComputeDType } from '../qtensor/linear.ts'
 import type { Optimizer } from '../qtensor/optimizer.ts'
-import { matrixShape } from '../qtensor/qtensor.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { globMatcher } from './glob.ts'
 import { nearest } from './nearest.ts'
@@ -110,9 +108,7 @@ function nothingLeft(modules: [string, Module][], layers: QuantizeOptions['layer
 function groupSizeOf(module: Module, qtype: QType, wanted: number | null | undefined, path: string): number | null {
   const weight: unknown = Reflect.get(module, 'weight')
   if (!(weight instanceof Tensor)) return null
-  // Quantized, the weight of a Conv1D lies as that of a Linear.
-  const columns = module instanceof Conv1D ? module.nx : matrixShape(weight.shape)[1]
-  return groupSizeFor(qtype, columns, wanted, path)
+  return groupSizeFor(qtype, weightColumns(module, weight), wanted, path)
 }
 
 function groupSizeFor(qtype: QType, columns: number, wanted: number | null | undefined, path: string): number | null {

@@ -1,9 +1,8 @@
 import type { QType } from '../core/qtype.ts'
 import type { Module } from '../nn/module.ts'
 import type { ActivationQuantization, QModule } from '../nn/qmodule.ts'
-import { findTwin } from '../nn/twins.ts'
+import { findTwin, weightColumns } from '../nn/twins.ts'
 import { quantoGroupSize } from '../qtensor/groupSize.ts'
-import { matrixShape } from '../qtensor/qtensor.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { defaultOptimizer } from './optimizers.ts'
 
@@ -11,7 +10,7 @@ import { defaultOptimizer } from './optimizers.ts'
 export function quantizedTwin(layer: Module, weights: QType | undefined, activations: ActivationQuantization): QModule | undefined {
   const weight: unknown = Reflect.get(layer, 'weight')
   if (!(weight instanceof Tensor)) return undefined
-  const columns = matrixShape(weight.shape)[1]
+  const columns = weightColumns(layer, weight)
   const quantization = weights
     ? { qtype: weights, groupSize: quantoGroupSize(weights, columns), optimizer: defaultOptimizer(weights) }
     : null
