@@ -16,9 +16,12 @@ import {
   memoryFootprint,
   openDevice,
   type QTypeName,
+  quantizationMap,
   quantize,
+  requantize,
   scope,
   stackImages,
+  stateDict,
   type Tensor,
   trainEpoch,
 } from 'lowbit'
@@ -55,22 +58,18 @@ export async function run(build: () => Classifier): Promise<void> {
   const head = ['stage', 'loss', 'accuracy', 'bytes', `ms for ${batchSize} images`]
   const chars = { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' }
   const table = new Table({ head, chars, style: { head: [], border: [] } })
-  const stage = async (name: string, work: () => unknown) => {
+  const stage = async (name: string, work: () => unknown, of = model) => {
     await work()
-    const { loss, accuracy: right } = await accuracy(model, test)
-    table.push([
-      name,
-      loss.toFixed(4),
-      `${(100 * right).toFixed(2)} %`,
-      memoryFootprint(model),
-      (await forwardMs(model, images)).toFixed(2),
-    ])
+    const { loss, accuracy: right } = await accuracy(of, test)
+    table.push([name, loss.toFixed(4), `${(100 * right).toFixed(2)} %`, memoryFootprint(of), (await forwardMs(of, images)).toFixed(2)])
   }
   await stage('float', () => fit(model, images, epochs, 1e-3))
   await stage('quantized', () => quantize(model, { weights, activations }))
   if (activations) await stage('calibrated', () => calibrate(model, () => passes(model, images, 10)))
   await stage('tuned', () => fit(model, images, 1, 5e-4))
   await stage('frozen', () => freeze(model))
+  const reloaded = build()
+  await stage('reloaded', async () => requantize(reloaded, await stateDict(model), quantizationMap(model), { device }), reloaded)
   console.log(`${table}`)
   await device.close()
 }

@@ -145,6 +145,8 @@ export function freeze(model: Module): void {
 export interface QuantizedTypes {
   weights: QType['name'] | 'none'
   activations: QType['name'] | 'none'
+  /** False where streamlining left the outputs float; quanto's map does not have it. */
+  outputQuantized?: false
 }
 
 /** Which modules are quantized, and how: quanto's quantization map. */
@@ -152,7 +154,12 @@ export function quantizationMap(model: Module): Record<string, QuantizedTypes> {
   const map: Record<string, QuantizedTypes> = {}
   for (const [path, module] of model.namedModules()) {
     if (!(module instanceof QModule)) continue
-    map[path] = { weights: module.weights?.name ?? 'none', activations: module.activations?.name ?? 'none' }
+    const streamlined = module.activations !== null && !module.outputQuantized
+    map[path] = {
+      weights: module.weights?.name ?? 'none',
+      activations: module.activations?.name ?? 'none',
+      ...(streamlined ? { outputQuantized: false as const } : {}),
+    }
   }
   return map
 }
