@@ -42,7 +42,7 @@ export async function evaluateCommand(path: string, options: EvaluateCommandOpti
   })
 }
 
-async function readTextFile(path: string): Promise<string> {
+export async function readTextFile(path: string): Promise<string> {
   const source = await fileSource(path)
   try {
     if (source.size > maxTextBytes)

@@ -22,9 +22,11 @@ const program = new Command('lowbit')
 
 const quantize = program
   .command('quantize')
-  .description('quantize the weights of a model and save it')
+  .description('quantize the weights of a model, and its activations, and save it')
   .argument('<model>', modelHelp)
   .requiredOption('--weights <type>', 'int8, int4, int2, float8 (= float8_e4m3fn), float8_e5m2 or float8_e4m3fnuz', quantizedType)
+  .option('--activations <type>', 'quantize activations, too: int8, float8, float8_e5m2 or float8_e4m3fnuz', quantizedType)
+  .option('--calibration <file>', 'UTF-8 text on which the scales of activations are chosen')
   .addOption(
     new Option(
       '--algorithm <name>',

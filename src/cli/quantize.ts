@@ -1,3 +1,4 @@
+import { FormatError } from '../core/errors.ts'
 import type { QType } from '../core/qtype.ts'
 import { weightErrors } from '../evaluate/weightError.ts'
 import { checkSaveTarget } from '../formats/atomicFolder.node.ts'
@@ -7,12 +8,15 @@ import type { Module } from '../nn/module.ts'
 import { QWeightModule } from '../nn/qmodule.ts'
 import type { OptimizerName } from '../quantize/optimizers.ts'
 import { freeze, memoryFootprint, quantize } from '../quantize/quantize.ts'
+import { calibrateOnText } from './calibration.ts'
 import { interrupted } from './interrupt.ts'
 import { type CommonOptions, loadModel, withDevice } from './model.ts'
 import { formatBytes, printJson, printTable, progressBar } from './output.ts'
 
 export interface QuantizeCommandOptions extends CommonOptions {
   weights: QType
+  activations?: QType
+  calibration?: string
   algorithm?: OptimizerName
   groupSize?: number
   include?: string[]
@@ -24,14 +28,21 @@ export interface QuantizeCommandOptions extends CommonOptions {
 
 /** `lowbit quantize`: loads, quantizes, measures the error of each weight, and saves. */
 export async function quantizeCommand(path: string, options: QuantizeCommandOptions): Promise<void> {
-  const { out, overwrite, format } = options
+  const { out, overwrite, format, activations, calibration } = options
+  if (!activations !== !calibration) {
+    const received = activations ? '--activations' : '--calibration'
+    throw new FormatError(
+      `quantize: --activations TYPE and --calibration FILE go together, a text that shows how large they get; received ${received} alone`,
+    )
+  }
   // Asked first: a target that cannot be written should not cost the work.
   await checkSaveTarget(out, overwrite)
   await withDevice(options, async (device) => {
     const model = await loadModel(path, device, options, { dequantize: isGgufPath(path) })
     const floatBytes = memoryFootprint(model)
     const { weights, include, exclude, groupSize, algorithm: optimizer } = options
-    quantize(model, { weights, include, exclude, groupSize, optimizer })
+    quantize(model, { weights, activations, include, exclude, groupSize, optimizer })
+    if (activations && calibration) await calibrateOnText(model, path, calibration, options)
     const quantizing = await progressBar('quantize', options)
     const errors = await weightErrors(model, { signal: interrupted, onProgress: quantizing.update }).finally(quantizing.stop)
     freeze(model)
@@ -54,7 +65,7 @@ function quantizedModules(model: Module, errors: Map<string, number>) {
   return [...model.namedModules()].flatMap(([name, module]) => {
     if (!(module instanceof QWeightModule)) return []
     const { qtype, groupSize } = module.quantization
-    return [{ name, weights: qtype.name, activations: 'none', groupSize, error: errors.get(name) ?? null }]
+    return [{ name, weights: qtype.name, activations: module.activations?.name ?? 'none', groupSize, error: errors.get(name) ?? null }]
   })
 }
 
