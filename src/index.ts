@@ -44,6 +44,7 @@ export {
   type Reduction,
 } from './nn/losses.ts'
 export { Module, type Parameter } from './nn/module.ts'
+export { MultiheadAttention } from './nn/multiheadAttention.ts'
 export { GroupNorm, LayerNorm, type LayerNormOptions } from './nn/normalization.ts'
 export { Adadelta, type AdadeltaSettings } from './nn/optim/adadelta.ts'
 export { Adam, type AdamSettings, AdamW } from './nn/optim/adam.ts'

@@ -22,8 +22,11 @@ export class Embedding extends Module {
 
   /** Values of the normal distribution, as in PyTorch. */
   override resetParameters(device: Device, random: Random): void {
-    const values = Float32Array.from({ length: this.weight.numel }, () => random.normal())
-    this.weight = keep(Tensor.fromNumbers(device, values, this.weight.shape, this.weight.dtype))
+    const { shape, numel, dtype, requiresGrad } = this.weight
+    const values = Float32Array.from({ length: numel }, () => random.normal())
+    this.weight.dispose()
+    this.weight = keep(Tensor.fromNumbers(device, values, shape, dtype))
+    this.weight.requiresGrad = requiresGrad
   }
 
   /** ids [...] int32 → [..., embeddingDim] float32. */

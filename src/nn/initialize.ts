@@ -1,14 +1,24 @@
 import { Random } from '../core/random.ts'
 import type { Device } from '../devices/device.ts'
-import type { Module } from './module.ts'
+import type { Module, Parameter } from './module.ts'
 
 /**
  * Gives every parameter and buffer of a model memory on `device` and the values that PyTorch's layers start with, in place.
- * The same seed gives the same values.
+ * The same seed gives the same values; what was tied stays tied, to the first of its paths.
  * @returns the model
  */
 export function initialize<M extends Module>(model: M, device: Device, options: { seed?: number } = {}): M {
   const random = new Random(options.seed ?? 0)
+  const paths = new Map<Parameter, string[]>()
+  for (const [path, parameter] of model.namedParameters()) paths.set(parameter, [...(paths.get(parameter) ?? []), path])
   for (const [, module] of model.namedModules()) module.resetParameters(device, random)
+  for (const [first, ...others] of paths.values()) {
+    for (const path of others) {
+      const own = model.getParameter(path)
+      const shared = model.getParameter(first)
+      model.setParameter(path, shared)
+      if (own !== shared) own.dispose()
+    }
+  }
   return model
 }

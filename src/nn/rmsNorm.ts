@@ -32,9 +32,13 @@ export class RMSNorm extends Module {
   }
 }
 
-/** A parameter of the shape and dtype of `like` with one value everywhere. */
-export function constant(device: Device, like: Tensor, value: number): Tensor {
-  return keep(Tensor.fromNumbers(device, new Float32Array(like.numel).fill(value), like.shape, like.dtype))
+/** A tensor of the shape and dtype of `parameter` with one value everywhere, which takes its place. */
+export function constant(device: Device, parameter: Tensor, value: number): Tensor {
+  const values = new Float32Array(parameter.numel).fill(value)
+  const filled = keep(Tensor.fromNumbers(device, values, parameter.shape, parameter.dtype))
+  filled.requiresGrad = parameter.requiresGrad
+  parameter.dispose()
+  return filled
 }
 
 /** As Python prints a float: `1e-05`, `0.0001`, `1.0`. */

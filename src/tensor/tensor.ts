@@ -148,7 +148,13 @@ export class Tensor implements Region {
       throw new ShapeError(`rows: must lie in 0..${count}; received ${start}..${end} of ${showShape(this.shape)}`)
     }
     const rowBytes = count === 0 ? 0 : this.byteLength / count
-    return new Tensor(this.storage.retain(), [end - start, ...this.shape.slice(1)], this.dtype, this.byteOffset + start * rowBytes)
+    const y = new Tensor(this.storage.retain(), [end - start, ...this.shape.slice(1)], this.dtype, this.byteOffset + start * rowBytes)
+    return record(y, [this], (dy) => {
+      const dx = Tensor.empty(this.device, this.shape)
+      this.device.call('fill', dx, 0, dx.numel)
+      if (dy.numel > 0) this.device.call('copy', dy, dx.rows(start, end), dy.byteLength)
+      return [dx]
+    })
   }
 
   /** Overwrites the values with these bytes, after everything recorded before. */

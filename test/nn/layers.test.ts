@@ -130,3 +130,15 @@ testOnDevices('parameters start as in PyTorch', async (device) => {
   assert.deepEqual([...((await norm.bias?.toNumbers()) ?? [])], [0, 0, 0])
   norm.dispose()
 })
+
+testOnDevices('what was tied stays tied when a model is initialized', (device) => {
+  const model = new Sequential(new LayerNorm(3), new LayerNorm(3))
+  const [first, second] = [model.getModule('0') as LayerNorm, model.getModule('1') as LayerNorm]
+  second.weight = first.weight
+  initialize(model, device)
+  assert.equal(second.weight, first.weight)
+  assert.notEqual(second.bias, first.bias)
+  assert.equal(device.allocatedBytes, 3 * 64, 'one weight and two biases')
+  model.dispose()
+  assert.equal(device.allocatedBytes, 0)
+})

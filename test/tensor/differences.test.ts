@@ -51,7 +51,7 @@ const zip =
 
 testOnDevices('value by value', async (device) => {
   const check = (name: string, run: Parameters<typeof compareWithDifferences>[3], reference: Reference, shift = 0) =>
-    compareWithDifferences(device, name, [[3, 7]], run, reference, shift)
+    compareWithDifferences(device, name, [[3, 7]], run, reference, { shift })
   await check(
     'neg',
     neg,
@@ -119,7 +119,7 @@ testOnDevices('two operands: equal, a row, sizes of 1, one value', async (device
         [a, b],
         run,
         (x, z) => Float64Array.from({ length: 24 }, (_, i) => f(x[atA(i)], z[atB(i)])),
-        4,
+        { shift: 4 },
       )
     }
   }
@@ -136,6 +136,7 @@ testOnDevices('values moved, repeated, cut and joined', async (device) => {
   await check('transpose', [2, 3], (x) => transpose(x, 0, 1), 0, 3, 1, 4, 2, 5)
   await check('permute', [2, 2, 3], (x) => permute(x, [2, 0, 1]), ...range(12, (i) => (i % 4) * 3 + Math.floor(i / 4)))
   await check('slice', [3, 4], (x) => slice(x, 1, 1, -1), 1, 2, 5, 6, 9, 10)
+  await check('rows', [3, 2], (x) => x.rows(1, 3), 2, 3, 4, 5)
   await check('flatten', [2, 3, 2], (x) => flatten(x, 1), ...range(12, (i) => i))
   await check('expand', [2, 1], (x) => expand(x, [3, 2, 2]), ...range(12, (i) => Math.floor(i / 2) % 2))
   await check(

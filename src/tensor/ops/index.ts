@@ -46,5 +46,6 @@ export {
   pool1d,
 } from './pool.ts'
 export { argmax, crossEntropy, klDivergence, logSoftmax, mean, reduce, softmax, sum } from './reduce.ts'
+export { scaledDotProductAttention } from './scaledDotProduct.ts'
 export { concat, flatten, permute, slice, split, stack, transpose } from './shape.ts'
 export { full } from './strided.ts'

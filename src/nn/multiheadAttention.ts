@@ -1,0 +1,71 @@
+import { ShapeError } from '../core/errors.ts'
+import type { Random } from '../core/random.ts'
+import type { Device } from '../devices/device.ts'
+import { linear } from '../qtensor/linear.ts'
+import { scaledDotProductAttention, transpose } from '../tensor/ops/index.ts'
+import { scope } from '../tensor/scope.ts'
+import { Tensor } from '../tensor/tensor.ts'
+import { Linear } from './linear.ts'
+import { Module } from './module.ts'
+import { constant } from './rmsNorm.ts'
+import { uniform } from './uniform.ts'
+
+/**
+ * y = out_proj(attention of the heads of in_proj · query, in_proj · key, in_proj · value). Parameters have the names that they have in
+ * PyTorch's state dictionaries: one weight for the three projections.
+ * Source: Vaswani et al., "Attention Is All You Need", 2017, section 3.2.2.
+ */
+export class MultiheadAttention extends Module {
+  readonly embedDim: number
+  readonly numHeads: number
+  readonly batchFirst: boolean
+  /** [3·embedDim, embedDim]: of queries, keys and values */
+  in_proj_weight: Tensor
+  /** [3·embedDim], or null */
+  in_proj_bias: Tensor | null
+  out_proj: Linear
+
+  /** @throws ShapeError unless heads divide the embedding */
+  constructor(embedDim: number, numHeads: number, { bias = true, batchFirst = false }: { bias?: boolean; batchFirst?: boolean } = {}) {
+    super()
+    if (embedDim % numHeads !== 0) {
+      throw new ShapeError(`MultiheadAttention: heads must divide embedDim (${embedDim}); received ${numHeads}`)
+    }
+    this.embedDim = embedDim
+    this.numHeads = numHeads
+    this.batchFirst = batchFirst
+    this.in_proj_weight = Tensor.meta([3 * embedDim, embedDim])
+    this.in_proj_bias = bias ? Tensor.meta([3 * embedDim]) : null
+    this.out_proj = new Linear(embedDim, embedDim, { bias })
+  }
+
+  /** Xavier's uniform distribution for the projections, biases of 0, as in PyTorch. */
+  override resetParameters(device: Device, random: Random): void {
+    const { shape } = this.in_proj_weight
+    this.in_proj_weight = uniform(this.in_proj_weight, device, random, Math.sqrt(6 / (shape[0] + shape[1])))
+    this.in_proj_bias &&= constant(device, this.in_proj_bias, 0)
+  }
+
+  /**
+   * @param query [T, B, embedDim] float32; [B, T, embedDim] with `batchFirst`
+   * @param key,value [S, B, embedDim] float32, or as above; the query when left out
+   * @returns the shape of query
+   */
+  forward(query: Tensor, key = query, value = key, options: { isCausal?: boolean } = {}): Tensor {
+    return scope(() => {
+      const first = (x: Tensor) => (this.batchFirst ? x : transpose(x, 0, 1))
+      const [q, k, v] = [query, key, value].map((x, part) => this.heads(first(x), part))
+      const y = transpose(scaledDotProductAttention(q, k, v, options), 1, 2)
+      return first(this.out_proj.forward(y.view([y.shape[0], y.shape[1], this.embedDim])))
+    })
+  }
+
+  /** x [B, T, embedDim] through projection `part` as [B, H, T, D]. */
+  private heads(x: Tensor, part: number): Tensor {
+    const { embedDim, numHeads } = this
+    const [B, T] = x.shape
+    const [from, to] = [part * embedDim, (part + 1) * embedDim]
+    const projected = linear(x, this.in_proj_weight.rows(from, to), this.in_proj_bias?.rows(from, to) ?? null)
+    return transpose(projected.view([B, T, numHeads, embedDim / numHeads]), 1, 2)
+  }
+}

@@ -1,0 +1,40 @@
+import { ShapeError } from '../../core/errors.ts'
+import { showShape } from '../../core/shape.ts'
+import { scope } from '../scope.ts'
+import type { Tensor } from '../tensor.ts'
+import { causalAttention } from './attention.ts'
+import { bmm } from './bmm.ts'
+import { expand } from './broadcast.ts'
+import { mulScalar } from './elementwise.ts'
+import { softmax } from './reduce.ts'
+import { transpose } from './shape.ts'
+
+/**
+ * y = softmax(scale · q · kᵀ) · v; causal, query t sees keys 0 … t.
+ * Source: Vaswani et al., "Attention Is All You Need", 2017, equation 1.
+ * @param q [B, H, T, D] float32
+ * @param k,v [B, KV, S, D] float32, H a multiple of KV; S = T when causal
+ * @param options.scale 1/√D when left out
+ * @returns [B, H, T, D] float32
+ */
+export function scaledDotProductAttention(q: Tensor, k: Tensor, v: Tensor, options: { isCausal?: boolean; scale?: number } = {}): Tensor {
+  const [B, H, T, D] = q.shape
+  const [, KV, S] = k.shape
+  if (q.shape.length !== 4 || k.shape.length !== 4 || H % KV !== 0) {
+    throw new ShapeError(
+      `scaledDotProductAttention: q must be [B,H,T,D], k [B,KV,S,D], H a multiple of KV; received ${showShape(q.shape)}, ${showShape(k.shape)}`,
+    )
+  }
+  const scale = options.scale ?? 1 / Math.sqrt(D)
+  if (options.isCausal) {
+    if (S !== T) throw new ShapeError(`scaledDotProductAttention: causal attention needs as many keys as queries (${T}); received ${S}`)
+    return causalAttention(q, k, v, scale)
+  }
+  return scope(() => {
+    // Heads that share keys and values stand side by side: each key-value head is repeated for them.
+    const groups = q.view([B, KV, H / KV, T, D])
+    const repeated = (x: Tensor) => expand(x.view([B, KV, 1, S, D]), [B, KV, H / KV, S, D])
+    const probabilities = softmax(bmm(mulScalar(groups, scale), transpose(repeated(k), -1, -2)))
+    return bmm(probabilities, repeated(v)).view([B, H, T, D])
+  })
+}
