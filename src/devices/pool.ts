@@ -2,7 +2,7 @@ import type { Backend } from './backend.ts'
 import type { Device } from './device.ts'
 import { Storage } from './storage.ts'
 
-/** Freed blocks kept for reuse; beyond this they go back to the system. */
+/** Freed blocks kept for reuse; beyond this they go back to the system, until it shows that they are needed again. */
 const pooledBytesLimit = 256 * 2 ** 20
 
 /** Blocks of device memory by size, handed out again once they are given back. */
@@ -11,6 +11,9 @@ export class Pool {
   private readonly backend: Backend
   private readonly free = new Map<number, number[]>()
   private freeBytes = 0
+  private limitBytes = pooledBytesLimit
+  /** How many blocks of a size went back to the system, less those asked for again since. */
+  private readonly returned = new Map<number, number>()
   private retired = false
 
   constructor(device: Device, backend: Backend) {
@@ -22,17 +25,28 @@ export class Pool {
   allocate(bytes: number): Storage {
     const size = sizeClass(bytes)
     let address = this.free.get(size)?.pop()
-    if (address === undefined) address = this.backend.allocate(size)
-    else this.freeBytes -= size
+    if (address === undefined) {
+      address = this.backend.allocate(size)
+      this.regret(size)
+    } else this.freeBytes -= size
     this.device.allocatedBytes += size
     return new Storage(this.device, this, address, size)
+  }
+
+  /** A block that was given to the system is missing: what repeats itself, as training steps do, keeps as much as it takes in turns. */
+  private regret(size: number): void {
+    const count = this.returned.get(size)
+    if (!count) return
+    this.returned.set(size, count - 1)
+    this.limitBytes += size
   }
 
   /** Takes back a storage that nothing refers to any more; its next user is queued behind all that used it before. */
   recycle({ address, capacityBytes: size }: Storage): void {
     this.device.allocatedBytes -= size
     if (!this.device.open) return
-    if (this.retired || this.freeBytes + size > pooledBytesLimit) {
+    if (this.retired || this.freeBytes + size > this.limitBytes) {
+      this.returned.set(size, (this.returned.get(size) ?? 0) + 1)
       this.device.flush()
       this.backend.free(address, size)
       return
@@ -50,6 +64,8 @@ export class Pool {
     for (const [size, addresses] of this.free) for (const address of addresses) this.backend.free(address, size)
     this.free.clear()
     this.freeBytes = 0
+    this.returned.clear()
+    this.limitBytes = pooledBytesLimit
   }
 
   /** From now on nothing is kept for reuse. */
