@@ -9,7 +9,10 @@ const imageBytes = 3 * 32 * 32
 const normal = transforms.normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 
 /** The images of a file, normalized; `augment` changes each anew whenever it is asked for. */
-export async function cifar(path: string, options: { limit?: number; augment?: (image: Image) => Image } = {}): Promise<Dataset<LabelledImage>> {
+export async function cifar(
+  path: string,
+  options: { limit?: number; augment?: (image: Image) => Image } = {},
+): Promise<Dataset<LabelledImage>> {
   const bytes = await readFile(path).catch(() => {
     throw new Error(`cifar: there must be a file ${path}; LOWBIT_DATA names the folder above cifar10/`)
   })

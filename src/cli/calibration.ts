@@ -1,5 +1,5 @@
 import { FormatError } from '../core/errors.ts'
-import type { LlamaForCausalLM } from '../models/llama.ts'
+import type { CausalLM } from '../models/causalLM.ts'
 import { calibrate } from '../quantize/calibrate.ts'
 import { scope } from '../tensor/scope.ts'
 import { readTextFile } from './evaluate.ts'
@@ -15,7 +15,7 @@ const maxWindows = 128
  * Chooses the scales of a model's activations on a text.
  * @throws FormatError if there is no text or no tokenizer
  */
-export async function calibrateOnText(model: LlamaForCausalLM, path: string, file: string, options: CommonOptions): Promise<void> {
+export async function calibrateOnText(model: CausalLM, path: string, file: string, options: CommonOptions): Promise<void> {
   const text = await readTextFile(file)
   const { tokenizer, device } = model
   if (!tokenizer) throw new FormatError(`${path}: must hold tokenizer.json, which turns the text into tokens; there is no such file`)
