@@ -14,7 +14,10 @@ test("the README's code for a model of one's own runs as it stands, and the netw
   const folder = mkdtempSync(join(root, 'build/readme-'))
   try {
     writeFileSync(join(folder, 'own.ts'), /```ts\n([\s\S]*?)```/.exec(section)?.[1] ?? '')
-    const { stdout, stderr, status } = spawnSync(process.execPath, ['--conditions=lowbit-source', 'own.ts'], { cwd: folder, encoding: 'utf8' })
+    const { stdout, stderr, status } = spawnSync(process.execPath, ['--conditions=lowbit-source', 'own.ts'], {
+      cwd: folder,
+      encoding: 'utf8',
+    })
     assert.equal(status, 0, stderr)
     assert.match(stdout, /\(fc1\): QLinear\(in_features=2, out_features=64, bias=True\)/)
     // By hand: 128 + 128 codes of 4 bits, 64 + 2 scales and shifts, 66 biases, and for two layers a scale of inputs and one of outputs.
