@@ -85,6 +85,7 @@ export type { Optimizer, ScaleAndShift } from './qtensor/optimizer.ts'
 export { QTensor } from './qtensor/qtensor.ts'
 export { type CalibratedModule, type CalibrateOptions, calibrate } from './quantize/calibrate.ts'
 export { dequantize } from './quantize/dequantize.ts'
+export { learnScales } from './quantize/learnScales.ts'
 export { absmax, type HqqOptions, hqq, hqqOptimizer, max, withZeroPoint } from './quantize/optimizers.ts'
 export { freeze, memoryFootprint, type QuantizeOptions, quantizationMap, quantize } from './quantize/quantize.ts'
 export {

@@ -30,6 +30,8 @@ import { dequantizeActivation } from './dequantizeActivation/dequantizeActivatio
 import { dropout } from './dropout/dropout.ts'
 import { embedding } from './embedding/embedding.ts'
 import { embeddingGrad } from './embeddingGrad/embeddingGrad.ts'
+import { fakeQuantize } from './fakeQuantize/fakeQuantize.ts'
+import { fakeQuantizeGrad } from './fakeQuantizeGrad/fakeQuantizeGrad.ts'
 import { fill } from './fill/fill.ts'
 import { gemm } from './gemm/gemm.ts'
 import { hqqShift } from './hqqShift/hqqShift.ts'
@@ -108,6 +110,8 @@ export const definitions = {
   int8Rows,
   scaleBy,
   movingScale,
+  fakeQuantize,
+  fakeQuantizeGrad,
   hqqShift,
   affineScale,
   affineQuantize,

@@ -9,7 +9,7 @@ import { type FolderSink, writeText } from '../formats/source.ts'
 import type { TensorToWrite } from '../formats/tensorFile.ts'
 import type { Module } from '../nn/module.ts'
 import { QEmbedding } from '../nn/qembedding.ts'
-import { QModule } from '../nn/qmodule.ts'
+import { activationScales, QModule } from '../nn/qmodule.ts'
 import { quantoGroupSize } from '../qtensor/groupSize.ts'
 import { matrixShape, QTensor } from '../qtensor/qtensor.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
@@ -90,7 +90,7 @@ export function* namedTensors(model: Module): Generator<TensorToWrite> {
   const seen = new Set<unknown>()
   for (const [path, module] of model.namedModules()) {
     if (module instanceof QModule) yield* quantizedTensors(path, module)
-    const scales = module instanceof QModule ? module.bufferNames : []
+    const scales: readonly string[] = module instanceof QModule ? activationScales : []
     for (const [name, parameter] of module.ownTensors()) {
       if (parameter instanceof QTensor || scales.includes(name) || seen.has(parameter)) continue
       seen.add(parameter)
