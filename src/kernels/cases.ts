@@ -46,6 +46,7 @@ import { cases as int8Rows } from './int8Rows/int8Rows.cases.ts'
 import { cases as klDivergence } from './klDivergence/klDivergence.cases.ts'
 import { cases as layerNorm } from './layerNorm/layerNorm.cases.ts'
 import { cases as logSoftmax } from './logSoftmax/logSoftmax.cases.ts'
+import { cases as magnitudeHistogram } from './magnitudeHistogram/magnitudeHistogram.cases.ts'
 import { cases as maxPool2d } from './maxPool2d/maxPool2d.cases.ts'
 import { cases as maxPool2dGrad } from './maxPool2dGrad/maxPool2dGrad.cases.ts'
 import { cases as minmaxScale } from './minmaxScale/minmaxScale.cases.ts'
@@ -117,6 +118,7 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   int8Rows,
   scaleBy,
   movingScale,
+  magnitudeHistogram,
   fakeQuantize,
   fakeQuantizeGrad,
   hqqShift,

@@ -939,8 +939,18 @@ export const signatures = {
       { name: 'qmax', direction: 'scalar', type: 'i32' },
     ],
   },
-  hqqShift: {
+  magnitudeHistogram: {
     id: 69,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'counts', direction: 'inout', type: 'i32', optional: false },
+      { name: 'range', direction: 'inout', type: 'f32', optional: false },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+      { name: 'bins', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  hqqShift: {
+    id: 70,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -959,7 +969,7 @@ export const signatures = {
     ],
   },
   affineScale: {
-    id: 70,
+    id: 71,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -975,7 +985,7 @@ export const signatures = {
     ],
   },
   affineQuantize: {
-    id: 71,
+    id: 72,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -991,7 +1001,7 @@ export const signatures = {
     ],
   },
   affineDequantize: {
-    id: 72,
+    id: 73,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'qtype', direction: 'scalar', type: 'qtype' },
