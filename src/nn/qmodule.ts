@@ -77,6 +77,14 @@ export abstract class QModule extends Module {
   /** The layer's own computation on what may be a quantized activation. */
   protected abstract qforward(x: Tensor): Tensor
 
+  /**
+   * The float layer with this weight, and the twin's other parameters; what `dequantize` puts in the twin's place.
+   * @throws DTypeError unless the class says it
+   */
+  floatLayer(_weight: Tensor | null): Module {
+    throw new DTypeError(`dequantize: ${this.typeName} must say by floatLayer(weight) what layer it stands for`)
+  }
+
   /** As the float layer's, inputs and outputs quantized as the module says. */
   forward(x: Tensor): Tensor {
     if (!this.activations) return scope(() => this.qforward(x))
@@ -152,6 +160,11 @@ export abstract class QWeightModule extends QModule {
     if (weight instanceof QTensor) return weight.dequantize()
     const { qtype, groupSize, optimizer } = this.quantization
     return record(fakeQuantize(weight, qtype, groupSize, optimizer), [weight], (dy) => [dy])
+  }
+
+  /** The weight as the float layer has it. */
+  floatWeight(): Tensor {
+    return this.weight.dequantize()
   }
 
   /** Whether a gradient has to pass through the layer. */
