@@ -127,7 +127,8 @@ export async function loadTensors(model: Module, file: TensorFile, device: Devic
         } else loads.push(() => put(() => readFloat(device, file, info)))
       } else if (module instanceof QWeightModule && name === 'weight' && file.tensors.has(`${full}._scale`)) {
         const { qtype, groupSize } = module.quantization
-        const weight = { qtype, shape: tensor.shape, bias: module.bias !== null, groupSize }
+        // The bias is a parameter of its own.
+        const weight = { qtype, shape: tensor.shape, bias: false, groupSize }
         try {
           const parts = findQuantoTensors(file, path, weight)
           for (const part of Object.values(parts)) used.add(part.name)
