@@ -909,8 +909,48 @@ export const signatures = {
       { name: 'complement', direction: 'scalar', type: 'f32' },
     ],
   },
-  hqqShift: {
+  fakeQuantize: {
     id: 67,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'scale', direction: 'in', type: 'f32', optional: false },
+      { name: 'zeroPoint', direction: 'in', type: 'i32', optional: true },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'rows', direction: 'scalar', type: 'i32' },
+      { name: 'cols', direction: 'scalar', type: 'i32' },
+      { name: 'scaleStride', direction: 'scalar', type: 'i32' },
+      { name: 'qmin', direction: 'scalar', type: 'i32' },
+      { name: 'qmax', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  fakeQuantizeGrad: {
+    id: 68,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'scale', direction: 'in', type: 'f32', optional: false },
+      { name: 'zeroPoint', direction: 'in', type: 'i32', optional: true },
+      { name: 'dy', direction: 'in', type: 'f32', optional: false },
+      { name: 'dx', direction: 'out', type: 'f32', optional: false },
+      { name: 'dscale', direction: 'out', type: 'f32', optional: false },
+      { name: 'rows', direction: 'scalar', type: 'i32' },
+      { name: 'cols', direction: 'scalar', type: 'i32' },
+      { name: 'scaleStride', direction: 'scalar', type: 'i32' },
+      { name: 'qmin', direction: 'scalar', type: 'i32' },
+      { name: 'qmax', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  magnitudeHistogram: {
+    id: 69,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'counts', direction: 'inout', type: 'i32', optional: false },
+      { name: 'range', direction: 'inout', type: 'f32', optional: false },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+      { name: 'bins', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  hqqShift: {
+    id: 70,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -929,7 +969,7 @@ export const signatures = {
     ],
   },
   affineScale: {
-    id: 68,
+    id: 71,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -945,7 +985,7 @@ export const signatures = {
     ],
   },
   affineQuantize: {
-    id: 69,
+    id: 72,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -961,7 +1001,7 @@ export const signatures = {
     ],
   },
   affineDequantize: {
-    id: 70,
+    id: 73,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'qtype', direction: 'scalar', type: 'qtype' },

@@ -7,7 +7,7 @@ import { openDevice } from '../devices/open.ts'
 import { findQuantoTensors } from '../formats/quanto.ts'
 import type { TensorFile, TensorInfo } from '../formats/tensorFile.ts'
 import type { Module, Parameter } from '../nn/module.ts'
-import { QModule, QWeightModule } from '../nn/qmodule.ts'
+import { activationScales, QModule, QWeightModule } from '../nn/qmodule.ts'
 import { Uncalibrated } from '../nn/uncalibrated.ts'
 import { nearest } from '../quantize/nearest.ts'
 import { quantizedTwin } from '../quantize/requantize.ts'
@@ -99,7 +99,7 @@ export async function loadTensors(model: Module, file: TensorFile, device: Devic
   const loaded = new Map<Parameter, Parameter>()
   for (const [path, module] of model.namedModules()) {
     const prefix = path === '' ? '' : `${path}.`
-    const scales = module instanceof QModule ? module.bufferNames : []
+    const scales: readonly string[] = module instanceof QModule ? activationScales : []
     for (const name of scales) {
       used.add(prefix + name)
       if (module instanceof QModule && module.activations && !file.tensors.has(prefix + name)) problems.push(`${prefix}${name} is missing`)
@@ -127,7 +127,8 @@ export async function loadTensors(model: Module, file: TensorFile, device: Devic
         } else loads.push(() => put(() => readFloat(device, file, info)))
       } else if (module instanceof QWeightModule && name === 'weight' && file.tensors.has(`${full}._scale`)) {
         const { qtype, groupSize } = module.quantization
-        const weight = { qtype, shape: tensor.shape, bias: module.bias !== null, groupSize }
+        // The bias is a parameter of its own.
+        const weight = { qtype, shape: tensor.shape, bias: false, groupSize }
         try {
           const parts = findQuantoTensors(file, path, weight)
           for (const part of Object.values(parts)) used.add(part.name)
