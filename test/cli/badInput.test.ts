@@ -305,9 +305,9 @@ const calls: Case[] = [
     says: /absmax: the type must be symmetric \(int8 or float8\); received qint4/,
   },
   {
-    name: 'max for int8',
-    ...on('quantize', '--weights', 'int8', '--algorithm', 'max', '--out', 'OUT'),
-    says: /max: the type must be affine \(int2 or int4\); received qint8/,
+    name: 'hqq for int8',
+    ...on('quantize', '--weights', 'int8', '--algorithm', 'hqq', '--out', 'OUT'),
+    says: /hqq: the type must be affine \(int2 or int4\); received qint8/,
   },
   { name: 'groups for int8', ...on('quantize', '--weights', 'int8', '--group-size', '32', '--out', 'OUT'), says: /group/ },
   { name: 'no such text', ...on('evaluate', '--text', '/no/text'), says: /\/no\/text: must be a file that can be read; there is none/ },
