@@ -5,8 +5,8 @@ namespace LOWBIT_ISA {
 
 void clamp(const float* x, float low, float high, float* y, int32_t count) {
   eachVector(count, [&](int32_t i, int32_t n) {
-    f32v v = loadUpTo(x + i, n);
-    storeUpTo(y + i, select(v < low, splat(low), select(v > high, splat(high), v)), n);
+    /* In this order both pass NaN on; of comparisons and select the WebAssembly compiler makes a minimum that does not. */
+    storeUpTo(y + i, min(splat(high), max(splat(low), loadUpTo(x + i, n))), n);
   });
 }
 
