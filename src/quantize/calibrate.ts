@@ -1,6 +1,7 @@
 import { dtypes } from '../core/dtype.ts'
 import { DTypeError, ShapeError } from '../core/errors.ts'
 import type { QType } from '../core/qtype.ts'
+import { showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import type { Module } from '../nn/module.ts'
 import { type ActivationObserver, activationScales, QModule } from '../nn/qmodule.ts'
@@ -53,7 +54,8 @@ export interface CalibratedModule {
  *
  * Source: optimum-quanto 0.2.7, calibrate.py.
  * @returns what was found at each module
- * @throws ShapeError if no batch reached a module with quantized activations, or one that is not finite did; the scales are then as before
+ * @throws ShapeError if no batch reached a module with quantized activations, or an empty one did; DTypeError if one that is not finite did;
+ *   the scales are then as before
  */
 export async function calibrate(model: Module, run: () => unknown, options: CalibrateOptions = {}): Promise<CalibratedModule[]> {
   const calibration = new Calibration(model, options)
@@ -129,6 +131,7 @@ class Calibration implements ActivationObserver {
   }
 
   input(module: QModule, x: Tensor): void {
+    if (x.numel === 0) throw new ShapeError(`calibrate: batches must hold values; the input of ${this.paths.get(module)} is ${showShape(x.shape)}`)
     if (!this.before.has(module)) {
       const { input_scale, output_scale, outputQuantized } = module
       this.before.set(module, { input_scale, output_scale, outputQuantized })
