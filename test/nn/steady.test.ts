@@ -26,7 +26,7 @@ for (const open of [() => openNative({ threads: 2 }), () => openWasm({ threads: 
       allocate: { value: (bytes: number) => ++blocks && backend.allocate(bytes) },
     })
     const device = new Device(counted)
-    const trainer = new Trainer({ model: perceptron([20, 32, 10]), shape: [16, 20] }, device)
+    const trainer = await Trainer.create({ make: () => ({ model: perceptron([20, 32, 10]), shape: [16, 20] }), steps: 1 }, device)
     const after: { blocks: number; bytes: number }[] = []
     let residentBytes = 0
     let first = 0
