@@ -1,14 +1,17 @@
-// npm run bench:training [-- --models mlp,resnet18] [--rounds 10] [--threads 2] [--device native|wasm]
+// npm run bench:training [-- --models mlp,resnet18,…] [--rounds 10] [--threads 2] [--device native|wasm] [--json] [--record]
 //
-// Milliseconds of a training step beside PyTorch's (LOWBIT_PYTHON, or an environment of our own: test/interop/python.ts). The two take
-// turns, so that what else the machine does falls on both; least and median of all steps, and the CPU time of one, count.
-import { spawn } from 'node:child_process'
+// Milliseconds of a training step beside PyTorch's, and optimum-quanto's where the model is quantized (LOWBIT_PYTHON, or an environment of
+// our own: test/interop/python.ts). The two take turns, so that what else the machine does falls on both; the mean of the fastest tenth of
+// all steps counts, beside it the CPU time of a step. --record writes bench/results/training.json and the tables of README.md.
+import { execFileSync, spawn } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { type DeviceName, openDevice } from '../src/devices/open.ts'
 import { findPython } from '../test/interop/python.ts'
-import { models, Trainer } from './training/models.ts'
+import { Trainer, trainings } from './training/models.ts'
 
 /** The milliseconds of each step, and the CPU's for all of them. */
 interface Timing {
@@ -18,12 +21,18 @@ interface Timing {
 
 const { values } = parseArgs({
   options: {
-    models: { type: 'string', default: Object.keys(models).join() },
+    models: { type: 'string', default: Object.keys(trainings).join() },
     rounds: { type: 'string', default: '10' },
     threads: { type: 'string', default: '2' },
     device: { type: 'string', default: 'native' },
+    json: { type: 'boolean', default: false },
+    record: { type: 'boolean', default: false },
   },
 })
+const names = values.models.split(',')
+for (const name of names) {
+  if (!(name in trainings)) throw new Error(`bench:training: --models must be of ${Object.keys(trainings).join()}; received ${name}`)
+}
 
 const device = openDevice(values.device as DeviceName, { threads: Number(values.threads) })
 const peer = spawn(await findPython(), [fileURLToPath(new URL('training/peer.py', import.meta.url)), values.threads], {
@@ -52,25 +61,25 @@ async function ours(trainer: Trainer, steps: number): Promise<Timing> {
   return { wall, cpu: (user + system) / 1000 }
 }
 
+/** The mean of the fastest tenth of all steps, their median, and the CPU time of a step in the round that took least. */
 function summary(timings: readonly Timing[]) {
   const steps = timings.flatMap(({ wall }) => wall).sort((a, b) => a - b)
+  const tenth = steps.slice(0, Math.ceil(steps.length / 10))
   return {
-    least: steps[0],
+    fast: tenth.reduce((sum, ms) => sum + ms, 0) / tenth.length,
     median: steps[Math.floor(steps.length / 2)],
     cpu: Math.min(...timings.map(({ cpu, wall }) => cpu / wall.length)),
   }
 }
 
-const cell = (value: number) => value.toFixed(2).padStart(10)
-console.log(`${device.name}, ${values.threads} threads; ms a step: least, median, CPU${' '.repeat(16)}PyTorch's${' '.repeat(21)}ratios`)
-for (const name of values.models.split(',')) {
-  const { make, steps } = models[name]
-  const trainer = new Trainer(make(), device)
+async function measure(name: string): Promise<Record<string, string>> {
+  const training = trainings[name]
+  const trainer = await Trainer.create(training, device)
   const timings: { ours: Timing[]; theirs: Timing[] } = { ours: [], theirs: [] }
   let bytes = 0
   for (let round = 0; round <= Number(values.rounds); round++) {
-    const own = await ours(trainer, steps)
-    const other = await theirs(name, steps)
+    const own = await ours(trainer, training.steps)
+    const other = await theirs(name, training.steps)
     // The first round warms up.
     if (round === 0) {
       bytes = device.allocatedBytes
@@ -79,12 +88,38 @@ for (const name of values.models.split(',')) {
     timings.ours.push(own)
     timings.theirs.push(other)
   }
-  const [own, other] = [summary(timings.ours), summary(timings.theirs)]
-  const columns = [own.least, own.median, own.cpu, other.least, other.median, other.cpu]
-  const ratios = [own.least / other.least, own.median / other.median, own.cpu / other.cpu]
-  console.log(`${name.padEnd(12)}${columns.map(cell).join('')}   ${ratios.map(cell).join('')}`)
-  if (device.allocatedBytes !== bytes) console.log(`${name}: ${device.allocatedBytes - bytes} bytes more than after the first round`)
+  const grown = device.allocatedBytes - bytes
   trainer.dispose()
+  const [own, other] = [summary(timings.ours), summary(timings.theirs)]
+  const [model, weights = 'float', activations = weights] = name.split('-')
+  return {
+    model,
+    weights,
+    activations: activations === 'none' ? 'float' : activations,
+    peer: training.types ? 'optimum-quanto' : 'PyTorch',
+    'lowbit, ms': own.fast.toFixed(2),
+    'peer, ms': other.fast.toFixed(2),
+    ratio: `${(own.fast / other.fast).toFixed(2)}×`,
+    'ratio of medians': `${(own.median / other.median).toFixed(2)}×`,
+    'CPU, ms': own.cpu.toFixed(2),
+    "peer's CPU, ms": other.cpu.toFixed(2),
+    'bytes more at the end': String(grown),
+  }
 }
+
+const rows: Record<string, string>[] = []
+for (const name of names) rows.push(await measure(name))
 peer.stdin.end()
+if (values.json) console.log(JSON.stringify({ device: device.name, threads: device.threads, rows }))
+else {
+  console.log(`${device.name}, ${device.threads} threads; a step, the mean of the fastest tenth`)
+  console.table(rows)
+}
+if (values.record) {
+  const machine = [{ date: new Date().toISOString().slice(0, 10), CPU: cpus()[0].model, device: device.name, threads: device.threads }]
+  for (const [name, table] of Object.entries({ training: rows, 'training-machine': machine })) {
+    writeFileSync(new URL(`results/${name}.json`, import.meta.url), JSON.stringify(table, null, 2) + '\n')
+  }
+  execFileSync(process.execPath, [fileURLToPath(new URL('../scripts/readme.mjs', import.meta.url))], { stdio: 'inherit' })
+}
 await device.close()

@@ -10,6 +10,8 @@ import { Module } from '../../src/nn/module.ts'
 import { SGD } from '../../src/nn/optim/sgd.ts'
 import { AdaptiveAvgPool2d } from '../../src/nn/pooling.ts'
 import { Flatten, type Layer, Sequential } from '../../src/nn/sequential.ts'
+import { calibrate } from '../../src/quantize/calibrate.ts'
+import { type QuantizeOptions, quantize } from '../../src/quantize/quantize.ts'
 import { backward } from '../../src/tensor/backward.ts'
 import { add, relu } from '../../src/tensor/ops/index.ts'
 import { scope } from '../../src/tensor/scope.ts'
@@ -21,9 +23,22 @@ interface Trainable {
   shape: readonly number[]
 }
 
-/** The models, the same as in peer.py, and how many steps one round takes. */
-export const models: Record<string, { make: () => Trainable; steps: number }> = {
-  mlp: { make: () => ({ model: perceptron([784, 512, 512, 10]), shape: [128, 784] }), steps: 30 },
+/** What is trained, the same as in peer.py, and how many steps one round takes. */
+export interface Training {
+  make: () => Trainable
+  steps: number
+  /** What weights and activations are quantized to; absent: trained as float. */
+  types?: QuantizeOptions
+}
+
+const mlp = { make: () => ({ model: perceptron([784, 512, 512, 10]), shape: [128, 784] }), steps: 10 }
+
+/** By the names that peer.py knows them by: MODEL or MODEL-WEIGHTS-ACTIVATIONS. */
+export const trainings: Record<string, Training> = {
+  mlp,
+  'mlp-int8-int8': { ...mlp, types: { weights: 'int8', activations: 'int8' } },
+  'mlp-int4-int8': { ...mlp, types: { weights: 'int4', activations: 'int8' } },
+  'mlp-int8-none': { ...mlp, types: { weights: 'int8' } },
   resnet18: { make: () => ({ model: resnet18(), shape: [64, 3, 32, 32] }), steps: 1 },
 }
 
@@ -83,21 +98,29 @@ export class Trainer {
   private readonly x: Tensor
   private readonly targets: Tensor
 
-  constructor({ model, shape }: Trainable, device: Device) {
+  private constructor(model: Trainable['model'], x: Tensor, targets: Tensor) {
+    this.device = x.device
+    this.model = model
+    this.optimizer = new SGD(model.parameters(), { lr: 0.01, momentum: 0.9 })
+    this.x = x
+    this.targets = targets
+  }
+
+  /** Quantized activations are calibrated on the batch. */
+  static async create({ make, types }: Training, device: Device): Promise<Trainer> {
+    const { model, shape } = make()
     const random = new Random(1)
-    this.device = device
-    this.model = initialize(model, device, { seed: 0 }).train()
-    this.optimizer = new SGD([...model.parameters()] as Tensor[], { lr: 0.01, momentum: 0.9 })
+    initialize(model, device, { seed: 0 })
     const count = shape.reduce((product, size) => product * size, 1)
-    this.x = Tensor.fromNumbers(
-      device,
-      Float32Array.from({ length: count }, () => random.normal()),
-      shape,
-    )
-    this.targets = Tensor.fromArray(
+    const values = Float32Array.from({ length: count }, () => random.normal())
+    const x = Tensor.fromNumbers(device, values, shape)
+    const targets = Tensor.fromArray(
       device,
       Int32Array.from({ length: shape[0] }, () => random.uint32() % 10),
     )
+    if (types) quantize(model, types)
+    if (types?.activations) await calibrate(model, () => scope(() => void model.forward(x)))
+    return new Trainer(model.train(), x, targets)
   }
 
   /** @returns the loss, to be disposed */

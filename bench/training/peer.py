@@ -1,9 +1,13 @@
-"""The models of bench/training in PyTorch: for each line `MODEL STEPS` on stdin, a line of JSON with the milliseconds of each step."""
+"""The models of bench/training in PyTorch, quantized by optimum-quanto where the name says so.
+
+For each line `MODEL STEPS` or `MODEL-WEIGHTS-ACTIVATIONS STEPS` on stdin, a line of JSON with the milliseconds of each step.
+"""
 import json
 import sys
 import time
 
 import torch
+from optimum.quanto import Calibration, qtypes, quantize
 from torch import nn
 from torch.nn import functional as F
 
@@ -38,9 +42,17 @@ def resnet18():
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10)), torch.randn(64, 3, 32, 32)
 
 
-def stepper(make):
+def stepper(name):
     torch.manual_seed(0)
-    model, x = make()
+    base, *types = name.split("-")
+    model, x = {"mlp": mlp, "resnet18": resnet18}[base]()
+    if types:
+        # Of no type, "qnone", there is none.
+        weights, activations = (qtypes.get("q" + name) for name in types)
+        quantize(model, weights=weights, activations=activations)
+        if activations:
+            with torch.no_grad(), Calibration():
+                model(x)
     target = torch.randint(0, 10, (len(x),))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
 
@@ -58,7 +70,7 @@ def main():
     for line in sys.stdin:
         name, count = line.split()
         if name not in steppers:
-            steppers[name] = stepper({"mlp": mlp, "resnet18": resnet18}[name])
+            steppers[name] = stepper(name)
         wall, cpu = [], time.process_time()
         for _ in range(int(count)):
             start = time.perf_counter()

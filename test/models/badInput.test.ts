@@ -155,13 +155,21 @@ const quantization: Case[] = [
     run: () => quantize(net(), { ...int8, exclude: ['first', 'secnd'] }),
     says: 'quantize: "secnd" must match a module; the nearest are second, first',
   },
-  { name: 'an empty glob', run: () => quantize(net(), { ...int8, include: '' }), says: 'quantize: "" must match a module; the nearest are first, second' },
+  {
+    name: 'an empty glob',
+    run: () => quantize(net(), { ...int8, include: '' }),
+    says: 'quantize: "" must match a module; the nearest are first, second',
+  },
   {
     name: 'everything excluded',
     run: () => quantize(net(), { ...int8, exclude: '*' }),
     says: 'quantize: the model must have a layer to quantize, such as Linear; include and exclude leave none of 2',
   },
-  { name: 'weights of no type', run: () => quantize(net(), { weights: 'int3' as 'int4' }), says: 'quantize: weights must be int2, int4, int8, float8, float8_e4m3fn, float8_e5m2 or float8_e4m3fnuz; received "int3"' },
+  {
+    name: 'weights of no type',
+    run: () => quantize(net(), { weights: 'int3' as 'int4' }),
+    says: 'quantize: weights must be int2, int4, int8, float8, float8_e4m3fn, float8_e5m2 or float8_e4m3fnuz; received "int3"',
+  },
   {
     name: 'activations of 4 bits',
     run: () => quantize(net(), { weights: 'int8', activations: 'int4' }),
@@ -172,8 +180,16 @@ const quantization: Case[] = [
     run: () => quantize(net(), { weights: 'int4', groupSize: 96 }),
     says: 'quantize: groupSize (96) must divide the columns of first (64); exclude it or choose another',
   },
-  { name: 'a recipe whose groups do not divide', run: () => quantize(net(), int4WeightOnly({ groupSize: 128 })), says: 'quantize: groupSize (128) must divide the columns of first (64); exclude it or choose another' },
-  { name: 'frozen without values', run: () => freeze(withoutValues()), says: 'tensor: [32,64] float32 has no memory yet (load its values first)' },
+  {
+    name: 'a recipe whose groups do not divide',
+    run: () => quantize(net(), int4WeightOnly({ groupSize: 128 })),
+    says: 'quantize: groupSize (128) must divide the columns of first (64); exclude it or choose another',
+  },
+  {
+    name: 'frozen without values',
+    run: () => freeze(withoutValues()),
+    says: 'tensor: [32,64] float32 has no memory yet (load its values first)',
+  },
 ]
 
 function withoutValues(): Net {
@@ -295,7 +311,10 @@ const training: Case[] = [
     name: 'a label out of range, when a batch is made',
     run: () => {
       const image = { data: new Float32Array(4), channels: 1, height: 2, width: 2 }
-      stackImages(device, 10)([
+      stackImages(
+        device,
+        10,
+      )([
         { image, label: 3 },
         { image, label: 10 },
       ])
@@ -319,12 +338,22 @@ const training: Case[] = [
   },
   {
     name: 'a NaN loss',
-    run: () => train([[0, 1, 2, 3]], {}, rows(4, (i) => (i === 200 ? NaN : 1))),
+    run: () =>
+      train(
+        [[0, 1, 2, 3]],
+        {},
+        rows(4, (i) => (i === 200 ? NaN : 1)),
+      ),
     says: 'trainEpoch: loss and gradients must be finite; the loss of step 1 is NaN: detectAnomaly tells which layer was first',
   },
   {
     name: 'a NaN loss, looked into',
-    run: () => train([[0, 1, 2, 3]], { detectAnomaly: true }, rows(4, (i) => (i === 200 ? NaN : 1))),
+    run: () =>
+      train(
+        [[0, 1, 2, 3]],
+        { detectAnomaly: true },
+        rows(4, (i) => (i === 200 ? NaN : 1)),
+      ),
     says: 'trainEpoch: loss and gradients must be finite; the loss of step 1 is NaN: the output of first (Linear) is NaN',
   },
   {
@@ -425,9 +454,21 @@ const layers: Case[] = [
     run: () => initialize(new Conv2d(3, 4, 1), device).forward(numbers([1, 2, 4, 4])),
     says: 'conv2d: channels of x (2) must be groups (1) times those of w (3), and groups must divide outputs (4); received x [1,2,4,4], w [4,3,1,1]',
   },
-  { name: 'groups that do not divide the channels', run: () => new Conv2d(3, 4, 1, { groups: 2 }), says: 'Conv2d: groups (2) must divide the channels; received 3 and 4' },
-  { name: 'groups that do not divide the outputs', run: () => new Conv2d(4, 3, 1, { groups: 2 }), says: 'Conv2d: groups (2) must divide the channels; received 4 and 3' },
-  { name: 'transposed groups that do not divide', run: () => new ConvTranspose2d(4, 3, 1, { groups: 2 }), says: 'ConvTranspose2d: groups (2) must divide the channels; received 4 and 3' },
+  {
+    name: 'groups that do not divide the channels',
+    run: () => new Conv2d(3, 4, 1, { groups: 2 }),
+    says: 'Conv2d: groups (2) must divide the channels; received 3 and 4',
+  },
+  {
+    name: 'groups that do not divide the outputs',
+    run: () => new Conv2d(4, 3, 1, { groups: 2 }),
+    says: 'Conv2d: groups (2) must divide the channels; received 4 and 3',
+  },
+  {
+    name: 'transposed groups that do not divide',
+    run: () => new ConvTranspose2d(4, 3, 1, { groups: 2 }),
+    says: 'ConvTranspose2d: groups (2) must divide the channels; received 4 and 3',
+  },
   {
     name: 'a stride of 0',
     run: () => initialize(new Conv2d(1, 1, 1, { stride: 0 }), device).forward(numbers([1, 1, 2, 2])),
@@ -440,12 +481,18 @@ const layers: Case[] = [
   },
   {
     name: 'one value per channel in training',
-    run: () => initialize(new BatchNorm1d(3), device).train().forward(numbers([1, 3])),
+    run: () =>
+      initialize(new BatchNorm1d(3), device)
+        .train()
+        .forward(numbers([1, 3])),
     says: 'batchNorm: needs more than one value per channel to train; received [1,3]',
   },
   {
     name: 'one pixel of one image in training',
-    run: () => initialize(new BatchNorm2d(3), device).train().forward(numbers([1, 3, 1, 1])),
+    run: () =>
+      initialize(new BatchNorm2d(3), device)
+        .train()
+        .forward(numbers([1, 3, 1, 1])),
     says: 'batchNorm: needs more than one value per channel to train; received [1,3,1,1]',
   },
   {
@@ -470,7 +517,14 @@ test('what is not wrong: one sample, freezing twice, one value per channel when 
   const { weight } = model.first
   freeze(model)
   assert.equal(model.first.weight, weight)
-  assert.deepEqual([...(await initialize(new BatchNorm1d(2), device).forward(numbers([1, 2], () => 0)).toNumbers())], [0, 0])
+  assert.deepEqual(
+    [
+      ...(await initialize(new BatchNorm1d(2), device)
+        .forward(numbers([1, 2], () => 0))
+        .toNumbers()),
+    ],
+    [0, 0],
+  )
 })
 
 test('a model that refused a map has its float layers still', async () => {
