@@ -37,6 +37,7 @@ import { cases as dequantizeActivation } from './dequantizeActivation/dequantize
 import { cases as dropout } from './dropout/dropout.cases.ts'
 import { cases as embedding } from './embedding/embedding.cases.ts'
 import { cases as embeddingGrad } from './embeddingGrad/embeddingGrad.cases.ts'
+import { cases as fakeQuantize } from './fakeQuantize/fakeQuantize.cases.ts'
 import { cases as fill } from './fill/fill.cases.ts'
 import { cases as gemm, benchmarks as gemmBenchmarks } from './gemm/gemm.cases.ts'
 import { cases as hqqShift } from './hqqShift/hqqShift.cases.ts'
@@ -111,6 +112,7 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   qembedding,
   quantizeActivation,
   dequantizeActivation,
+  fakeQuantize,
   unaryInt8,
   int8Rows,
   scaleBy,

@@ -30,6 +30,7 @@ import { dequantizeActivation } from './dequantizeActivation/dequantizeActivatio
 import { dropout } from './dropout/dropout.ts'
 import { embedding } from './embedding/embedding.ts'
 import { embeddingGrad } from './embeddingGrad/embeddingGrad.ts'
+import { fakeQuantize } from './fakeQuantize/fakeQuantize.ts'
 import { fill } from './fill/fill.ts'
 import { gemm } from './gemm/gemm.ts'
 import { hqqShift } from './hqqShift/hqqShift.ts'
@@ -104,6 +105,7 @@ export const definitions = {
   qembedding,
   quantizeActivation,
   dequantizeActivation,
+  fakeQuantize,
   unaryInt8,
   int8Rows,
   scaleBy,

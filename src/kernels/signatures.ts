@@ -871,8 +871,21 @@ export const signatures = {
       { name: 'qtype', direction: 'scalar', type: 'qtype' },
     ],
   },
-  unaryInt8: {
+  fakeQuantize: {
     id: 63,
+    args: [
+      { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
+      { name: 'dtype', direction: 'scalar', type: 'dtype' },
+      { name: 'scale', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
+      { name: 'shift', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: true },
+      { name: 'y', direction: 'out', type: { array: 'T', dtype: 'dtype' }, optional: false },
+      { name: 'rows', direction: 'scalar', type: 'i32' },
+      { name: 'cols', direction: 'scalar', type: 'i32' },
+      { name: 'qtype', direction: 'scalar', type: 'qtype' },
+    ],
+  },
+  unaryInt8: {
+    id: 64,
     args: [
       { name: 'op', direction: 'scalar', type: 'i32' },
       { name: 'x', direction: 'in', type: 'u8', optional: false },
@@ -881,7 +894,7 @@ export const signatures = {
     ],
   },
   int8Rows: {
-    id: 64,
+    id: 65,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'padded', direction: 'out', type: 'u8', optional: false },
@@ -891,7 +904,7 @@ export const signatures = {
     ],
   },
   scaleBy: {
-    id: 65,
+    id: 66,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'factor', direction: 'in', type: 'f32', optional: false },
@@ -900,7 +913,7 @@ export const signatures = {
     ],
   },
   movingScale: {
-    id: 66,
+    id: 67,
     args: [
       { name: 'scale', direction: 'in', type: 'f32', optional: false },
       { name: 'next', direction: 'in', type: 'f32', optional: false },
@@ -910,7 +923,7 @@ export const signatures = {
     ],
   },
   hqqShift: {
-    id: 67,
+    id: 68,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -929,7 +942,7 @@ export const signatures = {
     ],
   },
   affineScale: {
-    id: 68,
+    id: 69,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -945,7 +958,7 @@ export const signatures = {
     ],
   },
   affineQuantize: {
-    id: 69,
+    id: 70,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -961,7 +974,7 @@ export const signatures = {
     ],
   },
   affineDequantize: {
-    id: 70,
+    id: 71,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'qtype', direction: 'scalar', type: 'qtype' },
