@@ -37,7 +37,6 @@ import { cases as dequantizeActivation } from './dequantizeActivation/dequantize
 import { cases as dropout } from './dropout/dropout.cases.ts'
 import { cases as embedding } from './embedding/embedding.cases.ts'
 import { cases as embeddingGrad } from './embeddingGrad/embeddingGrad.cases.ts'
-import { cases as fakeQuantize } from './fakeQuantize/fakeQuantize.cases.ts'
 import { cases as fill } from './fill/fill.cases.ts'
 import { cases as gemm, benchmarks as gemmBenchmarks } from './gemm/gemm.cases.ts'
 import { cases as hqqShift } from './hqqShift/hqqShift.cases.ts'
@@ -58,6 +57,7 @@ import { cases as qmatmul, benchmarks as qmatmulBenchmarks } from './qmatmul/qma
 import { cases as qmatmulInt8, benchmarks as qmatmulInt8Benchmarks } from './qmatmulInt8/qmatmulInt8.cases.ts'
 import { cases as quantize } from './quantize/quantize.cases.ts'
 import { cases as quantizeActivation } from './quantizeActivation/quantizeActivation.cases.ts'
+import { cases as quantizeDequantize } from './quantizeDequantize/quantizeDequantize.cases.ts'
 import { cases as quantizeRows, benchmarks as quantizeRowsBenchmarks } from './quantizeRows/quantizeRows.cases.ts'
 import { cases as reduce } from './reduce/reduce.cases.ts'
 import { cases as rmsNorm } from './rmsNorm/rmsNorm.cases.ts'
@@ -112,7 +112,7 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   qembedding,
   quantizeActivation,
   dequantizeActivation,
-  fakeQuantize,
+  quantizeDequantize,
   unaryInt8,
   int8Rows,
   scaleBy,

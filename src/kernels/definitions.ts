@@ -30,7 +30,6 @@ import { dequantizeActivation } from './dequantizeActivation/dequantizeActivatio
 import { dropout } from './dropout/dropout.ts'
 import { embedding } from './embedding/embedding.ts'
 import { embeddingGrad } from './embeddingGrad/embeddingGrad.ts'
-import { fakeQuantize } from './fakeQuantize/fakeQuantize.ts'
 import { fill } from './fill/fill.ts'
 import { gemm } from './gemm/gemm.ts'
 import { hqqShift } from './hqqShift/hqqShift.ts'
@@ -51,6 +50,7 @@ import { qmatmul } from './qmatmul/qmatmul.ts'
 import { qmatmulInt8 } from './qmatmulInt8/qmatmulInt8.ts'
 import { quantize } from './quantize/quantize.ts'
 import { quantizeActivation } from './quantizeActivation/quantizeActivation.ts'
+import { quantizeDequantize } from './quantizeDequantize/quantizeDequantize.ts'
 import { quantizeRows } from './quantizeRows/quantizeRows.ts'
 import { reduce } from './reduce/reduce.ts'
 import { rmsNorm } from './rmsNorm/rmsNorm.ts'
@@ -105,7 +105,7 @@ export const definitions = {
   qembedding,
   quantizeActivation,
   dequantizeActivation,
-  fakeQuantize,
+  quantizeDequantize,
   unaryInt8,
   int8Rows,
   scaleBy,

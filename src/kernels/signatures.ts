@@ -871,7 +871,7 @@ export const signatures = {
       { name: 'qtype', direction: 'scalar', type: 'qtype' },
     ],
   },
-  fakeQuantize: {
+  quantizeDequantize: {
     id: 63,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },

@@ -251,7 +251,7 @@ export function fakeQuantize(weight: Tensor, qtype: QType, groupSize: number | n
     }
     const y = Tensor.empty(weight.device, weight.shape, weight.dtype)
     const [rows, G] = groups.shape
-    weight.device.call('fakeQuantize', groups, dtypes[weight.dtype].code, scale, shift, y, rows, G, qtype.code)
+    weight.device.call('quantizeDequantize', groups, dtypes[weight.dtype].code, scale, shift, y, rows, G, qtype.code)
     return y
   })
 }

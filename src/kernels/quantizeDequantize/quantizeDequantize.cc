@@ -5,7 +5,7 @@
 
 namespace LOWBIT_ISA {
 
-void fakeQuantize(const void* x, int32_t dtype, const void* scale, const void* shift, void* y, int32_t rows, int32_t cols,
+void quantizeDequantize(const void* x, int32_t dtype, const void* scale, const void* shift, void* y, int32_t rows, int32_t cols,
                   int32_t qtype) {
   withFloat(dtype, [&](auto type) {
     constexpr int xType = decltype(type)::value;

@@ -9,7 +9,7 @@ import { quantize } from '../quantize/quantize.ts'
  * @param shift [rows] in x's dtype, for affine types, else null
  * @param y [rows, cols] in x's dtype
  */
-export function fakeQuantize(
+export function quantizeDequantize(
   x: HostArray,
   dtype: number,
   scale: HostArray,
