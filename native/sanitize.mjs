@@ -1,6 +1,7 @@
 // Runs the kernels' cases under the sanitizers of the machine's C++ compiler:
 //
 //   node native/sanitize.mjs [address,undefined] [thread]
+//   LOWBIT_KERNELS=gemm,conv2d node native/sanitize.mjs      only the cases of these kernels
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -50,7 +51,9 @@ function run(command, args) {
 mkdirSync(folder, { recursive: true })
 const kernels = readKernels()
 writeFileSync(join(folder, 'kernels.cc'), unitSource(kernels))
-const recorded = kernels.flatMap(({ name }) => cases[name].map((testCase) => record(name, testCase)))
+const chosen = process.env.LOWBIT_KERNELS?.split(',')
+const replayed = kernels.filter(({ name }) => chosen?.includes(name) ?? true)
+const recorded = replayed.flatMap(({ name }) => cases[name].map((testCase) => record(name, testCase)))
 writeFileSync(join(folder, 'cases.bin'), Buffer.concat(recorded))
 
 const target = process.arch === 'x64' ? ['-DLOWBIT_ISA=isa_avx2', '-mavx2', '-mfma', '-mf16c', '-mbmi2'] : ['-DLOWBIT_ISA=isa_neon']

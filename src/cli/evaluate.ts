@@ -49,7 +49,7 @@ export async function readTextFile(path: string): Promise<string> {
       throw new FormatError(`${path}: the text must have at most ${maxTextBytes} bytes; it has ${source.size}`)
     const text = decodeUtf8(await source.read(0, source.size), path)
     if (text.trim() !== '') return text
-    throw new FormatError(`${path}: the text must have words to be scored; it is empty`)
+    throw new FormatError(`${path}: the text must have words; it is empty`)
   } finally {
     await source.close()
   }

@@ -76,14 +76,15 @@ export type QTypeName =
 
 /**
  * The quantized type of that name, with or without quanto's leading `q`.
+ * @param what how the message begins: the operation, and what has the type
  * @throws DTypeError if there is none.
  */
-export function asQType(type: QType | string): QType {
+export function asQType(type: QType | string, what = 'qtype:'): QType {
   if (typeof type !== 'string') return type
   const name = type.startsWith('q') ? type : `q${type}`
   const found = name === 'qfloat8' ? qfloat8 : qtypes.find((qtype) => qtype.name === name)
   if (found) return found
   throw new DTypeError(
-    `qtype: must be int2, int4, int8, float8, float8_e4m3fn, float8_e5m2 or float8_e4m3fnuz; received ${JSON.stringify(type)}`,
+    `${what} must be int2, int4, int8, float8, float8_e4m3fn, float8_e5m2 or float8_e4m3fnuz; received ${JSON.stringify(type)}`,
   )
 }

@@ -19,7 +19,7 @@ export interface Accuracy {
  * Accuracy and mean cross-entropy of a classifier, in evaluation mode.
  * @param model from x to logits [B, classes]
  * @param batches x and y [B] int32, the classes
- * @throws ShapeError if there is no batch
+ * @throws ShapeError if there is no batch, or a label outside 0 … classes − 1
  */
 export async function accuracy(
   model: Module & { forward(x: Tensor): Tensor | QTensor },
@@ -30,16 +30,20 @@ export async function accuracy(
   const sum = { right: 0, loss: 0, samples: 0 }
   try {
     for await (const { x, y } of batches) {
-      const { nll, classes } = noGrad(() =>
+      let classes = 0
+      const { nll, best } = noGrad(() =>
         scope(() => {
           const logits = model.forward(x).dequantize()
-          return { nll: crossEntropy(logits, y), classes: argmax(logits) }
+          classes = logits.size(-1)
+          return { nll: crossEntropy(logits, y), best: argmax(logits) }
         }),
       )
-      const [losses, guesses, labels] = await Promise.all([nll.toNumbers(), classes.toNumbers(), y.toNumbers()])
+      const [losses, guesses, labels] = await Promise.all([nll.toNumbers(), best.toNumbers(), y.toNumbers()])
       nll.dispose()
-      classes.dispose()
+      best.dispose()
       for (const [i, label] of labels.entries()) {
+        if (!(label >= 0 && label < classes))
+          throw new ShapeError(`accuracy: labels must lie in 0..${classes - 1}; received ${label} at ${i}`)
         sum.loss += losses[i]
         if (guesses[i] === label) sum.right++
       }

@@ -37,6 +37,8 @@ import { cases as dequantizeActivation } from './dequantizeActivation/dequantize
 import { cases as dropout } from './dropout/dropout.cases.ts'
 import { cases as embedding } from './embedding/embedding.cases.ts'
 import { cases as embeddingGrad } from './embeddingGrad/embeddingGrad.cases.ts'
+import { cases as fakeQuantize } from './fakeQuantize/fakeQuantize.cases.ts'
+import { cases as fakeQuantizeGrad } from './fakeQuantizeGrad/fakeQuantizeGrad.cases.ts'
 import { cases as fill } from './fill/fill.cases.ts'
 import { cases as gemm, benchmarks as gemmBenchmarks } from './gemm/gemm.cases.ts'
 import { cases as hqqShift } from './hqqShift/hqqShift.cases.ts'
@@ -44,6 +46,7 @@ import { cases as int8Rows } from './int8Rows/int8Rows.cases.ts'
 import { cases as klDivergence } from './klDivergence/klDivergence.cases.ts'
 import { cases as layerNorm } from './layerNorm/layerNorm.cases.ts'
 import { cases as logSoftmax } from './logSoftmax/logSoftmax.cases.ts'
+import { cases as magnitudeHistogram } from './magnitudeHistogram/magnitudeHistogram.cases.ts'
 import { cases as maxPool2d } from './maxPool2d/maxPool2d.cases.ts'
 import { cases as maxPool2dGrad } from './maxPool2dGrad/maxPool2dGrad.cases.ts'
 import { cases as minmaxScale } from './minmaxScale/minmaxScale.cases.ts'
@@ -117,6 +120,9 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   int8Rows,
   scaleBy,
   movingScale,
+  magnitudeHistogram,
+  fakeQuantize,
+  fakeQuantizeGrad,
   hqqShift,
   affineScale,
   affineQuantize,

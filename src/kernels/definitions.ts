@@ -30,6 +30,8 @@ import { dequantizeActivation } from './dequantizeActivation/dequantizeActivatio
 import { dropout } from './dropout/dropout.ts'
 import { embedding } from './embedding/embedding.ts'
 import { embeddingGrad } from './embeddingGrad/embeddingGrad.ts'
+import { fakeQuantize } from './fakeQuantize/fakeQuantize.ts'
+import { fakeQuantizeGrad } from './fakeQuantizeGrad/fakeQuantizeGrad.ts'
 import { fill } from './fill/fill.ts'
 import { gemm } from './gemm/gemm.ts'
 import { hqqShift } from './hqqShift/hqqShift.ts'
@@ -37,6 +39,7 @@ import { int8Rows } from './int8Rows/int8Rows.ts'
 import { klDivergence } from './klDivergence/klDivergence.ts'
 import { layerNorm } from './layerNorm/layerNorm.ts'
 import { logSoftmax } from './logSoftmax/logSoftmax.ts'
+import { magnitudeHistogram } from './magnitudeHistogram/magnitudeHistogram.ts'
 import { maxPool2d } from './maxPool2d/maxPool2d.ts'
 import { maxPool2dGrad } from './maxPool2dGrad/maxPool2dGrad.ts'
 import { minmaxScale } from './minmaxScale/minmaxScale.ts'
@@ -110,6 +113,9 @@ export const definitions = {
   int8Rows,
   scaleBy,
   movingScale,
+  magnitudeHistogram,
+  fakeQuantize,
+  fakeQuantizeGrad,
   hqqShift,
   affineScale,
   affineQuantize,

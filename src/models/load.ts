@@ -4,12 +4,13 @@ import { DeviceError, DTypeError } from '../core/errors.ts'
 import type { Device } from '../devices/device.ts'
 import { openDevice } from '../devices/open.ts'
 import { type ByteSource, blobSource, type Folder } from '../formats/source.ts'
+import { Conv1D } from '../nn/gptConv1D.ts'
 import type { Parameter } from '../nn/module.ts'
 import { QWeightModule, setComputeDtype } from '../nn/qmodule.ts'
 import type { ComputeDType } from '../qtensor/linear.ts'
 import { dequantize } from '../quantize/dequantize.ts'
 import { type QuantizeOptions, quantize } from '../quantize/quantize.ts'
-import { cast } from '../tensor/ops/index.ts'
+import { cast, transpose } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { CausalLM } from './causalLM.ts'
@@ -57,7 +58,7 @@ export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {})
     const total = parameters.reduce((sum, { byteLength }) => sum + byteLength, 0)
     let done = 0
     const quantizing = floats || options.quantization !== undefined
-    const load = (planned: PlannedParameter) => loadParameter(planned, device, options.dtype, floats)
+    const load = (planned: PlannedParameter) => loadParameter(model, planned, device, options.dtype, floats)
     for await (const [planned, parameter] of inOrder(parameters, load, quantizing ? 1 : 2)) {
       put(model, pathsOf.get(planned.path) ?? [planned.path], parameter, options.quantization !== undefined)
       options.signal?.throwIfAborted()
@@ -115,6 +116,7 @@ function checkRoom({ name, parameters }: LoadPlan, device: Device): void {
 
 /** A parameter as it is saved, or the floats that it stands for. */
 async function loadParameter(
+  model: CausalLM,
   planned: PlannedParameter,
   device: Device,
   dtype: FloatDType | undefined,
@@ -122,7 +124,10 @@ async function loadParameter(
 ): Promise<Parameter> {
   const parameter = await planned.load(device, dtype)
   if (!floats || parameter instanceof Tensor) return parameter
-  const float = keep(scope(() => cast(parameter.dequantize(), dtype ?? parameter.dtype)))
+  // The codes of its twin lie the other way round.
+  const turned = model.getModule(parentOf(planned.path)) instanceof Conv1D
+  const weight = () => (turned ? transpose(parameter.dequantize(), 0, 1) : parameter.dequantize())
+  const float = keep(scope(() => cast(weight(), dtype ?? parameter.dtype)))
   parameter.dispose()
   return float
 }

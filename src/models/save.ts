@@ -8,8 +8,7 @@ import { writeCheckpoint } from '../formats/safetensorsWriter.ts'
 import { type FolderSink, writeText } from '../formats/source.ts'
 import type { TensorToWrite } from '../formats/tensorFile.ts'
 import type { Module } from '../nn/module.ts'
-import { QEmbedding } from '../nn/qembedding.ts'
-import { QModule } from '../nn/qmodule.ts'
+import { activationScales, QModule } from '../nn/qmodule.ts'
 import { quantoGroupSize } from '../qtensor/groupSize.ts'
 import { matrixShape, QTensor } from '../qtensor/qtensor.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
@@ -22,6 +21,8 @@ export interface SaveOptions {
   signal?: AbortSignal
   /** Bytes of a file before the weights go on in another; default 5 GB. */
   maxShardBytes?: number
+  /** Is told, before anything is written, what Python's quanto cannot load of the model; default: `console.warn`. */
+  onWarning?: (message: string) => void
   /** Called with the bytes written so far, and all. */
   onProgress?: (bytes: number, totalBytes: number) => void
 }
@@ -35,8 +36,30 @@ export interface SaveOptions {
  */
 export async function save(model: Module, target: string | FolderSink, options: SaveOptions = {}): Promise<number> {
   const tensors = [...namedTensors(model)]
+  const warn = options.onWarning ?? ((message) => console.warn(`lowbit: ${message}`))
+  for (const message of beyondQuanto(model)) warn(message)
   const write = (folder: FolderSink) => writeModel(model, folder, tensors, options)
   return typeof target === 'string' ? saveFolder(target, write, options) : write(target)
+}
+
+/** The twins that optimum-quanto has. */
+const quantoTwins = ['QLinear', 'QConv2d', 'QLayerNorm']
+
+/** What of a model Python's quanto cannot load, or not as it is: a sentence each. */
+function* beyondQuanto(model: Module): Generator<string> {
+  const modules = [...model.namedModules()].filter((entry): entry is [string, QModule] => entry[1] instanceof QModule)
+  const unknown = modules.filter(([, { typeName }]) => !quantoTwins.includes(typeName))
+  if (unknown.length > 0) {
+    const listed = several(unknown.map(([path, { typeName }]) => `${path} (${typeName})`))
+    yield `save: Python's optimum-quanto cannot load ${listed}; lowbit can`
+  }
+  const shifted = modules.filter(([, { weight }]) => weight instanceof QTensor && weight.integerShift)
+  if (shifted.length > 0)
+    yield `save: quanto's format has no zero points z, only shifts, scale · z; so have ${several(shifted.map(([path]) => path))}, once loaded`
+}
+
+function several(items: readonly string[]): string {
+  return items.slice(0, 4).join(', ') + (items.length > 4 ? ` and ${items.length - 4} more` : '')
 }
 
 async function writeModel(model: Module, folder: FolderSink, tensors: TensorToWrite[], options: SaveOptions): Promise<number> {
@@ -89,8 +112,12 @@ function savedConfig(model: CausalLM): Record<string, unknown> {
 export function* namedTensors(model: Module): Generator<TensorToWrite> {
   const seen = new Set<unknown>()
   for (const [path, module] of model.namedModules()) {
-    if (module instanceof QModule) yield* quantizedTensors(path, module)
-    const scales = module instanceof QModule ? module.bufferNames : []
+    if (module instanceof QModule) {
+      if (seen.has(module.weight)) throw tied(path)
+      if (module.weight instanceof QTensor) seen.add(module.weight)
+      yield* quantizedTensors(path, module)
+    }
+    const scales: readonly string[] = module instanceof QModule ? activationScales : []
     for (const [name, parameter] of module.ownTensors()) {
       if (parameter instanceof QTensor || scales.includes(name) || seen.has(parameter)) continue
       seen.add(parameter)
@@ -112,16 +139,16 @@ function* quantizedTensors(path: string, module: QModule): Generator<TensorToWri
     yield { name: `${path}.${name}`, dtype, shape: [], bytes: () => scaleBytes(module[name], dtype) }
   }
   if (!(weight instanceof QTensor) || !module.weights) return
-  if (module instanceof QEmbedding) {
-    throw new FormatError(
-      `save: quanto's format has no quantized ${module.typeName}; load with dequantize: true, or dequantize(model), and quantize again`,
-    )
-  }
   checkQuanto(path, weight)
   const names = quantoTensors(path, { qtype: module.weights, shape: weight.shape, bias: module.bias !== null }, dtype)
   yield { ...names.data, bytes: () => packedCodes(weight) }
   yield { ...names.scale, bytes: () => readOnce(() => weight.scale()) }
   if (names.shift) yield { ...names.shift, bytes: () => readOnce(() => weight.shift()) }
+}
+
+function tied(path: string): FormatError {
+  const way = 'load with dequantize: true, or dequantize(model), and quantize again'
+  return new FormatError(`save: quanto's format has no tied quantized weights; ${path} shares its with another layer; ${way}`)
 }
 
 /** quanto does not store group sizes but derives them. */

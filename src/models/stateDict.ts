@@ -7,9 +7,10 @@ import { openDevice } from '../devices/open.ts'
 import { findQuantoTensors } from '../formats/quanto.ts'
 import type { TensorFile, TensorInfo } from '../formats/tensorFile.ts'
 import type { Module, Parameter } from '../nn/module.ts'
-import { QModule, QWeightModule } from '../nn/qmodule.ts'
+import { activationScales, QModule, QWeightModule } from '../nn/qmodule.ts'
 import { Uncalibrated } from '../nn/uncalibrated.ts'
 import { nearest } from '../quantize/nearest.ts'
+import { activationType } from '../quantize/quantize.ts'
 import { quantizedTwin } from '../quantize/requantize.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { readActivationScales } from './activationScales.ts'
@@ -46,21 +47,30 @@ export async function loadStateDict(model: Module, state: StateDict, options: { 
 /**
  * Quantizes the layers that `map` names, as it says, and puts the tensors of a state dictionary into the model, which needs no memory before.
  * @param map as `quantizationMap` gives it
- * @throws ShapeError if the map names what is not a layer with a twin, FormatError as `loadStateDict`
+ * @throws ShapeError if the map names what is not a layer with a twin, DTypeError if it names no type, FormatError as `loadStateDict`; the
+ *   model is then as before
  */
 export async function requantize(model: Module, state: StateDict, map: TypeMap, options: { device?: Device } = {}): Promise<void> {
-  applyTypes(model, map)
-  await loadStateDict(model, state, options)
+  const undo = applyTypes(model, map)
+  await loadStateDict(model, state, options).catch((error: unknown) => {
+    undo()
+    throw error
+  })
 }
 
-/** Replaces the layers that `map` names by twins of those types. @throws ShapeError if one cannot be, before any is */
-export function applyTypes(model: Module, map: TypeMap): void {
+/**
+ * Replaces the layers that `map` names by twins of those types.
+ * @returns what puts the layers back
+ * @throws ShapeError or DTypeError if one cannot be replaced, before any is
+ */
+export function applyTypes(model: Module, map: TypeMap): () => void {
   const layers = new Map([...model.namedModules()])
   const uncalibrated = new Uncalibrated()
   const twins = Object.entries(map).map(([path, { weights, activations, outputQuantized }]): [string, QModule] => {
     const layer = layers.get(path)
-    const qtype = activations === 'none' ? null : asQType(activations)
-    const twin = layer && quantizedTwin(layer, weights === 'none' ? undefined : asQType(weights), { qtype, uncalibrated })
+    const qtype = activationType(activations === 'none' ? undefined : activations, `requantize: ${path}`)
+    const weightType = weights === 'none' ? undefined : asQType(weights, `requantize: ${path}: weights`)
+    const twin = layer && quantizedTwin(layer, weightType, { qtype, uncalibrated })
     if (twin) {
       twin.outputQuantized = outputQuantized ?? true
       return [path, twin]
@@ -74,6 +84,12 @@ export function applyTypes(model: Module, map: TypeMap): void {
   for (const [path, twin] of twins) {
     model.setModule(path, twin)
     uncalibrated.add(path, twin)
+  }
+  return () => {
+    for (const [path] of twins) {
+      const layer = layers.get(path)
+      if (layer) model.setModule(path, layer)
+    }
   }
 }
 
@@ -99,7 +115,7 @@ export async function loadTensors(model: Module, file: TensorFile, device: Devic
   const loaded = new Map<Parameter, Parameter>()
   for (const [path, module] of model.namedModules()) {
     const prefix = path === '' ? '' : `${path}.`
-    const scales = module instanceof QModule ? module.bufferNames : []
+    const scales: readonly string[] = module instanceof QModule ? activationScales : []
     for (const name of scales) {
       used.add(prefix + name)
       if (module instanceof QModule && module.activations && !file.tensors.has(prefix + name)) problems.push(`${prefix}${name} is missing`)
@@ -127,7 +143,8 @@ export async function loadTensors(model: Module, file: TensorFile, device: Devic
         } else loads.push(() => put(() => readFloat(device, file, info)))
       } else if (module instanceof QWeightModule && name === 'weight' && file.tensors.has(`${full}._scale`)) {
         const { qtype, groupSize } = module.quantization
-        const weight = { qtype, shape: tensor.shape, bias: module.bias !== null, groupSize }
+        // The bias is a parameter of its own.
+        const weight = { qtype, shape: tensor.shape, bias: false, groupSize }
         try {
           const parts = findQuantoTensors(file, path, weight)
           for (const part of Object.values(parts)) used.add(part.name)
@@ -137,11 +154,13 @@ export async function loadTensors(model: Module, file: TensorFile, device: Devic
           problems.push(error.message.slice(file.name.length + 2))
           for (const part of ['_data', '_data._data', '_scale', '_shift']) used.add(`${full}.${part}`)
         }
-      } else if (!isTiedElsewhere(model, file, tensor)) problems.push(`${full} is missing`)
+      } else if (!isTiedElsewhere(model, file, full, tensor)) problems.push(`${full} is missing`)
       else ties.push([full, tensor])
     }
   }
-  for (const name of file.tensors.keys()) if (!used.has(name)) problems.push(`${name} is not a part of the model`)
+  const extra = [...file.tensors.keys()].filter((name) => !used.has(name))
+  problems.push(...extra.map((name) => `${name} is not a part of the model`))
+  if (extra.some((name) => name.endsWith('.weight._scale'))) problems.push('quantized layers must be in the map that requantize takes')
   if (problems.length > 0) throw new FormatError(`${file.name}: the tensors must be those of the model; ${problems.join('; ')}`)
   for (const load of loads) await load()
   for (const [path, tensor] of ties) {
@@ -152,10 +171,10 @@ export async function loadTensors(model: Module, file: TensorFile, device: Devic
   await readActivationScales(device, file, model)
 }
 
-/** Whether a tensor also stands under another path, which the file has: tied tensors are saved once. */
-function isTiedElsewhere(model: Module, file: TensorFile, tensor: Parameter): boolean {
+/** Whether the tensor at `path` also stands under another one, which the file has: tied tensors are saved once. */
+function isTiedElsewhere(model: Module, file: TensorFile, path: string, tensor: Parameter): boolean {
   return [...model.namedTensors()].some(
-    ([path, other]) => other === tensor && (file.tensors.has(path) || file.tensors.has(`${path}._scale`)),
+    ([other, same]) => same === tensor && other !== path && (file.tensors.has(other) || file.tensors.has(`${other}._scale`)),
   )
 }
 

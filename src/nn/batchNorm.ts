@@ -68,8 +68,13 @@ export abstract class BatchNorm extends Module {
     this.num_batches_tracked &&= constant(device, this.num_batches_tracked, 0)
   }
 
-  /** x [N, numFeatures, ...] float32 → the same shape. */
+  /**
+   * x [N, numFeatures, ...] float32 → the same shape.
+   * @throws ShapeError if x has other channels, or one value for each of them in training
+   */
   forward(x: Tensor): Tensor {
+    if (x.shape[1] !== this.numFeatures)
+      throw new ShapeError(`${this.typeName}: x must have ${this.numFeatures} channels; received ${showShape(x.shape)}`)
     const { weight, bias, eps: epsilon, momentum, running_mean, running_var, num_batches_tracked: batches } = this
     if (!running_mean || !running_var) return batchNorm(x, weight, bias, { epsilon, momentum })
     if (this.training)

@@ -1,3 +1,4 @@
+import { ShapeError } from '../core/errors.ts'
 import type { Random } from '../core/random.ts'
 import type { Device } from '../devices/device.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
@@ -31,6 +32,7 @@ export abstract class Convolution extends Module {
   /** [outChannels], or null */
   bias: Tensor | null
 
+  /** @throws ShapeError unless groups divide both numbers of channels */
   constructor(
     axes: number,
     weightChannels: readonly [number, number],
@@ -40,12 +42,16 @@ export abstract class Convolution extends Module {
     options: ConvolutionOptions,
   ) {
     super()
+    const groups = options.groups ?? 1
+    if (inChannels % groups !== 0 || outChannels % groups !== 0) {
+      throw new ShapeError(`${this.typeName}: groups (${groups}) must divide the channels; received ${inChannels} and ${outChannels}`)
+    }
     this.inChannels = inChannels
     this.outChannels = outChannels
     this.kernelSize = perAxis(axes, kernelSize)
     this.stride = perAxis(axes, options.stride ?? 1)
     this.dilation = perAxis(axes, options.dilation ?? 1)
-    this.groups = options.groups ?? 1
+    this.groups = groups
     this.weight = Tensor.meta([...weightChannels, ...this.kernelSize])
     this.bias = (options.bias ?? true) ? Tensor.meta([outChannels]) : null
   }

@@ -102,6 +102,18 @@ export class QConv1D extends QWeightModule {
     return record(fakeQuantize(transposed, qtype, groupSize, optimizer), [transposed], (dy) => [dy])
   }
 
+  /** [nx, nf]; what is still to be loaded lies as the float layer's, too. */
+  override floatWeight(): Tensor {
+    const { weight } = this
+    return weight instanceof QTensor ? scope(() => transpose(weight.dequantize(), 0, 1)) : weight
+  }
+
+  override floatLayer(weight: Tensor): Conv1D {
+    const layer = new Conv1D(this.nf, this.nx, { dtype: weight.dtype as FloatDType })
+    if (!weight.isMeta) layer.weight = weight
+    return Object.assign(layer, { bias: this.bias })
+  }
+
   /** x [..., nx] → [..., nf] float32. */
   protected override qforward(x: Tensor): Tensor {
     const weight = this.trains(x) ? this.dequantizedWeight() : this.quantizedWeight()

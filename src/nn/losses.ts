@@ -3,6 +3,7 @@ import { showShape } from '../core/shape.ts'
 import { abs, clamp, div, exp, log, logSoftmax, mean, mul, mulScalar, nll, permute, sub, sum } from '../tensor/ops/index.ts'
 import { scope } from '../tensor/scope.ts'
 import { checkShape, Tensor } from '../tensor/tensor.ts'
+import { noteTargets, targetTensor } from './classTargets.ts'
 
 /** What a loss takes: a tensor, or something quantized that can be made one. */
 export interface Dequantizable {
@@ -23,7 +24,7 @@ export interface ClassLossOptions {
 /**
  * −log softmax(input)[target], averaged over the targets that are not ignored.
  *
- * Targets given as numbers are checked; of those on a device one outside 0..C−1 makes the loss NaN.
+ * Targets given as numbers are checked; of those on a device one outside 0..C−1 makes the loss NaN, and `trainEpoch` says which.
  * @param input logits [N, C], [N, C, …] or [C] float32
  * @param target class indices [N], [N, …] or one
  * @throws ShapeError if a target lies outside 0..C−1 and is not `ignoreIndex`
@@ -86,23 +87,11 @@ function classesLast(operation: string, x: Tensor): Tensor {
   return moved.view([x.numel / x.shape[1], x.shape[1]])
 }
 
-/** Class indices on the device of x [rows, C]; those given as numbers are checked. */
-function targetTensor(operation: string, x: Tensor, target: ArrayLike<number>, ignoreIndex: number): Tensor {
-  const [rows, classes] = x.shape
-  if (target.length !== rows) throw new ShapeError(`${operation}: needs ${rows} targets; received ${target.length}`)
-  for (let i = 0; i < target.length; i++) {
-    const label = target[i]
-    if (label !== ignoreIndex && !(Number.isInteger(label) && label >= 0 && label < classes)) {
-      throw new ShapeError(`${operation}: targets must lie in 0..${classes - 1} or be ${ignoreIndex}; received ${label} at ${i}`)
-    }
-  }
-  return Tensor.fromArray(x.device, Int32Array.from(target))
-}
-
 function classLoss(operation: string, x: Tensor, target: Tensor | ArrayLike<number>, options: ClassLossOptions): Tensor {
   const { reduction = 'mean', ignoreIndex = -100, labelSmoothing = 0 } = options
-  const targets = target instanceof Tensor ? target.view([target.numel]) : targetTensor(operation, x, target, ignoreIndex)
+  const targets = targetTensor(operation, x, target, ignoreIndex)
   const { loss, counted } = nll(x, targets, { ignoreIndex, labelSmoothing })
+  if (target instanceof Tensor) noteTargets({ operation, targets, classes: x.size(-1), ignoreIndex })
   if (reduction === 'none') return target instanceof Tensor ? loss.view(target.shape) : loss
   return reduction === 'sum' ? sum(loss) : div(sum(loss), sum(counted))
 }

@@ -1,17 +1,15 @@
 import { cast } from '../tensor/ops/elementwise.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import type { Convolution } from './convolution.ts'
+import type { Module } from './module.ts'
 import { type ActivationQuantization, QWeightModule, type WeightQuantization } from './qmodule.ts'
-
-/** What a twin needs of the convolution whose place it takes. */
-type Computation = Pick<Convolution, 'compute' | 'extraRepr' | 'typeName'>
 
 /**
  * The quantized twin of every convolution, `QConv2d` and so on: it computes on the floats that its weight's codes stand for, a scale for each
  * row of the weight's first dimension, and quantizes its output.
  */
 export class QConv extends QWeightModule {
-  private readonly computation: () => Computation
+  private readonly computation: () => Convolution
 
   constructor(float: Convolution, quantization: WeightQuantization, activations?: ActivationQuantization) {
     super(float, quantization, activations)
@@ -25,6 +23,11 @@ export class QConv extends QWeightModule {
 
   override extraRepr(): string {
     return this.computation().extraRepr()
+  }
+
+  override floatLayer(weight: Tensor): Module {
+    const float = this.computation()
+    return Object.assign(Object.create(Object.getPrototypeOf(float)), float, { weight, bias: this.bias })
   }
 
   protected override qforward(x: Tensor): Tensor {

@@ -1,7 +1,7 @@
 import { lookup } from '../qtensor/lookup.ts'
 import { embedding } from '../tensor/ops/embedding.ts'
 import type { Tensor } from '../tensor/tensor.ts'
-import type { Embedding } from './embedding.ts'
+import { Embedding } from './embedding.ts'
 import { type ActivationQuantization, QWeightModule, type WeightQuantization } from './qmodule.ts'
 
 /** The quantized twin of `Embedding`: rows are dequantized as they are looked up. */
@@ -12,6 +12,10 @@ export class QEmbedding extends QWeightModule {
 
   override extraRepr(): string {
     return this.weight.shape.join(', ')
+  }
+
+  override floatLayer(weight: Tensor): Embedding {
+    return Object.assign(new Embedding(weight.shape[0], weight.shape[1]), { weight })
   }
 
   /** ids [...] int32 → [..., embeddingDim] float32. */

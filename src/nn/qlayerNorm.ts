@@ -21,6 +21,11 @@ export class QLayerNorm extends QModule {
     return LayerNorm.prototype.extraRepr.call(this)
   }
 
+  override floatLayer(): LayerNorm {
+    const { size, eps, weight, bias } = this
+    return Object.assign(new LayerNorm(size, { eps, elementwiseAffine: false }), { weight, bias })
+  }
+
   /** x [..., size] → [..., size] float32. */
   protected override qforward(x: Tensor): Tensor {
     return LayerNorm.prototype.forward.call(this, x)

@@ -1,7 +1,7 @@
 import { linear } from '../qtensor/linear.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
 import type { Tensor } from '../tensor/tensor.ts'
-import { type Linear, pythonBool } from './linear.ts'
+import { Linear, pythonBool } from './linear.ts'
 import { type ActivationQuantization, QWeightModule, type WeightQuantization } from './qmodule.ts'
 
 /** The quantized twin of `Linear`. With int8 weights and int8 activations its product runs in integers. */
@@ -21,6 +21,11 @@ export class QLinear extends QWeightModule {
 
   override extraRepr(): string {
     return `in_features=${this.inFeatures}, out_features=${this.outFeatures}, bias=${pythonBool(this.bias !== null)}`
+  }
+
+  override floatLayer(weight: Tensor): Linear {
+    const { inFeatures, outFeatures, bias } = this
+    return Object.assign(new Linear(inFeatures, outFeatures, { bias: false }), { weight, bias })
   }
 
   /** x [..., inFeatures] → [..., outFeatures] float32. */

@@ -26,6 +26,9 @@ export interface ActivationQuantization {
   uncalibrated: Uncalibrated
 }
 
+/** The scales that a quantized module has; the names are those of quanto's files. */
+export const activationScales = ['input_scale', 'output_scale'] as const
+
 /** What `calibrate` does at each quantized module; scales that it sets hold from there on. */
 export interface ActivationObserver {
   input(module: QModule, x: Tensor): void
@@ -43,7 +46,7 @@ export abstract class QModule extends Module {
   readonly activations: QType | null
   abstract readonly weight: Tensor | QTensor | null
   abstract readonly bias: Tensor | null
-  /** [] float32; null until calibrated, then computed with as 1. The names are those of quanto's files. */
+  /** [] float32; null until calibrated, and computed with as 1. Parameters once they are learned (`learnScales`). */
   input_scale: Tensor | null = null
   output_scale: Tensor | null = null
   /** Whether outputs are quantized; streamlining turns it off. */
@@ -58,7 +61,7 @@ export abstract class QModule extends Module {
   }
 
   override get bufferNames(): readonly string[] {
-    return ['input_scale', 'output_scale']
+    return activationScales.filter((name) => !this[name]?.requiresGrad)
   }
 
   /** Whether the layer takes quantized inputs: where a product with the weight runs in integers. */
@@ -73,6 +76,14 @@ export abstract class QModule extends Module {
 
   /** The layer's own computation on what may be a quantized activation. */
   protected abstract qforward(x: Tensor): Tensor
+
+  /**
+   * The float layer with this weight, and the twin's other parameters; what `dequantize` puts in the twin's place.
+   * @throws DTypeError unless the class says it
+   */
+  floatLayer(_weight: Tensor | null): Module {
+    throw new DTypeError(`dequantize: ${this.typeName} must say by floatLayer(weight) what layer it stands for`)
+  }
 
   /** As the float layer's, inputs and outputs quantized as the module says. */
   forward(x: Tensor): Tensor {
@@ -96,7 +107,7 @@ export abstract class QModule extends Module {
     throw new DTypeError(`${this.typeName}: quantized inputs must be ${this.activations?.name}, as the module's; received ${x.qtype.name}`)
   }
 
-  private quantize(x: Tensor, name: 'input_scale' | 'output_scale'): Tensor {
+  private quantize(x: Tensor, name: (typeof activationScales)[number]): Tensor {
     const { activations } = this
     if (!activations) return x
     const scale = this[name] ?? this.uncalibrated.scale(x.device, this)
@@ -149,6 +160,11 @@ export abstract class QWeightModule extends QModule {
     if (weight instanceof QTensor) return weight.dequantize()
     const { qtype, groupSize, optimizer } = this.quantization
     return record(fakeQuantize(weight, qtype, groupSize, optimizer), [weight], (dy) => [dy])
+  }
+
+  /** The weight as the float layer has it. */
+  floatWeight(): Tensor {
+    return this.weight.dequantize()
   }
 
   /** Whether a gradient has to pass through the layer. */

@@ -2,6 +2,7 @@ import { DTypeError, ShapeError } from '../core/errors.ts'
 import { backward } from '../tensor/backward.ts'
 import { scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
+import { type ClassTargets, withTargets, wrongTarget } from './classTargets.ts'
 import type { Module } from './module.ts'
 import { clipGradNorm } from './optim/clip.ts'
 import type { ParameterOptimizer, StepSettings } from './optim/optimizer.ts'
@@ -28,7 +29,7 @@ export interface TrainOptions<Batch> {
  * One pass over the batches: for each, loss, gradients and a step of the optimizer; the model in training mode.
  * Losses stay on the device and are read every `checkEvery` steps, so that the queue never runs empty.
  * @returns the loss of every step
- * @throws DTypeError once a loss is not finite: at which step, and with `detectAnomaly` what was first
+ * @throws DTypeError once a loss is not finite: at which step, which target was out of range, and with `detectAnomaly` what was first
  */
 export async function trainEpoch<Batch>(
   model: Module,
@@ -43,12 +44,18 @@ export async function trainEpoch<Batch>(
   const watch = detectAnomaly ? new Watch(model) : null
   let waiting: Tensor | null = null
   let count = 0
+  /** Class targets of the steps since the last read. */
+  let taken: ClassTargets[][] = []
 
+  const forget = () => {
+    for (const { targets } of taken.flat()) targets.dispose()
+    taken = []
+  }
   const check = async () => {
     if (!waiting || count === 0) return
     const values = [...(await waiting.toNumbers())].slice(0, count)
     const bad = values.findIndex((value) => !Number.isFinite(value))
-    const cause = await watch?.firstNotFinite()
+    const cause = (bad >= 0 && (await wrongTarget(taken[bad]))) || (await watch?.firstNotFinite())
     if (bad >= 0 || cause) {
       const advice = cause ?? (watch ? 'every output was finite' : 'detectAnomaly tells which layer was first')
       throw new DTypeError(
@@ -57,6 +64,7 @@ export async function trainEpoch<Batch>(
     }
     losses.push(...values)
     count = 0
+    forget()
     await onProgress?.(losses.length, values[values.length - 1])
   }
 
@@ -64,7 +72,8 @@ export async function trainEpoch<Batch>(
   try {
     for await (const batch of batches) {
       optimizer.zeroGrad()
-      const value = backward(() => loss(batch))
+      const { result: value, taken: targets } = withTargets(() => backward(() => loss(batch)))
+      taken.push(targets)
       watch?.noteGradients()
       waiting ??= Tensor.empty(value.device, [checkEvery])
       const slot = waiting.rows(count, ++count)
@@ -81,6 +90,7 @@ export async function trainEpoch<Batch>(
     await check()
   } finally {
     optimizer.zeroGrad()
+    forget()
     watch?.end()
     ;(waiting as Tensor | null)?.dispose()
   }

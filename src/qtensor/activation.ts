@@ -3,8 +3,9 @@ import type { QType } from '../core/qtype.ts'
 import type { Shape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import type { Storage } from '../devices/storage.ts'
+import { fakeQuantizeGradients } from '../tensor/ops/fakeQuantize.ts'
 import { keep } from '../tensor/scope.ts'
-import { noGrad, record } from '../tensor/tape.ts'
+import { type Gradients, needsGrad, noGrad, record } from '../tensor/tape.ts'
 import { checkDType, checkShape, Tensor } from '../tensor/tensor.ts'
 import { quantizedOp } from './activationOps.ts'
 
@@ -44,7 +45,7 @@ export class QActivation extends Tensor {
   }
 
   /**
-   * q = clamp(rne(x / scale)), or the nearest float8.
+   * q = clamp(rne(x / scale)), or the nearest float8. A scale that needs a gradient is learned (LSQ): then none passes to what was cut off.
    * @param x [...] float32
    * @param scale [] float32
    */
@@ -56,7 +57,8 @@ export class QActivation extends Tensor {
     const codes = Tensor.empty(x.device, x.shape, qtype.dtype)
     if (x.numel > 0) x.device.call('quantizeActivation', x, scale, codes, x.numel, qtype.code)
     const y = new QActivation(qtype, codes, scale.detach())
-    record(y, [x], (dy) => [dy])
+    if (needsGrad(scale)) record(y, [x, scale], learnedGradients(x, scale, qtype))
+    else record(y, [x], (dy) => [dy])
     return y
   }
 
@@ -153,4 +155,14 @@ export class QActivation extends Tensor {
   override toString(): string {
     return `QActivation([${this.shape.join(',')}], ${this.qtype.name})`
   }
+}
+
+/**
+ * The gradients of x and its scale, the latter by 1 / √(values of one sample · qmax), so that it moves about as fast as weights do.
+ * Source: Esser et al., "Learned Step Size Quantization", 2020, section 2.2.
+ */
+function learnedGradients(x: Tensor, scale: Tensor, { name, dtype, qmin, qmax }: QType): Gradients {
+  if (dtype !== 'int8') throw new DTypeError(`quantizeActivation: scales are learned of int8 only; received ${name}`)
+  const features = x.shape.length > 1 ? x.numel / x.shape[0] : x.numel
+  return fakeQuantizeGradients(x, scale, { qmin, qmax, gradFactor: 1 / Math.sqrt(features * qmax) })
 }

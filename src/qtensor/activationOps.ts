@@ -2,7 +2,7 @@ import type { Shape } from '../core/shape.ts'
 import { unaryInt8Ops } from '../kernels/unaryInt8/unaryInt8.ts'
 import { bmm } from '../tensor/ops/bmm.ts'
 import { expand } from '../tensor/ops/broadcast.ts'
-import { affine, unary } from '../tensor/ops/elementwise.ts'
+import { affine, div, unary, where } from '../tensor/ops/elementwise.ts'
 import { softmax } from '../tensor/ops/reduce.ts'
 import { concat, permute, slice } from '../tensor/ops/shape.ts'
 import { scope } from '../tensor/scope.ts'
@@ -34,6 +34,8 @@ const quantizedOps = new Map<string, QuantizedOp>([
   ],
   ['concat', joined],
   ['affine', rescaled],
+  ['div', divided],
+  ['where', chosen],
   ['softmax', normalized],
   ['bmm', product],
   ['neg', (x: QActivation) => unaryOnCodes('neg', x)],
@@ -94,6 +96,22 @@ function rescaled(x: QActivation, factor: number, offset: number): QActivation |
   const y = x.withCodes(x.codes.detach(), scale)
   if (needsGrad(x)) record(y, [affine(x.dequantize(), factor, offset)], (dy) => [dy])
   return y
+}
+
+/** The scale is divided by a positive number. */
+function divided(x: Tensor, divisor: Tensor | number): QActivation | undefined {
+  if (!isQuantized(x) || typeof divisor !== 'number' || !(divisor > 0)) return undefined
+  const y = x.withCodes(
+    x.codes.detach(),
+    noGrad(() => div(x.scale, divisor)),
+  )
+  return withGradient(x, y, (values) => div(values, divisor))
+}
+
+/** Computed on floats, and quantized again by the scale of `a`; where `b` is quantized, too, the result is float. */
+function chosen(mask: Tensor, a: Tensor | number, b: Tensor | number): QActivation | undefined {
+  if (!isQuantized(a) || isQuantized(b)) return undefined
+  return scope(() => a.requantize(where(mask, a.dequantize(), b), a.scale))
 }
 
 /** Computed on floats; since no result is above 1, its scale is known to be 1 / qmax. */

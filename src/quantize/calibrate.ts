@@ -1,19 +1,28 @@
 import { dtypes } from '../core/dtype.ts'
 import { DTypeError, ShapeError } from '../core/errors.ts'
 import type { QType } from '../core/qtype.ts'
+import { showShape } from '../core/shape.ts'
+import type { Device } from '../devices/device.ts'
 import type { Module } from '../nn/module.ts'
-import { type ActivationObserver, QModule } from '../nn/qmodule.ts'
+import { type ActivationObserver, activationScales, QModule } from '../nn/qmodule.ts'
 import { type ActivationUse, QActivation } from '../qtensor/activation.ts'
 import { reduce } from '../tensor/ops/reduce.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { noGrad } from '../tensor/tape.ts'
 import { Tensor } from '../tensor/tensor.ts'
+import { DeviceHistogram } from './histogram.ts'
+import { type Observer, type ObserverName, observers } from './observers.ts'
 
 export interface CalibrateOptions {
   /** How much of a scale is kept when the next batch comes: scale = momentum · scale + (1 − momentum) · new. Default 0.9. */
   momentum?: number
   /** The same for scales of inputs; default: `momentum`. */
   inputMomentum?: number
+  /**
+   * How scales are chosen: `absmax`, the moving one of quanto (default); or, from histograms over all batches, `percentile` (99.99 %), `mse`
+   * (the least squared error), `histogram` (the least divergence), or a function such as `percentile({ percent: 99.9 })`.
+   */
+  observer?: ObserverName | Observer
   /** Leaves outputs float that no quantized layer takes, directly or through operations that keep them quantized. Default true. */
   streamline?: boolean
   /**
@@ -39,13 +48,14 @@ export interface CalibratedModule {
 
 /**
  * Chooses the scales of quantized activations: the largest magnitude that each module takes and gives, over the batches that `run` passes
- * through the model, in a moving average. The scales stay on the device until `run` has ended.
+ * through the model, in a moving average, or what `observer` makes of all of them. The scales stay on the device until `run` has ended.
  *
  *     await calibrate(model, () => { for (const batch of batches) scope(() => { model.forward(batch) }) })
  *
  * Source: optimum-quanto 0.2.7, calibrate.py.
  * @returns what was found at each module
- * @throws ShapeError if no batch reached a module with quantized activations, or one that is not finite did; the scales are then as before
+ * @throws ShapeError if no batch reached a module with quantized activations, or an empty one did; DTypeError if one that is not finite did;
+ *   the scales are then as before
  */
 export async function calibrate(model: Module, run: () => unknown, options: CalibrateOptions = {}): Promise<CalibratedModule[]> {
   const calibration = new Calibration(model, options)
@@ -67,9 +77,14 @@ interface Before {
   outputQuantized: boolean
 }
 
+type ScaleName = (typeof activationScales)[number]
+
 class Calibration implements ActivationObserver {
   private readonly momentum: { input_scale: number; output_scale: number }
   private readonly streamlined: boolean
+  /** Null where scales follow the batches. */
+  private readonly observer: Observer | null
+  private readonly histograms = new Map<QModule, Partial<Record<ScaleName, DeviceHistogram>>>()
   private readonly options: CalibrateOptions
   private readonly paths: Map<QModule, string>
   private readonly before = new Map<QModule, Before>()
@@ -83,6 +98,7 @@ class Calibration implements ActivationObserver {
     this.options = options
     this.momentum = { input_scale: mirror ? 0.9 : (options.inputMomentum ?? momentum), output_scale: momentum }
     this.streamlined = options.streamline ?? true
+    this.observer = observerOf(options.observer ?? 'absmax')
     for (const value of Object.values(this.momentum)) {
       if (!(value >= 0 && value < 1)) throw new ShapeError(`calibrate: momentum must lie in 0..1, 1 excluded; received ${value}`)
     }
@@ -111,9 +127,12 @@ class Calibration implements ActivationObserver {
   detach(): void {
     Reflect.deleteProperty(this.root, 'forward')
     for (const module of this.paths.keys()) module.observer = null
+    for (const pair of this.histograms.values()) for (const histogram of Object.values(pair)) histogram.dispose()
   }
 
   input(module: QModule, x: Tensor): void {
+    if (x.numel === 0)
+      throw new ShapeError(`calibrate: batches must hold values; the input of ${this.paths.get(module)} is ${showShape(x.shape)}`)
     if (!this.before.has(module)) {
       const { input_scale, output_scale, outputQuantized } = module
       this.before.set(module, { input_scale, output_scale, outputQuantized })
@@ -132,19 +151,38 @@ class Calibration implements ActivationObserver {
     if (y instanceof QActivation) y.use = this.uses.get(module) ?? null
   }
 
-  private update(module: QModule, name: 'input_scale' | 'output_scale', x: Tensor): void {
+  private update(module: QModule, name: ScaleName, x: Tensor): void {
     const { activations } = module
     if (!activations) return
     const scale = noGrad(() =>
       scope(() => {
         const next = absmaxScale(x, activations)
-        return module[name] ? movingScale(module[name], next, this.momentum[name]) : next
+        // While values are counted none is cut off: each batch has its own scale.
+        return module[name] ? movingScale(module[name], next, this.observer ? 0 : this.momentum[name]) : next
       }),
     )
     this.set(module, name, scale)
+    if (this.observer) this.histogramOf(module, name, x.device).add(x)
   }
 
-  private set(module: QModule, name: 'input_scale' | 'output_scale', scale: Tensor): void {
+  private histogramOf(module: QModule, name: ScaleName, device: Device): DeviceHistogram {
+    const pair = this.histograms.get(module) ?? {}
+    this.histograms.set(module, pair)
+    pair[name] ??= new DeviceHistogram(device)
+    return pair[name]
+  }
+
+  /** The scale that the observer chooses in place of the one that moved with the batches. */
+  private async choose(module: QModule, name: ScaleName): Promise<number | undefined> {
+    const histogram = this.histograms.get(module)?.[name]
+    const { observer } = this
+    if (!observer || !histogram || !module.activations) return undefined
+    const chosen = observer(await histogram.read(), module.activations)
+    this.set(module, name, Tensor.fromNumbers(histogram.device, [chosen], []))
+    return chosen
+  }
+
+  private set(module: QModule, name: ScaleName, scale: Tensor): void {
     const old = module[name]
     module[name] = keep(scale)
     if (old && old !== this.before.get(module)?.[name]) old.dispose()
@@ -164,8 +202,12 @@ class Calibration implements ActivationObserver {
     const found: CalibratedModule[] = []
     for (const [module, { keptBy, dequantized }] of this.uses) {
       const path = this.paths.get(module) ?? ''
-      const inputScale = await finiteValue(module.input_scale, `the input of ${path}`)
-      const outputScale = await finiteValue(module.output_scale, `the output of ${path}`)
+      const scaleOf = async (name: ScaleName, what: string) => {
+        const moving = await finiteValue(module[name], `${what} of ${path}`)
+        return (await this.choose(module, name)) ?? moving
+      }
+      const inputScale = await scaleOf('input_scale', 'the input')
+      const outputScale = await scaleOf('output_scale', 'the output')
       found.push({ path, inputScale, outputScale, outputQuantized: module.outputQuantized, keptBy: [...keptBy], dequantized })
     }
     for (const before of this.before.values()) {
@@ -191,10 +233,16 @@ class Calibration implements ActivationObserver {
   /** Puts back what was there before. */
   undo(): void {
     for (const [module, before] of this.before) {
-      for (const name of ['input_scale', 'output_scale'] as const) if (module[name] !== before[name]) module[name]?.dispose()
+      for (const name of activationScales) if (module[name] !== before[name]) module[name]?.dispose()
       Object.assign(module, before)
     }
   }
+}
+
+function observerOf(observer: ObserverName | Observer): Observer | null {
+  if (typeof observer === 'function') return observer
+  if (Object.hasOwn(observers, observer)) return observers[observer]
+  throw new ShapeError(`calibrate: observer must be a function or one of ${Object.keys(observers).join(', ')}; received ${observer}`)
 }
 
 /** @throws DTypeError if a scale is not finite: an activation held NaN or an infinity. */

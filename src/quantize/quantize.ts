@@ -43,7 +43,7 @@ export interface QuantizeOptions {
  * @throws ShapeError if a glob matches no module, or nothing is left to quantize
  */
 export function quantize(model: Module, options: QuantizeOptions): string[] {
-  const qtype = asQType(options.weights)
+  const qtype = asQType(options.weights, 'quantize: weights')
   const uncalibrated = new Uncalibrated({ strict: options.strict })
   const activations = { qtype: activationType(options.activations), uncalibrated }
   const modules = [...model.namedModules()]
@@ -89,11 +89,11 @@ export function isQuantizable(module: Module, layers?: QuantizeOptions['layers']
 }
 
 /** @throws DTypeError unless activations can have the type. */
-export function activationType(type: QType | QTypeName | undefined): QType | null {
+export function activationType(type: QType | QTypeName | undefined, operation = 'quantize'): QType | null {
   if (type === undefined) return null
-  const qtype = asQType(type)
+  const qtype = asQType(type, `${operation}: activations`)
   if (qtype.bits === 8) return qtype
-  throw new DTypeError(`quantize: activations must be int8 or one of float8; received ${qtype.name}`)
+  throw new DTypeError(`${operation}: activations must be int8 or one of float8; received ${qtype.name}`)
 }
 
 function nothingLeft(modules: [string, Module][], layers: QuantizeOptions['layers']): ShapeError {

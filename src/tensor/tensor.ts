@@ -45,8 +45,10 @@ export class Tensor implements Region {
     return tensor
   }
 
-  /** A shape without memory. */
+  /** A shape without memory. @throws ShapeError if a size is no whole number */
   static meta(shape: Shape, dtype: DType = 'float32'): Tensor {
+    if (!shape.every((size) => Number.isInteger(size) && size >= 0))
+      throw new ShapeError(`meta: sizes must be whole numbers, 0 or more; received ${showShape(shape)}`)
     return new Tensor(null, shape, dtype)
   }
 

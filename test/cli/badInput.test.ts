@@ -36,6 +36,14 @@ const evaluateText = (content: string | Uint8Array, ...args: string[]) => ({
   change: write('text.txt', content),
 })
 
+const calibrateOn = (content: string) => ({
+  args: (model: string) => {
+    const calibration = ['--activations', 'int8', '--calibration', join(model, 'text.txt')]
+    return ['quantize', model, '--weights', 'int8', ...calibration, '--out', 'OUT']
+  },
+  change: write('text.txt', content),
+})
+
 const safetensors: Case[] = [
   { name: 'empty', change: write(weights, ''), says: /model\.safetensors: a safetensors file must have at least 8 bytes; it has 0/ },
   { name: 'truncated', change: (folder) => truncateSync(join(folder, weights), 500_000), says: /must lie within the file's 500000 bytes/ },
@@ -297,14 +305,14 @@ const calls: Case[] = [
     says: /absmax: the type must be symmetric \(int8 or float8\); received qint4/,
   },
   {
-    name: 'max for int8',
-    ...on('quantize', '--weights', 'int8', '--algorithm', 'max', '--out', 'OUT'),
-    says: /max: the type must be affine \(int2 or int4\); received qint8/,
+    name: 'hqq for int8',
+    ...on('quantize', '--weights', 'int8', '--algorithm', 'hqq', '--out', 'OUT'),
+    says: /hqq: the type must be affine \(int2 or int4\); received qint8/,
   },
   { name: 'groups for int8', ...on('quantize', '--weights', 'int8', '--group-size', '32', '--out', 'OUT'), says: /group/ },
   { name: 'no such text', ...on('evaluate', '--text', '/no/text'), says: /\/no\/text: must be a file that can be read; there is none/ },
   { name: 'a folder for a text', ...on('evaluate', '--text', '/tmp'), says: /\/tmp: must be a regular file; it is a folder/ },
-  { name: 'empty text', ...evaluateText(''), says: /text\.txt: the text must have words to be scored; it is empty/ },
+  { name: 'empty text', ...evaluateText(''), says: /text\.txt: the text must have words; it is empty/ },
   { name: 'text that is not UTF-8', ...evaluateText(Uint8Array.of(0x68, 0xe9, 0x21)), says: /text\.txt: text must be valid UTF-8/ },
   {
     name: 'text shorter than a window',
@@ -320,6 +328,22 @@ const calls: Case[] = [
     name: 'stride larger than the context',
     ...on('evaluate', '--text', text, '--context', '64', '--stride', '65'),
     says: /stride must be a whole number in 1\.\.64, the context; received 65/,
+  },
+  {
+    name: 'activations without a text',
+    ...on('quantize', '--weights', 'int8', '--activations', 'int8', '--out', 'OUT'),
+    says: /--activations TYPE and --calibration FILE go together.*received --activations alone/,
+  },
+  {
+    name: 'a text without activations',
+    ...on('quantize', '--weights', 'int8', '--calibration', text, '--out', 'OUT'),
+    says: /--activations TYPE and --calibration FILE go together.*received --calibration alone/,
+  },
+  { name: 'calibration on an empty text', ...calibrateOn(''), says: /text\.txt: the text must have words; it is empty/ },
+  {
+    name: 'calibration on a text shorter than a window',
+    ...calibrateOn('Once upon a time'),
+    says: /text\.txt: the text must have at least 256 tokens, one window; it has 4$/,
   },
   {
     name: 'a baseline that cannot be read',

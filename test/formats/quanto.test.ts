@@ -58,7 +58,7 @@ test('a map is read and written as quanto does', { skip: skipGolden }, async () 
     assert.equal(formatQuantoMap(parsed), readFileSync(join(folder, 'quanto_qmap.json'), 'utf8'))
     const weights = asQType(variant.split('-')[1])
     const activations = variant.includes('-a8') ? qint8 : undefined
-    assert.deepEqual(parsed.get('model.layers.0.self_attn.q_proj'), { weights, activations })
+    assert.deepEqual(parsed.get('model.layers.0.self_attn.q_proj'), { weights, activations, outputQuantized: true })
     assert.equal(parsed.has('lm_head'), !variant.endsWith('nolmhead'))
     maps++
   }
@@ -66,7 +66,11 @@ test('a map is read and written as quanto does', { skip: skipGolden }, async () 
 })
 
 test('maps that are none are refused', () => {
-  assert.deepEqual(map('{"0":{"weights":"none","activations":"qint8"}}').get('0'), { weights: undefined, activations: qint8 })
+  assert.deepEqual(map('{"0":{"weights":"none","activations":"qint8"}}').get('0'), {
+    weights: undefined,
+    activations: qint8,
+    outputQuantized: true,
+  })
   assert.equal(map('{"0":{"weights":"qfloat8","activations":"none"}}').get('0')?.weights?.name, 'qfloat8_e4m3fn')
   const refuses = (text: string, message: string | RegExp) => assert.throws(() => map(text), { name: 'FormatError', message })
   refuses(

@@ -1,6 +1,7 @@
 """Does the jobs of a JSON list with optimum-quanto; see test/interop/quanto.test.ts.
 
-read    QuantizedModelForCausalLM.from_pretrained(folder), then `out`: every weight dequantized, and the logits of `ids`
+read    QuantizedModelForCausalLM.from_pretrained(folder), then `out`: every weight dequantized, and the logits of `ids`; with
+        `activations` the scales of inputs and outputs, too
 write   quantizes the model in `float`, as `dtype`, and saves it into `folder`; `out` as above, of the model before it is saved
 """
 
@@ -25,17 +26,19 @@ def in_float32(parameter):
     return weight.reshape(parameter.shape)
 
 
-def record(quantized, ids, out):
+def record(quantized, ids, out, activations=False):
     model = quantized._wrapped.eval()
     parameters = dict(model.named_parameters(remove_duplicate=False))
     weights = {name: parameter.dequantize() if isinstance(parameter, QTensor) else parameter for name, parameter in parameters.items()}
+    scales = {name: scale for name, scale in model.state_dict().items() if name.endswith(("input_scale", "output_scale"))}
     # The library's own forward pass; for 16 bits, where PyTorch 2.15 crashes on bfloat16 with int8, a float32 model of the same codes.
     if model.dtype != torch.float32:
         model = type(model)(model.config).float().eval()
         model.load_state_dict({name: in_float32(parameter) for name, parameter in parameters.items()})
     with torch.no_grad():
-        logits = model(torch.tensor([ids])).logits[0]
-    save_file({name: tensor.detach().clone().contiguous() for name, tensor in {**weights, "logits": logits}.items()}, out)
+        logits = model(torch.tensor([ids])).logits
+    logits = (logits.dequantize() if isinstance(logits, QTensor) else logits)[0]
+    save_file({name: tensor.detach().clone().contiguous() for name, tensor in {**weights, **(scales if activations else {}), "logits": logits}.items()}, out)
 
 
 for job in json.load(open(sys.argv[1])):
@@ -45,4 +48,4 @@ for job in json.load(open(sys.argv[1])):
         model = AutoModelForCausalLM.from_pretrained(job["float"], dtype=getattr(torch, job["dtype"]))
         quantized = QuantizedModelForCausalLM.quantize(model, weights=types[job["weights"]], exclude=job.get("exclude"))
         quantized.save_pretrained(job["folder"])
-    record(quantized, job["ids"], job["out"])
+    record(quantized, job["ids"], job["out"], job.get("activations", False))

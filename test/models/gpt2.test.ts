@@ -16,6 +16,7 @@ import { loadCausalLM } from '../../src/models/load.ts'
 import { save } from '../../src/models/save.ts'
 import { Conv1D, QConv1D } from '../../src/nn/gptConv1D.ts'
 import { crossEntropyLoss } from '../../src/nn/losses.ts'
+import { dequantize } from '../../src/quantize/dequantize.ts'
 import { absmax } from '../../src/quantize/optimizers.ts'
 import { freeze, quantizationMap, quantize } from '../../src/quantize/quantize.ts'
 import { backward } from '../../src/tensor/backward.ts'
@@ -128,7 +129,17 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
         assert.deepEqual(quantizationMap(again), quantizationMap(model))
         assert.deepEqual(await logitsOf(again, inputs.prompt_ids), await logitsOf(model, inputs.prompt_ids))
         using atOnce = await loadCausalLM(diskFolder(join(golden, 'float')), { device, quantization: { method: 'quanto', weights } })
-        assert.deepEqual(await logitsOf(atOnce, inputs.prompt_ids), await logitsOf(model, inputs.prompt_ids))
+        const logits = await logitsOf(model, inputs.prompt_ids)
+        assert.deepEqual(await logitsOf(atOnce, inputs.prompt_ids), logits)
+        using floats = await loadCausalLM(memoryFolder(files), { device, dequantize: true })
+        dequantize(model)
+        assert.deepEqual(Object.keys(quantizationMap(floats)), [])
+        assert.match(String(floats), /\(c_attn\): Conv1D\(nf=384, nx=128\)/)
+        const dequantized = await logitsOf(floats, inputs.prompt_ids)
+        assert.deepEqual(dequantized, await logitsOf(model, inputs.prompt_ids))
+        // The same numbers multiplied, in another order.
+        const largest = Math.max(...logits.map(Math.abs))
+        for (const [i, value] of logits.entries()) assert.ok(Math.abs(dequantized[i] - value) <= 1e-5 * largest, `logit ${i}`)
       }
     })
 

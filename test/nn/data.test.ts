@@ -91,7 +91,7 @@ describe('DataLoader', () => {
     wrong(() => new DataLoader(numbers(0), { collate }), 'DataLoader: the data set must fill a batch of 1; received 0 samples')
     const image = { data: new Float32Array(4), channels: 1, height: 2, width: 2 }
     const stack = stackImages(device, 10)
-    wrong(() => stack([{ image, label: 10 }]), 'stackImages: labels must lie in 0..9; received 10')
+    wrong(() => stack([{ image, label: 10 }]), 'stackImages: labels must lie in 0..9; received 10 at 0')
     wrong(
       () =>
         stack([

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
 import { qfloat8, qint4, qint8 } from '../../src/core/qtype.ts'
 import { openDevice } from '../../src/devices/open.ts'
+import { crossEntropyLoss, klDivLoss, l1Loss, mseLoss, nllLoss } from '../../src/nn/losses.ts'
 import { QActivation } from '../../src/qtensor/activation.ts'
 import { registerQuantizedOp } from '../../src/qtensor/activationOps.ts'
 import { backward } from '../../src/tensor/backward.ts'
@@ -48,7 +49,59 @@ for (const name of ['native', 'wasm'] as const) {
       await kept(ops.relu(x), [2, 0, 4, 127, 0, 0], [1, 0, 2, 63.5, 0, 0])
       await kept(ops.neg(x), [-2, 3, -4, -127, 127, 0], [-1, 1.5, -2, -63.5, 63.5, 0])
       await kept(ops.mulScalar(x, 4), [2, -3, 4, 127, -128, 0], [4, -6, 8, 254, -256, 0])
+      await kept(ops.div(x, 4), [2, -3, 4, 127, -128, 0], [0.25, -0.375, 0.5, 15.875, -16, 0])
+      const third = ops.div(x, 3)
+      assert.ok(third instanceof QActivation)
+      assert.deepEqual(await numbers(third.scale), [Math.fround(0.5 / 3)], 'divided, not multiplied by a rounded third')
       await kept(x.clone(), [2, -3, 4, 127, -128, 0], [1, -1.5, 2, 63.5, -64, 0])
+    })
+
+    test('where quantizes again, by the scale of the first', async () => {
+      const x = quantized()
+      const mask = Tensor.fromArray(device, Uint8Array.of(1, 0, 1, 0, 1, 0), [2, 3], 'bool')
+      const y = ops.where(mask, x, -1000)
+      assert.ok(y instanceof QActivation)
+      assert.deepEqual(await numbers(y.codes), [2, -128, 4, -128, -128, -128])
+      const z = ops.where(mask, x, Tensor.fromNumbers(device, [0, 0.75, 0, -3.3, 0, 8], [2, 3]))
+      assert.deepEqual(await numbers(z), [1, 1, 2, -3.5, -64, 8], '0.75 is 1.5 steps, which is 2; -3.3 is -6.6')
+      assert.ok(!(ops.where(mask, x, x) instanceof QActivation))
+      assert.ok(!(ops.where(mask, 0, x) instanceof QActivation))
+    })
+
+    test('gradients of where and of division by a number', async () => {
+      const x = Tensor.fromNumbers(device, [1.25, -1.5, 1.75, 0.2], [2, 2])
+      x.requiresGrad = true
+      const mask = Tensor.fromArray(device, Uint8Array.of(1, 0, 0, 1), [2, 2], 'bool')
+      const weights = Tensor.fromNumbers(device, [1, 2, 3, 4], [2, 2])
+      const loss = backward(() => ops.sum(ops.mul(ops.div(ops.where(mask, QActivation.quantize(x, qint8, half), 2), 4), weights)))
+      // Floats 1, 2, 2, 0 through a quarter and the weights.
+      assert.deepEqual(await numbers(loss), [(1 + 4 + 6) / 4])
+      assert.ok(x.grad)
+      assert.deepEqual(await numbers(x.grad), [0.25, 0, 0, 1])
+    })
+
+    test('losses take quantized activations', async () => {
+      const x = Tensor.fromNumbers(device, [1.25, -1.5, 1.75, 0.2, 3, -7], [2, 3])
+      const floats = Tensor.fromNumbers(device, [1, -1.5, 2, 0, 3, -7], [2, 3])
+      const target = Tensor.fromNumbers(device, [0.5, 0.25, 0.25, 0.125, 0.125, 0.75], [2, 3])
+      const losses = {
+        crossEntropy: (y: Tensor) => crossEntropyLoss(y, [2, 0], { labelSmoothing: 0.1 }),
+        nll: (y: Tensor) => nllLoss(y, [2, 0]),
+        mse: (y: Tensor) => mseLoss(y, target),
+        l1: (y: Tensor) => l1Loss(y, target),
+        klDiv: (y: Tensor) => klDivLoss(y, target, { reduction: 'batchmean' }),
+      }
+      for (const [name, loss] of Object.entries(losses)) {
+        for (const leaf of [x, floats]) leaf.requiresGrad = true
+        const ours = backward(() => loss(QActivation.quantize(x, qint8, half)))
+        const expected = backward(() => loss(floats))
+        assert.deepEqual(await numbers(ours), await numbers(expected), name)
+        assert.ok(x.grad && floats.grad)
+        assert.deepEqual(await numbers(x.grad), await numbers(floats.grad), `gradient of ${name}`)
+        for (const leaf of [x, floats]) leaf.grad = null
+      }
+      const y = QActivation.quantize(x, qint8, half)
+      assert.deepEqual(await numbers(mseLoss(floats, y)), [0], 'as targets, too')
     })
 
     test('other operations get floats', async () => {

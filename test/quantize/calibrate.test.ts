@@ -3,7 +3,9 @@ import { after, mock, test } from 'node:test'
 import { openDevice } from '../../src/devices/open.ts'
 import { Linear } from '../../src/nn/linear.ts'
 import { Module } from '../../src/nn/module.ts'
+import { QLinear } from '../../src/nn/qlinear.ts'
 import { calibrate } from '../../src/quantize/calibrate.ts'
+import { percentile } from '../../src/quantize/observers.ts'
 import { freeze, type QuantizeOptions, quantize } from '../../src/quantize/quantize.ts'
 import { add, relu } from '../../src/tensor/ops/index.ts'
 import { scope } from '../../src/tensor/scope.ts'
@@ -112,4 +114,38 @@ test('quantizing or freezing twice changes nothing', () => {
   const { weight } = net.a
   freeze(net)
   assert.equal(net.a.weight, weight)
+})
+
+test('observers see all batches at once', async () => {
+  // Inputs of a: 1 … 100, in two batches; its outputs are twice that.
+  const batches = [Array.from({ length: 60 }, (_, i) => i + 1), Array.from({ length: 40 }, (_, i) => -(i + 61))]
+  const run = (net: Net) => () => {
+    for (const batch of batches) scope(() => void net.a.forward(Tensor.fromNumbers(device, batch, [batch.length / 2, 2])))
+  }
+  const net = quantized()
+  const [percentiles] = await calibrate(net, run(net), { observer: percentile({ percent: 90 }), streamline: false })
+  // Bins are 128 / 2048 wide: the ninetieth of 100 values lies in the one from 90 on.
+  const close = (actual: number, expected: number, width: number) =>
+    assert.ok(actual >= expected / 127 && actual <= (expected + width) / 127, `${actual * 127}, by hand ${expected}`)
+  close(percentiles.inputScale, 90, 1 / 16)
+  // Twice the inputs rounded by 100 / 127.
+  close(percentiles.outputScale, 180 - 100 / 127, 1 / 8 + 200 / 127)
+  const scale = async () => {
+    const layer: Module = net.a
+    assert.ok(layer instanceof QLinear && layer.input_scale)
+    return (await layer.input_scale.toNumbers())[0]
+  }
+  assert.equal(await scale(), Math.fround(percentiles.inputScale))
+  const names = await calibrate(net, run(net), { observer: 'mse' })
+  // Values evenly spread: nothing is gained by cutting off more than half a step.
+  assert.ok(names[0].inputScale * 127 > 99 && names[0].inputScale * 127 <= 100)
+  await assert.rejects(calibrate(net, run(net), { observer: 'largest' as 'mse' }), {
+    message: 'calibrate: observer must be a function or one of absmax, percentile, mse, histogram; received largest',
+  })
+  const nan = row(1, NaN)
+  await assert.rejects(
+    calibrate(net, () => void net.a.forward(nan), { observer: 'percentile' }),
+    { message: 'calibrate: activations must be finite; the input of a held NaN' },
+  )
+  assert.equal(await scale(), Math.fround(names[0].inputScale), 'as before')
 })

@@ -99,7 +99,8 @@ for (const device of devices) {
     const [x, w] = [Tensor.empty(device, [1, 4, 2, 2]), Tensor.empty(device, [6, 3, 3, 3])]
     assert.throws(() => conv2d(x, w), {
       name: 'ShapeError',
-      message: "conv2d: channels of x (4) must be 1 groups of w's 3, and outputs (6) so many groups; received x [1,4,2,2], w [6,3,3,3]",
+      message:
+        'conv2d: channels of x (4) must be groups (1) times those of w (3), and groups must divide outputs (6); received x [1,4,2,2], w [6,3,3,3]',
     })
     const small = Tensor.empty(device, [6, 4, 3, 3])
     const fitting = Tensor.empty(device, [4, 1, 2, 2])

@@ -7,14 +7,18 @@ import { epsilon, inBfloat16, normals, replaced, shapes } from '../inputs.ts'
  */
 function tolerance([x, weight, bias, normEpsilon, , rows, cols]: readonly KernelArg[]): Float64Array {
   const n = cols as number
-  return Float64Array.from(x as Float32Array, (value, i) => {
-    const row = (x as Float32Array).subarray(Math.floor(i / n) * n, (Math.floor(i / n) + 1) * n)
+  const bound = new Float64Array((rows as number) * n)
+  for (let start = 0; start < bound.length; start += n) {
+    const row = (x as Float32Array).subarray(start, start + n)
     const mean = row.reduce((sum, one) => sum + one, 0) / n
     const variance = row.reduce((sum, one) => sum + (one - mean) ** 2, 0) / n
-    const factor = Math.abs((weight as Float32Array | null)?.[i % n] ?? 1) / Math.sqrt(variance + (normEpsilon as number))
-    const shift = Math.abs((bias as Float32Array | null)?.[i % n] ?? 0)
-    return epsilon * (factor * (Math.abs(mean) / 2 + 3 * Math.abs(value - mean)) + shift)
-  }).subarray(0, (rows as number) * n)
+    for (let c = 0; c < n; c++) {
+      const factor = Math.abs((weight as Float32Array | null)?.[c] ?? 1) / Math.sqrt(variance + (normEpsilon as number))
+      const shift = Math.abs((bias as Float32Array | null)?.[c] ?? 0)
+      bound[start + c] = epsilon * (factor * (Math.abs(mean) / 2 + 3 * Math.abs(row[c] - mean)) + shift)
+    }
+  }
+  return bound
 }
 
 function layerNormCase(rows: number, cols: number, mean: number, affine: boolean): KernelCase {

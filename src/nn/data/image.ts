@@ -52,7 +52,7 @@ export function stackImages(device: Device, classes: number): (samples: readonly
           `stackImages: images of a batch must have one shape, ${showShape(shape)}; received ${showShape([image.channels, image.height, image.width])}`,
         )
       if (!(Number.isInteger(label) && label >= 0 && label < classes))
-        throw new ShapeError(`stackImages: labels must lie in 0..${classes - 1}; received ${label}`)
+        throw new ShapeError(`stackImages: labels must lie in 0..${classes - 1}; received ${label} at ${i}`)
       pixels.set(image.data, i * size)
     }
     const labels = Int32Array.from(samples, ({ label }) => label)

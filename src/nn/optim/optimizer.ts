@@ -81,9 +81,14 @@ export abstract class ParameterOptimizer<S extends StepSettings = StepSettings> 
   /** Changes one parameter; `state.step` counts from 1. */
   protected abstract update(parameter: Tensor, gradient: Tensor, group: S, state: ParameterState): void
 
-  /** Changes every parameter that has a gradient. Nothing waits: the kernels are queued. */
+  /**
+   * Changes every parameter that has a gradient. Nothing waits: the kernels are queued.
+   * @throws ShapeError if a setting is out of its range
+   */
   step(): void {
     for (const group of this.paramGroups) {
+      // Schedules and users change them between steps.
+      this.checkSettings(group)
       for (const parameter of group.params) {
         if (!parameter.grad) continue
         const state = this.stateOf(parameter)

@@ -44,7 +44,7 @@ export function conv2d(x: Tensor, w: Tensor, bias: Tensor | null = null, options
   const [outChannels, inGroup, ...kernel] = w.shape
   if (inChannels !== inGroup * groups || outChannels % groups !== 0) {
     throw new ShapeError(
-      `conv2d: channels of x (${inChannels}) must be ${groups} groups of w's ${inGroup}, and outputs (${outChannels}) so many groups; ${received(x, w)}`,
+      `conv2d: channels of x (${inChannels}) must be groups (${groups}) times those of w (${inGroup}), and groups must divide outputs (${outChannels}); ${received(x, w)}`,
     )
   }
   const out = image.map((size, axis) => Math.floor((size + 2 * padding[axis] - dilation[axis] * (kernel[axis] - 1) - 1) / stride[axis]) + 1)

@@ -51,8 +51,11 @@ export const add = (a: Tensor, b: Tensor): Tensor => binary('add', a, b)
 export const sub = (a: Tensor, b: Tensor): Tensor => binary('sub', a, b)
 /** y = a · b. */
 export const mul = (a: Tensor, b: Tensor): Tensor => binary('mul', a, b)
-/** y = a / b. */
-export const div = (a: Tensor, b: Tensor): Tensor => binary('div', a, b)
+/** y = a / b; b may be a number. */
+export function div(a: Tensor, b: Tensor | number): Tensor {
+  if (b instanceof Tensor) return binary('div', a, b)
+  return overridden('div', a, b) ?? scope(() => binary('div', a, Tensor.full(a.device, [a.size(-1) ?? 1], b)))
+}
 
 /** y = x · scale + offset for two numbers, product and sum each rounded. */
 export function affine(x: Tensor, scale: number, offset: number): Tensor {
@@ -120,10 +123,13 @@ export function clamp(x: Tensor, low: number, high: number): Tensor {
 }
 
 /**
- * y = a where mask is not 0, else b; a and b are float32 of mask's shape, or one number.
+ * y = a where mask is not 0, else b; a and b are float32 of mask's shape, or one number. A quantized a beside a float b is quantized again,
+ * by its own scale, which cuts off what of b lies beyond.
  * @param mask bool, uint8 or int8
  */
 export function where(mask: Tensor, a: Tensor | number, b: Tensor | number): Tensor {
+  const own = overridden('where', mask, a, b)
+  if (own) return own
   checkDType('where', 'mask', mask, 'bool', 'uint8', 'int8')
   const [x, xValue] = whereArgument('a', mask, a)
   const [z, zValue] = whereArgument('b', mask, b)

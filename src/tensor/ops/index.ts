@@ -31,6 +31,7 @@ export {
   where,
 } from './elementwise.ts'
 export { embedding } from './embedding.ts'
+export { type FakeQuantizeOptions, fakeQuantize } from './fakeQuantize.ts'
 export { matmul } from './matmul.ts'
 export { nll } from './nll.ts'
 export { batchNorm, channelAffine, groupNorm, layerNorm, type RunningStatistics, rmsNorm } from './normalize.ts'

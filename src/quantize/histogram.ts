@@ -1,0 +1,48 @@
+import { DTypeError } from '../core/errors.ts'
+import type { Device } from '../devices/device.ts'
+import { smallestRange } from '../kernels/magnitudeHistogram/magnitudeHistogram.ts'
+import { keep } from '../tensor/scope.ts'
+import { Tensor } from '../tensor/tensor.ts'
+
+/** How many values have which magnitude: counts[b] of those from b · width to (b + 1) · width. */
+export interface MagnitudeHistogram {
+  counts: Int32Array
+  width: number
+  largest: number
+}
+
+const bins = 2048
+
+/** A histogram of |x| over all that was added, on the device until it is read; between half of its bins and all are in use. */
+export class DeviceHistogram {
+  private readonly counts: Tensor
+  private readonly range: Tensor
+
+  constructor(device: Device) {
+    this.counts = keep(Tensor.fromArray(device, new Int32Array(bins)))
+    this.range = keep(Tensor.fromNumbers(device, [smallestRange, 0]))
+  }
+
+  get device(): Device {
+    return this.counts.device
+  }
+
+  /** Counts the values of x [...] float32. */
+  add(x: Tensor): void {
+    if (x.numel > 0) x.device.call('magnitudeHistogram', x, this.counts, this.range, x.numel, bins)
+  }
+
+  /** @throws DTypeError if a bin holds more than 2³¹ − 1 values */
+  async read(): Promise<MagnitudeHistogram> {
+    const [[range, largest], counts] = await Promise.all([this.range.toNumbers(), this.counts.read()])
+    const held = Int32Array.from(counts as Int32Array)
+    if (held.some((count) => count < 0))
+      throw new DTypeError('calibrate: a histogram holds 2147483647 equal magnitudes; calibrate with less')
+    return { counts: held, width: range / bins, largest }
+  }
+
+  dispose(): void {
+    this.counts.dispose()
+    this.range.dispose()
+  }
+}

@@ -1,0 +1,71 @@
+import { ShapeError } from '../../core/errors.ts'
+import { showShape } from '../../core/shape.ts'
+import { needsGrad, record } from '../tape.ts'
+import { checkDType, checkShape, Tensor } from '../tensor.ts'
+import { mulScalar } from './elementwise.ts'
+import { sum } from './reduce.ts'
+
+/** What codes x is rounded to, and what of the gradients is passed on. */
+export interface FakeQuantizeOptions {
+  qmin: number
+  qmax: number
+  /** As scale, int32; default 0. */
+  zeroPoint?: Tensor | null
+  /** The gradient of the scale is multiplied by it; default 1, LSQ takes 1 / √(values · qmax). */
+  gradFactor?: number
+}
+
+/**
+ * y = scale · (clamp(rne(x / scale) + zeroPoint, qmin, qmax) − zeroPoint), for training with what quantization will leave of x.
+ * Gradients pass straight through the rounding where the code lies in the range, and not at all beyond; that of the scale is LSQ's.
+ * Source: Esser et al., "Learned Step Size Quantization", 2020, equation 3.
+ * @param x [N, ...] float32
+ * @param scale [] for all values or [N] for rows, float32
+ * @throws ShapeError if the scale has another shape, or the range is none
+ */
+export function fakeQuantize(x: Tensor, scale: Tensor, options: FakeQuantizeOptions): Tensor {
+  const { qmin, qmax, zeroPoint = null } = options
+  checkArguments(x, scale, options)
+  const y = Tensor.empty(x.device, x.shape)
+  const { rows, cols, scaleStride } = asRows(x, scale)
+  if (x.numel > 0) x.device.call('fakeQuantize', x, scale, zeroPoint, y, rows, cols, scaleStride, qmin, qmax)
+  return record(y, [x, scale], fakeQuantizeGradients(x, scale, options))
+}
+
+/** The gradients of x and scale from that of `fakeQuantize`, or of whatever else rounds x so. */
+export function fakeQuantizeGradients(
+  x: Tensor,
+  scale: Tensor,
+  { qmin, qmax, zeroPoint = null, gradFactor = 1 }: FakeQuantizeOptions,
+): (dy: Tensor) => [dx: Tensor, dscale: Tensor | null] {
+  const asked = needsGrad(scale)
+  return (dy) => {
+    const { rows, cols, scaleStride } = asRows(x, scale)
+    const dx = Tensor.empty(x.device, x.shape)
+    const shares = Tensor.empty(x.device, [rows])
+    if (x.numel > 0) x.device.call('fakeQuantizeGrad', x, scale, zeroPoint, dy, dx, shares, rows, cols, scaleStride, qmin, qmax)
+    if (!asked) return [dx, null]
+    const dscale = scaleStride === 0 ? sum(shares) : shares
+    return [dx, gradFactor === 1 ? dscale : mulScalar(dscale, gradFactor)]
+  }
+}
+
+/** Rows that have a scale of their own; those of the last dimension where one scale serves all, so that threads can share them. */
+function asRows(x: Tensor, scale: Tensor): { rows: number; cols: number; scaleStride: number } {
+  const perRow = scale.shape.length > 0
+  const cols = perRow ? x.numel / x.shape[0] : (x.size(-1) ?? 1)
+  return { rows: x.numel / cols, cols, scaleStride: perRow ? 1 : 0 }
+}
+
+function checkArguments(x: Tensor, scale: Tensor, { qmin, qmax, zeroPoint }: FakeQuantizeOptions): void {
+  checkDType('fakeQuantize', 'x', x, 'float32')
+  checkDType('fakeQuantize', 'scale', scale, 'float32')
+  if (scale.shape.length > 0 && (x.shape.length === 0 || scale.shape.length > 1 || scale.shape[0] !== x.shape[0]))
+    throw new ShapeError(`fakeQuantize: scale must be [] or [rows of x]; received ${showShape(scale.shape)} for x ${showShape(x.shape)}`)
+  if (zeroPoint) {
+    checkDType('fakeQuantize', 'zeroPoint', zeroPoint, 'int32')
+    checkShape('fakeQuantize', 'zeroPoint', zeroPoint, scale.shape)
+  }
+  if (!(Number.isInteger(qmin) && Number.isInteger(qmax) && qmin < qmax))
+    throw new ShapeError(`fakeQuantize: qmin and qmax must be whole numbers, qmin below qmax; received ${qmin} and ${qmax}`)
+}

@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict'
+import { after, mock, test } from 'node:test'
+import { openDevice } from '../../src/devices/open.ts'
+import { memoryFolder } from '../../src/formats/source.ts'
+import { load } from '../../src/models/loadModule.ts'
+import { save } from '../../src/models/save.ts'
+import { Conv1d } from '../../src/nn/conv1d.ts'
+import { Conv2d } from '../../src/nn/conv2d.ts'
+import { ConvTranspose2d } from '../../src/nn/convTranspose.ts'
+import { Embedding } from '../../src/nn/embedding.ts'
+import { Conv1D } from '../../src/nn/gptConv1D.ts'
+import { initialize } from '../../src/nn/initialize.ts'
+import { Linear } from '../../src/nn/linear.ts'
+import { Module } from '../../src/nn/module.ts'
+import { QWeightModule } from '../../src/nn/qmodule.ts'
+import { Sequential } from '../../src/nn/sequential.ts'
+import { max, withZeroPoint } from '../../src/quantize/optimizers.ts'
+import { freeze, quantize } from '../../src/quantize/quantize.ts'
+
+const device = openDevice('native', { threads: 2 })
+after(() => device.close())
+
+/** Saves a model into memory: the files, and what was said before the first of them. */
+async function saved(model: Module): Promise<{ files: Map<string, Uint8Array>; warnings: string[] }> {
+  const files = new Map<string, Uint8Array>()
+  const warnings: string[] = []
+  const onWarning = (message: string) => {
+    assert.equal(files.size, 0)
+    warnings.push(message)
+  }
+  await save(model, memoryFolder(files), { onWarning })
+  return { files, warnings }
+}
+
+/** What quanto has, and what it has not. */
+class Layers extends Module {
+  linear = new Linear(32, 4)
+  conv = new Conv2d(2, 4, 3)
+  signal = new Conv1d(2, 4, 3)
+  up = new ConvTranspose2d(2, 4, 3)
+  projection = new Conv1D(8, 32)
+  embedding = new Embedding(5, 32)
+}
+
+test('what Python cannot load is said first, and lowbit loads it', async () => {
+  const model = initialize(new Layers(), device)
+  quantize(model, { weights: 'int8', layers: [Linear, Conv2d, Conv1d, ConvTranspose2d, Conv1D, Embedding] })
+  freeze(model)
+  const { files, warnings } = await saved(model)
+  const listed = 'signal (QConv1d), up (QConvTranspose2d), projection (QConv1D), embedding (QEmbedding)'
+  assert.deepEqual(warnings, [`save: Python's optimum-quanto cannot load ${listed}; lowbit can`])
+  const again = await load(new Layers(), memoryFolder(files), { device })
+  for (const [path, module] of model.namedModules()) {
+    if (!(module instanceof QWeightModule)) continue
+    const other = again.getModule(path)
+    assert.ok(other instanceof QWeightModule)
+    const [ours, theirs] = [module, other].map((one) => one.quantizedWeight())
+    assert.deepEqual(await theirs.codes().readBytes(), await ours.codes().readBytes(), path)
+    assert.deepEqual(await theirs.scale().readBytes(), await ours.scale().readBytes(), path)
+  }
+})
+
+test('nothing is said of what quanto has', async () => {
+  const model = initialize(new Layers(), device)
+  quantize(model, { weights: 'int8', activations: 'int8', layers: 'quanto' })
+  freeze(model)
+  assert.deepEqual((await saved(model)).warnings, [])
+})
+
+test('zero points become shifts', async () => {
+  const model = initialize(new Sequential(new Linear(32, 4), new Linear(32, 4)), device)
+  quantize(model, { weights: 'int4', optimizer: withZeroPoint(max), include: '1' })
+  freeze(model)
+  const { warnings } = await saved(model)
+  assert.deepEqual(warnings, ["save: quanto's format has no zero points z, only shifts, scale · z; so have 1, once loaded"])
+})
+
+test('without onWarning it goes to the console', async () => {
+  const model = initialize(new Sequential(new Embedding(5, 32)), device)
+  quantize(model, { weights: 'int8', layers: [Embedding] })
+  freeze(model)
+  const warn = mock.method(console, 'warn', () => {})
+  await save(model, memoryFolder(new Map()))
+  warn.mock.restore()
+  const said = warn.mock.calls.map((call) => call.arguments[0])
+  assert.deepEqual(said, ["lowbit: save: Python's optimum-quanto cannot load 0 (QEmbedding); lowbit can"])
+})
