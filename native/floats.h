@@ -72,7 +72,7 @@ template <int dtype> INLINE f32v loadFloat(const void* p, size_t index) {
     return decodeSmall<FLOAT16, f32v>(__builtin_convertvector(loadAs<u16v>(halves), u32v));
 #endif
   }
-  return decodeSmall<dtype, f32v>(__builtin_convertvector(loadAs<u8v>((const uint8_t*)p + index), u32v));
+  return decodeSmall<dtype, f32v>((u32v)widenBytes(loadAs<u8v>((const uint8_t*)p + index)));
 }
 
 /* LANES float32 to p[index] on, each rounded to the nearest value of dtype, ties to even. */

@@ -112,6 +112,19 @@ INLINE i32v load(const int32_t* p) { return loadAs<i32v>(p); }
 INLINE void store(float* p, f32v v) { storeAs(p, v); }
 INLINE void store(int32_t* p, i32v v) { storeAs(p, v); }
 
+/* LANES bytes as integers, by name: of a conversion that makes a vector four times as long GCC 12 makes one of each value. */
+INLINE i32v widenBytes(u8v bytes) {
+#if LANES == 16
+  return (i32v)_mm512_cvtepu8_epi32((__m128i)bytes);
+#elif LANES == 8
+  return (i32v)_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(__builtin_bit_cast(int64_t, bytes)));
+#elif defined(__SSE4_1__)
+  return (i32v)_mm_cvtepu8_epi32(_mm_cvtsi32_si128(__builtin_bit_cast(int32_t, bytes)));
+#else
+  return __builtin_convertvector(bytes, i32v);
+#endif
+}
+
 /* The first n < LANES values, zeros behind them; nothing past them is read or written. */
 INLINE f32v loadPartial(const float* p, int32_t n) {
 #if LANES == 16

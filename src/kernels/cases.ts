@@ -60,6 +60,7 @@ import { cases as qmatmul, benchmarks as qmatmulBenchmarks } from './qmatmul/qma
 import { cases as qmatmulInt8, benchmarks as qmatmulInt8Benchmarks } from './qmatmulInt8/qmatmulInt8.cases.ts'
 import { cases as quantize } from './quantize/quantize.cases.ts'
 import { cases as quantizeActivation } from './quantizeActivation/quantizeActivation.cases.ts'
+import { cases as quantizeDequantize } from './quantizeDequantize/quantizeDequantize.cases.ts'
 import { cases as quantizeRows, benchmarks as quantizeRowsBenchmarks } from './quantizeRows/quantizeRows.cases.ts'
 import { cases as reduce } from './reduce/reduce.cases.ts'
 import { cases as rmsNorm } from './rmsNorm/rmsNorm.cases.ts'
@@ -114,6 +115,7 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   qembedding,
   quantizeActivation,
   dequantizeActivation,
+  quantizeDequantize,
   unaryInt8,
   int8Rows,
   scaleBy,

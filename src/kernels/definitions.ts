@@ -53,6 +53,7 @@ import { qmatmul } from './qmatmul/qmatmul.ts'
 import { qmatmulInt8 } from './qmatmulInt8/qmatmulInt8.ts'
 import { quantize } from './quantize/quantize.ts'
 import { quantizeActivation } from './quantizeActivation/quantizeActivation.ts'
+import { quantizeDequantize } from './quantizeDequantize/quantizeDequantize.ts'
 import { quantizeRows } from './quantizeRows/quantizeRows.ts'
 import { reduce } from './reduce/reduce.ts'
 import { rmsNorm } from './rmsNorm/rmsNorm.ts'
@@ -107,6 +108,7 @@ export const definitions = {
   qembedding,
   quantizeActivation,
   dequantizeActivation,
+  quantizeDequantize,
   unaryInt8,
   int8Rows,
   scaleBy,

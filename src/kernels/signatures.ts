@@ -871,8 +871,21 @@ export const signatures = {
       { name: 'qtype', direction: 'scalar', type: 'qtype' },
     ],
   },
-  unaryInt8: {
+  quantizeDequantize: {
     id: 63,
+    args: [
+      { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
+      { name: 'dtype', direction: 'scalar', type: 'dtype' },
+      { name: 'scale', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
+      { name: 'shift', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: true },
+      { name: 'y', direction: 'out', type: { array: 'T', dtype: 'dtype' }, optional: false },
+      { name: 'rows', direction: 'scalar', type: 'i32' },
+      { name: 'cols', direction: 'scalar', type: 'i32' },
+      { name: 'qtype', direction: 'scalar', type: 'qtype' },
+    ],
+  },
+  unaryInt8: {
+    id: 64,
     args: [
       { name: 'op', direction: 'scalar', type: 'i32' },
       { name: 'x', direction: 'in', type: 'u8', optional: false },
@@ -881,7 +894,7 @@ export const signatures = {
     ],
   },
   int8Rows: {
-    id: 64,
+    id: 65,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'padded', direction: 'out', type: 'u8', optional: false },
@@ -891,7 +904,7 @@ export const signatures = {
     ],
   },
   scaleBy: {
-    id: 65,
+    id: 66,
     args: [
       { name: 'x', direction: 'in', type: 'f32', optional: false },
       { name: 'factor', direction: 'in', type: 'f32', optional: false },
@@ -900,7 +913,7 @@ export const signatures = {
     ],
   },
   movingScale: {
-    id: 66,
+    id: 67,
     args: [
       { name: 'scale', direction: 'in', type: 'f32', optional: false },
       { name: 'next', direction: 'in', type: 'f32', optional: false },
@@ -909,48 +922,8 @@ export const signatures = {
       { name: 'complement', direction: 'scalar', type: 'f32' },
     ],
   },
-  fakeQuantize: {
-    id: 67,
-    args: [
-      { name: 'x', direction: 'in', type: 'f32', optional: false },
-      { name: 'scale', direction: 'in', type: 'f32', optional: false },
-      { name: 'zeroPoint', direction: 'in', type: 'i32', optional: true },
-      { name: 'y', direction: 'out', type: 'f32', optional: false },
-      { name: 'rows', direction: 'scalar', type: 'i32' },
-      { name: 'cols', direction: 'scalar', type: 'i32' },
-      { name: 'scaleStride', direction: 'scalar', type: 'i32' },
-      { name: 'qmin', direction: 'scalar', type: 'i32' },
-      { name: 'qmax', direction: 'scalar', type: 'i32' },
-    ],
-  },
-  fakeQuantizeGrad: {
-    id: 68,
-    args: [
-      { name: 'x', direction: 'in', type: 'f32', optional: false },
-      { name: 'scale', direction: 'in', type: 'f32', optional: false },
-      { name: 'zeroPoint', direction: 'in', type: 'i32', optional: true },
-      { name: 'dy', direction: 'in', type: 'f32', optional: false },
-      { name: 'dx', direction: 'out', type: 'f32', optional: false },
-      { name: 'dscale', direction: 'out', type: 'f32', optional: false },
-      { name: 'rows', direction: 'scalar', type: 'i32' },
-      { name: 'cols', direction: 'scalar', type: 'i32' },
-      { name: 'scaleStride', direction: 'scalar', type: 'i32' },
-      { name: 'qmin', direction: 'scalar', type: 'i32' },
-      { name: 'qmax', direction: 'scalar', type: 'i32' },
-    ],
-  },
-  magnitudeHistogram: {
-    id: 69,
-    args: [
-      { name: 'x', direction: 'in', type: 'f32', optional: false },
-      { name: 'counts', direction: 'inout', type: 'i32', optional: false },
-      { name: 'range', direction: 'inout', type: 'f32', optional: false },
-      { name: 'count', direction: 'scalar', type: 'i32' },
-      { name: 'bins', direction: 'scalar', type: 'i32' },
-    ],
-  },
   hqqShift: {
-    id: 70,
+    id: 68,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -969,7 +942,7 @@ export const signatures = {
     ],
   },
   affineScale: {
-    id: 71,
+    id: 69,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -985,7 +958,7 @@ export const signatures = {
     ],
   },
   affineQuantize: {
-    id: 72,
+    id: 70,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -1001,7 +974,7 @@ export const signatures = {
     ],
   },
   affineDequantize: {
-    id: 73,
+    id: 71,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'qtype', direction: 'scalar', type: 'qtype' },

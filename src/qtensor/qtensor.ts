@@ -94,7 +94,8 @@ export class QTensor {
     const [N, K] = matrixShape(weight.shape)
     const G = groupSize ?? K
     return aside(() => {
-      const { codes, scale, shift, zeroPoint } = quantizeGroups(weight, qtype, G, optimizer)
+      const groups = groupsOf(weight, G)
+      const { codes, scale, shift, zeroPoint } = quantizeGroups(groups, qtype, optimizer(groups, qtype))
       const perGroup = (values: Tensor | null | undefined) => values?.view([N, K / G]) ?? null
       const parts = [codes.view([N, K]), scale.view([N, K / G]), perGroup(shift), perGroup(zeroPoint)] as const
       return QTensor.fromParts(qtype, weight.shape, G, ...parts)
@@ -198,22 +199,25 @@ export function matrixShape(shape: Shape): [rows: number, cols: number] {
   return [shape[0], numel(shape.slice(1))]
 }
 
-/** Codes [groups, G] one byte each, and what scales them, of a weight cut into groups of G columns. */
-function quantizeGroups(weight: Tensor, qtype: QType, G: number, optimizer: Optimizer): ScaleAndShift & { codes: Tensor } {
+/** A weight as a matrix whose rows are groups of G columns. */
+function groupsOf(weight: Tensor, G: number): Tensor {
   const [, K] = matrixShape(weight.shape)
   if (K % G !== 0) throw new ShapeError(`quantize: ${K} columns must divide into groups of ${G}; weight ${showShape(weight.shape)}`)
-  const rows = weight.numel / G
-  const groups = weight.view([rows, G])
-  const chosen = optimizer(groups, qtype)
+  return weight.view([weight.numel / G, G])
+}
+
+/** Adds the nearest codes [groups, G], one byte each, to the scales that an optimizer chose, unless it chose the codes, too. */
+function quantizeGroups(groups: Tensor, qtype: QType, chosen: ScaleAndShift): ScaleAndShift & { codes: Tensor } {
   if (chosen.codes) return { ...chosen, codes: chosen.codes }
   const { scale, shift, zeroPoint } = chosen
+  const [rows, G] = groups.shape
   const x = cast(groups, scale.dtype)
   const dtype = dtypes[scale.dtype].code
-  const codes = Tensor.empty(weight.device, [rows, G], 'uint8')
+  const codes = Tensor.empty(groups.device, [rows, G], 'uint8')
   if (zeroPoint) {
-    weight.device.call('affineQuantize', x, dtype, scale, zeroPoint, codes, rows, G, qtype.qmin, qtype.qmax, 0, 0)
+    groups.device.call('affineQuantize', x, dtype, scale, zeroPoint, codes, rows, G, qtype.qmin, qtype.qmax, 0, 0)
   } else {
-    weight.device.call('quantize', x, dtype, scale, shift, codes, rows, G, qtype.code)
+    groups.device.call('quantize', x, dtype, scale, shift, codes, rows, G, qtype.code)
   }
   return { ...chosen, codes }
 }
@@ -233,10 +237,23 @@ function aside<R>(body: () => R): R {
   return noGrad(() => scope(body))
 }
 
-/** The float weight that a weight's codes would stand for: `QTensor.quantize`, then `dequantize`, without the packing between. */
+/**
+ * The float weight that a weight's codes would stand for: `QTensor.quantize`, then `dequantize`, without the packing between. Where nothing
+ * but scales and shifts are chosen, one pass makes it.
+ */
 export function fakeQuantize(weight: Tensor, qtype: QType, groupSize: number | null, optimizer: Optimizer): Tensor {
-  const G = groupSize ?? matrixShape(weight.shape)[1]
-  return aside(() => cast(dequantizeGroups(qtype, quantizeGroups(weight, qtype, G, optimizer)), weight.dtype).view(weight.shape))
+  return aside(() => {
+    const groups = groupsOf(weight, groupSize ?? matrixShape(weight.shape)[1])
+    const chosen = optimizer(groups, qtype)
+    const { scale, shift, zeroPoint, codes } = chosen
+    if (codes || zeroPoint || scale.dtype !== weight.dtype) {
+      return cast(dequantizeGroups(qtype, quantizeGroups(groups, qtype, chosen)), weight.dtype).view(weight.shape)
+    }
+    const y = Tensor.empty(weight.device, weight.shape, weight.dtype)
+    const [rows, G] = groups.shape
+    weight.device.call('quantizeDequantize', groups, dtypes[weight.dtype].code, scale, shift, y, rows, G, qtype.code)
+    return y
+  })
 }
 
 /** scale · z, float32. */

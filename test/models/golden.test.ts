@@ -10,6 +10,7 @@ import { generate } from '../../src/models/generate.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
 import { save } from '../../src/models/save.ts'
 import { freeze, type QuantizeOptions, quantize } from '../../src/quantize/quantize.ts'
+import { equalRow, numberRow } from '../goldenTable.ts'
 import { forward64, type PlainCheckpoint, readPlain } from './float64Llama.ts'
 import { copyOf, golden, inputs, manifest, pythonFolder, readExpected, stories } from './golden.ts'
 import { checkGreedy, checkLogits, checkParts, checkPerplexity, checkWeights, logitFactor, logitsOf } from './goldenChecks.ts'
@@ -44,6 +45,7 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
         test(`${variant}: our codes, scales and shifts are Python's`, async () => {
           using model = await quantized(device, options)
           row.codes = `${await checkParts(model, truth)} equal`
+          equalRow(variant, name, 'codes, scales, shifts')
         })
 
       test(`${variant}: we save what Python saved`, async () => {
@@ -71,6 +73,7 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
         row["PyTorch's"] = errors.python.toExponential(1)
         row[`worst ratio (≤ ${logitFactor})`] = errors.worst.toFixed(2)
         const ours = await checkPerplexity(model, expected)
+        numberRow(variant, name, 'perplexity', ours, expected.perplexity, '0.001 %')
         row.perplexity = ours.toPrecision(9)
         row["Python's"] = expected.perplexity.toPrecision(9)
         row['greedy tokens'] = `${await checkGreedy(model, expected)} equal`

@@ -16,6 +16,7 @@ import { calibrate } from '../../src/quantize/calibrate.ts'
 import { freeze, quantize } from '../../src/quantize/quantize.ts'
 import { scope } from '../../src/tensor/scope.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
+import { equalRow, goldenRow, numberRow } from '../goldenTable.ts'
 import { readPlain } from './float64Llama.ts'
 import { copyOf, golden, inputs, manifest, pythonFolder, stories } from './golden.ts'
 import { checkParts, checkWeights } from './goldenChecks.ts'
@@ -81,6 +82,10 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
         await checkWeights(model, expected, new Map())
         const { perplexity: ours } = await perplexity(model, inputs.ppl_ids, { context: manifest.context })
         assert.ok(Math.abs(ours / expected.perplexity - 1) < 2e-3, `perplexity is ${ours}, quanto's ${expected.perplexity}`)
+        equalRow(variant, name, 'codes, scales, shifts')
+        const scales = { ours: '', theirs: '', difference: worst.toExponential(1), allowed: String(scaleTolerance[weights]) }
+        goldenRow({ golden: variant, device: name, values: 'activation scales, calibrated', ...scales })
+        numberRow(variant, name, 'perplexity, calibrated', ours, expected.perplexity, '0.2 %')
         rows.push({
           variant,
           device: name,
@@ -115,6 +120,8 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
         const { perplexity: ours } = await perplexity(model, inputs.ppl_ids, { context: manifest.context })
         const exact = withExactNegation[variant]
         assert.ok(Math.abs(ours / exact - 1) < 1e-3, `perplexity is ${ours}, quanto's ${exact} (${reloaded.perplexity})`)
+        equalRow(variant, name, 'activation scales, loaded')
+        numberRow(variant, name, "perplexity, loaded; quanto's with −(−128) = 127", ours, exact, '0.1 %')
         rows.push({
           variant,
           device: name,

@@ -9,6 +9,7 @@ import { clipGradNorm, clipGradValue } from '../../src/nn/optim/clip.ts'
 import type { ParameterOptimizer } from '../../src/nn/optim/optimizer.ts'
 import { SGD } from '../../src/nn/optim/sgd.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
+import { boundRow } from '../goldenTable.ts'
 import { camelCased, type OptimizerGolden } from './optimizerGolden.ts'
 
 /** What torch.optim computed; made by scripts/make-optimizer-golden.py. */
@@ -35,6 +36,7 @@ for (const name of ['native', 'wasm'] as const) {
         const grouped = groups?.map((group, i) => ({ params: [params[i]], ...camelCased(group) }))
         const optim: ParameterOptimizer = new optimizers[optimizer]((grouped ?? params) as Tensor[], camelCased(settings))
         assert.ok(params.every(({ requiresGrad }) => requiresGrad))
+        let share = 0
         for (const [t, gradients] of golden.gradients.entries()) {
           setGradients(params, gradients)
           optim.step()
@@ -46,9 +48,11 @@ for (const name of ['native', 'wasm'] as const) {
               const travelled = Math.abs(want - golden.start[i][k])
               const bound = 4 * epsilon * (t + 1) * (Math.abs(want) + travelled + 0.1)
               assert.ok(Math.abs(value - want) <= bound, `step ${t}, parameter ${i}[${k}]: ${value}; expected ${want} ± ${bound}`)
+              share = Math.max(share, Math.abs(value - want) / bound)
             }
           }
         }
+        boundRow(title, name, 'parameters after each step', share)
         for (const param of params) param.dispose()
         optim.dispose()
         assert.equal(device.allocatedBytes, 0)

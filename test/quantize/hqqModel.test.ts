@@ -8,6 +8,7 @@ import { loadCausalLM } from '../../src/models/load.ts'
 import { QLinear } from '../../src/nn/qlinear.ts'
 import { QTensor } from '../../src/qtensor/qtensor.ts'
 import { freeze, quantize } from '../../src/quantize/quantize.ts'
+import { numberRow } from '../goldenTable.ts'
 import { inputs, manifest as kept, readExpected, stories } from '../models/golden.ts'
 
 const folder = process.env.LOWBIT_GOLDEN ?? join(import.meta.dirname, '../../../shared/golden')
@@ -48,6 +49,7 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
       }
       const { perplexity: ours } = await perplexity(model, inputs.ppl_ids, { context: kept.context })
       assert.ok(Math.abs(ours / item.expected.perplexity - 1) <= 5e-4, `perplexity ${ours}, Python's is ${item.expected.perplexity}`)
+      numberRow('quanto-qint4-hqq', name, 'perplexity', ours, item.expected.perplexity, '0.05 %')
       await device.close()
     })
   })

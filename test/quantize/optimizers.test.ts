@@ -13,6 +13,7 @@ import { QTensor } from '../../src/qtensor/qtensor.ts'
 import { hqq, hqqOptimizer, max, optimizers, withZeroPoint } from '../../src/quantize/optimizers.ts'
 import { keep, scope } from '../../src/tensor/scope.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
+import { boundRow, equalRow, goldenRow } from '../goldenTable.ts'
 
 const folder = join(process.env.LOWBIT_GOLDEN ?? join(import.meta.dirname, '../../../shared/golden'), 'single_tensor')
 
@@ -69,9 +70,15 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
         if (optimizer !== 'hqq' && parts.shift) sameBytes(await parts.shift.readBytes(), shifts?.bytes, 'shifts')
         if (optimizer === 'hqq' && parts.shift && shifts) {
           const scales = await parts.scale.toNumbers()
-          for (const [i, shift] of (await parts.shift.toNumbers()).entries())
-            assert.ok(Math.abs(shift - shifts.values[i]) <= 1e-5 * scales[i], `shift ${i} is ${shift}, not ${shifts.values[i]}`)
-        }
+          let share = 0
+          for (const [i, shift] of (await parts.shift.toNumbers()).entries()) {
+            const error = Math.abs(shift - shifts.values[i])
+            assert.ok(error <= 1e-5 * scales[i], `shift ${i} is ${shift}, not ${shifts.values[i]}`)
+            share = Math.max(share, error / (1e-5 * scales[i]))
+          }
+          equalRow(item, name, 'codes, scales')
+          boundRow(item, name, 'shifts, within 1e-5 · scale', share)
+        } else equalRow(item, name, 'codes, scales, shifts')
       })
     }
 
@@ -86,7 +93,10 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
           const count = Tensor.empty(device, [1], 'int32')
           const search = [scale, shift, trial, error, count] as const
           device.call('hqqShift', groups, dtypes[dtype].code, ...search, 288, 128, qtype.qmax, 0.7, 10, 1.01, 20)
-          assert.deepEqual([...(await count.read())], [steps])
+          const taken = [...(await count.read())]
+          assert.deepEqual(taken, [steps])
+          const equal = { ours: String(taken[0]), theirs: String(steps), difference: '0', allowed: '0' }
+          goldenRow({ golden: `quanto_hqq_${type}_g128 ${dtype}`, device: name, values: 'steps', ...equal })
         })
       }
     }

@@ -19,6 +19,7 @@ import {
   intxWeightOnly,
   quantizeByName,
 } from '../../src/quantize/recipes.ts'
+import { equalRow, numberRow } from '../goldenTable.ts'
 import { inputs, manifest as kept, stories } from '../models/golden.ts'
 
 const folder = process.env.LOWBIT_GOLDEN ?? join(import.meta.dirname, '../../../shared/golden')
@@ -63,11 +64,12 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
           assert.ok(Buffer.from(scales).equals((await file.read(`${path}._weight_scale`)).slice()), `${path}: scales differ`)
         }
         await file.close()
+        equalRow(variant, name, 'codes, scales')
         const dynamic = options.computeDtype !== undefined
         const { perplexity: truth } = dynamic ? item.expected_lib : item.expected
         const { perplexity: ours } = await perplexity(model, inputs.ppl_ids, { context: kept.context })
-        console.log(`${variant} on ${name}: perplexity ${ours.toFixed(6)}, torchao's ${truth.toFixed(6)}`)
         assert.ok(Math.abs(ours / truth - 1) <= (dynamic ? 2e-3 : 5e-4), `perplexity ${ours}, torchao's is ${truth}`)
+        numberRow(variant, name, 'perplexity', ours, truth, dynamic ? '0.2 %' : '0.05 %')
         if (!dynamic) return
         setComputeDtype(model, 'float32')
         const { perplexity: float } = await perplexity(model, inputs.ppl_ids, { context: kept.context })

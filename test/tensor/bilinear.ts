@@ -5,6 +5,7 @@ import { epsilon } from '../../src/kernels/inputs.ts'
 import { backward } from '../../src/tensor/backward.ts'
 import { record } from '../../src/tensor/tape.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
+import { boundRow } from '../goldenTable.ts'
 
 /** Values of a tensor on the host. */
 export interface Values {
@@ -20,8 +21,9 @@ export interface Bilinear {
   forward(inputs: Record<string, Tensor>): Tensor
   /** The same in float64, from the values of the inputs in their order. */
   define(...inputs: Float64Array[]): Float64Array
-  /** What PyTorch computed, if known: `out` and `grad.<input>`. */
+  /** What PyTorch computed, if known: `out` and `grad.<input>`; and the name of that golden. */
   expected?: (key: string) => ArrayLike<number>
+  golden?: string
 }
 
 /** How many ε · Σ |a·b| a float32 sum may be off; the sums here have at most some hundred terms, with errors of random sign. */
@@ -49,7 +51,7 @@ export async function checkBilinear(device: Device, one: Bilinear): Promise<void
   const magnitudes = arrays.map((values) => values.map(Math.abs))
   const outBound = one.define(...magnitudes)
   compare('out', await y.toNumbers(), one.define(...arrays), outBound)
-  if (one.expected) compare('out beside PyTorch', await y.toNumbers(), one.expected('out'), outBound)
+  let share = one.expected ? compare('out beside PyTorch', await y.toNumbers(), one.expected('out'), outBound) : 0
   const gradOutMagnitudes = Array.from(one.gradOut, Math.abs)
   for (const [i, name] of names.entries()) {
     const { grad, shape } = tensors[name]
@@ -57,8 +59,10 @@ export async function checkBilinear(device: Device, one: Bilinear): Promise<void
     assert.deepEqual(grad.shape, shape)
     const bound = differences(one.define, magnitudes, i, gradOutMagnitudes)
     compare(`grad.${name}`, await grad.toNumbers(), differences(one.define, arrays, i, one.gradOut), bound)
-    if (one.expected) compare(`grad.${name} beside PyTorch`, await grad.toNumbers(), one.expected(`grad.${name}`), bound)
+    if (!one.expected) continue
+    share = Math.max(share, compare(`grad.${name} beside PyTorch`, await grad.toNumbers(), one.expected(`grad.${name}`), bound))
   }
+  if (one.golden) boundRow(one.golden, device.name, 'output and gradients', share)
   for (const tensor of [loss, y, ...Object.values(tensors)]) tensor.dispose()
   assert.equal(device.allocatedBytes, 0, 'nothing stays on the device')
 }
@@ -71,12 +75,16 @@ function differences(define: Bilinear['define'], inputs: Float64Array[], index: 
   })
 }
 
-function compare(what: string, actual: ArrayLike<number>, expected: ArrayLike<number>, bound: Float64Array): void {
+/** Fails unless every value lies within its bound; returns the largest share of a bound that one took. */
+function compare(what: string, actual: ArrayLike<number>, expected: ArrayLike<number>, bound: Float64Array): number {
+  let share = 0
   assert.equal(actual.length, expected.length, `${what}: number of values`)
   for (let i = 0; i < actual.length; i++) {
     // Float64 itself errs in the differences of sums.
     const limit = factor * epsilon * bound[i] + 1e-12
     const error = Math.abs(actual[i] - expected[i])
     assert.ok(error <= limit, `${what}[${i}] is ${actual[i]}; expected ${expected[i]}, give or take ${limit}`)
+    share = Math.max(share, error / limit)
   }
+  return share
 }

@@ -49,6 +49,7 @@ for (const device of devices) {
         forward: ({ x, w, b }) => conv2d(x, w, b ?? null, options),
         define: define(sizes),
         expected: (key) => expected(key).values,
+        golden: name,
       })
     })
   }

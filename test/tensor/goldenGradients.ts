@@ -8,6 +8,7 @@ import { openSafetensors } from '../../src/formats/safetensors.ts'
 import { backward } from '../../src/tensor/backward.ts'
 import { mul, sum } from '../../src/tensor/ops/index.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
+import { boundRow } from '../goldenTable.ts'
 
 /** What PyTorch computed: for each operation inputs, output, a gradient of the output, and the gradients of the inputs, float32. */
 const folder = join(import.meta.dirname, '../golden/gradients')
@@ -79,28 +80,33 @@ export async function compareWithGolden(
     const y = forward(inputs)
     return { loss: sum(mul(y, gradOut)), y }
   })
-  compareValues(`${op.name} out`, await y.toNumbers(), goldenValues(op, 'out'), bound('out'))
+  let share = compareValues(`${op.name} out`, await y.toNumbers(), goldenValues(op, 'out'), bound('out'))
   for (const name of op.inputs) {
     const gradient = inputs[name].grad
     assert.ok(gradient, `${op.name}: no gradient reached ${name}`)
     assert.deepEqual(gradient.shape, inputs[name].shape, `${op.name}: shape of the gradient of ${name}`)
-    compareValues(`${op.name} grad.${name}`, await gradient.toNumbers(), goldenValues(op, `grad.${name}`), bound(`grad.${name}`))
+    const expected = goldenValues(op, `grad.${name}`)
+    share = Math.max(share, compareValues(`${op.name} grad.${name}`, await gradient.toNumbers(), expected, bound(`grad.${name}`)))
   }
+  boundRow(op.name, device.name, 'output and gradients', share)
   for (const tensor of [loss, y, gradOut, ...Object.values(inputs)]) tensor.dispose()
 }
 
-/** Fails unless every value lies within its bound of the expected one; NaN equals NaN. */
+/** Fails unless every value lies within its bound of the expected one; NaN equals NaN. Returns the largest share of a bound that one took. */
 export function compareValues(
   what: string,
   actual: ArrayLike<number>,
   expected: ArrayLike<number>,
   bound: ArrayLike<number> | number,
-): void {
+): number {
+  let share = 0
   assert.equal(actual.length, expected.length, `${what}: number of values`)
   for (let i = 0; i < expected.length; i++) {
     if (Object.is(actual[i], expected[i])) continue
     const limit = typeof bound === 'number' ? bound : bound[i]
     const error = Math.abs(actual[i] - expected[i])
     assert.ok(error <= limit, `${what}[${i}] is ${actual[i]}; expected ${expected[i]}, give or take ${limit}`)
+    if (error > 0) share = Math.max(share, error / limit)
   }
+  return share
 }

@@ -35,6 +35,7 @@ for (const device of devices) {
       forward: ({ x, w, b }) => matmul(x, w, b),
       define: (x, w, b) => product(x, w, b, 1, 1, 1, 10, 6, x.length / 10, 0, 1),
       expected: (key) => expected(key).values,
+      golden: 'linear',
     })
   })
 
@@ -51,6 +52,7 @@ for (const device of devices) {
         forward: ({ a, b }) => bmm(a, b),
         define: (x, w) => product(x, w, null, ...sizes(a.shape.at(-1) ?? 0)),
         expected: (key) => expected(key).values,
+        golden: name,
       })
     })
   }

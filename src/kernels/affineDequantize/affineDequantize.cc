@@ -13,7 +13,7 @@ void affineDequantize(const uint8_t* codes, int32_t qtype, const void* scale, co
       float rowScale = readFloat(scale, dtype, r);
       int32_t z = zeroPoint[r] ^ flip;
       auto values = [&](const uint8_t* from) {
-        i32v code = __builtin_convertvector(loadAs<u8v>(from), i32v) ^ flip;
+        i32v code = widenBytes(loadAs<u8v>(from)) ^ flip;
         return convert(code - z) * rowScale;
       };
       size_t start = (size_t)r * cols;

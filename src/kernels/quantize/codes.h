@@ -5,6 +5,14 @@
 
 namespace LOWBIT_ISA {
 
+/* The integer codes of values x in units of the scale, as floats; that of NaN is 0. */
+INLINE f32v quantizeWhole(f32v x, int32_t qtype) {
+  float smallest = qtype == QINT8 ? -128.0f : 0.0f;
+  float largest = qtype == QINT8 ? 127.0f : qtype == QINT5 ? 31.0f : qtype == QINT4 ? 15.0f : 3.0f;
+  f32v whole = roundHalfEven(max(splat(smallest), min(splat(largest), x)));
+  return select(x == x, whole, splat(0.0f));
+}
+
 /* The codes of values x in units of the scale, at codes. */
 INLINE void quantizeEncode(f32v x, int32_t qtype, uint8_t* codes) {
   if (float8Of(qtype) >= 0) {
@@ -12,17 +20,23 @@ INLINE void quantizeEncode(f32v x, int32_t qtype, uint8_t* codes) {
     storeFloat(codes, float8Of(qtype), 0, max(splat(-largest), min(splat(largest), x)));
     return;
   }
-  float smallest = qtype == QINT8 ? -128.0f : 0.0f;
-  float largest = qtype == QINT8 ? 127.0f : qtype == QINT5 ? 31.0f : qtype == QINT4 ? 15.0f : 3.0f;
-  f32v whole = roundHalfEven(max(splat(smallest), min(splat(largest), x)));
-  storeAs(codes, __builtin_convertvector(convert(select(x == x, whole, splat(0.0f))), u8v));
+  storeAs(codes, __builtin_convertvector(convert(quantizeWhole(x, qtype)), u8v));
 }
 
 /* The values of LANES codes. */
 INLINE f32v dequantizeDecode(const uint8_t* codes, int32_t qtype) {
   if (float8Of(qtype) >= 0) return loadFloat(codes, float8Of(qtype), 0);
-  i32v unsignedCodes = __builtin_convertvector(loadAs<u8v>(codes), i32v);
+  i32v unsignedCodes = widenBytes(loadAs<u8v>(codes));
   return convert(qtype == QINT8 ? unsignedCodes << 24 >> 24 : unsignedCodes);
+}
+
+/* The values of the codes of x. */
+INLINE f32v quantizeNearest(f32v x, int32_t qtype) {
+  /* No code is -0, but a value may round to it. */
+  if (float8Of(qtype) < 0) return quantizeWhole(x, qtype) + 0.0f;
+  uint8_t codes[LANES];
+  quantizeEncode(x, qtype, codes);
+  return dequantizeDecode(codes, qtype);
 }
 
 /* Values per task. */
