@@ -116,7 +116,8 @@ class Calibration implements ActivationObserver {
   }
 
   input(module: QModule, x: Tensor): void {
-    if (x.numel === 0) throw new ShapeError(`calibrate: batches must hold values; the input of ${this.paths.get(module)} is ${showShape(x.shape)}`)
+    if (x.numel === 0)
+      throw new ShapeError(`calibrate: batches must hold values; the input of ${this.paths.get(module)} is ${showShape(x.shape)}`)
     if (!this.before.has(module)) {
       const { input_scale, output_scale, outputQuantized } = module
       this.before.set(module, { input_scale, output_scale, outputQuantized })

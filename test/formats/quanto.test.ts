@@ -66,7 +66,11 @@ test('a map is read and written as quanto does', { skip: skipGolden }, async () 
 })
 
 test('maps that are none are refused', () => {
-  assert.deepEqual(map('{"0":{"weights":"none","activations":"qint8"}}').get('0'), { weights: undefined, activations: qint8, outputQuantized: true })
+  assert.deepEqual(map('{"0":{"weights":"none","activations":"qint8"}}').get('0'), {
+    weights: undefined,
+    activations: qint8,
+    outputQuantized: true,
+  })
   assert.equal(map('{"0":{"weights":"qfloat8","activations":"none"}}').get('0')?.weights?.name, 'qfloat8_e4m3fn')
   const refuses = (text: string, message: string | RegExp) => assert.throws(() => map(text), { name: 'FormatError', message })
   refuses(
