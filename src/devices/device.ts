@@ -11,6 +11,11 @@ const callsPerSubmit = 32
 /** Bytes of writes that may wait in the queue before a loader waits for it: enough to keep it busy while the next tensor is read. */
 const waitingBytesLimit = 64 * 2 ** 20
 
+/** More than any process can address. */
+const addressSpaceBytes = 2 ** 47
+/** Kernels count in 32 bits. */
+const int32Max = 2 ** 31 - 1
+
 /** Where kernels run: memory and a queue. Nothing but `read` waits. */
 export class Device {
   private readonly backend: Backend
@@ -57,6 +62,7 @@ export class Device {
    */
   allocate(bytes: number): Storage {
     if (this.closed) throw new DeviceError(`${this.name}: the device is closed`)
+    if (!(bytes <= addressSpaceBytes)) throw new DeviceError(`${this.name}: could not allocate ${bytes} bytes`)
     return (this.capturing?.pool ?? this.pool).allocate(bytes)
   }
 
@@ -69,7 +75,13 @@ export class Device {
   call(kernel: KernelName, ...args: Argument[]): void {
     const { id, args: parameters } = signatures[kernel]
     if (args.length !== parameters.length) throw new ShapeError(`${kernel}: takes ${parameters.length} arguments; received ${args.length}`)
-    for (const arg of args) if (typeof arg === 'object' && arg !== null && !(arg instanceof Scalar)) this.check(kernel, arg)
+    for (let i = 0; i < args.length; i++) {
+      const arg = args[i]
+      if (typeof arg === 'number') {
+        if (arg > int32Max && parameters[i].type === 'i32')
+          throw new ShapeError(`${kernel}: ${parameters[i].name} must be at most ${int32Max}; received ${arg}`)
+      } else if (arg !== null && !(arg instanceof Scalar)) this.check(kernel, arg)
+    }
     if (this.capturing) {
       this.capturing.records.push(id, args)
       return

@@ -11,21 +11,20 @@ import { Tensor } from '../tensor/tensor.ts'
 /**
  * Reads the scales of quantized activations, `X.input_scale` and `X.output_scale`, into a model's modules. A scale of 1 is quanto's sign that
  * there is none.
- * @throws FormatError if one is missing, is no single float, or is not a positive number
+ * @throws FormatError if one is missing, is no single float, or is not a positive number; the model's are then as before
  */
 export async function readActivationScales(device: Device, file: TensorFile, model: Module): Promise<void> {
-  const reads: Promise<void>[] = []
+  const reads: Promise<{ module: QModule; name: 'input_scale' | 'output_scale'; value: number }>[] = []
   for (const [path, module] of model.namedModules()) {
     if (!(module instanceof QModule) || !module.activations) continue
     for (const name of ['input_scale', 'output_scale'] as const) {
-      const read = async () => {
-        const value = await readScale(file, `${path}.${name}`)
-        module[name] = value === 1 ? null : keep(Tensor.fromNumbers(device, [value], []))
-      }
-      reads.push(read())
+      reads.push(readScale(file, `${path}.${name}`).then((value) => ({ module, name, value })))
     }
   }
-  await Promise.all(reads)
+  for (const { module, name, value } of await Promise.all(reads)) {
+    module[name]?.dispose()
+    module[name] = value === 1 ? null : keep(Tensor.fromNumbers(device, [value], []))
+  }
 }
 
 async function readScale(file: TensorFile, name: string): Promise<number> {

@@ -102,7 +102,7 @@ async function readCounter(file: TensorFile, { name, dtype, shape }: TensorInfo)
   return new BigInt64Array((await file.read(name)).slice().buffer)
 }
 
-/** What is to be put where, once it is known that everything is there. */
+/** Reads a tensor, once it is known that all are there. */
 type Load = () => Promise<void>
 
 /** Reads every tensor of a model from a file. @throws FormatError as `loadStateDict` */
@@ -110,7 +110,8 @@ export async function loadTensors(model: Module, file: TensorFile, device: Devic
   const used = new Set<string>()
   const problems: string[] = []
   const loads: Load[] = []
-  const ties: [path: string, tensor: Parameter][] = []
+  /** Paths, and what stood there. */
+  const puts: [path: string, tensor: Parameter][] = []
   const old = new Set<Parameter>()
   const loaded = new Map<Parameter, Parameter>()
   for (const [path, module] of model.namedModules()) {
@@ -126,10 +127,9 @@ export async function loadTensors(model: Module, file: TensorFile, device: Devic
       const info = file.tensors.get(full)
       used.add(full)
       old.add(tensor)
+      puts.push([full, tensor])
       const put = async (read: () => Promise<Parameter>) => {
-        const parameter = loaded.get(tensor) ?? (await read())
-        loaded.set(tensor, parameter)
-        model.setParameter(full, parameter)
+        if (!loaded.has(tensor)) loaded.set(tensor, await read())
       }
       if (counters.test(full)) {
         // Older files have none: PyTorch counts for a case that no layer here has.
@@ -155,20 +155,24 @@ export async function loadTensors(model: Module, file: TensorFile, device: Devic
           for (const part of ['_data', '_data._data', '_scale', '_shift']) used.add(`${full}.${part}`)
         }
       } else if (!isTiedElsewhere(model, file, full, tensor)) problems.push(`${full} is missing`)
-      else ties.push([full, tensor])
     }
   }
   const extra = [...file.tensors.keys()].filter((name) => !used.has(name))
   problems.push(...extra.map((name) => `${name} is not a part of the model`))
   if (extra.some((name) => name.endsWith('.weight._scale'))) problems.push('quantized layers must be in the map that requantize takes')
   if (problems.length > 0) throw new FormatError(`${file.name}: the tensors must be those of the model; ${problems.join('; ')}`)
-  for (const load of loads) await load()
-  for (const [path, tensor] of ties) {
-    const shared = loaded.get(tensor)
-    if (shared) model.setParameter(path, shared)
+  try {
+    for (const load of loads) await load()
+    await readActivationScales(device, file, model)
+  } catch (error) {
+    for (const parameter of loaded.values()) parameter.dispose()
+    throw error
+  }
+  for (const [path, tensor] of puts) {
+    const parameter = loaded.get(tensor)
+    if (parameter) model.setParameter(path, parameter)
   }
   for (const tensor of old) tensor.dispose()
-  await readActivationScales(device, file, model)
 }
 
 /** Whether the tensor at `path` also stands under another one, which the file has: tied tensors are saved once. */

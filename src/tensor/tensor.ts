@@ -33,8 +33,9 @@ export class Tensor implements Region {
     track(this)
   }
 
-  /** A tensor with undefined content. */
+  /** A tensor with undefined content. @throws ShapeError if a size is no whole number */
   static empty(device: Device, shape: Shape, dtype: DType = 'float32'): Tensor {
+    checkSizes('empty', shape)
     return new Tensor(device.allocate(numel(shape) * dtypes[dtype].bytes), shape, dtype)
   }
 
@@ -47,8 +48,7 @@ export class Tensor implements Region {
 
   /** A shape without memory. @throws ShapeError if a size is no whole number */
   static meta(shape: Shape, dtype: DType = 'float32'): Tensor {
-    if (!shape.every((size) => Number.isInteger(size) && size >= 0))
-      throw new ShapeError(`meta: sizes must be whole numbers, 0 or more; received ${showShape(shape)}`)
+    checkSizes('meta', shape)
     return new Tensor(null, shape, dtype)
   }
 
@@ -119,9 +119,10 @@ export class Tensor implements Region {
 
   /**
    * The same values under another shape; shares the memory.
-   * @throws ShapeError if the number of values differs.
+   * @throws ShapeError if the number of values differs, or a size is no whole number.
    */
   view(shape: Shape): Tensor {
+    checkSizes('view', shape)
     if (numel(shape) !== this.numel) {
       throw new ShapeError(
         `view: ${showShape(shape)} must hold ${this.numel} values; received ${numel(shape)} for ${showShape(this.shape)}`,
@@ -146,7 +147,7 @@ export class Tensor implements Region {
   /** Rows `start` to `end` (exclusive) of the first dimension; shares the memory. */
   rows(start: number, end: number): Tensor {
     const count = this.shape[0]
-    if (!(0 <= start && start <= end && end <= count)) {
+    if (!(0 <= start && start <= end && end <= count && Number.isInteger(start) && Number.isInteger(end))) {
       throw new ShapeError(`rows: must lie in 0..${count}; received ${start}..${end} of ${showShape(this.shape)}`)
     }
     const rowBytes = count === 0 ? 0 : this.byteLength / count
@@ -230,6 +231,13 @@ export class Tensor implements Region {
 
   toString(): string {
     return `Tensor(${showShape(this.shape)}, ${this.dtype})`
+  }
+}
+
+function checkSizes(operation: string, shape: Shape): void {
+  for (const size of shape) {
+    if (!(Number.isInteger(size) && size >= 0))
+      throw new ShapeError(`${operation}: sizes must be whole numbers, 0 or more; received ${showShape(shape)}`)
   }
 }
 

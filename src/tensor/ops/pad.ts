@@ -14,11 +14,14 @@ export type Padding = readonly [left: number, right: number] | readonly [left: n
  * x with a border around its last two dimensions (or its last one); with zeros a negative border cuts off.
  * @param x [..., height, width] float32
  * @returns [..., top + height + bottom, left + width + right] float32
- * @throws ShapeError if a border does not fit: reflect needs one below the size, circular one up to it.
+ * @throws ShapeError if x has no such dimension, or a border does not fit: reflect needs one below the size, circular one up to it.
  */
 export function pad(x: Tensor, padding: Padding, mode: PadMode = 'zeros'): Tensor {
   checkDType('pad', 'x', x, 'float32')
   const [left, right, top = 0, bottom = 0] = padding
+  if (x.shape.length === 0 || (x.shape.length === 1 && (top !== 0 || bottom !== 0))) {
+    throw new ShapeError(`pad: x must have the dimensions that get a border [${padding}]; received ${showShape(x.shape)}`)
+  }
   const [height, width] = [x.shape.length > 1 ? x.size(-2) : 1, x.size(-1)]
   checkBorder(mode, x, height, top, bottom)
   checkBorder(mode, x, width, left, right)
@@ -37,7 +40,7 @@ export function pad(x: Tensor, padding: Padding, mode: PadMode = 'zeros'): Tenso
 
 function checkBorder(mode: PadMode, x: Tensor, size: number, before: number, behind: number): void {
   const [least, most] = mode === 'zeros' ? [-size, Infinity] : [0, { reflect: size - 1, replicate: Infinity, circular: size }[mode]]
-  if ([before, behind].some((border) => !(border >= least && border <= most)) || size + before + behind < 1) {
+  if ([before, behind].some((border) => !(Number.isInteger(border) && border >= least && border <= most)) || size + before + behind < 1) {
     throw new ShapeError(
       `pad: a border of ${mode} must lie in ${least}..${most} and leave something; received ${before} and ${behind} for ${showShape(x.shape)}`,
     )

@@ -63,7 +63,8 @@ const adaptive = [0, 0, 1, 1, 0, 0] as const
 
 function checkImage(operation: string, x: Tensor): void {
   checkDType(operation, 'x', x, 'float32')
-  if (x.shape.length < 3) throw new ShapeError(`${operation}: x must be [...,C,H,W]; received ${showShape(x.shape)}`)
+  if (x.shape.length < 3 || x.size(-1) === 0 || x.size(-2) === 0)
+    throw new ShapeError(`${operation}: x must be [...,C,H,W] with pixels; received ${showShape(x.shape)}`)
 }
 
 /** Output sizes, and kernel, strides and paddings as the kernels take them. */
@@ -74,10 +75,11 @@ function plan(operation: string, x: Tensor, kernelSize: Pair, options: PoolOptio
   const padding = pair(options.padding ?? 0)
   const outSize = [0, 1].map((axis) => {
     const size = x.shape[x.shape.length - 2 + axis]
-    if (kernel[axis] < 1 || stride[axis] < 1) {
-      throw new ShapeError(`${operation}: kernel and stride must be at least 1; received [${kernel}] and [${stride}]`)
+    if (![kernel, stride, dilation].every((sizes) => Number.isInteger(sizes[axis]) && sizes[axis] >= 1)) {
+      const received = `received [${kernel}], [${stride}] and [${dilation}]`
+      throw new ShapeError(`${operation}: kernel, stride and dilation must be whole and at least 1; ${received}`)
     }
-    if (padding[axis] < 0 || padding[axis] > kernel[axis] / 2) {
+    if (!(Number.isInteger(padding[axis]) && padding[axis] >= 0 && padding[axis] <= kernel[axis] / 2)) {
       throw new ShapeError(`${operation}: padding must be at most half the kernel [${kernel}]; received [${padding}]`)
     }
     const room = size + 2 * padding[axis] - dilation[axis] * (kernel[axis] - 1) - 1

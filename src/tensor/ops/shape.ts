@@ -46,7 +46,7 @@ export function slice(x: Tensor, axis: number, start: number, end?: number, step
   const at = axisOf('slice', x, axis)
   const size = x.shape[at]
   const [first, last] = [start < 0 ? start + size : start, end === undefined ? size : end < 0 ? end + size : end]
-  if (!(0 <= first && first <= last && last <= size)) {
+  if (!(0 <= first && first <= last && last <= size && Number.isInteger(first) && Number.isInteger(last))) {
     throw new ShapeError(`slice: ${start}..${end ?? size} must lie in 0..${size} of axis ${axis}; received ${showShape(x.shape)}`)
   }
   if (!Number.isInteger(step) || step < 1) throw new ShapeError(`slice: step must be a positive integer; received ${step}`)
@@ -120,7 +120,7 @@ export function stack(tensors: readonly Tensor[], axis = 0): Tensor {
   if (!first) throw new ShapeError('stack: needs at least one tensor; received none')
   for (const x of tensors) checkShape('stack', 'every tensor', x, first.shape)
   const at = axis < 0 ? axis + first.shape.length + 1 : axis
-  if (!(at >= 0 && at <= first.shape.length)) {
+  if (!(Number.isInteger(at) && at >= 0 && at <= first.shape.length)) {
     throw new ShapeError(`stack: axis must lie in 0..${first.shape.length}; received ${axis} for ${showShape(first.shape)}`)
   }
   return concat(
