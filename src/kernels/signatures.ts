@@ -922,8 +922,48 @@ export const signatures = {
       { name: 'complement', direction: 'scalar', type: 'f32' },
     ],
   },
-  hqqShift: {
+  fakeQuantize: {
     id: 68,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'scale', direction: 'in', type: 'f32', optional: false },
+      { name: 'zeroPoint', direction: 'in', type: 'i32', optional: true },
+      { name: 'y', direction: 'out', type: 'f32', optional: false },
+      { name: 'rows', direction: 'scalar', type: 'i32' },
+      { name: 'cols', direction: 'scalar', type: 'i32' },
+      { name: 'scaleStride', direction: 'scalar', type: 'i32' },
+      { name: 'qmin', direction: 'scalar', type: 'i32' },
+      { name: 'qmax', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  fakeQuantizeGrad: {
+    id: 69,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'scale', direction: 'in', type: 'f32', optional: false },
+      { name: 'zeroPoint', direction: 'in', type: 'i32', optional: true },
+      { name: 'dy', direction: 'in', type: 'f32', optional: false },
+      { name: 'dx', direction: 'out', type: 'f32', optional: false },
+      { name: 'dscale', direction: 'out', type: 'f32', optional: false },
+      { name: 'rows', direction: 'scalar', type: 'i32' },
+      { name: 'cols', direction: 'scalar', type: 'i32' },
+      { name: 'scaleStride', direction: 'scalar', type: 'i32' },
+      { name: 'qmin', direction: 'scalar', type: 'i32' },
+      { name: 'qmax', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  magnitudeHistogram: {
+    id: 70,
+    args: [
+      { name: 'x', direction: 'in', type: 'f32', optional: false },
+      { name: 'counts', direction: 'inout', type: 'i32', optional: false },
+      { name: 'range', direction: 'inout', type: 'f32', optional: false },
+      { name: 'count', direction: 'scalar', type: 'i32' },
+      { name: 'bins', direction: 'scalar', type: 'i32' },
+    ],
+  },
+  hqqShift: {
+    id: 71,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -942,7 +982,7 @@ export const signatures = {
     ],
   },
   affineScale: {
-    id: 69,
+    id: 72,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -958,7 +998,7 @@ export const signatures = {
     ],
   },
   affineQuantize: {
-    id: 70,
+    id: 73,
     args: [
       { name: 'x', direction: 'in', type: { array: 'T', dtype: 'dtype' }, optional: false },
       { name: 'dtype', direction: 'scalar', type: 'dtype' },
@@ -974,7 +1014,7 @@ export const signatures = {
     ],
   },
   affineDequantize: {
-    id: 71,
+    id: 74,
     args: [
       { name: 'codes', direction: 'in', type: 'u8', optional: false },
       { name: 'qtype', direction: 'scalar', type: 'qtype' },
