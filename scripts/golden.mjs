@@ -28,7 +28,12 @@ const script = fileURLToPath(new URL('test.mjs', import.meta.url))
 const env = { ...process.env, LOWBIT_GOLDEN_TABLE: path }
 // What the tests say goes to stderr, so that stdout is the table alone.
 const { status } = spawnSync(process.execPath, [script, ...files], { stdio: ['ignore', process.stderr.fd, 'inherit'], env })
-const rows = existsSync(path) ? readFileSync(path, 'utf8').trim().split('\n').map((line) => JSON.parse(line)) : []
+const rows = existsSync(path)
+  ? readFileSync(path, 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+  : []
 rmSync(folder, { recursive: true })
 if (process.argv.includes('--json')) console.log(JSON.stringify(rows))
 else if (rows.length > 0) {

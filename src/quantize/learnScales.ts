@@ -8,7 +8,7 @@ import type { Tensor } from '../tensor/tensor.ts'
  * in a group of their own. They start from what `calibrate` found; to calibrate again, or `learnScales(model, false)`, fixes them.
  *
  *     const weights = [...model.parameters()]
- *     const optimizer = new AdamW([{ params: weights }, { params: learnScales(model), lr: 1e-4 }])
+ *     const optimizer = new AdamW([{ params: weights }, { params: learnScales(model), lr: 1e-4, weightDecay: 0 }])
  *
  * Source: Esser et al., "Learned Step Size Quantization", 2020.
  * @returns the scales

@@ -27,35 +27,43 @@ export function percentile({ percent = 99.99 }: { percent?: number } = {}): Obse
 }
 
 /** The scale that minimizes the squared error of quantizing, among largest / qmax · 0.99ⁱ, i = 0 … 500. */
-export const mse: Observer = (histogram, qtype) => {
-  const errorIn = qtype.dtype === 'int8' ? integerError : floatError
-  let [best, least] = [histogram.largest / qtype.qmax, Infinity]
+export const mse: Observer = ({ counts, width, largest }, qtype) => {
+  const errorsOf = qtype.dtype === 'int8' ? integerError(qtype, width) : floatError(qtype, width)
+  let [best, least] = [largest / qtype.qmax, Infinity]
   for (let i = 0; i <= 500; i++) {
-    const scale = (histogram.largest / qtype.qmax) * 0.99 ** i
+    const scale = (largest / qtype.qmax) * 0.99 ** i
+    const errorIn = errorsOf(scale)
     let error = 0
-    for (const [bin, count] of histogram.counts.entries())
-      if (count > 0) error += count * errorIn(bin * histogram.width, histogram.width, scale, qtype)
+    // Plain loops: 500 times 2048 bins for each of a model's scales.
+    for (let bin = 0; bin < counts.length; bin++) if (counts[bin] > 0) error += counts[bin] * errorIn(bin)
     if (error < least) [best, least] = [scale, error]
   }
   return best
 }
 
-/** The mean of (x − scale · q)² over x evenly spread from `start` on, over `width`; q whole numbers up to qmax. */
-function integerError(start: number, width: number, scale: number, { qmax }: QType): number {
-  const units = width / scale
-  return (scale ** 2 * (errorUpTo((start + width) / scale, qmax) - errorUpTo(start / scale, qmax))) / units
+/** From a scale and a bin to the mean of (x − scale · q)² over x evenly spread in the bin. */
+type BinError = (scale: number) => (bin: number) => number
+
+/** q whole numbers up to qmax: ∫ (t − q(t))² dt from 0 to t is 1/12 around every whole number passed, and the cube of what is left. */
+function integerError({ qmax }: QType, width: number): BinError {
+  const upTo = (t: number) => {
+    const code = Math.min(Math.floor(t + 0.5), qmax)
+    const rest = t - code
+    return code / 12 + (rest * rest * rest) / 3
+  }
+  return (scale) => {
+    const units = width / scale
+    const factor = scale ** 2 / units
+    return (bin) => factor * (upTo((bin + 1) * units) - upTo(bin * units))
+  }
 }
 
-/** ∫ (t − q(t))² dt from 0 to t: 1/12 around every whole number passed, and the cube of what is left. */
-function errorUpTo(t: number, qmax: number): number {
-  const code = Math.min(Math.floor(t + 0.5), qmax)
-  return code / 12 + (t - code) ** 3 / 3
-}
-
-/** The same for a float8, whose steps are wider than bins: at the middle of the bin. */
-function floatError(start: number, width: number, scale: number, { qmax, dtype }: QType): number {
-  const x = start + width / 2
-  return (x - scale * roundTo(dtype, Math.min(x / scale, qmax))) ** 2
+/** A float8, whose steps are wider than bins: at the middle of the bin. */
+function floatError({ dtype, qmax }: QType, width: number): BinError {
+  return (scale) => (bin) => {
+    const x = (bin + 0.5) * width
+    return (x - scale * roundTo(dtype, Math.min(x / scale, qmax))) ** 2
+  }
 }
 
 /**
@@ -67,36 +75,54 @@ function floatError(start: number, width: number, scale: number, { qmax, dtype }
 export const entropy: Observer = ({ counts, width, largest }, { name, dtype, qmax }) => {
   if (dtype !== 'int8') throw new DTypeError(`entropy: activations must be int8, whose levels are evenly spaced; received ${name}`)
   const used = counts.findLastIndex((count) => count > 0) + 1
-  const all = total(counts)
+  const sums = sumsOf(counts)
   let [best, least] = [largest, Infinity]
-  let inside = total(counts.subarray(0, qmax))
   for (let end = qmax + 1; end <= used; end++) {
-    inside += counts[end - 1]
-    const divergence = cutDivergence(counts, end, inside, all, qmax + 1)
+    const divergence = cutDivergence(counts, sums, end, qmax + 1)
     if (divergence < least) [best, least] = [Math.min(end * width, largest), divergence]
   }
   return best / qmax
 }
 
-/** The divergence of the first `end` bins, holding `inside` of `all` values, from themselves in `levels` levels. */
-function cutDivergence(counts: Int32Array, end: number, inside: number, all: number, levels: number): number {
-  let divergence = 0
-  for (let level = 0; level < levels; level++) {
-    const [first, next] = [Math.floor((level * end) / levels), Math.floor(((level + 1) * end) / levels)]
-    let [sum, filled] = [0, 0]
-    for (let b = first; b < next; b++) {
-      sum += counts[b]
-      if (counts[b] > 0) filled++
-    }
-    for (let b = first; b < next; b++) {
-      const count = counts[b] + (b === end - 1 ? all - inside : 0)
-      if (count === 0) continue
-      // What was cut off lies where the level has nothing: no finite divergence.
-      if (counts[b] === 0) return Infinity
-      divergence += (count / all) * Math.log(count / all / (sum / filled / inside))
-    }
+/** Sums over the bins before each: their counts c, c·ln(c), and how many are not empty. */
+interface Sums {
+  count: Float64Array
+  logarithms: Float64Array
+  filled: Int32Array
+}
+
+function sumsOf(counts: Int32Array): Sums {
+  const length = counts.length + 1
+  const sums = { count: new Float64Array(length), logarithms: new Float64Array(length), filled: new Int32Array(length) }
+  for (const [bin, count] of counts.entries()) {
+    sums.count[bin + 1] = sums.count[bin] + count
+    sums.logarithms[bin + 1] = sums.logarithms[bin] + timesLog(count, count)
+    sums.filled[bin + 1] = sums.filled[bin] + Math.sign(count)
   }
-  return divergence
+  return sums
+}
+
+/** x · ln(y), 0 where x is. */
+function timesLog(x: number, y: number): number {
+  return x === 0 ? 0 : x * Math.log(y)
+}
+
+/** The divergence of the first `end` bins, what was cut off added to the last, from themselves in `levels` levels. */
+function cutDivergence(counts: Int32Array, { count, logarithms, filled }: Sums, end: number, levels: number): number {
+  const [inside, all] = [count[end], count[counts.length]]
+  const cut = all - inside
+  const last = counts[end - 1]
+  // What was cut off lies where the level has nothing: no finite divergence.
+  if (cut > 0 && last === 0) return Infinity
+  let divergence = logarithms[end - 1] + timesLog(last + cut, last + cut) - timesLog(all, all)
+  for (let level = 0, first = 0; level < levels; level++) {
+    const next = Math.floor(((level + 1) * end) / levels)
+    const sum = count[next] - count[first]
+    // Every bin of a level that is not empty gets an even share.
+    divergence -= timesLog(next === end ? sum + cut : sum, sum / (filled[next] - filled[first]) / inside)
+    first = next
+  }
+  return divergence / all
 }
 
 function total(counts: Int32Array): number {

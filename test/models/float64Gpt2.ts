@@ -9,10 +9,12 @@ export interface PlainGpt2 {
   epsilon: number
   /** By their names in the checkpoint. */
   weights: ReadonlyMap<string, Float32Array>
+  /** The head's weight, where it is not the embedding's. */
+  head?: Float32Array
 }
 
 /** Logits of every position, by the whole prompt at once. */
-export function forwardGpt2({ heads, layers, epsilon, weights }: PlainGpt2, ids: readonly number[]): Float64Array[] {
+export function forwardGpt2({ heads, layers, epsilon, weights, head }: PlainGpt2, ids: readonly number[]): Float64Array[] {
   const weight = (name: string) => {
     const found = weights.get(`transformer.${name}`)
     if (!found) throw new Error(`the checkpoint holds no ${name}`)
@@ -44,7 +46,9 @@ export function forwardGpt2({ heads, layers, epsilon, weights }: PlainGpt2, ids:
   }
   return rows.map((row) => {
     const last = norm(row, 'ln_f')
-    return Float64Array.from({ length: wte.length / hidden }, (_, id) => last.reduce((sum, v, c) => sum + v * wte[id * hidden + c], 0))
+    return Float64Array.from({ length: wte.length / hidden }, (_, id) =>
+      last.reduce((sum, v, c) => sum + v * (head ?? wte)[id * hidden + c], 0),
+    )
   })
 }
 

@@ -136,7 +136,9 @@ test('observers see all batches at once', async () => {
     return (await layer.input_scale.toNumbers())[0]
   }
   assert.equal(await scale(), Math.fround(percentiles.inputScale))
+  const bytes = device.allocatedBytes
   const names = await calibrate(net, run(net), { observer: 'mse' })
+  assert.equal(device.allocatedBytes, bytes, 'histograms and old scales are given back')
   // Values evenly spread: nothing is gained by cutting off more than half a step.
   assert.ok(names[0].inputScale * 127 > 99 && names[0].inputScale * 127 <= 100)
   await assert.rejects(calibrate(net, run(net), { observer: 'largest' as 'mse' }), {

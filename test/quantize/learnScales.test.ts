@@ -94,10 +94,13 @@ testOnDevices('a learned scale comes as near as the best one', async (device) =>
   }
   layer.input_scale = calibrated
   const optimizer = new Adam(learnScales(model), { lr: 0.02 })
+  let bytes = 0
   for (let step = 0; step < 300; step++) {
     backward(lossOf).dispose()
     optimizer.step()
     optimizer.zeroGrad()
+    if (step === 0) bytes = device.allocatedBytes
+    assert.equal(device.allocatedBytes, bytes, 'nothing is held from step to step')
   }
   const after = await measured()
   assert.ok(before > 20 * best, `calibrated ${before}, best ${best}`)

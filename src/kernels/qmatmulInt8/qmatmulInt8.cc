@@ -191,12 +191,15 @@ INLINE void int8Pairs(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<planes>&
   }
 }
 
-/* How the codes of a type are multiplied: 2 bits as 4. */
-template <int qtype, bool usePairs> struct Int8Way {
-  static constexpr bool isInt8 = qtype == QINT8, pairs = usePairs;
+/*
+ * How the codes of a type are multiplied: 2 bits as 4. Where a row of x and a row of int8 weights have one scale each, sums stay integers
+ * from piece to piece (wholeRows): the product of static activations is then that of the whole numbers, to the last bit.
+ */
+template <int qtype, bool usePairs, bool oneScale = false> struct Int8Way {
+  static constexpr bool isInt8 = qtype == QINT8, pairs = usePairs, wholeRows = oneScale;
   static constexpr int bits = qtype == QINT5 ? 5 : 4, planes = isInt8 && pairs ? 2 : 1;
 };
-template <bool usePairs> struct Int8Way<QINT2, usePairs> : Int8Way<QINT4, usePairs> {};
+template <bool usePairs> struct Int8Way<QINT2, usePairs, false> : Int8Way<QINT4, usePairs> {};
 
 /* One tile: y [rows, cols] = start + x · strip; start may be y itself, one row (startStride 0) or absent. */
 template <class Way, int rows>
@@ -207,20 +210,24 @@ static void int8Tile(const Int8Piece<Way::planes>* w, const Int8Block& block, in
 #pragma GCC unroll 8
   for (int r = 0; r < rows; r++) x[r] = block.codes[r];
   const Int8Factors* factors = block.factors;
+  i32v sums[rows][INT8_VECTORS] = {};
   for (; pieces > 0; pieces--, w++, factors++) {
     opaque(w), opaque(factors);
-    i32v sums[rows][INT8_VECTORS];
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++) {
       opaque(x[r]);
 #pragma GCC unroll 4
-      for (int v = 0; v < INT8_VECTORS; v++) sums[r][v] = int8Start<Way::isInt8>(factors->sum[r]);
+      for (int v = 0; v < INT8_VECTORS; v++) {
+        i32v from = int8Start<Way::isInt8>(factors->sum[r]);
+        sums[r][v] = Way::wholeRows ? sums[r][v] + from : from;
+      }
     }
     if constexpr (Way::pairs) int8Pairs<Way::bits>(sums, *w, x);
     else int8Dots<Way::isInt8>(sums, *w, x);
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++) {
       x[r] += 32;
+      if (Way::wholeRows && pieces > 1) continue;
 #pragma GCC unroll 4
       for (int v = 0; v < INT8_VECTORS; v++) {
         totals[r][v] = fma(load(w->scale + v * LANES) * factors->scale[r], convert(sums[r][v]), totals[r][v]);
@@ -273,9 +280,9 @@ static void int8Fill(Int8Piece<planes>* panel, const TiledWeights& w, int32_t n,
   }
 }
 
-template <int qtype, bool pairs>
+template <int qtype, bool pairs, bool wholeRows = false>
 static void int8ManyRows(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M, int32_t N) {
-  using Way = Int8Way<qtype, pairs>;
+  using Way = Int8Way<qtype, pairs, wholeRows>;
   int32_t panels = (N + INT8_COLS - 1) / INT8_COLS, rowBlocks = (M + INT8_TASK_ROWS - 1) / INT8_TASK_ROWS;
   parallelFor(rowBlocks * panels, [&](int32_t task) {
     auto* panel = (Int8Piece<Way::planes>*)int8Panel;
@@ -301,10 +308,15 @@ static void int8ManyRows(const TiledWeights& w, const ByteRows& x, const float* 
 template <int qtype>
 static void qmatmulInt8Of(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M, int32_t N) {
   if (M == 1) return int8OneRow<qtype>(w, x, bias, y, N);
+  constexpr bool isInt8 = qtype == QINT8;
+  const bool wholeRows = isInt8 && x.groups == 1 && w.groupSize >= w.K;
   /* int8 in pairs takes two planes, which only pays where a relaxed dot product would have to split it, too. */
   if constexpr (HAS_PAIRS && (qtype != QINT8 || INT8_MOST_PLANES == 2)) {
-    if (pairsAreFaster()) return int8ManyRows<qtype, true>(w, x, bias, y, M, N);
+    if (pairsAreFaster()) {
+      return wholeRows ? int8ManyRows<qtype, true, isInt8>(w, x, bias, y, M, N) : int8ManyRows<qtype, true>(w, x, bias, y, M, N);
+    }
   }
+  if (wholeRows) return int8ManyRows<qtype, false, isInt8>(w, x, bias, y, M, N);
   int8ManyRows<qtype, false>(w, x, bias, y, M, N);
 }
 
