@@ -15,7 +15,7 @@ export interface GoldenRow {
   allowed: string
 }
 
-/** Adds a row to the table that LOWBIT_GOLDEN_TABLE names; without it the tests run as ever. Called behind the assertion that it tells of. */
+/** Adds a row to the table that LOWBIT_GOLDEN_TABLE names, if it does. Called behind the assertion that it tells of. */
 export function goldenRow(row: GoldenRow): void {
   const table = process.env.LOWBIT_GOLDEN_TABLE
   if (table) appendFileSync(table, `${JSON.stringify(row)}\n`)

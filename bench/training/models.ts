@@ -33,13 +33,16 @@ export interface Training {
 
 const mlp = { make: () => ({ model: perceptron([784, 512, 512, 10]), shape: [128, 784] }), steps: 10 }
 
+const resnet = { make: () => ({ model: resnet18(), shape: [64, 3, 32, 32] }), steps: 1 }
+
 /** By the names that peer.py knows them by: MODEL or MODEL-WEIGHTS-ACTIVATIONS. */
 export const trainings: Record<string, Training> = {
   mlp,
   'mlp-int8-int8': { ...mlp, types: { weights: 'int8', activations: 'int8' } },
   'mlp-int4-int8': { ...mlp, types: { weights: 'int4', activations: 'int8' } },
   'mlp-int8-none': { ...mlp, types: { weights: 'int8' } },
-  resnet18: { make: () => ({ model: resnet18(), shape: [64, 3, 32, 32] }), steps: 1 },
+  resnet18: resnet,
+  'resnet18-int8-int8': { ...resnet, types: { weights: 'int8', activations: 'int8' } },
 }
 
 /** Linear layers of these widths with ReLU between them. */

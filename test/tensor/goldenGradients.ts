@@ -92,7 +92,7 @@ export async function compareWithGolden(
   for (const tensor of [loss, y, gradOut, ...Object.values(inputs)]) tensor.dispose()
 }
 
-/** Fails unless every value lies within its bound of the expected one; NaN equals NaN. Returns the largest share of a bound that one took. */
+/** Fails unless every value lies within its bound of the expected one (NaN equals NaN); gives the largest share of a bound. */
 export function compareValues(
   what: string,
   actual: ArrayLike<number>,
