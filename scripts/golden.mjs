@@ -38,7 +38,8 @@ rmSync(folder, { recursive: true })
 if (process.argv.includes('--json')) console.log(JSON.stringify(rows))
 else if (rows.length > 0) {
   const head = Object.keys(rows[0])
-  const table = new Table({ head, style: { head: [], border: [] } })
+  const noLines = { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' }
+  const table = new Table({ head, chars: noLines, style: { head: [], border: [] } })
   // Files run side by side: the same order in every run.
   const key = ({ golden, values, device }) => [golden, values, device].join()
   rows.sort((a, b) => (key(a) < key(b) ? -1 : 1))

@@ -74,7 +74,7 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
           for (const [i, shift] of (await parts.shift.toNumbers()).entries()) {
             const error = Math.abs(shift - shifts.values[i])
             assert.ok(error <= 1e-5 * scales[i], `shift ${i} is ${shift}, not ${shifts.values[i]}`)
-            share = Math.max(share, error / (1e-5 * scales[i]))
+            if (error > 0) share = Math.max(share, error / (1e-5 * scales[i]))
           }
           equalRow(item, name, 'codes, scales')
           boundRow(item, name, 'shifts, within 1e-5 · scale', share)
