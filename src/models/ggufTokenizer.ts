@@ -96,7 +96,8 @@ function readVocabulary(metadata: GgufMetadata): Vocabulary {
     : tokens.map(() => tokenTypes.normal)
   if (types.length !== tokens.length)
     throw metadata.error('tokenizer.ggml.token_type', `must have as many elements as there are tokens (${tokens.length})`)
-  const ids = new Map(tokens.map((token, id) => [token, id]))
+  const ids = new Map<string, number>()
+  for (const [id, token] of tokens.entries()) ids.set(token, id)
   if (ids.size < tokens.length) {
     const id = tokens.findIndex((token, i) => ids.get(token) !== i)
     throw metadata.error(
@@ -171,6 +172,9 @@ function sentencePiece(metadata: GgufMetadata, vocabulary: Vocabulary, unknown: 
 }
 
 function bpe(ids: Map<string, number>, merges: string[][], options: Record<string, unknown>): Record<string, unknown> {
+  // Not Object.fromEntries: some 50,000 pairs would have to be collected again.
+  const vocab: Record<string, number> = Object.create(null)
+  for (const [token, id] of ids) vocab[token] = id
   return {
     type: 'BPE',
     dropout: null,
@@ -181,7 +185,7 @@ function bpe(ids: Map<string, number>, merges: string[][], options: Record<strin
     byte_fallback: false,
     ignore_merges: false,
     ...options,
-    vocab: Object.fromEntries(ids),
+    vocab,
     merges,
   }
 }
