@@ -179,7 +179,8 @@ for (const threads of [1, 2]) {
       console.log(Math.round((process.memoryUsage.rss() - before) / 2 ** 20))`,
     )
     assert.equal(stderr, '')
-    assert.ok(Number(stdout) < 48, `grew by ${stdout} MiB`)
+    // One buffer kept a step would be 625 MiB; garbage that V8 has not collected yet was 53 at times.
+    assert.ok(Number(stdout) < 128, `grew by ${stdout} MiB`)
   })
 }
 
