@@ -17,7 +17,7 @@ import { Sequential } from '../../src/nn/sequential.ts'
 import { max, withZeroPoint } from '../../src/quantize/optimizers.ts'
 import { freeze, quantize } from '../../src/quantize/quantize.ts'
 
-const device = openDevice('native', { threads: 2 })
+const device = openDevice('cpu', { threads: 2 })
 after(() => device.close())
 
 /** Saves a model into memory: the files, and what was said before the first of them. */

@@ -17,6 +17,7 @@ import { freeze, quantizationMap, quantize } from '../../src/quantize/quantize.t
 import { flatten, relu } from '../../src/tensor/ops/index.ts'
 import { scope } from '../../src/tensor/scope.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
+import { deviceNames } from '../deviceNames.ts'
 
 /*
  * A small network with every layer that quanto knows, beside what quanto made of it (scripts/make-activation-fixtures.py).
@@ -50,7 +51,7 @@ const map = {
   fc: { weights: 'qint8', activations: 'qint8' },
 } as const
 
-for (const name of ['native', 'wasm'] as const) {
+for (const name of deviceNames) {
   describe(`state dictionaries on ${name}`, () => {
     const device = openDevice(name)
     after(async () => {

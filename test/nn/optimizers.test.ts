@@ -9,6 +9,7 @@ import { clipGradNorm, clipGradValue } from '../../src/nn/optim/clip.ts'
 import type { ParameterOptimizer } from '../../src/nn/optim/optimizer.ts'
 import { SGD } from '../../src/nn/optim/sgd.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
+import { deviceNames } from '../deviceNames.ts'
 import { boundRow } from '../goldenTable.ts'
 import { camelCased, type OptimizerGolden } from './optimizerGolden.ts'
 
@@ -19,7 +20,7 @@ const optimizers = { SGD, Adam, AdamW, Adadelta }
 /** The float32 nearest to 1 differs from it by so much. */
 const epsilon = 2 ** -23
 
-for (const name of ['native', 'wasm'] as const) {
+for (const name of deviceNames) {
   describe(name, () => {
     const device = openDevice(name, { threads: 1 })
     after(() => device.close())

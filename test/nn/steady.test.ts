@@ -17,6 +17,7 @@ import { type QuantizeOptions, quantize } from '../../src/quantize/quantize.ts'
 import { flatten, maxPool2d, relu } from '../../src/tensor/ops/index.ts'
 import { scope } from '../../src/tensor/scope.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
+import { deviceNames } from '../deviceNames.ts'
 
 /*
  * Memory stays flat over many training steps.
@@ -50,7 +51,8 @@ const variants: Record<string, QuantizeOptions | null> = {
   'int4 weights, int8 activations': { weights: 'int4', activations: 'int8' },
 }
 
-for (const [name, open] of Object.entries(backends)) {
+for (const name of deviceNames) {
+  const open = backends[name]
   for (const [variant, options] of Object.entries(variants)) {
     test(`${steps} training steps, ${variant} on ${name}: memory stays flat`, async (t) => {
       const backend = open()

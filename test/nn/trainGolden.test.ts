@@ -11,6 +11,7 @@ import { SGD } from '../../src/nn/optim/sgd.ts'
 import { trainEpoch } from '../../src/nn/training.ts'
 import { gelu } from '../../src/tensor/ops/index.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
+import { deviceNames } from '../deviceNames.ts'
 import { numberRow } from '../goldenTable.ts'
 import { goldenOp, goldenTensor, goldenValues } from '../tensor/goldenGradients.ts'
 
@@ -36,7 +37,7 @@ const runs = [
   { name: 'train_sgd', optimizer: (net: Net) => new SGD(net.parameters(), { lr: 0.1, momentum: 0.9, weightDecay: 1e-3 }), moved: 1 },
 ]
 
-for (const deviceName of ['native', 'wasm'] as const) {
+for (const deviceName of deviceNames) {
   describe(deviceName, () => {
     const device = openDevice(deviceName, { threads: 1 })
     after(() => device.close())

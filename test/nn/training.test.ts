@@ -7,6 +7,7 @@ import { ExponentialLR } from '../../src/nn/optim/schedules.ts'
 import { SGD } from '../../src/nn/optim/sgd.ts'
 import { type TrainOptions, trainEpoch } from '../../src/nn/training.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
+import { deviceNames } from '../deviceNames.ts'
 
 /** y = second · first · x with single numbers, so that every step can be worked by hand. */
 class Product extends Module {
@@ -18,7 +19,7 @@ class Product extends Module {
   }
 }
 
-for (const name of ['native', 'wasm'] as const) {
+for (const name of deviceNames) {
   describe(`trainEpoch on ${name}`, () => {
     const device = openDevice(name, { threads: 1 })
     after(() => device.close())

@@ -9,8 +9,9 @@ import { backward } from '../../src/tensor/backward.ts'
 import * as ops from '../../src/tensor/ops/index.ts'
 import { overridden } from '../../src/tensor/override.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
+import { deviceNames } from '../deviceNames.ts'
 
-for (const name of ['native', 'wasm'] as const) {
+for (const name of deviceNames) {
   describe(`quantized activations on ${name}`, () => {
     const device = openDevice(name)
     after(() => device.close())

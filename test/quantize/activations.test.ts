@@ -15,6 +15,7 @@ import { backward } from '../../src/tensor/backward.ts'
 import { mean, mul, unary } from '../../src/tensor/ops/index.ts'
 import { scope } from '../../src/tensor/scope.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
+import { deviceNames } from '../deviceNames.ts'
 
 /*
  * A small MLP beside what optimum-quanto computes of it: scales after three batches, and the output of the first one.
@@ -103,7 +104,7 @@ function qlinears(model: MLP): QLinear[] {
   })
 }
 
-for (const name of ['native', 'wasm'] as const) {
+for (const name of deviceNames) {
   describe(`quantized activations on ${name}`, () => {
     const device = openDevice(name)
     after(() => device.close())

@@ -11,7 +11,7 @@ import { add, relu } from '../../src/tensor/ops/index.ts'
 import { scope } from '../../src/tensor/scope.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
 
-const device = openDevice('native')
+const device = openDevice('cpu')
 after(() => device.close())
 
 /** y = x + c(relu(b(a(x)))), each layer 2 · x. */
