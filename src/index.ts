@@ -43,9 +43,10 @@ export {
   nllLoss,
   type Reduction,
 } from './nn/losses.ts'
-export { Module, type Parameter } from './nn/module.ts'
+export { Module, type ModuleListOptions, type Parameter } from './nn/module.ts'
 export { MultiheadAttention } from './nn/multiheadAttention.ts'
 export { GroupNorm, LayerNorm, type LayerNormOptions } from './nn/normalization.ts'
+export type { ForwardObserver, Observation } from './nn/observe.ts'
 export { Adadelta, type AdadeltaSettings } from './nn/optim/adadelta.ts'
 export { Adam, type AdamSettings, AdamW } from './nn/optim/adam.ts'
 export { clipGradNorm, clipGradValue } from './nn/optim/clip.ts'
@@ -67,7 +68,6 @@ export { QEmbedding } from './nn/qembedding.ts'
 export { QLayerNorm } from './nn/qlayerNorm.ts'
 export { QLinear } from './nn/qlinear.ts'
 export {
-  type ActivationObserver,
   type ActivationQuantization,
   QModule,
   QWeightModule,

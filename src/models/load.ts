@@ -9,7 +9,7 @@ import type { Parameter } from '../nn/module.ts'
 import { QWeightModule, setComputeDtype } from '../nn/qmodule.ts'
 import type { ComputeDType } from '../qtensor/linear.ts'
 import { dequantize } from '../quantize/dequantize.ts'
-import { type QuantizeOptions, quantize } from '../quantize/quantize.ts'
+import { freezeTwins, type QuantizeOptions, quantize } from '../quantize/quantize.ts'
 import { cast, transpose } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
@@ -142,13 +142,15 @@ function quantizeEmpty({ name, scheme, model }: LoadPlan, { method, ...options }
 
 /** Puts a parameter wherever it stands; where `freezing`, quantized twins take its codes, and the float goes unless another module holds it. */
 function put(model: CausalLM, paths: readonly string[], parameter: Parameter, freezing: boolean): void {
+  const twins = new Set<QWeightModule>()
   let held = false
   for (const path of paths) {
     const module = model.getModule(parentOf(path))
     model.setParameter(path, parameter)
-    if (freezing && module instanceof QWeightModule && parameter instanceof Tensor && path.endsWith('.weight')) module.freeze(true)
+    if (freezing && module instanceof QWeightModule && parameter instanceof Tensor && path.endsWith('.weight')) twins.add(module)
     else held = true
   }
+  freezeTwins([...twins])
   if (!held) parameter.dispose()
 }
 

@@ -1,7 +1,8 @@
+import type { FloatDType } from '../core/dtype.ts'
 import { ShapeError } from '../core/errors.ts'
-import { add, channelAffine, mul } from '../tensor/ops/index.ts'
+import { add, cast, channelAffine, mul } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
-import type { Tensor } from '../tensor/tensor.ts'
+import { Tensor } from '../tensor/tensor.ts'
 import { BatchNorm } from './batchNorm.ts'
 import { ForwardConvolution } from './convolution.ts'
 import { Linear } from './linear.ts'
@@ -11,63 +12,85 @@ import { Identity } from './sequential.ts'
 /** What a batch normalization can be folded into: a layer whose weight has one row per output channel. */
 type Foldable = ForwardConvolution | Linear
 
+/** A normalization, the layer before it, and what messages call them. */
+interface Pair {
+  layer: Foldable
+  norm: BatchNorm
+  path: string
+}
+
 /**
  * Folds each batch normalization into the layer before it, in place: y = (w·scale)·x + (b·scale + shift); an Identity takes its place.
  *
- * Before it is the convolution or linear layer that stands right before it among the children of the same module. Where a model calls
- * its layers in another order, name the pairs: `foldBatchNorm(model, [['layer1.conv', 'layer1.norm']])`.
+ * Before it is the convolution or linear layer that stands right before it among the children of the same module; one that stands elsewhere,
+ * too, is folded only where the same normalization follows everywhere. Where a model calls its layers in another order, name the pairs:
+ * `foldBatchNorm(model, [['layer1.conv', 'layer1.norm']])`.
  * @returns the paths of the normalizations folded
- * @throws ShapeError if the model trains, if one of `pairs` is not such layers, or if their channels differ
+ * @throws ShapeError if the model trains, if one of `pairs` is not such layers, or if their channels differ; the model is then as before
  */
-export function foldBatchNorm(model: Module, pairs: Iterable<readonly [layer: string, norm: string]> = neighbours(model)): string[] {
-  const folded: string[] = []
-  for (const [layerPath, normPath] of [...pairs]) {
-    const [layer, norm] = [model.getModule(layerPath), model.getModule(normPath)]
-    if (!isFoldable(layer) || !(norm instanceof BatchNorm)) {
-      const kinds = `${layer.typeName} and ${norm.typeName}`
-      throw new ShapeError(`foldBatchNorm: ${layerPath} must be a convolution or Linear, ${normPath} a BatchNorm; received ${kinds}`)
-    }
-    if (norm.training) throw new ShapeError(`foldBatchNorm: the model must not train, call eval() first; received ${normPath} in training`)
-    fold(layer, norm, normPath)
-    model.setModule(normPath, new Identity())
-    norm.dispose()
-    folded.push(normPath)
+export function foldBatchNorm(model: Module, pairs?: Iterable<readonly [layer: string, norm: string]>): string[] {
+  const found = pairs ? [...pairs].map(([layer, norm]) => pairAt(model, layer, norm)) : [...neighbours(model)]
+  const parameters = scope(() => foldedParameters(found))
+  const old = new Set<unknown>()
+  for (const [layer, { weight, bias }] of parameters) {
+    old.add(layer.weight).add(layer.bias)
+    Object.assign(layer, { weight, bias })
   }
-  return folded
+  for (const { norm } of found) for (const [, tensor] of norm.ownTensors()) old.add(tensor)
+  model.replaceModules(new Map(found.map(({ norm }) => [norm, new Identity()])))
+  const held = new Set<unknown>([...model.namedTensors()].map(([, tensor]) => tensor))
+  for (const tensor of old) if (tensor instanceof Tensor && !held.has(tensor)) tensor.dispose()
+  return [...new Set(found.map(({ path }) => path))]
 }
 
-/** Every batch normalization with a layer of as many channels right before it. */
-function* neighbours(model: Module): Generator<[layer: string, norm: string]> {
-  for (const [path, module] of model.namedModules()) {
-    let before: [name: string, child: Module] | undefined
-    for (const [name, child] of module.children()) {
-      if (before && child instanceof BatchNorm && isFoldable(before[1]) && before[1].weight.shape[0] === child.numFeatures) {
-        yield [join(path, before[0]), join(path, name)]
-      }
-      before = [name, child]
-    }
-  }
+function pairAt(model: Module, layerPath: string, path: string): Pair {
+  const [layer, norm] = [model.getModule(layerPath), model.getModule(path)]
+  if (isFoldable(layer) && norm instanceof BatchNorm) return { layer, norm, path }
+  const kinds = `${layer.typeName} and ${norm.typeName}`
+  throw new ShapeError(`foldBatchNorm: ${layerPath} must be a convolution or Linear, ${path} a BatchNorm; received ${kinds}`)
 }
 
-const join = (path: string, name: string) => (path ? `${path}.${name}` : name)
+/** Every batch normalization with a layer of as many channels right before it, wherever the two stand. */
+function* neighbours(model: Module): Generator<Pair> {
+  const before = new Map<Module, Set<Module | undefined>>()
+  const after = new Map<Module, Set<Module | undefined>>()
+  const add = (sides: typeof before, module: Module, side: Module | undefined) => {
+    sides.set(module, (sides.get(module) ?? new Set()).add(side))
+  }
+  for (const [, module] of model.namedModules()) {
+    const children = [...module.children()].map(([, child]) => child)
+    for (const [i, child] of children.entries()) {
+      add(before, child, children[i - 1])
+      add(after, child, children[i + 1])
+    }
+  }
+  for (const [path, norm] of model.namedModules()) {
+    if (!(norm instanceof BatchNorm)) continue
+    const layers = [...(before.get(norm) ?? [])].filter((layer) => layer !== undefined && isFoldable(layer))
+    const fits = layers.every((layer) => layer.weight.shape[0] === norm.numFeatures && after.get(layer)?.size === 1)
+    if (fits && layers.length === before.get(norm)?.size) for (const layer of layers) yield { layer, norm, path }
+  }
+}
 
 function isFoldable(module: Module): module is Foldable {
   return module instanceof ForwardConvolution || module instanceof Linear
 }
 
-function fold(layer: Foldable, norm: BatchNorm, path: string): void {
-  const channels = layer.weight.shape[0]
-  if (channels !== norm.numFeatures) {
-    throw new ShapeError(`foldBatchNorm: ${path} must have ${channels} channels, those of its layer; received ${norm.numFeatures}`)
-  }
-  const { weight, bias } = scope((): { weight: Tensor; bias: Tensor } => {
+/** What the layers multiply by and add once the normalizations after them are folded in. */
+function foldedParameters(pairs: readonly Pair[]): Map<Foldable, { weight: Tensor; bias: Tensor | null }> {
+  const folded = new Map<Foldable, { weight: Tensor; bias: Tensor | null }>()
+  for (const { layer, norm, path } of pairs) {
+    if (norm.training) throw new ShapeError(`foldBatchNorm: the model must not train, call eval() first; received ${path} in training`)
+    const { weight, bias } = folded.get(layer) ?? layer
+    const channels = weight.shape[0]
+    if (channels !== norm.numFeatures) {
+      throw new ShapeError(`foldBatchNorm: ${path} must have ${channels} channels, those of its layer; received ${norm.numFeatures}`)
+    }
     const { scale, shift } = norm.folded()
-    const rows = layer.weight.view([1, channels, layer.weight.numel / channels])
-    const weight = channelAffine(rows, scale, null).view(layer.weight.shape)
-    return { weight, bias: layer.bias ? add(mul(layer.bias, scale), shift) : shift }
-  })
-  layer.weight.dispose()
-  layer.bias?.dispose()
-  layer.weight = keep(weight)
-  layer.bias = keep(bias)
+    const rows = cast(weight, 'float32').view([1, channels, weight.numel / channels])
+    const scaled = cast(channelAffine(rows, scale, null).view(weight.shape), weight.dtype as FloatDType)
+    folded.set(layer, { weight: scaled, bias: bias ? add(mul(cast(bias, 'float32'), scale), shift) : shift })
+  }
+  for (const { weight, bias } of folded.values()) for (const tensor of [weight, bias]) if (tensor) keep(tensor)
+  return folded
 }

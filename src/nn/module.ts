@@ -4,14 +4,23 @@ import type { Device } from '../devices/device.ts'
 import { QTensor } from '../qtensor/qtensor.ts'
 import { keep } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
+import { copyHolder, entriesOf, isContainer } from './containers.ts'
+import { entryLines, textBlock } from './moduleText.ts'
+import { type ForwardObserver, type Observation, observe } from './observe.ts'
 
 /** What a module learns or loads: a float tensor or a quantized one. */
 export type Parameter = Tensor | QTensor
 
+/** How modules are listed. */
+export interface ModuleListOptions {
+  /** Whether a module that stands at several paths is listed once, under the first, as PyTorch does. Default true. */
+  removeDuplicate?: boolean
+}
+
 /**
- * A layer, or layers within layers. Its parameters and children are its properties: a property that holds a tensor is a
- * parameter, one that holds a module a child, one that holds modules in an array their list. Their names joined by dots
- * are the paths that checkpoints use.
+ * A layer, or layers within layers. Its parameters and children are its properties: a property that holds a tensor is a parameter, one that
+ * holds a module a child, and so are those in lists, plain objects and Maps, and in such within each other. Their names joined by dots are the
+ * paths that checkpoints use: `blocks.0.1.weight`, `heads.cls.bias`. What is no part of the model stands in a private field (`#name`).
  */
 export abstract class Module {
   /** Whether it trains: dropout drops, batch statistics are taken and remembered. Set for a whole model by `train` and `eval`. */
@@ -27,45 +36,59 @@ export abstract class Module {
     return this.constructor.name
   }
 
-  /** Direct children by name; those in arrays as `layers.0`. */
+  /**
+   * Direct children by name; those in containers as `layers.0`.
+   * @throws ShapeError if one is in a Set, or else has no name that a path could have
+   */
   *children(): Generator<[name: string, child: Module]> {
-    for (const [name, value] of Object.entries(this)) {
-      if (value instanceof Module) yield [name, value]
-      else if (Array.isArray(value))
-        for (const [index, item] of value.entries()) if (item instanceof Module) yield [`${name}.${index}`, item]
+    for (const { name, part } of placesIn(this)) if (part instanceof Module) yield [name, part]
+  }
+
+  /**
+   * Every module by path, itself first under ''.
+   * @throws ShapeError if one contains itself, or as `children`
+   */
+  *namedModules({ removeDuplicate = true }: ModuleListOptions = {}): Generator<[path: string, module: Module]> {
+    yield* modulesOf(this, '', [], removeDuplicate ? new Set() : null)
+  }
+
+  /** All paths of every module, itself under ''. */
+  modulePaths(): Map<Module, [first: string, ...others: string[]]> {
+    const paths = new Map<Module, [first: string, ...others: string[]]>()
+    for (const [path, module] of this.namedModules({ removeDuplicate: false })) {
+      const known = paths.get(module)
+      if (known) known.push(path)
+      else paths.set(module, [path])
     }
+    return paths
   }
 
-  /** Every module by path, itself first under ''. */
-  *namedModules(prefix = ''): Generator<[path: string, module: Module]> {
-    yield [prefix, this]
-    for (const [name, child] of this.children()) yield* child.namedModules(join(prefix, name))
-  }
-
-  /** Its tensors that are state but not learned, such as running means. */
+  /** Its tensors that are state but not learned, such as running means; a container's name stands for all in it. */
   get bufferNames(): readonly string[] {
     return []
   }
 
-  /** The module's own tensors by name: parameters and buffers, what checkpoints hold. */
+  /** The module's own tensors by name, those in containers as `weights.0`: parameters and buffers, what checkpoints hold. */
   *ownTensors(): Generator<[name: string, tensor: Parameter]> {
-    for (const [name, value] of Object.entries(this)) if (value instanceof Tensor || value instanceof QTensor) yield [name, value]
+    for (const { name, part } of placesIn(this)) if (!(part instanceof Module)) yield [name, part]
   }
 
   /** The module's own parameters by name. */
   *ownParameters(): Generator<[name: string, parameter: Parameter]> {
-    for (const [name, value] of this.ownTensors()) if (!this.bufferNames.includes(name)) yield [name, value]
+    const isBuffer = (name: string) => this.bufferNames.some((buffer) => name === buffer || name.startsWith(`${buffer}.`))
+    for (const [name, tensor] of this.ownTensors()) if (!isBuffer(name)) yield [name, tensor]
   }
 
-  /** Every parameter and buffer by path; tied ones appear under each of their paths. */
+  /** Every parameter and buffer by path; tied ones, and those of a module at several paths, appear under each of them. */
   *namedTensors(): Generator<[path: string, tensor: Parameter]> {
-    for (const [path, module] of this.namedModules()) for (const [name, tensor] of module.ownTensors()) yield [join(path, name), tensor]
+    for (const [path, module] of this.namedModules({ removeDuplicate: false }))
+      for (const [name, tensor] of module.ownTensors()) yield [joinPath(path, name), tensor]
   }
 
-  /** Every parameter by path; tied ones appear under each of their paths. */
+  /** Every parameter by path; tied ones, and those of a module at several paths, appear under each of them. */
   *namedParameters(): Generator<[path: string, parameter: Parameter]> {
-    for (const [path, module] of this.namedModules())
-      for (const [name, parameter] of module.ownParameters()) yield [join(path, name), parameter]
+    for (const [path, module] of this.namedModules({ removeDuplicate: false }))
+      for (const [name, parameter] of module.ownParameters()) yield [joinPath(path, name), parameter]
   }
 
   /** Every parameter once. */
@@ -87,59 +110,80 @@ export abstract class Module {
   /** Fills the module's own parameters and buffers as PyTorch does before training; see `initialize`. */
   resetParameters(_device: Device, _random: Random): void {}
 
-  /** A model with copies of all parameters and buffers; what was tied stays tied. */
+  /**
+   * Watches `forward`, however it is defined, until the returned function is called: `observer` is told of each pass, a function with what the
+   * module gives and what it took. It changes nothing; afterwards `forward` is as it was found.
+   *
+   *     const end = model.fc.observe((y) => console.log(String(y)))
+   */
+  observe(observer: ForwardObserver | NonNullable<ForwardObserver['output']>): Observation {
+    return observe(this, typeof observer === 'function' ? { output: observer } : observer)
+  }
+
+  /**
+   * A model with copies of all parameters and buffers; what was tied or shared stays so.
+   * @throws ShapeError if `forward` of a module is a function of its own, which would go on computing with the original
+   */
   clone(): this {
     return copyOf(this, new Map()) as this
   }
 
   /** @throws ShapeError if there is no module at `path`. */
   getModule(path: string): Module {
-    let module: Module = this
-    for (const [name, child] of walk(this, path)) {
-      if (!child) throw new ShapeError(`getModule: no module ${JSON.stringify(name)}; the path was ${JSON.stringify(path)}`)
-      module = child
-    }
-    return module
+    if (path === '') return this
+    const part = placeAt(this, path)?.part
+    if (part instanceof Module) return part
+    throw new ShapeError(`getModule: path must lead to a module; received ${JSON.stringify(path)}, where there is none`)
   }
 
-  /** Puts `module` in the place of the one at `path`. */
+  /**
+   * Puts `module` in the place of the one at `path`; elsewhere that one stays, see `replaceModules`.
+   * @throws ShapeError if there is none
+   */
   setModule(path: string, module: Module): void {
-    const { owner, key } = this.ownerOf(path)
-    if (!(owner[key] instanceof Module)) throw new ShapeError(`setModule: no module at ${JSON.stringify(path)}`)
-    owner[key] = module
+    const place = placeAt(this, path)
+    if (place?.part instanceof Module) return place.put(module)
+    throw new ShapeError(`setModule: path must lead to a module within this one; received ${JSON.stringify(path)}, where there is none`)
+  }
+
+  /** Puts others in the place of modules within this one, wherever those stand. */
+  replaceModules(replacements: ReadonlyMap<Module, Module>): void {
+    const seen = new Set<Module>()
+    const visit = (module: Module) => {
+      if (seen.has(module)) return
+      seen.add(module)
+      for (const { part, put } of [...placesIn(module)]) {
+        if (!(part instanceof Module)) continue
+        const replacement = replacements.get(part)
+        if (replacement) put(replacement)
+        visit(replacement ?? part)
+      }
+    }
+    visit(this)
   }
 
   /** @throws ShapeError if there is no parameter at `path`. */
   getParameter(path: string): Parameter {
-    const { owner, key } = this.ownerOf(path)
-    const value = owner[key]
-    if (value instanceof Tensor || value instanceof QTensor) return value
-    throw new ShapeError(`getParameter: no parameter at ${JSON.stringify(path)}`)
+    return this.parameterPlace('getParameter', path).part
   }
 
-  /** Replaces the parameter at `path`; the old one is not disposed, since it may be tied. */
+  /**
+   * Replaces the parameter at `path`; the old one is not disposed, since it may be tied.
+   * @throws ShapeError if there is none
+   */
   setParameter(path: string, parameter: Parameter): void {
-    this.getParameter(path)
-    const { owner, key } = this.ownerOf(path)
-    owner[key] = parameter
+    this.parameterPlace('setParameter', path).put(parameter)
   }
 
-  private ownerOf(path: string): { owner: Record<string, unknown>; key: string } {
-    const dot = path.lastIndexOf('.')
-    const key = path.slice(dot + 1)
-    const parent = path.slice(0, Math.max(dot, 0))
-    // A module, or a list of modules.
-    let owner: unknown = this
-    for (const name of parent === '' ? [] : parent.split('.')) {
-      owner = typeof owner === 'object' && owner !== null && Object.hasOwn(owner, name) ? Reflect.get(owner, name) : undefined
-    }
-    if (!(owner instanceof Module) && !Array.isArray(owner)) owner = this.getModule(parent)
-    return { owner: owner as Record<string, unknown>, key }
+  private parameterPlace(operation: string, path: string): Place & { part: Parameter } {
+    const place = placeAt(this, path)
+    if (place && !(place.part instanceof Module)) return { ...place, part: place.part }
+    throw new ShapeError(`${operation}: path must lead to a parameter; received ${JSON.stringify(path)}, where there is none`)
   }
 
   /** Gives back the memory of every parameter and buffer. */
   dispose(): void {
-    for (const [, tensor] of this.namedTensors()) tensor.dispose()
+    for (const tensor of new Set([...this.namedTensors()].map(([, tensor]) => tensor))) tensor.dispose()
   }
 
   [Symbol.dispose](): void {
@@ -148,79 +192,108 @@ export abstract class Module {
 
   /** The module tree as PyTorch prints it; equal neighbours in a list are printed once, with their count. */
   toString(): string {
-    const lines: string[] = []
-    const lists = new Map<string, [index: string, child: Module][]>()
-    for (const [name, child] of this.children()) {
-      const dot = name.indexOf('.')
-      if (dot < 0) lines.push(`(${name}): ${child}`)
-      else {
-        const list = name.slice(0, dot)
-        const items = lists.get(list) ?? []
-        if (items.length === 0) {
-          lists.set(list, items)
-          lines.push(list)
-        }
-        items.push([name.slice(dot + 1), child])
-      }
-    }
-    const body = lines.map((line) =>
-      indent(lists.has(line) ? `(${line}): ModuleList(\n${indent(listLines(lists.get(line) ?? []))}\n)` : line),
-    )
-    if (body.length === 0) return `${this.typeName}(${this.extraRepr()})`
-    return `${this.typeName}(\n${body.join('\n')}\n)`
+    // One sentence for what contains itself, where printing it would never end.
+    for (const _ of this.namedModules()) continue
+    const lines = entryLines(textsIn(this, []), false)
+    return lines.length === 0 ? `${this.typeName}(${this.extraRepr()})` : textBlock(this.typeName, lines)
   }
 }
 
-/** Modules, their lists and their tensors are copied, each once; all else is shared. */
+/** Two parts of a path, of which the first may be empty. */
+export function joinPath(prefix: string, name: string): string {
+  return prefix ? `${prefix}.${name}` : name
+}
+
+/** Where a module or tensor stands in a module. */
+interface Place {
+  /** From the module: `blocks.0.1`. */
+  name: string
+  part: Module | Parameter
+  put(part: Module | Parameter): void
+}
+
+/** Every place in a module, those in its containers included: the one walk on which all others rest. */
+function placesIn(module: Module): Generator<Place> {
+  return placesUnder(module, [], [])
+}
+
+function* placesUnder(holder: object, names: readonly (string | null)[], within: readonly object[]): Generator<Place> {
+  for (const { name, value, put } of entriesOf(holder)) {
+    const path = [...names, name]
+    if (isPart(value)) yield { name: checkedName(path, value), part: value, put }
+    else if (isContainer(value) && !within.includes(value)) yield* placesUnder(value, path, [...within, value])
+  }
+}
+
+function isPart(value: unknown): value is Module | Parameter {
+  return value instanceof Module || value instanceof Tensor || value instanceof QTensor
+}
+
+function checkedName(names: readonly (string | null)[], part: Module | Parameter): string {
+  if (!names.includes(null)) return names.join('.')
+  const what = part instanceof Module ? part.typeName : 'a tensor'
+  const where = names.slice(0, names.indexOf(null)).join('.') || 'the module itself'
+  const rule = 'modules and tensors of a model must have names, which are strings without dots, numbers, or places in a list'
+  throw new ShapeError(`namedModules: ${rule}; ${where} gives ${what} none (in a Set, say); take a list, or a private field (#name)`)
+}
+
+/** A module and those within it; `above` are those that it is within, `seen` (where they are listed once) those listed. */
+function* modulesOf(
+  module: Module,
+  path: string,
+  above: readonly Module[],
+  seen: Set<Module> | null,
+): Generator<[path: string, module: Module]> {
+  if (above.includes(module)) {
+    const advice = 'a reference to a module above belongs in a private field (#name), which is no part of the model'
+    throw new ShapeError(`namedModules: a module must not contain itself; ${module.typeName} stands again at ${path}; ${advice}`)
+  }
+  if (seen?.has(module)) return
+  seen?.add(module)
+  yield [path, module]
+  for (const [name, child] of module.children()) yield* modulesOf(child, joinPath(path, name), [...above, module], seen)
+}
+
+/** The place that a path leads to, through the modules on its way. */
+function placeAt(module: Module, path: string): Place | undefined {
+  for (const place of placesIn(module)) {
+    if (place.name === path) return place
+    if (!(place.part instanceof Module) || !path.startsWith(`${place.name}.`)) continue
+    const found = placeAt(place.part, path.slice(place.name.length + 1))
+    if (found) return found
+  }
+  return undefined
+}
+
+/** Modules, their tensors, and the containers that hold some are copied, each once; all else is shared. */
 function copyOf(value: unknown, known: Map<unknown, unknown>): unknown {
-  const isTensor = value instanceof Tensor || value instanceof QTensor
-  if (!isTensor && !(value instanceof Module) && !(Array.isArray(value) && value.some((item) => item instanceof Module))) return value
   if (known.has(value)) return known.get(value)
-  if (isTensor) {
+  if (value instanceof Tensor || value instanceof QTensor) {
     const copy = value instanceof Tensor && value.isMeta ? Tensor.meta(value.shape, value.dtype) : keep(value.clone())
     known.set(value, copy)
     return copy
   }
-  const copy = Array.isArray(value) ? [] : Object.create(Object.getPrototypeOf(value))
-  known.set(value, copy)
-  for (const [key, property] of Object.entries(value)) copy[key] = copyOf(property, known)
-  return copy
+  if (value instanceof Module) checkOwnForward(value)
+  else if (!isContainer(value) || placesUnder(value, [], [value]).next().done) return value
+  return copyHolder(value, (held) => copyOf(held, known), known)
 }
 
-function listLines(items: [index: string, child: Module][]): string {
-  const runs: { first: string; last: string; count: number; text: string }[] = []
-  for (const [index, child] of items) {
-    const text = String(child)
-    const run = runs.at(-1)
-    if (run?.text === text) Object.assign(run, { last: index, count: run.count + 1 })
-    else runs.push({ first: index, last: index, count: 1, text })
-  }
-  return runs
-    .map(({ first, last, count, text }) => (count === 1 ? `(${first}): ${text}` : `(${first}-${last}): ${count} x ${text}`))
-    .join('\n')
+/** An arrow function keeps the `this` of the module that it was made for. */
+function checkOwnForward(module: Module): void {
+  if (!Object.getOwnPropertyDescriptor(module, 'forward')?.enumerable || placesIn(module).next().done) return
+  throw new ShapeError(
+    `clone: forward must be a method of its class; that of ${module.typeName} is a property, a function that would go on computing with the original`,
+  )
 }
 
-function indent(text: string): string {
-  return text.replace(/^/gm, '  ')
-}
-
-function join(prefix: string, name: string): string {
-  return prefix ? `${prefix}.${name}` : name
-}
-
-/** The modules along a path, undefined where one is missing. */
-function* walk(root: Module, path: string): Generator<[name: string, module: Module | undefined]> {
-  if (path === '') return
-  let here: unknown = root
-  let name = ''
-  for (name of path.split('.')) {
-    here = typeof here === 'object' && here !== null && Object.hasOwn(here, name) ? Reflect.get(here, name) : undefined
-    if (here instanceof Module) yield [name, here]
-    else if (!Array.isArray(here)) {
-      yield [name, undefined]
-      return
+/** The modules in a module or container, each as it prints; containers as PyTorch prints its own. */
+function* textsIn(holder: object, within: readonly object[]): Generator<[name: string, text: string]> {
+  for (const { name, value } of entriesOf(holder)) {
+    if (value instanceof Module) yield [name ?? '', String(value)]
+    else if (isContainer(value) && !within.includes(value)) {
+      const isList = Array.isArray(value)
+      const lines = entryLines(textsIn(value, [...within, value]), isList)
+      if (lines.length > 0) yield [name ?? '', textBlock(isList ? 'ModuleList' : 'ModuleDict', lines)]
     }
   }
-  // The path ends at a list.
-  if (!(here instanceof Module)) yield [name, undefined]
 }

@@ -8,6 +8,7 @@ import { scope } from '../tensor/scope.ts'
 import { needsGrad, record } from '../tensor/tape.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { Module } from './module.ts'
+import { tellComputed } from './observe.ts'
 import { Uncalibrated } from './uncalibrated.ts'
 
 /** How a module's weight is, or will be, quantized. */
@@ -29,14 +30,6 @@ export interface ActivationQuantization {
 /** The scales that a quantized module has; the names are those of quanto's files. */
 export const activationScales = ['input_scale', 'output_scale'] as const
 
-/** What `calibrate` does at each quantized module; scales that it sets hold from there on. */
-export interface ActivationObserver {
-  input(module: QModule, x: Tensor): void
-  output(module: QModule, y: Tensor): void
-  /** What the module returns. */
-  returned(module: QModule, y: Tensor): void
-}
-
 /**
  * The base of quantized twins: quantizes what the layer takes or gives by one static scale, per tensor.
  * Source: optimum-quanto 0.2.7, nn/qmodule.py, `QModuleMixin`.
@@ -51,7 +44,6 @@ export abstract class QModule extends Module {
   output_scale: Tensor | null = null
   /** Whether outputs are quantized; streamlining turns it off. */
   outputQuantized = true
-  observer: ActivationObserver | null = null
   private readonly uncalibrated: Uncalibrated
 
   constructor(activations: ActivationQuantization = floatActivations) {
@@ -87,14 +79,10 @@ export abstract class QModule extends Module {
 
   /** As the float layer's, inputs and outputs quantized as the module says. */
   forward(x: Tensor): Tensor {
-    if (!this.activations) return scope(() => this.qforward(x))
     return scope(() => {
-      this.observer?.input(this, x)
-      const y = this.qforward(this.inputQuantized ? this.quantizeInput(x) : x)
-      this.observer?.output(this, y)
-      const returned = this.outputQuantized ? this.quantize(y, 'output_scale') : y
-      this.observer?.returned(this, returned)
-      return returned
+      const y = this.qforward(this.activations && this.inputQuantized ? this.quantizeInput(x) : x)
+      tellComputed(this, y)
+      return this.outputQuantized ? this.quantize(y, 'output_scale') : y
     })
   }
 
@@ -170,14 +158,6 @@ export abstract class QWeightModule extends QModule {
   /** Whether a gradient has to pass through the layer. */
   protected trains(x: Tensor): boolean {
     return needsGrad(x) || needsGrad(this.bias) || (this.weight instanceof Tensor && needsGrad(this.weight))
-  }
-
-  /** Replaces the float weight by its codes and scales. The float tensor is disposed unless another module holds it (`tied`). */
-  freeze(tied = false): void {
-    if (this.weight instanceof QTensor) return
-    const float = this.weight
-    this.weight = this.quantizedWeight().keep()
-    if (!tied) float.dispose()
   }
 }
 

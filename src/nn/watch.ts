@@ -3,32 +3,20 @@ import { keep, scope } from '../tensor/scope.ts'
 import { noGrad } from '../tensor/tape.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { Module } from './module.ts'
+import type { Observation } from './observe.ts'
 
 /** Notes the largest magnitude of every module's output and of every gradient, to tell which was first not finite. */
 export class Watch {
   private readonly model: Module
   private readonly seen: { what: string; largest: Tensor }[] = []
-  private readonly watched: Module[] = []
+  private readonly observations: Observation[] = []
 
   /** From now on `forward` of every module in the model is watched, until `end`. */
   constructor(model: Module) {
     this.model = model
     for (const [path, module] of model.namedModules()) {
-      const forward: unknown = Reflect.get(module, 'forward')
-      if (typeof forward !== 'function') continue
-      // A property of the module's own comes before its class's; one that a user put there is left alone.
-      if (Object.hasOwn(module, 'forward')) continue
-      const name = path === '' ? 'the model' : path
-      const note = (y: unknown) => this.note(`the output of ${name} (${module.typeName})`, y)
-      Object.defineProperty(module, 'forward', {
-        configurable: true,
-        value(this: unknown, ...args: unknown[]) {
-          const y: unknown = forward.apply(this, args)
-          note(y)
-          return y
-        },
-      })
-      this.watched.push(module)
+      const what = `the output of ${path === '' ? 'the model' : path} (${module.typeName})`
+      this.observations.push(module.observe((y) => this.note(what, y)))
     }
   }
 
@@ -60,9 +48,9 @@ export class Watch {
     return first
   }
 
-  /** The modules are as they were. */
+  /** The modules are watched no more. */
   end(): void {
-    for (const module of this.watched) Reflect.deleteProperty(module, 'forward')
+    for (const end of this.observations) end()
     for (const { largest } of this.seen.splice(0)) largest.dispose()
   }
 }

@@ -4,7 +4,8 @@ import type { QType } from '../core/qtype.ts'
 import { showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import type { Module } from '../nn/module.ts'
-import { type ActivationObserver, activationScales, QModule } from '../nn/qmodule.ts'
+import type { Observation } from '../nn/observe.ts'
+import { activationScales, QModule } from '../nn/qmodule.ts'
 import { type ActivationUse, QActivation } from '../qtensor/activation.ts'
 import { reduce } from '../tensor/ops/reduce.ts'
 import { keep, scope } from '../tensor/scope.ts'
@@ -79,7 +80,7 @@ interface Before {
 
 type ScaleName = (typeof activationScales)[number]
 
-class Calibration implements ActivationObserver {
+class Calibration {
   private readonly momentum: { input_scale: number; output_scale: number }
   private readonly streamlined: boolean
   /** Null where scales follow the batches. */
@@ -90,7 +91,7 @@ class Calibration implements ActivationObserver {
   private readonly before = new Map<QModule, Before>()
   /** Modules in the order of their first call. */
   private readonly uses = new Map<QModule, ActivationUse>()
-  private readonly root: Module
+  private readonly observations: Observation[] = []
 
   constructor(model: Module, options: CalibrateOptions) {
     const momentum = options.momentum ?? 0.9
@@ -106,48 +107,37 @@ class Calibration implements ActivationObserver {
     this.paths = new Map(modules.filter(([, { activations }]) => activations).map(([path, module]) => [module, path]))
     if (this.paths.size === 0)
       throw new ShapeError('calibrate: the model must have quantized activations; quantize(model, { weights, activations }) first')
-    this.root = model
-    for (const module of this.paths.keys()) module.observer = this
-    this.wrapForward()
-  }
-
-  /** After each pass through the model it is known what became of the outputs. */
-  private wrapForward(): void {
-    const forward: unknown = Reflect.get(this.root, 'forward')
-    if (typeof forward !== 'function') return
-    const wrapped = (...args: unknown[]) => {
-      const result: unknown = Reflect.apply(forward, this.root, args)
-      this.streamline()
-      return result
+    for (const module of this.paths.keys()) {
+      const input = ([x]: readonly unknown[]) => this.input(module, x)
+      const computed = (y: Tensor) => this.update(module, 'output_scale', y)
+      this.observations.push(module.observe({ input, computed, output: (y) => this.returned(module, y) }))
     }
-    Reflect.set(this.root, 'forward', wrapped)
+    // After each pass through the model it is known what became of the outputs.
+    this.observations.push(model.observe(() => this.streamline()))
   }
 
   /** The model forgets the calibration. */
   detach(): void {
-    Reflect.deleteProperty(this.root, 'forward')
-    for (const module of this.paths.keys()) module.observer = null
+    for (const end of this.observations) end()
     for (const pair of this.histograms.values()) for (const histogram of Object.values(pair)) histogram.dispose()
   }
 
-  input(module: QModule, x: Tensor): void {
-    if (x.numel === 0)
-      throw new ShapeError(`calibrate: batches must hold values; the input of ${this.paths.get(module)} is ${showShape(x.shape)}`)
+  private input(module: QModule, x: unknown): void {
     if (!this.before.has(module)) {
       const { input_scale, output_scale, outputQuantized } = module
       this.before.set(module, { input_scale, output_scale, outputQuantized })
       this.uses.set(module, { keptBy: new Set(), dequantized: 0, taken: false })
     }
+    // Ids are no activations.
+    if (!(x instanceof Tensor) || x.dtype !== 'float32') return
+    if (x.numel === 0)
+      throw new ShapeError(`calibrate: batches must hold values; the input of ${this.paths.get(module)} is ${showShape(x.shape)}`)
     // What is quantized already brings its scale along.
     if (x instanceof QActivation) this.set(module, 'input_scale', x.scale.clone())
     else this.update(module, 'input_scale', x)
   }
 
-  output(module: QModule, y: Tensor): void {
-    this.update(module, 'output_scale', y)
-  }
-
-  returned(module: QModule, y: Tensor): void {
+  private returned(module: QModule, y: unknown): void {
     if (y instanceof QActivation) y.use = this.uses.get(module) ?? null
   }
 
@@ -210,11 +200,9 @@ class Calibration implements ActivationObserver {
       const outputScale = await scaleOf('output_scale', 'the output')
       found.push({ path, inputScale, outputScale, outputQuantized: module.outputQuantized, keptBy: [...keptBy], dequantized })
     }
-    for (const before of this.before.values()) {
-      before.input_scale?.dispose()
-      before.output_scale?.dispose()
-    }
     this.report(found)
+    for (const [module, before] of this.before)
+      for (const name of activationScales) if (before[name] !== module[name]) before[name]?.dispose()
     return found
   }
 

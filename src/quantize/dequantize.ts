@@ -6,19 +6,23 @@ import type { Tensor } from '../tensor/tensor.ts'
 
 /**
  * Replaces, in place, the quantized twins by the float layers whose weights their codes stand for. What quantization lost stays lost.
- * @returns the paths of the modules replaced
- * @throws DTypeError if a twin of your own does not say what its float layer is
+ * @returns the paths of the modules replaced; of one that stands at several, the first
+ * @throws DTypeError if a twin of your own does not say what its float layer is; the model is then as before
  */
 export function dequantize(model: Module): string[] {
   const floats = new Map<QTensor, Tensor>()
   const twins = [...model.namedModules()].filter((entry): entry is [string, QModule] => entry[1] instanceof QModule)
-  for (const [path, twin] of twins) {
-    const layer = twin.floatLayer(floatWeight(twin, floats))
-    layer.training = twin.training
-    model.setModule(path, layer)
-    for (const name of activationScales) twin[name]?.dispose()
+  const layers = new Map<QModule, Module>()
+  try {
+    for (const [, twin] of twins) layers.set(twin, Object.assign(twin.floatLayer(floatWeight(twin, floats)), { training: twin.training }))
+  } catch (error) {
+    for (const float of floats.values()) float.dispose()
+    throw error
   }
-  for (const weight of floats.keys()) weight.dispose()
+  model.replaceModules(layers)
+  const held = model.parameters()
+  for (const weight of floats.keys()) if (!held.has(weight)) weight.dispose()
+  for (const twin of layers.keys()) for (const name of activationScales) twin[name]?.dispose()
   return twins.map(([path]) => path)
 }
 

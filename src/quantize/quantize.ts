@@ -1,12 +1,13 @@
 import { DTypeError, ShapeError } from '../core/errors.ts'
 import { asQType, type QType, type QTypeName } from '../core/qtype.ts'
-import type { Module, Parameter } from '../nn/module.ts'
+import type { Module } from '../nn/module.ts'
 import { QModule, QWeightModule } from '../nn/qmodule.ts'
 import { findTwin, type LayerClass, type Twin, weightColumns } from '../nn/twins.ts'
 import { Uncalibrated } from '../nn/uncalibrated.ts'
 import { quantoGroupSize } from '../qtensor/groupSize.ts'
 import type { ComputeDType } from '../qtensor/linear.ts'
 import type { Quantizer } from '../qtensor/quantizer.ts'
+import { QTensor } from '../qtensor/qtensor.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { globMatcher } from './glob.ts'
 import { nearest } from './nearest.ts'
@@ -39,35 +40,48 @@ export interface QuantizeOptions {
 /**
  * Replaces, in place, the layers that multiply weights by their quantized twins. The weights stay float until `freeze`;
  * forward passes see them quantized. Modules quantized before are left as they are.
- * @returns the paths of the modules replaced
- * @throws ShapeError if a glob matches no module, or nothing is left to quantize
+ * @returns the paths of the modules replaced; of one that stands at several, the first
+ * @throws ShapeError if a glob matches no module, a group size does not fit a layer, or nothing is left to quantize; the model is then as before
  */
 export function quantize(model: Module, options: QuantizeOptions): string[] {
+  const twins = planTwins(model, options)
+  model.replaceModules(new Map([...twins.values()].map(({ layer, twin }) => [layer, twin])))
+  return [...twins.keys()]
+}
+
+/** A layer, and the twin that is to take its place. */
+export interface PlannedTwin {
+  layer: Module
+  twin: QModule
+}
+
+/** The twins that `quantize` puts in place, by path; nothing is replaced yet. */
+export function planTwins(model: Module, options: QuantizeOptions): Map<string, PlannedTwin> {
   const qtype = asQType(options.weights, 'quantize: weights')
   const uncalibrated = new Uncalibrated({ strict: options.strict })
   const activations = { qtype: activationType(options.activations), uncalibrated }
-  const modules = [...model.namedModules()]
+  const modules = [...model.modulePaths()]
   for (const pattern of [options.include ?? [], options.exclude ?? []].flat()) checkGlob(pattern, modules)
   const included = options.include === undefined ? () => true : globMatcher(options.include)
   const excluded = options.exclude === undefined ? () => false : globMatcher(options.exclude)
   const { algorithm = defaultQuantizer(qtype) } = options
   const quantizer = typeof algorithm === 'function' ? algorithm : quantizers[algorithm]
-  const replaced: string[] = []
-  for (const [path, module] of modules) {
-    const twin = twinFor(module, options.layers)
-    if (!twin || !included(path) || excluded(path)) continue
-    const weights = { qtype, groupSize: groupSizeOf(module, qtype, options.groupSize, path), quantizer }
-    const quantized = twin.make(module, { weights, activations })
-    if (!quantized) continue
-    if (quantized instanceof QWeightModule) quantized.computeDtype = options.computeDtype ?? 'float32'
+  const planned = new Map<string, PlannedTwin>()
+  for (const [layer, paths] of modules) {
+    const kind = twinFor(layer, options.layers)
+    if (!kind || !paths.some(included) || paths.some(excluded)) continue
+    const [path] = paths
+    const weights = { qtype, groupSize: groupSizeOf(layer, qtype, options.groupSize, path), quantizer }
+    const twin = kind.make(layer, { weights, activations })
+    if (!twin) continue
+    if (twin instanceof QWeightModule) twin.computeDtype = options.computeDtype ?? 'float32'
     if (path === '')
       throw new ShapeError('quantize: the model must contain the layer, so that its twin can take its place; it is the layer')
-    model.setModule(path, quantized)
-    uncalibrated.add(path, quantized)
-    replaced.push(path)
+    uncalibrated.add(path, twin)
+    planned.set(path, { layer, twin })
   }
-  if (replaced.length === 0) throw nothingLeft(modules, options.layers)
-  return replaced
+  if (planned.size === 0) throw nothingLeft(modules, options.layers)
+  return planned
 }
 
 /** How the module is to be quantized; undefined where it is not. */
@@ -92,9 +106,9 @@ export function activationType(type: QType | QTypeName | undefined, operation = 
   throw new DTypeError(`${operation}: activations must be int8 or one of float8; received ${qtype.name}`)
 }
 
-function nothingLeft(modules: [string, Module][], layers: QuantizeOptions['layers']): ShapeError {
-  const floats = modules.filter(([, module]) => twinFor(module, layers)).length
-  const quantized = modules.filter(([, module]) => module instanceof QModule).length
+function nothingLeft(modules: [Module, string[]][], layers: QuantizeOptions['layers']): ShapeError {
+  const floats = modules.filter(([module]) => twinFor(module, layers)).length
+  const quantized = modules.filter(([module]) => module instanceof QModule).length
   const unchosen = `include and exclude leave none of ${floats}`
   const found = floats > 0 ? unchosen : quantized > 0 ? `all ${quantized} are quantized already` : 'it has none'
   return new ShapeError(`quantize: the model must have a layer to quantize, such as Linear; ${found}`)
@@ -118,23 +132,49 @@ function groupSizeFor(qtype: QType, columns: number, wanted: number | null | und
   return wanted === columns ? null : wanted
 }
 
-function checkGlob(pattern: string, modules: [string, Module][]): void {
+function checkGlob(pattern: string, modules: [Module, string[]][]): void {
   const matches = globMatcher(pattern)
-  const paths = modules.map(([path]) => path).filter((path) => path !== '')
+  const paths = modules.flatMap(([, all]) => all).filter((path) => path !== '')
   if (paths.some(matches)) return
   throw new ShapeError(`quantize: ${JSON.stringify(pattern)} must match a module; the nearest are ${nearest(pattern, paths).join(', ')}`)
 }
 
-/** Replaces the float weights of quantized modules by their codes and scales. Freezing twice changes nothing. */
+/**
+ * Replaces the float weights of quantized modules by their codes and scales; a float that another module holds, too, stays. Freezing twice
+ * changes nothing. If one cannot be quantized, none is.
+ * @throws DeviceError if weights were never loaded, and whatever a quantizer throws
+ */
 export function freeze(model: Module): void {
-  const uses = new Map<Parameter, number>()
-  for (const [, parameter] of model.namedParameters()) uses.set(parameter, (uses.get(parameter) ?? 0) + 1)
-  for (const [, module] of model.namedModules()) {
-    if (!(module instanceof QWeightModule)) continue
-    const users = uses.get(module.weight) ?? 1
-    uses.set(module.weight, users - 1)
-    module.freeze(users > 1)
+  const twins = [...model.namedModules()].flatMap(([, module]) => (module instanceof QWeightModule && !module.frozen ? [module] : []))
+  const floats = freezeTwins(twins)
+  const held = model.parameters()
+  for (const float of floats) if (!held.has(float)) float.dispose()
+}
+
+/**
+ * Quantizes the weights of twins, then puts the codes in their place: those that share a float, and quantize it alike, share its codes.
+ * @returns the floats that stood there, each once
+ */
+export function freezeTwins(twins: readonly QWeightModule[]): Set<QWeightModule['weight']> {
+  const frozen = new Map<QWeightModule, QTensor>()
+  try {
+    for (const twin of twins) {
+      const like = [...frozen.keys()].find((other) => other.weight === twin.weight && quantizeAlike(other, twin))
+      frozen.set(twin, (like && frozen.get(like)) ?? twin.quantizedWeight().keep())
+    }
+  } catch (error) {
+    for (const weight of new Set(frozen.values())) weight.dispose()
+    throw error
   }
+  const floats = new Set(twins.map(({ weight }) => weight))
+  for (const [twin, weight] of frozen) twin.weight = weight
+  return floats
+}
+
+function quantizeAlike(a: QWeightModule, b: QWeightModule): boolean {
+  const sameWay = a.quantizedWeight === b.quantizedWeight
+  const [p, q] = [a.quantization, b.quantization]
+  return sameWay && p.qtype === q.qtype && p.groupSize === q.groupSize && p.quantizer === q.quantizer
 }
 
 /** What a module's weights and activations are quantized to, by quanto's names. */
@@ -145,10 +185,10 @@ export interface QuantizedTypes {
   outputQuantized?: false
 }
 
-/** Which modules are quantized, and how: quanto's quantization map. */
+/** Which modules are quantized, and how, by all their paths: quanto's quantization map. */
 export function quantizationMap(model: Module): Record<string, QuantizedTypes> {
   const map: Record<string, QuantizedTypes> = {}
-  for (const [path, module] of model.namedModules()) {
+  for (const [path, module] of model.namedModules({ removeDuplicate: false })) {
     if (!(module instanceof QModule)) continue
     const streamlined = module.activations !== null && !module.outputQuantized
     map[path] = {

@@ -7,7 +7,7 @@ import type { Quantizer } from '../qtensor/quantizer.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { nearest } from './nearest.ts'
-import { isQuantizable, type QuantizeOptions, quantize } from './quantize.ts'
+import { isQuantizable, planTwins, type QuantizeOptions } from './quantize.ts'
 import { absmax, max } from './quantizers.ts'
 
 /*
@@ -149,10 +149,11 @@ const tinygemm: Quantizer = (groups, qtype) => {
  *     quantizeByName(model, { lm_head: null, 're:.*\\.mlp\\..*': int4WeightOnly(), _default: int8WeightOnly() })
  *
  * @returns the paths of the modules replaced
- * @throws ShapeError if a name or pattern matches no module
+ * @throws ShapeError if a name or pattern matches no module, or as `quantize`; the model is then as before
  */
 export function quantizeByName(model: Module, recipes: Record<string, QuantizeOptions | null>): string[] {
-  const paths = [...model.namedModules()].map(([path]) => path).filter((path) => path !== '')
+  const modules = [...model.modulePaths()].filter(([module]) => module !== model)
+  const paths = modules.flatMap(([, all]) => all)
   const patterns = Object.keys(recipes).filter((key) => key.startsWith('re:'))
   const expressions = new Map(patterns.map((key) => [key, new RegExp(`^(?:${key.slice('re:'.length)})$`)]))
   for (const key of Object.keys(recipes)) {
@@ -161,10 +162,13 @@ export function quantizeByName(model: Module, recipes: Record<string, QuantizeOp
       throw new ShapeError(`quantizeByName: ${JSON.stringify(key)} must match a module; the nearest are ${nearest(key, paths).join(', ')}`)
   }
   const chosen = new Map<QuantizeOptions, string[]>()
-  for (const path of paths) {
-    const key = Object.hasOwn(recipes, path) ? path : (patterns.find((pattern) => expressions.get(pattern)?.test(path)) ?? '_default')
+  for (const [module, all] of modules) {
+    const named = all.find((path) => Object.hasOwn(recipes, path))
+    const key = named ?? patterns.find((pattern) => all.some((path) => expressions.get(pattern)?.test(path))) ?? '_default'
     const recipe = recipes[key]
-    if (recipe && isQuantizable(model.getModule(path), recipe.layers)) chosen.set(recipe, [...(chosen.get(recipe) ?? []), path])
+    if (recipe && isQuantizable(module, recipe.layers)) chosen.set(recipe, [...(chosen.get(recipe) ?? []), all[0]])
   }
-  return [...chosen].flatMap(([recipe, include]) => quantize(model, { ...recipe, include }))
+  const planned = [...chosen].flatMap(([recipe, include]) => [...planTwins(model, { ...recipe, include })])
+  model.replaceModules(new Map(planned.map(([, { layer, twin }]) => [layer, twin])))
+  return planned.map(([path]) => path)
 }
