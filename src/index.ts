@@ -14,9 +14,18 @@ export { type GenerateOptions, type Generation, generate, generateTokens } from 
 export { GPT2LMHeadModel } from './models/gpt2.ts'
 export { LlamaForCausalLM } from './models/llama.ts'
 export { type LoadOptions, loadCausalLM, type ModelPlace } from './models/load.ts'
-export { load, readStateDict } from './models/loadModule.ts'
+export { type LoadModuleOptions, load, readStateDict } from './models/loadModule.ts'
 export { type SaveOptions, save } from './models/save.ts'
-export { loadStateDict, requantize, type SavedTensor, type StateDict, stateDict, type TypeMap } from './models/stateDict.ts'
+export {
+  type LoadedState,
+  type LoadStateOptions,
+  loadStateDict,
+  requantize,
+  type SavedTensor,
+  type StateDict,
+  stateDict,
+  type TypeMap,
+} from './models/stateDict.ts'
 export { type ChatMessage, Tokenizer } from './models/tokenizer.ts'
 export { GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Tanh } from './nn/activations.ts'
 export { BatchNorm1d, BatchNorm2d, type BatchNormOptions } from './nn/batchNorm.ts'

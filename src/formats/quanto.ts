@@ -139,6 +139,8 @@ export interface QuantoWeight {
   /** [out, in], or a convolution's [out, in/groups, …]. */
   readonly shape: Shape
   readonly bias: boolean
+  /** Columns that share a scale, of a layer with a single output and 2 or 4 bits: the row, or 1; default: as quanto gives them, see below. */
+  readonly groupSize?: number | null
 }
 
 /**
@@ -155,10 +157,11 @@ export interface QuantoWeight {
  *     X.input_scale         [] dtype
  *     X.output_scale        [] dtype
  *
- * With one output and no groups quanto takes the weight to be quantized along its last axis: each column has a scale.
+ * With one output and no groups quanto takes the weight to be quantized along its last axis: each column has a scale. It reads any shape that
+ * stretches to the weight's: one scale [1,1,…] for the row, too, or one for every column of a convolution's.
  * Source: optimum-quanto, tensor/weights/quantization.py and tensor/qbits.py.
  */
-export function quantoTensors(module: string, { qtype, shape, bias }: QuantoWeight, dtype: FloatDType): QuantoTensors {
+export function quantoTensors(module: string, { qtype, shape, bias, groupSize }: QuantoWeight, dtype: FloatDType): QuantoTensors {
   const out = shape[0]
   const columns = numel(shape.slice(1))
   const packed = qtype.bits < 8
@@ -166,7 +169,7 @@ export function quantoTensors(module: string, { qtype, shape, bias }: QuantoWeig
   const rows = group === null ? shape : [(out * columns) / group, group]
   const dataShape = packed ? [Math.ceil((rows[0] * qtype.bits) / 8), ...rows.slice(1)] : shape
   const float = (name: string, floatShape: Shape) => ({ name: `${module}.${name}`, dtype, shape: floatShape })
-  const scaleShape = scaleShapeOf(rows, packed)
+  const scaleShape = scaleShapeOf(rows, packed, groupSize ?? null)
   return {
     data: { name: `${module}.weight._data${packed ? '._data' : ''}`, dtype: qtype.dtype, shape: dataShape },
     scale: float('weight._scale', scaleShape),
@@ -177,9 +180,16 @@ export function quantoTensors(module: string, { qtype, shape, bias }: QuantoWeig
   }
 }
 
-function scaleShapeOf(rows: Shape, packed: boolean): Shape {
+function scaleShapeOf(rows: Shape, packed: boolean, groupSize: number | null): Shape {
   if (rows[0] > 1) return rows.map((size, axis) => (axis === 0 ? size : 1))
-  return packed ? rows.map((size, axis) => (axis === rows.length - 1 ? size : 1)) : []
+  if (!packed) return []
+  if (groupSize === 1) return rows
+  return rows.map((size, axis) => (groupSize === null && axis === rows.length - 1 ? size : 1))
+}
+
+/** Whether a shape stretches to another: sizes are the same, or 1. */
+function stretches(from: Shape, to: Shape): boolean {
+  return from.length === to.length && from.every((size, axis) => size === to[axis] || size === 1)
 }
 
 /**
@@ -194,16 +204,24 @@ export function findQuantoTensors(file: TensorFile, module: string, weight: Quan
       byteOffset: scale.byteOffset,
     })
   }
-  const expected = quantoTensors(module, weight, scale.dtype)
+  const expected = quantoTensors(module, { ...weight, groupSize: null }, scale.dtype)
   const find = (tensor: QuantoTensor) => findTensor(file, tensor)
+  const oneRow = weight.shape[0] === 1 && weight.qtype.bits < 8 && quantoGroupSize(weight.qtype, numel(weight.shape)) === null
+  const findScale = (tensor: QuantoTensor) => (oneRow ? findStretched(file, tensor, weight.shape) : find(tensor))
   return {
     data: find(expected.data),
-    scale: find(expected.scale),
-    ...(expected.shift && { shift: find(expected.shift) }),
+    scale: findScale(expected.scale),
+    ...(expected.shift && { shift: findScale(expected.shift) }),
     inputScale: find(expected.inputScale),
     outputScale: find(expected.outputScale),
     ...(expected.bias && { bias: find(expected.bias) }),
   }
+}
+
+/** One that may have any shape that stretches to the weight's, else the one expected. */
+function findStretched(file: TensorFile, tensor: QuantoTensor, weight: Shape): TensorInfo {
+  const { shape } = tensorInfo(file, tensor.name)
+  return findTensor(file, stretches(shape, weight) ? { ...tensor, shape } : tensor)
 }
 
 function findTensor(file: TensorFile, { name, dtype, shape }: QuantoTensor): TensorInfo {

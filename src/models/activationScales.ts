@@ -3,22 +3,25 @@ import { FormatError } from '../core/errors.ts'
 import { toNumbers } from '../core/halves.ts'
 import type { Device } from '../devices/device.ts'
 import { type TensorFile, tensorInfo } from '../formats/tensorFile.ts'
-import type { Module } from '../nn/module.ts'
-import { QModule } from '../nn/qmodule.ts'
+import { joinPath, type Module } from '../nn/module.ts'
+import { activationScales, QModule } from '../nn/qmodule.ts'
 import { keep } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 
 /**
  * Reads the scales of quantized activations, `X.input_scale` and `X.output_scale`, into a model's modules. A scale of 1 is quanto's sign that
- * there is none.
+ * there is none. A module at several paths has them under one of these.
+ * @param strict whether all must be there; else those that are missing stay as they are
  * @throws FormatError if one is missing, is no single float, or is not a positive number; the model's are then as before
  */
-export async function readActivationScales(device: Device, file: TensorFile, model: Module): Promise<void> {
-  const reads: Promise<{ module: QModule; name: 'input_scale' | 'output_scale'; value: number }>[] = []
-  for (const [path, module] of model.namedModules()) {
+export async function readActivationScales(device: Device, file: TensorFile, model: Module, strict = true): Promise<void> {
+  const reads: Promise<{ module: QModule; name: (typeof activationScales)[number]; value: number }>[] = []
+  for (const [module, paths] of model.modulePaths()) {
     if (!(module instanceof QModule) || !module.activations) continue
-    for (const name of ['input_scale', 'output_scale'] as const) {
-      reads.push(readScale(file, `${path}.${name}`).then((value) => ({ module, name, value })))
+    for (const name of activationScales) {
+      const names = paths.map((path) => joinPath(path, name))
+      const found = names.find((each) => file.tensors.has(each))
+      if (found || strict) reads.push(readScale(file, found ?? names[0]).then((value) => ({ module, name, value })))
     }
   }
   for (const { module, name, value } of await Promise.all(reads)) {

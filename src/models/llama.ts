@@ -13,7 +13,7 @@ import { Tensor } from '../tensor/tensor.ts'
 import type { KVCache } from './cache.ts'
 import { CausalLM } from './causalLM.ts'
 import type { LlamaConfig } from './config.ts'
-import { inverseFrequencies, ropeTables } from './rope.ts'
+import { inverseFrequencies, type RopeTables, ropeTables } from './rope.ts'
 
 /*
  * The Llama architecture, its modules named as in Hugging Face's checkpoints.
@@ -127,12 +127,14 @@ export class LlamaModel extends Module {
   }
 }
 
+/** The rotary tables of each model: none of its tensors, and a copy of it makes its own. */
+const rotations = new WeakMap<LlamaForCausalLM, RopeTables>()
+
 /** Llama with its language-model head: token ids → logits. */
 export class LlamaForCausalLM extends CausalLM {
   readonly config: LlamaConfig
   model: LlamaModel
   lm_head: Linear | QLinear
-  private rotation: { cos: Tensor; sin: Tensor } | undefined
 
   constructor(config: LlamaConfig, dtype: FloatDType = 'float32') {
     super()
@@ -165,18 +167,21 @@ export class LlamaForCausalLM extends CausalLM {
   }
 
   /** The rotary tables, made anew when a longer cache comes. */
-  private rotate(positions: number): { cos: Tensor; sin: Tensor } {
-    if (this.rotation && this.rotation.cos.size(0) >= positions) return this.rotation
+  private rotate(positions: number): RopeTables {
+    const known = rotations.get(this)
+    if (known && known.cos.size(0) >= positions) return known
     this.disposeRotation()
     const { headSize, ropeTheta, ropeScaling } = this.config
-    this.rotation = keep(ropeTables(this.device, inverseFrequencies(headSize, ropeTheta, ropeScaling), positions))
-    return this.rotation
+    const tables = keep(ropeTables(this.device, inverseFrequencies(headSize, ropeTheta, ropeScaling), positions))
+    rotations.set(this, tables)
+    return tables
   }
 
   private disposeRotation(): void {
-    this.rotation?.cos.dispose()
-    this.rotation?.sin.dispose()
-    this.rotation = undefined
+    const tables = rotations.get(this)
+    tables?.cos.dispose()
+    tables?.sin.dispose()
+    rotations.delete(this)
   }
 
   override dispose(): void {

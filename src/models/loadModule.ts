@@ -1,12 +1,17 @@
 import { openFile, openFolder } from '#files'
-import type { Device } from '../devices/device.ts'
 import { openDevice } from '../devices/open.ts'
 import { openCheckpoint } from '../formats/checkpoint.ts'
 import { readQuantoMap } from '../formats/quanto.ts'
 import { openSafetensors } from '../formats/safetensors.ts'
 import type { Folder } from '../formats/source.ts'
 import type { Module } from '../nn/module.ts'
-import { applyTypes, loadTensors, type SavedTensor } from './stateDict.ts'
+import { loadTensors } from './loadTensors.ts'
+import { applyTypes, type LoadStateOptions, type SavedTensor } from './stateDict.ts'
+
+export interface LoadModuleOptions extends LoadStateOptions {
+  /** Without `strict`: is told what was missing and what was not known; default: `console.warn`. */
+  onWarning?: (message: string) => void
+}
 
 /**
  * Loads a folder that `save` wrote into a model of the same layers, which needs no memory before: those that `quanto_qmap.json` (or
@@ -15,9 +20,9 @@ import { applyTypes, loadTensors, type SavedTensor } from './stateDict.ts'
  *     const model = await load(new Net(), 'net-int8')
  *
  * @returns the model
- * @throws FormatError that lists every tensor that is missing, too many, or of another shape
+ * @throws FormatError that lists every tensor that is missing, too many, or of another shape; the model is then as before
  */
-export async function load<M extends Module>(model: M, place: string | Folder, options: { device?: Device } = {}): Promise<M> {
+export async function load<M extends Module>(model: M, place: string | Folder, options: LoadModuleOptions = {}): Promise<M> {
   const folder = typeof place === 'string' ? await openFolder(place) : place
   const file = await openCheckpoint(folder)
   try {
@@ -25,8 +30,16 @@ export async function load<M extends Module>(model: M, place: string | Folder, o
     const types = [...(map ?? [])].map(([path, { weights, activations, outputQuantized }]) => {
       return [path, { weights: weights?.name ?? 'none', activations: activations?.name ?? 'none', outputQuantized }] as const
     })
-    applyTypes(model, Object.fromEntries(types))
-    await loadTensors(model, file, options.device ?? openDevice())
+    const undo = applyTypes(model, Object.fromEntries(types))
+    const loaded = loadTensors(model, file, options.device ?? openDevice(), options.strict)
+    const { missingKeys, unexpectedKeys } = await loaded.catch((error: unknown) => {
+      undo()
+      throw error
+    })
+    const warn = options.onWarning ?? ((message) => console.warn(`lowbit: ${message}`))
+    if (missingKeys.length > 0) warn(`load: ${folder.name} has no ${missingKeys.join(', ')}; they are as they were`)
+    if (unexpectedKeys.length > 0)
+      warn(`load: the model has no ${unexpectedKeys.join(', ')}, which ${folder.name} holds; they were passed over`)
     return model
   } finally {
     await file.close()

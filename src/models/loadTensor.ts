@@ -6,7 +6,7 @@ import type { Device } from '../devices/device.ts'
 import { type QuantoTensors, unpackRows } from '../formats/quanto.ts'
 import type { TensorFile, TensorInfo } from '../formats/tensorFile.ts'
 import { matrixShape, QTensor } from '../qtensor/qtensor.ts'
-import { cast } from '../tensor/ops/index.ts'
+import { cast, expand } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 
@@ -23,7 +23,7 @@ export async function readFloat(device: Device, file: TensorFile, info: TensorIn
   return scope(() => keep(cast(Tensor.fromBytes(device, bytes, info.shape, info.dtype), dtype)))
 }
 
-/** Reads codes and scales as quanto saves them. `groupSize` null: one scale a row. */
+/** Reads codes and scales as quanto saves them. `groupSize` null: one scale a row, or one a column where the file has them so. */
 export async function readQuanto(
   device: Device,
   file: TensorFile,
@@ -31,21 +31,19 @@ export async function readQuanto(
   { qtype, shape, groupSize }: { qtype: QType; shape: Shape; groupSize: number | null },
 ): Promise<QTensor> {
   const [N, K] = matrixShape(shape)
-  const G = groupSize ?? K
   const packed = await file.read(data.name)
-  const codes = qtype.bits === 8 ? packed : unpackRows(packed, (N * K) / G, G, qtype.bits)
+  const codes = qtype.bits === 8 ? packed : unpackRows(packed, (N * K) / (groupSize ?? K), groupSize ?? K, qtype.bits)
   const scaleBytes = await file.read(scale.name)
   checkFinite(file, scale, scaleBytes)
   const shiftBytes = shift && (await file.read(shift.name))
   if (shift && shiftBytes) checkFinite(file, shift, shiftBytes)
-  if (numel(scale.shape) !== (N * K) / G) {
-    throw new FormatError(
-      `${file.name}: ${scale.name} must hold one scale per row; quanto gave a layer with a single output one per column`,
-      { tensor: scale.name },
-    )
-  }
+  const columns = [scale, shift].some((info) => info && numel(info.shape) > (N * K) / (groupSize ?? K))
+  const G = columns ? 1 : (groupSize ?? K)
   return scope(() => {
-    const scales = (info: TensorInfo, bytes: Uint8Array) => Tensor.fromBytes(device, bytes, [N, K / G], info.dtype)
+    const scales = (info: TensorInfo, bytes: Uint8Array) => {
+      const values = Tensor.fromBytes(device, bytes, info.shape, info.dtype)
+      return (columns ? expand(values, shape) : values).view([N, K / G])
+    }
     const codeTensor = Tensor.fromBytes(device, codes, [N, K], qtype.dtype)
     return keep(
       QTensor.fromParts(qtype, shape, G, codeTensor, scales(scale, scaleBytes), shift && shiftBytes ? scales(shift, shiftBytes) : null),

@@ -35,7 +35,13 @@ function scaleFrequency(frequency: number, scaling: Exclude<RopeScaling, { type:
 }
 
 /** cos and sin of every position's angles, both [positions, headSize/2] float32. */
-export function ropeTables(device: Device, frequencies: Float32Array, positions: number): { cos: Tensor; sin: Tensor } {
+export interface RopeTables {
+  cos: Tensor
+  sin: Tensor
+}
+
+/** The tables of as many positions. */
+export function ropeTables(device: Device, frequencies: Float32Array, positions: number): RopeTables {
   const half = frequencies.length
   const cos = new Float32Array(positions * half)
   const sin = new Float32Array(positions * half)

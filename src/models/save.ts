@@ -1,24 +1,24 @@
 import { saveFolder } from '#files'
-import { dtypes, type FloatDType } from '../core/dtype.ts'
+import { dtypes } from '../core/dtype.ts'
 import { FormatError } from '../core/errors.ts'
 import { numel } from '../core/shape.ts'
 import { pythonJson } from '../formats/json.ts'
-import { formatQuantoMap, packRows, type QuantoMap, type QuantoModule, quantoTensors } from '../formats/quanto.ts'
+import { formatQuantoMap, type QuantoMap, type QuantoModule } from '../formats/quanto.ts'
 import { writeCheckpoint } from '../formats/safetensorsWriter.ts'
 import { type FolderSink, writeText } from '../formats/source.ts'
 import type { TensorToWrite } from '../formats/tensorFile.ts'
 import type { Module } from '../nn/module.ts'
-import { activationScales, QModule } from '../nn/qmodule.ts'
-import { quantoGroupSize } from '../qtensor/groupSize.ts'
-import { matrixShape, QTensor } from '../qtensor/qtensor.ts'
-import { cast } from '../tensor/ops/elementwise.ts'
-import type { Tensor } from '../tensor/tensor.ts'
+import { QModule, QWeightModule } from '../nn/qmodule.ts'
+import { QTensor } from '../qtensor/qtensor.ts'
 import { CausalLM } from './causalLM.ts'
+import { quantoTwins, writtenTensors } from './savedTensors.ts'
 
 export interface SaveOptions {
   /** Replaces a folder that exists; it stays whole until the new one is. */
   overwrite?: boolean
   signal?: AbortSignal
+  /** Saves the float weights of quantized layers that are not frozen, a checkpoint of quantization-aware training; else they are refused. */
+  unfrozen?: boolean
   /** Bytes of a file before the weights go on in another; default 5 GB. */
   maxShardBytes?: number
   /** Is told, before anything is written, what Python's quanto cannot load of the model; default: `console.warn`. */
@@ -32,18 +32,24 @@ export interface SaveOptions {
  * `QuantizedModelForCausalLM.from_pretrained` reads the folder. It appears whole or not at all.
  * @param target a path, or a folder to write into
  * @returns bytes written
- * @throws FormatError if the target cannot be written, or quanto's format cannot hold the model
+ * @throws FormatError if quantized layers are not frozen, the target cannot be written, or quanto's format cannot hold the model
  */
 export async function save(model: Module, target: string | FolderSink, options: SaveOptions = {}): Promise<number> {
-  const tensors = [...namedTensors(model)]
+  if (!options.unfrozen) checkFrozen(model)
+  const tensors = [...writtenTensors(model)]
   const warn = options.onWarning ?? ((message) => console.warn(`lowbit: ${message}`))
   for (const message of beyondQuanto(model)) warn(message)
   const write = (folder: FolderSink) => writeModel(model, folder, tensors, options)
   return typeof target === 'string' ? saveFolder(target, write, options) : write(target)
 }
 
-/** The twins that optimum-quanto has. */
-const quantoTwins = ['QLinear', 'QConv2d', 'QLayerNorm']
+/** @throws FormatError if quantized modules still hold float weights, which would be saved as such */
+function checkFrozen(model: Module): void {
+  const floats = [...model.namedModules()].flatMap(([path, module]) => (module instanceof QWeightModule && !module.frozen ? [path] : []))
+  if (floats.length === 0) return
+  const advice = 'freeze(model) first, or pass unfrozen: true to save the floats, to go on training from'
+  throw new FormatError(`save: quantized layers must be frozen, so that their codes are saved; ${several(floats)} hold floats; ${advice}`)
+}
 
 /** What of a model Python's quanto cannot load, or not as it is: a sentence each. */
 function* beyondQuanto(model: Module): Generator<string> {
@@ -108,86 +114,10 @@ function savedConfig(model: CausalLM): Record<string, unknown> {
   return config
 }
 
-/** Every tensor of the folder; a tied one once, under its first name. */
-export function* namedTensors(model: Module): Generator<TensorToWrite> {
-  const seen = new Set<unknown>()
-  for (const [path, module] of model.namedModules()) {
-    if (module instanceof QModule) {
-      if (seen.has(module.weight)) throw tied(path)
-      if (module.weight instanceof QTensor) seen.add(module.weight)
-      yield* quantizedTensors(path, module)
-    }
-    const scales: readonly string[] = module instanceof QModule ? activationScales : []
-    for (const [name, parameter] of module.ownTensors()) {
-      if (parameter instanceof QTensor || scales.includes(name) || seen.has(parameter)) continue
-      seen.add(parameter)
-      yield {
-        name: path === '' ? name : `${path}.${name}`,
-        dtype: parameter.dtype,
-        shape: parameter.shape,
-        bytes: () => parameter.readBytes(),
-      }
-    }
-  }
-}
-
-/** Codes, scales and the two activation scales of a module; of one that is not frozen only the latter. */
-function* quantizedTensors(path: string, module: QModule): Generator<TensorToWrite> {
-  const { weight } = module
-  const dtype = (weight?.dtype ?? 'float32') as FloatDType
-  for (const name of ['input_scale', 'output_scale'] as const) {
-    yield { name: `${path}.${name}`, dtype, shape: [], bytes: () => scaleBytes(module[name], dtype) }
-  }
-  if (!(weight instanceof QTensor) || !module.weights) return
-  checkQuanto(path, weight)
-  const names = quantoTensors(path, { qtype: module.weights, shape: weight.shape, bias: module.bias !== null }, dtype)
-  yield { ...names.data, bytes: () => packedCodes(weight) }
-  yield { ...names.scale, bytes: () => readOnce(() => weight.scale()) }
-  if (names.shift) yield { ...names.shift, bytes: () => readOnce(() => weight.shift()) }
-}
-
-function tied(path: string): FormatError {
-  const way = 'load with dequantize: true, or dequantize(model), and quantize again'
-  return new FormatError(`save: quanto's format has no tied quantized weights; ${path} shares its with another layer; ${way}`)
-}
-
-/** quanto does not store group sizes but derives them. */
-function checkQuanto(path: string, { qtype, shape, groupSize, shiftTiles }: QTensor): void {
-  const [N, K] = matrixShape(shape)
-  const expected = quantoGroupSize(qtype, K) ?? K
-  if (groupSize !== expected) {
-    throw new FormatError(
-      `save: quanto's format takes ${qtype.name} of ${K} columns in groups of ${expected}; ${path} has groups of ${groupSize}`,
-    )
-  }
-  if (shiftTiles && !qtype.unsigned) throw new FormatError(`save: quanto's format has no zero points for ${qtype.name}; ${path} has them`)
-  if (N === 1 && qtype.bits < 8 && groupSize === K) {
-    throw new FormatError(`save: quanto's format has no ${qtype.name} layer with a single output and no groups; exclude ${path}`)
-  }
-}
-
-async function packedCodes(weight: QTensor): Promise<Uint8Array> {
-  const [N, K] = matrixShape(weight.shape)
-  const codes = await readOnce(() => weight.codes())
-  const G = weight.groupSize
-  return weight.qtype.bits === 8 ? codes : packRows(codes, (N * K) / G, G, weight.qtype.bits)
-}
-
-/** The bytes of a tensor that is made for this. */
-async function readOnce(make: () => Tensor | null): Promise<Uint8Array> {
-  const tensor = make()
-  if (!tensor) return new Uint8Array()
-  try {
-    return await tensor.readBytes()
-  } finally {
-    tensor.dispose()
-  }
-}
-
-/** The quantized modules of a model, as quanto's files list them. */
+/** The quantized modules of a model by all their paths, as quanto's files list them. */
 export function quantoMap(model: Module): QuantoMap {
   const entries: [string, QuantoModule][] = []
-  for (const [path, module] of model.namedModules()) {
+  for (const [path, module] of model.namedModules({ removeDuplicate: false })) {
     if (!(module instanceof QModule)) continue
     const { weights, activations, outputQuantized } = module
     entries.push([
@@ -196,15 +126,4 @@ export function quantoMap(model: Module): QuantoMap {
     ])
   }
   return new Map(entries)
-}
-
-/** An activation's scale in the dtype of the model's floats; 1 where it was never calibrated. */
-async function scaleBytes(scale: Tensor | null, dtype: FloatDType): Promise<Uint8Array> {
-  return scale ? readOnce(() => cast(scale, dtype)) : oneAs(dtype)
-}
-
-/** 1.0, the scale of activations that were never calibrated. */
-function oneAs(dtype: FloatDType): Uint8Array {
-  const pattern = { float32: [0, 0, 0x80, 0x3f], float16: [0, 0x3c], bfloat16: [0x80, 0x3f] }[dtype]
-  return Uint8Array.from(pattern)
 }

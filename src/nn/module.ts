@@ -20,7 +20,8 @@ export interface ModuleListOptions {
 /**
  * A layer, or layers within layers. Its parameters and children are its properties: a property that holds a tensor is a parameter, one that
  * holds a module a child, and so are those in lists, plain objects and Maps, and in such within each other. Their names joined by dots are the
- * paths that checkpoints use: `blocks.0.1.weight`, `heads.cls.bias`. What is no part of the model stands in a private field (`#name`).
+ * paths that checkpoints use: `blocks.0.1.weight`, `heads.cls.bias`. Functions, and objects of other classes, are not looked into: what is no
+ * part of the model is held there.
  */
 export abstract class Module {
   /** Whether it trains: dropout drops, batch statistics are taken and remembered. Set for a whole model by `train` and `eval`. */
@@ -142,8 +143,9 @@ export abstract class Module {
    */
   setModule(path: string, module: Module): void {
     const place = placeAt(this, path)
-    if (place?.part instanceof Module) return place.put(module)
-    throw new ShapeError(`setModule: path must lead to a module within this one; received ${JSON.stringify(path)}, where there is none`)
+    if (place?.part instanceof Module) place.put(module)
+    else
+      throw new ShapeError(`setModule: path must lead to a module within this one; received ${JSON.stringify(path)}, where there is none`)
   }
 
   /** Puts others in the place of modules within this one, wherever those stand. */
@@ -193,7 +195,7 @@ export abstract class Module {
   /** The module tree as PyTorch prints it; equal neighbours in a list are printed once, with their count. */
   toString(): string {
     // One sentence for what contains itself, where printing it would never end.
-    for (const _ of this.namedModules()) continue
+    for (const _ of this.namedModules());
     const lines = entryLines(textsIn(this, []), false)
     return lines.length === 0 ? `${this.typeName}(${this.extraRepr()})` : textBlock(this.typeName, lines)
   }
@@ -234,7 +236,7 @@ function checkedName(names: readonly (string | null)[], part: Module | Parameter
   const what = part instanceof Module ? part.typeName : 'a tensor'
   const where = names.slice(0, names.indexOf(null)).join('.') || 'the module itself'
   const rule = 'modules and tensors of a model must have names, which are strings without dots, numbers, or places in a list'
-  throw new ShapeError(`namedModules: ${rule}; ${where} gives ${what} none (in a Set, say); take a list, or a private field (#name)`)
+  throw new ShapeError(`namedModules: ${rule}; ${where} gives ${what} none (in a Set, say); take a list or a Map`)
 }
 
 /** A module and those within it; `above` are those that it is within, `seen` (where they are listed once) those listed. */
@@ -245,7 +247,7 @@ function* modulesOf(
   seen: Set<Module> | null,
 ): Generator<[path: string, module: Module]> {
   if (above.includes(module)) {
-    const advice = 'a reference to a module above belongs in a private field (#name), which is no part of the model'
+    const advice = 'hold a reference to a module above in a function, () => module, which is no part of the model'
     throw new ShapeError(`namedModules: a module must not contain itself; ${module.typeName} stands again at ${path}; ${advice}`)
   }
   if (seen?.has(module)) return

@@ -57,8 +57,9 @@ export function linear(x: Tensor, w: Tensor | QTensor, bias: Tensor | null = nul
   const kernels = matmulKernels[w.qtype.name]
   if (computeDtype === 'float8PerToken') return linear(float8Rows(x), w, bias)
   if (computeDtype === 'int8AsymmetricPerToken') return linear(int8AsymmetricRows(x), w, bias)
-  // Kernels give int8 no shift.
-  if (!kernels || (w.shiftTiles && !w.qtype.unsigned)) return scope(() => matmulTransposed(x, w.dequantize(), bias))
+  // Kernels give int8 no shift, and take groups of 32 columns or more.
+  if (!kernels || (w.shiftTiles && !w.qtype.unsigned) || (w.groupSize === 1 && K > 1))
+    return scope(() => matmulTransposed(x, w.dequantize(), bias))
   const y = Tensor.empty(x.device, [...x.shape.slice(0, -1), N])
   const M = x.numel / K
   if (M === 0) return y

@@ -1,5 +1,6 @@
 import { dtypes } from '../core/dtype.ts'
 import { embedding } from '../tensor/ops/embedding.ts'
+import { scope } from '../tensor/scope.ts'
 import { checkDType, Tensor } from '../tensor/tensor.ts'
 import { matrixShape, type QTensor } from './qtensor.ts'
 
@@ -13,6 +14,8 @@ export function lookup(table: Tensor | QTensor, ids: Tensor): Tensor {
   if (table instanceof Tensor) return embedding(table, ids)
   checkDType('qembedding', 'ids', ids, 'int32')
   const [rows, cols] = matrixShape(table.shape)
+  // The kernel takes groups of 32 columns or more.
+  if (table.groupSize === 1 && cols > 1) return scope(() => embedding(table.dequantize(), ids))
   const y = Tensor.empty(ids.device, [...ids.shape, cols])
   if (ids.numel === 0) return y
   const { codeTiles, qtype, scaleTiles, shiftTiles, scaleDtype, groupSize } = table

@@ -6,8 +6,8 @@ import { findTwin, type LayerClass, type Twin, weightColumns } from '../nn/twins
 import { Uncalibrated } from '../nn/uncalibrated.ts'
 import { quantoGroupSize } from '../qtensor/groupSize.ts'
 import type { ComputeDType } from '../qtensor/linear.ts'
+import type { QTensor } from '../qtensor/qtensor.ts'
 import type { Quantizer } from '../qtensor/quantizer.ts'
-import { QTensor } from '../qtensor/qtensor.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { globMatcher } from './glob.ts'
 import { nearest } from './nearest.ts'
@@ -110,7 +110,7 @@ function nothingLeft(modules: [Module, string[]][], layers: QuantizeOptions['lay
   const floats = modules.filter(([module]) => twinFor(module, layers)).length
   const quantized = modules.filter(([module]) => module instanceof QModule).length
   const unchosen = `include and exclude leave none of ${floats}`
-  const found = floats > 0 ? unchosen : quantized > 0 ? `all ${quantized} are quantized already` : 'it has none'
+  const found = floats > 0 ? unchosen : quantized > 0 ? `all ${quantized} are quantized already; dequantize(model) to choose anew` : 'it has none'
   return new ShapeError(`quantize: the model must have a layer to quantize, such as Linear; ${found}`)
 }
 

@@ -138,7 +138,7 @@ for (const name of deviceNames) {
       assert.ok(model.conv.weight.isMeta, 'nothing was put')
       await assert.rejects(requantize(model, frozen, { ...map, cov: map.conv }, { device }), {
         name: 'ShapeError',
-        message: 'requantize: the map must name layers of the model; "cov" is not one, the nearest are conv, fc',
+        message: 'requantize: the map must name layers of the model; "cov" is not one, the nearest are conv, norm, fc',
       })
       await assert.rejects(requantize(model, frozen, { ...map, fc: { weights: 'qint4', activations: 'none' } }, { device }), {
         name: 'FormatError',
