@@ -137,7 +137,9 @@ class Match {
     const read = async () => {
       if (!isNamed)
         return readQuanto(device, file, findQuantoTensors(file, place.modulePath, weightOf(tensor, place)), weightOf(tensor, place))
-      return isFloatDType(tensor.dtype) ? readFloat(device, file, info as TensorInfo) : readWhole(device, file, info as TensorInfo)
+      if (!isFloatDType(tensor.dtype)) return readWhole(device, file, info as TensorInfo)
+      // Statistics are computed in place, in float32.
+      return readFloat(device, file, info as TensorInfo, isBuffer(place) ? 'float32' : undefined)
     }
     return { places: [], read }
   }
@@ -192,6 +194,10 @@ function zeroCount(device: Device): Tensor {
 function weightOf({ shape }: Parameter, { module }: Place) {
   const { qtype, groupSize } = (module as QWeightModule).quantization
   return { qtype, shape, bias: false, groupSize }
+}
+
+function isBuffer({ module, modulePath, path }: Place): boolean {
+  return ![...module.ownParameters()].some(([name]) => joinPath(modulePath, name) === path)
 }
 
 /** A tensor of whole numbers. */

@@ -1,7 +1,7 @@
 import { ShapeError } from '../core/errors.ts'
 import { showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
-import { addScalar, batchNorm, channelAffine, div, full, mul, neg, sqrt, sub } from '../tensor/ops/index.ts'
+import { addScalar, batchNorm, cast, channelAffine, div, full, mul, neg, sqrt, sub } from '../tensor/ops/index.ts'
 import { scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { pythonBool } from './linear.ts'
@@ -75,11 +75,12 @@ export abstract class BatchNorm extends Module {
   forward(x: Tensor): Tensor {
     if (x.shape[1] !== this.numFeatures)
       throw new ShapeError(`${this.typeName}: x must have ${this.numFeatures} channels; received ${showShape(x.shape)}`)
-    const { weight, bias, eps: epsilon, momentum, running_mean, running_var, num_batches_tracked: batches } = this
-    if (!running_mean || !running_var) return batchNorm(x, weight, bias, { epsilon, momentum })
-    if (this.training)
-      return batchNorm(x, weight, bias, { epsilon, momentum, running: { mean: running_mean, variance: running_var, batches } })
+    const { eps: epsilon, momentum, running_mean, running_var, num_batches_tracked: batches } = this
     return scope(() => {
+      const [weight, bias] = [this.weight, this.bias].map((values) => values && cast(values, 'float32'))
+      if (!running_mean || !running_var) return batchNorm(x, weight, bias, { epsilon, momentum })
+      if (this.training)
+        return batchNorm(x, weight, bias, { epsilon, momentum, running: { mean: running_mean, variance: running_var, batches } })
       const { scale, shift } = this.affine(running_mean, running_var)
       return channelAffine(x, scale, shift)
     })
@@ -87,10 +88,11 @@ export abstract class BatchNorm extends Module {
 
   /** y = x · scale + shift, what it does when it does not train. */
   private affine(mean: Tensor, variance: Tensor): { scale: Tensor; shift: Tensor } {
+    const { weight, bias } = this
     const deviation = sqrt(addScalar(variance, this.eps))
-    const scale = div(this.weight ?? full(mean, 1), deviation)
+    const scale = div(weight ? cast(weight, 'float32') : full(mean, 1), deviation)
     const moved = mul(mean, scale)
-    return { scale, shift: this.bias ? sub(this.bias, moved) : neg(moved) }
+    return { scale, shift: bias ? sub(cast(bias, 'float32'), moved) : neg(moved) }
   }
 
   /**

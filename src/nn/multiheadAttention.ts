@@ -2,7 +2,7 @@ import { ShapeError } from '../core/errors.ts'
 import type { Random } from '../core/random.ts'
 import type { Device } from '../devices/device.ts'
 import { linear } from '../qtensor/linear.ts'
-import { scaledDotProductAttention, transpose } from '../tensor/ops/index.ts'
+import { cast, scaledDotProductAttention, transpose } from '../tensor/ops/index.ts'
 import { scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { Linear } from './linear.ts'
@@ -65,7 +65,8 @@ export class MultiheadAttention extends Module {
     const { embedDim, numHeads } = this
     const [B, T] = x.shape
     const [from, to] = [part * embedDim, (part + 1) * embedDim]
-    const projected = linear(x, this.in_proj_weight.rows(from, to), this.in_proj_bias?.rows(from, to) ?? null)
+    const bias = this.in_proj_bias && cast(this.in_proj_bias, 'float32')
+    const projected = linear(x, this.in_proj_weight.rows(from, to), bias?.rows(from, to) ?? null)
     return transpose(projected.view([B, T, numHeads, embedDim / numHeads]), 1, 2)
   }
 }

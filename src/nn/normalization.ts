@@ -1,6 +1,7 @@
 import type { FloatDType } from '../core/dtype.ts'
 import type { Device } from '../devices/device.ts'
 import { cast, groupNorm, layerNorm } from '../tensor/ops/index.ts'
+import { scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { pythonBool } from './linear.ts'
 import { Module } from './module.ts'
@@ -43,8 +44,10 @@ export class LayerNorm extends Module {
 
   /** x [..., size] float32 → [..., size] float32. */
   forward(x: Tensor): Tensor {
-    const [weight, bias] = [this.weight, this.bias].map((values) => values && cast(values, 'float32'))
-    return layerNorm(x, weight, bias, this.eps)
+    return scope(() => {
+      const [weight, bias] = [this.weight, this.bias].map((values) => values && cast(values, 'float32'))
+      return layerNorm(x, weight, bias, this.eps)
+    })
   }
 }
 
@@ -79,6 +82,9 @@ export class GroupNorm extends Module {
 
   /** x [N, numChannels, ...] float32 → the same shape. */
   forward(x: Tensor): Tensor {
-    return groupNorm(x, this.numGroups, this.weight, this.bias, this.eps)
+    return scope(() => {
+      const [weight, bias] = [this.weight, this.bias].map((values) => values && cast(values, 'float32'))
+      return groupNorm(x, this.numGroups, weight, bias, this.eps)
+    })
   }
 }

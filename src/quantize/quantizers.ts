@@ -2,6 +2,7 @@ import { dtypes } from '../core/dtype.ts'
 import { DTypeError } from '../core/errors.ts'
 import type { QType } from '../core/qtype.ts'
 import type { Quantizer } from '../qtensor/quantizer.ts'
+import { add, cast, div, mulScalar, neg, relu, sub } from '../tensor/ops/index.ts'
 import { Tensor } from '../tensor/tensor.ts'
 
 /**
@@ -61,17 +62,27 @@ export function hqq({ norm = 0.7, beta = 10, kappa = 1.01, iterations = 20 }: Hq
 
 /**
  * The scales of a `quantizer` of unsigned types with integer zero points z = clamp(rne(shift / scale), 0, 2^bits − 1), so that a weight of 0 stays 0.
- * quanto's `zeropoint=True`.
+ * A group whose range does not hold 0, such as one of a single value, has its range stretched to it, as torchao does: where z is clamped,
+ * quanto's `zeropoint=True`, which this is elsewhere, cuts off the group's values.
  * Source: optimum-quanto 0.2.7, tensor/optimizers/affine_optimizer.py.
  */
 export function withZeroPoint(quantizer: Quantizer): Quantizer {
   return (groups, qtype) => {
-    const { scale, shift } = quantizer(groups, qtype)
+    const { scale: chosen, shift } = quantizer(groups, qtype)
     if (!shift) throw new DTypeError(`withZeroPoint: the quantizer must choose shifts; received none for ${qtype.name}`)
+    const scale = stretchedToZero(chosen, shift, qtype.qmax)
     const zeroPoint = Tensor.empty(groups.device, [scale.numel], qtype.dtype)
     groups.device.call('quantize', shift, dtypes[shift.dtype].code, scale, null, zeroPoint, scale.numel, 1, qtype.code)
     return { scale, shift: null, zeroPoint }
   }
+}
+
+/** Scales with which the range −shift … qmax · scale − shift comes within half a step of 0; the same where it does already. */
+function stretchedToZero(scale: Tensor, shift: Tensor, qmax: number): Tensor {
+  const [s, d] = [cast(scale, 'float32'), cast(shift, 'float32')]
+  const distance = add(relu(neg(d)), relu(sub(d, mulScalar(s, qmax))))
+  const short = relu(sub(distance, mulScalar(s, 0.5)))
+  return cast(add(s, div(short, qmax)), scale.dtype)
 }
 
 /** The quantizers by the names that `algorithm` takes. */

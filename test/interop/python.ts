@@ -63,6 +63,7 @@ function read(path: string): string | undefined {
 
 /** A task for quanto_peer.py, which describes them. */
 export type Job =
+  | { task: 'load'; model: string; folder: string; x: readonly number[]; shape: readonly number[]; out: string }
   | { task: 'read'; folder: string; ids: readonly number[]; out: string; activations?: boolean }
   | { task: 'write'; float: string; dtype: string; weights: string; exclude?: string; folder: string; ids: readonly number[]; out: string }
 

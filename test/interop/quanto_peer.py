@@ -2,15 +2,17 @@
 
 read    QuantizedModelForCausalLM.from_pretrained(folder), then `out`: every weight dequantized, and the logits of `ids`; with
         `activations` the scales of inputs and outputs, too
+load    makes a model of module_models.py, requantizes it from `folder` and writes its output for `x` into `out`
 write   quantizes the model in `float`, as `dtype`, and saves it into `folder`; `out` as above, of the model before it is saved
 """
 
 import json
 import sys
 
+import module_models
 import torch
-from optimum.quanto import QTensor, QuantizedModelForCausalLM, qfloat8, qfloat8_e4m3fnuz, qfloat8_e5m2, qint2, qint4, qint8
-from safetensors.torch import save_file
+from optimum.quanto import QTensor, QuantizedModelForCausalLM, qfloat8, qfloat8_e4m3fnuz, qfloat8_e5m2, qint2, qint4, qint8, requantize
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 types = {"int8": qint8, "int4": qint4, "int2": qint2, "float8": qfloat8, "float8_e5m2": qfloat8_e5m2, "float8_e4m3fnuz": qfloat8_e4m3fnuz}
@@ -41,7 +43,18 @@ def record(quantized, ids, out, activations=False):
     save_file({name: tensor.detach().clone().contiguous() for name, tensor in {**weights, **(scales if activations else {}), "logits": logits}.items()}, out)
 
 
+def load(job):
+    model = getattr(module_models, job["model"])()
+    requantize(model, load_file(f"{job['folder']}/model.safetensors"), json.load(open(f"{job['folder']}/quanto_qmap.json")))
+    with torch.no_grad():
+        output = model(torch.tensor(job["x"], dtype=torch.float32).reshape(job["shape"]))
+    save_file({"output": output.dequantize().contiguous()}, job["out"])
+
+
 for job in json.load(open(sys.argv[1])):
+    if job["task"] == "load":
+        load(job)
+        continue
     if job["task"] == "read":
         quantized = QuantizedModelForCausalLM.from_pretrained(job["folder"])
     else:

@@ -128,9 +128,23 @@ describe('by hand', () => {
     )
   })
 
-  test('a range that lies above 0 has zero point 0, and its codes are clamped', async () => {
-    const { codes, zeroPoint } = await parts([20, 35], withZeroPoint(max))
-    assert.deepEqual([codes, zeroPoint], [[15, 15], [0]])
+  test('a range beside 0 is stretched to within half a step of it', async () => {
+    // Steps of 1 become 1 + (20 − 1/2) / 15 = 2.3: 20 / 2.3 rounds to 9, 35 / 2.3 = 15.2 is the last code.
+    const above = await parts([20, 35], withZeroPoint(max))
+    assert.deepEqual([above.codes, above.zeroPoint], [[9, 15], [0]])
+    const below = await parts([-20, -35], withZeroPoint(max))
+    assert.deepEqual([below.codes, below.zeroPoint], [[6, 0], [15]])
+    // 0 lies half a step below the range: z = rne(−1/2) = 0 needs no clamping, as in quanto.
+    assert.deepEqual((await parts([0.5, 15.5], withZeroPoint(max))).scale, [1])
+  })
+
+  test('a group of one value keeps it', async () => {
+    for (const value of [5, -5, 3e-4, 0]) {
+      const { values, zeroPoint } = await parts([value, value, value], withZeroPoint(max))
+      assert.deepEqual(zeroPoint, [value < 0 ? 15 : 0])
+      // value / 15, and 15 times that, each rounded once.
+      for (const held of values ?? []) assert.ok(Math.abs(held - value) <= 2 * 2 ** -24 * Math.abs(value), `${held}, not ${value}`)
+    }
   })
 
   test('one of the user, and codes of its own', async () => {
