@@ -36,7 +36,10 @@ test('paths are property names joined by dots', () => {
   ])
   assert.equal(net.getModule('blocks.1.fc1'), net.blocks[1].fc1)
   assert.equal(net.getParameter('blocks.1.fc1.bias'), net.blocks[1].fc1.bias)
-  assert.throws(() => net.getModule('blocks.2'), { name: 'ShapeError', message: 'getModule: path must lead to a module; received "blocks.2", where there is none' })
+  assert.throws(() => net.getModule('blocks.2'), {
+    name: 'ShapeError',
+    message: 'getModule: path must lead to a module; received "blocks.2", where there is none',
+  })
   assert.throws(() => net.getModule('blocks'), { name: 'ShapeError' })
   assert.throws(() => net.getParameter('head.bias'), { name: 'ShapeError' })
   // Bytes by hand: 2 · (64·256 + 64 + 64) float32, and 640 bfloat16 counted once.
