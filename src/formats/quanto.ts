@@ -128,8 +128,8 @@ export interface QuantoTensors<T extends QuantoTensor = QuantoTensor> {
   readonly scale: T
   /** int2 and int4 only. */
   readonly shift?: T
-  readonly inputScale: T
-  readonly outputScale: T
+  readonly inputScale?: T
+  readonly outputScale?: T
   readonly bias?: T
 }
 
@@ -139,6 +139,8 @@ export interface QuantoWeight {
   /** [out, in], or a convolution's [out, in/groups, …]. */
   readonly shape: Shape
   readonly bias: boolean
+  /** Whether the scales of activations are asked for; default true: quanto always saves them. */
+  readonly activationScales?: boolean
   /** Columns that share a scale, of a layer with a single output and 2 or 4 bits: the row, or 1; default: as quanto gives them, see below. */
   readonly groupSize?: number | null
 }
@@ -161,7 +163,11 @@ export interface QuantoWeight {
  * stretches to the weight's: one scale [1,1,…] for the row, too, or one for every column of a convolution's.
  * Source: optimum-quanto, tensor/weights/quantization.py and tensor/qbits.py.
  */
-export function quantoTensors(module: string, { qtype, shape, bias, groupSize }: QuantoWeight, dtype: FloatDType): QuantoTensors {
+export function quantoTensors(
+  module: string,
+  { qtype, shape, bias, activationScales = true, groupSize }: QuantoWeight,
+  dtype: FloatDType,
+): QuantoTensors {
   const out = shape[0]
   const columns = numel(shape.slice(1))
   const packed = qtype.bits < 8
@@ -174,8 +180,7 @@ export function quantoTensors(module: string, { qtype, shape, bias, groupSize }:
     data: { name: `${module}.weight._data${packed ? '._data' : ''}`, dtype: qtype.dtype, shape: dataShape },
     scale: float('weight._scale', scaleShape),
     ...(packed && { shift: float('weight._shift', scaleShape) }),
-    inputScale: float('input_scale', []),
-    outputScale: float('output_scale', []),
+    ...(activationScales && { inputScale: float('input_scale', []), outputScale: float('output_scale', []) }),
     ...(bias && { bias: float('bias', [out]) }),
   }
 }
@@ -212,8 +217,8 @@ export function findQuantoTensors(file: TensorFile, module: string, weight: Quan
     data: find(expected.data),
     scale: findScale(expected.scale),
     ...(expected.shift && { shift: findScale(expected.shift) }),
-    inputScale: find(expected.inputScale),
-    outputScale: find(expected.outputScale),
+    ...(expected.inputScale && { inputScale: find(expected.inputScale) }),
+    ...(expected.outputScale && { outputScale: find(expected.outputScale) }),
     ...(expected.bias && { bias: find(expected.bias) }),
   }
 }

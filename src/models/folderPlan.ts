@@ -138,7 +138,7 @@ function planQuanto(file: TensorFile, path: string, module: QWeightModule, used:
   const { qtype, groupSize } = module.quantization
   const { shape } = module.weight
   const parts = findQuantoTensors(file, path, { qtype, shape, bias: module.bias !== null })
-  for (const part of Object.values(parts)) used.add(part.name)
+  for (const part of Object.values(parts)) if (part) used.add(part.name)
   return {
     path: `${path}.weight`,
     shape,

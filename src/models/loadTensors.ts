@@ -190,10 +190,10 @@ function zeroCount(device: Device): Tensor {
   return Tensor.fromArray(device, new BigInt64Array(1), [])
 }
 
-/** The weight of a twin as its parts are looked for; the bias is a parameter of its own. */
+/** The weight of a twin as its parts are looked for; the bias is a parameter of its own, and scales of activations are read apart. */
 function weightOf({ shape }: Parameter, { module }: Place) {
   const { qtype, groupSize } = (module as QWeightModule).quantization
-  return { qtype, shape, bias: false, groupSize }
+  return { qtype, shape, bias: false, activationScales: false, groupSize }
 }
 
 function isBuffer({ module, modulePath, path }: Place): boolean {

@@ -5,7 +5,12 @@ import { openDevice } from '../../src/devices/open.ts'
 import { type FolderSink, memoryFolder } from '../../src/formats/source.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
 import { save } from '../../src/models/save.ts'
+import { Embedding } from '../../src/nn/embedding.ts'
+import { Linear } from '../../src/nn/linear.ts'
+import { QTensor } from '../../src/qtensor/qtensor.ts'
+import { dequantize } from '../../src/quantize/dequantize.ts'
 import { freeze, memoryFootprint, quantize } from '../../src/quantize/quantize.ts'
+import { Tensor } from '../../src/tensor/tensor.ts'
 
 const stories = fileURLToPath(new URL('../../models/stories260K', import.meta.url))
 
@@ -46,6 +51,27 @@ test('quantizing while loading refuses a model that is quantized already, and le
     name: 'DTypeError',
     message: 'loadCausalLM: memory must be a float model to be quantized while loading; it is quantized by quanto',
   })
+  assert.equal(device.allocatedBytes, 0)
+  await device.close()
+})
+
+test('an embedding and a head that share a float weight share its codes: in memory, in a folder, and when they are quantized while loading', async () => {
+  const device = openDevice('cpu', { threads: 2 })
+  const options = { weights: 'int8', layers: [Linear, Embedding] } as const
+  const model = await loadCausalLM(stories, { device })
+  quantize(model, options)
+  freeze(model)
+  const files = new Map<string, Uint8Array>()
+  await save(model, memoryFolder(files), { onWarning: () => {} })
+  const loaded = await loadCausalLM(memoryFolder(files), { device })
+  const atOnce = await loadCausalLM(stories, { device, quantization: { method: 'quanto', ...options } })
+  for (const each of [model, loaded, atOnce]) {
+    assert.ok(each.lm_head.weight instanceof QTensor && each.lm_head.weight === each.tokenEmbedding.weight)
+    assert.equal(memoryFootprint(each), memoryFootprint(model))
+  }
+  dequantize(model)
+  assert.ok(model.lm_head.weight instanceof Tensor && model.lm_head.weight === model.tokenEmbedding.weight)
+  for (const each of [model, loaded, atOnce]) each.dispose()
   assert.equal(device.allocatedBytes, 0)
   await device.close()
 })

@@ -4,6 +4,7 @@ import { openDevice } from '../../src/devices/open.ts'
 import { memoryFolder } from '../../src/formats/source.ts'
 import { load } from '../../src/models/loadModule.ts'
 import { save } from '../../src/models/save.ts'
+import { stateDict } from '../../src/models/stateDict.ts'
 import { Conv1d } from '../../src/nn/conv1d.ts'
 import { Conv2d } from '../../src/nn/conv2d.ts'
 import { ConvTranspose2d } from '../../src/nn/convTranspose.ts'
@@ -14,7 +15,7 @@ import { Linear } from '../../src/nn/linear.ts'
 import { Module } from '../../src/nn/module.ts'
 import { QWeightModule } from '../../src/nn/qmodule.ts'
 import { Sequential } from '../../src/nn/sequential.ts'
-import { freeze, quantize } from '../../src/quantize/quantize.ts'
+import { freeze, quantizationMap, quantize } from '../../src/quantize/quantize.ts'
 import { max, withZeroPoint } from '../../src/quantize/quantizers.ts'
 
 const device = openDevice('cpu', { threads: 2 })
@@ -84,4 +85,29 @@ test('without onWarning it goes to the console', async () => {
   warn.mock.restore()
   const said = warn.mock.calls.map((call) => call.arguments[0])
   assert.deepEqual(said, ["lowbit: save: Python's optimum-quanto cannot load 0 (QEmbedding); lowbit can"])
+})
+
+test('a model that was never frozen is refused, with what to do; as a checkpoint its floats are saved, and trained on', async () => {
+  class Net extends Module {
+    a = new Linear(32, 4)
+    b = new Linear(32, 4)
+    free = new Linear(32, 4)
+  }
+  const model = initialize(new Net(), device)
+  quantize(model, { weights: 'int4', exclude: 'free' })
+  const files = new Map<string, Uint8Array>()
+  await assert.rejects(save(model, memoryFolder(files)), {
+    name: 'FormatError',
+    message:
+      'save: quantized layers must be frozen, so that their codes are saved; a, b hold floats; freeze(model) first, or pass unfrozen: true to save the floats, to go on training from',
+  })
+  assert.equal(files.size, 0)
+  await save(model, memoryFolder(files), { unfrozen: true })
+  const again = await load(new Net(), memoryFolder(files), { device })
+  assert.deepEqual(quantizationMap(again), quantizationMap(model))
+  assert.deepEqual(await again.a.weight.readBytes(), await model.a.weight.readBytes())
+  const state = await stateDict(model)
+  assert.deepEqual(state.get('a.weight')?.bytes, await model.a.weight.readBytes(), 'a state dictionary holds them, too')
+  freeze(model)
+  await save(model, memoryFolder(new Map()))
 })

@@ -9,6 +9,7 @@ import { load } from '../../src/models/loadModule.ts'
 import { save } from '../../src/models/save.ts'
 import { loadStateDict, requantize, type SavedTensor, stateDict } from '../../src/models/stateDict.ts'
 import { Conv2d } from '../../src/nn/conv2d.ts'
+import { initialize } from '../../src/nn/initialize.ts'
 import { Linear } from '../../src/nn/linear.ts'
 import { Module } from '../../src/nn/module.ts'
 import { LayerNorm } from '../../src/nn/normalization.ts'
@@ -122,6 +123,41 @@ for (const name of deviceNames) {
       files.set('quantization_map.json', text)
       using third = await load(new CNN(), memoryFolder(files), { device })
       await checkOutput(third)
+    })
+
+    test('without strict, what is missing stays and what is unknown is passed over; both are told', async () => {
+      using model = new CNN()
+      await loadStateDict(model, float, { device })
+      const before = await model.fc.bias?.readBytes()
+      const partial = new Map(float)
+      partial.delete('fc.bias')
+      partial.set('fc.extra', { dtype: 'float32', shape: [], bytes: new Uint8Array(4) })
+      partial.set('fc.weight', { dtype: 'float32', shape: [5, 64], bytes: new Uint8Array(4 * 5 * 64) })
+      // The names that torch's load_state_dict(strict=False) gives back.
+      assert.deepEqual(await loadStateDict(model, partial, { strict: false }), { missingKeys: ['fc.bias'], unexpectedKeys: ['fc.extra'] })
+      assert.deepEqual(await model.fc.bias?.readBytes(), before)
+      assert.ok((await model.fc.weight.readBytes()).every((byte) => byte === 0))
+      // Another shape is an error all the same, as in torch.
+      partial.set('fc.weight', { dtype: 'float32', shape: [5, 63], bytes: new Uint8Array(4 * 5 * 63) })
+      await assert.rejects(loadStateDict(model, partial, { strict: false }), { message: /fc\.weight must be \[5,64\]; it is \[5,63\]$/ })
+      assert.deepEqual(await loadStateDict(model, float), { missingKeys: [], unexpectedKeys: [] })
+      const files = new Map<string, Uint8Array>()
+      await save(model, memoryFolder(files))
+      class Wider extends CNN {
+        head = new Linear(5, 2)
+      }
+      using wider = initialize(new Wider(), device)
+      const said: string[] = []
+      await load(wider, memoryFolder(files), { device, strict: false, onWarning: (message) => said.push(message) })
+      assert.deepEqual(said, ['load: memory has no head.weight, head.bias; they are as they were'])
+    })
+
+    test('scales of activations that are missing stay, without strict', async () => {
+      using model = new CNN()
+      await requantize(model, frozen, map, { device })
+      const partial = new Map([...frozen].filter(([name]) => name !== 'fc.input_scale'))
+      assert.deepEqual(await loadStateDict(model, partial, { strict: false }), { missingKeys: ['fc.input_scale'], unexpectedKeys: [] })
+      await checkOutput(model)
     })
 
     test('what does not fit is listed in one error', async () => {
