@@ -31,7 +31,7 @@ export async function load<M extends Module>(model: M, place: string | Folder, o
       return [path, { weights: weights?.name ?? 'none', activations: activations?.name ?? 'none', outputQuantized }] as const
     })
     const undo = applyTypes(model, Object.fromEntries(types))
-    const loaded = loadTensors(model, file, options.device ?? openDevice(), options.strict)
+    const loaded = loadTensors(model, file, options.device ?? openDevice(), options)
     const { missingKeys, unexpectedKeys } = await loaded.catch((error: unknown) => {
       undo()
       throw error

@@ -1,4 +1,4 @@
-import { isFloatDType } from '../core/dtype.ts'
+import { type FloatDType, isFloatDType } from '../core/dtype.ts'
 import { FormatError } from '../core/errors.ts'
 import { sameShape, showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
@@ -9,7 +9,7 @@ import { activationScales, QModule, QWeightModule } from '../nn/qmodule.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { readActivationScales } from './activationScales.ts'
 import { readFloat, readQuanto } from './loadTensor.ts'
-import type { LoadedState } from './stateDict.ts'
+import type { LoadedState, LoadStateOptions } from './stateDict.ts'
 
 /** A path at which a tensor of the model stands. */
 interface Place {
@@ -26,8 +26,13 @@ interface Source {
 }
 
 /** Reads every tensor of a model from a file. @throws FormatError as `loadStateDict` */
-export async function loadTensors(model: Module, file: TensorFile, device: Device, strict = true): Promise<LoadedState> {
-  const match = new Match(file, device, strict)
+export async function loadTensors(
+  model: Module,
+  file: TensorFile,
+  device: Device,
+  { strict = true, dtype }: Pick<LoadStateOptions, 'strict' | 'dtype'> = {},
+): Promise<LoadedState> {
+  const match = new Match(file, device, { strict, dtype })
   for (const [tensor, places] of tensorPlaces(model)) match.add(tensor, places)
   match.addScales(model)
   const { missingKeys, unexpectedKeys, problems, sources } = match.finish()
@@ -68,15 +73,18 @@ class Match {
   private readonly file: TensorFile
   private readonly device: Device
   private readonly strict: boolean
+  /** What float tensors become; undefined: as saved. */
+  private readonly dtype: FloatDType | undefined
   private readonly used = new Set<string>()
   private readonly missingKeys: string[] = []
   private readonly problems: string[] = []
   private readonly sources: Source[] = []
 
-  constructor(file: TensorFile, device: Device, strict: boolean) {
+  constructor(file: TensorFile, device: Device, { strict, dtype }: { strict: boolean; dtype?: FloatDType }) {
     this.file = file
     this.device = device
     this.strict = strict
+    this.dtype = dtype
   }
 
   private missing(name: string): void {
@@ -139,7 +147,7 @@ class Match {
         return readQuanto(device, file, findQuantoTensors(file, place.modulePath, weightOf(tensor, place)), weightOf(tensor, place))
       if (!isFloatDType(tensor.dtype)) return readWhole(device, file, info as TensorInfo)
       // Statistics are computed in place, in float32.
-      return readFloat(device, file, info as TensorInfo, isBuffer(place) ? 'float32' : undefined)
+      return readFloat(device, file, info as TensorInfo, isBuffer(place) ? 'float32' : this.dtype)
     }
     return { places: [], read }
   }

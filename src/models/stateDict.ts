@@ -1,4 +1,4 @@
-import { dtypes } from '../core/dtype.ts'
+import { dtypes, type FloatDType } from '../core/dtype.ts'
 import { FormatError, ShapeError } from '../core/errors.ts'
 import { asQType, type QTypeName } from '../core/qtype.ts'
 import { showShape } from '../core/shape.ts'
@@ -45,6 +45,8 @@ export async function stateDict(model: Module): Promise<Map<string, SavedTensor>
 export interface LoadStateOptions {
   /** Default: the model's, or `openDevice()`. */
   device?: Device
+  /** What float tensors are stored as, float32 to train them; default: as saved. Quantized weights stay as they are. */
+  dtype?: FloatDType
   /** Whether the names must be those of the model, all of them; else what is missing keeps its values, and what is not known is passed over. Default true. */
   strict?: boolean
 }
@@ -63,7 +65,7 @@ export interface LoadedState {
  * @throws FormatError that lists every tensor that is missing, too many, or of another shape; the model is then as before
  */
 export async function loadStateDict(model: Module, state: StateDict, options: LoadStateOptions = {}): Promise<LoadedState> {
-  return loadTensors(model, asFile(state), options.device ?? deviceOf(model) ?? openDevice(), options.strict)
+  return loadTensors(model, asFile(state), options.device ?? deviceOf(model) ?? openDevice(), options)
 }
 
 /**

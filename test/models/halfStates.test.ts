@@ -12,6 +12,7 @@ import { Linear } from '../../src/nn/linear.ts'
 import type { Module } from '../../src/nn/module.ts'
 import { MultiheadAttention } from '../../src/nn/multiheadAttention.ts'
 import { GroupNorm, LayerNorm } from '../../src/nn/normalization.ts'
+import { SGD } from '../../src/nn/optim/sgd.ts'
 import { RMSNorm } from '../../src/nn/rmsNorm.ts'
 import { Sequential } from '../../src/nn/sequential.ts'
 import { freeze, quantize } from '../../src/quantize/quantize.ts'
@@ -90,4 +91,15 @@ testOnDevices('quantized, frozen and dequantized, too', async (device) => {
     using y = model.forward(x)
     assert.ok((await y.toNumbers()).every(Number.isFinite))
   }
+})
+
+testOnDevices('asked for as float32 they are float32, of the same values, and train', async (device) => {
+  using half = new Linear(8, 6)
+  await loadStateDict(half, stateOf(half, 'bfloat16'), { device })
+  using float = new Linear(8, 6)
+  await loadStateDict(float, stateOf(float, 'bfloat16'), { device, dtype: 'float32' })
+  assert.deepEqual([half.weight.dtype, float.weight.dtype, float.bias?.dtype], ['bfloat16', 'float32', 'float32'])
+  assert.deepEqual([...(await float.weight.toNumbers())], [...(await half.weight.toNumbers())])
+  assert.throws(() => new SGD(half.parameters(), { lr: 1 }), /load the model with dtype: 'float32'/)
+  assert.doesNotThrow(() => new SGD(float.parameters(), { lr: 1 }))
 })

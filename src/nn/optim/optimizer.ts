@@ -59,7 +59,8 @@ export abstract class ParameterOptimizer<S extends StepSettings = StepSettings> 
   private trainable(parameter: Parameter): Tensor {
     const received = `received ${parameter}`
     if (!(parameter instanceof Tensor)) throw new DTypeError(`${this.name}: a frozen weight cannot be trained; ${received}`)
-    if (parameter.dtype !== 'float32') throw new DTypeError(`${this.name}: parameters must be float32; ${received}`)
+    if (parameter.dtype !== 'float32')
+      throw new DTypeError(`${this.name}: parameters must be float32 (load the model with dtype: 'float32'); ${received}`)
     if (parameter.isMeta)
       throw new DeviceError(`${this.name}: parameters must have memory (initialize or load the model first); ${received}`)
     return parameter
