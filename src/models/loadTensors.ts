@@ -35,7 +35,7 @@ export async function loadTensors(
   const match = new Match(file, device, { strict, dtype })
   for (const [tensor, places] of tensorPlaces(model)) match.add(tensor, places)
   match.addScales(model)
-  const { missingKeys, unexpectedKeys, problems, sources } = match.finish()
+  const { missingKeys, unexpectedKeys, problems, sources } = match
   if (strict) problems.push(...unexpectedKeys.map((name) => `${name} is not a part of the model`))
   if (strict && unexpectedKeys.some((name) => name.endsWith('.weight._scale')))
     problems.push('quantized layers must be in the map that requantize takes')
@@ -51,7 +51,7 @@ export async function loadTensors(
   const old = new Set([...model.namedTensors()].map(([, tensor]) => tensor))
   for (const [{ places }, parameter] of loaded) for (const { path } of places) model.setParameter(path, parameter)
   const held = new Set([...model.namedTensors()].map(([, tensor]) => tensor))
-  for (const tensor of old) if (!held.has(tensor)) tensor.dispose()
+  for (const tensor of [...old, ...loaded.values()]) if (!held.has(tensor)) tensor.dispose()
   return { missingKeys, unexpectedKeys }
 }
 
@@ -76,9 +76,10 @@ class Match {
   /** What float tensors become; undefined: as saved. */
   private readonly dtype: FloatDType | undefined
   private readonly used = new Set<string>()
-  private readonly missingKeys: string[] = []
-  private readonly problems: string[] = []
-  private readonly sources: Source[] = []
+  readonly missingKeys: string[] = []
+  /** What does not fit, a sentence each. */
+  readonly problems: string[] = []
+  readonly sources: Source[] = []
 
   constructor(file: TensorFile, device: Device, { strict, dtype }: { strict: boolean; dtype?: FloatDType }) {
     this.file = file
@@ -123,19 +124,21 @@ class Match {
     const { file, problems } = this
     const info = file.tensors.get(place.path)
     if (isNamed && info) {
-      const shape = showShape(tensor.shape)
       const whole = !isFloatDType(tensor.dtype)
       if (whole ? info.dtype !== tensor.dtype : !isFloatDType(info.dtype)) {
         problems.push(`${place.path} must be ${whole ? tensor.dtype : 'float32, float16 or bfloat16'}; it is ${info.dtype}`)
-      } else if (!sameShape(info.shape, tensor.shape)) problems.push(`${place.path} must be ${shape}; it is ${showShape(info.shape)}`)
+      } else if (!sameShape(info.shape, tensor.shape))
+        problems.push(`${place.path} must be ${showShape(tensor.shape)}; it is ${showShape(info.shape)}`)
       return
     }
-    for (const part of ['_data', '_data._data', '_scale', '_shift']) this.used.add(`${place.path}.${part}`)
     try {
-      findQuantoTensors(file, place.modulePath, weightOf(tensor, place))
+      const parts = findQuantoTensors(file, place.modulePath, weightOf(tensor, place))
+      for (const part of Object.values(parts)) if (part) this.used.add(part.name)
     } catch (error) {
       if (!(error instanceof FormatError)) throw error
       problems.push(error.message.slice(file.name.length + 2))
+      // Said once.
+      for (const part of ['_data', '_data._data', '_scale', '_shift']) this.used.add(`${place.path}.${part}`)
     }
   }
 
@@ -164,9 +167,8 @@ class Match {
     }
   }
 
-  finish(): LoadedState & { problems: string[]; sources: Source[] } {
-    const { missingKeys, problems, sources, used, file } = this
-    return { missingKeys, unexpectedKeys: [...file.tensors.keys()].filter((name) => !used.has(name)), problems, sources }
+  get unexpectedKeys(): string[] {
+    return [...this.file.tensors.keys()].filter((name) => !this.used.has(name))
   }
 }
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import type { Device } from '../../src/devices/device.ts'
 import { epsilon } from '../../src/kernels/inputs.ts'
 import { ReLU } from '../../src/nn/activations.ts'
 import { BatchNorm1d, BatchNorm2d } from '../../src/nn/batchNorm.ts'
@@ -57,4 +58,35 @@ testOnDevices('a folded network computes what it did', async (device) => {
   compareValues('after', await after.toNumbers(), values, 20 * epsilon * 2 * largest)
   for (const tensor of [x, before, after, model]) tensor.dispose()
   assert.equal(device.allocatedBytes, 0)
+})
+
+/** 1 → 1 with weight w, and a normalization that doubles. */
+const unit = (device: Device) => {
+  const set = (value: number) => Tensor.fromNumbers(device, [value])
+  const linear = Object.assign(new Linear(1, 1), { weight: Tensor.fromNumbers(device, [3], [1, 1]), bias: set(1) })
+  const norm = Object.assign(new BatchNorm1d(1, { eps: 0 }), { weight: set(2), bias: set(0), running_mean: set(0), running_var: set(1) })
+  norm.num_batches_tracked = Tensor.fromNumbers(device, [1], [], 'int64')
+  return { linear, norm }
+}
+
+testOnDevices('a block at two places is folded once; a layer that another normalization follows elsewhere is not', async (device) => {
+  const { linear, norm } = unit(device)
+  const block = new Sequential(linear, norm).eval()
+  const model = new Sequential(block, block)
+  assert.deepEqual(foldBatchNorm(model), ['0.1'])
+  assert.ok(model.getModule('0') === model.getModule('1') && model.getModule('1.1').typeName === 'Identity')
+  // 2 · (3x + 1), twice.
+  assert.deepEqual([...(await model.forward(Tensor.fromNumbers(device, [1], [1, 1])).toNumbers())], [2 * (3 * 8 + 1)])
+  const [first, second] = [unit(device), unit(device)]
+  const apart = new Sequential(new Sequential(first.linear, first.norm), new Sequential(first.linear, second.norm)).eval()
+  assert.deepEqual(foldBatchNorm(apart), [])
+})
+
+testOnDevices('a weight that another layer shares is left to it', async (device) => {
+  const { linear, norm } = unit(device)
+  const other = Object.assign(new Linear(1, 1, { bias: false }), { weight: linear.weight })
+  const model = new Sequential(other, linear, norm).eval()
+  assert.deepEqual(foldBatchNorm(model), ['2'])
+  assert.deepEqual([...(await other.weight.toNumbers())], [3])
+  assert.deepEqual([...(await linear.weight.toNumbers())], [6])
 })
