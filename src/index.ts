@@ -55,7 +55,7 @@ export {
 export { Module, type ModuleListOptions, type Parameter } from './nn/module.ts'
 export { MultiheadAttention } from './nn/multiheadAttention.ts'
 export { GroupNorm, LayerNorm, type LayerNormOptions } from './nn/normalization.ts'
-export type { ForwardObserver, Observation } from './nn/observe.ts'
+export type { ForwardWatcher, Observation } from './nn/observe.ts'
 export { Adadelta, type AdadeltaSettings } from './nn/optim/adadelta.ts'
 export { Adam, type AdamSettings, AdamW } from './nn/optim/adam.ts'
 export { clipGradNorm, clipGradValue } from './nn/optim/clip.ts'

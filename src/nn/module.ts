@@ -6,7 +6,7 @@ import { keep } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { copyHolder, entriesOf, isContainer } from './containers.ts'
 import { entryLines, textBlock } from './moduleText.ts'
-import { type ForwardObserver, type Observation, observe } from './observe.ts'
+import { type ForwardWatcher, type Observation, observe } from './observe.ts'
 
 /** What a module learns or loads: a float tensor or a quantized one. */
 export type Parameter = Tensor | QTensor
@@ -112,13 +112,13 @@ export abstract class Module {
   resetParameters(_device: Device, _random: Random): void {}
 
   /**
-   * Watches `forward`, however it is defined, until the returned function is called: `observer` is told of each pass, a function with what the
+   * Watches `forward`, however it is defined, until the returned function is called: `watcher` is told of each pass, a function with what the
    * module gives and what it took. It changes nothing; afterwards `forward` is as it was found.
    *
    *     const end = model.fc.observe((y) => console.log(String(y)))
    */
-  observe(observer: ForwardObserver | NonNullable<ForwardObserver['output']>): Observation {
-    return observe(this, typeof observer === 'function' ? { output: observer } : observer)
+  observe(watcher: ForwardWatcher | NonNullable<ForwardWatcher['output']>): Observation {
+    return observe(this, typeof watcher === 'function' ? { output: watcher } : watcher)
   }
 
   /**

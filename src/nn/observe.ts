@@ -1,7 +1,7 @@
 import type { Tensor } from '../tensor/tensor.ts'
 
 /** What is told of the forward passes of a module. */
-export interface ForwardObserver {
+export interface ForwardWatcher {
   /** Before the pass: what it takes. */
   input?(args: readonly unknown[]): void
   /** Within the pass of a quantized twin: what it computed, before that is quantized. */
@@ -16,40 +16,40 @@ export interface Observation extends Disposable {
 }
 
 interface Watch {
-  readonly observers: Set<ForwardObserver>
+  readonly watchers: Set<ForwardWatcher>
   /** Puts back the `forward` that the module had. */
   restore(): void
 }
 
-/** The modules that have observers. */
+/** The modules that have watchers. */
 const watches = new WeakMap<object, Watch>()
 
 /** See `Module.observe`. */
-export function observe(module: object, observer: ForwardObserver): Observation {
+export function observe(module: object, watcher: ForwardWatcher): Observation {
   const watch = watches.get(module) ?? watchForward(module)
-  watch.observers.add(observer)
+  watch.watchers.add(watcher)
   const end = () => {
-    if (!watch.observers.delete(observer) || watch.observers.size > 0) return
+    if (!watch.watchers.delete(watcher) || watch.watchers.size > 0) return
     watches.delete(module)
     watch.restore()
   }
   return Object.assign(end, { [Symbol.dispose]: end })
 }
 
-/** Tells a module's observers what it computed, before that is quantized. */
+/** Tells a module's watchers what it computed, before that is quantized. */
 export function tellComputed(module: object, y: Tensor): void {
-  for (const observer of watches.get(module)?.observers ?? []) observer.computed?.(y)
+  for (const watcher of watches.get(module)?.watchers ?? []) watcher.computed?.(y)
 }
 
-/** From now on the module's observers hear of each call of `forward`, by a property of its own in front of the one that it had. */
+/** From now on the module's watchers hear of each call of `forward`, by a property of its own in front of the one that it had. */
 function watchForward(module: object): Watch {
-  const observers = new Set<ForwardObserver>()
+  const watchers = new Set<ForwardWatcher>()
   const forward: unknown = Reflect.get(module, 'forward')
   const found = Object.getOwnPropertyDescriptor(module, 'forward')
   function watched(this: unknown, ...args: unknown[]): unknown {
-    for (const observer of [...observers]) observer.input?.(args)
+    for (const watcher of [...watchers]) watcher.input?.(args)
     const y: unknown = Reflect.apply(forward as () => unknown, this, args)
-    for (const observer of [...observers]) observer.output?.(y, args)
+    for (const watcher of [...watchers]) watcher.output?.(y, args)
     return y
   }
   const restore = () => {
@@ -60,7 +60,7 @@ function watchForward(module: object): Watch {
   }
   const property = { configurable: true, enumerable: found?.enumerable ?? false, writable: true, value: watched }
   if (typeof forward === 'function') Object.defineProperty(module, 'forward', property)
-  const watch = { observers, restore }
+  const watch = { watchers, restore }
   watches.set(module, watch)
   return watch
 }
