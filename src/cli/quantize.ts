@@ -2,6 +2,7 @@ import { FormatError } from '../core/errors.ts'
 import type { QType } from '../core/qtype.ts'
 import { weightErrors } from '../evaluate/weightError.ts'
 import { checkSaveTarget } from '../formats/atomicFolder.node.ts'
+import { isSavedFile } from '../models/checkpoint.ts'
 import { isGgufPath } from '../models/load.ts'
 import { save } from '../models/save.ts'
 import type { Module } from '../nn/module.ts'
@@ -36,7 +37,7 @@ export async function quantizeCommand(path: string, options: QuantizeCommandOpti
     )
   }
   // Asked first: a target that cannot be written should not cost the work.
-  await checkSaveTarget(out, overwrite)
+  await checkSaveTarget(out, overwrite ? isSavedFile : undefined)
   await withDevice(options, async (device) => {
     const model = await loadModel(path, device, options, { dequantize: isGgufPath(path) })
     const floatBytes = memoryFootprint(model)

@@ -14,9 +14,10 @@ import { matrixShape, QTensor } from '../qtensor/qtensor.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { CausalLM } from './causalLM.ts'
+import { isSavedFile } from './checkpoint.ts'
 
 export interface SaveOptions {
-  /** Replaces a folder that exists; it stays whole until the new one is. */
+  /** Replaces a model that was saved before; it stays whole until the new one is. A folder that holds anything else is refused. */
   overwrite?: boolean
   signal?: AbortSignal
   /** Bytes of a file before the weights go on in another; default 5 GB. */
@@ -30,16 +31,33 @@ export interface SaveOptions {
 /**
  * Saves a model, a language model in Hugging Face layout, its quantized modules as quanto saves them: Python's
  * `QuantizedModelForCausalLM.from_pretrained` reads the folder. It appears whole or not at all.
- * @param target a path, or a folder to write into
+ * @param target a path, or a folder to write into (then file by file)
  * @returns bytes written
- * @throws FormatError if the target cannot be written, or quanto's format cannot hold the model
+ * @throws FormatError if the target holds files (with `overwrite`: other files than a save's), or cannot be written, or quanto's format
+ *   cannot hold the model
  */
 export async function save(model: Module, target: string | FolderSink, options: SaveOptions = {}): Promise<number> {
   const tensors = [...namedTensors(model)]
   const warn = options.onWarning ?? ((message) => console.warn(`lowbit: ${message}`))
   for (const message of beyondQuanto(model)) warn(message)
   const write = (folder: FolderSink) => writeModel(model, folder, tensors, options)
-  return typeof target === 'string' ? saveFolder(target, write, options) : write(target)
+  const { overwrite = false, signal } = options
+  if (typeof target === 'string') return saveFolder(target, write, { overwrite: overwrite ? isSavedFile : undefined, signal })
+  return saveInto(target, write, overwrite)
+}
+
+/** Writes into a folder of the caller's, whose other files stay; of a model that was saved there before nothing may. */
+async function saveInto(folder: FolderSink, write: (folder: FolderSink) => Promise<number>, overwrite: boolean): Promise<number> {
+  const stale = new Set((await folder.list?.())?.filter(isSavedFile))
+  if (stale.size > 0 && !overwrite)
+    throw new FormatError(`save: the folder must hold no saved model, unless overwrite is set; it holds ${several([...stale])}`)
+  const create = (file: string) => {
+    stale.delete(file)
+    return folder.create(file)
+  }
+  const bytes = await write({ create })
+  for (const file of stale) await folder.remove?.(file)
+  return bytes
 }
 
 /** The twins that optimum-quanto has. */
