@@ -178,6 +178,7 @@ function copyOf(value: unknown, known: Map<unknown, unknown>): unknown {
   if (known.has(value)) return known.get(value)
   if (isTensor) {
     const copy = value instanceof Tensor && value.isMeta ? Tensor.meta(value.shape, value.dtype) : keep(value.clone())
+    if (copy instanceof Tensor && value instanceof Tensor) copy.requiresGrad = value.requiresGrad
     known.set(value, copy)
     return copy
   }
