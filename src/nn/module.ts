@@ -1,4 +1,5 @@
 import { ShapeError } from '../core/errors.ts'
+import { inspect } from '../core/inspect.ts'
 import type { Random } from '../core/random.ts'
 import type { Device } from '../devices/device.ts'
 import { QTensor } from '../qtensor/qtensor.ts'
@@ -168,6 +169,10 @@ export abstract class Module {
     )
     if (body.length === 0) return `${this.typeName}(${this.extraRepr()})`
     return `${this.typeName}(\n${body.join('\n')}\n)`
+  }
+
+  [inspect](): string {
+    return this.toString()
   }
 }
 

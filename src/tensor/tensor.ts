@@ -1,6 +1,7 @@
 import { type DType, dtypes, type HostArray, viewAs } from '../core/dtype.ts'
 import { DeviceError, DTypeError, ShapeError } from '../core/errors.ts'
 import { encodeFloat, toNumbers } from '../core/halves.ts'
+import { inspect } from '../core/inspect.ts'
 import { inferShape, numel, type Shape, sameShape, showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import type { Region, Storage } from '../devices/storage.ts'
@@ -98,6 +99,11 @@ export class Tensor implements Region {
   /** Whether it is a shape without memory. */
   get isMeta(): boolean {
     return this.memory === null
+  }
+
+  /** Whether it has let go of its memory. */
+  get isDisposed(): boolean {
+    return this.disposed
   }
 
   get device(): Device {
@@ -248,9 +254,19 @@ export class Tensor implements Region {
     this.dispose()
   }
 
+  /** `Tensor float32 [2,3] on native avx512` */
   toString(): string {
-    return `Tensor(${showShape(this.shape)}, ${this.dtype})`
+    return `Tensor ${this.dtype} ${showShape(this.shape)}${placeOf(this)}`
   }
+
+  [inspect](): string {
+    return this.toString()
+  }
+}
+
+/** Where a tensor's memory is, as what is printed of it ends. */
+export function placeOf(tensor: Tensor): string {
+  return tensor.isDisposed ? ', disposed' : tensor.isMeta ? ' without memory' : ` on ${tensor.device.name}`
 }
 
 function checkSizes(operation: string, shape: Shape): void {

@@ -75,7 +75,8 @@ testOnDevices('parameters ask for their gradients once they are initialized, wit
   assert.equal(model.clone().weight.requiresGrad, true)
 })
 
-const nowhere = /^backward: the loss must be computed where gradients are noted, in backward\(\(\) => loss\) or enableGrad\(.*; nothing notes them here$/
+const nowhere =
+  /^backward: the loss must be computed where gradients are noted, in backward\(\(\) => loss\) or enableGrad\(.*; nothing notes them here$/
 const noLeaf = /^backward: the loss must be computed, here, from a tensor that asks for its gradient \(.*requiresGrad = true\); it is not$/
 const tooOld = /^backward: the loss must be computed after the last step of the optimizer, which changed what it came from$/
 
