@@ -22,14 +22,13 @@ export interface QuantizeCommandOptions extends CommonOptions {
   groupSize?: number
   include?: string[]
   exclude?: string[]
-  format: 'quanto'
   out: string
   overwrite?: boolean
 }
 
 /** `lowbit quantize`: loads, quantizes, measures the error of each weight, and saves. */
 export async function quantizeCommand(path: string, options: QuantizeCommandOptions): Promise<void> {
-  const { out, overwrite, format, activations, calibration } = options
+  const { out, overwrite, activations, calibration } = options
   if (!activations !== !calibration) {
     const received = activations ? '--activations' : '--calibration'
     throw new FormatError(
@@ -51,7 +50,7 @@ export async function quantizeCommand(path: string, options: QuantizeCommandOpti
     const bytes = await save(model, out, { overwrite, signal: interrupted, onProgress: saving.update }).finally(saving.stop)
     const modules = quantizedModules(model, errors)
     const bits = bitsPerWeight(model)
-    if (options.json) return printJson({ out, format, bytes, bitsPerWeight: bits, modules })
+    if (options.json) return printJson({ out, format: 'quanto', bytes, bitsPerWeight: bits, modules })
     await printTable(
       [{ head: 'layer' }, { head: 'weights' }, { head: 'group', numeric: true }, { head: 'relative error', numeric: true }],
       modules.map(({ name, weights: type, groupSize: group, error }) => [name, type, String(group ?? 'row'), error?.toFixed(5) ?? '–']),

@@ -4,26 +4,43 @@ import { toNumbers } from '../core/halves.ts'
 import type { Device } from '../devices/device.ts'
 import { type TensorFile, tensorInfo } from '../formats/tensorFile.ts'
 import type { Module } from '../nn/module.ts'
-import { QModule } from '../nn/qmodule.ts'
+import { activationScales, QModule } from '../nn/qmodule.ts'
 import { keep } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 
+/** The scales of one module's activations in a checkpoint; 1 is quanto's sign that there is none. */
+export interface SavedScales {
+  readonly path: string
+  readonly module: QModule
+  readonly input_scale: number
+  readonly output_scale: number
+}
+
 /**
- * Reads the scales of quantized activations, `X.input_scale` and `X.output_scale`, into a model's modules. A scale of 1 is quanto's sign that
- * there is none.
- * @throws FormatError if one is missing, is no single float, or is not a positive number; the model's are then as before
+ * Reads the scales of quantized activations, `X.input_scale` and `X.output_scale`, of all modules of a model that have them.
+ * @throws FormatError if one is missing, is no single float, or is not a positive number
+ */
+export async function readScales(file: TensorFile, model: Module): Promise<SavedScales[]> {
+  const modules = [...model.namedModules()].filter((entry): entry is [string, QModule] => entry[1] instanceof QModule)
+  const reads = modules
+    .filter(([, { activations }]) => activations)
+    .map(async ([path, module]) => {
+      const [input_scale, output_scale] = await Promise.all(activationScales.map((name) => readScale(file, `${path}.${name}`)))
+      return { path, module, input_scale, output_scale }
+    })
+  return Promise.all(reads)
+}
+
+/**
+ * Puts the scales of quantized activations into a model's modules.
+ * @throws FormatError as `readScales`; the model's are then as before
  */
 export async function readActivationScales(device: Device, file: TensorFile, model: Module): Promise<void> {
-  const reads: Promise<{ module: QModule; name: 'input_scale' | 'output_scale'; value: number }>[] = []
-  for (const [path, module] of model.namedModules()) {
-    if (!(module instanceof QModule) || !module.activations) continue
-    for (const name of ['input_scale', 'output_scale'] as const) {
-      reads.push(readScale(file, `${path}.${name}`).then((value) => ({ module, name, value })))
+  for (const { module, ...scales } of await readScales(file, model)) {
+    for (const name of activationScales) {
+      module[name]?.dispose()
+      module[name] = scales[name] === 1 ? null : keep(Tensor.fromNumbers(device, [scales[name]], []))
     }
-  }
-  for (const { module, name, value } of await Promise.all(reads)) {
-    module[name]?.dispose()
-    module[name] = value === 1 ? null : keep(Tensor.fromNumbers(device, [value], []))
   }
 }
 
