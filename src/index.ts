@@ -112,7 +112,7 @@ export {
   intxWeightOnly,
   quantizeByName,
 } from './quantize/recipes.ts'
-export { backward } from './tensor/backward.ts'
+export { backward, enableGrad } from './tensor/backward.ts'
 export * as ops from './tensor/ops/index.ts'
 export { keep, scope } from './tensor/scope.ts'
 export { noGrad, record } from './tensor/tape.ts'

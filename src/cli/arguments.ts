@@ -47,6 +47,5 @@ export function repeated(text: string, before: string[] | undefined): string[] {
 }
 
 function range(least: number, most: number): string {
-  if (least === most) return `so far only ${least}`
   return most === Number.MAX_SAFE_INTEGER ? `${least} or more` : `${least} to ${most}`
 }

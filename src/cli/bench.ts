@@ -1,10 +1,10 @@
 import { bench } from '../evaluate/bench.ts'
 import { threadCount } from './generate.ts'
 import { interrupted } from './interrupt.ts'
-import { type CommonOptions, loadModel, withDevice } from './model.ts'
+import { type CommonOptions, type ComputeOptions, loadModel, withDevice } from './model.ts'
 import { formatBytes, printJson } from './output.ts'
 
-export interface BenchCommandOptions extends CommonOptions {
+export interface BenchCommandOptions extends CommonOptions, ComputeOptions {
   promptTokens: number
   newTokens: number
 }
@@ -13,11 +13,11 @@ export interface BenchCommandOptions extends CommonOptions {
 export async function benchCommand(path: string, options: BenchCommandOptions): Promise<void> {
   await withDevice(options, async (device) => {
     const started = performance.now()
-    const model = await loadModel(path, device, options, { computeDtype: 'int8' })
+    const model = await loadModel(path, device, options)
     await device.sync()
     const loadMs = performance.now() - started
-    const { promptTokens, newTokens } = options
-    const result = await bench(model, { promptTokens, newTokens, signal: interrupted })
+    const { promptTokens, newTokens, computeDtype } = options
+    const result = await bench(model, { promptTokens, newTokens, computeDtype, signal: interrupted })
     // Linux and macOS both report kibibytes through Node.
     const peakMemoryBytes = process.resourceUsage().maxRSS * 1024
     if (options.json) return printJson({ ...result, peakMemoryBytes, loadMs })
@@ -37,6 +37,6 @@ export async function benchCommand(path: string, options: BenchCommandOptions): 
     ]
     const widest = Math.max(...rows.map(([, figure]) => figure.length))
     for (const [name, figure, ...rest] of rows) process.stdout.write(`${name.padEnd(8)} ${figure.padStart(widest)} ${rest.join(' ')}\n`)
-    process.stdout.write(`${'device'.padEnd(8)} ${device.name}, ${threadCount(device.threads)}\n`)
+    process.stdout.write(`${'device'.padEnd(8)} ${device.name}, ${threadCount(device.threads)}, ${result.computeDtype}\n`)
   })
 }

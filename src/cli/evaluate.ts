@@ -1,20 +1,16 @@
 import { FormatError } from '../core/errors.ts'
 import { perplexity } from '../evaluate/perplexity.ts'
-import { fileSource } from '../formats/file.node.ts'
-import { decodeUtf8 } from '../formats/source.ts'
+import { readTextFile } from './input.ts'
 import { interrupted, withoutYielding } from './interrupt.ts'
-import { type CommonOptions, loadModel, withDevice } from './model.ts'
+import { type CommonOptions, type ComputeOptions, loadModel, withDevice } from './model.ts'
 import { formatCount, printJson, progressBar } from './output.ts'
 
-export interface EvaluateCommandOptions extends CommonOptions {
+export interface EvaluateCommandOptions extends CommonOptions, ComputeOptions {
   text: string
   baseline?: string
   context?: number
   stride?: number
 }
-
-/** Above this JavaScript has no strings. */
-const maxTextBytes = 500_000_000
 
 /** `lowbit evaluate`: perplexity on a text, and with a baseline how far the model strays from it. */
 export async function evaluateCommand(path: string, options: EvaluateCommandOptions): Promise<void> {
@@ -26,13 +22,12 @@ export async function evaluateCommand(path: string, options: EvaluateCommandOpti
     if (!tokenizer) throw new FormatError(`${path}: must hold tokenizer.json, which turns the text into tokens; there is no such file`)
     const ids = withoutYielding(() => tokenizer.encode(text, { addSpecialTokens: false }))
     const bar = await progressBar('evaluate', options)
-    const { context, stride } = options
-    const result = await perplexity(model, ids, { context, stride, baseline, signal: interrupted, onProgress: bar.update }).finally(
-      bar.stop,
-    )
+    const { context, stride, computeDtype } = options
+    const measured = perplexity(model, ids, { context, stride, baseline, computeDtype, signal: interrupted, onProgress: bar.update })
+    const result = await measured.finally(bar.stop)
     if (options.json) return printJson(result)
     const lines = [
-      `perplexity     ${result.perplexity.toFixed(4)}  (${result.nll.toFixed(5)} nats per token, ${formatCount(result.tokens)} tokens scored)`,
+      `perplexity     ${result.perplexity.toFixed(4)}  (${result.nll.toFixed(5)} nats per token, ${formatCount(result.tokens)} tokens scored, ${result.computeDtype})`,
     ]
     if (result.klDivergence !== undefined && result.top1Agreement !== undefined) {
       lines.push(`KL divergence  ${result.klDivergence.toFixed(5)} nats per token from the baseline`)
@@ -40,17 +35,4 @@ export async function evaluateCommand(path: string, options: EvaluateCommandOpti
     }
     process.stdout.write(`${lines.join('\n')}\n`)
   })
-}
-
-export async function readTextFile(path: string): Promise<string> {
-  const source = await fileSource(path)
-  try {
-    if (source.size > maxTextBytes)
-      throw new FormatError(`${path}: the text must have at most ${maxTextBytes} bytes; it has ${source.size}`)
-    const text = decodeUtf8(await source.read(0, source.size), path)
-    if (text.trim() !== '') return text
-    throw new FormatError(`${path}: the text must have words; it is empty`)
-  } finally {
-    await source.close()
-  }
 }

@@ -25,10 +25,20 @@ interface InspectedTensor {
   error?: number
 }
 
+/** How a layer's activations are quantized. */
+interface InspectedActivations {
+  name: string
+  /** Quantized type. */
+  type: string
+  /** x ≈ scale · code, 1 where it was never calibrated; null where inputs, or outputs, stay float. */
+  inputScale: number | null
+  outputScale: number | null
+}
+
 /** `lowbit inspect`: every tensor as it is saved and computed with. Without a baseline no weight is read. */
 export async function inspectCommand(path: string, options: CommonOptions & { baseline?: string }): Promise<void> {
   const plan = await planCausalLM(path)
-  await plan.close()
+  const activations = await activationsOf(plan).finally(() => plan.close())
   const tensors = [...describe(plan)]
   const { baseline } = options
   if (baseline !== undefined) {
@@ -41,7 +51,7 @@ export async function inspectCommand(path: string, options: CommonOptions & { ba
   const { scheme } = plan
   const architecture = plan.model.typeName
   const bitsPerWeight = (8 * bytes) / weights
-  if (options.json) return printJson({ architecture, scheme, bytes, bitsPerWeight, tensors })
+  if (options.json) return printJson({ architecture, scheme, bytes, bitsPerWeight, tensors, activations })
   process.stdout.write(`${plan.model}\n\n`)
   const head = [
     { head: 'tensor' },
@@ -57,6 +67,7 @@ export async function inspectCommand(path: string, options: CommonOptions & { ba
       return error === undefined ? row : [...row, error.toFixed(5)]
     }),
   )
+  if (activations.length > 0) await printActivations(activations)
   const sizes = `${formatCount(weights)} weights in ${formatBytes(bytes)}, ${bitsPerWeight.toFixed(2)} bits per weight`
   process.stdout.write(`\n${architecture}, ${scheme === 'none' ? 'not quantized' : `quantized by ${scheme}`}: ${sizes}\n`)
 }
@@ -66,6 +77,25 @@ function describe({ model, parameters }: LoadPlan): InspectedTensor[] {
   return parameters.map(({ path, shape, kind, qtype, byteLength }) => {
     return { name: path, shape, kind, bytes: byteLength, kernel: qtype ? kernelFor(qtype) : floatKernels(model, path) }
   })
+}
+
+async function activationsOf(plan: LoadPlan): Promise<InspectedActivations[]> {
+  const scales = (await plan.scales?.()) ?? []
+  return scales.map(({ path, module, input_scale, output_scale }) => ({
+    name: path,
+    type: module.activations?.name ?? 'none',
+    inputScale: module.inputQuantized ? (input_scale ?? null) : null,
+    outputScale: module.outputQuantized ? (output_scale ?? null) : null,
+  }))
+}
+
+async function printActivations(activations: readonly InspectedActivations[]): Promise<void> {
+  const shown = (scale: number | null) => (scale === null ? 'float' : scale === 1 ? 'not calibrated' : scale.toPrecision(4))
+  process.stdout.write('\n')
+  await printTable(
+    [{ head: 'layer' }, { head: 'activations' }, { head: 'scale of inputs', numeric: true }, { head: 'scale of outputs', numeric: true }],
+    activations.map(({ name, type, inputScale, outputScale }) => [name, type, shown(inputScale), shown(outputScale)]),
+  )
 }
 
 /** Layers that multiply their weight. */

@@ -26,26 +26,25 @@ const quantize = program
   .argument('<model>', modelHelp)
   .requiredOption('--weights <type>', 'int8, int4, int2, float8 (= float8_e4m3fn), float8_e5m2 or float8_e4m3fnuz', quantizedType)
   .option('--activations <type>', 'quantize activations, too: int8, float8, float8_e5m2 or float8_e4m3fnuz', quantizedType)
-  .option('--calibration <file>', 'UTF-8 text on which the scales of activations are chosen')
+  .option('--calibration <file>', 'UTF-8 text on which the scales of activations are chosen; - for stdin')
   .addOption(
     new Option(
       '--algorithm <name>',
-      'how scales are chosen: absmax for 8 bits, max for int4 and int2 (default); hqq searches longer, for int4 and int2',
+      'the quantizer, which chooses scales: absmax for 8 bits, max for int4 and int2 (default); hqq searches longer, for int4 and int2',
     ).choices(['absmax', 'max', 'hqq']),
   )
   .option('--group-size <n>', 'columns of int4 and int2 weights that share a scale (default: 128, 96, 64 or 32)', wholeNumber(1))
   .option('--include <glob>', 'quantize only layers whose path matches, such as "*.mlp.*"; may be repeated', repeated)
   .option('--exclude <glob>', 'keep layers whose path matches in floats, such as lm_head; may be repeated', repeated)
-  .addOption(new Option('--format <name>', 'what to write').choices(['quanto']).default('quanto'))
   .requiredOption('--out <folder>', 'folder to write; it appears whole or not at all')
-  .option('--overwrite', 'replace the folder if it holds files')
+  .option('--overwrite', 'replace the model that the folder holds; a folder that holds other files is refused')
   .action(async (model, options) => (await import('./quantize.ts')).quantizeCommand(model, options))
 
 const generate = program
   .command('generate')
   .description('continue a prompt')
   .argument('<model>', modelHelp)
-  .argument('<prompt>', 'text to continue')
+  .argument('<prompt>', 'text to continue; - for stdin')
   .option('--max-new-tokens <n>', 'at most this many tokens', wholeNumber(0), 128)
   .option('--temperature <t>', '0 always takes the likeliest token; higher draws more freely', number(0), 0)
   .option('--top-k <k>', 'draw from the k likeliest tokens; 0 for all', wholeNumber(0), 0)
@@ -58,7 +57,7 @@ const evaluate = program
   .command('evaluate')
   .description('measure perplexity on a text, and the distance from a baseline')
   .argument('<model>', modelHelp)
-  .requiredOption('--text <file>', 'UTF-8 text')
+  .requiredOption('--text <file>', 'UTF-8 text; - for stdin')
   .option('--baseline <model>', 'the float model, to compare with token by token')
   .option('--context <n>', "tokens of a window (default: the model's context, at most 2048)", wholeNumber(2))
   .option('--stride <n>', 'tokens between the starts of windows (default: the context)', wholeNumber(1))
@@ -77,8 +76,16 @@ const bench = program
   .argument('<model>', modelHelp)
   .option('--prompt-tokens <n>', "tokens of the prompt, as far as the model's context goes", wholeNumber(1), 512)
   .option('--new-tokens <n>', 'tokens to generate', wholeNumber(2), 64)
-  .option('--batch <n>', 'sequences at a time; so far only 1', wholeNumber(1, 1), 1)
   .action(async (model, options) => (await import('./bench.ts')).benchCommand(model, options))
+
+for (const [command, usual] of [
+  [generate, 'int8'],
+  [evaluate, 'float32'],
+  [bench, 'int8'],
+] as const) {
+  const what = `precision of products with quantized weights, where their type allows int8 (default: ${usual})`
+  command.addOption(new Option('--compute-dtype <name>', what).choices(['float32', 'int8']))
+}
 
 for (const command of [quantize, generate, evaluate, inspect, bench]) {
   command
@@ -95,12 +102,6 @@ for (const command of [quantize, generate, evaluate, inspect, bench]) {
         'float16',
         'bfloat16',
       ]),
-    )
-    .addOption(
-      new Option(
-        '--compute-dtype <name>',
-        'precision of products with quantized weights (default: int8 for generate and bench, float32 for the others)',
-      ).choices(['float32', 'int8']),
     )
     .option('--json', 'print one JSON document and nothing else')
     .helpOption('-h, --help', 'print this')

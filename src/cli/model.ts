@@ -12,8 +12,12 @@ export interface CommonOptions {
   device: DeviceName
   threads?: number
   dtype?: FloatDType
-  computeDtype?: ComputeDType
   json?: boolean
+}
+
+/** Of the commands that compute with a model's quantized weights. */
+export interface ComputeOptions {
+  computeDtype?: ComputeDType
 }
 
 /** Runs `body` on the device that the options name, one for all models of a command, and closes it. */
@@ -26,15 +30,14 @@ export async function withDevice<T>(options: CommonOptions, body: (device: Devic
   }
 }
 
-/** Loads a model as the common options say, with a progress bar. `more` wins where the options say nothing. */
+/** Loads a model as the common options say, with a progress bar. */
 export async function loadModel(
   model: string,
   device: Device,
   options: CommonOptions,
-  more: Pick<LoadOptions, 'computeDtype' | 'dequantize'> = {},
+  { dequantize }: Pick<LoadOptions, 'dequantize'> = {},
 ): Promise<CausalLM> {
   const bar = await progressBar('load', options)
-  const { dtype, computeDtype = more.computeDtype } = options
-  const { dequantize } = more
-  return loadCausalLM(model, { device, dtype, computeDtype, dequantize, signal: interrupted, onProgress: bar.update }).finally(bar.stop)
+  const { dtype } = options
+  return loadCausalLM(model, { device, dtype, dequantize, signal: interrupted, onProgress: bar.update }).finally(bar.stop)
 }

@@ -2,6 +2,7 @@ import { FormatError } from '../core/errors.ts'
 import type { QType } from '../core/qtype.ts'
 import { weightErrors } from '../evaluate/weightError.ts'
 import { checkSaveTarget } from '../formats/atomicFolder.node.ts'
+import { isSavedFile } from '../models/checkpoint.ts'
 import { isGgufPath } from '../models/load.ts'
 import { save } from '../models/save.ts'
 import type { Module } from '../nn/module.ts'
@@ -21,14 +22,13 @@ export interface QuantizeCommandOptions extends CommonOptions {
   groupSize?: number
   include?: string[]
   exclude?: string[]
-  format: 'quanto'
   out: string
   overwrite?: boolean
 }
 
 /** `lowbit quantize`: loads, quantizes, measures the error of each weight, and saves. */
 export async function quantizeCommand(path: string, options: QuantizeCommandOptions): Promise<void> {
-  const { out, overwrite, format, activations, calibration } = options
+  const { out, overwrite, activations, calibration } = options
   if (!activations !== !calibration) {
     const received = activations ? '--activations' : '--calibration'
     throw new FormatError(
@@ -36,7 +36,7 @@ export async function quantizeCommand(path: string, options: QuantizeCommandOpti
     )
   }
   // Asked first: a target that cannot be written should not cost the work.
-  await checkSaveTarget(out, overwrite)
+  await checkSaveTarget(out, overwrite ? isSavedFile : undefined)
   await withDevice(options, async (device) => {
     const model = await loadModel(path, device, options, { dequantize: isGgufPath(path) })
     const floatBytes = memoryFootprint(model)
@@ -50,7 +50,7 @@ export async function quantizeCommand(path: string, options: QuantizeCommandOpti
     const bytes = await save(model, out, { overwrite, signal: interrupted, onProgress: saving.update }).finally(saving.stop)
     const modules = quantizedModules(model, errors)
     const bits = bitsPerWeight(model)
-    if (options.json) return printJson({ out, format, bytes, bitsPerWeight: bits, modules })
+    if (options.json) return printJson({ out, format: 'quanto', bytes, bitsPerWeight: bits, modules })
     await printTable(
       [{ head: 'layer' }, { head: 'weights' }, { head: 'group', numeric: true }, { head: 'relative error', numeric: true }],
       modules.map(({ name, weights: type, groupSize: group, error }) => [name, type, String(group ?? 'row'), error?.toFixed(5) ?? '–']),

@@ -1,4 +1,5 @@
 import { DeviceError, ShapeError } from '../core/errors.ts'
+import { inspect } from '../core/inspect.ts'
 import { type KernelName, signatures } from '../kernels/signatures.ts'
 import type { Backend } from './backend.ts'
 import { type Argument, CommandList, Records, Scalar } from './commandList.ts'
@@ -175,5 +176,15 @@ export class Device {
     this.flush()
     this.closed = true
     await this.backend.close()
+  }
+
+  /** `Device native avx512, 2 threads, 1.0 MB allocated` */
+  toString(): string {
+    const state = this.closed ? 'closed' : `${(this.allocatedBytes / 1e6).toFixed(1)} MB allocated`
+    return `Device ${this.name}, ${this.threads} ${this.threads === 1 ? 'thread' : 'threads'}, ${state}`
+  }
+
+  [inspect](): string {
+    return this.toString()
   }
 }

@@ -1,5 +1,7 @@
 import type { CausalLM } from '../models/causalLM.ts'
-import { generateTokens } from '../models/generate.ts'
+import { computation, generateTokens } from '../models/generate.ts'
+import { computedIn } from '../nn/computeDtype.ts'
+import type { ComputeDType } from '../qtensor/linear.ts'
 
 export interface BenchOptions {
   /** Tokens of the prompt; default 512, at most what the model's context leaves. */
@@ -8,6 +10,8 @@ export interface BenchOptions {
   newTokens?: number
   /** Runs, of which the median counts; default 3. */
   runs?: number
+  /** As of `generate`, whose steps are measured. */
+  computeDtype?: ComputeDType
   signal?: AbortSignal
 }
 
@@ -21,11 +25,14 @@ export interface BenchResult {
   msPerToken: number
   threads: number
   device: string
+  /** What was computed in, as `generate` says it. */
+  computeDtype: ComputeDType
 }
 
-/** How fast a model reads a prompt and writes, greedily and without stopping at end-of-text. */
+/** How fast `generate` reads a prompt and writes, greedily and without stopping at end-of-text. */
 export async function bench(model: CausalLM, options: BenchOptions = {}): Promise<BenchResult> {
   const { maxPositions, vocabularySize } = model.config
+  const { computeDtype, signal } = options
   const newTokens = Math.min(options.newTokens ?? 64, maxPositions - 1)
   const promptTokens = Math.min(options.promptTokens ?? 512, maxPositions - newTokens)
   const prompt = Array.from({ length: promptTokens }, (_, i) => (i * 7919 + 13) % vocabularySize)
@@ -34,7 +41,7 @@ export async function bench(model: CausalLM, options: BenchOptions = {}): Promis
   for (let run = 0; run < (options.runs ?? 3); run++) {
     const started = performance.now()
     let firstMs = 0
-    for await (const _ of generateTokens(model, prompt, { maxNewTokens: newTokens, stopAtEos: false, signal: options.signal })) {
+    for await (const _ of generateTokens(model, prompt, { maxNewTokens: newTokens, stopAtEos: false, computeDtype, signal })) {
       firstMs ||= performance.now() - started
     }
     first.push(firstMs)
@@ -51,6 +58,7 @@ export async function bench(model: CausalLM, options: BenchOptions = {}): Promis
     msPerToken,
     threads: model.device.threads,
     device: model.device.name,
+    computeDtype: computedIn(model, computation(options)),
   }
 }
 

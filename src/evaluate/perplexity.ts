@@ -1,5 +1,7 @@
 import { DTypeError, ShapeError } from '../core/errors.ts'
 import type { CausalLM } from '../models/causalLM.ts'
+import { type Computation, type Compute, computedIn, computeIn } from '../nn/computeDtype.ts'
+import type { ComputeDType } from '../qtensor/linear.ts'
 import { argmax, crossEntropy, klDivergence } from '../tensor/ops/index.ts'
 import { scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
@@ -11,6 +13,11 @@ export interface PerplexityOptions {
   stride?: number
   /** A model (the float one) to compare with, token by token; on the same device. */
   baseline?: CausalLM
+  /**
+   * The precision of the model's products with quantized weights; the baseline's stays as it is. Default: what `setComputeDtype` or a recipe
+   * set, else float32; int8 measures what `generate` runs.
+   */
+  computeDtype?: ComputeDType
   signal?: AbortSignal
   /** Called after each window. */
   onProgress?: (windows: number, total: number) => void
@@ -27,6 +34,8 @@ export interface Perplexity {
   klDivergence?: number
   /** Share of the scored tokens on whose likeliest guess both models agree. */
   top1Agreement?: number
+  /** What the model computed in: float32, unless products with quantized weights ran in another precision. */
+  computeDtype: ComputeDType
 }
 
 /**
@@ -49,6 +58,8 @@ export async function perplexity(model: CausalLM, text: string | readonly number
     const sizes = `${baseline.config.vocabularySize} and ${model.config.vocabularySize}`
     throw new ShapeError(`evaluate: the baseline must have the model's vocabulary; the sizes are ${sizes}`)
   }
+  const computation: Computation = { asked: options.computeDtype, usual: 'float32' }
+  const compute = computeIn(model, computation)
   const windows = Math.floor((ids.length - context) / stride) + 1
   let tokens = 0
   let [nll, divergence, agreements] = [0, 0, 0]
@@ -56,7 +67,7 @@ export async function perplexity(model: CausalLM, text: string | readonly number
     signal?.throwIfAborted()
     const chunk = ids.slice(window * stride, window * stride + context)
     const first = window === 0 ? 1 : Math.max(1, context - stride)
-    const scores = scope(() => scoreWindow(model, baseline, chunk))
+    const scores = scope(() => scoreWindow(model, compute, baseline, chunk))
     const values = await scores.nll.read()
     const kl = await scores.kl?.read()
     const guesses = await scores.guesses?.read()
@@ -72,7 +83,7 @@ export async function perplexity(model: CausalLM, text: string | readonly number
   }
   const mean = nll / tokens
   const compared = baseline && { klDivergence: divergence / tokens, top1Agreement: agreements / tokens }
-  return { perplexity: Math.exp(mean), nll: mean, tokens, ...compared }
+  return { perplexity: Math.exp(mean), nll: mean, tokens, ...compared, computeDtype: computedIn(model, computation) }
 }
 
 /** Entry t is about the token after t: [context − 1] each. */
@@ -83,10 +94,10 @@ interface WindowScores {
   baselineGuesses?: Tensor
 }
 
-function scoreWindow(model: CausalLM, baseline: CausalLM | undefined, ids: readonly number[]): WindowScores {
+function scoreWindow(model: CausalLM, compute: Compute, baseline: CausalLM | undefined, ids: readonly number[]): WindowScores {
   const scored = ids.length - 1
   const matrix = (m: CausalLM) => m.forward(ids).view([ids.length, m.config.vocabularySize]).rows(0, scored)
-  const logits = matrix(model)
+  const logits = compute(() => matrix(model))
   const targets = Tensor.fromArray(model.device, Int32Array.from(ids.slice(1)), [scored], 'int32')
   const nll = crossEntropy(logits, targets)
   if (!baseline) return { nll }

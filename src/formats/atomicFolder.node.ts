@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import { existsSync, renameSync, rmdirSync, rmSync } from 'node:fs'
-import { type FileHandle, mkdir, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises'
+import { type Dirent, existsSync, renameSync, rmdirSync, rmSync } from 'node:fs'
+import { type FileHandle, lstat, mkdir, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises'
+import { homedir } from 'node:os'
 import { basename, dirname, join, resolve, sep } from 'node:path'
 import { FormatError } from '../core/errors.ts'
 import { errorCode } from './file.node.ts'
@@ -14,8 +15,11 @@ const chunkBytes = 2 ** 24
 const inProgress = new Set<string>()
 
 export interface SaveOptions {
-  /** Replaces a folder that holds files; it stays whole until the new one is. */
-  overwrite?: boolean
+  /**
+   * Replaces a folder that holds nothing but files whose names this accepts; it stays whole until the new one is. Without it only an
+   * empty folder is replaced.
+   */
+  overwrite?: (name: string) => boolean
   /** Stops the save, which then throws the signal's reason. */
   signal?: AbortSignal
 }
@@ -24,10 +28,10 @@ export interface SaveOptions {
  * Writes a folder that appears at `target` whole or not at all: `write` fills `.lowbit-<pid>-<random>` beside it, which is flushed to
  * disk and renamed into place. On failure, abort, SIGINT or SIGTERM it is removed; what a killed process left is removed by the next save
  * beside it.
- * @throws FormatError if the target holds files and `overwrite` is not set, or the disk refuses (full, read-only, no permission …).
+ * @throws FormatError if the target holds what may not be replaced, or the disk refuses (full, read-only, no permission …).
  */
 export async function saveFolder<T>(target: string, write: (folder: FolderSink) => Promise<T>, options: SaveOptions = {}): Promise<T> {
-  const { overwrite = false, signal } = options
+  const { overwrite, signal } = options
   const interrupt = new AbortController()
   const stop = signal ? AbortSignal.any([signal, interrupt.signal]) : interrupt.signal
   let draft: Draft | undefined
@@ -64,9 +68,9 @@ export async function saveFolder<T>(target: string, write: (folder: FolderSink) 
 
 /**
  * Asks beforehand whether `saveFolder` would refuse the target, before work is done that could not be saved.
- * @throws FormatError if the target holds files and `overwrite` is not set, or is no folder.
+ * @throws FormatError if the target holds what may not be replaced, or is no folder.
  */
-export async function checkSaveTarget(target: string, overwrite = false): Promise<void> {
+export async function checkSaveTarget(target: string, overwrite?: SaveOptions['overwrite']): Promise<void> {
   try {
     await checkTarget(await realpath(target).catch(() => resolve(target)), target, overwrite)
   } catch (cause) {
@@ -168,32 +172,65 @@ function clearPlace(path: string): boolean {
   }
 }
 
-async function checkTarget(place: string, target: string, overwrite: boolean): Promise<void> {
+async function checkTarget(place: string, target: string, overwrite: SaveOptions['overwrite']): Promise<void> {
   const kind = await stat(place).catch((cause: unknown) => {
     if (errorCode(cause) === 'ENOENT') return undefined
     throw cause
   })
-  if (!kind) return
-  if (`${process.cwd()}${sep}`.startsWith(place.endsWith(sep) ? place : `${place}${sep}`)) {
-    throw new FormatError(`save ${target}: the folder must be replaceable as a whole; it holds the working folder, so name one inside it`)
+  if (!kind) {
+    if (await lstat(place).catch(() => undefined))
+      throw new FormatError(`save ${target}: the target must be a folder or not exist; it is a link that leads nowhere`)
+    return
+  }
+  for (const [folder, name] of [
+    [process.cwd(), 'the working folder'],
+    [homedir(), 'the home folder'],
+  ]) {
+    if (!`${folder}${sep}`.startsWith(place.endsWith(sep) ? place : `${place}${sep}`)) continue
+    throw new FormatError(`save ${target}: the folder must be replaceable as a whole; it holds ${name}, so name one inside it`)
   }
   if (!kind.isDirectory()) throw new FormatError(`save ${target}: the target must be a folder or not exist; it is a file`)
-  const files = await readdir(place)
-  if (files.length === 0 || overwrite) return
-  throw new FormatError(`save ${target}: the folder must be empty or not exist, unless overwrite is set; it holds ${files.length} entries`)
+  const entries = (await readdir(place, { withFileTypes: true })).filter((entry) => !isDraft(place, entry))
+  if (entries.length === 0) return
+  if (!overwrite) {
+    const held = several(entries)
+    throw new FormatError(`save ${target}: the folder must be empty or not exist, unless overwrite is set; it holds ${held}`)
+  }
+  const others = entries.filter((entry) => !(entry.isFile() && overwrite(entry.name)))
+  if (others.length === 0) return
+  throw new FormatError(`save ${target}: overwrite must find the files of a save alone; the folder also holds ${several(others)}`)
+}
+
+/** Whether it is what a dead process left of a save into this folder. */
+function isDraft(parent: string, entry: Dirent): boolean {
+  const leftover = entry.isDirectory() && asLeftover(parent, entry.name)
+  return leftover ? leftover.home === undefined : false
+}
+
+/** The first names, and how many more there are. */
+function several(entries: readonly Dirent[]): string {
+  const names = entries.map((entry) => (entry.isDirectory() ? `${entry.name}${sep}` : entry.name)).sort()
+  return names.slice(0, 4).join(', ') + (names.length > 4 ? ` and ${names.length - 4} more` : '')
 }
 
 /** Removes what dead processes left in `parent`; a folder that one had moved aside and not yet replaced goes back to its place. */
 async function removeLeftovers(parent: string): Promise<void> {
   for (const name of await readdir(parent)) {
-    const [, draft, pid, home] = /^(\.lowbit-(\d+)-[0-9a-f]{12})(?:\.replaced\.(.+))?$/.exec(name) ?? []
-    if (draft === undefined || inProgress.has(join(parent, draft)) || (Number(pid) !== process.pid && isAlive(Number(pid)))) continue
+    const leftover = asLeftover(parent, name)
+    if (!leftover) continue
     const path = join(parent, name)
-    const lost = home !== undefined && !existsSync(join(parent, home))
-    const done = lost ? rename(path, join(parent, home)) : rm(path, { recursive: true, force: true })
+    const home = leftover.home && join(parent, leftover.home)
+    const done = home && !existsSync(home) ? rename(path, home) : rm(path, { recursive: true, force: true })
     // Another user's leftover, or one that another save removes at this moment, is not worth failing for.
     await done.catch(() => {})
   }
+}
+
+/** What a process that is no more left under this name: a draft, or the folder that one was to replace, which belongs at `home`. */
+function asLeftover(parent: string, name: string): { home?: string } | undefined {
+  const [, draft, pid, home] = /^(\.lowbit-(\d+)-[0-9a-f]{12})(?:\.replaced\.(.+))?$/.exec(name) ?? []
+  if (draft === undefined || inProgress.has(join(parent, draft)) || (Number(pid) !== process.pid && isAlive(Number(pid)))) return undefined
+  return { home }
 }
 
 function isAlive(pid: number): boolean {

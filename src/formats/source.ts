@@ -40,6 +40,9 @@ export interface FileSink extends ByteSink {
 export interface FolderSink {
   /** @throws FormatError if the name leaves the folder. */
   create(file: string): Promise<FileSink>
+  /** The names of the files in it already; absent: nobody asks. */
+  list?(): Promise<string[]>
+  remove?(file: string): Promise<void>
 }
 
 /**
@@ -94,7 +97,7 @@ export function blobSource(blob: Blob, name = 'name' in blob ? String(blob.name)
 }
 
 /** A folder that lives in memory, `files` by name; it can be written and read. */
-export function memoryFolder(files = new Map<string, Uint8Array>(), name = 'memory'): Folder & FolderSink {
+export function memoryFolder(files = new Map<string, Uint8Array>(), name = 'memory'): Folder & Required<FolderSink> {
   return {
     name,
     async list() {
@@ -120,6 +123,9 @@ export function memoryFolder(files = new Map<string, Uint8Array>(), name = 'memo
           files.set(file, new Uint8Array(await new Blob(parts as BlobPart[]).arrayBuffer()))
         },
       }
+    },
+    async remove(file) {
+      files.delete(file)
     },
   }
 }

@@ -8,25 +8,48 @@ import { activationScales, QModule } from '../nn/qmodule.ts'
 import { keep } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 
+/** The scales of one module's activations in a checkpoint; 1 is quanto's sign that there is none, undefined one that is missing. */
+export interface SavedScales {
+  readonly path: string
+  readonly module: QModule
+  readonly input_scale: number | undefined
+  readonly output_scale: number | undefined
+}
+
 /**
- * Reads the scales of quantized activations, `X.input_scale` and `X.output_scale`, into a model's modules. A scale of 1 is quanto's sign that
- * there is none. A module at several paths has them under one of these.
- * @param strict whether all must be there; else those that are missing stay as they are
- * @throws FormatError if one is missing, is no single float, or is not a positive number; the model's are then as before
+ * Reads the scales of quantized activations, `X.input_scale` and `X.output_scale`, of all modules of a model that have them; a module at
+ * several paths has them under one of these.
+ * @param strict whether all must be there; else those that are missing are undefined
+ * @throws FormatError if one is missing, is no single float, or is not a positive number
  */
-export async function readActivationScales(device: Device, file: TensorFile, model: Module, strict = true): Promise<void> {
-  const reads: Promise<{ module: QModule; name: (typeof activationScales)[number]; value: number }>[] = []
+export async function readScales(file: TensorFile, model: Module, strict = true): Promise<SavedScales[]> {
+  const reads: Promise<SavedScales>[] = []
   for (const [module, paths] of model.modulePaths()) {
     if (!(module instanceof QModule) || !module.activations) continue
-    for (const name of activationScales) {
+    const read = async (name: string) => {
       const names = paths.map((path) => joinPath(path, name))
       const found = names.find((each) => file.tensors.has(each))
-      if (found || strict) reads.push(readScale(file, found ?? names[0]).then((value) => ({ module, name, value })))
+      return found || strict ? readScale(file, found ?? names[0]) : undefined
     }
+    const both = Promise.all(activationScales.map(read))
+    reads.push(both.then(([input_scale, output_scale]) => ({ path: paths[0], module, input_scale, output_scale })))
   }
-  for (const { module, name, value } of await Promise.all(reads)) {
-    module[name]?.dispose()
-    module[name] = value === 1 ? null : keep(Tensor.fromNumbers(device, [value], []))
+  return Promise.all(reads)
+}
+
+/**
+ * Puts the scales of quantized activations into a model's modules.
+ * @param strict as that of `readScales`; scales that are missing stay as they are
+ * @throws FormatError as `readScales`; the model's are then as before
+ */
+export async function readActivationScales(device: Device, file: TensorFile, model: Module, strict = true): Promise<void> {
+  for (const { module, ...scales } of await readScales(file, model, strict)) {
+    for (const name of activationScales) {
+      const value = scales[name]
+      if (value === undefined) continue
+      module[name]?.dispose()
+      module[name] = value === 1 ? null : keep(Tensor.fromNumbers(device, [value], []))
+    }
   }
 }
 

@@ -1,3 +1,6 @@
+import { weightsIndexName, weightsName } from '../formats/checkpoint.ts'
+import { quantoMapNames } from '../formats/quanto.ts'
+
 /** Where a model came from, and what belongs to it besides the weights. */
 export interface Checkpoint {
   /** The path, id or URL it was loaded from. */
@@ -17,3 +20,11 @@ export const sideFiles = [
   'added_tokens.json',
   'chat_template.jinja',
 ]
+
+const savedFiles = new Set<string>(['config.json', weightsName, weightsIndexName, ...quantoMapNames, ...sideFiles])
+const shard = /^model-\d{5}-of-\d{5}\.safetensors$/
+
+/** Whether a saved model may have a file of this name: what a save with `overwrite` may replace. */
+export function isSavedFile(name: string): boolean {
+  return savedFiles.has(name) || shard.test(name)
+}

@@ -11,7 +11,7 @@ import { Module } from '../nn/module.ts'
 import { QWeightModule } from '../nn/qmodule.ts'
 import { Uncalibrated } from '../nn/uncalibrated.ts'
 import { quantizedTwin } from '../quantize/requantize.ts'
-import { readActivationScales } from './activationScales.ts'
+import { readActivationScales, readScales } from './activationScales.ts'
 import type { CausalLM } from './causalLM.ts'
 import { sideFiles } from './checkpoint.ts'
 import { parseGpt2Config, parseLlamaConfig, tokenIds } from './config.ts'
@@ -37,7 +37,8 @@ export async function planFolder(folder: Folder): Promise<LoadPlan> {
     const parameters = matchTensors(model, file)
     await readSideFiles(folder, model, rawConfig)
     const finish = (device: Device) => readActivationScales(device, file, model)
-    return { name: folder.name, model, scheme: map ? 'quanto' : 'none', parameters, finish, close: () => file.close() }
+    const scales = () => readScales(file, model)
+    return { name: folder.name, model, scheme: map ? 'quanto' : 'none', parameters, scales, finish, close: () => file.close() }
   } catch (error) {
     await file.close()
     throw error

@@ -1,5 +1,7 @@
 import { DTypeError, ShapeError } from '../core/errors.ts'
 import { Random } from '../core/random.ts'
+import { type Computation, type Compute, computedIn, computeIn } from '../nn/computeDtype.ts'
+import type { ComputeDType } from '../qtensor/linear.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import type { KVCache } from './cache.ts'
 import type { CausalLM } from './causalLM.ts'
@@ -13,6 +15,11 @@ export interface GenerateOptions extends SamplingOptions {
   seed?: number
   /** Whether to end at the model's end-of-text tokens; default true. */
   stopAtEos?: boolean
+  /**
+   * The precision of products with quantized weights. Default: what `setComputeDtype` or a recipe set, else int8, integer dot products of
+   * activations rounded to int8 in groups of 32, wherever the type of the weights has them.
+   */
+  computeDtype?: ComputeDType
   /** Ends the generation: between two tokens, or two chunks of the prompt. */
   signal?: AbortSignal
   /** Called with each piece of text as it comes, and the id of its last token. */
@@ -30,6 +37,8 @@ export interface Generation {
   decodeTokensPerSecond: number
   /** Time until the first token. */
   firstTokenMs: number
+  /** What was computed in: int8 if products with quantized weights ran in integers, float32 if none did; or as a recipe set it. */
+  computeDtype: ComputeDType
 }
 
 /** Prompt tokens of the first command list, and the most of any; others are multiples of the first. */
@@ -78,7 +87,13 @@ export async function generate(model: CausalLM, prompt: string | readonly number
     prefillTokensPerSecond: firstMs > 0 ? (1000 * promptIds.length) / firstMs : 0,
     decodeTokensPerSecond: tokenIds.length > 1 ? (1000 * (tokenIds.length - 1)) / decodeMs : 0,
     firstTokenMs: firstMs,
+    computeDtype: computedIn(model, computation(options)),
   }
+}
+
+/** What generating computes in. */
+export function computation({ computeDtype }: Pick<GenerateOptions, 'computeDtype'>): Computation {
+  return { asked: computeDtype, usual: 'int8' }
 }
 
 /** Yields token ids one by one as they are found. */
@@ -102,8 +117,9 @@ export async function* generateTokens(
   const count = Math.min(maxNewTokens, maxPositions - promptIds.length + 1)
   const eos = stopAtEos ? new Set(model.eosTokenIds) : new Set()
   using cache = model.createCache(promptIds.length + count - 1)
-  using step = new DecodeStep(model, cache)
-  using logits = await prefill(model, promptIds, cache, signal)
+  const compute = computeIn(model, computation(options))
+  using step = compute(() => new DecodeStep(model, cache))
+  using logits = await prefill(model, promptIds, cache, compute, signal)
   // A step needs far less room than the prompt did.
   model.device.trim()
   for await (const id of temperature > 0 ? sampled(logits, step, count, options) : greedy(logits, step, count)) {
@@ -114,13 +130,19 @@ export async function* generateTokens(
 }
 
 /** Runs the prompt in chunks, as long as the device's speed allows; resolves to the logits of its last token [1, 1, V]. */
-async function prefill(model: CausalLM, ids: readonly number[], cache: KVCache, signal: AbortSignal | undefined): Promise<Tensor> {
+async function prefill(
+  model: CausalLM,
+  ids: readonly number[],
+  cache: KVCache,
+  compute: Compute,
+  signal: AbortSignal | undefined,
+): Promise<Tensor> {
   let size = firstChunk
   for (let start = 0; ; ) {
     const started = performance.now()
     const end = Math.min(ids.length, start + size)
-    if (end === ids.length) return model.forward(ids.slice(start, end), { cache, lastOnly: true })
-    model.extend(ids.slice(start, end), cache)
+    if (end === ids.length) return compute(() => model.forward(ids.slice(start, end), { cache, lastOnly: true }))
+    compute(() => model.extend(ids.slice(start, end), cache))
     await model.device.sync()
     signal?.throwIfAborted()
     const next = nextChunk(size, performance.now() - started)

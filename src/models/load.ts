@@ -27,7 +27,7 @@ export interface LoadOptions {
   dtype?: FloatDType
   /** Holds floats where the checkpoint holds quantized weights. */
   dequantize?: boolean
-  /** The precision of the quantized layers' matrix products; default float32. */
+  /** The precision of the quantized layers' matrix products, set for all calls; default: float32, but int8 in `generate` and `bench`. */
   computeDtype?: ComputeDType
   /**
    * Quantizes while loading, tensor by tensor: the same result as load, `quantize`, `freeze`, without ever holding the float model.

@@ -3,6 +3,7 @@ import type { QType } from '../core/qtype.ts'
 import type { Shape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import type { Parameter } from '../nn/module.ts'
+import type { SavedScales } from './activationScales.ts'
 import type { CausalLM } from './causalLM.ts'
 
 /** One parameter of a model whose weights are not read yet: what it will be, and how to get it. */
@@ -31,6 +32,8 @@ export interface LoadPlan {
   /** The scheme of its quantized weights, `none` for a float model. */
   readonly scheme: 'none' | 'quanto' | 'gguf'
   readonly parameters: readonly PlannedParameter[]
+  /** Reads the scales of quantized activations as numbers; absent where a checkpoint has none. */
+  scales?(): Promise<SavedScales[]>
   /** Reads what belongs to the model besides its parameters: the scales of activations. */
   finish?(device: Device): Promise<void>
   /** Lets go of the files. */

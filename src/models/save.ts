@@ -11,10 +11,11 @@ import type { Module } from '../nn/module.ts'
 import { QModule, QWeightModule } from '../nn/qmodule.ts'
 import { QTensor } from '../qtensor/qtensor.ts'
 import { CausalLM } from './causalLM.ts'
+import { isSavedFile } from './checkpoint.ts'
 import { quantoTwins, writtenTensors } from './savedTensors.ts'
 
 export interface SaveOptions {
-  /** Replaces a folder that exists; it stays whole until the new one is. */
+  /** Replaces a model that was saved before; it stays whole until the new one is. A folder that holds anything else is refused. */
   overwrite?: boolean
   signal?: AbortSignal
   /** Saves the float weights of quantized layers that are not frozen, a checkpoint of quantization-aware training; else they are refused. */
@@ -30,9 +31,10 @@ export interface SaveOptions {
 /**
  * Saves a model, a language model in Hugging Face layout, its quantized modules as quanto saves them: Python's
  * `QuantizedModelForCausalLM.from_pretrained` reads the folder. It appears whole or not at all.
- * @param target a path, or a folder to write into
+ * @param target a path, or a folder to write into (then file by file)
  * @returns bytes written
- * @throws FormatError if quantized layers are not frozen, the target cannot be written, or quanto's format cannot hold the model
+ * @throws FormatError if quantized layers are not frozen, the target holds files (with `overwrite`: other files than a save's), or
+ *   cannot be written, or quanto's format cannot hold the model
  */
 export async function save(model: Module, target: string | FolderSink, options: SaveOptions = {}): Promise<number> {
   if (!options.unfrozen) checkFrozen(model)
@@ -40,7 +42,23 @@ export async function save(model: Module, target: string | FolderSink, options: 
   const warn = options.onWarning ?? ((message) => console.warn(`lowbit: ${message}`))
   for (const message of beyondQuanto(model)) warn(message)
   const write = (folder: FolderSink) => writeModel(model, folder, tensors, options)
-  return typeof target === 'string' ? saveFolder(target, write, options) : write(target)
+  const { overwrite = false, signal } = options
+  if (typeof target === 'string') return saveFolder(target, write, { overwrite: overwrite ? isSavedFile : undefined, signal })
+  return saveInto(target, write, overwrite)
+}
+
+/** Writes into a folder of the caller's, whose other files stay; of a model that was saved there before nothing may. */
+async function saveInto(folder: FolderSink, write: (folder: FolderSink) => Promise<number>, overwrite: boolean): Promise<number> {
+  const stale = new Set((await folder.list?.())?.filter(isSavedFile))
+  if (stale.size > 0 && !overwrite)
+    throw new FormatError(`save: the folder must hold no saved model, unless overwrite is set; it holds ${several([...stale])}`)
+  const create = (file: string) => {
+    stale.delete(file)
+    return folder.create(file)
+  }
+  const bytes = await write({ create })
+  for (const file of stale) await folder.remove?.(file)
+  return bytes
 }
 
 /** @throws FormatError if quantized modules still hold float weights, which would be saved as such */

@@ -1,7 +1,7 @@
 import { ShapeError } from '../core/errors.ts'
 import { showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
-import { addScalar, batchNorm, cast, channelAffine, div, full, mul, neg, sqrt, sub } from '../tensor/ops/index.ts'
+import { add, batchNorm, cast, channelAffine, div, full, mul, neg, sqrt, sub } from '../tensor/ops/index.ts'
 import { scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { pythonBool } from './linear.ts'
@@ -89,7 +89,7 @@ export abstract class BatchNorm extends Module {
   /** y = x · scale + shift, what it does when it does not train. */
   private affine(mean: Tensor, variance: Tensor): { scale: Tensor; shift: Tensor } {
     const { weight, bias } = this
-    const deviation = sqrt(addScalar(variance, this.eps))
+    const deviation = sqrt(add(variance, this.eps))
     const scale = div(weight ? cast(weight, 'float32') : full(mean, 1), deviation)
     const moved = mul(mean, scale)
     return { scale, shift: bias ? sub(cast(bias, 'float32'), moved) : neg(moved) }

@@ -1,10 +1,12 @@
 import { Random } from '../core/random.ts'
 import type { Device } from '../devices/device.ts'
+import { Tensor } from '../tensor/tensor.ts'
 import type { Module, Parameter } from './module.ts'
 
 /**
  * Gives every parameter and buffer of a model memory on `device` and the values that PyTorch's layers start with, in place.
- * The same seed gives the same values; what was tied stays tied, to the first of its paths.
+ * The same seed gives the same values; what was tied stays tied, to the first of its paths. Parameters then ask for their gradients, as in
+ * PyTorch; of a model that is loaded, those that an optimizer is given do.
  * @returns the model
  */
 export function initialize<M extends Module>(model: M, device: Device, options: { seed?: number } = {}): M {
@@ -20,5 +22,7 @@ export function initialize<M extends Module>(model: M, device: Device, options: 
       if (own !== shared) own.dispose()
     }
   }
+  for (const parameter of model.parameters())
+    if (parameter instanceof Tensor && parameter.dtype === 'float32') parameter.requiresGrad = true
   return model
 }

@@ -1,6 +1,6 @@
 import { ShapeError } from '../core/errors.ts'
 import { showShape } from '../core/shape.ts'
-import { abs, clamp, div, exp, log, logSoftmax, mean, mul, mulScalar, nll, permute, sub, sum } from '../tensor/ops/index.ts'
+import { abs, clamp, div, exp, log, logSoftmax, mean, mul, nll, permute, sub, sum } from '../tensor/ops/index.ts'
 import { scope } from '../tensor/scope.ts'
 import { checkShape, Tensor } from '../tensor/tensor.ts'
 import { noteTargets, targetTensor } from './classTargets.ts'
@@ -71,7 +71,7 @@ export function klDivLoss(
     const difference = sub(options.logTarget ? p : log(clamp(p, smallest, Infinity)), q)
     const losses = mul(options.logTarget ? exp(p) : p, difference)
     if (options.reduction !== 'batchmean') return reduced(losses, options.reduction)
-    return mulScalar(sum(losses), 1 / q.shape[0])
+    return mul(sum(losses), 1 / q.shape[0])
   })
 }
 

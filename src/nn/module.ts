@@ -1,4 +1,5 @@
 import { ShapeError } from '../core/errors.ts'
+import { inspect } from '../core/inspect.ts'
 import type { Random } from '../core/random.ts'
 import type { Device } from '../devices/device.ts'
 import { QTensor } from '../qtensor/qtensor.ts'
@@ -199,6 +200,10 @@ export abstract class Module {
     const lines = entryLines(textsIn(this, []), false)
     return lines.length === 0 ? `${this.typeName}(${this.extraRepr()})` : textBlock(this.typeName, lines)
   }
+
+  [inspect](): string {
+    return this.toString()
+  }
 }
 
 /** Two parts of a path, of which the first may be empty. */
@@ -272,6 +277,7 @@ function copyOf(value: unknown, known: Map<unknown, unknown>): unknown {
   if (known.has(value)) return known.get(value)
   if (value instanceof Tensor || value instanceof QTensor) {
     const copy = value instanceof Tensor && value.isMeta ? Tensor.meta(value.shape, value.dtype) : keep(value.clone())
+    if (copy instanceof Tensor && value instanceof Tensor) copy.requiresGrad = value.requiresGrad
     known.set(value, copy)
     return copy
   }

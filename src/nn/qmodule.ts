@@ -113,8 +113,8 @@ export abstract class QWeightModule extends QModule {
   readonly quantization: WeightQuantization
   weight: Tensor | QTensor
   bias: Tensor | null
-  /** The precision of its matrix product; see `setComputeDtype`. */
-  computeDtype: ComputeDType = 'float32'
+  /** The precision of its matrix product, as `setComputeDtype` or a recipe set it; null: float32, but int8 in `generate` and `bench`. */
+  computeDtype: ComputeDType | null = null
 
   constructor(
     float: { weight: Tensor; bias: Tensor | null },
@@ -161,7 +161,10 @@ export abstract class QWeightModule extends QModule {
   }
 }
 
-/** Sets the precision in which all quantized layers of a model compute; float layers compute in float32 always. */
+/**
+ * Sets the precision in which all quantized layers of a model compute their products, in whatever call; float layers compute in float32
+ * always. Where it was never set, `forward` and measures of quality compute in float32, `generate` and `bench` in int8.
+ */
 export function setComputeDtype(model: Module, computeDtype: ComputeDType): void {
   for (const [, module] of model.namedModules()) if (module instanceof QWeightModule) module.computeDtype = computeDtype
 }

@@ -1,12 +1,12 @@
 import { DTypeError } from '../core/errors.ts'
 import type { QType } from '../core/qtype.ts'
-import type { Shape } from '../core/shape.ts'
+import { type Shape, showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import type { Storage } from '../devices/storage.ts'
 import { fakeQuantizeGradients } from '../tensor/ops/fakeQuantize.ts'
 import { keep } from '../tensor/scope.ts'
 import { type Gradients, needsGrad, noGrad, record } from '../tensor/tape.ts'
-import { checkDType, checkShape, Tensor } from '../tensor/tensor.ts'
+import { checkDType, checkShape, placeOf, Tensor } from '../tensor/tensor.ts'
 import { quantizedOp } from './activationOps.ts'
 
 /** What became of a module's quantized output: which operations kept it quantized, who took its codes, and how often they were made float. */
@@ -153,7 +153,7 @@ export class QActivation extends Tensor {
   }
 
   override toString(): string {
-    return `QActivation([${this.shape.join(',')}], ${this.qtype.name})`
+    return `QActivation ${this.qtype.name} ${showShape(this.shape)}${placeOf(this)}`
   }
 }
 

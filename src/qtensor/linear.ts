@@ -37,6 +37,12 @@ export function kernelFor(qtype: QType, computeDtype: ComputeDType = 'float32'):
   return (integer ? kernels?.int8 : undefined) ?? kernels?.float32 ?? 'dequantize → matmul'
 }
 
+/** What products with weights of this type are computed in when they are to be in `computeDtype`: float32 where no kernel multiplies integers. */
+export function computedDtype(qtype: QType, computeDtype: ComputeDType): ComputeDType {
+  const integer = computeDtype === 'int8' || computeDtype === 'int8PerToken'
+  return integer && !matmulKernels[qtype.name]?.int8 ? 'float32' : computeDtype
+}
+
 /**
  * y = x · wᵀ + bias for a float or a quantized weight.
  * @param x [..., K] float32

@@ -1,12 +1,13 @@
 import { dtypes, type FloatDType } from '../core/dtype.ts'
 import { ShapeError } from '../core/errors.ts'
+import { inspect } from '../core/inspect.ts'
 import type { QType } from '../core/qtype.ts'
 import { numel, type Shape, showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { noGrad } from '../tensor/tape.ts'
-import { checkShape, Tensor } from '../tensor/tensor.ts'
+import { checkShape, placeOf, Tensor } from '../tensor/tensor.ts'
 import type { Quantizer, ScaleAndShift } from './quantizer.ts'
 import { packTiles, unpackTiles } from './tiles.ts'
 
@@ -188,9 +189,15 @@ export class QTensor {
     this.dispose()
   }
 
+  /** `QTensor qint4 [64,128], groups of 64, 5 bits per weight on native avx512` */
   toString(): string {
-    const group = this.groupSize === matrixShape(this.shape)[1] ? 'per row' : `groups of ${this.groupSize}`
-    return `QTensor(${showShape(this.shape)}, ${this.qtype.name}, ${group}, ${this.dtype})`
+    const group = this.groupSize === matrixShape(this.shape)[1] ? 'one scale a row' : `groups of ${this.groupSize}`
+    const bits = Number(((8 * this.byteLength) / this.numel).toFixed(2))
+    return `QTensor ${this.qtype.name} ${showShape(this.shape)}, ${group}, ${bits} bits per weight${placeOf(this.codeTiles)}`
+  }
+
+  [inspect](): string {
+    return this.toString()
   }
 }
 

@@ -26,7 +26,7 @@ export interface QuantizeOptions {
   algorithm?: QuantizerName | Quantizer
   /** Columns that share a scale; null for a whole row. Default: quanto's rule (for int2 and int4 128, 96, 64 or 32, whichever divides). */
   groupSize?: number | null
-  /** The precision of products with these weights, see `setComputeDtype`; torchao's dynamic recipes set it. Default: float32. */
+  /** The precision of products with these weights, see `setComputeDtype`; torchao's dynamic recipes set it. Default: not set. */
   computeDtype?: ComputeDType
   /**
    * Which classes of layers: `default` takes those that multiply weights, and LayerNorm where activations are quantized; `quanto` those that
@@ -74,7 +74,7 @@ export function planTwins(model: Module, options: QuantizeOptions): Map<string, 
     const weights = { qtype, groupSize: groupSizeOf(layer, qtype, options.groupSize, path), quantizer }
     const twin = kind.make(layer, { weights, activations })
     if (!twin) continue
-    if (twin instanceof QWeightModule) twin.computeDtype = options.computeDtype ?? 'float32'
+    if (twin instanceof QWeightModule) twin.computeDtype = options.computeDtype ?? null
     if (path === '')
       throw new ShapeError('quantize: the model must contain the layer, so that its twin can take its place; it is the layer')
     uncalibrated.add(path, twin)

@@ -2,7 +2,7 @@ import { dtypes } from '../core/dtype.ts'
 import { DTypeError } from '../core/errors.ts'
 import type { QType } from '../core/qtype.ts'
 import type { Quantizer } from '../qtensor/quantizer.ts'
-import { add, cast, div, mulScalar, neg, relu, sub } from '../tensor/ops/index.ts'
+import { add, cast, div, mul, neg, relu, sub } from '../tensor/ops/index.ts'
 import { Tensor } from '../tensor/tensor.ts'
 
 /**
@@ -80,8 +80,8 @@ export function withZeroPoint(quantizer: Quantizer): Quantizer {
 /** Scales with which the range −shift … qmax · scale − shift comes within half a step of 0; the same where it does already. */
 function stretchedToZero(scale: Tensor, shift: Tensor, qmax: number): Tensor {
   const [s, d] = [cast(scale, 'float32'), cast(shift, 'float32')]
-  const distance = add(relu(neg(d)), relu(sub(d, mulScalar(s, qmax))))
-  const short = relu(sub(distance, mulScalar(s, 0.5)))
+  const distance = add(relu(neg(d)), relu(sub(d, mul(s, qmax))))
+  const short = relu(sub(distance, mul(s, 0.5)))
   return cast(add(s, div(short, qmax)), scale.dtype)
 }
 

@@ -2,7 +2,7 @@ import { ShapeError } from '../core/errors.ts'
 import { showShape } from '../core/shape.ts'
 import { add } from './ops/elementwise.ts'
 import { keep, ownedIn, release, scope } from './scope.ts'
-import { type Tape, taped } from './tape.ts'
+import { noGrad, type Tape, taped } from './tape.ts'
 import { Tensor } from './tensor.ts'
 
 /**
@@ -11,38 +11,71 @@ import { Tensor } from './tensor.ts'
  *     const loss = backward(() => crossEntropyLoss(model.forward(x), labels))
  *
  * What `body` computes is given back to the device on the way, except what it returns: the loss, or an object whose `loss` it is.
- * @throws ShapeError unless the loss is one value
+ * @throws ShapeError unless the loss is one value, computed from such a tensor
  */
 export function backward<R extends Tensor | { loss: Tensor }>(body: () => R): R {
   return scope(() => {
-    const { tape, result } = taped(body)
-    const loss = result instanceof Tensor ? result : result.loss
-    if (loss.numel !== 1) throw new ShapeError(`backward: the loss must be one value; received ${showShape(loss.shape)}`)
-    propagate(tape, loss, new Set(ownedIn(result)))
+    const { tape, result } = taped(fromLoss, body)
+    const returned = new Set<unknown>(ownedIn(result))
+    propagate(tape, result instanceof Tensor ? result : result.loss, (y) => {
+      if (!returned.has(y)) release(y)
+    })
     return result
   })
 }
 
-/** Walks the tape from the loss to the leaves; gradients and outputs that nothing needs any more are given back at once. */
-function propagate(tape: Tape, loss: Tensor, returned: ReadonlySet<unknown>): void {
-  const gradients = new Map<Tensor, Tensor>()
-  if (tape.needs(loss)) gradients.set(loss, Tensor.fromNumbers(loss.device, [1], loss.shape))
-  for (let entry = tape.entries.pop(); entry; entry = tape.entries.pop()) {
-    const { y, inputs } = entry
-    const dy = gradients.get(y)
-    gradients.delete(y)
-    if (dy) {
-      const results = scope(() => entry.gradients(dy))
-      for (const [i, x] of inputs.entries()) {
-        const gradient = results[i]
-        if (x && gradient && tape.needs(x)) accumulate(gradients, x, gradient)
-      }
-      for (const gradient of results) if (gradient) release(gradient)
-      release(dy)
-    }
-    if (!returned.has(y)) release(y)
+/**
+ * Runs `body`, in which `loss.backward()` adds gradients, as often as it is called, and an optimizer may take its step.
+ *
+ *     const loss = enableGrad(() => {
+ *       const loss = crossEntropyLoss(model.forward(x), labels)
+ *       loss.backward()
+ *       optimizer.step()
+ *       return loss
+ *     })
+ *
+ * It is a `scope` whose tensors all live to its end, those of scopes inside it, too; so a call should hold one step. `backward` needs less
+ * memory, since it gives back on the way what has been used. `body` must be synchronous.
+ */
+export function enableGrad<R>(body: () => R): R {
+  return scope(() => taped(fromLoss, body).result)
+}
+
+/** `loss.backward()`: the tape stays as it is, for other losses. */
+function fromLoss(tape: Tape, loss: Tensor): void {
+  propagate(tape, loss, () => {})
+}
+
+/** Walks the tape from the loss to the leaves; `passed` is told each output when nothing on the way needs it any more. */
+function propagate(tape: Tape, loss: Tensor, passed: (y: Tensor) => void): void {
+  if (loss.numel !== 1) throw new ShapeError(`backward: the loss must be one value; received ${showShape(loss.shape)}`)
+  if (!tape.needs(loss)) {
+    const ways = 'those of initialize(model) and of an optimizer ask, others after tensor.requiresGrad = true'
+    throw new ShapeError(`backward: the loss must be computed, here, from a tensor that asks for its gradient (${ways}); it is not`)
   }
-  for (const [leaf, gradient] of gradients) if (leaf.requiresGrad) addTo(leaf, gradient)
+  noGrad(() => {
+    const gradients = new Map([[loss, Tensor.fromNumbers(loss.device, [1], loss.shape)]])
+    for (let i = tape.entries.length - 1; i >= 0; i--) {
+      const { y, inputs, gradients: gradientsOf } = tape.entries[i]
+      const dy = gradients.get(y)
+      gradients.delete(y)
+      if (dy) {
+        const results = scope(() => gradientsOf(dy))
+        for (const [k, x] of inputs.entries()) {
+          const gradient = results[k]
+          if (x && gradient && tape.needs(x)) accumulate(gradients, x, gradient)
+        }
+        for (const gradient of results) if (gradient) release(gradient)
+        release(dy)
+      }
+      passed(y)
+    }
+    for (const leaf of gradients.keys()) {
+      if (!leaf.requiresGrad)
+        throw new ShapeError('backward: the loss must be computed after the last step of the optimizer, which changed what it came from')
+    }
+    for (const [leaf, gradient] of gradients) addTo(leaf, gradient)
+  })
 }
 
 /** A gradient may be handed to several inputs: each gets a view of its own, and sums are new tensors. */

@@ -1,3 +1,4 @@
+import { ShapeError } from '../core/errors.ts'
 import { deferScopes, resumeScopes } from './scope.ts'
 import type { Tensor } from './tensor.ts'
 
@@ -11,10 +12,19 @@ export interface TapeEntry {
   readonly gradients: Gradients
 }
 
+/** The way back: adds the gradient of a loss to what it was computed from. */
+type Propagate = (tape: Tape, loss: Tensor) => void
+
 /** The operations that a body ran on tensors that need gradients, in order. */
 export class Tape {
   readonly entries: TapeEntry[] = []
   private readonly outputs = new Set<Tensor>()
+  /** What `loss.backward()` does. */
+  readonly propagate: Propagate
+
+  constructor(propagate: Propagate) {
+    this.propagate = propagate
+  }
 
   /** Whether a gradient has to reach x: a parameter that asks for it, or what was computed from one. */
   needs(x: Tensor): boolean {
@@ -30,15 +40,32 @@ export class Tape {
 let running: Tape | undefined
 
 /** Runs `body` with every operation on a new tape; nothing that it makes is disposed before the scope around ends. */
-export function taped<R>(body: () => R): { tape: Tape; result: R } {
+export function taped<R>(propagate: Propagate, body: () => R): { tape: Tape; result: R } {
   const outer = running
-  const tape = new Tape()
+  const tape = new Tape(propagate)
   running = tape
   try {
     return { tape, result: deferScopes(body) }
   } finally {
     running = outer
   }
+}
+
+/**
+ * The way back from a loss on the tape that runs.
+ * @throws ShapeError if none does
+ */
+export function backwardFrom(loss: Tensor): void {
+  if (running) running.propagate(running, loss)
+  else {
+    const ways = 'backward(() => loss) or enableGrad(() => { …; loss.backward() })'
+    throw new ShapeError(`backward: the loss must be computed where gradients are noted, in ${ways}; nothing notes them here`)
+  }
+}
+
+/** Forgets the way back through what was computed from x, whose values change now. */
+export function noteChange(x: Tensor): void {
+  if (running?.needs(x)) running.entries.length = 0
 }
 
 /** Runs `body` without a tape: no gradient passes through what it computes. */

@@ -1,11 +1,12 @@
 import { type DType, dtypes, type HostArray, viewAs } from '../core/dtype.ts'
 import { DeviceError, DTypeError, ShapeError } from '../core/errors.ts'
 import { encodeFloat, toNumbers } from '../core/halves.ts'
-import { numel, type Shape, sameShape, showShape } from '../core/shape.ts'
+import { inspect } from '../core/inspect.ts'
+import { inferShape, numel, type Shape, sameShape, showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import type { Region, Storage } from '../devices/storage.ts'
 import { keep, track } from './scope.ts'
-import { record } from './tape.ts'
+import { backwardFrom, noteChange, record } from './tape.ts'
 
 /**
  * Values with a shape, contiguous and row-major, in a device's memory. Views share the memory.
@@ -100,6 +101,11 @@ export class Tensor implements Region {
     return this.memory === null
   }
 
+  /** Whether it has let go of its memory. */
+  get isDisposed(): boolean {
+    return this.disposed
+  }
+
   get device(): Device {
     return this.storage.device
   }
@@ -118,18 +124,18 @@ export class Tensor implements Region {
   }
 
   /**
-   * The same values under another shape; shares the memory.
+   * The same values under another shape, of which one size may be −1: as many as the others leave. Shares the memory.
    * @throws ShapeError if the number of values differs, or a size is no whole number.
    */
   view(shape: Shape): Tensor {
-    checkSizes('view', shape)
-    if (numel(shape) !== this.numel) {
-      throw new ShapeError(
-        `view: ${showShape(shape)} must hold ${this.numel} values; received ${numel(shape)} for ${showShape(this.shape)}`,
-      )
-    }
-    const y = new Tensor(this.isMeta ? null : this.storage.retain(), shape, this.dtype, this.byteOffset)
+    const sizes = inferShape('view', this.shape, shape)
+    const y = new Tensor(this.isMeta ? null : this.storage.retain(), sizes, this.dtype, this.byteOffset)
     return record(y, [this], (dy) => [dy.view(this.shape)])
+  }
+
+  /** As `view`: every tensor is contiguous, so that none has to be copied for it. */
+  reshape(shape: Shape): Tensor {
+    return this.view(shape)
   }
 
   /** A copy with memory of its own. */
@@ -165,7 +171,7 @@ export class Tensor implements Region {
     if (bytes.byteLength !== this.byteLength) {
       throw new ShapeError(`write: ${this.dtype} ${showShape(this.shape)} takes ${this.byteLength} bytes; received ${bytes.byteLength}`)
     }
-    this.disposeDerived()
+    this.changed()
     this.device.write(this, bytes)
   }
 
@@ -184,6 +190,24 @@ export class Tensor implements Region {
     return toNumbers(this.dtype, await this.read())
   }
 
+  /**
+   * Resolves to the value of a tensor that holds one, of whatever shape and dtype.
+   * @throws ShapeError if it holds another number of values
+   */
+  async item(): Promise<number> {
+    if (this.numel !== 1) throw new ShapeError(`item: the tensor must hold one value; received ${showShape(this.shape)}`)
+    return (await this.toNumbers())[0]
+  }
+
+  /**
+   * Adds the gradient of this loss, one value, to `grad` of every tensor with `requiresGrad` that it was computed from. For use in the body
+   * of `enableGrad`, which notes how the loss is computed; `backward(() => loss)` does both.
+   * @throws ShapeError unless it is one value that was computed in that body, from such a tensor, since the last step of an optimizer
+   */
+  backward(): void {
+    backwardFrom(this)
+  }
+
   /** Tensors computed from this one, made at the first call for `purpose` and given back with this one (or when it is overwritten). */
   derive<T extends Tensor[]>(purpose: string, make: () => T): T {
     this.derived ??= new Map()
@@ -195,9 +219,10 @@ export class Tensor implements Region {
     return known as T
   }
 
-  /** Says that a kernel has overwritten the values: what was derived from them is given back. */
+  /** Says that the values are overwritten: what was derived from them is given back, and no gradient passes through what was computed. */
   changed(): void {
     this.disposeDerived()
+    noteChange(this)
   }
 
   private disposeDerived(): void {
@@ -229,9 +254,19 @@ export class Tensor implements Region {
     this.dispose()
   }
 
+  /** `Tensor float32 [2,3] on native avx512` */
   toString(): string {
-    return `Tensor(${showShape(this.shape)}, ${this.dtype})`
+    return `Tensor ${this.dtype} ${showShape(this.shape)}${placeOf(this)}`
   }
+
+  [inspect](): string {
+    return this.toString()
+  }
+}
+
+/** Where a tensor's memory is, as what is printed of it ends. */
+export function placeOf(tensor: Tensor): string {
+  return tensor.isDisposed ? ', disposed' : tensor.isMeta ? ' without memory' : ` on ${tensor.device.name}`
 }
 
 function checkSizes(operation: string, shape: Shape): void {

@@ -40,7 +40,7 @@ before(async () => {
        const model = await loadCausalLM('models/stories260K')
        quantize(model, { weights: 'int4' })
        freeze(model)
-       const { text } = await generate(model, ${JSON.stringify(inputs.prompt)}, { maxNewTokens: 40 })
+       const { text } = await generate(model, ${JSON.stringify(inputs.prompt)}, { maxNewTokens: 40, computeDtype: 'float32' })
        say(model.device.threads + ' threads: ' + text)
      }
      run().catch((error) => say(error.message))`,

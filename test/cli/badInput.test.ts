@@ -368,7 +368,12 @@ const outputs: Case[] = [
   {
     name: 'output folder holds files',
     ...on('quantize', '--weights', 'int8', '--out', stories),
-    says: /models\/stories260K: the folder must be empty or not exist, unless overwrite is set; it holds \d entries/,
+    says: /models\/stories260K: the folder must be empty or not exist, unless overwrite is set; it holds LICENSE, config.json, generation_config.json, model.safetensors and 2 more$/,
+  },
+  {
+    name: 'output folder holds more than a saved model',
+    args: (model) => ['quantize', model, '--weights', 'int8', '--out', model, '--overwrite'],
+    says: /save MODEL: overwrite must find the files of a save alone; the folder also holds LICENSE$/,
   },
   {
     name: 'output is a file',
@@ -424,7 +429,8 @@ test('what was there stays as it was when a save is refused', async () => {
   const out = join(root, 'kept')
   cpSync(stories, out, { recursive: true })
   const before = readdirSync(out).map((file) => readFileSync(join(out, file)))
-  assert.equal((await lowbit('quantize', stories, '--weights', 'int8', '--out', out)).code, 1)
+  for (const more of [[], ['--overwrite']])
+    assert.equal((await lowbit('quantize', stories, '--weights', 'int8', '--out', out, ...more)).code, 1)
   assert.deepEqual(
     readdirSync(out).map((file) => readFileSync(join(out, file))),
     before,

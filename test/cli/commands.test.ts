@@ -51,7 +51,7 @@ test('quantize → inspect → evaluate → generate gives what quanto and trans
   for (const { error } of quantized.modules) assert.ok(error > 0.05 && error < 0.15, `relative error ${error}`)
 
   const held = await json('inspect', out)
-  assert.deepEqual(Object.keys(held), ['architecture', 'scheme', 'bytes', 'bitsPerWeight', 'tensors'])
+  assert.deepEqual(Object.keys(held), ['architecture', 'scheme', 'bytes', 'bitsPerWeight', 'tensors', 'activations'])
   assert.deepEqual([held.architecture, held.scheme, held.tensors.length], ['LlamaForCausalLM', 'quanto', 47])
   const down = held.tensors.find((tensor: { name: string }) => tensor.name === 'model.layers.4.mlp.down_proj.weight')
   // 172 columns have no group that divides them: 64 rows with a float32 scale and shift each, and two codes in a byte.
@@ -70,14 +70,15 @@ test('quantize → inspect → evaluate → generate gives what quanto and trans
 
   const { perplexity, nll } = expected['quanto-qint4-nolmhead']
   const scores = await json('evaluate', out, ...context)
-  assert.deepEqual(Object.keys(scores), ['perplexity', 'nll', 'tokens'])
+  assert.deepEqual(Object.keys(scores), ['perplexity', 'nll', 'tokens', 'computeDtype'])
   assert.equal(scores.tokens, scoredTokens)
   close(scores.nll, nll, 1e-4)
   close(scores.perplexity, perplexity, 1e-3)
 
   const { greedy_ids, greedy_text } = expected['quanto-qint4-nolmhead']
   const told = await json('generate', out, prompt, '--max-new-tokens', '40', '--compute-dtype', 'float32')
-  assert.deepEqual(Object.keys(told), ['text', 'tokenIds', 'promptTokens', 'prefillTokensPerSecond', 'decodeTokensPerSecond'])
+  const figures = ['text', 'tokenIds', 'promptTokens', 'prefillTokensPerSecond', 'decodeTokensPerSecond', 'computeDtype']
+  assert.deepEqual([Object.keys(told).sort(), told.computeDtype], [figures.sort(), 'float32'])
   assert.deepEqual(told.tokenIds, greedy_ids)
   assert.equal(told.text.trim(), greedy_text.trim())
 })
@@ -97,7 +98,7 @@ for (const [weights, variant] of [
 
 test('evaluate --baseline: no distance to itself, some to the quantized', async () => {
   const same = await json('evaluate', stories, ...context, '--baseline', stories)
-  assert.deepEqual(Object.keys(same), ['perplexity', 'nll', 'tokens', 'klDivergence', 'top1Agreement'])
+  assert.deepEqual(Object.keys(same), ['perplexity', 'nll', 'tokens', 'klDivergence', 'top1Agreement', 'computeDtype'])
   close(same.nll, expected.float.nll, 1e-5)
   assert.deepEqual([same.klDivergence, same.top1Agreement], [0, 1])
   const other = await json('evaluate', join(golden, 'quanto-qint4'), ...context, '--baseline', stories, '--threads', '2')
@@ -117,7 +118,23 @@ test('evaluate --stride scores each token of the windows once, but the first', a
 test('generate: the text alone on stdout, the figures on stderr', async () => {
   const { stdout, stderr } = await printed('generate', stories, prompt, '--max-new-tokens', '40')
   assert.equal(stdout.trim(), expected.float.greedy_text.trim())
-  assert.match(stderr, /^\d+ prompt tokens at \d+\/s, 40 new at \d+\/s \(.+, \d+ threads?\)\n$/)
+  assert.match(stderr, /^\d+ prompt tokens at \d+\/s, 40 new at \d+\/s \(.+, \d+ threads?, float32\)\n$/)
+})
+
+test('generate and bench compute in int8, evaluate in float32; each takes the other, and says which', async () => {
+  const model = join(golden, 'quanto-qint4')
+  const small = ['--prompt-tokens', '8', '--new-tokens', '4']
+  for (const [usual, other, ...args] of [
+    ['int8', 'float32', 'generate', model, prompt, '--max-new-tokens', '4'],
+    ['int8', 'float32', 'bench', model, ...small],
+    ['float32', 'int8', 'evaluate', model, '--text', text, '--context', '128'],
+  ]) {
+    assert.equal((await json(...args)).computeDtype, usual, args[0])
+    assert.equal((await json(...args, '--compute-dtype', other)).computeDtype, other, args[0])
+  }
+  assert.match((await printed('bench', model, ...small)).stdout, /\ndevice +.+, \d+ threads?, int8\n$/)
+  const evaluated = await printed('evaluate', model, ...context, '--compute-dtype', 'int8')
+  assert.match(evaluated.stdout, /^perplexity +\d\.\d{4} +\(.+ tokens scored, int8\)\n$/)
 })
 
 test('generate --device wasm finds the tokens that transformers finds', async () => {
@@ -159,6 +176,24 @@ test('inspect prints the module tree and aligned columns', async () => {
   const lines = stdout.split('\n').filter((line) => line.startsWith('model.layers.'))
   assert.equal(lines.length, 45)
   assert.equal(new Set(lines.map((line) => / {2}(float32|qint4) /.exec(line)?.index)).size, 1)
+})
+
+test("inspect shows the activations' types and scales, as they stand in the file", async () => {
+  const folder = join(golden, 'quanto-qint4-a8')
+  const bytes = readFileSync(join(folder, 'model.safetensors'))
+  const length = Number(bytes.readBigUInt64LE())
+  const header = JSON.parse(bytes.toString('utf8', 8, 8 + length))
+  const saved = (name: string) => bytes.readFloatLE(8 + length + header[name].data_offsets[0])
+  const { activations, tensors } = await json('inspect', folder)
+  assert.deepEqual(Object.keys(tensors[0]), ['name', 'shape', 'kind', 'bytes', 'kernel'])
+  assert.equal(activations.length, 36)
+  for (const { name, type, inputScale, outputScale } of activations) {
+    assert.deepEqual([type, inputScale, outputScale], ['qint8', saved(`${name}.input_scale`), saved(`${name}.output_scale`)])
+  }
+  const { stdout } = await printed('inspect', folder)
+  assert.match(stdout, /^layer +activations +scale of inputs +scale of outputs$/m)
+  assert.ok(stdout.includes(`qint8 ${saved('lm_head.input_scale').toPrecision(4).padStart(22)}`), stdout)
+  assert.deepEqual((await json('inspect', stories)).activations, [])
 })
 
 test('quantize prints a table and replaces a folder only when told to', async () => {

@@ -111,6 +111,39 @@ for (const [name, ...args] of [
   })
 }
 
+test('- reads the prompt, the text and the calibration from stdin', () => {
+  const piped = (input: string | Buffer, ...args: string[]) => {
+    const options = ['--conditions=lowbit-source', main, ...args]
+    const { status, stdout, stderr } = spawnSync(process.execPath, options, { input, encoding: 'utf8' })
+    return { code: status, stdout, stderr }
+  }
+  const generated = (input: string, prompt: string) => piped(input, 'generate', stories, prompt, '--max-new-tokens', '8', '--json')
+  const ids = ({ stdout }: { stdout: string }) => JSON.parse(stdout).tokenIds
+  // The line break that `echo` adds is none of the prompt.
+  assert.deepEqual(ids(generated('Once upon a time\n', '-')), ids(generated('', 'Once upon a time')))
+  const evaluated = (input: string | Buffer, name: string) =>
+    piped(input, 'evaluate', stories, '--text', name, '--context', '128', '--json')
+  assert.deepEqual(JSON.parse(evaluated(readFileSync(text), '-').stdout), JSON.parse(evaluated('', text).stdout))
+  const types = ['--weights', 'int8', '--activations', 'int8', '--calibration', '-', '--out', join(root, 'piped')]
+  assert.deepEqual([piped(readFileSync(text), 'quantize', stories, ...types).code, existsSync(join(root, 'piped'))], [0, true])
+  for (const [input, says] of [
+    ['', 'lowbit: stdin: the text must have words; it is empty\n'],
+    [Buffer.of(0xff, 0xfe), 'lowbit: stdin: text must be valid UTF-8; it is not\n'],
+  ] as const)
+    assert.deepEqual(evaluated(input, '-'), { code: 1, stdout: '', stderr: says })
+})
+
+test('Ctrl-C ends a command that waits for stdin', async () => {
+  const child = spawn(process.execPath, ['--conditions=lowbit-source', main, 'generate', stories, '-'], { stdio: ['pipe', 'pipe', 'pipe'] })
+  child.stdin.write('Once')
+  await new Promise((resolve) => setTimeout(resolve, 800))
+  const sent = performance.now()
+  child.kill('SIGINT')
+  const code = await new Promise((resolve) => child.on('close', resolve))
+  assert.ok(performance.now() - sent < promptlyMs, `${performance.now() - sent} ms`)
+  assert.equal(code, 130)
+})
+
 test('a full disk is one line, and leaves nothing', { skip: !asRoot && 'only root mounts file systems' }, async () => {
   const disk = place('disk')
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=100k', 'lowbit-test', disk])
@@ -164,6 +197,7 @@ for (const [name, args, says] of [
     ['quantize', stories, '--weights', 'int4', '--algorithm', 'best', '--out', 'x'],
     /Allowed choices are absmax, max/,
   ],
+  ['a compute type where nothing is multiplied', ['inspect', stories, '--compute-dtype', 'int8'], /unknown option '--compute-dtype'/],
   ['an unknown dtype', ['inspect', stories, '--dtype', 'float64'], /Allowed choices are float32, float16, bfloat16/],
   ['an unknown device', ['inspect', stories, '--device', 'tpu'], /Allowed choices are cpu, native, wasm/],
 ] as const) {

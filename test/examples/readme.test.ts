@@ -1,10 +1,30 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 
 const root = join(import.meta.dirname, '../..')
+
+test("the README's first code runs twice", () => {
+  const folder = mkdtempSync(join(root, 'build/readme-'))
+  try {
+    const [, code] = /```ts\n([\s\S]*?)```/.exec(readFileSync(join(root, 'README.md'), 'utf8')) ?? []
+    writeFileSync(join(folder, 'first.ts'), code)
+    symlinkSync(join(root, 'models'), join(folder, 'models'))
+    for (const _ of ['once', 'again']) {
+      const { stdout, stderr, status } = spawnSync(process.execPath, ['--conditions=lowbit-source', 'first.ts'], {
+        cwd: folder,
+        encoding: 'utf8',
+      })
+      assert.equal(status, 0, stderr)
+      // By hand: 260,032 floats; of five layers 45,312 codes of 4 bits and 600 scales and shifts each, 33,472 floats.
+      assert.match(stdout, /^1040128 → 271168 bytes\n/)
+    }
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
 
 test("the README's code for a model of one's own runs as it stands, and the network learns", () => {
   const readme = readFileSync(join(root, 'README.md'), 'utf8')

@@ -34,6 +34,9 @@ const two = async (folder: FolderSink) => {
   await writeText(folder, 'onnx/weights.txt', 'new')
 }
 
+/** The one file that saves here may replace. */
+const overwrite = (name: string) => name === 'old.txt'
+
 /** A file system of `kilobytes` mounted for one test; only root can. */
 async function onSmallDisk(kilobytes: number, use: (path: string) => Promise<void>): Promise<void> {
   const path = place()
@@ -67,12 +70,81 @@ test('an empty folder is filled, a full one refused or replaced', async () => {
   const target = join(parent, 'model')
   mkdirSync(target)
   await saveFolder(target, (folder) => writeText(folder, 'old.txt', 'old'))
-  const refused = `save ${target}: the folder must be empty or not exist, unless overwrite is set; it holds 1 entries`
+  const refused = `save ${target}: the folder must be empty or not exist, unless overwrite is set; it holds old.txt`
   await assert.rejects(saveFolder(target, two), { name: 'FormatError', message: refused })
   assert.deepEqual(readdirSync(target), ['old.txt'])
-  await saveFolder(target, two, { overwrite: true })
+  await saveFolder(target, two, { overwrite })
   assert.deepEqual(readdirSync(target).sort(), ['config.json', 'onnx'])
   assert.deepEqual(readdirSync(parent), ['model'])
+})
+
+test('overwrite replaces nothing but what it may, and names the rest', async () => {
+  const parent = place()
+  const target = join(parent, 'project')
+  const foreign = ['.gitignore', 'README.md', 'package.json', 'tsconfig.json', 'zoo.txt']
+  const refused = (names: string) => ({
+    name: 'FormatError',
+    message: `save ${target}: overwrite must find the files of a save alone; the folder also holds ${names}`,
+  })
+  mkdirSync(join(target, 'src'), { recursive: true })
+  writeFileSync(join(target, 'src/index.ts'), 'export {}')
+  for (const name of ['old.txt', ...foreign]) writeFileSync(join(target, name), name)
+  const before = readdirSync(target)
+  await assert.rejects(saveFolder(target, two, { overwrite }), refused('.gitignore, README.md, package.json, src/ and 2 more'))
+  assert.deepEqual([readdirSync(target), readdirSync(parent)], [before, ['project']])
+  assert.equal(readFileSync(join(target, 'src/index.ts'), 'utf8'), 'export {}')
+  for (const name of foreign) rmSync(join(target, name))
+  await assert.rejects(saveFolder(target, two, { overwrite }), refused('src/'))
+  rmSync(join(target, 'src'), { recursive: true })
+  // A folder and a link are no files of a save, whatever they are called.
+  rmSync(join(target, 'old.txt'))
+  mkdirSync(join(target, 'old.txt'))
+  await assert.rejects(saveFolder(target, two, { overwrite }), refused('old.txt/'))
+  rmSync(join(target, 'old.txt'), { recursive: true })
+  symlinkSync('../elsewhere', join(target, 'old.txt'))
+  await assert.rejects(saveFolder(target, two, { overwrite }), refused('old.txt'))
+  rmSync(join(target, 'old.txt'))
+  // What a dead process left of a save into the folder is a save's own.
+  mkdirSync(join(target, `.lowbit-${await deadPid()}-0123456789ab`))
+  writeFileSync(join(target, 'old.txt'), 'old')
+  await saveFolder(target, two, { overwrite })
+  assert.deepEqual(readdirSync(target).sort(), ['config.json', 'onnx'])
+})
+
+test('a file that appears while the folder is written stops the replacement', async () => {
+  const target = join(place(), 'model')
+  mkdirSync(target)
+  writeFileSync(join(target, 'old.txt'), 'old')
+  const meanwhile = async (folder: FolderSink) => {
+    await two(folder)
+    writeFileSync(join(target, 'notes.md'), 'mine')
+  }
+  await assert.rejects(saveFolder(target, meanwhile, { overwrite }), /the folder also holds notes\.md$/)
+  assert.deepEqual(readdirSync(target).sort(), ['notes.md', 'old.txt'])
+})
+
+test('a home folder is not replaced, not even an empty one', async () => {
+  const home = place()
+  const before = process.env.HOME
+  process.env.HOME = home
+  try {
+    await assert.rejects(saveFolder(home, two, { overwrite }), {
+      name: 'FormatError',
+      message: `save ${home}: the folder must be replaceable as a whole; it holds the home folder, so name one inside it`,
+    })
+  } finally {
+    process.env.HOME = before
+  }
+})
+
+test('a link that leads nowhere is refused', async () => {
+  const parent = place()
+  symlinkSync('nowhere', join(parent, 'link'))
+  await assert.rejects(saveFolder(join(parent, 'link'), two, { overwrite }), {
+    name: 'FormatError',
+    message: `save ${join(parent, 'link')}: the target must be a folder or not exist; it is a link that leads nowhere`,
+  })
+  assert.deepEqual(readdirSync(parent), ['link'])
 })
 
 test('a link to a folder stays a link', async () => {
@@ -80,7 +152,7 @@ test('a link to a folder stays a link', async () => {
   mkdirSync(join(parent, 'real'))
   writeFileSync(join(parent, 'real/old.txt'), 'old')
   symlinkSync('real', join(parent, 'link'))
-  await saveFolder(join(parent, 'link'), two, { overwrite: true })
+  await saveFolder(join(parent, 'link'), two, { overwrite })
   assert.deepEqual(readdirSync(join(parent, 'real')).sort(), ['config.json', 'onnx'])
   assert.deepEqual(readdirSync(parent).sort(), ['link', 'real'])
 })
@@ -93,10 +165,10 @@ test('a failure leaves the old folder and nothing else', async () => {
     await folder.create('left-open.bin')
     throw new RangeError('mine')
   }
-  await assert.rejects(saveFolder(target, failing, { overwrite: true }), { name: 'RangeError', message: 'mine' })
+  await assert.rejects(saveFolder(target, failing, { overwrite }), { name: 'RangeError', message: 'mine' })
   for (const name of ['../outside', '/outside', 'a/../../outside']) {
     await assert.rejects(
-      saveFolder(target, (folder) => writeText(folder, name, 'x'), { overwrite: true }),
+      saveFolder(target, (folder) => writeText(folder, name, 'x'), { overwrite }),
       /must be a plain path inside the folder/,
     )
   }
@@ -105,7 +177,7 @@ test('a failure leaves the old folder and nothing else', async () => {
 
 test('the working folder is not replaced under the process', async () => {
   for (const target of ['.', process.cwd(), '..', '/']) {
-    await assert.rejects(saveFolder(target, two, { overwrite: true }), {
+    await assert.rejects(saveFolder(target, two, { overwrite }), {
       name: 'FormatError',
       message: `save ${target}: the folder must be replaceable as a whole; it holds the working folder, so name one inside it`,
     })
@@ -128,7 +200,7 @@ test('an abort stops the save with its reason', async () => {
 test('a target that is or lies below a file is refused', async () => {
   const parent = place()
   writeFileSync(join(parent, 'file'), 'x')
-  await assert.rejects(saveFolder(join(parent, 'file'), two, { overwrite: true }), {
+  await assert.rejects(saveFolder(join(parent, 'file'), two, { overwrite }), {
     name: 'FormatError',
     message: `save ${join(parent, 'file')}: the target must be a folder or not exist; it is a file`,
   })
@@ -163,12 +235,12 @@ test('a small disk fills up while tensors are written', { skip: !asRoot && 'moun
       for (let i = 0; i < 100; i++) await sink.write(new Uint8Array(10_000))
       await sink.close()
     }
-    await assert.rejects(saveFolder(target, large, { overwrite: true }), {
+    await assert.rejects(saveFolder(target, large, { overwrite }), {
       name: 'FormatError',
       message: `save ${target}: the disk must have room for the folder; it is full (ENOSPC)`,
     })
     assert.deepEqual([readdirSync(disk), readdirSync(target)], [['model'], ['old.txt']])
-    await saveFolder(target, two, { overwrite: true })
+    await saveFolder(target, two, { overwrite })
   })
 })
 
@@ -223,7 +295,7 @@ test('a folder that a dead process had moved aside comes back', async () => {
   const aside = join(parent, `.lowbit-${await deadPid()}-0123456789ab.replaced.model`)
   mkdirSync(aside)
   writeFileSync(join(aside, 'old.txt'), 'old')
-  await assert.rejects(saveFolder(join(parent, 'model'), two), /it holds 1 entries/)
+  await assert.rejects(saveFolder(join(parent, 'model'), two), /it holds old.txt$/)
   assert.deepEqual(readdirSync(join(parent, 'model')), ['old.txt'])
 })
 

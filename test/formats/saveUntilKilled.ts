@@ -18,7 +18,7 @@ try {
         await sink.close()
       }
     },
-    { overwrite: true },
+    { overwrite: () => true },
   )
 } catch (error) {
   console.log(String(error))

@@ -116,7 +116,8 @@ async function checkGreedy(model: CausalLM, { greedy_ids, greedy_margins }: Expe
   const tie = greedy_margins.findIndex((margin) => margin < 1e-3)
   const count = tie < 0 ? greedy_ids.length : tie
   const ids: number[] = []
-  for await (const id of generateTokens(model, truth.prompt_ids, { maxNewTokens: count, stopAtEos: false })) ids.push(id)
+  for await (const id of generateTokens(model, truth.prompt_ids, { maxNewTokens: count, stopAtEos: false, computeDtype: 'float32' }))
+    ids.push(id)
   assert.deepEqual(ids, greedy_ids.slice(0, count))
   return count
 }

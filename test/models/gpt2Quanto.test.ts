@@ -74,7 +74,8 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
       const tie = greedy_margins.findIndex((margin) => margin < nearTie)
       const count = tie < 0 ? greedy_ids.length : tie
       const ids: number[] = []
-      for await (const id of generateTokens(model, inputs.prompt_ids, { maxNewTokens: count, stopAtEos: false })) ids.push(id)
+      for await (const id of generateTokens(model, inputs.prompt_ids, { maxNewTokens: count, stopAtEos: false, computeDtype: 'float32' }))
+        ids.push(id)
       assert.deepEqual(ids, greedy_ids.slice(0, count))
       return count
     }

@@ -116,7 +116,7 @@ const training: Case[] = [
   {
     name: 'parameters without values',
     run: () => new SGD(new Net().parameters()),
-    says: 'SGD: parameters must have memory (initialize or load the model first); received Tensor([32,64], float32)',
+    says: 'SGD: parameters must have memory (initialize or load the model first); received Tensor float32 [32,64] without memory',
   },
   {
     name: 'frozen parameters',
@@ -125,7 +125,7 @@ const training: Case[] = [
       freeze(model)
       return new Adam(model.parameters())
     },
-    says: 'Adam: a frozen weight cannot be trained; received QTensor([32,64], qint8, per row, float32)',
+    says: `Adam: a frozen weight cannot be trained; received QTensor qint8 [32,64], one scale a row, 8.5 bits per weight on ${device.name}`,
   },
   {
     name: 'a negative learning rate',

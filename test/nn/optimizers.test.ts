@@ -130,11 +130,11 @@ describe('bad input', () => {
     wrong(() => new Adadelta([Tensor.meta([2])]), metaMessage)
     wrong(
       () => new SGD([Tensor.meta([2], 'bfloat16')]),
-      "SGD: parameters must be float32 (load the model with dtype: 'float32'); received Tensor([2], bfloat16)",
+      "SGD: parameters must be float32 (load the model with dtype: 'float32'); received Tensor bfloat16 [2] without memory",
     )
     wrong(() => clipGradNorm([one], 1), 'clipGradNorm: a parameter must have a gradient; received none')
     wrong(() => clipGradNorm([one], 0), 'clipGradNorm: maxNorm must be above 0; received 0')
   })
 })
 
-const metaMessage = 'Adadelta: parameters must have memory (initialize or load the model first); received Tensor([2], float32)'
+const metaMessage = 'Adadelta: parameters must have memory (initialize or load the model first); received Tensor float32 [2] without memory'

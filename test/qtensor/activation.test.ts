@@ -49,7 +49,7 @@ for (const name of deviceNames) {
       await kept(ops.stack([x, x]), [2, -3, 4, 127, -128, 0, 2, -3, 4, 127, -128, 0], [1, -1.5, 2, 63.5, -64, 0, 1, -1.5, 2, 63.5, -64, 0])
       await kept(ops.relu(x), [2, 0, 4, 127, 0, 0], [1, 0, 2, 63.5, 0, 0])
       await kept(ops.neg(x), [-2, 3, -4, -127, 127, 0], [-1, 1.5, -2, -63.5, 63.5, 0])
-      await kept(ops.mulScalar(x, 4), [2, -3, 4, 127, -128, 0], [4, -6, 8, 254, -256, 0])
+      await kept(ops.mul(x, 4), [2, -3, 4, 127, -128, 0], [4, -6, 8, 254, -256, 0])
       await kept(ops.div(x, 4), [2, -3, 4, 127, -128, 0], [0.25, -0.375, 0.5, 15.875, -16, 0])
       const third = ops.div(x, 3)
       assert.ok(third instanceof QActivation)
@@ -111,7 +111,7 @@ for (const name of deviceNames) {
       x.use = use
       assert.deepEqual(await numbers(ops.add(x, x)), [2, -3, 4, 127, -128, 0])
       assert.equal(use.dequantized, 1, 'once')
-      assert.ok(!(ops.mulScalar(x, -1) instanceof QActivation), 'a scale is positive')
+      assert.ok(!(ops.mul(x, -1) instanceof QActivation), 'a scale is positive')
       const other = QActivation.quantize(Tensor.fromNumbers(device, [1, 2, 3], [1, 3]), qint8, half.clone())
       assert.ok(!(ops.concat([x, other]) instanceof QActivation), 'scales of different origin')
       const float8 = QActivation.quantize(Tensor.fromNumbers(device, [-1]), qfloat8, half)
@@ -143,7 +143,7 @@ for (const name of deviceNames) {
       x.requiresGrad = true
       const weights = Tensor.fromNumbers(device, [1, 2, 3, 4], [2, 2])
       const loss = backward(() => {
-        const y = ops.mulScalar(ops.relu(ops.transpose(QActivation.quantize(x, qint8, half), 0, 1)), 4)
+        const y = ops.mul(ops.relu(ops.transpose(QActivation.quantize(x, qint8, half), 0, 1)), 4)
         return ops.sum(ops.mul(y, weights))
       })
       // Floats 1, 2 / -1.5, 0 once transposed; times 4 and the weights: 4 + 16.

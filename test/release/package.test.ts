@@ -38,7 +38,7 @@ test('installed, it runs the main job, on WebAssembly and without install script
      quantize(model, { weights: 'int4' })
      freeze(model)
      await save(model, 'small')
-     const { text } = await generate(await loadCausalLM('small'), 'Once upon a time, there was a little girl named Lily.', { maxNewTokens: 16 })
+     const { text } = await generate(await loadCausalLM('small'), 'Once upon a time, there was a little girl named Lily.', { maxNewTokens: 16, computeDtype: 'float32' })
      console.log(model.device.name, '|', text)`,
   )
   const output = run('node', ['main.js'], app)

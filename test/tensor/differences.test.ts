@@ -6,7 +6,6 @@ import {
   adaptiveAvgPool2d,
   adaptiveMaxPool2d,
   add,
-  addScalar,
   avgPool2d,
   channelAffine,
   clamp,
@@ -22,7 +21,6 @@ import {
   maskedFill,
   mean,
   mul,
-  mulScalar,
   neg,
   permute,
   pool1d,
@@ -67,13 +65,13 @@ testOnDevices('value by value', async (device) => {
     map((x) => (x > 0 ? x : Math.fround(0.01) * x)),
   )
   await check(
-    'mulScalar',
-    (x) => mulScalar(x, 0.5),
+    'mul by a number',
+    (x) => mul(x, 0.5),
     map((x) => 0.5 * x),
   )
   await check(
-    'addScalar',
-    (x) => addScalar(x, 0.5),
+    'add a number',
+    (x) => add(x, 0.5),
     map((x) => x + 0.5),
   )
   await check(

@@ -1,5 +1,5 @@
 import { type DType, dtypes } from '../../core/dtype.ts'
-import { ShapeError } from '../../core/errors.ts'
+import { DTypeError, ShapeError } from '../../core/errors.ts'
 import { sameShape } from '../../core/shape.ts'
 import type { Scalar } from '../../devices/commandList.ts'
 import { binaryOps } from '../../kernels/binary/binary.ts'
@@ -45,16 +45,50 @@ function binary(op: keyof typeof binaryOps, a: Tensor, b: Tensor): Tensor {
   })
 }
 
-/** y = a + b; shapes as in every binary operation: equal, or such that sizes of 1 and missing ones can be repeated. */
-export const add = (a: Tensor, b: Tensor): Tensor => binary('add', a, b)
-/** y = a − b. */
-export const sub = (a: Tensor, b: Tensor): Tensor => binary('sub', a, b)
-/** y = a · b. */
-export const mul = (a: Tensor, b: Tensor): Tensor => binary('mul', a, b)
-/** y = a / b; b may be a number. */
-export function div(a: Tensor, b: Tensor | number): Tensor {
-  if (b instanceof Tensor) return binary('div', a, b)
-  return overridden('div', a, b) ?? scope(() => binary('div', a, Tensor.full(a.device, [a.size(-1) ?? 1], b)))
+/** A tensor, or a number in the place of one that holds it everywhere. */
+export type Operand = Tensor | number
+
+/** @throws DTypeError unless one of the operands is a tensor, and the other one, too, or a number */
+function checkOperands(op: string, a: Operand, b: Operand): void {
+  const kinds = [a, b].map((operand) => (operand instanceof Tensor ? 'tensor' : typeof operand))
+  if (kinds.includes('tensor') && kinds.every((kind) => kind === 'tensor' || kind === 'number')) return
+  throw new DTypeError(`${op}: a and b must be tensors, or one of them a number; received ${kinds.join(' and ')}`)
+}
+
+/**
+ * y = a + b, float32. Shapes as in every operation on two operands: equal, or such that sizes of 1 and missing ones in front can be repeated;
+ * either operand may be a number.
+ */
+export function add(a: Operand, b: Operand): Tensor {
+  checkOperands('add', a, b)
+  return typeof a === 'number' ? affine(b as Tensor, 1, a) : typeof b === 'number' ? affine(a, 1, b) : binary('add', a, b)
+}
+
+/** y = a − b; either may be a number. */
+export function sub(a: Operand, b: Operand): Tensor {
+  checkOperands('sub', a, b)
+  return typeof a === 'number' ? affine(b as Tensor, -1, a) : typeof b === 'number' ? affine(a, 1, -b) : binary('sub', a, b)
+}
+
+/** y = a · b; either may be a number. */
+export function mul(a: Operand, b: Operand): Tensor {
+  checkOperands('mul', a, b)
+  // Adding −0 changes nothing, not even the sign of a zero.
+  return typeof a === 'number' ? affine(b as Tensor, a, -0) : typeof b === 'number' ? affine(a, b, -0) : binary('mul', a, b)
+}
+
+/** y = a / b; either may be a number. */
+export function div(a: Operand, b: Operand): Tensor {
+  checkOperands('div', a, b)
+  if (a instanceof Tensor && b instanceof Tensor) return binary('div', a, b)
+  return overridden('div', a, b) ?? scope(() => binary('div', asRow(a, b), asRow(b, a)))
+}
+
+/** A number as a row as long as those of the other operand. */
+function asRow(a: Operand, other: Operand): Tensor {
+  if (a instanceof Tensor) return a
+  const { device, shape } = other as Tensor
+  return Tensor.full(device, shape.slice(-1), a)
 }
 
 /** y = x · scale + offset for two numbers, product and sum each rounded. */
@@ -64,13 +98,8 @@ export function affine(x: Tensor, scale: number, offset: number): Tensor {
   checkDType('affine', 'x', x, 'float32')
   const y = Tensor.empty(x.device, x.shape)
   if (x.numel > 0) x.device.call('affine', x, scale, offset, y, x.numel)
-  return record(y, [x], (dy) => [scale === 1 ? dy : mulScalar(dy, scale)])
+  return record(y, [x], (dy) => [scale === 1 ? dy : mul(dy, scale)])
 }
-
-/** y = x · factor. Adding −0 changes nothing, not even the sign of a zero. */
-export const mulScalar = (x: Tensor, factor: number): Tensor => affine(x, factor, -0)
-/** y = x + term. */
-export const addScalar = (x: Tensor, term: number): Tensor => affine(x, 1, term)
 
 /** y = f(x), value by value. */
 export function unary(op: keyof typeof unaryOps, x: Tensor): Tensor {
@@ -107,7 +136,7 @@ export const tanh = (x: Tensor): Tensor => unary('tanh', x)
 /** y = x·Φ(x), Φ the normal distribution; or its approximation x·(1 + tanh(√(2/π)·(x + 0.044715·x³))) / 2. */
 export const gelu = (x: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor => unary(approximate === 'tanh' ? 'geluTanh' : 'gelu', x)
 /** y = max(x, 0) + negativeSlope · min(x, 0). */
-export const leakyRelu = (x: Tensor, negativeSlope = 0.01): Tensor => scope(() => sub(relu(x), mulScalar(relu(neg(x)), negativeSlope)))
+export const leakyRelu = (x: Tensor, negativeSlope = 0.01): Tensor => scope(() => sub(relu(x), mul(relu(neg(x)), negativeSlope)))
 
 /** y = x limited to low … high; no gradient passes beyond. */
 export function clamp(x: Tensor, low: number, high: number): Tensor {

@@ -2,7 +2,7 @@ import { ShapeError } from '../../core/errors.ts'
 import { showShape } from '../../core/shape.ts'
 import { needsGrad, record } from '../tape.ts'
 import { checkDType, checkShape, Tensor } from '../tensor.ts'
-import { mulScalar } from './elementwise.ts'
+import { mul } from './elementwise.ts'
 import { sum } from './reduce.ts'
 
 /** What codes x is rounded to, and what of the gradients is passed on. */
@@ -46,7 +46,7 @@ export function fakeQuantizeGradients(
     if (x.numel > 0) x.device.call('fakeQuantizeGrad', x, scale, zeroPoint, dy, dx, shares, rows, cols, scaleStride, qmin, qmax)
     if (!asked) return [dx, null]
     const dscale = scaleStride === 0 ? sum(shares) : shares
-    return [dx, gradFactor === 1 ? dscale : mulScalar(dscale, gradFactor)]
+    return [dx, gradFactor === 1 ? dscale : mul(dscale, gradFactor)]
   }
 }
 

@@ -5,7 +5,6 @@ export { type ConvOptions, type ConvTransposeOptions, conv1d, conv2d, convTransp
 export {
   abs,
   add,
-  addScalar,
   affine,
   cast,
   clamp,
@@ -17,8 +16,8 @@ export {
   log,
   maskedFill,
   mul,
-  mulScalar,
   neg,
+  type Operand,
   relu,
   sigmoid,
   silu,

@@ -6,7 +6,7 @@ import { scope } from '../scope.ts'
 import { record } from '../tape.ts'
 import { checkDType, checkShape, Tensor } from '../tensor.ts'
 import { expand } from './broadcast.ts'
-import { mulScalar } from './elementwise.ts'
+import { mul } from './elementwise.ts'
 import { permute, transpose } from './shape.ts'
 import { axisOf } from './strided.ts'
 
@@ -26,7 +26,7 @@ export function reduce(op: keyof typeof reduceOps, x: Tensor): Tensor {
   return record(y, [x], (dy) => {
     if (op !== 'sum' && op !== 'mean') throw new DTypeError(`${op}: only sum and mean have a gradient; received one for ${op}`)
     const each = expand(dy.view([...dy.shape, 1]), x.shape)
-    return [op === 'sum' ? each : mulScalar(each, 1 / cols)]
+    return [op === 'sum' ? each : mul(each, 1 / cols)]
   })
 }
 
