@@ -22,8 +22,8 @@ export interface LoadModuleOptions extends LoadStateOptions {
  * @returns the model
  * @throws FormatError that lists every tensor that is missing, too many, or of another shape; the model is then as before
  */
-export async function load<M extends Module>(model: M, place: string | Folder, options: LoadModuleOptions = {}): Promise<M> {
-  const folder = typeof place === 'string' ? await openFolder(place) : place
+export async function load<M extends Module>(model: M, place: string | URL | Folder, options: LoadModuleOptions = {}): Promise<M> {
+  const folder = typeof place === 'string' || place instanceof URL ? await openFolder(place) : place
   const file = await openCheckpoint(folder)
   try {
     const map = await readQuantoMap(folder)
@@ -50,7 +50,7 @@ export async function load<M extends Module>(model: M, place: string | Folder, o
  * The tensors of a .safetensors file, by name, for `loadStateDict`.
  * @throws FormatError if it is not such a file
  */
-export async function readStateDict(path: string): Promise<Map<string, SavedTensor>> {
+export async function readStateDict(path: string | URL): Promise<Map<string, SavedTensor>> {
   const file = await openSafetensors(await openFile(path))
   try {
     const state = new Map<string, SavedTensor>()
