@@ -29,6 +29,7 @@ interface InspectedTensor {
 export async function inspectCommand(path: string, options: CommonOptions & { baseline?: string }): Promise<void> {
   const plan = await planCausalLM(path)
   await plan.close()
+  for (const message of plan.warnings) console.warn(`lowbit: ${message}`)
   const tensors = [...describe(plan)]
   const { baseline } = options
   if (baseline !== undefined) {

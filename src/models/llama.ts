@@ -132,7 +132,7 @@ export class LlamaForCausalLM extends CausalLM {
   readonly config: LlamaConfig
   model: LlamaModel
   lm_head: Linear | QLinear
-  private rotation: { cos: Tensor; sin: Tensor } | undefined
+  private rotation: { cos: Tensor; sin: Tensor; isLong: boolean } | undefined
 
   constructor(config: LlamaConfig, dtype: FloatDType = 'float32') {
     super()
@@ -164,12 +164,18 @@ export class LlamaForCausalLM extends CausalLM {
     return this.model.norm.forward(x)
   }
 
-  /** The rotary tables, made anew when a longer cache comes. */
+  /**
+   * The rotary tables, made anew when a longer cache comes. Where frequencies depend on the length of the text, that is what the cache can
+   * hold, so that all keys in it are turned alike.
+   */
   private rotate(positions: number): { cos: Tensor; sin: Tensor } {
-    if (this.rotation && this.rotation.cos.size(0) >= positions) return this.rotation
+    const { headSize, ropeTheta, ropeScaling: scaling } = this.config
+    const isLong = scaling.type === 'longrope' && positions > scaling.originalMaxPositions
+    if (this.rotation && this.rotation.isLong === isLong && this.rotation.cos.size(0) >= positions) return this.rotation
     this.disposeRotation()
-    const { headSize, ropeTheta, ropeScaling } = this.config
-    this.rotation = keep(ropeTables(this.device, inverseFrequencies(headSize, ropeTheta, ropeScaling), positions))
+    const frequencies = inverseFrequencies(headSize, ropeTheta, scaling, isLong)
+    const factor = scaling.type === 'longrope' ? scaling.attentionFactor : 1
+    this.rotation = { ...keep(ropeTables(this.device, frequencies, positions, factor)), isLong }
     return this.rotation
   }
 

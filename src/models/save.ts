@@ -1,5 +1,5 @@
 import { saveFolder } from '#files'
-import { dtypes, type FloatDType } from '../core/dtype.ts'
+import { dtypes, type FloatDType, isFloatDType } from '../core/dtype.ts'
 import { FormatError } from '../core/errors.ts'
 import { numel } from '../core/shape.ts'
 import { pythonJson } from '../formats/json.ts'
@@ -14,6 +14,7 @@ import { matrixShape, QTensor } from '../qtensor/qtensor.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { CausalLM } from './causalLM.ts'
+import { checkFinite } from './loadTensor.ts'
 
 export interface SaveOptions {
   /** Replaces a folder that exists; it stays whole until the new one is. */
@@ -32,7 +33,7 @@ export interface SaveOptions {
  * `QuantizedModelForCausalLM.from_pretrained` reads the folder. It appears whole or not at all.
  * @param target a path, or a folder to write into
  * @returns bytes written
- * @throws FormatError if the target cannot be written, or quanto's format cannot hold the model
+ * @throws FormatError if the target cannot be written, quanto's format cannot hold the model, or a tensor holds NaN or infinity
  */
 export async function save(model: Module, target: string | FolderSink, options: SaveOptions = {}): Promise<number> {
   const tensors = [...namedTensors(model)]
@@ -83,6 +84,7 @@ async function writeModel(model: Module, folder: FolderSink, tensors: TensorToWr
     async bytes() {
       options.signal?.throwIfAborted()
       const content = await tensor.bytes()
+      if (isFloatDType(tensor.dtype)) checkFinite('save', { ...tensor, byteOffset: 0 }, content)
       written += content.byteLength
       options.onProgress?.(written, total)
       return content

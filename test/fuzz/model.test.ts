@@ -184,7 +184,7 @@ for (const [name, original] of Object.entries(models)) {
         let outcome = 'loaded'
         try {
           await (await planCausalLM(memoryFolder(files))).close()
-          const model = await loadCausalLM(memoryFolder(files), { device })
+          const model = await loadCausalLM(memoryFolder(files), { device, onWarning() {} })
           model.dispose()
         } catch (error) {
           if (!(error instanceof FormatError || error instanceof ShapeError || error instanceof DTypeError)) throw error
