@@ -101,6 +101,7 @@ templates = [
     "{% if no %}a{% elif yes %}{{ yes }}{% else %}c{% endif %}", "{{ 'x' if yes else 'y' }}{{ 'x' if no }}", "{{ dict | tojson }} {{ list | tojson }}",
     "  {% if yes %}\n x\n  {% endif %}\nend", "{%- if yes -%} yes {%- endif -%}", "{{ messages[0]['content'] | upper }} {{ messages[-1].role }}",
     "{{ bos_token }}{% if bos_token is defined %}defined{% endif %}", "{{ tools is none }} {{ 'y' if tools else 'n' }}", "{{ messages }}", "{{ empty }} {{ empty | length }}",
+    "{{ range(3) | join }} {{ range(1, 4) | join }} {{ range(5, 0, -2) | join }} {{ range(2, 2) | length }}",
 ]
 for source in templates:
     text = _compile_jinja_template(source).render(**values, tools=None, documents=None)

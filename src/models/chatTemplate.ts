@@ -37,16 +37,18 @@ function chatTemplate(config: JsonObject, name: string | undefined): string {
     throw new FormatError(`${config.name}: has no chat_template, so the model takes plain prompts only`)
   }
   const listed = config.get('chat_template')
-  if (!Array.isArray(listed)) {
+  if (typeof listed !== 'object' || listed === null) {
     if (name === undefined || name === 'default') return config.string('chat_template')
     throw new FormatError(`${config.name}: chat_template must be several to be named; there is one, so ${show(name)} is none of them`)
   }
   const templates = new Map<string, string>()
-  for (const entry of listed) {
-    if (typeof entry?.name !== 'string' || typeof entry.template !== 'string') {
+  // A list of names and templates, or an object of templates by name.
+  for (const [key, entry] of Object.entries(listed)) {
+    const [named, template] = Array.isArray(listed) ? [entry?.name, entry?.template] : [key, entry]
+    if (typeof named !== 'string' || typeof template !== 'string') {
       throw config.error('chat_template', 'must be a string, or a list of objects with name and template')
     }
-    templates.set(entry.name, entry.template)
+    templates.set(named, template)
   }
   const found = templates.get(name ?? 'default')
   if (found !== undefined) return found

@@ -12,6 +12,9 @@ interface TemplateNode {
   [part: string]: unknown
 }
 
+/** Source: jinja2, sandbox.py, `MAX_RANGE`. */
+const maxRange = 100_000
+
 /** The functions by names that no template can spell; each takes one list of values. */
 const functions = {
   'as text': ([value]: TemplateValue[]) => str(value),
@@ -26,6 +29,7 @@ const functions = {
   strip: ([text, characters]: TemplateValue[]) => stripEnd(stripStart(str(text), str(characters)), str(characters)),
   lstrip: ([text, characters]: TemplateValue[]) => stripStart(str(text), str(characters)),
   rstrip: ([text, characters]: TemplateValue[]) => stripEnd(str(text), str(characters)),
+  'limited range': (bounds: TemplateValue[]) => range(bounds.map(({ value }) => Number(value))),
   format: ([format, ...values]: TemplateValue[]) => percentFormat(str(format), { type: 'TupleValue', value: values }),
 }
 type FunctionName = keyof typeof functions
@@ -38,6 +42,14 @@ export function renderAsPython(source: string, values: Readonly<Record<string, u
   const template = new Template(source)
   rewrite(template.parsed)
   return template.render({ ...values, ...functions })
+}
+
+/** @throws Error if there are more than Python's sandbox allows: a template from anywhere should not fill the memory */
+function range(bounds: readonly number[]): number[] {
+  const [start, stop, step = 1] = bounds.length === 1 ? [0, ...bounds] : bounds
+  const count = Math.max(0, Math.ceil((stop - start) / step))
+  if (!(count <= maxRange)) throw new Error(`range must have at most ${maxRange} numbers; it has ${count}`)
+  return Array.from({ length: count }, (_, i) => start + i * step)
 }
 
 function stripStart(text: string, characters: string): string {
@@ -92,7 +104,7 @@ function rewritten(node: TemplateNode): TemplateNode {
     const { value } = node.operator as { value: string }
     return Object.hasOwn(functions, value) ? call(value as FunctionName, node.left, node.right) : node
   }
-  if (node.type === 'CallExpression') return stripping(node)
+  if (node.type === 'CallExpression') return rewrittenCall(node)
   if (node.type !== 'FilterExpression') return node
   const filter = node.filter as TemplateNode
   const { value: name } = (filter.callee ?? filter) as { value: string }
@@ -101,9 +113,10 @@ function rewritten(node: TemplateNode): TemplateNode {
   return (name === 'join' || name === 'format') && isPositional(args) ? call(name, node.operand, ...args) : node
 }
 
-/** `text.strip(characters)`, of which the library drops the characters. */
-function stripping(node: TemplateNode): TemplateNode {
+/** `range(…)` of a length that is allowed, and `text.strip(characters)`, of which the library drops the characters. */
+function rewrittenCall(node: TemplateNode): TemplateNode {
   const [callee, args] = [node.callee as TemplateNode, node.args as TemplateNode[]]
+  if (callee.type === 'Identifier' && callee.value === 'range' && isPositional(args)) return call('limited range', ...args)
   const { value: name } = (callee.property ?? {}) as { value?: string }
   const isStrip = callee.type === 'MemberExpression' && !callee.computed && (name === 'strip' || name === 'lstrip' || name === 'rstrip')
   return isStrip && args.length === 1 && isPositional(args) ? call(name, callee.object, args[0]) : node

@@ -55,6 +55,9 @@ function float(value: number): string {
   return Number.isInteger(value) ? (Object.is(value, -0) ? '-0.0' : value.toFixed(1)) : String(value)
 }
 
+/** Wider than any template writes. */
+const maxWidth = 1000
+
 /**
  * format % values, with the conversions %s, %r, %d, %i, %f and %x.
  * @throws Error if a conversion is another, or does not fit its value
@@ -65,6 +68,7 @@ export function percentFormat(format: string, values: TemplateValue): string {
   const text = format.replace(/%(?:\((\w+)\))?([-0+ ]*)(\d*)(?:\.(\d+))?(.)/g, (_, key, flags, width, digits, conversion) => {
     if (conversion === '%') return '%'
     const value = key === undefined ? list[next++] : (values.value as Map<string, TemplateValue>).get?.(key)
+    if (Number(width) > maxWidth) throw new Error(`"${format}" % … must be at most ${maxWidth} wide`)
     if (!value) throw new Error(`"${format}" % … has too few values`)
     const converted = convert(value, conversion, digits === undefined ? undefined : Number(digits), flags)
     if (flags.includes('-')) return converted.padEnd(Number(width))

@@ -31,6 +31,8 @@ test('of several templates `default` is taken, or the one that is named', async 
   ]
   assert.equal(await chat({ chat_template }), '<user>hi<assistant>')
   assert.equal(await chat({ chat_template }, 'tool_use'), 'tools: <user>hi')
+  const byName = Object.fromEntries(chat_template.map(({ name, template }) => [name, template]))
+  assert.equal(await chat({ chat_template: byName }), '<user>hi<assistant>')
   const refuses = (config: Record<string, unknown>, name: string | undefined, message: string) =>
     assert.rejects(chat(config, name), { name: 'FormatError', message })
   await refuses({ chat_template }, 'rag', 'tokenizer_config.json: the chat template must be one of "tool_use", "default"; asked for "rag"')
@@ -65,6 +67,9 @@ test('a template that fails says why', async () => {
       message: `tokenizer_config.json: chat_template must render; ${reason}`,
     })
   await fails("{{ raise_exception('roles must alternate') }}", 'roles must alternate')
+  await fails('{% for i in range(10 ** 9) %}x{% endfor %}', 'range must have at most 100000 numbers; it has 1000000000')
+  await fails('{{ range(0, 1, 0) | length }}', 'range must have at most 100000 numbers; it has Infinity')
+  await fails("{{ '%999999999d' % 1 }}", '"%999999999d" % … must be at most 1000 wide')
   await fails("{{ '%q' % 1 }}", '%q is not supported')
   await fails("{{ '%d' % 'x' }}", '%d must have a number')
   await fails("{{ '%s' % (1, 2) }}", '"%s" % … has too many values')
