@@ -107,7 +107,7 @@ for source in templates:
     text = _compile_jinja_template(source).render(**values, tools=None, documents=None)
     out["templates"].append([source, text])
 out["values"] = values
-json.dump(out, open("test/golden/language.json", "w"), ensure_ascii=False, indent=0)
+json.dump(out, open("test/golden/language.json", "w"), ensure_ascii=False)
 
 # LongRoPE: texts of up to 16 tokens take the short factors, longer ones the long ones.
 torch.manual_seed(0)

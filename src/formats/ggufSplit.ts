@@ -12,10 +12,10 @@ import type { ByteSource } from './source.ts'
  */
 export async function withOtherParts(file: GgufFile, open?: (place: string) => Promise<ByteSource>): Promise<GgufFile> {
   const named = /^(.*-)(\d{5})-of-(\d{5})(\.gguf(?:\?.*)?)$/is.exec(file.name)
-  const count = file.metadata.count('split.count', Number(named?.[3] ?? 1))
-  if (count <= 1) return file
   const parts: GgufFile[] = []
   try {
+    const count = file.metadata.count('split.count', Number(named?.[3] ?? 1))
+    if (count <= 1) return file
     if (!named || Number(named[3]) !== count || !open) {
       throw new FormatError(
         `${file.name}: it is one of ${count} files of a split model, so all must be given by path or URL, side by side and named as NAME-00001-of-${digits(count)}.gguf`,
