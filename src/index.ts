@@ -11,6 +11,7 @@ export { relativeError, weightErrors } from './evaluate/weightError.ts'
 export { type HttpFolderOptions, httpFolder } from './formats/http.ts'
 export { type Folder, type FolderSink, memoryFolder } from './formats/source.ts'
 export { CausalLM, type CausalLMConfig, type ForwardOptions } from './models/causalLM.ts'
+export type { ChatMessage } from './models/chatTemplate.ts'
 export { type GenerateOptions, type Generation, generate, generateTokens } from './models/generate.ts'
 export { GPT2LMHeadModel } from './models/gpt2.ts'
 export { LlamaForCausalLM } from './models/llama.ts'
@@ -27,7 +28,7 @@ export {
   stateDict,
   type TypeMap,
 } from './models/stateDict.ts'
-export { type ChatMessage, Tokenizer } from './models/tokenizer.ts'
+export { type DecodeOptions, Tokenizer } from './models/tokenizer.ts'
 export { GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Tanh } from './nn/activations.ts'
 export { BatchNorm1d, BatchNorm2d, type BatchNormOptions } from './nn/batchNorm.ts'
 export { Conv1d } from './nn/conv1d.ts'

@@ -7,7 +7,7 @@ import { printJson } from './output.ts'
 
 export type GenerateCommandOptions = CommonOptions &
   ComputeOptions &
-  Pick<GenerateOptions, 'maxNewTokens' | 'temperature' | 'topK' | 'topP' | 'seed'> & { chat?: boolean }
+  Pick<GenerateOptions, 'maxNewTokens' | 'temperature' | 'topK' | 'topP' | 'seed'> & { chat?: boolean; chatTemplate?: string }
 
 /** `lowbit generate`: the text as it comes, then a line of figures on stderr; or one JSON document. */
 export async function generateCommand(path: string, given: string, options: GenerateCommandOptions): Promise<void> {
@@ -17,9 +17,11 @@ export async function generateCommand(path: string, given: string, options: Gene
     const model = await loadModel(path, device, options)
     if (!model.tokenizer)
       throw new FormatError(`${path}: must hold tokenizer.json, which turns the prompt into tokens; there is no such file`)
-    const text = options.chat ? await model.tokenizer.applyChatTemplate([{ role: 'user', content: prompt }]) : prompt
+    const { chatTemplate: template } = options
+    const isChat = options.chat || template !== undefined
+    const text = isChat ? await model.tokenizer.applyChatTemplate([{ role: 'user', content: prompt }], { template }) : prompt
     // A chat template writes the special tokens itself.
-    const ids = model.tokenizer.encode(text, { addSpecialTokens: !options.chat })
+    const ids = model.tokenizer.encode(text, { addSpecialTokens: !isChat })
     const { maxNewTokens, temperature, topK, topP, seed, computeDtype } = options
     const onText = options.json ? undefined : (piece: string) => void process.stdout.write(piece)
     const result = await generate(model, ids, { maxNewTokens, temperature, topK, topP, seed, computeDtype, onText, signal: interrupted })

@@ -39,6 +39,7 @@ interface InspectedActivations {
 export async function inspectCommand(path: string, options: CommonOptions & { baseline?: string }): Promise<void> {
   const plan = await planCausalLM(path)
   const activations = await activationsOf(plan).finally(() => plan.close())
+  for (const message of plan.warnings) console.warn(`lowbit: ${message}`)
   const tensors = [...describe(plan)]
   const { baseline } = options
   if (baseline !== undefined) {

@@ -51,6 +51,7 @@ const generate = program
   .option('--top-p <p>', 'draw from the likeliest tokens that together reach the probability p', share, 1)
   .option('--seed <s>', 'seed of the draws: the same seed draws the same text', wholeNumber(0), 0)
   .option('--chat', "put the prompt into the model's chat template")
+  .option('--chat-template <name>', 'the same, with the template of this name where the model has several (default: the one named default)')
   .action(async (model, prompt, options) => (await import('./generate.ts')).generateCommand(model, prompt, options))
 
 const evaluate = program

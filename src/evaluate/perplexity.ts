@@ -41,7 +41,7 @@ export interface Perplexity {
 /**
  * How surprised the model is by a text: it is cut into windows of `context` tokens every `stride`, an incomplete last one is dropped, and
  * each window scores its tokens but the first and those scored before.
- * @throws ShapeError if the text has less than one window
+ * @throws ShapeError if the text has less than one window; DTypeError if logits are NaN
  */
 export async function perplexity(model: CausalLM, text: string | readonly number[], options: PerplexityOptions = {}): Promise<Perplexity> {
   const { baseline, signal } = options
@@ -74,6 +74,8 @@ export async function perplexity(model: CausalLM, text: string | readonly number
     const baselineGuesses = await scores.baselineGuesses?.read()
     for (const tensor of Object.values(scores)) tensor?.dispose()
     for (let i = first; i < context; i++) {
+      checkScore(values[i - 1], 'those', window, i)
+      if (kl) checkScore(kl[i - 1], "the baseline's", window, i)
       nll += Number(values[i - 1])
       divergence += Number(kl?.[i - 1] ?? 0)
       if (guesses?.[i - 1] === baselineGuesses?.[i - 1]) agreements++
@@ -117,4 +119,12 @@ function checkWindow(context: number, stride: number, maxPositions: number): voi
   if (!(Number.isInteger(stride) && stride >= 1 && stride <= context)) {
     throw new ShapeError(`evaluate: stride must be a whole number in 1..${context}, the context; received ${stride}`)
   }
+}
+
+/** @throws DTypeError if a score of a token is NaN, as it becomes by logits that are. */
+function checkScore(score: number | bigint, whose: string, window: number, token: number): void {
+  if (!Number.isNaN(score)) return
+  throw new DTypeError(
+    `evaluate: logits must be numbers; ${whose} for token ${token} of window ${window + 1} are NaN: a weight or an activation overflows its dtype`,
+  )
 }

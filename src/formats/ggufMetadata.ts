@@ -103,6 +103,22 @@ export class GgufMetadata {
     return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes.subarray(at + 8, at + 8 + view.getUint32(at, true)))
   }
 
+  /** Where in a list of strings one of `wanted` stands; the others are not decoded. */
+  indicesOf(key: string, wanted: ReadonlySet<string>): number[] {
+    const { count, bytes } = this.list(key, 'a list of strings', ({ type }) => type.name === 'string')
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    const [encoder, decoder] = [new TextEncoder(), new TextDecoder()]
+    const starts = new Set([...wanted].map((text) => encoder.encode(text)[0]))
+    const indices: number[] = []
+    let at = 0
+    for (let i = 0; i < count; i++) {
+      const end = at + 8 + view.getUint32(at, true)
+      if (end > at + 8 && starts.has(bytes[at + 8]) && wanted.has(decoder.decode(bytes.subarray(at + 8, end)))) indices.push(i)
+      at = end
+    }
+    return indices
+  }
+
   /** How many strings or numbers a list has. */
   listLength(key: string): number {
     return this.list(key, 'a list', () => true).count

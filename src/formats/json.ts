@@ -157,6 +157,12 @@ export class JsonObject {
     return this.expect(key, fallback, 'a list of integers, 0 or more', (value) => Array.isArray(value) && value.every(isCount))
   }
 
+  /** A list of numbers above 0. */
+  positives(key: string): number[] {
+    const isPositive = (value: unknown) => Number.isFinite(value) && Number(value) > 0
+    return this.expect<number[]>(key, undefined, 'a list of numbers above 0', (value) => Array.isArray(value) && value.every(isPositive))
+  }
+
   strings(key: string, fallback?: string[]): string[] {
     const isString = (value: unknown) => typeof value === 'string'
     return this.expect(key, fallback, 'a list of strings', (value) => Array.isArray(value) && value.every(isString))

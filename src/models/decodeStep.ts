@@ -1,5 +1,5 @@
 import { type CommandList, Scalar } from '../devices/commandList.ts'
-import { argmax } from '../tensor/ops/index.ts'
+import { argmax, embedding } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { KVCache } from './cache.ts'
@@ -10,8 +10,10 @@ import type { CausalLM } from './causalLM.ts'
  * Recorded once for a cache; a step then costs one call, whatever the model's depth.
  */
 export class DecodeStep {
-  /** [1, 1] int32: the token to take, and after `run` the likeliest next. */
-  readonly ids: Tensor
+  /** [2] int32: the token to take, after `run` the likeliest next; and the bits of that one's logit, which is NaN as soon as any is. */
+  private readonly state: Tensor
+  /** [1, 1], the token in `state`. */
+  private readonly ids: Tensor
   /** [1, 1, V] float32, of the last `run`. */
   readonly logits: Tensor
   private readonly cache: KVCache
@@ -22,13 +24,14 @@ export class DecodeStep {
     const { device } = model
     this.cache = cache
     this.position = new Scalar(cache.length)
-    this.ids = keep(Tensor.empty(device, [1, 1], 'int32'))
+    this.state = keep(Tensor.empty(device, [2], 'int32'))
+    this.ids = keep(scope(() => keep(this.state.rows(0, 1).view([1, 1]))))
     // Tables are written by the host, which a kept list cannot hold: they must be there before.
     model.prepare(cache.capacity)
     const { list, result } = device.capture(() =>
       scope(() => {
         const logits = model.forward(this.ids, { cache, position: this.position })
-        device.call('copy', argmax(logits), this.ids, this.ids.byteLength)
+        this.takeLikeliest(logits)
         return keep(logits)
       }),
     )
@@ -49,12 +52,29 @@ export class DecodeStep {
 
   /** Sets the token to take to the likeliest of logits [1, 1, V]. */
   feedLikeliest(logits: Tensor): void {
-    scope(() => this.ids.device.call('copy', argmax(logits), this.ids, this.ids.byteLength))
+    scope(() => this.takeLikeliest(logits))
+  }
+
+  /** Resolves to the likeliest token and its logit, as the steps queued so far leave them. */
+  async likeliest(): Promise<{ id: number; logit: number }> {
+    const bytes = await this.state.readBytes()
+    const view = new DataView(bytes.buffer, bytes.byteOffset)
+    return { id: view.getInt32(0, true), logit: view.getFloat32(4, true) }
+  }
+
+  /** Records what puts the likeliest of logits [1, 1, V] into `state`. */
+  private takeLikeliest(logits: Tensor): void {
+    const { device } = this.state
+    const best = argmax(logits)
+    const logit = embedding(logits.view([logits.numel, 1]), best)
+    device.call('copy', best, this.ids, best.byteLength)
+    device.call('copy', logit, this.state.rows(1, 2), logit.byteLength)
   }
 
   dispose(): void {
     this.logits.dispose()
     this.ids.dispose()
+    this.state.dispose()
     this.list.dispose()
   }
 

@@ -18,7 +18,7 @@ import { parseGpt2Config, parseLlamaConfig, tokenIds } from './config.ts'
 import { GPT2LMHeadModel } from './gpt2.ts'
 import { LlamaForCausalLM } from './llama.ts'
 import { readFloat, readQuanto } from './loadTensor.ts'
-import { type LoadPlan, type PlannedParameter, parameterPaths, parentOf } from './plan.ts'
+import { checkVocabulary, dropAbsentBiases, type LoadPlan, type PlannedParameter, parameterPaths, parentOf } from './plan.ts'
 import { Tokenizer } from './tokenizer.ts'
 
 /**
@@ -29,17 +29,21 @@ export async function planFolder(folder: Folder): Promise<LoadPlan> {
   const configPath = `${folder.name}/config.json`
   const rawConfig = parseObject(await readBytes(folder, 'config.json', maxJsonBytes), configPath)
   const config = new JsonObject(rawConfig, configPath)
-  const model = emptyModel(folder, config)
+  const warnings: string[] = []
+  const warn = (message: string) => void warnings.push(message)
+  const model = emptyModel(folder, config, warn)
   const file = await openCheckpoint(folder)
   try {
     const map = await readQuantoMap(folder)
     if (map) applyMap(model, map, folder)
     else checkFloat(folder, file)
+    dropAbsentBiases(model, (path) => model.checkpointNames(path).some((name) => hasTensor(file, name)), file.name, warn)
     const parameters = matchTensors(model, file)
-    await readSideFiles(folder, model, rawConfig)
+    await readSideFiles(folder, model, rawConfig, warn)
     const finish = (device: Device) => readActivationScales(device, file, model)
     const scales = () => readScales(file, model)
-    return { name: folder.name, model, scheme: map ? 'quanto' : 'none', parameters, scales, finish, close: () => file.close() }
+    const scheme = map ? 'quanto' : 'none'
+    return { name: folder.name, model, scheme, parameters, warnings, scales, finish, close: () => file.close() }
   } catch (error) {
     await file.close()
     throw error
@@ -54,13 +58,13 @@ function parseObject(bytes: Uint8Array, path: string): Record<string, unknown> {
 }
 
 /** The model that config.json describes, without weights, by the name that its architecture has there. */
-const architectures: Record<string, (config: JsonObject) => CausalLM> = {
-  LlamaForCausalLM: (config) => new LlamaForCausalLM(parseLlamaConfig(config)),
-  GPT2LMHeadModel: (config) => new GPT2LMHeadModel(parseGpt2Config(config)),
+const architectures: Record<string, (config: JsonObject, warn: (message: string) => void) => CausalLM> = {
+  LlamaForCausalLM: (config, warn) => new LlamaForCausalLM(parseLlamaConfig(config, warn)),
+  GPT2LMHeadModel: (config, warn) => new GPT2LMHeadModel(parseGpt2Config(config, warn)),
 }
 const modelTypes: Record<string, string> = { llama: 'LlamaForCausalLM', gpt2: 'GPT2LMHeadModel' }
 
-function emptyModel(folder: Folder, config: JsonObject): CausalLM {
+function emptyModel(folder: Folder, config: JsonObject, warn: (message: string) => void): CausalLM {
   const type = config.string('model_type', 'none')
   const architecture = config.strings('architectures', [])[0] ?? (Object.hasOwn(modelTypes, type) ? modelTypes[type] : type)
   if (!Object.hasOwn(architectures, architecture)) {
@@ -73,7 +77,7 @@ function emptyModel(folder: Folder, config: JsonObject): CausalLM {
       `${folder.name}/config.json: the weights must be floats, or quantized by quanto; they are quantized by ${show(method)}, so take the float model`,
     )
   }
-  return architectures[architecture](config)
+  return architectures[architecture](config, warn)
 }
 
 /** Replaces the modules that the map names by their quantized twins. */
@@ -151,19 +155,29 @@ function planQuanto(file: TensorFile, path: string, module: QWeightModule, used:
   }
 }
 
+function hasTensor(file: TensorFile, name: string): boolean {
+  return file.tensors.has(name) || file.unsupported.has(name)
+}
+
 function missing(file: TensorFile, name: string): string {
   const dtype = file.unsupported.get(name)
   return dtype === undefined ? `${name} is missing` : `${name} has dtype ${dtype}, which is not supported`
 }
 
 /** Tokenizer, end-of-text ids, and the files to be saved along. */
-async function readSideFiles(folder: Folder, model: CausalLM, config: Record<string, unknown>): Promise<void> {
+async function readSideFiles(
+  folder: Folder,
+  model: CausalLM,
+  config: Record<string, unknown>,
+  warn: (message: string) => void,
+): Promise<void> {
   const files = new Map<string, string>()
   for (const name of sideFiles) if (await folder.has(name)) files.set(name, await readText(folder, name, maxJsonBytes))
   model.checkpoint = { name: folder.name, config, files }
   const object = (name: string) => parseObject(new TextEncoder().encode(files.get(name)), `${folder.name}/${name}`)
   if (files.has('generation_config.json')) {
-    const ids = tokenIds(new JsonObject(object('generation_config.json'), `${folder.name}/generation_config.json`), 'eos_token_id')
+    const generation = new JsonObject(object('generation_config.json'), `${folder.name}/generation_config.json`)
+    const ids = tokenIds(generation, 'eos_token_id', model.config.vocabularySize, warn)
     if (ids.length > 0) model.eosTokenIds = ids
   }
   if (!files.has('tokenizer.json')) return
@@ -172,11 +186,6 @@ async function readSideFiles(folder: Folder, model: CausalLM, config: Record<str
   const template = files.get('chat_template.jinja')
   if (template !== undefined) tokenizerConfig.chat_template = template
   const tokenizer = await Tokenizer.fromJson(object('tokenizer.json'), tokenizerConfig, `${folder.name}/tokenizer.json`)
-  const { vocabularySize } = model.config
-  if (tokenizer.vocabularySize > vocabularySize) {
-    throw new FormatError(
-      `${folder.name}/tokenizer.json: token ids must stay below the model's vocabulary (${vocabularySize}); the largest is ${tokenizer.vocabularySize - 1}`,
-    )
-  }
   model.tokenizer = tokenizer
+  checkVocabulary(model, `${folder.name}/tokenizer.json`, warn)
 }

@@ -57,7 +57,7 @@ export function nextChunk(size: number, ms: number): number {
 /**
  * Continues a prompt.
  * @throws ShapeError if the prompt is longer than the model's context
- * @throws the signal's reason when aborted
+ * @throws the signal's reason when aborted; DTypeError if logits are NaN
  */
 export async function generate(model: CausalLM, prompt: string | readonly number[], options: GenerateOptions = {}): Promise<Generation> {
   const { tokenizer } = model
@@ -70,15 +70,14 @@ export async function generate(model: CausalLM, prompt: string | readonly number
   for await (const id of generateTokens(model, promptIds, options)) {
     if (tokenIds.push(id) === 1) firstMs = performance.now() - started
     if (!tokenizer) continue
-    const all = tokenizer.decode(tokenIds)
-    // A character may be split over tokens: wait for the rest of it.
-    if (all.endsWith('\ufffd') || all.length <= text.length) continue
-    options.onText?.(all.slice(text.length), id)
-    text = all
+    const settled = tokenizer.decodeSettled(tokenIds)
+    if (settled.length <= text.length) continue
+    options.onText?.(settled.slice(text.length), id)
+    text = settled
   }
   const decodeMs = performance.now() - started - firstMs
   const whole = tokenizer?.decode(tokenIds) ?? ''
-  // A character that never became whole.
+  // What more tokens might have changed.
   if (whole.length > text.length) options.onText?.(whole.slice(text.length), tokenIds[tokenIds.length - 1])
   return {
     text: whole,
@@ -156,15 +155,16 @@ async function prefill(
 /** Always the likeliest token. The next step is queued, on the token that is still on the device, before this one is read. */
 async function* greedy(first: Tensor, step: DecodeStep, count: number): AsyncGenerator<number> {
   step.feedLikeliest(first)
-  let read = step.ids.read()
+  let read = step.likeliest()
   for (let i = 0; i < count; i++) {
     const current = read
     if (i + 1 < count) {
       step.run()
-      read = step.ids.read()
+      read = step.likeliest()
     }
-    const [id] = await current
-    yield Number(id)
+    const { id, logit } = await current
+    checkLogit(logit, i)
+    yield id
   }
 }
 
@@ -172,11 +172,22 @@ async function* sampled(first: Tensor, step: DecodeStep, count: number, options:
   const random = new Random(options.seed ?? 0)
   let logits = first
   for (let i = 0; i < count; i++) {
-    const id = sample((await logits.read()) as Float32Array, options, random)
+    const values = (await logits.read()) as Float32Array
+    for (const value of values) checkLogit(value, i)
+    const id = sample(values, options, random)
     yield id
     if (i + 1 === count) return
     step.feed(id)
     step.run()
     logits = step.logits
   }
+}
+
+/** @throws DTypeError if the logit of a token, the one after `done` new ones, says that numbers overflowed. */
+function checkLogit(logit: number, done: number): void {
+  if (logit < Infinity) return
+  const received = Number.isNaN(logit) ? 'NaN' : 'infinite'
+  throw new DTypeError(
+    `generate: logits must be finite; those of new token ${done + 1} are ${received}: a weight or an activation overflows its dtype`,
+  )
 }

@@ -2,6 +2,7 @@ import { FormatError } from '../core/errors.ts'
 import type { GgufFile } from '../formats/gguf.ts'
 import { show } from '../formats/json.ts'
 import type { LlamaConfig } from './config.ts'
+import { endOfTurnIds, ggufTokenId } from './ggufTokens.ts'
 import { inverseFrequencies, type RopeScaling } from './rope.ts'
 
 /** Larger than any published model, small enough that no product of two overflows: what is above is a broken file. */
@@ -19,9 +20,14 @@ const limits = {
 /**
  * What a GGUF file of the Llama architecture says about its model.
  * @param ropeFactors the values of the tensor `rope_freqs.weight`, or null if there is none
+ * @param warn is told what is ignored since it is not sound
  * @throws FormatError if the architecture is another, or a key is missing, of the wrong type, or out of range
  */
-export function ggufLlamaConfig(file: GgufFile, ropeFactors: readonly number[] | null): LlamaConfig {
+export function ggufLlamaConfig(
+  file: GgufFile,
+  ropeFactors: readonly number[] | null,
+  warn: (message: string) => void = () => {},
+): LlamaConfig {
   const { metadata, tensors } = file
   const architecture = metadata.string('general.architecture')
   if (architecture !== 'llama') throw metadata.error('general.architecture', 'must be "llama", the only one supported yet')
@@ -53,25 +59,26 @@ export function ggufLlamaConfig(file: GgufFile, ropeFactors: readonly number[] |
     maxPositions: size('context_length'),
     normEpsilon: metadata.positive('llama.attention.layer_norm_rms_epsilon'),
     ropeTheta,
-    ropeScaling: ropeScaling(file, headSize, ropeTheta, ropeFactors),
+    ropeScaling: ropeScaling(file, { headSize, theta: ropeTheta, maxPositions: size('context_length') }, ropeFactors),
     tieWordEmbeddings: !tensors.has('output.weight') && !file.unsupported.has('output.weight'),
     attentionBias: tensors.has('blk.0.attn_q.bias'),
     mlpBias: tensors.has('blk.0.ffn_gate.bias'),
     eosTokenIds: [],
   }
-  const ids = ['eos', 'eot', 'eom'].map((name) => `tokenizer.ggml.${name}_token_id`).filter((key) => metadata.has(key))
-  config.eosTokenIds = [...new Set(ids.map((key) => ggufTokenId(file, key, config.vocabularySize)))]
+  const named = ['eos', 'eot', 'eom'].flatMap((name) => ggufTokenId(metadata, name, config.vocabularySize, warn) ?? [])
+  const found = endOfTurnIds(metadata).filter((id) => id < config.vocabularySize)
+  config.eosTokenIds = [...new Set([...named, ...found])]
   return config
 }
 
-/** @throws FormatError unless the key holds an id of the vocabulary. */
-export function ggufTokenId({ metadata }: GgufFile, key: string, vocabularySize: number): number {
-  const id = metadata.count(key)
-  if (id < vocabularySize) return id
-  throw metadata.error(key, `must be below the vocabulary's size (${vocabularySize})`)
+interface RopeSizes {
+  headSize: number
+  theta: number
+  maxPositions: number
 }
 
-function ropeScaling({ metadata, name }: GgufFile, headSize: number, theta: number, factors: readonly number[] | null): RopeScaling {
+function ropeScaling({ metadata, name }: GgufFile, sizes: RopeSizes, factors: readonly number[] | null): RopeScaling {
+  const { headSize, theta, maxPositions } = sizes
   const type = metadata.string('llama.rope.scaling.type', metadata.has('llama.rope.scale_linear') ? 'linear' : 'none')
   if (type !== 'none' && type !== 'linear') throw metadata.error('llama.rope.scaling.type', 'must be "none" or "linear"')
   if (type === 'linear') {
@@ -90,7 +97,8 @@ function ropeScaling({ metadata, name }: GgufFile, headSize: number, theta: numb
       },
     )
   }
-  return llama3Scaling(headSize, theta, factors) ?? { type: 'factors', factors }
+  const same = { shortFactors: factors, longFactors: factors, originalMaxPositions: maxPositions, attentionFactor: 1 }
+  return llama3Scaling(headSize, theta, factors) ?? { type: 'longrope', ...same }
 }
 
 /** Llama 3.1 to 3.3 differ in the first number only. */
@@ -106,8 +114,7 @@ function llama3Scaling(headSize: number, theta: number, factors: readonly number
 
 /** config.json as transformers would write it. */
 export function huggingFaceConfig(file: GgufFile, config: LlamaConfig): Record<string, unknown> {
-  const { metadata } = file
-  const id = (name: string) => (metadata.has(`tokenizer.ggml.${name}_token_id`) ? metadata.count(`tokenizer.ggml.${name}_token_id`) : null)
+  const id = (name: string) => ggufTokenId(file.metadata, name, config.vocabularySize)
   return {
     architectures: ['LlamaForCausalLM'],
     model_type: 'llama',
@@ -134,7 +141,7 @@ export function huggingFaceConfig(file: GgufFile, config: LlamaConfig): Record<s
   }
 }
 
-function huggingFaceScaling({ ropeScaling: scaling, maxPositions }: LlamaConfig): Record<string, unknown> | null {
+function huggingFaceScaling({ ropeScaling: scaling }: LlamaConfig): Record<string, unknown> | null {
   if (scaling.type === 'default') return null
   if (scaling.type === 'linear') return { rope_type: 'linear', factor: scaling.factor }
   if (scaling.type === 'llama3') {
@@ -146,13 +153,11 @@ function huggingFaceScaling({ ropeScaling: scaling, maxPositions }: LlamaConfig)
       original_max_position_embeddings: scaling.originalMaxPositions,
     }
   }
-  // The one rule of transformers that takes a list; attention is not rescaled.
-  const { factors } = scaling
   return {
     rope_type: 'longrope',
-    short_factor: factors,
-    long_factor: factors,
-    attention_factor: 1,
-    original_max_position_embeddings: maxPositions,
+    short_factor: scaling.shortFactors,
+    long_factor: scaling.longFactors,
+    attention_factor: scaling.attentionFactor,
+    original_max_position_embeddings: scaling.originalMaxPositions,
   }
 }

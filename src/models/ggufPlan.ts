@@ -4,6 +4,7 @@ import { type QType, qint4, qint5, qint8 } from '../core/qtype.ts'
 import type { Device } from '../devices/device.ts'
 import { type GgufFile, type GgufTensor, openGguf } from '../formats/gguf.ts'
 import { type GgufBlockType, ggufDTypes, ggufGroupSize, isGgufBlockType } from '../formats/ggufBlocks.ts'
+import { withOtherParts } from '../formats/ggufSplit.ts'
 import { pythonJson } from '../formats/json.ts'
 import type { ByteSource } from '../formats/source.ts'
 import { Embedding } from '../nn/embedding.ts'
@@ -12,11 +13,11 @@ import { QEmbedding } from '../nn/qembedding.ts'
 import { QLinear } from '../nn/qlinear.ts'
 import { defaultQuantizer } from '../quantize/quantizers.ts'
 import { ggufLlamaConfig, huggingFaceConfig } from './ggufConfig.ts'
-import { matchGgufTensors, permutedHeads, ropeFactorsName } from './ggufTensors.ts'
+import { ggufPaths, matchGgufTensors, permutedHeads, ropeFactorsName } from './ggufTensors.ts'
 import { ggufTokenizer } from './ggufTokenizer.ts'
 import { readGgufBlocks, readGgufFloat } from './ggufWeights.ts'
 import { LlamaForCausalLM } from './llama.ts'
-import { type LoadPlan, type PlannedParameter, parameterPaths, parentOf } from './plan.ts'
+import { checkVocabulary, dropAbsentBiases, type LoadPlan, type PlannedParameter, parameterPaths, parentOf } from './plan.ts'
 import { Tokenizer } from './tokenizer.ts'
 
 /** The quantized type that holds the codes of each block type. */
@@ -24,20 +25,26 @@ const blockQTypes: Record<GgufBlockType, QType> = { Q4_0: qint4, Q4_1: qint4, Q5
 
 /**
  * The model of a GGUF file: everything but the weights is read. Takes over `source`.
+ * @param open opens a file by its path or URL: the others of a model that is split into several
  * @throws FormatError if the file is broken, its parts do not fit each other, or its architecture or types are not supported
  */
-export async function planGguf(source: ByteSource): Promise<LoadPlan> {
-  const file = await openGguf(source)
+export async function planGguf(source: ByteSource, open?: (place: string) => Promise<ByteSource>): Promise<LoadPlan> {
+  const file = await withOtherParts(await openGguf(source), open)
   try {
-    const config = ggufLlamaConfig(file, await readRopeFactors(file))
+    const warnings = new Set<string>()
+    const warn = (message: string) => void warnings.add(message)
+    const config = ggufLlamaConfig(file, await readRopeFactors(file), warn)
     const model = new LlamaForCausalLM(config)
+    const paths = ggufPaths(file)
+    dropAbsentBiases(model, (path) => paths.has(path), file.name, warn)
     const tensors = matchGgufTensors(model, file)
     quantizeModules(model, tensors)
     const staging: Uint8Array[] = []
     const parameters = [...parameterPaths(model).values()].map(([path]) => planParameter(model, file, path, tensors.get(path), staging))
     const quantized = [...tensors.values()].some(({ type }) => isGgufBlockType(type))
-    await addSideFiles(file, model)
-    return { name: file.name, model, scheme: quantized ? 'gguf' : 'none', parameters, close: () => file.close() }
+    await addSideFiles(file, model, warn)
+    const scheme = quantized ? 'gguf' : 'none'
+    return { name: file.name, model, scheme, parameters, warnings: [...warnings], close: () => file.close() }
   } catch (error) {
     await file.close()
     throw error
@@ -88,19 +95,15 @@ function planParameter(
 }
 
 /** Tokenizer, end-of-text ids, and the files to be saved along. */
-async function addSideFiles(file: GgufFile, model: LlamaForCausalLM): Promise<void> {
+async function addSideFiles(file: GgufFile, model: LlamaForCausalLM, warn: (message: string) => void): Promise<void> {
   const config = huggingFaceConfig(file, model.config)
   const files = new Map<string, string | (() => string)>()
   const generation = { bos_token_id: config.bos_token_id, eos_token_id: model.eosTokenIds, pad_token_id: config.pad_token_id }
   files.set('generation_config.json', pythonJson(generation, 2))
-  const parts = ggufTokenizer(file.metadata)
+  const parts = ggufTokenizer(file.metadata, warn)
   if (parts) {
-    const { vocabularySize } = model.config
-    if (parts.vocabularySize > vocabularySize) {
-      const largest = parts.vocabularySize - 1
-      throw new FormatError(`${file.name}: token ids must stay below the model's vocabulary (${vocabularySize}); the largest is ${largest}`)
-    }
     model.tokenizer = await Tokenizer.lazy(parts.tokenizer, parts.config, parts.vocabularySize, file.name)
+    checkVocabulary(model, file.name, warn)
     files.set('tokenizer.json', () => pythonJson(parts.tokenizer(), 2))
     files.set('tokenizer_config.json', pythonJson(parts.config, 2))
   }

@@ -36,6 +36,11 @@ export function modulePath(tensor: string): string | null {
   return block === undefined ? `${table[name]}.${part}` : `model.layers.${block}.${table[name]}.${part}`
 }
 
+/** The paths of the parameters that a file holds, of whatever type. */
+export function ggufPaths(file: GgufFile): Set<string> {
+  return new Set([...file.tensors.keys(), ...file.unsupported.keys()].flatMap((name) => modulePath(name) ?? []))
+}
+
 /**
  * The tensor of every parameter of the model, by path. Of a tied head it is the embedding's.
  * @throws FormatError listing what is missing, misshapen, of a type that is not supported, or left over

@@ -1,6 +1,7 @@
 import { FormatError } from '../core/errors.ts'
 import type { GgufMetadata } from '../formats/ggufMetadata.ts'
 import { show } from '../formats/json.ts'
+import { ggufTokenId } from './ggufTokens.ts'
 
 /*
  * A GGUF file holds a tokenizer's data, not its rules: those are chosen by name, and written out here as a tokenizer.json.
@@ -28,9 +29,10 @@ export interface HuggingFaceTokenizer {
 
 /**
  * The tokenizer of a GGUF file in Hugging Face's format: byte-level BPE (`gpt2`) or SentencePiece BPE (`llama`); null if it has none.
- * @throws FormatError if it is of another kind, or names tokens that it does not have
+ * @param warn is told of special tokens that it does not have, which are ignored
+ * @throws FormatError if it is of another kind
  */
-export function ggufTokenizer(metadata: GgufMetadata): HuggingFaceTokenizer | null {
+export function ggufTokenizer(metadata: GgufMetadata, warn: (message: string) => void = () => {}): HuggingFaceTokenizer | null {
   const kind = metadata.string('tokenizer.ggml.model', 'none')
   if (kind === 'none' || kind === 'no_vocab') return null
   if (kind !== 'gpt2' && kind !== 'llama') throw metadata.error('tokenizer.ggml.model', 'must be "gpt2" or "llama"')
@@ -39,13 +41,7 @@ export function ggufTokenizer(metadata: GgufMetadata): HuggingFaceTokenizer | nu
     throw metadata.error('tokenizer.ggml.pre', `must be one of ${[...preTokenizers.keys()].join(', ')}`)
   }
   const vocabularySize = metadata.listLength('tokenizer.ggml.tokens')
-  const special = (name: string): number | null => {
-    const key = `tokenizer.ggml.${name}_token_id`
-    if (!metadata.has(key)) return null
-    const id = metadata.count(key)
-    if (id < vocabularySize) return id
-    throw metadata.error(key, `must be the id of one of ${vocabularySize} tokens`)
-  }
+  const special = (name: string) => ggufTokenId(metadata, name, vocabularySize, warn)
   const ids = { bos: special('bos'), eos: special('eos'), unk: special('unknown'), pad: special('padding') }
   const adds = {
     bos: metadata.boolean('tokenizer.ggml.add_bos_token', kind === 'llama' || llama3Names.includes(preTokenizer)),

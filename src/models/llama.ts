@@ -128,7 +128,7 @@ export class LlamaModel extends Module {
 }
 
 /** The rotary tables of each model: none of its tensors, and a copy of it makes its own. */
-const rotations = new WeakMap<LlamaForCausalLM, RopeTables>()
+const rotations = new WeakMap<LlamaForCausalLM, RopeTables & { isLong: boolean }>()
 
 /** Llama with its language-model head: token ids → logits. */
 export class LlamaForCausalLM extends CausalLM {
@@ -166,13 +166,19 @@ export class LlamaForCausalLM extends CausalLM {
     return this.model.norm.forward(x)
   }
 
-  /** The rotary tables, made anew when a longer cache comes. */
+  /**
+   * The rotary tables, made anew when a longer cache comes. Where frequencies depend on the length of the text, that is what the cache can
+   * hold, so that all keys in it are turned alike.
+   */
   private rotate(positions: number): RopeTables {
+    const { headSize, ropeTheta, ropeScaling: scaling } = this.config
+    const isLong = scaling.type === 'longrope' && positions > scaling.originalMaxPositions
     const known = rotations.get(this)
-    if (known && known.cos.size(0) >= positions) return known
+    if (known && known.isLong === isLong && known.cos.size(0) >= positions) return known
     this.disposeRotation()
-    const { headSize, ropeTheta, ropeScaling } = this.config
-    const tables = keep(ropeTables(this.device, inverseFrequencies(headSize, ropeTheta, ropeScaling), positions))
+    const frequencies = inverseFrequencies(headSize, ropeTheta, scaling, isLong)
+    const factor = scaling.type === 'longrope' ? scaling.attentionFactor : 1
+    const tables = { ...keep(ropeTables(this.device, frequencies, positions, factor)), isLong }
     rotations.set(this, tables)
     return tables
   }

@@ -15,6 +15,7 @@ import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { CausalLM } from './causalLM.ts'
 import { planFolder } from './folderPlan.ts'
+import { checkFinite } from './loadTensor.ts'
 import { type LoadPlan, type PlannedParameter, parameterPaths, parentOf } from './plan.ts'
 
 /** Where a model lies: a path, URL or hub id; a folder; a GGUF file in the browser. */
@@ -35,6 +36,8 @@ export interface LoadOptions {
    */
   quantization?: { method: 'quanto' } & QuantizeOptions
   signal?: AbortSignal
+  /** Is told, before any weight is read, what of the checkpoint is ignored since it is not sound; default: `console.warn`. */
+  onWarning?: (message: string) => void
   /** Called with the bytes read so far, and all. */
   onProgress?: (bytes: number, totalBytes: number) => void
 }
@@ -47,7 +50,9 @@ export interface LoadOptions {
 export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {}): Promise<CausalLM> {
   const plan = await planCausalLM(place)
   const { model, parameters } = plan
+  const warn = options.onWarning ?? ((message) => console.warn(`lowbit: ${message}`))
   try {
+    for (const message of plan.warnings) warn(message)
     const device = options.device ?? openDevice()
     const uses = parameterPaths(model)
     const pathsOf = new Map([...uses.values()].map((paths) => [paths[0], paths]))
@@ -58,7 +63,7 @@ export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {})
     const total = parameters.reduce((sum, { byteLength }) => sum + byteLength, 0)
     let done = 0
     const quantizing = floats || options.quantization !== undefined
-    const load = (planned: PlannedParameter) => loadParameter(model, planned, device, options.dtype, floats)
+    const load = (planned: PlannedParameter) => loadParameter(plan, planned, device, options.dtype, floats)
     for await (const [planned, parameter] of inOrder(parameters, load, quantizing ? 1 : 2)) {
       put(model, pathsOf.get(planned.path) ?? [planned.path], parameter, options.quantization !== undefined)
       options.signal?.throwIfAborted()
@@ -116,7 +121,7 @@ function checkRoom({ name, parameters }: LoadPlan, device: Device): void {
 
 /** A parameter as it is saved, or the floats that it stands for. */
 async function loadParameter(
-  model: CausalLM,
+  { model, name }: LoadPlan,
   planned: PlannedParameter,
   device: Device,
   dtype: FloatDType | undefined,
@@ -129,6 +134,17 @@ async function loadParameter(
   const weight = () => (turned ? transpose(parameter.dequantize(), 0, 1) : parameter.dequantize())
   const float = keep(scope(() => cast(weight(), dtype ?? parameter.dtype)))
   parameter.dispose()
+  // Codes times scales fit float32 always.
+  if (float.dtype !== 'float32') {
+    const info = { name: planned.path, dtype: float.dtype, byteOffset: 0 }
+    await float
+      .readBytes()
+      .then((bytes) => checkFinite(name, info, bytes))
+      .catch((error: unknown) => {
+        float.dispose()
+        throw error
+      })
+  }
   return float
 }
 
@@ -158,13 +174,13 @@ function put(model: CausalLM, paths: readonly string[], parameter: Parameter, fr
 export async function planCausalLM(place: ModelPlace): Promise<LoadPlan> {
   if (place instanceof Blob) return planGguf(blobSource(place))
   if (typeof place !== 'string' && !(place instanceof URL)) return planFolder(place)
-  return isGgufPath(place) ? planGguf(await openFile(place)) : planFolder(await openFolder(place))
+  return isGgufPath(place) ? planGguf(await openFile(place), openFile) : planFolder(await openFolder(place))
 }
 
 /** Loaded when used: whoever has no GGUF file need not wait for its eight modules. */
-async function planGguf(source: ByteSource): Promise<LoadPlan> {
+async function planGguf(source: ByteSource, open?: (place: string) => Promise<ByteSource>): Promise<LoadPlan> {
   const gguf = await import('./ggufPlan.ts')
-  return gguf.planGguf(source)
+  return gguf.planGguf(source, open)
 }
 
 /** Whether a path or URL names a GGUF file; a URL may have a query. */

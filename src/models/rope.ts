@@ -6,23 +6,34 @@ export type RopeScaling =
   | { type: 'default' }
   | { type: 'linear'; factor: number }
   | { type: 'llama3'; factor: number; lowFrequencyFactor: number; highFrequencyFactor: number; originalMaxPositions: number }
-  /** One factor a pair, which divides its frequency. */
-  | { type: 'factors'; factors: readonly number[] }
+  | LongRope
+
+/** One factor a pair, which divides its frequency: others for texts of more than `originalMaxPositions` tokens. */
+export interface LongRope {
+  type: 'longrope'
+  shortFactors: readonly number[]
+  longFactors: readonly number[]
+  originalMaxPositions: number
+  /** Multiplies queries and keys. */
+  attentionFactor: number
+}
 
 /**
  * Angle per position of each of the headSize/2 pairs: θ^(−2i/D), rounded to float32 as PyTorch computes it, then scaled.
- * Source: Su et al., "RoFormer", 2021; Llama 3's scaling as in transformers, modeling_rope_utils.py.
+ * Source: Su et al., "RoFormer", 2021; Ding et al., "LongRoPE", 2024; the scalings as in transformers, modeling_rope_utils.py.
+ * @param isLong whether the text is longer than the positions of the first training
  */
-export function inverseFrequencies(headSize: number, theta: number, scaling: RopeScaling): Float32Array {
+export function inverseFrequencies(headSize: number, theta: number, scaling: RopeScaling, isLong = false): Float32Array {
   const frequencies = new Float32Array(headSize / 2)
   for (let i = 0; i < frequencies.length; i++) {
     const frequency = Math.fround(1 / Math.fround(theta ** Math.fround((2 * i) / headSize)))
-    frequencies[i] = scaling.type === 'factors' ? frequency / scaling.factors[i] : scaleFrequency(frequency, scaling)
+    if (scaling.type === 'longrope') frequencies[i] = frequency / (isLong ? scaling.longFactors : scaling.shortFactors)[i]
+    else frequencies[i] = scaleFrequency(frequency, scaling)
   }
   return frequencies
 }
 
-function scaleFrequency(frequency: number, scaling: Exclude<RopeScaling, { type: 'factors' }>): number {
+function scaleFrequency(frequency: number, scaling: Exclude<RopeScaling, LongRope>): number {
   if (scaling.type === 'default') return frequency
   if (scaling.type === 'linear') return frequency / scaling.factor
   const { factor, lowFrequencyFactor, highFrequencyFactor, originalMaxPositions } = scaling
@@ -34,22 +45,22 @@ function scaleFrequency(frequency: number, scaling: Exclude<RopeScaling, { type:
   return ((1 - smooth) * frequency) / factor + smooth * frequency
 }
 
-/** cos and sin of every position's angles, both [positions, headSize/2] float32. */
+/** factor · cos and factor · sin of every position's angles, both [positions, headSize/2] float32. */
 export interface RopeTables {
   cos: Tensor
   sin: Tensor
 }
 
 /** The tables of as many positions. */
-export function ropeTables(device: Device, frequencies: Float32Array, positions: number): RopeTables {
+export function ropeTables(device: Device, frequencies: Float32Array, positions: number, factor = 1): RopeTables {
   const half = frequencies.length
   const cos = new Float32Array(positions * half)
   const sin = new Float32Array(positions * half)
   for (let position = 0; position < positions; position++) {
     for (let i = 0; i < half; i++) {
       const angle = Math.fround(position * frequencies[i])
-      cos[position * half + i] = Math.cos(angle)
-      sin[position * half + i] = Math.sin(angle)
+      cos[position * half + i] = factor * Math.cos(angle)
+      sin[position * half + i] = factor * Math.sin(angle)
     }
   }
   return { cos: Tensor.fromArray(device, cos, [positions, half]), sin: Tensor.fromArray(device, sin, [positions, half]) }

@@ -1,5 +1,5 @@
 import { saveFolder } from '#files'
-import { dtypes } from '../core/dtype.ts'
+import { dtypes, isFloatDType } from '../core/dtype.ts'
 import { FormatError } from '../core/errors.ts'
 import { numel } from '../core/shape.ts'
 import { pythonJson } from '../formats/json.ts'
@@ -12,6 +12,7 @@ import { QModule, QWeightModule } from '../nn/qmodule.ts'
 import { QTensor } from '../qtensor/qtensor.ts'
 import { CausalLM } from './causalLM.ts'
 import { isSavedFile } from './checkpoint.ts'
+import { checkFinite } from './loadTensor.ts'
 import { quantoTwins, writtenTensors } from './savedTensors.ts'
 
 export interface SaveOptions {
@@ -34,7 +35,7 @@ export interface SaveOptions {
  * @param target a path, or a folder to write into (then file by file)
  * @returns bytes written
  * @throws FormatError if quantized layers are not frozen, the target holds files (with `overwrite`: other files than a save's), or
- *   cannot be written, or quanto's format cannot hold the model
+ *   cannot be written, quanto's format cannot hold the model, or a tensor holds NaN or infinity
  */
 export async function save(model: Module, target: string | FolderSink, options: SaveOptions = {}): Promise<number> {
   if (!options.unfrozen) checkFrozen(model)
@@ -107,6 +108,7 @@ async function writeModel(model: Module, folder: FolderSink, tensors: TensorToWr
     async bytes() {
       options.signal?.throwIfAborted()
       const content = await tensor.bytes()
+      if (isFloatDType(tensor.dtype)) checkFinite('save', { ...tensor, byteOffset: 0 }, content)
       written += content.byteLength
       options.onProgress?.(written, total)
       return content

@@ -1,43 +1,61 @@
 import { FormatError } from '../core/errors.ts'
 import { JsonObject, show } from '../formats/json.ts'
+import { type AddedToken, AddedTokens, type Piece } from './addedTokens.ts'
+import { type ChatMessage, renderChat } from './chatTemplate.ts'
+import { cleanUp } from './cleanUp.ts'
+import { addedTokens, checkBpe, largestTokenId } from './tokenizerJson.ts'
 
-/** Larger than any published vocabulary. */
-const maxVocabularySize = 2 ** 24
-
-/** One turn of a conversation, as chat templates take it. */
-export interface ChatMessage {
-  role: 'system' | 'user' | 'assistant' | (string & {})
-  content: string
+/** What this module uses of `@huggingface/tokenizers`: its parts, which are called in the order of the Python library. */
+interface HuggingFaceTokenizer {
+  normalizer: ((text: string) => string) | null
+  pre_tokenizer: ((text: string, options: { section_index: number }) => string[]) | null
+  model: (words: string[]) => string[]
+  post_processor: ((tokens: string[], pair: null, addSpecialTokens: boolean) => { tokens: string[] }) | null
+  token_to_id(token: string): number | undefined
+  id_to_token(id: number): string | undefined
+  decode(ids: number[], options: { skip_special_tokens: boolean; clean_up_tokenization_spaces: boolean }): string
 }
 
-/** What this module uses of `@huggingface/tokenizers`. */
-interface HuggingFaceTokenizer {
-  encode(text: string, options?: { add_special_tokens?: boolean }): { ids: number[] }
-  decode(ids: number[], options?: { skip_special_tokens?: boolean }): string
+/** A tokenizer made of its files. */
+interface Made {
+  library: HuggingFaceTokenizer
+  /** Tokens to be found in the text as it is, and in normalized text. */
+  plain: AddedTokens
+  normalized: AddedTokens
+  special: ReadonlySet<number>
+  cleansUp: boolean
+}
+
+export interface DecodeOptions {
+  /** Leaves special tokens out; default true. */
+  skipSpecialTokens?: boolean
 }
 
 /** Text ↔ token ids, by the model's own tokenizer.json. */
 export class Tokenizer {
-  private make: (() => HuggingFaceTokenizer) | undefined
-  private made: HuggingFaceTokenizer | undefined
+  private make: (() => Made) | undefined
+  private lazilyMade: Made | undefined
   private readonly config: JsonObject
+  /** What messages call tokenizer.json. */
+  private readonly name: string
   /** One more than the largest token id. */
   readonly vocabularySize: number
 
-  private constructor(make: () => HuggingFaceTokenizer, config: JsonObject, vocabularySize: number) {
+  private constructor(make: () => Made, config: JsonObject, vocabularySize: number, name: string) {
     this.make = make
     this.config = config
     this.vocabularySize = vocabularySize
+    this.name = name
   }
 
   /**
    * @param json tokenizer.json, parsed
    * @param config tokenizer_config.json, or {}
    * @param name what messages call tokenizer.json
-   * @throws FormatError if a token id is not one; what else the library cannot read is said when it is first used
+   * @throws FormatError if a token id is not one; what else cannot be read is said when it is first used
    */
   static async fromJson(json: object, config: Record<string, unknown>, name = 'tokenizer.json'): Promise<Tokenizer> {
-    return Tokenizer.lazy(() => json, config, checkTokenIds(new JsonObject(json, name)) + 1, name)
+    return Tokenizer.lazy(() => json, config, largestTokenId(new JsonObject(json, name)) + 1, name)
   }
 
   /**
@@ -47,96 +65,104 @@ export class Tokenizer {
    */
   static async lazy(json: () => object, config: Record<string, unknown>, vocabularySize: number, name: string): Promise<Tokenizer> {
     const library = await import('@huggingface/tokenizers')
+    const settings = new JsonObject(config, 'tokenizer_config.json')
     const make = () => {
-      const made = json()
+      const parsed = new JsonObject(json(), name)
+      checkBpe(parsed)
+      const added = addedTokens(parsed)
       try {
-        return new library.Tokenizer(made, config) as unknown as HuggingFaceTokenizer
+        const made = new library.Tokenizer({ ...parsed.toObject(), added_tokens: added }, config)
+        return assemble(made as unknown as HuggingFaceTokenizer, added, cleansUp(parsed, settings))
       } catch (cause) {
         const reason = cause instanceof Error ? cause.message : cause
         throw new FormatError(`${name}: must be a tokenizer of Hugging Face's format; ${reason}`, { cause })
       }
     }
-    return new Tokenizer(make, new JsonObject(config, 'tokenizer_config.json'), vocabularySize)
+    return new Tokenizer(make, settings, vocabularySize, name)
   }
 
   /** Made when first used: for 50,000 tokens it takes a fifth of a second and 30 MB, which whoever passes token ids need not spend. */
-  private get inner(): HuggingFaceTokenizer {
-    if (!this.made) {
-      this.made = this.make?.() as HuggingFaceTokenizer
+  private get made(): Made {
+    if (!this.lazilyMade) {
+      this.lazilyMade = this.make?.() as Made
       // What it was made of may go.
       this.make = undefined
     }
-    return this.made
+    return this.lazilyMade
   }
 
-  /** Token ids of `text`, by default with the special tokens that the model expects around it. */
+  /**
+   * Token ids of `text`, by default with the special tokens that the model expects around it.
+   * @throws FormatError if the tokenizer is not sound
+   */
   encode(text: string, options: { addSpecialTokens?: boolean } = {}): number[] {
-    return text === '' && options.addSpecialTokens === false
-      ? []
-      : this.inner.encode(text, { add_special_tokens: options.addSpecialTokens ?? true }).ids
+    const { library, plain, normalized } = this.made
+    const normalize = (piece: Piece) =>
+      typeof piece === 'string' ? normalized.split(library.normalizer ? library.normalizer(piece) : piece) : [piece]
+    const pieces = plain.split(text).flatMap(normalize)
+    const tokens = pieces.flatMap((piece, i) => {
+      if (typeof piece !== 'string') return [piece.content]
+      return library.model(library.pre_tokenizer ? library.pre_tokenizer(piece, { section_index: i }) : [piece])
+    })
+    const { post_processor } = library
+    const whole = post_processor ? post_processor(tokens, null, options.addSpecialTokens ?? true).tokens : tokens
+    return whole.map((token) => {
+      const id = library.token_to_id(token)
+      if (id === undefined) throw new FormatError(`${this.name}: the vocabulary must hold ${show(token)}; it does not`)
+      return id
+    })
   }
 
-  /** The text of token ids, by default without special tokens. */
-  decode(ids: readonly number[], options: { skipSpecialTokens?: boolean } = {}): string {
-    return ids.length === 0 ? '' : this.inner.decode([...ids], { skip_special_tokens: options.skipSpecialTokens ?? true })
+  /** The text of token ids, by default without special tokens. Ids that the vocabulary does not have give none. */
+  decode(ids: readonly number[], options: DecodeOptions = {}): string {
+    const text = this.decodeRaw(ids, options)
+    return this.made.cleansUp ? cleanUp(text).whole : text
+  }
+
+  /** The beginning of the text of token ids, as much of it as no further token can change; pieces of a stream add up to `decode`'s text. */
+  decodeSettled(ids: readonly number[], options: DecodeOptions = {}): string {
+    // A character may be split over tokens: the rest of it may come.
+    const text = this.decodeRaw(ids, options).replace(/\ufffd+$/, '')
+    return this.made.cleansUp ? cleanUp(text).settled : text
+  }
+
+  private decodeRaw(ids: readonly number[], { skipSpecialTokens = true }: DecodeOptions): string {
+    const { library, special } = this.made
+    const known = ids.filter((id) => library.id_to_token(id) !== undefined && !(skipSpecialTokens && special.has(id)))
+    return known.length === 0 ? '' : library.decode(known, { skip_special_tokens: false, clean_up_tokenization_spaces: false })
   }
 
   /**
    * The prompt for a conversation, by the model's chat template, ending where the assistant's answer begins.
-   * @throws FormatError if the model has no chat template, or one that fails
+   * @param options.template the name of one of several templates; default: the only one, or `default`
+   * @throws FormatError if the model has no chat template of that name, or one that fails
    */
-  async applyChatTemplate(messages: readonly ChatMessage[]): Promise<string> {
-    if (!this.config.has('chat_template')) {
-      throw new FormatError('tokenizer_config.json: has no chat_template, so the model takes plain prompts only')
-    }
-    const { Template } = await import('@huggingface/jinja')
-    // A special token is written as a string, or as an object with its content.
-    const special = (key: string) =>
-      typeof this.config.get(key) === 'object' ? this.config.object(key).string('content') : this.config.string(key, '')
-    const values = {
-      messages,
-      add_generation_prompt: true,
-      bos_token: special('bos_token'),
-      eos_token: special('eos_token'),
-      unk_token: special('unk_token'),
-      pad_token: special('pad_token'),
-    }
-    const source = this.config.string('chat_template')
-    try {
-      return new Template(source).render(values)
-    } catch (cause) {
-      throw new FormatError(`tokenizer_config.json: chat_template must render; ${cause instanceof Error ? cause.message : cause}`, {
-        cause,
-      })
-    }
+  async applyChatTemplate(messages: readonly ChatMessage[], options: { template?: string } = {}): Promise<string> {
+    return renderChat(this.config, messages, options.template)
   }
+}
+
+function assemble(library: HuggingFaceTokenizer, added: readonly AddedToken[], cleans: boolean): Made {
+  const normalize = ({ content }: AddedToken) => (library.normalizer ? library.normalizer(content) : content)
+  return {
+    library,
+    plain: new AddedTokens(added.filter((token) => !isNormalized(token))),
+    normalized: new AddedTokens(added.filter(isNormalized), normalize),
+    special: new Set(added.filter(({ special }) => special).map(({ id }) => id)),
+    cleansUp: cleans,
+  }
+}
+
+function isNormalized({ normalized, special }: AddedToken): boolean {
+  return normalized ?? !special
 }
 
 /**
- * The largest token id. The library keeps tokens in arrays by id and walks them: a huge id would keep it busy for minutes.
- * @throws FormatError naming the token, or if there is no vocabulary
+ * Whether decoding removes spaces before punctuation: as transformers has it since version 5, only where that is asked for, and of a BPE
+ * tokenizer only where it is asked for by the name that says what it does.
  */
-function checkTokenIds(json: JsonObject): number {
-  let largest = -1
-  const check = (token: unknown, id: unknown) => {
-    checkTokenId(json.name, token, id)
-    largest = Math.max(largest, Number(id))
-  }
-  const added = json.get('added_tokens')
-  for (const token of Array.isArray(added) ? added : []) check(token?.content, token?.id)
-  const model: unknown = json.get('model')
-  const vocabulary: unknown = typeof model === 'object' && model !== null && 'vocab' in model ? model.vocab : undefined
-  if (typeof vocabulary !== 'object' || vocabulary === null) {
-    throw new FormatError(`${json.name}: must be a tokenizer of Hugging Face's format; its model has no vocab`)
-  }
-  // Unigram models list their tokens: the place in the list is the id.
-  if (Array.isArray(vocabulary)) return Math.max(largest, vocabulary.length - 1)
-  // Not Object.entries: a hundred thousand pairs are not worth their memory.
-  for (const token in vocabulary) check(token, Reflect.get(vocabulary, token))
-  return largest
-}
-
-function checkTokenId(name: string, token: unknown, id: unknown): void {
-  if (typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < maxVocabularySize) return
-  throw new FormatError(`${name}: the id of ${show(token)} must be a whole number below ${maxVocabularySize}; received ${show(id)}`)
+function cleansUp(json: JsonObject, config: JsonObject): boolean {
+  if (!config.boolean('clean_up_tokenization_spaces', false)) return false
+  const isBpe = json.object('model').string('type', 'BPE') === 'BPE'
+  return !isBpe || config.boolean('clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output', false)
 }

@@ -220,11 +220,6 @@ const tokenizers: Case[] = [
     says: /tokenizer\.json: must be a tokenizer of Hugging Face's format/,
   },
   {
-    name: 'a token beyond the vocabulary',
-    change: (folder) => setToken(folder, 512),
-    says: /must stay below the model's vocabulary \(512\); the largest is 512/,
-  },
-  {
     name: 'a token id as text',
     change: (folder) => setToken(folder, 'seven'),
     says: /tokenizer\.json: the id of "zz" must be a whole number below 16777216; received "seven"/,

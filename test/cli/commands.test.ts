@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { golden, lowbit, stories, temporaryFolder, text } from './lowbit.ts'
+import { copyOf, editJson, golden, lowbit, stories, temporaryFolder, text } from './lowbit.ts'
 
 /*
  * Every command from end to end. What it must compute was computed by transformers and Python's quanto.
@@ -158,6 +158,20 @@ test('generate --max-new-tokens 0 and an empty prompt', async () => {
   assert.deepEqual((await json('generate', stories, 'Once', '--max-new-tokens', '0')).tokenIds, [])
   // The begin token alone is a prompt.
   assert.equal((await json('generate', stories, '', '--max-new-tokens', '3')).promptTokens, 1)
+})
+
+test('generate --chat takes the template named default, --chat-template another', async () => {
+  const chat_template = [
+    { name: 'default', template: `<s>${prompt}` },
+    { name: 'nothing', template: '{{ bos_token }}' },
+  ]
+  const model = copyOf(stories, join(root, 'templates'), (folder) =>
+    editJson(folder, 'tokenizer_config.json', (config) => Object.assign(config, { chat_template })),
+  )
+  const { tokenIds } = await json('generate', model, 'hi', '--chat', '--max-new-tokens', '40')
+  assert.deepEqual(tokenIds, expected.float.greedy_ids)
+  const named = await json('generate', model, 'hi', '--chat-template', 'nothing', '--max-new-tokens', '1')
+  assert.equal(named.promptTokens, 1)
 })
 
 test('bench measures', async () => {

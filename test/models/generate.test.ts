@@ -2,10 +2,24 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { type DeviceName, openDevice } from '../../src/devices/open.ts'
-import { nextChunk } from '../../src/models/generate.ts'
+import { generate, nextChunk } from '../../src/models/generate.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
 
 const stories = fileURLToPath(new URL('../../models/stories260K', import.meta.url))
+
+test('what is streamed is what is returned', async () => {
+  const device = openDevice('cpu', { threads: 1 })
+  const model = await loadCausalLM(stories, { device })
+  for (const options of [{}, { temperature: 1.5, seed: 3 }, { temperature: 3, seed: 5 }]) {
+    const pieces: [text: string, id: number][] = []
+    const onText = (text: string, id: number) => void pieces.push([text, id])
+    const { text, tokenIds } = await generate(model, 'Once', { ...options, maxNewTokens: 100, onText })
+    assert.equal(pieces.map(([piece]) => piece).join(''), text)
+    assert.ok(pieces.every(([piece, id]) => piece !== '' && tokenIds.includes(id)))
+  }
+  model.dispose()
+  await device.close()
+})
 
 test('chunks of a prompt take 150 ms, in steps of 32 tokens', () => {
   // 32 tokens in 50 ms: 96 in 150 ms.

@@ -6,7 +6,7 @@ import { bytesSource } from '../../src/formats/source.ts'
 import { parseLlamaConfig } from '../../src/models/config.ts'
 import { ggufLlamaConfig, huggingFaceConfig } from '../../src/models/ggufConfig.ts'
 import { inverseFrequencies } from '../../src/models/rope.ts'
-import { float32, gguf, type Parts, string, uint32, type Value } from '../formats/ggufBytes.ts'
+import { float32, gguf, type Parts, string, strings, uint32, type Value } from '../formats/ggufBytes.ts'
 
 /** Llama 3.2 1B, as llama.cpp converts it. */
 const keys: Record<string, Value> = {
@@ -100,15 +100,38 @@ test('rope scaling', async () => {
   const llama3 = { type: 'llama3', factor: 32, lowFrequencyFactor: 1, highFrequencyFactor: 4, originalMaxPositions: 8192 }
   assert.deepEqual(await scaling({}, llama3Factors()), llama3)
   const other = llama3Factors().map((factor, i) => (i === 20 ? factor * 1.01 : factor))
-  assert.deepEqual(await scaling({}, other), { type: 'factors', factors: other })
-  const [plain, scaled] = [{ type: 'default' } as const, { type: 'factors', factors: other } as const].map((rule) =>
-    inverseFrequencies(64, 500000, rule),
-  )
+  const longrope = await scaling({}, other)
+  const lists = { shortFactors: other, longFactors: other, originalMaxPositions: 131072, attentionFactor: 1 }
+  assert.deepEqual(longrope, { type: 'longrope', ...lists })
+  const [plain, scaled] = [{ type: 'default' } as const, longrope].map((rule) => inverseFrequencies(64, 500000, rule))
   assert.equal(scaled[20], Math.fround(plain[20] / other[20]))
 })
 
+test('a special token that the vocabulary does not have is ignored, and named', async () => {
+  const file = await open({ 'tokenizer.ggml.eos_token_id': uint32(128256), 'tokenizer.ggml.eot_token_id': null })
+  const warnings: string[] = []
+  const config = ggufLlamaConfig(file, null, (message) => void warnings.push(message))
+  assert.deepEqual(config.eosTokenIds, [128008])
+  assert.equal(warnings.length, 1)
+  assert.match(warnings[0], /^x: .*eos_token_id" must be below the vocabulary's size \(128256\); received 128256 .*; it is ignored$/)
+  assert.equal(huggingFaceConfig(file, config).eos_token_id, null)
+})
+
+test('tokens that end a turn are found by their text, as llama.cpp finds them', async () => {
+  const tokens = strings('<|begin_of_text|>', '<|end_of_text|>', 'a', '<|eot_id|>', '<|im_end|>x', '', '<|eom_id|>')
+  const file = await open({
+    'tokenizer.ggml.tokens': tokens,
+    'tokenizer.ggml.eos_token_id': uint32(2),
+    'tokenizer.ggml.eot_token_id': null,
+    'tokenizer.ggml.eom_token_id': null,
+    'llama.vocab_size': uint32(6),
+  })
+  // The embedding has no row for the last.
+  assert.deepEqual(ggufLlamaConfig(file, null).eosTokenIds, [2, 1, 3])
+})
+
 test('config.json says the same', async () => {
-  for (const factors of [null, llama3Factors()]) {
+  for (const factors of [null, llama3Factors(), llama3Factors().map((factor, i) => factor + i)]) {
     const file = await open()
     const config = ggufLlamaConfig(file, factors)
     const written = JSON.parse(JSON.stringify(huggingFaceConfig(file, config)))
@@ -140,7 +163,6 @@ test('what cannot be is refused', async () => {
   await refuses({ 'llama.attention.value_length': uint32(128) }, /must be the head size \(64\); received 128/)
   await refuses({ 'llama.attention.layer_norm_rms_epsilon': float32(NaN) }, /must be a finite number above 0; received NaN/)
   await refuses({ 'llama.rope.scaling.type': string('yarn') }, /must be "none" or "linear"; received "yarn"/)
-  await refuses({ 'tokenizer.ggml.eos_token_id': uint32(128256) }, /must be below the vocabulary's size \(128256\); received 128256/)
   await refuses({}, /rope_freqs.weight must hold 32 numbers above 0; received 2: \[1,1\]/, [1, 1])
   await refuses({ 'llama.rope.scale_linear': float32(2) }, /by a factor or by rope_freqs.weight; they are by both/, llama3Factors())
 })

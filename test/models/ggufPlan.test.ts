@@ -9,8 +9,8 @@ import { parseLlamaConfig } from '../../src/models/config.ts'
 import { planGguf } from '../../src/models/ggufPlan.ts'
 import { LlamaForCausalLM } from '../../src/models/llama.ts'
 import { Tokenizer } from '../../src/models/tokenizer.ts'
-import { f32, fixtures, text, u32, u64 } from '../formats/ggufBytes.ts'
-import { kinds, loadGguf, storiesSource } from './ggufModel.ts'
+import { fixtures } from '../formats/ggufBytes.ts'
+import { kinds, loadGguf, storiesSource, withRopeFactors } from './ggufModel.ts'
 import { type Expected, inputs } from './golden.ts'
 import { checkGreedy, checkWeights, dequantized, logitsOf } from './goldenChecks.ts'
 
@@ -117,17 +117,11 @@ test('the files that go with the model say the same as the metadata', async () =
 })
 
 test('factors of the rotary frequencies are a part of the configuration', async () => {
-  const file = readFileSync(`${fixtures}stories260K-q4_0.gguf`)
-  // The last entry: a name, then dimensions, two sizes, type and offset. The data follow from 14336 on.
-  const end = file.lastIndexOf('blk.4.attn_k.weight') + 'blk.4.attn_k.weight'.length + 4 + 16 + 4 + 8
-  const entry = Buffer.concat([text('rope_freqs.weight'), u32(1), u64(4), u32(0), u64(file.length - 14336)])
-  const header = Buffer.concat([file.subarray(0, end), entry])
-  header.writeBigUInt64LE(48n, 8)
-  const padding = Buffer.alloc(Math.ceil(header.length / 32) * 32 - header.length)
   const factors = [1, 2, 4, 8]
-  const longer = Buffer.concat([header, padding, file.subarray(14336), ...factors.map(f32)])
+  const longer = withRopeFactors(readFileSync(`${fixtures}stories260K-q4_0.gguf`), factors)
   const { model, close } = await planGguf(bytesSource(longer))
   assert.ok(model instanceof LlamaForCausalLM)
-  assert.deepEqual(model.config.ropeScaling, { type: 'factors', factors })
+  const lists = { shortFactors: factors, longFactors: factors, originalMaxPositions: 512, attentionFactor: 1 }
+  assert.deepEqual(model.config.ropeScaling, { type: 'longrope', ...lists })
   await close()
 })

@@ -122,7 +122,13 @@ test('what cannot be is refused', async () => {
   await refuses({ 'tokenizer.ggml.pre': string('other') }, /"tokenizer.ggml.pre" must be one of default, gpt-2, .*; received "other"/)
   await refuses({ 'tokenizer.ggml.merges': strings('a b', 'a b c') }, /must be pairs with a space between; number 1 is "a b c"/)
   await refuses({ 'tokenizer.ggml.tokens': strings('a', 'b', 'a', 'c', 'd', 'e') }, /must differ from each other; "a" is token 0 and 2/)
-  await refuses({ 'tokenizer.ggml.tokens': strings('a') }, /"tokenizer.ggml.eos_token_id" must be the id of one of 1 tokens; received 3/)
   await refuses({ 'tokenizer.ggml.token_type': list(4, 1, u32(1)) }, /token_type" must have as many elements as there are tokens \(6\)/)
-  await refuses({ 'tokenizer.ggml.eos_token_id': uint32(6) }, /"tokenizer.ggml.eos_token_id" must be the id of one of 6 tokens; received 6/)
+})
+
+test('a special token that is none is ignored, and named', async () => {
+  const warnings: string[] = []
+  const parts = ggufTokenizer(await open({ 'tokenizer.ggml.eos_token_id': uint32(6) }), (message) => void warnings.push(message))
+  assert.equal(parts?.config.eos_token, undefined)
+  assert.equal(warnings.length, 1)
+  assert.match(warnings[0], /"tokenizer.ggml.eos_token_id" must be below the vocabulary's size \(6\); received 6 .*; it is ignored/)
 })

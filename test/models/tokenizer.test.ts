@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { Tokenizer } from '../../src/models/tokenizer.ts'
+
+type Json = Record<string, unknown> & {
+  model: { type: string; vocab: Record<string, number>; merges: unknown[] }
+  added_tokens: { content: string }[]
+}
+
+interface Truth {
+  /** A text, its ids, and their text without and with special tokens. */
+  tokenizers: Record<string, { json: Json; cases: [text: string, ids: number[], decoded: string, withSpecial: string][] }>
+  cleanup: { json: Json; config: Record<string, unknown>; ids: number[][]; texts: string[] }[]
+}
+
+/** What Python's tokenizers and transformers gave; made by scripts/make-language-fixtures.py. */
+const truth: Truth = JSON.parse(readFileSync(new URL('../golden/language.json', import.meta.url), 'utf8'))
+
+for (const [name, { json, cases }] of Object.entries(truth.tokenizers)) {
+  test(`added tokens within text, ${name}: ids and text are those of tokenizers`, async () => {
+    const tokenizer = await Tokenizer.fromJson(json, {})
+    for (const [text, ids, decoded, withSpecial] of cases) {
+      assert.deepEqual(tokenizer.encode(text), ids, JSON.stringify(text))
+      assert.equal(tokenizer.decode(ids), decoded, JSON.stringify(text))
+      assert.equal(tokenizer.decode(ids, { skipSpecialTokens: false }), withSpecial, JSON.stringify(text))
+    }
+  })
+}
+
+/** What a stream tells of these tokens, piece by piece. */
+function streamed(tokenizer: Tokenizer, ids: readonly number[]): string[] {
+  const pieces: string[] = []
+  let told = ''
+  for (let count = 1; count <= ids.length; count++) {
+    const settled = tokenizer.decodeSettled(ids.slice(0, count))
+    assert.ok(settled.startsWith(told), `${JSON.stringify(settled)} must go on from ${JSON.stringify(told)}`)
+    pieces.push(settled.slice(told.length))
+    told = settled
+  }
+  const whole = tokenizer.decode(ids)
+  assert.ok(whole.startsWith(told), `${JSON.stringify(whole)} must go on from ${JSON.stringify(told)}`)
+  return [...pieces, whole.slice(told.length)]
+}
+
+for (const { json, config, ids, texts } of truth.cleanup) {
+  test(`clean-up of spaces, ${json.model.type}, ${JSON.stringify(config)}: text is that of transformers, and its pieces add up`, async () => {
+    const tokenizer = await Tokenizer.fromJson(json, config)
+    for (const [i, stream] of ids.entries()) {
+      assert.equal(tokenizer.decode(stream), texts[i], JSON.stringify(stream))
+      assert.equal(streamed(tokenizer, stream).join(''), texts[i])
+    }
+  })
+}
+
+test('pieces of any tokens add up to their text, whatever the tokenizer', async () => {
+  const all = [...Object.values(truth.tokenizers).map(({ json }) => ({ json, config: {} })), ...truth.cleanup]
+  for (const { json, config } of all) {
+    const tokenizer = await Tokenizer.fromJson(json, config)
+    const ids = fc.array(fc.nat({ max: tokenizer.vocabularySize + 2 }), { maxLength: 30 })
+    fc.assert(
+      fc.property(ids, (some) => void streamed(tokenizer, some)),
+      { numRuns: 100 },
+    )
+  }
+})
+
+test('a character over several tokens comes whole; text before it does not wait', async () => {
+  const { json } = truth.tokenizers.pieces
+  const tokenizer = await Tokenizer.fromJson(json, {})
+  const byte = (value: number) => json.model.vocab[`<0x${value.toString(16).toUpperCase()}>`]
+  // "a", the euro sign E2 82 AC, a byte that begins a character which never comes, "b".
+  const { a, b } = json.model.vocab
+  assert.deepEqual(streamed(tokenizer, [a, byte(0xe2), byte(0x82), byte(0xac), byte(0xe2), b]), ['a', '', '', '€', '', '\ufffdb', ''])
+})
+
+test('ids that the vocabulary does not have give no text, as in Python', async () => {
+  const { json } = truth.tokenizers['byte level']
+  const tokenizer = await Tokenizer.fromJson(json, {})
+  const { c, a } = json.model.vocab
+  assert.equal(tokenizer.decode([c, 10_000, a]), 'ca')
+  assert.equal(tokenizer.decode([10_000]), '')
+})
+
+/** A copy of the byte-level tokenizer with changes to its model. */
+async function changed(change: (model: Record<string, unknown> & Json['model']) => void): Promise<Tokenizer> {
+  const json = structuredClone(truth.tokenizers['byte level'].json)
+  change(json.model)
+  return Tokenizer.fromJson(json, {}, 'x/tokenizer.json')
+}
+
+test('what Python refuses and would lose text is refused in one sentence', async () => {
+  const refuses = async (change: Parameters<typeof changed>[0], message: string) => {
+    const tokenizer = await changed(change)
+    assert.throws(() => tokenizer.encode('cab'), { name: 'FormatError', message })
+  }
+  const rule = 'x/tokenizer.json: model.merges must make tokens of the vocabulary of two others'
+  await refuses(({ merges }) => merges.push(['b', 'c']), `${rule}; "bc" in number 5, ["b","c"], is none`)
+  await refuses(({ merges }) => merges.push(['at', 'x']), `${rule}; "atx" in number 5, ["at","x"], is none`)
+  await refuses(({ vocab }) => void delete vocab.h, `${rule}; "h" in number 3, ["h","e"], is none`)
+  await refuses(({ merges }) => merges.push('a b c'), 'x/tokenizer.json: model.merges must be pairs of tokens; number 5 is "a b c"')
+  await refuses(
+    (model) => Object.assign(model, { continuing_subword_prefix: '##' }),
+    'x/tokenizer.json: model.continuing_subword_prefix must be null or ""; received "##"',
+  )
+  await refuses(
+    (model) => Object.assign(model, { unk_token: '<unk>', vocab: { c: 0 }, merges: [] }),
+    'x/tokenizer.json: the vocabulary must hold "<unk>"; it does not',
+  )
+})
