@@ -11,8 +11,9 @@ export interface ForwardWatcher {
 }
 
 /** Ends an observation: called, or at the end of a block that it was made in by `using`. */
-export interface Observation extends Disposable {
+export interface Observation {
   (): void
+  [Symbol.dispose](): void
 }
 
 interface Watch {

@@ -110,8 +110,7 @@ function nothingLeft(modules: [Module, string[]][], layers: QuantizeOptions['lay
   const floats = modules.filter(([module]) => twinFor(module, layers)).length
   const quantized = modules.filter(([module]) => module instanceof QModule).length
   const unchosen = `include and exclude leave none of ${floats}`
-  const found =
-    floats > 0 ? unchosen : quantized > 0 ? `all ${quantized} are quantized already; dequantize(model) to choose anew` : 'it has none'
+  const found = floats > 0 ? unchosen : quantized > 0 ? `all ${quantized} are quantized already` : 'it has none'
   return new ShapeError(`quantize: the model must have a layer to quantize, such as Linear; ${found}`)
 }
 

@@ -6,6 +6,7 @@ import { Linear } from '../../src/nn/linear.ts'
 import { Module } from '../../src/nn/module.ts'
 import { SGD } from '../../src/nn/optim/sgd.ts'
 import { trainEpoch } from '../../src/nn/training.ts'
+import { QActivation } from '../../src/qtensor/activation.ts'
 import { calibrate } from '../../src/quantize/calibrate.ts'
 import { quantize } from '../../src/quantize/quantize.ts'
 import { sum } from '../../src/tensor/ops/index.ts'
@@ -94,4 +95,16 @@ test('a copy of an observed model is not observed; a forward of its own is refus
     message:
       'clone: forward must be a method of its class; that of Arrow is a property, a function that would go on computing with the original',
   })
+})
+
+test('a twin tells what it computed before its output is quantized, and one of weights only, too', async () => {
+  for (const activations of [undefined, 'int8'] as const) {
+    const model = initialize(new Plain(), device)
+    quantize(model, { weights: 'int8', activations })
+    if (activations) await calibrate(model, () => scope(() => void model.forward(x)), { streamline: false })
+    const told: boolean[] = []
+    using _ = model.fc.observe({ computed: (y) => told.push(y instanceof QActivation), output: (y) => told.push(y instanceof QActivation) })
+    scope(() => void model.forward(x))
+    assert.deepEqual(told, [false, activations !== undefined])
+  }
 })
