@@ -14,6 +14,16 @@ import { dirname, join, posix } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { readKernels, unitSource } from './def.mjs'
+import {
+  addonUnits,
+  commonFlags,
+  extensions,
+  instructionSets,
+  kernelFlags,
+  wasmFlags,
+  wasmInstructionSets,
+  wasmVariants,
+} from './flags.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const build = join(root, 'build')
@@ -21,56 +31,6 @@ const require = createRequire(import.meta.url)
 
 /** The translation unit, where the compilers of WebAssembly modules see it. */
 const unit = 'build/generated/kernels.cc'
-
-const commonFlags = ['-std=c++17', '-O3', '-ffp-contract=off', '-fno-math-errno', '-I.', '-Inative', '-DNAPI_VERSION=8']
-const kernelFlags = ['-fno-exceptions', '-fno-rtti', '-Wno-psabi']
-const avx2 = ['-mavx2', '-mfma', '-mf16c', '-mbmi2']
-
-/** Compiler flags of each instruction set, by processor; the names are those of addon.cc. */
-const instructionSets = {
-  x64: {
-    sse4: ['-march=x86-64-v2'],
-    avx2,
-    avx512: [...avx2, '-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mavx512vnni', '-mavx512bf16'],
-  },
-  arm64: { neon: [] },
-}
-
-/**
- * What differs from another instruction set in some kernels only; that one runs the rest. Left out where the compiler or its run-time
- * library does not know it.
- */
-const extensions = {
-  x64: { avxvnni: { base: 'avx2', flags: [...avx2, '-mavxvnni'], kernels: ['qmatmulInt8'], probe: '__builtin_cpu_supports("avxvnni")' } },
-}
-
-/** Instruction sets of WebAssembly: without and with relaxed SIMD. */
-const wasmInstructionSets = {
-  simd128: ['-msimd128'],
-  relaxed: ['-msimd128', '-mrelaxed-simd'],
-}
-
-const wasmFlags = [
-  ...['--target=wasm32-unknown-unknown', '-ffreestanding', '-nostdlib', '-nostdinc++', '-fvisibility=hidden'],
-  ...['-mbulk-memory', '-matomics'],
-]
-
-const linkFlags = (flags) => flags.map((flag) => `-Wl,${flag}`)
-
-// Memory comes from JavaScript, which chooses how far it may grow; the stack lies lowest, so that overflowing it traps.
-const wasmLinkFlags = [
-  ...linkFlags(['--no-entry', '--import-memory', '--max-memory=4294967296', '--stack-first', '--strip-all', '--export=__heap_base']),
-  '-Wl,-z,stack-size=1048576',
-]
-
-/** The modules of each instruction set, by suffix: for one thread, and for several on a shared memory, which set themselves up in it. */
-const wasmVariants = {
-  '': wasmLinkFlags,
-  '-threads': [
-    ...['-DLOWBIT_THREADS', ...wasmLinkFlags],
-    ...linkFlags(['--shared-memory', '--export=__stack_pointer', '--export=__wasm_init_tls', '--export=__tls_size']),
-  ],
-}
 
 /** Below this the modules keep stack and data; src/devices/cpu/wasmMemory.ts says the same, and the heap lies above. */
 const wasmHeapStart = 8 * 2 ** 20
@@ -154,9 +114,6 @@ async function buildNative() {
 
   try {
     await update('lowbit.node', [sources, variants, extensions, flags, kernelFlags, link, compiler], async (folder) => {
-      const unitFile = join(folder, 'kernels.cc')
-      writeFileSync(unitFile, sources[unit])
-      const object = (name) => join(folder, `${name}.o`)
       const known = []
       for (const [name, { flags: variant, probe }] of Object.entries(extensions[process.arch] ?? {})) {
         if (!chosen(name)) continue
@@ -170,15 +127,11 @@ async function buildNative() {
         )
           known.push(name)
       }
-      const jobs = variants.map(([name, variant]) => [...kernelFlags, ...variant, `-DLOWBIT_ISA=isa_${name}`, unitFile, '-o', object(name)])
-      for (const name of known) {
-        const { base, flags: variant, kernels } = extensions[process.arch][name]
-        const source = join(folder, `${name}.cc`)
-        writeFileSync(source, unitSource(readKernels(), kernels, base))
-        jobs.push([...kernelFlags, ...variant, `-DLOWBIT_ISA=isa_${name}`, source, '-o', object(name)])
-      }
-      const has = [...variants.map(([name]) => name), ...known].map((name) => `-DLOWBIT_HAS_${name.toUpperCase()}`)
-      jobs.push([...has, 'native/addon.cc', '-o', object('addon')], ['native/parallel.cc', '-o', object('parallel')])
+      const jobs = addonUnits(process.arch, [...variants.map(([name]) => name), ...known]).map(({ name, flags, path, text }) => {
+        const source = path ?? join(folder, `${name}.cc`)
+        if (text) writeFileSync(source, text)
+        return [...flags, source, '-o', join(folder, `${name}.o`)]
+      })
       const objects = jobs.map((job) => job[job.length - 1])
       const compileNext = async () => {
         for (let job = jobs.pop(); job; job = jobs.pop()) await run([...flags, '-c', ...job])
