@@ -21,6 +21,8 @@ export const host: Host = {
 
   loadAddon: () => null,
 
+  hasWasm: () => true,
+
   async readWasm(name) {
     const url = wasmUrls[name]()
     const response = await fetch(url)

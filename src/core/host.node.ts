@@ -5,11 +5,14 @@ import { availableParallelism, freemem } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { DeviceError } from './errors.ts'
-import type { Host, HostWorker } from './host.ts'
+import type { Host, HostWorker, WasmModuleName } from './host.ts'
 
 // `src/core` and `dist/core` lie equally deep; workers are `.ts` in one and `.js` in the other, beside which the package keeps its modules.
 const build = '../../build/'
 const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
+
+const wasmPath = (name: WasmModuleName) =>
+  fileURLToPath(new URL(`${extension === '.js' ? './' : build}lowbit-${name}.wasm`, import.meta.url))
 
 /** Node. */
 export const host: Host = {
@@ -30,12 +33,15 @@ export const host: Host = {
     }
   },
 
+  hasWasm: (name) => existsSync(wasmPath(name)),
+
   async readWasm(name) {
-    const path = fileURLToPath(new URL(`${extension === '.js' ? './' : build}lowbit-${name}.wasm`, import.meta.url))
+    const path = wasmPath(name)
+    if (!existsSync(path)) throw new DeviceError(`wasm ${name}: ${path} must exist; run "npm run build", which makes it`)
     try {
       return new Uint8Array(await readFile(path))
     } catch (cause) {
-      throw new DeviceError(`wasm ${name}: ${path} must be readable; ${(cause as Error).message}. Run "npm run build"`, { cause })
+      throw new DeviceError(`wasm ${name}: ${path} must be readable; ${(cause as Error).message}`, { cause })
     }
   },
 

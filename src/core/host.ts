@@ -14,6 +14,8 @@ export interface Host {
    * @throws DeviceError if the file does not load.
    */
   loadAddon(): unknown
+  /** Whether there is a `build/lowbit-<name>.wasm`; a browser cannot tell before it asks, and hopes so. */
+  hasWasm(name: WasmModuleName): boolean
   /** The bytes of `build/lowbit-<name>.wasm`. Rejects with a DeviceError if they are not to be had. */
   readWasm(name: WasmModuleName): Promise<Uint8Array<ArrayBuffer>>
   /** A thread that runs `src/devices/cpu/wasmWorker.ts`. */

@@ -53,7 +53,8 @@ export function openNative(options: NativeOptions = {}): Backend {
   const isas = addon.isas()
   const isa = options.isa ?? host.variable('LOWBIT_ISA') ?? isas[0]
   if (!isas.includes(isa)) {
-    throw new DeviceError(`openNative: isa must be one of ${isas.join(', ')} on this CPU; received ${JSON.stringify(isa)}`)
+    const all = '"npm run build" builds all that the CPU has'
+    throw new DeviceError(`openNative: isa must be one of ${isas.join(', ')} on this CPU; received ${JSON.stringify(isa)} (${all})`)
   }
   const threads = options.threads ?? Math.min(host.parallelism(), threadsByDefault)
   if (!Number.isInteger(threads) || threads < 1 || threads > threadsLimit) {
