@@ -41,7 +41,7 @@ const wasmVariablesLimit = 2 ** 19
 /** What one run of the npm clang takes. */
 const compilerBytes = 2 ** 30
 
-const nativeSources = ['addon.cc', 'memory.h', 'parallel.cc', 'parking.h', 'pool.h', 'queue.h']
+const nativeSources = ['addon.cc', 'cpu.h', 'memory.h', 'parallel.cc', 'parking.h', 'pool.h', 'queue.h']
 const wasmSources = ['parking.h', 'pool.h', 'wasm.cc']
 
 const chosenSets = process.env.LOWBIT_ISAS?.split(',')
@@ -115,10 +115,10 @@ async function buildNative() {
   try {
     await update('lowbit.node', [sources, variants, extensions, flags, kernelFlags, link, compiler], async (folder) => {
       const known = []
-      for (const [name, { flags: variant, probe }] of Object.entries(extensions[process.arch] ?? {})) {
+      for (const [name, { flags: variant }] of Object.entries(extensions[process.arch] ?? {})) {
         if (!chosen(name)) continue
         const probeFile = join(folder, `probe-${name}.cc`)
-        writeFileSync(probeFile, `int main() { return ${probe}; }\n`)
+        writeFileSync(probeFile, 'int main() {}\n')
         if (
           await run([...variant, probeFile, '-o', join(folder, 'probe')]).then(
             () => true,
