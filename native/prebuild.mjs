@@ -1,48 +1,30 @@
 // Cross-compiles the addon for all platforms into build/prebuilds/<platform>/lowbit.node, with zig from PyPI:
 //
-//   npm run build:platforms [-- linux-x64-gnu …]      the platforms of platforms.mjs, or these
+//   npm run build:platforms [-- linux-x64-gnu …]      the platforms of platforms.json, or these
 //
-// It needs Python 3 with venv; zig comes from PyPI into the cache (.cache/zig, or LOWBIT_CACHE). An object whose sources and flags are
-// unchanged (its .stamp) is not compiled again.
-import { execFile } from 'node:child_process'
+// It needs Python 3 with venv (zig.mjs). An object whose sources and flags are unchanged (its .stamp) is not compiled again.
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import { addonUnits, commonFlags, extensions, instructionSets } from './flags.mjs'
-import { platforms } from './platforms.mjs'
-
-const zigVersion = '0.17.1'
+import { installZig, zig, zigVersion } from './zig.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const cache = join(process.env.LOWBIT_CACHE ?? join(root, '.cache'), 'zig')
-const python = join(cache, 'venv', 'bin', 'python')
+/** By name: npm's `os`, `cpu` and `libc`, and zig's target with the oldest system that it runs on. */
+const platforms = JSON.parse(readFileSync(new URL('./platforms.json', import.meta.url), 'utf8'))
+
+/** What the linker of each operating system is told. */
+const linkFlags = {
+  linux: ['-shared', '-pthread', '-Wl,--version-script,native/exports.map', '-Wl,--gc-sections', '-Wl,-z,noexecstack'],
+  darwin: ['-shared', '-Wl,-undefined,dynamic_lookup', '-Wl,-dead_strip'],
+  win32: ['-shared', '-Wl,--gc-sections'],
+}
+
 const headers = dirname(createRequire(import.meta.url).resolve('node-api-headers/package.json'))
 const objects = join(root, 'build', 'objects')
-
-/** Throws with what the command said unless it succeeds. */
-async function run(command, args, options = {}) {
-  try {
-    await promisify(execFile)(command, args, { cwd: root, maxBuffer: 2 ** 26, ...options })
-  } catch (error) {
-    throw new Error(`prebuild: ${command} ${args.join(' ')} must succeed; ${error.stderr || error.message}`)
-  }
-}
-
-const zig = (...args) =>
-  run(python, ['-m', 'ziglang', ...args], { env: { ...process.env, ZIG_GLOBAL_CACHE_DIR: cache, ZIG_LOCAL_CACHE_DIR: cache } })
-
-async function installZig() {
-  const marker = join(cache, `version-${zigVersion}`)
-  if (existsSync(marker)) return
-  console.log(`prebuild: installing zig ${zigVersion} into ${cache} …`)
-  await run('python3', ['-m', 'venv', join(cache, 'venv')])
-  await run(python, ['-m', 'pip', 'install', '--quiet', `ziglang==${zigVersion}`])
-  writeFileSync(marker, '')
-}
 
 /** A digest of all C++, and of what is given. */
 function stampOf(...ingredients) {
@@ -56,13 +38,15 @@ function stampOf(...ingredients) {
 
 /** The object of a translation unit. Kernels use no library, so that the platforms of one system and processor share theirs. */
 async function compile({ name, flags, path, text }, platformName) {
-  const { os, cpu, target } = platforms[platformName]
+  const { os, cpu } = platforms[platformName]
+  const alike = Object.values(platforms).filter((platform) => platform.os === os && platform.cpu === cpu)
+  const { target } = text ? alike[alike.length - 1] : platforms[platformName]
   const folder = join(objects, text ? `${os}-${cpu}` : platformName)
   const object = join(folder, `${name}.o`)
   const source = path ?? join(folder, `${name}.cc`)
   // Windows' code is position-independent by nature, and its compiler refuses to be told.
   const position = os === 'win32' ? [] : ['-fPIC']
-  const platformFlags = ['-fvisibility=hidden', '-fno-sanitize=all', ...position, '-I', join(headers, 'include')]
+  const platformFlags = ['-g0', '-fvisibility=hidden', '-fno-sanitize=all', ...position, '-I', join(headers, 'include')]
   const args = ['c++', '-target', target, ...commonFlags, ...platformFlags, ...flags, '-c', source]
   const stamp = stampOf(args, text)
   const stampFile = `${object}.stamp`
@@ -99,7 +83,7 @@ async function inParallel(tasks) {
 }
 
 async function prebuild(name, compiled) {
-  const { os, cpu, target, linkFlags } = platforms[name]
+  const { os, cpu, target } = platforms[name]
   const units = addonUnits(cpu, [...Object.keys(instructionSets[cpu]), ...Object.keys(extensions[cpu] ?? {})])
   const shared = (unit) => (compiled[`${os}-${cpu} ${unit.name}`] ??= compile(unit, name))
   const tasks = units.map((unit) => () => (unit.text ? shared(unit) : compile(unit, name)))
@@ -108,7 +92,7 @@ async function prebuild(name, compiled) {
   mkdirSync(dirname(output), { recursive: true })
   const inputs = await inParallel(tasks)
   if (os === 'win32') inputs.push(await importLibrary(cpu))
-  await zig('c++', '-target', target, '-O3', '-s', ...linkFlags, ...inputs, '-o', output)
+  await zig('c++', '-target', target, '-O3', '-s', ...linkFlags[os], ...inputs, '-o', output)
   console.log(`prebuild: built build/prebuilds/${name}/lowbit.node, ${(statSync(output).size / 1e6).toFixed(2)} MB`)
 }
 

@@ -7,11 +7,11 @@ import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { platforms } from '../native/platforms.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const target = join(root, 'build', 'packages')
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+const platforms = JSON.parse(readFileSync(join(root, 'native', 'platforms.json'), 'utf8'))
 const { version, license, homepage, bugs, repository, engines } = manifest
 
 run(process.execPath, ['scripts/build.mjs'])
@@ -41,16 +41,17 @@ function packPlatform(name) {
 function packMain() {
   const folder = join(target, 'lowbit')
   for (const name of ['dist', 'models', 'LICENSE', 'NOTICE', 'README.md']) cpSync(join(root, name), join(folder, name), { recursive: true })
-  copyTypes(join(folder, 'dist'), join(folder, 'dist', 'commonjs'))
+  addCommonJS(join(folder, 'dist'), join(folder, 'dist', 'commonjs'))
   const { scripts, devDependencies, allowScripts, ...published } = manifest
   pack(folder, { ...published, optionalDependencies: Object.fromEntries(names.map((name) => [`@lowbit/${name}`, version])) })
 }
 
-/** TypeScript takes a declaration file for CommonJS or for a module by its folder's manifest; `require` loads the modules themselves. */
-function copyTypes(from, to) {
+/** What `require` gets: the module itself; and the types again, since a folder's manifest tells TypeScript for whom they are. */
+function addCommonJS(from, to) {
   const types = readdirSync(from, { recursive: true }).filter((name) => name.endsWith('.d.ts'))
   for (const name of types) cpSync(join(from, name), join(to, name))
   writeFileSync(join(to, 'package.json'), '{ "type": "commonjs" }\n')
+  writeFileSync(join(to, 'index.js'), "module.exports = require('../index.js')\n")
 }
 
 function pack(folder, published) {
