@@ -8,7 +8,7 @@ import { addonUnits, commonFlags, extensions, instructionSets } from './flags.mj
 import { build, discard, firstError, isCurrent, readKernelSources, readSources, root, update } from './outputs.mjs'
 
 const output = 'lowbit.node'
-const sources = ['addon.cc', 'memory.h', 'parallel.cc', 'parking.h', 'pool.h', 'queue.h']
+const sources = ['addon.cc', 'cpu.h', 'memory.h', 'parallel.cc', 'parking.h', 'pool.h', 'queue.h']
 const instead = 'using WebAssembly (slower)'
 
 const sets = instructionSets[process.arch] ?? {}
@@ -64,7 +64,7 @@ function bestOf(compiler, names) {
   if (macros === null) return names
   // -mavx512vnni says that __AVX512VNNI__ is defined.
   const macroOf = (flag) => `#define __${flag.slice(2).toUpperCase().replace('.', '_')}__ `
-  const has = (flags) => flags.every((flag) => flag.includes('=') || macros.includes(macroOf(flag)))
+  const has = (flags) => flags.every((flag) => macros.includes(macroOf(flag)))
   const best = Object.keys(sets).findLast((name) => has(sets[name]))
   return names.filter((name) => name === best || (extended[name]?.base === best && has(extended[name].flags)))
 }

@@ -12,7 +12,7 @@ const avx2 = ['-mavx2', '-mfma', '-mf16c', '-mbmi2']
 /** Compiler flags of each instruction set, by processor; the names are those of addon.cc. */
 export const instructionSets = {
   x64: {
-    sse4: ['-march=x86-64-v2'],
+    sse4: ['-msse4.2', '-mpopcnt'],
     avx2,
     avx512: [...avx2, '-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq', '-mavx512vnni', '-mavx512bf16'],
   },
@@ -20,11 +20,11 @@ export const instructionSets = {
 }
 
 /**
- * What differs from another instruction set in some kernels only; that one runs the rest. Left out where the compiler or its run-time
- * library does not know it.
+ * What differs from another instruction set in some kernels only; that one runs the rest. Left out where the compiler
+ * does not know it.
  */
 export const extensions = {
-  x64: { avxvnni: { base: 'avx2', flags: [...avx2, '-mavxvnni'], kernels: ['qmatmulInt8'], probe: '__builtin_cpu_supports("avxvnni")' } },
+  x64: { avxvnni: { base: 'avx2', flags: [...avx2, '-mavxvnni'], kernels: ['qmatmulInt8'] } },
 }
 
 /**

@@ -19,6 +19,8 @@ export const host: Host = {
 
   variable: () => undefined,
 
+  platform: null,
+
   loadAddon: () => null,
 
   hasWasm: () => true,

@@ -14,6 +14,11 @@ const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
 const wasmPath = (name: WasmModuleName) =>
   fileURLToPath(new URL(`${extension === '.js' ? './' : build}lowbit-${name}.wasm`, import.meta.url))
 
+const platform = `${process.platform}-${process.arch}`
+
+/** Packages of the prebuilt addon; npm installs the one that fits. Some installers bring both of Linux: the wrong one does not load. */
+const addonPackages = (process.platform === 'linux' ? ['-gnu', '-musl'] : ['']).map((libc) => `@lowbit/${platform}${libc}`)
+
 /** Node. */
 export const host: Host = {
   parallelism: availableParallelism,
@@ -23,14 +28,23 @@ export const host: Host = {
 
   variable: (name) => process.env[name],
 
+  platform,
+
   loadAddon() {
-    const path = fileURLToPath(new URL(`${build}lowbit.node`, import.meta.url))
-    if (!existsSync(path)) return null
-    try {
-      return createRequire(import.meta.url)(path)
-    } catch (cause) {
-      throw new DeviceError(`native addon: ${path} must load; ${(cause as Error).message}`, { cause })
+    const require = createRequire(import.meta.url)
+    const built = fileURLToPath(new URL(`${build}lowbit.node`, import.meta.url))
+    let failure: DeviceError | null = null
+    for (const file of existsSync(built) ? [built] : addonPackages) {
+      try {
+        return require(file)
+      } catch (cause) {
+        const { code, message } = cause as NodeJS.ErrnoException
+        if (code === 'MODULE_NOT_FOUND') continue
+        failure ??= new DeviceError(`native addon: ${file} must load; ${message}`, { cause })
+      }
     }
+    if (failure) throw failure
+    return null
   },
 
   hasWasm: (name) => existsSync(wasmPath(name)),

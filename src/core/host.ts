@@ -9,9 +9,11 @@ export interface Host {
   availableBytes(): number
   /** A variable of the environment, such as `LOWBIT_ISA`; a browser has none. */
   variable(name: string): string | undefined
+  /** Operating system and processor, such as `linux-x64`; null in a browser. */
+  readonly platform: string | null
   /**
-   * What `build/lowbit.node` exports, or null where there is no such file.
-   * @throws DeviceError if the file does not load.
+   * What the native addon exports: `build/lowbit.node` of a clone, else the package for this platform. Null where neither is there.
+   * @throws DeviceError if there is one and it does not load.
    */
   loadAddon(): unknown
   /** Whether there is a `build/lowbit-<name>.wasm`; a browser cannot tell before it asks, and hopes so. */

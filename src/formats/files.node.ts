@@ -1,4 +1,5 @@
 import { existsSync, statSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { FormatError } from '../core/errors.ts'
 import type { SaveOptions } from './atomicFolder.node.ts'
 import { diskFolder, fileSource } from './file.node.ts'
@@ -14,13 +15,19 @@ export async function saveFolder<T>(target: string, write: (folder: FolderSink) 
   return atomic.saveFolder(target, write, options)
 }
 
+/** `src/formats` and `dist/formats` lie equally deep in the package, which has models of its own. */
+const packageRoot = new URL('../../', import.meta.url)
+
 /**
- * A folder by its path, by its URL, or by its id on the Hugging Face hub (`org/name`), in that order.
+ * A folder by its path, by its URL, as one of this package (`lowbit/models/…`, as `import` would name it), or by its id on the Hugging Face
+ * hub (`org/name`), in that order.
  * @throws FormatError if it is none of them
  */
 export async function openFolder(place: string): Promise<Folder> {
   if (isUrl(place)) return (await import('./http.ts')).httpFolder(place)
   if (!existsSync(place)) {
+    const embedded = /^lowbit\/(models\/[\w-]+)$/.exec(place)
+    if (embedded) return openFolder(fileURLToPath(new URL(embedded[1], packageRoot)))
     const hub = await import('./hub.node.ts')
     if (hub.isHubId(place)) return hub.hubFolder(place)
     throw new FormatError(`${place || '""'}: must be a folder, a URL, or a hub id such as org/name; there is no such folder`)

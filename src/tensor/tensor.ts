@@ -1,4 +1,4 @@
-import { type DType, dtypes, type HostArray, viewAs } from '../core/dtype.ts'
+import { type Bytes, type DType, dtypes, type HostArray, viewAs } from '../core/dtype.ts'
 import { DeviceError, DTypeError, ShapeError } from '../core/errors.ts'
 import { encodeFloat, toNumbers } from '../core/halves.ts'
 import { numel, type Shape, sameShape, showShape } from '../core/shape.ts'
@@ -170,7 +170,7 @@ export class Tensor implements Region {
   }
 
   /** Resolves to a copy of the raw bytes, once everything recorded before has run. */
-  readBytes(): Promise<Uint8Array<ArrayBuffer>> {
+  readBytes(): Promise<Bytes> {
     return this.device.read(this, this.byteLength)
   }
 
