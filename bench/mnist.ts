@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { data, mnist } from '../examples/mnist/mnist.ts'
+import { mnist } from '../examples/mnist/mnist.ts'
 import { MLP } from '../examples/mnist/models.ts'
 import { Random } from '../src/core/random.ts'
 import {
@@ -47,10 +47,11 @@ interface Row {
   seconds: number | null
 }
 
+const data = process.env.LOWBIT_DATA ?? join(import.meta.dirname, '../../shared/data')
 const device = openDevice('cpu', { threads: run.threads })
 const collate = stackImages(device, 10)
-const images = await mnist('train')
-const test = new DataLoader(await mnist('t10k'), { batchSize: 1000, collate })
+const images = await mnist(join(data, 'mnist'), 'train')
+const test = new DataLoader(await mnist(join(data, 'mnist'), 't10k'), { batchSize: 1000, collate })
 const random = new Random(0)
 const orders = Array.from({ length: run.epochs + 1 }, () => permutation(images.length, random))
 

@@ -1,22 +1,32 @@
-// Absolute-maximum quantization by hand: every parameter of a GPT-2 becomes round(127 / max|X| · X), 8 bits, one scale for all of it, and is
+// Absolute-maximum quantization by hand: every parameter of a language model becomes round(127 / max|X| · X), 8 bits, one scale for all of it, and is
 // put back as what these codes stand for. Text, perplexity and histograms before and after.
 //
 // This is the formula of the tutorials, without rows or groups. It is not quanto's: for that see quantize(model, { weights: 'int8' }).
 //
-//     node examples/gpt2-absmax.ts [MODEL] [--prompt "I have a dream"] [--tokens 40] [--out histograms.svg]
+//     npm run example gpt2-absmax
 import { writeFile } from 'node:fs/promises'
-import { parseArgs } from 'node:util'
+import { fileURLToPath } from 'node:url'
 import { generate, loadCausalLM, perplexity, Tensor } from 'lowbit'
+import { readOptions } from './options.ts'
 
-const { values: flags, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    prompt: { type: 'string', default: 'I have a dream' },
-    tokens: { type: 'string', default: '40' },
-    out: { type: 'string', default: 'histograms.svg' },
+const about = `Quantizes every parameter of a language model to 8 bits by hand, as tutorials do with GPT-2: codes = round(127 / max|X| · X). Shows
+text and perplexity before and after, and draws histograms of the weights.
+
+MODEL is a folder in Hugging Face layout or a hub id; without it, the model in models/stories260K. The tutorials' own is
+openai-community/gpt2 (548 MB, from the hub).`
+
+const { prompt, tokens, out, positionals } = readOptions(
+  'gpt2-absmax [MODEL]',
+  about,
+  {
+    prompt: ['Once upon a time', 'the beginning of the text'],
+    tokens: [40, 'how many to write'],
+    out: ['build/histograms.svg', 'file of the histograms'],
   },
-})
-const model = await loadCausalLM(positionals[0] ?? 'openai-community/gpt2', { dtype: 'float32' })
+  1,
+)
+const stories = fileURLToPath(new URL('../models/stories260K', import.meta.url))
+const model = await loadCausalLM(positionals[0] ?? stories, { dtype: 'float32' })
 
 /** codes = round(127 / max|X| · X), and what they stand for, codes · max|X| / 127; zeros stay zeros. */
 function absmaxQuantize(values: ArrayLike<number>): { codes: Int8Array; dequantized: Float32Array } {
@@ -57,9 +67,9 @@ function draw(panels: [title: string, histogram: Float64Array][], range: number)
   return `<svg xmlns="http://www.w3.org/2000/svg" ${size} font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="white"/>${groups.join('')}</svg>\n`
 }
 
-const continuation = async () => (await generate(model, flags.prompt, { maxNewTokens: Number(flags.tokens) })).text
+const continuation = async () => (await generate(model, prompt, { maxNewTokens: tokens })).text
 const before = await continuation()
-const ids = [...(model.tokenizer?.encode(flags.prompt + before) ?? [])]
+const ids = [...(model.tokenizer?.encode(prompt + before) ?? [])]
 const surprise = async () => (await perplexity(model, ids, { context: ids.length })).perplexity
 const surpriseBefore = await surprise()
 
@@ -81,7 +91,7 @@ for (const parameter of parameters) {
   parameter.write(new Uint8Array(dequantized.buffer))
 }
 await writeFile(
-  flags.out,
+  out,
   draw(
     [
       ['Weights', histograms[0]],
@@ -91,8 +101,8 @@ await writeFile(
   ),
 )
 
-console.log(`Before (${((4 * total) / 2 ** 20).toFixed(1)} MB):\n${flags.prompt}${before}\n`)
-console.log(`After (${(total / 2 ** 20).toFixed(1)} MB as int8):\n${flags.prompt}${await continuation()}\n`)
+console.log(`Before (${((4 * total) / 2 ** 20).toFixed(1)} MB):\n${prompt}${before}\n`)
+console.log(`After (${(total / 2 ** 20).toFixed(1)} MB as int8):\n${prompt}${await continuation()}\n`)
 console.log(`Perplexity of the first text: ${surpriseBefore.toFixed(2)} before, ${(await surprise()).toFixed(2)} after`)
-console.log(`Histograms: ${flags.out}`)
+console.log(`Histograms: ${out}`)
 await model.device.close()

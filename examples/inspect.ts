@@ -1,18 +1,25 @@
 // What quantization does to one layer: the model's tree before and after; the layer's weights before, as codes, and dequantized; its output.
 //
-//     node examples/inspect.ts [MODEL] [--layer PATH] [--weights int4]
+//     npm run example inspect
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
-import { freeze, Linear, loadCausalLM, QLinear, QTensor, type QTypeName, quantize, scope, Tensor } from 'lowbit'
+import { freeze, Linear, loadCausalLM, QLinear, QTensor, quantize, scope, Tensor } from 'lowbit'
+import { readOptions } from './options.ts'
 
-const { values: flags, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    layer: { type: 'string', default: 'model.layers.0.mlp.up_proj' },
-    weights: { type: 'string', default: 'int4' },
+const about = `Shows what quantization does to one layer of a language model: the model before and after, the layer's weights as floats, as codes and
+dequantized, its scales, and how far weights and output are off.
+
+MODEL is a folder in Hugging Face layout, a .gguf file or a hub id; without it, the model in models/stories260K.`
+
+const flags = readOptions(
+  'inspect [MODEL]',
+  about,
+  {
+    layer: ['model.layers.0.mlp.up_proj', 'path of a Linear layer'],
+    weights: ['int4', 'type of the weights', ['int8', 'int4', 'int2', 'float8']],
   },
-})
-const model = await loadCausalLM(positionals[0] ?? fileURLToPath(new URL('../models/stories260K', import.meta.url)))
+  1,
+)
+const model = await loadCausalLM(flags.positionals[0] ?? fileURLToPath(new URL('../models/stories260K', import.meta.url)))
 console.log(`Before\n\n${model}\n`)
 
 const layer = model.getModule(flags.layer)
@@ -25,7 +32,7 @@ const x = Tensor.fromNumbers(
 )
 const before = await layer.forward(x).toNumbers()
 
-quantize(model, { weights: flags.weights as QTypeName })
+quantize(model, { weights: flags.weights })
 freeze(model)
 console.log(`After\n\n${model}\n`)
 

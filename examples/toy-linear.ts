@@ -1,9 +1,9 @@
 // torchao's quick start: two linear layers of 1024, quantized by a recipe; size and time before and after.
 //
-//     node examples/toy-linear.ts [--recipe int4WeightOnly] [--runs 100] [--batch 1] [--json]
-import { parseArgs } from 'node:util'
+//     npm run example toy-linear
 import * as lowbit from 'lowbit'
 import { freeze, initialize, Linear, Module, memoryFootprint, openDevice, quantize, scope, Tensor } from 'lowbit'
+import { readOptions } from './options.ts'
 
 const recipes = {
   int4WeightOnly: lowbit.int4WeightOnly(),
@@ -23,24 +23,22 @@ class ToyLinearModel extends Module {
   }
 }
 
-const { values: flags } = parseArgs({
-  options: {
-    recipe: { type: 'string', default: 'int4WeightOnly' },
-    runs: { type: 'string', default: '100' },
-    batch: { type: 'string', default: '1' },
-    json: { type: 'boolean', default: false },
-  },
+const about = `Quantizes two linear layers of 1024 by one of torchao's recipes, and tells size, time and error beside those of the float layers. The
+weights are random, so it needs no data.`
+
+const { recipe, runs, batch, json } = readOptions('toy-linear', about, {
+  recipe: ['int4WeightOnly', 'how', Object.keys(recipes) as (keyof typeof recipes)[]],
+  runs: [100, 'forward passes to time'],
+  batch: [1, 'rows of the input'],
+  json: [false, 'print the figures as JSON'],
 })
-const recipe = recipes[flags.recipe as keyof typeof recipes]
-if (!recipe) throw new Error(`toy-linear: the recipe must be one of ${Object.keys(recipes).join(', ')}; received ${flags.recipe}`)
 
 const device = openDevice()
 const model = initialize(new ToyLinearModel(), device, { seed: 0 })
 const quantized = model.clone()
-quantize(quantized, recipe)
+quantize(quantized, recipes[recipe])
 freeze(quantized)
 
-const batch = Number(flags.batch)
 const x = Tensor.fromNumbers(
   device,
   Float32Array.from({ length: batch * 1024 }, (_, i) => Math.sin(i)),
@@ -65,16 +63,15 @@ async function time(models: readonly ToyLinearModel[], runs: number): Promise<nu
 const [y, z] = [await model.forward(x).toNumbers(), await quantized.forward(x).toNumbers()]
 const norm = (values: Iterable<number>) => Math.hypot(...values)
 const error = norm(y.map((value, i) => value - z[i])) / norm(y)
-const runs = Number(flags.runs)
 const [floatMs, quantizedMs] = await time([model, quantized], runs)
 const [floatBytes, quantizedBytes] = [memoryFootprint(model), memoryFootprint(quantized)]
 
-if (flags.json) console.log(JSON.stringify({ floatBytes, quantizedBytes, floatMs, quantizedMs, error }))
+if (json) console.log(JSON.stringify({ floatBytes, quantizedBytes, floatMs, quantizedMs, error }))
 else {
   const mb = (bytes: number) => `${(bytes / 2 ** 20).toFixed(2)} MB`
   console.log(`${quantized}\n`)
   console.log(`float32: ${mb(floatBytes)}, ${floatMs.toFixed(3)} ms (mean of ${runs} runs, batch ${batch}, ${device.name})`)
-  console.log(`${flags.recipe}: ${mb(quantizedBytes)}, ${quantizedMs.toFixed(3)} ms`)
+  console.log(`${recipe}: ${mb(quantizedBytes)}, ${quantizedMs.toFixed(3)} ms`)
   console.log(
     `${(floatBytes / quantizedBytes).toFixed(1)} × smaller, ${(floatMs / quantizedMs).toFixed(1)} × faster, ${(100 * error).toFixed(1)} % off`,
   )

@@ -1,5 +1,9 @@
 // The Node addon: queues (queue.h) for JavaScript. src/devices/cpu/native.ts is its only caller and has the arguments right.
+#ifdef _WIN32
+#include <windows.h>
+#else
 #include <dlfcn.h>
+#endif
 #include <node_api.h>
 
 #include <cstring>
@@ -7,6 +11,7 @@
 #include <memory>
 #include <stdexcept>
 
+#include "cpu.h"
 #include "queue.h"
 
 // The instruction sets, best first: one translation unit each. The build says which are compiled in (LOWBIT_HAS_…).
@@ -24,25 +29,25 @@ struct InstructionSet {
   bool (*supported)();
 };
 
+#if defined(__x86_64__)
+const lowbit::Cpu& cpu() {
+  static const lowbit::Cpu cpu;
+  return cpu;
+}
+#endif
+
 constexpr InstructionSet kInstructionSets[] = {
 #ifdef LOWBIT_HAS_AVX512
-    {"avx512", isa_avx512::run,
-     [] {
-       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
-     }},
+    {"avx512", isa_avx512::run, [] { return cpu().avx512; }},
 #endif
 #ifdef LOWBIT_HAS_AVXVNNI
-    {"avxvnni", isa_avxvnni::run,
-     [] { return __builtin_cpu_supports("avxvnni") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"); }},
+    {"avxvnni", isa_avxvnni::run, [] { return cpu().avxVnni; }},
 #endif
 #ifdef LOWBIT_HAS_AVX2
-    // Every CPU with AVX2 has F16C.
-    {"avx2", isa_avx2::run,
-     [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"); }},
+    {"avx2", isa_avx2::run, [] { return cpu().avx2; }},
 #endif
 #ifdef LOWBIT_HAS_SSE4
-    {"sse4", isa_sse4::run, [] { return bool(__builtin_cpu_supports("sse4.2")); }},
+    {"sse4", isa_sse4::run, [] { return cpu().sse42; }},
 #endif
 #ifdef LOWBIT_HAS_NEON
     {"neon", isa_neon::run, [] { return true; }},
@@ -240,8 +245,13 @@ constexpr napi_property_descriptor method(const char* name) {
 
 // Pool threads outlive a worker's environment: the code they run must not be unmapped with it.
 void keepLoaded() {
+#ifdef _WIN32
+  HMODULE self;
+  GetModuleHandleExA(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_PIN, (const char*)keepLoaded, &self);
+#else
   Dl_info self;
   if (dladdr((void*)keepLoaded, &self)) dlopen(self.dli_fname, RTLD_NOW | RTLD_NODELETE);
+#endif
 }
 
 }  // namespace

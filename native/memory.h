@@ -1,8 +1,13 @@
 // Blocks for tensors: 64-byte aligned; large ones straight from the system, so that they can be huge pages and go back to it at once.
 #pragma once
 #include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
+#ifdef _WIN32
+#include <malloc.h>
+#else
 #include <sys/mman.h>
+#endif
 
 namespace lowbit {
 
@@ -10,6 +15,17 @@ constexpr size_t kCacheLine = 64;
 constexpr size_t kHugePage = size_t(2) << 20;
 
 inline size_t roundUp(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
+
+#ifdef _WIN32
+
+// Null if the memory is not to be had. The heap takes large blocks straight from the system by itself.
+inline void* allocateBlock(size_t bytes) {
+  return bytes > SIZE_MAX / 4 ? nullptr : _aligned_malloc(roundUp(bytes, kCacheLine), kCacheLine);
+}
+
+inline void freeBlock(void* block, size_t) { _aligned_free(block); }
+
+#else
 
 // Null if the memory is not to be had.
 inline void* allocateBlock(size_t bytes) {
@@ -38,5 +54,7 @@ inline void freeBlock(void* block, size_t bytes) {
   else
     munmap(block, roundUp(bytes, kHugePage));
 }
+
+#endif
 
 }  // namespace lowbit

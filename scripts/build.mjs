@@ -1,6 +1,7 @@
-// Builds lowbit: the kernels (native where there is a compiler, and WebAssembly), then dist/ from src/.
+// Builds lowbit: dist/ from src/, then the kernels (native where there is a compiler, and WebAssembly).
 //
 //   npm run build [-- --require-native]
+//   npm run build -- --first-run      only the kernels that are fastest here: what `npm run quickstart` needs
 import { spawnSync } from 'node:child_process'
 import { chmodSync, cpSync, readdirSync, rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -8,9 +9,10 @@ import { buildSync } from 'esbuild'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
-run([fileURLToPath(new URL('../native/build.mjs', import.meta.url)), ...process.argv.slice(2)])
 rmSync(new URL('../dist', import.meta.url), { recursive: true, force: true })
 run([fileURLToPath(new URL('../node_modules/typescript/bin/tsc', import.meta.url)), '-p', 'tsconfig.build.json'])
+const options = process.argv.slice(2)
+run([fileURLToPath(new URL('../native/build.mjs', import.meta.url)), ...(await Promise.all(options.map(kernelOption)))])
 // Browsers load these from beside host.browser.js.
 for (const name of readdirSync(`${root}build`)) if (name.endsWith('.wasm')) cpSync(`${root}build/${name}`, `${root}dist/core/${name}`)
 buildSync({
@@ -20,6 +22,13 @@ buildSync({
   outdir: `${root}dist/core`,
 })
 chmodSync(new URL('../dist/cli/main.js', import.meta.url), 0o755)
+
+/** The device room says what this Node runs. */
+async function kernelOption(option) {
+  if (option !== '--first-run') return option
+  const { wasmVariants } = await import('../dist/devices/cpu/wasm.js')
+  return `--first-run=${wasmVariants()[0]}`
+}
 
 function run(args) {
   const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' })

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 export type { DType, FloatDType } from './core/dtype.ts'
 export { DeviceError, DTypeError, FormatError, ShapeError } from './core/errors.ts'
 export type { QType, QTypeName } from './core/qtype.ts'

@@ -3,6 +3,7 @@ import { cpSync, mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
+import { readOptions } from '../options.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const here = import.meta.dirname
@@ -42,7 +43,9 @@ export async function buildPage(folder: string): Promise<Map<string, number>> {
 }
 
 if (import.meta.main) {
-  const folder = process.argv[2] ?? join(root, 'build/browser')
+  const about = `Bundles the page that quantizes models in the browser, with the WebAssembly modules and the embedded model, into FOLDER (default:
+build/browser): files for any static server. "npm run build" must have made all modules.`
+  const folder = readOptions('browser/build [FOLDER]', about, {}, 1).positionals[0] ?? join(root, 'build/browser')
   for (const [name, bytes] of await buildPage(folder)) console.log(`${name.padEnd(28)} ${bytes} bytes`)
-  console.log(`\nThe page is in ${folder}; show it with: node examples/browser/serve.ts ${folder}`)
+  console.log(`\nThe page is in ${folder}; show it with: npm run example browser/serve -- ${folder}`)
 }

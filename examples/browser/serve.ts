@@ -1,8 +1,9 @@
-// node examples/browser/serve.ts [FOLDER] [PORT]: a static server with byte ranges, and with the two headers that give a page shared memory.
+// npm run example browser/serve: a static server with byte ranges, and with the two headers that give a page shared memory.
 import { createReadStream, type Stats, statSync } from 'node:fs'
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import { extname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { readOptions } from '../options.ts'
 
 const types: Record<string, string> = {
   '.html': 'text/html; charset=utf-8',
@@ -56,6 +57,9 @@ function send(asked: string, range: string | undefined, response: ServerResponse
 }
 
 if (import.meta.main) {
-  const [folder = fileURLToPath(new URL('../../build/browser', import.meta.url)), port = '8080'] = process.argv.slice(2)
-  console.log(urlOf(await serve(folder, { port: Number(port) })))
+  const about = `Serves the files of FOLDER (default: build/browser, where "npm run build:browser" puts the page) to this machine, with byte ranges and
+the headers that give a page shared memory.`
+  const { port, positionals } = readOptions('browser/serve [FOLDER]', about, { port: [8080, 'where to listen; 0 takes a free port'] }, 1)
+  const folder = positionals[0] ?? fileURLToPath(new URL('../../build/browser', import.meta.url))
+  console.log(urlOf(await serve(folder, { port })))
 }

@@ -1,14 +1,15 @@
-// node examples/cifar/main.ts [--device cpu|native|wasm] [--calibration 1000] [--epochs 1]
-// A trained ResNet-20: float, then quantized in four ways; the 2-bit one also trained on the calibration images.
-import { join } from 'node:path'
-import { parseArgs } from 'node:util'
+// npm run example cifar/main
+// A trained ResNet-20: float, then quantized in four ways; the 2-bit one also trained with its quantized weights.
+import { readFile } from 'node:fs/promises'
 import Table from 'cli-table3'
 import {
   accuracy,
+  CosineAnnealingLR,
   calibrate,
   crossEntropyLoss,
   DataLoader,
   freeze,
+  initialize,
   loadStateDict,
   memoryFootprint,
   openDevice,
@@ -21,65 +22,81 @@ import {
   trainEpoch,
   transforms,
 } from 'lowbit'
-import { cifar, data, models } from './cifar.ts'
+import { readOptions } from '../options.ts'
+import { cifar } from './cifar.ts'
+import { drawImages } from './draw.ts'
 import { ResNet20 } from './resnet20.ts'
 
-const { values: flags } = parseArgs({
-  options: {
-    device: { type: 'string', default: 'cpu' },
-    calibration: { type: 'string', default: '1000' },
-    epochs: { type: 'string', default: '2' },
-  },
-})
-const device = openDevice(flags.device as 'cpu' | 'native' | 'wasm')
-const collate = stackImages(device, 10)
-const calibrationFile = join(data, 'cifar10/calibration-1000.bin')
-const limit = Number(flags.calibration)
-const test = new DataLoader(await cifar(join(data, 'cifar10/test-200.bin')), { batchSize: 100, collate })
-const calibration = new DataLoader(await cifar(calibrationFile, { limit }), { batchSize: 100, collate })
-const augment = transforms.compose(transforms.randomCrop(32, { padding: 4 }), transforms.randomHorizontalFlip())
-const training = new DataLoader(await cifar(calibrationFile, { limit, augment }), { batchSize: 100, shuffle: true, collate })
+const about = `Quantizes a trained ResNet-20 to 8, 4 and 2 bits, with activations of 8, and shows how many test images each tells apart; the
+2-bit one also after training with its quantized weights.
 
-const float = new ResNet20()
-await loadStateDict(float, await readStateDict(join(models, 'cifar10-resnet20/resnet20.safetensors')), { device })
+Without options it draws its images (ten shapes, in noise) and trains the network on them first, in a minute or so. For CIFAR-10
+itself give the files of its binary version, and for a network of yours its weights.`
+
+const flags = readOptions('cifar/main', about, {
+  train: ['drawn', "images to train and calibrate with, such as CIFAR-10's data_batch_1.bin"],
+  test: ['drawn', "images to measure with, such as CIFAR-10's test_batch.bin"],
+  model: ['trained', 'safetensors with the weights of a trained ResNet-20'],
+  images: [4000, 'how many images to draw; a quarter as many test'],
+  epochs: [4, 'passes over the images that train the network'],
+  calibration: [1000, 'images to calibrate with'],
+  tune: [2, 'passes that train the 2-bit network; 0 leaves it out'],
+  device: ['cpu', 'what computes', ['cpu', 'native', 'wasm']],
+})
+const device = openDevice(flags.device)
+const collate = stackImages(device, 10)
+const augment = transforms.compose(transforms.randomCrop(32, { padding: 4 }), transforms.randomHorizontalFlip())
+const trainBytes = flags.train === 'drawn' ? drawImages(flags.images, 1) : await readFile(flags.train)
+const testBytes = flags.test === 'drawn' ? drawImages(Math.ceil(flags.images / 4), 2) : await readFile(flags.test)
+const training = new DataLoader(cifar(trainBytes, { augment }), { batchSize: 50, shuffle: true, collate })
+const calibration = new DataLoader(cifar(trainBytes, { limit: flags.calibration }), { batchSize: 100, collate })
+const test = new DataLoader(cifar(testBytes), { batchSize: 100, collate })
 const table = new Table({ head: ['weights', 'activations', 'trained', 'loss', 'accuracy', 'bytes'], style: { head: [], border: [] } })
 
-async function row(weights: QTypeName | 'float', activations: QTypeName | 'float', epochs = 0): Promise<void> {
+async function floatModel(): Promise<ResNet20> {
+  const model = new ResNet20()
+  if (flags.model !== 'trained') {
+    await loadStateDict(model, await readStateDict(flags.model), { device })
+    return model
+  }
+  initialize(model, device, { seed: 0 })
+  console.log(`training a ResNet-20 on ${training.dataset.length} images …`)
+  await train(model, flags.epochs, 0.05)
+  return model
+}
+
+async function row(weights: QTypeName | 'float', activations: QTypeName | 'float', tune = 0): Promise<void> {
   const model = float.clone()
   if (weights !== 'float' && activations !== 'float') {
     quantize(model, { weights, activations })
     await calibrate(model, async () => {
       for await (const { x } of calibration) scope(() => void model.forward(x))
     })
-    if (epochs > 0) await tune(model, epochs)
+    if (tune > 0) await train(model, tune, 0.01)
     freeze(model)
   }
   const { loss, accuracy: right } = await accuracy(model, test)
-  table.push([
-    weights,
-    activations,
-    epochs ? `${epochs} epochs` : '',
-    loss.toFixed(4),
-    `${(100 * right).toFixed(1)} %`,
-    memoryFootprint(model),
-  ])
+  const trained = tune ? `${tune} epochs` : ''
+  table.push([weights, activations, trained, loss.toFixed(4), `${(100 * right).toFixed(1)} %`, memoryFootprint(model)])
   model.dispose()
 }
 
-/** Trains with the weights quantized anew in every step; batch statistics stay as they are. */
-async function tune(model: ResNet20, epochs: number): Promise<void> {
-  const optimizer = new SGD(model.parameters(), { lr: 0.01, momentum: 0.9, weightDecay: 1e-4 })
+/** Weights that are quantized are so anew in every step; the learning rate goes down to 0 along a cosine. */
+async function train(model: ResNet20, epochs: number, lr: number): Promise<void> {
+  const optimizer = new SGD(model.parameters(), { lr, momentum: 0.9, weightDecay: 1e-4 })
+  const schedule = new CosineAnnealingLR(optimizer, { tMax: epochs * training.length })
   for (let epoch = 0; epoch < epochs; epoch++) {
-    await trainEpoch(model, training, { optimizer, loss: ({ x, y }) => crossEntropyLoss(model.forward(x), y) })
+    await trainEpoch(model, training, { optimizer, schedule, loss: ({ x, y }) => crossEntropyLoss(model.forward(x), y) })
   }
   optimizer.dispose()
 }
 
+const float = await floatModel()
 await row('float', 'float')
 await row('int8', 'int8')
 await row('int4', 'int8')
 await row('int2', 'int8')
-if (Number(flags.epochs) > 0) await row('int2', 'int8', Number(flags.epochs))
+if (flags.tune > 0) await row('int2', 'int8', flags.tune)
 await row('float8', 'float8')
 console.log(`ResNet-20 on ${test.dataset.length} test images, calibrated with ${calibration.dataset.length}, on ${device.name}`)
 console.log(table.toString())

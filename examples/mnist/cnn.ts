@@ -1,6 +1,6 @@
-// node examples/mnist/cnn.ts, with the flags of mlp.ts
-// A network of two convolutions trained on MNIST, then quantized, calibrated, tuned, frozen and loaded again.
+// npm run example mnist/cnn
 import { CNN } from './models.ts'
 import { run } from './workflow.ts'
 
-await run(() => new CNN())
+const about = 'A network of two convolutions trained on MNIST, then quantized, calibrated, tuned, frozen and loaded again.'
+await run('mnist/cnn', about, () => new CNN())

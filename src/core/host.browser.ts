@@ -19,7 +19,11 @@ export const host: Host = {
 
   variable: () => undefined,
 
+  platform: null,
+
   loadAddon: () => null,
+
+  hasWasm: () => true,
 
   async readWasm(name) {
     const url = wasmUrls[name]()

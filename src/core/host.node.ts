@@ -5,11 +5,19 @@ import { availableParallelism, freemem } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { DeviceError } from './errors.ts'
-import type { Host, HostWorker } from './host.ts'
+import type { Host, HostWorker, WasmModuleName } from './host.ts'
 
 // `src/core` and `dist/core` lie equally deep; workers are `.ts` in one and `.js` in the other, beside which the package keeps its modules.
 const build = '../../build/'
 const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
+
+const wasmPath = (name: WasmModuleName) =>
+  fileURLToPath(new URL(`${extension === '.js' ? './' : build}lowbit-${name}.wasm`, import.meta.url))
+
+const platform = `${process.platform}-${process.arch}`
+
+/** Packages of the prebuilt addon; npm installs the one that fits. Some installers bring both of Linux: the wrong one does not load. */
+const addonPackages = (process.platform === 'linux' ? ['-gnu', '-musl'] : ['']).map((libc) => `@lowbit/${platform}${libc}`)
 
 /** Node. */
 export const host: Host = {
@@ -20,22 +28,34 @@ export const host: Host = {
 
   variable: (name) => process.env[name],
 
+  platform,
+
   loadAddon() {
-    const path = fileURLToPath(new URL(`${build}lowbit.node`, import.meta.url))
-    if (!existsSync(path)) return null
-    try {
-      return createRequire(import.meta.url)(path)
-    } catch (cause) {
-      throw new DeviceError(`native addon: ${path} must load; ${(cause as Error).message}`, { cause })
+    const require = createRequire(import.meta.url)
+    const built = fileURLToPath(new URL(`${build}lowbit.node`, import.meta.url))
+    let failure: DeviceError | null = null
+    for (const file of existsSync(built) ? [built] : addonPackages) {
+      try {
+        return require(file)
+      } catch (cause) {
+        const { code, message } = cause as NodeJS.ErrnoException
+        if (code === 'MODULE_NOT_FOUND') continue
+        failure ??= new DeviceError(`native addon: ${file} must load; ${message}`, { cause })
+      }
     }
+    if (failure) throw failure
+    return null
   },
 
+  hasWasm: (name) => existsSync(wasmPath(name)),
+
   async readWasm(name) {
-    const path = fileURLToPath(new URL(`${extension === '.js' ? './' : build}lowbit-${name}.wasm`, import.meta.url))
+    const path = wasmPath(name)
+    if (!existsSync(path)) throw new DeviceError(`wasm ${name}: ${path} must exist; run "npm run build", which makes it`)
     try {
       return new Uint8Array(await readFile(path))
     } catch (cause) {
-      throw new DeviceError(`wasm ${name}: ${path} must be readable; ${(cause as Error).message}. Run "npm run build"`, { cause })
+      throw new DeviceError(`wasm ${name}: ${path} must be readable; ${(cause as Error).message}`, { cause })
     }
   },
 

@@ -9,11 +9,15 @@ export interface Host {
   availableBytes(): number
   /** A variable of the environment, such as `LOWBIT_ISA`; a browser has none. */
   variable(name: string): string | undefined
+  /** Operating system and processor, such as `linux-x64`; null in a browser. */
+  readonly platform: string | null
   /**
-   * What `build/lowbit.node` exports, or null where there is no such file.
-   * @throws DeviceError if the file does not load.
+   * What the native addon exports: `build/lowbit.node` of a clone, else the package for this platform. Null where neither is there.
+   * @throws DeviceError if there is one and it does not load.
    */
   loadAddon(): unknown
+  /** Whether there is a `build/lowbit-<name>.wasm`; a browser cannot tell before it asks, and hopes so. */
+  hasWasm(name: WasmModuleName): boolean
   /** The bytes of `build/lowbit-<name>.wasm`. Rejects with a DeviceError if they are not to be had. */
   readWasm(name: WasmModuleName): Promise<Uint8Array<ArrayBuffer>>
   /** A thread that runs `src/devices/cpu/wasmWorker.ts`. */

@@ -50,7 +50,7 @@ export class Records {
   }
 
   /** The records as one list of its own, with the scalars' values of now. */
-  list(): Float64Array<ArrayBuffer> {
+  list(): ReturnType<typeof Float64Array.of> {
     for (const [index, scalar] of this.scalars) this.words[index] = scalar.value
     return this.words.slice(0, this.length)
   }

@@ -1,3 +1,4 @@
+import type { Bytes } from '../core/dtype.ts'
 import { DeviceError, ShapeError } from '../core/errors.ts'
 import { inspect } from '../core/inspect.ts'
 import { type KernelName, signatures } from '../kernels/signatures.ts'
@@ -156,7 +157,7 @@ export class Device {
   }
 
   /** Waits for everything recorded before and resolves to a copy of the region's bytes. */
-  async read(region: Region, byteLength: number): Promise<Uint8Array<ArrayBuffer>> {
+  async read(region: Region, byteLength: number): Promise<Bytes> {
     this.check('read', region)
     this.flush()
     const target = new Uint8Array(byteLength)

@@ -1,5 +1,6 @@
+import { host } from '#host'
 import type { Backend } from './backend.ts'
-import { nativeAvailable, openNative } from './cpu/native.ts'
+import { nativeProblem, openNative } from './cpu/native.ts'
 import { openWasm } from './cpu/wasm.ts'
 import { Device } from './device.ts'
 
@@ -28,6 +29,20 @@ export function openDevice(name: DeviceName = 'cpu', options: DeviceOptions = {}
 }
 
 function openBackend(name: DeviceName, { threads }: DeviceOptions): Backend {
-  if (name === 'native' || (name === 'cpu' && nativeAvailable())) return openNative({ threads })
+  if (name === 'native') return openNative({ threads })
+  if (name === 'cpu') {
+    const problem = nativeProblem()
+    if (!problem) return openNative({ threads })
+    sayOnce(problem)
+  }
   return openWasm({ threads })
+}
+
+let said = false
+
+/** That a machine computes without its addon is told once; a browser has none. */
+function sayOnce(problem: string): void {
+  if (said || host.platform === null) return
+  said = true
+  console.warn(`lowbit: ${problem}; using WebAssembly (slower)`)
 }

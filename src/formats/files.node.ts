@@ -16,14 +16,20 @@ export async function saveFolder<T>(target: string, write: (folder: FolderSink) 
   return atomic.saveFolder(target, write, options)
 }
 
+/** `src/formats` and `dist/formats` lie equally deep in the package, which has models of its own. */
+const packageRoot = new URL('../../', import.meta.url)
+
 /**
- * A folder by its path, by its URL, or by its id on the Hugging Face hub (`org/name`), in that order.
+ * A folder by its path, by its URL, as one of this package (`lowbit/models/…`, as `import` would name it), or by its id on the Hugging Face
+ * hub (`org/name`), in that order.
  * @throws FormatError if it is none of them
  */
 export async function openFolder(place: string | URL): Promise<Folder> {
   const path = pathOrUrl(place)
   if (isHttp(path)) return httpFolder(path)
   if (!existsSync(path)) {
+    const embedded = /^lowbit\/(models\/[\w-]+)$/.exec(path)
+    if (embedded) return openFolder(fileURLToPath(new URL(embedded[1], packageRoot)))
     const hub = await import('./hub.node.ts')
     if (hub.isHubId(path)) return hub.hubFolder(path)
     throw new FormatError(`${path || '""'}: must be a folder, a URL, or a hub id such as org/name; there is no such folder`)

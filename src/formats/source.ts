@@ -97,7 +97,7 @@ export function blobSource(blob: Blob, name = 'name' in blob ? String(blob.name)
 }
 
 /** A folder that lives in memory, `files` by name; it can be written and read. */
-export function memoryFolder(files = new Map<string, Uint8Array>(), name = 'memory'): Folder & Required<FolderSink> {
+export function memoryFolder(files: Map<string, Uint8Array> = new Map(), name = 'memory'): Folder & Required<FolderSink> {
   return {
     name,
     async list() {

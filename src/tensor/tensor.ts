@@ -1,4 +1,4 @@
-import { type DType, dtypes, type HostArray, viewAs } from '../core/dtype.ts'
+import { type Bytes, type DType, dtypes, type HostArray, viewAs } from '../core/dtype.ts'
 import { DeviceError, DTypeError, ShapeError } from '../core/errors.ts'
 import { encodeFloat, toNumbers } from '../core/halves.ts'
 import { inspect } from '../core/inspect.ts'
@@ -176,7 +176,7 @@ export class Tensor implements Region {
   }
 
   /** Resolves to a copy of the raw bytes, once everything recorded before has run. */
-  readBytes(): Promise<Uint8Array<ArrayBuffer>> {
+  readBytes(): Promise<Bytes> {
     return this.device.read(this, this.byteLength)
   }
 

@@ -148,6 +148,25 @@ test('wasm: workers that do not start leave their work to the others, with one w
   assert.match(stderr, /^lowbit: wasm \w+-threads: a worker did not start \(no more threads\); going on with fewer threads\n$/)
 })
 
+test('wasm: what the build has made is taken; without any module the error says what makes it', async () => {
+  const { stdout } = await runChild(`
+    const { host } = await import(${source('core/host.node.ts')})
+    const { readWasm } = host
+    host.hasWasm = (name) => name.startsWith('simd128')
+    const first = openWasm()
+    console.log(first.name)
+    await first.close()
+    host.hasWasm = () => false
+    host.readWasm = () => readWasm('simd64')
+    const none = openWasm({ threads: 1 })
+    await none.read(0, new Uint8Array(0)).catch((error) => console.log(error.name, error.message))
+  `)
+  assert.match(
+    stdout,
+    /^wasm simd128(-threads)?\nDeviceError wasm simd64: \S+lowbit-simd64\.wasm must exist; run "npm run build", which makes it\n$/,
+  )
+})
+
 test('wasm: without any worker there is no device', async () => {
   const { stdout } = await runChild(`
     import workers from 'node:worker_threads'

@@ -1,14 +1,12 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { data, missing, models } from './data.ts'
 
 const root = join(import.meta.dirname, '../..')
-const data = join(process.env.LOWBIT_DATA ?? join(root, '../shared/data'), 'cifar10')
-const models = join(process.env.LOWBIT_MODELS ?? join(root, '../shared/models'), 'cifar10-resnet20')
-const missing = [data, models].filter((path) => !existsSync(path))
-const absent = missing.length > 0 ? `no ${missing.join(' or ')} (LOWBIT_DATA, LOWBIT_MODELS)` : false
+const [test200, calibration] = ['test-200.bin', 'calibration-1000.bin'].map((name) => join(data, 'cifar10', name))
+const weights = join(models, 'cifar10-resnet20/resnet20.safetensors')
 
 /** Right answers of 200, by weights and activations: what PyTorch and optimum-quanto 0.2.7 give (scripts/cifar_quanto.py). */
 const expected: Record<string, number> = {
@@ -19,15 +17,20 @@ const expected: Record<string, number> = {
   'float8 float8': 180,
 }
 
-test("ResNet-20 tells as many images apart as quanto's, within one of 200", { skip: absent }, () => {
-  const args = ['--conditions=lowbit-source', 'examples/cifar/main.ts', '--epochs', '1']
+/** The percentages that the example prints, by weights and activations. */
+function accuracies(...options: string[]): Map<string, number> {
+  const args = ['--conditions=lowbit-source', 'examples/cifar/main.ts', ...options]
   const { stdout, stderr, status } = spawnSync(process.execPath, args, { cwd: root, encoding: 'utf8' })
   assert.equal(status, 0, stderr)
-  const right = new Map<string, number>()
   const rows = stdout.matchAll(/│ (\w+) +│ (\w+) +│ +(\d+ epochs)? +│ [\d.]+ +│ ([\d.]+) % +│ \d+ +│/g)
-  for (const [, weights, activations, trained, percent] of rows) {
-    right.set(`${weights} ${activations}${trained ? ' trained' : ''}`, 2 * Number(percent))
-  }
+  return new Map(
+    [...rows].map(([, weights, activations, trained, percent]) => [`${weights} ${activations}${trained ? ' trained' : ''}`, +percent]),
+  )
+}
+
+test("ResNet-20 tells as many images apart as quanto's, within one of 200", { skip: missing(test200, calibration, weights) }, () => {
+  const percents = accuracies('--train', calibration, '--test', test200, '--model', weights, '--tune', '1')
+  const right = new Map([...percents].map(([name, percent]) => [name, 2 * percent]))
   for (const [name, count] of Object.entries(expected)) {
     const got = right.get(name)
     assert.ok(got !== undefined && Math.abs(got - count) <= 1, `${name}: ${got}, quanto ${count}`)

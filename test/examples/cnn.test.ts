@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { data, mnist } from '../../examples/mnist/mnist.ts'
+import { mnist } from '../../examples/mnist/mnist.ts'
 import { CNN } from '../../examples/mnist/models.ts'
 import { openDevice } from '../../src/devices/open.ts'
 import { accuracy } from '../../src/evaluate/accuracy.ts'
@@ -11,11 +10,11 @@ import { openSafetensors } from '../../src/formats/safetensors.ts'
 import { stackImages } from '../../src/nn/data/image.ts'
 import { DataLoader } from '../../src/nn/data/loader.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
+import { missing, mnistFolder, models } from './data.ts'
 
-const folder = join(data, '../models/mnist-cnn')
-const absent = existsSync(folder) && existsSync(join(data, 'mnist')) ? false : `no ${folder} or ${data}/mnist (LOWBIT_DATA)`
+const folder = join(models, 'mnist-cnn')
 
-test('a network that PyTorch trained tells 99.20 % of the test images apart', { skip: absent }, async () => {
+test('a network that PyTorch trained tells 99.20 % of the test images apart', { skip: missing(folder, mnistFolder) }, async () => {
   const device = openDevice('cpu', { threads: 2 })
   const model = new CNN()
   const file = await openSafetensors(await diskFolder(folder).open('model.safetensors'))
@@ -23,7 +22,7 @@ test('a network that PyTorch trained tells 99.20 % of the test images apart', { 
     model.setParameter(name, Tensor.fromBytes(device, await file.read(name), shape, 'float32'))
   }
   await file.close()
-  const images = new DataLoader(await mnist('t10k'), { batchSize: 500, collate: stackImages(device, 10) })
+  const images = new DataLoader(await mnist(mnistFolder, 't10k'), { batchSize: 500, collate: stackImages(device, 10) })
   const result = await accuracy(model, images)
   assert.equal(result.samples, 10000)
   assert.equal(result.accuracy, 0.992)

@@ -1,16 +1,15 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { missing, mnistFolder } from './data.ts'
 
 const root = join(import.meta.dirname, '../..')
-const data = process.env.LOWBIT_DATA ?? join(root, '../shared/data')
-const absent = existsSync(join(data, 'mnist')) ? false : `no ${data}/mnist (LOWBIT_DATA)`
+const absent = missing(mnistFolder)
 
 /** The rows of the table that an example prints, by stage. */
 function rowsOf(script: string, ...flags: string[]): Map<string, { loss: number; accuracy: number; bytes: number }> {
-  const args = ['--conditions=lowbit-source', script, ...flags]
+  const args = ['--conditions=lowbit-source', script, '--data', mnistFolder, ...flags]
   const { stdout, stderr, status } = spawnSync(process.execPath, args, { cwd: root, encoding: 'utf8' })
   assert.equal(status, 0, stderr)
   const rows = stdout.matchAll(/│ (\w+) +│ ([\d.]+) +│ ([\d.]+) % +│ (\d+) +│/g)

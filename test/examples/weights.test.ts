@@ -32,7 +32,7 @@ test('toy-linear: sizes of two layers of 1024, and how far the outputs are off',
     assert.ok(result.error > least && result.error < most, `${recipe}: ${result.error}`)
     assert.ok(result.floatMs > 0 && result.quantizedMs > 0)
   }
-  await assert.rejects(run('toy-linear.ts', '--recipe', 'int3'), /the recipe must be one of int4WeightOnly/)
+  await assert.rejects(run('toy-linear.ts', '--recipe', 'int3'), /--recipe must be one of int4WeightOnly/)
 })
 
 test('inspect: trees, codes and dequantized weights of one layer', async () => {

@@ -34,13 +34,19 @@ export function nativeIsas(): string[] {
   return (host.loadAddon() as Addon | null)?.isas() ?? []
 }
 
+/** Why `openNative` would find no addon that runs here, in a few words; null if it would. */
+export function nativeProblem(): string | null {
+  try {
+    if (nativeIsas().length > 0) return null
+    return host.loadAddon() ? 'the native addon has no kernels for this CPU' : `there is no native addon for ${host.platform}`
+  } catch (error) {
+    return (error as Error).message
+  }
+}
+
 /** Whether `openNative` will find an addon that loads. */
 export function nativeAvailable(): boolean {
-  try {
-    return nativeIsas().length > 0
-  } catch {
-    return false
-  }
+  return nativeProblem() === null
 }
 
 /**
@@ -49,11 +55,15 @@ export function nativeAvailable(): boolean {
  */
 export function openNative(options: NativeOptions = {}): Backend {
   const addon = host.loadAddon() as Addon | null
-  if (!addon) throw new DeviceError('openNative: build/lowbit.node must exist; run "npm run build" with a C++ compiler installed')
+  if (!addon) {
+    const hint = 'in a clone, "npm run build" makes it where a C++ compiler is installed'
+    throw new DeviceError(`openNative: there must be a native addon; there is none for ${host.platform ?? 'browsers'} (${hint})`)
+  }
   const isas = addon.isas()
   const isa = options.isa ?? host.variable('LOWBIT_ISA') ?? isas[0]
   if (!isas.includes(isa)) {
-    throw new DeviceError(`openNative: isa must be one of ${isas.join(', ')} on this CPU; received ${JSON.stringify(isa)}`)
+    const all = '"npm run build" builds all that the CPU has'
+    throw new DeviceError(`openNative: isa must be one of ${isas.join(', ')} on this CPU; received ${JSON.stringify(isa)} (${all})`)
   }
   const threads = options.threads ?? Math.min(host.parallelism(), threadsByDefault)
   if (!Number.isInteger(threads) || threads < 1 || threads > threadsLimit) {

@@ -6,7 +6,7 @@ import { WasmBackend } from './wasmBackend.ts'
 import { canShareMemory, reserveMemory } from './wasmMemory.ts'
 
 export interface WasmOptions {
-  /** Default: relaxed where the engine has it. */
+  /** Default: the best that the engine can run and the build has made. */
   variant?: WasmVariant
   /** Threads that share the work of a kernel. Default: as many as can run at once, at most 8. It is 1 where memory cannot be shared. */
   threads?: number
@@ -33,7 +33,7 @@ export function wasmVariants(): WasmVariant[] {
  */
 export function openWasm(options: WasmOptions = {}): Backend {
   const variants = wasmVariants()
-  const variant = options.variant ?? variants[0]
+  const variant = options.variant ?? variants.find((name) => host.hasWasm(name)) ?? variants[0]
   if (!variants.includes(variant)) {
     throw new DeviceError(`openWasm: variant must be one of ${variants.join(', ')} in this engine; received ${JSON.stringify(variant)}`)
   }
