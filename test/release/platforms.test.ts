@@ -73,11 +73,10 @@ for (const [name, { os, cpu, libc }] of Object.entries(platforms)) {
     assert.equal(library.cpu, expected.cpus[cpu])
     const plain = (symbol: string) => (os === 'darwin' ? symbol.replace(/^_/, '') : symbol)
     const exported = library.exported.map(plain)
-    assert.deepEqual(
-      exported.filter((symbol) => !/^(napi_register_module_v1|node_api_module_get_api_version_v1)$/.test(symbol)),
-      [],
-    )
-    assert.ok(exported.includes('napi_register_module_v1'))
+    // The linker for macOS keeps what C++ lets a program replace, and the header.
+    const harmless = os === 'darwin' ? /^(_Z(na|nw|da|dl)\w+|__dso_handle|_mh_dylib_header)$/ : /^$/
+    const entries = ['napi_register_module_v1', 'node_api_module_get_api_version_v1']
+    assert.deepEqual(exported.filter((symbol) => !harmless.test(symbol)).sort(), entries)
     assert.deepEqual(
       library.libraries.filter((needed) => !expected.libraries.test(needed)),
       [],
