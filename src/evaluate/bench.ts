@@ -1,6 +1,7 @@
 import type { CausalLM } from '../models/causalLM.ts'
 import { generateTokens } from '../models/generate.ts'
 
+/** How long `bench` measures. */
 export interface BenchOptions {
   /** Tokens of the prompt; default 512, at most what the model's context leaves. */
   promptTokens?: number
@@ -11,6 +12,7 @@ export interface BenchOptions {
   signal?: AbortSignal
 }
 
+/** What `bench` measured. */
 export interface BenchResult {
   promptTokens: number
   newTokens: number

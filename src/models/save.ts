@@ -15,6 +15,7 @@ import { cast } from '../tensor/ops/elementwise.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { CausalLM } from './causalLM.ts'
 
+/** How a model is saved. */
 export interface SaveOptions {
   /** Replaces a folder that exists; it stays whole until the new one is. */
   overwrite?: boolean

@@ -12,6 +12,7 @@ import { globMatcher } from './glob.ts'
 import { nearest } from './nearest.ts'
 import { defaultQuantizer, type QuantizerName, quantizers } from './quantizers.ts'
 
+/** What `quantize` does to which layers. */
 export interface QuantizeOptions {
   /** The type of the weights: a value such as `qint4`, or its name. */
   weights: QType | QTypeName
