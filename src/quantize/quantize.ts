@@ -101,10 +101,10 @@ function nothingLeft(modules: [string, Module][], layers: QuantizeOptions['layer
   return new ShapeError(`quantize: the model must have a layer to quantize, such as Linear; ${found}`)
 }
 
-/** Columns that share a scale; null for one scale a row, and where there is no weight. */
+/** Columns that share a scale; null for one scale a row, and where no weight is a matrix, as that of a normalization. */
 function groupSizeOf(module: Module, qtype: QType, wanted: number | null | undefined, path: string): number | null {
   const weight: unknown = Reflect.get(module, 'weight')
-  if (!(weight instanceof Tensor)) return null
+  if (!(weight instanceof Tensor) || weight.shape.length < 2) return null
   return groupSizeFor(qtype, weightColumns(module, weight), wanted, path)
 }
 
