@@ -77,6 +77,6 @@ function exportTables() {
   const row = ({ name, file, sentence }) => `| [${name}](../${file}) | ${cell(sentence)} |\n`
   const byName = (a, b) => a.name.localeCompare(b.name, 'en')
   return `${Object.entries(groups)
-    .map(([title, entries]) => `\n## ${title}\n\n| | |\n| --- | --- |\n${[...entries].sort(byName).map(row).join('')}`)
+    .map(([title, entries]) => `\n## ${title}\n\n| export | |\n| --- | --- |\n${[...entries].sort(byName).map(row).join('')}`)
     .join('')}\n`
 }

@@ -27,7 +27,7 @@ import {
   type Tensor,
   trainEpoch,
 } from '../../src/index.ts'
-import { type Measures, megabytes, type Row } from './row.ts'
+import { type Measures, megabytes, mostPerSecond, type Row } from './row.ts'
 
 type Classifier = Module & { forward(x: Tensor): Tensor }
 type Batches = DataLoader<LabelledImage, ImageBatch>
@@ -52,7 +52,7 @@ const settings: [weights: QTypeName, activations: QTypeName | undefined, tuned: 
 
 /** The trained ResNet-20 of examples/cifar; the tuning is two epochs on the calibration images. */
 export async function resnet20Rows(measures: Measures): Promise<Row[]> {
-  const device = openDevice()
+  const device = openDevice('cpu', { threads: 1 })
   const collate = stackImages(device, 10)
   const float = new ResNet20()
   await loadStateDict(float, await readStateDict(join(models, 'cifar10-resnet20/resnet20.safetensors')), { device })
@@ -68,7 +68,7 @@ export async function resnet20Rows(measures: Measures): Promise<Row[]> {
 
 /** The perceptron of examples/mnist, trained here for three epochs; the tuning is one more. */
 export async function mnistRows(measures: Measures): Promise<Row[]> {
-  const device = openDevice()
+  const device = openDevice('cpu', { threads: 1 })
   const collate = stackImages(device, 10)
   const images = await mnist('train')
   const training = new DataLoader(images, { batchSize: 128, shuffle: true, collate })
@@ -117,24 +117,20 @@ async function rowOf(setting: string, model: Classifier, measures: Measures, tes
     MB: megabytes(memoryFootprint(model)),
     accuracy: measures.quality ? `${(100 * right).toFixed(1)} %` : '',
     loss: measures.quality ? loss.toFixed(4) : '',
-    'images/s': measures.speed ? (await imagesPerSecond(model, test)).toFixed(0) : '',
+    'images/s': measures.speed ? await imagesPerSecond(model, test) : '',
   }
   console.error(Object.values(row).join('  '))
   return row
 }
 
-/** Of whole batches, the best of 15 passes. */
-async function imagesPerSecond(model: Classifier, test: Batches): Promise<number> {
-  let best = 0
-  let passes = 0
+/** Of whole batches. */
+async function imagesPerSecond(model: Classifier, test: Batches): Promise<string> {
   for await (const { x } of test) {
-    while (passes++ < 15) {
-      const start = performance.now()
+    return await mostPerSecond(async () => {
       scope(() => void model.forward(x))
       await x.device.sync()
-      best = Math.max(best, (1000 * x.size(0)) / (performance.now() - start))
-    }
-    break
+      return x.size(0)
+    })
   }
-  return best
+  return ''
 }

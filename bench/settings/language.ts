@@ -6,7 +6,7 @@ import {
   bench,
   type CausalLM,
   calibrate,
-  type DeviceName,
+  type Device,
   Embedding,
   freeze,
   hqq,
@@ -20,7 +20,7 @@ import {
   scope,
   setComputeDtype,
 } from '../../src/index.ts'
-import { type Measures, megabytes, type Row } from './row.ts'
+import { type Measures, megabytes, mostPerSecond, type Row } from './row.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const data = process.env.LOWBIT_DATA ?? join(root, '../shared/data')
@@ -50,7 +50,6 @@ interface Subject {
 }
 
 const calibrationTokens = 2048
-const speedMs = 4000
 
 export const stories260K: Subject = {
   place: () => join(root, 'models/stories260K'),
@@ -118,13 +117,13 @@ export const shakespeare: Subject = {
 
 /** Quality beside the model as it is loaded in floats; speed of decoding with products in int8, as `generate` computes. */
 export async function languageRows(subject: Subject, measures: Measures): Promise<Row[]> {
-  const baseline = await load(subject, { name: '', options: null }, 'cpu')
+  const baseline = await load(subject, { name: '', options: null }, openDevice())
   const tokens = async (path: string) => baseline.tokenizer?.encode(await readFile(path, 'utf8'), { addSpecialTokens: false }) ?? []
   const scored = (await tokens(subject.text)).slice(0, subject.windows * subject.context)
   const calibration = (await tokens(subject.calibration)).slice(-calibrationTokens)
   const rows: Row[] = []
   for (const setting of subject.settings) {
-    const model = await load(subject, setting, 'cpu', calibration)
+    const model = await load(subject, setting, openDevice(), calibration)
     const parameters = [...model.parameters()].reduce((sum, { numel }) => sum + numel, 0)
     const bytes = memoryFootprint(model)
     const row: Row = {
@@ -144,13 +143,10 @@ export async function languageRows(subject: Subject, measures: Measures): Promis
       row['KL divergence'] = (score.klDivergence ?? 0).toFixed(4)
       row['same next token'] = `${(100 * (score.top1Agreement ?? 0)).toFixed(1)} %`
     }
-    const timed = measures.speed && !setting.int8
-    if (timed) row['native, tokens/s'] = await tokensPerSecond(model)
     model.dispose()
-    if (timed && setting.wasm) {
-      const model = await load(subject, setting, 'wasm', calibration)
-      row['WebAssembly, tokens/s'] = await tokensPerSecond(model)
-      model.dispose()
+    if (measures.speed && !setting.int8) {
+      row['native, tokens/s'] = await tokensPerSecond(subject, setting, 'native', calibration)
+      if (setting.wasm) row['WebAssembly, tokens/s'] = await tokensPerSecond(subject, setting, 'wasm', calibration)
     }
     console.error(Object.values(row).join('  '))
     rows.push(row)
@@ -159,9 +155,8 @@ export async function languageRows(subject: Subject, measures: Measures): Promis
   return rows
 }
 
-async function load(subject: Subject, setting: Setting, name: DeviceName, calibration: number[] = []): Promise<CausalLM> {
+async function load(subject: Subject, setting: Setting, device: Device, calibration: number[] = []): Promise<CausalLM> {
   const { place, context } = subject
-  const device = openDevice(name)
   const path = place()
   const gguf = path.endsWith('.gguf') && !setting.asSaved
   const model = await loadCausalLM(path, gguf ? { device, dequantize: true, dtype: 'float16' } : { device })
@@ -179,12 +174,12 @@ async function load(subject: Subject, setting: Setting, name: DeviceName, calibr
   return model
 }
 
-/** Decoding 16 tokens after 16, the best of many runs within some seconds: what else the machine does only makes them slower. */
-async function tokensPerSecond(model: CausalLM): Promise<string> {
+/** Decoding 16 tokens, with products in int8. */
+async function tokensPerSecond(subject: Subject, setting: Setting, name: 'native' | 'wasm', calibration: number[]): Promise<string> {
+  const device = openDevice(name, { threads: 1 })
+  const model = await load(subject, setting, device, calibration)
   setComputeDtype(model, 'int8')
-  const end = performance.now() + speedMs
-  let best = 0
-  while (performance.now() < end)
-    best = Math.max(best, (await bench(model, { promptTokens: 16, newTokens: 17, runs: 1 })).decodeTokensPerSecond)
-  return best.toFixed(0)
+  const rate = await mostPerSecond(async () => (await bench(model, { promptTokens: 1, newTokens: 17, runs: 1 })).newTokens)
+  await device.close()
+  return rate
 }

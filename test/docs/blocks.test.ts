@@ -19,6 +19,8 @@ mkdirSync(join(work, 'bin'))
 const lowbit = `#!/bin/sh\nexec '${process.execPath}' --conditions=lowbit-source '${join(root, 'src/cli/main.ts')}' "$@"\n`
 writeFileSync(join(work, 'bin/lowbit'), lowbit, { mode: 0o755 })
 writeFileSync(join(work, 'bin/npx'), '#!/bin/sh\nexec "$@"\n', { mode: 0o755 })
+// It is installed already.
+writeFileSync(join(work, 'bin/npm'), '#!/bin/sh\n[ "$*" = "install lowbit" ]\n', { mode: 0o755 })
 
 const folders = new Map(pages.map(({ name }) => [name, join(work, name.replace(/\W/g, '-'))]))
 for (const { name, programs, typed } of pages) {
