@@ -1,8 +1,9 @@
-// node --conditions=lowbit-source bench/settings.ts [stories260K] [shakespeare] [smollm2] [resnet20] [mnist] [--quality] [--speed] [--record]
+// node --conditions=lowbit-source bench/settings.ts [stories260K] [shakespeare] [smollm2] [resnet20] [mnist] [--quality] [--speed] [--only NAME] [--record]
 //
-// What each choice of quantize costs on real models: size, quality, speed. --quality or --speed alone measures one half; --record
-// merges what was measured into bench/results/settings.json, from which scripts/readme.mjs writes the tables of the documentation.
-// LOWBIT_CACHE names the folder of SmolLM2's file (scripts/fetch-smollm2.mjs), LOWBIT_DATA and LOWBIT_MODELS those of the others.
+// What each choice of quantize costs on real models: size, quality, speed. --quality or --speed alone measures one half, --only the
+// language models' settings with that in their name; --record merges what was measured into bench/results/settings.json, from which
+// scripts/readme.mjs writes the tables of the documentation. LOWBIT_CACHE names the folder of SmolLM2's file
+// (scripts/fetch-smollm2.mjs), LOWBIT_DATA and LOWBIT_MODELS those of the others.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
@@ -23,11 +24,12 @@ const { values, positionals } = parseArgs({
   options: {
     quality: { type: 'boolean', default: false },
     speed: { type: 'boolean', default: false },
+    only: { type: 'string' },
     record: { type: 'boolean', default: false },
   },
 })
 const all = values.quality === values.speed
-const measures = { quality: all || values.quality, speed: all || values.speed }
+const measures = { quality: all || values.quality, speed: all || values.speed, only: values.only }
 const results = new URL('results/settings.json', import.meta.url)
 
 for (const name of positionals.length > 0 ? positionals : Object.keys(subjects)) {

@@ -2,6 +2,8 @@
 export interface Measures {
   quality: boolean
   speed: boolean
+  /** Only settings with this in their name; the other rows stay as they were recorded. */
+  only?: string
 }
 
 /** A row of a table: text by column; '' where a cell was not measured. */
