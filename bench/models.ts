@@ -15,7 +15,7 @@ import { measureLimits } from './limits.ts'
 import { installPeer } from './peers/client.ts'
 import { type Footprint, measureFootprint } from './peers/footprint.ts'
 import { measureSpeed, workOf } from './peers/measure.ts'
-import { footprintRows, limitRows, type Row, sameTokens, speedRows, text } from './peers/report.ts'
+import { footprintRows, limitRows, type Row, sameTokens, shortRows, speedRows, text } from './peers/report.ts'
 
 const { values } = parseArgs({
   options: {
@@ -81,8 +81,10 @@ const machine: Row[] = [
     'load before': busy.toFixed(1),
   },
 ]
+const rows = speedRows(speeds, work, limits)
 const tables: Record<string, Row[]> = {
-  models: speedRows(speeds, work, limits),
+  models: rows,
+  'models-short': shortRows(rows),
   'models-memory': footprintRows(footprints, work.fileBytes),
   'models-limits': limitRows(limits),
   'models-machine': machine,

@@ -42,6 +42,14 @@ export function speedRows(speeds: Speed[], work: Work, limits: Limits[]): Row[] 
   ]
 }
 
+/** Of `speedRows`, what a reader wants first: products in int8, the peer at its best. */
+export function shortRows(rows: readonly Row[]): Row[] {
+  const what = (row: Row) => (row.what.startsWith('prefill') ? 'reading a prompt of 512 tokens' : 'writing 64 tokens')
+  return rows
+    .filter((row) => row.lowbit.includes(', int8,') && !row.what.includes('all steps'))
+    .map((row) => ({ what: what(row), lowbit: row.lowbit, 'tokens/s': row['tokens/s'], 'llama.cpp': row['llama.cpp'], ratio: row.ratio }))
+}
+
 const limitsAt = (threads: number, limits: Limits[]) => limits.find((limit) => limit.threads === threads)
 
 /** float32 by multiply and add, int8 by the integer dot product: 512 bits wide, or the 128 bits of WebAssembly. */

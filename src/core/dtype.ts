@@ -18,6 +18,7 @@ export const dtypes = {
   bool: { code: 10, bytes: 1, array: Uint8Array, floating: false },
 } as const
 
+/** The dtypes of tensors, by name. */
 export type DType = keyof typeof dtypes
 
 /** The dtypes that float weights are stored in. */

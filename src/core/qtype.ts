@@ -23,9 +23,13 @@ export interface QType {
   readonly qmax: number
 }
 
+/** Four levels a weight: codes 0 … 3, with a scale and a shift for each group. */
 export const qint2: QType = { name: 'qint2', code: 0, bits: 2, unsigned: true, dtype: 'uint8', qmin: 0, qmax: 3 }
+/** 16 levels a weight: codes 0 … 15, with a scale and a shift for each group. */
 export const qint4: QType = { name: 'qint4', code: 1, bits: 4, unsigned: true, dtype: 'uint8', qmin: 0, qmax: 15 }
+/** 8-bit integers around 0, with a scale for each row. */
 export const qint8: QType = { name: 'qint8', code: 2, bits: 8, unsigned: false, dtype: 'int8', qmin: -128, qmax: 127 }
+/** 8-bit floats with 4 bits of exponent and 3 of mantissa, up to 448, without infinities. */
 export const qfloat8_e4m3fn: QType = {
   name: 'qfloat8_e4m3fn',
   code: 3,
@@ -35,6 +39,7 @@ export const qfloat8_e4m3fn: QType = {
   qmin: -448,
   qmax: 448,
 }
+/** 8-bit floats with 5 bits of exponent and 2 of mantissa, up to 57344: more range, fewer digits. */
 export const qfloat8_e5m2: QType = {
   name: 'qfloat8_e5m2',
   code: 4,
@@ -44,6 +49,7 @@ export const qfloat8_e5m2: QType = {
   qmin: -57344,
   qmax: 57344,
 }
+/** 8-bit floats with 4 bits of exponent and 3 of mantissa, up to 240, with one zero and no infinities. */
 export const qfloat8_e4m3fnuz: QType = {
   name: 'qfloat8_e4m3fnuz',
   code: 5,
@@ -55,7 +61,7 @@ export const qfloat8_e4m3fnuz: QType = {
 }
 /** GGUF's Q5_0 and Q5_1. */
 export const qint5: QType = { name: 'qint5', code: 6, bits: 5, unsigned: true, dtype: 'uint8', qmin: 0, qmax: 31 }
-/** quanto's alias. */
+/** The float8 that the name `float8` means, quanto's alias of qfloat8_e4m3fn. */
 export const qfloat8 = qfloat8_e4m3fn
 
 /** The quantized types that quanto has, and that its files may name. */
@@ -64,6 +70,7 @@ export const qtypes: readonly QType[] = [qint2, qint4, qint8, qfloat8_e4m3fn, qf
 /** All quantized types, at the index that is their code. */
 export const qtypesByCode: readonly QType[] = [...qtypes, qint5]
 
+/** The quantized types by the names that options take: `int4` or quanto's `qint4`. */
 export type QTypeName =
   | QType['name']
   | 'int2'

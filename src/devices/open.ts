@@ -7,6 +7,7 @@ import { Device } from './device.ts'
 /** `cpu` is `native` where the addon is there, else `wasm`. */
 export type DeviceName = 'cpu' | 'native' | 'wasm'
 
+/** What `openDevice` may be told. */
 export interface DeviceOptions {
   /** Threads that kernels split their work over; default: one per core. */
   threads?: number

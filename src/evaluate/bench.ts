@@ -3,6 +3,7 @@ import { computation, generateTokens } from '../models/generate.ts'
 import { computedIn } from '../nn/computeDtype.ts'
 import type { ComputeDType } from '../qtensor/linear.ts'
 
+/** How long `bench` measures. */
 export interface BenchOptions {
   /** Tokens of the prompt; default 512, at most what the model's context leaves. */
   promptTokens?: number
@@ -15,6 +16,7 @@ export interface BenchOptions {
   signal?: AbortSignal
 }
 
+/** What `bench` measured. */
 export interface BenchResult {
   promptTokens: number
   newTokens: number

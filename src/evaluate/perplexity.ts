@@ -6,6 +6,7 @@ import { argmax, crossEntropy, klDivergence } from '../tensor/ops/index.ts'
 import { scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 
+/** How `perplexity` cuts the text, and what it compares with. */
 export interface PerplexityOptions {
   /** Tokens of a window; default: the model's context, at most 2048. */
   context?: number
@@ -23,6 +24,7 @@ export interface PerplexityOptions {
   onProgress?: (windows: number, total: number) => void
 }
 
+/** What `perplexity` measured. */
 export interface Perplexity {
   /** exp(nll) */
   perplexity: number

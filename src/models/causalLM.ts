@@ -26,6 +26,7 @@ export interface CausalLMConfig {
   eosTokenIds: number[]
 }
 
+/** What a forward pass of a language model may be told. */
 export interface ForwardOptions {
   /** Keys and values of earlier tokens; these are added. Without one, the tokens stand alone. */
   cache?: KVCache

@@ -8,6 +8,7 @@ import type { CausalLM } from './causalLM.ts'
 import { DecodeStep } from './decodeStep.ts'
 import { checkSampling, type SamplingOptions, sample } from './sampling.ts'
 
+/** How a prompt is continued. */
 export interface GenerateOptions extends SamplingOptions {
   /** At most this many tokens; default 128. The model's own context may end it earlier. */
   maxNewTokens?: number
@@ -26,6 +27,7 @@ export interface GenerateOptions extends SamplingOptions {
   onText?: (text: string, tokenId: number) => void
 }
 
+/** What `generate` wrote, and how fast. */
 export interface Generation {
   /** The new text, without the prompt. */
   text: string

@@ -21,6 +21,7 @@ import { type LoadPlan, type PlannedParameter, parameterPaths, parentOf } from '
 /** Where a model lies: a path, URL or hub id; a folder; a GGUF file in the browser. */
 export type ModelPlace = string | URL | Folder | Blob
 
+/** How a language model is loaded. */
 export interface LoadOptions {
   /** Where to compute; default: `openDevice('cpu')`. */
   device?: Device

@@ -15,6 +15,7 @@ import { isSavedFile } from './checkpoint.ts'
 import { checkFinite } from './loadTensor.ts'
 import { quantoTwins, writtenTensors } from './savedTensors.ts'
 
+/** How a model is saved. */
 export interface SaveOptions {
   /** Replaces a model that was saved before; it stays whole until the new one is. A folder that holds anything else is refused. */
   overwrite?: boolean

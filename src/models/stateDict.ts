@@ -19,7 +19,7 @@ export interface SavedTensor extends Pick<TensorInfo, 'dtype' | 'shape'> {
   bytes: Uint8Array
 }
 
-/** Every tensor of a model by the name that quanto gives it: `fc.weight`, `fc.weight._data`, `fc.weight._scale`, `fc.input_scale` … */
+/** Every tensor of a model by the name that quanto gives it, such as `fc.weight`, `fc.weight._data`, `fc.weight._scale` and `fc.input_scale`. */
 export type StateDict = ReadonlyMap<string, SavedTensor>
 
 /** Types of the quantized modules of a model by path, as `quantizationMap` gives them. */

@@ -8,6 +8,7 @@ import { pythonBool } from './linear.ts'
 import { Module } from './module.ts'
 import { constant, pythonFloat } from './rmsNorm.ts'
 
+/** Options of batch normalization, as in PyTorch. */
 export interface BatchNormOptions {
   eps?: number
   /** How far the running statistics move towards those of a batch. */

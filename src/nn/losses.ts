@@ -13,6 +13,7 @@ export interface Dequantizable {
 /** How the losses of single values or rows become one: their mean, their sum, or not at all. */
 export type Reduction = 'mean' | 'sum' | 'none'
 
+/** Options of the losses over classes, as in PyTorch. */
 export interface ClassLossOptions {
   reduction?: Reduction
   /** Rows with this target count nothing. */

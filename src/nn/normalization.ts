@@ -7,6 +7,7 @@ import { pythonBool } from './linear.ts'
 import { Module } from './module.ts'
 import { constant, pythonFloat } from './rmsNorm.ts'
 
+/** Options of layer normalization, as in PyTorch. */
 export interface LayerNormOptions {
   eps?: number
   /** Whether it has a weight; without one it has no bias either. */

@@ -9,6 +9,7 @@ import type { ParameterOptimizer, StepSettings } from './optim/optimizer.ts'
 import type { Schedule } from './optim/schedules.ts'
 import { Watch } from './watch.ts'
 
+/** What `trainEpoch` does with each batch. */
 export interface TrainOptions<Batch> {
   optimizer: Pick<ParameterOptimizer<StepSettings>, 'step' | 'zeroGrad'>
   /** The loss of one batch, one value. */

@@ -14,6 +14,7 @@ import { Tensor } from '../tensor/tensor.ts'
 import { DeviceHistogram } from './histogram.ts'
 import { type Observer, type ObserverName, observers } from './observers.ts'
 
+/** How `calibrate` chooses the scales of activations. */
 export interface CalibrateOptions {
   /** How much of a scale is kept when the next batch comes: scale = momentum · scale + (1 − momentum) · new. Default 0.9. */
   momentum?: number

@@ -13,6 +13,7 @@ import { globMatcher } from './glob.ts'
 import { nearest } from './nearest.ts'
 import { defaultQuantizer, type QuantizerName, quantizers } from './quantizers.ts'
 
+/** What `quantize` does to which layers. */
 export interface QuantizeOptions {
   /** The type of the weights: a value such as `qint4`, or its name. */
   weights: QType | QTypeName
@@ -114,10 +115,10 @@ function nothingLeft(modules: [Module, string[]][], layers: QuantizeOptions['lay
   return new ShapeError(`quantize: the model must have a layer to quantize, such as Linear; ${found}`)
 }
 
-/** Columns that share a scale; null for one scale a row, and where there is no weight. */
+/** Columns that share a scale; null for one scale a row, and where no weight is a matrix, as that of a normalization. */
 function groupSizeOf(module: Module, qtype: QType, wanted: number | null | undefined, path: string): number | null {
   const weight: unknown = Reflect.get(module, 'weight')
-  if (!(weight instanceof Tensor)) return null
+  if (!(weight instanceof Tensor) || weight.shape.length < 2) return null
   return groupSizeFor(qtype, weightColumns(module, weight), wanted, path)
 }
 

@@ -31,6 +31,7 @@ export const max: Quantizer = (groups, qtype) => {
   return { scale, shift }
 }
 
+/** How long and by which norm `hqq` searches. */
 export interface HqqOptions {
   /** The norm of the error that is made small, 0 < norm ≤ 1: below 1, few large errors count less than many small ones. */
   norm?: number

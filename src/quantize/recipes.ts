@@ -22,6 +22,7 @@ import { absmax, max } from './quantizers.ts'
 /** int1 to int8, as torchao names the types of weights. */
 export type IntxName = `int${1 | 2 | 3 | 4 | 5 | 6 | 7 | 8}`
 
+/** The options of the recipes for 1 to 8 bits. */
 export interface IntxOptions {
   /** The integers of the weights; those of 1, 3, 6 and 7 bits are stored in 2, 4 and 8. Default: int8. */
   weightDtype?: IntxName

@@ -33,7 +33,7 @@ test("the README's code for a model of one's own runs as it stands, and the netw
   // Within the package, so that `lowbit` is found.
   const folder = mkdtempSync(join(root, 'build/readme-'))
   try {
-    writeFileSync(join(folder, 'own.ts'), /```ts\n([\s\S]*?)```/.exec(section)?.[1] ?? '')
+    writeFileSync(join(folder, 'own.ts'), /```ts new\n([\s\S]*?)```/.exec(section)?.[1] ?? '')
     const { stdout, stderr, status } = spawnSync(process.execPath, ['--conditions=lowbit-source', 'own.ts'], {
       cwd: folder,
       encoding: 'utf8',

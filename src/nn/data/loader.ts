@@ -8,6 +8,7 @@ export interface Dataset<Sample> {
   get(index: number): Sample | Promise<Sample>
 }
 
+/** How a data set is cut into batches. */
 export interface LoaderOptions<Sample, Batch> {
   /** Default 1. */
   batchSize?: number

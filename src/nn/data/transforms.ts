@@ -1,3 +1,5 @@
+/** What is done to images before they are stacked: functions that make an image of an image. */
+
 import { ShapeError } from '../../core/errors.ts'
 import { Random } from '../../core/random.ts'
 import type { Image } from './image.ts'

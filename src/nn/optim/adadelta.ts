@@ -1,6 +1,7 @@
 import type { Tensor } from '../../tensor/tensor.ts'
 import { ParameterOptimizer, type ParameterState, type StepSettings, type Trained } from './optimizer.ts'
 
+/** The settings of torch.optim.Adadelta. */
 export interface AdadeltaSettings extends StepSettings {
   /** How much of the running means stays in a step; default 0.9. */
   rho: number

@@ -1,6 +1,7 @@
 import type { Tensor } from '../../tensor/tensor.ts'
 import { ParameterOptimizer, type ParameterState, type StepSettings, type Trained } from './optimizer.ts'
 
+/** The settings of torch.optim.Adam and AdamW. */
 export interface AdamSettings extends StepSettings {
   /** How much of the running means of the gradient and of its square stays in a step; default [0.9, 0.999]. */
   betas: readonly [number, number]

@@ -3,6 +3,7 @@ import type { AdamSettings } from './adam.ts'
 import type { StepSettings } from './optimizer.ts'
 import { checkCount, cosine, Schedule, type Scheduled } from './schedules.ts'
 
+/** The settings of torch.optim.lr_scheduler.OneCycleLR. */
 export interface OneCycleOptions {
   /** The highest rate, one for all groups or one for each. */
   maxLr: number | readonly number[]

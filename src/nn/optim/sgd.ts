@@ -1,6 +1,7 @@
 import type { Tensor } from '../../tensor/tensor.ts'
 import { ParameterOptimizer, type ParameterState, type StepSettings, type Trained } from './optimizer.ts'
 
+/** The settings of torch.optim.SGD. */
 export interface SGDSettings extends StepSettings {
   /** How much of the last step's velocity stays; default 0. */
   momentum: number

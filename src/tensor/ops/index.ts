@@ -1,3 +1,5 @@
+/** Operations on tensors: functions that check their arguments once and queue one kernel call. */
+
 export { attention, cacheWrite, causalAttention, rope } from './attention.ts'
 export { broadcastShape, expand } from './broadcast.ts'
 export { columnSum } from './columnSum.ts'

@@ -5,6 +5,7 @@ import { record } from '../tape.ts'
 import { checkDType, Tensor } from '../tensor.ts'
 import { type Pair, pair } from './conv.ts'
 
+/** How a window moves over an image. */
 export interface PoolOptions {
   /** Default: the kernel's size. */
   stride?: Pair
@@ -14,10 +15,12 @@ export interface PoolOptions {
   ceilMode?: boolean
 }
 
+/** How windows of maxima move over an image. */
 export interface MaxPoolOptions extends PoolOptions {
   dilation?: Pair
 }
 
+/** How windows of averages move over an image. */
 export interface AvgPoolOptions extends PoolOptions {
   /** Whether padding counts as values of 0. */
   countIncludePad?: boolean
