@@ -1,7 +1,8 @@
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { cifar, models } from '../../examples/cifar/cifar.ts'
+import { cifar } from '../../examples/cifar/cifar.ts'
 import { ResNet20 } from '../../examples/cifar/resnet20.ts'
-import { data, mnist } from '../../examples/mnist/mnist.ts'
+import { mnist } from '../../examples/mnist/mnist.ts'
 import { MLP } from '../../examples/mnist/models.ts'
 import {
   Adam,
@@ -28,6 +29,11 @@ import {
   trainEpoch,
 } from '../../src/index.ts'
 import { type Measures, megabytes, mostPerSecond, type Row } from './row.ts'
+
+/** Folders with `mnist/` and `cifar10/`, and with trained models. */
+const shared = join(import.meta.dirname, '../../../shared')
+const data = process.env.LOWBIT_DATA ?? join(shared, 'data')
+const models = process.env.LOWBIT_MODELS ?? join(shared, 'models')
 
 type Classifier = Module & { forward(x: Tensor): Tensor }
 type Batches = DataLoader<LabelledImage, ImageBatch>
@@ -56,12 +62,12 @@ export async function resnet20Rows(measures: Measures): Promise<Row[]> {
   const collate = stackImages(device, 10)
   const float = new ResNet20()
   await loadStateDict(float, await readStateDict(join(models, 'cifar10-resnet20/resnet20.safetensors')), { device })
-  const images = await cifar(join(data, 'cifar10/calibration-1000.bin'))
+  const images = cifar(await readFile(join(data, 'cifar10/calibration-1000.bin')))
   const training = new DataLoader(images, { batchSize: 100, shuffle: true, collate })
   return rowsOf(measures, {
     float,
     calibration: new DataLoader(images, { batchSize: 100, collate }),
-    test: new DataLoader(await cifar(join(data, 'cifar10/test-200.bin')), { batchSize: 100, collate }),
+    test: new DataLoader(cifar(await readFile(join(data, 'cifar10/test-200.bin'))), { batchSize: 100, collate }),
     tune: (model) => fit(model, training, new SGD(model.parameters(), { lr: 0.01, momentum: 0.9, weightDecay: 1e-4 }), 2),
   })
 }
@@ -70,7 +76,7 @@ export async function resnet20Rows(measures: Measures): Promise<Row[]> {
 export async function mnistRows(measures: Measures): Promise<Row[]> {
   const device = openDevice('cpu', { threads: 1 })
   const collate = stackImages(device, 10)
-  const images = await mnist('train')
+  const images = await mnist(join(data, 'mnist'), 'train')
   const training = new DataLoader(images, { batchSize: 128, shuffle: true, collate })
   const float = initialize(new MLP(), device, { seed: 0 })
   const train = async (model: Classifier, epochs: number, lr: number) => fit(model, training, new Adam(model.parameters(), { lr }), epochs)
@@ -78,7 +84,7 @@ export async function mnistRows(measures: Measures): Promise<Row[]> {
   return rowsOf(measures, {
     float,
     calibration: new DataLoader({ length: 1280, get: (i) => images.get(i) }, { batchSize: 128, collate }),
-    test: new DataLoader(await mnist('t10k'), { batchSize: 1000, collate }),
+    test: new DataLoader(await mnist(join(data, 'mnist'), 't10k'), { batchSize: 1000, collate }),
     tune: (model) => train(model, 1, 5e-4),
   })
 }
