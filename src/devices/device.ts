@@ -1,5 +1,6 @@
-import { DeviceError, ShapeError } from '../core/errors.ts'
-import { type KernelName, signatures } from '../kernels/signatures.ts'
+import { DeviceError, DTypeError, ShapeError } from '../core/errors.ts'
+import { instanceOf, isObject, type Kind, show } from '../core/kinds.ts'
+import { type ArrayArgument, type KernelName, type ScalarArgument, signatures } from '../kernels/signatures.ts'
 import type { Backend } from './backend.ts'
 import { type Argument, CommandList, Records, Scalar } from './commandList.ts'
 import { Pool } from './pool.ts'
@@ -75,13 +76,7 @@ export class Device {
   call(kernel: KernelName, ...args: Argument[]): void {
     const { id, args: parameters } = signatures[kernel]
     if (args.length !== parameters.length) throw new ShapeError(`${kernel}: takes ${parameters.length} arguments; received ${args.length}`)
-    for (let i = 0; i < args.length; i++) {
-      const arg = args[i]
-      if (typeof arg === 'number') {
-        if (arg > int32Max && parameters[i].type === 'i32')
-          throw new ShapeError(`${kernel}: ${parameters[i].name} must be at most ${int32Max}; received ${arg}`)
-      } else if (arg !== null && !(arg instanceof Scalar)) this.check(kernel, arg)
-    }
+    for (let i = 0; i < args.length; i++) if (!this.fits(args[i], parameters[i])) throw this.misfit(kernel, args[i], parameters[i])
     if (this.capturing) {
       this.capturing.records.push(id, args)
       return
@@ -90,10 +85,34 @@ export class Device {
     if (this.records.count >= callsPerSubmit) this.flush()
   }
 
-  private check(kernel: string, { storage }: Region): void {
-    if (storage.device !== this)
-      throw new DeviceError(`${kernel}: all tensors must be on ${this.name}; received one on ${storage.device.name}`)
-    if (!storage.alive) throw new DeviceError(`${kernel}: received a tensor that was disposed`)
+  /** Whether a kernel may get this argument: a wrong one would be taken for an address. */
+  private fits(arg: Argument, parameter: ArrayArgument | ScalarArgument): boolean {
+    const isArray = parameter.direction !== 'scalar'
+    if (typeof arg === 'number') return !isArray && (parameter.type !== 'i32' || arg <= int32Max)
+    if (arg instanceof Scalar) return !isArray
+    if (arg === null) return isArray && parameter.optional
+    return isArray && this.holds(arg)
+  }
+
+  private holds(region: Region): boolean {
+    const storage: Storage | undefined = region?.storage
+    return storage?.device === this && storage.alive
+  }
+
+  private misfit(kernel: string, arg: Argument, { name, type, direction }: ArrayArgument | ScalarArgument): Error {
+    if (direction !== 'scalar') return this.notHeld(kernel, name, arg)
+    const must = typeof arg === 'number' ? `a number, at most ${int32Max}` : type === 'i32' ? 'a whole number' : 'a number'
+    return new ShapeError(`${kernel}: ${name} must be ${must}; received ${show(arg)}`)
+  }
+
+  private notHeld(operation: string, name: string, arg: unknown): Error {
+    const storage = isObject(arg) && 'storage' in arg ? (arg as unknown as Region).storage : undefined
+    if (!storage) return new DTypeError(`${operation}: ${name} must be a tensor; received ${show(arg)}`)
+    return new DeviceError(
+      storage.device === this
+        ? `${operation}: received a tensor that was disposed`
+        : `${operation}: all tensors must be on ${this.name}; received one on ${storage.device.name}`,
+    )
   }
 
   /**
@@ -125,7 +144,7 @@ export class Device {
 
   /** Copies `bytes` to the region, after everything recorded before. */
   write(region: Region, bytes: Uint8Array): void {
-    this.check('write', region)
+    if (!this.holds(region)) throw this.notHeld('write', 'the target', region)
     if (this.capturing) throw new DeviceError('write: a kept list cannot hold bytes of the host')
     this.flush()
     this.backend.write(region.storage.address + region.byteOffset, bytes)
@@ -156,7 +175,7 @@ export class Device {
 
   /** Waits for everything recorded before and resolves to a copy of the region's bytes. */
   async read(region: Region, byteLength: number): Promise<Uint8Array<ArrayBuffer>> {
-    this.check('read', region)
+    if (!this.holds(region)) throw this.notHeld('read', 'the source', region)
     this.flush()
     const target = new Uint8Array(byteLength)
     if (byteLength > 0) await this.backend.read(region.storage.address + region.byteOffset, target)
@@ -177,3 +196,6 @@ export class Device {
     await this.backend.close()
   }
 }
+
+/** What `openDevice` gives. */
+export const aDevice: Kind = instanceOf(Device, 'be a device, as openDevice gives it', DeviceError)

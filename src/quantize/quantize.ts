@@ -9,7 +9,7 @@ import type { ComputeDType } from '../qtensor/linear.ts'
 import type { Quantizer } from '../qtensor/quantizer.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { globMatcher } from './glob.ts'
-import { nearest } from './nearest.ts'
+import { nearest } from '../core/nearest.ts'
 import { defaultQuantizer, type QuantizerName, quantizers } from './quantizers.ts'
 
 export interface QuantizeOptions {

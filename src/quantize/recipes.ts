@@ -6,7 +6,7 @@ import type { Module } from '../nn/module.ts'
 import type { Quantizer } from '../qtensor/quantizer.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
 import { Tensor } from '../tensor/tensor.ts'
-import { nearest } from './nearest.ts'
+import { nearest } from '../core/nearest.ts'
 import { isQuantizable, type QuantizeOptions, quantize } from './quantize.ts'
 import { absmax, max } from './quantizers.ts'
 
