@@ -6,7 +6,9 @@ export interface Kind {
   readonly must: string
   readonly holds: (value: unknown) => boolean
   /** The class of the error where it does not hold; default `ShapeError`. */
-  readonly error?: new (message: string) => Error
+  readonly error?: new (
+    message: string,
+  ) => Error
 }
 
 /** @throws the kind's error unless `value` is of the kind */

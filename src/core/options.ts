@@ -33,7 +33,8 @@ export function checkOptions<Options extends object>(
   if (!isObject(given)) throw notOptions(operation, kinds, options)
   const names = Object.keys(given)
   for (const name of names) {
-    if (!Object.hasOwn(table, name)) throw isPlain(given) ? unknownOption(operation, name, kinds, renamed) : notOptions(operation, kinds, given)
+    if (!Object.hasOwn(table, name))
+      throw isPlain(given) ? unknownOption(operation, name, kinds, renamed) : notOptions(operation, kinds, given)
     if (given[name] !== undefined) check(operation, name, given[name], table[name])
   }
   // A device or a signal where options belong.

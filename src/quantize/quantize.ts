@@ -1,4 +1,5 @@
 import { DTypeError, ShapeError } from '../core/errors.ts'
+import { nearest } from '../core/nearest.ts'
 import { asQType, type QType, type QTypeName } from '../core/qtype.ts'
 import type { Module, Parameter } from '../nn/module.ts'
 import { QModule, QWeightModule } from '../nn/qmodule.ts'
@@ -9,7 +10,6 @@ import type { ComputeDType } from '../qtensor/linear.ts'
 import type { Quantizer } from '../qtensor/quantizer.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { globMatcher } from './glob.ts'
-import { nearest } from '../core/nearest.ts'
 import { defaultQuantizer, type QuantizerName, quantizers } from './quantizers.ts'
 
 export interface QuantizeOptions {

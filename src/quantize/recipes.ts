@@ -1,12 +1,12 @@
 import { dtypes } from '../core/dtype.ts'
 import { ShapeError } from '../core/errors.ts'
+import { nearest } from '../core/nearest.ts'
 import { type QType, qfloat8_e4m3fn, qint2, qint4, qint5, qint8 } from '../core/qtype.ts'
 import { type Mapping, mappings } from '../kernels/affineScale/affineScale.ts'
 import type { Module } from '../nn/module.ts'
 import type { Quantizer } from '../qtensor/quantizer.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
 import { Tensor } from '../tensor/tensor.ts'
-import { nearest } from '../core/nearest.ts'
 import { isQuantizable, type QuantizeOptions, quantize } from './quantize.ts'
 import { absmax, max } from './quantizers.ts'
 

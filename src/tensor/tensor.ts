@@ -252,7 +252,8 @@ function checkKnown(operation: string, dtype: DType): void {
   if (!Object.hasOwn(dtypes, dtype)) asDType(dtype, `${operation}: dtype`)
 }
 
-function checkSizes(operation: string, shape: Shape): void {
+/** @throws ShapeError unless `shape` is a list of whole numbers, 0 or more */
+export function checkSizes(operation: string, shape: Shape): void {
   if (!Array.isArray(shape)) throw new ShapeError(`${operation}: shape must be a list of sizes; received ${show(shape)}`)
   for (const size of shape) {
     if (!(Number.isInteger(size) && size >= 0))

@@ -1,5 +1,6 @@
 import { type DType, dtypes } from '../../core/dtype.ts'
-import { ShapeError } from '../../core/errors.ts'
+import { DTypeError, ShapeError } from '../../core/errors.ts'
+import { check, oneOf, show } from '../../core/kinds.ts'
 import { sameShape } from '../../core/shape.ts'
 import type { Scalar } from '../../devices/commandList.ts'
 import { binaryOps } from '../../kernels/binary/binary.ts'
@@ -7,7 +8,7 @@ import { unaryOps } from '../../kernels/unary/unary.ts'
 import { overridden } from '../override.ts'
 import { scope } from '../scope.ts'
 import { needsGrad, record } from '../tape.ts'
-import { checkDType, checkShape, Tensor } from '../tensor.ts'
+import { checkDType, checkShape, checkTensor, Tensor } from '../tensor.ts'
 import { broadcastShape, expand, sumTo } from './broadcast.ts'
 
 /** dx of a and b from dy, the gradients skipped that nobody asks for. */
@@ -54,6 +55,8 @@ export const mul = (a: Tensor, b: Tensor): Tensor => binary('mul', a, b)
 /** y = a / b; b may be a number. */
 export function div(a: Tensor, b: Tensor | number): Tensor {
   if (b instanceof Tensor) return binary('div', a, b)
+  checkTensor('div', 'a', a)
+  if (typeof b !== 'number') throw new DTypeError(`div: b must be a tensor or a number; received ${show(b)}`)
   return overridden('div', a, b) ?? scope(() => binary('div', a, Tensor.full(a.device, [a.size(-1) ?? 1], b)))
 }
 
@@ -74,6 +77,7 @@ export const addScalar = (x: Tensor, term: number): Tensor => affine(x, 1, term)
 
 /** y = f(x), value by value. */
 export function unary(op: keyof typeof unaryOps, x: Tensor): Tensor {
+  if (!Object.hasOwn(unaryOps, op)) check('unary', 'op', op, oneOf(...Object.keys(unaryOps)))
   const own = overridden(op, x)
   if (own) return own
   checkDType(op, 'x', x, 'float32')
@@ -105,7 +109,13 @@ export const sigmoid = (x: Tensor): Tensor => unary('sigmoid', x)
 /** y = tanh x. */
 export const tanh = (x: Tensor): Tensor => unary('tanh', x)
 /** y = x·Φ(x), Φ the normal distribution; or its approximation x·(1 + tanh(√(2/π)·(x + 0.044715·x³))) / 2. */
-export const gelu = (x: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor => unary(approximate === 'tanh' ? 'geluTanh' : 'gelu', x)
+export function gelu(x: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor {
+  if (approximate === 'tanh') return unary('geluTanh', x)
+  check('gelu', 'approximate', approximate, approximations)
+  return unary('gelu', x)
+}
+/** How the normal distribution is computed. */
+export const approximations = oneOf('none', 'tanh')
 /** y = max(x, 0) + negativeSlope · min(x, 0). */
 export const leakyRelu = (x: Tensor, negativeSlope = 0.01): Tensor => scope(() => sub(relu(x), mulScalar(relu(neg(x)), negativeSlope)))
 
@@ -113,6 +123,7 @@ export const leakyRelu = (x: Tensor, negativeSlope = 0.01): Tensor => scope(() =
 export function clamp(x: Tensor, low: number, high: number): Tensor {
   checkDType('clamp', 'x', x, 'float32')
   const limits = [Math.fround(low), Math.fround(high)] as const
+  if (limits.some(Number.isNaN)) throw new ShapeError(`clamp: low and high must be numbers; received ${show(low)} and ${show(high)}`)
   const y = Tensor.empty(x.device, x.shape)
   if (x.numel > 0) x.device.call('clamp', x, ...limits, y, x.numel)
   return record(y, [x], (dy) => {
@@ -177,10 +188,11 @@ export function siluMul(gate: Tensor, up: Tensor): Tensor {
 
 /** x in another float dtype, rounded half to even. Itself, as a view, when it has that dtype. */
 export function cast(x: Tensor, dtype: DType): Tensor {
+  checkTensor('cast', 'x', x)
   if (x.dtype === dtype) return x.view(x.shape)
   checkDType('cast', 'x', x, ...floats)
+  if (!floats.includes(dtype)) throw new DTypeError(`cast: the new dtype must be ${floats.join(' or ')}; received ${show(dtype)}`)
   const y = Tensor.empty(x.device, x.shape, dtype)
-  checkDType('cast', 'the new dtype', y, ...floats)
   if (x.numel > 0) x.device.call('cast', x, dtypes[x.dtype].code, y, dtypes[dtype].code, x.numel)
   return record(y, [x], (dy) => [cast(dy, x.dtype)])
 }
