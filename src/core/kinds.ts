@@ -16,6 +16,11 @@ export function check(operation: string, name: string, value: unknown, { must, h
   if (!holds(value)) throw new error(`${operation}: ${name} must ${must}; received ${show(value)}`)
 }
 
+/** Checks several values of one kind by their names. */
+export function checkEach(operation: string, values: Readonly<Record<string, unknown>>, kind: Kind): void {
+  for (const name in values) check(operation, name, values[name], kind)
+}
+
 export const aBoolean: Kind = { must: 'be true or false', holds: (value) => typeof value === 'boolean' }
 export const aFunction: Kind = { must: 'be a function', holds: (value) => typeof value === 'function' }
 export const aString: Kind = { must: 'be a string', holds: (value) => typeof value === 'string' }
@@ -33,7 +38,8 @@ export const anIterable: Kind = {
 
 /** A whole number from `least` to `most`. */
 export function wholeNumber(least: number, most = Infinity): Kind {
-  const must = most === Infinity ? `be a whole number, ${least} or more` : `be a whole number in ${least}..${most}`
+  const range = least === -Infinity ? '' : most === Infinity ? `, ${least} or more` : ` in ${least}..${most}`
+  const must = `be a whole number${range}`
   return { must, holds: (value) => Number.isInteger(value) && Number(value) >= least && Number(value) <= most }
 }
 

@@ -1,4 +1,6 @@
 import { ShapeError } from '../core/errors.ts'
+import { aBoolean, atLeast, check, wholeNumber, within } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import { addScalar, batchNorm, channelAffine, div, full, mul, neg, sqrt, sub } from '../tensor/ops/index.ts'
@@ -16,6 +18,13 @@ export interface BatchNormOptions {
   affine?: boolean
   /** Whether it remembers statistics, to use when it does not train. */
   trackRunningStats?: boolean
+}
+
+const optionKinds: OptionKinds<BatchNormOptions> = {
+  eps: atLeast(0),
+  momentum: within(0, 1),
+  affine: aBoolean,
+  trackRunningStats: aBoolean,
 }
 
 /**
@@ -37,8 +46,11 @@ export abstract class BatchNorm extends Module {
   /** [] int64, or null */
   num_batches_tracked: Tensor | null
 
-  constructor(numFeatures: number, { eps = 1e-5, momentum = 0.1, affine = true, trackRunningStats = true }: BatchNormOptions = {}) {
+  constructor(numFeatures: number, options: BatchNormOptions = {}) {
     super()
+    check(this.typeName, 'numFeatures', numFeatures, wholeNumber(0))
+    checkOptions(this.typeName, options, optionKinds)
+    const { eps = 1e-5, momentum = 0.1, affine = true, trackRunningStats = true } = options
     this.numFeatures = numFeatures
     this.eps = eps
     this.momentum = momentum

@@ -1,4 +1,5 @@
 import { ShapeError } from '../core/errors.ts'
+import { check, type Kind } from '../core/kinds.ts'
 import { keep } from '../tensor/scope.ts'
 import { checkDType, Tensor } from '../tensor/tensor.ts'
 
@@ -9,6 +10,11 @@ export interface ClassTargets {
   targets: Tensor
   classes: number
   ignoreIndex: number
+}
+
+const aTarget: Kind = {
+  must: 'be a tensor or a list of class indices',
+  holds: (value) => value instanceof Tensor || Array.isArray(value) || ArrayBuffer.isView(value),
 }
 
 /** Where `noteTargets` puts what it is given, while `withTargets` runs. */
@@ -49,6 +55,7 @@ export async function wrongTarget(taken: readonly ClassTargets[]): Promise<strin
  * @throws ShapeError unless there is one for each row, in 0..C−1 or `ignoreIndex`
  */
 export function targetTensor(operation: string, x: Tensor, target: Tensor | ArrayLike<number>, ignoreIndex: number): Tensor {
+  check(operation, 'target', target, aTarget)
   const [rows, classes] = x.shape
   const count = target instanceof Tensor ? target.numel : target.length
   if (count !== rows) throw new ShapeError(`${operation}: needs ${rows} targets; received ${count}`)

@@ -1,8 +1,10 @@
 import { ShapeError } from '../core/errors.ts'
+import { aBoolean, check, checkEach, either, type Kind, listOf, oneOf, wholeNumber } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../core/options.ts'
 import type { Random } from '../core/random.ts'
 import type { Device } from '../devices/device.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
-import { type PadMode, pad } from '../tensor/ops/pad.ts'
+import { aPadMode, type PadMode, pad } from '../tensor/ops/pad.ts'
 import { scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { Module } from './module.ts'
@@ -17,6 +19,16 @@ export interface ConvolutionOptions {
   dilation?: PerAxis
   groups?: number
   bias?: boolean
+}
+
+/** A whole number from `least` on for every axis, or one for each. */
+function sizes(axes: number, least: number): Kind {
+  const size = wholeNumber(least)
+  return either(`${size.must}, or a list of ${axes}`, size, listOf('sizes', size, axes))
+}
+
+function optionKinds(axes: number): OptionKinds<ConvolutionOptions> {
+  return { stride: sizes(axes, 1), dilation: sizes(axes, 1), groups: wholeNumber(1), bias: aBoolean }
 }
 
 /** What convolutions of any number of axes have in common. */
@@ -42,6 +54,8 @@ export abstract class Convolution extends Module {
     options: ConvolutionOptions,
   ) {
     super()
+    checkEach(this.typeName, { inChannels, outChannels }, wholeNumber(0))
+    check(this.typeName, 'kernelSize', kernelSize, sizes(axes, 1))
     const groups = options.groups ?? 1
     if (inChannels % groups !== 0 || outChannels % groups !== 0) {
       throw new ShapeError(`${this.typeName}: groups (${groups}) must divide the channels; received ${inChannels} and ${outChannels}`)
@@ -99,6 +113,11 @@ export abstract class ForwardConvolution extends Convolution {
   readonly paddingMode: PadMode
 
   constructor(axes: number, inChannels: number, outChannels: number, kernelSize: PerAxis, options: ForwardConvolutionOptions) {
+    checkOptions(new.target.name, options, {
+      ...optionKinds(axes),
+      padding: either(`${sizes(axes, 0).must}, or same or valid`, sizes(axes, 0), oneOf('same', 'valid')),
+      paddingMode: aPadMode,
+    })
     super(axes, [outChannels, inChannels / (options.groups ?? 1)], inChannels, outChannels, kernelSize, options)
     const padding = options.padding ?? 0
     this.padding = typeof padding === 'string' ? padding : perAxis(axes, padding)
@@ -157,6 +176,7 @@ export abstract class TransposedConvolution extends Convolution {
   readonly outputPadding: readonly number[]
 
   constructor(axes: number, inChannels: number, outChannels: number, kernelSize: PerAxis, options: ConvTransposeLayerOptions) {
+    checkOptions(new.target.name, options, { ...optionKinds(axes), padding: sizes(axes, 0), outputPadding: sizes(axes, 0) })
     super(axes, [inChannels, outChannels / (options.groups ?? 1)], inChannels, outChannels, kernelSize, options)
     this.padding = perAxis(axes, options.padding ?? 0)
     this.outputPadding = perAxis(axes, options.outputPadding ?? 0)

@@ -1,4 +1,5 @@
 import { ShapeError } from '../core/errors.ts'
+import { instanceOf, type Kind } from '../core/kinds.ts'
 import type { Random } from '../core/random.ts'
 import type { Device } from '../devices/device.ts'
 import { QTensor } from '../qtensor/qtensor.ts'
@@ -224,3 +225,6 @@ function* walk(root: Module, path: string): Generator<[name: string, module: Mod
   // The path ends at a list.
   if (!(here instanceof Module)) yield [name, undefined]
 }
+
+/** A model or a layer. */
+export const aModule: Kind = instanceOf(Module, 'be a Module, a model or a layer')

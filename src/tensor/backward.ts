@@ -1,9 +1,9 @@
 import { ShapeError } from '../core/errors.ts'
 import { showShape } from '../core/shape.ts'
 import { add } from './ops/elementwise.ts'
-import { keep, ownedIn, release, scope } from './scope.ts'
+import { checkBody, keep, ownedIn, release, scope } from './scope.ts'
 import { type Tape, taped } from './tape.ts'
-import { Tensor } from './tensor.ts'
+import { checkTensor, Tensor } from './tensor.ts'
 
 /**
  * Runs `body` and adds the gradient of the loss that it returns to `grad` of every tensor with `requiresGrad` that it was computed from.
@@ -14,9 +14,11 @@ import { Tensor } from './tensor.ts'
  * @throws ShapeError unless the loss is one value
  */
 export function backward<R extends Tensor | { loss: Tensor }>(body: () => R): R {
+  checkBody('backward', body)
   return scope(() => {
     const { tape, result } = taped(body)
-    const loss = result instanceof Tensor ? result : result.loss
+    const loss = result instanceof Tensor ? result : result?.loss
+    checkTensor('backward', 'the loss', loss)
     if (loss.numel !== 1) throw new ShapeError(`backward: the loss must be one value; received ${showShape(loss.shape)}`)
     propagate(tape, loss, new Set(ownedIn(result)))
     return result

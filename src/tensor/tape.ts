@@ -1,4 +1,4 @@
-import { deferScopes, resumeScopes } from './scope.ts'
+import { checkBody, deferScopes, resumeScopes } from './scope.ts'
 import type { Tensor } from './tensor.ts'
 
 /** From the gradient of an operation's output to those of its inputs, in their order; null where an input gets none. */
@@ -43,6 +43,7 @@ export function taped<R>(body: () => R): { tape: Tape; result: R } {
 
 /** Runs `body` without a tape: no gradient passes through what it computes. */
 export function noGrad<R>(body: () => R): R {
+  checkBody('noGrad', body)
   const outer = running
   running = undefined
   try {
