@@ -1,5 +1,4 @@
 import { ShapeError } from '../core/errors.ts'
-import { check } from '../core/kinds.ts'
 import { add, channelAffine, mul } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import type { Tensor } from '../tensor/tensor.ts'

@@ -1,7 +1,8 @@
 import { DTypeError, ShapeError } from '../core/errors.ts'
+import { check } from '../core/kinds.ts'
 import { nearest } from '../core/nearest.ts'
 import { asQType, type QType, type QTypeName } from '../core/qtype.ts'
-import type { Module, Parameter } from '../nn/module.ts'
+import { aModule, type Module, type Parameter } from '../nn/module.ts'
 import { QModule, QWeightModule } from '../nn/qmodule.ts'
 import { findTwin, type LayerClass, type Twin, weightColumns } from '../nn/twins.ts'
 import { Uncalibrated } from '../nn/uncalibrated.ts'
@@ -10,6 +11,7 @@ import type { ComputeDType } from '../qtensor/linear.ts'
 import type { Quantizer } from '../qtensor/quantizer.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { globMatcher } from './glob.ts'
+import { checkQuantizeOptions } from './options.ts'
 import { defaultQuantizer, type QuantizerName, quantizers } from './quantizers.ts'
 
 export interface QuantizeOptions {
@@ -43,6 +45,8 @@ export interface QuantizeOptions {
  * @throws ShapeError if a glob matches no module, or nothing is left to quantize
  */
 export function quantize(model: Module, options: QuantizeOptions): string[] {
+  check('quantize', 'model', model, aModule)
+  checkQuantizeOptions('quantize', options)
   const qtype = asQType(options.weights, 'quantize: weights')
   const uncalibrated = new Uncalibrated({ strict: options.strict })
   const activations = { qtype: activationType(options.activations), uncalibrated }
@@ -127,6 +131,7 @@ function checkGlob(pattern: string, modules: [string, Module][]): void {
 
 /** Replaces the float weights of quantized modules by their codes and scales. Freezing twice changes nothing. */
 export function freeze(model: Module): void {
+  check('freeze', 'model', model, aModule)
   const uses = new Map<Parameter, number>()
   for (const [, parameter] of model.namedParameters()) uses.set(parameter, (uses.get(parameter) ?? 0) + 1)
   for (const [, module] of model.namedModules()) {
@@ -147,6 +152,7 @@ export interface QuantizedTypes {
 
 /** Which modules are quantized, and how: quanto's quantization map. */
 export function quantizationMap(model: Module): Record<string, QuantizedTypes> {
+  check('quantizationMap', 'model', model, aModule)
   const map: Record<string, QuantizedTypes> = {}
   for (const [path, module] of model.namedModules()) {
     if (!(module instanceof QModule)) continue
@@ -162,6 +168,7 @@ export function quantizationMap(model: Module): Record<string, QuantizedTypes> {
 
 /** Bytes of all parameters and buffers, tied ones counted once; a quantized weight counts its codes and scales as saved. */
 export function memoryFootprint(model: Module): number {
+  check('memoryFootprint', 'model', model, aModule)
   let bytes = 0
   for (const parameter of new Set([...model.namedTensors()].map(([, tensor]) => tensor))) bytes += parameter.byteLength
   return bytes
