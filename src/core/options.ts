@@ -48,14 +48,18 @@ function isPlain(value: object): boolean {
 }
 
 function notOptions(operation: string, kinds: object, received: unknown): ShapeError {
-  return new ShapeError(`${operation}: options must be an object with ${list(kinds)}; received ${show(received)}`)
+  const names = Object.keys(kinds)
+  const must = names.length === 0 ? 'be left out' : `be an object with ${names.join(', ')}`
+  return new ShapeError(`${operation}: options must ${must}; received ${show(received)}`)
 }
 
 function unknownOption(operation: string, name: string, kinds: object, renamed: Readonly<Record<string, string>>): ShapeError {
   const what = `${operation}: unknown option ${show(name)}`
+  const names = Object.keys(kinds)
   if (Object.hasOwn(renamed, name)) return new ShapeError(`${what}; ${renamed[name]}`)
-  const near = closest(name, Object.keys(kinds))
-  return new ShapeError(near ? `${what}; did you mean "${near}"?` : `${what}; there are ${list(kinds)}`)
+  const near = closest(name, names)
+  if (near !== undefined) return new ShapeError(`${what}; did you mean "${near}"?`)
+  return new ShapeError(`${what}; there are ${names.length === 0 ? 'none' : names.join(', ')}`)
 }
 
 /** The option that a name was meant to be, whatever its case and its underscores; undefined if more than half of it differs. */
@@ -64,8 +68,4 @@ function closest(name: string, names: readonly string[]): string | undefined {
   const known = new Map(names.map((other) => [plain(other), other]))
   const [near] = nearest(plain(name), [...known.keys()], { count: 1, limit: plain(name).length / 2 })
   return near === undefined ? undefined : known.get(near)
-}
-
-function list(kinds: object): string {
-  return Object.keys(kinds).join(', ')
 }

@@ -84,7 +84,7 @@ export type QTypeName =
 export function asQType(type: QType | string, what = 'qtype:'): QType {
   const found = findQType(type)
   if (found) return found
-  throw new DTypeError(`${what} must ${aQType.must}; received ${show(type)}`)
+  throw new DTypeError(`${what} must ${aQTypeOrName.must}; received ${show(type)}`)
 }
 
 function findQType(type: unknown): QType | undefined {
@@ -94,8 +94,15 @@ function findQType(type: unknown): QType | undefined {
 }
 
 /** A quantized type, or its name. */
-export const aQType: Kind = {
+export const aQTypeOrName: Kind = {
   must: 'be int2, int4, int8, float8, float8_e4m3fn, float8_e5m2 or float8_e4m3fnuz',
   holds: (value) => findQType(value) !== undefined,
+  error: DTypeError,
+}
+
+/** A quantized type itself. */
+export const aQType: Kind = {
+  must: 'be a quantized type such as qint4',
+  holds: (value) => typeof value !== 'string' && findQType(value) !== undefined,
   error: DTypeError,
 }

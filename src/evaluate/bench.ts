@@ -1,4 +1,6 @@
-import type { CausalLM } from '../models/causalLM.ts'
+import { aSignal, check, wholeNumber } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../core/options.ts'
+import { aCausalLM, type CausalLM } from '../models/causalLM.ts'
 import { generateTokens } from '../models/generate.ts'
 
 export interface BenchOptions {
@@ -9,6 +11,13 @@ export interface BenchOptions {
   /** Runs, of which the median counts; default 3. */
   runs?: number
   signal?: AbortSignal
+}
+
+const optionKinds: OptionKinds<BenchOptions> = {
+  promptTokens: wholeNumber(1),
+  newTokens: wholeNumber(1),
+  runs: wholeNumber(1),
+  signal: aSignal,
 }
 
 export interface BenchResult {
@@ -25,6 +34,8 @@ export interface BenchResult {
 
 /** How fast a model reads a prompt and writes, greedily and without stopping at end-of-text. */
 export async function bench(model: CausalLM, options: BenchOptions = {}): Promise<BenchResult> {
+  check('bench', 'model', model, aCausalLM)
+  checkOptions('bench', options, optionKinds)
   const { maxPositions, vocabularySize } = model.config
   const newTokens = Math.min(options.newTokens ?? 64, maxPositions - 1)
   const promptTokens = Math.min(options.promptTokens ?? 512, maxPositions - newTokens)

@@ -1,4 +1,5 @@
 import { ShapeError } from '../core/errors.ts'
+import { instanceOf, isObject, type Kind } from '../core/kinds.ts'
 import type { Scalar } from '../devices/commandList.ts'
 import type { Device } from '../devices/device.ts'
 import type { Embedding } from '../nn/embedding.ts'
@@ -24,6 +25,12 @@ export interface CausalLMConfig {
   maxPositions: number
   tieWordEmbeddings: boolean
   eosTokenIds: number[]
+}
+
+/** A model's config; checkpoints' are checked where they are read. */
+export const aConfig: Kind = {
+  must: 'be a config with hiddenSize, layers, heads …',
+  holds: (value) => isObject(value) && 'hiddenSize' in value,
 }
 
 export interface ForwardOptions {
@@ -125,3 +132,6 @@ export abstract class CausalLM extends Module {
     return Tensor.fromArray(this.device, Int32Array.from(ids), [ids.length], 'int32')
   }
 }
+
+/** A language model. */
+export const aCausalLM: Kind = instanceOf(CausalLM, 'be a language model, as loadCausalLM gives it')

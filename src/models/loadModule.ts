@@ -1,11 +1,13 @@
 import { openFile, openFolder } from '#files'
-import type { Device } from '../devices/device.ts'
+import { aString, check } from '../core/kinds.ts'
+import { checkOptions } from '../core/options.ts'
+import { aDevice, type Device } from '../devices/device.ts'
 import { openDevice } from '../devices/open.ts'
 import { openCheckpoint } from '../formats/checkpoint.ts'
 import { readQuantoMap } from '../formats/quanto.ts'
 import { openSafetensors } from '../formats/safetensors.ts'
-import type { Folder } from '../formats/source.ts'
-import type { Module } from '../nn/module.ts'
+import { aPlace, type Folder } from '../formats/source.ts'
+import { aModule, type Module } from '../nn/module.ts'
 import { applyTypes, loadTensors, type SavedTensor } from './stateDict.ts'
 
 /**
@@ -18,6 +20,9 @@ import { applyTypes, loadTensors, type SavedTensor } from './stateDict.ts'
  * @throws FormatError that lists every tensor that is missing, too many, or of another shape
  */
 export async function load<M extends Module>(model: M, place: string | Folder, options: { device?: Device } = {}): Promise<M> {
+  check('load', 'model', model, aModule)
+  check('load', 'place', place, aPlace)
+  checkOptions('load', options, { device: aDevice })
   const folder = typeof place === 'string' ? await openFolder(place) : place
   const file = await openCheckpoint(folder)
   try {
@@ -38,6 +43,7 @@ export async function load<M extends Module>(model: M, place: string | Folder, o
  * @throws FormatError if it is not such a file
  */
 export async function readStateDict(path: string): Promise<Map<string, SavedTensor>> {
+  check('readStateDict', 'path', path, aString)
   const file = await openSafetensors(await openFile(path))
   try {
     const state = new Map<string, SavedTensor>()

@@ -1,13 +1,15 @@
 import { saveFolder } from '#files'
 import { dtypes, type FloatDType } from '../core/dtype.ts'
 import { FormatError } from '../core/errors.ts'
+import { aBoolean, aFunction, aSignal, check, wholeNumber } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { numel } from '../core/shape.ts'
 import { pythonJson } from '../formats/json.ts'
 import { formatQuantoMap, packRows, type QuantoMap, type QuantoModule, quantoTensors } from '../formats/quanto.ts'
 import { writeCheckpoint } from '../formats/safetensorsWriter.ts'
-import { type FolderSink, writeText } from '../formats/source.ts'
+import { aTarget, type FolderSink, writeText } from '../formats/source.ts'
 import type { TensorToWrite } from '../formats/tensorFile.ts'
-import type { Module } from '../nn/module.ts'
+import { aModule, type Module } from '../nn/module.ts'
 import { activationScales, QModule } from '../nn/qmodule.ts'
 import { quantoGroupSize } from '../qtensor/groupSize.ts'
 import { matrixShape, QTensor } from '../qtensor/qtensor.ts'
@@ -27,6 +29,14 @@ export interface SaveOptions {
   onProgress?: (bytes: number, totalBytes: number) => void
 }
 
+const optionKinds: OptionKinds<SaveOptions> = {
+  overwrite: aBoolean,
+  signal: aSignal,
+  maxShardBytes: wholeNumber(1),
+  onWarning: aFunction,
+  onProgress: aFunction,
+}
+
 /**
  * Saves a model, a language model in Hugging Face layout, its quantized modules as quanto saves them: Python's
  * `QuantizedModelForCausalLM.from_pretrained` reads the folder. It appears whole or not at all.
@@ -35,6 +45,9 @@ export interface SaveOptions {
  * @throws FormatError if the target cannot be written, or quanto's format cannot hold the model
  */
 export async function save(model: Module, target: string | FolderSink, options: SaveOptions = {}): Promise<number> {
+  check('save', 'model', model, aModule)
+  check('save', 'target', target, aTarget)
+  checkOptions('save', options, optionKinds)
   const tensors = [...namedTensors(model)]
   const warn = options.onWarning ?? ((message) => console.warn(`lowbit: ${message}`))
   for (const message of beyondQuanto(model)) warn(message)

@@ -1,13 +1,15 @@
 import { dtypes, isFloatDType } from '../core/dtype.ts'
 import { FormatError, ShapeError } from '../core/errors.ts'
+import { check, isObject, type Kind, show } from '../core/kinds.ts'
 import { nearest } from '../core/nearest.ts'
+import { checkOptions } from '../core/options.ts'
 import { asQType, type QTypeName } from '../core/qtype.ts'
 import { sameShape, showShape } from '../core/shape.ts'
-import type { Device } from '../devices/device.ts'
+import { aDevice, type Device } from '../devices/device.ts'
 import { openDevice } from '../devices/open.ts'
 import { findQuantoTensors } from '../formats/quanto.ts'
 import type { TensorFile, TensorInfo } from '../formats/tensorFile.ts'
-import type { Module, Parameter } from '../nn/module.ts'
+import { aModule, type Module, type Parameter } from '../nn/module.ts'
 import { activationScales, QModule, QWeightModule } from '../nn/qmodule.ts'
 import { Uncalibrated } from '../nn/uncalibrated.ts'
 import { activationType } from '../quantize/quantize.ts'
@@ -28,8 +30,11 @@ export type StateDict = ReadonlyMap<string, SavedTensor>
 /** Types of the quantized modules of a model by path, as `quantizationMap` gives them. */
 export type TypeMap = Readonly<Record<string, { weights: QTypeName | 'none'; activations: QTypeName | 'none'; outputQuantized?: boolean }>>
 
+const aState: Kind = { must: 'be a Map of tensors by name, as stateDict gives it', holds: (value) => value instanceof Map }
+
 /** Resolves to copies of all tensors of a model, under the names that quanto's `state_dict()` gives them. */
 export async function stateDict(model: Module): Promise<Map<string, SavedTensor>> {
+  check('stateDict', 'model', model, aModule)
   const state = new Map<string, SavedTensor>()
   for (const { name, dtype, shape, bytes } of namedTensors(model)) state.set(name, { dtype, shape, bytes: await bytes() })
   return state
@@ -41,6 +46,7 @@ export async function stateDict(model: Module): Promise<Map<string, SavedTensor>
  * @throws FormatError that lists every tensor that is missing, too many, or of another shape; the model is then as before
  */
 export async function loadStateDict(model: Module, state: StateDict, options: { device?: Device } = {}): Promise<void> {
+  checkState('loadStateDict', model, state, options)
   await loadTensors(model, asFile(state), options.device ?? deviceOf(model) ?? openDevice())
 }
 
@@ -51,11 +57,24 @@ export async function loadStateDict(model: Module, state: StateDict, options: { 
  *   model is then as before
  */
 export async function requantize(model: Module, state: StateDict, map: TypeMap, options: { device?: Device } = {}): Promise<void> {
+  checkState('requantize', model, state, options)
+  if (!isObject(map)) throw new ShapeError(`requantize: map must be an object with types by path; received ${show(map)}`)
   const undo = applyTypes(model, map)
   await loadStateDict(model, state, options).catch((error: unknown) => {
     undo()
     throw error
   })
+}
+
+/** @throws ShapeError unless these can be loaded */
+function checkState(operation: string, model: Module, state: StateDict, options: { device?: Device }): void {
+  check(operation, 'model', model, aModule)
+  check(operation, 'state', state, aState)
+  checkOptions(operation, options, { device: aDevice })
+  for (const [name, tensor] of state) {
+    if (!isObject(tensor) || !Object.hasOwn(dtypes, tensor.dtype) || !Array.isArray(tensor.shape) || !(tensor.bytes instanceof Uint8Array))
+      throw new FormatError(`${operation}: ${name} must have dtype, shape and bytes; received ${show(tensor)}`)
+  }
 }
 
 /**
@@ -66,7 +85,9 @@ export async function requantize(model: Module, state: StateDict, map: TypeMap, 
 export function applyTypes(model: Module, map: TypeMap): () => void {
   const layers = new Map([...model.namedModules()])
   const uncalibrated = new Uncalibrated()
-  const twins = Object.entries(map).map(([path, { weights, activations, outputQuantized }]): [string, QModule] => {
+  const twins = Object.entries(map).map(([path, types]): [string, QModule] => {
+    if (!isObject(types)) throw new ShapeError(`requantize: ${path} must have weights and activations; received ${show(types)}`)
+    const { weights, activations, outputQuantized } = types
     const layer = layers.get(path)
     const qtype = activationType(activations === 'none' ? undefined : activations, `requantize: ${path}`)
     const weightType = weights === 'none' ? undefined : asQType(weights, `requantize: ${path}: weights`)

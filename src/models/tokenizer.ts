@@ -1,4 +1,6 @@
 import { FormatError } from '../core/errors.ts'
+import { aBoolean, aString, check, isObject, type Kind, listOf, wholeNumber } from '../core/kinds.ts'
+import { checkOptions } from '../core/options.ts'
 import { JsonObject, show } from '../formats/json.ts'
 
 /** Larger than any published vocabulary. */
@@ -9,6 +11,8 @@ export interface ChatMessage {
   role: 'system' | 'user' | 'assistant' | (string & {})
   content: string
 }
+
+const aMessage: Kind = { must: 'be { role, content }', holds: (value) => isObject(value) && 'role' in value && 'content' in value }
 
 /** What this module uses of `@huggingface/tokenizers`. */
 interface HuggingFaceTokenizer {
@@ -71,6 +75,8 @@ export class Tokenizer {
 
   /** Token ids of `text`, by default with the special tokens that the model expects around it. */
   encode(text: string, options: { addSpecialTokens?: boolean } = {}): number[] {
+    check('encode', 'text', text, aString)
+    checkOptions('encode', options, { addSpecialTokens: aBoolean })
     return text === '' && options.addSpecialTokens === false
       ? []
       : this.inner.encode(text, { add_special_tokens: options.addSpecialTokens ?? true }).ids
@@ -78,6 +84,8 @@ export class Tokenizer {
 
   /** The text of token ids, by default without special tokens. */
   decode(ids: readonly number[], options: { skipSpecialTokens?: boolean } = {}): string {
+    check('decode', 'ids', ids, listOf('token ids', wholeNumber(0)))
+    checkOptions('decode', options, { skipSpecialTokens: aBoolean })
     return ids.length === 0 ? '' : this.inner.decode([...ids], { skip_special_tokens: options.skipSpecialTokens ?? true })
   }
 
@@ -86,6 +94,7 @@ export class Tokenizer {
    * @throws FormatError if the model has no chat template, or one that fails
    */
   async applyChatTemplate(messages: readonly ChatMessage[]): Promise<string> {
+    check('applyChatTemplate', 'messages', messages, listOf('messages { role, content }', aMessage))
     if (!this.config.has('chat_template')) {
       throw new FormatError('tokenizer_config.json: has no chat_template, so the model takes plain prompts only')
     }

@@ -27,6 +27,11 @@ function sizes(axes: number, least: number): Kind {
   return either(`${size.must}, or a list of ${axes}`, size, listOf('sizes', size, axes))
 }
 
+function checkSizes(layer: string, axes: number, inChannels: number, outChannels: number, kernelSize: PerAxis): void {
+  checkEach(layer, { inChannels, outChannels }, wholeNumber(0))
+  check(layer, 'kernelSize', kernelSize, sizes(axes, 1))
+}
+
 function optionKinds(axes: number): OptionKinds<ConvolutionOptions> {
   return { stride: sizes(axes, 1), dilation: sizes(axes, 1), groups: wholeNumber(1), bias: aBoolean }
 }
@@ -54,8 +59,6 @@ export abstract class Convolution extends Module {
     options: ConvolutionOptions,
   ) {
     super()
-    checkEach(this.typeName, { inChannels, outChannels }, wholeNumber(0))
-    check(this.typeName, 'kernelSize', kernelSize, sizes(axes, 1))
     const groups = options.groups ?? 1
     if (inChannels % groups !== 0 || outChannels % groups !== 0) {
       throw new ShapeError(`${this.typeName}: groups (${groups}) must divide the channels; received ${inChannels} and ${outChannels}`)
@@ -113,6 +116,7 @@ export abstract class ForwardConvolution extends Convolution {
   readonly paddingMode: PadMode
 
   constructor(axes: number, inChannels: number, outChannels: number, kernelSize: PerAxis, options: ForwardConvolutionOptions) {
+    checkSizes(new.target.name, axes, inChannels, outChannels, kernelSize)
     checkOptions(new.target.name, options, {
       ...optionKinds(axes),
       padding: either(`${sizes(axes, 0).must}, or same or valid`, sizes(axes, 0), oneOf('same', 'valid')),
@@ -176,6 +180,7 @@ export abstract class TransposedConvolution extends Convolution {
   readonly outputPadding: readonly number[]
 
   constructor(axes: number, inChannels: number, outChannels: number, kernelSize: PerAxis, options: ConvTransposeLayerOptions) {
+    checkSizes(new.target.name, axes, inChannels, outChannels, kernelSize)
     checkOptions(new.target.name, options, { ...optionKinds(axes), padding: sizes(axes, 0), outputPadding: sizes(axes, 0) })
     super(axes, [inChannels, outChannels / (options.groups ?? 1)], inChannels, outChannels, kernelSize, options)
     this.padding = perAxis(axes, options.padding ?? 0)

@@ -1,15 +1,21 @@
 import { ShapeError } from '../core/errors.ts'
+import { anIterable, check, type Kind } from '../core/kinds.ts'
 import { add, channelAffine, mul } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { BatchNorm } from './batchNorm.ts'
 import { ForwardConvolution } from './convolution.ts'
 import { Linear } from './linear.ts'
-import type { Module } from './module.ts'
+import { aModule, type Module } from './module.ts'
 import { Identity } from './sequential.ts'
 
 /** What a batch normalization can be folded into: a layer whose weight has one row per output channel. */
 type Foldable = ForwardConvolution | Linear
+
+const somePairs: Kind = {
+  must: 'be a list of pairs [layer, norm] of paths',
+  holds: (value) => anIterable.holds(value) && (!Array.isArray(value) || value.every((pair) => Array.isArray(pair) && pair.length === 2)),
+}
 
 /**
  * Folds each batch normalization into the layer before it, in place: y = (w·scale)·x + (b·scale + shift); an Identity takes its place.
@@ -19,9 +25,11 @@ type Foldable = ForwardConvolution | Linear
  * @returns the paths of the normalizations folded
  * @throws ShapeError if the model trains, if one of `pairs` is not such layers, or if their channels differ
  */
-export function foldBatchNorm(model: Module, pairs: Iterable<readonly [layer: string, norm: string]> = neighbours(model)): string[] {
+export function foldBatchNorm(model: Module, pairs?: Iterable<readonly [layer: string, norm: string]>): string[] {
+  check('foldBatchNorm', 'model', model, aModule)
+  if (pairs !== undefined) check('foldBatchNorm', 'pairs', pairs, somePairs)
   const folded: string[] = []
-  for (const [layerPath, normPath] of [...pairs]) {
+  for (const [layerPath, normPath] of [...(pairs ?? neighbours(model))]) {
     const [layer, norm] = [model.getModule(layerPath), model.getModule(normPath)]
     if (!isFoldable(layer) || !(norm instanceof BatchNorm)) {
       const kinds = `${layer.typeName} and ${norm.typeName}`

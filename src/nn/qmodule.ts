@@ -1,13 +1,15 @@
 import { DTypeError } from '../core/errors.ts'
-import type { QType } from '../core/qtype.ts'
+import { aFunction, check, instanceOf, isObject, type Kind, orNull, wholeNumber } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds, required } from '../core/options.ts'
+import { aQType, type QType } from '../core/qtype.ts'
 import { QActivation } from '../qtensor/activation.ts'
-import type { ComputeDType } from '../qtensor/linear.ts'
+import { aComputeDType, type ComputeDType } from '../qtensor/linear.ts'
 import { fakeQuantize, QTensor } from '../qtensor/qtensor.ts'
 import type { Quantizer } from '../qtensor/quantizer.ts'
 import { scope } from '../tensor/scope.ts'
 import { needsGrad, record } from '../tensor/tape.ts'
 import { Tensor } from '../tensor/tensor.ts'
-import { Module } from './module.ts'
+import { aModule, Module } from './module.ts'
 import { Uncalibrated } from './uncalibrated.ts'
 
 /** How a module's weight is, or will be, quantized. */
@@ -17,6 +19,20 @@ export interface WeightQuantization {
   groupSize: number | null
   quantizer: Quantizer
 }
+
+const weightKinds: OptionKinds<WeightQuantization> = {
+  qtype: required(aQType),
+  groupSize: required(orNull(wholeNumber(1))),
+  quantizer: required(aFunction),
+}
+
+const activationKinds: OptionKinds<ActivationQuantization> = {
+  qtype: required(orNull(aQType)),
+  uncalibrated: required(instanceOf(Uncalibrated, 'be what quantize makes twins with')),
+}
+
+/** What a twin of a layer takes over from it. */
+export const aLayer: Kind = { must: 'be a layer with a weight', holds: (value) => isObject(value) && 'weight' in value }
 
 /** How a module's activations are quantized. */
 export interface ActivationQuantization {
@@ -56,6 +72,7 @@ export abstract class QModule extends Module {
 
   constructor(activations: ActivationQuantization = floatActivations) {
     super()
+    checkOptions(new.target.name, activations, activationKinds)
     this.activations = activations.qtype
     this.uncalibrated = activations.uncalibrated
   }
@@ -133,6 +150,8 @@ export abstract class QWeightModule extends QModule {
     quantization: WeightQuantization,
     activations: ActivationQuantization = floatActivations,
   ) {
+    check(new.target.name, 'float', float, aLayer)
+    checkOptions(new.target.name, quantization, weightKinds)
     super(activations)
     this.quantization = quantization
     this.weight = float.weight
@@ -183,5 +202,7 @@ export abstract class QWeightModule extends QModule {
 
 /** Sets the precision in which all quantized layers of a model compute; float layers compute in float32 always. */
 export function setComputeDtype(model: Module, computeDtype: ComputeDType): void {
+  check('setComputeDtype', 'model', model, aModule)
+  check('setComputeDtype', 'computeDtype', computeDtype, aComputeDType)
   for (const [, module] of model.namedModules()) if (module instanceof QWeightModule) module.computeDtype = computeDtype
 }

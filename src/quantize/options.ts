@@ -1,7 +1,7 @@
 import { ShapeError } from '../core/errors.ts'
 import { aBoolean, aFunction, aNumber, aString, check, either, isObject, listOf, oneOf, orNull, show } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds, required } from '../core/options.ts'
-import { aQType } from '../core/qtype.ts'
+import { aQTypeOrName } from '../core/qtype.ts'
 import { aModule, type Module } from '../nn/module.ts'
 import { aComputeDType } from '../qtensor/linear.ts'
 import type { QuantizeOptions } from './quantize.ts'
@@ -15,8 +15,8 @@ const names = oneOf(...Object.keys(quantizers))
 const globs = either('be a glob or a list of globs', aString, listOf('globs', aString))
 
 const optionKinds: OptionKinds<QuantizeOptions> = {
-  weights: required(aQType),
-  activations: aQType,
+  weights: required(aQTypeOrName),
+  activations: aQTypeOrName,
   include: globs,
   exclude: globs,
   algorithm: either(`${names.must}, or a quantizer of your own`, names, aFunction),
@@ -34,7 +34,7 @@ const renamed = {
 
 /** @throws ShapeError or DTypeError for options that `quantize` does not have or cannot take */
 export function checkQuantizeOptions(operation: string, options: QuantizeOptions): void {
-  checkOptions(operation, options ?? {}, optionKinds, renamed)
+  checkOptions(operation, options, optionKinds, renamed)
 }
 
 /** @throws ShapeError or DTypeError unless these are options of `quantize`, or null, by name or pattern */

@@ -64,7 +64,8 @@ export function int8WeightOnly(options: GroupOptions = {}): QuantizeOptions {
 }
 
 /** 8-bit weights a row, and activations rounded to 8 bits in every pass, a scale for each token. torchao's Int8DynamicActivationInt8WeightConfig. */
-export function int8DynamicActivationInt8Weight(): QuantizeOptions {
+export function int8DynamicActivationInt8Weight(options: Record<string, never> = {}): QuantizeOptions {
+  checkOptions('int8DynamicActivationInt8Weight', options, {})
   return { ...int8WeightOnly(), computeDtype: 'int8PerToken' }
 }
 
@@ -85,12 +86,14 @@ export function int8DynamicActivationInt4Weight(options: GroupOptions = {}): Qua
 }
 
 /** float8 weights (e4m3), scale = max |w| / 448 of each row. torchao's Float8WeightOnlyConfig. */
-export function float8WeightOnly(): QuantizeOptions {
+export function float8WeightOnly(options: Record<string, never> = {}): QuantizeOptions {
+  checkOptions('float8WeightOnly', options, {})
   return { weights: qfloat8_e4m3fn, groupSize: null, algorithm: float8Symmetric }
 }
 
 /** float8 weights a row, and activations rounded to float8 in every pass, a scale for each token. torchao's Float8DynamicActivationFloat8WeightConfig with PerRow. */
-export function float8DynamicActivationFloat8Weight(): QuantizeOptions {
+export function float8DynamicActivationFloat8Weight(options: Record<string, never> = {}): QuantizeOptions {
+  checkOptions('float8DynamicActivationFloat8Weight', options, {})
   return { ...float8WeightOnly(), computeDtype: 'float8PerToken' }
 }
 

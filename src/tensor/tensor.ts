@@ -28,6 +28,7 @@ export class Tensor implements Region {
   grad: Tensor | null = null
 
   constructor(memory: Storage | null, shape: Shape, dtype: DType, byteOffset = 0) {
+    if (!Array.isArray(shape)) throw notMade(memory)
     this.memory = memory
     this.shape = shape
     this.dtype = dtype
@@ -259,6 +260,11 @@ export function checkSizes(operation: string, shape: Shape): void {
     if (!(Number.isInteger(size) && size >= 0))
       throw new ShapeError(`${operation}: sizes must be whole numbers, 0 or more; received ${showShape(shape)}`)
   }
+}
+
+/** For whoever calls the constructor as PyTorch's. */
+function notMade(received: unknown): ShapeError {
+  return new ShapeError(`Tensor: tensors are made by Tensor.fromNumbers(device, numbers, shape) and its like; received ${show(received)}`)
 }
 
 /** The shape of a list. */

@@ -1,5 +1,5 @@
 import { DeviceError, DTypeError, ShapeError } from '../../core/errors.ts'
-import { atLeast, check, isObject, type Kind, show } from '../../core/kinds.ts'
+import { anObject, atLeast, check, isObject, type Kind, show } from '../../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../../core/options.ts'
 import { sameShape, showShape } from '../../core/shape.ts'
 import { QTensor } from '../../qtensor/qtensor.ts'
@@ -52,6 +52,7 @@ export abstract class ParameterOptimizer<S extends StepSettings = StepSettings> 
 
   /** @throws DTypeError, DeviceError or ShapeError for what cannot be trained, or is there twice */
   constructor(trained: Trained<S>, defaults: S) {
+    check(this.name, 'settings', defaults, anObject)
     check(this.name, 'parameters', trained, trainedKind)
     const all = [...trained]
     const groups = all.filter((item) => isObject(item) && 'params' in item) as (Partial<S> & { params: Iterable<Parameter> })[]
