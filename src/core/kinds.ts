@@ -74,9 +74,15 @@ export function orNull(kind: Kind): Kind {
   return { ...kind, must: `${kind.must}, or null`, holds: (value) => value === null || kind.holds(value) }
 }
 
-/** A list, typed arrays included, of `length` items if that is given; `items` names them: `whole numbers`. */
+/** An array, or a typed one. */
+export const aList: Kind = { must: 'be a list', holds: isList }
+
+function isList(value: unknown): value is ArrayLike<unknown> {
+  return Array.isArray(value) || (ArrayBuffer.isView(value) && 'length' in value)
+}
+
+/** A list of `length` items if that is given; `items` names them: `whole numbers`. */
 export function listOf(items: string, kind: Kind, length?: number): Kind {
-  const isList = (value: unknown): value is unknown[] => Array.isArray(value) || (ArrayBuffer.isView(value) && 'length' in value)
   return {
     ...kind,
     must: `be a list of ${length === undefined ? '' : `${length} `}${items}`,

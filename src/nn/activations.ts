@@ -35,6 +35,7 @@ export class LeakyReLU extends Module {
   }
 }
 
+/** How a GELU is computed. */
 export interface GELUOptions {
   /** By tanh, or not at all; default `none`. */
   approximate?: 'none' | 'tanh'

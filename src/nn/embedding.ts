@@ -8,6 +8,7 @@ import { keep } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { Module } from './module.ts'
 
+/** How an embedding is stored. */
 export interface EmbeddingOptions {
   /** Default float32. */
   dtype?: FloatDType

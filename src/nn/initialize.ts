@@ -4,6 +4,7 @@ import { Random } from '../core/random.ts'
 import { aDevice, type Device } from '../devices/device.ts'
 import { aModule, type Module, type Parameter } from './module.ts'
 
+/** How a model is initialized. */
 export interface InitializeOptions {
   /** The same seed gives the same values; default 0. */
   seed?: number

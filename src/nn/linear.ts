@@ -11,6 +11,7 @@ import { Tensor } from '../tensor/tensor.ts'
 import { Module } from './module.ts'
 import { resetLinear } from './uniform.ts'
 
+/** What a linear layer has. */
 export interface LinearOptions {
   /** Default true. */
   bias?: boolean

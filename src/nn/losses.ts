@@ -29,6 +29,7 @@ export interface LossOptions {
   reduction?: Reduction
 }
 
+/** How a divergence is averaged, and what its target is. */
 export interface KLDivLossOptions {
   /** `batchmean` averages over the first dimension. */
   reduction?: Reduction | 'batchmean'

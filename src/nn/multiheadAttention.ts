@@ -12,6 +12,7 @@ import { Module } from './module.ts'
 import { constant } from './rmsNorm.ts'
 import { uniform } from './uniform.ts'
 
+/** What an attention layer has, and takes. */
 export interface MultiheadAttentionOptions {
   /** Default true. */
   bias?: boolean

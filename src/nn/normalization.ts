@@ -56,6 +56,7 @@ export class LayerNorm extends Module {
   }
 }
 
+/** How groups are normalized. */
 export interface GroupNormOptions {
   eps?: number
   /** Whether it has weight and bias. */

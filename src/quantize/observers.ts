@@ -11,6 +11,7 @@ export type Observer = (histogram: MagnitudeHistogram, qtype: QType) => number
 /** `absmax` moves with the batches, without a histogram; the others see all batches at once. */
 export type ObserverName = 'absmax' | 'percentile' | 'mse' | 'histogram'
 
+/** How much of the values must fit. */
 export interface PercentileOptions {
   /** Default 99.99. */
   percent?: number

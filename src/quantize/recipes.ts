@@ -34,6 +34,7 @@ export interface IntxOptions {
   mapping?: Mapping
 }
 
+/** How a recipe groups the weights. */
 export interface GroupOptions {
   /** Columns that share a scale; null for a whole row. */
   groupSize?: number | null

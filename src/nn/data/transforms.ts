@@ -7,12 +7,14 @@ import type { Image } from './image.ts'
 /** From one image to another; the one it takes is left as it is. */
 export type Transform = (image: Image) => Image
 
+/** Where an image may be cut. */
 export interface RandomCropOptions {
   /** Zeros around the image; default 0. */
   padding?: number
   seed?: number
 }
 
+/** How often an image is mirrored. */
 export interface RandomFlipOptions {
   /** How often it mirrors; default 0.5. */
   p?: number

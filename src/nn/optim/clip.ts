@@ -7,6 +7,7 @@ import { noGrad } from '../../tensor/tape.ts'
 import { Tensor } from '../../tensor/tensor.ts'
 import type { Parameter } from '../module.ts'
 
+/** Which norm gradients are clipped by. */
 export interface ClipOptions {
   /** 2 (default), or Infinity, the largest magnitude. */
   normType?: 2 | typeof Infinity

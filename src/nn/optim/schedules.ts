@@ -85,6 +85,7 @@ export class LambdaLR extends Schedule {
   }
 }
 
+/** When and how much the rate falls. */
 export interface StepLROptions {
   stepSize: number
   /** Default 0.1. */
@@ -102,6 +103,7 @@ export class StepLR extends LambdaLR {
   }
 }
 
+/** When and how much the rate falls. */
 export interface MultiStepLROptions {
   milestones: readonly number[]
   /** Default 0.1. */
@@ -128,6 +130,7 @@ export class ExponentialLR extends LambdaLR {
   }
 }
 
+/** From which factor to which, and in how many steps. */
 export interface LinearLROptions {
   /** Default 1/3. */
   startFactor?: number
@@ -148,6 +151,7 @@ export class LinearLR extends LambdaLR {
   }
 }
 
+/** How many steps the rate falls, and to what. */
 export interface CosineAnnealingLROptions {
   tMax: number
   /** Default 0. */

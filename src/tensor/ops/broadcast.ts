@@ -1,5 +1,5 @@
 import { ShapeError } from '../../core/errors.ts'
-import { show } from '../../core/kinds.ts'
+import { aString, check, show } from '../../core/kinds.ts'
 import { numel, type Shape, sameShape, showShape } from '../../core/shape.ts'
 import { reduceOps } from '../../kernels/reduce/reduce.ts'
 import { overridden } from '../override.ts'
@@ -10,6 +10,7 @@ import { contiguous, full, gather } from './strided.ts'
 
 /** The shape of what is computed from both: sizes are equal, or 1 and repeated. @throws ShapeError if they differ otherwise */
 export function broadcastShape(operation: string, a: Shape, b: Shape): Shape {
+  check('broadcastShape', 'operation', operation, aString)
   if (!Array.isArray(a) || !Array.isArray(b))
     throw new ShapeError(`${operation}: shapes must be lists of sizes; received ${show(a)} and ${show(b)}`)
   const rank = Math.max(a.length, b.length)

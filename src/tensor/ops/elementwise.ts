@@ -1,6 +1,6 @@
 import { type DType, dtypes } from '../../core/dtype.ts'
 import { DTypeError, ShapeError } from '../../core/errors.ts'
-import { check, oneOf, show } from '../../core/kinds.ts'
+import { check, type Kind, oneOf, show } from '../../core/kinds.ts'
 import { sameShape } from '../../core/shape.ts'
 import type { Scalar } from '../../devices/commandList.ts'
 import { binaryOps } from '../../kernels/binary/binary.ts'
@@ -119,11 +119,14 @@ export const approximations = oneOf('none', 'tanh')
 /** y = max(x, 0) + negativeSlope · min(x, 0). */
 export const leakyRelu = (x: Tensor, negativeSlope = 0.01): Tensor => scope(() => sub(relu(x), mulScalar(relu(neg(x)), negativeSlope)))
 
+const aLimit: Kind = { must: 'be a number', holds: (value) => typeof value === 'number' && !Number.isNaN(value) }
+
 /** y = x limited to low … high; no gradient passes beyond. */
 export function clamp(x: Tensor, low: number, high: number): Tensor {
   checkDType('clamp', 'x', x, 'float32')
+  check('clamp', 'low', low, aLimit)
+  check('clamp', 'high', high, aLimit)
   const limits = [Math.fround(low), Math.fround(high)] as const
-  if (limits.some(Number.isNaN)) throw new ShapeError(`clamp: low and high must be numbers; received ${show(low)} and ${show(high)}`)
   const y = Tensor.empty(x.device, x.shape)
   if (x.numel > 0) x.device.call('clamp', x, ...limits, y, x.numel)
   return record(y, [x], (dy) => {

@@ -5,6 +5,7 @@ import { showShape } from '../../core/shape.ts'
 import { record } from '../tape.ts'
 import { checkDType, checkShape, Tensor } from '../tensor.ts'
 
+/** What of the targets counts. */
 export interface NllOptions {
   /** Rows with this target count nothing; default −100. */
   ignoreIndex?: number

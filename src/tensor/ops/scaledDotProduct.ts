@@ -11,6 +11,7 @@ import { matmul } from './matmul.ts'
 import { softmax } from './reduce.ts'
 import { transpose } from './shape.ts'
 
+/** What each query sees, and how products are scaled. */
 export interface AttentionOptions {
   isCausal?: boolean
   /** Default: 1/√D. */
