@@ -1,6 +1,6 @@
 import { DeviceError, DTypeError, ShapeError } from '../core/errors.ts'
 import { instanceOf, isObject, type Kind, show } from '../core/kinds.ts'
-import { type ArrayArgument, type KernelName, type ScalarArgument, signatures } from '../kernels/signatures.ts'
+import { type ArrayArgument, type KernelName, type ScalarArgument, type Signature, signatures } from '../kernels/signatures.ts'
 import type { Backend } from './backend.ts'
 import { type Argument, CommandList, Records, Scalar } from './commandList.ts'
 import { Pool } from './pool.ts'
@@ -16,6 +16,17 @@ const waitingBytesLimit = 64 * 2 ** 20
 const addressSpaceBytes = 2 ** 47
 /** Kernels count in 32 bits. */
 const int32Max = 2 ** 31 - 1
+
+/** What a kernel takes at one place: small numbers, since every argument of every call is held against it. */
+const [aNumber, anInt32, anArray, anOptionalArray] = [0, 1, 2, 3]
+
+/** What each kernel takes, by its id. */
+const expected = Object.values<Signature>(signatures).map(({ args }) => Uint8Array.from(args, placeOf))
+
+function placeOf(parameter: ArrayArgument | ScalarArgument): number {
+  if (parameter.direction !== 'scalar') return parameter.optional ? anOptionalArray : anArray
+  return parameter.type === 'i32' ? anInt32 : aNumber
+}
 
 /** Where kernels run: memory and a queue. Nothing but `read` waits. */
 export class Device {
@@ -76,7 +87,8 @@ export class Device {
   call(kernel: KernelName, ...args: Argument[]): void {
     const { id, args: parameters } = signatures[kernel]
     if (args.length !== parameters.length) throw new ShapeError(`${kernel}: takes ${parameters.length} arguments; received ${args.length}`)
-    for (let i = 0; i < args.length; i++) if (!this.fits(args[i], parameters[i])) throw this.misfit(kernel, args[i], parameters[i])
+    const places = expected[id]
+    for (let i = 0; i < args.length; i++) if (!this.fits(args[i], places[i])) throw this.misfit(kernel, args[i], parameters[i])
     if (this.capturing) {
       this.capturing.records.push(id, args)
       return
@@ -86,12 +98,11 @@ export class Device {
   }
 
   /** Whether a kernel may get this argument: a wrong one would be taken for an address. */
-  private fits(arg: Argument, parameter: ArrayArgument | ScalarArgument): boolean {
-    const isArray = parameter.direction !== 'scalar'
-    if (typeof arg === 'number') return !isArray && (parameter.type !== 'i32' || arg <= int32Max)
-    if (arg instanceof Scalar) return !isArray
-    if (arg === null) return isArray && parameter.optional
-    return isArray && this.holds(arg)
+  private fits(arg: Argument, place: number): boolean {
+    if (typeof arg === 'number') return place === aNumber || (place === anInt32 && arg <= int32Max)
+    if (arg === null) return place === anOptionalArray
+    if (arg instanceof Scalar) return place <= anInt32
+    return place >= anArray && this.holds(arg)
   }
 
   private holds(region: Region): boolean {

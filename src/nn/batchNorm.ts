@@ -3,7 +3,8 @@ import { aBoolean, atLeast, check, wholeNumber, within } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
-import { addScalar, batchNorm, channelAffine, div, full, mul, neg, sqrt, sub } from '../tensor/ops/index.ts'
+import { addScalar, channelAffine, div, full, mul, neg, sqrt, sub } from '../tensor/ops/index.ts'
+import { normalizeBatch } from '../tensor/ops/normalize.ts'
 import { scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { pythonBool } from './linear.ts'
@@ -88,9 +89,9 @@ export abstract class BatchNorm extends Module {
     if (x.shape[1] !== this.numFeatures)
       throw new ShapeError(`${this.typeName}: x must have ${this.numFeatures} channels; received ${showShape(x.shape)}`)
     const { weight, bias, eps: epsilon, momentum, running_mean, running_var, num_batches_tracked: batches } = this
-    if (!running_mean || !running_var) return batchNorm(x, weight, bias, { epsilon, momentum })
+    if (!running_mean || !running_var) return normalizeBatch(x, weight, bias, { epsilon, momentum })
     if (this.training)
-      return batchNorm(x, weight, bias, { epsilon, momentum, running: { mean: running_mean, variance: running_var, batches } })
+      return normalizeBatch(x, weight, bias, { epsilon, momentum, running: { mean: running_mean, variance: running_var, batches } })
     return scope(() => {
       const { scale, shift } = this.affine(running_mean, running_var)
       return channelAffine(x, scale, shift)

@@ -80,7 +80,7 @@ const AsyncFunction = (async () => {}).constructor
 /** @throws ShapeError unless `body` is a function that does not wait: what comes after an await runs when the scope or tape has ended */
 export function checkBody(operation: string, body: unknown): void {
   if (typeof body !== 'function') throw new ShapeError(`${operation}: body must be a function; received ${show(body)}`)
-  if (body instanceof AsyncFunction)
+  if (body.constructor === AsyncFunction)
     throw new ShapeError(`${operation}: body must be synchronous, with what waits outside; received an async function`)
 }
 

@@ -250,7 +250,7 @@ function checkPlace(operation: string, device: Device, shape: Shape, dtype: DTyp
 }
 
 function checkKnown(operation: string, dtype: DType): void {
-  if (!Object.hasOwn(dtypes, dtype)) asDType(dtype, `${operation}: dtype`)
+  if (dtypes[dtype] === undefined) asDType(dtype, `${operation}: dtype`)
 }
 
 /** @throws ShapeError unless `shape` is a list of whole numbers, 0 or more */

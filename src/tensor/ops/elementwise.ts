@@ -77,7 +77,7 @@ export const addScalar = (x: Tensor, term: number): Tensor => affine(x, 1, term)
 
 /** y = f(x), value by value. */
 export function unary(op: keyof typeof unaryOps, x: Tensor): Tensor {
-  if (!Object.hasOwn(unaryOps, op)) check('unary', 'op', op, oneOf(...Object.keys(unaryOps)))
+  if (unaryOps[op] === undefined) check('unary', 'op', op, oneOf(...Object.keys(unaryOps)))
   const own = overridden(op, x)
   if (own) return own
   checkDType(op, 'x', x, 'float32')

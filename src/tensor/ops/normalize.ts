@@ -80,7 +80,16 @@ const batchNormKinds: OptionKinds<BatchNormSettings> = { epsilon: atLeast(0), mo
  */
 export function batchNorm(x: Tensor, weight: Tensor | null, bias: Tensor | null, options: BatchNormSettings = {}): Tensor {
   checkOptions('batchNorm', options, batchNormKinds)
-  const { epsilon = 1e-5, momentum = 0.1, running = null } = options
+  return normalizeBatch(x, weight, bias, options)
+}
+
+/** `batchNorm` with settings that are sound. */
+export function normalizeBatch(
+  x: Tensor,
+  weight: Tensor | null,
+  bias: Tensor | null,
+  { epsilon = 1e-5, momentum = 0.1, running = null }: BatchNormSettings,
+): Tensor {
   const sizes = channelSizes('batchNorm', x)
   const [outer, channels, inner] = sizes
   checkPerChannel(

@@ -21,7 +21,7 @@ function asMatrix(operation: string, x: Tensor): [rows: number, cols: number] {
 
 /** Reduces the last dimension: x [..., C] float32 → y [...] float32. NaN propagates. Only sum and mean have a gradient. */
 export function reduce(op: keyof typeof reduceOps, x: Tensor): Tensor {
-  if (!Object.hasOwn(reduceOps, op)) check('reduce', 'op', op, oneOf(...Object.keys(reduceOps)))
+  if (reduceOps[op] === undefined) check('reduce', 'op', op, oneOf(...Object.keys(reduceOps)))
   const [rows, cols] = asMatrix(op, x)
   const y = Tensor.empty(x.device, x.shape.slice(0, -1))
   if (rows > 0) x.device.call('reduce', reduceOps[op], x, y, rows, cols)
