@@ -30,7 +30,7 @@ export {
   type TypeMap,
 } from './models/stateDict.ts'
 export { type DecodeOptions, Tokenizer } from './models/tokenizer.ts'
-export { GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Tanh } from './nn/activations.ts'
+export { GELU, type GELUOptions, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Tanh } from './nn/activations.ts'
 export { BatchNorm1d, BatchNorm2d, type BatchNormOptions } from './nn/batchNorm.ts'
 export { Conv1d } from './nn/conv1d.ts'
 export { Conv2d } from './nn/conv2d.ts'
@@ -40,38 +40,44 @@ export { type Image, type ImageBatch, imageFromBytes, type LabelledImage, stackI
 export { DataLoader, type Dataset, type LoaderOptions } from './nn/data/loader.ts'
 export * as transforms from './nn/data/transforms.ts'
 export { Dropout } from './nn/dropout.ts'
-export { Embedding } from './nn/embedding.ts'
+export { Embedding, type EmbeddingOptions } from './nn/embedding.ts'
 export { foldBatchNorm } from './nn/foldBatchNorm.ts'
 export { Conv1D, QConv1D } from './nn/gptConv1D.ts'
-export { initialize } from './nn/initialize.ts'
-export { Linear } from './nn/linear.ts'
+export { type InitializeOptions, initialize } from './nn/initialize.ts'
+export { Linear, type LinearOptions } from './nn/linear.ts'
 export {
   type ClassLossOptions,
   crossEntropyLoss,
   type Dequantizable,
+  type KLDivLossOptions,
   klDivLoss,
+  type LossOptions,
   l1Loss,
   mseLoss,
   nllLoss,
   type Reduction,
 } from './nn/losses.ts'
 export { Module, type ModuleListOptions, type Parameter } from './nn/module.ts'
-export { MultiheadAttention } from './nn/multiheadAttention.ts'
-export { GroupNorm, LayerNorm, type LayerNormOptions } from './nn/normalization.ts'
+export { MultiheadAttention, type MultiheadAttentionOptions } from './nn/multiheadAttention.ts'
+export { GroupNorm, type GroupNormOptions, LayerNorm, type LayerNormOptions } from './nn/normalization.ts'
 export type { ForwardWatcher, Observation } from './nn/observe.ts'
 export { Adadelta, type AdadeltaSettings } from './nn/optim/adadelta.ts'
 export { Adam, type AdamSettings, AdamW } from './nn/optim/adam.ts'
-export { clipGradNorm, clipGradValue } from './nn/optim/clip.ts'
+export { type ClipOptions, clipGradNorm, clipGradValue } from './nn/optim/clip.ts'
 export { OneCycleLR, type OneCycleOptions } from './nn/optim/oneCycle.ts'
 export { type OptimizerState, ParameterOptimizer, type ParameterState, type StepSettings } from './nn/optim/optimizer.ts'
 export {
   CosineAnnealingLR,
+  type CosineAnnealingLROptions,
   ExponentialLR,
   LambdaLR,
   LinearLR,
+  type LinearLROptions,
   MultiStepLR,
+  type MultiStepLROptions,
   Schedule,
   StepLR,
+  type StepLROptions,
 } from './nn/optim/schedules.ts'
 export { SGD, type SGDSettings } from './nn/optim/sgd.ts'
 export { AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d } from './nn/pooling.ts'
@@ -99,12 +105,13 @@ export { type CalibratedModule, type CalibrateOptions, calibrate } from './quant
 export { dequantize } from './quantize/dequantize.ts'
 export type { MagnitudeHistogram } from './quantize/histogram.ts'
 export { learnScales } from './quantize/learnScales.ts'
-export { entropy, mse, type Observer, type ObserverName, percentile } from './quantize/observers.ts'
+export { entropy, mse, type Observer, type ObserverName, type PercentileOptions, percentile } from './quantize/observers.ts'
 export { freeze, memoryFootprint, type QuantizeOptions, quantizationMap, quantize } from './quantize/quantize.ts'
 export { absmax, type HqqOptions, hqq, max, withZeroPoint } from './quantize/quantizers.ts'
 export {
   float8DynamicActivationFloat8Weight,
   float8WeightOnly,
+  type GroupOptions,
   type IntxName,
   type IntxOptions,
   int4WeightOnly,

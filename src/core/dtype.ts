@@ -1,4 +1,5 @@
 import { DTypeError } from './errors.ts'
+import { type Kind, show } from './kinds.ts'
 
 /**
  * Every dtype: its number in the kernels' ABI, its bytes per value, and the typed array that holds its raw bits.
@@ -31,9 +32,16 @@ export type Bytes = ReturnType<typeof Uint8Array.of>
 export type HostArray = Float32Array | Uint16Array | Uint8Array | Int8Array | Int32Array | BigInt64Array
 
 /** @throws DTypeError if `name` is not a dtype. */
-export function asDType(name: string): DType {
+export function asDType(name: string, operation = 'dtype:'): DType {
   if (Object.hasOwn(dtypes, name)) return name as DType
-  throw new DTypeError(`dtype: must be one of ${Object.keys(dtypes).join(', ')}; received ${JSON.stringify(name)}`)
+  throw new DTypeError(`${operation} must be one of ${Object.keys(dtypes).join(', ')}; received ${show(name)}`)
+}
+
+/** A dtype that float weights are stored in. */
+export const aFloatDType: Kind = {
+  must: 'be float32, float16 or bfloat16',
+  holds: (value) => value === 'float32' || value === 'float16' || value === 'bfloat16',
+  error: DTypeError,
 }
 
 export function isFloatDType(dtype: DType): dtype is FloatDType {

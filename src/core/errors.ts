@@ -3,7 +3,7 @@
  * `operation: what must hold, with values; what was received`.
  */
 
-/** Shapes that do not fit each other or the operation. */
+/** Shapes, and other arguments and options, that do not fit each other or the operation. */
 export class ShapeError extends Error {
   override readonly name = 'ShapeError'
 }

@@ -1,5 +1,4 @@
-import type { DType, HostArray } from './dtype.ts'
-import { dtypes } from './dtype.ts'
+import { type DType, dtypes, type HostArray } from './dtype.ts'
 import { DTypeError } from './errors.ts'
 
 /*

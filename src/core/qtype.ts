@@ -1,5 +1,6 @@
 import type { DType } from './dtype.ts'
 import { DTypeError } from './errors.ts'
+import { type Kind, show } from './kinds.ts'
 
 /**
  * Which values a quantized tensor holds. A code q stands for the weight
@@ -88,11 +89,27 @@ export type QTypeName =
  * @throws DTypeError if there is none.
  */
 export function asQType(type: QType | string, what = 'qtype:'): QType {
-  if (typeof type !== 'string') return type
-  const name = type.startsWith('q') ? type : `q${type}`
-  const found = name === 'qfloat8' ? qfloat8 : qtypes.find((qtype) => qtype.name === name)
+  const found = findQType(type)
   if (found) return found
-  throw new DTypeError(
-    `${what} must be int2, int4, int8, float8, float8_e4m3fn, float8_e5m2 or float8_e4m3fnuz; received ${JSON.stringify(type)}`,
-  )
+  throw new DTypeError(`${what} must ${aQTypeOrName.must}; received ${show(type)}`)
+}
+
+function findQType(type: unknown): QType | undefined {
+  if (typeof type !== 'string') return qtypesByCode.find((qtype) => qtype === type)
+  const name = type.startsWith('q') ? type : `q${type}`
+  return name === 'qfloat8' ? qfloat8 : qtypes.find((qtype) => qtype.name === name)
+}
+
+/** A quantized type, or its name. */
+export const aQTypeOrName: Kind = {
+  must: 'be int2, int4, int8, float8, float8_e4m3fn, float8_e5m2 or float8_e4m3fnuz',
+  holds: (value) => findQType(value) !== undefined,
+  error: DTypeError,
+}
+
+/** A quantized type itself. */
+export const aQType: Kind = {
+  must: 'be a quantized type such as qint4',
+  holds: (value) => typeof value !== 'string' && findQType(value) !== undefined,
+  error: DTypeError,
 }

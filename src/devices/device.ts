@@ -1,7 +1,8 @@
 import type { Bytes } from '../core/dtype.ts'
-import { DeviceError, ShapeError } from '../core/errors.ts'
+import { DeviceError, DTypeError, ShapeError } from '../core/errors.ts'
 import { inspect } from '../core/inspect.ts'
-import { type KernelName, signatures } from '../kernels/signatures.ts'
+import { instanceOf, isObject, type Kind, show } from '../core/kinds.ts'
+import { type ArrayArgument, type KernelName, type ScalarArgument, type Signature, signatures } from '../kernels/signatures.ts'
 import type { Backend } from './backend.ts'
 import { type Argument, CommandList, Records, Scalar } from './commandList.ts'
 import { Pool } from './pool.ts'
@@ -17,6 +18,17 @@ const waitingBytesLimit = 64 * 2 ** 20
 const addressSpaceBytes = 2 ** 47
 /** Kernels count in 32 bits. */
 const int32Max = 2 ** 31 - 1
+
+/** What a kernel takes at one place: small numbers, since every argument of every call is held against it. */
+const [aNumber, anInt32, anArray, anOptionalArray] = [0, 1, 2, 3]
+
+/** What each kernel takes, by its id. */
+const expected = Object.values<Signature>(signatures).map(({ args }) => Uint8Array.from(args, placeOf))
+
+function placeOf(parameter: ArrayArgument | ScalarArgument): number {
+  if (parameter.direction !== 'scalar') return parameter.optional ? anOptionalArray : anArray
+  return parameter.type === 'i32' ? anInt32 : aNumber
+}
 
 /** Where kernels run: memory and a queue. Nothing but `read` waits. */
 export class Device {
@@ -77,13 +89,8 @@ export class Device {
   call(kernel: KernelName, ...args: Argument[]): void {
     const { id, args: parameters } = signatures[kernel]
     if (args.length !== parameters.length) throw new ShapeError(`${kernel}: takes ${parameters.length} arguments; received ${args.length}`)
-    for (let i = 0; i < args.length; i++) {
-      const arg = args[i]
-      if (typeof arg === 'number') {
-        if (arg > int32Max && parameters[i].type === 'i32')
-          throw new ShapeError(`${kernel}: ${parameters[i].name} must be at most ${int32Max}; received ${arg}`)
-      } else if (arg !== null && !(arg instanceof Scalar)) this.check(kernel, arg)
-    }
+    const places = expected[id]
+    for (let i = 0; i < args.length; i++) if (!this.fits(args[i], places[i])) throw this.misfit(kernel, args[i], parameters[i])
     if (this.capturing) {
       this.capturing.records.push(id, args)
       return
@@ -92,10 +99,33 @@ export class Device {
     if (this.records.count >= callsPerSubmit) this.flush()
   }
 
-  private check(kernel: string, { storage }: Region): void {
-    if (storage.device !== this)
-      throw new DeviceError(`${kernel}: all tensors must be on ${this.name}; received one on ${storage.device.name}`)
-    if (!storage.alive) throw new DeviceError(`${kernel}: received a tensor that was disposed`)
+  /** Whether a kernel may get this argument: a wrong one would be taken for an address. */
+  private fits(arg: Argument, place: number): boolean {
+    if (typeof arg === 'number') return place === aNumber || (place === anInt32 && arg <= int32Max)
+    if (arg === null) return place === anOptionalArray
+    if (arg instanceof Scalar) return place <= anInt32
+    return place >= anArray && this.holds(arg)
+  }
+
+  private holds(region: Region): boolean {
+    const storage: Storage | undefined = region?.storage
+    return storage?.device === this && storage.alive
+  }
+
+  private misfit(kernel: string, arg: Argument, { name, type, direction }: ArrayArgument | ScalarArgument): Error {
+    if (direction !== 'scalar') return this.notHeld(kernel, name, arg)
+    const must = typeof arg === 'number' ? `a number, at most ${int32Max}` : type === 'i32' ? 'a whole number' : 'a number'
+    return new ShapeError(`${kernel}: ${name} must be ${must}; received ${show(arg)}`)
+  }
+
+  private notHeld(operation: string, name: string, arg: unknown): Error {
+    const storage = isObject(arg) && 'storage' in arg ? (arg as unknown as Region).storage : undefined
+    if (!storage) return new DTypeError(`${operation}: ${name} must be a tensor; received ${show(arg)}`)
+    return new DeviceError(
+      storage.device === this
+        ? `${operation}: received a tensor that was disposed`
+        : `${operation}: all tensors must be on ${this.name}; received one on ${storage.device.name}`,
+    )
   }
 
   /**
@@ -127,7 +157,7 @@ export class Device {
 
   /** Copies `bytes` to the region, after everything recorded before. */
   write(region: Region, bytes: Uint8Array): void {
-    this.check('write', region)
+    if (!this.holds(region)) throw this.notHeld('write', 'the target', region)
     if (this.capturing) throw new DeviceError('write: a kept list cannot hold bytes of the host')
     this.flush()
     this.backend.write(region.storage.address + region.byteOffset, bytes)
@@ -158,7 +188,7 @@ export class Device {
 
   /** Waits for everything recorded before and resolves to a copy of the region's bytes. */
   async read(region: Region, byteLength: number): Promise<Bytes> {
-    this.check('read', region)
+    if (!this.holds(region)) throw this.notHeld('read', 'the source', region)
     this.flush()
     const target = new Uint8Array(byteLength)
     if (byteLength > 0) await this.backend.read(region.storage.address + region.byteOffset, target)
@@ -189,3 +219,6 @@ export class Device {
     return this.toString()
   }
 }
+
+/** What `openDevice` gives. */
+export const aDevice: Kind = instanceOf(Device, 'be a device, as openDevice gives it', DeviceError)

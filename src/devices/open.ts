@@ -1,4 +1,7 @@
 import { host } from '#host'
+import { DeviceError } from '../core/errors.ts'
+import { check, oneOf, wholeNumber } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../core/options.ts'
 import type { Backend } from './backend.ts'
 import { nativeProblem, openNative } from './cpu/native.ts'
 import { openWasm } from './cpu/wasm.ts'
@@ -13,13 +16,18 @@ export interface DeviceOptions {
   threads?: number
 }
 
+const names = { ...oneOf('cpu', 'native', 'wasm'), error: DeviceError }
+const optionKinds: OptionKinds<DeviceOptions> = { threads: { ...wholeNumber(1), error: DeviceError } }
+
 const shared = new Map<DeviceName, Device>()
 
 /**
  * Opens a device. Without options every call for a name gives the same one.
- * @throws DeviceError if there is no such device here
+ * @throws DeviceError if there is no such device here, ShapeError for options that do not exist
  */
 export function openDevice(name: DeviceName = 'cpu', options: DeviceOptions = {}): Device {
+  check('openDevice', 'name', name, names)
+  checkOptions('openDevice', options, optionKinds)
   if (options.threads !== undefined) return new Device(openBackend(name, options))
   let device = shared.get(name)
   if (!device?.open) {

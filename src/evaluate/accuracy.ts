@@ -1,10 +1,11 @@
 import { ShapeError } from '../core/errors.ts'
-import type { Module } from '../nn/module.ts'
+import { anIterable, check, isObject, show } from '../core/kinds.ts'
+import { aModule, type Module } from '../nn/module.ts'
 import type { QTensor } from '../qtensor/qtensor.ts'
 import { argmax, crossEntropy } from '../tensor/ops/reduce.ts'
 import { scope } from '../tensor/scope.ts'
 import { noGrad } from '../tensor/tape.ts'
-import type { Tensor } from '../tensor/tensor.ts'
+import { checkTensor, type Tensor } from '../tensor/tensor.ts'
 
 /** How well a model tells classes apart. */
 export interface Accuracy {
@@ -25,11 +26,17 @@ export async function accuracy(
   model: Module & { forward(x: Tensor): Tensor | QTensor },
   batches: AsyncIterable<{ x: Tensor; y: Tensor }> | Iterable<{ x: Tensor; y: Tensor }>,
 ): Promise<Accuracy> {
+  check('accuracy', 'model', model, aModule)
+  check('accuracy', 'batches', batches, anIterable)
   const { training } = model
   model.eval()
   const sum = { right: 0, loss: 0, samples: 0 }
   try {
-    for await (const { x, y } of batches) {
+    for await (const batch of batches) {
+      if (!isObject(batch)) throw new ShapeError(`accuracy: every batch must be { x, y }; received ${show(batch)}`)
+      const { x, y } = batch
+      checkTensor('accuracy', 'x of a batch', x)
+      checkTensor('accuracy', 'y of a batch', y)
       let classes = 0
       const { nll, best } = noGrad(() =>
         scope(() => {

@@ -1,7 +1,9 @@
-import type { CausalLM } from '../models/causalLM.ts'
+import { aSignal, check, wholeNumber } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../core/options.ts'
+import { aCausalLM, type CausalLM } from '../models/causalLM.ts'
 import { computation, generateTokens } from '../models/generate.ts'
 import { computedIn } from '../nn/computeDtype.ts'
-import type { ComputeDType } from '../qtensor/linear.ts'
+import { aComputeDType, type ComputeDType } from '../qtensor/linear.ts'
 
 /** How long `bench` measures. */
 export interface BenchOptions {
@@ -14,6 +16,14 @@ export interface BenchOptions {
   /** As of `generate`, whose steps are measured. */
   computeDtype?: ComputeDType
   signal?: AbortSignal
+}
+
+const optionKinds: OptionKinds<BenchOptions> = {
+  promptTokens: wholeNumber(1),
+  newTokens: wholeNumber(1),
+  runs: wholeNumber(1),
+  computeDtype: aComputeDType,
+  signal: aSignal,
 }
 
 /** What `bench` measured. */
@@ -33,6 +43,8 @@ export interface BenchResult {
 
 /** How fast `generate` reads a prompt and writes, greedily and without stopping at end-of-text. */
 export async function bench(model: CausalLM, options: BenchOptions = {}): Promise<BenchResult> {
+  check('bench', 'model', model, aCausalLM)
+  checkOptions('bench', options, optionKinds)
   const { maxPositions, vocabularySize } = model.config
   const { computeDtype, signal } = options
   const newTokens = Math.min(options.newTokens ?? 64, maxPositions - 1)

@@ -1,7 +1,9 @@
 import { DTypeError, ShapeError } from '../core/errors.ts'
-import type { CausalLM } from '../models/causalLM.ts'
+import { aFunction, aSignal, aString, check, either, listOf, wholeNumber } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../core/options.ts'
+import { aCausalLM, type CausalLM } from '../models/causalLM.ts'
 import { type Computation, type Compute, computedIn, computeIn } from '../nn/computeDtype.ts'
-import type { ComputeDType } from '../qtensor/linear.ts'
+import { aComputeDType, type ComputeDType } from '../qtensor/linear.ts'
 import { argmax, crossEntropy, klDivergence } from '../tensor/ops/index.ts'
 import { scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
@@ -23,6 +25,16 @@ export interface PerplexityOptions {
   /** Called after each window. */
   onProgress?: (windows: number, total: number) => void
 }
+
+const optionKinds: OptionKinds<PerplexityOptions> = {
+  context: wholeNumber(2),
+  stride: wholeNumber(1),
+  baseline: aCausalLM,
+  computeDtype: aComputeDType,
+  signal: aSignal,
+  onProgress: aFunction,
+}
+const aText = either('be a text or a list of token ids', aString, listOf('token ids', wholeNumber(0)))
 
 /** What `perplexity` measured. */
 export interface Perplexity {
@@ -46,6 +58,9 @@ export interface Perplexity {
  * @throws ShapeError if the text has less than one window; DTypeError if logits are NaN
  */
 export async function perplexity(model: CausalLM, text: string | readonly number[], options: PerplexityOptions = {}): Promise<Perplexity> {
+  check('evaluate', 'model', model, aCausalLM)
+  check('evaluate', 'text', text, aText)
+  checkOptions('evaluate', options, optionKinds)
   const { baseline, signal } = options
   const ids = typeof text === 'string' ? encode(model, text) : text
   const context = options.context ?? Math.min(model.config.maxPositions, 2048)

@@ -1,15 +1,21 @@
-import type { Module } from '../nn/module.ts'
+import { aFunction, aSignal, check, either } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../core/options.ts'
+import { aModule, type Module } from '../nn/module.ts'
 import { QWeightModule } from '../nn/qmodule.ts'
-import type { QTensor } from '../qtensor/qtensor.ts'
+import { aQTensor, type QTensor } from '../qtensor/qtensor.ts'
 import { cast, mul, reduce, sub } from '../tensor/ops/index.ts'
 import { scope } from '../tensor/scope.ts'
-import { Tensor } from '../tensor/tensor.ts'
+import { aTensor, Tensor } from '../tensor/tensor.ts'
+
+const aWeight = either('be a tensor, quantized or not', aTensor, aQTensor)
 
 /**
  * ‖W − Ŵ‖₂ / ‖W‖₂: how far a quantized weight lies from the float one, 0 for none.
  * @param original,quantized of one shape; either may be quantized
  */
 export async function relativeError(original: Tensor | QTensor, quantized: Tensor | QTensor): Promise<number> {
+  check('relativeError', 'original', original, aWeight)
+  check('relativeError', 'quantized', quantized, aWeight)
   const [difference, norm] = scope(() => {
     const float = (weight: Tensor | QTensor) => cast(weight.dequantize(), 'float32').view([1, weight.numel])
     const w = float(original)
@@ -30,11 +36,16 @@ export interface WeightErrorOptions {
   onProgress?: (modules: number, total: number) => void
 }
 
+const optionKinds: OptionKinds<WeightErrorOptions> = { signal: aSignal, onProgress: aFunction }
+
 /**
  * The relative error of every quantized module of a model that is not frozen yet, by path.
  * @throws the signal's reason when aborted
  */
-export async function weightErrors(model: Module, { signal, onProgress }: WeightErrorOptions = {}): Promise<Map<string, number>> {
+export async function weightErrors(model: Module, options: WeightErrorOptions = {}): Promise<Map<string, number>> {
+  check('weightErrors', 'model', model, aModule)
+  checkOptions('weightErrors', options, optionKinds)
+  const { signal, onProgress } = options
   const errors = new Map<string, number>()
   const modules = [...model.namedModules()].filter((entry): entry is [string, QWeightModule] => entry[1] instanceof QWeightModule)
   for (const [path, module] of modules) {

@@ -5,8 +5,7 @@ import { homedir } from 'node:os'
 import { basename, dirname, join, resolve, sep } from 'node:path'
 import { FormatError } from '../core/errors.ts'
 import { errorCode } from './file.node.ts'
-import type { FolderSink } from './source.ts'
-import { checkFileName } from './source.ts'
+import { checkFileName, type FolderSink } from './source.ts'
 
 /** Written between two looks at the abort signal. */
 const chunkBytes = 2 ** 24

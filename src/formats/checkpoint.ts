@@ -1,10 +1,8 @@
 import { FormatError } from '../core/errors.ts'
 import { readJson, show } from './json.ts'
 import { openSafetensors } from './safetensors.ts'
-import type { Folder } from './source.ts'
-import { checkFileName } from './source.ts'
-import type { TensorFile, TensorInfo } from './tensorFile.ts'
-import { tensorInfo } from './tensorFile.ts'
+import { checkFileName, type Folder } from './source.ts'
+import { type TensorFile, type TensorInfo, tensorInfo } from './tensorFile.ts'
 
 export const weightsName = 'model.safetensors'
 export const weightsIndexName = 'model.safetensors.index.json'

@@ -1,8 +1,7 @@
 import { open, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FormatError } from '../core/errors.ts'
-import type { ByteSource, Folder } from './source.ts'
-import { checkFileName, checkRange, missingFile } from './source.ts'
+import { type ByteSource, checkFileName, checkRange, type Folder, missingFile } from './source.ts'
 
 /** One system call reads at most 2 GiB; a quarter keeps an aborted process responsive. */
 const maxReadBytes = 2 ** 29

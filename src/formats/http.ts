@@ -1,6 +1,5 @@
 import { FormatError } from '../core/errors.ts'
-import type { ByteSource, Folder } from './source.ts'
-import { bytesSource, checkFileName, checkRange } from './source.ts'
+import { type ByteSource, bytesSource, checkFileName, checkRange, type Folder } from './source.ts'
 
 /** A server that ignores ranges sends whole files, which must then fit in memory. */
 export const maxWholeResponseBytes = 2 ** 31

@@ -1,6 +1,5 @@
 import { FormatError } from '../core/errors.ts'
-import type { Folder } from './source.ts'
-import { decodeUtf8, readBytes } from './source.ts'
+import { decodeUtf8, type Folder, readBytes } from './source.ts'
 
 /** Larger than any config, tokenizer or index in use. */
 export const maxJsonBytes = 100_000_000

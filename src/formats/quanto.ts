@@ -1,16 +1,11 @@
-import type { DType, FloatDType } from '../core/dtype.ts'
-import { isFloatDType } from '../core/dtype.ts'
+import { type DType, type FloatDType, isFloatDType } from '../core/dtype.ts'
 import { DTypeError, FormatError, ShapeError } from '../core/errors.ts'
-import type { QType } from '../core/qtype.ts'
-import { qfloat8, qtypes } from '../core/qtype.ts'
-import type { Shape } from '../core/shape.ts'
-import { numel, sameShape, showShape } from '../core/shape.ts'
+import { type QType, qfloat8, qtypes } from '../core/qtype.ts'
+import { numel, type Shape, sameShape, showShape } from '../core/shape.ts'
 import { quantoGroupSize } from '../qtensor/groupSize.ts'
 import { JsonObject, parseJson, pythonJson, show } from './json.ts'
-import type { Folder } from './source.ts'
-import { readBytes } from './source.ts'
-import type { TensorFile, TensorInfo } from './tensorFile.ts'
-import { tensorInfo } from './tensorFile.ts'
+import { type Folder, readBytes } from './source.ts'
+import { type TensorFile, type TensorInfo, tensorInfo } from './tensorFile.ts'
 
 /** The names under which quantization maps are saved: by quanto's `save_pretrained`, and by hand as its README shows. */
 export const quantoMapNames = ['quanto_qmap.json', 'quantization_map.json'] as const

@@ -3,8 +3,7 @@ import { FormatError } from '../core/errors.ts'
 import { numel, showShape } from '../core/shape.ts'
 import { JsonObject, parseJson, show } from './json.ts'
 import type { ByteSource } from './source.ts'
-import type { TensorFile, TensorInfo } from './tensorFile.ts'
-import { tensorInfo } from './tensorFile.ts'
+import { type TensorFile, type TensorInfo, tensorInfo } from './tensorFile.ts'
 
 /**
  * The reference implementation's limit on the header.

@@ -4,8 +4,7 @@ import { numel, showShape } from '../core/shape.ts'
 import { weightsIndexName, weightsName } from './checkpoint.ts'
 import { pythonJson, show } from './json.ts'
 import { maxHeaderBytes, safetensorsDTypes } from './safetensors.ts'
-import type { ByteSink, FolderSink } from './source.ts'
-import { writeText } from './source.ts'
+import { type ByteSink, type FolderSink, writeText } from './source.ts'
 import type { TensorToWrite } from './tensorFile.ts'
 
 /** transformers' default: 5 GB, in units of 10⁹. */

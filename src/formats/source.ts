@@ -1,4 +1,5 @@
 import { FormatError } from '../core/errors.ts'
+import { aString, check, either, instanceOf, isObject, type Kind } from '../core/kinds.ts'
 
 /** Random access to the bytes of one file, wherever it lies. */
 export interface ByteSource {
@@ -25,6 +26,11 @@ export interface Folder {
   open(file: string): Promise<ByteSource>
 }
 
+const aFolder: Kind = { must: 'be a folder', holds: (value) => isObject(value) && 'open' in value && 'list' in value }
+
+/** A path or URL, or a folder to read from. */
+export const aPlace: Kind = either('be a path, a URL or a folder', aString, instanceOf(URL, 'be a URL'), aFolder)
+
 /** Where bytes are written, in order. */
 export interface ByteSink {
   /** Resolves when `bytes` may be reused. */
@@ -44,6 +50,12 @@ export interface FolderSink {
   list?(): Promise<string[]>
   remove?(file: string): Promise<void>
 }
+
+/** A path, or a folder to write into. */
+export const aTarget: Kind = either('be a path or a folder to write into', aString, {
+  must: 'be a folder to write into',
+  holds: (value) => isObject(value) && typeof value.create === 'function',
+})
 
 /**
  * Refuses a range that does not lie within `source`; every reader asks before it allocates.
@@ -98,6 +110,8 @@ export function blobSource(blob: Blob, name = 'name' in blob ? String(blob.name)
 
 /** A folder that lives in memory, `files` by name; it can be written and read. */
 export function memoryFolder(files: Map<string, Uint8Array> = new Map(), name = 'memory'): Folder & Required<FolderSink> {
+  check('memoryFolder', 'files', files, instanceOf(Map, 'be a Map of bytes by name'))
+  check('memoryFolder', 'name', name, aString)
   return {
     name,
     async list() {

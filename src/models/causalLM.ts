@@ -1,5 +1,7 @@
 import { ShapeError } from '../core/errors.ts'
-import type { Scalar } from '../devices/commandList.ts'
+import { aBoolean, aList, check, either, instanceOf, isObject, type Kind } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../core/options.ts'
+import { Scalar } from '../devices/commandList.ts'
 import type { Device } from '../devices/device.ts'
 import type { Embedding } from '../nn/embedding.ts'
 import type { Linear } from '../nn/linear.ts'
@@ -7,7 +9,7 @@ import { Module } from '../nn/module.ts'
 import type { QEmbedding } from '../nn/qembedding.ts'
 import type { QLinear } from '../nn/qlinear.ts'
 import { scope } from '../tensor/scope.ts'
-import { Tensor } from '../tensor/tensor.ts'
+import { aTensor, Tensor } from '../tensor/tensor.ts'
 import { KVCache } from './cache.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import type { Tokenizer } from './tokenizer.ts'
@@ -26,6 +28,12 @@ export interface CausalLMConfig {
   eosTokenIds: number[]
 }
 
+/** A model's config; checkpoints' are checked where they are read. */
+export const aConfig: Kind = {
+  must: 'be a config with hiddenSize, layers, heads …',
+  holds: (value) => isObject(value) && 'hiddenSize' in value,
+}
+
 /** What a forward pass of a language model may be told. */
 export interface ForwardOptions {
   /** Keys and values of earlier tokens; these are added. Without one, the tokens stand alone. */
@@ -35,6 +43,13 @@ export interface ForwardOptions {
   /** Logits of the last token only: [B, 1, V]. */
   lastOnly?: boolean
 }
+
+const forwardKinds: OptionKinds<ForwardOptions> = {
+  cache: instanceOf(KVCache, "be a model's cache, as createCache gives it"),
+  position: instanceOf(Scalar, 'be a scalar of a kept list'),
+  lastOnly: aBoolean,
+}
+const someIds = either('be a tensor or a list of token ids', aTensor, aList)
 
 /** A language model that sees the tokens before the one it guesses: token ids → logits. The base of the architectures. */
 export abstract class CausalLM extends Module {
@@ -84,6 +99,7 @@ export abstract class CausalLM extends Module {
    * @throws ShapeError if an id given as a number lies outside the vocabulary, or the cache is too small
    */
   forward(ids: Tensor | ArrayLike<number>, options: ForwardOptions = {}): Tensor {
+    checkOptions('forward', options, forwardKinds)
     return scope(() => {
       let x = this.advance(ids, options)
       const [B, T] = x.shape
@@ -106,6 +122,7 @@ export abstract class CausalLM extends Module {
 
   /** ids → [B, T, hidden], what the head takes before the last norm. */
   private advance(ids: Tensor | ArrayLike<number>, options: ForwardOptions): Tensor {
+    check('forward', 'ids', ids, someIds)
     const tokens = ids instanceof Tensor ? ids : this.idTensor(ids)
     const [B, T] = tokens.shape.length === 2 ? tokens.shape : [1, tokens.shape[0]]
     const cache = options.cache ?? null
@@ -126,3 +143,6 @@ export abstract class CausalLM extends Module {
     return Tensor.fromArray(this.device, Int32Array.from(ids), [ids.length], 'int32')
   }
 }
+
+/** A language model. */
+export const aCausalLM: Kind = instanceOf(CausalLM, 'be a language model, as loadCausalLM gives it')

@@ -1,12 +1,14 @@
 import { DTypeError, ShapeError } from '../core/errors.ts'
+import { aBoolean, aFunction, aSignal, aString, check, either, listOf, wholeNumber } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { Random } from '../core/random.ts'
 import { type Computation, type Compute, computedIn, computeIn } from '../nn/computeDtype.ts'
-import type { ComputeDType } from '../qtensor/linear.ts'
+import { aComputeDType, type ComputeDType } from '../qtensor/linear.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import type { KVCache } from './cache.ts'
-import type { CausalLM } from './causalLM.ts'
+import { aCausalLM, type CausalLM } from './causalLM.ts'
 import { DecodeStep } from './decodeStep.ts'
-import { checkSampling, type SamplingOptions, sample } from './sampling.ts'
+import { type SamplingOptions, sample, samplingKinds } from './sampling.ts'
 
 /** How a prompt is continued. */
 export interface GenerateOptions extends SamplingOptions {
@@ -26,6 +28,18 @@ export interface GenerateOptions extends SamplingOptions {
   /** Called with each piece of text as it comes, and the id of its last token. */
   onText?: (text: string, tokenId: number) => void
 }
+
+const optionKinds: OptionKinds<GenerateOptions> = {
+  ...samplingKinds,
+  maxNewTokens: wholeNumber(0),
+  seed: wholeNumber(-Infinity),
+  stopAtEos: aBoolean,
+  computeDtype: aComputeDType,
+  signal: aSignal,
+  onText: aFunction,
+}
+const someTokenIds = listOf('token ids', wholeNumber(0))
+const aPrompt = either('be a text or a list of token ids', aString, someTokenIds)
 
 /** What `generate` wrote, and how fast. */
 export interface Generation {
@@ -62,6 +76,9 @@ export function nextChunk(size: number, ms: number): number {
  * @throws the signal's reason when aborted; DTypeError if logits are NaN
  */
 export async function generate(model: CausalLM, prompt: string | readonly number[], options: GenerateOptions = {}): Promise<Generation> {
+  check('generate', 'model', model, aCausalLM)
+  check('generate', 'prompt', prompt, aPrompt)
+  checkOptions('generate', options, optionKinds)
   const { tokenizer } = model
   if (typeof prompt === 'string' && !tokenizer) throw new DTypeError('generate: the model has no tokenizer; pass token ids')
   const promptIds = typeof prompt === 'string' ? (tokenizer?.encode(prompt) ?? []) : prompt
@@ -103,11 +120,10 @@ export async function* generateTokens(
   promptIds: readonly number[],
   options: GenerateOptions = {},
 ): AsyncGenerator<number> {
+  check('generate', 'model', model, aCausalLM)
+  check('generate', 'promptIds', promptIds, someTokenIds)
+  checkOptions('generate', options, optionKinds)
   const { maxNewTokens = 128, temperature = 0, signal, stopAtEos = true } = options
-  checkSampling(options)
-  if (!Number.isInteger(maxNewTokens) || maxNewTokens < 0) {
-    throw new ShapeError(`generate: maxNewTokens must be a whole number, 0 or more; received ${maxNewTokens}`)
-  }
   const { maxPositions } = model.config
   if (promptIds.length === 0) throw new ShapeError('generate: the prompt must have at least one token; received none')
   if (promptIds.length > maxPositions) {

@@ -1,5 +1,6 @@
-import type { FloatDType } from '../core/dtype.ts'
+import { aFloatDType, type FloatDType } from '../core/dtype.ts'
 import { ShapeError } from '../core/errors.ts'
+import { check } from '../core/kinds.ts'
 import type { Scalar } from '../devices/commandList.ts'
 import type { Device } from '../devices/device.ts'
 import { Embedding } from '../nn/embedding.ts'
@@ -13,7 +14,7 @@ import { add, attention, cacheWrite, gelu, relu, split, transpose } from '../ten
 import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { KVCache } from './cache.ts'
-import { CausalLM } from './causalLM.ts'
+import { aConfig, CausalLM } from './causalLM.ts'
 import type { Gpt2Activation, Gpt2Config } from './config.ts'
 
 /*
@@ -120,6 +121,8 @@ export class GPT2LMHeadModel extends CausalLM {
 
   constructor(config: Gpt2Config, dtype: FloatDType = 'float32') {
     super()
+    check('GPT2LMHeadModel', 'config', config, aConfig)
+    check('GPT2LMHeadModel', 'dtype', dtype, aFloatDType)
     this.config = config
     this.eosTokenIds = config.eosTokenIds
     this.transformer = new GPT2Model(config, dtype)

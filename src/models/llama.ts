@@ -1,4 +1,5 @@
-import type { FloatDType } from '../core/dtype.ts'
+import { aFloatDType, type FloatDType } from '../core/dtype.ts'
+import { check } from '../core/kinds.ts'
 import type { Scalar } from '../devices/commandList.ts'
 import type { Device } from '../devices/device.ts'
 import { Embedding } from '../nn/embedding.ts'
@@ -11,7 +12,7 @@ import { add, attention, cacheWrite, rope, siluMul, transpose } from '../tensor/
 import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { KVCache } from './cache.ts'
-import { CausalLM } from './causalLM.ts'
+import { aConfig, CausalLM } from './causalLM.ts'
 import type { LlamaConfig } from './config.ts'
 import { inverseFrequencies, type RopeTables, ropeTables } from './rope.ts'
 
@@ -138,6 +139,8 @@ export class LlamaForCausalLM extends CausalLM {
 
   constructor(config: LlamaConfig, dtype: FloatDType = 'float32') {
     super()
+    check('LlamaForCausalLM', 'config', config, aConfig)
+    check('LlamaForCausalLM', 'dtype', dtype, aFloatDType)
     this.config = config
     this.eosTokenIds = config.eosTokenIds
     this.model = new LlamaModel(config, dtype)

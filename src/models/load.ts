@@ -1,14 +1,17 @@
 import { openFile, openFolder } from '#files'
-import type { FloatDType } from '../core/dtype.ts'
+import { aFloatDType, type FloatDType } from '../core/dtype.ts'
 import { DeviceError, DTypeError } from '../core/errors.ts'
-import type { Device } from '../devices/device.ts'
+import { aBoolean, aFunction, anObject, aSignal, check, either, instanceOf, show } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../core/options.ts'
+import { aDevice, type Device } from '../devices/device.ts'
 import { openDevice } from '../devices/open.ts'
-import { type ByteSource, blobSource, type Folder } from '../formats/source.ts'
+import { aPlace, type ByteSource, blobSource, type Folder } from '../formats/source.ts'
 import { Conv1D } from '../nn/gptConv1D.ts'
 import type { Parameter } from '../nn/module.ts'
 import { QWeightModule, setComputeDtype } from '../nn/qmodule.ts'
-import type { ComputeDType } from '../qtensor/linear.ts'
+import { aComputeDType, type ComputeDType } from '../qtensor/linear.ts'
 import { dequantize } from '../quantize/dequantize.ts'
+import { checkQuantizeOptions } from '../quantize/options.ts'
 import { freezeTwins, type QuantizeOptions, quantize } from '../quantize/quantize.ts'
 import { cast, transpose } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
@@ -43,12 +46,24 @@ export interface LoadOptions {
   onProgress?: (bytes: number, totalBytes: number) => void
 }
 
+const optionKinds: OptionKinds<LoadOptions> = {
+  device: aDevice,
+  dtype: aFloatDType,
+  dequantize: aBoolean,
+  computeDtype: aComputeDType,
+  quantization: anObject,
+  signal: aSignal,
+  onWarning: aFunction,
+  onProgress: aFunction,
+}
+
 /**
  * Loads a causal language model: a folder in Hugging Face layout (or its URL, or hub id), float or saved by quanto; or a GGUF file (its path
  * or URL ending in .gguf, or a `File` that the user picked), whose blocks are computed with as they are.
  * @throws FormatError if a file is missing, broken, or does not fit the others
  */
 export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {}): Promise<CausalLM> {
+  checkLoadOptions(options)
   const plan = await planCausalLM(place)
   const { model, parameters } = plan
   const warn = options.onWarning ?? ((message) => console.warn(`lowbit: ${message}`))
@@ -149,9 +164,17 @@ async function loadParameter(
   return float
 }
 
+/** @throws DTypeError or ShapeError for options that there are not, before anything is read */
+function checkLoadOptions(options: LoadOptions): void {
+  checkOptions('loadCausalLM', options, optionKinds)
+  if (options.quantization === undefined) return
+  const { method, ...others } = options.quantization
+  if (method !== 'quanto') throw new DTypeError(`loadCausalLM: quantization.method must be "quanto"; received ${show(method)}`)
+  checkQuantizeOptions('loadCausalLM: quantization', others)
+}
+
 /** Puts quantized twins, still without weights, into the plan's model. */
-function quantizeEmpty({ name, scheme, model }: LoadPlan, { method, ...options }: NonNullable<LoadOptions['quantization']>): void {
-  if (method !== 'quanto') throw new DTypeError(`loadCausalLM: quantization.method must be "quanto"; received ${JSON.stringify(method)}`)
+function quantizeEmpty({ name, scheme, model }: LoadPlan, { method: _, ...options }: NonNullable<LoadOptions['quantization']>): void {
   if (scheme === 'quanto')
     throw new DTypeError(`loadCausalLM: ${name} must be a float model to be quantized while loading; it is quantized by ${scheme}`)
   quantize(model, options)
@@ -173,6 +196,7 @@ function put(model: CausalLM, paths: readonly string[], parameter: Parameter, fr
 
 /** Reads everything but the weights; the plan's model has shapes only. The caller closes the plan. */
 export async function planCausalLM(place: ModelPlace): Promise<LoadPlan> {
+  check('loadCausalLM', 'place', place, either('be a path, URL or hub id, a folder or a file', aPlace, instanceOf(Blob, 'be a file')))
   if (place instanceof Blob) return planGguf(blobSource(place))
   if (typeof place !== 'string' && !(place instanceof URL)) return planFolder(place)
   return isGgufPath(place) ? planGguf(await openFile(place), openFile) : planFolder(await openFolder(place))

@@ -1,17 +1,21 @@
 import { openFile, openFolder } from '#files'
+import { aFunction, aString, check, either, instanceOf } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { openDevice } from '../devices/open.ts'
 import { openCheckpoint } from '../formats/checkpoint.ts'
 import { readQuantoMap } from '../formats/quanto.ts'
 import { openSafetensors } from '../formats/safetensors.ts'
-import type { Folder } from '../formats/source.ts'
-import type { Module } from '../nn/module.ts'
+import { aPlace, type Folder } from '../formats/source.ts'
+import { aModule, type Module } from '../nn/module.ts'
 import { loadTensors } from './loadTensors.ts'
-import { applyTypes, type LoadStateOptions, type SavedTensor } from './stateDict.ts'
+import { applyTypes, type LoadStateOptions, loadStateKinds, type SavedTensor } from './stateDict.ts'
 
 export interface LoadModuleOptions extends LoadStateOptions {
   /** Without `strict`: is told what was missing and what was not known; default: `console.warn`. */
   onWarning?: (message: string) => void
 }
+
+const optionKinds: OptionKinds<LoadModuleOptions> = { ...loadStateKinds, onWarning: aFunction }
 
 /**
  * Loads a folder that `save` wrote into a model of the same layers, which needs no memory before: those that `quanto_qmap.json` (or
@@ -23,6 +27,9 @@ export interface LoadModuleOptions extends LoadStateOptions {
  * @throws FormatError that lists every tensor that is missing, too many, or of another shape; the model is then as before
  */
 export async function load<M extends Module>(model: M, place: string | URL | Folder, options: LoadModuleOptions = {}): Promise<M> {
+  check('load', 'model', model, aModule)
+  check('load', 'place', place, aPlace)
+  checkOptions('load', options, optionKinds)
   const folder = typeof place === 'string' || place instanceof URL ? await openFolder(place) : place
   const file = await openCheckpoint(folder)
   try {
@@ -51,6 +58,7 @@ export async function load<M extends Module>(model: M, place: string | URL | Fol
  * @throws FormatError if it is not such a file
  */
 export async function readStateDict(path: string | URL): Promise<Map<string, SavedTensor>> {
+  check('readStateDict', 'path', path, either('be a path or a URL', aString, instanceOf(URL, 'be a URL')))
   const file = await openSafetensors(await openFile(path))
   try {
     const state = new Map<string, SavedTensor>()

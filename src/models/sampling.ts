@@ -1,4 +1,5 @@
-import { ShapeError } from '../core/errors.ts'
+import { atLeast, type Kind, wholeNumber } from '../core/kinds.ts'
+import type { OptionKinds } from '../core/options.ts'
 import type { Random } from '../core/random.ts'
 
 export interface SamplingOptions {
@@ -10,13 +11,12 @@ export interface SamplingOptions {
   topP?: number
 }
 
-/** @throws ShapeError if an option lies outside its range. */
-export function checkSampling({ temperature = 0, topK = 0, topP = 1 }: SamplingOptions): void {
-  if (!(temperature >= 0 && Number.isFinite(temperature)))
-    throw new ShapeError(`generate: temperature must be 0 or more; received ${temperature}`)
-  if (!(Number.isInteger(topK) && topK >= 0)) throw new ShapeError(`generate: topK must be a whole number, 0 or more; received ${topK}`)
-  if (!(topP > 0 && topP <= 1)) throw new ShapeError(`generate: topP must lie above 0 and at most at 1; received ${topP}`)
+const aShare: Kind = {
+  must: 'be a number above 0 and at most 1',
+  holds: (value) => typeof value === 'number' && value > 0 && value <= 1,
 }
+
+export const samplingKinds: OptionKinds<SamplingOptions> = { temperature: atLeast(0), topK: wholeNumber(0), topP: aShare }
 
 /**
  * Draws a token: temperature, then top-k, then top-p, as transformers orders them.

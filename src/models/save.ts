@@ -1,13 +1,15 @@
 import { saveFolder } from '#files'
 import { dtypes, isFloatDType } from '../core/dtype.ts'
 import { FormatError } from '../core/errors.ts'
+import { aBoolean, aFunction, aSignal, check, wholeNumber } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { numel } from '../core/shape.ts'
 import { pythonJson } from '../formats/json.ts'
 import { formatQuantoMap, type QuantoMap, type QuantoModule } from '../formats/quanto.ts'
 import { writeCheckpoint } from '../formats/safetensorsWriter.ts'
-import { type FolderSink, writeText } from '../formats/source.ts'
+import { aTarget, type FolderSink, writeText } from '../formats/source.ts'
 import type { TensorToWrite } from '../formats/tensorFile.ts'
-import type { Module } from '../nn/module.ts'
+import { aModule, type Module } from '../nn/module.ts'
 import { QModule, QWeightModule } from '../nn/qmodule.ts'
 import { QTensor } from '../qtensor/qtensor.ts'
 import { CausalLM } from './causalLM.ts'
@@ -30,6 +32,15 @@ export interface SaveOptions {
   onProgress?: (bytes: number, totalBytes: number) => void
 }
 
+const optionKinds: OptionKinds<SaveOptions> = {
+  overwrite: aBoolean,
+  signal: aSignal,
+  unfrozen: aBoolean,
+  maxShardBytes: wholeNumber(1),
+  onWarning: aFunction,
+  onProgress: aFunction,
+}
+
 /**
  * Saves a model, a language model in Hugging Face layout, its quantized modules as quanto saves them: Python's
  * `QuantizedModelForCausalLM.from_pretrained` reads the folder. It appears whole or not at all.
@@ -39,6 +50,9 @@ export interface SaveOptions {
  *   cannot be written, quanto's format cannot hold the model, or a tensor holds NaN or infinity
  */
 export async function save(model: Module, target: string | FolderSink, options: SaveOptions = {}): Promise<number> {
+  check('save', 'model', model, aModule)
+  check('save', 'target', target, aTarget)
+  checkOptions('save', options, optionKinds)
   if (!options.unfrozen) checkFrozen(model)
   const tensors = [...writtenTensors(model)]
   const warn = options.onWarning ?? ((message) => console.warn(`lowbit: ${message}`))

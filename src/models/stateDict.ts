@@ -1,14 +1,16 @@
-import { dtypes, type FloatDType } from '../core/dtype.ts'
+import { aFloatDType, dtypes, type FloatDType } from '../core/dtype.ts'
 import { FormatError, ShapeError } from '../core/errors.ts'
+import { aBoolean, check, isObject, type Kind, show } from '../core/kinds.ts'
+import { nearest } from '../core/nearest.ts'
+import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { asQType, type QTypeName } from '../core/qtype.ts'
 import { showShape } from '../core/shape.ts'
-import type { Device } from '../devices/device.ts'
+import { aDevice, type Device } from '../devices/device.ts'
 import { openDevice } from '../devices/open.ts'
 import type { TensorFile, TensorInfo } from '../formats/tensorFile.ts'
-import type { Module, Parameter } from '../nn/module.ts'
+import { aModule, type Module, type Parameter } from '../nn/module.ts'
 import type { QModule } from '../nn/qmodule.ts'
 import { Uncalibrated } from '../nn/uncalibrated.ts'
-import { nearest } from '../quantize/nearest.ts'
 import { activationType } from '../quantize/quantize.ts'
 import { quantizedTwin } from '../quantize/requantize.ts'
 import { loadTensors } from './loadTensors.ts'
@@ -25,11 +27,14 @@ export type StateDict = ReadonlyMap<string, SavedTensor>
 /** Types of the quantized modules of a model by path, as `quantizationMap` gives them. */
 export type TypeMap = Readonly<Record<string, { weights: QTypeName | 'none'; activations: QTypeName | 'none'; outputQuantized?: boolean }>>
 
+const aState: Kind = { must: 'be a Map of tensors by name, as stateDict gives it', holds: (value) => value instanceof Map }
+
 /**
  * Resolves to copies of all tensors of a model, under the names that quanto's `state_dict()` gives them; those of a module at several paths, and
  * tied ones, under each. Quantized layers that are not frozen give their float weights.
  */
 export async function stateDict(model: Module): Promise<Map<string, SavedTensor>> {
+  check('stateDict', 'model', model, aModule)
   const state = new Map<string, SavedTensor>()
   const known = new Map<Parameter, Map<string, Uint8Array>>()
   for (const { name, dtype, shape, source, part, bytes } of allTensors(model)) {
@@ -51,6 +56,8 @@ export interface LoadStateOptions {
   strict?: boolean
 }
 
+export const loadStateKinds: OptionKinds<LoadStateOptions> = { device: aDevice, dtype: aFloatDType, strict: aBoolean }
+
 /** What a state dictionary and a model did not have in common, as PyTorch's `load_state_dict` says it; with `strict` both are empty. */
 export interface LoadedState {
   /** Of the model: they are as they were. */
@@ -65,6 +72,7 @@ export interface LoadedState {
  * @throws FormatError that lists every tensor that is missing, too many, or of another shape; the model is then as before
  */
 export async function loadStateDict(model: Module, state: StateDict, options: LoadStateOptions = {}): Promise<LoadedState> {
+  checkState('loadStateDict', model, state, options)
   return loadTensors(model, asFile(state), options.device ?? deviceOf(model) ?? openDevice(), options)
 }
 
@@ -75,11 +83,24 @@ export async function loadStateDict(model: Module, state: StateDict, options: Lo
  *   model is then as before
  */
 export async function requantize(model: Module, state: StateDict, map: TypeMap, options: LoadStateOptions = {}): Promise<LoadedState> {
+  checkState('requantize', model, state, options)
+  if (!isObject(map)) throw new ShapeError(`requantize: map must be an object with types by path; received ${show(map)}`)
   const undo = applyTypes(model, map)
   return loadStateDict(model, state, options).catch((error: unknown) => {
     undo()
     throw error
   })
+}
+
+/** @throws ShapeError unless these can be loaded */
+function checkState(operation: string, model: Module, state: StateDict, options: LoadStateOptions): void {
+  check(operation, 'model', model, aModule)
+  check(operation, 'state', state, aState)
+  checkOptions(operation, options, loadStateKinds)
+  for (const [name, tensor] of state) {
+    if (!isObject(tensor) || !Object.hasOwn(dtypes, tensor.dtype) || !Array.isArray(tensor.shape) || !(tensor.bytes instanceof Uint8Array))
+      throw new FormatError(`${operation}: ${name} must have dtype, shape and bytes; received ${show(tensor)}`)
+  }
 }
 
 /**
@@ -91,7 +112,9 @@ export function applyTypes(model: Module, map: TypeMap): () => void {
   const layers = new Map([...model.namedModules({ removeDuplicate: false })])
   const uncalibrated = new Uncalibrated()
   const twins = new Map<Module, QModule>()
-  for (const [path, { weights, activations, outputQuantized }] of Object.entries(map)) {
+  for (const [path, types] of Object.entries(map)) {
+    if (!isObject(types)) throw new ShapeError(`requantize: ${path} must have weights and activations; received ${show(types)}`)
+    const { weights, activations, outputQuantized } = types
     const layer = layers.get(path)
     const qtype = activationType(activations === 'none' ? undefined : activations, `requantize: ${path}`)
     const weightType = weights === 'none' ? undefined : asQType(weights, `requantize: ${path}: weights`)

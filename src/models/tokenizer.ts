@@ -1,4 +1,6 @@
 import { FormatError } from '../core/errors.ts'
+import { aBoolean, aString, check, isObject, type Kind, listOf, wholeNumber } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { JsonObject, show } from '../formats/json.ts'
 import { type AddedToken, AddedTokens, type Piece } from './addedTokens.ts'
 import { type ChatMessage, renderChat } from './chatTemplate.ts'
@@ -16,6 +18,8 @@ interface HuggingFaceTokenizer {
   decode(ids: number[], options: { skip_special_tokens: boolean; clean_up_tokenization_spaces: boolean }): string
 }
 
+const aMessage: Kind = { must: 'be { role, content }', holds: (value) => isObject(value) && 'role' in value && 'content' in value }
+
 /** A tokenizer made of its files. */
 interface Made {
   library: HuggingFaceTokenizer
@@ -30,6 +34,8 @@ export interface DecodeOptions {
   /** Leaves special tokens out; default true. */
   skipSpecialTokens?: boolean
 }
+
+const decodeKinds: OptionKinds<DecodeOptions> = { skipSpecialTokens: aBoolean }
 
 /** Text ↔ token ids, by the model's own tokenizer.json. */
 export class Tokenizer {
@@ -96,6 +102,8 @@ export class Tokenizer {
    * @throws FormatError if the tokenizer is not sound
    */
   encode(text: string, options: { addSpecialTokens?: boolean } = {}): number[] {
+    check('encode', 'text', text, aString)
+    checkOptions('encode', options, { addSpecialTokens: aBoolean })
     const { library, plain, normalized } = this.made
     const normalize = (piece: Piece) =>
       typeof piece === 'string' ? normalized.split(library.normalizer ? library.normalizer(piece) : piece) : [piece]
@@ -115,6 +123,8 @@ export class Tokenizer {
 
   /** The text of token ids, by default without special tokens. Ids that the vocabulary does not have give none. */
   decode(ids: readonly number[], options: DecodeOptions = {}): string {
+    check('decode', 'ids', ids, listOf('token ids', wholeNumber(0)))
+    checkOptions('decode', options, decodeKinds)
     const text = this.decodeRaw(ids, options)
     return this.made.cleansUp ? cleanUp(text).whole : text
   }
@@ -138,6 +148,8 @@ export class Tokenizer {
    * @throws FormatError if the model has no chat template of that name, or one that fails
    */
   async applyChatTemplate(messages: readonly ChatMessage[], options: { template?: string } = {}): Promise<string> {
+    check('applyChatTemplate', 'messages', messages, listOf('messages { role, content }', aMessage))
+    checkOptions('applyChatTemplate', options, { template: aString })
     return renderChat(this.config, messages, options.template)
   }
 }

@@ -1,3 +1,6 @@
+import { aNumber, check, wholeNumber } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../core/options.ts'
+import { approximations } from '../tensor/ops/elementwise.ts'
 import { gelu, leakyRelu, logSoftmax, relu, sigmoid, silu, softmax, tanh } from '../tensor/ops/index.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { Module } from './module.ts'
@@ -19,6 +22,7 @@ export class LeakyReLU extends Module {
 
   constructor(negativeSlope = 0.01) {
     super()
+    check('LeakyReLU', 'negativeSlope', negativeSlope, aNumber)
     this.negativeSlope = negativeSlope
   }
 
@@ -31,12 +35,22 @@ export class LeakyReLU extends Module {
   }
 }
 
+/** How a GELU is computed. */
+export interface GELUOptions {
+  /** By tanh, or not at all; default `none`. */
+  approximate?: 'none' | 'tanh'
+}
+
+const geluKinds: OptionKinds<GELUOptions> = { approximate: approximations }
+const axis = wholeNumber(-Infinity)
+
 /** y = x·Φ(x), or its approximation by tanh. */
 export class GELU extends Module {
   readonly approximate: 'none' | 'tanh'
 
-  constructor(options: { approximate?: 'none' | 'tanh' } = {}) {
+  constructor(options: GELUOptions = {}) {
     super()
+    checkOptions('GELU', options, geluKinds)
     this.approximate = options.approximate ?? 'none'
   }
 
@@ -76,6 +90,7 @@ export class Softmax extends Module {
 
   constructor(dim = -1) {
     super()
+    check('Softmax', 'dim', dim, axis)
     this.dim = dim
   }
 
@@ -94,6 +109,7 @@ export class LogSoftmax extends Module {
 
   constructor(dim = -1) {
     super()
+    check('LogSoftmax', 'dim', dim, axis)
     this.dim = dim
   }
 

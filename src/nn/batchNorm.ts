@@ -1,7 +1,10 @@
 import { ShapeError } from '../core/errors.ts'
+import { aBoolean, atLeast, check, wholeNumber, within } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
-import { add, batchNorm, cast, channelAffine, div, full, mul, neg, sqrt, sub } from '../tensor/ops/index.ts'
+import { add, cast, channelAffine, div, full, mul, neg, sqrt, sub } from '../tensor/ops/index.ts'
+import { normalizeBatch } from '../tensor/ops/normalize.ts'
 import { scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { pythonBool } from './linear.ts'
@@ -17,6 +20,13 @@ export interface BatchNormOptions {
   affine?: boolean
   /** Whether it remembers statistics, to use when it does not train. */
   trackRunningStats?: boolean
+}
+
+const optionKinds: OptionKinds<BatchNormOptions> = {
+  eps: atLeast(0),
+  momentum: within(0, 1),
+  affine: aBoolean,
+  trackRunningStats: aBoolean,
 }
 
 /**
@@ -38,8 +48,11 @@ export abstract class BatchNorm extends Module {
   /** [] int64, or null */
   num_batches_tracked: Tensor | null
 
-  constructor(numFeatures: number, { eps = 1e-5, momentum = 0.1, affine = true, trackRunningStats = true }: BatchNormOptions = {}) {
+  constructor(numFeatures: number, options: BatchNormOptions = {}) {
     super()
+    check(this.typeName, 'numFeatures', numFeatures, wholeNumber(0))
+    checkOptions(this.typeName, options, optionKinds)
+    const { eps = 1e-5, momentum = 0.1, affine = true, trackRunningStats = true } = options
     this.numFeatures = numFeatures
     this.eps = eps
     this.momentum = momentum
@@ -79,9 +92,9 @@ export abstract class BatchNorm extends Module {
     const { eps: epsilon, momentum, running_mean, running_var, num_batches_tracked: batches } = this
     return scope(() => {
       const [weight, bias] = [this.weight, this.bias].map((values) => values && cast(values, 'float32'))
-      if (!running_mean || !running_var) return batchNorm(x, weight, bias, { epsilon, momentum })
+      if (!running_mean || !running_var) return normalizeBatch(x, weight, bias, { epsilon, momentum })
       if (this.training)
-        return batchNorm(x, weight, bias, { epsilon, momentum, running: { mean: running_mean, variance: running_var, batches } })
+        return normalizeBatch(x, weight, bias, { epsilon, momentum, running: { mean: running_mean, variance: running_var, batches } })
       const { scale, shift } = this.affine(running_mean, running_var)
       return channelAffine(x, scale, shift)
     })

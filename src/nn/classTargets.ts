@@ -1,6 +1,7 @@
 import { ShapeError } from '../core/errors.ts'
+import { aList, check, either } from '../core/kinds.ts'
 import { keep } from '../tensor/scope.ts'
-import { checkDType, Tensor } from '../tensor/tensor.ts'
+import { aTensor, checkDType, Tensor } from '../tensor/tensor.ts'
 
 /** Class indices on a device, as a loss took them. */
 export interface ClassTargets {
@@ -10,6 +11,8 @@ export interface ClassTargets {
   classes: number
   ignoreIndex: number
 }
+
+const someTargets = either('be a tensor or a list of class indices', aTensor, aList)
 
 /** Where `noteTargets` puts what it is given, while `withTargets` runs. */
 let noted: ClassTargets[] | null = null
@@ -49,6 +52,7 @@ export async function wrongTarget(taken: readonly ClassTargets[]): Promise<strin
  * @throws ShapeError unless there is one for each row, in 0..C−1 or `ignoreIndex`
  */
 export function targetTensor(operation: string, x: Tensor, target: Tensor | ArrayLike<number>, ignoreIndex: number): Tensor {
+  check(operation, 'target', target, someTargets)
   const [rows, classes] = x.shape
   const count = target instanceof Tensor ? target.numel : target.length
   if (count !== rows) throw new ShapeError(`${operation}: needs ${rows} targets; received ${count}`)

@@ -1,8 +1,10 @@
 import { ShapeError } from '../core/errors.ts'
+import { aBoolean, check, checkEach, either, type Kind, listOf, oneOf, wholeNumber } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../core/options.ts'
 import type { Random } from '../core/random.ts'
 import type { Device } from '../devices/device.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
-import { type PadMode, pad } from '../tensor/ops/pad.ts'
+import { aPadMode, type PadMode, pad } from '../tensor/ops/pad.ts'
 import { scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { Module } from './module.ts'
@@ -17,6 +19,21 @@ export interface ConvolutionOptions {
   dilation?: PerAxis
   groups?: number
   bias?: boolean
+}
+
+/** A whole number from `least` on for every axis, or one for each. */
+function sizes(axes: number, least: number): Kind {
+  const size = wholeNumber(least)
+  return either(`${size.must}, or a list of ${axes}`, size, listOf('sizes', size, axes))
+}
+
+function checkSizes(layer: string, axes: number, inChannels: number, outChannels: number, kernelSize: PerAxis): void {
+  checkEach(layer, { inChannels, outChannels }, wholeNumber(0))
+  check(layer, 'kernelSize', kernelSize, sizes(axes, 1))
+}
+
+function optionKinds(axes: number): OptionKinds<ConvolutionOptions> {
+  return { stride: sizes(axes, 1), dilation: sizes(axes, 1), groups: wholeNumber(1), bias: aBoolean }
 }
 
 /** What convolutions of any number of axes have in common. */
@@ -99,6 +116,12 @@ export abstract class ForwardConvolution extends Convolution {
   readonly paddingMode: PadMode
 
   constructor(axes: number, inChannels: number, outChannels: number, kernelSize: PerAxis, options: ForwardConvolutionOptions) {
+    checkSizes(new.target.name, axes, inChannels, outChannels, kernelSize)
+    checkOptions(new.target.name, options, {
+      ...optionKinds(axes),
+      padding: either(`${sizes(axes, 0).must}, or same or valid`, sizes(axes, 0), oneOf('same', 'valid')),
+      paddingMode: aPadMode,
+    })
     super(axes, [outChannels, inChannels / (options.groups ?? 1)], inChannels, outChannels, kernelSize, options)
     const padding = options.padding ?? 0
     this.padding = typeof padding === 'string' ? padding : perAxis(axes, padding)
@@ -157,6 +180,8 @@ export abstract class TransposedConvolution extends Convolution {
   readonly outputPadding: readonly number[]
 
   constructor(axes: number, inChannels: number, outChannels: number, kernelSize: PerAxis, options: ConvTransposeLayerOptions) {
+    checkSizes(new.target.name, axes, inChannels, outChannels, kernelSize)
+    checkOptions(new.target.name, options, { ...optionKinds(axes), padding: sizes(axes, 0), outputPadding: sizes(axes, 0) })
     super(axes, [inChannels, outChannels / (options.groups ?? 1)], inChannels, outChannels, kernelSize, options)
     this.padding = perAxis(axes, options.padding ?? 0)
     this.outputPadding = perAxis(axes, options.outputPadding ?? 0)

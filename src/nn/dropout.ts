@@ -1,3 +1,4 @@
+import { check, within } from '../core/kinds.ts'
 import { Random } from '../core/random.ts'
 import type { Device } from '../devices/device.ts'
 import { dropout } from '../tensor/ops/index.ts'
@@ -14,6 +15,7 @@ export class Dropout extends Module {
 
   constructor(p = 0.5) {
     super()
+    check('Dropout', 'p', p, within(0, 1))
     this.p = p
   }
 

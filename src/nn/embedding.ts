@@ -1,4 +1,6 @@
-import type { FloatDType } from '../core/dtype.ts'
+import { aFloatDType, type FloatDType } from '../core/dtype.ts'
+import { checkEach, wholeNumber } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../core/options.ts'
 import type { Random } from '../core/random.ts'
 import type { Device } from '../devices/device.ts'
 import { embedding } from '../tensor/ops/embedding.ts'
@@ -6,13 +8,23 @@ import { keep } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { Module } from './module.ts'
 
+/** How an embedding is stored. */
+export interface EmbeddingOptions {
+  /** Default float32. */
+  dtype?: FloatDType
+}
+
+const optionKinds: OptionKinds<EmbeddingOptions> = { dtype: aFloatDType }
+
 /** y = weight[ids]. */
 export class Embedding extends Module {
   /** [numEmbeddings, embeddingDim] */
   weight: Tensor
 
-  constructor(numEmbeddings: number, embeddingDim: number, options: { dtype?: FloatDType } = {}) {
+  constructor(numEmbeddings: number, embeddingDim: number, options: EmbeddingOptions = {}) {
     super()
+    checkEach('Embedding', { numEmbeddings, embeddingDim }, wholeNumber(0))
+    checkOptions('Embedding', options, optionKinds)
     this.weight = Tensor.meta([numEmbeddings, embeddingDim], options.dtype ?? 'float32')
   }
 

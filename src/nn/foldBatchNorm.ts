@@ -1,16 +1,22 @@
 import type { FloatDType } from '../core/dtype.ts'
 import { ShapeError } from '../core/errors.ts'
+import { anIterable, check, type Kind } from '../core/kinds.ts'
 import { add, cast, channelAffine, mul } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { BatchNorm } from './batchNorm.ts'
 import { ForwardConvolution } from './convolution.ts'
 import { Linear } from './linear.ts'
-import type { Module } from './module.ts'
+import { aModule, type Module } from './module.ts'
 import { Identity } from './sequential.ts'
 
 /** What a batch normalization can be folded into: a layer whose weight has one row per output channel. */
 type Foldable = ForwardConvolution | Linear
+
+const somePairs: Kind = {
+  must: 'be a list of pairs [layer, norm] of paths',
+  holds: (value) => anIterable.holds(value) && (!Array.isArray(value) || value.every((pair) => Array.isArray(pair) && pair.length === 2)),
+}
 
 /** A normalization, the layer before it, and what messages call them. */
 interface Pair {
@@ -29,6 +35,8 @@ interface Pair {
  * @throws ShapeError if the model trains, if one of `pairs` is not such layers, or if their channels differ; the model is then as before
  */
 export function foldBatchNorm(model: Module, pairs?: Iterable<readonly [layer: string, norm: string]>): string[] {
+  check('foldBatchNorm', 'model', model, aModule)
+  if (pairs !== undefined) check('foldBatchNorm', 'pairs', pairs, somePairs)
   const found = pairs ? [...pairs].map(([layer, norm]) => pairAt(model, layer, norm)) : [...neighbours(model)]
   const parameters = scope(() => foldedParameters(found))
   const old = new Set<unknown>()

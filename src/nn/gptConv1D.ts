@@ -1,5 +1,7 @@
-import type { FloatDType } from '../core/dtype.ts'
+import { aFloatDType, type FloatDType } from '../core/dtype.ts'
 import { ShapeError } from '../core/errors.ts'
+import { checkEach, wholeNumber } from '../core/kinds.ts'
+import { checkOptions } from '../core/options.ts'
 import type { Random } from '../core/random.ts'
 import { numel, showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
@@ -27,6 +29,8 @@ export class Conv1D extends Module {
 
   constructor(nf: number, nx: number, options: { dtype?: FloatDType } = {}) {
     super()
+    checkEach('Conv1D', { nf, nx }, wholeNumber(0))
+    checkOptions('Conv1D', options, { dtype: aFloatDType })
     const dtype = options.dtype ?? 'float32'
     this.nf = nf
     this.nx = nx

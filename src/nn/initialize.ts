@@ -1,7 +1,17 @@
+import { check, wholeNumber } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { Random } from '../core/random.ts'
-import type { Device } from '../devices/device.ts'
+import { aDevice, type Device } from '../devices/device.ts'
 import { Tensor } from '../tensor/tensor.ts'
-import type { Module, Parameter } from './module.ts'
+import { aModule, type Module, type Parameter } from './module.ts'
+
+/** How a model is initialized. */
+export interface InitializeOptions {
+  /** The same seed gives the same values; default 0. */
+  seed?: number
+}
+
+const optionKinds: OptionKinds<InitializeOptions> = { seed: wholeNumber(-Infinity) }
 
 /**
  * Gives every parameter and buffer of a model memory on `device` and the values that PyTorch's layers start with, in place.
@@ -9,7 +19,10 @@ import type { Module, Parameter } from './module.ts'
  * PyTorch; of a model that is loaded, those that an optimizer is given do.
  * @returns the model
  */
-export function initialize<M extends Module>(model: M, device: Device, options: { seed?: number } = {}): M {
+export function initialize<M extends Module>(model: M, device: Device, options: InitializeOptions = {}): M {
+  check('initialize', 'model', model, aModule)
+  check('initialize', 'device', device, aDevice)
+  checkOptions('initialize', options, optionKinds)
   const random = new Random(options.seed ?? 0)
   const paths = new Map<Parameter, string[]>()
   for (const [path, parameter] of model.namedParameters()) paths.set(parameter, [...(paths.get(parameter) ?? []), path])

@@ -1,4 +1,6 @@
-import type { FloatDType } from '../core/dtype.ts'
+import { aFloatDType, type FloatDType } from '../core/dtype.ts'
+import { aBoolean, checkEach, wholeNumber } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../core/options.ts'
 import type { Random } from '../core/random.ts'
 import type { Device } from '../devices/device.ts'
 import { linear } from '../qtensor/linear.ts'
@@ -9,6 +11,16 @@ import { Tensor } from '../tensor/tensor.ts'
 import { Module } from './module.ts'
 import { resetLinear } from './uniform.ts'
 
+/** What a linear layer has. */
+export interface LinearOptions {
+  /** Default true. */
+  bias?: boolean
+  /** Default float32. */
+  dtype?: FloatDType
+}
+
+const optionKinds: OptionKinds<LinearOptions> = { bias: aBoolean, dtype: aFloatDType }
+
 /** y = x · weightᵀ + bias. */
 export class Linear extends Module {
   readonly inFeatures: number
@@ -18,8 +30,10 @@ export class Linear extends Module {
   /** [outFeatures], or null */
   bias: Tensor | null
 
-  constructor(inFeatures: number, outFeatures: number, options: { bias?: boolean; dtype?: FloatDType } = {}) {
+  constructor(inFeatures: number, outFeatures: number, options: LinearOptions = {}) {
     super()
+    checkEach('Linear', { inFeatures, outFeatures }, wholeNumber(0))
+    checkOptions('Linear', options, optionKinds)
     const dtype = options.dtype ?? 'float32'
     this.inFeatures = inFeatures
     this.outFeatures = outFeatures

@@ -1,6 +1,9 @@
-import { ShapeError } from '../core/errors.ts'
+import { DTypeError, ShapeError } from '../core/errors.ts'
+import { aBoolean, check, type Kind, oneOf } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { showShape } from '../core/shape.ts'
 import { abs, clamp, div, exp, log, logSoftmax, mean, mul, nll, permute, sub, sum } from '../tensor/ops/index.ts'
+import { nllKinds } from '../tensor/ops/nll.ts'
 import { scope } from '../tensor/scope.ts'
 import { checkShape, Tensor } from '../tensor/tensor.ts'
 import { noteTargets, targetTensor } from './classTargets.ts'
@@ -22,6 +25,36 @@ export interface ClassLossOptions {
   labelSmoothing?: number
 }
 
+/** What a loss of single values is set by. */
+export interface LossOptions {
+  reduction?: Reduction
+}
+
+/** How a divergence is averaged, and what its target is. */
+export interface KLDivLossOptions {
+  /** `batchmean` averages over the first dimension. */
+  reduction?: Reduction | 'batchmean'
+  /** Whether the target is given as log-probabilities, too. */
+  logTarget?: boolean
+}
+
+const lossKinds: OptionKinds<LossOptions> = { reduction: oneOf('mean', 'sum', 'none') }
+const nllLossKinds: OptionKinds<Omit<ClassLossOptions, 'labelSmoothing'>> = { ...lossKinds, ignoreIndex: nllKinds.ignoreIndex }
+const classLossKinds: OptionKinds<ClassLossOptions> = { ...nllLossKinds, labelSmoothing: nllKinds.labelSmoothing }
+const klDivKinds: OptionKinds<KLDivLossOptions> = { reduction: oneOf('mean', 'sum', 'none', 'batchmean'), logTarget: aBoolean }
+
+const dequantizable: Kind = {
+  must: 'be a tensor',
+  holds: (value) => typeof value === 'object' && value !== null && 'dequantize' in value,
+  error: DTypeError,
+}
+
+/** The floats of an argument of a loss. */
+function floatsOf(operation: string, name: string, value: Dequantizable): Tensor {
+  check(operation, name, value, dequantizable)
+  return value.dequantize()
+}
+
 /**
  * −log softmax(input)[target], averaged over the targets that are not ignored.
  *
@@ -31,7 +64,9 @@ export interface ClassLossOptions {
  * @throws ShapeError if a target lies outside 0..C−1 and is not `ignoreIndex`
  */
 export function crossEntropyLoss(input: Dequantizable, target: Tensor | ArrayLike<number>, options: ClassLossOptions = {}): Tensor {
-  return scope(() => classLoss('crossEntropyLoss', logSoftmax(classesLast('crossEntropyLoss', input.dequantize())), target, options))
+  const operation = 'crossEntropyLoss'
+  checkOptions(operation, options, classLossKinds)
+  return scope(() => classLoss(operation, logSoftmax(classesLast(operation, floatsOf(operation, 'input', input))), target, options))
 }
 
 /** −input[target] of log-probabilities, averaged over the targets that are not ignored; arguments as in `crossEntropyLoss`. */
@@ -40,34 +75,33 @@ export function nllLoss(
   target: Tensor | ArrayLike<number>,
   options: Omit<ClassLossOptions, 'labelSmoothing'> = {},
 ): Tensor {
-  return scope(() => classLoss('nllLoss', classesLast('nllLoss', input.dequantize()), target, options))
+  checkOptions('nllLoss', options, nllLossKinds)
+  return scope(() => classLoss('nllLoss', classesLast('nllLoss', floatsOf('nllLoss', 'input', input)), target, options))
 }
 
 /** (input − target)², averaged over all values. */
-export function mseLoss(input: Dequantizable, target: Dequantizable, options: { reduction?: Reduction } = {}): Tensor {
+export function mseLoss(input: Dequantizable, target: Dequantizable, options: LossOptions = {}): Tensor {
+  checkOptions('mseLoss', options, lossKinds)
   return scope(() => {
-    const difference = differenceOf('mseLoss', input.dequantize(), target.dequantize())
+    const difference = differenceOf('mseLoss', input, target)
     return reduced(mul(difference, difference), options.reduction)
   })
 }
 
 /** |input − target|, averaged over all values. */
-export function l1Loss(input: Dequantizable, target: Dequantizable, options: { reduction?: Reduction } = {}): Tensor {
-  return scope(() => reduced(abs(differenceOf('l1Loss', input.dequantize(), target.dequantize())), options.reduction))
+export function l1Loss(input: Dequantizable, target: Dequantizable, options: LossOptions = {}): Tensor {
+  checkOptions('l1Loss', options, lossKinds)
+  return scope(() => reduced(abs(differenceOf('l1Loss', input, target)), options.reduction))
 }
 
 /**
  * target · (log target − input) of log-probabilities `input`, averaged over all values as in PyTorch; `batchmean` averages over the
  * first dimension, which is the divergence. Where a target is 0 its logarithm counts nothing.
- * @param options.logTarget whether the target is given as log-probabilities, too
  */
-export function klDivLoss(
-  input: Dequantizable,
-  target: Dequantizable,
-  options: { reduction?: Reduction | 'batchmean'; logTarget?: boolean } = {},
-): Tensor {
+export function klDivLoss(input: Dequantizable, target: Dequantizable, options: KLDivLossOptions = {}): Tensor {
+  checkOptions('klDivLoss', options, klDivKinds)
   return scope(() => {
-    const [q, p] = [input.dequantize(), target.dequantize()]
+    const [q, p] = [floatsOf('klDivLoss', 'input', input), floatsOf('klDivLoss', 'target', target)]
     checkShape('klDivLoss', 'target', p, q.shape)
     const difference = sub(options.logTarget ? p : log(clamp(p, smallest, Infinity)), q)
     const losses = mul(options.logTarget ? exp(p) : p, difference)
@@ -97,9 +131,10 @@ function classLoss(operation: string, x: Tensor, target: Tensor | ArrayLike<numb
   return reduction === 'sum' ? sum(loss) : div(sum(loss), sum(counted))
 }
 
-function differenceOf(operation: string, input: Tensor, target: Tensor): Tensor {
-  checkShape(operation, 'target', target, input.shape)
-  return sub(input, target)
+function differenceOf(operation: string, input: Dequantizable, target: Dequantizable): Tensor {
+  const [y, expected] = [floatsOf(operation, 'input', input), floatsOf(operation, 'target', target)]
+  checkShape(operation, 'target', expected, y.shape)
+  return sub(y, expected)
 }
 
 function reduced(losses: Tensor, reduction: Reduction = 'mean'): Tensor {

@@ -1,5 +1,6 @@
 import { ShapeError } from '../core/errors.ts'
 import { inspect } from '../core/inspect.ts'
+import { instanceOf, type Kind } from '../core/kinds.ts'
 import type { Random } from '../core/random.ts'
 import type { Device } from '../devices/device.ts'
 import { QTensor } from '../qtensor/qtensor.ts'
@@ -305,3 +306,6 @@ function* textsIn(holder: object, within: readonly object[]): Generator<[name: s
     }
   }
 }
+
+/** A model or a layer. */
+export const aModule: Kind = instanceOf(Module, 'be a Module, a model or a layer')

@@ -1,4 +1,6 @@
 import { ShapeError } from '../core/errors.ts'
+import { aBoolean, checkEach, wholeNumber } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../core/options.ts'
 import type { Random } from '../core/random.ts'
 import type { Device } from '../devices/device.ts'
 import { linear } from '../qtensor/linear.ts'
@@ -9,6 +11,16 @@ import { Linear } from './linear.ts'
 import { Module } from './module.ts'
 import { constant } from './rmsNorm.ts'
 import { uniform } from './uniform.ts'
+
+/** What an attention layer has, and takes. */
+export interface MultiheadAttentionOptions {
+  /** Default true. */
+  bias?: boolean
+  /** Whether the batch is the first dimension, before the tokens; default false. */
+  batchFirst?: boolean
+}
+
+const optionKinds: OptionKinds<MultiheadAttentionOptions> = { bias: aBoolean, batchFirst: aBoolean }
 
 /**
  * y = out_proj(attention of the heads of in_proj · query, in_proj · key, in_proj · value). Parameters have the names that they have in
@@ -26,8 +38,11 @@ export class MultiheadAttention extends Module {
   out_proj: Linear
 
   /** @throws ShapeError unless heads divide the embedding */
-  constructor(embedDim: number, numHeads: number, { bias = true, batchFirst = false }: { bias?: boolean; batchFirst?: boolean } = {}) {
+  constructor(embedDim: number, numHeads: number, options: MultiheadAttentionOptions = {}) {
     super()
+    checkEach('MultiheadAttention', { embedDim, numHeads }, wholeNumber(1))
+    checkOptions('MultiheadAttention', options, optionKinds)
+    const { bias = true, batchFirst = false } = options
     if (embedDim % numHeads !== 0) {
       throw new ShapeError(`MultiheadAttention: heads must divide embedDim (${embedDim}); received ${numHeads}`)
     }

@@ -1,4 +1,7 @@
-import type { FloatDType } from '../core/dtype.ts'
+import { aFloatDType, type FloatDType } from '../core/dtype.ts'
+import { ShapeError } from '../core/errors.ts'
+import { aBoolean, atLeast, check, checkEach, wholeNumber } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../core/options.ts'
 import type { Device } from '../devices/device.ts'
 import { cast, groupNorm, layerNorm } from '../tensor/ops/index.ts'
 import { scope } from '../tensor/scope.ts'
@@ -16,6 +19,8 @@ export interface LayerNormOptions {
   dtype?: FloatDType
 }
 
+const optionKinds: OptionKinds<LayerNormOptions> = { eps: atLeast(0), elementwiseAffine: aBoolean, bias: aBoolean, dtype: aFloatDType }
+
 /** y = (x − mean) / √(variance + ε) · weight + bias over the last dimension. */
 export class LayerNorm extends Module {
   readonly size: number
@@ -25,8 +30,11 @@ export class LayerNorm extends Module {
   /** [size], or null */
   bias: Tensor | null
 
-  constructor(size: number, { eps = 1e-5, elementwiseAffine = true, bias = true, dtype = 'float32' }: LayerNormOptions = {}) {
+  constructor(size: number, options: LayerNormOptions = {}) {
     super()
+    check('LayerNorm', 'size', size, wholeNumber(0))
+    checkOptions('LayerNorm', options, optionKinds)
+    const { eps = 1e-5, elementwiseAffine = true, bias = true, dtype = 'float32' } = options
     this.size = size
     this.eps = eps
     this.weight = elementwiseAffine ? Tensor.meta([size], dtype) : null
@@ -52,6 +60,15 @@ export class LayerNorm extends Module {
   }
 }
 
+/** How groups are normalized. */
+export interface GroupNormOptions {
+  eps?: number
+  /** Whether it has weight and bias. */
+  affine?: boolean
+}
+
+const groupNormKinds: OptionKinds<GroupNormOptions> = { eps: atLeast(0), affine: aBoolean }
+
 /** Channels in groups, each group of each sample normalized by its own mean and variance. */
 export class GroupNorm extends Module {
   readonly numGroups: number
@@ -62,8 +79,14 @@ export class GroupNorm extends Module {
   /** [numChannels], or null */
   bias: Tensor | null
 
-  constructor(numGroups: number, numChannels: number, { eps = 1e-5, affine = true }: { eps?: number; affine?: boolean } = {}) {
+  /** @throws ShapeError unless groups divide channels */
+  constructor(numGroups: number, numChannels: number, options: GroupNormOptions = {}) {
     super()
+    checkEach('GroupNorm', { numGroups, numChannels }, wholeNumber(1))
+    checkOptions('GroupNorm', options, groupNormKinds)
+    if (numChannels % numGroups !== 0)
+      throw new ShapeError(`GroupNorm: groups must divide channels (${numChannels}); received ${numGroups}`)
+    const { eps = 1e-5, affine = true } = options
     this.numGroups = numGroups
     this.numChannels = numChannels
     this.eps = eps

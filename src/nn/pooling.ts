@@ -1,3 +1,5 @@
+import { check } from '../core/kinds.ts'
+import { checkOptions } from '../core/options.ts'
 import {
   type AvgPoolOptions,
   adaptiveAvgPool2d,
@@ -7,6 +9,7 @@ import {
   maxPool2d,
   type Pair,
 } from '../tensor/ops/index.ts'
+import { avgPoolKinds, maxPoolKinds, windowSize } from '../tensor/ops/pool.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { pythonBool } from './linear.ts'
 import { Module } from './module.ts'
@@ -23,6 +26,8 @@ export class MaxPool2d extends Module {
 
   constructor(kernelSize: Pair, options: MaxPoolOptions = {}) {
     super()
+    check('MaxPool2d', 'kernelSize', kernelSize, windowSize)
+    checkOptions('MaxPool2d', options, maxPoolKinds)
     this.kernelSize = kernelSize
     this.options = options
   }
@@ -46,6 +51,8 @@ export class AvgPool2d extends Module {
 
   constructor(kernelSize: Pair, options: AvgPoolOptions = {}) {
     super()
+    check('AvgPool2d', 'kernelSize', kernelSize, windowSize)
+    checkOptions('AvgPool2d', options, avgPoolKinds)
     this.kernelSize = kernelSize
     this.options = options
   }
@@ -67,6 +74,7 @@ export class AdaptiveAvgPool2d extends Module {
 
   constructor(outputSize: Pair) {
     super()
+    check('AdaptiveAvgPool2d', 'outputSize', outputSize, windowSize)
     this.outputSize = outputSize
   }
 
@@ -86,6 +94,7 @@ export class AdaptiveMaxPool2d extends Module {
 
   constructor(outputSize: Pair) {
     super()
+    check('AdaptiveMaxPool2d', 'outputSize', outputSize, windowSize)
     this.outputSize = outputSize
   }
 

@@ -1,12 +1,14 @@
+import { check } from '../core/kinds.ts'
 import { lookup } from '../qtensor/lookup.ts'
 import { embedding } from '../tensor/ops/embedding.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { Embedding } from './embedding.ts'
-import { type ActivationQuantization, QWeightModule, type WeightQuantization } from './qmodule.ts'
+import { type ActivationQuantization, aLayer, QWeightModule, type WeightQuantization } from './qmodule.ts'
 
 /** The quantized twin of `Embedding`: rows are dequantized as they are looked up. */
 export class QEmbedding extends QWeightModule {
   constructor(float: Embedding, quantization: WeightQuantization, activations?: ActivationQuantization) {
+    check('QEmbedding', 'float', float, aLayer)
     super({ weight: float.weight, bias: null }, quantization, activations)
   }
 

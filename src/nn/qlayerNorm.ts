@@ -1,6 +1,7 @@
+import { check } from '../core/kinds.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { LayerNorm } from './normalization.ts'
-import { type ActivationQuantization, QModule } from './qmodule.ts'
+import { type ActivationQuantization, aLayer, QModule } from './qmodule.ts'
 
 /** The quantized twin of `LayerNorm`: its output is quantized, its weight never. */
 export class QLayerNorm extends QModule {
@@ -11,6 +12,7 @@ export class QLayerNorm extends QModule {
 
   constructor(float: LayerNorm, activations: ActivationQuantization) {
     super(activations)
+    check('QLayerNorm', 'float', float, aLayer)
     this.size = float.size
     this.eps = float.eps
     this.weight = float.weight

@@ -1,13 +1,15 @@
 import { DTypeError } from '../core/errors.ts'
-import type { QType } from '../core/qtype.ts'
+import { aFunction, check, instanceOf, isObject, type Kind, orNull, wholeNumber } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds, required } from '../core/options.ts'
+import { aQType, type QType } from '../core/qtype.ts'
 import { QActivation } from '../qtensor/activation.ts'
-import type { ComputeDType } from '../qtensor/linear.ts'
+import { aComputeDType, type ComputeDType } from '../qtensor/linear.ts'
 import { fakeQuantize, QTensor } from '../qtensor/qtensor.ts'
 import type { Quantizer } from '../qtensor/quantizer.ts'
 import { scope } from '../tensor/scope.ts'
 import { needsGrad, record } from '../tensor/tape.ts'
 import { Tensor } from '../tensor/tensor.ts'
-import { Module } from './module.ts'
+import { aModule, Module } from './module.ts'
 import { tellComputed } from './observe.ts'
 import { Uncalibrated } from './uncalibrated.ts'
 
@@ -18,6 +20,20 @@ export interface WeightQuantization {
   groupSize: number | null
   quantizer: Quantizer
 }
+
+const weightKinds: OptionKinds<WeightQuantization> = {
+  qtype: required(aQType),
+  groupSize: required(orNull(wholeNumber(1))),
+  quantizer: required(aFunction),
+}
+
+const activationKinds: OptionKinds<ActivationQuantization> = {
+  qtype: required(orNull(aQType)),
+  uncalibrated: required(instanceOf(Uncalibrated, 'be what quantize makes twins with')),
+}
+
+/** What a twin of a layer takes over from it. */
+export const aLayer: Kind = { must: 'be a layer with a weight', holds: (value) => isObject(value) && 'weight' in value }
 
 /** How a module's activations are quantized. */
 export interface ActivationQuantization {
@@ -48,6 +64,7 @@ export abstract class QModule extends Module {
 
   constructor(activations: ActivationQuantization = floatActivations) {
     super()
+    checkOptions(new.target.name, activations, activationKinds)
     this.activations = activations.qtype
     this.uncalibrated = activations.uncalibrated
   }
@@ -121,6 +138,8 @@ export abstract class QWeightModule extends QModule {
     quantization: WeightQuantization,
     activations: ActivationQuantization = floatActivations,
   ) {
+    check(new.target.name, 'float', float, aLayer)
+    checkOptions(new.target.name, quantization, weightKinds)
     super(activations)
     this.quantization = quantization
     this.weight = float.weight
@@ -166,5 +185,7 @@ export abstract class QWeightModule extends QModule {
  * always. Where it was never set, `forward` and measures of quality compute in float32, `generate` and `bench` in int8.
  */
 export function setComputeDtype(model: Module, computeDtype: ComputeDType): void {
+  check('setComputeDtype', 'model', model, aModule)
+  check('setComputeDtype', 'computeDtype', computeDtype, aComputeDType)
   for (const [, module] of model.namedModules()) if (module instanceof QWeightModule) module.computeDtype = computeDtype
 }

@@ -1,4 +1,6 @@
-import type { FloatDType } from '../core/dtype.ts'
+import { aFloatDType, type FloatDType } from '../core/dtype.ts'
+import { atLeast, check, wholeNumber } from '../core/kinds.ts'
+import { checkOptions } from '../core/options.ts'
 import type { Device } from '../devices/device.ts'
 import { rmsNorm } from '../tensor/ops/normalize.ts'
 import { keep } from '../tensor/scope.ts'
@@ -13,6 +15,9 @@ export class RMSNorm extends Module {
 
   constructor(size: number, eps: number, options: { dtype?: FloatDType } = {}) {
     super()
+    check('RMSNorm', 'size', size, wholeNumber(0))
+    check('RMSNorm', 'eps', eps, atLeast(0))
+    checkOptions('RMSNorm', options, { dtype: aFloatDType })
     this.eps = eps
     this.weight = Tensor.meta([size], options.dtype ?? 'float32')
   }

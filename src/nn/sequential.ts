@@ -1,8 +1,9 @@
 import { ShapeError } from '../core/errors.ts'
+import { check, checkEach, wholeNumber } from '../core/kinds.ts'
 import { flatten } from '../tensor/ops/index.ts'
 import { scope } from '../tensor/scope.ts'
 import type { Tensor } from '../tensor/tensor.ts'
-import { Module } from './module.ts'
+import { aModule, Module } from './module.ts'
 
 /** A layer from one tensor to one tensor. */
 export interface Layer extends Module {
@@ -15,7 +16,10 @@ export class Sequential extends Module {
 
   constructor(...layers: Layer[]) {
     super()
-    for (const [index, layer] of layers.entries()) this[index] = layer
+    for (const [index, layer] of layers.entries()) {
+      check('Sequential', `layer ${index}`, layer, aModule)
+      this[index] = layer
+    }
   }
 
   forward(x: Tensor): Tensor {
@@ -48,6 +52,7 @@ export class Flatten extends Module {
 
   constructor(startDim = 1, endDim = -1) {
     super()
+    checkEach('Flatten', { startDim, endDim }, wholeNumber(-Infinity))
     this.startDim = startDim
     this.endDim = endDim
   }

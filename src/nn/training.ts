@@ -1,12 +1,14 @@
 import { DTypeError, ShapeError } from '../core/errors.ts'
+import { aBoolean, above, aFunction, anIterable, check, instanceOf, isObject, wholeNumber } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds, required } from '../core/options.ts'
 import { backward } from '../tensor/backward.ts'
 import { scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { type ClassTargets, withTargets, wrongTarget } from './classTargets.ts'
-import type { Module } from './module.ts'
+import { aModule, type Module } from './module.ts'
 import { clipGradNorm } from './optim/clip.ts'
 import type { ParameterOptimizer, StepSettings } from './optim/optimizer.ts'
-import type { Schedule } from './optim/schedules.ts'
+import { Schedule } from './optim/schedules.ts'
 import { Watch } from './watch.ts'
 
 /** What `trainEpoch` does with each batch. */
@@ -26,6 +28,16 @@ export interface TrainOptions<Batch> {
   onProgress?: (steps: number, loss: number) => void | Promise<void>
 }
 
+const optionKinds: OptionKinds<TrainOptions<never>> = {
+  optimizer: required({ must: 'be an optimizer such as SGD', holds: (value) => isObject(value) && 'step' in value && 'zeroGrad' in value }),
+  loss: required(aFunction),
+  schedule: instanceOf(Schedule, 'be a schedule such as StepLR'),
+  clipNorm: above(0),
+  detectAnomaly: aBoolean,
+  checkEvery: wholeNumber(1),
+  onProgress: aFunction,
+}
+
 /**
  * One pass over the batches: for each, loss, gradients and a step of the optimizer; the model in training mode.
  * Losses stay on the device and are read every `checkEvery` steps, so that the queue never runs empty.
@@ -37,10 +49,11 @@ export async function trainEpoch<Batch>(
   batches: AsyncIterable<Batch> | Iterable<Batch>,
   options: TrainOptions<Batch>,
 ): Promise<Float64Array> {
+  check('trainEpoch', 'model', model, aModule)
+  check('trainEpoch', 'batches', batches, anIterable)
+  checkOptions<TrainOptions<never>>('trainEpoch', options, optionKinds)
   const { optimizer, loss, schedule, clipNorm, detectAnomaly = false, onProgress } = options
   const checkEvery = detectAnomaly ? 1 : (options.checkEvery ?? 50)
-  if (!(Number.isInteger(checkEvery) && checkEvery > 0))
-    throw new ShapeError(`trainEpoch: checkEvery must be a positive integer; received ${checkEvery}`)
   const losses: number[] = []
   const watch = detectAnomaly ? new Watch(model) : null
   let waiting: Tensor | null = null
@@ -52,7 +65,7 @@ export async function trainEpoch<Batch>(
     for (const { targets } of taken.flat()) targets.dispose()
     taken = []
   }
-  const check = async () => {
+  const readLosses = async () => {
     if (!waiting || count === 0) return
     const values = [...(await waiting.toNumbers())].slice(0, count)
     const bad = values.findIndex((value) => !Number.isFinite(value))
@@ -86,9 +99,9 @@ export async function trainEpoch<Batch>(
         optimizer.step()
       })
       schedule?.step()
-      if (count === checkEvery) await check()
+      if (count === checkEvery) await readLosses()
     }
-    await check()
+    await readLosses()
   } finally {
     optimizer.zeroGrad()
     forget()

@@ -1,3 +1,5 @@
+import { aBoolean, aFunction, check } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds, required } from '../core/options.ts'
 import { matrixShape } from '../qtensor/qtensor.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { Conv2d } from './conv2d.ts'
@@ -33,6 +35,8 @@ export interface Twin<M extends Module = Module> {
   quanto?: boolean
 }
 
+const twinKinds: OptionKinds<Twin> = { make: required(aFunction), onRequest: aBoolean, quanto: aBoolean }
+
 /** The twin of each layer class; `registerQuantizedModule` adds to it. */
 const twins = new Map<LayerClass, Twin>()
 
@@ -42,6 +46,8 @@ const twins = new Map<LayerClass, Twin>()
  *     registerQuantizedModule(MyLinear, { make: (layer, { weights, activations }) => weights && new QMyLinear(layer, weights, activations) })
  */
 export function registerQuantizedModule<M extends Module>(layer: LayerClass<M>, twin: Twin<M>): void {
+  check('registerQuantizedModule', 'layer', layer, { ...aFunction, must: 'be a class of layers' })
+  checkOptions('registerQuantizedModule', twin as Twin, twinKinds)
   twins.set(layer, twin as Twin)
 }
 

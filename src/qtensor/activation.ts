@@ -1,12 +1,13 @@
 import { DTypeError } from '../core/errors.ts'
-import type { QType } from '../core/qtype.ts'
+import { check } from '../core/kinds.ts'
+import { aQType, type QType } from '../core/qtype.ts'
 import { type Shape, showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import type { Storage } from '../devices/storage.ts'
 import { fakeQuantizeGradients } from '../tensor/ops/fakeQuantize.ts'
 import { keep } from '../tensor/scope.ts'
 import { type Gradients, needsGrad, noGrad, record } from '../tensor/tape.ts'
-import { checkDType, checkShape, placeOf, Tensor } from '../tensor/tensor.ts'
+import { checkDType, checkShape, checkTensor, placeOf, Tensor } from '../tensor/tensor.ts'
 import { quantizedOp } from './activationOps.ts'
 
 /** What became of a module's quantized output: which operations kept it quantized, who took its codes, and how often they were made float. */
@@ -38,6 +39,8 @@ export class QActivation extends Tensor {
 
   /** Owns `codes` and `scale` from now on. */
   constructor(qtype: QType, codes: Tensor, scale: Tensor) {
+    checkTensor('QActivation', 'codes', codes)
+    checkTensor('QActivation', 'scale', scale)
     super(null, codes.shape, 'float32')
     this.qtype = qtype
     this.codes = keep(codes)
@@ -50,6 +53,7 @@ export class QActivation extends Tensor {
    * @param scale [] float32
    */
   static quantize(x: Tensor, qtype: QType, scale: Tensor): QActivation {
+    check('quantizeActivation', 'qtype', qtype, aQType)
     if (qtype.bits !== 8 || qtype.unsigned)
       throw new DTypeError(`quantizeActivation: the type must be int8 or float8; received ${qtype.name}`)
     checkDType('quantizeActivation', 'x', x, 'float32')

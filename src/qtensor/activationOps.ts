@@ -1,3 +1,4 @@
+import { aFunction, aString, check } from '../core/kinds.ts'
 import type { Shape } from '../core/shape.ts'
 import { unaryInt8Ops } from '../kernels/unaryInt8/unaryInt8.ts'
 import { expand } from '../tensor/ops/broadcast.ts'
@@ -52,6 +53,8 @@ export function quantizedOp(operation: string): QuantizedOp | undefined {
  * the handler takes the same arguments.
  */
 export function registerQuantizedOp(operation: string, handler: QuantizedOp): void {
+  check('registerQuantizedOp', 'operation', operation, aString)
+  check('registerQuantizedOp', 'handler', handler, aFunction)
   quantizedOps.set(operation, handler)
 }
 

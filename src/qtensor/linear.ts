@@ -1,5 +1,6 @@
 import { dtypes } from '../core/dtype.ts'
-import { ShapeError } from '../core/errors.ts'
+import { DTypeError, ShapeError } from '../core/errors.ts'
+import { type Kind, oneOf } from '../core/kinds.ts'
 import { type QType, qint8 } from '../core/qtype.ts'
 import { showShape } from '../core/shape.ts'
 import { rowStride } from '../kernels/quantizeRows/quantizeRows.ts'
@@ -18,6 +19,11 @@ import { matrixShape, type QTensor } from './qtensor.ts'
  * `float8PerToken` round x, and multiply floats.
  */
 export type ComputeDType = 'float32' | 'int8' | DynamicActivation
+
+const computeDtypes: readonly ComputeDType[] = ['float32', 'int8', 'int8PerToken', 'int8AsymmetricPerToken', 'float8PerToken']
+
+/** The name of a precision of products. */
+export const aComputeDType: Kind = { ...oneOf(...computeDtypes), error: DTypeError }
 
 /** Which kernel multiplies which kind of weight, by compute dtype. A kind that is not here is dequantized first: slow, but correct. */
 export const matmulKernels: Record<string, { float32: 'qmatmul'; int8?: 'qmatmulInt8' }> = {

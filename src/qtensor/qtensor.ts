@@ -1,13 +1,14 @@
 import { dtypes, type FloatDType } from '../core/dtype.ts'
 import { ShapeError } from '../core/errors.ts'
 import { inspect } from '../core/inspect.ts'
-import type { QType } from '../core/qtype.ts'
+import { aFunction, anObject, check, instanceOf, type Kind } from '../core/kinds.ts'
+import { aQType, type QType } from '../core/qtype.ts'
 import { numel, type Shape, showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { noGrad } from '../tensor/tape.ts'
-import { checkShape, placeOf, Tensor } from '../tensor/tensor.ts'
+import { checkDType, checkShape, checkSizes, placeOf, Tensor } from '../tensor/tensor.ts'
 import type { Quantizer, ScaleAndShift } from './quantizer.ts'
 import { packTiles, unpackTiles } from './tiles.ts'
 
@@ -47,6 +48,8 @@ export class QTensor {
   readonly integerShift: boolean
 
   constructor(qtype: QType, shape: Shape, groupSize: number, dtype: FloatDType, tiles: ScaledTiles) {
+    check('QTensor', 'qtype', qtype, aQType)
+    check('QTensor', 'tiles', tiles, anObject)
     this.qtype = qtype
     this.shape = shape
     this.groupSize = groupSize
@@ -73,6 +76,8 @@ export class QTensor {
     shift: Tensor | null,
     zeroPoint: Tensor | null = null,
   ): QTensor {
+    check('qtensor', 'qtype', qtype, aQType)
+    checkSizes('qtensor', shape)
     const [N, K] = matrixShape(shape)
     const groups = K / groupSize
     if (!Number.isInteger(groups))
@@ -92,6 +97,9 @@ export class QTensor {
 
   /** Quantizes a float weight; `groupSize` K or null gives one scale a row. */
   static quantize(weight: Tensor, qtype: QType, groupSize: number | null, quantizer: Quantizer): QTensor {
+    checkDType('QTensor.quantize', 'weight', weight, 'float32', 'float16', 'bfloat16')
+    check('QTensor.quantize', 'qtype', qtype, aQType)
+    check('QTensor.quantize', 'quantizer', quantizer, aFunction)
     const [N, K] = matrixShape(weight.shape)
     const G = groupSize ?? K
     return aside(() => {
@@ -200,6 +208,9 @@ export class QTensor {
     return this.toString()
   }
 }
+
+/** A quantized tensor. */
+export const aQTensor: Kind = instanceOf(QTensor, 'be a quantized tensor')
 
 /** [N, K]: the first dimension, and all others together. */
 export function matrixShape(shape: Shape): [rows: number, cols: number] {

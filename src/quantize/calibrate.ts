@@ -1,9 +1,11 @@
 import { dtypes } from '../core/dtype.ts'
 import { DTypeError, ShapeError } from '../core/errors.ts'
+import { aBoolean, aFunction, aNumber, aString, check, either, oneOf } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../core/options.ts'
 import type { QType } from '../core/qtype.ts'
 import { showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
-import type { Module } from '../nn/module.ts'
+import { aModule, type Module } from '../nn/module.ts'
 import type { Observation } from '../nn/observe.ts'
 import { activationScales, QModule } from '../nn/qmodule.ts'
 import { type ActivationUse, QActivation } from '../qtensor/activation.ts'
@@ -36,6 +38,15 @@ export interface CalibrateOptions {
   debug?: boolean | ((line: string) => void)
 }
 
+const optionKinds: OptionKinds<CalibrateOptions> = {
+  momentum: aNumber,
+  inputMomentum: aNumber,
+  observer: either('be the name of an observer or a function', aString, aFunction),
+  streamline: aBoolean,
+  mirror: oneOf('quanto'),
+  debug: either('be true, false or a function', aBoolean, aFunction),
+}
+
 /** What a calibration found at one module. */
 export interface CalibratedModule {
   path: string
@@ -60,6 +71,9 @@ export interface CalibratedModule {
  *   the scales are then as before
  */
 export async function calibrate(model: Module, run: () => unknown, options: CalibrateOptions = {}): Promise<CalibratedModule[]> {
+  check('calibrate', 'model', model, aModule)
+  check('calibrate', 'run', run, aFunction)
+  checkOptions('calibrate', options, optionKinds)
   const calibration = new Calibration(model, options)
   try {
     await run()

@@ -1,4 +1,5 @@
-import type { Module } from '../nn/module.ts'
+import { check } from '../core/kinds.ts'
+import { aModule, type Module } from '../nn/module.ts'
 import { activationScales, QModule, QWeightModule } from '../nn/qmodule.ts'
 import { QTensor } from '../qtensor/qtensor.ts'
 import { keep } from '../tensor/scope.ts'
@@ -10,6 +11,7 @@ import type { Tensor } from '../tensor/tensor.ts'
  * @throws DTypeError if a twin of your own does not say what its float layer is; the model is then as before
  */
 export function dequantize(model: Module): string[] {
+  check('dequantize', 'model', model, aModule)
   const floats = new Map<QTensor, Tensor>()
   const twins = [...model.namedModules()].filter((entry): entry is [string, QModule] => entry[1] instanceof QModule)
   const layers = new Map<QModule, Module>()

@@ -1,4 +1,5 @@
 import { DTypeError } from '../core/errors.ts'
+import { isObject, type Kind } from '../core/kinds.ts'
 import type { Device } from '../devices/device.ts'
 import { smallestRange } from '../kernels/magnitudeHistogram/magnitudeHistogram.ts'
 import { keep } from '../tensor/scope.ts'
@@ -9,6 +10,12 @@ export interface MagnitudeHistogram {
   counts: Int32Array
   width: number
   largest: number
+}
+
+/** A histogram, as observers take it. */
+export const aHistogram: Kind = {
+  must: 'be a histogram with counts, width and largest',
+  holds: (value) => isObject(value) && value.counts instanceof Int32Array && 'width' in value && 'largest' in value,
 }
 
 const bins = 2048

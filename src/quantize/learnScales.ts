@@ -1,5 +1,6 @@
 import { DTypeError, ShapeError } from '../core/errors.ts'
-import type { Module } from '../nn/module.ts'
+import { aBoolean, check } from '../core/kinds.ts'
+import { aModule, type Module } from '../nn/module.ts'
 import { QModule } from '../nn/qmodule.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 
@@ -16,6 +17,8 @@ import type { Tensor } from '../tensor/tensor.ts'
  * @throws ShapeError if the model has no calibrated activations
  */
 export function learnScales(model: Module, learn = true): Tensor[] {
+  check('learnScales', 'model', model, aModule)
+  check('learnScales', 'learn', learn, aBoolean)
   const scales: Tensor[] = []
   for (const [path, module] of model.namedModules()) {
     if (!(module instanceof QModule) || !module.activations) continue

@@ -1,7 +1,9 @@
-import { DTypeError, ShapeError } from '../core/errors.ts'
+import { DTypeError } from '../core/errors.ts'
 import { roundTo } from '../core/halves.ts'
-import type { QType } from '../core/qtype.ts'
-import type { MagnitudeHistogram } from './histogram.ts'
+import { check, within } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../core/options.ts'
+import { aQType, type QType } from '../core/qtype.ts'
+import { aHistogram, type MagnitudeHistogram } from './histogram.ts'
 
 /** Chooses the scale of an activation from how often its magnitudes came. */
 export type Observer = (histogram: MagnitudeHistogram, qtype: QType) => number
@@ -9,12 +11,26 @@ export type Observer = (histogram: MagnitudeHistogram, qtype: QType) => number
 /** `absmax` moves with the batches, without a histogram; the others see all batches at once. */
 export type ObserverName = 'absmax' | 'percentile' | 'mse' | 'histogram'
 
+/** How much of the values must fit. */
+export interface PercentileOptions {
+  /** Default 99.99. */
+  percent?: number
+}
+
+const percentileKinds: OptionKinds<PercentileOptions> = { percent: within(0, 100, { excluded: 0 }) }
+
+function checkArguments(observer: string, histogram: MagnitudeHistogram, qtype: QType): void {
+  check(observer, 'histogram', histogram, aHistogram)
+  check(observer, 'qtype', qtype, aQType)
+}
+
 /**
  * scale = t / qmax, t the magnitude that `percent` of all values do not exceed; within a bin values are taken as evenly spread.
  * @throws ShapeError unless percent lies in 0..100, 0 excluded
  */
-export function percentile({ percent = 99.99 }: { percent?: number } = {}): Observer {
-  if (!(percent > 0 && percent <= 100)) throw new ShapeError(`percentile: percent must lie in 0..100, 0 excluded; received ${percent}`)
+export function percentile(options: PercentileOptions = {}): Observer {
+  checkOptions('percentile', options, percentileKinds)
+  const { percent = 99.99 } = options
   return ({ counts, width, largest }, { qmax }) => {
     const wanted = (percent / 100) * total(counts)
     let below = 0
@@ -27,7 +43,9 @@ export function percentile({ percent = 99.99 }: { percent?: number } = {}): Obse
 }
 
 /** The scale that minimizes the squared error of quantizing, among largest / qmax · 0.99ⁱ, i = 0 … 500. */
-export const mse: Observer = ({ counts, width, largest }, qtype) => {
+export const mse: Observer = (histogram, qtype) => {
+  checkArguments('mse', histogram, qtype)
+  const { counts, width, largest } = histogram
   const errorsOf = qtype.dtype === 'int8' ? integerError(qtype, width) : floatError(qtype, width)
   let [best, least] = [largest / qtype.qmax, Infinity]
   for (let i = 0; i <= 500; i++) {
@@ -72,7 +90,10 @@ function floatError({ dtype, qmax }: QType, width: number): BinError {
  * Source: Migacz, "8-bit Inference with TensorRT", 2017.
  * @throws DTypeError unless the type is int8, whose levels are evenly spaced
  */
-export const entropy: Observer = ({ counts, width, largest }, { name, dtype, qmax }) => {
+export const entropy: Observer = (histogram, qtype) => {
+  checkArguments('entropy', histogram, qtype)
+  const { counts, width, largest } = histogram
+  const { name, dtype, qmax } = qtype
   if (dtype !== 'int8') throw new DTypeError(`entropy: activations must be int8, whose levels are evenly spaced; received ${name}`)
   const used = counts.findLastIndex((count) => count > 0) + 1
   const sums = sumsOf(counts)

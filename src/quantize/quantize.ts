@@ -1,6 +1,8 @@
 import { DTypeError, ShapeError } from '../core/errors.ts'
+import { check } from '../core/kinds.ts'
+import { nearest } from '../core/nearest.ts'
 import { asQType, type QType, type QTypeName } from '../core/qtype.ts'
-import type { Module } from '../nn/module.ts'
+import { aModule, type Module } from '../nn/module.ts'
 import { QModule, QWeightModule } from '../nn/qmodule.ts'
 import { findTwin, type LayerClass, type Twin, weightColumns } from '../nn/twins.ts'
 import { Uncalibrated } from '../nn/uncalibrated.ts'
@@ -10,7 +12,7 @@ import type { QTensor } from '../qtensor/qtensor.ts'
 import type { Quantizer } from '../qtensor/quantizer.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { globMatcher } from './glob.ts'
-import { nearest } from './nearest.ts'
+import { checkQuantizeOptions } from './options.ts'
 import { defaultQuantizer, type QuantizerName, quantizers } from './quantizers.ts'
 
 /** What `quantize` does to which layers. */
@@ -45,6 +47,8 @@ export interface QuantizeOptions {
  * @throws ShapeError if a glob matches no module, a group size does not fit a layer, or nothing is left to quantize; the model is then as before
  */
 export function quantize(model: Module, options: QuantizeOptions): string[] {
+  check('quantize', 'model', model, aModule)
+  checkQuantizeOptions('quantize', options)
   const twins = planTwins(model, options)
   model.replaceModules(new Map([...twins.values()].map(({ layer, twin }) => [layer, twin])))
   return [...twins.keys()]
@@ -146,6 +150,7 @@ function checkGlob(pattern: string, modules: [Module, string[]][]): void {
  * @throws DeviceError if weights were never loaded, and whatever a quantizer throws
  */
 export function freeze(model: Module): void {
+  check('freeze', 'model', model, aModule)
   const twins = [...model.namedModules()].flatMap(([, module]) => (module instanceof QWeightModule && !module.frozen ? [module] : []))
   const floats = freezeTwins(twins)
   const held = model.parameters()
@@ -188,6 +193,7 @@ export interface QuantizedTypes {
 
 /** Which modules are quantized, and how, by all their paths: quanto's quantization map. */
 export function quantizationMap(model: Module): Record<string, QuantizedTypes> {
+  check('quantizationMap', 'model', model, aModule)
   const map: Record<string, QuantizedTypes> = {}
   for (const [path, module] of model.namedModules({ removeDuplicate: false })) {
     if (!(module instanceof QModule)) continue
@@ -203,6 +209,7 @@ export function quantizationMap(model: Module): Record<string, QuantizedTypes> {
 
 /** Bytes of all parameters and buffers, tied ones counted once; a quantized weight counts its codes and scales as saved. */
 export function memoryFootprint(model: Module): number {
+  check('memoryFootprint', 'model', model, aModule)
   let bytes = 0
   for (const parameter of new Set([...model.namedTensors()].map(([, tensor]) => tensor))) bytes += parameter.byteLength
   return bytes

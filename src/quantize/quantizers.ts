@@ -1,15 +1,26 @@
 import { dtypes } from '../core/dtype.ts'
-import { DTypeError } from '../core/errors.ts'
-import type { QType } from '../core/qtype.ts'
+import { DTypeError, ShapeError } from '../core/errors.ts'
+import { above, aFunction, check, wholeNumber } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../core/options.ts'
+import { aQType, type QType } from '../core/qtype.ts'
+import { showShape } from '../core/shape.ts'
 import type { Quantizer } from '../qtensor/quantizer.ts'
 import { add, cast, div, mul, neg, relu, sub } from '../tensor/ops/index.ts'
-import { Tensor } from '../tensor/tensor.ts'
+import { checkDType, Tensor } from '../tensor/tensor.ts'
+
+/** @throws DTypeError or ShapeError unless `groups` is a matrix of floats and `qtype` a quantized type */
+function checkGroups(quantizer: string, groups: Tensor, qtype: QType): void {
+  checkDType(quantizer, 'groups', groups, 'float32', 'float16', 'bfloat16')
+  if (groups.shape.length !== 2) throw new ShapeError(`${quantizer}: groups must be [groups,G]; received ${showShape(groups.shape)}`)
+  check(quantizer, 'qtype', qtype, aQType)
+}
 
 /**
  * scale = max|w| / qmax of each group: signed types. quanto's AbsmaxOptimizer, its default for 8 bits.
  * Source: optimum-quanto 0.2.7, tensor/optimizers/absmax_optimizer.py.
  */
 export const absmax: Quantizer = (groups, qtype) => {
+  checkGroups('absmax', groups, qtype)
   if (qtype.unsigned) throw new DTypeError(`absmax: the type must be signed (int8 or float8); received ${qtype.name}, which max is for`)
   const [rows, cols] = groups.shape
   const scale = Tensor.empty(groups.device, [rows], groups.dtype)
@@ -23,6 +34,7 @@ export const absmax: Quantizer = (groups, qtype) => {
  * Source: optimum-quanto 0.2.7, tensor/optimizers/max_optimizer.py.
  */
 export const max: Quantizer = (groups, qtype) => {
+  checkGroups('max', groups, qtype)
   if (!qtype.unsigned) return absmax(groups, qtype)
   const [rows, cols] = groups.shape
   const scale = Tensor.empty(groups.device, [rows], groups.dtype)
@@ -42,11 +54,20 @@ export interface HqqOptions {
   iterations?: number
 }
 
+const hqqKinds: OptionKinds<HqqOptions> = {
+  norm: { must: 'be a number above 0 and at most 1', holds: (value) => typeof value === 'number' && value > 0 && value <= 1 },
+  beta: above(0),
+  kappa: above(0),
+  iterations: wholeNumber(0),
+}
+
 /**
  * The scale of `max`, and a shift that is moved, step by step, to where the norm of the weight's error is smallest (unsigned types).
  * quanto's HqqOptimizer, with its defaults; see kernels/hqqShift.
  */
-export function hqq({ norm = 0.7, beta = 10, kappa = 1.01, iterations = 20 }: HqqOptions = {}): Quantizer {
+export function hqq(options: HqqOptions = {}): Quantizer {
+  checkOptions('hqq', options, hqqKinds)
+  const { norm = 0.7, beta = 10, kappa = 1.01, iterations = 20 } = options
   return (groups, qtype) => {
     const { scale, shift } = max(groups, qtype)
     if (!shift) throw new DTypeError(`hqq: the type must be unsigned (int2 or int4); received ${qtype.name}, which absmax is for`)
@@ -68,6 +89,7 @@ export function hqq({ norm = 0.7, beta = 10, kappa = 1.01, iterations = 20 }: Hq
  * Source: optimum-quanto 0.2.7, tensor/optimizers/affine_optimizer.py.
  */
 export function withZeroPoint(quantizer: Quantizer): Quantizer {
+  check('withZeroPoint', 'quantizer', quantizer, aFunction)
   return (groups, qtype) => {
     const { scale: chosen, shift } = quantizer(groups, qtype)
     if (!shift) throw new DTypeError(`withZeroPoint: the quantizer must choose shifts; received none for ${qtype.name}`)

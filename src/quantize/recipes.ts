@@ -1,12 +1,15 @@
 import { dtypes } from '../core/dtype.ts'
-import { ShapeError } from '../core/errors.ts'
+import { DTypeError, ShapeError } from '../core/errors.ts'
+import { oneOf, orNull, wholeNumber } from '../core/kinds.ts'
+import { nearest } from '../core/nearest.ts'
+import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { type QType, qfloat8_e4m3fn, qint2, qint4, qint5, qint8 } from '../core/qtype.ts'
 import { type Mapping, mappings } from '../kernels/affineScale/affineScale.ts'
 import type { Module } from '../nn/module.ts'
 import type { Quantizer } from '../qtensor/quantizer.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
 import { Tensor } from '../tensor/tensor.ts'
-import { nearest } from './nearest.ts'
+import { checkRecipes } from './options.ts'
 import { isQuantizable, planTwins, type QuantizeOptions } from './quantize.ts'
 import { absmax, max } from './quantizers.ts'
 
@@ -32,21 +35,39 @@ export interface IntxOptions {
   mapping?: Mapping
 }
 
+/** How a recipe groups the weights. */
+export interface GroupOptions {
+  /** Columns that share a scale; null for a whole row. */
+  groupSize?: number | null
+}
+
+const groupKinds: OptionKinds<GroupOptions> = { groupSize: orNull(wholeNumber(1)) }
+const intxKinds: OptionKinds<IntxOptions> = {
+  ...groupKinds,
+  weightDtype: { ...oneOf(...[1, 2, 3, 4, 5, 6, 7, 8].map((bits) => `int${bits}`)), error: DTypeError },
+  mapping: oneOf(...Object.keys(mappings)),
+}
+
 /**
  * 4-bit weights in groups, scale = (max − min) / 15 and a float zero point, the middle of the range. torchao's Int4WeightOnlyConfig.
  * torchao needs a GPU to store them; the codes are those of its reference functions.
  */
-export function int4WeightOnly({ groupSize = 128 }: { groupSize?: number } = {}): QuantizeOptions {
+export function int4WeightOnly(options: GroupOptions = {}): QuantizeOptions {
+  checkOptions('int4WeightOnly', options, groupKinds)
+  const { groupSize = 128 } = options
   return { weights: qint4, groupSize, algorithm: tinygemm }
 }
 
 /** 8-bit weights, scale = max |w| / 127.5 of each row or group. torchao's Int8WeightOnlyConfig. */
-export function int8WeightOnly({ groupSize = null }: { groupSize?: number | null } = {}): QuantizeOptions {
+export function int8WeightOnly(options: GroupOptions = {}): QuantizeOptions {
+  checkOptions('int8WeightOnly', options, groupKinds)
+  const { groupSize = null } = options
   return { weights: qint8, groupSize, algorithm: int8Symmetric }
 }
 
 /** 8-bit weights a row, and activations rounded to 8 bits in every pass, a scale for each token. torchao's Int8DynamicActivationInt8WeightConfig. */
-export function int8DynamicActivationInt8Weight(): QuantizeOptions {
+export function int8DynamicActivationInt8Weight(options: Record<string, never> = {}): QuantizeOptions {
+  checkOptions('int8DynamicActivationInt8Weight', options, {})
   return { ...int8WeightOnly(), computeDtype: 'int8PerToken' }
 }
 
@@ -54,31 +75,35 @@ export function int8DynamicActivationInt8Weight(): QuantizeOptions {
  * Weights of 1 to 8 bits, and activations rounded to 8 bits in every pass, a scale and a zero point for each token.
  * torchao's Int8DynamicActivationIntxWeightConfig.
  */
-export function int8DynamicActivationIntxWeight({ groupSize = 32, ...options }: IntxOptions = {}): QuantizeOptions {
-  return { ...intxWeightOnly({ groupSize, ...options }), computeDtype: 'int8AsymmetricPerToken' }
+export function int8DynamicActivationIntxWeight(options: IntxOptions = {}): QuantizeOptions {
+  checkOptions('int8DynamicActivationIntxWeight', options, intxKinds)
+  const { groupSize = 32, ...others } = options
+  return { ...intxWeightOnly({ groupSize, ...others }), computeDtype: 'int8AsymmetricPerToken' }
 }
 
 /** `int8DynamicActivationIntxWeight` with 4 bits, as torchao's Int8DynamicActivationInt4WeightConfig was. */
-export function int8DynamicActivationInt4Weight({ groupSize = 32 }: { groupSize?: number } = {}): QuantizeOptions {
-  return int8DynamicActivationIntxWeight({ weightDtype: 'int4', groupSize })
+export function int8DynamicActivationInt4Weight(options: GroupOptions = {}): QuantizeOptions {
+  checkOptions('int8DynamicActivationInt4Weight', options, groupKinds)
+  return int8DynamicActivationIntxWeight({ weightDtype: 'int4', groupSize: options.groupSize })
 }
 
 /** float8 weights (e4m3), scale = max |w| / 448 of each row. torchao's Float8WeightOnlyConfig. */
-export function float8WeightOnly(): QuantizeOptions {
+export function float8WeightOnly(options: Record<string, never> = {}): QuantizeOptions {
+  checkOptions('float8WeightOnly', options, {})
   return { weights: qfloat8_e4m3fn, groupSize: null, algorithm: float8Symmetric }
 }
 
 /** float8 weights a row, and activations rounded to float8 in every pass, a scale for each token. torchao's Float8DynamicActivationFloat8WeightConfig with PerRow. */
-export function float8DynamicActivationFloat8Weight(): QuantizeOptions {
+export function float8DynamicActivationFloat8Weight(options: Record<string, never> = {}): QuantizeOptions {
+  checkOptions('float8DynamicActivationFloat8Weight', options, {})
   return { ...float8WeightOnly(), computeDtype: 'float8PerToken' }
 }
 
 /** Weights of 1 to 8 bits around an integer zero point, a scale for each row or group. torchao's IntxWeightOnlyConfig. */
-export function intxWeightOnly({ weightDtype = 'int8', groupSize = null, mapping = 'symmetric' }: IntxOptions = {}): QuantizeOptions {
+export function intxWeightOnly(options: IntxOptions = {}): QuantizeOptions {
+  checkOptions('intxWeightOnly', options, intxKinds)
+  const { weightDtype = 'int8', groupSize = null, mapping = 'symmetric' } = options
   const bits = Number(weightDtype.slice('int'.length))
-  if (!/^int[1-8]$/.test(weightDtype)) {
-    throw new ShapeError(`intxWeightOnly: weightDtype must be int1 to int8; received ${JSON.stringify(weightDtype)}`)
-  }
   return {
     weights: storageOf(bits),
     groupSize,
@@ -153,6 +178,7 @@ const tinygemm: Quantizer = (groups, qtype) => {
  * @throws ShapeError if a name or pattern matches no module, or as `quantize`; the model is then as before
  */
 export function quantizeByName(model: Module, recipes: Record<string, QuantizeOptions | null>): string[] {
+  checkRecipes(model, recipes)
   const modules = [...model.modulePaths()].filter(([module]) => module !== model)
   const paths = modules.flatMap(([, all]) => all)
   const patterns = Object.keys(recipes).filter((key) => key.startsWith('re:'))

@@ -1,9 +1,9 @@
 import { ShapeError } from '../core/errors.ts'
 import { showShape } from '../core/shape.ts'
 import { add } from './ops/elementwise.ts'
-import { keep, ownedIn, release, scope } from './scope.ts'
+import { checkBody, keep, ownedIn, release, scope } from './scope.ts'
 import { noGrad, type Tape, taped } from './tape.ts'
-import { Tensor } from './tensor.ts'
+import { checkTensor, Tensor } from './tensor.ts'
 
 /**
  * Runs `body` and adds the gradient of the loss that it returns to `grad` of every tensor with `requiresGrad` that it was computed from.
@@ -14,10 +14,13 @@ import { Tensor } from './tensor.ts'
  * @throws ShapeError unless the loss is one value, computed from such a tensor
  */
 export function backward<R extends Tensor | { loss: Tensor }>(body: () => R): R {
+  checkBody('backward', body)
   return scope(() => {
     const { tape, result } = taped(fromLoss, body)
+    const loss = result instanceof Tensor ? result : result?.loss
+    checkTensor('backward', 'the loss', loss)
     const returned = new Set<unknown>(ownedIn(result))
-    propagate(tape, result instanceof Tensor ? result : result.loss, (y) => {
+    propagate(tape, loss, (y) => {
       if (!returned.has(y)) release(y)
     })
     return result
@@ -38,6 +41,7 @@ export function backward<R extends Tensor | { loss: Tensor }>(body: () => R): R 
  * memory, since it gives back on the way what has been used. `body` must be synchronous.
  */
 export function enableGrad<R>(body: () => R): R {
+  checkBody('enableGrad', body)
   return scope(() => taped(fromLoss, body).result)
 }
 

@@ -1,3 +1,6 @@
+import { ShapeError } from '../core/errors.ts'
+import { show } from '../core/kinds.ts'
+
 /** Something that holds device memory and can give it back: a tensor. */
 export interface Owned {
   dispose(): void
@@ -53,6 +56,7 @@ export function keep<T>(value: T): T {
  * which pass to the enclosing scope. `body` must be synchronous: nothing but reading waits, and reading belongs outside.
  */
 export function scope<R>(body: () => R): R {
+  checkBody('scope', body)
   if (deferred) return body()
   const outer = current
   const own = new Set<Owned>()
@@ -69,6 +73,15 @@ export function scope<R>(body: () => R): R {
   for (const owned of ownedIn(result)) if (own.delete(owned)) track(owned)
   for (const owned of own) owned.dispose()
   return result
+}
+
+const AsyncFunction = (async () => {}).constructor
+
+/** @throws ShapeError unless `body` is a function that does not wait: what comes after an await runs when the scope or tape has ended */
+export function checkBody(operation: string, body: unknown): void {
+  if (typeof body !== 'function') throw new ShapeError(`${operation}: body must be a function; received ${show(body)}`)
+  if (body.constructor === AsyncFunction)
+    throw new ShapeError(`${operation}: body must be synchronous, with what waits outside; received an async function`)
 }
 
 /** The tensors of a result: alone, in an array, or as values of an object. */

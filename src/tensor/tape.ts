@@ -1,5 +1,5 @@
 import { ShapeError } from '../core/errors.ts'
-import { deferScopes, resumeScopes } from './scope.ts'
+import { checkBody, deferScopes, resumeScopes } from './scope.ts'
 import type { Tensor } from './tensor.ts'
 
 /** From the gradient of an operation's output to those of its inputs, in their order; null where an input gets none. */
@@ -70,6 +70,7 @@ export function noteChange(x: Tensor): void {
 
 /** Runs `body` without a tape: no gradient passes through what it computes. */
 export function noGrad<R>(body: () => R): R {
+  checkBody('noGrad', body)
   const outer = running
   running = undefined
   try {

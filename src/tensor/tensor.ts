@@ -1,10 +1,12 @@
-import { type Bytes, type DType, dtypes, type HostArray, viewAs } from '../core/dtype.ts'
+import { asDType, type Bytes, type DType, dtypes, type HostArray, viewAs } from '../core/dtype.ts'
 import { DeviceError, DTypeError, ShapeError } from '../core/errors.ts'
-import { encodeFloat, toNumbers } from '../core/halves.ts'
+import { toNumbers } from '../core/halves.ts'
 import { inspect } from '../core/inspect.ts'
+import { check, instanceOf, type Kind, show } from '../core/kinds.ts'
 import { inferShape, numel, type Shape, sameShape, showShape } from '../core/shape.ts'
-import type { Device } from '../devices/device.ts'
+import { aDevice, Device } from '../devices/device.ts'
 import type { Region, Storage } from '../devices/storage.ts'
+import { encodeNumbers } from './encode.ts'
 import { keep, track } from './scope.ts'
 import { backwardFrom, noteChange, record } from './tape.ts'
 
@@ -27,6 +29,7 @@ export class Tensor implements Region {
   grad: Tensor | null = null
 
   constructor(memory: Storage | null, shape: Shape, dtype: DType, byteOffset = 0) {
+    if (!Array.isArray(shape)) throw notMade(memory)
     this.memory = memory
     this.shape = shape
     this.dtype = dtype
@@ -34,14 +37,15 @@ export class Tensor implements Region {
     track(this)
   }
 
-  /** A tensor with undefined content. @throws ShapeError if a size is no whole number */
+  /** A tensor with undefined content. @throws ShapeError if a size is no whole number, DTypeError or DeviceError if there is no such */
   static empty(device: Device, shape: Shape, dtype: DType = 'float32'): Tensor {
-    checkSizes('empty', shape)
+    checkPlace('empty', device, shape, dtype)
     return new Tensor(device.allocate(numel(shape) * dtypes[dtype].bytes), shape, dtype)
   }
 
   /** A float32 tensor of one value. */
   static full(device: Device, shape: Shape, value: number): Tensor {
+    checkPlace('full', device, shape, 'float32')
     const tensor = Tensor.empty(device, shape)
     if (tensor.numel > 0) device.call('fill', tensor, value, tensor.numel)
     return tensor
@@ -50,6 +54,7 @@ export class Tensor implements Region {
   /** A shape without memory. @throws ShapeError if a size is no whole number */
   static meta(shape: Shape, dtype: DType = 'float32'): Tensor {
     checkSizes('meta', shape)
+    checkKnown('meta', dtype)
     return new Tensor(null, shape, dtype)
   }
 
@@ -57,7 +62,9 @@ export class Tensor implements Region {
    * A tensor with these raw bits (for float16, bfloat16 and float8: bit patterns).
    * @throws ShapeError if their number is not the shape's.
    */
-  static fromArray(device: Device, array: HostArray, shape: Shape = [array.length], dtype: DType = dtypeOfArray(array)): Tensor {
+  static fromArray(device: Device, array: HostArray, shape: Shape = lengthOf(array), dtype: DType = dtypeOfArray(array)): Tensor {
+    checkPlace('fromArray', device, shape, dtype)
+    check('fromArray', 'array', array, aTypedArray)
     if (array.length !== numel(shape)) {
       throw new ShapeError(`fromArray: shape ${showShape(shape)} holds ${numel(shape)} values; received ${array.length}`)
     }
@@ -71,6 +78,8 @@ export class Tensor implements Region {
 
   /** A tensor with these bytes, little-endian. */
   static fromBytes(device: Device, bytes: Uint8Array, shape: Shape, dtype: DType): Tensor {
+    checkPlace('fromBytes', device, shape, dtype)
+    check('fromBytes', 'bytes', bytes, someBytes)
     const tensor = Tensor.empty(device, shape, dtype)
     if (bytes.byteLength !== tensor.byteLength) {
       throw new ShapeError(`fromBytes: ${dtype} ${showShape(shape)} takes ${tensor.byteLength} bytes; received ${bytes.byteLength}`)
@@ -79,14 +88,13 @@ export class Tensor implements Region {
     return tensor
   }
 
-  /** A tensor of these numbers, rounded to `dtype` where it is a float. */
-  static fromNumbers(device: Device, numbers: ArrayLike<number>, shape: Shape = [numbers.length], dtype: DType = 'float32'): Tensor {
-    const { array, floating } = dtypes[dtype]
-    const raw = new array(numbers.length) as HostArray
-    for (let i = 0; i < numbers.length; i++) {
-      raw[i] = dtype === 'int64' ? BigInt(numbers[i]) : floating ? encodeFloat(dtype, numbers[i]) : numbers[i]
-    }
-    return Tensor.fromArray(device, raw, shape, dtype)
+  /**
+   * A tensor of these numbers, rounded to `dtype` where it is a float.
+   * @throws ShapeError if their number is not the shape's, DTypeError if one is none or not a value of an integer dtype
+   */
+  static fromNumbers(device: Device, numbers: ArrayLike<number>, shape: Shape = lengthOf(numbers), dtype: DType = 'float32'): Tensor {
+    checkPlace('fromNumbers', device, shape, dtype)
+    return Tensor.fromArray(device, encodeNumbers(numbers, dtype), shape, dtype)
   }
 
   /** @throws DeviceError if the tensor was disposed or has no memory. */
@@ -269,12 +277,38 @@ export function placeOf(tensor: Tensor): string {
   return tensor.isDisposed ? ', disposed' : tensor.isMeta ? ' without memory' : ` on ${tensor.device.name}`
 }
 
-function checkSizes(operation: string, shape: Shape): void {
+/** @throws DeviceError, ShapeError or DTypeError unless a tensor can be made of these */
+function checkPlace(operation: string, device: Device, shape: Shape, dtype: DType): void {
+  if (!(device instanceof Device)) check(operation, 'device', device, aDevice)
+  checkSizes(operation, shape)
+  checkKnown(operation, dtype)
+}
+
+function checkKnown(operation: string, dtype: DType): void {
+  if (dtypes[dtype] === undefined) asDType(dtype, `${operation}: dtype`)
+}
+
+/** @throws ShapeError unless `shape` is a list of whole numbers, 0 or more */
+export function checkSizes(operation: string, shape: Shape): void {
+  if (!Array.isArray(shape)) throw new ShapeError(`${operation}: shape must be a list of sizes; received ${show(shape)}`)
   for (const size of shape) {
     if (!(Number.isInteger(size) && size >= 0))
       throw new ShapeError(`${operation}: sizes must be whole numbers, 0 or more; received ${showShape(shape)}`)
   }
 }
+
+/** For whoever calls the constructor as PyTorch's. */
+function notMade(received: unknown): ShapeError {
+  return new ShapeError(`Tensor: tensors are made by Tensor.fromNumbers(device, numbers, shape) and its like; received ${show(received)}`)
+}
+
+/** The shape of a list. */
+function lengthOf(list: ArrayLike<unknown>): Shape {
+  return [list?.length ?? 0]
+}
+
+const aTypedArray: Kind = { must: 'be a typed array', holds: (value) => ArrayBuffer.isView(value) && 'length' in value, error: DTypeError }
+const someBytes: Kind = instanceOf(Uint8Array, 'be a Uint8Array', DTypeError)
 
 function dtypeOfArray(array: HostArray): DType {
   if (array instanceof Float32Array) return 'float32'
@@ -285,14 +319,24 @@ function dtypeOfArray(array: HostArray): DType {
   throw new DTypeError('fromArray: 16-bit patterns may be float16 or bfloat16; name the dtype')
 }
 
+/** A tensor, quantized activations included. */
+export const aTensor: Kind = instanceOf(Tensor, 'be a tensor', DTypeError)
+
+/** @throws DTypeError unless `tensor` is a tensor */
+export function checkTensor(operation: string, name: string, tensor: Tensor): void {
+  if (!(tensor instanceof Tensor)) check(operation, name, tensor, aTensor)
+}
+
 /** @throws DTypeError unless the tensor has one of `allowed`. */
 export function checkDType(operation: string, name: string, tensor: Tensor, ...allowed: DType[]): void {
+  checkTensor(operation, name, tensor)
   if (!allowed.includes(tensor.dtype))
     throw new DTypeError(`${operation}: ${name} must be ${allowed.join(' or ')}; received ${tensor.dtype}`)
 }
 
 /** @throws ShapeError unless the tensor has exactly this shape. */
 export function checkShape(operation: string, name: string, tensor: Tensor, shape: Shape): void {
+  checkTensor(operation, name, tensor)
   if (!sameShape(tensor.shape, shape)) {
     throw new ShapeError(`${operation}: ${name} must be ${showShape(shape)}; received ${showShape(tensor.shape)}`)
   }

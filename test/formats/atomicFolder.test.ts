@@ -7,8 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { saveFolder } from '../../src/formats/atomicFolder.node.ts'
-import type { FolderSink } from '../../src/formats/source.ts'
-import { writeText } from '../../src/formats/source.ts'
+import { type FolderSink, writeText } from '../../src/formats/source.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'lowbit-save-'))
 after(() => rmSync(root, { recursive: true, force: true }))

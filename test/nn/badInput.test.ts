@@ -130,7 +130,7 @@ const training: Case[] = [
   {
     name: 'a negative learning rate',
     run: () => new Adam(net().parameters(), { lr: -1e-3 }),
-    says: 'Adam: lr must be finite and not negative; received -0.001',
+    says: 'Adam: lr must be a number, 0 or more; received -0.001',
   },
   {
     name: 'a learning rate that a schedule made NaN',
@@ -140,7 +140,7 @@ const training: Case[] = [
       optimizer.paramGroups[0].lr = NaN
       return train([good], { optimizer })
     },
-    says: 'SGD: lr must be finite and not negative; received NaN',
+    says: 'SGD: lr must be a number, 0 or more; received NaN',
   },
   {
     name: 'no gradients to clip',
@@ -202,7 +202,7 @@ const layers: Case[] = [
   {
     name: 'a stride of 0',
     run: () => initialize(new Conv2d(1, 1, 1, { stride: 0 }), device).forward(numbers([1, 1, 2, 2])),
-    says: 'conv2d: stride must be whole and at least 1; received 0,0',
+    says: 'Conv2d: stride must be a whole number, 1 or more, or a list of 2; received 0',
   },
   {
     name: 'heads that do not divide',
@@ -235,7 +235,7 @@ const layers: Case[] = [
     run: () => initialize(new Embedding(4, 2), device).forward(numbers([3])),
     says: 'embedding: ids must be int32; received float32',
   },
-  { name: 'a layer of no size', run: () => new Linear(0.5, 3), says: 'meta: sizes must be whole numbers, 0 or more; received [3,0.5]' },
+  { name: 'a layer of no size', run: () => new Linear(0.5, 3), says: 'Linear: inFeatures must be a whole number, 0 or more; received 0.5' },
 ]
 
 refuse({ training, layers })

@@ -87,7 +87,10 @@ describe('DataLoader', () => {
 
   test('refuses what it cannot batch', () => {
     const wrong = (body: () => unknown, message: string) => assert.throws(body, { name: 'ShapeError', message })
-    wrong(() => new DataLoader(numbers(4), { batchSize: 0, collate }), 'DataLoader: batchSize must be a positive integer; received 0')
+    wrong(
+      () => new DataLoader(numbers(4), { batchSize: 0, collate }),
+      'DataLoader: batchSize must be a whole number, 1 or more; received 0',
+    )
     wrong(() => new DataLoader(numbers(0), { collate }), 'DataLoader: the data set must fill a batch of 1; received 0 samples')
     const image = { data: new Float32Array(4), channels: 1, height: 2, width: 2 }
     const stack = stackImages(device, 10)
@@ -180,7 +183,9 @@ describe('transforms', () => {
       message: 'normalize: mean and std must have 2 values, one a channel; received 1 and 1',
     })
     assert.throws(() => centerCrop(3)(image), { message: 'centerCrop: the image must have 3x3 pixels; received 1x2 with padding 0' })
-    assert.throws(() => resize([0, 3])(image), { message: 'resize: sizes must be positive integers; received 0,3' })
+    assert.throws(() => resize([0, 3])(image), {
+      message: 'resize: size must be a whole number, 1 or more, or [height, width]; received [0,3]',
+    })
     assert.throws(() => imageFromBytes(new Uint8Array(3), 1, 2, 2), {
       message: 'imageFromBytes: [1,2,2] must have as many bytes; received 3',
     })

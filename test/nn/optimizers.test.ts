@@ -119,13 +119,13 @@ describe('bad input', () => {
   test('is refused in one sentence', () => {
     const one = Tensor.fromNumbers(device, [1, 2])
     wrong(() => new SGD([]), 'SGD: a group must have a parameter; received none')
-    wrong(() => new SGD([one], { lr: -1 }), 'SGD: lr must be finite and not negative; received -1')
-    wrong(() => new SGD([one], { lr: NaN }), 'SGD: lr must be finite and not negative; received NaN')
+    wrong(() => new SGD([one], { lr: -1 }), 'SGD: lr must be a number, 0 or more; received -1')
+    wrong(() => new SGD([one], { lr: NaN }), 'SGD: lr must be a number, 0 or more; received NaN')
     wrong(
       () => new SGD([one], { nesterov: true }),
       'SGD: nesterov must be with momentum and without dampening; received momentum 0, dampening 0',
     )
-    wrong(() => new Adam([one], { betas: [0.9, 1] }), 'Adam: betas must be in [0, 1); received [0.9,1]')
+    wrong(() => new Adam([one], { betas: [0.9, 1] }), 'Adam: betas must be a list of 2 numbers in [0, 1); received [0.9,1]')
     wrong(() => new AdamW([{ params: [one] }, { params: [one] }]), 'AdamW: a parameter must be in one group; received [2] in two')
     wrong(() => new Adadelta([Tensor.meta([2])]), metaMessage)
     wrong(
@@ -133,7 +133,7 @@ describe('bad input', () => {
       "SGD: parameters must be float32 (load the model with dtype: 'float32'); received Tensor bfloat16 [2] without memory",
     )
     wrong(() => clipGradNorm([one], 1), 'clipGradNorm: a parameter must have a gradient; received none')
-    wrong(() => clipGradNorm([one], 0), 'clipGradNorm: maxNorm must be above 0; received 0')
+    wrong(() => clipGradNorm([one], 0), 'clipGradNorm: maxNorm must be a number above 0; received 0')
   })
 })
 

@@ -69,7 +69,7 @@ test('a schedule goes on from what another remembered', () => {
 test('bad options are refused in one sentence', () => {
   const wrong = (body: () => unknown, message: string) => assert.throws(body, { name: 'ShapeError', message })
   const optim = grouped('SGD', {})
-  wrong(() => new StepLR(optim, { stepSize: 0 }), 'StepLR: stepSize must be a positive integer; received 0')
+  wrong(() => new StepLR(optim, { stepSize: 0 }), 'StepLR: stepSize must be a whole number, 1 or more; received 0')
   wrong(() => new LambdaLR(optim, [() => 1]), 'LambdaLR: there must be 2 functions, one a group; received 1')
   wrong(
     () => new OneCycleLR(optim, { maxLr: 1, totalSteps: 3 }),

@@ -25,13 +25,13 @@ for (const name of deviceNames) {
     after(() => device.close())
 
     /** Trains first = 1, second = 3 on these x, lr 0.125; the loss is the output. */
-    async function train(xs: number[], options: Partial<TrainOptions<Tensor>> & { gamma?: number } = {}) {
+    async function train(xs: number[], { gamma, ...options }: Partial<TrainOptions<Tensor>> & { gamma?: number } = {}) {
       const model = new Product()
       model.first.weight = Tensor.fromNumbers(device, [1], [1, 1])
       model.second.weight = Tensor.fromNumbers(device, [3], [1, 1])
       const batches = xs.map((x) => Tensor.fromNumbers(device, [x], [1, 1]))
       const optimizer = new SGD(model.parameters(), { lr: 0.125 })
-      const schedule = options.gamma ? new ExponentialLR(optimizer, { gamma: options.gamma }) : undefined
+      const schedule = gamma ? new ExponentialLR(optimizer, { gamma }) : undefined
       try {
         const losses = await trainEpoch(model, batches, { optimizer, schedule, loss: (x) => model.forward(x), ...options })
         const weights = [await model.first.weight.toNumbers(), await model.second.weight.toNumbers()].map(([value]) => value)
@@ -105,7 +105,9 @@ for (const name of deviceNames) {
 
     test('no batches are refused', async () => {
       await assert.rejects(train([]), { message: 'trainEpoch: there must be a batch to train on; received none' })
-      await assert.rejects(train([1], { checkEvery: 0 }), { message: 'trainEpoch: checkEvery must be a positive integer; received 0' })
+      await assert.rejects(train([1], { checkEvery: 0 }), {
+        message: 'trainEpoch: checkEvery must be a whole number, 1 or more; received 0',
+      })
     })
   })
 }

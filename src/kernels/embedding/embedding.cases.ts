@@ -1,5 +1,4 @@
-import type { DType } from '../../core/dtype.ts'
-import { dtypes, viewAs } from '../../core/dtype.ts'
+import { type DType, dtypes, viewAs } from '../../core/dtype.ts'
 import type { KernelCase } from '../case.ts'
 import { normals } from '../inputs.ts'
 

@@ -1,5 +1,4 @@
-import type { FloatDType, HostArray } from '../../core/dtype.ts'
-import { dtypes } from '../../core/dtype.ts'
+import { dtypes, type FloatDType, type HostArray } from '../../core/dtype.ts'
 import { dtypeOfCode, toNumbers } from '../../core/halves.ts'
 import type { KernelArg, KernelCase } from '../case.ts'
 import { dotTolerance, inBfloat16, normals, rawOf } from '../inputs.ts'

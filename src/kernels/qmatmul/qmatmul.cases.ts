@@ -1,7 +1,6 @@
 import { type DType, dtypes, type HostArray } from '../../core/dtype.ts'
 import { dtypeOfCode, encodeFloat, roundTo, toNumbers } from '../../core/halves.ts'
-import type { QType } from '../../core/qtype.ts'
-import { qfloat8_e4m3fn, qfloat8_e4m3fnuz, qfloat8_e5m2, qint2, qint4, qint5, qint8, qtypesByCode } from '../../core/qtype.ts'
+import { type QType, qfloat8_e4m3fn, qfloat8_e4m3fnuz, qfloat8_e5m2, qint2, qint4, qint5, qint8, qtypesByCode } from '../../core/qtype.ts'
 import type { Random } from '../../core/random.ts'
 import type { KernelArg, KernelCase } from '../case.ts'
 import { dotTolerance, inBfloat16, normals, rawOf } from '../inputs.ts'

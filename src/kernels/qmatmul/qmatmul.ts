@@ -1,5 +1,4 @@
-import type { HostArray } from '../../core/dtype.ts'
-import { dtypes } from '../../core/dtype.ts'
+import { dtypes, type HostArray } from '../../core/dtype.ts'
 import { decodeFloat, dtypeOfCode, toNumbers } from '../../core/halves.ts'
 import { qtypesByCode } from '../../core/qtype.ts'
 import { tileUnpack } from '../tileUnpack/tileUnpack.ts'

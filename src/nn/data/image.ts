@@ -1,6 +1,7 @@
 import { ShapeError } from '../../core/errors.ts'
+import { check, checkEach, instanceOf, wholeNumber } from '../../core/kinds.ts'
 import { showShape } from '../../core/shape.ts'
-import type { Device } from '../../devices/device.ts'
+import { aDevice, type Device } from '../../devices/device.ts'
 import { Tensor } from '../../tensor/tensor.ts'
 
 /** An image in host memory. */
@@ -29,6 +30,8 @@ export interface ImageBatch {
  * @throws ShapeError if their number is not the shape's
  */
 export function imageFromBytes(bytes: Uint8Array, channels: number, height: number, width: number): Image {
+  check('imageFromBytes', 'bytes', bytes, instanceOf(Uint8Array, 'be a Uint8Array'))
+  checkEach('imageFromBytes', { channels, height, width }, wholeNumber(1))
   if (bytes.length !== channels * height * width)
     throw new ShapeError(`imageFromBytes: ${showShape([channels, height, width])} must have as many bytes; received ${bytes.length}`)
   const data = new Float32Array(bytes.length)
@@ -41,6 +44,8 @@ export function imageFromBytes(bytes: Uint8Array, channels: number, height: numb
  * @throws ShapeError if images differ in shape, or a label lies outside 0 … classes − 1
  */
 export function stackImages(device: Device, classes: number): (samples: readonly LabelledImage[]) => ImageBatch {
+  check('stackImages', 'device', device, aDevice)
+  check('stackImages', 'classes', classes, wholeNumber(1))
   return (samples) => {
     const { channels, height, width } = samples[0].image
     const shape = [channels, height, width]

@@ -1,4 +1,6 @@
 import { ShapeError } from '../../core/errors.ts'
+import { aBoolean, aFunction, check, type Kind, wholeNumber } from '../../core/kinds.ts'
+import { checkOptions, type OptionKinds, required } from '../../core/options.ts'
 import { Random } from '../../core/random.ts'
 import { ownedIn } from '../../tensor/scope.ts'
 
@@ -22,6 +24,19 @@ export interface LoaderOptions<Sample, Batch> {
   collate: (samples: Sample[]) => Batch
 }
 
+const optionKinds: OptionKinds<LoaderOptions<never, unknown>> = {
+  batchSize: wholeNumber(1),
+  shuffle: aBoolean,
+  seed: wholeNumber(-Infinity),
+  dropLast: aBoolean,
+  collate: required(aFunction),
+}
+
+const aDataset: Kind = {
+  must: 'be a data set with length and get(index)',
+  holds: (value) => typeof value === 'object' && value !== null && 'get' in value && 'length' in value && Number.isInteger(value.length),
+}
+
 /**
  * Passes over a data set in batches: `for await (const batch of loader)`. The tensors of a batch are disposed when the next one is asked for.
  * Source: the interface of torch.utils.data.DataLoader.
@@ -31,16 +46,15 @@ export class DataLoader<Sample, Batch = Sample[]> implements AsyncIterable<Batch
   private readonly options: Required<LoaderOptions<Sample, Batch>>
   private readonly random: Random
 
-  /** @throws ShapeError if batchSize is no positive integer, or the data set has not one batch */
+  /** @throws ShapeError if the data set has not one batch */
   constructor(dataset: Dataset<Sample>, options: LoaderOptions<Sample, Batch>) {
+    check('DataLoader', 'dataset', dataset, aDataset)
+    checkOptions<LoaderOptions<never, unknown>>('DataLoader', options, optionKinds)
     this.dataset = dataset
     this.options = { batchSize: 1, shuffle: false, seed: 0, dropLast: false, ...options }
     this.random = new Random(this.options.seed)
-    const { batchSize } = this.options
-    if (!(Number.isInteger(batchSize) && batchSize > 0))
-      throw new ShapeError(`DataLoader: batchSize must be a positive integer; received ${batchSize}`)
     if (this.length === 0)
-      throw new ShapeError(`DataLoader: the data set must fill a batch of ${batchSize}; received ${dataset.length} samples`)
+      throw new ShapeError(`DataLoader: the data set must fill a batch of ${this.options.batchSize}; received ${dataset.length} samples`)
   }
 
   /** How many batches a pass has. */

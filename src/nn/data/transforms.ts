@@ -1,14 +1,36 @@
 /** What is done to images before they are stacked: functions that make an image of an image. */
 
 import { ShapeError } from '../../core/errors.ts'
+import { aFunction, aNumber, check, checkEach, either, isObject, type Kind, listOf, wholeNumber, within } from '../../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../../core/options.ts'
 import { Random } from '../../core/random.ts'
 import type { Image } from './image.ts'
 
 /** From one image to another; the one it takes is left as it is. */
 export type Transform = (image: Image) => Image
 
+/** Where an image may be cut. */
+export interface RandomCropOptions {
+  /** Zeros around the image; default 0. */
+  padding?: number
+  seed?: number
+}
+
+/** How often an image is mirrored. */
+export interface RandomFlipOptions {
+  /** How often it mirrors; default 0.5. */
+  p?: number
+  seed?: number
+}
+
+const cropKinds: OptionKinds<RandomCropOptions> = { padding: wholeNumber(0), seed: wholeNumber(-Infinity) }
+const flipKinds: OptionKinds<RandomFlipOptions> = { p: within(0, 1), seed: wholeNumber(-Infinity) }
+const imageSize = wholeNumber(1)
+const anImage: Kind = { must: 'be an image', holds: (value) => isObject(value) && value.data instanceof Float32Array }
+
 /** One after the other. */
 export function compose(...transforms: readonly Transform[]): Transform {
+  for (const [i, transform] of transforms.entries()) check('compose', `transform ${i}`, transform, aFunction)
   return (image) => transforms.reduce((result, transform) => transform(result), image)
 }
 
@@ -17,6 +39,7 @@ export function compose(...transforms: readonly Transform[]): Transform {
  * @throws ShapeError if there is not one mean and deviation a channel
  */
 export function normalize(mean: readonly number[], std: readonly number[]): Transform {
+  checkEach('normalize', { mean, std }, listOf('numbers', aNumber))
   return ({ data, channels, height, width }) => {
     if (mean.length !== channels || std.length !== channels)
       throw new ShapeError(`normalize: mean and std must have ${channels} values, one a channel; received ${mean.length} and ${std.length}`)
@@ -31,6 +54,9 @@ export function normalize(mean: readonly number[], std: readonly number[]): Tran
 
 /** The part of an image of `height` rows and `width` columns whose corner is at (top, left); zeros where it reaches over the edge. */
 export function crop(image: Image, top: number, left: number, height: number, width: number): Image {
+  check('crop', 'image', image, anImage)
+  checkEach('crop', { top, left }, wholeNumber(-Infinity))
+  checkEach('crop', { height, width }, imageSize)
   const { data, channels } = image
   const result = new Float32Array(channels * height * width)
   const first = Math.max(0, -left)
@@ -51,6 +77,7 @@ export function crop(image: Image, top: number, left: number, height: number, wi
  * @throws ShapeError if the image is smaller
  */
 export function centerCrop(size: number): Transform {
+  check('centerCrop', 'size', size, imageSize)
   return (image) => {
     checkSize('centerCrop', image, size, 0)
     const middle = (length: number) => {
@@ -66,7 +93,9 @@ export function centerCrop(size: number): Transform {
  * `size` × `size` pixels from anywhere in the image with `padding` zeros around it.
  * @throws ShapeError if that is smaller
  */
-export function randomCrop(size: number, options: { padding?: number; seed?: number } = {}): Transform {
+export function randomCrop(size: number, options: RandomCropOptions = {}): Transform {
+  check('randomCrop', 'size', size, imageSize)
+  checkOptions('randomCrop', options, cropKinds)
   const { padding = 0, seed = 0 } = options
   const random = new Random(seed)
   return (image) => {
@@ -83,14 +112,17 @@ function checkSize(transform: string, { height, width }: Image, size: number, pa
 }
 
 /** Mirrors left and right with probability `p` (default 0.5). */
-export function randomHorizontalFlip(options: { p?: number; seed?: number } = {}): Transform {
+export function randomHorizontalFlip(options: RandomFlipOptions = {}): Transform {
+  checkOptions('randomHorizontalFlip', options, flipKinds)
   const { p = 0.5, seed = 0 } = options
   const random = new Random(seed)
   return (image) => (random.uniform() < p ? horizontalFlip(image) : image)
 }
 
 /** Mirrored left and right. */
-export function horizontalFlip({ data, ...shape }: Image): Image {
+export function horizontalFlip(image: Image): Image {
+  check('horizontalFlip', 'image', image, anImage)
+  const { data, ...shape } = image
   const { width } = shape
   const result = new Float32Array(data.length)
   for (let i = 0; i < data.length; i++) result[i] = data[i - (i % width) + width - 1 - (i % width)]
@@ -103,6 +135,7 @@ export function horizontalFlip({ data, ...shape }: Image): Image {
  * Source: torch.nn.functional.interpolate, mode bilinear, align_corners=False.
  */
 export function resize(size: number | readonly [height: number, width: number]): Transform {
+  check('resize', 'size', size, either('be a whole number, 1 or more, or [height, width]', imageSize, listOf('sizes', imageSize, 2)))
   return (image) => {
     const { data, channels } = image
     const [height, width] = targetSize(image, size)

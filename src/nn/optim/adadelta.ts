@@ -1,5 +1,7 @@
+import { atLeast, within } from '../../core/kinds.ts'
+import { checkOptions } from '../../core/options.ts'
 import type { Tensor } from '../../tensor/tensor.ts'
-import { ParameterOptimizer, type ParameterState, type StepSettings, type Trained } from './optimizer.ts'
+import { ParameterOptimizer, type ParameterState, type SettingKinds, type StepSettings, stepKinds, type Trained } from './optimizer.ts'
 
 /** The settings of torch.optim.Adadelta. */
 export interface AdadeltaSettings extends StepSettings {
@@ -11,18 +13,17 @@ export interface AdadeltaSettings extends StepSettings {
   weightDecay: number
 }
 
+const settingKinds: SettingKinds<AdadeltaSettings> = { ...stepKinds, rho: within(0, 1), eps: atLeast(0), weightDecay: atLeast(0) }
+
 /** Adadelta, settings and defaults of torch.optim.Adadelta (lr 1). */
 export class Adadelta extends ParameterOptimizer<AdadeltaSettings> {
   constructor(parameters: Trained<AdadeltaSettings>, settings: Partial<AdadeltaSettings> = {}) {
+    checkOptions('Adadelta', settings, settingKinds)
     super(parameters, { lr: 1, rho: 0.9, eps: 1e-6, weightDecay: 0, ...settings })
   }
 
-  protected override checkSettings(settings: AdadeltaSettings): void {
-    super.checkSettings(settings)
-    const { rho, eps, weightDecay } = settings
-    this.checkRange('rho', rho, rho >= 0 && rho <= 1, 'in [0, 1]')
-    this.checkRange('eps', eps, eps >= 0, 'at least 0')
-    this.checkRange('weightDecay', weightDecay, weightDecay >= 0, 'at least 0')
+  protected override get settingKinds(): SettingKinds<AdadeltaSettings> {
+    return settingKinds
   }
 
   protected update(parameter: Tensor, gradient: Tensor, group: AdadeltaSettings, state: ParameterState): void {

@@ -1,5 +1,7 @@
+import { atLeast, listOf, within } from '../../core/kinds.ts'
+import { checkOptions } from '../../core/options.ts'
 import type { Tensor } from '../../tensor/tensor.ts'
-import { ParameterOptimizer, type ParameterState, type StepSettings, type Trained } from './optimizer.ts'
+import { ParameterOptimizer, type ParameterState, type SettingKinds, type StepSettings, stepKinds, type Trained } from './optimizer.ts'
 
 /** The settings of torch.optim.Adam and AdamW. */
 export interface AdamSettings extends StepSettings {
@@ -11,18 +13,22 @@ export interface AdamSettings extends StepSettings {
   weightDecay: number
 }
 
+const settingKinds: SettingKinds<AdamSettings> = {
+  ...stepKinds,
+  betas: listOf('numbers in [0, 1)', within(0, 1, { excluded: 1 }), 2),
+  eps: atLeast(0),
+  weightDecay: atLeast(0),
+}
+
 /** Adam, settings and defaults of torch.optim.Adam. */
 export class Adam extends ParameterOptimizer<AdamSettings> {
   constructor(parameters: Trained<AdamSettings>, settings: Partial<AdamSettings> = {}) {
+    checkOptions(new.target.name, settings, settingKinds)
     super(parameters, { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0, ...settings })
   }
 
-  protected override checkSettings(settings: AdamSettings): void {
-    super.checkSettings(settings)
-    const { betas, eps, weightDecay } = settings
-    for (const beta of betas) this.checkRange('betas', `[${betas}]`, beta >= 0 && beta < 1, 'in [0, 1)')
-    this.checkRange('eps', eps, eps >= 0, 'at least 0')
-    this.checkRange('weightDecay', weightDecay, weightDecay >= 0, 'at least 0')
+  protected override get settingKinds(): SettingKinds<AdamSettings> {
+    return settingKinds
   }
 
   protected update(parameter: Tensor, gradient: Tensor, group: AdamSettings, state: ParameterState): void {
@@ -44,6 +50,7 @@ export class Adam extends ParameterOptimizer<AdamSettings> {
 /** Adam with decoupled weight decay, settings and defaults of torch.optim.AdamW. */
 export class AdamW extends Adam {
   constructor(parameters: Trained<AdamSettings>, settings: Partial<AdamSettings> = {}) {
+    checkOptions(new.target.name, settings, settingKinds)
     super(parameters, { weightDecay: 0.01, ...settings })
   }
 

@@ -1,24 +1,36 @@
 import { ShapeError } from '../../core/errors.ts'
+import { above, anIterable, atLeast, check, type Kind } from '../../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../../core/options.ts'
 import { reduce } from '../../tensor/ops/reduce.ts'
 import { scope } from '../../tensor/scope.ts'
 import { noGrad } from '../../tensor/tape.ts'
 import { Tensor } from '../../tensor/tensor.ts'
 import type { Parameter } from '../module.ts'
 
-function gradientsOf(parameters: Iterable<Parameter>): Tensor[] {
+/** Which norm gradients are clipped by. */
+export interface ClipOptions {
+  /** 2 (default), or Infinity, the largest magnitude. */
+  normType?: 2 | typeof Infinity
+}
+
+const aNorm: Kind = { must: 'be 2 or Infinity', holds: (value) => value === 2 || value === Infinity }
+const optionKinds: OptionKinds<ClipOptions> = { normType: aNorm }
+
+function gradientsOf(operation: string, parameters: Iterable<Parameter>): Tensor[] {
+  check(operation, 'parameters', parameters, anIterable)
   return [...new Set(parameters)].flatMap((parameter) => (parameter instanceof Tensor && parameter.grad ? [parameter.grad] : []))
 }
 
 /**
  * Scales all gradients by min(1, maxNorm / norm), where norm is that of all of them as one vector. Nothing is read back.
  * Source: torch.nn.utils.clip_grad_norm_; Pascanu et al., "On the difficulty of training recurrent neural networks", 2013.
- * @param options.normType 2 (default) or Infinity, the largest magnitude
  * @returns the norm before, [1] float32 on the device
  * @throws ShapeError if no parameter has a gradient
  */
-export function clipGradNorm(parameters: Iterable<Parameter>, maxNorm: number, options: { normType?: 2 | typeof Infinity } = {}): Tensor {
-  if (!(maxNorm > 0)) throw new ShapeError(`clipGradNorm: maxNorm must be above 0; received ${maxNorm}`)
-  const gradients = gradientsOf(parameters).filter(({ numel }) => numel > 0)
+export function clipGradNorm(parameters: Iterable<Parameter>, maxNorm: number, options: ClipOptions = {}): Tensor {
+  check('clipGradNorm', 'maxNorm', maxNorm, above(0))
+  checkOptions('clipGradNorm', options, optionKinds)
+  const gradients = gradientsOf('clipGradNorm', parameters).filter(({ numel }) => numel > 0)
   if (gradients.length === 0) throw new ShapeError('clipGradNorm: a parameter must have a gradient; received none')
   const op = options.normType === Infinity ? 'absmax' : 'norm'
   return noGrad(() =>
@@ -39,8 +51,8 @@ export function clipGradNorm(parameters: Iterable<Parameter>, maxNorm: number, o
 
 /** Limits every value of the gradients to −clipValue … clipValue. Source: torch.nn.utils.clip_grad_value_. */
 export function clipGradValue(parameters: Iterable<Parameter>, clipValue: number): void {
-  if (!(clipValue >= 0)) throw new ShapeError(`clipGradValue: clipValue must be at least 0; received ${clipValue}`)
-  for (const gradient of gradientsOf(parameters)) {
+  check('clipGradValue', 'clipValue', clipValue, atLeast(0))
+  for (const gradient of gradientsOf('clipGradValue', parameters)) {
     gradient.device.call('clamp', gradient, -clipValue, clipValue, gradient, gradient.numel)
   }
 }

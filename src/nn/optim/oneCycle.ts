@@ -1,7 +1,9 @@
 import { ShapeError } from '../../core/errors.ts'
+import { aBoolean, above, aNumber, either, listOf, oneOf, within } from '../../core/kinds.ts'
+import { checkOptions, type OptionKinds, required } from '../../core/options.ts'
 import type { AdamSettings } from './adam.ts'
 import type { StepSettings } from './optimizer.ts'
-import { checkCount, cosine, Schedule, type Scheduled } from './schedules.ts'
+import { cosine, Schedule, type Scheduled, steps } from './schedules.ts'
 
 /** The settings of torch.optim.lr_scheduler.OneCycleLR. */
 export interface OneCycleOptions {
@@ -24,6 +26,18 @@ export interface OneCycleOptions {
   finalDivFactor?: number
 }
 
+const optionKinds: OptionKinds<OneCycleOptions> = {
+  maxLr: required(either('be a number, or a list of one for each group', aNumber, listOf('numbers', aNumber))),
+  totalSteps: required(steps),
+  pctStart: within(0, 1),
+  annealStrategy: oneOf('cos', 'linear'),
+  cycleMomentum: aBoolean,
+  baseMomentum: aNumber,
+  maxMomentum: aNumber,
+  divFactor: above(0),
+  finalDivFactor: above(0),
+}
+
 type Momentous = StepSettings & { momentum?: number; betas?: AdamSettings['betas'] }
 
 /**
@@ -35,11 +49,11 @@ export class OneCycleLR extends Schedule {
   private readonly maxLrs: readonly number[]
 
   constructor(optimizer: Scheduled, options: OneCycleOptions) {
+    checkOptions('OneCycleLR', options, optionKinds)
     super(optimizer)
     const defaults = { pctStart: 0.3, annealStrategy: 'cos', cycleMomentum: true, baseMomentum: 0.85, maxMomentum: 0.95 } as const
     this.options = { ...defaults, divFactor: 25, finalDivFactor: 1e4, ...options }
-    const { maxLr, totalSteps, cycleMomentum } = this.options
-    checkCount('OneCycleLR', 'totalSteps', totalSteps)
+    const { maxLr, cycleMomentum } = this.options
     this.maxLrs = typeof maxLr === 'number' ? this.baseLrs.map(() => maxLr) : maxLr
     if (this.maxLrs.length !== this.baseLrs.length)
       throw new ShapeError(`OneCycleLR: maxLr must have ${this.baseLrs.length} rates, one a group; received ${this.maxLrs.length}`)

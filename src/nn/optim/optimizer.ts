@@ -1,5 +1,8 @@
 import { DeviceError, DTypeError, ShapeError } from '../../core/errors.ts'
+import { anObject, atLeast, check, isObject, type Kind, show } from '../../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../../core/options.ts'
 import { sameShape, showShape } from '../../core/shape.ts'
+import { QTensor } from '../../qtensor/qtensor.ts'
 import { keep } from '../../tensor/scope.ts'
 import { noGrad } from '../../tensor/tape.ts'
 import { Tensor } from '../../tensor/tensor.ts'
@@ -29,6 +32,16 @@ export interface OptimizerState<S> {
   paramGroups: (S & { params: number[] })[]
 }
 
+/** What each setting of an optimizer must be. */
+export type SettingKinds<S> = OptionKinds<Partial<S>>
+
+export const stepKinds: SettingKinds<StepSettings> = { lr: atLeast(0) }
+
+const trainedKind: Kind = {
+  must: 'be a list of parameters, such as model.parameters(), or of groups with params',
+  holds: (value) => (isObject(value) && Symbol.iterator in value) || Array.isArray(value),
+}
+
 /**
  * Changes parameters by their gradients. One kernel call a parameter; the settings of a group may change between steps.
  * Source: the interface of torch.optim.
@@ -39,14 +52,19 @@ export abstract class ParameterOptimizer<S extends StepSettings = StepSettings> 
 
   /** @throws DTypeError, DeviceError or ShapeError for what cannot be trained, or is there twice */
   constructor(trained: Trained<S>, defaults: S) {
+    check(this.name, 'settings', defaults, anObject)
+    check(this.name, 'parameters', trained, trainedKind)
     const all = [...trained]
-    const groups = all.filter((item) => 'params' in item)
+    const groups = all.filter((item) => isObject(item) && 'params' in item) as (Partial<S> & { params: Iterable<Parameter> })[]
     if (groups.length === 0) this.addGroup(all as Parameter[], defaults)
+    else if (groups.length < all.length) throw new ShapeError(`${this.name}: parameters must be tensors or groups; received both`)
     for (const { params, ...settings } of groups) this.addGroup(params, { ...defaults, ...settings } as S)
   }
 
   private addGroup(parameters: Iterable<Parameter>, settings: S): void {
+    if (this.settingKinds) checkOptions(this.name, settings, this.settingKinds)
     this.checkSettings(settings)
+    check(this.name, 'params', parameters, trainedKind)
     const params = [...new Set(parameters)].map((parameter) => this.trainable(parameter))
     if (params.length === 0) throw new ShapeError(`${this.name}: a group must have a parameter; received none`)
     const known = new Set(this.paramGroups.flatMap((group) => group.params))
@@ -57,6 +75,8 @@ export abstract class ParameterOptimizer<S extends StepSettings = StepSettings> 
   }
 
   private trainable(parameter: Parameter): Tensor {
+    if (parameter instanceof QTensor) throw new DTypeError(`${this.name}: a frozen weight cannot be trained; received ${parameter}`)
+    if (!(parameter instanceof Tensor)) throw new DTypeError(`${this.name}: parameters must be tensors; received ${show(parameter)}`)
     const received = `received ${parameter}`
     if (!(parameter instanceof Tensor)) throw new DTypeError(`${this.name}: a frozen weight cannot be trained; ${received}`)
     if (parameter.dtype !== 'float32')
@@ -66,17 +86,19 @@ export abstract class ParameterOptimizer<S extends StepSettings = StepSettings> 
     return parameter
   }
 
+  /** What each setting must be; null where a class of your own has others than `lr` and does not say. */
+  protected get settingKinds(): SettingKinds<S> | null {
+    return null
+  }
+
   protected get name(): string {
     return this.constructor.name
   }
 
   /** @throws ShapeError if a setting is out of its range */
-  protected checkSettings({ lr }: S): void {
-    this.checkRange('lr', lr, lr >= 0 && lr < Infinity, 'finite and not negative')
-  }
-
-  protected checkRange(setting: string, value: unknown, holds: boolean, range: string): void {
-    if (!holds) throw new ShapeError(`${this.name}: ${setting} must be ${range}; received ${value}`)
+  protected checkSettings(settings: S): void {
+    const kinds: Readonly<Record<string, Kind>> = this.settingKinds ?? stepKinds
+    for (const name in kinds) check(this.name, name, Reflect.get(settings, name), kinds[name])
   }
 
   /** Changes one parameter; `state.step` counts from 1. */

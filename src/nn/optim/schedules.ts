@@ -1,10 +1,17 @@
 import { ShapeError } from '../../core/errors.ts'
+import { aFunction, aNumber, check, either, isObject, type Kind, listOf, wholeNumber } from '../../core/kinds.ts'
+import { checkOptions, type OptionKinds, required } from '../../core/options.ts'
 import type { StepSettings } from './optimizer.ts'
 
 /** What a schedule needs of an optimizer: the groups whose learning rates it sets. */
 export interface Scheduled {
   readonly paramGroups: readonly StepSettings[]
 }
+
+const scheduled: Kind = { must: 'be an optimizer such as SGD', holds: (value) => isObject(value) && Array.isArray(value.paramGroups) }
+
+/** A number of steps. */
+export const steps = wholeNumber(1)
 
 /**
  * Sets the learning rate of each group to a function of how often `step` was called, from the group's rate at the beginning on.
@@ -17,6 +24,7 @@ export abstract class Schedule {
   lastEpoch = 0
 
   constructor(optimizer: Scheduled) {
+    check(new.target.name, 'optimizer', optimizer, scheduled)
     this.optimizer = optimizer
     this.baseLrs = optimizer.paramGroups.map(({ lr }) => lr)
   }
@@ -60,6 +68,12 @@ export class LambdaLR extends Schedule {
 
   constructor(optimizer: Scheduled, lrLambda: ((epoch: number) => number) | readonly ((epoch: number) => number)[]) {
     super(optimizer)
+    check(
+      new.target.name,
+      'lrLambda',
+      lrLambda,
+      either('be a function, or a list of one for each group', aFunction, listOf('functions', aFunction)),
+    )
     this.factors = typeof lrLambda === 'function' ? this.baseLrs.map(() => lrLambda) : lrLambda
     if (this.factors.length !== this.baseLrs.length)
       throw new ShapeError(`LambdaLR: there must be ${this.baseLrs.length} functions, one a group; received ${this.factors.length}`)
@@ -71,38 +85,80 @@ export class LambdaLR extends Schedule {
   }
 }
 
+/** When and how much the rate falls. */
+export interface StepLROptions {
+  stepSize: number
+  /** Default 0.1. */
+  gamma?: number
+}
+
+const stepKinds: OptionKinds<StepLROptions> = { stepSize: required(steps), gamma: aNumber }
+
 /** lr = base · gamma^⌊epoch / stepSize⌋. */
 export class StepLR extends LambdaLR {
-  constructor(optimizer: Scheduled, { stepSize, gamma = 0.1 }: { stepSize: number; gamma?: number }) {
-    checkCount('StepLR', 'stepSize', stepSize)
+  constructor(optimizer: Scheduled, options: StepLROptions) {
+    checkOptions('StepLR', options, stepKinds)
+    const { stepSize, gamma = 0.1 } = options
     super(optimizer, (epoch) => gamma ** Math.floor(epoch / stepSize))
   }
 }
 
+/** When and how much the rate falls. */
+export interface MultiStepLROptions {
+  milestones: readonly number[]
+  /** Default 0.1. */
+  gamma?: number
+}
+
+const multiStepKinds: OptionKinds<MultiStepLROptions> = { milestones: required(listOf('whole numbers', wholeNumber(0))), gamma: aNumber }
+
 /** lr = base · gamma^(milestones that were reached). */
 export class MultiStepLR extends LambdaLR {
-  constructor(optimizer: Scheduled, { milestones, gamma = 0.1 }: { milestones: readonly number[]; gamma?: number }) {
+  constructor(optimizer: Scheduled, options: MultiStepLROptions) {
+    checkOptions('MultiStepLR', options, multiStepKinds)
+    const { milestones, gamma = 0.1 } = options
     super(optimizer, (epoch) => gamma ** milestones.filter((milestone) => milestone <= epoch).length)
   }
 }
 
 /** lr = base · gamma^epoch. */
 export class ExponentialLR extends LambdaLR {
-  constructor(optimizer: Scheduled, { gamma }: { gamma: number }) {
+  constructor(optimizer: Scheduled, options: { gamma: number }) {
+    checkOptions('ExponentialLR', options, { gamma: required(aNumber) })
+    const { gamma } = options
     super(optimizer, (epoch) => gamma ** epoch)
   }
 }
 
+/** From which factor to which, and in how many steps. */
+export interface LinearLROptions {
+  /** Default 1/3. */
+  startFactor?: number
+  /** Default 1. */
+  endFactor?: number
+  /** Default 5. */
+  totalIters?: number
+}
+
+const linearKinds: OptionKinds<LinearLROptions> = { startFactor: aNumber, endFactor: aNumber, totalIters: steps }
+
 /** lr = base · (from startFactor to endFactor in totalIters steps, then constant). */
 export class LinearLR extends LambdaLR {
-  constructor(
-    optimizer: Scheduled,
-    { startFactor = 1 / 3, endFactor = 1, totalIters = 5 }: { startFactor?: number; endFactor?: number; totalIters?: number } = {},
-  ) {
-    checkCount('LinearLR', 'totalIters', totalIters)
+  constructor(optimizer: Scheduled, options: LinearLROptions = {}) {
+    checkOptions('LinearLR', options, linearKinds)
+    const { startFactor = 1 / 3, endFactor = 1, totalIters = 5 } = options
     super(optimizer, (epoch) => startFactor + ((endFactor - startFactor) * Math.min(epoch, totalIters)) / totalIters)
   }
 }
+
+/** How many steps the rate falls, and to what. */
+export interface CosineAnnealingLROptions {
+  tMax: number
+  /** Default 0. */
+  etaMin?: number
+}
+
+const cosineKinds: OptionKinds<CosineAnnealingLROptions> = { tMax: required(steps), etaMin: aNumber }
 
 /**
  * lr = etaMin + (base − etaMin) · (1 + cos(π · epoch / tMax)) / 2.
@@ -112,9 +168,10 @@ export class CosineAnnealingLR extends Schedule {
   private readonly tMax: number
   private readonly etaMin: number
 
-  constructor(optimizer: Scheduled, { tMax, etaMin = 0 }: { tMax: number; etaMin?: number }) {
+  constructor(optimizer: Scheduled, options: CosineAnnealingLROptions) {
+    checkOptions('CosineAnnealingLR', options, cosineKinds)
     super(optimizer)
-    checkCount('CosineAnnealingLR', 'tMax', tMax)
+    const { tMax, etaMin = 0 } = options
     this.tMax = tMax
     this.etaMin = etaMin
     this.apply()
@@ -128,9 +185,4 @@ export class CosineAnnealingLR extends Schedule {
 /** From `start` at 0 to `end` at 1 along half a cosine. */
 export function cosine(start: number, end: number, fraction: number): number {
   return end + ((start - end) * (1 + Math.cos(Math.PI * fraction))) / 2
-}
-
-/** @throws ShapeError unless a number of steps is a positive integer */
-export function checkCount(schedule: string, option: string, value: number): void {
-  if (!(Number.isInteger(value) && value > 0)) throw new ShapeError(`${schedule}: ${option} must be a positive integer; received ${value}`)
 }

@@ -1,5 +1,8 @@
+import { ShapeError } from '../../core/errors.ts'
+import { aBoolean, aNumber, atLeast } from '../../core/kinds.ts'
+import { checkOptions } from '../../core/options.ts'
 import type { Tensor } from '../../tensor/tensor.ts'
-import { ParameterOptimizer, type ParameterState, type StepSettings, type Trained } from './optimizer.ts'
+import { ParameterOptimizer, type ParameterState, type SettingKinds, type StepSettings, stepKinds, type Trained } from './optimizer.ts'
 
 /** The settings of torch.optim.SGD. */
 export interface SGDSettings extends StepSettings {
@@ -13,19 +16,32 @@ export interface SGDSettings extends StepSettings {
   weightDecay: number
 }
 
+const settingKinds: SettingKinds<SGDSettings> = {
+  ...stepKinds,
+  momentum: atLeast(0),
+  dampening: aNumber,
+  nesterov: aBoolean,
+  weightDecay: atLeast(0),
+}
+
 /** Stochastic gradient descent, parameter −= lr · gradient, with momentum; settings and defaults of torch.optim.SGD. */
 export class SGD extends ParameterOptimizer<SGDSettings> {
   constructor(parameters: Trained<SGDSettings>, settings: Partial<SGDSettings> = {}) {
+    checkOptions('SGD', settings, settingKinds)
     super(parameters, { lr: 1e-3, momentum: 0, dampening: 0, nesterov: false, weightDecay: 0, ...settings })
+  }
+
+  protected override get settingKinds(): SettingKinds<SGDSettings> {
+    return settingKinds
   }
 
   protected override checkSettings(settings: SGDSettings): void {
     super.checkSettings(settings)
-    const { momentum, dampening, nesterov, weightDecay } = settings
-    this.checkRange('momentum', momentum, momentum >= 0, 'at least 0')
-    this.checkRange('weightDecay', weightDecay, weightDecay >= 0, 'at least 0')
-    const given = `momentum ${momentum}, dampening ${dampening}`
-    this.checkRange('nesterov', given, !nesterov || (momentum > 0 && dampening === 0), 'with momentum and without dampening')
+    const { momentum, dampening, nesterov } = settings
+    if (nesterov && !(momentum > 0 && dampening === 0)) {
+      const given = `momentum ${momentum}, dampening ${dampening}`
+      throw new ShapeError(`SGD: nesterov must be with momentum and without dampening; received ${given}`)
+    }
   }
 
   protected update(parameter: Tensor, gradient: Tensor, group: SGDSettings, state: ParameterState): void {

@@ -3,7 +3,7 @@ import { showShape } from '../../core/shape.ts'
 import { currentValue, type Scalar } from '../../devices/commandList.ts'
 import { scope } from '../scope.ts'
 import { record } from '../tape.ts'
-import { checkDType, checkShape, Tensor } from '../tensor.ts'
+import { checkDType, checkShape, checkTensor, Tensor } from '../tensor.ts'
 import { neg } from './elementwise.ts'
 import { transpose } from './shape.ts'
 
@@ -16,6 +16,7 @@ import { transpose } from './shape.ts'
 export function rope(x: Tensor, cos: Tensor, sin: Tensor, position: number | Scalar): Tensor {
   checkDType('rope', 'x', x, 'float32')
   const [B, T, H, D] = x.shape
+  checkTensor('rope', 'cos', cos)
   checkShape('rope', 'cos', cos, [cos.size(0), D / 2])
   checkShape('rope', 'sin', sin, cos.shape)
   checkPositions('rope', position, T, cos.size(0))
@@ -27,9 +28,10 @@ export function rope(x: Tensor, cos: Tensor, sin: Tensor, position: number | Sca
 
 /** Copies x [B, T, H, D] into cache [B, H, capacity, D] at `position`, both float32. */
 export function cacheWrite(x: Tensor, cache: Tensor, position: number | Scalar): void {
+  checkDType('cacheWrite', 'x', x, 'float32')
+  checkTensor('cacheWrite', 'cache', cache)
   const [B, T, H, D] = x.shape
   const capacity = cache.size(2)
-  checkDType('cacheWrite', 'x', x, 'float32')
   checkShape('cacheWrite', 'cache', cache, [B, H, capacity, D])
   checkPositions('cacheWrite', position, T, capacity)
   x.device.call('cacheWrite', x, cache, B, T, H, D, position, capacity)
@@ -45,6 +47,7 @@ export function cacheWrite(x: Tensor, cache: Tensor, position: number | Scalar):
 export function attention(q: Tensor, k: Tensor, v: Tensor, position: number | Scalar, scale: number): Tensor {
   checkDType('attention', 'q', q, 'float32')
   const [B, T, H, D] = q.shape
+  checkTensor('attention', 'k', k)
   const [, KV, capacity] = k.shape
   checkShape('attention', 'k', k, [B, KV, capacity, D])
   checkShape('attention', 'v', v, k.shape)
@@ -70,6 +73,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, position: number | Sc
  * @returns [B, H, T, D] float32
  */
 export function causalAttention(q: Tensor, k: Tensor, v: Tensor, scale?: number): Tensor {
+  checkTensor('causalAttention', 'q', q)
   return scope(() => transpose(attention(transpose(q, 1, 2), k, v, 0, scale ?? 1 / Math.sqrt(q.size(-1))), 1, 2))
 }
 

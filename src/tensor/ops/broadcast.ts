@@ -1,14 +1,18 @@
 import { ShapeError } from '../../core/errors.ts'
+import { aString, check, show } from '../../core/kinds.ts'
 import { numel, type Shape, sameShape, showShape } from '../../core/shape.ts'
 import { reduceOps } from '../../kernels/reduce/reduce.ts'
 import { overridden } from '../override.ts'
 import { record } from '../tape.ts'
-import { Tensor } from '../tensor.ts'
+import { checkSizes, checkTensor, Tensor } from '../tensor.ts'
 import { permute } from './shape.ts'
 import { contiguous, full, gather } from './strided.ts'
 
 /** The shape of what is computed from both: sizes are equal, or 1 and repeated. @throws ShapeError if they differ otherwise */
 export function broadcastShape(operation: string, a: Shape, b: Shape): Shape {
+  check('broadcastShape', 'operation', operation, aString)
+  if (!Array.isArray(a) || !Array.isArray(b))
+    throw new ShapeError(`${operation}: shapes must be lists of sizes; received ${show(a)} and ${show(b)}`)
   const rank = Math.max(a.length, b.length)
   return Array.from({ length: rank }, (_, axis) => {
     const [m, n] = [a[axis - rank + a.length] ?? 1, b[axis - rank + b.length] ?? 1]
@@ -24,6 +28,8 @@ export function broadcastShape(operation: string, a: Shape, b: Shape): Shape {
  * @throws ShapeError if another size would have to change
  */
 export function expand(x: Tensor, shape: Shape): Tensor {
+  checkTensor('expand', 'x', x)
+  checkSizes('expand', shape)
   if (sameShape(x.shape, shape)) return x.view(shape)
   const own = overridden('expand', x, shape)
   if (own) return own

@@ -1,11 +1,13 @@
 import { numel } from '../../core/shape.ts'
 import { checkDType, Tensor } from '../tensor.ts'
+import { axisOf } from './strided.ts'
 
 /** y[c] = Σ x[…, c, …] over every dimension but `axis`, without a tape: what the gradient of a bias is. x float32. */
 export function columnSum(x: Tensor, axis: number): Tensor {
   checkDType('columnSum', 'x', x, 'float32')
-  const y = Tensor.empty(x.device, [x.size(axis)])
-  const [rows, inner] = [numel(x.shape.slice(0, axis)), numel(x.shape.slice(axis + 1))]
+  const at = axisOf('columnSum', x, axis)
+  const y = Tensor.empty(x.device, [x.shape[at]])
+  const [rows, inner] = [numel(x.shape.slice(0, at)), numel(x.shape.slice(at + 1))]
   if (y.numel > 0) x.device.call('columnSum', x, y, rows, y.numel, inner)
   return y
 }

@@ -1,8 +1,10 @@
 import { ShapeError } from '../../core/errors.ts'
+import { either, type Kind, listOf, wholeNumber } from '../../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../../core/options.ts'
 import { showShape } from '../../core/shape.ts'
 import type { ConvSizes } from '../../kernels/conv2d/sizes.ts'
 import { needsGrad, record } from '../tape.ts'
-import { checkDType, Tensor } from '../tensor.ts'
+import { checkDType, checkTensor, Tensor } from '../tensor.ts'
 import { columnSum } from './columnSum.ts'
 import { checkBias } from './matmulTransposed.ts'
 
@@ -24,6 +26,22 @@ export interface ConvTransposeOptions extends ConvOptions {
   outputPadding?: Pair
 }
 
+/** A whole number from `least` on, or one for each axis. */
+export function aPair(least: number): Kind {
+  const size = wholeNumber(least)
+  return either(`${size.must}, or [height, width]`, size, listOf('sizes', size, 2))
+}
+
+const convKinds: OptionKinds<ConvOptions> = { stride: aPair(1), padding: aPair(0), dilation: aPair(1), groups: wholeNumber(1) }
+const transposedKinds: OptionKinds<ConvTransposeOptions> = { ...convKinds, outputPadding: aPair(0) }
+const rowKinds: OptionKinds<OneDimensional<ConvOptions>> = {
+  stride: wholeNumber(1),
+  padding: wholeNumber(0),
+  dilation: wholeNumber(1),
+  groups: wholeNumber(1),
+}
+const transposedRowKinds: OptionKinds<OneDimensional<ConvTransposeOptions>> = { ...rowKinds, outputPadding: wholeNumber(0) }
+
 /** Both numbers of a pair. */
 export function pair(value: Pair): readonly [height: number, width: number] {
   return typeof value === 'number' ? [value, value] : value
@@ -39,7 +57,8 @@ export function pair(value: Pair): readonly [height: number, width: number] {
  */
 export function conv2d(x: Tensor, w: Tensor, bias: Tensor | null = null, options: ConvOptions = {}): Tensor {
   checkFactors('conv2d', x, w)
-  const { stride, padding, dilation, groups } = complete('conv2d', options)
+  checkOptions('conv2d', options, convKinds)
+  const { stride, padding, dilation, groups } = complete(options)
   const [batch, inChannels, ...image] = x.shape
   const [outChannels, inGroup, ...kernel] = w.shape
   if (inChannels !== inGroup * groups || outChannels % groups !== 0) {
@@ -72,7 +91,8 @@ export function conv2d(x: Tensor, w: Tensor, bias: Tensor | null = null, options
  */
 export function convTranspose2d(x: Tensor, w: Tensor, bias: Tensor | null = null, options: ConvTransposeOptions = {}): Tensor {
   checkFactors('convTranspose2d', x, w)
-  const { stride, padding, dilation, groups } = complete('convTranspose2d', options)
+  checkOptions('convTranspose2d', options, transposedKinds)
+  const { stride, padding, dilation, groups } = complete(options)
   const outputPadding = pair(options.outputPadding ?? 0)
   const [batch, inChannels, ...image] = x.shape
   const [wChannels, outGroup, ...kernel] = w.shape
@@ -102,6 +122,7 @@ export function convTranspose2d(x: Tensor, w: Tensor, bias: Tensor | null = null
 
 /** conv2d of one row: x [B, inChannels, length], w [outChannels, inChannels / groups, kernelLength]. */
 export function conv1d(x: Tensor, w: Tensor, bias: Tensor | null = null, options: OneDimensional<ConvOptions> = {}): Tensor {
+  checkOptions('conv1d', options, rowKinds)
   return ofRow('conv1d', x, w, (row, kernel) => conv2d(row, kernel, bias, rowOptions(options)))
 }
 
@@ -112,24 +133,23 @@ export function convTranspose1d(
   bias: Tensor | null = null,
   options: OneDimensional<ConvTransposeOptions> = {},
 ): Tensor {
-  return ofRow('convTranspose1d', x, w, (row, kernel) => convTranspose2d(row, kernel, bias, rowOptions(options)))
+  checkOptions('convTranspose1d', options, transposedRowKinds)
+  return ofRow('convTranspose1d', x, w, (row, kernel) => {
+    return convTranspose2d(row, kernel, bias, { ...rowOptions(options), outputPadding: [0, options.outputPadding ?? 0] })
+  })
 }
 
 /** Options with one number each. */
 export type OneDimensional<Options> = { [Name in keyof Options]?: number }
 
 /** The options of a row as those of an image of height 1. */
-function rowOptions({ stride = 1, padding = 0, dilation = 1, outputPadding = 0, groups = 1 }: OneDimensional<ConvTransposeOptions>) {
-  return {
-    stride: [1, stride],
-    padding: [0, padding],
-    dilation: [1, dilation],
-    outputPadding: [0, outputPadding],
-    groups,
-  } satisfies ConvTransposeOptions
+function rowOptions({ stride = 1, padding = 0, dilation = 1, groups = 1 }: OneDimensional<ConvOptions>): ConvOptions {
+  return { stride: [1, stride], padding: [0, padding], dilation: [1, dilation], groups }
 }
 
 function ofRow(operation: string, x: Tensor, w: Tensor, run: (x: Tensor, w: Tensor) => Tensor): Tensor {
+  checkTensor(operation, 'x', x)
+  checkTensor(operation, 'w', w)
   if (x.shape.length !== 3 || w.shape.length !== 3) {
     throw new ShapeError(`${operation}: x must be [B, channels, length] and w [channels, channels, length]; ${received(x, w)}`)
   }
@@ -148,15 +168,8 @@ function checkFactors(operation: string, x: Tensor, w: Tensor): void {
   }
 }
 
-function complete(operation: string, { stride = 1, padding = 0, dilation = 1, groups = 1 }: ConvOptions) {
-  const sizes = { stride: pair(stride), padding: pair(padding), dilation: pair(dilation), groups }
-  for (const [name, values] of Object.entries(sizes)) {
-    const least = name === 'padding' ? 0 : 1
-    if ([values].flat().some((value) => !(Number.isInteger(value) && value >= least))) {
-      throw new ShapeError(`${operation}: ${name} must be whole and at least ${least}; received ${values}`)
-    }
-  }
-  return sizes
+function complete({ stride = 1, padding = 0, dilation = 1, groups = 1 }: ConvOptions) {
+  return { stride: pair(stride), padding: pair(padding), dilation: pair(dilation), groups }
 }
 
 const received = (x: Tensor, w: Tensor) => `received x ${showShape(x.shape)}, w ${showShape(w.shape)}`

@@ -1,5 +1,6 @@
 import { type DType, dtypes } from '../../core/dtype.ts'
 import { DTypeError, ShapeError } from '../../core/errors.ts'
+import { check, type Kind, oneOf, show } from '../../core/kinds.ts'
 import { sameShape } from '../../core/shape.ts'
 import type { Scalar } from '../../devices/commandList.ts'
 import { binaryOps } from '../../kernels/binary/binary.ts'
@@ -7,7 +8,7 @@ import { unaryOps } from '../../kernels/unary/unary.ts'
 import { overridden } from '../override.ts'
 import { scope } from '../scope.ts'
 import { needsGrad, record } from '../tape.ts'
-import { checkDType, checkShape, Tensor } from '../tensor.ts'
+import { checkDType, checkShape, checkTensor, Tensor } from '../tensor.ts'
 import { broadcastShape, expand, sumTo } from './broadcast.ts'
 
 /** dx of a and b from dy, the gradients skipped that nobody asks for. */
@@ -103,6 +104,7 @@ export function affine(x: Tensor, scale: number, offset: number): Tensor {
 
 /** y = f(x), value by value. */
 export function unary(op: keyof typeof unaryOps, x: Tensor): Tensor {
+  if (unaryOps[op] === undefined) check('unary', 'op', op, oneOf(...Object.keys(unaryOps)))
   const own = overridden(op, x)
   if (own) return own
   checkDType(op, 'x', x, 'float32')
@@ -134,13 +136,23 @@ export const sigmoid = (x: Tensor): Tensor => unary('sigmoid', x)
 /** y = tanh x. */
 export const tanh = (x: Tensor): Tensor => unary('tanh', x)
 /** y = x·Φ(x), Φ the normal distribution; or its approximation x·(1 + tanh(√(2/π)·(x + 0.044715·x³))) / 2. */
-export const gelu = (x: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor => unary(approximate === 'tanh' ? 'geluTanh' : 'gelu', x)
+export function gelu(x: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor {
+  if (approximate === 'tanh') return unary('geluTanh', x)
+  check('gelu', 'approximate', approximate, approximations)
+  return unary('gelu', x)
+}
+/** How the normal distribution is computed. */
+export const approximations = oneOf('none', 'tanh')
 /** y = max(x, 0) + negativeSlope · min(x, 0). */
 export const leakyRelu = (x: Tensor, negativeSlope = 0.01): Tensor => scope(() => sub(relu(x), mul(relu(neg(x)), negativeSlope)))
+
+const aLimit: Kind = { must: 'be a number', holds: (value) => typeof value === 'number' && !Number.isNaN(value) }
 
 /** y = x limited to low … high; no gradient passes beyond. */
 export function clamp(x: Tensor, low: number, high: number): Tensor {
   checkDType('clamp', 'x', x, 'float32')
+  check('clamp', 'low', low, aLimit)
+  check('clamp', 'high', high, aLimit)
   const limits = [Math.fround(low), Math.fround(high)] as const
   const y = Tensor.empty(x.device, x.shape)
   if (x.numel > 0) x.device.call('clamp', x, ...limits, y, x.numel)
@@ -206,10 +218,11 @@ export function siluMul(gate: Tensor, up: Tensor): Tensor {
 
 /** x in another float dtype, rounded half to even. Itself, as a view, when it has that dtype. */
 export function cast(x: Tensor, dtype: DType): Tensor {
+  checkTensor('cast', 'x', x)
   if (x.dtype === dtype) return x.view(x.shape)
   checkDType('cast', 'x', x, ...floats)
+  if (!floats.includes(dtype)) throw new DTypeError(`cast: the new dtype must be ${floats.join(' or ')}; received ${show(dtype)}`)
   const y = Tensor.empty(x.device, x.shape, dtype)
-  checkDType('cast', 'the new dtype', y, ...floats)
   if (x.numel > 0) x.device.call('cast', x, dtypes[x.dtype].code, y, dtypes[dtype].code, x.numel)
   return record(y, [x], (dy) => [cast(dy, x.dtype)])
 }

@@ -1,7 +1,9 @@
 import { ShapeError } from '../../core/errors.ts'
+import { aNumber, orNull, wholeNumber } from '../../core/kinds.ts'
+import { checkOptions, type OptionKinds, required } from '../../core/options.ts'
 import { showShape } from '../../core/shape.ts'
 import { needsGrad, record } from '../tape.ts'
-import { checkDType, checkShape, Tensor } from '../tensor.ts'
+import { aTensor, checkDType, checkShape, Tensor } from '../tensor.ts'
 import { mul } from './elementwise.ts'
 import { sum } from './reduce.ts'
 
@@ -15,6 +17,13 @@ export interface FakeQuantizeOptions {
   gradFactor?: number
 }
 
+const optionKinds: OptionKinds<FakeQuantizeOptions> = {
+  qmin: required(wholeNumber(-(2 ** 31), 2 ** 31 - 1)),
+  qmax: required(wholeNumber(-(2 ** 31), 2 ** 31 - 1)),
+  zeroPoint: orNull(aTensor),
+  gradFactor: aNumber,
+}
+
 /**
  * y = scale · (clamp(rne(x / scale) + zeroPoint, qmin, qmax) − zeroPoint), for training with what quantization will leave of x.
  * Gradients pass straight through the rounding where the code lies in the range, and not at all beyond; that of the scale is LSQ's.
@@ -24,6 +33,7 @@ export interface FakeQuantizeOptions {
  * @throws ShapeError if the scale has another shape, or the range is none
  */
 export function fakeQuantize(x: Tensor, scale: Tensor, options: FakeQuantizeOptions): Tensor {
+  checkOptions('fakeQuantize', options, optionKinds)
   const { qmin, qmax, zeroPoint = null } = options
   checkArguments(x, scale, options)
   const y = Tensor.empty(x.device, x.shape)
@@ -66,6 +76,5 @@ function checkArguments(x: Tensor, scale: Tensor, { qmin, qmax, zeroPoint }: Fak
     checkDType('fakeQuantize', 'zeroPoint', zeroPoint, 'int32')
     checkShape('fakeQuantize', 'zeroPoint', zeroPoint, scale.shape)
   }
-  if (!(Number.isInteger(qmin) && Number.isInteger(qmax) && qmin < qmax))
-    throw new ShapeError(`fakeQuantize: qmin and qmax must be whole numbers, qmin below qmax; received ${qmin} and ${qmax}`)
+  if (qmin >= qmax) throw new ShapeError(`fakeQuantize: qmin must lie below qmax; received ${qmin} and ${qmax}`)
 }

@@ -34,8 +34,8 @@ export { embedding } from './embedding.ts'
 export { type FakeQuantizeOptions, fakeQuantize } from './fakeQuantize.ts'
 export { matmul } from './matmul.ts'
 export { matmulTransposed } from './matmulTransposed.ts'
-export { nll } from './nll.ts'
-export { batchNorm, channelAffine, groupNorm, layerNorm, type RunningStatistics, rmsNorm } from './normalize.ts'
+export { type NllOptions, nll } from './nll.ts'
+export { type BatchNormSettings, batchNorm, channelAffine, groupNorm, layerNorm, type RunningStatistics, rmsNorm } from './normalize.ts'
 export { type Padding, type PadMode, pad } from './pad.ts'
 export {
   type AvgPoolOptions,
@@ -48,6 +48,6 @@ export {
   pool1d,
 } from './pool.ts'
 export { argmax, crossEntropy, klDivergence, logSoftmax, mean, reduce, softmax, sum } from './reduce.ts'
-export { scaledDotProductAttention } from './scaledDotProduct.ts'
+export { type AttentionOptions, scaledDotProductAttention } from './scaledDotProduct.ts'
 export { concat, flatten, permute, slice, split, stack, transpose } from './shape.ts'
 export { full } from './strided.ts'

@@ -1,7 +1,20 @@
 import { ShapeError } from '../../core/errors.ts'
+import { wholeNumber, within } from '../../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../../core/options.ts'
 import { showShape } from '../../core/shape.ts'
 import { record } from '../tape.ts'
 import { checkDType, checkShape, Tensor } from '../tensor.ts'
+
+/** What of the targets counts. */
+export interface NllOptions {
+  /** Rows with this target count nothing; default −100. */
+  ignoreIndex?: number
+  /** The share of each target that is spread over all classes; default 0. */
+  labelSmoothing?: number
+}
+
+/** The options of losses of classes. */
+export const nllKinds: OptionKinds<NllOptions> = { ignoreIndex: wholeNumber(-(2 ** 31), 2 ** 31 - 1), labelSmoothing: within(0, 1) }
 
 /**
  * loss = −(1 − s)·p[target] − s·mean(p) of each row p of log-probabilities, s the label smoothing; 0 where the target is `ignoreIndex`.
@@ -9,11 +22,9 @@ import { checkDType, checkShape, Tensor } from '../tensor.ts'
  * @param targets [rows] int32; one outside 0..C−1 makes its row's loss NaN
  * @returns loss [rows] float32, and counted [rows] float32: 0 where a row is ignored, else 1
  */
-export function nll(
-  logProbabilities: Tensor,
-  targets: Tensor,
-  { ignoreIndex = -100, labelSmoothing = 0 } = {},
-): { loss: Tensor; counted: Tensor } {
+export function nll(logProbabilities: Tensor, targets: Tensor, options: NllOptions = {}): { loss: Tensor; counted: Tensor } {
+  checkOptions('nll', options, nllKinds)
+  const { ignoreIndex = -100, labelSmoothing = 0 } = options
   checkDType('nll', 'logProbabilities', logProbabilities, 'float32')
   checkDType('nll', 'targets', targets, 'int32')
   if (logProbabilities.shape.length !== 2) {

@@ -1,10 +1,12 @@
 import { dtypes } from '../../core/dtype.ts'
 import { ShapeError } from '../../core/errors.ts'
+import { anObject, atLeast, orNull, show, within } from '../../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../../core/options.ts'
 import { showShape } from '../../core/shape.ts'
 import { rowsPerPartial } from '../../kernels/rowNormGrad/rowNormGrad.ts'
 import { scope } from '../scope.ts'
 import { needsGrad, record } from '../tape.ts'
-import { checkDType, checkShape, Tensor } from '../tensor.ts'
+import { checkDType, checkShape, checkTensor, Tensor } from '../tensor.ts'
 import { cast, mul } from './elementwise.ts'
 import { sum } from './reduce.ts'
 
@@ -15,8 +17,8 @@ import { sum } from './reduce.ts'
  * @param weight [C] float32, float16 or bfloat16
  */
 export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
-  const cols = x.size(-1)
   checkDType('rmsNorm', 'x', x, 'float32')
+  const cols = x.size(-1)
   checkDType('rmsNorm', 'weight', weight, 'float32', 'float16', 'bfloat16')
   checkShape('rmsNorm', 'weight', weight, [cols])
   const y = Tensor.empty(x.device, x.shape)
@@ -31,8 +33,8 @@ export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
  * @param weight,bias [C] float32, or null for 1 and 0
  */
 export function layerNorm(x: Tensor, weight: Tensor | null, bias: Tensor | null, epsilon = 1e-5): Tensor {
-  const cols = x.size(-1)
   checkDType('layerNorm', 'x', x, 'float32')
+  const cols = x.size(-1)
   checkPerChannel('layerNorm', { weight, bias }, cols)
   const y = Tensor.empty(x.device, x.shape)
   if (x.numel > 0) x.device.call('layerNorm', x, weight, bias, epsilon, y, x.numel / cols, cols)
@@ -59,6 +61,15 @@ export interface RunningStatistics {
   batches: Tensor | null
 }
 
+/** How a batch is normalized, and what remembers its statistics. */
+export interface BatchNormSettings {
+  epsilon?: number
+  momentum?: number
+  running?: RunningStatistics | null
+}
+
+const batchNormKinds: OptionKinds<BatchNormSettings> = { epsilon: atLeast(0), momentum: within(0, 1), running: orNull(anObject) }
+
 /**
  * y = (x − mean) / √(variance + ε) · weight + bias, mean and variance taken of each channel over the batch; the running statistics move
  * towards them by `momentum`.
@@ -67,11 +78,17 @@ export interface RunningStatistics {
  * @param weight,bias [C] float32, or null for 1 and 0
  * @throws ShapeError if a channel has a single value
  */
-export function batchNorm(
+export function batchNorm(x: Tensor, weight: Tensor | null, bias: Tensor | null, options: BatchNormSettings = {}): Tensor {
+  checkOptions('batchNorm', options, batchNormKinds)
+  return normalizeBatch(x, weight, bias, options)
+}
+
+/** `batchNorm` with settings that are sound. */
+export function normalizeBatch(
   x: Tensor,
   weight: Tensor | null,
   bias: Tensor | null,
-  { epsilon = 1e-5, momentum = 0.1, running = null }: { epsilon?: number; momentum?: number; running?: RunningStatistics | null } = {},
+  { epsilon = 1e-5, momentum = 0.1, running = null }: BatchNormSettings,
 ): Tensor {
   const sizes = channelSizes('batchNorm', x)
   const [outer, channels, inner] = sizes
@@ -108,6 +125,7 @@ export function batchNorm(
 export function channelAffine(x: Tensor, scale: Tensor, shift: Tensor | null): Tensor {
   const sizes = channelSizes('channelAffine', x)
   const [outer, channels, inner] = sizes
+  checkTensor('channelAffine', 'scale', scale)
   checkPerChannel('channelAffine', { scale, shift }, channels)
   const y = Tensor.empty(x.device, x.shape)
   if (x.numel > 0) x.device.call('channelAffine', x, scale, shift, y, ...sizes)
@@ -128,8 +146,8 @@ export function channelAffine(x: Tensor, scale: Tensor, shift: Tensor | null): T
  */
 export function groupNorm(x: Tensor, groups: number, weight: Tensor | null, bias: Tensor | null, epsilon = 1e-5): Tensor {
   const [N, channels] = channelSizes('groupNorm', x)
-  if (channels % groups !== 0)
-    throw new ShapeError(`groupNorm: groups (${groups}) must divide channels (${channels}); ${showShape(x.shape)}`)
+  if (!(Number.isInteger(groups) && groups > 0 && channels % groups === 0))
+    throw new ShapeError(`groupNorm: groups (${show(groups)}) must divide channels (${channels}); ${showShape(x.shape)}`)
   return scope(() => {
     const normal = layerNorm(x.view([N * groups, x.numel / (N * groups)]), null, null, epsilon).view(x.shape)
     return weight ? channelAffine(normal, weight, bias) : normal

@@ -1,4 +1,5 @@
 import { ShapeError } from '../../core/errors.ts'
+import { check, listOf, oneOf, wholeNumber } from '../../core/kinds.ts'
 import { numel, showShape } from '../../core/shape.ts'
 import { padModes } from '../../kernels/pad2d/pad2d.ts'
 import { record } from '../tape.ts'
@@ -10,6 +11,9 @@ export type PadMode = keyof typeof padModes
 /** How many values the last dimensions get before and behind, the last one first, as PyTorch's `pad` takes them. */
 export type Padding = readonly [left: number, right: number] | readonly [left: number, right: number, top: number, bottom: number]
 
+export const aPadMode = oneOf(...Object.keys(padModes))
+const borders = listOf('whole numbers, [left, right] or [left, right, top, bottom]', wholeNumber(-Infinity))
+
 /**
  * x with a border around its last two dimensions (or its last one); with zeros a negative border cuts off.
  * @param x [..., height, width] float32
@@ -18,6 +22,8 @@ export type Padding = readonly [left: number, right: number] | readonly [left: n
  */
 export function pad(x: Tensor, padding: Padding, mode: PadMode = 'zeros'): Tensor {
   checkDType('pad', 'x', x, 'float32')
+  check('pad', 'padding', padding, borders)
+  check('pad', 'mode', mode, aPadMode)
   const [left, right, top = 0, bottom = 0] = padding
   if (x.shape.length === 0 || (x.shape.length === 1 && (top !== 0 || bottom !== 0))) {
     throw new ShapeError(`pad: x must have the dimensions that get a border [${padding}]; received ${showShape(x.shape)}`)

@@ -1,9 +1,11 @@
 import { ShapeError } from '../../core/errors.ts'
+import { aBoolean, above, aFunction, check } from '../../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../../core/options.ts'
 import { showShape } from '../../core/shape.ts'
 import { scope } from '../scope.ts'
 import { record } from '../tape.ts'
-import { checkDType, Tensor } from '../tensor.ts'
-import { type Pair, pair } from './conv.ts'
+import { checkDType, checkTensor, Tensor } from '../tensor.ts'
+import { aPair, type Pair, pair } from './conv.ts'
 
 /** How a window moves over an image. */
 export interface PoolOptions {
@@ -28,8 +30,15 @@ export interface AvgPoolOptions extends PoolOptions {
   divisorOverride?: number
 }
 
+const poolKinds: OptionKinds<PoolOptions> = { stride: aPair(1), padding: aPair(0), ceilMode: aBoolean }
+export const maxPoolKinds: OptionKinds<MaxPoolOptions> = { ...poolKinds, dilation: aPair(1) }
+export const avgPoolKinds: OptionKinds<AvgPoolOptions> = { ...poolKinds, countIncludePad: aBoolean, divisorOverride: above(0) }
+/** The size of a window, or of an output. */
+export const windowSize = aPair(1)
+
 /** y [..., outH, outW] = the largest value of each window of x [..., H, W] float32. */
 export function maxPool2d(x: Tensor, kernelSize: Pair, options: MaxPoolOptions = {}): Tensor {
+  checkOptions('maxPool2d', options, maxPoolKinds)
   const dilation = pair(options.dilation ?? 1)
   const { outSize, windows } = plan('maxPool2d', x, kernelSize, options, dilation)
   return largest(x, outSize, [...windows, ...dilation])
@@ -37,6 +46,7 @@ export function maxPool2d(x: Tensor, kernelSize: Pair, options: MaxPoolOptions =
 
 /** y [..., outH, outW] = the mean of each window of x [..., H, W] float32. */
 export function avgPool2d(x: Tensor, kernelSize: Pair, options: AvgPoolOptions = {}): Tensor {
+  checkOptions('avgPool2d', options, avgPoolKinds)
   const { outSize, windows } = plan('avgPool2d', x, kernelSize, options, [1, 1])
   return average(x, outSize, [...windows, (options.countIncludePad ?? true) ? 1 : 0, options.divisorOverride ?? 0])
 }
@@ -44,19 +54,24 @@ export function avgPool2d(x: Tensor, kernelSize: Pair, options: AvgPoolOptions =
 /** y [..., outH, outW] = the largest value of each of outH · outW windows that cover x [..., H, W]. */
 export function adaptiveMaxPool2d(x: Tensor, outputSize: Pair): Tensor {
   checkImage('adaptiveMaxPool2d', x)
+  check('adaptiveMaxPool2d', 'outputSize', outputSize, windowSize)
   return largest(x, pair(outputSize), [...adaptive, 1, 1])
 }
 
 /** y [..., outH, outW] = the mean of each of outH · outW windows that cover x [..., H, W]. */
 export function adaptiveAvgPool2d(x: Tensor, outputSize: Pair): Tensor {
   checkImage('adaptiveAvgPool2d', x)
+  check('adaptiveAvgPool2d', 'outputSize', outputSize, windowSize)
   return average(x, pair(outputSize), [...adaptive, 1, 0])
 }
 
 /** `pool`, one of the above with its options, over the last dimension of x [..., L] alone. */
 export function pool1d(x: Tensor, pool: (x: Tensor) => Tensor): Tensor {
+  checkTensor('pool1d', 'x', x)
+  check('pool1d', 'pool', pool, aFunction)
   return scope(() => {
     const y = pool(x.view([...x.shape.slice(0, -1), 1, x.size(-1)]))
+    checkTensor('pool1d', 'what pool gives', y)
     return y.view([...x.shape.slice(0, -1), y.size(-1)])
   })
 }
@@ -73,16 +88,13 @@ function checkImage(operation: string, x: Tensor): void {
 /** Output sizes, and kernel, strides and paddings as the kernels take them. */
 function plan(operation: string, x: Tensor, kernelSize: Pair, options: PoolOptions, dilation: readonly [number, number]) {
   checkImage(operation, x)
+  check(operation, 'kernelSize', kernelSize, windowSize)
   const kernel = pair(kernelSize)
   const stride = pair(options.stride ?? kernelSize)
   const padding = pair(options.padding ?? 0)
   const outSize = [0, 1].map((axis) => {
     const size = x.shape[x.shape.length - 2 + axis]
-    if (![kernel, stride, dilation].every((sizes) => Number.isInteger(sizes[axis]) && sizes[axis] >= 1)) {
-      const received = `received [${kernel}], [${stride}] and [${dilation}]`
-      throw new ShapeError(`${operation}: kernel, stride and dilation must be whole and at least 1; ${received}`)
-    }
-    if (!(Number.isInteger(padding[axis]) && padding[axis] >= 0 && padding[axis] <= kernel[axis] / 2)) {
+    if (padding[axis] > kernel[axis] / 2) {
       throw new ShapeError(`${operation}: padding must be at most half the kernel [${kernel}]; received [${padding}]`)
     }
     const room = size + 2 * padding[axis] - dilation[axis] * (kernel[axis] - 1) - 1

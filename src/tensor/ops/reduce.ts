@@ -1,10 +1,11 @@
 import { DTypeError, ShapeError } from '../../core/errors.ts'
+import { check, oneOf, show } from '../../core/kinds.ts'
 import { numel } from '../../core/shape.ts'
 import { reduceOps } from '../../kernels/reduce/reduce.ts'
 import { overridden } from '../override.ts'
 import { scope } from '../scope.ts'
 import { record } from '../tape.ts'
-import { checkDType, checkShape, Tensor } from '../tensor.ts'
+import { checkDType, checkShape, checkTensor, Tensor } from '../tensor.ts'
 import { expand } from './broadcast.ts'
 import { mul } from './elementwise.ts'
 import { permute, transpose } from './shape.ts'
@@ -20,6 +21,7 @@ function asMatrix(operation: string, x: Tensor): [rows: number, cols: number] {
 
 /** Reduces the last dimension: x [..., C] float32 → y [...] float32. NaN propagates. Only sum and mean have a gradient. */
 export function reduce(op: keyof typeof reduceOps, x: Tensor): Tensor {
+  if (reduceOps[op] === undefined) check('reduce', 'op', op, oneOf(...Object.keys(reduceOps)))
   const [rows, cols] = asMatrix(op, x)
   const y = Tensor.empty(x.device, x.shape.slice(0, -1))
   if (rows > 0) x.device.call('reduce', reduceOps[op], x, y, rows, cols)
@@ -41,6 +43,8 @@ export function mean(x: Tensor, axes?: readonly number[]): Tensor {
 }
 
 function reduceAxes(op: 'sum' | 'mean', x: Tensor, axes: readonly number[] | undefined): Tensor {
+  checkTensor(op, 'x', x)
+  if (axes !== undefined && !Array.isArray(axes)) throw new ShapeError(`${op}: axes must be a list of axes; received ${show(axes)}`)
   if (!axes) return scope(() => reduce(op, x.view([x.numel])))
   const gone = axes.map((axis) => axisOf(op, x, axis))
   const kept = x.shape.map((_, axis) => axis).filter((axis) => !gone.includes(axis))

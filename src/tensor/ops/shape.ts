@@ -1,8 +1,9 @@
 import { ShapeError } from '../../core/errors.ts'
+import { show } from '../../core/kinds.ts'
 import { numel, showShape } from '../../core/shape.ts'
 import { overridden } from '../override.ts'
 import { record } from '../tape.ts'
-import { checkDType, checkShape, Tensor } from '../tensor.ts'
+import { checkDType, checkShape, checkTensor, Tensor } from '../tensor.ts'
 import { axisOf, contiguous, copyStrided, full, gather } from './strided.ts'
 
 /**
@@ -10,6 +11,8 @@ import { axisOf, contiguous, copyStrided, full, gather } from './strided.ts'
  * @throws ShapeError unless `axes` names every axis once
  */
 export function permute(x: Tensor, axes: readonly number[]): Tensor {
+  checkTensor('permute', 'x', x)
+  checkList('permute', 'axes', axes)
   const own = overridden('permute', x, axes)
   if (own) return own
   const order = axes.map((axis) => axisOf('permute', x, axis))
@@ -29,6 +32,7 @@ export function permute(x: Tensor, axes: readonly number[]): Tensor {
 
 /** x with two axes exchanged. */
 export function transpose(x: Tensor, axis0: number, axis1: number): Tensor {
+  checkTensor('transpose', 'x', x)
   const axes = x.shape.map((_, axis) => axis)
   const [a, b] = [axisOf('transpose', x, axis0), axisOf('transpose', x, axis1)]
   axes[a] = b
@@ -66,6 +70,7 @@ export function slice(x: Tensor, axis: number, start: number, end?: number, step
  * @throws ShapeError if there are none, or their other sizes differ
  */
 export function concat(tensors: readonly Tensor[], axis = 0): Tensor {
+  checkList('concat', 'tensors', tensors)
   const own = overridden('concat', tensors, axis)
   if (own) return own
   const [first] = tensors
@@ -98,7 +103,9 @@ export function concat(tensors: readonly Tensor[], axis = 0): Tensor {
  * @throws ShapeError if listed sizes do not add up
  */
 export function split(x: Tensor, sizes: number | readonly number[], axis = 0): Tensor[] {
+  checkTensor('split', 'x', x)
   const size = x.shape[axisOf('split', x, axis)]
+  if (typeof sizes !== 'number') checkList('split', 'sizes', sizes)
   if (typeof sizes === 'number' && !(Number.isInteger(sizes) && sizes > 0)) {
     throw new ShapeError(`split: pieces must hold at least one value; received ${sizes}`)
   }
@@ -116,8 +123,10 @@ export function split(x: Tensor, sizes: number | readonly number[], axis = 0): T
 
 /** Tensors of one shape along a new axis: y [..., tensors.length, ...]. */
 export function stack(tensors: readonly Tensor[], axis = 0): Tensor {
+  checkList('stack', 'tensors', tensors)
   const [first] = tensors
   if (!first) throw new ShapeError('stack: needs at least one tensor; received none')
+  checkTensor('stack', 'every tensor', first)
   for (const x of tensors) checkShape('stack', 'every tensor', x, first.shape)
   const at = axis < 0 ? axis + first.shape.length + 1 : axis
   if (!(Number.isInteger(at) && at >= 0 && at <= first.shape.length)) {
@@ -131,8 +140,13 @@ export function stack(tensors: readonly Tensor[], axis = 0): Tensor {
 
 /** x with axes `start` … `end` joined into one; shares the memory. */
 export function flatten(x: Tensor, start = 0, end = -1): Tensor {
+  checkTensor('flatten', 'x', x)
   if (x.shape.length === 0) return x.view([1])
   const [first, last] = [axisOf('flatten', x, start), axisOf('flatten', x, end)]
   if (first > last) throw new ShapeError(`flatten: axes must be in order; received ${start}..${end} for ${showShape(x.shape)}`)
   return x.view([...x.shape.slice(0, first), numel(x.shape.slice(first, last + 1)), ...x.shape.slice(last + 1)])
+}
+
+function checkList(operation: string, name: string, values: readonly unknown[]): void {
+  if (!Array.isArray(values)) throw new ShapeError(`${operation}: ${name} must be a list; received ${show(values)}`)
 }

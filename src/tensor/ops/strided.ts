@@ -1,7 +1,8 @@
 import { dtypes } from '../../core/dtype.ts'
 import { ShapeError } from '../../core/errors.ts'
+import { show } from '../../core/kinds.ts'
 import { numel, type Shape, showShape } from '../../core/shape.ts'
-import { Tensor } from '../tensor.ts'
+import { checkTensor, Tensor } from '../tensor.ts'
 
 /** How the values of a shape lie in a tensor's memory: a stride for each dimension, counted in values, and where the first one is. */
 export interface Layout {
@@ -51,14 +52,16 @@ export function gather(operation: string, x: Tensor, shape: Shape, layout: Layou
 }
 
 /** A float32 tensor of one value everywhere, on the device and by default of the shape of `like`. */
-export function full(like: Tensor, value: number, shape: Shape = like.shape): Tensor {
-  return Tensor.full(like.device, shape, value)
+export function full(like: Tensor, value: number, shape?: Shape): Tensor {
+  checkTensor('full', 'like', like)
+  return Tensor.full(like.device, shape ?? like.shape, value)
 }
 
 /** Axis `axis` counted from the start. @throws ShapeError if the tensor has no such axis */
 export function axisOf(operation: string, x: Tensor, axis: number): number {
+  checkTensor(operation, 'x', x)
   const rank = x.shape.length
   if (!Number.isInteger(axis) || axis < -rank || axis >= rank)
-    throw new ShapeError(`${operation}: axis must lie in ${-rank}..${rank - 1}; received ${axis} for ${showShape(x.shape)}`)
+    throw new ShapeError(`${operation}: axis must lie in ${-rank}..${rank - 1}; received ${show(axis)} for ${showShape(x.shape)}`)
   return axis < 0 ? axis + rank : axis
 }

@@ -1,7 +1,8 @@
-/** The few names closest to `name` by edit distance, closest first. */
-export function nearest(name: string, names: readonly string[], count = 3): string[] {
+/** The few names closest to `name` by edit distance, closest first, none farther than `limit`. */
+export function nearest(name: string, names: readonly string[], { count = 3, limit = Infinity } = {}): string[] {
   const distances = names.map((other) => [editDistance(name, other), other] as const)
   return distances
+    .filter(([distance]) => distance <= limit)
     .sort((a, b) => a[0] - b[0])
     .slice(0, count)
     .map(([, other]) => other)

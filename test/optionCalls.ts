@@ -1,0 +1,301 @@
+import { after } from 'node:test'
+import * as lb from '../src/index.ts'
+
+/*
+ * A call of every public function that takes options, with all the options that it has.
+ */
+
+export const device = lb.openDevice('cpu', { threads: 1 })
+after(() => device.close())
+
+class Net extends lb.Module {
+  fc = new lb.Linear(32, 32)
+  forward(x: lb.Tensor): lb.Tensor {
+    return this.fc.forward(x)
+  }
+}
+export const net = lb.initialize(new Net(), device)
+const story = await lb.loadCausalLM('models/stories260K', { device })
+const numbers = (...shape: number[]) => lb.Tensor.full(device, shape, 1)
+export const x = numbers(2, 2)
+const image = numbers(1, 1, 4, 4)
+const kernel = numbers(1, 1, 2, 2)
+const sgd = () => new lb.SGD(net.parameters(), { lr: 0.1, momentum: 0.9 })
+const weight = numbers(32, 32)
+const quantized = { qtype: lb.qint8, groupSize: null, quantizer: lb.absmax }
+
+/** One call that takes options, and all the options it has; those that it cannot do without with a value. */
+interface Call {
+  run: (options: never) => unknown
+  options: Readonly<Record<string, unknown>>
+}
+/** Lists the options of an interface, every one of them and no other: to be left out, or with a value that is needed. */
+const call = <Options>(run: (options: Options) => unknown, options: Record<keyof Required<Options>, unknown>): Call => ({ run, options })
+
+const quantizeOptions = {
+  weights: 'int8',
+  activations: undefined,
+  include: undefined,
+  exclude: undefined,
+  algorithm: undefined,
+  groupSize: undefined,
+  computeDtype: undefined,
+  layers: undefined,
+  strict: undefined,
+}
+const sizes = { stride: undefined, padding: undefined, dilation: undefined, groups: undefined }
+const pooling = { stride: undefined, padding: undefined, ceilMode: undefined }
+const sampling = { temperature: undefined, topK: undefined, topP: undefined }
+const generation = {
+  ...sampling,
+  maxNewTokens: undefined,
+  seed: undefined,
+  stopAtEos: undefined,
+  computeDtype: undefined,
+  signal: undefined,
+  onText: undefined,
+}
+const normalization = { eps: undefined, momentum: undefined, affine: undefined, trackRunningStats: undefined }
+const adam = { lr: undefined, betas: undefined, eps: undefined, weightDecay: undefined }
+const classes = { reduction: undefined, ignoreIndex: undefined }
+const loading = { device: undefined, dtype: undefined, strict: undefined }
+const memory = () => lb.memoryFolder()
+
+export const calls: Record<string, Call> = {
+  openDevice: call((o: lb.DeviceOptions) => lb.openDevice('cpu', o), { threads: undefined }),
+  bench: call((o: lb.BenchOptions) => lb.bench(story, o), {
+    promptTokens: undefined,
+    newTokens: undefined,
+    runs: undefined,
+    computeDtype: undefined,
+    signal: undefined,
+  }),
+  perplexity: call((o: lb.PerplexityOptions) => lb.perplexity(story, [1, 2], o), {
+    context: undefined,
+    stride: undefined,
+    baseline: undefined,
+    computeDtype: undefined,
+    signal: undefined,
+    onProgress: undefined,
+  }),
+  weightErrors: call((o: NonNullable<Parameters<typeof lb.weightErrors>[1]>) => lb.weightErrors(net, o), {
+    signal: undefined,
+    onProgress: undefined,
+  }),
+  generate: call((o: lb.GenerateOptions) => lb.generate(story, 'x', o), generation),
+  generateTokens: call((o: lb.GenerateOptions) => lb.generateTokens(story, [1], o).next(), generation),
+  loadCausalLM: call((o: lb.LoadOptions) => lb.loadCausalLM('models/stories260K', o), {
+    device: undefined,
+    dtype: undefined,
+    dequantize: undefined,
+    computeDtype: undefined,
+    quantization: undefined,
+    signal: undefined,
+    onWarning: undefined,
+    onProgress: undefined,
+  }),
+  'loadCausalLM, quantization': call(
+    (o: lb.QuantizeOptions) => lb.loadCausalLM('models/stories260K', { quantization: { method: 'quanto', ...o } }),
+    quantizeOptions,
+  ),
+  load: call((o: lb.LoadModuleOptions) => lb.load(new Net(), memory(), o), { ...loading, onWarning: undefined }),
+  loadStateDict: call((o: lb.LoadStateOptions) => lb.loadStateDict(new Net(), new Map(), o), loading),
+  requantize: call((o: lb.LoadStateOptions) => lb.requantize(new Net(), new Map(), {}, o), loading),
+  save: call((o: lb.SaveOptions) => lb.save(net, memory(), o), {
+    overwrite: undefined,
+    signal: undefined,
+    unfrozen: undefined,
+    maxShardBytes: undefined,
+    onWarning: undefined,
+    onProgress: undefined,
+  }),
+  'CausalLM.forward': call((o: lb.ForwardOptions) => story.forward([1], o), {
+    cache: undefined,
+    position: undefined,
+    lastOnly: undefined,
+  }),
+  'Tokenizer.encode': call((o: { addSpecialTokens?: boolean }) => story.tokenizer?.encode('x', o), { addSpecialTokens: undefined }),
+  'Tokenizer.decode': call((o: { skipSpecialTokens?: boolean }) => story.tokenizer?.decode([1], o), { skipSpecialTokens: undefined }),
+  quantize: call((o: lb.QuantizeOptions) => lb.quantize(lb.initialize(new Net(), device), o), quantizeOptions),
+  quantizeByName: call((o: lb.QuantizeOptions) => lb.quantizeByName(lb.initialize(new Net(), device), { fc: o }), quantizeOptions),
+  calibrate: call((o: lb.CalibrateOptions) => lb.calibrate(net, () => {}, o), {
+    momentum: undefined,
+    inputMomentum: undefined,
+    observer: undefined,
+    streamline: undefined,
+    mirror: undefined,
+    debug: undefined,
+  }),
+  percentile: call((o: { percent?: number }) => lb.percentile(o), { percent: undefined }),
+  hqq: call((o: lb.HqqOptions) => lb.hqq(o), { norm: undefined, beta: undefined, kappa: undefined, iterations: undefined }),
+  int4WeightOnly: call((o: { groupSize?: number | null }) => lb.int4WeightOnly(o), { groupSize: undefined }),
+  int8WeightOnly: call((o: { groupSize?: number | null }) => lb.int8WeightOnly(o), { groupSize: undefined }),
+  intxWeightOnly: call((o: lb.IntxOptions) => lb.intxWeightOnly(o), { weightDtype: undefined, groupSize: undefined, mapping: undefined }),
+  int8DynamicActivationIntxWeight: call((o: lb.IntxOptions) => lb.int8DynamicActivationIntxWeight(o), {
+    weightDtype: undefined,
+    groupSize: undefined,
+    mapping: undefined,
+  }),
+  int8DynamicActivationInt4Weight: call((o: { groupSize?: number | null }) => lb.int8DynamicActivationInt4Weight(o), {
+    groupSize: undefined,
+  }),
+  int8DynamicActivationInt8Weight: call((o: Record<string, never>) => lb.int8DynamicActivationInt8Weight(o), {}),
+  float8WeightOnly: call((o: Record<string, never>) => lb.float8WeightOnly(o), {}),
+  float8DynamicActivationFloat8Weight: call((o: Record<string, never>) => lb.float8DynamicActivationFloat8Weight(o), {}),
+  initialize: call((o: { seed?: number }) => lb.initialize(new Net(), device, o), { seed: undefined }),
+  Linear: call((o: lb.LinearOptions) => new lb.Linear(2, 2, o), { bias: undefined, dtype: undefined }),
+  Embedding: call((o: lb.EmbeddingOptions) => new lb.Embedding(2, 2, o), { dtype: undefined }),
+  Conv1D: call((o: lb.EmbeddingOptions) => new lb.Conv1D(2, 2, o), { dtype: undefined }),
+  RMSNorm: call((o: lb.EmbeddingOptions) => new lb.RMSNorm(2, 1e-5, o), { dtype: undefined }),
+  LayerNorm: call((o: lb.LayerNormOptions) => new lb.LayerNorm(2, o), {
+    eps: undefined,
+    elementwiseAffine: undefined,
+    bias: undefined,
+    dtype: undefined,
+  }),
+  GroupNorm: call((o: lb.GroupNormOptions) => new lb.GroupNorm(1, 2, o), { eps: undefined, affine: undefined }),
+  BatchNorm1d: call((o: lb.BatchNormOptions) => new lb.BatchNorm1d(2, o), normalization),
+  BatchNorm2d: call((o: lb.BatchNormOptions) => new lb.BatchNorm2d(2, o), normalization),
+  GELU: call((o: lb.GELUOptions) => new lb.GELU(o), { approximate: undefined }),
+  MultiheadAttention: call((o: lb.MultiheadAttentionOptions) => new lb.MultiheadAttention(4, 2, o), {
+    bias: undefined,
+    batchFirst: undefined,
+  }),
+  Conv1d: call((o: lb.ForwardConvolutionOptions) => new lb.Conv1d(2, 2, 1, o), { ...sizes, bias: undefined, paddingMode: undefined }),
+  Conv2d: call((o: lb.ForwardConvolutionOptions) => new lb.Conv2d(2, 2, 1, o), { ...sizes, bias: undefined, paddingMode: undefined }),
+  ConvTranspose1d: call((o: lb.ConvTransposeLayerOptions) => new lb.ConvTranspose1d(2, 2, 1, o), {
+    ...sizes,
+    bias: undefined,
+    outputPadding: undefined,
+  }),
+  ConvTranspose2d: call((o: lb.ConvTransposeLayerOptions) => new lb.ConvTranspose2d(2, 2, 1, o), {
+    ...sizes,
+    bias: undefined,
+    outputPadding: undefined,
+  }),
+  MaxPool2d: call((o: lb.ops.MaxPoolOptions) => new lb.MaxPool2d(2, o), { ...pooling, dilation: undefined }),
+  AvgPool2d: call((o: lb.ops.AvgPoolOptions) => new lb.AvgPool2d(2, o), {
+    ...pooling,
+    countIncludePad: undefined,
+    divisorOverride: undefined,
+  }),
+  QLinear: call((o: lb.WeightQuantization) => new lb.QLinear(new lb.Linear(32, 32), o), quantized),
+  registerQuantizedModule: call((o: lb.Twin) => lb.registerQuantizedModule(Net, o), {
+    make: () => null,
+    onRequest: undefined,
+    quanto: undefined,
+  }),
+  crossEntropyLoss: call((o: lb.ClassLossOptions) => lb.crossEntropyLoss(x, [0, 1], o), { ...classes, labelSmoothing: undefined }),
+  nllLoss: call((o: Omit<lb.ClassLossOptions, 'labelSmoothing'>) => lb.nllLoss(x, [0, 1], o), classes),
+  mseLoss: call((o: { reduction?: lb.Reduction }) => lb.mseLoss(x, x, o), { reduction: undefined }),
+  l1Loss: call((o: { reduction?: lb.Reduction }) => lb.l1Loss(x, x, o), { reduction: undefined }),
+  klDivLoss: call((o: NonNullable<Parameters<typeof lb.klDivLoss>[2]>) => lb.klDivLoss(x, x, o), {
+    reduction: undefined,
+    logTarget: undefined,
+  }),
+  SGD: call((o: Partial<lb.SGDSettings>) => new lb.SGD([weight], o), {
+    lr: undefined,
+    momentum: undefined,
+    dampening: undefined,
+    nesterov: undefined,
+    weightDecay: undefined,
+  }),
+  'SGD, a group': call((o: Partial<lb.SGDSettings>) => new lb.SGD([{ params: [weight], ...o }]), {
+    lr: 0.1,
+    momentum: 0,
+    dampening: 0,
+    nesterov: false,
+    weightDecay: 0,
+  }),
+  Adam: call((o: Partial<lb.AdamSettings>) => new lb.Adam([weight], o), adam),
+  AdamW: call((o: Partial<lb.AdamSettings>) => new lb.AdamW([weight], o), adam),
+  Adadelta: call((o: Partial<lb.AdadeltaSettings>) => new lb.Adadelta([weight], o), {
+    lr: undefined,
+    rho: undefined,
+    eps: undefined,
+    weightDecay: undefined,
+  }),
+  clipGradNorm: call((o: { normType?: 2 | typeof Infinity }) => lb.clipGradNorm(net.parameters(), 1, o), { normType: undefined }),
+  StepLR: call((o: { stepSize: number; gamma?: number }) => new lb.StepLR(sgd(), o), { stepSize: 1, gamma: undefined }),
+  MultiStepLR: call((o: { milestones: number[]; gamma?: number }) => new lb.MultiStepLR(sgd(), o), { milestones: [1], gamma: undefined }),
+  ExponentialLR: call((o: { gamma: number }) => new lb.ExponentialLR(sgd(), o), { gamma: 0.5 }),
+  LinearLR: call((o: NonNullable<ConstructorParameters<typeof lb.LinearLR>[1]>) => new lb.LinearLR(sgd(), o), {
+    startFactor: undefined,
+    endFactor: undefined,
+    totalIters: undefined,
+  }),
+  CosineAnnealingLR: call((o: { tMax: number; etaMin?: number }) => new lb.CosineAnnealingLR(sgd(), o), { tMax: 2, etaMin: undefined }),
+  OneCycleLR: call((o: lb.OneCycleOptions) => new lb.OneCycleLR(sgd(), o), {
+    maxLr: 0.1,
+    totalSteps: 4,
+    pctStart: undefined,
+    annealStrategy: undefined,
+    cycleMomentum: undefined,
+    baseMomentum: undefined,
+    maxMomentum: undefined,
+    divFactor: undefined,
+    finalDivFactor: undefined,
+  }),
+  DataLoader: call((o: lb.LoaderOptions<number, number[]>) => new lb.DataLoader({ length: 2, get: (i) => i }, o), {
+    batchSize: undefined,
+    shuffle: undefined,
+    seed: undefined,
+    dropLast: undefined,
+    collate: (samples: number[]) => samples,
+  }),
+  trainEpoch: call((o: lb.TrainOptions<lb.Tensor>) => lb.trainEpoch(net, [weight], o), {
+    optimizer: sgd(),
+    loss: () => lb.ops.sum(net.forward(weight)),
+    schedule: undefined,
+    clipNorm: undefined,
+    detectAnomaly: undefined,
+    checkEvery: undefined,
+    onProgress: undefined,
+  }),
+  'transforms.randomCrop': call((o: { padding?: number; seed?: number }) => lb.transforms.randomCrop(2, o), {
+    padding: undefined,
+    seed: undefined,
+  }),
+  'transforms.randomHorizontalFlip': call((o: { p?: number; seed?: number }) => lb.transforms.randomHorizontalFlip(o), {
+    p: undefined,
+    seed: undefined,
+  }),
+  'ops.conv2d': call((o: lb.ops.ConvOptions) => lb.ops.conv2d(image, kernel, null, o), sizes),
+  'ops.convTranspose2d': call((o: lb.ops.ConvTransposeOptions) => lb.ops.convTranspose2d(image, kernel, null, o), {
+    ...sizes,
+    outputPadding: undefined,
+  }),
+  'ops.conv1d': call((o: Record<keyof typeof sizes, number>) => lb.ops.conv1d(numbers(1, 1, 4), numbers(1, 1, 2), null, o), sizes),
+  'ops.convTranspose1d': call(
+    (o: Record<keyof typeof sizes | 'outputPadding', number>) => lb.ops.convTranspose1d(numbers(1, 1, 4), numbers(1, 1, 2), null, o),
+    { ...sizes, outputPadding: undefined },
+  ),
+  'ops.maxPool2d': call((o: lb.ops.MaxPoolOptions) => lb.ops.maxPool2d(image, 2, o), { ...pooling, dilation: undefined }),
+  'ops.avgPool2d': call((o: lb.ops.AvgPoolOptions) => lb.ops.avgPool2d(image, 2, o), {
+    ...pooling,
+    countIncludePad: undefined,
+    divisorOverride: undefined,
+  }),
+  'ops.batchNorm': call((o: NonNullable<Parameters<typeof lb.ops.batchNorm>[3]>) => lb.ops.batchNorm(x, null, null, o), {
+    epsilon: undefined,
+    momentum: undefined,
+    running: undefined,
+  }),
+  'ops.nll': call(
+    (o: NonNullable<Parameters<typeof lb.ops.nll>[2]>) => lb.ops.nll(x, lb.Tensor.fromArray(device, Int32Array.of(0, 1)), o),
+    {
+      ignoreIndex: undefined,
+      labelSmoothing: undefined,
+    },
+  ),
+  'ops.fakeQuantize': call((o: lb.ops.FakeQuantizeOptions) => lb.ops.fakeQuantize(x, numbers(), o), {
+    qmin: -8,
+    qmax: 7,
+    zeroPoint: undefined,
+    gradFactor: undefined,
+  }),
+  'ops.scaledDotProductAttention': call(
+    (o: NonNullable<Parameters<typeof lb.ops.scaledDotProductAttention>[3]>) => lb.ops.scaledDotProductAttention(image, image, image, o),
+    { isCausal: undefined, scale: undefined },
+  ),
+}
