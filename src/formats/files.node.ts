@@ -1,7 +1,9 @@
 import { existsSync, statSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { FormatError } from '../core/errors.ts'
 import type { SaveOptions } from './atomicFolder.node.ts'
 import { diskFolder, fileSource } from './file.node.ts'
+import { httpFolder, httpSource } from './http.ts'
 import type { ByteSource, Folder, FolderSink } from './source.ts'
 
 /*
@@ -18,23 +20,30 @@ export async function saveFolder<T>(target: string, write: (folder: FolderSink) 
  * A folder by its path, by its URL, or by its id on the Hugging Face hub (`org/name`), in that order.
  * @throws FormatError if it is none of them
  */
-export async function openFolder(place: string): Promise<Folder> {
-  if (isUrl(place)) return (await import('./http.ts')).httpFolder(place)
-  if (!existsSync(place)) {
+export async function openFolder(place: string | URL): Promise<Folder> {
+  const path = pathOrUrl(place)
+  if (isHttp(path)) return httpFolder(path)
+  if (!existsSync(path)) {
     const hub = await import('./hub.node.ts')
-    if (hub.isHubId(place)) return hub.hubFolder(place)
-    throw new FormatError(`${place || '""'}: must be a folder, a URL, or a hub id such as org/name; there is no such folder`)
+    if (hub.isHubId(path)) return hub.hubFolder(path)
+    throw new FormatError(`${path || '""'}: must be a folder, a URL, or a hub id such as org/name; there is no such folder`)
   }
-  if (!statSync(place).isDirectory())
-    throw new FormatError(`${place}: must be a folder in Hugging Face layout, or a .gguf file; it is another file`)
-  return diskFolder(place)
+  if (!statSync(path).isDirectory())
+    throw new FormatError(`${path}: must be a folder in Hugging Face layout, or a .gguf file; it is another file`)
+  return diskFolder(path)
 }
 
 /** A file by its path or URL. */
-export async function openFile(place: string): Promise<ByteSource> {
-  return isUrl(place) ? (await import('./http.ts')).httpSource(place) : fileSource(place)
+export async function openFile(place: string | URL): Promise<ByteSource> {
+  const path = pathOrUrl(place)
+  return isHttp(path) ? httpSource(path) : fileSource(path)
 }
 
-function isUrl(place: string): boolean {
-  return /^https?:\/\//.test(place)
+/** `file:` URLs, such as `new URL('model', import.meta.url)`, are paths. */
+function pathOrUrl(place: string | URL): string {
+  return place instanceof URL && place.protocol === 'file:' ? fileURLToPath(place) : String(place)
+}
+
+function isHttp(place: string): boolean {
+  return /^https?:\/\//i.test(place)
 }

@@ -26,8 +26,9 @@ import { Tokenizer } from './tokenizer.ts'
  * @throws FormatError if a file is missing, broken, or does not fit the others
  */
 export async function planFolder(folder: Folder): Promise<LoadPlan> {
-  const rawConfig = await readObject(folder, 'config.json')
-  const config = new JsonObject(rawConfig, `${folder.name}/config.json`)
+  const configPath = `${folder.name}/config.json`
+  const rawConfig = parseObject(await readBytes(folder, 'config.json', maxJsonBytes), configPath)
+  const config = new JsonObject(rawConfig, configPath)
   const model = emptyModel(folder, config)
   const file = await openCheckpoint(folder)
   try {
@@ -44,9 +45,9 @@ export async function planFolder(folder: Folder): Promise<LoadPlan> {
   }
 }
 
-async function readObject(folder: Folder, name: string): Promise<Record<string, unknown>> {
-  const path = `${folder.name}/${name}`
-  const value = parseJson(await readBytes(folder, name, maxJsonBytes), path)
+/** @throws FormatError if `bytes`, those of the file `path`, spell no JSON object */
+function parseObject(bytes: Uint8Array, path: string): Record<string, unknown> {
+  const value = parseJson(bytes, path)
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
   throw new FormatError(`${path}: the document must be an object; received ${show(value)}`)
 }
@@ -159,19 +160,17 @@ async function readSideFiles(folder: Folder, model: CausalLM, config: Record<str
   const files = new Map<string, string>()
   for (const name of sideFiles) if (await folder.has(name)) files.set(name, await readText(folder, name, maxJsonBytes))
   model.checkpoint = { name: folder.name, config, files }
+  const object = (name: string) => parseObject(new TextEncoder().encode(files.get(name)), `${folder.name}/${name}`)
   if (files.has('generation_config.json')) {
-    const ids = tokenIds(
-      new JsonObject(await readObject(folder, 'generation_config.json'), `${folder.name}/generation_config.json`),
-      'eos_token_id',
-    )
+    const ids = tokenIds(new JsonObject(object('generation_config.json'), `${folder.name}/generation_config.json`), 'eos_token_id')
     if (ids.length > 0) model.eosTokenIds = ids
   }
   if (!files.has('tokenizer.json')) return
-  const tokenizerConfig = files.has('tokenizer_config.json') ? await readObject(folder, 'tokenizer_config.json') : {}
+  const tokenizerConfig = files.has('tokenizer_config.json') ? object('tokenizer_config.json') : {}
   // Newer folders keep the template in a file of its own.
   const template = files.get('chat_template.jinja')
   if (template !== undefined) tokenizerConfig.chat_template = template
-  const tokenizer = await Tokenizer.fromJson(await readObject(folder, 'tokenizer.json'), tokenizerConfig, `${folder.name}/tokenizer.json`)
+  const tokenizer = await Tokenizer.fromJson(object('tokenizer.json'), tokenizerConfig, `${folder.name}/tokenizer.json`)
   const { vocabularySize } = model.config
   if (tokenizer.vocabularySize > vocabularySize) {
     throw new FormatError(

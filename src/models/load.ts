@@ -18,7 +18,7 @@ import { planFolder } from './folderPlan.ts'
 import { type LoadPlan, type PlannedParameter, parameterPaths, parentOf } from './plan.ts'
 
 /** Where a model lies: a path, URL or hub id; a folder; a GGUF file in the browser. */
-export type ModelPlace = string | Folder | Blob
+export type ModelPlace = string | URL | Folder | Blob
 
 export interface LoadOptions {
   /** Where to compute; default: `openDevice('cpu')`. */
@@ -154,9 +154,9 @@ function put(model: CausalLM, paths: readonly string[], parameter: Parameter, fr
 
 /** Reads everything but the weights; the plan's model has shapes only. The caller closes the plan. */
 export async function planCausalLM(place: ModelPlace): Promise<LoadPlan> {
-  if (typeof place === 'string' && isGgufPath(place)) return planGguf(await openFile(place))
   if (place instanceof Blob) return planGguf(blobSource(place))
-  return planFolder(typeof place === 'string' ? await openFolder(place) : place)
+  if (typeof place !== 'string' && !(place instanceof URL)) return planFolder(place)
+  return isGgufPath(place) ? planGguf(await openFile(place)) : planFolder(await openFolder(place))
 }
 
 /** Loaded when used: whoever has no GGUF file need not wait for its eight modules. */
@@ -165,7 +165,8 @@ async function planGguf(source: ByteSource): Promise<LoadPlan> {
   return gguf.planGguf(source)
 }
 
-/** Whether a path or URL names a GGUF file. */
-export function isGgufPath(place: string): boolean {
-  return /\.gguf(\?.*)?$/i.test(place)
+/** Whether a path or URL names a GGUF file; a URL may have a query. */
+export function isGgufPath(place: string | URL): boolean {
+  const isHttp = /^https?:\/\//i.test(String(place)) && URL.canParse(place)
+  return /\.gguf([?#].*)?$/i.test(isHttp ? new URL(place).pathname : String(place))
 }

@@ -17,8 +17,8 @@ import { applyTypes, loadTensors, type SavedTensor } from './stateDict.ts'
  * @returns the model
  * @throws FormatError that lists every tensor that is missing, too many, or of another shape
  */
-export async function load<M extends Module>(model: M, place: string | Folder, options: { device?: Device } = {}): Promise<M> {
-  const folder = typeof place === 'string' ? await openFolder(place) : place
+export async function load<M extends Module>(model: M, place: string | URL | Folder, options: { device?: Device } = {}): Promise<M> {
+  const folder = typeof place === 'string' || place instanceof URL ? await openFolder(place) : place
   const file = await openCheckpoint(folder)
   try {
     const map = await readQuantoMap(folder)
@@ -37,7 +37,7 @@ export async function load<M extends Module>(model: M, place: string | Folder, o
  * The tensors of a .safetensors file, by name, for `loadStateDict`.
  * @throws FormatError if it is not such a file
  */
-export async function readStateDict(path: string): Promise<Map<string, SavedTensor>> {
+export async function readStateDict(path: string | URL): Promise<Map<string, SavedTensor>> {
   const file = await openSafetensors(await openFile(path))
   try {
     const state = new Map<string, SavedTensor>()

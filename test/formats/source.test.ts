@@ -119,27 +119,3 @@ test('text is read up to a limit and written as UTF-8', async () => {
   assert.equal(await readText(memory, 'note.txt', 3), 'né')
   await assert.rejects(readText(memory, 'note.txt', 2), { message: 'memory/note.txt: must have at most 2 bytes; it has 3' })
 })
-
-test('an HTTP server that errs, or sends too much, too little or another range, is refused', async () => {
-  const failing = httpFolder(await serve((_, response) => response.writeHead(500).end()))
-  await assert.rejects(failing.open('x'), {
-    message: `${failing.name}/x: the server must answer 200 or 206; received 500 Internal Server Error`,
-  })
-  await assert.rejects(failing.has('x'), { name: 'FormatError' })
-
-  const answer = async (body: string, range: string) => {
-    const url = await serve((request, response) => {
-      const probe = request.headers.range === 'bytes=0-0'
-      response.writeHead(206, { 'content-range': probe ? 'bytes 0-0/100' : range }).end(probe ? 'x' : body)
-    })
-    return (await httpFolder(url).open('x')).read(10, 3)
-  }
-  assert.deepEqual([...(await answer('abc', 'bytes 10-12/100'))], [97, 98, 99])
-  await assert.rejects(answer('abcd', 'bytes 10-12/100'), /must send at most 3 bytes; it sends more/)
-  await assert.rejects(answer('ab', 'bytes 10-12/100'), /must send 3 bytes; it sent 2/)
-  await assert.rejects(answer('abc', 'bytes 9-11/100'), /must answer with bytes 10-12 of 100; received status 206, range bytes 9-11\/100/)
-  await assert.rejects(answer('abc', 'bytes 10-12/101'), /must answer with bytes 10-12 of 100/)
-
-  const huge = await serve((_, response) => response.writeHead(200, { 'content-length': 2 ** 40 }).write('x'))
-  await assert.rejects(httpFolder(huge).open('x'), /must send at most 2147483648 bytes; it announces 1099511627776/)
-})
