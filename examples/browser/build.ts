@@ -35,8 +35,9 @@ export async function bundle(entries: Record<string, string>, folder: string): P
 /** Writes the whole page into `folder`. */
 export async function buildPage(folder: string): Promise<Map<string, number>> {
   mkdirSync(folder, { recursive: true })
-  for (const name of ['index.html', 'style.css']) cpSync(join(here, name), join(folder, name))
-  cpSync(join(root, 'models/stories260K'), join(folder, 'models/stories260K'), { recursive: true })
+  for (const name of ['index.html', 'style.css', 'report.css']) cpSync(join(here, name), join(folder, name))
+  for (const name of ['stories260K', 'tinystories.txt'])
+    cpSync(join(root, 'models', name), join(folder, 'models', name), { recursive: true })
   return bundle({ main: join(here, 'main.ts') }, folder)
 }
 

@@ -108,7 +108,7 @@ async function checkFolder(folder: string, path = ''): Promise<void> {
 async function checkPage(url: string, isolated: boolean): Promise<void> {
   const page = await browser.newPage()
   try {
-    const complaints = watchComplaints(page)
+    const complaints = watchComplaints(page, { asking: true })
     await page.goto(url)
     await page.waitForSelector('p:not(:empty)', { timeout: 20_000 })
     const [, threads, text] = /^(\d+) threads: (.*)$/s.exec(String(await page.textContent('p'))) ?? []

@@ -24,12 +24,23 @@ export async function screenshot(t: TestContext, page: Page, name: string): Prom
   t.diagnostic(relative(root, path))
 }
 
-/** Collects what a page should never say: uncaught errors, and warnings in its console other than files that are not there. */
-export function watchComplaints(page: Page): string[] {
+/**
+ * Collects what a page should never say or do: uncaught errors, warnings in its console, requests that fail.
+ * @param asking whether it may ask for files that are not there, as it must of a folder whose files it does not know
+ */
+export function watchComplaints(page: Page, { asking = false } = {}): string[] {
   const complaints: string[] = []
   page.on('pageerror', (error) => complaints.push(error.message))
+  page.on('requestfailed', (request) => {
+    const text = String(request.failure()?.errorText)
+    // The body of a 404 is not waited for.
+    if (!(asking && text === 'net::ERR_ABORTED')) complaints.push(`${request.url()}: ${text}`)
+  })
+  page.on('response', (response) => {
+    if (response.status() >= 400 && !(asking && response.status() === 404)) complaints.push(`${response.url()}: ${response.status()}`)
+  })
   page.on('console', (message) => {
-    const absent = message.text().includes('status of 404')
+    const absent = asking && message.text().includes('status of 404')
     if (['error', 'warning'].includes(message.type()) && !absent) complaints.push(message.text())
   })
   return complaints

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import type { Browser, Page } from 'playwright-core'
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { buildPage } from '../../examples/browser/build.ts'
 import { serve, urlOf } from '../../examples/browser/serve.ts'
 import { loadCausalLM } from '../../src/index.ts'
@@ -31,50 +31,121 @@ after(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-/** The page after its first story, and what it complained about. */
-async function openPage(isolated = true): Promise<{ page: Page; complaints: string[] }> {
+interface Opened {
+  page: Page
+  /** What it complained about, failed requests among them. */
+  complaints: string[]
+}
+
+async function openPage({ isolated = true, ...look }: { isolated?: boolean } & BrowserContextOptions = {}): Promise<Opened> {
   const server = await serve(folder, { isolated })
   servers.push(server)
-  const page = await browser.newPage()
-  page.setDefaultTimeout(15_000)
+  const page = await browser.newPage(look)
+  page.setDefaultTimeout(30_000)
   const complaints = watchComplaints(page)
   await page.goto(urlOf(server))
-  await page.waitForSelector('#report tr:last-child, #error:not([hidden])')
   return { page, complaints }
 }
 
+/** Waits until the row of the table with these settings is there and marked as the last; its cells by their headings. */
+async function rowOf(page: Page, weights: string, kept: string): Promise<Record<string, string>> {
+  const marked = (wanted: string[]) => {
+    const [row] = document.querySelectorAll('#report tr[aria-current]')
+    const [first, second] = [...(row?.children ?? [])].map((cell) => cell.textContent)
+    return (first === wanted[0] && second === wanted[1]) || document.querySelector('#compare-error:not([hidden])') !== null
+  }
+  await page.waitForFunction(marked, [weights, kept])
+  assert.equal(await page.textContent('#compare-error'), '')
+  const texts = (selector: string) => page.$$eval(selector, (cells) => cells.map((cell) => cell.textContent ?? ''))
+  const cells = await texts('#report tr[aria-current] td')
+  return Object.fromEntries((await texts('#report th')).map((heading, i) => [heading, cells[i]]))
+}
+
+/** Three decimals are shown, of a number that agrees with Python's to 2e-6. */
+function checkPerplexity(shown: string, variant: string): void {
+  const expected = manifest.variants[variant].perplexity
+  const error = Math.abs(Number(shown.replace(/,/g, '')) - expected)
+  assert.ok(error <= 0.0005 + 2e-6 * expected, `${variant}: ${shown} must be ${expected}`)
+}
+
+/** The stories go on as transformers and optimum-quanto let them. */
+async function checkStories(page: Page, variant: string): Promise<void> {
+  for (const [card, key] of Object.entries({ '#float': 'float', '#quantized': variant })) {
+    const { greedy_text: expected } = manifest.variants[key]
+    assert.equal(await page.textContent(`${card} b`), inputs.prompt)
+    assert.equal((await page.textContent(`${card} .text span`))?.slice(0, expected.length), expected, card)
+  }
+}
+
 for (const isolated of [true, false]) {
-  test(`${isolated ? 'isolated' : 'not isolated'}: int4 writes what transformers and optimum-quanto write`, async (t) => {
-    const { page, complaints } = await openPage(isolated)
-    await screenshot(t, page, isolated ? 'story-isolated' : 'story')
-    assert.equal(await page.textContent('#error'), '')
-    assert.equal(await page.textContent('#start'), inputs.prompt)
-    assert.equal(await page.textContent('#story'), manifest.variants['quanto-qint4'].greedy_text)
-    const rows = await page.$$eval('#report tr', (found) => found.map((row) => [...row.children].map((cell) => cell.textContent ?? '')))
-    t.diagnostic(rows.map((row) => row.join(' ')).join(', '))
-    const report = Object.fromEntries(rows)
+  const place = isolated ? 'isolated' : 'not isolated'
+  test(`${place}: the page shows what int4 loses, as transformers and optimum-quanto have it`, async (t) => {
+    const { page, complaints } = await openPage({ isolated })
+    const without = await rowOf(page, 'int4', 'output head')
+    checkPerplexity(without.perplexity, 'quanto-qint4-nolmhead')
+    await checkStories(page, 'quanto-qint4-nolmhead')
+    checkPerplexity(String(await page.textContent('#float .perplexity')), 'float')
     // 260,032 float32 weights.
-    assert.equal(report['weights as float32'], '1,040 kB')
-    assert.equal(report['cross-origin isolated'], isolated ? 'yes' : 'no')
+    assert.equal(await page.textContent('#float .memory'), '1,040 kB')
+    await screenshot(t, page, isolated ? 'page-isolated' : 'page')
+
+    await page.getByLabel('output head').uncheck()
+    checkPerplexity((await rowOf(page, 'int4', 'nothing')).perplexity, 'quanto-qint4')
+    await checkStories(page, 'quanto-qint4')
+    // From the first word on that departs from the float32 model's.
+    assert.match(String(await page.textContent('#quantized mark')), /^with her toys/)
+
+    const device = String(await page.textContent('#device'))
+    t.diagnostic(device)
     const cores = await page.evaluate(() => navigator.hardwareConcurrency)
-    if (isolated && cores > 1) assert.ok(Number(report.threads) > 1, `threads: ${report.threads} of ${cores}`)
-    if (!isolated) assert.equal(report.threads, '1')
+    assert.match(device, isolated && cores > 1 ? /with \d+ threads\.$/ : /with one thread/)
+    assert.equal(device.includes('not cross-origin isolated'), !isolated)
     assert.deepEqual(complaints, [])
     await page.close()
   })
 }
 
-test('a chosen GGUF file answers the prompt as transformers does', async (t) => {
-  const { page } = await openPage()
-  await page.setInputFiles('#file', join(gguf, 'stories260K-q4_0.gguf'))
-  await page.click('#run')
-  await page.waitForFunction(() => document.getElementById('status')?.textContent?.includes('per second'))
-  await screenshot(t, page, 'gguf-chosen')
-  await checkAnswer(page, 'q4_0')
+test('all types one after the other, dark and on a phone', async (t) => {
+  const { page, complaints } = await openPage({ colorScheme: 'dark', viewport: { width: 390, height: 800 } })
+  await page.getByLabel('output head').uncheck()
+  await rowOf(page, 'int4', 'nothing')
+  await page.click('#all')
+  await page.waitForFunction(() => document.querySelector('#report tr[aria-current] td')?.textContent === 'int2')
+  await rowOf(page, 'int4', 'nothing')
+  const rows = await page.$$eval('#report tbody tr', (found) => found.map((row) => [...row.children].map((cell) => cell.textContent ?? '')))
+  t.diagnostic(rows.map((row) => row.join(' ')).join(', '))
+  const perplexities = Object.fromEntries(rows.filter(([, kept]) => kept !== 'output head').map(([weights, , , shown]) => [weights, shown]))
+  for (const type of ['int8', 'int4', 'int2', 'float8']) checkPerplexity(perplexities[type], `quanto-q${type}`)
+  for (const [, , , , , speed] of rows) assert.ok(Number(speed.replace(/,/g, '')) > 0)
+  await screenshot(t, page, 'page-dark-phone')
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 390)
+  assert.deepEqual(complaints, [])
   await page.close()
 })
 
-test('a dropped GGUF file does, too', async (t) => {
+test('settings that leave nothing to quantize are answered with one sentence, and the page goes on', async () => {
+  const { page, complaints } = await openPage()
+  await page.getByLabel('attention').check()
+  await page.getByLabel('feed-forward').check()
+  await page.waitForSelector('#compare-error:not([hidden])')
+  assert.match(String(await page.textContent('#compare-error')), /^quantize: .+; .+/)
+  await page.getByLabel('attention').uncheck()
+  await page.getByRole('radio', { name: 'int8' }).check()
+  await rowOf(page, 'int8', 'output head, feed-forward')
+  assert.deepEqual(complaints, [])
+  await page.close()
+})
+
+test('a chosen GGUF file answers the prompt as transformers does', async (t) => {
+  const { page, complaints } = await openPage()
+  await page.setInputFiles('#file', join(gguf, 'stories260K-q4_0.gguf'))
+  await checkAnswer(page, 'q4_0')
+  await screenshot(t, page, 'gguf-chosen')
+  assert.deepEqual(complaints, [])
+  await page.close()
+})
+
+test('a dropped GGUF file does, too', async () => {
   const { page } = await openPage()
   const bytes = readFileSync(join(gguf, 'stories260K-q8_0.gguf')).toString('base64')
   await page.evaluate(async (base64) => {
@@ -83,10 +154,27 @@ test('a dropped GGUF file does, too', async (t) => {
     dataTransfer.items.add(new File([blob], 'stories260K-q8_0.gguf'))
     document.getElementById('drop')?.dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }))
   }, bytes)
-  await page.click('#run')
-  await page.waitForFunction(() => document.getElementById('status')?.textContent?.includes('per second'))
-  await screenshot(t, page, 'gguf-dropped')
   await checkAnswer(page, 'q8_0')
+  await page.close()
+})
+
+test('who has no file takes the small model, and may stop it', async () => {
+  const { page, complaints } = await openPage()
+  await page.click('#small')
+  await page.waitForSelector('#run:not([disabled])')
+  await page.evaluate(() => {
+    document.getElementById('form')?.dispatchEvent(new Event('submit', { cancelable: true }))
+    document.getElementById('stop')?.click()
+  })
+  await page.waitForFunction(() => document.getElementById('speed')?.textContent === 'Stopped.')
+  await page.waitForSelector('#run:not([disabled])')
+  await page.selectOption('#compute', 'float32')
+  await page.click('#run')
+  await page.waitForFunction(() => document.getElementById('speed')?.textContent?.includes('per second'))
+  const { greedy_text: expected } = manifest.variants['quanto-qint8']
+  assert.equal((await page.textContent('#answer'))?.slice(0, expected.length), expected)
+  assert.equal(await page.textContent('#error'), '')
+  assert.deepEqual(complaints, [])
   await page.close()
 })
 
@@ -109,8 +197,11 @@ test('a file that is none shows one sentence, and the page goes on', async (t) =
   await page.close()
 })
 
-/** The first 40 tokens are those of transformers with the same file. */
+/** Generates in float32: the first 40 tokens are those of transformers with the same file. */
 async function checkAnswer(page: Page, kind: string): Promise<void> {
+  await page.selectOption('#compute', 'float32')
+  await page.click('#run')
+  await page.waitForFunction(() => document.getElementById('speed')?.textContent?.includes('per second'))
   assert.equal(await page.textContent('#error'), '')
   const { [kind]: expected }: Record<string, { greedy_ids: number[] }> = JSON.parse(readFileSync(join(gguf, 'stories260K.json'), 'utf8'))
   const { tokenizer } = await loadCausalLM(stories)

@@ -40,7 +40,7 @@ async function openPage(isolated: boolean): Promise<{ page: Page; complaints: st
   const server = await serve(folder, { isolated })
   servers.push(server)
   const page = await browser.newPage()
-  const complaints = watchComplaints(page)
+  const complaints = watchComplaints(page, { asking: true })
   await page.goto(urlOf(server))
   await page.waitForFunction(() => 'lowbit' in globalThis)
   return { page, complaints }
@@ -88,6 +88,30 @@ for (const isolated of [true, false]) {
     while (pauses.length < 3 && pauses[pauses.length - 1] > longestPauseMs)
     t.diagnostic(`longest task above ${longestPauseMs} ms: ${pauses.join(', ')}`)
     assert.ok(Math.min(...pauses) <= longestPauseMs)
+    await page.close()
+  })
+}
+
+const absences: Record<string, { status: number; contentType: string; body: string }> = {
+  'a page of HTML': { status: 200, contentType: 'text/html', body: '<!doctype html><html><body></body></html>' },
+  '403': { status: 403, contentType: 'application/xml', body: '<Error/>' },
+}
+for (const [name, answer] of Object.entries(absences)) {
+  test(`a model loads from a server that answers ${name} for what it has not, by a URL with a query`, async () => {
+    const { page } = await openPage(true)
+    const files = readdirSync(stories)
+    const asked: URL[] = []
+    await page.route('**/stories260K/**', (route) => {
+      const url = new URL(route.request().url())
+      asked.push(url)
+      return files.some((file) => url.pathname.endsWith(`/${file}`)) ? route.continue() : route.fulfill(answer)
+    })
+    const ids = await page.evaluate(async (prompt) => {
+      const model = await globalThis.lowbit.loadCausalLM('stories260K/?token=secret', { computeDtype: 'float32' })
+      return (await globalThis.lowbit.generate(model, prompt, { maxNewTokens: 20 })).tokenIds
+    }, inputs.prompt)
+    assert.deepEqual(ids, manifest.variants.float.greedy_ids.slice(0, 20))
+    assert.deepEqual([...new Set(asked.map(({ search }) => search))], ['?token=secret'])
     await page.close()
   })
 }
