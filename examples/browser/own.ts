@@ -52,7 +52,7 @@ async function answerPrompt(): Promise<void> {
   stop.disabled = false
   setComputeDtype(own, at<HTMLSelectElement>('compute').value === 'int8' ? 'int8' : 'float32')
   const prompt = at<HTMLTextAreaElement>('prompt').value
-  const options = { maxNewTokens: 200, signal: abort.signal, onText: (text: string) => answer.append(text) }
+  const options = { signal: abort.signal, onText: (text: string) => answer.append(text) }
   try {
     const { tokenIds, decodeTokensPerSecond } = await generate(own, await encoded(own, prompt), options)
     speed.textContent = `${tokenIds.length} tokens, ${whole(decodeTokensPerSecond)} per second`
