@@ -1,10 +1,10 @@
 import type { dtypes } from '../core/dtype.ts'
-import { tileByteLength } from '../kernels/tilePack/tilePack.ts'
+import { tileByteLength } from '../kernels/layout/tilePack/tilePack.ts'
 import { checkDType, checkShape, Tensor } from '../tensor/tensor.ts'
 
 /*
  * The device packing of every quantized weight: rows in lanes, so that one 64-byte load serves sixteen outputs.
- * The layout is drawn at kernels/tilePack. It keeps the exact bits and has an inverse.
+ * The layout is drawn at kernels/layout/tilePack. It keeps the exact bits and has an inverse.
  */
 
 /** Bytes of a [rows, cols] matrix of `bits`-bit codes (or values of 16 or 32 bits) in tiles. */

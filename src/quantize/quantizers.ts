@@ -42,7 +42,7 @@ export interface HqqOptions {
 
 /**
  * The scale of `max`, and a shift that is moved, step by step, to where the norm of the weight's error is smallest (unsigned types).
- * quanto's HqqOptimizer, with its defaults; see kernels/hqqShift.
+ * quanto's HqqOptimizer, with its defaults; see kernels/quantize/hqqShift.
  */
 export function hqq({ norm = 0.7, beta = 10, kappa = 1.01, iterations = 20 }: HqqOptions = {}): Quantizer {
   return (groups, qtype) => {

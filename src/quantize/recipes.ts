@@ -1,7 +1,7 @@
 import { dtypes } from '../core/dtype.ts'
 import { ShapeError } from '../core/errors.ts'
 import { type QType, qfloat8_e4m3fn, qint2, qint4, qint5, qint8 } from '../core/qtype.ts'
-import { type Mapping, mappings } from '../kernels/affineScale/affineScale.ts'
+import { type Mapping, mappings } from '../kernels/quantize/affineScale/affineScale.ts'
 import type { Module } from '../nn/module.ts'
 import type { Quantizer } from '../qtensor/quantizer.ts'
 import { cast } from '../tensor/ops/elementwise.ts'

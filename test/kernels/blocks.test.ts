@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { qint4, qint5, qint8, qtypesByCode } from '../../src/core/qtype.ts'
-import { dequantizeTiles } from '../../src/kernels/qmatmul/qmatmul.ts'
-import { blockTypes, tileBlocks } from '../../src/kernels/tileBlocks/tileBlocks.ts'
-import { tileByteLength } from '../../src/kernels/tilePack/tilePack.ts'
-import { untileBlocks } from '../../src/kernels/untileBlocks/untileBlocks.ts'
+import { blockTypes, tileBlocks } from '../../src/kernels/layout/tileBlocks/tileBlocks.ts'
+import { tileByteLength } from '../../src/kernels/layout/tilePack/tilePack.ts'
+import { untileBlocks } from '../../src/kernels/layout/untileBlocks/untileBlocks.ts'
+import { dequantizeTiles } from '../../src/kernels/matmul/qmatmul/qmatmul.ts'
 
 /*
  * One block of each type as the gguf package (0.19) wrote it for x[i] = (i − 12) / 4, i = 0 … 31. The values that it stands for are the

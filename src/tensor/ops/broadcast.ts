@@ -1,6 +1,6 @@
 import { ShapeError } from '../../core/errors.ts'
 import { numel, type Shape, sameShape, showShape } from '../../core/shape.ts'
-import { reduceOps } from '../../kernels/reduce/reduce.ts'
+import { reduceOps } from '../../kernels/reduce/reduce/reduce.ts'
 import { overridden } from '../override.ts'
 import { record } from '../tape.ts'
 import { Tensor } from '../tensor.ts'

@@ -1,6 +1,6 @@
 import { ShapeError } from '../../core/errors.ts'
 import { showShape } from '../../core/shape.ts'
-import type { ConvSizes } from '../../kernels/conv2d/sizes.ts'
+import type { ConvSizes } from '../../kernels/conv/conv2d/sizes.ts'
 import { needsGrad, record } from '../tape.ts'
 import { checkDType, Tensor } from '../tensor.ts'
 import { columnSum } from './columnSum.ts'

@@ -1,7 +1,7 @@
 import { dtypes } from '../../core/dtype.ts'
 import { ShapeError } from '../../core/errors.ts'
 import { showShape } from '../../core/shape.ts'
-import { rowsPerPartial } from '../../kernels/rowNormGrad/rowNormGrad.ts'
+import { rowsPerPartial } from '../../kernels/norm/rowNormGrad/rowNormGrad.ts'
 import { scope } from '../scope.ts'
 import { needsGrad, record } from '../tape.ts'
 import { checkDType, checkShape, Tensor } from '../tensor.ts'

@@ -1,6 +1,6 @@
 import { DTypeError, ShapeError } from '../../core/errors.ts'
 import { numel } from '../../core/shape.ts'
-import { reduceOps } from '../../kernels/reduce/reduce.ts'
+import { reduceOps } from '../../kernels/reduce/reduce/reduce.ts'
 import { overridden } from '../override.ts'
 import { scope } from '../scope.ts'
 import { record } from '../tape.ts'

@@ -1,0 +1,165 @@
+import { type DType, dtypes, type HostArray } from '../../../core/dtype.ts'
+import { dtypeOfCode, encodeFloat, roundTo, toNumbers } from '../../../core/halves.ts'
+import type { QType } from '../../../core/qtype.ts'
+import { qfloat8_e4m3fn, qfloat8_e4m3fnuz, qfloat8_e5m2, qint2, qint4, qint5, qint8, qtypesByCode } from '../../../core/qtype.ts'
+import type { Random } from '../../../core/random.ts'
+import type { KernelArg, KernelCase } from '../../case.ts'
+import { dotTolerance, inBfloat16, normals, rawOf } from '../../inputs.ts'
+import { tileByteLength, tilePack } from '../../layout/tilePack/tilePack.ts'
+import { dequantizeTiles } from './qmatmul.ts'
+
+/** [rows, cols] floats as tiles of `dtype`. */
+export function tiledFloats(values: Float32Array, dtype: DType, rows: number, cols: number): HostArray {
+  const raw = rawOf(dtype, values)
+  const bits = 8 * dtypes[dtype].bytes
+  const tiles = new Uint8Array(tileByteLength(bits, rows, cols))
+  tilePack(new Uint8Array(raw.buffer), tiles, bits, rows, cols)
+  return new dtypes[dtype].array(tiles.buffer)
+}
+
+/** Codes as quantizing normal weights gives them; every code of the type occurs. */
+export function randomCodes(random: Random, qtype: QType, count: number): Uint8Array {
+  if (qtype.dtype === 'uint8') return Uint8Array.from({ length: count }, () => Math.floor(random.uniform() * (qtype.qmax + 1)))
+  if (qtype.dtype === 'int8') return Uint8Array.from({ length: count }, () => Math.floor(random.uniform() * 256))
+  return Uint8Array.from({ length: count }, () => encodeFloat(qtype.dtype, (qtype.qmax / 6) * random.normal()))
+}
+
+function qmatmulCase(
+  qtype: QType,
+  M: number,
+  N: number,
+  K: number,
+  groupSize = K,
+  withBias = false,
+  scaleDtype: DType = 'float32',
+): KernelCase {
+  const groups = Math.ceil(K / groupSize)
+  return {
+    name: `M=${M} N=${N} K=${K} ${qtype.name} ${groupSize === K ? 'per row' : `groups of ${groupSize}`}${withBias ? ' bias' : ''}${scaleDtype === 'float32' ? '' : ` ${scaleDtype} scales`}`,
+    args: (random) => qmatmulArgs(random, qtype, randomCodes(random, qtype, N * K), M, N, K, groupSize, withBias, scaleDtype),
+    tolerance: qmatmulTolerance,
+    defects: {
+      'x rounded to bfloat16': (args) => args.with(0, inBfloat16(args[0] as Float32Array)),
+      'one code changed in its second highest bit': (args) => {
+        return args.with(
+          1,
+          (args[1] as Uint8Array).map((byte, i) => (i === 0 ? byte ^ (1 << (qtype.bits - 2)) : byte)),
+        )
+      },
+      'scales rounded to bfloat16': (args) =>
+        args.with(
+          3,
+          floatsIn(args[3] as HostArray, args[5] as number, (scale) => roundTo('bfloat16', scale)),
+        ),
+      ...(groups > 1 && { 'scales of the next group': (args: KernelArg[]) => args.with(3, nextGroup(args[3] as HostArray, groups)) }),
+      ...(qtype.unsigned && {
+        'shift of the wrong sign': (args: KernelArg[]) =>
+          args.with(
+            4,
+            floatsIn(args[4] as HostArray, args[5] as number, (shift) => -shift),
+          ),
+      }),
+    },
+    work: {
+      operations: 2 * M * N * K,
+      bytes: (N * K * qtype.bits) / 8 + dtypes[scaleDtype].bytes * N * groups * (qtype.unsigned ? 2 : 1) + 4 * M * (N + K),
+    },
+  }
+}
+
+function qmatmulArgs(
+  random: Random,
+  qtype: QType,
+  codes: Uint8Array,
+  M: number,
+  N: number,
+  K: number,
+  groupSize: number,
+  withBias: boolean,
+  scaleDtype: DType = 'float32',
+): KernelArg[] {
+  const groups = Math.ceil(K / groupSize)
+  const w = new Uint8Array(tileByteLength(qtype.bits, N, K))
+  tilePack(codes, w, qtype.bits, N, K)
+  const scale = Float32Array.from({ length: N * groups }, () => (0.1 * (1 + random.uniform())) / qtype.qmax)
+  // Near the middle of the codes, as the minimum of weights around zero.
+  const shift = qtype.unsigned ? scale.map((value) => value * qtype.qmax * (0.3 + 0.4 * random.uniform())) : null
+  const bias = withBias ? normals(random, N) : null
+  const tiled = (values: Float32Array) => tiledFloats(values, scaleDtype, N, groups)
+  const weights = [w, qtype.code, tiled(scale), shift && tiled(shift), dtypes[scaleDtype].code]
+  return [normals(random, M * K), ...weights, bias, new Float32Array(M * N), M, N, K, groupSize]
+}
+
+type Floats = Float32Array
+type Args = [Floats, Uint8Array, number, HostArray, HostArray | null, number, Floats | null, Floats, number, number, number, number]
+
+/** That of the dot product, and where scale · q is rounded before the shift is taken away, half an ε of it: ½·ε·‖x‖₂·‖scale · q‖₂. */
+function qmatmulTolerance(args: readonly KernelArg[]): Float64Array {
+  const [x, w, qtype, scale, shift, scaleDtype, bias, , M, N, K, groupSize] = args as Args
+  const sums = dotTolerance(x, dequantizeTiles(w, qtype, scale, shift, scaleDtype, N, K, groupSize), bias, M, N, K)
+  const products = dotTolerance(x, dequantizeTiles(w, qtype, scale, null, scaleDtype, N, K, groupSize), null, M, N, K)
+  return sums.map((bound, i) => bound + products[i] / 16)
+}
+
+/** A raw array of floats, each replaced by f of it. */
+export function floatsIn(raw: HostArray, dtype: number, f: (value: number) => number): HostArray {
+  const name = dtypeOfCode(dtype)
+  return rawOf(name, toNumbers(name, raw).map(f))
+}
+
+/** Tiles of scales with each row's groups moved by one. */
+export function nextGroup(tiles: HostArray, groups: number): HostArray {
+  const moved = tiles.slice()
+  for (let i = 0; i < tiles.length; i++) {
+    const tileRow = Math.floor(i / (16 * groups))
+    const group = (Math.floor(i / 16) + 1) % groups
+    moved[i] = tiles[(tileRow * groups + group) * 16 + (i % 16)]
+  }
+  return moved
+}
+
+/** All 256 codes of an 8-bit type, NaN and infinities included, each in a row of its own. */
+function everyCode(qtype: QType, M: number): KernelCase {
+  const [N, K] = [256, 5]
+  return {
+    name: `M=${M} every code of ${qtype.name}`,
+    args(random) {
+      const codes = Uint8Array.from({ length: N * K }, (_, i) => (i % K === 3 ? Math.floor(i / K) : 0x11))
+      return qmatmulArgs(random, qtype, codes, M, N, K, K, false)
+    },
+    tolerance: qmatmulTolerance,
+  }
+}
+
+const rows = [1, 2, 3, 4, 5, 6, 7, 12, 17, 64]
+const symmetric = [qint8, qfloat8_e4m3fn, qfloat8_e5m2, qfloat8_e4m3fnuz]
+
+export const cases: KernelCase[] = [
+  ...qtypesByCode.flatMap((qtype) => rows.map((M) => qmatmulCase(qtype, M, 37, 172, 172, M % 2 === 1))),
+  ...[qint2, qint4, qint5, qint8].flatMap((qtype) => {
+    return [1, 4, 17].flatMap((M) => [32, 64, 96].map((groupSize) => qmatmulCase(qtype, M, 19, 172, groupSize, true)))
+  }),
+  ...qtypesByCode.flatMap((qtype) => [1, 5].map((M) => qmatmulCase(qtype, M, 17, 1))),
+  ...[1, 3, 7, 31, 33].map((K) => qmatmulCase(qint4, 2, 16, K)),
+  ...[1, 13].flatMap((M) => [qmatmulCase(qint4, M, 48, 521, 128), qmatmulCase(qint8, M, 48, 521), qmatmulCase(qint2, M, 80, 1031, 32)]),
+  ...[1, 6].map((M) => qmatmulCase(qint8, M, 16, 4099)),
+  qmatmulCase(qint4, 401, 70, 320, 64, true),
+  qmatmulCase(qint4, 1, 275, 1031, 128),
+  ...[qint4, qint5, qint8].flatMap((qtype) => [1, 7].map((M) => qmatmulCase(qtype, M, 37, 172, 32, false, 'float16'))),
+  ...symmetric.flatMap((qtype) => [1, 5].map((M) => everyCode(qtype, M))),
+]
+
+/** The matrices of SmolLM2 and a square one of 7B models, [N, K]. */
+export const modelShapes = [
+  [576, 576],
+  [192, 576],
+  [1536, 576],
+  [576, 1536],
+  [49152, 576],
+  [4096, 4096],
+]
+
+export const benchmarks: KernelCase[] = modelShapes.flatMap(([N, K]) => {
+  const prefill = N < 49152 ? [qmatmulCase(qint4, 512, N, K, 32, false, 'float16')] : []
+  return [qmatmulCase(qint4, 1, N, K, 32, false, 'float16'), qmatmulCase(qint8, 1, N, K, 32, false, 'float16'), ...prefill]
+})
