@@ -53,7 +53,7 @@ function* beyondQuanto(model: Module): Generator<string> {
     const listed = several(unknown.map(([path, { typeName }]) => `${path} (${typeName})`))
     yield `save: Python's optimum-quanto cannot load ${listed}; lowbit can`
   }
-  const shifted = modules.filter(([, { weight }]) => weight instanceof QTensor && weight.integerShift)
+  const shifted = modules.filter(([, { weight }]) => weight instanceof QTensor && weight.hasZeroPoints)
   if (shifted.length > 0)
     yield `save: quanto's format has no zero points z, only shifts, scale · z; so have ${several(shifted.map(([path]) => path))}, once loaded`
 }
@@ -152,7 +152,7 @@ function tied(path: string): FormatError {
 }
 
 /** quanto does not store group sizes but derives them. */
-function checkQuanto(path: string, { qtype, shape, groupSize, shiftTiles }: QTensor): void {
+function checkQuanto(path: string, { qtype, shape, groupSize, offsetTiles }: QTensor): void {
   const [N, K] = matrixShape(shape)
   const expected = quantoGroupSize(qtype, K) ?? K
   if (groupSize !== expected) {
@@ -160,7 +160,7 @@ function checkQuanto(path: string, { qtype, shape, groupSize, shiftTiles }: QTen
       `save: quanto's format takes ${qtype.name} of ${K} columns in groups of ${expected}; ${path} has groups of ${groupSize}`,
     )
   }
-  if (shiftTiles && !qtype.unsigned) throw new FormatError(`save: quanto's format has no zero points for ${qtype.name}; ${path} has them`)
+  if (offsetTiles && !qtype.unsigned) throw new FormatError(`save: quanto's format has no zero points for ${qtype.name}; ${path} has them`)
   if (N === 1 && qtype.bits < 8 && groupSize === K) {
     throw new FormatError(`save: quanto's format has no ${qtype.name} layer with a single output and no groups; exclude ${path}`)
   }

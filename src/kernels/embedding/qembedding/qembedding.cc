@@ -18,8 +18,15 @@ template <int qtype> INLINE float qembeddingCode(const uint8_t* run, int j) {
   }
 }
 
-INLINE float qembeddingFactor(const void* tiles, const TiledWeights& w, int32_t n, int32_t group) {
-  return readFloat(tiles, w.scaleDtype, ((size_t)(n / 16) * w.groups + group) * 16 + n % 16);
+/* Scale and shift of one row. */
+INLINE float qembeddingScale(const TiledWeights& w, int32_t n, int32_t group) {
+  return readFloat(w.scale, w.scaleDtype, ((size_t)(n / 16) * w.groups + group) * 16 + n % 16);
+}
+INLINE float qembeddingShift(const TiledWeights& w, int32_t n, int32_t group, float scale) {
+  if (!w.offset) return 0;
+  if (w.offsetDtype != UINT8) return readFloat(w.offset, w.offsetDtype, ((size_t)(n / 16) * w.groups + group) * 16 + n % 16);
+  size_t word = ((size_t)(n / 16) * tileWords(8, w.groups) + group / 4) * 16 + n % 16;
+  return scale * (float)((const uint8_t*)w.offset)[word * 4 + group % 4];
 }
 
 template <int qtype> static void qembeddingRow(const TiledWeights& w, int32_t n, float* y) {
@@ -27,12 +34,12 @@ template <int qtype> static void qembeddingRow(const TiledWeights& w, int32_t n,
   for (int32_t k = 0; k < w.K; k += columns) {
     /* Runs never cross a group: groups are multiples of 32 columns, or the row. */
     int32_t group = k / w.groupSize;
-    float scale = qembeddingFactor(w.scale, w, n, group), shift = w.shift ? qembeddingFactor(w.shift, w, n, group) : 0;
+    float scale = qembeddingScale(w, n, group), shift = qembeddingShift(w, n, group, scale);
     /* tileRun serves rows that are multiples of the lanes; word n % 16 of the tile is this row's. */
     const uint8_t* run = tileRun<qtype>(w, n / 16 * 16, k) + n % 16 * 4;
     for (int j = 0; j < columns && k + j < w.K; j++) {
       float scaled = scale * qembeddingCode<qtype>(run, j);
-      y[k + j] = w.shift ? scaled - shift : scaled;
+      y[k + j] = w.offset ? scaled - shift : scaled;
     }
   }
 }
@@ -44,9 +51,9 @@ template <int qtype> static void qembeddingRows(const TiledWeights& w, const int
   });
 }
 
-void qembedding(const uint8_t* codes, int32_t qtype, const void* scale, const void* shift, int32_t scaleDtype, const int32_t* ids, float* y,
-                int32_t count, int32_t, int32_t K, int32_t groupSize) {
-  const TiledWeights w = tiledWeights(codes, scale, shift, scaleDtype, K, groupSize);
+void qembedding(const uint8_t* codes, int32_t qtype, const void* scale, const void* offset, int32_t scaleDtype, int32_t offsetDtype,
+                const int32_t* ids, float* y, int32_t count, int32_t, int32_t K, int32_t groupSize) {
+  const TiledWeights w = tiledWeights(codes, scale, offset, scaleDtype, offsetDtype, K, groupSize);
   switch (qtype) {
     case QINT2: return qembeddingRows<QINT2>(w, ids, y, count);
     case QINT4: return qembeddingRows<QINT4>(w, ids, y, count);

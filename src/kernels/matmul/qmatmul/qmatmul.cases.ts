@@ -32,11 +32,12 @@ function qmatmulCase(
   groupSize = K,
   withBias = false,
   scaleDtype: DType = 'float32',
+  offsetDtype = scaleDtype,
 ): KernelCase {
   const groups = Math.ceil(K / groupSize)
   return {
-    name: `M=${M} N=${N} K=${K} ${qtype.name} ${groupSize === K ? 'per row' : `groups of ${groupSize}`}${withBias ? ' bias' : ''}${scaleDtype === 'float32' ? '' : ` ${scaleDtype} scales`}`,
-    args: (random) => qmatmulArgs(random, qtype, randomCodes(random, qtype, N * K), M, N, K, groupSize, withBias, scaleDtype),
+    name: `M=${M} N=${N} K=${K} ${qtype.name} ${groupSize === K ? 'per row' : `groups of ${groupSize}`}${withBias ? ' bias' : ''}${scaleDtype === 'float32' ? '' : ` ${scaleDtype} scales`}${offsetDtype === 'uint8' ? ' zero points' : ''}`,
+    args: (random) => qmatmulArgs(random, qtype, randomCodes(random, qtype, N * K), M, N, K, groupSize, withBias, scaleDtype, offsetDtype),
     tolerance: qmatmulTolerance,
     defects: {
       'x rounded to bfloat16': (args) => args.with(0, inBfloat16(args[0] as Float32Array)),
@@ -46,25 +47,65 @@ function qmatmulCase(
           (args[1] as Uint8Array).map((byte, i) => (i === 0 ? byte ^ (1 << (qtype.bits - 2)) : byte)),
         )
       },
-      'scales rounded to bfloat16': (args) =>
-        args.with(
-          3,
-          floatsIn(args[3] as HostArray, args[5] as number, (scale) => roundTo('bfloat16', scale)),
-        ),
+      // bfloat16 to the next value, the others to bfloat16.
+      'scales with eight bits, or the last of them changed': (args) => {
+        const coarse = (scale: number) => roundTo('bfloat16', scaleDtype === 'bfloat16' ? scale * 1.008 : scale)
+        return args.with(3, floatsIn(args[3] as HostArray, args[5] as number, coarse))
+      },
       ...(groups > 1 && { 'scales of the next group': (args: KernelArg[]) => args.with(3, nextGroup(args[3] as HostArray, groups)) }),
-      ...(qtype.unsigned && {
-        'shift of the wrong sign': (args: KernelArg[]) =>
+      ...(qtype.unsigned &&
+        offsetDtype !== 'uint8' && {
+          'shift of the wrong sign': (args: KernelArg[]) =>
+            args.with(
+              4,
+              floatsIn(args[4] as HostArray, args[6] as number, (shift) => -shift),
+            ),
+        }),
+      ...(offsetDtype === 'uint8' && {
+        'zero points one higher': (args: KernelArg[]) =>
           args.with(
             4,
-            floatsIn(args[4] as HostArray, args[5] as number, (shift) => -shift),
+            (args[4] as Uint8Array).map((zero) => zero + 1),
+          ),
+        'zero points taken for those of the next row': (args: KernelArg[]) =>
+          args.with(
+            4,
+            (args[4] as Uint8Array).map((_, i, all) => all[(i + 4) % all.length]),
           ),
       }),
     },
     work: {
       operations: 2 * M * N * K,
-      bytes: (N * K * qtype.bits) / 8 + dtypes[scaleDtype].bytes * N * groups * (qtype.unsigned ? 2 : 1) + 4 * M * (N + K),
+      bytes: (N * K * qtype.bits) / 8 + scaleBytes(qtype, N * groups, scaleDtype, offsetDtype) + 4 * M * (N + K),
     },
   }
+}
+
+/** Bytes of the scales and offsets of so many groups. */
+export function scaleBytes(qtype: QType, groups: number, scaleDtype: DType, offsetDtype: DType): number {
+  return groups * (dtypes[scaleDtype].bytes + (qtype.unsigned ? dtypes[offsetDtype].bytes : 0))
+}
+
+/** [N, groups] shifts of the scales, or zero points, near the middle of the codes, as the minimum of weights around zero; in tiles. */
+export function tiledOffsets(random: Random, qtype: QType, scale: Float32Array, dtype: DType, N: number, groups: number): HostArray | null {
+  if (!qtype.unsigned) return null
+  const middle = () => qtype.qmax * (0.3 + 0.4 * random.uniform())
+  if (dtype !== 'uint8')
+    return tiledFloats(
+      scale.map((value) => value * middle()),
+      dtype,
+      N,
+      groups,
+    )
+  const tiles = new Uint8Array(tileByteLength(8, N, groups))
+  tilePack(
+    Uint8Array.from(scale, () => Math.round(middle())),
+    tiles,
+    8,
+    N,
+    groups,
+  )
+  return tiles
 }
 
 function qmatmulArgs(
@@ -77,28 +118,34 @@ function qmatmulArgs(
   groupSize: number,
   withBias: boolean,
   scaleDtype: DType = 'float32',
+  offsetDtype = scaleDtype,
 ): KernelArg[] {
   const groups = Math.ceil(K / groupSize)
   const w = new Uint8Array(tileByteLength(qtype.bits, N, K))
   tilePack(codes, w, qtype.bits, N, K)
   const scale = Float32Array.from({ length: N * groups }, () => (0.1 * (1 + random.uniform())) / qtype.qmax)
-  // Near the middle of the codes, as the minimum of weights around zero.
-  const shift = qtype.unsigned ? scale.map((value) => value * qtype.qmax * (0.3 + 0.4 * random.uniform())) : null
+  const offset = tiledOffsets(random, qtype, scale, offsetDtype, N, groups)
   const bias = withBias ? normals(random, N) : null
-  const tiled = (values: Float32Array) => tiledFloats(values, scaleDtype, N, groups)
-  const weights = [w, qtype.code, tiled(scale), shift && tiled(shift), dtypes[scaleDtype].code]
+  const dtypeCodes = [dtypes[scaleDtype].code, dtypes[offsetDtype].code]
+  const weights = [w, qtype.code, tiledFloats(scale, scaleDtype, N, groups), offset, ...dtypeCodes]
   return [normals(random, M * K), ...weights, bias, new Float32Array(M * N), M, N, K, groupSize]
 }
 
 type Floats = Float32Array
-type Args = [Floats, Uint8Array, number, HostArray, HostArray | null, number, Floats | null, Floats, number, number, number, number]
+type Weights = [w: Uint8Array, qtype: number, scale: HostArray, offset: HostArray | null, scaleDtype: number, offsetDtype: number]
+type Args = [x: Floats, ...Weights, bias: Floats | null, y: Floats, M: number, N: number, K: number, groupSize: number]
 
-/** That of the dot product, and where scale · q is rounded before the shift is taken away, half an ε of it: ½·ε·‖x‖₂·‖scale · q‖₂. */
+/**
+ * That of the dot product, and half an ε of what is rounded on the way: ½·ε·‖x‖₂·‖scale · q‖₂ before the shift is taken away, and as much for
+ * scale · z, which lies among the values of scale · q.
+ */
 function qmatmulTolerance(args: readonly KernelArg[]): Float64Array {
-  const [x, w, qtype, scale, shift, scaleDtype, bias, , M, N, K, groupSize] = args as Args
-  const sums = dotTolerance(x, dequantizeTiles(w, qtype, scale, shift, scaleDtype, N, K, groupSize), bias, M, N, K)
-  const products = dotTolerance(x, dequantizeTiles(w, qtype, scale, null, scaleDtype, N, K, groupSize), null, M, N, K)
-  return sums.map((bound, i) => bound + products[i] / 16)
+  const [x, w, qtype, scale, offset, scaleDtype, offsetDtype, bias, , M, N, K, groupSize] = args as Args
+  const weights = (offsets: HostArray | null) => dequantizeTiles(w, qtype, scale, offsets, scaleDtype, offsetDtype, N, K, groupSize)
+  const sums = dotTolerance(x, weights(offset), bias, M, N, K)
+  const products = dotTolerance(x, weights(null), null, M, N, K)
+  const roundings = offset && dtypeOfCode(offsetDtype) === 'uint8' ? 2 : 1
+  return sums.map((bound, i) => bound + (roundings * products[i]) / 16)
 }
 
 /** A raw array of floats, each replaced by f of it. */
@@ -146,6 +193,14 @@ export const cases: KernelCase[] = [
   qmatmulCase(qint4, 401, 70, 320, 64, true),
   qmatmulCase(qint4, 1, 275, 1031, 128),
   ...[qint4, qint5, qint8].flatMap((qtype) => [1, 7].map((M) => qmatmulCase(qtype, M, 37, 172, 32, false, 'float16'))),
+  ...[qint2, qint4, qint5, qint8].flatMap((qtype) => {
+    return [1, 7].flatMap((M) => [
+      qmatmulCase(qtype, M, 37, 172, 32, false, 'bfloat16'),
+      qmatmulCase(qtype, M, 37, 172, 32, false, 'bfloat16', qtype.unsigned ? 'uint8' : 'bfloat16'),
+    ])
+  }),
+  ...[1, 4].map((M) => qmatmulCase(qint4, M, 37, 172, 172, false, 'float32', 'uint8')),
+  qmatmulCase(qint4, 1, 275, 1031, 128, false, 'float16', 'uint8'),
   ...symmetric.flatMap((qtype) => [1, 5].map((M) => everyCode(qtype, M))),
 ]
 
@@ -161,5 +216,6 @@ export const modelShapes = [
 
 export const benchmarks: KernelCase[] = modelShapes.flatMap(([N, K]) => {
   const prefill = N < 49152 ? [qmatmulCase(qint4, 512, N, K, 32, false, 'float16')] : []
-  return [qmatmulCase(qint4, 1, N, K, 32, false, 'float16'), qmatmulCase(qint8, 1, N, K, 32, false, 'float16'), ...prefill]
+  const encodings = N < 4096 ? [] : [qmatmulCase(qint4, 1, N, K, 32), qmatmulCase(qint4, 1, N, K, 32, false, 'bfloat16', 'uint8')]
+  return [qmatmulCase(qint4, 1, N, K, 32, false, 'float16'), qmatmulCase(qint8, 1, N, K, 32, false, 'float16'), ...encodings, ...prefill]
 })

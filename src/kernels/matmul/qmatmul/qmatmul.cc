@@ -44,7 +44,7 @@ template <int qtype> static void qmatmulFill(const TiledWeights& w, float* panel
     for (int32_t i = 0; i < depth;) {
       int32_t group = (k + i) / w.groupSize;
       int32_t last = groupEnd(group, w.groupSize, w.K) - k, end = last < depth ? last : depth;
-      f32v scale = tileFactors(w.scale, w, n + c, group), shift = tileFactors(w.shift, w, n + c, group);
+      f32v scale = tileScale(w, n + c, group), shift = tileShift(w, n + c, group, scale);
       /* The last run may reach past depth: PANEL_DEPTH is a whole number of runs, so its codes have a place. */
       for (; i < end; i += codes) {
         QmatmulRun<qtype> run = qmatmulRun<qtype>(w, n + c, k + i);
@@ -70,7 +70,7 @@ static void qmatmulLanes(const TiledWeights& w, const float* x, const float* bia
     /* A group, or a stretch of a long one, so that rounding does not grow with K. */
     int32_t group = k / w.groupSize;
     int32_t last = groupEnd(group, w.groupSize, w.K), end = last - k > 256 ? k + 256 : last;
-    f32v scale = tileFactors(w.scale, w, n, group), shift = tileFactors(w.shift, w, n, group);
+    f32v scale = tileScale(w, n, group), shift = tileShift(w, n, group, scale);
     f32v sums[rows][chains] = {};
     auto add = [&](const QmatmulRun<qtype>& run, int j, const float* column) __attribute__((always_inline)) {
       f32v q = qmatmulDecode<qtype>(run, j);
@@ -122,9 +122,9 @@ static void qmatmulOf(const TiledWeights& w, const float* x, const float* bias, 
   });
 }
 
-void qmatmul(const float* x, const uint8_t* codes, int32_t qtype, const void* scale, const void* shift, int32_t scaleDtype,
-             const float* bias, float* y, int32_t M, int32_t N, int32_t K, int32_t groupSize) {
-  const TiledWeights w = tiledWeights(codes, scale, shift, scaleDtype, K, groupSize);
+void qmatmul(const float* x, const uint8_t* codes, int32_t qtype, const void* scale, const void* offset, int32_t scaleDtype,
+             int32_t offsetDtype, const float* bias, float* y, int32_t M, int32_t N, int32_t K, int32_t groupSize) {
+  const TiledWeights w = tiledWeights(codes, scale, offset, scaleDtype, offsetDtype, K, groupSize);
   switch (qtype) {
     case QINT2: return qmatmulOf<QINT2>(w, x, bias, y, M, N);
     case QINT4: return qmatmulOf<QINT4>(w, x, bias, y, M, N);

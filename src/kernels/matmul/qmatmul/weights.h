@@ -5,18 +5,19 @@
 
 namespace LOWBIT_ISA {
 
-/* W [N, K] with its scales (and shifts) per row and group. */
+/* W [N, K] with a scale, and an offset or none, per row and group. */
 struct TiledWeights {
   const uint8_t* codes;
   const void* scale;
-  const void* shift;
-  int32_t scaleDtype; /* FLOAT32 or FLOAT16 */
+  const void* offset;
+  int32_t scaleDtype;  /* FLOAT32, FLOAT16 or BFLOAT16 */
+  int32_t offsetDtype; /* the same: shifts; UINT8: zero points */
   int32_t K, groupSize, groups;
 };
 
-INLINE TiledWeights tiledWeights(const uint8_t* codes, const void* scale, const void* shift, int32_t scaleDtype, int32_t K,
-                                 int32_t groupSize) {
-  return {codes, scale, shift, scaleDtype, K, groupSize, (int32_t)(((int64_t)K + groupSize - 1) / groupSize)};
+INLINE TiledWeights tiledWeights(const uint8_t* codes, const void* scale, const void* offset, int32_t scaleDtype, int32_t offsetDtype,
+                                 int32_t K, int32_t groupSize) {
+  return {codes, scale, offset, scaleDtype, offsetDtype, K, groupSize, (int32_t)(((int64_t)K + groupSize - 1) / groupSize)};
 }
 
 /*
@@ -37,11 +38,23 @@ template <int qtype> INLINE const uint8_t* tileRun(const TiledWeights& w, int32_
   return w.codes + (n / 16 * runsPerRow + k / Run::columns) * (64 * Run::words) + n % 16 * 4;
 }
 
-/* Scale or shift of LANES rows from n on for one group; zeros where there is none. */
-INLINE f32v tileFactors(const void* tiles, const TiledWeights& w, int32_t n, int32_t group) {
-  if (!tiles) return f32v{};
+/* Floats in tiles: those of LANES rows from n on for one group. */
+INLINE f32v tileFloats(const void* tiles, int32_t dtype, const TiledWeights& w, int32_t n, int32_t group) {
   size_t at = ((size_t)(n / 16) * w.groups + group) * 16 + n % 16;
-  return w.scaleDtype == FLOAT16 ? loadFloat<FLOAT16>(tiles, at) : load((const float*)tiles + at);
+  if (dtype == FLOAT32) return load((const float*)tiles + at);
+  return dtype == FLOAT16 ? loadFloat<FLOAT16>(tiles, at) : loadFloat<BFLOAT16>(tiles, at);
+}
+
+INLINE f32v tileScale(const TiledWeights& w, int32_t n, int32_t group) { return tileFloats(w.scale, w.scaleDtype, w, n, group); }
+
+/* What is taken from scale * q: the shift, or scale times the zero point; zeros where there is neither. */
+INLINE f32v tileShift(const TiledWeights& w, int32_t n, int32_t group, f32v scale) {
+  if (!w.offset) return f32v{};
+  if (w.offsetDtype != UINT8) return tileFloats(w.offset, w.offsetDtype, w, n, group);
+  /* Zero points are packed as codes of eight bits: four groups of a row in a word. */
+  size_t word = ((size_t)(n / 16) * ((w.groups + 3) / 4) + group / 4) * 16 + n % 16;
+  u32v zero = (loadAs<u32v>((const uint8_t*)w.offset + word * 4) >> (8 * (group % 4))) & 0xffu;
+  return scale * convert((i32v)zero);
 }
 
 /* The column behind the last of a group. */

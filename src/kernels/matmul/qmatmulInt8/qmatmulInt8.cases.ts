@@ -5,8 +5,8 @@ import type { KernelArg, KernelCase } from '../../case.ts'
 import { normals } from '../../inputs.ts'
 import { tileByteLength, tilePack, tilePlaces } from '../../layout/tilePack/tilePack.ts'
 import { quantizeRows, rowStride } from '../../quantize/quantizeRows/quantizeRows.ts'
-import { floatsIn, modelShapes, nextGroup, randomCodes, tiledFloats } from '../qmatmul/qmatmul.cases.ts'
-import { untileCodes, untileFloats } from '../qmatmul/qmatmul.ts'
+import { floatsIn, modelShapes, nextGroup, randomCodes, scaleBytes, tiledFloats, tiledOffsets } from '../qmatmul/qmatmul.cases.ts'
+import { untileCodes, untileFloats, untileShifts } from '../qmatmul/qmatmul.ts'
 
 interface Sizes {
   M: number
@@ -18,11 +18,13 @@ interface Sizes {
   /** Of x; as that of w if not given. */
   xGroupSize?: number | null
   scaleDtype?: DType
+  /** As the scales' if not given; uint8: zero points. */
+  offsetDtype?: DType
   withBias?: boolean
 }
 
 type Floats = Float32Array
-type Weights = [w: Uint8Array, qtype: number, scale: HostArray, shift: HostArray | null, scaleDtype: number]
+type Weights = [w: Uint8Array, qtype: number, scale: HostArray, offset: HostArray | null, scaleDtype: number, offsetDtype: number]
 type Args = [
   x: Uint8Array,
   xScale: Floats,
@@ -39,19 +41,19 @@ type Args = [
 
 /** Arguments from given codes of w [N, K], one byte each, and float rows. */
 function argsOf(random: Random, { M, N, K, ...sizes }: Sizes, codes: Uint8Array, rows: Float32Array): KernelArg[] {
-  const { qtype, scaleDtype = 'float32', withBias = false } = sizes
+  const { qtype, scaleDtype = 'float32', offsetDtype = scaleDtype, withBias = false } = sizes
   const groupSize = sizes.groupSize ?? K
   const xGroupSize = sizes.xGroupSize === undefined ? groupSize : (sizes.xGroupSize ?? K)
   const [groups, xGroups] = [Math.ceil(K / groupSize), Math.ceil(K / xGroupSize)]
   const w = new Uint8Array(tileByteLength(qtype.bits, N, K))
   tilePack(codes, w, qtype.bits, N, K)
   const scale = Float32Array.from({ length: N * groups }, () => (0.1 * (1 + random.uniform())) / qtype.qmax)
-  const shift = qtype.unsigned ? scale.map((value) => value * qtype.qmax * (0.3 + 0.4 * random.uniform())) : null
+  const offset = tiledOffsets(random, qtype, scale, offsetDtype, N, groups)
   const x = new Uint8Array(M * rowStride(K))
   const [xScale, xSum] = [new Float32Array(M * xGroups), new Float32Array(M * xGroups)]
   quantizeRows(rows, x, xScale, xSum, M, K, xGroupSize, 127)
-  const tiled = (values: Float32Array) => tiledFloats(values, scaleDtype, N, groups)
-  const weights = [w, qtype.code, tiled(scale), shift && tiled(shift), dtypes[scaleDtype].code]
+  const dtypeCodes = [dtypes[scaleDtype].code, dtypes[offsetDtype].code]
+  const weights = [w, qtype.code, tiledFloats(scale, scaleDtype, N, groups), offset, ...dtypeCodes]
   return [x, xScale, xSum, xGroupSize, ...weights, withBias ? normals(random, N) : null, new Float32Array(M * N), M, N, K, groupSize]
 }
 
@@ -60,12 +62,12 @@ function argsOf(random: Random, { M, N, K, ...sizes }: Sizes, codes: Uint8Array,
  * the integers are exact; each term has five roundings of ε/2, and errors of random sign add up to no more than a few.
  */
 function tolerance(args: readonly KernelArg[]): Float64Array {
-  const [x, xScale, , xGroupSize, w, qtype, scale, shift, scaleDtype, bias, , M, N, K, groupSize] = args as Args
+  const [x, xScale, , xGroupSize, w, qtype, scale, offset, scaleDtype, offsetDtype, bias, , M, N, K, groupSize] = args as Args
   const [groups, xGroups, stride] = [Math.ceil(K / groupSize), Math.ceil(K / xGroupSize), rowStride(K)]
   const codes = untileCodes(w, qtype, N, K)
   const values = new Int8Array(x.buffer, x.byteOffset, x.length)
   const scales = untileFloats(scale, scaleDtype, N, groups)
-  const shifts = shift && untileFloats(shift, scaleDtype, N, groups)
+  const shifts = untileShifts(offset, offsetDtype, scales, N, groups)
   return Float64Array.from({ length: M * N }, (_, i) => {
     const [m, n] = [Math.floor(i / N), i % N]
     let sum = Math.abs(bias?.[n] ?? 0)
@@ -85,14 +87,14 @@ function tolerance(args: readonly KernelArg[]): Float64Array {
   })
 }
 
-function nameOf({ M, N, K, qtype, groupSize = null, xGroupSize, scaleDtype = 'float32', withBias }: Sizes): string {
+function nameOf({ M, N, K, qtype, groupSize = null, xGroupSize, scaleDtype = 'float32', offsetDtype, withBias }: Sizes): string {
   const groups = (size: number | null) => (size === null ? 'whole rows' : `groups of ${size}`)
   const ofX = xGroupSize === undefined ? '' : `, x ${groups(xGroupSize)}`
-  return `M=${M} N=${N} K=${K} ${qtype.name} ${groups(groupSize)}${ofX} ${scaleDtype}${withBias ? ' bias' : ''}`
+  return `M=${M} N=${N} K=${K} ${qtype.name} ${groups(groupSize)}${ofX} ${scaleDtype}${offsetDtype === 'uint8' ? ' zero points' : ''}${withBias ? ' bias' : ''}`
 }
 
 function int8Case(sizes: Sizes): KernelCase {
-  const { M, N, K, qtype } = sizes
+  const { M, N, K, qtype, scaleDtype = 'float32', offsetDtype = scaleDtype } = sizes
   const groups = Math.ceil(K / (sizes.groupSize ?? K))
   return {
     name: nameOf(sizes),
@@ -105,26 +107,26 @@ function int8Case(sizes: Sizes): KernelCase {
       ...(N > 1 && {
         'one code of x': (args: KernelArg[]) => args.with(0, (args[0] as Uint8Array).with(0, (args[0] as Uint8Array)[0] ^ 1)),
       }),
-      'scales off by a thousandth': (args) =>
+      // bfloat16 has steps of a hundredth.
+      'scales off by a step': (args) =>
         args.with(
           6,
-          floatsIn(args[6] as HostArray, args[8] as number, (scale) => scale * 1.001),
+          floatsIn(args[6] as HostArray, args[8] as number, (scale) => scale * (scaleDtype === 'bfloat16' ? 1.008 : 1.001)),
         ),
       ...(groups > 1 && { 'scales of the next group': (args: KernelArg[]) => args.with(6, nextGroup(args[6] as HostArray, groups)) }),
       ...(qtype.unsigned && { 'shift forgotten': (args: KernelArg[]) => args.with(7, null) }),
-      ...(sizes.withBias && { 'bias forgotten': (args: KernelArg[]) => args.with(9, null) }),
+      ...(sizes.withBias && { 'bias forgotten': (args: KernelArg[]) => args.with(10, null) }),
     },
     work: {
       operations: 2 * M * N * K,
-      bytes:
-        (N * K * qtype.bits) / 8 + dtypes[sizes.scaleDtype ?? 'float32'].bytes * N * groups * (qtype.unsigned ? 2 : 1) + M * (K + 4 * N),
+      bytes: (N * K * qtype.bits) / 8 + scaleBytes(qtype, N * groups, scaleDtype, offsetDtype) + M * (K + 4 * N),
     },
   }
 }
 
 /** The tiles of w with bit `bit` of row 0's column `col` flipped; where x is 0 there, every product of that column is 0, so x is made 1. */
 function withBit(args: KernelArg[], col: number, bit: number): Uint8Array {
-  const [x, w, K] = [args[0] as Uint8Array, (args[4] as Uint8Array).slice(), args[13] as number]
+  const [x, w, K] = [args[0] as Uint8Array, (args[4] as Uint8Array).slice(), args[14] as number]
   const bits = { 0: 2, 1: 4, 2: 8, 6: 5 }[args[5] as number] as number
   const live = Array.from({ length: K }, (_, k) => k).find((k) => k >= col && x[k] !== 0) ?? col
   const place = tilePlaces(bits, K, 0, live)[bit >> 2]
@@ -135,7 +137,7 @@ function withBit(args: KernelArg[], col: number, bit: number): Uint8Array {
 /** Of the first row whose columns 0 and 4 differ in their high bit. */
 function exchangeHighBits(args: KernelArg[]): KernelArg[] {
   const w = args[4] as Uint8Array
-  const [N, K] = [args[12] as number, args[13] as number]
+  const [N, K] = [args[13] as number, args[14] as number]
   const copy = w.slice()
   for (let n = 0; n < N; n++) {
     const [first, second] = [0, 4].map((col) => tilePlaces(5, K, n, col)[1])
@@ -233,6 +235,13 @@ export const cases: KernelCase[] = [
   ]),
   int8Case({ M: 401, N: 50, K: 320, qtype: qint4, groupSize: 64, xGroupSize: 32 }),
   int8Case({ M: 1, N: 1031, K: 96, qtype: qint5, groupSize: 32, scaleDtype: 'float16' }),
+  ...[qint2, qint4, qint5].flatMap((qtype) => {
+    return [1, 7].flatMap((M) => [
+      int8Case({ M, N: 37, K: 172, qtype, groupSize: 32, scaleDtype: 'bfloat16' }),
+      int8Case({ M, N: 37, K: 300, qtype, groupSize: 32, scaleDtype: 'bfloat16', offsetDtype: 'uint8' }),
+      int8Case({ M, N: 37, K: 172, qtype, offsetDtype: 'uint8' }),
+    ])
+  }),
   notFinite,
   lowestCase(1),
   lowestCase(7),

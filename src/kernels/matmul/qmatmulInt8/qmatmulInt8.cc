@@ -68,7 +68,7 @@ static void int8TileRow(const TiledWeights& w, const ByteRows& x, const float* b
     }
     k = end;
     for (int v = 0; v < TILE_VECTORS; v++) {
-      f32v scale = tileFactors(w.scale, w, n + v * LANES, group), shift = tileFactors(w.shift, w, n + v * LANES, group);
+      f32v scale = tileScale(w, n + v * LANES, group), shift = tileShift(w, n + v * LANES, group, scale);
       totals[v] = int8Combine<qtype == QINT8>(totals[v], sums[0][v] + sums[1][v], x.scale[g], x.sum[g], scale, shift);
     }
   }
@@ -274,8 +274,9 @@ static void int8Fill(Int8Piece<planes>* panel, const TiledWeights& w, int32_t n,
           }
         }
       }
-      store(strip->scale + c % INT8_STRIP, tileFactors(w.scale, w, row, (k + i) / w.groupSize));
-      store(strip->shift + c % INT8_STRIP, tileFactors(w.shift, w, row, (k + i) / w.groupSize));
+      f32v scale = tileScale(w, row, (k + i) / w.groupSize);
+      store(strip->scale + c % INT8_STRIP, scale);
+      store(strip->shift + c % INT8_STRIP, tileShift(w, row, (k + i) / w.groupSize, scale));
     }
   }
 }
@@ -321,9 +322,9 @@ static void qmatmulInt8Of(const TiledWeights& w, const ByteRows& x, const float*
 }
 
 void qmatmulInt8(const uint8_t* x, const float* xScale, const float* xSum, int32_t xGroupSize, const uint8_t* codes, int32_t qtype,
-                 const void* scale, const void* shift, int32_t scaleDtype, const float* bias, float* y, int32_t M, int32_t N, int32_t K,
-                 int32_t groupSize) {
-  const TiledWeights w = tiledWeights(codes, scale, shift, scaleDtype, K, groupSize);
+                 const void* scale, const void* offset, int32_t scaleDtype, int32_t offsetDtype, const float* bias, float* y, int32_t M,
+                 int32_t N, int32_t K, int32_t groupSize) {
+  const TiledWeights w = tiledWeights(codes, scale, offset, scaleDtype, offsetDtype, K, groupSize);
   const ByteRows rows = {x, xScale, xSum, ((size_t)K + 63) / 64 * 64, xGroupSize, (int32_t)(((int64_t)K + xGroupSize - 1) / xGroupSize)};
   switch (qtype) {
     case QINT2: return qmatmulInt8Of<QINT2>(w, rows, bias, y, M, N);

@@ -1,6 +1,6 @@
 import type { HostArray } from '../../../core/dtype.ts'
 import { rowStride } from '../../quantize/quantizeRows/quantizeRows.ts'
-import { untileCodes, untileFloats } from '../qmatmul/qmatmul.ts'
+import { untileCodes, untileFloats, untileShifts } from '../qmatmul/qmatmul.ts'
 
 /**
  * y[m,n] = bias[n] + Σ_g xScale[m,g] · (scale[n,G] · Σₖ q[n,k] · x[m,k] − shift[n,G] · xSum[m,g]), k in group g of x, G its group of w.
@@ -12,8 +12,8 @@ import { untileCodes, untileFloats } from '../qmatmul/qmatmul.ts'
  * @param xSum [M, ⌈K / xGroupSize⌉] float32, Σₖ x[m,k] of each group
  * @param xGroupSize K, or a multiple of 32 such that no group of x lies in two of w; at most 65536
  * @param w [N, K] codes, tiles of the type's bits (see tilePack)
- * @param scale [N, ⌈K / groupSize⌉] float32 or float16, tiles of as many bits
- * @param shift as the scale; absent for qint8
+ * @param scale [N, ⌈K / groupSize⌉] float32, float16 or bfloat16, tiles of as many bits
+ * @param offset as qmatmul's; absent for qint8
  * @param bias [N] float32, may be absent
  * @param y [M, N] float32
  * @param groupSize columns of w that share a scale: K, or a multiple of 32
@@ -26,8 +26,9 @@ export function qmatmulInt8(
   w: Uint8Array,
   qtype: number,
   scale: HostArray,
-  shift: HostArray | null,
+  offset: HostArray | null,
   scaleDtype: number,
+  offsetDtype: number,
   bias: Float32Array | null,
   y: Float32Array,
   M: number,
@@ -38,7 +39,7 @@ export function qmatmulInt8(
   const codes = untileCodes(w, qtype, N, K)
   const groups = Math.ceil(K / groupSize)
   const scales = untileFloats(scale, scaleDtype, N, groups)
-  const shifts = shift && untileFloats(shift, scaleDtype, N, groups)
+  const shifts = untileShifts(offset, offsetDtype, scales, N, groups)
   const xGroups = Math.ceil(K / xGroupSize)
   const values = new Int8Array(x.buffer, x.byteOffset, x.length)
   const stride = rowStride(K)
