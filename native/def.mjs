@@ -1,20 +1,27 @@
-// Reads kernels.def and writes what is made from it: src/kernels/signatures.ts and the dispatch of each instruction set.
+// Reads kernels.def and writes what is made from it: three tables of src/kernels and the dispatch of each instruction set.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 const definitions = new URL('kernels.def', import.meta.url)
-const signatures = new URL('../src/kernels/signatures.ts', import.meta.url)
+const folder = new URL('../src/kernels/', import.meta.url)
 
 const cTypes = { f32: 'float', i32: 'int32_t', u8: 'uint8_t', dtype: 'int32_t', qtype: 'int32_t' }
 
 /**
- * The kernels of a `.def` text, in order; the index is the kernel's id. An argument is
+ * The kernels of a `.def` text, in order, each with the family whose folder it is in; the index is the kernel's id. An argument is
  * `{ name, direction: 'in' | 'out' | 'inout' | 'scalar', type, dtype?, optional? }`, where `dtype` names the argument that says what T is.
  */
 export function parseKernels(text) {
   const kernels = []
+  let family = ''
   for (const [index, line] of text.split('\n').entries()) {
     if (line.trim() === '' || line.startsWith('#')) continue
+    const heading = /^\[(\w+)\]/.exec(line)
+    if (heading) {
+      family = heading[1]
+      continue
+    }
+    if (family === '') throw new Error(`kernels.def:${index + 1}: a heading "[family]" must come before the first kernel`)
     const kernel = /^(\w+)\((.*)\)\s*$/.exec(line)
     if (!kernel) throw new Error(`kernels.def:${index + 1}: must read name(argument, …); received ${line}`)
     const args = kernel[2].split(', ').map((argument) => {
@@ -27,7 +34,7 @@ export function parseKernels(text) {
     const dtypes = args.filter(({ type }) => type === 'dtype').map(({ name }) => name)
     const stray = args.find(({ dtype }) => dtype && !dtypes.includes(dtype))
     if (stray) throw new Error(`kernels.def:${index + 1}: T(${stray.dtype})* needs an argument "dtype ${stray.dtype}"; received none`)
-    kernels.push({ name: kernel[1], args })
+    kernels.push({ name: kernel[1], family, args })
   }
   return kernels
 }
@@ -36,49 +43,68 @@ export function readKernels() {
   return parseKernels(readFileSync(definitions, 'utf8'))
 }
 
+const made = '// Made from native/kernels.def by `node native/def.mjs`; edit that file instead.'
+
 /** The text of src/kernels/signatures.ts. */
-export function signaturesSource(kernels) {
+function signaturesSource(kernels) {
   const argument = ({ name, direction, type, dtype, optional }) => {
-    if (direction === 'scalar') return `{ name: '${name}', direction: 'scalar', type: '${type}' }`
+    if (direction === 'scalar') return `scalar('${name}', '${type}')`
     const element = dtype ? `{ array: 'T', dtype: '${dtype}' }` : `'${type}'`
-    return `{ name: '${name}', direction: '${direction}', type: ${element}, optional: ${optional} }`
+    return `array('${direction}', '${name}', ${element}${optional ? ', true' : ''})`
   }
-  const entry = ({ name, args }, id) => `  ${name}: {
-    id: ${id},
-    args: [
-${args.map((a) => `      ${argument(a)},\n`).join('')}    ],
-  },
-`
-  return `// Made from native/kernels.def by \`node native/def.mjs\`; edit that file instead.
-
-/** An array: who reads and writes it, and its elements; \`{ array: 'T', dtype }\` is raw bits of the dtype given by that other argument. */
-export interface ArrayArgument {
-  readonly name: string
-  readonly direction: 'in' | 'out' | 'inout'
-  readonly type: 'f32' | 'i32' | 'u8' | { readonly array: 'T'; readonly dtype: string }
-  /** May be absent: address 0. */
-  readonly optional: boolean
-}
-
-/** A number; dtype and qtype are the codes of \`src/core/dtype.ts\` and \`src/core/qtype.ts\`. */
-export interface ScalarArgument {
-  readonly name: string
-  readonly direction: 'scalar'
-  readonly type: 'i32' | 'f32' | 'dtype' | 'qtype'
-}
-
-/** What a kernel takes, and its number in command lists. */
-export interface Signature {
-  readonly id: number
-  readonly args: readonly (ArrayArgument | ScalarArgument)[]
-}
+  const entry = ({ name, args }, id) => `  ${name}: { id: ${id}, args: [${args.map(argument).join(', ')}] },\n`
+  return `${made}
+import { array, type Signature, scalar } from './signature.ts'
 
 export type KernelName = keyof typeof signatures
 
 /** Every kernel by name, in the order of its id. */
 export const signatures = {
-${kernels.map(entry).join('')}} as const satisfies Record<string, Signature>
+${kernels.map(entry).join('')}} satisfies Record<string, Signature>
 `
+}
+
+/** The text of src/kernels/definitions.ts. */
+function definitionsSource(kernels) {
+  const imports = kernels.map(({ name, family }) => `import { ${name} } from './${family}/${name}/${name}.ts'\n`)
+  return `${made}
+${imports.join('')}import type { KernelName } from './signatures.ts'
+
+/** The definition of every kernel: plain loops over arrays of raw bits, the oracle of all devices. */
+export const definitions: Record<KernelName, (...args: never[]) => void> = {
+${kernels.map(({ name }) => `  ${name},\n`).join('')}}
+`
+}
+
+/** The text of src/kernels/cases.ts. */
+function casesSource(kernels) {
+  const read = ({ name, family }) => readFileSync(new URL(`${family}/${name}/${name}.cases.ts`, folder), 'utf8')
+  const timed = new Set(kernels.filter((kernel) => /^export const benchmarks\b/m.test(read(kernel))).map(({ name }) => name))
+  const benchmarks = (name) => (timed.has(name) ? `, benchmarks as ${name}Benchmarks` : '')
+  const imports = kernels.map(
+    ({ name, family }) => `import { cases as ${name}${benchmarks(name)} } from './${family}/${name}/${name}.cases.ts'\n`,
+  )
+  return `${made}
+import type { KernelCase } from './case.ts'
+${imports.join('')}import type { KernelName } from './signatures.ts'
+
+/** The cases of every kernel, for tests on all devices. */
+export const cases: Record<KernelName, readonly KernelCase[]> = {
+${kernels.map(({ name }) => `  ${name},\n`).join('')}}
+
+/** Cases of the sizes that models have, too slow for the definitions; bench/kernels.ts times them on every device. */
+export const benchmarks: Partial<Record<KernelName, readonly KernelCase[]>> = {
+${[...timed].map((name) => `  ${name}: ${name}Benchmarks,\n`).join('')}}
+`
+}
+
+/** What is made from the kernels, by the name of its file in src/kernels. */
+export function madeFiles(kernels) {
+  return {
+    'signatures.ts': signaturesSource(kernels),
+    'definitions.ts': definitionsSource(kernels),
+    'cases.ts': casesSource(kernels),
+  }
 }
 
 function cType({ direction, type }) {
@@ -91,7 +117,8 @@ function cType({ direction, type }) {
  * only the kernels of these names are compiled; it runs the others.
  */
 export function unitSource(kernels, names = kernels.map(({ name }) => name), base = null) {
-  const includes = names.map((name) => `#include "src/kernels/${name}/${name}.cc"\n`)
+  const compiled = kernels.filter(({ name }) => names.includes(name))
+  const includes = compiled.map(({ name, family }) => `#include "src/kernels/${family}/${name}/${name}.cc"\n`)
   return `${includes.join('')}\n${dispatchSource(kernels, names, base)}`
 }
 
@@ -130,4 +157,6 @@ ${kernels.map(entry).join('')}    default:
 `
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) writeFileSync(signatures, signaturesSource(readKernels()))
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  for (const [name, text] of Object.entries(madeFiles(readKernels()))) writeFileSync(new URL(name, folder), text)
+}

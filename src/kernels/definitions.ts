@@ -1,155 +1,156 @@
-import { absmaxScale } from './absmaxScale/absmaxScale.ts'
-import { adadeltaStep } from './adadeltaStep/adadeltaStep.ts'
-import { adamStep } from './adamStep/adamStep.ts'
-import { affine } from './affine/affine.ts'
-import { affineDequantize } from './affineDequantize/affineDequantize.ts'
-import { affineQuantize } from './affineQuantize/affineQuantize.ts'
-import { affineScale } from './affineScale/affineScale.ts'
-import { argmax } from './argmax/argmax.ts'
-import { attention } from './attention/attention.ts'
-import { attentionGrad } from './attentionGrad/attentionGrad.ts'
-import { avgPool2d } from './avgPool2d/avgPool2d.ts'
-import { avgPool2dGrad } from './avgPool2dGrad/avgPool2dGrad.ts'
-import { batchNorm } from './batchNorm/batchNorm.ts'
-import { batchNormGrad } from './batchNormGrad/batchNormGrad.ts'
-import { binary } from './binary/binary.ts'
-import { cacheWrite } from './cacheWrite/cacheWrite.ts'
-import { cast } from './cast/cast.ts'
-import { channelAffine } from './channelAffine/channelAffine.ts'
-import { clamp } from './clamp/clamp.ts'
-import { clampGrad } from './clampGrad/clampGrad.ts'
-import { clipNorm } from './clipNorm/clipNorm.ts'
-import { columnSum } from './columnSum/columnSum.ts'
-import { conv2d } from './conv2d/conv2d.ts'
-import { conv2dInputGradient } from './conv2dInputGradient/conv2dInputGradient.ts'
-import { conv2dWeightGradient } from './conv2dWeightGradient/conv2dWeightGradient.ts'
-import { copy } from './copy/copy.ts'
-import { crossEntropy } from './crossEntropy/crossEntropy.ts'
-import { dequantize } from './dequantize/dequantize.ts'
-import { dequantizeActivation } from './dequantizeActivation/dequantizeActivation.ts'
-import { dropout } from './dropout/dropout.ts'
-import { embedding } from './embedding/embedding.ts'
-import { embeddingGrad } from './embeddingGrad/embeddingGrad.ts'
-import { fakeQuantize } from './fakeQuantize/fakeQuantize.ts'
-import { fakeQuantizeGrad } from './fakeQuantizeGrad/fakeQuantizeGrad.ts'
-import { fill } from './fill/fill.ts'
-import { gemm } from './gemm/gemm.ts'
-import { hqqShift } from './hqqShift/hqqShift.ts'
-import { int8Rows } from './int8Rows/int8Rows.ts'
-import { klDivergence } from './klDivergence/klDivergence.ts'
-import { layerNorm } from './layerNorm/layerNorm.ts'
-import { logSoftmax } from './logSoftmax/logSoftmax.ts'
-import { magnitudeHistogram } from './magnitudeHistogram/magnitudeHistogram.ts'
-import { maxPool2d } from './maxPool2d/maxPool2d.ts'
-import { maxPool2dGrad } from './maxPool2dGrad/maxPool2dGrad.ts'
-import { minmaxScale } from './minmaxScale/minmaxScale.ts'
-import { movingScale } from './movingScale/movingScale.ts'
-import { nll } from './nll/nll.ts'
-import { nllGrad } from './nllGrad/nllGrad.ts'
-import { pad2d } from './pad2d/pad2d.ts'
-import { pad2dGradient } from './pad2dGradient/pad2dGradient.ts'
-import { qembedding } from './qembedding/qembedding.ts'
-import { qmatmul } from './qmatmul/qmatmul.ts'
-import { qmatmulInt8 } from './qmatmulInt8/qmatmulInt8.ts'
-import { quantize } from './quantize/quantize.ts'
-import { quantizeActivation } from './quantizeActivation/quantizeActivation.ts'
-import { quantizeDequantize } from './quantizeDequantize/quantizeDequantize.ts'
-import { quantizeRows } from './quantizeRows/quantizeRows.ts'
-import { reduce } from './reduce/reduce.ts'
-import { rmsNorm } from './rmsNorm/rmsNorm.ts'
-import { rope } from './rope/rope.ts'
-import { rowNormGrad } from './rowNormGrad/rowNormGrad.ts'
-import { scaleBy } from './scaleBy/scaleBy.ts'
-import { sgdStep } from './sgdStep/sgdStep.ts'
+// Made from native/kernels.def by `node native/def.mjs`; edit that file instead.
+import { copy } from './layout/copy/copy.ts'
+import { fill } from './layout/fill/fill.ts'
+import { cast } from './layout/cast/cast.ts'
+import { stridedCopy } from './layout/stridedCopy/stridedCopy.ts'
+import { pad2d } from './layout/pad2d/pad2d.ts'
+import { pad2dGradient } from './layout/pad2dGradient/pad2dGradient.ts'
+import { tilePack } from './layout/tilePack/tilePack.ts'
+import { tileUnpack } from './layout/tileUnpack/tileUnpack.ts'
+import { tileBlocks } from './layout/tileBlocks/tileBlocks.ts'
+import { untileBlocks } from './layout/untileBlocks/untileBlocks.ts'
+import { binary } from './elementwise/binary/binary.ts'
+import { unary } from './elementwise/unary/unary.ts'
+import { unaryGrad } from './elementwise/unaryGrad/unaryGrad.ts'
+import { affine } from './elementwise/affine/affine.ts'
+import { siluMul } from './elementwise/siluMul/siluMul.ts'
+import { clamp } from './elementwise/clamp/clamp.ts'
+import { clampGrad } from './elementwise/clampGrad/clampGrad.ts'
+import { where } from './elementwise/where/where.ts'
+import { dropout } from './elementwise/dropout/dropout.ts'
+import { reduce } from './reduce/reduce/reduce.ts'
+import { argmax } from './reduce/argmax/argmax.ts'
+import { softmax } from './reduce/softmax/softmax.ts'
+import { softmaxGrad } from './reduce/softmaxGrad/softmaxGrad.ts'
+import { logSoftmax } from './reduce/logSoftmax/logSoftmax.ts'
+import { columnSum } from './reduce/columnSum/columnSum.ts'
+import { gemm } from './matmul/gemm/gemm.ts'
+import { qmatmul } from './matmul/qmatmul/qmatmul.ts'
+import { qmatmulInt8 } from './matmul/qmatmulInt8/qmatmulInt8.ts'
+import { embedding } from './embedding/embedding/embedding.ts'
+import { embeddingGrad } from './embedding/embeddingGrad/embeddingGrad.ts'
+import { qembedding } from './embedding/qembedding/qembedding.ts'
+import { attention } from './attention/attention/attention.ts'
+import { attentionGrad } from './attention/attentionGrad/attentionGrad.ts'
+import { rope } from './attention/rope/rope.ts'
+import { cacheWrite } from './attention/cacheWrite/cacheWrite.ts'
+import { rmsNorm } from './norm/rmsNorm/rmsNorm.ts'
+import { layerNorm } from './norm/layerNorm/layerNorm.ts'
+import { rowNormGrad } from './norm/rowNormGrad/rowNormGrad.ts'
+import { batchNorm } from './norm/batchNorm/batchNorm.ts'
+import { batchNormGrad } from './norm/batchNormGrad/batchNormGrad.ts'
+import { channelAffine } from './norm/channelAffine/channelAffine.ts'
+import { conv2d } from './conv/conv2d/conv2d.ts'
+import { conv2dInputGradient } from './conv/conv2dInputGradient/conv2dInputGradient.ts'
+import { conv2dWeightGradient } from './conv/conv2dWeightGradient/conv2dWeightGradient.ts'
+import { maxPool2d } from './pool/maxPool2d/maxPool2d.ts'
+import { maxPool2dGrad } from './pool/maxPool2dGrad/maxPool2dGrad.ts'
+import { avgPool2d } from './pool/avgPool2d/avgPool2d.ts'
+import { avgPool2dGrad } from './pool/avgPool2dGrad/avgPool2dGrad.ts'
+import { crossEntropy } from './loss/crossEntropy/crossEntropy.ts'
+import { klDivergence } from './loss/klDivergence/klDivergence.ts'
+import { nll } from './loss/nll/nll.ts'
+import { nllGrad } from './loss/nllGrad/nllGrad.ts'
+import { absmaxScale } from './quantize/absmaxScale/absmaxScale.ts'
+import { minmaxScale } from './quantize/minmaxScale/minmaxScale.ts'
+import { affineScale } from './quantize/affineScale/affineScale.ts'
+import { hqqShift } from './quantize/hqqShift/hqqShift.ts'
+import { magnitudeHistogram } from './quantize/magnitudeHistogram/magnitudeHistogram.ts'
+import { movingScale } from './quantize/movingScale/movingScale.ts'
+import { quantize } from './quantize/quantize/quantize.ts'
+import { dequantize } from './quantize/dequantize/dequantize.ts'
+import { affineQuantize } from './quantize/affineQuantize/affineQuantize.ts'
+import { affineDequantize } from './quantize/affineDequantize/affineDequantize.ts'
+import { quantizeDequantize } from './quantize/quantizeDequantize/quantizeDequantize.ts'
+import { fakeQuantize } from './quantize/fakeQuantize/fakeQuantize.ts'
+import { fakeQuantizeGrad } from './quantize/fakeQuantizeGrad/fakeQuantizeGrad.ts'
+import { quantizeRows } from './quantize/quantizeRows/quantizeRows.ts'
+import { quantizeActivation } from './quantize/quantizeActivation/quantizeActivation.ts'
+import { dequantizeActivation } from './quantize/dequantizeActivation/dequantizeActivation.ts'
+import { unaryInt8 } from './quantize/unaryInt8/unaryInt8.ts'
+import { int8Rows } from './quantize/int8Rows/int8Rows.ts'
+import { scaleBy } from './quantize/scaleBy/scaleBy.ts'
+import { sgdStep } from './optim/sgdStep/sgdStep.ts'
+import { adamStep } from './optim/adamStep/adamStep.ts'
+import { adadeltaStep } from './optim/adadeltaStep/adadeltaStep.ts'
+import { clipNorm } from './optim/clipNorm/clipNorm.ts'
 import type { KernelName } from './signatures.ts'
-import { siluMul } from './siluMul/siluMul.ts'
-import { softmax } from './softmax/softmax.ts'
-import { softmaxGrad } from './softmaxGrad/softmaxGrad.ts'
-import { stridedCopy } from './stridedCopy/stridedCopy.ts'
-import { tileBlocks } from './tileBlocks/tileBlocks.ts'
-import { tilePack } from './tilePack/tilePack.ts'
-import { tileUnpack } from './tileUnpack/tileUnpack.ts'
-import { unary } from './unary/unary.ts'
-import { unaryGrad } from './unaryGrad/unaryGrad.ts'
-import { unaryInt8 } from './unaryInt8/unaryInt8.ts'
-import { untileBlocks } from './untileBlocks/untileBlocks.ts'
-import { where } from './where/where.ts'
 
-/** The definition of every kernel: plain TypeScript, its arguments those of `kernels.def`; what every device is tested against. */
-export const definitions = {
+/** The definition of every kernel: plain loops over arrays of raw bits, the oracle of all devices. */
+export const definitions: Record<KernelName, (...args: never[]) => void> = {
   copy,
   fill,
   cast,
-  binary,
-  unary,
-  reduce,
-  argmax,
-  softmax,
-  crossEntropy,
-  klDivergence,
-  siluMul,
-  rmsNorm,
-  embedding,
-  rope,
-  cacheWrite,
-  attention,
-  gemm,
-  qmatmul,
-  absmaxScale,
-  minmaxScale,
-  quantize,
-  dequantize,
+  stridedCopy,
+  pad2d,
+  pad2dGradient,
   tilePack,
   tileUnpack,
   tileBlocks,
   untileBlocks,
-  quantizeRows,
-  qmatmulInt8,
-  qembedding,
-  quantizeActivation,
-  dequantizeActivation,
-  quantizeDequantize,
-  unaryInt8,
-  int8Rows,
-  scaleBy,
-  movingScale,
-  magnitudeHistogram,
-  fakeQuantize,
-  fakeQuantizeGrad,
-  hqqShift,
-  affineScale,
-  affineQuantize,
-  affineDequantize,
-  sgdStep,
-  adamStep,
-  adadeltaStep,
-  clipNorm,
-  columnSum,
-  conv2d,
-  conv2dInputGradient,
-  conv2dWeightGradient,
-  pad2d,
-  pad2dGradient,
+  binary,
+  unary,
   unaryGrad,
   affine,
-  stridedCopy,
-  logSoftmax,
-  softmaxGrad,
-  nll,
-  nllGrad,
-  layerNorm,
+  siluMul,
   clamp,
   clampGrad,
   where,
   dropout,
+  reduce,
+  argmax,
+  softmax,
+  softmaxGrad,
+  logSoftmax,
+  columnSum,
+  gemm,
+  qmatmul,
+  qmatmulInt8,
+  embedding,
   embeddingGrad,
+  qembedding,
+  attention,
+  attentionGrad,
+  rope,
+  cacheWrite,
+  rmsNorm,
+  layerNorm,
   rowNormGrad,
   batchNorm,
   batchNormGrad,
   channelAffine,
+  conv2d,
+  conv2dInputGradient,
+  conv2dWeightGradient,
   maxPool2d,
   maxPool2dGrad,
   avgPool2d,
   avgPool2dGrad,
-  attentionGrad,
-} as const satisfies Record<KernelName, (...args: never[]) => void>
+  crossEntropy,
+  klDivergence,
+  nll,
+  nllGrad,
+  absmaxScale,
+  minmaxScale,
+  affineScale,
+  hqqShift,
+  magnitudeHistogram,
+  movingScale,
+  quantize,
+  dequantize,
+  affineQuantize,
+  affineDequantize,
+  quantizeDequantize,
+  fakeQuantize,
+  fakeQuantizeGrad,
+  quantizeRows,
+  quantizeActivation,
+  dequantizeActivation,
+  unaryInt8,
+  int8Rows,
+  scaleBy,
+  sgdStep,
+  adamStep,
+  adadeltaStep,
+  clipNorm,
+}

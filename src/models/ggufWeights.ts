@@ -54,7 +54,8 @@ export async function readGgufBlocks(device: Device, weight: GgufWeight, type: G
   const codes = make(K, qtype.bits)
   const scale = make(groups, 16)
   const shift = qtype.unsigned ? make(groups, 16) : null
-  const result = new QTensor(qtype, tensor.shape, ggufGroupSize, 'float32', { codes, scale, shift, scaleDtype: 'float16' })
+  const tiles = { codes, scale, offset: shift }
+  const result = new QTensor(qtype, tensor.shape, ggufGroupSize, 'float32', { ...tiles, scaleDtype: 'float16', offsetDtype: 'float16' })
   try {
     const rowBytes = tensor.byteLength / N
     // Whole tiles; rows that move within their head come all at once.

@@ -93,7 +93,7 @@ function* beyondQuanto(model: Module): Generator<string> {
     const listed = several(unknown.map(([path, { typeName }]) => `${path} (${typeName})`))
     yield `save: Python's optimum-quanto cannot load ${listed}; lowbit can`
   }
-  const shifted = modules.filter(([, { weight }]) => weight instanceof QTensor && weight.integerShift)
+  const shifted = modules.filter(([, { weight }]) => weight instanceof QTensor && weight.hasZeroPoints)
   if (shifted.length > 0)
     yield `save: quanto's format has no zero points z, only shifts, scale · z; so have ${several(shifted.map(([path]) => path))}, once loaded`
 }

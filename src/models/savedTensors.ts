@@ -78,7 +78,7 @@ function* quantizedParts(path: string, module: QModule): Generator<SavedPart> {
 }
 
 /** quanto does not store group sizes but derives them. */
-function checkQuanto(path: string, { qtype, shape, groupSize, shiftTiles }: QTensor): void {
+function checkQuanto(path: string, { qtype, shape, groupSize, offsetTiles }: QTensor): void {
   const [N, K] = matrixShape(shape)
   const expected = quantoGroupSize(qtype, K) ?? K
   // Of a single output each column has a scale where quanto quantized it, the row where lowbit did; quanto reads both.
@@ -88,7 +88,7 @@ function checkQuanto(path: string, { qtype, shape, groupSize, shiftTiles }: QTen
       `save: quanto's format takes ${qtype.name} of ${K} columns in groups of ${expected}; ${path} has groups of ${groupSize}`,
     )
   }
-  if (shiftTiles && !qtype.unsigned) throw new FormatError(`save: quanto's format has no zero points for ${qtype.name}; ${path} has them`)
+  if (offsetTiles && !qtype.unsigned) throw new FormatError(`save: quanto's format has no zero points for ${qtype.name}; ${path} has them`)
 }
 
 async function packedCodes(weight: QTensor): Promise<Uint8Array> {

@@ -1,6 +1,6 @@
 import { aFunction, aString, check } from '../core/kinds.ts'
 import type { Shape } from '../core/shape.ts'
-import { unaryInt8Ops } from '../kernels/unaryInt8/unaryInt8.ts'
+import { unaryInt8Ops } from '../kernels/quantize/unaryInt8/unaryInt8.ts'
 import { expand } from '../tensor/ops/broadcast.ts'
 import { affine, div, unary, where } from '../tensor/ops/elementwise.ts'
 import { matmul } from '../tensor/ops/matmul.ts'

@@ -1,7 +1,7 @@
 import { dtypes } from '../core/dtype.ts'
 import { type QType, qfloat8_e4m3fn, qint8 } from '../core/qtype.ts'
-import { mappings } from '../kernels/affineScale/affineScale.ts'
-import { rowStride } from '../kernels/quantizeRows/quantizeRows.ts'
+import { mappings } from '../kernels/quantize/affineScale/affineScale.ts'
+import { rowStride } from '../kernels/quantize/quantizeRows/quantizeRows.ts'
 import { scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 
@@ -10,7 +10,7 @@ export type DynamicActivation = 'int8PerToken' | 'int8AsymmetricPerToken' | 'flo
 
 const float32 = dtypes.float32.code
 
-/** x as int8 codes with their scales and sums (see kernels/quantizeRows); computed once for all layers that take the same x. */
+/** x as int8 codes with their scales and sums (see kernels/quantize/quantizeRows); computed once for all layers that take the same x. */
 export function quantizeRows(x: Tensor, groupSize: number, levels = 127): [codes: Tensor, scale: Tensor, sum: Tensor] {
   return x.derive(`int8 g${groupSize} ${levels}`, () => {
     const [M, K] = rowsOf(x)

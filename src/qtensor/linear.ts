@@ -3,7 +3,7 @@ import { DTypeError, ShapeError } from '../core/errors.ts'
 import { type Kind, oneOf } from '../core/kinds.ts'
 import { type QType, qint8 } from '../core/qtype.ts'
 import { showShape } from '../core/shape.ts'
-import { rowStride } from '../kernels/quantizeRows/quantizeRows.ts'
+import { rowStride } from '../kernels/quantize/quantizeRows/quantizeRows.ts'
 import { checkBias, matmulTransposed } from '../tensor/ops/matmulTransposed.ts'
 import { scope } from '../tensor/scope.ts'
 import { noGrad } from '../tensor/tape.ts'
@@ -69,8 +69,8 @@ export function linear(x: Tensor, w: Tensor | QTensor, bias: Tensor | null = nul
   const kernels = matmulKernels[w.qtype.name]
   if (computeDtype === 'float8PerToken') return linear(float8Rows(x), w, bias)
   if (computeDtype === 'int8AsymmetricPerToken') return linear(int8AsymmetricRows(x), w, bias)
-  // Kernels give int8 no shift, and take groups of 32 columns or more.
-  if (!kernels || (w.shiftTiles && !w.qtype.unsigned) || (w.groupSize === 1 && K > 1))
+  // Kernels give int8 no offset, and take groups of 32 columns or more.
+  if (!kernels || (w.offsetTiles && !w.qtype.unsigned) || (w.groupSize === 1 && K > 1))
     return scope(() => matmulTransposed(x, w.dequantize(), bias))
   const y = Tensor.empty(x.device, [...x.shape.slice(0, -1), N])
   const M = x.numel / K
@@ -79,8 +79,9 @@ export function linear(x: Tensor, w: Tensor | QTensor, bias: Tensor | null = nul
     integerLinear(x, w, bias, y, [M, N, K])
     return y
   }
-  const { codeTiles, qtype, scaleTiles, shiftTiles, scaleDtype, groupSize } = w
-  const weights = [codeTiles, qtype.code, scaleTiles, shiftTiles, dtypes[scaleDtype].code] as const
+  const { codeTiles, qtype, scaleTiles, offsetTiles, scaleDtype, offsetDtype, groupSize } = w
+  const dtypeCodes = [dtypes[scaleDtype].code, dtypes[offsetDtype].code] as const
+  const weights = [codeTiles, qtype.code, scaleTiles, offsetTiles, ...dtypeCodes] as const
   if (computeDtype !== 'float32' && kernels.int8) {
     const perToken = computeDtype === 'int8PerToken'
     // A group of x lies in one of w, and its sums in 32 bits.
@@ -96,7 +97,7 @@ export function linear(x: Tensor, w: Tensor | QTensor, bias: Tensor | null = nul
 /** Whether a product runs in integers: int8 codes on both sides, a scale a row of w, and sums that fit. */
 function isInteger(x: QActivation, w: QTensor): boolean {
   const [, K] = matrixShape(w.shape)
-  return x.qtype === qint8 && w.qtype === qint8 && w.groupSize === K && w.scaleDtype === 'float32' && K <= 65536
+  return x.qtype === qint8 && w.qtype === qint8 && w.groupSize === K && K <= 65536
 }
 
 /**
@@ -112,9 +113,13 @@ function integerLinear(x: QActivation, w: QTensor, bias: Tensor | null, y: Tenso
       device.call('int8Rows', x.codes, rows, sum, M, K)
       const one = Tensor.empty(device, [M])
       device.call('fill', one, 1, M)
-      const scale = Tensor.empty(device, w.scaleTiles.shape, 'uint8')
-      device.call('scaleBy', w.scaleTiles, x.scale, scale, scale.byteLength / 4)
-      device.call('qmatmulInt8', rows, one, sum, K, w.codeTiles, qint8.code, scale, null, dtypes.float32.code, bias, y, M, N, K, K)
+      const rowsInTiles = 16 * Math.ceil(N / 16)
+      const wScale = Tensor.empty(device, [rowsInTiles])
+      const scale = Tensor.empty(device, [rowsInTiles])
+      const float32 = dtypes.float32.code
+      device.call('cast', w.scaleTiles, dtypes[w.scaleDtype].code, wScale, float32, rowsInTiles)
+      device.call('scaleBy', wScale, x.scale, scale, rowsInTiles)
+      device.call('qmatmulInt8', rows, one, sum, K, w.codeTiles, qint8.code, scale, null, float32, float32, bias, y, M, N, K, K)
     }),
   )
 }

@@ -18,8 +18,9 @@ export function lookup(table: Tensor | QTensor, ids: Tensor): Tensor {
   if (table.groupSize === 1 && cols > 1) return scope(() => embedding(table.dequantize(), ids))
   const y = Tensor.empty(ids.device, [...ids.shape, cols])
   if (ids.numel === 0) return y
-  const { codeTiles, qtype, scaleTiles, shiftTiles, scaleDtype, groupSize } = table
-  const weights = [codeTiles, qtype.code, scaleTiles, shiftTiles, dtypes[scaleDtype].code] as const
+  const { codeTiles, qtype, scaleTiles, offsetTiles, scaleDtype, offsetDtype, groupSize } = table
+  const dtypeCodes = [dtypes[scaleDtype].code, dtypes[offsetDtype].code] as const
+  const weights = [codeTiles, qtype.code, scaleTiles, offsetTiles, ...dtypeCodes] as const
   ids.device.call('qembedding', ...weights, ids, y, ids.numel, rows, cols, groupSize)
   return y
 }

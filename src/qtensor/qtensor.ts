@@ -1,4 +1,4 @@
-import { dtypes, type FloatDType } from '../core/dtype.ts'
+import { type DType, dtypes, type FloatDType, isFloatDType } from '../core/dtype.ts'
 import { ShapeError } from '../core/errors.ts'
 import { inspect } from '../core/inspect.ts'
 import { aFunction, anObject, check, instanceOf, type Kind } from '../core/kinds.ts'
@@ -12,22 +12,23 @@ import { checkDType, checkShape, checkSizes, placeOf, Tensor } from '../tensor/t
 import type { Quantizer, ScaleAndShift } from './quantizer.ts'
 import { packTiles, unpackTiles } from './tiles.ts'
 
-/** What a quantized tensor is made of on a device. */
-export interface ScaledTiles {
+/** What a quantized tensor is made of on a device: each part in tiles, as it was given. */
+export interface QTensorTiles {
   codes: Tensor
   scale: Tensor
-  shift: Tensor | null
-  scaleDtype: 'float32' | 'float16'
-  /** Whether shift is scale · z for an integer z; absent: it is not. */
-  integerShift?: boolean
+  /** Shifts of the scales' dtype, or zero points of the codes', packed as codes of 8 bits; null where there are none. */
+  offset: Tensor | null
+  scaleDtype: FloatDType
+  offsetDtype: DType
 }
 
 /**
- * A weight stored in few bits: codes, and a scale (for unsigned types also a shift) per group.
+ * A weight stored in few bits: codes, and for each group a scale and no offset, a shift, or an integer zero point.
  *
- *     w[n, k] = scale[n, k / G] · q[n, k]  (− shift[n, k / G])
+ *     w[n, k] = scale[n, g] · q[n, k]                    g = ⌊k / G⌋
+ *             = scale[n, g] · q[n, k] − shift[n, g]
+ *             = scale[n, g] · (q[n, k] − zeroPoint[n, g])        which holds 0 exactly
  *
- * A shift may be scale · z for an integer z, the zero point; then w = scale · (q − z), and 0 is held exactly.
  * As a matrix it has N = shape[0] rows and K = the rest of the shape columns; a group is G consecutive columns of one row.
  */
 export class QTensor {
@@ -41,13 +42,13 @@ export class QTensor {
   readonly codeTiles: Tensor
   /** [N, groups] in tiles. */
   readonly scaleTiles: Tensor
-  readonly shiftTiles: Tensor | null
-  /** What the scales are in their tiles: float32, or float16 where a format gives them so (and they are applied in float32). */
-  readonly scaleDtype: 'float32' | 'float16'
-  /** Whether the shifts stand for integer zero points. */
-  readonly integerShift: boolean
+  readonly offsetTiles: Tensor | null
+  /** What the scales are in their tiles: the weight's dtype, or what a format gives them as; they are applied in float32. */
+  readonly scaleDtype: FloatDType
+  /** The dtype of the offsets: a float for shifts, an integer for zero points. */
+  readonly offsetDtype: DType
 
-  constructor(qtype: QType, shape: Shape, groupSize: number, dtype: FloatDType, tiles: ScaledTiles) {
+  constructor(qtype: QType, shape: Shape, groupSize: number, dtype: FloatDType, tiles: QTensorTiles) {
     check('QTensor', 'qtype', qtype, aQType)
     check('QTensor', 'tiles', tiles, anObject)
     this.qtype = qtype
@@ -56,9 +57,9 @@ export class QTensor {
     this.dtype = dtype
     this.codeTiles = tiles.codes
     this.scaleTiles = tiles.scale
-    this.shiftTiles = tiles.shift
+    this.offsetTiles = tiles.offset
     this.scaleDtype = tiles.scaleDtype
-    this.integerShift = tiles.integerShift ?? false
+    this.offsetDtype = tiles.offsetDtype
   }
 
   /**
@@ -86,13 +87,10 @@ export class QTensor {
     checkShape('qtensor', 'scale', scale, [N, groups])
     if (shift) checkShape('qtensor', 'shift', shift, [N, groups])
     if (zeroPoint) checkShape('qtensor', 'zeroPoint', zeroPoint, [N, groups])
-    return scope(() => {
-      const tiles = (values: Tensor) => packTiles(cast(values, 'float32'), 32)
-      const shifts = zeroPoint ? scaled(zeroPoint, qtype, scale) : shift
-      const packed = { codes: packTiles(codes, qtype.bits), scale: tiles(scale), shift: shifts && tiles(shifts) }
-      const integerShift = zeroPoint !== null
-      return new QTensor(qtype, shape, groupSize, scale.dtype as FloatDType, { ...packed, scaleDtype: 'float32', integerShift })
-    })
+    const offset = zeroPoint ?? shift
+    const tiles = { codes: packTiles(codes, qtype.bits), scale: packTiles(scale), offset: offset && packTiles(offset) }
+    const scaleDtype = scale.dtype as FloatDType
+    return new QTensor(qtype, shape, groupSize, scaleDtype, { ...tiles, scaleDtype, offsetDtype: offset?.dtype ?? scaleDtype })
   }
 
   /** Quantizes a float weight; `groupSize` K or null gives one scale a row. */
@@ -119,13 +117,12 @@ export class QTensor {
     return numel(this.shape)
   }
 
-  /** Bytes that the codes and scales take when saved: codes at their bits, scales at the weight's dtype (or float16, see `scaleDtype`). */
+  /** Bytes that codes, scales and offsets take when saved: codes at their bits, the others at their dtypes. */
   get byteLength(): number {
     const [N, K] = matrixShape(this.shape)
     const scales = (N * K) / this.groupSize
-    const scaleBytes = Math.min(dtypes[this.dtype].bytes, dtypes[this.scaleDtype].bytes)
-    const shiftBytes = !this.shiftTiles ? 0 : this.integerShift ? 1 : scaleBytes
-    return Math.ceil((N * K * this.qtype.bits) / 8) + scales * (scaleBytes + shiftBytes)
+    const offsetBytes = this.offsetTiles ? dtypes[this.offsetDtype].bytes : 0
+    return Math.ceil((N * K * this.qtype.bits) / 8) + scales * (dtypes[this.scaleDtype].bytes + offsetBytes)
   }
 
   /** The codes [N, K], one byte each, of the qtype's dtype. */
@@ -136,52 +133,57 @@ export class QTensor {
 
   /** The scales [N, groups] in the weight's dtype. */
   scale(): Tensor {
-    return this.unpackScales(this.scaleTiles)
+    return this.unpackGroups(this.scaleTiles, this.scaleDtype, this.dtype)
   }
 
-  /** The shifts [N, groups] in the weight's dtype; null for symmetric types. */
+  /** Whether its offsets are integer zero points. */
+  get hasZeroPoints(): boolean {
+    return this.offsetTiles !== null && !isFloatDType(this.offsetDtype)
+  }
+
+  /** The shifts [N, groups] in the weight's dtype, those of zero points scale · z; null where there are none. */
   shift(): Tensor | null {
-    return this.shiftTiles && this.unpackScales(this.shiftTiles)
+    const zeroPoint = this.zeroPoint()
+    if (!zeroPoint) return this.offsetTiles && this.unpackGroups(this.offsetTiles, this.offsetDtype, this.dtype)
+    return scope(() => {
+      const [rows, scale] = [zeroPoint.numel, this.scale()]
+      // Codes in rows of one, each with its scale.
+      return dequantizeGroups(this.qtype, { codes: zeroPoint.view([rows, 1]), scale, shift: null }).view(scale.shape)
+    })
   }
 
   /** The integer zero points [N, groups], one byte each as the codes; null where there are none. */
   zeroPoint(): Tensor | null {
-    const tiles = this.shiftTiles
-    if (!tiles || !this.integerShift) return null
-    const [N, K] = matrixShape(this.shape)
-    return scope(() => {
-      const [scale, shift] = [this.scaleTiles, tiles].map((values) => unpackTiles(values, 32, N, K / this.groupSize, 'float32'))
-      // rne(shift / scale): what quantizing the shift, a row of one value, by the scale gives.
-      const z = Tensor.empty(this.device, scale.shape, this.qtype.dtype)
-      this.device.call('quantize', shift, dtypes.float32.code, scale, null, z, scale.numel, 1, this.qtype.code)
-      return z
-    })
+    return this.hasZeroPoints && this.offsetTiles ? this.unpackGroups(this.offsetTiles, this.offsetDtype) : null
   }
 
-  private unpackScales(tiles: Tensor): Tensor {
+  /** Tiles of a value a group as [N, groups], cast to `as`. */
+  private unpackGroups(tiles: Tensor, dtype: DType, as = dtype): Tensor {
     const [N, K] = matrixShape(this.shape)
-    const bits = 8 * dtypes[this.scaleDtype].bytes
-    return scope(() => cast(unpackTiles(tiles, bits, N, K / this.groupSize, this.scaleDtype), this.dtype))
+    const unpack = () => unpackTiles(tiles, 8 * dtypes[dtype].bytes, N, K / this.groupSize, dtype)
+    return as === dtype ? unpack() : scope(() => cast(unpack(), as))
   }
 
   /** The float weight that the codes stand for, every operation rounded to the weight's dtype. */
   dequantize(): Tensor {
     return aside(() => {
       const codes = this.codes().view([this.numel / this.groupSize, this.groupSize])
-      return dequantizeGroups(this.qtype, { codes, scale: this.scale(), shift: this.shift(), zeroPoint: this.zeroPoint() }).view(this.shape)
+      const zeroPoint = this.zeroPoint()
+      const shift = zeroPoint ? null : this.shift()
+      return dequantizeGroups(this.qtype, { codes, scale: this.scale(), shift, zeroPoint }).view(this.shape)
     })
   }
 
   /** A copy with memory of its own. */
   clone(): QTensor {
-    const { codeTiles: codes, scaleTiles: scale, shiftTiles: shift, scaleDtype, integerShift } = this
-    const tiles = { codes: codes.clone(), scale: scale.clone(), shift: shift?.clone() ?? null, scaleDtype, integerShift }
-    return new QTensor(this.qtype, this.shape, this.groupSize, this.dtype, tiles)
+    const { codeTiles, scaleTiles, offsetTiles, scaleDtype, offsetDtype } = this
+    const tiles = { codes: codeTiles.clone(), scale: scaleTiles.clone(), offset: offsetTiles?.clone() ?? null }
+    return new QTensor(this.qtype, this.shape, this.groupSize, this.dtype, { ...tiles, scaleDtype, offsetDtype })
   }
 
   /** Its tensors, so that scopes know what it holds. */
   tensors(): Tensor[] {
-    return this.shiftTiles ? [this.codeTiles, this.scaleTiles, this.shiftTiles] : [this.codeTiles, this.scaleTiles]
+    return [this.codeTiles, this.scaleTiles, ...(this.offsetTiles ? [this.offsetTiles] : [])]
   }
 
   /** Takes it out of the running scope. */
@@ -272,12 +274,4 @@ export function fakeQuantize(weight: Tensor, qtype: QType, groupSize: number | n
     weight.device.call('quantizeDequantize', groups, dtypes[weight.dtype].code, scale, shift, y, rows, G, qtype.code)
     return y
   })
-}
-
-/** scale · z, float32. */
-function scaled(zeroPoint: Tensor, qtype: QType, scale: Tensor): Tensor {
-  const shift = Tensor.empty(scale.device, scale.shape)
-  // What dequantizing the zero points, rows of one code, gives.
-  scale.device.call('dequantize', zeroPoint, qtype.code, cast(scale, 'float32'), null, shift, dtypes.float32.code, scale.numel, 1)
-  return shift
 }

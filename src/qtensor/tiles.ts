@@ -1,10 +1,10 @@
-import type { dtypes } from '../core/dtype.ts'
-import { tileByteLength } from '../kernels/tilePack/tilePack.ts'
-import { checkDType, checkShape, Tensor } from '../tensor/tensor.ts'
+import { type DType, dtypes } from '../core/dtype.ts'
+import { tileByteLength } from '../kernels/layout/tilePack/tilePack.ts'
+import { checkShape, Tensor } from '../tensor/tensor.ts'
 
 /*
  * The device packing of every quantized weight: rows in lanes, so that one 64-byte load serves sixteen outputs.
- * The layout is drawn at kernels/tilePack. It keeps the exact bits and has an inverse.
+ * The layout is drawn at kernels/layout/tilePack. It keeps the exact bits and has an inverse.
  */
 
 /** Bytes of a [rows, cols] matrix of `bits`-bit codes (or values of 16 or 32 bits) in tiles. */
@@ -12,17 +12,16 @@ export function tileBytes(rows: number, cols: number, bits: number): number {
   return tileByteLength(bits, rows, cols)
 }
 
-/** x [rows, cols] → tiles: uint8 (or int8, float8) codes of 2, 4, 5 or 8 bits, or float32 values (bits 32). */
-export function packTiles(x: Tensor, bits: number): Tensor {
+/** x [rows, cols] → tiles: codes of one byte each of 2, 4, 5 or 8 bits, or values of 8, 16 or 32 bits. */
+export function packTiles(x: Tensor, bits = 8 * dtypes[x.dtype].bytes): Tensor {
   const [rows, cols] = x.shape
-  if (bits === 32) checkDType('packTiles', 'x', x, 'float32')
   const tiles = Tensor.empty(x.device, [tileBytes(rows, cols, bits)], 'uint8')
   x.device.call('tilePack', x, tiles, bits, rows, cols)
   return tiles
 }
 
-/** The inverse: tiles → [rows, cols] of `dtype` (one byte for codes, float32 for bits 32). */
-export function unpackTiles(tiles: Tensor, bits: number, rows: number, cols: number, dtype: keyof typeof dtypes): Tensor {
+/** The inverse: tiles → [rows, cols] of `dtype`. */
+export function unpackTiles(tiles: Tensor, bits: number, rows: number, cols: number, dtype: DType): Tensor {
   checkShape('unpackTiles', 'tiles', tiles, [tileBytes(rows, cols, bits)])
   const x = Tensor.empty(tiles.device, [rows, cols], dtype)
   tiles.device.call('tileUnpack', tiles, x, bits, rows, cols)

@@ -1,7 +1,7 @@
 import { DTypeError } from '../core/errors.ts'
 import { isObject, type Kind } from '../core/kinds.ts'
 import type { Device } from '../devices/device.ts'
-import { smallestRange } from '../kernels/magnitudeHistogram/magnitudeHistogram.ts'
+import { smallestRange } from '../kernels/quantize/magnitudeHistogram/magnitudeHistogram.ts'
 import { keep } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 

@@ -63,7 +63,7 @@ const hqqKinds: OptionKinds<HqqOptions> = {
 
 /**
  * The scale of `max`, and a shift that is moved, step by step, to where the norm of the weight's error is smallest (unsigned types).
- * quanto's HqqOptimizer, with its defaults; see kernels/hqqShift.
+ * quanto's HqqOptimizer, with its defaults; see kernels/quantize/hqqShift.
  */
 export function hqq(options: HqqOptions = {}): Quantizer {
   checkOptions('hqq', options, hqqKinds)

@@ -59,12 +59,15 @@ test('the addon is there unless the run says that it may be missing', () => {
   assert.ok(nativeAvailable() || process.env.LOWBIT_WITHOUT_NATIVE === '1', 'build/lowbit.node: run "node native/build.mjs"')
 })
 
-test('signatures.ts is what native/def.mjs makes of kernels.def', async () => {
+test('the tables of src/kernels are what native/def.mjs makes of kernels.def', async () => {
   const def = await import(new URL('../../native/def.mjs', import.meta.url).href)
-  const committed = readFileSync(new URL('../../src/kernels/signatures.ts', import.meta.url), 'utf8')
-  assert.equal(committed, def.signaturesSource(def.readKernels()), 'run "node native/def.mjs"')
-  assert.throws(() => def.parseKernels('f(in f32 x)'), /kernels.def:1: must be/)
-  assert.throws(() => def.parseKernels('f(in T(d)* x, i32 d)'), /kernels.def:1: T\(d\)\* needs an argument "dtype d"/)
+  for (const [name, text] of Object.entries(def.madeFiles(def.readKernels()))) {
+    const committed = readFileSync(new URL(`../../src/kernels/${name}`, import.meta.url), 'utf8')
+    assert.equal(committed, text, `${name}: run "node native/def.mjs"`)
+  }
+  assert.throws(() => def.parseKernels('[a]\nf(in f32 x)'), /kernels.def:2: must be/)
+  assert.throws(() => def.parseKernels('[a]\nf(in T(d)* x, i32 d)'), /kernels.def:2: T\(d\)\* needs an argument "dtype d"/)
+  assert.throws(() => def.parseKernels('f(in f32* x)'), /kernels.def:1: a heading "\[family\]" must come before/)
 })
 
 for (const [name, open] of Object.entries(backends)) {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ggufTypeOfId, ggufTypes } from '../../src/formats/ggufBlocks.ts'
-import { blockTypes } from '../../src/kernels/tileBlocks/tileBlocks.ts'
+import { blockTypes } from '../../src/kernels/layout/tileBlocks/tileBlocks.ts'
 
 test('types are found by their id', () => {
   assert.equal(ggufTypeOfId(2), 'Q4_0')

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { qint4, qint5, qint8, qtypesByCode } from '../../src/core/qtype.ts'
-import { dequantizeTiles } from '../../src/kernels/qmatmul/qmatmul.ts'
-import { blockTypes, tileBlocks } from '../../src/kernels/tileBlocks/tileBlocks.ts'
-import { tileByteLength } from '../../src/kernels/tilePack/tilePack.ts'
-import { untileBlocks } from '../../src/kernels/untileBlocks/untileBlocks.ts'
+import { blockTypes, tileBlocks } from '../../src/kernels/layout/tileBlocks/tileBlocks.ts'
+import { tileByteLength } from '../../src/kernels/layout/tilePack/tilePack.ts'
+import { untileBlocks } from '../../src/kernels/layout/untileBlocks/untileBlocks.ts'
+import { dequantizeTiles } from '../../src/kernels/matmul/qmatmul/qmatmul.ts'
 
 /*
  * One block of each type as the gguf package (0.19) wrote it for x[i] = (i − 12) / 4, i = 0 … 31. The values that it stands for are the
@@ -26,7 +26,7 @@ for (const [name, [hex, d]] of Object.entries(written)) {
     const [scale, shift] = [new Uint8Array(32), new Uint8Array(32)]
     tileBlocks(blocks, type, codes, scale, shift, 1, 32)
     const qtype = qtypesByCode.findIndex((one) => one.bits === bits)
-    const values = dequantizeTiles(codes, qtype, new Uint16Array(scale.buffer), new Uint16Array(shift.buffer), 1, 1, 32, 32)
+    const values = dequantizeTiles(codes, qtype, new Uint16Array(scale.buffer), new Uint16Array(shift.buffer), 1, 1, 1, 32, 32)
     const allowed = (multiple === 'minimum' ? 0.5 : 1) * Math.abs(d) + 2e-3
     values.forEach((value, i) => {
       assert.ok(Math.abs(value - (i - 12) / 4) <= allowed, `value ${i} is ${value}; expected ${(i - 12) / 4}, give or take ${allowed}`)
@@ -65,7 +65,7 @@ for (const [name, { bytes, float32 }] of Object.entries(ggml.types)) {
     tileBlocks(blocks, type, codes, scale, shift, rows, cols)
     const { code } = bits === 4 ? qint4 : bits === 5 ? qint5 : qint8
     const halves = (tiles: Uint8Array) => new Uint16Array(tiles.buffer)
-    const values = dequantizeTiles(codes, code, halves(scale), shift && halves(shift), 1, rows, cols, 32)
+    const values = dequantizeTiles(codes, code, halves(scale), shift && halves(shift), 1, 1, rows, cols, 32)
     const expected = new Float32Array(Uint8Array.from(Buffer.from(float32, 'hex')).buffer)
     assert.equal(values.length, expected.length)
     // By value: ggml gives a zero the sign of its code.
@@ -83,7 +83,7 @@ test('Q4_0: codes by hand', () => {
   const codes = new Uint8Array(tileByteLength(4, 1, 32))
   const [scale, shift] = [new Uint8Array(32), new Uint8Array(32)]
   tileBlocks(blocks, type, codes, scale, shift, 1, 32)
-  const values = dequantizeTiles(codes, 1, new Uint16Array(scale.buffer), new Uint16Array(shift.buffer), 1, 1, 32, 32)
+  const values = dequantizeTiles(codes, 1, new Uint16Array(scale.buffer), new Uint16Array(shift.buffer), 1, 1, 1, 32, 32)
   assert.deepEqual(
     [...values.slice(0, 5)],
     [13, 13, 12, 12, 11].map((code) => -0.59375 * (code - 8)),

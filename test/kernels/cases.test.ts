@@ -9,7 +9,8 @@ import { openWasm } from '../../src/devices/cpu/wasm.ts'
 import type { KernelArg, KernelCase } from '../../src/kernels/case.ts'
 import { cases } from '../../src/kernels/cases.ts'
 import { definitions } from '../../src/kernels/definitions.ts'
-import { type ArrayArgument, type KernelName, type ScalarArgument, signatures } from '../../src/kernels/signatures.ts'
+import type { ArrayArgument, ScalarArgument } from '../../src/kernels/signature.ts'
+import { type KernelName, signatures } from '../../src/kernels/signatures.ts'
 
 /*
  * Every kernel, every case, on every device, against its definition.

@@ -4,10 +4,10 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { type DType, dtypes, type FloatDType, type HostArray, viewAs } from '../../src/core/dtype.ts'
 import { asQType, type QType } from '../../src/core/qtype.ts'
-import { absmaxScale } from '../../src/kernels/absmaxScale/absmaxScale.ts'
-import { dequantize } from '../../src/kernels/dequantize/dequantize.ts'
-import { minmaxScale } from '../../src/kernels/minmaxScale/minmaxScale.ts'
-import { quantize } from '../../src/kernels/quantize/quantize.ts'
+import { absmaxScale } from '../../src/kernels/quantize/absmaxScale/absmaxScale.ts'
+import { dequantize } from '../../src/kernels/quantize/dequantize/dequantize.ts'
+import { minmaxScale } from '../../src/kernels/quantize/minmaxScale/minmaxScale.ts'
+import { quantize } from '../../src/kernels/quantize/quantize/quantize.ts'
 
 interface Quantized {
   scale: HostArray

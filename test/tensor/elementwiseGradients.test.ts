@@ -1,5 +1,5 @@
+import { normalCdf, normalDensity, tanhGeluSlope } from '../../src/kernels/elementwise/unary/normal.ts'
 import { epsilon } from '../../src/kernels/inputs.ts'
-import { normalCdf, normalDensity, tanhGeluSlope } from '../../src/kernels/unary/normal.ts'
 import { gelu, relu, sigmoid, silu, tanh } from '../../src/tensor/ops/index.ts'
 import { testOnDevices } from './devices.ts'
 import { compareWithGolden, goldenOp, goldenValues } from './goldenGradients.ts'

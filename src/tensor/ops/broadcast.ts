@@ -1,7 +1,7 @@
 import { ShapeError } from '../../core/errors.ts'
 import { aString, check, show } from '../../core/kinds.ts'
 import { numel, type Shape, sameShape, showShape } from '../../core/shape.ts'
-import { reduceOps } from '../../kernels/reduce/reduce.ts'
+import { reduceOps } from '../../kernels/reduce/reduce/reduce.ts'
 import { overridden } from '../override.ts'
 import { record } from '../tape.ts'
 import { checkSizes, checkTensor, Tensor } from '../tensor.ts'

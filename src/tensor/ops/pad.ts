@@ -1,7 +1,7 @@
 import { ShapeError } from '../../core/errors.ts'
 import { check, listOf, oneOf, wholeNumber } from '../../core/kinds.ts'
 import { numel, showShape } from '../../core/shape.ts'
-import { padModes } from '../../kernels/pad2d/pad2d.ts'
+import { padModes } from '../../kernels/layout/pad2d/pad2d.ts'
 import { record } from '../tape.ts'
 import { checkDType, Tensor } from '../tensor.ts'
 

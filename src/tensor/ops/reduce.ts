@@ -1,7 +1,7 @@
 import { DTypeError, ShapeError } from '../../core/errors.ts'
 import { check, oneOf, show } from '../../core/kinds.ts'
 import { numel } from '../../core/shape.ts'
-import { reduceOps } from '../../kernels/reduce/reduce.ts'
+import { reduceOps } from '../../kernels/reduce/reduce/reduce.ts'
 import { overridden } from '../override.ts'
 import { scope } from '../scope.ts'
 import { record } from '../tape.ts'

@@ -1,0 +1,32 @@
+import type { KernelCase } from '../../case.ts'
+import { normals } from '../../inputs.ts'
+
+function cacheWriteCase(batch: number, tokens: number, heads: number, headSize: number, position: number, capacity: number): KernelCase {
+  const count = batch * tokens * heads * headSize
+  return {
+    name: `batch=${batch} tokens=${tokens} heads=${heads} headSize=${headSize} position=${position} capacity=${capacity}`,
+    args: (random) => [
+      normals(random, count),
+      // What is there already must stay.
+      normals(random, batch * heads * capacity * headSize),
+      ...[batch, tokens, heads, headSize, position, capacity],
+    ],
+    tolerance: () => 'exact',
+    defects: {
+      'one number changed': (args) =>
+        args.with(
+          0,
+          (args[0] as Float32Array).map((value, i) => (i === count - 1 ? value + 1 : value)),
+        ),
+      ...(position > 0 && { 'one position earlier': (args) => args.with(6, position - 1) }),
+    },
+    work: { operations: 0, bytes: 8 * count },
+  }
+}
+
+export const cases: KernelCase[] = [
+  cacheWriteCase(1, 1, 1, 1, 0, 1),
+  cacheWriteCase(1, 1, 6, 48, 12, 16),
+  cacheWriteCase(2, 3, 2, 37, 4, 7),
+  cacheWriteCase(3, 67, 8, 64, 1, 70),
+]

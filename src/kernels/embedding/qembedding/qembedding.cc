@@ -1,0 +1,68 @@
+#include "../../matmul/qmatmul/weights.h"
+#include "../../layout/tilePack/word.h"
+
+namespace LOWBIT_ISA {
+
+/* Code j of a run (weights.h) of one row, whose words are 64 bytes apart. */
+template <int qtype> INLINE float qembeddingCode(const uint8_t* run, int j) {
+  constexpr int bits = TileRun<qtype>::bits;
+  if constexpr (qtype == QINT5) {
+    uint32_t low = loadAs<uint32_t>(run + j / 8 * 64) >> tileBit<4>(j % 8) & 15;
+    return (float)(low | (loadAs<uint32_t>(run + 256) >> tileBit<1>(j) & 1) << 4);
+  } else {
+    uint32_t code = loadAs<uint32_t>(run) >> tileBit<bits>(j) & ((1u << bits) - 1);
+    if constexpr (qtype == QINT8) return (float)(int8_t)code;
+    if constexpr (isAffine<qtype>) return (float)code;
+    uint8_t byte = (uint8_t)code;
+    return readFloat(&byte, qtype - QFLOAT8_E4M3FN + FLOAT8_E4M3FN, 0);
+  }
+}
+
+/* Scale and shift of one row. */
+INLINE float qembeddingScale(const TiledWeights& w, int32_t n, int32_t group) {
+  return readFloat(w.scale, w.scaleDtype, ((size_t)(n / 16) * w.groups + group) * 16 + n % 16);
+}
+INLINE float qembeddingShift(const TiledWeights& w, int32_t n, int32_t group, float scale) {
+  if (!w.offset) return 0;
+  if (w.offsetDtype != UINT8) return readFloat(w.offset, w.offsetDtype, ((size_t)(n / 16) * w.groups + group) * 16 + n % 16);
+  size_t word = ((size_t)(n / 16) * tileWords(8, w.groups) + group / 4) * 16 + n % 16;
+  return scale * (float)((const uint8_t*)w.offset)[word * 4 + group % 4];
+}
+
+template <int qtype> static void qembeddingRow(const TiledWeights& w, int32_t n, float* y) {
+  constexpr int columns = TileRun<qtype>::columns;
+  for (int32_t k = 0; k < w.K; k += columns) {
+    /* Runs never cross a group: groups are multiples of 32 columns, or the row. */
+    int32_t group = k / w.groupSize;
+    float scale = qembeddingScale(w, n, group), shift = qembeddingShift(w, n, group, scale);
+    /* tileRun serves rows that are multiples of the lanes; word n % 16 of the tile is this row's. */
+    const uint8_t* run = tileRun<qtype>(w, n / 16 * 16, k) + n % 16 * 4;
+    for (int j = 0; j < columns && k + j < w.K; j++) {
+      float scaled = scale * qembeddingCode<qtype>(run, j);
+      y[k + j] = w.offset ? scaled - shift : scaled;
+    }
+  }
+}
+
+template <int qtype> static void qembeddingRows(const TiledWeights& w, const int32_t* ids, float* y, int32_t count) {
+  int32_t perTask = 16384 / w.K + 1;
+  parallelFor((count + perTask - 1) / perTask, [&](int32_t task) {
+    for (int32_t i = task * perTask; i < (task + 1) * perTask && i < count; i++) qembeddingRow<qtype>(w, ids[i], y + (size_t)i * w.K);
+  });
+}
+
+void qembedding(const uint8_t* codes, int32_t qtype, const void* scale, const void* offset, int32_t scaleDtype, int32_t offsetDtype,
+                const int32_t* ids, float* y, int32_t count, int32_t, int32_t K, int32_t groupSize) {
+  const TiledWeights w = tiledWeights(codes, scale, offset, scaleDtype, offsetDtype, K, groupSize);
+  switch (qtype) {
+    case QINT2: return qembeddingRows<QINT2>(w, ids, y, count);
+    case QINT4: return qembeddingRows<QINT4>(w, ids, y, count);
+    case QINT5: return qembeddingRows<QINT5>(w, ids, y, count);
+    case QINT8: return qembeddingRows<QINT8>(w, ids, y, count);
+    case QFLOAT8_E4M3FN: return qembeddingRows<QFLOAT8_E4M3FN>(w, ids, y, count);
+    case QFLOAT8_E5M2: return qembeddingRows<QFLOAT8_E5M2>(w, ids, y, count);
+    case QFLOAT8_E4M3FNUZ: return qembeddingRows<QFLOAT8_E4M3FNUZ>(w, ids, y, count);
+  }
+}
+
+}  // namespace LOWBIT_ISA

@@ -1,0 +1,66 @@
+#pragma once
+#include "simd.h"
+
+/* Quantized weights as tiles (drawn at tilePack.ts), read with one row a lane. */
+
+namespace LOWBIT_ISA {
+
+/* W [N, K] with a scale, and an offset or none, per row and group. */
+struct TiledWeights {
+  const uint8_t* codes;
+  const void* scale;
+  const void* offset;
+  int32_t scaleDtype;  /* FLOAT32, FLOAT16 or BFLOAT16 */
+  int32_t offsetDtype; /* the same: shifts; UINT8: zero points */
+  int32_t K, groupSize, groups;
+};
+
+INLINE TiledWeights tiledWeights(const uint8_t* codes, const void* scale, const void* offset, int32_t scaleDtype, int32_t offsetDtype,
+                                 int32_t K, int32_t groupSize) {
+  return {codes, scale, offset, scaleDtype, offsetDtype, K, groupSize, (int32_t)(((int64_t)K + groupSize - 1) / groupSize)};
+}
+
+/*
+ * The smallest run of columns whose codes lie together: a word, or five of them for 5 bits. Runs start at multiples of `columns`;
+ * rows' are 64 · words bytes apart.
+ */
+template <int qtype> struct TileRun {
+  static constexpr int bits = qtype == QINT2 ? 2 : qtype == QINT4 ? 4 : qtype == QINT5 ? 5 : 8;
+  static constexpr int words = bits == 5 ? 5 : 1;
+  static constexpr int columns = bits == 5 ? 32 : 32 / bits;
+};
+template <int qtype> constexpr bool isAffine = qtype == QINT2 || qtype == QINT4 || qtype == QINT5;
+
+/* The run of row n (n a multiple of LANES, as are the lanes behind it) that holds column k; its words are 64 bytes apart. */
+template <int qtype> INLINE const uint8_t* tileRun(const TiledWeights& w, int32_t n, int32_t k) {
+  using Run = TileRun<qtype>;
+  size_t runsPerRow = ((size_t)w.K + Run::columns - 1) / Run::columns;
+  return w.codes + (n / 16 * runsPerRow + k / Run::columns) * (64 * Run::words) + n % 16 * 4;
+}
+
+/* Floats in tiles: those of LANES rows from n on for one group. */
+INLINE f32v tileFloats(const void* tiles, int32_t dtype, const TiledWeights& w, int32_t n, int32_t group) {
+  size_t at = ((size_t)(n / 16) * w.groups + group) * 16 + n % 16;
+  if (dtype == FLOAT32) return load((const float*)tiles + at);
+  return dtype == FLOAT16 ? loadFloat<FLOAT16>(tiles, at) : loadFloat<BFLOAT16>(tiles, at);
+}
+
+INLINE f32v tileScale(const TiledWeights& w, int32_t n, int32_t group) { return tileFloats(w.scale, w.scaleDtype, w, n, group); }
+
+/* What is taken from scale * q: the shift, or scale times the zero point; zeros where there is neither. */
+INLINE f32v tileShift(const TiledWeights& w, int32_t n, int32_t group, f32v scale) {
+  if (!w.offset) return f32v{};
+  if (w.offsetDtype != UINT8) return tileFloats(w.offset, w.offsetDtype, w, n, group);
+  /* Zero points are packed as codes of eight bits: four groups of a row in a word. */
+  size_t word = ((size_t)(n / 16) * ((w.groups + 3) / 4) + group / 4) * 16 + n % 16;
+  u32v zero = (loadAs<u32v>((const uint8_t*)w.offset + word * 4) >> (8 * (group % 4))) & 0xffu;
+  return scale * convert((i32v)zero);
+}
+
+/* The column behind the last of a group. */
+INLINE int32_t groupEnd(int32_t group, int32_t groupSize, int32_t K) {
+  int64_t end = ((int64_t)group + 1) * groupSize;
+  return end < K ? (int32_t)end : K;
+}
+
+}  // namespace LOWBIT_ISA

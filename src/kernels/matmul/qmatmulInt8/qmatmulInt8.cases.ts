@@ -1,0 +1,258 @@
+import { type DType, dtypes, type HostArray } from '../../../core/dtype.ts'
+import { type QType, qint2, qint4, qint5, qint8 } from '../../../core/qtype.ts'
+import type { Random } from '../../../core/random.ts'
+import type { KernelArg, KernelCase } from '../../case.ts'
+import { normals } from '../../inputs.ts'
+import { tileByteLength, tilePack, tilePlaces } from '../../layout/tilePack/tilePack.ts'
+import { quantizeRows, rowStride } from '../../quantize/quantizeRows/quantizeRows.ts'
+import { floatsIn, modelShapes, nextGroup, randomCodes, scaleBytes, tiledFloats, tiledOffsets } from '../qmatmul/qmatmul.cases.ts'
+import { untileCodes, untileFloats, untileShifts } from '../qmatmul/qmatmul.ts'
+
+interface Sizes {
+  M: number
+  N: number
+  K: number
+  qtype: QType
+  /** Of w; null: the whole row. */
+  groupSize?: number | null
+  /** Of x; as that of w if not given. */
+  xGroupSize?: number | null
+  scaleDtype?: DType
+  /** As the scales' if not given; uint8: zero points. */
+  offsetDtype?: DType
+  withBias?: boolean
+}
+
+type Floats = Float32Array
+type Weights = [w: Uint8Array, qtype: number, scale: HostArray, offset: HostArray | null, scaleDtype: number, offsetDtype: number]
+type Args = [
+  x: Uint8Array,
+  xScale: Floats,
+  xSum: Floats,
+  xGroupSize: number,
+  ...Weights,
+  Floats | null,
+  Floats,
+  number,
+  number,
+  number,
+  number,
+]
+
+/** Arguments from given codes of w [N, K], one byte each, and float rows. */
+function argsOf(random: Random, { M, N, K, ...sizes }: Sizes, codes: Uint8Array, rows: Float32Array): KernelArg[] {
+  const { qtype, scaleDtype = 'float32', offsetDtype = scaleDtype, withBias = false } = sizes
+  const groupSize = sizes.groupSize ?? K
+  const xGroupSize = sizes.xGroupSize === undefined ? groupSize : (sizes.xGroupSize ?? K)
+  const [groups, xGroups] = [Math.ceil(K / groupSize), Math.ceil(K / xGroupSize)]
+  const w = new Uint8Array(tileByteLength(qtype.bits, N, K))
+  tilePack(codes, w, qtype.bits, N, K)
+  const scale = Float32Array.from({ length: N * groups }, () => (0.1 * (1 + random.uniform())) / qtype.qmax)
+  const offset = tiledOffsets(random, qtype, scale, offsetDtype, N, groups)
+  const x = new Uint8Array(M * rowStride(K))
+  const [xScale, xSum] = [new Float32Array(M * xGroups), new Float32Array(M * xGroups)]
+  quantizeRows(rows, x, xScale, xSum, M, K, xGroupSize, 127)
+  const dtypeCodes = [dtypes[scaleDtype].code, dtypes[offsetDtype].code]
+  const weights = [w, qtype.code, tiledFloats(scale, scaleDtype, N, groups), offset, ...dtypeCodes]
+  return [x, xScale, xSum, xGroupSize, ...weights, withBias ? normals(random, N) : null, new Float32Array(M * N), M, N, K, groupSize]
+}
+
+/**
+ * 4·ε·(|bias| + Σ |xScale|·(|scale · dot| + |shift · sum|)), summed over pieces of 32 columns, at whose ends a device may divide a group:
+ * the integers are exact; each term has five roundings of ε/2, and errors of random sign add up to no more than a few.
+ */
+function tolerance(args: readonly KernelArg[]): Float64Array {
+  const [x, xScale, , xGroupSize, w, qtype, scale, offset, scaleDtype, offsetDtype, bias, , M, N, K, groupSize] = args as Args
+  const [groups, xGroups, stride] = [Math.ceil(K / groupSize), Math.ceil(K / xGroupSize), rowStride(K)]
+  const codes = untileCodes(w, qtype, N, K)
+  const values = new Int8Array(x.buffer, x.byteOffset, x.length)
+  const scales = untileFloats(scale, scaleDtype, N, groups)
+  const shifts = untileShifts(offset, offsetDtype, scales, N, groups)
+  return Float64Array.from({ length: M * N }, (_, i) => {
+    const [m, n] = [Math.floor(i / N), i % N]
+    let sum = Math.abs(bias?.[n] ?? 0)
+    for (let g = 0; g < xGroups; g++) {
+      const at = n * groups + Math.floor((g * xGroupSize) / groupSize)
+      const groupEnd = Math.min(K, (g + 1) * xGroupSize)
+      for (let start = g * xGroupSize; start < groupEnd; start += 32) {
+        let [dot, total] = [0, 0]
+        for (let k = start; k < Math.min(groupEnd, start + 32); k++) {
+          dot += codes[n * K + k] * values[m * stride + k]
+          total += values[m * stride + k]
+        }
+        sum += Math.abs(xScale[m * xGroups + g]) * (Math.abs(scales[at] * dot) + Math.abs((shifts?.[at] ?? 0) * total))
+      }
+    }
+    return 4 * 2 ** -23 * sum
+  })
+}
+
+function nameOf({ M, N, K, qtype, groupSize = null, xGroupSize, scaleDtype = 'float32', offsetDtype, withBias }: Sizes): string {
+  const groups = (size: number | null) => (size === null ? 'whole rows' : `groups of ${size}`)
+  const ofX = xGroupSize === undefined ? '' : `, x ${groups(xGroupSize)}`
+  return `M=${M} N=${N} K=${K} ${qtype.name} ${groups(groupSize)}${ofX} ${scaleDtype}${offsetDtype === 'uint8' ? ' zero points' : ''}${withBias ? ' bias' : ''}`
+}
+
+function int8Case(sizes: Sizes): KernelCase {
+  const { M, N, K, qtype, scaleDtype = 'float32', offsetDtype = scaleDtype } = sizes
+  const groups = Math.ceil(K / (sizes.groupSize ?? K))
+  return {
+    name: nameOf(sizes),
+    args: (random) => argsOf(random, sizes, randomCodes(random, qtype, N * K), normals(random, M * K)),
+    tolerance,
+    defects: {
+      'lowest bit of one code': (args) => args.with(4, withBit(args, 0, 0)),
+      ...(qtype.bits === 5 && N > 1 && { 'high bits of two columns exchanged': exchangeHighBits }),
+      // A single row of w may be 0 there.
+      ...(N > 1 && {
+        'one code of x': (args: KernelArg[]) => args.with(0, (args[0] as Uint8Array).with(0, (args[0] as Uint8Array)[0] ^ 1)),
+      }),
+      // bfloat16 has steps of a hundredth.
+      'scales off by a step': (args) =>
+        args.with(
+          6,
+          floatsIn(args[6] as HostArray, args[8] as number, (scale) => scale * (scaleDtype === 'bfloat16' ? 1.008 : 1.001)),
+        ),
+      ...(groups > 1 && { 'scales of the next group': (args: KernelArg[]) => args.with(6, nextGroup(args[6] as HostArray, groups)) }),
+      ...(qtype.unsigned && { 'shift forgotten': (args: KernelArg[]) => args.with(7, null) }),
+      ...(sizes.withBias && { 'bias forgotten': (args: KernelArg[]) => args.with(10, null) }),
+    },
+    work: {
+      operations: 2 * M * N * K,
+      bytes: (N * K * qtype.bits) / 8 + scaleBytes(qtype, N * groups, scaleDtype, offsetDtype) + M * (K + 4 * N),
+    },
+  }
+}
+
+/** The tiles of w with bit `bit` of row 0's column `col` flipped; where x is 0 there, every product of that column is 0, so x is made 1. */
+function withBit(args: KernelArg[], col: number, bit: number): Uint8Array {
+  const [x, w, K] = [args[0] as Uint8Array, (args[4] as Uint8Array).slice(), args[14] as number]
+  const bits = { 0: 2, 1: 4, 2: 8, 6: 5 }[args[5] as number] as number
+  const live = Array.from({ length: K }, (_, k) => k).find((k) => k >= col && x[k] !== 0) ?? col
+  const place = tilePlaces(bits, K, 0, live)[bit >> 2]
+  w[place.byte] ^= 1 << (place.bit + (bit & 3))
+  return w
+}
+
+/** Of the first row whose columns 0 and 4 differ in their high bit. */
+function exchangeHighBits(args: KernelArg[]): KernelArg[] {
+  const w = args[4] as Uint8Array
+  const [N, K] = [args[13] as number, args[14] as number]
+  const copy = w.slice()
+  for (let n = 0; n < N; n++) {
+    const [first, second] = [0, 4].map((col) => tilePlaces(5, K, n, col)[1])
+    const bitOf = (place: typeof first) => (w[place.byte] >> place.bit) & 1
+    if (bitOf(first) === bitOf(second)) continue
+    copy[first.byte] ^= 1 << first.bit
+    copy[second.byte] ^= 1 << second.bit
+  }
+  return args.with(4, copy)
+}
+
+/** All codes of w are `code` and all of x ±127: the largest sums there are, which 16 bits must not cut off. */
+function extremeCase(qtype: QType, code: number, sign: number, M: number, K = 160): KernelCase {
+  const sizes: Sizes = { M, N: 17, K, qtype, groupSize: K % 32 === 0 ? 32 : null }
+  const byte = code & 255
+  return {
+    name: `${nameOf(sizes)}, codes ${code}, x ${127 * sign}`,
+    args: (random) => argsOf(random, sizes, new Uint8Array(sizes.N * K).fill(byte), new Float32Array(M * K).fill(sign)),
+    tolerance,
+    defects: {
+      // What vpmaddubsw makes of two products of w + 128 and 127, 32767 − 128 · 254 = 255 instead of 2 · 127 · 127: codes of about 1.
+      ...(code === 127 && {
+        'saturated to 16 bits': (args: KernelArg[]) =>
+          args.with(
+            4,
+            (args[4] as Uint8Array).map((w) => w && 1),
+          ),
+      }),
+      'one code less': (args) => args.with(4, withBit(args, 0, 0)),
+    },
+  }
+}
+
+/** A row of x with NaN and one with an infinity give rows of NaN, and no others. */
+const notFinite: KernelCase = {
+  ...int8Case({ M: 7, N: 37, K: 172, qtype: qint4, groupSize: 32 }),
+  name: 'M=7 N=37 K=172 qint4, rows with NaN and infinity',
+  args(random) {
+    const rows = normals(random, 7 * 172)
+    rows[2 * 172 + 171] = NaN
+    rows[5 * 172] = -Infinity
+    const sizes: Sizes = { M: 7, N: 37, K: 172, qtype: qint4, groupSize: 32 }
+    return argsOf(random, sizes, randomCodes(random, qint4, 37 * 172), rows)
+  },
+  defects: undefined,
+}
+
+/** Codes of x that are −128, as those of an activation beyond its scale. */
+function lowestCase(M: number): KernelCase {
+  const sizes: Sizes = { M, N: 37, K: 172, qtype: qint8, withBias: true }
+  return {
+    ...int8Case(sizes),
+    name: `${nameOf(sizes)}, x −128`,
+    args(random) {
+      const args = argsOf(random, sizes, randomCodes(random, qint8, 37 * 172), normals(random, M * 172))
+      const [codes, weights] = [args[0] as Uint8Array, args[4] as Uint8Array]
+      for (let i = 0; i < weights.length; i++) if (weights[i] === 0x80) weights[i] = 0x81
+      for (let k = 0; k < 172; k += 3) codes[k] = 0x80
+      const values = new Int8Array(codes.buffer, 0, 172)
+      ;(args[2] as Float32Array)[0] = values.reduce((sum, value) => sum + value, 0)
+      return args
+    },
+  }
+}
+
+const integers = [qint2, qint4, qint5, qint8]
+
+export const cases: KernelCase[] = [
+  ...integers.flatMap((qtype) => [1, 2, 3, 5, 17, 64].map((M) => int8Case({ M, N: 37, K: 172, qtype, withBias: M % 2 === 1 }))),
+  ...integers.flatMap((qtype) => {
+    return [1, 7].flatMap((M) => {
+      return [32, 64, 96, 128].map((groupSize) => int8Case({ M, N: 17, K: 300, qtype, groupSize, scaleDtype: 'float16' }))
+    })
+  }),
+  // Groups of x smaller than those of w; rows longer than a panel, in one group and in groups that its end cuts.
+  ...integers.flatMap((qtype) => {
+    return [1, 13].flatMap((M) => [
+      int8Case({ M, N: 35, K: 576, qtype, groupSize: 64, xGroupSize: 32, withBias: true }),
+      int8Case({ M, N: 19, K: 1160, qtype, xGroupSize: 64 }),
+      int8Case({ M, N: 19, K: 1160, qtype }),
+      int8Case({ M, N: 33, K: 1152, qtype, groupSize: 96, scaleDtype: 'float16' }),
+    ])
+  }),
+  ...integers.flatMap((qtype) => [1, 5].flatMap((M) => [1, 3, 31, 33].map((K) => int8Case({ M, N: 1, K, qtype })))),
+  ...[1, 6].flatMap((M) => [
+    ...[1, -1].flatMap((sign) => [
+      extremeCase(qint2, 3, sign, M),
+      extremeCase(qint4, 15, sign, M),
+      extremeCase(qint5, 31, sign, M),
+      extremeCase(qint8, 127, sign, M),
+      extremeCase(qint8, -128, sign, M),
+      extremeCase(qint8, -127, sign, M),
+      extremeCase(qint8, -128, sign, M, 4099),
+    ]),
+  ]),
+  int8Case({ M: 401, N: 50, K: 320, qtype: qint4, groupSize: 64, xGroupSize: 32 }),
+  int8Case({ M: 1, N: 1031, K: 96, qtype: qint5, groupSize: 32, scaleDtype: 'float16' }),
+  ...[qint2, qint4, qint5].flatMap((qtype) => {
+    return [1, 7].flatMap((M) => [
+      int8Case({ M, N: 37, K: 172, qtype, groupSize: 32, scaleDtype: 'bfloat16' }),
+      int8Case({ M, N: 37, K: 300, qtype, groupSize: 32, scaleDtype: 'bfloat16', offsetDtype: 'uint8' }),
+      int8Case({ M, N: 37, K: 172, qtype, offsetDtype: 'uint8' }),
+    ])
+  }),
+  notFinite,
+  lowestCase(1),
+  lowestCase(7),
+]
+
+export const benchmarks: KernelCase[] = modelShapes.flatMap(([N, K]) => {
+  return [1, 512]
+    .filter((M) => M === 1 || N < 49152)
+    .flatMap((M) => {
+      const sizes = { M, N, K, groupSize: 32, scaleDtype: 'float16' } as const
+      const others = K < 4096 ? [] : [int8Case({ ...sizes, qtype: qint5 }), int8Case({ M, N, K, qtype: qint4, groupSize: 128 })]
+      return [int8Case({ ...sizes, qtype: qint4 }), int8Case({ ...sizes, qtype: qint8 }), ...others]
+    })
+})

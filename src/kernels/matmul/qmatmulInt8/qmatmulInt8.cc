@@ -1,0 +1,337 @@
+#include "../qmatmul/weights.h"
+#include "simd.h"
+
+namespace LOWBIT_ISA {
+
+/* Rows of signed bytes with a scale and a sum for each group of columns, as quantizeRows makes them. */
+struct ByteRows {
+  const uint8_t* codes;
+  const float* scale;
+  const float* sum;
+  size_t stride;
+  int32_t groupSize, groups;
+};
+
+/* Four columns of each lane's row as the operand of a dot product: quad j of a run of words that are `step` bytes apart. */
+template <int qtype> INLINE u32v int8Quad(const uint8_t* run, int j, int32_t step) {
+  u32v word = loadAs<u32v>(run + (qtype == QINT5 ? j / 2 : 0) * step);
+  if constexpr (qtype == QINT2) return (word >> (2 * j)) & 0x03030303u;
+  if constexpr (qtype == QINT4) return (word >> (4 * j)) & 0x0f0f0f0fu;
+  if constexpr (qtype == QINT5) {
+    u32v high = loadAs<u32v>(run + 4 * step);
+    return ((word >> (4 * (j % 2))) & 0x0f0f0f0fu) | ((high >> j) & 0x01010101u) << 4;
+  }
+  return int8Operand(word);
+}
+template <int qtype> constexpr int int8Quads = TileRun<qtype>::columns / 4;
+
+template <bool isInt8> INLINE i32v int8Dot(i32v sums, u32v w, u32v x) { return isInt8 ? dotInt8(sums, w, x) : dotCodes(sums, w, x); }
+
+/* The same four columns of one row of x in every lane. */
+INLINE u32v int8Splat(const uint8_t* x) { return splat(loadAs<uint32_t>(x)); }
+
+/* total + xScale · (scale · dot − shift · sum); int8 has no shift. */
+template <bool isInt8> INLINE f32v int8Combine(f32v total, i32v dot, float xScale, float sum, f32v scale, f32v shift) {
+  f32v product = isInt8 ? scale * convert(dot) : fma(scale, convert(dot), -(shift * sum));
+  return fma(splat(xScale), product, total);
+}
+
+/* What the sums of a group start from, so that what int8Operand added is taken away. */
+template <bool isInt8> INLINE i32v int8Start(float sum) { return isInt8 && INT8_OFFSET ? splat(-INT8_OFFSET * (int32_t)sum) : i32v{}; }
+
+/* -------------------------------------------------------------------------------------------------- one row of x: bound by memory */
+
+constexpr int TILE_VECTORS = 16 / LANES;
+
+/* y[n .. n + 15] of one row; a tile row of w is one stretch of memory, read once from front to back. */
+template <int qtype>
+static void int8TileRow(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t n, int32_t N) {
+  using Run = TileRun<qtype>;
+  f32v totals[TILE_VECTORS];
+  for (int v = 0; v < TILE_VECTORS; v++) totals[v] = bias ? loadUpTo(bias + n + v * LANES, N - n - v * LANES) : f32v{};
+  const uint8_t* run = tileRun<qtype>(w, n, 0);
+  int32_t k = 0;
+  for (int32_t g = 0; g < x.groups; g++) {
+    int32_t group = k / w.groupSize, end = groupEnd(g, x.groupSize, w.K);
+    /* Two chains, because each dot product waits for the one before. */
+    i32v sums[2][TILE_VECTORS] = {};
+    for (int v = 0; v < TILE_VECTORS; v++) sums[0][v] = int8Start<qtype == QINT8>(x.sum[g]);
+    for (; k < end; k += Run::columns, run += 64 * Run::words) {
+#pragma GCC unroll 8
+      for (int j = 0; j < int8Quads<qtype>; j++) {
+        u32v values = int8Splat(x.codes + k + 4 * j);
+#pragma GCC unroll 4
+        for (int v = 0; v < TILE_VECTORS; v++) {
+          sums[j % 2][v] = int8Dot<qtype == QINT8>(sums[j % 2][v], int8Quad<qtype>(run + v * LANES * 4, j, 64), values);
+        }
+      }
+    }
+    k = end;
+    for (int v = 0; v < TILE_VECTORS; v++) {
+      f32v scale = tileScale(w, n + v * LANES, group), shift = tileShift(w, n + v * LANES, group, scale);
+      totals[v] = int8Combine<qtype == QINT8>(totals[v], sums[0][v] + sums[1][v], x.scale[g], x.sum[g], scale, shift);
+    }
+  }
+  for (int v = 0; v < TILE_VECTORS; v++) storeUpTo(y + n + v * LANES, totals[v], N - n - v * LANES);
+}
+
+template <int qtype> static void int8OneRow(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t N) {
+  /* A quarter of a million weights take some 20 microseconds. */
+  int32_t tileRows = (N + 15) / 16, perTask = 16384 / w.K + 1;
+  parallelFor((tileRows + perTask - 1) / perTask, [&](int32_t task) {
+    for (int32_t t = task * perTask; t < (task + 1) * perTask && t < tileRows; t++) int8TileRow<qtype>(w, x, bias, y, t * 16, N);
+  });
+}
+
+/* -------------------------------------------------------------------------------------------------- many rows of x: bound by arithmetic */
+
+/*
+ * A panel is a slice of w, its codes spread to bytes once and then used for every row of x, in pieces of 32 columns, each of which lies in
+ * one group of x (and so of w). Rows of w lie in lanes, INT8_VECTORS vectors of them a strip; a tile of INT8_ROWS rows of x and a strip
+ * keeps its integer sums in registers. Behind the last column x is zero, so that the last piece may be taken for a whole one.
+ */
+constexpr int INT8_COLS = 32;
+constexpr int INT8_VECTORS = 2;
+constexpr int INT8_STRIP = INT8_VECTORS * LANES;
+constexpr int INT8_ROWS = LANES == 16 ? 6 : 4;
+constexpr int INT8_DEPTH = 768;
+constexpr int INT8_PIECES = INT8_DEPTH / 32;
+/* Rows of x in one task; their bytes of one panel stay in the second-level cache. */
+constexpr int INT8_TASK_ROWS = 384;
+
+/* 32 columns of a strip, four after four of each row; int8 that is multiplied in pairs has a plane of low and one of high four bits. */
+template <int planes> struct Int8Piece {
+  uint8_t codes[planes][8][INT8_STRIP * 4];
+  float scale[INT8_STRIP];
+  float shift[INT8_STRIP];
+};
+
+constexpr int INT8_MOST_PLANES = HAS_PAIRS && INT8_OFFSET ? 2 : 1;
+alignas(64) static thread_local uint8_t int8Panel[sizeof(Int8Piece<INT8_MOST_PLANES>) * INT8_PIECES * (INT8_COLS / INT8_STRIP)];
+
+/* INT8_ROWS rows of x from one column on, and for each piece their scales, and what the shifts are multiplied by (int8: the sums). */
+struct Int8Factors {
+  float scale[INT8_ROWS];
+  float sum[INT8_ROWS];
+};
+struct Int8Block {
+  const uint8_t* codes[INT8_ROWS];
+  Int8Factors factors[INT8_PIECES];
+};
+
+/* Σ of n signed bytes. */
+static float int8Sum(const uint8_t* x, int32_t n) {
+  int32_t sum = 0;
+  for (int32_t i = 0; i < n; i++) sum += (int8_t)x[i];
+  return (float)sum;
+}
+
+template <bool isInt8>
+static void int8Gather(Int8Block& block, const ByteRows& x, int32_t m, int32_t rows, int32_t k, int32_t pieces) {
+  bool known = x.groupSize <= 32;
+  for (int32_t r = 0; r < rows; r++) {
+    const uint8_t* codes = x.codes + (m + r) * x.stride + k;
+    const float *scale = x.scale + (size_t)(m + r) * x.groups, *sums = x.sum + (size_t)(m + r) * x.groups;
+    block.codes[r] = codes;
+    for (int32_t p = 0; p < pieces; p++) {
+      int32_t group = known ? k / 32 + p : (k + p * 32) / x.groupSize;
+      float sum = known ? sums[group] : int8Sum(codes + p * 32, 32);
+      block.factors[p].scale[r] = scale[group];
+      block.factors[p].sum[r] = isInt8 ? sum : -scale[group] * sum;
+    }
+  }
+}
+
+/* sums [rows, INT8_VECTORS] += w · x over the 32 columns of a piece. */
+template <bool isInt8, int rows>
+INLINE void int8Dots(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<1>& w, const uint8_t* const (&x)[rows]) {
+  for (int quad = 0; quad < 8; quad++) {
+    u32v weights[INT8_VECTORS];
+#pragma GCC unroll 4
+    for (int v = 0; v < INT8_VECTORS; v++) weights[v] = loadAs<u32v>(w.codes[0][quad] + v * LANES * 4);
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++) {
+      u32v values = int8Splat(x[r] + 4 * quad);
+#pragma GCC unroll 4
+      for (int v = 0; v < INT8_VECTORS; v++) sums[r][v] = int8Dot<isInt8>(sums[r][v], weights[v], values);
+    }
+  }
+}
+
+/* The same by dotPairs, of codes of so many bits: four or eight results of it fit 16 bits. */
+template <int bits, int planes, int rows>
+INLINE void int8Pairs(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<planes>& w, const uint8_t* const (&x)[rows]) {
+  constexpr int most = bits == 5 ? 4 : 8;
+#pragma GCC unroll 2
+  for (int plane = 0; plane < planes; plane++) {
+#pragma GCC unroll 2
+    for (int first = 0; first < 8; first += most) {
+      i16v pairs[rows][INT8_VECTORS] = {};
+#pragma GCC unroll 8
+      for (int quad = first; quad < first + most; quad++) {
+        u32v weights[INT8_VECTORS];
+#pragma GCC unroll 4
+        for (int v = 0; v < INT8_VECTORS; v++) weights[v] = loadAs<u32v>(w.codes[plane][quad] + v * LANES * 4);
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; r++) {
+          u32v values = int8Splat(x[r] + 4 * quad);
+#pragma GCC unroll 4
+          for (int v = 0; v < INT8_VECTORS; v++) {
+            pairs[r][v] += dotPairs(weights[v], values);
+            opaque(pairs[r][v]);
+          }
+        }
+      }
+#pragma GCC unroll 8
+      for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 4
+        for (int v = 0; v < INT8_VECTORS; v++) sums[r][v] += sumPairs(pairs[r][v]) << (4 * plane);
+      }
+    }
+  }
+}
+
+/*
+ * How the codes of a type are multiplied: 2 bits as 4. Where a row of x and a row of int8 weights have one scale each, sums stay integers
+ * from piece to piece (wholeRows): the product of static activations is then that of the whole numbers, to the last bit.
+ */
+template <int qtype, bool usePairs, bool oneScale = false> struct Int8Way {
+  static constexpr bool isInt8 = qtype == QINT8, pairs = usePairs, wholeRows = oneScale;
+  static constexpr int bits = qtype == QINT5 ? 5 : 4, planes = isInt8 && pairs ? 2 : 1;
+};
+template <bool usePairs> struct Int8Way<QINT2, usePairs, false> : Int8Way<QINT4, usePairs> {};
+
+/* One tile: y [rows, cols] = start + x · strip; start may be y itself, one row (startStride 0) or absent. */
+template <class Way, int rows>
+static void int8Tile(const Int8Piece<Way::planes>* w, const Int8Block& block, int32_t pieces, const float* start, size_t startStride,
+                     float* y, size_t yStride, int32_t cols) {
+  f32v totals[rows][INT8_VECTORS] = {};
+  const uint8_t* x[rows];
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; r++) x[r] = block.codes[r];
+  const Int8Factors* factors = block.factors;
+  i32v sums[rows][INT8_VECTORS] = {};
+  for (; pieces > 0; pieces--, w++, factors++) {
+    opaque(w), opaque(factors);
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++) {
+      opaque(x[r]);
+#pragma GCC unroll 4
+      for (int v = 0; v < INT8_VECTORS; v++) {
+        i32v from = int8Start<Way::isInt8>(factors->sum[r]);
+        sums[r][v] = Way::wholeRows ? sums[r][v] + from : from;
+      }
+    }
+    if constexpr (Way::pairs) int8Pairs<Way::bits>(sums, *w, x);
+    else int8Dots<Way::isInt8>(sums, *w, x);
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++) {
+      x[r] += 32;
+      if (Way::wholeRows && pieces > 1) continue;
+#pragma GCC unroll 4
+      for (int v = 0; v < INT8_VECTORS; v++) {
+        totals[r][v] = fma(load(w->scale + v * LANES) * factors->scale[r], convert(sums[r][v]), totals[r][v]);
+        if constexpr (!Way::isInt8) totals[r][v] = fma(splat(factors->sum[r]), load(w->shift + v * LANES), totals[r][v]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 4
+    for (int v = 0; v < INT8_VECTORS; v++) {
+      /* Last, so that rounding does not grow with K. */
+      if (start) totals[r][v] += loadUpTo(start + r * startStride + v * LANES, cols - v * LANES);
+      storeUpTo(y + r * yStride + v * LANES, totals[r][v], cols - v * LANES);
+    }
+  }
+}
+
+/* int8Tile with the number of rows as a constant. */
+template <class Way, int rows, class... Args>
+INLINE void int8Rows(int32_t count, const Int8Piece<Way::planes>* strip, const Int8Block& block, Args... args) {
+  if (count == rows) return int8Tile<Way, rows>(strip, block, args...);
+  if constexpr (rows > 1) int8Rows<Way, rows - 1>(count, strip, block, args...);
+}
+
+/* The panel of rows n .. n + INT8_COLS - 1 and of depth columns from k on, strip after strip. */
+template <int qtype, int planes>
+static void int8Fill(Int8Piece<planes>* panel, const TiledWeights& w, int32_t n, int32_t k, int32_t depth, int32_t N) {
+  using Run = TileRun<qtype>;
+  for (int c = 0; c < INT8_COLS; c += LANES) {
+    int32_t row = n + c;
+    /* Lanes without a row of w are never stored, but must be readable. */
+    if (row / 16 * 16 >= N) row = n;
+    Int8Piece<planes>* strip = panel + c / INT8_STRIP * INT8_PIECES;
+    for (int32_t i = 0; i < depth; i += 32, strip++) {
+      for (int quad = 0; quad < 8 && i + quad * 4 < depth; quad += int8Quads<qtype>) {
+        const uint8_t* run = tileRun<qtype>(w, row, k + i + quad * 4);
+#pragma GCC unroll 8
+        for (int j = 0; j < int8Quads<qtype>; j++) {
+          u32v codes = int8Quad<qtype>(run, j, 64);
+#pragma GCC unroll 2
+          for (int plane = 0; plane < planes; plane++) {
+            storeAs(strip->codes[plane][quad + j] + c % INT8_STRIP * 4, planes == 1 ? codes : (codes >> (4 * plane)) & 0x0f0f0f0fu);
+          }
+        }
+      }
+      f32v scale = tileScale(w, row, (k + i) / w.groupSize);
+      store(strip->scale + c % INT8_STRIP, scale);
+      store(strip->shift + c % INT8_STRIP, tileShift(w, row, (k + i) / w.groupSize, scale));
+    }
+  }
+}
+
+template <int qtype, bool pairs, bool wholeRows = false>
+static void int8ManyRows(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M, int32_t N) {
+  using Way = Int8Way<qtype, pairs, wholeRows>;
+  int32_t panels = (N + INT8_COLS - 1) / INT8_COLS, rowBlocks = (M + INT8_TASK_ROWS - 1) / INT8_TASK_ROWS;
+  parallelFor(rowBlocks * panels, [&](int32_t task) {
+    auto* panel = (Int8Piece<Way::planes>*)int8Panel;
+    int32_t first = task / panels * INT8_TASK_ROWS, last = M - first < INT8_TASK_ROWS ? M : first + INT8_TASK_ROWS;
+    int32_t n = task % panels * INT8_COLS, cols = N - n < INT8_COLS ? N - n : INT8_COLS;
+    for (int32_t k = 0; k < w.K; k += INT8_DEPTH) {
+      int32_t depth = w.K - k < INT8_DEPTH ? w.K - k : INT8_DEPTH, pieces = (depth + 31) / 32;
+      int8Fill<qtype>(panel, w, n, k, depth, N);
+      for (int32_t m = first; m < last; m += INT8_ROWS) {
+        int32_t rows = last - m < INT8_ROWS ? last - m : INT8_ROWS;
+        Int8Block block;
+        int8Gather<Way::isInt8>(block, x, m, rows, k, pieces);
+        for (int32_t c = 0; c < cols; c += INT8_STRIP) {
+          float* to = y + (size_t)m * N + n + c;
+          const float* start = k > 0 ? to : bias ? bias + n + c : nullptr;
+          int8Rows<Way, INT8_ROWS>(rows, panel + c / INT8_STRIP * INT8_PIECES, block, pieces, start, k > 0 ? N : 0, to, N, cols - c);
+        }
+      }
+    }
+  });
+}
+
+template <int qtype>
+static void qmatmulInt8Of(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M, int32_t N) {
+  if (M == 1) return int8OneRow<qtype>(w, x, bias, y, N);
+  constexpr bool isInt8 = qtype == QINT8;
+  const bool wholeRows = isInt8 && x.groups == 1 && w.groupSize >= w.K;
+  /* int8 in pairs takes two planes, which only pays where a relaxed dot product would have to split it, too. */
+  if constexpr (HAS_PAIRS && (qtype != QINT8 || INT8_MOST_PLANES == 2)) {
+    if (pairsAreFaster()) {
+      return wholeRows ? int8ManyRows<qtype, true, isInt8>(w, x, bias, y, M, N) : int8ManyRows<qtype, true>(w, x, bias, y, M, N);
+    }
+  }
+  if (wholeRows) return int8ManyRows<qtype, false, isInt8>(w, x, bias, y, M, N);
+  int8ManyRows<qtype, false>(w, x, bias, y, M, N);
+}
+
+void qmatmulInt8(const uint8_t* x, const float* xScale, const float* xSum, int32_t xGroupSize, const uint8_t* codes, int32_t qtype,
+                 const void* scale, const void* offset, int32_t scaleDtype, int32_t offsetDtype, const float* bias, float* y, int32_t M,
+                 int32_t N, int32_t K, int32_t groupSize) {
+  const TiledWeights w = tiledWeights(codes, scale, offset, scaleDtype, offsetDtype, K, groupSize);
+  const ByteRows rows = {x, xScale, xSum, ((size_t)K + 63) / 64 * 64, xGroupSize, (int32_t)(((int64_t)K + xGroupSize - 1) / xGroupSize)};
+  switch (qtype) {
+    case QINT2: return qmatmulInt8Of<QINT2>(w, rows, bias, y, M, N);
+    case QINT4: return qmatmulInt8Of<QINT4>(w, rows, bias, y, M, N);
+    case QINT5: return qmatmulInt8Of<QINT5>(w, rows, bias, y, M, N);
+    case QINT8: return qmatmulInt8Of<QINT8>(w, rows, bias, y, M, N);
+  }
+}
+
+}  // namespace LOWBIT_ISA
