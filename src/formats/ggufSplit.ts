@@ -7,23 +7,22 @@ import type { ByteSource } from './source.ts'
  * A GGUF file with the others of its model, if it is one of several: they lie beside it as `NAME-00001-of-00003.gguf`, and the first holds
  * the metadata. Takes over `file`.
  * Source: llama.cpp, tools/gguf-split.
- * @param open a file by its path or URL; absent where there is nothing beside
+ * @param open the part of that number, from 1; absent where there is nothing beside
  * @throws FormatError if the others are not there, or hold a tensor twice
  */
-export async function withOtherParts(file: GgufFile, open?: (place: string) => Promise<ByteSource>): Promise<GgufFile> {
-  const named = /^(.*-)(\d{5})-of-(\d{5})(\.gguf(?:\?.*)?)$/is.exec(file.name)
+export async function withOtherParts(file: GgufFile, open?: (part: number) => Promise<ByteSource>): Promise<GgufFile> {
+  const named = /-(\d{5})-of-(\d{5})\.gguf$/i.exec(file.name)
   const parts: GgufFile[] = []
   try {
-    const count = file.metadata.count('split.count', Number(named?.[3] ?? 1))
+    const count = file.metadata.count('split.count', Number(named?.[2] ?? 1))
     if (count <= 1) return file
-    if (!named || Number(named[3]) !== count || !open) {
+    if (!named || Number(named[2]) !== count || !open) {
       throw new FormatError(
         `${file.name}: it is one of ${count} files of a split model, so all must be given by path or URL, side by side and named as NAME-00001-of-${digits(count)}.gguf`,
       )
     }
     for (let part = 1; part <= count; part++) {
-      const place = `${named[1]}${digits(part)}-of-${named[3]}${named[4]}`
-      parts.push(part === Number(named[2]) ? file : await openGguf(await open(place)))
+      parts.push(part === Number(named[1]) ? file : await openGguf(await open(part)))
     }
     return join(parts)
   } catch (cause) {
@@ -36,6 +35,11 @@ export async function withOtherParts(file: GgufFile, open?: (place: string) => P
       },
     )
   }
+}
+
+/** The path or URL of another part, from that of one; a query stays. */
+export function placeOfPart(place: string, part: number): string {
+  return place.replace(/-\d{5}(-of-\d{5}\.gguf(?:[?#].*)?)$/is, `-${digits(part)}$1`)
 }
 
 function digits(part: number): string {

@@ -1,10 +1,11 @@
+import { openFile } from '#files'
 import { viewAs } from '../core/dtype.ts'
 import { FormatError } from '../core/errors.ts'
 import { type QType, qint4, qint5, qint8 } from '../core/qtype.ts'
 import type { Device } from '../devices/device.ts'
 import { type GgufFile, type GgufTensor, openGguf } from '../formats/gguf.ts'
 import { type GgufBlockType, ggufDTypes, ggufGroupSize, isGgufBlockType } from '../formats/ggufBlocks.ts'
-import { withOtherParts } from '../formats/ggufSplit.ts'
+import { placeOfPart, withOtherParts } from '../formats/ggufSplit.ts'
 import { pythonJson } from '../formats/json.ts'
 import type { ByteSource } from '../formats/source.ts'
 import { Embedding } from '../nn/embedding.ts'
@@ -25,10 +26,11 @@ const blockQTypes: Record<GgufBlockType, QType> = { Q4_0: qint4, Q4_1: qint4, Q5
 
 /**
  * The model of a GGUF file: everything but the weights is read. Takes over `source`.
- * @param open opens a file by its path or URL: the others of a model that is split into several
+ * @param place its path or URL, beside which the other files of a model lie that is split into several
  * @throws FormatError if the file is broken, its parts do not fit each other, or its architecture or types are not supported
  */
-export async function planGguf(source: ByteSource, open?: (place: string) => Promise<ByteSource>): Promise<LoadPlan> {
+export async function planGguf(source: ByteSource, place?: string): Promise<LoadPlan> {
+  const open = place === undefined ? undefined : (part: number) => openFile(placeOfPart(place, part))
   const file = await withOtherParts(await openGguf(source), open)
   try {
     const warnings = new Set<string>()

@@ -199,13 +199,13 @@ export async function planCausalLM(place: ModelPlace): Promise<LoadPlan> {
   check('loadCausalLM', 'place', place, either('be a path, URL or hub id, a folder or a file', aPlace, instanceOf(Blob, 'be a file')))
   if (place instanceof Blob) return planGguf(blobSource(place))
   if (typeof place !== 'string' && !(place instanceof URL)) return planFolder(place)
-  return isGgufPath(place) ? planGguf(await openFile(place), openFile) : planFolder(await openFolder(place))
+  return isGgufPath(place) ? planGguf(await openFile(place), String(place)) : planFolder(await openFolder(place))
 }
 
 /** Loaded when used: whoever has no GGUF file need not wait for its eight modules. */
-async function planGguf(source: ByteSource, open?: (place: string) => Promise<ByteSource>): Promise<LoadPlan> {
+async function planGguf(source: ByteSource, place?: string): Promise<LoadPlan> {
   const gguf = await import('./ggufPlan.ts')
-  return gguf.planGguf(source, open)
+  return gguf.planGguf(source, place)
 }
 
 /** Whether a path or URL names a GGUF file; a URL may have a query. */
