@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import Table from 'cli-table3'
 
 const files = [
-  'test/quantize/optimizers.test.ts',
+  'test/quantize/quantizers.test.ts',
   'test/models/golden.test.ts',
   'test/models/goldenActivations.test.ts',
   'test/quantize/hqqModel.test.ts',

@@ -82,15 +82,15 @@ export { type LayerClass, registerQuantizedModule, type Twin, type TwinOptions }
 export { QActivation } from './qtensor/activation.ts'
 export { type QuantizedOp, registerQuantizedOp } from './qtensor/activationOps.ts'
 export type { ComputeDType } from './qtensor/linear.ts'
-export type { Optimizer, ScaleAndShift } from './qtensor/optimizer.ts'
 export { QTensor } from './qtensor/qtensor.ts'
+export type { Quantizer, ScaleAndShift } from './qtensor/quantizer.ts'
 export { type CalibratedModule, type CalibrateOptions, calibrate } from './quantize/calibrate.ts'
 export { dequantize } from './quantize/dequantize.ts'
 export type { MagnitudeHistogram } from './quantize/histogram.ts'
 export { learnScales } from './quantize/learnScales.ts'
 export { entropy, mse, type Observer, type ObserverName, percentile } from './quantize/observers.ts'
-export { absmax, type HqqOptions, hqq, hqqOptimizer, max, withZeroPoint } from './quantize/optimizers.ts'
 export { freeze, memoryFootprint, type QuantizeOptions, quantizationMap, quantize } from './quantize/quantize.ts'
+export { absmax, type HqqOptions, hqq, max, withZeroPoint } from './quantize/quantizers.ts'
 export {
   float8DynamicActivationFloat8Weight,
   float8WeightOnly,

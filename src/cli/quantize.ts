@@ -6,8 +6,8 @@ import { isGgufPath } from '../models/load.ts'
 import { save } from '../models/save.ts'
 import type { Module } from '../nn/module.ts'
 import { QWeightModule } from '../nn/qmodule.ts'
-import type { OptimizerName } from '../quantize/optimizers.ts'
 import { freeze, memoryFootprint, quantize } from '../quantize/quantize.ts'
+import type { QuantizerName } from '../quantize/quantizers.ts'
 import { calibrateOnText } from './calibration.ts'
 import { interrupted } from './interrupt.ts'
 import { type CommonOptions, loadModel, withDevice } from './model.ts'
@@ -17,7 +17,7 @@ export interface QuantizeCommandOptions extends CommonOptions {
   weights: QType
   activations?: QType
   calibration?: string
-  algorithm?: OptimizerName
+  algorithm?: QuantizerName
   groupSize?: number
   include?: string[]
   exclude?: string[]
@@ -40,8 +40,8 @@ export async function quantizeCommand(path: string, options: QuantizeCommandOpti
   await withDevice(options, async (device) => {
     const model = await loadModel(path, device, options, { dequantize: isGgufPath(path) })
     const floatBytes = memoryFootprint(model)
-    const { weights, include, exclude, groupSize, algorithm: optimizer } = options
-    quantize(model, { weights, activations, include, exclude, groupSize, optimizer })
+    const { weights, include, exclude, groupSize, algorithm } = options
+    quantize(model, { weights, activations, include, exclude, groupSize, algorithm })
     if (activations && calibration) await calibrateOnText(model, path, calibration, options)
     const quantizing = await progressBar('quantize', options)
     const errors = await weightErrors(model, { signal: interrupted, onProgress: quantizing.update }).finally(quantizing.stop)

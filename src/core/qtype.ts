@@ -4,8 +4,8 @@ import { DTypeError } from './errors.ts'
 /**
  * Which values a quantized tensor holds. A code q stands for the weight
  *
- *     symmetric   w = scale · q           q signed or float8
- *     affine      w = scale · q − shift   q unsigned, the shift a float (quanto's convention: shift = −min)
+ *     signed      w = scale · q           q an integer around 0, or float8
+ *     unsigned    w = scale · q − shift   q from 0 up, the shift a float (quanto's convention: shift = −min)
  */
 export interface QType {
   /** quanto's name, as saved in `quanto_qmap.json`; quanto has no qint5. */
@@ -14,7 +14,8 @@ export interface QType {
   readonly code: number
   /** Bits per code, without scales. */
   readonly bits: 2 | 4 | 5 | 8
-  readonly affine: boolean
+  /** Whether codes start at 0 and a shift or a zero point moves them to the weights; else they lie around 0. */
+  readonly unsigned: boolean
   /** Codes are float8 of this dtype, or integers. */
   readonly dtype: DType
   /** Smallest and largest value of a code. */
@@ -22,14 +23,14 @@ export interface QType {
   readonly qmax: number
 }
 
-export const qint2: QType = { name: 'qint2', code: 0, bits: 2, affine: true, dtype: 'uint8', qmin: 0, qmax: 3 }
-export const qint4: QType = { name: 'qint4', code: 1, bits: 4, affine: true, dtype: 'uint8', qmin: 0, qmax: 15 }
-export const qint8: QType = { name: 'qint8', code: 2, bits: 8, affine: false, dtype: 'int8', qmin: -128, qmax: 127 }
+export const qint2: QType = { name: 'qint2', code: 0, bits: 2, unsigned: true, dtype: 'uint8', qmin: 0, qmax: 3 }
+export const qint4: QType = { name: 'qint4', code: 1, bits: 4, unsigned: true, dtype: 'uint8', qmin: 0, qmax: 15 }
+export const qint8: QType = { name: 'qint8', code: 2, bits: 8, unsigned: false, dtype: 'int8', qmin: -128, qmax: 127 }
 export const qfloat8_e4m3fn: QType = {
   name: 'qfloat8_e4m3fn',
   code: 3,
   bits: 8,
-  affine: false,
+  unsigned: false,
   dtype: 'float8_e4m3fn',
   qmin: -448,
   qmax: 448,
@@ -38,7 +39,7 @@ export const qfloat8_e5m2: QType = {
   name: 'qfloat8_e5m2',
   code: 4,
   bits: 8,
-  affine: false,
+  unsigned: false,
   dtype: 'float8_e5m2',
   qmin: -57344,
   qmax: 57344,
@@ -47,13 +48,13 @@ export const qfloat8_e4m3fnuz: QType = {
   name: 'qfloat8_e4m3fnuz',
   code: 5,
   bits: 8,
-  affine: false,
+  unsigned: false,
   dtype: 'float8_e4m3fnuz',
   qmin: -240,
   qmax: 240,
 }
 /** GGUF's Q5_0 and Q5_1. */
-export const qint5: QType = { name: 'qint5', code: 6, bits: 5, affine: true, dtype: 'uint8', qmin: 0, qmax: 31 }
+export const qint5: QType = { name: 'qint5', code: 6, bits: 5, unsigned: true, dtype: 'uint8', qmin: 0, qmax: 31 }
 /** quanto's alias. */
 export const qfloat8 = qfloat8_e4m3fn
 

@@ -11,7 +11,7 @@ import { Embedding } from '../nn/embedding.ts'
 import { Linear } from '../nn/linear.ts'
 import { QEmbedding } from '../nn/qembedding.ts'
 import { QLinear } from '../nn/qlinear.ts'
-import { defaultOptimizer } from '../quantize/optimizers.ts'
+import { defaultQuantizer } from '../quantize/quantizers.ts'
 import { ggufLlamaConfig, huggingFaceConfig } from './ggufConfig.ts'
 import { ggufPaths, matchGgufTensors, permutedHeads, ropeFactorsName } from './ggufTensors.ts'
 import { ggufTokenizer } from './ggufTokenizer.ts'
@@ -70,7 +70,7 @@ function quantizeModules(model: LlamaForCausalLM, tensors: ReadonlyMap<string, G
     if (!isGgufBlockType(type)) continue
     const module = model.getModule(parentOf(path))
     const qtype = blockQTypes[type]
-    const quantization = { qtype, groupSize: ggufGroupSize, optimizer: defaultOptimizer(qtype) }
+    const quantization = { qtype, groupSize: ggufGroupSize, quantizer: defaultQuantizer(qtype) }
     if (module instanceof Embedding) model.setModule(parentOf(path), new QEmbedding(module, quantization))
     else if (module instanceof Linear) model.setModule(parentOf(path), new QLinear(module, quantization))
   }

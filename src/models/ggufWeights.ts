@@ -53,7 +53,7 @@ export async function readGgufBlocks(device: Device, weight: GgufWeight, type: G
   const make = (cols: number, bits: number) => keep(Tensor.empty(device, [tileBytes(N, cols, bits)], 'uint8'))
   const codes = make(K, qtype.bits)
   const scale = make(groups, 16)
-  const shift = qtype.affine ? make(groups, 16) : null
+  const shift = qtype.unsigned ? make(groups, 16) : null
   const result = new QTensor(qtype, tensor.shape, ggufGroupSize, 'float32', { codes, scale, shift, scaleDtype: 'float16' })
   try {
     const rowBytes = tensor.byteLength / N

@@ -162,7 +162,7 @@ function checkQuanto(path: string, { qtype, shape, groupSize, shiftTiles }: QTen
       `save: quanto's format takes ${qtype.name} of ${K} columns in groups of ${expected}; ${path} has groups of ${groupSize}`,
     )
   }
-  if (shiftTiles && !qtype.affine) throw new FormatError(`save: quanto's format has no zero points for ${qtype.name}; ${path} has them`)
+  if (shiftTiles && !qtype.unsigned) throw new FormatError(`save: quanto's format has no zero points for ${qtype.name}; ${path} has them`)
   if (N === 1 && qtype.bits < 8 && groupSize === K) {
     throw new FormatError(`save: quanto's format has no ${qtype.name} layer with a single output and no groups; exclude ${path}`)
   }

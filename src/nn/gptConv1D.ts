@@ -5,7 +5,7 @@ import { numel, showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import { linear } from '../qtensor/linear.ts'
 import { fakeQuantize, QTensor } from '../qtensor/qtensor.ts'
-import { add, bmm, cast, transpose } from '../tensor/ops/index.ts'
+import { add, cast, matmul, transpose } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { record } from '../tensor/tape.ts'
 import { Tensor } from '../tensor/tensor.ts'
@@ -59,7 +59,7 @@ export class Conv1D extends Module {
       if (x.size(-1) !== weight.shape[0]) {
         throw new ShapeError(`conv1D: columns of x must equal rows of weight; x ${showShape(x.shape)}, weight ${showShape(weight.shape)}`)
       }
-      const y = bmm(x.view([x.numel / this.nx, this.nx]), cast(weight, 'float32')).view([...x.shape.slice(0, -1), weight.shape[1]])
+      const y = matmul(x.view([x.numel / this.nx, this.nx]), cast(weight, 'float32')).view([...x.shape.slice(0, -1), weight.shape[1]])
       return b ? add(y, b) : y
     })
   }
@@ -89,17 +89,17 @@ export class QConv1D extends QWeightModule {
   override quantizedWeight(): QTensor {
     const { weight } = this
     if (weight instanceof QTensor) return weight
-    const { qtype, groupSize, optimizer } = this.quantization
-    return scope(() => QTensor.quantize(transpose(weight, 0, 1), qtype, groupSize, optimizer))
+    const { qtype, groupSize, quantizer } = this.quantization
+    return scope(() => QTensor.quantize(transpose(weight, 0, 1), qtype, groupSize, quantizer))
   }
 
   /** [nf, nx] */
   override dequantizedWeight(): Tensor {
     const { weight } = this
     if (weight instanceof QTensor) return weight.dequantize()
-    const { qtype, groupSize, optimizer } = this.quantization
+    const { qtype, groupSize, quantizer } = this.quantization
     const transposed = transpose(weight, 0, 1)
-    return record(fakeQuantize(transposed, qtype, groupSize, optimizer), [transposed], (dy) => [dy])
+    return record(fakeQuantize(transposed, qtype, groupSize, quantizer), [transposed], (dy) => [dy])
   }
 
   /** [nx, nf]; what is still to be loaded lies as the float layer's, too. */

@@ -2,8 +2,8 @@ import { DTypeError } from '../core/errors.ts'
 import type { QType } from '../core/qtype.ts'
 import { QActivation } from '../qtensor/activation.ts'
 import type { ComputeDType } from '../qtensor/linear.ts'
-import type { Optimizer } from '../qtensor/optimizer.ts'
 import { fakeQuantize, QTensor } from '../qtensor/qtensor.ts'
+import type { Quantizer } from '../qtensor/quantizer.ts'
 import { scope } from '../tensor/scope.ts'
 import { needsGrad, record } from '../tensor/tape.ts'
 import { Tensor } from '../tensor/tensor.ts'
@@ -15,7 +15,7 @@ export interface WeightQuantization {
   qtype: QType
   /** Columns that share a scale; null for one scale a row. */
   groupSize: number | null
-  optimizer: Optimizer
+  quantizer: Quantizer
 }
 
 /** How a module's activations are quantized. */
@@ -150,16 +150,16 @@ export abstract class QWeightModule extends QModule {
   /** The weight as it is, or would be, when frozen. */
   quantizedWeight(): QTensor {
     if (this.weight instanceof QTensor) return this.weight
-    const { qtype, groupSize, optimizer } = this.quantization
-    return QTensor.quantize(this.weight, qtype, groupSize, optimizer)
+    const { qtype, groupSize, quantizer } = this.quantization
+    return QTensor.quantize(this.weight, qtype, groupSize, quantizer)
   }
 
   /** The floats that the quantized weight stands for. The gradient of a float weight is theirs. */
   dequantizedWeight(): Tensor {
     const { weight } = this
     if (weight instanceof QTensor) return weight.dequantize()
-    const { qtype, groupSize, optimizer } = this.quantization
-    return record(fakeQuantize(weight, qtype, groupSize, optimizer), [weight], (dy) => [dy])
+    const { qtype, groupSize, quantizer } = this.quantization
+    return record(fakeQuantize(weight, qtype, groupSize, quantizer), [weight], (dy) => [dy])
   }
 
   /** The weight as the float layer has it. */

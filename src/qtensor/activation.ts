@@ -50,7 +50,7 @@ export class QActivation extends Tensor {
    * @param scale [] float32
    */
   static quantize(x: Tensor, qtype: QType, scale: Tensor): QActivation {
-    if (qtype.bits !== 8 || qtype.affine)
+    if (qtype.bits !== 8 || qtype.unsigned)
       throw new DTypeError(`quantizeActivation: the type must be int8 or float8; received ${qtype.name}`)
     checkDType('quantizeActivation', 'x', x, 'float32')
     checkShape('quantizeActivation', 'scale', scale, [])

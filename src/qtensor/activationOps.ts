@@ -1,8 +1,8 @@
 import type { Shape } from '../core/shape.ts'
 import { unaryInt8Ops } from '../kernels/unaryInt8/unaryInt8.ts'
-import { bmm } from '../tensor/ops/bmm.ts'
 import { expand } from '../tensor/ops/broadcast.ts'
 import { affine, div, unary, where } from '../tensor/ops/elementwise.ts'
+import { matmul } from '../tensor/ops/matmul.ts'
 import { softmax } from '../tensor/ops/reduce.ts'
 import { concat, permute, slice } from '../tensor/ops/shape.ts'
 import { scope } from '../tensor/scope.ts'
@@ -37,7 +37,7 @@ const quantizedOps = new Map<string, QuantizedOp>([
   ['div', divided],
   ['where', chosen],
   ['softmax', normalized],
-  ['bmm', product],
+  ['matmul', product],
   ['neg', (x: QActivation) => unaryOnCodes('neg', x)],
   ['relu', (x: QActivation) => unaryOnCodes('relu', x)],
 ])
@@ -132,7 +132,7 @@ function product(a: Tensor, b: Tensor): Tensor | undefined {
   for (const { use } of [a, b]) if (use) use.taken = true
   return noGrad(() =>
     scope(() => {
-      const sums = bmm(a.codeValues(), b.codeValues())
+      const sums = matmul(a.codeValues(), b.codeValues())
       const scale = Tensor.empty(a.device, [])
       a.device.call('scaleBy', a.scale, b.scale, scale, 1)
       if (sums.numel > 0) a.device.call('scaleBy', sums, scale, sums, sums.numel)

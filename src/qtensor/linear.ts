@@ -3,7 +3,7 @@ import { ShapeError } from '../core/errors.ts'
 import { type QType, qint8 } from '../core/qtype.ts'
 import { showShape } from '../core/shape.ts'
 import { rowStride } from '../kernels/quantizeRows/quantizeRows.ts'
-import { checkBias, matmul } from '../tensor/ops/matmul.ts'
+import { checkBias, matmulTransposed } from '../tensor/ops/matmulTransposed.ts'
 import { scope } from '../tensor/scope.ts'
 import { noGrad } from '../tensor/tape.ts'
 import { checkDType, Tensor } from '../tensor/tensor.ts'
@@ -45,19 +45,20 @@ export function kernelFor(qtype: QType, computeDtype: ComputeDType = 'float32'):
  * @returns [..., N] float32
  */
 export function linear(x: Tensor, w: Tensor | QTensor, bias: Tensor | null = null, computeDtype: ComputeDType = 'float32'): Tensor {
-  if (w instanceof Tensor) return matmul(x, w, bias)
-  const kernels = matmulKernels[w.qtype.name]
-  checkDType('qmatmul', 'x', x, 'float32')
+  checkDType('linear', 'x', x, 'float32')
   const [N, K] = matrixShape(w.shape)
   if (x.size(-1) !== K) {
-    const received = `x ${showShape(x.shape)}, w ${showShape(w.shape)} ${w.qtype.name}`
-    throw new ShapeError(`qmatmul: columns of x (${x.size(-1)}) must equal columns of w (${K}); ${received}`)
+    const type = w instanceof Tensor ? w.dtype : w.qtype.name
+    const received = `x ${showShape(x.shape)}, w ${showShape(w.shape)} ${type}`
+    throw new ShapeError(`linear: columns of x (${x.size(-1)}) must equal columns of w (${K}); ${received}`)
   }
-  checkBias('qmatmul', bias, N)
+  checkBias('linear', bias, N)
+  if (w instanceof Tensor) return matmulTransposed(x, w, bias)
+  const kernels = matmulKernels[w.qtype.name]
   if (computeDtype === 'float8PerToken') return linear(float8Rows(x), w, bias)
   if (computeDtype === 'int8AsymmetricPerToken') return linear(int8AsymmetricRows(x), w, bias)
   // Kernels give int8 no shift.
-  if (!kernels || (w.shiftTiles && !w.qtype.affine)) return scope(() => matmul(x, w.dequantize(), bias))
+  if (!kernels || (w.shiftTiles && !w.qtype.unsigned)) return scope(() => matmulTransposed(x, w.dequantize(), bias))
   const y = Tensor.empty(x.device, [...x.shape.slice(0, -1), N])
   const M = x.numel / K
   if (M === 0) return y

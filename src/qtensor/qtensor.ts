@@ -7,7 +7,7 @@ import { cast } from '../tensor/ops/elementwise.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { noGrad } from '../tensor/tape.ts'
 import { checkShape, Tensor } from '../tensor/tensor.ts'
-import type { Optimizer, ScaleAndShift } from './optimizer.ts'
+import type { Quantizer, ScaleAndShift } from './quantizer.ts'
 import { packTiles, unpackTiles } from './tiles.ts'
 
 /** What a quantized tensor is made of on a device. */
@@ -21,7 +21,7 @@ export interface ScaledTiles {
 }
 
 /**
- * A weight stored in few bits: codes, and a scale (for affine types also a shift) per group.
+ * A weight stored in few bits: codes, and a scale (for unsigned types also a shift) per group.
  *
  *     w[n, k] = scale[n, k / G] · q[n, k]  (− shift[n, k / G])
  *
@@ -90,12 +90,12 @@ export class QTensor {
   }
 
   /** Quantizes a float weight; `groupSize` K or null gives one scale a row. */
-  static quantize(weight: Tensor, qtype: QType, groupSize: number | null, optimizer: Optimizer): QTensor {
+  static quantize(weight: Tensor, qtype: QType, groupSize: number | null, quantizer: Quantizer): QTensor {
     const [N, K] = matrixShape(weight.shape)
     const G = groupSize ?? K
     return aside(() => {
       const groups = groupsOf(weight, G)
-      const { codes, scale, shift, zeroPoint } = quantizeGroups(groups, qtype, optimizer(groups, qtype))
+      const { codes, scale, shift, zeroPoint } = quantizeGroups(groups, qtype, quantizer(groups, qtype))
       const perGroup = (values: Tensor | null | undefined) => values?.view([N, K / G]) ?? null
       const parts = [codes.view([N, K]), scale.view([N, K / G]), perGroup(shift), perGroup(zeroPoint)] as const
       return QTensor.fromParts(qtype, weight.shape, G, ...parts)
@@ -206,7 +206,7 @@ function groupsOf(weight: Tensor, G: number): Tensor {
   return weight.view([weight.numel / G, G])
 }
 
-/** Adds the nearest codes [groups, G], one byte each, to the scales that an optimizer chose, unless it chose the codes, too. */
+/** Adds the nearest codes [groups, G], one byte each, to the scales that a quantizer chose, unless it chose the codes, too. */
 function quantizeGroups(groups: Tensor, qtype: QType, chosen: ScaleAndShift): ScaleAndShift & { codes: Tensor } {
   if (chosen.codes) return { ...chosen, codes: chosen.codes }
   const { scale, shift, zeroPoint } = chosen
@@ -241,10 +241,10 @@ function aside<R>(body: () => R): R {
  * The float weight that a weight's codes would stand for: `QTensor.quantize`, then `dequantize`, without the packing between. Where nothing
  * but scales and shifts are chosen, one pass makes it.
  */
-export function fakeQuantize(weight: Tensor, qtype: QType, groupSize: number | null, optimizer: Optimizer): Tensor {
+export function fakeQuantize(weight: Tensor, qtype: QType, groupSize: number | null, quantizer: Quantizer): Tensor {
   return aside(() => {
     const groups = groupsOf(weight, groupSize ?? matrixShape(weight.shape)[1])
-    const chosen = optimizer(groups, qtype)
+    const chosen = quantizer(groups, qtype)
     const { scale, shift, zeroPoint, codes } = chosen
     if (codes || zeroPoint || scale.dtype !== weight.dtype) {
       return cast(dequantizeGroups(qtype, quantizeGroups(groups, qtype, chosen)), weight.dtype).view(weight.shape)

@@ -6,11 +6,11 @@ import { findTwin, type LayerClass, type Twin, weightColumns } from '../nn/twins
 import { Uncalibrated } from '../nn/uncalibrated.ts'
 import { quantoGroupSize } from '../qtensor/groupSize.ts'
 import type { ComputeDType } from '../qtensor/linear.ts'
-import type { Optimizer } from '../qtensor/optimizer.ts'
+import type { Quantizer } from '../qtensor/quantizer.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { globMatcher } from './glob.ts'
 import { nearest } from './nearest.ts'
-import { defaultOptimizer, type OptimizerName, optimizers } from './optimizers.ts'
+import { defaultQuantizer, type QuantizerName, quantizers } from './quantizers.ts'
 
 export interface QuantizeOptions {
   /** The type of the weights: a value such as `qint4`, or its name. */
@@ -21,8 +21,8 @@ export interface QuantizeOptions {
   include?: string | readonly string[]
   /** All modules but those whose path matches; wins over `include`. */
   exclude?: string | readonly string[]
-  /** How scales are chosen: a name, or a function of your own. Default: `absmax` for 8 bits, `max` below. */
-  optimizer?: OptimizerName | Optimizer
+  /** How scales are chosen: the name of a quantizer, or one of your own. Default: `absmax` for 8 bits, `max` below. */
+  algorithm?: QuantizerName | Quantizer
   /** Columns that share a scale; null for a whole row. Default: quanto's rule (for int2 and int4 128, 96, 64 or 32, whichever divides). */
   groupSize?: number | null
   /** The precision of products with these weights, see `setComputeDtype`; torchao's dynamic recipes set it. Default: float32. */
@@ -50,17 +50,13 @@ export function quantize(model: Module, options: QuantizeOptions): string[] {
   for (const pattern of [options.include ?? [], options.exclude ?? []].flat()) checkGlob(pattern, modules)
   const included = options.include === undefined ? () => true : globMatcher(options.include)
   const excluded = options.exclude === undefined ? () => false : globMatcher(options.exclude)
-  const optimizer =
-    typeof options.optimizer === 'function'
-      ? options.optimizer
-      : options.optimizer
-        ? optimizers[options.optimizer]
-        : defaultOptimizer(qtype)
+  const { algorithm = defaultQuantizer(qtype) } = options
+  const quantizer = typeof algorithm === 'function' ? algorithm : quantizers[algorithm]
   const replaced: string[] = []
   for (const [path, module] of modules) {
     const twin = twinFor(module, options.layers)
     if (!twin || !included(path) || excluded(path)) continue
-    const weights = { qtype, groupSize: groupSizeOf(module, qtype, options.groupSize, path), optimizer }
+    const weights = { qtype, groupSize: groupSizeOf(module, qtype, options.groupSize, path), quantizer }
     const quantized = twin.make(module, { weights, activations })
     if (!quantized) continue
     if (quantized instanceof QWeightModule) quantized.computeDtype = options.computeDtype ?? 'float32'

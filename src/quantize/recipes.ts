@@ -3,12 +3,12 @@ import { ShapeError } from '../core/errors.ts'
 import { type QType, qfloat8_e4m3fn, qint2, qint4, qint5, qint8 } from '../core/qtype.ts'
 import { type Mapping, mappings } from '../kernels/affineScale/affineScale.ts'
 import type { Module } from '../nn/module.ts'
-import type { Optimizer } from '../qtensor/optimizer.ts'
+import type { Quantizer } from '../qtensor/quantizer.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { nearest } from './nearest.ts'
-import { absmax, max } from './optimizers.ts'
 import { isQuantizable, type QuantizeOptions, quantize } from './quantize.ts'
+import { absmax, max } from './quantizers.ts'
 
 /*
  * torchao's recipes for dense weights are options of `quantize`, with the scales and codes of torchao:
@@ -36,12 +36,12 @@ export interface IntxOptions {
  * torchao needs a GPU to store them; the codes are those of its reference functions.
  */
 export function int4WeightOnly({ groupSize = 128 }: { groupSize?: number } = {}): QuantizeOptions {
-  return { weights: qint4, groupSize, optimizer: tinygemm }
+  return { weights: qint4, groupSize, algorithm: tinygemm }
 }
 
 /** 8-bit weights, scale = max |w| / 127.5 of each row or group. torchao's Int8WeightOnlyConfig. */
 export function int8WeightOnly({ groupSize = null }: { groupSize?: number | null } = {}): QuantizeOptions {
-  return { weights: qint8, groupSize, optimizer: int8Symmetric }
+  return { weights: qint8, groupSize, algorithm: int8Symmetric }
 }
 
 /** 8-bit weights a row, and activations rounded to 8 bits in every pass, a scale for each token. torchao's Int8DynamicActivationInt8WeightConfig. */
@@ -64,7 +64,7 @@ export function int8DynamicActivationInt4Weight({ groupSize = 32 }: { groupSize?
 
 /** float8 weights (e4m3), scale = max |w| / 448 of each row. torchao's Float8WeightOnlyConfig. */
 export function float8WeightOnly(): QuantizeOptions {
-  return { weights: qfloat8_e4m3fn, groupSize: null, optimizer: float8Symmetric }
+  return { weights: qfloat8_e4m3fn, groupSize: null, algorithm: float8Symmetric }
 }
 
 /** float8 weights a row, and activations rounded to float8 in every pass, a scale for each token. torchao's Float8DynamicActivationFloat8WeightConfig with PerRow. */
@@ -81,7 +81,7 @@ export function intxWeightOnly({ weightDtype = 'int8', groupSize = null, mapping
   return {
     weights: storageOf(bits),
     groupSize,
-    optimizer: (groups) => affine(groups, bits, mapping, smallestNormal[groups.dtype] ?? 2 ** -126),
+    algorithm: (groups) => roundToZeroPoint(groups, bits, mapping, smallestNormal[groups.dtype] ?? 2 ** -126),
   }
 }
 
@@ -94,12 +94,18 @@ function storageOf(bits: number): QType {
 const smallestNormal: Record<string, number> = { float32: 2 ** -126, bfloat16: 2 ** -126, float16: 2 ** -14 }
 
 /** Scales, zero points and codes of torchao's choose_qparams_affine and quantize_affine; scales are those of the weight's dtype or `scaleDtype`. */
-function affine(groups: Tensor, bits: number, mapping: Mapping, epsilon: number, scaleDtype = groups.dtype): ReturnType<Optimizer> {
+function roundToZeroPoint(
+  groups: Tensor,
+  bits: number,
+  mapping: Mapping,
+  epsilon: number,
+  scaleDtype = groups.dtype,
+): ReturnType<Quantizer> {
   const { device, shape } = groups
   const [rows, cols] = shape
   const [qmin, qmax] = [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1]
   const qtype = storageOf(bits)
-  const offset = qtype.affine ? -qmin : 0
+  const offset = qtype.unsigned ? -qmin : 0
   const chosen = Tensor.empty(device, [rows], groups.dtype)
   const zeroPoint = Tensor.empty(device, [rows], qtype.dtype)
   const choice = [mappings[mapping], chosen, zeroPoint] as const
@@ -113,16 +119,16 @@ function affine(groups: Tensor, bits: number, mapping: Mapping, epsilon: number,
 }
 
 /** Int8Tensor: scales at least the epsilon of float32, chosen in the weight's dtype, stored and divided by in float32. */
-const int8Symmetric: Optimizer = (groups) => affine(groups, 8, 'symmetric', 2 ** -23, 'float32')
+const int8Symmetric: Quantizer = (groups) => roundToZeroPoint(groups, 8, 'symmetric', 2 ** -23, 'float32')
 
 /** Float8Tensor: scales chosen in the weight's dtype, stored and divided by in float32. */
-const float8Symmetric: Optimizer = (groups, qtype) => ({ scale: cast(absmax(groups, qtype).scale, 'float32'), shift: null })
+const float8Symmetric: Quantizer = (groups, qtype) => ({ scale: cast(absmax(groups, qtype).scale, 'float32'), shift: null })
 
 /**
  * zero = min + 8 · scale, shift = 8 · scale − zero: with every operation rounded, not always −min.
  * Source: torchao 0.18, quant_primitives.py, `_choose_qparams_affine_tinygemm` and `_quantize_affine_tinygemm`.
  */
-const tinygemm: Optimizer = (groups, qtype) => {
+const tinygemm: Quantizer = (groups, qtype) => {
   const { scale, shift } = max(groups, qtype)
   const { device, dtype } = groups
   const rows = scale.numel

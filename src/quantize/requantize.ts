@@ -4,7 +4,7 @@ import type { ActivationQuantization, QModule } from '../nn/qmodule.ts'
 import { findTwin, weightColumns } from '../nn/twins.ts'
 import { quantoGroupSize } from '../qtensor/groupSize.ts'
 import { Tensor } from '../tensor/tensor.ts'
-import { defaultOptimizer } from './optimizers.ts'
+import { defaultQuantizer } from './quantizers.ts'
 
 /** The twin of a layer as an entry of a quantization map describes it, its groups by quanto's rule; undefined where there is none. */
 export function quantizedTwin(layer: Module, weights: QType | undefined, activations: ActivationQuantization): QModule | undefined {
@@ -12,7 +12,7 @@ export function quantizedTwin(layer: Module, weights: QType | undefined, activat
   if (!(weight instanceof Tensor)) return undefined
   const columns = weightColumns(layer, weight)
   const quantization = weights
-    ? { qtype: weights, groupSize: quantoGroupSize(weights, columns), optimizer: defaultOptimizer(weights) }
+    ? { qtype: weights, groupSize: quantoGroupSize(weights, columns), quantizer: defaultQuantizer(weights) }
     : null
   return findTwin(layer)?.twin.make(layer, { weights: quantization, activations }) ?? undefined
 }

@@ -297,12 +297,12 @@ const calls: Case[] = [
   {
     name: 'absmax for int4',
     ...on('quantize', '--weights', 'int4', '--algorithm', 'absmax', '--out', 'OUT'),
-    says: /absmax: the type must be symmetric \(int8 or float8\); received qint4/,
+    says: /absmax: the type must be signed \(int8 or float8\); received qint4/,
   },
   {
     name: 'hqq for int8',
     ...on('quantize', '--weights', 'int8', '--algorithm', 'hqq', '--out', 'OUT'),
-    says: /hqq: the type must be affine \(int2 or int4\); received qint8/,
+    says: /hqq: the type must be unsigned \(int2 or int4\); received qint8/,
   },
   { name: 'groups for int8', ...on('quantize', '--weights', 'int8', '--group-size', '32', '--out', 'OUT'), says: /group/ },
   { name: 'no such text', ...on('evaluate', '--text', '/no/text'), says: /\/no\/text: must be a file that can be read; there is none/ },

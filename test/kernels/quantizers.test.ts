@@ -20,7 +20,7 @@ interface Quantized {
 function quantizeRows(x: HostArray, dtype: FloatDType, rows: number, cols: number, qtype: QType): Quantized {
   const { code, array } = dtypes[dtype]
   const scale = new array(rows)
-  const shift = qtype.affine ? new array(rows) : null
+  const shift = qtype.unsigned ? new array(rows) : null
   if (shift) minmaxScale(x, code, scale, shift, rows, cols, qtype.qmax)
   else absmaxScale(x, code, scale, rows, cols, qtype.qmax)
   const codes = new Uint8Array(rows * cols)

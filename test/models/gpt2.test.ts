@@ -17,8 +17,8 @@ import { save } from '../../src/models/save.ts'
 import { Conv1D, QConv1D } from '../../src/nn/gptConv1D.ts'
 import { crossEntropyLoss } from '../../src/nn/losses.ts'
 import { dequantize } from '../../src/quantize/dequantize.ts'
-import { absmax } from '../../src/quantize/optimizers.ts'
 import { freeze, quantizationMap, quantize } from '../../src/quantize/quantize.ts'
+import { absmax } from '../../src/quantize/quantizers.ts'
 import { backward } from '../../src/tensor/backward.ts'
 import { mul, slice, sum } from '../../src/tensor/ops/index.ts'
 import { noGrad } from '../../src/tensor/tape.ts'
@@ -178,7 +178,7 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
       const layer = new Conv1D(24, 64)
       layer.weight = tensor(weight, [64, 24])
       layer.bias = tensor(bias, [24])
-      const twin = new QConv1D(layer, { qtype: qint8, groupSize: null, optimizer: absmax })
+      const twin = new QConv1D(layer, { qtype: qint8, groupSize: null, quantizer: absmax })
       for (const parameter of [layer.weight, layer.bias]) parameter.requiresGrad = true
       using input = tensor(x, [5, 64])
       input.requiresGrad = true

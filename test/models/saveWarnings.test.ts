@@ -14,8 +14,8 @@ import { Linear } from '../../src/nn/linear.ts'
 import { Module } from '../../src/nn/module.ts'
 import { QWeightModule } from '../../src/nn/qmodule.ts'
 import { Sequential } from '../../src/nn/sequential.ts'
-import { max, withZeroPoint } from '../../src/quantize/optimizers.ts'
 import { freeze, quantize } from '../../src/quantize/quantize.ts'
+import { max, withZeroPoint } from '../../src/quantize/quantizers.ts'
 
 const device = openDevice('cpu', { threads: 2 })
 after(() => device.close())
@@ -69,7 +69,7 @@ test('nothing is said of what quanto has', async () => {
 
 test('zero points become shifts', async () => {
   const model = initialize(new Sequential(new Linear(32, 4), new Linear(32, 4)), device)
-  quantize(model, { weights: 'int4', optimizer: withZeroPoint(max), include: '1' })
+  quantize(model, { weights: 'int4', algorithm: withZeroPoint(max), include: '1' })
   freeze(model)
   const { warnings } = await saved(model)
   assert.deepEqual(warnings, ["save: quanto's format has no zero points z, only shifts, scale · z; so have 1, once loaded"])

@@ -163,7 +163,7 @@ const layers: Case[] = [
   {
     name: 'columns that do not fit',
     run: () => net().forward(numbers([2, 63])),
-    says: 'matmul: columns of x (63) must equal columns of w (64); x [2,63], w [32,64]',
+    says: 'linear: columns of x (63) must equal columns of w (64); x [2,63], w [32,64] float32',
   },
   {
     name: 'columns that do not fit, quantized',
@@ -172,7 +172,7 @@ const layers: Case[] = [
       freeze(model)
       return model.forward(numbers([2, 63]))
     },
-    says: 'qmatmul: columns of x (63) must equal columns of w (64); x [2,63], w [32,64] qint4',
+    says: 'linear: columns of x (63) must equal columns of w (64); x [2,63], w [32,64] qint4',
   },
   {
     name: 'a kernel larger than the padded image',

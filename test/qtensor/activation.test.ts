@@ -123,7 +123,7 @@ for (const name of deviceNames) {
     test('a batched product runs on the codes', async () => {
       const a = QActivation.quantize(Tensor.fromNumbers(device, [1, 2, 3, 4], [1, 2, 2]), qint8, half)
       const b = QActivation.quantize(Tensor.fromNumbers(device, [5, 6, 7, 8], [1, 2, 2]), qint8, Tensor.fromNumbers(device, [0.25], []))
-      assert.deepEqual(await numbers(ops.bmm(a, b)), [19, 22, 43, 50])
+      assert.deepEqual(await numbers(ops.matmul(a, b)), [19, 22, 43, 50])
     })
 
     test('a softmax is quantized again, by 1/127', async () => {

@@ -30,7 +30,7 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
       const rows = await readExpected(join(folder, 'stories260K/expected/quanto-qint4-hqq.safetensors'))
       const device = openDevice(name, { threads: 2 })
       const model = await loadCausalLM(stories, { device })
-      quantize(model, { weights: 'int4', optimizer: 'hqq' })
+      quantize(model, { weights: 'int4', algorithm: 'hqq' })
       freeze(model)
       const quantized = [...model.namedModules()].filter(([, module]) => module instanceof QLinear).map(([path]) => path)
       assert.deepEqual(quantized.sort(), item.quantized_modules)

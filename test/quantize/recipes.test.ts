@@ -10,8 +10,8 @@ import { diskFolder } from '../../src/formats/file.node.ts'
 import { openSafetensors } from '../../src/formats/safetensors.ts'
 import type { Mapping } from '../../src/kernels/affineScale/affineScale.ts'
 import { linear } from '../../src/qtensor/linear.ts'
-import type { Optimizer } from '../../src/qtensor/optimizer.ts'
 import { QTensor } from '../../src/qtensor/qtensor.ts'
+import type { Quantizer } from '../../src/qtensor/quantizer.ts'
 import type { QuantizeOptions } from '../../src/quantize/quantize.ts'
 import {
   float8DynamicActivationFloat8Weight,
@@ -57,8 +57,8 @@ const signed = (values: ArrayLike<number>, offset: number) => Array.from(values,
 const golden = await readGolden(join(import.meta.dirname, '../golden'), 'torchao.safetensors')
 const large = join(process.env.LOWBIT_GOLDEN ?? join(import.meta.dirname, '../../../shared/golden'), 'single_tensor')
 
-function quantized(weight: Tensor, { weights, groupSize, optimizer }: QuantizeOptions): QTensor {
-  return QTensor.quantize(weight, asQType(weights), groupSize ?? null, optimizer as Optimizer)
+function quantized(weight: Tensor, { weights, groupSize, algorithm }: QuantizeOptions): QTensor {
+  return QTensor.quantize(weight, asQType(weights), groupSize ?? null, algorithm as Quantizer)
 }
 
 interface Parts {

@@ -4,7 +4,7 @@ import { Random } from '../../src/core/random.ts'
 import { numel, type Shape } from '../../src/core/shape.ts'
 import { openDevice } from '../../src/devices/open.ts'
 import { gemm as defineGemm } from '../../src/kernels/gemm/gemm.ts'
-import { bmm, matmul } from '../../src/tensor/ops/index.ts'
+import { matmul, matmulTransposed } from '../../src/tensor/ops/index.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
 import { checkBilinear, type Values } from './bilinear.ts'
 import { goldenValues } from './goldenValues.ts'
@@ -32,7 +32,7 @@ for (const device of devices) {
     await checkBilinear(device, {
       inputs: { x: expected('in.x'), w: expected('in.w'), b: expected('in.b') },
       gradOut: expected('grad_out').values,
-      forward: ({ x, w, b }) => matmul(x, w, b),
+      forward: ({ x, w, b }) => matmulTransposed(x, w, b),
       define: (x, w, b) => product(x, w, b, 1, 1, 1, 10, 6, x.length / 10, 0, 1),
       expected: (key) => expected(key).values,
       golden: 'linear',
@@ -49,7 +49,7 @@ for (const device of devices) {
       await checkBilinear(device, {
         inputs: { a, b: expected('in.b') },
         gradOut: expected('grad_out').values,
-        forward: ({ a, b }) => bmm(a, b),
+        forward: ({ a, b }) => matmul(a, b),
         define: (x, w) => product(x, w, null, ...sizes(a.shape.at(-1) ?? 0)),
         expected: (key) => expected(key).values,
         golden: name,
@@ -62,7 +62,7 @@ for (const device of devices) {
     await checkBilinear(device, {
       inputs: { x: normals([2, M / 2, K]), w: normals([N, K]), b: normals([N]) },
       gradOut: normals([M * N]).values,
-      forward: ({ x, w, b }) => matmul(x, w, b),
+      forward: ({ x, w, b }) => matmulTransposed(x, w, b),
       define: (x, w, b) => product(x, w, b, 1, 1, 1, M, N, K, 0, 1),
     })
   })
@@ -91,7 +91,7 @@ for (const device of devices) {
       await checkBilinear(device, {
         inputs: { a: normals([...a, M, K]), b: normals([...b, K, N]) },
         gradOut: normals([...outer, M, N]).values,
-        forward: ({ a, b }) => bmm(a, b),
+        forward: ({ a, b }) => matmul(a, b),
         define: (x, w) => {
           const pick = (values: Float64Array, shape: number[], at: number[], size: number) => {
             let index = 0
@@ -123,22 +123,48 @@ for (const device of devices) {
       ],
     ]) {
       const tensors = [x, w].map((sizes) => Tensor.empty(device, sizes))
-      const y = matmul(tensors[0], tensors[1])
+      const y = matmulTransposed(tensors[0], tensors[1])
       assert.deepEqual(y.shape, shape)
       for (const tensor of [...tensors, y]) tensor.dispose()
     }
     // A sum of nothing is 0.
     const [a, b] = [Tensor.empty(device, [2, 0]), Tensor.empty(device, [0, 3])]
-    const y = bmm(a, b)
+    const y = matmul(a, b)
     assert.deepEqual([...(await y.toNumbers())], [0, 0, 0, 0, 0, 0])
     for (const tensor of [a, b, y]) tensor.dispose()
   })
 
+  test(`${device.name}: vectors are rows on the left and columns on the right, as in PyTorch`, async () => {
+    const a = Tensor.fromNumbers(device, [1, 2, 3, 4], [2, 2])
+    const b = Tensor.fromNumbers(device, [5, 6], [2])
+    const stack = Tensor.fromNumbers(device, [1, 2, 3, 4, 5, 6, 7, 8], [2, 2, 2])
+    const expected: [Tensor, number[], Shape][] = [
+      // [1·5 + 2·6, 3·5 + 4·6]; [5·1 + 6·3, 5·2 + 6·4]; 5·5 + 6·6
+      [matmul(a, b), [17, 39], [2]],
+      [matmul(b, a), [23, 34], [2]],
+      [matmul(b, b), [61], []],
+      [matmul(stack, b), [17, 39, 61, 83], [2, 2]],
+    ]
+    for (const [y, values, shape] of expected) {
+      assert.deepEqual(y.shape, shape)
+      assert.deepEqual([...(await y.toNumbers())], values)
+      y.dispose()
+    }
+    assert.throws(() => matmul(a, Tensor.empty(device, [3])), /matmul: columns of a must equal rows of b/)
+  })
+
+  test(`${device.name}: a square product is a · b, not a · bᵀ`, async () => {
+    const a = Tensor.fromNumbers(device, [1, 2, 3, 4], [2, 2])
+    const b = Tensor.fromNumbers(device, [0, 1, 0, 0], [2, 2])
+    assert.deepEqual([...(await matmul(a, b).toNumbers())], [0, 1, 0, 3])
+    assert.deepEqual([...(await matmulTransposed(a, b).toNumbers())], [2, 0, 4, 0])
+  })
+
   test(`${device.name}: factors that do not fit are refused`, () => {
     const [a, b] = [Tensor.empty(device, [2, 2, 3]), Tensor.empty(device, [3, 3, 4])]
-    assert.throws(() => bmm(a, b), {
+    assert.throws(() => matmul(a, b), {
       name: 'ShapeError',
-      message: 'bmm: sizes must be equal or 1 along every axis; received [2] and [3]',
+      message: 'matmul: sizes must be equal or 1 along every axis; received [2] and [3]',
     })
     for (const tensor of [a, b]) tensor.dispose()
   })

@@ -14,7 +14,7 @@ export const cases: KernelCase[] = pairs.flatMap(([dtype, qtype]) =>
       // Every code in order, so that rows of 256 hold them all.
       const codes = Uint8Array.from({ length: rows * cols }, (_, i) => i & (2 ** qtype.bits - 1))
       const scale = rawOf(dtype, normals(random, rows, 0.01, 0.1))
-      const shift = qtype.affine ? rawOf(dtype, normals(random, rows)) : null
+      const shift = qtype.unsigned ? rawOf(dtype, normals(random, rows)) : null
       return [codes, qtype.code, scale, shift, rawOf(dtype, new Float32Array(rows * cols)), dtypes[dtype].code, rows, cols]
     },
     tolerance: () => 'exact',

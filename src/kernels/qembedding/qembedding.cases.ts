@@ -21,7 +21,7 @@ function qembeddingCase(qtype: QType, count: number, rows: number, K: number, gr
         )
       const ids = Int32Array.from({ length: count }, () => Math.floor(random.uniform() * rows))
       ids[count - 1] = rows - 1
-      const weights = [w, qtype.code, factors(), qtype.affine ? factors() : null, dtypes[scaleDtype].code]
+      const weights = [w, qtype.code, factors(), qtype.unsigned ? factors() : null, dtypes[scaleDtype].code]
       return [...weights, ids, new Float32Array(count * K), count, rows, K, groupSize]
     },
     tolerance: () => 'exact',
@@ -30,7 +30,7 @@ function qembeddingCase(qtype: QType, count: number, rows: number, K: number, gr
         const before = (args[5] as Int32Array).map((id) => (id + rows - 1) % rows)
         return replaced(args, 5, before)
       },
-      ...(qtype.affine && { 'no shift': (args) => replaced(args, 3, null) }),
+      ...(qtype.unsigned && { 'no shift': (args) => replaced(args, 3, null) }),
     },
   }
 }

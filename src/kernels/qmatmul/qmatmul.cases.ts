@@ -52,7 +52,7 @@ function qmatmulCase(
           floatsIn(args[3] as HostArray, args[5] as number, (scale) => roundTo('bfloat16', scale)),
         ),
       ...(groups > 1 && { 'scales of the next group': (args: KernelArg[]) => args.with(3, nextGroup(args[3] as HostArray, groups)) }),
-      ...(qtype.affine && {
+      ...(qtype.unsigned && {
         'shift of the wrong sign': (args: KernelArg[]) =>
           args.with(
             4,
@@ -62,7 +62,7 @@ function qmatmulCase(
     },
     work: {
       operations: 2 * M * N * K,
-      bytes: (N * K * qtype.bits) / 8 + dtypes[scaleDtype].bytes * N * groups * (qtype.affine ? 2 : 1) + 4 * M * (N + K),
+      bytes: (N * K * qtype.bits) / 8 + dtypes[scaleDtype].bytes * N * groups * (qtype.unsigned ? 2 : 1) + 4 * M * (N + K),
     },
   }
 }
@@ -83,7 +83,7 @@ function qmatmulArgs(
   tilePack(codes, w, qtype.bits, N, K)
   const scale = Float32Array.from({ length: N * groups }, () => (0.1 * (1 + random.uniform())) / qtype.qmax)
   // Near the middle of the codes, as the minimum of weights around zero.
-  const shift = qtype.affine ? scale.map((value) => value * qtype.qmax * (0.3 + 0.4 * random.uniform())) : null
+  const shift = qtype.unsigned ? scale.map((value) => value * qtype.qmax * (0.3 + 0.4 * random.uniform())) : null
   const bias = withBias ? normals(random, N) : null
   const tiled = (values: Float32Array) => tiledFloats(values, scaleDtype, N, groups)
   const weights = [w, qtype.code, tiled(scale), shift && tiled(shift), dtypes[scaleDtype].code]

@@ -46,7 +46,7 @@ function argsOf(random: Random, { M, N, K, ...sizes }: Sizes, codes: Uint8Array,
   const w = new Uint8Array(tileByteLength(qtype.bits, N, K))
   tilePack(codes, w, qtype.bits, N, K)
   const scale = Float32Array.from({ length: N * groups }, () => (0.1 * (1 + random.uniform())) / qtype.qmax)
-  const shift = qtype.affine ? scale.map((value) => value * qtype.qmax * (0.3 + 0.4 * random.uniform())) : null
+  const shift = qtype.unsigned ? scale.map((value) => value * qtype.qmax * (0.3 + 0.4 * random.uniform())) : null
   const x = new Uint8Array(M * rowStride(K))
   const [xScale, xSum] = [new Float32Array(M * xGroups), new Float32Array(M * xGroups)]
   quantizeRows(rows, x, xScale, xSum, M, K, xGroupSize, 127)
@@ -111,12 +111,13 @@ function int8Case(sizes: Sizes): KernelCase {
           floatsIn(args[6] as HostArray, args[8] as number, (scale) => scale * 1.001),
         ),
       ...(groups > 1 && { 'scales of the next group': (args: KernelArg[]) => args.with(6, nextGroup(args[6] as HostArray, groups)) }),
-      ...(qtype.affine && { 'shift forgotten': (args: KernelArg[]) => args.with(7, null) }),
+      ...(qtype.unsigned && { 'shift forgotten': (args: KernelArg[]) => args.with(7, null) }),
       ...(sizes.withBias && { 'bias forgotten': (args: KernelArg[]) => args.with(9, null) }),
     },
     work: {
       operations: 2 * M * N * K,
-      bytes: (N * K * qtype.bits) / 8 + dtypes[sizes.scaleDtype ?? 'float32'].bytes * N * groups * (qtype.affine ? 2 : 1) + M * (K + 4 * N),
+      bytes:
+        (N * K * qtype.bits) / 8 + dtypes[sizes.scaleDtype ?? 'float32'].bytes * N * groups * (qtype.unsigned ? 2 : 1) + M * (K + 4 * N),
     },
   }
 }

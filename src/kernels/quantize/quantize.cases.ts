@@ -16,7 +16,7 @@ export function scalesOf(
   qtype: QType,
 ): [scale: HostArray, shift: HostArray | null] {
   const scale = rawOf(dtype, new Float32Array(rows))
-  const shift = qtype.affine ? rawOf(dtype, new Float32Array(rows)) : null
+  const shift = qtype.unsigned ? rawOf(dtype, new Float32Array(rows)) : null
   if (shift) minmaxScale(x, dtypes[dtype].code, scale, shift, rows, cols, qtype.qmax)
   else absmaxScale(x, dtypes[dtype].code, scale, rows, cols, qtype.qmax)
   return [scale, shift]
@@ -30,7 +30,7 @@ const sizes: KernelCase[] = pairs.flatMap(([dtype, qtype]) =>
     name: `${rows}x${cols} ${dtype} ${qtype.name}`,
     args: (random) => {
       const values = normals(random, rows * cols, 0.1)
-      if (rows > 1) values.fill(qtype.affine ? 0.3 : 0, (rows - 1) * cols)
+      if (rows > 1) values.fill(qtype.unsigned ? 0.3 : 0, (rows - 1) * cols)
       const x = rawOf(dtype, values)
       const scales = scalesOf(x, dtype, rows, cols, qtype)
       return [x, dtypes[dtype].code, ...scales, new Uint8Array(rows * cols), rows, cols, qtype.code]
@@ -47,7 +47,7 @@ const sizes: KernelCase[] = pairs.flatMap(([dtype, qtype]) =>
             },
             ...(dtype === 'float32' &&
               qtype.bits === 8 && { 'x in bfloat16': (args) => replaced(args, 0, inBfloat16(args[0] as Float32Array)) }),
-            ...(qtype.affine && {
+            ...(qtype.unsigned && {
               'shift of the next row': (args) => {
                 const shift = args[3] as HostArray
                 return replaced(args, 3, shift.map((_: unknown, r: number) => shift[(r + 1) % rows] as never) as HostArray)
@@ -64,7 +64,7 @@ const special: KernelCase[] = pairs.map(([dtype, qtype]) => ({
     const ties = Float32Array.from({ length: 523 - specials.length }, (_, i) => i / 2 - 120)
     const row = [...specials, ...ties]
     const scale = rawOf(dtype, [1, 2 ** -14, 2 ** -24, Infinity, NaN, 0])
-    const shift = qtype.affine ? rawOf(dtype, [0, 1, -1, 0.1, 0, 3]) : null
+    const shift = qtype.unsigned ? rawOf(dtype, [0, 1, -1, 0.1, 0, 3]) : null
     const rows = scale.length
     const x = rawOf(dtype, Array.from({ length: rows }, () => row).flat())
     return [x, dtypes[dtype].code, scale, shift, new Uint8Array(x.length), rows, 523, qtype.code]

@@ -4,7 +4,7 @@ import type { ConvSizes } from '../../kernels/conv2d/sizes.ts'
 import { needsGrad, record } from '../tape.ts'
 import { checkDType, Tensor } from '../tensor.ts'
 import { columnSum } from './columnSum.ts'
-import { checkBias } from './matmul.ts'
+import { checkBias } from './matmulTransposed.ts'
 
 /** One number for both axes, or one each: height, width. */
 export type Pair = number | readonly [height: number, width: number]

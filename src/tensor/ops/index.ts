@@ -1,5 +1,4 @@
 export { attention, cacheWrite, causalAttention, rope } from './attention.ts'
-export { bmm } from './bmm.ts'
 export { broadcastShape, expand } from './broadcast.ts'
 export { columnSum } from './columnSum.ts'
 export { type ConvOptions, type ConvTransposeOptions, conv1d, conv2d, convTranspose1d, convTranspose2d, type Pair } from './conv.ts'
@@ -33,6 +32,7 @@ export {
 export { embedding } from './embedding.ts'
 export { type FakeQuantizeOptions, fakeQuantize } from './fakeQuantize.ts'
 export { matmul } from './matmul.ts'
+export { matmulTransposed } from './matmulTransposed.ts'
 export { nll } from './nll.ts'
 export { batchNorm, channelAffine, groupNorm, layerNorm, type RunningStatistics, rmsNorm } from './normalize.ts'
 export { type Padding, type PadMode, pad } from './pad.ts'

@@ -3,9 +3,9 @@ import { showShape } from '../../core/shape.ts'
 import { scope } from '../scope.ts'
 import type { Tensor } from '../tensor.ts'
 import { causalAttention } from './attention.ts'
-import { bmm } from './bmm.ts'
 import { expand } from './broadcast.ts'
 import { mulScalar } from './elementwise.ts'
+import { matmul } from './matmul.ts'
 import { softmax } from './reduce.ts'
 import { transpose } from './shape.ts'
 
@@ -34,7 +34,7 @@ export function scaledDotProductAttention(q: Tensor, k: Tensor, v: Tensor, optio
     // Heads that share keys and values stand side by side: each key-value head is repeated for them.
     const groups = q.view([B, KV, H / KV, T, D])
     const repeated = (x: Tensor) => expand(x.view([B, KV, 1, S, D]), [B, KV, H / KV, S, D])
-    const probabilities = softmax(bmm(mulScalar(groups, scale), transpose(repeated(k), -1, -2)))
-    return bmm(probabilities, repeated(v)).view([B, H, T, D])
+    const probabilities = softmax(matmul(mulScalar(groups, scale), transpose(repeated(k), -1, -2)))
+    return matmul(probabilities, repeated(v)).view([B, H, T, D])
   })
 }

@@ -8,9 +8,9 @@ import { asQType, qint4 } from '../../src/core/qtype.ts'
 import { type DeviceName, openDevice } from '../../src/devices/open.ts'
 import { diskFolder } from '../../src/formats/file.node.ts'
 import { openSafetensors } from '../../src/formats/safetensors.ts'
-import type { Optimizer } from '../../src/qtensor/optimizer.ts'
 import { QTensor } from '../../src/qtensor/qtensor.ts'
-import { hqq, hqqOptimizer, max, optimizers, withZeroPoint } from '../../src/quantize/optimizers.ts'
+import type { Quantizer } from '../../src/qtensor/quantizer.ts'
+import { hqq, max, quantizers, withZeroPoint } from '../../src/quantize/quantizers.ts'
 import { keep, scope } from '../../src/tensor/scope.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
 import { boundRow, equalRow, goldenRow } from '../goldenTable.ts'
@@ -46,7 +46,7 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
     const weight = (key: string, dtype: 'float32' | 'float16' | 'bfloat16' = 'float32') =>
       Tensor.fromNumbers(device, inputs.get(key).values, [96, 384], dtype)
 
-    for (const [item, optimizer] of [
+    for (const [item, quantizer] of [
       ['quanto_absmax_int8', 'absmax'],
       ['quanto_absmax_float8_e4m3fn', 'absmax'],
       ['quanto_max_int4_g128', 'max'],
@@ -61,14 +61,14 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
         const [, , type, group] = /^quanto_(\w+?)_((?:int|float)\w+?)(?:_g(\d+))?$/.exec(item) ?? []
         const parts = scope(() => {
           using float = weight(item.includes('float8') ? 'W_plain' : 'W')
-          const q = QTensor.quantize(float, asQType(type), group ? Number(group) : null, optimizers[optimizer])
+          const q = QTensor.quantize(float, asQType(type), group ? Number(group) : null, quantizers[quantizer])
           return keep({ codes: q.codes(), scale: q.scale(), shift: q.shift(), whole: q })
         })
         sameBytes(await parts.codes.readBytes(), (golden.get('codes_grouped') ?? golden.get('data'))?.bytes, 'codes')
         sameBytes(await parts.scale.readBytes(), golden.get('scale')?.bytes, 'scales')
         const shifts = golden.get('shift')
-        if (optimizer !== 'hqq' && parts.shift) sameBytes(await parts.shift.readBytes(), shifts?.bytes, 'shifts')
-        if (optimizer === 'hqq' && parts.shift && shifts) {
+        if (quantizer !== 'hqq' && parts.shift) sameBytes(await parts.shift.readBytes(), shifts?.bytes, 'shifts')
+        if (quantizer === 'hqq' && parts.shift && shifts) {
           const scales = await parts.scale.toNumbers()
           let share = 0
           for (const [i, shift] of (await parts.shift.toNumbers()).entries()) {
@@ -106,8 +106,8 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
 describe('by hand', () => {
   const device = openDevice('cpu', { threads: 1 })
   after(() => device.close())
-  const parts = async (values: number[], optimizer: Optimizer) => {
-    const q = QTensor.quantize(Tensor.fromNumbers(device, values, [1, values.length]), qint4, null, optimizer)
+  const parts = async (values: number[], quantizer: Quantizer) => {
+    const q = QTensor.quantize(Tensor.fromNumbers(device, values, [1, values.length]), qint4, null, quantizer)
     const read = async (tensor: Tensor | null) => tensor && [...(await tensor.toNumbers())]
     return {
       codes: await read(q.codes()),
@@ -134,12 +134,12 @@ describe('by hand', () => {
   })
 
   test('one of the user, and codes of its own', async () => {
-    const halves: Optimizer = (groups) => ({
+    const halves: Quantizer = (groups) => ({
       scale: Tensor.fromNumbers(device, new Float32Array(groups.shape[0]).fill(0.5)),
       shift: Tensor.fromNumbers(device, new Float32Array(groups.shape[0]).fill(1)),
     })
     assert.deepEqual((await parts([-1, 0, 0.5, 6.4], halves)).codes, [0, 2, 3, 15])
-    const fixed: Optimizer = (groups, qtype) => ({ ...halves(groups, qtype), codes: Tensor.fromArray(device, Uint8Array.of(3, 1, 4, 1)) })
+    const fixed: Quantizer = (groups, qtype) => ({ ...halves(groups, qtype), codes: Tensor.fromArray(device, Uint8Array.of(3, 1, 4, 1)) })
     const { codes, values } = await parts([-1, 0, 0.5, 6.4], fixed)
     assert.deepEqual({ codes, values }, { codes: [3, 1, 4, 1], values: [0.5, -0.5, 1, -0.5] })
   })
@@ -151,10 +151,10 @@ describe('by hand', () => {
     assert.equal(q.byteLength, 2 + 4 + 1)
   })
 
-  test('hqq and zero points are for affine types', () => {
+  test('hqq and zero points are for unsigned types', () => {
     const groups = Tensor.fromNumbers(device, [1, 2], [1, 2])
-    assert.throws(() => hqq(groups, asQType('int8')), /hqq: the type must be affine \(int2 or int4\); received qint8/)
-    assert.throws(() => withZeroPoint(optimizers.absmax)(groups, asQType('int8')), /withZeroPoint: .* received none for qint8/)
-    assert.doesNotThrow(() => hqqOptimizer({ iterations: 0 })(groups, qint4))
+    assert.throws(() => hqq()(groups, asQType('int8')), /hqq: the type must be unsigned \(int2 or int4\); received qint8/)
+    assert.throws(() => withZeroPoint(quantizers.absmax)(groups, asQType('int8')), /withZeroPoint: .* received none for qint8/)
+    assert.doesNotThrow(() => hqq({ iterations: 0 })(groups, qint4))
   })
 })

@@ -1,15 +1,15 @@
 import { dtypes } from '../core/dtype.ts'
 import { DTypeError } from '../core/errors.ts'
 import type { QType } from '../core/qtype.ts'
-import type { Optimizer } from '../qtensor/optimizer.ts'
+import type { Quantizer } from '../qtensor/quantizer.ts'
 import { Tensor } from '../tensor/tensor.ts'
 
 /**
- * scale = max|w| / qmax of each group: symmetric types. quanto's AbsmaxOptimizer, its default for 8 bits.
+ * scale = max|w| / qmax of each group: signed types. quanto's AbsmaxOptimizer, its default for 8 bits.
  * Source: optimum-quanto 0.2.7, tensor/optimizers/absmax_optimizer.py.
  */
-export const absmax: Optimizer = (groups, qtype) => {
-  if (qtype.affine) throw new DTypeError(`absmax: the type must be symmetric (int8 or float8); received ${qtype.name}, which max is for`)
+export const absmax: Quantizer = (groups, qtype) => {
+  if (qtype.unsigned) throw new DTypeError(`absmax: the type must be signed (int8 or float8); received ${qtype.name}, which max is for`)
   const [rows, cols] = groups.shape
   const scale = Tensor.empty(groups.device, [rows], groups.dtype)
   groups.device.call('absmaxScale', groups, dtypes[groups.dtype].code, scale, rows, cols, qtype.qmax)
@@ -17,12 +17,12 @@ export const absmax: Optimizer = (groups, qtype) => {
 }
 
 /**
- * scale = (max − min) / (2^bits − 1), shift = −min of each group, for affine types; for symmetric ones `absmax`.
+ * scale = (max − min) / (2^bits − 1), shift = −min of each group, for unsigned types; for signed ones `absmax`.
  * quanto's MaxOptimizer, its default for 2 and 4 bits.
  * Source: optimum-quanto 0.2.7, tensor/optimizers/max_optimizer.py.
  */
-export const max: Optimizer = (groups, qtype) => {
-  if (!qtype.affine) return absmax(groups, qtype)
+export const max: Quantizer = (groups, qtype) => {
+  if (!qtype.unsigned) return absmax(groups, qtype)
   const [rows, cols] = groups.shape
   const scale = Tensor.empty(groups.device, [rows], groups.dtype)
   const shift = Tensor.empty(groups.device, [rows], groups.dtype)
@@ -40,11 +40,14 @@ export interface HqqOptions {
   iterations?: number
 }
 
-/** `hqq` with settings of its own; the defaults are quanto's. */
-export function hqqOptimizer({ norm = 0.7, beta = 10, kappa = 1.01, iterations = 20 }: HqqOptions = {}): Optimizer {
+/**
+ * The scale of `max`, and a shift that is moved, step by step, to where the norm of the weight's error is smallest (unsigned types).
+ * quanto's HqqOptimizer, with its defaults; see kernels/hqqShift.
+ */
+export function hqq({ norm = 0.7, beta = 10, kappa = 1.01, iterations = 20 }: HqqOptions = {}): Quantizer {
   return (groups, qtype) => {
     const { scale, shift } = max(groups, qtype)
-    if (!shift) throw new DTypeError(`hqq: the type must be affine (int2 or int4); received ${qtype.name}, which absmax is for`)
+    if (!shift) throw new DTypeError(`hqq: the type must be unsigned (int2 or int4); received ${qtype.name}, which absmax is for`)
     const [rows, cols] = groups.shape
     const trial = Tensor.empty(groups.device, [rows], groups.dtype)
     const error = Tensor.empty(groups.device, [rows])
@@ -57,31 +60,25 @@ export function hqqOptimizer({ norm = 0.7, beta = 10, kappa = 1.01, iterations =
 }
 
 /**
- * The scale of `max` and a shift that is moved, for at most 20 steps, to where the weight's error has the smallest norm of 0.7 (affine types).
- * quanto's HqqOptimizer; see kernels/hqqShift.
- */
-export const hqq: Optimizer = hqqOptimizer()
-
-/**
- * The scales of an affine `optimizer` with integer zero points z = clamp(rne(shift / scale), 0, 2^bits − 1), so that a weight of 0 stays 0.
+ * The scales of a `quantizer` of unsigned types with integer zero points z = clamp(rne(shift / scale), 0, 2^bits − 1), so that a weight of 0 stays 0.
  * quanto's `zeropoint=True`.
  * Source: optimum-quanto 0.2.7, tensor/optimizers/affine_optimizer.py.
  */
-export function withZeroPoint(optimizer: Optimizer): Optimizer {
+export function withZeroPoint(quantizer: Quantizer): Quantizer {
   return (groups, qtype) => {
-    const { scale, shift } = optimizer(groups, qtype)
-    if (!shift) throw new DTypeError(`withZeroPoint: the optimizer must choose shifts; received none for ${qtype.name}`)
+    const { scale, shift } = quantizer(groups, qtype)
+    if (!shift) throw new DTypeError(`withZeroPoint: the quantizer must choose shifts; received none for ${qtype.name}`)
     const zeroPoint = Tensor.empty(groups.device, [scale.numel], qtype.dtype)
     groups.device.call('quantize', shift, dtypes[shift.dtype].code, scale, null, zeroPoint, scale.numel, 1, qtype.code)
     return { scale, shift: null, zeroPoint }
   }
 }
 
-/** The optimizers by the names that the command line takes. */
-export const optimizers = { absmax, max, hqq } satisfies Record<string, Optimizer>
-export type OptimizerName = keyof typeof optimizers
+/** The quantizers by the names that `algorithm` takes. */
+export const quantizers = { absmax, max, hqq: hqq() } satisfies Record<string, Quantizer>
+export type QuantizerName = keyof typeof quantizers
 
 /** quanto's choice: absmax for 8 bits, max below. */
-export function defaultOptimizer(qtype: QType): Optimizer {
-  return qtype.affine ? max : absmax
+export function defaultQuantizer(qtype: QType): Quantizer {
+  return qtype.unsigned ? max : absmax
 }

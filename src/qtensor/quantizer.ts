@@ -1,7 +1,7 @@
 import type { QType } from '../core/qtype.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 
-/** What an optimizer chose for each group: the scale, for affine types a shift or a zero point, and if it likes the codes. */
+/** What a quantizer chose for each group: the scale, for unsigned types a shift or a zero point, and if it likes the codes. */
 export interface ScaleAndShift {
   /** [groups] in the weight's dtype, or in float32. */
   scale: Tensor
@@ -17,4 +17,4 @@ export interface ScaleAndShift {
  * Chooses scales: takes the weight as a matrix whose rows are the groups, [groups, G] float32, float16 or bfloat16.
  * `absmax`, `max` and `hqq` are quanto's, those of the recipes torchao's; users may pass their own.
  */
-export type Optimizer = (groups: Tensor, qtype: QType) => ScaleAndShift
+export type Quantizer = (groups: Tensor, qtype: QType) => ScaleAndShift
