@@ -27,9 +27,10 @@ export async function bundle(entries: Record<string, string>, folder: string): P
     metafile: true,
     logLevel: 'error',
   })
-  for (const name of readdirSync(join(root, 'build'))) {
-    if (name.endsWith('.wasm')) cpSync(join(root, 'build', name), join(folder, name))
-  }
+  const modules = readdirSync(join(root, 'build')).filter((name) => name.endsWith('.wasm'))
+  if (modules.length < 4)
+    throw new Error(`bundle: build/ must hold the four WebAssembly modules; it holds ${modules.length}. Run "npm run build"`)
+  for (const name of modules) cpSync(join(root, 'build', name), join(folder, name))
   return new Map(Object.entries(metafile.outputs).map(([path, { bytes }]) => [path.slice(path.lastIndexOf('/') + 1), bytes]))
 }
 
