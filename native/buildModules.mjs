@@ -23,8 +23,9 @@ export async function buildModules(sets) {
     if (!sets.includes(set)) for (const module of modulesOf(set)) if (!isCurrent(module.output, module.ingredients)) discard(module.output)
   }
   const builders = sets.map((set) => async () => {
-    const { stdout } = await promisify(execFile)(process.execPath, [fileURLToPath(import.meta.url), set], { cwd: root })
-    process.stdout.write(stdout)
+    const running = promisify(execFile)(process.execPath, [fileURLToPath(import.meta.url), set], { cwd: root })
+    running.child.stdout.pipe(process.stdout)
+    await running
   })
   try {
     if (freemem() > builders.length * compilerBytes) await Promise.all(builders.map((build) => build()))
