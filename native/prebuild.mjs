@@ -19,7 +19,7 @@ const platforms = JSON.parse(readFileSync(new URL('./platforms.json', import.met
 /** What the linker of each operating system is told. */
 const linkFlags = {
   linux: ['-shared', '-pthread', '-Wl,--version-script,native/exports.map', '-Wl,--gc-sections', '-Wl,-z,noexecstack'],
-  darwin: ['-shared', '-Wl,-undefined,dynamic_lookup', '-Wl,-dead_strip'],
+  darwin: ['-shared', '-Wl,-undefined,dynamic_lookup', '-Wl,-dead_strip', '-Wl,-install_name,@rpath/lowbit.node'],
   win32: ['-shared', '-Wl,--gc-sections'],
 }
 
@@ -93,6 +93,8 @@ async function prebuild(name, compiled) {
   const inputs = await inParallel(tasks)
   if (os === 'win32') inputs.push(await importLibrary(cpu))
   await zig('c++', '-target', target, '-O3', '-s', ...linkFlags[os], ...inputs, '-o', output)
+  // Windows' linker leaves an import library beside it, which nobody links.
+  for (const file of readdirSync(dirname(output))) if (file !== 'lowbit.node') rmSync(join(dirname(output), file))
   console.log(`prebuild: built build/prebuilds/${name}/lowbit.node, ${(statSync(output).size / 1e6).toFixed(2)} MB`)
 }
 
@@ -101,4 +103,5 @@ const unknown = chosen.find((name) => !platforms[name])
 if (unknown) throw new Error(`prebuild: a platform must be one of ${Object.keys(platforms).join(', ')}; received ${unknown}`)
 await installZig()
 const compiled = {}
-for (const name of chosen.length > 0 ? chosen : Object.keys(platforms)) await prebuild(name, compiled)
+const names = chosen.length > 0 ? chosen : Object.keys(platforms)
+await inParallel(names.map((name) => () => prebuild(name, compiled)))

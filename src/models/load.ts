@@ -17,7 +17,10 @@ import type { CausalLM } from './causalLM.ts'
 import { planFolder } from './folderPlan.ts'
 import { type LoadPlan, type PlannedParameter, parameterPaths, parentOf } from './plan.ts'
 
-/** Where a model lies: a path, URL or hub id; a folder; a GGUF file in the browser. */
+/**
+ * Where a model lies: a path, URL, hub id, or in Node one of this package, such as `lowbit/models/stories260K`; a folder; a GGUF file in
+ * the browser.
+ */
 export type ModelPlace = string | Folder | Blob
 
 export interface LoadOptions {

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { diskFolder, fileSource } from '../../src/formats/file.node.ts'
+import { openFolder } from '../../src/formats/files.node.ts'
 import { httpFolder } from '../../src/formats/http.ts'
 import { blobSource, bytesSource, memoryFolder, readText, writeText } from '../../src/formats/source.ts'
 
@@ -142,4 +143,11 @@ test('an HTTP server that errs, or sends too much, too little or another range, 
 
   const huge = await serve((_, response) => response.writeHead(200, { 'content-length': 2 ** 40 }).write('x'))
   await assert.rejects(httpFolder(huge).open('x'), /must send at most 2147483648 bytes; it announces 1099511627776/)
+})
+
+test('a model of this package is found by its name, wherever the process runs', async () => {
+  const embedded = await openFolder('lowbit/models/stories260K')
+  assert.equal(JSON.parse(await readText(embedded, 'config.json', 10_000)).model_type, 'llama')
+  await assert.rejects(openFolder('lowbit/models/nothing'), /nothing: must be a folder/)
+  await assert.rejects(openFolder('lowbit/models/../src'), /must be a folder, a URL, or a hub id/)
 })
