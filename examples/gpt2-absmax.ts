@@ -9,11 +9,12 @@ import { fileURLToPath } from 'node:url'
 import { generate, loadCausalLM, perplexity, Tensor } from 'lowbit'
 import { readOptions } from './options.ts'
 
-const about = `Quantizes every parameter of a language model to 8 bits by hand, as tutorials do with GPT-2: codes = round(127 / max|X| · X). Shows
-text and perplexity before and after, and draws histograms of the weights.
+const about = `Quantizes every parameter of a language model to 8 bits by hand, as tutorials do with GPT-2: codes =
+round(127 / max|X| · X). Shows text and perplexity before and after, and draws histograms of the
+weights.
 
-MODEL is a folder in Hugging Face layout or a hub id; without it, the model in models/stories260K. The tutorials' own is
-openai-community/gpt2 (548 MB, from the hub).`
+MODEL is a folder in Hugging Face layout or a hub id; without it, the model in models/stories260K.
+The tutorials' own is openai-community/gpt2 (548 MB, from the hub).`
 
 const { prompt, tokens, out, positionals } = readOptions(
   'gpt2-absmax [MODEL]',

@@ -43,8 +43,9 @@ export async function buildPage(folder: string): Promise<Map<string, number>> {
 }
 
 if (import.meta.main) {
-  const about = `Bundles the page that quantizes models in the browser, with the WebAssembly modules and the embedded model, into FOLDER (default:
-build/browser): files for any static server. "npm run build" must have made all modules.`
+  const about = `Bundles the page that quantizes models in the browser, with the WebAssembly modules and the embedded
+model, into FOLDER (default: build/browser): files for any static server. "npm run build" must have
+made all modules.`
   const folder = readOptions('browser/build [FOLDER]', about, {}, 1).positionals[0] ?? join(root, 'build/browser')
   for (const [name, bytes] of await buildPage(folder)) console.log(`${name.padEnd(28)} ${bytes} bytes`)
   console.log(`\nThe page is in ${folder}; show it with: npm run example browser/serve -- ${folder}`)

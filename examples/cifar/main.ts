@@ -1,4 +1,5 @@
 // npm run example cifar/main
+//
 // A trained ResNet-20: float, then quantized in four ways; the 2-bit one also trained with its quantized weights.
 import { readFile } from 'node:fs/promises'
 import Table from 'cli-table3'
@@ -27,11 +28,12 @@ import { cifar } from './cifar.ts'
 import { drawImages } from './draw.ts'
 import { ResNet20 } from './resnet20.ts'
 
-const about = `Quantizes a trained ResNet-20 to 8, 4 and 2 bits, with activations of 8, and shows how many test images each tells apart; the
-2-bit one also after training with its quantized weights.
+const about = `Quantizes a trained ResNet-20 to 8, 4 and 2 bits, with activations of 8, and shows how many test
+images each tells apart; the 2-bit one also after training with its quantized weights.
 
-Without options it draws its images (ten shapes, in noise) and trains the network on them first, for half a minute or so. For CIFAR-10
-itself give the files of its binary version, and for a network of yours its weights.`
+Without options it draws its images (ten shapes, in noise) and trains the network on them first, for
+half a minute or so. For CIFAR-10 itself give the files of its binary version, and for a network of
+yours its weights.`
 
 const flags = readOptions('cifar/main', about, {
   train: ['drawn', "images to train and calibrate with, such as CIFAR-10's data_batch_1.bin"],

@@ -9,7 +9,10 @@ const root = join(import.meta.dirname, '../..')
 const [test200, calibration] = ['test-200.bin', 'calibration-1000.bin'].map((name) => join(data, 'cifar10', name))
 const weights = join(models, 'cifar10-resnet20/resnet20.safetensors')
 
-/** Right answers of 200, by weights and activations: what PyTorch and optimum-quanto 0.2.7 give (scripts/cifar_quanto.py). */
+/**
+ * Right answers of 200, by weights and activations: what PyTorch and optimum-quanto 0.2.7 give
+ * (scripts/cifar_quanto.py).
+ */
 const expected: Record<string, number> = {
   'float float': 180,
   'int8 int8': 179,
@@ -56,7 +59,8 @@ test("drawn images: ten classes in CIFAR-10's layout, the same for the same seed
     bright.set(label, [...(bright.get(label) ?? []), covered])
   }
   assert.deepEqual([...bright.keys()].sort(), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
-  // In units of the size, which is between 8 and 12: discs of radius 0.8, squares of 1.4, frames of 1.5 around 0.8. Three pixels of a hundred may err.
+  // In units of the size, which is between 8 and 12: discs of radius 0.8, squares of 1.4, frames of 1.5
+  // around 0.8. Three pixels of a hundred may err.
   const areas = { 0: Math.PI * 0.8 ** 2, 4: 1.4 ** 2, 5: 1.5 ** 2 - 0.8 ** 2 }
   for (const [label, area] of Object.entries(areas)) {
     for (const covered of bright.get(Number(label)) ?? []) {
