@@ -1,7 +1,9 @@
-// Absolute-maximum quantization by hand: every parameter of a language model becomes round(127 / max|X| · X), 8 bits, one scale for all of it, and is
-// put back as what these codes stand for. Text, perplexity and histograms before and after.
+// Absolute-maximum quantization by hand: every parameter of a language model becomes round(127 / max|X| · X),
+// 8 bits, one scale for all of it, and is put back as what these codes stand for. Text, perplexity and
+// histograms before and after.
 //
-// This is the formula of the tutorials, without rows or groups. It is not quanto's: for that see quantize(model, { weights: 'int8' }).
+// This is the formula of the tutorials, without rows or groups. It is not quanto's: for that see
+// quantize(model, { weights: 'int8' }).
 //
 //     npm run example gpt2-absmax
 import { writeFile } from 'node:fs/promises'

@@ -2,9 +2,9 @@
 // with clang from npm.
 //
 //   node native/build.mjs [--native | --wasm] [--require-native]
-//   node native/build.mjs --first-run=relaxed             the addon with the best instruction set of this CPU; where it cannot be
-//                                                         built, the WebAssembly modules of this instruction set
-//   LOWBIT_ISAS=avx512,relaxed node native/build.mjs      only these instruction sets, while developing
+//   node native/build.mjs --first-run=relaxed          the addon with the best instruction set of this CPU;
+//                                                      where it cannot be built, these WebAssembly modules
+//   LOWBIT_ISAS=avx512,relaxed node native/build.mjs   only these instruction sets, while developing
 //
 // Every kernel's .cc and the dispatch made from kernels.def are one translation unit, compiled once per
 // instruction set. An output whose sources, flags and compiler are unchanged (its .stamp) stays; what is
