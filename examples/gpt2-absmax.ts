@@ -1,7 +1,9 @@
-// Absolute-maximum quantization by hand: every parameter of a language model becomes round(127 / max|X| · X), 8 bits, one scale for all of it, and is
-// put back as what these codes stand for. Text, perplexity and histograms before and after.
+// Absolute-maximum quantization by hand: every parameter of a language model becomes round(127 / max|X| · X),
+// 8 bits, one scale for all of it, and is put back as what these codes stand for. Text, perplexity and
+// histograms before and after.
 //
-// This is the formula of the tutorials, without rows or groups. It is not quanto's: for that see quantize(model, { weights: 'int8' }).
+// This is the formula of the tutorials, without rows or groups. It is not quanto's: for that see
+// quantize(model, { weights: 'int8' }).
 //
 //     npm run example gpt2-absmax
 import { writeFile } from 'node:fs/promises'
@@ -9,11 +11,12 @@ import { fileURLToPath } from 'node:url'
 import { generate, loadCausalLM, perplexity, Tensor } from 'lowbit'
 import { readOptions } from './options.ts'
 
-const about = `Quantizes every parameter of a language model to 8 bits by hand, as tutorials do with GPT-2: codes = round(127 / max|X| · X). Shows
-text and perplexity before and after, and draws histograms of the weights.
+const about = `Quantizes every parameter of a language model to 8 bits by hand, as tutorials do with GPT-2: codes =
+round(127 / max|X| · X). Shows text and perplexity before and after, and draws histograms of the
+weights.
 
-MODEL is a folder in Hugging Face layout or a hub id; without it, the model in models/stories260K. The tutorials' own is
-openai-community/gpt2 (548 MB, from the hub).`
+MODEL is a folder in Hugging Face layout or a hub id; without it, the model in models/stories260K.
+The tutorials' own is openai-community/gpt2 (548 MB, from the hub).`
 
 const { prompt, tokens, out, positionals } = readOptions(
   'gpt2-absmax [MODEL]',

@@ -5,10 +5,12 @@ import { fileURLToPath } from 'node:url'
 import { freeze, Linear, loadCausalLM, QLinear, QTensor, quantize, scope, Tensor } from 'lowbit'
 import { readOptions } from './options.ts'
 
-const about = `Shows what quantization does to one layer of a language model: the model before and after, the layer's weights as floats, as codes and
-dequantized, its scales, and how far weights and output are off.
+const about = `Shows what quantization does to one layer of a language model: the model before and after, the
+layer's weights as floats, as codes and dequantized, its scales, and how far weights and output are
+off.
 
-MODEL is a folder in Hugging Face layout, a .gguf file or a hub id; without it, the model in models/stories260K.`
+MODEL is a folder in Hugging Face layout, a .gguf file or a hub id; without it, the model in
+models/stories260K.`
 
 const flags = readOptions(
   'inspect [MODEL]',

@@ -1,7 +1,10 @@
 // The command line of every example: options beside their defaults, and --help.
 import { parseArgs } from 'node:util'
 
-/** What an option is where it is not given, which also says its type; what it does; and what it may be, if not everything. */
+/**
+ * What an option is where it is not given, which also says its type; what it does; and what it may be, if not
+ * everything.
+ */
 type Option = readonly [byDefault: string | number | boolean, help: string, choices?: readonly string[]]
 
 type Value<O extends Option> = O extends readonly [unknown, unknown, readonly (infer Choice)[]]
@@ -13,8 +16,8 @@ type Value<O extends Option> = O extends readonly [unknown, unknown, readonly (i
       : boolean
 
 /**
- * The values of an example's options, and `positionals`, the words beside them. `--help` prints all of it and ends the process; so does,
- * with an error, an option that is not there or not what it may be.
+ * The values of an example's options, and `positionals`, the words beside them. `--help` prints all of it and
+ * ends the process; so does, with an error, an option that is not there or not what it may be.
  * @param usage the command, without its options
  * @param about what the example does, and where its data comes from
  * @param words how many words beside the options it takes

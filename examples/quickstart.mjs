@@ -1,5 +1,5 @@
-// The main job on the embedded model, start to end: load, quantize, save, load again, measure, generate; `npm run quickstart` builds
-// what it needs and runs it.
+// The main job on the embedded model, start to end: load, quantize, save, load again, measure, generate.
+// `npm run quickstart` builds what it needs and runs it.
 import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,8 +9,9 @@ import { bench, Embedding, freeze, generate, Linear, loadCausalLM, perplexity, q
 if (process.argv.includes('--help')) {
   console.log(`node examples/quickstart.mjs [--json]
 
-Quantizes the embedded language model in three ways and shows beside it what each costs and gives: the size of the file, the perplexity
-on the text in models/, tokens per second, and how a story goes on. "npm run quickstart" builds what this needs, and runs it.
+Quantizes the embedded language model in three ways and shows beside it what each costs and gives:
+the size of the file, the perplexity on the text in models/, tokens per second, and how a story goes
+on. "npm run quickstart" builds what this needs, and runs it.
 
   --json   print the rows as one JSON document
 
@@ -79,8 +80,9 @@ if (json) console.log(JSON.stringify(rows, null, 2))
 else {
   printColumns(rows)
   console.log(`
-The lower the perplexity, the better the model foretells the text. Embedding and head share one table, which stays one as float32;
-quantized, they are two. Next: quantize a model yourself, and look at what became of it, with
+The lower the perplexity, the better the model foretells the text. Embedding and head share one
+table, which stays one as float32; quantized, they are two. Next: quantize a model yourself, and
+look at what became of it, with
 
   npx lowbit quantize models/stories260K --weights int4 --exclude lm_head --out stories-int4
   npx lowbit inspect stories-int4 --baseline models/stories260K`)

@@ -23,8 +23,8 @@ class ToyLinearModel extends Module {
   }
 }
 
-const about = `Quantizes two linear layers of 1024 by one of torchao's recipes, and tells size, time and error beside those of the float layers. The
-weights are random, so it needs no data.`
+const about = `Quantizes two linear layers of 1024 by one of torchao's recipes, and tells size, time and error
+beside those of the float layers. The weights are random, so it needs no data.`
 
 const { recipe, runs, batch, json } = readOptions('toy-linear', about, {
   recipe: ['int4WeightOnly', 'how', Object.keys(recipes) as (keyof typeof recipes)[]],

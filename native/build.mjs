@@ -1,12 +1,14 @@
-// Builds what the CPU runs into build/: lowbit.node with the machine's C++ compiler, lowbit-<variant>.wasm with clang from npm.
+// Builds what the CPU runs into build/: lowbit.node with the machine's C++ compiler, lowbit-<variant>.wasm
+// with clang from npm.
 //
 //   node native/build.mjs [--native | --wasm] [--require-native]
-//   node native/build.mjs --first-run=relaxed             the addon with the best instruction set of this CPU; where it cannot be
-//                                                         built, the WebAssembly modules of this instruction set
-//   LOWBIT_ISAS=avx512,relaxed node native/build.mjs      only these instruction sets, while developing
+//   node native/build.mjs --first-run=relaxed          the addon with the best instruction set of this CPU;
+//                                                      where it cannot be built, these WebAssembly modules
+//   LOWBIT_ISAS=avx512,relaxed node native/build.mjs   only these instruction sets, while developing
 //
-// Every kernel's .cc and the dispatch made from kernels.def are one translation unit, compiled once per instruction set. An output
-// whose sources, flags and compiler are unchanged (its .stamp) stays; what is neither current nor asked for is removed.
+// Every kernel's .cc and the dispatch made from kernels.def are one translation unit, compiled once per
+// instruction set. An output whose sources, flags and compiler are unchanged (its .stamp) stays; what is
+// neither current nor asked for is removed.
 import { mkdirSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { buildAddon } from './buildAddon.mjs'

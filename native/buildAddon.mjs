@@ -1,4 +1,5 @@
-// Builds build/lowbit.node with the machine's C++ compiler: an object for each instruction set, linked with the binding to Node.
+// Builds build/lowbit.node with the machine's C++ compiler: an object for each instruction set, linked with
+// the binding to Node.
 import { execFile, spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -15,8 +16,8 @@ const sets = instructionSets[process.arch] ?? {}
 const extended = extensions[process.arch] ?? {}
 
 /**
- * Builds the addon with the instruction sets that `chosen` picks from `(names, best)`: all that the compiler knows, and the best of this CPU.
- * Others are kept where their objects are current.
+ * Builds the addon with the instruction sets that `chosen` picks from `(names, best)`: all that the compiler
+ * knows, and the best of this CPU. Others are kept where their objects are current.
  * @returns why there is no addon, as a sentence; undefined where there is one
  */
 export async function buildAddon(chosen) {

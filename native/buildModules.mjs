@@ -1,4 +1,5 @@
-// Builds build/lowbit-<variant>.wasm with clang from npm: for each instruction set a module for one thread, and one for several.
+// Builds build/lowbit-<variant>.wasm with clang from npm: for each instruction set a module for one thread,
+// and one for several.
 import { execFile } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { freemem } from 'node:os'
@@ -8,7 +9,10 @@ import { promisify } from 'node:util'
 import { commonFlags, kernelFlags, wasmFlags, wasmInstructionSets, wasmVariants } from './flags.mjs'
 import { discard, firstError, isCurrent, readKernelSources, readSources, root, unit, update } from './outputs.mjs'
 
-/** Below this the modules keep stack and data; src/devices/cpu/wasmMemory.ts says the same, and the heap lies above. */
+/**
+ * Below this the modules keep stack and data; src/devices/cpu/wasmMemory.ts says the same, and the heap lies
+ * above.
+ */
 const heapStart = 8 * 2 ** 20
 
 /** What a thread's variables may take; src/devices/cpu/wasmWorker.ts leaves as much for its stack. */
@@ -17,14 +21,18 @@ const variablesLimit = 2 ** 19
 /** What one run of the npm clang takes. */
 const compilerBytes = 2 ** 30
 
-/** Builds the modules of these instruction sets, each set in a process of its own, at once where there is memory for it. */
+/**
+ * Builds the modules of these instruction sets, each set in a process of its own, at once where there is
+ * memory for it.
+ */
 export async function buildModules(sets) {
   for (const set of Object.keys(wasmInstructionSets)) {
     if (!sets.includes(set)) for (const module of modulesOf(set)) if (!isCurrent(module.output, module.ingredients)) discard(module.output)
   }
   const builders = sets.map((set) => async () => {
-    const { stdout } = await promisify(execFile)(process.execPath, [fileURLToPath(import.meta.url), set], { cwd: root })
-    process.stdout.write(stdout)
+    const running = promisify(execFile)(process.execPath, [fileURLToPath(import.meta.url), set], { cwd: root })
+    running.child.stdout.pipe(process.stdout)
+    await running
   })
   try {
     if (freemem() > builders.length * compilerBytes) await Promise.all(builders.map((build) => build()))
@@ -62,9 +70,13 @@ async function buildSet(set) {
   }
 }
 
-/** Throws unless the module's data, and what each thread has of its own, fit where src/devices/cpu/wasmMemory.ts puts them. */
+/**
+ * Throws unless the module's data, and what each thread has of its own, fit where
+ * src/devices/cpu/wasmMemory.ts puts them.
+ */
 async function checkModule(output, bytes, shared) {
-  // Node 20 has no relaxed SIMD; where the module does not validate, its size is checked by the one that does.
+  // Node 20 has no relaxed SIMD; where the module does not validate, its size is checked by the one that
+  // does.
   if (!WebAssembly.validate(bytes)) return
   const memory = new WebAssembly.Memory({ initial: heapStart / 65536, maximum: 65536, shared })
   const { instance } = await WebAssembly.instantiate(bytes, { env: { memory, now: () => 0 } })

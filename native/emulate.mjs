@@ -1,6 +1,6 @@
 // Runs the kernels' cases with ARM's instructions: in qemu's emulator, or on an ARM machine as they are.
 //
-//   node native/emulate.mjs [--all]                          cases of at most 100 kB, or all
+//   node native/emulate.mjs
 //   LOWBIT_KERNELS=gemm,conv2d node native/emulate.mjs      only the cases of these kernels
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
@@ -10,9 +10,6 @@ import { readKernels, unitSource } from './def.mjs'
 import { commonFlags, instructionSets, kernelFlags } from './flags.mjs'
 import { recordCases } from './recordCases.mjs'
 import { installZig, zig } from './zig.mjs'
-
-/** Larger cases take the emulator minutes and have no other paths through the code. */
-const mostBytes = process.argv.includes('--all') ? Infinity : 100_000
 
 const folder = fileURLToPath(new URL('../build/emulate', import.meta.url))
 const emulators = process.arch === 'arm64' ? ['env'] : ['qemu-aarch64-static', 'qemu-aarch64']
@@ -27,7 +24,7 @@ mkdirSync(folder, { recursive: true })
 const kernels = join(folder, 'kernels')
 const driver = join(folder, 'driver')
 const target = ['-target', 'aarch64-linux-musl', '-g0', '-fno-sanitize=all', ...commonFlags]
-recordCases(join(folder, 'cases.bin'), mostBytes)
+recordCases(join(folder, 'cases.bin'))
 writeFileSync(`${kernels}.cc`, unitSource(readKernels()))
 for (const [name, flags] of Object.entries(instructionSets.arm64)) {
   const isa = `-DLOWBIT_ISA=isa_${name}`

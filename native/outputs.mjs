@@ -44,7 +44,10 @@ export function isCurrent(output, ingredients) {
   return existsSync(join(build, output)) && existsSync(stamp) && readFileSync(stamp, 'utf8') === stampOf(ingredients)
 }
 
-/** Runs `make(folder)` unless `output` is current; what it leaves under the output's name replaces the old one in one step. */
+/**
+ * Runs `make(folder)` unless `output` is current; what it leaves under the output's name replaces the old one
+ * in one step.
+ */
 export async function update(output, ingredients, make) {
   if (isCurrent(output, ingredients)) return
   const folder = join(build, `.lowbit-${process.pid}-${output}`)

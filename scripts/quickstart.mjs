@@ -1,5 +1,5 @@
-// npm run quickstart: builds what is about to be used, then runs the main job on the embedded model, both on the Node that started npm
-// (npm itself would take the one among the devDependencies).
+// npm run quickstart: builds what is about to be used, then runs the main job on the embedded model, both on
+// the Node that started npm (npm itself would take the one among the devDependencies).
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 

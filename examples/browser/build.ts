@@ -27,9 +27,10 @@ export async function bundle(entries: Record<string, string>, folder: string): P
     metafile: true,
     logLevel: 'error',
   })
-  for (const name of readdirSync(join(root, 'build'))) {
-    if (name.endsWith('.wasm')) cpSync(join(root, 'build', name), join(folder, name))
-  }
+  const modules = readdirSync(join(root, 'build')).filter((name) => name.endsWith('.wasm'))
+  if (modules.length < 4)
+    throw new Error(`bundle: build/ must hold the four WebAssembly modules; it holds ${modules.length}. Run "npm run build"`)
+  for (const name of modules) cpSync(join(root, 'build', name), join(folder, name))
   return new Map(Object.entries(metafile.outputs).map(([path, { bytes }]) => [path.slice(path.lastIndexOf('/') + 1), bytes]))
 }
 
@@ -43,8 +44,9 @@ export async function buildPage(folder: string): Promise<Map<string, number>> {
 }
 
 if (import.meta.main) {
-  const about = `Bundles the page that quantizes models in the browser, with the WebAssembly modules and the embedded model, into FOLDER (default:
-build/browser): files for any static server. "npm run build" must have made all modules.`
+  const about = `Bundles the page that quantizes models in the browser, with the WebAssembly modules and the embedded
+model, into FOLDER (default: build/browser): files for any static server. "npm run build" must have
+made all modules.`
   const folder = readOptions('browser/build [FOLDER]', about, {}, 1).positionals[0] ?? join(root, 'build/browser')
   for (const [name, bytes] of await buildPage(folder)) console.log(`${name.padEnd(28)} ${bytes} bytes`)
   console.log(`\nThe page is in ${folder}; show it with: npm run example browser/serve -- ${folder}`)

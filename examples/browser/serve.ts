@@ -57,8 +57,8 @@ function send(asked: string, range: string | undefined, response: ServerResponse
 }
 
 if (import.meta.main) {
-  const about = `Serves the files of FOLDER (default: build/browser, where "npm run build:browser" puts the page) to this machine, with byte ranges and
-the headers that give a page shared memory.`
+  const about = `Serves the files of FOLDER (default: build/browser, where "npm run build:browser" puts the page) to
+this machine, with byte ranges and the headers that give a page shared memory.`
   const { port, positionals } = readOptions('browser/serve [FOLDER]', about, { port: [8080, 'where to listen; 0 takes a free port'] }, 1)
   const folder = positionals[0] ?? fileURLToPath(new URL('../../build/browser', import.meta.url))
   console.log(urlOf(await serve(folder, { port })))

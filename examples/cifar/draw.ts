@@ -1,4 +1,5 @@
-// Drawn images in CIFAR-10's layout, for those who have not got CIFAR-10: ten bright shapes on dark ground, in noise.
+// Drawn images in CIFAR-10's layout, for those who have not got CIFAR-10: ten bright shapes on dark ground,
+// in noise.
 
 /** Whether a shape covers a point: the unit circle holds all of it. */
 type Shape = (u: number, v: number) => boolean
@@ -23,7 +24,10 @@ const shapes: Shape[] = [
 
 const side = 32
 
-/** `count` images, each a byte for its class and 3 · 32 · 32 bytes of pixels, channel by channel; the same seed draws the same. */
+/**
+ * `count` images, each a byte for its class and 3 · 32 · 32 bytes of pixels, channel by channel; the same
+ * seed draws the same.
+ */
 export function drawImages(count: number, seed: number): Uint8Array<ArrayBuffer> {
   const next = random(seed)
   const between = (least: number, most: number) => least + (most - least) * next()

@@ -1,4 +1,5 @@
 // npm run example cifar/main
+//
 // A trained ResNet-20: float, then quantized in four ways; the 2-bit one also trained with its quantized weights.
 import { readFile } from 'node:fs/promises'
 import Table from 'cli-table3'
@@ -27,18 +28,19 @@ import { cifar } from './cifar.ts'
 import { drawImages } from './draw.ts'
 import { ResNet20 } from './resnet20.ts'
 
-const about = `Quantizes a trained ResNet-20 to 8, 4 and 2 bits, with activations of 8, and shows how many test images each tells apart; the
-2-bit one also after training with its quantized weights.
+const about = `Quantizes a trained ResNet-20 to 8, 4 and 2 bits, with activations of 8, and shows how many test
+images each tells apart; the 2-bit one also after training with its quantized weights.
 
-Without options it draws its images (ten shapes, in noise) and trains the network on them first, in a minute or so. For CIFAR-10
-itself give the files of its binary version, and for a network of yours its weights.`
+Without options it draws its images (ten shapes, in noise) and trains the network on them first, for
+half a minute or so. For CIFAR-10 itself give the files of its binary version, and for a network of
+yours its weights.`
 
 const flags = readOptions('cifar/main', about, {
   train: ['drawn', "images to train and calibrate with, such as CIFAR-10's data_batch_1.bin"],
   test: ['drawn', "images to measure with, such as CIFAR-10's test_batch.bin"],
   model: ['trained', 'safetensors with the weights of a trained ResNet-20'],
-  images: [4000, 'how many images to draw; a quarter as many test'],
-  epochs: [4, 'passes over the images that train the network'],
+  images: [2000, 'how many images to draw; a quarter as many test'],
+  epochs: [3, 'passes over the images that train the network'],
   calibration: [1000, 'images to calibrate with'],
   tune: [2, 'passes that train the 2-bit network; 0 leaves it out'],
   device: ['cpu', 'what computes', ['cpu', 'native', 'wasm']],

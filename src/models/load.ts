@@ -21,7 +21,10 @@ import { planFolder } from './folderPlan.ts'
 import { checkFinite } from './loadTensor.ts'
 import { type LoadPlan, type PlannedParameter, parameterPaths, parentOf } from './plan.ts'
 
-/** Where a model lies: a path, URL or hub id; a folder; a GGUF file in the browser. */
+/**
+ * Where a model lies: a path, URL, hub id, or in Node one of this package, such as `lowbit/models/stories260K`; a folder; a GGUF file in
+ * the browser.
+ */
 export type ModelPlace = string | URL | Folder | Blob
 
 /** How a language model is loaded. */

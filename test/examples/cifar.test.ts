@@ -2,13 +2,17 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { drawImages } from '../../examples/cifar/draw.ts'
 import { data, missing, models } from './data.ts'
 
 const root = join(import.meta.dirname, '../..')
 const [test200, calibration] = ['test-200.bin', 'calibration-1000.bin'].map((name) => join(data, 'cifar10', name))
 const weights = join(models, 'cifar10-resnet20/resnet20.safetensors')
 
-/** Right answers of 200, by weights and activations: what PyTorch and optimum-quanto 0.2.7 give (scripts/cifar_quanto.py). */
+/**
+ * Right answers of 200, by weights and activations: what PyTorch and optimum-quanto 0.2.7 give
+ * (scripts/cifar_quanto.py).
+ */
 const expected: Record<string, number> = {
   'float float': 180,
   'int8 int8': 179,
@@ -39,4 +43,34 @@ test("ResNet-20 tells as many images apart as quanto's, within one of 200", { sk
   assert.ok(Math.abs((right.get('int8 int8') ?? 0) - (right.get('float float') ?? 0)) <= 3)
   // Two bits tell almost nothing apart before training.
   assert.ok((right.get('int2 int8 trained') ?? 0) > 100, `${right.get('int2 int8 trained')}`)
+})
+
+test("drawn images: ten classes in CIFAR-10's layout, the same for the same seed, their shapes as large as they are by hand", () => {
+  const [count, pixels] = [400, 32 * 32]
+  const bytes = drawImages(count, 1)
+  assert.equal(bytes.length, count * (1 + 3 * pixels))
+  assert.deepEqual(drawImages(count, 1), bytes)
+  assert.notDeepEqual(drawImages(count, 2), bytes)
+  const bright = new Map<number, number[]>()
+  for (let start = 0; start < bytes.length; start += 1 + 3 * pixels) {
+    const label = bytes[start]
+    const channels = [0, 1, 2].map((channel) => bytes.subarray(start + 1 + channel * pixels, start + 1 + (channel + 1) * pixels))
+    const covered = channels[0].filter((red, i) => red + channels[1][i] + channels[2][i] > 1.5 * 255).length
+    bright.set(label, [...(bright.get(label) ?? []), covered])
+  }
+  assert.deepEqual([...bright.keys()].sort(), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+  // In units of the size, which is between 8 and 12: discs of radius 0.8, squares of 1.4, frames of 1.5
+  // around 0.8. Three pixels of a hundred may err.
+  const areas = { 0: Math.PI * 0.8 ** 2, 4: 1.4 ** 2, 5: 1.5 ** 2 - 0.8 ** 2 }
+  for (const [label, area] of Object.entries(areas)) {
+    for (const covered of bright.get(Number(label)) ?? []) {
+      assert.ok(covered > 0.97 * 64 * area - 31 && covered < 1.03 * 144 * area + 31, `class ${label}: ${covered} pixels`)
+    }
+  }
+})
+
+test('without data the example draws images and trains the network itself', () => {
+  const percents = accuracies('--images', '200', '--epochs', '1', '--tune', '1')
+  const settings = ['float float', 'int8 int8', 'int4 int8', 'int2 int8', 'int2 int8 trained', 'float8 float8']
+  assert.deepEqual([...percents.keys()], settings)
 })

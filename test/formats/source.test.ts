@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { diskFolder, fileSource } from '../../src/formats/file.node.ts'
+import { openFolder } from '../../src/formats/files.node.ts'
 import { httpFolder } from '../../src/formats/http.ts'
 import { blobSource, bytesSource, memoryFolder, readText, writeText } from '../../src/formats/source.ts'
 
@@ -118,4 +119,11 @@ test('text is read up to a limit and written as UTF-8', async () => {
   await writeText(memory, 'note.txt', 'né')
   assert.equal(await readText(memory, 'note.txt', 3), 'né')
   await assert.rejects(readText(memory, 'note.txt', 2), { message: 'memory/note.txt: must have at most 2 bytes; it has 3' })
+})
+
+test('a model of this package is found by its name, wherever the process runs', async () => {
+  const embedded = await openFolder('lowbit/models/stories260K')
+  assert.equal(JSON.parse(await readText(embedded, 'config.json', 10_000)).model_type, 'llama')
+  await assert.rejects(openFolder('lowbit/models/nothing'), /nothing: must be a folder/)
+  await assert.rejects(openFolder('lowbit/models/../src'), /must be a folder, a URL, or a hub id/)
 })

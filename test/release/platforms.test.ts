@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
@@ -98,3 +99,13 @@ for (const [name, { os, cpu, libc }] of Object.entries(platforms)) {
     else assert.deepEqual(library.versions, [])
   })
 }
+
+test("musl's loader finds all that its addon asks for, but Node", () => {
+  const cpu = process.arch === 'arm64' ? 'aarch64' : 'x86_64'
+  const loader = `/lib/ld-musl-${cpu}.so.1`
+  assert.ok(existsSync(loader), `${loader} must be there (Debian: musl)`)
+  const said = spawnSync(loader, ['--list', addonOf(`linux-${process.arch}-musl`)], { encoding: 'utf8' })
+  assert.match(said.stdout, /libc\.so => /)
+  const complaints = said.stderr.split('\n').filter((line) => line !== '' && !/: napi_\w+: symbol not found$/.test(line))
+  assert.deepEqual(complaints, [])
+})
