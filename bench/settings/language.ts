@@ -148,7 +148,7 @@ export async function languageRows(subject: Subject, measures: Measures): Promis
       KL: '',
       'same token': '',
       'tokens/s': '',
-      'in WebAssembly': '',
+      WASM: '',
     }
     if (measures.quality) {
       if (setting.int8) setComputeDtype(model, 'int8')
@@ -160,7 +160,7 @@ export async function languageRows(subject: Subject, measures: Measures): Promis
     model.dispose()
     if (measures.speed && !setting.int8) {
       row['tokens/s'] = await tokensPerSecond(subject, setting, 'native', calibration)
-      if (setting.wasm) row['in WebAssembly'] = await tokensPerSecond(subject, setting, 'wasm', calibration)
+      if (setting.wasm) row.WASM = await tokensPerSecond(subject, setting, 'wasm', calibration)
     }
     console.error(Object.values(row).join('  '))
     rows.push(row)
