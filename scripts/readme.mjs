@@ -43,7 +43,7 @@ function table(name) {
   const [file, part] = name.split('/')
   const recorded = JSON.parse(readFileSync(join(root, `bench/results/${file}.json`), 'utf8'))
   const rows = part ? recorded[part] : recorded
-  const columns = Object.keys(rows[0])
+  const columns = Object.keys(rows[0]).filter((column) => rows.some((row) => row[column] !== ''))
   const numeric = (column) => rows.every((row) => /^([\d.,×%–\s-]*\d[\d.,×%–\s-]*)?$/.test(String(row[column])))
   const line = (cells) => `| ${cells.join(' | ')} |\n`
   return (

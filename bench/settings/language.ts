@@ -145,22 +145,22 @@ export async function languageRows(subject: Subject, measures: Measures): Promis
       MB: megabytes(bytes),
       'bits/weight': ((8 * bytes) / parameters).toFixed(2),
       perplexity: '',
-      'KL divergence': '',
-      'same next token': '',
-      'native, tokens/s': '',
-      'WebAssembly, tokens/s': '',
+      KL: '',
+      'same token': '',
+      'tokens/s': '',
+      WASM: '',
     }
     if (measures.quality) {
       if (setting.int8) setComputeDtype(model, 'int8')
       const score = await perplexity(model, scored, { context: subject.context, baseline })
       row.perplexity = score.perplexity.toFixed(3)
-      row['KL divergence'] = (score.klDivergence ?? 0).toFixed(4)
-      row['same next token'] = `${(100 * (score.top1Agreement ?? 0)).toFixed(1)} %`
+      row.KL = (score.klDivergence ?? 0).toFixed(4)
+      row['same token'] = `${(100 * (score.top1Agreement ?? 0)).toFixed(1)} %`
     }
     model.dispose()
     if (measures.speed && !setting.int8) {
-      row['native, tokens/s'] = await tokensPerSecond(subject, setting, 'native', calibration)
-      if (setting.wasm) row['WebAssembly, tokens/s'] = await tokensPerSecond(subject, setting, 'wasm', calibration)
+      row['tokens/s'] = await tokensPerSecond(subject, setting, 'native', calibration)
+      if (setting.wasm) row.WASM = await tokensPerSecond(subject, setting, 'wasm', calibration)
     }
     console.error(Object.values(row).join('  '))
     rows.push(row)

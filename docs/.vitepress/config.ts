@@ -52,7 +52,6 @@ export default defineConfig({
   base: process.env.LOWBIT_DOCS_BASE ?? '/',
   lang: 'en',
   cleanUrls: true,
-  // Read on a forge, the pages lie beside the sources.
   head: [
     [
       'link',
