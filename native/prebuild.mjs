@@ -36,6 +36,18 @@ function stampOf(...ingredients) {
   return hash.digest('hex')
 }
 
+/** Makes a file unless it stems from these ingredients already; returns whether it was made. */
+async function update(file, ingredients, make) {
+  const stamp = stampOf(...ingredients)
+  const stampFile = `${file}.stamp`
+  if (existsSync(file) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp) return false
+  mkdirSync(dirname(file), { recursive: true })
+  rmSync(stampFile, { force: true })
+  await make()
+  writeFileSync(stampFile, stamp)
+  return true
+}
+
 /** The object of a translation unit. Kernels use no library, so that the platforms of one system and processor share theirs. */
 async function compile({ name, flags, path, text }, platformName) {
   const { os, cpu } = platforms[platformName]
@@ -48,23 +60,19 @@ async function compile({ name, flags, path, text }, platformName) {
   const position = os === 'win32' ? [] : ['-fPIC']
   const platformFlags = ['-g0', '-fvisibility=hidden', '-fno-sanitize=all', ...position, '-I', join(headers, 'include')]
   const args = ['c++', '-target', target, ...commonFlags, ...platformFlags, ...flags, '-c', source]
-  const stamp = stampOf(args, text)
-  const stampFile = `${object}.stamp`
-  if (existsSync(object) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp) return object
-  mkdirSync(folder, { recursive: true })
-  if (text) writeFileSync(source, text)
-  rmSync(stampFile, { force: true })
-  await zig(...args, '-o', object)
-  writeFileSync(stampFile, stamp)
+  await update(object, [args, text], () => {
+    if (text) writeFileSync(source, text)
+    return zig(...args, '-o', object)
+  })
   return object
 }
 
 /** What names Node's symbols for Windows, which wants to know the program that has them. */
 async function importLibrary(cpu) {
   const library = join(objects, `win32-${cpu}`, 'node_api.lib')
-  mkdirSync(dirname(library), { recursive: true })
   const machine = cpu === 'x64' ? 'i386:x86-64' : 'arm64'
-  await zig('dlltool', '-m', machine, '-d', join(headers, 'def', 'node_api.def'), '-l', library, '-D', 'node.exe')
+  const args = ['-m', machine, '-d', join(headers, 'def', 'node_api.def'), '-l', library, '-D', 'node.exe']
+  await update(library, args, () => zig('dlltool', ...args))
   return library
 }
 
@@ -88,13 +96,11 @@ async function prebuild(name, compiled) {
   const shared = (unit) => (compiled[`${os}-${cpu} ${unit.name}`] ??= compile(unit, name))
   const tasks = units.map((unit) => () => (unit.text ? shared(unit) : compile(unit, name)))
   const output = join(root, 'build', 'prebuilds', name, 'lowbit.node')
-  rmSync(dirname(output), { recursive: true, force: true })
-  mkdirSync(dirname(output), { recursive: true })
   const inputs = await inParallel(tasks)
   if (os === 'win32') inputs.push(await importLibrary(cpu))
-  await zig('c++', '-target', target, '-O3', '-s', ...linkFlags[os], ...inputs, '-o', output)
-  // Windows' linker leaves an import library beside it, which nobody links.
-  for (const file of readdirSync(dirname(output))) if (file !== 'lowbit.node') rmSync(join(dirname(output), file))
+  const args = ['c++', '-target', target, '-O3', '-s', ...linkFlags[os], ...inputs, '-o', output]
+  const stamps = inputs.map((file) => readFileSync(`${file}.stamp`, 'utf8'))
+  if (!(await update(output, [args, stamps, readFileSync(join(root, 'native', 'exports.map'), 'utf8')], () => zig(...args)))) return
   console.log(`prebuild: built build/prebuilds/${name}/lowbit.node, ${(statSync(output).size / 1e6).toFixed(2)} MB`)
 }
 

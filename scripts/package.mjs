@@ -29,12 +29,12 @@ function packPlatform(name) {
   const folder = join(target, name)
   mkdirSync(folder, { recursive: true })
   cpSync(addonOf(name), join(folder, 'lowbit.node'))
-  cpSync(join(root, 'LICENSE'), join(folder, 'LICENSE'))
+  for (const file of ['LICENSE', 'NOTICE']) cpSync(join(root, file), join(folder, file))
   writeFileSync(join(folder, 'README.md'), `# @lowbit/${name}\n\n${description} [lowbit](${homepage}) installs it by itself.\n`)
   pack(folder, {
     ...{ name: `@lowbit/${name}`, version, description, license, homepage, bugs, repository, engines },
     ...{ os: [os], cpu: [cpu], ...(libc && { libc: [libc] }) },
-    ...{ main: 'lowbit.node', files: ['lowbit.node'], publishConfig: { access: 'public' } },
+    ...{ main: 'lowbit.node', files: ['lowbit.node', 'NOTICE'], publishConfig: { access: 'public' } },
   })
 }
 

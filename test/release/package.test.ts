@@ -89,6 +89,15 @@ for (const major of majors) {
   })
 }
 
+test('the installed addon computes the same with every instruction set of this CPU', (t) => {
+  const env = environment(24)
+  const [addon] = readdirSync(join(app, 'node_modules', '@lowbit'))
+  const isas: string[] = JSON.parse(run('node', ['-p', `JSON.stringify(require('@lowbit/${addon}').isas())`], app, env))
+  t.diagnostic(`${addon}: ${isas.join(', ')}`)
+  assert.ok(isas.length > (process.arch === 'x64' ? 1 : 0))
+  for (const isa of isas) assert.match(run('node', ['main.mjs'], app, { ...env, LOWBIT_ISA: isa }), /perplexity: 6\.5795/)
+})
+
 test('without the addon it says once that it runs on WebAssembly, and writes the same', () => {
   const plain = join(work, 'plain')
   mkdirSync(plain)

@@ -33,7 +33,7 @@ const kinds: Record<string, { kind: string; cpus: Record<string, string>; librar
     cpus: { x64: 'X86_64', arm64: 'AARCH64' },
     libraries: /^(lib(c|m|pthread|dl)\.so(\.\d)?|ld-linux-x86-64\.so\.2|ld-linux-aarch64\.so\.1)$/,
   },
-  darwin: { kind: 'MachO', cpus: { x64: 'X86_64', arm64: 'ARM64' }, libraries: /^\/usr\/lib\/libSystem\.B\.dylib$|lowbit\.node$/ },
+  darwin: { kind: 'MachO', cpus: { x64: 'X86_64', arm64: 'ARM64' }, libraries: /^(\/usr\/lib\/libSystem\.B\.dylib|@rpath\/lowbit\.node)$/ },
   // What every Windows from 10 on has, and the program itself.
   win32: {
     kind: 'PE',
@@ -53,8 +53,6 @@ const addonOf = (name: string) => join(root, 'build', 'prebuilds', name, 'lowbit
 let libraries: Record<string, Library>
 
 before(() => {
-  const missing = Object.keys(platforms).filter((name) => !existsSync(addonOf(name)))
-  if (missing.length > 0) run(process.execPath, ['native/prebuild.mjs', ...missing], root)
   const folder = join(cache, 'release-python')
   const python = join(folder, 'bin', 'python')
   if (!existsSync(join(folder, `lief-${liefVersion}`))) {
