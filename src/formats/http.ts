@@ -1,4 +1,5 @@
 import { FormatError } from '../core/errors.ts'
+import { aString, check, either, instanceOf, listOf } from '../core/kinds.ts'
 import { type ByteSource, bytesSource, checkFileName, checkRange, type Folder } from './source.ts'
 
 /** A server that ignores ranges sends whole files, which must then fit in memory. */
@@ -6,6 +7,8 @@ export const maxWholeResponseBytes = 2 ** 31
 
 /** Asked for first: most files besides the weights are whole with it, and a page of HTML shows what it is. */
 const headBytes = 65536
+
+const aUrl = either('be a URL', aString, instanceOf(URL, 'be a URL'))
 
 /** What `fetch` takes (headers, credentials, an abort signal), for every request; and what the folder holds. */
 export interface HttpFolderOptions extends RequestInit {
@@ -22,6 +25,8 @@ export interface HttpFolderOptions extends RequestInit {
  * @throws FormatError if it is not a URL
  */
 export function httpFolder(url: string | URL, { files, ...init }: HttpFolderOptions = {}): Folder {
+  check('httpFolder', 'url', url, aUrl)
+  if (files !== undefined) check('httpFolder', 'files', files, listOf('names of files', aString))
   const base = parseUrl(url)
   const path = base.pathname.replace(/\/+$/, '')
   const name = base.origin + path

@@ -111,13 +111,14 @@ export class GPT2Model extends Module {
   }
 }
 
+/** 0, 1, 2 … int32 for each model, the ids of its positions: none of its tensors, and a copy of it makes its own. */
+const positions = new WeakMap<GPT2LMHeadModel, Tensor>()
+
 /** GPT-2 with its language-model head: token ids → logits. */
 export class GPT2LMHeadModel extends CausalLM {
   readonly config: Gpt2Config
   transformer: GPT2Model
   lm_head: Linear | QLinear
-  /** 0, 1, 2 … int32: the ids of the positions. */
-  private positions: { ids: Tensor } | undefined
 
   constructor(config: Gpt2Config, dtype: FloatDType = 'float32') {
     super()
@@ -153,14 +154,9 @@ export class GPT2LMHeadModel extends CausalLM {
   override prepare(capacity: number): void {
     const { maxPositions } = this.config
     if (capacity > maxPositions) throw new ShapeError(`forward: GPT-2 has ${maxPositions} positions; received ${capacity} tokens`)
-    this.positions ??= {
-      ids: keep(
-        Tensor.fromArray(
-          this.device,
-          Int32Array.from({ length: maxPositions }, (_, i) => i),
-        ),
-      ),
-    }
+    if (positions.has(this)) return
+    const ids = Int32Array.from({ length: maxPositions }, (_, i) => i)
+    positions.set(this, keep(Tensor.fromArray(this.device, ids)))
   }
 
   protected override hidden(ids: Tensor, cache: KVCache | null, position: number | Scalar): Tensor {
@@ -173,13 +169,14 @@ export class GPT2LMHeadModel extends CausalLM {
 
   /** position … position + T − 1, copied on the device, so that a kept list reads its scalar anew. */
   private positionIds(T: number, position: number | Scalar): Tensor {
-    if (!this.positions) throw new ShapeError('forward: prepare must run first')
+    const ids = positions.get(this)
+    if (!ids) throw new ShapeError('forward: prepare must run first')
     const y = Tensor.empty(this.device, [T], 'int32')
     const [sizes, strides] = [
       [1, 1, 1, 1, T],
       [0, 0, 0, 0, 1],
     ]
-    this.device.call('stridedCopy', this.positions.ids, y, 4, ...sizes, position, ...strides, 0, ...strides)
+    this.device.call('stridedCopy', ids, y, 4, ...sizes, position, ...strides, 0, ...strides)
     return y
   }
 
@@ -189,7 +186,7 @@ export class GPT2LMHeadModel extends CausalLM {
 
   override dispose(): void {
     super.dispose()
-    this.positions?.ids.dispose()
-    this.positions = undefined
+    positions.get(this)?.dispose()
+    positions.delete(this)
   }
 }

@@ -10,6 +10,7 @@ import { aModule, type Module } from '../nn/module.ts'
 import { loadTensors } from './loadTensors.ts'
 import { applyTypes, type LoadStateOptions, loadStateKinds, type SavedTensor } from './stateDict.ts'
 
+/** How `load` fills a model. */
 export interface LoadModuleOptions extends LoadStateOptions {
   /** Without `strict`: is told what was missing and what was not known; default: `console.warn`. */
   onWarning?: (message: string) => void

@@ -47,6 +47,7 @@ export async function stateDict(model: Module): Promise<Map<string, SavedTensor>
   return state
 }
 
+/** How a state dictionary is put into a model. */
 export interface LoadStateOptions {
   /** Default: the model's, or `openDevice()`. */
   device?: Device

@@ -30,6 +30,7 @@ interface Made {
   cleansUp: boolean
 }
 
+/** How token ids become text. */
 export interface DecodeOptions {
   /** Leaves special tokens out; default true. */
   skipSpecialTokens?: boolean

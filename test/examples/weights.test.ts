@@ -40,7 +40,7 @@ test('inspect: trees, codes and dequantized weights of one layer', async () => {
   assert.match(text, /^Before\n\nLlamaForCausalLM\(/)
   assert.match(text, /\(up_proj\): Linear\(in_features=64, out_features=172, bias=False\)[\s\S]*After[\s\S]*\(up_proj\): QLinear\(/)
   // 172 × 64 codes of 4 bits, 172 scales and shifts.
-  assert.match(text, /QTensor\(\[172,64\], qint4, per row, float32\), 44032 bytes before, 6880 after/)
+  assert.match(text, /QTensor qint4 \[172,64\], one scale a row, 5 bits per weight on [^,]*, 44032 bytes before, 6880 after/)
   const row = (name: string) => {
     const [, numbers] = new RegExp(`^${name} +(.*) …$`, 'm').exec(text) ?? []
     return (numbers ?? '').trim().split(/\s+/).map(Number)

@@ -5,7 +5,7 @@ import { Adam } from '../../src/nn/optim/adam.ts'
 import { SGD } from '../../src/nn/optim/sgd.ts'
 import { type QuantizeOptions, quantize } from '../../src/quantize/quantize.ts'
 import { quantizeByName } from '../../src/quantize/recipes.ts'
-import { mul, relu } from '../../src/tensor/ops/index.ts'
+import { affine, relu } from '../../src/tensor/ops/index.ts'
 import { scope } from '../../src/tensor/scope.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
 import { type Case, device, Net, net, refuse, rows } from './refused.ts'
@@ -139,7 +139,7 @@ const values: Case[] = [
   },
   {
     name: 'a tensor in the place of a number',
-    run: () => mul(rows(1), rows(1) as unknown as number),
+    run: () => affine(rows(1), rows(1) as unknown as number, 0),
     says: 'affine: scale must be a number; received a Tensor',
   },
   {
