@@ -17,9 +17,9 @@ export function run(command: string, args: string[], cwd: string, env: NodeJS.Pr
   return both ? stdout + stderr : stdout
 }
 
-/** The variables of this process without those of the npm and the test runner that started it. */
+/** The variables of this process as a user has them: without those of CI, of the npm and of the test runner that started it. */
 export function cleanVariables(): NodeJS.ProcessEnv {
-  const inherited = /^(npm_(?!config_)|INIT_CWD|NODE_(TEST_CONTEXT|OPTIONS|V8_COVERAGE|CHANNEL_FD)|LOWBIT_|CXX)/
+  const inherited = /^(CI$|npm_(?!config_)|INIT_CWD|NODE_(TEST_CONTEXT|OPTIONS|V8_COVERAGE|CHANNEL_FD)|LOWBIT_|CXX)/
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !inherited.test(name)))
 }
 
