@@ -7,6 +7,7 @@ import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { joinModules } from './joinModules.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const target = join(root, 'build', 'packages')
@@ -40,7 +41,8 @@ function packPlatform(name) {
 
 function packMain() {
   const folder = join(target, 'lowbit')
-  for (const name of ['dist', 'models', 'LICENSE', 'NOTICE', 'README.md']) cpSync(join(root, name), join(folder, name), { recursive: true })
+  for (const name of ['models', 'LICENSE', 'NOTICE', 'README.md']) cpSync(join(root, name), join(folder, name), { recursive: true })
+  joinModules(join(root, 'dist'), join(folder, 'dist'))
   addCommonJS(join(folder, 'dist'), join(folder, 'dist', 'commonjs'))
   const { scripts, devDependencies, allowScripts, ...published } = manifest
   pack(folder, { ...published, optionalDependencies: Object.fromEntries(names.map((name) => [`@lowbit/${name}`, version])) })
