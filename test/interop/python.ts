@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
@@ -20,18 +21,49 @@ export async function findPython(): Promise<string> {
   const folder = join(process.env.LOWBIT_CACHE ?? join(import.meta.dirname, '../../.cache'), 'interop-python')
   const python = join(folder, process.platform === 'win32' ? 'Scripts/python.exe' : 'bin/python')
   const stamp = join(folder, 'requirements.stamp')
-  if (read(stamp) === requirements) return python
+  mkdirSync(dirname(folder), { recursive: true })
+  // Test files run side by side: one of them installs, the others wait.
+  const lock = `${folder}.lock`
+  while (read(stamp) !== requirements) {
+    if (takeLock(lock)) {
+      await install(folder, python).finally(() => rmSync(lock, { force: true }))
+      writeFileSync(stamp, requirements)
+    } else await sleep(500)
+  }
+  return python
+}
+
+/** Whether this process holds the lock now: nobody else does, or one that has ended. */
+function takeLock(lock: string): boolean {
+  try {
+    writeFileSync(lock, String(process.pid), { flag: 'wx' })
+    return true
+  } catch {
+    const holder = Number(read(lock))
+    if (holder > 0 && !isRunning(holder)) rmSync(lock, { force: true })
+    return false
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
+
+async function install(folder: string, python: string): Promise<void> {
   // Without its stamp a folder is the rest of an installation that was broken off.
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
   console.error('interop: installing PyTorch and optimum-quanto into a virtual environment, once; this takes minutes')
   await step('needs Python 3.10 or newer as python3, with venv', 'python3', ['-m', 'venv', folder])
-  const install = '-m pip install --quiet --no-cache-dir --disable-pip-version-check -r'.split(' ')
+  const pip = '-m pip install --quiet --no-cache-dir --disable-pip-version-check -r'.split(' ')
   const list = join(import.meta.dirname, 'requirements.txt')
-  await step('pip could not install the libraries of test/interop/requirements.txt', python, [...install, list])
+  await step('pip could not install the libraries of test/interop/requirements.txt', python, [...pip, list])
   await checkVersions(python)
-  writeFileSync(stamp, requirements)
-  return python
 }
 
 async function checkVersions(python: string): Promise<void> {
