@@ -25,10 +25,15 @@ export async function findPython(): Promise<string> {
   // Test files run side by side: one of them installs, the others wait.
   const lock = `${folder}.lock`
   while (read(stamp) !== requirements) {
-    if (takeLock(lock)) {
-      await install(folder, python).finally(() => rmSync(lock, { force: true }))
-      writeFileSync(stamp, requirements)
-    } else await sleep(500)
+    if (!takeLock(lock)) await sleep(500)
+    else {
+      try {
+        if (read(stamp) !== requirements) await install(folder, python)
+        writeFileSync(stamp, requirements)
+      } finally {
+        rmSync(lock, { force: true })
+      }
+    }
   }
   return python
 }
