@@ -51,7 +51,7 @@ for (const major of [20, 24]) {
 /** An environment whose `node` and `npm` are of that major version; without a compiler, little else is in its PATH. */
 function environment(major: number, compiler: boolean): NodeJS.ProcessEnv {
   const folder = nodeFolder(major, join(work, `bin-${major}-${compiler}`))
-  for (const name of compiler ? [] : ['sh', 'git', 'env', 'uname', 'tar', 'gzip', 'mount', 'umount', 'mkfifo', 'df']) {
+  for (const name of compiler ? [] : ['sh', 'ls', 'git', 'env', 'uname', 'tar', 'gzip', 'mount', 'umount', 'mkfifo', 'df']) {
     const path = find(name)
     if (path) symlinkSync(path, join(folder, name))
   }
