@@ -1,4 +1,4 @@
-// Two first tasks of a new user, in an empty folder and with nothing but lines of the README, timed from `npm install` on:
+// Two first tasks of a new user, in an empty folder and with nothing but lines of the documentation, timed from `npm install` on:
 // to a quantized model of one's own, and to an answer of SmolLM2. The package comes from a registry on this machine, as it is published.
 //
 //   npm run build:platforms -- linux-x64-gnu && node scripts/first-hour.mjs
@@ -11,13 +11,16 @@ import { cleanVariables } from '../test/release/environment.ts'
 import { publishLocally } from '../test/release/registry.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const readme = readFileSync(join(root, 'README.md'), 'utf8')
-/** The first block of this language that holds the text. */
-const blockWith = (language, text) =>
-  [...readme.matchAll(/```(\w+)\n([\s\S]*?)```/g)].find((m) => m[1] === language && m[2].includes(text))?.[2]
-const install = blockWith('sh', 'npm install lowbit').trim()
-const own = blockWith('ts', 'class Net extends')
-const chat = blockWith('sh', '--chat')
+/** The first block of code in a page that holds the text. */
+function blockWith(page, text) {
+  const blocks = readFileSync(join(root, page), 'utf8').matchAll(/```\w+[^\n]*\n([\s\S]*?)```/g)
+  const found = [...blocks].find(([, code]) => code.includes(text))
+  if (!found) throw new Error(`first-hour: ${page} must have a block of code with ${text}; it has none`)
+  return found[1]
+}
+const install = blockWith('README.md', 'npm install lowbit').trim()
+const own = blockWith('README.md', 'class Net extends')
+const chat = blockWith('docs/chat.md', '--chat')
   .split('\n')
   .find((line) => line.includes('--chat'))
 const model = execFileSync(process.execPath, [join(root, 'scripts/fetch-smollm2.mjs')], { encoding: 'utf8' }).trim()
@@ -31,7 +34,7 @@ try {
   })
   timed('a chat with SmolLM2', (folder, sh) => {
     cpSync(model, join(folder, basename(model)))
-    sh(`npx ${chat}`)
+    sh(`model='${basename(model)}'; ${chat}`)
   })
 } finally {
   registry.close()
