@@ -58,9 +58,9 @@ export interface Perplexity {
  * @throws ShapeError if the text has less than one window; DTypeError if logits are NaN
  */
 export async function perplexity(model: CausalLM, text: string | readonly number[], options: PerplexityOptions = {}): Promise<Perplexity> {
-  check('evaluate', 'model', model, aCausalLM)
-  check('evaluate', 'text', text, aText)
-  checkOptions('evaluate', options, optionKinds)
+  check('perplexity', 'model', model, aCausalLM)
+  check('perplexity', 'text', text, aText)
+  checkOptions('perplexity', options, optionKinds)
   const { baseline, signal } = options
   const ids = typeof text === 'string' ? encode(model, text) : text
   const context = options.context ?? Math.min(model.config.maxPositions, 2048)
@@ -68,12 +68,12 @@ export async function perplexity(model: CausalLM, text: string | readonly number
   checkWindow(context, stride, model.config.maxPositions)
   if (ids.length < context) {
     throw new ShapeError(
-      `evaluate: the text must have at least ${context} tokens, one window; it has ${ids.length} (take a smaller context)`,
+      `perplexity: the text must have at least ${context} tokens, one window; it has ${ids.length} (take a smaller context)`,
     )
   }
   if (baseline && baseline.config.vocabularySize !== model.config.vocabularySize) {
     const sizes = `${baseline.config.vocabularySize} and ${model.config.vocabularySize}`
-    throw new ShapeError(`evaluate: the baseline must have the model's vocabulary; the sizes are ${sizes}`)
+    throw new ShapeError(`perplexity: the baseline must have the model's vocabulary; the sizes are ${sizes}`)
   }
   const computation: Computation = { asked: options.computeDtype, usual: 'float32' }
   const compute = computeIn(model, computation)
@@ -125,16 +125,16 @@ function scoreWindow(model: CausalLM, compute: Compute, baseline: CausalLM | und
 }
 
 function encode(model: CausalLM, text: string): number[] {
-  if (!model.tokenizer) throw new DTypeError('evaluate: the model has no tokenizer; pass token ids')
+  if (!model.tokenizer) throw new DTypeError('perplexity: the model has no tokenizer; pass token ids')
   return model.tokenizer.encode(text, { addSpecialTokens: false })
 }
 
 function checkWindow(context: number, stride: number, maxPositions: number): void {
   if (!(Number.isInteger(context) && context >= 2 && context <= maxPositions)) {
-    throw new ShapeError(`evaluate: context must be a whole number in 2..${maxPositions}, the model's context; received ${context}`)
+    throw new ShapeError(`perplexity: context must be a whole number in 2..${maxPositions}, the model's context; received ${context}`)
   }
   if (!(Number.isInteger(stride) && stride >= 1 && stride <= context)) {
-    throw new ShapeError(`evaluate: stride must be a whole number in 1..${context}, the context; received ${stride}`)
+    throw new ShapeError(`perplexity: stride must be a whole number in 1..${context}, the context; received ${stride}`)
   }
 }
 
@@ -142,6 +142,6 @@ function checkWindow(context: number, stride: number, maxPositions: number): voi
 function checkScore(score: number | bigint, whose: string, window: number, token: number): void {
   if (!Number.isNaN(score)) return
   throw new DTypeError(
-    `evaluate: logits must be numbers; ${whose} for token ${token} of window ${window + 1} are NaN: a weight or an activation overflows its dtype`,
+    `perplexity: logits must be numbers; ${whose} for token ${token} of window ${window + 1} are NaN: a weight or an activation overflows its dtype`,
   )
 }

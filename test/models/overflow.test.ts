@@ -132,7 +132,7 @@ test('logits that are NaN: generate and evaluate say where', async () => {
   const evaluates = (of: CausalLM, baseline: CausalLM | undefined, whose: string) =>
     assert.rejects(perplexity(of, ids, { context: 16, baseline }), {
       name: 'DTypeError',
-      message: `evaluate: logits must be numbers; ${whose} for token 1 of window 1 are NaN: a weight or an activation overflows its dtype`,
+      message: `perplexity: logits must be numbers; ${whose} for token 1 of window 1 are NaN: a weight or an activation overflows its dtype`,
     })
   await evaluates(model, undefined, 'those')
   await evaluates(model, sound, 'those')
