@@ -3,7 +3,8 @@
  *
  *   npm run bench:addons [-- MODEL [ROUNDS]]
  *
- * Both are loaded into one process and take turns, so that whatever else the machine does meets both. Ratio: prebuilt ÷ built here.
+ * Both are loaded into one process and take turns, so that whatever else the machine does meets both. Ratio:
+ * prebuilt ÷ built here.
  */
 import { createRequire } from 'node:module'
 import { host } from '../src/core/host.node.ts'
@@ -25,11 +26,14 @@ for (const threads of [1, host.parallelism()]) {
   const models: CausalLM[] = []
   for (const file of files) {
     host.loadAddon = () => require(file)
-    models.push(await loadCausalLM(place, { device: new Device(openNative({ threads })), computeDtype: 'int8' }))
+    models.push(
+      await loadCausalLM(place, { device: new Device(openNative({ threads })), computeDtype: 'int8' }),
+    )
   }
   const results = files.map((): Awaited<ReturnType<typeof bench>>[] => [])
   for (let round = 0; round < Number(rounds); round++) {
-    for (const which of round % 2 ? [0, 1] : [1, 0]) results[which].push(await bench(models[which], { promptTokens: 128, newTokens: 32 }))
+    for (const which of round % 2 ? [0, 1] : [1, 0])
+      results[which].push(await bench(models[which], { promptTokens: 128, newTokens: 32 }))
   }
   for (const figure of figures) {
     const [prebuilt, built] = results.map((runs) => runs.map((run) => run[figure]))

@@ -1,4 +1,5 @@
-// npm run bench:kernels: GB/s and GOP/s of every kernel that states its work, on every device of this machine.
+// npm run bench:kernels: GB/s and GOP/s of every kernel that states its work, on every device of this
+// machine.
 //
 //   LOWBIT_DEVICES=avx512,relaxed   only these devices
 //   LOWBIT_KERNELS=qmatmulInt8      only these kernels
@@ -16,9 +17,15 @@ const listed = (name: string) => process.env[name]?.split(',')
 const chosen = (name: string, list: string) => listed(list)?.includes(name) ?? true
 const threads = Number(process.env.LOWBIT_THREADS ?? 1)
 
-/** More than the last-level cache: inputs are copied until they fill it, so that each call reads them from memory, as a model does. */
+/**
+ * More than the last-level cache: inputs are copied until they fill it, so that each call reads them from
+ * memory, as a model does.
+ */
 const workingSetBytes = 96e6
-/** Each case runs at least so often and so long; the least time counts, for whatever else the machine does only adds to it. */
+/**
+ * Each case runs at least so often and so long; the least time counts, for whatever else the machine does
+ * only adds to it.
+ */
 const leastRuns = 5
 const leastMs = 300
 
@@ -56,7 +63,11 @@ function prepare(device: Backend, kernel: KernelName, args: readonly KernelArg[]
 }
 
 /** The least seconds of one call. */
-async function measure(device: Backend, kernel: KernelName, { args: makeArgs, work }: KernelCase): Promise<number> {
+async function measure(
+  device: Backend,
+  kernel: KernelName,
+  { args: makeArgs, work }: KernelCase,
+): Promise<number> {
   const args = makeArgs(new Random(1))
   // What is bound by arithmetic needs no copies.
   const bound = !work || work.operations > 100 * work.bytes ? 1 : Math.ceil(workingSetBytes / work.bytes)
@@ -80,14 +91,19 @@ const names = Object.keys(openers).filter((name) => chosen(name, 'LOWBIT_DEVICES
 console.log(`GB/s | GOP/s, ${threads} thread${threads === 1 ? '' : 's'} native, 1 WebAssembly`)
 console.log(`${''.padEnd(66)}${names.map((name) => name.padStart(16)).join('')}`)
 const devices = names.map((name) => openers[name]())
-for (const kernel of (Object.keys(benchmarks) as KernelName[]).filter((name) => chosen(name, 'LOWBIT_KERNELS'))) {
+for (const kernel of (Object.keys(benchmarks) as KernelName[]).filter((name) =>
+  chosen(name, 'LOWBIT_KERNELS'),
+)) {
   for (const one of benchmarks[kernel] ?? []) {
-    if (!one.work || !(listed('LOWBIT_CASES')?.some((part) => `${one.name} `.includes(`${part} `)) ?? true)) continue
+    if (!one.work || !(listed('LOWBIT_CASES')?.some((part) => `${one.name} `.includes(`${part} `)) ?? true))
+      continue
     const { bytes, operations } = one.work
     const cells: string[] = []
     for (const device of devices) {
       const seconds = await measure(device, kernel, one)
-      cells.push(`${(bytes / seconds / 1e9).toFixed(1)} | ${(operations / seconds / 1e9).toFixed(0)}`.padStart(16))
+      cells.push(
+        `${(bytes / seconds / 1e9).toFixed(1)} | ${(operations / seconds / 1e9).toFixed(0)}`.padStart(16),
+      )
     }
     console.log(`${`${kernel} ${one.name}`.padEnd(66)}${cells.join('')}`)
   }

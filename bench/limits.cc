@@ -1,11 +1,12 @@
-// What this machine can do at most, as one line of JSON: `limits THREADS` prints [{"threads": 1, ...}, {"threads": THREADS, ...}].
+// What this machine can do at most, as one line of JSON: `limits THREADS` prints [{"threads": 1, ...},
+// {"threads": THREADS, ...}].
 //
 //   readGBs                       a plain loop that reads 512 MB
 //   int8Gops128, int8Gops512      vpdpbusd on registers only; a multiply and an add are two operations
 //   f32Gflops128, f32Gflops512    vfmadd231ps, likewise
 //
-// The arithmetic loops are assembly: written in C, twelve accumulators spill to memory under some compilers. 0 where the CPU lacks the
-// instruction.
+// The arithmetic loops are assembly: written in C, twelve accumulators spill to memory under some compilers.
+// 0 where the CPU lacks the instruction.
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -16,8 +17,9 @@
 
 using Clock = std::chrono::steady_clock;
 
-// The least time of many runs of `body(thread)` on all threads at once: what else the machine does only ever adds to it. The threads stay
-// from run to run, spinning at the start of each, so that new ones need not find a core first.
+// The least time of many runs of `body(thread)` on all threads at once: what else the machine does only ever
+// adds to it. The threads stay from run to run, spinning at the start of each, so that new ones need not find
+// a core first.
 template <class Body>
 static double leastSeconds(int threads, int runs, Body body) {
   std::atomic<int> arrived{0}, finished{0};

@@ -15,7 +15,10 @@ export interface Limits {
   threads: number
   /** Reading memory, 10⁹ bytes per second. */
   readGBs: number
-  /** int8 multiply and add (two operations), 10⁹ per second, with 128-bit registers, as WebAssembly has, and with 512-bit ones. */
+  /**
+   * int8 multiply and add (two operations), 10⁹ per second, with 128-bit registers, as WebAssembly has, and
+   * with 512-bit ones.
+   */
   int8Gops128: number
   int8Gops512: number
   /** float32 multiply and add, likewise. */
@@ -25,7 +28,10 @@ export interface Limits {
   wasmInt8Gops: number
 }
 
-/** The limits at one thread and at `threads`, from bench/limits.cc; without a compiler only how fast our kernel reads. */
+/**
+ * The limits at one thread and at `threads`, from bench/limits.cc; without a compiler only how fast our
+ * kernel reads.
+ */
 export async function measureLimits(threads: number): Promise<Limits[]> {
   const folder = mkdtempSync(join(tmpdir(), 'lowbit-limits-'))
   try {
@@ -41,17 +47,37 @@ export async function measureLimits(threads: number): Promise<Limits[]> {
   const limits: Limits[] = []
   for (const count of new Set([1, threads])) {
     const readGBs = await kernelReadGBs(count)
-    limits.push({ threads: count, readGBs, int8Gops128: 0, int8Gops512: 0, f32Gflops128: 0, f32Gflops512: 0, wasmInt8Gops: 0 })
+    limits.push({
+      threads: count,
+      readGBs,
+      int8Gops128: 0,
+      int8Gops512: 0,
+      f32Gflops128: 0,
+      f32Gflops512: 0,
+      wasmInt8Gops: 0,
+    })
   }
   return limits
 }
 
 function compile(program: string): boolean {
-  const args = ['-std=c++17', '-O3', '-march=native', '-pthread', fileURLToPath(new URL('limits.cc', import.meta.url)), '-o', program]
-  return [process.env.CXX, 'c++', 'g++', 'clang++'].some((compiler) => compiler && spawnSync(compiler, args).status === 0)
+  const args = [
+    '-std=c++17',
+    '-O3',
+    '-march=native',
+    '-pthread',
+    fileURLToPath(new URL('limits.cc', import.meta.url)),
+    '-o',
+    program,
+  ]
+  return [process.env.CXX, 'c++', 'g++', 'clang++'].some(
+    (compiler) => compiler && spawnSync(compiler, args).status === 0,
+  )
 }
 
-/** How fast finding the largest of 512 MB reads: less than the machine could, more than any other kernel does. */
+/**
+ * How fast finding the largest of 512 MB reads: less than the machine could, more than any other kernel does.
+ */
 async function kernelReadGBs(threads: number): Promise<number> {
   const device = openDevice('cpu', { threads })
   const x = Tensor.empty(device, [4096, 2 ** 15])
@@ -68,4 +94,5 @@ async function kernelReadGBs(threads: number): Promise<number> {
   return best
 }
 
-if (import.meta.main) for (const limits of await measureLimits(Number(process.argv[2] ?? 2))) console.log(limits)
+if (import.meta.main)
+  for (const limits of await measureLimits(Number(process.argv[2] ?? 2))) console.log(limits)

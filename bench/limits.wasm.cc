@@ -1,7 +1,9 @@
-// The relaxed dot product of WebAssembly on registers only: what the engine makes of it, at most. For bench/limits.ts.
+// The relaxed dot product of WebAssembly on registers only: what the engine makes of it, at most. For
+// bench/limits.ts.
 #include <wasm_simd128.h>
 
-// 12 chains of `iterations` dot products of 16 pairs each, so that latencies overlap; returns something that depends on all.
+// 12 chains of `iterations` dot products of 16 pairs each, so that latencies overlap; returns something that
+// depends on all.
 extern "C" __attribute__((export_name("dots"))) int dots(int iterations) {
   v128_t sums[12];
   for (int i = 0; i < 12; i++) sums[i] = wasm_i32x4_splat(i);

@@ -6,19 +6,33 @@ const iterations = 2_000_000
 const operations = iterations * 12 * 16 * 2
 
 /** The compiler as a function; its package's types say nothing of it. */
-type RunClang = (args: string[] | null, files: Record<string, string>, options?: object) => Promise<Record<string, Uint8Array>>
+type RunClang = (
+  args: string[] | null,
+  files: Record<string, string>,
+  options?: object,
+) => Promise<Record<string, Uint8Array>>
 
 /**
- * int8 operations, 10⁹ per second, that V8 reaches at most with the relaxed dot product of WebAssembly on `threads` threads: less than the
- * processor's 128-bit registers could, where V8 has no single instruction for it. 0 where the engine lacks it.
+ * int8 operations, 10⁹ per second, that V8 reaches at most with the relaxed dot product of WebAssembly on
+ * `threads` threads: less than the processor's 128-bit registers could, where V8 has no single instruction
+ * for it. 0 where the engine lacks it.
  */
 export async function wasmInt8Gops(threads: number): Promise<number> {
   const { runClang } = (await import('@yowasp/clang')) as unknown as { runClang: RunClang }
   // Called without arguments it only loads itself, which it would otherwise report.
   await runClang(null, {}, { fetchProgress() {} })
   const source = readFileSync(new URL('limits.wasm.cc', import.meta.url), 'utf8')
-  const flags = ['--target=wasm32-unknown-unknown', '-nostdlib', '-O3', '-msimd128', '-mrelaxed-simd', '-Wl,--no-entry']
-  const files = await runClang(['clang++', ...flags, 'limits.cc', '-o', 'limits.wasm'], { 'limits.cc': source })
+  const flags = [
+    '--target=wasm32-unknown-unknown',
+    '-nostdlib',
+    '-O3',
+    '-msimd128',
+    '-mrelaxed-simd',
+    '-Wl,--no-entry',
+  ]
+  const files = await runClang(['clang++', ...flags, 'limits.cc', '-o', 'limits.wasm'], {
+    'limits.cc': source,
+  })
   const bytes = files?.['limits.wasm']
   if (!(bytes instanceof Uint8Array) || !WebAssembly.validate(bytes as Uint8Array<ArrayBuffer>)) return 0
   const seconds = await Promise.all(Array.from({ length: threads }, () => leastSeconds(bytes)))

@@ -1,7 +1,8 @@
 // node --conditions=lowbit-source bench/mnist.ts [--json]
 //
-// The perceptron of examples/mnist here and with PyTorch and optimum-quanto (scripts/mnist_quanto.py), from the same initial weights and the
-// same batches: losses, accuracies and seconds of both. LOWBIT_PYTHON names the interpreter, LOWBIT_DATA the folder with mnist/.
+// The perceptron of examples/mnist here and with PyTorch and optimum-quanto (scripts/mnist_quanto.py), from
+// the same initial weights and the same batches: losses, accuracies and seconds of both. LOWBIT_PYTHON names
+// the interpreter, LOWBIT_DATA the folder with mnist/.
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -63,7 +64,9 @@ function batches(epoch: number): DataLoader<LabelledImage, ImageBatch> {
 
 async function train(model: MLP, epochs: readonly number[], lr: number): Promise<number[]> {
   const optimizer = new Adam(model.parameters(), { lr })
-  const schedule = new CosineAnnealingLR(optimizer, { tMax: epochs.length * Math.ceil(images.length / run.batchSize) })
+  const schedule = new CosineAnnealingLR(optimizer, {
+    tMax: epochs.length * Math.ceil(images.length / run.batchSize),
+  })
   const losses: number[] = []
   for (const epoch of epochs) {
     const loss = ({ x, y }: ImageBatch) => crossEntropyLoss(model.forward(x), y)
@@ -75,7 +78,12 @@ async function train(model: MLP, epochs: readonly number[], lr: number): Promise
 
 async function ours(model: MLP): Promise<{ losses: number[]; rows: Row[] }> {
   const rows: Row[] = []
-  const stage = async (name: string, of: MLP, [weights, activations]: readonly [string, string], seconds: number | null = null) => {
+  const stage = async (
+    name: string,
+    of: MLP,
+    [weights, activations]: readonly [string, string],
+    seconds: number | null = null,
+  ) => {
     const { loss, accuracy: right } = await accuracy(of, test)
     rows.push({ weights, activations, stage: name, loss, accuracy: right, seconds })
   }
@@ -113,7 +121,8 @@ async function python(model: Module): Promise<{ losses: number[]; rows: Row[] }>
   const folder = mkdtempSync(join(tmpdir(), 'lowbit-mnist-'))
   try {
     const weights: Buffer[] = []
-    for (const [, parameter] of model.namedParameters()) weights.push(Buffer.from(await (parameter as Tensor).readBytes()))
+    for (const [, parameter] of model.namedParameters())
+      weights.push(Buffer.from(await (parameter as Tensor).readBytes()))
     writeFileSync(join(folder, 'weights.bin'), Buffer.concat(weights))
     writeFileSync(join(folder, 'order.bin'), Buffer.concat(orders.map((order) => Buffer.from(order.buffer))))
     writeFileSync(join(folder, 'run.json'), JSON.stringify(run))
@@ -134,7 +143,8 @@ const theirs = await python(model)
 const here = await ours(model)
 const lossErrors = here.losses.map((loss, step) => Math.abs(loss / theirs.losses[step] - 1))
 const rows = here.rows.map((row, i) => ({ ...row, python: theirs.rows[i] }))
-if (process.argv.includes('--json')) console.log(JSON.stringify({ device: device.name, lossErrors, rows }, null, 1))
+if (process.argv.includes('--json'))
+  console.log(JSON.stringify({ device: device.name, lossErrors, rows }, null, 1))
 else {
   console.log(
     `${device.name}, ${device.threads} threads; losses of the first 50 steps differ by at most ${Math.max(...lossErrors).toExponential(1)}`,

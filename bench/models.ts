@@ -1,8 +1,9 @@
 // npm run bench:models [-- --gguf FILE] [--threads 2] [--runs 7] [--json] [--record]
 //
-// lowbit beside llama.cpp (node-llama-cpp) on one model, each in processes of its own, in alternating rounds: speed, what the machine could
-// do at most, memory, pauses. Without --gguf the model is SmolLM2-135M-Instruct, fetched when first needed. --record writes
-// bench/results/models*.json and remakes the tables of README.md from them; then let the machine do nothing else.
+// lowbit beside llama.cpp (node-llama-cpp) on one model, each in processes of its own, in alternating rounds:
+// speed, what the machine could do at most, memory, pauses. Without --gguf the model is
+// SmolLM2-135M-Instruct, fetched when first needed. --record writes bench/results/models*.json and remakes
+// the tables of README.md from them; then let the machine do nothing else.
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { cpus, loadavg } from 'node:os'
@@ -30,7 +31,12 @@ const [threads, runs] = [Number(values.threads), Number(values.runs)]
 const log = (line: string) => process.stderr.write(line + '\n')
 
 const fetchModel = fileURLToPath(new URL('../scripts/fetch-smollm2.mjs', import.meta.url))
-const model = values.gguf ?? execFileSync(process.execPath, [fetchModel], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] }).trim()
+const model =
+  values.gguf ??
+  execFileSync(process.execPath, [fetchModel], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  }).trim()
 const peer = model.endsWith('.gguf') && installPeer()
 if (!peer) log('llama.cpp: left out; it needs a .gguf file, and node-llama-cpp installed in bench/peers')
 const busy = loadavg()[0]
@@ -41,7 +47,16 @@ const work = await workOf(model)
 const { maxPositions } = work
 const limits = await measureLimits(threads)
 const story = readFileSync(new URL('../models/tinystories.txt', import.meta.url), 'utf8')
-const { speeds, settings, promptIds } = await measureSpeed({ model, devices, peer, threads, runs, text: story, maxPositions, log })
+const { speeds, settings, promptIds } = await measureSpeed({
+  model,
+  devices,
+  peer,
+  threads,
+  runs,
+  text: story,
+  maxPositions,
+  log,
+})
 
 // 131 tokens of SmolLM2's.
 const passage = story.slice(0, 560)
@@ -50,10 +65,18 @@ const footprints = new Map<string, Footprint>()
 for (const device of devices) {
   log(`memory and pauses: ${device}`)
   // As it will be used: int8 where it is there.
-  const computeDtype = speeds.some((speed) => speed.device === device && speed.name.endsWith('int8')) ? 'int8' : 'float32'
+  const computeDtype = speeds.some((speed) => speed.device === device && speed.name.endsWith('int8'))
+    ? 'int8'
+    : 'float32'
   footprints.set(
     `lowbit ${device}`,
-    await measureFootprint({ model, device, threads, computeDtype }, promptIds, passage, maxPositions, setting),
+    await measureFootprint(
+      { model, device, threads, computeDtype },
+      promptIds,
+      passage,
+      maxPositions,
+      setting,
+    ),
   )
 }
 if (peer) {
@@ -90,11 +113,23 @@ const tables: Record<string, Row[]> = {
   'models-machine': machine,
 }
 
-if (values.json) console.log(JSON.stringify({ ...tables, agreement, work, limits, speeds, footprints: Object.fromEntries(footprints) }))
+if (values.json)
+  console.log(
+    JSON.stringify({
+      ...tables,
+      agreement,
+      work,
+      limits,
+      speeds,
+      footprints: Object.fromEntries(footprints),
+    }),
+  )
 else console.log([...Object.values(tables), agreement].map(text).join('\n'))
 if (values.record) {
   for (const [name, rows] of Object.entries(tables)) {
     writeFileSync(new URL(`results/${name}.json`, import.meta.url), JSON.stringify(rows, null, 2) + '\n')
   }
-  execFileSync(process.execPath, [fileURLToPath(new URL('../scripts/readme.mjs', import.meta.url))], { stdio: 'inherit' })
+  execFileSync(process.execPath, [fileURLToPath(new URL('../scripts/readme.mjs', import.meta.url))], {
+    stdio: 'inherit',
+  })
 }

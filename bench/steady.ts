@@ -1,6 +1,8 @@
-// npm run bench:steady [-- --gguf FILE] [--device native|wasm] [--steps 10000] [--threads 2] [--compute-dtype float32|int8]
+// npm run bench:steady [-- --gguf FILE] [--device native|wasm] [--steps 10000] [--threads 2] [--compute-dtype
+// float32|int8]
 //
-// Memory stays flat over many steps of generation: exits with 1 if it grew by more than 16 MB after the first tenth of them.
+// Memory stays flat over many steps of generation: exits with 1 if it grew by more than 16 MB after the first
+// tenth of them.
 import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -18,12 +20,20 @@ const { values } = parseArgs({
   },
 })
 const fetchModel = fileURLToPath(new URL('../scripts/fetch-smollm2.mjs', import.meta.url))
-const place = values.gguf ?? execFileSync(process.execPath, [fetchModel], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] }).trim()
+const place =
+  values.gguf ??
+  execFileSync(process.execPath, [fetchModel], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  }).trim()
 const steps = Number(values.steps)
 const growthLimitBytes = 16e6
 
 const device = openDevice(values.device as DeviceName, { threads: Number(values.threads) })
-const model = await loadCausalLM(place, { device, computeDtype: values['compute-dtype'] as 'float32' | 'int8' })
+const model = await loadCausalLM(place, {
+  device,
+  computeDtype: values['compute-dtype'] as 'float32' | 'int8',
+})
 const mark = Math.max(1, Math.floor(steps / 10))
 const prompt = [1, 2, 3, 4]
 let warmBytes = 0

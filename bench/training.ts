@@ -1,8 +1,10 @@
-// npm run bench:training [-- --models mlp,resnet18,…] [--rounds 10] [--threads 2] [--device native|wasm] [--json] [--record]
+// npm run bench:training [-- --models mlp,resnet18,…] [--rounds 10] [--threads 2] [--device native|wasm]
+// [--json] [--record]
 //
-// Milliseconds of a training step beside PyTorch's, and optimum-quanto's where the model is quantized (LOWBIT_PYTHON, or an environment of
-// our own: test/interop/python.ts). The two take turns, so that what else the machine does falls on both; the mean of the fastest tenth of
-// all steps counts, beside it the CPU time of a step. --record writes bench/results/training.json and the tables of README.md.
+// Milliseconds of a training step beside PyTorch's, and optimum-quanto's where the model is quantized
+// (LOWBIT_PYTHON, or an environment of our own: test/interop/python.ts). The two take turns, so that what
+// else the machine does falls on both; the mean of the fastest tenth of all steps counts, beside it the CPU
+// time of a step. --record writes bench/results/training.json and the tables of README.md.
 import { execFileSync, spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
@@ -31,13 +33,18 @@ const { values } = parseArgs({
 })
 const names = values.models.split(',')
 for (const name of names) {
-  if (!(name in trainings)) throw new Error(`bench:training: --models must be of ${Object.keys(trainings).join()}; received ${name}`)
+  if (!(name in trainings))
+    throw new Error(`bench:training: --models must be of ${Object.keys(trainings).join()}; received ${name}`)
 }
 
 const device = openDevice(values.device as DeviceName, { threads: Number(values.threads) })
-const peer = spawn(await findPython(), [fileURLToPath(new URL('training/peer.py', import.meta.url)), values.threads], {
-  stdio: ['pipe', 'pipe', 'inherit'],
-})
+const peer = spawn(
+  await findPython(),
+  [fileURLToPath(new URL('training/peer.py', import.meta.url)), values.threads],
+  {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  },
+)
 const replies = createInterface({ input: peer.stdout })[Symbol.asyncIterator]()
 
 async function theirs(name: string, steps: number): Promise<Timing> {
@@ -61,7 +68,10 @@ async function ours(trainer: Trainer, steps: number): Promise<Timing> {
   return { wall, cpu: (user + system) / 1000 }
 }
 
-/** The mean of the fastest tenth of all steps, their median, and the CPU time of a step in the round that took least. */
+/**
+ * The mean of the fastest tenth of all steps, their median, and the CPU time of a step in the round that took
+ * least.
+ */
 function summary(timings: readonly Timing[]) {
   const steps = timings.flatMap(({ wall }) => wall).sort((a, b) => a - b)
   const tenth = steps.slice(0, Math.ceil(steps.length / 10))
@@ -116,10 +126,19 @@ else {
   console.table(rows)
 }
 if (values.record) {
-  const machine = [{ date: new Date().toISOString().slice(0, 10), CPU: cpus()[0].model, device: device.name, threads: device.threads }]
+  const machine = [
+    {
+      date: new Date().toISOString().slice(0, 10),
+      CPU: cpus()[0].model,
+      device: device.name,
+      threads: device.threads,
+    },
+  ]
   for (const [name, table] of Object.entries({ training: rows, 'training-machine': machine })) {
     writeFileSync(new URL(`results/${name}.json`, import.meta.url), JSON.stringify(table, null, 2) + '\n')
   }
-  execFileSync(process.execPath, [fileURLToPath(new URL('../scripts/readme.mjs', import.meta.url))], { stdio: 'inherit' })
+  execFileSync(process.execPath, [fileURLToPath(new URL('../scripts/readme.mjs', import.meta.url))], {
+    stdio: 'inherit',
+  })
 }
 await device.close()

@@ -60,7 +60,8 @@ function draw(panels: [title: string, histogram: Float64Array][], range: number)
     })
   }
   const ticks = [-1, -0.5, 0, 0.5, 1].map(
-    (t) => `<text x="${left + 280 * (1 + t)}" y="188" text-anchor="middle">${(t * range).toPrecision(2)}</text>`,
+    (t) =>
+      `<text x="${left + 280 * (1 + t)}" y="188" text-anchor="middle">${(t * range).toPrecision(2)}</text>`,
   )
   const groups = panels.map(([title, histogram], i) => {
     const axis = `<path d="M${left} 170h560" stroke="#888"/>`
@@ -106,6 +107,8 @@ await writeFile(
 
 console.log(`Before (${((4 * total) / 2 ** 20).toFixed(1)} MB):\n${prompt}${before}\n`)
 console.log(`After (${(total / 2 ** 20).toFixed(1)} MB as int8):\n${prompt}${await continuation()}\n`)
-console.log(`Perplexity of the first text: ${surpriseBefore.toFixed(2)} before, ${(await surprise()).toFixed(2)} after`)
+console.log(
+  `Perplexity of the first text: ${surpriseBefore.toFixed(2)} before, ${(await surprise()).toFixed(2)} after`,
+)
 console.log(`Histograms: ${out}`)
 await model.device.close()

@@ -1,4 +1,5 @@
-// What quantization does to one layer: the model's tree before and after; the layer's weights before, as codes, and dequantized; its output.
+// What quantization does to one layer: the model's tree before and after; the layer's weights before, as
+// codes, and dequantized; its output.
 //
 //     npm run example inspect
 import { fileURLToPath } from 'node:url'
@@ -21,11 +22,14 @@ const flags = readOptions(
   },
   1,
 )
-const model = await loadCausalLM(flags.positionals[0] ?? fileURLToPath(new URL('../models/stories260K', import.meta.url)))
+const model = await loadCausalLM(
+  flags.positionals[0] ?? fileURLToPath(new URL('../models/stories260K', import.meta.url)),
+)
 console.log(`Before\n\n${model}\n`)
 
 const layer = model.getModule(flags.layer)
-if (!(layer instanceof Linear)) throw new Error(`inspect: ${flags.layer} must be a Linear layer; it is ${layer.typeName}`)
+if (!(layer instanceof Linear))
+  throw new Error(`inspect: ${flags.layer} must be a Linear layer; it is ${layer.typeName}`)
 const weight = await layer.weight.toNumbers()
 const x = Tensor.fromNumbers(
   model.device,
@@ -39,7 +43,8 @@ freeze(model)
 console.log(`After\n\n${model}\n`)
 
 const twin = model.getModule(flags.layer)
-if (!(twin instanceof QLinear && twin.weight instanceof QTensor)) throw new Error(`inspect: ${flags.layer} was not quantized`)
+if (!(twin instanceof QLinear && twin.weight instanceof QTensor))
+  throw new Error(`inspect: ${flags.layer} was not quantized`)
 const quantized = twin.weight
 const parts = scope(() => ({
   codes: quantized.codes(),
@@ -60,8 +65,11 @@ const norm = (values: Iterable<number>) => {
   for (const value of values) squares += value * value
   return Math.sqrt(squares)
 }
-const relativeError = (a: Float32Array | Float64Array, b: ArrayLike<number>) => norm(Float64Array.from(a, (v, i) => v - b[i])) / norm(a)
-console.log(`${flags.layer}.weight: ${quantized}, ${layer.weight.byteLength} bytes before, ${quantized.byteLength} after\n`)
+const relativeError = (a: Float32Array | Float64Array, b: ArrayLike<number>) =>
+  norm(Float64Array.from(a, (v, i) => v - b[i])) / norm(a)
+console.log(
+  `${flags.layer}.weight: ${quantized}, ${layer.weight.byteLength} bytes before, ${quantized.byteLength} after\n`,
+)
 console.log(`float        ${eight(weight)} …`)
 console.log(`codes        ${eight(codes, 0)} …`)
 console.log(`dequantized  ${eight(dequantized)} …`)

@@ -48,14 +48,18 @@ function parse(options: Record<string, Option>, usage: string, words: number) {
   const types = Object.entries(options).map(([name, [byDefault]]) => {
     return [name, { type: typeof byDefault === 'boolean' ? 'boolean' : 'string' }] as const
   })
-  const { values: given, positionals } = orFail(command, () => parseArgs({ options: Object.fromEntries(types), allowPositionals: true }))
-  if (positionals.length > words) fail(command, `takes at most ${words} words beside its options; received ${positionals.join(' ')}`)
+  const { values: given, positionals } = orFail(command, () =>
+    parseArgs({ options: Object.fromEntries(types), allowPositionals: true }),
+  )
+  if (positionals.length > words)
+    fail(command, `takes at most ${words} words beside its options; received ${positionals.join(' ')}`)
   const values: Record<string, string | number | boolean> = {}
   for (const [name, [byDefault, , choices]] of Object.entries(options)) {
     const text = given[name]
     const value = typeof byDefault === 'number' && text !== undefined ? Number(text) : (text ?? byDefault)
     if (Number.isNaN(value)) fail(command, `--${name} must be a number; received ${text}`)
-    if (choices && !choices.includes(String(value))) fail(command, `--${name} must be one of ${choices.join(', ')}; received ${value}`)
+    if (choices && !choices.includes(String(value)))
+      fail(command, `--${name} must be one of ${choices.join(', ')}; received ${value}`)
     values[name] = value as string | number | boolean
   }
   return { values, positionals }

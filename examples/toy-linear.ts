@@ -2,7 +2,17 @@
 //
 //     npm run example toy-linear
 import * as lowbit from 'lowbit'
-import { freeze, initialize, Linear, Module, memoryFootprint, openDevice, quantize, scope, Tensor } from 'lowbit'
+import {
+  freeze,
+  initialize,
+  Linear,
+  Module,
+  memoryFootprint,
+  openDevice,
+  quantize,
+  scope,
+  Tensor,
+} from 'lowbit'
 import { readOptions } from './options.ts'
 
 const recipes = {
@@ -70,7 +80,9 @@ if (json) console.log(JSON.stringify({ floatBytes, quantizedBytes, floatMs, quan
 else {
   const mb = (bytes: number) => `${(bytes / 2 ** 20).toFixed(2)} MB`
   console.log(`${quantized}\n`)
-  console.log(`float32: ${mb(floatBytes)}, ${floatMs.toFixed(3)} ms (mean of ${runs} runs, batch ${batch}, ${device.name})`)
+  console.log(
+    `float32: ${mb(floatBytes)}, ${floatMs.toFixed(3)} ms (mean of ${runs} runs, batch ${batch}, ${device.name})`,
+  )
   console.log(`${recipe}: ${mb(quantizedBytes)}, ${quantizedMs.toFixed(3)} ms`)
   console.log(
     `${(floatBytes / quantizedBytes).toFixed(1)} × smaller, ${(floatMs / quantizedMs).toFixed(1)} × faster, ${(100 * error).toFixed(1)} % off`,

@@ -1,4 +1,5 @@
-// The Node addon: queues (queue.h) for JavaScript. src/devices/cpu/native.ts is its only caller and has the arguments right.
+// The Node addon: queues (queue.h) for JavaScript. src/devices/cpu/native.ts is its only caller and has the
+// arguments right.
 #ifdef _WIN32
 #include <windows.h>
 #else
@@ -14,7 +15,8 @@
 #include "cpu.h"
 #include "queue.h"
 
-// The instruction sets, best first: one translation unit each. The build says which are compiled in (LOWBIT_HAS_…).
+// The instruction sets, best first: one translation unit each. The build says which are compiled in
+// (LOWBIT_HAS_…).
 namespace isa_avx512 { size_t run(const double* words, size_t count); }
 namespace isa_avxvnni { size_t run(const double* words, size_t count); }
 namespace isa_avx2 { size_t run(const double* words, size_t count); }
@@ -72,8 +74,9 @@ struct Handle {
   Handle(lowbit::RunRecord runRecord, int32_t threads) : queue(runRecord, threads) {}
 };
 
-// For what Node-API may refuse to make: a worker that is being terminated goes on to V8's next check, and until then gets no promises
-// and no externals. The variables meant for them stay unset and must not reach V8.
+// For what Node-API may refuse to make: a worker that is being terminated goes on to V8's next check, and
+// until then gets no promises and no externals. The variables meant for them stay unset and must not reach
+// V8.
 void check(napi_status status) {
   if (status != napi_ok) throw std::runtime_error("the environment must be running; it is being torn down");
 }
@@ -162,12 +165,14 @@ napi_value open(const Arguments& args) {
   check(napi_create_threadsafe_function(env, nullptr, nullptr, label, 0, 1, handle, finalize, handle, settle, &handle->wake));
   created.release();  // finalize deletes it
   napi_unref_threadsafe_function(env, handle->wake);
-  // Hooks run last in, first out: the queue thread ends before the function it calls goes away, and before any buffer it fills.
+  // Hooks run last in, first out: the queue thread ends before the function it calls goes away, and before
+  // any buffer it fills.
   napi_add_env_cleanup_hook(env, stopQueue, handle);
   return external;
 }
 
-// close(handle): ends the queue, dropping commands not begun, and frees its blocks; the handle must not be used again.
+// close(handle): ends the queue, dropping commands not begun, and frees its blocks; the handle must not be
+// used again.
 napi_value close(const Arguments& args) {
   Handle& handle = args.handle();
   napi_remove_env_cleanup_hook(args.env, stopQueue, &handle);

@@ -29,13 +29,17 @@ const asked = process.env.LOWBIT_ISAS?.split(',')
 const isAsked = (name) => asked?.includes(name) ?? true
 
 mkdirSync(build, { recursive: true })
-const problem = await buildAddon((names, best) => (options.wasm ? [] : firstRun ? best : names.filter(isAsked)))
+const problem = await buildAddon((names, best) =>
+  options.wasm ? [] : firstRun ? best : names.filter(isAsked),
+)
 if (problem && !options.wasm) {
   console.error(`lowbit: ${problem}`)
   if (options['require-native']) process.exitCode = 1
 }
 try {
-  const sets = Object.keys(wasmInstructionSets).filter((set) => (firstRun ? problem && set === firstRun : isAsked(set)))
+  const sets = Object.keys(wasmInstructionSets).filter((set) =>
+    firstRun ? problem && set === firstRun : isAsked(set),
+  )
   await buildModules(options.native ? [] : sets)
 } catch (error) {
   console.error(`lowbit: ${error.message}`)

@@ -6,7 +6,16 @@ import { createRequire } from 'node:module'
 import { dirname, join, relative } from 'node:path'
 import { promisify } from 'node:util'
 import { addonUnits, commonFlags, extensions, instructionSets } from './flags.mjs'
-import { build, discard, firstError, isCurrent, readKernelSources, readSources, root, update } from './outputs.mjs'
+import {
+  build,
+  discard,
+  firstError,
+  isCurrent,
+  readKernelSources,
+  readSources,
+  root,
+  update,
+} from './outputs.mjs'
 
 const output = 'lowbit.node'
 const sources = ['addon.cc', 'cpu.h', 'memory.h', 'parallel.cc', 'parking.h', 'pool.h', 'queue.h']
@@ -28,7 +37,8 @@ export async function buildAddon(chosen) {
 
 async function findProblem(chosen) {
   if (process.platform === 'win32') return `the native addon is not built on Windows yet; ${instead}.`
-  if (Object.keys(sets).length === 0) return `the native addon has no kernels for ${process.arch} processors; ${instead}.`
+  if (Object.keys(sets).length === 0)
+    return `the native addon has no kernels for ${process.arch} processors; ${instead}.`
   const compiler = findCompiler()
   if (!compiler) {
     return `no C++ compiler found; ${instead}. Install g++ or clang++ and run "npm run build" for the native addon.`
@@ -71,10 +81,17 @@ function bestOf(compiler, names) {
 }
 
 async function compileAndLink(compiler, names, chosen) {
-  const headers = join(dirname(createRequire(import.meta.url).resolve('node-api-headers/package.json')), 'include')
+  const headers = join(
+    dirname(createRequire(import.meta.url).resolve('node-api-headers/package.json')),
+    'include',
+  )
   const flags = [...commonFlags, '-fPIC', '-fvisibility=hidden', '-pthread', '-I', relative(root, headers)]
-  const link = process.platform === 'darwin' ? ['-shared', '-undefined', 'dynamic_lookup'] : ['-shared', '-pthread', '-ldl']
-  const run = (args) => promisify(execFile)(compiler.command, [...compiler.args, ...args], { cwd: root, maxBuffer: 2 ** 26 })
+  const link =
+    process.platform === 'darwin'
+      ? ['-shared', '-undefined', 'dynamic_lookup']
+      : ['-shared', '-pthread', '-ldl']
+  const run = (args) =>
+    promisify(execFile)(compiler.command, [...compiler.args, ...args], { cwd: root, maxBuffer: 2 ** 26 })
 
   const [kernels, binding] = [readKernelSources(), readSources(sources)]
   const object = ({ name }) => `native-${name}.o`

@@ -7,7 +7,16 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { commonFlags, kernelFlags, wasmFlags, wasmInstructionSets, wasmVariants } from './flags.mjs'
-import { discard, firstError, isCurrent, readKernelSources, readSources, root, unit, update } from './outputs.mjs'
+import {
+  discard,
+  firstError,
+  isCurrent,
+  readKernelSources,
+  readSources,
+  root,
+  unit,
+  update,
+} from './outputs.mjs'
 
 /**
  * Below this the modules keep stack and data; src/devices/cpu/wasmMemory.ts says the same, and the heap lies
@@ -27,10 +36,14 @@ const compilerBytes = 2 ** 30
  */
 export async function buildModules(sets) {
   for (const set of Object.keys(wasmInstructionSets)) {
-    if (!sets.includes(set)) for (const module of modulesOf(set)) if (!isCurrent(module.output, module.ingredients)) discard(module.output)
+    if (!sets.includes(set))
+      for (const module of modulesOf(set))
+        if (!isCurrent(module.output, module.ingredients)) discard(module.output)
   }
   const builders = sets.map((set) => async () => {
-    const running = promisify(execFile)(process.execPath, [fileURLToPath(import.meta.url), set], { cwd: root })
+    const running = promisify(execFile)(process.execPath, [fileURLToPath(import.meta.url), set], {
+      cwd: root,
+    })
     running.child.stdout.pipe(process.stdout)
     await running
   })
@@ -43,12 +56,20 @@ export async function buildModules(sets) {
 }
 
 function flagsOf(set) {
-  return [...commonFlags, ...kernelFlags, ...wasmFlags, ...wasmInstructionSets[set], `-DLOWBIT_ISA=isa_${set}`]
+  return [
+    ...commonFlags,
+    ...kernelFlags,
+    ...wasmFlags,
+    ...wasmInstructionSets[set],
+    `-DLOWBIT_ISA=isa_${set}`,
+  ]
 }
 
 /** What the modules of an instruction set are called, linked with, and made of. */
 function modulesOf(set) {
-  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.resolve('@yowasp/clang')), 'utf8'))
+  const { version } = JSON.parse(
+    readFileSync(new URL('../package.json', import.meta.resolve('@yowasp/clang')), 'utf8'),
+  )
   const sources = { ...readKernelSources(), ...readSources(['parking.h', 'pool.h', 'wasm.cc']) }
   return Object.entries(wasmVariants).map(([suffix, link]) => {
     const ingredients = [sources, flagsOf(set), link, version]
@@ -61,9 +82,12 @@ async function buildSet(set) {
   let kernels
   for (const { output, shared, link, sources, ingredients } of modulesOf(set)) {
     await update(output, ingredients, async (folder) => {
-      const compile = (args, files) => runClang([...flagsOf(set), ...args], { ...tree(sources), ...files }, output)
+      const compile = (args, files) =>
+        runClang([...flagsOf(set), ...args], { ...tree(sources), ...files }, output)
       kernels ??= (await compile(['-c', unit, '-o', 'kernels.o'], {}))['kernels.o']
-      const files = await compile([...link, 'native/wasm.cc', 'kernels.o', '-o', output], { 'kernels.o': kernels })
+      const files = await compile([...link, 'native/wasm.cc', 'kernels.o', '-o', output], {
+        'kernels.o': kernels,
+      })
       await checkModule(output, files[output], shared)
       writeFileSync(join(folder, output), files[output])
     })
@@ -83,9 +107,12 @@ async function checkModule(output, bytes, shared) {
   const heapBase = instance.exports.__heap_base.value
   const variables = instance.exports.__tls_size?.value ?? 0
   if (variables > variablesLimit) {
-    throw new Error(`${output}: a thread's variables must take at most ${variablesLimit} bytes; they take ${variables}`)
+    throw new Error(
+      `${output}: a thread's variables must take at most ${variablesLimit} bytes; they take ${variables}`,
+    )
   }
-  if (heapBase > heapStart) throw new Error(`${output}: stack and data must end below ${heapStart}; they end at ${heapBase}`)
+  if (heapBase > heapStart)
+    throw new Error(`${output}: stack and data must end below ${heapStart}; they end at ${heapBase}`)
 }
 
 /** The files after a run of clang++. */
@@ -95,9 +122,13 @@ async function runClang(args, files, output) {
   await clang.runClang(null, {}, { fetchProgress() {} })
   const messages = []
   try {
-    return await clang.runClang(['clang++', ...args], files, { stderr: (bytes) => bytes && messages.push(Buffer.from(bytes)) })
+    return await clang.runClang(['clang++', ...args], files, {
+      stderr: (bytes) => bytes && messages.push(Buffer.from(bytes)),
+    })
   } catch (error) {
-    throw new Error(`clang failed for ${output}. ${firstError(Buffer.concat(messages).toString() || error.message)}`)
+    throw new Error(
+      `clang failed for ${output}. ${firstError(Buffer.concat(messages).toString() || error.message)}`,
+    )
   }
 }
 

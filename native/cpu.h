@@ -1,4 +1,5 @@
-// What this CPU, and the system on it, can do: asked of the processor itself, since not every compiler's run-time library knows.
+// What this CPU, and the system on it, can do: asked of the processor itself, since not every compiler's
+// run-time library knows.
 #pragma once
 #include <stdint.h>
 
@@ -14,7 +15,8 @@ struct Cpu {
   bool avxVnni = false;
   bool avx512 = false;  // F, BW, VL, DQ, VNNI and BF16
 
-  // Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, CPUID, and volume 1, 14.3 (what the system saves).
+  // Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, CPUID, and volume 1, 14.3
+  // (what the system saves).
   Cpu() {
     uint32_t a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d)) return;

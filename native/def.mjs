@@ -1,4 +1,5 @@
-// Reads kernels.def and writes what is made from it: three tables of src/kernels and the dispatch of each instruction set.
+// Reads kernels.def and writes what is made from it: three tables of src/kernels and the dispatch of each
+// instruction set.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
@@ -8,8 +9,9 @@ const folder = new URL('../src/kernels/', import.meta.url)
 const cTypes = { f32: 'float', i32: 'int32_t', u8: 'uint8_t', dtype: 'int32_t', qtype: 'int32_t' }
 
 /**
- * The kernels of a `.def` text, in order, each with the family whose folder it is in; the index is the kernel's id. An argument is
- * `{ name, direction: 'in' | 'out' | 'inout' | 'scalar', type, dtype?, optional? }`, where `dtype` names the argument that says what T is.
+ * The kernels of a `.def` text, in order, each with the family whose folder it is in; the index is the
+ * kernel's id. An argument is `{ name, direction: 'in' | 'out' | 'inout' | 'scalar', type, dtype?, optional?
+ * }`, where `dtype` names the argument that says what T is.
  */
 export function parseKernels(text) {
   const kernels = []
@@ -21,19 +23,32 @@ export function parseKernels(text) {
       family = heading[1]
       continue
     }
-    if (family === '') throw new Error(`kernels.def:${index + 1}: a heading "[family]" must come before the first kernel`)
+    if (family === '')
+      throw new Error(`kernels.def:${index + 1}: a heading "[family]" must come before the first kernel`)
     const kernel = /^(\w+)\((.*)\)\s*$/.exec(line)
     if (!kernel) throw new Error(`kernels.def:${index + 1}: must read name(argument, …); received ${line}`)
     const args = kernel[2].split(', ').map((argument) => {
       const array = /^(in|out|inout) (?:(f32|i32|u8)|T\((\w+)\))\* (\w+)(\?)?$/.exec(argument)
-      if (array) return { name: array[4], direction: array[1], type: array[2] ?? 'T', dtype: array[3], optional: array[5] === '?' }
+      if (array)
+        return {
+          name: array[4],
+          direction: array[1],
+          type: array[2] ?? 'T',
+          dtype: array[3],
+          optional: array[5] === '?',
+        }
       const scalar = /^(f32|i32|dtype|qtype) (\w+)$/.exec(argument)
       if (scalar) return { name: scalar[2], direction: 'scalar', type: scalar[1] }
-      throw new Error(`kernels.def:${index + 1}: must be "in f32* x", "out T(d)* y" or "i32 count"; received ${argument}`)
+      throw new Error(
+        `kernels.def:${index + 1}: must be "in f32* x", "out T(d)* y" or "i32 count"; received ${argument}`,
+      )
     })
     const dtypes = args.filter(({ type }) => type === 'dtype').map(({ name }) => name)
     const stray = args.find(({ dtype }) => dtype && !dtypes.includes(dtype))
-    if (stray) throw new Error(`kernels.def:${index + 1}: T(${stray.dtype})* needs an argument "dtype ${stray.dtype}"; received none`)
+    if (stray)
+      throw new Error(
+        `kernels.def:${index + 1}: T(${stray.dtype})* needs an argument "dtype ${stray.dtype}"; received none`,
+      )
     kernels.push({ name: kernel[1], family, args })
   }
   return kernels
@@ -52,7 +67,8 @@ function signaturesSource(kernels) {
     const element = dtype ? `{ array: 'T', dtype: '${dtype}' }` : `'${type}'`
     return `array('${direction}', '${name}', ${element}${optional ? ', true' : ''})`
   }
-  const entry = ({ name, args }, id) => `  ${name}: { id: ${id}, args: [${args.map(argument).join(', ')}] },\n`
+  const entry = ({ name, args }, id) =>
+    `  ${name}: { id: ${id}, args: [${args.map(argument).join(', ')}] },\n`
   return `${made}
 import { array, type Signature, scalar } from './signature.ts'
 
@@ -66,7 +82,9 @@ ${kernels.map(entry).join('')}} satisfies Record<string, Signature>
 
 /** The text of src/kernels/definitions.ts. */
 function definitionsSource(kernels) {
-  const imports = kernels.map(({ name, family }) => `import { ${name} } from './${family}/${name}/${name}.ts'\n`)
+  const imports = kernels.map(
+    ({ name, family }) => `import { ${name} } from './${family}/${name}/${name}.ts'\n`,
+  )
   return `${made}
 ${imports.join('')}import type { KernelName } from './signatures.ts'
 
@@ -78,11 +96,15 @@ ${kernels.map(({ name }) => `  ${name},\n`).join('')}}
 
 /** The text of src/kernels/cases.ts. */
 function casesSource(kernels) {
-  const read = ({ name, family }) => readFileSync(new URL(`${family}/${name}/${name}.cases.ts`, folder), 'utf8')
-  const timed = new Set(kernels.filter((kernel) => /^export const benchmarks\b/m.test(read(kernel))).map(({ name }) => name))
+  const read = ({ name, family }) =>
+    readFileSync(new URL(`${family}/${name}/${name}.cases.ts`, folder), 'utf8')
+  const timed = new Set(
+    kernels.filter((kernel) => /^export const benchmarks\b/m.test(read(kernel))).map(({ name }) => name),
+  )
   const benchmarks = (name) => (timed.has(name) ? `, benchmarks as ${name}Benchmarks` : '')
   const imports = kernels.map(
-    ({ name, family }) => `import { cases as ${name}${benchmarks(name)} } from './${family}/${name}/${name}.cases.ts'\n`,
+    ({ name, family }) =>
+      `import { cases as ${name}${benchmarks(name)} } from './${family}/${name}/${name}.cases.ts'\n`,
   )
   return `${made}
 import type { KernelCase } from './case.ts'
@@ -92,7 +114,10 @@ ${imports.join('')}import type { KernelName } from './signatures.ts'
 export const cases: Record<KernelName, readonly KernelCase[]> = {
 ${kernels.map(({ name }) => `  ${name},\n`).join('')}}
 
-/** Cases of the sizes that models have, too slow for the definitions; bench/kernels.ts times them on every device. */
+/**
+ * Cases of the sizes that models have, too slow for the definitions; bench/kernels.ts times them on every
+ * device.
+ */
 export const benchmarks: Partial<Record<KernelName, readonly KernelCase[]>> = {
 ${[...timed].map((name) => `  ${name}: ${name}Benchmarks,\n`).join('')}}
 `
@@ -113,8 +138,8 @@ function cType({ direction, type }) {
 }
 
 /**
- * The translation unit that is compiled once per instruction set: every kernel, then the dispatch. With `base`, another instruction set,
- * only the kernels of these names are compiled; it runs the others.
+ * The translation unit that is compiled once per instruction set: every kernel, then the dispatch. With
+ * `base`, another instruction set, only the kernels of these names are compiled; it runs the others.
  */
 export function unitSource(kernels, names = kernels.map(({ name }) => name), base = null) {
   const compiled = kernels.filter(({ name }) => names.includes(name))
@@ -123,8 +148,9 @@ export function unitSource(kernels, names = kernels.map(({ name }) => name), bas
 }
 
 /**
- * The C++ that ends a translation unit: `run` decodes one record of a command list and calls its kernel. Each call goes through a
- * pointer of the type that the .def states, so that a kernel which differs does not compile.
+ * The C++ that ends a translation unit: `run` decodes one record of a command list and calls its kernel. Each
+ * call goes through a pointer of the type that the .def states, so that a kernel which differs does not
+ * compile.
  */
 function dispatchSource(kernels, names, base) {
   const decode = (arg, index) => {
@@ -158,5 +184,6 @@ ${kernels.map(entry).join('')}    default:
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  for (const [name, text] of Object.entries(madeFiles(readKernels()))) writeFileSync(new URL(name, folder), text)
+  for (const [name, text] of Object.entries(madeFiles(readKernels())))
+    writeFileSync(new URL(name, folder), text)
 }

@@ -1,5 +1,5 @@
-// Replays the cases that native/sanitize.mjs recorded, through the queue and the pool: a program of its own, so that the sanitizers
-// see every access. Each array is a block of exactly its size.
+// Replays the cases that native/sanitize.mjs recorded, through the queue and the pool: a program of its own,
+// so that the sanitizers see every access. Each array is a block of exactly its size.
 //
 // The file is float64 words and byte strings padded to 8. A case is
 //   [name bytes, kernel id, arguments] name, then per argument

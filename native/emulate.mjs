@@ -29,7 +29,18 @@ writeFileSync(`${kernels}.cc`, unitSource(readKernels()))
 for (const [name, flags] of Object.entries(instructionSets.arm64)) {
   const isa = `-DLOWBIT_ISA=isa_${name}`
   await zig('c++', ...target, ...kernelFlags, ...flags, isa, '-c', `${kernels}.cc`, '-o', `${kernels}.o`)
-  await zig('c++', ...target, isa, '-static', '-pthread', 'native/driver.cc', 'native/parallel.cc', `${kernels}.o`, '-o', driver)
+  await zig(
+    'c++',
+    ...target,
+    isa,
+    '-static',
+    '-pthread',
+    'native/driver.cc',
+    'native/parallel.cc',
+    `${kernels}.o`,
+    '-o',
+    driver,
+  )
   console.log(`emulate: ${name}`)
   const { status } = spawnSync(emulator, [driver, join(folder, 'cases.bin'), '2'], { stdio: 'inherit' })
   if (status !== 0) process.exit(1)

@@ -1,8 +1,17 @@
-// How the C++ is compiled: instruction sets and flags, for build.mjs (this machine, WebAssembly) and prebuild.mjs (all platforms).
+// How the C++ is compiled: instruction sets and flags, for build.mjs (this machine, WebAssembly) and
+// prebuild.mjs (all platforms).
 import { readKernels, unitSource } from './def.mjs'
 
 /** Flags of every translation unit. */
-export const commonFlags = ['-std=c++17', '-O3', '-ffp-contract=off', '-fno-math-errno', '-I.', '-Inative', '-DNAPI_VERSION=8']
+export const commonFlags = [
+  '-std=c++17',
+  '-O3',
+  '-ffp-contract=off',
+  '-fno-math-errno',
+  '-I.',
+  '-Inative',
+  '-DNAPI_VERSION=8',
+]
 
 /** Flags of the kernels, beside those of their instruction set. */
 export const kernelFlags = ['-fno-exceptions', '-fno-rtti', '-Wno-psabi']
@@ -20,26 +29,36 @@ export const instructionSets = {
 }
 
 /**
- * What differs from another instruction set in some kernels only; that one runs the rest. Left out where the compiler
- * does not know it.
+ * What differs from another instruction set in some kernels only; that one runs the rest. Left out where the
+ * compiler does not know it.
  */
 export const extensions = {
   x64: { avxvnni: { base: 'avx2', flags: [...avx2, '-mavxvnni'], kernels: ['qmatmulInt8'] } },
 }
 
 /**
- * The addon's translation units with the instruction sets and extensions of these names: `{ name, flags, path }`, or
- * `{ name, flags, text }` of what is made here.
+ * The addon's translation units with the instruction sets and extensions of these names: `{ name, flags, path
+ * }`, or `{ name, flags, text }` of what is made here.
  */
 export function addonUnits(processor, names) {
-  const unit = (name, flags, text) => ({ name, flags: [...kernelFlags, ...flags, `-DLOWBIT_ISA=isa_${name}`], text })
+  const unit = (name, flags, text) => ({
+    name,
+    flags: [...kernelFlags, ...flags, `-DLOWBIT_ISA=isa_${name}`],
+    text,
+  })
   const included = ([name]) => names.includes(name)
   const sets = Object.entries(instructionSets[processor]).filter(included)
   const extended = Object.entries(extensions[processor] ?? {}).filter(included)
   return [
     ...sets.map(([name, flags]) => unit(name, flags, unitSource(readKernels()))),
-    ...extended.map(([name, { base, flags, kernels }]) => unit(name, flags, unitSource(readKernels(), kernels, base))),
-    { name: 'addon', flags: names.map((name) => `-DLOWBIT_HAS_${name.toUpperCase()}`), path: 'native/addon.cc' },
+    ...extended.map(([name, { base, flags, kernels }]) =>
+      unit(name, flags, unitSource(readKernels(), kernels, base)),
+    ),
+    {
+      name: 'addon',
+      flags: names.map((name) => `-DLOWBIT_HAS_${name.toUpperCase()}`),
+      path: 'native/addon.cc',
+    },
     { name: 'parallel', flags: [], path: 'native/parallel.cc' },
   ]
 }
@@ -58,17 +77,33 @@ export const wasmFlags = [
 
 const linkFlags = (flags) => flags.map((flag) => `-Wl,${flag}`)
 
-// Memory comes from JavaScript, which chooses how far it may grow; the stack lies lowest, so that overflowing it traps.
+// Memory comes from JavaScript, which chooses how far it may grow; the stack lies lowest, so that overflowing
+// it traps.
 const wasmLinkFlags = [
-  ...linkFlags(['--no-entry', '--import-memory', '--max-memory=4294967296', '--stack-first', '--strip-all', '--export=__heap_base']),
+  ...linkFlags([
+    '--no-entry',
+    '--import-memory',
+    '--max-memory=4294967296',
+    '--stack-first',
+    '--strip-all',
+    '--export=__heap_base',
+  ]),
   '-Wl,-z,stack-size=1048576',
 ]
 
-/** The modules of each instruction set, by suffix: for one thread, and for several on a shared memory, which set themselves up in it. */
+/**
+ * The modules of each instruction set, by suffix: for one thread, and for several on a shared memory, which
+ * set themselves up in it.
+ */
 export const wasmVariants = {
   '': wasmLinkFlags,
   '-threads': [
     ...['-DLOWBIT_THREADS', ...wasmLinkFlags],
-    ...linkFlags(['--shared-memory', '--export=__stack_pointer', '--export=__wasm_init_tls', '--export=__tls_size']),
+    ...linkFlags([
+      '--shared-memory',
+      '--export=__stack_pointer',
+      '--export=__wasm_init_tls',
+      '--export=__tls_size',
+    ]),
   ],
 }

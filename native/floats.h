@@ -1,15 +1,16 @@
 /*
- * float16, bfloat16 and float8: their values, one at a time and as vectors. The second half of simd.h, which includes it.
+ * float16, bfloat16 and float8: their values, one at a time and as vectors. The second half of simd.h, which
+ * includes it.
  */
 #pragma once
 
 namespace LOWBIT_ISA {
 
-/* -------------------------------------------------------------------------------------------------- small floats */
+/* ---------------------------------------------------------------- small floats */
 
 /*
- * A float of at most 16 bits, as in src/core/halves.ts. One code serves single values (F float, U uint32_t) and vectors (f32v, u32v):
- * comparisons, & and `? :` read the same for both.
+ * A float of at most 16 bits, as in src/core/halves.ts. One code serves single values (F float, U uint32_t)
+ * and vectors (f32v, u32v): comparisons, & and `? :` read the same for both.
  */
 struct SmallFloat {
   int mantissaBits, bias;
@@ -31,7 +32,10 @@ template <int dtype, class F, class U> INLINE F decodeSmall(U pattern) {
   constexpr SmallFloat f = smallFloat<dtype>;
   U magnitude = pattern & (f.sign - 1);
   U sign = (pattern & f.sign) << (f.sign == 0x80 ? 24 : 16);
-  /* With mantissa and exponent in float32's places, a multiplication rebiases the exponent, subnormals included. */
+  /*
+   * With mantissa and exponent in float32's places, a multiplication rebiases the exponent, subnormals
+   * included.
+   */
   U bits = magnitude << (23 - f.mantissaBits);
   U value = bitsOf(floatOf(bits) * floatOf((254u - f.bias) << 23));
   if (f.fnuz) return floatOf(pattern == f.nan ? U{} + 0x7fc00000u : value | sign);
@@ -149,7 +153,10 @@ INLINE void writeFloat(void* p, int32_t dtype, size_t index, float x) {
   else *to = (uint8_t)pattern;
 }
 
-/* body(constant) with the float dtype as a compile-time constant: inside, `constexpr int dtype = constant.value` picks the code. */
+/*
+ * body(constant) with the float dtype as a compile-time constant: inside, `constexpr int dtype =
+ * constant.value` picks the code.
+ */
 template <int n> struct Constant {
   static constexpr int value = n;
 };

@@ -1,4 +1,5 @@
-// Blocks for tensors: 64-byte aligned; large ones straight from the system, so that they can be huge pages and go back to it at once.
+// Blocks for tensors: 64-byte aligned; large ones straight from the system, so that they can be huge pages
+// and go back to it at once.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

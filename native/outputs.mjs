@@ -11,14 +11,16 @@ export const build = join(root, 'build')
 /** The translation unit of all kernels, where the compilers of WebAssembly modules see it. */
 export const unit = 'build/generated/kernels.cc'
 
-const headers = ['floats.h', 'panel.h', 'parallel.h', 'simd.h']
+const headers = ['dots.h', 'floats.h', 'panel.h', 'parallel.h', 'simd.h']
 
 const stampFile = (output) => join(build, `${output}.stamp`)
 const stampOf = (ingredients) => createHash('sha256').update(JSON.stringify(ingredients)).digest('hex')
 
 /** The kernels and the translation unit made of them, as `readSources` gives them. */
 export function readKernelSources() {
-  const names = readdirSync(join(root, 'src/kernels'), { recursive: true }).filter((name) => /\.(cc|h)$/.test(name))
+  const names = readdirSync(join(root, 'src/kernels'), { recursive: true }).filter((name) =>
+    /\.(cc|h)$/.test(name),
+  )
   const kernels = names.map((name) => `src/kernels/${name.replaceAll('\\', '/')}`)
   return { [unit]: unitSource(readKernels()), ...readPaths(kernels), ...readSources([]) }
 }
@@ -41,7 +43,11 @@ function readPaths(paths) {
 /** Whether `output` is there and stems from `ingredients`. */
 export function isCurrent(output, ingredients) {
   const stamp = stampFile(output)
-  return existsSync(join(build, output)) && existsSync(stamp) && readFileSync(stamp, 'utf8') === stampOf(ingredients)
+  return (
+    existsSync(join(build, output)) &&
+    existsSync(stamp) &&
+    readFileSync(stamp, 'utf8') === stampOf(ingredients)
+  )
 }
 
 /**

@@ -8,12 +8,16 @@ namespace LOWBIT_ISA {
  *
  *     y [rows, cols] = start + A [rows, depth] · panel [depth, cols]
  *
- * A panel is a slice of the right factor, brought into scratch (transposed, dequantized, gathered from an image) once and then used for
- * many rows of A: its columns lie in lanes, values of A are broadcast, and a tile of TILE_ROWS × 2 vectors of y stays in registers while
- * depth runs. Source: Goto, van de Geijn, "Anatomy of high-performance matrix multiplication", 2008.
+ * A panel is a slice of the right factor, brought into scratch (transposed, dequantized, gathered from an
+ * image) once and then used for many rows of A: its columns lie in lanes, values of A are broadcast, and a
+ * tile of TILE_ROWS × 2 vectors of y stays in registers while depth runs. Source: Goto, van de Geijn,
+ * "Anatomy of high-performance matrix multiplication", 2008.
  */
 
-/* Registers: TILE_ROWS × 2 sums, 2 vectors of the panel, 1 broadcast. AVX-512 and NEON have 32, the others 16. */
+/*
+ * Registers: TILE_ROWS × 2 sums, 2 vectors of the panel, 1 broadcast. AVX-512 and NEON have 32, the others
+ * 16.
+ */
 #if LANES == 16 || defined(__ARM_NEON)
 constexpr int TILE_ROWS = 12;
 #else
@@ -22,7 +26,10 @@ constexpr int TILE_ROWS = 6;
 constexpr int TILE_COLS = 2 * LANES;
 /* Columns of a panel, whole tiles. */
 constexpr int PANEL_COLS = LANES == 16 ? 64 : 32;
-/* Columns of A, and rows of the panel: sums of so many are short enough that their rounding does not grow with K. */
+/*
+ * Columns of A, and rows of the panel: sums of so many are short enough that their rounding does not grow
+ * with K.
+ */
 constexpr int PANEL_DEPTH = 256;
 /* Rows of A in a block: PANEL_DEPTH columns of them stay in the second-level cache from panel to panel; a thread of WebAssembly has
  * half a megabyte for all its variables. */
@@ -41,7 +48,10 @@ struct Blocks {
   alignas(64) float panel[PANEL_DEPTH * PANEL_COLS + LANES];
 };
 
-/* One tile: y [rows, cols <= TILE_COLS] = start + x [rows, depth] · panel; x has TILE_STRIDE between rows. No start is zero. */
+/*
+ * One tile: y [rows, cols <= TILE_COLS] = start + x [rows, depth] · panel; x has TILE_STRIDE between rows. No
+ * start is zero.
+ */
 template <int rows>
 static void multiplyTile(const float* x, const float* panel, size_t panelStride, int32_t depth, const float* start, size_t startStride,
                          float* y, size_t yStride, int32_t cols) {
@@ -95,7 +105,8 @@ static inline void multiplyBlock(const float* block, int32_t M, const float* pan
 
 /*
  * y [M, cols] = start + x [M, depth] · panel [depth, cols], depth <= PANEL_DEPTH, for one panel only.
- * start [M, cols] may be y itself, one row (startStride 0) or absent; the panel is readable up to a multiple of TILE_COLS columns.
+ * start [M, cols] may be y itself, one row (startStride 0) or absent; the panel is readable up to a multiple
+ * of TILE_COLS columns.
  */
 static inline void multiplyPanel(const float* x, size_t xStride, int32_t M, const float* panel, size_t panelStride, int32_t depth,
                                  const float* start, size_t startStride, float* y, size_t yStride, int32_t cols) {
@@ -127,7 +138,10 @@ template <class PackRows, class PackCols, class Place>
 static void multiplyBlocks(int32_t batch, int32_t M, int32_t N, int32_t K, const PackRows& packRows, const PackCols& packCols,
                            const Place& place) {
   if (batch == 0 || M == 0 || N == 0) return;
-  /* A million multiplications take some 20 microseconds; several tasks a thread, so that a late one does not hold up the others. */
+  /*
+   * A million multiplications take some 20 microseconds; several tasks a thread, so that a late one does not
+   * hold up the others.
+   */
   double most = (double)batch * M * N * K / 1e6 + 1;
   int32_t threads = threadCount(), wanted = threads == 1 ? 1 : most < 4 * threads ? (int32_t)most : 4 * threads;
   int32_t panels = ceilDivide(N, PANEL_COLS), rowBlocks = ceilDivide(M, BLOCK_ROWS);
@@ -159,8 +173,8 @@ static void multiplyBlocks(int32_t batch, int32_t M, int32_t N, int32_t K, const
 }
 
 /*
- * y [M, N] = x [M, K] · Wᵀ + bias [N], W given by fill(panel, n, cols, k, depth): it writes W[n + c, k + i] to panel[i · PANEL_COLS + c]
- * for c < cols and i < depth.
+ * y [M, N] = x [M, K] · Wᵀ + bias [N], W given by fill(panel, n, cols, k, depth): it writes W[n + c, k + i]
+ * to panel[i · PANEL_COLS + c] for c < cols and i < depth.
  */
 template <class Fill>
 static void multiplyPanels(const float* x, const float* bias, float* y, int32_t M, int32_t N, int32_t K, const Fill& fill) {
@@ -186,7 +200,10 @@ INLINE void transpose4x4(const f32x4 row[4], float* to, size_t toStride) {
   storeAs(to + 3 * toStride, __builtin_shufflevector(c, d, 2, 3, 6, 7));
 }
 
-/* to[i · toStride + r] = from[r, i] for r < rows, i < depth; from has rowStride values between rows of the given float dtype. */
+/*
+ * to[i · toStride + r] = from[r, i] for r < rows, i < depth; from has rowStride values between rows of the
+ * given float dtype.
+ */
 template <int dtype>
 static void transposeRows(const void* from, size_t offset, size_t rowStride, int32_t rows, int32_t depth, float* to, size_t toStride) {
   int32_t r = 0;

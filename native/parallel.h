@@ -1,9 +1,11 @@
-// parallelFor: a kernel splits its own work. Tasks go to whichever thread is free, so make more tasks than threads, each worth
-// some 20 microseconds or more; work below that is one task. Called inside a task, it runs its own tasks right there.
+// parallelFor: a kernel splits its own work. Tasks go to whichever thread is free, so make more tasks than
+// threads, each worth some 20 microseconds or more; work below that is one task. Called inside a task, it
+// runs its own tasks right there.
 #pragma once
 #include <stdint.h>
 
-// Kernels are compiled once per instruction set; what is linked to them (parallel.cc, wasm.cc) has threads or not.
+// Kernels are compiled once per instruction set; what is linked to them (parallel.cc, wasm.cc) has threads or
+// not.
 extern "C" {
 // Runs body(context, task) for every task in [0, tasks) and returns when all are done (pool.h).
 void lowbitParallelFor(int32_t tasks, void (*body)(void* context, int32_t task), void* context);

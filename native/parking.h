@@ -1,4 +1,5 @@
-// Waiting for another thread: awake for at most 1 ms, then asleep. Native threads and WebAssembly workers, each with what they have.
+// Waiting for another thread: awake for at most 1 ms, then asleep. Native threads and WebAssembly workers,
+// each with what they have.
 #pragma once
 #include <stdint.h>
 
@@ -55,8 +56,8 @@ inline void yieldCpu() { std::this_thread::yield(); }
 #endif
 
 // Waits for ready() until notify() is called after ready() became true.
-// `sleepers` is raised before ready() is looked at for the last time, and notify() looks at it after ready() became true, both
-// sequentially consistent: one of the two sees the other, so no wake-up is lost.
+// `sleepers` is raised before ready() is looked at for the last time, and notify() looks at it after ready()
+// became true, both sequentially consistent: one of the two sees the other, so no wake-up is lost.
 class Parking {
  public:
   template <class Ready>

@@ -1,4 +1,5 @@
-// A thread pool: parallelFor for one leader at a time. parallel.cc makes it of native threads, wasm.cc of workers on a shared memory.
+// A thread pool: parallelFor for one leader at a time. parallel.cc makes it of native threads, wasm.cc of
+// workers on a shared memory.
 #pragma once
 #include <stdint.h>
 
@@ -6,13 +7,13 @@
 
 namespace lowbit {
 
-// A job is a counter of tasks that the leader and the workers draw from. Workers enter by taking one of the job's seats; the leader
-// takes back the seats left, waits until everyone who entered has left, and only then may the job's closure go away. Workers that
-// are late, or never come, leave their share to the others.
+// A job is a counter of tasks that the leader and the workers draw from. Workers enter by taking one of the
+// job's seats; the leader takes back the seats left, waits until everyone who entered has left, and only then
+// may the job's closure go away. Workers that are late, or never come, leave their share to the others.
 class Pool {
  public:
-  // Runs body(context, task) for every task in [0, tasks) on at most `threads` threads, this one included, both of them above 1;
-  // returns when all are done.
+  // Runs body(context, task) for every task in [0, tasks) on at most `threads` threads, this one included,
+  // both of them above 1; returns when all are done.
   void run(int32_t tasks, int32_t threads, void (*body)(void*, int32_t), void* context) {
     body_ = body;
     context_ = context;
@@ -37,7 +38,8 @@ class Pool {
     }
   }
 
-  // How many threads share the work of a parallelFor of this thread; 1 inside a task, so that nested calls run inline.
+  // How many threads share the work of a parallelFor of this thread; 1 inside a task, so that nested calls
+  // run inline.
   static int32_t& threadsHere() {
     static thread_local int32_t threads = 1;
     return threads;

@@ -2,7 +2,8 @@
 //
 //   npm run build:platforms [-- linux-x64-gnu …]      the platforms of platforms.json, or these
 //
-// It needs Python 3 with venv (zig.mjs). An object whose sources and flags are unchanged (its .stamp) is not compiled again.
+// It needs Python 3 with venv (zig.mjs). An object whose sources and flags are unchanged (its .stamp) is not
+// compiled again.
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -18,8 +19,19 @@ const platforms = JSON.parse(readFileSync(new URL('./platforms.json', import.met
 
 /** What the linker of each operating system is told. */
 const linkFlags = {
-  linux: ['-shared', '-pthread', '-Wl,--version-script,native/exports.map', '-Wl,--gc-sections', '-Wl,-z,noexecstack'],
-  darwin: ['-shared', '-Wl,-undefined,dynamic_lookup', '-Wl,-dead_strip', '-Wl,-install_name,@rpath/lowbit.node'],
+  linux: [
+    '-shared',
+    '-pthread',
+    '-Wl,--version-script,native/exports.map',
+    '-Wl,--gc-sections',
+    '-Wl,-z,noexecstack',
+  ],
+  darwin: [
+    '-shared',
+    '-Wl,-undefined,dynamic_lookup',
+    '-Wl,-dead_strip',
+    '-Wl,-install_name,@rpath/lowbit.node',
+  ],
   win32: ['-shared', '-Wl,--gc-sections'],
 }
 
@@ -30,7 +42,9 @@ const objects = join(root, 'build', 'objects')
 function stampOf(...ingredients) {
   const hash = createHash('sha256').update(JSON.stringify([zigVersion, ...ingredients]))
   for (const folder of ['native', 'src/kernels']) {
-    const names = readdirSync(join(root, folder), { recursive: true }).filter((name) => /\.(cc|h)$/.test(name))
+    const names = readdirSync(join(root, folder), { recursive: true }).filter((name) =>
+      /\.(cc|h)$/.test(name),
+    )
     for (const name of names.sort()) hash.update(name).update(readFileSync(join(root, folder, name)))
   }
   return hash.digest('hex')
@@ -48,7 +62,10 @@ async function update(file, ingredients, make) {
   return true
 }
 
-/** The object of a translation unit. Kernels use no library, so that the platforms of one system and processor share theirs. */
+/**
+ * The object of a translation unit. Kernels use no library, so that the platforms of one system and processor
+ * share theirs.
+ */
 async function compile({ name, flags, path, text }, platformName) {
   const { os, cpu } = platforms[platformName]
   const alike = Object.values(platforms).filter((platform) => platform.os === os && platform.cpu === cpu)
@@ -58,7 +75,14 @@ async function compile({ name, flags, path, text }, platformName) {
   const source = path ?? join(folder, `${name}.cc`)
   // Windows' code is position-independent by nature, and its compiler refuses to be told.
   const position = os === 'win32' ? [] : ['-fPIC']
-  const platformFlags = ['-g0', '-fvisibility=hidden', '-fno-sanitize=all', ...position, '-I', join(headers, 'include')]
+  const platformFlags = [
+    '-g0',
+    '-fvisibility=hidden',
+    '-fno-sanitize=all',
+    ...position,
+    '-I',
+    join(headers, 'include'),
+  ]
   const args = ['c++', '-target', target, ...commonFlags, ...platformFlags, ...flags, '-c', source]
   await update(object, [args, text], () => {
     if (text) writeFileSync(source, text)
@@ -100,13 +124,23 @@ async function prebuild(name, compiled) {
   if (os === 'win32') inputs.push(await importLibrary(cpu))
   const args = ['c++', '-target', target, '-O3', '-s', ...linkFlags[os], ...inputs, '-o', output]
   const stamps = inputs.map((file) => readFileSync(`${file}.stamp`, 'utf8'))
-  if (!(await update(output, [args, stamps, readFileSync(join(root, 'native', 'exports.map'), 'utf8')], () => zig(...args)))) return
-  console.log(`prebuild: built build/prebuilds/${name}/lowbit.node, ${(statSync(output).size / 1e6).toFixed(2)} MB`)
+  if (
+    !(await update(output, [args, stamps, readFileSync(join(root, 'native', 'exports.map'), 'utf8')], () =>
+      zig(...args),
+    ))
+  )
+    return
+  console.log(
+    `prebuild: built build/prebuilds/${name}/lowbit.node, ${(statSync(output).size / 1e6).toFixed(2)} MB`,
+  )
 }
 
 const chosen = process.argv.slice(2)
 const unknown = chosen.find((name) => !platforms[name])
-if (unknown) throw new Error(`prebuild: a platform must be one of ${Object.keys(platforms).join(', ')}; received ${unknown}`)
+if (unknown)
+  throw new Error(
+    `prebuild: a platform must be one of ${Object.keys(platforms).join(', ')}; received ${unknown}`,
+  )
 await installZig()
 const compiled = {}
 const names = chosen.length > 0 ? chosen : Object.keys(platforms)

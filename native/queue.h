@@ -19,7 +19,8 @@
 
 namespace lowbit {
 
-// Executes the record at words and returns its length, 0 if it is not one (the dispatch made by native/def.mjs).
+// Executes the record at words and returns its length, 0 if it is not one (the dispatch made by
+// native/def.mjs).
 using RunRecord = size_t (*)(const double* words, size_t count);
 
 class Queue {
@@ -31,7 +32,8 @@ class Queue {
     for (const auto& [block, bytes] : blocks_) freeBlock(block, bytes);
   }
 
-  // Null if the memory is not to be had. The queue owns the block: what is never freed goes when the queue goes.
+  // Null if the memory is not to be had. The queue owns the block: what is never freed goes when the queue
+  // goes.
   void* allocate(size_t bytes) {
     void* block = allocateBlock(bytes);
     if (!block) return nullptr;

@@ -26,7 +26,10 @@ function record(kernel, { name, args: makeArgs, tolerance }) {
     else {
       const bound = tolerance(expected, index)
       const bounds = bound === 'exact' ? [] : typeof bound === 'number' ? [bound] : bound
-      parts.push(words(2, value.byteLength, value instanceof Float32Array ? 1 : 0, bounds.length), ...padded(bytesOf(value)))
+      parts.push(
+        words(2, value.byteLength, value instanceof Float32Array ? 1 : 0, bounds.length),
+        ...padded(bytesOf(value)),
+      )
       parts.push(...padded(bytesOf(expected[index])), words(...bounds))
     }
   }

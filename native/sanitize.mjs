@@ -22,13 +22,34 @@ function run(command, args) {
 recordCases(join(folder, 'cases.bin'))
 writeFileSync(join(folder, 'kernels.cc'), unitSource(readKernels()))
 
-const target = process.arch === 'x64' ? ['-DLOWBIT_ISA=isa_avx2', '-mavx2', '-mfma', '-mf16c', '-mbmi2'] : ['-DLOWBIT_ISA=isa_neon']
+const target =
+  process.arch === 'x64'
+    ? ['-DLOWBIT_ISA=isa_avx2', '-mavx2', '-mfma', '-mf16c', '-mbmi2']
+    : ['-DLOWBIT_ISA=isa_neon']
 const sanitizers = process.argv.length > 2 ? process.argv.slice(2) : ['address,undefined', 'thread']
-const flags = ['-std=c++17', '-O1', '-g', '-ffp-contract=off', '-fno-math-errno', '-Wno-psabi', '-I.', '-Inative', '-pthread', ...target]
+const flags = [
+  '-std=c++17',
+  '-O1',
+  '-g',
+  '-ffp-contract=off',
+  '-fno-math-errno',
+  '-Wno-psabi',
+  '-I.',
+  '-Inative',
+  '-pthread',
+  ...target,
+]
 const files = [join(folder, 'kernels.cc'), 'native/driver.cc', 'native/parallel.cc']
 for (const sanitizer of sanitizers) {
   const program = join(folder, sanitizer.replaceAll(',', '-'))
-  run(process.env.CXX ?? 'c++', [...flags, `-fsanitize=${sanitizer}`, '-fno-sanitize-recover=all', ...files, '-o', program])
+  run(process.env.CXX ?? 'c++', [
+    ...flags,
+    `-fsanitize=${sanitizer}`,
+    '-fno-sanitize-recover=all',
+    ...files,
+    '-o',
+    program,
+  ])
   console.log(`sanitize: ${sanitizer}, ${threads} threads`)
   run(program, [join(folder, 'cases.bin'), String(threads)])
 }

@@ -7,9 +7,10 @@
  *    8           AVX2 + FMA + F16C (and AVX-VNNI)                256 bits
  *    4           SSE4.2, NEON, WebAssembly SIMD (and relaxed)    128 bits
  *
- * They are the compiler's own vector types, so + - * / & | ^ ~ << >> and comparisons are plain operators (a comparison gives an i32v
- * of 0 and -1) and `mask ? a : b` chooses lane by lane. Below are only the primitives that a compiler does not find by itself.
- * NaN survives everywhere: nothing here may be compiled with -ffast-math, and only fma() fuses (-ffp-contract=off).
+ * They are the compiler's own vector types, so + - * / & | ^ ~ << >> and comparisons are plain operators (a
+ * comparison gives an i32v of 0 and -1) and `mask ? a : b` chooses lane by lane. Below are only the
+ * primitives that a compiler does not find by itself. NaN survives everywhere: nothing here may be compiled
+ * with -ffast-math, and only fma() fuses (-ffp-contract=off).
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -73,7 +74,7 @@ constexpr int32_t float8Of(int32_t qtype) {
   return qtype >= QFLOAT8_E4M3FN && qtype <= QFLOAT8_E4M3FNUZ ? FLOAT8_E4M3FN + (qtype - QFLOAT8_E4M3FN) : -1;
 }
 
-/* -------------------------------------------------------------------------------------------------- bits, loads, stores */
+/* ---------------------------------------------------------------- bits, loads, stores */
 
 /* The bit pattern of x, and the value of a pattern; for one value and for vectors. */
 INLINE uint32_t bitsOf(float x) { return __builtin_bit_cast(uint32_t, x); }
@@ -87,9 +88,9 @@ INLINE i32v splat(int32_t x) { return i32v{} + x; }
 INLINE u32v splat(uint32_t x) { return u32v{} + x; }
 
 /*
- * Hides from the compiler where v comes from, for WebAssembly, whose engines keep the order and the addresses of the compiler: sums stay
- * in the order written, with no more values alive than there are registers; a pointer moves by additions, and what lies beside it is read
- * with a constant offset.
+ * Hides from the compiler where v comes from, for WebAssembly, whose engines keep the order and the addresses
+ * of the compiler: sums stay in the order written, with no more values alive than there are registers; a
+ * pointer moves by additions, and what lies beside it is read with a constant offset.
  */
 template <class V> INLINE void opaque(V& v) {
 #if defined(__wasm__)
@@ -112,7 +113,10 @@ INLINE i32v load(const int32_t* p) { return loadAs<i32v>(p); }
 INLINE void store(float* p, f32v v) { storeAs(p, v); }
 INLINE void store(int32_t* p, i32v v) { storeAs(p, v); }
 
-/* LANES bytes as integers, by name: of a conversion that makes a vector four times as long GCC 12 makes one of each value. */
+/*
+ * LANES bytes as integers, by name: of a conversion that makes a vector four times as long GCC 12 makes one
+ * of each value.
+ */
 INLINE i32v widenBytes(u8v bytes) {
 #if LANES == 16
   return (i32v)_mm512_cvtepu8_epi32((__m128i)bytes);
@@ -170,7 +174,10 @@ INLINE void storeUpTo(float* p, f32v v, int32_t n) {
   else if (n > 0) storePartial(p, v, n);
 }
 
-/* Lanes first <= i < last of what lies at p, zeros elsewhere, and nothing else is read; first and last of any sign and size. */
+/*
+ * Lanes first <= i < last of what lies at p, zeros elsewhere, and nothing else is read; first and last of any
+ * sign and size.
+ */
 INLINE f32v loadBetween(const float* p, int32_t first, int32_t last) {
   if (first <= 0 && last >= LANES) return load(p);
 #if LANES == 16
@@ -183,7 +190,7 @@ INLINE f32v loadBetween(const float* p, int32_t first, int32_t last) {
 #endif
 }
 
-/* -------------------------------------------------------------------------------------------------- arithmetic */
+/* ---------------------------------------------------------------- arithmetic */
 
 /* a·b + c, fused where the target can (not on SSE4 and baseline WebAssembly). */
 INLINE f32v fma(f32v a, f32v b, f32v c) {
@@ -299,8 +306,8 @@ INLINE float max(f32v v) { return fold(v, [](auto a, auto b) { return a > b ? a 
 INLINE float min(f32v v) { return fold(v, [](auto a, auto b) { return a < b ? a : b; }); }
 
 /*
- * e^x within 2 ulp: x = n·ln 2 + r with |r| <= ln 2 / 2, e^r by its series to r^7 (the rest is below 6e-9), times 2^n.
- * NaN, infinities, overflow and denormal results come out right.
+ * e^x within 2 ulp: x = n·ln 2 + r with |r| <= ln 2 / 2, e^r by its series to r^7 (the rest is below 6e-9),
+ * times 2^n. NaN, infinities, overflow and denormal results come out right.
  */
 static const float expConstants[] = {
     /* Beyond these the result is infinite or zero anyway. */
@@ -337,7 +344,10 @@ INLINE f32v exp(f32v x) {
 
 INLINE float exp(float x) { return exp(splat(x))[0]; }
 
-/* ln x of a positive double: x = 2^e·m, m in [√½, √2), ln m = 2·artanh((m-1)/(m+1)); for sums of exponentials. */
+/*
+ * ln x of a positive double: x = 2^e·m, m in [√½, √2), ln m = 2·artanh((m-1)/(m+1)); for sums of
+ * exponentials.
+ */
 INLINE double log(double x) {
   if (!(x > 0)) return x == 0 ? -__builtin_inf() : __builtin_nan("");
   if (x > 1.79769313486231570e308) return x;
@@ -356,127 +366,7 @@ INLINE double log(double x) {
   return (double)e * 0.69314718055994530942 + 2 * s * series;
 }
 
-/* -------------------------------------------------------------------------------------------------- integer dot products */
-
-/*
- * Each lane holds four bytes. Both add the four products of a lane to sums, exactly:
- *
- *     dotCodes(sums, u, s) = sums + Σ u·s                            u 0 … 31, s −127 … 127
- *     dotInt8(sums, int8Operand(w), s) = sums + Σ (w + INT8_OFFSET)·s      w and s −128 … 127, not both −128
- *
- * What is added to w there the caller takes away again, as INT8_OFFSET · Σ s: where one factor must be unsigned, w is moved up.
- */
-#if defined(__AVX512VNNI__) || defined(__AVXVNNI__) || defined(__wasm_relaxed_simd__)
-constexpr int32_t INT8_OFFSET = 128;
-#else
-constexpr int32_t INT8_OFFSET = 0;
-#endif
-
-INLINE u32v int8Operand(u32v w) { return INT8_OFFSET ? w ^ 0x80808080u : w; }
-
-#if LANES == 4 && !defined(__SSE4_1__) && !defined(__wasm_relaxed_simd__)
-/* Both factors signed: the widest sum of two products, 2·128·127, fits 16 bits. */
-INLINE i32v dotSigned(i32v sums, u32v a, u32v b) {
-#if defined(__ARM_FEATURE_DOTPROD)
-  return vdotq_s32(sums, (int8x16_t)a, (int8x16_t)b);
-#elif defined(__ARM_NEON)
-  int16x8_t low = vmull_s8(vget_low_s8((int8x16_t)a), vget_low_s8((int8x16_t)b));
-  int16x8_t high = vmull_s8(vget_high_s8((int8x16_t)a), vget_high_s8((int8x16_t)b));
-  return sums + (i32v)vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high));
-#else
-  typedef int16_t i16v __attribute__((vector_size(16)));
-  i16v pairs = ((i16v)a << 8 >> 8) * ((i16v)b << 8 >> 8) + ((i16v)a >> 8) * ((i16v)b >> 8);
-  return sums + (i32v)wasm_i32x4_extadd_pairwise_i16x8((v128_t)pairs);
-#endif
-}
-#endif
-
-INLINE i32v dotCodes(i32v sums, u32v u, u32v s) {
-#if LANES == 16
-  return (i32v)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)u, (__m512i)s);
-#elif LANES == 8 && defined(__AVXVNNI__)
-  return (i32v)_mm256_dpbusd_avx_epi32((__m256i)sums, (__m256i)u, (__m256i)s);
-#elif LANES == 8
-  return sums + (i32v)_mm256_madd_epi16(_mm256_maddubs_epi16((__m256i)u, (__m256i)s), _mm256_set1_epi16(1));
-#elif defined(__SSE4_1__)
-  return sums + (i32v)_mm_madd_epi16(_mm_maddubs_epi16((__m128i)u, (__m128i)s), _mm_set1_epi16(1));
-#elif defined(__wasm_relaxed_simd__)
-  return (i32v)wasm_i32x4_relaxed_dot_i8x16_i7x16_add((v128_t)s, (v128_t)u, (v128_t)sums);
-#else
-  return dotSigned(sums, u, s);
-#endif
-}
-
-INLINE i32v dotInt8(i32v sums, u32v w, u32v s) {
-#if LANES == 16 || defined(__AVXVNNI__)
-  return dotCodes(sums, w, s);
-#elif LANES == 8
-  /* Even and odd bytes apart, as 16-bit numbers: the trick with |w| and maddubs would lose the sign of s = -128. */
-  __m256i evens = _mm256_madd_epi16(_mm256_srai_epi16(_mm256_slli_epi16((__m256i)w, 8), 8), _mm256_srai_epi16(_mm256_slli_epi16((__m256i)s, 8), 8));
-  return sums + (i32v)evens + (i32v)_mm256_madd_epi16(_mm256_srai_epi16((__m256i)w, 8), _mm256_srai_epi16((__m256i)s, 8));
-#elif defined(__SSE4_1__)
-  __m128i evens = _mm_madd_epi16(_mm_srai_epi16(_mm_slli_epi16((__m128i)w, 8), 8), _mm_srai_epi16(_mm_slli_epi16((__m128i)s, 8), 8));
-  return sums + (i32v)evens + (i32v)_mm_madd_epi16(_mm_srai_epi16((__m128i)w, 8), _mm_srai_epi16((__m128i)s, 8));
-#elif defined(__wasm_relaxed_simd__)
-  /* The unsigned factor may have 7 bits: w = 16·high + low. */
-  return dotCodes(sums, w & 0x0f0f0f0fu, s) + (dotCodes(i32v{}, (w >> 4) & 0x0f0f0f0fu, s) << 4);
-#else
-  return dotSigned(sums, w, s);
-#endif
-}
-
-/*
- * Where a dot product takes more than one instruction, the products of neighbouring bytes are added up in 16 bits first:
- *
- *     dotPairs(u, s) = u₀·s₀ + u₁·s₁, u₂·s₂ + u₃·s₃ of each lane, 16 bits each       u 0 … 31, s −127 … 127
- *     sumPairs(pairs) = the sum of both of each lane, 32 bits
- *
- * 16 bits hold the sum of eight results for u up to 15, of four for u up to 31.
- */
-typedef int16_t i16v __attribute__((vector_size(LANES * 4)));
-
-#if LANES == 16 || defined(__AVXVNNI__) || defined(__ARM_NEON)
-constexpr bool HAS_PAIRS = false;
-INLINE i16v dotPairs(u32v, u32v) { return i16v{}; }
-INLINE i32v sumPairs(i16v) { return i32v{}; }
-#else
-constexpr bool HAS_PAIRS = true;
-
-INLINE i16v dotPairs(u32v u, u32v s) {
-#if LANES == 8
-  return (i16v)_mm256_maddubs_epi16((__m256i)u, (__m256i)s);
-#elif defined(__SSE4_1__)
-  return (i16v)_mm_maddubs_epi16((__m128i)u, (__m128i)s);
-#elif defined(__wasm_relaxed_simd__)
-  return (i16v)wasm_i16x8_relaxed_dot_i8x16_i7x16((v128_t)s, (v128_t)u);
-#else
-  return ((i16v)s << 8 >> 8) * ((i16v)u & 255) + ((i16v)s >> 8) * ((i16v)u >> 8);
-#endif
-}
-
-INLINE i32v sumPairs(i16v pairs) {
-#if LANES == 8
-  return (i32v)_mm256_madd_epi16((__m256i)pairs, _mm256_set1_epi16(1));
-#elif defined(__SSE4_1__)
-  return (i32v)_mm_madd_epi16((__m128i)pairs, _mm_set1_epi16(1));
-#else
-  return (i32v)wasm_i32x4_extadd_pairwise_i16x8((v128_t)pairs);
-#endif
-}
-#endif
-
-/*
- * Whether dotPairs is faster than dotCodes here. A relaxed dot product is one instruction or several, as the machine has it; what it makes
- * of u = 255 tells which: 4·255·127 is vpdpbusd, 4·(−1)·127 ARM's, and two products cut off at 16 bits are x86 without either.
- */
-INLINE bool pairsAreFaster() {
-#if defined(__wasm_relaxed_simd__)
-  return dotCodes(i32v{}, splat(0xffffffffu), splat(0x7f7f7f7fu))[0] == 2 * 32767;
-#else
-  return HAS_PAIRS;
-#endif
-}
-
 }  // namespace LOWBIT_ISA
 
+#include "dots.h"
 #include "floats.h"

@@ -1,5 +1,6 @@
-// What a WebAssembly module exports besides its memory: a buffer for command lists, and run; with LOWBIT_THREADS also what makes
-// the thread that calls it the leader of a pool, or one of its workers. src/devices/cpu/wasmWorker.ts calls them.
+// What a WebAssembly module exports besides its memory: a buffer for command lists, and run; with
+// LOWBIT_THREADS also what makes the thread that calls it the leader of a pool, or one of its workers.
+// src/devices/cpu/wasmWorker.ts calls them.
 #include <stddef.h>
 #include <stdint.h>
 

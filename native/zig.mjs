@@ -1,4 +1,5 @@
-// zig, the C++ compiler for all platforms: from PyPI, in a virtual environment in the cache (.cache/zig, or LOWBIT_CACHE).
+// zig, the C++ compiler for all platforms: from PyPI, in a virtual environment in the cache (.cache/zig, or
+// LOWBIT_CACHE).
 import { execFile } from 'node:child_process'
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -13,7 +14,11 @@ const python = join(cache, 'venv', 'bin', 'python')
 
 /** Runs zig in the root of the repository; rejects with what it said. */
 export function zig(...args) {
-  return run(python, ['-m', 'ziglang', ...args], { ...process.env, ZIG_GLOBAL_CACHE_DIR: cache, ZIG_LOCAL_CACHE_DIR: cache })
+  return run(python, ['-m', 'ziglang', ...args], {
+    ...process.env,
+    ZIG_GLOBAL_CACHE_DIR: cache,
+    ZIG_LOCAL_CACHE_DIR: cache,
+  })
 }
 
 /** Installs it unless it is there. */

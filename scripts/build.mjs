@@ -10,11 +10,19 @@ import { buildSync } from 'esbuild'
 const root = fileURLToPath(new URL('..', import.meta.url))
 
 rmSync(new URL('../dist', import.meta.url), { recursive: true, force: true })
-run([fileURLToPath(new URL('../node_modules/typescript/bin/tsc', import.meta.url)), '-p', 'tsconfig.build.json'])
+run([
+  fileURLToPath(new URL('../node_modules/typescript/bin/tsc', import.meta.url)),
+  '-p',
+  'tsconfig.build.json',
+])
 const options = process.argv.slice(2)
-run([fileURLToPath(new URL('../native/build.mjs', import.meta.url)), ...(await Promise.all(options.map(kernelOption)))])
+run([
+  fileURLToPath(new URL('../native/build.mjs', import.meta.url)),
+  ...(await Promise.all(options.map(kernelOption))),
+])
 // Browsers load these from beside host.browser.js.
-for (const name of readdirSync(`${root}build`)) if (name.endsWith('.wasm')) cpSync(`${root}build/${name}`, `${root}dist/core/${name}`)
+for (const name of readdirSync(`${root}build`))
+  if (name.endsWith('.wasm')) cpSync(`${root}build/${name}`, `${root}dist/core/${name}`)
 buildSync({
   entryPoints: { 'lowbit-worker': `${root}dist/devices/cpu/wasmWorker.browser.js` },
   bundle: true,

@@ -1,6 +1,7 @@
-// LOWBIT_GOLDEN=FOLDER node scripts/copy-golden.mjs: takes from the large golden set what the repository keeps of it, the model
-// stories260K: its float weights (models/stories260K), the text of its perplexity (models/tinystories.txt), and what optimum-quanto
-// and transformers wrote and computed (test/golden/stories260K).
+// LOWBIT_GOLDEN=FOLDER node scripts/copy-golden.mjs: takes from the large golden set what the repository
+// keeps of it, the model stories260K: its float weights (models/stories260K), the text of its perplexity
+// (models/tinystories.txt), and what optimum-quanto and transformers wrote and computed
+// (test/golden/stories260K).
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
@@ -33,7 +34,8 @@ mkdirSync(`${target}/expected`, { recursive: true })
 copy(join(golden, model, 'inputs.json'), `${target}/inputs.json`)
 for (const variant of variants) {
   copy(join(golden, model, 'expected', `${variant}.safetensors`), `${target}/expected/${variant}.safetensors`)
-  if (variant !== 'float') copyFolder(join(golden, model, variant), `${target}/${variant}`, variant === whole ? undefined : shared)
+  if (variant !== 'float')
+    copyFolder(join(golden, model, variant), `${target}/${variant}`, variant === whole ? undefined : shared)
 }
 
 const manifest = JSON.parse(readFileSync(join(golden, 'manifest.json'), 'utf8'))
@@ -50,7 +52,10 @@ const items = variants.map((variant) => {
     expected_reloaded,
   } = manifest.items.find(({ id }) => id === `${model}/${variant}`)
   const { perplexity, nll, window_nll, greedy_ids, greedy_text, greedy_margins } = expected
-  const reloaded = expected_reloaded && { perplexity: expected_reloaded.perplexity, nll: expected_reloaded.nll }
+  const reloaded = expected_reloaded && {
+    perplexity: expected_reloaded.perplexity,
+    nll: expected_reloaded.nll,
+  }
   const activations = activation_scales && { activation_scales, reloaded }
   return [
     variant,
@@ -70,7 +75,15 @@ const items = variants.map((variant) => {
     },
   ]
 })
-const kept = { context, stride, n_windows, n_scored_tokens, perplexity_recipe, greedy, variants: Object.fromEntries(items) }
+const kept = {
+  context,
+  stride,
+  n_windows,
+  n_scored_tokens,
+  perplexity_recipe,
+  greedy,
+  variants: Object.fromEntries(items),
+}
 writeFileSync(`${target}/manifest.json`, oneLineLists(JSON.stringify(kept, null, 1)) + '\n')
 
 /** Lists of numbers and names on one line each. */

@@ -7,7 +7,8 @@ const examples = {
   inspect: 'what quantization does to one layer: codes, scales, errors',
   'gpt2-absmax': 'absolute-maximum quantization by hand: text, perplexity and histograms before and after',
   'toy-linear': "torchao's first steps: two layers, quantized by a recipe; size and time",
-  'mnist/mlp': 'a perceptron trained, quantized, calibrated, tuned, frozen, loaded again (after "npm run examples:data")',
+  'mnist/mlp':
+    'a perceptron trained, quantized, calibrated, tuned, frozen, loaded again (after "npm run examples:data")',
   'mnist/cnn': 'the same with convolutions',
   'cifar/main': 'a ResNet-20 in 8, 4 and 2 bits, with activations of 8',
   'browser/build': 'the page that quantizes in the browser, as files',
@@ -17,7 +18,8 @@ const examples = {
 const [name, ...options] = process.argv.slice(2)
 if (name === undefined || name === '--help') {
   const width = Math.max(...Object.keys(examples).map((example) => example.length))
-  for (const [example, about] of Object.entries(examples)) console.log(`npm run example ${example.padEnd(width)}  ${about}`)
+  for (const [example, about] of Object.entries(examples))
+    console.log(`npm run example ${example.padEnd(width)}  ${about}`)
   console.log('\n"npm run example NAME -- --help" says more.')
   process.exit()
 }
@@ -26,5 +28,9 @@ if (!(known in examples)) {
   console.error(`example: the name must be one of ${Object.keys(examples).join(', ')}; received ${name}`)
   process.exit(1)
 }
-const file = fileURLToPath(new URL(`../examples/${known}${known === 'quickstart' ? '.mjs' : '.ts'}`, import.meta.url))
-process.exitCode = spawnSync(process.execPath, ['--conditions=lowbit-source', file, ...options], { stdio: 'inherit' }).status ?? 1
+const file = fileURLToPath(
+  new URL(`../examples/${known}${known === 'quickstart' ? '.mjs' : '.ts'}`, import.meta.url),
+)
+process.exitCode =
+  spawnSync(process.execPath, ['--conditions=lowbit-source', file, ...options], { stdio: 'inherit' })
+    .status ?? 1

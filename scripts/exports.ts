@@ -1,5 +1,6 @@
-// What the package exports, read from src/index.ts: each name with its kind, the file that declares it, and the first sentence of
-// its doc comment ('' where there is none). `ops` and `transforms` are followed by what they hold.
+// What the package exports, read from src/index.ts: each name with its kind, the file that declares it, and
+// the first sentence of its doc comment ('' where there is none). `ops` and `transforms` are followed by what
+// they hold.
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -21,7 +22,9 @@ export interface Export {
 export function listExports(index = 'src/index.ts'): Export[] {
   const text = readFileSync(join(root, index), 'utf8')
   const found: Export[] = []
-  for (const [, star, list, path] of text.matchAll(/^export (?:type )?(?:\* as (\w+)|\{([^}]*)\}) from '([^']+)'/gm)) {
+  for (const [, star, list, path] of text.matchAll(
+    /^export (?:type )?(?:\* as (\w+)|\{([^}]*)\}) from '([^']+)'/gm,
+  )) {
     const file = join(dirname(index), path)
     if (star) {
       const members = file.endsWith('index.ts') ? listExports(file) : declaredIn(file)
@@ -37,19 +40,23 @@ export function listExports(index = 'src/index.ts'): Export[] {
 
 function declaredIn(file: string): Export[] {
   const text = readFileSync(join(root, file), 'utf8')
-  const names = [...text.matchAll(/^export (?:async )?(?:function\*?|abstract class|class|const|type|interface) (\w+)/gm)].map(
-    ([, name]) => name,
-  )
+  const names = [
+    ...text.matchAll(/^export (?:async )?(?:function\*?|abstract class|class|const|type|interface) (\w+)/gm),
+  ].map(([, name]) => name)
   return names.map((name) => declaration(name, file))
 }
 
 function declaration(name: string, file: string): Export {
   const text = readFileSync(join(root, file), 'utf8')
-  const match = new RegExp(`^export (?:async |abstract )*(function\\*?|class|const|type|interface) ${name}\\b`, 'm').exec(text)
+  const match = new RegExp(
+    `^export (?:async |abstract )*(function\\*?|class|const|type|interface) ${name}\\b`,
+    'm',
+  ).exec(text)
   if (!match) throw new Error(`${file}: must declare ${name}, which the index exports`)
   const before = text.slice(0, match.index)
   const comment = /\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\s*$/.exec(before)?.[1] ?? ''
-  const kind = match[1] === 'const' && /^[^\n]*=>/.test(text.slice(match.index)) ? 'function' : match[1].replace('*', '')
+  const kind =
+    match[1] === 'const' && /^[^\n]*=>/.test(text.slice(match.index)) ? 'function' : match[1].replace('*', '')
   return { name, kind, file, sentence: firstSentence(comment) }
 }
 

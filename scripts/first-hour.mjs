@@ -1,5 +1,6 @@
-// Two first tasks of a new user, in an empty folder and with nothing but lines of the documentation, timed from `npm install` on:
-// to a quantized model of one's own, and to an answer of SmolLM2. The package comes from a registry on this machine, as it is published.
+// Two first tasks of a new user, in an empty folder and with nothing but lines of the documentation, timed
+// from `npm install` on: to a quantized model of one's own, and to an answer of SmolLM2. The package comes
+// from a registry on this machine, as it is published.
 //
 //   npm run build:platforms -- linux-x64-gnu && node scripts/first-hour.mjs
 import { execFileSync } from 'node:child_process'
@@ -23,7 +24,9 @@ const own = blockWith('README.md', 'class Net extends')
 const chat = blockWith('docs/chat.md', '--chat')
   .split('\n')
   .find((line) => line.includes('--chat'))
-const model = execFileSync(process.execPath, [join(root, 'scripts/fetch-smollm2.mjs')], { encoding: 'utf8' }).trim()
+const model = execFileSync(process.execPath, [join(root, 'scripts/fetch-smollm2.mjs')], {
+  encoding: 'utf8',
+}).trim()
 
 const work = mkdtempSync(join(tmpdir(), 'lowbit-first-hour-'))
 const registry = await publishLocally(join(work, 'registry'))

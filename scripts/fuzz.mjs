@@ -1,5 +1,6 @@
-// npm run fuzz [-- FILE …]: the mutations of test/fuzz/model.test.ts, 20,000 of each model (LOWBIT_FUZZ_CASES) under a heap of 512 MB. Each
-// case is written down before it runs, so that a process that dies leaves the case that it died of.
+// npm run fuzz [-- FILE …]: the mutations of test/fuzz/model.test.ts, 20,000 of each model
+// (LOWBIT_FUZZ_CASES) under a heap of 512 MB. Each case is written down before it runs, so that a process
+// that dies leaves the case that it died of.
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
@@ -10,5 +11,6 @@ const env = { LOWBIT_FUZZ_CASES: '20000', LOWBIT_FUZZ_CASE: caseFile, ...process
 // Without a process of its own for every file: the limit is to hold for the cases.
 const flags = ['--max-old-space-size=512', '--conditions=lowbit-source', '--test-isolation=none', '--test']
 const { status, signal } = spawnSync(process.execPath, [...flags, ...files], { stdio: 'inherit', env })
-if (signal || status === 134) console.error(`lowbit: the process died; the case it ran is in ${env.LOWBIT_FUZZ_CASE}`)
+if (signal || status === 134)
+  console.error(`lowbit: the process died; the case it ran is in ${env.LOWBIT_FUZZ_CASE}`)
 process.exitCode = status ?? 1

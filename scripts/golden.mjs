@@ -1,5 +1,6 @@
-// npm run golden: runs the tests that compare with what the Python libraries computed, and prints all their comparisons as one table:
-// quanto's weights, activations and HQQ, torchao's recipes, PyTorch's optimizers and gradients, native and WebAssembly.
+// npm run golden: runs the tests that compare with what the Python libraries computed, and prints all their
+// comparisons as one table: quanto's weights, activations and HQQ, torchao's recipes, PyTorch's optimizers
+// and gradients, native and WebAssembly.
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -27,7 +28,10 @@ const path = join(folder, 'rows.jsonl')
 const script = fileURLToPath(new URL('test.mjs', import.meta.url))
 const env = { ...process.env, LOWBIT_GOLDEN_TABLE: path }
 // What the tests say goes to stderr, so that stdout is the table alone.
-const { status } = spawnSync(process.execPath, [script, ...files], { stdio: ['ignore', process.stderr.fd, 'inherit'], env })
+const { status } = spawnSync(process.execPath, [script, ...files], {
+  stdio: ['ignore', process.stderr.fd, 'inherit'],
+  env,
+})
 const rows = existsSync(path)
   ? readFileSync(path, 'utf8')
       .trim()

@@ -14,8 +14,8 @@ const entries = [
 ]
 
 /**
- * Copies `dist` with its modules joined into a few files, which Node loads in half the time of 170; what is imported when it is used
- * stays apart. Types and WebAssembly modules lie where they lay.
+ * Copies `dist` with its modules joined into a few files, which Node loads in half the time of 170; what is
+ * imported when it is used stays apart. Types and WebAssembly modules lie where they lay.
  */
 export function joinModules(from, to) {
   buildSync({
@@ -33,5 +33,6 @@ export function joinModules(from, to) {
     logLevel: 'warning',
   })
   for (const name of readdirSync(from, { recursive: true }))
-    if (/\.(wasm|d\.ts)$/.test(name) || name.endsWith('lowbit-worker.js')) cpSync(join(from, name), join(to, name))
+    if (/\.(wasm|d\.ts)$/.test(name) || name.endsWith('lowbit-worker.js'))
+      cpSync(join(from, name), join(to, name))
 }

@@ -1,8 +1,10 @@
-// Makes what is published, into build/packages: a tarball for each platform of which there is a prebuilt addon, and the main one.
+// Makes what is published, into build/packages: a tarball for each platform of which there is a prebuilt
+// addon, and the main one.
 //
 //   npm run build:platforms && npm run package
 //
-// Only the published manifest names the platforms' packages, so that a clone's `npm ci` does not look for them.
+// Only the published manifest names the platforms' packages, so that a clone's `npm ci` does not look for
+// them.
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -20,7 +22,8 @@ rmSync(target, { recursive: true, force: true })
 const addonOf = (name) => join(root, 'build', 'prebuilds', name, 'lowbit.node')
 const names = Object.keys(platforms).filter((name) => existsSync(addonOf(name)))
 const missing = Object.keys(platforms).filter((name) => !names.includes(name))
-if (missing.length > 0) console.warn(`lowbit: packed without ${missing.join(', ')}; "npm run build:platforms" makes all`)
+if (missing.length > 0)
+  console.warn(`lowbit: packed without ${missing.join(', ')}; "npm run build:platforms" makes all`)
 for (const name of names) packPlatform(name)
 packMain()
 
@@ -31,7 +34,10 @@ function packPlatform(name) {
   mkdirSync(folder, { recursive: true })
   cpSync(addonOf(name), join(folder, 'lowbit.node'))
   for (const file of ['LICENSE', 'NOTICE']) cpSync(join(root, file), join(folder, file))
-  writeFileSync(join(folder, 'README.md'), `# @lowbit/${name}\n\n${description} [lowbit](${homepage}) installs it by itself.\n`)
+  writeFileSync(
+    join(folder, 'README.md'),
+    `# @lowbit/${name}\n\n${description} [lowbit](${homepage}) installs it by itself.\n`,
+  )
   pack(folder, {
     ...{ name: `@lowbit/${name}`, version, description, license, homepage, bugs, repository, engines },
     ...{ os: [os], cpu: [cpu], ...(libc && { libc: [libc] }) },
@@ -41,14 +47,21 @@ function packPlatform(name) {
 
 function packMain() {
   const folder = join(target, 'lowbit')
-  for (const name of ['models', 'LICENSE', 'NOTICE', 'README.md']) cpSync(join(root, name), join(folder, name), { recursive: true })
+  for (const name of ['models', 'LICENSE', 'NOTICE', 'README.md'])
+    cpSync(join(root, name), join(folder, name), { recursive: true })
   joinModules(join(root, 'dist'), join(folder, 'dist'))
   addCommonJS(join(folder, 'dist'), join(folder, 'dist', 'commonjs'))
   const { scripts, devDependencies, allowScripts, ...published } = manifest
-  pack(folder, { ...published, optionalDependencies: Object.fromEntries(names.map((name) => [`@lowbit/${name}`, version])) })
+  pack(folder, {
+    ...published,
+    optionalDependencies: Object.fromEntries(names.map((name) => [`@lowbit/${name}`, version])),
+  })
 }
 
-/** What `require` gets: the module itself; and the types again, since a folder's manifest tells TypeScript for whom they are. */
+/**
+ * What `require` gets: the module itself; and the types again, since a folder's manifest tells TypeScript for
+ * whom they are.
+ */
 function addCommonJS(from, to) {
   const types = readdirSync(from, { recursive: true }).filter((name) => name.endsWith('.d.ts'))
   for (const name of types) cpSync(join(from, name), join(to, name))

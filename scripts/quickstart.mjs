@@ -5,6 +5,8 @@ import { fileURLToPath } from 'node:url'
 
 const node = process.env.npm_node_execpath ?? process.execPath
 for (const [file, ...options] of [['./build.mjs', '--first-run'], ['../examples/quickstart.mjs']]) {
-  const { status } = spawnSync(node, [fileURLToPath(new URL(file, import.meta.url)), ...options], { stdio: 'inherit' })
+  const { status } = spawnSync(node, [fileURLToPath(new URL(file, import.meta.url)), ...options], {
+    stdio: 'inherit',
+  })
   if (status !== 0) process.exit(status ?? 1)
 }

@@ -44,7 +44,8 @@ function table(name) {
   const recorded = JSON.parse(readFileSync(join(root, `bench/results/${file}.json`), 'utf8'))
   const rows = part ? recorded[part] : recorded
   const columns = Object.keys(rows[0]).filter((column) => rows.some((row) => row[column] !== ''))
-  const numeric = (column) => rows.every((row) => /^([\d.,×%–\s-]*\d[\d.,×%–\s-]*)?$/.test(String(row[column])))
+  const numeric = (column) =>
+    rows.every((row) => /^([\d.,×%–\s-]*\d[\d.,×%–\s-]*)?$/.test(String(row[column])))
   const line = (cells) => `| ${cells.join(' | ')} |\n`
   return (
     line(columns) +
@@ -56,7 +57,9 @@ function table(name) {
 /** Each command with its own options, then those that all of them take. */
 function commands() {
   const help = (...words) =>
-    execFileSync(process.execPath, ['--conditions=lowbit-source', join(root, 'src/cli/main.ts'), ...words], { encoding: 'utf8' })
+    execFileSync(process.execPath, ['--conditions=lowbit-source', join(root, 'src/cli/main.ts'), ...words], {
+      encoding: 'utf8',
+    })
   const names = [...help('--help').matchAll(/^ {2}(\w+) .*<model>/gm)].map(([, name]) => name)
   const parts = names.map((name) => help(name, '--help').split('Options of every command:'))
   const section = (title, text) => `\n## ${title}\n\n\`\`\`text\n${text.trimEnd()}\n\`\`\`\n`
@@ -77,6 +80,9 @@ function exportTables() {
   const row = ({ name, file, sentence }) => `| [${name}](../${file}) | ${cell(sentence)} |\n`
   const byName = (a, b) => a.name.localeCompare(b.name, 'en')
   return `${Object.entries(groups)
-    .map(([title, entries]) => `\n## ${title}\n\n| export | |\n| --- | --- |\n${[...entries].sort(byName).map(row).join('')}`)
+    .map(
+      ([title, entries]) =>
+        `\n## ${title}\n\n| export | |\n| --- | --- |\n${[...entries].sort(byName).map(row).join('')}`,
+    )
     .join('')}\n`
 }

@@ -1,5 +1,5 @@
-// npm test [-- FILE|FOLDER …]: builds, then runs the tests (all but those that need Python or fresh clones, which have commands of
-// their own) and closes with one line: `N passed, N failed`, and how many were
+// npm test [-- FILE|FOLDER …]: builds, then runs the tests (all but those that need Python or fresh clones,
+// which have commands of their own) and closes with one line: `N passed, N failed`, and how many were
 // skipped.
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, statSync } from 'node:fs'
@@ -18,7 +18,10 @@ if (Number(process.versions.node.split('.')[0]) < leastMajor) {
 }
 process.chdir(fileURLToPath(new URL('..', import.meta.url)))
 
-/** Not part of `npm test`: they need Python, a large model or Chromium, or clone and install the whole project. */
+/**
+ * Not part of `npm test`: they need Python, a large model or Chromium, or clone and install the whole
+ * project.
+ */
 const apart = ['test/interop', 'test/large', 'test/browser', 'test/release']
 const asked = process.argv.slice(2)
 const files = (asked.length > 0 ? asked : ['test'])
@@ -29,9 +32,12 @@ if (files.length === 0) {
   process.exit(1)
 }
 
-// Where the addon must not be missing (CI), its absence fails the run; elsewhere everything is tested on WebAssembly.
+// Where the addon must not be missing (CI), its absence fails the run; elsewhere everything is tested on
+// WebAssembly.
 const required = process.env.LOWBIT_REQUIRE_NATIVE === '1'
-const built = spawnSync(process.execPath, ['scripts/build.mjs', ...(required ? ['--require-native'] : [])], { stdio: 'inherit' })
+const built = spawnSync(process.execPath, ['scripts/build.mjs', ...(required ? ['--require-native'] : [])], {
+  stdio: 'inherit',
+})
 if (built.status !== 0) process.exit(1)
 if (!existsSync('build/lowbit.node')) {
   process.env.LOWBIT_WITHOUT_NATIVE = '1'
@@ -55,7 +61,9 @@ report.pipe(process.stdout)
 await finished(report)
 // In CI a test that is skipped, for want of data or of a device, has not passed.
 if (process.env.CI && skipped > 0) {
-  console.error(`lowbit: ${skipped} tests were skipped, which counts as a failure in CI; the lines with ﹣ above say what each lacks`)
+  console.error(
+    `lowbit: ${skipped} tests were skipped, which counts as a failure in CI; the lines with ﹣ above say what each lacks`,
+  )
   failed += skipped
 }
 console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)

@@ -2,7 +2,16 @@
 export type { DType, FloatDType } from './core/dtype.ts'
 export { DeviceError, DTypeError, FormatError, ShapeError } from './core/errors.ts'
 export type { QType, QTypeName } from './core/qtype.ts'
-export { qfloat8, qfloat8_e4m3fn, qfloat8_e4m3fnuz, qfloat8_e5m2, qint2, qint4, qint8, qtypes } from './core/qtype.ts'
+export {
+  qfloat8,
+  qfloat8_e4m3fn,
+  qfloat8_e4m3fnuz,
+  qfloat8_e5m2,
+  qint2,
+  qint4,
+  qint8,
+  qtypes,
+} from './core/qtype.ts'
 export type { Device } from './devices/device.ts'
 export { type DeviceName, type DeviceOptions, openDevice } from './devices/open.ts'
 export { type Accuracy, accuracy } from './evaluate/accuracy.ts'
@@ -30,13 +39,29 @@ export {
   type TypeMap,
 } from './models/stateDict.ts'
 export { type DecodeOptions, Tokenizer } from './models/tokenizer.ts'
-export { GELU, type GELUOptions, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Tanh } from './nn/activations.ts'
+export {
+  GELU,
+  type GELUOptions,
+  LeakyReLU,
+  LogSoftmax,
+  ReLU,
+  Sigmoid,
+  SiLU,
+  Softmax,
+  Tanh,
+} from './nn/activations.ts'
 export { BatchNorm1d, BatchNorm2d, type BatchNormOptions } from './nn/batchNorm.ts'
 export { Conv1d } from './nn/conv1d.ts'
 export { Conv2d } from './nn/conv2d.ts'
 export type { ConvTransposeLayerOptions, ForwardConvolutionOptions } from './nn/convolution.ts'
 export { ConvTranspose1d, ConvTranspose2d } from './nn/convTranspose.ts'
-export { type Image, type ImageBatch, imageFromBytes, type LabelledImage, stackImages } from './nn/data/image.ts'
+export {
+  type Image,
+  type ImageBatch,
+  imageFromBytes,
+  type LabelledImage,
+  stackImages,
+} from './nn/data/image.ts'
 export { DataLoader, type Dataset, type LoaderOptions } from './nn/data/loader.ts'
 export * as transforms from './nn/data/transforms.ts'
 export { Dropout } from './nn/dropout.ts'
@@ -65,7 +90,12 @@ export { Adadelta, type AdadeltaSettings } from './nn/optim/adadelta.ts'
 export { Adam, type AdamSettings, AdamW } from './nn/optim/adam.ts'
 export { type ClipOptions, clipGradNorm, clipGradValue } from './nn/optim/clip.ts'
 export { OneCycleLR, type OneCycleOptions } from './nn/optim/oneCycle.ts'
-export { type OptimizerState, ParameterOptimizer, type ParameterState, type StepSettings } from './nn/optim/optimizer.ts'
+export {
+  type OptimizerState,
+  ParameterOptimizer,
+  type ParameterState,
+  type StepSettings,
+} from './nn/optim/optimizer.ts'
 export {
   CosineAnnealingLR,
   type CosineAnnealingLROptions,
@@ -105,8 +135,21 @@ export { type CalibratedModule, type CalibrateOptions, calibrate } from './quant
 export { dequantize } from './quantize/dequantize.ts'
 export type { MagnitudeHistogram } from './quantize/histogram.ts'
 export { learnScales } from './quantize/learnScales.ts'
-export { entropy, mse, type Observer, type ObserverName, type PercentileOptions, percentile } from './quantize/observers.ts'
-export { freeze, memoryFootprint, type QuantizeOptions, quantizationMap, quantize } from './quantize/quantize.ts'
+export {
+  entropy,
+  mse,
+  type Observer,
+  type ObserverName,
+  type PercentileOptions,
+  percentile,
+} from './quantize/observers.ts'
+export {
+  freeze,
+  memoryFootprint,
+  type QuantizeOptions,
+  quantizationMap,
+  quantize,
+} from './quantize/quantize.ts'
 export { absmax, type HqqOptions, hqq, max, withZeroPoint } from './quantize/quantizers.ts'
 export {
   float8DynamicActivationFloat8Weight,

@@ -15,7 +15,10 @@ export interface GoldenRow {
   allowed: string
 }
 
-/** Adds a row to the table that LOWBIT_GOLDEN_TABLE names, if it does. Called behind the assertion that it tells of. */
+/**
+ * Adds a row to the table that LOWBIT_GOLDEN_TABLE names, if it does. Called behind the assertion that it
+ * tells of.
+ */
 export function goldenRow(row: GoldenRow): void {
   const table = process.env.LOWBIT_GOLDEN_TABLE
   if (table) appendFileSync(table, `${JSON.stringify(row)}\n`)
@@ -27,12 +30,35 @@ export function equalRow(golden: string, device: string, values: string): void {
 }
 
 /** The row of one number beside Python's. */
-export function numberRow(golden: string, device: string, values: string, ours: number, theirs: number, allowed: string): void {
+export function numberRow(
+  golden: string,
+  device: string,
+  values: string,
+  ours: number,
+  theirs: number,
+  allowed: string,
+): void {
   const difference = `${(100 * Math.abs(ours / theirs - 1)).toFixed(4)} %`
-  goldenRow({ golden, device, values, ours: ours.toPrecision(8), theirs: theirs.toPrecision(8), difference, allowed })
+  goldenRow({
+    golden,
+    device,
+    values,
+    ours: ours.toPrecision(8),
+    theirs: theirs.toPrecision(8),
+    difference,
+    allowed,
+  })
 }
 
 /** The row of many values, each within a bound of its own: the largest share of it that any of them took. */
 export function boundRow(golden: string, device: string, values: string, share: number): void {
-  goldenRow({ golden, device, values, ours: '', theirs: '', difference: `${share.toFixed(3)} of the bound`, allowed: '1' })
+  goldenRow({
+    golden,
+    device,
+    values,
+    ours: '',
+    theirs: '',
+    difference: `${share.toFixed(3)} of the bound`,
+    allowed: '1',
+  })
 }

@@ -29,8 +29,14 @@ interface Call {
   run: (options: never) => unknown
   options: Readonly<Record<string, unknown>>
 }
-/** Lists the options of an interface, every one of them and no other: to be left out, or with a value that is needed. */
-const call = <Options>(run: (options: Options) => unknown, options: Record<keyof Required<Options>, unknown>): Call => ({ run, options })
+/**
+ * Lists the options of an interface, every one of them and no other: to be left out, or with a value that is
+ * needed.
+ */
+const call = <Options>(
+  run: (options: Options) => unknown,
+  options: Record<keyof Required<Options>, unknown>,
+): Call => ({ run, options })
 
 const quantizeOptions = {
   weights: 'int8',
@@ -95,10 +101,14 @@ export const calls: Record<string, Call> = {
     onProgress: undefined,
   }),
   'loadCausalLM, quantization': call(
-    (o: lb.QuantizeOptions) => lb.loadCausalLM('models/stories260K', { quantization: { method: 'quanto', ...o } }),
+    (o: lb.QuantizeOptions) =>
+      lb.loadCausalLM('models/stories260K', { quantization: { method: 'quanto', ...o } }),
     quantizeOptions,
   ),
-  load: call((o: lb.LoadModuleOptions) => lb.load(new Net(), memory(), o), { ...loading, onWarning: undefined }),
+  load: call((o: lb.LoadModuleOptions) => lb.load(new Net(), memory(), o), {
+    ...loading,
+    onWarning: undefined,
+  }),
   loadStateDict: call((o: lb.LoadStateOptions) => lb.loadStateDict(new Net(), new Map(), o), loading),
   requantize: call((o: lb.LoadStateOptions) => lb.requantize(new Net(), new Map(), {}, o), loading),
   save: call((o: lb.SaveOptions) => lb.save(net, memory(), o), {
@@ -114,10 +124,20 @@ export const calls: Record<string, Call> = {
     position: undefined,
     lastOnly: undefined,
   }),
-  'Tokenizer.encode': call((o: { addSpecialTokens?: boolean }) => story.tokenizer?.encode('x', o), { addSpecialTokens: undefined }),
-  'Tokenizer.decode': call((o: { skipSpecialTokens?: boolean }) => story.tokenizer?.decode([1], o), { skipSpecialTokens: undefined }),
-  quantize: call((o: lb.QuantizeOptions) => lb.quantize(lb.initialize(new Net(), device), o), quantizeOptions),
-  quantizeByName: call((o: lb.QuantizeOptions) => lb.quantizeByName(lb.initialize(new Net(), device), { fc: o }), quantizeOptions),
+  'Tokenizer.encode': call((o: { addSpecialTokens?: boolean }) => story.tokenizer?.encode('x', o), {
+    addSpecialTokens: undefined,
+  }),
+  'Tokenizer.decode': call((o: { skipSpecialTokens?: boolean }) => story.tokenizer?.decode([1], o), {
+    skipSpecialTokens: undefined,
+  }),
+  quantize: call(
+    (o: lb.QuantizeOptions) => lb.quantize(lb.initialize(new Net(), device), o),
+    quantizeOptions,
+  ),
+  quantizeByName: call(
+    (o: lb.QuantizeOptions) => lb.quantizeByName(lb.initialize(new Net(), device), { fc: o }),
+    quantizeOptions,
+  ),
   calibrate: call((o: lb.CalibrateOptions) => lb.calibrate(net, () => {}, o), {
     momentum: undefined,
     inputMomentum: undefined,
@@ -127,21 +147,39 @@ export const calls: Record<string, Call> = {
     debug: undefined,
   }),
   percentile: call((o: { percent?: number }) => lb.percentile(o), { percent: undefined }),
-  hqq: call((o: lb.HqqOptions) => lb.hqq(o), { norm: undefined, beta: undefined, kappa: undefined, iterations: undefined }),
+  hqq: call((o: lb.HqqOptions) => lb.hqq(o), {
+    norm: undefined,
+    beta: undefined,
+    kappa: undefined,
+    iterations: undefined,
+  }),
   int4WeightOnly: call((o: { groupSize?: number | null }) => lb.int4WeightOnly(o), { groupSize: undefined }),
   int8WeightOnly: call((o: { groupSize?: number | null }) => lb.int8WeightOnly(o), { groupSize: undefined }),
-  intxWeightOnly: call((o: lb.IntxOptions) => lb.intxWeightOnly(o), { weightDtype: undefined, groupSize: undefined, mapping: undefined }),
+  intxWeightOnly: call((o: lb.IntxOptions) => lb.intxWeightOnly(o), {
+    weightDtype: undefined,
+    groupSize: undefined,
+    mapping: undefined,
+  }),
   int8DynamicActivationIntxWeight: call((o: lb.IntxOptions) => lb.int8DynamicActivationIntxWeight(o), {
     weightDtype: undefined,
     groupSize: undefined,
     mapping: undefined,
   }),
-  int8DynamicActivationInt4Weight: call((o: { groupSize?: number | null }) => lb.int8DynamicActivationInt4Weight(o), {
-    groupSize: undefined,
-  }),
-  int8DynamicActivationInt8Weight: call((o: Record<string, never>) => lb.int8DynamicActivationInt8Weight(o), {}),
+  int8DynamicActivationInt4Weight: call(
+    (o: { groupSize?: number | null }) => lb.int8DynamicActivationInt4Weight(o),
+    {
+      groupSize: undefined,
+    },
+  ),
+  int8DynamicActivationInt8Weight: call(
+    (o: Record<string, never>) => lb.int8DynamicActivationInt8Weight(o),
+    {},
+  ),
   float8WeightOnly: call((o: Record<string, never>) => lb.float8WeightOnly(o), {}),
-  float8DynamicActivationFloat8Weight: call((o: Record<string, never>) => lb.float8DynamicActivationFloat8Weight(o), {}),
+  float8DynamicActivationFloat8Weight: call(
+    (o: Record<string, never>) => lb.float8DynamicActivationFloat8Weight(o),
+    {},
+  ),
   initialize: call((o: { seed?: number }) => lb.initialize(new Net(), device, o), { seed: undefined }),
   Linear: call((o: lb.LinearOptions) => new lb.Linear(2, 2, o), { bias: undefined, dtype: undefined }),
   Embedding: call((o: lb.EmbeddingOptions) => new lb.Embedding(2, 2, o), { dtype: undefined }),
@@ -153,7 +191,10 @@ export const calls: Record<string, Call> = {
     bias: undefined,
     dtype: undefined,
   }),
-  GroupNorm: call((o: lb.GroupNormOptions) => new lb.GroupNorm(1, 2, o), { eps: undefined, affine: undefined }),
+  GroupNorm: call((o: lb.GroupNormOptions) => new lb.GroupNorm(1, 2, o), {
+    eps: undefined,
+    affine: undefined,
+  }),
   BatchNorm1d: call((o: lb.BatchNormOptions) => new lb.BatchNorm1d(2, o), normalization),
   BatchNorm2d: call((o: lb.BatchNormOptions) => new lb.BatchNorm2d(2, o), normalization),
   GELU: call((o: lb.GELUOptions) => new lb.GELU(o), { approximate: undefined }),
@@ -161,8 +202,16 @@ export const calls: Record<string, Call> = {
     bias: undefined,
     batchFirst: undefined,
   }),
-  Conv1d: call((o: lb.ForwardConvolutionOptions) => new lb.Conv1d(2, 2, 1, o), { ...sizes, bias: undefined, paddingMode: undefined }),
-  Conv2d: call((o: lb.ForwardConvolutionOptions) => new lb.Conv2d(2, 2, 1, o), { ...sizes, bias: undefined, paddingMode: undefined }),
+  Conv1d: call((o: lb.ForwardConvolutionOptions) => new lb.Conv1d(2, 2, 1, o), {
+    ...sizes,
+    bias: undefined,
+    paddingMode: undefined,
+  }),
+  Conv2d: call((o: lb.ForwardConvolutionOptions) => new lb.Conv2d(2, 2, 1, o), {
+    ...sizes,
+    bias: undefined,
+    paddingMode: undefined,
+  }),
   ConvTranspose1d: call((o: lb.ConvTransposeLayerOptions) => new lb.ConvTranspose1d(2, 2, 1, o), {
     ...sizes,
     bias: undefined,
@@ -185,7 +234,10 @@ export const calls: Record<string, Call> = {
     onRequest: undefined,
     quanto: undefined,
   }),
-  crossEntropyLoss: call((o: lb.ClassLossOptions) => lb.crossEntropyLoss(x, [0, 1], o), { ...classes, labelSmoothing: undefined }),
+  crossEntropyLoss: call((o: lb.ClassLossOptions) => lb.crossEntropyLoss(x, [0, 1], o), {
+    ...classes,
+    labelSmoothing: undefined,
+  }),
   nllLoss: call((o: Omit<lb.ClassLossOptions, 'labelSmoothing'>) => lb.nllLoss(x, [0, 1], o), classes),
   mseLoss: call((o: { reduction?: lb.Reduction }) => lb.mseLoss(x, x, o), { reduction: undefined }),
   l1Loss: call((o: { reduction?: lb.Reduction }) => lb.l1Loss(x, x, o), { reduction: undefined }),
@@ -215,16 +267,30 @@ export const calls: Record<string, Call> = {
     eps: undefined,
     weightDecay: undefined,
   }),
-  clipGradNorm: call((o: { normType?: 2 | typeof Infinity }) => lb.clipGradNorm(net.parameters(), 1, o), { normType: undefined }),
-  StepLR: call((o: { stepSize: number; gamma?: number }) => new lb.StepLR(sgd(), o), { stepSize: 1, gamma: undefined }),
-  MultiStepLR: call((o: { milestones: number[]; gamma?: number }) => new lb.MultiStepLR(sgd(), o), { milestones: [1], gamma: undefined }),
-  ExponentialLR: call((o: { gamma: number }) => new lb.ExponentialLR(sgd(), o), { gamma: 0.5 }),
-  LinearLR: call((o: NonNullable<ConstructorParameters<typeof lb.LinearLR>[1]>) => new lb.LinearLR(sgd(), o), {
-    startFactor: undefined,
-    endFactor: undefined,
-    totalIters: undefined,
+  clipGradNorm: call((o: { normType?: 2 | typeof Infinity }) => lb.clipGradNorm(net.parameters(), 1, o), {
+    normType: undefined,
   }),
-  CosineAnnealingLR: call((o: { tMax: number; etaMin?: number }) => new lb.CosineAnnealingLR(sgd(), o), { tMax: 2, etaMin: undefined }),
+  StepLR: call((o: { stepSize: number; gamma?: number }) => new lb.StepLR(sgd(), o), {
+    stepSize: 1,
+    gamma: undefined,
+  }),
+  MultiStepLR: call((o: { milestones: number[]; gamma?: number }) => new lb.MultiStepLR(sgd(), o), {
+    milestones: [1],
+    gamma: undefined,
+  }),
+  ExponentialLR: call((o: { gamma: number }) => new lb.ExponentialLR(sgd(), o), { gamma: 0.5 }),
+  LinearLR: call(
+    (o: NonNullable<ConstructorParameters<typeof lb.LinearLR>[1]>) => new lb.LinearLR(sgd(), o),
+    {
+      startFactor: undefined,
+      endFactor: undefined,
+      totalIters: undefined,
+    },
+  ),
+  CosineAnnealingLR: call((o: { tMax: number; etaMin?: number }) => new lb.CosineAnnealingLR(sgd(), o), {
+    tMax: 2,
+    etaMin: undefined,
+  }),
   OneCycleLR: call((o: lb.OneCycleOptions) => new lb.OneCycleLR(sgd(), o), {
     maxLr: 0.1,
     totalSteps: 4,
@@ -236,13 +302,16 @@ export const calls: Record<string, Call> = {
     divFactor: undefined,
     finalDivFactor: undefined,
   }),
-  DataLoader: call((o: lb.LoaderOptions<number, number[]>) => new lb.DataLoader({ length: 2, get: (i) => i }, o), {
-    batchSize: undefined,
-    shuffle: undefined,
-    seed: undefined,
-    dropLast: undefined,
-    collate: (samples: number[]) => samples,
-  }),
+  DataLoader: call(
+    (o: lb.LoaderOptions<number, number[]>) => new lb.DataLoader({ length: 2, get: (i) => i }, o),
+    {
+      batchSize: undefined,
+      shuffle: undefined,
+      seed: undefined,
+      dropLast: undefined,
+      collate: (samples: number[]) => samples,
+    },
+  ),
   trainEpoch: call((o: lb.TrainOptions<lb.Tensor>) => lb.trainEpoch(net, [weight], o), {
     optimizer: sgd(),
     loss: () => lb.ops.sum(net.forward(weight)),
@@ -256,33 +325,50 @@ export const calls: Record<string, Call> = {
     padding: undefined,
     seed: undefined,
   }),
-  'transforms.randomHorizontalFlip': call((o: { p?: number; seed?: number }) => lb.transforms.randomHorizontalFlip(o), {
-    p: undefined,
-    seed: undefined,
-  }),
+  'transforms.randomHorizontalFlip': call(
+    (o: { p?: number; seed?: number }) => lb.transforms.randomHorizontalFlip(o),
+    {
+      p: undefined,
+      seed: undefined,
+    },
+  ),
   'ops.conv2d': call((o: lb.ops.ConvOptions) => lb.ops.conv2d(image, kernel, null, o), sizes),
-  'ops.convTranspose2d': call((o: lb.ops.ConvTransposeOptions) => lb.ops.convTranspose2d(image, kernel, null, o), {
-    ...sizes,
-    outputPadding: undefined,
-  }),
-  'ops.conv1d': call((o: Record<keyof typeof sizes, number>) => lb.ops.conv1d(numbers(1, 1, 4), numbers(1, 1, 2), null, o), sizes),
+  'ops.convTranspose2d': call(
+    (o: lb.ops.ConvTransposeOptions) => lb.ops.convTranspose2d(image, kernel, null, o),
+    {
+      ...sizes,
+      outputPadding: undefined,
+    },
+  ),
+  'ops.conv1d': call(
+    (o: Record<keyof typeof sizes, number>) => lb.ops.conv1d(numbers(1, 1, 4), numbers(1, 1, 2), null, o),
+    sizes,
+  ),
   'ops.convTranspose1d': call(
-    (o: Record<keyof typeof sizes | 'outputPadding', number>) => lb.ops.convTranspose1d(numbers(1, 1, 4), numbers(1, 1, 2), null, o),
+    (o: Record<keyof typeof sizes | 'outputPadding', number>) =>
+      lb.ops.convTranspose1d(numbers(1, 1, 4), numbers(1, 1, 2), null, o),
     { ...sizes, outputPadding: undefined },
   ),
-  'ops.maxPool2d': call((o: lb.ops.MaxPoolOptions) => lb.ops.maxPool2d(image, 2, o), { ...pooling, dilation: undefined }),
+  'ops.maxPool2d': call((o: lb.ops.MaxPoolOptions) => lb.ops.maxPool2d(image, 2, o), {
+    ...pooling,
+    dilation: undefined,
+  }),
   'ops.avgPool2d': call((o: lb.ops.AvgPoolOptions) => lb.ops.avgPool2d(image, 2, o), {
     ...pooling,
     countIncludePad: undefined,
     divisorOverride: undefined,
   }),
-  'ops.batchNorm': call((o: NonNullable<Parameters<typeof lb.ops.batchNorm>[3]>) => lb.ops.batchNorm(x, null, null, o), {
-    epsilon: undefined,
-    momentum: undefined,
-    running: undefined,
-  }),
+  'ops.batchNorm': call(
+    (o: NonNullable<Parameters<typeof lb.ops.batchNorm>[3]>) => lb.ops.batchNorm(x, null, null, o),
+    {
+      epsilon: undefined,
+      momentum: undefined,
+      running: undefined,
+    },
+  ),
   'ops.nll': call(
-    (o: NonNullable<Parameters<typeof lb.ops.nll>[2]>) => lb.ops.nll(x, lb.Tensor.fromArray(device, Int32Array.of(0, 1)), o),
+    (o: NonNullable<Parameters<typeof lb.ops.nll>[2]>) =>
+      lb.ops.nll(x, lb.Tensor.fromArray(device, Int32Array.of(0, 1)), o),
     {
       ignoreIndex: undefined,
       labelSmoothing: undefined,
@@ -295,7 +381,8 @@ export const calls: Record<string, Call> = {
     gradFactor: undefined,
   }),
   'ops.scaledDotProductAttention': call(
-    (o: NonNullable<Parameters<typeof lb.ops.scaledDotProductAttention>[3]>) => lb.ops.scaledDotProductAttention(image, image, image, o),
+    (o: NonNullable<Parameters<typeof lb.ops.scaledDotProductAttention>[3]>) =>
+      lb.ops.scaledDotProductAttention(image, image, image, o),
     { isCausal: undefined, scale: undefined },
   ),
 }

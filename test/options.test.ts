@@ -4,8 +4,8 @@ import * as lb from '../src/index.ts'
 import { calls, device, net, x } from './optionCalls.ts'
 
 /*
- * Every public function that takes options refuses those that it does not have, and values that they cannot have; whatever any public function
- * is given, it answers by one sentence of one of the four classes.
+ * Every public function that takes options refuses those that it does not have, and values that they cannot
+ * have; whatever any public function is given, it answers by one sentence of one of the four classes.
  */
 
 /** What a call says, in one sentence of one of the four classes; null where it was taken. */
@@ -25,10 +25,16 @@ for (const [name, { run, options }] of Object.entries(calls)) {
   const attempt = (given: unknown) => said(() => run(given as never))
 
   test(`${name} takes its options, and refuses others`, async () => {
-    assert.match((await attempt({ ...options, noSuchOption: 1 })) ?? 'accepted', /unknown option "noSuchOption"/)
+    assert.match(
+      (await attempt({ ...options, noSuchOption: 1 })) ?? 'accepted',
+      /unknown option "noSuchOption"/,
+    )
     for (const option of Object.keys(options)) {
       // No option is a list of null.
-      assert.match((await attempt({ ...options, [option]: [null] })) ?? 'accepted', new RegExp(`: ${option} must `))
+      assert.match(
+        (await attempt({ ...options, [option]: [null] })) ?? 'accepted',
+        new RegExp(`: ${option} must `),
+      )
     }
   })
 
@@ -37,21 +43,26 @@ for (const [name, { run, options }] of Object.entries(calls)) {
   test(`${name} refuses what are no options`, async () => {
     // A layer without a recipe stays as it is.
     const nothing = name === 'quantizeByName' ? [] : [null]
-    for (const given of ['int8', 1, ...nothing, [options], () => options]) assert.ok(await attempt(given), `accepted ${typeof given}`)
+    for (const given of ['int8', 1, ...nothing, [options], () => options])
+      assert.ok(await attempt(given), `accepted ${typeof given}`)
   })
 }
 
 type Callable = (...args: never[]) => unknown
 type Class = new (...args: never[]) => unknown
 
-/** Every public function and class by name, those of `ops` and `transforms` and what makes tensors among them. */
+/**
+ * Every public function and class by name, those of `ops` and `transforms` and what makes tensors among them.
+ */
 const exported = Object.entries<unknown>({
   ...lb,
   ...prefixed('ops.', lb.ops),
   ...prefixed('transforms.', lb.transforms),
   ...prefixed(
     'Tensor.',
-    Object.fromEntries(Object.entries(Object.getOwnPropertyDescriptors(lb.Tensor)).map(([name, { value }]) => [name, value])),
+    Object.fromEntries(
+      Object.entries(Object.getOwnPropertyDescriptors(lb.Tensor)).map(([name, { value }]) => [name, value]),
+    ),
   ),
 }).filter((entry): entry is [string, Callable | Class] => typeof entry[1] === 'function')
 
@@ -66,7 +77,9 @@ test('every public function that takes options is above', () => {
     String(value)
       .replace(isClass(value) ? /^[\s\S]*?constructor/ : '', '')
       .split('{')[0]
-  const taking = exported.filter(([, value]) => /\b(options|settings)\b/.test(parameters(value))).map(([name]) => name)
+  const taking = exported
+    .filter(([, value]) => /\b(options|settings)\b/.test(parameters(value)))
+    .map(([name]) => name)
   assert.ok(taking.length > 60, `${taking.length} were found`)
   assert.deepEqual(
     taking.filter((name) => !Object.hasOwn(calls, name)),

@@ -72,9 +72,22 @@ export class Client {
 export function installPeer(): boolean {
   const folder = fileURLToPath(new URL('.', import.meta.url))
   if (existsSync(new URL('node_modules/node-llama-cpp/package.json', import.meta.url))) return true
-  // Its binaries for GPUs are optional dependencies (600 MB). Those for CPUs are dependencies of our package, and --force passes over
-  // the ones for another kind. Not "npm ci", which wants the optional ones in the lock file. Install scripts would only compile.
-  const flags = ['--no-save', '--omit=optional', '--force', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']
-  const npm = spawnSync('npm', ['install', ...flags], { cwd: folder, stdio: ['ignore', 2, 2], shell: process.platform === 'win32' })
+  // Its binaries for GPUs are optional dependencies (600 MB). Those for CPUs are dependencies of our package,
+  // and --force passes over the ones for another kind. Not "npm ci", which wants the optional ones in the
+  // lock file. Install scripts would only compile.
+  const flags = [
+    '--no-save',
+    '--omit=optional',
+    '--force',
+    '--ignore-scripts',
+    '--no-audit',
+    '--no-fund',
+    '--loglevel=error',
+  ]
+  const npm = spawnSync('npm', ['install', ...flags], {
+    cwd: folder,
+    stdio: ['ignore', 2, 2],
+    shell: process.platform === 'win32',
+  })
   return npm.status === 0
 }

@@ -17,7 +17,10 @@ export interface Footprint {
   abortMs?: number
 }
 
-/** In fresh processes: load (the median of five), memory of about 128 + 64 tokens, text to text, the longest pauses with a long prompt, and how soon an abort acts. */
+/**
+ * In fresh processes: load (the median of five), memory of about 128 + 64 tokens, text to text, the longest
+ * pauses with a long prompt, and how soon an abort acts.
+ */
 export async function measureFootprint(
   open: LowbitOptions | string,
   promptIds: number[],
@@ -34,20 +37,32 @@ export async function measureFootprint(
     loads.push((await loading.load()).loadMs)
   }
   const peer = typeof open === 'string'
-  const peakBytes = peer ? await peakOfPeer(open, loads, promptIds.slice(0, room), setting) : await peakOfGenerate(open, text)
+  const peakBytes = peer
+    ? await peakOfPeer(open, loads, promptIds.slice(0, room), setting)
+    : await peakOfGenerate(open, text)
   const loadMs = loads.sort((a, b) => a - b)[loads.length >> 1]
 
   using watched = start()
   const { pauseMs: loadPauseMs = 0 } = await watched.load(true)
   const long = promptIds.slice(0, Math.min(2000, maxPositions - 16))
-  const { pauseMs: generatePauseMs = 0 } = await watched.run({ prompt: long, newTokens: 16, setting, watch: true })
+  const { pauseMs: generatePauseMs = 0 } = await watched.run({
+    prompt: long,
+    newTokens: 16,
+    setting,
+    watch: true,
+  })
   // The peer cannot be stopped within a prompt.
   if (peer) return { peakBytes, loadMs, loadPauseMs, generatePauseMs }
   const { abortMs } = await watched.run({ prompt: long, newTokens: 16, setting, abortAfterMs: 100 })
   return { peakBytes, loadMs, loadPauseMs, generatePauseMs, abortMs }
 }
 
-async function peakOfPeer(model: string, loads: number[], prompt: number[], setting: Setting): Promise<number> {
+async function peakOfPeer(
+  model: string,
+  loads: number[],
+  prompt: number[],
+  setting: Setting,
+): Promise<number> {
   using fresh = Client.llama(model)
   loads.push((await fresh.load()).loadMs)
   await fresh.run({ prompt, newTokens: decodeTokens, setting })
@@ -55,12 +70,19 @@ async function peakOfPeer(model: string, loads: number[], prompt: number[], sett
 }
 
 /** The high-water mark of `lowbit generate`, as a user runs it. */
-async function peakOfGenerate({ model, device, threads, computeDtype }: LowbitOptions, text: string): Promise<number> {
+async function peakOfGenerate(
+  { model, device, threads, computeDtype }: LowbitOptions,
+  text: string,
+): Promise<number> {
   const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
   const options = ['--device', device, '--threads', String(threads), '--compute-dtype', computeDtype]
-  const child = spawn(process.execPath, [main, 'generate', model, text, '--max-new-tokens', String(decodeTokens), ...options], {
-    stdio: 'ignore',
-  })
+  const child = spawn(
+    process.execPath,
+    [main, 'generate', model, text, '--max-new-tokens', String(decodeTokens), ...options],
+    {
+      stdio: 'ignore',
+    },
+  )
   let peakBytes = 0
   const timer = setInterval(() => {
     const status = readFileSync(`/proc/${child.pid}/status`, { encoding: 'utf8', flag: 'r' })

@@ -1,5 +1,5 @@
-// The worker that measures llama.cpp: node bench/peers/llama.ts MODEL.gguf. Its package is not there before bench/models.ts installed it,
-// so what is used of its interface is written down here.
+// The worker that measures llama.cpp: node bench/peers/llama.ts MODEL.gguf. Its package is not there before
+// bench/models.ts installed it, so what is used of its interface is written down here.
 import { readFileSync } from 'node:fs'
 import { type Engine, type Loaded, type Setting, serve } from './worker.ts'
 
@@ -13,7 +13,12 @@ interface Context {
 }
 
 interface Model {
-  createContext(options: { contextSize: number; batchSize: number; threads: number; flashAttention: boolean }): Promise<Context>
+  createContext(options: {
+    contextSize: number
+    batchSize: number
+    threads: number
+    flashAttention: boolean
+  }): Promise<Context>
 }
 
 interface Package {
@@ -43,7 +48,12 @@ class LlamaCpp implements Engine {
     return { name: 'llama.cpp', threads: 0, version }
   }
 
-  async *generate(prompt: number[], newTokens: number, setting: Setting, signal?: AbortSignal): AsyncIterable<number> {
+  async *generate(
+    prompt: number[],
+    newTokens: number,
+    setting: Setting,
+    signal?: AbortSignal,
+  ): AsyncIterable<number> {
     const sequence = await this.sequence(setting, prompt.length + newTokens)
     await sequence.clearHistory()
     let count = 0

@@ -5,7 +5,9 @@ import { type Engine, type Loaded, serve } from './worker.ts'
 
 // The built package, as users run it: Node's reading of TypeScript takes 30 MB and a tenth of a second.
 const built = new URL('../../dist/index.js', import.meta.url).href
-const { generateTokens, loadCausalLM, openDevice } = (await import(built)) as typeof import('../../src/index.ts')
+const { generateTokens, loadCausalLM, openDevice } = (await import(
+  built
+)) as typeof import('../../src/index.ts')
 
 export interface LowbitOptions {
   model: string
@@ -27,7 +29,9 @@ class Lowbit implements Engine {
     const device = openDevice(this.options.device, { threads })
     this.model = await loadCausalLM(this.options.model, { device, computeDtype })
     await device.sync()
-    const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+    const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+      version: string
+    }
     return { name: device.name, threads: device.threads, version }
   }
 
@@ -44,7 +48,12 @@ class Lowbit implements Engine {
     return tokenizer.encode(text)
   }
 
-  generate(prompt: number[], newTokens: number, _setting: unknown, signal?: AbortSignal): AsyncIterable<number> {
+  generate(
+    prompt: number[],
+    newTokens: number,
+    _setting: unknown,
+    signal?: AbortSignal,
+  ): AsyncIterable<number> {
     return generateTokens(this.loaded(), prompt, { maxNewTokens: newTokens, stopAtEos: false, signal })
   }
 

@@ -26,7 +26,9 @@ export async function workOf(model: string): Promise<Work> {
     // A tied embedding is planned once, or once more as the head.
     const hasHead = plan.parameters.some(({ path }) => path.startsWith('lm_head'))
     const read = plan.parameters.filter(({ path }) => !hasHead || !path.includes('embed_tokens'))
-    const linear = plan.parameters.filter(({ path, shape }) => shape.length === 2 && !/embed_tokens|lm_head/.test(path))
+    const linear = plan.parameters.filter(
+      ({ path, shape }) => shape.length === 2 && !/embed_tokens|lm_head/.test(path),
+    )
     return {
       fileBytes,
       decodeBytes: read.reduce((sum, { byteLength }) => sum + byteLength, 0),
@@ -83,8 +85,13 @@ interface Runner {
   decode: Setting
 }
 
-/** Prefill of 512 tokens and decode of 64 after 128: the peer at its best settings, then each of ours, and again. */
-export async function measureSpeed(options: SpeedOptions): Promise<{ speeds: Speed[]; settings: string; promptIds: number[] }> {
+/**
+ * Prefill of 512 tokens and decode of 64 after 128: the peer at its best settings, then each of ours, and
+ * again.
+ */
+export async function measureSpeed(
+  options: SpeedOptions,
+): Promise<{ speeds: Speed[]; settings: string; promptIds: number[] }> {
   const { threads, runs, text, maxPositions, log } = options
   const clients: Client[] = []
   try {
@@ -104,18 +111,35 @@ export async function measureSpeed(options: SpeedOptions): Promise<{ speeds: Spe
         }
         before = probe
         promptIds = await client.encode(text)
-        const speed: Speed = { name: `${name}, ${computeDtype}`, device, threads: used, version, rounds: [], tokenIds: [] }
+        const speed: Speed = {
+          name: `${name}, ${computeDtype}`,
+          device,
+          threads: used,
+          version,
+          rounds: [],
+          tokenIds: [],
+        }
         const setting = { threads, flashAttention: true }
         runners.push({ client, speed, prefill: setting, decode: setting })
       }
     }
     const length = Math.min(prefillTokens, maxPositions)
-    const lengths = { prefill: promptIds.slice(0, length), decode: promptIds.slice(0, Math.min(decodePrompt, maxPositions - decodeTokens)) }
+    const lengths = {
+      prefill: promptIds.slice(0, length),
+      decode: promptIds.slice(0, Math.min(decodePrompt, maxPositions - decodeTokens)),
+    }
     if (options.peer) {
       const client = Client.llama(options.model)
       clients.push(client)
       const { version } = await client.load()
-      const speed: Speed = { name: 'llama.cpp', device: 'llama.cpp', threads, version, rounds: [], tokenIds: [] }
+      const speed: Speed = {
+        name: 'llama.cpp',
+        device: 'llama.cpp',
+        threads,
+        version,
+        rounds: [],
+        tokenIds: [],
+      }
       runners.unshift({ client, speed, ...(await bestSettings(client, threads, lengths, log)) })
     }
     for (let round = -1; round < runs; round++) {
@@ -146,9 +170,17 @@ async function measureRound(
 ): Promise<{ rates: Round; tokenIds: number[] }> {
   const { firstMs } = await client.run({ prompt: prompts.prefill, newTokens: 1, setting: prefill })
   // The first token belongs to the prompt: 64 steps follow it.
-  const { stepMs, tokenIds } = await client.run({ prompt: prompts.decode, newTokens: decodeTokens + 1, setting: decode })
+  const { stepMs, tokenIds } = await client.run({
+    prompt: prompts.decode,
+    newTokens: decodeTokens + 1,
+    setting: decode,
+  })
   const fastest = [...stepMs].sort((a, b) => a - b).slice(0, Math.ceil(stepMs.length / 10))
-  const rates = { prefill: (1000 * prompts.prefill.length) / firstMs, decode: 1000 / mean(stepMs), decodeFastest: 1000 / mean(fastest) }
+  const rates = {
+    prefill: (1000 * prompts.prefill.length) / firstMs,
+    decode: 1000 / mean(stepMs),
+    decodeFastest: 1000 / mean(fastest),
+  }
   return { rates, tokenIds }
 }
 
@@ -161,7 +193,8 @@ async function bestSettings(client: Client, threads: number, prompts: Prompts, l
   for (const setting of settings) {
     const runner = { client, prefill: setting, decode: setting }
     await measureRound(runner, prompts)
-    for (let run = 0; run < 2; run++) tried.push({ setting, rates: (await measureRound(runner, prompts)).rates })
+    for (let run = 0; run < 2; run++)
+      tried.push({ setting, rates: (await measureRound(runner, prompts)).rates })
     log(`llama.cpp, ${describe(setting)}: ${show(tried[tried.length - 1].rates)}`)
   }
   const best = (what: keyof Round) => tried.reduce((a, b) => (b.rates[what] > a.rates[what] ? b : a)).setting

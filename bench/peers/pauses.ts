@@ -2,8 +2,9 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /**
- * Watches for how long the event loop stands still: with Node's own monitor at 1 ms, and with a heartbeat of setImmediate, which JavaScript
- * would feel. A heartbeat that never rests would take a core from what is measured, so it rests for 1 ms between beats.
+ * Watches for how long the event loop stands still: with Node's own monitor at 1 ms, and with a heartbeat of
+ * setImmediate, which JavaScript would feel. A heartbeat that never rests would take a core from what is
+ * measured, so it rests for 1 ms between beats.
  */
 export class Pauses {
   private readonly delay = monitorEventLoopDelay({ resolution: 1 })

@@ -6,13 +6,19 @@ import type { Round, Speed, Work } from './measure.ts'
 export type Row = Record<string, string>
 
 /**
- * One row for each of ours and each measure, beside the peer in the same rounds. The fastest steps count for the peer alone: ours are queued
- * one ahead, so that one which comes late makes the next look fast.
+ * One row for each of ours and each measure, beside the peer in the same rounds. The fastest steps count for
+ * the peer alone: ours are queued one ahead, so that one which comes late makes the next look fast.
  */
 export function speedRows(speeds: Speed[], work: Work, limits: Limits[]): Row[] {
   const ours = speeds.filter(({ device }) => device !== 'llama.cpp')
   const peer = speeds.find(({ device }) => device === 'llama.cpp')
-  const row = (what: string, speed: Speed, mine: keyof Round, theirs: keyof Round, share: (rate: number, speed: Speed) => string): Row => {
+  const row = (
+    what: string,
+    speed: Speed,
+    mine: keyof Round,
+    theirs: keyof Round,
+    share: (rate: number, speed: Speed) => string,
+  ): Row => {
     const rate = median(speed.rounds.map((round) => round[mine]))
     const ratios = peer ? speed.rounds.map((round, i) => round[mine] / peer.rounds[i][theirs]) : []
     const peerRate = peer && median(peer.rounds.map((round) => round[theirs]))
@@ -37,22 +43,40 @@ export function speedRows(speeds: Speed[], work: Work, limits: Limits[]): Row[] 
   }
   return [
     ...ours.map((speed) => row('prefill, 512 tokens', speed, 'prefill', 'prefill', prefill)),
-    ...ours.map((speed) => row('decode, 64 tokens after 128; llama.cpp: its fastest tenth', speed, 'decode', 'decodeFastest', decode)),
+    ...ours.map((speed) =>
+      row(
+        'decode, 64 tokens after 128; llama.cpp: its fastest tenth',
+        speed,
+        'decode',
+        'decodeFastest',
+        decode,
+      ),
+    ),
     ...ours.map((speed) => row('decode, all steps of both', speed, 'decode', 'decode', decode)),
   ]
 }
 
 /** Of `speedRows`, what a reader wants first: products in int8, the peer at its best. */
 export function shortRows(rows: readonly Row[]): Row[] {
-  const what = (row: Row) => (row.what.startsWith('prefill') ? 'reading a prompt of 512 tokens' : 'writing 64 tokens')
+  const what = (row: Row) =>
+    row.what.startsWith('prefill') ? 'reading a prompt of 512 tokens' : 'writing 64 tokens'
   return rows
     .filter((row) => row.lowbit.includes(', int8,') && !row.what.includes('all steps'))
-    .map((row) => ({ what: what(row), lowbit: row.lowbit, 'tokens/s': row['tokens/s'], 'llama.cpp': row['llama.cpp'], ratio: row.ratio }))
+    .map((row) => ({
+      what: what(row),
+      lowbit: row.lowbit,
+      'tokens/s': row['tokens/s'],
+      'llama.cpp': row['llama.cpp'],
+      ratio: row.ratio,
+    }))
 }
 
 const limitsAt = (threads: number, limits: Limits[]) => limits.find((limit) => limit.threads === threads)
 
-/** float32 by multiply and add, int8 by the integer dot product: 512 bits wide, or the 128 bits of WebAssembly. */
+/**
+ * float32 by multiply and add, int8 by the integer dot product: 512 bits wide, or the 128 bits of
+ * WebAssembly.
+ */
 function arithmeticLimit({ name, device, threads }: Speed, limits: Limits[]): number | undefined {
   const limit = limitsAt(threads, limits)
   if (!limit) return undefined
@@ -87,7 +111,10 @@ export function limitRows(limits: Limits[]): Row[] {
   const row = (what: string, key: keyof Limits): Row => ({
     limit: what,
     ...Object.fromEntries(
-      limits.map((limit) => [`${limit.threads} thread${limit.threads > 1 ? 's' : ''}`, limit[key] ? limit[key].toFixed(1) : '–']),
+      limits.map((limit) => [
+        `${limit.threads} thread${limit.threads > 1 ? 's' : ''}`,
+        limit[key] ? limit[key].toFixed(1) : '–',
+      ]),
     ),
   })
   return [

@@ -88,7 +88,10 @@ async function load(engine: Engine, watch: boolean): Promise<LoadReport> {
   return { ...loaded, loadMs, pauseMs: await pauses?.end() }
 }
 
-async function run(engine: Engine, { prompt, newTokens, setting, watch, abortAfterMs }: RunOptions): Promise<RunReport> {
+async function run(
+  engine: Engine,
+  { prompt, newTokens, setting, watch, abortAfterMs }: RunOptions,
+): Promise<RunReport> {
   const pauses = watch ? new Pauses() : undefined
   const controller = new AbortController()
   let aborted = 0
@@ -116,6 +119,7 @@ async function run(engine: Engine, { prompt, newTokens, setting, watch, abortAft
 
 /** The most memory that this process ever held: VmHWM on Linux. */
 function peakMemoryBytes(): number {
-  const ofKernel = process.platform === 'linux' && /VmHWM:\s*(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8'))
+  const ofKernel =
+    process.platform === 'linux' && /VmHWM:\s*(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8'))
   return 1024 * (ofKernel ? Number(ofKernel[1]) : process.resourceUsage().maxRSS)
 }

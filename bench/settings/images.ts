@@ -61,14 +61,20 @@ export async function resnet20Rows(measures: Measures): Promise<Row[]> {
   const device = openDevice('cpu', { threads: 1 })
   const collate = stackImages(device, 10)
   const float = new ResNet20()
-  await loadStateDict(float, await readStateDict(join(models, 'cifar10-resnet20/resnet20.safetensors')), { device })
+  await loadStateDict(float, await readStateDict(join(models, 'cifar10-resnet20/resnet20.safetensors')), {
+    device,
+  })
   const images = cifar(await readFile(join(data, 'cifar10/calibration-1000.bin')))
   const training = new DataLoader(images, { batchSize: 100, shuffle: true, collate })
   return rowsOf(measures, {
     float,
     calibration: new DataLoader(images, { batchSize: 100, collate }),
-    test: new DataLoader(cifar(await readFile(join(data, 'cifar10/test-200.bin'))), { batchSize: 100, collate }),
-    tune: (model) => fit(model, training, new SGD(model.parameters(), { lr: 0.01, momentum: 0.9, weightDecay: 1e-4 }), 2),
+    test: new DataLoader(cifar(await readFile(join(data, 'cifar10/test-200.bin'))), {
+      batchSize: 100,
+      collate,
+    }),
+    tune: (model) =>
+      fit(model, training, new SGD(model.parameters(), { lr: 0.01, momentum: 0.9, weightDecay: 1e-4 }), 2),
   })
 }
 
@@ -79,7 +85,8 @@ export async function mnistRows(measures: Measures): Promise<Row[]> {
   const images = await mnist(join(data, 'mnist'), 'train')
   const training = new DataLoader(images, { batchSize: 128, shuffle: true, collate })
   const float = initialize(new MLP(), device, { seed: 0 })
-  const train = async (model: Classifier, epochs: number, lr: number) => fit(model, training, new Adam(model.parameters(), { lr }), epochs)
+  const train = async (model: Classifier, epochs: number, lr: number) =>
+    fit(model, training, new Adam(model.parameters(), { lr }), epochs)
   await train(float, 3, 1e-3)
   return rowsOf(measures, {
     float,
@@ -90,10 +97,19 @@ export async function mnistRows(measures: Measures): Promise<Row[]> {
 }
 
 /** The optimizer's learning rate goes down to 0 along a cosine. */
-async function fit(model: Classifier, batches: Batches, optimizer: SGD | Adam, epochs: number): Promise<void> {
+async function fit(
+  model: Classifier,
+  batches: Batches,
+  optimizer: SGD | Adam,
+  epochs: number,
+): Promise<void> {
   const schedule = new CosineAnnealingLR(optimizer, { tMax: epochs * batches.length })
   for (let epoch = 0; epoch < epochs; epoch++)
-    await trainEpoch(model, batches, { optimizer, schedule, loss: ({ x, y }) => crossEntropyLoss(model.forward(x), y) })
+    await trainEpoch(model, batches, {
+      optimizer,
+      schedule,
+      loss: ({ x, y }) => crossEntropyLoss(model.forward(x), y),
+    })
   optimizer.dispose()
 }
 
@@ -109,7 +125,9 @@ async function rowsOf(measures: Measures, subject: Subject): Promise<Row[]> {
     }
     if (tuned) await subject.tune(model)
     freeze(model)
-    const name = [weights, activations && `activations ${activations}`, tuned && 'tuned'].filter(Boolean).join(', ')
+    const name = [weights, activations && `activations ${activations}`, tuned && 'tuned']
+      .filter(Boolean)
+      .join(', ')
     rows.push(await rowOf(name, model, measures, subject.test))
     model.dispose()
   }

@@ -82,7 +82,8 @@ export const stories260K: Subject = {
 }
 
 export const smollm2: Subject = {
-  place: () => execFileSync(process.execPath, [join(root, 'scripts/fetch-smollm2.mjs')], { encoding: 'utf8' }).trim(),
+  place: () =>
+    execFileSync(process.execPath, [join(root, 'scripts/fetch-smollm2.mjs')], { encoding: 'utf8' }).trim(),
   text: join(data, 'text/wikitext2-test.tokens.txt'),
   calibration: join(data, 'text/wikitext2-test.tokens.txt'),
   context: 512,
@@ -94,15 +95,25 @@ export const smollm2: Subject = {
     { name: 'float8', options: { weights: 'float8' } },
     { name: 'int8', options: { weights: 'int8' } },
     { name: 'int8, lm_head float', options: { weights: 'int8', exclude: 'lm_head' }, wasm: true },
-    { name: 'int8, lm_head float, computed in int8', options: { weights: 'int8', exclude: 'lm_head' }, int8: true },
+    {
+      name: 'int8, lm_head float, computed in int8',
+      options: { weights: 'int8', exclude: 'lm_head' },
+      int8: true,
+    },
     { name: 'int8, embedding too', options: { weights: 'int8', layers: [Linear, Embedding] } },
     { name: 'int8, activations int8', options: { weights: 'int8', activations: 'int8' } },
     { name: 'int4', options: { weights: 'int4' } },
     { name: 'int4, embedding and lm_head int8', ...int8Ends },
     { name: 'int4, lm_head float', options: { weights: 'int4', exclude: 'lm_head' }, wasm: true },
     { name: 'int4, lm_head float, hqq', options: { weights: 'int4', exclude: 'lm_head', algorithm: hqq() } },
-    { name: 'int4, lm_head float, groups of 64', options: { weights: 'int4', exclude: 'lm_head', groupSize: 64 } },
-    { name: 'int4, lm_head float, one scale a row', options: { weights: 'int4', exclude: 'lm_head', groupSize: null } },
+    {
+      name: 'int4, lm_head float, groups of 64',
+      options: { weights: 'int4', exclude: 'lm_head', groupSize: 64 },
+    },
+    {
+      name: 'int4, lm_head float, one scale a row',
+      options: { weights: 'int4', exclude: 'lm_head', groupSize: null },
+    },
   ],
 }
 
@@ -119,16 +130,23 @@ export const shakespeare: Subject = {
     { name: 'int4, groups of 64', options: { weights: 'int4', groupSize: 64 } },
     { name: 'int4, groups of 32', options: { weights: 'int4', groupSize: 32 } },
     { name: 'int4, groups of 32, hqq', options: { weights: 'int4', groupSize: 32, algorithm: hqq() } },
-    { name: 'int4, groups of 32, lm_head float', options: { weights: 'int4', groupSize: 32, exclude: 'lm_head' } },
+    {
+      name: 'int4, groups of 32, lm_head float',
+      options: { weights: 'int4', groupSize: 32, exclude: 'lm_head' },
+    },
     { name: 'int2, groups of 32', options: { weights: 'int2', groupSize: 32 } },
     { name: 'int2, groups of 32, hqq', options: { weights: 'int2', groupSize: 32, algorithm: hqq() } },
   ],
 }
 
-/** Quality beside the model as it is loaded in floats; speed of decoding with products in int8, as `generate` computes. */
+/**
+ * Quality beside the model as it is loaded in floats; speed of decoding with products in int8, as `generate`
+ * computes.
+ */
 export async function languageRows(subject: Subject, measures: Measures): Promise<Row[]> {
   const baseline = await load(subject, { name: '', options: null }, openDevice())
-  const tokens = async (path: string) => baseline.tokenizer?.encode(await readFile(path, 'utf8'), { addSpecialTokens: false }) ?? []
+  const tokens = async (path: string) =>
+    baseline.tokenizer?.encode(await readFile(path, 'utf8'), { addSpecialTokens: false }) ?? []
   const scored = (await tokens(subject.text)).slice(0, subject.windows * subject.context)
   const calibration = (await tokens(subject.calibration)).slice(-calibrationTokens)
   const rows: Row[] = []
@@ -169,7 +187,12 @@ export async function languageRows(subject: Subject, measures: Measures): Promis
   return rows
 }
 
-async function load(subject: Subject, setting: Setting, device: Device, calibration: number[] = []): Promise<CausalLM> {
+async function load(
+  subject: Subject,
+  setting: Setting,
+  device: Device,
+  calibration: number[] = [],
+): Promise<CausalLM> {
   const { place, context } = subject
   const path = place()
   const gguf = path.endsWith('.gguf') && !setting.asSaved
@@ -190,11 +213,18 @@ async function load(subject: Subject, setting: Setting, device: Device, calibrat
 }
 
 /** Decoding 16 tokens, with products in int8. */
-async function tokensPerSecond(subject: Subject, setting: Setting, name: 'native' | 'wasm', calibration: number[]): Promise<string> {
+async function tokensPerSecond(
+  subject: Subject,
+  setting: Setting,
+  name: 'native' | 'wasm',
+  calibration: number[],
+): Promise<string> {
   const device = openDevice(name, { threads: 1 })
   const model = await load(subject, setting, device, calibration)
   setComputeDtype(model, 'int8')
-  const rate = await mostPerSecond(async () => (await bench(model, { promptTokens: 1, newTokens: 17, runs: 1 })).newTokens)
+  const rate = await mostPerSecond(
+    async () => (await bench(model, { promptTokens: 1, newTokens: 17, runs: 1 })).newTokens,
+  )
   await device.close()
   return rate
 }

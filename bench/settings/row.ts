@@ -18,7 +18,8 @@ export function megabytes(bytes: number): string {
 const speedMs = 3000
 
 /**
- * Per second of the CPU's time, on one thread: the most that `work` does, over many runs. What else the machine does hardly counts.
+ * Per second of the CPU's time, on one thread: the most that `work` does, over many runs. What else the
+ * machine does hardly counts.
  * @param work resolves to how much it did
  */
 export async function mostPerSecond(work: () => Promise<number>): Promise<string> {

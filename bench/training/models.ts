@@ -66,7 +66,9 @@ class Block extends Module {
     this.conv2 = new Conv2d(outputs, outputs, 3, { padding: 1, bias: false })
     this.bn2 = new BatchNorm2d(outputs)
     const same = stride === 1 && inputs === outputs
-    this.shortcut = new Sequential(...(same ? [] : [new Conv2d(inputs, outputs, 1, { stride, bias: false }), new BatchNorm2d(outputs)]))
+    this.shortcut = new Sequential(
+      ...(same ? [] : [new Conv2d(inputs, outputs, 1, { stride, bias: false }), new BatchNorm2d(outputs)]),
+    )
   }
 
   forward(x: Tensor): Tensor {

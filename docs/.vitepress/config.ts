@@ -17,8 +17,8 @@ const api = new Map(
 )
 
 /**
- * Links that lead out of the documentation, as they must where the pages are read as files: in the list of exports to the API
- * reference, elsewhere to the repository.
+ * Links that lead out of the documentation, as they must where the pages are read as files: in the list of
+ * exports to the API reference, elsewhere to the repository.
  */
 function sitePath(href: string, page: string, text: string): string | undefined {
   if (!href.startsWith('../')) return href
@@ -26,7 +26,8 @@ function sitePath(href: string, page: string, text: string): string | undefined 
   return repository && `${repository}/blob/main/${href.slice(3)}`
 }
 
-const pages = (entries: [text: string, file: string][]) => entries.map(([text, file]) => ({ text, link: `/${file}` }))
+const pages = (entries: [text: string, file: string][]) =>
+  entries.map(([text, file]) => ({ text, link: `/${file}` }))
 const guide = pages([
   ['What it is', ''],
   ['Getting started', 'getting-started'],
@@ -67,7 +68,11 @@ export default defineConfig({
         for (const { children } of tokens) {
           for (const [i, token] of (children ?? []).entries()) {
             if (token.type !== 'link_open') continue
-            const path = sitePath(token.attrGet('href') ?? '', env.relativePath ?? '', children?.[i + 1]?.content ?? '')
+            const path = sitePath(
+              token.attrGet('href') ?? '',
+              env.relativePath ?? '',
+              children?.[i + 1]?.content ?? '',
+            )
             if (path) token.attrSet('href', path)
             else token.attrs = []
           }

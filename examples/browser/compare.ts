@@ -1,5 +1,15 @@
 // The first half of the page: the small model as it was and quantized, measured side by side.
-import { bench, type CausalLM, freeze, generate, loadCausalLM, memoryFootprint, perplexity, quantize, weightErrors } from 'lowbit'
+import {
+  bench,
+  type CausalLM,
+  freeze,
+  generate,
+  loadCausalLM,
+  memoryFootprint,
+  perplexity,
+  quantize,
+  weightErrors,
+} from 'lowbit'
 import { at, showError, size, whole } from './page.ts'
 import { addRow, Card, type Measured, showErrors, summarize } from './report.ts'
 import { storiesFolder, storiesText } from './stories.ts'
@@ -48,7 +58,8 @@ async function compare({ weights, exclude, start }: Settings, signal: AbortSigna
   text ??= await storiesText()
   const { name, threads } = float.device
   const alone = crossOriginIsolated ? '' : ', since it is not cross-origin isolated'
-  at('device').textContent = `This page computes on ${name}, with ${threads === 1 ? `one thread${alone}` : `${threads} threads`}.`
+  at('device').textContent =
+    `This page computes on ${name}, with ${threads === 1 ? `one thread${alone}` : `${threads} threads`}.`
   quantizedCard.clear(weights, start)
   if (before?.start !== start) {
     floatCard.clear('float32', start)
@@ -58,7 +69,9 @@ async function compare({ weights, exclude, start }: Settings, signal: AbortSigna
   const model = await loadCausalLM(storiesFolder(), { signal })
   try {
     quantize(model, { weights, exclude, computeDtype: 'float32' })
-    const matrices = [...model.namedModules()].map(([path]) => path).filter((path) => /_proj$|_head$/.test(path))
+    const matrices = [...model.namedModules()]
+      .map(([path]) => path)
+      .filter((path) => /_proj$|_head$/.test(path))
     showErrors(matrices, await weightErrors(model, { signal }))
     freeze(model)
     const after = await measure(model, quantizedCard, start, signal, { model: float, story: before.story })
@@ -87,7 +100,12 @@ async function measure(
   await generate(model, start, { maxNewTokens: 60, signal, onText })
   const measured = await perplexity(model, text ?? '', { context: 128, baseline: baseline?.model, signal })
   card.show('perplexity', measured.perplexity.toFixed(3))
-  const { decodeTokensPerSecond: tokensPerSecond } = await bench(model, { promptTokens: 16, newTokens: 128, runs: 5, signal })
+  const { decodeTokensPerSecond: tokensPerSecond } = await bench(model, {
+    promptTokens: 16,
+    newTokens: 128,
+    runs: 5,
+    signal,
+  })
   card.show('speed', whole(tokensPerSecond))
   return { ...measured, story, bytes, tokensPerSecond }
 }
@@ -99,7 +117,11 @@ function labelOf(exclude: string): string {
 
 function chosen(): Settings {
   const data = new FormData(form)
-  return { weights: data.get('weights') as Weights, exclude: data.getAll('exclude').map(String), start: String(data.get('start')) }
+  return {
+    weights: data.get('weights') as Weights,
+    exclude: data.getAll('exclude').map(String),
+    start: String(data.get('start')),
+  }
 }
 
 /** Compares what is chosen, and again whenever that changes. */
@@ -108,7 +130,9 @@ export function startComparing(): void {
   form.onsubmit = (event) => event.preventDefault()
   at('all').onclick = () => {
     const last = chosen()
-    const others = types.filter((weights) => weights !== last.weights).map((weights) => ({ ...last, weights }))
+    const others = types
+      .filter((weights) => weights !== last.weights)
+      .map((weights) => ({ ...last, weights }))
     compareAll([...others, last])
   }
   compareAll([chosen()])

@@ -12,7 +12,10 @@ const invitation = status.textContent ?? ''
 let own: CausalLM | undefined
 let abort = new AbortController()
 
-async function open(name: string, load: (onProgress: (bytes: number, total: number) => void) => Promise<CausalLM>): Promise<void> {
+async function open(
+  name: string,
+  load: (onProgress: (bytes: number, total: number) => void) => Promise<CausalLM>,
+): Promise<void> {
   own?.dispose()
   own = undefined
   answer.textContent = speed.textContent = ''
@@ -42,7 +45,9 @@ const openFile = (picked: File) => open(picked.name, (onProgress) => loadCausalL
 
 const openSmall = () => {
   const quantization = { method: 'quanto', weights: 'int8' } as const
-  return open('stories260K in int8', (onProgress) => loadCausalLM(storiesFolder(), { quantization, onProgress }))
+  return open('stories260K in int8', (onProgress) =>
+    loadCausalLM(storiesFolder(), { quantization, onProgress }),
+  )
 }
 
 async function answerPrompt(): Promise<void> {
@@ -67,7 +72,9 @@ async function answerPrompt(): Promise<void> {
 /** The prompt as it stands, or as a message of a chat; a template writes the special tokens itself. */
 async function encoded({ tokenizer }: CausalLM, prompt: string): Promise<string | number[]> {
   if (!tokenizer || at('chat-label').hidden || !at<HTMLInputElement>('chat').checked) return prompt
-  return tokenizer.encode(await tokenizer.applyChatTemplate([{ role: 'user', content: prompt }]), { addSpecialTokens: false })
+  return tokenizer.encode(await tokenizer.applyChatTemplate([{ role: 'user', content: prompt }]), {
+    addSpecialTokens: false,
+  })
 }
 
 /** Does one thing at a time, and shows in a sentence what went wrong. */

@@ -1,4 +1,5 @@
-// What both halves of the page need: its elements, numbers as people read them, and what went wrong as a sentence.
+// What both halves of the page need: its elements, numbers as people read them, and what went wrong as a
+// sentence.
 
 /** The element with an id. */
 export function at<E extends HTMLElement = HTMLElement>(id: string): E {

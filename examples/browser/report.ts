@@ -1,4 +1,5 @@
-// What the first half of the page shows: two cards, a sentence, a bar for each weight matrix, and a table of all that was tried.
+// What the first half of the page shows: two cards, a sentence, a bar for each weight matrix, and a table of
+// all that was tried.
 import { at, percent, size, whole } from './page.ts'
 
 /** What was measured of a model. */
@@ -50,7 +51,10 @@ export class Card {
 /** What the weights cost and spare, in a sentence or two. */
 export function summarize(weights: string, before: Measured, after: Measured): void {
   const change = after.perplexity / before.perplexity - 1
-  const changed = change >= 1 ? `${whole(change + 1)} times as much` : `${change < 0 ? '−' : '+'}${percent(Math.abs(change))}`
+  const changed =
+    change >= 1
+      ? `${whole(change + 1)} times as much`
+      : `${change < 0 ? '−' : '+'}${percent(Math.abs(change))}`
   at('summary').textContent =
     `${weights} takes ${(before.bytes / after.bytes).toFixed(1)} times less memory. Perplexity goes from ${before.perplexity.toFixed(3)} ` +
     `to ${after.perplexity.toFixed(3)} (${changed}), and ${percent(after.top1Agreement ?? 0)} of all guesses at the next token stay the same.`
@@ -65,7 +69,9 @@ export function showErrors(paths: string[], errors: ReadonlyMap<string, number>)
   const largest = Math.max(...errors.values())
   const bars = paths.map((path) => {
     const error = errors.get(path)
-    const bar = Object.assign(document.createElement('span'), { title: `${path}: ${error === undefined ? 'float32' : percent(error)}` })
+    const bar = Object.assign(document.createElement('span'), {
+      title: `${path}: ${error === undefined ? 'float32' : percent(error)}`,
+    })
     bar.style.setProperty('--share', String((error ?? 0) / largest))
     return bar
   })
@@ -75,11 +81,26 @@ export function showErrors(paths: string[], errors: ReadonlyMap<string, number>)
 }
 
 /** A row of the table, in the place of an earlier one with the same settings. */
-export function addRow(weights: string, kept: string, { bytes, perplexity, top1Agreement = 1, tokensPerSecond }: Measured): void {
+export function addRow(
+  weights: string,
+  kept: string,
+  { bytes, perplexity, top1Agreement = 1, tokensPerSecond }: Measured,
+): void {
   const rows = at('report').getElementsByTagName('tbody')[0]
-  const cells = [weights, kept, size(bytes), perplexity.toFixed(3), percent(top1Agreement), whole(tokensPerSecond)]
-  const known = [...rows.rows].find(({ cells: [first, second] }) => first.textContent === weights && second.textContent === kept)
+  const cells = [
+    weights,
+    kept,
+    size(bytes),
+    perplexity.toFixed(3),
+    percent(top1Agreement),
+    whole(tokensPerSecond),
+  ]
+  const known = [...rows.rows].find(
+    ({ cells: [first, second] }) => first.textContent === weights && second.textContent === kept,
+  )
   const row = known ?? rows.insertRow()
-  row.replaceChildren(...cells.map((textContent) => Object.assign(document.createElement('td'), { textContent })))
+  row.replaceChildren(
+    ...cells.map((textContent) => Object.assign(document.createElement('td'), { textContent })),
+  )
   for (const other of rows.rows) other.ariaCurrent = other === row ? 'true' : null
 }

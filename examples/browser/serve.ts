@@ -1,4 +1,5 @@
-// npm run example browser/serve: a static server with byte ranges, and with the two headers that give a page shared memory.
+// npm run example browser/serve: a static server with byte ranges, and with the two headers that give a page
+// shared memory.
 import { createReadStream, type Stats, statSync } from 'node:fs'
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import { extname, join, normalize } from 'node:path'
@@ -14,7 +15,10 @@ const types: Record<string, string> = {
 }
 
 /** Without these headers a page has no SharedArrayBuffer, and lowbit runs on one thread. */
-const isolation = { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-embedder-policy': 'require-corp' }
+const isolation = {
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-embedder-policy': 'require-corp',
+}
 
 /** Serves the files of `folder` to this machine; a `port` of 0 takes a free one. */
 export function serve(folder: string, { isolated = true, port = 0 } = {}): Promise<Server> {
@@ -39,7 +43,10 @@ function send(asked: string, range: string | undefined, response: ServerResponse
     response.writeHead(404).end()
     return
   }
-  const headers = { 'content-type': types[extname(path)] ?? 'application/octet-stream', 'accept-ranges': 'bytes' }
+  const headers = {
+    'content-type': types[extname(path)] ?? 'application/octet-stream',
+    'accept-ranges': 'bytes',
+  }
   const [, first, last] = /^bytes=(\d+)-(\d*)$/.exec(range ?? '') ?? []
   if (first === undefined) {
     response.writeHead(200, { ...headers, 'content-length': stats.size })
@@ -52,14 +59,23 @@ function send(asked: string, range: string | undefined, response: ServerResponse
     response.writeHead(416, { 'content-range': `bytes */${stats.size}` }).end()
     return
   }
-  response.writeHead(206, { ...headers, 'content-length': end - start + 1, 'content-range': `bytes ${start}-${end}/${stats.size}` })
+  response.writeHead(206, {
+    ...headers,
+    'content-length': end - start + 1,
+    'content-range': `bytes ${start}-${end}/${stats.size}`,
+  })
   createReadStream(path, { start, end }).pipe(response)
 }
 
 if (import.meta.main) {
   const about = `Serves the files of FOLDER (default: build/browser, where "npm run build:browser" puts the page) to
 this machine, with byte ranges and the headers that give a page shared memory.`
-  const { port, positionals } = readOptions('browser/serve [FOLDER]', about, { port: [8080, 'where to listen; 0 takes a free port'] }, 1)
+  const { port, positionals } = readOptions(
+    'browser/serve [FOLDER]',
+    about,
+    { port: [8080, 'where to listen; 0 takes a free port'] },
+    1,
+  )
   const folder = positionals[0] ?? fileURLToPath(new URL('../../build/browser', import.meta.url))
   console.log(urlOf(await serve(folder, { port })))
 }

@@ -1,6 +1,7 @@
 // npm run example cifar/main
 //
-// A trained ResNet-20: float, then quantized in four ways; the 2-bit one also trained with its quantized weights.
+// A trained ResNet-20: float, then quantized in four ways; the 2-bit one also trained with its quantized
+// weights.
 import { readFile } from 'node:fs/promises'
 import Table from 'cli-table3'
 import {
@@ -47,13 +48,23 @@ const flags = readOptions('cifar/main', about, {
 })
 const device = openDevice(flags.device)
 const collate = stackImages(device, 10)
-const augment = transforms.compose(transforms.randomCrop(32, { padding: 4 }), transforms.randomHorizontalFlip())
+const augment = transforms.compose(
+  transforms.randomCrop(32, { padding: 4 }),
+  transforms.randomHorizontalFlip(),
+)
 const trainBytes = flags.train === 'drawn' ? drawImages(flags.images, 1) : await readFile(flags.train)
-const testBytes = flags.test === 'drawn' ? drawImages(Math.ceil(flags.images / 4), 2) : await readFile(flags.test)
+const testBytes =
+  flags.test === 'drawn' ? drawImages(Math.ceil(flags.images / 4), 2) : await readFile(flags.test)
 const training = new DataLoader(cifar(trainBytes, { augment }), { batchSize: 50, shuffle: true, collate })
-const calibration = new DataLoader(cifar(trainBytes, { limit: flags.calibration }), { batchSize: 100, collate })
+const calibration = new DataLoader(cifar(trainBytes, { limit: flags.calibration }), {
+  batchSize: 100,
+  collate,
+})
 const test = new DataLoader(cifar(testBytes), { batchSize: 100, collate })
-const table = new Table({ head: ['weights', 'activations', 'trained', 'loss', 'accuracy', 'bytes'], style: { head: [], border: [] } })
+const table = new Table({
+  head: ['weights', 'activations', 'trained', 'loss', 'accuracy', 'bytes'],
+  style: { head: [], border: [] },
+})
 
 async function floatModel(): Promise<ResNet20> {
   const model = new ResNet20()
@@ -79,7 +90,14 @@ async function row(weights: QTypeName | 'float', activations: QTypeName | 'float
   }
   const { loss, accuracy: right } = await accuracy(model, test)
   const trained = tune ? `${tune} epochs` : ''
-  table.push([weights, activations, trained, loss.toFixed(4), `${(100 * right).toFixed(1)} %`, memoryFootprint(model)])
+  table.push([
+    weights,
+    activations,
+    trained,
+    loss.toFixed(4),
+    `${(100 * right).toFixed(1)} %`,
+    memoryFootprint(model),
+  ])
   model.dispose()
 }
 
@@ -88,7 +106,11 @@ async function train(model: ResNet20, epochs: number, lr: number): Promise<void>
   const optimizer = new SGD(model.parameters(), { lr, momentum: 0.9, weightDecay: 1e-4 })
   const schedule = new CosineAnnealingLR(optimizer, { tMax: epochs * training.length })
   for (let epoch = 0; epoch < epochs; epoch++) {
-    await trainEpoch(model, training, { optimizer, schedule, loss: ({ x, y }) => crossEntropyLoss(model.forward(x), y) })
+    await trainEpoch(model, training, {
+      optimizer,
+      schedule,
+      loss: ({ x, y }) => crossEntropyLoss(model.forward(x), y),
+    })
   }
   optimizer.dispose()
 }
@@ -100,7 +122,9 @@ await row('int4', 'int8')
 await row('int2', 'int8')
 if (flags.tune > 0) await row('int2', 'int8', flags.tune)
 await row('float8', 'float8')
-console.log(`ResNet-20 on ${test.dataset.length} test images, calibrated with ${calibration.dataset.length}, on ${device.name}`)
+console.log(
+  `ResNet-20 on ${test.dataset.length} test images, calibrated with ${calibration.dataset.length}, on ${device.name}`,
+)
 console.log(table.toString())
 float.dispose()
 await device.close()

@@ -2,7 +2,8 @@
 // Source: He et al., "Deep Residual Learning for Image Recognition", 2015, section 4.2.
 import { BatchNorm2d, Conv2d, Linear, Module, ops, Sequential, Tensor } from 'lowbit'
 
-const conv3x3 = (inputs: number, planes: number, stride = 1) => new Conv2d(inputs, planes, 3, { stride, padding: 1, bias: false })
+const conv3x3 = (inputs: number, planes: number, stride = 1) =>
+  new Conv2d(inputs, planes, 3, { stride, padding: 1, bias: false })
 
 class BasicBlock extends Module {
   conv1: Module & { forward(x: Tensor): Tensor }
@@ -39,7 +40,11 @@ class BasicBlock extends Module {
 
 /** Three blocks, the first with the stride. */
 const stage = (inputs: number, planes: number, stride: number) =>
-  new Sequential(new BasicBlock(inputs, planes, stride), new BasicBlock(planes, planes, 1), new BasicBlock(planes, planes, 1))
+  new Sequential(
+    new BasicBlock(inputs, planes, stride),
+    new BasicBlock(planes, planes, 1),
+    new BasicBlock(planes, planes, 1),
+  )
 
 export class ResNet20 extends Module {
   conv1: Module & { forward(x: Tensor): Tensor } = conv3x3(3, 16)

@@ -45,19 +45,32 @@ const options = {
   data: [fetched, 'folder with the four files of MNIST, gzipped or not'],
 } as const
 
-/** Trains a classifier of MNIST in float, quantizes it, and prints after every stage how it does on the test images. */
+/**
+ * Trains a classifier of MNIST in float, quantizes it, and prints after every stage how it does on the test
+ * images.
+ */
 export async function run(name: string, about: string, build: () => Classifier): Promise<void> {
   const flags = readOptions(name, `${about}\n\n${data}`, options)
   const { weights, epochs, seed, limit, 'batch-size': batchSize } = flags
   const activations = flags.activations === 'none' ? undefined : flags.activations
   if (!existsSync(flags.data))
-    fail(name, `--data must be a folder with MNIST; there is no ${flags.data}. "npm run examples:data" brings it`)
+    fail(
+      name,
+      `--data must be a folder with MNIST; there is no ${flags.data}. "npm run examples:data" brings it`,
+    )
   const device = openDevice(flags.device)
   const collate = stackImages(device, 10)
-  const images = new DataLoader(await mnist(flags.data, 'train', limit), { batchSize, shuffle: true, seed, collate })
+  const images = new DataLoader(await mnist(flags.data, 'train', limit), {
+    batchSize,
+    shuffle: true,
+    seed,
+    collate,
+  })
   const test = new DataLoader(await mnist(flags.data, 't10k', limit), { batchSize: 1000, collate })
   const model = initialize(build(), device, { seed })
-  console.log(`${model}\n${weights} weights, ${flags.activations} activations, on ${device.name}, ${device.threads} thread(s)`)
+  console.log(
+    `${model}\n${weights} weights, ${flags.activations} activations, on ${device.name}, ${device.threads} thread(s)`,
+  )
 
   const head = ['stage', 'loss', 'accuracy', 'bytes', `ms for ${batchSize} images`]
   const chars = { mid: '', 'left-mid': '', 'mid-mid': '', 'right-mid': '' }
@@ -65,7 +78,13 @@ export async function run(name: string, about: string, build: () => Classifier):
   const stage = async (name: string, work: () => unknown, of = model) => {
     await work()
     const { loss, accuracy: right } = await accuracy(of, test)
-    table.push([name, loss.toFixed(4), `${(100 * right).toFixed(2)} %`, memoryFootprint(of), (await forwardMs(of, images)).toFixed(2)])
+    table.push([
+      name,
+      loss.toFixed(4),
+      `${(100 * right).toFixed(2)} %`,
+      memoryFootprint(of),
+      (await forwardMs(of, images)).toFixed(2),
+    ])
   }
   await stage('float', () => fit(model, images, epochs, 1e-3))
   await stage('quantized', () => quantize(model, { weights, activations }))
@@ -73,7 +92,11 @@ export async function run(name: string, about: string, build: () => Classifier):
   await stage('tuned', () => fit(model, images, 1, 5e-4))
   await stage('frozen', () => freeze(model))
   const reloaded = build()
-  await stage('reloaded', async () => requantize(reloaded, await stateDict(model), quantizationMap(model), { device }), reloaded)
+  await stage(
+    'reloaded',
+    async () => requantize(reloaded, await stateDict(model), quantizationMap(model), { device }),
+    reloaded,
+  )
   console.log(`${table}`)
   await device.close()
 }
@@ -83,7 +106,10 @@ async function fit(model: Classifier, images: Batches, epochs: number, lr: numbe
   const optimizer = new Adam(model.parameters(), { lr })
   const steps = epochs * images.length
   const schedule = new CosineAnnealingLR(optimizer, { tMax: steps })
-  const bar = new SingleBar({ format: 'training [{bar}] {value}/{total} loss {loss}', stream: process.stderr })
+  const bar = new SingleBar({
+    format: 'training [{bar}] {value}/{total} loss {loss}',
+    stream: process.stderr,
+  })
   if (process.stderr.isTTY) bar.start(steps, 0, { loss: '-' })
   for (let epoch = 0; epoch < epochs; epoch++) {
     await trainEpoch(model, images, {

@@ -36,7 +36,9 @@ export function quantizedType(text: string): QType {
     return asQType(text)
   } catch (error) {
     if (error instanceof DTypeError)
-      throw new InvalidArgumentError('It must be int8, int4, int2, float8, float8_e4m3fn, float8_e5m2 or float8_e4m3fnuz.')
+      throw new InvalidArgumentError(
+        'It must be int8, int4, int2, float8, float8_e4m3fn, float8_e5m2 or float8_e4m3fnuz.',
+      )
     throw error
   }
 }

@@ -36,7 +36,10 @@ export async function benchCommand(path: string, options: BenchCommandOptions): 
       ['memory', ...formatBytes(peakMemoryBytes).split(' '), 'at its peak'],
     ]
     const widest = Math.max(...rows.map(([, figure]) => figure.length))
-    for (const [name, figure, ...rest] of rows) process.stdout.write(`${name.padEnd(8)} ${figure.padStart(widest)} ${rest.join(' ')}\n`)
-    process.stdout.write(`${'device'.padEnd(8)} ${device.name}, ${threadCount(device.threads)}, ${result.computeDtype}\n`)
+    for (const [name, figure, ...rest] of rows)
+      process.stdout.write(`${name.padEnd(8)} ${figure.padStart(widest)} ${rest.join(' ')}\n`)
+    process.stdout.write(
+      `${'device'.padEnd(8)} ${device.name}, ${threadCount(device.threads)}, ${result.computeDtype}\n`,
+    )
   })
 }

@@ -15,14 +15,25 @@ const maxWindows = 128
  * Chooses the scales of a model's activations on a text.
  * @throws FormatError if there is no tokenizer, or the text does not fill a window
  */
-export async function calibrateOnText(model: CausalLM, path: string, file: string, options: CommonOptions): Promise<void> {
+export async function calibrateOnText(
+  model: CausalLM,
+  path: string,
+  file: string,
+  options: CommonOptions,
+): Promise<void> {
   const text = await readTextFile(file)
   const { tokenizer, device } = model
-  if (!tokenizer) throw new FormatError(`${path}: must hold tokenizer.json, which turns the text into tokens; there is no such file`)
+  if (!tokenizer)
+    throw new FormatError(
+      `${path}: must hold tokenizer.json, which turns the text into tokens; there is no such file`,
+    )
   const ids = tokenizer.encode(text, { addSpecialTokens: false })
   const length = Math.min(windowTokens, model.config.maxPositions)
   const count = Math.min(Math.floor(ids.length / length), maxWindows)
-  if (count === 0) throw new FormatError(`${file}: the text must have at least ${length} tokens, one window; it has ${ids.length}`)
+  if (count === 0)
+    throw new FormatError(
+      `${file}: the text must have at least ${length} tokens, one window; it has ${ids.length}`,
+    )
   const bar = await progressBar('calibrate', options)
   const run = async () => {
     for (let i = 0; i < count; i++) {

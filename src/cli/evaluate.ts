@@ -17,13 +17,24 @@ export async function evaluateCommand(path: string, options: EvaluateCommandOpti
   const text = await readTextFile(options.text)
   await withDevice(options, async (device) => {
     const model = await loadModel(path, device, options)
-    const baseline = options.baseline === undefined ? undefined : await loadModel(options.baseline, device, options)
+    const baseline =
+      options.baseline === undefined ? undefined : await loadModel(options.baseline, device, options)
     const { tokenizer } = model
-    if (!tokenizer) throw new FormatError(`${path}: must hold tokenizer.json, which turns the text into tokens; there is no such file`)
+    if (!tokenizer)
+      throw new FormatError(
+        `${path}: must hold tokenizer.json, which turns the text into tokens; there is no such file`,
+      )
     const ids = withoutYielding(() => tokenizer.encode(text, { addSpecialTokens: false }))
     const bar = await progressBar('evaluate', options)
     const { context, stride, computeDtype } = options
-    const measured = perplexity(model, ids, { context, stride, baseline, computeDtype, signal: interrupted, onProgress: bar.update })
+    const measured = perplexity(model, ids, {
+      context,
+      stride,
+      baseline,
+      computeDtype,
+      signal: interrupted,
+      onProgress: bar.update,
+    })
     const result = await measured.finally(bar.stop)
     if (options.json) return printJson(result)
     const lines = [
@@ -31,7 +42,9 @@ export async function evaluateCommand(path: string, options: EvaluateCommandOpti
     ]
     if (result.klDivergence !== undefined && result.top1Agreement !== undefined) {
       lines.push(`KL divergence  ${result.klDivergence.toFixed(5)} nats per token from the baseline`)
-      lines.push(`agreement      ${(100 * result.top1Agreement).toFixed(2)} % of the likeliest tokens are the baseline's`)
+      lines.push(
+        `agreement      ${(100 * result.top1Agreement).toFixed(2)} % of the likeliest tokens are the baseline's`,
+      )
     }
     process.stdout.write(`${lines.join('\n')}\n`)
   })

@@ -7,30 +7,52 @@ import { printJson } from './output.ts'
 
 export type GenerateCommandOptions = CommonOptions &
   ComputeOptions &
-  Pick<GenerateOptions, 'maxNewTokens' | 'temperature' | 'topK' | 'topP' | 'seed'> & { chat?: boolean; chatTemplate?: string }
+  Pick<GenerateOptions, 'maxNewTokens' | 'temperature' | 'topK' | 'topP' | 'seed'> & {
+    chat?: boolean
+    chatTemplate?: string
+  }
 
 /** `lowbit generate`: the text as it comes, then a line of figures on stderr; or one JSON document. */
-export async function generateCommand(path: string, given: string, options: GenerateCommandOptions): Promise<void> {
+export async function generateCommand(
+  path: string,
+  given: string,
+  options: GenerateCommandOptions,
+): Promise<void> {
   // The line break that ends what a shell pipes is none of the prompt.
   const prompt = given === '-' ? (await readTextFile('-')).replace(/\r?\n$/, '') : given
   await withDevice(options, async (device) => {
     const model = await loadModel(path, device, options)
     if (!model.tokenizer)
-      throw new FormatError(`${path}: must hold tokenizer.json, which turns the prompt into tokens; there is no such file`)
+      throw new FormatError(
+        `${path}: must hold tokenizer.json, which turns the prompt into tokens; there is no such file`,
+      )
     const { chatTemplate: template } = options
     const isChat = options.chat || template !== undefined
-    const text = isChat ? await model.tokenizer.applyChatTemplate([{ role: 'user', content: prompt }], { template }) : prompt
+    const text = isChat
+      ? await model.tokenizer.applyChatTemplate([{ role: 'user', content: prompt }], { template })
+      : prompt
     // A chat template writes the special tokens itself.
     const ids = model.tokenizer.encode(text, { addSpecialTokens: !isChat })
     const { maxNewTokens, temperature, topK, topP, seed, computeDtype } = options
     const onText = options.json ? undefined : (piece: string) => void process.stdout.write(piece)
-    const result = await generate(model, ids, { maxNewTokens, temperature, topK, topP, seed, computeDtype, onText, signal: interrupted })
+    const result = await generate(model, ids, {
+      maxNewTokens,
+      temperature,
+      topK,
+      topP,
+      seed,
+      computeDtype,
+      onText,
+      signal: interrupted,
+    })
     const { firstTokenMs: _, ...figures } = result
     if (options.json) return printJson(figures)
     const { tokenIds, promptTokens, prefillTokensPerSecond, decodeTokensPerSecond } = result
     process.stdout.write('\n')
     const speeds = `${promptTokens} prompt tokens at ${prefillTokensPerSecond.toFixed(0)}/s, ${tokenIds.length} new at ${decodeTokensPerSecond.toFixed(0)}/s`
-    process.stderr.write(`${speeds} (${device.name}, ${threadCount(device.threads)}, ${result.computeDtype})\n`)
+    process.stderr.write(
+      `${speeds} (${device.name}, ${threadCount(device.threads)}, ${result.computeDtype})\n`,
+    )
   })
 }
 

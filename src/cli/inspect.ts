@@ -36,7 +36,10 @@ interface InspectedActivations {
 }
 
 /** `lowbit inspect`: every tensor as it is saved and computed with. Without a baseline no weight is read. */
-export async function inspectCommand(path: string, options: CommonOptions & { baseline?: string }): Promise<void> {
+export async function inspectCommand(
+  path: string,
+  options: CommonOptions & { baseline?: string },
+): Promise<void> {
   const plan = await planCausalLM(path)
   const activations = await activationsOf(plan).finally(() => plan.close())
   for (const message of plan.warnings) console.warn(`lowbit: ${message}`)
@@ -44,7 +47,12 @@ export async function inspectCommand(path: string, options: CommonOptions & { ba
   const { baseline } = options
   if (baseline !== undefined) {
     await withDevice(options, async (device) => {
-      await addErrors(tensors, await loadModel(path, device, options), await loadModel(baseline, device, options), options)
+      await addErrors(
+        tensors,
+        await loadModel(path, device, options),
+        await loadModel(baseline, device, options),
+        options,
+      )
     })
   }
   const bytes = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0)
@@ -70,13 +78,21 @@ export async function inspectCommand(path: string, options: CommonOptions & { ba
   )
   if (activations.length > 0) await printActivations(activations)
   const sizes = `${formatCount(weights)} weights in ${formatBytes(bytes)}, ${bitsPerWeight.toFixed(2)} bits per weight`
-  process.stdout.write(`\n${architecture}, ${scheme === 'none' ? 'not quantized' : `quantized by ${scheme}`}: ${sizes}\n`)
+  process.stdout.write(
+    `\n${architecture}, ${scheme === 'none' ? 'not quantized' : `quantized by ${scheme}`}: ${sizes}\n`,
+  )
 }
 
 /** The tensors in the order of the model's modules; a tied one once, with the kernels of all its uses. */
 function describe({ model, parameters }: LoadPlan): InspectedTensor[] {
   return parameters.map(({ path, shape, kind, qtype, byteLength }) => {
-    return { name: path, shape, kind, bytes: byteLength, kernel: qtype ? kernelFor(qtype) : floatKernels(model, path) }
+    return {
+      name: path,
+      shape,
+      kind,
+      bytes: byteLength,
+      kernel: qtype ? kernelFor(qtype) : floatKernels(model, path),
+    }
   })
 }
 
@@ -91,11 +107,22 @@ async function activationsOf(plan: LoadPlan): Promise<InspectedActivations[]> {
 }
 
 async function printActivations(activations: readonly InspectedActivations[]): Promise<void> {
-  const shown = (scale: number | null) => (scale === null ? 'float' : scale === 1 ? 'not calibrated' : scale.toPrecision(4))
+  const shown = (scale: number | null) =>
+    scale === null ? 'float' : scale === 1 ? 'not calibrated' : scale.toPrecision(4)
   process.stdout.write('\n')
   await printTable(
-    [{ head: 'layer' }, { head: 'activations' }, { head: 'scale of inputs', numeric: true }, { head: 'scale of outputs', numeric: true }],
-    activations.map(({ name, type, inputScale, outputScale }) => [name, type, shown(inputScale), shown(outputScale)]),
+    [
+      { head: 'layer' },
+      { head: 'activations' },
+      { head: 'scale of inputs', numeric: true },
+      { head: 'scale of outputs', numeric: true },
+    ],
+    activations.map(({ name, type, inputScale, outputScale }) => [
+      name,
+      type,
+      shown(inputScale),
+      shown(outputScale),
+    ]),
   )
 }
 
@@ -107,12 +134,21 @@ function floatKernels(model: CausalLM, path: string): string {
   if (parameter.shape.length !== 2) return ''
   const kernels = [...model.namedModules()].flatMap(([, module]) => {
     if (!('weight' in module) || module.weight !== parameter) return []
-    return module instanceof Embedding ? ['embedding'] : multiplies.some((layer) => module instanceof layer) ? ['gemm'] : []
+    return module instanceof Embedding
+      ? ['embedding']
+      : multiplies.some((layer) => module instanceof layer)
+        ? ['gemm']
+        : []
   })
   return kernels.join(', ')
 }
 
-async function addErrors(tensors: InspectedTensor[], model: CausalLM, baseline: CausalLM, options: CommonOptions): Promise<void> {
+async function addErrors(
+  tensors: InspectedTensor[],
+  model: CausalLM,
+  baseline: CausalLM,
+  options: CommonOptions,
+): Promise<void> {
   const bar = await progressBar('compare', options)
   try {
     for (const [index, tensor] of tensors.entries()) {
@@ -120,7 +156,9 @@ async function addErrors(tensors: InspectedTensor[], model: CausalLM, baseline: 
       const [original, held] = [baseline.getParameter(tensor.name), model.getParameter(tensor.name)]
       if (!sameShape(original.shape, held.shape)) {
         const shapes = `${showShape(original.shape)} and ${showShape(held.shape)}`
-        throw new ShapeError(`inspect: the baseline must be the same model in floats; its ${tensor.name} differs: ${shapes}`)
+        throw new ShapeError(
+          `inspect: the baseline must be the same model in floats; its ${tensor.name} differs: ${shapes}`,
+        )
       }
       tensor.error = await relativeError(original, held)
       bar.update(index + 1, tensors.length)

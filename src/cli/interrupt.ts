@@ -2,7 +2,10 @@ import { constants } from 'node:os'
 
 const signals = ['SIGINT', 'SIGTERM'] as const
 
-/** A kernel runs to its end and a save removes its draft; who still waits after this is not waiting for either. */
+/**
+ * A kernel runs to its end and a save removes its draft; who still waits after this is not waiting for
+ * either.
+ */
 const patienceMs = 1000
 
 const controller = new AbortController()
@@ -11,14 +14,17 @@ const controller = new AbortController()
 export const interrupted: AbortSignal = controller.signal
 
 /**
- * From now on Ctrl-C and SIGTERM abort `interrupted`. The process then ends with exit code 128 + the signal's number: when the command has
- * cleaned up, or after a second, or at the next signal.
+ * From now on Ctrl-C and SIGTERM abort `interrupted`. The process then ends with exit code 128 + the signal's
+ * number: when the command has cleaned up, or after a second, or at the next signal.
  */
 export function handleSignals(): void {
   for (const name of signals) process.on(name, interrupt)
 }
 
-/** Runs what does not yield, so that no handler would hear a signal: meanwhile they end the process at once, as by default. */
+/**
+ * Runs what does not yield, so that no handler would hear a signal: meanwhile they end the process at once,
+ * as by default.
+ */
 export function withoutYielding<T>(body: () => T): T {
   for (const name of signals) process.off(name, interrupt)
   try {

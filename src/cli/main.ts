@@ -6,7 +6,8 @@ import { handleSignals, interrupted } from './interrupt.ts'
 import { fail, printUsageError, watchStreams } from './output.ts'
 
 /*
- * Only the arguments are read here; each command's code is loaded when it runs, so that `lowbit --help` answers at once.
+ * Only the arguments are read here; each command's code is loaded when it runs, so that `lowbit --help`
+ * answers at once.
  */
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
@@ -24,8 +25,16 @@ const quantize = program
   .command('quantize')
   .description('quantize the weights of a model, and its activations, and save it')
   .argument('<model>', modelHelp)
-  .requiredOption('--weights <type>', 'int8, int4, int2, float8 (= float8_e4m3fn), float8_e5m2 or float8_e4m3fnuz', quantizedType)
-  .option('--activations <type>', 'quantize activations, too: int8, float8, float8_e5m2 or float8_e4m3fnuz', quantizedType)
+  .requiredOption(
+    '--weights <type>',
+    'int8, int4, int2, float8 (= float8_e4m3fn), float8_e5m2 or float8_e4m3fnuz',
+    quantizedType,
+  )
+  .option(
+    '--activations <type>',
+    'quantize activations, too: int8, float8, float8_e5m2 or float8_e4m3fnuz',
+    quantizedType,
+  )
   .option('--calibration <file>', 'UTF-8 text on which the scales of activations are chosen; - for stdin')
   .addOption(
     new Option(
@@ -33,11 +42,26 @@ const quantize = program
       'the quantizer, which chooses scales: absmax for 8 bits, max for int4 and int2 (default); hqq searches longer, for int4 and int2',
     ).choices(['absmax', 'max', 'hqq']),
   )
-  .option('--group-size <n>', 'columns of int4 and int2 weights that share a scale (default: 128, 96, 64 or 32)', wholeNumber(1))
-  .option('--include <glob>', 'quantize only layers whose path matches, such as "*.mlp.*"; may be repeated', repeated)
-  .option('--exclude <glob>', 'keep layers whose path matches in floats, such as lm_head; may be repeated', repeated)
+  .option(
+    '--group-size <n>',
+    'columns of int4 and int2 weights that share a scale (default: 128, 96, 64 or 32)',
+    wholeNumber(1),
+  )
+  .option(
+    '--include <glob>',
+    'quantize only layers whose path matches, such as "*.mlp.*"; may be repeated',
+    repeated,
+  )
+  .option(
+    '--exclude <glob>',
+    'keep layers whose path matches in floats, such as lm_head; may be repeated',
+    repeated,
+  )
   .requiredOption('--out <folder>', 'folder to write; it appears whole or not at all')
-  .option('--overwrite', 'replace the model that the folder holds; a folder that holds other files is refused')
+  .option(
+    '--overwrite',
+    'replace the model that the folder holds; a folder that holds other files is refused',
+  )
   .action(async (model, options) => (await import('./quantize.ts')).quantizeCommand(model, options))
 
 const generate = program
@@ -51,8 +75,13 @@ const generate = program
   .option('--top-p <p>', 'draw from the likeliest tokens that together reach the probability p', share, 1)
   .option('--seed <s>', 'seed of the draws: the same seed draws the same text', wholeNumber(0), 0)
   .option('--chat', "put the prompt into the model's chat template")
-  .option('--chat-template <name>', 'the same, with the template of this name where the model has several (default: the one named default)')
-  .action(async (model, prompt, options) => (await import('./generate.ts')).generateCommand(model, prompt, options))
+  .option(
+    '--chat-template <name>',
+    'the same, with the template of this name where the model has several (default: the one named default)',
+  )
+  .action(async (model, prompt, options) =>
+    (await import('./generate.ts')).generateCommand(model, prompt, options),
+  )
 
 const evaluate = program
   .command('evaluate')
@@ -75,7 +104,12 @@ const bench = program
   .command('bench')
   .description('measure speed and memory')
   .argument('<model>', modelHelp)
-  .option('--prompt-tokens <n>', "tokens of the prompt, as far as the model's context goes", wholeNumber(1), 512)
+  .option(
+    '--prompt-tokens <n>',
+    "tokens of the prompt, as far as the model's context goes",
+    wholeNumber(1),
+    512,
+  )
   .option('--new-tokens <n>', 'tokens to generate', wholeNumber(2), 64)
   .action(async (model, options) => (await import('./bench.ts')).benchCommand(model, options))
 
@@ -96,13 +130,16 @@ for (const command of [quantize, generate, evaluate, inspect, bench]) {
         .choices(['cpu', 'native', 'wasm'])
         .default('cpu'),
     )
-    .option('--threads <n>', 'threads of the native device (default: one per core, at most 8)', wholeNumber(1, 256))
+    .option(
+      '--threads <n>',
+      'threads of the native device (default: one per core, at most 8)',
+      wholeNumber(1, 256),
+    )
     .addOption(
-      new Option('--dtype <name>', 'store weights that are not quantized as this (default: as saved)').choices([
-        'float32',
-        'float16',
-        'bfloat16',
-      ]),
+      new Option(
+        '--dtype <name>',
+        'store weights that are not quantized as this (default: as saved)',
+      ).choices(['float32', 'float16', 'bfloat16']),
     )
     .option('--json', 'print one JSON document and nothing else')
     .helpOption('-h, --help', 'print this')

@@ -21,7 +21,10 @@ export interface ComputeOptions {
 }
 
 /** Runs `body` on the device that the options name, one for all models of a command, and closes it. */
-export async function withDevice<T>(options: CommonOptions, body: (device: Device) => Promise<T>): Promise<T> {
+export async function withDevice<T>(
+  options: CommonOptions,
+  body: (device: Device) => Promise<T>,
+): Promise<T> {
   const device = openDevice(options.device, { threads: options.threads })
   try {
     return await body(device)
@@ -39,5 +42,11 @@ export async function loadModel(
 ): Promise<CausalLM> {
   const bar = await progressBar('load', options)
   const { dtype } = options
-  return loadCausalLM(model, { device, dtype, dequantize, signal: interrupted, onProgress: bar.update }).finally(bar.stop)
+  return loadCausalLM(model, {
+    device,
+    dtype,
+    dequantize,
+    signal: interrupted,
+    onProgress: bar.update,
+  }).finally(bar.stop)
 }

@@ -23,16 +23,23 @@ export function printUsageError(text: string, write: (text: string) => void): vo
   write(`lowbit: ${oneLine(text.replace(/^error: /, ''))}\n`)
 }
 
-/** Without line breaks, and without the control characters by which a hostile file could speak to the terminal. */
+/**
+ * Without line breaks, and without the control characters by which a hostile file could speak to the
+ * terminal.
+ */
 function oneLine(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is removed
   return text.trim().replace(/[\s\u0000-\u001f\u007f-\u009f]+/g, ' ')
 }
 
-/** Ends quietly when the reader of stdout has gone (`lowbit inspect … | head`), with one line when stdout takes no more. */
+/**
+ * Ends quietly when the reader of stdout has gone (`lowbit inspect … | head`), with one line when stdout
+ * takes no more.
+ */
 export function watchStreams(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') fail(new FormatError(`stdout: must take what is printed; it refuses (${error.code})`))
+    if (error.code !== 'EPIPE')
+      fail(new FormatError(`stdout: must take what is printed; it refuses (${error.code})`))
     process.exit()
   })
   // Nobody is left to be told.
@@ -51,7 +58,10 @@ export async function progressBar(
     update(done, total) {
       if (!bar) {
         const format = `${label.padEnd(8)} {bar} {percentage} %  {eta_formatted} left`
-        bar = new SingleBar({ format, clearOnComplete: true, hideCursor: null, linewrap: true }, Presets.shades_classic)
+        bar = new SingleBar(
+          { format, clearOnComplete: true, hideCursor: null, linewrap: true },
+          Presets.shades_classic,
+        )
         bar.start(total, 0)
       }
       bar.update(done)
@@ -69,7 +79,12 @@ export interface Column {
 /** Prints a table without lines. */
 export async function printTable(columns: Column[], rows: string[][]): Promise<void> {
   const { default: Table } = await import('cli-table3')
-  const names = ['top', 'bottom', 'left', 'right', 'mid'].flatMap((side) => [side, `${side}-mid`, `${side}-left`, `${side}-right`])
+  const names = ['top', 'bottom', 'left', 'right', 'mid'].flatMap((side) => [
+    side,
+    `${side}-mid`,
+    `${side}-left`,
+    `${side}-right`,
+  ])
   const table = new Table({
     head: columns.map(({ head }) => head),
     chars: { ...Object.fromEntries(names.map((name) => [name, ''])), middle: '  ' },

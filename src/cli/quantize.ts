@@ -44,19 +44,37 @@ export async function quantizeCommand(path: string, options: QuantizeCommandOpti
     quantize(model, { weights, activations, include, exclude, groupSize, algorithm })
     if (activations && calibration) await calibrateOnText(model, path, calibration, options)
     const quantizing = await progressBar('quantize', options)
-    const errors = await weightErrors(model, { signal: interrupted, onProgress: quantizing.update }).finally(quantizing.stop)
+    const errors = await weightErrors(model, { signal: interrupted, onProgress: quantizing.update }).finally(
+      quantizing.stop,
+    )
     freeze(model)
     const saving = await progressBar('save', options)
-    const bytes = await save(model, out, { overwrite, signal: interrupted, onProgress: saving.update }).finally(saving.stop)
+    const bytes = await save(model, out, {
+      overwrite,
+      signal: interrupted,
+      onProgress: saving.update,
+    }).finally(saving.stop)
     const modules = quantizedModules(model, errors)
     const bits = bitsPerWeight(model)
     if (options.json) return printJson({ out, format: 'quanto', bytes, bitsPerWeight: bits, modules })
     await printTable(
-      [{ head: 'layer' }, { head: 'weights' }, { head: 'group', numeric: true }, { head: 'relative error', numeric: true }],
-      modules.map(({ name, weights: type, groupSize: group, error }) => [name, type, String(group ?? 'row'), error?.toFixed(5) ?? '–']),
+      [
+        { head: 'layer' },
+        { head: 'weights' },
+        { head: 'group', numeric: true },
+        { head: 'relative error', numeric: true },
+      ],
+      modules.map(({ name, weights: type, groupSize: group, error }) => [
+        name,
+        type,
+        String(group ?? 'row'),
+        error?.toFixed(5) ?? '–',
+      ]),
     )
     const sizes = `weights ${formatBytes(floatBytes)} → ${formatBytes(memoryFootprint(model))}`
-    process.stdout.write(`\n${sizes}, ${bits.toFixed(2)} bits per weight; wrote ${formatBytes(bytes)} to ${out}\n`)
+    process.stdout.write(
+      `\n${sizes}, ${bits.toFixed(2)} bits per weight; wrote ${formatBytes(bytes)} to ${out}\n`,
+    )
   })
 }
 
@@ -65,7 +83,15 @@ function quantizedModules(model: Module, errors: Map<string, number>) {
   return [...model.namedModules()].flatMap(([name, module]) => {
     if (!(module instanceof QWeightModule)) return []
     const { qtype, groupSize } = module.quantization
-    return [{ name, weights: qtype.name, activations: module.activations?.name ?? 'none', groupSize, error: errors.get(name) ?? null }]
+    return [
+      {
+        name,
+        weights: qtype.name,
+        activations: module.activations?.name ?? 'none',
+        groupSize,
+        error: errors.get(name) ?? null,
+      },
+    ]
   })
 }
 

@@ -2,8 +2,9 @@ import { DTypeError } from './errors.ts'
 import { type Kind, show } from './kinds.ts'
 
 /**
- * Every dtype: its number in the kernels' ABI, its bytes per value, and the typed array that holds its raw bits.
- * float16, bfloat16 and float8 are bit patterns (`Uint16Array`, `Uint8Array`): JavaScript has no such numbers on Node 20.
+ * Every dtype: its number in the kernels' ABI, its bytes per value, and the typed array that holds its raw
+ * bits. float16, bfloat16 and float8 are bit patterns (`Uint16Array`, `Uint8Array`): JavaScript has no such
+ * numbers on Node 20.
  */
 export const dtypes = {
   float32: { code: 0, bytes: 4, array: Float32Array, floating: true },
@@ -25,7 +26,10 @@ export type DType = keyof typeof dtypes
 /** The dtypes that float weights are stored in. */
 export type FloatDType = 'float32' | 'float16' | 'bfloat16'
 
-/** Bytes in memory of their own: `Uint8Array<ArrayBuffer>`, or `Uint8Array` where TypeScript is older than that parameter (5.7). */
+/**
+ * Bytes in memory of their own: `Uint8Array<ArrayBuffer>`, or `Uint8Array` where TypeScript is older than
+ * that parameter (5.7).
+ */
 export type Bytes = ReturnType<typeof Uint8Array.of>
 
 /** The raw bits of a tensor on the host. */
@@ -34,7 +38,9 @@ export type HostArray = Float32Array | Uint16Array | Uint8Array | Int8Array | In
 /** @throws DTypeError if `name` is not a dtype. */
 export function asDType(name: string, operation = 'dtype:'): DType {
   if (Object.hasOwn(dtypes, name)) return name as DType
-  throw new DTypeError(`${operation} must be one of ${Object.keys(dtypes).join(', ')}; received ${show(name)}`)
+  throw new DTypeError(
+    `${operation} must be one of ${Object.keys(dtypes).join(', ')}; received ${show(name)}`,
+  )
 }
 
 /** A dtype that float weights are stored in. */

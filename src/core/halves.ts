@@ -30,7 +30,10 @@ interface SmallFloat {
   bias: number
   /** The largest finite pattern, without sign. */
   largest: number
-  /** What a value that rounds above the largest becomes, infinities included: infinity, the largest (e4m3fn, as torch has it) or NaN. */
+  /**
+   * What a value that rounds above the largest becomes, infinities included: infinity, the largest (e4m3fn,
+   * as torch has it) or NaN.
+   */
   overflow: number
   nan: number
   /** One NaN, in the place of -0. */
@@ -42,7 +45,15 @@ const smallFloats: Partial<Record<DType, SmallFloat>> = {
   bfloat16: { bits: 16, mantissaBits: 7, bias: 127, largest: 0x7f7f, overflow: 0x7f80, nan: 0x7fc0 },
   float8_e4m3fn: { bits: 8, mantissaBits: 3, bias: 7, largest: 0x7e, overflow: 0x7e, nan: 0x7f },
   float8_e5m2: { bits: 8, mantissaBits: 2, bias: 15, largest: 0x7b, overflow: 0x7c, nan: 0x7f },
-  float8_e4m3fnuz: { bits: 8, mantissaBits: 3, bias: 8, largest: 0x7f, overflow: 0x80, nan: 0x80, fnuz: true },
+  float8_e4m3fnuz: {
+    bits: 8,
+    mantissaBits: 3,
+    bias: 8,
+    largest: 0x7f,
+    overflow: 0x80,
+    nan: 0x80,
+    fnuz: true,
+  },
 }
 
 const dtypeNames = Object.keys(dtypes) as DType[]
@@ -50,7 +61,8 @@ const dtypeNames = Object.keys(dtypes) as DType[]
 /** The dtype whose number in the kernels' ABI is `code`. */
 export function dtypeOfCode(code: number): DType {
   const name = dtypeNames[code]
-  if (name === undefined) throw new DTypeError(`dtype: the code must be 0 to ${dtypeNames.length - 1}; received ${code}`)
+  if (name === undefined)
+    throw new DTypeError(`dtype: the code must be 0 to ${dtypeNames.length - 1}; received ${code}`)
   return name
 }
 
@@ -77,14 +89,18 @@ export function encodeFloat(dtype: DType, value: number): number {
   } else {
     const dropped = 23 - mantissaBits
     const rebiased = magnitude - (127 - bias) * 2 ** 23
-    // Adding just under half a step, plus one when the kept part is odd, rounds half to even; a carry moves to the next exponent.
+    // Adding just under half a step, plus one when the kept part is odd, rounds half to even; a carry moves
+    // to the next exponent.
     pattern = (rebiased + (1 << (dropped - 1)) - 1 + ((rebiased >>> dropped) & 1)) >>> dropped
   }
   if (pattern > largest) pattern = overflow
   return fnuz && (pattern === 0 || pattern === nan) ? pattern : sign | pattern
 }
 
-function decode({ bits, mantissaBits, bias, largest, overflow, nan, fnuz }: SmallFloat, pattern: number): number {
+function decode(
+  { bits, mantissaBits, bias, largest, overflow, nan, fnuz }: SmallFloat,
+  pattern: number,
+): number {
   const signBit = 1 << (bits - 1)
   const magnitude = pattern & (signBit - 1)
   const sign = pattern & signBit ? -1 : 1

@@ -1,8 +1,9 @@
 import { DeviceError } from './errors.ts'
 import type { Host, HostWorker } from './host.ts'
 
-// Written out in full: bundlers find assets and workers by these very expressions. The build puts the files beside this one, so that where a
-// bundler leaves the expressions alone, the files are to lie beside the bundle.
+// Written out in full: bundlers find assets and workers by these very expressions. The build puts the files
+// beside this one, so that where a bundler leaves the expressions alone, the files are to lie beside the
+// bundle.
 const wasmUrls = {
   simd128: () => new URL('./lowbit-simd128.wasm', import.meta.url),
   relaxed: () => new URL('./lowbit-relaxed.wasm', import.meta.url),
@@ -28,7 +29,8 @@ export const host: Host = {
   async readWasm(name) {
     const url = wasmUrls[name]()
     const response = await fetch(url)
-    if (!response.ok) throw new DeviceError(`wasm ${name}: ${url} must be readable; received status ${response.status}`)
+    if (!response.ok)
+      throw new DeviceError(`wasm ${name}: ${url} must be readable; received status ${response.status}`)
     return new Uint8Array(await response.arrayBuffer())
   },
 
@@ -41,7 +43,9 @@ export const host: Host = {
       },
       onFailure(listener) {
         worker.onerror = ({ message }) =>
-          listener(message ?? 'lowbit-worker.js must be served where the bundle looks for it; no worker started')
+          listener(
+            message ?? 'lowbit-worker.js must be served where the bundle looks for it; no worker started',
+          )
       },
       keepAlive() {},
       terminate: () => worker.terminate(),

@@ -7,7 +7,8 @@ import { Worker } from 'node:worker_threads'
 import { DeviceError } from './errors.ts'
 import type { Host, HostWorker, WasmModuleName } from './host.ts'
 
-// `src/core` and `dist/core` lie equally deep; workers are `.ts` in one and `.js` in the other, beside which the package keeps its modules.
+// `src/core` and `dist/core` lie equally deep; workers are `.ts` in one and `.js` in the other, beside which
+// the package keeps its modules.
 const build = '../../build/'
 const extension = import.meta.url.slice(import.meta.url.lastIndexOf('.'))
 
@@ -16,8 +17,13 @@ const wasmPath = (name: WasmModuleName) =>
 
 const platform = `${process.platform}-${process.arch}`
 
-/** Packages of the prebuilt addon; npm installs the one that fits. Some installers bring both of Linux: the wrong one does not load. */
-const addonPackages = (process.platform === 'linux' ? ['-gnu', '-musl'] : ['']).map((libc) => `@lowbit/${platform}${libc}`)
+/**
+ * Packages of the prebuilt addon; npm installs the one that fits. Some installers bring both of Linux: the
+ * wrong one does not load.
+ */
+const addonPackages = (process.platform === 'linux' ? ['-gnu', '-musl'] : ['']).map(
+  (libc) => `@lowbit/${platform}${libc}`,
+)
 
 /** Node. */
 export const host: Host = {
@@ -51,7 +57,8 @@ export const host: Host = {
 
   async readWasm(name) {
     const path = wasmPath(name)
-    if (!existsSync(path)) throw new DeviceError(`wasm ${name}: ${path} must exist; run "npm run build", which makes it`)
+    if (!existsSync(path))
+      throw new DeviceError(`wasm ${name}: ${path} must exist; run "npm run build", which makes it`)
     try {
       return new Uint8Array(await readFile(path))
     } catch (cause) {
@@ -61,7 +68,9 @@ export const host: Host = {
 
   startWasmWorker(): HostWorker {
     // No flags: those of the process, such as --input-type, need not suit a file.
-    const worker = new Worker(new URL(`../devices/cpu/wasmWorker.node${extension}`, import.meta.url), { execArgv: [] })
+    const worker = new Worker(new URL(`../devices/cpu/wasmWorker.node${extension}`, import.meta.url), {
+      execArgv: [],
+    })
     return {
       post: (message, transfer) => worker.postMessage(message, transfer),
       onMessage(listener) {

@@ -1,6 +1,6 @@
 /**
- * What the platform gives: Node or a browser. `import { host } from '#host'` is the one of the two that runs; package.json's `imports`
- * choose it.
+ * What the platform gives: Node or a browser. `import { host } from '#host'` is the one of the two that runs;
+ * package.json's `imports` choose it.
  */
 export interface Host {
   /** How many threads can run at once. */
@@ -12,7 +12,8 @@ export interface Host {
   /** Operating system and processor, such as `linux-x64`; null in a browser. */
   readonly platform: string | null
   /**
-   * What the native addon exports: `build/lowbit.node` of a clone, else the package for this platform. Null where neither is there.
+   * What the native addon exports: `build/lowbit.node` of a clone, else the package for this platform. Null
+   * where neither is there.
    * @throws DeviceError if there is one and it does not load.
    */
   loadAddon(): unknown
@@ -27,7 +28,10 @@ export interface Host {
 /** The instruction sets of WebAssembly: baseline SIMD, and relaxed SIMD with its integer dot product. */
 export type WasmVariant = 'simd128' | 'relaxed'
 
-/** The modules that the build makes: one for each instruction set, and one that shares its memory among threads. */
+/**
+ * The modules that the build makes: one for each instruction set, and one that shares its memory among
+ * threads.
+ */
 export type WasmModuleName = WasmVariant | `${WasmVariant}-threads`
 
 /** A worker thread, seen from the thread that started it. */

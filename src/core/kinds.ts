@@ -12,7 +12,12 @@ export interface Kind {
 }
 
 /** @throws the kind's error unless `value` is of the kind */
-export function check(operation: string, name: string, value: unknown, { must, holds, error = ShapeError }: Kind): void {
+export function check(
+  operation: string,
+  name: string,
+  value: unknown,
+  { must, holds, error = ShapeError }: Kind,
+): void {
   if (!holds(value)) throw new error(`${operation}: ${name} must ${must}; received ${show(value)}`)
 }
 
@@ -33,19 +38,28 @@ export const aSignal: Kind = {
 /** What `for of` or `for await` walks over, strings excluded. */
 export const anIterable: Kind = {
   must: 'be a list or another iterable',
-  holds: (value) => typeof value === 'object' && value !== null && (Symbol.iterator in value || Symbol.asyncIterator in value),
+  holds: (value) =>
+    typeof value === 'object' &&
+    value !== null &&
+    (Symbol.iterator in value || Symbol.asyncIterator in value),
 }
 
 /** A whole number from `least` to `most`. */
 export function wholeNumber(least: number, most = Infinity): Kind {
   const range = least === -Infinity ? '' : most === Infinity ? `, ${least} or more` : ` in ${least}..${most}`
   const must = `be a whole number${range}`
-  return { must, holds: (value) => Number.isInteger(value) && Number(value) >= least && Number(value) <= most }
+  return {
+    must,
+    holds: (value) => Number.isInteger(value) && Number(value) >= least && Number(value) <= most,
+  }
 }
 
 /** A finite number, `least` or more. */
 export function atLeast(least: number): Kind {
-  return { must: `be a number, ${least} or more`, holds: (value) => Number.isFinite(value) && Number(value) >= least }
+  return {
+    must: `be a number, ${least} or more`,
+    holds: (value) => Number.isFinite(value) && Number(value) >= least,
+  }
 }
 
 /** A finite number above `low`. */
@@ -55,7 +69,8 @@ export function above(low: number): Kind {
 
 /** A number from `low` to `high`, without the one that is `excluded`. */
 export function within(low: number, high: number, { excluded }: { excluded?: number } = {}): Kind {
-  const holds = (value: unknown) => typeof value === 'number' && value >= low && value <= high && value !== excluded
+  const holds = (value: unknown) =>
+    typeof value === 'number' && value >= low && value <= high && value !== excluded
   return { must: `lie in ${low}..${high}${excluded === undefined ? '' : `, ${excluded} excluded`}`, holds }
 }
 
@@ -86,12 +101,19 @@ export function listOf(items: string, kind: Kind, length?: number): Kind {
   return {
     ...kind,
     must: `be a list of ${length === undefined ? '' : `${length} `}${items}`,
-    holds: (value) => isList(value) && (length === undefined || value.length === length) && Array.prototype.every.call(value, kind.holds),
+    holds: (value) =>
+      isList(value) &&
+      (length === undefined || value.length === length) &&
+      Array.prototype.every.call(value, kind.holds),
   }
 }
 
 /** An instance of a class, in words: `be a device, as openDevice gives it`. */
-export function instanceOf(type: abstract new (...args: never[]) => unknown, must: string, error?: Kind['error']): Kind {
+export function instanceOf(
+  type: abstract new (...args: never[]) => unknown,
+  must: string,
+  error?: Kind['error'],
+): Kind {
   return { must, holds: (value) => value instanceof type, error }
 }
 
@@ -111,7 +133,8 @@ export function show(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value)
   if (typeof value === 'function') return value.name === '' ? 'a function' : `the function ${value.name}`
   if (Array.isArray(value)) return showList(value)
-  if (typeof value !== 'object' || value === null) return typeof value === 'bigint' ? `${value}n` : String(value)
+  if (typeof value !== 'object' || value === null)
+    return typeof value === 'bigint' ? `${value}n` : String(value)
   const name: unknown = value.constructor?.name
   if (typeof name !== 'string' || name === '' || name === 'Object') return 'an object'
   return `${/^[AEIOU]/.test(name) ? 'an' : 'a'} ${name}`
@@ -119,6 +142,7 @@ export function show(value: unknown): string {
 
 /** A list of few plain values, else how many it has. */
 function showList(values: readonly unknown[]): string {
-  const plain = values.length <= 8 && values.every((value) => typeof value === 'number' || typeof value === 'string')
+  const plain =
+    values.length <= 8 && values.every((value) => typeof value === 'number' || typeof value === 'string')
   return plain ? `[${values.map(show).join(',')}]` : `a list of ${values.length}`
 }

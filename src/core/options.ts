@@ -7,7 +7,10 @@ export interface RequiredKind extends Kind {
   readonly required: true
 }
 
-/** The kinds of all options of an interface: none may lack, none be invented, and those without `?` are required. */
+/**
+ * The kinds of all options of an interface: none may lack, none be invented, and those without `?` are
+ * required.
+ */
 export type OptionKinds<Options> = {
   readonly [Name in keyof Required<Options>]: object extends Pick<Options, Name> ? Kind : RequiredKind
 }
@@ -18,7 +21,8 @@ export function required(kind: Kind): RequiredKind {
 }
 
 /**
- * Refuses options that an operation does not have, that are not what they must be, or that are missing; undefined is left out.
+ * Refuses options that an operation does not have, that are not what they must be, or that are missing;
+ * undefined is left out.
  * @param renamed options of former versions, and what to say of them
  * @throws ShapeError, or the error of the option's kind
  */
@@ -34,12 +38,15 @@ export function checkOptions<Options extends object>(
   const names = Object.keys(given)
   for (const name of names) {
     if (!Object.hasOwn(table, name))
-      throw isPlain(given) ? unknownOption(operation, name, kinds, renamed) : notOptions(operation, kinds, given)
+      throw isPlain(given)
+        ? unknownOption(operation, name, kinds, renamed)
+        : notOptions(operation, kinds, given)
     if (given[name] !== undefined) check(operation, name, given[name], table[name])
   }
   // A device or a signal where options belong.
   if (names.length === 0 && !isPlain(given)) throw notOptions(operation, kinds, given)
-  for (const name in table) if ('required' in table[name] && given[name] === undefined) check(operation, name, undefined, table[name])
+  for (const name in table)
+    if ('required' in table[name] && given[name] === undefined) check(operation, name, undefined, table[name])
 }
 
 function isPlain(value: object): boolean {
@@ -53,7 +60,12 @@ function notOptions(operation: string, kinds: object, received: unknown): ShapeE
   return new ShapeError(`${operation}: options must ${must}; received ${show(received)}`)
 }
 
-function unknownOption(operation: string, name: string, kinds: object, renamed: Readonly<Record<string, string>>): ShapeError {
+function unknownOption(
+  operation: string,
+  name: string,
+  kinds: object,
+  renamed: Readonly<Record<string, string>>,
+): ShapeError {
   const what = `${operation}: unknown option ${show(name)}`
   const names = Object.keys(kinds)
   if (Object.hasOwn(renamed, name)) return new ShapeError(`${what}; ${renamed[name]}`)
@@ -62,7 +74,10 @@ function unknownOption(operation: string, name: string, kinds: object, renamed: 
   return new ShapeError(`${what}; there are ${names.length === 0 ? 'none' : names.join(', ')}`)
 }
 
-/** The option that a name was meant to be, whatever its case and its underscores; undefined if more than half of it differs. */
+/**
+ * The option that a name was meant to be, whatever its case and its underscores; undefined if more than half
+ * of it differs.
+ */
 function closest(name: string, names: readonly string[]): string | undefined {
   const plain = (text: string) => text.replace(/[-_]/g, '').toLowerCase()
   const known = new Map(names.map((other) => [plain(other), other]))

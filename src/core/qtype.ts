@@ -10,12 +10,21 @@ import { type Kind, show } from './kinds.ts'
  */
 export interface QType {
   /** quanto's name, as saved in `quanto_qmap.json`; quanto has no qint5. */
-  readonly name: 'qint2' | 'qint4' | 'qint5' | 'qint8' | 'qfloat8_e4m3fn' | 'qfloat8_e5m2' | 'qfloat8_e4m3fnuz'
+  readonly name:
+    | 'qint2'
+    | 'qint4'
+    | 'qint5'
+    | 'qint8'
+    | 'qfloat8_e4m3fn'
+    | 'qfloat8_e5m2'
+    | 'qfloat8_e4m3fnuz'
   /** Its number in the kernels' ABI. */
   readonly code: number
   /** Bits per code, without scales. */
   readonly bits: 2 | 4 | 5 | 8
-  /** Whether codes start at 0 and a shift or a zero point moves them to the weights; else they lie around 0. */
+  /**
+   * Whether codes start at 0 and a shift or a zero point moves them to the weights; else they lie around 0.
+   */
   readonly unsigned: boolean
   /** Codes are float8 of this dtype, or integers. */
   readonly dtype: DType
@@ -25,11 +34,35 @@ export interface QType {
 }
 
 /** Four levels a weight: codes 0 … 3, with a scale and a shift for each group. */
-export const qint2: QType = { name: 'qint2', code: 0, bits: 2, unsigned: true, dtype: 'uint8', qmin: 0, qmax: 3 }
+export const qint2: QType = {
+  name: 'qint2',
+  code: 0,
+  bits: 2,
+  unsigned: true,
+  dtype: 'uint8',
+  qmin: 0,
+  qmax: 3,
+}
 /** 16 levels a weight: codes 0 … 15, with a scale and a shift for each group. */
-export const qint4: QType = { name: 'qint4', code: 1, bits: 4, unsigned: true, dtype: 'uint8', qmin: 0, qmax: 15 }
+export const qint4: QType = {
+  name: 'qint4',
+  code: 1,
+  bits: 4,
+  unsigned: true,
+  dtype: 'uint8',
+  qmin: 0,
+  qmax: 15,
+}
 /** 8-bit integers around 0, with a scale for each row. */
-export const qint8: QType = { name: 'qint8', code: 2, bits: 8, unsigned: false, dtype: 'int8', qmin: -128, qmax: 127 }
+export const qint8: QType = {
+  name: 'qint8',
+  code: 2,
+  bits: 8,
+  unsigned: false,
+  dtype: 'int8',
+  qmin: -128,
+  qmax: 127,
+}
 /** 8-bit floats with 4 bits of exponent and 3 of mantissa, up to 448, without infinities. */
 export const qfloat8_e4m3fn: QType = {
   name: 'qfloat8_e4m3fn',
@@ -61,7 +94,15 @@ export const qfloat8_e4m3fnuz: QType = {
   qmax: 240,
 }
 /** GGUF's Q5_0 and Q5_1. */
-export const qint5: QType = { name: 'qint5', code: 6, bits: 5, unsigned: true, dtype: 'uint8', qmin: 0, qmax: 31 }
+export const qint5: QType = {
+  name: 'qint5',
+  code: 6,
+  bits: 5,
+  unsigned: true,
+  dtype: 'uint8',
+  qmin: 0,
+  qmax: 31,
+}
 /** The float8 that the name `float8` means, quanto's alias of qfloat8_e4m3fn. */
 export const qfloat8 = qfloat8_e4m3fn
 

@@ -1,15 +1,20 @@
 /**
- * Memory and a queue: what a device is made of. Every command runs after those issued before it; nothing waits but `read`.
+ * Memory and a queue: what a device is made of. Every command runs after those issued before it; nothing
+ * waits but `read`.
  *
- * A command list is records one after the other, `[kernel id, argument, argument, …]`, with ids and arguments as in
- * `src/kernels/signatures.ts`: an array is its address (0 when absent), a scalar itself, all of them exact as float64.
+ * A command list is records one after the other, `[kernel id, argument, argument, …]`, with ids and arguments
+ * as in `src/kernels/signatures.ts`: an array is its address (0 when absent), a scalar itself, all of them
+ * exact as float64.
  */
 export interface Backend {
   /** For example `native avx512` or `wasm relaxed-threads`. */
   readonly name: string
   /** How many threads share the work of one kernel. */
   readonly threads: number
-  /** Bytes that could still be allocated: what the platform has left, or what is left of the backend's own address space. */
+  /**
+   * Bytes that could still be allocated: what the platform has left, or what is left of the backend's own
+   * address space.
+   */
   availableBytes(): number
   /**
    * The address of `bytes` new bytes, 64-byte aligned, their content undefined.
@@ -23,7 +28,8 @@ export interface Backend {
   /** Runs a command list, which is handed over: the caller neither reads nor changes it any more. */
   run(list: Float64Array): void
   /**
-   * Fills `target` from `address`; an empty one only waits. Rejects with a DeviceError if this or an earlier command failed, or the backend is closed.
+   * Fills `target` from `address`; an empty one only waits. Rejects with a DeviceError if this or an earlier
+   * command failed, or the backend is closed.
    */
   read(address: number, target: Uint8Array): Promise<void>
   /** Waits for all commands, then gives back all memory. */

@@ -18,7 +18,9 @@ export function currentValue(argument: number | Scalar): number {
 /** What a kernel takes: an array, an absent array, or a scalar. */
 export type Argument = Region | number | Scalar | null
 
-/** Records of kernel calls: numbers as the backend takes them, and the places of the scalars that may change. */
+/**
+ * Records of kernel calls: numbers as the backend takes them, and the places of the scalars that may change.
+ */
 export class Records {
   private words = new Float64Array(1024)
   private length = 0
@@ -75,8 +77,9 @@ function wordOf(arg: Argument): number {
 }
 
 /**
- * A command list that is kept and run again: with buffers of its own, which it reuses within itself, and scalars that are read anew each time.
- * It holds every storage that it uses, so that it may outlive the tensors.
+ * A command list that is kept and run again: with buffers of its own, which it reuses within itself, and
+ * scalars that are read anew each time. It holds every storage that it uses, so that it may outlive the
+ * tensors.
  */
 export class CommandList {
   private readonly records: Records

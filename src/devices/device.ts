@@ -12,7 +12,10 @@ import type { Region, Storage } from './storage.ts'
 /** Calls that wait to be handed to the queue: enough to spare messages, few enough to start early. */
 const callsPerSubmit = 32
 
-/** Bytes of writes that may wait in the queue before a loader waits for it: enough to keep it busy while the next tensor is read. */
+/**
+ * Bytes of writes that may wait in the queue before a loader waits for it: enough to keep it busy while the
+ * next tensor is read.
+ */
 const waitingBytesLimit = 64 * 2 ** 20
 
 /** More than any process can address. */
@@ -77,7 +80,8 @@ export class Device {
    */
   allocate(bytes: number): Storage {
     if (this.closed) throw new DeviceError(`${this.name}: the device is closed`)
-    if (!(bytes <= addressSpaceBytes)) throw new DeviceError(`${this.name}: could not allocate ${bytes} bytes`)
+    if (!(bytes <= addressSpaceBytes))
+      throw new DeviceError(`${this.name}: could not allocate ${bytes} bytes`)
     return (this.capturing?.pool ?? this.pool).allocate(bytes)
   }
 
@@ -89,9 +93,11 @@ export class Device {
   /** Appends one kernel call to the command list; arguments in the order of `kernels.def`. */
   call(kernel: KernelName, ...args: Argument[]): void {
     const { id, args: parameters } = signatures[kernel]
-    if (args.length !== parameters.length) throw new ShapeError(`${kernel}: takes ${parameters.length} arguments; received ${args.length}`)
+    if (args.length !== parameters.length)
+      throw new ShapeError(`${kernel}: takes ${parameters.length} arguments; received ${args.length}`)
     const places = expected[id]
-    for (let i = 0; i < args.length; i++) if (!this.fits(args[i], places[i])) throw this.misfit(kernel, args[i], parameters[i])
+    for (let i = 0; i < args.length; i++)
+      if (!this.fits(args[i], places[i])) throw this.misfit(kernel, args[i], parameters[i])
     if (this.capturing) {
       this.capturing.records.push(id, args)
       return
@@ -113,9 +119,18 @@ export class Device {
     return storage?.device === this && storage.alive
   }
 
-  private misfit(kernel: string, arg: Argument, { name, type, direction }: ArrayArgument | ScalarArgument): Error {
+  private misfit(
+    kernel: string,
+    arg: Argument,
+    { name, type, direction }: ArrayArgument | ScalarArgument,
+  ): Error {
     if (direction !== 'scalar') return this.notHeld(kernel, name, arg)
-    const must = typeof arg === 'number' ? `a number, at most ${int32Max}` : type === 'i32' ? 'a whole number' : 'a number'
+    const must =
+      typeof arg === 'number'
+        ? `a number, at most ${int32Max}`
+        : type === 'i32'
+          ? 'a whole number'
+          : 'a number'
     return new ShapeError(`${kernel}: ${name} must be ${must}; received ${show(arg)}`)
   }
 
@@ -130,8 +145,8 @@ export class Device {
   }
 
   /**
-   * Records what `body` calls instead of running it, as a list to be kept. `body` may neither read nor write; tensors that it returns live in
-   * the list's own buffers.
+   * Records what `body` calls instead of running it, as a list to be kept. `body` may neither read nor write;
+   * tensors that it returns live in the list's own buffers.
    */
   capture<R>(body: () => R): { list: CommandList; result: R } {
     if (this.capturing) throw new DeviceError('capture: a capture is running already')
@@ -166,8 +181,8 @@ export class Device {
   }
 
   /**
-   * Resolves once at most `limitBytes` of what was written wait in the queue: a loader awaits it after each tensor, so that the copies that the
-   * queue holds do not pile up.
+   * Resolves once at most `limitBytes` of what was written wait in the queue: a loader awaits it after each
+   * tensor, so that the copies that the queue holds do not pile up.
    * @throws DeviceError if a command failed
    */
   async settled(limitBytes = waitingBytesLimit): Promise<void> {

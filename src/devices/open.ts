@@ -49,7 +49,10 @@ function openBackend(name: DeviceName, { threads }: DeviceOptions): Backend {
 
 let said = false
 
-/** That a machine computes without its addon is told once, unless LOWBIT_WITHOUT_NATIVE=1 says that it is known; a browser has none. */
+/**
+ * That a machine computes without its addon is told once, unless LOWBIT_WITHOUT_NATIVE=1 says that it is
+ * known; a browser has none.
+ */
 function sayOnce(problem: string): void {
   if (said || host.platform === null || host.variable('LOWBIT_WITHOUT_NATIVE') === '1') return
   said = true

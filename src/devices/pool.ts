@@ -2,7 +2,10 @@ import type { Backend } from './backend.ts'
 import type { Device } from './device.ts'
 import { Storage } from './storage.ts'
 
-/** Freed blocks kept for reuse; beyond this they go back to the system, until it shows that they are needed again. */
+/**
+ * Freed blocks kept for reuse; beyond this they go back to the system, until it shows that they are needed
+ * again.
+ */
 const pooledBytesLimit = 256 * 2 ** 20
 
 /** Blocks of device memory by size, handed out again once they are given back. */
@@ -33,7 +36,10 @@ export class Pool {
     return new Storage(this.device, this, address, size)
   }
 
-  /** A block that was given to the system is missing: what repeats itself, as training steps do, keeps as much as it takes in turns. */
+  /**
+   * A block that was given to the system is missing: what repeats itself, as training steps do, keeps as much
+   * as it takes in turns.
+   */
   private regret(size: number): void {
     const count = this.returned.get(size)
     if (!count) return
@@ -41,7 +47,10 @@ export class Pool {
     this.limitBytes += size
   }
 
-  /** Takes back a storage that nothing refers to any more; its next user is queued behind all that used it before. */
+  /**
+   * Takes back a storage that nothing refers to any more; its next user is queued behind all that used it
+   * before.
+   */
   recycle({ address, capacityBytes: size }: Storage): void {
     this.device.allocatedBytes -= size
     if (!this.device.open) return
@@ -61,7 +70,8 @@ export class Pool {
   trim(): void {
     if (!this.device.open) return
     this.device.flush()
-    for (const [size, addresses] of this.free) for (const address of addresses) this.backend.free(address, size)
+    for (const [size, addresses] of this.free)
+      for (const address of addresses) this.backend.free(address, size)
     this.free.clear()
     this.freeBytes = 0
     this.returned.clear()
@@ -75,7 +85,10 @@ export class Pool {
   }
 }
 
-/** Rounds up to one of eight sizes per power of two (64 bytes at least), so that blocks can be reused and waste at most an eighth. */
+/**
+ * Rounds up to one of eight sizes per power of two (64 bytes at least), so that blocks can be reused and
+ * waste at most an eighth.
+ */
 function sizeClass(bytes: number): number {
   if (bytes <= 64) return 64
   const step = Math.max(64, 2 ** (Math.floor(Math.log2(bytes)) - 3))

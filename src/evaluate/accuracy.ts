@@ -33,7 +33,8 @@ export async function accuracy(
   const sum = { right: 0, loss: 0, samples: 0 }
   try {
     for await (const batch of batches) {
-      if (!isObject(batch)) throw new ShapeError(`accuracy: every batch must be { x, y }; received ${show(batch)}`)
+      if (!isObject(batch))
+        throw new ShapeError(`accuracy: every batch must be { x, y }; received ${show(batch)}`)
       const { x, y } = batch
       checkTensor('accuracy', 'x of a batch', x)
       checkTensor('accuracy', 'y of a batch', y)

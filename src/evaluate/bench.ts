@@ -55,7 +55,12 @@ export async function bench(model: CausalLM, options: BenchOptions = {}): Promis
   for (let run = 0; run < (options.runs ?? 3); run++) {
     const started = performance.now()
     let firstMs = 0
-    for await (const _ of generateTokens(model, prompt, { maxNewTokens: newTokens, stopAtEos: false, computeDtype, signal })) {
+    for await (const _ of generateTokens(model, prompt, {
+      maxNewTokens: newTokens,
+      stopAtEos: false,
+      computeDtype,
+      signal,
+    })) {
       firstMs ||= performance.now() - started
     }
     first.push(firstMs)

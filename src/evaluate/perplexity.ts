@@ -17,8 +17,8 @@ export interface PerplexityOptions {
   /** A model (the float one) to compare with, token by token; on the same device. */
   baseline?: CausalLM
   /**
-   * The precision of the model's products with quantized weights; the baseline's stays as it is. Default: what `setComputeDtype` or a recipe
-   * set, else float32; int8 measures what `generate` runs.
+   * The precision of the model's products with quantized weights; the baseline's stays as it is. Default:
+   * what `setComputeDtype` or a recipe set, else float32; int8 measures what `generate` runs.
    */
   computeDtype?: ComputeDType
   signal?: AbortSignal
@@ -53,11 +53,15 @@ export interface Perplexity {
 }
 
 /**
- * How surprised the model is by a text: it is cut into windows of `context` tokens every `stride`, an incomplete last one is dropped, and
- * each window scores its tokens but the first and those scored before.
+ * How surprised the model is by a text: it is cut into windows of `context` tokens every `stride`, an
+ * incomplete last one is dropped, and each window scores its tokens but the first and those scored before.
  * @throws ShapeError if the text has less than one window; DTypeError if logits are NaN
  */
-export async function perplexity(model: CausalLM, text: string | readonly number[], options: PerplexityOptions = {}): Promise<Perplexity> {
+export async function perplexity(
+  model: CausalLM,
+  text: string | readonly number[],
+  options: PerplexityOptions = {},
+): Promise<Perplexity> {
   check('perplexity', 'model', model, aCausalLM)
   check('perplexity', 'text', text, aText)
   checkOptions('perplexity', options, optionKinds)
@@ -102,7 +106,13 @@ export async function perplexity(model: CausalLM, text: string | readonly number
   }
   const mean = nll / tokens
   const compared = baseline && { klDivergence: divergence / tokens, top1Agreement: agreements / tokens }
-  return { perplexity: Math.exp(mean), nll: mean, tokens, ...compared, computeDtype: computedIn(model, computation) }
+  return {
+    perplexity: Math.exp(mean),
+    nll: mean,
+    tokens,
+    ...compared,
+    computeDtype: computedIn(model, computation),
+  }
 }
 
 /** Entry t is about the token after t: [context − 1] each. */
@@ -113,7 +123,12 @@ interface WindowScores {
   baselineGuesses?: Tensor
 }
 
-function scoreWindow(model: CausalLM, compute: Compute, baseline: CausalLM | undefined, ids: readonly number[]): WindowScores {
+function scoreWindow(
+  model: CausalLM,
+  compute: Compute,
+  baseline: CausalLM | undefined,
+  ids: readonly number[],
+): WindowScores {
   const scored = ids.length - 1
   const matrix = (m: CausalLM) => m.forward(ids).view([ids.length, m.config.vocabularySize]).rows(0, scored)
   const logits = compute(() => matrix(model))
@@ -121,7 +136,12 @@ function scoreWindow(model: CausalLM, compute: Compute, baseline: CausalLM | und
   const nll = crossEntropy(logits, targets)
   if (!baseline) return { nll }
   const baselineLogits = matrix(baseline)
-  return { nll, kl: klDivergence(baselineLogits, logits), guesses: argmax(logits), baselineGuesses: argmax(baselineLogits) }
+  return {
+    nll,
+    kl: klDivergence(baselineLogits, logits),
+    guesses: argmax(logits),
+    baselineGuesses: argmax(baselineLogits),
+  }
 }
 
 function encode(model: CausalLM, text: string): number[] {
@@ -131,10 +151,14 @@ function encode(model: CausalLM, text: string): number[] {
 
 function checkWindow(context: number, stride: number, maxPositions: number): void {
   if (!(Number.isInteger(context) && context >= 2 && context <= maxPositions)) {
-    throw new ShapeError(`perplexity: context must be a whole number in 2..${maxPositions}, the model's context; received ${context}`)
+    throw new ShapeError(
+      `perplexity: context must be a whole number in 2..${maxPositions}, the model's context; received ${context}`,
+    )
   }
   if (!(Number.isInteger(stride) && stride >= 1 && stride <= context)) {
-    throw new ShapeError(`perplexity: stride must be a whole number in 1..${context}, the context; received ${stride}`)
+    throw new ShapeError(
+      `perplexity: stride must be a whole number in 1..${context}, the context; received ${stride}`,
+    )
   }
 }
 

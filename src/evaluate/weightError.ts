@@ -13,7 +13,10 @@ const aWeight = either('be a tensor, quantized or not', aTensor, aQTensor)
  * ‖W − Ŵ‖₂ / ‖W‖₂: how far a quantized weight lies from the float one, 0 for none.
  * @param original,quantized of one shape; either may be quantized
  */
-export async function relativeError(original: Tensor | QTensor, quantized: Tensor | QTensor): Promise<number> {
+export async function relativeError(
+  original: Tensor | QTensor,
+  quantized: Tensor | QTensor,
+): Promise<number> {
   check('relativeError', 'original', original, aWeight)
   check('relativeError', 'quantized', quantized, aWeight)
   const [difference, norm] = scope(() => {
@@ -42,12 +45,17 @@ const optionKinds: OptionKinds<WeightErrorOptions> = { signal: aSignal, onProgre
  * The relative error of every quantized module of a model that is not frozen yet, by path.
  * @throws the signal's reason when aborted
  */
-export async function weightErrors(model: Module, options: WeightErrorOptions = {}): Promise<Map<string, number>> {
+export async function weightErrors(
+  model: Module,
+  options: WeightErrorOptions = {},
+): Promise<Map<string, number>> {
   check('weightErrors', 'model', model, aModule)
   checkOptions('weightErrors', options, optionKinds)
   const { signal, onProgress } = options
   const errors = new Map<string, number>()
-  const modules = [...model.namedModules()].filter((entry): entry is [string, QWeightModule] => entry[1] instanceof QWeightModule)
+  const modules = [...model.namedModules()].filter(
+    (entry): entry is [string, QWeightModule] => entry[1] instanceof QWeightModule,
+  )
   for (const [path, module] of modules) {
     if (!(module.weight instanceof Tensor)) continue
     signal?.throwIfAborted()

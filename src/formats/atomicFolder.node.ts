@@ -10,13 +10,15 @@ import { checkFileName, type FolderSink } from './source.ts'
 /** Written between two looks at the abort signal. */
 const chunkBytes = 2 ** 24
 
-/** Folders that this process is writing now: its own number alone does not tell them from a dead namesake's. */
+/**
+ * Folders that this process is writing now: its own number alone does not tell them from a dead namesake's.
+ */
 const inProgress = new Set<string>()
 
 export interface SaveOptions {
   /**
-   * Replaces a folder that holds nothing but files whose names this accepts; it stays whole until the new one is. Without it only an
-   * empty folder is replaced.
+   * Replaces a folder that holds nothing but files whose names this accepts; it stays whole until the new one
+   * is. Without it only an empty folder is replaced.
    */
   overwrite?: (name: string) => boolean
   /** Stops the save, which then throws the signal's reason. */
@@ -24,12 +26,17 @@ export interface SaveOptions {
 }
 
 /**
- * Writes a folder that appears at `target` whole or not at all: `write` fills `.lowbit-<pid>-<random>` beside it, which is flushed to
- * disk and renamed into place. On failure, abort, SIGINT or SIGTERM it is removed; what a killed process left is removed by the next save
- * beside it.
- * @throws FormatError if the target holds what may not be replaced, or the disk refuses (full, read-only, no permission …).
+ * Writes a folder that appears at `target` whole or not at all: `write` fills `.lowbit-<pid>-<random>` beside
+ * it, which is flushed to disk and renamed into place. On failure, abort, SIGINT or SIGTERM it is removed;
+ * what a killed process left is removed by the next save beside it.
+ * @throws FormatError if the target holds what may not be replaced, or the disk refuses (full, read-only, no
+ * permission …).
  */
-export async function saveFolder<T>(target: string, write: (folder: FolderSink) => Promise<T>, options: SaveOptions = {}): Promise<T> {
+export async function saveFolder<T>(
+  target: string,
+  write: (folder: FolderSink) => Promise<T>,
+  options: SaveOptions = {},
+): Promise<T> {
   const { overwrite, signal } = options
   const interrupt = new AbortController()
   const stop = signal ? AbortSignal.any([signal, interrupt.signal]) : interrupt.signal
@@ -80,7 +87,10 @@ export async function checkSaveTarget(target: string, overwrite?: SaveOptions['o
 /** The folder being written, beside its place. */
 class Draft {
   readonly path: string
-  /** Where the folder that it replaces goes until it is removed; its name tells the next save where it belongs. */
+  /**
+   * Where the folder that it replaces goes until it is removed; its name tells the next save where it
+   * belongs.
+   */
   readonly replaced: string
   private readonly place: string
   private readonly folders = new Set<string>()
@@ -100,7 +110,8 @@ class Draft {
       create: async (file) => {
         checkFileName(this.place, file)
         stop.throwIfAborted()
-        for (let folder = dirname(join(this.path, file)); folder !== this.path; folder = dirname(folder)) this.folders.add(folder)
+        for (let folder = dirname(join(this.path, file)); folder !== this.path; folder = dirname(folder))
+          this.folders.add(folder)
         await mkdir(dirname(join(this.path, file)), { recursive: true })
         const handle = await open(join(this.path, file), 'wx')
         this.handles.add(handle)
@@ -108,7 +119,11 @@ class Draft {
           write: async (bytes) => {
             for (let done = 0; done < bytes.byteLength; ) {
               stop.throwIfAborted()
-              const { bytesWritten } = await handle.write(bytes, done, Math.min(chunkBytes, bytes.byteLength - done))
+              const { bytesWritten } = await handle.write(
+                bytes,
+                done,
+                Math.min(chunkBytes, bytes.byteLength - done),
+              )
               done += bytesWritten
             }
           },
@@ -159,7 +174,10 @@ class Draft {
   }
 }
 
-/** Makes room for a rename: true if nothing is there, or only an empty folder, which is removed; false if it holds files. */
+/**
+ * Makes room for a rename: true if nothing is there, or only an empty folder, which is removed; false if it
+ * holds files.
+ */
 function clearPlace(path: string): boolean {
   if (!existsSync(path)) return true
   try {
@@ -171,14 +189,20 @@ function clearPlace(path: string): boolean {
   }
 }
 
-async function checkTarget(place: string, target: string, overwrite: SaveOptions['overwrite']): Promise<void> {
+async function checkTarget(
+  place: string,
+  target: string,
+  overwrite: SaveOptions['overwrite'],
+): Promise<void> {
   const kind = await stat(place).catch((cause: unknown) => {
     if (errorCode(cause) === 'ENOENT') return undefined
     throw cause
   })
   if (!kind) {
     if (await lstat(place).catch(() => undefined))
-      throw new FormatError(`save ${target}: the target must be a folder or not exist; it is a link that leads nowhere`)
+      throw new FormatError(
+        `save ${target}: the target must be a folder or not exist; it is a link that leads nowhere`,
+      )
     return
   }
   for (const [folder, name] of [
@@ -186,18 +210,25 @@ async function checkTarget(place: string, target: string, overwrite: SaveOptions
     [homedir(), 'the home folder'],
   ]) {
     if (!`${folder}${sep}`.startsWith(place.endsWith(sep) ? place : `${place}${sep}`)) continue
-    throw new FormatError(`save ${target}: the folder must be replaceable as a whole; it holds ${name}, so name one inside it`)
+    throw new FormatError(
+      `save ${target}: the folder must be replaceable as a whole; it holds ${name}, so name one inside it`,
+    )
   }
-  if (!kind.isDirectory()) throw new FormatError(`save ${target}: the target must be a folder or not exist; it is a file`)
+  if (!kind.isDirectory())
+    throw new FormatError(`save ${target}: the target must be a folder or not exist; it is a file`)
   const entries = (await readdir(place, { withFileTypes: true })).filter((entry) => !isDraft(place, entry))
   if (entries.length === 0) return
   if (!overwrite) {
     const held = several(entries)
-    throw new FormatError(`save ${target}: the folder must be empty or not exist, unless overwrite is set; it holds ${held}`)
+    throw new FormatError(
+      `save ${target}: the folder must be empty or not exist, unless overwrite is set; it holds ${held}`,
+    )
   }
   const others = entries.filter((entry) => !(entry.isFile() && overwrite(entry.name)))
   if (others.length === 0) return
-  throw new FormatError(`save ${target}: overwrite must find the files of a save alone; the folder also holds ${several(others)}`)
+  throw new FormatError(
+    `save ${target}: overwrite must find the files of a save alone; the folder also holds ${several(others)}`,
+  )
 }
 
 /** Whether it is what a dead process left of a save into this folder. */
@@ -212,7 +243,10 @@ function several(entries: readonly Dirent[]): string {
   return names.slice(0, 4).join(', ') + (names.length > 4 ? ` and ${names.length - 4} more` : '')
 }
 
-/** Removes what dead processes left in `parent`; a folder that one had moved aside and not yet replaced goes back to its place. */
+/**
+ * Removes what dead processes left in `parent`; a folder that one had moved aside and not yet replaced goes
+ * back to its place.
+ */
 async function removeLeftovers(parent: string): Promise<void> {
   for (const name of await readdir(parent)) {
     const leftover = asLeftover(parent, name)
@@ -225,10 +259,18 @@ async function removeLeftovers(parent: string): Promise<void> {
   }
 }
 
-/** What a process that is no more left under this name: a draft, or the folder that one was to replace, which belongs at `home`. */
+/**
+ * What a process that is no more left under this name: a draft, or the folder that one was to replace, which
+ * belongs at `home`.
+ */
 function asLeftover(parent: string, name: string): { home?: string } | undefined {
   const [, draft, pid, home] = /^(\.lowbit-(\d+)-[0-9a-f]{12})(?:\.replaced\.(.+))?$/.exec(name) ?? []
-  if (draft === undefined || inProgress.has(join(parent, draft)) || (Number(pid) !== process.pid && isAlive(Number(pid)))) return undefined
+  if (
+    draft === undefined ||
+    inProgress.has(join(parent, draft)) ||
+    (Number(pid) !== process.pid && isAlive(Number(pid)))
+  )
+    return undefined
   return { home }
 }
 
@@ -241,7 +283,10 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** Until the function returned is called, SIGINT and SIGTERM remove the draft before they take their usual effect. */
+/**
+ * Until the function returned is called, SIGINT and SIGTERM remove the draft before they take their usual
+ * effect.
+ */
 function onSignals(draft: Draft, interrupt: AbortController): () => void {
   const handle = (signal: NodeJS.Signals) => {
     release()
@@ -259,7 +304,10 @@ function onSignals(draft: Draft, interrupt: AbortController): () => void {
   return release
 }
 
-/** Makes a folder and those around it. Node's own `recursive` never ends where the system makes none, as in /proc. */
+/**
+ * Makes a folder and those around it. Node's own `recursive` never ends where the system makes none, as in
+ * /proc.
+ */
 async function makeFolders(path: string): Promise<void> {
   try {
     await mkdir(path)
@@ -298,7 +346,8 @@ const rules: Record<string, string> = {
   EROFS: 'the file system must be writable; it is read-only',
   ENOTDIR: 'every part of the path must be a folder; one is a file',
   EEXIST: 'every part of the path must be a folder, and each file be written once; one is there already',
-  EBUSY: 'the folder must be replaceable as a whole; it is in use or a mount point, so name a folder inside it',
+  EBUSY:
+    'the folder must be replaceable as a whole; it is in use or a mount point, so name a folder inside it',
   EXDEV: 'the folder must be replaceable as a whole; it is a mount point, so name a folder inside it',
   ENAMETOOLONG: 'the path must be shorter; a name in it is too long',
   EIO: 'the disk must take what is written; it reports a fault',
@@ -307,6 +356,8 @@ const rules: Record<string, string> = {
 function explain(target: string, cause: unknown): unknown {
   const code = errorCode(cause)
   if (code === undefined) return cause
-  const rule = Object.hasOwn(rules, code) ? rules[code] : `the disk must take the folder; it refuses: ${(cause as Error).message}`
+  const rule = Object.hasOwn(rules, code)
+    ? rules[code]
+    : `the disk must take the folder; it refuses: ${(cause as Error).message}`
   return new FormatError(`save ${target}: ${rule} (${code})`, { cause })
 }

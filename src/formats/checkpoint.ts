@@ -15,13 +15,17 @@ export async function openCheckpoint(folder: Folder): Promise<TensorFile> {
   if (await folder.has(weightsName)) return openSafetensors(await folder.open(weightsName))
   if (await folder.has(weightsIndexName)) return openSharded(folder, weightsIndexName)
   const files = await folder.list().catch(() => [])
-  const held = files.length === 0 ? 'it holds neither' : `it holds ${files.slice(0, 10).join(', ')}${files.length > 10 ? ', …' : ''}`
+  const held =
+    files.length === 0
+      ? 'it holds neither'
+      : `it holds ${files.slice(0, 10).join(', ')}${files.length > 10 ? ', …' : ''}`
   throw new FormatError(`${folder.name}: must hold ${weightsName} or ${weightsIndexName}; ${held}`)
 }
 
 /**
  * The shards that `index` names, as if they were one file.
- * @throws FormatError if a shard is missing or refused, a tensor is not in the shard that the index names, or is in two.
+ * @throws FormatError if a shard is missing or refused, a tensor is not in the shard that the index names, or
+ * is in two.
  */
 export async function openSharded(folder: Folder, index: string = weightsIndexName): Promise<TensorFile> {
   const weightMap = (await readJson(folder, index, { uniqueKeys: true })).object('weight_map')
@@ -55,7 +59,10 @@ function joinShards(
     for (const tensor of [...shard.tensors.keys(), ...shard.unsupported.keys()]) {
       const other = holder.get(tensor)
       if (other) {
-        throw new FormatError(`${name}: tensor ${show(tensor)} must be in one shard; it is in ${other.name} and ${shard.name}`, { tensor })
+        throw new FormatError(
+          `${name}: tensor ${show(tensor)} must be in one shard; it is in ${other.name} and ${shard.name}`,
+          { tensor },
+        )
       }
       holder.set(tensor, shard)
     }
@@ -65,7 +72,10 @@ function joinShards(
   for (const [tensor, shard] of shardOf) {
     if (holder.get(tensor) !== shards.get(shard)) {
       const found = holder.get(tensor)?.name ?? 'in none'
-      throw new FormatError(`${name}: tensor ${show(tensor)} must be in ${shard}, as weight_map says; it is ${found}`, { tensor })
+      throw new FormatError(
+        `${name}: tensor ${show(tensor)} must be in ${shard}, as weight_map says; it is ${found}`,
+        { tensor },
+      )
     }
   }
   return {

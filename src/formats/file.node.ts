@@ -16,7 +16,9 @@ export async function fileSource(path: string, name = path): Promise<ByteSource>
     throw new FormatError(`${name}: must be a file that can be read; ${reasonOf(cause)}`, { cause })
   })
   if (!kind.isFile())
-    throw new FormatError(`${name}: must be a regular file; it is ${kind.isDirectory() ? 'a folder' : 'a device or pipe'}`)
+    throw new FormatError(
+      `${name}: must be a regular file; it is ${kind.isDirectory() ? 'a folder' : 'a device or pipe'}`,
+    )
   const handle = await open(path, 'r').catch((cause: unknown) => {
     throw new FormatError(`${name}: must be a file that can be read; ${reasonOf(cause)}`, { cause })
   })
@@ -29,11 +31,19 @@ export async function fileSource(path: string, name = path): Promise<ByteSource>
       const bytes = into?.subarray(0, length) ?? new Uint8Array(length)
       let done = 0
       while (done < length) {
-        const { bytesRead } = await handle.read(bytes, done, Math.min(length - done, maxReadBytes), offset + done)
+        const { bytesRead } = await handle.read(
+          bytes,
+          done,
+          Math.min(length - done, maxReadBytes),
+          offset + done,
+        )
         if (bytesRead === 0) {
-          throw new FormatError(`${name}: must keep its ${size} bytes while it is read; it ends at ${offset + done}`, {
-            byteOffset: offset + done,
-          })
+          throw new FormatError(
+            `${name}: must keep its ${size} bytes while it is read; it ends at ${offset + done}`,
+            {
+              byteOffset: offset + done,
+            },
+          )
         }
         done += bytesRead
       }
@@ -63,7 +73,9 @@ export function diskFolder(path: string): Folder {
         return (await stat(join(path, file))).isFile()
       } catch (cause) {
         if (isAbsent(cause)) return false
-        throw new FormatError(`${join(path, file)}: must be a file that can be read; ${reasonOf(cause)}`, { cause })
+        throw new FormatError(`${join(path, file)}: must be a file that can be read; ${reasonOf(cause)}`, {
+          cause,
+        })
       }
     },
     async open(file) {

@@ -20,5 +20,7 @@ export async function openFile(url: string | URL): Promise<ByteSource> {
 
 /** @throws FormatError always: a page has no file system; pass a folder to write into instead of a path. */
 export async function saveFolder<T>(target: string, _write: (folder: FolderSink) => Promise<T>): Promise<T> {
-  throw new FormatError(`save ${target}: a browser has no folders to write; pass a FolderSink such as memoryFolder()`)
+  throw new FormatError(
+    `save ${target}: a browser has no folders to write; pass a FolderSink such as memoryFolder()`,
+  )
 }

@@ -11,7 +11,11 @@ import type { ByteSource, Folder, FolderSink } from './source.ts'
  */
 
 /** See atomicFolder.node.ts. */
-export async function saveFolder<T>(target: string, write: (folder: FolderSink) => Promise<T>, options: SaveOptions = {}): Promise<T> {
+export async function saveFolder<T>(
+  target: string,
+  write: (folder: FolderSink) => Promise<T>,
+  options: SaveOptions = {},
+): Promise<T> {
   const atomic = await import('./atomicFolder.node.ts')
   return atomic.saveFolder(target, write, options)
 }
@@ -20,8 +24,8 @@ export async function saveFolder<T>(target: string, write: (folder: FolderSink) 
 const packageRoot = new URL('../../', import.meta.url)
 
 /**
- * A folder by its path, by its URL, as one of this package (`lowbit/models/…`, as `import` would name it), or by its id on the Hugging Face
- * hub (`org/name`), in that order.
+ * A folder by its path, by its URL, as one of this package (`lowbit/models/…`, as `import` would name it), or
+ * by its id on the Hugging Face hub (`org/name`), in that order.
  * @throws FormatError if it is none of them
  */
 export async function openFolder(place: string | URL): Promise<Folder> {
@@ -32,10 +36,14 @@ export async function openFolder(place: string | URL): Promise<Folder> {
     if (embedded) return openFolder(fileURLToPath(new URL(embedded[1], packageRoot)))
     const hub = await import('./hub.node.ts')
     if (hub.isHubId(path)) return hub.hubFolder(path)
-    throw new FormatError(`${path || '""'}: must be a folder, a URL, or a hub id such as org/name; there is no such folder`)
+    throw new FormatError(
+      `${path || '""'}: must be a folder, a URL, or a hub id such as org/name; there is no such folder`,
+    )
   }
   if (!statSync(path).isDirectory())
-    throw new FormatError(`${path}: must be a folder in Hugging Face layout, or a .gguf file; it is another file`)
+    throw new FormatError(
+      `${path}: must be a folder in Hugging Face layout, or a .gguf file; it is another file`,
+    )
   return diskFolder(path)
 }
 

@@ -37,7 +37,8 @@ export interface GgufFile {
    */
   read(name: string): Promise<Uint8Array>
   /**
-   * Rows `start` to `end` (exclusive) of the first dimension; copied to the start of `into`, where there is one.
+   * Rows `start` to `end` (exclusive) of the first dimension; copied to the start of `into`, where there is
+   * one.
    * @throws FormatError if there is none of that name, its type is not known, or it has no such rows.
    */
   readRows(name: string, start: number, end: number, into?: Uint8Array): Promise<Uint8Array>
@@ -86,13 +87,19 @@ async function readVersion(reader: GgufReader): Promise<void> {
   const version = await reader.uint32('the version')
   if (version === 2 || version === 3) return
   const read = version % 2 ** 16 === 0 ? `${version >>> 24} in big-endian order` : `${version}`
-  throw reader.error(`the version must be 2 or 3, little-endian; it is ${read}${version === 1 ? ', so convert the model again' : ''}`, 4)
+  throw reader.error(
+    `the version must be 2 or 3, little-endian; it is ${read}${version === 1 ? ', so convert the model again' : ''}`,
+    4,
+  )
 }
 
 /** Refuses a count that the rest of the file cannot hold, before anything is made for it. */
 function checkRoom(reader: GgufReader, count: number, leastBytes: number, what: string): void {
   const room = Math.floor((reader.source.size - reader.position) / leastBytes)
-  if (count > room) throw reader.error(`the number of ${what} must fit into the file, which has room for ${room}; it is ${count}`)
+  if (count > room)
+    throw reader.error(
+      `the number of ${what} must fit into the file, which has room for ${room}; it is ${count}`,
+    )
 }
 
 async function readTensors(
@@ -108,7 +115,8 @@ async function readTensors(
     const fail = (rule: string) => reader.error(`tensor ${show(name)} ${rule}`, entryOffset, name)
     if (entries.has(name) || unsupported.has(name)) throw fail('must appear once; it appears twice')
     const dimensions = await reader.uint32(`tensor ${show(name)}`)
-    if (dimensions > maxGgufDimensions) throw fail(`must have at most ${maxGgufDimensions} dimensions; it has ${dimensions}`)
+    if (dimensions > maxGgufDimensions)
+      throw fail(`must have at most ${maxGgufDimensions} dimensions; it has ${dimensions}`)
     const shape: number[] = []
     let values = 1
     for (let axis = 0; axis < dimensions; axis++) {
@@ -117,10 +125,12 @@ async function readTensors(
       shape.unshift(size)
       values *= size
     }
-    if (!Number.isSafeInteger(values)) throw fail(`must hold fewer than 2^53 values; its shape is ${showShape(shape)}`)
+    if (!Number.isSafeInteger(values))
+      throw fail(`must hold fewer than 2^53 values; its shape is ${showShape(shape)}`)
     const id = await reader.uint32(`tensor ${show(name)}`)
     const byteOffset = await reader.count(`tensor ${show(name)}: offset`, Number.MAX_SAFE_INTEGER)
-    if (byteOffset % alignment !== 0) throw fail(`must start at a multiple of ${alignment} bytes; its offset is ${byteOffset}`)
+    if (byteOffset % alignment !== 0)
+      throw fail(`must start at a multiple of ${alignment} bytes; its offset is ${byteOffset}`)
     const type = ggufTypeOfId(id)
     if (type === undefined) {
       unsupported.set(name, id)
@@ -128,7 +138,9 @@ async function readTensors(
     }
     const block = ggufTypes[type]
     if ((shape.at(-1) ?? 1) % block.values !== 0) {
-      throw fail(`must have rows of whole blocks of ${block.values} values, being ${type}; its shape is ${showShape(shape)}`)
+      throw fail(
+        `must have rows of whole blocks of ${block.values} values, being ${type}; its shape is ${showShape(shape)}`,
+      )
     }
     const byteLength = (values / block.values) * block.bytes
     entries.set(name, { tensor: { name, type, shape, byteOffset, byteLength }, entryOffset })
@@ -137,7 +149,10 @@ async function readTensors(
   return { tensors: placeTensors(reader, [...entries.values()], dataStart), unsupported }
 }
 
-/** Moves offsets to the start of the file. Tensors must lie within it, one after the other; holes are harmless. */
+/**
+ * Moves offsets to the start of the file. Tensors must lie within it, one after the other; holes are
+ * harmless.
+ */
 function placeTensors(
   reader: GgufReader,
   entries: { tensor: GgufTensor; entryOffset: number }[],
@@ -151,12 +166,15 @@ function placeTensors(
     const { name, byteOffset, byteLength } = tensor
     const start = dataStart + byteOffset
     const fail = (rule: string) => reader.error(`tensor ${show(name)} ${rule}`, entryOffset, name)
-    if (start < end) throw fail(`must not overlap ${show(before)}, which ends at ${end}; it starts at ${start}`)
+    if (start < end)
+      throw fail(`must not overlap ${show(before)}, which ends at ${end}; it starts at ${start}`)
     end = start + byteLength
     before = name
     if (end > size) throw fail(`must lie within the file's ${size} bytes; it ends at ${end}`)
   }
-  return new Map(entries.map(({ tensor }) => [tensor.name, { ...tensor, byteOffset: dataStart + tensor.byteOffset }]))
+  return new Map(
+    entries.map(({ tensor }) => [tensor.name, { ...tensor, byteOffset: dataStart + tensor.byteOffset }]),
+  )
 }
 
 function ggufFile(
@@ -170,7 +188,10 @@ function ggufFile(
     const found = tensors.get(tensor)
     if (found) return found
     const id = unsupported.get(tensor)
-    const problem = id === undefined ? 'must be in the file; it is not' : `must be of a type that lowbit knows; it is of type ${id}`
+    const problem =
+      id === undefined
+        ? 'must be in the file; it is not'
+        : `must be of a type that lowbit knows; it is of type ${id}`
     throw new FormatError(`${name}: tensor ${show(tensor)} ${problem}`, { tensor })
   }
   return {
@@ -186,7 +207,10 @@ function ggufFile(
       const { byteOffset, byteLength, shape } = find(tensor)
       const rows = shape[0] ?? 1
       if (!(0 <= start && start <= end && end <= rows)) {
-        throw new FormatError(`${name}: rows of ${show(tensor)} must lie in 0..${rows}; asked for ${start}..${end}`, { tensor })
+        throw new FormatError(
+          `${name}: rows of ${show(tensor)} must lie in 0..${rows}; asked for ${start}..${end}`,
+          { tensor },
+        )
       }
       const rowBytes = byteLength / rows
       return source.read(byteOffset + start * rowBytes, (end - start) * rowBytes, into)

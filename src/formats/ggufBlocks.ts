@@ -2,7 +2,8 @@ import type { FloatDType } from '../core/dtype.ts'
 import { blockTypes } from '../kernels/layout/tileBlocks/tileBlocks.ts'
 
 /**
- * Every tensor type of ggml: its id, the values of a block and the bytes that it takes. A row is whole blocks.
+ * Every tensor type of ggml: its id, the values of a block and the bytes that it takes. A row is whole
+ * blocks.
  * Source: https://github.com/ggml-org/ggml, include/ggml.h and src/ggml-common.h.
  */
 export const ggufTypes = {
@@ -43,7 +44,9 @@ export const ggufTypes = {
 
 export type GgufTypeName = keyof typeof ggufTypes
 
-const typeNames = new Map((Object.keys(ggufTypes) as GgufTypeName[]).map((name) => [ggufTypes[name].id as number, name]))
+const typeNames = new Map(
+  (Object.keys(ggufTypes) as GgufTypeName[]).map((name) => [ggufTypes[name].id as number, name]),
+)
 
 /** The type of that id; undefined if none is known. */
 export function ggufTypeOfId(id: number): GgufTypeName | undefined {
@@ -51,9 +54,16 @@ export function ggufTypeOfId(id: number): GgufTypeName | undefined {
 }
 
 /** The types that are plain floats. */
-export const ggufDTypes: Partial<Record<GgufTypeName, FloatDType>> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' }
+export const ggufDTypes: Partial<Record<GgufTypeName, FloatDType>> = {
+  F32: 'float32',
+  F16: 'float16',
+  BF16: 'bfloat16',
+}
 
-/** The types with one scale, or scale and minimum, per 32 values; their bytes are drawn at kernels/layout/tileBlocks. */
+/**
+ * The types with one scale, or scale and minimum, per 32 values; their bytes are drawn at
+ * kernels/layout/tileBlocks.
+ */
 export type GgufBlockType = keyof typeof blockTypes
 
 /** Values that share a scale in those types. */

@@ -77,16 +77,31 @@ export class GgufMetadata {
 
   /** A number above 0, as every float of a model's description is. */
   positive(key: string, fallback?: number): number {
-    return this.expect(key, fallback, 'a finite number above 0', (value) => Number.isFinite(value) && Number(value) > 0)
+    return this.expect(
+      key,
+      fallback,
+      'a finite number above 0',
+      (value) => Number.isFinite(value) && Number(value) > 0,
+    )
   }
 
   positiveInteger(key: string, fallback?: number): number {
-    return this.expect(key, fallback, 'a positive integer', (value) => Number.isSafeInteger(value) && Number(value) > 0)
+    return this.expect(
+      key,
+      fallback,
+      'a positive integer',
+      (value) => Number.isSafeInteger(value) && Number(value) > 0,
+    )
   }
 
   /** An integer from 0 on. */
   count(key: string, fallback?: number): number {
-    return this.expect(key, fallback, 'an integer, 0 or more', (value) => Number.isSafeInteger(value) && Number(value) >= 0)
+    return this.expect(
+      key,
+      fallback,
+      'an integer, 0 or more',
+      (value) => Number.isSafeInteger(value) && Number(value) >= 0,
+    )
   }
 
   /** A list of strings. Bytes that are not UTF-8 become U+FFFD: a token may end within a character. */
@@ -96,11 +111,17 @@ export class GgufMetadata {
 
   /** One string of a list. */
   stringAt(key: string, index: number): string {
-    const { bytes } = this.list(key, 'a list of strings', ({ type, count }) => type.name === 'string' && index < count)
+    const { bytes } = this.list(
+      key,
+      'a list of strings',
+      ({ type, count }) => type.name === 'string' && index < count,
+    )
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     let at = 0
     for (let i = 0; i < index; i++) at += 8 + view.getUint32(at, true)
-    return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes.subarray(at + 8, at + 8 + view.getUint32(at, true)))
+    return new TextDecoder('utf-8', { ignoreBOM: true }).decode(
+      bytes.subarray(at + 8, at + 8 + view.getUint32(at, true)),
+    )
   }
 
   /** Where in a list of strings one of `wanted` stands; the others are not decoded. */
@@ -113,7 +134,12 @@ export class GgufMetadata {
     let at = 0
     for (let i = 0; i < count; i++) {
       const end = at + 8 + view.getUint32(at, true)
-      if (end > at + 8 && starts.has(bytes[at + 8]) && wanted.has(decoder.decode(bytes.subarray(at + 8, end)))) indices.push(i)
+      if (
+        end > at + 8 &&
+        starts.has(bytes[at + 8]) &&
+        wanted.has(decoder.decode(bytes.subarray(at + 8, end)))
+      )
+        indices.push(i)
       at = end
     }
     return indices
@@ -138,14 +164,22 @@ export class GgufMetadata {
     const { value, byteOffset } = found
     // JSON has no infinity.
     const received = typeof value === 'number' ? String(value) : show(value)
-    return new FormatError(`${this.name}: metadata ${show(key)} ${rule}; received ${received} (byte ${byteOffset})`, { byteOffset })
+    return new FormatError(
+      `${this.name}: metadata ${show(key)} ${rule}; received ${received} (byte ${byteOffset})`,
+      { byteOffset },
+    )
   }
 
   private list(key: string, rule: string, holds: (value: GgufArray) => boolean): GgufArray {
     return this.expect<GgufArray>(key, undefined, rule, (value) => value instanceof GgufArray && holds(value))
   }
 
-  private expect<T extends Value>(key: string, fallback: T | undefined, rule: string, holds: (value: Value) => boolean): T {
+  private expect<T extends Value>(
+    key: string,
+    fallback: T | undefined,
+    rule: string,
+    holds: (value: Value) => boolean,
+  ): T {
     const found = this.values.get(key)
     if (!found && fallback !== undefined) return fallback
     if (!found || !holds(found.value)) throw this.error(key, `must be ${rule}`)
@@ -153,7 +187,10 @@ export class GgufMetadata {
   }
 }
 
-/** All strings at once: their bytes joined and decoded in one call, which is many times faster than one by one, then cut. */
+/**
+ * All strings at once: their bytes joined and decoded in one call, which is many times faster than one by
+ * one, then cut.
+ */
 function decodeStrings({ count, bytes }: GgufArray): string[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const joined = new Uint8Array(bytes.length - 8 * count)
@@ -191,11 +228,15 @@ export async function readGgufMetadata(reader: GgufReader, count: number): Promi
   for (let i = 0; i < count; i++) {
     const keyOffset = reader.position
     const key = await reader.string(`metadata key ${i}`, maxGgufNameBytes)
-    if (values.has(key)) throw reader.error(`a metadata key must appear once; ${show(key)} appears twice`, keyOffset)
+    if (values.has(key))
+      throw reader.error(`a metadata key must appear once; ${show(key)} appears twice`, keyOffset)
     const what = `metadata ${show(key)}`
     const type = await readType(reader, what)
     const byteOffset = reader.position
-    values.set(key, { value: type.name === 'array' ? await readArray(reader, what) : await readValue(reader, type, what), byteOffset })
+    values.set(key, {
+      value: type.name === 'array' ? await readArray(reader, what) : await readValue(reader, type, what),
+      byteOffset,
+    })
   }
   return new GgufMetadata(
     reader.source.name,
@@ -207,21 +248,33 @@ async function readType(reader: GgufReader, what: string): Promise<(typeof value
   const id = await reader.uint32(`${what}: type`)
   const type = valueTypes.at(id)
   if (type) return type
-  throw reader.error(`${what} must be of a type from 0 to ${valueTypes.length - 1}; it is of type ${id}`, reader.position - 4)
+  throw reader.error(
+    `${what} must be of a type from 0 to ${valueTypes.length - 1}; it is of type ${id}`,
+    reader.position - 4,
+  )
 }
 
-async function readValue(reader: GgufReader, { name, number }: (typeof valueTypes)[number], what: string): Promise<() => Value> {
+async function readValue(
+  reader: GgufReader,
+  { name, number }: (typeof valueTypes)[number],
+  what: string,
+): Promise<() => Value> {
   const value = number ? await reader.number(number.bytes, what, number.read) : await reader.string(what)
   if (name !== 'bool') return () => value
-  if (value !== 0 && value !== 1) throw reader.error(`${what} must be a bool, 0 or 1; it is ${value}`, reader.position - 1)
+  if (value !== 0 && value !== 1)
+    throw reader.error(`${what} must be a bool, 0 or 1; it is ${value}`, reader.position - 1)
   return () => value === 1
 }
 
-/** Checks a list's extent; the bytes are taken when the header is whole, since the reader's memory moves as it grows. */
+/**
+ * Checks a list's extent; the bytes are taken when the header is whole, since the reader's memory moves as it
+ * grows.
+ */
 async function readArray(reader: GgufReader, what: string): Promise<() => Value> {
   const type = await readType(reader, `${what}: element`)
   // ggml refuses them too, so no file has any.
-  if (type.name === 'array') throw reader.error(`${what} must be a flat list; it holds lists`, reader.position - 4)
+  if (type.name === 'array')
+    throw reader.error(`${what} must be a flat list; it holds lists`, reader.position - 4)
   const elementBytes = type.number?.bytes ?? 8
   const room = Math.floor(Math.max(0, reader.source.size - reader.position - 8) / elementBytes)
   const limit = type.number ? room : Math.min(room, maxGgufStrings)

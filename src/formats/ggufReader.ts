@@ -1,14 +1,19 @@
 import { FormatError } from '../core/errors.ts'
 import { type ByteSource, decodeUtf8 } from './source.ts'
 
-/** Twenty times the header of the largest vocabularies in use; a file that asks for more is broken or hostile. */
+/**
+ * Twenty times the header of the largest vocabularies in use; a file that asks for more is broken or hostile.
+ */
 export const maxGgufHeaderBytes = 2 ** 28
 /** The format's own limit on the bytes of a key, kept for tensor names too. */
 export const maxGgufNameBytes = 2 ** 16 - 1
 /** Asked for first: holds the whole header of a model with a small vocabulary. */
 const firstChunkBytes = 2 ** 16
 
-/** A cursor over the header of a GGUF file, which it reads in chunks that double, so that the tensors behind it stay unread. */
+/**
+ * A cursor over the header of a GGUF file, which it reads in chunks that double, so that the tensors behind
+ * it stay unread.
+ */
 export class GgufReader {
   readonly source: ByteSource
   /** Where the next value lies, from the start of the file. */
@@ -32,8 +37,12 @@ export class GgufReader {
     if (this.has(length)) return
     const { size } = this.source
     const end = this.position + length
-    if (end > size) throw this.error(`${what} must lie within the file's ${size} bytes; it would end at ${end}`)
-    if (end > maxGgufHeaderBytes) throw this.error(`the header must have at most ${maxGgufHeaderBytes} bytes; ${what} would end at ${end}`)
+    if (end > size)
+      throw this.error(`${what} must lie within the file's ${size} bytes; it would end at ${end}`)
+    if (end > maxGgufHeaderBytes)
+      throw this.error(
+        `the header must have at most ${maxGgufHeaderBytes} bytes; ${what} would end at ${end}`,
+      )
     const wanted = Math.min(size, Math.max(end, 2 * this.loaded, firstChunkBytes), maxGgufHeaderBytes)
     const grown = new Uint8Array(wanted)
     grown.set(this.bytes.subarray(0, this.loaded))
@@ -69,11 +78,19 @@ export class GgufReader {
     await this.need(length, what)
     const start = this.position
     this.position += length
-    return decodeUtf8(this.passed(start, this.position), `${this.source.name}: ${what} at byte ${start}`, start)
+    return decodeUtf8(
+      this.passed(start, this.position),
+      `${this.source.name}: ${what} at byte ${start}`,
+      start,
+    )
   }
 
   /** A number read by a method of DataView, of `length` bytes. */
-  async number(length: number, what: string, read: (view: DataView, at: number) => number | bigint): Promise<number> {
+  async number(
+    length: number,
+    what: string,
+    read: (view: DataView, at: number) => number | bigint,
+  ): Promise<number> {
     await this.need(length, what)
     this.position += length
     return Number(read(this.view, this.position - length))
@@ -87,7 +104,9 @@ export class GgufReader {
       const high = this.view.getUint32(this.position + 4, true)
       const length = low + high * 2 ** 32
       if (length > maxGgufHeaderBytes)
-        throw this.error(`${what}: string ${i} must have at most ${maxGgufHeaderBytes} bytes; it has ${length}`)
+        throw this.error(
+          `${what}: string ${i} must have at most ${maxGgufHeaderBytes} bytes; it has ${length}`,
+        )
       if (!this.has(8 + length)) await this.need(8 + length, what)
       this.position += 8 + length
     }

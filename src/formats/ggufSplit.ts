@@ -4,13 +4,16 @@ import { show } from './json.ts'
 import type { ByteSource } from './source.ts'
 
 /**
- * A GGUF file with the others of its model, if it is one of several: they lie beside it as `NAME-00001-of-00003.gguf`, and the first holds
- * the metadata. Takes over `file`.
+ * A GGUF file with the others of its model, if it is one of several: they lie beside it as
+ * `NAME-00001-of-00003.gguf`, and the first holds the metadata. Takes over `file`.
  * Source: llama.cpp, tools/gguf-split.
  * @param open the part of that number, from 1; absent where there is nothing beside
  * @throws FormatError if the others are not there, or hold a tensor twice
  */
-export async function withOtherParts(file: GgufFile, open?: (part: number) => Promise<ByteSource>): Promise<GgufFile> {
+export async function withOtherParts(
+  file: GgufFile,
+  open?: (part: number) => Promise<ByteSource>,
+): Promise<GgufFile> {
   const named = /-(\d{5})-of-(\d{5})\.gguf$/i.exec(file.name)
   const parts: GgufFile[] = []
   try {
@@ -54,9 +57,12 @@ function join(parts: readonly GgufFile[]): GgufFile {
     for (const tensor of [...part.tensors.keys(), ...part.unsupported.keys()]) {
       const other = holders.get(tensor)
       if (other) {
-        throw new FormatError(`${part.name}: tensor ${show(tensor)} must be in one file of the split model; ${other.name} has it, too`, {
-          tensor,
-        })
+        throw new FormatError(
+          `${part.name}: tensor ${show(tensor)} must be in one file of the split model; ${other.name} has it, too`,
+          {
+            tensor,
+          },
+        )
       }
       holders.set(tensor, part)
     }

@@ -10,18 +10,21 @@ const headBytes = 65536
 
 const aUrl = either('be a URL', aString, instanceOf(URL, 'be a URL'))
 
-/** What `fetch` takes (headers, credentials, an abort signal), for every request; and what the folder holds. */
+/**
+ * What `fetch` takes (headers, credentials, an abort signal), for every request; and what the folder holds.
+ */
 export interface HttpFolderOptions extends RequestInit {
   /**
-   * The names of the files in the folder: no other is asked for, so that no request fails. Default: the server is asked for whatever a
-   * model may have.
+   * The names of the files in the folder: no other is asked for, so that no request fails. Default: the
+   * server is asked for whatever a model may have.
    */
   files?: readonly string[]
 }
 
 /**
- * The files under `url`, which may be relative to the page: read by ranges where the server has them, else each file as a whole. The URL's
- * query goes with every request. A file is not there if the server answers 403, 404, 410 or with a page of HTML.
+ * The files under `url`, which may be relative to the page: read by ranges where the server has them, else
+ * each file as a whole. The URL's query goes with every request. A file is not there if the server answers
+ * 403, 404, 410 or with a page of HTML.
  * @throws FormatError if it is not a URL
  */
 export function httpFolder(url: string | URL, { files, ...init }: HttpFolderOptions = {}): Folder {
@@ -55,7 +58,8 @@ export function httpFolder(url: string | URL, { files, ...init }: HttpFolderOpti
     async open(file) {
       const at = address(file)
       const unlisted = files !== undefined && !files.includes(file)
-      const answer = asked.get(file) ?? (unlisted ? { absence: 'there is no such file' } : await ask(at, init))
+      const answer =
+        asked.get(file) ?? (unlisted ? { absence: 'there is no such file' } : await ask(at, init))
       asked.delete(file)
       if ('absence' in answer) throw new FormatError(`${name}: must hold ${file}; ${answer.absence}`)
       return answer
@@ -70,7 +74,8 @@ export function httpFolder(url: string | URL, { files, ...init }: HttpFolderOpti
 export async function httpSource(url: string | URL, init: RequestInit = {}): Promise<ByteSource> {
   const address = parseUrl(url)
   const answer = await ask(address, init)
-  if ('absence' in answer) throw new FormatError(`${nameOf(address)}: must be a file on the server; ${answer.absence}`)
+  if ('absence' in answer)
+    throw new FormatError(`${nameOf(address)}: must be a file on the server; ${answer.absence}`)
   return answer
 }
 
@@ -100,7 +105,9 @@ async function ask(url: URL, init: RequestInit): Promise<ByteSource | { absence:
   const { status, statusText } = response
   if (status === 404 || status === 410 || status === 403) {
     await response.body?.cancel()
-    return { absence: status === 403 ? `the server answers ${status} ${statusText}` : 'there is no such file' }
+    return {
+      absence: status === 403 ? `the server answers ${status} ${statusText}` : 'there is no such file',
+    }
   }
   // A range of an empty file cannot be satisfied.
   if (status === 416 && range === 'bytes */0') return bytesSource(new Uint8Array(0), name)
@@ -114,7 +121,10 @@ async function ask(url: URL, init: RequestInit): Promise<ByteSource | { absence:
   return ranged ? rangedSource(url, init, bytes, Number(size)) : bytesSource(bytes, name)
 }
 
-/** Some servers answer with a page instead of 404: those that develop a site, and those that have one page for all addresses. */
+/**
+ * Some servers answer with a page instead of 404: those that develop a site, and those that have one page for
+ * all addresses.
+ */
 function isPage(response: Response, bytes: Uint8Array): boolean {
   const start = new TextDecoder().decode(bytes.subarray(0, 64)).trimStart()
   const saysSo = response.headers.get('content-type')?.startsWith('text/html') ?? false
@@ -156,7 +166,10 @@ async function request(url: URL, init: RequestInit, range?: string): Promise<Res
   return fetch(url, { ...init, headers }).catch((cause) => broken(nameOf(url), cause))
 }
 
-/** By the standard, what breaks on the network is a TypeError, with the reason in its cause or nowhere; an abort is another. */
+/**
+ * By the standard, what breaks on the network is a TypeError, with the reason in its cause or nowhere; an
+ * abort is another.
+ */
 function broken(name: string, cause: unknown): never {
   if (!(cause instanceof TypeError)) throw cause
   const reason = cause.cause instanceof Error && cause.cause.message ? cause.cause.message : cause.message
@@ -169,7 +182,9 @@ async function declaredLength(name: string, response: Response): Promise<number 
   if (header === null || response.headers.has('content-encoding')) return undefined
   if (Number.isSafeInteger(length) && length <= maxWholeResponseBytes) return length
   await response.body?.cancel()
-  throw new FormatError(`${name}: a server without ranges must send at most ${maxWholeResponseBytes} bytes; it announces ${header}`)
+  throw new FormatError(
+    `${name}: a server without ranges must send at most ${maxWholeResponseBytes} bytes; it announces ${header}`,
+  )
 }
 
 /** The body, of exactly `length` bytes where that is known; never more memory than what arrived. */

@@ -8,7 +8,12 @@ import type { Folder } from './source.ts'
 
 /** What this module uses of `@huggingface/hub`. */
 interface Hub {
-  snapshotDownload(options: { repo: string; revision: string; cacheDir: string; accessToken?: string }): Promise<string>
+  snapshotDownload(options: {
+    repo: string
+    revision: string
+    cacheDir: string
+    accessToken?: string
+  }): Promise<string>
 }
 
 /** `org/name`, as the hub writes ids. */
@@ -21,17 +26,25 @@ export function isHubId(id: string): boolean {
  * @throws FormatError if it is neither there nor to be had.
  */
 export async function hubFolder(id: string, revision = 'main'): Promise<Folder> {
-  const cacheDir = process.env.HF_HUB_CACHE ?? join(process.env.HF_HOME ?? join(homedir(), '.cache', 'huggingface'), 'hub')
+  const cacheDir =
+    process.env.HF_HUB_CACHE ?? join(process.env.HF_HOME ?? join(homedir(), '.cache', 'huggingface'), 'hub')
   const repository = join(cacheDir, `models--${id.replace('/', '--')}`)
   const commit = await readFile(join(repository, 'refs', revision), 'utf8').catch(() => revision)
   const snapshot = join(repository, 'snapshots', commit.trim())
   if (existsSync(snapshot)) return diskFolder(snapshot)
   if (process.env.HF_HUB_OFFLINE === '1')
-    throw new FormatError(`${id}: must be a folder, or in the hub's cache when HF_HUB_OFFLINE is 1; it is neither`)
+    throw new FormatError(
+      `${id}: must be a folder, or in the hub's cache when HF_HUB_OFFLINE is 1; it is neither`,
+    )
   const hub = await loadHub(id)
-  const path = await hub.snapshotDownload({ repo: id, revision, cacheDir, accessToken: process.env.HF_TOKEN }).catch((cause: unknown) => {
-    throw new FormatError(`${id}: must be a folder or a model of the hub; ${cause instanceof Error ? cause.message : cause}`, { cause })
-  })
+  const path = await hub
+    .snapshotDownload({ repo: id, revision, cacheDir, accessToken: process.env.HF_TOKEN })
+    .catch((cause: unknown) => {
+      throw new FormatError(
+        `${id}: must be a folder or a model of the hub; ${cause instanceof Error ? cause.message : cause}`,
+        { cause },
+      )
+    })
   return diskFolder(path)
 }
 
@@ -41,6 +54,9 @@ async function loadHub(id: string): Promise<Hub> {
   try {
     return await import(name)
   } catch (cause) {
-    throw new FormatError(`${id}: must be a folder that exists; to download it from the Hugging Face hub, install ${name}`, { cause })
+    throw new FormatError(
+      `${id}: must be a folder that exists; to download it from the Hugging Face hub, install ${name}`,
+      { cause },
+    )
   }
 }

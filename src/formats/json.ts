@@ -19,17 +19,23 @@ export interface JsonOptions {
  */
 export function parseJson(bytes: Uint8Array, name: string, options: JsonOptions = {}): unknown {
   const { maxBytes = maxJsonBytes, maxDepth = maxJsonDepth, uniqueKeys = false } = options
-  if (bytes.byteLength > maxBytes) throw new FormatError(`${name}: must have at most ${maxBytes} bytes; it has ${bytes.byteLength}`)
+  if (bytes.byteLength > maxBytes)
+    throw new FormatError(`${name}: must have at most ${maxBytes} bytes; it has ${bytes.byteLength}`)
   const text = decodeUtf8(bytes, name)
   checkStructure(text, name, maxDepth, uniqueKeys)
   try {
     return JSON.parse(text)
   } catch (cause) {
-    throw new FormatError(`${name}: must be JSON; ${(cause as Error).message.replace(/\s+/g, ' ')}`, { cause })
+    throw new FormatError(`${name}: must be JSON; ${(cause as Error).message.replace(/\s+/g, ' ')}`, {
+      cause,
+    })
   }
 }
 
-/** Depth and repeated keys, which `JSON.parse` does not look at; text that is no JSON passes or fails here, and fails there. */
+/**
+ * Depth and repeated keys, which `JSON.parse` does not look at; text that is no JSON passes or fails here,
+ * and fails there.
+ */
 function checkStructure(text: string, name: string, maxDepth: number, uniqueKeys: boolean): void {
   const keys: Set<string>[] = []
   let depth = 0
@@ -37,7 +43,9 @@ function checkStructure(text: string, name: string, maxDepth: number, uniqueKeys
     const character = text[at]
     if (character === '{' || character === '[') {
       if (++depth > maxDepth)
-        throw new FormatError(`${name}: values must nest at most ${maxDepth} deep; they nest deeper at character ${at}`)
+        throw new FormatError(
+          `${name}: values must nest at most ${maxDepth} deep; they nest deeper at character ${at}`,
+        )
       if (uniqueKeys) keys[depth] = new Set()
     } else if (character === '}' || character === ']') {
       depth--
@@ -95,12 +103,16 @@ export function showName(name: string): string {
 
 /** `value` as Python's `json.dumps(value, indent=indent)` writes it: ASCII only. */
 export function pythonJson(value: unknown, indent: number): string {
-  return JSON.stringify(value, null, indent).replace(/[\u007f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+  return JSON.stringify(value, null, indent).replace(
+    /[\u007f-\uffff]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
 }
 
 /**
- * A JSON object whose fields are asked for by type. A field that is absent or null gives the fallback, where there is one;
- * errors name the document and the field: `config.json: hidden_size must be a positive integer; received "64"`.
+ * A JSON object whose fields are asked for by type. A field that is absent or null gives the fallback, where
+ * there is one; errors name the document and the field: `config.json: hidden_size must be a positive integer;
+ * received "64"`.
  */
 export class JsonObject {
   readonly name: string
@@ -143,28 +155,53 @@ export class JsonObject {
   }
 
   positiveInteger(key: string, fallback?: number): number {
-    return this.expect(key, fallback, 'a positive integer', (value) => Number.isSafeInteger(value) && Number(value) > 0)
+    return this.expect(
+      key,
+      fallback,
+      'a positive integer',
+      (value) => Number.isSafeInteger(value) && Number(value) > 0,
+    )
   }
 
   /** An integer from 0 on. */
   count(key: string, fallback?: number): number {
-    return this.expect(key, fallback, 'an integer, 0 or more', (value) => Number.isSafeInteger(value) && Number(value) >= 0)
+    return this.expect(
+      key,
+      fallback,
+      'an integer, 0 or more',
+      (value) => Number.isSafeInteger(value) && Number(value) >= 0,
+    )
   }
 
   counts(key: string, fallback?: number[]): number[] {
     const isCount = (value: unknown) => Number.isSafeInteger(value) && Number(value) >= 0
-    return this.expect(key, fallback, 'a list of integers, 0 or more', (value) => Array.isArray(value) && value.every(isCount))
+    return this.expect(
+      key,
+      fallback,
+      'a list of integers, 0 or more',
+      (value) => Array.isArray(value) && value.every(isCount),
+    )
   }
 
   /** A list of numbers above 0. */
   positives(key: string): number[] {
     const isPositive = (value: unknown) => Number.isFinite(value) && Number(value) > 0
-    return this.expect<number[]>(key, undefined, 'a list of numbers above 0', (value) => Array.isArray(value) && value.every(isPositive))
+    return this.expect<number[]>(
+      key,
+      undefined,
+      'a list of numbers above 0',
+      (value) => Array.isArray(value) && value.every(isPositive),
+    )
   }
 
   strings(key: string, fallback?: string[]): string[] {
     const isString = (value: unknown) => typeof value === 'string'
-    return this.expect(key, fallback, 'a list of strings', (value) => Array.isArray(value) && value.every(isString))
+    return this.expect(
+      key,
+      fallback,
+      'a list of strings',
+      (value) => Array.isArray(value) && value.every(isString),
+    )
   }
 
   object(key: string): JsonObject {
@@ -178,10 +215,17 @@ export class JsonObject {
 
   /** The error for a field that breaks a rule of its own. */
   error(key: string, rule: string): FormatError {
-    return new FormatError(`${this.name}: ${this.prefix}${plainKey(key)} ${rule}; received ${show(this.fields.get(key))}`)
+    return new FormatError(
+      `${this.name}: ${this.prefix}${plainKey(key)} ${rule}; received ${show(this.fields.get(key))}`,
+    )
   }
 
-  private expect<T>(key: string, fallback: T | undefined, rule: string, holds: (value: unknown) => boolean): T {
+  private expect<T>(
+    key: string,
+    fallback: T | undefined,
+    rule: string,
+    holds: (value: unknown) => boolean,
+  ): T {
     const value = this.get(key)
     if (value === undefined && fallback !== undefined) return fallback
     if (!holds(value)) throw this.error(key, `must be ${rule}`)

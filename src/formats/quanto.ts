@@ -7,7 +7,10 @@ import { JsonObject, parseJson, pythonJson, show } from './json.ts'
 import { type Folder, readBytes } from './source.ts'
 import { type TensorFile, type TensorInfo, tensorInfo } from './tensorFile.ts'
 
-/** The names under which quantization maps are saved: by quanto's `save_pretrained`, and by hand as its README shows. */
+/**
+ * The names under which quantization maps are saved: by quanto's `save_pretrained`, and by hand as its README
+ * shows.
+ */
 export const quantoMapNames = ['quanto_qmap.json', 'quantization_map.json'] as const
 
 /** A map names modules by the thousand, not by the million. */
@@ -17,7 +20,10 @@ export const maxQuantoMapBytes = 10_000_000
 export interface QuantoModule {
   readonly weights?: QType
   readonly activations?: QType
-  /** Whether outputs are quantized; absent means they are. quanto neither writes nor minds it: its own streamlining is lost in a file. */
+  /**
+   * Whether outputs are quantized; absent means they are. quanto neither writes nor minds it: its own
+   * streamlining is lost in a file.
+   */
   readonly outputQuantized?: boolean
 }
 
@@ -30,7 +36,8 @@ export type QuantoMap = ReadonlyMap<string, QuantoModule>
  */
 export async function readQuantoMap(folder: Folder): Promise<QuantoMap | undefined> {
   for (const name of quantoMapNames) {
-    if (await folder.has(name)) return parseQuantoMap(await readBytes(folder, name, maxQuantoMapBytes), `${folder.name}/${name}`)
+    if (await folder.has(name))
+      return parseQuantoMap(await readBytes(folder, name, maxQuantoMapBytes), `${folder.name}/${name}`)
   }
   return undefined
 }
@@ -40,7 +47,10 @@ export async function readQuantoMap(folder: Folder): Promise<QuantoMap | undefin
  * @throws FormatError naming the module and what its entry says.
  */
 export function parseQuantoMap(bytes: Uint8Array, name: string): QuantoMap {
-  const modules = new JsonObject(parseJson(bytes, name, { uniqueKeys: true, maxBytes: maxQuantoMapBytes }), name)
+  const modules = new JsonObject(
+    parseJson(bytes, name, { uniqueKeys: true, maxBytes: maxQuantoMapBytes }),
+    name,
+  )
   return new Map(
     modules.keys().map((module) => {
       const entry = modules.object(module)
@@ -68,8 +78,9 @@ export function formatQuantoMap(map: QuantoMap): string {
 }
 
 /**
- * Packs codes of 2 or 4 bits. The rows are dealt into 8/bits slices of R = ceil(rows·bits/8); a byte holds one code of each, the first
- * slice in its lowest bits; rows beyond the last are 0. Five rows of 4 bits make R = 3:
+ * Packs codes of 2 or 4 bits. The rows are dealt into 8/bits slices of R = ceil(rows·bits/8); a byte holds
+ * one code of each, the first slice in its lowest bits; rows beyond the last are 0. Five rows of 4 bits make
+ * R = 3:
  *
  *     byte row 0    row 3 · row 0        bits 7..4 · bits 3..0
  *     byte row 1    row 4 · row 1
@@ -81,11 +92,13 @@ export function formatQuantoMap(map: QuantoMap): string {
  */
 export function packRows(codes: Uint8Array, rows: number, cols: number, bits: number): Uint8Array {
   checkBits('packRows', bits)
-  if (codes.length !== rows * cols) throw new ShapeError(`packRows: codes must number ${rows} · ${cols}; received ${codes.length}`)
+  if (codes.length !== rows * cols)
+    throw new ShapeError(`packRows: codes must number ${rows} · ${cols}; received ${codes.length}`)
   const slice = Math.ceil((rows * bits) / 8) * cols
   const packed = new Uint8Array(slice)
   for (let i = 0; i < codes.length; i++) {
-    if (codes[i] >> bits) throw new FormatError(`packRows: codes must fit in ${bits} bits; received ${codes[i]} at ${i}`)
+    if (codes[i] >> bits)
+      throw new FormatError(`packRows: codes must fit in ${bits} bits; received ${codes[i]} at ${i}`)
     packed[i % slice] |= codes[i] << (bits * Math.floor(i / slice))
   }
   return packed
@@ -99,15 +112,19 @@ export function unpackRows(packed: Uint8Array, rows: number, cols: number, bits:
   checkBits('unpackRows', bits)
   const slice = Math.ceil((rows * bits) / 8) * cols
   if (packed.length !== slice)
-    throw new ShapeError(`unpackRows: ${rows} rows of ${cols} codes must take ${slice} bytes; received ${packed.length}`)
+    throw new ShapeError(
+      `unpackRows: ${rows} rows of ${cols} codes must take ${slice} bytes; received ${packed.length}`,
+    )
   const mask = (1 << bits) - 1
   const codes = new Uint8Array(rows * cols)
-  for (let i = 0; i < codes.length; i++) codes[i] = (packed[i % slice] >> (bits * Math.floor(i / slice))) & mask
+  for (let i = 0; i < codes.length; i++)
+    codes[i] = (packed[i % slice] >> (bits * Math.floor(i / slice))) & mask
   return codes
 }
 
 function checkBits(operation: string, bits: number): void {
-  if (bits !== 2 && bits !== 4) throw new DTypeError(`${operation}: quanto packs codes of 2 or 4 bits; received ${bits}`)
+  if (bits !== 2 && bits !== 4)
+    throw new DTypeError(`${operation}: quanto packs codes of 2 or 4 bits; received ${bits}`)
 }
 
 /** A tensor that the scheme calls for. */
@@ -136,7 +153,10 @@ export interface QuantoWeight {
   readonly bias: boolean
   /** Whether the scales of activations are asked for; default true: quanto always saves them. */
   readonly activationScales?: boolean
-  /** Columns that share a scale, of a layer with a single output and 2 or 4 bits: the row, or 1; default: as quanto gives them, see below. */
+  /**
+   * Columns that share a scale, of a layer with a single output and 2 or 4 bits: the row, or 1; default: as
+   * quanto gives them, see below.
+   */
   readonly groupSize?: number | null
 }
 
@@ -154,8 +174,9 @@ export interface QuantoWeight {
  *     X.input_scale         [] dtype
  *     X.output_scale        [] dtype
  *
- * With one output and no groups quanto takes the weight to be quantized along its last axis: each column has a scale. It reads any shape that
- * stretches to the weight's: one scale [1,1,…] for the row, too, or one for every column of a convolution's.
+ * With one output and no groups quanto takes the weight to be quantized along its last axis: each column has
+ * a scale. It reads any shape that stretches to the weight's: one scale [1,1,…] for the row, too, or one for
+ * every column of a convolution's.
  * Source: optimum-quanto, tensor/weights/quantization.py and tensor/qbits.py.
  */
 export function quantoTensors(
@@ -196,18 +217,29 @@ function stretches(from: Shape, to: Shape): boolean {
  * Finds those tensors in `file`; their float dtype is the one that `X.weight._scale` has.
  * @throws FormatError naming the tensor, what it must be and what it is.
  */
-export function findQuantoTensors(file: TensorFile, module: string, weight: QuantoWeight): QuantoTensors<TensorInfo> {
+export function findQuantoTensors(
+  file: TensorFile,
+  module: string,
+  weight: QuantoWeight,
+): QuantoTensors<TensorInfo> {
   const scale = tensorInfo(file, `${module}.weight._scale`)
   if (!isFloatDType(scale.dtype)) {
-    throw new FormatError(`${file.name}: tensor ${show(scale.name)} must be float32, float16 or bfloat16; it is ${scale.dtype}`, {
-      tensor: scale.name,
-      byteOffset: scale.byteOffset,
-    })
+    throw new FormatError(
+      `${file.name}: tensor ${show(scale.name)} must be float32, float16 or bfloat16; it is ${scale.dtype}`,
+      {
+        tensor: scale.name,
+        byteOffset: scale.byteOffset,
+      },
+    )
   }
   const expected = quantoTensors(module, { ...weight, groupSize: null }, scale.dtype)
   const find = (tensor: QuantoTensor) => findTensor(file, tensor)
-  const oneRow = weight.shape[0] === 1 && weight.qtype.bits < 8 && quantoGroupSize(weight.qtype, numel(weight.shape)) === null
-  const findScale = (tensor: QuantoTensor) => (oneRow ? findStretched(file, tensor, weight.shape) : find(tensor))
+  const oneRow =
+    weight.shape[0] === 1 &&
+    weight.qtype.bits < 8 &&
+    quantoGroupSize(weight.qtype, numel(weight.shape)) === null
+  const findScale = (tensor: QuantoTensor) =>
+    oneRow ? findStretched(file, tensor, weight.shape) : find(tensor)
   return {
     data: find(expected.data),
     scale: findScale(expected.scale),
@@ -228,8 +260,11 @@ function findTensor(file: TensorFile, { name, dtype, shape }: QuantoTensor): Ten
   const info = tensorInfo(file, name)
   if (info.dtype === dtype && sameShape(info.shape, shape)) return info
   const received = `${info.dtype} ${showShape(info.shape)}`
-  throw new FormatError(`${file.name}: tensor ${show(name)} must be ${dtype} ${showShape(shape)}; it is ${received}`, {
-    tensor: name,
-    byteOffset: info.byteOffset,
-  })
+  throw new FormatError(
+    `${file.name}: tensor ${show(name)} must be ${dtype} ${showShape(shape)}; it is ${received}`,
+    {
+      tensor: name,
+      byteOffset: info.byteOffset,
+    },
+  )
 }

@@ -12,8 +12,9 @@ import { type TensorFile, type TensorInfo, tensorInfo } from './tensorFile.ts'
 export const maxHeaderBytes = 100_000_000
 
 /**
- * Every dtype of the format: its bits per value, and lowbit's name for it where lowbit has values of that kind.
- * In the order that the reference writer sorts by: a file holds its tensors from the last of these to the first.
+ * Every dtype of the format: its bits per value, and lowbit's name for it where lowbit has values of that
+ * kind. In the order that the reference writer sorts by: a file holds its tensors from the last of these to
+ * the first.
  * Source: https://github.com/huggingface/safetensors, safetensors/src/tensor.rs, `Dtype`.
  */
 export const safetensorsDTypes: Readonly<Record<string, { bits: number; dtype?: DType }>> = {
@@ -49,7 +50,8 @@ export const safetensorsDTypes: Readonly<Record<string, { bits: number; dtype?: 
  *     from 8+n on     the tensors, back to back, at the offsets given, to the end of the file
  *
  * Takes over `source`: closes it when it is refused, and with the file.
- * @throws FormatError if the header is not of that form, or its tensors do not cover the rest of the file exactly.
+ * @throws FormatError if the header is not of that form, or its tensors do not cover the rest of the file
+ * exactly.
  */
 export async function openSafetensors(source: ByteSource): Promise<TensorFile> {
   try {
@@ -90,19 +92,31 @@ export async function openSafetensors(source: ByteSource): Promise<TensorFile> {
 
 async function readHeader(source: ByteSource): Promise<{ header: JsonObject; dataStart: number }> {
   const { name, size } = source
-  if (size < 8) throw new FormatError(`${name}: a safetensors file must have at least 8 bytes; it has ${size}`, { byteOffset: 0 })
+  if (size < 8)
+    throw new FormatError(`${name}: a safetensors file must have at least 8 bytes; it has ${size}`, {
+      byteOffset: 0,
+    })
   const prefix = await source.read(0, 8)
   const length = new DataView(prefix.buffer, prefix.byteOffset).getBigUint64(0, true)
   if (length > maxHeaderBytes) {
-    throw new FormatError(`${name}: the header must have at most ${maxHeaderBytes} bytes; its length says ${length}`, { byteOffset: 0 })
+    throw new FormatError(
+      `${name}: the header must have at most ${maxHeaderBytes} bytes; its length says ${length}`,
+      { byteOffset: 0 },
+    )
   }
   const dataStart = 8 + Number(length)
   if (dataStart > size) {
-    throw new FormatError(`${name}: the header must lie within the file's ${size} bytes; it ends at ${dataStart}`, { byteOffset: 0 })
+    throw new FormatError(
+      `${name}: the header must lie within the file's ${size} bytes; it ends at ${dataStart}`,
+      { byteOffset: 0 },
+    )
   }
   const bytes = await source.read(8, dataStart - 8)
   try {
-    const header = new JsonObject(parseJson(bytes, `${name}: header`, { maxBytes: maxHeaderBytes, uniqueKeys: true }), `${name}: header`)
+    const header = new JsonObject(
+      parseJson(bytes, `${name}: header`, { maxBytes: maxHeaderBytes, uniqueKeys: true }),
+      `${name}: header`,
+    )
     return { header, dataStart }
   } catch (cause) {
     throw new FormatError((cause as Error).message, { byteOffset: 8, cause })
@@ -115,7 +129,11 @@ function readMetadata(header: JsonObject): Map<string, string> {
   return new Map(metadata.keys().map((key) => [key, metadata.string(key)]))
 }
 
-function readEntry(header: JsonObject, name: string, dataStart: number): { info: TensorInfo; storedDType: string } {
+function readEntry(
+  header: JsonObject,
+  name: string,
+  dataStart: number,
+): { info: TensorInfo; storedDType: string } {
   try {
     const entry = header.object(name)
     const storedDType = entry.string('dtype')
@@ -131,7 +149,10 @@ function readEntry(header: JsonObject, name: string, dataStart: number): { info:
     // The count is exact below 2^53; above, it is far from any byteLength that passed.
     const bytes = (numel(shape) * bits) / 8
     if (bytes !== byteLength) {
-      throw entry.error('data_offsets', `must span ${bytes} bytes, as ${storedDType} ${showShape(shape)} needs`)
+      throw entry.error(
+        'data_offsets',
+        `must span ${bytes} bytes, as ${storedDType} ${showShape(shape)} needs`,
+      )
     }
     return { info: { name, dtype, shape, byteLength, byteOffset: dataStart + begin }, storedDType }
   } catch (cause) {
@@ -139,7 +160,10 @@ function readEntry(header: JsonObject, name: string, dataStart: number): { info:
   }
 }
 
-/** Tensors in the order of their bytes must follow each other without overlap or hole, up to the end of the file. */
+/**
+ * Tensors in the order of their bytes must follow each other without overlap or hole, up to the end of the
+ * file.
+ */
 function checkCoverage(source: ByteSource, infos: TensorInfo[], dataStart: number): void {
   let end = dataStart
   for (const { name, byteOffset, byteLength } of infos) {
@@ -155,15 +179,21 @@ function checkCoverage(source: ByteSource, infos: TensorInfo[], dataStart: numbe
     }
     end += byteLength
     if (end > source.size) {
-      throw new FormatError(`${source.name}: tensor ${show(name)} must lie within the file's ${source.size} bytes; it ends at ${end}`, {
-        byteOffset,
-        tensor: name,
-      })
+      throw new FormatError(
+        `${source.name}: tensor ${show(name)} must lie within the file's ${source.size} bytes; it ends at ${end}`,
+        {
+          byteOffset,
+          tensor: name,
+        },
+      )
     }
   }
   if (end !== source.size) {
-    throw new FormatError(`${source.name}: the tensors must cover the file to its end at ${source.size}; they end at ${end}`, {
-      byteOffset: end,
-    })
+    throw new FormatError(
+      `${source.name}: the tensors must cover the file to its end at ${source.size}; they end at ${end}`,
+      {
+        byteOffset: end,
+      },
+    )
   }
 }

@@ -14,7 +14,9 @@ type Tensors = Iterable<TensorToWrite> | AsyncIterable<TensorToWrite>
 
 /** The format's dtype names in the reference writer's order, by lowbit's names. */
 const storedDTypes = new Map(
-  Object.entries(safetensorsDTypes).flatMap(([name, { dtype }], rank) => (dtype ? [[dtype, { name, rank }] as const] : [])),
+  Object.entries(safetensorsDTypes).flatMap(([name, { dtype }], rank) =>
+    dtype ? [[dtype, { name, rank }] as const] : [],
+  ),
 )
 
 /**
@@ -23,7 +25,11 @@ const storedDTypes = new Map(
  * Source: https://github.com/huggingface/safetensors, safetensors/src/tensor.rs, `prepare`.
  * @throws FormatError if two tensors share a name, or the bytes given do not fit the shape.
  */
-export async function writeSafetensors(sink: ByteSink, tensors: Tensors, metadata: Record<string, string> = {}): Promise<void> {
+export async function writeSafetensors(
+  sink: ByteSink,
+  tensors: Tensors,
+  metadata: Record<string, string> = {},
+): Promise<void> {
   const sorted = (await collect(tensors)).sort((a, b) => rankOf(b) - rankOf(a) || byCodePoint(a.name, b.name))
   await sink.write(encodeHeader(sorted, metadata))
   for (const tensor of sorted) {
@@ -40,16 +46,21 @@ export async function writeSafetensors(sink: ByteSink, tensors: Tensors, metadat
 }
 
 /**
- * Writes the weights of a model folder: `model.safetensors`, or, when they need more than `maxShardBytes`, shards
- * `model-00001-of-00002.safetensors` … in the order given and the index that names them, as transformers does. A tensor above the
- * limit gets a shard of its own. Returns the names of the files written.
- * Source: https://github.com/huggingface/huggingface_hub, serialization/_base.py, `split_state_dict_into_shards_factory`.
+ * Writes the weights of a model folder: `model.safetensors`, or, when they need more than `maxShardBytes`,
+ * shards `model-00001-of-00002.safetensors` … in the order given and the index that names them, as
+ * transformers does. A tensor above the limit gets a shard of its own. Returns the names of the files
+ * written.
+ * Source: https://github.com/huggingface/huggingface_hub, serialization/_base.py,
+ * `split_state_dict_into_shards_factory`.
  * @throws FormatError as `writeSafetensors`.
  */
 export async function writeCheckpoint(
   folder: FolderSink,
   tensors: Tensors,
-  { metadata = { format: 'pt' }, maxShardBytes = defaultShardBytes }: { metadata?: Record<string, string>; maxShardBytes?: number } = {},
+  {
+    metadata = { format: 'pt' },
+    maxShardBytes = defaultShardBytes,
+  }: { metadata?: Record<string, string>; maxShardBytes?: number } = {},
 ): Promise<string[]> {
   const shards = splitShards(await collect(tensors), maxShardBytes)
   if (shards.length === 1) {
@@ -62,7 +73,12 @@ export async function writeCheckpoint(
   return [...names, weightsIndexName]
 }
 
-async function writeFile(folder: FolderSink, name: string, tensors: TensorToWrite[], metadata: Record<string, string>): Promise<void> {
+async function writeFile(
+  folder: FolderSink,
+  name: string,
+  tensors: TensorToWrite[],
+  metadata: Record<string, string>,
+): Promise<void> {
   const sink = await folder.create(name)
   try {
     await writeSafetensors(sink, tensors, metadata)
@@ -93,7 +109,10 @@ function splitShards(tensors: TensorToWrite[], maxShardBytes: number): TensorToW
   return shards
 }
 
-/** As `json.dumps(index, indent=2, sort_keys=True)`; by hand, because JavaScript objects move keys that look like numbers. */
+/**
+ * As `json.dumps(index, indent=2, sort_keys=True)`; by hand, because JavaScript objects move keys that look
+ * like numbers.
+ */
 function indexText(shards: TensorToWrite[][], names: string[]): string {
   const entries = shards.flatMap((shard, i) => shard.map((tensor) => [tensor.name, names[i]] as const))
   entries.sort(([a], [b]) => byCodePoint(a, b))
@@ -104,7 +123,8 @@ function indexText(shards: TensorToWrite[][], names: string[]): string {
 
 function encodeHeader(sorted: TensorToWrite[], metadata: Record<string, string>): Uint8Array {
   const names = new Set<string>()
-  const fields: string[] = Object.keys(metadata).length === 0 ? [] : [`"__metadata__":${JSON.stringify(metadata)}`]
+  const fields: string[] =
+    Object.keys(metadata).length === 0 ? [] : [`"__metadata__":${JSON.stringify(metadata)}`]
   let offset = 0
   for (const tensor of sorted) {
     const { name, dtype, shape } = tensor
@@ -118,13 +138,17 @@ function encodeHeader(sorted: TensorToWrite[], metadata: Record<string, string>)
     }
     names.add(name)
     const end = offset + byteLength(tensor)
-    fields.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype: storedDTypes.get(dtype)?.name, shape, data_offsets: [offset, end] })}`)
+    fields.push(
+      `${JSON.stringify(name)}:${JSON.stringify({ dtype: storedDTypes.get(dtype)?.name, shape, data_offsets: [offset, end] })}`,
+    )
     offset = end
   }
   const json = new TextEncoder().encode(`{${fields.join(',')}}`)
   const length = Math.ceil(json.byteLength / 8) * 8
   if (length > maxHeaderBytes)
-    throw new FormatError(`safetensors: the header must have at most ${maxHeaderBytes} bytes; it needs ${length}`)
+    throw new FormatError(
+      `safetensors: the header must have at most ${maxHeaderBytes} bytes; it needs ${length}`,
+    )
   const header = new Uint8Array(8 + length).fill(0x20)
   new DataView(header.buffer).setBigUint64(0, BigInt(length), true)
   header.set(json, 8)
@@ -149,7 +173,9 @@ function fiveDigits(n: number): string {
   return String(n).padStart(5, '0')
 }
 
-/** The order of Rust and Python strings; JavaScript compares UTF-16 units, which puts surrogates below U+E000. */
+/**
+ * The order of Rust and Python strings; JavaScript compares UTF-16 units, which puts surrogates below U+E000.
+ */
 function byCodePoint(a: string, b: string): number {
   for (let i = 0; i < a.length && i < b.length; i++) {
     if (a[i] !== b[i]) return weightOf(a.charCodeAt(i)) - weightOf(b.charCodeAt(i))

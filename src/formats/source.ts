@@ -8,8 +8,8 @@ export interface ByteSource {
   /** Bytes in all. */
   readonly size: number
   /**
-   * Exactly `length` bytes from `offset` on; perhaps a view of shared memory, so not to be written into. A source that has to copy them
-   * copies them to the start of `into`, where there is one.
+   * Exactly `length` bytes from `offset` on; perhaps a view of shared memory, so not to be written into. A
+   * source that has to copy them copies them to the start of `into`, where there is one.
    * @throws FormatError if they do not lie within the source.
    */
   read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array>
@@ -26,10 +26,18 @@ export interface Folder {
   open(file: string): Promise<ByteSource>
 }
 
-const aFolder: Kind = { must: 'be a folder', holds: (value) => isObject(value) && 'open' in value && 'list' in value }
+const aFolder: Kind = {
+  must: 'be a folder',
+  holds: (value) => isObject(value) && 'open' in value && 'list' in value,
+}
 
 /** A path or URL, or a folder to read from. */
-export const aPlace: Kind = either('be a path, a URL or a folder', aString, instanceOf(URL, 'be a URL'), aFolder)
+export const aPlace: Kind = either(
+  'be a path, a URL or a folder',
+  aString,
+  instanceOf(URL, 'be a URL'),
+  aFolder,
+)
 
 /** Where bytes are written, in order. */
 export interface ByteSink {
@@ -64,9 +72,12 @@ export const aTarget: Kind = either('be a path or a folder to write into', aStri
 export function checkRange(source: { name: string; size: number }, offset: number, length: number): void {
   const valid = Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= 0 && length >= 0
   if (valid && offset + length <= source.size) return
-  throw new FormatError(`${source.name}: bytes read must lie within its ${source.size}; asked for ${length} bytes at ${offset}`, {
-    byteOffset: offset,
-  })
+  throw new FormatError(
+    `${source.name}: bytes read must lie within its ${source.size}; asked for ${length} bytes at ${offset}`,
+    {
+      byteOffset: offset,
+    },
+  )
 }
 
 /**
@@ -77,7 +88,9 @@ export function checkFileName(folder: string, file: string): void {
   const plain = file.split('/').every((part) => part !== '' && part !== '.' && part !== '..')
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused
   if (plain && !/[\\:\u0000-\u001f]/.test(file)) return
-  throw new FormatError(`${folder}: a file name must be a plain path inside the folder; received ${JSON.stringify(file)}`)
+  throw new FormatError(
+    `${folder}: a file name must be a plain path inside the folder; received ${JSON.stringify(file)}`,
+  )
 }
 
 /** The bytes of `bytes`, without a copy. */
@@ -109,7 +122,10 @@ export function blobSource(blob: Blob, name = 'name' in blob ? String(blob.name)
 }
 
 /** A folder that lives in memory, `files` by name; it can be written and read. */
-export function memoryFolder(files: Map<string, Uint8Array> = new Map(), name = 'memory'): Folder & Required<FolderSink> {
+export function memoryFolder(
+  files: Map<string, Uint8Array> = new Map(),
+  name = 'memory',
+): Folder & Required<FolderSink> {
   check('memoryFolder', 'files', files, instanceOf(Map, 'be a Map of bytes by name'))
   check('memoryFolder', 'name', name, aString)
   return {

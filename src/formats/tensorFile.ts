@@ -19,7 +19,10 @@ export interface TensorFile {
   readonly name: string
   readonly metadata: ReadonlyMap<string, string>
   readonly tensors: ReadonlyMap<string, TensorInfo>
-  /** Tensors of a dtype that lowbit has no values for, with the file's name for it; only asking for one is an error. */
+  /**
+   * Tensors of a dtype that lowbit has no values for, with the file's name for it; only asking for one is an
+   * error.
+   */
   readonly unsupported: ReadonlyMap<string, string>
   /**
    * The bytes of a tensor, row-major, little-endian.
@@ -41,10 +44,16 @@ export interface TensorToWrite {
  * The tensor called `name`.
  * @throws FormatError if the file does not hold it, or its dtype is unsupported.
  */
-export function tensorInfo(file: Pick<TensorFile, 'name' | 'tensors' | 'unsupported'>, name: string): TensorInfo {
+export function tensorInfo(
+  file: Pick<TensorFile, 'name' | 'tensors' | 'unsupported'>,
+  name: string,
+): TensorInfo {
   const info = file.tensors.get(name)
   if (info) return info
   const dtype = file.unsupported.get(name)
-  const problem = dtype === undefined ? 'must be in the file; it is not' : `must have a dtype that lowbit reads; it has ${dtype}`
+  const problem =
+    dtype === undefined
+      ? 'must be in the file; it is not'
+      : `must have a dtype that lowbit reads; it has ${dtype}`
   throw new FormatError(`${file.name}: tensor ${show(name)} ${problem}`, { tensor: name })
 }

@@ -156,7 +156,10 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   clipNorm,
 }
 
-/** Cases of the sizes that models have, too slow for the definitions; bench/kernels.ts times them on every device. */
+/**
+ * Cases of the sizes that models have, too slow for the definitions; bench/kernels.ts times them on every
+ * device.
+ */
 export const benchmarks: Partial<Record<KernelName, readonly KernelCase[]>> = {
   tileBlocks: tileBlocksBenchmarks,
   gemm: gemmBenchmarks,

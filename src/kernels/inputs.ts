@@ -26,8 +26,26 @@ export const shapes = [
 
 /** NaN, infinities, zeros, subnormals, the ends of the range, and places where exp overflows and vanishes. */
 export const specials = Float32Array.of(
-  ...[1, NaN, Infinity, -Infinity, 0, -0, 2 ** -149, -(2 ** -149), 2 ** -127, -(2 ** -126), 3.4028235e38, -3.4028235e38, 2 ** -14, -65504],
-  ...[88.5, 88.72, 89, -87.3, -88.8, -95, -103.9, -104, -110, 0.5, 1.5, 2.5, -2.5, 447.9, 464, -1e9, 1e-6, -1e-7, 0.6249, 20],
+  ...[
+    1,
+    NaN,
+    Infinity,
+    -Infinity,
+    0,
+    -0,
+    2 ** -149,
+    -(2 ** -149),
+    2 ** -127,
+    -(2 ** -126),
+    3.4028235e38,
+    -3.4028235e38,
+    2 ** -14,
+    -65504,
+  ],
+  ...[
+    88.5, 88.72, 89, -87.3, -88.8, -95, -103.9, -104, -110, 0.5, 1.5, 2.5, -2.5, 447.9, 464, -1e9, 1e-6,
+    -1e-7, 0.6249, 20,
+  ],
 )
 
 /** `count` values of the normal distribution. */
@@ -59,8 +77,9 @@ export function replaced<T>(args: readonly T[], index: number, value: T): T[] {
 }
 
 /**
- * c·ε·(‖x[m,:]‖₂·‖w[n,:]‖₂ + |bias[n]|) for every y[m,n] = Σₖ x[m,k]·w[n,k] + bias[n], c = 8: how far float32 sums of any order stay from the float64 sum.
- * Rounding errors of random sign grow as √(length of one running sum), and kernels sum in stretches of 256; hence no factor K.
+ * c·ε·(‖x[m,:]‖₂·‖w[n,:]‖₂ + |bias[n]|) for every y[m,n] = Σₖ x[m,k]·w[n,k] + bias[n], c = 8: how far float32
+ * sums of any order stay from the float64 sum. Rounding errors of random sign grow as √(length of one running
+ * sum), and kernels sum in stretches of 256; hence no factor K.
  */
 export function dotTolerance(
   x: Float32Array,

@@ -1,4 +1,7 @@
-/** An array: who reads and writes it, and its elements; `{ array: 'T', dtype }` is raw bits of the dtype given by that other argument. */
+/**
+ * An array: who reads and writes it, and its elements; `{ array: 'T', dtype }` is raw bits of the dtype given
+ * by that other argument.
+ */
 export interface ArrayArgument<Name extends string = string, Optional extends boolean = boolean> {
   readonly name: Name
   readonly direction: 'in' | 'out' | 'inout'
@@ -32,7 +35,12 @@ export function array<Name extends string>(
   type: ArrayArgument['type'],
   optional: true,
 ): ArrayArgument<Name, true>
-export function array(direction: ArrayArgument['direction'], name: string, type: ArrayArgument['type'], optional = false): ArrayArgument {
+export function array(
+  direction: ArrayArgument['direction'],
+  name: string,
+  type: ArrayArgument['type'],
+  optional = false,
+): ArrayArgument {
   return { name, direction, type, optional }
 }
 

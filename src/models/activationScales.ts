@@ -8,7 +8,10 @@ import { activationScales, QModule } from '../nn/qmodule.ts'
 import { keep } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 
-/** The scales of one module's activations in a checkpoint; 1 is quanto's sign that there is none, undefined one that is missing. */
+/**
+ * The scales of one module's activations in a checkpoint; 1 is quanto's sign that there is none, undefined
+ * one that is missing.
+ */
 export interface SavedScales {
   readonly path: string
   readonly module: QModule
@@ -17,8 +20,8 @@ export interface SavedScales {
 }
 
 /**
- * Reads the scales of quantized activations, `X.input_scale` and `X.output_scale`, of all modules of a model that have them; a module at
- * several paths has them under one of these.
+ * Reads the scales of quantized activations, `X.input_scale` and `X.output_scale`, of all modules of a model
+ * that have them; a module at several paths has them under one of these.
  * @param strict whether all must be there; else those that are missing are undefined
  * @throws FormatError if one is missing, is no single float, or is not a positive number
  */
@@ -32,7 +35,9 @@ export async function readScales(file: TensorFile, model: Module, strict = true)
       return found || strict ? readScale(file, found ?? names[0]) : undefined
     }
     const both = Promise.all(activationScales.map(read))
-    reads.push(both.then(([input_scale, output_scale]) => ({ path: paths[0], module, input_scale, output_scale })))
+    reads.push(
+      both.then(([input_scale, output_scale]) => ({ path: paths[0], module, input_scale, output_scale })),
+    )
   }
   return Promise.all(reads)
 }
@@ -42,7 +47,12 @@ export async function readScales(file: TensorFile, model: Module, strict = true)
  * @param strict as that of `readScales`; scales that are missing stay as they are
  * @throws FormatError as `readScales`; the model's are then as before
  */
-export async function readActivationScales(device: Device, file: TensorFile, model: Module, strict = true): Promise<void> {
+export async function readActivationScales(
+  device: Device,
+  file: TensorFile,
+  model: Module,
+  strict = true,
+): Promise<void> {
   for (const { module, ...scales } of await readScales(file, model, strict)) {
     for (const name of activationScales) {
       const value = scales[name]
@@ -55,8 +65,10 @@ export async function readActivationScales(device: Device, file: TensorFile, mod
 
 async function readScale(file: TensorFile, name: string): Promise<number> {
   const { dtype, shape, byteOffset } = tensorInfo(file, name)
-  const wrong = (what: string) => new FormatError(`${file.name}: ${name} must be ${what}`, { tensor: name, byteOffset })
-  if (!isFloatDType(dtype) || shape.some((size) => size !== 1)) throw wrong(`one float; it is ${dtype} [${shape}]`)
+  const wrong = (what: string) =>
+    new FormatError(`${file.name}: ${name} must be ${what}`, { tensor: name, byteOffset })
+  if (!isFloatDType(dtype) || shape.some((size) => size !== 1))
+    throw wrong(`one float; it is ${dtype} [${shape}]`)
   const [value] = toNumbers(dtype, viewAs(dtype, await file.read(name)))
   if (!(value >= 0 && value < Infinity)) throw wrong(`a positive number; it is ${value}`)
   return value

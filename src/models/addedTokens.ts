@@ -1,4 +1,6 @@
-/** A token that is looked for in the text before anything else is done with it, as tokenizer.json lists it. */
+/**
+ * A token that is looked for in the text before anything else is done with it, as tokenizer.json lists it.
+ */
 export interface AddedToken {
   readonly id: number
   readonly content: string
@@ -29,7 +31,10 @@ export class AddedTokens {
   private readonly byStart = new Map<string, [text: string, token: AddedToken][]>()
 
   /** @param textOf what is searched for a token: its content, or that normalized */
-  constructor(tokens: readonly AddedToken[], textOf: (token: AddedToken) => string = ({ content }) => content) {
+  constructor(
+    tokens: readonly AddedToken[],
+    textOf: (token: AddedToken) => string = ({ content }) => content,
+  ) {
     for (const token of tokens) {
       const text = textOf(token)
       if (text === '') continue
@@ -66,5 +71,7 @@ export class AddedTokens {
 
 /** Whether a letter stands right before or after text[start … end]. */
 function isInWord(text: string, start: number, end: number): boolean {
-  return wordAtEnd.test(text.slice(Math.max(0, start - 2), start)) || wordAtStart.test(text.slice(end, end + 2))
+  return (
+    wordAtEnd.test(text.slice(Math.max(0, start - 2), start)) || wordAtStart.test(text.slice(end, end + 2))
+  )
 }

@@ -3,7 +3,10 @@ import { keep } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { CausalLMConfig } from './causalLM.ts'
 
-/** Keys and values of the tokens seen so far: per layer two tensors [B, keyValueHeads, capacity, headSize] float32. */
+/**
+ * Keys and values of the tokens seen so far: per layer two tensors [B, keyValueHeads, capacity, headSize]
+ * float32.
+ */
 export class KVCache {
   readonly batch: number
   /** Tokens it can hold. */

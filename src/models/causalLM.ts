@@ -38,7 +38,10 @@ export const aConfig: Kind = {
 export interface ForwardOptions {
   /** Keys and values of earlier tokens; these are added. Without one, the tokens stand alone. */
   cache?: KVCache
-  /** Where the tokens stand; then the cache's length is the caller's to keep. Default: after those in the cache. */
+  /**
+   * Where the tokens stand; then the cache's length is the caller's to keep. Default: after those in the
+   * cache.
+   */
   position?: Scalar
   /** Logits of the last token only: [B, 1, V]. */
   lastOnly?: boolean
@@ -51,7 +54,10 @@ const forwardKinds: OptionKinds<ForwardOptions> = {
 }
 const someIds = either('be a tensor or a list of token ids', aTensor, aList)
 
-/** A language model that sees the tokens before the one it guesses: token ids → logits. The base of the architectures. */
+/**
+ * A language model that sees the tokens before the one it guesses: token ids → logits. The base of the
+ * architectures.
+ */
 export abstract class CausalLM extends Module {
   abstract readonly config: CausalLMConfig
   abstract lm_head: Linear | QLinear
@@ -66,15 +72,18 @@ export abstract class CausalLM extends Module {
   abstract get tokenEmbedding(): Embedding | QEmbedding
 
   /**
-   * ids [B, T] at `position` → [B, T, hidden], before the last norm; keys and values are added to the cache. Without one the tokens see
-   * each other only, and gradients pass.
+   * ids [B, T] at `position` → [B, T, hidden], before the last norm; keys and values are added to the cache.
+   * Without one the tokens see each other only, and gradients pass.
    */
   protected abstract hidden(ids: Tensor, cache: KVCache | null, position: number | Scalar): Tensor
 
   /** The last norm. */
   protected abstract normalize(x: Tensor): Tensor
 
-  /** Makes what forward passes over a cache of `capacity` tokens need besides the weights: tables that the host writes. */
+  /**
+   * Makes what forward passes over a cache of `capacity` tokens need besides the weights: tables that the
+   * host writes.
+   */
   abstract prepare(capacity: number): void
 
   abstract get device(): Device
@@ -84,7 +93,10 @@ export abstract class CausalLM extends Module {
     return [path]
   }
 
-  /** Whether a checkpoint's tensor is none of the model's, though it belongs there: a table that the config gives too. */
+  /**
+   * Whether a checkpoint's tensor is none of the model's, though it belongs there: a table that the config
+   * gives too.
+   */
   isKnownExtra(name: string): boolean {
     return name.endsWith('.rotary_emb.inv_freq')
   }
@@ -103,7 +115,8 @@ export abstract class CausalLM extends Module {
     return scope(() => {
       let x = this.advance(ids, options)
       const [B, T] = x.shape
-      if (options.lastOnly && B > 1) throw new ShapeError(`forward: lastOnly takes one sequence; received ${B}`)
+      if (options.lastOnly && B > 1)
+        throw new ShapeError(`forward: lastOnly takes one sequence; received ${B}`)
       if (options.lastOnly)
         x = x
           .view([T, this.config.hiddenSize])
@@ -137,7 +150,9 @@ export abstract class CausalLM extends Module {
     if (ids.length === 0) throw new ShapeError('forward: needs at least one token; received none')
     for (let i = 0; i < ids.length; i++) {
       if (!Number.isInteger(ids[i]) || ids[i] < 0 || ids[i] >= this.config.vocabularySize) {
-        throw new ShapeError(`forward: token ids must lie in 0..${this.config.vocabularySize - 1}; received ${ids[i]} at position ${i}`)
+        throw new ShapeError(
+          `forward: token ids must lie in 0..${this.config.vocabularySize - 1}; received ${ids[i]} at position ${i}`,
+        )
       }
     }
     return Tensor.fromArray(this.device, Int32Array.from(ids), [ids.length], 'int32')

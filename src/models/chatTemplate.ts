@@ -8,7 +8,15 @@ export interface ChatMessage {
 }
 
 /** What templates may name: those of tokenizer_config.json, where it has them. */
-const specialTokens = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token']
+const specialTokens = [
+  'bos_token',
+  'eos_token',
+  'unk_token',
+  'sep_token',
+  'pad_token',
+  'cls_token',
+  'mask_token',
+]
 
 /**
  * The prompt for a conversation, rendered as transformers does.
@@ -16,7 +24,11 @@ const specialTokens = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_
  * @param name of one of several templates
  * @throws FormatError if there is no such template, or it fails
  */
-export async function renderChat(config: JsonObject, messages: readonly ChatMessage[], name?: string): Promise<string> {
+export async function renderChat(
+  config: JsonObject,
+  messages: readonly ChatMessage[],
+  name?: string,
+): Promise<string> {
   const source = chatTemplate(config, name)
   const special = specialTokens.flatMap((key) => {
     const text = tokenText(config.get(key))
@@ -25,9 +37,18 @@ export async function renderChat(config: JsonObject, messages: readonly ChatMess
   // Loaded when used: most calls have no chat.
   const { renderAsPython } = await import('./pythonTemplate.ts')
   try {
-    return renderAsPython(source, { ...Object.fromEntries(special), messages, tools: null, documents: null, add_generation_prompt: true })
+    return renderAsPython(source, {
+      ...Object.fromEntries(special),
+      messages,
+      tools: null,
+      documents: null,
+      add_generation_prompt: true,
+    })
   } catch (cause) {
-    throw new FormatError(`${config.name}: chat_template must render; ${cause instanceof Error ? cause.message : cause}`, { cause })
+    throw new FormatError(
+      `${config.name}: chat_template must render; ${cause instanceof Error ? cause.message : cause}`,
+      { cause },
+    )
   }
 }
 
@@ -39,7 +60,9 @@ function chatTemplate(config: JsonObject, name: string | undefined): string {
   const listed = config.get('chat_template')
   if (typeof listed !== 'object' || listed === null) {
     if (name === undefined || name === 'default') return config.string('chat_template')
-    throw new FormatError(`${config.name}: chat_template must be several to be named; there is one, so ${show(name)} is none of them`)
+    throw new FormatError(
+      `${config.name}: chat_template must be several to be named; there is one, so ${show(name)} is none of them`,
+    )
   }
   const templates = new Map<string, string>()
   // A list of names and templates, or an object of templates by name.

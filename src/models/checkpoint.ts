@@ -7,7 +7,10 @@ export interface Checkpoint {
   readonly name: string
   /** config.json as it stood. */
   readonly config: Readonly<Record<string, unknown>>
-  /** Text files saved with the model unchanged: tokenizer, generation config, chat template. Large ones may be made when asked for. */
+  /**
+   * Text files saved with the model unchanged: tokenizer, generation config, chat template. Large ones may be
+   * made when asked for.
+   */
   readonly files: ReadonlyMap<string, string | (() => string)>
 }
 
@@ -21,7 +24,13 @@ export const sideFiles = [
   'chat_template.jinja',
 ]
 
-const savedFiles = new Set<string>(['config.json', weightsName, weightsIndexName, ...quantoMapNames, ...sideFiles])
+const savedFiles = new Set<string>([
+  'config.json',
+  weightsName,
+  weightsIndexName,
+  ...quantoMapNames,
+  ...sideFiles,
+])
 const shard = /^model-\d{5}-of-\d{5}\.safetensors$/
 
 /** Whether a saved model may have a file of this name: what a save with `overwrite` may replace. */

@@ -1,4 +1,7 @@
-/** Spaces that decoding removes, in this order, each wherever it stands. Source: transformers, `clean_up_tokenization`. */
+/**
+ * Spaces that decoding removes, in this order, each wherever it stands. Source: transformers,
+ * `clean_up_tokenization`.
+ */
 const rules = [
   [' .', '.'],
   [' ?', '?'],

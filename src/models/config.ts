@@ -12,7 +12,10 @@ export interface LlamaConfig extends CausalLMConfig {
   mlpBias: boolean
 }
 
-/** Larger than any published model, small enough that no product of two overflows: what is above is a broken file. */
+/**
+ * Larger than any published model, small enough that no product of two overflows: what is above is a broken
+ * file.
+ */
 const limits = {
   hidden_size: 2 ** 20,
   intermediate_size: 2 ** 22,
@@ -40,11 +43,16 @@ export function parseLlamaConfig(json: JsonObject, warn: (message: string) => vo
   const heads = size('num_attention_heads')
   const hiddenSize = size('hidden_size')
   const keyValueHeads = size('num_key_value_heads', heads)
-  if (heads % keyValueHeads !== 0) throw json.error('num_key_value_heads', `must divide num_attention_heads (${heads})`)
+  if (heads % keyValueHeads !== 0)
+    throw json.error('num_key_value_heads', `must divide num_attention_heads (${heads})`)
   const headSize = size('head_dim', hiddenSize % heads === 0 ? hiddenSize / heads : undefined)
   if (headSize % 2 !== 0) throw json.error('head_dim', `must be even; it is ${headSize}`)
   // Transformers 5 writes rope_parameters, earlier versions rope_theta and rope_scaling.
-  const rope = json.has('rope_parameters') ? json.object('rope_parameters') : json.has('rope_scaling') ? json.object('rope_scaling') : null
+  const rope = json.has('rope_parameters')
+    ? json.object('rope_parameters')
+    : json.has('rope_scaling')
+      ? json.object('rope_scaling')
+      : null
   const [vocabularySize, maxPositions] = [size('vocab_size'), size('max_position_embeddings', 2048)]
   return {
     hiddenSize,
@@ -81,13 +89,21 @@ function positive(object: JsonObject, key: string, fallback?: number): number {
  * The token ids of a field that holds one, a list of them, or none.
  * @param warn is told of those that are no ids of the vocabulary, which no text can hold
  */
-export function tokenIds(json: JsonObject, key: string, vocabularySize: number, warn: (message: string) => void): number[] {
+export function tokenIds(
+  json: JsonObject,
+  key: string,
+  vocabularySize: number,
+  warn: (message: string) => void,
+): number[] {
   const value = json.get(key) ?? []
   const listed: unknown[] = Array.isArray(value) ? value : [value]
-  const isId = (id: unknown): id is number => Number.isInteger(id) && Number(id) >= 0 && Number(id) < vocabularySize
+  const isId = (id: unknown): id is number =>
+    Number.isInteger(id) && Number(id) >= 0 && Number(id) < vocabularySize
   const strange = listed.filter((id) => !isId(id))
   if (strange.length > 0)
-    warn(`${json.name}: ${key} must hold ids below the vocabulary's size (${vocabularySize}); ignored: ${show(strange)}`)
+    warn(
+      `${json.name}: ${key} must hold ids below the vocabulary's size (${vocabularySize}); ignored: ${show(strange)}`,
+    )
   return listed.filter(isId)
 }
 
@@ -114,11 +130,18 @@ function parseRopeScaling(json: JsonObject, config: JsonObject, sizes: RopeSizes
 }
 
 /** Source: transformers, modeling_rope_utils.py, `_compute_longrope_parameters`. */
-function parseLongRope(json: JsonObject, config: JsonObject, { headSize, maxPositions }: RopeSizes): LongRope {
+function parseLongRope(
+  json: JsonObject,
+  config: JsonObject,
+  { headSize, maxPositions }: RopeSizes,
+): LongRope {
   const factors = (key: string) => {
     const list = json.positives(key)
     if (list.length === headSize / 2) return list
-    throw json.error(key, `must have ${headSize / 2} numbers, one for every pair of a head; it has ${list.length}`)
+    throw json.error(
+      key,
+      `must have ${headSize / 2} numbers, one for every pair of a head; it has ${list.length}`,
+    )
   }
   const original = 'original_max_position_embeddings'
   const originalMaxPositions = positive(config.has(original) ? config : json, original, maxPositions)
@@ -148,7 +171,8 @@ export interface Gpt2Config extends CausalLMConfig {
 /**
  * @param json the parsed config.json
  * @param warn is told what is ignored since it is not sound
- * @throws FormatError if a field is missing, of the wrong type, out of range, or asks for what is not supported
+ * @throws FormatError if a field is missing, of the wrong type, out of range, or asks for what is not
+ * supported
  */
 export function parseGpt2Config(json: JsonObject, warn: (message: string) => void = () => {}): Gpt2Config {
   const hiddenSize = sizeOf(json, 'n_embd')

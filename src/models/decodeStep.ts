@@ -6,11 +6,15 @@ import type { KVCache } from './cache.ts'
 import type { CausalLM } from './causalLM.ts'
 
 /**
- * One step of generation as a kept command list: it takes a token, adds it to the cache, and leaves the likeliest next token in its place.
- * Recorded once for a cache; a step then costs one call, whatever the model's depth.
+ * One step of generation as a kept command list: it takes a token, adds it to the cache, and leaves the
+ * likeliest next token in its place. Recorded once for a cache; a step then costs one call, whatever the
+ * model's depth.
  */
 export class DecodeStep {
-  /** [2] int32: the token to take, after `run` the likeliest next; and the bits of that one's logit, which is NaN as soon as any is. */
+  /**
+   * [2] int32: the token to take, after `run` the likeliest next; and the bits of that one's logit, which is
+   * NaN as soon as any is.
+   */
   private readonly state: Tensor
   /** [1, 1], the token in `state`. */
   private readonly ids: Tensor

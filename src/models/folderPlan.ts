@@ -18,7 +18,14 @@ import { parseGpt2Config, parseLlamaConfig, tokenIds } from './config.ts'
 import { GPT2LMHeadModel } from './gpt2.ts'
 import { LlamaForCausalLM } from './llama.ts'
 import { readFloat, readQuanto } from './loadTensor.ts'
-import { checkVocabulary, dropAbsentBiases, type LoadPlan, type PlannedParameter, parameterPaths, parentOf } from './plan.ts'
+import {
+  checkVocabulary,
+  dropAbsentBiases,
+  type LoadPlan,
+  type PlannedParameter,
+  parameterPaths,
+  parentOf,
+} from './plan.ts'
 import { Tokenizer } from './tokenizer.ts'
 
 /**
@@ -37,13 +44,27 @@ export async function planFolder(folder: Folder): Promise<LoadPlan> {
     const map = await readQuantoMap(folder)
     if (map) applyMap(model, map, folder)
     else checkFloat(folder, file)
-    dropAbsentBiases(model, (path) => model.checkpointNames(path).some((name) => hasTensor(file, name)), file.name, warn)
+    dropAbsentBiases(
+      model,
+      (path) => model.checkpointNames(path).some((name) => hasTensor(file, name)),
+      file.name,
+      warn,
+    )
     const parameters = matchTensors(model, file)
     await readSideFiles(folder, model, rawConfig, warn)
     const finish = (device: Device) => readActivationScales(device, file, model)
     const scales = () => readScales(file, model)
     const scheme = map ? 'quanto' : 'none'
-    return { name: folder.name, model, scheme, parameters, warnings, scales, finish, close: () => file.close() }
+    return {
+      name: folder.name,
+      model,
+      scheme,
+      parameters,
+      warnings,
+      scales,
+      finish,
+      close: () => file.close(),
+    }
   } catch (error) {
     await file.close()
     throw error
@@ -53,7 +74,8 @@ export async function planFolder(folder: Folder): Promise<LoadPlan> {
 /** @throws FormatError if `bytes`, those of the file `path`, spell no JSON object */
 function parseObject(bytes: Uint8Array, path: string): Record<string, unknown> {
   const value = parseJson(bytes, path)
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
+  if (typeof value === 'object' && value !== null && !Array.isArray(value))
+    return value as Record<string, unknown>
   throw new FormatError(`${path}: the document must be an object; received ${show(value)}`)
 }
 
@@ -66,10 +88,13 @@ const modelTypes: Record<string, string> = { llama: 'LlamaForCausalLM', gpt2: 'G
 
 function emptyModel(folder: Folder, config: JsonObject, warn: (message: string) => void): CausalLM {
   const type = config.string('model_type', 'none')
-  const architecture = config.strings('architectures', [])[0] ?? (Object.hasOwn(modelTypes, type) ? modelTypes[type] : type)
+  const architecture =
+    config.strings('architectures', [])[0] ?? (Object.hasOwn(modelTypes, type) ? modelTypes[type] : type)
   if (!Object.hasOwn(architectures, architecture)) {
     const known = Object.keys(architectures).join(' or ')
-    throw new FormatError(`${folder.name}/config.json: the architecture must be ${known}; it is ${show(architecture)}`)
+    throw new FormatError(
+      `${folder.name}/config.json: the architecture must be ${known}; it is ${show(architecture)}`,
+    )
   }
   if (config.has('quantization_config')) {
     const method = config.object('quantization_config').string('quant_method', 'unnamed')
@@ -89,10 +114,17 @@ function applyMap(model: CausalLM, map: QuantoMap, folder: Folder): void {
     try {
       module = model.getModule(path)
     } catch (cause) {
-      throw new FormatError(`${folder.name}: the quantization map names ${path}, which the architecture does not have`, { cause })
+      throw new FormatError(
+        `${folder.name}: the quantization map names ${path}, which the architecture does not have`,
+        { cause },
+      )
     }
-    const twin = module instanceof Module && quantizedTwin(module, weights, { qtype: activations ?? null, uncalibrated })
-    if (!twin) throw new FormatError(`${folder.name}: the quantization map names ${path}, which is not a layer that can be quantized so`)
+    const twin =
+      module instanceof Module && quantizedTwin(module, weights, { qtype: activations ?? null, uncalibrated })
+    if (!twin)
+      throw new FormatError(
+        `${folder.name}: the quantization map names ${path}, which is not a layer that can be quantized so`,
+      )
     twin.outputQuantized = outputQuantized ?? true
     uncalibrated.add(path, twin)
     model.setModule(path, twin)
@@ -103,7 +135,9 @@ function applyMap(model: CausalLM, map: QuantoMap, folder: Folder): void {
 function checkFloat(folder: Folder, file: TensorFile): void {
   const scale = [...file.tensors.keys()].find((name) => name.endsWith('.weight._scale'))
   if (scale === undefined) return
-  throw new FormatError(`${folder.name}: must hold quanto_qmap.json, since ${show(scale)} was quantized by quanto; there is no such file`)
+  throw new FormatError(
+    `${folder.name}: must hold quanto_qmap.json, since ${show(scale)} was quantized by quanto; there is no such file`,
+  )
 }
 
 /** Finds every parameter in the file; what is missing, misshapen or left over is listed in one error. */
@@ -120,7 +154,8 @@ function matchTensors(model: CausalLM, file: TensorFile): PlannedParameter[] {
     if (!info && module instanceof QWeightModule && parameter === module.weight) {
       planned.push(planQuanto(file, parentOf(paths[0]), module, used))
     } else if (!info) problems.push(missing(file, paths[0]))
-    else if (!isFloatDType(info.dtype)) problems.push(`${name} must be float32, float16 or bfloat16, not ${info.dtype}`)
+    else if (!isFloatDType(info.dtype))
+      problems.push(`${name} must be float32, float16 or bfloat16, not ${info.dtype}`)
     else if (!sameShape(info.shape, parameter.shape)) {
       problems.push(`${name} must be ${showShape(parameter.shape)}, not ${showShape(info.shape)}`)
     } else {
@@ -130,17 +165,28 @@ function matchTensors(model: CausalLM, file: TensorFile): PlannedParameter[] {
   }
   for (const name of [...file.tensors.keys(), ...file.unsupported.keys()]) {
     const scale = /\.(input|output)_scale$/.test(name)
-    if (!used.has(name) && !scale && !model.isKnownExtra(name) && !problems.some((problem) => problem.startsWith(name))) {
+    if (
+      !used.has(name) &&
+      !scale &&
+      !model.isKnownExtra(name) &&
+      !problems.some((problem) => problem.startsWith(name))
+    ) {
       problems.push(`${showName(name)} is not a part of the model`)
     }
   }
   if (problems.length === 0) return planned
-  const shown = problems.slice(0, 6).join('; ') + (problems.length > 6 ? `; and ${problems.length - 6} more` : '')
+  const shown =
+    problems.slice(0, 6).join('; ') + (problems.length > 6 ? `; and ${problems.length - 6} more` : '')
   throw new FormatError(`${file.name}: the tensors must be those that config.json describes; ${shown}`)
 }
 
 /** The frozen weight of a quantized module. */
-function planQuanto(file: TensorFile, path: string, module: QWeightModule, used: Set<string>): PlannedParameter {
+function planQuanto(
+  file: TensorFile,
+  path: string,
+  module: QWeightModule,
+  used: Set<string>,
+): PlannedParameter {
   const { qtype, groupSize } = module.quantization
   const { shape } = module.weight
   const parts = findQuantoTensors(file, path, { qtype, shape, bias: module.bias !== null })
@@ -172,11 +218,16 @@ async function readSideFiles(
   warn: (message: string) => void,
 ): Promise<void> {
   const files = new Map<string, string>()
-  for (const name of sideFiles) if (await folder.has(name)) files.set(name, await readText(folder, name, maxJsonBytes))
+  for (const name of sideFiles)
+    if (await folder.has(name)) files.set(name, await readText(folder, name, maxJsonBytes))
   model.checkpoint = { name: folder.name, config, files }
-  const object = (name: string) => parseObject(new TextEncoder().encode(files.get(name)), `${folder.name}/${name}`)
+  const object = (name: string) =>
+    parseObject(new TextEncoder().encode(files.get(name)), `${folder.name}/${name}`)
   if (files.has('generation_config.json')) {
-    const generation = new JsonObject(object('generation_config.json'), `${folder.name}/generation_config.json`)
+    const generation = new JsonObject(
+      object('generation_config.json'),
+      `${folder.name}/generation_config.json`,
+    )
     const ids = tokenIds(generation, 'eos_token_id', model.config.vocabularySize, warn)
     if (ids.length > 0) model.eosTokenIds = ids
   }
@@ -185,7 +236,11 @@ async function readSideFiles(
   // Newer folders keep the template in a file of its own.
   const template = files.get('chat_template.jinja')
   if (template !== undefined) tokenizerConfig.chat_template = template
-  const tokenizer = await Tokenizer.fromJson(object('tokenizer.json'), tokenizerConfig, `${folder.name}/tokenizer.json`)
+  const tokenizer = await Tokenizer.fromJson(
+    object('tokenizer.json'),
+    tokenizerConfig,
+    `${folder.name}/tokenizer.json`,
+  )
   model.tokenizer = tokenizer
   checkVocabulary(model, `${folder.name}/tokenizer.json`, warn)
 }

@@ -19,8 +19,9 @@ export interface GenerateOptions extends SamplingOptions {
   /** Whether to end at the model's end-of-text tokens; default true. */
   stopAtEos?: boolean
   /**
-   * The precision of products with quantized weights. Default: what `setComputeDtype` or a recipe set, else int8, integer dot products of
-   * activations rounded to int8 in groups of 32, wherever the type of the weights has them.
+   * The precision of products with quantized weights. Default: what `setComputeDtype` or a recipe set, else
+   * int8, integer dot products of activations rounded to int8 in groups of 32, wherever the type of the
+   * weights has them.
    */
   computeDtype?: ComputeDType
   /** Ends the generation: between two tokens, or two chunks of the prompt. */
@@ -53,17 +54,26 @@ export interface Generation {
   decodeTokensPerSecond: number
   /** Time until the first token. */
   firstTokenMs: number
-  /** What was computed in: int8 if products with quantized weights ran in integers, float32 if none did; or as a recipe set it. */
+  /**
+   * What was computed in: int8 if products with quantized weights ran in integers, float32 if none did; or as
+   * a recipe set it.
+   */
   computeDtype: ComputeDType
 }
 
 /** Prompt tokens of the first command list, and the most of any; others are multiples of the first. */
 const firstChunk = 32
 const largestChunk = 512
-/** How long a chunk should take: the longer, the faster the prompt is read; an abort between two of them is to act within 200 ms. */
+/**
+ * How long a chunk should take: the longer, the faster the prompt is read; an abort between two of them is to
+ * act within 200 ms.
+ */
 const chunkMs = 150
 
-/** The tokens of the next chunk after one of `size` tokens took `ms`; a size that is about right is kept, and with it the buffers. */
+/**
+ * The tokens of the next chunk after one of `size` tokens took `ms`; a size that is about right is kept, and
+ * with it the buffers.
+ */
 export function nextChunk(size: number, ms: number): number {
   const possible = (size * chunkMs) / ms
   if (possible > 0.75 * size && possible < 1.5 * size) return size
@@ -75,12 +85,17 @@ export function nextChunk(size: number, ms: number): number {
  * @throws ShapeError if the prompt is longer than the model's context
  * @throws the signal's reason when aborted; DTypeError if logits are NaN
  */
-export async function generate(model: CausalLM, prompt: string | readonly number[], options: GenerateOptions = {}): Promise<Generation> {
+export async function generate(
+  model: CausalLM,
+  prompt: string | readonly number[],
+  options: GenerateOptions = {},
+): Promise<Generation> {
   check('generate', 'model', model, aCausalLM)
   check('generate', 'prompt', prompt, aPrompt)
   checkOptions('generate', options, optionKinds)
   const { tokenizer } = model
-  if (typeof prompt === 'string' && !tokenizer) throw new DTypeError('generate: the model has no tokenizer; pass token ids')
+  if (typeof prompt === 'string' && !tokenizer)
+    throw new DTypeError('generate: the model has no tokenizer; pass token ids')
   const promptIds = typeof prompt === 'string' ? (tokenizer?.encode(prompt) ?? []) : prompt
   const started = performance.now()
   let firstMs = 0
@@ -125,9 +140,12 @@ export async function* generateTokens(
   checkOptions('generate', options, optionKinds)
   const { maxNewTokens = 128, temperature = 0, signal, stopAtEos = true } = options
   const { maxPositions } = model.config
-  if (promptIds.length === 0) throw new ShapeError('generate: the prompt must have at least one token; received none')
+  if (promptIds.length === 0)
+    throw new ShapeError('generate: the prompt must have at least one token; received none')
   if (promptIds.length > maxPositions) {
-    throw new ShapeError(`generate: the prompt must fit into the model's context of ${maxPositions} tokens; received ${promptIds.length}`)
+    throw new ShapeError(
+      `generate: the prompt must fit into the model's context of ${maxPositions} tokens; received ${promptIds.length}`,
+    )
   }
   signal?.throwIfAborted()
   if (maxNewTokens === 0) return
@@ -139,14 +157,19 @@ export async function* generateTokens(
   using logits = await prefill(model, promptIds, cache, compute, signal)
   // A step needs far less room than the prompt did.
   model.device.trim()
-  for await (const id of temperature > 0 ? sampled(logits, step, count, options) : greedy(logits, step, count)) {
+  for await (const id of temperature > 0
+    ? sampled(logits, step, count, options)
+    : greedy(logits, step, count)) {
     signal?.throwIfAborted()
     yield id
     if (eos.has(id)) return
   }
 }
 
-/** Runs the prompt in chunks, as long as the device's speed allows; resolves to the logits of its last token [1, 1, V]. */
+/**
+ * Runs the prompt in chunks, as long as the device's speed allows; resolves to the logits of its last token
+ * [1, 1, V].
+ */
 async function prefill(
   model: CausalLM,
   ids: readonly number[],
@@ -158,7 +181,8 @@ async function prefill(
   for (let start = 0; ; ) {
     const started = performance.now()
     const end = Math.min(ids.length, start + size)
-    if (end === ids.length) return compute(() => model.forward(ids.slice(start, end), { cache, lastOnly: true }))
+    if (end === ids.length)
+      return compute(() => model.forward(ids.slice(start, end), { cache, lastOnly: true }))
     compute(() => model.extend(ids.slice(start, end), cache))
     await model.device.sync()
     signal?.throwIfAborted()
@@ -170,7 +194,10 @@ async function prefill(
   }
 }
 
-/** Always the likeliest token. The next step is queued, on the token that is still on the device, before this one is read. */
+/**
+ * Always the likeliest token. The next step is queued, on the token that is still on the device, before this
+ * one is read.
+ */
 async function* greedy(first: Tensor, step: DecodeStep, count: number): AsyncGenerator<number> {
   step.feedLikeliest(first)
   let read = step.likeliest()
@@ -186,7 +213,12 @@ async function* greedy(first: Tensor, step: DecodeStep, count: number): AsyncGen
   }
 }
 
-async function* sampled(first: Tensor, step: DecodeStep, count: number, options: GenerateOptions): AsyncGenerator<number> {
+async function* sampled(
+  first: Tensor,
+  step: DecodeStep,
+  count: number,
+  options: GenerateOptions,
+): AsyncGenerator<number> {
   const random = new Random(options.seed ?? 0)
   let logits = first
   for (let i = 0; i < count; i++) {
@@ -201,7 +233,9 @@ async function* sampled(first: Tensor, step: DecodeStep, count: number, options:
   }
 }
 
-/** @throws DTypeError if the logit of a token, the one after `done` new ones, says that numbers overflowed. */
+/**
+ * @throws DTypeError if the logit of a token, the one after `done` new ones, says that numbers overflowed.
+ */
 function checkLogit(logit: number, done: number): void {
   if (logit < Infinity) return
   const received = Number.isNaN(logit) ? 'NaN' : 'infinite'

@@ -5,7 +5,10 @@ import type { LlamaConfig } from './config.ts'
 import { endOfTurnIds, ggufTokenId } from './ggufTokens.ts'
 import { inverseFrequencies, type RopeScaling } from './rope.ts'
 
-/** Larger than any published model, small enough that no product of two overflows: what is above is a broken file. */
+/**
+ * Larger than any published model, small enough that no product of two overflows: what is above is a broken
+ * file.
+ */
 const limits = {
   embedding_length: 2 ** 20,
   feed_forward_length: 2 ** 22,
@@ -30,7 +33,8 @@ export function ggufLlamaConfig(
 ): LlamaConfig {
   const { metadata, tensors } = file
   const architecture = metadata.string('general.architecture')
-  if (architecture !== 'llama') throw metadata.error('general.architecture', 'must be "llama", the only one supported yet')
+  if (architecture !== 'llama')
+    throw metadata.error('general.architecture', 'must be "llama", the only one supported yet')
   const size = (key: keyof typeof limits, fallback?: number): number => {
     const value = metadata.positiveInteger(`llama.${key}`, fallback)
     if (value <= limits[key]) return value
@@ -41,11 +45,13 @@ export function ggufLlamaConfig(
   const heads = size('attention.head_count')
   const hiddenSize = size('embedding_length')
   const keyValueHeads = size('attention.head_count_kv', heads)
-  if (heads % keyValueHeads !== 0) throw metadata.error('llama.attention.head_count_kv', `must divide the ${heads} heads`)
+  if (heads % keyValueHeads !== 0)
+    throw metadata.error('llama.attention.head_count_kv', `must divide the ${heads} heads`)
   const headSize = size('attention.key_length', hiddenSize % heads === 0 ? hiddenSize / heads : undefined)
   if (headSize % 2 !== 0) throw new FormatError(`${file.name}: the head size must be even; it is ${headSize}`)
   for (const key of ['llama.attention.value_length', 'llama.rope.dimension_count']) {
-    if (metadata.positiveInteger(key, headSize) !== headSize) throw metadata.error(key, `must be the head size (${headSize})`)
+    if (metadata.positiveInteger(key, headSize) !== headSize)
+      throw metadata.error(key, `must be the head size (${headSize})`)
   }
   const ropeTheta = metadata.positive('llama.rope.freq_base', 10000)
   const config: LlamaConfig = {
@@ -59,13 +65,19 @@ export function ggufLlamaConfig(
     maxPositions: size('context_length'),
     normEpsilon: metadata.positive('llama.attention.layer_norm_rms_epsilon'),
     ropeTheta,
-    ropeScaling: ropeScaling(file, { headSize, theta: ropeTheta, maxPositions: size('context_length') }, ropeFactors),
+    ropeScaling: ropeScaling(
+      file,
+      { headSize, theta: ropeTheta, maxPositions: size('context_length') },
+      ropeFactors,
+    ),
     tieWordEmbeddings: !tensors.has('output.weight') && !file.unsupported.has('output.weight'),
     attentionBias: tensors.has('blk.0.attn_q.bias'),
     mlpBias: tensors.has('blk.0.ffn_gate.bias'),
     eosTokenIds: [],
   }
-  const named = ['eos', 'eot', 'eom'].flatMap((name) => ggufTokenId(metadata, name, config.vocabularySize, warn) ?? [])
+  const named = ['eos', 'eot', 'eom'].flatMap(
+    (name) => ggufTokenId(metadata, name, config.vocabularySize, warn) ?? [],
+  )
   const found = endOfTurnIds(metadata).filter((id) => id < config.vocabularySize)
   config.eosTokenIds = [...new Set([...named, ...found])]
   return config
@@ -77,15 +89,28 @@ interface RopeSizes {
   maxPositions: number
 }
 
-function ropeScaling({ metadata, name }: GgufFile, sizes: RopeSizes, factors: readonly number[] | null): RopeScaling {
+function ropeScaling(
+  { metadata, name }: GgufFile,
+  sizes: RopeSizes,
+  factors: readonly number[] | null,
+): RopeScaling {
   const { headSize, theta, maxPositions } = sizes
-  const type = metadata.string('llama.rope.scaling.type', metadata.has('llama.rope.scale_linear') ? 'linear' : 'none')
-  if (type !== 'none' && type !== 'linear') throw metadata.error('llama.rope.scaling.type', 'must be "none" or "linear"')
+  const type = metadata.string(
+    'llama.rope.scaling.type',
+    metadata.has('llama.rope.scale_linear') ? 'linear' : 'none',
+  )
+  if (type !== 'none' && type !== 'linear')
+    throw metadata.error('llama.rope.scaling.type', 'must be "none" or "linear"')
   if (type === 'linear') {
     // The older key of the two.
-    const factor = metadata.positive('llama.rope.scaling.factor', metadata.positive('llama.rope.scale_linear', 1))
+    const factor = metadata.positive(
+      'llama.rope.scaling.factor',
+      metadata.positive('llama.rope.scale_linear', 1),
+    )
     if (factor !== 1 && factors)
-      throw new FormatError(`${name}: positions must be scaled by a factor or by rope_freqs.weight; they are by both`)
+      throw new FormatError(
+        `${name}: positions must be scaled by a factor or by rope_freqs.weight; they are by both`,
+      )
     if (factor !== 1) return { type, factor }
   }
   if (!factors) return { type: 'default' }
@@ -97,14 +122,21 @@ function ropeScaling({ metadata, name }: GgufFile, sizes: RopeSizes, factors: re
       },
     )
   }
-  const same = { shortFactors: factors, longFactors: factors, originalMaxPositions: maxPositions, attentionFactor: 1 }
+  const same = {
+    shortFactors: factors,
+    longFactors: factors,
+    originalMaxPositions: maxPositions,
+    attentionFactor: 1,
+  }
   return llama3Scaling(headSize, theta, factors) ?? { type: 'longrope', ...same }
 }
 
 /** Llama 3.1 to 3.3 differ in the first number only. */
 const llama3 = { lowFrequencyFactor: 1, highFrequencyFactor: 4, originalMaxPositions: 8192 }
 
-/** The rule of Llama 3 if the factors are what it gives: a config.json can say that, but no list of factors. */
+/**
+ * The rule of Llama 3 if the factors are what it gives: a config.json can say that, but no list of factors.
+ */
 function llama3Scaling(headSize: number, theta: number, factors: readonly number[]): RopeScaling | null {
   const rule: RopeScaling = { type: 'llama3', factor: Math.max(...factors), ...llama3 }
   const plain = inverseFrequencies(headSize, theta, { type: 'default' })

@@ -18,16 +18,30 @@ import { ggufPaths, matchGgufTensors, permutedHeads, ropeFactorsName } from './g
 import { ggufTokenizer } from './ggufTokenizer.ts'
 import { readGgufBlocks, readGgufFloat } from './ggufWeights.ts'
 import { LlamaForCausalLM } from './llama.ts'
-import { checkVocabulary, dropAbsentBiases, type LoadPlan, type PlannedParameter, parameterPaths, parentOf } from './plan.ts'
+import {
+  checkVocabulary,
+  dropAbsentBiases,
+  type LoadPlan,
+  type PlannedParameter,
+  parameterPaths,
+  parentOf,
+} from './plan.ts'
 import { Tokenizer } from './tokenizer.ts'
 
 /** The quantized type that holds the codes of each block type. */
-const blockQTypes: Record<GgufBlockType, QType> = { Q4_0: qint4, Q4_1: qint4, Q5_0: qint5, Q5_1: qint5, Q8_0: qint8 }
+const blockQTypes: Record<GgufBlockType, QType> = {
+  Q4_0: qint4,
+  Q4_1: qint4,
+  Q5_0: qint5,
+  Q5_1: qint5,
+  Q8_0: qint8,
+}
 
 /**
  * The model of a GGUF file: everything but the weights is read. Takes over `source`.
  * @param place its path or URL, beside which the other files of a model lie that is split into several
- * @throws FormatError if the file is broken, its parts do not fit each other, or its architecture or types are not supported
+ * @throws FormatError if the file is broken, its parts do not fit each other, or its architecture or types
+ * are not supported
  */
 export async function planGguf(source: ByteSource, place?: string): Promise<LoadPlan> {
   const open = place === undefined ? undefined : (part: number) => openFile(placeOfPart(place, part))
@@ -42,7 +56,9 @@ export async function planGguf(source: ByteSource, place?: string): Promise<Load
     const tensors = matchGgufTensors(model, file)
     quantizeModules(model, tensors)
     const staging: Uint8Array[] = []
-    const parameters = [...parameterPaths(model).values()].map(([path]) => planParameter(model, file, path, tensors.get(path), staging))
+    const parameters = [...parameterPaths(model).values()].map(([path]) =>
+      planParameter(model, file, path, tensors.get(path), staging),
+    )
     const quantized = [...tensors.values()].some(({ type }) => isGgufBlockType(type))
     await addSideFiles(file, model, warn)
     const scheme = quantized ? 'gguf' : 'none'
@@ -59,9 +75,12 @@ async function readRopeFactors(file: GgufFile): Promise<number[] | null> {
   // One number for every pair of a head, which has at most 2^16 rows.
   if (tensor.type !== 'F32' || tensor.byteLength > 2 ** 17) {
     const received = `${tensor.type} of ${tensor.byteLength} bytes`
-    throw new FormatError(`${file.name}: ${ropeFactorsName} must be F32, one number for every pair of a head; it is ${received}`, {
-      tensor: tensor.name,
-    })
+    throw new FormatError(
+      `${file.name}: ${ropeFactorsName} must be F32, one number for every pair of a head; it is ${received}`,
+      {
+        tensor: tensor.name,
+      },
+    )
   }
   return Array.from(viewAs('float32', await file.read(ropeFactorsName)), Number)
 }
@@ -89,7 +108,13 @@ function planParameter(
   const { type, shape, byteLength } = tensor
   const weight = { file, tensor, heads: permutedHeads(path, model.config), staging }
   if (!isGgufBlockType(type)) {
-    return { path, shape, kind: ggufDTypes[type] ?? type, byteLength, load: (device, dtype) => readGgufFloat(device, weight, dtype) }
+    return {
+      path,
+      shape,
+      kind: ggufDTypes[type] ?? type,
+      byteLength,
+      load: (device, dtype) => readGgufFloat(device, weight, dtype),
+    }
   }
   const qtype = blockQTypes[type]
   const load = (device: Device) => readGgufBlocks(device, weight, type, qtype)
@@ -97,10 +122,18 @@ function planParameter(
 }
 
 /** Tokenizer, end-of-text ids, and the files to be saved along. */
-async function addSideFiles(file: GgufFile, model: LlamaForCausalLM, warn: (message: string) => void): Promise<void> {
+async function addSideFiles(
+  file: GgufFile,
+  model: LlamaForCausalLM,
+  warn: (message: string) => void,
+): Promise<void> {
   const config = huggingFaceConfig(file, model.config)
   const files = new Map<string, string | (() => string)>()
-  const generation = { bos_token_id: config.bos_token_id, eos_token_id: model.eosTokenIds, pad_token_id: config.pad_token_id }
+  const generation = {
+    bos_token_id: config.bos_token_id,
+    eos_token_id: model.eosTokenIds,
+    pad_token_id: config.pad_token_id,
+  }
   files.set('generation_config.json', pythonJson(generation, 2))
   const parts = ggufTokenizer(file.metadata, warn)
   if (parts) {

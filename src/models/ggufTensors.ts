@@ -28,7 +28,10 @@ const otherModules: Readonly<Record<string, string>> = {
 /** Factors of the rotary frequencies: a part of the configuration, though stored as a tensor. */
 export const ropeFactorsName = 'rope_freqs.weight'
 
-/** `blk.3.attn_q.weight` → `model.layers.3.self_attn.q_proj.weight`; null for a name that the architecture does not have. */
+/**
+ * `blk.3.attn_q.weight` → `model.layers.3.self_attn.q_proj.weight`; null for a name that the architecture
+ * does not have.
+ */
 export function modulePath(tensor: string): string | null {
   const [, block, name, part] = /^(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)$/.exec(tensor) ?? []
   const table = block === undefined ? otherModules : layerModules
@@ -38,7 +41,9 @@ export function modulePath(tensor: string): string | null {
 
 /** The paths of the parameters that a file holds, of whatever type. */
 export function ggufPaths(file: GgufFile): Set<string> {
-  return new Set([...file.tensors.keys(), ...file.unsupported.keys()].flatMap((name) => modulePath(name) ?? []))
+  return new Set(
+    [...file.tensors.keys(), ...file.unsupported.keys()].flatMap((name) => modulePath(name) ?? []),
+  )
 }
 
 /**
@@ -55,35 +60,43 @@ export function matchGgufTensors(model: LlamaForCausalLM, file: GgufFile): Map<s
   const unknown = new Map([...file.unsupported].map(([name, id]) => [modulePath(name), { name, id }]))
   const found = new Map<string, GgufTensor>()
   for (const [path, { shape }] of model.namedParameters()) {
-    const stored = model.config.tieWordEmbeddings && path === 'lm_head.weight' ? 'model.embed_tokens.weight' : path
+    const stored =
+      model.config.tieWordEmbeddings && path === 'lm_head.weight' ? 'model.embed_tokens.weight' : path
     const tensor = byPath.get(stored)
     const other = unknown.get(stored)
     if (other) problems.push(`${other.name} is of type ${other.id}, which is not known`)
     else if (!tensor) problems.push(`${path} is missing`)
-    else if (!sameShape(tensor.shape, shape)) problems.push(`${tensor.name} must be ${showShape(shape)}, not ${showShape(tensor.shape)}`)
+    else if (!sameShape(tensor.shape, shape))
+      problems.push(`${tensor.name} must be ${showShape(shape)}, not ${showShape(tensor.shape)}`)
     else if (!ggufDTypes[tensor.type] && !isGgufBlockType(tensor.type))
       problems.push(`${tensor.name} is ${tensor.type}, which is not supported yet`)
-    else if (shape.length === 1 && isGgufBlockType(tensor.type)) problems.push(`${tensor.name} must be a float, not ${tensor.type}`)
+    else if (shape.length === 1 && isGgufBlockType(tensor.type))
+      problems.push(`${tensor.name} must be a float, not ${tensor.type}`)
     else found.set(path, tensor)
   }
   const parameters = new Set([...model.namedParameters()].map(([path]) => path))
   for (const name of [...file.tensors.keys(), ...file.unsupported.keys()]) {
-    if (name !== ropeFactorsName && !parameters.has(modulePath(name) ?? '')) problems.push(`${showName(name)} is not a part of the model`)
+    if (name !== ropeFactorsName && !parameters.has(modulePath(name) ?? ''))
+      problems.push(`${showName(name)} is not a part of the model`)
   }
   if (problems.length === 0) return found
-  const shown = problems.slice(0, 6).join('; ') + (problems.length > 6 ? `; and ${problems.length - 6} more` : '')
+  const shown =
+    problems.slice(0, 6).join('; ') + (problems.length > 6 ? `; and ${problems.length - 6} more` : '')
   throw new FormatError(`${file.name}: the tensors must be those that the metadata describe; ${shown}`)
 }
 
-/** How many heads the rows of this parameter belong to, if llama.cpp stores them in its own order; else null. */
+/**
+ * How many heads the rows of this parameter belong to, if llama.cpp stores them in its own order; else null.
+ */
 export function permutedHeads(path: string, { heads, keyValueHeads }: LlamaConfig): number | null {
   if (/\.self_attn\.q_proj\.\w+$/.test(path)) return heads
   return /\.self_attn\.k_proj\.\w+$/.test(path) ? keyValueHeads : null
 }
 
 /**
- * Puts the rows of a query or key projection into Hugging Face's order, where row i of a head rotates with row i + D/2. llama.cpp
- * stores such pairs side by side: row s · D/2 + i of a head is its row 2i + s. Rows are whole blocks and move as they are.
+ * Puts the rows of a query or key projection into Hugging Face's order, where row i of a head rotates with
+ * row i + D/2. llama.cpp stores such pairs side by side: row s · D/2 + i of a head is its row 2i + s. Rows
+ * are whole blocks and move as they are.
  * Source: llama.cpp, convert_hf_to_gguf.py, LlamaModel.permute.
  * @param bytes rows of equal length, `shape[0]` of them
  */

@@ -4,14 +4,18 @@ import { show } from '../formats/json.ts'
 import { ggufTokenId } from './ggufTokens.ts'
 
 /*
- * A GGUF file holds a tokenizer's data, not its rules: those are chosen by name, and written out here as a tokenizer.json.
+ * A GGUF file holds a tokenizer's data, not its rules: those are chosen by name, and written out here as a
+ * tokenizer.json.
  * Source: llama.cpp, src/llama-vocab.cpp; transformers, integrations/gguf/gguf_tokenizer_mapping.py.
  */
 
 /** Kinds of tokens, as `tokenizer.ggml.token_type` numbers them. */
 const tokenTypes = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const
 
-/** SentencePiece's default is 16, the longest runs of spaces in use have some 60: what is longer is no piece, and slow to take apart. */
+/**
+ * SentencePiece's default is 16, the longest runs of spaces in use have some 60: what is longer is no piece,
+ * and slow to take apart.
+ */
 const maxPieceLength = 256
 
 /** The Hugging Face files that say the same as the metadata. */
@@ -28,14 +32,19 @@ export interface HuggingFaceTokenizer {
 }
 
 /**
- * The tokenizer of a GGUF file in Hugging Face's format: byte-level BPE (`gpt2`) or SentencePiece BPE (`llama`); null if it has none.
+ * The tokenizer of a GGUF file in Hugging Face's format: byte-level BPE (`gpt2`) or SentencePiece BPE
+ * (`llama`); null if it has none.
  * @param warn is told of special tokens that it does not have, which are ignored
  * @throws FormatError if it is of another kind
  */
-export function ggufTokenizer(metadata: GgufMetadata, warn: (message: string) => void = () => {}): HuggingFaceTokenizer | null {
+export function ggufTokenizer(
+  metadata: GgufMetadata,
+  warn: (message: string) => void = () => {},
+): HuggingFaceTokenizer | null {
   const kind = metadata.string('tokenizer.ggml.model', 'none')
   if (kind === 'none' || kind === 'no_vocab') return null
-  if (kind !== 'gpt2' && kind !== 'llama') throw metadata.error('tokenizer.ggml.model', 'must be "gpt2" or "llama"')
+  if (kind !== 'gpt2' && kind !== 'llama')
+    throw metadata.error('tokenizer.ggml.model', 'must be "gpt2" or "llama"')
   const preTokenizer = metadata.string('tokenizer.ggml.pre', 'default')
   if (kind === 'gpt2' && !preTokenizers.has(preTokenizer)) {
     throw metadata.error('tokenizer.ggml.pre', `must be one of ${[...preTokenizers.keys()].join(', ')}`)
@@ -44,22 +53,40 @@ export function ggufTokenizer(metadata: GgufMetadata, warn: (message: string) =>
   const special = (name: string) => ggufTokenId(metadata, name, vocabularySize, warn)
   const ids = { bos: special('bos'), eos: special('eos'), unk: special('unknown'), pad: special('padding') }
   const adds = {
-    bos: metadata.boolean('tokenizer.ggml.add_bos_token', kind === 'llama' || llama3Names.includes(preTokenizer)),
+    bos: metadata.boolean(
+      'tokenizer.ggml.add_bos_token',
+      kind === 'llama' || llama3Names.includes(preTokenizer),
+    ),
     eos: metadata.boolean('tokenizer.ggml.add_eos_token', false),
   }
-  const config: Record<string, unknown> = { tokenizer_class: 'PreTrainedTokenizerFast', clean_up_tokenization_spaces: false }
+  const config: Record<string, unknown> = {
+    tokenizer_class: 'PreTrainedTokenizerFast',
+    clean_up_tokenization_spaces: false,
+  }
   for (const [name, id] of Object.entries(ids)) {
     if (id !== null) config[`${name}_token`] = nameOf(metadata.stringAt('tokenizer.ggml.tokens', id), id)
   }
-  if (metadata.has('tokenizer.chat_template')) config.chat_template = metadata.string('tokenizer.chat_template')
-  if (metadata.has('llama.context_length')) config.model_max_length = metadata.positiveInteger('llama.context_length')
+  if (metadata.has('tokenizer.chat_template'))
+    config.chat_template = metadata.string('tokenizer.chat_template')
+  if (metadata.has('llama.context_length'))
+    config.model_max_length = metadata.positiveInteger('llama.context_length')
   const tokenizer = () => {
     const vocabulary = readVocabulary(metadata)
     const { tokens, types } = vocabulary
     const added = tokens.flatMap((content, id) => {
       const isSpecial = types[id] === tokenTypes.control || types[id] === tokenTypes.unknown
       if (!isSpecial && types[id] !== tokenTypes.userDefined) return []
-      return [{ id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: isSpecial }]
+      return [
+        {
+          id,
+          content,
+          single_word: false,
+          lstrip: false,
+          rstrip: false,
+          normalized: false,
+          special: isSpecial,
+        },
+      ]
     })
     const content = (id: number | null) => (id === null ? null : tokens[id])
     return {
@@ -67,8 +94,14 @@ export function ggufTokenizer(metadata: GgufMetadata, warn: (message: string) =>
       truncation: null,
       padding: null,
       added_tokens: added,
-      ...(kind === 'gpt2' ? byteLevel(metadata, vocabulary, preTokenizer) : sentencePiece(metadata, vocabulary, content(ids.unk))),
-      post_processor: template(vocabulary, adds.bos ? content(ids.bos) : null, adds.eos ? content(ids.eos) : null),
+      ...(kind === 'gpt2'
+        ? byteLevel(metadata, vocabulary, preTokenizer)
+        : sentencePiece(metadata, vocabulary, content(ids.unk))),
+      post_processor: template(
+        vocabulary,
+        adds.bos ? content(ids.bos) : null,
+        adds.eos ? content(ids.eos) : null,
+      ),
     }
   }
   return { tokenizer, config, vocabularySize }
@@ -91,7 +124,10 @@ function readVocabulary(metadata: GgufMetadata): Vocabulary {
     ? metadata.numbers('tokenizer.ggml.token_type')
     : tokens.map(() => tokenTypes.normal)
   if (types.length !== tokens.length)
-    throw metadata.error('tokenizer.ggml.token_type', `must have as many elements as there are tokens (${tokens.length})`)
+    throw metadata.error(
+      'tokenizer.ggml.token_type',
+      `must have as many elements as there are tokens (${tokens.length})`,
+    )
   const ids = new Map<string, number>()
   for (const [id, token] of tokens.entries()) ids.set(token, id)
   if (ids.size < tokens.length) {
@@ -104,7 +140,9 @@ function readVocabulary(metadata: GgufMetadata): Vocabulary {
   return { tokens, types, ids }
 }
 
-/** Words, numbers and the rest each with the space before them: GPT-2's rule, which `ByteLevel` has built in. */
+/**
+ * Words, numbers and the rest each with the space before them: GPT-2's rule, which `ByteLevel` has built in.
+ */
 const gpt2Split = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true }
 /** Each digit alone, then GPT-2's rule. */
 const digitSplit = sequence(split('\\p{N}'), gpt2Split)
@@ -115,7 +153,9 @@ const llama3Names = ['llama-bpe', 'llama3', 'llama-v3']
 /** How text is cut before merging, by the names that `tokenizer.ggml.pre` uses. */
 const preTokenizers = new Map<string, object>([
   ...['default', 'gpt-2', 'gpt2', 'mpt', 'olmo', 'jais'].map((name) => [name, gpt2Split] as const),
-  ...['smollm', 'starcoder', 'refact', 'command-r', 'codeshell', 'exaone'].map((name) => [name, digitSplit] as const),
+  ...['smollm', 'starcoder', 'refact', 'command-r', 'codeshell', 'exaone'].map(
+    (name) => [name, digitSplit] as const,
+  ),
   ...llama3Names.map((name) => [name, llama3Split] as const),
   ...['qwen2', 'stablelm2'].map((name) => [name, wordSplit('\\p{N}')] as const),
 ])
@@ -131,15 +171,27 @@ function split(regex: string): object {
 /** The rule of tiktoken's cl100k, with its own idea of a number. */
 function wordSplit(number: string): object {
   const regex = `${contractions}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${number}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`
-  return sequence(split(regex), { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false })
+  return sequence(split(regex), {
+    type: 'ByteLevel',
+    add_prefix_space: false,
+    trim_offsets: true,
+    use_regex: false,
+  })
 }
 
 /** Tokens spell bytes as GPT-2 does; merges are listed best first. */
-function byteLevel(metadata: GgufMetadata, { ids }: Vocabulary, preTokenizer: string): Record<string, unknown> {
+function byteLevel(
+  metadata: GgufMetadata,
+  { ids }: Vocabulary,
+  preTokenizer: string,
+): Record<string, unknown> {
   const merges = metadata.strings('tokenizer.ggml.merges').map((merge, i) => {
     const pair = merge.split(' ')
     if (pair.length === 2 && pair[0] !== '' && pair[1] !== '') return pair
-    throw metadata.error('tokenizer.ggml.merges', `must be pairs with a space between; number ${i} is ${show(merge)}`)
+    throw metadata.error(
+      'tokenizer.ggml.merges',
+      `must be pairs with a space between; number ${i} is ${show(merge)}`,
+    )
   })
   return {
     normalizer: null,
@@ -150,24 +202,45 @@ function byteLevel(metadata: GgufMetadata, { ids }: Vocabulary, preTokenizer: st
 }
 
 /** Tokens spell text, `▁` for a space; what no token spells becomes bytes. Merges follow from the scores. */
-function sentencePiece(metadata: GgufMetadata, vocabulary: Vocabulary, unknown: string | null): Record<string, unknown> {
+function sentencePiece(
+  metadata: GgufMetadata,
+  vocabulary: Vocabulary,
+  unknown: string | null,
+): Record<string, unknown> {
   const scores = metadata.numbers('tokenizer.ggml.scores')
   if (scores.length !== vocabulary.tokens.length) {
-    throw metadata.error('tokenizer.ggml.scores', `must have as many elements as there are tokens (${vocabulary.tokens.length})`)
+    throw metadata.error(
+      'tokenizer.ggml.scores',
+      `must have as many elements as there are tokens (${vocabulary.tokens.length})`,
+    )
   }
   const spaces = { type: 'Replace', pattern: { String: ' ' }, content: '▁' }
   const prefix = metadata.boolean('tokenizer.ggml.add_space_prefix', true)
-  const decoders: object[] = [{ type: 'Replace', pattern: { String: '▁' }, content: ' ' }, { type: 'ByteFallback' }, { type: 'Fuse' }]
+  const decoders: object[] = [
+    { type: 'Replace', pattern: { String: '▁' }, content: ' ' },
+    { type: 'ByteFallback' },
+    { type: 'Fuse' },
+  ]
   if (prefix) decoders.push({ type: 'Strip', content: ' ', start: 1, stop: 0 })
   return {
-    normalizer: prefix ? { type: 'Sequence', normalizers: [{ type: 'Prepend', prepend: '▁' }, spaces] } : spaces,
+    normalizer: prefix
+      ? { type: 'Sequence', normalizers: [{ type: 'Prepend', prepend: '▁' }, spaces] }
+      : spaces,
     pre_tokenizer: null,
     decoder: { type: 'Sequence', decoders },
-    model: bpe(vocabulary.ids, mergesByScore(metadata, vocabulary, scores), { unk_token: unknown, fuse_unk: true, byte_fallback: true }),
+    model: bpe(vocabulary.ids, mergesByScore(metadata, vocabulary, scores), {
+      unk_token: unknown,
+      fuse_unk: true,
+      byte_fallback: true,
+    }),
   }
 }
 
-function bpe(ids: Map<string, number>, merges: string[][], options: Record<string, unknown>): Record<string, unknown> {
+function bpe(
+  ids: Map<string, number>,
+  merges: string[][],
+  options: Record<string, unknown>,
+): Record<string, unknown> {
   // Not Object.fromEntries: some 50,000 pairs would have to be collected again.
   const vocab: Record<string, number> = Object.create(null)
   for (const [token, id] of ids) vocab[token] = id
@@ -191,20 +264,26 @@ function bpe(ids: Map<string, number>, merges: string[][], options: Record<strin
  * Source: transformers, tokenization_utils_base.py, generate_merges.
  */
 function mergesByScore({ name }: GgufMetadata, { tokens, types }: Vocabulary, scores: number[]): string[][] {
-  const isPiece = (id: number) => types[id] === tokenTypes.normal || types[id] === tokenTypes.userDefined || types[id] === tokenTypes.unused
+  const isPiece = (id: number) =>
+    types[id] === tokenTypes.normal || types[id] === tokenTypes.userDefined || types[id] === tokenTypes.unused
   const pieces = new Set(tokens.filter((_, id) => isPiece(id)))
   const merges: { pair: [string, string]; score: number }[] = []
   for (const [id, token] of tokens.entries()) {
     if (!isPiece(id)) continue
     if (token.length > maxPieceLength)
-      throw new FormatError(`${name}: tokens must have at most ${maxPieceLength} characters; token ${id} has ${token.length}`)
+      throw new FormatError(
+        `${name}: tokens must have at most ${maxPieceLength} characters; token ${id} has ${token.length}`,
+      )
     for (let cut = token.length - 1; cut > 0; cut--) {
       const pair: [string, string] = [token.slice(0, cut), token.slice(cut)]
       if (pieces.has(pair[0]) && pieces.has(pair[1])) merges.push({ pair, score: scores[id] })
     }
   }
   return merges
-    .sort((a, b) => b.score - a.score || b.pair[0].length - a.pair[0].length || b.pair[1].length - a.pair[1].length)
+    .sort(
+      (a, b) =>
+        b.score - a.score || b.pair[0].length - a.pair[0].length || b.pair[1].length - a.pair[1].length,
+    )
     .map(({ pair }) => pair)
 }
 
@@ -212,10 +291,13 @@ function mergesByScore({ name }: GgufMetadata, { tokens, types }: Vocabulary, sc
 function template({ ids }: Vocabulary, bos: string | null, eos: string | null): object | null {
   if (bos === null && eos === null) return null
   const text = (id: 'A' | 'B') => {
-    const token = (content: string | null) => (content === null ? [] : [{ SpecialToken: { id: content, type_id: 0 } }])
+    const token = (content: string | null) =>
+      content === null ? [] : [{ SpecialToken: { id: content, type_id: 0 } }]
     return [...token(bos), { Sequence: { id, type_id: 0 } }, ...token(eos)]
   }
   const used = [bos, eos].filter((token) => token !== null)
-  const special_tokens = Object.fromEntries(used.map((token) => [token, { id: token, ids: [ids.get(token)], tokens: [token] }]))
+  const special_tokens = Object.fromEntries(
+    used.map((token) => [token, { id: token, ids: [ids.get(token)], tokens: [token] }]),
+  )
   return { type: 'TemplateProcessing', single: text('A'), pair: [...text('A'), ...text('B')], special_tokens }
 }

@@ -1,10 +1,16 @@
 import type { GgufMetadata } from '../formats/ggufMetadata.ts'
 
 /**
- * The id of a special token by its name in the metadata, `tokenizer.ggml.NAME_token_id`; null where there is none.
+ * The id of a special token by its name in the metadata, `tokenizer.ggml.NAME_token_id`; null where there is
+ * none.
  * @param warn is told of one that is no id of the vocabulary: it is ignored, as llama.cpp does
  */
-export function ggufTokenId(metadata: GgufMetadata, name: string, size: number, warn?: (message: string) => void): number | null {
+export function ggufTokenId(
+  metadata: GgufMetadata,
+  name: string,
+  size: number,
+  warn?: (message: string) => void,
+): number | null {
   const key = `tokenizer.ggml.${name}_token_id`
   if (!metadata.has(key)) return null
   const id = metadata.count(key)
@@ -13,7 +19,10 @@ export function ggufTokenId(metadata: GgufMetadata, name: string, size: number, 
   return null
 }
 
-/** Tokens that end a turn or a text in whatever model has them. Source: llama.cpp, src/llama-vocab.cpp, `special_eog_ids`. */
+/**
+ * Tokens that end a turn or a text in whatever model has them. Source: llama.cpp, src/llama-vocab.cpp,
+ * `special_eog_ids`.
+ */
 const endOfTurn = new Set([
   '<|eot_id|>',
   '<|im_end|>',
@@ -32,7 +41,10 @@ const endOfTurn = new Set([
   '<｜end▁of▁sentence｜>',
 ])
 
-/** The ids of tokens that end a turn, found by their text: early converters named only one of them in the metadata. */
+/**
+ * The ids of tokens that end a turn, found by their text: early converters named only one of them in the
+ * metadata.
+ */
 export function endOfTurnIds(metadata: GgufMetadata): number[] {
   if (!metadata.has('tokenizer.ggml.tokens')) return []
   return metadata.indicesOf('tokenizer.ggml.tokens', endOfTurn)

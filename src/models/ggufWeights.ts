@@ -33,8 +33,17 @@ async function readOrdered({ file, tensor, heads }: GgufWeight): Promise<Uint8Ar
 export function readGgufFloat(device: Device, weight: GgufWeight, dtype?: FloatDType): Promise<Tensor> {
   const { file, tensor } = weight
   const stored = ggufDTypes[tensor.type]
-  if (!stored) throw new FormatError(`${file.name}: ${tensor.name} must be a float; it is ${tensor.type}`, { tensor: tensor.name })
-  const container = { ...file, metadata: new Map(), tensors: new Map(), unsupported: new Map(), read: () => readOrdered(weight) }
+  if (!stored)
+    throw new FormatError(`${file.name}: ${tensor.name} must be a float; it is ${tensor.type}`, {
+      tensor: tensor.name,
+    })
+  const container = {
+    ...file,
+    metadata: new Map(),
+    tensors: new Map(),
+    unsupported: new Map(),
+    read: () => readOrdered(weight),
+  }
   return readFloat(device, container, { ...tensor, dtype: stored }, dtype)
 }
 
@@ -42,10 +51,16 @@ export function readGgufFloat(device: Device, weight: GgufWeight, dtype?: FloatD
 export const stagingBytes = 2 ** 20
 
 /**
- * Reads blocks onto the device, some rows at a time, which lays them into tiles: every bit of them stays. Scales are applied in float32, as ggml does.
+ * Reads blocks onto the device, some rows at a time, which lays them into tiles: every bit of them stays.
+ * Scales are applied in float32, as ggml does.
  * @throws FormatError if a scale is NaN, infinite or too large
  */
-export async function readGgufBlocks(device: Device, weight: GgufWeight, type: GgufBlockType, qtype: QType): Promise<QTensor> {
+export async function readGgufBlocks(
+  device: Device,
+  weight: GgufWeight,
+  type: GgufBlockType,
+  qtype: QType,
+): Promise<QTensor> {
   const { file, tensor, heads } = weight
   const staging = weight.staging.pop() ?? new Uint8Array(stagingBytes)
   const [N, K] = tensor.shape
@@ -55,21 +70,39 @@ export async function readGgufBlocks(device: Device, weight: GgufWeight, type: G
   const scale = make(groups, 16)
   const shift = qtype.unsigned ? make(groups, 16) : null
   const tiles = { codes, scale, offset: shift }
-  const result = new QTensor(qtype, tensor.shape, ggufGroupSize, 'float32', { ...tiles, scaleDtype: 'float16', offsetDtype: 'float16' })
+  const result = new QTensor(qtype, tensor.shape, ggufGroupSize, 'float32', {
+    ...tiles,
+    scaleDtype: 'float16',
+    offsetDtype: 'float16',
+  })
   try {
     const rowBytes = tensor.byteLength / N
     // Whole tiles; rows that move within their head come all at once.
     const rows = heads === null ? Math.max(1, Math.floor(stagingBytes / rowBytes / 16)) * 16 : N
     for (let start = 0; start < N; start += rows) {
       const end = Math.min(N, start + rows)
-      const stored = await file.readRows(tensor.name, start, end, rows * rowBytes <= staging.length ? staging : undefined)
+      const stored = await file.readRows(
+        tensor.name,
+        start,
+        end,
+        rows * rowBytes <= staging.length ? staging : undefined,
+      )
       const bytes = heads === null ? stored : unpermuteRows(stored, tensor.shape, heads)
       checkScales(weight, type, bytes, start * rowBytes)
       scope(() => {
-        const part = (tiles: Tensor, cols: number, bits: number) => tiles.rows(tileBytes(start, cols, bits), tileBytes(end, cols, bits))
+        const part = (tiles: Tensor, cols: number, bits: number) =>
+          tiles.rows(tileBytes(start, cols, bits), tileBytes(end, cols, bits))
         const blocks = Tensor.fromBytes(device, bytes, [bytes.length], 'uint8')
         const scales = [part(scale, groups, 16), shift && part(shift, groups, 16)] as const
-        device.call('tileBlocks', blocks, ggufTypes[type].id, part(codes, K, qtype.bits), ...scales, end - start, K)
+        device.call(
+          'tileBlocks',
+          blocks,
+          ggufTypes[type].id,
+          part(codes, K, qtype.bits),
+          ...scales,
+          end - start,
+          K,
+        )
       })
       await device.settled(2 * stagingBytes)
     }
@@ -88,7 +121,12 @@ const infinity = 0x7c00
 const largestScale = 0x6c00
 
 /** Looks at the scale, and where there is one the minimum, of every block. */
-function checkScales({ file, tensor }: GgufWeight, type: GgufBlockType, bytes: Uint8Array, byteOffset: number): void {
+function checkScales(
+  { file, tensor }: GgufWeight,
+  type: GgufBlockType,
+  bytes: Uint8Array,
+  byteOffset: number,
+): void {
   const { bytes: blockBytes } = ggufTypes[type]
   const hasMinimum = type === 'Q4_1' || type === 'Q5_1'
   for (let at = 0; at < bytes.length; at += blockBytes) {

@@ -19,7 +19,8 @@ import type { Gpt2Activation, Gpt2Config } from './config.ts'
 
 /*
  * The GPT-2 architecture, its modules named as in Hugging Face's checkpoints.
- * Source: Radford et al., "Language Models are Unsupervised Multitask Learners", 2019; transformers, modeling_gpt2.py.
+ * Source: Radford et al., "Language Models are Unsupervised Multitask Learners", 2019; transformers,
+ * modeling_gpt2.py.
  */
 
 const activations: Record<Gpt2Activation, (x: Tensor) => Tensor> = {
@@ -41,11 +42,16 @@ export class GPT2Attention extends Module {
     this.c_proj = new Conv1D(config.hiddenSize, config.hiddenSize, { dtype })
   }
 
-  /** x [B, T, hidden] → [B, T, hidden]; the tokens' keys and values are added to the cache of this layer, if there is one. */
+  /**
+   * x [B, T, hidden] → [B, T, hidden]; the tokens' keys and values are added to the cache of this layer, if
+   * there is one.
+   */
   forward(x: Tensor, layer: number, cache: KVCache | null, position: number | Scalar): Tensor {
     const { heads, headSize, hiddenSize, scaleByLayer } = this.config
     const [B, T] = x.shape
-    const [q, k, v] = split(this.c_attn.forward(x), hiddenSize, -1).map((part) => part.view([B, T, heads, headSize]))
+    const [q, k, v] = split(this.c_attn.forward(x), hiddenSize, -1).map((part) =>
+      part.view([B, T, heads, headSize]),
+    )
     const scale = 1 / Math.sqrt(headSize) / (scaleByLayer ? layer + 1 : 1)
     const joined = (y: Tensor) => this.c_proj.forward(y.view([B, T, hiddenSize]))
     if (!cache) return joined(attention(q, transpose(k, 1, 2), transpose(v, 1, 2), 0, scale))
@@ -111,7 +117,10 @@ export class GPT2Model extends Module {
   }
 }
 
-/** 0, 1, 2 … int32 for each model, the ids of its positions: none of its tensors, and a copy of it makes its own. */
+/**
+ * 0, 1, 2 … int32 for each model, the ids of its positions: none of its tensors, and a copy of it makes its
+ * own.
+ */
 const positions = new WeakMap<GPT2LMHeadModel, Tensor>()
 
 /** GPT-2 with its language-model head: token ids → logits. */
@@ -153,7 +162,8 @@ export class GPT2LMHeadModel extends CausalLM {
   /** @throws ShapeError if the model has fewer positions */
   override prepare(capacity: number): void {
     const { maxPositions } = this.config
-    if (capacity > maxPositions) throw new ShapeError(`forward: GPT-2 has ${maxPositions} positions; received ${capacity} tokens`)
+    if (capacity > maxPositions)
+      throw new ShapeError(`forward: GPT-2 has ${maxPositions} positions; received ${capacity} tokens`)
     if (positions.has(this)) return
     const ids = Int32Array.from({ length: maxPositions }, (_, i) => i)
     positions.set(this, keep(Tensor.fromArray(this.device, ids)))

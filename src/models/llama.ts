@@ -49,7 +49,10 @@ export class LlamaAttention extends Module {
     this.o_proj = new Linear(heads * headSize, hiddenSize, { bias, dtype })
   }
 
-  /** x [B, T, hidden] → [B, T, hidden]; the tokens' keys and values are added to the cache of this layer, if there is one. */
+  /**
+   * x [B, T, hidden] → [B, T, hidden]; the tokens' keys and values are added to the cache of this layer, if
+   * there is one.
+   */
   forward(x: Tensor, layer: number, { cache, position, cos, sin }: Context): Tensor {
     const { heads, keyValueHeads, headSize } = this.config
     const [B, T] = x.shape
@@ -170,8 +173,8 @@ export class LlamaForCausalLM extends CausalLM {
   }
 
   /**
-   * The rotary tables, made anew when a longer cache comes. Where frequencies depend on the length of the text, that is what the cache can
-   * hold, so that all keys in it are turned alike.
+   * The rotary tables, made anew when a longer cache comes. Where frequencies depend on the length of the
+   * text, that is what the cache can hold, so that all keys in it are turned alike.
    */
   private rotate(positions: number): RopeTables {
     const { headSize, ropeTheta, ropeScaling: scaling } = this.config

@@ -22,8 +22,8 @@ import { checkFinite } from './loadTensor.ts'
 import { type LoadPlan, type PlannedParameter, parameterPaths, parentOf } from './plan.ts'
 
 /**
- * Where a model lies: a path, URL, hub id, or in Node one of this package, such as `lowbit/models/stories260K`; a folder; a GGUF file in
- * the browser.
+ * Where a model lies: a path, URL, hub id, or in Node one of this package, such as
+ * `lowbit/models/stories260K`; a folder; a GGUF file in the browser.
  */
 export type ModelPlace = string | URL | Folder | Blob
 
@@ -35,15 +35,22 @@ export interface LoadOptions {
   dtype?: FloatDType
   /** Holds floats where the checkpoint holds quantized weights. */
   dequantize?: boolean
-  /** The precision of the quantized layers' matrix products, set for all calls; default: float32, but int8 in `generate` and `bench`. */
+  /**
+   * The precision of the quantized layers' matrix products, set for all calls; default: float32, but int8 in
+   * `generate` and `bench`.
+   */
   computeDtype?: ComputeDType
   /**
-   * Quantizes while loading, tensor by tensor: the same result as load, `quantize`, `freeze`, without ever holding the float model.
-   * `{ method: 'quanto', weights: 'int4', exclude: 'lm_head' }`. A GGUF file's weights are dequantized first, one by one.
+   * Quantizes while loading, tensor by tensor: the same result as load, `quantize`, `freeze`, without ever
+   * holding the float model. `{ method: 'quanto', weights: 'int4', exclude: 'lm_head' }`. A GGUF file's
+   * weights are dequantized first, one by one.
    */
   quantization?: { method: 'quanto' } & QuantizeOptions
   signal?: AbortSignal
-  /** Is told, before any weight is read, what of the checkpoint is ignored since it is not sound; default: `console.warn`. */
+  /**
+   * Is told, before any weight is read, what of the checkpoint is ignored since it is not sound; default:
+   * `console.warn`.
+   */
   onWarning?: (message: string) => void
   /** Called with the bytes read so far, and all. */
   onProgress?: (bytes: number, totalBytes: number) => void
@@ -61,8 +68,9 @@ const optionKinds: OptionKinds<LoadOptions> = {
 }
 
 /**
- * Loads a causal language model: a folder in Hugging Face layout (or its URL, or hub id), float or saved by quanto; or a GGUF file (its path
- * or URL ending in .gguf, or a `File` that the user picked), whose blocks are computed with as they are.
+ * Loads a causal language model: a folder in Hugging Face layout (or its URL, or hub id), float or saved by
+ * quanto; or a GGUF file (its path or URL ending in .gguf, or a `File` that the user picked), whose blocks
+ * are computed with as they are.
  * @throws FormatError if a file is missing, broken, or does not fit the others
  */
 export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {}): Promise<CausalLM> {
@@ -105,8 +113,8 @@ export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {})
 }
 
 /**
- * The parameters in their order, up to `atOnce` of them on their way: while one is laid out on the device, the next comes from its file.
- * One at a time where floats are made of them, which are large.
+ * The parameters in their order, up to `atOnce` of them on their way: while one is laid out on the device,
+ * the next comes from its file. One at a time where floats are made of them, which are large.
  */
 async function* inOrder(
   parameters: readonly PlannedParameter[],
@@ -135,7 +143,9 @@ function checkRoom({ name, parameters }: LoadPlan, device: Device): void {
   const { availableBytes } = device
   if (needed <= availableBytes) return
   const sizes = `${Math.ceil(needed / 1e6)} MB; there are ${Math.floor(availableBytes / 1e6)} MB on ${device.name}`
-  throw new DeviceError(`${name}: the weights need ${sizes}, so take a smaller or more strongly quantized model`)
+  throw new DeviceError(
+    `${name}: the weights need ${sizes}, so take a smaller or more strongly quantized model`,
+  )
 }
 
 /** A parameter as it is saved, or the floats that it stands for. */
@@ -172,25 +182,40 @@ function checkLoadOptions(options: LoadOptions): void {
   checkOptions('loadCausalLM', options, optionKinds)
   if (options.quantization === undefined) return
   const { method, ...others } = options.quantization
-  if (method !== 'quanto') throw new DTypeError(`loadCausalLM: quantization.method must be "quanto"; received ${show(method)}`)
+  if (method !== 'quanto')
+    throw new DTypeError(`loadCausalLM: quantization.method must be "quanto"; received ${show(method)}`)
   checkQuantizeOptions('loadCausalLM: quantization', others)
 }
 
 /** Puts quantized twins, still without weights, into the plan's model. */
-function quantizeEmpty({ name, scheme, model }: LoadPlan, { method: _, ...options }: NonNullable<LoadOptions['quantization']>): void {
+function quantizeEmpty(
+  { name, scheme, model }: LoadPlan,
+  { method: _, ...options }: NonNullable<LoadOptions['quantization']>,
+): void {
   if (scheme === 'quanto')
-    throw new DTypeError(`loadCausalLM: ${name} must be a float model to be quantized while loading; it is quantized by ${scheme}`)
+    throw new DTypeError(
+      `loadCausalLM: ${name} must be a float model to be quantized while loading; it is quantized by ${scheme}`,
+    )
   quantize(model, options)
 }
 
-/** Puts a parameter wherever it stands; where `freezing`, quantized twins take its codes, and the float goes unless another module holds it. */
+/**
+ * Puts a parameter wherever it stands; where `freezing`, quantized twins take its codes, and the float goes
+ * unless another module holds it.
+ */
 function put(model: CausalLM, paths: readonly string[], parameter: Parameter, freezing: boolean): void {
   const twins = new Set<QWeightModule>()
   let held = false
   for (const path of paths) {
     const module = model.getModule(parentOf(path))
     model.setParameter(path, parameter)
-    if (freezing && module instanceof QWeightModule && parameter instanceof Tensor && path.endsWith('.weight')) twins.add(module)
+    if (
+      freezing &&
+      module instanceof QWeightModule &&
+      parameter instanceof Tensor &&
+      path.endsWith('.weight')
+    )
+      twins.add(module)
     else held = true
   }
   freezeTwins([...twins])
@@ -199,10 +224,17 @@ function put(model: CausalLM, paths: readonly string[], parameter: Parameter, fr
 
 /** Reads everything but the weights; the plan's model has shapes only. The caller closes the plan. */
 export async function planCausalLM(place: ModelPlace): Promise<LoadPlan> {
-  check('loadCausalLM', 'place', place, either('be a path, URL or hub id, a folder or a file', aPlace, instanceOf(Blob, 'be a file')))
+  check(
+    'loadCausalLM',
+    'place',
+    place,
+    either('be a path, URL or hub id, a folder or a file', aPlace, instanceOf(Blob, 'be a file')),
+  )
   if (place instanceof Blob) return planGguf(blobSource(place))
   if (typeof place !== 'string' && !(place instanceof URL)) return planFolder(place)
-  return isGgufPath(place) ? planGguf(await openFile(place), String(place)) : planFolder(await openFolder(place))
+  return isGgufPath(place)
+    ? planGguf(await openFile(place), String(place))
+    : planFolder(await openFolder(place))
 }
 
 /** Loaded when used: whoever has no GGUF file need not wait for its eight modules. */

@@ -19,15 +19,20 @@ export interface LoadModuleOptions extends LoadStateOptions {
 const optionKinds: OptionKinds<LoadModuleOptions> = { ...loadStateKinds, onWarning: aFunction }
 
 /**
- * Loads a folder that `save` wrote into a model of the same layers, which needs no memory before: those that `quanto_qmap.json` (or
- * `quantization_map.json`) names become quantized twins.
+ * Loads a folder that `save` wrote into a model of the same layers, which needs no memory before: those that
+ * `quanto_qmap.json` (or `quantization_map.json`) names become quantized twins.
  *
  *     const model = await load(new Net(), 'net-int8')
  *
  * @returns the model
- * @throws FormatError that lists every tensor that is missing, too many, or of another shape; the model is then as before
+ * @throws FormatError that lists every tensor that is missing, too many, or of another shape; the model is
+ * then as before
  */
-export async function load<M extends Module>(model: M, place: string | URL | Folder, options: LoadModuleOptions = {}): Promise<M> {
+export async function load<M extends Module>(
+  model: M,
+  place: string | URL | Folder,
+  options: LoadModuleOptions = {},
+): Promise<M> {
   check('load', 'model', model, aModule)
   check('load', 'place', place, aPlace)
   checkOptions('load', options, optionKinds)
@@ -36,7 +41,10 @@ export async function load<M extends Module>(model: M, place: string | URL | Fol
   try {
     const map = await readQuantoMap(folder)
     const types = [...(map ?? [])].map(([path, { weights, activations, outputQuantized }]) => {
-      return [path, { weights: weights?.name ?? 'none', activations: activations?.name ?? 'none', outputQuantized }] as const
+      return [
+        path,
+        { weights: weights?.name ?? 'none', activations: activations?.name ?? 'none', outputQuantized },
+      ] as const
     })
     const undo = applyTypes(model, Object.fromEntries(types))
     const loaded = loadTensors(model, file, options.device ?? openDevice(), options)
@@ -45,9 +53,12 @@ export async function load<M extends Module>(model: M, place: string | URL | Fol
       throw error
     })
     const warn = options.onWarning ?? ((message) => console.warn(`lowbit: ${message}`))
-    if (missingKeys.length > 0) warn(`load: ${folder.name} has no ${missingKeys.join(', ')}; they are as they were`)
+    if (missingKeys.length > 0)
+      warn(`load: ${folder.name} has no ${missingKeys.join(', ')}; they are as they were`)
     if (unexpectedKeys.length > 0)
-      warn(`load: the model has no ${unexpectedKeys.join(', ')}, which ${folder.name} holds; they were passed over`)
+      warn(
+        `load: the model has no ${unexpectedKeys.join(', ')}, which ${folder.name} holds; they were passed over`,
+      )
     return model
   } finally {
     await file.close()
@@ -63,7 +74,8 @@ export async function readStateDict(path: string | URL): Promise<Map<string, Sav
   const file = await openSafetensors(await openFile(path))
   try {
     const state = new Map<string, SavedTensor>()
-    for (const { name, dtype, shape } of file.tensors.values()) state.set(name, { dtype, shape, bytes: (await file.read(name)).slice() })
+    for (const { name, dtype, shape } of file.tensors.values())
+      state.set(name, { dtype, shape, bytes: (await file.read(name)).slice() })
     return state
   } finally {
     await file.close()

@@ -14,7 +14,10 @@ import { Tensor } from '../tensor/tensor.ts'
 /** The bits of infinity, without a sign: numbers lie below, NaN above. */
 const infinities: Record<FloatDType, number> = { float32: 0x7f800000, float16: 0x7c00, bfloat16: 0x7f80 }
 
-/** By dtype and the one that it is cast to, the bits of the least number that rounds to infinity there: half a step above the largest. */
+/**
+ * By dtype and the one that it is cast to, the bits of the least number that rounds to infinity there: half a
+ * step above the largest.
+ */
 const overflows: Partial<Record<FloatDType, Partial<Record<FloatDType, number>>>> = {
   // 65520, of which bfloat16 has no number before 65536; and (2 − 2⁻⁸) · 2¹²⁷.
   float32: { float16: 0x477ff000, bfloat16: 0x7f7f8000 },
@@ -25,13 +28,21 @@ const overflows: Partial<Record<FloatDType, Partial<Record<FloatDType, number>>>
  * Reads a float tensor onto the device, as `dtype` if given.
  * @throws FormatError if it holds NaN or infinity, or a number that would become one
  */
-export async function readFloat(device: Device, file: TensorFile, info: TensorInfo, dtype = info.dtype as FloatDType): Promise<Tensor> {
+export async function readFloat(
+  device: Device,
+  file: TensorFile,
+  info: TensorInfo,
+  dtype = info.dtype as FloatDType,
+): Promise<Tensor> {
   const bytes = await file.read(info.name)
   checkFinite(file.name, info, bytes, dtype)
   return scope(() => keep(cast(Tensor.fromBytes(device, bytes, info.shape, info.dtype), dtype)))
 }
 
-/** Reads codes and scales as quanto saves them. `groupSize` null: one scale a row, or one a column where the file has them so. */
+/**
+ * Reads codes and scales as quanto saves them. `groupSize` null: one scale a row, or one a column where the
+ * file has them so.
+ */
 export async function readQuanto(
   device: Device,
   file: TensorFile,
@@ -40,7 +51,8 @@ export async function readQuanto(
 ): Promise<QTensor> {
   const [N, K] = matrixShape(shape)
   const packed = await file.read(data.name)
-  const codes = qtype.bits === 8 ? packed : unpackRows(packed, (N * K) / (groupSize ?? K), groupSize ?? K, qtype.bits)
+  const codes =
+    qtype.bits === 8 ? packed : unpackRows(packed, (N * K) / (groupSize ?? K), groupSize ?? K, qtype.bits)
   const scaleBytes = await file.read(scale.name)
   checkFinite(file.name, scale, scaleBytes)
   const shiftBytes = shift && (await file.read(shift.name))
@@ -54,7 +66,14 @@ export async function readQuanto(
     }
     const codeTensor = Tensor.fromBytes(device, codes, [N, K], qtype.dtype)
     return keep(
-      QTensor.fromParts(qtype, shape, G, codeTensor, scales(scale, scaleBytes), shift && shiftBytes ? scales(shift, shiftBytes) : null),
+      QTensor.fromParts(
+        qtype,
+        shape,
+        G,
+        codeTensor,
+        scales(scale, scaleBytes),
+        shift && shiftBytes ? scales(shift, shiftBytes) : null,
+      ),
     )
   })
 }
@@ -84,8 +103,15 @@ export function checkFinite(
     const magnitude = words[i] & signless
     if (magnitude < limit) continue
     const where = { tensor: info.name, byteOffset: info.byteOffset + i * size }
-    if (magnitude >= infinity) throw new FormatError(`${name}: ${info.name} must hold finite numbers; value ${i} is NaN or infinite`, where)
+    if (magnitude >= infinity)
+      throw new FormatError(
+        `${name}: ${info.name} must hold finite numbers; value ${i} is NaN or infinite`,
+        where,
+      )
     const [value] = toNumbers(stored, viewAs(stored, bytes.slice(i * size, (i + 1) * size)))
-    throw new FormatError(`${name}: ${info.name} must hold numbers that ${dtype} can hold; value ${i} is ${value}`, where)
+    throw new FormatError(
+      `${name}: ${info.name} must hold numbers that ${dtype} can hold; value ${i} is ${value}`,
+      where,
+    )
   }
 }

@@ -39,7 +39,8 @@ export async function loadTensors(
   if (strict) problems.push(...unexpectedKeys.map((name) => `${name} is not a part of the model`))
   if (strict && unexpectedKeys.some((name) => name.endsWith('.weight._scale')))
     problems.push('quantized layers must be in the map that requantize takes')
-  if (problems.length > 0) throw new FormatError(`${file.name}: the tensors must be those of the model; ${problems.join('; ')}`)
+  if (problems.length > 0)
+    throw new FormatError(`${file.name}: the tensors must be those of the model; ${problems.join('; ')}`)
   const loaded = new Map<Source, Parameter>()
   try {
     for (const source of sources) loaded.set(source, await source.read())
@@ -49,7 +50,8 @@ export async function loadTensors(
     throw error
   }
   const old = new Set([...model.namedTensors()].map(([, tensor]) => tensor))
-  for (const [{ places }, parameter] of loaded) for (const { path } of places) model.setParameter(path, parameter)
+  for (const [{ places }, parameter] of loaded)
+    for (const { path } of places) model.setParameter(path, parameter)
   const held = new Set([...model.namedTensors()].map(([, tensor]) => tensor))
   for (const tensor of [...old, ...loaded.values()]) if (!held.has(tensor)) tensor.dispose()
   return { missingKeys, unexpectedKeys }
@@ -62,7 +64,10 @@ function tensorPlaces(model: Module): Map<Parameter, Place[]> {
     const scales: readonly string[] = module instanceof QModule ? activationScales : []
     for (const [name, tensor] of module.ownTensors()) {
       if (scales.includes(name)) continue
-      places.set(tensor, [...(places.get(tensor) ?? []), { module, modulePath, path: joinPath(modulePath, name) }])
+      places.set(tensor, [
+        ...(places.get(tensor) ?? []),
+        { module, modulePath, path: joinPath(modulePath, name) },
+      ])
     }
   }
   return places
@@ -94,8 +99,8 @@ class Match {
   }
 
   /**
-   * One tensor of the model: it stays tied. Where a twin has codes of its own in the file it takes those, and what is not there under its own
-   * path comes from another.
+   * One tensor of the model: it stays tied. Where a twin has codes of its own in the file it takes those, and
+   * what is not there under its own path comes from another.
    */
   add(tensor: Parameter, places: readonly Place[]): void {
     const { file } = this
@@ -114,7 +119,8 @@ class Match {
       const like = isTwinWeight(place) ? coded.find((other) => quantizedLike(other, place)) : undefined
       const from = coded.includes(place) ? (like ?? place) : (named[0] ?? like)
       if (from) sourceAt(from).places.push(place)
-      else if (isCounter(tensor, place)) sources.set(place, { places: [place], read: async () => zeroCount(this.device) })
+      else if (isCounter(tensor, place))
+        sources.set(place, { places: [place], read: async () => zeroCount(this.device) })
       else this.missing(place.path)
     }
     this.sources.push(...sources.values())
@@ -126,7 +132,9 @@ class Match {
     if (isNamed && info) {
       const whole = !isFloatDType(tensor.dtype)
       if (whole ? info.dtype !== tensor.dtype : !isFloatDType(info.dtype)) {
-        problems.push(`${place.path} must be ${whole ? tensor.dtype : 'float32, float16 or bfloat16'}; it is ${info.dtype}`)
+        problems.push(
+          `${place.path} must be ${whole ? tensor.dtype : 'float32, float16 or bfloat16'}; it is ${info.dtype}`,
+        )
       } else if (!sameShape(info.shape, tensor.shape))
         problems.push(`${place.path} must be ${showShape(tensor.shape)}; it is ${showShape(info.shape)}`)
       return
@@ -147,7 +155,12 @@ class Match {
     const info = file.tensors.get(place.path)
     const read = async () => {
       if (!isNamed)
-        return readQuanto(device, file, findQuantoTensors(file, place.modulePath, weightOf(tensor, place)), weightOf(tensor, place))
+        return readQuanto(
+          device,
+          file,
+          findQuantoTensors(file, place.modulePath, weightOf(tensor, place)),
+          weightOf(tensor, place),
+        )
       if (!isFloatDType(tensor.dtype)) return readWhole(device, file, info as TensorInfo)
       // Statistics are computed in place, in float32.
       return readFloat(device, file, info as TensorInfo, isBuffer(place) ? 'float32' : this.dtype)
@@ -200,7 +213,10 @@ function zeroCount(device: Device): Tensor {
   return Tensor.fromArray(device, new BigInt64Array(1), [])
 }
 
-/** The weight of a twin as its parts are looked for; the bias is a parameter of its own, and scales of activations are read apart. */
+/**
+ * The weight of a twin as its parts are looked for; the bias is a parameter of its own, and scales of
+ * activations are read apart.
+ */
 function weightOf({ shape }: Parameter, { module }: Place) {
   const { qtype, groupSize } = (module as QWeightModule).quantization
   return { qtype, shape, bias: false, activationScales: false, groupSize }
@@ -211,6 +227,10 @@ function isBuffer({ module, modulePath, path }: Place): boolean {
 }
 
 /** A tensor of whole numbers. */
-async function readWhole(device: Device, file: TensorFile, { name, shape, dtype }: TensorInfo): Promise<Tensor> {
+async function readWhole(
+  device: Device,
+  file: TensorFile,
+  { name, shape, dtype }: TensorInfo,
+): Promise<Tensor> {
   return Tensor.fromBytes(device, await file.read(name), shape, dtype)
 }

@@ -60,8 +60,16 @@ export function parentOf(path: string): string {
   return path.slice(0, Math.max(path.lastIndexOf('.'), 0))
 }
 
-/** Drops the biases of linear layers that a checkpoint does not have, and says so: they count as 0, as in transformers. */
-export function dropAbsentBiases(model: CausalLM, has: (path: string) => boolean, name: string, warn: (message: string) => void): void {
+/**
+ * Drops the biases of linear layers that a checkpoint does not have, and says so: they count as 0, as in
+ * transformers.
+ */
+export function dropAbsentBiases(
+  model: CausalLM,
+  has: (path: string) => boolean,
+  name: string,
+  warn: (message: string) => void,
+): void {
   const absent = [...model.namedModules()].flatMap(([path, module]) => {
     const isLinear = module instanceof Linear || module instanceof QWeightModule
     if (!isLinear || !module.bias || has(`${path}.bias`)) return []
@@ -73,8 +81,14 @@ export function dropAbsentBiases(model: CausalLM, has: (path: string) => boolean
   warn(`${name}: must hold every bias that the model has; ${listed} is missing and counts as 0`)
 }
 
-/** Says if the tokenizer has tokens that the embedding lacks: text with one of them is refused when it comes. */
-export function checkVocabulary({ tokenizer, config }: CausalLM, name: string, warn: (message: string) => void): void {
+/**
+ * Says if the tokenizer has tokens that the embedding lacks: text with one of them is refused when it comes.
+ */
+export function checkVocabulary(
+  { tokenizer, config }: CausalLM,
+  name: string,
+  warn: (message: string) => void,
+): void {
   const largest = (tokenizer?.vocabularySize ?? 0) - 1
   if (largest < config.vocabularySize) return
   warn(

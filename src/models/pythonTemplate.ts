@@ -2,8 +2,9 @@ import { Template } from '@huggingface/jinja'
 import { equal, listItems, percentFormat, str, type TemplateValue } from './pythonText.ts'
 
 /*
- * Renders a Jinja template as Python does. The library has JavaScript's ideas of text (`true`, nothing for None, JSON for lists), of % and of
- * equality; so the parsed template is rewritten to call functions of ours where those matter.
+ * Renders a Jinja template as Python does. The library has JavaScript's ideas of text (`true`, nothing for
+ * None, JSON for lists), of % and of equality; so the parsed template is rewritten to call functions of ours
+ * where those matter.
  */
 
 /** A node of a parsed template. */
@@ -19,18 +20,21 @@ const maxRange = 100_000
 const functions = {
   'as text': ([value]: TemplateValue[]) => str(value),
   '~': (values: TemplateValue[]) => values.map(str).join(''),
-  '%': ([a, b]: TemplateValue[]) => (a.type === 'StringValue' ? percentFormat(String(a.value), b) : remainder(a, b)),
+  '%': ([a, b]: TemplateValue[]) =>
+    a.type === 'StringValue' ? percentFormat(String(a.value), b) : remainder(a, b),
   '==': ([a, b]: TemplateValue[]) => equal(a, b),
   '!=': ([a, b]: TemplateValue[]) => !equal(a, b),
   join: ([list, separator]: TemplateValue[]) => {
     const items = listItems(list)?.map(str) ?? [...str(list)]
     return items.join(separator ? str(separator) : '')
   },
-  strip: ([text, characters]: TemplateValue[]) => stripEnd(stripStart(str(text), str(characters)), str(characters)),
+  strip: ([text, characters]: TemplateValue[]) =>
+    stripEnd(stripStart(str(text), str(characters)), str(characters)),
   lstrip: ([text, characters]: TemplateValue[]) => stripStart(str(text), str(characters)),
   rstrip: ([text, characters]: TemplateValue[]) => stripEnd(str(text), str(characters)),
   'limited range': (bounds: TemplateValue[]) => range(bounds.map(({ value }) => Number(value))),
-  format: ([format, ...values]: TemplateValue[]) => percentFormat(str(format), { type: 'TupleValue', value: values }),
+  format: ([format, ...values]: TemplateValue[]) =>
+    percentFormat(str(format), { type: 'TupleValue', value: values }),
 }
 type FunctionName = keyof typeof functions
 
@@ -44,7 +48,10 @@ export function renderAsPython(source: string, values: Readonly<Record<string, u
   return template.render({ ...values, ...functions })
 }
 
-/** @throws Error if there are more than Python's sandbox allows: a template from anywhere should not fill the memory */
+/**
+ * @throws Error if there are more than Python's sandbox allows: a template from anywhere should not fill the
+ * memory
+ */
 function range(bounds: readonly number[]): number[] {
   const [start, stop, step = 1] = bounds.length === 1 ? [0, ...bounds] : bounds
   const count = Math.max(0, Math.ceil((stop - start) / step))
@@ -74,7 +81,17 @@ function remainder(a: TemplateValue, b: TemplateValue): number {
   return ((x % y) + y) % y
 }
 
-const statements = ['Set', 'If', 'For', 'Macro', 'CallStatement', 'FilterStatement', 'Break', 'Continue', 'Comment']
+const statements = [
+  'Set',
+  'If',
+  'For',
+  'Macro',
+  'CallStatement',
+  'FilterStatement',
+  'Break',
+  'Continue',
+  'Comment',
+]
 
 /** Rewrites a node and all in it, in place; returns what takes its place. */
 function rewrite(node: unknown): unknown {
@@ -84,7 +101,8 @@ function rewrite(node: unknown): unknown {
   for (const [part, value] of Object.entries(node)) node[part] = rewrite(value)
   for (const part of ['body', 'alternate', 'defaultBlock']) {
     const block = node[part]
-    if (Array.isArray(block)) node[part] = block.map((child: TemplateNode) => (isOutput(child) ? call('as text', child) : child))
+    if (Array.isArray(block))
+      node[part] = block.map((child: TemplateNode) => (isOutput(child) ? call('as text', child) : child))
   }
   return rewritten(node)
 }
@@ -110,23 +128,41 @@ function rewritten(node: TemplateNode): TemplateNode {
   const { value: name } = (filter.callee ?? filter) as { value: string }
   const args = (filter.args ?? []) as TemplateNode[]
   if (name === 'string') return call('as text', node.operand)
-  return (name === 'join' || name === 'format') && isPositional(args) ? call(name, node.operand, ...args) : node
+  return (name === 'join' || name === 'format') && isPositional(args)
+    ? call(name, node.operand, ...args)
+    : node
 }
 
-/** `range(…)` of a length that is allowed, and `text.strip(characters)`, of which the library drops the characters. */
+/**
+ * `range(…)` of a length that is allowed, and `text.strip(characters)`, of which the library drops the
+ * characters.
+ */
 function rewrittenCall(node: TemplateNode): TemplateNode {
   const [callee, args] = [node.callee as TemplateNode, node.args as TemplateNode[]]
-  if (callee.type === 'Identifier' && callee.value === 'range' && isPositional(args)) return call('limited range', ...args)
+  if (callee.type === 'Identifier' && callee.value === 'range' && isPositional(args))
+    return call('limited range', ...args)
   const { value: name } = (callee.property ?? {}) as { value?: string }
-  const isStrip = callee.type === 'MemberExpression' && !callee.computed && (name === 'strip' || name === 'lstrip' || name === 'rstrip')
+  const isStrip =
+    callee.type === 'MemberExpression' &&
+    !callee.computed &&
+    (name === 'strip' || name === 'lstrip' || name === 'rstrip')
   return isStrip && args.length === 1 && isPositional(args) ? call(name, callee.object, args[0]) : node
 }
 
 function isPositional(args: readonly TemplateNode[]): boolean {
-  return args.every(({ type }) => type !== 'KeywordArgumentExpression' && type !== 'SpreadExpression' && type !== 'KeywordSpreadExpression')
+  return args.every(
+    ({ type }) =>
+      type !== 'KeywordArgumentExpression' &&
+      type !== 'SpreadExpression' &&
+      type !== 'KeywordSpreadExpression',
+  )
 }
 
 /** In a list, so that the function is given the values with their types. */
 function call(name: FunctionName, ...values: unknown[]): TemplateNode {
-  return { type: 'CallExpression', callee: { type: 'Identifier', value: name }, args: [{ type: 'ArrayLiteral', value: values }] }
+  return {
+    type: 'CallExpression',
+    callee: { type: 'Identifier', value: name },
+    args: [{ type: 'ArrayLiteral', value: values }],
+  }
 }

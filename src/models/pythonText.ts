@@ -35,7 +35,13 @@ export function listItems({ value }: TemplateValue): TemplateValue[] | undefined
 
 function quoted(text: string): string {
   const quote = text.includes("'") && !text.includes('"') ? '"' : "'"
-  const escapes: Record<string, string> = { '\n': '\\n', '\r': '\\r', '\t': '\\t', '\\': '\\\\', [quote]: `\\${quote}` }
+  const escapes: Record<string, string> = {
+    '\n': '\\n',
+    '\r': '\\r',
+    '\t': '\\t',
+    '\\': '\\\\',
+    [quote]: `\\${quote}`,
+  }
   const escaped = text.replace(/[\p{C}\\'"]/gu, (character) => {
     if (character === '"' || character === "'") return character === quote ? escapes[quote] : character
     const code = character.codePointAt(0) ?? 0
@@ -51,7 +57,8 @@ function quoted(text: string): string {
 function float(value: number): string {
   const size = Math.abs(value)
   if (!Number.isFinite(value)) return Number.isNaN(value) ? 'nan' : value > 0 ? 'inf' : '-inf'
-  if (size !== 0 && (size >= 1e16 || size < 1e-4)) return value.toExponential().replace(/e([+-])(\d)$/, 'e$10$2')
+  if (size !== 0 && (size >= 1e16 || size < 1e-4))
+    return value.toExponential().replace(/e([+-])(\d)$/, 'e$10$2')
   return Number.isInteger(value) ? (Object.is(value, -0) ? '-0.0' : value.toFixed(1)) : String(value)
 }
 
@@ -65,25 +72,38 @@ const maxWidth = 1000
 export function percentFormat(format: string, values: TemplateValue): string {
   const list = values.type === 'TupleValue' ? (listItems(values) ?? []) : [values]
   let next = 0
-  const text = format.replace(/%(?:\((\w+)\))?([-0+ ]*)(\d*)(?:\.(\d+))?(.)/g, (_, key, flags, width, digits, conversion) => {
-    if (conversion === '%') return '%'
-    const value = key === undefined ? list[next++] : (values.value as Map<string, TemplateValue>).get?.(key)
-    if (Number(width) > maxWidth) throw new Error(`"${format}" % … must be at most ${maxWidth} wide`)
-    if (!value) throw new Error(`"${format}" % … has too few values`)
-    const converted = convert(value, conversion, digits === undefined ? undefined : Number(digits), flags)
-    if (flags.includes('-')) return converted.padEnd(Number(width))
-    const zeros = flags.includes('0') && conversion !== 's' && conversion !== 'r'
-    const sign = zeros && /^[-+ ]/.test(converted) ? converted[0] : ''
-    return zeros ? sign + converted.slice(sign.length).padStart(Number(width) - sign.length, '0') : converted.padStart(Number(width))
-  })
-  if (next < list.length && values.type !== 'ObjectValue') throw new Error(`"${format}" % … has too many values`)
+  const text = format.replace(
+    /%(?:\((\w+)\))?([-0+ ]*)(\d*)(?:\.(\d+))?(.)/g,
+    (_, key, flags, width, digits, conversion) => {
+      if (conversion === '%') return '%'
+      const value = key === undefined ? list[next++] : (values.value as Map<string, TemplateValue>).get?.(key)
+      if (Number(width) > maxWidth) throw new Error(`"${format}" % … must be at most ${maxWidth} wide`)
+      if (!value) throw new Error(`"${format}" % … has too few values`)
+      const converted = convert(value, conversion, digits === undefined ? undefined : Number(digits), flags)
+      if (flags.includes('-')) return converted.padEnd(Number(width))
+      const zeros = flags.includes('0') && conversion !== 's' && conversion !== 'r'
+      const sign = zeros && /^[-+ ]/.test(converted) ? converted[0] : ''
+      return zeros
+        ? sign + converted.slice(sign.length).padStart(Number(width) - sign.length, '0')
+        : converted.padStart(Number(width))
+    },
+  )
+  if (next < list.length && values.type !== 'ObjectValue')
+    throw new Error(`"${format}" % … has too many values`)
   return text
 }
 
-function convert(value: TemplateValue, conversion: string, digits: number | undefined, flags: string): string {
-  if (conversion === 's' || conversion === 'r') return (conversion === 's' ? str(value) : repr(value)).slice(0, digits)
+function convert(
+  value: TemplateValue,
+  conversion: string,
+  digits: number | undefined,
+  flags: string,
+): string {
+  if (conversion === 's' || conversion === 'r')
+    return (conversion === 's' ? str(value) : repr(value)).slice(0, digits)
   const number = Number(value.value)
-  if (!['IntegerValue', 'FloatValue', 'BooleanValue'].includes(value.type)) throw new Error(`%${conversion} must have a number`)
+  if (!['IntegerValue', 'FloatValue', 'BooleanValue'].includes(value.type))
+    throw new Error(`%${conversion} must have a number`)
   const sign = number >= 0 && flags.includes('+') ? '+' : number >= 0 && flags.includes(' ') ? ' ' : ''
   if (conversion === 'd' || conversion === 'i') return sign + Math.trunc(number)
   if (conversion === 'f') return sign + number.toFixed(digits ?? 6)

@@ -16,14 +16,22 @@ const aShare: Kind = {
   holds: (value) => typeof value === 'number' && value > 0 && value <= 1,
 }
 
-export const samplingKinds: OptionKinds<SamplingOptions> = { temperature: atLeast(0), topK: wholeNumber(0), topP: aShare }
+export const samplingKinds: OptionKinds<SamplingOptions> = {
+  temperature: atLeast(0),
+  topK: wholeNumber(0),
+  topP: aShare,
+}
 
 /**
  * Draws a token: temperature, then top-k, then top-p, as transformers orders them.
  * Source: Holtzman et al., "The Curious Case of Neural Text Degeneration", 2020 (top-p).
  * @param logits [V] float32
  */
-export function sample(logits: Float32Array, { temperature = 1, topK = 0, topP = 1 }: SamplingOptions, random: Random): number {
+export function sample(
+  logits: Float32Array,
+  { temperature = 1, topK = 0, topP = 1 }: SamplingOptions,
+  random: Random,
+): number {
   const order = Array.from(logits.keys()).sort((a, b) => logits[b] - logits[a] || a - b)
   const candidates = topK > 0 ? order.slice(0, topK) : order
   const largest = logits[candidates[0]]

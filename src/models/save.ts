@@ -19,14 +19,23 @@ import { quantoTwins, writtenTensors } from './savedTensors.ts'
 
 /** How a model is saved. */
 export interface SaveOptions {
-  /** Replaces a model that was saved before; it stays whole until the new one is. A folder that holds anything else is refused. */
+  /**
+   * Replaces a model that was saved before; it stays whole until the new one is. A folder that holds anything
+   * else is refused.
+   */
   overwrite?: boolean
   signal?: AbortSignal
-  /** Saves the float weights of quantized layers that are not frozen, a checkpoint of quantization-aware training; else they are refused. */
+  /**
+   * Saves the float weights of quantized layers that are not frozen, a checkpoint of quantization-aware
+   * training; else they are refused.
+   */
   unfrozen?: boolean
   /** Bytes of a file before the weights go on in another; default 5 GB. */
   maxShardBytes?: number
-  /** Is told, before anything is written, what Python's quanto cannot load of the model; default: `console.warn`. */
+  /**
+   * Is told, before anything is written, what Python's quanto cannot load of the model; default:
+   * `console.warn`.
+   */
   onWarning?: (message: string) => void
   /** Called with the bytes written so far, and all. */
   onProgress?: (bytes: number, totalBytes: number) => void
@@ -42,14 +51,19 @@ const optionKinds: OptionKinds<SaveOptions> = {
 }
 
 /**
- * Saves a model, a language model in Hugging Face layout, its quantized modules as quanto saves them: Python's
- * `QuantizedModelForCausalLM.from_pretrained` reads the folder. It appears whole or not at all.
+ * Saves a model, a language model in Hugging Face layout, its quantized modules as quanto saves them:
+ * Python's `QuantizedModelForCausalLM.from_pretrained` reads the folder. It appears whole or not at all.
  * @param target a path, or a folder to write into (then file by file)
  * @returns bytes written
- * @throws FormatError if quantized layers are not frozen, the target holds files (with `overwrite`: other files than a save's), or
+ * @throws FormatError if quantized layers are not frozen, the target holds files (with `overwrite`: other
+ * files than a save's), or
  *   cannot be written, quanto's format cannot hold the model, or a tensor holds NaN or infinity
  */
-export async function save(model: Module, target: string | FolderSink, options: SaveOptions = {}): Promise<number> {
+export async function save(
+  model: Module,
+  target: string | FolderSink,
+  options: SaveOptions = {},
+): Promise<number> {
   check('save', 'model', model, aModule)
   check('save', 'target', target, aTarget)
   checkOptions('save', options, optionKinds)
@@ -59,15 +73,25 @@ export async function save(model: Module, target: string | FolderSink, options: 
   for (const message of beyondQuanto(model)) warn(message)
   const write = (folder: FolderSink) => writeModel(model, folder, tensors, options)
   const { overwrite = false, signal } = options
-  if (typeof target === 'string') return saveFolder(target, write, { overwrite: overwrite ? isSavedFile : undefined, signal })
+  if (typeof target === 'string')
+    return saveFolder(target, write, { overwrite: overwrite ? isSavedFile : undefined, signal })
   return saveInto(target, write, overwrite)
 }
 
-/** Writes into a folder of the caller's, whose other files stay; of a model that was saved there before nothing may. */
-async function saveInto(folder: FolderSink, write: (folder: FolderSink) => Promise<number>, overwrite: boolean): Promise<number> {
+/**
+ * Writes into a folder of the caller's, whose other files stay; of a model that was saved there before
+ * nothing may.
+ */
+async function saveInto(
+  folder: FolderSink,
+  write: (folder: FolderSink) => Promise<number>,
+  overwrite: boolean,
+): Promise<number> {
   const stale = new Set((await folder.list?.())?.filter(isSavedFile))
   if (stale.size > 0 && !overwrite)
-    throw new FormatError(`save: the folder must hold no saved model, unless overwrite is set; it holds ${several([...stale])}`)
+    throw new FormatError(
+      `save: the folder must hold no saved model, unless overwrite is set; it holds ${several([...stale])}`,
+    )
   const create = (file: string) => {
     stale.delete(file)
     return folder.create(file)
@@ -79,15 +103,21 @@ async function saveInto(folder: FolderSink, write: (folder: FolderSink) => Promi
 
 /** @throws FormatError if quantized modules still hold float weights, which would be saved as such */
 function checkFrozen(model: Module): void {
-  const floats = [...model.namedModules()].flatMap(([path, module]) => (module instanceof QWeightModule && !module.frozen ? [path] : []))
+  const floats = [...model.namedModules()].flatMap(([path, module]) =>
+    module instanceof QWeightModule && !module.frozen ? [path] : [],
+  )
   if (floats.length === 0) return
   const advice = 'freeze(model) first, or pass unfrozen: true to save the floats, to go on training from'
-  throw new FormatError(`save: quantized layers must be frozen, so that their codes are saved; ${several(floats)} hold floats; ${advice}`)
+  throw new FormatError(
+    `save: quantized layers must be frozen, so that their codes are saved; ${several(floats)} hold floats; ${advice}`,
+  )
 }
 
 /** What of a model Python's quanto cannot load, or not as it is: a sentence each. */
 function* beyondQuanto(model: Module): Generator<string> {
-  const modules = [...model.namedModules()].filter((entry): entry is [string, QModule] => entry[1] instanceof QModule)
+  const modules = [...model.namedModules()].filter(
+    (entry): entry is [string, QModule] => entry[1] instanceof QModule,
+  )
   const unknown = modules.filter(([, { typeName }]) => !quantoTwins.includes(typeName))
   if (unknown.length > 0) {
     const listed = several(unknown.map(([path, { typeName }]) => `${path} (${typeName})`))
@@ -102,7 +132,12 @@ function several(items: readonly string[]): string {
   return items.slice(0, 4).join(', ') + (items.length > 4 ? ` and ${items.length - 4} more` : '')
 }
 
-async function writeModel(model: Module, folder: FolderSink, tensors: TensorToWrite[], options: SaveOptions): Promise<number> {
+async function writeModel(
+  model: Module,
+  folder: FolderSink,
+  tensors: TensorToWrite[],
+  options: SaveOptions,
+): Promise<number> {
   const total = tensors.reduce((sum, tensor) => sum + numel(tensor.shape) * dtypes[tensor.dtype].bytes, 0)
   let written = 0
   let bytes = 0
@@ -132,14 +167,18 @@ async function writeModel(model: Module, folder: FolderSink, tensors: TensorToWr
   await writeCheckpoint(counting, reported, { maxShardBytes: options.maxShardBytes })
   if (model instanceof CausalLM) {
     await writeText(counting, 'config.json', pythonJson(savedConfig(model), 2))
-    for (const [name, text] of model.checkpoint?.files ?? []) await writeText(counting, name, typeof text === 'string' ? text : text())
+    for (const [name, text] of model.checkpoint?.files ?? [])
+      await writeText(counting, name, typeof text === 'string' ? text : text())
   }
   const map = quantoMap(model)
   if (map.size > 0) await writeText(counting, 'quanto_qmap.json', formatQuantoMap(map))
   return bytes
 }
 
-/** config.json as it was loaded, with what changed since: whether head and embedding are one tensor, and the dtype of the float weights. */
+/**
+ * config.json as it was loaded, with what changed since: whether head and embedding are one tensor, and the
+ * dtype of the float weights.
+ */
 function savedConfig(model: CausalLM): Record<string, unknown> {
   const config = { ...(model.checkpoint?.config ?? {}) }
   const tied = model.lm_head.weight === model.tokenEmbedding.weight
@@ -157,7 +196,11 @@ export function quantoMap(model: Module): QuantoMap {
     const { weights, activations, outputQuantized } = module
     entries.push([
       path,
-      { weights: weights ?? undefined, activations: activations ?? undefined, outputQuantized: !activations || outputQuantized },
+      {
+        weights: weights ?? undefined,
+        activations: activations ?? undefined,
+        outputQuantized: !activations || outputQuantized,
+      },
     ])
   }
   return new Map(entries)

@@ -20,8 +20,9 @@ export interface SavedPart extends TensorToWrite {
 }
 
 /**
- * Every tensor of a model, once: what is tied, and a module at several paths, under its first path. Only weights that quanto's own layers share
- * are written with each of them: its `requantize` ties none, and would leave the others without values.
+ * Every tensor of a model, once: what is tied, and a module at several paths, under its first path. Only
+ * weights that quanto's own layers share are written with each of them: its `requantize` ties none, and would
+ * leave the others without values.
  * @throws FormatError if quanto's format cannot hold the model
  */
 export function* writtenTensors(model: Module): Generator<SavedPart> {
@@ -47,7 +48,8 @@ function sharedByQuanto(model: Module): Set<Parameter> {
     if (quantoTwins.includes(module.typeName)) shared.add(module.weight)
   }
   for (const [, module] of model.namedModules())
-    for (const [, tensor] of module.ownTensors()) if (!quantoTwins.includes(module.typeName)) shared.delete(tensor)
+    for (const [, tensor] of module.ownTensors())
+      if (!quantoTwins.includes(module.typeName)) shared.delete(tensor)
   return shared
 }
 
@@ -57,7 +59,14 @@ function* partsOf(path: string, module: Module): Generator<SavedPart> {
   for (const [name, tensor] of module.ownTensors()) {
     if (tensor instanceof QTensor || scales.includes(name)) continue
     const { dtype, shape } = tensor
-    yield { name: joinPath(path, name), dtype, shape, bytes: () => tensor.readBytes(), source: tensor, part: 'values' }
+    yield {
+      name: joinPath(path, name),
+      dtype,
+      shape,
+      bytes: () => tensor.readBytes(),
+      source: tensor,
+      part: 'values',
+    }
   }
 }
 
@@ -66,7 +75,14 @@ function* quantizedParts(path: string, module: QModule): Generator<SavedPart> {
   const { weight } = module
   const dtype = (weight?.dtype ?? 'float32') as FloatDType
   for (const name of activationScales) {
-    yield { name: joinPath(path, name), dtype, shape: [], bytes: () => scaleBytes(module[name], dtype), source: null, part: name }
+    yield {
+      name: joinPath(path, name),
+      dtype,
+      shape: [],
+      bytes: () => scaleBytes(module[name], dtype),
+      source: null,
+      part: name,
+    }
   }
   if (!(weight instanceof QTensor) || !module.weights) return
   checkQuanto(path, weight)
@@ -74,21 +90,24 @@ function* quantizedParts(path: string, module: QModule): Generator<SavedPart> {
   const names = quantoTensors(path, { qtype, shape, bias: module.bias !== null, groupSize }, dtype)
   yield { ...names.data, bytes: () => packedCodes(weight), source: weight, part: 'data' }
   yield { ...names.scale, bytes: () => readOnce(() => weight.scale()), source: weight, part: 'scale' }
-  if (names.shift) yield { ...names.shift, bytes: () => readOnce(() => weight.shift()), source: weight, part: 'shift' }
+  if (names.shift)
+    yield { ...names.shift, bytes: () => readOnce(() => weight.shift()), source: weight, part: 'shift' }
 }
 
 /** quanto does not store group sizes but derives them. */
 function checkQuanto(path: string, { qtype, shape, groupSize, offsetTiles }: QTensor): void {
   const [N, K] = matrixShape(shape)
   const expected = quantoGroupSize(qtype, K) ?? K
-  // Of a single output each column has a scale where quanto quantized it, the row where lowbit did; quanto reads both.
+  // Of a single output each column has a scale where quanto quantized it, the row where lowbit did; quanto
+  // reads both.
   const columns = N === 1 && qtype.bits < 8 && expected === K && groupSize === 1
   if (groupSize !== expected && !columns) {
     throw new FormatError(
       `save: quanto's format takes ${qtype.name} of ${K} columns in groups of ${expected}; ${path} has groups of ${groupSize}`,
     )
   }
-  if (offsetTiles && !qtype.unsigned) throw new FormatError(`save: quanto's format has no zero points for ${qtype.name}; ${path} has them`)
+  if (offsetTiles && !qtype.unsigned)
+    throw new FormatError(`save: quanto's format has no zero points for ${qtype.name}; ${path} has them`)
 }
 
 async function packedCodes(weight: QTensor): Promise<Uint8Array> {

@@ -21,17 +21,26 @@ export interface SavedTensor extends Pick<TensorInfo, 'dtype' | 'shape'> {
   bytes: Uint8Array
 }
 
-/** Every tensor of a model by the name that quanto gives it, such as `fc.weight`, `fc.weight._data`, `fc.weight._scale` and `fc.input_scale`. */
+/**
+ * Every tensor of a model by the name that quanto gives it, such as `fc.weight`, `fc.weight._data`,
+ * `fc.weight._scale` and `fc.input_scale`.
+ */
 export type StateDict = ReadonlyMap<string, SavedTensor>
 
 /** Types of the quantized modules of a model by path, as `quantizationMap` gives them. */
-export type TypeMap = Readonly<Record<string, { weights: QTypeName | 'none'; activations: QTypeName | 'none'; outputQuantized?: boolean }>>
+export type TypeMap = Readonly<
+  Record<string, { weights: QTypeName | 'none'; activations: QTypeName | 'none'; outputQuantized?: boolean }>
+>
 
-const aState: Kind = { must: 'be a Map of tensors by name, as stateDict gives it', holds: (value) => value instanceof Map }
+const aState: Kind = {
+  must: 'be a Map of tensors by name, as stateDict gives it',
+  holds: (value) => value instanceof Map,
+}
 
 /**
- * Resolves to copies of all tensors of a model, under the names that quanto's `state_dict()` gives them; those of a module at several paths, and
- * tied ones, under each. Quantized layers that are not frozen give their float weights.
+ * Resolves to copies of all tensors of a model, under the names that quanto's `state_dict()` gives them;
+ * those of a module at several paths, and tied ones, under each. Quantized layers that are not frozen give
+ * their float weights.
  */
 export async function stateDict(model: Module): Promise<Map<string, SavedTensor>> {
   check('stateDict', 'model', model, aModule)
@@ -51,15 +60,28 @@ export async function stateDict(model: Module): Promise<Map<string, SavedTensor>
 export interface LoadStateOptions {
   /** Default: the model's, or `openDevice()`. */
   device?: Device
-  /** What float tensors are stored as, float32 to train them; default: as saved. Quantized weights stay as they are. */
+  /**
+   * What float tensors are stored as, float32 to train them; default: as saved. Quantized weights stay as
+   * they are.
+   */
   dtype?: FloatDType
-  /** Whether the names must be those of the model, all of them; else what is missing keeps its values, and what is not known is passed over. Default true. */
+  /**
+   * Whether the names must be those of the model, all of them; else what is missing keeps its values, and
+   * what is not known is passed over. Default true.
+   */
   strict?: boolean
 }
 
-export const loadStateKinds: OptionKinds<LoadStateOptions> = { device: aDevice, dtype: aFloatDType, strict: aBoolean }
+export const loadStateKinds: OptionKinds<LoadStateOptions> = {
+  device: aDevice,
+  dtype: aFloatDType,
+  strict: aBoolean,
+}
 
-/** What a state dictionary and a model did not have in common, as PyTorch's `load_state_dict` says it; with `strict` both are empty. */
+/**
+ * What a state dictionary and a model did not have in common, as PyTorch's `load_state_dict` says it; with
+ * `strict` both are empty.
+ */
 export interface LoadedState {
   /** Of the model: they are as they were. */
   missingKeys: string[]
@@ -68,24 +90,38 @@ export interface LoadedState {
 }
 
 /**
- * Puts the tensors of a state dictionary into a model of the same layers; what it held before is given back. A quantized layer may be in it
- * with its float weight or with codes and scales: it is then frozen. What is tied in the model needs to be there under one of its paths.
- * @throws FormatError that lists every tensor that is missing, too many, or of another shape; the model is then as before
+ * Puts the tensors of a state dictionary into a model of the same layers; what it held before is given back.
+ * A quantized layer may be in it with its float weight or with codes and scales: it is then frozen. What is
+ * tied in the model needs to be there under one of its paths.
+ * @throws FormatError that lists every tensor that is missing, too many, or of another shape; the model is
+ * then as before
  */
-export async function loadStateDict(model: Module, state: StateDict, options: LoadStateOptions = {}): Promise<LoadedState> {
+export async function loadStateDict(
+  model: Module,
+  state: StateDict,
+  options: LoadStateOptions = {},
+): Promise<LoadedState> {
   checkState('loadStateDict', model, state, options)
   return loadTensors(model, asFile(state), options.device ?? deviceOf(model) ?? openDevice(), options)
 }
 
 /**
- * Quantizes the layers that `map` names, as it says, and puts the tensors of a state dictionary into the model, which needs no memory before.
+ * Quantizes the layers that `map` names, as it says, and puts the tensors of a state dictionary into the
+ * model, which needs no memory before.
  * @param map as `quantizationMap` gives it
- * @throws ShapeError if the map names what is not a layer with a twin, DTypeError if it names no type, FormatError as `loadStateDict`; the
+ * @throws ShapeError if the map names what is not a layer with a twin, DTypeError if it names no type,
+ * FormatError as `loadStateDict`; the
  *   model is then as before
  */
-export async function requantize(model: Module, state: StateDict, map: TypeMap, options: LoadStateOptions = {}): Promise<LoadedState> {
+export async function requantize(
+  model: Module,
+  state: StateDict,
+  map: TypeMap,
+  options: LoadStateOptions = {},
+): Promise<LoadedState> {
   checkState('requantize', model, state, options)
-  if (!isObject(map)) throw new ShapeError(`requantize: map must be an object with types by path; received ${show(map)}`)
+  if (!isObject(map))
+    throw new ShapeError(`requantize: map must be an object with types by path; received ${show(map)}`)
   const undo = applyTypes(model, map)
   return loadStateDict(model, state, options).catch((error: unknown) => {
     undo()
@@ -99,8 +135,15 @@ function checkState(operation: string, model: Module, state: StateDict, options:
   check(operation, 'state', state, aState)
   checkOptions(operation, options, loadStateKinds)
   for (const [name, tensor] of state) {
-    if (!isObject(tensor) || !Object.hasOwn(dtypes, tensor.dtype) || !Array.isArray(tensor.shape) || !(tensor.bytes instanceof Uint8Array))
-      throw new FormatError(`${operation}: ${name} must have dtype, shape and bytes; received ${show(tensor)}`)
+    if (
+      !isObject(tensor) ||
+      !Object.hasOwn(dtypes, tensor.dtype) ||
+      !Array.isArray(tensor.shape) ||
+      !(tensor.bytes instanceof Uint8Array)
+    )
+      throw new FormatError(
+        `${operation}: ${name} must have dtype, shape and bytes; received ${show(tensor)}`,
+      )
   }
 }
 
@@ -114,7 +157,8 @@ export function applyTypes(model: Module, map: TypeMap): () => void {
   const uncalibrated = new Uncalibrated()
   const twins = new Map<Module, QModule>()
   for (const [path, types] of Object.entries(map)) {
-    if (!isObject(types)) throw new ShapeError(`requantize: ${path} must have weights and activations; received ${show(types)}`)
+    if (!isObject(types))
+      throw new ShapeError(`requantize: ${path} must have weights and activations; received ${show(types)}`)
     const { weights, activations, outputQuantized } = types
     const layer = layers.get(path)
     const qtype = activationType(activations === 'none' ? undefined : activations, `requantize: ${path}`)
@@ -137,19 +181,28 @@ export function applyTypes(model: Module, map: TypeMap): () => void {
 
 function notALayer(path: string, layers: ReadonlyMap<string, Module>): ShapeError {
   const qtypes = { qtype: asQType('int8'), uncalibrated: new Uncalibrated() }
-  const paths = [...layers].flatMap(([name, module]) => (quantizedTwin(module, asQType('int8'), qtypes) ? [name] : []))
+  const paths = [...layers].flatMap(([name, module]) =>
+    quantizedTwin(module, asQType('int8'), qtypes) ? [name] : [],
+  )
   const near = nearest(path, paths).join(', ')
-  return new ShapeError(`requantize: the map must name layers of the model; ${JSON.stringify(path)} is not one, the nearest are ${near}`)
+  return new ShapeError(
+    `requantize: the map must name layers of the model; ${JSON.stringify(path)} is not one, the nearest are ${near}`,
+  )
 }
 
 function asFile(state: StateDict): TensorFile {
   const tensors = new Map(
-    [...state].map(([name, { dtype, shape, bytes }]) => [name, { name, dtype, shape, byteOffset: 0, byteLength: bytes.byteLength }]),
+    [...state].map(([name, { dtype, shape, bytes }]) => [
+      name,
+      { name, dtype, shape, byteOffset: 0, byteLength: bytes.byteLength },
+    ]),
   )
   for (const { name, dtype, shape, byteLength } of tensors.values()) {
     const expected = shape.reduce((product, size) => product * size, dtypes[dtype].bytes)
     if (byteLength !== expected)
-      throw new FormatError(`state: ${name} must take ${expected} bytes for ${dtype} ${showShape(shape)}; it has ${byteLength}`)
+      throw new FormatError(
+        `state: ${name} must take ${expected} bytes for ${dtype} ${showShape(shape)}; it has ${byteLength}`,
+      )
   }
   return {
     name: 'state',
@@ -163,6 +216,7 @@ function asFile(state: StateDict): TensorFile {
 
 /** The device of the first tensor that has memory. */
 function deviceOf(model: Module): Device | undefined {
-  for (const [, tensor] of model.namedTensors()) if (!('isMeta' in tensor && tensor.isMeta)) return tensor.device
+  for (const [, tensor] of model.namedTensors())
+    if (!('isMeta' in tensor && tensor.isMeta)) return tensor.device
   return undefined
 }

@@ -7,7 +7,10 @@ import { type ChatMessage, renderChat } from './chatTemplate.ts'
 import { cleanUp } from './cleanUp.ts'
 import { addedTokens, checkBpe, largestTokenId } from './tokenizerJson.ts'
 
-/** What this module uses of `@huggingface/tokenizers`: its parts, which are called in the order of the Python library. */
+/**
+ * What this module uses of `@huggingface/tokenizers`: its parts, which are called in the order of the Python
+ * library.
+ */
 interface HuggingFaceTokenizer {
   normalizer: ((text: string) => string) | null
   pre_tokenizer: ((text: string, options: { section_index: number }) => string[]) | null
@@ -15,10 +18,16 @@ interface HuggingFaceTokenizer {
   post_processor: ((tokens: string[], pair: null, addSpecialTokens: boolean) => { tokens: string[] }) | null
   token_to_id(token: string): number | undefined
   id_to_token(id: number): string | undefined
-  decode(ids: number[], options: { skip_special_tokens: boolean; clean_up_tokenization_spaces: boolean }): string
+  decode(
+    ids: number[],
+    options: { skip_special_tokens: boolean; clean_up_tokenization_spaces: boolean },
+  ): string
 }
 
-const aMessage: Kind = { must: 'be { role, content }', holds: (value) => isObject(value) && 'role' in value && 'content' in value }
+const aMessage: Kind = {
+  must: 'be { role, content }',
+  holds: (value) => isObject(value) && 'role' in value && 'content' in value,
+}
 
 /** A tokenizer made of its files. */
 interface Made {
@@ -61,7 +70,11 @@ export class Tokenizer {
    * @param name what messages call tokenizer.json
    * @throws FormatError if a token id is not one; what else cannot be read is said when it is first used
    */
-  static async fromJson(json: object, config: Record<string, unknown>, name = 'tokenizer.json'): Promise<Tokenizer> {
+  static async fromJson(
+    json: object,
+    config: Record<string, unknown>,
+    name = 'tokenizer.json',
+  ): Promise<Tokenizer> {
     return Tokenizer.lazy(() => json, config, largestTokenId(new JsonObject(json, name)) + 1, name)
   }
 
@@ -70,7 +83,12 @@ export class Tokenizer {
    * @param json makes it, with token ids that are sound
    * @param vocabularySize one more than its largest token id
    */
-  static async lazy(json: () => object, config: Record<string, unknown>, vocabularySize: number, name: string): Promise<Tokenizer> {
+  static async lazy(
+    json: () => object,
+    config: Record<string, unknown>,
+    vocabularySize: number,
+    name: string,
+  ): Promise<Tokenizer> {
     const library = await import('@huggingface/tokenizers')
     const settings = new JsonObject(config, 'tokenizer_config.json')
     const make = () => {
@@ -88,7 +106,10 @@ export class Tokenizer {
     return new Tokenizer(make, settings, vocabularySize, name)
   }
 
-  /** Made when first used: for 50,000 tokens it takes a fifth of a second and 30 MB, which whoever passes token ids need not spend. */
+  /**
+   * Made when first used: for 50,000 tokens it takes a fifth of a second and 30 MB, which whoever passes
+   * token ids need not spend.
+   */
   private get made(): Made {
     if (!this.lazilyMade) {
       this.lazilyMade = this.make?.() as Made
@@ -107,22 +128,32 @@ export class Tokenizer {
     checkOptions('encode', options, { addSpecialTokens: aBoolean })
     const { library, plain, normalized } = this.made
     const normalize = (piece: Piece) =>
-      typeof piece === 'string' ? normalized.split(library.normalizer ? library.normalizer(piece) : piece) : [piece]
+      typeof piece === 'string'
+        ? normalized.split(library.normalizer ? library.normalizer(piece) : piece)
+        : [piece]
     const pieces = plain.split(text).flatMap(normalize)
     const tokens = pieces.flatMap((piece, i) => {
       if (typeof piece !== 'string') return [piece.content]
-      return library.model(library.pre_tokenizer ? library.pre_tokenizer(piece, { section_index: i }) : [piece])
+      return library.model(
+        library.pre_tokenizer ? library.pre_tokenizer(piece, { section_index: i }) : [piece],
+      )
     })
     const { post_processor } = library
-    const whole = post_processor ? post_processor(tokens, null, options.addSpecialTokens ?? true).tokens : tokens
+    const whole = post_processor
+      ? post_processor(tokens, null, options.addSpecialTokens ?? true).tokens
+      : tokens
     return whole.map((token) => {
       const id = library.token_to_id(token)
-      if (id === undefined) throw new FormatError(`${this.name}: the vocabulary must hold ${show(token)}; it does not`)
+      if (id === undefined)
+        throw new FormatError(`${this.name}: the vocabulary must hold ${show(token)}; it does not`)
       return id
     })
   }
 
-  /** The text of token ids, by default without special tokens. Ids that the vocabulary does not have give none. */
+  /**
+   * The text of token ids, by default without special tokens. Ids that the vocabulary does not have give
+   * none.
+   */
   decode(ids: readonly number[], options: DecodeOptions = {}): string {
     check('decode', 'ids', ids, listOf('token ids', wholeNumber(0)))
     checkOptions('decode', options, decodeKinds)
@@ -130,7 +161,10 @@ export class Tokenizer {
     return this.made.cleansUp ? cleanUp(text).whole : text
   }
 
-  /** The beginning of the text of token ids, as much of it as no further token can change; pieces of a stream add up to `decode`'s text. */
+  /**
+   * The beginning of the text of token ids, as much of it as no further token can change; pieces of a stream
+   * add up to `decode`'s text.
+   */
   decodeSettled(ids: readonly number[], options: DecodeOptions = {}): string {
     // A character may be split over tokens: the rest of it may come.
     const text = this.decodeRaw(ids, options).replace(/\ufffd+$/, '')
@@ -139,8 +173,12 @@ export class Tokenizer {
 
   private decodeRaw(ids: readonly number[], { skipSpecialTokens = true }: DecodeOptions): string {
     const { library, special } = this.made
-    const known = ids.filter((id) => library.id_to_token(id) !== undefined && !(skipSpecialTokens && special.has(id)))
-    return known.length === 0 ? '' : library.decode(known, { skip_special_tokens: false, clean_up_tokenization_spaces: false })
+    const known = ids.filter(
+      (id) => library.id_to_token(id) !== undefined && !(skipSpecialTokens && special.has(id)),
+    )
+    return known.length === 0
+      ? ''
+      : library.decode(known, { skip_special_tokens: false, clean_up_tokenization_spaces: false })
   }
 
   /**
@@ -148,7 +186,10 @@ export class Tokenizer {
    * @param options.template the name of one of several templates; default: the only one, or `default`
    * @throws FormatError if the model has no chat template of that name, or one that fails
    */
-  async applyChatTemplate(messages: readonly ChatMessage[], options: { template?: string } = {}): Promise<string> {
+  async applyChatTemplate(
+    messages: readonly ChatMessage[],
+    options: { template?: string } = {},
+  ): Promise<string> {
     check('applyChatTemplate', 'messages', messages, listOf('messages { role, content }', aMessage))
     checkOptions('applyChatTemplate', options, { template: aString })
     return renderChat(this.config, messages, options.template)
@@ -171,11 +212,13 @@ function isNormalized({ normalized, special }: AddedToken): boolean {
 }
 
 /**
- * Whether decoding removes spaces before punctuation: as transformers has it since version 5, only where that is asked for, and of a BPE
- * tokenizer only where it is asked for by the name that says what it does.
+ * Whether decoding removes spaces before punctuation: as transformers has it since version 5, only where that
+ * is asked for, and of a BPE tokenizer only where it is asked for by the name that says what it does.
  */
 function cleansUp(json: JsonObject, config: JsonObject): boolean {
   if (!config.boolean('clean_up_tokenization_spaces', false)) return false
   const isBpe = json.object('model').string('type', 'BPE') === 'BPE'
-  return !isBpe || config.boolean('clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output', false)
+  return (
+    !isBpe || config.boolean('clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output', false)
+  )
 }

@@ -6,7 +6,8 @@ import type { AddedToken } from './addedTokens.ts'
 const maxVocabularySize = 2 ** 24
 
 /**
- * The largest token id. The library keeps tokens in arrays by id and walks them: a huge id would keep it busy for minutes.
+ * The largest token id. The library keeps tokens in arrays by id and walks them: a huge id would keep it busy
+ * for minutes.
  * @throws FormatError naming the token, or if there is no vocabulary
  */
 export function largestTokenId(json: JsonObject): number {
@@ -17,12 +18,16 @@ export function largestTokenId(json: JsonObject): number {
   }
   for (const token of addedTokens(json)) {
     check(token?.content, token?.id)
-    if (typeof token.content !== 'string') throw new FormatError(`${json.name}: added_tokens must have a content; received ${show(token)}`)
+    if (typeof token.content !== 'string')
+      throw new FormatError(`${json.name}: added_tokens must have a content; received ${show(token)}`)
   }
   const model: unknown = json.get('model')
-  const vocabulary: unknown = typeof model === 'object' && model !== null && 'vocab' in model ? model.vocab : undefined
+  const vocabulary: unknown =
+    typeof model === 'object' && model !== null && 'vocab' in model ? model.vocab : undefined
   if (typeof vocabulary !== 'object' || vocabulary === null) {
-    throw new FormatError(`${json.name}: must be a tokenizer of Hugging Face's format; its model has no vocab`)
+    throw new FormatError(
+      `${json.name}: must be a tokenizer of Hugging Face's format; its model has no vocab`,
+    )
   }
   // Unigram models list their tokens: the place in the list is the id.
   if (Array.isArray(vocabulary)) return Math.max(largest, vocabulary.length - 1)
@@ -33,7 +38,9 @@ export function largestTokenId(json: JsonObject): number {
 
 function checkTokenId(name: string, token: unknown, id: unknown): void {
   if (typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < maxVocabularySize) return
-  throw new FormatError(`${name}: the id of ${show(token)} must be a whole number below ${maxVocabularySize}; received ${show(id)}`)
+  throw new FormatError(
+    `${name}: the id of ${show(token)} must be a whole number below ${maxVocabularySize}; received ${show(id)}`,
+  )
 }
 
 /** The added tokens of a tokenizer.json whose ids are sound. */
@@ -43,7 +50,8 @@ export function addedTokens(json: JsonObject): AddedToken[] {
 }
 
 /**
- * What Python's tokenizers refuses and the library does not: merges of, or into, what is no token would lose text.
+ * What Python's tokenizers refuses and the library does not: merges of, or into, what is no token would lose
+ * text.
  * @throws FormatError naming the merge
  */
 export function checkBpe(json: JsonObject): void {
@@ -52,12 +60,20 @@ export function checkBpe(json: JsonObject): void {
   const merges: unknown = model.get('merges')
   if (!Array.isArray(merges)) throw model.error('merges', 'must be a list')
   // In files the library reads no prefix either; none of the supported architectures has one.
-  if (model.string('continuing_subword_prefix', '') !== '') throw model.error('continuing_subword_prefix', 'must be null or ""')
+  if (model.string('continuing_subword_prefix', '') !== '')
+    throw model.error('continuing_subword_prefix', 'must be null or ""')
   const vocabulary = model.get('vocab') as object
   for (const [i, merge] of merges.entries()) {
     const pair: unknown = typeof merge === 'string' ? merge.split(' ') : merge
-    if (!Array.isArray(pair) || pair.length !== 2 || typeof pair[0] !== 'string' || typeof pair[1] !== 'string') {
-      throw new FormatError(`${json.name}: model.merges must be pairs of tokens; number ${i} is ${show(merge)}`)
+    if (
+      !Array.isArray(pair) ||
+      pair.length !== 2 ||
+      typeof pair[0] !== 'string' ||
+      typeof pair[1] !== 'string'
+    ) {
+      throw new FormatError(
+        `${json.name}: model.merges must be pairs of tokens; number ${i} is ${show(merge)}`,
+      )
     }
     const stranger = [pair[0], pair[1], pair[0] + pair[1]].find((token) => !Object.hasOwn(vocabulary, token))
     if (stranger === undefined) continue

@@ -30,8 +30,9 @@ const optionKinds: OptionKinds<BatchNormOptions> = {
 }
 
 /**
- * y = (x − mean) / √(variance + ε) · weight + bias for each channel: in training with mean and variance of the batch, else with those
- * remembered. Buffers have the names that they have in PyTorch's state dictionaries.
+ * y = (x − mean) / √(variance + ε) · weight + bias for each channel: in training with mean and variance of
+ * the batch, else with those remembered. Buffers have the names that they have in PyTorch's state
+ * dictionaries.
  */
 export abstract class BatchNorm extends Module {
   readonly numFeatures: number
@@ -88,13 +89,19 @@ export abstract class BatchNorm extends Module {
    */
   forward(x: Tensor): Tensor {
     if (x.shape[1] !== this.numFeatures)
-      throw new ShapeError(`${this.typeName}: x must have ${this.numFeatures} channels; received ${showShape(x.shape)}`)
+      throw new ShapeError(
+        `${this.typeName}: x must have ${this.numFeatures} channels; received ${showShape(x.shape)}`,
+      )
     const { eps: epsilon, momentum, running_mean, running_var, num_batches_tracked: batches } = this
     return scope(() => {
       const [weight, bias] = [this.weight, this.bias].map((values) => values && cast(values, 'float32'))
       if (!running_mean || !running_var) return normalizeBatch(x, weight, bias, { epsilon, momentum })
       if (this.training)
-        return normalizeBatch(x, weight, bias, { epsilon, momentum, running: { mean: running_mean, variance: running_var, batches } })
+        return normalizeBatch(x, weight, bias, {
+          epsilon,
+          momentum,
+          running: { mean: running_mean, variance: running_var, batches },
+        })
       const { scale, shift } = this.affine(running_mean, running_var)
       return channelAffine(x, scale, shift)
     })
@@ -110,12 +117,16 @@ export abstract class BatchNorm extends Module {
   }
 
   /**
-   * Scale and shift [numFeatures] that stand for the layer when it does not train, to be folded into the layer before it.
+   * Scale and shift [numFeatures] that stand for the layer when it does not train, to be folded into the
+   * layer before it.
    * @throws ShapeError if it keeps no statistics
    */
   folded(): { scale: Tensor; shift: Tensor } {
     const { running_mean: mean, running_var: variance } = this
-    if (!mean || !variance) throw new ShapeError('foldBatchNorm: the layer must keep running statistics; received one that keeps none')
+    if (!mean || !variance)
+      throw new ShapeError(
+        'foldBatchNorm: the layer must keep running statistics; received one that keeps none',
+      )
     return scope(() => this.affine(mean, variance))
   }
 }
@@ -123,7 +134,8 @@ export abstract class BatchNorm extends Module {
 /** Batch normalization of x [N, C] or [N, C, L]. */
 export class BatchNorm1d extends BatchNorm {
   override forward(x: Tensor): Tensor {
-    if (x.shape.length > 3) throw new ShapeError(`BatchNorm1d: x must be [N,C] or [N,C,L]; received ${showShape(x.shape)}`)
+    if (x.shape.length > 3)
+      throw new ShapeError(`BatchNorm1d: x must be [N,C] or [N,C,L]; received ${showShape(x.shape)}`)
     return super.forward(x)
   }
 }
@@ -131,7 +143,8 @@ export class BatchNorm1d extends BatchNorm {
 /** Batch normalization of x [N, C, H, W]. */
 export class BatchNorm2d extends BatchNorm {
   override forward(x: Tensor): Tensor {
-    if (x.shape.length !== 4) throw new ShapeError(`BatchNorm2d: x must be [N,C,H,W]; received ${showShape(x.shape)}`)
+    if (x.shape.length !== 4)
+      throw new ShapeError(`BatchNorm2d: x must be [N,C,H,W]; received ${showShape(x.shape)}`)
     return super.forward(x)
   }
 }

@@ -17,7 +17,10 @@ const someTargets = either('be a tensor or a list of class indices', aTensor, aL
 /** Where `noteTargets` puts what it is given, while `withTargets` runs. */
 let noted: ClassTargets[] | null = null
 
-/** Runs `body` and gives, beside its result, the targets that losses in it took from a device; they are to be disposed. */
+/**
+ * Runs `body` and gives, beside its result, the targets that losses in it took from a device; they are to be
+ * disposed.
+ */
 export function withTargets<R>(body: () => R): { result: R; taken: ClassTargets[] } {
   const outer = noted
   const taken: ClassTargets[] = []
@@ -51,7 +54,12 @@ export async function wrongTarget(taken: readonly ClassTargets[]): Promise<strin
  * @param x [rows, C]
  * @throws ShapeError unless there is one for each row, in 0..C−1 or `ignoreIndex`
  */
-export function targetTensor(operation: string, x: Tensor, target: Tensor | ArrayLike<number>, ignoreIndex: number): Tensor {
+export function targetTensor(
+  operation: string,
+  x: Tensor,
+  target: Tensor | ArrayLike<number>,
+  ignoreIndex: number,
+): Tensor {
   check(operation, 'target', target, someTargets)
   const [rows, classes] = x.shape
   const count = target instanceof Tensor ? target.numel : target.length

@@ -4,7 +4,9 @@ import { QWeightModule } from './qmodule.ts'
 
 /** In which precision a call computes products with quantized weights. */
 export interface Computation {
-  /** What the call was asked for, for every layer; absent: what each was set to (`setComputeDtype`, a recipe). */
+  /**
+   * What the call was asked for, for every layer; absent: what each was set to (`setComputeDtype`, a recipe).
+   */
   asked?: ComputeDType
   /** For layers that were not set either. */
   usual: ComputeDType
@@ -14,8 +16,8 @@ export interface Computation {
 export type Compute = <R>(body: () => R) => R
 
 /**
- * What runs a body with the layers of a model computing so, and puts back what they were set to: what others compute with the model between
- * two of its calls is not touched.
+ * What runs a body with the layers of a model computing so, and puts back what they were set to: what others
+ * compute with the model between two of its calls is not touched.
  */
 export function computeIn(model: Module, { asked, usual }: Computation): Compute {
   const modules = layersOf(model)
@@ -40,5 +42,7 @@ export function computedIn(model: Module, { asked, usual }: Computation): Comput
 }
 
 function layersOf(model: Module): QWeightModule[] {
-  return [...model.namedModules()].map(([, module]) => module).filter((module) => module instanceof QWeightModule)
+  return [...model.namedModules()]
+    .map(([, module]) => module)
+    .filter((module) => module instanceof QWeightModule)
 }

@@ -1,5 +1,12 @@
-/** What a model may hold its modules and tensors in: lists, plain objects and Maps. A Set has no names to give, but is looked into. */
-type Container = readonly unknown[] | Record<string, unknown> | ReadonlyMap<unknown, unknown> | ReadonlySet<unknown>
+/**
+ * What a model may hold its modules and tensors in: lists, plain objects and Maps. A Set has no names to
+ * give, but is looked into.
+ */
+type Container =
+  | readonly unknown[]
+  | Record<string, unknown>
+  | ReadonlyMap<unknown, unknown>
+  | ReadonlySet<unknown>
 
 /** An object in a container, or a property of a module. */
 export interface Entry {
@@ -23,7 +30,8 @@ export function* entriesOf(holder: object): Generator<Entry> {
   if (holder instanceof Set) {
     for (const value of holder) if (isObject(value)) yield { name: null, value, put: () => {} }
   } else if (holder instanceof Map) {
-    for (const [key, value] of holder) if (isObject(value)) yield { name: nameOf(key), value, put: (other) => holder.set(key, other) }
+    for (const [key, value] of holder)
+      if (isObject(value)) yield { name: nameOf(key), value, put: (other) => holder.set(key, other) }
   } else if (Array.isArray(holder)) {
     // A loop over indices: a list of a million numbers is passed over quickly.
     for (let i = 0; i < holder.length; i++) {
@@ -36,8 +44,15 @@ export function* entriesOf(holder: object): Generator<Entry> {
   }
 }
 
-/** A copy of a container or module, of the same class, with `copyOf` what it holds; `known` is told of it first, since it may hold itself. */
-export function copyHolder(holder: object, copyOf: (value: unknown) => unknown, known: Map<unknown, unknown>): object {
+/**
+ * A copy of a container or module, of the same class, with `copyOf` what it holds; `known` is told of it
+ * first, since it may hold itself.
+ */
+export function copyHolder(
+  holder: object,
+  copyOf: (value: unknown) => unknown,
+  known: Map<unknown, unknown>,
+): object {
   if (holder instanceof Map) {
     const copy = new Map<unknown, unknown>()
     known.set(holder, copy)

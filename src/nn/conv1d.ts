@@ -4,11 +4,21 @@ import { ForwardConvolution, type ForwardConvolutionOptions } from './convolutio
 
 /** y = bias + x ⋆ weight over the last dimension of x [B, inChannels, length]; arguments as PyTorch's. */
 export class Conv1d extends ForwardConvolution {
-  constructor(inChannels: number, outChannels: number, kernelSize: number, options: ForwardConvolutionOptions = {}) {
+  constructor(
+    inChannels: number,
+    outChannels: number,
+    kernelSize: number,
+    options: ForwardConvolutionOptions = {},
+  ) {
     super(1, inChannels, outChannels, kernelSize, options)
   }
 
-  protected override convolve(x: Tensor, weight: Tensor, bias: Tensor | null, [padding]: readonly number[]): Tensor {
+  protected override convolve(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | null,
+    [padding]: readonly number[],
+  ): Tensor {
     const { stride, dilation, groups } = this
     return conv1d(x, weight, bias, { stride: stride[0], padding, dilation: dilation[0], groups })
   }

@@ -27,7 +27,13 @@ function sizes(axes: number, least: number): Kind {
   return either(`${size.must}, or a list of ${axes}`, size, listOf('sizes', size, axes))
 }
 
-function checkSizes(layer: string, axes: number, inChannels: number, outChannels: number, kernelSize: PerAxis): void {
+function checkSizes(
+  layer: string,
+  axes: number,
+  inChannels: number,
+  outChannels: number,
+  kernelSize: PerAxis,
+): void {
   checkEach(layer, { inChannels, outChannels }, wholeNumber(0))
   check(layer, 'kernelSize', kernelSize, sizes(axes, 1))
 }
@@ -44,7 +50,10 @@ export abstract class Convolution extends Module {
   readonly stride: readonly number[]
   readonly dilation: readonly number[]
   readonly groups: number
-  /** [outChannels, inChannels / groups, ...kernelSize]; transposed: [inChannels, outChannels / groups, ...kernelSize] */
+  /**
+   * [outChannels, inChannels / groups, ...kernelSize]; transposed: [inChannels, outChannels / groups,
+   * ...kernelSize]
+   */
   weight: Tensor
   /** [outChannels], or null */
   bias: Tensor | null
@@ -61,7 +70,9 @@ export abstract class Convolution extends Module {
     super()
     const groups = options.groups ?? 1
     if (inChannels % groups !== 0 || outChannels % groups !== 0) {
-      throw new ShapeError(`${this.typeName}: groups (${groups}) must divide the channels; received ${inChannels} and ${outChannels}`)
+      throw new ShapeError(
+        `${this.typeName}: groups (${groups}) must divide the channels; received ${inChannels} and ${outChannels}`,
+      )
     }
     this.inChannels = inChannels
     this.outChannels = outChannels
@@ -115,14 +126,27 @@ export abstract class ForwardConvolution extends Convolution {
   readonly padding: readonly number[] | 'same' | 'valid'
   readonly paddingMode: PadMode
 
-  constructor(axes: number, inChannels: number, outChannels: number, kernelSize: PerAxis, options: ForwardConvolutionOptions) {
+  constructor(
+    axes: number,
+    inChannels: number,
+    outChannels: number,
+    kernelSize: PerAxis,
+    options: ForwardConvolutionOptions,
+  ) {
     checkSizes(new.target.name, axes, inChannels, outChannels, kernelSize)
     checkOptions(new.target.name, options, {
       ...optionKinds(axes),
       padding: either(`${sizes(axes, 0).must}, or same or valid`, sizes(axes, 0), oneOf('same', 'valid')),
       paddingMode: aPadMode,
     })
-    super(axes, [outChannels, inChannels / (options.groups ?? 1)], inChannels, outChannels, kernelSize, options)
+    super(
+      axes,
+      [outChannels, inChannels / (options.groups ?? 1)],
+      inChannels,
+      outChannels,
+      kernelSize,
+      options,
+    )
     const padding = options.padding ?? 0
     this.padding = typeof padding === 'string' ? padding : perAxis(axes, padding)
     this.paddingMode = options.paddingMode ?? 'zeros'
@@ -132,7 +156,9 @@ export abstract class ForwardConvolution extends Convolution {
     const padding = typeof this.padding === 'string' ? this.padding : tuple(this.padding)
     return this.repr(
       [
-        ...(typeof this.padding !== 'string' && this.padding.every((size) => size === 0) ? [] : [`padding=${padding}`]),
+        ...(typeof this.padding !== 'string' && this.padding.every((size) => size === 0)
+          ? []
+          : [`padding=${padding}`]),
         ...(this.dilation.every((size) => size === 1) ? [] : [`dilation=${tuple(this.dilation)}`]),
       ],
       this.paddingMode === 'zeros' ? [] : [`padding_mode=${this.paddingMode}`],
@@ -148,7 +174,8 @@ export abstract class ForwardConvolution extends Convolution {
       return [Math.floor(total / 2), Math.ceil(total / 2)]
     })
     const even = borders.every(([before, behind]) => before === behind)
-    const convolve = (input: Tensor, padding: readonly number[]) => this.convolve(input, weight, bias, padding)
+    const convolve = (input: Tensor, padding: readonly number[]) =>
+      this.convolve(input, weight, bias, padding)
     if (this.paddingMode === 'zeros' && even)
       return convolve(
         x,
@@ -157,14 +184,23 @@ export abstract class ForwardConvolution extends Convolution {
     const [last, outer] = borders.toReversed()
     return scope(() =>
       convolve(
-        pad(x, [last[0], last[1], ...(outer ?? [0, 0])] as [number, number, number, number], this.paddingMode),
+        pad(
+          x,
+          [last[0], last[1], ...(outer ?? [0, 0])] as [number, number, number, number],
+          this.paddingMode,
+        ),
         borders.map(() => 0),
       ),
     )
   }
 
   /** The convolution itself, with so many zeros on each side. */
-  protected abstract convolve(x: Tensor, weight: Tensor, bias: Tensor | null, padding: readonly number[]): Tensor
+  protected abstract convolve(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | null,
+    padding: readonly number[],
+  ): Tensor
 }
 
 /** Options of a transposed convolution. */
@@ -179,10 +215,27 @@ export abstract class TransposedConvolution extends Convolution {
   readonly padding: readonly number[]
   readonly outputPadding: readonly number[]
 
-  constructor(axes: number, inChannels: number, outChannels: number, kernelSize: PerAxis, options: ConvTransposeLayerOptions) {
+  constructor(
+    axes: number,
+    inChannels: number,
+    outChannels: number,
+    kernelSize: PerAxis,
+    options: ConvTransposeLayerOptions,
+  ) {
     checkSizes(new.target.name, axes, inChannels, outChannels, kernelSize)
-    checkOptions(new.target.name, options, { ...optionKinds(axes), padding: sizes(axes, 0), outputPadding: sizes(axes, 0) })
-    super(axes, [inChannels, outChannels / (options.groups ?? 1)], inChannels, outChannels, kernelSize, options)
+    checkOptions(new.target.name, options, {
+      ...optionKinds(axes),
+      padding: sizes(axes, 0),
+      outputPadding: sizes(axes, 0),
+    })
+    super(
+      axes,
+      [inChannels, outChannels / (options.groups ?? 1)],
+      inChannels,
+      outChannels,
+      kernelSize,
+      options,
+    )
     this.padding = perAxis(axes, options.padding ?? 0)
     this.outputPadding = perAxis(axes, options.outputPadding ?? 0)
   }
@@ -191,7 +244,9 @@ export abstract class TransposedConvolution extends Convolution {
     return this.repr([
       ...(this.padding.every((size) => size === 0) ? [] : [`padding=${tuple(this.padding)}`]),
       ...(this.dilation.every((size) => size === 1) ? [] : [`dilation=${tuple(this.dilation)}`]),
-      ...(this.outputPadding.every((size) => size === 0) ? [] : [`output_padding=${tuple(this.outputPadding)}`]),
+      ...(this.outputPadding.every((size) => size === 0)
+        ? []
+        : [`output_padding=${tuple(this.outputPadding)}`]),
     ])
   }
 }

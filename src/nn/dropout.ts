@@ -8,7 +8,10 @@ import { Module } from './module.ts'
 /** Layers made so far: each starts from a seed of its own. */
 let made = 0
 
-/** In training y = x / (1 − p) with probability 1 − p, else 0; otherwise y = x. `initialize` seeds it with the model. */
+/**
+ * In training y = x / (1 − p) with probability 1 − p, else 0; otherwise y = x. `initialize` seeds it with the
+ * model.
+ */
 export class Dropout extends Module {
   readonly p: number
   private random = new Random(++made)

@@ -15,7 +15,9 @@ type Foldable = ForwardConvolution | Linear
 
 const somePairs: Kind = {
   must: 'be a list of pairs [layer, norm] of paths',
-  holds: (value) => anIterable.holds(value) && (!Array.isArray(value) || value.every((pair) => Array.isArray(pair) && pair.length === 2)),
+  holds: (value) =>
+    anIterable.holds(value) &&
+    (!Array.isArray(value) || value.every((pair) => Array.isArray(pair) && pair.length === 2)),
 }
 
 /** A normalization, the layer before it, and what messages call them. */
@@ -26,15 +28,21 @@ interface Pair {
 }
 
 /**
- * Folds each batch normalization into the layer before it, in place: y = (w·scale)·x + (b·scale + shift); an Identity takes its place.
+ * Folds each batch normalization into the layer before it, in place: y = (w·scale)·x + (b·scale + shift); an
+ * Identity takes its place.
  *
- * Before it is the convolution or linear layer that stands right before it among the children of the same module; one that stands elsewhere,
- * too, is folded only where the same normalization follows everywhere. Where a model calls its layers in another order, name the pairs:
- * `foldBatchNorm(model, [['layer1.conv', 'layer1.norm']])`.
+ * Before it is the convolution or linear layer that stands right before it among the children of the same
+ * module; one that stands elsewhere, too, is folded only where the same normalization follows everywhere.
+ * Where a model calls its layers in another order, name the pairs: `foldBatchNorm(model, [['layer1.conv',
+ * 'layer1.norm']])`.
  * @returns the paths of the normalizations folded
- * @throws ShapeError if the model trains, if one of `pairs` is not such layers, or if their channels differ; the model is then as before
+ * @throws ShapeError if the model trains, if one of `pairs` is not such layers, or if their channels differ;
+ * the model is then as before
  */
-export function foldBatchNorm(model: Module, pairs?: Iterable<readonly [layer: string, norm: string]>): string[] {
+export function foldBatchNorm(
+  model: Module,
+  pairs?: Iterable<readonly [layer: string, norm: string]>,
+): string[] {
   check('foldBatchNorm', 'model', model, aModule)
   if (pairs !== undefined) check('foldBatchNorm', 'pairs', pairs, somePairs)
   const found = pairs ? [...pairs].map(([layer, norm]) => pairAt(model, layer, norm)) : [...neighbours(model)]
@@ -55,7 +63,9 @@ function pairAt(model: Module, layerPath: string, path: string): Pair {
   const [layer, norm] = [model.getModule(layerPath), model.getModule(path)]
   if (isFoldable(layer) && norm instanceof BatchNorm) return { layer, norm, path }
   const kinds = `${layer.typeName} and ${norm.typeName}`
-  throw new ShapeError(`foldBatchNorm: ${layerPath} must be a convolution or Linear, ${path} a BatchNorm; received ${kinds}`)
+  throw new ShapeError(
+    `foldBatchNorm: ${layerPath} must be a convolution or Linear, ${path} a BatchNorm; received ${kinds}`,
+  )
 }
 
 /** Every batch normalization with a layer of as many channels right before it, wherever the two stand. */
@@ -75,8 +85,11 @@ function* neighbours(model: Module): Generator<Pair> {
   for (const [path, norm] of model.namedModules()) {
     if (!(norm instanceof BatchNorm)) continue
     const layers = [...(before.get(norm) ?? [])].filter((layer) => layer !== undefined && isFoldable(layer))
-    const fits = layers.every((layer) => layer.weight.shape[0] === norm.numFeatures && after.get(layer)?.size === 1)
-    if (fits && layers.length === before.get(norm)?.size) for (const layer of layers) yield { layer, norm, path }
+    const fits = layers.every(
+      (layer) => layer.weight.shape[0] === norm.numFeatures && after.get(layer)?.size === 1,
+    )
+    if (fits && layers.length === before.get(norm)?.size)
+      for (const layer of layers) yield { layer, norm, path }
   }
 }
 
@@ -88,17 +101,23 @@ function isFoldable(module: Module): module is Foldable {
 function foldedParameters(pairs: readonly Pair[]): Map<Foldable, { weight: Tensor; bias: Tensor | null }> {
   const folded = new Map<Foldable, { weight: Tensor; bias: Tensor | null }>()
   for (const { layer, norm, path } of pairs) {
-    if (norm.training) throw new ShapeError(`foldBatchNorm: the model must not train, call eval() first; received ${path} in training`)
+    if (norm.training)
+      throw new ShapeError(
+        `foldBatchNorm: the model must not train, call eval() first; received ${path} in training`,
+      )
     const { weight, bias } = folded.get(layer) ?? layer
     const channels = weight.shape[0]
     if (channels !== norm.numFeatures) {
-      throw new ShapeError(`foldBatchNorm: ${path} must have ${channels} channels, those of its layer; received ${norm.numFeatures}`)
+      throw new ShapeError(
+        `foldBatchNorm: ${path} must have ${channels} channels, those of its layer; received ${norm.numFeatures}`,
+      )
     }
     const { scale, shift } = norm.folded()
     const rows = cast(weight, 'float32').view([1, channels, weight.numel / channels])
     const scaled = cast(channelAffine(rows, scale, null).view(weight.shape), weight.dtype as FloatDType)
     folded.set(layer, { weight: scaled, bias: bias ? add(mul(cast(bias, 'float32'), scale), shift) : shift })
   }
-  for (const { weight, bias } of folded.values()) for (const tensor of [weight, bias]) if (tensor) keep(tensor)
+  for (const { weight, bias } of folded.values())
+    for (const tensor of [weight, bias]) if (tensor) keep(tensor)
   return folded
 }

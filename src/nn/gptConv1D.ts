@@ -55,21 +55,32 @@ export class Conv1D extends Module {
     return this.compute(x, this.weight, this.bias)
   }
 
-  /** x · weight + bias for these instead of the layer's own; a quantized weight is [nf, nx], so that outputs have scales. */
+  /**
+   * x · weight + bias for these instead of the layer's own; a quantized weight is [nf, nx], so that outputs
+   * have scales.
+   */
   compute(x: Tensor, weight: Tensor | QTensor, bias: Tensor | null): Tensor {
     return scope(() => {
       const b = bias && cast(bias, 'float32')
       if (weight instanceof QTensor) return linear(x, weight, b)
       if (x.size(-1) !== weight.shape[0]) {
-        throw new ShapeError(`conv1D: columns of x must equal rows of weight; x ${showShape(x.shape)}, weight ${showShape(weight.shape)}`)
+        throw new ShapeError(
+          `conv1D: columns of x must equal rows of weight; x ${showShape(x.shape)}, weight ${showShape(weight.shape)}`,
+        )
       }
-      const y = matmul(x.view([x.numel / this.nx, this.nx]), cast(weight, 'float32')).view([...x.shape.slice(0, -1), weight.shape[1]])
+      const y = matmul(x.view([x.numel / this.nx, this.nx]), cast(weight, 'float32')).view([
+        ...x.shape.slice(0, -1),
+        weight.shape[1],
+      ])
       return b ? add(y, b) : y
     })
   }
 }
 
-/** The quantized twin of `Conv1D`: quantized, its weight is [nf, nx], a scale for each output or group of inputs. */
+/**
+ * The quantized twin of `Conv1D`: quantized, its weight is [nf, nx], a scale for each output or group of
+ * inputs.
+ */
 export class QConv1D extends QWeightModule {
   readonly nf: number
   readonly nx: number

@@ -14,9 +14,10 @@ export interface InitializeOptions {
 const optionKinds: OptionKinds<InitializeOptions> = { seed: wholeNumber(-Infinity) }
 
 /**
- * Gives every parameter and buffer of a model memory on `device` and the values that PyTorch's layers start with, in place.
- * The same seed gives the same values; what was tied stays tied, to the first of its paths. Parameters then ask for their gradients, as in
- * PyTorch; of a model that is loaded, those that an optimizer is given do.
+ * Gives every parameter and buffer of a model memory on `device` and the values that PyTorch's layers start
+ * with, in place. The same seed gives the same values; what was tied stays tied, to the first of its paths.
+ * Parameters then ask for their gradients, as in PyTorch; of a model that is loaded, those that an optimizer
+ * is given do.
  * @returns the model
  */
 export function initialize<M extends Module>(model: M, device: Device, options: InitializeOptions = {}): M {
@@ -25,7 +26,8 @@ export function initialize<M extends Module>(model: M, device: Device, options: 
   checkOptions('initialize', options, optionKinds)
   const random = new Random(options.seed ?? 0)
   const paths = new Map<Parameter, string[]>()
-  for (const [path, parameter] of model.namedParameters()) paths.set(parameter, [...(paths.get(parameter) ?? []), path])
+  for (const [path, parameter] of model.namedParameters())
+    paths.set(parameter, [...(paths.get(parameter) ?? []), path])
   for (const [, module] of model.namedModules()) module.resetParameters(device, random)
   for (const [first, ...others] of paths.values()) {
     for (const path of others) {

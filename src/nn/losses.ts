@@ -2,7 +2,20 @@ import { DTypeError, ShapeError } from '../core/errors.ts'
 import { aBoolean, check, type Kind, oneOf } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { showShape } from '../core/shape.ts'
-import { abs, clamp, div, exp, log, logSoftmax, mean, mul, nll, permute, sub, sum } from '../tensor/ops/index.ts'
+import {
+  abs,
+  clamp,
+  div,
+  exp,
+  log,
+  logSoftmax,
+  mean,
+  mul,
+  nll,
+  permute,
+  sub,
+  sum,
+} from '../tensor/ops/index.ts'
 import { nllKinds } from '../tensor/ops/nll.ts'
 import { scope } from '../tensor/scope.ts'
 import { checkShape, Tensor } from '../tensor/tensor.ts'
@@ -39,9 +52,18 @@ export interface KLDivLossOptions {
 }
 
 const lossKinds: OptionKinds<LossOptions> = { reduction: oneOf('mean', 'sum', 'none') }
-const nllLossKinds: OptionKinds<Omit<ClassLossOptions, 'labelSmoothing'>> = { ...lossKinds, ignoreIndex: nllKinds.ignoreIndex }
-const classLossKinds: OptionKinds<ClassLossOptions> = { ...nllLossKinds, labelSmoothing: nllKinds.labelSmoothing }
-const klDivKinds: OptionKinds<KLDivLossOptions> = { reduction: oneOf('mean', 'sum', 'none', 'batchmean'), logTarget: aBoolean }
+const nllLossKinds: OptionKinds<Omit<ClassLossOptions, 'labelSmoothing'>> = {
+  ...lossKinds,
+  ignoreIndex: nllKinds.ignoreIndex,
+}
+const classLossKinds: OptionKinds<ClassLossOptions> = {
+  ...nllLossKinds,
+  labelSmoothing: nllKinds.labelSmoothing,
+}
+const klDivKinds: OptionKinds<KLDivLossOptions> = {
+  reduction: oneOf('mean', 'sum', 'none', 'batchmean'),
+  logTarget: aBoolean,
+}
 
 const dequantizable: Kind = {
   must: 'be a tensor',
@@ -58,25 +80,42 @@ function floatsOf(operation: string, name: string, value: Dequantizable): Tensor
 /**
  * −log softmax(input)[target], averaged over the targets that are not ignored.
  *
- * Targets given as numbers are checked; of those on a device one outside 0..C−1 makes the loss NaN, and `trainEpoch` says which.
+ * Targets given as numbers are checked; of those on a device one outside 0..C−1 makes the loss NaN, and
+ * `trainEpoch` says which.
  * @param input logits [N, C], [N, C, …] or [C] float32
  * @param target class indices [N], [N, …] or one
  * @throws ShapeError if a target lies outside 0..C−1 and is not `ignoreIndex`
  */
-export function crossEntropyLoss(input: Dequantizable, target: Tensor | ArrayLike<number>, options: ClassLossOptions = {}): Tensor {
+export function crossEntropyLoss(
+  input: Dequantizable,
+  target: Tensor | ArrayLike<number>,
+  options: ClassLossOptions = {},
+): Tensor {
   const operation = 'crossEntropyLoss'
   checkOptions(operation, options, classLossKinds)
-  return scope(() => classLoss(operation, logSoftmax(classesLast(operation, floatsOf(operation, 'input', input))), target, options))
+  return scope(() =>
+    classLoss(
+      operation,
+      logSoftmax(classesLast(operation, floatsOf(operation, 'input', input))),
+      target,
+      options,
+    ),
+  )
 }
 
-/** −input[target] of log-probabilities, averaged over the targets that are not ignored; arguments as in `crossEntropyLoss`. */
+/**
+ * −input[target] of log-probabilities, averaged over the targets that are not ignored; arguments as in
+ * `crossEntropyLoss`.
+ */
 export function nllLoss(
   input: Dequantizable,
   target: Tensor | ArrayLike<number>,
   options: Omit<ClassLossOptions, 'labelSmoothing'> = {},
 ): Tensor {
   checkOptions('nllLoss', options, nllLossKinds)
-  return scope(() => classLoss('nllLoss', classesLast('nllLoss', floatsOf('nllLoss', 'input', input)), target, options))
+  return scope(() =>
+    classLoss('nllLoss', classesLast('nllLoss', floatsOf('nllLoss', 'input', input)), target, options),
+  )
 }
 
 /** (input − target)², averaged over all values. */
@@ -95,10 +134,15 @@ export function l1Loss(input: Dequantizable, target: Dequantizable, options: Los
 }
 
 /**
- * target · (log target − input) of log-probabilities `input`, averaged over all values as in PyTorch; `batchmean` averages over the
- * first dimension, which is the divergence. Where a target is 0 its logarithm counts nothing.
+ * target · (log target − input) of log-probabilities `input`, averaged over all values as in PyTorch;
+ * `batchmean` averages over the first dimension, which is the divergence. Where a target is 0 its logarithm
+ * counts nothing.
  */
-export function klDivLoss(input: Dequantizable, target: Dequantizable, options: KLDivLossOptions = {}): Tensor {
+export function klDivLoss(
+  input: Dequantizable,
+  target: Dequantizable,
+  options: KLDivLossOptions = {},
+): Tensor {
   checkOptions('klDivLoss', options, klDivKinds)
   return scope(() => {
     const [q, p] = [floatsOf('klDivLoss', 'input', input), floatsOf('klDivLoss', 'target', target)]
@@ -115,14 +159,20 @@ const smallest = 2 ** -126
 
 /** Classes as the last of two dimensions: PyTorch has them second, whatever follows. */
 function classesLast(operation: string, x: Tensor): Tensor {
-  if (x.shape.length === 0) throw new ShapeError(`${operation}: input must be [N,C], [N,C,…] or [C]; received ${showShape(x.shape)}`)
+  if (x.shape.length === 0)
+    throw new ShapeError(`${operation}: input must be [N,C], [N,C,…] or [C]; received ${showShape(x.shape)}`)
   if (x.shape.length <= 2) return x.view([x.numel / x.size(-1), x.size(-1)])
   const axes = x.shape.map((_, axis) => axis)
   const moved = permute(x, [0, ...axes.slice(2), 1])
   return moved.view([x.numel / x.shape[1], x.shape[1]])
 }
 
-function classLoss(operation: string, x: Tensor, target: Tensor | ArrayLike<number>, options: ClassLossOptions): Tensor {
+function classLoss(
+  operation: string,
+  x: Tensor,
+  target: Tensor | ArrayLike<number>,
+  options: ClassLossOptions,
+): Tensor {
   const { reduction = 'mean', ignoreIndex = -100, labelSmoothing = 0 } = options
   const targets = targetTensor(operation, x, target, ignoreIndex)
   const { loss, counted } = nll(x, targets, { ignoreIndex, labelSmoothing })

@@ -15,21 +15,30 @@ export type Parameter = Tensor | QTensor
 
 /** How modules are listed. */
 export interface ModuleListOptions {
-  /** Whether a module that stands at several paths is listed once, under the first, as PyTorch does. Default true. */
+  /**
+   * Whether a module that stands at several paths is listed once, under the first, as PyTorch does. Default
+   * true.
+   */
   removeDuplicate?: boolean
 }
 
 /**
- * A layer, or layers within layers. Its parameters and children are its properties: a property that holds a tensor is a parameter, one that
- * holds a module a child, and so are those in lists, plain objects and Maps, and in such within each other. Their names joined by dots are the
- * paths that checkpoints use: `blocks.0.1.weight`, `heads.cls.bias`. Functions, and objects of other classes, are not looked into: what is no
- * part of the model is held there.
+ * A layer, or layers within layers. Its parameters and children are its properties: a property that holds a
+ * tensor is a parameter, one that holds a module a child, and so are those in lists, plain objects and Maps,
+ * and in such within each other. Their names joined by dots are the paths that checkpoints use:
+ * `blocks.0.1.weight`, `heads.cls.bias`. Functions, and objects of other classes, are not looked into: what
+ * is no part of the model is held there.
  */
 export abstract class Module {
-  /** Whether it trains: dropout drops, batch statistics are taken and remembered. Set for a whole model by `train` and `eval`. */
+  /**
+   * Whether it trains: dropout drops, batch statistics are taken and remembered. Set for a whole model by
+   * `train` and `eval`.
+   */
   training = false
 
-  /** Arguments of the layer in PyTorch's notation, for `String(model)`: `in_features=64, out_features=172`. */
+  /**
+   * Arguments of the layer in PyTorch's notation, for `String(model)`: `in_features=64, out_features=172`.
+   */
   extraRepr(): string {
     return ''
   }
@@ -51,7 +60,9 @@ export abstract class Module {
    * Every module by path, itself first under ''.
    * @throws ShapeError if one contains itself, or as `children`
    */
-  *namedModules({ removeDuplicate = true }: ModuleListOptions = {}): Generator<[path: string, module: Module]> {
+  *namedModules({
+    removeDuplicate = true,
+  }: ModuleListOptions = {}): Generator<[path: string, module: Module]> {
     yield* modulesOf(this, '', [], removeDuplicate ? new Set() : null)
   }
 
@@ -66,29 +77,41 @@ export abstract class Module {
     return paths
   }
 
-  /** Its tensors that are state but not learned, such as running means; a container's name stands for all in it. */
+  /**
+   * Its tensors that are state but not learned, such as running means; a container's name stands for all in
+   * it.
+   */
   get bufferNames(): readonly string[] {
     return []
   }
 
-  /** The module's own tensors by name, those in containers as `weights.0`: parameters and buffers, what checkpoints hold. */
+  /**
+   * The module's own tensors by name, those in containers as `weights.0`: parameters and buffers, what
+   * checkpoints hold.
+   */
   *ownTensors(): Generator<[name: string, tensor: Parameter]> {
     for (const { name, part } of placesIn(this)) if (!(part instanceof Module)) yield [name, part]
   }
 
   /** The module's own parameters by name. */
   *ownParameters(): Generator<[name: string, parameter: Parameter]> {
-    const isBuffer = (name: string) => this.bufferNames.some((buffer) => name === buffer || name.startsWith(`${buffer}.`))
+    const isBuffer = (name: string) =>
+      this.bufferNames.some((buffer) => name === buffer || name.startsWith(`${buffer}.`))
     for (const [name, tensor] of this.ownTensors()) if (!isBuffer(name)) yield [name, tensor]
   }
 
-  /** Every parameter and buffer by path; tied ones, and those of a module at several paths, appear under each of them. */
+  /**
+   * Every parameter and buffer by path; tied ones, and those of a module at several paths, appear under each
+   * of them.
+   */
   *namedTensors(): Generator<[path: string, tensor: Parameter]> {
     for (const [path, module] of this.namedModules({ removeDuplicate: false }))
       for (const [name, tensor] of module.ownTensors()) yield [joinPath(path, name), tensor]
   }
 
-  /** Every parameter by path; tied ones, and those of a module at several paths, appear under each of them. */
+  /**
+   * Every parameter by path; tied ones, and those of a module at several paths, appear under each of them.
+   */
   *namedParameters(): Generator<[path: string, parameter: Parameter]> {
     for (const [path, module] of this.namedModules({ removeDuplicate: false }))
       for (const [name, parameter] of module.ownParameters()) yield [joinPath(path, name), parameter]
@@ -114,8 +137,9 @@ export abstract class Module {
   resetParameters(_device: Device, _random: Random): void {}
 
   /**
-   * Watches `forward`, however it is defined, until the returned function is called: `watcher` is told of each pass, a function with what the
-   * module gives and what it took. It changes nothing; afterwards `forward` is as it was found.
+   * Watches `forward`, however it is defined, until the returned function is called: `watcher` is told of
+   * each pass, a function with what the module gives and what it took. It changes nothing; afterwards
+   * `forward` is as it was found.
    *
    *     const end = model.fc.observe((y) => console.log(String(y)))
    */
@@ -125,7 +149,8 @@ export abstract class Module {
 
   /**
    * A model with copies of all parameters and buffers; what was tied or shared stays so.
-   * @throws ShapeError if `forward` of a module is a function of its own, which would go on computing with the original
+   * @throws ShapeError if `forward` of a module is a function of its own, which would go on computing with
+   * the original
    */
   clone(): this {
     return copyOf(this, new Map()) as this
@@ -136,7 +161,9 @@ export abstract class Module {
     if (path === '') return this
     const part = placeAt(this, path)?.part
     if (part instanceof Module) return part
-    throw new ShapeError(`getModule: path must lead to a module; received ${JSON.stringify(path)}, where there is none`)
+    throw new ShapeError(
+      `getModule: path must lead to a module; received ${JSON.stringify(path)}, where there is none`,
+    )
   }
 
   /**
@@ -147,7 +174,9 @@ export abstract class Module {
     const place = placeAt(this, path)
     if (place?.part instanceof Module) place.put(module)
     else
-      throw new ShapeError(`setModule: path must lead to a module within this one; received ${JSON.stringify(path)}, where there is none`)
+      throw new ShapeError(
+        `setModule: path must lead to a module within this one; received ${JSON.stringify(path)}, where there is none`,
+      )
   }
 
   /** Puts others in the place of modules within this one, wherever those stand. */
@@ -182,7 +211,9 @@ export abstract class Module {
   private parameterPlace(operation: string, path: string): Place & { part: Parameter } {
     const place = placeAt(this, path)
     if (place && !(place.part instanceof Module)) return { ...place, part: place.part }
-    throw new ShapeError(`${operation}: path must lead to a parameter; received ${JSON.stringify(path)}, where there is none`)
+    throw new ShapeError(
+      `${operation}: path must lead to a parameter; received ${JSON.stringify(path)}, where there is none`,
+    )
   }
 
   /** Gives back the memory of every parameter and buffer. */
@@ -225,11 +256,16 @@ function placesIn(module: Module): Generator<Place> {
   return placesUnder(module, [], [])
 }
 
-function* placesUnder(holder: object, names: readonly (string | null)[], within: readonly object[]): Generator<Place> {
+function* placesUnder(
+  holder: object,
+  names: readonly (string | null)[],
+  within: readonly object[],
+): Generator<Place> {
   for (const { name, value, put } of entriesOf(holder)) {
     const path = [...names, name]
     if (isPart(value)) yield { name: checkedName(path, value), part: value, put }
-    else if (isContainer(value) && !within.includes(value)) yield* placesUnder(value, path, [...within, value])
+    else if (isContainer(value) && !within.includes(value))
+      yield* placesUnder(value, path, [...within, value])
   }
 }
 
@@ -241,11 +277,17 @@ function checkedName(names: readonly (string | null)[], part: Module | Parameter
   if (!names.includes(null)) return names.join('.')
   const what = part instanceof Module ? part.typeName : 'a tensor'
   const where = names.slice(0, names.indexOf(null)).join('.') || 'the module itself'
-  const rule = 'modules and tensors of a model must have names, which are strings without dots, numbers, or places in a list'
-  throw new ShapeError(`namedModules: ${rule}; ${where} gives ${what} none (in a Set, say); take a list or a Map`)
+  const rule =
+    'modules and tensors of a model must have names, which are strings without dots, numbers, or places in a list'
+  throw new ShapeError(
+    `namedModules: ${rule}; ${where} gives ${what} none (in a Set, say); take a list or a Map`,
+  )
 }
 
-/** A module and those within it; `above` are those that it is within, `seen` (where they are listed once) those listed. */
+/**
+ * A module and those within it; `above` are those that it is within, `seen` (where they are listed once)
+ * those listed.
+ */
 function* modulesOf(
   module: Module,
   path: string,
@@ -253,13 +295,17 @@ function* modulesOf(
   seen: Set<Module> | null,
 ): Generator<[path: string, module: Module]> {
   if (above.includes(module)) {
-    const advice = 'hold a reference to a module above in a function, () => module, which is no part of the model'
-    throw new ShapeError(`namedModules: a module must not contain itself; ${module.typeName} stands again at ${path}; ${advice}`)
+    const advice =
+      'hold a reference to a module above in a function, () => module, which is no part of the model'
+    throw new ShapeError(
+      `namedModules: a module must not contain itself; ${module.typeName} stands again at ${path}; ${advice}`,
+    )
   }
   if (seen?.has(module)) return
   seen?.add(module)
   yield [path, module]
-  for (const [name, child] of module.children()) yield* modulesOf(child, joinPath(path, name), [...above, module], seen)
+  for (const [name, child] of module.children())
+    yield* modulesOf(child, joinPath(path, name), [...above, module], seen)
 }
 
 /** The place that a path leads to, through the modules on its way. */
@@ -277,7 +323,8 @@ function placeAt(module: Module, path: string): Place | undefined {
 function copyOf(value: unknown, known: Map<unknown, unknown>): unknown {
   if (known.has(value)) return known.get(value)
   if (value instanceof Tensor || value instanceof QTensor) {
-    const copy = value instanceof Tensor && value.isMeta ? Tensor.meta(value.shape, value.dtype) : keep(value.clone())
+    const copy =
+      value instanceof Tensor && value.isMeta ? Tensor.meta(value.shape, value.dtype) : keep(value.clone())
     if (copy instanceof Tensor && value instanceof Tensor) copy.requiresGrad = value.requiresGrad
     known.set(value, copy)
     return copy

@@ -23,8 +23,8 @@ export interface MultiheadAttentionOptions {
 const optionKinds: OptionKinds<MultiheadAttentionOptions> = { bias: aBoolean, batchFirst: aBoolean }
 
 /**
- * y = out_proj(attention of the heads of in_proj · query, in_proj · key, in_proj · value). Parameters have the names that they have in
- * PyTorch's state dictionaries: one weight for the three projections.
+ * y = out_proj(attention of the heads of in_proj · query, in_proj · key, in_proj · value). Parameters have
+ * the names that they have in PyTorch's state dictionaries: one weight for the three projections.
  * Source: Vaswani et al., "Attention Is All You Need", 2017, section 3.2.2.
  */
 export class MultiheadAttention extends Module {
@@ -44,7 +44,9 @@ export class MultiheadAttention extends Module {
     checkOptions('MultiheadAttention', options, optionKinds)
     const { bias = true, batchFirst = false } = options
     if (embedDim % numHeads !== 0) {
-      throw new ShapeError(`MultiheadAttention: heads must divide embedDim (${embedDim}); received ${numHeads}`)
+      throw new ShapeError(
+        `MultiheadAttention: heads must divide embedDim (${embedDim}); received ${numHeads}`,
+      )
     }
     this.embedDim = embedDim
     this.numHeads = numHeads

@@ -19,7 +19,12 @@ export interface LayerNormOptions {
   dtype?: FloatDType
 }
 
-const optionKinds: OptionKinds<LayerNormOptions> = { eps: atLeast(0), elementwiseAffine: aBoolean, bias: aBoolean, dtype: aFloatDType }
+const optionKinds: OptionKinds<LayerNormOptions> = {
+  eps: atLeast(0),
+  elementwiseAffine: aBoolean,
+  bias: aBoolean,
+  dtype: aFloatDType,
+}
 
 /** y = (x − mean) / √(variance + ε) · weight + bias over the last dimension. */
 export class LayerNorm extends Module {

@@ -42,7 +42,10 @@ export function tellComputed(module: object, y: Tensor): void {
   for (const watcher of watches.get(module)?.watchers ?? []) watcher.computed?.(y)
 }
 
-/** From now on the module's watchers hear of each call of `forward`, by a property of its own in front of the one that it had. */
+/**
+ * From now on the module's watchers hear of each call of `forward`, by a property of its own in front of the
+ * one that it had.
+ */
 function watchForward(module: object): Watch {
   const watchers = new Set<ForwardWatcher>()
   const forward: unknown = Reflect.get(module, 'forward')
@@ -59,7 +62,12 @@ function watchForward(module: object): Watch {
     if (found) Object.defineProperty(module, 'forward', found)
     else Reflect.deleteProperty(module, 'forward')
   }
-  const property = { configurable: true, enumerable: found?.enumerable ?? false, writable: true, value: watched }
+  const property = {
+    configurable: true,
+    enumerable: found?.enumerable ?? false,
+    writable: true,
+    value: watched,
+  }
   if (typeof forward === 'function') Object.defineProperty(module, 'forward', property)
   const watch = { watchers, restore }
   watches.set(module, watch)

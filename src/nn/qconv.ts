@@ -5,8 +5,8 @@ import type { Module } from './module.ts'
 import { type ActivationQuantization, QWeightModule, type WeightQuantization } from './qmodule.ts'
 
 /**
- * The quantized twin of every convolution, `QConv2d` and so on: it computes on the floats that its weight's codes stand for, a scale for each
- * row of the weight's first dimension, and quantizes its output.
+ * The quantized twin of every convolution, `QConv2d` and so on: it computes on the floats that its weight's
+ * codes stand for, a scale for each row of the weight's first dimension, and quantizes its output.
  */
 export class QConv extends QWeightModule {
   private readonly computation: () => Convolution

@@ -33,7 +33,10 @@ const activationKinds: OptionKinds<ActivationQuantization> = {
 }
 
 /** What a twin of a layer takes over from it. */
-export const aLayer: Kind = { must: 'be a layer with a weight', holds: (value) => isObject(value) && 'weight' in value }
+export const aLayer: Kind = {
+  must: 'be a layer with a weight',
+  holds: (value) => isObject(value) && 'weight' in value,
+}
 
 /** How a module's activations are quantized. */
 export interface ActivationQuantization {
@@ -55,7 +58,10 @@ export abstract class QModule extends Module {
   readonly activations: QType | null
   abstract readonly weight: Tensor | QTensor | null
   abstract readonly bias: Tensor | null
-  /** [] float32; null until calibrated, and computed with as 1. Parameters once they are learned (`learnScales`). */
+  /**
+   * [] float32; null until calibrated, and computed with as 1. Parameters once they are learned
+   * (`learnScales`).
+   */
   input_scale: Tensor | null = null
   output_scale: Tensor | null = null
   /** Whether outputs are quantized; streamlining turns it off. */
@@ -87,11 +93,14 @@ export abstract class QModule extends Module {
   protected abstract qforward(x: Tensor): Tensor
 
   /**
-   * The float layer with this weight, and the twin's other parameters; what `dequantize` puts in the twin's place.
+   * The float layer with this weight, and the twin's other parameters; what `dequantize` puts in the twin's
+   * place.
    * @throws DTypeError unless the class says it
    */
   floatLayer(_weight: Tensor | null): Module {
-    throw new DTypeError(`dequantize: ${this.typeName} must say by floatLayer(weight) what layer it stands for`)
+    throw new DTypeError(
+      `dequantize: ${this.typeName} must say by floatLayer(weight) what layer it stands for`,
+    )
   }
 
   /** As the float layer's, inputs and outputs quantized as the module says. */
@@ -109,7 +118,9 @@ export abstract class QModule extends Module {
       if (x.use) x.use.taken = true
       return x
     }
-    throw new DTypeError(`${this.typeName}: quantized inputs must be ${this.activations?.name}, as the module's; received ${x.qtype.name}`)
+    throw new DTypeError(
+      `${this.typeName}: quantized inputs must be ${this.activations?.name}, as the module's; received ${x.qtype.name}`,
+    )
   }
 
   private quantize(x: Tensor, name: (typeof activationScales)[number]): Tensor {
@@ -123,14 +134,18 @@ export abstract class QModule extends Module {
 const floatActivations: ActivationQuantization = { qtype: null, uncalibrated: new Uncalibrated() }
 
 /**
- * The base of twins of layers that multiply a weight. Until it is frozen a twin keeps the float weight and quantizes it anew in every
- * forward pass, so that weight and bias train, straight through the rounding; frozen, it holds codes and scales only.
+ * The base of twins of layers that multiply a weight. Until it is frozen a twin keeps the float weight and
+ * quantizes it anew in every forward pass, so that weight and bias train, straight through the rounding;
+ * frozen, it holds codes and scales only.
  */
 export abstract class QWeightModule extends QModule {
   readonly quantization: WeightQuantization
   weight: Tensor | QTensor
   bias: Tensor | null
-  /** The precision of its matrix product, as `setComputeDtype` or a recipe set it; null: float32, but int8 in `generate` and `bench`. */
+  /**
+   * The precision of its matrix product, as `setComputeDtype` or a recipe set it; null: float32, but int8 in
+   * `generate` and `bench`.
+   */
   computeDtype: ComputeDType | null = null
 
   constructor(
@@ -181,11 +196,13 @@ export abstract class QWeightModule extends QModule {
 }
 
 /**
- * Sets the precision in which all quantized layers of a model compute their products, in whatever call; float layers compute in float32
- * always. Where it was never set, `forward` and measures of quality compute in float32, `generate` and `bench` in int8.
+ * Sets the precision in which all quantized layers of a model compute their products, in whatever call; float
+ * layers compute in float32 always. Where it was never set, `forward` and measures of quality compute in
+ * float32, `generate` and `bench` in int8.
  */
 export function setComputeDtype(model: Module, computeDtype: ComputeDType): void {
   check('setComputeDtype', 'model', model, aModule)
   check('setComputeDtype', 'computeDtype', computeDtype, aComputeDType)
-  for (const [, module] of model.namedModules()) if (module instanceof QWeightModule) module.computeDtype = computeDtype
+  for (const [, module] of model.namedModules())
+    if (module instanceof QWeightModule) module.computeDtype = computeDtype
 }

@@ -50,6 +50,7 @@ export function constant(device: Device, parameter: Tensor, value: number): Tens
 export function pythonFloat(value: number): string {
   const [digits, exponent] = value.toExponential().split('e')
   const power = Number(exponent)
-  if (power < -4 || power >= 16) return `${digits}e${power < 0 ? '-' : '+'}${String(Math.abs(power)).padStart(2, '0')}`
+  if (power < -4 || power >= 16)
+    return `${digits}e${power < 0 ? '-' : '+'}${String(Math.abs(power)).padStart(2, '0')}`
   return Number.isInteger(value) ? `${value}.0` : String(value)
 }

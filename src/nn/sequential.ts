@@ -26,7 +26,8 @@ export class Sequential extends Module {
     return scope(() => {
       let y = x
       for (const [name, layer] of this.children()) {
-        if (!isLayer(layer)) throw new ShapeError(`Sequential: child ${name} must have forward(x); received ${layer.typeName}`)
+        if (!isLayer(layer))
+          throw new ShapeError(`Sequential: child ${name} must have forward(x); received ${layer.typeName}`)
         y = layer.forward(y)
       }
       return y

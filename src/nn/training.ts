@@ -1,5 +1,14 @@
 import { DTypeError, ShapeError } from '../core/errors.ts'
-import { aBoolean, above, aFunction, anIterable, check, instanceOf, isObject, wholeNumber } from '../core/kinds.ts'
+import {
+  aBoolean,
+  above,
+  aFunction,
+  anIterable,
+  check,
+  instanceOf,
+  isObject,
+  wholeNumber,
+} from '../core/kinds.ts'
 import { checkOptions, type OptionKinds, required } from '../core/options.ts'
 import { backward } from '../tensor/backward.ts'
 import { scope } from '../tensor/scope.ts'
@@ -20,7 +29,10 @@ export interface TrainOptions<Batch> {
   schedule?: Schedule
   /** Gradients are scaled down to this norm. */
   clipNorm?: number
-  /** Whether every output and gradient is checked after every step, to say which was first not finite; slow. Default false. */
+  /**
+   * Whether every output and gradient is checked after every step, to say which was first not finite; slow.
+   * Default false.
+   */
   detectAnomaly?: boolean
   /** Steps between two reads of their losses; default 50. */
   checkEvery?: number
@@ -29,7 +41,10 @@ export interface TrainOptions<Batch> {
 }
 
 const optionKinds: OptionKinds<TrainOptions<never>> = {
-  optimizer: required({ must: 'be an optimizer such as SGD', holds: (value) => isObject(value) && 'step' in value && 'zeroGrad' in value }),
+  optimizer: required({
+    must: 'be an optimizer such as SGD',
+    holds: (value) => isObject(value) && 'step' in value && 'zeroGrad' in value,
+  }),
   loss: required(aFunction),
   schedule: instanceOf(Schedule, 'be a schedule such as StepLR'),
   clipNorm: above(0),
@@ -39,10 +54,11 @@ const optionKinds: OptionKinds<TrainOptions<never>> = {
 }
 
 /**
- * One pass over the batches: for each, loss, gradients and a step of the optimizer; the model in training mode.
- * Losses stay on the device and are read every `checkEvery` steps, so that the queue never runs empty.
+ * One pass over the batches: for each, loss, gradients and a step of the optimizer; the model in training
+ * mode. Losses stay on the device and are read every `checkEvery` steps, so that the queue never runs empty.
  * @returns the loss of every step
- * @throws DTypeError once a loss is not finite: at which step, which target was out of range, and with `detectAnomaly` what was first
+ * @throws DTypeError once a loss is not finite: at which step, which target was out of range, and with
+ * `detectAnomaly` what was first
  */
 export async function trainEpoch<Batch>(
   model: Module,
@@ -71,7 +87,8 @@ export async function trainEpoch<Batch>(
     const bad = values.findIndex((value) => !Number.isFinite(value))
     const cause = (bad >= 0 && (await wrongTarget(taken[bad]))) || (await watch?.firstNotFinite())
     if (bad >= 0 || cause) {
-      const advice = cause ?? (watch ? 'every output was finite' : 'detectAnomaly tells which layer was first')
+      const advice =
+        cause ?? (watch ? 'every output was finite' : 'detectAnomaly tells which layer was first')
       throw new DTypeError(
         `trainEpoch: loss and gradients must be finite; the loss of step ${losses.length + Math.max(bad, 0) + 1} is ${values[Math.max(bad, 0)]}: ${advice}`,
       )
@@ -108,6 +125,7 @@ export async function trainEpoch<Batch>(
     watch?.end()
     ;(waiting as Tensor | null)?.dispose()
   }
-  if (losses.length === 0) throw new ShapeError('trainEpoch: there must be a batch to train on; received none')
+  if (losses.length === 0)
+    throw new ShapeError('trainEpoch: there must be a batch to train on; received none')
   return Float64Array.from(losses)
 }

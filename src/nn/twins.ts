@@ -41,7 +41,8 @@ const twinKinds: OptionKinds<Twin> = { make: required(aFunction), onRequest: aBo
 const twins = new Map<LayerClass, Twin>()
 
 /**
- * Says how the layers of a class (and of classes that extend it) are quantized; replaces what was said before.
+ * Says how the layers of a class (and of classes that extend it) are quantized; replaces what was said
+ * before.
  *
  *     registerQuantizedModule(MyLinear, { make: (layer, { weights, activations }) => weights && new QMyLinear(layer, weights, activations) })
  */
@@ -52,12 +53,23 @@ export function registerQuantizedModule<M extends Module>(layer: LayerClass<M>, 
 }
 
 const builtIn: readonly [LayerClass, Twin][] = [
-  twinOf(Linear, { make: (layer, { weights, activations }) => weights && new QLinear(layer, weights, activations), quanto: true }),
+  twinOf(Linear, {
+    make: (layer, { weights, activations }) => weights && new QLinear(layer, weights, activations),
+    quanto: true,
+  }),
   twinOf(Conv2d, { make: convolution, quanto: true }),
   twinOf(Convolution, { make: convolution }),
-  twinOf(LayerNorm, { make: (layer, { activations }) => (activations.qtype ? new QLayerNorm(layer, activations) : null), quanto: true }),
-  twinOf(Conv1D, { make: (layer, { weights, activations }) => weights && new QConv1D(layer, weights, activations) }),
-  twinOf(Embedding, { make: (layer, { weights, activations }) => weights && new QEmbedding(layer, weights, activations), onRequest: true }),
+  twinOf(LayerNorm, {
+    make: (layer, { activations }) => (activations.qtype ? new QLayerNorm(layer, activations) : null),
+    quanto: true,
+  }),
+  twinOf(Conv1D, {
+    make: (layer, { weights, activations }) => weights && new QConv1D(layer, weights, activations),
+  }),
+  twinOf(Embedding, {
+    make: (layer, { weights, activations }) => weights && new QEmbedding(layer, weights, activations),
+    onRequest: true,
+  }),
 ]
 
 function convolution(layer: Convolution, { weights, activations }: TwinOptions): QModule | null {
@@ -70,7 +82,11 @@ function twinOf<M extends Module>(layer: LayerClass<M>, twin: Twin<M>): [LayerCl
 
 /** The twin of a layer's class, or of the nearest class that it extends; undefined where there is none. */
 export function findTwin(layer: Module): { layerClass: LayerClass; twin: Twin } | undefined {
-  for (let prototype = Object.getPrototypeOf(layer); prototype; prototype = Object.getPrototypeOf(prototype)) {
+  for (
+    let prototype = Object.getPrototypeOf(layer);
+    prototype;
+    prototype = Object.getPrototypeOf(prototype)
+  ) {
     const layerClass: LayerClass = prototype.constructor
     const twin = twins.get(layerClass) ?? builtIn.find(([known]) => known === layerClass)?.[1]
     if (twin) return { layerClass, twin }

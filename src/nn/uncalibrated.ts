@@ -3,7 +3,10 @@ import type { Device } from '../devices/device.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { QModule } from './qmodule.ts'
 
-/** What modules that were quantized together do where an activation has no scale yet: warn once and take 1, as quanto does, or refuse. */
+/**
+ * What modules that were quantized together do where an activation has no scale yet: warn once and take 1, as
+ * quanto does, or refuse.
+ */
 export class Uncalibrated {
   private readonly strict: boolean
   private readonly modules: [path: string, module: QModule][] = []
@@ -22,8 +25,14 @@ export class Uncalibrated {
    * @throws DTypeError if strict
    */
   scale(device: Device, module: QModule): Tensor {
-    if (this.strict) throw new DTypeError(`forward: activations must be calibrated (strict); ${this.pathOf(module)} has no scale yet`)
-    if (!this.warned) console.warn(`lowbit: activations were never calibrated and are rounded to whole numbers: ${this.list()}`)
+    if (this.strict)
+      throw new DTypeError(
+        `forward: activations must be calibrated (strict); ${this.pathOf(module)} has no scale yet`,
+      )
+    if (!this.warned)
+      console.warn(
+        `lowbit: activations were never calibrated and are rounded to whole numbers: ${this.list()}`,
+      )
     this.warned = true
     const one = Tensor.empty(device, [])
     device.call('fill', one, 1, 1)
@@ -35,7 +44,9 @@ export class Uncalibrated {
   }
 
   private list(): string {
-    const paths = this.modules.filter(([, { input_scale, output_scale }]) => !input_scale && !output_scale).map(([path]) => path)
+    const paths = this.modules
+      .filter(([, { input_scale, output_scale }]) => !input_scale && !output_scale)
+      .map(([path]) => path)
     return paths.length > 0 ? paths.join(', ') : 'a module without a name'
   }
 }

@@ -5,7 +5,10 @@ import { Tensor } from '../tensor/tensor.ts'
 import type { Module } from './module.ts'
 import type { Observation } from './observe.ts'
 
-/** Notes the largest magnitude of every module's output and of every gradient, to tell which was first not finite. */
+/**
+ * Notes the largest magnitude of every module's output and of every gradient, to tell which was first not
+ * finite.
+ */
 export class Watch {
   private readonly model: Module
   private readonly seen: { what: string; largest: Tensor }[] = []
@@ -23,7 +26,9 @@ export class Watch {
   private note(what: string, x: unknown): void {
     if (!(x instanceof Tensor) || x.dtype !== 'float32' || x.numel === 0) return
     const cols = x.size(-1) ?? 1
-    const largest = noGrad(() => scope(() => reduce('absmax', reduce('absmax', x.dequantize().view([x.numel / cols, cols])))))
+    const largest = noGrad(() =>
+      scope(() => reduce('absmax', reduce('absmax', x.dequantize().view([x.numel / cols, cols])))),
+    )
     this.seen.push({ what, largest: keep(largest) })
   }
 

@@ -10,7 +10,10 @@ import { type Gradients, needsGrad, noGrad, record } from '../tensor/tape.ts'
 import { checkDType, checkShape, checkTensor, placeOf, Tensor } from '../tensor/tensor.ts'
 import { quantizedOp } from './activationOps.ts'
 
-/** What became of a module's quantized output: which operations kept it quantized, who took its codes, and how often they were made float. */
+/**
+ * What became of a module's quantized output: which operations kept it quantized, who took its codes, and how
+ * often they were made float.
+ */
 export interface ActivationUse {
   readonly keptBy: Set<string>
   dequantized: number
@@ -23,8 +26,9 @@ export interface ActivationUse {
  *
  *     x[i] = scale · q[i]
  *
- * It is a float32 tensor to whoever uses it: operations of `registerQuantizedOp` compute on the codes, all others get the floats, which are
- * made when they are first asked for. Gradients pass through the rounding as if it were not there.
+ * It is a float32 tensor to whoever uses it: operations of `registerQuantizedOp` compute on the codes, all
+ * others get the floats, which are made when they are first asked for. Gradients pass through the rounding as
+ * if it were not there.
  * Source: optimum-quanto 0.2.7, tensor/activations/qbytes.py.
  */
 export class QActivation extends Tensor {
@@ -48,7 +52,8 @@ export class QActivation extends Tensor {
   }
 
   /**
-   * q = clamp(rne(x / scale)), or the nearest float8. A scale that needs a gradient is learned (LSQ): then none passes to what was cut off.
+   * q = clamp(rne(x / scale)), or the nearest float8. A scale that needs a gradient is learned (LSQ): then
+   * none passes to what was cut off.
    * @param x [...] float32
    * @param scale [] float32
    */
@@ -78,7 +83,9 @@ export class QActivation extends Tensor {
     return QActivation.quantize(x, this.qtype, scale)
   }
 
-  /** Whether both have their scale from the same place, so that it is known to be equal without reading it. */
+  /**
+   * Whether both have their scale from the same place, so that it is known to be equal without reading it.
+   */
   sharesScale(other: QActivation): boolean {
     return this.scale.storage === other.scale.storage && this.scale.byteOffset === other.scale.byteOffset
   }
@@ -162,11 +169,13 @@ export class QActivation extends Tensor {
 }
 
 /**
- * The gradients of x and its scale, the latter by 1 / √(values of one sample · qmax), so that it moves about as fast as weights do.
+ * The gradients of x and its scale, the latter by 1 / √(values of one sample · qmax), so that it moves about
+ * as fast as weights do.
  * Source: Esser et al., "Learned Step Size Quantization", 2020, section 2.2.
  */
 function learnedGradients(x: Tensor, scale: Tensor, { name, dtype, qmin, qmax }: QType): Gradients {
-  if (dtype !== 'int8') throw new DTypeError(`quantizeActivation: scales are learned of int8 only; received ${name}`)
+  if (dtype !== 'int8')
+    throw new DTypeError(`quantizeActivation: scales are learned of int8 only; received ${name}`)
   const features = x.shape.length > 1 ? x.numel / x.shape[0] : x.numel
   return fakeQuantizeGradients(x, scale, { qmin, qmax, gradFactor: 1 / Math.sqrt(features * qmax) })
 }

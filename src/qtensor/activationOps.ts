@@ -12,13 +12,14 @@ import { Tensor } from '../tensor/tensor.ts'
 import type { QActivation } from './activation.ts'
 
 /**
- * What an operation makes of quantized activations, given the operation's own arguments; undefined where it cannot compute on codes and is
- * to have the floats.
+ * What an operation makes of quantized activations, given the operation's own arguments; undefined where it
+ * cannot compute on codes and is to have the floats.
  */
 export type QuantizedOp = (...args: never[]) => Tensor | undefined
 
 /**
- * The operations that keep quantized activations quantized, by name. Every other operation computes on floats.
+ * The operations that keep quantized activations quantized, by name. Every other operation computes on
+ * floats.
  * Source: optimum-quanto 0.2.7, tensor/activations/qbytes_ops.py.
  */
 const quantizedOps = new Map<string, QuantizedOp>([
@@ -49,8 +50,8 @@ export function quantizedOp(operation: string): QuantizedOp | undefined {
 }
 
 /**
- * Adds an operation that understands quantized activations, or replaces one. `operation` asks for it by `overridden(operation, ...args)`;
- * the handler takes the same arguments.
+ * Adds an operation that understands quantized activations, or replaces one. `operation` asks for it by
+ * `overridden(operation, ...args)`; the handler takes the same arguments.
  */
 export function registerQuantizedOp(operation: string, handler: QuantizedOp): void {
   check('registerQuantizedOp', 'operation', operation, aString)
@@ -81,7 +82,9 @@ function unaryOnCodes(op: keyof typeof unaryInt8Ops, x: QActivation): QActivatio
 function joined(tensors: readonly Tensor[], axis: number): QActivation | undefined {
   const [first] = tensors
   if (!isQuantized(first) || first.qtype.dtype !== 'int8') return undefined
-  const alike = tensors.filter((x): x is QActivation => isQuantized(x) && x.qtype === first.qtype && x.sharesScale(first))
+  const alike = tensors.filter(
+    (x): x is QActivation => isQuantized(x) && x.qtype === first.qtype && x.sharesScale(first),
+  )
   if (alike.length < tensors.length) return undefined
   const codes = alike.map((x) => x.codes)
   const y = first.withCodes(noGrad(() => concat(codes, axis)))
@@ -111,7 +114,10 @@ function divided(x: Tensor, divisor: Tensor | number): QActivation | undefined {
   return withGradient(x, y, (values) => div(values, divisor))
 }
 
-/** Computed on floats, and quantized again by the scale of `a`; where `b` is quantized, too, the result is float. */
+/**
+ * Computed on floats, and quantized again by the scale of `a`; where `b` is quantized, too, the result is
+ * float.
+ */
 function chosen(mask: Tensor, a: Tensor | number, b: Tensor | number): QActivation | undefined {
   if (!isQuantized(a) || isQuantized(b)) return undefined
   return scope(() => a.requantize(where(mask, a.dequantize(), b), a.scale))
@@ -127,10 +133,12 @@ function normalized(x: QActivation, axis: number): QActivation {
 }
 
 /**
- * (Σₖ q[m,k] · p[k,n]) · (scale · otherScale): whole numbers, exact in float32 for up to 1040 of them. Training computes on floats.
+ * (Σₖ q[m,k] · p[k,n]) · (scale · otherScale): whole numbers, exact in float32 for up to 1040 of them.
+ * Training computes on floats.
  */
 function product(a: Tensor, b: Tensor): Tensor | undefined {
-  if (!isQuantized(a) || !isQuantized(b) || a.qtype.dtype !== 'int8' || b.qtype.dtype !== 'int8') return undefined
+  if (!isQuantized(a) || !isQuantized(b) || a.qtype.dtype !== 'int8' || b.qtype.dtype !== 'int8')
+    return undefined
   if (needsGrad(a) || needsGrad(b)) return undefined
   for (const { use } of [a, b]) if (use) use.taken = true
   return noGrad(() =>

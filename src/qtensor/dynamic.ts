@@ -5,13 +5,23 @@ import { rowStride } from '../kernels/quantize/quantizeRows/quantizeRows.ts'
 import { scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 
-/** Activations that are quantized anew in every pass, one scale a row (a token): torchao's dynamic quantization. */
+/**
+ * Activations that are quantized anew in every pass, one scale a row (a token): torchao's dynamic
+ * quantization.
+ */
 export type DynamicActivation = 'int8PerToken' | 'int8AsymmetricPerToken' | 'float8PerToken'
 
 const float32 = dtypes.float32.code
 
-/** x as int8 codes with their scales and sums (see kernels/quantize/quantizeRows); computed once for all layers that take the same x. */
-export function quantizeRows(x: Tensor, groupSize: number, levels = 127): [codes: Tensor, scale: Tensor, sum: Tensor] {
+/**
+ * x as int8 codes with their scales and sums (see kernels/quantize/quantizeRows); computed once for all
+ * layers that take the same x.
+ */
+export function quantizeRows(
+  x: Tensor,
+  groupSize: number,
+  levels = 127,
+): [codes: Tensor, scale: Tensor, sum: Tensor] {
   return x.derive(`int8 g${groupSize} ${levels}`, () => {
     const [M, K] = rowsOf(x)
     const groups = Math.ceil(K / groupSize)
@@ -23,20 +33,39 @@ export function quantizeRows(x: Tensor, groupSize: number, levels = 127): [codes
   })
 }
 
-/** What the int8 codes of each row of x around a zero point of its own stand for, float32; computed once for all layers that take x. */
+/**
+ * What the int8 codes of each row of x around a zero point of its own stand for, float32; computed once for
+ * all layers that take x.
+ */
 export function int8AsymmetricRows(x: Tensor): Tensor {
   return derived(x, 'int8 asymmetric', qint8, (scale, codes, y) => {
     const [M, K] = rowsOf(x)
     const { qmin, qmax, code } = qint8
     const zeroPoint = Tensor.empty(x.device, [M], 'int8')
     // torchao's least scale: the smallest normal float32.
-    x.device.call('affineScale', x, float32, mappings.asymmetric, scale, zeroPoint, M, K, qmin, qmax, 0, 2 ** -126)
+    x.device.call(
+      'affineScale',
+      x,
+      float32,
+      mappings.asymmetric,
+      scale,
+      zeroPoint,
+      M,
+      K,
+      qmin,
+      qmax,
+      0,
+      2 ** -126,
+    )
     x.device.call('affineQuantize', x, float32, scale, zeroPoint, codes, M, K, qmin, qmax, 0, 1)
     x.device.call('affineDequantize', codes, code, scale, zeroPoint, y, float32, M, K)
   })
 }
 
-/** What the float8 codes of each row of x stand for, scale = max |x| / 448, float32; computed once for all layers that take x. */
+/**
+ * What the float8 codes of each row of x stand for, scale = max |x| / 448, float32; computed once for all
+ * layers that take x.
+ */
 export function float8Rows(x: Tensor): Tensor {
   return derived(x, 'float8', qfloat8_e4m3fn, (scale, codes, y) => {
     const [M, K] = rowsOf(x)
@@ -47,7 +76,12 @@ export function float8Rows(x: Tensor): Tensor {
   })
 }
 
-function derived(x: Tensor, purpose: string, qtype: QType, compute: (scale: Tensor, codes: Tensor, y: Tensor) => void): Tensor {
+function derived(
+  x: Tensor,
+  purpose: string,
+  qtype: QType,
+  compute: (scale: Tensor, codes: Tensor, y: Tensor) => void,
+): Tensor {
   const [rows] = x.derive(`${purpose} per token`, () => {
     const y = scope(() => {
       const result = Tensor.empty(x.device, x.shape)

@@ -13,19 +13,29 @@ import { type DynamicActivation, float8Rows, int8AsymmetricRows, quantizeRows } 
 import { matrixShape, type QTensor } from './qtensor.ts'
 
 /**
- * The precision of matrix products with quantized weights: `float32` multiplies what the codes stand for, the exact path; `int8` rounds each
- * row of x to int8, with a scale per group, and multiplies integers, the fast path. The others are torchao's, of its recipes:
- * `int8PerToken` multiplies integers, too, with one scale for a whole row of x; `int8AsymmetricPerToken` (with a zero point) and
- * `float8PerToken` round x, and multiply floats.
+ * The precision of matrix products with quantized weights: `float32` multiplies what the codes stand for, the
+ * exact path; `int8` rounds each row of x to int8, with a scale per group, and multiplies integers, the fast
+ * path. The others are torchao's, of its recipes: `int8PerToken` multiplies integers, too, with one scale for
+ * a whole row of x; `int8AsymmetricPerToken` (with a zero point) and `float8PerToken` round x, and multiply
+ * floats.
  */
 export type ComputeDType = 'float32' | 'int8' | DynamicActivation
 
-const computeDtypes: readonly ComputeDType[] = ['float32', 'int8', 'int8PerToken', 'int8AsymmetricPerToken', 'float8PerToken']
+const computeDtypes: readonly ComputeDType[] = [
+  'float32',
+  'int8',
+  'int8PerToken',
+  'int8AsymmetricPerToken',
+  'float8PerToken',
+]
 
 /** The name of a precision of products. */
 export const aComputeDType: Kind = { ...oneOf(...computeDtypes), error: DTypeError }
 
-/** Which kernel multiplies which kind of weight, by compute dtype. A kind that is not here is dequantized first: slow, but correct. */
+/**
+ * Which kernel multiplies which kind of weight, by compute dtype. A kind that is not here is dequantized
+ * first: slow, but correct.
+ */
 export const matmulKernels: Record<string, { float32: 'qmatmul'; int8?: 'qmatmulInt8' }> = {
   qint2: { float32: 'qmatmul', int8: 'qmatmulInt8' },
   qint4: { float32: 'qmatmul', int8: 'qmatmulInt8' },
@@ -36,14 +46,20 @@ export const matmulKernels: Record<string, { float32: 'qmatmul'; int8?: 'qmatmul
   qfloat8_e4m3fnuz: { float32: 'qmatmul' },
 }
 
-/** The kernel that multiplies weights of this type, as `inspect` shows it; types without an int8 kernel compute in float32. */
+/**
+ * The kernel that multiplies weights of this type, as `inspect` shows it; types without an int8 kernel
+ * compute in float32.
+ */
 export function kernelFor(qtype: QType, computeDtype: ComputeDType = 'float32'): string {
   const kernels = matmulKernels[qtype.name]
   const integer = computeDtype === 'int8' || computeDtype === 'int8PerToken'
   return (integer ? kernels?.int8 : undefined) ?? kernels?.float32 ?? 'dequantize → matmul'
 }
 
-/** What products with weights of this type are computed in when they are to be in `computeDtype`: float32 where no kernel multiplies integers. */
+/**
+ * What products with weights of this type are computed in when they are to be in `computeDtype`: float32
+ * where no kernel multiplies integers.
+ */
 export function computedDtype(qtype: QType, computeDtype: ComputeDType): ComputeDType {
   const integer = computeDtype === 'int8' || computeDtype === 'int8PerToken'
   return integer && !matmulKernels[qtype.name]?.int8 ? 'float32' : computeDtype
@@ -56,7 +72,12 @@ export function computedDtype(qtype: QType, computeDtype: ComputeDType): Compute
  * @param bias [N] float32, or null
  * @returns [..., N] float32
  */
-export function linear(x: Tensor, w: Tensor | QTensor, bias: Tensor | null = null, computeDtype: ComputeDType = 'float32'): Tensor {
+export function linear(
+  x: Tensor,
+  w: Tensor | QTensor,
+  bias: Tensor | null = null,
+  computeDtype: ComputeDType = 'float32',
+): Tensor {
   checkDType('linear', 'x', x, 'float32')
   const [N, K] = matrixShape(w.shape)
   if (x.size(-1) !== K) {
@@ -104,7 +125,13 @@ function isInteger(x: QActivation, w: QTensor): boolean {
  * y[m,n] = (Σₖ q[m,k] · p[n,k]) · (scale · wScale[n]) + bias[n]: integers, then float32, in that order.
  * Source: optimum-quanto 0.2.7, library/qbytes_mm.py, `qbytes_int_mm`.
  */
-function integerLinear(x: QActivation, w: QTensor, bias: Tensor | null, y: Tensor, [M, N, K]: readonly [number, number, number]): void {
+function integerLinear(
+  x: QActivation,
+  w: QTensor,
+  bias: Tensor | null,
+  y: Tensor,
+  [M, N, K]: readonly [number, number, number],
+): void {
   const { device } = x
   noGrad(() =>
     scope(() => {
@@ -119,13 +146,32 @@ function integerLinear(x: QActivation, w: QTensor, bias: Tensor | null, y: Tenso
       const float32 = dtypes.float32.code
       device.call('cast', w.scaleTiles, dtypes[w.scaleDtype].code, wScale, float32, rowsInTiles)
       device.call('scaleBy', wScale, x.scale, scale, rowsInTiles)
-      device.call('qmatmulInt8', rows, one, sum, K, w.codeTiles, qint8.code, scale, null, float32, float32, bias, y, M, N, K, K)
+      device.call(
+        'qmatmulInt8',
+        rows,
+        one,
+        sum,
+        K,
+        w.codeTiles,
+        qint8.code,
+        scale,
+        null,
+        float32,
+        float32,
+        bias,
+        y,
+        M,
+        N,
+        K,
+        K,
+      )
     }),
   )
 }
 
 /**
- * Columns of x that share a scale: 32, as few as the kernels take, since a group's largest value sets the error of all of it (SmolLM2-135M at int8
- * weights: perplexity + 1.1 % with groups of 128). The groups of w are multiples of 32, or the row.
+ * Columns of x that share a scale: 32, as few as the kernels take, since a group's largest value sets the
+ * error of all of it (SmolLM2-135M at int8 weights: perplexity + 1.1 % with groups of 128). The groups of w
+ * are multiples of 32, or the row.
  */
 const activationGroupSize = 32

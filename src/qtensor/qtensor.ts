@@ -16,20 +16,25 @@ import { packTiles, unpackTiles } from './tiles.ts'
 export interface QTensorTiles {
   codes: Tensor
   scale: Tensor
-  /** Shifts of the scales' dtype, or zero points of the codes', packed as codes of 8 bits; null where there are none. */
+  /**
+   * Shifts of the scales' dtype, or zero points of the codes', packed as codes of 8 bits; null where there
+   * are none.
+   */
   offset: Tensor | null
   scaleDtype: FloatDType
   offsetDtype: DType
 }
 
 /**
- * A weight stored in few bits: codes, and for each group a scale and no offset, a shift, or an integer zero point.
+ * A weight stored in few bits: codes, and for each group a scale and no offset, a shift, or an integer zero
+ * point.
  *
  *     w[n, k] = scale[n, g] · q[n, k]                    g = ⌊k / G⌋
  *             = scale[n, g] · q[n, k] − shift[n, g]
  *             = scale[n, g] · (q[n, k] − zeroPoint[n, g])        which holds 0 exactly
  *
- * As a matrix it has N = shape[0] rows and K = the rest of the shape columns; a group is G consecutive columns of one row.
+ * As a matrix it has N = shape[0] rows and K = the rest of the shape columns; a group is G consecutive
+ * columns of one row.
  */
 export class QTensor {
   readonly qtype: QType
@@ -43,7 +48,10 @@ export class QTensor {
   /** [N, groups] in tiles. */
   readonly scaleTiles: Tensor
   readonly offsetTiles: Tensor | null
-  /** What the scales are in their tiles: the weight's dtype, or what a format gives them as; they are applied in float32. */
+  /**
+   * What the scales are in their tiles: the weight's dtype, or what a format gives them as; they are applied
+   * in float32.
+   */
   readonly scaleDtype: FloatDType
   /** The dtype of the offsets: a float for shifts, an integer for zero points. */
   readonly offsetDtype: DType
@@ -82,15 +90,25 @@ export class QTensor {
     const [N, K] = matrixShape(shape)
     const groups = K / groupSize
     if (!Number.isInteger(groups))
-      throw new ShapeError(`qtensor: ${K} columns must divide into groups of ${groupSize}; shape ${showShape(shape)}`)
+      throw new ShapeError(
+        `qtensor: ${K} columns must divide into groups of ${groupSize}; shape ${showShape(shape)}`,
+      )
     checkShape('qtensor', 'codes', codes, [N, K])
     checkShape('qtensor', 'scale', scale, [N, groups])
     if (shift) checkShape('qtensor', 'shift', shift, [N, groups])
     if (zeroPoint) checkShape('qtensor', 'zeroPoint', zeroPoint, [N, groups])
     const offset = zeroPoint ?? shift
-    const tiles = { codes: packTiles(codes, qtype.bits), scale: packTiles(scale), offset: offset && packTiles(offset) }
+    const tiles = {
+      codes: packTiles(codes, qtype.bits),
+      scale: packTiles(scale),
+      offset: offset && packTiles(offset),
+    }
     const scaleDtype = scale.dtype as FloatDType
-    return new QTensor(qtype, shape, groupSize, scaleDtype, { ...tiles, scaleDtype, offsetDtype: offset?.dtype ?? scaleDtype })
+    return new QTensor(qtype, shape, groupSize, scaleDtype, {
+      ...tiles,
+      scaleDtype,
+      offsetDtype: offset?.dtype ?? scaleDtype,
+    })
   }
 
   /** Quantizes a float weight; `groupSize` K or null gives one scale a row. */
@@ -104,7 +122,12 @@ export class QTensor {
       const groups = groupsOf(weight, G)
       const { codes, scale, shift, zeroPoint } = quantizeGroups(groups, qtype, quantizer(groups, qtype))
       const perGroup = (values: Tensor | null | undefined) => values?.view([N, K / G]) ?? null
-      const parts = [codes.view([N, K]), scale.view([N, K / G]), perGroup(shift), perGroup(zeroPoint)] as const
+      const parts = [
+        codes.view([N, K]),
+        scale.view([N, K / G]),
+        perGroup(shift),
+        perGroup(zeroPoint),
+      ] as const
       return QTensor.fromParts(qtype, weight.shape, G, ...parts)
     })
   }
@@ -117,7 +140,9 @@ export class QTensor {
     return numel(this.shape)
   }
 
-  /** Bytes that codes, scales and offsets take when saved: codes at their bits, the others at their dtypes. */
+  /**
+   * Bytes that codes, scales and offsets take when saved: codes at their bits, the others at their dtypes.
+   */
   get byteLength(): number {
     const [N, K] = matrixShape(this.shape)
     const scales = (N * K) / this.groupSize
@@ -141,20 +166,27 @@ export class QTensor {
     return this.offsetTiles !== null && !isFloatDType(this.offsetDtype)
   }
 
-  /** The shifts [N, groups] in the weight's dtype, those of zero points scale · z; null where there are none. */
+  /**
+   * The shifts [N, groups] in the weight's dtype, those of zero points scale · z; null where there are none.
+   */
   shift(): Tensor | null {
     const zeroPoint = this.zeroPoint()
-    if (!zeroPoint) return this.offsetTiles && this.unpackGroups(this.offsetTiles, this.offsetDtype, this.dtype)
+    if (!zeroPoint)
+      return this.offsetTiles && this.unpackGroups(this.offsetTiles, this.offsetDtype, this.dtype)
     return scope(() => {
       const [rows, scale] = [zeroPoint.numel, this.scale()]
       // Codes in rows of one, each with its scale.
-      return dequantizeGroups(this.qtype, { codes: zeroPoint.view([rows, 1]), scale, shift: null }).view(scale.shape)
+      return dequantizeGroups(this.qtype, { codes: zeroPoint.view([rows, 1]), scale, shift: null }).view(
+        scale.shape,
+      )
     })
   }
 
   /** The integer zero points [N, groups], one byte each as the codes; null where there are none. */
   zeroPoint(): Tensor | null {
-    return this.hasZeroPoints && this.offsetTiles ? this.unpackGroups(this.offsetTiles, this.offsetDtype) : null
+    return this.hasZeroPoints && this.offsetTiles
+      ? this.unpackGroups(this.offsetTiles, this.offsetDtype)
+      : null
   }
 
   /** Tiles of a value a group as [N, groups], cast to `as`. */
@@ -177,8 +209,16 @@ export class QTensor {
   /** A copy with memory of its own. */
   clone(): QTensor {
     const { codeTiles, scaleTiles, offsetTiles, scaleDtype, offsetDtype } = this
-    const tiles = { codes: codeTiles.clone(), scale: scaleTiles.clone(), offset: offsetTiles?.clone() ?? null }
-    return new QTensor(this.qtype, this.shape, this.groupSize, this.dtype, { ...tiles, scaleDtype, offsetDtype })
+    const tiles = {
+      codes: codeTiles.clone(),
+      scale: scaleTiles.clone(),
+      offset: offsetTiles?.clone() ?? null,
+    }
+    return new QTensor(this.qtype, this.shape, this.groupSize, this.dtype, {
+      ...tiles,
+      scaleDtype,
+      offsetDtype,
+    })
   }
 
   /** Its tensors, so that scopes know what it holds. */
@@ -201,7 +241,8 @@ export class QTensor {
 
   /** `QTensor qint4 [64,128], groups of 64, 5 bits per weight on native avx512` */
   toString(): string {
-    const group = this.groupSize === matrixShape(this.shape)[1] ? 'one scale a row' : `groups of ${this.groupSize}`
+    const group =
+      this.groupSize === matrixShape(this.shape)[1] ? 'one scale a row' : `groups of ${this.groupSize}`
     const bits = Number(((8 * this.byteLength) / this.numel).toFixed(2))
     return `QTensor ${this.qtype.name} ${showShape(this.shape)}, ${group}, ${bits} bits per weight${placeOf(this.codeTiles)}`
   }
@@ -222,12 +263,22 @@ export function matrixShape(shape: Shape): [rows: number, cols: number] {
 /** A weight as a matrix whose rows are groups of G columns. */
 function groupsOf(weight: Tensor, G: number): Tensor {
   const [, K] = matrixShape(weight.shape)
-  if (K % G !== 0) throw new ShapeError(`quantize: ${K} columns must divide into groups of ${G}; weight ${showShape(weight.shape)}`)
+  if (K % G !== 0)
+    throw new ShapeError(
+      `quantize: ${K} columns must divide into groups of ${G}; weight ${showShape(weight.shape)}`,
+    )
   return weight.view([weight.numel / G, G])
 }
 
-/** Adds the nearest codes [groups, G], one byte each, to the scales that a quantizer chose, unless it chose the codes, too. */
-function quantizeGroups(groups: Tensor, qtype: QType, chosen: ScaleAndShift): ScaleAndShift & { codes: Tensor } {
+/**
+ * Adds the nearest codes [groups, G], one byte each, to the scales that a quantizer chose, unless it chose
+ * the codes, too.
+ */
+function quantizeGroups(
+  groups: Tensor,
+  qtype: QType,
+  chosen: ScaleAndShift,
+): ScaleAndShift & { codes: Tensor } {
   if (chosen.codes) return { ...chosen, codes: chosen.codes }
   const { scale, shift, zeroPoint } = chosen
   const [rows, G] = groups.shape
@@ -235,7 +286,20 @@ function quantizeGroups(groups: Tensor, qtype: QType, chosen: ScaleAndShift): Sc
   const dtype = dtypes[scale.dtype].code
   const codes = Tensor.empty(groups.device, [rows, G], 'uint8')
   if (zeroPoint) {
-    groups.device.call('affineQuantize', x, dtype, scale, zeroPoint, codes, rows, G, qtype.qmin, qtype.qmax, 0, 0)
+    groups.device.call(
+      'affineQuantize',
+      x,
+      dtype,
+      scale,
+      zeroPoint,
+      codes,
+      rows,
+      G,
+      qtype.qmin,
+      qtype.qmax,
+      0,
+      0,
+    )
   } else {
     groups.device.call('quantize', x, dtype, scale, shift, codes, rows, G, qtype.code)
   }
@@ -243,7 +307,10 @@ function quantizeGroups(groups: Tensor, qtype: QType, chosen: ScaleAndShift): Sc
 }
 
 /** The floats [rows, G] of codes, in the dtype of the scales. */
-function dequantizeGroups(qtype: QType, { codes, scale, shift, zeroPoint }: ScaleAndShift & { codes: Tensor }): Tensor {
+function dequantizeGroups(
+  qtype: QType,
+  { codes, scale, shift, zeroPoint }: ScaleAndShift & { codes: Tensor },
+): Tensor {
   const [rows, G] = codes.shape
   const y = Tensor.empty(codes.device, [rows, G], scale.dtype)
   const dtype = dtypes[scale.dtype].code
@@ -252,26 +319,46 @@ function dequantizeGroups(qtype: QType, { codes, scale, shift, zeroPoint }: Scal
   return y
 }
 
-/** Without a tape and in a scope of its own: what is computed on the way to a quantized weight has no gradient and is not kept for one. */
+/**
+ * Without a tape and in a scope of its own: what is computed on the way to a quantized weight has no gradient
+ * and is not kept for one.
+ */
 function aside<R>(body: () => R): R {
   return noGrad(() => scope(body))
 }
 
 /**
- * The float weight that a weight's codes would stand for: `QTensor.quantize`, then `dequantize`, without the packing between. Where nothing
- * but scales and shifts are chosen, one pass makes it.
+ * The float weight that a weight's codes would stand for: `QTensor.quantize`, then `dequantize`, without the
+ * packing between. Where nothing but scales and shifts are chosen, one pass makes it.
  */
-export function fakeQuantize(weight: Tensor, qtype: QType, groupSize: number | null, quantizer: Quantizer): Tensor {
+export function fakeQuantize(
+  weight: Tensor,
+  qtype: QType,
+  groupSize: number | null,
+  quantizer: Quantizer,
+): Tensor {
   return aside(() => {
     const groups = groupsOf(weight, groupSize ?? matrixShape(weight.shape)[1])
     const chosen = quantizer(groups, qtype)
     const { scale, shift, zeroPoint, codes } = chosen
     if (codes || zeroPoint || scale.dtype !== weight.dtype) {
-      return cast(dequantizeGroups(qtype, quantizeGroups(groups, qtype, chosen)), weight.dtype).view(weight.shape)
+      return cast(dequantizeGroups(qtype, quantizeGroups(groups, qtype, chosen)), weight.dtype).view(
+        weight.shape,
+      )
     }
     const y = Tensor.empty(weight.device, weight.shape, weight.dtype)
     const [rows, G] = groups.shape
-    weight.device.call('quantizeDequantize', groups, dtypes[weight.dtype].code, scale, shift, y, rows, G, qtype.code)
+    weight.device.call(
+      'quantizeDequantize',
+      groups,
+      dtypes[weight.dtype].code,
+      scale,
+      shift,
+      y,
+      rows,
+      G,
+      qtype.code,
+    )
     return y
   })
 }

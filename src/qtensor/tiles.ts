@@ -3,8 +3,8 @@ import { tileByteLength } from '../kernels/layout/tilePack/tilePack.ts'
 import { checkShape, Tensor } from '../tensor/tensor.ts'
 
 /*
- * The device packing of every quantized weight: rows in lanes, so that one 64-byte load serves sixteen outputs.
- * The layout is drawn at kernels/layout/tilePack. It keeps the exact bits and has an inverse.
+ * The device packing of every quantized weight: rows in lanes, so that one 64-byte load serves sixteen
+ * outputs. The layout is drawn at kernels/layout/tilePack. It keeps the exact bits and has an inverse.
  */
 
 /** Bytes of a [rows, cols] matrix of `bits`-bit codes (or values of 16 or 32 bits) in tiles. */

@@ -18,23 +18,34 @@ import { type Observer, type ObserverName, observers } from './observers.ts'
 
 /** How `calibrate` chooses the scales of activations. */
 export interface CalibrateOptions {
-  /** How much of a scale is kept when the next batch comes: scale = momentum · scale + (1 − momentum) · new. Default 0.9. */
+  /**
+   * How much of a scale is kept when the next batch comes: scale = momentum · scale + (1 − momentum) · new.
+   * Default 0.9.
+   */
   momentum?: number
   /** The same for scales of inputs; default: `momentum`. */
   inputMomentum?: number
   /**
-   * How scales are chosen: `absmax`, the moving one of quanto (default); or, from histograms over all batches, `percentile` (99.99 %), `mse`
-   * (the least squared error), `histogram` (the least divergence), or a function such as `percentile({ percent: 99.9 })`.
+   * How scales are chosen: `absmax`, the moving one of quanto (default); or, from histograms over all
+   * batches, `percentile` (99.99 %), `mse` (the least squared error), `histogram` (the least divergence), or
+   * a function such as `percentile({ percent: 99.9 })`.
    */
   observer?: ObserverName | Observer
-  /** Leaves outputs float that no quantized layer takes, directly or through operations that keep them quantized. Default true. */
+  /**
+   * Leaves outputs float that no quantized layer takes, directly or through operations that keep them
+   * quantized. Default true.
+   */
   streamline?: boolean
   /**
-   * Does exactly what optimum-quanto 0.2.7 does where its documentation promises something else: scales of inputs move with a momentum of
-   * 0.9 whatever was asked for, and streamlining leaves the outputs of all modules float.
+   * Does exactly what optimum-quanto 0.2.7 does where its documentation promises something else: scales of
+   * inputs move with a momentum of 0.9 whatever was asked for, and streamlining leaves the outputs of all
+   * modules float.
    */
   mirror?: 'quanto'
-  /** Is called with a line on each module: what its scales are, and what became of its output. `true` prints them. */
+  /**
+   * Is called with a line on each module: what its scales are, and what became of its output. `true` prints
+   * them.
+   */
   debug?: boolean | ((line: string) => void)
 }
 
@@ -60,17 +71,23 @@ export interface CalibratedModule {
 }
 
 /**
- * Chooses the scales of quantized activations: the largest magnitude that each module takes and gives, over the batches that `run` passes
- * through the model, in a moving average, or what `observer` makes of all of them. The scales stay on the device until `run` has ended.
+ * Chooses the scales of quantized activations: the largest magnitude that each module takes and gives, over
+ * the batches that `run` passes through the model, in a moving average, or what `observer` makes of all of
+ * them. The scales stay on the device until `run` has ended.
  *
  *     await calibrate(model, () => { for (const batch of batches) scope(() => { model.forward(batch) }) })
  *
  * Source: optimum-quanto 0.2.7, calibrate.py.
  * @returns what was found at each module
- * @throws ShapeError if no batch reached a module with quantized activations, or an empty one did; DTypeError if one that is not finite did;
+ * @throws ShapeError if no batch reached a module with quantized activations, or an empty one did; DTypeError
+ * if one that is not finite did;
  *   the scales are then as before
  */
-export async function calibrate(model: Module, run: () => unknown, options: CalibrateOptions = {}): Promise<CalibratedModule[]> {
+export async function calibrate(
+  model: Module,
+  run: () => unknown,
+  options: CalibrateOptions = {},
+): Promise<CalibratedModule[]> {
   check('calibrate', 'model', model, aModule)
   check('calibrate', 'run', run, aFunction)
   checkOptions('calibrate', options, optionKinds)
@@ -112,16 +129,26 @@ class Calibration {
     const momentum = options.momentum ?? 0.9
     const mirror = options.mirror === 'quanto'
     this.options = options
-    this.momentum = { input_scale: mirror ? 0.9 : (options.inputMomentum ?? momentum), output_scale: momentum }
+    this.momentum = {
+      input_scale: mirror ? 0.9 : (options.inputMomentum ?? momentum),
+      output_scale: momentum,
+    }
     this.streamlined = options.streamline ?? true
     this.observer = observerOf(options.observer ?? 'absmax')
     for (const value of Object.values(this.momentum)) {
-      if (!(value >= 0 && value < 1)) throw new ShapeError(`calibrate: momentum must lie in 0..1, 1 excluded; received ${value}`)
+      if (!(value >= 0 && value < 1))
+        throw new ShapeError(`calibrate: momentum must lie in 0..1, 1 excluded; received ${value}`)
     }
-    const modules = [...model.namedModules()].filter((entry): entry is [string, QModule] => entry[1] instanceof QModule)
-    this.paths = new Map(modules.filter(([, { activations }]) => activations).map(([path, module]) => [module, path]))
+    const modules = [...model.namedModules()].filter(
+      (entry): entry is [string, QModule] => entry[1] instanceof QModule,
+    )
+    this.paths = new Map(
+      modules.filter(([, { activations }]) => activations).map(([path, module]) => [module, path]),
+    )
     if (this.paths.size === 0)
-      throw new ShapeError('calibrate: the model must have quantized activations; quantize(model, { weights, activations }) first')
+      throw new ShapeError(
+        'calibrate: the model must have quantized activations; quantize(model, { weights, activations }) first',
+      )
     for (const module of this.paths.keys()) {
       const input = ([x]: readonly unknown[]) => this.input(module, x)
       const computed = (y: Tensor) => this.update(module, 'output_scale', y)
@@ -134,7 +161,8 @@ class Calibration {
   /** The model forgets the calibration. */
   detach(): void {
     for (const end of this.observations) end()
-    for (const pair of this.histograms.values()) for (const histogram of Object.values(pair)) histogram.dispose()
+    for (const pair of this.histograms.values())
+      for (const histogram of Object.values(pair)) histogram.dispose()
   }
 
   private input(module: QModule, x: unknown): void {
@@ -146,7 +174,9 @@ class Calibration {
     // Ids are no activations.
     if (!(x instanceof Tensor) || x.dtype !== 'float32') return
     if (x.numel === 0)
-      throw new ShapeError(`calibrate: batches must hold values; the input of ${this.paths.get(module)} is ${showShape(x.shape)}`)
+      throw new ShapeError(
+        `calibrate: batches must hold values; the input of ${this.paths.get(module)} is ${showShape(x.shape)}`,
+      )
     // What is quantized already brings its scale along.
     if (x instanceof QActivation) this.set(module, 'input_scale', x.scale.clone())
     else this.update(module, 'input_scale', x)
@@ -202,7 +232,9 @@ class Calibration {
   /** Reads the scales, once, and checks them. */
   async finish(): Promise<CalibratedModule[]> {
     if (this.uses.size === 0)
-      throw new ShapeError('calibrate: run must pass at least one batch through the model; no quantized module was reached')
+      throw new ShapeError(
+        'calibrate: run must pass at least one batch through the model; no quantized module was reached',
+      )
     this.streamline()
     const found: CalibratedModule[] = []
     for (const [module, { keptBy, dequantized }] of this.uses) {
@@ -213,7 +245,14 @@ class Calibration {
       }
       const inputScale = await scaleOf('input_scale', 'the input')
       const outputScale = await scaleOf('output_scale', 'the output')
-      found.push({ path, inputScale, outputScale, outputQuantized: module.outputQuantized, keptBy: [...keptBy], dequantized })
+      found.push({
+        path,
+        inputScale,
+        outputScale,
+        outputQuantized: module.outputQuantized,
+        keptBy: [...keptBy],
+        dequantized,
+      })
     }
     this.report(found)
     for (const [module, before] of this.before)
@@ -229,7 +268,9 @@ class Calibration {
       const output = outputQuantized ? 'output quantized' : 'output float'
       const kept = keptBy.length > 0 ? `, kept quantized by ${keptBy.join(', ')}` : ''
       const floats = dequantized > 0 ? `, dequantized ${dequantized} times` : ''
-      print(`${path}: input scale ${inputScale.toPrecision(6)}, output scale ${outputScale.toPrecision(6)}, ${output}${kept}${floats}`)
+      print(
+        `${path}: input scale ${inputScale.toPrecision(6)}, output scale ${outputScale.toPrecision(6)}, ${output}${kept}${floats}`,
+      )
     }
   }
 
@@ -245,7 +286,9 @@ class Calibration {
 function observerOf(observer: ObserverName | Observer): Observer | null {
   if (typeof observer === 'function') return observer
   if (Object.hasOwn(observers, observer)) return observers[observer]
-  throw new ShapeError(`calibrate: observer must be a function or one of ${Object.keys(observers).join(', ')}; received ${observer}`)
+  throw new ShapeError(
+    `calibrate: observer must be a function or one of ${Object.keys(observers).join(', ')}; received ${observer}`,
+  )
 }
 
 /** @throws DTypeError if a scale is not finite: an activation held NaN or an infinity. */
@@ -253,7 +296,9 @@ async function finiteValue(scale: Tensor | null, what: string): Promise<number> 
   if (!scale) return 1
   const [value] = await scale.toNumbers()
   if (Number.isFinite(value)) return value
-  throw new DTypeError(`calibrate: activations must be finite; ${what} held ${Number.isNaN(value) ? 'NaN' : 'an infinity'}`)
+  throw new DTypeError(
+    `calibrate: activations must be finite; ${what} held ${Number.isNaN(value) ? 'NaN' : 'an infinity'}`,
+  )
 }
 
 /**

@@ -6,17 +6,21 @@ import { keep } from '../tensor/scope.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 
 /**
- * Replaces, in place, the quantized twins by the float layers whose weights their codes stand for. What quantization lost stays lost.
+ * Replaces, in place, the quantized twins by the float layers whose weights their codes stand for. What
+ * quantization lost stays lost.
  * @returns the paths of the modules replaced; of one that stands at several, the first
  * @throws DTypeError if a twin of your own does not say what its float layer is; the model is then as before
  */
 export function dequantize(model: Module): string[] {
   check('dequantize', 'model', model, aModule)
   const floats = new Map<QTensor, Tensor>()
-  const twins = [...model.namedModules()].filter((entry): entry is [string, QModule] => entry[1] instanceof QModule)
+  const twins = [...model.namedModules()].filter(
+    (entry): entry is [string, QModule] => entry[1] instanceof QModule,
+  )
   const layers = new Map<QModule, Module>()
   try {
-    for (const [, twin] of twins) layers.set(twin, Object.assign(twin.floatLayer(floatWeight(twin, floats)), { training: twin.training }))
+    for (const [, twin] of twins)
+      layers.set(twin, Object.assign(twin.floatLayer(floatWeight(twin, floats)), { training: twin.training }))
   } catch (error) {
     for (const float of floats.values()) float.dispose()
     throw error

@@ -1,4 +1,7 @@
-/** Matches a module path as Python's `fnmatch` does: `*` any run (dots too), `?` any one character, `[a-z]`, `[!a]`. */
+/**
+ * Matches a module path as Python's `fnmatch` does: `*` any run (dots too), `?` any one character, `[a-z]`,
+ * `[!a]`.
+ */
 export function globMatcher(patterns: string | readonly string[]): (path: string) => boolean {
   const expressions = (typeof patterns === 'string' ? [patterns] : patterns).map(toRegExp)
   return (path) => expressions.some((expression) => expression.test(path))

@@ -15,12 +15,16 @@ export interface MagnitudeHistogram {
 /** A histogram, as observers take it. */
 export const aHistogram: Kind = {
   must: 'be a histogram with counts, width and largest',
-  holds: (value) => isObject(value) && value.counts instanceof Int32Array && 'width' in value && 'largest' in value,
+  holds: (value) =>
+    isObject(value) && value.counts instanceof Int32Array && 'width' in value && 'largest' in value,
 }
 
 const bins = 2048
 
-/** A histogram of |x| over all that was added, on the device until it is read; between half of its bins and all are in use. */
+/**
+ * A histogram of |x| over all that was added, on the device until it is read; between half of its bins and
+ * all are in use.
+ */
 export class DeviceHistogram {
   private readonly counts: Tensor
   private readonly range: Tensor

@@ -5,8 +5,9 @@ import { QModule } from '../nn/qmodule.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 
 /**
- * Makes the calibrated scales of int8 activations parameters, which train with the rest: optimizers take them from `model.parameters()`, or
- * in a group of their own. They start from what `calibrate` found; to calibrate again, or `learnScales(model, false)`, fixes them.
+ * Makes the calibrated scales of int8 activations parameters, which train with the rest: optimizers take them
+ * from `model.parameters()`, or in a group of their own. They start from what `calibrate` found; to calibrate
+ * again, or `learnScales(model, false)`, fixes them.
  *
  *     const weights = [...model.parameters()]
  *     const optimizer = new AdamW([{ params: weights }, { params: learnScales(model), lr: 1e-4, weightDecay: 0 }])
@@ -28,7 +29,10 @@ export function learnScales(model: Module, learn = true): Tensor[] {
     if (inputQuantized && module.input_scale) scales.push(module.input_scale)
     if (outputQuantized && module.output_scale) scales.push(module.output_scale)
   }
-  if (scales.length === 0) throw new ShapeError('learnScales: the model must have calibrated activations; calibrate(model, run) first')
+  if (scales.length === 0)
+    throw new ShapeError(
+      'learnScales: the model must have calibrated activations; calibrate(model, run) first',
+    )
   for (const scale of scales) scale.requiresGrad = learn
   return scales
 }

@@ -25,7 +25,8 @@ function checkArguments(observer: string, histogram: MagnitudeHistogram, qtype: 
 }
 
 /**
- * scale = t / qmax, t the magnitude that `percent` of all values do not exceed; within a bin values are taken as evenly spread.
+ * scale = t / qmax, t the magnitude that `percent` of all values do not exceed; within a bin values are taken
+ * as evenly spread.
  * @throws ShapeError unless percent lies in 0..100, 0 excluded
  */
 export function percentile(options: PercentileOptions = {}): Observer {
@@ -35,7 +36,8 @@ export function percentile(options: PercentileOptions = {}): Observer {
     const wanted = (percent / 100) * total(counts)
     let below = 0
     for (const [bin, count] of counts.entries()) {
-      if (below + count >= wanted && count > 0) return Math.min((bin + (wanted - below) / count) * width, largest) / qmax
+      if (below + count >= wanted && count > 0)
+        return Math.min((bin + (wanted - below) / count) * width, largest) / qmax
       below += count
     }
     return largest / qmax
@@ -62,7 +64,10 @@ export const mse: Observer = (histogram, qtype) => {
 /** From a scale and a bin to the mean of (x − scale · q)² over x evenly spread in the bin. */
 type BinError = (scale: number) => (bin: number) => number
 
-/** q whole numbers up to qmax: ∫ (t − q(t))² dt from 0 to t is 1/12 around every whole number passed, and the cube of what is left. */
+/**
+ * q whole numbers up to qmax: ∫ (t − q(t))² dt from 0 to t is 1/12 around every whole number passed, and the
+ * cube of what is left.
+ */
 function integerError({ qmax }: QType, width: number): BinError {
   const upTo = (t: number) => {
     const code = Math.min(Math.floor(t + 0.5), qmax)
@@ -85,8 +90,9 @@ function floatError({ dtype, qmax }: QType, width: number): BinError {
 }
 
 /**
- * The scale whose codes tell most about the values: the least divergence Σ p·ln(p / q) of the histogram cut off at t, what lies above
- * counted in its last bin, from the same with only qmax + 1 levels; scale = t / qmax, t above qmax + 1 bins.
+ * The scale whose codes tell most about the values: the least divergence Σ p·ln(p / q) of the histogram cut
+ * off at t, what lies above counted in its last bin, from the same with only qmax + 1 levels; scale = t /
+ * qmax, t above qmax + 1 bins.
  * Source: Migacz, "8-bit Inference with TensorRT", 2017.
  * @throws DTypeError unless the type is int8, whose levels are evenly spaced
  */
@@ -94,7 +100,10 @@ export const entropy: Observer = (histogram, qtype) => {
   checkArguments('entropy', histogram, qtype)
   const { counts, width, largest } = histogram
   const { name, dtype, qmax } = qtype
-  if (dtype !== 'int8') throw new DTypeError(`entropy: activations must be int8, whose levels are evenly spaced; received ${name}`)
+  if (dtype !== 'int8')
+    throw new DTypeError(
+      `entropy: activations must be int8, whose levels are evenly spaced; received ${name}`,
+    )
   const used = counts.findLastIndex((count) => count > 0) + 1
   const sums = sumsOf(counts)
   let [best, least] = [largest, Infinity]
@@ -114,7 +123,11 @@ interface Sums {
 
 function sumsOf(counts: Int32Array): Sums {
   const length = counts.length + 1
-  const sums = { count: new Float64Array(length), logarithms: new Float64Array(length), filled: new Int32Array(length) }
+  const sums = {
+    count: new Float64Array(length),
+    logarithms: new Float64Array(length),
+    filled: new Int32Array(length),
+  }
   for (const [bin, count] of counts.entries()) {
     sums.count[bin + 1] = sums.count[bin] + count
     sums.logarithms[bin + 1] = sums.logarithms[bin] + timesLog(count, count)
@@ -128,8 +141,16 @@ function timesLog(x: number, y: number): number {
   return x === 0 ? 0 : x * Math.log(y)
 }
 
-/** The divergence of the first `end` bins, what was cut off added to the last, from themselves in `levels` levels. */
-function cutDivergence(counts: Int32Array, { count, logarithms, filled }: Sums, end: number, levels: number): number {
+/**
+ * The divergence of the first `end` bins, what was cut off added to the last, from themselves in `levels`
+ * levels.
+ */
+function cutDivergence(
+  counts: Int32Array,
+  { count, logarithms, filled }: Sums,
+  end: number,
+  levels: number,
+): number {
   const [inside, all] = [count[end], count[counts.length]]
   const cut = all - inside
   const last = counts[end - 1]
@@ -151,4 +172,9 @@ function total(counts: Int32Array): number {
 }
 
 /** The observers by name; null takes the moving absmax. */
-export const observers: Record<ObserverName, Observer | null> = { absmax: null, percentile: percentile(), mse, histogram: entropy }
+export const observers: Record<ObserverName, Observer | null> = {
+  absmax: null,
+  percentile: percentile(),
+  mse,
+  histogram: entropy,
+}

@@ -1,5 +1,17 @@
 import { ShapeError } from '../core/errors.ts'
-import { aBoolean, aFunction, aNumber, aString, check, either, isObject, listOf, oneOf, orNull, show } from '../core/kinds.ts'
+import {
+  aBoolean,
+  aFunction,
+  aNumber,
+  aString,
+  check,
+  either,
+  isObject,
+  listOf,
+  oneOf,
+  orNull,
+  show,
+} from '../core/kinds.ts'
 import { checkOptions, type OptionKinds, required } from '../core/options.ts'
 import { aQTypeOrName } from '../core/qtype.ts'
 import { aModule, type Module } from '../nn/module.ts'
@@ -22,7 +34,11 @@ const optionKinds: OptionKinds<QuantizeOptions> = {
   algorithm: either(`${names.must}, or a quantizer of your own`, names, aFunction),
   groupSize: orNull(aNumber),
   computeDtype: aComputeDType,
-  layers: either('be default, quanto or a list of classes', oneOf('default', 'quanto'), listOf('classes', aFunction)),
+  layers: either(
+    'be default, quanto or a list of classes',
+    oneOf('default', 'quanto'),
+    listOf('classes', aFunction),
+  ),
   strict: aBoolean,
 }
 
@@ -40,10 +56,15 @@ export function checkQuantizeOptions(operation: string, options: QuantizeOptions
 /** @throws ShapeError or DTypeError unless these are options of `quantize`, or null, by name or pattern */
 export function checkRecipes(model: Module, recipes: Readonly<Record<string, QuantizeOptions | null>>): void {
   check('quantizeByName', 'model', model, aModule)
-  if (!isObject(recipes)) throw new ShapeError(`quantizeByName: recipes must be an object with options by name; received ${show(recipes)}`)
+  if (!isObject(recipes))
+    throw new ShapeError(
+      `quantizeByName: recipes must be an object with options by name; received ${show(recipes)}`,
+    )
   for (const [key, recipe] of Object.entries(recipes)) {
     if (key.startsWith('re:') && !isPattern(key.slice('re:'.length)))
-      throw new ShapeError(`quantizeByName: a name with re: must be a regular expression; received ${show(key)}`)
+      throw new ShapeError(
+        `quantizeByName: a name with re: must be a regular expression; received ${show(key)}`,
+      )
     if (recipe !== null) checkQuantizeOptions(`quantizeByName: ${show(key)}`, recipe)
   }
 }

@@ -19,21 +19,33 @@ import { defaultQuantizer, type QuantizerName, quantizers } from './quantizers.t
 export interface QuantizeOptions {
   /** The type of the weights: a value such as `qint4`, or its name. */
   weights: QType | QTypeName
-  /** The type of activations, int8 or one of float8; default: they stay float. `calibrate` chooses their scales. */
+  /**
+   * The type of activations, int8 or one of float8; default: they stay float. `calibrate` chooses their
+   * scales.
+   */
   activations?: QType | QTypeName
   /** Only modules whose path matches; glob or list of globs. */
   include?: string | readonly string[]
   /** All modules but those whose path matches; wins over `include`. */
   exclude?: string | readonly string[]
-  /** How scales are chosen: the name of a quantizer, or one of your own. Default: `absmax` for 8 bits, `max` below. */
+  /**
+   * How scales are chosen: the name of a quantizer, or one of your own. Default: `absmax` for 8 bits, `max`
+   * below.
+   */
   algorithm?: QuantizerName | Quantizer
-  /** Columns that share a scale; null for a whole row. Default: quanto's rule (for int2 and int4 128, 96, 64 or 32, whichever divides). */
+  /**
+   * Columns that share a scale; null for a whole row. Default: quanto's rule (for int2 and int4 128, 96, 64
+   * or 32, whichever divides).
+   */
   groupSize?: number | null
-  /** The precision of products with these weights, see `setComputeDtype`; torchao's dynamic recipes set it. Default: not set. */
+  /**
+   * The precision of products with these weights, see `setComputeDtype`; torchao's dynamic recipes set it.
+   * Default: not set.
+   */
   computeDtype?: ComputeDType
   /**
-   * Which classes of layers: `default` takes those that multiply weights, and LayerNorm where activations are quantized; `quanto` those that
-   * quanto knows; a list names them, embeddings included.
+   * Which classes of layers: `default` takes those that multiply weights, and LayerNorm where activations are
+   * quantized; `quanto` those that quanto knows; a list names them, embeddings included.
    */
   layers?: 'default' | 'quanto' | readonly LayerClass[]
   /** Refuses to compute with activations that were never calibrated, instead of warning once. */
@@ -41,10 +53,11 @@ export interface QuantizeOptions {
 }
 
 /**
- * Replaces, in place, the layers that multiply weights by their quantized twins. The weights stay float until `freeze`;
- * forward passes see them quantized. Modules quantized before are left as they are.
+ * Replaces, in place, the layers that multiply weights by their quantized twins. The weights stay float until
+ * `freeze`; forward passes see them quantized. Modules quantized before are left as they are.
  * @returns the paths of the modules replaced; of one that stands at several, the first
- * @throws ShapeError if a glob matches no module, a group size does not fit a layer, or nothing is left to quantize; the model is then as before
+ * @throws ShapeError if a glob matches no module, a group size does not fit a layer, or nothing is left to
+ * quantize; the model is then as before
  */
 export function quantize(model: Module, options: QuantizeOptions): string[] {
   check('quantize', 'model', model, aModule)
@@ -81,7 +94,9 @@ export function planTwins(model: Module, options: QuantizeOptions): Map<string, 
     if (!twin) continue
     if (twin instanceof QWeightModule) twin.computeDtype = options.computeDtype ?? null
     if (path === '')
-      throw new ShapeError('quantize: the model must contain the layer, so that its twin can take its place; it is the layer')
+      throw new ShapeError(
+        'quantize: the model must contain the layer, so that its twin can take its place; it is the layer',
+      )
     uncalibrated.add(path, twin)
     planned.set(path, { layer, twin })
   }
@@ -115,25 +130,41 @@ function nothingLeft(modules: [Module, string[]][], layers: QuantizeOptions['lay
   const floats = modules.filter(([module]) => twinFor(module, layers)).length
   const quantized = modules.filter(([module]) => module instanceof QModule).length
   const unchosen = `include and exclude leave none of ${floats}`
-  const found = floats > 0 ? unchosen : quantized > 0 ? `all ${quantized} are quantized already` : 'it has none'
+  const found =
+    floats > 0 ? unchosen : quantized > 0 ? `all ${quantized} are quantized already` : 'it has none'
   return new ShapeError(`quantize: the model must have a layer to quantize, such as Linear; ${found}`)
 }
 
-/** Columns that share a scale; null for one scale a row, and where no weight is a matrix, as that of a normalization. */
-function groupSizeOf(module: Module, qtype: QType, wanted: number | null | undefined, path: string): number | null {
+/**
+ * Columns that share a scale; null for one scale a row, and where no weight is a matrix, as that of a
+ * normalization.
+ */
+function groupSizeOf(
+  module: Module,
+  qtype: QType,
+  wanted: number | null | undefined,
+  path: string,
+): number | null {
   const weight: unknown = Reflect.get(module, 'weight')
   if (!(weight instanceof Tensor) || weight.shape.length < 2) return null
   return groupSizeFor(qtype, weightColumns(module, weight), wanted, path)
 }
 
-function groupSizeFor(qtype: QType, columns: number, wanted: number | null | undefined, path: string): number | null {
+function groupSizeFor(
+  qtype: QType,
+  columns: number,
+  wanted: number | null | undefined,
+  path: string,
+): number | null {
   if (wanted === undefined) return quantoGroupSize(qtype, columns)
   if (wanted === null) return null
   if (!Number.isInteger(wanted) || wanted <= 0 || wanted % 32 !== 0) {
     throw new ShapeError(`quantize: groupSize must be a positive multiple of 32; received ${wanted}`)
   }
   if (columns % wanted !== 0)
-    throw new ShapeError(`quantize: groupSize (${wanted}) must divide the columns of ${path} (${columns}); exclude it or choose another`)
+    throw new ShapeError(
+      `quantize: groupSize (${wanted}) must divide the columns of ${path} (${columns}); exclude it or choose another`,
+    )
   return wanted === columns ? null : wanted
 }
 
@@ -141,31 +172,38 @@ function checkGlob(pattern: string, modules: [Module, string[]][]): void {
   const matches = globMatcher(pattern)
   const paths = modules.flatMap(([, all]) => all).filter((path) => path !== '')
   if (paths.some(matches)) return
-  throw new ShapeError(`quantize: ${JSON.stringify(pattern)} must match a module; the nearest are ${nearest(pattern, paths).join(', ')}`)
+  throw new ShapeError(
+    `quantize: ${JSON.stringify(pattern)} must match a module; the nearest are ${nearest(pattern, paths).join(', ')}`,
+  )
 }
 
 /**
- * Replaces the float weights of quantized modules by their codes and scales; a float that another module holds, too, stays. Freezing twice
- * changes nothing. If one cannot be quantized, none is.
+ * Replaces the float weights of quantized modules by their codes and scales; a float that another module
+ * holds, too, stays. Freezing twice changes nothing. If one cannot be quantized, none is.
  * @throws DeviceError if weights were never loaded, and whatever a quantizer throws
  */
 export function freeze(model: Module): void {
   check('freeze', 'model', model, aModule)
-  const twins = [...model.namedModules()].flatMap(([, module]) => (module instanceof QWeightModule && !module.frozen ? [module] : []))
+  const twins = [...model.namedModules()].flatMap(([, module]) =>
+    module instanceof QWeightModule && !module.frozen ? [module] : [],
+  )
   const floats = freezeTwins(twins)
   const held = model.parameters()
   for (const float of floats) if (!held.has(float)) float.dispose()
 }
 
 /**
- * Quantizes the weights of twins, then puts the codes in their place: those that share a float, and quantize it alike, share its codes.
+ * Quantizes the weights of twins, then puts the codes in their place: those that share a float, and quantize
+ * it alike, share its codes.
  * @returns the floats that stood there, each once
  */
 export function freezeTwins(twins: readonly QWeightModule[]): Set<QWeightModule['weight']> {
   const frozen = new Map<QWeightModule, QTensor>()
   try {
     for (const twin of twins) {
-      const like = [...frozen.keys()].find((other) => other.weight === twin.weight && quantizeAlike(other, twin))
+      const like = [...frozen.keys()].find(
+        (other) => other.weight === twin.weight && quantizeAlike(other, twin),
+      )
       frozen.set(twin, (like && frozen.get(like)) ?? twin.quantizedWeight().keep())
     }
   } catch (error) {
@@ -207,10 +245,14 @@ export function quantizationMap(model: Module): Record<string, QuantizedTypes> {
   return map
 }
 
-/** Bytes of all parameters and buffers, tied ones counted once; a quantized weight counts its codes and scales as saved. */
+/**
+ * Bytes of all parameters and buffers, tied ones counted once; a quantized weight counts its codes and scales
+ * as saved.
+ */
 export function memoryFootprint(model: Module): number {
   check('memoryFootprint', 'model', model, aModule)
   let bytes = 0
-  for (const parameter of new Set([...model.namedTensors()].map(([, tensor]) => tensor))) bytes += parameter.byteLength
+  for (const parameter of new Set([...model.namedTensors()].map(([, tensor]) => tensor)))
+    bytes += parameter.byteLength
   return bytes
 }

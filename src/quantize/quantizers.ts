@@ -11,7 +11,8 @@ import { checkDType, Tensor } from '../tensor/tensor.ts'
 /** @throws DTypeError or ShapeError unless `groups` is a matrix of floats and `qtype` a quantized type */
 function checkGroups(quantizer: string, groups: Tensor, qtype: QType): void {
   checkDType(quantizer, 'groups', groups, 'float32', 'float16', 'bfloat16')
-  if (groups.shape.length !== 2) throw new ShapeError(`${quantizer}: groups must be [groups,G]; received ${showShape(groups.shape)}`)
+  if (groups.shape.length !== 2)
+    throw new ShapeError(`${quantizer}: groups must be [groups,G]; received ${showShape(groups.shape)}`)
   check(quantizer, 'qtype', qtype, aQType)
 }
 
@@ -21,7 +22,10 @@ function checkGroups(quantizer: string, groups: Tensor, qtype: QType): void {
  */
 export const absmax: Quantizer = (groups, qtype) => {
   checkGroups('absmax', groups, qtype)
-  if (qtype.unsigned) throw new DTypeError(`absmax: the type must be signed (int8 or float8); received ${qtype.name}, which max is for`)
+  if (qtype.unsigned)
+    throw new DTypeError(
+      `absmax: the type must be signed (int8 or float8); received ${qtype.name}, which max is for`,
+    )
   const [rows, cols] = groups.shape
   const scale = Tensor.empty(groups.device, [rows], groups.dtype)
   groups.device.call('absmaxScale', groups, dtypes[groups.dtype].code, scale, rows, cols, qtype.qmax)
@@ -29,8 +33,8 @@ export const absmax: Quantizer = (groups, qtype) => {
 }
 
 /**
- * scale = (max − min) / (2^bits − 1), shift = −min of each group, for unsigned types; for signed ones `absmax`.
- * quanto's MaxOptimizer, its default for 2 and 4 bits.
+ * scale = (max − min) / (2^bits − 1), shift = −min of each group, for unsigned types; for signed ones
+ * `absmax`. quanto's MaxOptimizer, its default for 2 and 4 bits.
  * Source: optimum-quanto 0.2.7, tensor/optimizers/max_optimizer.py.
  */
 export const max: Quantizer = (groups, qtype) => {
@@ -45,7 +49,10 @@ export const max: Quantizer = (groups, qtype) => {
 
 /** How long and by which norm `hqq` searches. */
 export interface HqqOptions {
-  /** The norm of the error that is made small, 0 < norm ≤ 1: below 1, few large errors count less than many small ones. */
+  /**
+   * The norm of the error that is made small, 0 < norm ≤ 1: below 1, few large errors count less than many
+   * small ones.
+   */
   norm?: number
   /** How weakly errors are shrunk at first, and by what that grows with each step. */
   beta?: number
@@ -55,52 +62,85 @@ export interface HqqOptions {
 }
 
 const hqqKinds: OptionKinds<HqqOptions> = {
-  norm: { must: 'be a number above 0 and at most 1', holds: (value) => typeof value === 'number' && value > 0 && value <= 1 },
+  norm: {
+    must: 'be a number above 0 and at most 1',
+    holds: (value) => typeof value === 'number' && value > 0 && value <= 1,
+  },
   beta: above(0),
   kappa: above(0),
   iterations: wholeNumber(0),
 }
 
 /**
- * The scale of `max`, and a shift that is moved, step by step, to where the norm of the weight's error is smallest (unsigned types).
- * quanto's HqqOptimizer, with its defaults; see kernels/quantize/hqqShift.
+ * The scale of `max`, and a shift that is moved, step by step, to where the norm of the weight's error is
+ * smallest (unsigned types). quanto's HqqOptimizer, with its defaults; see kernels/quantize/hqqShift.
  */
 export function hqq(options: HqqOptions = {}): Quantizer {
   checkOptions('hqq', options, hqqKinds)
   const { norm = 0.7, beta = 10, kappa = 1.01, iterations = 20 } = options
   return (groups, qtype) => {
     const { scale, shift } = max(groups, qtype)
-    if (!shift) throw new DTypeError(`hqq: the type must be unsigned (int2 or int4); received ${qtype.name}, which absmax is for`)
+    if (!shift)
+      throw new DTypeError(
+        `hqq: the type must be unsigned (int2 or int4); received ${qtype.name}, which absmax is for`,
+      )
     const [rows, cols] = groups.shape
     const trial = Tensor.empty(groups.device, [rows], groups.dtype)
     const error = Tensor.empty(groups.device, [rows])
     const steps = Tensor.empty(groups.device, [1], 'int32')
     const dtype = dtypes[groups.dtype].code
     const search = [scale, shift, trial, error, steps] as const
-    groups.device.call('hqqShift', groups, dtype, ...search, rows, cols, qtype.qmax, norm, beta, kappa, iterations)
+    groups.device.call(
+      'hqqShift',
+      groups,
+      dtype,
+      ...search,
+      rows,
+      cols,
+      qtype.qmax,
+      norm,
+      beta,
+      kappa,
+      iterations,
+    )
     return { scale, shift }
   }
 }
 
 /**
- * The scales of a `quantizer` of unsigned types with integer zero points z = clamp(rne(shift / scale), 0, 2^bits − 1), so that a weight of 0 stays 0.
- * A group whose range does not hold 0, such as one of a single value, has its range stretched to it, as torchao does: where z is clamped,
- * quanto's `zeropoint=True`, which this is elsewhere, cuts off the group's values.
+ * The scales of a `quantizer` of unsigned types with integer zero points z = clamp(rne(shift / scale), 0,
+ * 2^bits − 1), so that a weight of 0 stays 0. A group whose range does not hold 0, such as one of a single
+ * value, has its range stretched to it, as torchao does: where z is clamped, quanto's `zeropoint=True`, which
+ * this is elsewhere, cuts off the group's values.
  * Source: optimum-quanto 0.2.7, tensor/optimizers/affine_optimizer.py.
  */
 export function withZeroPoint(quantizer: Quantizer): Quantizer {
   check('withZeroPoint', 'quantizer', quantizer, aFunction)
   return (groups, qtype) => {
     const { scale: chosen, shift } = quantizer(groups, qtype)
-    if (!shift) throw new DTypeError(`withZeroPoint: the quantizer must choose shifts; received none for ${qtype.name}`)
+    if (!shift)
+      throw new DTypeError(`withZeroPoint: the quantizer must choose shifts; received none for ${qtype.name}`)
     const scale = stretchedToZero(chosen, shift, qtype.qmax)
     const zeroPoint = Tensor.empty(groups.device, [scale.numel], qtype.dtype)
-    groups.device.call('quantize', shift, dtypes[shift.dtype].code, scale, null, zeroPoint, scale.numel, 1, qtype.code)
+    groups.device.call(
+      'quantize',
+      shift,
+      dtypes[shift.dtype].code,
+      scale,
+      null,
+      zeroPoint,
+      scale.numel,
+      1,
+      qtype.code,
+    )
     return { scale, shift: null, zeroPoint }
   }
 }
 
-/** Scales with which the range −shift … qmax · scale − shift comes within half a step of 0; the same where it does already. */
+/**
+ * Scales with which the range −shift … qmax · scale − shift comes within half a step of 0; the same where it
+ * does already.
+ */
 function stretchedToZero(scale: Tensor, shift: Tensor, qmax: number): Tensor {
   const [s, d] = [cast(scale, 'float32'), cast(shift, 'float32')]
   const distance = add(relu(neg(d)), relu(sub(d, mul(s, qmax))))

@@ -19,7 +19,8 @@ import { absmax, max } from './quantizers.ts'
  *     quantize(model, int8WeightOnly())
  *     quantize(model, { ...int4WeightOnly({ groupSize: 64 }), exclude: 'lm_head' })
  *
- * Source: torchao 0.18, quantization/quant_api.py, and the tensor classes in quantization/quantize_/workflows.
+ * Source: torchao 0.18, quantization/quant_api.py, and the tensor classes in
+ * quantization/quantize_/workflows.
  */
 
 /** int1 to int8, as torchao names the types of weights. */
@@ -31,7 +32,9 @@ export interface IntxOptions {
   weightDtype?: IntxName
   /** Columns that share a scale; null for a whole row. */
   groupSize?: number | null
-  /** How a group's range becomes a scale and a zero point. Default: symmetric, max |w| / ((qmax − qmin) / 2). */
+  /**
+   * How a group's range becomes a scale and a zero point. Default: symmetric, max |w| / ((qmax − qmin) / 2).
+   */
   mapping?: Mapping
 }
 
@@ -49,8 +52,9 @@ const intxKinds: OptionKinds<IntxOptions> = {
 }
 
 /**
- * 4-bit weights in groups, scale = (max − min) / 15 and a float zero point, the middle of the range. torchao's Int4WeightOnlyConfig.
- * torchao needs a GPU to store them; the codes are those of its reference functions.
+ * 4-bit weights in groups, scale = (max − min) / 15 and a float zero point, the middle of the range.
+ * torchao's Int4WeightOnlyConfig. torchao needs a GPU to store them; the codes are those of its reference
+ * functions.
  */
 export function int4WeightOnly(options: GroupOptions = {}): QuantizeOptions {
   checkOptions('int4WeightOnly', options, groupKinds)
@@ -65,15 +69,18 @@ export function int8WeightOnly(options: GroupOptions = {}): QuantizeOptions {
   return { weights: qint8, groupSize, algorithm: int8Symmetric }
 }
 
-/** 8-bit weights a row, and activations rounded to 8 bits in every pass, a scale for each token. torchao's Int8DynamicActivationInt8WeightConfig. */
+/**
+ * 8-bit weights a row, and activations rounded to 8 bits in every pass, a scale for each token. torchao's
+ * Int8DynamicActivationInt8WeightConfig.
+ */
 export function int8DynamicActivationInt8Weight(options: Record<string, never> = {}): QuantizeOptions {
   checkOptions('int8DynamicActivationInt8Weight', options, {})
   return { ...int8WeightOnly(), computeDtype: 'int8PerToken' }
 }
 
 /**
- * Weights of 1 to 8 bits, and activations rounded to 8 bits in every pass, a scale and a zero point for each token.
- * torchao's Int8DynamicActivationIntxWeightConfig.
+ * Weights of 1 to 8 bits, and activations rounded to 8 bits in every pass, a scale and a zero point for each
+ * token. torchao's Int8DynamicActivationIntxWeightConfig.
  */
 export function int8DynamicActivationIntxWeight(options: IntxOptions = {}): QuantizeOptions {
   checkOptions('int8DynamicActivationIntxWeight', options, intxKinds)
@@ -93,13 +100,19 @@ export function float8WeightOnly(options: Record<string, never> = {}): QuantizeO
   return { weights: qfloat8_e4m3fn, groupSize: null, algorithm: float8Symmetric }
 }
 
-/** float8 weights a row, and activations rounded to float8 in every pass, a scale for each token. torchao's Float8DynamicActivationFloat8WeightConfig with PerRow. */
+/**
+ * float8 weights a row, and activations rounded to float8 in every pass, a scale for each token. torchao's
+ * Float8DynamicActivationFloat8WeightConfig with PerRow.
+ */
 export function float8DynamicActivationFloat8Weight(options: Record<string, never> = {}): QuantizeOptions {
   checkOptions('float8DynamicActivationFloat8Weight', options, {})
   return { ...float8WeightOnly(), computeDtype: 'float8PerToken' }
 }
 
-/** Weights of 1 to 8 bits around an integer zero point, a scale for each row or group. torchao's IntxWeightOnlyConfig. */
+/**
+ * Weights of 1 to 8 bits around an integer zero point, a scale for each row or group. torchao's
+ * IntxWeightOnlyConfig.
+ */
 export function intxWeightOnly(options: IntxOptions = {}): QuantizeOptions {
   checkOptions('intxWeightOnly', options, intxKinds)
   const { weightDtype = 'int8', groupSize = null, mapping = 'symmetric' } = options
@@ -111,7 +124,10 @@ export function intxWeightOnly(options: IntxOptions = {}): QuantizeOptions {
   }
 }
 
-/** The type whose codes hold integers of so many bits: unsigned ones, 2^(bits − 1) above the integers, or int8. */
+/**
+ * The type whose codes hold integers of so many bits: unsigned ones, 2^(bits − 1) above the integers, or
+ * int8.
+ */
 function storageOf(bits: number): QType {
   return bits <= 2 ? qint2 : bits <= 4 ? qint4 : bits === 5 ? qint5 : qint8
 }
@@ -119,7 +135,10 @@ function storageOf(bits: number): QType {
 /** torchao's least scale where none is given. */
 const smallestNormal: Record<string, number> = { float32: 2 ** -126, bfloat16: 2 ** -126, float16: 2 ** -14 }
 
-/** Scales, zero points and codes of torchao's choose_qparams_affine and quantize_affine; scales are those of the weight's dtype or `scaleDtype`. */
+/**
+ * Scales, zero points and codes of torchao's choose_qparams_affine and quantize_affine; scales are those of
+ * the weight's dtype or `scaleDtype`.
+ */
 function roundToZeroPoint(
   groups: Tensor,
   bits: number,
@@ -135,24 +154,53 @@ function roundToZeroPoint(
   const chosen = Tensor.empty(device, [rows], groups.dtype)
   const zeroPoint = Tensor.empty(device, [rows], qtype.dtype)
   const choice = [mappings[mapping], chosen, zeroPoint] as const
-  device.call('affineScale', groups, dtypes[groups.dtype].code, ...choice, rows, cols, qmin, qmax, offset, epsilon)
+  device.call(
+    'affineScale',
+    groups,
+    dtypes[groups.dtype].code,
+    ...choice,
+    rows,
+    cols,
+    qmin,
+    qmax,
+    offset,
+    epsilon,
+  )
   const scale = cast(chosen, scaleDtype)
   const codes = Tensor.empty(device, [rows, cols], qtype.dtype)
   const around = [scale, zeroPoint, codes] as const
-  device.call('affineQuantize', cast(groups, scaleDtype), dtypes[scaleDtype].code, ...around, rows, cols, qmin, qmax, offset, 1)
+  device.call(
+    'affineQuantize',
+    cast(groups, scaleDtype),
+    dtypes[scaleDtype].code,
+    ...around,
+    rows,
+    cols,
+    qmin,
+    qmax,
+    offset,
+    1,
+  )
   // Signed codes around 0 need no zero point.
   return { scale, shift: null, zeroPoint: offset === 0 && mapping !== 'asymmetric' ? null : zeroPoint, codes }
 }
 
-/** Int8Tensor: scales at least the epsilon of float32, chosen in the weight's dtype, stored and divided by in float32. */
+/**
+ * Int8Tensor: scales at least the epsilon of float32, chosen in the weight's dtype, stored and divided by in
+ * float32.
+ */
 const int8Symmetric: Quantizer = (groups) => roundToZeroPoint(groups, 8, 'symmetric', 2 ** -23, 'float32')
 
 /** Float8Tensor: scales chosen in the weight's dtype, stored and divided by in float32. */
-const float8Symmetric: Quantizer = (groups, qtype) => ({ scale: cast(absmax(groups, qtype).scale, 'float32'), shift: null })
+const float8Symmetric: Quantizer = (groups, qtype) => ({
+  scale: cast(absmax(groups, qtype).scale, 'float32'),
+  shift: null,
+})
 
 /**
  * zero = min + 8 · scale, shift = 8 · scale − zero: with every operation rounded, not always −min.
- * Source: torchao 0.18, quant_primitives.py, `_choose_qparams_affine_tinygemm` and `_quantize_affine_tinygemm`.
+ * Source: torchao 0.18, quant_primitives.py, `_choose_qparams_affine_tinygemm` and
+ * `_quantize_affine_tinygemm`.
  */
 const tinygemm: Quantizer = (groups, qtype) => {
   const { scale, shift } = max(groups, qtype)
@@ -169,8 +217,8 @@ const tinygemm: Quantizer = (groups, qtype) => {
 }
 
 /**
- * Quantizes each layer by the first of these that fits its path: its name; a pattern `re:…` that matches the whole of it, in order;
- * `_default`. null leaves a layer as it is. torchao's FqnToConfig.
+ * Quantizes each layer by the first of these that fits its path: its name; a pattern `re:…` that matches the
+ * whole of it, in order; `_default`. null leaves a layer as it is. torchao's FqnToConfig.
  *
  *     quantizeByName(model, { lm_head: null, 're:.*\\.mlp\\..*': int4WeightOnly(), _default: int8WeightOnly() })
  *
@@ -186,14 +234,20 @@ export function quantizeByName(model: Module, recipes: Record<string, QuantizeOp
   for (const key of Object.keys(recipes)) {
     const found = key === '_default' || paths.some((path) => expressions.get(key)?.test(path) ?? path === key)
     if (!found)
-      throw new ShapeError(`quantizeByName: ${JSON.stringify(key)} must match a module; the nearest are ${nearest(key, paths).join(', ')}`)
+      throw new ShapeError(
+        `quantizeByName: ${JSON.stringify(key)} must match a module; the nearest are ${nearest(key, paths).join(', ')}`,
+      )
   }
   const chosen = new Map<QuantizeOptions, string[]>()
   for (const [module, all] of modules) {
     const named = all.find((path) => Object.hasOwn(recipes, path))
-    const key = named ?? patterns.find((pattern) => all.some((path) => expressions.get(pattern)?.test(path))) ?? '_default'
+    const key =
+      named ??
+      patterns.find((pattern) => all.some((path) => expressions.get(pattern)?.test(path))) ??
+      '_default'
     const recipe = recipes[key]
-    if (recipe && isQuantizable(module, recipe.layers)) chosen.set(recipe, [...(chosen.get(recipe) ?? []), all[0]])
+    if (recipe && isQuantizable(module, recipe.layers))
+      chosen.set(recipe, [...(chosen.get(recipe) ?? []), all[0]])
   }
   const planned = [...chosen].flatMap(([recipe, include]) => [...planTwins(model, { ...recipe, include })])
   model.replaceModules(new Map(planned.map(([, { layer, twin }]) => [layer, twin])))

@@ -7,10 +7,14 @@ import { Tensor } from '../tensor/tensor.ts'
 import { defaultQuantizer } from './quantizers.ts'
 
 /**
- * The twin of a layer as an entry of a quantization map describes it, its groups by quanto's rule; undefined where there is none. A layer
- * without a weight has one where its activations are quantized.
+ * The twin of a layer as an entry of a quantization map describes it, its groups by quanto's rule; undefined
+ * where there is none. A layer without a weight has one where its activations are quantized.
  */
-export function quantizedTwin(layer: Module, weights: QType | undefined, activations: ActivationQuantization): QModule | undefined {
+export function quantizedTwin(
+  layer: Module,
+  weights: QType | undefined,
+  activations: ActivationQuantization,
+): QModule | undefined {
   const weight: unknown = Reflect.get(layer, 'weight')
   const columns = weight instanceof Tensor ? weightColumns(layer, weight) : 0
   const groupSize = weights ? quantoGroupSize(weights, columns) : null

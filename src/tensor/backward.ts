@@ -6,11 +6,13 @@ import { noGrad, type Tape, taped } from './tape.ts'
 import { checkTensor, Tensor } from './tensor.ts'
 
 /**
- * Runs `body` and adds the gradient of the loss that it returns to `grad` of every tensor with `requiresGrad` that it was computed from.
+ * Runs `body` and adds the gradient of the loss that it returns to `grad` of every tensor with `requiresGrad`
+ * that it was computed from.
  *
  *     const loss = backward(() => crossEntropyLoss(model.forward(x), labels))
  *
- * What `body` computes is given back to the device on the way, except what it returns: the loss, or an object whose `loss` it is.
+ * What `body` computes is given back to the device on the way, except what it returns: the loss, or an object
+ * whose `loss` it is.
  * @throws ShapeError unless the loss is one value, computed from such a tensor
  */
 export function backward<R extends Tensor | { loss: Tensor }>(body: () => R): R {
@@ -28,7 +30,8 @@ export function backward<R extends Tensor | { loss: Tensor }>(body: () => R): R 
 }
 
 /**
- * Runs `body`, in which `loss.backward()` adds gradients, as often as it is called, and an optimizer may take its step.
+ * Runs `body`, in which `loss.backward()` adds gradients, as often as it is called, and an optimizer may take
+ * its step.
  *
  *     const loss = enableGrad(() => {
  *       const loss = crossEntropyLoss(model.forward(x), labels)
@@ -37,8 +40,9 @@ export function backward<R extends Tensor | { loss: Tensor }>(body: () => R): R 
  *       return loss
  *     })
  *
- * It is a `scope` whose tensors all live to its end, those of scopes inside it, too; so a call should hold one step. `backward` needs less
- * memory, since it gives back on the way what has been used. `body` must be synchronous.
+ * It is a `scope` whose tensors all live to its end, those of scopes inside it, too; so a call should hold
+ * one step. `backward` needs less memory, since it gives back on the way what has been used. `body` must be
+ * synchronous.
  */
 export function enableGrad<R>(body: () => R): R {
   checkBody('enableGrad', body)
@@ -50,12 +54,18 @@ function fromLoss(tape: Tape, loss: Tensor): void {
   propagate(tape, loss, () => {})
 }
 
-/** Walks the tape from the loss to the leaves; `passed` is told each output when nothing on the way needs it any more. */
+/**
+ * Walks the tape from the loss to the leaves; `passed` is told each output when nothing on the way needs it
+ * any more.
+ */
 function propagate(tape: Tape, loss: Tensor, passed: (y: Tensor) => void): void {
-  if (loss.numel !== 1) throw new ShapeError(`backward: the loss must be one value; received ${showShape(loss.shape)}`)
+  if (loss.numel !== 1)
+    throw new ShapeError(`backward: the loss must be one value; received ${showShape(loss.shape)}`)
   if (!tape.needs(loss)) {
     const ways = 'those of initialize(model) and of an optimizer ask, others after tensor.requiresGrad = true'
-    throw new ShapeError(`backward: the loss must be computed, here, from a tensor that asks for its gradient (${ways}); it is not`)
+    throw new ShapeError(
+      `backward: the loss must be computed, here, from a tensor that asks for its gradient (${ways}); it is not`,
+    )
   }
   noGrad(() => {
     const gradients = new Map([[loss, Tensor.fromNumbers(loss.device, [1], loss.shape)]])
@@ -76,7 +86,9 @@ function propagate(tape: Tape, loss: Tensor, passed: (y: Tensor) => void): void 
     }
     for (const leaf of gradients.keys()) {
       if (!leaf.requiresGrad)
-        throw new ShapeError('backward: the loss must be computed after the last step of the optimizer, which changed what it came from')
+        throw new ShapeError(
+          'backward: the loss must be computed after the last step of the optimizer, which changed what it came from',
+        )
     }
     for (const [leaf, gradient] of gradients) addTo(leaf, gradient)
   })

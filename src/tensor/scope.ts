@@ -45,15 +45,19 @@ export function track(owned: Owned): void {
   current?.add(owned)
 }
 
-/** Takes tensors (as `scope` finds them in a result) out of the running scope: they live until they are disposed by hand. */
+/**
+ * Takes tensors (as `scope` finds them in a result) out of the running scope: they live until they are
+ * disposed by hand.
+ */
 export function keep<T>(value: T): T {
   for (const owned of ownedIn(value)) current?.delete(owned)
   return value
 }
 
 /**
- * Runs `body` and disposes every tensor made in it but those it returns (alone, in an array, or as values of an object),
- * which pass to the enclosing scope. `body` must be synchronous: nothing but reading waits, and reading belongs outside.
+ * Runs `body` and disposes every tensor made in it but those it returns (alone, in an array, or as values of
+ * an object), which pass to the enclosing scope. `body` must be synchronous: nothing but reading waits, and
+ * reading belongs outside.
  */
 export function scope<R>(body: () => R): R {
   checkBody('scope', body)
@@ -77,11 +81,17 @@ export function scope<R>(body: () => R): R {
 
 const AsyncFunction = (async () => {}).constructor
 
-/** @throws ShapeError unless `body` is a function that does not wait: what comes after an await runs when the scope or tape has ended */
+/**
+ * @throws ShapeError unless `body` is a function that does not wait: what comes after an await runs when the
+ * scope or tape has ended
+ */
 export function checkBody(operation: string, body: unknown): void {
-  if (typeof body !== 'function') throw new ShapeError(`${operation}: body must be a function; received ${show(body)}`)
+  if (typeof body !== 'function')
+    throw new ShapeError(`${operation}: body must be a function; received ${show(body)}`)
   if (body.constructor === AsyncFunction)
-    throw new ShapeError(`${operation}: body must be synchronous, with what waits outside; received an async function`)
+    throw new ShapeError(
+      `${operation}: body must be synchronous, with what waits outside; received an async function`,
+    )
 }
 
 /** The tensors of a result: alone, in an array, or as values of an object. */
@@ -90,5 +100,6 @@ export function* ownedIn(value: unknown): Generator<Owned> {
   if ('tensors' in value && typeof value.tensors === 'function') yield* (value as Holder).tensors()
   else if ('dispose' in value && typeof value.dispose === 'function') yield value as Owned
   else if (Array.isArray(value)) for (const item of value) yield* ownedIn(item)
-  else if (Object.getPrototypeOf(value) === Object.prototype) for (const item of Object.values(value)) yield* ownedIn(item)
+  else if (Object.getPrototypeOf(value) === Object.prototype)
+    for (const item of Object.values(value)) yield* ownedIn(item)
 }

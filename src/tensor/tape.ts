@@ -2,7 +2,10 @@ import { ShapeError } from '../core/errors.ts'
 import { checkBody, deferScopes, resumeScopes } from './scope.ts'
 import type { Tensor } from './tensor.ts'
 
-/** From the gradient of an operation's output to those of its inputs, in their order; null where an input gets none. */
+/**
+ * From the gradient of an operation's output to those of its inputs, in their order; null where an input gets
+ * none.
+ */
 export type Gradients = (dy: Tensor) => readonly (Tensor | null)[]
 
 /** One operation that ran: what a gradient passes through on its way back. */
@@ -39,7 +42,10 @@ export class Tape {
 
 let running: Tape | undefined
 
-/** Runs `body` with every operation on a new tape; nothing that it makes is disposed before the scope around ends. */
+/**
+ * Runs `body` with every operation on a new tape; nothing that it makes is disposed before the scope around
+ * ends.
+ */
 export function taped<R>(propagate: Propagate, body: () => R): { tape: Tape; result: R } {
   const outer = running
   const tape = new Tape(propagate)
@@ -59,7 +65,9 @@ export function backwardFrom(loss: Tensor): void {
   if (running) running.propagate(running, loss)
   else {
     const ways = 'backward(() => loss) or enableGrad(() => { …; loss.backward() })'
-    throw new ShapeError(`backward: the loss must be computed where gradients are noted, in ${ways}; nothing notes them here`)
+    throw new ShapeError(
+      `backward: the loss must be computed where gradients are noted, in ${ways}; nothing notes them here`,
+    )
   }
 }
 
@@ -80,14 +88,18 @@ export function noGrad<R>(body: () => R): R {
   }
 }
 
-/** Whether a gradient will be asked for x, so that an operation has to be recorded or its intermediate values kept. */
+/**
+ * Whether a gradient will be asked for x, so that an operation has to be recorded or its intermediate values
+ * kept.
+ */
 export function needsGrad(x: Tensor | null): boolean {
   return x !== null && (running?.needs(x) ?? false)
 }
 
 /**
- * Notes on the running tape, if a gradient has to reach one of `inputs`, how it does; every operation calls it last.
- * `gradients` runs without a tape and may use inputs and output; it need not compute what `needsGrad` denied.
+ * Notes on the running tape, if a gradient has to reach one of `inputs`, how it does; every operation calls
+ * it last. `gradients` runs without a tape and may use inputs and output; it need not compute what
+ * `needsGrad` denied.
  * @returns y
  */
 export function record(y: Tensor, inputs: readonly (Tensor | null)[], gradients: Gradients): Tensor {

@@ -6,14 +6,15 @@ import { check, instanceOf, type Kind, show } from '../core/kinds.ts'
 import { inferShape, numel, type Shape, sameShape, showShape } from '../core/shape.ts'
 import { aDevice, Device } from '../devices/device.ts'
 import type { Region, Storage } from '../devices/storage.ts'
-import { encodeNumbers } from './encode.ts'
+import { dtypeOfArray, encodeNumbers } from './encode.ts'
 import { keep, track } from './scope.ts'
 import { backwardFrom, noteChange, record } from './tape.ts'
 
 /**
  * Values with a shape, contiguous and row-major, in a device's memory. Views share the memory.
- * A tensor lives until it is disposed: at the end of the `scope` that it was made in, by `dispose()`, or by `using`.
- * A tensor without memory (`Tensor.meta`) has a shape and a dtype only: the place of a parameter still to be loaded.
+ * A tensor lives until it is disposed: at the end of the `scope` that it was made in, by `dispose()`, or by
+ * `using`. A tensor without memory (`Tensor.meta`) has a shape and a dtype only: the place of a parameter
+ * still to be loaded.
  */
 export class Tensor implements Region {
   readonly shape: Shape
@@ -37,7 +38,10 @@ export class Tensor implements Region {
     track(this)
   }
 
-  /** A tensor with undefined content. @throws ShapeError if a size is no whole number, DTypeError or DeviceError if there is no such */
+  /**
+   * A tensor with undefined content. @throws ShapeError if a size is no whole number, DTypeError or
+   * DeviceError if there is no such
+   */
   static empty(device: Device, shape: Shape, dtype: DType = 'float32'): Tensor {
     checkPlace('empty', device, shape, dtype)
     return new Tensor(device.allocate(numel(shape) * dtypes[dtype].bytes), shape, dtype)
@@ -62,18 +66,30 @@ export class Tensor implements Region {
    * A tensor with these raw bits (for float16, bfloat16 and float8: bit patterns).
    * @throws ShapeError if their number is not the shape's.
    */
-  static fromArray(device: Device, array: HostArray, shape: Shape = lengthOf(array), dtype: DType = dtypeOfArray(array)): Tensor {
+  static fromArray(
+    device: Device,
+    array: HostArray,
+    shape: Shape = lengthOf(array),
+    dtype: DType = dtypeOfArray(array),
+  ): Tensor {
     checkPlace('fromArray', device, shape, dtype)
     check('fromArray', 'array', array, aTypedArray)
     if (array.length !== numel(shape)) {
-      throw new ShapeError(`fromArray: shape ${showShape(shape)} holds ${numel(shape)} values; received ${array.length}`)
+      throw new ShapeError(
+        `fromArray: shape ${showShape(shape)} holds ${numel(shape)} values; received ${array.length}`,
+      )
     }
     if (array.BYTES_PER_ELEMENT !== dtypes[dtype].bytes) {
       throw new DTypeError(
         `fromArray: ${dtype} has ${dtypes[dtype].bytes} bytes per value; received an array of ${array.BYTES_PER_ELEMENT}`,
       )
     }
-    return Tensor.fromBytes(device, new Uint8Array(array.buffer, array.byteOffset, array.byteLength), shape, dtype)
+    return Tensor.fromBytes(
+      device,
+      new Uint8Array(array.buffer, array.byteOffset, array.byteLength),
+      shape,
+      dtype,
+    )
   }
 
   /** A tensor with these bytes, little-endian. */
@@ -82,7 +98,9 @@ export class Tensor implements Region {
     check('fromBytes', 'bytes', bytes, someBytes)
     const tensor = Tensor.empty(device, shape, dtype)
     if (bytes.byteLength !== tensor.byteLength) {
-      throw new ShapeError(`fromBytes: ${dtype} ${showShape(shape)} takes ${tensor.byteLength} bytes; received ${bytes.byteLength}`)
+      throw new ShapeError(
+        `fromBytes: ${dtype} ${showShape(shape)} takes ${tensor.byteLength} bytes; received ${bytes.byteLength}`,
+      )
     }
     if (bytes.byteLength > 0) device.write(tensor, bytes)
     return tensor
@@ -90,9 +108,15 @@ export class Tensor implements Region {
 
   /**
    * A tensor of these numbers, rounded to `dtype` where it is a float.
-   * @throws ShapeError if their number is not the shape's, DTypeError if one is none or not a value of an integer dtype
+   * @throws ShapeError if their number is not the shape's, DTypeError if one is none or not a value of an
+   * integer dtype
    */
-  static fromNumbers(device: Device, numbers: ArrayLike<number>, shape: Shape = lengthOf(numbers), dtype: DType = 'float32'): Tensor {
+  static fromNumbers(
+    device: Device,
+    numbers: ArrayLike<number>,
+    shape: Shape = lengthOf(numbers),
+    dtype: DType = 'float32',
+  ): Tensor {
     checkPlace('fromNumbers', device, shape, dtype)
     return Tensor.fromArray(device, encodeNumbers(numbers, dtype), shape, dtype)
   }
@@ -100,7 +124,10 @@ export class Tensor implements Region {
   /** @throws DeviceError if the tensor was disposed or has no memory. */
   get storage(): Storage {
     if (this.disposed) throw new DeviceError(`tensor: ${showShape(this.shape)} ${this.dtype} was disposed`)
-    if (!this.memory) throw new DeviceError(`tensor: ${showShape(this.shape)} ${this.dtype} has no memory yet (load its values first)`)
+    if (!this.memory)
+      throw new DeviceError(
+        `tensor: ${showShape(this.shape)} ${this.dtype} has no memory yet (load its values first)`,
+      )
     return this.memory
   }
 
@@ -132,7 +159,8 @@ export class Tensor implements Region {
   }
 
   /**
-   * The same values under another shape, of which one size may be −1: as many as the others leave. Shares the memory.
+   * The same values under another shape, of which one size may be −1: as many as the others leave. Shares the
+   * memory.
    * @throws ShapeError if the number of values differs, or a size is no whole number.
    */
   view(shape: Shape): Tensor {
@@ -162,10 +190,17 @@ export class Tensor implements Region {
   rows(start: number, end: number): Tensor {
     const count = this.shape[0]
     if (!(0 <= start && start <= end && end <= count && Number.isInteger(start) && Number.isInteger(end))) {
-      throw new ShapeError(`rows: must lie in 0..${count}; received ${start}..${end} of ${showShape(this.shape)}`)
+      throw new ShapeError(
+        `rows: must lie in 0..${count}; received ${start}..${end} of ${showShape(this.shape)}`,
+      )
     }
     const rowBytes = count === 0 ? 0 : this.byteLength / count
-    const y = new Tensor(this.storage.retain(), [end - start, ...this.shape.slice(1)], this.dtype, this.byteOffset + start * rowBytes)
+    const y = new Tensor(
+      this.storage.retain(),
+      [end - start, ...this.shape.slice(1)],
+      this.dtype,
+      this.byteOffset + start * rowBytes,
+    )
     return record(y, [this], (dy) => {
       const dx = Tensor.empty(this.device, this.shape)
       this.device.call('fill', dx, 0, dx.numel)
@@ -177,7 +212,9 @@ export class Tensor implements Region {
   /** Overwrites the values with these bytes, after everything recorded before. */
   write(bytes: Uint8Array): void {
     if (bytes.byteLength !== this.byteLength) {
-      throw new ShapeError(`write: ${this.dtype} ${showShape(this.shape)} takes ${this.byteLength} bytes; received ${bytes.byteLength}`)
+      throw new ShapeError(
+        `write: ${this.dtype} ${showShape(this.shape)} takes ${this.byteLength} bytes; received ${bytes.byteLength}`,
+      )
     }
     this.changed()
     this.device.write(this, bytes)
@@ -203,20 +240,26 @@ export class Tensor implements Region {
    * @throws ShapeError if it holds another number of values
    */
   async item(): Promise<number> {
-    if (this.numel !== 1) throw new ShapeError(`item: the tensor must hold one value; received ${showShape(this.shape)}`)
+    if (this.numel !== 1)
+      throw new ShapeError(`item: the tensor must hold one value; received ${showShape(this.shape)}`)
     return (await this.toNumbers())[0]
   }
 
   /**
-   * Adds the gradient of this loss, one value, to `grad` of every tensor with `requiresGrad` that it was computed from. For use in the body
-   * of `enableGrad`, which notes how the loss is computed; `backward(() => loss)` does both.
-   * @throws ShapeError unless it is one value that was computed in that body, from such a tensor, since the last step of an optimizer
+   * Adds the gradient of this loss, one value, to `grad` of every tensor with `requiresGrad` that it was
+   * computed from. For use in the body of `enableGrad`, which notes how the loss is computed; `backward(() =>
+   * loss)` does both.
+   * @throws ShapeError unless it is one value that was computed in that body, from such a tensor, since the
+   * last step of an optimizer
    */
   backward(): void {
     backwardFrom(this)
   }
 
-  /** Tensors computed from this one, made at the first call for `purpose` and given back with this one (or when it is overwritten). */
+  /**
+   * Tensors computed from this one, made at the first call for `purpose` and given back with this one (or
+   * when it is overwritten).
+   */
   derive<T extends Tensor[]>(purpose: string, make: () => T): T {
     this.derived ??= new Map()
     let known = this.derived.get(purpose)
@@ -227,7 +270,10 @@ export class Tensor implements Region {
     return known as T
   }
 
-  /** Says that the values are overwritten: what was derived from them is given back, and no gradient passes through what was computed. */
+  /**
+   * Says that the values are overwritten: what was derived from them is given back, and no gradient passes
+   * through what was computed.
+   */
   changed(): void {
     this.disposeDerived()
     noteChange(this)
@@ -238,7 +284,10 @@ export class Tensor implements Region {
     this.derived = undefined
   }
 
-  /** What a kind of tensor that stores its values otherwise makes of an operation itself; undefined where the operation is to compute it. */
+  /**
+   * What a kind of tensor that stores its values otherwise makes of an operation itself; undefined where the
+   * operation is to compute it.
+   */
   override(_operation: string, _args: readonly unknown[]): Tensor | undefined {
     return undefined
   }
@@ -290,16 +339,21 @@ function checkKnown(operation: string, dtype: DType): void {
 
 /** @throws ShapeError unless `shape` is a list of whole numbers, 0 or more */
 export function checkSizes(operation: string, shape: Shape): void {
-  if (!Array.isArray(shape)) throw new ShapeError(`${operation}: shape must be a list of sizes; received ${show(shape)}`)
+  if (!Array.isArray(shape))
+    throw new ShapeError(`${operation}: shape must be a list of sizes; received ${show(shape)}`)
   for (const size of shape) {
     if (!(Number.isInteger(size) && size >= 0))
-      throw new ShapeError(`${operation}: sizes must be whole numbers, 0 or more; received ${showShape(shape)}`)
+      throw new ShapeError(
+        `${operation}: sizes must be whole numbers, 0 or more; received ${showShape(shape)}`,
+      )
   }
 }
 
 /** For whoever calls the constructor as PyTorch's. */
 function notMade(received: unknown): ShapeError {
-  return new ShapeError(`Tensor: tensors are made by Tensor.fromNumbers(device, numbers, shape) and its like; received ${show(received)}`)
+  return new ShapeError(
+    `Tensor: tensors are made by Tensor.fromNumbers(device, numbers, shape) and its like; received ${show(received)}`,
+  )
 }
 
 /** The shape of a list. */
@@ -307,17 +361,12 @@ function lengthOf(list: ArrayLike<unknown>): Shape {
   return [list?.length ?? 0]
 }
 
-const aTypedArray: Kind = { must: 'be a typed array', holds: (value) => ArrayBuffer.isView(value) && 'length' in value, error: DTypeError }
-const someBytes: Kind = instanceOf(Uint8Array, 'be a Uint8Array', DTypeError)
-
-function dtypeOfArray(array: HostArray): DType {
-  if (array instanceof Float32Array) return 'float32'
-  if (array instanceof Int32Array) return 'int32'
-  if (array instanceof Int8Array) return 'int8'
-  if (array instanceof BigInt64Array) return 'int64'
-  if (array instanceof Uint8Array) return 'uint8'
-  throw new DTypeError('fromArray: 16-bit patterns may be float16 or bfloat16; name the dtype')
+const aTypedArray: Kind = {
+  must: 'be a typed array',
+  holds: (value) => ArrayBuffer.isView(value) && 'length' in value,
+  error: DTypeError,
 }
+const someBytes: Kind = instanceOf(Uint8Array, 'be a Uint8Array', DTypeError)
 
 /** A tensor, quantized activations included. */
 export const aTensor: Kind = instanceOf(Tensor, 'be a tensor', DTypeError)
@@ -338,6 +387,8 @@ export function checkDType(operation: string, name: string, tensor: Tensor, ...a
 export function checkShape(operation: string, name: string, tensor: Tensor, shape: Shape): void {
   checkTensor(operation, name, tensor)
   if (!sameShape(tensor.shape, shape)) {
-    throw new ShapeError(`${operation}: ${name} must be ${showShape(shape)}; received ${showShape(tensor.shape)}`)
+    throw new ShapeError(
+      `${operation}: ${name} must be ${showShape(shape)}; received ${showShape(tensor.shape)}`,
+    )
   }
 }

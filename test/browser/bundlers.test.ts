@@ -24,7 +24,10 @@ before(async () => {
   cpSync(join(root, 'package.json'), join(lowbit, 'package.json'))
   cpSync(join(root, 'dist'), join(lowbit, 'dist'), { recursive: true })
   for (const name of ['@huggingface/jinja', '@huggingface/tokenizers']) {
-    cpSync(join(root, 'node_modules', name), join(app, 'node_modules', name), { recursive: true, dereference: true })
+    cpSync(join(root, 'node_modules', name), join(app, 'node_modules', name), {
+      recursive: true,
+      dereference: true,
+    })
   }
   cpSync(stories, join(app, 'public/models/stories260K'), { recursive: true })
   writeFileSync(join(app, 'package.json'), '{ "private": true, "type": "module" }')
@@ -57,13 +60,21 @@ for (const base of ['/', '/some/place/']) {
     const folder = join(app, 'site', base)
     await vite.build({ root: app, base, configFile: false, logLevel: 'error', build: { outDir: folder } })
     const files = readdirSync(join(folder, 'assets'))
-    assert.ok(files.some((name) => /^lowbit-worker-.*\.js$/.test(name)) && files.some((name) => /^lowbit-simd128-.*\.wasm$/.test(name)))
+    assert.ok(
+      files.some((name) => /^lowbit-worker-.*\.js$/.test(name)) &&
+        files.some((name) => /^lowbit-simd128-.*\.wasm$/.test(name)),
+    )
     await checkFolder(join(app, 'site'), base.slice(1))
   })
 }
 
 test('the development server of Vite needs none either', async () => {
-  const server = await vite.createServer({ root: app, configFile: false, logLevel: 'error', server: { port: 0 } })
+  const server = await vite.createServer({
+    root: app,
+    configFile: false,
+    logLevel: 'error',
+    server: { port: 0 },
+  })
   try {
     await server.listen()
     await checkPage(String(server.resolvedUrls?.local[0]), false)
@@ -76,7 +87,13 @@ test('esbuild needs the files beside the bundle, and the page says so without th
   const folder = join(app, 'esbuild')
   cpSync(join(app, 'public'), folder, { recursive: true })
   cpSync(join(app, 'index.html'), join(folder, 'index.html'))
-  await build({ entryPoints: [join(app, 'main.js')], bundle: true, format: 'esm', outdir: folder, logLevel: 'error' })
+  await build({
+    entryPoints: [join(app, 'main.js')],
+    bundle: true,
+    format: 'esm',
+    outdir: folder,
+    logLevel: 'error',
+  })
   await assert.rejects(checkFolder(folder), /lowbit-.* must be/)
   const copied = spawnSync('sh', ['-c', `cp node_modules/lowbit/dist/core/lowbit-* ${folder}`], { cwd: app })
   assert.equal(copied.status, 0)
@@ -113,7 +130,10 @@ async function checkPage(url: string, isolated: boolean): Promise<void> {
     await page.waitForSelector('p:not(:empty)', { timeout: 20_000 })
     const [, threads, text] = /^(\d+) threads: (.*)$/s.exec(String(await page.textContent('p'))) ?? []
     assert.equal(text, manifest.variants['quanto-qint4'].greedy_text, String(await page.textContent('p')))
-    assert.equal(Number(threads) > 1, isolated && (await page.evaluate(() => navigator.hardwareConcurrency)) > 1)
+    assert.equal(
+      Number(threads) > 1,
+      isolated && (await page.evaluate(() => navigator.hardwareConcurrency)) > 1,
+    )
     assert.deepEqual(complaints, [])
   } finally {
     await page.close()

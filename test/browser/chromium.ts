@@ -7,11 +7,16 @@ import { type Browser, chromium, type Page } from 'playwright-core'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const screenshots = join(root, '.cache/screenshots')
 
-/** The system's Chromium, headless. Where there is none the tests fail: a browser is one of the places where lowbit must run. */
+/**
+ * The system's Chromium, headless. Where there is none the tests fail: a browser is one of the places where
+ * lowbit must run.
+ */
 export async function openChromium(): Promise<Browser> {
   const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium'
   if (!existsSync(executablePath)) {
-    throw new Error(`The browser tests need Chromium at ${executablePath}; install it, or set CHROMIUM to where it is`)
+    throw new Error(
+      `The browser tests need Chromium at ${executablePath}; install it, or set CHROMIUM to where it is`,
+    )
   }
   return chromium.launch({ executablePath, args: ['--no-sandbox'] })
 }
@@ -26,7 +31,8 @@ export async function screenshot(t: TestContext, page: Page, name: string): Prom
 
 /**
  * Collects what a page should never say or do: uncaught errors, warnings in its console, requests that fail.
- * @param asking whether it may ask for files that are not there, as it must of a folder whose files it does not know
+ * @param asking whether it may ask for files that are not there, as it must of a folder whose files it does
+ * not know
  */
 export function watchComplaints(page: Page, { asking = false } = {}): string[] {
   const complaints: string[] = []
@@ -37,7 +43,8 @@ export function watchComplaints(page: Page, { asking = false } = {}): string[] {
     if (!(asking && text === 'net::ERR_ABORTED')) complaints.push(`${request.url()}: ${text}`)
   })
   page.on('response', (response) => {
-    if (response.status() >= 400 && !(asking && response.status() === 404)) complaints.push(`${response.url()}: ${response.status()}`)
+    if (response.status() >= 400 && !(asking && response.status() === 404))
+      complaints.push(`${response.url()}: ${response.status()}`)
   })
   page.on('console', (message) => {
     const absent = asking && message.text().includes('status of 404')

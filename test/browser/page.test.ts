@@ -37,7 +37,10 @@ interface Opened {
   complaints: string[]
 }
 
-async function openPage({ isolated = true, ...look }: { isolated?: boolean } & BrowserContextOptions = {}): Promise<Opened> {
+async function openPage({
+  isolated = true,
+  ...look
+}: { isolated?: boolean } & BrowserContextOptions = {}): Promise<Opened> {
   const server = await serve(folder, { isolated })
   servers.push(server)
   const page = await browser.newPage(look)
@@ -47,16 +50,23 @@ async function openPage({ isolated = true, ...look }: { isolated?: boolean } & B
   return { page, complaints }
 }
 
-/** Waits until the row of the table with these settings is there and marked as the last; its cells by their headings. */
+/**
+ * Waits until the row of the table with these settings is there and marked as the last; its cells by their
+ * headings.
+ */
 async function rowOf(page: Page, weights: string, kept: string): Promise<Record<string, string>> {
   const marked = (wanted: string[]) => {
     const [row] = document.querySelectorAll('#report tr[aria-current]')
     const [first, second] = [...(row?.children ?? [])].map((cell) => cell.textContent)
-    return (first === wanted[0] && second === wanted[1]) || document.querySelector('#compare-error:not([hidden])') !== null
+    return (
+      (first === wanted[0] && second === wanted[1]) ||
+      document.querySelector('#compare-error:not([hidden])') !== null
+    )
   }
   await page.waitForFunction(marked, [weights, kept])
   assert.equal(await page.textContent('#compare-error'), '')
-  const texts = (selector: string) => page.$$eval(selector, (cells) => cells.map((cell) => cell.textContent ?? ''))
+  const texts = (selector: string) =>
+    page.$$eval(selector, (cells) => cells.map((cell) => cell.textContent ?? ''))
   const cells = await texts('#report tr[aria-current] td')
   return Object.fromEntries((await texts('#report th')).map((heading, i) => [heading, cells[i]]))
 }
@@ -110,12 +120,19 @@ test('all types one after the other, dark and on a phone', async (t) => {
   await page.getByLabel('output head').uncheck()
   await rowOf(page, 'int4', 'nothing')
   await page.click('#all')
-  await page.waitForFunction(() => document.querySelector('#report tr[aria-current] td')?.textContent === 'int2')
+  await page.waitForFunction(
+    () => document.querySelector('#report tr[aria-current] td')?.textContent === 'int2',
+  )
   await rowOf(page, 'int4', 'nothing')
-  const rows = await page.$$eval('#report tbody tr', (found) => found.map((row) => [...row.children].map((cell) => cell.textContent ?? '')))
+  const rows = await page.$$eval('#report tbody tr', (found) =>
+    found.map((row) => [...row.children].map((cell) => cell.textContent ?? '')),
+  )
   t.diagnostic(rows.map((row) => row.join(' ')).join(', '))
-  const perplexities = Object.fromEntries(rows.filter(([, kept]) => kept !== 'output head').map(([weights, , , shown]) => [weights, shown]))
-  for (const type of ['int8', 'int4', 'int2', 'float8']) checkPerplexity(perplexities[type], `quanto-q${type}`)
+  const perplexities = Object.fromEntries(
+    rows.filter(([, kept]) => kept !== 'output head').map(([weights, , , shown]) => [weights, shown]),
+  )
+  for (const type of ['int8', 'int4', 'int2', 'float8'])
+    checkPerplexity(perplexities[type], `quanto-q${type}`)
   for (const [, , , , , speed] of rows) assert.ok(Number(speed.replace(/,/g, '')) > 0)
   await screenshot(t, page, 'page-dark-phone')
   assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 390)
@@ -152,7 +169,9 @@ test('a dropped GGUF file does, too', async () => {
     const blob = await (await fetch(`data:application/octet-stream;base64,${base64}`)).blob()
     const dataTransfer = new DataTransfer()
     dataTransfer.items.add(new File([blob], 'stories260K-q8_0.gguf'))
-    document.getElementById('drop')?.dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }))
+    document
+      .getElementById('drop')
+      ?.dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }))
   }, bytes)
   await checkAnswer(page, 'q8_0')
   await page.close()
@@ -203,7 +222,9 @@ async function checkAnswer(page: Page, kind: string): Promise<void> {
   await page.click('#run')
   await page.waitForFunction(() => document.getElementById('speed')?.textContent?.includes('per second'))
   assert.equal(await page.textContent('#error'), '')
-  const { [kind]: expected }: Record<string, { greedy_ids: number[] }> = JSON.parse(readFileSync(join(gguf, 'stories260K.json'), 'utf8'))
+  const { [kind]: expected }: Record<string, { greedy_ids: number[] }> = JSON.parse(
+    readFileSync(join(gguf, 'stories260K.json'), 'utf8'),
+  )
   const { tokenizer } = await loadCausalLM(stories)
   const text = tokenizer?.decode(expected.greedy_ids) ?? ''
   assert.ok(text.length > 40)

@@ -13,7 +13,9 @@ import { freeze, loadCausalLM, openDevice, perplexity, quantize } from '../../sr
 import { inputs, manifest, stories } from '../models/golden.ts'
 import { openChromium, watchComplaints } from './chromium.ts'
 
-/* The API in a page: the same numbers as Python's and Node's, a main thread that stays free, a small bundle. */
+/*
+ * The API in a page: the same numbers as Python's and Node's, a main thread that stays free, a small bundle.
+ */
 
 /** A frame may come late by this much while the model computes. */
 const longestPauseMs = 50
@@ -26,7 +28,10 @@ const servers: Server[] = []
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'lowbit-browser-'))
   bundled = await bundle({ main: join(import.meta.dirname, 'lowbit.ts') }, folder)
-  await writeFile(join(folder, 'index.html'), '<!doctype html><link rel="icon" href="data:,"><script type="module" src="main.js"></script>')
+  await writeFile(
+    join(folder, 'index.html'),
+    '<!doctype html><link rel="icon" href="data:,"><script type="module" src="main.js"></script>',
+  )
   cpSync(stories, join(folder, 'stories260K'), { recursive: true })
   browser = await openChromium()
 })
@@ -58,18 +63,32 @@ for (const isolated of [true, false]) {
       const float = await perplexity(model, window, { context: window.length })
       quantize(model, { weights: 'int4' })
       freeze(model)
-      return { float, int4: await perplexity(model, window, { context: window.length }), device: model.device.name }
+      return {
+        float,
+        int4: await perplexity(model, window, { context: window.length }),
+        device: model.device.name,
+      }
     }, ids)
     t.diagnostic(`${measured.device}: ${measured.float.perplexity}, ${measured.int4.perplexity}`)
     assert.deepEqual(complaints, [])
     const node = await loadCausalLM(stories, { device: openDevice('wasm') })
-    closeTo(measured.float.perplexity, (await perplexity(node, ids, { context: ids.length })).perplexity, 1e-6)
+    closeTo(
+      measured.float.perplexity,
+      (await perplexity(node, ids, { context: ids.length })).perplexity,
+      1e-6,
+    )
     quantize(node, { weights: 'int4' })
     freeze(node)
     closeTo(measured.int4.perplexity, (await perplexity(node, ids, { context: ids.length })).perplexity, 1e-6)
     // The manifest has six decimals of each window.
-    assert.ok(Math.abs(measured.float.nll - manifest.variants.float.window_nll[0]) < 5e-6, `float: ${measured.float.nll}`)
-    assert.ok(Math.abs(measured.int4.nll - manifest.variants['quanto-qint4'].window_nll[0]) < 5e-6, `int4: ${measured.int4.nll}`)
+    assert.ok(
+      Math.abs(measured.float.nll - manifest.variants.float.window_nll[0]) < 5e-6,
+      `float: ${measured.float.nll}`,
+    )
+    assert.ok(
+      Math.abs(measured.int4.nll - manifest.variants['quanto-qint4'].window_nll[0]) < 5e-6,
+      `int4: ${measured.int4.nll}`,
+    )
     await page.close()
   })
 
@@ -93,7 +112,11 @@ for (const isolated of [true, false]) {
 }
 
 const absences: Record<string, { status: number; contentType: string; body: string }> = {
-  'a page of HTML': { status: 200, contentType: 'text/html', body: '<!doctype html><html><body></body></html>' },
+  'a page of HTML': {
+    status: 200,
+    contentType: 'text/html',
+    body: '<!doctype html><html><body></body></html>',
+  },
   '403': { status: 403, contentType: 'application/xml', body: '<Error/>' },
 }
 for (const [name, answer] of Object.entries(absences)) {
@@ -104,10 +127,14 @@ for (const [name, answer] of Object.entries(absences)) {
     await page.route('**/stories260K/**', (route) => {
       const url = new URL(route.request().url())
       asked.push(url)
-      return files.some((file) => url.pathname.endsWith(`/${file}`)) ? route.continue() : route.fulfill(answer)
+      return files.some((file) => url.pathname.endsWith(`/${file}`))
+        ? route.continue()
+        : route.fulfill(answer)
     })
     const ids = await page.evaluate(async (prompt) => {
-      const model = await globalThis.lowbit.loadCausalLM('stories260K/?token=secret', { computeDtype: 'float32' })
+      const model = await globalThis.lowbit.loadCausalLM('stories260K/?token=secret', {
+        computeDtype: 'float32',
+      })
       return (await globalThis.lowbit.generate(model, prompt, { maxNewTokens: 20 })).tokenIds
     }, inputs.prompt)
     assert.deepEqual(ids, manifest.variants.float.greedy_ids.slice(0, 20))
@@ -118,10 +145,17 @@ for (const [name, answer] of Object.entries(absences)) {
 
 test('nothing of Node is in the bundle, and it is small', (t) => {
   const scripts = readdirSync(folder).filter((name) => name.endsWith('.js'))
-  for (const name of scripts) assert.doesNotMatch(readFileSync(join(folder, name), 'utf8'), /["'`]node:|\brequire\(|worker_threads/, name)
+  for (const name of scripts)
+    assert.doesNotMatch(
+      readFileSync(join(folder, name), 'utf8'),
+      /["'`]node:|\brequire\(|worker_threads/,
+      name,
+    )
   const gzip = (name: string) => gzipSync(readFileSync(join(folder, name))).length
   for (const name of readdirSync(folder).filter((found) => /\.(js|wasm)$/.test(found))) {
-    t.diagnostic(`${name}: ${bundled.get(name) ?? readFileSync(join(folder, name)).length} bytes, gzip ${gzip(name)}`)
+    t.diagnostic(
+      `${name}: ${bundled.get(name) ?? readFileSync(join(folder, name)).length} bytes, gzip ${gzip(name)}`,
+    )
   }
   // The tokenizer and the templates are loaded when used.
   assert.ok(gzip('main.js') < 48_000)
@@ -131,16 +165,24 @@ declare global {
   var model: import('lowbit').CausalLM
 }
 
-/** Milliseconds of each task longer than 50 ms while the page generates 400 tokens, or blocks its thread on purpose. */
+/**
+ * Milliseconds of each task longer than 50 ms while the page generates 400 tokens, or blocks its thread on
+ * purpose.
+ */
 function longTasks(page: Page, what: 'generate' | 'block'): Promise<number[]> {
   return page.evaluate(async (doing) => {
     const tasks: number[] = []
-    const observer = new PerformanceObserver((list) => tasks.push(...list.getEntries().map(({ duration }) => duration)))
+    const observer = new PerformanceObserver((list) =>
+      tasks.push(...list.getEntries().map(({ duration }) => duration)),
+    )
     // So that no earlier task is counted.
     await new Promise((resolve) => setTimeout(resolve, 100))
     observer.observe({ type: 'longtask' })
     if (doing === 'generate') {
-      const { tokenIds } = await globalThis.lowbit.generate(globalThis.model, 'Once', { maxNewTokens: 400, stopAtEos: false })
+      const { tokenIds } = await globalThis.lowbit.generate(globalThis.model, 'Once', {
+        maxNewTokens: 400,
+        stopAtEos: false,
+      })
       if (tokenIds.length !== 400) throw new Error(`generated ${tokenIds.length} tokens`)
     } else {
       const end = performance.now() + 80
@@ -153,5 +195,8 @@ function longTasks(page: Page, what: 'generate' | 'block'): Promise<number[]> {
 }
 
 function closeTo(actual: number, expected: number, relative: number): void {
-  assert.ok(Math.abs(actual - expected) <= relative * expected, `${actual} must be within ${relative} of ${expected}`)
+  assert.ok(
+    Math.abs(actual - expected) <= relative * expected,
+    `${actual} must be within ${relative} of ${expected}`,
+  )
 }

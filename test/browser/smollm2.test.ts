@@ -58,7 +58,9 @@ describe('SmolLM2-135M-Instruct', { timeout: 600_000 }, () => {
       page.setDefaultTimeout(120_000)
       await page.addInitScript(() => {
         globalThis.longTasks = []
-        new PerformanceObserver((list) => globalThis.longTasks.push(...list.getEntries())).observe({ type: 'longtask' })
+        new PerformanceObserver((list) => globalThis.longTasks.push(...list.getEntries())).observe({
+          type: 'longtask',
+        })
       })
       const complaints = watchComplaints(page)
       await page.goto(urlOf(server))
@@ -66,8 +68,12 @@ describe('SmolLM2-135M-Instruct', { timeout: 600_000 }, () => {
       const started = performance.now()
       await page.setInputFiles('#file', model)
       await page.waitForSelector('#run:not([disabled])')
-      t.diagnostic(`loaded in ${Math.round(performance.now() - started)} ms: ${await page.textContent('#status')}`)
-      t.diagnostic(`longest tasks while loading: ${await page.evaluate(() => globalThis.longTasks.map(({ duration }) => duration))}`)
+      t.diagnostic(
+        `loaded in ${Math.round(performance.now() - started)} ms: ${await page.textContent('#status')}`,
+      )
+      t.diagnostic(
+        `longest tasks while loading: ${await page.evaluate(() => globalThis.longTasks.map(({ duration }) => duration))}`,
+      )
 
       await page.fill('#prompt', texts.prompt)
       await page.selectOption('#compute', 'float32')
@@ -77,9 +83,14 @@ describe('SmolLM2-135M-Instruct', { timeout: 600_000 }, () => {
       do {
         const begin = await page.evaluate(() => performance.now())
         await page.click('#run')
-        await page.waitForFunction(() => document.getElementById('speed')?.textContent?.includes('per second'))
+        await page.waitForFunction(() =>
+          document.getElementById('speed')?.textContent?.includes('per second'),
+        )
         await page.waitForSelector('#run:not([disabled])')
-        const tasks = await page.evaluate((from) => globalThis.longTasks.filter(({ startTime }) => startTime >= from), begin)
+        const tasks = await page.evaluate(
+          (from) => globalThis.longTasks.filter(({ startTime }) => startTime >= from),
+          begin,
+        )
         pauses.push(Math.max(0, ...tasks.map(({ duration }) => duration)))
       } while (pauses.length < 3 && pauses[pauses.length - 1] > 50)
       t.diagnostic(`${await page.textContent('#speed')}; tasks above 50 ms: ${pauses.join(', ')}`)

@@ -45,17 +45,41 @@ test('quantize → inspect → evaluate → generate gives what quanto and trans
   const quantized = await json('quantize', stories, '--weights', 'int4', '--exclude', 'lm_head', '--out', out)
   assert.deepEqual(Object.keys(quantized), ['out', 'format', 'bytes', 'bitsPerWeight', 'modules'])
   assert.deepEqual([quantized.out, quantized.format, quantized.modules.length], [out, 'quanto', 35])
-  assert.deepEqual(Object.keys(quantized.modules[0]), ['name', 'weights', 'activations', 'groupSize', 'error'])
+  assert.deepEqual(Object.keys(quantized.modules[0]), [
+    'name',
+    'weights',
+    'activations',
+    'groupSize',
+    'error',
+  ])
   assert.equal(quantized.modules[0].name, 'model.layers.0.self_attn.q_proj')
-  // A uniform error of up to half a step, sqrt(1/12) of it in the mean; int4 has 15 steps over a row's range of about 5 deviations.
-  for (const { error } of quantized.modules) assert.ok(error > 0.05 && error < 0.15, `relative error ${error}`)
+  // A uniform error of up to half a step, sqrt(1/12) of it in the mean; int4 has 15 steps over a row's range
+  // of about 5 deviations.
+  for (const { error } of quantized.modules)
+    assert.ok(error > 0.05 && error < 0.15, `relative error ${error}`)
 
   const held = await json('inspect', out)
-  assert.deepEqual(Object.keys(held), ['architecture', 'scheme', 'bytes', 'bitsPerWeight', 'tensors', 'activations'])
+  assert.deepEqual(Object.keys(held), [
+    'architecture',
+    'scheme',
+    'bytes',
+    'bitsPerWeight',
+    'tensors',
+    'activations',
+  ])
   assert.deepEqual([held.architecture, held.scheme, held.tensors.length], ['LlamaForCausalLM', 'quanto', 47])
-  const down = held.tensors.find((tensor: { name: string }) => tensor.name === 'model.layers.4.mlp.down_proj.weight')
-  // 172 columns have no group that divides them: 64 rows with a float32 scale and shift each, and two codes in a byte.
-  assert.deepEqual(down, { name: down.name, shape: [64, 172], kind: 'qint4', bytes: (64 * 172) / 2 + 64 * 8, kernel: 'qmatmul' })
+  const down = held.tensors.find(
+    (tensor: { name: string }) => tensor.name === 'model.layers.4.mlp.down_proj.weight',
+  )
+  // 172 columns have no group that divides them: 64 rows with a float32 scale and shift each, and two codes
+  // in a byte.
+  assert.deepEqual(down, {
+    name: down.name,
+    shape: [64, 172],
+    kind: 'qint4',
+    bytes: (64 * 172) / 2 + 64 * 8,
+    kernel: 'qmatmul',
+  })
   // 45,440 codes of 4 bits in each of five layers, 412 rows of scales and shifts, and the floats.
   const layerWeights = 64 * (64 + 32 + 32 + 64) + 3 * 64 * 172
   const layerRows = 64 + 32 + 32 + 64 + 172 + 172 + 64
@@ -64,7 +88,9 @@ test('quantize → inspect → evaluate → generate gives what quanto and trans
   assert.equal(quantized.bitsPerWeight, held.bitsPerWeight)
 
   const errors = await json('inspect', out, '--baseline', stories)
-  const errorOf = new Map(errors.tensors.map((tensor: { name: string; error: number }) => [tensor.name, tensor.error]))
+  const errorOf = new Map(
+    errors.tensors.map((tensor: { name: string; error: number }) => [tensor.name, tensor.error]),
+  )
   for (const { name, error } of quantized.modules) close(Number(errorOf.get(`${name}.weight`)), error, 1e-6)
   assert.equal(errorOf.get('model.embed_tokens.weight'), 0)
 
@@ -77,7 +103,14 @@ test('quantize → inspect → evaluate → generate gives what quanto and trans
 
   const { greedy_ids, greedy_text } = expected['quanto-qint4-nolmhead']
   const told = await json('generate', out, prompt, '--max-new-tokens', '40', '--compute-dtype', 'float32')
-  const figures = ['text', 'tokenIds', 'promptTokens', 'prefillTokensPerSecond', 'decodeTokensPerSecond', 'computeDtype']
+  const figures = [
+    'text',
+    'tokenIds',
+    'promptTokens',
+    'prefillTokensPerSecond',
+    'decodeTokensPerSecond',
+    'computeDtype',
+  ]
   assert.deepEqual([Object.keys(told).sort(), told.computeDtype], [figures.sort(), 'float32'])
   assert.deepEqual(told.tokenIds, greedy_ids)
   assert.equal(told.text.trim(), greedy_text.trim())
@@ -98,17 +131,33 @@ for (const [weights, variant] of [
 
 test('evaluate --baseline: no distance to itself, some to the quantized', async () => {
   const same = await json('evaluate', stories, ...context, '--baseline', stories)
-  assert.deepEqual(Object.keys(same), ['perplexity', 'nll', 'tokens', 'klDivergence', 'top1Agreement', 'computeDtype'])
+  assert.deepEqual(Object.keys(same), [
+    'perplexity',
+    'nll',
+    'tokens',
+    'klDivergence',
+    'top1Agreement',
+    'computeDtype',
+  ])
   close(same.nll, expected.float.nll, 1e-5)
   assert.deepEqual([same.klDivergence, same.top1Agreement], [0, 1])
-  const other = await json('evaluate', join(golden, 'quanto-qint4'), ...context, '--baseline', stories, '--threads', '2')
+  const other = await json(
+    'evaluate',
+    join(golden, 'quanto-qint4'),
+    ...context,
+    '--baseline',
+    stories,
+    '--threads',
+    '2',
+  )
   assert.ok(other.klDivergence > 0.01 && other.klDivergence < 1, `KL divergence ${other.klDivergence}`)
   assert.ok(other.top1Agreement > 0.5 && other.top1Agreement < 1, `agreement ${other.top1Agreement}`)
 })
 
 test('evaluate --stride scores each token of the windows once, but the first', async () => {
   const { tokens, nll } = await json('evaluate', stories, ...context, '--stride', '32')
-  // The text has 54 windows of 128 tokens and less than one more, so 212 to 215 steps of 32 after the first window.
+  // The text has 54 windows of 128 tokens and less than one more, so 212 to 215 steps of 32 after the first
+  // window.
   const steps = (tokens - 127) / 32
   assert.ok(Number.isInteger(steps) && steps >= 212 && steps <= 215, `${tokens} tokens`)
   // With at least 96 tokens before each, they surprise the model less than with none at a window's start.
@@ -144,13 +193,35 @@ test('generate --device wasm finds the tokens that transformers finds', async ()
 
 test('generate draws the same tokens from the same seed, others from another', async () => {
   const draw = async (seed: string) => {
-    const { tokenIds } = await json('generate', stories, 'Once', '--temperature', '1', '--top-k', '40', '--top-p', '0.95', '--seed', seed)
+    const { tokenIds } = await json(
+      'generate',
+      stories,
+      'Once',
+      '--temperature',
+      '1',
+      '--top-k',
+      '40',
+      '--top-p',
+      '0.95',
+      '--seed',
+      seed,
+    )
     return tokenIds
   }
   const [one, again, other] = [await draw('7'), await draw('7'), await draw('8')]
   assert.deepEqual(one, again)
   assert.notDeepEqual(one, other)
-  const { tokenIds } = await json('generate', stories, prompt, '--temperature', '1', '--top-k', '1', '--max-new-tokens', '40')
+  const { tokenIds } = await json(
+    'generate',
+    stories,
+    prompt,
+    '--temperature',
+    '1',
+    '--top-k',
+    '1',
+    '--max-new-tokens',
+    '40',
+  )
   assert.deepEqual(tokenIds, expected.float.greedy_ids, 'of one candidate the likeliest is drawn')
 })
 
@@ -175,15 +246,37 @@ test('generate --chat takes the template named default, --chat-template another'
 })
 
 test('bench measures', async () => {
-  const result = await json('bench', stories, '--prompt-tokens', '32', '--new-tokens', '8', '--threads', '1', '--device', 'wasm')
-  const rates = ['prefillTokensPerSecond', 'decodeTokensPerSecond', 'firstTokenMs', 'msPerToken', 'peakMemoryBytes', 'loadMs', 'threads']
-  for (const key of rates) assert.ok(Number.isFinite(result[key]) && result[key] > 0, `${key}: ${result[key]}`)
+  const result = await json(
+    'bench',
+    stories,
+    '--prompt-tokens',
+    '32',
+    '--new-tokens',
+    '8',
+    '--threads',
+    '1',
+    '--device',
+    'wasm',
+  )
+  const rates = [
+    'prefillTokensPerSecond',
+    'decodeTokensPerSecond',
+    'firstTokenMs',
+    'msPerToken',
+    'peakMemoryBytes',
+    'loadMs',
+    'threads',
+  ]
+  for (const key of rates)
+    assert.ok(Number.isFinite(result[key]) && result[key] > 0, `${key}: ${result[key]}`)
   assert.match(result.device, /^wasm /)
 })
 
 test('inspect prints the module tree and aligned columns', async () => {
   const { stdout } = await printed('inspect', join(golden, 'quanto-qint4-nolmhead'))
-  assert.ok(stdout.startsWith('LlamaForCausalLM(\n  (model): LlamaModel(\n    (embed_tokens): Embedding(512, 64)\n'))
+  assert.ok(
+    stdout.startsWith('LlamaForCausalLM(\n  (model): LlamaModel(\n    (embed_tokens): Embedding(512, 64)\n'),
+  )
   assert.match(stdout, /\(0-4\): 5 x LlamaDecoderLayer\(/)
   assert.match(stdout, /\(q_proj\): QLinear\(in_features=64, out_features=64, bias=False\)/)
   assert.match(stdout, /\(norm\): RMSNorm\(\(64,\), eps=1e-05/)
@@ -202,7 +295,10 @@ test("inspect shows the activations' types and scales, as they stand in the file
   assert.deepEqual(Object.keys(tensors[0]), ['name', 'shape', 'kind', 'bytes', 'kernel'])
   assert.equal(activations.length, 36)
   for (const { name, type, inputScale, outputScale } of activations) {
-    assert.deepEqual([type, inputScale, outputScale], ['qint8', saved(`${name}.input_scale`), saved(`${name}.output_scale`)])
+    assert.deepEqual(
+      [type, inputScale, outputScale],
+      ['qint8', saved(`${name}.input_scale`), saved(`${name}.output_scale`)],
+    )
   }
   const { stdout } = await printed('inspect', folder)
   assert.match(stdout, /^layer +activations +scale of inputs +scale of outputs$/m)
@@ -219,7 +315,10 @@ test('quantize prints a table and replaces a folder only when told to', async ()
   assert.match(stdout, /\nweights 1\.04 MB → \d+ kB, \d+\.\d\d bits per weight; wrote \d+ kB to .*printed\n$/)
   assert.equal((await lowbit('quantize', stories, '--weights', 'int8', '--out', out)).code, 1)
   assert.equal((await lowbit('quantize', stories, '--weights', 'int8', '--out', out, '--overwrite')).code, 0)
-  assert.equal((await json('inspect', out)).tensors.filter(({ kind }: { kind: string }) => kind === 'qint8').length, 36)
+  assert.equal(
+    (await json('inspect', out)).tensors.filter(({ kind }: { kind: string }) => kind === 'qint8').length,
+    36,
+  )
 })
 
 test("quantize --activations chooses scales on a text; what it writes evaluates as quanto's does", async () => {

@@ -30,7 +30,9 @@ export function lowbit(...args: string[]): Promise<Ended> {
 }
 
 export function start(args: string[]) {
-  return spawn(process.execPath, ['--conditions=lowbit-source', main, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+  return spawn(process.execPath, ['--conditions=lowbit-source', main, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
 }
 
 export function ended(child: ReturnType<typeof start>): Promise<Ended> {
@@ -72,7 +74,9 @@ export interface HeaderEntry {
   data_offsets: [number, number]
 }
 
-/** Rewrites the header and the data of model.safetensors; `change` may return another header as text or bytes. */
+/**
+ * Rewrites the header and the data of model.safetensors; `change` may return another header as text or bytes.
+ */
 export function editTensors(
   folder: string,
   change: (header: Record<string, HeaderEntry>, data: Buffer) => string | Uint8Array | undefined,

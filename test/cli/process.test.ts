@@ -7,7 +7,8 @@ import { fileURLToPath } from 'node:url'
 import { ended, lowbit, main, start, stories, temporaryFolder, text } from './lowbit.ts'
 
 /*
- * The process around the commands: usage, signals, full disks, pipes that close, and how soon it answers and ends.
+ * The process around the commands: usage, signals, full disks, pipes that close, and how soon it answers and
+ * ends.
  */
 
 const root = temporaryFolder()
@@ -29,7 +30,10 @@ before(() => {
   }
   const config = { ...JSON.parse(readFileSync(join(stories, 'config.json'), 'utf8')), ...sizes }
   writeFileSync(join(large, 'config.json'), JSON.stringify(config))
-  const shapes: Record<string, number[]> = { 'model.embed_tokens.weight': [512, 512], 'model.norm.weight': [512] }
+  const shapes: Record<string, number[]> = {
+    'model.embed_tokens.weight': [512, 512],
+    'model.norm.weight': [512],
+  }
   for (let layer = 0; layer < sizes.num_hidden_layers; layer++) {
     const path = `model.layers.${layer}`
     for (const name of ['q', 'k', 'v', 'o']) shapes[`${path}.self_attn.${name}_proj.weight`] = [512, 512]
@@ -47,7 +51,10 @@ before(() => {
   const length = Buffer.alloc(8)
   length.writeBigUInt64LE(BigInt(header.length))
   // bfloat16 values between 2^-7 and 2^-5, of both signs.
-  const values = Uint16Array.from({ length: end / 2 }, (_, i) => 0x3c00 | ((i * 40503) & 0x807f) | ((i & 1) << 7))
+  const values = Uint16Array.from(
+    { length: end / 2 },
+    (_, i) => 0x3c00 | ((i * 40503) & 0x807f) | ((i & 1) << 7),
+  )
   writeFileSync(join(large, 'model.safetensors'), Buffer.concat([length, header, Buffer.from(values.buffer)]))
 })
 
@@ -60,7 +67,8 @@ function place(name: string): string {
 
 /** Resolves once a save has begun in `folder`. */
 async function saveBegun(folder: string): Promise<void> {
-  while (!readdirSync(folder).some((name) => name.startsWith('.lowbit-'))) await new Promise((resolve) => setTimeout(resolve, 1))
+  while (!readdirSync(folder).some((name) => name.startsWith('.lowbit-')))
+    await new Promise((resolve) => setTimeout(resolve, 1))
 }
 
 const saveLarge = (folder: string) => ['quantize', large, '--weights', 'int8', '--out', join(folder, 'model')]
@@ -87,7 +95,10 @@ test('kill -9 in a save leaves no folder, and the next save removes what it left
   child.kill('SIGKILL')
   await ended(child)
   assert.match(readdirSync(folder).join(), /^\.lowbit-\d+-[0-9a-f]+$/)
-  assert.equal((await lowbit('quantize', stories, '--weights', 'int8', '--out', join(folder, 'model'))).code, 0)
+  assert.equal(
+    (await lowbit('quantize', stories, '--weights', 'int8', '--out', join(folder, 'model'))).code,
+    0,
+  )
   assert.deepEqual(readdirSync(folder), ['model'])
 })
 
@@ -117,15 +128,31 @@ test('- reads the prompt, the text and the calibration from stdin', () => {
     const { status, stdout, stderr } = spawnSync(process.execPath, options, { input, encoding: 'utf8' })
     return { code: status, stdout, stderr }
   }
-  const generated = (input: string, prompt: string) => piped(input, 'generate', stories, prompt, '--max-new-tokens', '8', '--json')
+  const generated = (input: string, prompt: string) =>
+    piped(input, 'generate', stories, prompt, '--max-new-tokens', '8', '--json')
   const ids = ({ stdout }: { stdout: string }) => JSON.parse(stdout).tokenIds
   // The line break that `echo` adds is none of the prompt.
   assert.deepEqual(ids(generated('Once upon a time\n', '-')), ids(generated('', 'Once upon a time')))
   const evaluated = (input: string | Buffer, name: string) =>
     piped(input, 'evaluate', stories, '--text', name, '--context', '128', '--json')
-  assert.deepEqual(JSON.parse(evaluated(readFileSync(text), '-').stdout), JSON.parse(evaluated('', text).stdout))
-  const types = ['--weights', 'int8', '--activations', 'int8', '--calibration', '-', '--out', join(root, 'piped')]
-  assert.deepEqual([piped(readFileSync(text), 'quantize', stories, ...types).code, existsSync(join(root, 'piped'))], [0, true])
+  assert.deepEqual(
+    JSON.parse(evaluated(readFileSync(text), '-').stdout),
+    JSON.parse(evaluated('', text).stdout),
+  )
+  const types = [
+    '--weights',
+    'int8',
+    '--activations',
+    'int8',
+    '--calibration',
+    '-',
+    '--out',
+    join(root, 'piped'),
+  ]
+  assert.deepEqual(
+    [piped(readFileSync(text), 'quantize', stories, ...types).code, existsSync(join(root, 'piped'))],
+    [0, true],
+  )
   for (const [input, says] of [
     ['', 'lowbit: stdin: the text must have words; it is empty\n'],
     [Buffer.of(0xff, 0xfe), 'lowbit: stdin: text must be valid UTF-8; it is not\n'],
@@ -134,7 +161,9 @@ test('- reads the prompt, the text and the calibration from stdin', () => {
 })
 
 test('Ctrl-C ends a command that waits for stdin', async () => {
-  const child = spawn(process.execPath, ['--conditions=lowbit-source', main, 'generate', stories, '-'], { stdio: ['pipe', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, ['--conditions=lowbit-source', main, 'generate', stories, '-'], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+  })
   child.stdin.write('Once')
   await new Promise((resolve) => setTimeout(resolve, 800))
   const sent = performance.now()
@@ -144,13 +173,25 @@ test('Ctrl-C ends a command that waits for stdin', async () => {
   assert.equal(code, 130)
 })
 
-test('a full disk is one line, and leaves nothing', { skip: !asRoot && 'only root mounts file systems' }, async () => {
+test('a full disk is one line, and leaves nothing', {
+  skip: !asRoot && 'only root mounts file systems',
+}, async () => {
   const disk = place('disk')
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=100k', 'lowbit-test', disk])
   try {
-    const { code, stdout, stderr } = await lowbit('quantize', stories, '--weights', 'int8', '--out', join(disk, 'model'))
+    const { code, stdout, stderr } = await lowbit(
+      'quantize',
+      stories,
+      '--weights',
+      'int8',
+      '--out',
+      join(disk, 'model'),
+    )
     assert.deepEqual([code, stdout], [1, ''])
-    assert.match(stderr, /^lowbit: save .*disk\/model: the disk must have room for the folder; it is full \(ENOSPC\)\n$/)
+    assert.match(
+      stderr,
+      /^lowbit: save .*disk\/model: the disk must have room for the folder; it is full \(ENOSPC\)\n$/,
+    )
     assert.deepEqual(readdirSync(disk), [])
   } finally {
     execFileSync('umount', [disk])
@@ -164,12 +205,18 @@ test('a reader of stdout that goes away ends the command quietly', async () => {
   assert.deepEqual([code, stderr], [0, ''])
 })
 
-test('a stdout that takes no more is one line', { skip: !existsSync('/dev/full') && 'there is no /dev/full' }, () => {
+test('a stdout that takes no more is one line', {
+  skip: !existsSync('/dev/full') && 'there is no /dev/full',
+}, () => {
   const full = openSync('/dev/full', 'w')
-  const { status, stderr } = spawnSync(process.execPath, ['--conditions=lowbit-source', main, 'inspect', stories], {
-    stdio: ['ignore', full, 'pipe'],
-    encoding: 'utf8',
-  })
+  const { status, stderr } = spawnSync(
+    process.execPath,
+    ['--conditions=lowbit-source', main, 'inspect', stories],
+    {
+      stdio: ['ignore', full, 'pipe'],
+      encoding: 'utf8',
+    },
+  )
   assert.deepEqual([status, stderr], [1, 'lowbit: stdout: must take what is printed; it refuses (ENOSPC)\n'])
 })
 
@@ -177,28 +224,52 @@ for (const [name, args, says] of [
   ['an unknown command', ['quantise', 'x'], /unknown command 'quantise' \(Did you mean quantize\?\)/],
   ['a missing argument', ['generate', stories], /missing required argument 'prompt'/],
   ['too many arguments', ['inspect', stories, 'x'], /too many arguments/],
-  ['a missing option', ['quantize', stories, '--weights', 'int4'], /required option '--out <folder>' not specified/],
+  [
+    'a missing option',
+    ['quantize', stories, '--weights', 'int4'],
+    /required option '--out <folder>' not specified/,
+  ],
   ['an unknown option', ['inspect', stories, '--jsno'], /unknown option '--jsno' \(Did you mean --json\?\)/],
-  ['no threads', ['bench', stories, '--threads', '0'], /'--threads <n>' argument '0' is invalid\. It must be a whole number, 1 to 256/],
+  [
+    'no threads',
+    ['bench', stories, '--threads', '0'],
+    /'--threads <n>' argument '0' is invalid\. It must be a whole number, 1 to 256/,
+  ],
   [
     'half a token',
     ['generate', stories, 'x', '--max-new-tokens', '1.5'],
     /argument '1\.5' is invalid\. It must be a whole number, 0 or more/,
   ],
-  ['a probability of 2', ['generate', stories, 'x', '--top-p', '2'], /argument '2' is invalid\. It must be a number above 0, at most 1/],
+  [
+    'a probability of 2',
+    ['generate', stories, 'x', '--top-p', '2'],
+    /argument '2' is invalid\. It must be a number above 0, at most 1/,
+  ],
   [
     'a negative temperature',
     ['generate', stories, 'x', '--temperature', '-1'],
     /argument '-1' is invalid\. It must be a number, 0 or more/,
   ],
-  ['an unknown type', ['quantize', stories, '--weights', 'int3', '--out', 'x'], /'int3' is invalid\. It must be int8, int4, int2, float8/],
+  [
+    'an unknown type',
+    ['quantize', stories, '--weights', 'int3', '--out', 'x'],
+    /'int3' is invalid\. It must be int8, int4, int2, float8/,
+  ],
   [
     'an unknown algorithm',
     ['quantize', stories, '--weights', 'int4', '--algorithm', 'best', '--out', 'x'],
     /Allowed choices are absmax, max/,
   ],
-  ['a compute type where nothing is multiplied', ['inspect', stories, '--compute-dtype', 'int8'], /unknown option '--compute-dtype'/],
-  ['an unknown dtype', ['inspect', stories, '--dtype', 'float64'], /Allowed choices are float32, float16, bfloat16/],
+  [
+    'a compute type where nothing is multiplied',
+    ['inspect', stories, '--compute-dtype', 'int8'],
+    /unknown option '--compute-dtype'/,
+  ],
+  [
+    'an unknown dtype',
+    ['inspect', stories, '--dtype', 'float64'],
+    /Allowed choices are float32, float16, bfloat16/,
+  ],
   ['an unknown device', ['inspect', stories, '--device', 'tpu'], /Allowed choices are cpu, native, wasm/],
 ] as const) {
   test(`usage: ${name} is exit code 2 and one line`, async () => {
@@ -239,15 +310,20 @@ test('--help and import answer at once', async (t) => {
     return times.sort((a, b) => a - b)[2]
   }
   const dist = new URL('../../dist/', import.meta.url)
-  // From source TypeScript is stripped of its types first; the figures that count are those of what is published.
+  // From source TypeScript is stripped of its types first; the figures that count are those of what is
+  // published.
   const built = existsSync(new URL('index.js', dist))
   const empty = await median(['--input-type=module', '-e', ''])
   const help = await median(
-    built ? [fileURLToPath(new URL('cli/main.js', dist)), '--help'] : ['--conditions=lowbit-source', main, '--help'],
+    built
+      ? [fileURLToPath(new URL('cli/main.js', dist)), '--help']
+      : ['--conditions=lowbit-source', main, '--help'],
   )
   const conditions = built ? [] : ['--conditions=lowbit-source']
   const index = built ? new URL('index.js', dist) : new URL('../../src/index.ts', import.meta.url)
-  const imported = (await median([...conditions, '--input-type=module', '-e', `import ${JSON.stringify(index.href)}`])) - empty
+  const imported =
+    (await median([...conditions, '--input-type=module', '-e', `import ${JSON.stringify(index.href)}`])) -
+    empty
   const figures = `--help ${help.toFixed(0)} ms, import ${imported.toFixed(0)} ms on top of Node's ${empty.toFixed(0)} ms (${built ? 'dist' : 'source'})`
   t.diagnostic(figures)
   assert.ok(help < 1500 && imported < 1000, figures)

@@ -22,7 +22,8 @@ for (const [name, { nan, decoded, encoded }] of Object.entries(golden.dtypes)) {
 
   test(`${name}: every pattern decodes as in PyTorch, alone and in bulk`, () => {
     const values = toNumbers(dtype, patterns) as Float32Array
-    for (const pattern of patterns) assert.ok(Object.is(decodeFloat(dtype, pattern), values[pattern]), `pattern ${pattern}`)
+    for (const pattern of patterns)
+      assert.ok(Object.is(decodeFloat(dtype, pattern), values[pattern]), `pattern ${pattern}`)
     const bits = new Uint32Array(values.buffer)
     for (let i = 0; i < bits.length; i++) if (Number.isNaN(values[i])) bits[i] = 0x7fc00000
     assert.equal(sha256(values), decoded)

@@ -1,7 +1,19 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { DTypeError, ShapeError } from '../../src/core/errors.ts'
-import { aBoolean, aFunction, check, either, type Kind, listOf, oneOf, orNull, show, wholeNumber, within } from '../../src/core/kinds.ts'
+import {
+  aBoolean,
+  aFunction,
+  check,
+  either,
+  type Kind,
+  listOf,
+  oneOf,
+  orNull,
+  show,
+  wholeNumber,
+  within,
+} from '../../src/core/kinds.ts'
 import { checkOptions, type OptionKinds, required } from '../../src/core/options.ts'
 
 interface Options {
@@ -40,25 +52,46 @@ test('options that there are, of their kinds, are taken; undefined is left out',
 })
 
 test('an unknown option is told the nearest one, whatever its case and underscores; one that is like none, all', () => {
-  assert.equal(answer({ weights: 'int4', excludes: 'fc' }), 'run: unknown option "excludes"; did you mean "exclude"?')
-  assert.equal(answer({ weights: 'int4', max_new_tokens: 1 }), 'run: unknown option "max_new_tokens"; did you mean "maxNewTokens"?')
-  assert.equal(answer({ weights: 'int4', GROUPSIZE: 1 }), 'run: unknown option "GROUPSIZE"; did you mean "groupSize"?')
-  assert.equal(answer({ lr: 1 }), 'run: unknown option "lr"; there are weights, exclude, maxNewTokens, groupSize')
+  assert.equal(
+    answer({ weights: 'int4', excludes: 'fc' }),
+    'run: unknown option "excludes"; did you mean "exclude"?',
+  )
+  assert.equal(
+    answer({ weights: 'int4', max_new_tokens: 1 }),
+    'run: unknown option "max_new_tokens"; did you mean "maxNewTokens"?',
+  )
+  assert.equal(
+    answer({ weights: 'int4', GROUPSIZE: 1 }),
+    'run: unknown option "GROUPSIZE"; did you mean "groupSize"?',
+  )
+  assert.equal(
+    answer({ lr: 1 }),
+    'run: unknown option "lr"; there are weights, exclude, maxNewTokens, groupSize',
+  )
   // No name of an object's own prototype is an option.
   assert.match(answer({ weights: 'int4', constructor: 1 }) ?? '', /^run: unknown option "constructor"/)
   assert.match(answer({ weights: 'int4', excludes: undefined }) ?? '', /^run: unknown option "excludes"/)
 })
 
 test('an option of a former version is told the new one', () => {
-  assert.equal(answer({ weights: 'int4', optimizer: 'hqq' }), 'run: unknown option "optimizer"; what chooses scales is "algorithm"')
+  assert.equal(
+    answer({ weights: 'int4', optimizer: 'hqq' }),
+    'run: unknown option "optimizer"; what chooses scales is "algorithm"',
+  )
 })
 
 test('values of another kind, and what is missing, are told what must hold', () => {
   assert.equal(answer({ weights: 'int3' }), 'run: weights must be int4 or int8; received "int3"')
   assert.equal(answer({}), 'run: weights must be int4 or int8; received nothing')
   assert.equal(answer(undefined), 'run: weights must be int4 or int8; received nothing')
-  assert.equal(answer({ weights: 'int4', maxNewTokens: 1.5 }), 'run: maxNewTokens must be a whole number, 0 or more; received 1.5')
-  assert.equal(answer({ weights: 'int4', groupSize: '32' }), 'run: groupSize must be a whole number, 1 or more, or null; received "32"')
+  assert.equal(
+    answer({ weights: 'int4', maxNewTokens: 1.5 }),
+    'run: maxNewTokens must be a whole number, 0 or more; received 1.5',
+  )
+  assert.equal(
+    answer({ weights: 'int4', groupSize: '32' }),
+    'run: groupSize must be a whole number, 1 or more, or null; received "32"',
+  )
 })
 
 test('what is no object of options is refused', () => {
@@ -100,14 +133,22 @@ test('kinds: what they hold for, and what they say', () => {
       [[1, 2], Int32Array.of(1, 2)],
       [[1], [1, 0], 'ab', { length: 2 }, [[1, 2]]],
     ],
-    [either('be true, false or a function', aBoolean, aFunction), 'be true, false or a function', [true, () => 1], ['true', 1]],
+    [
+      either('be true, false or a function', aBoolean, aFunction),
+      'be true, false or a function',
+      [true, () => 1],
+      ['true', 1],
+    ],
   ]
   for (const [kind, must, good, bad] of cases) {
     assert.equal(kind.must, must)
     for (const value of good) assert.equal(kind.holds(value), true, `${must}: ${show(value)}`)
     for (const value of bad) {
       assert.equal(kind.holds(value), false, `${must}: ${show(value)}`)
-      assert.throws(() => check('f', 'x', value, kind), { name: 'ShapeError', message: `f: x must ${must}; received ${show(value)}` })
+      assert.throws(() => check('f', 'x', value, kind), {
+        name: 'ShapeError',
+        message: `f: x must ${must}; received ${show(value)}`,
+      })
     }
   }
 })

@@ -8,7 +8,6 @@ import { Worker } from 'node:worker_threads'
 import { DeviceError } from '../../src/core/errors.ts'
 import { Random } from '../../src/core/random.ts'
 import type { Backend } from '../../src/devices/backend.ts'
-import { Heap } from '../../src/devices/cpu/heap.ts'
 import { nativeAvailable, nativeIsas, openNative } from '../../src/devices/cpu/native.ts'
 import { openWasm, wasmVariants } from '../../src/devices/cpu/wasm.ts'
 import { signatures } from '../../src/kernels/signatures.ts'
@@ -32,7 +31,10 @@ async function readBytes(backend: Backend, address: number, count: number): Prom
 }
 
 /** Runs a module in a Node process of its own. */
-function runChild(source: string, flags: string[] = []): Promise<{ code: number | null; stdout: string; stderr: string; ms: number }> {
+function runChild(
+  source: string,
+  flags: string[] = [],
+): Promise<{ code: number | null; stdout: string; stderr: string; ms: number }> {
   const start = performance.now()
   const args = [...flags, '--conditions=lowbit-source', '--input-type=module', '-e', source]
   const child = spawn(process.execPath, args, { timeout: 30_000 })
@@ -40,7 +42,9 @@ function runChild(source: string, flags: string[] = []): Promise<{ code: number 
   let stderr = ''
   child.stdout.on('data', (text) => (stdout += text))
   child.stderr.on('data', (text) => (stderr += text))
-  return new Promise((resolve) => child.on('close', (code) => resolve({ code, stdout, stderr, ms: performance.now() - start })))
+  return new Promise((resolve) =>
+    child.on('close', (code) => resolve({ code, stdout, stderr, ms: performance.now() - start })),
+  )
 }
 
 const source = (path: string) => JSON.stringify(new URL(`../../src/${path}`, import.meta.url).href)
@@ -56,7 +60,10 @@ const longList = (backend: string) => `
 `
 
 test('the addon is there unless the run says that it may be missing', () => {
-  assert.ok(nativeAvailable() || process.env.LOWBIT_WITHOUT_NATIVE === '1', 'build/lowbit.node: run "node native/build.mjs"')
+  assert.ok(
+    nativeAvailable() || process.env.LOWBIT_WITHOUT_NATIVE === '1',
+    'build/lowbit.node: run "node native/build.mjs"',
+  )
 })
 
 test('the tables of src/kernels are what native/def.mjs makes of kernels.def', async () => {
@@ -66,8 +73,14 @@ test('the tables of src/kernels are what native/def.mjs makes of kernels.def', a
     assert.equal(committed, text, `${name}: run "node native/def.mjs"`)
   }
   assert.throws(() => def.parseKernels('[a]\nf(in f32 x)'), /kernels.def:2: must be/)
-  assert.throws(() => def.parseKernels('[a]\nf(in T(d)* x, i32 d)'), /kernels.def:2: T\(d\)\* needs an argument "dtype d"/)
-  assert.throws(() => def.parseKernels('f(in f32* x)'), /kernels.def:1: a heading "\[family\]" must come before/)
+  assert.throws(
+    () => def.parseKernels('[a]\nf(in T(d)* x, i32 d)'),
+    /kernels.def:2: T\(d\)\* needs an argument "dtype d"/,
+  )
+  assert.throws(
+    () => def.parseKernels('f(in f32* x)'),
+    /kernels.def:1: a heading "\[family\]" must come before/,
+  )
 })
 
 for (const [name, open] of Object.entries(backends)) {
@@ -125,7 +138,11 @@ for (const [name, open] of Object.entries(backends)) {
         to.bytes.set(bytes, 1)
       } else {
         const expected = from.bytes.slice()
-        reads.push(readBytes(backend, from.address, expected.length).then((bytes) => assert.deepEqual(bytes, expected)))
+        reads.push(
+          readBytes(backend, from.address, expected.length).then((bytes) =>
+            assert.deepEqual(bytes, expected),
+          ),
+        )
         if (below(4) === 0) await reads.at(-1)
       }
     }
@@ -149,7 +166,10 @@ for (const [name, open] of Object.entries(backends)) {
 
   test(`${name}: memory that is not to be had is a DeviceError, and the device goes on`, async () => {
     const backend = open()
-    const refused = (bytes: number) => ({ name: 'DeviceError', message: new RegExp(`^${name}: could not allocate ${bytes} bytes`) })
+    const refused = (bytes: number) => ({
+      name: 'DeviceError',
+      message: new RegExp(`^${name}: could not allocate ${bytes} bytes`),
+    })
     assert.throws(() => backend.allocate(2 ** 50), refused(2 ** 50))
     const available = backend.availableBytes()
     assert.ok(available > 2 ** 20 && available <= totalmem(), `${available} bytes`)
@@ -217,7 +237,10 @@ for (const [name, open] of Object.entries(backends)) {
   })
 
   const [kind, isa, suffix] = name.split(/[ -]/)
-  const opener = kind === 'native' ? `openNative({ isa: '${isa}' })` : `openWasm({ variant: '${isa}', threads: ${suffix ? 3 : 1} })`
+  const opener =
+    kind === 'native'
+      ? `openNative({ isa: '${isa}' })`
+      : `openWasm({ variant: '${isa}', threads: ${suffix ? 3 : 1} })`
   test(`${name}: a process ends at once when idle, when busy, and when told to`, async () => {
     const idle = `const backend = ${opener}; const x = backend.allocate(4); await backend.read(x, new Uint8Array(4)); console.log('read')`
     for (const [ending, code] of [
@@ -230,12 +253,16 @@ for (const [name, open] of Object.entries(backends)) {
       assert.deepEqual([busy.code, busy.stderr], [code, ''])
       assert.ok(busy.ms < 5000, `took ${busy.ms} ms`)
     }
-    const pending = await runChild(`${openers}${idle.replace('await ', '').replace(';', '; setImmediate(() => {});')}`)
+    const pending = await runChild(
+      `${openers}${idle.replace('await ', '').replace(';', '; setImmediate(() => {});')}`,
+    )
     assert.deepEqual([pending.code, pending.stdout, pending.stderr], [0, 'read\n', ''])
   })
 }
 
-test('worker threads use, abandon and are torn from the addon at the same time', { skip: !nativeAvailable() }, async () => {
+test('worker threads use, abandon and are torn from the addon at the same time', {
+  skip: !nativeAvailable(),
+}, async () => {
   const work = `
     const x = backend.allocate(4096), y = backend.allocate(4096)
     let sum = 0
@@ -268,8 +295,11 @@ test('worker threads use, abandon and are torn from the addon at the same time',
   )
 })
 
-test('a worker that reads without pause can be terminated at any moment', { skip: !nativeAvailable() }, async () => {
-  // Straight to the addon: between its calls V8 has but one moment to notice, so most terminations fall into a call.
+test('a worker that reads without pause can be terminated at any moment', {
+  skip: !nativeAvailable(),
+}, async () => {
+  // Straight to the addon: between its calls V8 has but one moment to notice, so most terminations fall into
+  // a call.
   const reads = `
     const addon = require(${JSON.stringify(fileURLToPath(new URL('../../build/lowbit.node', import.meta.url)))})
     const queue = addon.open('${nativeIsas()[0]}', 1)
@@ -285,8 +315,11 @@ test('a worker that reads without pause can be terminated at any moment', { skip
   }
 })
 
-test('a process whose only use of the addon was in a worker that ended goes on and ends', { skip: !nativeAvailable() }, async () => {
-  const use = 'const backend = openNative({ threads: 4 }); await backend.read(backend.allocate(4), new Uint8Array(4))'
+test('a process whose only use of the addon was in a worker that ended goes on and ends', {
+  skip: !nativeAvailable(),
+}, async () => {
+  const use =
+    'const backend = openNative({ threads: 4 }); await backend.read(backend.allocate(4), new Uint8Array(4))'
   const inWorker = `(async () => { ${openers} ${use} })()`
   const ended = await runChild(`
     import { Worker } from 'node:worker_threads'
@@ -300,17 +333,34 @@ test('a process whose only use of the addon was in a worker that ended goes on a
 test('options that no device has are refused', () => {
   const refused = (message: RegExp) => ({ name: 'DeviceError', message })
   if (nativeAvailable()) {
-    assert.throws(() => openNative({ isa: 'sse9' }), refused(/isa must be one of .* on this CPU; received "sse9"/))
-    assert.throws(() => openNative({ threads: 0 }), refused(/threads must be an integer in 1\.\.256; received 0/))
-  } else assert.throws(() => openNative(), refused(/^openNative: there must be a native addon; there is none for /))
-  assert.throws(() => openWasm({ variant: 'mmx' as 'relaxed' }), refused(/variant must be one of .*; received "mmx"/))
-  assert.throws(() => openWasm({ threads: 65 }), refused(/threads must be an integer in 1\.\.64; received 65/))
+    assert.throws(
+      () => openNative({ isa: 'sse9' }),
+      refused(/isa must be one of .* on this CPU; received "sse9"/),
+    )
+    assert.throws(
+      () => openNative({ threads: 0 }),
+      refused(/threads must be an integer in 1\.\.256; received 0/),
+    )
+  } else
+    assert.throws(
+      () => openNative(),
+      refused(/^openNative: there must be a native addon; there is none for /),
+    )
+  assert.throws(
+    () => openWasm({ variant: 'mmx' as 'relaxed' }),
+    refused(/variant must be one of .*; received "mmx"/),
+  )
+  assert.throws(
+    () => openWasm({ threads: 65 }),
+    refused(/threads must be an integer in 1\.\.64; received 65/),
+  )
 })
 
 test('wasm: more than 4 GiB is refused when asked for, growth that the engine refuses at the next read', async () => {
   const backend = openWasm({ threads: 1 })
   const x = backend.allocate(3 * 2 ** 30)
-  const refused = /could not allocate 1073741824 bytes; its memory of 4294967296 bytes is taken up to 3229614080/
+  const refused =
+    /could not allocate 1073741824 bytes; its memory of 4294967296 bytes is taken up to 3229614080/
   assert.throws(() => backend.allocate(2 ** 30), { name: 'DeviceError', message: refused })
   // The last byte of what was granted is there.
   backend.write(x + 3 * 2 ** 30 - 1, Uint8Array.of(42))
@@ -330,41 +380,8 @@ test('wasm: more than 4 GiB is refused when asked for, growth that the engine re
     ['--wasm-max-mem-pages=1024'],
   )
   assert.equal(limited.stderr, '')
-  assert.match(limited.stdout, /^1 DeviceError wasm \w+: could not grow memory from 8388608 to 285212672 bytes\n$/)
-})
-
-test('heap: best fit, aligned, and neighbours coalesce', () => {
-  const heap = new Heap(4096, 8192)
-  const [a, b, c, d] = [100, 64, 65, 64].map((bytes) => heap.allocate(bytes))
-  assert.deepEqual([a, b, c, d], [4096, 4224, 4288, 4416])
-  assert.equal(heap.end, 4480)
-  assert.ok(heap.release(4096) && heap.release(4288))
-  assert.equal(heap.release(4288), false)
-  // Both free blocks hold 128 bytes; the first is taken, then the rest of the second.
-  assert.equal(heap.allocate(128), 4096)
-  assert.equal(heap.allocate(1), 4288)
-  assert.ok(heap.release(4096) && heap.release(4288) && heap.release(4224))
-  assert.equal(heap.allocate(320), 4096)
-  // From 4480 to 8192 there are 3712 bytes; freed at the end, they serve a larger block.
-  assert.equal(heap.allocate(3713), null)
-  assert.equal(heap.allocate(3712), 4480)
-  assert.equal(heap.end, 8192)
-  assert.equal(heap.allocate(1), null)
-})
-
-test('heap: what is free is counted, and can be given up at the end', () => {
-  const heap = new Heap(4096, 8192)
-  const [a, b] = [heap.allocate(64), heap.allocate(128)]
-  assert.deepEqual(heap.availableBytes, { reused: 0, unused: 3904 })
-  heap.release(a ?? 0)
-  assert.deepEqual(heap.availableBytes, { reused: 64, unused: 3904 })
-  // Below 4288 there is a block in use: only what was freed above it can go.
-  heap.allocate(1000)
-  heap.release(4288)
-  assert.deepEqual([heap.end, heap.availableBytes], [5312, { reused: 1088, unused: 2880 }])
-  heap.lowerEnd(4096)
-  assert.deepEqual([heap.end, heap.availableBytes], [4288, { reused: 64, unused: 3904 }])
-  heap.limitTo(4352)
-  assert.deepEqual([heap.allocate(65), heap.allocate(64), heap.allocate(64)], [null, 4096, 4288])
-  assert.equal(heap.release(b ?? 0), true)
+  assert.match(
+    limited.stdout,
+    /^1 DeviceError wasm \w+: could not grow memory from 8388608 to 285212672 bytes\n$/,
+  )
 })

@@ -9,11 +9,18 @@ import { signatures } from '../../src/kernels/signatures.ts'
 const source = (path: string) => JSON.stringify(new URL(`../../src/${path}`, import.meta.url).href)
 
 /** Runs a module that has `openWasm` in a Node process of its own. */
-function runChild(body: string, flags: string[] = []): Promise<{ code: number | null; stdout: string; stderr: string }> {
+function runChild(
+  body: string,
+  flags: string[] = [],
+): Promise<{ code: number | null; stdout: string; stderr: string }> {
   const args = [...flags, '--conditions=lowbit-source', '--input-type=module', '-e']
-  const child = spawn(process.execPath, [...args, `const { openWasm } = await import(${source('devices/cpu/wasm.ts')})\n${body}`], {
-    timeout: 30_000,
-  })
+  const child = spawn(
+    process.execPath,
+    [...args, `const { openWasm } = await import(${source('devices/cpu/wasm.ts')})\n${body}`],
+    {
+      timeout: 30_000,
+    },
+  )
   let stdout = ''
   let stderr = ''
   child.stdout.on('data', (text) => (stdout += text))
@@ -21,7 +28,10 @@ function runChild(body: string, flags: string[] = []): Promise<{ code: number | 
   return new Promise((resolve) => child.on('close', (code) => resolve({ code, stdout, stderr })))
 }
 
-/** y [M, N] = x [M, K] · wᵀ, x[m, k] = m + 1 and w[n, k] = n - 2, so that y[m, n] = K (m + 1) (n - 2), exact in float32. */
+/**
+ * y [M, N] = x [M, K] · wᵀ, x[m, k] = m + 1 and w[n, k] = n - 2, so that y[m, n] = K (m + 1) (n - 2), exact
+ * in float32.
+ */
 function product(backend: Backend, M: number, N: number, K: number) {
   const [x, w, y] = [M * K, N * K, M * N].map((count) => backend.allocate(4 * count))
   const put = (address: number, values: Float32Array) => backend.write(address, new Uint8Array(values.buffer))
@@ -72,7 +82,9 @@ test('wasm: several devices at once, each with threads of its own', async () => 
   const products = backends.map((backend, i) => product(backend, 16 + i, 300, 64))
   for (let round = 0; round < 10; round++) {
     for (const [i, backend] of backends.entries()) backend.run(Float64Array.from(products[i].record))
-    await Promise.all(products.map(async ({ result, expected }) => assert.deepEqual(await result(), expected)))
+    await Promise.all(
+      products.map(async ({ result, expected }) => assert.deepEqual(await result(), expected)),
+    )
   }
   await Promise.all(backends.map((backend) => backend.close()))
 })
@@ -104,11 +116,15 @@ test('wasm: memory that the engine refuses to a shared memory is refused at once
     ['--wasm-max-mem-pages=1024'],
   )
   assert.equal(child.stderr, '')
-  assert.match(child.stdout, /^DeviceError wasm \w+-threads: could not grow memory from \d+ to \d+ bytes\ngoes on\n$/)
+  assert.match(
+    child.stdout,
+    /^DeviceError wasm \w+-threads: could not grow memory from \d+ to \d+ bytes\ngoes on\n$/,
+  )
 })
 
 test('wasm: where memory cannot be shared there is one thread', async () => {
-  const read = 'const bytes = new Uint8Array(4); await backend.read(backend.allocate(4), bytes); console.log(backend.name, backend.threads)'
+  const read =
+    'const bytes = new Uint8Array(4); await backend.read(backend.allocate(4), bytes); console.log(backend.name, backend.threads)'
   for (const hide of ['delete globalThis.SharedArrayBuffer', 'globalThis.crossOriginIsolated = false']) {
     const { stdout, stderr } = await runChild(`${hide}; const backend = openWasm({ threads: 4 }); ${read}`)
     assert.equal(stderr, '')
@@ -145,7 +161,10 @@ test('wasm: workers that do not start leave their work to the others, with one w
     console.log(copied.every((byte) => byte === 7), backend.threads)
   `)
   assert.deepEqual([code, stdout], [0, 'true 1\n'])
-  assert.match(stderr, /^lowbit: wasm \w+-threads: a worker did not start \(no more threads\); going on with fewer threads\n$/)
+  assert.match(
+    stderr,
+    /^lowbit: wasm \w+-threads: a worker did not start \(no more threads\); going on with fewer threads\n$/,
+  )
 })
 
 test('wasm: what the build has made is taken; without any module the error says what makes it', async () => {
@@ -208,7 +227,8 @@ test('wasm: availableBytes falls by what is allocated and comes back', async () 
     const backend = openWasm({ threads })
     const before = backend.availableBytes()
     assert.ok(before > 2 ** 24 && before <= 2 ** 32, `${before} bytes`)
-    // Taken from the end, then from what was freed: platform and address space only bound what was never used.
+    // Taken from the end, then from what was freed: platform and address space only bound what was never
+    // used.
     const x = backend.allocate(2 ** 26)
     backend.free(x, 2 ** 26)
     const freed = backend.availableBytes()

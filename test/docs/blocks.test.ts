@@ -6,8 +6,9 @@ import { after, test } from 'node:test'
 import { readPages, root } from './blocks.ts'
 
 /*
- * Every block of code in the README and the documentation runs, or is type-checked where it needs more than there is here (blocks.ts
- * says which). Each page has a folder of its own, in which the package seems to be installed.
+ * Every block of code in the README and the documentation runs, or is type-checked where it needs more than
+ * there is here (blocks.ts says which). Each page has a folder of its own, in which the package seems to be
+ * installed.
  */
 
 const pages = readPages()
@@ -37,7 +38,10 @@ test('there is code to run', () => {
 })
 
 test('all TypeScript of the pages is sound', () => {
-  writeFileSync(join(work, 'tsconfig.json'), JSON.stringify({ extends: '../../tsconfig.json', include: ['*/*.ts'] }))
+  writeFileSync(
+    join(work, 'tsconfig.json'),
+    JSON.stringify({ extends: '../../tsconfig.json', include: ['*/*.ts'] }),
+  )
   const { stdout, status } = run('node_modules/typescript/bin/tsc', ['-p', join(work, 'tsconfig.json')], root)
   assert.equal(status, 0, stdout)
 })
@@ -53,10 +57,12 @@ for (const { name, programs, script, printed } of pages) {
     }
     // What a reader tries first is tried twice: the second time, what it saved is there.
     for (let times = twice.includes(name) ? 2 : 1; times > 0; times--)
-      for (const [i, program] of programs.entries()) finished(run('--conditions=lowbit-source', [`program${i}.ts`], folder), program)
+      for (const [i, program] of programs.entries())
+        finished(run('--conditions=lowbit-source', [`program${i}.ts`], folder), program)
     const env = { ...process.env, PATH: [join(work, 'bin'), process.env.PATH].join(delimiter) }
     finished(spawnSync('sh', ['-e', '-c', script], { cwd: folder, env, encoding: 'utf8' }), script)
-    for (const text of printed) assert.match(output, pattern(text), `${name} says that it prints\n${text}\nit prints\n${output}`)
+    for (const text of printed)
+      assert.match(output, pattern(text), `${name} says that it prints\n${text}\nit prints\n${output}`)
   })
 }
 

@@ -12,7 +12,10 @@ export interface Block {
   line: number
 }
 
-/** What a page has to run: TypeScript programs, what is only type-checked, shell scripts; and what it says is printed. */
+/**
+ * What a page has to run: TypeScript programs, what is only type-checked, shell scripts; and what it says is
+ * printed.
+ */
 export interface Page {
   name: string
   programs: string[]
@@ -25,13 +28,22 @@ export interface Page {
 /** The README and the pages of the documentation. */
 export function readPages(): Page[] {
   const names = readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.md'))
-  return ['README.md', ...names.map((name) => `docs/${name}`)].map((name) => pageOf(name, blocksOf(readFileSync(join(root, name), 'utf8'))))
+  return ['README.md', ...names.map((name) => `docs/${name}`)].map((name) =>
+    pageOf(name, blocksOf(readFileSync(join(root, name), 'utf8'))),
+  )
 }
 
 function blocksOf(text: string): Block[] {
-  return [...text.matchAll(/^```(\w*)(.*)\n([\s\S]*?)^```$/gm)].map(({ 1: language, 2: words, 3: code, index }) => {
-    return { language, words: words.split(' ').filter(Boolean), code, line: text.slice(0, index).split('\n').length }
-  })
+  return [...text.matchAll(/^```(\w*)(.*)\n([\s\S]*?)^```$/gm)].map(
+    ({ 1: language, 2: words, 3: code, index }) => {
+      return {
+        language,
+        words: words.split(' ').filter(Boolean),
+        code,
+        line: text.slice(0, index).split('\n').length,
+      }
+    },
+  )
 }
 
 /**
@@ -64,12 +76,14 @@ function pageOf(name: string, blocks: Block[]): Page {
 /** Blocks as one module, each name imported once. */
 function joined(blocks: string[]): string {
   const names = new Map<string, Set<string>>()
-  const rest = blocks.join('\n').replace(/^import \{([^}]*)\} from '([^']+)'\n/gm, (_, list: string, from: string) => {
-    const known = names.get(from) ?? new Set()
-    names.set(from, known)
-    for (const name of list.split(',')) if (name.trim() !== '') known.add(name.trim())
-    return ''
-  })
+  const rest = blocks
+    .join('\n')
+    .replace(/^import \{([^}]*)\} from '([^']+)'\n/gm, (_, list: string, from: string) => {
+      const known = names.get(from) ?? new Set()
+      names.set(from, known)
+      for (const name of list.split(',')) if (name.trim() !== '') known.add(name.trim())
+      return ''
+    })
   const imports = [...names].map(([from, list]) => `import { ${[...list].join(', ')} } from '${from}'\n`)
   return `${imports.join('')}${rest}\nexport {}\n`
 }

@@ -8,7 +8,9 @@ import { root } from './blocks.ts'
 const pages = readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.md'))
 
 test("tables of figures, the commands' help and the list of exports are current", () => {
-  const { status, stderr } = spawnSync(process.execPath, [join(root, 'scripts/readme.mjs'), '--check'], { encoding: 'utf8' })
+  const { status, stderr } = spawnSync(process.execPath, [join(root, 'scripts/readme.mjs'), '--check'], {
+    encoding: 'utf8',
+  })
   assert.equal(status, 0, stderr)
 })
 

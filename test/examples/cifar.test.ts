@@ -6,7 +6,9 @@ import { drawImages } from '../../examples/cifar/draw.ts'
 import { data, missing, models } from './data.ts'
 
 const root = join(import.meta.dirname, '../..')
-const [test200, calibration] = ['test-200.bin', 'calibration-1000.bin'].map((name) => join(data, 'cifar10', name))
+const [test200, calibration] = ['test-200.bin', 'calibration-1000.bin'].map((name) =>
+  join(data, 'cifar10', name),
+)
 const weights = join(models, 'cifar10-resnet20/resnet20.safetensors')
 
 /**
@@ -28,11 +30,16 @@ function accuracies(...options: string[]): Map<string, number> {
   assert.equal(status, 0, stderr)
   const rows = stdout.matchAll(/│ (\w+) +│ (\w+) +│ +(\d+ epochs)? +│ [\d.]+ +│ ([\d.]+) % +│ \d+ +│/g)
   return new Map(
-    [...rows].map(([, weights, activations, trained, percent]) => [`${weights} ${activations}${trained ? ' trained' : ''}`, +percent]),
+    [...rows].map(([, weights, activations, trained, percent]) => [
+      `${weights} ${activations}${trained ? ' trained' : ''}`,
+      +percent,
+    ]),
   )
 }
 
-test("ResNet-20 tells as many images apart as quanto's, within one of 200", { skip: missing(test200, calibration, weights) }, () => {
+test("ResNet-20 tells as many images apart as quanto's, within one of 200", {
+  skip: missing(test200, calibration, weights),
+}, () => {
   const percents = accuracies('--train', calibration, '--test', test200, '--model', weights, '--tune', '1')
   const right = new Map([...percents].map(([name, percent]) => [name, 2 * percent]))
   for (const [name, count] of Object.entries(expected)) {
@@ -54,7 +61,9 @@ test("drawn images: ten classes in CIFAR-10's layout, the same for the same seed
   const bright = new Map<number, number[]>()
   for (let start = 0; start < bytes.length; start += 1 + 3 * pixels) {
     const label = bytes[start]
-    const channels = [0, 1, 2].map((channel) => bytes.subarray(start + 1 + channel * pixels, start + 1 + (channel + 1) * pixels))
+    const channels = [0, 1, 2].map((channel) =>
+      bytes.subarray(start + 1 + channel * pixels, start + 1 + (channel + 1) * pixels),
+    )
     const covered = channels[0].filter((red, i) => red + channels[1][i] + channels[2][i] > 1.5 * 255).length
     bright.set(label, [...(bright.get(label) ?? []), covered])
   }
@@ -64,13 +73,23 @@ test("drawn images: ten classes in CIFAR-10's layout, the same for the same seed
   const areas = { 0: Math.PI * 0.8 ** 2, 4: 1.4 ** 2, 5: 1.5 ** 2 - 0.8 ** 2 }
   for (const [label, area] of Object.entries(areas)) {
     for (const covered of bright.get(Number(label)) ?? []) {
-      assert.ok(covered > 0.97 * 64 * area - 31 && covered < 1.03 * 144 * area + 31, `class ${label}: ${covered} pixels`)
+      assert.ok(
+        covered > 0.97 * 64 * area - 31 && covered < 1.03 * 144 * area + 31,
+        `class ${label}: ${covered} pixels`,
+      )
     }
   }
 })
 
 test('without data the example draws images and trains the network itself', () => {
   const percents = accuracies('--images', '200', '--epochs', '1', '--tune', '1')
-  const settings = ['float float', 'int8 int8', 'int4 int8', 'int2 int8', 'int2 int8 trained', 'float8 float8']
+  const settings = [
+    'float float',
+    'int8 int8',
+    'int4 int8',
+    'int2 int8',
+    'int2 int8 trained',
+    'float8 float8',
+  ]
   assert.deepEqual([...percents.keys()], settings)
 })

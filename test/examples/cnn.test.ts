@@ -14,7 +14,9 @@ import { missing, mnistFolder, models } from './data.ts'
 
 const folder = join(models, 'mnist-cnn')
 
-test('a network that PyTorch trained tells 99.20 % of the test images apart', { skip: missing(folder, mnistFolder) }, async () => {
+test('a network that PyTorch trained tells 99.20 % of the test images apart', {
+  skip: missing(folder, mnistFolder),
+}, async () => {
   const device = openDevice('cpu', { threads: 2 })
   const model = new CNN()
   const file = await openSafetensors(await diskFolder(folder).open('model.safetensors'))
@@ -22,7 +24,10 @@ test('a network that PyTorch trained tells 99.20 % of the test images apart', { 
     model.setParameter(name, Tensor.fromBytes(device, await file.read(name), shape, 'float32'))
   }
   await file.close()
-  const images = new DataLoader(await mnist(mnistFolder, 't10k'), { batchSize: 500, collate: stackImages(device, 10) })
+  const images = new DataLoader(await mnist(mnistFolder, 't10k'), {
+    batchSize: 500,
+    collate: stackImages(device, 10),
+  })
   const result = await accuracy(model, images)
   assert.equal(result.samples, 10000)
   assert.equal(result.accuracy, 0.992)

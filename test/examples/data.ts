@@ -14,5 +14,7 @@ export const mnistFolder = [join(data, 'mnist'), fetched].find((folder) => exist
 /** Why a test that needs these cannot run; false if it can. */
 export function missing(...paths: string[]): string | false {
   const absent = paths.filter((path) => !existsSync(path))
-  return absent.length > 0 && `no ${absent.join(' or ')} (LOWBIT_DATA, LOWBIT_MODELS, "npm run examples:data")`
+  return (
+    absent.length > 0 && `no ${absent.join(' or ')} (LOWBIT_DATA, LOWBIT_MODELS, "npm run examples:data")`
+  )
 }

@@ -14,10 +14,23 @@ const names = [...example().stdout.matchAll(/^npm run example (\S+) /gm)].map(([
 
 test('every example is listed', () => {
   // What lies beside them is what they import.
-  const parts = ['options', 'browser/', 'cifar/cifar', 'cifar/draw', 'cifar/resnet20', 'mnist/mnist', 'mnist/models', 'mnist/workflow']
-  const files = readdirSync(join(root, 'examples'), { recursive: true }).map((name) => String(name).replaceAll('\\', '/'))
+  const parts = [
+    'options',
+    'browser/',
+    'cifar/cifar',
+    'cifar/draw',
+    'cifar/resnet20',
+    'mnist/mnist',
+    'mnist/models',
+    'mnist/workflow',
+  ]
+  const files = readdirSync(join(root, 'examples'), { recursive: true }).map((name) =>
+    String(name).replaceAll('\\', '/'),
+  )
   const scripts = files.filter((name) => /\.(ts|mjs)$/.test(name)).map((name) => name.replace(/\.\w+$/, ''))
-  const alone = scripts.filter((name) => !parts.some((part) => name === part || (part.endsWith('/') && name.startsWith(part))))
+  const alone = scripts.filter(
+    (name) => !parts.some((part) => name === part || (part.endsWith('/') && name.startsWith(part))),
+  )
   assert.deepEqual(names.filter((name) => !name.startsWith('browser/')).sort(), alone.sort())
 })
 
@@ -36,11 +49,20 @@ for (const name of names) {
 }
 
 test('values are checked', () => {
-  assert.match(example('toy-linear', '--runs=many').stderr, /^toy-linear: --runs must be a number; received many\n/)
+  assert.match(
+    example('toy-linear', '--runs=many').stderr,
+    /^toy-linear: --runs must be a number; received many\n/,
+  )
   assert.match(
     example('mnist/mlp', '--weights', 'int3').stderr,
     /^mnist\/mlp: --weights must be one of int8, int4, int2, float8; received int3\n/,
   )
-  assert.match(example('mnist/cnn', '--data', 'nowhere').stderr, /there is no nowhere\. "npm run examples:data" brings it/)
-  assert.match(example('nothing').stderr, /^example: the name must be one of quickstart, .*; received nothing\n/)
+  assert.match(
+    example('mnist/cnn', '--data', 'nowhere').stderr,
+    /there is no nowhere\. "npm run examples:data" brings it/,
+  )
+  assert.match(
+    example('nothing').stderr,
+    /^example: the name must be one of quickstart, .*; received nothing\n/,
+  )
 })

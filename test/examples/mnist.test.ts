@@ -8,18 +8,28 @@ const root = join(import.meta.dirname, '../..')
 const absent = missing(mnistFolder)
 
 /** The rows of the table that an example prints, by stage. */
-function rowsOf(script: string, ...flags: string[]): Map<string, { loss: number; accuracy: number; bytes: number }> {
+function rowsOf(
+  script: string,
+  ...flags: string[]
+): Map<string, { loss: number; accuracy: number; bytes: number }> {
   const args = ['--conditions=lowbit-source', script, '--data', mnistFolder, ...flags]
   const { stdout, stderr, status } = spawnSync(process.execPath, args, { cwd: root, encoding: 'utf8' })
   assert.equal(status, 0, stderr)
   const rows = stdout.matchAll(/│ (\w+) +│ ([\d.]+) +│ ([\d.]+) % +│ (\d+) +│/g)
-  return new Map([...rows].map(([, stage, loss, right, bytes]) => [stage, { loss: +loss, accuracy: +right, bytes: +bytes }]))
+  return new Map(
+    [...rows].map(([, stage, loss, right, bytes]) => [
+      stage,
+      { loss: +loss, accuracy: +right, bytes: +bytes },
+    ]),
+  )
 }
 
 test('the perceptron learns MNIST from 6,000 images, and loses little in 4 bits', { skip: absent }, () => {
   const rows = rowsOf('examples/mnist/mlp.ts', '--limit', '6000', '--epochs', '2')
   assert.deepEqual([...rows.keys()], ['float', 'quantized', 'calibrated', 'tuned', 'frozen', 'reloaded'])
-  const [float, calibrated, tuned, frozen] = ['float', 'calibrated', 'tuned', 'frozen'].map((stage) => rows.get(stage))
+  const [float, calibrated, tuned, frozen] = ['float', 'calibrated', 'tuned', 'frozen'].map((stage) =>
+    rows.get(stage),
+  )
   assert.ok(float && calibrated && tuned && frozen)
   // PyTorch with these settings reaches 89.4, 89.6 and 90.1 % (seeds 0 to 2).
   assert.ok(float.accuracy > 88.5 && float.accuracy < 91, `${float.accuracy}`)
@@ -35,9 +45,12 @@ test('the perceptron learns MNIST from 6,000 images, and loses little in 4 bits'
 test('the convolutional network learns MNIST from 2,000 images', { skip: absent }, () => {
   const rows = rowsOf('examples/mnist/cnn.ts', '--limit', '2000', '--epochs', '2')
   assert.deepEqual([...rows.keys()], ['float', 'quantized', 'calibrated', 'tuned', 'frozen', 'reloaded'])
-  const [float, calibrated, tuned, frozen] = ['float', 'calibrated', 'tuned', 'frozen'].map((stage) => rows.get(stage))
+  const [float, calibrated, tuned, frozen] = ['float', 'calibrated', 'tuned', 'frozen'].map((stage) =>
+    rows.get(stage),
+  )
   assert.ok(float && calibrated && tuned && frozen)
-  // PyTorch with these settings reaches 79.0, 80.8 and 78.4 % of 2,000 test images (seeds 0 to 2), 1.2 points around 79.4.
+  // PyTorch with these settings reaches 79.0, 80.8 and 78.4 % of 2,000 test images (seeds 0 to 2), 1.2 points
+  // around 79.4.
   assert.ok(Math.abs(float.accuracy - 79.4) < 4 * 1.2, `${float.accuracy}`)
   // 2 points are 40 images: four deviations of a hundred that change sides, one way or the other.
   assert.ok(Math.abs(calibrated.accuracy - float.accuracy) < 2, `${calibrated.accuracy}`)

@@ -13,12 +13,17 @@ test("the README's first code runs twice", () => {
     writeFileSync(join(folder, 'first.ts'), code)
     symlinkSync(join(root, 'models'), join(folder, 'models'))
     for (const _ of ['once', 'again']) {
-      const { stdout, stderr, status } = spawnSync(process.execPath, ['--conditions=lowbit-source', 'first.ts'], {
-        cwd: folder,
-        encoding: 'utf8',
-      })
+      const { stdout, stderr, status } = spawnSync(
+        process.execPath,
+        ['--conditions=lowbit-source', 'first.ts'],
+        {
+          cwd: folder,
+          encoding: 'utf8',
+        },
+      )
       assert.equal(status, 0, stderr)
-      // By hand: 260,032 floats; of five layers 45,312 codes of 4 bits and 600 scales and shifts each, 33,472 floats.
+      // By hand: 260,032 floats; of five layers 45,312 codes of 4 bits and 600 scales and shifts each, 33,472
+      // floats.
       assert.match(stdout, /^1040128 → 271168 bytes\n/)
     }
   } finally {
@@ -40,7 +45,8 @@ test("the README's code for a model of one's own runs as it stands, and the netw
     })
     assert.equal(status, 0, stderr)
     assert.match(stdout, /\(fc1\): QLinear\(in_features=2, out_features=64, bias=True\)/)
-    // By hand: 128 + 128 codes of 4 bits, 64 + 2 scales and shifts, 66 biases, and for two layers a scale of inputs and one of outputs.
+    // By hand: 128 + 128 codes of 4 bits, 64 + 2 scales and shifts, 66 biases, and for two layers a scale of
+    // inputs and one of outputs.
     const [, right, bytes] = /\) ([\d.]+) (\d+) bytes/.exec(stdout) ?? []
     assert.equal(Number(bytes), 128 + 2 * 4 * 66 + 4 * 66 + 2 * 2 * 4)
     // About half of the points lie in the ring.

@@ -26,8 +26,9 @@ test('toy-linear: sizes of two layers of 1024, and how far the outputs are off',
   for (const [recipe, bytes] of Object.entries(sizes)) {
     const result = JSON.parse(await run('toy-linear.ts', '--recipe', recipe, '--runs', '3', '--json'))
     assert.deepEqual([result.floatBytes, result.quantizedBytes], [float, bytes], recipe)
-    // Rounding 2u/15 apart to the nearest errs by u·(2/15)/√12, u/√3 being the size of uniform weights: 1/15 in each of two layers, which add
-    // up as squares; in int8 1/127.5 for the weights and about 1/50 (a normal row reaches 3σ) for the activations.
+    // Rounding 2u/15 apart to the nearest errs by u·(2/15)/√12, u/√3 being the size of uniform weights: 1/15
+    // in each of two layers, which add up as squares; in int8 1/127.5 for the weights and about 1/50 (a
+    // normal row reaches 3σ) for the activations.
     const [least, most] = recipe === 'int4WeightOnly' ? [0.08, 0.11] : [0.005, 0.03]
     assert.ok(result.error > least && result.error < most, `${recipe}: ${result.error}`)
     assert.ok(result.floatMs > 0 && result.quantizedMs > 0)
@@ -38,14 +39,26 @@ test('toy-linear: sizes of two layers of 1024, and how far the outputs are off',
 test('inspect: trees, codes and dequantized weights of one layer', async () => {
   const text = await run('inspect.ts')
   assert.match(text, /^Before\n\nLlamaForCausalLM\(/)
-  assert.match(text, /\(up_proj\): Linear\(in_features=64, out_features=172, bias=False\)[\s\S]*After[\s\S]*\(up_proj\): QLinear\(/)
+  assert.match(
+    text,
+    /\(up_proj\): Linear\(in_features=64, out_features=172, bias=False\)[\s\S]*After[\s\S]*\(up_proj\): QLinear\(/,
+  )
   // 172 × 64 codes of 4 bits, 172 scales and shifts.
-  assert.match(text, /QTensor qint4 \[172,64\], one scale a row, 5 bits per weight on [^,]*, 44032 bytes before, 6880 after/)
+  assert.match(
+    text,
+    /QTensor qint4 \[172,64\], one scale a row, 5 bits per weight on [^,]*, 44032 bytes before, 6880 after/,
+  )
   const row = (name: string) => {
     const [, numbers] = new RegExp(`^${name} +(.*) …$`, 'm').exec(text) ?? []
     return (numbers ?? '').trim().split(/\s+/).map(Number)
   }
-  const [float, codes, dequantized, [scale], [shift]] = ['float', 'codes', 'dequantized', 'scales', 'shifts'].map(row)
+  const [float, codes, dequantized, [scale], [shift]] = [
+    'float',
+    'codes',
+    'dequantized',
+    'scales',
+    'shifts',
+  ].map(row)
   for (const [i, code] of codes.entries()) {
     // Half a code, and four decimals each.
     assert.ok(Math.abs(float[i] - dequantized[i]) <= scale / 2 + 2e-4, `weight ${i}`)
@@ -55,7 +68,9 @@ test('inspect: trees, codes and dequantized weights of one layer', async () => {
 
 const gpt2 = join(process.env.LOWBIT_GOLDEN ?? join(root, '../shared/golden'), 'shakespeare-gpt2-1M/float')
 
-test('gpt2-absmax: text, perplexity, histograms', { skip: !existsSync(gpt2) && `${gpt2} is not there` }, async () => {
+test('gpt2-absmax: text, perplexity, histograms', {
+  skip: !existsSync(gpt2) && `${gpt2} is not there`,
+}, async () => {
   const folder = await mkdtemp(join(tmpdir(), 'lowbit-example-'))
   try {
     const out = join(folder, 'histograms.svg')

@@ -1,7 +1,17 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -54,7 +64,10 @@ test('a new folder appears whole, and nothing beside it', async () => {
     await saveFolder(target, async (folder) => {
       await two(folder)
       assert.equal(existsSync(target), false)
-      assert.match(readdirSync(join(parent, 'a/b')).join(), new RegExp(`^\\.lowbit-${process.pid}-[0-9a-f]{12}$`))
+      assert.match(
+        readdirSync(join(parent, 'a/b')).join(),
+        new RegExp(`^\\.lowbit-${process.pid}-[0-9a-f]{12}$`),
+      )
       return 7
     }),
     7,
@@ -89,7 +102,10 @@ test('overwrite replaces nothing but what it may, and names the rest', async () 
   writeFileSync(join(target, 'src/index.ts'), 'export {}')
   for (const name of ['old.txt', ...foreign]) writeFileSync(join(target, name), name)
   const before = readdirSync(target)
-  await assert.rejects(saveFolder(target, two, { overwrite }), refused('.gitignore, README.md, package.json, src/ and 2 more'))
+  await assert.rejects(
+    saveFolder(target, two, { overwrite }),
+    refused('.gitignore, README.md, package.json, src/ and 2 more'),
+  )
   assert.deepEqual([readdirSync(target), readdirSync(parent)], [before, ['project']])
   assert.equal(readFileSync(join(target, 'src/index.ts'), 'utf8'), 'export {}')
   for (const name of foreign) rmSync(join(target, name))
@@ -191,8 +207,13 @@ test('an abort stops the save with its reason', async () => {
     abort.abort(new Error('the user left'))
     for (;;) await sink.write(new Uint8Array(10))
   }
-  await assert.rejects(saveFolder(join(parent, 'model'), endless, { signal: abort.signal }), { message: 'the user left' })
-  await assert.rejects(saveFolder(join(parent, 'model'), two, { signal: AbortSignal.abort(new Error('before')) }), { message: 'before' })
+  await assert.rejects(saveFolder(join(parent, 'model'), endless, { signal: abort.signal }), {
+    message: 'the user left',
+  })
+  await assert.rejects(
+    saveFolder(join(parent, 'model'), two, { signal: AbortSignal.abort(new Error('before')) }),
+    { message: 'before' },
+  )
   assert.deepEqual(readdirSync(parent), [])
 })
 
@@ -225,7 +246,9 @@ test('a full disk is one sentence, and is given its room back', async () => {
   assert.deepEqual(readdirSync(parent), [])
 })
 
-test('a small disk fills up while tensors are written', { skip: !asRoot && 'mounting needs root' }, async () => {
+test('a small disk fills up while tensors are written', {
+  skip: !asRoot && 'mounting needs root',
+}, async () => {
   await onSmallDisk(256, async (disk) => {
     const target = join(disk, 'model')
     await saveFolder(target, (folder) => writeText(folder, 'old.txt', 'old'))
@@ -243,7 +266,9 @@ test('a small disk fills up while tensors are written', { skip: !asRoot && 'moun
   })
 })
 
-test('a read-only disk and a mount point are refused', { skip: !asRoot && 'mounting needs root' }, async () => {
+test('a read-only disk and a mount point are refused', {
+  skip: !asRoot && 'mounting needs root',
+}, async () => {
   await onSmallDisk(64, async (disk) => {
     await assert.rejects(saveFolder(disk, two), {
       name: 'FormatError',
@@ -266,7 +291,10 @@ test('a folder without permission is refused', async () => {
   if (asRoot) chmodSync(root, 0o755)
   if (asRoot) process.seteuid?.(65534)
   try {
-    await assert.rejects(save(), { name: 'FormatError', message: /the folder around it must be writable; permission denied \(EACCES\)$/ })
+    await assert.rejects(save(), {
+      name: 'FormatError',
+      message: /the folder around it must be writable; permission denied \(EACCES\)$/,
+    })
   } finally {
     if (asRoot) process.seteuid?.(0)
   }
@@ -278,7 +306,11 @@ test('what dead processes left beside the target is removed, and only that', asy
   const dead = await deadPid()
   const alive = `.lowbit-${process.ppid}-000000000001`
   const kept = [alive, '.lowbit-notes', `.lowbit-${dead}-short`, 'other']
-  for (const name of [...kept, `.lowbit-${dead}-0123456789ab`, `.lowbit-${dead}-0123456789ab.replaced.model`]) {
+  for (const name of [
+    ...kept,
+    `.lowbit-${dead}-0123456789ab`,
+    `.lowbit-${dead}-0123456789ab.replaced.model`,
+  ]) {
     mkdirSync(join(parent, name))
     writeFileSync(join(parent, name, 'x'), 'x')
   }
@@ -317,7 +349,9 @@ test('two saves at once beside each other do not disturb each other', async () =
 /** A child in the middle of replacing `target`. */
 async function saving(target: string, ...args: string[]): Promise<ChildProcess> {
   const script = join(import.meta.dirname, 'saveUntilKilled.ts')
-  const child = spawn(process.execPath, ['--conditions=lowbit-source', script, target, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, ['--conditions=lowbit-source', script, target, ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   child.stdout?.setEncoding('utf8')
   const [line] = await once(child.stdout as NodeJS.EventEmitter, 'data')
   assert.match(line, /^writing/)
@@ -341,7 +375,9 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGKILL'] as const) {
   })
 }
 
-test('a program that handles SIGINT itself goes on, and its save fails in one sentence', { timeout: 60_000 }, async () => {
+test('a program that handles SIGINT itself goes on, and its save fails in one sentence', {
+  timeout: 60_000,
+}, async () => {
   const parent = place()
   const child = await saving(join(parent, 'model'), 'handles')
   let output = ''

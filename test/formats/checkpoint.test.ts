@@ -11,7 +11,9 @@ const index = 'model.safetensors.index.json'
 const shard = (i: number) => `model-0000${i}-of-00003.safetensors`
 
 /** The sharded fixture, some of its files replaced or removed, its index changed. */
-function sharded(change: { files?: Record<string, string | undefined>; weightMap?: Record<string, unknown> } = {}): Folder {
+function sharded(
+  change: { files?: Record<string, string | undefined>; weightMap?: Record<string, unknown> } = {},
+): Folder {
   const files = new Map<string, Uint8Array>(
     readdirSync(`${fixtures}sharded`).map((name) => [name, readFileSync(`${fixtures}sharded/${name}`)]),
   )
@@ -22,7 +24,10 @@ function sharded(change: { files?: Record<string, string | undefined>; weightMap
   }
   const parsed = JSON.parse(Buffer.from(files.get(index) ?? []).toString() || '{}')
   if (change.weightMap)
-    files.set(index, Buffer.from(JSON.stringify({ ...parsed, weight_map: { ...parsed.weight_map, ...change.weightMap } })))
+    files.set(
+      index,
+      Buffer.from(JSON.stringify({ ...parsed, weight_map: { ...parsed.weight_map, ...change.weightMap } })),
+    )
   return memoryFolder(files, 'model')
 }
 
@@ -34,13 +39,20 @@ test('shards read as one file', async () => {
   // torch.arange(6.0)
   assert.deepEqual([...new Float32Array((await file.read('a.weight')).slice().buffer)], [0, 1, 2, 3, 4, 5])
   assert.deepEqual([...new Float32Array((await file.read('é')).slice().buffer)], [0, 1, 2])
-  await assert.rejects(file.read('none'), { message: /index\.json: tensor "none" must be in the file; it is not$/, tensor: 'none' })
+  await assert.rejects(file.read('none'), {
+    message: /index\.json: tensor "none" must be in the file; it is not$/,
+    tensor: 'none',
+  })
   await file.close()
 })
 
 test('an index that does not fit its shards is refused', async () => {
-  const refuses = (folder: Folder, message: string | RegExp) => assert.rejects(openSharded(folder), { name: 'FormatError', message })
-  await refuses(sharded({ files: { [shard(2)]: undefined } }), `model: must hold ${shard(2)}; there is no such file`)
+  const refuses = (folder: Folder, message: string | RegExp) =>
+    assert.rejects(openSharded(folder), { name: 'FormatError', message })
+  await refuses(
+    sharded({ files: { [shard(2)]: undefined } }),
+    `model: must hold ${shard(2)}; there is no such file`,
+  )
   await refuses(
     sharded({ weightMap: { embed: shard(1) } }),
     `model/${index}: tensor "embed" must be in ${shard(1)}, as weight_map says; it is model/${shard(2)}`,
@@ -59,12 +71,18 @@ test('an index that does not fit its shards is refused', async () => {
       `model/${index}: a file name must be a plain path inside the folder; received ${JSON.stringify(name)}`,
     )
   }
-  await refuses(sharded({ weightMap: { embed: 3 } }), `model/${index}: weight_map.embed must be a string; received 3`)
+  await refuses(
+    sharded({ weightMap: { embed: 3 } }),
+    `model/${index}: weight_map.embed must be a string; received 3`,
+  )
   await refuses(
     memoryFolder(new Map([[index, Buffer.from('{}')]]), 'model'),
     `model/${index}: weight_map must be an object; received nothing`,
   )
-  await refuses(memoryFolder(new Map([[index, Buffer.from('{"weight_map":{"a":"x","a":"y"}}')]]), 'model'), /a key must appear once/)
+  await refuses(
+    memoryFolder(new Map([[index, Buffer.from('{"weight_map":{"a":"x","a":"y"}}')]]), 'model'),
+    /a key must appear once/,
+  )
 })
 
 test('the shards that were open are closed when one is refused', async () => {

@@ -3,10 +3,31 @@ import { test } from 'node:test'
 import { fileSource } from '../../src/formats/file.node.ts'
 import { openGguf } from '../../src/formats/gguf.ts'
 import { type ByteSource, bytesSource } from '../../src/formats/source.ts'
-import { bool, f32, fixtures, float32, gguf, list, type Parts, string, strings, text, u32, u64, uint32, type Value } from './ggufBytes.ts'
+import {
+  bool,
+  f32,
+  fixtures,
+  float32,
+  gguf,
+  list,
+  type Parts,
+  string,
+  strings,
+  text,
+  u32,
+  u64,
+  uint32,
+  type Value,
+} from './ggufBytes.ts'
 
 /** An F32 tensor of 8 values, with what is given instead. */
-const tensor = (fields: Partial<NonNullable<Parts['tensors']>[number]> = {}) => ({ name: 't', sizes: [8], type: 0, offset: 0, ...fields })
+const tensor = (fields: Partial<NonNullable<Parts['tensors']>[number]> = {}) => ({
+  name: 't',
+  sizes: [8],
+  type: 0,
+  offset: 0,
+  ...fields,
+})
 
 async function refuses(
   file: Parts | Uint8Array,
@@ -67,7 +88,10 @@ test('reads what the Python library wrote', async () => {
   assert.equal(tensors.get('blk.0.ffn_down.weight')?.type, 'F16')
   const whole = await file.read('token_embd.weight')
   assert.deepEqual(await file.readRows('token_embd.weight', 3, 5), whole.subarray(3 * 48, 5 * 48))
-  await assert.rejects(file.readRows('token_embd.weight', 0, 513), /rows of "token_embd.weight" must lie in 0..512; asked for 0..513/)
+  await assert.rejects(
+    file.readRows('token_embd.weight', 0, 513),
+    /rows of "token_embd.weight" must lie in 0..512; asked for 0..513/,
+  )
   await assert.rejects(file.read('none'), /tensor "none" must be in the file; it is not/)
   await file.close()
 })
@@ -85,10 +109,21 @@ test('the header is read in chunks, without the tensors behind it', async () => 
 })
 
 test('magic and version', async () => {
-  await refuses(Buffer.alloc(0), "x: the magic number must lie within the file's 0 bytes; it would end at 4 (byte 0)", { byteOffset: 0 })
-  await refuses({ magic: 'GGML' }, 'x: a GGUF file must begin with "GGUF"; it does not (byte 0)', { byteOffset: 0 })
-  await refuses({ version: u32(1) }, 'x: the version must be 2 or 3, little-endian; it is 1, so convert the model again (byte 4)')
-  await refuses({ version: u32(4) }, 'x: the version must be 2 or 3, little-endian; it is 4 (byte 4)', { byteOffset: 4 })
+  await refuses(
+    Buffer.alloc(0),
+    "x: the magic number must lie within the file's 0 bytes; it would end at 4 (byte 0)",
+    { byteOffset: 0 },
+  )
+  await refuses({ magic: 'GGML' }, 'x: a GGUF file must begin with "GGUF"; it does not (byte 0)', {
+    byteOffset: 0,
+  })
+  await refuses(
+    { version: u32(1) },
+    'x: the version must be 2 or 3, little-endian; it is 1, so convert the model again (byte 4)',
+  )
+  await refuses({ version: u32(4) }, 'x: the version must be 2 or 3, little-endian; it is 4 (byte 4)', {
+    byteOffset: 4,
+  })
   await refuses(
     { version: Buffer.from([0, 0, 0, 3]) },
     'x: the version must be 2 or 3, little-endian; it is 3 in big-endian order (byte 4)',
@@ -97,15 +132,31 @@ test('magic and version', async () => {
 })
 
 test('counts that the file cannot hold are refused before anything is made for them', async () => {
-  await refuses({ tensorCount: 2n ** 60n }, 'x: the number of tensors must be at most 1048576; it is 1152921504606846976 (byte 8)', {
-    byteOffset: 8,
-  })
-  await refuses({ keyCount: 2n ** 60n }, /the number of metadata keys must be at most 65536; it is 1152921504606846976 \(byte 16\)/)
-  await refuses({ keyCount: 60_000 }, /the number of metadata keys must fit into the file, which has room for 0; it is 60000/)
-  await refuses({ tensorCount: 1_000_000 }, /the number of tensors must fit into the file, which has room for 0; it is 1000000/)
+  await refuses(
+    { tensorCount: 2n ** 60n },
+    'x: the number of tensors must be at most 1048576; it is 1152921504606846976 (byte 8)',
+    {
+      byteOffset: 8,
+    },
+  )
+  await refuses(
+    { keyCount: 2n ** 60n },
+    /the number of metadata keys must be at most 65536; it is 1152921504606846976 \(byte 16\)/,
+  )
+  await refuses(
+    { keyCount: 60_000 },
+    /the number of metadata keys must fit into the file, which has room for 0; it is 60000/,
+  )
+  await refuses(
+    { tensorCount: 1_000_000 },
+    /the number of tensors must fit into the file, which has room for 0; it is 1000000/,
+  )
   const huge = (type: number) => ({ keys: { a: list(type, 2n ** 60n) } })
   for (const type of [0, 4, 8, 10])
-    await refuses(huge(type), /metadata "a": the number of elements must be at most 0; it is 1152921504606846976/)
+    await refuses(
+      huge(type),
+      /metadata "a": the number of elements must be at most 0; it is 1152921504606846976/,
+    )
   await refuses(
     { keys: { a: list(8, 10_000_000, Buffer.alloc(80_000_000)) } },
     /the number of elements must be at most 4194304; it is 10000000/,
@@ -114,9 +165,18 @@ test('counts that the file cannot hold are refused before anything is made for t
     Buffer.concat([gguf({ keyCount: 1 }), text('', 2n ** 63n), Buffer.alloc(20)]),
     /length of metadata key 0 must be at most 65535; it is 9223372036854775808/,
   )
-  await refuses({ keys: { a: [8, text('', 2n ** 40n)] } }, /the length of metadata "a" must be at most 268435456; it is 1099511627776/)
-  await refuses({ keys: { a: list(8, 1, text('', 2n ** 62n)) } }, /metadata "a": string 0 must have at most 268435456 bytes/)
-  await refuses({ keys: { a: list(8, 1, text('abc', 4n)) } }, /metadata "a" must lie within the file's 60 bytes; it would end at 61/)
+  await refuses(
+    { keys: { a: [8, text('', 2n ** 40n)] } },
+    /the length of metadata "a" must be at most 268435456; it is 1099511627776/,
+  )
+  await refuses(
+    { keys: { a: list(8, 1, text('', 2n ** 62n)) } },
+    /metadata "a": string 0 must have at most 268435456 bytes/,
+  )
+  await refuses(
+    { keys: { a: list(8, 1, text('abc', 4n)) } },
+    /metadata "a" must lie within the file's 60 bytes; it would end at 61/,
+  )
 })
 
 test('a million strings pass quickly', async () => {
@@ -127,7 +187,11 @@ test('a million strings pass quickly', async () => {
 })
 
 test('every prefix of a file is refused', async () => {
-  const whole = gguf({ keys: { a: uint32(1), b: strings('x', 'y'), c: string('z') }, tensors: [tensor()], dataBytes: 32 })
+  const whole = gguf({
+    keys: { a: uint32(1), b: strings('x', 'y'), c: string('z') },
+    tensors: [tensor()],
+    dataBytes: 32,
+  })
   await (await openGguf(bytesSource(whole))).close()
   for (let length = 0; length < whole.length; length++) await refuses(whole.subarray(0, length), /^x: /)
 })
@@ -143,13 +207,26 @@ test('keys', async () => {
     'x: a metadata key must appear once; "a" appears twice (byte 41)',
     { byteOffset: 41 },
   )
-  await refuses({ keys: [[Buffer.from([0xff, 0xfe]), uint32(1)]] }, 'x: metadata key 0 at byte 32: text must be valid UTF-8; it is not', {
-    byteOffset: 32,
-  })
-  await refuses({ keys: { a: [13, Buffer.alloc(8)] } }, 'x: metadata "a" must be of a type from 0 to 12; it is of type 13 (byte 33)')
+  await refuses(
+    { keys: [[Buffer.from([0xff, 0xfe]), uint32(1)]] },
+    'x: metadata key 0 at byte 32: text must be valid UTF-8; it is not',
+    {
+      byteOffset: 32,
+    },
+  )
+  await refuses(
+    { keys: { a: [13, Buffer.alloc(8)] } },
+    'x: metadata "a" must be of a type from 0 to 12; it is of type 13 (byte 33)',
+  )
   await refuses({ keys: { a: [0xffffffff, Buffer.alloc(8)] } }, /it is of type 4294967295/)
-  await refuses({ keys: { a: list(13, 0) } }, /metadata "a": element must be of a type from 0 to 12; it is of type 13/)
-  await refuses({ keys: { a: list(9, 1, ...[u32(4), u64(0)]) } }, /metadata "a" must be a flat list; it holds lists/)
+  await refuses(
+    { keys: { a: list(13, 0) } },
+    /metadata "a": element must be of a type from 0 to 12; it is of type 13/,
+  )
+  await refuses(
+    { keys: { a: list(9, 1, ...[u32(4), u64(0)]) } },
+    /metadata "a" must be a flat list; it holds lists/,
+  )
   await refuses({ keys: { a: bool(2) } }, /metadata "a" must be a bool, 0 or 1; it is 2/)
 })
 
@@ -173,11 +250,18 @@ test('values are given by type, and errors say what was asked for', async () => 
   assert.deepEqual(metadata.strings('clean'), ['', 'é😀', 'Ġ', ''])
   assert.deepEqual(metadata.numbers('floats'), [1.5, -2])
   assert.equal(metadata.count('none', 7), 7)
-  const fails = (read: () => unknown, message: RegExp) => assert.throws(read, { name: 'FormatError', message })
-  fails(() => metadata.count('i8'), /^x: metadata "i8" must be an integer, 0 or more; received -1 \(byte 38\)$/)
+  const fails = (read: () => unknown, message: RegExp) =>
+    assert.throws(read, { name: 'FormatError', message })
+  fails(
+    () => metadata.count('i8'),
+    /^x: metadata "i8" must be an integer, 0 or more; received -1 \(byte 38\)$/,
+  )
   fails(() => metadata.count('i16'), /received -2/)
   fails(() => metadata.count('i64'), /received -5/)
-  fails(() => metadata.positiveInteger('u64'), /"u64" must be a positive integer; received 1152921504606847000/)
+  fails(
+    () => metadata.positiveInteger('u64'),
+    /"u64" must be a positive integer; received 1152921504606847000/,
+  )
   fails(() => metadata.positive('nan'), /must be a finite number above 0; received NaN/)
   fails(() => metadata.count('text', 7), /received "hi"/)
   fails(() => metadata.string('tokens'), /must be a string; received "4 × string"/)
@@ -201,31 +285,71 @@ test('alignment', async () => {
   })
   const file = await opened(parts(128, 128))
   assert.equal(file.tensors.get('u')?.byteOffset, 128 + 128)
-  await refuses(parts(128, 64), /tensor "u" must start at a multiple of 128 bytes; its offset is 64/, { tensor: 'u' })
+  await refuses(parts(128, 64), /tensor "u" must start at a multiple of 128 bytes; its offset is 64/, {
+    tensor: 'u',
+  })
 })
 
 test('tensors', async () => {
-  const one = (fields: Parameters<typeof tensor>[0], dataBytes = 32) => ({ tensors: [tensor(fields)], dataBytes })
-  await refuses(one({ sizes: [0] }), 'x: tensor "t" must have sizes of 1 or more; one is 0 (byte 24)', { byteOffset: 24, tensor: 't' })
-  await refuses(one({ sizes: [2n ** 60n] }), /size must be at most 9007199254740991; it is 1152921504606846976/)
-  await refuses(one({ sizes: [2 ** 30, 2 ** 30] }), /must hold fewer than 2\^53 values; its shape is \[1073741824,1073741824\]/)
+  const one = (fields: Parameters<typeof tensor>[0], dataBytes = 32) => ({
+    tensors: [tensor(fields)],
+    dataBytes,
+  })
+  await refuses(one({ sizes: [0] }), 'x: tensor "t" must have sizes of 1 or more; one is 0 (byte 24)', {
+    byteOffset: 24,
+    tensor: 't',
+  })
+  await refuses(
+    one({ sizes: [2n ** 60n] }),
+    /size must be at most 9007199254740991; it is 1152921504606846976/,
+  )
+  await refuses(
+    one({ sizes: [2 ** 30, 2 ** 30] }),
+    /must hold fewer than 2\^53 values; its shape is \[1073741824,1073741824\]/,
+  )
   await refuses(one({ sizes: [1, 1, 1, 1, 1] }), /must have at most 4 dimensions; it has 5/)
-  await refuses(one({ sizes: [8, 2 ** 40] }), /must lie within the file's 128 bytes; it ends at 35184372088928/)
-  await refuses(one({ sizes: [48], type: 2 }), /must have rows of whole blocks of 32 values, being Q4_0; its shape is \[48\]/)
+  await refuses(
+    one({ sizes: [8, 2 ** 40] }),
+    /must lie within the file's 128 bytes; it ends at 35184372088928/,
+  )
+  await refuses(
+    one({ sizes: [48], type: 2 }),
+    /must have rows of whole blocks of 32 values, being Q4_0; its shape is \[48\]/,
+  )
   await refuses(one({ offset: 32 }), /must lie within the file's 96 bytes; it ends at 128/)
   await refuses(one({ offset: 2n ** 60n }), /offset must be at most 9007199254740991/)
-  await refuses(one({ name: Buffer.from([0xff]) }), /the name of tensor 0 at byte 32: text must be valid UTF-8/)
+  await refuses(
+    one({ name: Buffer.from([0xff]) }),
+    /the name of tensor 0 at byte 32: text must be valid UTF-8/,
+  )
   await refuses(one({}, 31), /tensor "t" must lie within the file's 95 bytes; it ends at 96/)
-  await refuses({ tensors: [tensor(), tensor()], dataBytes: 64 }, /tensor "t" must appear once; it appears twice/)
-  const two = (offset: number) => ({ tensors: [tensor({ sizes: [16], offset }), tensor({ name: 'u' })], dataBytes: 128 })
-  await refuses(two(0), /tensor "u" must not overlap "t", which ends at 160; it starts at 96/, { tensor: 'u' })
+  await refuses(
+    { tensors: [tensor(), tensor()], dataBytes: 64 },
+    /tensor "t" must appear once; it appears twice/,
+  )
+  const two = (offset: number) => ({
+    tensors: [tensor({ sizes: [16], offset }), tensor({ name: 'u' })],
+    dataBytes: 128,
+  })
+  await refuses(two(0), /tensor "u" must not overlap "t", which ends at 160; it starts at 96/, {
+    tensor: 'u',
+  })
   const file = await opened(two(64))
   assert.deepEqual([...file.tensors.keys()], ['t', 'u'])
-  assert.deepEqual(file.tensors.get('t'), { name: 't', type: 'F32', shape: [16], byteOffset: 160, byteLength: 64 })
+  assert.deepEqual(file.tensors.get('t'), {
+    name: 't',
+    type: 'F32',
+    shape: [16],
+    byteOffset: 160,
+    byteLength: 64,
+  })
 })
 
 test('a tensor of an unknown type is an error only when it is asked for', async () => {
-  const file = await opened({ tensors: [tensor({ name: 'new', type: 99, sizes: [7] }), tensor()], dataBytes: 32 })
+  const file = await opened({
+    tensors: [tensor({ name: 'new', type: 99, sizes: [7] }), tensor()],
+    dataBytes: 32,
+  })
   assert.deepEqual([...file.unsupported], [['new', 99]])
   assert.equal((await file.read('t')).length, 32)
   await assert.rejects(file.read('new'), {

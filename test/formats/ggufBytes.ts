@@ -30,7 +30,8 @@ export const uint32 = (value: number): Value => [4, u32(value)]
 export const float32 = (value: number): Value => [6, f32(value)]
 export const bool = (value: number): Value => [7, Buffer.from([value])]
 export const string = (value: string | Uint8Array): Value => [8, text(value)]
-export const strings = (...values: (string | Uint8Array)[]): Value => list(8, values.length, ...values.map((value) => text(value)))
+export const strings = (...values: (string | Uint8Array)[]): Value =>
+  list(8, values.length, ...values.map((value) => text(value)))
 export const list = (type: number, count: bigint | number, ...elements: Buffer[]): Value => [
   9,
   Buffer.concat([u32(type), u64(count), ...elements]),
@@ -73,8 +74,17 @@ export function gguf({
     u64(tensorCount ?? tensors.length),
     u64(keyCount ?? entries.length),
     ...entries.flatMap(([key, [type, bytes]]) => [text(key), u32(type), bytes]),
-    ...tensors.flatMap(({ name, sizes, type, offset }) => [text(name), u32(sizes.length), ...sizes.map(u64), u32(type), u64(offset)]),
+    ...tensors.flatMap(({ name, sizes, type, offset }) => [
+      text(name),
+      u32(sizes.length),
+      ...sizes.map(u64),
+      u32(type),
+      u64(offset),
+    ]),
   ])
   if (tensors.length === 0) return header
-  return Buffer.concat([header, Buffer.alloc(Math.ceil(header.length / alignment) * alignment - header.length + dataBytes)])
+  return Buffer.concat([
+    header,
+    Buffer.alloc(Math.ceil(header.length / alignment) * alignment - header.length + dataBytes),
+  ])
 }

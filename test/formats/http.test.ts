@@ -23,7 +23,8 @@ const page = '\n<!doctype html>\n<html><body>The start page</body></html>'
 /** A server that has config.json, as a whole, and answers everything else with `absent`. */
 const onlyConfig = (absent: RequestListener) =>
   serve((request, response) => {
-    if (request.url === '/model/config.json') response.writeHead(200, { 'content-type': 'application/json' }).end(config)
+    if (request.url === '/model/config.json')
+      response.writeHead(200, { 'content-type': 'application/json' }).end(config)
     else absent(request, response)
   })
 
@@ -36,15 +37,18 @@ const absences: Record<string, { answer: RequestListener; said: string }> = {
     said: 'the server answers 403 Forbidden',
   },
   'a page of HTML': {
-    answer: (_, response) => response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end(page),
+    answer: (_, response) =>
+      response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end(page),
     said: 'the server answers with a page of HTML',
   },
   'a page that is not called HTML': {
-    answer: (_, response) => response.writeHead(200, { 'content-type': 'application/octet-stream' }).end(page),
+    answer: (_, response) =>
+      response.writeHead(200, { 'content-type': 'application/octet-stream' }).end(page),
     said: 'the server answers with a page of HTML',
   },
   'a range of a page': {
-    answer: (_, response) => response.writeHead(206, { 'content-range': `bytes 0-${page.length - 1}/${page.length}` }).end(page),
+    answer: (_, response) =>
+      response.writeHead(206, { 'content-range': `bytes 0-${page.length - 1}/${page.length}` }).end(page),
     said: 'the server answers with a page of HTML',
   },
 }
@@ -98,7 +102,10 @@ test('the query of the URL goes with every file, and stays out of messages', asy
   }
   assert.equal((await httpSource(`${url}/sub/config .json?token=a%20b`)).size, config.length)
   assert.deepEqual([...new Set(asked)], ['/model/sub/config%20.json?token=a%20b', '/model/x?token=a%20b'])
-  assert.throws(() => httpFolder('model'), { name: 'FormatError', message: 'model: must be a URL; it is none' })
+  assert.throws(() => httpFolder('model'), {
+    name: 'FormatError',
+    message: 'model: must be a URL; it is none',
+  })
 })
 
 test('with a list of its files, a folder asks for no other; without, once for each', async () => {
@@ -111,7 +118,9 @@ test('with a list of its files, a folder asks for no other; without, once for ea
   assert.deepEqual(await listed.list(), ['config.json'])
   assert.equal(await listed.has('config.json'), true)
   assert.equal(await listed.has('tokenizer.json'), false)
-  await assert.rejects(listed.open('tokenizer.json'), { message: `${url}: must hold tokenizer.json; there is no such file` })
+  await assert.rejects(listed.open('tokenizer.json'), {
+    message: `${url}: must hold tokenizer.json; there is no such file`,
+  })
   assert.equal(await readText(listed, 'config.json', 100), config)
   assert.deepEqual(asked, ['config.json'])
 
@@ -126,8 +135,14 @@ test('headers and credentials of the folder go with every request', async () => 
   const url = await serve((request, response) => {
     response.writeHead(request.headers.authorization === 'Bearer x' ? 200 : 401).end(config)
   })
-  assert.equal(await readText(httpFolder(url, { headers: { authorization: 'Bearer x' } }), 'config.json', 100), config)
-  const refused = { name: 'FormatError', message: `${url}/config.json: the server must answer 200 or 206; received 401 Unauthorized` }
+  assert.equal(
+    await readText(httpFolder(url, { headers: { authorization: 'Bearer x' } }), 'config.json', 100),
+    config,
+  )
+  const refused = {
+    name: 'FormatError',
+    message: `${url}/config.json: the server must answer 200 or 206; received 401 Unauthorized`,
+  }
   await assert.rejects(httpFolder(url).has('config.json'), refused)
   await assert.rejects(httpFolder(url).open('config.json'), refused)
 })
@@ -140,7 +155,9 @@ test('a large file is read by ranges beyond what came first; one whose size is h
       ranges.push(request.headers.range)
       const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? []
       if (first === undefined) return response.writeHead(200).end(bytes)
-      const range: Record<string, string> = hidden ? {} : { 'content-range': `bytes ${first}-${last}/${bytes.length}` }
+      const range: Record<string, string> = hidden
+        ? {}
+        : { 'content-range': `bytes ${first}-${last}/${bytes.length}` }
       response.writeHead(206, range).end(bytes.subarray(Number(first), Number(last) + 1))
     })
     const source = await httpSource(`${url}/x`)
@@ -153,7 +170,10 @@ test('a large file is read by ranges beyond what came first; one whose size is h
       assert.deepEqual([...(await source.read(offset, length))], [...bytes.subarray(offset, offset + length)])
     }
     const first = 'bytes=0-65535'
-    assert.deepEqual(ranges, hidden ? [first, undefined] : [first, 'bytes=65530-65549', 'bytes=199990-199999'])
+    assert.deepEqual(
+      ranges,
+      hidden ? [first, undefined] : [first, 'bytes=65530-65549', 'bytes=199990-199999'],
+    )
   }
 })
 
@@ -174,11 +194,17 @@ test('a server that errs, sends too much, too little or another range, or does n
   assert.deepEqual([...(await answer('abc', 'bytes 10-12/100'))], [97, 98, 99])
   await assert.rejects(answer('abcd', 'bytes 10-12/100'), /must send at most 3 bytes; it sends more/)
   await assert.rejects(answer('ab', 'bytes 10-12/100'), /must send 3 bytes; it sent 2/)
-  await assert.rejects(answer('abc', 'bytes 9-11/100'), /must answer with bytes 10-12 of 100; received status 206, range bytes 9-11\/100/)
+  await assert.rejects(
+    answer('abc', 'bytes 9-11/100'),
+    /must answer with bytes 10-12 of 100; received status 206, range bytes 9-11\/100/,
+  )
   await assert.rejects(answer('abc', 'bytes 10-12/101'), /must answer with bytes 10-12 of 100/)
 
   const huge = await serve((_, response) => response.writeHead(200, { 'content-length': 2 ** 40 }).write('x'))
-  await assert.rejects(httpFolder(huge).open('x'), /must send at most 2147483648 bytes; it announces 1099511627776/)
+  await assert.rejects(
+    httpFolder(huge).open('x'),
+    /must send at most 2147483648 bytes; it announces 1099511627776/,
+  )
 
   const silent = await serve((_, response) => response.destroy())
   await assert.rejects(httpFolder(silent).has('x'), {

@@ -9,7 +9,12 @@ const fails = (run: () => unknown, message: string) => assert.throws(run, { name
 
 test('fields are read by type, and errors name the document and the field', () => {
   const config = new JsonObject(
-    parseJson(bytes('{"hidden_size":"64","layers":2,"rope":{"factor":8},"none":null,"act":"silu","tied":true,"ids":[1,2]}'), 'config.json'),
+    parseJson(
+      bytes(
+        '{"hidden_size":"64","layers":2,"rope":{"factor":8},"none":null,"act":"silu","tied":true,"ids":[1,2]}',
+      ),
+      'config.json',
+    ),
     'config.json',
   )
   assert.equal(config.positiveInteger('layers'), 2)
@@ -20,10 +25,19 @@ test('fields are read by type, and errors name the document and the field', () =
   assert.equal(config.boolean('tied'), true)
   assert.deepEqual(config.counts('ids'), [1, 2])
   assert.equal(config.has('none'), false)
-  fails(() => config.positiveInteger('hidden_size'), 'config.json: hidden_size must be a positive integer; received "64"')
-  fails(() => config.positiveInteger('absent'), 'config.json: absent must be a positive integer; received nothing')
+  fails(
+    () => config.positiveInteger('hidden_size'),
+    'config.json: hidden_size must be a positive integer; received "64"',
+  )
+  fails(
+    () => config.positiveInteger('absent'),
+    'config.json: absent must be a positive integer; received nothing',
+  )
   fails(() => config.positiveInteger('none'), 'config.json: none must be a positive integer; received null')
-  fails(() => config.object('rope').positiveInteger('type'), 'config.json: rope.type must be a positive integer; received nothing')
+  fails(
+    () => config.object('rope').positiveInteger('type'),
+    'config.json: rope.type must be a positive integer; received nothing',
+  )
   fails(() => config.object('layers'), 'config.json: layers must be an object; received 2')
   fails(() => config.boolean('act', true), 'config.json: act must be true or false; received "silu"')
   fails(() => config.strings('ids'), 'config.json: ids must be a list of strings; received [1,2]')
@@ -31,10 +45,16 @@ test('fields are read by type, and errors name the document and the field', () =
 })
 
 test('numbers outside their range are refused', () => {
-  const numbers = new JsonObject(parseJson(bytes('{"zero":0,"negative":-1,"half":0.5,"huge":9007199254740992,"infinite":1e999}'), 'n'), 'n')
-  for (const key of ['zero', 'negative', 'half', 'huge', 'infinite']) assert.throws(() => numbers.positiveInteger(key), FormatError)
+  const numbers = new JsonObject(
+    parseJson(bytes('{"zero":0,"negative":-1,"half":0.5,"huge":9007199254740992,"infinite":1e999}'), 'n'),
+    'n',
+  )
+  for (const key of ['zero', 'negative', 'half', 'huge', 'infinite'])
+    assert.throws(() => numbers.positiveInteger(key), FormatError)
   assert.equal(numbers.count('zero'), 0)
-  assert.throws(() => numbers.number('infinite'), { message: 'n: infinite must be a finite number; received null' })
+  assert.throws(() => numbers.number('infinite'), {
+    message: 'n: infinite must be a finite number; received null',
+  })
 })
 
 test('keys of Object.prototype are plain keys', () => {
@@ -46,24 +66,46 @@ test('keys of Object.prototype are plain keys', () => {
 })
 
 test('only strict UTF-8 and strict JSON within the limits are read', () => {
-  const parse = (text: string | Uint8Array, options = {}) => parseJson(typeof text === 'string' ? bytes(text) : text, 'x', options)
+  const parse = (text: string | Uint8Array, options = {}) =>
+    parseJson(typeof text === 'string' ? bytes(text) : text, 'x', options)
   fails(() => parse(new Uint8Array([0x22, 0xff, 0x22])), 'x: text must be valid UTF-8; it is not')
   assert.throws(() => parse('\ufeff{}'), FormatError)
-  for (const text of ['', '{', '{"a":1,}', "{'a':1}", '{"a":NaN}', '[1] 2', '"\n"', '"a', ']]]', '{"a":01}']) {
+  for (const text of [
+    '',
+    '{',
+    '{"a":1,}',
+    "{'a':1}",
+    '{"a":NaN}',
+    '[1] 2',
+    '"\n"',
+    '"a',
+    ']]]',
+    '{"a":01}',
+  ]) {
     assert.throws(() => parse(text), /^FormatError: x: must be JSON; /)
   }
   fails(() => parse('{"a":1}', { maxBytes: 6 }), 'x: must have at most 6 bytes; it has 7')
   assert.deepEqual(parse('[[["[[["]]]', { maxDepth: 3 }), [[['[[[']]])
-  fails(() => parse('[[[[]]]]', { maxDepth: 3 }), 'x: values must nest at most 3 deep; they nest deeper at character 3')
+  fails(
+    () => parse('[[[[]]]]', { maxDepth: 3 }),
+    'x: values must nest at most 3 deep; they nest deeper at character 3',
+  )
   assert.throws(() => parse('['.repeat(1_000_000)), FormatError)
 })
 
 test('a key named twice is refused where asked, however it is spelled', () => {
   const unique = (text: string) => parseJson(bytes(text), 'x', { uniqueKeys: true })
-  assert.deepEqual(unique('{"a":{"a":"a"},"b":["a","a"],"c":{"a":1}}'), { a: { a: 'a' }, b: ['a', 'a'], c: { a: 1 } })
+  assert.deepEqual(unique('{"a":{"a":"a"},"b":["a","a"],"c":{"a":1}}'), {
+    a: { a: 'a' },
+    b: ['a', 'a'],
+    c: { a: 1 },
+  })
   fails(() => unique('{"a":1,"b":2,"a":3}'), 'x: a key must appear once; "a" appears twice')
   fails(() => unique('{"a":1,"\\u0061":3}'), 'x: a key must appear once; "a" appears twice')
-  fails(() => unique(`{"a":{"b":[{}]},"a"${' '.repeat(100)}:3}`), 'x: a key must appear once; "a" appears twice')
+  fails(
+    () => unique(`{"a":{"b":[{}]},"a"${' '.repeat(100)}:3}`),
+    'x: a key must appear once; "a" appears twice',
+  )
   assert.deepEqual(parseJson(bytes('{"a":1,"a":2}'), 'x'), { a: 2 })
 })
 
@@ -76,7 +118,9 @@ test('pythonJson writes what json.dumps writes', () => {
 test('readJson names the file that is absent or too large', async () => {
   const folder = memoryFolder(new Map([['config.json', bytes('{"a":1}')]]), 'model')
   assert.equal((await readJson(folder, 'config.json')).number('a'), 1)
-  await assert.rejects(readJson(folder, 'other.json'), { message: 'model: must hold other.json; there is no such file' })
+  await assert.rejects(readJson(folder, 'other.json'), {
+    message: 'model: must hold other.json; there is no such file',
+  })
   await assert.rejects(readJson(folder, 'config.json', { maxBytes: 3 }), {
     message: 'model/config.json: must have at most 3 bytes; it has 7',
   })

@@ -51,14 +51,20 @@ const map = (text: string) => parseQuantoMap(new TextEncoder().encode(text), 'qu
 
 test('a map is read and written as quanto does', { skip: skipGolden }, async () => {
   let maps = 0
-  for (const variant of readdirSync(join(golden, 'stories260K')).filter((name) => name.startsWith('quanto-'))) {
+  for (const variant of readdirSync(join(golden, 'stories260K')).filter((name) =>
+    name.startsWith('quanto-'),
+  )) {
     const folder = join(golden, 'stories260K', variant)
     const parsed = await readQuantoMap(diskFolder(folder))
     assert.ok(parsed)
     assert.equal(formatQuantoMap(parsed), readFileSync(join(folder, 'quanto_qmap.json'), 'utf8'))
     const weights = asQType(variant.split('-')[1])
     const activations = variant.includes('-a8') ? qint8 : undefined
-    assert.deepEqual(parsed.get('model.layers.0.self_attn.q_proj'), { weights, activations, outputQuantized: true })
+    assert.deepEqual(parsed.get('model.layers.0.self_attn.q_proj'), {
+      weights,
+      activations,
+      outputQuantized: true,
+    })
     assert.equal(parsed.has('lm_head'), !variant.endsWith('nolmhead'))
     maps++
   }
@@ -71,18 +77,31 @@ test('maps that are none are refused', () => {
     activations: qint8,
     outputQuantized: true,
   })
-  assert.equal(map('{"0":{"weights":"qfloat8","activations":"none"}}').get('0')?.weights?.name, 'qfloat8_e4m3fn')
-  const refuses = (text: string, message: string | RegExp) => assert.throws(() => map(text), { name: 'FormatError', message })
+  assert.equal(
+    map('{"0":{"weights":"qfloat8","activations":"none"}}').get('0')?.weights?.name,
+    'qfloat8_e4m3fn',
+  )
+  const refuses = (text: string, message: string | RegExp) =>
+    assert.throws(() => map(text), { name: 'FormatError', message })
   refuses(
     '{"lm_head":{"weights":"qint3","activations":"none"}}',
     'quanto_qmap.json: lm_head.weights must be none, qfloat8 or one of qint2, qint4, qint8, qfloat8_e4m3fn, qfloat8_e5m2, qfloat8_e4m3fnuz; ' +
       'received "qint3"',
   )
-  refuses('{"lm_head":{"weights":"int4","activations":"none"}}', /lm_head\.weights must be none, .*; received "int4"/)
-  refuses('{"lm_head":{"weights":"qint4"}}', 'quanto_qmap.json: lm_head.activations must be a string; received nothing')
+  refuses(
+    '{"lm_head":{"weights":"int4","activations":"none"}}',
+    /lm_head\.weights must be none, .*; received "int4"/,
+  )
+  refuses(
+    '{"lm_head":{"weights":"qint4"}}',
+    'quanto_qmap.json: lm_head.activations must be a string; received nothing',
+  )
   refuses('{"lm_head":"qint4"}', 'quanto_qmap.json: lm_head must be an object; received "qint4"')
   refuses('[]', 'quanto_qmap.json: the document must be an object; received []')
-  refuses('{"a":{"weights":"qint4","activations":"none"},"a":{}}', 'quanto_qmap.json: a key must appear once; "a" appears twice')
+  refuses(
+    '{"a":{"weights":"qint4","activations":"none"},"a":{}}',
+    'quanto_qmap.json: a key must appear once; "a" appears twice',
+  )
 })
 
 test('the group size is the largest of 128, 96, 64, 32 that divides rows longer than 128', () => {
@@ -99,7 +118,8 @@ test('the group size is the largest of 128, 96, 64, 32 that divides rows longer 
     [3200, 128],
     [11008, 128],
   ]
-  for (const [columns, size] of known) assert.equal(quantoGroupSize(qint4, columns), size ?? null, `${columns}`)
+  for (const [columns, size] of known)
+    assert.equal(quantoGroupSize(qint4, columns), size ?? null, `${columns}`)
 })
 
 test('five rows of 4 bits share three rows of bytes, the first in the low bits', () => {
@@ -112,7 +132,11 @@ test('five rows of 4 bits share three rows of bytes, the first in the low bits',
 
 test('packing inverts unpacking, and refuses what does not fit', () => {
   const matrix = fc
-    .tuple(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 1, max: 9 }), fc.constantFrom(2 as const, 4 as const))
+    .tuple(
+      fc.integer({ min: 1, max: 20 }),
+      fc.integer({ min: 1, max: 9 }),
+      fc.constantFrom(2 as const, 4 as const),
+    )
     .chain(([rows, cols, bits]) => {
       const codes = fc.uint8Array({ minLength: rows * cols, maxLength: rows * cols, max: (1 << bits) - 1 })
       return fc.tuple(codes, fc.constant({ rows, cols, bits }))
@@ -126,7 +150,9 @@ test('packing inverts unpacking, and refuses what does not fit', () => {
     name: 'ShapeError',
     message: 'packRows: codes must number 2 · 3; received 5',
   })
-  assert.throws(() => packRows(Uint8Array.of(1, 16), 1, 2, 4), { message: 'packRows: codes must fit in 4 bits; received 16 at 1' })
+  assert.throws(() => packRows(Uint8Array.of(1, 16), 1, 2, 4), {
+    message: 'packRows: codes must fit in 4 bits; received 16 at 1',
+  })
   assert.throws(() => unpackRows(new Uint8Array(5), 5, 2, 4), {
     name: 'ShapeError',
     message: 'unpackRows: 5 rows of 2 codes must take 6 bytes; received 5',
@@ -136,7 +162,9 @@ test('packing inverts unpacking, and refuses what does not fit', () => {
 test('the worked example packs and dequantizes as quanto has it', async () => {
   for (const qtype of [qint4, qint2]) {
     const bits = qtype.bits === 4 ? 4 : 2
-    const file = await openSafetensors(await fileSource(`${fixtures}quanto-example-${qtype.name}.safetensors`))
+    const file = await openSafetensors(
+      await fileSource(`${fixtures}quanto-example-${qtype.name}.safetensors`),
+    )
     const found = findQuantoTensors(file, '0', { qtype, shape: [4, 256], bias: false })
     const packed = await file.read(found.data.name)
     // Group 0 is codes 0 0 0 0 0 1, group 4 (row 2) 15 15 15 15 15 14; in 2 bits code 0 below 3 · 2⁴.
@@ -156,14 +184,19 @@ test('the worked example packs and dequantizes as quanto has it', async () => {
     for (let i = 0; i < codes.length; i++) {
       const group = Math.floor(i / 128)
       const weight = ((i % 256) - 100) * 0.01 * factors[Math.floor(i / 256)]
-      assert.ok(Math.abs(scale[group] * codes[i] - shift[group] - weight) <= scale[group] * 0.501, `${qtype.name} weight ${i}`)
+      assert.ok(
+        Math.abs(scale[group] * codes[i] - shift[group] - weight) <= scale[group] * 0.501,
+        `${qtype.name} weight ${i}`,
+      )
     }
     await file.close()
   }
 })
 
 test('packed bytes and codes are those that quanto wrote side by side', { skip: skipGolden }, async () => {
-  const names = readdirSync(join(golden, 'single_tensor')).filter((name) => /^quanto_\w+_int[24]_g\d+\.safetensors$/.test(name))
+  const names = readdirSync(join(golden, 'single_tensor')).filter((name) =>
+    /^quanto_\w+_int[24]_g\d+\.safetensors$/.test(name),
+  )
   assert.ok(names.length >= 6)
   for (const name of names) {
     const file = await openSafetensors(await fileSource(join(golden, 'single_tensor', name)))
@@ -181,7 +214,10 @@ test('names, dtypes and shapes are those that quanto gives its modules', () => {
   assert.equal(cases.length, 72)
   for (const { qtype, shape, bias, dtype, tensors } of cases) {
     const weight = { qtype: asQType(qtype), shape, bias }
-    const expected = Object.values(quantoTensors('0', weight, dtype)).map((tensor) => [tensor.name, [tensor.dtype, tensor.shape]])
+    const expected = Object.values(quantoTensors('0', weight, dtype)).map((tensor) => [
+      tensor.name,
+      [tensor.dtype, tensor.shape],
+    ])
     assert.deepEqual(Object.fromEntries(expected), tensors, `${qtype} ${dtype} [${shape}]`)
     assert.equal(findQuantoTensors(fileOf(tensors), '0', weight).scale.dtype, dtype)
   }
@@ -189,12 +225,15 @@ test('names, dtypes and shapes are those that quanto gives its modules', () => {
 
 test('every module of the golden models is found as quanto saved it', { skip: skipGolden }, async () => {
   const float = await openCheckpoint(diskFolder(join(golden, 'stories260K/float')))
-  for (const variant of readdirSync(join(golden, 'stories260K')).filter((name) => name.startsWith('quanto-'))) {
+  for (const variant of readdirSync(join(golden, 'stories260K')).filter((name) =>
+    name.startsWith('quanto-'),
+  )) {
     const folder = diskFolder(join(golden, 'stories260K', variant))
     const file = await openCheckpoint(folder)
     for (const [module, { weights }] of (await readQuantoMap(folder)) ?? []) {
       // The head's weight is tied to the embedding in the float model.
-      const shape = (float.tensors.get(`${module}.weight`) ?? float.tensors.get('model.embed_tokens.weight'))?.shape ?? []
+      const shape =
+        (float.tensors.get(`${module}.weight`) ?? float.tensors.get('model.embed_tokens.weight'))?.shape ?? []
       if (weights) findQuantoTensors(file, module, { qtype: weights, shape, bias: false })
     }
     await file.close()

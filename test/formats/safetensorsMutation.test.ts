@@ -12,7 +12,10 @@ const files = ['dtypes', 'names', 'unsupported', 'quanto-example-qint4', 'empty'
   readFileSync(`${fixtures}${name}.safetensors`),
 )
 
-/** Opens and reads everything; only a FormatError may come out, and no more bytes be asked for than twice the file. */
+/**
+ * Opens and reads everything; only a FormatError may come out, and no more bytes be asked for than twice the
+ * file.
+ */
 async function survives(bytes: Uint8Array): Promise<void> {
   let requested = 0
   const source = bytesSource(bytes)
@@ -35,16 +38,23 @@ async function survives(bytes: Uint8Array): Promise<void> {
 
 const file = fc.constantFrom(...files)
 const property = (name: string, mutated: fc.Arbitrary<Uint8Array>) => {
-  test(`${name}: a FormatError or a file`, { timeout: 120_000 }, () => fc.assert(fc.asyncProperty(mutated, survives), { numRuns }))
+  test(`${name}: a FormatError or a file`, { timeout: 120_000 }, () =>
+    fc.assert(fc.asyncProperty(mutated, survives), { numRuns }),
+  )
 }
 
 property(
   'flipped bytes',
-  fc.tuple(file, fc.array(fc.tuple(fc.nat(), fc.integer({ min: 1, max: 255 })), { minLength: 1, maxLength: 8 })).map(([bytes, flips]) => {
-    const mutated = Uint8Array.from(bytes)
-    for (const [at, mask] of flips) mutated[at % mutated.length] ^= mask
-    return mutated
-  }),
+  fc
+    .tuple(
+      file,
+      fc.array(fc.tuple(fc.nat(), fc.integer({ min: 1, max: 255 })), { minLength: 1, maxLength: 8 }),
+    )
+    .map(([bytes, flips]) => {
+      const mutated = Uint8Array.from(bytes)
+      for (const [at, mask] of flips) mutated[at % mutated.length] ^= mask
+      return mutated
+    }),
 )
 
 property(

@@ -8,9 +8,16 @@ import { bytesSource, memoryFolder } from '../../src/formats/source.ts'
 import type { TensorToWrite } from '../../src/formats/tensorFile.ts'
 import { fixtures, golden, skipGolden } from './golden.ts'
 
-async function tensorsOf(path: string): Promise<{ metadata: Record<string, string>; tensors: TensorToWrite[] }> {
+async function tensorsOf(
+  path: string,
+): Promise<{ metadata: Record<string, string>; tensors: TensorToWrite[] }> {
   const file = await openSafetensors(bytesSource(readFileSync(path), path))
-  const tensors = [...file.tensors.values()].map(({ name, dtype, shape }) => ({ name, dtype, shape, bytes: () => file.read(name) }))
+  const tensors = [...file.tensors.values()].map(({ name, dtype, shape }) => ({
+    name,
+    dtype,
+    shape,
+    bytes: () => file.read(name),
+  }))
   return { metadata: Object.fromEntries(file.metadata), tensors }
 }
 
@@ -64,12 +71,15 @@ test('shards and index are byte for byte what Python writes', async () => {
   const names = await writeCheckpoint(memoryFolder(files), tensors, { maxShardBytes: 56 })
   const shards = [1, 2, 3].map((i) => `model-0000${i}-of-00003.safetensors`)
   assert.deepEqual(names, [...shards, 'model.safetensors.index.json'])
-  for (const name of names) assert.deepEqual(Buffer.from(files.get(name) ?? []), readFileSync(`${fixtures}sharded/${name}`), name)
+  for (const name of names)
+    assert.deepEqual(Buffer.from(files.get(name) ?? []), readFileSync(`${fixtures}sharded/${name}`), name)
 })
 
 test('what fits in one shard is one file without index', async () => {
   const files = new Map<string, Uint8Array>()
-  assert.deepEqual(await writeCheckpoint(memoryFolder(files), [float32('a', [1, 2])], { maxShardBytes: 8 }), ['model.safetensors'])
+  assert.deepEqual(await writeCheckpoint(memoryFolder(files), [float32('a', [1, 2])], { maxShardBytes: 8 }), [
+    'model.safetensors',
+  ])
   assert.deepEqual([...files.keys()], ['model.safetensors'])
   // By hand: 86 bytes of JSON, padded to 88.
   const header = '{"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'

@@ -1,7 +1,10 @@
 import { saveFolder } from '../../src/formats/atomicFolder.node.ts'
 import { writeText } from '../../src/formats/source.ts'
 
-/** Saves into argv[2], says so on stdout once half is written, and never finishes; argv[3] `handles` makes it survive SIGINT. */
+/**
+ * Saves into argv[2], says so on stdout once half is written, and never finishes; argv[3] `handles` makes it
+ * survive SIGINT.
+ */
 if (process.argv[3] === 'handles') process.on('SIGINT', () => console.log('heard'))
 
 const idle = setInterval(() => {}, 1000)

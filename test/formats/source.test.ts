@@ -30,12 +30,23 @@ async function serve(listener: RequestListener): Promise<string> {
 
 /** Serves `data.bin` with ranges, as static servers do. */
 const ranges: RequestListener = (request, response) => {
-  const body = request.url === '/model/data.bin' ? content : request.url === '/model/empty' ? new Uint8Array(0) : undefined
+  const body =
+    request.url === '/model/data.bin'
+      ? content
+      : request.url === '/model/empty'
+        ? new Uint8Array(0)
+        : undefined
   if (!body) return response.writeHead(404).end('not here')
   const [, first, last] = /bytes=(\d+)-(\d+)/.exec(request.headers.range ?? '') ?? []
-  if (Number(first) >= body.length) return response.writeHead(416, { 'content-range': `bytes */${body.length}` }).end()
+  if (Number(first) >= body.length)
+    return response.writeHead(416, { 'content-range': `bytes */${body.length}` }).end()
   const part = body.slice(Number(first), Number(last) + 1)
-  response.writeHead(206, { 'content-range': `bytes ${first}-${last}/${body.length}`, 'content-length': part.length }).end(part)
+  response
+    .writeHead(206, {
+      'content-range': `bytes ${first}-${last}/${body.length}`,
+      'content-length': part.length,
+    })
+    .end(part)
 }
 
 test('every source gives the same bytes, and refuses what lies outside', async () => {
@@ -75,10 +86,14 @@ test('every source gives the same bytes, and refuses what lies outside', async (
 
 test('a file must be there, regular, and stay whole', async () => {
   const absent = join(folder, 'absent')
-  await assert.rejects(fileSource(absent), { message: `${absent}: must be a file that can be read; there is none (ENOENT)` })
+  await assert.rejects(fileSource(absent), {
+    message: `${absent}: must be a file that can be read; there is none (ENOENT)`,
+  })
   await assert.rejects(fileSource(folder), { message: `${folder}: must be a regular file; it is a folder` })
   execFileSync('mkfifo', [join(folder, 'pipe')])
-  await assert.rejects(fileSource(join(folder, 'pipe'), 'pipe'), { message: 'pipe: must be a regular file; it is a device or pipe' })
+  await assert.rejects(fileSource(join(folder, 'pipe'), 'pipe'), {
+    message: 'pipe: must be a regular file; it is a device or pipe',
+  })
   writeFileSync(join(folder, 'shrinking'), content)
   const source = await fileSource(join(folder, 'shrinking'), 'shrinking')
   truncateSync(join(folder, 'shrinking'), 40)
@@ -100,7 +115,9 @@ test('folders list, find and refuse names that lead out', async () => {
     assert.equal(empty.size, 0)
     await empty.close()
     assert.equal(await each.has('absent'), false)
-    await assert.rejects(each.open('absent'), { message: `${each.name}: must hold absent; there is no such file` })
+    await assert.rejects(each.open('absent'), {
+      message: `${each.name}: must hold absent; there is no such file`,
+    })
     for (const name of ['../x', '/etc/passwd', 'a/../../x', 'C:\\x', 'a\\..\\x', '', '.', 'a//b', 'x\0']) {
       await assert.rejects(each.open(name), {
         message: `${each.name}: a file name must be a plain path inside the folder; received ${JSON.stringify(name)}`,
@@ -118,7 +135,9 @@ test('text is read up to a limit and written as UTF-8', async () => {
   const memory = memoryFolder()
   await writeText(memory, 'note.txt', 'né')
   assert.equal(await readText(memory, 'note.txt', 3), 'né')
-  await assert.rejects(readText(memory, 'note.txt', 2), { message: 'memory/note.txt: must have at most 2 bytes; it has 3' })
+  await assert.rejects(readText(memory, 'note.txt', 2), {
+    message: 'memory/note.txt: must have at most 2 bytes; it has 3',
+  })
 })
 
 test('a model of this package is found by its name, wherever the process runs', async () => {

@@ -11,8 +11,8 @@ import { loadCausalLM, planCausalLM } from '../../src/models/load.ts'
 import { save } from '../../src/models/save.ts'
 
 /*
- * Real models, mutated anywhere: loading one gives a model or one of three errors, allocates in proportion to the file, and a failure
- * gives everything back.
+ * Real models, mutated anywhere: loading one gives a model or one of three errors, allocates in proportion to
+ * the file, and a failure gives everything back.
  */
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -103,20 +103,32 @@ const mutation: fc.Arbitrary<Mutation> = fc.record({
     'drop' as const,
   ),
   place: fc.nat(),
-  value: fc.oneof(fc.constantFrom(...strangeValues), fc.jsonValue({ maxDepth: 2 }), fc.integer(), fc.double()),
+  value: fc.oneof(
+    fc.constantFrom(...strangeValues),
+    fc.jsonValue({ maxDepth: 2 }),
+    fc.integer(),
+    fc.double(),
+  ),
 })
 
-/** What the mutations themselves died of: a key of a list far behind its end, and an object that is no text. */
+/**
+ * What the mutations themselves died of: a key of a list far behind its end, and an object that is no text.
+ */
 const known: [Mutation[]][] = [
   [[{ file: 831879153, kind: 'key', place: 1622854261, value: 211993536 }]],
-  ...(['key', 'byte'] as const).map((kind): [Mutation[]] => [[{ file: 0, kind, place: 7, value: { toString: 0 } }]]),
+  ...(['key', 'byte'] as const).map((kind): [Mutation[]] => [
+    [{ file: 0, kind, place: 7, value: { toString: 0 } }],
+  ]),
 ]
 
 /** Every place in a JSON value, as the object around it and the key. */
 function placesIn(value: unknown): [holder: Record<string, unknown>, key: string][] {
   if (typeof value !== 'object' || value === null) return []
   const holder = value as Record<string, unknown>
-  return Object.keys(holder).flatMap((key) => [[holder, key] as [Record<string, unknown>, string], ...placesIn(holder[key])])
+  return Object.keys(holder).flatMap((key) => [
+    [holder, key] as [Record<string, unknown>, string],
+    ...placesIn(holder[key]),
+  ])
 }
 
 /** Also where the key is `__proto__`. */
@@ -132,8 +144,10 @@ function mutateJson(text: string, { kind, place, value }: Mutation): string {
   const before = holder[key]
   if (kind === 'value') holder[key] = value
   else delete holder[key]
-  // A list has no keys: a large number would be a place far behind its end, and all before it would be written.
-  if (kind === 'key' && !Array.isArray(holder)) setOwn(holder, typeof value === 'string' ? value : JSON.stringify(value), before)
+  // A list has no keys: a large number would be a place far behind its end, and all before it would be
+  // written.
+  if (kind === 'key' && !Array.isArray(holder))
+    setOwn(holder, typeof value === 'string' ? value : JSON.stringify(value), before)
   return JSON.stringify(json)
 }
 
@@ -161,10 +175,16 @@ function mutate(files: Files, change: Mutation): void {
   const name = names[change.file % names.length]
   const bytes = files.get(name) ?? new Uint8Array()
   if (change.kind === 'drop') files.delete(name)
-  else if (change.kind === 'byte' || change.kind === 'cut' || change.kind === 'grow') files.set(name, mutateBytes(bytes, change))
+  else if (change.kind === 'byte' || change.kind === 'cut' || change.kind === 'grow')
+    files.set(name, mutateBytes(bytes, change))
   else {
     try {
-      files.set(name, name.endsWith('.json') ? Buffer.from(mutateJson(Buffer.from(bytes).toString(), change)) : mutateHeader(bytes, change))
+      files.set(
+        name,
+        name.endsWith('.json')
+          ? Buffer.from(mutateJson(Buffer.from(bytes).toString(), change))
+          : mutateHeader(bytes, change),
+      )
     } catch (error) {
       // An earlier mutation left no JSON to change.
       if (!(error instanceof SyntaxError || error instanceof RangeError)) throw error
@@ -193,22 +213,32 @@ for (const [name, original] of Object.entries(models)) {
           const model = await loadCausalLM(memoryFolder(files), { device, onWarning() {} })
           model.dispose()
         } catch (error) {
-          if (!(error instanceof FormatError || error instanceof ShapeError || error instanceof DTypeError)) throw error
+          if (!(error instanceof FormatError || error instanceof ShapeError || error instanceof DTypeError))
+            throw error
           assert.ok(error.message.length < 5000, `a message of ${error.message.length} characters`)
           outcome = error.name
         }
         outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1)
         assert.equal(device.allocatedBytes, before, 'a model that is gone or never was holds nothing')
         const limit = 4 * size(original) + 2 ** 20
-        assert.ok(peakBytes - before <= limit, `at most ${limit} bytes at a time; ${peakBytes - before} were allocated`)
+        assert.ok(
+          peakBytes - before <= limit,
+          `at most ${limit} bytes at a time; ${peakBytes - before} were allocated`,
+        )
         const tookMs = performance.now() - started
         if (tookMs > slowestMs) slowestMs = tookMs
         assert.ok(tookMs < patienceMs, `ended in time; it took ${tookMs} ms`)
       }),
-      { examples: [...known], numRuns: cases, interruptAfterTimeLimit: Math.max(60_000, cases * 500), markInterruptAsFailure: true },
+      {
+        examples: [...known],
+        numRuns: cases,
+        interruptAfterTimeLimit: Math.max(60_000, cases * 500),
+        markInterruptAsFailure: true,
+      },
     )
     t.diagnostic(
-      [...outcomes].map(([outcome, count]) => `${count} ${outcome}`).join(', ') + `; the slowest took ${slowestMs.toFixed(0)} ms`,
+      [...outcomes].map(([outcome, count]) => `${count} ${outcome}`).join(', ') +
+        `; the slowest took ${slowestMs.toFixed(0)} ms`,
     )
     assert.ok((outcomes.get('FormatError') ?? 0) > cases / 4, 'most mutations break the model')
   })

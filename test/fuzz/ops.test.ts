@@ -3,13 +3,25 @@ import { after, test } from 'node:test'
 import fc from 'fast-check'
 import { DeviceError, DTypeError, ShapeError } from '../../src/core/errors.ts'
 import { openDevice } from '../../src/devices/open.ts'
-import { avgPool2d, concat, conv2d, expand, flatten, maxPool2d, pad, permute, slice, split, stack } from '../../src/tensor/ops/index.ts'
+import {
+  avgPool2d,
+  concat,
+  conv2d,
+  expand,
+  flatten,
+  maxPool2d,
+  pad,
+  permute,
+  slice,
+  split,
+  stack,
+} from '../../src/tensor/ops/index.ts'
 import { scope } from '../../src/tensor/scope.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
 
 /*
- * Operations on any shape with any arguments: a tensor whose values are some of the input's, or one of three errors; nothing stays allocated.
- * The input counts from 1, so that whatever was read beside it shows.
+ * Operations on any shape with any arguments: a tensor whose values are some of the input's, or one of three
+ * errors; nothing stays allocated. The input counts from 1, so that whatever was read beside it shows.
  */
 
 const cases = Number(process.env.LOWBIT_FUZZ_CASES ?? 200)
@@ -35,37 +47,43 @@ interface Call {
   list: number[]
 }
 
-/** Operations, and the values that they may give beside those of x: 0 where they fill, any up to a largest where they add. */
-const operations: Record<string, { run: (call: Call) => Tensor | Tensor[]; least?: 0 | 1; sums?: boolean }> = {
-  view: { run: ({ x, list }) => x.view(list) },
-  rows: { run: ({ x, a, b }) => x.rows(a, b) },
-  permute: { run: ({ x, list }) => permute(x, list) },
-  slice: { run: ({ x, a, b, c, list }) => slice(x, a, b, c, list[0]) },
-  concat: { run: ({ x, a }) => concat([x, x], a) },
-  split: { run: ({ x, a, list }) => split(x, list.length > 2 ? list : a, list[0]) },
-  stack: { run: ({ x, a }) => stack([x, x], a) },
-  flatten: { run: ({ x, a, b }) => flatten(x, a, b) },
-  expand: {
-    run: ({ x, list }) =>
-      expand(
-        x,
-        list.filter((size) => !(size > 6)),
-      ),
-  },
-  pad: { run: ({ x, a, b, c }) => pad(x, [a, b, c, a]), least: 0 },
-  'pad by reflection': { run: ({ x, a, b, c }) => pad(x, [a, b, c, a], 'reflect') },
-  maxPool2d: { run: ({ x, a, b, c }) => maxPool2d(x, a, { stride: b, padding: c, dilation: 1 }) },
-  'maxPool2d, dilated': { run: ({ x, a, b, c }) => maxPool2d(x, [a, 1], { stride: 1, dilation: b, ceilMode: c > 1 }) },
-  avgPool2d: { run: ({ x, a, b, c }) => avgPool2d(x, a, { stride: b, padding: c }), least: 0, sums: true },
-  conv2d: {
-    run: ({ x, a, b, c, list }) => {
-      const w = Tensor.full(device, [2, x.shape[1] ?? 1, 2, 2], 1)
-      return conv2d(x, w, null, { stride: a, padding: b, dilation: c, groups: list[0] ?? 1 })
+/**
+ * Operations, and the values that they may give beside those of x: 0 where they fill, any up to a largest
+ * where they add.
+ */
+const operations: Record<string, { run: (call: Call) => Tensor | Tensor[]; least?: 0 | 1; sums?: boolean }> =
+  {
+    view: { run: ({ x, list }) => x.view(list) },
+    rows: { run: ({ x, a, b }) => x.rows(a, b) },
+    permute: { run: ({ x, list }) => permute(x, list) },
+    slice: { run: ({ x, a, b, c, list }) => slice(x, a, b, c, list[0]) },
+    concat: { run: ({ x, a }) => concat([x, x], a) },
+    split: { run: ({ x, a, list }) => split(x, list.length > 2 ? list : a, list[0]) },
+    stack: { run: ({ x, a }) => stack([x, x], a) },
+    flatten: { run: ({ x, a, b }) => flatten(x, a, b) },
+    expand: {
+      run: ({ x, list }) =>
+        expand(
+          x,
+          list.filter((size) => !(size > 6)),
+        ),
     },
-    least: 0,
-    sums: true,
-  },
-}
+    pad: { run: ({ x, a, b, c }) => pad(x, [a, b, c, a]), least: 0 },
+    'pad by reflection': { run: ({ x, a, b, c }) => pad(x, [a, b, c, a], 'reflect') },
+    maxPool2d: { run: ({ x, a, b, c }) => maxPool2d(x, a, { stride: b, padding: c, dilation: 1 }) },
+    'maxPool2d, dilated': {
+      run: ({ x, a, b, c }) => maxPool2d(x, [a, 1], { stride: 1, dilation: b, ceilMode: c > 1 }),
+    },
+    avgPool2d: { run: ({ x, a, b, c }) => avgPool2d(x, a, { stride: b, padding: c }), least: 0, sums: true },
+    conv2d: {
+      run: ({ x, a, b, c, list }) => {
+        const w = Tensor.full(device, [2, x.shape[1] ?? 1, 2, 2], 1)
+        return conv2d(x, w, null, { stride: a, padding: b, dilation: c, groups: list[0] ?? 1 })
+      },
+      least: 0,
+      sums: true,
+    },
+  }
 
 for (const [name, { run, least = 1, sums = false }] of Object.entries(operations)) {
   test(`${cases} calls of ${name}`, async (t) => {
@@ -84,13 +102,16 @@ for (const [name, { run, least = 1, sums = false }] of Object.entries(operations
             const values = await y.toNumbers()
             assert.equal(values.length, y.numel)
             const most = sums ? (count * (count + 1)) / 2 : count
-            const strange = values.find((value) => !(value >= least && value <= most && (sums || Number.isInteger(value))))
+            const strange = values.find(
+              (value) => !(value >= least && value <= most && (sums || Number.isInteger(value))),
+            )
             assert.equal(strange, undefined, `${y} of ${x} holds ${strange}`)
             y.dispose()
           }
           computed++
         } catch (error) {
-          if (!(error instanceof ShapeError || error instanceof DTypeError || error instanceof DeviceError)) throw error
+          if (!(error instanceof ShapeError || error instanceof DTypeError || error instanceof DeviceError))
+            throw error
         }
         x.dispose()
         assert.equal(device.allocatedBytes, before, 'nothing stays allocated')

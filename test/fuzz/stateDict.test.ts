@@ -13,7 +13,8 @@ import { Module } from '../../src/nn/module.ts'
 import { freeze, quantizationMap, quantize } from '../../src/quantize/quantize.ts'
 
 /*
- * State dictionaries and quantization maps, changed anywhere: a model or one of three errors, and a failure leaves nothing allocated.
+ * State dictionaries and quantization maps, changed anywhere: a model or one of three errors, and a failure
+ * leaves nothing allocated.
  */
 
 const cases = Number(process.env.LOWBIT_FUZZ_CASES ?? 200)
@@ -58,8 +59,10 @@ test(`${cases} changes of a state and its map`, async (t) => {
         else if (kind === 'rename') state.delete(name) && state.set(`${name}x`, tensor)
         else if (kind === 'shape') state.set(name, { ...tensor, shape })
         else if (kind === 'dtype') state.set(name, { ...tensor, dtype })
-        else if (kind === 'bytes') state.set(name, { ...tensor, bytes: new Uint8Array(tensor.bytes.length).fill(byte) })
-        else if (kind === 'type') map[path] = { ...entry, [place % 3 === 0 ? 'activations' : 'weights']: type }
+        else if (kind === 'bytes')
+          state.set(name, { ...tensor, bytes: new Uint8Array(tensor.bytes.length).fill(byte) })
+        else if (kind === 'type')
+          map[path] = { ...entry, [place % 3 === 0 ? 'activations' : 'weights']: type }
         else map[`${path}.${name}`] = entry
       }
       const model = new Net()
@@ -68,7 +71,8 @@ test(`${cases} changes of a state and its map`, async (t) => {
       try {
         await requantize(model, state, map, { device })
       } catch (error) {
-        if (!(error instanceof FormatError || error instanceof ShapeError || error instanceof DTypeError)) throw error
+        if (!(error instanceof FormatError || error instanceof ShapeError || error instanceof DTypeError))
+          throw error
         assert.ok(!error.message.includes('\n') && error.message.length < 2000, error.message)
         outcome = error.name
       }
@@ -83,7 +87,9 @@ test(`${cases} changes of a state and its map`, async (t) => {
 })
 
 test(`${cases} quantization maps are read as they were written`, () => {
-  const activations = fc.option(fc.constantFrom(...qtypes.filter(({ bits }) => bits === 8)), { nil: undefined })
+  const activations = fc.option(fc.constantFrom(...qtypes.filter(({ bits }) => bits === 8)), {
+    nil: undefined,
+  })
   const weights = fc.option(fc.constantFrom(...qtypes), { nil: undefined })
   const entry = fc.record({ weights, activations, outputQuantized: fc.boolean() }, { noNullPrototype: true })
   fc.assert(

@@ -19,8 +19,8 @@ import { logitsOf } from '../models/goldenChecks.ts'
 import { findPython, runJobs } from './python.ts'
 
 /*
- * A model that we calibrated, read by optimum-quanto: its scales are ours to the last bit, and it computes what we compute, up to what its
- * int8 negation makes of −128 (ARCHITECTURE.md) and ties.
+ * A model that we calibrated, read by optimum-quanto: its scales are ours to the last bit, and it computes
+ * what we compute, up to what its int8 negation makes of −128 (ARCHITECTURE.md) and ties.
  */
 const folder = mkdtempSync(join(tmpdir(), 'lowbit-activations-'))
 const device = openDevice()

@@ -16,8 +16,8 @@ import { maps, Plain, Shared, Single, stateOf, Tied, valuesOf } from '../models/
 import { findPython, type Job, runJobs } from './python.ts'
 
 /*
- * What we save of models with shared layers, tied weights, layers without parameters and layers with one output is read by Python's requantize,
- * which computes what we compute.
+ * What we save of models with shared layers, tied weights, layers without parameters and layers with one
+ * output is read by Python's requantize, which computes what we compute.
  */
 
 const device = openDevice()
@@ -46,17 +46,26 @@ test('Python computes with our folders what we compute', async () => {
     const model = new models[name]()
     const { values, shape } = valuesOf(input)
     const x = Tensor.fromArray(device, values.slice(), shape)
-    if ('golden' in options) await requantize(model, stateOf(options.golden), maps[options.golden], { device })
+    if ('golden' in options)
+      await requantize(model, stateOf(options.golden), maps[options.golden], { device })
     else {
       initialize(model, device, { seed: 1 })
       quantize(model, options)
-      if ('activations' in options) await calibrate(model, () => model.forward(x).dispose(), { streamline: false })
+      if ('activations' in options)
+        await calibrate(model, () => model.forward(x).dispose(), { streamline: false })
       freeze(model)
     }
     ours.push(Float32Array.from(await model.forward(x).toNumbers()))
     const place = join(folder, String(i))
     await save(model, place)
-    jobs.push({ task: 'load', model: name, folder: place, x: [...values], shape, out: `${place}.safetensors` })
+    jobs.push({
+      task: 'load',
+      model: name,
+      folder: place,
+      x: [...values],
+      shape,
+      out: `${place}.safetensors`,
+    })
   }
   await runJobs(await findPython(), jobs, folder)
   for (const [i, { model }] of variants.entries()) {

@@ -8,9 +8,10 @@ const run = promisify(execFile)
 const requirements = readFileSync(join(import.meta.dirname, 'requirements.txt'), 'utf8')
 
 /**
- * A Python interpreter with the pinned libraries: `LOWBIT_PYTHON`, or one in a virtual environment of our own under `LOWBIT_CACHE`
- * (default: `.cache`), which is made when it is not there yet.
- * @throws Error, in one sentence, if there is no Python, or a library cannot be installed or has another version
+ * A Python interpreter with the pinned libraries: `LOWBIT_PYTHON`, or one in a virtual environment of our own
+ * under `LOWBIT_CACHE` (default: `.cache`), which is made when it is not there yet.
+ * @throws Error, in one sentence, if there is no Python, or a library cannot be installed or has another
+ * version
  */
 export async function findPython(): Promise<string> {
   const given = process.env.LOWBIT_PYTHON
@@ -63,7 +64,9 @@ async function install(folder: string, python: string): Promise<void> {
   // Without its stamp a folder is the rest of an installation that was broken off.
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
-  console.error('interop: installing PyTorch and optimum-quanto into a virtual environment, once; this takes minutes')
+  console.error(
+    'interop: installing PyTorch and optimum-quanto into a virtual environment, once; this takes minutes',
+  )
   await step('needs Python 3.10 or newer as python3, with venv', 'python3', ['-m', 'venv', folder])
   const pip = '-m pip install --quiet --no-cache-dir --disable-pip-version-check -r'.split(' ')
   const list = join(import.meta.dirname, 'requirements.txt')
@@ -73,11 +76,19 @@ async function install(folder: string, python: string): Promise<void> {
 
 async function checkVersions(python: string): Promise<void> {
   const wanted = requirements.split('\n').filter((line) => line.includes('=='))
-  const script = 'import sys, importlib.metadata as m; print("\\n".join(f"{n}=={m.version(n).split(\'+\')[0]}" for n in sys.argv[1:]))'
+  const script =
+    'import sys, importlib.metadata as m; print("\\n".join(f"{n}=={m.version(n).split(\'+\')[0]}" for n in sys.argv[1:]))'
   const names = wanted.map((line) => line.split('==')[0])
-  const found = await step('LOWBIT_PYTHON must have the libraries of test/interop/requirements.txt', python, ['-c', script, ...names])
+  const found = await step('LOWBIT_PYTHON must have the libraries of test/interop/requirements.txt', python, [
+    '-c',
+    script,
+    ...names,
+  ])
   const missing = wanted.filter((line) => !found.split('\n').includes(line))
-  if (missing.length > 0) throw new Error(`interop: Python must have ${missing.join(', ')}; it has ${found.trim().replaceAll('\n', ', ')}`)
+  if (missing.length > 0)
+    throw new Error(
+      `interop: Python must have ${missing.join(', ')}; it has ${found.trim().replaceAll('\n', ', ')}`,
+    )
 }
 
 async function step(sentence: string, command: string, args: string[], env = process.env): Promise<string> {
@@ -100,15 +111,42 @@ function read(path: string): string | undefined {
 
 /** A task for quanto_peer.py, which describes them. */
 export type Job =
-  | { task: 'load'; model: string; folder: string; x: readonly number[]; shape: readonly number[]; out: string }
+  | {
+      task: 'load'
+      model: string
+      folder: string
+      x: readonly number[]
+      shape: readonly number[]
+      out: string
+    }
   | { task: 'read'; folder: string; ids: readonly number[]; out: string; activations?: boolean }
-  | { task: 'write'; float: string; dtype: string; weights: string; exclude?: string; folder: string; ids: readonly number[]; out: string }
+  | {
+      task: 'write'
+      float: string
+      dtype: string
+      weights: string
+      exclude?: string
+      folder: string
+      ids: readonly number[]
+      out: string
+    }
 
 /** Runs jobs in one Python process. */
 export async function runJobs(python: string, jobs: readonly Job[], folder: string): Promise<void> {
   const list = join(folder, 'jobs.json')
   writeFileSync(list, JSON.stringify(jobs))
   // Nothing may be fetched: every file is here.
-  const env = { ...process.env, HF_HUB_OFFLINE: '1', TRANSFORMERS_OFFLINE: '1', TQDM_DISABLE: '1', PYTHONWARNINGS: 'ignore' }
-  await step('the Python side must end well', python, [join(import.meta.dirname, 'quanto_peer.py'), list], env)
+  const env = {
+    ...process.env,
+    HF_HUB_OFFLINE: '1',
+    TRANSFORMERS_OFFLINE: '1',
+    TQDM_DISABLE: '1',
+    PYTHONWARNINGS: 'ignore',
+  }
+  await step(
+    'the Python side must end well',
+    python,
+    [join(import.meta.dirname, 'quanto_peer.py'), list],
+    env,
+  )
 }

@@ -18,9 +18,10 @@ import { checkLogits, logitFactor, logitsOf } from '../models/goldenChecks.ts'
 import { findPython, type Job, runJobs } from './python.ts'
 
 /*
- * Folders change hands with Python's optimum-quanto, live: ours are read by QuantizedModelForCausalLM.from_pretrained, its are read by us.
- * All dequantized weights must be the same to the last bit, and our logits as near to the float64 forward pass as PyTorch's are. Models of
- * 16 bits are computed in float32 on both sides, with the weights scale · q − shift not rounded to 16 bits.
+ * Folders change hands with Python's optimum-quanto, live: ours are read by
+ * QuantizedModelForCausalLM.from_pretrained, its are read by us. All dequantized weights must be the same to
+ * the last bit, and our logits as near to the float64 forward pass as PyTorch's are. Models of 16 bits are
+ * computed in float32 on both sides, with the weights scale · q − shift not rounded to 16 bits.
  */
 interface Variant {
   /** The float model, and a prompt within its vocabulary. */
@@ -67,7 +68,14 @@ before(async () => {
     using model = await quantized(variant)
     await save(model, oursIn(variant))
     jobs.push({ task: 'read', folder: oursIn(variant), ids, out: outOf(oursIn(variant)) })
-    jobs.push({ task: 'write', float: place, ...variant, folder: pythonsIn(variant), ids, out: outOf(pythonsIn(variant)) })
+    jobs.push({
+      task: 'write',
+      float: place,
+      ...variant,
+      folder: pythonsIn(variant),
+      ids,
+      out: outOf(pythonsIn(variant)),
+    })
   }
   await runJobs(python, jobs, folder)
 })

@@ -8,8 +8,9 @@ import { untileBlocks } from '../../src/kernels/layout/untileBlocks/untileBlocks
 import { dequantizeTiles } from '../../src/kernels/matmul/qmatmul/qmatmul.ts'
 
 /*
- * One block of each type as the gguf package (0.19) wrote it for x[i] = (i − 12) / 4, i = 0 … 31. The values that it stands for are the
- * multiples of d nearest to x: at most half of |d| away, or one |d| where Q4_0 and Q5_0 cut off at the ends.
+ * One block of each type as the gguf package (0.19) wrote it for x[i] = (i − 12) / 4, i = 0 … 31. The values
+ * that it stands for are the multiples of d nearest to x: at most half of |d| away, or one |d| where Q4_0 and
+ * Q5_0 cut off at the ends.
  */
 const written = {
   Q4_0: ['c0b86d6d5c5c5b4b4b3a3a39292818180707', -0.59375],
@@ -26,10 +27,23 @@ for (const [name, [hex, d]] of Object.entries(written)) {
     const [scale, shift] = [new Uint8Array(32), new Uint8Array(32)]
     tileBlocks(blocks, type, codes, scale, shift, 1, 32)
     const qtype = qtypesByCode.findIndex((one) => one.bits === bits)
-    const values = dequantizeTiles(codes, qtype, new Uint16Array(scale.buffer), new Uint16Array(shift.buffer), 1, 1, 1, 32, 32)
+    const values = dequantizeTiles(
+      codes,
+      qtype,
+      new Uint16Array(scale.buffer),
+      new Uint16Array(shift.buffer),
+      1,
+      1,
+      1,
+      32,
+      32,
+    )
     const allowed = (multiple === 'minimum' ? 0.5 : 1) * Math.abs(d) + 2e-3
     values.forEach((value, i) => {
-      assert.ok(Math.abs(value - (i - 12) / 4) <= allowed, `value ${i} is ${value}; expected ${(i - 12) / 4}, give or take ${allowed}`)
+      assert.ok(
+        Math.abs(value - (i - 12) / 4) <= allowed,
+        `value ${i} is ${value}; expected ${(i - 12) / 4}, give or take ${allowed}`,
+      )
       // Whole multiples of d away from the first.
       const steps = (value - values[0]) / d
       assert.ok(Math.abs(steps - Math.round(steps)) < 1e-2, `value ${i} is ${steps} steps from the first`)
@@ -69,7 +83,8 @@ for (const [name, { bytes, float32 }] of Object.entries(ggml.types)) {
     const expected = new Float32Array(Uint8Array.from(Buffer.from(float32, 'hex')).buffer)
     assert.equal(values.length, expected.length)
     // By value: ggml gives a zero the sign of its code.
-    for (const [i, value] of values.entries()) assert.ok(Math.fround(value) === expected[i], `value ${i} is ${value}, not ${expected[i]}`)
+    for (const [i, value] of values.entries())
+      assert.ok(Math.fround(value) === expected[i], `value ${i} is ${value}, not ${expected[i]}`)
     const back = new Uint8Array(blocks.length)
     untileBlocks(codes, scale, shift, type, back, rows, cols)
     assert.deepEqual(back, blocks)
@@ -83,7 +98,17 @@ test('Q4_0: codes by hand', () => {
   const codes = new Uint8Array(tileByteLength(4, 1, 32))
   const [scale, shift] = [new Uint8Array(32), new Uint8Array(32)]
   tileBlocks(blocks, type, codes, scale, shift, 1, 32)
-  const values = dequantizeTiles(codes, 1, new Uint16Array(scale.buffer), new Uint16Array(shift.buffer), 1, 1, 1, 32, 32)
+  const values = dequantizeTiles(
+    codes,
+    1,
+    new Uint16Array(scale.buffer),
+    new Uint16Array(shift.buffer),
+    1,
+    1,
+    1,
+    32,
+    32,
+  )
   assert.deepEqual(
     [...values.slice(0, 5)],
     [13, 13, 12, 12, 11].map((code) => -0.59375 * (code - 8)),

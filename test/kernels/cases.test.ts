@@ -27,14 +27,22 @@ const guardBytes = 64
 const guard = 0xa5
 
 const listed = (name: string) => process.env[name]?.split(',')
-const kernels = (Object.keys(signatures) as KernelName[]).filter((name) => listed('LOWBIT_KERNELS')?.includes(name) ?? true)
+const kernels = (Object.keys(signatures) as KernelName[]).filter(
+  (name) => listed('LOWBIT_KERNELS')?.includes(name) ?? true,
+)
 
-/** Opens every device that this machine must have; the instruction sets are those that the addon finds in the CPU. */
+/**
+ * Opens every device that this machine must have; the instruction sets are those that the addon finds in the
+ * CPU.
+ */
 function openDevices(): Record<string, Backend> {
   const isas = nativeIsas()
   if (isas.length === 0) {
     const allowed = process.env.LOWBIT_WITHOUT_NATIVE === '1'
-    assert.ok(allowed, 'no native device: build the addon with a C++ compiler, or allow it with LOWBIT_WITHOUT_NATIVE=1')
+    assert.ok(
+      allowed,
+      'no native device: build the addon with a C++ compiler, or allow it with LOWBIT_WITHOUT_NATIVE=1',
+    )
     console.log('native: absent, because the addon was not built (no C++ compiler)')
   }
   const openers: Record<string, () => Backend> = {
@@ -45,7 +53,10 @@ function openDevices(): Record<string, Backend> {
     'relaxed-threads': () => openWasm({ variant: 'relaxed', threads: 2 }),
   }
   // `native` and `wasm` stand for all of their kind.
-  const kinds: Record<string, string[]> = { native: isas, wasm: Object.keys(openers).filter((name) => !isas.includes(name)) }
+  const kinds: Record<string, string[]> = {
+    native: isas,
+    wasm: Object.keys(openers).filter((name) => !isas.includes(name)),
+  }
   const names = listed('LOWBIT_DEVICES')?.flatMap((name) => kinds[name] ?? [name]) ?? Object.keys(openers)
   return Object.fromEntries(
     names.map((name) => {
@@ -102,7 +113,10 @@ async function runOn(device: Backend, kernel: KernelName, args: readonly KernelA
     // Of an input every byte must stay, of an output those around it.
     if (direction !== 'in') block.bytes.set(bytes.subarray(guardBytes, -guardBytes), guardBytes)
     const changed = bytes.findIndex((byte, at) => byte !== block.bytes[at])
-    assert.ok(changed === -1, `${name}: byte ${changed - guardBytes} of ${arg.byteLength} must not be written (${direction})`)
+    assert.ok(
+      changed === -1,
+      `${name}: byte ${changed - guardBytes} of ${arg.byteLength} must not be written (${direction})`,
+    )
     const result = arg.slice()
     bytesOf(result).set(bytes.subarray(guardBytes, guardBytes + arg.byteLength))
     results.push(result)
@@ -131,10 +145,16 @@ function boundsOf({ tolerance }: KernelCase, args: readonly KernelArg[]): (outpu
 }
 
 /**
- * The worst error of any output in units of its bound: 0 when equal, at most 1 when right. NaN and infinities must be the same in both;
- * where bits are compared any difference is infinitely wrong.
+ * The worst error of any output in units of its bound: 0 when equal, at most 1 when right. NaN and infinities
+ * must be the same in both; where bits are compared any difference is infinitely wrong.
  */
-function worst(kernel: KernelName, tolerance: (output: number) => Bound, args: KernelArg[], expected: KernelArg[], actual: KernelArg[]) {
+function worst(
+  kernel: KernelName,
+  tolerance: (output: number) => Bound,
+  args: KernelArg[],
+  expected: KernelArg[],
+  actual: KernelArg[],
+) {
   let result = { ratio: 0, what: '' }
   signatures[kernel].args.forEach(({ name, direction }: Argument, output) => {
     const [want, got] = [expected[output], actual[output]]
@@ -148,8 +168,10 @@ function worst(kernel: KernelName, tolerance: (output: number) => Bound, args: K
       if (Object.is(a, b)) continue
       const limit = bound === 'exact' ? 0 : typeof bound === 'number' ? bound : bound[i]
       const error = Math.abs(a - b)
-      const ratio = error === 0 && bound !== 'exact' ? 0 : Number.isFinite(error) && limit > 0 ? error / limit : Infinity
-      if (ratio > result.ratio) result = { ratio, what: `${name}[${i}] is ${b}; expected ${a}, give or take ${limit}` }
+      const ratio =
+        error === 0 && bound !== 'exact' ? 0 : Number.isFinite(error) && limit > 0 ? error / limit : Infinity
+      if (ratio > result.ratio)
+        result = { ratio, what: `${name}[${i}] is ${b}; expected ${a}, give or take ${limit}` }
     }
   })
   return result
@@ -200,7 +222,9 @@ function report(devices: string[]): string {
   const row = (kernel: string) =>
     devices.map((device) => {
       const result = matrix[kernel]?.[device]
-      return cell(result ? `${result.cases}  ${result.worst === 0 ? 'exact' : result.worst.toFixed(2)}` : 'failed')
+      return cell(
+        result ? `${result.cases}  ${result.worst === 0 ? 'exact' : result.worst.toFixed(2)}` : 'failed',
+      )
     })
   const head = `${'kernel'.padEnd(14)}${devices.map(cell).join('')}   (cases, worst error ÷ bound)`
   return [head, ...kernels.map((kernel) => `${kernel.padEnd(14)}${row(kernel).join('')}`)].join('\n')

@@ -30,14 +30,22 @@ function quantizeRows(x: HostArray, dtype: FloatDType, rows: number, cols: numbe
   return { scale, shift, codes, dequantized }
 }
 
-/** Compares raw bits, so that a zero of the wrong sign shows; names the first difference instead of printing all of them. */
+/**
+ * Compares raw bits, so that a zero of the wrong sign shows; names the first difference instead of printing
+ * all of them.
+ */
 function assertBits(actual: HostArray | null, expected: HostArray | null, what: string): void {
   assert.equal(actual?.byteLength, expected?.byteLength, `${what}: bytes`)
   if (!actual || !expected) return
-  const [a, b] = [actual, expected].map((array) => new Uint8Array(array.buffer, array.byteOffset, array.byteLength))
+  const [a, b] = [actual, expected].map(
+    (array) => new Uint8Array(array.buffer, array.byteOffset, array.byteLength),
+  )
   const byte = a.findIndex((value, i) => value !== b[i])
   const i = Math.floor(byte / actual.BYTES_PER_ELEMENT)
-  assert.ok(byte === -1, `${what}[${i}] is ${actual[i]}; expected ${expected[i]} (raw bits where not float32)`)
+  assert.ok(
+    byte === -1,
+    `${what}[${i}] is ${actual[i]}; expected ${expected[i]} (raw bits where not float32)`,
+  )
 }
 
 describe('quantizers against optimum-quanto, bit by bit', () => {
@@ -55,7 +63,8 @@ describe('quantizers against optimum-quanto, bit by bit', () => {
       dequantized: string
     }[]
   }
-  const decode = (dtype: DType, base64: string) => viewAs(dtype, Uint8Array.from(Buffer.from(base64, 'base64')))
+  const decode = (dtype: DType, base64: string) =>
+    viewAs(dtype, Uint8Array.from(Buffer.from(base64, 'base64')))
 
   for (const { dtype, qtype: name, rows, cols, ...expected } of golden.items) {
     test(`${dtype} ${name} ${rows}x${cols}`, () => {
@@ -71,14 +80,29 @@ describe('quantizers against optimum-quanto, bit by bit', () => {
 
 describe('worked by hand', () => {
   test('qint8: ties to even, with a scale of 1', () => {
-    const { scale, codes } = quantizeRows(Float32Array.of(127, 2.5, 3.5, -0.5, -1.5, 0), 'float32', 1, 6, asQType('qint8'))
+    const { scale, codes } = quantizeRows(
+      Float32Array.of(127, 2.5, 3.5, -0.5, -1.5, 0),
+      'float32',
+      1,
+      6,
+      asQType('qint8'),
+    )
     assert.deepEqual([...scale], [1])
     assert.deepEqual([...new Int8Array(codes.buffer)], [127, 2, 4, 0, -2, 0])
   })
 
   test('qint2: the range need not hold zero', () => {
-    const { scale, shift, codes, dequantized } = quantizeRows(Float32Array.of(5, 6, 7, 8), 'float32', 1, 4, asQType('qint2'))
-    assert.deepEqual([[...scale], [...(shift ?? [])], [...codes], [...dequantized]], [[1], [-5], [0, 1, 2, 3], [5, 6, 7, 8]])
+    const { scale, shift, codes, dequantized } = quantizeRows(
+      Float32Array.of(5, 6, 7, 8),
+      'float32',
+      1,
+      4,
+      asQType('qint2'),
+    )
+    assert.deepEqual(
+      [[...scale], [...(shift ?? [])], [...codes], [...dequantized]],
+      [[1], [-5], [0, 1, 2, 3], [5, 6, 7, 8]],
+    )
   })
 
   test('a row of zeros is code 0 of every type, and a constant row keeps its value', () => {
@@ -104,14 +128,22 @@ describe('worked by hand', () => {
   })
 })
 
-const folder = join(process.env.LOWBIT_GOLDEN ?? join(import.meta.dirname, '../../../shared/golden'), 'single_tensor')
+const folder = join(
+  process.env.LOWBIT_GOLDEN ?? join(import.meta.dirname, '../../../shared/golden'),
+  'single_tensor',
+)
 
-describe('a 96 x 384 weight, from the golden data', { skip: !existsSync(folder) && `${folder} is not there` }, () => {
+describe('a 96 x 384 weight, from the golden data', {
+  skip: !existsSync(folder) && `${folder} is not there`,
+}, () => {
   interface Item {
     file: string
     input: 'W' | 'W_plain'
   }
-  const index = JSON.parse(readFileSync(join(folder, 'index.json'), 'utf8')) as { items: Record<string, Item>; dequant_rows: number[] }
+  const index = JSON.parse(readFileSync(join(folder, 'index.json'), 'utf8')) as {
+    items: Record<string, Item>
+    dequant_rows: number[]
+  }
 
   for (const [name, { file, input }] of Object.entries(index.items)) {
     const match = /^quanto_(?:absmax|max)_((?:int|float)[^_]*(?:_e\w+?)?)(?:_g(\d+))?$/.exec(name)
@@ -126,7 +158,9 @@ describe('a 96 x 384 weight, from the golden data', { skip: !existsSync(folder) 
       assertBits(scale, tensors.scale, 'scale')
       if (shift) assertBits(shift, tensors.shift, 'shift')
       assertBits(codes, tensors.codes_grouped ?? tensors.data, 'codes')
-      const kept = index.dequant_rows.flatMap((row) => [...(dequantized as Float32Array).subarray(row * 384, (row + 1) * 384)])
+      const kept = index.dequant_rows.flatMap((row) => [
+        ...(dequantized as Float32Array).subarray(row * 384, (row + 1) * 384),
+      ])
       assertBits(Float32Array.from(kept), tensors.dequant, 'dequantized')
     })
   }
@@ -136,7 +170,10 @@ describe('a 96 x 384 weight, from the golden data', { skip: !existsSync(folder) 
 function readTensors(path: string): Record<string, HostArray> {
   const file = readFileSync(path)
   const headerEnd = 8 + Number(file.readBigUInt64LE(0))
-  const header = JSON.parse(file.toString('utf8', 8, headerEnd)) as Record<string, { dtype: string; data_offsets: [number, number] }>
+  const header = JSON.parse(file.toString('utf8', 8, headerEnd)) as Record<
+    string,
+    { dtype: string; data_offsets: [number, number] }
+  >
   const tensors = Object.entries(header).filter(([name]) => name !== '__metadata__')
   return Object.fromEntries(
     tensors.map(

@@ -22,7 +22,9 @@ const expected: {
   chat: ChatMessage[]
   chat_text: string
 } = JSON.parse(readFileSync(`${fixtures}smollm2.json`, 'utf8'))
-const tokens: { lines: string[]; smollm2: number[][] } = JSON.parse(readFileSync(`${fixtures}tokens.json`, 'utf8'))
+const tokens: { lines: string[]; smollm2: number[][] } = JSON.parse(
+  readFileSync(`${fixtures}tokens.json`, 'utf8'),
+)
 
 const path = fetchModel()
 
@@ -50,7 +52,8 @@ describe('SmolLM2-135M-Instruct', { timeout: 600_000 }, () => {
       assert.equal(tokenizer.decode(tokens.smollm2[i], { skipSpecialTokens: false }), line)
     }
     assert.equal(await tokenizer.applyChatTemplate(expected.chat), expected.chat_text)
-    // <|im_end|>, which the file names, and <|endoftext|>, at which llama.cpp ends by its text (src/llama-vocab.cpp).
+    // <|im_end|>, which the file names, and <|endoftext|>, at which llama.cpp ends by its text
+    // (src/llama-vocab.cpp).
     assert.deepEqual(model.eosTokenIds, [2, 0])
     await close()
   })
@@ -68,13 +71,19 @@ describe('SmolLM2-135M-Instruct', { timeout: 600_000 }, () => {
       for (const [i, logit] of theirs.entries())
         assert.ok(Math.abs(Number(logits[i]) - logit) < 2e-4, `logit ${i}: ${logits[i]}, not ${logit}`)
       const ids: number[] = []
-      for await (const id of generateTokens(model, expected.prompt_ids, { maxNewTokens: 40, stopAtEos: false, computeDtype: 'float32' }))
+      for await (const id of generateTokens(model, expected.prompt_ids, {
+        maxNewTokens: 40,
+        stopAtEos: false,
+        computeDtype: 'float32',
+      }))
         ids.push(id)
       assert.ok(Math.min(...expected.greedy_margins) > 2e-3, 'no near tie')
       assert.deepEqual(ids, expected.greedy_ids)
       // WebAssembly is slower: one window says as much.
       for (const [window, nll] of expected.window_nll.slice(0, name === 'wasm' ? 1 : 2).entries()) {
-        const ours = await perplexity(model, expected.window_ids.slice(512 * window, 512 * (window + 1)), { context: 512 })
+        const ours = await perplexity(model, expected.window_ids.slice(512 * window, 512 * (window + 1)), {
+          context: 512,
+        })
         // Python's figures have seven digits.
         assert.ok(Math.abs(ours.nll - nll) < 2e-6, `window ${window}: ${ours.nll}, not ${nll}`)
       }

@@ -24,9 +24,12 @@ interface Expected {
 }
 
 const golden = new URL('../golden/smollm2/', import.meta.url)
-const truth: { context: number; prompt_ids: number[]; ppl_ids: number[]; variants: Record<string, Expected> } = JSON.parse(
-  readFileSync(new URL('expected.json', golden), 'utf8'),
-)
+const truth: {
+  context: number
+  prompt_ids: number[]
+  ppl_ids: number[]
+  variants: Record<string, Expected>
+} = JSON.parse(readFileSync(new URL('expected.json', golden), 'utf8'))
 const full = process.env.LOWBIT_FULL_GOLDEN === '1'
 const path = fetchModel()
 const variants: Record<string, LoadOptions['quantization']> = {
@@ -74,7 +77,16 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
       })
     }
     after(() => {
-      const head = ['device', 'variant', 'weights equal', 'logit error', 'greedy equal', 'perplexity float32', 'int8', 'cost']
+      const head = [
+        'device',
+        'variant',
+        'weights equal',
+        'logit error',
+        'greedy equal',
+        'perplexity float32',
+        'int8',
+        'cost',
+      ]
       console.log([head, ...rows.splice(0)].map((row) => row.join(' | ')).join('\n'))
     })
   })
@@ -85,12 +97,18 @@ async function checkWindows(model: CausalLM, expected: Expected, windows: number
   const { context, ppl_ids } = truth
   let sum = 0
   for (let window = 0; window < windows; window++) {
-    const { nll } = await perplexity(model, ppl_ids.slice(context * window, context * (window + 1)), { context })
-    assert.ok(Math.abs(nll / expected.window_nll[window] - 1) < 1e-5, `window ${window}: ${nll}, not ${expected.window_nll[window]}`)
+    const { nll } = await perplexity(model, ppl_ids.slice(context * window, context * (window + 1)), {
+      context,
+    })
+    assert.ok(
+      Math.abs(nll / expected.window_nll[window] - 1) < 1e-5,
+      `window ${window}: ${nll}, not ${expected.window_nll[window]}`,
+    )
     sum += nll
   }
   const whole = Math.exp(sum / windows)
-  if (windows === expected.window_nll.length) assert.ok(Math.abs(whole / expected.perplexity - 1) < 1e-5, `perplexity ${whole}`)
+  if (windows === expected.window_nll.length)
+    assert.ok(Math.abs(whole / expected.perplexity - 1) < 1e-5, `perplexity ${whole}`)
   return whole
 }
 
@@ -99,7 +117,10 @@ async function windowPerplexity(model: CausalLM, windows: number): Promise<numbe
   return (await perplexity(model, ppl_ids.slice(0, context * windows), { context })).perplexity
 }
 
-/** The logits of the prompt's last token, within what two float32 programs of 30 layers may differ by: 1e-5 of the largest. */
+/**
+ * The logits of the prompt's last token, within what two float32 programs of 30 layers may differ by: 1e-5 of
+ * the largest.
+ */
 async function checkLastLogits(model: CausalLM, variant: string): Promise<number> {
   const theirs = new Float32Array(new Uint8Array(readFileSync(new URL(`${variant}.bin`, golden))).buffer)
   using logits = model.forward(truth.prompt_ids, { lastOnly: true })
@@ -116,7 +137,11 @@ async function checkGreedy(model: CausalLM, { greedy_ids, greedy_margins }: Expe
   const tie = greedy_margins.findIndex((margin) => margin < 1e-3)
   const count = tie < 0 ? greedy_ids.length : tie
   const ids: number[] = []
-  for await (const id of generateTokens(model, truth.prompt_ids, { maxNewTokens: count, stopAtEos: false, computeDtype: 'float32' }))
+  for await (const id of generateTokens(model, truth.prompt_ids, {
+    maxNewTokens: count,
+    stopAtEos: false,
+    computeDtype: 'float32',
+  }))
     ids.push(id)
   assert.deepEqual(ids, greedy_ids.slice(0, count))
   return count

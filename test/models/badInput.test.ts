@@ -11,7 +11,8 @@ import type { Tensor } from '../../src/tensor/tensor.ts'
 import { type Case, device, int8, Net, net, numbers, quantized, refuse, rows } from '../nn/refused.ts'
 
 /*
- * Whatever is wrong with what is calibrated, quantized or loaded: one sentence that says what, where, and what was expected.
+ * Whatever is wrong with what is calibrated, quantized or loaded: one sentence that says what, where, and
+ * what was expected.
  */
 
 function calibrateOn(x: Tensor): Promise<unknown> {
@@ -206,7 +207,12 @@ const states: Case[] = [
     run: async () => {
       const model = quantized({ weights: 'int8', exclude: 'second' })
       freeze(model)
-      await requantize(new Net(), await stateDict(model), { first: { weights: 'int4', activations: 'none' } }, { device })
+      await requantize(
+        new Net(),
+        await stateDict(model),
+        { first: { weights: 'int4', activations: 'none' } },
+        { device },
+      )
     },
     says: 'state: the tensors must be those of the model; tensor "first.weight._data._data" must be in the file; it is not',
   },
@@ -214,7 +220,12 @@ const states: Case[] = [
     name: 'a map of no type',
     run: async () => {
       const model = quantized({ weights: 'int8' })
-      await requantize(new Net(), await stateDict(model), { first: { weights: 'int9' as 'int8', activations: 'none' } }, { device })
+      await requantize(
+        new Net(),
+        await stateDict(model),
+        { first: { weights: 'int9' as 'int8', activations: 'none' } },
+        { device },
+      )
     },
     says: 'requantize: first: weights must be int2, int4, int8, float8, float8_e4m3fn, float8_e5m2 or float8_e4m3fnuz; received "int9"',
   },
@@ -222,7 +233,12 @@ const states: Case[] = [
     name: 'a map of 4-bit activations',
     run: async () => {
       const model = quantized({ weights: 'int8' })
-      await requantize(new Net(), await stateDict(model), { first: { weights: 'int8', activations: 'int4' } }, { device })
+      await requantize(
+        new Net(),
+        await stateDict(model),
+        { first: { weights: 'int8', activations: 'int4' } },
+        { device },
+      )
     },
     says: 'requantize: first: activations must be int8 or one of float8; received qint4',
   },
@@ -252,7 +268,10 @@ test('a model that refused a map has its float layers still', async () => {
   const { first } = model
   const state = await stateDict(quantized({ weights: 'int8' }))
   state.delete('second.bias')
-  await assert.rejects(requantize(model, state, { first: { weights: 'int8', activations: 'none' } }), /second\.bias is missing/)
+  await assert.rejects(
+    requantize(model, state, { first: { weights: 'int8', activations: 'none' } }),
+    /second\.bias is missing/,
+  )
   assert.equal(model.first, first)
 })
 

@@ -16,7 +16,9 @@ const { json } = truth.tokenizers['byte level']
 
 describe('templates give what Python gives', () => {
   for (const [source, text] of truth.templates) {
-    test(source, () => assert.equal(renderAsPython(source, { ...truth.values, tools: null, documents: null }), text))
+    test(source, () =>
+      assert.equal(renderAsPython(source, { ...truth.values, tools: null, documents: null }), text),
+    )
   }
 })
 
@@ -35,7 +37,11 @@ test('of several templates `default` is taken, or the one that is named', async 
   assert.equal(await chat({ chat_template: byName }), '<user>hi<assistant>')
   const refuses = (config: Record<string, unknown>, name: string | undefined, message: string) =>
     assert.rejects(chat(config, name), { name: 'FormatError', message })
-  await refuses({ chat_template }, 'rag', 'tokenizer_config.json: the chat template must be one of "tool_use", "default"; asked for "rag"')
+  await refuses(
+    { chat_template },
+    'rag',
+    'tokenizer_config.json: the chat template must be one of "tool_use", "default"; asked for "rag"',
+  )
   await refuses(
     { chat_template: chat_template.slice(0, 1) },
     undefined,
@@ -51,13 +57,20 @@ test('of several templates `default` is taken, or the one that is named', async 
     undefined,
     'tokenizer_config.json: chat_template must be a string, or a list of objects with name and template; received [{"name":"default"}]',
   )
-  await refuses({}, undefined, 'tokenizer_config.json: has no chat_template, so the model takes plain prompts only')
+  await refuses(
+    {},
+    undefined,
+    'tokenizer_config.json: has no chat_template, so the model takes plain prompts only',
+  )
 })
 
 test('special tokens are defined where the tokenizer has them, and None is not undefined', async () => {
   const chat_template = '{{ bos_token }}|{{ bos_token is defined }}|{{ tools is none }}|{{ eos_token }}'
   assert.equal(await chat({ chat_template }), '|False|True|')
-  assert.equal(await chat({ chat_template, bos_token: '<s>', eos_token: { content: '</s>' } }), '<s>|True|True|</s>')
+  assert.equal(
+    await chat({ chat_template, bos_token: '<s>', eos_token: { content: '</s>' } }),
+    '<s>|True|True|</s>',
+  )
 })
 
 test('a template that fails says why', async () => {
@@ -67,7 +80,10 @@ test('a template that fails says why', async () => {
       message: `tokenizer_config.json: chat_template must render; ${reason}`,
     })
   await fails("{{ raise_exception('roles must alternate') }}", 'roles must alternate')
-  await fails('{% for i in range(10 ** 9) %}x{% endfor %}', 'range must have at most 100000 numbers; it has 1000000000')
+  await fails(
+    '{% for i in range(10 ** 9) %}x{% endfor %}',
+    'range must have at most 100000 numbers; it has 1000000000',
+  )
   await fails('{{ range(0, 1, 0) | length }}', 'range must have at most 100000 numbers; it has Infinity')
   await fails("{{ '%999999999d' % 1 }}", '"%999999999d" % … must be at most 1000 wide')
   await fails("{{ '%q' % 1 }}", '%q is not supported')

@@ -1,6 +1,6 @@
 /*
- * The GPT-2 architecture written plainly, in float64 throughout: the truth against which both PyTorch's float32 logits and ours are
- * measured. It shares no kernel, module or tensor with the library.
+ * The GPT-2 architecture written plainly, in float64 throughout: the truth against which both PyTorch's
+ * float32 logits and ours are measured. It shares no kernel, module or tensor with the library.
  */
 
 export interface PlainGpt2 {
@@ -14,7 +14,10 @@ export interface PlainGpt2 {
 }
 
 /** Logits of every position, by the whole prompt at once. */
-export function forwardGpt2({ heads, layers, epsilon, weights, head }: PlainGpt2, ids: readonly number[]): Float64Array[] {
+export function forwardGpt2(
+  { heads, layers, epsilon, weights, head }: PlainGpt2,
+  ids: readonly number[],
+): Float64Array[] {
   const weight = (name: string) => {
     const found = weights.get(`transformer.${name}`)
     if (!found) throw new Error(`the checkpoint holds no ${name}`)
@@ -22,7 +25,9 @@ export function forwardGpt2({ heads, layers, epsilon, weights, head }: PlainGpt2
   }
   const hidden = weight('ln_f.weight').length
   const [wte, wpe] = [weight('wte.weight'), weight('wpe.weight')]
-  let rows = ids.map((id, t) => Float64Array.from({ length: hidden }, (_, c) => wte[id * hidden + c] + wpe[t * hidden + c]))
+  let rows = ids.map((id, t) =>
+    Float64Array.from({ length: hidden }, (_, c) => wte[id * hidden + c] + wpe[t * hidden + c]),
+  )
   const norm = (x: Float64Array, name: string) => {
     const mean = x.reduce((sum, v) => sum + v, 0) / x.length
     const variance = x.reduce((sum, v) => sum + (v - mean) ** 2, 0) / x.length
@@ -32,7 +37,9 @@ export function forwardGpt2({ heads, layers, epsilon, weights, head }: PlainGpt2
   /** x · weight + bias, weight [inputs, outputs]. */
   const conv1D = (x: Float64Array, name: string) => {
     const [matrix, bias] = [weight(`${name}.weight`), weight(`${name}.bias`)]
-    return Float64Array.from(bias, (b, n) => x.reduce((sum, v, k) => sum + v * matrix[k * bias.length + n], b))
+    return Float64Array.from(bias, (b, n) =>
+      x.reduce((sum, v, k) => sum + v * matrix[k * bias.length + n], b),
+    )
   }
   const gelu = (x: number) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)))
   const plus = (a: Float64Array, b: Float64Array) => a.map((v, c) => v + b[c])
@@ -41,7 +48,13 @@ export function forwardGpt2({ heads, layers, epsilon, weights, head }: PlainGpt2
     const attended = qkv.map((_, t) => conv1D(attend(qkv, t, heads, hidden), `h.${layer}.attn.c_proj`))
     rows = rows.map((row, t) => plus(row, attended[t]))
     rows = rows.map((row) =>
-      plus(row, conv1D(conv1D(norm(row, `h.${layer}.ln_2`), `h.${layer}.mlp.c_fc`).map(gelu), `h.${layer}.mlp.c_proj`)),
+      plus(
+        row,
+        conv1D(
+          conv1D(norm(row, `h.${layer}.ln_2`), `h.${layer}.mlp.c_fc`).map(gelu),
+          `h.${layer}.mlp.c_proj`,
+        ),
+      ),
     )
   }
   return rows.map((row) => {
@@ -66,7 +79,8 @@ function attend(qkv: readonly Float64Array[], t: number, heads: number, hidden: 
     const max = Math.max(...scores)
     const powers = scores.map((score) => Math.exp(score - max))
     const total = powers.reduce((sum, power) => sum + power, 0)
-    for (const [s, power] of powers.entries()) for (let i = 0; i < size; i++) y[h * size + i] += (power / total) * at(qkv[s], 2, i)
+    for (const [s, power] of powers.entries())
+      for (let i = 0; i < size; i++) y[h * size + i] += (power / total) * at(qkv[s], 2, i)
   }
   return y
 }

@@ -6,8 +6,9 @@ import type { Folder } from '../../src/formats/source.ts'
 import { type TensorFile, tensorInfo } from '../../src/formats/tensorFile.ts'
 
 /*
- * The Llama architecture written plainly, in float64 throughout: the truth against which both PyTorch's float32 logits and ours are
- * measured. It takes the weights from the checkpoint's bytes itself, and shares no kernel, module or tensor with the library.
+ * The Llama architecture written plainly, in float64 throughout: the truth against which both PyTorch's
+ * float32 logits and ours are measured. It takes the weights from the checkpoint's bytes itself, and shares
+ * no kernel, module or tensor with the library.
  */
 
 /** The codes, scales and shifts of one quantized weight, as they lie in quanto's file. */
@@ -44,7 +45,8 @@ export async function readPlain(folder: Folder): Promise<PlainCheckpoint> {
   }
   await file.close()
   // A tied head is stored once, as the embedding.
-  if (!weights.has('lm_head.weight')) weights.set('lm_head.weight', weightOf(weights, 'model.embed_tokens.weight'))
+  if (!weights.has('lm_head.weight'))
+    weights.set('lm_head.weight', weightOf(weights, 'model.embed_tokens.weight'))
   return { config: await readJson(folder, 'config.json'), weights, quantized }
 }
 
@@ -59,7 +61,10 @@ async function readNumbers(file: TensorFile, name: string): Promise<Float32Array
   return toNumbers(dtype, viewAs(dtype, await file.read(name)))
 }
 
-/** 8 bits: w = scale · q. Fewer: w = scale · q − shift, a byte holding the codes of rows R apart, the first in the lowest bits. */
+/**
+ * 8 bits: w = scale · q. Fewer: w = scale · q − shift, a byte holding the codes of rows R apart, the first in
+ * the lowest bits.
+ */
 async function readParts(file: TensorFile, path: string): Promise<QuantoParts> {
   const scales = await readNumbers(file, `${path}._scale`)
   const parts = { scale: await file.read(`${path}._scale`), shift: null }
@@ -74,7 +79,8 @@ async function readParts(file: TensorFile, path: string): Promise<QuantoParts> {
   const bits = (8 * packedRows) / scales.length
   const shifts = await readNumbers(file, `${path}._shift`)
   const codes = new Uint8Array(scales.length * groupSize)
-  for (let i = 0; i < codes.length; i++) codes[i] = (packed[i % packed.length] >> (bits * Math.floor(i / packed.length))) & (2 ** bits - 1)
+  for (let i = 0; i < codes.length; i++)
+    codes[i] = (packed[i % packed.length] >> (bits * Math.floor(i / packed.length))) & (2 ** bits - 1)
   const dequantized = Float32Array.from(codes, (q, i) => {
     const group = Math.floor(i / groupSize)
     return Math.fround(q * scales[group]) - shifts[group]
@@ -92,13 +98,17 @@ export function forward64({ config, weights }: PlainCheckpoint, ids: readonly nu
     size('head_dim'),
   ]
   const epsilon = config.number('rms_norm_eps')
-  const theta = (config.has('rope_parameters') ? config.object('rope_parameters') : config).number('rope_theta')
+  const theta = (config.has('rope_parameters') ? config.object('rope_parameters') : config).number(
+    'rope_theta',
+  )
   const weight = (name: string) => weightOf(weights, `${name}.weight`)
   const linear = (name: string) => (x: Float64Array) => product(weight(name), x)
   const norm = (name: string) => (x: Float64Array) => rmsNorm(x, weight(name), epsilon)
   const rotated = (x: Float64Array, position: number) => rotate(x, position, headSize, theta)
 
-  let xs = ids.map((id) => Float64Array.from(weight('model.embed_tokens').subarray(id * hidden, (id + 1) * hidden)))
+  let xs = ids.map((id) =>
+    Float64Array.from(weight('model.embed_tokens').subarray(id * hidden, (id + 1) * hidden)),
+  )
   for (let layer = 0; layer < size('num_hidden_layers'); layer++) {
     const [attention, mlp] = [`model.layers.${layer}.self_attn`, `model.layers.${layer}.mlp`]
     const normed = xs.map(norm(`model.layers.${layer}.input_layernorm`))
@@ -129,7 +139,10 @@ function rmsNorm(x: Float64Array, w: Float32Array | Float64Array, epsilon: numbe
   return x.map((value, i) => (value / Math.sqrt(meanSquare + epsilon)) * w[i])
 }
 
-/** The pairs (i, i + D/2) of each head turn by position · θ^(−2i/D); these angles are float32 in the architecture itself. */
+/**
+ * The pairs (i, i + D/2) of each head turn by position · θ^(−2i/D); these angles are float32 in the
+ * architecture itself.
+ */
 function rotate(x: Float64Array, position: number, headSize: number, theta: number): Float64Array {
   const half = headSize / 2
   return x.map((value, i) => {

@@ -50,7 +50,8 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
       const [expected, got] = [(await whole.read()) as Float32Array, (await last.read()) as Float32Array]
       // Blocks of attention lie differently; float32 sums of five layers in another order.
       const largest = Math.max(...expected.map(Math.abs))
-      for (const [i, value] of got.entries()) assert.ok(Math.abs(value - expected[i]) < 1e-5 * largest, `logit ${i}`)
+      for (const [i, value] of got.entries())
+        assert.ok(Math.abs(value - expected[i]) < 1e-5 * largest, `logit ${i}`)
       for (const tensor of [whole, last]) tensor.dispose()
       cache.dispose()
       model.dispose()

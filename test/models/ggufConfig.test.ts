@@ -29,8 +29,13 @@ const keys: Record<string, Value> = {
   'tokenizer.ggml.eom_token_id': uint32(128008),
 }
 
-const open = (changes: Record<string, Value | null> = {}, tensors: Parts['tensors'] = []): Promise<GgufFile> => {
-  const entries = Object.entries({ ...keys, ...changes }).flatMap(([key, value]) => (value ? [[key, value] as const] : []))
+const open = (
+  changes: Record<string, Value | null> = {},
+  tensors: Parts['tensors'] = [],
+): Promise<GgufFile> => {
+  const entries = Object.entries({ ...keys, ...changes }).flatMap(([key, value]) =>
+    value ? [[key, value] as const] : [],
+  )
   return openGguf(bytesSource(gguf({ keys: entries, tensors, dataBytes: 64 }), 'x'))
 }
 
@@ -66,12 +71,15 @@ test('defaults', async () => {
   const head = { name: 'output.weight', sizes: [8], type: 0, offset: 0 }
   const embedding = { name: 'token_embd.weight', sizes: [2, 3], type: 0, offset: 32 }
   const ids = ['bos', 'eos', 'eot', 'eom'].map((name) => [`tokenizer.ggml.${name}_token_id`, null])
-  const file = await open({ ...Object.fromEntries(absent.map((key) => [`llama.${key}`, null])), ...Object.fromEntries(ids) }, [
-    head,
-    embedding,
-  ])
+  const file = await open(
+    { ...Object.fromEntries(absent.map((key) => [`llama.${key}`, null])), ...Object.fromEntries(ids) },
+    [head, embedding],
+  )
   const config = ggufLlamaConfig(file, null)
-  assert.deepEqual([config.keyValueHeads, config.ropeTheta, config.headSize, config.vocabularySize], [32, 10000, 64, 3])
+  assert.deepEqual(
+    [config.keyValueHeads, config.ropeTheta, config.headSize, config.vocabularySize],
+    [32, 10000, 64, 3],
+  )
   assert.deepEqual([config.tieWordEmbeddings, config.eosTokenIds], [false, []])
 })
 
@@ -89,36 +97,64 @@ function llama3Factors(): number[] {
 test('rope scaling', async () => {
   const scaling = async (changes: Record<string, Value>, factors: number[] | null = null) =>
     ggufLlamaConfig(await open(changes), factors).ropeScaling
-  assert.deepEqual(await scaling({ 'llama.rope.scaling.type': string('linear'), 'llama.rope.scaling.factor': float32(4) }), {
-    type: 'linear',
-    factor: 4,
-  })
+  assert.deepEqual(
+    await scaling({ 'llama.rope.scaling.type': string('linear'), 'llama.rope.scaling.factor': float32(4) }),
+    {
+      type: 'linear',
+      factor: 4,
+    },
+  )
   assert.deepEqual(await scaling({ 'llama.rope.scale_linear': float32(2) }), { type: 'linear', factor: 2 })
-  assert.deepEqual(await scaling({ 'llama.rope.scaling.type': string('none'), 'llama.rope.scaling.factor': float32(4) }), {
-    type: 'default',
-  })
-  const llama3 = { type: 'llama3', factor: 32, lowFrequencyFactor: 1, highFrequencyFactor: 4, originalMaxPositions: 8192 }
+  assert.deepEqual(
+    await scaling({ 'llama.rope.scaling.type': string('none'), 'llama.rope.scaling.factor': float32(4) }),
+    {
+      type: 'default',
+    },
+  )
+  const llama3 = {
+    type: 'llama3',
+    factor: 32,
+    lowFrequencyFactor: 1,
+    highFrequencyFactor: 4,
+    originalMaxPositions: 8192,
+  }
   assert.deepEqual(await scaling({}, llama3Factors()), llama3)
   const other = llama3Factors().map((factor, i) => (i === 20 ? factor * 1.01 : factor))
   const longrope = await scaling({}, other)
   const lists = { shortFactors: other, longFactors: other, originalMaxPositions: 131072, attentionFactor: 1 }
   assert.deepEqual(longrope, { type: 'longrope', ...lists })
-  const [plain, scaled] = [{ type: 'default' } as const, longrope].map((rule) => inverseFrequencies(64, 500000, rule))
+  const [plain, scaled] = [{ type: 'default' } as const, longrope].map((rule) =>
+    inverseFrequencies(64, 500000, rule),
+  )
   assert.equal(scaled[20], Math.fround(plain[20] / other[20]))
 })
 
 test('a special token that the vocabulary does not have is ignored, and named', async () => {
-  const file = await open({ 'tokenizer.ggml.eos_token_id': uint32(128256), 'tokenizer.ggml.eot_token_id': null })
+  const file = await open({
+    'tokenizer.ggml.eos_token_id': uint32(128256),
+    'tokenizer.ggml.eot_token_id': null,
+  })
   const warnings: string[] = []
   const config = ggufLlamaConfig(file, null, (message) => void warnings.push(message))
   assert.deepEqual(config.eosTokenIds, [128008])
   assert.equal(warnings.length, 1)
-  assert.match(warnings[0], /^x: .*eos_token_id" must be below the vocabulary's size \(128256\); received 128256 .*; it is ignored$/)
+  assert.match(
+    warnings[0],
+    /^x: .*eos_token_id" must be below the vocabulary's size \(128256\); received 128256 .*; it is ignored$/,
+  )
   assert.equal(huggingFaceConfig(file, config).eos_token_id, null)
 })
 
 test('tokens that end a turn are found by their text, as llama.cpp finds them', async () => {
-  const tokens = strings('<|begin_of_text|>', '<|end_of_text|>', 'a', '<|eot_id|>', '<|im_end|>x', '', '<|eom_id|>')
+  const tokens = strings(
+    '<|begin_of_text|>',
+    '<|end_of_text|>',
+    'a',
+    '<|eot_id|>',
+    '<|im_end|>x',
+    '',
+    '<|eom_id|>',
+  )
   const file = await open({
     'tokenizer.ggml.tokens': tokens,
     'tokenizer.ggml.eos_token_id': uint32(2),
@@ -135,15 +171,28 @@ test('config.json says the same', async () => {
     const file = await open()
     const config = ggufLlamaConfig(file, factors)
     const written = JSON.parse(JSON.stringify(huggingFaceConfig(file, config)))
-    assert.deepEqual(parseLlamaConfig(new JsonObject(written, 'config.json')), { ...config, eosTokenIds: [128009] })
+    assert.deepEqual(parseLlamaConfig(new JsonObject(written, 'config.json')), {
+      ...config,
+      eosTokenIds: [128009],
+    })
     assert.equal(written.bos_token_id, 128000)
   }
-  const file = await open({ 'llama.rope.scaling.type': string('linear'), 'llama.rope.scaling.factor': float32(4) })
-  assert.deepEqual(huggingFaceConfig(file, ggufLlamaConfig(file, null)).rope_scaling, { rope_type: 'linear', factor: 4 })
+  const file = await open({
+    'llama.rope.scaling.type': string('linear'),
+    'llama.rope.scaling.factor': float32(4),
+  })
+  assert.deepEqual(huggingFaceConfig(file, ggufLlamaConfig(file, null)).rope_scaling, {
+    rope_type: 'linear',
+    factor: 4,
+  })
 })
 
 test('what cannot be is refused', async () => {
-  const refuses = async (changes: Record<string, Value | null>, message: RegExp, factors: number[] | null = null) => {
+  const refuses = async (
+    changes: Record<string, Value | null>,
+    message: RegExp,
+    factors: number[] | null = null,
+  ) => {
     const file = await open(changes)
     assert.throws(() => ggufLlamaConfig(file, factors), { name: 'FormatError', message })
   }
@@ -152,17 +201,36 @@ test('what cannot be is refused', async () => {
     /"general.architecture" must be "llama", the only one supported yet; received "qwen2"/,
   )
   await refuses({ 'general.architecture': null }, /"general.architecture" must be a string; it is missing/)
-  await refuses({ 'llama.block_count': null }, /"llama.block_count" must be a positive integer; it is missing/)
-  await refuses({ 'llama.block_count': uint32(4097) }, /"llama.block_count" must be at most 4096; received 4097/)
-  await refuses({ 'llama.embedding_length': uint32(0) }, /"llama.embedding_length" must be a positive integer; received 0/)
+  await refuses(
+    { 'llama.block_count': null },
+    /"llama.block_count" must be a positive integer; it is missing/,
+  )
+  await refuses(
+    { 'llama.block_count': uint32(4097) },
+    /"llama.block_count" must be at most 4096; received 4097/,
+  )
+  await refuses(
+    { 'llama.embedding_length': uint32(0) },
+    /"llama.embedding_length" must be a positive integer; received 0/,
+  )
   await refuses({ 'llama.vocab_size': uint32(2 ** 31) }, /"llama.vocab_size" must be at most 16777216/)
   await refuses({ 'llama.expert_count': uint32(8) }, /mixtures of experts are not supported; received 8/)
   await refuses({ 'llama.attention.head_count_kv': uint32(5) }, /must divide the 32 heads; received 5/)
   await refuses({ 'llama.attention.key_length': uint32(63) }, /the head size must be even; it is 63/)
-  await refuses({ 'llama.rope.dimension_count': uint32(32) }, /"llama.rope.dimension_count" must be the head size \(64\); received 32/)
+  await refuses(
+    { 'llama.rope.dimension_count': uint32(32) },
+    /"llama.rope.dimension_count" must be the head size \(64\); received 32/,
+  )
   await refuses({ 'llama.attention.value_length': uint32(128) }, /must be the head size \(64\); received 128/)
-  await refuses({ 'llama.attention.layer_norm_rms_epsilon': float32(NaN) }, /must be a finite number above 0; received NaN/)
+  await refuses(
+    { 'llama.attention.layer_norm_rms_epsilon': float32(NaN) },
+    /must be a finite number above 0; received NaN/,
+  )
   await refuses({ 'llama.rope.scaling.type': string('yarn') }, /must be "none" or "linear"; received "yarn"/)
   await refuses({}, /rope_freqs.weight must hold 32 numbers above 0; received 2: \[1,1\]/, [1, 1])
-  await refuses({ 'llama.rope.scale_linear': float32(2) }, /by a factor or by rope_freqs.weight; they are by both/, llama3Factors())
+  await refuses(
+    { 'llama.rope.scale_linear': float32(2) },
+    /by a factor or by rope_freqs.weight; they are by both/,
+    llama3Factors(),
+  )
 })

@@ -33,7 +33,13 @@ export async function loadGguf(device: Device, source: ByteSource): Promise<Caus
 export function withRopeFactors(file: Buffer, factors: readonly number[]): Buffer {
   // The last entry: a name, then dimensions, two sizes, type and offset. The data follow from 14336 on.
   const end = file.lastIndexOf('blk.4.attn_k.weight') + 'blk.4.attn_k.weight'.length + 4 + 16 + 4 + 8
-  const entry = Buffer.concat([text('rope_freqs.weight'), u32(1), u64(factors.length), u32(0), u64(file.length - 14336)])
+  const entry = Buffer.concat([
+    text('rope_freqs.weight'),
+    u32(1),
+    u64(factors.length),
+    u32(0),
+    u64(file.length - 14336),
+  ])
   const header = Buffer.concat([file.subarray(0, end), entry])
   header.writeBigUInt64LE(48n, 8)
   const padding = Buffer.alloc(Math.ceil(header.length / 32) * 32 - header.length)

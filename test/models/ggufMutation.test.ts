@@ -9,14 +9,19 @@ import { planGguf } from '../../src/models/ggufPlan.ts'
 import { fixtures } from '../formats/ggufBytes.ts'
 
 const numRuns = Number(process.env.LOWBIT_FUZZ_CASES ?? 300)
-const files = ['stories260K-q4_0', 'stories260K-q5_1', 'bytelevel'].map((name) => readFileSync(`${fixtures}${name}.gguf`))
+const files = ['stories260K-q4_0', 'stories260K-q5_1', 'bytelevel'].map((name) =>
+  readFileSync(`${fixtures}${name}.gguf`),
+)
 /** Where the tensors of the first files begin; most of what can go wrong lies before. */
 const headerBytes = 14336
 
 const device = openDevice('cpu', { threads: 1 })
 after(() => device.close())
 
-/** Plans and loads a file; only a FormatError may come out, in a short time, and no more bytes be asked for than twice the file. */
+/**
+ * Plans and loads a file; only a FormatError may come out, in a short time, and no more bytes be asked for
+ * than twice the file.
+ */
 async function survives(bytes: Uint8Array): Promise<void> {
   let requested = 0
   let open = true
@@ -52,18 +57,22 @@ async function survives(bytes: Uint8Array): Promise<void> {
 
 const file = fc.constantFrom(...files)
 const property = (name: string, mutated: fc.Arbitrary<Uint8Array>) => {
-  test(`${name}: a FormatError or a model`, { timeout: 240_000 }, () => fc.assert(fc.asyncProperty(mutated, survives), { numRuns }))
+  test(`${name}: a FormatError or a model`, { timeout: 240_000 }, () =>
+    fc.assert(fc.asyncProperty(mutated, survives), { numRuns }),
+  )
 }
 /** A place in the header mostly, else anywhere. */
 const place = fc.oneof({ weight: 4, arbitrary: fc.nat(headerBytes - 1) }, { weight: 1, arbitrary: fc.nat() })
 
 property(
   'flipped bytes',
-  fc.tuple(file, fc.array(fc.tuple(place, fc.integer({ min: 1, max: 255 })), { minLength: 1, maxLength: 8 })).map(([bytes, flips]) => {
-    const mutated = Uint8Array.from(bytes)
-    for (const [at, mask] of flips) mutated[at % mutated.length] ^= mask
-    return mutated
-  }),
+  fc
+    .tuple(file, fc.array(fc.tuple(place, fc.integer({ min: 1, max: 255 })), { minLength: 1, maxLength: 8 }))
+    .map(([bytes, flips]) => {
+      const mutated = Uint8Array.from(bytes)
+      for (const [at, mask] of flips) mutated[at % mutated.length] ^= mask
+      return mutated
+    }),
 )
 
 property(
@@ -72,7 +81,19 @@ property(
     .tuple(
       file,
       place,
-      fc.constantFrom(0n, 1n, 2n, 31n, 2n ** 16n, 2n ** 31n, 2n ** 32n - 1n, 2n ** 53n, 2n ** 60n, 2n ** 63n, 2n ** 64n - 1n),
+      fc.constantFrom(
+        0n,
+        1n,
+        2n,
+        31n,
+        2n ** 16n,
+        2n ** 31n,
+        2n ** 32n - 1n,
+        2n ** 53n,
+        2n ** 60n,
+        2n ** 63n,
+        2n ** 64n - 1n,
+      ),
       fc.boolean(),
     )
     .map(([bytes, at, value, wide]) => {
@@ -91,5 +112,7 @@ property(
 
 property(
   'spliced',
-  fc.tuple(file, file, place, place).map(([a, b, at, from]) => Buffer.concat([a.subarray(0, at % a.length), b.subarray(from % b.length)])),
+  fc
+    .tuple(file, file, place, place)
+    .map(([a, b, at, from]) => Buffer.concat([a.subarray(0, at % a.length), b.subarray(from % b.length)])),
 )

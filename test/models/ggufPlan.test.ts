@@ -39,13 +39,20 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
         const rows = new Float32Array(new Uint8Array(Buffer.from(theirs.k_proj_rows, 'hex')).buffer)
         const ours16 = await dequantized(model, 'model.layers.4.self_attn.k_proj.weight')
         // By value: ggml gives a zero the sign of its code.
-        for (const [i, value] of rows.entries()) assert.ok(ours16[i] === value, `key projection, value ${i}: ${ours16[i]}, not ${value}`)
+        for (const [i, value] of rows.entries())
+          assert.ok(ours16[i] === value, `key projection, value ${i}: ${ours16[i]}, not ${value}`)
         const logits = (await logitsOf(model, inputs.prompt_ids)).slice(-512)
         // Logits reach 15; two float32 programs differ by some units in the seventh digit.
         for (const [i, logit] of logits.entries())
-          assert.ok(Math.abs(logit - theirs.last_logits[i]) < 2e-5, `logit ${i}: ${logit}, ${theirs.last_logits[i]}`)
+          assert.ok(
+            Math.abs(logit - theirs.last_logits[i]) < 2e-5,
+            `logit ${i}: ${logit}, ${theirs.last_logits[i]}`,
+          )
         const ours = await perplexity(model, inputs.ppl_ids, { context })
-        assert.ok(Math.abs(ours.perplexity / theirs.perplexity - 1) < 1e-6, `${ours.perplexity}, not ${theirs.perplexity}`)
+        assert.ok(
+          Math.abs(ours.perplexity / theirs.perplexity - 1) < 1e-6,
+          `${ours.perplexity}, not ${theirs.perplexity}`,
+        )
         assert.ok((await checkGreedy(model, theirs)) > 20)
       })
     }

@@ -20,7 +20,10 @@ after(async () => {
 const whole = readFileSync(`${fixtures}stories260K-q4_0.gguf`)
 const u16 = (value: number) => Buffer.from([value & 0xff, value >> 8])
 
-/** A part as llama.cpp's gguf-split writes it: the first with all keys, each with its place among `count`, and some of the tensors. */
+/**
+ * A part as llama.cpp's gguf-split writes it: the first with all keys, each with its place among `count`, and
+ * some of the tensors.
+ */
 async function part(file: GgufFile, index: number, count: number): Promise<Buffer> {
   const all = [...file.tensors.values()]
   const size = Math.ceil(all.length / count)
@@ -35,12 +38,26 @@ async function part(file: GgufFile, index: number, count: number): Promise<Buffe
   let offset = 0
   const [infos, data]: [Buffer[], Buffer[]] = [[], []]
   for (const { name, shape, type } of tensors) {
-    infos.push(text(name), u32(shape.length), ...shape.toReversed().map(u64), u32(ggufTypes[type].id), u64(offset))
+    infos.push(
+      text(name),
+      u32(shape.length),
+      ...shape.toReversed().map(u64),
+      u32(ggufTypes[type].id),
+      u64(offset),
+    )
     const bytes = await file.read(name)
     data.push(Buffer.from(bytes), Buffer.alloc((32 - (bytes.length % 32)) % 32))
     offset += Math.ceil(bytes.length / 32) * 32
   }
-  const header = Buffer.concat([Buffer.from('GGUF'), u32(3), u64(tensors.length), u64(keyCount + 3), keys, ...split, ...infos])
+  const header = Buffer.concat([
+    Buffer.from('GGUF'),
+    u32(3),
+    u64(tensors.length),
+    u64(keyCount + 3),
+    keys,
+    ...split,
+    ...infos,
+  ])
   return Buffer.concat([header, Buffer.alloc((32 - (header.length % 32)) % 32), ...data])
 }
 
@@ -59,7 +76,10 @@ test('a model in several files is one model, whichever of them is named', async 
   for (const path of paths) {
     using model = await loadCausalLM(path, { device })
     assert.deepEqual(await model.forward([1, 403, 407]).toNumbers(), logits)
-    assert.deepEqual(model.tokenizer?.encode('Once upon a time'), expected.tokenizer?.encode('Once upon a time'))
+    assert.deepEqual(
+      model.tokenizer?.encode('Once upon a time'),
+      expected.tokenizer?.encode('Once upon a time'),
+    )
   }
 })
 
@@ -74,10 +94,16 @@ test('where the others are not, it says that it is one of several', async () => 
   writeFileSync(renamed, readFileSync(second))
   const rule =
     'it is one of 3 files of a split model, so all must be given by path or URL, side by side and named as NAME-00001-of-00003.gguf'
-  await assert.rejects(loadCausalLM(renamed, { device }), { name: 'FormatError', message: `${renamed}: ${rule}` })
+  await assert.rejects(loadCausalLM(renamed, { device }), {
+    name: 'FormatError',
+    message: `${renamed}: ${rule}`,
+  })
   // A file that the user picked in a browser has no neighbours.
   const picked = new File([Uint8Array.from(readFileSync(first))], 'stories-00001-of-00003.gguf')
-  await assert.rejects(loadCausalLM(picked, { device }), { name: 'FormatError', message: `stories-00001-of-00003.gguf: ${rule}` })
+  await assert.rejects(loadCausalLM(picked, { device }), {
+    name: 'FormatError',
+    message: `stories-00001-of-00003.gguf: ${rule}`,
+  })
 })
 
 test('a tensor in two of them is refused', async () => {

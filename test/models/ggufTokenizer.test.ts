@@ -6,7 +6,18 @@ import type { GgufMetadata } from '../../src/formats/ggufMetadata.ts'
 import { bytesSource } from '../../src/formats/source.ts'
 import { ggufTokenizer } from '../../src/models/ggufTokenizer.ts'
 import { Tokenizer } from '../../src/models/tokenizer.ts'
-import { bool, f32, fixtures, gguf, list, string, strings, u32, uint32, type Value } from '../formats/ggufBytes.ts'
+import {
+  bool,
+  f32,
+  fixtures,
+  gguf,
+  list,
+  string,
+  strings,
+  u32,
+  uint32,
+  type Value,
+} from '../formats/ggufBytes.ts'
 import { storiesSource } from './ggufModel.ts'
 
 interface Expected {
@@ -31,7 +42,11 @@ test('SentencePiece: ids and text of many kinds are those of the original tokeni
   const tokenizer = await tokenizerOf(metadata)
   for (const [i, line] of expected.lines.entries()) {
     assert.deepEqual(tokenizer.encode(line), expected.stories260K[i], JSON.stringify(line))
-    assert.equal(tokenizer.decode(expected.stories260K[i]), expected.stories260K_text[i], JSON.stringify(line))
+    assert.equal(
+      tokenizer.decode(expected.stories260K[i]),
+      expected.stories260K_text[i],
+      JSON.stringify(line),
+    )
   }
 })
 
@@ -64,7 +79,9 @@ const small: Record<string, Value> = {
   'tokenizer.ggml.eos_token_id': uint32(3),
 }
 const open = async (changes: Record<string, Value | null> = {}) => {
-  const keys = Object.entries({ ...small, ...changes }).flatMap(([key, value]) => (value ? [[key, value] as const] : []))
+  const keys = Object.entries({ ...small, ...changes }).flatMap(([key, value]) =>
+    value ? [[key, value] as const] : [],
+  )
   return (await openGguf(bytesSource(gguf({ keys }), 'x'))).metadata
 }
 
@@ -100,11 +117,18 @@ test('SentencePiece: merges follow the scores, bytes spell the rest, no space is
     'tokenizer.ggml.eos_token_id': uint32(1),
   }
   assert.deepEqual((await tokenizerOf(await open(keys))).encode('abc é'), [6, 4, 3, 6, 7, 8])
-  assert.deepEqual((await tokenizerOf(await open({ ...keys, 'tokenizer.ggml.add_space_prefix': bool(0) }))).encode('abc'), [4, 3])
+  assert.deepEqual(
+    (await tokenizerOf(await open({ ...keys, 'tokenizer.ggml.add_space_prefix': bool(0) }))).encode('abc'),
+    [4, 3],
+  )
   const swapped = list(6, 9, ...[0, -1, -2, -3, -5, -4, -6, 0, 0].map(f32))
-  assert.deepEqual((await tokenizerOf(await open({ ...keys, 'tokenizer.ggml.scores': swapped }))).encode('abc'), [6, 1, 5])
+  assert.deepEqual(
+    (await tokenizerOf(await open({ ...keys, 'tokenizer.ggml.scores': swapped }))).encode('abc'),
+    [6, 1, 5],
+  )
   await assert.rejects(
-    async () => ggufTokenizer(await open({ ...keys, 'tokenizer.ggml.scores': list(6, 1, f32(0)) }))?.tokenizer(),
+    async () =>
+      ggufTokenizer(await open({ ...keys, 'tokenizer.ggml.scores': list(6, 1, f32(0)) }))?.tokenizer(),
     /scores" must have as many elements/,
   )
   const long = strings('<unk>', 'a'.repeat(257), 'b', 'c', 'ab', 'bc', '▁', 'd', 'e')
@@ -116,19 +140,43 @@ test('SentencePiece: merges follow the scores, bytes spell the rest, no space is
 
 test('what cannot be is refused', async () => {
   const refuses = async (changes: Record<string, Value | null>, message: RegExp) =>
-    assert.rejects(async () => ggufTokenizer(await open(changes))?.tokenizer(), { name: 'FormatError', message })
+    assert.rejects(async () => ggufTokenizer(await open(changes))?.tokenizer(), {
+      name: 'FormatError',
+      message,
+    })
   assert.equal(ggufTokenizer(await open({ 'tokenizer.ggml.model': null })), null)
-  await refuses({ 'tokenizer.ggml.model': string('bert') }, /"tokenizer.ggml.model" must be "gpt2" or "llama"; received "bert"/)
-  await refuses({ 'tokenizer.ggml.pre': string('other') }, /"tokenizer.ggml.pre" must be one of default, gpt-2, .*; received "other"/)
-  await refuses({ 'tokenizer.ggml.merges': strings('a b', 'a b c') }, /must be pairs with a space between; number 1 is "a b c"/)
-  await refuses({ 'tokenizer.ggml.tokens': strings('a', 'b', 'a', 'c', 'd', 'e') }, /must differ from each other; "a" is token 0 and 2/)
-  await refuses({ 'tokenizer.ggml.token_type': list(4, 1, u32(1)) }, /token_type" must have as many elements as there are tokens \(6\)/)
+  await refuses(
+    { 'tokenizer.ggml.model': string('bert') },
+    /"tokenizer.ggml.model" must be "gpt2" or "llama"; received "bert"/,
+  )
+  await refuses(
+    { 'tokenizer.ggml.pre': string('other') },
+    /"tokenizer.ggml.pre" must be one of default, gpt-2, .*; received "other"/,
+  )
+  await refuses(
+    { 'tokenizer.ggml.merges': strings('a b', 'a b c') },
+    /must be pairs with a space between; number 1 is "a b c"/,
+  )
+  await refuses(
+    { 'tokenizer.ggml.tokens': strings('a', 'b', 'a', 'c', 'd', 'e') },
+    /must differ from each other; "a" is token 0 and 2/,
+  )
+  await refuses(
+    { 'tokenizer.ggml.token_type': list(4, 1, u32(1)) },
+    /token_type" must have as many elements as there are tokens \(6\)/,
+  )
 })
 
 test('a special token that is none is ignored, and named', async () => {
   const warnings: string[] = []
-  const parts = ggufTokenizer(await open({ 'tokenizer.ggml.eos_token_id': uint32(6) }), (message) => void warnings.push(message))
+  const parts = ggufTokenizer(
+    await open({ 'tokenizer.ggml.eos_token_id': uint32(6) }),
+    (message) => void warnings.push(message),
+  )
   assert.equal(parts?.config.eos_token, undefined)
   assert.equal(warnings.length, 1)
-  assert.match(warnings[0], /"tokenizer.ggml.eos_token_id" must be below the vocabulary's size \(6\); received 6 .*; it is ignored/)
+  assert.match(
+    warnings[0],
+    /"tokenizer.ggml.eos_token_id" must be below the vocabulary's size \(6\); received 6 .*; it is ignored/,
+  )
 })

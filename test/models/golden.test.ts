@@ -13,7 +13,15 @@ import { freeze, type QuantizeOptions, quantize } from '../../src/quantize/quant
 import { equalRow, numberRow } from '../goldenTable.ts'
 import { forward64, type PlainCheckpoint, readPlain } from './float64Llama.ts'
 import { copyOf, golden, inputs, manifest, pythonFolder, readExpected, stories } from './golden.ts'
-import { checkGreedy, checkLogits, checkParts, checkPerplexity, checkWeights, logitFactor, logitsOf } from './goldenChecks.ts'
+import {
+  checkGreedy,
+  checkLogits,
+  checkParts,
+  checkPerplexity,
+  checkWeights,
+  logitFactor,
+  logitsOf,
+} from './goldenChecks.ts'
 
 /** How Python made each variant, in our words; null for the float model. */
 const variants: Record<string, QuantizeOptions | null> = {
@@ -55,7 +63,8 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
         sameBytes(ours, theirs, 'model.safetensors', ...(options ? ['quanto_qmap.json'] : []))
         row.saved = 'byte-equal'
         assert.equal(configOf(ours).tie_word_embeddings, configOf(theirs).tie_word_embeddings)
-        // A folder that Python wrote comes out as it went in; of config.json the values, since JavaScript writes 10000.0 as 10000.
+        // A folder that Python wrote comes out as it went in; of config.json the values, since JavaScript
+        // writes 10000.0 as 10000.
         using loaded = await loadCausalLM(pythonFolder(variant), { device })
         const again = await saved(loaded)
         if (!options) return
@@ -68,7 +77,11 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
         const tensors = await readExpected(join(golden, 'expected', `${variant}.safetensors`))
         await checkWeights(model, expected, tensors)
         const python = tensors.get('prompt_logits') as Float32Array
-        const errors = checkLogits(await logitsOf(model, inputs.prompt_ids), python, forward64(truth, inputs.prompt_ids))
+        const errors = checkLogits(
+          await logitsOf(model, inputs.prompt_ids),
+          python,
+          forward64(truth, inputs.prompt_ids),
+        )
         row['logit error'] = errors.ours.toExponential(1)
         row["PyTorch's"] = errors.python.toExponential(1)
         row[`worst ratio (≤ ${logitFactor})`] = errors.worst.toFixed(2)
@@ -90,7 +103,11 @@ test('the tokenizer gives the ids that Python gave, and back the text', async ()
   const ids = model.tokenizer?.encode(text, { addSpecialTokens: false }) ?? []
   assert.deepEqual(ids.slice(0, inputs.ppl_ids.length), inputs.ppl_ids)
   assert.deepEqual(model.tokenizer?.encode(inputs.prompt), inputs.prompt_ids)
-  const generation = await generate(model, inputs.prompt, { maxNewTokens: 40, stopAtEos: false, computeDtype: 'float32' })
+  const generation = await generate(model, inputs.prompt, {
+    maxNewTokens: 40,
+    stopAtEos: false,
+    computeDtype: 'float32',
+  })
   assert.equal(generation.text, manifest.variants.float.greedy_text)
   model.dispose()
   await device.close()
@@ -112,7 +129,11 @@ async function saved(model: CausalLM): Promise<Map<string, Uint8Array>> {
 }
 
 function sameBytes(ours: Map<string, Uint8Array>, theirs: Map<string, Uint8Array>, ...names: string[]): void {
-  for (const name of names) assert.ok(Buffer.from(ours.get(name) ?? '').equals(theirs.get(name) ?? Buffer.alloc(0)), `${name} differs`)
+  for (const name of names)
+    assert.ok(
+      Buffer.from(ours.get(name) ?? '').equals(theirs.get(name) ?? Buffer.alloc(0)),
+      `${name} differs`,
+    )
 }
 
 function configOf(files: Map<string, Uint8Array>): Record<string, unknown> {

@@ -49,7 +49,9 @@ export async function copyOf(folder: Folder): Promise<Map<string, Uint8Array>> {
 
 /** All tensors of a file of expectations, float32. */
 export async function readExpected(path: string): Promise<Map<string, Float32Array>> {
-  const file = await openSafetensors(await diskFolder(join(path, '..')).open(path.slice(path.lastIndexOf('/') + 1)))
+  const file = await openSafetensors(
+    await diskFolder(join(path, '..')).open(path.slice(path.lastIndexOf('/') + 1)),
+  )
   const tensors = new Map<string, Float32Array>()
   for (const { name, dtype } of file.tensors.values()) {
     assert.equal(dtype, 'float32')
@@ -60,7 +62,11 @@ export async function readExpected(path: string): Promise<Map<string, Float32Arr
 }
 
 /** Changes the bytes of a tensor within a copied folder. */
-export async function damage(files: Map<string, Uint8Array>, name: string, change: (bytes: Uint8Array) => void): Promise<void> {
+export async function damage(
+  files: Map<string, Uint8Array>,
+  name: string,
+  change: (bytes: Uint8Array) => void,
+): Promise<void> {
   const file = await openSafetensors(await memoryFolder(files).open('model.safetensors'))
   const { byteOffset, byteLength } = tensorInfo(file, name)
   const bytes = files.get('model.safetensors')

@@ -8,9 +8,14 @@ import { Tensor } from '../../src/tensor/tensor.ts'
 import type { PlainCheckpoint } from './float64Llama.ts'
 import { type Expected, inputs, manifest } from './golden.ts'
 
-/** Bit for bit, every quantized weight of the model against the parts in Python's file; returns how many there are. */
+/**
+ * Bit for bit, every quantized weight of the model against the parts in Python's file; returns how many there
+ * are.
+ */
 export async function checkParts(model: CausalLM, { quantized: parts }: PlainCheckpoint): Promise<number> {
-  const paths = [...model.namedModules()].filter(([, module]) => module instanceof QLinear).map(([path]) => `${path}.weight`)
+  const paths = [...model.namedModules()]
+    .filter(([, module]) => module instanceof QLinear)
+    .map(([path]) => `${path}.weight`)
   assert.deepEqual(paths.sort(), [...parts.keys()].sort())
   for (const [path, { codes, groupSize, scale, shift }] of parts) {
     const weight = model.getParameter(path)
@@ -38,12 +43,20 @@ export async function dequantized(model: CausalLM, path: string): Promise<Float3
   return numbers
 }
 
-/** Every dequantized weight has the sums that Python found, and the rows that it kept are the same to the last bit. */
-export async function checkWeights(model: CausalLM, expected: Expected, tensors: ReadonlyMap<string, Float32Array>): Promise<void> {
+/**
+ * Every dequantized weight has the sums that Python found, and the rows that it kept are the same to the last
+ * bit.
+ */
+export async function checkWeights(
+  model: CausalLM,
+  expected: Expected,
+  tensors: ReadonlyMap<string, Float32Array>,
+): Promise<void> {
   for (const [path, stats] of Object.entries(expected.weight_stats)) {
     const values = await dequantized(model, path)
     const sums = [0, 0, 0]
-    for (const value of values) for (const [i, term] of [value, Math.abs(value), value * value].entries()) sums[i] += term
+    for (const value of values)
+      for (const [i, term] of [value, Math.abs(value), value * value].entries()) sums[i] += term
     sums[2] = Math.sqrt(sums[2])
     // Both sums are float64's, in different orders: far below the last bit of a single weight.
     for (const [i, sum] of sums.entries())
@@ -52,7 +65,11 @@ export async function checkWeights(model: CausalLM, expected: Expected, tensors:
   for (const [name, rows] of tensors) {
     if (!name.startsWith('dequant.')) continue
     const values = await dequantized(model, name.slice('dequant.'.length))
-    assert.deepEqual(Buffer.from(values.buffer, values.byteOffset, rows.byteLength), Buffer.from(rows.buffer), name)
+    assert.deepEqual(
+      Buffer.from(values.buffer, values.byteOffset, rows.byteLength),
+      Buffer.from(rows.buffer),
+      name,
+    )
   }
 }
 
@@ -68,8 +85,9 @@ export interface LogitErrors {
 }
 
 /**
- * At every position our largest error against the float64 forward pass is at most `logitFactor` times PyTorch's: two float32 programs
- * that differ in nothing but the order of their sums make errors of one size, and a wrong formula or weight makes one that is not.
+ * At every position our largest error against the float64 forward pass is at most `logitFactor` times
+ * PyTorch's: two float32 programs that differ in nothing but the order of their sums make errors of one size,
+ * and a wrong formula or weight makes one that is not.
  */
 export function checkLogits(ours: Float32Array, python: Float32Array, truth: Float64Array[]): LogitErrors {
   const V = truth[0].length
@@ -77,7 +95,8 @@ export function checkLogits(ours: Float32Array, python: Float32Array, truth: Flo
   assert.equal(ours.length, truth.length * V)
   const errors: LogitErrors = { ours: 0, python: 0, worst: 0 }
   for (const [position, logits] of truth.entries()) {
-    const error = (values: Float32Array) => logits.reduce((max, logit, i) => Math.max(max, Math.abs(values[position * V + i] - logit)), 0)
+    const error = (values: Float32Array) =>
+      logits.reduce((max, logit, i) => Math.max(max, Math.abs(values[position * V + i] - logit)), 0)
     const [own, theirs] = [error(ours), error(python)]
     assert.ok(own <= logitFactor * theirs, `logits at ${position}: error ${own}, PyTorch's is ${theirs}`)
     errors.ours = Math.max(errors.ours, own)
@@ -110,7 +129,9 @@ export async function checkPerplexity(model: CausalLM, expected: Expected): Prom
   near(whole.perplexity, expected.perplexity, 'perplexity')
   near(whole.nll, expected.nll, 'nll')
   for (let window = 0; window < n_windows; window++) {
-    const { nll } = await perplexity(model, inputs.ppl_ids.slice(window * context, (window + 1) * context), { context })
+    const { nll } = await perplexity(model, inputs.ppl_ids.slice(window * context, (window + 1) * context), {
+      context,
+    })
     near(nll, expected.window_nll[window], `nll of window ${window}`)
   }
   return whole.perplexity
@@ -119,12 +140,22 @@ export async function checkPerplexity(model: CausalLM, expected: Expected): Prom
 /** Below this margin the likeliest token is a matter of rounding. */
 const nearTie = 1e-3
 
-/** The greedy continuation is Python's, token for token, up to its first near tie; returns how many were compared. */
-export async function checkGreedy(model: CausalLM, { greedy_ids, greedy_margins }: Expected): Promise<number> {
+/**
+ * The greedy continuation is Python's, token for token, up to its first near tie; returns how many were
+ * compared.
+ */
+export async function checkGreedy(
+  model: CausalLM,
+  { greedy_ids, greedy_margins }: Expected,
+): Promise<number> {
   const tie = greedy_margins.findIndex((margin) => margin < nearTie)
   const count = tie < 0 ? greedy_ids.length : tie
   const ids: number[] = []
-  for await (const id of generateTokens(model, inputs.prompt_ids, { maxNewTokens: count, stopAtEos: false, computeDtype: 'float32' }))
+  for await (const id of generateTokens(model, inputs.prompt_ids, {
+    maxNewTokens: count,
+    stopAtEos: false,
+    computeDtype: 'float32',
+  }))
     ids.push(id)
   assert.deepEqual(ids, greedy_ids.slice(0, count))
   return count

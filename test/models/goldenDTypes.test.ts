@@ -13,8 +13,9 @@ import { freeze, quantize } from '../../src/quantize/quantize.ts'
 import { stories } from './golden.ts'
 
 /*
- * Two modules of stories260K in float32, float16 and bfloat16, quantized to every type: codes, scales, shifts and dequantized weights
- * bit for bit as optimum-quanto has them, which rounds every operation to the weight's dtype. Made by scripts/make-quanto-golden.py.
+ * Two modules of stories260K in float32, float16 and bfloat16, quantized to every type: codes, scales, shifts
+ * and dequantized weights bit for bit as optimum-quanto has them, which rounds every operation to the
+ * weight's dtype. Made by scripts/make-quanto-golden.py.
  */
 const golden = diskFolder(join(import.meta.dirname, '../golden/quanto'))
 const modules = ['model.layers.0.self_attn.k_proj', 'model.layers.2.mlp.down_proj']
@@ -37,7 +38,10 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
             const expectSame = async (ours: Uint8Array, name: string) => {
               const theirs = await file.read(prefix + name)
               const differing = ours.reduce((count, byte, i) => count + Number(byte !== theirs[i]), 0)
-              assert.ok(ours.length === theirs.length && differing === 0, `${module}${name}: ${differing} of ${theirs.length} bytes differ`)
+              assert.ok(
+                ours.length === theirs.length && differing === 0,
+                `${module}${name}: ${differing} of ${theirs.length} bytes differ`,
+              )
             }
             const [N, K] = matrixShape(weight.shape)
             const codes = await weight.codes().readBytes()
@@ -50,7 +54,9 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
             // Python kept every fourth row.
             const all = await weight.dequantize().readBytes()
             const rowBytes = K * dtypes[dtype].bytes
-            const rows = Array.from({ length: N / 4 }, (_, i) => all.subarray(4 * i * rowBytes, (4 * i + 1) * rowBytes))
+            const rows = Array.from({ length: N / 4 }, (_, i) =>
+              all.subarray(4 * i * rowBytes, (4 * i + 1) * rowBytes),
+            )
             await expectSame(Buffer.concat(rows), '.dequantized')
           }
           await file.close()

@@ -9,7 +9,8 @@ import { copyOf, damage, golden, inputs, manifest, pythonFolder, readExpected } 
 import { checkLogits, checkParts, checkPerplexity, checkWeights, logitsOf } from './goldenChecks.ts'
 
 /*
- * The golden tests must see small faults: each of these is put into a folder that Python wrote, and every check must refuse it.
+ * The golden tests must see small faults: each of these is put into a folder that Python wrote, and every
+ * check must refuse it.
  */
 
 interface Defect {

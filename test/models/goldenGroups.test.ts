@@ -13,11 +13,13 @@ import { copyOf, damage, readExpected } from './golden.ts'
 import { checkLogits, checkParts, logitsOf } from './goldenChecks.ts'
 
 /*
- * A small Llama with random weights whose layers have 160, 192 and 256 columns: groups of 32, 96 and 128, against optimum-quanto.
- * Made by scripts/make-quanto-golden.py.
+ * A small Llama with random weights whose layers have 160, 192 and 256 columns: groups of 32, 96 and 128,
+ * against optimum-quanto. Made by scripts/make-quanto-golden.py.
  */
 const golden = join(import.meta.dirname, '../golden/quanto')
-const { prompt_ids } = JSON.parse(readFileSync(join(golden, 'groups.json'), 'utf8')) as { prompt_ids: number[] }
+const { prompt_ids } = JSON.parse(readFileSync(join(golden, 'groups.json'), 'utf8')) as {
+  prompt_ids: number[]
+}
 const float = diskFolder(join(golden, 'groups'))
 const expected = await readExpected(join(golden, 'groups-expected.safetensors'))
 
@@ -33,7 +35,9 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
         expected.get('float') ?? new Float32Array(),
         forward64(await readPlain(float), prompt_ids),
       )
-      t.diagnostic(`float on ${name}: logit error ${errors.ours.toExponential(1)}, PyTorch's ${errors.python.toExponential(1)}`)
+      t.diagnostic(
+        `float on ${name}: logit error ${errors.ours.toExponential(1)}, PyTorch's ${errors.python.toExponential(1)}`,
+      )
     })
 
     for (const [weights, qtype] of [
@@ -56,13 +60,20 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
         const ours = new Map<string, Uint8Array>()
         await save(model, memoryFolder(ours))
         const theirs = await copyOf(python)
-        for (const file of ['model.safetensors', 'quanto_qmap.json']) assert.deepEqual(ours.get(file), theirs.get(file), file)
+        for (const file of ['model.safetensors', 'quanto_qmap.json'])
+          assert.deepEqual(ours.get(file), theirs.get(file), file)
       })
 
       test(`${qtype}: Python's folder computes what Python computed`, async (t) => {
         using model = await loadCausalLM(python, { device })
-        const errors = checkLogits(await logitsOf(model, prompt_ids), logits, forward64(await readPlain(python), prompt_ids))
-        t.diagnostic(`${qtype} on ${name}: logit error ${errors.ours.toExponential(1)}, PyTorch's ${errors.python.toExponential(1)}`)
+        const errors = checkLogits(
+          await logitsOf(model, prompt_ids),
+          logits,
+          forward64(await readPlain(python), prompt_ids),
+        )
+        t.diagnostic(
+          `${qtype} on ${name}: logit error ${errors.ours.toExponential(1)}, PyTorch's ${errors.python.toExponential(1)}`,
+        )
       })
 
       test(`${qtype}: the scales of two groups exchanged do not pass`, async () => {

@@ -44,7 +44,9 @@ interface Gradients {
 
 const readJson = (path: string) => JSON.parse(readFileSync(path, 'utf8'))
 const itemOf = (variant: string): Item => {
-  const item = (readJson(join(root, 'manifest.json')).items as Item[]).find(({ id }) => id === `shakespeare-gpt2-1M/${variant}`)
+  const item = (readJson(join(root, 'manifest.json')).items as Item[]).find(
+    ({ id }) => id === `shakespeare-gpt2-1M/${variant}`,
+  )
   assert.ok(item)
   return item
 }
@@ -56,7 +58,9 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
       assert.equal(device.allocatedBytes, 0, 'disposed models hold nothing')
       await device.close()
     })
-    const inputs: { prompt: string; prompt_ids: number[]; ppl_ids: number[] } = skip ? null : readJson(join(golden, 'inputs.json'))
+    const inputs: { prompt: string; prompt_ids: number[]; ppl_ids: number[] } = skip
+      ? null
+      : readJson(join(golden, 'inputs.json'))
     const load = () => loadCausalLM(diskFolder(join(golden, 'float')), { device })
 
     test('logits, perplexity and greedy tokens of transformers', async () => {
@@ -67,11 +71,20 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
       const python = (await readExpected(join(golden, 'expected/float.safetensors'))).get('prompt_logits')
       assert.ok(python)
       const errors = checkLogits(await logitsOf(model, inputs.prompt_ids), python, truth)
-      console.log(`logits on ${name}: error ${errors.ours.toExponential(1)}, PyTorch's ${errors.python.toExponential(1)}`)
+      console.log(
+        `logits on ${name}: error ${errors.ours.toExponential(1)}, PyTorch's ${errors.python.toExponential(1)}`,
+      )
       const { perplexity: ours } = await perplexity(model, inputs.ppl_ids, { context: 256 })
-      assert.ok(Math.abs(ours / expected.perplexity - 1) < 1e-5, `perplexity ${ours}, not ${expected.perplexity}`)
+      assert.ok(
+        Math.abs(ours / expected.perplexity - 1) < 1e-5,
+        `perplexity ${ours}, not ${expected.perplexity}`,
+      )
       const ids: number[] = []
-      for await (const id of generateTokens(model, inputs.prompt_ids, { maxNewTokens: 40, stopAtEos: false, computeDtype: 'float32' }))
+      for await (const id of generateTokens(model, inputs.prompt_ids, {
+        maxNewTokens: 40,
+        stopAtEos: false,
+        computeDtype: 'float32',
+      }))
         ids.push(id)
       assert.deepEqual(ids, expected.greedy_ids)
       assert.equal(model.tokenizer?.decode(ids), expected.greedy_text)
@@ -94,7 +107,9 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
       freeze(model)
       const frozen = layer.quantizedWeight()
       // Each output's largest magnitude is code ±127.
-      const float = (await readExpected(join(golden, 'float/model.safetensors'))).get('transformer.h.1.mlp.c_fc.weight')
+      const float = (await readExpected(join(golden, 'float/model.safetensors'))).get(
+        'transformer.h.1.mlp.c_fc.weight',
+      )
       assert.ok(float)
       using scale = frozen.scale()
       using dequantized = frozen.dequantize()
@@ -103,7 +118,8 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
         const column = Array.from({ length: 128 }, (_, k) => float[k * 512 + n])
         const expected = Math.fround(Math.max(...column.map(Math.abs)) / 127)
         assert.equal(scales[n], expected)
-        for (const [k, value] of column.entries()) assert.ok(Math.abs(values[n * 128 + k] - value) <= expected / 2 + 1e-7)
+        for (const [k, value] of column.entries())
+          assert.ok(Math.abs(values[n * 128 + k] - value) <= expected / 2 + 1e-7)
       }
       const { perplexity: ours } = await perplexity(model, inputs.ppl_ids, { context: 256 })
       assert.ok(Math.abs(ours / itemOf('float').expected.perplexity - 1) < 0.01, `perplexity ${ours}`)
@@ -119,7 +135,10 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
         using again = await loadCausalLM(memoryFolder(files), { device })
         assert.deepEqual(quantizationMap(again), quantizationMap(model))
         assert.deepEqual(await logitsOf(again, inputs.prompt_ids), await logitsOf(model, inputs.prompt_ids))
-        using atOnce = await loadCausalLM(diskFolder(join(golden, 'float')), { device, quantization: { method: 'quanto', weights } })
+        using atOnce = await loadCausalLM(diskFolder(join(golden, 'float')), {
+          device,
+          quantization: { method: 'quanto', weights },
+        })
         const logits = await logitsOf(model, inputs.prompt_ids)
         assert.deepEqual(await logitsOf(atOnce, inputs.prompt_ids), logits)
         using floats = await loadCausalLM(memoryFolder(files), { device, dequantize: true })
@@ -130,7 +149,8 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
         assert.deepEqual(dequantized, await logitsOf(model, inputs.prompt_ids))
         // The same numbers multiplied, in another order.
         const largest = Math.max(...logits.map(Math.abs))
-        for (const [i, value] of logits.entries()) assert.ok(Math.abs(dequantized[i] - value) <= 1e-5 * largest, `logit ${i}`)
+        for (const [i, value] of logits.entries())
+          assert.ok(Math.abs(dequantized[i] - value) <= 1e-5 * largest, `logit ${i}`)
       }
     })
 
@@ -140,7 +160,10 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
       const end = 8 + Number(bytes.readBigUInt64LE(0))
       const header = bytes.toString('utf8', 8, end).replaceAll('"transformer.', '"').trimEnd()
       const size = bytes.length - end
-      const withMask = header.replace(/\}$/, `,"h.0.attn.bias":{"dtype":"F32","shape":[1],"data_offsets":[${size},${size + 4}]}}`)
+      const withMask = header.replace(
+        /\}$/,
+        `,"h.0.attn.bias":{"dtype":"F32","shape":[1],"data_offsets":[${size},${size + 4}]}}`,
+      )
       bytes.write(withMask.padEnd(end - 8), 8)
       files.set('model.safetensors', Buffer.concat([bytes, Buffer.alloc(4)]))
       using model = await loadCausalLM(memoryFolder(files), { device })
@@ -151,9 +174,12 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
     test('loss and gradients of PyTorch', async () => {
       using model = await load()
       const expected: Gradients = readJson(join(import.meta.dirname, '../golden/gpt2-gradients.json'))
-      for (const parameter of model.parameters()) if (parameter instanceof Tensor) parameter.requiresGrad = true
+      for (const parameter of model.parameters())
+        if (parameter instanceof Tensor) parameter.requiresGrad = true
       const ids = inputs.ppl_ids.slice(0, expected.tokens)
-      using loss = backward(() => crossEntropyLoss(slice(model.forward(ids), 1, 0, -1).view([ids.length - 1, 1024]), ids.slice(1)))
+      using loss = backward(() =>
+        crossEntropyLoss(slice(model.forward(ids), 1, 0, -1).view([ids.length - 1, 1024]), ids.slice(1)),
+      )
       const [ours] = await loss.toNumbers()
       // Both sides are float32 logits of a loss near 4.6, and what lies behind float64.
       assert.ok(Math.abs(ours - expected.loss) <= 1e-6 * expected.loss, `loss ${ours}, not ${expected.loss}`)
@@ -165,7 +191,10 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
         const bound = 20 * 2 ** -23 * norm
         let squares = 0
         for (const value of values) squares += value * value
-        assert.ok(Math.abs(Math.sqrt(squares) - norm) <= bound, `${path}: norm ${Math.sqrt(squares)}, not ${norm}`)
+        assert.ok(
+          Math.abs(Math.sqrt(squares) - norm) <= bound,
+          `${path}: norm ${Math.sqrt(squares)}, not ${norm}`,
+        )
         for (const [i, value] of first.entries())
           assert.ok(Math.abs(values[i] - value) <= bound, `${path}[${i}]: ${values[i]}, not ${value}`)
       }
@@ -205,7 +234,9 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
         }
       }
       close((await loss.toNumbers())[0] / 120, total / 120, 'loss')
-      const [dw, db, dx] = await Promise.all([layer.weight.grad, layer.bias.grad, input.grad].map(async (grad) => grad?.toNumbers() ?? []))
+      const [dw, db, dx] = await Promise.all(
+        [layer.weight.grad, layer.bias.grad, input.grad].map(async (grad) => grad?.toNumbers() ?? []),
+      )
       for (let k = 0; k < 64; k++)
         for (let n = 0; n < 24; n++) {
           let dot = 0
@@ -234,7 +265,10 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
         message: /GPT-2 has 256 positions; received 257 tokens/,
       })
       const prompt = new Array(257).fill(1)
-      await assert.rejects(generateTokens(model, prompt).next(), /must fit into the model's context of 256 tokens; received 257/)
+      await assert.rejects(
+        generateTokens(model, prompt).next(),
+        /must fit into the model's context of 256 tokens; received 257/,
+      )
     })
   })
 }
@@ -242,14 +276,23 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
 describe('config.json of GPT-2', () => {
   const config = (fields: object) => {
     return parseGpt2Config(
-      new JsonObject({ n_embd: 64, n_layer: 2, n_head: 4, vocab_size: 100, n_positions: 32, ...fields }, 'config.json'),
+      new JsonObject(
+        { n_embd: 64, n_layer: 2, n_head: 4, vocab_size: 100, n_positions: 32, ...fields },
+        'config.json',
+      ),
     )
   }
   test('what it leaves out', () => {
     const { intermediateSize, activation, tieWordEmbeddings, headSize, normEpsilon } = config({})
     assert.deepEqual(
       { intermediateSize, activation, tieWordEmbeddings, headSize, normEpsilon },
-      { intermediateSize: 256, activation: 'gelu_new', tieWordEmbeddings: true, headSize: 16, normEpsilon: 1e-5 },
+      {
+        intermediateSize: 256,
+        activation: 'gelu_new',
+        tieWordEmbeddings: true,
+        headSize: 16,
+        normEpsilon: 1e-5,
+      },
     )
     assert.match(String(new GPT2LMHeadModel(config({ n_inner: 96 }))), /\(c_fc\): Conv1D\(nf=96, nx=64\)/)
   })

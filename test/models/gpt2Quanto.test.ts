@@ -19,7 +19,8 @@ import { type Expected, readExpected } from './golden.ts'
 import { checkLogits, checkWeights, dequantized, logitsOf } from './goldenChecks.ts'
 
 /*
- * A small GPT-2 as quanto quantizes it: the head, whose weight was the embedding's, and with activations the outputs of LayerNorms.
+ * A small GPT-2 as quanto quantizes it: the head, whose weight was the embedding's, and with activations the
+ * outputs of LayerNorms.
  */
 
 const root = process.env.LOWBIT_GOLDEN ?? join(import.meta.dirname, '../../../shared/golden')
@@ -43,7 +44,9 @@ interface Item {
 }
 
 function itemOf(variant: string): Item {
-  const item = (readJson(join(root, 'manifest.json')).items as Item[]).find(({ id }) => id === `shakespeare-gpt2-1M/${variant}`)
+  const item = (readJson(join(root, 'manifest.json')).items as Item[]).find(
+    ({ id }) => id === `shakespeare-gpt2-1M/${variant}`,
+  )
   assert.ok(item, variant)
   return item
 }
@@ -62,19 +65,34 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
       : readJson(join(golden, 'inputs.json'))
     const load = () => loadCausalLM(diskFolder(join(golden, 'float')), { device })
 
-    async function checkPerplexity(model: CausalLM, { perplexity: theirs, window_nll }: Expected, tolerance: number): Promise<void> {
+    async function checkPerplexity(
+      model: CausalLM,
+      { perplexity: theirs, window_nll }: Expected,
+      tolerance: number,
+    ): Promise<void> {
       const { perplexity: ours } = await perplexity(model, inputs.ppl_ids, { context })
       assert.ok(Math.abs(ours / theirs - 1) < tolerance, `perplexity ${ours}, not ${theirs}`)
       const first = await perplexity(model, inputs.ppl_ids.slice(0, context), { context })
-      assert.ok(Math.abs(first.nll / window_nll[0] - 1) < tolerance, `nll of the first window ${first.nll}, not ${window_nll[0]}`)
+      assert.ok(
+        Math.abs(first.nll / window_nll[0] - 1) < tolerance,
+        `nll of the first window ${first.nll}, not ${window_nll[0]}`,
+      )
     }
 
     /** Token for token, up to the first near tie. */
-    async function checkGreedy(model: CausalLM, { greedy_ids, greedy_margins }: Expected, nearTie: number): Promise<number> {
+    async function checkGreedy(
+      model: CausalLM,
+      { greedy_ids, greedy_margins }: Expected,
+      nearTie: number,
+    ): Promise<number> {
       const tie = greedy_margins.findIndex((margin) => margin < nearTie)
       const count = tie < 0 ? greedy_ids.length : tie
       const ids: number[] = []
-      for await (const id of generateTokens(model, inputs.prompt_ids, { maxNewTokens: count, stopAtEos: false, computeDtype: 'float32' }))
+      for await (const id of generateTokens(model, inputs.prompt_ids, {
+        maxNewTokens: count,
+        stopAtEos: false,
+        computeDtype: 'float32',
+      }))
         ids.push(id)
       assert.deepEqual(ids, greedy_ids.slice(0, count))
       return count
@@ -89,8 +107,13 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
         await checkWeights(model, { ...item.expected, weight_stats: item.weight_stats }, new Map())
         const float = await readExpected(join(golden, 'float/model.safetensors'))
         const head = await dequantized(model, 'lm_head.weight')
-        const truth = forwardGpt2({ heads: 4, layers: 4, epsilon: 1e-5, weights: float, head }, inputs.prompt_ids)
-        const python = (await readExpected(join(golden, `expected/quanto-q${weights}.safetensors`))).get('prompt_logits')
+        const truth = forwardGpt2(
+          { heads: 4, layers: 4, epsilon: 1e-5, weights: float, head },
+          inputs.prompt_ids,
+        )
+        const python = (await readExpected(join(golden, `expected/quanto-q${weights}.safetensors`))).get(
+          'prompt_logits',
+        )
         assert.ok(python)
         checkLogits(await logitsOf(model, inputs.prompt_ids), python, truth)
         await checkPerplexity(model, item.expected, 1e-5)
@@ -101,8 +124,13 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
     test('int8 with int8 activations: scales, weight, logits, perplexity and greedy tokens', async () => {
       using model = await load()
       const item = itemOf('quanto-qint8-a8')
-      assert.deepEqual(quantize(model, { weights: 'int8', activations: 'int8', layers: 'quanto' }).sort(), item.quantized_modules)
-      const report = await calibrate(model, () => runBatches(device, model, inputs.calib_batches), { mirror: 'quanto' })
+      assert.deepEqual(
+        quantize(model, { weights: 'int8', activations: 'int8', layers: 'quanto' }).sort(),
+        item.quantized_modules,
+      )
+      const report = await calibrate(model, () => runBatches(device, model, inputs.calib_batches), {
+        mirror: 'quanto',
+      })
       assert.equal(report.length, item.quantized_modules.length)
       for (const { path, inputScale, outputScale, outputQuantized } of report) {
         const theirs = item.activation_scales[path]
@@ -121,7 +149,8 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
       assert.ok((await checkGreedy(model, item.expected, 1e-2)) > 20)
 
       // quanto's files do not say what streamlining left float: loaded, every module quantizes its output.
-      for (const [, module] of model.namedModules()) if (module instanceof QModule) module.outputQuantized = true
+      for (const [, module] of model.namedModules())
+        if (module instanceof QModule) module.outputQuantized = true
       compareLogits(await logitsOf(model, inputs.prompt_ids), file.get('reloaded_prompt_logits'))
       await checkPerplexity(model, item.expected_reloaded, 1e-4)
     })
@@ -141,7 +170,12 @@ function compareLogits(ours: Float32Array, theirs: Float32Array | undefined): vo
 function runBatches(device: Device, model: CausalLM, batches: number[][][]): void {
   for (const batch of batches) {
     scope(() => {
-      const ids = Tensor.fromArray(device, Int32Array.from(batch.flat()), [batch.length, batch[0].length], 'int32')
+      const ids = Tensor.fromArray(
+        device,
+        Int32Array.from(batch.flat()),
+        [batch.length, batch[0].length],
+        'int32',
+      )
       model.forward(ids)
     })
   }

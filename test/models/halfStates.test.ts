@@ -38,7 +38,10 @@ const layers: Record<string, { make: () => Layer; shape: number[]; ids?: boolean
   MultiheadAttention: { make: () => new MultiheadAttention(8, 2), shape: [4, 2, 8] },
 }
 
-/** Multiples of 1/16 below 2, which all three dtypes hold, so that a layer must give the same whichever its tensors have. */
+/**
+ * Multiples of 1/16 below 2, which all three dtypes hold, so that a layer must give the same whichever its
+ * tensors have.
+ */
 function stateOf(layer: Layer, dtype: 'float32' | 'float16' | 'bfloat16'): Map<string, SavedTensor> {
   let i = 0
   const value = () => ((++i * 7) % 31) / 16 + 1 / 16
@@ -53,32 +56,38 @@ function stateOf(layer: Layer, dtype: 'float32' | 'float16' | 'bfloat16'): Map<s
 }
 
 for (const [name, { make, shape, ids }] of Object.entries(layers)) {
-  testOnDevices(`${name} computes with float16 and bfloat16 as with the same numbers in float32`, async (device) => {
-    const count = numel(shape)
-    const x = ids
-      ? Tensor.fromArray(device, Int32Array.of(5, 0, 3), shape, 'int32')
-      : Tensor.fromNumbers(
-          device,
-          Float32Array.from({ length: count }, (_, i) => Math.sin(i)),
-          shape,
-        )
-    const output = async (dtype: 'float32' | 'float16' | 'bfloat16', train: boolean) => {
-      using layer = make()
-      await loadStateDict(layer, stateOf(layer, dtype), { device })
-      using y = layer.train(train).forward(x)
-      return [...(await y.toNumbers())]
-    }
-    for (const train of [false, true]) {
-      const float = await output('float32', train)
-      for (const dtype of ['float16', 'bfloat16'] as const) {
-        const half = await output(dtype, train)
-        // Products in another order differ in the last bits; a number that was misread by a sixteenth.
-        for (const [i, y] of half.entries())
-          assert.ok(Math.abs(y - float[i]) <= 1e-5 * Math.max(1, Math.abs(float[i])), `${dtype} ${i}: ${y}, not ${float[i]}`)
+  testOnDevices(
+    `${name} computes with float16 and bfloat16 as with the same numbers in float32`,
+    async (device) => {
+      const count = numel(shape)
+      const x = ids
+        ? Tensor.fromArray(device, Int32Array.of(5, 0, 3), shape, 'int32')
+        : Tensor.fromNumbers(
+            device,
+            Float32Array.from({ length: count }, (_, i) => Math.sin(i)),
+            shape,
+          )
+      const output = async (dtype: 'float32' | 'float16' | 'bfloat16', train: boolean) => {
+        using layer = make()
+        await loadStateDict(layer, stateOf(layer, dtype), { device })
+        using y = layer.train(train).forward(x)
+        return [...(await y.toNumbers())]
       }
-    }
-    x.dispose()
-  })
+      for (const train of [false, true]) {
+        const float = await output('float32', train)
+        for (const dtype of ['float16', 'bfloat16'] as const) {
+          const half = await output(dtype, train)
+          // Products in another order differ in the last bits; a number that was misread by a sixteenth.
+          for (const [i, y] of half.entries())
+            assert.ok(
+              Math.abs(y - float[i]) <= 1e-5 * Math.max(1, Math.abs(float[i])),
+              `${dtype} ${i}: ${y}, not ${float[i]}`,
+            )
+        }
+      }
+      x.dispose()
+    },
+  )
 }
 
 testOnDevices('quantized, frozen and dequantized, too', async (device) => {
@@ -98,7 +107,10 @@ testOnDevices('asked for as float32 they are float32, of the same values, and tr
   await loadStateDict(half, stateOf(half, 'bfloat16'), { device })
   using float = new Linear(8, 6)
   await loadStateDict(float, stateOf(float, 'bfloat16'), { device, dtype: 'float32' })
-  assert.deepEqual([half.weight.dtype, float.weight.dtype, float.bias?.dtype], ['bfloat16', 'float32', 'float32'])
+  assert.deepEqual(
+    [half.weight.dtype, float.weight.dtype, float.bias?.dtype],
+    ['bfloat16', 'float32', 'float32'],
+  )
   assert.deepEqual([...(await float.weight.toNumbers())], [...(await half.weight.toNumbers())])
   assert.throws(() => new SGD(half.parameters(), { lr: 1 }), /load the model with dtype: 'float32'/)
   assert.doesNotThrow(() => new SGD(float.parameters(), { lr: 1 }))

@@ -5,16 +5,30 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { pathToFileURL } from 'node:url'
-import { generate, httpFolder, load, loadCausalLM, type ModelPlace, openDevice, readStateDict, setComputeDtype } from '../../src/index.ts'
+import {
+  generate,
+  httpFolder,
+  load,
+  loadCausalLM,
+  type ModelPlace,
+  openDevice,
+  readStateDict,
+  setComputeDtype,
+} from '../../src/index.ts'
 import { isGgufPath } from '../../src/models/load.ts'
 import { golden, inputs, manifest, stories } from './golden.ts'
 
-/* A float model, without most of the optional files, on servers of all kinds: it writes what transformers writes. */
+/*
+ * A float model, without most of the optional files, on servers of all kinds: it writes what transformers
+ * writes.
+ */
 
 const device = openDevice('cpu', { threads: 1 })
 after(() => device.close())
 const gguf = join(golden, '../gguf')
-const greedy: Record<string, { greedy_ids: number[] }> = JSON.parse(readFileSync(join(gguf, 'stories260K.json'), 'utf8'))
+const greedy: Record<string, { greedy_ids: number[] }> = JSON.parse(
+  readFileSync(join(gguf, 'stories260K.json'), 'utf8'),
+)
 
 async function serve(listener: RequestListener): Promise<string> {
   const server = createServer(listener).listen(0, '127.0.0.1')
@@ -28,21 +42,29 @@ async function serve(listener: RequestListener): Promise<string> {
 
 /** Sends a file of `folder`, whole or by the range that is asked for; false if it has none. */
 function send(folder: string, url: string, range: string | undefined, response: ServerResponse): boolean {
-  const path = join(folder, decodeURIComponent(new URL(url, 'http://localhost').pathname.replace(/^\/model\//, '')))
+  const path = join(
+    folder,
+    decodeURIComponent(new URL(url, 'http://localhost').pathname.replace(/^\/model\//, '')),
+  )
   if (!existsSync(path)) return false
   const bytes = readFileSync(path)
   const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(range ?? '') ?? []
   if (first === undefined) response.writeHead(200).end(bytes)
   else {
     const end = Math.min(Number(last), bytes.length - 1)
-    response.writeHead(206, { 'content-range': `bytes ${first}-${end}/${bytes.length}` }).end(bytes.subarray(Number(first), end + 1))
+    response
+      .writeHead(206, { 'content-range': `bytes ${first}-${end}/${bytes.length}` })
+      .end(bytes.subarray(Number(first), end + 1))
   }
   return true
 }
 
 async function checkStory(place: ModelPlace, expected = manifest.variants.float.greedy_ids): Promise<void> {
   const model = await loadCausalLM(place, { device, computeDtype: 'float32' })
-  const { tokenIds } = await generate(model, inputs.prompt_ids, { maxNewTokens: expected.length, stopAtEos: false })
+  const { tokenIds } = await generate(model, inputs.prompt_ids, {
+    maxNewTokens: expected.length,
+    stopAtEos: false,
+  })
   assert.deepEqual(tokenIds, expected)
   model.dispose()
 }
@@ -79,7 +101,13 @@ test('from a URL with a query, as a folder and as a GGUF file; no file is asked 
   const { greedy_ids: expected } = greedy.q4_0
   await checkStory(`${url}/model/stories260K-q4_0.gguf?download=true&token=secret`, expected)
   await checkStory(new URL(`${url}/model/stories260K-q4_0.gguf?token=secret`), expected)
-  const files = ['config.json', 'generation_config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json']
+  const files = [
+    'config.json',
+    'generation_config.json',
+    'model.safetensors',
+    'tokenizer.json',
+    'tokenizer_config.json',
+  ]
   await checkStory(httpFolder(`${url}/model?token=secret`, { files }))
   assert.equal(failed.join(), '')
   await checkStory(`${url}/model?token=secret`)
@@ -109,7 +137,13 @@ test('a GGUF file is known by the end of its path', () => {
   ]) {
     assert.equal(isGgufPath(place), true, String(place))
   }
-  for (const place of ['a', 'a.gguf/model', 'https://h/model?of=a.gguf', 'https://h/a.gguf/', new URL('https://h/?a.gguf')]) {
+  for (const place of [
+    'a',
+    'a.gguf/model',
+    'https://h/model?of=a.gguf',
+    'https://h/a.gguf/',
+    new URL('https://h/?a.gguf'),
+  ]) {
     assert.equal(isGgufPath(place), false, String(place))
   }
 })

@@ -8,9 +8,14 @@ import { parseLlamaConfig } from '../../src/models/config.ts'
 import { generate } from '../../src/models/generate.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
 
-/** A small Llama with LongRoPE, and the logits of a last token as transformers computes them; made by scripts/make-language-fixtures.py. */
+/**
+ * A small Llama with LongRoPE, and the logits of a last token as transformers computes them; made by
+ * scripts/make-language-fixtures.py.
+ */
 const folder = fileURLToPath(new URL('../golden/longrope', import.meta.url))
-const expected: { ids: number[]; logits: number[] }[] = JSON.parse(readFileSync(`${folder}/expected.json`, 'utf8'))
+const expected: { ids: number[]; logits: number[] }[] = JSON.parse(
+  readFileSync(`${folder}/expected.json`, 'utf8'),
+)
 const config = JSON.parse(readFileSync(`${folder}/config.json`, 'utf8'))
 
 const device = openDevice('cpu', { threads: 2 })
@@ -22,7 +27,8 @@ test('logits are those of transformers, for short texts and long ones in any ord
     const got = await model.forward(ids, { lastOnly: true }).toNumbers()
     const largest = Math.max(...logits.map(Math.abs))
     // Sums of 48 float32 products in two layers.
-    for (const [i, value] of logits.entries()) assert.ok(Math.abs(got[i] - value) < 1e-5 * largest, `${ids.length} tokens, logit ${i}`)
+    for (const [i, value] of logits.entries())
+      assert.ok(Math.abs(got[i] - value) < 1e-5 * largest, `${ids.length} tokens, logit ${i}`)
   }
 })
 
@@ -32,15 +38,21 @@ test('keys in a cache are turned by what it can hold, so that generation goes on
   const prompt = expected[3].ids.slice(0, 10)
   const { tokenIds } = await generate(model, prompt, { maxNewTokens: 20, stopAtEos: false })
   for (let count = 7; count < 20; count++) {
-    const logits = await model.forward([...prompt, ...tokenIds.slice(0, count)], { lastOnly: true }).toNumbers()
+    const logits = await model
+      .forward([...prompt, ...tokenIds.slice(0, count)], { lastOnly: true })
+      .toNumbers()
     assert.equal(tokenIds[count], logits.indexOf(Math.max(...logits)), `token ${count}`)
   }
 })
 
 test('config.json: defaults as transformers has them, and lists that do not fit', () => {
   const parse = (changes: object, more: object = {}) =>
-    parseLlamaConfig(new JsonObject({ ...config, ...more, rope_parameters: { ...config.rope_parameters, ...changes } }, 'config.json'))
-      .ropeScaling
+    parseLlamaConfig(
+      new JsonObject(
+        { ...config, ...more, rope_parameters: { ...config.rope_parameters, ...changes } },
+        'config.json',
+      ),
+    ).ropeScaling
   const { short_factor: shortFactors, long_factor: longFactors } = config.rope_parameters
   const longrope = { type: 'longrope', shortFactors, longFactors, originalMaxPositions: 16 }
   // 64 positions for 16: √(1 + ln 4 / ln 16) = √1.5.
@@ -54,9 +66,16 @@ test('config.json: defaults as transformers has them, and lists that do not fit'
     originalMaxPositions: 32,
     attentionFactor: 1,
   })
-  const refuses = (changes: object, message: string) => assert.throws(() => parse(changes), { name: 'FormatError', message })
+  const refuses = (changes: object, message: string) =>
+    assert.throws(() => parse(changes), { name: 'FormatError', message })
   const rule = 'config.json: rope_parameters.long_factor must'
-  refuses({ long_factor: [1, 2] }, `${rule} have 8 numbers, one for every pair of a head; it has 2; received [1,2]`)
-  refuses({ long_factor: [1, 2, 3, 4, 5, 6, 7, 0] }, `${rule} be a list of numbers above 0; received [1,2,3,4,5,6,7,0]`)
+  refuses(
+    { long_factor: [1, 2] },
+    `${rule} have 8 numbers, one for every pair of a head; it has 2; received [1,2]`,
+  )
+  refuses(
+    { long_factor: [1, 2, 3, 4, 5, 6, 7, 0] },
+    `${rule} be a list of numbers above 0; received [1,2,3,4,5,6,7,0]`,
+  )
   refuses({ long_factor: null }, `${rule} be a list of numbers above 0; received null`)
 })

@@ -22,36 +22,43 @@ const models = [
 
 for (const { name, make } of models) {
   const golden = name === 'once' ? 'shared' : name
-  testOnDevices(`${name}: what optimum-quanto saved computes the same, and again from a folder`, async (device) => {
-    const { shape, values } = valuesOf(`${golden}.x`)
-    const x = Tensor.fromArray(device, values.slice(), shape)
-    const check = async (model: Module & { forward(x: Tensor): Tensor }) => {
-      const y = model.forward(x)
-      const theirs = valuesOf(`${golden}.output`).values
-      // A step of quantized activations is a thousand times as much.
-      for (const [i, value] of (await y.toNumbers()).entries())
-        assert.ok(Math.abs(value - theirs[i]) < 2e-6, `${i}: ${value}, not ${theirs[i]}`)
-      y.dispose()
-    }
-    const model = make()
-    await requantize(model, stateOf(name), maps[golden], { device })
-    await check(model)
-    const state = await stateDict(model)
-    assert.deepEqual([...state.keys()].sort(), [...stateOf(golden).keys()].sort(), 'every path, as state_dict lists them')
-    for (const [key, { bytes, shape: own }] of state) {
-      const theirs = stateOf(golden).get(key)
-      // A convolution's scales are stretched to all columns.
-      if (key.startsWith('conv.weight._s')) continue
-      assert.deepEqual([own, Buffer.from(bytes)], [theirs?.shape, Buffer.from(theirs?.bytes ?? [])], key)
-    }
-    const files = new Map<string, Uint8Array>()
-    await save(model, memoryFolder(files))
-    const again = await load(make(), memoryFolder(files), { device })
-    await check(again)
-    assert.deepEqual(quantizationMap(again), quantizationMap(model))
-    for (const own of [model, again, x]) own.dispose()
-    assert.equal(device.allocatedBytes, 0)
-  })
+  testOnDevices(
+    `${name}: what optimum-quanto saved computes the same, and again from a folder`,
+    async (device) => {
+      const { shape, values } = valuesOf(`${golden}.x`)
+      const x = Tensor.fromArray(device, values.slice(), shape)
+      const check = async (model: Module & { forward(x: Tensor): Tensor }) => {
+        const y = model.forward(x)
+        const theirs = valuesOf(`${golden}.output`).values
+        // A step of quantized activations is a thousand times as much.
+        for (const [i, value] of (await y.toNumbers()).entries())
+          assert.ok(Math.abs(value - theirs[i]) < 2e-6, `${i}: ${value}, not ${theirs[i]}`)
+        y.dispose()
+      }
+      const model = make()
+      await requantize(model, stateOf(name), maps[golden], { device })
+      await check(model)
+      const state = await stateDict(model)
+      assert.deepEqual(
+        [...state.keys()].sort(),
+        [...stateOf(golden).keys()].sort(),
+        'every path, as state_dict lists them',
+      )
+      for (const [key, { bytes, shape: own }] of state) {
+        const theirs = stateOf(golden).get(key)
+        // A convolution's scales are stretched to all columns.
+        if (key.startsWith('conv.weight._s')) continue
+        assert.deepEqual([own, Buffer.from(bytes)], [theirs?.shape, Buffer.from(theirs?.bytes ?? [])], key)
+      }
+      const files = new Map<string, Uint8Array>()
+      await save(model, memoryFolder(files))
+      const again = await load(make(), memoryFolder(files), { device })
+      await check(again)
+      assert.deepEqual(quantizationMap(again), quantizationMap(model))
+      for (const own of [model, again, x]) own.dispose()
+      assert.equal(device.allocatedBytes, 0)
+    },
+  )
 }
 
 testOnDevices('a shared layer is written once and stays one', async (device) => {

@@ -12,7 +12,8 @@ import { scope } from '../../src/tensor/scope.ts'
 import type { Tensor } from '../../src/tensor/tensor.ts'
 
 /*
- * The models of test/interop/module_models.py, and what optimum-quanto made of them (scripts/make-module-fixtures.py).
+ * The models of test/interop/module_models.py, and what optimum-quanto made of them
+ * (scripts/make-module-fixtures.py).
  */
 
 class Block extends Module {
@@ -77,7 +78,8 @@ export class Single extends Module {
 const folder = join(import.meta.dirname, '../golden/quanto')
 const file = await openSafetensors(await diskFolder(folder).open('modules.safetensors'))
 const golden = new Map<string, SavedTensor>()
-for (const { name, dtype, shape } of file.tensors.values()) golden.set(name, { dtype, shape, bytes: (await file.read(name)).slice() })
+for (const { name, dtype, shape } of file.tensors.values())
+  golden.set(name, { dtype, shape, bytes: (await file.read(name)).slice() })
 await file.close()
 
 /** quanto's quantization maps. */
@@ -85,7 +87,9 @@ export const maps: Record<string, TypeMap> = JSON.parse(readFileSync(join(folder
 
 /** The state dictionary of a model. */
 export function stateOf(name: string): Map<string, SavedTensor> {
-  const own = [...golden].filter(([key]) => key.startsWith(`${name}.`) && key !== `${name}.x` && key !== `${name}.output`)
+  const own = [...golden].filter(
+    ([key]) => key.startsWith(`${name}.`) && key !== `${name}.x` && key !== `${name}.output`,
+  )
   return new Map(own.map(([key, tensor]) => [key.slice(name.length + 1), tensor]))
 }
 

@@ -20,7 +20,8 @@ import { Tensor } from '../../src/tensor/tensor.ts'
 import { pythonFolder } from './golden.ts'
 
 /*
- * Numbers that become infinite or NaN on the way: whoever meets them first says which tensor or token, and nothing is written.
+ * Numbers that become infinite or NaN on the way: whoever meets them first says which tensor or token, and
+ * nothing is written.
  */
 
 const stories = fileURLToPath(new URL('../../models/stories260K', import.meta.url))
@@ -52,7 +53,8 @@ async function folderWith(value: number, dtype: FloatDType): Promise<ReturnType<
   return folder
 }
 
-// Numbers by hand: float16 ends at 65504 with steps of 32 there, bfloat16 at (2 − 2⁻⁷)·2¹²⁷ with steps of 2¹²⁰; half a step above rounds up.
+// Numbers by hand: float16 ends at 65504 with steps of 32 there, bfloat16 at (2 − 2⁻⁷)·2¹²⁷ with steps of
+// 2¹²⁰; half a step above rounds up.
 const largestBfloat16 = (2 - 2 ** -7) * 2 ** 127
 const casts: [from: FloatDType, to: FloatDType, fits: number, becomes: number, overflows: number][] = [
   ['float32', 'float16', 65519.99, 65504, 65520],
@@ -120,13 +122,17 @@ test('a scale that overflows is named, and nothing is written', async () => {
 test('a weight that is NaN is not saved', async () => {
   const net = initialize(new Net(), device)
   net.first.weight = Tensor.fromNumbers(device, new Array(128).fill(NaN), [4, 32], 'float16')
-  await assert.rejects(save(net, memoryFolder()), { message: 'save: first.weight must hold finite numbers; value 0 is NaN or infinite' })
+  await assert.rejects(save(net, memoryFolder()), {
+    message: 'save: first.weight must hold finite numbers; value 0 is NaN or infinite',
+  })
 })
 
 test('logits that are NaN: generate and evaluate say where', async () => {
   using model = await modelWith(NaN)
-  const rule = 'generate: logits must be finite; those of new token 1 are NaN: a weight or an activation overflows its dtype'
-  for (const temperature of [0, 1]) await assert.rejects(generate(model, [1, 2, 3], { temperature }), { name: 'DTypeError', message: rule })
+  const rule =
+    'generate: logits must be finite; those of new token 1 are NaN: a weight or an activation overflows its dtype'
+  for (const temperature of [0, 1])
+    await assert.rejects(generate(model, [1, 2, 3], { temperature }), { name: 'DTypeError', message: rule })
   const ids = Array.from({ length: 40 }, (_, i) => i)
   using sound = await loadCausalLM(stories, { device })
   const evaluates = (of: CausalLM, baseline: CausalLM | undefined, whose: string) =>

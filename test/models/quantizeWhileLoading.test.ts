@@ -47,10 +47,14 @@ test('quantizing while loading refuses a model that is quantized already, and le
   const model = await loadCausalLM(stories, { device, quantization: { method: 'quanto', weights: 'int8' } })
   await save(model, folder)
   model.dispose()
-  await assert.rejects(loadCausalLM(folder, { device, quantization: { method: 'quanto', weights: 'int4' } }), {
-    name: 'DTypeError',
-    message: 'loadCausalLM: memory must be a float model to be quantized while loading; it is quantized by quanto',
-  })
+  await assert.rejects(
+    loadCausalLM(folder, { device, quantization: { method: 'quanto', weights: 'int4' } }),
+    {
+      name: 'DTypeError',
+      message:
+        'loadCausalLM: memory must be a float model to be quantized while loading; it is quantized by quanto',
+    },
+  )
   assert.equal(device.allocatedBytes, 0)
   await device.close()
 })

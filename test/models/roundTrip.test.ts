@@ -12,13 +12,15 @@ import { withRopeFactors } from './ggufModel.ts'
 import { pythonFolder } from './golden.ts'
 
 /*
- * Every writer is followed by its reader: whatever can be loaded, in whatever way, is saved, loaded again, and computes the same.
+ * Every writer is followed by its reader: whatever can be loaded, in whatever way, is saved, loaded again,
+ * and computes the same.
  */
 
 const device = openDevice('cpu', { threads: 2 })
 after(() => device.close())
 
-const gguf = (kind: string): Blob => new Blob([Uint8Array.from(readFileSync(`${fixtures}stories260K-${kind}.gguf`))])
+const gguf = (kind: string): Blob =>
+  new Blob([Uint8Array.from(readFileSync(`${fixtures}stories260K-${kind}.gguf`))])
 const turned = (factors: number[]): Blob =>
   new Blob([Uint8Array.from(withRopeFactors(readFileSync(`${fixtures}stories260K-q4_0.gguf`), factors))])
 const longrope = fileURLToPath(new URL('../golden/longrope', import.meta.url))
@@ -34,7 +36,11 @@ const sources: Record<string, [place: string | Folder | Blob, load?: LoadOptions
   'a folder of quanto': [pythonFolder('quanto-qint4')],
   'a folder of quanto, dequantized': [pythonFolder('quanto-qint2'), { dequantize: true }],
   'int2, quantized while loading': [pythonFolder('float'), quanto('int2')],
-  'int4, quantized while loading, in shards': [pythonFolder('float'), quanto('int4'), { maxShardBytes: 60_000 }],
+  'int4, quantized while loading, in shards': [
+    pythonFolder('float'),
+    quanto('int4'),
+    { maxShardBytes: 60_000 },
+  ],
   'int8, quantized while loading': [pythonFolder('float'), { ...quanto('int8'), dtype: 'bfloat16' }],
   'float8, quantized while loading': [pythonFolder('float'), quanto('float8')],
   LongRoPE: [longrope],

@@ -47,7 +47,10 @@ test('a language model, in one file or in shards, is overwritten by another', as
   using model = await loadCausalLM(stories, { device })
   await save(model, folder, { maxShardBytes: 300_000 })
   assert.ok(readdirSync(folder).includes('model-00001-of-00004.safetensors'), readdirSync(folder).join())
-  await assert.rejects(save(model, folder), /must be empty or not exist, unless overwrite is set; it holds config\.json, /)
+  await assert.rejects(
+    save(model, folder),
+    /must be empty or not exist, unless overwrite is set; it holds config\.json, /,
+  )
   await save(model, folder, { overwrite: true })
   assert.deepEqual(readdirSync(folder).sort(), [
     'config.json',
@@ -59,7 +62,13 @@ test('a language model, in one file or in shards, is overwritten by another', as
 })
 
 test('what transformers and quanto name their files belongs to a save, other names do not', () => {
-  const names = ['chat_template.jinja', 'special_tokens_map.json', 'added_tokens.json', 'quanto_qmap.json', 'model.safetensors.index.json']
+  const names = [
+    'chat_template.jinja',
+    'special_tokens_map.json',
+    'added_tokens.json',
+    'quanto_qmap.json',
+    'model.safetensors.index.json',
+  ]
   assert.deepEqual(
     names.filter((name) => !isSavedFile(name)),
     [],
@@ -85,10 +94,10 @@ test('in memory, too, no part of an earlier save is left to be read in the place
     message: 'save: the folder must hold no saved model, unless overwrite is set; it holds model.safetensors',
   })
   await save(second, memoryFolder(files), { maxShardBytes: 300, overwrite: true })
-  assert.deepEqual([...files.keys()].filter((name) => !/^model-0000\d-of-0000\d\.safetensors$/.test(name)).sort(), [
-    'model.safetensors.index.json',
-    'notes.md',
-  ])
+  assert.deepEqual(
+    [...files.keys()].filter((name) => !/^model-0000\d-of-0000\d\.safetensors$/.test(name)).sort(),
+    ['model.safetensors.index.json', 'notes.md'],
+  )
   const again = await load(new Net(), memoryFolder(files), { device })
   assert.deepEqual(await again.fc1.weight.toNumbers(), await second.fc1.weight.toNumbers())
 })

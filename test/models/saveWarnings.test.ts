@@ -73,7 +73,9 @@ test('zero points become shifts', async () => {
   quantize(model, { weights: 'int4', algorithm: withZeroPoint(max), include: '1' })
   freeze(model)
   const { warnings } = await saved(model)
-  assert.deepEqual(warnings, ["save: quanto's format has no zero points z, only shifts, scale · z; so have 1, once loaded"])
+  assert.deepEqual(warnings, [
+    "save: quanto's format has no zero points z, only shifts, scale · z; so have 1, once loaded",
+  ])
 })
 
 test('without onWarning it goes to the console', async () => {
@@ -107,7 +109,11 @@ test('a model that was never frozen is refused, with what to do; as a checkpoint
   assert.deepEqual(quantizationMap(again), quantizationMap(model))
   assert.deepEqual(await again.a.weight.readBytes(), await model.a.weight.readBytes())
   const state = await stateDict(model)
-  assert.deepEqual(state.get('a.weight')?.bytes, await model.a.weight.readBytes(), 'a state dictionary holds them, too')
+  assert.deepEqual(
+    state.get('a.weight')?.bytes,
+    await model.a.weight.readBytes(),
+    'a state dictionary holds them, too',
+  )
   freeze(model)
   await save(model, memoryFolder(new Map()))
 })

@@ -17,7 +17,10 @@ const stories = fileURLToPath(new URL('../../models/stories260K', import.meta.ur
 const passes = Number(process.env.LOWBIT_FORWARD_PASSES ?? 10_000)
 /** What live objects may grow by once warm: a leak of 100 bytes a pass is above it. */
 const liveLimitBytes = 50 * passes
-/** V8 takes memory in steps of 16 MiB, one of which may fall into the run; what native code leaks shows in resident memory alone. */
+/**
+ * V8 takes memory in steps of 16 MiB, one of which may fall into the run; what native code leaks shows in
+ * resident memory alone.
+ */
 const residentLimitBytes = 1.5 * 2 ** 24
 
 for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as DeviceName[]) {
@@ -45,8 +48,14 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
         `${name}: resident ${(rssBefore / 1e6).toFixed(1)} MB after ${warmUp} passes, ${(rssAfter / 1e6).toFixed(1)} MB after ${passes}; live ${(liveBefore / 1e6).toFixed(2)}, ${(liveAfter / 1e6).toFixed(2)} MB`,
       )
       assert.equal(allocatedAfter, allocatedBefore, 'bytes in live tensors')
-      assert.ok(liveAfter - liveBefore < liveLimitBytes, `live memory grew by ${liveAfter - liveBefore} bytes`)
-      assert.ok(rssAfter - rssBefore < residentLimitBytes, `resident memory grew by ${rssAfter - rssBefore} bytes`)
+      assert.ok(
+        liveAfter - liveBefore < liveLimitBytes,
+        `live memory grew by ${liveAfter - liveBefore} bytes`,
+      )
+      assert.ok(
+        rssAfter - rssBefore < residentLimitBytes,
+        `resident memory grew by ${rssAfter - rssBefore} bytes`,
+      )
       model.dispose()
       assert.equal(device.allocatedBytes, 0, 'a disposed model holds nothing')
       await device.close()
@@ -66,7 +75,11 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
       assert.ok(longestMs < 50, `a pause of ${longestMs} ms`)
 
       const controller = new AbortController()
-      const running = generate(model, prompt, { maxNewTokens: 100, stopAtEos: false, signal: controller.signal })
+      const running = generate(model, prompt, {
+        maxNewTokens: 100,
+        stopAtEos: false,
+        signal: controller.signal,
+      })
       await new Promise((resolve) => setTimeout(resolve, 2))
       const aborted = performance.now()
       controller.abort(new Error('enough'))

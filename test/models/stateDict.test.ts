@@ -21,7 +21,8 @@ import { Tensor } from '../../src/tensor/tensor.ts'
 import { deviceNames } from '../deviceNames.ts'
 
 /*
- * A small network with every layer that quanto knows, beside what quanto made of it (scripts/make-activation-fixtures.py).
+ * A small network with every layer that quanto knows, beside what quanto made of it
+ * (scripts/make-activation-fixtures.py).
  */
 
 class CNN extends Module {
@@ -34,14 +35,21 @@ class CNN extends Module {
   }
 }
 
-const file = await openSafetensors(await diskFolder(join(import.meta.dirname, '../golden/quanto')).open('activations.safetensors'))
+const file = await openSafetensors(
+  await diskFolder(join(import.meta.dirname, '../golden/quanto')).open('activations.safetensors'),
+)
 const golden = new Map<string, SavedTensor>()
-for (const { name, dtype, shape } of file.tensors.values()) golden.set(name, { dtype, shape, bytes: (await file.read(name)).slice() })
+for (const { name, dtype, shape } of file.tensors.values())
+  golden.set(name, { dtype, shape, bytes: (await file.read(name)).slice() })
 await file.close()
 
 /** The tensors under a prefix. */
 function under(prefix: string): Map<string, SavedTensor> {
-  return new Map([...golden].filter(([name]) => name.startsWith(prefix)).map(([name, tensor]) => [name.slice(prefix.length), tensor]))
+  return new Map(
+    [...golden]
+      .filter(([name]) => name.startsWith(prefix))
+      .map(([name, tensor]) => [name.slice(prefix.length), tensor]),
+  )
 }
 
 const frozen = under('cnn.frozen.')
@@ -60,7 +68,8 @@ for (const name of deviceNames) {
       await device.close()
     })
 
-    const floatsOf = (key: string) => new Float32Array(golden.get(key)?.bytes.slice().buffer ?? new ArrayBuffer(0))
+    const floatsOf = (key: string) =>
+      new Float32Array(golden.get(key)?.bytes.slice().buffer ?? new ArrayBuffer(0))
 
     async function checkOutput(model: CNN): Promise<void> {
       const x = Tensor.fromArray(device, floatsOf('cnn.x'), [3, 2, 8, 8])
@@ -92,7 +101,11 @@ for (const name of deviceNames) {
     test('quantize, calibrate and freeze make of the float model what quanto makes', async () => {
       using model = new CNN()
       await loadStateDict(model, float, { device })
-      assert.deepEqual(quantize(model, { weights: 'int8', activations: 'int8', layers: 'quanto' }), ['conv', 'norm', 'fc'])
+      assert.deepEqual(quantize(model, { weights: 'int8', activations: 'int8', layers: 'quanto' }), [
+        'conv',
+        'norm',
+        'fc',
+      ])
       const x = Tensor.fromArray(device, floatsOf('cnn.x'), [3, 2, 8, 8])
       await calibrate(model, () => model.forward(x).dispose(), { streamline: false })
       x.dispose()
@@ -134,12 +147,17 @@ for (const name of deviceNames) {
       partial.set('fc.extra', { dtype: 'float32', shape: [], bytes: new Uint8Array(4) })
       partial.set('fc.weight', { dtype: 'float32', shape: [5, 64], bytes: new Uint8Array(4 * 5 * 64) })
       // The names that torch's load_state_dict(strict=False) gives back.
-      assert.deepEqual(await loadStateDict(model, partial, { strict: false }), { missingKeys: ['fc.bias'], unexpectedKeys: ['fc.extra'] })
+      assert.deepEqual(await loadStateDict(model, partial, { strict: false }), {
+        missingKeys: ['fc.bias'],
+        unexpectedKeys: ['fc.extra'],
+      })
       assert.deepEqual(await model.fc.bias?.readBytes(), before)
       assert.ok((await model.fc.weight.readBytes()).every((byte) => byte === 0))
       // Another shape is an error all the same, as in torch.
       partial.set('fc.weight', { dtype: 'float32', shape: [5, 63], bytes: new Uint8Array(4 * 5 * 63) })
-      await assert.rejects(loadStateDict(model, partial, { strict: false }), { message: /fc\.weight must be \[5,64\]; it is \[5,63\]$/ })
+      await assert.rejects(loadStateDict(model, partial, { strict: false }), {
+        message: /fc\.weight must be \[5,64\]; it is \[5,63\]$/,
+      })
       assert.deepEqual(await loadStateDict(model, float), { missingKeys: [], unexpectedKeys: [] })
       const files = new Map<string, Uint8Array>()
       await save(model, memoryFolder(files))
@@ -148,7 +166,11 @@ for (const name of deviceNames) {
       }
       using wider = initialize(new Wider(), device)
       const said: string[] = []
-      await load(wider, memoryFolder(files), { device, strict: false, onWarning: (message) => said.push(message) })
+      await load(wider, memoryFolder(files), {
+        device,
+        strict: false,
+        onWarning: (message) => said.push(message),
+      })
       assert.deepEqual(said, ['load: memory has no head.weight, head.bias; they are as they were'])
     })
 
@@ -156,7 +178,10 @@ for (const name of deviceNames) {
       using model = new CNN()
       await requantize(model, frozen, map, { device })
       const partial = new Map([...frozen].filter(([name]) => name !== 'fc.input_scale'))
-      assert.deepEqual(await loadStateDict(model, partial, { strict: false }), { missingKeys: ['fc.input_scale'], unexpectedKeys: [] })
+      assert.deepEqual(await loadStateDict(model, partial, { strict: false }), {
+        missingKeys: ['fc.input_scale'],
+        unexpectedKeys: [],
+      })
       await checkOutput(model)
     })
 
@@ -174,12 +199,16 @@ for (const name of deviceNames) {
       assert.ok(model.conv.weight.isMeta, 'nothing was put')
       await assert.rejects(requantize(model, frozen, { ...map, cov: map.conv }, { device }), {
         name: 'ShapeError',
-        message: 'requantize: the map must name layers of the model; "cov" is not one, the nearest are conv, norm, fc',
+        message:
+          'requantize: the map must name layers of the model; "cov" is not one, the nearest are conv, norm, fc',
       })
-      await assert.rejects(requantize(model, frozen, { ...map, fc: { weights: 'qint4', activations: 'none' } }, { device }), {
-        name: 'FormatError',
-        message: /fc\.weight\._data\._data/,
-      })
+      await assert.rejects(
+        requantize(model, frozen, { ...map, fc: { weights: 'qint4', activations: 'none' } }, { device }),
+        {
+          name: 'FormatError',
+          message: /fc\.weight\._data\._data/,
+        },
+      )
     })
   })
 }

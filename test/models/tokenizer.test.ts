@@ -11,7 +11,10 @@ type Json = Record<string, unknown> & {
 
 interface Truth {
   /** A text, its ids, and their text without and with special tokens. */
-  tokenizers: Record<string, { json: Json; cases: [text: string, ids: number[], decoded: string, withSpecial: string][] }>
+  tokenizers: Record<
+    string,
+    { json: Json; cases: [text: string, ids: number[], decoded: string, withSpecial: string][] }
+  >
   cleanup: { json: Json; config: Record<string, unknown>; ids: number[][]; texts: string[] }[]
 }
 
@@ -72,7 +75,15 @@ test('a character over several tokens comes whole; text before it does not wait'
   const byte = (value: number) => json.model.vocab[`<0x${value.toString(16).toUpperCase()}>`]
   // "a", the euro sign E2 82 AC, a byte that begins a character which never comes, "b".
   const { a, b } = json.model.vocab
-  assert.deepEqual(streamed(tokenizer, [a, byte(0xe2), byte(0x82), byte(0xac), byte(0xe2), b]), ['a', '', '', '€', '', '\ufffdb', ''])
+  assert.deepEqual(streamed(tokenizer, [a, byte(0xe2), byte(0x82), byte(0xac), byte(0xe2), b]), [
+    'a',
+    '',
+    '',
+    '€',
+    '',
+    '\ufffdb',
+    '',
+  ])
 })
 
 test('ids that the vocabulary does not have give no text, as in Python', async () => {
@@ -99,7 +110,10 @@ test('what Python refuses and would lose text is refused in one sentence', async
   await refuses(({ merges }) => merges.push(['b', 'c']), `${rule}; "bc" in number 5, ["b","c"], is none`)
   await refuses(({ merges }) => merges.push(['at', 'x']), `${rule}; "atx" in number 5, ["at","x"], is none`)
   await refuses(({ vocab }) => void delete vocab.h, `${rule}; "h" in number 3, ["h","e"], is none`)
-  await refuses(({ merges }) => merges.push('a b c'), 'x/tokenizer.json: model.merges must be pairs of tokens; number 5 is "a b c"')
+  await refuses(
+    ({ merges }) => merges.push('a b c'),
+    'x/tokenizer.json: model.merges must be pairs of tokens; number 5 is "a b c"',
+  )
   await refuses(
     (model) => Object.assign(model, { continuing_subword_prefix: '##' }),
     'x/tokenizer.json: model.continuing_subword_prefix must be null or ""; received "##"',

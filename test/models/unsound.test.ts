@@ -29,7 +29,10 @@ async function changed(changes: Record<string, (json: Json) => void>): Promise<M
 
 async function loaded(files: Map<string, Uint8Array>) {
   const warnings: string[] = []
-  const model = await loadCausalLM(memoryFolder(files), { device, onWarning: (message) => void warnings.push(message) })
+  const model = await loadCausalLM(memoryFolder(files), {
+    device,
+    onWarning: (message) => void warnings.push(message),
+  })
   return { model, warnings }
 }
 
@@ -41,7 +44,10 @@ test('special tokens that the vocabulary does not have', async () => {
   const { model, warnings } = await loaded(files)
   assert.deepEqual(model.eosTokenIds, [2])
   const rule = "eos_token_id must hold ids below the vocabulary's size (512)"
-  assert.deepEqual(warnings, [`memory/config.json: ${rule}; ignored: [-1]`, `memory/generation_config.json: ${rule}; ignored: [512,null]`])
+  assert.deepEqual(warnings, [
+    `memory/config.json: ${rule}; ignored: [-1]`,
+    `memory/generation_config.json: ${rule}; ignored: [512,null]`,
+  ])
   model.dispose()
 })
 
@@ -59,14 +65,19 @@ test('a token more than the embedding has: text without it is used, text with it
   // What transformers gives.
   const { tokenIds } = await generate(model, inputs.prompt, { maxNewTokens: 10 })
   assert.deepEqual(tokenIds, manifest.variants.float.greedy_ids.slice(0, 10))
-  await assert.rejects(generate(model, 'Once<pad>'), { name: 'ShapeError', message: /token ids must lie in 0\.\.511; received 512/ })
+  await assert.rejects(generate(model, 'Once<pad>'), {
+    name: 'ShapeError',
+    message: /token ids must lie in 0\.\.511; received 512/,
+  })
   model.dispose()
 })
 
 test('biases that config.json promises and the file does not have count as 0', async () => {
   const plain = await loaded(await changed({}))
   assert.deepEqual(plain.warnings, [])
-  const { model, warnings } = await loaded(await changed({ 'config.json': (json) => Object.assign(json, { attention_bias: true }) }))
+  const { model, warnings } = await loaded(
+    await changed({ 'config.json': (json) => Object.assign(json, { attention_bias: true }) }),
+  )
   const listed = ['q', 'k', 'v', 'o'].map((name) => `model.layers.0.self_attn.${name}_proj.bias`).join(', ')
   assert.deepEqual(warnings, [
     `memory/model.safetensors: must hold every bias that the model has; ${listed} and 16 more is missing and counts as 0`,
@@ -89,10 +100,15 @@ test('a weight that is missing is refused still', async () => {
 
 test('without onWarning they are said by console.warn', async () => {
   const warn = mock.method(console, 'warn', () => {})
-  const files = await changed({ 'generation_config.json': (json) => Object.assign(json, { eos_token_id: 512 }) })
+  const files = await changed({
+    'generation_config.json': (json) => Object.assign(json, { eos_token_id: 512 }),
+  })
   const model = await loadCausalLM(memoryFolder(files), { device })
   model.dispose()
   assert.equal(warn.mock.callCount(), 1)
-  assert.match(String(warn.mock.calls[0].arguments[0]), /^lowbit: memory\/generation_config\.json: eos_token_id must hold ids/)
+  assert.match(
+    String(warn.mock.calls[0].arguments[0]),
+    /^lowbit: memory\/generation_config\.json: eos_token_id must hold ids/,
+  )
   warn.mock.restore()
 })

@@ -19,13 +19,18 @@ import type { Tensor } from '../../src/tensor/tensor.ts'
 import { type Case, device, labels, Net, net, numbers, quantized, refuse, rows } from './refused.ts'
 
 /*
- * Whatever is wrong with what is trained, or how layers are made: one sentence that says what, where, and what was expected.
+ * Whatever is wrong with what is trained, or how layers are made: one sentence that says what, where, and
+ * what was expected.
  */
 
 const good = [0, 1, 2, 3]
 
 /** One pass of batches of four rows, with these labels. */
-function train(targets: readonly number[][], options: Partial<TrainOptions<Tensor>> = {}, x = rows(4)): Promise<Float64Array> {
+function train(
+  targets: readonly number[][],
+  options: Partial<TrainOptions<Tensor>> = {},
+  x = rows(4),
+): Promise<Float64Array> {
   const model = net()
   const batches = targets.map((values) => labels(...values))
   const loss = (y: Tensor) => crossEntropyLoss(model.forward(x), y)
@@ -51,7 +56,15 @@ const training: Case[] = [
   {
     name: 'a label out of range, when a batch is made',
     run: () =>
-      stackImages(device, 10)([3, 10].map((label) => ({ image: { data: new Float32Array(4), channels: 1, height: 2, width: 2 }, label }))),
+      stackImages(
+        device,
+        10,
+      )(
+        [3, 10].map((label) => ({
+          image: { data: new Float32Array(4), channels: 1, height: 2, width: 2 },
+          label,
+        })),
+      ),
     says: 'stackImages: labels must lie in 0..9; received 10 at 1',
   },
   {
@@ -235,7 +248,11 @@ const layers: Case[] = [
     run: () => initialize(new Embedding(4, 2), device).forward(numbers([3])),
     says: 'embedding: ids must be int32; received float32',
   },
-  { name: 'a layer of no size', run: () => new Linear(0.5, 3), says: 'Linear: inFeatures must be a whole number, 0 or more; received 0.5' },
+  {
+    name: 'a layer of no size',
+    run: () => new Linear(0.5, 3),
+    says: 'Linear: inFeatures must be a whole number, 0 or more; received 0.5',
+  },
 ]
 
 refuse({ training, layers })

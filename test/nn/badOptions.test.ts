@@ -11,7 +11,8 @@ import { Tensor } from '../../src/tensor/tensor.ts'
 import { type Case, device, Net, net, refuse, rows } from './refused.ts'
 
 /*
- * Options and values that cannot be, as they are misspelled or meant by whoever comes from Python: one sentence that says what to write.
+ * Options and values that cannot be, as they are misspelled or meant by whoever comes from Python: one
+ * sentence that says what to write.
  */
 
 const options: Case[] = [

@@ -28,7 +28,16 @@ class Net extends Module {
 test('modules in containers have the paths that PyTorch gives ModuleList and ModuleDict', () => {
   const net = new Net()
   // Written down from torch 2.15, without the paths of the containers themselves, which are modules there.
-  const paths = ['first', 'stages.0.0', 'stages.0.1', 'stages.1.0', 'heads.cls', 'heads.box', 'twin.a.0', 'twin.b.0']
+  const paths = [
+    'first',
+    'stages.0.0',
+    'stages.0.1',
+    'stages.1.0',
+    'heads.cls',
+    'heads.box',
+    'twin.a.0',
+    'twin.b.0',
+  ]
   assert.deepEqual(
     [...net.namedModules()].map(([path]) => path),
     ['', ...paths],
@@ -88,7 +97,9 @@ test('they are initialized, quantized, frozen, copied and put back', () => {
   assert.equal(net.again, net.first)
   assert.ok(net.stages[1][0] instanceof Linear)
   assert.ok(copy.stages[0][1] instanceof Linear && copy.stages[0][1] !== net.stages[0][1])
-  assert.ok(copy.twin.get('a')?.[0] instanceof Linear && copy.again === copy.first && copy.options === net.options)
+  assert.ok(
+    copy.twin.get('a')?.[0] instanceof Linear && copy.again === copy.first && copy.options === net.options,
+  )
   const other = new Linear(16, 4)
   net.setModule('heads.cls', other)
   assert.equal(net.heads.cls, other)
@@ -119,7 +130,8 @@ test('tensors in containers are parameters, at the paths of ParameterList and Pa
 })
 
 test('what has no path is refused in one sentence when the model is first walked', () => {
-  const rule = 'namedModules: modules and tensors of a model must have names, which are strings without dots, numbers, or places in a list'
+  const rule =
+    'namedModules: modules and tensors of a model must have names, which are strings without dots, numbers, or places in a list'
   class Sets extends Module {
     blocks = new Set([new Linear(2, 2)])
   }

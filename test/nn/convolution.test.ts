@@ -17,10 +17,22 @@ test('convolutions print as in PyTorch', () => {
   // Written down from torch 2.15.
   assert.equal(String(new Conv2d(3, 5, 3)), 'Conv2d(3, 5, kernel_size=(3, 3), stride=(1, 1))')
   assert.equal(
-    String(new Conv2d(4, 6, [3, 2], { stride: [1, 2], padding: [2, 1], dilation: [2, 1], groups: 2, bias: false, paddingMode: 'reflect' })),
+    String(
+      new Conv2d(4, 6, [3, 2], {
+        stride: [1, 2],
+        padding: [2, 1],
+        dilation: [2, 1],
+        groups: 2,
+        bias: false,
+        paddingMode: 'reflect',
+      }),
+    ),
     'Conv2d(4, 6, kernel_size=(3, 2), stride=(1, 2), padding=(2, 1), dilation=(2, 1), groups=2, bias=False, padding_mode=reflect)',
   )
-  assert.equal(String(new Conv1d(4, 6, 5, { padding: 'same' })), 'Conv1d(4, 6, kernel_size=(5,), stride=(1,), padding=same)')
+  assert.equal(
+    String(new Conv1d(4, 6, 5, { padding: 'same' })),
+    'Conv1d(4, 6, kernel_size=(5,), stride=(1,), padding=same)',
+  )
   assert.equal(
     String(new ConvTranspose2d(4, 6, 3, { stride: 2, padding: 1, outputPadding: 1, groups: 2 })),
     'ConvTranspose2d(4, 6, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1), output_padding=(1, 1), groups=2)',
@@ -44,7 +56,10 @@ test('weights have the shapes of PyTorch, and start uniform within 1 / √fanIn'
     const bound = 1 / Math.sqrt(fanIn)
     // The largest of n uniform magnitudes lies within 12/n of the bound, but for one time in e¹².
     const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
-    assert.ok(largest <= bound && largest > bound * (1 - 12 / values.length), `${layer}: largest ${largest} of ${bound}`)
+    assert.ok(
+      largest <= bound && largest > bound * (1 - 12 / values.length),
+      `${layer}: largest ${largest} of ${bound}`,
+    )
     // A uniform value has the deviation bound / √3.
     const mean = values.reduce((sum, value) => sum + value, 0) / values.length
     assert.ok(Math.abs(mean) < (5 * bound) / Math.sqrt(3 * values.length))
@@ -65,7 +80,12 @@ const counting = (shape: Shape) => {
 }
 
 const layers: [layer: Convolution, x: Shape, y: Shape, values: number[]][] = [
-  [new Conv2d(1, 1, 2, { padding: 'same', bias: false }), [1, 1, 3, 3], [1, 1, 3, 3], [37, 47, 21, 67, 77, 33, 23, 26, 9]],
+  [
+    new Conv2d(1, 1, 2, { padding: 'same', bias: false }),
+    [1, 1, 3, 3],
+    [1, 1, 3, 3],
+    [37, 47, 21, 67, 77, 33, 23, 26, 9],
+  ],
   [
     new Conv2d(1, 1, [3, 2], { padding: 1, paddingMode: 'reflect' }),
     [1, 1, 3, 3],
@@ -90,7 +110,12 @@ const layers: [layer: Convolution, x: Shape, y: Shape, values: number[]][] = [
     [1, 2, 3],
     [13, 20, 17, 112, 122, 122],
   ],
-  [new ConvTranspose1d(1, 1, 3, { stride: 2, padding: 1, outputPadding: 1, bias: false }), [1, 1, 3], [1, 1, 6], [2, 5, 4, 9, 6, 9]],
+  [
+    new ConvTranspose1d(1, 1, 3, { stride: 2, padding: 1, outputPadding: 1, bias: false }),
+    [1, 1, 3],
+    [1, 1, 6],
+    [2, 5, 4, 9, 6, 9],
+  ],
 ]
 
 test('forward takes every kind of padding; values of torch 2.15 for weight and input that count 1, 2, 3 …, bias 10', async () => {

@@ -17,7 +17,9 @@ import {
 } from '../../src/nn/data/transforms.ts'
 import type { OptimizerGolden } from './optimizerGolden.ts'
 
-const golden: OptimizerGolden = JSON.parse(readFileSync(join(import.meta.dirname, '../golden/optimizers.json'), 'utf8'))
+const golden: OptimizerGolden = JSON.parse(
+  readFileSync(join(import.meta.dirname, '../golden/optimizers.json'), 'utf8'),
+)
 const device = openDevice('cpu', { threads: 1 })
 after(() => device.close())
 
@@ -60,14 +62,21 @@ describe('DataLoader', () => {
   test('every order is equally likely: three samples, 6,000 passes', async () => {
     const loader = new DataLoader(numbers(3), { batchSize: 3, shuffle: true, collate })
     const seen = new Map<string, number>()
-    for (let i = 0; i < 6000; i++) for await (const batch of loader) seen.set(`${batch}`, (seen.get(`${batch}`) ?? 0) + 1)
+    for (let i = 0; i < 6000; i++)
+      for await (const batch of loader) seen.set(`${batch}`, (seen.get(`${batch}`) ?? 0) + 1)
     assert.equal(seen.size, 6)
     // 1,000 each; the standard deviation is √(6000 · 1/6 · 5/6) = 29.
-    for (const [order, times] of seen) assert.ok(Math.abs(times - 1000) < 5 * 29, `${order} came ${times} times`)
+    for (const [order, times] of seen)
+      assert.ok(Math.abs(times - 1000) < 5 * 29, `${order} came ${times} times`)
   })
 
   test('waits for samples, and disposes the tensors of a batch when the next is asked for, or none is', async () => {
-    const image = (value: number): Image => ({ data: Float32Array.of(value, value + 1), channels: 1, height: 1, width: 2 })
+    const image = (value: number): Image => ({
+      data: Float32Array.of(value, value + 1),
+      channels: 1,
+      height: 1,
+      width: 2,
+    })
     const dataset = { length: 5, get: async (index: number) => ({ image: image(10 * index), label: index }) }
     const loader = new DataLoader(dataset, { batchSize: 2, collate: stackImages(device, 5) })
     const seen: number[][] = []
@@ -86,12 +95,16 @@ describe('DataLoader', () => {
   })
 
   test('refuses what it cannot batch', () => {
-    const wrong = (body: () => unknown, message: string) => assert.throws(body, { name: 'ShapeError', message })
+    const wrong = (body: () => unknown, message: string) =>
+      assert.throws(body, { name: 'ShapeError', message })
     wrong(
       () => new DataLoader(numbers(4), { batchSize: 0, collate }),
       'DataLoader: batchSize must be a whole number, 1 or more; received 0',
     )
-    wrong(() => new DataLoader(numbers(0), { collate }), 'DataLoader: the data set must fill a batch of 1; received 0 samples')
+    wrong(
+      () => new DataLoader(numbers(0), { collate }),
+      'DataLoader: the data set must fill a batch of 1; received 0 samples',
+    )
     const image = { data: new Float32Array(4), channels: 1, height: 2, width: 2 }
     const stack = stackImages(device, 10)
     wrong(() => stack([{ image, label: 10 }]), 'stackImages: labels must lie in 0..9; received 10 at 0')
@@ -110,7 +123,12 @@ describe('transforms', () => {
   /** Channel 0 counts from 1 by rows, channel 1 is a hundred more. */
   const counted = (height: number, width: number): Image => {
     const size = height * width
-    return { data: Float32Array.from({ length: 2 * size }, (_, i) => (i < size ? i + 1 : 101 + i - size)), channels: 2, height, width }
+    return {
+      data: Float32Array.from({ length: 2 * size }, (_, i) => (i < size ? i + 1 : 101 + i - size)),
+      channels: 2,
+      height,
+      width,
+    }
   }
   const rows = ({ data, width }: Image) =>
     Array.from({ length: data.length / width }, (_, r) => [...data.subarray(r * width, (r + 1) * width)])
@@ -157,8 +175,12 @@ describe('transforms', () => {
   test('randomCrop reaches every place, and no other', () => {
     const seen = new Set<number>()
     const cropped = randomCrop(2, { padding: 1, seed: 4 })
-    for (let i = 0; i < 400; i++) seen.add(cropped(counted(2, 2)).data.reduce((place, value, at) => place + (value === 1 ? at + 1 : 0), 0))
-    // The corner pixel 1 is at one of four places of the crop, or outside (3 of 9 corners are (1, ·) or (·, 1)).
+    for (let i = 0; i < 400; i++)
+      seen.add(
+        cropped(counted(2, 2)).data.reduce((place, value, at) => place + (value === 1 ? at + 1 : 0), 0),
+      )
+    // The corner pixel 1 is at one of four places of the crop, or outside (3 of 9 corners are (1, ·) or (·,
+    // 1)).
     assert.deepEqual([...seen].sort(), [0, 1, 2, 3, 4])
   })
 
@@ -168,7 +190,9 @@ describe('transforms', () => {
       [6, 5, 4],
     ])
     const flip = randomHorizontalFlip({ seed: 2 })
-    const flipped = Array.from({ length: 1000 }, () => flip(counted(1, 2)).data[0] === 2).filter(Boolean).length
+    const flipped = Array.from({ length: 1000 }, () => flip(counted(1, 2)).data[0] === 2).filter(
+      Boolean,
+    ).length
     assert.ok(Math.abs(flipped - 500) < 5 * 16, `${flipped} of 1000`)
   })
 
@@ -182,7 +206,9 @@ describe('transforms', () => {
     assert.throws(() => normalize([0.5], [1])(image), {
       message: 'normalize: mean and std must have 2 values, one a channel; received 1 and 1',
     })
-    assert.throws(() => centerCrop(3)(image), { message: 'centerCrop: the image must have 3x3 pixels; received 1x2 with padding 0' })
+    assert.throws(() => centerCrop(3)(image), {
+      message: 'centerCrop: the image must have 3x3 pixels; received 1x2 with padding 0',
+    })
     assert.throws(() => resize([0, 3])(image), {
       message: 'resize: size must be a whole number, 1 or more, or [height, width]; received [0,3]',
     })

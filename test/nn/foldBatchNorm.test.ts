@@ -17,7 +17,12 @@ testOnDevices('folded by hand', async (device) => {
   const [linear, norm] = [model.getModule('0') as Linear, model.getModule('1') as BatchNorm1d]
   const set = (values: number[], shape = [values.length]) => Tensor.fromNumbers(device, values, shape)
   Object.assign(linear, { weight: set([1, 2, 3, 4], [2, 2]), bias: set([10, 20]) })
-  Object.assign(norm, { weight: set([2, 3]), bias: set([1, -1]), running_mean: set([4, 8]), running_var: set([4, 9]) })
+  Object.assign(norm, {
+    weight: set([2, 3]),
+    bias: set([1, -1]),
+    running_mean: set([4, 8]),
+    running_var: set([4, 9]),
+  })
   norm.num_batches_tracked = Tensor.fromNumbers(device, [1], [], 'int64')
   assert.throws(
     () => foldBatchNorm(model, [['1', '0']]),
@@ -46,7 +51,10 @@ testOnDevices('a folded network computes what it did', async (device) => {
     Float32Array.from({ length: 2 * 3 * 36 }, (_, i) => Math.sin(i)),
     [2, 3, 6, 6],
   )
-  assert.throws(() => foldBatchNorm(model.train()), /the model must not train, call eval\(\) first; received 0.1 in training/)
+  assert.throws(
+    () => foldBatchNorm(model.train()),
+    /the model must not train, call eval\(\) first; received 0.1 in training/,
+  )
   // Statistics of two batches, far enough from 0 and 1 to matter.
   for (let i = 0; i < 2; i++) model.forward(x).dispose()
   const before = model.eval().forward(x)
@@ -63,24 +71,41 @@ testOnDevices('a folded network computes what it did', async (device) => {
 /** 1 → 1 with weight w, and a normalization that doubles. */
 const unit = (device: Device) => {
   const set = (value: number) => Tensor.fromNumbers(device, [value])
-  const linear = Object.assign(new Linear(1, 1), { weight: Tensor.fromNumbers(device, [3], [1, 1]), bias: set(1) })
-  const norm = Object.assign(new BatchNorm1d(1, { eps: 0 }), { weight: set(2), bias: set(0), running_mean: set(0), running_var: set(1) })
+  const linear = Object.assign(new Linear(1, 1), {
+    weight: Tensor.fromNumbers(device, [3], [1, 1]),
+    bias: set(1),
+  })
+  const norm = Object.assign(new BatchNorm1d(1, { eps: 0 }), {
+    weight: set(2),
+    bias: set(0),
+    running_mean: set(0),
+    running_var: set(1),
+  })
   norm.num_batches_tracked = Tensor.fromNumbers(device, [1], [], 'int64')
   return { linear, norm }
 }
 
-testOnDevices('a block at two places is folded once; a layer that another normalization follows elsewhere is not', async (device) => {
-  const { linear, norm } = unit(device)
-  const block = new Sequential(linear, norm).eval()
-  const model = new Sequential(block, block)
-  assert.deepEqual(foldBatchNorm(model), ['0.1'])
-  assert.ok(model.getModule('0') === model.getModule('1') && model.getModule('1.1').typeName === 'Identity')
-  // 2 · (3x + 1), twice.
-  assert.deepEqual([...(await model.forward(Tensor.fromNumbers(device, [1], [1, 1])).toNumbers())], [2 * (3 * 8 + 1)])
-  const [first, second] = [unit(device), unit(device)]
-  const apart = new Sequential(new Sequential(first.linear, first.norm), new Sequential(first.linear, second.norm)).eval()
-  assert.deepEqual(foldBatchNorm(apart), [])
-})
+testOnDevices(
+  'a block at two places is folded once; a layer that another normalization follows elsewhere is not',
+  async (device) => {
+    const { linear, norm } = unit(device)
+    const block = new Sequential(linear, norm).eval()
+    const model = new Sequential(block, block)
+    assert.deepEqual(foldBatchNorm(model), ['0.1'])
+    assert.ok(model.getModule('0') === model.getModule('1') && model.getModule('1.1').typeName === 'Identity')
+    // 2 · (3x + 1), twice.
+    assert.deepEqual(
+      [...(await model.forward(Tensor.fromNumbers(device, [1], [1, 1])).toNumbers())],
+      [2 * (3 * 8 + 1)],
+    )
+    const [first, second] = [unit(device), unit(device)]
+    const apart = new Sequential(
+      new Sequential(first.linear, first.norm),
+      new Sequential(first.linear, second.norm),
+    ).eval()
+    assert.deepEqual(foldBatchNorm(apart), [])
+  },
+)
 
 testOnDevices('a weight that another layer shares is left to it', async (device) => {
   const { linear, norm } = unit(device)

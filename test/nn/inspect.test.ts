@@ -28,7 +28,11 @@ function printed(value: Device | Module | QTensor | Tensor, line: string, gone?:
 }
 
 test('a tensor', () => {
-  printed(Tensor.full(device, [2, 3], 1), `Tensor float32 [2,3] on ${device.name}`, 'Tensor float32 [2,3], disposed')
+  printed(
+    Tensor.full(device, [2, 3], 1),
+    `Tensor float32 [2,3] on ${device.name}`,
+    'Tensor float32 [2,3], disposed',
+  )
   printed(Tensor.fromNumbers(device, [1], [], 'bfloat16'), `Tensor bfloat16 [] on ${device.name}`)
   printed(Tensor.meta([4], 'float16'), 'Tensor float16 [4] without memory', 'Tensor float16 [4], disposed')
 })
@@ -42,7 +46,10 @@ test('a quantized weight: codes, scales and shifts in bits', () => {
     'QTensor qint4 [64,128], groups of 32, 6 bits per weight, disposed',
   )
   // 8 bits, and a scale of 32 for 128 weights.
-  printed(QTensor.quantize(weight, qint8, null, absmax), `QTensor qint8 [64,128], one scale a row, 8.25 bits per weight on ${device.name}`)
+  printed(
+    QTensor.quantize(weight, qint8, null, absmax),
+    `QTensor qint8 [64,128], one scale a row, 8.25 bits per weight on ${device.name}`,
+  )
 })
 
 test('a quantized activation', () => {

@@ -40,10 +40,15 @@ testOnDevices('softmax and log_softmax over an inner axis: PyTorch', async (devi
       ({ x }) => (log ? logSoftmax(x, 1) : softmax(x)),
       (key) =>
         Float64Array.from(x, (value, i) => {
-          // Exponents err by half an ulp of x − max, which lies below 2·max|x| here; sums of up to 9 terms by as many halves.
+          // Exponents err by half an ulp of x − max, which lies below 2·max|x| here; sums of up to 9 terms by
+          // as many halves.
           const relative = 8 + Math.abs(value)
           if (key === 'out') return epsilon * (log ? relative + Math.abs(Math.log(p[i])) : relative * p[i])
-          return epsilon * relative * (log ? Math.abs(dy[i]) + p[i] * total[i] : p[i] * (Math.abs(dy[i]) + total[i]))
+          return (
+            epsilon *
+            relative *
+            (log ? Math.abs(dy[i]) + p[i] * total[i] : p[i] * (Math.abs(dy[i]) + total[i]))
+          )
         }),
     )
   }
@@ -61,8 +66,14 @@ testOnDevices('cross-entropy, with ignored targets and smoothed labels: PyTorch'
     const bound = (key: string) => (key === 'out' ? 8 * epsilon * Math.abs(loss) : (9 * epsilon) / counted)
     await compareWithGolden(device, op, ({ x, target }) => crossEntropyLoss(x, target, options), bound)
     // The same from labels that are plain numbers, and by way of log-probabilities.
-    await compareWithGolden(device, op, ({ x }) => crossEntropyLoss(x, goldenValues(op, 'in.target'), options), bound)
-    if (name === 'cross_entropy') await compareWithGolden(device, op, ({ x, target }) => nllLoss(logSoftmax(x), target), bound)
+    await compareWithGolden(
+      device,
+      op,
+      ({ x }) => crossEntropyLoss(x, goldenValues(op, 'in.target'), options),
+      bound,
+    )
+    if (name === 'cross_entropy')
+      await compareWithGolden(device, op, ({ x, target }) => nllLoss(logSoftmax(x), target), bound)
   }
 })
 
@@ -101,7 +112,9 @@ testOnDevices('labels out of range', async (device) => {
     message: 'crossEntropyLoss: targets must lie in 0..2 or be -100; received 3 at 1',
   })
   assert.throws(() => crossEntropyLoss(x, [0]), { message: 'crossEntropyLoss: needs 2 targets; received 1' })
-  assert.throws(() => nllLoss(x, [0.5, 1]), { message: 'nllLoss: targets must lie in 0..2 or be -100; received 0.5 at 0' })
+  assert.throws(() => nllLoss(x, [0.5, 1]), {
+    message: 'nllLoss: targets must lie in 0..2 or be -100; received 0.5 at 0',
+  })
   x.requiresGrad = true
   const target = Tensor.fromArray(device, Int32Array.of(0, 3))
   const loss = backward(() => crossEntropyLoss(x, target))

@@ -27,7 +27,17 @@ test('paths are property names joined by dots', () => {
   const net = new Net()
   assert.deepEqual(
     [...net.namedModules()].map(([path]) => path),
-    ['', 'blocks.0', 'blocks.0.fc1', 'blocks.0.norm', 'blocks.1', 'blocks.1.fc1', 'blocks.1.norm', 'head', 'tied'],
+    [
+      '',
+      'blocks.0',
+      'blocks.0.fc1',
+      'blocks.0.norm',
+      'blocks.1',
+      'blocks.1.fc1',
+      'blocks.1.norm',
+      'head',
+      'tied',
+    ],
   )
   assert.deepEqual([...net.namedParameters()].map(([path]) => path).slice(0, 3), [
     'blocks.0.fc1.weight',
@@ -65,23 +75,37 @@ test('the tree prints as PyTorch prints it', () => {
 
 test('quantize replaces the layers that the globs choose, in place', () => {
   const net = new Net()
-  assert.deepEqual(quantize(net, { weights: 'int4', exclude: ['head', 'tied'] }), ['blocks.0.fc1', 'blocks.1.fc1'])
+  assert.deepEqual(quantize(net, { weights: 'int4', exclude: ['head', 'tied'] }), [
+    'blocks.0.fc1',
+    'blocks.1.fc1',
+  ])
   assert.match(String(net), /\(fc1\): QLinear\(in_features=256, out_features=64, bias=True\)/)
   assert.deepEqual(quantizationMap(net), {
     'blocks.0.fc1': { weights: 'qint4', activations: 'none' },
     'blocks.1.fc1': { weights: 'qint4', activations: 'none' },
   })
-  assert.deepEqual(quantize(net, { weights: 'int8', include: '*' }), ['head', 'tied'], 'what is quantized already stays as it is')
+  assert.deepEqual(
+    quantize(net, { weights: 'int8', include: '*' }),
+    ['head', 'tied'],
+    'what is quantized already stays as it is',
+  )
 })
 
 test('what cannot be quantized is refused in one sentence', () => {
-  const wrong = (options: Parameters<typeof quantize>[1], message: string) => assert.throws(() => quantize(new Net(), options), { message })
-  wrong({ weights: 'int8', exclude: 'heed' }, 'quantize: "heed" must match a module; the nearest are head, tied, blocks.0')
+  const wrong = (options: Parameters<typeof quantize>[1], message: string) =>
+    assert.throws(() => quantize(new Net(), options), { message })
+  wrong(
+    { weights: 'int8', exclude: 'heed' },
+    'quantize: "heed" must match a module; the nearest are head, tied, blocks.0',
+  )
   wrong(
     { weights: 'int4', groupSize: 96 },
     'quantize: groupSize (96) must divide the columns of blocks.0.fc1 (256); exclude it or choose another',
   )
-  wrong({ weights: 'int4', groupSize: 33 }, 'quantize: groupSize must be a positive multiple of 32; received 33')
+  wrong(
+    { weights: 'int4', groupSize: 33 },
+    'quantize: groupSize must be a positive multiple of 32; received 33',
+  )
   wrong(
     { weights: 'int8', include: '*.norm' },
     'quantize: the model must have a layer to quantize, such as Linear; include and exclude leave none of 4',

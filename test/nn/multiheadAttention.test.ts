@@ -6,7 +6,13 @@ import { testOnDevices } from '../tensor/devices.ts'
 import { compareWithDifferences } from '../tensor/differences.ts'
 
 /** softmax(q·kᵀ/√D)·v for q [B, H, T, D], k and v [B, KV, S, D], in float64. */
-function attend(q: Float64Array, k: Float64Array, v: Float64Array, [B, H, KV, T, S, D]: number[], causal = false): Float64Array {
+function attend(
+  q: Float64Array,
+  k: Float64Array,
+  v: Float64Array,
+  [B, H, KV, T, S, D]: number[],
+  causal = false,
+): Float64Array {
   const y = new Float64Array(q.length)
   for (let head = 0; head < B * H; head++)
     for (let t = 0; t < T; t++) {
@@ -57,7 +63,10 @@ testOnDevices('multi-head attention: projections, heads, and back together', asy
     [...layer.namedParameters()].map(([path]) => path),
     ['in_proj_weight', 'in_proj_bias', 'out_proj.weight', 'out_proj.bias'],
   )
-  const [out, outBias] = await Promise.all([layer.out_proj.weight.toNumbers(), layer.out_proj.bias?.toNumbers()])
+  const [out, outBias] = await Promise.all([
+    layer.out_proj.weight.toNumbers(),
+    layer.out_proj.bias?.toNumbers(),
+  ])
   const rest = [layer.in_proj_weight, layer.in_proj_bias]
   // x [1, T, E], and the projections' weight and bias in the layer's place.
   await compareWithDifferences(

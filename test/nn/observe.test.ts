@@ -62,7 +62,11 @@ for (const Net of [Plain, Arrow]) {
     }
     model.forward = hook
     const loss = () => sum(model.forward(x))
-    await trainEpoch(model, [1], { optimizer: new SGD(model.parameters(), { lr: 0.1 }), loss, detectAnomaly: true })
+    await trainEpoch(model, [1], {
+      optimizer: new SGD(model.parameters(), { lr: 0.1 }),
+      loss,
+      detectAnomaly: true,
+    })
     assert.deepEqual([model.forward === hook, calls], [true, 1])
     quantize(model, { weights: 'int8', activations: 'int8' })
     await calibrate(model, () => scope(() => void model.forward(x)))
@@ -103,7 +107,10 @@ test('a twin tells what it computed before its output is quantized, and one of w
     quantize(model, { weights: 'int8', activations })
     if (activations) await calibrate(model, () => scope(() => void model.forward(x)), { streamline: false })
     const told: boolean[] = []
-    using _ = model.fc.observe({ computed: (y) => told.push(y instanceof QActivation), output: (y) => told.push(y instanceof QActivation) })
+    using _ = model.fc.observe({
+      computed: (y) => told.push(y instanceof QActivation),
+      output: (y) => told.push(y instanceof QActivation),
+    })
     scope(() => void model.forward(x))
     assert.deepEqual(told, [false, activations !== undefined])
   }

@@ -1,6 +1,9 @@
 type Settings = Record<string, number | boolean | number[] | string>
 
-/** test/golden/optimizers.json: parameters after each step, rates after each epoch, as scripts/make-optimizer-golden.py computes them. */
+/**
+ * test/golden/optimizers.json: parameters after each step, rates after each epoch, as
+ * scripts/make-optimizer-golden.py computes them.
+ */
 export interface OptimizerGolden {
   start: number[][]
   gradients: number[][][]

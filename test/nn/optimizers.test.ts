@@ -14,7 +14,9 @@ import { boundRow } from '../goldenTable.ts'
 import { camelCased, type OptimizerGolden } from './optimizerGolden.ts'
 
 /** What torch.optim computed; made by scripts/make-optimizer-golden.py. */
-const golden: OptimizerGolden = JSON.parse(readFileSync(join(import.meta.dirname, '../golden/optimizers.json'), 'utf8'))
+const golden: OptimizerGolden = JSON.parse(
+  readFileSync(join(import.meta.dirname, '../golden/optimizers.json'), 'utf8'),
+)
 const shapes = [[2, 3], [4]]
 const optimizers = { SGD, Adam, AdamW, Adadelta }
 /** The float32 nearest to 1 differs from it by so much. */
@@ -35,7 +37,10 @@ for (const name of deviceNames) {
       test(title, async () => {
         const params = tensors(golden.start)
         const grouped = groups?.map((group, i) => ({ params: [params[i]], ...camelCased(group) }))
-        const optim: ParameterOptimizer = new optimizers[optimizer]((grouped ?? params) as Tensor[], camelCased(settings))
+        const optim: ParameterOptimizer = new optimizers[optimizer](
+          (grouped ?? params) as Tensor[],
+          camelCased(settings),
+        )
         assert.ok(params.every(({ requiresGrad }) => requiresGrad))
         let share = 0
         for (const [t, gradients] of golden.gradients.entries()) {
@@ -43,12 +48,16 @@ for (const name of deviceNames) {
           optim.step()
           optim.zeroGrad()
           for (const [i, param] of params.entries()) {
-            // Either side rounds a handful of terms a step; the terms are at most lr-sized changes of the parameter.
+            // Either side rounds a handful of terms a step; the terms are at most lr-sized changes of the
+            // parameter.
             for (const [k, value] of (await param.toNumbers()).entries()) {
               const want = expected[t][i][k]
               const travelled = Math.abs(want - golden.start[i][k])
               const bound = 4 * epsilon * (t + 1) * (Math.abs(want) + travelled + 0.1)
-              assert.ok(Math.abs(value - want) <= bound, `step ${t}, parameter ${i}[${k}]: ${value}; expected ${want} ± ${bound}`)
+              assert.ok(
+                Math.abs(value - want) <= bound,
+                `step ${t}, parameter ${i}[${k}]: ${value}; expected ${want} ± ${bound}`,
+              )
               share = Math.max(share, Math.abs(value - want) / bound)
             }
           }
@@ -77,7 +86,10 @@ for (const name of deviceNames) {
       }
       const values = [...(await params[1].toNumbers())]
       values.forEach((value, k) => {
-        assert.ok(Math.abs(value - expected[5][1][k]) <= 24 * epsilon * 2, `${value}; expected ${expected[5][1][k]}`)
+        assert.ok(
+          Math.abs(value - expected[5][1][k]) <= 24 * epsilon * 2,
+          `${value}; expected ${expected[5][1][k]}`,
+        )
       })
       assert.throws(() => new Adam(params.slice(1)).loadStateDict(second.stateDict()), {
         message: 'loadStateDict: groups must hold 1 parameters; received 2',
@@ -96,7 +108,10 @@ for (const name of deviceNames) {
         assert.ok(Math.abs((await norm.toNumbers())[0] - expectedNorm) <= 4 * epsilon * expectedNorm)
         for (const [i, { grad }] of params.entries()) {
           for (const [k, value] of ((await grad?.toNumbers()) ?? []).entries()) {
-            assert.ok(Math.abs(value - expected[i][k]) <= 8 * epsilon * Math.abs(expected[i][k]), `${value}; expected ${expected[i][k]}`)
+            assert.ok(
+              Math.abs(value - expected[i][k]) <= 8 * epsilon * Math.abs(expected[i][k]),
+              `${value}; expected ${expected[i][k]}`,
+            )
           }
         }
       })
@@ -125,8 +140,14 @@ describe('bad input', () => {
       () => new SGD([one], { nesterov: true }),
       'SGD: nesterov must be with momentum and without dampening; received momentum 0, dampening 0',
     )
-    wrong(() => new Adam([one], { betas: [0.9, 1] }), 'Adam: betas must be a list of 2 numbers in [0, 1); received [0.9,1]')
-    wrong(() => new AdamW([{ params: [one] }, { params: [one] }]), 'AdamW: a parameter must be in one group; received [2] in two')
+    wrong(
+      () => new Adam([one], { betas: [0.9, 1] }),
+      'Adam: betas must be a list of 2 numbers in [0, 1); received [0.9,1]',
+    )
+    wrong(
+      () => new AdamW([{ params: [one] }, { params: [one] }]),
+      'AdamW: a parameter must be in one group; received [2] in two',
+    )
     wrong(() => new Adadelta([Tensor.meta([2])]), metaMessage)
     wrong(
       () => new SGD([Tensor.meta([2], 'bfloat16')]),
@@ -137,4 +158,5 @@ describe('bad input', () => {
   })
 })
 
-const metaMessage = 'Adadelta: parameters must have memory (initialize or load the model first); received Tensor float32 [2] without memory'
+const metaMessage =
+  'Adadelta: parameters must have memory (initialize or load the model first); received Tensor float32 [2] without memory'

@@ -19,7 +19,9 @@ import { SGD } from '../../src/nn/optim/sgd.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
 import { camelCased, type OptimizerGolden } from './optimizerGolden.ts'
 
-const golden: OptimizerGolden = JSON.parse(readFileSync(join(import.meta.dirname, '../golden/optimizers.json'), 'utf8'))
+const golden: OptimizerGolden = JSON.parse(
+  readFileSync(join(import.meta.dirname, '../golden/optimizers.json'), 'utf8'),
+)
 const device = openDevice('cpu', { threads: 1 })
 after(() => device.close())
 
@@ -36,7 +38,10 @@ const schedules: Record<string, (optimizer: Scheduled, options: never) => Schedu
 
 /** Two groups, the second with a rate of its own. */
 function grouped(optimizer: 'SGD' | 'Adam', settings: Record<string, never>): SGD | Adam {
-  const groups = [{ params: [Tensor.fromNumbers(device, [1])] }, { params: [Tensor.fromNumbers(device, [2])], lr: 0.05 }]
+  const groups = [
+    { params: [Tensor.fromNumbers(device, [1])] },
+    { params: [Tensor.fromNumbers(device, [2])], lr: 0.05 },
+  ]
   return optimizer === 'SGD' ? new SGD(groups, settings) : new Adam(groups, settings)
 }
 
@@ -47,12 +52,19 @@ for (const { schedule, options, optimizer, settings, rates, momenta } of golden.
     for (const [epoch, expected] of rates.entries()) {
       if (epoch > 0) scheduler.step()
       scheduler.getLastLr().forEach((lr, i) => {
-        // torch multiplies factor by factor, 14 roundings at most; near 0 the cosine's own error counts against the first rate.
-        assert.ok(Math.abs(lr - expected[i]) <= 1e-14 * (1 + Math.abs(expected[i])), `epoch ${epoch}: ${lr}; expected ${expected[i]}`)
+        // torch multiplies factor by factor, 14 roundings at most; near 0 the cosine's own error counts
+        // against the first rate.
+        assert.ok(
+          Math.abs(lr - expected[i]) <= 1e-14 * (1 + Math.abs(expected[i])),
+          `epoch ${epoch}: ${lr}; expected ${expected[i]}`,
+        )
       })
       const group = optim.paramGroups[0]
       const momentum = 'betas' in group ? group.betas[0] : group.momentum
-      assert.ok(Math.abs(momentum - momenta[epoch]) <= 1e-14, `epoch ${epoch}: momentum ${momentum}; expected ${momenta[epoch]}`)
+      assert.ok(
+        Math.abs(momentum - momenta[epoch]) <= 1e-14,
+        `epoch ${epoch}: momentum ${momentum}; expected ${momenta[epoch]}`,
+      )
     }
   })
 }
@@ -69,7 +81,10 @@ test('a schedule goes on from what another remembered', () => {
 test('bad options are refused in one sentence', () => {
   const wrong = (body: () => unknown, message: string) => assert.throws(body, { name: 'ShapeError', message })
   const optim = grouped('SGD', {})
-  wrong(() => new StepLR(optim, { stepSize: 0 }), 'StepLR: stepSize must be a whole number, 1 or more; received 0')
+  wrong(
+    () => new StepLR(optim, { stepSize: 0 }),
+    'StepLR: stepSize must be a whole number, 1 or more; received 0',
+  )
   wrong(() => new LambdaLR(optim, [() => 1]), 'LambdaLR: there must be 2 functions, one a group; received 1')
   wrong(
     () => new OneCycleLR(optim, { maxLr: 1, totalSteps: 3 }),

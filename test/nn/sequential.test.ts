@@ -9,7 +9,13 @@ import { Tensor } from '../../src/tensor/tensor.ts'
 import { testOnDevices } from '../tensor/devices.ts'
 
 test('a sequence names and prints its layers as PyTorch', () => {
-  const model = new Sequential(new Flatten(), new Linear(6, 4), new ReLU(), new Sequential(new GELU(), new Tanh()), new LogSoftmax(1))
+  const model = new Sequential(
+    new Flatten(),
+    new Linear(6, 4),
+    new ReLU(),
+    new Sequential(new GELU(), new Tanh()),
+    new LogSoftmax(1),
+  )
   assert.deepEqual(
     [...model.namedModules()].map(([path]) => path),
     ['', '0', '1', '2', '3', '3.0', '3.1', '4'],

@@ -28,7 +28,10 @@ import { deviceNames } from '../deviceNames.ts'
 const steps = Number(process.env.LOWBIT_TRAINING_STEPS ?? 500)
 /** Steps between two reads: what is recorded but has not run holds memory, too. */
 const checkEvery = 50
-/** What the process may hold more than after a quarter of the steps: garbage of JavaScript that waits to be collected. */
+/**
+ * What the process may hold more than after a quarter of the steps: garbage of JavaScript that waits to be
+ * collected.
+ */
 const growthLimitBytes = 32e6
 
 class Net extends Module {
@@ -45,7 +48,10 @@ class Net extends Module {
   }
 }
 
-const backends: Record<string, () => Backend> = { native: () => openNative({ threads: 2 }), wasm: () => openWasm({ threads: 1 }) }
+const backends: Record<string, () => Backend> = {
+  native: () => openNative({ threads: 2 }),
+  wasm: () => openWasm({ threads: 1 }),
+}
 const variants: Record<string, QuantizeOptions | null> = {
   float32: null,
   'int4 weights, int8 activations': { weights: 'int4', activations: 'int8' },
@@ -82,15 +88,23 @@ for (const name of deviceNames) {
         checkEvery,
         clipNorm: 1,
         loss: () => crossEntropyLoss(net.forward(x), y),
-        onProgress: () => void seen.push({ blocks, bytes: device.allocatedBytes, resident: process.memoryUsage().rss }),
+        onProgress: () =>
+          void seen.push({ blocks, bytes: device.allocatedBytes, resident: process.memoryUsage().rss }),
       })
-      assert.ok(Math.min(...losses) < 0.9 * losses[0], `the loss falls: from ${losses[0]} to ${Math.min(...losses)}`)
-      // The first read comes after many steps, when moments and gradients are there: from then on not a block, not a byte more.
+      assert.ok(
+        Math.min(...losses) < 0.9 * losses[0],
+        `the loss falls: from ${losses[0]} to ${Math.min(...losses)}`,
+      )
+      // The first read comes after many steps, when moments and gradients are there: from then on not a
+      // block, not a byte more.
       const [{ blocks: firstBlocks, bytes: firstBytes }] = seen
-      for (const { blocks, bytes } of seen) assert.deepEqual({ blocks, bytes }, { blocks: firstBlocks, bytes: firstBytes })
+      for (const { blocks, bytes } of seen)
+        assert.deepEqual({ blocks, bytes }, { blocks: firstBlocks, bytes: firstBytes })
       const resident = seen.slice(Math.floor(seen.length / 4)).map((one) => one.resident)
       const grown = Math.max(...resident) - resident[0]
-      t.diagnostic(`${firstBlocks} blocks, ${firstBytes} bytes in tensors, ${(grown / 1e6).toFixed(1)} MB more than after a quarter`)
+      t.diagnostic(
+        `${firstBlocks} blocks, ${firstBytes} bytes in tensors, ${(grown / 1e6).toFixed(1)} MB more than after a quarter`,
+      )
       assert.ok(grown < growthLimitBytes, `resident: ${resident.map((value) => Math.round(value / 1e6))} MB`)
       for (const owned of [optimizer, net, x, y]) owned.dispose()
       assert.equal(device.allocatedBytes, 0)

@@ -31,10 +31,19 @@ class Net extends Module {
 
 const epsilon = 2 ** -23
 const runs = [
-  // A step divides by √v of the gradient itself: a gradient's relative error of some 16 ε moves a parameter by that part of lr.
-  { name: 'train_adamw', optimizer: (net: Net) => new AdamW(net.parameters(), { lr: 0.01, weightDecay: 0.01 }), moved: 0.01 * 5 * 16 },
+  // A step divides by √v of the gradient itself: a gradient's relative error of some 16 ε moves a parameter
+  // by that part of lr.
+  {
+    name: 'train_adamw',
+    optimizer: (net: Net) => new AdamW(net.parameters(), { lr: 0.01, weightDecay: 0.01 }),
+    moved: 0.01 * 5 * 16,
+  },
   // Gradients are below 1, errors of some ε; momentum adds them up: lr · (1 + 1.9 + 2.71 + …) < 1.
-  { name: 'train_sgd', optimizer: (net: Net) => new SGD(net.parameters(), { lr: 0.1, momentum: 0.9, weightDecay: 1e-3 }), moved: 1 },
+  {
+    name: 'train_sgd',
+    optimizer: (net: Net) => new SGD(net.parameters(), { lr: 0.1, momentum: 0.9, weightDecay: 1e-3 }),
+    moved: 1,
+  },
 ]
 
 for (const deviceName of deviceNames) {
@@ -59,14 +68,24 @@ for (const deviceName of deviceNames) {
         assert.equal(expected.length, 5)
         for (const [step, loss] of losses.entries()) {
           const bound = 16 * epsilon * expected[step]
-          assert.ok(Math.abs(loss - expected[step]) <= bound, `step ${step}: ${loss}; expected ${expected[step]} ± ${bound}`)
+          assert.ok(
+            Math.abs(loss - expected[step]) <= bound,
+            `step ${step}: ${loss}; expected ${expected[step]} ± ${bound}`,
+          )
         }
-        for (const [key, parameter] of [['w1', net.fc1.weight] as const, ['b1', net.fc1.bias] as const, ['w2', net.fc2.weight] as const]) {
+        for (const [key, parameter] of [
+          ['w1', net.fc1.weight] as const,
+          ['b1', net.fc1.bias] as const,
+          ['w2', net.fc2.weight] as const,
+        ]) {
           assert.ok(parameter instanceof Tensor)
           const want = goldenValues(golden, `out.${key}`)
           for (const [i, value] of (await parameter.toNumbers()).entries()) {
             const bound = epsilon * (5 * Math.abs(want[i]) + moved)
-            assert.ok(Math.abs(value - want[i]) <= bound, `${key}[${i}]: ${value}; expected ${want[i]} ± ${bound}`)
+            assert.ok(
+              Math.abs(value - want[i]) <= bound,
+              `${key}[${i}]: ${value}; expected ${want[i]} ± ${bound}`,
+            )
           }
         }
         numberRow(name, deviceName, 'loss of the fifth step', losses[4], expected[4], 'relatively 16 ε')

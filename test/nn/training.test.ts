@@ -25,7 +25,10 @@ for (const name of deviceNames) {
     after(() => device.close())
 
     /** Trains first = 1, second = 3 on these x, lr 0.125; the loss is the output. */
-    async function train(xs: number[], { gamma, ...options }: Partial<TrainOptions<Tensor>> & { gamma?: number } = {}) {
+    async function train(
+      xs: number[],
+      { gamma, ...options }: Partial<TrainOptions<Tensor>> & { gamma?: number } = {},
+    ) {
       const model = new Product()
       model.first.weight = Tensor.fromNumbers(device, [1], [1, 1])
       model.second.weight = Tensor.fromNumbers(device, [3], [1, 1])
@@ -33,8 +36,15 @@ for (const name of deviceNames) {
       const optimizer = new SGD(model.parameters(), { lr: 0.125 })
       const schedule = gamma ? new ExponentialLR(optimizer, { gamma }) : undefined
       try {
-        const losses = await trainEpoch(model, batches, { optimizer, schedule, loss: (x) => model.forward(x), ...options })
-        const weights = [await model.first.weight.toNumbers(), await model.second.weight.toNumbers()].map(([value]) => value)
+        const losses = await trainEpoch(model, batches, {
+          optimizer,
+          schedule,
+          loss: (x) => model.forward(x),
+          ...options,
+        })
+        const weights = [await model.first.weight.toNumbers(), await model.second.weight.toNumbers()].map(
+          ([value]) => value,
+        )
         assert.equal(model.training, true)
         return { losses: [...losses], weights }
       } finally {
@@ -45,11 +55,18 @@ for (const name of deviceNames) {
     }
 
     test('losses and weights by hand, however often losses are read', async () => {
-      // Gradients are second · x and first · x: (1, 3) → (1 − 6/8, 3 − 2/8) = (0.25, 2.75) → (0.25 − 2.75/8, 2.75 − 0.25/8).
+      // Gradients are second · x and first · x: (1, 3) → (1 − 6/8, 3 − 2/8) = (0.25, 2.75) → (0.25 − 2.75/8,
+      // 2.75 − 0.25/8).
       for (const checkEvery of [1, 2, 50]) {
-        assert.deepEqual(await train([2, 1], { checkEvery }), { losses: [6, 0.6875], weights: [-0.09375, 2.71875] })
+        assert.deepEqual(await train([2, 1], { checkEvery }), {
+          losses: [6, 0.6875],
+          weights: [-0.09375, 2.71875],
+        })
       }
-      assert.deepEqual(await train([2, 1], { detectAnomaly: true }), { losses: [6, 0.6875], weights: [-0.09375, 2.71875] })
+      assert.deepEqual(await train([2, 1], { detectAnomaly: true }), {
+        losses: [6, 0.6875],
+        weights: [-0.09375, 2.71875],
+      })
     })
 
     test('a schedule takes a step after every batch', async () => {
@@ -77,9 +94,18 @@ for (const name of deviceNames) {
 
     test('a loss that is not finite: at which step, and with detectAnomaly what was first', async () => {
       const xs = [1, 1, NaN, 1]
-      const says = (message: string) => ({ name: 'DTypeError', message: `trainEpoch: loss and gradients must be finite; ${message}` })
-      await assert.rejects(train(xs), says('the loss of step 3 is NaN: detectAnomaly tells which layer was first'))
-      await assert.rejects(train(xs, { detectAnomaly: true }), says('the loss of step 3 is NaN: the output of first (Linear) is NaN'))
+      const says = (message: string) => ({
+        name: 'DTypeError',
+        message: `trainEpoch: loss and gradients must be finite; ${message}`,
+      })
+      await assert.rejects(
+        train(xs),
+        says('the loss of step 3 is NaN: detectAnomaly tells which layer was first'),
+      )
+      await assert.rejects(
+        train(xs, { detectAnomaly: true }),
+        says('the loss of step 3 is NaN: the output of first (Linear) is NaN'),
+      )
       // 3 · 2e38 overflows in the second layer.
       await assert.rejects(
         train([2e38], { detectAnomaly: true }),
@@ -104,7 +130,9 @@ for (const name of deviceNames) {
     })
 
     test('no batches are refused', async () => {
-      await assert.rejects(train([]), { message: 'trainEpoch: there must be a batch to train on; received none' })
+      await assert.rejects(train([]), {
+        message: 'trainEpoch: there must be a batch to train on; received none',
+      })
       await assert.rejects(train([1], { checkEvery: 0 }), {
         message: 'trainEpoch: checkEvery must be a whole number, 1 or more; received 0',
       })

@@ -18,7 +18,8 @@ for (const name of deviceNames) {
     const half = Tensor.fromNumbers(device, [0.5], [])
 
     /** [2, 3]: codes 2, -3, 3 (2.5 rounded half to even is 2), 127, -128 and 0 of scale 1/2. */
-    const quantized = () => QActivation.quantize(Tensor.fromNumbers(device, [1.25, -1.5, 1.75, 1e9, -70, 0.2], [2, 3]), qint8, half)
+    const quantized = () =>
+      QActivation.quantize(Tensor.fromNumbers(device, [1.25, -1.5, 1.75, 1e9, -70, 0.2], [2, 3]), qint8, half)
     const numbers = async (x: Tensor) => [...(await x.toNumbers())]
 
     test('codes are rounded half to even and cut off', async () => {
@@ -45,15 +46,27 @@ for (const name of deviceNames) {
       await kept(ops.slice(x, 1, 1, 2), [-3, -128], [-1.5, -64])
       await kept(x.rows(1, 2), [127, -128, 0], [63.5, -64, 0])
       await kept(ops.split(x, 1, 0)[0], [2, -3, 4], [1, -1.5, 2])
-      await kept(ops.concat([x.rows(1, 2), x.rows(0, 1)], 1), [127, -128, 0, 2, -3, 4], [63.5, -64, 0, 1, -1.5, 2])
-      await kept(ops.stack([x, x]), [2, -3, 4, 127, -128, 0, 2, -3, 4, 127, -128, 0], [1, -1.5, 2, 63.5, -64, 0, 1, -1.5, 2, 63.5, -64, 0])
+      await kept(
+        ops.concat([x.rows(1, 2), x.rows(0, 1)], 1),
+        [127, -128, 0, 2, -3, 4],
+        [63.5, -64, 0, 1, -1.5, 2],
+      )
+      await kept(
+        ops.stack([x, x]),
+        [2, -3, 4, 127, -128, 0, 2, -3, 4, 127, -128, 0],
+        [1, -1.5, 2, 63.5, -64, 0, 1, -1.5, 2, 63.5, -64, 0],
+      )
       await kept(ops.relu(x), [2, 0, 4, 127, 0, 0], [1, 0, 2, 63.5, 0, 0])
       await kept(ops.neg(x), [-2, 3, -4, -127, 127, 0], [-1, 1.5, -2, -63.5, 63.5, 0])
       await kept(ops.mul(x, 4), [2, -3, 4, 127, -128, 0], [4, -6, 8, 254, -256, 0])
       await kept(ops.div(x, 4), [2, -3, 4, 127, -128, 0], [0.25, -0.375, 0.5, 15.875, -16, 0])
       const third = ops.div(x, 3)
       assert.ok(third instanceof QActivation)
-      assert.deepEqual(await numbers(third.scale), [Math.fround(0.5 / 3)], 'divided, not multiplied by a rounded third')
+      assert.deepEqual(
+        await numbers(third.scale),
+        [Math.fround(0.5 / 3)],
+        'divided, not multiplied by a rounded third',
+      )
       await kept(x.clone(), [2, -3, 4, 127, -128, 0], [1, -1.5, 2, 63.5, -64, 0])
     })
 
@@ -64,7 +77,11 @@ for (const name of deviceNames) {
       assert.ok(y instanceof QActivation)
       assert.deepEqual(await numbers(y.codes), [2, -128, 4, -128, -128, -128])
       const z = ops.where(mask, x, Tensor.fromNumbers(device, [0, 0.75, 0, -3.3, 0, 8], [2, 3]))
-      assert.deepEqual(await numbers(z), [1, 1, 2, -3.5, -64, 8], '0.75 is 1.5 steps, which is 2; -3.3 is -6.6')
+      assert.deepEqual(
+        await numbers(z),
+        [1, 1, 2, -3.5, -64, 8],
+        '0.75 is 1.5 steps, which is 2; -3.3 is -6.6',
+      )
       assert.ok(!(ops.where(mask, x, x) instanceof QActivation))
       assert.ok(!(ops.where(mask, 0, x) instanceof QActivation))
     })
@@ -74,7 +91,9 @@ for (const name of deviceNames) {
       x.requiresGrad = true
       const mask = Tensor.fromArray(device, Uint8Array.of(1, 0, 0, 1), [2, 2], 'bool')
       const weights = Tensor.fromNumbers(device, [1, 2, 3, 4], [2, 2])
-      const loss = backward(() => ops.sum(ops.mul(ops.div(ops.where(mask, QActivation.quantize(x, qint8, half), 2), 4), weights)))
+      const loss = backward(() =>
+        ops.sum(ops.mul(ops.div(ops.where(mask, QActivation.quantize(x, qint8, half), 2), 4), weights)),
+      )
       // Floats 1, 2, 2, 0 through a quarter and the weights.
       assert.deepEqual(await numbers(loss), [(1 + 4 + 6) / 4])
       assert.ok(x.grad)
@@ -122,12 +141,18 @@ for (const name of deviceNames) {
 
     test('a batched product runs on the codes', async () => {
       const a = QActivation.quantize(Tensor.fromNumbers(device, [1, 2, 3, 4], [1, 2, 2]), qint8, half)
-      const b = QActivation.quantize(Tensor.fromNumbers(device, [5, 6, 7, 8], [1, 2, 2]), qint8, Tensor.fromNumbers(device, [0.25], []))
+      const b = QActivation.quantize(
+        Tensor.fromNumbers(device, [5, 6, 7, 8], [1, 2, 2]),
+        qint8,
+        Tensor.fromNumbers(device, [0.25], []),
+      )
       assert.deepEqual(await numbers(ops.matmul(a, b)), [19, 22, 43, 50])
     })
 
     test('a softmax is quantized again, by 1/127', async () => {
-      const y = ops.softmax(QActivation.quantize(Tensor.fromNumbers(device, [0, 0, 0, 0], [1, 4]), qint8, half))
+      const y = ops.softmax(
+        QActivation.quantize(Tensor.fromNumbers(device, [0, 0, 0, 0], [1, 4]), qint8, half),
+      )
       assert.ok(y instanceof QActivation)
       assert.deepEqual(await numbers(y.codes), [32, 32, 32, 32], '127 / 4 = 31.75')
     })

@@ -18,7 +18,8 @@ import { Tensor } from '../../src/tensor/tensor.ts'
 import { deviceNames } from '../deviceNames.ts'
 
 /*
- * A small MLP beside what optimum-quanto computes of it: scales after three batches, and the output of the first one.
+ * A small MLP beside what optimum-quanto computes of it: scales after three batches, and the output of the
+ * first one.
  */
 
 const folder = join(import.meta.dirname, '../golden/quanto')
@@ -32,11 +33,14 @@ interface Case {
   seed: number
 }
 
-const { cases, batches }: { cases: Case[]; batches: number } = JSON.parse(readFileSync(join(folder, 'activations.json'), 'utf8'))
+const { cases, batches }: { cases: Case[]; batches: number } = JSON.parse(
+  readFileSync(join(folder, 'activations.json'), 'utf8'),
+)
 
 const file = await openSafetensors(await diskFolder(folder).open('activations.safetensors'))
 const golden = new Map<string, Float32Array>()
-for (const name of file.tensors.keys()) golden.set(name, new Float32Array((await file.read(name)).slice().buffer))
+for (const name of file.tensors.keys())
+  golden.set(name, new Float32Array((await file.read(name)).slice().buffer))
 await file.close()
 
 function values(name: string): Float32Array {
@@ -71,7 +75,10 @@ function batch(device: Device, i: number): Tensor {
 }
 
 /** The model, quantized and calibrated as the case says. */
-async function calibrated(device: Device, { weights, activations, momentum, streamline, seed }: Case): Promise<MLP> {
+async function calibrated(
+  device: Device,
+  { weights, activations, momentum, streamline, seed }: Case,
+): Promise<MLP> {
   const model = new MLP(device, seed)
   quantize(model, { weights, activations })
   const run = () => {
@@ -81,7 +88,10 @@ async function calibrated(device: Device, { weights, activations, momentum, stre
   return model
 }
 
-/** Gradients of mean(y · target) of the model that is not frozen; products are those of the same codes, their sums in another order. */
+/**
+ * Gradients of mean(y · target) of the model that is not frozen; products are those of the same codes, their
+ * sums in another order.
+ */
 async function compareGradients(device: Device, model: MLP, { name }: Case): Promise<void> {
   const target = Tensor.fromArray(device, values('target'), [6, 5])
   for (const parameter of model.parameters()) if (parameter instanceof Tensor) parameter.requiresGrad = true
@@ -91,7 +101,10 @@ async function compareGradients(device: Device, model: MLP, { name }: Case): Pro
     const theirs = values(`${name}.grad.${path.replace(/layers\.(\d)/, (_, i) => String(2 * i))}`)
     const largest = Math.max(...theirs.map(Math.abs))
     for (const [i, value] of (await parameter.grad.toNumbers()).entries()) {
-      assert.ok(Math.abs(value - theirs[i]) <= 2e-6 * largest, `gradient ${i} of ${path} is ${value}, quanto's ${theirs[i]}`)
+      assert.ok(
+        Math.abs(value - theirs[i]) <= 2e-6 * largest,
+        `gradient ${i} of ${path} is ${value}, quanto's ${theirs[i]}`,
+      )
     }
     parameter.requiresGrad = false
   }
@@ -119,7 +132,10 @@ for (const name of deviceNames) {
             const [ours] = await layer[scale].toNumbers()
             const [theirs] = values(`${golden.name}.${2 * i}.${scale}`)
             // Sums of 24 products in another order; integers and what was rounded to them are equal.
-            assert.ok(Math.abs(ours / theirs - 1) < 1e-6, `${scale} of layer ${i} is ${ours}, quanto's ${theirs}`)
+            assert.ok(
+              Math.abs(ours / theirs - 1) < 1e-6,
+              `${scale} of layer ${i} is ${ours}, quanto's ${theirs}`,
+            )
           }
         }
         const compare = async () => {
@@ -127,7 +143,10 @@ for (const name of deviceNames) {
           const theirs = values(`${golden.name}.output`)
           const largest = Math.max(...theirs.map(Math.abs))
           for (const [i, value] of (await y.toNumbers()).entries()) {
-            assert.ok(Math.abs(value - theirs[i]) <= 1e-6 * largest, `output ${i} is ${value}, quanto's ${theirs[i]}`)
+            assert.ok(
+              Math.abs(value - theirs[i]) <= 1e-6 * largest,
+              `output ${i} is ${value}, quanto's ${theirs[i]}`,
+            )
           }
           y.dispose()
         }

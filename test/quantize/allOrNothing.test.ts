@@ -43,14 +43,20 @@ function fails(run: () => unknown, message: RegExp): void {
 
 test('quantize', () => {
   const net = initialize(new Net(), device)
-  fails(() => quantize(net, int4WeightOnly({ groupSize: 128 })), /groupSize \(128\) must divide the columns of c \(100\)/)
+  fails(
+    () => quantize(net, int4WeightOnly({ groupSize: 128 })),
+    /groupSize \(128\) must divide the columns of c \(100\)/,
+  )
   assert.deepEqual(quantizationMap(net), {})
   assert.deepEqual(quantize(net, { weights: 'int8' }), ['a', 'b', 'c'])
 })
 
 test('quantizeByName', () => {
   const net = initialize(new Net(), device)
-  fails(() => quantizeByName(net, { a: { weights: 'int8' }, _default: int4WeightOnly({ groupSize: 128 }) }), /the columns of c/)
+  fails(
+    () => quantizeByName(net, { a: { weights: 'int8' }, _default: int4WeightOnly({ groupSize: 128 }) }),
+    /the columns of c/,
+  )
   assert.deepEqual(quantizationMap(net), {})
 })
 
@@ -74,7 +80,9 @@ class QOwn extends QWeightModule {
 }
 
 test('dequantize', () => {
-  registerQuantizedModule(Own, { make: (layer, { weights, activations }) => weights && new QOwn(layer, weights, activations) })
+  registerQuantizedModule(Own, {
+    make: (layer, { weights, activations }) => weights && new QOwn(layer, weights, activations),
+  })
   const net = initialize(new Sequential(new Linear(8, 8), new Own(8, 8)), device)
   quantize(net, { weights: 'int8' })
   freeze(net)
@@ -83,7 +91,10 @@ test('dequantize', () => {
 })
 
 test('foldBatchNorm', () => {
-  const net = initialize(new Sequential(new Linear(4, 4), new BatchNorm1d(4), new Linear(4, 3), new BatchNorm1d(3)), device)
+  const net = initialize(
+    new Sequential(new Linear(4, 4), new BatchNorm1d(4), new Linear(4, 3), new BatchNorm1d(3)),
+    device,
+  )
   net.getModule('3').train()
   const tensors = [...net.namedTensors()]
   fails(() => foldBatchNorm(net), /received 3 in training/)

@@ -44,7 +44,8 @@ test('scales move with the momentum, those of inputs too, unless quanto is to be
   const pass = (largest: number) => () => scope(() => void net.forward(row(largest, -1)))
   const [first] = await calibrate(net, pass(254))
   assert.deepEqual([first.inputScale, first.outputScale], [2, 4])
-  // 0.5 · 2 + 0.5 · 3; what is taken in is cut off at 127 · 2.5 = 317.5, so that what comes out is 635 at most: 0.5 · 4 + 0.5 · 5.
+  // 0.5 · 2 + 0.5 · 3; what is taken in is cut off at 127 · 2.5 = 317.5, so that what comes out is 635 at
+  // most: 0.5 · 4 + 0.5 · 5.
   const [second] = await calibrate(net, pass(381), { momentum: 0.5 })
   assert.deepEqual([second.inputScale, second.outputScale], [2.5, 4.5])
   const [mirrored] = await calibrate(net, pass(381), { momentum: 0.5, mirror: 'quanto' })
@@ -54,7 +55,9 @@ test('scales move with the momentum, those of inputs too, unless quanto is to be
 test('streamlining keeps the outputs quantized that a quantized layer takes', async () => {
   const net = quantized()
   const lines: string[] = []
-  const found = await calibrate(net, () => scope(() => void net.forward(row(3, -1))), { debug: (line) => lines.push(line) })
+  const found = await calibrate(net, () => scope(() => void net.forward(row(3, -1))), {
+    debug: (line) => lines.push(line),
+  })
   assert.deepEqual(
     found.map(({ path, outputQuantized, keptBy }) => [path, outputQuantized, keptBy]),
     [
@@ -65,15 +68,24 @@ test('streamlining keeps the outputs quantized that a quantized layer takes', as
   )
   assert.match(lines[1], /^b: input scale .*, output scale .*, output quantized, kept quantized by relu/)
   const all = quantized()
-  const unstreamlined = await calibrate(all, () => scope(() => void all.forward(row(3, -1))), { streamline: false })
+  const unstreamlined = await calibrate(all, () => scope(() => void all.forward(row(3, -1))), {
+    streamline: false,
+  })
   assert.ok(unstreamlined.every(({ outputQuantized }) => outputQuantized))
 })
 
 test('a failed calibration says why in one sentence, and leaves the scales as they were', async () => {
   const net = quantized()
-  const fails = (run: () => unknown, message: string | RegExp, options = {}) => assert.rejects(calibrate(net, run, options), { message })
-  await fails(() => {}, 'calibrate: run must pass at least one batch through the model; no quantized module was reached')
-  await fails(() => scope(() => void net.forward(row(NaN, 1))), 'calibrate: activations must be finite; the input of a held NaN')
+  const fails = (run: () => unknown, message: string | RegExp, options = {}) =>
+    assert.rejects(calibrate(net, run, options), { message })
+  await fails(
+    () => {},
+    'calibrate: run must pass at least one batch through the model; no quantized module was reached',
+  )
+  await fails(
+    () => scope(() => void net.forward(row(NaN, 1))),
+    'calibrate: activations must be finite; the input of a held NaN',
+  )
   assert.equal(net.a instanceof Module && Reflect.get(net.a, 'input_scale'), null)
   await fails(() => {}, 'calibrate: momentum must lie in 0..1, 1 excluded; received 2', { momentum: 2 })
   const weightsOnly = new Net()
@@ -81,7 +93,8 @@ test('a failed calibration says why in one sentence, and leaves the scales as th
   await assert.rejects(
     calibrate(weightsOnly, () => {}),
     {
-      message: 'calibrate: the model must have quantized activations; quantize(model, { weights, activations }) first',
+      message:
+        'calibrate: the model must have quantized activations; quantize(model, { weights, activations }) first',
     },
   )
   assert.throws(() => quantize(new Net(), { weights: 'int8', activations: 'int4' }), {
@@ -95,9 +108,13 @@ test('activations that were never calibrated are rounded to whole numbers, with 
   const y = net.forward(row(0.6, -1.2))
   net.forward(row(0.6, -1.2)).dispose()
   assert.equal(warn.mock.callCount(), 1)
-  assert.equal(warn.mock.calls[0].arguments[0], 'lowbit: activations were never calibrated and are rounded to whole numbers: a, b, c')
+  assert.equal(
+    warn.mock.calls[0].arguments[0],
+    'lowbit: activations were never calibrated and are rounded to whole numbers: a, b, c',
+  )
   warn.mock.restore()
-  // a: (1, -1) → (2, -2); + x = (2.6, -3.2) → b: (3, -3) → (6, -6) → relu (6, 0) → c: (12, 0); + x. int8 weights of 2 are 127 · 2/127.
+  // a: (1, -1) → (2, -2); + x = (2.6, -3.2) → b: (3, -3) → (6, -6) → relu (6, 0) → c: (12, 0); + x. int8
+  // weights of 2 are 127 · 2/127.
   const [first, second] = await y.toNumbers()
   assert.ok(Math.abs(first - 12.6) < 1e-5 && Math.abs(second + 1.2) < 1e-5, `${first}, ${second}`)
   const strict = quantized({ strict: true })
@@ -118,15 +135,25 @@ test('quantizing or freezing twice changes nothing', () => {
 
 test('observers see all batches at once', async () => {
   // Inputs of a: 1 … 100, in two batches; its outputs are twice that.
-  const batches = [Array.from({ length: 60 }, (_, i) => i + 1), Array.from({ length: 40 }, (_, i) => -(i + 61))]
+  const batches = [
+    Array.from({ length: 60 }, (_, i) => i + 1),
+    Array.from({ length: 40 }, (_, i) => -(i + 61)),
+  ]
   const run = (net: Net) => () => {
-    for (const batch of batches) scope(() => void net.a.forward(Tensor.fromNumbers(device, batch, [batch.length / 2, 2])))
+    for (const batch of batches)
+      scope(() => void net.a.forward(Tensor.fromNumbers(device, batch, [batch.length / 2, 2])))
   }
   const net = quantized()
-  const [percentiles] = await calibrate(net, run(net), { observer: percentile({ percent: 90 }), streamline: false })
+  const [percentiles] = await calibrate(net, run(net), {
+    observer: percentile({ percent: 90 }),
+    streamline: false,
+  })
   // Bins are 128 / 2048 wide: the ninetieth of 100 values lies in the one from 90 on.
   const close = (actual: number, expected: number, width: number) =>
-    assert.ok(actual >= expected / 127 && actual <= (expected + width) / 127, `${actual * 127}, by hand ${expected}`)
+    assert.ok(
+      actual >= expected / 127 && actual <= (expected + width) / 127,
+      `${actual * 127}, by hand ${expected}`,
+    )
   close(percentiles.inputScale, 90, 1 / 16)
   // Twice the inputs rounded by 100 / 127.
   close(percentiles.outputScale, 180 - 100 / 127, 1 / 8 + 200 / 127)
@@ -142,7 +169,8 @@ test('observers see all batches at once', async () => {
   // Values evenly spread: nothing is gained by cutting off more than half a step.
   assert.ok(names[0].inputScale * 127 > 99 && names[0].inputScale * 127 <= 100)
   await assert.rejects(calibrate(net, run(net), { observer: 'largest' as 'mse' }), {
-    message: 'calibrate: observer must be a function or one of absmax, percentile, mse, histogram; received largest',
+    message:
+      'calibrate: observer must be a function or one of absmax, percentile, mse, histogram; received largest',
   })
   const nan = row(1, NaN)
   await assert.rejects(

@@ -55,7 +55,8 @@ testOnDevices('every twin becomes the float layer of its codes', async (device) 
     const model = initialize(new Layers(), device, { seed: 3 })
     const printed = String(model)
     const before = new Map<string, Float32Array | Float64Array>()
-    for (const [path, tensor] of model.namedTensors()) if (tensor instanceof Tensor) before.set(path, await tensor.toNumbers())
+    for (const [path, tensor] of model.namedTensors())
+      if (tensor instanceof Tensor) before.set(path, await tensor.toNumbers())
     const layers = [Linear, Conv1d, Conv2d, ConvTranspose2d, Conv1D, LayerNorm, Embedding]
     assert.equal(quantize(model, { weights, activations: 'int8', layers }).length, 8)
     model.train()
@@ -73,7 +74,8 @@ testOnDevices('every twin becomes the float layer of its codes', async (device) 
       assert.ok(tensor instanceof Tensor, path)
       const [values, expected] = [await tensor.toNumbers(), before.get(path)]
       assert.ok(expected, path)
-      // Half a step of rounding; what max cuts off below its range is less. Weights that lie the wrong way round are whole weights off.
+      // Half a step of rounding; what max cuts off below its range is less. Weights that lie the wrong way
+      // round are whole weights off.
       const limit = (steps.get(path) ?? 0) * (0.5 + 4 * epsilon * 128)
       for (const [i, value] of values.entries())
         assert.ok(Math.abs(value - expected[i]) <= limit, `${path}[${i}] ${value}, was ${expected[i]}`)
@@ -97,10 +99,14 @@ testOnDevices('every twin becomes the float layer of its codes', async (device) 
 testOnDevices('a twin that is not frozen gives its weight back; one of your own must say how', (device) => {
   const model = initialize(new Sequential(new Linear(8, 4), new Own(4, 4)), device)
   const weight = model.getParameter('0.weight')
-  registerQuantizedModule(Own, { make: (layer, { weights, activations }) => weights && new QOwn(layer, weights, activations) })
+  registerQuantizedModule(Own, {
+    make: (layer, { weights, activations }) => weights && new QOwn(layer, weights, activations),
+  })
   quantize(model, { weights: 'int8', exclude: '1' })
   assert.deepEqual(dequantize(model), ['0'])
   assert.equal(model.getParameter('0.weight'), weight)
   quantize(model, { weights: 'int8', include: '1' })
-  assert.throws(() => dequantize(model), { message: 'dequantize: QOwn must say by floatLayer(weight) what layer it stands for' })
+  assert.throws(() => dequantize(model), {
+    message: 'dequantize: QOwn must say by floatLayer(weight) what layer it stands for',
+  })
 })

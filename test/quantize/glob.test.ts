@@ -18,8 +18,11 @@ const paths = [
 
 test("globs match what Python's fnmatch.fnmatchcase matches", () => {
   // fnmatch.json: [pattern, the paths that Python 3.11 says it matches].
-  const truth: [string, string[]][] = JSON.parse(readFileSync(new URL('./fnmatch.json', import.meta.url), 'utf8'))
-  for (const [pattern, matched] of truth) assert.deepEqual(paths.filter(globMatcher(pattern)), matched, pattern)
+  const truth: [string, string[]][] = JSON.parse(
+    readFileSync(new URL('./fnmatch.json', import.meta.url), 'utf8'),
+  )
+  for (const [pattern, matched] of truth)
+    assert.deepEqual(paths.filter(globMatcher(pattern)), matched, pattern)
 })
 
 test('a list of globs matches what any of them matches', () => {

@@ -22,7 +22,9 @@ interface Item {
 }
 
 for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as DeviceName[]) {
-  describe(`stories260K with quanto's hqq on ${name}`, { skip: !existsSync(folder) && `${folder} is not there` }, () => {
+  describe(`stories260K with quanto's hqq on ${name}`, {
+    skip: !existsSync(folder) && `${folder} is not there`,
+  }, () => {
     test('weights, and perplexity within 0.05 %', async () => {
       const { items } = JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8')) as { items: Item[] }
       const item = items.find(({ id }) => id === 'stories260K/quanto-qint4-hqq')
@@ -32,7 +34,9 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
       const model = await loadCausalLM(stories, { device })
       quantize(model, { weights: 'int4', algorithm: 'hqq' })
       freeze(model)
-      const quantized = [...model.namedModules()].filter(([, module]) => module instanceof QLinear).map(([path]) => path)
+      const quantized = [...model.namedModules()]
+        .filter(([, module]) => module instanceof QLinear)
+        .map(([path]) => path)
       assert.deepEqual(quantized.sort(), item.quantized_modules)
       for (const [path, [, magnitudes]] of Object.entries(item.weight_stats)) {
         const weight = model.getParameter(path)
@@ -43,12 +47,21 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
         // Equal codes, and shifts within 1e-5 of a scale: no weight is further off.
         let sum = 0
         for (const value of values) sum += Math.abs(value)
-        assert.ok(Math.abs(sum - magnitudes) <= 1e-5 * scale * values.length, `${path}: Σ |w| is ${sum}, not ${magnitudes}`)
+        assert.ok(
+          Math.abs(sum - magnitudes) <= 1e-5 * scale * values.length,
+          `${path}: Σ |w| is ${sum}, not ${magnitudes}`,
+        )
         for (const [i, theirs] of (rows.get(`dequant.${path}`) ?? new Float32Array()).entries())
-          assert.ok(Math.abs(values[i] - theirs) <= 1e-5 * scale, `${path}[${i}] is ${values[i]}, not ${theirs}`)
+          assert.ok(
+            Math.abs(values[i] - theirs) <= 1e-5 * scale,
+            `${path}[${i}] is ${values[i]}, not ${theirs}`,
+          )
       }
       const { perplexity: ours } = await perplexity(model, inputs.ppl_ids, { context: kept.context })
-      assert.ok(Math.abs(ours / item.expected.perplexity - 1) <= 5e-4, `perplexity ${ours}, Python's is ${item.expected.perplexity}`)
+      assert.ok(
+        Math.abs(ours / item.expected.perplexity - 1) <= 5e-4,
+        `perplexity ${ours}, Python's is ${item.expected.perplexity}`,
+      )
       numberRow('quanto-qint4-hqq', name, 'perplexity', ours, item.expected.perplexity, '0.05 %')
       await device.close()
     })

@@ -117,7 +117,11 @@ testOnDevices('scales are parameters while they are learned, and are saved as ev
   await calibrate(model, run, { streamline: false })
   assert.equal(model.parameters().size, 1)
   learnScales(model)
-  assert.deepEqual([...model.namedParameters()].map(([name]) => name).sort(), ['0.input_scale', '0.output_scale', '0.weight'])
+  assert.deepEqual([...model.namedParameters()].map(([name]) => name).sort(), [
+    '0.input_scale',
+    '0.output_scale',
+    '0.weight',
+  ])
   const saved = await stateDict(model)
   assert.deepEqual([...saved.keys()].sort(), ['0.input_scale', '0.output_scale', '0.weight'])
   freeze(model)
@@ -127,5 +131,7 @@ testOnDevices('scales are parameters while they are learned, and are saved as ev
   assert.equal(model.parameters().size, 1)
   const float8 = new Sequential(new Linear(2, 2))
   quantize(float8, { weights: 'int8', activations: 'qfloat8' })
-  assert.throws(() => learnScales(float8), { message: 'learnScales: activations must be int8; 0 has qfloat8_e4m3fn' })
+  assert.throws(() => learnScales(float8), {
+    message: 'learnScales: activations must be int8; 0 has qfloat8_e4m3fn',
+  })
 })

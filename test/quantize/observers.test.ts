@@ -26,7 +26,8 @@ const count = 20000
 const uniform = (multiplier: number, i: number) => (Math.imul(i + 1, multiplier) >>> 0) / 2 ** 31 - 1
 const distributions = {
   even: (i: number) => uniform(2654435761, i),
-  bell: (i: number) => uniform(2654435761, i) + uniform(2246822519, i) + uniform(3266489917, i) + uniform(668265263, i),
+  bell: (i: number) =>
+    uniform(2654435761, i) + uniform(2246822519, i) + uniform(3266489917, i) + uniform(668265263, i),
   tails: (i: number) => uniform(2654435761, i) / (1.01 - Math.abs(uniform(2654435761, i))),
 }
 
@@ -64,14 +65,21 @@ for (const golden of cases) {
 
     for (const [percent, expected] of Object.entries(golden.percentiles)) {
       const threshold = 127 * percentile({ percent: Number(percent) })(read, qint8)
-      // Both lie between the same two values, or in bins of theirs; at 20,000 values the gaps in the tails are wider than bins.
+      // Both lie between the same two values, or in bins of theirs; at 20,000 values the gaps in the tails
+      // are wider than bins.
       const rank = (Number(percent) / 100) * (count - 1)
-      const [below, above] = [Math.floor(rank) - 1, Math.ceil(rank) + 1].map((r) => Math.abs(sorted[Math.min(Math.max(r, 0), count - 1)]))
+      const [below, above] = [Math.floor(rank) - 1, Math.ceil(rank) + 1].map((r) =>
+        Math.abs(sorted[Math.min(Math.max(r, 0), count - 1)]),
+      )
       const limit = read.width + (above - below)
-      assert.ok(Math.abs(threshold - expected) <= limit, `${percent} %: ${threshold}, numpy's ${expected}, give or take ${limit}`)
+      assert.ok(
+        Math.abs(threshold - expected) <= limit,
+        `${percent} %: ${threshold}, numpy's ${expected}, give or take ${limit}`,
+      )
     }
 
-    // The scale that numpy finds lies on another grid, and the minimum is flat: what counts is the error of the values themselves.
+    // The scale that numpy finds lies on another grid, and the minimum is flat: what counts is the error of
+    // the values themselves.
     const scale = mse(read, qint8)
     const error = squaredError(x, scale)
     assert.ok(error <= 1.01 * golden.mse.error, `squared error ${error}, the least ${golden.mse.error}`)
@@ -86,21 +94,30 @@ test('a histogram by hand', () => {
   // 90 values up to 1, 8 up to 2, none up to 3, 2 up to 4.
   const histogram = { counts: Int32Array.of(90, 8, 0, 2), width: 1, largest: 3.5 }
   const threshold = (percent: number) => 127 * percentile({ percent })(histogram, qint8)
-  const close = (actual: number, expected: number) => assert.ok(Math.abs(actual - expected) < 1e-12, `${actual}, by hand ${expected}`)
+  const close = (actual: number, expected: number) =>
+    assert.ok(Math.abs(actual - expected) < 1e-12, `${actual}, by hand ${expected}`)
   close(threshold(45), 0.5)
   close(threshold(94), 1.5)
   close(threshold(98), 2)
   close(threshold(99), 3.5)
   close(threshold(100), 3.5)
-  assert.throws(() => percentile({ percent: 0 }), { message: 'percentile: percent must lie in 0..100, 0 excluded; received 0' })
+  assert.throws(() => percentile({ percent: 0 }), {
+    message: 'percentile: percent must lie in 0..100, 0 excluded; received 0',
+  })
   assert.throws(() => entropy(histogram, qfloat8), {
     message: 'entropy: activations must be int8, whose levels are evenly spaced; received qfloat8_e4m3fn',
   })
-  // 100,000 values up to 40 and one far out: to hold it costs each of the others scale² / 12, to cut it off (100 − 127 · scale)².
-  const outlier = { counts: new Int32Array(2048).fill(125, 0, 800).fill(1, 2000, 2001), width: 0.05, largest: 100.05 }
+  // 100,000 values up to 40 and one far out: to hold it costs each of the others scale² / 12, to cut it off
+  // (100 − 127 · scale)².
+  const outlier = {
+    counts: new Int32Array(2048).fill(125, 0, 800).fill(1, 2000, 2001),
+    width: 0.05,
+    largest: 100.05,
+  }
   const scale = mse(outlier, qint8)
-  // The derivative of 1e5 · s² / 12 + (100.025 − 127 · s)² is 0 there. Of some 77 steps the last is cut anywhere, which is worth 0.16 % of
-  // the error and so moves the minimum by up to 2.9 %; the candidates are 1 % apart.
+  // The derivative of 1e5 · s² / 12 + (100.025 − 127 · s)² is 0 there. Of some 77 steps the last is cut
+  // anywhere, which is worth 0.16 % of the error and so moves the minimum by up to 2.9 %; the candidates are
+  // 1 % apart.
   const best = (127 * 100.025) / (1e5 / 12 + 127 ** 2)
   assert.ok(Math.abs(scale / best - 1) < 0.034, `${scale}, by hand ${best}`)
 })

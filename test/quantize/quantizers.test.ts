@@ -15,15 +15,23 @@ import { keep, scope } from '../../src/tensor/scope.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
 import { boundRow, equalRow, goldenRow } from '../goldenTable.ts'
 
-const folder = join(process.env.LOWBIT_GOLDEN ?? join(import.meta.dirname, '../../../shared/golden'), 'single_tensor')
+const folder = join(
+  process.env.LOWBIT_GOLDEN ?? join(import.meta.dirname, '../../../shared/golden'),
+  'single_tensor',
+)
 
 /** The tensors of one golden file: bytes, and values as numbers. */
-async function readGolden(file: string): Promise<Map<string, { bytes: Uint8Array; values: ArrayLike<number> }>> {
+async function readGolden(
+  file: string,
+): Promise<Map<string, { bytes: Uint8Array; values: ArrayLike<number> }>> {
   const opened = await openSafetensors(await diskFolder(folder).open(file))
   const tensors = new Map<string, { bytes: Uint8Array; values: ArrayLike<number> }>()
   for (const [name, { dtype }] of opened.tensors) {
     const bytes = (await opened.read(name)).slice()
-    tensors.set(name, { bytes, values: toNumbers(dtype as DType, new dtypes[dtype as DType].array(bytes.buffer)) })
+    tensors.set(name, {
+      bytes,
+      values: toNumbers(dtype as DType, new dtypes[dtype as DType].array(bytes.buffer)),
+    })
   }
   await opened.close()
   return tensors
@@ -39,7 +47,9 @@ const hqqSteps = {
 } as const
 
 for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as DeviceName[]) {
-  describe(`a 96 x 384 weight on ${name}`, { skip: !existsSync(folder) && `${folder} is not there` }, async () => {
+  describe(`a 96 x 384 weight on ${name}`, {
+    skip: !existsSync(folder) && `${folder} is not there`,
+  }, async () => {
     const device = openDevice(name, { threads: 2 })
     after(() => device.close())
     const inputs = existsSync(folder) ? await readGolden('inputs.safetensors') : new Map()
@@ -61,13 +71,23 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
         const [, , type, group] = /^quanto_(\w+?)_((?:int|float)\w+?)(?:_g(\d+))?$/.exec(item) ?? []
         const parts = scope(() => {
           using float = weight(item.includes('float8') ? 'W_plain' : 'W')
-          const q = QTensor.quantize(float, asQType(type), group ? Number(group) : null, quantizers[quantizer])
+          const q = QTensor.quantize(
+            float,
+            asQType(type),
+            group ? Number(group) : null,
+            quantizers[quantizer],
+          )
           return keep({ codes: q.codes(), scale: q.scale(), shift: q.shift(), whole: q })
         })
-        sameBytes(await parts.codes.readBytes(), (golden.get('codes_grouped') ?? golden.get('data'))?.bytes, 'codes')
+        sameBytes(
+          await parts.codes.readBytes(),
+          (golden.get('codes_grouped') ?? golden.get('data'))?.bytes,
+          'codes',
+        )
         sameBytes(await parts.scale.readBytes(), golden.get('scale')?.bytes, 'scales')
         const shifts = golden.get('shift')
-        if (quantizer !== 'hqq' && parts.shift) sameBytes(await parts.shift.readBytes(), shifts?.bytes, 'shifts')
+        if (quantizer !== 'hqq' && parts.shift)
+          sameBytes(await parts.shift.readBytes(), shifts?.bytes, 'shifts')
         if (quantizer === 'hqq' && parts.shift && shifts) {
           const scales = await parts.scale.toNumbers()
           let share = 0
@@ -92,7 +112,19 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
           const [trial, error] = [Tensor.empty(device, [288], dtype), Tensor.empty(device, [288])]
           const count = Tensor.empty(device, [1], 'int32')
           const search = [scale, shift, trial, error, count] as const
-          device.call('hqqShift', groups, dtypes[dtype].code, ...search, 288, 128, qtype.qmax, 0.7, 10, 1.01, 20)
+          device.call(
+            'hqqShift',
+            groups,
+            dtypes[dtype].code,
+            ...search,
+            288,
+            128,
+            qtype.qmax,
+            0.7,
+            10,
+            1.01,
+            20,
+          )
           const taken = [...(await count.read())]
           assert.deepEqual(taken, [steps])
           const equal = { ours: String(taken[0]), theirs: String(steps), difference: '0', allowed: '0' }
@@ -143,7 +175,8 @@ describe('by hand', () => {
       const { values, zeroPoint } = await parts([value, value, value], withZeroPoint(max))
       assert.deepEqual(zeroPoint, [value < 0 ? 15 : 0])
       // value / 15, and 15 times that, each rounded once.
-      for (const held of values ?? []) assert.ok(Math.abs(held - value) <= 2 * 2 ** -24 * Math.abs(value), `${held}, not ${value}`)
+      for (const held of values ?? [])
+        assert.ok(Math.abs(held - value) <= 2 * 2 ** -24 * Math.abs(value), `${held}, not ${value}`)
     }
   })
 
@@ -153,7 +186,10 @@ describe('by hand', () => {
       shift: Tensor.fromNumbers(device, new Float32Array(groups.shape[0]).fill(1)),
     })
     assert.deepEqual((await parts([-1, 0, 0.5, 6.4], halves)).codes, [0, 2, 3, 15])
-    const fixed: Quantizer = (groups, qtype) => ({ ...halves(groups, qtype), codes: Tensor.fromArray(device, Uint8Array.of(3, 1, 4, 1)) })
+    const fixed: Quantizer = (groups, qtype) => ({
+      ...halves(groups, qtype),
+      codes: Tensor.fromArray(device, Uint8Array.of(3, 1, 4, 1)),
+    })
     const { codes, values } = await parts([-1, 0, 0.5, 6.4], fixed)
     assert.deepEqual({ codes, values }, { codes: [3, 1, 4, 1], values: [0.5, -0.5, 1, -0.5] })
   })
@@ -167,8 +203,14 @@ describe('by hand', () => {
 
   test('hqq and zero points are for unsigned types', () => {
     const groups = Tensor.fromNumbers(device, [1, 2], [1, 2])
-    assert.throws(() => hqq()(groups, asQType('int8')), /hqq: the type must be unsigned \(int2 or int4\); received qint8/)
-    assert.throws(() => withZeroPoint(quantizers.absmax)(groups, asQType('int8')), /withZeroPoint: .* received none for qint8/)
+    assert.throws(
+      () => hqq()(groups, asQType('int8')),
+      /hqq: the type must be unsigned \(int2 or int4\); received qint8/,
+    )
+    assert.throws(
+      () => withZeroPoint(quantizers.absmax)(groups, asQType('int8')),
+      /withZeroPoint: .* received none for qint8/,
+    )
     assert.doesNotThrow(() => hqq({ iterations: 0 })(groups, qint4))
   })
 })

@@ -39,7 +39,12 @@ async function readGolden(folder: string, file: string): Promise<Map<string, Gol
   const tensors = new Map<string, Golden>()
   for (const [name, { dtype, shape }] of opened.tensors) {
     const bytes = (await opened.read(name)).slice()
-    tensors.set(name, { dtype, shape, bytes, values: toNumbers(dtype, new dtypes[dtype].array(bytes.buffer)) })
+    tensors.set(name, {
+      dtype,
+      shape,
+      bytes,
+      values: toNumbers(dtype, new dtypes[dtype].array(bytes.buffer)),
+    })
   }
   await opened.close()
   return tensors
@@ -51,11 +56,17 @@ function get(golden: Map<string, Golden>, name: string): Golden {
   return found
 }
 
-/** The codes and zero points of torchao, which are signed, as the numbers that ours are, stored 2^(bits − 1) higher in unsigned types. */
+/**
+ * The codes and zero points of torchao, which are signed, as the numbers that ours are, stored 2^(bits − 1)
+ * higher in unsigned types.
+ */
 const signed = (values: ArrayLike<number>, offset: number) => Array.from(values, (value) => value - offset)
 
 const golden = await readGolden(join(import.meta.dirname, '../golden'), 'torchao.safetensors')
-const large = join(process.env.LOWBIT_GOLDEN ?? join(import.meta.dirname, '../../../shared/golden'), 'single_tensor')
+const large = join(
+  process.env.LOWBIT_GOLDEN ?? join(import.meta.dirname, '../../../shared/golden'),
+  'single_tensor',
+)
 
 function quantized(weight: Tensor, { weights, groupSize, algorithm }: QuantizeOptions): QTensor {
   return QTensor.quantize(weight, asQType(weights), groupSize ?? null, algorithm as Quantizer)
@@ -68,16 +79,25 @@ interface Parts {
   dequant?: Golden
 }
 
-/** Codes, scales and zero points to the last bit; dequantized values in the weight's dtype, where torchao kept them so. */
+/**
+ * Codes, scales and zero points to the last bit; dequantized values in the weight's dtype, where torchao kept
+ * them so.
+ */
 async function checkParts(q: QTensor, theirs: Parts, offset: number): Promise<void> {
   assert.deepEqual([...(await q.scale().toNumbers())], [...Array.from(theirs.scale.values)], 'scales')
   assert.deepEqual(signed(await q.codes().toNumbers(), offset), [...Array.from(theirs.codes.values)], 'codes')
   const z = q.zeroPoint()
-  const zeros = z ? signed(await z.toNumbers(), offset) : theirs.zeroPoint && Array.from(theirs.zeroPoint.values, () => 0)
+  const zeros = z
+    ? signed(await z.toNumbers(), offset)
+    : theirs.zeroPoint && Array.from(theirs.zeroPoint.values, () => 0)
   if (theirs.zeroPoint) assert.deepEqual(zeros, [...Array.from(theirs.zeroPoint.values)], 'zero points')
   if (!theirs.dequant) return
   const { dtype, values } = theirs.dequant
-  assert.deepEqual([...(await cast(q.dequantize(), dtype).toNumbers())], [...Array.from(values)], 'dequantized')
+  assert.deepEqual(
+    [...(await cast(q.dequantize(), dtype).toNumbers())],
+    [...Array.from(values)],
+    'dequantized',
+  )
 }
 
 const mappings: Record<string, Mapping> = {
@@ -93,34 +113,53 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
     const tensorOf = ({ values, shape, dtype }: Golden) => Tensor.fromNumbers(device, values, shape, dtype)
 
     for (const dtype of ['float32', 'bfloat16', 'float16'] as FloatDType[]) {
-      const items = new Set([...golden.keys()].filter((key) => key.startsWith(`${dtype}.`)).map((key) => key.split('.')[1]))
+      const items = new Set(
+        [...golden.keys()].filter((key) => key.startsWith(`${dtype}.`)).map((key) => key.split('.')[1]),
+      )
       for (const item of items) {
         if (item.startsWith('weight') || item === 'tinygemm') continue
         test(`${dtype} ${item}: codes, scales, zero points, dequantized`, async () => {
           const match = /^int(\d)_([A-Z_]+)$/.exec(item)
           const bits = Number(match?.[1] ?? 8)
           const recipe = match
-            ? intxWeightOnly({ weightDtype: `int${bits}` as IntxName, groupSize: 64, mapping: mappings[match[2]] })
+            ? intxWeightOnly({
+                weightDtype: `int${bits}` as IntxName,
+                groupSize: 64,
+                mapping: mappings[match[2]],
+              })
             : item === 'float8'
               ? float8WeightOnly()
               : int8WeightOnly({ groupSize: item === 'int8' ? null : 64 })
-          const q = quantized(tensorOf(get(golden, `${dtype}.${item === 'float8' ? 'weight_float8' : 'weight'}`)), recipe)
+          const q = quantized(
+            tensorOf(get(golden, `${dtype}.${item === 'float8' ? 'weight_float8' : 'weight'}`)),
+            recipe,
+          )
           const part = (name: string) => golden.get(`${dtype}.${item}.${name}`)
-          const [scale, codes] = [get(golden, `${dtype}.${item}.scale`), get(golden, `${dtype}.${item}.codes`)]
-          await checkParts(q, { scale, codes, zeroPoint: part('zero_point'), dequant: part('dequant') }, bits < 6 ? 2 ** (bits - 1) : 0)
+          const [scale, codes] = [
+            get(golden, `${dtype}.${item}.scale`),
+            get(golden, `${dtype}.${item}.codes`),
+          ]
+          await checkParts(
+            q,
+            { scale, codes, zeroPoint: part('zero_point'), dequant: part('dequant') },
+            bits < 6 ? 2 ** (bits - 1) : 0,
+          )
         })
       }
 
       test(`${dtype} int4WeightOnly: codes and scales of tinygemm`, async () => {
         const q = quantized(tensorOf(get(golden, `${dtype}.weight`)), int4WeightOnly({ groupSize: 64 }))
-        // torchao's least scale, for constant groups: their codes are 0 as ours with scale 0, since the shift is min in both.
+        // torchao's least scale, for constant groups: their codes are 0 as ours with scale 0, since the shift
+        // is min in both.
         const scales = await q.scale().toNumbers()
         const theirs = get(golden, `${dtype}.tinygemm.scale`).values
         const codes = await q.codes().toNumbers()
         const theirCodes = get(golden, `${dtype}.tinygemm.codes`).values
         const values = await q.dequantize().toNumbers()
         const theirValues = get(golden, `${dtype}.tinygemm.dequant`).values
-        const unit = { float32: 2 ** -23, float16: 2 ** -10, bfloat16: 2 ** -7 }[dtype as 'float32' | 'float16' | 'bfloat16']
+        const unit = { float32: 2 ** -23, float16: 2 ** -10, bfloat16: 2 ** -7 }[
+          dtype as 'float32' | 'float16' | 'bfloat16'
+        ]
         for (let g = 0; g < scales.length; g++) {
           if (scales[g] === 0) assert.ok(theirs[g] < 2 ** -13, `scale ${g} is 0, not ${theirs[g]}`)
           else assert.equal(scales[g], theirs[g], `scale ${g}`)
@@ -128,7 +167,10 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
             if (scales[g] !== 0) assert.equal(codes[i], theirCodes[i], `code ${i}`)
             // 15 · scale and the shift, both rounded, and their sum: at most half a unit of each.
             const bound = unit * (16 * scales[g] + Math.abs(theirValues[i]))
-            assert.ok(Math.abs(values[i] - theirValues[i]) <= bound, `value ${i} is ${values[i]}, not ${theirValues[i]}`)
+            assert.ok(
+              Math.abs(values[i] - theirValues[i]) <= bound,
+              `value ${i} is ${values[i]}, not ${theirValues[i]}`,
+            )
           }
         }
       })
@@ -136,7 +178,12 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
 
     for (const [label, recipe, activations, output] of [
       ['int8 a token', int8DynamicActivationInt8Weight(), 'x.int8', 'x.y.int8_dyn'],
-      ['int8 a token with zero points, int4 weights', int8DynamicActivationInt4Weight({ groupSize: 64 }), 'x.int8_asymmetric', 'x.y.8da4w'],
+      [
+        'int8 a token with zero points, int4 weights',
+        int8DynamicActivationInt4Weight({ groupSize: 64 }),
+        'x.int8_asymmetric',
+        'x.y.8da4w',
+      ],
       ['float8 a token', float8DynamicActivationFloat8Weight(), 'x.float8', null],
     ] as const) {
       test(`dynamic activations: ${label}`, async () => {
@@ -172,7 +219,10 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
             const value = y[m * 6 + n]
             assert.ok(Math.abs(value - sum) <= bound, `y[${m},${n}] is ${value}, not ${sum} ± ${bound}`)
             if (theirs)
-              assert.ok(Math.abs(exact - theirs[m * 6 + n]) <= bound, `y[${m},${n}] of torchao is ${theirs[m * 6 + n]}, not ${exact}`)
+              assert.ok(
+                Math.abs(exact - theirs[m * 6 + n]) <= bound,
+                `y[${m},${n}] of torchao is ${theirs[m * 6 + n]}, not ${exact}`,
+              )
           }
         }
       })
@@ -189,14 +239,22 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
         ['torchao_affine_int8_asym_row', intxWeightOnly({ mapping: 'asymmetric' }), 0],
         ['torchao_affine_int8_symnce_row', intxWeightOnly({ mapping: 'symmetricNoClippingError' }), 0],
         // torchao's codes are unsigned there, as ours.
-        ['torchao_affine_int4_asym_g32', intxWeightOnly({ weightDtype: 'int4', groupSize: 32, mapping: 'asymmetric' }), 0],
+        [
+          'torchao_affine_int4_asym_g32',
+          intxWeightOnly({ weightDtype: 'int4', groupSize: 32, mapping: 'asymmetric' }),
+          0,
+        ],
       ] as const) {
         test(item, async () => {
           const inputs = await readGolden(large, 'inputs.safetensors')
           const theirs = await readGolden(large, `${item}.safetensors`)
           const q = quantized(tensorOf(get(inputs, item.includes('float8') ? 'W_plain' : 'W')), recipe)
           const codes = theirs.get('qdata') ?? get(theirs, 'codes')
-          await checkParts(q, { scale: get(theirs, 'scale'), codes, zeroPoint: theirs.get('zero_point') }, offset)
+          await checkParts(
+            q,
+            { scale: get(theirs, 'scale'), codes, zeroPoint: theirs.get('zero_point') },
+            offset,
+          )
         })
       }
     })

@@ -35,13 +35,19 @@ interface Item {
 
 const variants: Record<string, QuantizeOptions & { offset?: number }> = {
   'torchao-int8wo': { ...int8WeightOnly(), exclude: 'lm_head' },
-  'torchao-int4-g32': { ...intxWeightOnly({ weightDtype: 'int4', groupSize: 32 }), exclude: ['lm_head', '*.down_proj'], offset: 8 },
+  'torchao-int4-g32': {
+    ...intxWeightOnly({ weightDtype: 'int4', groupSize: 32 }),
+    exclude: ['lm_head', '*.down_proj'],
+    offset: 8,
+  },
   'torchao-float8wo': { ...float8WeightOnly(), exclude: 'lm_head' },
   'torchao-int8dyn': { ...int8DynamicActivationInt8Weight(), exclude: 'lm_head' },
 }
 
 for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as DeviceName[]) {
-  describe(`stories260K with torchao's recipes on ${name}`, { skip: !existsSync(folder) && `${folder} is not there` }, () => {
+  describe(`stories260K with torchao's recipes on ${name}`, {
+    skip: !existsSync(folder) && `${folder} is not there`,
+  }, () => {
     const device = openDevice(name, { threads: 2 })
     after(() => device.close())
     for (const [variant, { offset = 0, ...options }] of Object.entries(variants)) {
@@ -53,7 +59,9 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
         const replaced = quantize(model, options)
         freeze(model)
         assert.deepEqual(replaced.sort(), item.quantized_modules.sort())
-        const file = await openSafetensors(await diskFolder(join(folder, 'stories260K', variant)).open('model.safetensors'))
+        const file = await openSafetensors(
+          await diskFolder(join(folder, 'stories260K', variant)).open('model.safetensors'),
+        )
         for (const path of replaced) {
           const weight = model.getParameter(`${path}.weight`)
           assert.ok(weight instanceof QTensor)
@@ -61,19 +69,28 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
           const theirs = (await file.read(`${path}._weight_qdata`)).map((code) => code + offset)
           assert.ok(Buffer.from(codes).equals(theirs), `${path}: codes differ`)
           const scales = await weight.scale().readBytes()
-          assert.ok(Buffer.from(scales).equals((await file.read(`${path}._weight_scale`)).slice()), `${path}: scales differ`)
+          assert.ok(
+            Buffer.from(scales).equals((await file.read(`${path}._weight_scale`)).slice()),
+            `${path}: scales differ`,
+          )
         }
         await file.close()
         equalRow(variant, name, 'codes, scales')
         const dynamic = options.computeDtype !== undefined
         const { perplexity: truth } = dynamic ? item.expected_lib : item.expected
         const { perplexity: ours } = await perplexity(model, inputs.ppl_ids, { context: kept.context })
-        assert.ok(Math.abs(ours / truth - 1) <= (dynamic ? 2e-3 : 5e-4), `perplexity ${ours}, torchao's is ${truth}`)
+        assert.ok(
+          Math.abs(ours / truth - 1) <= (dynamic ? 2e-3 : 5e-4),
+          `perplexity ${ours}, torchao's is ${truth}`,
+        )
         numberRow(variant, name, 'perplexity', ours, truth, dynamic ? '0.2 %' : '0.05 %')
         if (!dynamic) return
         setComputeDtype(model, 'float32')
         const { perplexity: float } = await perplexity(model, inputs.ppl_ids, { context: kept.context })
-        assert.ok(Math.abs(float / item.expected.perplexity - 1) <= 5e-4, `perplexity ${float}, torchao's is ${item.expected.perplexity}`)
+        assert.ok(
+          Math.abs(float / item.expected.perplexity - 1) <= 5e-4,
+          `perplexity ${float}, torchao's is ${item.expected.perplexity}`,
+        )
       })
     }
   })
@@ -114,6 +131,9 @@ describe('recipes by name', () => {
       () => quantizeByName(model, { lmhead: int8WeightOnly() }),
       /quantizeByName: "lmhead" must match a module; the nearest are lm_head/,
     )
-    assert.throws(() => quantizeByName(model, { 're:.*lin': int8WeightOnly() }), /quantizeByName: "re:\.\*lin" must match a module/)
+    assert.throws(
+      () => quantizeByName(model, { 're:.*lin': int8WeightOnly() }),
+      /quantizeByName: "re:\.\*lin" must match a module/,
+    )
   })
 })

@@ -7,7 +7,8 @@ import { cleanVariables, find, nodeFolder, root, run, systemPath } from './envir
 
 /*
  * The README's commands on fresh clones: Node 20 and 24, with a C++ compiler and without one.
- * LOWBIT_RELEASE_TESTS=all runs `npm test` on each of them, too; otherwise on one that has no compiler and an old Node.
+ * LOWBIT_RELEASE_TESTS=all runs `npm test` on each of them, too; otherwise on one that has no compiler and an
+ * old Node.
  */
 
 const work = mkdtempSync(join(tmpdir(), 'lowbit-release-'))
@@ -29,8 +30,9 @@ for (const major of [20, 24]) {
       if (!compiler) assert.match(output, /no C\+\+ compiler found; using WebAssembly/)
       const perplexity = (weights: string, embedding: string) =>
         Number(output.match(new RegExp(`^${weights}\\s+${embedding}\\s+\\d+\\s+(\\S+)`, 'm'))?.[1])
-      // What optimum-quanto 0.2.7 computes for the same model and text. It does not know quantized embeddings: the last is that of its
-      // int4 model with float weights of embedding and head put to what their int8 codes stand for, one scale a row.
+      // What optimum-quanto 0.2.7 computes for the same model and text. It does not know quantized
+      // embeddings: the last is that of its int4 model with float weights of embedding and head put to what
+      // their int8 codes stand for, one scale a row.
       for (const [weights, embedding, expected] of [
         ['float32', 'float32', 5.90237],
         ['int8', 'float32', 5.89771],
@@ -38,7 +40,10 @@ for (const major of [20, 24]) {
         ['int4', 'int8', 6.58493],
       ] as const) {
         const got = perplexity(weights, embedding)
-        assert.ok(Math.abs(got - expected) < 0.0011, `${weights} weights, ${embedding} embedding: ${got}, quanto ${expected}`)
+        assert.ok(
+          Math.abs(got - expected) < 0.0011,
+          `${weights} weights, ${embedding} embedding: ${got}, quanto ${expected}`,
+        )
       }
       if (process.env.LOWBIT_RELEASE_TESTS !== 'all' && (compiler || major !== 20)) return
       const tests = run('npm', ['test'], clone, env)
@@ -48,10 +53,15 @@ for (const major of [20, 24]) {
   }
 }
 
-/** An environment whose `node` and `npm` are of that major version; without a compiler, little else is in its PATH. */
+/**
+ * An environment whose `node` and `npm` are of that major version; without a compiler, little else is in its
+ * PATH.
+ */
 function environment(major: number, compiler: boolean): NodeJS.ProcessEnv {
   const folder = nodeFolder(major, join(work, `bin-${major}-${compiler}`))
-  for (const name of compiler ? [] : ['sh', 'ls', 'git', 'env', 'uname', 'tar', 'gzip', 'mount', 'umount', 'mkfifo', 'df']) {
+  for (const name of compiler
+    ? []
+    : ['sh', 'ls', 'git', 'env', 'uname', 'tar', 'gzip', 'mount', 'umount', 'mkfifo', 'df']) {
     const path = find(name)
     if (path) symlinkSync(path, join(folder, name))
   }

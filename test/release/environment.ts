@@ -1,25 +1,52 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/* What the release tests need of the machine: Nodes of every major version, and tools of their own, both from npm. */
+/*
+ * What the release tests need of the machine: Nodes of every major version, and tools of their own, both from
+ * npm.
+ */
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 export const cache = process.env.LOWBIT_CACHE ?? join(root, '.cache')
 
 /** What a command printed: to stdout, and where `both` is set to stderr, too. */
-export function run(command: string, args: string[], cwd: string, env: NodeJS.ProcessEnv = process.env, both = false): string {
-  const { status, stdout, stderr, error } = spawnSync(command, args, { cwd, env, encoding: 'utf8', maxBuffer: 2 ** 26 })
+export function run(
+  command: string,
+  args: string[],
+  cwd: string,
+  env: NodeJS.ProcessEnv = process.env,
+  both = false,
+): string {
+  const { status, stdout, stderr, error } = spawnSync(command, args, {
+    cwd,
+    env,
+    encoding: 'utf8',
+    maxBuffer: 2 ** 26,
+  })
   const said = () => `${error?.message ?? ''}\n${stdout?.slice(-6000)}\n${stderr?.slice(-3000)}`
   assert.equal(status, 0, `${command} ${args.join(' ')} in ${cwd}: ${status === 0 ? '' : said()}`)
   return both ? stdout + stderr : stdout
 }
 
-/** The variables of this process as a user has them: without those of CI, of the npm and of the test runner that started it. */
+/**
+ * The variables of this process as a user has them: without those of CI, of the npm and of the test runner
+ * that started it.
+ */
 export function cleanVariables(): NodeJS.ProcessEnv {
-  const inherited = /^(CI$|npm_(?!config_)|INIT_CWD|NODE_(TEST_CONTEXT|OPTIONS|V8_COVERAGE|CHANNEL_FD)|LOWBIT_|CXX)/
+  const inherited =
+    /^(CI$|npm_(?!config_)|INIT_CWD|NODE_(TEST_CONTEXT|OPTIONS|V8_COVERAGE|CHANNEL_FD)|LOWBIT_|CXX)/
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !inherited.test(name)))
 }
 
@@ -44,7 +71,10 @@ export function nodeOf(major: number): string {
   const binary = join(folder, 'node_modules', 'node', 'bin', 'node')
   if (!existsSync(binary)) {
     mkdirSync(folder, { recursive: true })
-    writeFileSync(join(folder, 'package.json'), JSON.stringify({ private: true, allowScripts: { node: true } }))
+    writeFileSync(
+      join(folder, 'package.json'),
+      JSON.stringify({ private: true, allowScripts: { node: true } }),
+    )
     run('npm', ['install', '--no-save', `node@${major}`], folder)
   }
   return binary

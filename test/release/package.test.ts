@@ -1,5 +1,14 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -7,7 +16,8 @@ import { cleanVariables, installTools, nodeFolder, root, run, systemPath } from 
 import { publishLocally, type Registry } from './registry.ts'
 
 /*
- * The package as npm would publish it: what its checkers say, and what a user gets who installs it from a registry into an empty folder.
+ * The package as npm would publish it: what its checkers say, and what a user gets who installs it from a
+ * registry into an empty folder.
  */
 
 const majors = [20, 22, 24, 26]
@@ -18,7 +28,8 @@ const app = join(work, 'app')
 const installed = join(app, 'node_modules', 'lowbit')
 let registry: Registry
 /** The README's first code, and the command before it. */
-const [, command, code] = /```sh\n(.*)\n```[^`]*```ts\n([\s\S]*?)```/.exec(readFileSync(join(root, 'README.md'), 'utf8')) ?? []
+const [, command, code] =
+  /```sh\n(.*)\n```[^`]*```ts\n([\s\S]*?)```/.exec(readFileSync(join(root, 'README.md'), 'utf8')) ?? []
 
 /** The environment of a user with that Node. */
 const environments = new Map<number, NodeJS.ProcessEnv>()
@@ -26,7 +37,11 @@ function environment(major: number): NodeJS.ProcessEnv {
   const known = environments.get(major)
   if (known) return known
   const folder = nodeFolder(major, join(work, `node-${major}`))
-  const made = { ...cleanVariables(), npm_config_registry: registry.url, PATH: [folder, ...systemPath()].join(delimiter) }
+  const made = {
+    ...cleanVariables(),
+    npm_config_registry: registry.url,
+    PATH: [folder, ...systemPath()].join(delimiter),
+  }
   environments.set(major, made)
   return made
 }
@@ -42,14 +57,24 @@ after(() => {
   rmSync(work, { recursive: true, force: true })
 })
 
-const tarball = () => join(root, 'build', 'packages', `lowbit-${JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version}.tgz`)
+const tarball = () =>
+  join(
+    root,
+    'build',
+    'packages',
+    `lowbit-${JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version}.tgz`,
+  )
 
 test('publint accepts it', () => {
   run('npx', ['--yes', 'publint@0.3', '--strict', tarball()], root)
 })
 
 test('attw accepts its types', () => {
-  run('npx', ['--yes', '@arethetypeswrong/cli@0.18', '--exclude-entrypoints', './models/*', '--', tarball()], root)
+  run(
+    'npx',
+    ['--yes', '@arethetypeswrong/cli@0.18', '--exclude-entrypoints', './models/*', '--', tarball()],
+    root,
+  )
 })
 
 test('it is small, has links, and neither install scripts nor test cases', (t) => {
@@ -64,7 +89,8 @@ test('it is small, has links, and neither install scripts nor test cases', (t) =
   )
   for (const file of files.filter((file) => file.endsWith('package.json'))) {
     const { scripts } = JSON.parse(readFileSync(file, 'utf8'))
-    for (const script of ['preinstall', 'install', 'postinstall']) assert.equal(scripts?.[script], undefined, file)
+    for (const script of ['preinstall', 'install', 'postinstall'])
+      assert.equal(scripts?.[script], undefined, file)
   }
   const { repository, homepage, bugs } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8'))
   assert.ok(repository.url && homepage && bugs.url)
@@ -81,21 +107,30 @@ for (const major of majors) {
       assert.match(output, /perplexity: 6\.5795/)
       assert.doesNotMatch(output, /WebAssembly/)
     }
-    writeFileSync(join(app, 'device.cjs'), "const lb = require('lowbit'); console.log(process.version, lb.openDevice().name)")
+    writeFileSync(
+      join(app, 'device.cjs'),
+      "const lb = require('lowbit'); console.log(process.version, lb.openDevice().name)",
+    )
     const said = run('node', ['device.cjs'], app, env, true).trim()
     t.diagnostic(said)
     assert.match(said, new RegExp(`^v${major}\\.\\S+ native \\w+$`))
-    assert.match(run('node', ['node_modules/lowbit/dist/cli/main.js', '--version'], app, env), /^\d+\.\d+\.\d+/)
+    assert.match(
+      run('node', ['node_modules/lowbit/dist/cli/main.js', '--version'], app, env),
+      /^\d+\.\d+\.\d+/,
+    )
   })
 }
 
 test('the installed addon computes the same with every instruction set of this CPU', (t) => {
   const env = environment(24)
   const [addon] = readdirSync(join(app, 'node_modules', '@lowbit'))
-  const isas: string[] = JSON.parse(run('node', ['-p', `JSON.stringify(require('@lowbit/${addon}').isas())`], app, env))
+  const isas: string[] = JSON.parse(
+    run('node', ['-p', `JSON.stringify(require('@lowbit/${addon}').isas())`], app, env),
+  )
   t.diagnostic(`${addon}: ${isas.join(', ')}`)
   assert.ok(isas.length > (process.arch === 'x64' ? 1 : 0))
-  for (const isa of isas) assert.match(run('node', ['main.mjs'], app, { ...env, LOWBIT_ISA: isa }), /perplexity: 6\.5795/)
+  for (const isa of isas)
+    assert.match(run('node', ['main.mjs'], app, { ...env, LOWBIT_ISA: isa }), /perplexity: 6\.5795/)
 })
 
 test('without the addon it says once that it runs on WebAssembly, and writes the same', () => {
@@ -144,11 +179,21 @@ for (const version of [5.4, 5.9, 6, 7]) {
       }`
     for (const file of ['use.ts', 'use.mts', 'use.cts']) writeFileSync(join(app, file), use)
     const compiler = join(installTools(), `typescript-${version}`, 'bin', 'tsc')
-    for (const { files, until = 7, ...resolution } of resolutions.filter(({ until = 7 }) => version <= until)) {
+    for (const { files, until = 7, ...resolution } of resolutions.filter(
+      ({ until = 7 }) => version <= until,
+    )) {
       // A version that warns of what the next one lacks is told that we know.
       const ignoreDeprecations = version === until ? { ignoreDeprecations: '6.0' } : {}
       for (const skipLibCheck of resolution.module === 'esnext' ? [false, true] : [false]) {
-        const options = { ...resolution, ...ignoreDeprecations, skipLibCheck, noEmit: true, strict: true, types: [], target: 'es2022' }
+        const options = {
+          ...resolution,
+          ...ignoreDeprecations,
+          skipLibCheck,
+          noEmit: true,
+          strict: true,
+          types: [],
+          target: 'es2022',
+        }
         const compilerOptions = { ...options, lib: ['es2022', 'dom'] }
         writeFileSync(join(app, 'tsconfig.json'), JSON.stringify({ compilerOptions, files }))
         run(process.execPath, [compiler, '-p', 'tsconfig.json'], app)
@@ -174,7 +219,10 @@ for (const [name, script] of Object.entries(bundlers)) {
   test(`${name} bundles it for browsers without configuration`, () => {
     const folder = join(work, `bundle-${name}`)
     const entry = join(app, 'page.js')
-    writeFileSync(entry, "import { loadCausalLM } from 'lowbit'\nloadCausalLM('models/stories260K').then(console.log)")
+    writeFileSync(
+      entry,
+      "import { loadCausalLM } from 'lowbit'\nloadCausalLM('models/stories260K').then(console.log)",
+    )
     // Beside the tools, where their names resolve.
     const file = join(installTools(), '..', `bundle-${name}.mjs`)
     writeFileSync(file, script(entry, folder))

@@ -6,7 +6,10 @@ import { join } from 'node:path'
 import { before, test } from 'node:test'
 import { cache, root, run } from './environment.ts'
 
-/* The prebuilt addons of the platforms that this machine cannot run: what they are, what they need, what they offer. */
+/*
+ * The prebuilt addons of the platforms that this machine cannot run: what they are, what they need, what they
+ * offer.
+ */
 
 const liefVersion = '1.0.0'
 
@@ -15,7 +18,9 @@ interface Platform {
   cpu: string
   libc?: string
 }
-const platforms: Record<string, Platform> = JSON.parse(readFileSync(join(root, 'native/platforms.json'), 'utf8'))
+const platforms: Record<string, Platform> = JSON.parse(
+  readFileSync(join(root, 'native/platforms.json'), 'utf8'),
+)
 
 /** What symbols.py prints of one file. */
 interface Library {
@@ -33,7 +38,11 @@ const kinds: Record<string, { kind: string; cpus: Record<string, string>; librar
     cpus: { x64: 'X86_64', arm64: 'AARCH64' },
     libraries: /^(lib(c|m|pthread|dl)\.so(\.\d)?|ld-linux-x86-64\.so\.2|ld-linux-aarch64\.so\.1)$/,
   },
-  darwin: { kind: 'MachO', cpus: { x64: 'X86_64', arm64: 'ARM64' }, libraries: /^(\/usr\/lib\/libSystem\.B\.dylib|@rpath\/lowbit\.node)$/ },
+  darwin: {
+    kind: 'MachO',
+    cpus: { x64: 'X86_64', arm64: 'ARM64' },
+    libraries: /^(\/usr\/lib\/libSystem\.B\.dylib|@rpath\/lowbit\.node)$/,
+  },
   // What every Windows from 10 on has, and the program itself.
   win32: {
     kind: 'PE',
@@ -104,6 +113,8 @@ test("musl's loader finds all that its addon asks for, but Node", () => {
   assert.ok(existsSync(loader), `${loader} must be there (Debian: musl)`)
   const said = spawnSync(loader, ['--list', addonOf(`linux-${process.arch}-musl`)], { encoding: 'utf8' })
   assert.match(said.stdout, /libc\.so => /)
-  const complaints = said.stderr.split('\n').filter((line) => line !== '' && !/: napi_\w+: symbol not found$/.test(line))
+  const complaints = said.stderr
+    .split('\n')
+    .filter((line) => line !== '' && !/: napi_\w+: symbol not found$/.test(line))
   assert.deepEqual(complaints, [])
 })

@@ -4,7 +4,10 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { installTools, root, run } from './environment.ts'
 
-/** A registry on this machine that has the packages of build/packages, and all others from the registry that npm is set to. */
+/**
+ * A registry on this machine that has the packages of build/packages, and all others from the registry that
+ * npm is set to.
+ */
 export interface Registry {
   readonly url: string
   close(): void
@@ -30,7 +33,13 @@ export async function publishLocally(folder: string): Promise<Registry> {
   }
   // Verdaccio reads YAML, of which JSON is a part.
   writeFileSync(join(folder, 'config.yaml'), JSON.stringify(config))
-  const args = [join(tools, 'verdaccio/bin/verdaccio'), '--config', join(folder, 'config.yaml'), '--listen', `127.0.0.1:${port}`]
+  const args = [
+    join(tools, 'verdaccio/bin/verdaccio'),
+    '--config',
+    join(folder, 'config.yaml'),
+    '--listen',
+    `127.0.0.1:${port}`,
+  ]
   const server = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] })
   try {
     await answers(url, server)

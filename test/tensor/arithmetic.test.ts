@@ -16,7 +16,9 @@ testOnDevices('a number stands at either side of a tensor, with its gradients', 
   for (const [name, { run, plain }] of Object.entries(operations)) {
     for (const shape of [[3, 7], [5], []]) {
       const check = (what: string, f: (x: Tensor) => Tensor, reference: (x: number) => number) =>
-        compareWithDifferences(device, `${what} [${shape}]`, [shape], f, (x) => x.map(reference), { shift: 4 })
+        compareWithDifferences(device, `${what} [${shape}]`, [shape], f, (x) => x.map(reference), {
+          shift: 4,
+        })
       await check(
         `${name}(x, 1.5)`,
         (x) => run(x, 1.5),

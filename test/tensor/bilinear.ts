@@ -26,12 +26,16 @@ export interface Bilinear {
   golden?: string
 }
 
-/** How many ε · Σ |a·b| a float32 sum may be off; the sums here have at most some hundred terms, with errors of random sign. */
+/**
+ * How many ε · Σ |a·b| a float32 sum may be off; the sums here have at most some hundred terms, with errors
+ * of random sign.
+ */
 const factor = 4
 
 /**
- * Compares output and gradients on a device with float64 (gradients with central differences of it, exact for what is linear) and with
- * PyTorch, each value within `factor`·ε times what the absolute values of all inputs give.
+ * Compares output and gradients on a device with float64 (gradients with central differences of it, exact for
+ * what is linear) and with PyTorch, each value within `factor`·ε times what the absolute values of all inputs
+ * give.
  */
 export async function checkBilinear(device: Device, one: Bilinear): Promise<void> {
   const names = Object.keys(one.inputs)
@@ -51,7 +55,9 @@ export async function checkBilinear(device: Device, one: Bilinear): Promise<void
   const magnitudes = arrays.map((values) => values.map(Math.abs))
   const outBound = one.define(...magnitudes)
   compare('out', await y.toNumbers(), one.define(...arrays), outBound)
-  let share = one.expected ? compare('out beside PyTorch', await y.toNumbers(), one.expected('out'), outBound) : 0
+  let share = one.expected
+    ? compare('out beside PyTorch', await y.toNumbers(), one.expected('out'), outBound)
+    : 0
   const gradOutMagnitudes = Array.from(one.gradOut, Math.abs)
   for (const [i, name] of names.entries()) {
     const { grad, shape } = tensors[name]
@@ -60,7 +66,10 @@ export async function checkBilinear(device: Device, one: Bilinear): Promise<void
     const bound = differences(one.define, magnitudes, i, gradOutMagnitudes)
     compare(`grad.${name}`, await grad.toNumbers(), differences(one.define, arrays, i, one.gradOut), bound)
     if (!one.expected) continue
-    share = Math.max(share, compare(`grad.${name} beside PyTorch`, await grad.toNumbers(), one.expected(`grad.${name}`), bound))
+    share = Math.max(
+      share,
+      compare(`grad.${name} beside PyTorch`, await grad.toNumbers(), one.expected(`grad.${name}`), bound),
+    )
   }
   if (one.golden) boundRow(one.golden, device.name, 'output and gradients', share)
   for (const tensor of [loss, y, ...Object.values(tensors)]) tensor.dispose()
@@ -68,15 +77,26 @@ export async function checkBilinear(device: Device, one: Bilinear): Promise<void
 }
 
 /** ∂(gradOut · define(inputs)) / ∂inputs[index], value by value. */
-function differences(define: Bilinear['define'], inputs: Float64Array[], index: number, gradOut: ArrayLike<number>): Float64Array {
-  const loss = (values: Float64Array) => define(...inputs.with(index, values)).reduce((sum, value, i) => sum + value * gradOut[i], 0)
+function differences(
+  define: Bilinear['define'],
+  inputs: Float64Array[],
+  index: number,
+  gradOut: ArrayLike<number>,
+): Float64Array {
+  const loss = (values: Float64Array) =>
+    define(...inputs.with(index, values)).reduce((sum, value, i) => sum + value * gradOut[i], 0)
   return inputs[index].map((value, i) => {
     return (loss(inputs[index].with(i, value + 1)) - loss(inputs[index].with(i, value - 1))) / 2
   })
 }
 
 /** Fails unless every value lies within its bound; returns the largest share of a bound that one took. */
-function compare(what: string, actual: ArrayLike<number>, expected: ArrayLike<number>, bound: Float64Array): number {
+function compare(
+  what: string,
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  bound: Float64Array,
+): number {
   let share = 0
   assert.equal(actual.length, expected.length, `${what}: number of values`)
   for (let i = 0; i < actual.length; i++) {

@@ -4,7 +4,13 @@ import { Random } from '../../src/core/random.ts'
 import { numel, type Shape } from '../../src/core/shape.ts'
 import { openDevice } from '../../src/devices/open.ts'
 import { type ConvSizes, eachProduct } from '../../src/kernels/conv/conv2d/sizes.ts'
-import { type ConvOptions, conv1d, conv2d, convTranspose1d, convTranspose2d } from '../../src/tensor/ops/index.ts'
+import {
+  type ConvOptions,
+  conv1d,
+  conv2d,
+  convTranspose1d,
+  convTranspose2d,
+} from '../../src/tensor/ops/index.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
 import { checkBilinear, type Values } from './bilinear.ts'
 import { goldenValues } from './goldenValues.ts'
@@ -13,14 +19,22 @@ const devices = [openDevice('cpu', { threads: 2 }), openDevice('wasm', { threads
 after(() => Promise.all(devices.map((device) => device.close())))
 
 const random = new Random(11)
-const normals = (shape: Shape): Values => ({ shape, values: Float32Array.from({ length: numel(shape) }, () => random.normal()) })
+const normals = (shape: Shape): Values => ({
+  shape,
+  values: Float32Array.from({ length: numel(shape) }, () => random.normal()),
+})
 
 /** Float64 sums over the products of a convolution of these sizes; transposed, the other way round. */
 function define(sizes: ConvSizes, transposed = false) {
   return (x: Float64Array, w: Float64Array, bias?: Float64Array): Float64Array => {
     const [batch, inChannels, inHeight, inWidth, outChannels, outHeight, outWidth] = sizes
-    const [channels, plane] = transposed ? [inChannels, inHeight * inWidth] : [outChannels, outHeight * outWidth]
-    const y = Float64Array.from({ length: batch * channels * plane }, (_, i) => bias?.[Math.floor(i / plane) % channels] ?? 0)
+    const [channels, plane] = transposed
+      ? [inChannels, inHeight * inWidth]
+      : [outChannels, outHeight * outWidth]
+    const y = Float64Array.from(
+      { length: batch * channels * plane },
+      (_, i) => bias?.[Math.floor(i / plane) % channels] ?? 0,
+    )
     eachProduct(sizes, (xi, wi, yi) => {
       if (transposed) y[xi] += x[yi] * w[wi]
       else y[yi] += x[xi] * w[wi]
@@ -29,12 +43,19 @@ function define(sizes: ConvSizes, transposed = false) {
   }
 }
 
-const goldens: [name: string, options: ConvOptions, settings: [stride: number[], padding: number[], dilation: number[], groups: number]][] =
+const goldens: [
+  name: string,
+  options: ConvOptions,
+  settings: [stride: number[], padding: number[], dilation: number[], groups: number],
+][] = [
+  ['conv2d_s2p1', { stride: 2, padding: 1 }, [[2, 2], [1, 1], [1, 1], 1]],
   [
-    ['conv2d_s2p1', { stride: 2, padding: 1 }, [[2, 2], [1, 1], [1, 1], 1]],
-    ['conv2d_groups_dil', { stride: [1, 2], padding: [2, 1], dilation: [2, 1], groups: 2 }, [[1, 2], [2, 1], [2, 1], 2]],
-    ['conv2d_depthwise', { padding: 1, groups: 5 }, [[1, 1], [1, 1], [1, 1], 5]],
-  ]
+    'conv2d_groups_dil',
+    { stride: [1, 2], padding: [2, 1], dilation: [2, 1], groups: 2 },
+    [[1, 2], [2, 1], [2, 1], 2],
+  ],
+  ['conv2d_depthwise', { padding: 1, groups: 5 }, [[1, 1], [1, 1], [1, 1], 5]],
+]
 
 for (const device of devices) {
   for (const [name, options, [stride, padding, dilation, groups]] of goldens) {
@@ -42,7 +63,15 @@ for (const device of devices) {
       const expected = await goldenValues(name)
       const [x, w, y] = ['in.x', 'in.w', 'out'].map(expected)
       const bias: Record<string, Values> = name === 'conv2d_groups_dil' ? {} : { b: expected('in.b') }
-      const sizes = [...x.shape, ...y.shape.slice(1), ...w.shape.slice(2), ...stride, ...padding, ...dilation, groups] as ConvSizes
+      const sizes = [
+        ...x.shape,
+        ...y.shape.slice(1),
+        ...w.shape.slice(2),
+        ...stride,
+        ...padding,
+        ...dilation,
+        groups,
+      ] as ConvSizes
       await checkBilinear(device, {
         inputs: { x, w, ...bias },
         gradOut: expected('grad_out').values,
@@ -69,7 +98,13 @@ for (const device of devices) {
       inputs: { x: normals([2, 4, 4, 3]), w: normals([4, 3, 3, 2]), b: normals([6]) },
       gradOut: normals([2, 6, 8, 9]).values,
       forward: ({ x, w, b }) =>
-        convTranspose2d(x, w, b, { stride: [2, 3], padding: [1, 0], dilation: [1, 2], outputPadding: [1, 0], groups: 2 }),
+        convTranspose2d(x, w, b, {
+          stride: [2, 3],
+          padding: [1, 0],
+          dilation: [1, 2],
+          outputPadding: [1, 0],
+          groups: 2,
+        }),
       define: define([2, 6, 8, 9, 4, 4, 3, 3, 2, 2, 3, 1, 0, 1, 2, 2], true),
     })
     await checkBilinear(device, {
@@ -104,12 +139,18 @@ for (const device of devices) {
     })
     const small = Tensor.empty(device, [6, 4, 3, 3])
     const fitting = Tensor.empty(device, [4, 1, 2, 2])
-    assert.throws(() => conv2d(x, small), /^ShapeError: conv2d: the kernel must fit into the padded image; received x \[1,4,2,2\]/)
+    assert.throws(
+      () => conv2d(x, small),
+      /^ShapeError: conv2d: the kernel must fit into the padded image; received x \[1,4,2,2\]/,
+    )
     assert.throws(
       () => conv2d(x, small, null, { stride: 0 }),
       /conv2d: stride must be a whole number, 1 or more, or \[height, width\]; received 0/,
     )
-    assert.throws(() => convTranspose2d(x, w), /convTranspose2d: channels of x must be those of w, in 1 groups/)
+    assert.throws(
+      () => convTranspose2d(x, w),
+      /convTranspose2d: channels of x must be those of w, in 1 groups/,
+    )
     assert.throws(
       () => convTranspose2d(x, fitting, null, { outputPadding: 1 }),
       /outputPadding must be smaller than stride or dilation; received 1,1/,

@@ -2,7 +2,10 @@ import { after, test } from 'node:test'
 import type { Device } from '../../src/devices/device.ts'
 import { openDevice } from '../../src/devices/open.ts'
 
-/** A test that runs on the CPU's own instructions and on WebAssembly; `LOWBIT_DEVICES=cpu` chooses one while developing. */
+/**
+ * A test that runs on the CPU's own instructions and on WebAssembly; `LOWBIT_DEVICES=cpu` chooses one while
+ * developing.
+ */
 export function testOnDevices(name: string, body: (device: Device) => Promise<void> | void): void {
   for (const [kind, device] of devices()) test(`${name} (${kind})`, () => body(device))
 }

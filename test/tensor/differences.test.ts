@@ -48,8 +48,12 @@ const zip =
     a.map((one, i) => f(one, b[i]))
 
 testOnDevices('value by value', async (device) => {
-  const check = (name: string, run: Parameters<typeof compareWithDifferences>[3], reference: Reference, shift = 0) =>
-    compareWithDifferences(device, name, [[3, 7]], run, reference, { shift })
+  const check = (
+    name: string,
+    run: Parameters<typeof compareWithDifferences>[3],
+    reference: Reference,
+    shift = 0,
+  ) => compareWithDifferences(device, name, [[3, 7]], run, reference, { shift })
   await check(
     'neg',
     neg,
@@ -132,7 +136,12 @@ testOnDevices('values moved, repeated, cut and joined', async (device) => {
   const check = (name: string, shape: number[], run: (x: Tensor) => Tensor, ...at: number[]) =>
     compareWithDifferences(device, name, [shape], run, pick(...at))
   await check('transpose', [2, 3], (x) => transpose(x, 0, 1), 0, 3, 1, 4, 2, 5)
-  await check('permute', [2, 2, 3], (x) => permute(x, [2, 0, 1]), ...range(12, (i) => (i % 4) * 3 + Math.floor(i / 4)))
+  await check(
+    'permute',
+    [2, 2, 3],
+    (x) => permute(x, [2, 0, 1]),
+    ...range(12, (i) => (i % 4) * 3 + Math.floor(i / 4)),
+  )
   await check('slice', [3, 4], (x) => slice(x, 1, 1, -1), 1, 2, 5, 6, 9, 10)
   await check('rows', [3, 2], (x) => x.rows(1, 3), 2, 3, 4, 5)
   await check('flatten', [2, 3, 2], (x) => flatten(x, 1), ...range(12, (i) => i))
@@ -225,8 +234,13 @@ testOnDevices('sums, means and normalizations over other axes', async (device) =
     (x) => mean(x),
     (x) => [total(x, [...x.keys()]) / 24],
   )
-  await compareWithDifferences(device, 'channelAffine', [[2, 3, 4], [3], [3]], channelAffine, (x, scale, shift) =>
-    x.map((value, i) => value * scale[Math.floor(i / 4) % 3] + shift[Math.floor(i / 4) % 3]),
+  await compareWithDifferences(
+    device,
+    'channelAffine',
+    [[2, 3, 4], [3], [3]],
+    channelAffine,
+    (x, scale, shift) =>
+      x.map((value, i) => value * scale[Math.floor(i / 4) % 3] + shift[Math.floor(i / 4) % 3]),
   )
   await compareWithDifferences(
     device,
@@ -246,8 +260,17 @@ testOnDevices('sums, means and normalizations over other axes', async (device) =
 
 testOnDevices('pools whose windows overlap or are the whole line', async (device) => {
   const means: Reference = (x) =>
-    [0, 1].flatMap((r) => [(x[5 * r] + x[5 * r + 1] + x[5 * r + 2]) / 3, (x[5 * r + 2] + x[5 * r + 3] + x[5 * r + 4]) / 3])
-  await compareWithDifferences(device, 'adaptive mean', [[1, 2, 5]], (x) => adaptiveAvgPool2d(x, [2, 2]), means)
+    [0, 1].flatMap((r) => [
+      (x[5 * r] + x[5 * r + 1] + x[5 * r + 2]) / 3,
+      (x[5 * r + 2] + x[5 * r + 3] + x[5 * r + 4]) / 3,
+    ])
+  await compareWithDifferences(
+    device,
+    'adaptive mean',
+    [[1, 2, 5]],
+    (x) => adaptiveAvgPool2d(x, [2, 2]),
+    means,
+  )
   await compareWithDifferences(
     device,
     'adaptive maximum',
@@ -265,7 +288,9 @@ testOnDevices('pools whose windows overlap or are the whole line', async (device
 })
 
 testOnDevices('rotary positions, divergence, absolute error', async (device) => {
-  const [cos, sin] = [Math.cos, Math.sin].map((f) => Tensor.fromNumbers(device, [0, 0, 1, 0.1, 2, 0.2].map(f), [3, 2]))
+  const [cos, sin] = [Math.cos, Math.sin].map((f) =>
+    Tensor.fromNumbers(device, [0, 0, 1, 0.1, 2, 0.2].map(f), [3, 2]),
+  )
   const [c, s] = await Promise.all([cos.toNumbers(), sin.toNumbers()])
   // Two tokens from position 1 on, one head of four values.
   await compareWithDifferences(

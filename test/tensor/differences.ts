@@ -15,20 +15,25 @@ export type Reference = (...inputs: Float64Array[]) => ArrayLike<number>
 const roundings = 16
 const step = 1e-6
 
-/** Derivatives of every output by every value of input `k`, by central differences in float64: [value][output]. */
+/**
+ * Derivatives of every output by every value of input `k`, by central differences in float64:
+ * [value][output].
+ */
 function jacobian(reference: Reference, inputs: Float64Array[], k: number): Float64Array[] {
   return Array.from(inputs[k], (value, i) => {
-    const at = (moved: number) => reference(...inputs.map((input, j) => (j === k ? input.with(i, moved) : input)))
+    const at = (moved: number) =>
+      reference(...inputs.map((input, j) => (j === k ? input.with(i, moved) : input)))
     const [above, below] = [at(value + step), at(value - step)]
     return Float64Array.from(above, (one, o) => (one - below[o]) / (2 * step))
   })
 }
 
 /**
- * Compares `run` and its gradients on a device with a float64 reference, and the gradients with its central differences. Inputs are normal
- * values of the given shapes, `shift` added. Bounds are 16ε of the magnitudes that are added: of ∂y/∂x·x for y, of dy·∂y/∂x for dx; and 1e-8
- * for what differences of step 1e-6 err in float64. Terms within an operation that cancel, up to `inner` in size, add ε of it: differences
- * of the whole do not see them.
+ * Compares `run` and its gradients on a device with a float64 reference, and the gradients with its central
+ * differences. Inputs are normal values of the given shapes, `shift` added. Bounds are 16ε of the magnitudes
+ * that are added: of ∂y/∂x·x for y, of dy·∂y/∂x for dx; and 1e-8 for what differences of step 1e-6 err in
+ * float64. Terms within an operation that cancel, up to `inner` in size, add ε of it: differences of the
+ * whole do not see them.
  */
 export async function compareWithDifferences(
   device: Device,
@@ -52,12 +57,16 @@ export async function compareWithDifferences(
   const size = expected.map(Math.abs)
   for (const [k, tensor] of tensors.entries()) {
     const slopes = jacobian(reference, inputs, k)
-    for (const [i, row] of slopes.entries()) for (const [o, slope] of row.entries()) size[o] += Math.abs(slope * inputs[k][i])
+    for (const [i, row] of slopes.entries())
+      for (const [o, slope] of row.entries()) size[o] += Math.abs(slope * inputs[k][i])
     assert.ok(tensor.grad, `${name}: no gradient reached input ${k}`)
     assert.deepEqual(tensor.grad.shape, tensor.shape, `${name}: shape of gradient ${k}`)
     const want = slopes.map((row) => row.reduce((total, slope, o) => total + slope * dy[o], 0))
     const bound = slopes.map((row) =>
-      row.reduce((total, slope, o) => total + roundings * epsilon * Math.abs(slope * dy[o]), 1e-8 + epsilon * inner),
+      row.reduce(
+        (total, slope, o) => total + roundings * epsilon * Math.abs(slope * dy[o]),
+        1e-8 + epsilon * inner,
+      ),
     )
     compareValues(`${name}: gradient ${k}`, await tensor.grad.toNumbers(), want, bound)
   }

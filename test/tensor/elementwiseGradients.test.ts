@@ -5,8 +5,8 @@ import { testOnDevices } from './devices.ts'
 import { compareWithGolden, goldenOp, goldenValues } from './goldenGradients.ts'
 
 /*
- * PyTorch's gradients of what is computed value by value. Each bound is a few ulp of the terms that are added; where PyTorch takes
- * 1 + erf or 1 + tanh, its own terms are 1 and |x|, and so are the bound's.
+ * PyTorch's gradients of what is computed value by value. Each bound is a few ulp of the terms that are
+ * added; where PyTorch takes 1 + erf or 1 + tanh, its own terms are 1 and |x|, and so are the bound's.
  */
 
 const s = (x: number) => 1 / (1 + Math.exp(-x))
@@ -15,7 +15,11 @@ const operations = {
   sigmoid: { run: sigmoid, out: s, slope: (x: number) => s(x) },
   tanh: { run: tanh, out: (x: number) => Math.abs(Math.tanh(x)), slope: () => 1 },
   silu: { run: silu, out: (x: number) => Math.abs(x) * s(x), slope: (x: number) => s(x) * (1 + Math.abs(x)) },
-  gelu_erf: { run: gelu, out: (x: number) => Math.abs(x), slope: (x: number) => normalCdf(x) + Math.abs(x) * normalDensity(x) + 0.5 },
+  gelu_erf: {
+    run: gelu,
+    out: (x: number) => Math.abs(x),
+    slope: (x: number) => normalCdf(x) + Math.abs(x) * normalDensity(x) + 0.5,
+  },
   gelu_tanh: {
     run: (x: Parameters<typeof gelu>[0]) => gelu(x, 'tanh'),
     out: (x: number) => Math.abs(x) * (1 + Math.abs(tanhGeluSlope(x))),
@@ -31,7 +35,11 @@ for (const [name, { run, out, slope }] of Object.entries(operations)) {
       device,
       op,
       (inputs) => run(inputs.x),
-      (key) => Float64Array.from(x, (value, i) => 4 * epsilon * (key === 'out' ? out(value) : Math.abs(dy[i]) * slope(value))),
+      (key) =>
+        Float64Array.from(
+          x,
+          (value, i) => 4 * epsilon * (key === 'out' ? out(value) : Math.abs(dy[i]) * slope(value)),
+        ),
     )
   })
 }

@@ -12,23 +12,26 @@ import { testOnDevices } from './devices.ts'
 
 const numbers = async (tensor: Tensor | null) => [...((await tensor?.toNumbers()) ?? [])]
 
-testOnDevices('loss.backward() adds gradients, and what was computed lives to the end of enableGrad', async (device) => {
-  const before = device.allocatedBytes
-  const x = Tensor.fromNumbers(device, [1, 2, 3])
-  x.requiresGrad = true
-  const { loss, read } = enableGrad(() => {
-    const square = scope(() => mul(x, x))
-    const loss = sum(mul(square, x))
-    loss.backward()
-    return { loss, read: mul(square, 1) }
-  })
-  assert.equal(await loss.item(), 1 + 8 + 27)
-  assert.deepEqual(await numbers(read), [1, 4, 9])
-  // 3x²
-  assert.deepEqual(await numbers(x.grad), [3, 12, 27])
-  for (const tensor of [x, loss, read]) tensor.dispose()
-  assert.equal(device.allocatedBytes, before)
-})
+testOnDevices(
+  'loss.backward() adds gradients, and what was computed lives to the end of enableGrad',
+  async (device) => {
+    const before = device.allocatedBytes
+    const x = Tensor.fromNumbers(device, [1, 2, 3])
+    x.requiresGrad = true
+    const { loss, read } = enableGrad(() => {
+      const square = scope(() => mul(x, x))
+      const loss = sum(mul(square, x))
+      loss.backward()
+      return { loss, read: mul(square, 1) }
+    })
+    assert.equal(await loss.item(), 1 + 8 + 27)
+    assert.deepEqual(await numbers(read), [1, 4, 9])
+    // 3x²
+    assert.deepEqual(await numbers(x.grad), [3, 12, 27])
+    for (const tensor of [x, loss, read]) tensor.dispose()
+    assert.equal(device.allocatedBytes, before)
+  },
+)
 
 testOnDevices('several losses of one pass add up, each as often as it is asked', async (device) => {
   const x = Tensor.fromNumbers(device, [2, 5])
@@ -67,23 +70,32 @@ testOnDevices('a training step as PyTorch writes it', async (device) => {
   assert.deepEqual([await model.weight.item(), await model.bias?.item()], [2, 0])
 })
 
-testOnDevices('parameters ask for their gradients once they are initialized, without an optimizer', async (device) => {
-  const model = initialize(new Linear(2, 1), device, { seed: 0 })
-  const x = Tensor.fromNumbers(device, [3, 5], [1, 2])
-  backward(() => sum(model.forward(x)))
-  assert.deepEqual([await numbers(model.weight.grad), await numbers(model.bias?.grad ?? null)], [[3, 5], [1]])
-  assert.equal(model.clone().weight.requiresGrad, true)
-})
+testOnDevices(
+  'parameters ask for their gradients once they are initialized, without an optimizer',
+  async (device) => {
+    const model = initialize(new Linear(2, 1), device, { seed: 0 })
+    const x = Tensor.fromNumbers(device, [3, 5], [1, 2])
+    backward(() => sum(model.forward(x)))
+    assert.deepEqual(
+      [await numbers(model.weight.grad), await numbers(model.bias?.grad ?? null)],
+      [[3, 5], [1]],
+    )
+    assert.equal(model.clone().weight.requiresGrad, true)
+  },
+)
 
 const nowhere =
   /^backward: the loss must be computed where gradients are noted, in backward\(\(\) => loss\) or enableGrad\(.*; nothing notes them here$/
-const noLeaf = /^backward: the loss must be computed, here, from a tensor that asks for its gradient \(.*requiresGrad = true\); it is not$/
-const tooOld = /^backward: the loss must be computed after the last step of the optimizer, which changed what it came from$/
+const noLeaf =
+  /^backward: the loss must be computed, here, from a tensor that asks for its gradient \(.*requiresGrad = true\); it is not$/
+const tooOld =
+  /^backward: the loss must be computed after the last step of the optimizer, which changed what it came from$/
 
 testOnDevices('a loss that no gradient can come from is refused with what to write', (device) => {
   const x = Tensor.fromNumbers(device, [1, 2])
   x.requiresGrad = true
-  const refused = (message: RegExp, body: () => unknown) => assert.throws(body, { name: 'ShapeError', message })
+  const refused = (message: RegExp, body: () => unknown) =>
+    assert.throws(body, { name: 'ShapeError', message })
   const early = sum(mul(x, x))
   refused(nowhere, () => early.backward())
   refused(nowhere, () => enableGrad(() => noGrad(() => sum(mul(x, x)).backward())))

@@ -35,7 +35,8 @@ testOnDevices('fake quantization, a scale a row: PyTorch', async (device) => {
 testOnDevices('a learned scale: PyTorch', async (device) => {
   const op = await goldenOp('lsq_per_tensor')
   const [x, dy, [scale]] = ['in.x', 'grad_out', 'in.scale'].map((key) => goldenValues(op, key))
-  // Terms dy · (rne(x / scale) − x / scale) within the range; x / scale and what PyTorch makes of it err by an ulp or two of themselves.
+  // Terms dy · (rne(x / scale) − x / scale) within the range; x / scale and what PyTorch makes of it err by
+  // an ulp or two of themselves.
   const terms = x.reduce((total, value, i) => total + Math.abs(dy[i]) * (Math.abs(value / scale) + 8), 0)
   await compareWithGolden(
     device,
@@ -52,7 +53,9 @@ testOnDevices('gradients of the scales of two rows, by hand', async (device) => 
   const factors = Tensor.fromNumbers(device, [1, 10, 100, 1000], [2, 2])
   x.requiresGrad = true
   scale.requiresGrad = true
-  const loss = backward(() => sum(mul(fakeQuantize(x, scale, { qmin: -4, qmax: 3, gradFactor: 0.5 }), factors)))
+  const loss = backward(() =>
+    sum(mul(fakeQuantize(x, scale, { qmin: -4, qmax: 3, gradFactor: 0.5 }), factors)),
+  )
   assert.deepEqual([...(await loss.toNumbers())], [0.5 + 15 - 25 - 1000])
   assert.ok(x.grad && scale.grad)
   assert.deepEqual([...(await x.grad.toNumbers())], [1, 0, 100, 0])

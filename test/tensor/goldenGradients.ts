@@ -10,12 +10,15 @@ import { mul, sum } from '../../src/tensor/ops/index.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
 import { boundRow } from '../goldenTable.ts'
 
-/** What PyTorch computed: for each operation inputs, output, a gradient of the output, and the gradients of the inputs, float32. */
+/**
+ * What PyTorch computed: for each operation inputs, output, a gradient of the output, and the gradients of
+ * the inputs, float32.
+ */
 const folder = join(import.meta.dirname, '../golden/gradients')
 
-const manifest: { ops: { name: string; call: string; inputs?: string[]; int_inputs?: string[]; extra?: string[] }[] } = JSON.parse(
-  readFileSync(join(folder, 'manifest.json'), 'utf8'),
-)
+const manifest: {
+  ops: { name: string; call: string; inputs?: string[]; int_inputs?: string[]; extra?: string[] }[]
+} = JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8'))
 
 /** One tensor of the file: class indices are int32 here, all else float32. */
 export interface GoldenTensor {
@@ -23,7 +26,9 @@ export interface GoldenTensor {
   values: Float32Array | Int32Array
 }
 
-/** One operation's tensors by the last part of their names: `in.x`, `out`, `grad_out`, `grad.x`, and extras. */
+/**
+ * One operation's tensors by the last part of their names: `in.x`, `out`, `grad_out`, `grad.x`, and extras.
+ */
 export interface GoldenOp {
   name: string
   /** Names of the float inputs, which have gradients, and of the integer ones, which have none. */
@@ -41,7 +46,8 @@ export async function goldenOp(name: string): Promise<GoldenOp> {
   for (const { name: path, dtype, shape } of file.tensors.values()) {
     if (!path.startsWith(`${name}.`)) continue
     const bytes = (await file.read(path)).slice().buffer
-    const values = dtype === 'int64' ? Int32Array.from(new BigInt64Array(bytes), Number) : new Float32Array(bytes)
+    const values =
+      dtype === 'int64' ? Int32Array.from(new BigInt64Array(bytes), Number) : new Float32Array(bytes)
     tensors.set(path.slice(name.length + 1), { shape, values })
   }
   await file.close()
@@ -63,8 +69,9 @@ export function goldenTensor(device: Device, op: GoldenOp, key: string): Tensor 
 }
 
 /**
- * Runs `forward` on an operation's inputs and back from the golden gradient of its output, and compares the output and every gradient
- * with PyTorch's, value by value. `bound(key)` says how far each value of `out` and `grad.<input>` may lie off.
+ * Runs `forward` on an operation's inputs and back from the golden gradient of its output, and compares the
+ * output and every gradient with PyTorch's, value by value. `bound(key)` says how far each value of `out` and
+ * `grad.<input>` may lie off.
  */
 export async function compareWithGolden(
   device: Device,
@@ -86,13 +93,19 @@ export async function compareWithGolden(
     assert.ok(gradient, `${op.name}: no gradient reached ${name}`)
     assert.deepEqual(gradient.shape, inputs[name].shape, `${op.name}: shape of the gradient of ${name}`)
     const expected = goldenValues(op, `grad.${name}`)
-    share = Math.max(share, compareValues(`${op.name} grad.${name}`, await gradient.toNumbers(), expected, bound(`grad.${name}`)))
+    share = Math.max(
+      share,
+      compareValues(`${op.name} grad.${name}`, await gradient.toNumbers(), expected, bound(`grad.${name}`)),
+    )
   }
   boundRow(op.name, device.name, 'output and gradients', share)
   for (const tensor of [loss, y, gradOut, ...Object.values(inputs)]) tensor.dispose()
 }
 
-/** Fails unless every value lies within its bound of the expected one (NaN equals NaN); gives the largest share of a bound. */
+/**
+ * Fails unless every value lies within its bound of the expected one (NaN equals NaN); gives the largest
+ * share of a bound.
+ */
 export function compareValues(
   what: string,
   actual: ArrayLike<number>,

@@ -1,5 +1,13 @@
 import { epsilon } from '../../src/kernels/inputs.ts'
-import { avgPool2d, batchNorm, causalAttention, embedding, layerNorm, maxPool2d, rmsNorm } from '../../src/tensor/ops/index.ts'
+import {
+  avgPool2d,
+  batchNorm,
+  causalAttention,
+  embedding,
+  layerNorm,
+  maxPool2d,
+  rmsNorm,
+} from '../../src/tensor/ops/index.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
 import { testOnDevices } from './devices.ts'
 import { compareValues, compareWithGolden, type GoldenOp, goldenOp, goldenValues } from './goldenGradients.ts'
@@ -8,10 +16,17 @@ import { compareValues, compareWithGolden, type GoldenOp, goldenOp, goldenValues
 const c = 8
 
 /**
- * Bounds of a normalization over groups of values (`at` gives their places), with a weight per value. Terms are added as magnitudes:
- * x̂·weight + bias; dx = weight·inverse·(dy − mean(dy) − x̂·mean(dy·x̂)); dweight = Σ dy·x̂; dbias = Σ dy.
+ * Bounds of a normalization over groups of values (`at` gives their places), with a weight per value. Terms
+ * are added as magnitudes: x̂·weight + bias; dx = weight·inverse·(dy − mean(dy) − x̂·mean(dy·x̂)); dweight =
+ * Σ dy·x̂; dbias = Σ dy.
  */
-function normBounds(op: GoldenOp, groups: number[][], channel: (i: number) => number, centered: boolean, normEpsilon: number) {
+function normBounds(
+  op: GoldenOp,
+  groups: number[][],
+  channel: (i: number) => number,
+  centered: boolean,
+  normEpsilon: number,
+) {
   const [x, w, dy] = ['in.x', 'in.w', 'grad_out'].map((key) => goldenValues(op, key))
   const bias = op.tensors.get('in.b')?.values
   const bounds = {
@@ -22,7 +37,8 @@ function normBounds(op: GoldenOp, groups: number[][], channel: (i: number) => nu
   }
   for (const at of groups) {
     const mean = centered ? at.reduce((sum, i) => sum + x[i], 0) / at.length : 0
-    const inverse = 1 / Math.sqrt(at.reduce((sum, i) => sum + (x[i] - mean) ** 2, 0) / at.length + normEpsilon)
+    const inverse =
+      1 / Math.sqrt(at.reduce((sum, i) => sum + (x[i] - mean) ** 2, 0) / at.length + normEpsilon)
     // The rounding of the mean counts, whatever is left of x − mean.
     const normal = (i: number) => (Math.abs(x[i] - mean) + Math.abs(mean)) * inverse
     const g = (i: number) => Math.abs(dy[i] * w[channel(i)])
@@ -62,16 +78,28 @@ testOnDevices('batch normalization with its running statistics: PyTorch', async 
   const op = await goldenOp('batch_norm2d_train')
   const [N, C, inner] = [4, 5, 9]
   const channel = (i: number) => Math.floor(i / inner) % C
-  const groups = Array.from({ length: C }, (_, one) => Array.from({ length: N * C * inner }, (_, i) => i).filter((i) => channel(i) === one))
+  const groups = Array.from({ length: C }, (_, one) =>
+    Array.from({ length: N * C * inner }, (_, i) => i).filter((i) => channel(i) === one),
+  )
   const running = {
     mean: Tensor.fromNumbers(device, new Float32Array(C)),
     variance: Tensor.fromNumbers(device, new Float32Array(C).fill(1)),
     batches: Tensor.fromNumbers(device, [0], [], 'int64'),
   }
-  await compareWithGolden(device, op, ({ x, w, b }) => batchNorm(x, w, b, { running }), normBounds(op, groups, channel, true, 1e-5))
+  await compareWithGolden(
+    device,
+    op,
+    ({ x, w, b }) => batchNorm(x, w, b, { running }),
+    normBounds(op, groups, channel, true, 1e-5),
+  )
   const x = goldenValues(op, 'in.x')
   const largest = x.reduce((size, value) => Math.max(size, Math.abs(value)), 0)
-  compareValues('running mean', await running.mean.toNumbers(), goldenValues(op, 'extra.running_mean'), 0.1 * c * epsilon * largest)
+  compareValues(
+    'running mean',
+    await running.mean.toNumbers(),
+    goldenValues(op, 'extra.running_mean'),
+    0.1 * c * epsilon * largest,
+  )
   compareValues(
     'running variance',
     await running.variance.toNumbers(),
@@ -102,9 +130,12 @@ testOnDevices('pooling: PyTorch', async (device) => {
   }
   for (const [name, pool] of Object.entries(pools)) {
     const op = await goldenOp(name)
-    const [x, dy] = ['in.x', 'grad_out'].map((key) => goldenValues(op, key).reduce((size, value) => Math.max(size, Math.abs(value)), 0))
+    const [x, dy] = ['in.x', 'grad_out'].map((key) =>
+      goldenValues(op, key).reduce((size, value) => Math.max(size, Math.abs(value)), 0),
+    )
     // A mean of at most 9 values, a sum over at most 4 windows; a maximum is exact.
-    const bound = (key: string) => (key === 'out' ? (name === 'max_pool2d' ? 0 : 5 * epsilon * x) : 4 * epsilon * dy)
+    const bound = (key: string) =>
+      key === 'out' ? (name === 'max_pool2d' ? 0 : 5 * epsilon * x) : 4 * epsilon * dy
     await compareWithGolden(device, op, (inputs) => pool(inputs.x), bound)
   }
 })
@@ -121,7 +152,8 @@ testOnDevices('causal attention, with heads that share keys: PyTorch', async (de
     }
     const [q, k, v, dy] = ['in.q', 'in.k', 'in.v', 'grad_out'].map(norms)
     const scale = 1 / Math.sqrt(D)
-    // A probability errs relatively by a few ε·(1 + |score|); every gradient is a sum of such terms times norms of the other factors.
+    // A probability errs relatively by a few ε·(1 + |score|); every gradient is a sum of such terms times
+    // norms of the other factors.
     const relative = 4 * epsilon * (1 + scale * q * k)
     const bounds: Record<string, number> = {
       out: relative * v,

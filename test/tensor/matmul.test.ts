@@ -13,12 +13,29 @@ const devices = [openDevice('cpu', { threads: 2 }), openDevice('wasm', { threads
 after(() => Promise.all(devices.map((device) => device.close())))
 
 const random = new Random(7)
-const normals = (shape: Shape): Values => ({ shape, values: Float32Array.from({ length: numel(shape) }, () => random.normal()) })
+const normals = (shape: Shape): Values => ({
+  shape,
+  values: Float32Array.from({ length: numel(shape) }, () => random.normal()),
+})
 
-type Product = [batch: number, aBatch: number, bBatch: number, M: number, N: number, K: number, aTransposed: number, bTransposed: number]
+type Product = [
+  batch: number,
+  aBatch: number,
+  bBatch: number,
+  M: number,
+  N: number,
+  K: number,
+  aTransposed: number,
+  bTransposed: number,
+]
 
 /** The kernel's definition in float64 throughout. */
-function product(a: Float64Array, b: Float64Array, bias: Float64Array | null, ...sizes: Product): Float64Array {
+function product(
+  a: Float64Array,
+  b: Float64Array,
+  bias: Float64Array | null,
+  ...sizes: Product
+): Float64Array {
   const [batch, , , M, N] = sizes
   const y = new Float64Array(batch * M * N)
   const define = defineGemm as unknown as (...args: unknown[]) => void
@@ -95,7 +112,8 @@ for (const device of devices) {
         define: (x, w) => {
           const pick = (values: Float64Array, shape: number[], at: number[], size: number) => {
             let index = 0
-            for (const [axis, length] of shape.entries()) index = index * length + (length === 1 ? 0 : at[at.length - shape.length + axis])
+            for (const [axis, length] of shape.entries())
+              index = index * length + (length === 1 ? 0 : at[at.length - shape.length + axis])
             return values.subarray(index * size, (index + 1) * size)
           }
           const parts: number[] = []

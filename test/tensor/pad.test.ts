@@ -8,7 +8,10 @@ import { checkBilinear } from './bilinear.ts'
 const devices = [openDevice('cpu', { threads: 2 }), openDevice('wasm', { threads: 1 })]
 after(() => Promise.all(devices.map((device) => device.close())))
 
-/** [[1, 2, 3], [4, 5, 6]] with two columns on the left, one on the right, one row on top; written down from torch 2.15's F.pad. */
+/**
+ * [[1, 2, 3], [4, 5, 6]] with two columns on the left, one on the right, one row on top; written down from
+ * torch 2.15's F.pad.
+ */
 const padded: Record<PadMode, number[]> = {
   zeros: [0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 0, 0, 0, 4, 5, 6, 0],
   reflect: [6, 5, 4, 5, 6, 5, 3, 2, 1, 2, 3, 2, 6, 5, 4, 5, 6, 5],

@@ -51,7 +51,10 @@ test('what was disposed, or has no memory, is refused in one sentence', () => {
   x.dispose()
   assert.throws(() => add(x, x), { name: 'DeviceError', message: 'tensor: [1] float32 was disposed' })
   const meta = Tensor.meta([2, 3], 'bfloat16')
-  assert.throws(() => meta.storage, { name: 'DeviceError', message: 'tensor: [2,3] bfloat16 has no memory yet (load its values first)' })
+  assert.throws(() => meta.storage, {
+    name: 'DeviceError',
+    message: 'tensor: [2,3] bfloat16 has no memory yet (load its values first)',
+  })
 })
 
 test('shapes and dtypes are checked where an operation is called', () => {
@@ -68,7 +71,10 @@ test('shapes and dtypes are checked where an operation is called', () => {
       name: 'ShapeError',
       message: 'view: [2,2] must hold 3 values; received 4 for [3]',
     })
-    assert.throws(() => numbers(1, 2, 3).rows(2, 4), { name: 'ShapeError', message: 'rows: must lie in 0..3; received 2..4 of [3]' })
+    assert.throws(() => numbers(1, 2, 3).rows(2, 4), {
+      name: 'ShapeError',
+      message: 'rows: must lie in 0..3; received 2..4 of [3]',
+    })
     assert.throws(() => Tensor.fromArray(device, new Uint16Array(2)), { name: 'DTypeError' })
   })
 })

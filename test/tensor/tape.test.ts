@@ -29,7 +29,9 @@ const sum = (x: Tensor) =>
     [x],
     (dy) => {
       const ones = Tensor.fromNumbers(device, new Float32Array(x.numel).fill(1), x.shape)
-      return [scope(() => mul(ones, Tensor.fromNumbers(device, new Float32Array(x.size(-1)).fill(1))))].map((one) => scaled(one, dy))
+      return [scope(() => mul(ones, Tensor.fromNumbers(device, new Float32Array(x.size(-1)).fill(1))))].map(
+        (one) => scaled(one, dy),
+      )
     },
   )
 /** one · dy, for the gradient 1 of a loss. */

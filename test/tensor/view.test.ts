@@ -39,9 +39,13 @@ testOnDevices('one size of view and reshape may be -1', async (device) => {
 
 testOnDevices('what -1 cannot stand for is refused', (device) => {
   const x = Tensor.empty(device, [2, 3])
-  const refused = (shape: Shape, message: string) => assert.throws(() => x.reshape(shape), { name: 'ShapeError', message })
+  const refused = (shape: Shape, message: string) =>
+    assert.throws(() => x.reshape(shape), { name: 'ShapeError', message })
   refused([4, -1], 'view: the sizes beside -1 must divide 6 values; received [4,-1] for [2,3]')
-  refused([-1, -1], 'view: sizes must be whole numbers, 0 or more, but one, which may be -1; received [-1,-1]')
+  refused(
+    [-1, -1],
+    'view: sizes must be whole numbers, 0 or more, but one, which may be -1; received [-1,-1]',
+  )
   refused([-2, 3], 'view: sizes must be whole numbers, 0 or more, but one, which may be -1; received [-2,3]')
   refused([2, 2], 'view: [2,2] must hold 6 values; received 4 for [2,3]')
   assert.throws(() => Tensor.empty(device, [0]).view([0, -1]), /the sizes beside -1 must divide 0 values/)

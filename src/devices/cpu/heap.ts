@@ -7,8 +7,9 @@ interface Block {
 const alignment = 64
 
 /**
- * Hands out addresses of a memory that lives elsewhere: best fit, neighbours coalesce when freed, and the heap extends only when
- * no free block is large enough. It holds a block per tensor, so lists are searched from end to end.
+ * Hands out addresses of a memory that lives elsewhere: best fit, neighbours coalesce when freed, and the
+ * heap extends only when no free block is large enough. It holds a block per tensor, so lists are searched
+ * from end to end.
  */
 export class Heap {
   /** Every address handed out lies below. */

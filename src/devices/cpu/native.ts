@@ -20,9 +20,15 @@ interface Addon {
 }
 
 export interface NativeOptions {
-  /** The instruction set: `avx512`, `avx2`, `sse4` or `neon`. Default: `LOWBIT_ISA` of the environment, else the best of this CPU. */
+  /**
+   * The instruction set: `avx512`, `avx2`, `sse4` or `neon`. Default: `LOWBIT_ISA` of the environment, else
+   * the best of this CPU.
+   */
   isa?: string
-  /** Threads that share the work of a kernel. Default: as many as can run at once, at most 8; memory is the limit beyond. */
+  /**
+   * Threads that share the work of a kernel. Default: as many as can run at once, at most 8; memory is the
+   * limit beyond.
+   */
   threads?: number
 }
 
@@ -38,7 +44,9 @@ export function nativeIsas(): string[] {
 export function nativeProblem(): string | null {
   try {
     if (nativeIsas().length > 0) return null
-    return host.loadAddon() ? 'the native addon has no kernels for this CPU' : `there is no native addon for ${host.platform}`
+    return host.loadAddon()
+      ? 'the native addon has no kernels for this CPU'
+      : `there is no native addon for ${host.platform}`
   } catch (error) {
     return (error as Error).message
   }
@@ -51,19 +59,24 @@ export function nativeAvailable(): boolean {
 
 /**
  * The native addon: a queue thread of its own, and the process's thread pool.
- * @throws DeviceError if there is no addon, or it has no kernels for the instruction set, or this CPU lacks it.
+ * @throws DeviceError if there is no addon, or it has no kernels for the instruction set, or this CPU lacks
+ * it.
  */
 export function openNative(options: NativeOptions = {}): Backend {
   const addon = host.loadAddon() as Addon | null
   if (!addon) {
     const hint = 'in a clone, "npm run build" makes it where a C++ compiler is installed'
-    throw new DeviceError(`openNative: there must be a native addon; there is none for ${host.platform ?? 'browsers'} (${hint})`)
+    throw new DeviceError(
+      `openNative: there must be a native addon; there is none for ${host.platform ?? 'browsers'} (${hint})`,
+    )
   }
   const isas = addon.isas()
   const isa = options.isa ?? host.variable('LOWBIT_ISA') ?? isas[0]
   if (!isas.includes(isa)) {
     const all = '"npm run build" builds all that the CPU has'
-    throw new DeviceError(`openNative: isa must be one of ${isas.join(', ')} on this CPU; received ${JSON.stringify(isa)} (${all})`)
+    throw new DeviceError(
+      `openNative: isa must be one of ${isas.join(', ')} on this CPU; received ${JSON.stringify(isa)} (${all})`,
+    )
   }
   const threads = options.threads ?? Math.min(host.parallelism(), threadsByDefault)
   if (!Number.isInteger(threads) || threads < 1 || threads > threadsLimit) {
@@ -121,7 +134,9 @@ class NativeBackend implements Backend {
   }
 
   close(): Promise<void> {
-    this.closing ??= this.addon.read(this.queue, 0, new Uint8Array(0)).then(() => this.addon.close(this.queue))
+    this.closing ??= this.addon
+      .read(this.queue, 0, new Uint8Array(0))
+      .then(() => this.addon.close(this.queue))
     return this.closing
   }
 

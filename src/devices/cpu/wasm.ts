@@ -8,7 +8,10 @@ import { canShareMemory, reserveMemory } from './wasmMemory.ts'
 export interface WasmOptions {
   /** Default: the best that the engine can run and the build has made. */
   variant?: WasmVariant
-  /** Threads that share the work of a kernel. Default: as many as can run at once, at most 8. It is 1 where memory cannot be shared. */
+  /**
+   * Threads that share the work of a kernel. Default: as many as can run at once, at most 8. It is 1 where
+   * memory cannot be shared.
+   */
   threads?: number
 }
 
@@ -28,14 +31,17 @@ export function wasmVariants(): WasmVariant[] {
 }
 
 /**
- * WebAssembly in workers, at most 4 GiB. With several threads one worker executes the commands and leads the others in each kernel.
+ * WebAssembly in workers, at most 4 GiB. With several threads one worker executes the commands and leads the
+ * others in each kernel.
  * @throws DeviceError if the engine cannot run the variant.
  */
 export function openWasm(options: WasmOptions = {}): Backend {
   const variants = wasmVariants()
   const variant = options.variant ?? variants.find((name) => host.hasWasm(name)) ?? variants[0]
   if (!variants.includes(variant)) {
-    throw new DeviceError(`openWasm: variant must be one of ${variants.join(', ')} in this engine; received ${JSON.stringify(variant)}`)
+    throw new DeviceError(
+      `openWasm: variant must be one of ${variants.join(', ')} in this engine; received ${JSON.stringify(variant)}`,
+    )
   }
   const threads = options.threads ?? Math.min(host.parallelism(), threadsByDefault)
   if (!Number.isInteger(threads) || threads < 1 || threads > threadsLimit) {

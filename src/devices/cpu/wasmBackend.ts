@@ -21,8 +21,8 @@ interface PendingRead {
 }
 
 /**
- * The main thread's side: it hands out addresses and sends commands to a worker, which executes them in order. A memory that is shared is
- * made here and grown here; otherwise the worker has one of its own.
+ * The main thread's side: it hands out addresses and sends commands to a worker, which executes them in
+ * order. A memory that is shared is made here and grown here; otherwise the worker has one of its own.
  */
 export class WasmBackend implements Backend {
   readonly name: string
@@ -64,7 +64,11 @@ export class WasmBackend implements Backend {
     this.leader.onMessage((message) => this.receive(message as WasmAnswer))
     this.leader.onFailure((reason) => this.fail(new DeviceError(`${this.name}: ${reason}`)))
     this.start(module, this.threads).catch((error) => {
-      this.fail(error instanceof DeviceError ? error : new DeviceError(`${this.name}: ${error.message}`, { cause: error }))
+      this.fail(
+        error instanceof DeviceError
+          ? error
+          : new DeviceError(`${this.name}: ${error.message}`, { cause: error }),
+      )
     })
   }
 
@@ -79,7 +83,9 @@ export class WasmBackend implements Backend {
     const address = this.heap.allocate(bytes)
     if (address === null) {
       const { end, limit } = this.heap
-      throw new DeviceError(`${this.name}: could not allocate ${bytes} bytes; its memory of ${limit} bytes is taken up to ${end}`)
+      throw new DeviceError(
+        `${this.name}: could not allocate ${bytes} bytes; its memory of ${limit} bytes is taken up to ${end}`,
+      )
     }
     if (this.heap.end <= this.memoryEnd) return address
     try {
@@ -140,7 +146,9 @@ export class WasmBackend implements Backend {
     this.leader.post([{ kind: 'open', module, place, threads } satisfies WasmCommand], [])
     this.started = true
     this.send()
-    if (memory) for (let thread = 1; thread < threads; thread++) this.follow(module, { memory, block: this.place(thread) })
+    if (memory)
+      for (let thread = 1; thread < threads; thread++)
+        this.follow(module, { memory, block: this.place(thread) })
   }
 
   private startWorker(): HostWorker {
@@ -179,7 +187,8 @@ export class WasmBackend implements Backend {
   /** Says that the work goes on with one thread less. */
   private warn(reason: string): void {
     this.threads--
-    if (!this.warned) console.warn(`lowbit: ${this.name}: a worker did not start (${reason}); going on with fewer threads`)
+    if (!this.warned)
+      console.warn(`lowbit: ${this.name}: a worker did not start (${reason}); going on with fewer threads`)
     this.warned = true
   }
 

@@ -21,11 +21,17 @@ export function canShareMemory(): boolean {
   return typeof SharedArrayBuffer === 'function' && globalThis.crossOriginIsolated !== false
 }
 
-/** Reserves address space, of which the first `heapStart` bytes are there; null if the engine does not even grant 1 GiB of it. */
+/**
+ * Reserves address space, of which the first `heapStart` bytes are there; null if the engine does not even
+ * grant 1 GiB of it.
+ */
 export function reserveMemory(shared: boolean): WasmMemory | null {
   for (const maximum of maximumPages) {
     try {
-      return { memory: new WebAssembly.Memory({ initial: heapStart / pageBytes, maximum, shared }), limitBytes: maximum * pageBytes }
+      return {
+        memory: new WebAssembly.Memory({ initial: heapStart / pageBytes, maximum, shared }),
+        limitBytes: maximum * pageBytes,
+      }
     } catch {
       // This engine or machine does not grant as much address space; ask for less.
     }

@@ -71,7 +71,8 @@ export function serveWasm(port: WasmPort): void {
           work()
         } else if (executor === null) throw new Error(`${command.kind}: the first command must be open`)
         else if (command.kind === 'grow') growMemory(executor.memory, command.end)
-        else if (command.kind === 'write') bytesAt(executor.memory, command.address, command.bytes.length).set(command.bytes)
+        else if (command.kind === 'write')
+          bytesAt(executor.memory, command.address, command.bytes.length).set(command.bytes)
         else if (command.kind === 'run') executor.run(command.list)
         else {
           const bytes = new Uint8Array(bytesAt(executor.memory, command.address, command.byteLength))
@@ -94,7 +95,9 @@ function enter(exports: WebAssembly.Exports, { block }: ThreadPlace): ThreadExpo
   const thread = exports as unknown as ThreadExports
   const variables: number = thread.__tls_size.value
   if (variables > threadBytes - stackBytes) {
-    throw new Error(`open: a thread's variables must take at most ${threadBytes - stackBytes} bytes; they take ${variables}`)
+    throw new Error(
+      `open: a thread's variables must take at most ${threadBytes - stackBytes} bytes; they take ${variables}`,
+    )
   }
   // The stack grows down from the variables, which lie at the end.
   const stackEnd = Math.floor((block + threadBytes - variables) / 64) * 64
@@ -117,7 +120,8 @@ class Executor {
     const exports = instantiate(module, this.memory)
     this.exports = exports as unknown as WasmExports
     const base: number = this.exports.__heap_base.value
-    if (base > heapStart) throw new Error(`open: stack and data of the module must end below ${heapStart}; they end at ${base}`)
+    if (base > heapStart)
+      throw new Error(`open: stack and data of the module must end below ${heapStart}; they end at ${base}`)
     if (place) enter(exports, place).lead(threads)
   }
 

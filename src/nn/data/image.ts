@@ -33,7 +33,9 @@ export function imageFromBytes(bytes: Uint8Array, channels: number, height: numb
   check('imageFromBytes', 'bytes', bytes, instanceOf(Uint8Array, 'be a Uint8Array'))
   checkEach('imageFromBytes', { channels, height, width }, wholeNumber(1))
   if (bytes.length !== channels * height * width)
-    throw new ShapeError(`imageFromBytes: ${showShape([channels, height, width])} must have as many bytes; received ${bytes.length}`)
+    throw new ShapeError(
+      `imageFromBytes: ${showShape([channels, height, width])} must have as many bytes; received ${bytes.length}`,
+    )
   const data = new Float32Array(bytes.length)
   for (let i = 0; i < bytes.length; i++) data[i] = bytes[i] / 255
   return { data, channels, height, width }
@@ -43,7 +45,10 @@ export function imageFromBytes(bytes: Uint8Array, channels: number, height: numb
  * Makes batches of labelled images on a device, for `DataLoader`.
  * @throws ShapeError if images differ in shape, or a label lies outside 0 … classes − 1
  */
-export function stackImages(device: Device, classes: number): (samples: readonly LabelledImage[]) => ImageBatch {
+export function stackImages(
+  device: Device,
+  classes: number,
+): (samples: readonly LabelledImage[]) => ImageBatch {
   check('stackImages', 'device', device, aDevice)
   check('stackImages', 'classes', classes, wholeNumber(1))
   return (samples) => {
@@ -61,6 +66,9 @@ export function stackImages(device: Device, classes: number): (samples: readonly
       pixels.set(image.data, i * size)
     }
     const labels = Int32Array.from(samples, ({ label }) => label)
-    return { x: Tensor.fromArray(device, pixels, [samples.length, ...shape]), y: Tensor.fromArray(device, labels) }
+    return {
+      x: Tensor.fromArray(device, pixels, [samples.length, ...shape]),
+      y: Tensor.fromArray(device, labels),
+    }
   }
 }

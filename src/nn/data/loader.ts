@@ -34,11 +34,17 @@ const optionKinds: OptionKinds<LoaderOptions<never, unknown>> = {
 
 const aDataset: Kind = {
   must: 'be a data set with length and get(index)',
-  holds: (value) => typeof value === 'object' && value !== null && 'get' in value && 'length' in value && Number.isInteger(value.length),
+  holds: (value) =>
+    typeof value === 'object' &&
+    value !== null &&
+    'get' in value &&
+    'length' in value &&
+    Number.isInteger(value.length),
 }
 
 /**
- * Passes over a data set in batches: `for await (const batch of loader)`. The tensors of a batch are disposed when the next one is asked for.
+ * Passes over a data set in batches: `for await (const batch of loader)`. The tensors of a batch are disposed
+ * when the next one is asked for.
  * Source: the interface of torch.utils.data.DataLoader.
  */
 export class DataLoader<Sample, Batch = Sample[]> implements AsyncIterable<Batch> {
@@ -54,7 +60,9 @@ export class DataLoader<Sample, Batch = Sample[]> implements AsyncIterable<Batch
     this.options = { batchSize: 1, shuffle: false, seed: 0, dropLast: false, ...options }
     this.random = new Random(this.options.seed)
     if (this.length === 0)
-      throw new ShapeError(`DataLoader: the data set must fill a batch of ${this.options.batchSize}; received ${dataset.length} samples`)
+      throw new ShapeError(
+        `DataLoader: the data set must fill a batch of ${this.options.batchSize}; received ${dataset.length} samples`,
+      )
   }
 
   /** How many batches a pass has. */
@@ -83,7 +91,8 @@ export class DataLoader<Sample, Batch = Sample[]> implements AsyncIterable<Batch
 }
 
 /**
- * The numbers 0 … count − 1 in random order: from the last on, each is exchanged with one before it or itself, ⌊u · (i + 1)⌋.
+ * The numbers 0 … count − 1 in random order: from the last on, each is exchanged with one before it or
+ * itself, ⌊u · (i + 1)⌋.
  * Source: Knuth, The Art of Computer Programming, volume 2, algorithm 3.4.2P.
  */
 export function permutation(count: number, random: Random): Uint32Array {

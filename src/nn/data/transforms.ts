@@ -1,7 +1,18 @@
 /** What is done to images before they are stacked: functions that make an image of an image. */
 
 import { ShapeError } from '../../core/errors.ts'
-import { aFunction, aNumber, check, checkEach, either, isObject, type Kind, listOf, wholeNumber, within } from '../../core/kinds.ts'
+import {
+  aFunction,
+  aNumber,
+  check,
+  checkEach,
+  either,
+  isObject,
+  type Kind,
+  listOf,
+  wholeNumber,
+  within,
+} from '../../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../../core/options.ts'
 import { Random } from '../../core/random.ts'
 import type { Image } from './image.ts'
@@ -26,7 +37,10 @@ export interface RandomFlipOptions {
 const cropKinds: OptionKinds<RandomCropOptions> = { padding: wholeNumber(0), seed: wholeNumber(-Infinity) }
 const flipKinds: OptionKinds<RandomFlipOptions> = { p: within(0, 1), seed: wholeNumber(-Infinity) }
 const imageSize = wholeNumber(1)
-const anImage: Kind = { must: 'be an image', holds: (value) => isObject(value) && value.data instanceof Float32Array }
+const anImage: Kind = {
+  must: 'be an image',
+  holds: (value) => isObject(value) && value.data instanceof Float32Array,
+}
 
 /** One after the other. */
 export function compose(...transforms: readonly Transform[]): Transform {
@@ -42,7 +56,9 @@ export function normalize(mean: readonly number[], std: readonly number[]): Tran
   checkEach('normalize', { mean, std }, listOf('numbers', aNumber))
   return ({ data, channels, height, width }) => {
     if (mean.length !== channels || std.length !== channels)
-      throw new ShapeError(`normalize: mean and std must have ${channels} values, one a channel; received ${mean.length} and ${std.length}`)
+      throw new ShapeError(
+        `normalize: mean and std must have ${channels} values, one a channel; received ${mean.length} and ${std.length}`,
+      )
     const size = height * width
     const result = new Float32Array(data.length)
     for (let c = 0; c < channels; c++) {
@@ -52,7 +68,10 @@ export function normalize(mean: readonly number[], std: readonly number[]): Tran
   }
 }
 
-/** The part of an image of `height` rows and `width` columns whose corner is at (top, left); zeros where it reaches over the edge. */
+/**
+ * The part of an image of `height` rows and `width` columns whose corner is at (top, left); zeros where it
+ * reaches over the edge.
+ */
 export function crop(image: Image, top: number, left: number, height: number, width: number): Image {
   check('crop', 'image', image, anImage)
   checkEach('crop', { top, left }, wholeNumber(-Infinity))
@@ -73,7 +92,8 @@ export function crop(image: Image, top: number, left: number, height: number, wi
 }
 
 /**
- * The middle `size` × `size` pixels; where the margin is odd its half is rounded to even, as torchvision does.
+ * The middle `size` × `size` pixels; where the margin is odd its half is rounded to even, as torchvision
+ * does.
  * @throws ShapeError if the image is smaller
  */
 export function centerCrop(size: number): Transform {
@@ -100,7 +120,8 @@ export function randomCrop(size: number, options: RandomCropOptions = {}): Trans
   const random = new Random(seed)
   return (image) => {
     checkSize('randomCrop', image, size, padding)
-    const place = (length: number) => Math.floor(random.uniform() * (length + 2 * padding - size + 1)) - padding
+    const place = (length: number) =>
+      Math.floor(random.uniform() * (length + 2 * padding - size + 1)) - padding
     const top = place(image.height)
     return crop(image, top, place(image.width), size, size)
   }
@@ -108,7 +129,9 @@ export function randomCrop(size: number, options: RandomCropOptions = {}): Trans
 
 function checkSize(transform: string, { height, width }: Image, size: number, padding: number): void {
   if (Math.min(height, width) + 2 * padding < size)
-    throw new ShapeError(`${transform}: the image must have ${size}x${size} pixels; received ${height}x${width} with padding ${padding}`)
+    throw new ShapeError(
+      `${transform}: the image must have ${size}x${size} pixels; received ${height}x${width} with padding ${padding}`,
+    )
 }
 
 /** Mirrors left and right with probability `p` (default 0.5). */
@@ -130,12 +153,18 @@ export function horizontalFlip(image: Image): Image {
 }
 
 /**
- * Scales to [height, width], or the shorter side to a size: each pixel is mixed from the four around its place in the image, pixels
- * counted by their middles. Shrinking takes no mean over more, as torchvision's Resize with antialias=False.
+ * Scales to [height, width], or the shorter side to a size: each pixel is mixed from the four around its
+ * place in the image, pixels counted by their middles. Shrinking takes no mean over more, as torchvision's
+ * Resize with antialias=False.
  * Source: torch.nn.functional.interpolate, mode bilinear, align_corners=False.
  */
 export function resize(size: number | readonly [height: number, width: number]): Transform {
-  check('resize', 'size', size, either('be a whole number, 1 or more, or [height, width]', imageSize, listOf('sizes', imageSize, 2)))
+  check(
+    'resize',
+    'size',
+    size,
+    either('be a whole number, 1 or more, or [height, width]', imageSize, listOf('sizes', imageSize, 2)),
+  )
   return (image) => {
     const { data, channels } = image
     const [height, width] = targetSize(image, size)
@@ -157,7 +186,10 @@ export function resize(size: number | readonly [height: number, width: number]):
   }
 }
 
-function targetSize({ height, width }: Image, size: number | readonly [number, number]): readonly [number, number] {
+function targetSize(
+  { height, width }: Image,
+  size: number | readonly [number, number],
+): readonly [number, number] {
   const target = typeof size === 'number' ? shorterSide(height, width, size) : size
   if (!target.every((length) => Number.isInteger(length) && length > 0))
     throw new ShapeError(`resize: sizes must be positive integers; received ${size}`)
@@ -165,7 +197,9 @@ function targetSize({ height, width }: Image, size: number | readonly [number, n
 }
 
 function shorterSide(height: number, width: number, size: number): [number, number] {
-  return height <= width ? [size, Math.trunc((size * width) / height)] : [Math.trunc((size * height) / width), size]
+  return height <= width
+    ? [size, Math.trunc((size * width) / height)]
+    : [Math.trunc((size * height) / width), size]
 }
 
 /** For each of `count` pixels the two of `length` between which it lies, and how near the second is. */

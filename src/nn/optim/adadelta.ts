@@ -1,7 +1,14 @@
 import { atLeast, within } from '../../core/kinds.ts'
 import { checkOptions } from '../../core/options.ts'
 import type { Tensor } from '../../tensor/tensor.ts'
-import { ParameterOptimizer, type ParameterState, type SettingKinds, type StepSettings, stepKinds, type Trained } from './optimizer.ts'
+import {
+  ParameterOptimizer,
+  type ParameterState,
+  type SettingKinds,
+  type StepSettings,
+  stepKinds,
+  type Trained,
+} from './optimizer.ts'
 
 /** The settings of torch.optim.Adadelta. */
 export interface AdadeltaSettings extends StepSettings {
@@ -13,7 +20,12 @@ export interface AdadeltaSettings extends StepSettings {
   weightDecay: number
 }
 
-const settingKinds: SettingKinds<AdadeltaSettings> = { ...stepKinds, rho: within(0, 1), eps: atLeast(0), weightDecay: atLeast(0) }
+const settingKinds: SettingKinds<AdadeltaSettings> = {
+  ...stepKinds,
+  rho: within(0, 1),
+  eps: atLeast(0),
+  weightDecay: atLeast(0),
+}
 
 /** Adadelta, settings and defaults of torch.optim.Adadelta (lr 1). */
 export class Adadelta extends ParameterOptimizer<AdadeltaSettings> {
@@ -26,10 +38,26 @@ export class Adadelta extends ParameterOptimizer<AdadeltaSettings> {
     return settingKinds
   }
 
-  protected update(parameter: Tensor, gradient: Tensor, group: AdadeltaSettings, state: ParameterState): void {
+  protected update(
+    parameter: Tensor,
+    gradient: Tensor,
+    group: AdadeltaSettings,
+    state: ParameterState,
+  ): void {
     const { lr, rho, eps, weightDecay } = group
     const square = this.remembered(parameter, state, 'square')
     const change = this.remembered(parameter, state, 'change')
-    parameter.device.call('adadeltaStep', parameter, gradient, square, change, lr, 1 - rho, eps, weightDecay, parameter.numel)
+    parameter.device.call(
+      'adadeltaStep',
+      parameter,
+      gradient,
+      square,
+      change,
+      lr,
+      1 - rho,
+      eps,
+      weightDecay,
+      parameter.numel,
+    )
   }
 }

@@ -1,15 +1,26 @@
 import { atLeast, listOf, within } from '../../core/kinds.ts'
 import { checkOptions } from '../../core/options.ts'
 import type { Tensor } from '../../tensor/tensor.ts'
-import { ParameterOptimizer, type ParameterState, type SettingKinds, type StepSettings, stepKinds, type Trained } from './optimizer.ts'
+import {
+  ParameterOptimizer,
+  type ParameterState,
+  type SettingKinds,
+  type StepSettings,
+  stepKinds,
+  type Trained,
+} from './optimizer.ts'
 
 /** The settings of torch.optim.Adam and AdamW. */
 export interface AdamSettings extends StepSettings {
-  /** How much of the running means of the gradient and of its square stays in a step; default [0.9, 0.999]. */
+  /**
+   * How much of the running means of the gradient and of its square stays in a step; default [0.9, 0.999].
+   */
   betas: readonly [number, number]
   /** Keeps the divisor from 0; default 1e-8. */
   eps: number
-  /** Adam: λ of the penalty λ/2·‖parameter‖², default 0. AdamW: parameter −= lr · λ · parameter, default 0.01. */
+  /**
+   * Adam: λ of the penalty λ/2·‖parameter‖², default 0. AdamW: parameter −= lr · λ · parameter, default 0.01.
+   */
   weightDecay: number
 }
 
@@ -36,7 +47,14 @@ export class Adam extends ParameterOptimizer<AdamSettings> {
   }
 
   /** @param decay weight decay as part of the gradient @param kept how much of the parameter stays */
-  protected adamStep(parameter: Tensor, gradient: Tensor, group: AdamSettings, state: ParameterState, decay: number, kept: number): void {
+  protected adamStep(
+    parameter: Tensor,
+    gradient: Tensor,
+    group: AdamSettings,
+    state: ParameterState,
+    decay: number,
+    kept: number,
+  ): void {
     const { lr, betas, eps } = group
     const mean = this.remembered(parameter, state, 'mean')
     const square = this.remembered(parameter, state, 'square')
@@ -54,7 +72,12 @@ export class AdamW extends Adam {
     super(parameters, { weightDecay: 0.01, ...settings })
   }
 
-  protected override update(parameter: Tensor, gradient: Tensor, group: AdamSettings, state: ParameterState): void {
+  protected override update(
+    parameter: Tensor,
+    gradient: Tensor,
+    group: AdamSettings,
+    state: ParameterState,
+  ): void {
     this.adamStep(parameter, gradient, group, state, 0, 1 - group.lr * group.weightDecay)
   }
 }

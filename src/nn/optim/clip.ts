@@ -18,20 +18,29 @@ const optionKinds: OptionKinds<ClipOptions> = { normType: aNorm }
 
 function gradientsOf(operation: string, parameters: Iterable<Parameter>): Tensor[] {
   check(operation, 'parameters', parameters, anIterable)
-  return [...new Set(parameters)].flatMap((parameter) => (parameter instanceof Tensor && parameter.grad ? [parameter.grad] : []))
+  return [...new Set(parameters)].flatMap((parameter) =>
+    parameter instanceof Tensor && parameter.grad ? [parameter.grad] : [],
+  )
 }
 
 /**
- * Scales all gradients by min(1, maxNorm / norm), where norm is that of all of them as one vector. Nothing is read back.
- * Source: torch.nn.utils.clip_grad_norm_; Pascanu et al., "On the difficulty of training recurrent neural networks", 2013.
+ * Scales all gradients by min(1, maxNorm / norm), where norm is that of all of them as one vector. Nothing is
+ * read back.
+ * Source: torch.nn.utils.clip_grad_norm_; Pascanu et al., "On the difficulty of training recurrent neural
+ * networks", 2013.
  * @returns the norm before, [1] float32 on the device
  * @throws ShapeError if no parameter has a gradient
  */
-export function clipGradNorm(parameters: Iterable<Parameter>, maxNorm: number, options: ClipOptions = {}): Tensor {
+export function clipGradNorm(
+  parameters: Iterable<Parameter>,
+  maxNorm: number,
+  options: ClipOptions = {},
+): Tensor {
   check('clipGradNorm', 'maxNorm', maxNorm, above(0))
   checkOptions('clipGradNorm', options, optionKinds)
   const gradients = gradientsOf('clipGradNorm', parameters).filter(({ numel }) => numel > 0)
-  if (gradients.length === 0) throw new ShapeError('clipGradNorm: a parameter must have a gradient; received none')
+  if (gradients.length === 0)
+    throw new ShapeError('clipGradNorm: a parameter must have a gradient; received none')
   const op = options.normType === Infinity ? 'absmax' : 'norm'
   return noGrad(() =>
     scope(() => {
@@ -43,7 +52,8 @@ export function clipGradNorm(parameters: Iterable<Parameter>, maxNorm: number, o
         norms.device.call('copy', reduce(op, rows), norms.rows(i, i + 1), 4)
       }
       const norm = reduce(op, norms).view([1])
-      for (const gradient of gradients) gradient.device.call('clipNorm', gradient, norm, maxNorm, gradient.numel)
+      for (const gradient of gradients)
+        gradient.device.call('clipNorm', gradient, norm, maxNorm, gradient.numel)
       return norm
     }),
   )

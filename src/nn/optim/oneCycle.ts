@@ -27,7 +27,9 @@ export interface OneCycleOptions {
 }
 
 const optionKinds: OptionKinds<OneCycleOptions> = {
-  maxLr: required(either('be a number, or a list of one for each group', aNumber, listOf('numbers', aNumber))),
+  maxLr: required(
+    either('be a number, or a list of one for each group', aNumber, listOf('numbers', aNumber)),
+  ),
   totalSteps: required(steps),
   pctStart: within(0, 1),
   annealStrategy: oneOf('cos', 'linear'),
@@ -41,7 +43,8 @@ const optionKinds: OptionKinds<OneCycleOptions> = {
 type Momentous = StepSettings & { momentum?: number; betas?: AdamSettings['betas'] }
 
 /**
- * The rate rises from maxLr / divFactor to maxLr and falls to almost nothing, momentum the other way; a step a batch.
+ * The rate rises from maxLr / divFactor to maxLr and falls to almost nothing, momentum the other way; a step
+ * a batch.
  * Source: Smith, Topin, "Super-Convergence", 2019, as torch.optim.lr_scheduler.OneCycleLR (two phases).
  */
 export class OneCycleLR extends Schedule {
@@ -51,21 +54,33 @@ export class OneCycleLR extends Schedule {
   constructor(optimizer: Scheduled, options: OneCycleOptions) {
     checkOptions('OneCycleLR', options, optionKinds)
     super(optimizer)
-    const defaults = { pctStart: 0.3, annealStrategy: 'cos', cycleMomentum: true, baseMomentum: 0.85, maxMomentum: 0.95 } as const
+    const defaults = {
+      pctStart: 0.3,
+      annealStrategy: 'cos',
+      cycleMomentum: true,
+      baseMomentum: 0.85,
+      maxMomentum: 0.95,
+    } as const
     this.options = { ...defaults, divFactor: 25, finalDivFactor: 1e4, ...options }
     const { maxLr, cycleMomentum } = this.options
     this.maxLrs = typeof maxLr === 'number' ? this.baseLrs.map(() => maxLr) : maxLr
     if (this.maxLrs.length !== this.baseLrs.length)
-      throw new ShapeError(`OneCycleLR: maxLr must have ${this.baseLrs.length} rates, one a group; received ${this.maxLrs.length}`)
-    const still = (this.optimizer.paramGroups as readonly Momentous[]).some(({ momentum, betas }) => !momentum && !betas)
-    if (cycleMomentum && still) throw new ShapeError('OneCycleLR: cycleMomentum needs momentum or betas; received an optimizer without')
+      throw new ShapeError(
+        `OneCycleLR: maxLr must have ${this.baseLrs.length} rates, one a group; received ${this.maxLrs.length}`,
+      )
+    const still = (this.optimizer.paramGroups as readonly Momentous[]).some(
+      ({ momentum, betas }) => !momentum && !betas,
+    )
+    if (cycleMomentum && still)
+      throw new ShapeError('OneCycleLR: cycleMomentum needs momentum or betas; received an optimizer without')
     this.apply()
   }
 
   /** @throws ShapeError after totalSteps − 1 steps */
   override step(): void {
     const { totalSteps } = this.options
-    if (this.lastEpoch + 1 >= totalSteps) throw new ShapeError(`OneCycleLR: there are ${totalSteps} rates; received step ${totalSteps}`)
+    if (this.lastEpoch + 1 >= totalSteps)
+      throw new ShapeError(`OneCycleLR: there are ${totalSteps} rates; received step ${totalSteps}`)
     super.step()
   }
 
@@ -91,7 +106,10 @@ export class OneCycleLR extends Schedule {
     const { pctStart, totalSteps, annealStrategy } = this.options
     const peak = pctStart * totalSteps - 1
     const end = totalSteps - 1
-    const anneal = annealStrategy === 'cos' ? cosine : (start: number, stop: number, fraction: number) => start + (stop - start) * fraction
+    const anneal =
+      annealStrategy === 'cos'
+        ? cosine
+        : (start: number, stop: number, fraction: number) => start + (stop - start) * fraction
     return step <= peak ? anneal(first, top, step / peak) : anneal(top, last, (step - peak) / (end - peak))
   }
 }

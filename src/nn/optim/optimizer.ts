@@ -43,7 +43,8 @@ const trainedKind: Kind = {
 }
 
 /**
- * Changes parameters by their gradients. One kernel call a parameter; the settings of a group may change between steps.
+ * Changes parameters by their gradients. One kernel call a parameter; the settings of a group may change
+ * between steps.
  * Source: the interface of torch.optim.
  */
 export abstract class ParameterOptimizer<S extends StepSettings = StepSettings> {
@@ -55,9 +56,12 @@ export abstract class ParameterOptimizer<S extends StepSettings = StepSettings> 
     check(this.name, 'settings', defaults, anObject)
     check(this.name, 'parameters', trained, trainedKind)
     const all = [...trained]
-    const groups = all.filter((item) => isObject(item) && 'params' in item) as (Partial<S> & { params: Iterable<Parameter> })[]
+    const groups = all.filter((item) => isObject(item) && 'params' in item) as (Partial<S> & {
+      params: Iterable<Parameter>
+    })[]
     if (groups.length === 0) this.addGroup(all as Parameter[], defaults)
-    else if (groups.length < all.length) throw new ShapeError(`${this.name}: parameters must be tensors or groups; received both`)
+    else if (groups.length < all.length)
+      throw new ShapeError(`${this.name}: parameters must be tensors or groups; received both`)
     for (const { params, ...settings } of groups) this.addGroup(params, { ...defaults, ...settings } as S)
   }
 
@@ -66,23 +70,34 @@ export abstract class ParameterOptimizer<S extends StepSettings = StepSettings> 
     this.checkSettings(settings)
     check(this.name, 'params', parameters, trainedKind)
     const params = [...new Set(parameters)].map((parameter) => this.trainable(parameter))
-    if (params.length === 0) throw new ShapeError(`${this.name}: a group must have a parameter; received none`)
+    if (params.length === 0)
+      throw new ShapeError(`${this.name}: a group must have a parameter; received none`)
     const known = new Set(this.paramGroups.flatMap((group) => group.params))
     const twice = params.find((parameter) => known.has(parameter))
-    if (twice) throw new ShapeError(`${this.name}: a parameter must be in one group; received ${showShape(twice.shape)} in two`)
+    if (twice)
+      throw new ShapeError(
+        `${this.name}: a parameter must be in one group; received ${showShape(twice.shape)} in two`,
+      )
     for (const parameter of params) parameter.requiresGrad = true
     this.paramGroups.push({ ...settings, params })
   }
 
   private trainable(parameter: Parameter): Tensor {
-    if (parameter instanceof QTensor) throw new DTypeError(`${this.name}: a frozen weight cannot be trained; received ${parameter}`)
-    if (!(parameter instanceof Tensor)) throw new DTypeError(`${this.name}: parameters must be tensors; received ${show(parameter)}`)
+    if (parameter instanceof QTensor)
+      throw new DTypeError(`${this.name}: a frozen weight cannot be trained; received ${parameter}`)
+    if (!(parameter instanceof Tensor))
+      throw new DTypeError(`${this.name}: parameters must be tensors; received ${show(parameter)}`)
     const received = `received ${parameter}`
-    if (!(parameter instanceof Tensor)) throw new DTypeError(`${this.name}: a frozen weight cannot be trained; ${received}`)
+    if (!(parameter instanceof Tensor))
+      throw new DTypeError(`${this.name}: a frozen weight cannot be trained; ${received}`)
     if (parameter.dtype !== 'float32')
-      throw new DTypeError(`${this.name}: parameters must be float32 (load the model with dtype: 'float32'); ${received}`)
+      throw new DTypeError(
+        `${this.name}: parameters must be float32 (load the model with dtype: 'float32'); ${received}`,
+      )
     if (parameter.isMeta)
-      throw new DeviceError(`${this.name}: parameters must have memory (initialize or load the model first); ${received}`)
+      throw new DeviceError(
+        `${this.name}: parameters must have memory (initialize or load the model first); ${received}`,
+      )
     return parameter
   }
 
@@ -172,7 +187,8 @@ export abstract class ParameterOptimizer<S extends StepSettings = StepSettings> 
    * @throws ShapeError if groups or shapes differ, naming all that do
    */
   loadStateDict({ state, paramGroups }: OptimizerState<S>): void {
-    const sizes = (groups: readonly { params: readonly unknown[] }[]) => groups.map(({ params }) => params.length).join(' + ')
+    const sizes = (groups: readonly { params: readonly unknown[] }[]) =>
+      groups.map(({ params }) => params.length).join(' + ')
     if (sizes(paramGroups) !== sizes(this.paramGroups))
       throw new ShapeError(
         `loadStateDict: groups must hold ${sizes(this.paramGroups)} parameters; received ${sizes(paramGroups) || 'none'}`,
@@ -180,14 +196,23 @@ export abstract class ParameterOptimizer<S extends StepSettings = StepSettings> 
     const parameters = this.paramGroups.flatMap((group) => group.params)
     const wrong = Object.entries(state).flatMap(([index, { tensors }]) =>
       Object.entries(tensors)
-        .filter(([, tensor]) => !parameters[Number(index)] || !sameShape(tensor.shape, parameters[Number(index)].shape))
+        .filter(
+          ([, tensor]) =>
+            !parameters[Number(index)] || !sameShape(tensor.shape, parameters[Number(index)].shape),
+        )
         .map(([name, tensor]) => `${index}.${name} ${showShape(tensor.shape)}`),
     )
     if (wrong.length > 0)
-      throw new ShapeError(`loadStateDict: tensors must have the shapes of their parameters; received ${wrong.join(', ')}`)
-    for (const [i, { params: _, ...settings }] of paramGroups.entries()) Object.assign(this.paramGroups[i], settings)
+      throw new ShapeError(
+        `loadStateDict: tensors must have the shapes of their parameters; received ${wrong.join(', ')}`,
+      )
+    for (const [i, { params: _, ...settings }] of paramGroups.entries())
+      Object.assign(this.paramGroups[i], settings)
     const copies = Object.entries(state).map(([index, { step, tensors }]): [Tensor, ParameterState] => {
-      const copied = Object.entries(tensors).map(([name, tensor]) => [name, keep(noGrad(() => tensor.clone()))])
+      const copied = Object.entries(tensors).map(([name, tensor]) => [
+        name,
+        keep(noGrad(() => tensor.clone())),
+      ])
       return [parameters[Number(index)], { step, tensors: Object.fromEntries(copied) }]
     })
     this.dispose()
@@ -196,7 +221,8 @@ export abstract class ParameterOptimizer<S extends StepSettings = StepSettings> 
 
   /** Gives back what it remembers, as if it had taken no step; the parameters stay. */
   dispose(): void {
-    for (const { tensors } of this.states.values()) for (const tensor of Object.values(tensors)) tensor.dispose()
+    for (const { tensors } of this.states.values())
+      for (const tensor of Object.values(tensors)) tensor.dispose()
     this.states.clear()
   }
 

@@ -1,5 +1,14 @@
 import { ShapeError } from '../../core/errors.ts'
-import { aFunction, aNumber, check, either, isObject, type Kind, listOf, wholeNumber } from '../../core/kinds.ts'
+import {
+  aFunction,
+  aNumber,
+  check,
+  either,
+  isObject,
+  type Kind,
+  listOf,
+  wholeNumber,
+} from '../../core/kinds.ts'
 import { checkOptions, type OptionKinds, required } from '../../core/options.ts'
 import type { StepSettings } from './optimizer.ts'
 
@@ -8,14 +17,17 @@ export interface Scheduled {
   readonly paramGroups: readonly StepSettings[]
 }
 
-const scheduled: Kind = { must: 'be an optimizer such as SGD', holds: (value) => isObject(value) && Array.isArray(value.paramGroups) }
+const scheduled: Kind = {
+  must: 'be an optimizer such as SGD',
+  holds: (value) => isObject(value) && Array.isArray(value.paramGroups),
+}
 
 /** A number of steps. */
 export const steps = wholeNumber(1)
 
 /**
- * Sets the learning rate of each group to a function of how often `step` was called, from the group's rate at the beginning on.
- * One schedule an optimizer. Source: torch.optim.lr_scheduler, in closed form.
+ * Sets the learning rate of each group to a function of how often `step` was called, from the group's rate at
+ * the beginning on. One schedule an optimizer. Source: torch.optim.lr_scheduler, in closed form.
  */
 export abstract class Schedule {
   protected readonly optimizer: Scheduled
@@ -34,7 +46,8 @@ export abstract class Schedule {
 
   /** Called by the constructor of every schedule, and after every step. */
   protected apply(): void {
-    for (const [i, group] of this.optimizer.paramGroups.entries()) group.lr = this.lrAt(this.lastEpoch, this.baseLrs[i], i)
+    for (const [i, group] of this.optimizer.paramGroups.entries())
+      group.lr = this.lrAt(this.lastEpoch, this.baseLrs[i], i)
   }
 
   /** After every epoch, or every batch for schedules that count batches: the next learning rate. */
@@ -55,7 +68,9 @@ export abstract class Schedule {
   /** @throws ShapeError if the number of groups differs */
   loadStateDict({ lastEpoch, baseLrs }: { lastEpoch: number; baseLrs: readonly number[] }): void {
     if (baseLrs.length !== this.baseLrs.length)
-      throw new ShapeError(`loadStateDict: there must be ${this.baseLrs.length} rates, one a group; received ${baseLrs.length}`)
+      throw new ShapeError(
+        `loadStateDict: there must be ${this.baseLrs.length} rates, one a group; received ${baseLrs.length}`,
+      )
     this.lastEpoch = lastEpoch
     this.baseLrs.splice(0, baseLrs.length, ...baseLrs)
     this.apply()
@@ -66,7 +81,10 @@ export abstract class Schedule {
 export class LambdaLR extends Schedule {
   private readonly factors: readonly ((epoch: number) => number)[]
 
-  constructor(optimizer: Scheduled, lrLambda: ((epoch: number) => number) | readonly ((epoch: number) => number)[]) {
+  constructor(
+    optimizer: Scheduled,
+    lrLambda: ((epoch: number) => number) | readonly ((epoch: number) => number)[],
+  ) {
     super(optimizer)
     check(
       new.target.name,
@@ -76,7 +94,9 @@ export class LambdaLR extends Schedule {
     )
     this.factors = typeof lrLambda === 'function' ? this.baseLrs.map(() => lrLambda) : lrLambda
     if (this.factors.length !== this.baseLrs.length)
-      throw new ShapeError(`LambdaLR: there must be ${this.baseLrs.length} functions, one a group; received ${this.factors.length}`)
+      throw new ShapeError(
+        `LambdaLR: there must be ${this.baseLrs.length} functions, one a group; received ${this.factors.length}`,
+      )
     this.apply()
   }
 
@@ -110,7 +130,10 @@ export interface MultiStepLROptions {
   gamma?: number
 }
 
-const multiStepKinds: OptionKinds<MultiStepLROptions> = { milestones: required(listOf('whole numbers', wholeNumber(0))), gamma: aNumber }
+const multiStepKinds: OptionKinds<MultiStepLROptions> = {
+  milestones: required(listOf('whole numbers', wholeNumber(0))),
+  gamma: aNumber,
+}
 
 /** lr = base · gamma^(milestones that were reached). */
 export class MultiStepLR extends LambdaLR {
@@ -140,14 +163,21 @@ export interface LinearLROptions {
   totalIters?: number
 }
 
-const linearKinds: OptionKinds<LinearLROptions> = { startFactor: aNumber, endFactor: aNumber, totalIters: steps }
+const linearKinds: OptionKinds<LinearLROptions> = {
+  startFactor: aNumber,
+  endFactor: aNumber,
+  totalIters: steps,
+}
 
 /** lr = base · (from startFactor to endFactor in totalIters steps, then constant). */
 export class LinearLR extends LambdaLR {
   constructor(optimizer: Scheduled, options: LinearLROptions = {}) {
     checkOptions('LinearLR', options, linearKinds)
     const { startFactor = 1 / 3, endFactor = 1, totalIters = 5 } = options
-    super(optimizer, (epoch) => startFactor + ((endFactor - startFactor) * Math.min(epoch, totalIters)) / totalIters)
+    super(
+      optimizer,
+      (epoch) => startFactor + ((endFactor - startFactor) * Math.min(epoch, totalIters)) / totalIters,
+    )
   }
 }
 

@@ -2,7 +2,14 @@ import { ShapeError } from '../../core/errors.ts'
 import { aBoolean, aNumber, atLeast } from '../../core/kinds.ts'
 import { checkOptions } from '../../core/options.ts'
 import type { Tensor } from '../../tensor/tensor.ts'
-import { ParameterOptimizer, type ParameterState, type SettingKinds, type StepSettings, stepKinds, type Trained } from './optimizer.ts'
+import {
+  ParameterOptimizer,
+  type ParameterState,
+  type SettingKinds,
+  type StepSettings,
+  stepKinds,
+  type Trained,
+} from './optimizer.ts'
 
 /** The settings of torch.optim.SGD. */
 export interface SGDSettings extends StepSettings {
@@ -24,7 +31,10 @@ const settingKinds: SettingKinds<SGDSettings> = {
   weightDecay: atLeast(0),
 }
 
-/** Stochastic gradient descent, parameter −= lr · gradient, with momentum; settings and defaults of torch.optim.SGD. */
+/**
+ * Stochastic gradient descent, parameter −= lr · gradient, with momentum; settings and defaults of
+ * torch.optim.SGD.
+ */
 export class SGD extends ParameterOptimizer<SGDSettings> {
   constructor(parameters: Trained<SGDSettings>, settings: Partial<SGDSettings> = {}) {
     checkOptions('SGD', settings, settingKinds)
@@ -49,6 +59,17 @@ export class SGD extends ParameterOptimizer<SGDSettings> {
     // The first velocity is the gradient, undamped.
     const rate = state.tensors.velocity ? 1 - dampening : 1
     const velocity = momentum === 0 ? null : this.remembered(parameter, state, 'velocity')
-    parameter.device.call('sgdStep', parameter, gradient, velocity, lr, momentum, rate, Number(nesterov), weightDecay, parameter.numel)
+    parameter.device.call(
+      'sgdStep',
+      parameter,
+      gradient,
+      velocity,
+      lr,
+      momentum,
+      rate,
+      Number(nesterov),
+      weightDecay,
+      parameter.numel,
+    )
   }
 }

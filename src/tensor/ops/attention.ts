@@ -38,8 +38,10 @@ export function cacheWrite(x: Tensor, cache: Tensor, position: number | Scalar):
 }
 
 /**
- * y = softmax(scale · q · kᵀ) · v with the causal mask: query t, at absolute position `position + t`, sees keys 0..position+t.
- * Source: Vaswani et al., "Attention Is All You Need", 2017, equation 1; grouped-query heads: Ainslie et al., "GQA", 2023.
+ * y = softmax(scale · q · kᵀ) · v with the causal mask: query t, at absolute position `position + t`, sees
+ * keys 0..position+t.
+ * Source: Vaswani et al., "Attention Is All You Need", 2017, equation 1; grouped-query heads: Ainslie et al.,
+ * "GQA", 2023.
  * @param q [B, T, H, D] float32
  * @param k,v [B, KV, capacity, D] float32 caches, H a multiple of KV
  * @returns [B, T, H, D] float32
@@ -51,13 +53,18 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, position: number | Sc
   const [, KV, capacity] = k.shape
   checkShape('attention', 'k', k, [B, KV, capacity, D])
   checkShape('attention', 'v', v, k.shape)
-  if (H % KV !== 0) throw new ShapeError(`attention: heads (${H}) must be a multiple of key-value heads (${KV}); q ${showShape(q.shape)}`)
+  if (H % KV !== 0)
+    throw new ShapeError(
+      `attention: heads (${H}) must be a multiple of key-value heads (${KV}); q ${showShape(q.shape)}`,
+    )
   checkPositions('attention', position, T, capacity)
   const y = Tensor.empty(q.device, q.shape)
   q.device.call('attention', q, k, v, y, B, T, H, KV, D, position, capacity, scale)
   return record(y, [q, k, v], (dy) => {
     if (currentValue(position) !== 0 || capacity !== T) {
-      throw new ShapeError(`attention: a gradient needs as many keys as queries (${T}), from position 0; received ${capacity} keys`)
+      throw new ShapeError(
+        `attention: a gradient needs as many keys as queries (${T}), from position 0; received ${capacity} keys`,
+      )
     }
     const [dq, dk, dv] = [q, k, v].map((x) => Tensor.empty(x.device, x.shape))
     q.device.call('attentionGrad', q, k, v, y, dy, dq, dk, dv, B, T, H, KV, D, scale)
@@ -74,11 +81,19 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, position: number | Sc
  */
 export function causalAttention(q: Tensor, k: Tensor, v: Tensor, scale?: number): Tensor {
   checkTensor('causalAttention', 'q', q)
-  return scope(() => transpose(attention(transpose(q, 1, 2), k, v, 0, scale ?? 1 / Math.sqrt(q.size(-1))), 1, 2))
+  return scope(() =>
+    transpose(attention(transpose(q, 1, 2), k, v, 0, scale ?? 1 / Math.sqrt(q.size(-1))), 1, 2),
+  )
 }
 
-/** Positions `position` to `position + T − 1` must stay below `limit`; whoever runs a kept list keeps its scalar there. */
+/**
+ * Positions `position` to `position + T − 1` must stay below `limit`; whoever runs a kept list keeps its
+ * scalar there.
+ */
 function checkPositions(operation: string, position: number | Scalar, T: number, limit: number): void {
   const first = currentValue(position)
-  if (first + T > limit) throw new ShapeError(`${operation}: positions must stay below ${limit}; received ${first}..${first + T - 1}`)
+  if (first + T > limit)
+    throw new ShapeError(
+      `${operation}: positions must stay below ${limit}; received ${first}..${first + T - 1}`,
+    )
 }

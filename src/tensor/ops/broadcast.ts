@@ -8,7 +8,10 @@ import { checkSizes, checkTensor, Tensor } from '../tensor.ts'
 import { permute } from './shape.ts'
 import { contiguous, full, gather } from './strided.ts'
 
-/** The shape of what is computed from both: sizes are equal, or 1 and repeated. @throws ShapeError if they differ otherwise */
+/**
+ * The shape of what is computed from both: sizes are equal, or 1 and repeated. @throws ShapeError if they
+ * differ otherwise
+ */
 export function broadcastShape(operation: string, a: Shape, b: Shape): Shape {
   check('broadcastShape', 'operation', operation, aString)
   if (!Array.isArray(a) || !Array.isArray(b))
@@ -17,7 +20,9 @@ export function broadcastShape(operation: string, a: Shape, b: Shape): Shape {
   return Array.from({ length: rank }, (_, axis) => {
     const [m, n] = [a[axis - rank + a.length] ?? 1, b[axis - rank + b.length] ?? 1]
     if (m !== n && m !== 1 && n !== 1) {
-      throw new ShapeError(`${operation}: sizes must be equal or 1 along every axis; received ${showShape(a)} and ${showShape(b)}`)
+      throw new ShapeError(
+        `${operation}: sizes must be equal or 1 along every axis; received ${showShape(a)} and ${showShape(b)}`,
+      )
     }
     return m === 1 ? n : m
   })
@@ -35,15 +40,22 @@ export function expand(x: Tensor, shape: Shape): Tensor {
   if (own) return own
   const lead = shape.length - x.shape.length
   if (lead < 0 || x.shape.some((size, axis) => size !== shape[axis + lead] && size !== 1)) {
-    throw new ShapeError(`expand: ${showShape(x.shape)} must have sizes of ${showShape(shape)} or 1; received ${showShape(x.shape)}`)
+    throw new ShapeError(
+      `expand: ${showShape(x.shape)} must have sizes of ${showShape(shape)} or 1; received ${showShape(x.shape)}`,
+    )
   }
   const { strides } = contiguous(x.shape)
-  const repeated = shape.map((size, axis) => (axis < lead || x.shape[axis - lead] !== size ? 0 : strides[axis - lead]))
+  const repeated = shape.map((size, axis) =>
+    axis < lead || x.shape[axis - lead] !== size ? 0 : strides[axis - lead],
+  )
   const y = gather('expand', x, shape, { strides: repeated, offset: 0 })
   return record(y, [x], (dy) => [sumTo(dy, x.shape)])
 }
 
-/** The sum of x [...] float32 over the axes that `expand` from `shape` would repeat; itself when there are none. No gradient. */
+/**
+ * The sum of x [...] float32 over the axes that `expand` from `shape` would repeat; itself when there are
+ * none. No gradient.
+ */
 export function sumTo(x: Tensor, shape: Shape): Tensor {
   const lead = x.shape.length - shape.length
   const summed = x.shape.map((size, axis) => axis < lead || (shape[axis - lead] === 1 && size !== 1))
@@ -54,7 +66,8 @@ export function sumTo(x: Tensor, shape: Shape): Tensor {
   if (rows === 0 || cols === 0) return full(x, 0, shape)
   const y = Tensor.empty(x.device, shape)
   // Summed axes before all others, or behind them, need not be moved.
-  if (gone.every((axis) => kept.every((other) => axis < other))) x.device.call('columnSum', x, y, cols, rows, 1)
+  if (gone.every((axis) => kept.every((other) => axis < other)))
+    x.device.call('columnSum', x, y, cols, rows, 1)
   else {
     const inOrder = kept.every((axis) => gone.every((other) => axis < other))
     x.device.call('reduce', reduceOps.sum, inOrder ? x : permute(x, [...kept, ...gone]), y, rows, cols)

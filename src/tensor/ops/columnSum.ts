@@ -2,7 +2,10 @@ import { numel } from '../../core/shape.ts'
 import { checkDType, Tensor } from '../tensor.ts'
 import { axisOf } from './strided.ts'
 
-/** y[c] = Σ x[…, c, …] over every dimension but `axis`, without a tape: what the gradient of a bias is. x float32. */
+/**
+ * y[c] = Σ x[…, c, …] over every dimension but `axis`, without a tape: what the gradient of a bias is. x
+ * float32.
+ */
 export function columnSum(x: Tensor, axis: number): Tensor {
   checkDType('columnSum', 'x', x, 'float32')
   const at = axisOf('columnSum', x, axis)

@@ -11,7 +11,10 @@ import { checkBias } from './matmulTransposed.ts'
 /** One number for both axes, or one each: height, width. */
 export type Pair = number | readonly [height: number, width: number]
 
-/** How a kernel moves over an image; what is left out is 1, or 0 for padding. Inputs and outputs split into `groups` of channels. */
+/**
+ * How a kernel moves over an image; what is left out is 1, or 0 for padding. Inputs and outputs split into
+ * `groups` of channels.
+ */
 export interface ConvOptions {
   stride?: Pair
   /** Zeros on each side. */
@@ -22,7 +25,10 @@ export interface ConvOptions {
 
 /** The same for a transposed convolution. */
 export interface ConvTransposeOptions extends ConvOptions {
-  /** Rows and columns that the output has more than the smallest input of a convolution with these options that gives x. */
+  /**
+   * Rows and columns that the output has more than the smallest input of a convolution with these options
+   * that gives x.
+   */
   outputPadding?: Pair
 }
 
@@ -32,7 +38,12 @@ export function aPair(least: number): Kind {
   return either(`${size.must}, or [height, width]`, size, listOf('sizes', size, 2))
 }
 
-const convKinds: OptionKinds<ConvOptions> = { stride: aPair(1), padding: aPair(0), dilation: aPair(1), groups: wholeNumber(1) }
+const convKinds: OptionKinds<ConvOptions> = {
+  stride: aPair(1),
+  padding: aPair(0),
+  dilation: aPair(1),
+  groups: wholeNumber(1),
+}
 const transposedKinds: OptionKinds<ConvTransposeOptions> = { ...convKinds, outputPadding: aPair(0) }
 const rowKinds: OptionKinds<OneDimensional<ConvOptions>> = {
   stride: wholeNumber(1),
@@ -40,7 +51,10 @@ const rowKinds: OptionKinds<OneDimensional<ConvOptions>> = {
   dilation: wholeNumber(1),
   groups: wholeNumber(1),
 }
-const transposedRowKinds: OptionKinds<OneDimensional<ConvTransposeOptions>> = { ...rowKinds, outputPadding: wholeNumber(0) }
+const transposedRowKinds: OptionKinds<OneDimensional<ConvTransposeOptions>> = {
+  ...rowKinds,
+  outputPadding: wholeNumber(0),
+}
 
 /** Both numbers of a pair. */
 export function pair(value: Pair): readonly [height: number, width: number] {
@@ -66,12 +80,28 @@ export function conv2d(x: Tensor, w: Tensor, bias: Tensor | null = null, options
       `conv2d: channels of x (${inChannels}) must be groups (${groups}) times those of w (${inGroup}), and groups must divide outputs (${outChannels}); ${received(x, w)}`,
     )
   }
-  const out = image.map((size, axis) => Math.floor((size + 2 * padding[axis] - dilation[axis] * (kernel[axis] - 1) - 1) / stride[axis]) + 1)
+  const out = image.map(
+    (size, axis) =>
+      Math.floor((size + 2 * padding[axis] - dilation[axis] * (kernel[axis] - 1) - 1) / stride[axis]) + 1,
+  )
   if (out.some((size) => !(size >= 1))) {
-    throw new ShapeError(`conv2d: the kernel must fit into the padded image; ${received(x, w)}, padding ${padding}, dilation ${dilation}`)
+    throw new ShapeError(
+      `conv2d: the kernel must fit into the padded image; ${received(x, w)}, padding ${padding}, dilation ${dilation}`,
+    )
   }
   checkBias('conv2d', bias, outChannels)
-  const sizes = [batch, inChannels, ...image, outChannels, ...out, ...kernel, ...stride, ...padding, ...dilation, groups] as ConvSizes
+  const sizes = [
+    batch,
+    inChannels,
+    ...image,
+    outChannels,
+    ...out,
+    ...kernel,
+    ...stride,
+    ...padding,
+    ...dilation,
+    groups,
+  ] as ConvSizes
   const y = forward(x, w, bias, sizes)
   const needs = [x, w, bias].map(needsGrad)
   return record(y, [x, w, bias], (dy) => [
@@ -82,14 +112,22 @@ export function conv2d(x: Tensor, w: Tensor, bias: Tensor | null = null, options
 }
 
 /**
- * The transposed convolution, as PyTorch's conv_transpose2d: the gradient by its input of a convolution with these options and w.
+ * The transposed convolution, as PyTorch's conv_transpose2d: the gradient by its input of a convolution with
+ * these options and w.
  * @param x [B, inChannels, height, width] float32
  * @param w [inChannels, outChannels / groups, kernelHeight, kernelWidth] float32
  * @param bias [outChannels] float32, or null
- * @returns [B, outChannels, (height − 1) · stride − 2 · padding + dilation · (kernelHeight − 1) + outputPadding + 1, likewise] float32
- * @throws ShapeError if the channels do not fit, nothing is left, or outputPadding is not below stride or dilation.
+ * @returns [B, outChannels, (height − 1) · stride − 2 · padding + dilation · (kernelHeight − 1) +
+ * outputPadding + 1, likewise] float32
+ * @throws ShapeError if the channels do not fit, nothing is left, or outputPadding is not below stride or
+ * dilation.
  */
-export function convTranspose2d(x: Tensor, w: Tensor, bias: Tensor | null = null, options: ConvTransposeOptions = {}): Tensor {
+export function convTranspose2d(
+  x: Tensor,
+  w: Tensor,
+  bias: Tensor | null = null,
+  options: ConvTransposeOptions = {},
+): Tensor {
   checkFactors('convTranspose2d', x, w)
   checkOptions('convTranspose2d', options, transposedKinds)
   const { stride, padding, dilation, groups } = complete(options)
@@ -97,20 +135,43 @@ export function convTranspose2d(x: Tensor, w: Tensor, bias: Tensor | null = null
   const [batch, inChannels, ...image] = x.shape
   const [wChannels, outGroup, ...kernel] = w.shape
   if (inChannels !== wChannels || inChannels % groups !== 0) {
-    throw new ShapeError(`convTranspose2d: channels of x must be those of w, in ${groups} groups; ${received(x, w)}`)
+    throw new ShapeError(
+      `convTranspose2d: channels of x must be those of w, in ${groups} groups; ${received(x, w)}`,
+    )
   }
   if (outputPadding.some((size, axis) => !(size >= 0 && size < Math.max(stride[axis], dilation[axis])))) {
-    throw new ShapeError(`convTranspose2d: outputPadding must be smaller than stride or dilation; received ${outputPadding}`)
+    throw new ShapeError(
+      `convTranspose2d: outputPadding must be smaller than stride or dilation; received ${outputPadding}`,
+    )
   }
   const out = image.map((size, axis) => {
-    return (size - 1) * stride[axis] - 2 * padding[axis] + dilation[axis] * (kernel[axis] - 1) + outputPadding[axis] + 1
+    return (
+      (size - 1) * stride[axis] -
+      2 * padding[axis] +
+      dilation[axis] * (kernel[axis] - 1) +
+      outputPadding[axis] +
+      1
+    )
   })
   if (out.some((size) => !(size >= 1))) {
-    throw new ShapeError(`convTranspose2d: something must be left of the output; ${received(x, w)}, padding ${padding}`)
+    throw new ShapeError(
+      `convTranspose2d: something must be left of the output; ${received(x, w)}, padding ${padding}`,
+    )
   }
   const outChannels = outGroup * groups
   checkBias('convTranspose2d', bias, outChannels)
-  const sizes = [batch, outChannels, ...out, inChannels, ...image, ...kernel, ...stride, ...padding, ...dilation, groups] as ConvSizes
+  const sizes = [
+    batch,
+    outChannels,
+    ...out,
+    inChannels,
+    ...image,
+    ...kernel,
+    ...stride,
+    ...padding,
+    ...dilation,
+    groups,
+  ] as ConvSizes
   const y = inputGradient(x, w, bias, sizes)
   const needs = [x, w, bias].map(needsGrad)
   return record(y, [x, w, bias], (dy) => [
@@ -121,12 +182,19 @@ export function convTranspose2d(x: Tensor, w: Tensor, bias: Tensor | null = null
 }
 
 /** conv2d of one row: x [B, inChannels, length], w [outChannels, inChannels / groups, kernelLength]. */
-export function conv1d(x: Tensor, w: Tensor, bias: Tensor | null = null, options: OneDimensional<ConvOptions> = {}): Tensor {
+export function conv1d(
+  x: Tensor,
+  w: Tensor,
+  bias: Tensor | null = null,
+  options: OneDimensional<ConvOptions> = {},
+): Tensor {
   checkOptions('conv1d', options, rowKinds)
   return ofRow('conv1d', x, w, (row, kernel) => conv2d(row, kernel, bias, rowOptions(options)))
 }
 
-/** convTranspose2d of one row: x [B, inChannels, length], w [inChannels, outChannels / groups, kernelLength]. */
+/**
+ * convTranspose2d of one row: x [B, inChannels, length], w [inChannels, outChannels / groups, kernelLength].
+ */
 export function convTranspose1d(
   x: Tensor,
   w: Tensor,
@@ -135,7 +203,10 @@ export function convTranspose1d(
 ): Tensor {
   checkOptions('convTranspose1d', options, transposedRowKinds)
   return ofRow('convTranspose1d', x, w, (row, kernel) => {
-    return convTranspose2d(row, kernel, bias, { ...rowOptions(options), outputPadding: [0, options.outputPadding ?? 0] })
+    return convTranspose2d(row, kernel, bias, {
+      ...rowOptions(options),
+      outputPadding: [0, options.outputPadding ?? 0],
+    })
   })
 }
 
@@ -143,7 +214,12 @@ export function convTranspose1d(
 export type OneDimensional<Options> = { [Name in keyof Options]?: number }
 
 /** The options of a row as those of an image of height 1. */
-function rowOptions({ stride = 1, padding = 0, dilation = 1, groups = 1 }: OneDimensional<ConvOptions>): ConvOptions {
+function rowOptions({
+  stride = 1,
+  padding = 0,
+  dilation = 1,
+  groups = 1,
+}: OneDimensional<ConvOptions>): ConvOptions {
   return { stride: [1, stride], padding: [0, padding], dilation: [1, dilation], groups }
 }
 
@@ -151,7 +227,9 @@ function ofRow(operation: string, x: Tensor, w: Tensor, run: (x: Tensor, w: Tens
   checkTensor(operation, 'x', x)
   checkTensor(operation, 'w', w)
   if (x.shape.length !== 3 || w.shape.length !== 3) {
-    throw new ShapeError(`${operation}: x must be [B, channels, length] and w [channels, channels, length]; ${received(x, w)}`)
+    throw new ShapeError(
+      `${operation}: x must be [B, channels, length] and w [channels, channels, length]; ${received(x, w)}`,
+    )
   }
   const asImage = (tensor: Tensor) => tensor.view([...tensor.shape.slice(0, 2), 1, tensor.shape[2]])
   const y = run(asImage(x), asImage(w))

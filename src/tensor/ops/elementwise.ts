@@ -12,7 +12,13 @@ import { checkDType, checkShape, checkTensor, Tensor } from '../tensor.ts'
 import { broadcastShape, expand, sumTo } from './broadcast.ts'
 
 /** dx of a and b from dy, the gradients skipped that nobody asks for. */
-type BinaryGradients = (dy: Tensor, a: Tensor, b: Tensor, y: Tensor, asked: { a: boolean; b: boolean }) => [Tensor | null, Tensor | null]
+type BinaryGradients = (
+  dy: Tensor,
+  a: Tensor,
+  b: Tensor,
+  y: Tensor,
+  asked: { a: boolean; b: boolean },
+) => [Tensor | null, Tensor | null]
 
 const gradientsOf: Record<keyof typeof binaryOps, BinaryGradients> = {
   add: (dy) => [dy, dy],
@@ -53,29 +59,43 @@ export type Operand = Tensor | number
 function checkOperands(op: string, a: Operand, b: Operand): void {
   const kinds = [a, b].map((operand) => (operand instanceof Tensor ? 'tensor' : typeof operand))
   if (kinds.includes('tensor') && kinds.every((kind) => kind === 'tensor' || kind === 'number')) return
-  throw new DTypeError(`${op}: a and b must be tensors, or one of them a number; received ${kinds.join(' and ')}`)
+  throw new DTypeError(
+    `${op}: a and b must be tensors, or one of them a number; received ${kinds.join(' and ')}`,
+  )
 }
 
 /**
- * y = a + b, float32. Shapes as in every operation on two operands: equal, or such that sizes of 1 and missing ones in front can be repeated;
- * either operand may be a number.
+ * y = a + b, float32. Shapes as in every operation on two operands: equal, or such that sizes of 1 and
+ * missing ones in front can be repeated; either operand may be a number.
  */
 export function add(a: Operand, b: Operand): Tensor {
   checkOperands('add', a, b)
-  return typeof a === 'number' ? affine(b as Tensor, 1, a) : typeof b === 'number' ? affine(a, 1, b) : binary('add', a, b)
+  return typeof a === 'number'
+    ? affine(b as Tensor, 1, a)
+    : typeof b === 'number'
+      ? affine(a, 1, b)
+      : binary('add', a, b)
 }
 
 /** y = a − b; either may be a number. */
 export function sub(a: Operand, b: Operand): Tensor {
   checkOperands('sub', a, b)
-  return typeof a === 'number' ? affine(b as Tensor, -1, a) : typeof b === 'number' ? affine(a, 1, -b) : binary('sub', a, b)
+  return typeof a === 'number'
+    ? affine(b as Tensor, -1, a)
+    : typeof b === 'number'
+      ? affine(a, 1, -b)
+      : binary('sub', a, b)
 }
 
 /** y = a · b; either may be a number. */
 export function mul(a: Operand, b: Operand): Tensor {
   checkOperands('mul', a, b)
   // Adding −0 changes nothing, not even the sign of a zero.
-  return typeof a === 'number' ? affine(b as Tensor, a, -0) : typeof b === 'number' ? affine(a, b, -0) : binary('mul', a, b)
+  return typeof a === 'number'
+    ? affine(b as Tensor, a, -0)
+    : typeof b === 'number'
+      ? affine(a, b, -0)
+      : binary('mul', a, b)
 }
 
 /** y = a / b; either may be a number. */
@@ -144,9 +164,13 @@ export function gelu(x: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor {
 /** How the normal distribution is computed. */
 export const approximations = oneOf('none', 'tanh')
 /** y = max(x, 0) + negativeSlope · min(x, 0). */
-export const leakyRelu = (x: Tensor, negativeSlope = 0.01): Tensor => scope(() => sub(relu(x), mul(relu(neg(x)), negativeSlope)))
+export const leakyRelu = (x: Tensor, negativeSlope = 0.01): Tensor =>
+  scope(() => sub(relu(x), mul(relu(neg(x)), negativeSlope)))
 
-const aLimit: Kind = { must: 'be a number', holds: (value) => typeof value === 'number' && !Number.isNaN(value) }
+const aLimit: Kind = {
+  must: 'be a number',
+  holds: (value) => typeof value === 'number' && !Number.isNaN(value),
+}
 
 /** y = x limited to low … high; no gradient passes beyond. */
 export function clamp(x: Tensor, low: number, high: number): Tensor {
@@ -164,8 +188,8 @@ export function clamp(x: Tensor, low: number, high: number): Tensor {
 }
 
 /**
- * y = a where mask is not 0, else b; a and b are float32 of mask's shape, or one number. A quantized a beside a float b is quantized again,
- * by its own scale, which cuts off what of b lies beyond.
+ * y = a where mask is not 0, else b; a and b are float32 of mask's shape, or one number. A quantized a beside
+ * a float b is quantized again, by its own scale, which cuts off what of b lies beyond.
  * @param mask bool, uint8 or int8
  */
 export function where(mask: Tensor, a: Tensor | number, b: Tensor | number): Tensor {
@@ -180,7 +204,11 @@ export function where(mask: Tensor, a: Tensor | number, b: Tensor | number): Ten
   return record(y, [x, z], (dy) => [asked.a ? where(mask, dy, 0) : null, asked.b ? where(mask, 0, dy) : null])
 }
 
-function whereArgument(name: string, mask: Tensor, value: Tensor | number): [tensor: Tensor | null, value: number] {
+function whereArgument(
+  name: string,
+  mask: Tensor,
+  value: Tensor | number,
+): [tensor: Tensor | null, value: number] {
   if (typeof value === 'number') return [null, value]
   checkDType('where', name, value, 'float32')
   checkShape('where', name, value, mask.shape)
@@ -211,7 +239,8 @@ export function siluMul(gate: Tensor, up: Tensor): Tensor {
   return record(y, [gate, up], (dy) => {
     const activated = silu(gate)
     const dActivated = mul(dy, up)
-    if (asked.gate && y.numel > 0) gate.device.call('unaryGrad', unaryOps.silu, gate, activated, dActivated, dActivated, y.numel)
+    if (asked.gate && y.numel > 0)
+      gate.device.call('unaryGrad', unaryOps.silu, gate, activated, dActivated, dActivated, y.numel)
     return [asked.gate ? dActivated : null, asked.up ? mul(dy, activated) : null]
   })
 }
@@ -221,7 +250,8 @@ export function cast(x: Tensor, dtype: DType): Tensor {
   checkTensor('cast', 'x', x)
   if (x.dtype === dtype) return x.view(x.shape)
   checkDType('cast', 'x', x, ...floats)
-  if (!floats.includes(dtype)) throw new DTypeError(`cast: the new dtype must be ${floats.join(' or ')}; received ${show(dtype)}`)
+  if (!floats.includes(dtype))
+    throw new DTypeError(`cast: the new dtype must be ${floats.join(' or ')}; received ${show(dtype)}`)
   const y = Tensor.empty(x.device, x.shape, dtype)
   if (x.numel > 0) x.device.call('cast', x, dtypes[x.dtype].code, y, dtypes[dtype].code, x.numel)
   return record(y, [x], (dy) => [cast(dy, x.dtype)])

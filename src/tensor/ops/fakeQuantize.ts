@@ -25,8 +25,9 @@ const optionKinds: OptionKinds<FakeQuantizeOptions> = {
 }
 
 /**
- * y = scale · (clamp(rne(x / scale) + zeroPoint, qmin, qmax) − zeroPoint), for training with what quantization will leave of x.
- * Gradients pass straight through the rounding where the code lies in the range, and not at all beyond; that of the scale is LSQ's.
+ * y = scale · (clamp(rne(x / scale) + zeroPoint, qmin, qmax) − zeroPoint), for training with what
+ * quantization will leave of x. Gradients pass straight through the rounding where the code lies in the
+ * range, and not at all beyond; that of the scale is LSQ's.
  * Source: Esser et al., "Learned Step Size Quantization", 2020, equation 3.
  * @param x [N, ...] float32
  * @param scale [] for all values or [N] for rows, float32
@@ -53,14 +54,31 @@ export function fakeQuantizeGradients(
     const { rows, cols, scaleStride } = asRows(x, scale)
     const dx = Tensor.empty(x.device, x.shape)
     const shares = Tensor.empty(x.device, [rows])
-    if (x.numel > 0) x.device.call('fakeQuantizeGrad', x, scale, zeroPoint, dy, dx, shares, rows, cols, scaleStride, qmin, qmax)
+    if (x.numel > 0)
+      x.device.call(
+        'fakeQuantizeGrad',
+        x,
+        scale,
+        zeroPoint,
+        dy,
+        dx,
+        shares,
+        rows,
+        cols,
+        scaleStride,
+        qmin,
+        qmax,
+      )
     if (!asked) return [dx, null]
     const dscale = scaleStride === 0 ? sum(shares) : shares
     return [dx, gradFactor === 1 ? dscale : mul(dscale, gradFactor)]
   }
 }
 
-/** Rows that have a scale of their own; those of the last dimension where one scale serves all, so that threads can share them. */
+/**
+ * Rows that have a scale of their own; those of the last dimension where one scale serves all, so that
+ * threads can share them.
+ */
 function asRows(x: Tensor, scale: Tensor): { rows: number; cols: number; scaleStride: number } {
   const perRow = scale.shape.length > 0
   const cols = perRow ? x.numel / x.shape[0] : (x.size(-1) ?? 1)
@@ -70,11 +88,17 @@ function asRows(x: Tensor, scale: Tensor): { rows: number; cols: number; scaleSt
 function checkArguments(x: Tensor, scale: Tensor, { qmin, qmax, zeroPoint }: FakeQuantizeOptions): void {
   checkDType('fakeQuantize', 'x', x, 'float32')
   checkDType('fakeQuantize', 'scale', scale, 'float32')
-  if (scale.shape.length > 0 && (x.shape.length === 0 || scale.shape.length > 1 || scale.shape[0] !== x.shape[0]))
-    throw new ShapeError(`fakeQuantize: scale must be [] or [rows of x]; received ${showShape(scale.shape)} for x ${showShape(x.shape)}`)
+  if (
+    scale.shape.length > 0 &&
+    (x.shape.length === 0 || scale.shape.length > 1 || scale.shape[0] !== x.shape[0])
+  )
+    throw new ShapeError(
+      `fakeQuantize: scale must be [] or [rows of x]; received ${showShape(scale.shape)} for x ${showShape(x.shape)}`,
+    )
   if (zeroPoint) {
     checkDType('fakeQuantize', 'zeroPoint', zeroPoint, 'int32')
     checkShape('fakeQuantize', 'zeroPoint', zeroPoint, scale.shape)
   }
-  if (qmin >= qmax) throw new ShapeError(`fakeQuantize: qmin must lie below qmax; received ${qmin} and ${qmax}`)
+  if (qmin >= qmax)
+    throw new ShapeError(`fakeQuantize: qmin must lie below qmax; received ${qmin} and ${qmax}`)
 }

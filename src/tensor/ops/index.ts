@@ -3,7 +3,15 @@
 export { attention, cacheWrite, causalAttention, rope } from './attention.ts'
 export { broadcastShape, expand } from './broadcast.ts'
 export { columnSum } from './columnSum.ts'
-export { type ConvOptions, type ConvTransposeOptions, conv1d, conv2d, convTranspose1d, convTranspose2d, type Pair } from './conv.ts'
+export {
+  type ConvOptions,
+  type ConvTransposeOptions,
+  conv1d,
+  conv2d,
+  convTranspose1d,
+  convTranspose2d,
+  type Pair,
+} from './conv.ts'
 export {
   abs,
   add,
@@ -35,7 +43,15 @@ export { type FakeQuantizeOptions, fakeQuantize } from './fakeQuantize.ts'
 export { matmul } from './matmul.ts'
 export { matmulTransposed } from './matmulTransposed.ts'
 export { type NllOptions, nll } from './nll.ts'
-export { type BatchNormSettings, batchNorm, channelAffine, groupNorm, layerNorm, type RunningStatistics, rmsNorm } from './normalize.ts'
+export {
+  type BatchNormSettings,
+  batchNorm,
+  channelAffine,
+  groupNorm,
+  layerNorm,
+  type RunningStatistics,
+  rmsNorm,
+} from './normalize.ts'
 export { type Padding, type PadMode, pad } from './pad.ts'
 export {
   type AvgPoolOptions,

@@ -7,8 +7,9 @@ import { broadcastShape, expand, sumTo } from './broadcast.ts'
 import { gemm } from './matmulTransposed.ts'
 
 /**
- * y = a · b, matrix by matrix, as PyTorch and NumPy have it; da = dy · bᵀ, db = aᵀ · dy. Dimensions before the last two are
- * broadcast: missing ones, and those of size 1. A vector is a row on the left and a column on the right; y lacks its dimension.
+ * y = a · b, matrix by matrix, as PyTorch and NumPy have it; da = dy · bᵀ, db = aᵀ · dy. Dimensions before
+ * the last two are broadcast: missing ones, and those of size 1. A vector is a row on the left and a column
+ * on the right; y lacks its dimension.
  * @param a [..., M, K] or [K] float32
  * @param b [..., K, N] or [K] float32
  * @returns [..., M, N] float32
@@ -26,11 +27,19 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
     )
   }
   const outer = broadcastShape('matmul', a.shape.slice(0, -2), b.shape.slice(0, -2))
-  const y = noGrad(() => gemm(matrices(a, outer), matrices(b, outer)).view([...outer, a.size(-2), b.size(-1)]))
+  const y = noGrad(() =>
+    gemm(matrices(a, outer), matrices(b, outer)).view([...outer, a.size(-2), b.size(-1)]),
+  )
   const [aNeeds, bNeeds] = [needsGrad(a), needsGrad(b)]
   return record(y, [a, b], (dy) => [
     aNeeds
-      ? sumTo(gemm(matrices(dy, outer), matrices(b, outer), { bTransposed: true }).view([...outer, ...a.shape.slice(-2)]), a.shape)
+      ? sumTo(
+          gemm(matrices(dy, outer), matrices(b, outer), { bTransposed: true }).view([
+            ...outer,
+            ...a.shape.slice(-2),
+          ]),
+          a.shape,
+        )
       : null,
     bNeeds ? gradientOfRight(a, b, dy, outer) : null,
   ])
@@ -54,12 +63,17 @@ function gradientOfRight(a: Tensor, b: Tensor, dy: Tensor, outer: Shape): Tensor
   return sumTo(each.view([...outer, ...b.shape.slice(-2)]), b.shape)
 }
 
-/** x as [count, R, C], whose matrices in turn are those of `outer`; copied only where a dimension of size 1 lies behind a larger one. */
+/**
+ * x as [count, R, C], whose matrices in turn are those of `outer`; copied only where a dimension of size 1
+ * lies behind a larger one.
+ */
 function matrices(x: Tensor, outer: Shape): Tensor {
   const matrix = x.shape.slice(-2)
   const first = x.shape.slice(0, -2).findIndex((size) => size !== 1)
   const own = first < 0 ? [] : x.shape.slice(first, -2)
   const inner = outer.slice(outer.length - own.length)
-  const whole = own.every((size, axis) => size === inner[axis]) ? x : expand(x.view([...own, ...matrix]), [...inner, ...matrix])
+  const whole = own.every((size, axis) => size === inner[axis])
+    ? x
+    : expand(x.view([...own, ...matrix]), [...inner, ...matrix])
   return whole.view([numel(inner), ...matrix])
 }

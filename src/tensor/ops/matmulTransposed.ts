@@ -12,8 +12,15 @@ interface Product {
   bias?: Tensor | null
 }
 
-/** op(a) · op(b) + bias of matrices, without a tape: a [aBatch, M, K] and b [bBatch, K, N], taken in turn: [batch, M, N], the larger batch. */
-export function gemm(a: Tensor, b: Tensor, { aTransposed = false, bTransposed = false, bias = null }: Product = {}): Tensor {
+/**
+ * op(a) · op(b) + bias of matrices, without a tape: a [aBatch, M, K] and b [bBatch, K, N], taken in turn:
+ * [batch, M, N], the larger batch.
+ */
+export function gemm(
+  a: Tensor,
+  b: Tensor,
+  { aTransposed = false, bTransposed = false, bias = null }: Product = {},
+): Tensor {
   const [aBatch, ...aShape] = a.shape
   const [bBatch, ...bShape] = b.shape
   const [M, K] = aTransposed ? aShape.reverse() : aShape

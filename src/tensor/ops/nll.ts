@@ -14,28 +14,39 @@ export interface NllOptions {
 }
 
 /** The options of losses of classes. */
-export const nllKinds: OptionKinds<NllOptions> = { ignoreIndex: wholeNumber(-(2 ** 31), 2 ** 31 - 1), labelSmoothing: within(0, 1) }
+export const nllKinds: OptionKinds<NllOptions> = {
+  ignoreIndex: wholeNumber(-(2 ** 31), 2 ** 31 - 1),
+  labelSmoothing: within(0, 1),
+}
 
 /**
- * loss = −(1 − s)·p[target] − s·mean(p) of each row p of log-probabilities, s the label smoothing; 0 where the target is `ignoreIndex`.
+ * loss = −(1 − s)·p[target] − s·mean(p) of each row p of log-probabilities, s the label smoothing; 0 where
+ * the target is `ignoreIndex`.
  * @param logProbabilities [rows, C] float32
  * @param targets [rows] int32; one outside 0..C−1 makes its row's loss NaN
  * @returns loss [rows] float32, and counted [rows] float32: 0 where a row is ignored, else 1
  */
-export function nll(logProbabilities: Tensor, targets: Tensor, options: NllOptions = {}): { loss: Tensor; counted: Tensor } {
+export function nll(
+  logProbabilities: Tensor,
+  targets: Tensor,
+  options: NllOptions = {},
+): { loss: Tensor; counted: Tensor } {
   checkOptions('nll', options, nllKinds)
   const { ignoreIndex = -100, labelSmoothing = 0 } = options
   checkDType('nll', 'logProbabilities', logProbabilities, 'float32')
   checkDType('nll', 'targets', targets, 'int32')
   if (logProbabilities.shape.length !== 2) {
-    throw new ShapeError(`nll: log-probabilities must be [rows,classes]; received ${showShape(logProbabilities.shape)}`)
+    throw new ShapeError(
+      `nll: log-probabilities must be [rows,classes]; received ${showShape(logProbabilities.shape)}`,
+    )
   }
   const [rows, cols] = logProbabilities.shape
   checkShape('nll', 'targets', targets, [rows])
   const { device } = logProbabilities
   const loss = Tensor.empty(device, [rows])
   const counted = Tensor.empty(device, [rows])
-  if (rows > 0) device.call('nll', logProbabilities, targets, labelSmoothing, ignoreIndex, loss, counted, rows, cols)
+  if (rows > 0)
+    device.call('nll', logProbabilities, targets, labelSmoothing, ignoreIndex, loss, counted, rows, cols)
   record(loss, [logProbabilities], (dloss) => {
     const dx = Tensor.empty(device, logProbabilities.shape)
     if (rows > 0) device.call('nllGrad', targets, dloss, labelSmoothing, ignoreIndex, dx, rows, cols)

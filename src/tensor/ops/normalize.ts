@@ -22,8 +22,11 @@ export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
   checkDType('rmsNorm', 'weight', weight, 'float32', 'float16', 'bfloat16')
   checkShape('rmsNorm', 'weight', weight, [cols])
   const y = Tensor.empty(x.device, x.shape)
-  if (x.numel > 0) x.device.call('rmsNorm', x, weight, dtypes[weight.dtype].code, epsilon, y, x.numel / cols, cols)
-  return record(y, [x, weight], (dy) => rowNormGradients(false, x, cast(weight, 'float32'), epsilon, dy).slice(0, 2))
+  if (x.numel > 0)
+    x.device.call('rmsNorm', x, weight, dtypes[weight.dtype].code, epsilon, y, x.numel / cols, cols)
+  return record(y, [x, weight], (dy) =>
+    rowNormGradients(false, x, cast(weight, 'float32'), epsilon, dy).slice(0, 2),
+  )
 }
 
 /**
@@ -42,14 +45,21 @@ export function layerNorm(x: Tensor, weight: Tensor | null, bias: Tensor | null,
 }
 
 /** dx, dweight, dbias through a normalization of rows. */
-function rowNormGradients(centered: boolean, x: Tensor, weight: Tensor | null, epsilon: number, dy: Tensor): [Tensor, Tensor, Tensor] {
+function rowNormGradients(
+  centered: boolean,
+  x: Tensor,
+  weight: Tensor | null,
+  epsilon: number,
+  dy: Tensor,
+): [Tensor, Tensor, Tensor] {
   const cols = x.size(-1)
   const rows = x.numel / cols
   const dx = Tensor.empty(x.device, x.shape)
   const partials = Math.ceil(rows / rowsPerPartial)
   const partial = Tensor.empty(x.device, [partials, 2, cols])
   const sums = Tensor.empty(x.device, [2, cols])
-  if (rows > 0) x.device.call('rowNormGrad', centered ? 1 : 0, x, weight, epsilon, dy, dx, partial, rows, cols)
+  if (rows > 0)
+    x.device.call('rowNormGrad', centered ? 1 : 0, x, weight, epsilon, dy, dx, partial, rows, cols)
   x.device.call('columnSum', partial, sums, partials, 2 * cols, 1)
   return [dx, sums.rows(0, 1).view([cols]), sums.rows(1, 2).view([cols])]
 }
@@ -68,17 +78,26 @@ export interface BatchNormSettings {
   running?: RunningStatistics | null
 }
 
-const batchNormKinds: OptionKinds<BatchNormSettings> = { epsilon: atLeast(0), momentum: within(0, 1), running: orNull(anObject) }
+const batchNormKinds: OptionKinds<BatchNormSettings> = {
+  epsilon: atLeast(0),
+  momentum: within(0, 1),
+  running: orNull(anObject),
+}
 
 /**
- * y = (x − mean) / √(variance + ε) · weight + bias, mean and variance taken of each channel over the batch; the running statistics move
- * towards them by `momentum`.
+ * y = (x − mean) / √(variance + ε) · weight + bias, mean and variance taken of each channel over the batch;
+ * the running statistics move towards them by `momentum`.
  * Source: Ioffe, Szegedy, "Batch Normalization", 2015, algorithm 1.
  * @param x [N, C] or [N, C, …] float32
  * @param weight,bias [C] float32, or null for 1 and 0
  * @throws ShapeError if a channel has a single value
  */
-export function batchNorm(x: Tensor, weight: Tensor | null, bias: Tensor | null, options: BatchNormSettings = {}): Tensor {
+export function batchNorm(
+  x: Tensor,
+  weight: Tensor | null,
+  bias: Tensor | null,
+  options: BatchNormSettings = {},
+): Tensor {
   checkOptions('batchNorm', options, batchNormKinds)
   return normalizeBatch(x, weight, bias, options)
 }
@@ -98,7 +117,9 @@ export function normalizeBatch(
     channels,
   )
   if (outer * inner < 2) {
-    throw new ShapeError(`batchNorm: needs more than one value per channel to train; received ${showShape(x.shape)}`)
+    throw new ShapeError(
+      `batchNorm: needs more than one value per channel to train; received ${showShape(x.shape)}`,
+    )
   }
   return scope(() => {
     const y = Tensor.empty(x.device, x.shape)
@@ -138,16 +159,25 @@ export function channelAffine(x: Tensor, scale: Tensor, shift: Tensor | null): T
 }
 
 /**
- * Channels in groups: each group of each sample is normalized by its own mean and variance, then scaled and shifted channel by channel.
+ * Channels in groups: each group of each sample is normalized by its own mean and variance, then scaled and
+ * shifted channel by channel.
  * Source: Wu, He, "Group Normalization", 2018, equation 7.
  * @param x [N, C, …] float32
  * @param weight,bias [C] float32, or null for 1 and 0
  * @throws ShapeError unless groups divide channels
  */
-export function groupNorm(x: Tensor, groups: number, weight: Tensor | null, bias: Tensor | null, epsilon = 1e-5): Tensor {
+export function groupNorm(
+  x: Tensor,
+  groups: number,
+  weight: Tensor | null,
+  bias: Tensor | null,
+  epsilon = 1e-5,
+): Tensor {
   const [N, channels] = channelSizes('groupNorm', x)
   if (!(Number.isInteger(groups) && groups > 0 && channels % groups === 0))
-    throw new ShapeError(`groupNorm: groups (${show(groups)}) must divide channels (${channels}); ${showShape(x.shape)}`)
+    throw new ShapeError(
+      `groupNorm: groups (${show(groups)}) must divide channels (${channels}); ${showShape(x.shape)}`,
+    )
   return scope(() => {
     const normal = layerNorm(x.view([N * groups, x.numel / (N * groups)]), null, null, epsilon).view(x.shape)
     return weight ? channelAffine(normal, weight, bias) : normal
@@ -157,7 +187,8 @@ export function groupNorm(x: Tensor, groups: number, weight: Tensor | null, bias
 /** x [N, C, …] as [outer, channels, inner]. */
 function channelSizes(operation: string, x: Tensor): [outer: number, channels: number, inner: number] {
   checkDType(operation, 'x', x, 'float32')
-  if (x.shape.length < 2) throw new ShapeError(`${operation}: x must be [N,C] or [N,C,…]; received ${showShape(x.shape)}`)
+  if (x.shape.length < 2)
+    throw new ShapeError(`${operation}: x must be [N,C] or [N,C,…]; received ${showShape(x.shape)}`)
   const [N, C] = x.shape
   return [N, C, x.numel / (N * C)]
 }

@@ -32,7 +32,11 @@ export interface AvgPoolOptions extends PoolOptions {
 
 const poolKinds: OptionKinds<PoolOptions> = { stride: aPair(1), padding: aPair(0), ceilMode: aBoolean }
 export const maxPoolKinds: OptionKinds<MaxPoolOptions> = { ...poolKinds, dilation: aPair(1) }
-export const avgPoolKinds: OptionKinds<AvgPoolOptions> = { ...poolKinds, countIncludePad: aBoolean, divisorOverride: above(0) }
+export const avgPoolKinds: OptionKinds<AvgPoolOptions> = {
+  ...poolKinds,
+  countIncludePad: aBoolean,
+  divisorOverride: above(0),
+}
 /** The size of a window, or of an output. */
 export const windowSize = aPair(1)
 
@@ -48,7 +52,11 @@ export function maxPool2d(x: Tensor, kernelSize: Pair, options: MaxPoolOptions =
 export function avgPool2d(x: Tensor, kernelSize: Pair, options: AvgPoolOptions = {}): Tensor {
   checkOptions('avgPool2d', options, avgPoolKinds)
   const { outSize, windows } = plan('avgPool2d', x, kernelSize, options, [1, 1])
-  return average(x, outSize, [...windows, (options.countIncludePad ?? true) ? 1 : 0, options.divisorOverride ?? 0])
+  return average(x, outSize, [
+    ...windows,
+    (options.countIncludePad ?? true) ? 1 : 0,
+    options.divisorOverride ?? 0,
+  ])
 }
 
 /** y [..., outH, outW] = the largest value of each of outH · outW windows that cover x [..., H, W]. */
@@ -86,7 +94,13 @@ function checkImage(operation: string, x: Tensor): void {
 }
 
 /** Output sizes, and kernel, strides and paddings as the kernels take them. */
-function plan(operation: string, x: Tensor, kernelSize: Pair, options: PoolOptions, dilation: readonly [number, number]) {
+function plan(
+  operation: string,
+  x: Tensor,
+  kernelSize: Pair,
+  options: PoolOptions,
+  dilation: readonly [number, number],
+) {
   checkImage(operation, x)
   check(operation, 'kernelSize', kernelSize, windowSize)
   const kernel = pair(kernelSize)
@@ -95,14 +109,18 @@ function plan(operation: string, x: Tensor, kernelSize: Pair, options: PoolOptio
   const outSize = [0, 1].map((axis) => {
     const size = x.shape[x.shape.length - 2 + axis]
     if (padding[axis] > kernel[axis] / 2) {
-      throw new ShapeError(`${operation}: padding must be at most half the kernel [${kernel}]; received [${padding}]`)
+      throw new ShapeError(
+        `${operation}: padding must be at most half the kernel [${kernel}]; received [${padding}]`,
+      )
     }
     const room = size + 2 * padding[axis] - dilation[axis] * (kernel[axis] - 1) - 1
     let count = (options.ceilMode ? Math.ceil : Math.floor)(room / stride[axis]) + 1
     // A window that starts behind the last value and its padding is none.
     if (options.ceilMode && (count - 1) * stride[axis] >= size + padding[axis]) count--
     if (count < 1)
-      throw new ShapeError(`${operation}: the kernel [${kernel}] must fit into ${showShape(x.shape)} with padding [${padding}]`)
+      throw new ShapeError(
+        `${operation}: the kernel [${kernel}] must fit into ${showShape(x.shape)} with padding [${padding}]`,
+      )
     return count
   })
   return { outSize, windows: [...kernel, ...stride, ...padding] }
@@ -117,7 +135,8 @@ function largest(x: Tensor, outSize: readonly number[], windows: readonly number
     if (planes > 0) x.device.call('maxPool2d', x, y, indices, planes, height, width, ...outSize, ...windows)
     return record(y, [x], (dy) => {
       const dx = Tensor.empty(x.device, x.shape)
-      if (planes > 0) x.device.call('maxPool2dGrad', indices, dy, dx, planes, height * width, y.numel / planes)
+      if (planes > 0)
+        x.device.call('maxPool2dGrad', indices, dy, dx, planes, height * width, y.numel / planes)
       return [dx]
     })
   })

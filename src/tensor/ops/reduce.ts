@@ -15,18 +15,25 @@ import { axisOf } from './strided.ts'
 function asMatrix(operation: string, x: Tensor): [rows: number, cols: number] {
   checkDType(operation, 'x', x, 'float32')
   const cols = x.size(-1) ?? 1
-  if (cols === 0) throw new ShapeError(`${operation}: the last dimension of x must not be empty; received [${x.shape.join(',')}]`)
+  if (cols === 0)
+    throw new ShapeError(
+      `${operation}: the last dimension of x must not be empty; received [${x.shape.join(',')}]`,
+    )
   return [x.numel / cols, cols]
 }
 
-/** Reduces the last dimension: x [..., C] float32 → y [...] float32. NaN propagates. Only sum and mean have a gradient. */
+/**
+ * Reduces the last dimension: x [..., C] float32 → y [...] float32. NaN propagates. Only sum and mean have a
+ * gradient.
+ */
 export function reduce(op: keyof typeof reduceOps, x: Tensor): Tensor {
   if (reduceOps[op] === undefined) check('reduce', 'op', op, oneOf(...Object.keys(reduceOps)))
   const [rows, cols] = asMatrix(op, x)
   const y = Tensor.empty(x.device, x.shape.slice(0, -1))
   if (rows > 0) x.device.call('reduce', reduceOps[op], x, y, rows, cols)
   return record(y, [x], (dy) => {
-    if (op !== 'sum' && op !== 'mean') throw new DTypeError(`${op}: only sum and mean have a gradient; received one for ${op}`)
+    if (op !== 'sum' && op !== 'mean')
+      throw new DTypeError(`${op}: only sum and mean have a gradient; received one for ${op}`)
     const each = expand(dy.view([...dy.shape, 1]), x.shape)
     return [op === 'sum' ? each : mul(each, 1 / cols)]
   })
@@ -44,7 +51,8 @@ export function mean(x: Tensor, axes?: readonly number[]): Tensor {
 
 function reduceAxes(op: 'sum' | 'mean', x: Tensor, axes: readonly number[] | undefined): Tensor {
   checkTensor(op, 'x', x)
-  if (axes !== undefined && !Array.isArray(axes)) throw new ShapeError(`${op}: axes must be a list of axes; received ${show(axes)}`)
+  if (axes !== undefined && !Array.isArray(axes))
+    throw new ShapeError(`${op}: axes must be a list of axes; received ${show(axes)}`)
   if (!axes) return scope(() => reduce(op, x.view([x.numel])))
   const gone = axes.map((axis) => axisOf(op, x, axis))
   const kept = x.shape.map((_, axis) => axis).filter((axis) => !gone.includes(axis))
@@ -55,7 +63,9 @@ function reduceAxes(op: 'sum' | 'mean', x: Tensor, axes: readonly number[] | und
   })
 }
 
-/** Index of the largest value of the last dimension, the first of equals: x [..., C] float32 → y [...] int32. */
+/**
+ * Index of the largest value of the last dimension, the first of equals: x [..., C] float32 → y [...] int32.
+ */
 export function argmax(x: Tensor): Tensor {
   const [rows, cols] = asMatrix('argmax', x)
   const y = Tensor.empty(x.device, x.shape.slice(0, -1), 'int32')

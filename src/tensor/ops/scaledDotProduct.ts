@@ -27,7 +27,12 @@ const optionKinds: OptionKinds<AttentionOptions> = { isCausal: aBoolean, scale: 
  * @param k,v [B, KV, S, D] float32, H a multiple of KV; S = T when causal
  * @returns [B, H, T, D] float32
  */
-export function scaledDotProductAttention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
+export function scaledDotProductAttention(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  options: AttentionOptions = {},
+): Tensor {
   checkOptions('scaledDotProductAttention', options, optionKinds)
   for (const [name, x] of Object.entries({ q, k, v })) checkTensor('scaledDotProductAttention', name, x)
   const [B, H, T, D] = q.shape
@@ -39,7 +44,10 @@ export function scaledDotProductAttention(q: Tensor, k: Tensor, v: Tensor, optio
   }
   const scale = options.scale ?? 1 / Math.sqrt(D)
   if (options.isCausal) {
-    if (S !== T) throw new ShapeError(`scaledDotProductAttention: causal attention needs as many keys as queries (${T}); received ${S}`)
+    if (S !== T)
+      throw new ShapeError(
+        `scaledDotProductAttention: causal attention needs as many keys as queries (${T}); received ${S}`,
+      )
     return causalAttention(q, k, v, scale)
   }
   return scope(() => {

@@ -17,7 +17,9 @@ export function permute(x: Tensor, axes: readonly number[]): Tensor {
   if (own) return own
   const order = axes.map((axis) => axisOf('permute', x, axis))
   if (order.length !== x.shape.length || new Set(order).size !== order.length) {
-    throw new ShapeError(`permute: axes must name each of ${x.shape.length} once; received [${axes}] for ${showShape(x.shape)}`)
+    throw new ShapeError(
+      `permute: axes must name each of ${x.shape.length} once; received [${axes}] for ${showShape(x.shape)}`,
+    )
   }
   const { strides } = contiguous(x.shape)
   const shape = order.map((axis) => x.shape[axis])
@@ -41,7 +43,8 @@ export function transpose(x: Tensor, axis0: number, axis1: number): Tensor {
 }
 
 /**
- * The part of x whose index along `axis` lies in start … end − 1, every `step`-th; negative ones count from the end. Any dtype.
+ * The part of x whose index along `axis` lies in start … end − 1, every `step`-th; negative ones count from
+ * the end. Any dtype.
  * @throws ShapeError unless 0 ≤ start ≤ end ≤ size, and step is a positive integer
  */
 export function slice(x: Tensor, axis: number, start: number, end?: number, step = 1): Tensor {
@@ -49,11 +52,17 @@ export function slice(x: Tensor, axis: number, start: number, end?: number, step
   if (own) return own
   const at = axisOf('slice', x, axis)
   const size = x.shape[at]
-  const [first, last] = [start < 0 ? start + size : start, end === undefined ? size : end < 0 ? end + size : end]
+  const [first, last] = [
+    start < 0 ? start + size : start,
+    end === undefined ? size : end < 0 ? end + size : end,
+  ]
   if (!(0 <= first && first <= last && last <= size && Number.isInteger(first) && Number.isInteger(last))) {
-    throw new ShapeError(`slice: ${start}..${end ?? size} must lie in 0..${size} of axis ${axis}; received ${showShape(x.shape)}`)
+    throw new ShapeError(
+      `slice: ${start}..${end ?? size} must lie in 0..${size} of axis ${axis}; received ${showShape(x.shape)}`,
+    )
   }
-  if (!Number.isInteger(step) || step < 1) throw new ShapeError(`slice: step must be a positive integer; received ${step}`)
+  if (!Number.isInteger(step) || step < 1)
+    throw new ShapeError(`slice: step must be a positive integer; received ${step}`)
   const { strides } = contiguous(x.shape)
   const layout = { strides: strides.with(at, step * strides[at]), offset: first * strides[at] }
   const shape = x.shape.with(at, Math.ceil((last - first) / step))
@@ -99,7 +108,8 @@ export function concat(tensors: readonly Tensor[], axis = 0): Tensor {
 }
 
 /**
- * x in pieces along `axis`: of `sizes` values each, the last one shorter where they do not divide, or of the sizes listed.
+ * x in pieces along `axis`: of `sizes` values each, the last one shorter where they do not divide, or of the
+ * sizes listed.
  * @throws ShapeError if listed sizes do not add up
  */
 export function split(x: Tensor, sizes: number | readonly number[], axis = 0): Tensor[] {
@@ -110,9 +120,13 @@ export function split(x: Tensor, sizes: number | readonly number[], axis = 0): T
     throw new ShapeError(`split: pieces must hold at least one value; received ${sizes}`)
   }
   const list =
-    typeof sizes === 'number' ? Array.from({ length: Math.ceil(size / sizes) }, (_, i) => Math.min(sizes, size - i * sizes)) : sizes
+    typeof sizes === 'number'
+      ? Array.from({ length: Math.ceil(size / sizes) }, (_, i) => Math.min(sizes, size - i * sizes))
+      : sizes
   if (list.reduce((sum, one) => sum + one, 0) !== size) {
-    throw new ShapeError(`split: sizes must add up to ${size}; received [${list}] for axis ${axis} of ${showShape(x.shape)}`)
+    throw new ShapeError(
+      `split: sizes must add up to ${size}; received [${list}] for axis ${axis} of ${showShape(x.shape)}`,
+    )
   }
   let start = 0
   return list.map((length) => {
@@ -130,7 +144,9 @@ export function stack(tensors: readonly Tensor[], axis = 0): Tensor {
   for (const x of tensors) checkShape('stack', 'every tensor', x, first.shape)
   const at = axis < 0 ? axis + first.shape.length + 1 : axis
   if (!(Number.isInteger(at) && at >= 0 && at <= first.shape.length)) {
-    throw new ShapeError(`stack: axis must lie in 0..${first.shape.length}; received ${axis} for ${showShape(first.shape)}`)
+    throw new ShapeError(
+      `stack: axis must lie in 0..${first.shape.length}; received ${axis} for ${showShape(first.shape)}`,
+    )
   }
   return concat(
     tensors.map((x) => x.view([...x.shape.slice(0, at), 1, ...x.shape.slice(at)])),
@@ -143,10 +159,18 @@ export function flatten(x: Tensor, start = 0, end = -1): Tensor {
   checkTensor('flatten', 'x', x)
   if (x.shape.length === 0) return x.view([1])
   const [first, last] = [axisOf('flatten', x, start), axisOf('flatten', x, end)]
-  if (first > last) throw new ShapeError(`flatten: axes must be in order; received ${start}..${end} for ${showShape(x.shape)}`)
-  return x.view([...x.shape.slice(0, first), numel(x.shape.slice(first, last + 1)), ...x.shape.slice(last + 1)])
+  if (first > last)
+    throw new ShapeError(
+      `flatten: axes must be in order; received ${start}..${end} for ${showShape(x.shape)}`,
+    )
+  return x.view([
+    ...x.shape.slice(0, first),
+    numel(x.shape.slice(first, last + 1)),
+    ...x.shape.slice(last + 1),
+  ])
 }
 
 function checkList(operation: string, name: string, values: readonly unknown[]): void {
-  if (!Array.isArray(values)) throw new ShapeError(`${operation}: ${name} must be a list; received ${show(values)}`)
+  if (!Array.isArray(values))
+    throw new ShapeError(`${operation}: ${name} must be a list; received ${show(values)}`)
 }

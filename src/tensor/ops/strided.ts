@@ -4,7 +4,10 @@ import { show } from '../../core/kinds.ts'
 import { numel, type Shape, showShape } from '../../core/shape.ts'
 import { checkTensor, Tensor } from '../tensor.ts'
 
-/** How the values of a shape lie in a tensor's memory: a stride for each dimension, counted in values, and where the first one is. */
+/**
+ * How the values of a shape lie in a tensor's memory: a stride for each dimension, counted in values, and
+ * where the first one is.
+ */
 export interface Layout {
   strides: readonly number[]
   offset: number
@@ -25,7 +28,14 @@ export function contiguous(shape: Shape): Layout {
  * Copies the values of `shape` from one layout in x to another in y, of the same dtype.
  * @throws ShapeError if more than five dimensions remain after those that lie behind one another are joined
  */
-export function copyStrided(operation: string, shape: Shape, x: Tensor, from: Layout, y: Tensor, to: Layout): void {
+export function copyStrided(
+  operation: string,
+  shape: Shape,
+  x: Tensor,
+  from: Layout,
+  y: Tensor,
+  to: Layout,
+): void {
   if (numel(shape) === 0) return
   const dimensions: { size: number; x: number; y: number }[] = []
   for (let axis = 0; axis < shape.length; axis++) {
@@ -36,12 +46,23 @@ export function copyStrided(operation: string, shape: Shape, x: Tensor, from: La
       Object.assign(outer, { size: outer.size * dimension.size, x: dimension.x, y: dimension.y })
     } else dimensions.push(dimension)
   }
-  if (dimensions.length > 5) throw new ShapeError(`${operation}: takes up to 5 dimensions; received ${showShape(shape)}`)
+  if (dimensions.length > 5)
+    throw new ShapeError(`${operation}: takes up to 5 dimensions; received ${showShape(shape)}`)
   while (dimensions.length < 5) dimensions.unshift({ size: 1, x: 0, y: 0 })
   const sizes = dimensions.map(({ size }) => size)
   const xStrides = dimensions.map((dimension) => dimension.x)
   const yStrides = dimensions.map((dimension) => dimension.y)
-  x.device.call('stridedCopy', x, y, dtypes[x.dtype].bytes, ...sizes, from.offset, ...xStrides, to.offset, ...yStrides)
+  x.device.call(
+    'stridedCopy',
+    x,
+    y,
+    dtypes[x.dtype].bytes,
+    ...sizes,
+    from.offset,
+    ...xStrides,
+    to.offset,
+    ...yStrides,
+  )
 }
 
 /** A contiguous tensor of the values that `layout` finds in x. */
@@ -62,6 +83,8 @@ export function axisOf(operation: string, x: Tensor, axis: number): number {
   checkTensor(operation, 'x', x)
   const rank = x.shape.length
   if (!Number.isInteger(axis) || axis < -rank || axis >= rank)
-    throw new ShapeError(`${operation}: axis must lie in ${-rank}..${rank - 1}; received ${show(axis)} for ${showShape(x.shape)}`)
+    throw new ShapeError(
+      `${operation}: axis must lie in ${-rank}..${rank - 1}; received ${show(axis)} for ${showShape(x.shape)}`,
+    )
   return axis < 0 ? axis + rank : axis
 }

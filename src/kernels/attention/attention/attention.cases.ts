@@ -18,22 +18,38 @@ type Scalars = [number, number, number, number, number, number, number, number]
 type Args = [Float32Array, Float32Array, Float32Array, Float32Array, ...Scalars]
 
 /**
- * c·ε·(1 + |scale|·‖q‖₂·max‖k‖₂) · Σⱼ pⱼ·|vⱼ| with c = 8: a score is off by ε·|scale|·‖q‖₂·‖k‖₂ at most a few times over, a weight
- * relatively by as much, and the sum over j adds a few roundings of its own.
+ * c·ε·(1 + |scale|·‖q‖₂·max‖k‖₂) · Σⱼ pⱼ·|vⱼ| with c = 8: a score is off by ε·|scale|·‖q‖₂·‖k‖₂ at most a few
+ * times over, a weight relatively by as much, and the sum over j adds a few roundings of its own.
  */
 function attentionTolerance(args: readonly KernelArg[]): Float64Array {
   const [q, k, v, y, ...sizes] = args as Args
   const [batch, tokens, heads, , headSize, , , scale] = sizes
   const magnitudes = new Float32Array(y.length)
   attention(q, k, v.map(Math.abs), magnitudes, ...sizes)
-  const norm = (x: Float32Array, row: number) => Math.hypot(...x.subarray(row * headSize, (row + 1) * headSize))
+  const norm = (x: Float32Array, row: number) =>
+    Math.hypot(...x.subarray(row * headSize, (row + 1) * headSize))
   let largestKey = 0
   for (let row = 0; row < k.length / headSize; row++) largestKey = Math.max(largestKey, norm(k, row) || 0)
-  const bounds = Float64Array.from({ length: batch * tokens * heads }, (_, row) => 1 + Math.abs(scale) * norm(q, row) * largestKey)
-  return Float64Array.from(magnitudes, (magnitude, i) => 8 * 2 ** -23 * bounds[Math.floor(i / headSize)] * magnitude)
+  const bounds = Float64Array.from(
+    { length: batch * tokens * heads },
+    (_, row) => 1 + Math.abs(scale) * norm(q, row) * largestKey,
+  )
+  return Float64Array.from(
+    magnitudes,
+    (magnitude, i) => 8 * 2 ** -23 * bounds[Math.floor(i / headSize)] * magnitude,
+  )
 }
 
-function attentionCase({ batch = 1, tokens, heads, kvHeads, headSize, position = 0, capacity, spread = 1 }: Sizes): KernelCase {
+function attentionCase({
+  batch = 1,
+  tokens,
+  heads,
+  kvHeads,
+  headSize,
+  position = 0,
+  capacity,
+  spread = 1,
+}: Sizes): KernelCase {
   const count = batch * tokens * heads * headSize
   const keys = position + tokens
   const name = `batch=${batch} tokens=${tokens} heads=${heads}/${kvHeads} headSize=${headSize} position=${position} capacity=${capacity}`
@@ -45,16 +61,32 @@ function attentionCase({ batch = 1, tokens, heads, kvHeads, headSize, position =
         // What lies behind the last key is left over from others and must not matter.
         return cache.map((value, i) => (Math.floor(i / headSize) % capacity < keys ? value : NaN))
       })
-      const sizes = [batch, tokens, heads, kvHeads, headSize, position, capacity, Math.fround(1 / Math.sqrt(headSize))]
+      const sizes = [
+        batch,
+        tokens,
+        heads,
+        kvHeads,
+        headSize,
+        position,
+        capacity,
+        Math.fround(1 / Math.sqrt(headSize)),
+      ]
       return [normals(random, count, spread), k, v, new Float32Array(count), ...sizes]
     },
     tolerance: attentionTolerance,
     defects: {
       // One key alone has weight 1, whatever the query, and so has the first of scores far apart.
-      ...(keys > 1 && spread === 1 && { 'scale off by a thousandth': (args: KernelArg[]) => args.with(11, (args[11] as number) * 1.001) }),
+      ...(keys > 1 &&
+        spread === 1 && {
+          'scale off by a thousandth': (args: KernelArg[]) => args.with(11, (args[11] as number) * 1.001),
+        }),
       'values rounded to bfloat16': (args) => args.with(2, inBfloat16(args[2] as Float32Array)),
-      ...(keys > 1 && position > 0 && { 'last key not seen': (args: KernelArg[]) => args.with(9, position - 1) }),
-      ...(kvHeads > 1 && { 'key heads exchanged': (args: KernelArg[]) => args.with(1, nextHead(args[1] as Float32Array, kvHeads)) }),
+      ...(keys > 1 &&
+        position > 0 && { 'last key not seen': (args: KernelArg[]) => args.with(9, position - 1) }),
+      ...(kvHeads > 1 && {
+        'key heads exchanged': (args: KernelArg[]) =>
+          args.with(1, nextHead(args[1] as Float32Array, kvHeads)),
+      }),
     },
     work: {
       operations: 4 * batch * tokens * heads * headSize * (position + (tokens + 1) / 2),
@@ -98,7 +130,9 @@ function withValue(value: number): KernelCase {
       return args
     },
     tolerance: () => 1e-4,
-    defects: { 'a token earlier': (args) => args.with(2, (args[2] as Float32Array).with(39 * 20 + 3, value)) },
+    defects: {
+      'a token earlier': (args) => args.with(2, (args[2] as Float32Array).with(39 * 20 + 3, value)),
+    },
   }
 }
 

@@ -8,15 +8,18 @@ constexpr int32_t ATTENTION_KEYS = 64;
 
 struct AttentionScratch {
   alignas(64) float scores[ATTENTION_ROWS * ATTENTION_KEYS];
-  /* Keys transposed, [PANEL_DEPTH, ATTENTION_KEYS], or values padded to whole tiles of columns, [ATTENTION_KEYS, PANEL_DEPTH]. */
+  /*
+   * Keys transposed, [PANEL_DEPTH, ATTENTION_KEYS], or values padded to whole tiles of columns,
+   * [ATTENTION_KEYS, PANEL_DEPTH].
+   */
   alignas(64) float panel[PANEL_DEPTH * ATTENTION_KEYS];
   float largest[ATTENTION_ROWS];
   float total[ATTENTION_ROWS];
 };
 
 /*
- * Rows of queries that share keys and values. Row r sees the first visible + r · step keys: consecutive tokens of one head (step 1), or
- * the heads of one group for a single token (step 0).
+ * Rows of queries that share keys and values. Row r sees the first visible + r · step keys: consecutive
+ * tokens of one head (step 1), or the heads of one group for a single token (step 0).
  */
 struct AttentionRows {
   const float* q;
@@ -51,7 +54,8 @@ static void attentionScores(const AttentionRows& a, int32_t first, int32_t keys,
 }
 
 /*
- * Scores become weights e^(scale·score - largest so far); what y and total hold from before is brought to the new largest score.
+ * Scores become weights e^(scale·score - largest so far); what y and total hold from before is brought to the
+ * new largest score.
  * Source: Milakov, Gimelshein, "Online normalizer calculation for softmax", 2018, algorithm 3.
  */
 static void attentionWeights(const AttentionRows& a, int32_t first, int32_t keys, float scale, AttentionScratch& s) {
@@ -143,7 +147,10 @@ static void attentionRows(const AttentionRows& a, float scale) {
 void attention(const float* q, const float* k, const float* v, float* y, int32_t batch, int32_t tokens, int32_t heads, int32_t kvHeads,
                int32_t headSize, int32_t position, int32_t capacity, float scale) {
   int32_t group = heads / kvHeads;
-  /* One token: the heads of a group are the rows, and their keys are read once. Several: blocks of tokens of one head. */
+  /*
+   * One token: the heads of a group are the rows, and their keys are read once. Several: blocks of tokens of
+   * one head.
+   */
   int32_t headsPerTask = tokens == 1 ? (group < ATTENTION_ROWS ? group : 1) : 1;
   int32_t tokenBlocks = (tokens + ATTENTION_ROWS - 1) / ATTENTION_ROWS;
   int32_t headBlocks = heads / headsPerTask;

@@ -1,8 +1,9 @@
 /**
- * y[b,t,h] = Σⱼ pⱼ · v[b,h',j], p = softmax over keys j of scale · q[b,t,h] · k[b,h',j], j from 0 to position + t.
+ * y[b,t,h] = Σⱼ pⱼ · v[b,h',j], p = softmax over keys j of scale · q[b,t,h] · k[b,h',j], j from 0 to position
+ * + t.
  *
- * Causal: token t of this call stands at position + t and sees itself and what came before. Grouped queries: heads / kvHeads
- * consecutive query heads share key head h' = ⌊h · kvHeads / heads⌋.
+ * Causal: token t of this call stands at position + t and sees itself and what came before. Grouped queries:
+ * heads / kvHeads consecutive query heads share key head h' = ⌊h · kvHeads / heads⌋.
  *
  * Keys and values behind the last one that a token sees do not reach it, NaN and infinities included.
  * Source: Vaswani et al., "Attention Is All You Need", 2017, equation 1; Ainslie et al., "GQA", 2023.

@@ -5,8 +5,9 @@ import { attention } from '../attention/attention.ts'
 type Args = [...Float32Array[], number, number, number, number, number, number]
 
 /**
- * A probability errs relatively by c·ε·(1 + scale·‖q‖·max‖k‖), as in attention.cases.ts; dy·v − dy·y by c·ε·‖dy‖·(‖v‖ + ‖y‖). Both
- * go into ds, and every output is a sum of such terms, whose magnitudes are summed here. c = 4.
+ * A probability errs relatively by c·ε·(1 + scale·‖q‖·max‖k‖), as in attention.cases.ts; dy·v − dy·y by
+ * c·ε·‖dy‖·(‖v‖ + ‖y‖). Both go into ds, and every output is a sum of such terms, whose magnitudes are summed
+ * here. c = 4.
  */
 function tolerance(args: readonly KernelArg[], output: number): Float64Array {
   const [q, k, v, y, dy] = args.slice(0, 5) as Float32Array[]
@@ -23,7 +24,8 @@ function tolerance(args: readonly KernelArg[], output: number): Float64Array {
         const relative = 4 * epsilon * (1 + scale * norm(q, at) * largestKey)
         const scores = Array.from(
           { length: t + 1 },
-          (_, s) => scale * q.subarray(at, at + D).reduce((sum, one, d) => sum + one * k[head + s * D + d], 0),
+          (_, s) =>
+            scale * q.subarray(at, at + D).reduce((sum, one, d) => sum + one * k[head + s * D + d], 0),
         )
         const max = Math.max(...scores)
         const total = scores.reduce((sum, score) => sum + Math.exp(score - max), 0)
@@ -40,7 +42,13 @@ function tolerance(args: readonly KernelArg[], output: number): Float64Array {
   return bound
 }
 
-function gradCase(batch: number, tokens: number, heads: number, kvHeads: number, headSize: number): KernelCase {
+function gradCase(
+  batch: number,
+  tokens: number,
+  heads: number,
+  kvHeads: number,
+  headSize: number,
+): KernelCase {
   const scale = Math.fround(1 / Math.sqrt(headSize))
   return {
     name: `batch=${batch} tokens=${tokens} heads=${heads}/${kvHeads} headSize=${headSize}`,
@@ -49,15 +57,35 @@ function gradCase(batch: number, tokens: number, heads: number, kvHeads: number,
       const [q, k, v, y] = [queries, keys, keys, queries].map((count) => normals(random, count))
       attention(q, k, v, y, batch, tokens, heads, kvHeads, headSize, 0, tokens, scale)
       const outputs = [queries, keys, keys].map((count) => new Float32Array(count))
-      return [q, k, v, y, normals(random, queries), ...outputs, batch, tokens, heads, kvHeads, headSize, scale] satisfies Args
+      return [
+        q,
+        k,
+        v,
+        y,
+        normals(random, queries),
+        ...outputs,
+        batch,
+        tokens,
+        heads,
+        kvHeads,
+        headSize,
+        scale,
+      ] satisfies Args
     },
     tolerance,
     defects: {
       'dy in bfloat16': (args) => replaced(args, 4, inBfloat16(args[4] as Float32Array)),
       // One key alone has weight 1, whatever the query.
-      ...(tokens > 1 && { 'scale off by a thousandth': (args: KernelArg[]) => replaced(args, 13, scale * 1.001) }),
+      ...(tokens > 1 && {
+        'scale off by a thousandth': (args: KernelArg[]) => replaced(args, 13, scale * 1.001),
+      }),
     },
   }
 }
 
-export const cases: KernelCase[] = [gradCase(1, 1, 1, 1, 8), gradCase(2, 5, 3, 3, 7), gradCase(1, 19, 4, 2, 64), gradCase(2, 33, 6, 1, 46)]
+export const cases: KernelCase[] = [
+  gradCase(1, 1, 1, 1, 8),
+  gradCase(2, 5, 3, 3, 7),
+  gradCase(1, 19, 4, 2, 64),
+  gradCase(2, 33, 6, 1, 46),
+]

@@ -14,7 +14,10 @@ INLINE void attentionGradAdd(float* y, const float* x, float factor, int32_t n) 
   for (int32_t i = 0; i < n; i += LANES) storeUpTo(y + i, fma(splat(factor), loadUpTo(x + i, n - i), loadUpTo(y + i, n - i)), n - i);
 }
 
-/* The queries of one head that share keys and values; scores are computed twice, so that no row of them has to be kept. */
+/*
+ * The queries of one head that share keys and values; scores are computed twice, so that no row of them has
+ * to be kept.
+ */
 struct AttentionGradQuery {
   const float *k, *v;
   float *dk, *dv;

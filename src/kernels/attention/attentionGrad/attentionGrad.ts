@@ -25,7 +25,11 @@ export function attentionGrad(
   scale: number,
 ): void {
   const factor = Math.fround(scale)
-  const sums = { q: new Float64Array(dq.length), k: new Float64Array(dk.length), v: new Float64Array(dv.length) }
+  const sums = {
+    q: new Float64Array(dq.length),
+    k: new Float64Array(dk.length),
+    v: new Float64Array(dv.length),
+  }
   const dot = (a: Float32Array, i: number, b: Float32Array, j: number) => {
     let sum = 0
     for (let d = 0; d < headSize; d++) sum += a[i + d] * b[j + d]

@@ -1,7 +1,14 @@
 import type { KernelCase } from '../../case.ts'
 import { normals } from '../../inputs.ts'
 
-function cacheWriteCase(batch: number, tokens: number, heads: number, headSize: number, position: number, capacity: number): KernelCase {
+function cacheWriteCase(
+  batch: number,
+  tokens: number,
+  heads: number,
+  headSize: number,
+  position: number,
+  capacity: number,
+): KernelCase {
   const count = batch * tokens * heads * headSize
   return {
     name: `batch=${batch} tokens=${tokens} heads=${heads} headSize=${headSize} position=${position} capacity=${capacity}`,

@@ -1,5 +1,6 @@
 /**
- * cache[b, h, position + t, :] = x[b, t, h, :]: new keys (or values) move behind those already there, heads first.
+ * cache[b, h, position + t, :] = x[b, t, h, :]: new keys (or values) move behind those already there, heads
+ * first.
  * @param x [batch, tokens, heads, headSize] float32
  * @param cache [batch, heads, capacity, headSize] float32; position + tokens <= capacity, other rows stay
  */

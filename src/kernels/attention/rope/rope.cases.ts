@@ -11,7 +11,13 @@ function ropeTolerance([x, , , , , , , headSize]: readonly KernelArg[]): Float64
   })
 }
 
-function ropeCase(batch: number, tokens: number, heads: number, headSize: number, position: number): KernelCase {
+function ropeCase(
+  batch: number,
+  tokens: number,
+  heads: number,
+  headSize: number,
+  position: number,
+): KernelCase {
   const count = batch * tokens * heads * headSize
   const half = headSize / 2
   const angle = (i: number) => Math.floor(i / half) * 10000 ** (-(i % half) / half)
@@ -21,7 +27,17 @@ function ropeCase(batch: number, tokens: number, heads: number, headSize: number
       // One row more than needed, for the defect.
       const cos = Float32Array.from({ length: (position + tokens + 1) * half }, (_, i) => Math.cos(angle(i)))
       const sin = Float32Array.from({ length: cos.length }, (_, i) => Math.sin(angle(i)))
-      return [normals(random, count), cos, sin, new Float32Array(count), batch, tokens, heads, headSize, position]
+      return [
+        normals(random, count),
+        cos,
+        sin,
+        new Float32Array(count),
+        batch,
+        tokens,
+        heads,
+        headSize,
+        position,
+      ]
     },
     tolerance: ropeTolerance,
     defects: {
@@ -31,7 +47,10 @@ function ropeCase(batch: number, tokens: number, heads: number, headSize: number
           2,
           (args[2] as Float32Array).map((value, i) => (i < half ? -Math.sin(1) : -value)),
         ),
-      ...(headSize > 2 && { 'pairs of neighbours': (args: KernelArg[]) => args.with(0, interleaved(args[0] as Float32Array, headSize)) }),
+      ...(headSize > 2 && {
+        'pairs of neighbours': (args: KernelArg[]) =>
+          args.with(0, interleaved(args[0] as Float32Array, headSize)),
+      }),
     },
     work: { operations: 3 * count, bytes: 8 * count },
   }

@@ -1,9 +1,11 @@
 /**
- * y[i] = x[i]·cos[p,i] − x[i+half]·sin[p,i] and y[i+half] = x[i+half]·cos[p,i] + x[i]·sin[p,i], for i < half = headSize/2.
+ * y[i] = x[i]·cos[p,i] − x[i+half]·sin[p,i] and y[i+half] = x[i+half]·cos[p,i] + x[i]·sin[p,i], for i < half
+ * = headSize/2.
  *
- * Rotary position embedding. Values are paired half a head apart, as Hugging Face's Llama does; token t takes row p = position + t
- * of the tables.
- * Source: Su et al., "RoFormer", 2021, equation 34; pairing: transformers, models/llama/modeling_llama.py, rotate_half.
+ * Rotary position embedding. Values are paired half a head apart, as Hugging Face's Llama does; token t takes
+ * row p = position + t of the tables.
+ * Source: Su et al., "RoFormer", 2021, equation 34; pairing: transformers, models/llama/modeling_llama.py,
+ * rotate_half.
  * @param x [batch, tokens, heads, headSize] float32
  * @param cos [positions, headSize/2] float32
  * @param sin [positions, headSize/2] float32

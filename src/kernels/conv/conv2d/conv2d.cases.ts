@@ -24,9 +24,21 @@ export interface SizedConv {
   operations: number
 }
 
-function sized({ batch = 1, channels, image, kernel, stride = [1, 1], padding = [0, 0], dilation = [1, 1], groups = 1 }: Conv): SizedConv {
+function sized({
+  batch = 1,
+  channels,
+  image,
+  kernel,
+  stride = [1, 1],
+  padding = [0, 0],
+  dilation = [1, 1],
+  groups = 1,
+}: Conv): SizedConv {
   const out = [0, 1].map((axis) => {
-    return Math.floor((image[axis] + 2 * padding[axis] - dilation[axis] * (kernel[axis] - 1) - 1) / stride[axis]) + 1
+    return (
+      Math.floor((image[axis] + 2 * padding[axis] - dilation[axis] * (kernel[axis] - 1) - 1) / stride[axis]) +
+      1
+    )
   })
   const parts: [string, number[]][] = [
     ['stride', stride],
@@ -43,18 +55,41 @@ function sized({ batch = 1, channels, image, kernel, stride = [1, 1], padding = 
   const w = (channels[1] * channels[0] * kernel[0] * kernel[1]) / groups
   return {
     name,
-    sizes: [batch, channels[0], ...image, channels[1], out[0], out[1], ...kernel, ...stride, ...padding, ...dilation, groups],
+    sizes: [
+      batch,
+      channels[0],
+      ...image,
+      channels[1],
+      out[0],
+      out[1],
+      ...kernel,
+      ...stride,
+      ...padding,
+      ...dilation,
+      groups,
+    ],
     counts: [batch * channels[0] * image[0] * image[1], w, y],
     operations: (2 * y * w) / channels[1],
   }
 }
 
-/** Runs of every length, borders wider than the image, strides with idle pixels, groups, several blocks, panels and stretches. */
+/**
+ * Runs of every length, borders wider than the image, strides with idle pixels, groups, several blocks,
+ * panels and stretches.
+ */
 export const convs: SizedConv[] = [
   { channels: [1, 1], image: [1, 1], kernel: [1, 1] },
   { channels: [3, 5], image: [7, 9], kernel: [3, 3], padding: [1, 1], batch: 2 },
   { channels: [3, 5], image: [7, 9], kernel: [3, 3], stride: [2, 2], padding: [1, 1], batch: 2 },
-  { channels: [4, 6], image: [8, 7], kernel: [3, 2], stride: [1, 2], padding: [2, 1], dilation: [2, 1], groups: 2 },
+  {
+    channels: [4, 6],
+    image: [8, 7],
+    kernel: [3, 2],
+    stride: [1, 2],
+    padding: [2, 1],
+    dilation: [2, 1],
+    groups: 2,
+  },
   { channels: [5, 5], image: [6, 6], kernel: [3, 3], padding: [1, 1], groups: 5, batch: 2 },
   { channels: [3, 6], image: [11, 40], kernel: [5, 3], stride: [3, 2], groups: 3, dilation: [1, 3] },
   { channels: [2, 3], image: [2, 3], kernel: [5, 5], padding: [4, 3] },
@@ -79,26 +114,37 @@ export const convBenchmarks: SizedConv[] = [
 ].map((conv) => sized(conv as Conv))
 
 /** 4·ε·Σ|a·b| for each sum: what a definition makes of the absolute values; errors have random signs. */
-export function sumTolerance(define: (...args: never[]) => void, args: readonly KernelArg[], output: number): Float64Array {
+export function sumTolerance(
+  define: (...args: never[]) => void,
+  args: readonly KernelArg[],
+  output: number,
+): Float64Array {
   const y = new Float32Array((args[output] as Float32Array).length)
   const magnitudes = args.map((arg) => (arg instanceof Float32Array ? arg.map(Math.abs) : arg))
   define(...(magnitudes.with(output, y) as never[]))
   return Float64Array.from(y, (value) => 4 * epsilon * value)
 }
 
-/** Two factors of a convolution, in the order of the kernel, that must each be read with all its bits and at its place. */
+/**
+ * Two factors of a convolution, in the order of the kernel, that must each be read with all its bits and at
+ * its place.
+ */
 export function convDefects(args: readonly KernelArg[]): NonNullable<KernelCase['defects']> {
   const first = args.findIndex((arg) => typeof arg === 'number')
   return {
     'first factor rounded to bfloat16': ([a, ...rest]) => [inBfloat16(a as Float32Array), ...rest],
     'second factor rounded to bfloat16': ([a, b, ...rest]) => [a, inBfloat16(b as Float32Array), ...rest],
     ...((args[0] as Float32Array).length > 1 && {
-      'one pixel of padding more': (planted: KernelArg[]) => planted.with(first + 12, (planted[first + 12] as number) + 1),
+      'one pixel of padding more': (planted: KernelArg[]) =>
+        planted.with(first + 12, (planted[first + 12] as number) + 1),
     }),
   }
 }
 
-function conv2dCase({ name, sizes, counts: [x, w, y], operations }: SizedConv, withBias: boolean): KernelCase {
+function conv2dCase(
+  { name, sizes, counts: [x, w, y], operations }: SizedConv,
+  withBias: boolean,
+): KernelCase {
   const args: KernelCase['args'] = (random) => {
     const bias = withBias ? normals(random, sizes[4]) : null
     return [normals(random, x), normals(random, w), bias, new Float32Array(y), ...sizes]

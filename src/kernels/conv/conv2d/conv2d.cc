@@ -3,8 +3,8 @@
 namespace LOWBIT_ISA {
 
 /*
- * For each group y [outChannels, positions] = w [outChannels, inChannels · kernel] · pixels [inChannels · kernel, positions], the pixels
- * gathered panel by panel; they are never laid out as a whole.
+ * For each group y [outChannels, positions] = w [outChannels, inChannels · kernel] · pixels [inChannels ·
+ * kernel, positions], the pixels gathered panel by panel; they are never laid out as a whole.
  */
 void conv2d(const float* x, const float* w, const float* bias, float* y, int32_t batch, int32_t inChannels, int32_t inHeight,
             int32_t inWidth, int32_t outChannels, int32_t outHeight, int32_t outWidth, int32_t kernelHeight, int32_t kernelWidth,

@@ -18,8 +18,8 @@ template <class T> struct Planes {
 };
 
 /*
- * The columns of a convolution's product are the positions of a grid, in the order sample, row, column. Position (row, col) meets pixel
- * (row · rowStep + rowOffset, col · colStep + colOffset) of some planes.
+ * The columns of a convolution's product are the positions of a grid, in the order sample, row, column.
+ * Position (row, col) meets pixel (row · rowStep + rowOffset, col · colStep + colOffset) of some planes.
  */
 struct Grid {
   int32_t rows, cols, rowStep, colStep, rowOffset, colOffset;
@@ -44,7 +44,10 @@ struct Position {
   }
 };
 
-/* to [count] = the pixels of one channel that the positions from `at` on meet, 0 outside the plane; whole vectors are written. */
+/*
+ * to [count] = the pixels of one channel that the positions from `at` on meet, 0 outside the plane; whole
+ * vectors are written.
+ */
 static void gatherPixels(const Planes<const float>& x, int32_t channel, const Grid& grid, Position at, int32_t count, float* to) {
   while (count > 0) {
     int32_t run = grid.cols - at.col < count ? grid.cols - at.col : count;
@@ -77,8 +80,8 @@ static ConvTile& convTile() {
 }
 
 /*
- * Places the product of a block and a panel: channels `first` to first + rows of y, positions from `at` on. For k = 0 it is the first part
- * of the sum, and a bias by channel is added.
+ * Places the product of a block and a panel: channels `first` to first + rows of y, positions from `at` on.
+ * For k = 0 it is the first part of the sum, and a bias by channel is added.
  */
 template <class Multiply>
 static void placePixels(const Planes<float>& y, int32_t first, int32_t rows, const Grid& grid, Position at, int32_t cols, int32_t k,

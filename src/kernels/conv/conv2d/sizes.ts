@@ -18,9 +18,23 @@ export type ConvSizes = [
   groups: number,
 ]
 
-/** Calls `visit` with the index of every x, w and y that meet in a product: y += x · w, w [outChannels, inChannels / groups, kernel]. */
+/**
+ * Calls `visit` with the index of every x, w and y that meet in a product: y += x · w, w [outChannels,
+ * inChannels / groups, kernel].
+ */
 export function eachProduct(sizes: ConvSizes, visit: (x: number, w: number, y: number) => void): void {
-  const [batch, inChannels, inHeight, inWidth, outChannels, outHeight, outWidth, kernelHeight, kernelWidth, ...rest] = sizes
+  const [
+    batch,
+    inChannels,
+    inHeight,
+    inWidth,
+    outChannels,
+    outHeight,
+    outWidth,
+    kernelHeight,
+    kernelWidth,
+    ...rest
+  ] = sizes
   const [strideHeight, strideWidth, paddingHeight, paddingWidth, dilationHeight, dilationWidth, groups] = rest
   const [inGroup, outGroup] = [inChannels / groups, outChannels / groups]
   for (let b = 0; b < batch; b++) {
@@ -35,7 +49,11 @@ export function eachProduct(sizes: ConvSizes, visit: (x: number, w: number, y: n
                 const inRow = row * strideHeight - paddingHeight + kr * dilationHeight
                 const inCol = col * strideWidth - paddingWidth + kc * dilationWidth
                 if (inRow < 0 || inRow >= inHeight || inCol < 0 || inCol >= inWidth) continue
-                visit((plane * inHeight + inRow) * inWidth + inCol, ((o * inGroup + i) * kernelHeight + kr) * kernelWidth + kc, y)
+                visit(
+                  (plane * inHeight + inRow) * inWidth + inCol,
+                  ((o * inGroup + i) * kernelHeight + kr) * kernelWidth + kc,
+                  y,
+                )
               }
             }
           }

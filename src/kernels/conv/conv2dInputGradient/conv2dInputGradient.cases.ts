@@ -3,7 +3,10 @@ import { normals } from '../../inputs.ts'
 import { convBenchmarks, convDefects, convs, type SizedConv, sumTolerance } from '../conv2d/conv2d.cases.ts'
 import { conv2dInputGradient } from './conv2dInputGradient.ts'
 
-function inputGradientCase({ name, sizes, counts: [x, w, y], operations }: SizedConv, withBias: boolean): KernelCase {
+function inputGradientCase(
+  { name, sizes, counts: [x, w, y], operations }: SizedConv,
+  withBias: boolean,
+): KernelCase {
   return {
     name: `${name}${withBias ? ' bias' : ''}`,
     args: (random) => {

@@ -25,8 +25,9 @@ struct ConvPhase {
 };
 
 /*
- * With a stride, the pixels of dx fall into stride × stride phases, each reached by its own part of the kernel; a phase is a plain
- * product: dx [inChannels, positions] = wᵀ [inChannels, taps · outChannels] · pixels of dy [taps · outChannels, positions].
+ * With a stride, the pixels of dx fall into stride × stride phases, each reached by its own part of the
+ * kernel; a phase is a plain product: dx [inChannels, positions] = wᵀ [inChannels, taps · outChannels] ·
+ * pixels of dy [taps · outChannels, positions].
  */
 void conv2dInputGradient(const float* dy, const float* w, const float* bias, float* dx, int32_t batch, int32_t inChannels, int32_t inHeight,
                          int32_t inWidth, int32_t outChannels, int32_t outHeight, int32_t outWidth, int32_t kernelHeight,

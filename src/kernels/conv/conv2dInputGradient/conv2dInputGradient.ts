@@ -1,8 +1,8 @@
 import { type ConvSizes, eachProduct } from '../conv2d/sizes.ts'
 
 /**
- * dx[b,i,…] = bias[i] + Σ dy[b,o,r,c] · w[o,i,kr,kc] over all that conv2d makes of it: the gradient of conv2d by x (without a bias), or a
- * transposed convolution of dy. Sizes are those of the convolution.
+ * dx[b,i,…] = bias[i] + Σ dy[b,o,r,c] · w[o,i,kr,kc] over all that conv2d makes of it: the gradient of conv2d
+ * by x (without a bias), or a transposed convolution of dy. Sizes are those of the convolution.
  * @param dy [batch, outChannels, outHeight, outWidth] float32
  * @param w [outChannels, inChannels / groups, kernelHeight, kernelWidth] float32
  * @param bias [inChannels] float32, may be absent
@@ -16,7 +16,10 @@ export function conv2dInputGradient(
   ...sizes: ConvSizes
 ): void {
   const [, inChannels, inHeight, inWidth] = sizes
-  const sums = Float64Array.from({ length: dx.length }, (_, i) => bias?.[Math.floor(i / (inHeight * inWidth)) % inChannels] ?? 0)
+  const sums = Float64Array.from(
+    { length: dx.length },
+    (_, i) => bias?.[Math.floor(i / (inHeight * inWidth)) % inChannels] ?? 0,
+  )
   eachProduct(sizes, (xi, wi, yi) => {
     sums[xi] += dy[yi] * w[wi]
   })

@@ -17,8 +17,9 @@ static void placeTransposed(const float* tile, int32_t rows, int32_t cols, float
 }
 
 /*
- * For each group dwᵀ [inChannels · kernel, outChannels] = pixels of x [inChannels · kernel, positions] · dyᵀ [positions, outChannels]:
- * this way the pixels, which are many, are copied in rows, and only dy is transposed.
+ * For each group dwᵀ [inChannels · kernel, outChannels] = pixels of x [inChannels · kernel, positions] · dyᵀ
+ * [positions, outChannels]: this way the pixels, which are many, are copied in rows, and only dy is
+ * transposed.
  */
 void conv2dWeightGradient(const float* x, const float* dy, float* dw, int32_t batch, int32_t inChannels, int32_t inHeight, int32_t inWidth,
                           int32_t outChannels, int32_t outHeight, int32_t outWidth, int32_t kernelHeight, int32_t kernelWidth,

@@ -14,7 +14,9 @@ export const cases: KernelCase[] = counts.flatMap((count) =>
       tolerance: () => 'exact',
       defects: {
         'another scale': (args) => replaced(args, 1, scale * 1.00001),
-        ...(count > 30 && { 'x in bfloat16': (args) => replaced(args, 0, inBfloat16(args[0] as Float32Array)) }),
+        ...(count > 30 && {
+          'x in bfloat16': (args) => replaced(args, 0, inBfloat16(args[0] as Float32Array)),
+        }),
       },
     }),
   ),

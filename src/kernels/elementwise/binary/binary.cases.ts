@@ -26,7 +26,15 @@ const pairs: KernelCase[] = ops.map(([name, op]) => ({
   args: () => {
     const count = specials.length
     const b = Float32Array.from({ length: count ** 2 }, (_, i) => specials[Math.floor(i / count)])
-    return [op, Float32Array.from(b, (_, i) => specials[i % count]), b, new Float32Array(count ** 2), count, count, count]
+    return [
+      op,
+      Float32Array.from(b, (_, i) => specials[i % count]),
+      b,
+      new Float32Array(count ** 2),
+      count,
+      count,
+      count,
+    ]
   },
   tolerance: () => 'exact',
 }))

@@ -2,7 +2,12 @@
 export const binaryOps = { add: 0, sub: 1, mul: 2, div: 3 } as const
 
 /** In the order of their numbers. */
-const functions: readonly ((a: number, b: number) => number)[] = [(a, b) => a + b, (a, b) => a - b, (a, b) => a * b, (a, b) => a / b]
+const functions: readonly ((a: number, b: number) => number)[] = [
+  (a, b) => a + b,
+  (a, b) => a - b,
+  (a, b) => a * b,
+  (a, b) => a / b,
+]
 
 /**
  * y[r,c] = a[r,c] ∘ b[r·bRowStride + c], rounded once to float32.

@@ -14,7 +14,8 @@ export const cases: KernelCase[] = counts.flatMap((count) =>
       ],
       // The hash decides to the bit; then one product.
       tolerance: () => 'exact',
-      defects: count < 100 || p === 0 || p === 1 ? undefined : { 'another seed': (args) => replaced(args, 2, 7) },
+      defects:
+        count < 100 || p === 0 || p === 1 ? undefined : { 'another seed': (args) => replaced(args, 2, 7) },
     }),
   ),
 )

@@ -1,6 +1,8 @@
 /**
- * y[i] = x[i] / (1 − p) with probability 1 − p, else 0; which, is a hash of i and the seed, so that a second call decides alike.
- * Source: Srivastava et al., "Dropout", 2014, section 10; hash: MurmurHash3's finalizer (Appleby, public domain), twice.
+ * y[i] = x[i] / (1 − p) with probability 1 − p, else 0; which, is a hash of i and the seed, so that a second
+ * call decides alike.
+ * Source: Srivastava et al., "Dropout", 2014, section 10; hash: MurmurHash3's finalizer (Appleby, public
+ * domain), twice.
  * @param x [count] float32
  * @param y [count] float32, may be x
  */

@@ -2,12 +2,18 @@ import type { KernelArg, KernelCase } from '../../case.ts'
 import { counts, epsilon, inBfloat16, normals, replaced, specials, tiny } from '../../inputs.ts'
 import { siluMul } from './siluMul.ts'
 
-/** silu's 4.5ε·|y| (unary.cases.ts) and half an ulp for the product; near underflow the sigmoid errs by 2·2^−149, times gate and up. */
+/**
+ * silu's 4.5ε·|y| (unary.cases.ts) and half an ulp for the product; near underflow the sigmoid errs by
+ * 2·2^−149, times gate and up.
+ */
 function tolerance([gate, up]: readonly KernelArg[]): Float64Array {
   const [g, u] = [gate as Float32Array, up as Float32Array]
   const y = new Float32Array(g.length)
   siluMul(g, u, y, y.length)
-  return Float64Array.from(y, (value, i) => 5 * epsilon * Math.abs(value) + 2 * tiny * (1 + (1 + Math.abs(g[i])) * Math.abs(u[i])))
+  return Float64Array.from(
+    y,
+    (value, i) => 5 * epsilon * Math.abs(value) + 2 * tiny * (1 + (1 + Math.abs(g[i])) * Math.abs(u[i])),
+  )
 }
 
 const sizes: KernelCase[] = counts.map((count) => ({

@@ -4,8 +4,9 @@
 namespace LOWBIT_ISA {
 
 /*
- * Φ(-|x|) / e^(-x²/2) = t·P(t) with t = 1 / (1 + 0.3·|x|), within 2 ulp up to |x| = 14.5, beyond which float32 has no such tails.
- * P of degree 9 was fitted to erfcx by weighted least squares in t (relative error 4e-9).
+ * Φ(-|x|) / e^(-x²/2) = t·P(t) with t = 1 / (1 + 0.3·|x|), within 2 ulp up to |x| = 14.5, beyond which
+ * float32 has no such tails. P of degree 9 was fitted to erfcx by weighted least squares in t (relative error
+ * 4e-9).
  */
 INLINE f32v normalTail(f32v x) {
   constexpr float coefficients[] = {0.11968669f, 0.11957181f, 0.11023547f, 0.07838944f, 0.09615744f,

@@ -5,7 +5,10 @@
 
 namespace LOWBIT_ISA {
 
-/* Below 1 a quotient of polynomials (Lambert's continued fraction to its seventh term, within 1e-9), above it 1 - 2 / (e^2|x| + 1). */
+/*
+ * Below 1 a quotient of polynomials (Lambert's continued fraction to its seventh term, within 1e-9), above it
+ * 1 - 2 / (e^2|x| + 1).
+ */
 INLINE f32v unaryTanh(f32v x) {
   f32v size = abs(x), x2 = x * x;
   f32v over = ((x2 + 378.0f) * x2 + 17325.0f) * x2 + 135135.0f;

@@ -32,8 +32,8 @@ const functions: readonly ((x: number) => number)[] = [
 ]
 
 /**
- * y = f(x), value by value: −x, |x|, eˣ, √x, max(x, 0), x / (1 + e⁻ˣ), 1 / (1 + e⁻ˣ), tanh x, x·Φ(x), x·(1 + tanh u(x)) / 2, ln x.
- * Source of the last but one: Hendrycks, Gimpel, "Gaussian Error Linear Units", 2016.
+ * y = f(x), value by value: −x, |x|, eˣ, √x, max(x, 0), x / (1 + e⁻ˣ), 1 / (1 + e⁻ˣ), tanh x, x·Φ(x), x·(1 +
+ * tanh u(x)) / 2, ln x. Source of the last but one: Hendrycks, Gimpel, "Gaussian Error Linear Units", 2016.
  * @param op one of `unaryOps`
  * @param x [count] float32
  * @param y [count] float32

@@ -8,9 +8,9 @@ type Op = keyof typeof unaryOps
 const sigmoid = (x: number) => 1 / (1 + Math.exp(-x))
 
 /**
- * Bounds of f′ in units of ε, term by term, since terms cancel: exp errs by 2, sigmoid by 4 (unary.cases.ts), Φ by 6.5 + x²/4, the slope
- * 2u of tanh's argument by 2·|2u|·(1 − σ), every operation by half, the definition by half. Operations not listed round once, like the
- * definition.
+ * Bounds of f′ in units of ε, term by term, since terms cancel: exp errs by 2, sigmoid by 4 (unary.cases.ts),
+ * Φ by 6.5 + x²/4, the slope 2u of tanh's argument by 2·|2u|·(1 − σ), every operation by half, the definition
+ * by half. Operations not listed round once, like the definition.
  */
 const bounds: Partial<Record<Op, (x: number, y: number) => number>> = {
   silu: (x) => sigmoid(x) * (6 + 11 * Math.abs(x) * sigmoid(-x)),
@@ -31,8 +31,10 @@ function tolerance([op, x, y, dy]: readonly KernelArg[]): 'exact' | Float64Array
   return Float64Array.from(x as Float32Array, (value, i) => {
     const size = Math.abs((dy as Float32Array)[i])
     // Far out products of infinity and zero are no bound; NaN compares equal there.
-    // Near underflow exp errs by 2·2^−149, which what it is multiplied with enlarges: x, for gelu's approximation x·(1.6 + 0.22·x²).
-    const factor = 1 + Math.abs(value) * (bound === bounds.geluTanh && Math.abs(value) < 20 ? 2 + 0.22 * value * value : 1)
+    // Near underflow exp errs by 2·2^−149, which what it is multiplied with enlarges: x, for gelu's
+    // approximation x·(1.6 + 0.22·x²).
+    const factor =
+      1 + Math.abs(value) * (bound === bounds.geluTanh && Math.abs(value) < 20 ? 2 + 0.22 * value * value : 1)
     return (size * bound(value, (y as Float32Array)[i]) || 0) * epsilon + 4 * tiny * factor * (1 + size)
   })
 }
@@ -52,7 +54,9 @@ export const cases: KernelCase[] = (Object.keys(unaryOps) as Op[]).flatMap((op):
       tolerance,
       defects: {
         // A few values may all be negative, where relu hides their rounding, or have no logarithm.
-        ...(count >= 7 && { 'dy in bfloat16': (args: KernelArg[]) => replaced(args, 3, inBfloat16(args[3] as Float32Array)) }),
+        ...(count >= 7 && {
+          'dy in bfloat16': (args: KernelArg[]) => replaced(args, 3, inBfloat16(args[3] as Float32Array)),
+        }),
       },
     }),
   ),

@@ -35,7 +35,14 @@ function tanhGeluDerivative(x: number): number {
  * @param dy [count] float32
  * @param dx [count] float32, may be dy
  */
-export function unaryGrad(op: number, x: Float32Array, y: Float32Array, dy: Float32Array, dx: Float32Array, count: number): void {
+export function unaryGrad(
+  op: number,
+  x: Float32Array,
+  y: Float32Array,
+  dy: Float32Array,
+  dx: Float32Array,
+  count: number,
+): void {
   const gradient = gradients[op]
   for (let i = 0; i < count; i++) dx[i] = gradient(x[i], y[i], dy[i])
 }

@@ -30,10 +30,9 @@ function embeddingCase(dtype: DType, count: number, cols: number): KernelCase {
 }
 
 export const cases: KernelCase[] = [
-  ...(['float32', 'float16', 'bfloat16', 'float8_e4m3fn', 'float8_e5m2', 'float8_e4m3fnuz'] as const).flatMap((dtype) => [
-    embeddingCase(dtype, 5, 172),
-    embeddingCase(dtype, 3, 7),
-  ]),
+  ...(['float32', 'float16', 'bfloat16', 'float8_e4m3fn', 'float8_e5m2', 'float8_e4m3fnuz'] as const).flatMap(
+    (dtype) => [embeddingCase(dtype, 5, 172), embeddingCase(dtype, 3, 7)],
+  ),
   embeddingCase('bfloat16', 1, 1024),
   embeddingCase('float16', 300, 288),
 ]

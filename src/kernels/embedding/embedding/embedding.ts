@@ -7,7 +7,14 @@ import { dtypeOfCode, toNumbers } from '../../../core/halves.ts'
  * @param ids [count] int32, each below vocabulary (the caller checks)
  * @param y [count, cols] float32
  */
-export function embedding(table: HostArray, tableDtype: number, ids: Int32Array, y: Float32Array, count: number, cols: number): void {
+export function embedding(
+  table: HostArray,
+  tableDtype: number,
+  ids: Int32Array,
+  y: Float32Array,
+  count: number,
+  cols: number,
+): void {
   const dtype = dtypeOfCode(tableDtype)
   for (let i = 0; i < count; i++) {
     const row = toNumbers(dtype, table.subarray(ids[i] * cols, (ids[i] + 1) * cols))

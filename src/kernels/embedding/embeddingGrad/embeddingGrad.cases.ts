@@ -35,7 +35,9 @@ export const cases: KernelCase[] = [
     tolerance,
     defects: {
       'dy in bfloat16': (args) => replaced(args, 1, inBfloat16(args[1] as Float32Array)),
-      ...(vocabulary > 1 && { 'the row of id 0 for all': (args: KernelArg[]) => replaced(args, 0, new Int32Array(count)) }),
+      ...(vocabulary > 1 && {
+        'the row of id 0 for all': (args: KernelArg[]) => replaced(args, 0, new Int32Array(count)),
+      }),
     },
   }),
 )

@@ -1,5 +1,14 @@
 import { type DType, dtypes } from '../../../core/dtype.ts'
-import { type QType, qfloat8_e4m3fn, qfloat8_e4m3fnuz, qfloat8_e5m2, qint2, qint4, qint5, qint8 } from '../../../core/qtype.ts'
+import {
+  type QType,
+  qfloat8_e4m3fn,
+  qfloat8_e4m3fnuz,
+  qfloat8_e5m2,
+  qint2,
+  qint4,
+  qint5,
+  qint8,
+} from '../../../core/qtype.ts'
 import type { KernelCase } from '../../case.ts'
 import { normals, replaced } from '../../inputs.ts'
 import { tileByteLength, tilePack } from '../../layout/tilePack/tilePack.ts'

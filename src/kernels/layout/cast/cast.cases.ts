@@ -5,7 +5,13 @@ import { counts, magnitudes, rawOf, replaced } from '../../inputs.ts'
 
 const floats: DType[] = ['float32', 'float16', 'bfloat16', 'float8_e4m3fn', 'float8_e5m2', 'float8_e4m3fnuz']
 
-function castCase(from: DType, to: DType, name: string, count: number, input?: (index: number) => number): KernelCase {
+function castCase(
+  from: DType,
+  to: DType,
+  name: string,
+  count: number,
+  input?: (index: number) => number,
+): KernelCase {
   return {
     name: `${from} to ${to} ${name}`,
     args: (random) => {

@@ -2,7 +2,10 @@
 
 namespace LOWBIT_ISA {
 
-/* Values per task, and per trip through float32: decoding and encoding by themselves are 6 + 6 loops, together they were 36. */
+/*
+ * Values per task, and per trip through float32: decoding and encoding by themselves are 6 + 6 loops,
+ * together they were 36.
+ */
 constexpr int32_t castPiece = 1 << 16;
 constexpr int32_t castBlock = 256;
 

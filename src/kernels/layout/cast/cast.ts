@@ -4,8 +4,8 @@ import { decodeFloat, dtypeOfCode, encodeFloat } from '../../../core/halves.ts'
 /**
  * y = x in another float dtype, through float32, rounded half to even.
  *
- * Above the largest value float16, bfloat16 and e5m2 become infinite, e4m3fn saturates at ±448 (infinities too) and e4m3fnuz becomes NaN,
- * as `tensor.to(dtype)` does in PyTorch 2.15.
+ * Above the largest value float16, bfloat16 and e5m2 become infinite, e4m3fn saturates at ±448 (infinities
+ * too) and e4m3fnuz becomes NaN, as `tensor.to(dtype)` does in PyTorch 2.15.
  * @param x [count] any float dtype
  * @param y [count] any float dtype
  */

@@ -1,7 +1,13 @@
-/** What lies outside an image: zeros, the image mirrored at its border pixels, its border pixels, or the image again. */
+/**
+ * What lies outside an image: zeros, the image mirrored at its border pixels, its border pixels, or the image
+ * again.
+ */
 export const padModes = { zeros: 0, reflect: 1, replicate: 2, circular: 3 } as const
 
-/** The index that position `i`, below 0 or from `size` on, takes its value from; −1 for zero. Reaches one image far. */
+/**
+ * The index that position `i`, below 0 or from `size` on, takes its value from; −1 for zero. Reaches one
+ * image far.
+ */
 export function paddedIndex(mode: number, i: number, size: number): number {
   if (i >= 0 && i < size) return i
   switch (mode) {

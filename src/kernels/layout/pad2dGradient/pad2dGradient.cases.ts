@@ -8,7 +8,12 @@ export const cases: KernelCase[] = pads.map(({ name, mode, sizes }) => {
   const [planes, height, width, outHeight, outWidth] = sizes
   return {
     name,
-    args: (random) => [mode, normals(random, planes * outHeight * outWidth), new Float32Array(planes * height * width), ...sizes],
+    args: (random) => [
+      mode,
+      normals(random, planes * outHeight * outWidth),
+      new Float32Array(planes * height * width),
+      ...sizes,
+    ],
     tolerance: (args) => sumTolerance(pad2dGradient, args, 2),
     defects: {
       'one row lower': (args) => args.with(8, sizes[5] + 1),

@@ -22,7 +22,8 @@ export function pad2dGradient(
     for (let r = 0; r < outHeight; r++) {
       for (let c = 0; c < outWidth; c++) {
         const [row, col] = [paddedIndex(mode, r - top, height), paddedIndex(mode, c - left, width)]
-        if (row >= 0 && col >= 0) sums[(p * height + row) * width + col] += dy[(p * outHeight + r) * outWidth + c]
+        if (row >= 0 && col >= 0)
+          sums[(p * height + row) * width + col] += dy[(p * outHeight + r) * outWidth + c]
       }
     }
   }

@@ -10,7 +10,8 @@ interface Layout {
 }
 
 /** Values that a layout reaches, the last one included. */
-const reach = (sizes: number[], strides: number[], offset = 0) => sizes.reduce((end, size, k) => end + (size - 1) * strides[k], offset) + 1
+const reach = (sizes: number[], strides: number[], offset = 0) =>
+  sizes.reduce((end, size, k) => end + (size - 1) * strides[k], offset) + 1
 
 /** Sizes and strides of five dimensions. */
 const layouts: Layout[] = [
@@ -20,9 +21,26 @@ const layouts: Layout[] = [
   { name: 'all axes turned', sizes: [2, 3, 4, 5, 6], x: [1, 2, 6, 24, 120], y: [360, 120, 30, 6, 1] },
   { name: 'one row for all', sizes: [1, 1, 1, 19, 40], x: [0, 0, 0, 0, 1], y: [0, 0, 0, 40, 1] },
   { name: 'one column for all', sizes: [1, 1, 1, 19, 40], x: [0, 0, 0, 1, 0], y: [0, 0, 0, 40, 1] },
-  { name: 'every second value', sizes: [1, 1, 1, 9, 11], x: [0, 0, 0, 30, 2], y: [0, 0, 0, 11, 1], xOffset: 3 },
-  { name: 'into columns of a wider matrix', sizes: [1, 1, 1, 9, 11], x: [0, 0, 0, 11, 1], y: [0, 0, 0, 30, 1], yOffset: 5 },
-  { name: 'several tasks', sizes: [2, 2, 3, 101, 130], x: [78780, 39390, 13130, 1, 101], y: [78780, 39390, 13130, 130, 1] },
+  {
+    name: 'every second value',
+    sizes: [1, 1, 1, 9, 11],
+    x: [0, 0, 0, 30, 2],
+    y: [0, 0, 0, 11, 1],
+    xOffset: 3,
+  },
+  {
+    name: 'into columns of a wider matrix',
+    sizes: [1, 1, 1, 9, 11],
+    x: [0, 0, 0, 11, 1],
+    y: [0, 0, 0, 30, 1],
+    yOffset: 5,
+  },
+  {
+    name: 'several tasks',
+    sizes: [2, 2, 3, 101, 130],
+    x: [78780, 39390, 13130, 1, 101],
+    y: [78780, 39390, 13130, 130, 1],
+  },
 ]
 
 export const cases: KernelCase[] = layouts.flatMap(({ name, sizes, x, y, xOffset = 0, yOffset = 0 }) =>
@@ -36,7 +54,10 @@ export const cases: KernelCase[] = layouts.flatMap(({ name, sizes, x, y, xOffset
         return [source, target, bytes, ...sizes, xOffset, ...x, yOffset, ...y]
       },
       tolerance: () => 'exact',
-      defects: name === 'one value' ? undefined : { 'one value less': (args) => args.with(7, (args[7] as number) - 1) },
+      defects:
+        name === 'one value'
+          ? undefined
+          : { 'one value less': (args) => args.with(7, (args[7] as number) - 1) },
     }),
   ),
 )

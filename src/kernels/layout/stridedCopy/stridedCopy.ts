@@ -1,6 +1,6 @@
 /**
- * y[yOffset + Σ iₖ·yₖ] = x[xOffset + Σ iₖ·xₖ] for all 0 ≤ iₖ < nₖ, k = 0 … 4: permutes, slices, joins, repeats (a stride of 0).
- * Offsets and strides count values of `bytes` bytes.
+ * y[yOffset + Σ iₖ·yₖ] = x[xOffset + Σ iₖ·xₖ] for all 0 ≤ iₖ < nₖ, k = 0 … 4: permutes, slices, joins,
+ * repeats (a stride of 0). Offsets and strides count values of `bytes` bytes.
  * @param x raw values
  * @param y raw values; those not named stay
  */

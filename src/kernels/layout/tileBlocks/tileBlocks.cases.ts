@@ -23,7 +23,11 @@ function tileBlocksCase(name: string, block: BlockType, rows: number, cols: numb
   return {
     name: `${name} rows=${rows} cols=${cols}`,
     args: (random) => {
-      const outputs = [new Uint8Array(codes), new Uint8Array(scales), block.multiple === 0 ? null : new Uint8Array(scales)]
+      const outputs = [
+        new Uint8Array(codes),
+        new Uint8Array(scales),
+        block.multiple === 0 ? null : new Uint8Array(scales),
+      ]
       return [randomBlocks(random, block, (rows * cols) / 32), block.type, ...outputs, rows, cols]
     },
     tolerance: () => 'exact',
@@ -51,4 +55,6 @@ export const cases: KernelCase[] = Object.entries(blockTypes).flatMap(([name, bl
   tileBlocksCase(name, block, 130, 544),
 ])
 
-export const benchmarks: KernelCase[] = Object.entries(blockTypes).map(([name, block]) => tileBlocksCase(name, block, 4096, 4096))
+export const benchmarks: KernelCase[] = Object.entries(blockTypes).map(([name, block]) =>
+  tileBlocksCase(name, block, 4096, 4096),
+)

@@ -18,7 +18,9 @@ template <class B> INLINE void tileBlock(const uint8_t* block, uint8_t* to) {
     for (int w = 0; w < 8; w++) put(w, quad(w));
     return;
   }
-  /* Low nibbles are columns 0–15, high ones 16–31; a word takes eight columns, the last four as high nibbles. */
+  /*
+   * Low nibbles are columns 0–15, high ones 16–31; a word takes eight columns, the last four as high nibbles.
+   */
   for (int w = 0; w < 2; w++) {
     uint32_t first = quad(2 * w), second = quad(2 * w + 1);
     put(w, (first & LOW_NIBBLES) | (second & LOW_NIBBLES) << 4);

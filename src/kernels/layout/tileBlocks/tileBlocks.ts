@@ -12,7 +12,8 @@ import { tilePack } from '../tilePack/tilePack.ts'
  *     Q5_1   d, m float16 | 32 high bits | nibbles                      d       −m      5
  *     Q8_0   d float16 | 32 int8                                        d       none    8
  *
- * Byte j of the nibbles holds column j (low) and column j + 16 (high); bit j of the high bits belongs to column j.
+ * Byte j of the nibbles holds column j (low) and column j + 16 (high); bit j of the high bits belongs to
+ * column j.
  * Source: ggml, ggml-quants.c, dequantize_row_q4_0 and its neighbours.
  */
 export interface BlockType {

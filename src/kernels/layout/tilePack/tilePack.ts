@@ -44,7 +44,10 @@ function wordByte(bits: number, cols: number, row: number, index: number): numbe
   return Math.floor(row / 16) * 16 * rowByteLength(bits, cols) + (16 * index + (row % 16)) * bytes
 }
 
-/** Where a piece of a code lies: its lowest bit is bit `bit` of byte `byte`, `bits` of them from bit `from` of the code on. */
+/**
+ * Where a piece of a code lies: its lowest bit is bit `bit` of byte `byte`, `bits` of them from bit `from` of
+ * the code on.
+ */
 export interface TilePlace {
   byte: number
   bit: number
@@ -52,7 +55,10 @@ export interface TilePlace {
   from: number
 }
 
-/** Where column `col` of row `row` lies, in one piece, or in two for 5 bits; values of 16 and 32 bits as their bytes. */
+/**
+ * Where column `col` of row `row` lies, in one piece, or in two for 5 bits; values of 16 and 32 bits as their
+ * bytes.
+ */
 export function tilePlaces(bits: number, cols: number, row: number, col: number): TilePlace[] {
   if (bits >= 16) {
     const byte = wordByte(bits, cols, row, col)

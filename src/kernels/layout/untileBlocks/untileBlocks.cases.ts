@@ -13,7 +13,15 @@ function untileBlocksCase(name: string, block: BlockType, rows: number, cols: nu
     args: (random) => {
       const [codeTiles, scaleTiles] = [new Uint8Array(codes), new Uint8Array(scales)]
       const shiftTiles = block.multiple === 0 ? null : new Uint8Array(scales)
-      tileBlocks(randomBlocks(random, block, count), block.type, codeTiles, scaleTiles, shiftTiles, rows, cols)
+      tileBlocks(
+        randomBlocks(random, block, count),
+        block.type,
+        codeTiles,
+        scaleTiles,
+        shiftTiles,
+        rows,
+        cols,
+      )
       return [codeTiles, scaleTiles, shiftTiles, block.type, new Uint8Array(count * block.bytes), rows, cols]
     },
     tolerance: () => 'exact',

@@ -2,7 +2,10 @@ import type { KernelArg, KernelCase } from '../../case.ts'
 import { epsilon, inBfloat16, normals, replaced, shapes } from '../../inputs.ts'
 import { expErrors } from '../../reduce/softmax/softmax.cases.ts'
 
-/** The logarithm turns the sum's relative error into an absolute one; the rest is float64, rounded once on either side. */
+/**
+ * The logarithm turns the sum's relative error into an absolute one; the rest is float64, rounded once on
+ * either side.
+ */
 function tolerance([logits, targets, , rows, cols]: readonly KernelArg[]): Float64Array {
   const n = cols as number
   return Float64Array.from({ length: rows as number }, (_, r) => {
@@ -49,4 +52,8 @@ const special: KernelCase = {
   tolerance,
 }
 
-export const cases: KernelCase[] = [...shapes.map(([rows, cols]) => crossEntropyCase(rows, cols, 3)), crossEntropyCase(4, 172, 20), special]
+export const cases: KernelCase[] = [
+  ...shapes.map(([rows, cols]) => crossEntropyCase(rows, cols, 3)),
+  crossEntropyCase(4, 172, 20),
+  special,
+]

@@ -3,15 +3,17 @@ import { epsilon, inBfloat16, normals, replaced, shapes } from '../../inputs.ts'
 import { expErrors } from '../../reduce/softmax/softmax.cases.ts'
 
 /**
- * With a and b the logits less their maxima: Σp·(a − b) errs by Σp·|a − b|·(error of e^a + that of the sum), the two logarithms by the
- * relative errors of their sums; all else is float64, rounded once on either side.
+ * With a and b the logits less their maxima: Σp·(a − b) errs by Σp·|a − b|·(error of e^a + that of the sum),
+ * the two logarithms by the relative errors of their sums; all else is float64, rounded once on either side.
  */
 function tolerance([logits, otherLogits, , rows, cols]: readonly KernelArg[]): Float64Array {
   const n = cols as number
   return Float64Array.from({ length: rows as number }, (_, r) => {
     const x = (logits as Float32Array).subarray(r * n, (r + 1) * n)
     const other = (otherLogits as Float32Array).subarray(r * n, (r + 1) * n)
-    const [max, otherMax] = [x, other].map((row) => row.reduce((largest, value) => Math.max(largest, value), -Infinity))
+    const [max, otherMax] = [x, other].map((row) =>
+      row.reduce((largest, value) => Math.max(largest, value), -Infinity),
+    )
     const errors = expErrors(x)
     const otherErrors = expErrors(other)
     let bound = errors.sum + otherErrors.sum
@@ -31,7 +33,13 @@ function klCase(rows: number, cols: number, noise: number): KernelCase {
     name: `${rows}x${cols} noise=${noise}`,
     args: (random) => {
       const logits = normals(random, rows * cols, 3)
-      return [logits, logits.map((value) => value + noise * random.normal()), new Float32Array(rows), rows, cols]
+      return [
+        logits,
+        logits.map((value) => value + noise * random.normal()),
+        new Float32Array(rows),
+        rows,
+        cols,
+      ]
     },
     tolerance,
     defects:
@@ -59,4 +67,8 @@ const special: KernelCase = {
   tolerance,
 }
 
-export const cases: KernelCase[] = [...shapes.map(([rows, cols]) => klCase(rows, cols, 1)), klCase(5, 172, 0.1), special]
+export const cases: KernelCase[] = [
+  ...shapes.map(([rows, cols]) => klCase(rows, cols, 1)),
+  klCase(5, 172, 0.1),
+  special,
+]

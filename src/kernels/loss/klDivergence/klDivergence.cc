@@ -4,8 +4,8 @@
 namespace LOWBIT_ISA {
 
 /*
- * With a = x - max x and b the same of the other logits, log p - log q = a - b - (log Σe^a - log Σe^b): the row's sum is
- * Σ e^a·(a - b) / Σe^a - log Σe^a + log Σe^b. Only the exponentials are float32.
+ * With a = x - max x and b the same of the other logits, log p - log q = a - b - (log Σe^a - log Σe^b): the
+ * row's sum is Σ e^a·(a - b) / Σe^a - log Σe^a + log Σe^b. Only the exponentials are float32.
  */
 void klDivergence(const float* logits, const float* otherLogits, float* kl, int32_t rows, int32_t cols) {
   eachRow(rows, cols, [&](int32_t r) {

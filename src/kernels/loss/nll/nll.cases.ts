@@ -36,7 +36,16 @@ function nllCase(rows: number, cols: number, smoothing: number): KernelCase {
     args(random) {
       const p = new Float32Array(rows * cols)
       logSoftmax(normals(random, rows * cols, 3), p, rows, cols)
-      return [p, targetsOf(random, rows, cols), smoothing, -100, new Float32Array(rows), new Float32Array(rows), rows, cols]
+      return [
+        p,
+        targetsOf(random, rows, cols),
+        smoothing,
+        -100,
+        new Float32Array(rows),
+        new Float32Array(rows),
+        rows,
+        cols,
+      ]
     },
     tolerance,
     defects:
@@ -61,4 +70,7 @@ const special: KernelCase = {
   tolerance,
 }
 
-export const cases: KernelCase[] = [...shapes.flatMap(([rows, cols]) => [nllCase(rows, cols, 0), nllCase(rows, cols, 0.1)]), special]
+export const cases: KernelCase[] = [
+  ...shapes.flatMap(([rows, cols]) => [nllCase(rows, cols, 0), nllCase(rows, cols, 0.1)]),
+  special,
+]

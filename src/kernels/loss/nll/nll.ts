@@ -1,6 +1,7 @@
 /**
- * loss[r] = −(1 − s)·p[t] − s·mean(p), t = targets[r], p the row's log-probabilities and s the smoothing: what a row adds to
- * cross-entropy with label smoothing. A row whose target is `ignoreIndex` counts nothing; any other target outside 0..cols−1 gives NaN.
+ * loss[r] = −(1 − s)·p[t] − s·mean(p), t = targets[r], p the row's log-probabilities and s the smoothing:
+ * what a row adds to cross-entropy with label smoothing. A row whose target is `ignoreIndex` counts nothing;
+ * any other target outside 0..cols−1 gives NaN.
  * Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2016, section 7.
  * @param logProbabilities [rows, cols] float32
  * @param targets [rows] int32

@@ -5,7 +5,15 @@ import { targetsOf } from '../nll/nll.cases.ts'
 function gradCase(rows: number, cols: number, smoothing: number): KernelCase {
   return {
     name: `${rows}x${cols} smoothing=${smoothing}`,
-    args: (random) => [targetsOf(random, rows, cols), normals(random, rows), smoothing, -100, new Float32Array(rows * cols), rows, cols],
+    args: (random) => [
+      targetsOf(random, rows, cols),
+      normals(random, rows),
+      smoothing,
+      -100,
+      new Float32Array(rows * cols),
+      rows,
+      cols,
+    ],
     // Computed in float64, rounded once on either side; |dx| ≤ |dloss|.
     tolerance: ([, dloss, s]) =>
       Float64Array.from({ length: rows * cols }, (_, i) => {
@@ -27,4 +35,7 @@ const special: KernelCase = {
   tolerance: () => 'exact',
 }
 
-export const cases: KernelCase[] = [...shapes.flatMap(([rows, cols]) => [gradCase(rows, cols, 0), gradCase(rows, cols, 0.1)]), special]
+export const cases: KernelCase[] = [
+  ...shapes.flatMap(([rows, cols]) => [gradCase(rows, cols, 0), gradCase(rows, cols, 0.1)]),
+  special,
+]

@@ -1,6 +1,6 @@
 /**
- * dx[r,c] = −dloss[r]·((1 − s)·[c = targets[r]] + s/cols), the gradient of `nll` by its log-probabilities; 0 in rows whose target is
- * `ignoreIndex`, NaN in those whose target lies outside 0..cols−1.
+ * dx[r,c] = −dloss[r]·((1 − s)·[c = targets[r]] + s/cols), the gradient of `nll` by its log-probabilities; 0
+ * in rows whose target is `ignoreIndex`, NaN in those whose target lies outside 0..cols−1.
  * @param targets [rows] int32
  * @param dloss [rows] float32
  * @param dx [rows, cols] float32

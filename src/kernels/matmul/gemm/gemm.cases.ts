@@ -17,15 +17,35 @@ interface Variant {
 }
 
 function gemmCase(M: number, N: number, K: number, variant: Variant = {}): KernelCase {
-  const { dtype = 'float32', bias = false, aTransposed = false, bTransposed = false, batch = 1, aBatch = batch, bBatch = batch } = variant
-  const flags = [aTransposed && 'aᵀ', bTransposed && 'bᵀ', batch > 1 && `batch ${batch} of ${aBatch} and ${bBatch}`, bias && 'bias']
+  const {
+    dtype = 'float32',
+    bias = false,
+    aTransposed = false,
+    bTransposed = false,
+    batch = 1,
+    aBatch = batch,
+    bBatch = batch,
+  } = variant
+  const flags = [
+    aTransposed && 'aᵀ',
+    bTransposed && 'bᵀ',
+    batch > 1 && `batch ${batch} of ${aBatch} and ${bBatch}`,
+    bias && 'bias',
+  ]
   return {
     name: [`M=${M} N=${N} K=${K}`, dtype, ...flags.filter(Boolean)].join(' '),
     args(random) {
       const b = rawOf(dtype, normals(random, bBatch * N * K, 0.05))
       const a = normals(random, aBatch * M * K)
       const sizes = [batch, aBatch, bBatch, M, N, K, Number(aTransposed), Number(bTransposed)]
-      return [a, b, dtypes[dtype].code, bias ? normals(random, N) : null, new Float32Array(batch * M * N), ...sizes]
+      return [
+        a,
+        b,
+        dtypes[dtype].code,
+        bias ? normals(random, N) : null,
+        new Float32Array(batch * M * N),
+        ...sizes,
+      ]
     },
     tolerance([a, b, bDtype, biases]) {
       const numbers = toNumbers(dtypeOfCode(bDtype as number), b as HostArray)
@@ -50,7 +70,10 @@ function gemmCase(M: number, N: number, K: number, variant: Variant = {}): Kerne
 
 /** [cols, rows] of values [rows, cols]. */
 function transposed(values: ArrayLike<number>, rows: number, cols: number): Float32Array {
-  return Float32Array.from({ length: rows * cols }, (_, i) => values[(i % rows) * cols + Math.floor(i / rows)])
+  return Float32Array.from(
+    { length: rows * cols },
+    (_, i) => values[(i % rows) * cols + Math.floor(i / rows)],
+  )
 }
 
 /** The first value exchanged with the next that differs. */
@@ -70,7 +93,9 @@ function replaceBias(args: KernelArg[]): KernelArg[] {
   )
 }
 
-/** A NaN weight must reach every output of its row and an infinite x every output of its row, and no other. */
+/**
+ * A NaN weight must reach every output of its row and an infinite x every output of its row, and no other.
+ */
 const notFinite: KernelCase = {
   name: 'M=7 N=37 K=172 float32 with NaN and infinity',
   args(random) {
@@ -92,7 +117,9 @@ const flags = [false, true]
 const linear = { bTransposed: true }
 
 export const cases: KernelCase[] = [
-  ...floats.flatMap((dtype) => rows.map((M) => gemmCase(M, 37, 172, { dtype, bias: M % 2 === 1, ...linear }))),
+  ...floats.flatMap((dtype) =>
+    rows.map((M) => gemmCase(M, 37, 172, { dtype, bias: M % 2 === 1, ...linear })),
+  ),
   ...[1, 2, 31, 33].flatMap((N) => [1, 4, 9].map((M) => gemmCase(M, N, 1, { bias: true, ...linear }))),
   ...[257, 509].map((K) => gemmCase(13, 101, K, { dtype: 'bfloat16', bias: true, ...linear })),
   ...[1, 4, 6].map((M) => gemmCase(M, 19, 4099, linear)),

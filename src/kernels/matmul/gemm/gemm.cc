@@ -2,7 +2,10 @@
 
 namespace LOWBIT_ISA {
 
-/* Up to four rows of x against four rows of w, K in lanes: every weight is read once and nothing is transposed. */
+/*
+ * Up to four rows of x against four rows of w, K in lanes: every weight is read once and nothing is
+ * transposed.
+ */
 template <int dtype, int rows, int cols>
 static void gemmDots(const float* x, const void* w, const float* bias, float* y, int32_t n, int32_t N, int32_t K) {
   f32v sums[rows][cols] = {};

@@ -2,9 +2,11 @@ import type { HostArray } from '../../../core/dtype.ts'
 import { dtypeOfCode, toNumbers } from '../../../core/halves.ts'
 
 /**
- * y[i] = op(a[i mod aBatch]) · op(b[i mod bBatch]) + bias for i < batch: y[m,n] = Σₖ a[m,k] · b[k,n] + bias[n].
+ * y[i] = op(a[i mod aBatch]) · op(b[i mod bBatch]) + bias for i < batch: y[m,n] = Σₖ a[m,k] · b[k,n] +
+ * bias[n].
  * @param a [aBatch, M, K] float32; aTransposed (1 or 0): [aBatch, K, M]
- * @param b [bBatch, K, N] float32, float16 or bfloat16; bTransposed: [bBatch, N, K], one row an output, as PyTorch's Linear holds weights
+ * @param b [bBatch, K, N] float32, float16 or bfloat16; bTransposed: [bBatch, N, K], one row an output, as
+ * PyTorch's Linear holds weights
  * @param bias [N] float32, may be absent
  * @param y [batch, M, N] float32
  */
@@ -32,7 +34,8 @@ export function gemm(
     for (let m = 0; m < M; m++) {
       for (let n = 0; n < N; n++) {
         let sum = bias ? bias[n] : 0
-        for (let k = 0; k < K; k++) sum += a[aFirst + m * aRow + k * aCol] * numbers[bFirst + k * bRow + n * bCol]
+        for (let k = 0; k < K; k++)
+          sum += a[aFirst + m * aRow + k * aCol] * numbers[bFirst + k * bRow + n * bCol]
         y[(i * M + m) * N + n] = sum
       }
     }

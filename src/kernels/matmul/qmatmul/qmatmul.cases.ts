@@ -1,7 +1,16 @@
 import { type DType, dtypes, type HostArray } from '../../../core/dtype.ts'
 import { dtypeOfCode, encodeFloat, roundTo, toNumbers } from '../../../core/halves.ts'
 import type { QType } from '../../../core/qtype.ts'
-import { qfloat8_e4m3fn, qfloat8_e4m3fnuz, qfloat8_e5m2, qint2, qint4, qint5, qint8, qtypesByCode } from '../../../core/qtype.ts'
+import {
+  qfloat8_e4m3fn,
+  qfloat8_e4m3fnuz,
+  qfloat8_e5m2,
+  qint2,
+  qint4,
+  qint5,
+  qint8,
+  qtypesByCode,
+} from '../../../core/qtype.ts'
 import type { Random } from '../../../core/random.ts'
 import type { KernelArg, KernelCase } from '../../case.ts'
 import { dotTolerance, inBfloat16, normals, rawOf } from '../../inputs.ts'
@@ -19,9 +28,13 @@ export function tiledFloats(values: Float32Array, dtype: DType, rows: number, co
 
 /** Codes as quantizing normal weights gives them; every code of the type occurs. */
 export function randomCodes(random: Random, qtype: QType, count: number): Uint8Array {
-  if (qtype.dtype === 'uint8') return Uint8Array.from({ length: count }, () => Math.floor(random.uniform() * (qtype.qmax + 1)))
-  if (qtype.dtype === 'int8') return Uint8Array.from({ length: count }, () => Math.floor(random.uniform() * 256))
-  return Uint8Array.from({ length: count }, () => encodeFloat(qtype.dtype, (qtype.qmax / 6) * random.normal()))
+  if (qtype.dtype === 'uint8')
+    return Uint8Array.from({ length: count }, () => Math.floor(random.uniform() * (qtype.qmax + 1)))
+  if (qtype.dtype === 'int8')
+    return Uint8Array.from({ length: count }, () => Math.floor(random.uniform() * 256))
+  return Uint8Array.from({ length: count }, () =>
+    encodeFloat(qtype.dtype, (qtype.qmax / 6) * random.normal()),
+  )
 }
 
 function qmatmulCase(
@@ -37,7 +50,19 @@ function qmatmulCase(
   const groups = Math.ceil(K / groupSize)
   return {
     name: `M=${M} N=${N} K=${K} ${qtype.name} ${groupSize === K ? 'per row' : `groups of ${groupSize}`}${withBias ? ' bias' : ''}${scaleDtype === 'float32' ? '' : ` ${scaleDtype} scales`}${offsetDtype === 'uint8' ? ' zero points' : ''}`,
-    args: (random) => qmatmulArgs(random, qtype, randomCodes(random, qtype, N * K), M, N, K, groupSize, withBias, scaleDtype, offsetDtype),
+    args: (random) =>
+      qmatmulArgs(
+        random,
+        qtype,
+        randomCodes(random, qtype, N * K),
+        M,
+        N,
+        K,
+        groupSize,
+        withBias,
+        scaleDtype,
+        offsetDtype,
+      ),
     tolerance: qmatmulTolerance,
     defects: {
       'x rounded to bfloat16': (args) => args.with(0, inBfloat16(args[0] as Float32Array)),
@@ -49,10 +74,14 @@ function qmatmulCase(
       },
       // bfloat16 to the next value, the others to bfloat16.
       'scales with eight bits, or the last of them changed': (args) => {
-        const coarse = (scale: number) => roundTo('bfloat16', scaleDtype === 'bfloat16' ? scale * 1.008 : scale)
+        const coarse = (scale: number) =>
+          roundTo('bfloat16', scaleDtype === 'bfloat16' ? scale * 1.008 : scale)
         return args.with(3, floatsIn(args[3] as HostArray, args[5] as number, coarse))
       },
-      ...(groups > 1 && { 'scales of the next group': (args: KernelArg[]) => args.with(3, nextGroup(args[3] as HostArray, groups)) }),
+      ...(groups > 1 && {
+        'scales of the next group': (args: KernelArg[]) =>
+          args.with(3, nextGroup(args[3] as HostArray, groups)),
+      }),
       ...(qtype.unsigned &&
         offsetDtype !== 'uint8' && {
           'shift of the wrong sign': (args: KernelArg[]) =>
@@ -76,7 +105,8 @@ function qmatmulCase(
     },
     work: {
       operations: 2 * M * N * K,
-      bytes: (N * K * qtype.bits) / 8 + scaleBytes(qtype, N * groups, scaleDtype, offsetDtype) + 4 * M * (N + K),
+      bytes:
+        (N * K * qtype.bits) / 8 + scaleBytes(qtype, N * groups, scaleDtype, offsetDtype) + 4 * M * (N + K),
     },
   }
 }
@@ -86,8 +116,18 @@ export function scaleBytes(qtype: QType, groups: number, scaleDtype: DType, offs
   return groups * (dtypes[scaleDtype].bytes + (qtype.unsigned ? dtypes[offsetDtype].bytes : 0))
 }
 
-/** [N, groups] shifts of the scales, or zero points, near the middle of the codes, as the minimum of weights around zero; in tiles. */
-export function tiledOffsets(random: Random, qtype: QType, scale: Float32Array, dtype: DType, N: number, groups: number): HostArray | null {
+/**
+ * [N, groups] shifts of the scales, or zero points, near the middle of the codes, as the minimum of weights
+ * around zero; in tiles.
+ */
+export function tiledOffsets(
+  random: Random,
+  qtype: QType,
+  scale: Float32Array,
+  dtype: DType,
+  N: number,
+  groups: number,
+): HostArray | null {
   if (!qtype.unsigned) return null
   const middle = () => qtype.qmax * (0.3 + 0.4 * random.uniform())
   if (dtype !== 'uint8')
@@ -132,16 +172,33 @@ function qmatmulArgs(
 }
 
 type Floats = Float32Array
-type Weights = [w: Uint8Array, qtype: number, scale: HostArray, offset: HostArray | null, scaleDtype: number, offsetDtype: number]
-type Args = [x: Floats, ...Weights, bias: Floats | null, y: Floats, M: number, N: number, K: number, groupSize: number]
+type Weights = [
+  w: Uint8Array,
+  qtype: number,
+  scale: HostArray,
+  offset: HostArray | null,
+  scaleDtype: number,
+  offsetDtype: number,
+]
+type Args = [
+  x: Floats,
+  ...Weights,
+  bias: Floats | null,
+  y: Floats,
+  M: number,
+  N: number,
+  K: number,
+  groupSize: number,
+]
 
 /**
- * That of the dot product, and half an ε of what is rounded on the way: ½·ε·‖x‖₂·‖scale · q‖₂ before the shift is taken away, and as much for
- * scale · z, which lies among the values of scale · q.
+ * That of the dot product, and half an ε of what is rounded on the way: ½·ε·‖x‖₂·‖scale · q‖₂ before the
+ * shift is taken away, and as much for scale · z, which lies among the values of scale · q.
  */
 function qmatmulTolerance(args: readonly KernelArg[]): Float64Array {
   const [x, w, qtype, scale, offset, scaleDtype, offsetDtype, bias, , M, N, K, groupSize] = args as Args
-  const weights = (offsets: HostArray | null) => dequantizeTiles(w, qtype, scale, offsets, scaleDtype, offsetDtype, N, K, groupSize)
+  const weights = (offsets: HostArray | null) =>
+    dequantizeTiles(w, qtype, scale, offsets, scaleDtype, offsetDtype, N, K, groupSize)
   const sums = dotTolerance(x, weights(offset), bias, M, N, K)
   const products = dotTolerance(x, weights(null), null, M, N, K)
   const roundings = offset && dtypeOfCode(offsetDtype) === 'uint8' ? 2 : 1
@@ -184,15 +241,23 @@ const symmetric = [qint8, qfloat8_e4m3fn, qfloat8_e5m2, qfloat8_e4m3fnuz]
 export const cases: KernelCase[] = [
   ...qtypesByCode.flatMap((qtype) => rows.map((M) => qmatmulCase(qtype, M, 37, 172, 172, M % 2 === 1))),
   ...[qint2, qint4, qint5, qint8].flatMap((qtype) => {
-    return [1, 4, 17].flatMap((M) => [32, 64, 96].map((groupSize) => qmatmulCase(qtype, M, 19, 172, groupSize, true)))
+    return [1, 4, 17].flatMap((M) =>
+      [32, 64, 96].map((groupSize) => qmatmulCase(qtype, M, 19, 172, groupSize, true)),
+    )
   }),
   ...qtypesByCode.flatMap((qtype) => [1, 5].map((M) => qmatmulCase(qtype, M, 17, 1))),
   ...[1, 3, 7, 31, 33].map((K) => qmatmulCase(qint4, 2, 16, K)),
-  ...[1, 13].flatMap((M) => [qmatmulCase(qint4, M, 48, 521, 128), qmatmulCase(qint8, M, 48, 521), qmatmulCase(qint2, M, 80, 1031, 32)]),
+  ...[1, 13].flatMap((M) => [
+    qmatmulCase(qint4, M, 48, 521, 128),
+    qmatmulCase(qint8, M, 48, 521),
+    qmatmulCase(qint2, M, 80, 1031, 32),
+  ]),
   ...[1, 6].map((M) => qmatmulCase(qint8, M, 16, 4099)),
   qmatmulCase(qint4, 401, 70, 320, 64, true),
   qmatmulCase(qint4, 1, 275, 1031, 128),
-  ...[qint4, qint5, qint8].flatMap((qtype) => [1, 7].map((M) => qmatmulCase(qtype, M, 37, 172, 32, false, 'float16'))),
+  ...[qint4, qint5, qint8].flatMap((qtype) =>
+    [1, 7].map((M) => qmatmulCase(qtype, M, 37, 172, 32, false, 'float16')),
+  ),
   ...[qint2, qint4, qint5, qint8].flatMap((qtype) => {
     return [1, 7].flatMap((M) => [
       qmatmulCase(qtype, M, 37, 172, 32, false, 'bfloat16'),
@@ -216,6 +281,14 @@ export const modelShapes = [
 
 export const benchmarks: KernelCase[] = modelShapes.flatMap(([N, K]) => {
   const prefill = N < 49152 ? [qmatmulCase(qint4, 512, N, K, 32, false, 'float16')] : []
-  const encodings = N < 4096 ? [] : [qmatmulCase(qint4, 1, N, K, 32), qmatmulCase(qint4, 1, N, K, 32, false, 'bfloat16', 'uint8')]
-  return [qmatmulCase(qint4, 1, N, K, 32, false, 'float16'), qmatmulCase(qint8, 1, N, K, 32, false, 'float16'), ...encodings, ...prefill]
+  const encodings =
+    N < 4096
+      ? []
+      : [qmatmulCase(qint4, 1, N, K, 32), qmatmulCase(qint4, 1, N, K, 32, false, 'bfloat16', 'uint8')]
+  return [
+    qmatmulCase(qint4, 1, N, K, 32, false, 'float16'),
+    qmatmulCase(qint8, 1, N, K, 32, false, 'float16'),
+    ...encodings,
+    ...prefill,
+  ]
 })

@@ -45,7 +45,9 @@ template <int qtype> static void qmatmulFill(const TiledWeights& w, float* panel
       int32_t group = (k + i) / w.groupSize;
       int32_t last = groupEnd(group, w.groupSize, w.K) - k, end = last < depth ? last : depth;
       f32v scale = tileScale(w, n + c, group), shift = tileShift(w, n + c, group, scale);
-      /* The last run may reach past depth: PANEL_DEPTH is a whole number of runs, so its codes have a place. */
+      /*
+       * The last run may reach past depth: PANEL_DEPTH is a whole number of runs, so its codes have a place.
+       */
       for (; i < end; i += codes) {
         QmatmulRun<qtype> run = qmatmulRun<qtype>(w, n + c, k + i);
 #pragma GCC unroll 16
@@ -58,7 +60,10 @@ template <int qtype> static void qmatmulFill(const TiledWeights& w, float* panel
   }
 }
 
-/* Up to four rows of x against LANES rows of W, which lie in lanes; x is broadcast, weights are decoded straight into the sums. */
+/*
+ * Up to four rows of x against LANES rows of W, which lie in lanes; x is broadcast, weights are decoded
+ * straight into the sums.
+ */
 template <int qtype, int rows>
 static void qmatmulLanes(const TiledWeights& w, const float* x, const float* bias, float* y, int32_t n, int32_t N) {
   constexpr int codes = TileRun<qtype>::columns;

@@ -5,13 +5,16 @@ import { qtypesByCode } from '../../../core/qtype.ts'
 import { tileUnpack } from '../../layout/tileUnpack/tileUnpack.ts'
 
 /**
- * y[m,n] = Σₖ x[m,k] · W[n,k] + bias[n], with W[n,k] = scale[n,g] · q[n,k] − shift[n,g] and g = ⌊k / groupSize⌋.
+ * y[m,n] = Σₖ x[m,k] · W[n,k] + bias[n], with W[n,k] = scale[n,g] · q[n,k] − shift[n,g] and g = ⌊k /
+ * groupSize⌋.
  *
- * Unsigned types (qint2, qint4, qint5) have an offset: a shift, or a zero point z, whose shift is scale · z; qint8 and float8 have none.
+ * Unsigned types (qint2, qint4, qint5) have an offset: a shift, or a zero point z, whose shift is scale · z;
+ * qint8 and float8 have none.
  * @param x [M, K] float32
  * @param w [N, K] codes, tiles of the type's bits (see tilePack)
  * @param scale [N, groups] float32, float16 or bfloat16, tiles of as many bits; groups = ⌈K / groupSize⌉
- * @param offset [N, groups] shifts: float32, float16 or bfloat16; zero points: uint8, tiles of 8 bits; absent for signed types
+ * @param offset [N, groups] shifts: float32, float16 or bfloat16; zero points: uint8, tiles of 8 bits; absent
+ * for signed types
  * @param bias [N] float32, may be absent
  * @param y [M, N] float32
  * @param groupSize columns that share a scale: K, or a multiple of 32
@@ -67,10 +70,15 @@ export function untileCodes(w: Uint8Array, qtype: number, N: number, K: number):
   const { bits, dtype } = qtypesByCode[qtype]
   const codes = new Uint8Array(N * K)
   tileUnpack(w, codes, bits, N, K)
-  return Float64Array.from(codes, (code) => (dtype === 'uint8' ? code : dtype === 'int8' ? (code << 24) >> 24 : decodeFloat(dtype, code)))
+  return Float64Array.from(codes, (code) =>
+    dtype === 'uint8' ? code : dtype === 'int8' ? (code << 24) >> 24 : decodeFloat(dtype, code),
+  )
 }
 
-/** The shifts [N, groups] that tile-packed offsets stand for; those of zero points are scale · z, rounded to float32. */
+/**
+ * The shifts [N, groups] that tile-packed offsets stand for; those of zero points are scale · z, rounded to
+ * float32.
+ */
 export function untileShifts(
   offset: HostArray | null,
   dtype: number,
@@ -85,7 +93,12 @@ export function untileShifts(
 }
 
 /** Tile-packed float32, float16 or bfloat16 as numbers, [rows, cols]. */
-export function untileFloats(tiles: HostArray, dtype: number, rows: number, cols: number): Float32Array | Float64Array {
+export function untileFloats(
+  tiles: HostArray,
+  dtype: number,
+  rows: number,
+  cols: number,
+): Float32Array | Float64Array {
   const name = dtypeOfCode(dtype)
   const values = new dtypes[name].array(rows * cols)
   const bytesOf = (array: HostArray) => new Uint8Array(array.buffer, array.byteOffset, array.byteLength)

@@ -21,8 +21,8 @@ INLINE TiledWeights tiledWeights(const uint8_t* codes, const void* scale, const 
 }
 
 /*
- * The smallest run of columns whose codes lie together: a word, or five of them for 5 bits. Runs start at multiples of `columns`;
- * rows' are 64 · words bytes apart.
+ * The smallest run of columns whose codes lie together: a word, or five of them for 5 bits. Runs start at
+ * multiples of `columns`; rows' are 64 · words bytes apart.
  */
 template <int qtype> struct TileRun {
   static constexpr int bits = qtype == QINT2 ? 2 : qtype == QINT4 ? 4 : qtype == QINT5 ? 5 : 8;
@@ -31,7 +31,10 @@ template <int qtype> struct TileRun {
 };
 template <int qtype> constexpr bool isAffine = qtype == QINT2 || qtype == QINT4 || qtype == QINT5;
 
-/* The run of row n (n a multiple of LANES, as are the lanes behind it) that holds column k; its words are 64 bytes apart. */
+/*
+ * The run of row n (n a multiple of LANES, as are the lanes behind it) that holds column k; its words are 64
+ * bytes apart.
+ */
 template <int qtype> INLINE const uint8_t* tileRun(const TiledWeights& w, int32_t n, int32_t k) {
   using Run = TileRun<qtype>;
   size_t runsPerRow = ((size_t)w.K + Run::columns - 1) / Run::columns;

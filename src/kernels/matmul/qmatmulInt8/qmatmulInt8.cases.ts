@@ -5,7 +5,15 @@ import type { KernelArg, KernelCase } from '../../case.ts'
 import { normals } from '../../inputs.ts'
 import { tileByteLength, tilePack, tilePlaces } from '../../layout/tilePack/tilePack.ts'
 import { quantizeRows, rowStride } from '../../quantize/quantizeRows/quantizeRows.ts'
-import { floatsIn, modelShapes, nextGroup, randomCodes, scaleBytes, tiledFloats, tiledOffsets } from '../qmatmul/qmatmul.cases.ts'
+import {
+  floatsIn,
+  modelShapes,
+  nextGroup,
+  randomCodes,
+  scaleBytes,
+  tiledFloats,
+  tiledOffsets,
+} from '../qmatmul/qmatmul.cases.ts'
 import { untileCodes, untileFloats, untileShifts } from '../qmatmul/qmatmul.ts'
 
 interface Sizes {
@@ -24,7 +32,14 @@ interface Sizes {
 }
 
 type Floats = Float32Array
-type Weights = [w: Uint8Array, qtype: number, scale: HostArray, offset: HostArray | null, scaleDtype: number, offsetDtype: number]
+type Weights = [
+  w: Uint8Array,
+  qtype: number,
+  scale: HostArray,
+  offset: HostArray | null,
+  scaleDtype: number,
+  offsetDtype: number,
+]
 type Args = [
   x: Uint8Array,
   xScale: Floats,
@@ -40,7 +55,12 @@ type Args = [
 ]
 
 /** Arguments from given codes of w [N, K], one byte each, and float rows. */
-function argsOf(random: Random, { M, N, K, ...sizes }: Sizes, codes: Uint8Array, rows: Float32Array): KernelArg[] {
+function argsOf(
+  random: Random,
+  { M, N, K, ...sizes }: Sizes,
+  codes: Uint8Array,
+  rows: Float32Array,
+): KernelArg[] {
   const { qtype, scaleDtype = 'float32', offsetDtype = scaleDtype, withBias = false } = sizes
   const groupSize = sizes.groupSize ?? K
   const xGroupSize = sizes.xGroupSize === undefined ? groupSize : (sizes.xGroupSize ?? K)
@@ -54,15 +74,45 @@ function argsOf(random: Random, { M, N, K, ...sizes }: Sizes, codes: Uint8Array,
   quantizeRows(rows, x, xScale, xSum, M, K, xGroupSize, 127)
   const dtypeCodes = [dtypes[scaleDtype].code, dtypes[offsetDtype].code]
   const weights = [w, qtype.code, tiledFloats(scale, scaleDtype, N, groups), offset, ...dtypeCodes]
-  return [x, xScale, xSum, xGroupSize, ...weights, withBias ? normals(random, N) : null, new Float32Array(M * N), M, N, K, groupSize]
+  return [
+    x,
+    xScale,
+    xSum,
+    xGroupSize,
+    ...weights,
+    withBias ? normals(random, N) : null,
+    new Float32Array(M * N),
+    M,
+    N,
+    K,
+    groupSize,
+  ]
 }
 
 /**
- * 4·ε·(|bias| + Σ |xScale|·(|scale · dot| + |shift · sum|)), summed over pieces of 32 columns, at whose ends a device may divide a group:
- * the integers are exact; each term has five roundings of ε/2, and errors of random sign add up to no more than a few.
+ * 4·ε·(|bias| + Σ |xScale|·(|scale · dot| + |shift · sum|)), summed over pieces of 32 columns, at whose ends
+ * a device may divide a group: the integers are exact; each term has five roundings of ε/2, and errors of
+ * random sign add up to no more than a few.
  */
 function tolerance(args: readonly KernelArg[]): Float64Array {
-  const [x, xScale, , xGroupSize, w, qtype, scale, offset, scaleDtype, offsetDtype, bias, , M, N, K, groupSize] = args as Args
+  const [
+    x,
+    xScale,
+    ,
+    xGroupSize,
+    w,
+    qtype,
+    scale,
+    offset,
+    scaleDtype,
+    offsetDtype,
+    bias,
+    ,
+    M,
+    N,
+    K,
+    groupSize,
+  ] = args as Args
   const [groups, xGroups, stride] = [Math.ceil(K / groupSize), Math.ceil(K / xGroupSize), rowStride(K)]
   const codes = untileCodes(w, qtype, N, K)
   const values = new Int8Array(x.buffer, x.byteOffset, x.length)
@@ -80,14 +130,26 @@ function tolerance(args: readonly KernelArg[]): Float64Array {
           dot += codes[n * K + k] * values[m * stride + k]
           total += values[m * stride + k]
         }
-        sum += Math.abs(xScale[m * xGroups + g]) * (Math.abs(scales[at] * dot) + Math.abs((shifts?.[at] ?? 0) * total))
+        sum +=
+          Math.abs(xScale[m * xGroups + g]) *
+          (Math.abs(scales[at] * dot) + Math.abs((shifts?.[at] ?? 0) * total))
       }
     }
     return 4 * 2 ** -23 * sum
   })
 }
 
-function nameOf({ M, N, K, qtype, groupSize = null, xGroupSize, scaleDtype = 'float32', offsetDtype, withBias }: Sizes): string {
+function nameOf({
+  M,
+  N,
+  K,
+  qtype,
+  groupSize = null,
+  xGroupSize,
+  scaleDtype = 'float32',
+  offsetDtype,
+  withBias,
+}: Sizes): string {
   const groups = (size: number | null) => (size === null ? 'whole rows' : `groups of ${size}`)
   const ofX = xGroupSize === undefined ? '' : `, x ${groups(xGroupSize)}`
   return `M=${M} N=${N} K=${K} ${qtype.name} ${groups(groupSize)}${ofX} ${scaleDtype}${offsetDtype === 'uint8' ? ' zero points' : ''}${withBias ? ' bias' : ''}`
@@ -105,26 +167,38 @@ function int8Case(sizes: Sizes): KernelCase {
       ...(qtype.bits === 5 && N > 1 && { 'high bits of two columns exchanged': exchangeHighBits }),
       // A single row of w may be 0 there.
       ...(N > 1 && {
-        'one code of x': (args: KernelArg[]) => args.with(0, (args[0] as Uint8Array).with(0, (args[0] as Uint8Array)[0] ^ 1)),
+        'one code of x': (args: KernelArg[]) =>
+          args.with(0, (args[0] as Uint8Array).with(0, (args[0] as Uint8Array)[0] ^ 1)),
       }),
       // bfloat16 has steps of a hundredth.
       'scales off by a step': (args) =>
         args.with(
           6,
-          floatsIn(args[6] as HostArray, args[8] as number, (scale) => scale * (scaleDtype === 'bfloat16' ? 1.008 : 1.001)),
+          floatsIn(
+            args[6] as HostArray,
+            args[8] as number,
+            (scale) => scale * (scaleDtype === 'bfloat16' ? 1.008 : 1.001),
+          ),
         ),
-      ...(groups > 1 && { 'scales of the next group': (args: KernelArg[]) => args.with(6, nextGroup(args[6] as HostArray, groups)) }),
+      ...(groups > 1 && {
+        'scales of the next group': (args: KernelArg[]) =>
+          args.with(6, nextGroup(args[6] as HostArray, groups)),
+      }),
       ...(qtype.unsigned && { 'shift forgotten': (args: KernelArg[]) => args.with(7, null) }),
       ...(sizes.withBias && { 'bias forgotten': (args: KernelArg[]) => args.with(10, null) }),
     },
     work: {
       operations: 2 * M * N * K,
-      bytes: (N * K * qtype.bits) / 8 + scaleBytes(qtype, N * groups, scaleDtype, offsetDtype) + M * (K + 4 * N),
+      bytes:
+        (N * K * qtype.bits) / 8 + scaleBytes(qtype, N * groups, scaleDtype, offsetDtype) + M * (K + 4 * N),
     },
   }
 }
 
-/** The tiles of w with bit `bit` of row 0's column `col` flipped; where x is 0 there, every product of that column is 0, so x is made 1. */
+/**
+ * The tiles of w with bit `bit` of row 0's column `col` flipped; where x is 0 there, every product of that
+ * column is 0, so x is made 1.
+ */
 function withBit(args: KernelArg[], col: number, bit: number): Uint8Array {
   const [x, w, K] = [args[0] as Uint8Array, (args[4] as Uint8Array).slice(), args[14] as number]
   const bits = { 0: 2, 1: 4, 2: 8, 6: 5 }[args[5] as number] as number
@@ -149,16 +223,20 @@ function exchangeHighBits(args: KernelArg[]): KernelArg[] {
   return args.with(4, copy)
 }
 
-/** All codes of w are `code` and all of x ±127: the largest sums there are, which 16 bits must not cut off. */
+/**
+ * All codes of w are `code` and all of x ±127: the largest sums there are, which 16 bits must not cut off.
+ */
 function extremeCase(qtype: QType, code: number, sign: number, M: number, K = 160): KernelCase {
   const sizes: Sizes = { M, N: 17, K, qtype, groupSize: K % 32 === 0 ? 32 : null }
   const byte = code & 255
   return {
     name: `${nameOf(sizes)}, codes ${code}, x ${127 * sign}`,
-    args: (random) => argsOf(random, sizes, new Uint8Array(sizes.N * K).fill(byte), new Float32Array(M * K).fill(sign)),
+    args: (random) =>
+      argsOf(random, sizes, new Uint8Array(sizes.N * K).fill(byte), new Float32Array(M * K).fill(sign)),
     tolerance,
     defects: {
-      // What vpmaddubsw makes of two products of w + 128 and 127, 32767 − 128 · 254 = 255 instead of 2 · 127 · 127: codes of about 1.
+      // What vpmaddubsw makes of two products of w + 128 and 127, 32767 − 128 · 254 = 255 instead of 2 · 127
+      // · 127: codes of about 1.
       ...(code === 127 && {
         'saturated to 16 bits': (args: KernelArg[]) =>
           args.with(
@@ -206,13 +284,18 @@ function lowestCase(M: number): KernelCase {
 const integers = [qint2, qint4, qint5, qint8]
 
 export const cases: KernelCase[] = [
-  ...integers.flatMap((qtype) => [1, 2, 3, 5, 17, 64].map((M) => int8Case({ M, N: 37, K: 172, qtype, withBias: M % 2 === 1 }))),
+  ...integers.flatMap((qtype) =>
+    [1, 2, 3, 5, 17, 64].map((M) => int8Case({ M, N: 37, K: 172, qtype, withBias: M % 2 === 1 })),
+  ),
   ...integers.flatMap((qtype) => {
     return [1, 7].flatMap((M) => {
-      return [32, 64, 96, 128].map((groupSize) => int8Case({ M, N: 17, K: 300, qtype, groupSize, scaleDtype: 'float16' }))
+      return [32, 64, 96, 128].map((groupSize) =>
+        int8Case({ M, N: 17, K: 300, qtype, groupSize, scaleDtype: 'float16' }),
+      )
     })
   }),
-  // Groups of x smaller than those of w; rows longer than a panel, in one group and in groups that its end cuts.
+  // Groups of x smaller than those of w; rows longer than a panel, in one group and in groups that its end
+  // cuts.
   ...integers.flatMap((qtype) => {
     return [1, 13].flatMap((M) => [
       int8Case({ M, N: 35, K: 576, qtype, groupSize: 64, xGroupSize: 32, withBias: true }),
@@ -221,7 +304,9 @@ export const cases: KernelCase[] = [
       int8Case({ M, N: 33, K: 1152, qtype, groupSize: 96, scaleDtype: 'float16' }),
     ])
   }),
-  ...integers.flatMap((qtype) => [1, 5].flatMap((M) => [1, 3, 31, 33].map((K) => int8Case({ M, N: 1, K, qtype })))),
+  ...integers.flatMap((qtype) =>
+    [1, 5].flatMap((M) => [1, 3, 31, 33].map((K) => int8Case({ M, N: 1, K, qtype }))),
+  ),
   ...[1, 6].flatMap((M) => [
     ...[1, -1].flatMap((sign) => [
       extremeCase(qint2, 3, sign, M),
@@ -252,7 +337,10 @@ export const benchmarks: KernelCase[] = modelShapes.flatMap(([N, K]) => {
     .filter((M) => M === 1 || N < 49152)
     .flatMap((M) => {
       const sizes = { M, N, K, groupSize: 32, scaleDtype: 'float16' } as const
-      const others = K < 4096 ? [] : [int8Case({ ...sizes, qtype: qint5 }), int8Case({ M, N, K, qtype: qint4, groupSize: 128 })]
+      const others =
+        K < 4096
+          ? []
+          : [int8Case({ ...sizes, qtype: qint5 }), int8Case({ M, N, K, qtype: qint4, groupSize: 128 })]
       return [int8Case({ ...sizes, qtype: qint4 }), int8Case({ ...sizes, qtype: qint8 }), ...others]
     })
 })

@@ -12,7 +12,10 @@ struct ByteRows {
   int32_t groupSize, groups;
 };
 
-/* Four columns of each lane's row as the operand of a dot product: quad j of a run of words that are `step` bytes apart. */
+/*
+ * Four columns of each lane's row as the operand of a dot product: quad j of a run of words that are `step`
+ * bytes apart.
+ */
 template <int qtype> INLINE u32v int8Quad(const uint8_t* run, int j, int32_t step) {
   u32v word = loadAs<u32v>(run + (qtype == QINT5 ? j / 2 : 0) * step);
   if constexpr (qtype == QINT2) return (word >> (2 * j)) & 0x03030303u;
@@ -39,7 +42,10 @@ template <bool isInt8> INLINE f32v int8Combine(f32v total, i32v dot, float xScal
 /* What the sums of a group start from, so that what int8Operand added is taken away. */
 template <bool isInt8> INLINE i32v int8Start(float sum) { return isInt8 && INT8_OFFSET ? splat(-INT8_OFFSET * (int32_t)sum) : i32v{}; }
 
-/* -------------------------------------------------------------------------------------------------- one row of x: bound by memory */
+/*
+ * -------------------------------------------------------------------------------------------------- one row
+ * of x: bound by memory
+ */
 
 constexpr int TILE_VECTORS = 16 / LANES;
 
@@ -83,12 +89,16 @@ template <int qtype> static void int8OneRow(const TiledWeights& w, const ByteRow
   });
 }
 
-/* -------------------------------------------------------------------------------------------------- many rows of x: bound by arithmetic */
+/*
+ * -------------------------------------------------------------------------------------------------- many
+ * rows of x: bound by arithmetic
+ */
 
 /*
- * A panel is a slice of w, its codes spread to bytes once and then used for every row of x, in pieces of 32 columns, each of which lies in
- * one group of x (and so of w). Rows of w lie in lanes, INT8_VECTORS vectors of them a strip; a tile of INT8_ROWS rows of x and a strip
- * keeps its integer sums in registers. Behind the last column x is zero, so that the last piece may be taken for a whole one.
+ * A panel is a slice of w, its codes spread to bytes once and then used for every row of x, in pieces of 32
+ * columns, each of which lies in one group of x (and so of w). Rows of w lie in lanes, INT8_VECTORS vectors
+ * of them a strip; a tile of INT8_ROWS rows of x and a strip keeps its integer sums in registers. Behind the
+ * last column x is zero, so that the last piece may be taken for a whole one.
  */
 constexpr int INT8_COLS = 32;
 constexpr int INT8_VECTORS = 2;
@@ -99,7 +109,10 @@ constexpr int INT8_PIECES = INT8_DEPTH / 32;
 /* Rows of x in one task; their bytes of one panel stay in the second-level cache. */
 constexpr int INT8_TASK_ROWS = 384;
 
-/* 32 columns of a strip, four after four of each row; int8 that is multiplied in pairs has a plane of low and one of high four bits. */
+/*
+ * 32 columns of a strip, four after four of each row; int8 that is multiplied in pairs has a plane of low and
+ * one of high four bits.
+ */
 template <int planes> struct Int8Piece {
   uint8_t codes[planes][8][INT8_STRIP * 4];
   float scale[INT8_STRIP];
@@ -109,7 +122,10 @@ template <int planes> struct Int8Piece {
 constexpr int INT8_MOST_PLANES = HAS_PAIRS && INT8_OFFSET ? 2 : 1;
 alignas(64) static thread_local uint8_t int8Panel[sizeof(Int8Piece<INT8_MOST_PLANES>) * INT8_PIECES * (INT8_COLS / INT8_STRIP)];
 
-/* INT8_ROWS rows of x from one column on, and for each piece their scales, and what the shifts are multiplied by (int8: the sums). */
+/*
+ * INT8_ROWS rows of x from one column on, and for each piece their scales, and what the shifts are multiplied
+ * by (int8: the sums).
+ */
 struct Int8Factors {
   float scale[INT8_ROWS];
   float sum[INT8_ROWS];
@@ -192,8 +208,9 @@ INLINE void int8Pairs(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<planes>&
 }
 
 /*
- * How the codes of a type are multiplied: 2 bits as 4. Where a row of x and a row of int8 weights have one scale each, sums stay integers
- * from piece to piece (wholeRows): the product of static activations is then that of the whole numbers, to the last bit.
+ * How the codes of a type are multiplied: 2 bits as 4. Where a row of x and a row of int8 weights have one
+ * scale each, sums stay integers from piece to piece (wholeRows): the product of static activations is then
+ * that of the whole numbers, to the last bit.
  */
 template <int qtype, bool usePairs, bool oneScale = false> struct Int8Way {
   static constexpr bool isInt8 = qtype == QINT8, pairs = usePairs, wholeRows = oneScale;
@@ -311,7 +328,9 @@ static void qmatmulInt8Of(const TiledWeights& w, const ByteRows& x, const float*
   if (M == 1) return int8OneRow<qtype>(w, x, bias, y, N);
   constexpr bool isInt8 = qtype == QINT8;
   const bool wholeRows = isInt8 && x.groups == 1 && w.groupSize >= w.K;
-  /* int8 in pairs takes two planes, which only pays where a relaxed dot product would have to split it, too. */
+  /*
+   * int8 in pairs takes two planes, which only pays where a relaxed dot product would have to split it, too.
+   */
   if constexpr (HAS_PAIRS && (qtype != QINT8 || INT8_MOST_PLANES == 2)) {
     if (pairsAreFaster()) {
       return wholeRows ? int8ManyRows<qtype, true, isInt8>(w, x, bias, y, M, N) : int8ManyRows<qtype, true>(w, x, bias, y, M, N);

@@ -3,11 +3,13 @@ import { rowStride } from '../../quantize/quantizeRows/quantizeRows.ts'
 import { untileCodes, untileFloats, untileShifts } from '../qmatmul/qmatmul.ts'
 
 /**
- * y[m,n] = bias[n] + Σ_g xScale[m,g] · (scale[n,G] · Σₖ q[n,k] · x[m,k] − shift[n,G] · xSum[m,g]), k in group g of x, G its group of w.
+ * y[m,n] = bias[n] + Σ_g xScale[m,g] · (scale[n,G] · Σₖ q[n,k] · x[m,k] − shift[n,G] · xSum[m,g]), k in group
+ * g of x, G its group of w.
  *
- * The matrix product of qmatmul for rows that quantizeRows made bytes: the inner sums are integers and exact, what is around them
- * float32. For every type with integer codes (qint2, qint4, qint5, qint8).
- * @param x [M, K] int8 (for qint8 of w −128 included, else from −127), rows rowStride(K) apart with zeros behind them, as quantizeRows leaves them
+ * The matrix product of qmatmul for rows that quantizeRows made bytes: the inner sums are integers and exact,
+ * what is around them float32. For every type with integer codes (qint2, qint4, qint5, qint8).
+ * @param x [M, K] int8 (for qint8 of w −128 included, else from −127), rows rowStride(K) apart with zeros
+ * behind them, as quantizeRows leaves them
  * @param xScale [M, ⌈K / xGroupSize⌉] float32
  * @param xSum [M, ⌈K / xGroupSize⌉] float32, Σₖ x[m,k] of each group
  * @param xGroupSize K, or a multiple of 32 such that no group of x lies in two of w; at most 65536

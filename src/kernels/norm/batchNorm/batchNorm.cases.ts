@@ -13,7 +13,13 @@ export const channelShapes = [
 ] as const
 
 /** Mean and deviation of every channel, in float64. */
-export function channelMoments(x: Float32Array, outer: number, channels: number, inner: number, normEpsilon: number) {
+export function channelMoments(
+  x: Float32Array,
+  outer: number,
+  channels: number,
+  inner: number,
+  normEpsilon: number,
+) {
   return Array.from({ length: channels }, (_, c) => {
     const at = channelIndices(c, outer, channels, inner)
     const mean = at.reduce((sum, i) => sum + x[i], 0) / at.length
@@ -22,7 +28,10 @@ export function channelMoments(x: Float32Array, outer: number, channels: number,
   })
 }
 
-/** Statistics are float64 and rounded; x less the rounded mean, its factor, product, sum and the definition err by half an ulp each. */
+/**
+ * Statistics are float64 and rounded; x less the rounded mean, its factor, product, sum and the definition
+ * err by half an ulp each.
+ */
 function tolerance(args: readonly KernelArg[], output: number): 'exact' | Float64Array {
   const [x, weight, bias, normEpsilon, , , , , runningMean, runningVariance] = args as (Float32Array | null)[]
   const [outer, channels, inner] = args.slice(-3) as number[]
@@ -56,7 +65,11 @@ function batchNormCase(outer: number, channels: number, inner: number, kept: boo
       return [
         normals(random, outer * channels * inner, 1, 0.5),
         ...[perChannel(1), perChannel(0), 1e-5, 0.1],
-        ...[new Float32Array(outer * channels * inner), new Float32Array(channels), new Float32Array(channels)],
+        ...[
+          new Float32Array(outer * channels * inner),
+          new Float32Array(channels),
+          new Float32Array(channels),
+        ],
         ...[perChannel(0), perChannel(1), kept ? Int32Array.of(-1, 0) : null, outer, channels, inner],
       ]
     },

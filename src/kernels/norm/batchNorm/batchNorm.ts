@@ -1,9 +1,11 @@
 /**
- * y = (x − mean[c]) / √(variance[c] + ε) · weight[c] + bias[c], mean and variance taken over all values of channel c.
+ * y = (x − mean[c]) / √(variance[c] + ε) · weight[c] + bias[c], mean and variance taken over all values of
+ * channel c.
  *
  *     running = (1 − momentum)·running + momentum·batch, the variance there divided by n − 1
  *
- * Source: Ioffe, Szegedy, "Batch Normalization", 2015, algorithm 1; running statistics as torch.nn.BatchNorm2d keeps them.
+ * Source: Ioffe, Szegedy, "Batch Normalization", 2015, algorithm 1; running statistics as
+ * torch.nn.BatchNorm2d keeps them.
  * @param x [outer, channels, inner] float32
  * @param weight [channels] float32, or null for 1
  * @param bias [channels] float32, or null for 0
@@ -48,5 +50,8 @@ export function batchNorm(
 
 /** Where the values of channel c lie in [outer, channels, inner]. */
 export function channelIndices(c: number, outer: number, channels: number, inner: number): number[] {
-  return Array.from({ length: outer * inner }, (_, k) => (Math.floor(k / inner) * channels + c) * inner + (k % inner))
+  return Array.from(
+    { length: outer * inner },
+    (_, k) => (Math.floor(k / inner) * channels + c) * inner + (k % inner),
+  )
 }

@@ -5,8 +5,8 @@
 namespace LOWBIT_ISA {
 
 /*
- * body(c) for every channel of [outer, channels, inner], as many a task as make it worth one. A channel that is passed over twice is
- * still in the cache the second time.
+ * body(c) for every channel of [outer, channels, inner], as many a task as make it worth one. A channel that
+ * is passed over twice is still in the cache the second time.
  */
 template <class Body> INLINE void eachChannel(int32_t outer, int32_t channels, int32_t inner, Body body) {
   int64_t values = (int64_t)outer * inner;

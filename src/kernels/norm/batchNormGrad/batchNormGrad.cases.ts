@@ -2,7 +2,10 @@ import type { KernelArg, KernelCase } from '../../case.ts'
 import { epsilon, inBfloat16, normals, replaced } from '../../inputs.ts'
 import { channelMoments, channelShapes } from '../batchNorm/batchNorm.cases.ts'
 
-/** Sums are float64; the five operations on each value and the definition err by half an ulp of the terms that are subtracted. */
+/**
+ * Sums are float64; the five operations on each value and the definition err by half an ulp of the terms that
+ * are subtracted.
+ */
 function tolerance(args: readonly KernelArg[], output: number): Float64Array {
   const [x, dy, weight] = args as Float32Array[]
   const [outer, channels, inner] = args.slice(-3) as number[]
@@ -16,9 +19,13 @@ function tolerance(args: readonly KernelArg[], output: number): Float64Array {
       sumOf += Math.abs(dy[i])
       dotOf += Math.abs(dy[i]) * (Math.abs(x[i]) + Math.abs(mean)) * inverse
     }
-    const errors = { dot: epsilon * Math.abs(dot) + n * 2 ** -50 * dotOf, sum: epsilon * Math.abs(sum) + n * 2 ** -50 * sumOf }
+    const errors = {
+      dot: epsilon * Math.abs(dot) + n * 2 ** -50 * dotOf,
+      sum: epsilon * Math.abs(sum) + n * 2 ** -50 * sumOf,
+    }
     for (const i of at) {
-      const terms = Math.abs(dy[i]) + Math.abs(sum / n) + (Math.abs((x[i] - mean) * inverse) * Math.abs(dot)) / n
+      const terms =
+        Math.abs(dy[i]) + Math.abs(sum / n) + (Math.abs((x[i] - mean) * inverse) * Math.abs(dot)) / n
       dx[i] = Math.abs(weight?.[c] ?? 1) * inverse * (3 * epsilon * terms + errors.sum / n + errors.dot / n)
     }
     return errors
@@ -37,7 +44,10 @@ function gradCase(outer: number, channels: number, inner: number, weighted: bool
       const perChannel = () => new Float32Array(channels)
       return [
         ...[x, normals(random, count), weighted ? normals(random, channels, 0.2, 1) : null],
-        ...[Float32Array.from(moments, ({ mean }) => mean), Float32Array.from(moments, ({ inverse }) => inverse)],
+        ...[
+          Float32Array.from(moments, ({ mean }) => mean),
+          Float32Array.from(moments, ({ inverse }) => inverse),
+        ],
         ...[new Float32Array(count), perChannel(), perChannel(), outer, channels, inner],
       ]
     },

@@ -17,7 +17,11 @@ export const cases: KernelCase[] = channelShapes.flatMap(([outer, channels, inne
       tolerance: ([x, scale, shift]) =>
         Float64Array.from(x as Float32Array, (value, i) => {
           const c = Math.floor(i / inner) % channels
-          return epsilon * (1.5 * Math.abs(value * (scale as Float32Array)[c]) + Math.abs((shift as Float32Array | null)?.[c] ?? 0))
+          return (
+            epsilon *
+            (1.5 * Math.abs(value * (scale as Float32Array)[c]) +
+              Math.abs((shift as Float32Array | null)?.[c] ?? 0))
+          )
         }),
       defects: {
         'x in bfloat16': (args) => replaced(args, 0, inBfloat16(args[0] as Float32Array)),

@@ -2,8 +2,8 @@ import type { KernelArg, KernelCase } from '../../case.ts'
 import { epsilon, inBfloat16, normals, replaced, shapes } from '../../inputs.ts'
 
 /**
- * Mean, difference, inverse deviation, its product, weight, bias, and the definition: half an ulp each. The mean's counts as much as the
- * mean is large, whatever is left of x − mean.
+ * Mean, difference, inverse deviation, its product, weight, bias, and the definition: half an ulp each. The
+ * mean's counts as much as the mean is large, whatever is left of x − mean.
  */
 function tolerance([x, weight, bias, normEpsilon, , rows, cols]: readonly KernelArg[]): Float64Array {
   const n = cols as number
@@ -13,7 +13,8 @@ function tolerance([x, weight, bias, normEpsilon, , rows, cols]: readonly Kernel
     const mean = row.reduce((sum, one) => sum + one, 0) / n
     const variance = row.reduce((sum, one) => sum + (one - mean) ** 2, 0) / n
     for (let c = 0; c < n; c++) {
-      const factor = Math.abs((weight as Float32Array | null)?.[c] ?? 1) / Math.sqrt(variance + (normEpsilon as number))
+      const factor =
+        Math.abs((weight as Float32Array | null)?.[c] ?? 1) / Math.sqrt(variance + (normEpsilon as number))
       const shift = Math.abs((bias as Float32Array | null)?.[c] ?? 0)
       bound[start + c] = epsilon * (factor * (Math.abs(mean) / 2 + 3 * Math.abs(row[c] - mean)) + shift)
     }
@@ -41,12 +42,18 @@ function layerNormCase(rows: number, cols: number, mean: number, affine: boolean
         : {
             'x in bfloat16': (args) => replaced(args, 0, inBfloat16(args[0] as Float32Array)),
             ...(mean === 0 && { 'epsilon 1e-3': (args: KernelArg[]) => replaced(args, 3, 1e-3) }),
-            ...(affine && { 'bias in bfloat16': (args: KernelArg[]) => replaced(args, 2, inBfloat16(args[2] as Float32Array)) }),
+            ...(affine && {
+              'bias in bfloat16': (args: KernelArg[]) =>
+                replaced(args, 2, inBfloat16(args[2] as Float32Array)),
+            }),
           },
   }
 }
 
 export const cases: KernelCase[] = [
-  ...shapes.flatMap(([rows, cols]) => [layerNormCase(rows, cols, 0, true), layerNormCase(rows, cols, 0, false)]),
+  ...shapes.flatMap(([rows, cols]) => [
+    layerNormCase(rows, cols, 0, true),
+    layerNormCase(rows, cols, 0, false),
+  ]),
   layerNormCase(3, 172, 100, true),
 ]

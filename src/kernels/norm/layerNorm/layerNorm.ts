@@ -20,6 +20,7 @@ export function layerNorm(
     const mean = row.reduce((sum, value) => sum + value, 0) / cols
     const variance = row.reduce((sum, value) => sum + (value - mean) ** 2, 0) / cols
     const deviation = Math.sqrt(variance + Math.fround(epsilon))
-    for (let c = 0; c < cols; c++) y[r * cols + c] = ((row[c] - mean) / deviation) * (weight?.[c] ?? 1) + (bias?.[c] ?? 0)
+    for (let c = 0; c < cols; c++)
+      y[r * cols + c] = ((row[c] - mean) / deviation) * (weight?.[c] ?? 1) + (bias?.[c] ?? 0)
   }
 }

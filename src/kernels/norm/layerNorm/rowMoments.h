@@ -4,7 +4,10 @@
 
 namespace LOWBIT_ISA {
 
-/* What a row is normalized with: its mean, and the inverse of its standard deviation, or of its root mean square. */
+/*
+ * What a row is normalized with: its mean, and the inverse of its standard deviation, or of its root mean
+ * square.
+ */
 struct RowMoments {
   float mean, inverse;
 };

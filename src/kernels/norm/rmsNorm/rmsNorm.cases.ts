@@ -5,11 +5,22 @@ import { rmsNorm } from './rmsNorm.ts'
 
 const floats: FloatDType[] = ['float32', 'float16', 'bfloat16']
 
-/** The root (its sum in float64), the quotient, the product and the definition are each rounded once: 4 · ½ε·|y|. */
+/**
+ * The root (its sum in float64), the quotient, the product and the definition are each rounded once: 4 ·
+ * ½ε·|y|.
+ */
 function tolerance(args: readonly KernelArg[]): Float64Array {
   const [x, weight, weightDtype, epsilonOfNorm, , rows, cols] = args
   const y = new Float32Array((x as Float32Array).length)
-  rmsNorm(x as Float32Array, weight as HostArray, weightDtype as number, epsilonOfNorm as number, y, rows as number, cols as number)
+  rmsNorm(
+    x as Float32Array,
+    weight as HostArray,
+    weightDtype as number,
+    epsilonOfNorm as number,
+    y,
+    rows as number,
+    cols as number,
+  )
   return Float64Array.from(y, (value) => 2 * epsilon * Math.abs(value) + 2 * tiny)
 }
 
@@ -18,7 +29,15 @@ function rmsNormCase(rows: number, cols: number, dtype: FloatDType, deviation = 
     name: `${rows}x${cols} ${dtype}${deviation === 1 ? '' : ` deviation=${deviation}`}`,
     args: (random) => {
       const weight = rawOf(dtype, normals(random, cols, 0.2, 1))
-      return [normals(random, rows * cols, deviation), weight, dtypes[dtype].code, 1e-5, new Float32Array(rows * cols), rows, cols]
+      return [
+        normals(random, rows * cols, deviation),
+        weight,
+        dtypes[dtype].code,
+        1e-5,
+        new Float32Array(rows * cols),
+        rows,
+        cols,
+      ]
     },
     tolerance,
     defects:
@@ -27,9 +46,12 @@ function rmsNormCase(rows: number, cols: number, dtype: FloatDType, deviation = 
         : {
             'epsilon 1e-6': (args) => replaced(args, 3, 1e-6),
             // A single value divided by its own size is ±1.
-            ...(cols > 1 && { 'x in bfloat16': (args: KernelArg[]) => replaced(args, 0, inBfloat16(args[0] as Float32Array)) }),
+            ...(cols > 1 && {
+              'x in bfloat16': (args: KernelArg[]) => replaced(args, 0, inBfloat16(args[0] as Float32Array)),
+            }),
             ...(dtype === 'float32' && {
-              'weight in bfloat16': (args: KernelArg[]) => replaced(args, 1, inBfloat16(args[1] as Float32Array)),
+              'weight in bfloat16': (args: KernelArg[]) =>
+                replaced(args, 1, inBfloat16(args[1] as Float32Array)),
             }),
           },
   }

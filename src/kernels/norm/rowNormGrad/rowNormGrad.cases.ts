@@ -2,11 +2,21 @@ import type { KernelArg, KernelCase } from '../../case.ts'
 import { epsilon, inBfloat16, normals, replaced, shapes } from '../../inputs.ts'
 import { rowsPerPartial } from './rowNormGrad.ts'
 
-type Args = [number, Float32Array, Float32Array | null, number, Float32Array, Float32Array, Float32Array, number, number]
+type Args = [
+  number,
+  Float32Array,
+  Float32Array | null,
+  number,
+  Float32Array,
+  Float32Array,
+  Float32Array,
+  number,
+  number,
+]
 
 /**
- * x̂ errs by the mean's rounding, ½ε·|mean|·inverse, and 2ε of itself; g, both means, differences and products by half an ulp each. The
- * partial sums add up to 16 products in float32.
+ * x̂ errs by the mean's rounding, ½ε·|mean|·inverse, and 2ε of itself; g, both means, differences and
+ * products by half an ulp each. The partial sums add up to 16 products in float32.
  */
 function tolerance(args: readonly KernelArg[], output: number): Float64Array {
   const [centered, x, weight, normEpsilon, dy, , partial, rows, cols] = args as Args
@@ -15,7 +25,9 @@ function tolerance(args: readonly KernelArg[], output: number): Float64Array {
   for (let r = 0; r < rows; r++) {
     const row = x.subarray(r * cols, (r + 1) * cols)
     const mean = centered ? row.reduce((sum, value) => sum + value, 0) / cols : 0
-    const inverse = 1 / Math.sqrt(row.reduce((sum, value) => sum + (value - mean) ** 2, 0) / cols + Math.fround(normEpsilon))
+    const inverse =
+      1 /
+      Math.sqrt(row.reduce((sum, value) => sum + (value - mean) ** 2, 0) / cols + Math.fround(normEpsilon))
     const g = (c: number) => Math.abs(dy[r * cols + c] * (weight?.[c] ?? 1))
     const size = (c: number) => Math.abs((row[c] - mean) * inverse)
     const error = (c: number) => epsilon * ((Math.abs(mean) * inverse) / 2 + 2 * size(c))

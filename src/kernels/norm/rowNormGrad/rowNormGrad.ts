@@ -2,7 +2,8 @@
 export const rowsPerPartial = 16
 
 /**
- * The gradient through y = x̂·weight + bias, x̂ = (x − mean) / √(variance + ε), of each row; not centered, x̂ = x / √(mean(x²) + ε).
+ * The gradient through y = x̂·weight + bias, x̂ = (x − mean) / √(variance + ε), of each row; not centered, x̂
+ * = x / √(mean(x²) + ε).
  *
  *     g = dy·weight,  dx = (g − mean(g) − x̂·mean(g·x̂)) / √(…),  without mean(g) where not centered
  *     partial[b] = (Σ dy·x̂, Σ dy) over rows 16·b … 16·b + 15; summed over b the gradients of weight and bias
@@ -30,7 +31,8 @@ export function rowNormGrad(
     const row = Float64Array.from(x.subarray(r * cols, (r + 1) * cols))
     const g = Float64Array.from(row, (_, c) => dy[r * cols + c] * (weight?.[c] ?? 1))
     const mean = centered ? row.reduce((sum, value) => sum + value, 0) / cols : 0
-    const inverse = 1 / Math.sqrt(row.reduce((sum, value) => sum + (value - mean) ** 2, 0) / cols + Math.fround(epsilon))
+    const inverse =
+      1 / Math.sqrt(row.reduce((sum, value) => sum + (value - mean) ** 2, 0) / cols + Math.fround(epsilon))
     const normal = row.map((value) => (value - mean) * inverse)
     const meanG = centered ? g.reduce((sum, value) => sum + value, 0) / cols : 0
     const meanGx = g.reduce((sum, value, c) => sum + value * normal[c], 0) / cols

@@ -14,14 +14,16 @@ function tolerance(args: readonly KernelArg[], output: number): Float64Array {
     const ratio = Math.sqrt(change[i] + eps) / Math.sqrt(s + eps)
     const delta = ratio * Math.abs(g)
     const deltaError = ratio * 2 * epsilon * size + delta * (squareError / (2 * (s + eps)) + 6 * epsilon)
-    if (output === 3) return epsilon * (change[i] + 2 * rate * (delta ** 2 + change[i])) + 2 * rate * delta * deltaError
+    if (output === 3)
+      return epsilon * (change[i] + 2 * rate * (delta ** 2 + change[i])) + 2 * rate * delta * deltaError
     return epsilon * Math.abs(p[i]) + lr * deltaError
   })
 }
 
 function stepCase(count: number, weightDecay: number): KernelCase {
   const scalars = [0.5, 0.1, 1e-3, weightDecay].map(Math.fround)
-  const inBits = (index: number) => (args: KernelArg[]) => replaced(args, index, inBfloat16(args[index] as Float32Array))
+  const inBits = (index: number) => (args: KernelArg[]) =>
+    replaced(args, index, inBfloat16(args[index] as Float32Array))
   const squares = (values: Float32Array) => values.map((x) => x * x)
   return {
     name: `weightDecay=${weightDecay} count=${count}`,

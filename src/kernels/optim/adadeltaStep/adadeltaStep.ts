@@ -1,6 +1,7 @@
 /**
  * One step of Adadelta: g = gradient + weightDecay · parameter, square += rate · (g² − square),
- * delta = √(change + epsilon) / √(square + epsilon) · g, change += rate · (delta² − change), parameter −= lr · delta.
+ * delta = √(change + epsilon) / √(square + epsilon) · g, change += rate · (delta² − change), parameter −= lr
+ * · delta.
  * Source: Zeiler, "ADADELTA", 2012, algorithm 1, with the learning rate of torch.optim.Adadelta.
  * @param parameter [count] float32, changed
  * @param gradient [count] float32

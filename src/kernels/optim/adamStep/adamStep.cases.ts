@@ -3,14 +3,27 @@ import { counts, epsilon, inBfloat16, normals, replaced } from '../../inputs.ts'
 import { adamStep } from './adamStep.ts'
 
 /**
- * The means err by roundings of their terms, where g = gradient + weightDecay · parameter may cancel; in the quotient relative errors add up,
- * the root halving that of its argument.
+ * The means err by roundings of their terms, where g = gradient + weightDecay · parameter may cancel; in the
+ * quotient relative errors add up, the root halving that of its argument.
  */
 function tolerance(args: readonly KernelArg[], output: number): Float64Array {
   const [p, gradient, m, v] = (args as Float32Array[]).slice(0, 4)
   const [stepSize, rate1, rate2, correction, eps, weightDecay, keep, count] = args.slice(4) as number[]
   const after = [p, gradient, m, v].map((array) => array.slice())
-  adamStep(after[0], after[1], after[2], after[3], stepSize, rate1, rate2, correction, eps, weightDecay, keep, count)
+  adamStep(
+    after[0],
+    after[1],
+    after[2],
+    after[3],
+    stepSize,
+    rate1,
+    rate2,
+    correction,
+    eps,
+    weightDecay,
+    keep,
+    count,
+  )
   return Float64Array.from(p, (_, i) => {
     const size = Math.abs(gradient[i]) + weightDecay * Math.abs(p[i])
     const g = gradient[i] + weightDecay * p[i]
@@ -21,19 +34,33 @@ function tolerance(args: readonly KernelArg[], output: number): Float64Array {
     const denominator = Math.sqrt(after[3][i]) / correction + eps
     const update = (stepSize * Math.abs(after[2][i])) / denominator
     const rootError = squareError / (2 * Math.sqrt(after[3][i]) * correction)
-    return epsilon * 2 * keep * Math.abs(p[i]) + (stepSize * meanError) / denominator + update * (rootError / denominator + 6 * epsilon)
+    return (
+      epsilon * 2 * keep * Math.abs(p[i]) +
+      (stepSize * meanError) / denominator +
+      update * (rootError / denominator + 6 * epsilon)
+    )
   })
 }
 
 function stepCase(count: number, weightDecay: number, keep: number): KernelCase {
   // Step 3 of lr = 0.01, betas = (0.9, 0.99), eps = 1e-3 (large enough to be seen).
-  const scalars = [0.01 / (1 - 0.9 ** 3), 0.1, 0.01, Math.sqrt(1 - 0.99 ** 3), 1e-3, weightDecay, keep].map(Math.fround)
-  const inBits = (index: number) => (args: KernelArg[]) => replaced(args, index, inBfloat16(args[index] as Float32Array))
+  const scalars = [0.01 / (1 - 0.9 ** 3), 0.1, 0.01, Math.sqrt(1 - 0.99 ** 3), 1e-3, weightDecay, keep].map(
+    Math.fround,
+  )
+  const inBits = (index: number) => (args: KernelArg[]) =>
+    replaced(args, index, inBfloat16(args[index] as Float32Array))
   return {
     name: `weightDecay=${weightDecay} keep=${keep} count=${count}`,
     args: (random) => {
       const square = normals(random, count, 0.3).map((x) => x * x)
-      return [normals(random, count, 0.1), normals(random, count), normals(random, count, 0.2), square, ...scalars, count]
+      return [
+        normals(random, count, 0.1),
+        normals(random, count),
+        normals(random, count, 0.2),
+        square,
+        ...scalars,
+        count,
+      ]
     },
     tolerance,
     defects: {
@@ -55,9 +82,26 @@ const special: KernelCase = {
   name: 'zero, infinite and NaN gradients',
   args: () => {
     const zeros = () => new Float32Array(5)
-    return [Float32Array.of(1, -2, 3, 4, 5), Float32Array.of(0, -0, NaN, Infinity, 1), zeros(), zeros(), 0.1, 0.1, 0.01, 0.1, 1e-8, 0, 1, 5]
+    return [
+      Float32Array.of(1, -2, 3, 4, 5),
+      Float32Array.of(0, -0, NaN, Infinity, 1),
+      zeros(),
+      zeros(),
+      0.1,
+      0.1,
+      0.01,
+      0.1,
+      1e-8,
+      0,
+      1,
+      5,
+    ]
   },
   tolerance: () => 4 * epsilon * 5,
 }
 
-export const cases = [...counts.map((count) => stepCase(count, 0.25, 1)), ...counts.map((count) => stepCase(count, 0, 0.99)), special]
+export const cases = [
+  ...counts.map((count) => stepCase(count, 0.25, 1)),
+  ...counts.map((count) => stepCase(count, 0, 0.99)),
+  special,
+]

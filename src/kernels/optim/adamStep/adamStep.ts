@@ -1,8 +1,9 @@
 /**
- * One step of Adam: g = gradient + weightDecay · parameter, mean += rate1 · (g − mean), square += rate2 · (g² − square),
- * parameter = keep · parameter − stepSize · mean / (√square / correction + epsilon).
- * Source: Kingma, Ba, "Adam", 2015, algorithm 1, in the order of torch.optim.Adam; Loshchilov, Hutter, "Decoupled Weight Decay
- * Regularization", 2019, algorithm 2 (AdamW: weightDecay 0 and keep = 1 − lr · decay).
+ * One step of Adam: g = gradient + weightDecay · parameter, mean += rate1 · (g − mean), square += rate2 · (g²
+ * − square), parameter = keep · parameter − stepSize · mean / (√square / correction + epsilon).
+ * Source: Kingma, Ba, "Adam", 2015, algorithm 1, in the order of torch.optim.Adam; Loshchilov, Hutter,
+ * "Decoupled Weight Decay Regularization", 2019, algorithm 2 (AdamW: weightDecay 0 and keep = 1 − lr ·
+ * decay).
  * @param parameter [count] float32, changed
  * @param gradient [count] float32
  * @param mean,square [count] float32, changed: running means of g and g²

@@ -2,7 +2,8 @@ import type { KernelCase } from '../../case.ts'
 import { counts, epsilon, inBfloat16, normals, replaced } from '../../inputs.ts'
 
 /** The factor takes a sum and a quotient, the value a product. */
-const tolerance: KernelCase['tolerance'] = ([x]) => Float64Array.from(x as Float32Array, (value) => 3 * epsilon * Math.abs(value))
+const tolerance: KernelCase['tolerance'] = ([x]) =>
+  Float64Array.from(x as Float32Array, (value) => 3 * epsilon * Math.abs(value))
 
 const clipped: KernelCase[] = counts.map((count) => ({
   name: `clipped count=${count}`,

@@ -2,7 +2,10 @@ import type { KernelArg, KernelCase } from '../../case.ts'
 import { counts, epsilon, inBfloat16, magnitudes, normals, replaced, specials } from '../../inputs.ts'
 
 /** Each result is a sum of at most four products: a few roundings of the largest of them. */
-function tolerance([parameter, gradient, velocity, lr, momentum, rate, , weightDecay]: readonly KernelArg[], output: number): Float64Array {
+function tolerance(
+  [parameter, gradient, velocity, lr, momentum, rate, , weightDecay]: readonly KernelArg[],
+  output: number,
+): Float64Array {
   const [p, g] = [parameter as Float32Array, gradient as Float32Array]
   const v = velocity as Float32Array | null
   return Float64Array.from(p, (_, i) => {
@@ -20,7 +23,11 @@ interface Settings {
   weightDecay?: number
 }
 
-function stepCase(name: string, count: number, { momentum = 0, dampening = 0, nesterov = 0, weightDecay = 0 }: Settings): KernelCase {
+function stepCase(
+  name: string,
+  count: number,
+  { momentum = 0, dampening = 0, nesterov = 0, weightDecay = 0 }: Settings,
+): KernelCase {
   const scalars = [0.125, momentum, 1 - dampening, nesterov, weightDecay].map(Math.fround)
   const defects: KernelCase['defects'] = {
     'gradient in bfloat16': (args) => replaced(args, 1, inBfloat16(args[1] as Float32Array)),
@@ -34,7 +41,13 @@ function stepCase(name: string, count: number, { momentum = 0, dampening = 0, ne
   if (weightDecay > 0) defects['no weight decay'] = (args) => replaced(args, 7, 0)
   return {
     name: `${name} count=${count}`,
-    args: (random) => [normals(random, count), normals(random, count), momentum > 0 ? normals(random, count) : null, ...scalars, count],
+    args: (random) => [
+      normals(random, count),
+      normals(random, count),
+      momentum > 0 ? normals(random, count) : null,
+      ...scalars,
+      count,
+    ],
     tolerance,
     defects,
     work: { operations: 8 * count, bytes: 4 * count * (momentum > 0 ? 5 : 3) },
@@ -54,7 +67,9 @@ const special: KernelCase = {
 
 export const cases = [
   ...counts.map((count) => stepCase('plain', count, {})),
-  ...counts.map((count) => stepCase('momentum, dampening, weight decay', count, { momentum: 0.9, dampening: 0.3, weightDecay: 0.1 })),
+  ...counts.map((count) =>
+    stepCase('momentum, dampening, weight decay', count, { momentum: 0.9, dampening: 0.3, weightDecay: 0.1 }),
+  ),
   ...counts.map((count) => stepCase('nesterov', count, { momentum: 0.9, nesterov: 1 })),
   special,
 ]

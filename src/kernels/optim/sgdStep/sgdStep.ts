@@ -1,7 +1,9 @@
 /**
- * One step of stochastic gradient descent: g = gradient + weightDecay · parameter, velocity = momentum · velocity + rate · g,
- * parameter −= lr · (nesterov ? g + momentum · velocity : velocity). Without velocity: parameter −= lr · g.
- * Source: torch.optim.SGD; Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013.
+ * One step of stochastic gradient descent: g = gradient + weightDecay · parameter, velocity = momentum ·
+ * velocity + rate · g, parameter −= lr · (nesterov ? g + momentum · velocity : velocity). Without velocity:
+ * parameter −= lr · g.
+ * Source: torch.optim.SGD; Sutskever et al., "On the importance of initialization and momentum in deep
+ * learning", 2013.
  * @param parameter [count] float32, changed
  * @param gradient [count] float32
  * @param velocity [count] float32, changed, or absent

@@ -26,7 +26,16 @@ export const cases: KernelCase[] = pools.flatMap(({ name, sizes, kernel, stride,
       args(random) {
         const [planes, height, width, outHeight, outWidth] = sizes
         const y = new Float32Array(planes * outHeight * outWidth)
-        return [normals(random, planes * height * width), y, ...sizes, ...kernel, ...stride, ...padding, count.countPadding, count.divisor]
+        return [
+          normals(random, planes * height * width),
+          y,
+          ...sizes,
+          ...kernel,
+          ...stride,
+          ...padding,
+          count.countPadding,
+          count.divisor,
+        ]
       },
       tolerance,
       defects: {

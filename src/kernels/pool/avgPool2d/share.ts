@@ -7,8 +7,18 @@ export interface Share {
   counted: number
 }
 
-/** As PyTorch counts them: padding reaches `padding` values beyond the end, what a window hangs over further counts never. */
-export function averageShare(i: number, size: number, outSize: number, kernel: number, stride: number, padding: number): Share {
+/**
+ * As PyTorch counts them: padding reaches `padding` values beyond the end, what a window hangs over further
+ * counts never.
+ */
+export function averageShare(
+  i: number,
+  size: number,
+  outSize: number,
+  kernel: number,
+  stride: number,
+  padding: number,
+): Share {
   const { start, end } = poolWindow(i, size, outSize, kernel, stride, padding)
   const padded = Math.min(end, size + padding)
   return { start: Math.max(start, 0), end: Math.min(end, size), counted: padded - start }

@@ -4,10 +4,17 @@ import { counting } from '../avgPool2d/avgPool2d.cases.ts'
 import { pools } from '../maxPool2d/maxPool2d.cases.ts'
 import { avgPool2dGrad } from './avgPool2dGrad.ts'
 
-/** Each value lies in at most 9 windows: as many quotients and additions in float32, and the definition, half an ulp each. */
+/**
+ * Each value lies in at most 9 windows: as many quotients and additions in float32, and the definition, half
+ * an ulp each.
+ */
 function tolerance([dy, dx, ...sizes]: readonly KernelArg[]): Float64Array {
   const absolute = new Float32Array((dx as Float32Array).length)
-  avgPool2dGrad((dy as Float32Array).map(Math.abs), absolute, ...(sizes as [number, number, number, number, number]))
+  avgPool2dGrad(
+    (dy as Float32Array).map(Math.abs),
+    absolute,
+    ...(sizes as [number, number, number, number, number]),
+  )
   return Float64Array.from(absolute, (sum) => 5.5 * epsilon * sum)
 }
 

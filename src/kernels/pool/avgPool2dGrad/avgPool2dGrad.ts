@@ -1,7 +1,8 @@
 import { averageDivisor, averageShare } from '../avgPool2d/share.ts'
 
 /**
- * dx = Σ dy / divisor over the windows that each value lies in: the gradient of `avgPool2d`, arguments as there.
+ * dx = Σ dy / divisor over the windows that each value lies in: the gradient of `avgPool2d`, arguments as
+ * there.
  * @param dy [planes, outHeight, outWidth] float32
  * @param dx [planes, height, width] float32
  */
@@ -13,7 +14,16 @@ export function avgPool2dGrad(
   width: number,
   outHeight: number,
   outWidth: number,
-  ...[kernelHeight, kernelWidth, strideHeight, strideWidth, padHeight, padWidth, countPadding, divisor]: number[]
+  ...[
+    kernelHeight,
+    kernelWidth,
+    strideHeight,
+    strideWidth,
+    padHeight,
+    padWidth,
+    countPadding,
+    divisor,
+  ]: number[]
 ): void {
   const sums = new Float64Array(dx.length)
   for (let p = 0; p < planes; p++)
@@ -21,8 +31,10 @@ export function avgPool2dGrad(
       for (let ow = 0; ow < outWidth; ow++) {
         const rows = averageShare(oh, height, outHeight, kernelHeight, strideHeight, padHeight)
         const cols = averageShare(ow, width, outWidth, kernelWidth, strideWidth, padWidth)
-        const share = dy[(p * outHeight + oh) * outWidth + ow] / averageDivisor(rows, cols, countPadding, divisor)
-        for (let h = rows.start; h < rows.end; h++) for (let w = cols.start; w < cols.end; w++) sums[(p * height + h) * width + w] += share
+        const share =
+          dy[(p * outHeight + oh) * outWidth + ow] / averageDivisor(rows, cols, countPadding, divisor)
+        for (let h = rows.start; h < rows.end; h++)
+          for (let w = cols.start; w < cols.end; w++) sums[(p * height + h) * width + w] += share
       }
   dx.set(sums)
 }

@@ -1,7 +1,8 @@
 import { poolWindow } from './window.ts'
 
 /**
- * y = the largest value of each window, the first of equals, NaN if there is one; indices say where in its plane it was.
+ * y = the largest value of each window, the first of equals, NaN if there is one; indices say where in its
+ * plane it was.
  * @param x [planes, height, width] float32
  * @param y [planes, outHeight, outWidth] float32
  * @param indices [planes, outHeight, outWidth] int32
@@ -16,7 +17,16 @@ export function maxPool2d(
   width: number,
   outHeight: number,
   outWidth: number,
-  ...[kernelHeight, kernelWidth, strideHeight, strideWidth, padHeight, padWidth, dilationHeight, dilationWidth]: number[]
+  ...[
+    kernelHeight,
+    kernelWidth,
+    strideHeight,
+    strideWidth,
+    padHeight,
+    padWidth,
+    dilationHeight,
+    dilationWidth,
+  ]: number[]
 ): void {
   for (let p = 0; p < planes; p++)
     for (let oh = 0; oh < outHeight; oh++)

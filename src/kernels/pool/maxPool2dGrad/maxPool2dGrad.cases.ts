@@ -1,7 +1,9 @@
 import type { KernelArg, KernelCase } from '../../case.ts'
 import { epsilon, inBfloat16, normals, replaced } from '../../inputs.ts'
 
-/** n terms added in float32, and the definition's rounding: half an ulp of Σ|dy| each; single terms are exact. */
+/**
+ * n terms added in float32, and the definition's rounding: half an ulp of Σ|dy| each; single terms are exact.
+ */
 function tolerance([indices, dy, dx, , inSize, outSize]: readonly KernelArg[]): Float64Array {
   const absolute = new Float64Array((dx as Float32Array).length)
   const terms = new Float64Array(absolute.length)

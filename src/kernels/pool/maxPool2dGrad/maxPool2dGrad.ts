@@ -13,6 +13,7 @@ export function maxPool2dGrad(
   outSize: number,
 ): void {
   const sums = new Float64Array(planes * inSize)
-  for (let o = 0; o < planes * outSize; o++) if (indices[o] >= 0) sums[Math.floor(o / outSize) * inSize + indices[o]] += dy[o]
+  for (let o = 0; o < planes * outSize; o++)
+    if (indices[o] >= 0) sums[Math.floor(o / outSize) * inSize + indices[o]] += dy[o]
   dx.set(sums)
 }

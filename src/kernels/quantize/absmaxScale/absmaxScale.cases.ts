@@ -36,7 +36,14 @@ const special: KernelCase[] = floats.map((dtype) => ({
     const x = normals(random, (count + 1) * count, 1e-4)
     for (let r = 0; r < count; r++) x[r * count + r] = specials[r]
     x.fill(-0, count * count)
-    return [rawOf(dtype, x), dtypes[dtype].code, rawOf(dtype, new Float32Array(count + 1)), count + 1, count, 127]
+    return [
+      rawOf(dtype, x),
+      dtypes[dtype].code,
+      rawOf(dtype, new Float32Array(count + 1)),
+      count + 1,
+      count,
+      127,
+    ]
   },
   tolerance: () => 'exact',
 }))

@@ -8,7 +8,14 @@ import { dtypeOfCode, encodeFloat, toNumbers } from '../../../core/halves.ts'
  * @param scale [rows] in x's dtype
  * @param qmax the largest code: 127 for int8, 448, 57344 or 240 for float8
  */
-export function absmaxScale(x: HostArray, dtype: number, scale: HostArray, rows: number, cols: number, qmax: number): void {
+export function absmaxScale(
+  x: HostArray,
+  dtype: number,
+  scale: HostArray,
+  rows: number,
+  cols: number,
+  qmax: number,
+): void {
   const name = dtypeOfCode(dtype)
   const values = toNumbers(name, x)
   for (let r = 0; r < rows; r++) {

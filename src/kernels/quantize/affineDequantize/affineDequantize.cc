@@ -5,7 +5,9 @@ namespace LOWBIT_ISA {
 
 void affineDequantize(const uint8_t* codes, int32_t qtype, const void* scale, const uint8_t* zeroPoint, void* y, int32_t dtype,
                       int32_t rows, int32_t cols) {
-  /* A signed byte is what its pattern with the sign flipped is above -128; the difference of two is the same. */
+  /*
+   * A signed byte is what its pattern with the sign flipped is above -128; the difference of two is the same.
+   */
   int32_t flip = qtype == QINT8 ? 0x80 : 0;
   withFloat(dtype, [&](auto type) {
     constexpr int yType = decltype(type)::value;

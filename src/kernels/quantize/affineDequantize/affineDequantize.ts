@@ -3,8 +3,8 @@ import { dtypeOfCode, encodeFloat, toNumbers } from '../../../core/halves.ts'
 import { qtypesByCode } from '../../../core/qtype.ts'
 
 /**
- * y[r,c] = scale[r] · (q − z), q the value of codes[r,c] and z that of zeroPoint[r]: what codes around a zero point stand for.
- * The difference is exact, the product rounded to y's dtype.
+ * y[r,c] = scale[r] · (q − z), q the value of codes[r,c] and z that of zeroPoint[r]: what codes around a zero
+ * point stand for. The difference is exact, the product rounded to y's dtype.
  * Source: torchao 0.18, dequantize_affine.
  * @param codes [rows, cols] one byte each, unsigned or int8
  * @param scale [rows] in y's dtype
@@ -22,7 +22,8 @@ export function affineDequantize(
   cols: number,
 ): void {
   const name = dtypeOfCode(dtype)
-  const value = qtypesByCode[qtype].dtype === 'int8' ? (byte: number) => (byte << 24) >> 24 : (byte: number) => byte
+  const value =
+    qtypesByCode[qtype].dtype === 'int8' ? (byte: number) => (byte << 24) >> 24 : (byte: number) => byte
   const scales = toNumbers(name, scale)
   for (let r = 0; r < rows; r++) {
     for (let i = r * cols; i < (r + 1) * cols; i++) {

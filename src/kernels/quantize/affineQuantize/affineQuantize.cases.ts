@@ -11,7 +11,9 @@ const ranges = [
   [0, 15, 0],
 ] as const
 
-const kinds = floats.flatMap((dtype) => ranges.flatMap((range) => [0, 1].map((reciprocal) => ({ dtype, range, reciprocal }))))
+const kinds = floats.flatMap((dtype) =>
+  ranges.flatMap((range) => [0, 1].map((reciprocal) => ({ dtype, range, reciprocal }))),
+)
 
 const sizes: KernelCase[] = kinds.flatMap(({ dtype, range, reciprocal }) =>
   shapes.map(([rows, cols]) => ({
@@ -22,7 +24,10 @@ const sizes: KernelCase[] = kinds.flatMap(({ dtype, range, reciprocal }) =>
         dtype,
         Float32Array.from({ length: rows }, () => 0.1 + 0.02 * random.normal()),
       )
-      const zeroPoint = Uint8Array.from({ length: rows }, (_, r) => range[0] + ((5 + 3 * r) % (range[1] - range[0])) + range[2])
+      const zeroPoint = Uint8Array.from(
+        { length: rows },
+        (_, r) => range[0] + ((5 + 3 * r) % (range[1] - range[0])) + range[2],
+      )
       const codes = new Uint8Array(rows * cols)
       return [x, dtypes[dtype].code, scale, zeroPoint, codes, rows, cols, ...range, reciprocal]
     },
@@ -33,9 +38,14 @@ const sizes: KernelCase[] = kinds.flatMap(({ dtype, range, reciprocal }) =>
         : ({
             'scale of the next row': (args) => {
               const scale = args[2] as HostArray
-              return replaced(args, 2, scale.map((_: unknown, r: number) => scale[(r + 1) % rows] as never) as HostArray)
+              return replaced(
+                args,
+                2,
+                scale.map((_: unknown, r: number) => scale[(r + 1) % rows] as never) as HostArray,
+              )
             },
-            'a zero point one too high': (args) => replaced(args, 3, (args[3] as Uint8Array).with(0, (args[3] as Uint8Array)[0] + 1)),
+            'a zero point one too high': (args) =>
+              replaced(args, 3, (args[3] as Uint8Array).with(0, (args[3] as Uint8Array)[0] + 1)),
           } as KernelCase['defects']),
   })),
 )
@@ -49,12 +59,25 @@ const special: KernelCase[] = kinds.map(({ dtype, range, reciprocal }) => ({
     const rows = scale.length
     const x = rawOf(dtype, Array.from({ length: rows }, () => [...specials, ...ties]).flat())
     const zeroPoint = new Uint8Array(rows).fill(3 + range[2])
-    return [x, dtypes[dtype].code, scale, zeroPoint, new Uint8Array(x.length), rows, 523, ...range, reciprocal]
+    return [
+      x,
+      dtypes[dtype].code,
+      scale,
+      zeroPoint,
+      new Uint8Array(x.length),
+      rows,
+      523,
+      ...range,
+      reciprocal,
+    ]
   },
   tolerance: () => 'exact',
 }))
 
-/** Where the product with a rounded reciprocal and the quotient round to different codes: 1/3 is rounded down, so 2.5 units fall below. */
+/**
+ * Where the product with a rounded reciprocal and the quotient round to different codes: 1/3 is rounded down,
+ * so 2.5 units fall below.
+ */
 const reciprocals: KernelCase[] = [
   {
     name: '0.5 units of 0.3 to 40.5 units',

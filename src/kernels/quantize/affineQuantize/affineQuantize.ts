@@ -2,10 +2,12 @@ import type { HostArray } from '../../../core/dtype.ts'
 import { dtypeOfCode, roundHalfEven, roundTo, toNumbers } from '../../../core/halves.ts'
 
 /**
- * codes[r,c] = clamp(rne(x[r,c] / scale[r]) + z[r], qmin, qmax): codes around an integer zero point, which stands for 0 exactly.
+ * codes[r,c] = clamp(rne(x[r,c] / scale[r]) + z[r], qmin, qmax): codes around an integer zero point, which
+ * stands for 0 exactly.
  *
- * With `reciprocal`, as torchao computes it, the quotient is x · (1 / scale); else, as quanto does, x / scale. Every operation is
- * rounded to x's dtype. A quotient that is not a number gives code z, a scale of 0 likewise.
+ * With `reciprocal`, as torchao computes it, the quotient is x · (1 / scale); else, as quanto does, x /
+ * scale. Every operation is rounded to x's dtype. A quotient that is not a number gives code z, a scale of 0
+ * likewise.
  * Source: torchao 0.18, quantize_affine; optimum-quanto 0.2.7, quantize_affine with an integer shift.
  * @param x [rows, cols] float32, float16 or bfloat16
  * @param scale [rows] in x's dtype

@@ -13,13 +13,32 @@ const ranges = [
   [-2, 1, 2],
 ] as const
 
-function argsOf(dtype: FloatDType, mapping: number, x: Float32Array, rows: number, cols: number, range: readonly number[]): KernelArg[] {
+function argsOf(
+  dtype: FloatDType,
+  mapping: number,
+  x: Float32Array,
+  rows: number,
+  cols: number,
+  range: readonly number[],
+): KernelArg[] {
   const scale = rawOf(dtype, new Float32Array(rows))
-  return [rawOf(dtype, x), dtypes[dtype].code, mapping, scale, new Uint8Array(rows), rows, cols, ...range, 2 ** -23]
+  return [
+    rawOf(dtype, x),
+    dtypes[dtype].code,
+    mapping,
+    scale,
+    new Uint8Array(rows),
+    rows,
+    cols,
+    ...range,
+    2 ** -23,
+  ]
 }
 
 const kinds = floats.flatMap((dtype) =>
-  Object.entries(mappings).flatMap(([name, mapping]) => ranges.map((range) => ({ dtype, name, mapping, range }))),
+  Object.entries(mappings).flatMap(([name, mapping]) =>
+    ranges.map((range) => ({ dtype, name, mapping, range })),
+  ),
 )
 
 const sizes: KernelCase[] = kinds.flatMap(({ dtype, name, mapping, range }) =>
@@ -32,7 +51,8 @@ const sizes: KernelCase[] = kinds.flatMap(({ dtype, name, mapping, range }) =>
     },
     tolerance: () => 'exact',
     defects: {
-      'one bit more': (args) => replaced(replaced(args, 7, 2 * (args[7] as number)), 8, 2 * (args[8] as number) + 1),
+      'one bit more': (args) =>
+        replaced(replaced(args, 7, 2 * (args[7] as number)), 8, 2 * (args[8] as number) + 1),
       'an outlier lost': (args) => {
         const x = (args[0] as HostArray).slice()
         x[0] = encodeFloat(dtype, 9)

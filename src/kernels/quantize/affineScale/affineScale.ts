@@ -1,18 +1,23 @@
 import type { HostArray } from '../../../core/dtype.ts'
 import { dtypeOfCode, encodeFloat, roundHalfEven, roundTo, toNumbers } from '../../../core/halves.ts'
 
-/** How the range of a row becomes the range of its codes: torchao's mapping types, by their numbers in the kernels' ABI. */
+/**
+ * How the range of a row becomes the range of its codes: torchao's mapping types, by their numbers in the
+ * kernels' ABI.
+ */
 export const mappings = { symmetric: 0, symmetricNoClippingError: 1, asymmetric: 2 } as const
 export type Mapping = keyof typeof mappings
 
 /**
- * scale[r] and the integer zero point z[r] of row r, for codes from qmin to qmax; the range min … max of the row is made to hold 0.
+ * scale[r] and the integer zero point z[r] of row r, for codes from qmin to qmax; the range min … max of the
+ * row is made to hold 0.
  *
  *     symmetric                  scale = max |x| / ((qmax − qmin) / 2)                    z = 0
  *     symmetricNoClippingError   scale = the larger of min / qmin and max / qmax          z = 0
  *     asymmetric                 scale = (max − min) / (qmax − qmin)                      z = clamp(qmin − rne(min / scale), qmin, qmax)
  *
- * Every operation is rounded to x's dtype; a scale is at least epsilon. A zero point that is not a number is qmin.
+ * Every operation is rounded to x's dtype; a scale is at least epsilon. A zero point that is not a number is
+ * qmin.
  * Source: torchao 0.18, quantization/quant_primitives.py, choose_qparams_affine.
  * @param x [rows, cols] float32, float16 or bfloat16; a row is a group when the weight is grouped
  * @param mapping one of `mappings`

@@ -15,7 +15,16 @@ export const cases: KernelCase[] = pairs.flatMap(([dtype, qtype]) =>
       const codes = Uint8Array.from({ length: rows * cols }, (_, i) => i & (2 ** qtype.bits - 1))
       const scale = rawOf(dtype, normals(random, rows, 0.01, 0.1))
       const shift = qtype.unsigned ? rawOf(dtype, normals(random, rows)) : null
-      return [codes, qtype.code, scale, shift, rawOf(dtype, new Float32Array(rows * cols)), dtypes[dtype].code, rows, cols]
+      return [
+        codes,
+        qtype.code,
+        scale,
+        shift,
+        rawOf(dtype, new Float32Array(rows * cols)),
+        dtypes[dtype].code,
+        rows,
+        cols,
+      ]
     },
     tolerance: () => 'exact',
     defects: {
@@ -23,7 +32,11 @@ export const cases: KernelCase[] = pairs.flatMap(([dtype, qtype]) =>
       ...(rows > 1 && {
         'scale of the next row': (args) => {
           const scale = args[2] as HostArray
-          return replaced(args, 2, scale.map((_: unknown, r: number) => scale[(r + 1) % rows] as never) as HostArray)
+          return replaced(
+            args,
+            2,
+            scale.map((_: unknown, r: number) => scale[(r + 1) % rows] as never) as HostArray,
+          )
         },
       }),
     } as KernelCase['defects'],

@@ -3,7 +3,8 @@ import { decodeFloat, dtypeOfCode, encodeFloat, roundTo, toNumbers } from '../..
 import { qtypesByCode } from '../../../core/qtype.ts'
 
 /**
- * y[r,c] = scale[r]·q (symmetric) or scale[r]·q − shift[r] (affine), q the value of codes[r,c]; each operation is rounded to y's dtype.
+ * y[r,c] = scale[r]·q (symmetric) or scale[r]·q − shift[r] (affine), q the value of codes[r,c]; each
+ * operation is rounded to y's dtype.
  * Source: optimum-quanto 0.2.7, QBytesDequantizer and QBitsDequantizer.
  * @param codes [rows, cols] one byte each: unsigned, int8 or float8
  * @param scale [rows] in y's dtype
@@ -26,7 +27,12 @@ export function dequantize(
   const shifts = shift ? toNumbers(name, shift) : null
   for (let r = 0; r < rows; r++) {
     for (let i = r * cols; i < (r + 1) * cols; i++) {
-      const code = codeDtype === 'uint8' ? codes[i] : codeDtype === 'int8' ? (codes[i] << 24) >> 24 : decodeFloat(codeDtype, codes[i])
+      const code =
+        codeDtype === 'uint8'
+          ? codes[i]
+          : codeDtype === 'int8'
+            ? (codes[i] << 24) >> 24
+            : decodeFloat(codeDtype, codes[i])
       const product = roundTo(name, scales[r] * code)
       y[i] = encodeFloat(name, shifts ? product - shifts[r] : product)
     }

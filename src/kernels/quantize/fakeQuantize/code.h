@@ -3,7 +3,10 @@
 
 namespace LOWBIT_ISA {
 
-/* Values in units of their scale, the codes they are rounded to, and those within their range; the zero point is taken from all. */
+/*
+ * Values in units of their scale, the codes they are rounded to, and those within their range; the zero point
+ * is taken from all.
+ */
 struct FakeCodes {
   f32v units, codes, clamped;
 };

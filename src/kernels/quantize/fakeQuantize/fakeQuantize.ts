@@ -1,13 +1,19 @@
 import { roundHalfEven } from '../../../core/halves.ts'
 
-/** One value in units of its scale, the code it is rounded to, and that code within its range; the zero point is taken from all. */
+/**
+ * One value in units of its scale, the code it is rounded to, and that code within its range; the zero point
+ * is taken from all.
+ */
 export interface FakeCode {
   units: number
   code: number
   clamped: number
 }
 
-/** The code of x for a scale and a zero point; the quotient is rounded to float32, and 0 where the scale is. NaN stays NaN. */
+/**
+ * The code of x for a scale and a zero point; the quotient is rounded to float32, and 0 where the scale is.
+ * NaN stays NaN.
+ */
 export function fakeCode(x: number, scale: number, zeroPoint: number, qmin: number, qmax: number): FakeCode {
   const units = scale === 0 ? 0 : Math.fround(x / scale)
   // + 0: there is no code −0.
@@ -16,7 +22,8 @@ export function fakeCode(x: number, scale: number, zeroPoint: number, qmin: numb
 }
 
 /**
- * y = scale · (clamp(rne(x / scale) + z, qmin, qmax) − z): what is left of x once it is quantized. NaN stays NaN.
+ * y = scale · (clamp(rne(x / scale) + z, qmin, qmax) − z): what is left of x once it is quantized. NaN stays
+ * NaN.
  *
  * Row r takes scale[r · scaleStride] and its zero point.
  * Source: PyTorch, `fake_quantize_per_tensor_affine`, which multiplies by 1 / scale instead.

@@ -3,7 +3,10 @@ import { epsilon, inBfloat16, magnitudes, normals, replaced, shapes } from '../.
 import { ranges, scales } from '../fakeQuantize/fakeQuantize.cases.ts'
 import { fakeCode } from '../fakeQuantize/fakeQuantize.ts'
 
-/** dx is dy or 0. Terms of dscale are rounded once, their sum, in float64, once more, the definition's too: 2·ε·Σ|term| holds all. */
+/**
+ * dx is dy or 0. Terms of dscale are rounded once, their sum, in float64, once more, the definition's too:
+ * 2·ε·Σ|term| holds all.
+ */
 function tolerance(args: readonly KernelArg[], output: number): 'exact' | Float64Array {
   const [x, scale, zeroPoint, dy, , , rows, cols, scaleStride, qmin, qmax] = args as [
     ...[Float32Array, Float32Array, Int32Array | null, Float32Array, Float32Array, Float32Array],
@@ -63,7 +66,19 @@ for (const scale of [1, 0, NaN, Infinity]) {
     name: `special values, scale ${scale}`,
     args: (random) => {
       const [x, dy] = [magnitudes(random, 101), normals(random, 101)]
-      return [x, Float32Array.of(scale), null, dy, new Float32Array(101), new Float32Array(1), 1, 101, 0, -128, 127]
+      return [
+        x,
+        Float32Array.of(scale),
+        null,
+        dy,
+        new Float32Array(101),
+        new Float32Array(1),
+        1,
+        101,
+        0,
+        -128,
+        127,
+      ]
     },
     tolerance,
   })
@@ -71,8 +86,23 @@ for (const scale of [1, 0, NaN, Infinity]) {
 cases.push({
   name: 'finite values of every magnitude',
   args: (random) => {
-    const [x, dy] = [magnitudes(random, 301).map((value) => (Math.abs(value) < 1e6 ? value : 0.3)), normals(random, 301)]
-    return [x, Float32Array.of(0.37), null, dy, new Float32Array(301), new Float32Array(1), 1, 301, 0, -128, 127]
+    const [x, dy] = [
+      magnitudes(random, 301).map((value) => (Math.abs(value) < 1e6 ? value : 0.3)),
+      normals(random, 301),
+    ]
+    return [
+      x,
+      Float32Array.of(0.37),
+      null,
+      dy,
+      new Float32Array(301),
+      new Float32Array(1),
+      1,
+      301,
+      0,
+      -128,
+      127,
+    ]
   },
   tolerance,
 })

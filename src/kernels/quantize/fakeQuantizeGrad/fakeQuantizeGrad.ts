@@ -1,7 +1,8 @@
 import { fakeCode } from '../fakeQuantize/fakeQuantize.ts'
 
 /**
- * The gradients through `fakeQuantize`: straight through the rounding within the range, none beyond; and of the scale.
+ * The gradients through `fakeQuantize`: straight through the rounding within the range, none beyond; and of
+ * the scale.
  *
  *     q = rne(x / scale),  inside where qmin ≤ q + z ≤ qmax
  *     dx = inside ? dy : 0

@@ -8,8 +8,17 @@ const floats: FloatDType[] = ['float32', 'float16', 'bfloat16']
 
 const units = { float32: epsilon, float16: 2 ** -10, bfloat16: 2 ** -7 } as Record<FloatDType, number>
 
-/** x with the scale and shift that minmaxScale gives; one value in 60 lies far out, so that errors are shrunk. */
-function argsOf(x: Float32Array, dtype: FloatDType, rows: number, cols: number, levels: number, iterations: number): KernelArg[] {
+/**
+ * x with the scale and shift that minmaxScale gives; one value in 60 lies far out, so that errors are shrunk.
+ */
+function argsOf(
+  x: Float32Array,
+  dtype: FloatDType,
+  rows: number,
+  cols: number,
+  levels: number,
+  iterations: number,
+): KernelArg[] {
   const raw = rawOf(dtype, x)
   const [scale, shift, trial] = [0, 1, 2].map(() => rawOf(dtype, new Float32Array(rows)))
   minmaxScale(raw, dtypes[dtype].code, scale, shift, rows, cols, levels)
@@ -18,10 +27,15 @@ function argsOf(x: Float32Array, dtype: FloatDType, rows: number, cols: number, 
 }
 
 /**
- * Shifts are means of values no larger than the range of the row: sums are float64, so that they are rounded once, and the power that
- * shrinks large errors is within 4 ulp. A row's error moves as far as its shift.
+ * Shifts are means of values no larger than the range of the row: sums are float64, so that they are rounded
+ * once, and the power that shrinks large errors is within 4 ulp. A row's error moves as far as its shift.
  */
-function tolerance(args: readonly KernelArg[], output: number, dtype: FloatDType, levels: number): 'exact' | Float64Array {
+function tolerance(
+  args: readonly KernelArg[],
+  output: number,
+  dtype: FloatDType,
+  levels: number,
+): 'exact' | Float64Array {
   if (output === 6) return 'exact'
   const scales = toNumbers(dtype, args[2] as HostArray)
   return Float64Array.from(scales, (scale) => 4 * units[dtype] * Math.max(scale * levels, 2 ** -100))
@@ -44,7 +58,9 @@ export const cases: KernelCase[] = floats.flatMap((dtype) =>
               // At 4 bits few errors are large enough to shrink.
               ...(levels === 3 && { 'beta of 1': (args) => replaced(args, 11, 1) }),
               'no step': (args) => replaced(args, 13, 0),
-              ...(dtype === 'float32' && { 'x in bfloat16': (args) => replaced(args, 0, inBfloat16(args[0] as Float32Array)) }),
+              ...(dtype === 'float32' && {
+                'x in bfloat16': (args) => replaced(args, 0, inBfloat16(args[0] as Float32Array)),
+              }),
             } as KernelCase['defects']),
     })),
   ),

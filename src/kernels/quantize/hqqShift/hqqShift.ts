@@ -2,14 +2,17 @@ import type { HostArray } from '../../../core/dtype.ts'
 import { dtypeOfCode, encodeFloat, roundHalfEven, roundTo, toNumbers } from '../../../core/halves.ts'
 
 /**
- * shift[r] ← mean_c (scale[r]·q − (x[r,c] − e)), again and again: half-quadratic quantization's search for the shifts of an affine type.
+ * shift[r] ← mean_c (scale[r]·q − (x[r,c] − e)), again and again: half-quadratic quantization's search for
+ * the shifts of an affine type.
  *
  *     q = clamp(rne((x + shift) / scale), 0, levels)          the codes under the shifts so far
  *     e = shrink(x − (scale·q − shift)),  shrink(z) = sign(z) · relu(|z| − |z|^(norm − 1) / beta)
  *
- * A step is kept, and beta multiplied by kappa, while it lowers mean |x − (scale·q − shift)| over the whole of x; the first that does not
- * ends the search. Every operation is rounded to x's dtype, as is that mean; sums are float64.
- * Source: optimum-quanto 0.2.7, HqqOptimizer; Badri and Shaji, "Half-Quadratic Quantization of Large Machine Learning Models", 2023.
+ * A step is kept, and beta multiplied by kappa, while it lowers mean |x − (scale·q − shift)| over the whole
+ * of x; the first that does not ends the search. Every operation is rounded to x's dtype, as is that mean;
+ * sums are float64.
+ * Source: optimum-quanto 0.2.7, HqqOptimizer; Badri and Shaji, "Half-Quadratic Quantization of Large Machine
+ * Learning Models", 2023.
  * @param x [rows, cols] float32, float16 or bfloat16; a row is a group
  * @param scale [rows] in x's dtype
  * @param shift [rows] in x's dtype: where the search starts, and what it finds
@@ -40,7 +43,8 @@ export function hqqShift(
   const values = toNumbers(name, x)
   const scales = toNumbers(name, scale)
   const product = (value: number, r: number, s: number) => {
-    const code = scales[r] === 0 ? 0 : roundHalfEven(Math.min(Math.max(round(round(value + s) / scales[r]), 0), levels))
+    const code =
+      scales[r] === 0 ? 0 : roundHalfEven(Math.min(Math.max(round(round(value + s) / scales[r]), 0), levels))
     return round(scales[r] * code)
   }
   const shrink = (z: number, weight: number) => {

@@ -1,12 +1,19 @@
 import { rowStride } from '../quantizeRows/quantizeRows.ts'
 
 /**
- * Lays codes out as qmatmulInt8 takes its x: rows rowStride(cols) apart with zeros behind them, and sum[r] = Σ codes of row r.
+ * Lays codes out as qmatmulInt8 takes its x: rows rowStride(cols) apart with zeros behind them, and sum[r] =
+ * Σ codes of row r.
  * @param codes [rows, cols] int8
  * @param padded [rows, rowStride(cols)] int8
  * @param sum [rows] float32, whole numbers
  */
-export function int8Rows(codes: Uint8Array, padded: Uint8Array, sum: Float32Array, rows: number, cols: number): void {
+export function int8Rows(
+  codes: Uint8Array,
+  padded: Uint8Array,
+  sum: Float32Array,
+  rows: number,
+  cols: number,
+): void {
   const stride = rowStride(cols)
   for (let r = 0; r < rows; r++) {
     const row = codes.subarray(r * cols, (r + 1) * cols)

@@ -8,7 +8,13 @@ const bins = 64
 export const cases: KernelCase[] = counts.flatMap((count): KernelCase[] => [
   {
     name: `count=${count}, empty before`,
-    args: (random) => [normals(random, count), new Int32Array(bins), Float32Array.of(smallestRange, 0), count, bins],
+    args: (random) => [
+      normals(random, count),
+      new Int32Array(bins),
+      Float32Array.of(smallestRange, 0),
+      count,
+      bins,
+    ],
     tolerance: () => 'exact',
     defects: { 'the last value left out': (args) => replaced(args, 3, count - 1) },
   },
@@ -48,7 +54,13 @@ const special: [name: string, values: number[], largest: number][] = [
 for (const [name, values, largest] of special) {
   cases.push({
     name,
-    args: () => [Float32Array.from(values), new Int32Array(bins), Float32Array.of(smallestRange, largest), values.length, bins],
+    args: () => [
+      Float32Array.from(values),
+      new Int32Array(bins),
+      Float32Array.of(smallestRange, largest),
+      values.length,
+      bins,
+    ],
     tolerance: () => 'exact',
   })
 }

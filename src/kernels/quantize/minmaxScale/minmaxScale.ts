@@ -2,8 +2,9 @@ import type { HostArray } from '../../../core/dtype.ts'
 import { dtypeOfCode, encodeFloat, roundTo, toNumbers } from '../../../core/halves.ts'
 
 /**
- * scale[r] = (max − min) / levels and shift[r] = −min of row r, each operation rounded to x's dtype: the affine scale of each row.
- * The range need not include zero, so the shift may be negative. −0 counts as less than +0.
+ * scale[r] = (max − min) / levels and shift[r] = −min of row r, each operation rounded to x's dtype: the
+ * affine scale of each row. The range need not include zero, so the shift may be negative. −0 counts as less
+ * than +0.
  * Source: optimum-quanto 0.2.7, MaxOptimizer.
  * @param x [rows, cols] float32, float16 or bfloat16; a row is a group when the weight is grouped
  * @param scale [rows] in x's dtype

@@ -16,5 +16,8 @@ export const cases: readonly KernelCase[] = triples.map(([scale, next, momentum]
   defects:
     scale === 1 || next === 0 || Number.isNaN(next)
       ? undefined
-      : { 'momentum of the other': (args) => replaced(replaced(args, 3, momentum / 2), 4, 1 - momentum / 2 + 0.125) },
+      : {
+          'momentum of the other': (args) =>
+            replaced(replaced(args, 3, momentum / 2), 4, 1 - momentum / 2 + 0.125),
+        },
 }))

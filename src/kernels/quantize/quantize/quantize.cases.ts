@@ -43,21 +43,34 @@ const sizes: KernelCase[] = pairs.flatMap(([dtype, qtype]) =>
         : ({
             'scale of the next row': (args) => {
               const scale = args[2] as HostArray
-              return replaced(args, 2, scale.map((_: unknown, r: number) => scale[(r + 1) % rows] as never) as HostArray)
+              return replaced(
+                args,
+                2,
+                scale.map((_: unknown, r: number) => scale[(r + 1) % rows] as never) as HostArray,
+              )
             },
             ...(dtype === 'float32' &&
-              qtype.bits === 8 && { 'x in bfloat16': (args) => replaced(args, 0, inBfloat16(args[0] as Float32Array)) }),
+              qtype.bits === 8 && {
+                'x in bfloat16': (args) => replaced(args, 0, inBfloat16(args[0] as Float32Array)),
+              }),
             ...(qtype.unsigned && {
               'shift of the next row': (args) => {
                 const shift = args[3] as HostArray
-                return replaced(args, 3, shift.map((_: unknown, r: number) => shift[(r + 1) % rows] as never) as HostArray)
+                return replaced(
+                  args,
+                  3,
+                  shift.map((_: unknown, r: number) => shift[(r + 1) % rows] as never) as HostArray,
+                )
               },
             }),
           } as KernelCase['defects']),
   })),
 )
 
-/** Ties with a scale of 1, values far outside the codes, NaN and infinities; then scales that are subnormal, infinite and NaN. */
+/**
+ * Ties with a scale of 1, values far outside the codes, NaN and infinities; then scales that are subnormal,
+ * infinite and NaN.
+ */
 const special: KernelCase[] = pairs.map(([dtype, qtype]) => ({
   name: `special values ${dtype} ${qtype.name}`,
   args: () => {

@@ -3,14 +3,15 @@ import { dtypeOfCode, encodeFloat, roundHalfEven, roundTo, toNumbers } from '../
 import { qtypesByCode } from '../../../core/qtype.ts'
 
 /**
- * codes[r,c] = the code of x[r,c], given the scale of row r. Each operation is rounded to x's dtype, half to even.
+ * codes[r,c] = the code of x[r,c], given the scale of row r. Each operation is rounded to x's dtype, half to
+ * even.
  *
  *     symmetric   clamp(rne(x / scale), −128, 127)            int8
  *     float8      float8(clamp(x / scale, −max, max))
  *     affine      clamp(rne((x + shift) / scale), 0, 2^b − 1)
  *
- * A scale of 0 (a constant group, a row of zeros) gives code 0, as does 0/0 on an integer type: quanto's integer codes are 0 there too,
- * its float8 codes NaN.
+ * A scale of 0 (a constant group, a row of zeros) gives code 0, as does 0/0 on an integer type: quanto's
+ * integer codes are 0 there too, its float8 codes NaN.
  * Source: optimum-quanto 0.2.7, quantize_symmetric and quantize_affine.
  * @param x [rows, cols] float32, float16 or bfloat16
  * @param scale [rows] in x's dtype

@@ -9,7 +9,13 @@ export const activationTypes: readonly QType[] = [qint8, qfloat8_e4m3fn, qfloat8
 const sizes: KernelCase[] = activationTypes.flatMap((qtype) =>
   counts.map((count) => ({
     name: `count=${count} ${qtype.name}`,
-    args: (random) => [normals(random, count), Float32Array.of(2.5 / qtype.qmax), new Uint8Array(count), count, qtype.code],
+    args: (random) => [
+      normals(random, count),
+      Float32Array.of(2.5 / qtype.qmax),
+      new Uint8Array(count),
+      count,
+      qtype.code,
+    ],
     tolerance: () => 'exact',
     defects:
       count < 172

@@ -3,7 +3,8 @@ import { dequantize } from '../dequantize/dequantize.ts'
 import { quantize } from '../quantize/quantize.ts'
 
 /**
- * y[r,c] = what the code of x[r,c] stands for: `dequantize(quantize(x))` of the same scales, bit for bit, in one pass over x.
+ * y[r,c] = what the code of x[r,c] stands for: `dequantize(quantize(x))` of the same scales, bit for bit, in
+ * one pass over x.
  * @param x [rows, cols] float32, float16 or bfloat16
  * @param scale [rows] in x's dtype
  * @param shift [rows] in x's dtype, for affine types, else null

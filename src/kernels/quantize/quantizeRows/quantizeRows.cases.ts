@@ -2,13 +2,24 @@ import type { KernelCase } from '../../case.ts'
 import { magnitudes, normals, replaced } from '../../inputs.ts'
 import { rowStride } from './quantizeRows.ts'
 
-function quantizeRowsCase(rows: number, cols: number, groupSize: number, name = '', x?: Float32Array, levels = 127): KernelCase {
+function quantizeRowsCase(
+  rows: number,
+  cols: number,
+  groupSize: number,
+  name = '',
+  x?: Float32Array,
+  levels = 127,
+): KernelCase {
   const groups = Math.ceil(cols / groupSize)
   return {
     name: `${rows}x${cols} groups of ${groupSize} levels ${levels}${name}`,
     args: (random) => {
       const values = x ?? normals(random, rows * cols)
-      const outputs = [new Uint8Array(rows * rowStride(cols)), new Float32Array(rows * groups), new Float32Array(rows * groups)]
+      const outputs = [
+        new Uint8Array(rows * rowStride(cols)),
+        new Float32Array(rows * groups),
+        new Float32Array(rows * groups),
+      ]
       return [values, ...outputs, rows, cols, groupSize, levels]
     },
     tolerance: () => 'exact',
@@ -25,9 +36,13 @@ function quantizeRowsCase(rows: number, cols: number, groupSize: number, name = 
 
 /** Ties: 127 makes the scale 1, so that halves lie between two codes. */
 const ties = Float32Array.from({ length: 256 }, (_, i) => (i === 0 ? 127 : i / 2 - 64))
-/** Groups without anything to scale: zeros, what underflows, NaN, an infinity of each sign, and the largest float. */
+/**
+ * Groups without anything to scale: zeros, what underflows, NaN, an infinity of each sign, and the largest
+ * float.
+ */
 const extremes = new Float32Array(7 * 32)
-for (const [g, value] of [0, 2 ** -149, 2 ** -122, NaN, Infinity, -Infinity, 3.4028235e38].entries()) extremes[32 * g + 5] = value
+for (const [g, value] of [0, 2 ** -149, 2 ** -122, NaN, Infinity, -Infinity, 3.4028235e38].entries())
+  extremes[32 * g + 5] = value
 
 export const cases: KernelCase[] = [
   ...[

@@ -10,7 +10,8 @@ static int32_t quantizeGroup(const float* x, int32_t n, float inv, uint8_t* code
   i32v sums = {};
   int32_t i = 0;
   for (; i + LANES <= n; i += LANES) {
-    // Exact, and one instruction: adding 1.5 · 2²³ leaves the rounded number in the low bits. Levels above 127 may round to 128.
+    // Exact, and one instruction: adding 1.5 · 2²³ leaves the rounded number in the low bits. Levels above
+    // 127 may round to 128.
     i32v code = (i32v)(max(splat(-127.0f), min(splat(127.0f), load(x + i) * inv)) + shifter) - (i32v)shifter;
     storeAs(codes + i, __builtin_convertvector(code, u8v));
     sums += code;
@@ -26,7 +27,10 @@ static int32_t quantizeGroup(const float* x, int32_t n, float inv, uint8_t* code
   return sum;
 }
 
-/* The largest |x| of n values, NaN if there is one: without their signs floats are ordered as integers are, NaN on top. */
+/*
+ * The largest |x| of n values, NaN if there is one: without their signs floats are ordered as integers are,
+ * NaN on top.
+ */
 static float absmaxOf(const float* x, int32_t n) {
   i32v best = {};
   for (int32_t i = 0; i < n; i += LANES) {

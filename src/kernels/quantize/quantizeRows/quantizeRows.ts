@@ -1,12 +1,15 @@
 import { roundHalfEven } from '../../../core/halves.ts'
 
 /**
- * codes[r,c] = rne(x[r,c] · inv), inv = levels / max |x| over c's group: rows as signed bytes, with a scale for each group of columns.
+ * codes[r,c] = rne(x[r,c] · inv), inv = levels / max |x| over c's group: rows as signed bytes, with a scale
+ * for each group of columns.
  *
- * scale = max |x| / levels, sum = Σ codes of the group. All in float32, each operation rounded; codes are kept in −127 … 127. A group whose
- * inv is not finite (all zeros, or nothing above 2^-121) has codes 0; one that holds NaN or an infinity has codes 0 and scale NaN.
+ * scale = max |x| / levels, sum = Σ codes of the group. All in float32, each operation rounded; codes are
+ * kept in −127 … 127. A group whose inv is not finite (all zeros, or nothing above 2^-121) has codes 0; one
+ * that holds NaN or an infinity has codes 0 and scale NaN.
  * @param x [rows, cols] float32
- * @param codes [rows, stride] int8, stride = rowStride(cols), the next multiple of 64; zeros behind the last column
+ * @param codes [rows, stride] int8, stride = rowStride(cols), the next multiple of 64; zeros behind the last
+ * column
  * @param scale [rows, groups] float32; groups = ⌈cols / groupSize⌉
  * @param sum [rows, groups] float32, whole numbers
  * @param groupSize at most 65536
@@ -34,7 +37,9 @@ export function quantizeRows(
       const usable = Number.isFinite(absmax) && Number.isFinite(inv)
       let total = 0
       for (let c = g * groupSize; c < end; c++) {
-        const code = usable ? Math.max(-127, Math.min(127, roundHalfEven(Math.fround(x[r * cols + c] * inv)))) : 0
+        const code = usable
+          ? Math.max(-127, Math.min(127, roundHalfEven(Math.fround(x[r * cols + c] * inv))))
+          : 0
         codes[r * stride + c] = code
         total += code
       }

@@ -6,8 +6,16 @@ import { unaryInt8Ops } from './unaryInt8.ts'
 export const cases: readonly KernelCase[] = Object.entries(unaryInt8Ops).flatMap(([name, op]) =>
   counts.map((count) => ({
     name: `${name} count=${count}`,
-    args: () => [op, Uint8Array.from({ length: count }, (_, i) => 128 - 53 * i), new Uint8Array(count), count],
+    args: () => [
+      op,
+      Uint8Array.from({ length: count }, (_, i) => 128 - 53 * i),
+      new Uint8Array(count),
+      count,
+    ],
     tolerance: () => 'exact',
-    defects: count < 3 ? undefined : ({ 'the other operation': (args) => replaced(args, 0, 1 - op) } as KernelCase['defects']),
+    defects:
+      count < 3
+        ? undefined
+        : ({ 'the other operation': (args) => replaced(args, 0, 1 - op) } as KernelCase['defects']),
   })),
 )

@@ -3,7 +3,10 @@
 
 namespace LOWBIT_ISA {
 
-/* Columns searched at a time: the largest of a block is found with vectors, its place only in the block that wins. */
+/*
+ * Columns searched at a time: the largest of a block is found with vectors, its place only in the block that
+ * wins.
+ */
 constexpr int32_t argmaxBlock = 256;
 
 void argmax(const float* x, int32_t* y, int32_t rows, int32_t cols) {

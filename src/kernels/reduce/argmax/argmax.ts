@@ -1,5 +1,6 @@
 /**
- * y[r] = the column of the largest value of row r, the first of equals; NaN counts as the largest, as in `torch.argmax`.
+ * y[r] = the column of the largest value of row r, the first of equals; NaN counts as the largest, as in
+ * `torch.argmax`.
  * @param x [rows, cols] float32, cols ≥ 1
  * @param y [rows] int32
  */

@@ -22,7 +22,8 @@ export const cases: KernelCase[] = shapes.map(([rows, cols, inner]) => ({
   args: (random) => [normals(random, rows * cols * inner, 1, 0.5), new Float32Array(cols), rows, cols, inner],
   tolerance([x]) {
     const squares = new Float64Array(cols)
-    for (const [i, value] of (x as Float32Array).entries()) squares[Math.floor(i / inner) % cols] += value * value
+    for (const [i, value] of (x as Float32Array).entries())
+      squares[Math.floor(i / inner) % cols] += value * value
     return squares.map((square) => 4 * epsilon * Math.sqrt(square * rows * inner))
   },
   defects: {

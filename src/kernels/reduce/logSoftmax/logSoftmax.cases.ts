@@ -2,7 +2,10 @@ import type { KernelArg, KernelCase } from '../../case.ts'
 import { epsilon, inBfloat16, normals, replaced, shapes } from '../../inputs.ts'
 import { expErrors } from '../softmax/softmax.cases.ts'
 
-/** The logarithm turns the sum's relative error into an absolute one; it, x − max and the two results are each rounded. */
+/**
+ * The logarithm turns the sum's relative error into an absolute one; it, x − max and the two results are each
+ * rounded.
+ */
 function tolerance([x, , rows, cols]: readonly KernelArg[]): Float64Array {
   const n = cols as number
   const bound = new Float64Array((rows as number) * n)
@@ -22,10 +25,18 @@ function tolerance([x, , rows, cols]: readonly KernelArg[]): Float64Array {
 function logSoftmaxCase(rows: number, cols: number, deviation: number, mean: number): KernelCase {
   return {
     name: `${rows}x${cols} deviation=${deviation} mean=${mean}`,
-    args: (random) => [normals(random, rows * cols, deviation, mean), new Float32Array(rows * cols), rows, cols],
+    args: (random) => [
+      normals(random, rows * cols, deviation, mean),
+      new Float32Array(rows * cols),
+      rows,
+      cols,
+    ],
     tolerance,
     // Of a single value it is 0.
-    defects: cols === 1 ? undefined : { 'x in bfloat16': (args) => replaced(args, 0, inBfloat16(args[0] as Float32Array)) },
+    defects:
+      cols === 1
+        ? undefined
+        : { 'x in bfloat16': (args) => replaced(args, 0, inBfloat16(args[0] as Float32Array)) },
   }
 }
 

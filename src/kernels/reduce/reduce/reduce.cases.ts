@@ -4,14 +4,18 @@ import { reduceOps } from './reduce.ts'
 
 const ops = Object.entries(reduceOps)
 
-/** Sums are taken in float64 and rounded once: ε·|y|, and n·2^−52·Σ|x| for the float64 additions in another order. */
+/**
+ * Sums are taken in float64 and rounded once: ε·|y|, and n·2^−52·Σ|x| for the float64 additions in another
+ * order.
+ */
 function tolerance([op, x, , rows, cols]: Parameters<KernelCase['tolerance']>[0]): 'exact' | Float64Array {
   if (op !== reduceOps.sum && op !== reduceOps.mean && op !== reduceOps.norm) return 'exact'
   const n = cols as number
   return Float64Array.from({ length: rows as number }, (_, r) => {
     const row = (x as Float32Array).subarray(r * n, (r + 1) * n)
     // Squares do not cancel, and the root halves their relative error.
-    if (op === reduceOps.norm) return (epsilon + n * 2 ** -52) * Math.sqrt(row.reduce((total, value) => total + value ** 2, 0))
+    if (op === reduceOps.norm)
+      return (epsilon + n * 2 ** -52) * Math.sqrt(row.reduce((total, value) => total + value ** 2, 0))
     const sum = row.reduce((total, value) => total + value, 0)
     const absolute = row.reduce((total, value) => total + Math.abs(value), 0)
     return (epsilon * Math.abs(sum) + n * 2 ** -52 * absolute) / (op === reduceOps.mean ? n : 1)
@@ -27,7 +31,10 @@ const sizes: KernelCase[] = ops.flatMap(([name, op]) =>
   })),
 )
 
-/** Row r holds special value r at column r, among ordinary values; the last rows hold zeros of both signs, and infinities. */
+/**
+ * Row r holds special value r at column r, among ordinary values; the last rows hold zeros of both signs, and
+ * infinities.
+ */
 const special: KernelCase[] = ops.map(([name, op]) => ({
   name: `${name} special values`,
   args: (random) => {

@@ -77,7 +77,10 @@ INLINE i32v rankOf(f32v x) {
 }
 INLINE float floatOfRank(int32_t rank) { return floatOf((uint32_t)(rank ^ ((rank >> 31) & 0x7fffffff))); }
 
-/* The largest of cols values, NaN if there is one; values(c, n) gives a vector of those from c on, of which n count. */
+/*
+ * The largest of cols values, NaN if there is one; values(c, n) gives a vector of those from c on, of which n
+ * count.
+ */
 template <class Values> INLINE float rowMax(int32_t cols, Values values) {
   i32v best = splat(INT32_MIN);
   int32_t c = 0;

@@ -4,8 +4,9 @@ import { logSoftmax } from '../logSoftmax/logSoftmax.ts'
 import { softmax } from '../softmax/softmax.ts'
 
 /**
- * The sum is taken in float64 (its terms in another order: cols·2^−52·Σ|term|) and rounded. softmax: difference, product, definition, half
- * an ulp each, of |y|·(|dy| + |sum|). log: exp errs by 2, the product's three roundings by 1.5, difference and definition by 1.
+ * The sum is taken in float64 (its terms in another order: cols·2^−52·Σ|term|) and rounded. softmax:
+ * difference, product, definition, half an ulp each, of |y|·(|dy| + |sum|). log: exp errs by 2, the product's
+ * three roundings by 1.5, difference and definition by 1.
  */
 function tolerance([log, y, dy, , rows, cols]: readonly KernelArg[]): Float64Array {
   const [out, gradient, n] = [y as Float32Array, dy as Float32Array, cols as number]
@@ -42,8 +43,14 @@ function gradCase(log: number, rows: number, cols: number): KernelCase {
     },
     tolerance,
     // The gradient through a single value is 0.
-    defects: cols === 1 ? undefined : { 'dy in bfloat16': (args) => replaced(args, 2, inBfloat16(args[2] as Float32Array)) },
+    defects:
+      cols === 1
+        ? undefined
+        : { 'dy in bfloat16': (args) => replaced(args, 2, inBfloat16(args[2] as Float32Array)) },
   }
 }
 
-export const cases: KernelCase[] = shapes.flatMap(([rows, cols]) => [gradCase(0, rows, cols), gradCase(1, rows, cols)])
+export const cases: KernelCase[] = shapes.flatMap(([rows, cols]) => [
+  gradCase(0, rows, cols),
+  gradCase(1, rows, cols),
+])

@@ -1,0 +1,131 @@
+#pragma once
+/* Integer dot products, four bytes a lane; a part of simd.h, which includes it. */
+
+namespace LOWBIT_ISA {
+
+/*
+ * Each lane holds four bytes. Both add the four products of a lane to sums, exactly:
+ *
+ *     dotCodes(sums, u, s) = sums + Σ u·s                            u 0 … 31, s −127 … 127
+ *     dotInt8(sums, int8Operand(w), s) = sums + Σ (w + INT8_OFFSET)·s      w and s −128 … 127, not both −128
+ *
+ * What is added to w there the caller takes away again, as INT8_OFFSET · Σ s: where one factor must be
+ * unsigned, w is moved up.
+ */
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__) || defined(__wasm_relaxed_simd__)
+constexpr int32_t INT8_OFFSET = 128;
+#else
+constexpr int32_t INT8_OFFSET = 0;
+#endif
+
+INLINE u32v int8Operand(u32v w) { return INT8_OFFSET ? w ^ 0x80808080u : w; }
+
+#if LANES == 4 && !defined(__SSE4_1__) && !defined(__wasm_relaxed_simd__)
+/* Both factors signed: the widest sum of two products, 2·128·127, fits 16 bits. */
+INLINE i32v dotSigned(i32v sums, u32v a, u32v b) {
+#if defined(__ARM_FEATURE_DOTPROD)
+  return vdotq_s32(sums, (int8x16_t)a, (int8x16_t)b);
+#elif defined(__ARM_NEON)
+  int16x8_t low = vmull_s8(vget_low_s8((int8x16_t)a), vget_low_s8((int8x16_t)b));
+  int16x8_t high = vmull_s8(vget_high_s8((int8x16_t)a), vget_high_s8((int8x16_t)b));
+  return sums + (i32v)vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high));
+#else
+  typedef int16_t i16v __attribute__((vector_size(16)));
+  i16v pairs = ((i16v)a << 8 >> 8) * ((i16v)b << 8 >> 8) + ((i16v)a >> 8) * ((i16v)b >> 8);
+  return sums + (i32v)wasm_i32x4_extadd_pairwise_i16x8((v128_t)pairs);
+#endif
+}
+#endif
+
+INLINE i32v dotCodes(i32v sums, u32v u, u32v s) {
+#if LANES == 16
+  return (i32v)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)u, (__m512i)s);
+#elif LANES == 8 && defined(__AVXVNNI__)
+  return (i32v)_mm256_dpbusd_avx_epi32((__m256i)sums, (__m256i)u, (__m256i)s);
+#elif LANES == 8
+  return sums + (i32v)_mm256_madd_epi16(_mm256_maddubs_epi16((__m256i)u, (__m256i)s), _mm256_set1_epi16(1));
+#elif defined(__SSE4_1__)
+  return sums + (i32v)_mm_madd_epi16(_mm_maddubs_epi16((__m128i)u, (__m128i)s), _mm_set1_epi16(1));
+#elif defined(__wasm_relaxed_simd__)
+  return (i32v)wasm_i32x4_relaxed_dot_i8x16_i7x16_add((v128_t)s, (v128_t)u, (v128_t)sums);
+#else
+  return dotSigned(sums, u, s);
+#endif
+}
+
+INLINE i32v dotInt8(i32v sums, u32v w, u32v s) {
+#if LANES == 16 || defined(__AVXVNNI__)
+  return dotCodes(sums, w, s);
+#elif LANES == 8
+  /*
+   * Even and odd bytes apart, as 16-bit numbers: the trick with |w| and maddubs would lose the sign of s =
+   * -128.
+   */
+  __m256i evens = _mm256_madd_epi16(_mm256_srai_epi16(_mm256_slli_epi16((__m256i)w, 8), 8), _mm256_srai_epi16(_mm256_slli_epi16((__m256i)s, 8), 8));
+  return sums + (i32v)evens + (i32v)_mm256_madd_epi16(_mm256_srai_epi16((__m256i)w, 8), _mm256_srai_epi16((__m256i)s, 8));
+#elif defined(__SSE4_1__)
+  __m128i evens = _mm_madd_epi16(_mm_srai_epi16(_mm_slli_epi16((__m128i)w, 8), 8), _mm_srai_epi16(_mm_slli_epi16((__m128i)s, 8), 8));
+  return sums + (i32v)evens + (i32v)_mm_madd_epi16(_mm_srai_epi16((__m128i)w, 8), _mm_srai_epi16((__m128i)s, 8));
+#elif defined(__wasm_relaxed_simd__)
+  /* The unsigned factor may have 7 bits: w = 16·high + low. */
+  return dotCodes(sums, w & 0x0f0f0f0fu, s) + (dotCodes(i32v{}, (w >> 4) & 0x0f0f0f0fu, s) << 4);
+#else
+  return dotSigned(sums, w, s);
+#endif
+}
+
+/*
+ * Where a dot product takes more than one instruction, the products of neighbouring bytes are added up in 16
+ * bits first:
+ *
+ *     dotPairs(u, s) = u₀·s₀ + u₁·s₁, u₂·s₂ + u₃·s₃ of each lane, 16 bits each       u 0 … 31, s −127 … 127
+ *     sumPairs(pairs) = the sum of both of each lane, 32 bits
+ *
+ * 16 bits hold the sum of eight results for u up to 15, of four for u up to 31.
+ */
+typedef int16_t i16v __attribute__((vector_size(LANES * 4)));
+
+#if LANES == 16 || defined(__AVXVNNI__) || defined(__ARM_NEON)
+constexpr bool HAS_PAIRS = false;
+INLINE i16v dotPairs(u32v, u32v) { return i16v{}; }
+INLINE i32v sumPairs(i16v) { return i32v{}; }
+#else
+constexpr bool HAS_PAIRS = true;
+
+INLINE i16v dotPairs(u32v u, u32v s) {
+#if LANES == 8
+  return (i16v)_mm256_maddubs_epi16((__m256i)u, (__m256i)s);
+#elif defined(__SSE4_1__)
+  return (i16v)_mm_maddubs_epi16((__m128i)u, (__m128i)s);
+#elif defined(__wasm_relaxed_simd__)
+  return (i16v)wasm_i16x8_relaxed_dot_i8x16_i7x16((v128_t)s, (v128_t)u);
+#else
+  return ((i16v)s << 8 >> 8) * ((i16v)u & 255) + ((i16v)s >> 8) * ((i16v)u >> 8);
+#endif
+}
+
+INLINE i32v sumPairs(i16v pairs) {
+#if LANES == 8
+  return (i32v)_mm256_madd_epi16((__m256i)pairs, _mm256_set1_epi16(1));
+#elif defined(__SSE4_1__)
+  return (i32v)_mm_madd_epi16((__m128i)pairs, _mm_set1_epi16(1));
+#else
+  return (i32v)wasm_i32x4_extadd_pairwise_i16x8((v128_t)pairs);
+#endif
+}
+#endif
+
+/*
+ * Whether dotPairs is faster than dotCodes here. A relaxed dot product is one instruction or several, as the
+ * machine has it; what it makes of u = 255 tells which: 4·255·127 is vpdpbusd, 4·(−1)·127 ARM's, and two
+ * products cut off at 16 bits are x86 without either.
+ */
+INLINE bool pairsAreFaster() {
+#if defined(__wasm_relaxed_simd__)
+  return dotCodes(i32v{}, splat(0xffffffffu), splat(0x7f7f7f7fu))[0] == 2 * 32767;
+#else
+  return HAS_PAIRS;
+#endif
+}
+
+}  // namespace LOWBIT_ISA
