@@ -81,7 +81,7 @@ function compile(program: string): boolean {
 async function kernelReadGBs(threads: number): Promise<number> {
   const device = openDevice('cpu', { threads })
   const x = Tensor.empty(device, [4096, 2 ** 15])
-  device.call('fill', x, 1, x.byteLength / 4)
+  device.call('fill', { y: x, value: 1, count: x.byteLength / 4 })
   await device.sync()
   let best = 0
   for (let run = 0; run < 5; run++) {

@@ -1,3 +1,5 @@
+import type { ArrayArgument } from '../kernels/signature.ts'
+import type { KernelName, signatures } from '../kernels/signatures.ts'
 import type { Pool } from './pool.ts'
 import type { Region, Storage } from './storage.ts'
 
@@ -17,6 +19,21 @@ export function currentValue(argument: number | Scalar): number {
 
 /** What a kernel takes: an array, an absent array, or a scalar. */
 export type Argument = Region | number | Scalar | null
+
+type Parameter<Name extends KernelName> = (typeof signatures)[Name]['args'][number]
+type OptionalArray = ArrayArgument<string, true>
+
+/**
+ * What a kernel takes, by the names of `kernels.def`: arrays as regions (tensors are), of which the optional
+ * may be null or absent, and numbers.
+ */
+export type KernelArguments<Name extends KernelName> = {
+  readonly [P in Exclude<Parameter<Name>, OptionalArray> as P['name']]: P extends ArrayArgument
+    ? Region
+    : number | Scalar
+} & {
+  readonly [P in Extract<Parameter<Name>, OptionalArray> as P['name']]?: Region | null
+}
 
 /**
  * Records of kernel calls: numbers as the backend takes them, and the places of the scalars that may change.

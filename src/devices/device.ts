@@ -5,7 +5,7 @@ import { instanceOf, isObject, type Kind, show } from '../core/kinds.ts'
 import type { ArrayArgument, ScalarArgument, Signature } from '../kernels/signature.ts'
 import { type KernelName, signatures } from '../kernels/signatures.ts'
 import type { Backend } from './backend.ts'
-import { type Argument, CommandList, Records, Scalar } from './commandList.ts'
+import { type Argument, CommandList, type KernelArguments, Records, Scalar } from './commandList.ts'
 import { Pool } from './pool.ts'
 import type { Region, Storage } from './storage.ts'
 
@@ -26,8 +26,11 @@ const int32Max = 2 ** 31 - 1
 /** What a kernel takes at one place: small numbers, since every argument of every call is held against it. */
 const [aNumber, anInt32, anArray, anOptionalArray] = [0, 1, 2, 3]
 
-/** What each kernel takes, by its id. */
-const expected = Object.values<Signature>(signatures).map(({ args }) => Uint8Array.from(args, placeOf))
+/** What each kernel takes, by its id: the names in the order of `kernels.def`, and the kind of each place. */
+const expected = Object.values<Signature>(signatures).map(({ args }) => ({
+  names: args.map(({ name }) => name),
+  places: Uint8Array.from(args, placeOf),
+}))
 
 function placeOf(parameter: ArrayArgument | ScalarArgument): number {
   if (parameter.direction !== 'scalar') return parameter.optional ? anOptionalArray : anArray
@@ -90,19 +93,25 @@ export class Device {
     this.pool.trim()
   }
 
-  /** Appends one kernel call to the command list; arguments in the order of `kernels.def`. */
-  call(kernel: KernelName, ...args: Argument[]): void {
+  /**
+   * Appends one kernel call to the command list; the names of the arguments are those of `kernels.def`.
+   * @throws DTypeError, ShapeError or DeviceError if an argument is missing or is none that the kernel may get
+   */
+  call<Name extends KernelName>(kernel: Name, args: KernelArguments<Name>): void {
     const { id, args: parameters } = signatures[kernel]
-    if (args.length !== parameters.length)
-      throw new ShapeError(`${kernel}: takes ${parameters.length} arguments; received ${args.length}`)
-    const places = expected[id]
-    for (let i = 0; i < args.length; i++)
-      if (!this.fits(args[i], places[i])) throw this.misfit(kernel, args[i], parameters[i])
+    const { names, places } = expected[id]
+    const named = args as Readonly<Record<string, Argument | undefined>>
+    const values: Argument[] = new Array(names.length)
+    for (let i = 0; i < names.length; i++) {
+      const value = named[names[i]] ?? null
+      if (!this.fits(value, places[i])) throw this.misfit(kernel, value, parameters[i])
+      values[i] = value
+    }
     if (this.capturing) {
-      this.capturing.records.push(id, args)
+      this.capturing.records.push(id, values)
       return
     }
-    this.records.push(id, args)
+    this.records.push(id, values)
     if (this.records.count >= callsPerSubmit) this.flush()
   }
 

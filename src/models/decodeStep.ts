@@ -71,8 +71,8 @@ export class DecodeStep {
     const { device } = this.state
     const best = argmax(logits)
     const logit = embedding(logits.view([logits.numel, 1]), best)
-    device.call('copy', best, this.ids, best.byteLength)
-    device.call('copy', logit, this.state.rows(1, 2), logit.byteLength)
+    device.call('copy', { x: best, y: this.ids, bytes: best.byteLength })
+    device.call('copy', { x: logit, y: this.state.rows(1, 2), bytes: logit.byteLength })
   }
 
   dispose(): void {

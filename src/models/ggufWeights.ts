@@ -93,16 +93,15 @@ export async function readGgufBlocks(
         const part = (tiles: Tensor, cols: number, bits: number) =>
           tiles.rows(tileBytes(start, cols, bits), tileBytes(end, cols, bits))
         const blocks = Tensor.fromBytes(device, bytes, [bytes.length], 'uint8')
-        const scales = [part(scale, groups, 16), shift && part(shift, groups, 16)] as const
-        device.call(
-          'tileBlocks',
+        const scales = { scaleTiles: part(scale, groups, 16), shiftTiles: shift && part(shift, groups, 16) }
+        device.call('tileBlocks', {
           blocks,
-          ggufTypes[type].id,
-          part(codes, K, qtype.bits),
+          type: ggufTypes[type].id,
+          codeTiles: part(codes, K, qtype.bits),
           ...scales,
-          end - start,
-          K,
-        )
+          rows: end - start,
+          cols: K,
+        })
       })
       await device.settled(2 * stagingBytes)
     }

@@ -182,11 +182,10 @@ export class GPT2LMHeadModel extends CausalLM {
     const ids = positions.get(this)
     if (!ids) throw new ShapeError('forward: prepare must run first')
     const y = Tensor.empty(this.device, [T], 'int32')
-    const [sizes, strides] = [
-      [1, 1, 1, 1, T],
-      [0, 0, 0, 0, 1],
-    ]
-    this.device.call('stridedCopy', ids, y, 4, ...sizes, position, ...strides, 0, ...strides)
+    const sizes = { n0: 1, n1: 1, n2: 1, n3: 1, n4: T }
+    const from = { xOffset: position, x0: 0, x1: 0, x2: 0, x3: 0, x4: 1 }
+    const to = { yOffset: 0, y0: 0, y1: 0, y2: 0, y3: 0, y4: 1 }
+    this.device.call('stridedCopy', { x: ids, y, bytes: 4, ...sizes, ...from, ...to })
     return y
   }
 

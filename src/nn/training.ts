@@ -108,7 +108,7 @@ export async function trainEpoch<Batch>(
       watch?.noteGradients()
       waiting ??= Tensor.empty(value.device, [checkEvery])
       const slot = waiting.rows(count, ++count)
-      value.device.call('copy', value, slot, slot.byteLength)
+      value.device.call('copy', { x: value, y: slot, bytes: slot.byteLength })
       slot.dispose()
       value.dispose()
       scope(() => {

@@ -35,7 +35,7 @@ export class Uncalibrated {
       )
     this.warned = true
     const one = Tensor.empty(device, [])
-    device.call('fill', one, 1, 1)
+    device.call('fill', { y: one, value: 1, count: 1 })
     return one
   }
 

@@ -64,7 +64,8 @@ export class QActivation extends Tensor {
     checkDType('quantizeActivation', 'x', x, 'float32')
     checkShape('quantizeActivation', 'scale', scale, [])
     const codes = Tensor.empty(x.device, x.shape, qtype.dtype)
-    if (x.numel > 0) x.device.call('quantizeActivation', x, scale, codes, x.numel, qtype.code)
+    if (x.numel > 0)
+      x.device.call('quantizeActivation', { x, scale, codes, count: x.numel, qtype: qtype.code })
     const y = new QActivation(qtype, codes, scale.detach())
     if (needsGrad(scale)) record(y, [x, scale], learnedGradients(x, scale, qtype))
     else record(y, [x], (dy) => [dy])
@@ -93,9 +94,16 @@ export class QActivation extends Tensor {
   /** The codes as float32: whole numbers, of int8. */
   codeValues(): Tensor {
     const one = Tensor.empty(this.device, [])
-    this.device.call('fill', one, 1, 1)
+    this.device.call('fill', { y: one, value: 1, count: 1 })
     const y = Tensor.empty(this.device, this.shape)
-    if (y.numel > 0) this.device.call('dequantizeActivation', this.codes, one, y, y.numel, this.qtype.code)
+    if (y.numel > 0)
+      this.device.call('dequantizeActivation', {
+        codes: this.codes,
+        scale: one,
+        y,
+        count: y.numel,
+        qtype: this.qtype.code,
+      })
     return y
   }
 
@@ -116,7 +124,8 @@ export class QActivation extends Tensor {
     if (!this.floats) {
       const { codes, scale, qtype, device } = this
       const y = Tensor.empty(device, this.shape)
-      if (y.numel > 0) device.call('dequantizeActivation', codes, scale, y, y.numel, qtype.code)
+      if (y.numel > 0)
+        device.call('dequantizeActivation', { codes, scale, y, count: y.numel, qtype: qtype.code })
       this.floats = keep(y)
       if (this.use) this.use.dequantized++
     }

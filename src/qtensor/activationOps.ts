@@ -74,7 +74,7 @@ function withGradient(x: QActivation, y: QActivation, op: (values: Tensor) => Te
 function unaryOnCodes(op: keyof typeof unaryInt8Ops, x: QActivation): QActivation | undefined {
   if (x.qtype.dtype !== 'int8') return undefined
   const codes = Tensor.empty(x.device, x.shape, 'int8')
-  if (x.numel > 0) x.device.call('unaryInt8', unaryInt8Ops[op], x.codes, codes, x.numel)
+  if (x.numel > 0) x.device.call('unaryInt8', { op: unaryInt8Ops[op], x: x.codes, y: codes, count: x.numel })
   return withGradient(x, x.withCodes(codes), (values) => unary(op, values))
 }
 
@@ -127,7 +127,7 @@ function chosen(mask: Tensor, a: Tensor | number, b: Tensor | number): QActivati
 function normalized(x: QActivation, axis: number): QActivation {
   return scope(() => {
     const scale = Tensor.empty(x.device, [])
-    x.device.call('fill', scale, 1 / x.qtype.qmax, 1)
+    x.device.call('fill', { y: scale, value: 1 / x.qtype.qmax, count: 1 })
     return x.requantize(softmax(x.dequantize(), axis), scale)
   })
 }
@@ -145,8 +145,8 @@ function product(a: Tensor, b: Tensor): Tensor | undefined {
     scope(() => {
       const sums = matmul(a.codeValues(), b.codeValues())
       const scale = Tensor.empty(a.device, [])
-      a.device.call('scaleBy', a.scale, b.scale, scale, 1)
-      if (sums.numel > 0) a.device.call('scaleBy', sums, scale, sums, sums.numel)
+      a.device.call('scaleBy', { x: a.scale, factor: b.scale, y: scale, count: 1 })
+      if (sums.numel > 0) a.device.call('scaleBy', { x: sums, factor: scale, y: sums, count: sums.numel })
       return sums
     }),
   )

@@ -28,7 +28,7 @@ export function quantizeRows(
     const codes = Tensor.empty(x.device, [M, rowStride(K)], 'uint8')
     const scale = Tensor.empty(x.device, [M, groups])
     const sum = Tensor.empty(x.device, [M, groups])
-    x.device.call('quantizeRows', x, codes, scale, sum, M, K, groupSize, levels)
+    x.device.call('quantizeRows', { x, codes, scale, sum, rows: M, cols: K, groupSize, levels })
     return [codes, scale, sum]
   })
 }
@@ -43,22 +43,42 @@ export function int8AsymmetricRows(x: Tensor): Tensor {
     const { qmin, qmax, code } = qint8
     const zeroPoint = Tensor.empty(x.device, [M], 'int8')
     // torchao's least scale: the smallest normal float32.
-    x.device.call(
-      'affineScale',
+    x.device.call('affineScale', {
       x,
-      float32,
-      mappings.asymmetric,
+      dtype: float32,
+      mapping: mappings.asymmetric,
       scale,
       zeroPoint,
-      M,
-      K,
+      rows: M,
+      cols: K,
       qmin,
       qmax,
-      0,
-      2 ** -126,
-    )
-    x.device.call('affineQuantize', x, float32, scale, zeroPoint, codes, M, K, qmin, qmax, 0, 1)
-    x.device.call('affineDequantize', codes, code, scale, zeroPoint, y, float32, M, K)
+      offset: 0,
+      epsilon: 2 ** -126,
+    })
+    x.device.call('affineQuantize', {
+      x,
+      dtype: float32,
+      scale,
+      zeroPoint,
+      codes,
+      rows: M,
+      cols: K,
+      qmin,
+      qmax,
+      offset: 0,
+      reciprocal: 1,
+    })
+    x.device.call('affineDequantize', {
+      codes,
+      qtype: code,
+      scale,
+      zeroPoint,
+      y,
+      dtype: float32,
+      rows: M,
+      cols: K,
+    })
   })
 }
 
@@ -70,9 +90,18 @@ export function float8Rows(x: Tensor): Tensor {
   return derived(x, 'float8', qfloat8_e4m3fn, (scale, codes, y) => {
     const [M, K] = rowsOf(x)
     const { qmax, code } = qfloat8_e4m3fn
-    x.device.call('absmaxScale', x, float32, scale, M, K, qmax)
-    x.device.call('quantize', x, float32, scale, null, codes, M, K, code)
-    x.device.call('dequantize', codes, code, scale, null, y, float32, M, K)
+    x.device.call('absmaxScale', { x, dtype: float32, scale, rows: M, cols: K, qmax })
+    x.device.call('quantize', { x, dtype: float32, scale, shift: null, codes, rows: M, cols: K, qtype: code })
+    x.device.call('dequantize', {
+      codes,
+      qtype: code,
+      scale,
+      shift: null,
+      y,
+      dtype: float32,
+      rows: M,
+      cols: K,
+    })
   })
 }
 

@@ -10,7 +10,7 @@ import { noGrad } from '../tensor/tape.ts'
 import { checkDType, Tensor } from '../tensor/tensor.ts'
 import { QActivation } from './activation.ts'
 import { type DynamicActivation, float8Rows, int8AsymmetricRows, quantizeRows } from './dynamic.ts'
-import { matrixShape, type QTensor } from './qtensor.ts'
+import { matrixShape, type QTensor, weightArguments } from './qtensor.ts'
 
 /**
  * The precision of matrix products with quantized weights: `float32` multiplies what the codes stand for, the
@@ -100,17 +100,15 @@ export function linear(
     integerLinear(x, w, bias, y, [M, N, K])
     return y
   }
-  const { codeTiles, qtype, scaleTiles, offsetTiles, scaleDtype, offsetDtype, groupSize } = w
-  const dtypeCodes = [dtypes[scaleDtype].code, dtypes[offsetDtype].code] as const
-  const weights = [codeTiles, qtype.code, scaleTiles, offsetTiles, ...dtypeCodes] as const
+  const product = { ...weightArguments(w), bias, y, M, N, K }
   if (computeDtype !== 'float32' && kernels.int8) {
     const perToken = computeDtype === 'int8PerToken'
     // A group of x lies in one of w, and its sums in 32 bits.
-    const xGroupSize = Math.min(groupSize, perToken ? 65536 : activationGroupSize)
-    const [codes, scale, sum] = quantizeRows(x, xGroupSize, perToken ? 127.5 : 127)
-    x.device.call(kernels.int8, codes, scale, sum, xGroupSize, ...weights, bias, y, M, N, K, groupSize)
+    const xGroupSize = Math.min(w.groupSize, perToken ? 65536 : activationGroupSize)
+    const [codes, xScale, xSum] = quantizeRows(x, xGroupSize, perToken ? 127.5 : 127)
+    x.device.call(kernels.int8, { x: codes, xScale, xSum, xGroupSize, ...product })
   } else {
-    x.device.call(kernels.float32, x, ...weights, bias, y, M, N, K, groupSize)
+    x.device.call(kernels.float32, { x, ...product })
   }
   return y
 }
@@ -137,34 +135,39 @@ function integerLinear(
     scope(() => {
       const rows = Tensor.empty(device, [M, rowStride(K)], 'uint8')
       const sum = Tensor.empty(device, [M])
-      device.call('int8Rows', x.codes, rows, sum, M, K)
+      device.call('int8Rows', { codes: x.codes, padded: rows, sum, rows: M, cols: K })
       const one = Tensor.empty(device, [M])
-      device.call('fill', one, 1, M)
+      device.call('fill', { y: one, value: 1, count: M })
       const rowsInTiles = 16 * Math.ceil(N / 16)
       const wScale = Tensor.empty(device, [rowsInTiles])
       const scale = Tensor.empty(device, [rowsInTiles])
       const float32 = dtypes.float32.code
-      device.call('cast', w.scaleTiles, dtypes[w.scaleDtype].code, wScale, float32, rowsInTiles)
-      device.call('scaleBy', wScale, x.scale, scale, rowsInTiles)
-      device.call(
-        'qmatmulInt8',
-        rows,
-        one,
-        sum,
-        K,
-        w.codeTiles,
-        qint8.code,
+      device.call('cast', {
+        x: w.scaleTiles,
+        xDtype: dtypes[w.scaleDtype].code,
+        y: wScale,
+        yDtype: float32,
+        count: rowsInTiles,
+      })
+      device.call('scaleBy', { x: wScale, factor: x.scale, y: scale, count: rowsInTiles })
+      device.call('qmatmulInt8', {
+        x: rows,
+        xScale: one,
+        xSum: sum,
+        xGroupSize: K,
+        w: w.codeTiles,
+        qtype: qint8.code,
         scale,
-        null,
-        float32,
-        float32,
+        offset: null,
+        scaleDtype: float32,
+        offsetDtype: float32,
         bias,
         y,
         M,
         N,
         K,
-        K,
-      )
+        groupSize: K,
+      })
     }),
   )
 }

@@ -1,8 +1,7 @@
-import { dtypes } from '../core/dtype.ts'
 import { embedding } from '../tensor/ops/embedding.ts'
 import { scope } from '../tensor/scope.ts'
 import { checkDType, Tensor } from '../tensor/tensor.ts'
-import { matrixShape, type QTensor } from './qtensor.ts'
+import { matrixShape, type QTensor, weightArguments } from './qtensor.ts'
 
 /**
  * y[i] = table[ids[i]], of a float or a quantized table.
@@ -18,9 +17,6 @@ export function lookup(table: Tensor | QTensor, ids: Tensor): Tensor {
   if (table.groupSize === 1 && cols > 1) return scope(() => embedding(table.dequantize(), ids))
   const y = Tensor.empty(ids.device, [...ids.shape, cols])
   if (ids.numel === 0) return y
-  const { codeTiles, qtype, scaleTiles, offsetTiles, scaleDtype, offsetDtype, groupSize } = table
-  const dtypeCodes = [dtypes[scaleDtype].code, dtypes[offsetDtype].code] as const
-  const weights = [codeTiles, qtype.code, scaleTiles, offsetTiles, ...dtypeCodes] as const
-  ids.device.call('qembedding', ...weights, ids, y, ids.numel, rows, cols, groupSize)
+  ids.device.call('qembedding', { ...weightArguments(table), ids, y, count: ids.numel, rows, K: cols })
   return y
 }

@@ -286,22 +286,21 @@ function quantizeGroups(
   const dtype = dtypes[scale.dtype].code
   const codes = Tensor.empty(groups.device, [rows, G], 'uint8')
   if (zeroPoint) {
-    groups.device.call(
-      'affineQuantize',
+    groups.device.call('affineQuantize', {
       x,
       dtype,
       scale,
       zeroPoint,
       codes,
       rows,
-      G,
-      qtype.qmin,
-      qtype.qmax,
-      0,
-      0,
-    )
+      cols: G,
+      qmin: qtype.qmin,
+      qmax: qtype.qmax,
+      offset: 0,
+      reciprocal: 0,
+    })
   } else {
-    groups.device.call('quantize', x, dtype, scale, shift, codes, rows, G, qtype.code)
+    groups.device.call('quantize', { x, dtype, scale, shift, codes, rows, cols: G, qtype: qtype.code })
   }
   return { ...chosen, codes }
 }
@@ -314,8 +313,18 @@ function dequantizeGroups(
   const [rows, G] = codes.shape
   const y = Tensor.empty(codes.device, [rows, G], scale.dtype)
   const dtype = dtypes[scale.dtype].code
-  if (zeroPoint) codes.device.call('affineDequantize', codes, qtype.code, scale, zeroPoint, y, dtype, rows, G)
-  else codes.device.call('dequantize', codes, qtype.code, scale, shift, y, dtype, rows, G)
+  if (zeroPoint)
+    codes.device.call('affineDequantize', {
+      codes,
+      qtype: qtype.code,
+      scale,
+      zeroPoint,
+      y,
+      dtype,
+      rows,
+      cols: G,
+    })
+  else codes.device.call('dequantize', { codes, qtype: qtype.code, scale, shift, y, dtype, rows, cols: G })
   return y
 }
 
@@ -348,17 +357,30 @@ export function fakeQuantize(
     }
     const y = Tensor.empty(weight.device, weight.shape, weight.dtype)
     const [rows, G] = groups.shape
-    weight.device.call(
-      'quantizeDequantize',
-      groups,
-      dtypes[weight.dtype].code,
+    weight.device.call('quantizeDequantize', {
+      x: groups,
+      dtype: dtypes[weight.dtype].code,
       scale,
       shift,
       y,
       rows,
-      G,
-      qtype.code,
-    )
+      cols: G,
+      qtype: qtype.code,
+    })
     return y
   })
+}
+
+/** What kernels take of a quantized weight, by their names. */
+export function weightArguments(weight: QTensor) {
+  const { codeTiles, qtype, scaleTiles, offsetTiles, scaleDtype, offsetDtype, groupSize } = weight
+  return {
+    w: codeTiles,
+    qtype: qtype.code,
+    scale: scaleTiles,
+    offset: offsetTiles,
+    scaleDtype: dtypes[scaleDtype].code,
+    offsetDtype: dtypes[offsetDtype].code,
+    groupSize,
+  }
 }

@@ -16,7 +16,7 @@ export function tileBytes(rows: number, cols: number, bits: number): number {
 export function packTiles(x: Tensor, bits = 8 * dtypes[x.dtype].bytes): Tensor {
   const [rows, cols] = x.shape
   const tiles = Tensor.empty(x.device, [tileBytes(rows, cols, bits)], 'uint8')
-  x.device.call('tilePack', x, tiles, bits, rows, cols)
+  x.device.call('tilePack', { x, tiles, bits, rows, cols })
   return tiles
 }
 
@@ -24,6 +24,6 @@ export function packTiles(x: Tensor, bits = 8 * dtypes[x.dtype].bytes): Tensor {
 export function unpackTiles(tiles: Tensor, bits: number, rows: number, cols: number, dtype: DType): Tensor {
   checkShape('unpackTiles', 'tiles', tiles, [tileBytes(rows, cols, bits)])
   const x = Tensor.empty(tiles.device, [rows, cols], dtype)
-  tiles.device.call('tileUnpack', tiles, x, bits, rows, cols)
+  tiles.device.call('tileUnpack', { tiles, x, bits, rows, cols })
   return x
 }

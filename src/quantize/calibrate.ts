@@ -309,13 +309,20 @@ export function absmaxScale(x: Tensor, qtype: QType): Tensor {
   return scope(() => {
     const rows = x.shape.length > 1 ? reduce('absmax', x) : x
     const scale = Tensor.empty(x.device, [])
-    x.device.call('absmaxScale', rows, dtypes.float32.code, scale, 1, rows.numel, qtype.qmax)
+    x.device.call('absmaxScale', {
+      x: rows,
+      dtype: dtypes.float32.code,
+      scale,
+      rows: 1,
+      cols: rows.numel,
+      qmax: qtype.qmax,
+    })
     return scale
   })
 }
 
 function movingScale(scale: Tensor, next: Tensor, momentum: number): Tensor {
   const y = Tensor.empty(scale.device, [])
-  scale.device.call('movingScale', scale, next, y, momentum, 1 - momentum)
+  scale.device.call('movingScale', { scale, next, y, momentum, complement: 1 - momentum })
   return y
 }

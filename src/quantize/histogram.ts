@@ -40,7 +40,8 @@ export class DeviceHistogram {
 
   /** Counts the values of x [...] float32. */
   add(x: Tensor): void {
-    if (x.numel > 0) x.device.call('magnitudeHistogram', x, this.counts, this.range, x.numel, bins)
+    if (x.numel > 0)
+      x.device.call('magnitudeHistogram', { x, counts: this.counts, range: this.range, count: x.numel, bins })
   }
 
   /** @throws DTypeError if a bin holds more than 2³¹ − 1 values */

@@ -28,7 +28,14 @@ export const absmax: Quantizer = (groups, qtype) => {
     )
   const [rows, cols] = groups.shape
   const scale = Tensor.empty(groups.device, [rows], groups.dtype)
-  groups.device.call('absmaxScale', groups, dtypes[groups.dtype].code, scale, rows, cols, qtype.qmax)
+  groups.device.call('absmaxScale', {
+    x: groups,
+    dtype: dtypes[groups.dtype].code,
+    scale,
+    rows,
+    cols,
+    qmax: qtype.qmax,
+  })
   return { scale, shift: null }
 }
 
@@ -43,7 +50,15 @@ export const max: Quantizer = (groups, qtype) => {
   const [rows, cols] = groups.shape
   const scale = Tensor.empty(groups.device, [rows], groups.dtype)
   const shift = Tensor.empty(groups.device, [rows], groups.dtype)
-  groups.device.call('minmaxScale', groups, dtypes[groups.dtype].code, scale, shift, rows, cols, qtype.qmax)
+  groups.device.call('minmaxScale', {
+    x: groups,
+    dtype: dtypes[groups.dtype].code,
+    scale,
+    shift,
+    rows,
+    cols,
+    levels: qtype.qmax,
+  })
   return { scale, shift }
 }
 
@@ -89,20 +104,19 @@ export function hqq(options: HqqOptions = {}): Quantizer {
     const error = Tensor.empty(groups.device, [rows])
     const steps = Tensor.empty(groups.device, [1], 'int32')
     const dtype = dtypes[groups.dtype].code
-    const search = [scale, shift, trial, error, steps] as const
-    groups.device.call(
-      'hqqShift',
-      groups,
+    const search = { scale, shift, trial, error, iterations: steps }
+    groups.device.call('hqqShift', {
+      x: groups,
       dtype,
       ...search,
       rows,
       cols,
-      qtype.qmax,
+      levels: qtype.qmax,
       norm,
       beta,
       kappa,
-      iterations,
-    )
+      maxIterations: iterations,
+    })
     return { scale, shift }
   }
 }
@@ -122,17 +136,16 @@ export function withZeroPoint(quantizer: Quantizer): Quantizer {
       throw new DTypeError(`withZeroPoint: the quantizer must choose shifts; received none for ${qtype.name}`)
     const scale = stretchedToZero(chosen, shift, qtype.qmax)
     const zeroPoint = Tensor.empty(groups.device, [scale.numel], qtype.dtype)
-    groups.device.call(
-      'quantize',
-      shift,
-      dtypes[shift.dtype].code,
+    groups.device.call('quantize', {
+      x: shift,
+      dtype: dtypes[shift.dtype].code,
       scale,
-      null,
-      zeroPoint,
-      scale.numel,
-      1,
-      qtype.code,
-    )
+      shift: null,
+      codes: zeroPoint,
+      rows: scale.numel,
+      cols: 1,
+      qtype: qtype.code,
+    })
     return { scale, shift: null, zeroPoint }
   }
 }

@@ -153,11 +153,10 @@ function roundToZeroPoint(
   const offset = qtype.unsigned ? -qmin : 0
   const chosen = Tensor.empty(device, [rows], groups.dtype)
   const zeroPoint = Tensor.empty(device, [rows], qtype.dtype)
-  const choice = [mappings[mapping], chosen, zeroPoint] as const
-  device.call(
-    'affineScale',
-    groups,
-    dtypes[groups.dtype].code,
+  const choice = { mapping: mappings[mapping], scale: chosen, zeroPoint }
+  device.call('affineScale', {
+    x: groups,
+    dtype: dtypes[groups.dtype].code,
     ...choice,
     rows,
     cols,
@@ -165,22 +164,21 @@ function roundToZeroPoint(
     qmax,
     offset,
     epsilon,
-  )
+  })
   const scale = cast(chosen, scaleDtype)
   const codes = Tensor.empty(device, [rows, cols], qtype.dtype)
-  const around = [scale, zeroPoint, codes] as const
-  device.call(
-    'affineQuantize',
-    cast(groups, scaleDtype),
-    dtypes[scaleDtype].code,
+  const around = { scale, zeroPoint, codes }
+  device.call('affineQuantize', {
+    x: cast(groups, scaleDtype),
+    dtype: dtypes[scaleDtype].code,
     ...around,
     rows,
     cols,
     qmin,
     qmax,
     offset,
-    1,
-  )
+    reciprocal: 1,
+  })
   // Signed codes around 0 need no zero point.
   return { scale, shift: null, zeroPoint: offset === 0 && mapping !== 'asymmetric' ? null : zeroPoint, codes }
 }
@@ -210,7 +208,16 @@ const tinygemm: Quantizer = (groups, qtype) => {
   // 8 · scale − shift is what dequantizing code 8 gives.
   const middle = (minus: Tensor | null) => {
     const y = Tensor.empty(device, [rows], dtype)
-    device.call('dequantize', eights, qtype.code, scale, minus, y, dtypes[dtype].code, rows, 1)
+    device.call('dequantize', {
+      codes: eights,
+      qtype: qtype.code,
+      scale,
+      shift: minus,
+      y,
+      dtype: dtypes[dtype].code,
+      rows,
+      cols: 1,
+    })
     return y
   }
   return { scale, shift: middle(middle(shift)) }

@@ -51,7 +51,7 @@ export class Tensor implements Region {
   static full(device: Device, shape: Shape, value: number): Tensor {
     checkPlace('full', device, shape, 'float32')
     const tensor = Tensor.empty(device, shape)
-    if (tensor.numel > 0) device.call('fill', tensor, value, tensor.numel)
+    if (tensor.numel > 0) device.call('fill', { y: tensor, value, count: tensor.numel })
     return tensor
   }
 
@@ -177,7 +177,7 @@ export class Tensor implements Region {
   /** A copy with memory of its own. */
   clone(): Tensor {
     const y = Tensor.empty(this.device, this.shape, this.dtype)
-    if (this.numel > 0) this.device.call('copy', this, y, this.byteLength)
+    if (this.numel > 0) this.device.call('copy', { x: this, y, bytes: this.byteLength })
     return record(y, [this], (dy) => [dy])
   }
 
@@ -203,8 +203,8 @@ export class Tensor implements Region {
     )
     return record(y, [this], (dy) => {
       const dx = Tensor.empty(this.device, this.shape)
-      this.device.call('fill', dx, 0, dx.numel)
-      if (dy.numel > 0) this.device.call('copy', dy, dx.rows(start, end), dy.byteLength)
+      this.device.call('fill', { y: dx, value: 0, count: dx.numel })
+      if (dy.numel > 0) this.device.call('copy', { x: dy, y: dx.rows(start, end), bytes: dy.byteLength })
       return [dx]
     })
   }

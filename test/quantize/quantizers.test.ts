@@ -111,20 +111,20 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
           const { scale, shift } = max(groups, qtype)
           const [trial, error] = [Tensor.empty(device, [288], dtype), Tensor.empty(device, [288])]
           const count = Tensor.empty(device, [1], 'int32')
-          const search = [scale, shift, trial, error, count] as const
-          device.call(
-            'hqqShift',
-            groups,
-            dtypes[dtype].code,
+          assert.ok(shift)
+          const search = { scale, shift, trial, error, iterations: count }
+          device.call('hqqShift', {
+            x: groups,
+            dtype: dtypes[dtype].code,
             ...search,
-            288,
-            128,
-            qtype.qmax,
-            0.7,
-            10,
-            1.01,
-            20,
-          )
+            rows: 288,
+            cols: 128,
+            levels: qtype.qmax,
+            norm: 0.7,
+            beta: 10,
+            kappa: 1.01,
+            maxIterations: 20,
+          })
           const taken = [...(await count.read())]
           assert.deepEqual(taken, [steps])
           const equal = { ours: String(taken[0]), theirs: String(steps), difference: '0', allowed: '0' }

@@ -47,17 +47,16 @@ export class Adadelta extends ParameterOptimizer<AdadeltaSettings> {
     const { lr, rho, eps, weightDecay } = group
     const square = this.remembered(parameter, state, 'square')
     const change = this.remembered(parameter, state, 'change')
-    parameter.device.call(
-      'adadeltaStep',
+    parameter.device.call('adadeltaStep', {
       parameter,
       gradient,
       square,
       change,
       lr,
-      1 - rho,
-      eps,
+      rate: 1 - rho,
+      epsilon: eps,
       weightDecay,
-      parameter.numel,
-    )
+      count: parameter.numel,
+    })
   }
 }

@@ -60,8 +60,10 @@ export class Adam extends ParameterOptimizer<AdamSettings> {
     const square = this.remembered(parameter, state, 'square')
     const stepSize = lr / (1 - betas[0] ** state.step)
     const correction = Math.sqrt(1 - betas[1] ** state.step)
-    const scalars = [stepSize, 1 - betas[0], 1 - betas[1], correction, eps, decay, kept, parameter.numel]
-    parameter.device.call('adamStep', parameter, gradient, mean, square, ...scalars)
+    const rates = { stepSize, rate1: 1 - betas[0], rate2: 1 - betas[1], correction }
+    const decays = { epsilon: eps, weightDecay: decay, keep: kept }
+    const count = parameter.numel
+    parameter.device.call('adamStep', { parameter, gradient, mean, square, ...rates, ...decays, count })
   }
 }
 

@@ -49,11 +49,11 @@ export function clipGradNorm(
       for (const [i, gradient] of gradients.entries()) {
         const cols = gradient.size(-1) ?? 1
         const rows = reduce(op, gradient.view([gradient.numel / cols, cols]))
-        norms.device.call('copy', reduce(op, rows), norms.rows(i, i + 1), 4)
+        norms.device.call('copy', { x: reduce(op, rows), y: norms.rows(i, i + 1), bytes: 4 })
       }
       const norm = reduce(op, norms).view([1])
       for (const gradient of gradients)
-        gradient.device.call('clipNorm', gradient, norm, maxNorm, gradient.numel)
+        gradient.device.call('clipNorm', { x: gradient, norm, maxNorm, count: gradient.numel })
       return norm
     }),
   )
@@ -63,6 +63,12 @@ export function clipGradNorm(
 export function clipGradValue(parameters: Iterable<Parameter>, clipValue: number): void {
   check('clipGradValue', 'clipValue', clipValue, atLeast(0))
   for (const gradient of gradientsOf('clipGradValue', parameters)) {
-    gradient.device.call('clamp', gradient, -clipValue, clipValue, gradient, gradient.numel)
+    gradient.device.call('clamp', {
+      x: gradient,
+      low: -clipValue,
+      high: clipValue,
+      y: gradient,
+      count: gradient.numel,
+    })
   }
 }

@@ -160,7 +160,7 @@ export abstract class ParameterOptimizer<S extends StepSettings = StepSettings> 
   protected remembered(parameter: Tensor, state: ParameterState, name: string): Tensor {
     if (!state.tensors[name]) {
       const zeros = keep(Tensor.empty(parameter.device, parameter.shape))
-      if (zeros.numel > 0) zeros.device.call('fill', zeros, 0, zeros.numel)
+      if (zeros.numel > 0) zeros.device.call('fill', { y: zeros, value: 0, count: zeros.numel })
       state.tensors[name] = zeros
     }
     return state.tensors[name]

@@ -59,17 +59,16 @@ export class SGD extends ParameterOptimizer<SGDSettings> {
     // The first velocity is the gradient, undamped.
     const rate = state.tensors.velocity ? 1 - dampening : 1
     const velocity = momentum === 0 ? null : this.remembered(parameter, state, 'velocity')
-    parameter.device.call(
-      'sgdStep',
+    parameter.device.call('sgdStep', {
       parameter,
       gradient,
       velocity,
       lr,
       momentum,
       rate,
-      Number(nesterov),
+      nesterov: Number(nesterov),
       weightDecay,
-      parameter.numel,
-    )
+      count: parameter.numel,
+    })
   }
 }

@@ -21,7 +21,7 @@ export function rope(x: Tensor, cos: Tensor, sin: Tensor, position: number | Sca
   checkShape('rope', 'sin', sin, cos.shape)
   checkPositions('rope', position, T, cos.size(0))
   const y = Tensor.empty(x.device, x.shape)
-  x.device.call('rope', x, cos, sin, y, B, T, H, D, position)
+  x.device.call('rope', { x, cos, sin, y, batch: B, tokens: T, heads: H, headSize: D, position })
   // Turned back by the same angles.
   return record(y, [x], (dy) => [rope(dy, cos, neg(sin), position)])
 }
@@ -34,7 +34,7 @@ export function cacheWrite(x: Tensor, cache: Tensor, position: number | Scalar):
   const capacity = cache.size(2)
   checkShape('cacheWrite', 'cache', cache, [B, H, capacity, D])
   checkPositions('cacheWrite', position, T, capacity)
-  x.device.call('cacheWrite', x, cache, B, T, H, D, position, capacity)
+  x.device.call('cacheWrite', { x, cache, batch: B, tokens: T, heads: H, headSize: D, position, capacity })
 }
 
 /**
@@ -59,7 +59,20 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, position: number | Sc
     )
   checkPositions('attention', position, T, capacity)
   const y = Tensor.empty(q.device, q.shape)
-  q.device.call('attention', q, k, v, y, B, T, H, KV, D, position, capacity, scale)
+  q.device.call('attention', {
+    q,
+    k,
+    v,
+    y,
+    batch: B,
+    tokens: T,
+    heads: H,
+    kvHeads: KV,
+    headSize: D,
+    position,
+    capacity,
+    scale,
+  })
   return record(y, [q, k, v], (dy) => {
     if (currentValue(position) !== 0 || capacity !== T) {
       throw new ShapeError(
@@ -67,7 +80,22 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, position: number | Sc
       )
     }
     const [dq, dk, dv] = [q, k, v].map((x) => Tensor.empty(x.device, x.shape))
-    q.device.call('attentionGrad', q, k, v, y, dy, dq, dk, dv, B, T, H, KV, D, scale)
+    q.device.call('attentionGrad', {
+      q,
+      k,
+      v,
+      y,
+      dy,
+      dq,
+      dk,
+      dv,
+      batch: B,
+      tokens: T,
+      heads: H,
+      kvHeads: KV,
+      headSize: D,
+      scale,
+    })
     return [dq, dk, dv]
   })
 }

@@ -67,10 +67,16 @@ export function sumTo(x: Tensor, shape: Shape): Tensor {
   const y = Tensor.empty(x.device, shape)
   // Summed axes before all others, or behind them, need not be moved.
   if (gone.every((axis) => kept.every((other) => axis < other)))
-    x.device.call('columnSum', x, y, cols, rows, 1)
+    x.device.call('columnSum', { x, y, rows: cols, cols: rows, inner: 1 })
   else {
     const inOrder = kept.every((axis) => gone.every((other) => axis < other))
-    x.device.call('reduce', reduceOps.sum, inOrder ? x : permute(x, [...kept, ...gone]), y, rows, cols)
+    x.device.call('reduce', {
+      op: reduceOps.sum,
+      x: inOrder ? x : permute(x, [...kept, ...gone]),
+      y,
+      rows,
+      cols,
+    })
   }
   return y
 }

@@ -11,6 +11,6 @@ export function columnSum(x: Tensor, axis: number): Tensor {
   const at = axisOf('columnSum', x, axis)
   const y = Tensor.empty(x.device, [x.shape[at]])
   const [rows, inner] = [numel(x.shape.slice(0, at)), numel(x.shape.slice(at + 1))]
-  if (y.numel > 0) x.device.call('columnSum', x, y, rows, y.numel, inner)
+  if (y.numel > 0) x.device.call('columnSum', { x, y, rows, cols: y.numel, inner })
   return y
 }

@@ -2,7 +2,6 @@ import { ShapeError } from '../../core/errors.ts'
 import { either, type Kind, listOf, wholeNumber } from '../../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../../core/options.ts'
 import { showShape } from '../../core/shape.ts'
-import type { ConvSizes } from '../../kernels/conv/conv2d/sizes.ts'
 import { needsGrad, record } from '../tape.ts'
 import { checkDType, checkTensor, Tensor } from '../tensor.ts'
 import { columnSum } from './columnSum.ts'
@@ -90,18 +89,8 @@ export function conv2d(x: Tensor, w: Tensor, bias: Tensor | null = null, options
     )
   }
   checkBias('conv2d', bias, outChannels)
-  const sizes = [
-    batch,
-    inChannels,
-    ...image,
-    outChannels,
-    ...out,
-    ...kernel,
-    ...stride,
-    ...padding,
-    ...dilation,
-    groups,
-  ] as ConvSizes
+  const channels = { inChannels, outChannels }
+  const sizes = convSizes(batch, channels, { in: image, out: out, kernel, stride, padding, dilation }, groups)
   const y = forward(x, w, bias, sizes)
   const needs = [x, w, bias].map(needsGrad)
   return record(y, [x, w, bias], (dy) => [
@@ -160,18 +149,8 @@ export function convTranspose2d(
   }
   const outChannels = outGroup * groups
   checkBias('convTranspose2d', bias, outChannels)
-  const sizes = [
-    batch,
-    outChannels,
-    ...out,
-    inChannels,
-    ...image,
-    ...kernel,
-    ...stride,
-    ...padding,
-    ...dilation,
-    groups,
-  ] as ConvSizes
+  const channels = { inChannels: outChannels, outChannels: inChannels }
+  const sizes = convSizes(batch, channels, { in: out, out: image, kernel, stride, padding, dilation }, groups)
   const y = inputGradient(x, w, bias, sizes)
   const needs = [x, w, bias].map(needsGrad)
   return record(y, [x, w, bias], (dy) => [
@@ -252,24 +231,57 @@ function complete({ stride = 1, padding = 0, dilation = 1, groups = 1 }: ConvOpt
 
 const received = (x: Tensor, w: Tensor) => `received x ${showShape(x.shape)}, w ${showShape(w.shape)}`
 
+/** The sizes that the kernels take of a convolution, by their names. */
+type ConvSizes = ReturnType<typeof convSizes>
+
+function convSizes(
+  batch: number,
+  channels: { inChannels: number; outChannels: number },
+  pairs: Record<'in' | 'out' | 'kernel' | 'stride' | 'padding' | 'dilation', readonly number[]>,
+  groups: number,
+) {
+  const [inHeight, inWidth] = pairs.in
+  const [outHeight, outWidth] = pairs.out
+  const [kernelHeight, kernelWidth] = pairs.kernel
+  const [strideHeight, strideWidth] = pairs.stride
+  const [paddingHeight, paddingWidth] = pairs.padding
+  const [dilationHeight, dilationWidth] = pairs.dilation
+  return {
+    batch,
+    ...channels,
+    inHeight,
+    inWidth,
+    outHeight,
+    outWidth,
+    kernelHeight,
+    kernelWidth,
+    strideHeight,
+    strideWidth,
+    paddingHeight,
+    paddingWidth,
+    dilationHeight,
+    dilationWidth,
+    groups,
+  }
+}
+
 function forward(x: Tensor, w: Tensor, bias: Tensor | null, sizes: ConvSizes): Tensor {
-  const [batch, , , , outChannels, outHeight, outWidth] = sizes
+  const { batch, outChannels, outHeight, outWidth } = sizes
   const y = Tensor.empty(x.device, [batch, outChannels, outHeight, outWidth])
-  if (y.numel > 0) x.device.call('conv2d', x, w, bias, y, ...sizes)
+  if (y.numel > 0) x.device.call('conv2d', { x, w, bias, y, ...sizes })
   return y
 }
 
 function inputGradient(dy: Tensor, w: Tensor, bias: Tensor | null, sizes: ConvSizes): Tensor {
-  const [batch, inChannels, inHeight, inWidth] = sizes
+  const { batch, inChannels, inHeight, inWidth } = sizes
   const dx = Tensor.empty(dy.device, [batch, inChannels, inHeight, inWidth])
-  if (dx.numel > 0) dy.device.call('conv2dInputGradient', dy, w, bias, dx, ...sizes)
+  if (dx.numel > 0) dy.device.call('conv2dInputGradient', { dy, w, bias, dx, ...sizes })
   return dx
 }
 
 function weightGradient(x: Tensor, dy: Tensor, sizes: ConvSizes): Tensor {
-  const [, inChannels, , , outChannels, , , kernelHeight, kernelWidth] = sizes
-  const groups = sizes[15]
+  const { inChannels, outChannels, kernelHeight, kernelWidth, groups } = sizes
   const dw = Tensor.empty(dy.device, [outChannels, inChannels / groups, kernelHeight, kernelWidth])
-  if (dw.numel > 0) dy.device.call('conv2dWeightGradient', x, dy, dw, ...sizes)
+  if (dw.numel > 0) dy.device.call('conv2dWeightGradient', { x, dy, dw, ...sizes })
   return dw
 }

@@ -44,7 +44,16 @@ function binary(op: keyof typeof binaryOps, a: Tensor, b: Tensor): Tensor {
     return scope(() => binary(op, expand(a, shape), expand(b, shape)))
   }
   const y = Tensor.empty(a.device, a.shape)
-  if (a.numel > 0) a.device.call('binary', binaryOps[op], a, b, y, a.numel / cols, cols, same ? cols : 0)
+  if (a.numel > 0)
+    a.device.call('binary', {
+      op: binaryOps[op],
+      a,
+      b,
+      y,
+      rows: a.numel / cols,
+      cols,
+      bRowStride: same ? cols : 0,
+    })
   const asked = { a: needsGrad(a), b: needsGrad(b) }
   return record(y, [a, b], (dy) => {
     const [da, db] = gradientsOf[op](dy, a, b, y, asked)
@@ -118,7 +127,7 @@ export function affine(x: Tensor, scale: number, offset: number): Tensor {
   if (own) return own
   checkDType('affine', 'x', x, 'float32')
   const y = Tensor.empty(x.device, x.shape)
-  if (x.numel > 0) x.device.call('affine', x, scale, offset, y, x.numel)
+  if (x.numel > 0) x.device.call('affine', { x, scale, offset, y, count: x.numel })
   return record(y, [x], (dy) => [scale === 1 ? dy : mul(dy, scale)])
 }
 
@@ -129,10 +138,10 @@ export function unary(op: keyof typeof unaryOps, x: Tensor): Tensor {
   if (own) return own
   checkDType(op, 'x', x, 'float32')
   const y = Tensor.empty(x.device, x.shape)
-  if (x.numel > 0) x.device.call('unary', unaryOps[op], x, y, x.numel)
+  if (x.numel > 0) x.device.call('unary', { op: unaryOps[op], x, y, count: x.numel })
   return record(y, [x], (dy) => {
     const dx = Tensor.empty(x.device, x.shape)
-    if (x.numel > 0) x.device.call('unaryGrad', unaryOps[op], x, y, dy, dx, x.numel)
+    if (x.numel > 0) x.device.call('unaryGrad', { op: unaryOps[op], x, y, dy, dx, count: x.numel })
     return [dx]
   })
 }
@@ -177,12 +186,12 @@ export function clamp(x: Tensor, low: number, high: number): Tensor {
   checkDType('clamp', 'x', x, 'float32')
   check('clamp', 'low', low, aLimit)
   check('clamp', 'high', high, aLimit)
-  const limits = [Math.fround(low), Math.fround(high)] as const
+  const limits = { low: Math.fround(low), high: Math.fround(high) }
   const y = Tensor.empty(x.device, x.shape)
-  if (x.numel > 0) x.device.call('clamp', x, ...limits, y, x.numel)
+  if (x.numel > 0) x.device.call('clamp', { x, ...limits, y, count: x.numel })
   return record(y, [x], (dy) => {
     const dx = Tensor.empty(x.device, x.shape)
-    if (x.numel > 0) x.device.call('clampGrad', x, dy, ...limits, dx, x.numel)
+    if (x.numel > 0) x.device.call('clampGrad', { x, dy, ...limits, dx, count: x.numel })
     return [dx]
   })
 }
@@ -199,7 +208,8 @@ export function where(mask: Tensor, a: Tensor | number, b: Tensor | number): Ten
   const [x, xValue] = whereArgument('a', mask, a)
   const [z, zValue] = whereArgument('b', mask, b)
   const y = Tensor.empty(mask.device, mask.shape)
-  if (y.numel > 0) mask.device.call('where', mask, x, xValue, z, zValue, y, y.numel)
+  if (y.numel > 0)
+    mask.device.call('where', { mask, a: x, aValue: xValue, b: z, bValue: zValue, y, count: y.numel })
   const asked = { a: needsGrad(x), b: needsGrad(z) }
   return record(y, [x, z], (dy) => [asked.a ? where(mask, dy, 0) : null, asked.b ? where(mask, 0, dy) : null])
 }
@@ -223,7 +233,7 @@ export function dropout(x: Tensor, p: number, seed: number | Scalar): Tensor {
   checkDType('dropout', 'x', x, 'float32')
   if (!(p >= 0 && p <= 1)) throw new ShapeError(`dropout: p must lie in 0..1; received ${p}`)
   const y = Tensor.empty(x.device, x.shape)
-  if (x.numel > 0) x.device.call('dropout', x, p, seed, y, x.numel)
+  if (x.numel > 0) x.device.call('dropout', { x, p, seed, y, count: x.numel })
   // The same values are dropped of the gradient.
   return record(y, [x], (dy) => [dropout(dy, p, seed)])
 }
@@ -234,13 +244,20 @@ export function siluMul(gate: Tensor, up: Tensor): Tensor {
   checkDType('siluMul', 'up', up, 'float32')
   checkShape('siluMul', 'up', up, gate.shape)
   const y = Tensor.empty(gate.device, gate.shape)
-  if (y.numel > 0) gate.device.call('siluMul', gate, up, y, y.numel)
+  if (y.numel > 0) gate.device.call('siluMul', { gate, up, y, count: y.numel })
   const asked = { gate: needsGrad(gate), up: needsGrad(up) }
   return record(y, [gate, up], (dy) => {
     const activated = silu(gate)
     const dActivated = mul(dy, up)
     if (asked.gate && y.numel > 0)
-      gate.device.call('unaryGrad', unaryOps.silu, gate, activated, dActivated, dActivated, y.numel)
+      gate.device.call('unaryGrad', {
+        op: unaryOps.silu,
+        x: gate,
+        y: activated,
+        dy: dActivated,
+        dx: dActivated,
+        count: y.numel,
+      })
     return [asked.gate ? dActivated : null, asked.up ? mul(dy, activated) : null]
   })
 }
@@ -253,7 +270,8 @@ export function cast(x: Tensor, dtype: DType): Tensor {
   if (!floats.includes(dtype))
     throw new DTypeError(`cast: the new dtype must be ${floats.join(' or ')}; received ${show(dtype)}`)
   const y = Tensor.empty(x.device, x.shape, dtype)
-  if (x.numel > 0) x.device.call('cast', x, dtypes[x.dtype].code, y, dtypes[dtype].code, x.numel)
+  if (x.numel > 0)
+    x.device.call('cast', { x, xDtype: dtypes[x.dtype].code, y, yDtype: dtypes[dtype].code, count: x.numel })
   return record(y, [x], (dy) => [cast(dy, x.dtype)])
 }
 

@@ -13,10 +13,26 @@ export function embedding(table: Tensor, ids: Tensor): Tensor {
   checkDType('embedding', 'ids', ids, 'int32')
   const cols = table.size(-1)
   const y = Tensor.empty(table.device, [...ids.shape, cols])
-  if (ids.numel > 0) table.device.call('embedding', table, dtypes[table.dtype].code, ids, y, ids.numel, cols)
+  if (ids.numel > 0)
+    table.device.call('embedding', {
+      table,
+      tableDtype: dtypes[table.dtype].code,
+      ids,
+      y,
+      count: ids.numel,
+      cols,
+    })
   return record(y, [table], (dy) => {
     const dtable = Tensor.empty(table.device, table.shape)
-    if (table.numel > 0) table.device.call('embeddingGrad', ids, dy, dtable, ids.numel, table.shape[0], cols)
+    if (table.numel > 0)
+      table.device.call('embeddingGrad', {
+        ids,
+        dy,
+        dtable,
+        count: ids.numel,
+        vocabulary: table.shape[0],
+        cols,
+      })
     return [dtable]
   })
 }

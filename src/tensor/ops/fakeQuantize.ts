@@ -39,7 +39,8 @@ export function fakeQuantize(x: Tensor, scale: Tensor, options: FakeQuantizeOpti
   checkArguments(x, scale, options)
   const y = Tensor.empty(x.device, x.shape)
   const { rows, cols, scaleStride } = asRows(x, scale)
-  if (x.numel > 0) x.device.call('fakeQuantize', x, scale, zeroPoint, y, rows, cols, scaleStride, qmin, qmax)
+  if (x.numel > 0)
+    x.device.call('fakeQuantize', { x, scale, zeroPoint, y, rows, cols, scaleStride, qmin, qmax })
   return record(y, [x, scale], fakeQuantizeGradients(x, scale, options))
 }
 
@@ -55,20 +56,19 @@ export function fakeQuantizeGradients(
     const dx = Tensor.empty(x.device, x.shape)
     const shares = Tensor.empty(x.device, [rows])
     if (x.numel > 0)
-      x.device.call(
-        'fakeQuantizeGrad',
+      x.device.call('fakeQuantizeGrad', {
         x,
         scale,
         zeroPoint,
         dy,
         dx,
-        shares,
+        dscale: shares,
         rows,
         cols,
         scaleStride,
         qmin,
         qmax,
-      )
+      })
     if (!asked) return [dx, null]
     const dscale = scaleStride === 0 ? sum(shares) : shares
     return [dx, gradFactor === 1 ? dscale : mul(dscale, gradFactor)]

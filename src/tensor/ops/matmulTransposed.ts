@@ -27,8 +27,10 @@ export function gemm(
   const N = bShape[bTransposed ? 0 : 1]
   const batch = aBatch === 0 || bBatch === 0 ? 0 : Math.max(aBatch, bBatch)
   const y = Tensor.empty(a.device, [batch, M, N])
-  const sizes = [batch, aBatch, bBatch, M, N, K, Number(aTransposed), Number(bTransposed)]
-  if (y.numel > 0) a.device.call('gemm', a, b, dtypes[b.dtype].code, bias, y, ...sizes)
+  const sizes = { batch, aBatch, bBatch, M, N, K }
+  const transposed = { aTransposed: Number(aTransposed), bTransposed: Number(bTransposed) }
+  if (y.numel > 0)
+    a.device.call('gemm', { a, b, bDtype: dtypes[b.dtype].code, bias, y, ...sizes, ...transposed })
   return y
 }
 
@@ -55,7 +57,8 @@ export function matmulTransposed(x: Tensor, w: Tensor, bias: Tensor | null = nul
   checkBias('matmulTransposed', bias, N)
   const y = Tensor.empty(x.device, [...x.shape.slice(0, -1), N])
   const M = numel(x.shape.slice(0, -1))
-  if (y.numel > 0) x.device.call('gemm', x, w, dtypes[w.dtype].code, bias, y, 1, 1, 1, M, N, K, 0, 1)
+  const sizes = { batch: 1, aBatch: 1, bBatch: 1, M, N, K, aTransposed: 0, bTransposed: 1 }
+  if (y.numel > 0) x.device.call('gemm', { a: x, b: w, bDtype: dtypes[w.dtype].code, bias, y, ...sizes })
   const needs = [x, w, bias].map(needsGrad)
   return record(y, [x, w, bias], (dy) => {
     const rows = rowsOf(dy)

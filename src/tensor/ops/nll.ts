@@ -46,10 +46,20 @@ export function nll(
   const loss = Tensor.empty(device, [rows])
   const counted = Tensor.empty(device, [rows])
   if (rows > 0)
-    device.call('nll', logProbabilities, targets, labelSmoothing, ignoreIndex, loss, counted, rows, cols)
+    device.call('nll', {
+      logProbabilities,
+      targets,
+      smoothing: labelSmoothing,
+      ignoreIndex,
+      loss,
+      counted,
+      rows,
+      cols,
+    })
   record(loss, [logProbabilities], (dloss) => {
     const dx = Tensor.empty(device, logProbabilities.shape)
-    if (rows > 0) device.call('nllGrad', targets, dloss, labelSmoothing, ignoreIndex, dx, rows, cols)
+    if (rows > 0)
+      device.call('nllGrad', { targets, dloss, smoothing: labelSmoothing, ignoreIndex, dx, rows, cols })
     return [dx]
   })
   return { loss, counted }

@@ -23,7 +23,15 @@ export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
   checkShape('rmsNorm', 'weight', weight, [cols])
   const y = Tensor.empty(x.device, x.shape)
   if (x.numel > 0)
-    x.device.call('rmsNorm', x, weight, dtypes[weight.dtype].code, epsilon, y, x.numel / cols, cols)
+    x.device.call('rmsNorm', {
+      x,
+      weight,
+      weightDtype: dtypes[weight.dtype].code,
+      epsilon,
+      y,
+      rows: x.numel / cols,
+      cols,
+    })
   return record(y, [x, weight], (dy) =>
     rowNormGradients(false, x, cast(weight, 'float32'), epsilon, dy).slice(0, 2),
   )
@@ -40,7 +48,7 @@ export function layerNorm(x: Tensor, weight: Tensor | null, bias: Tensor | null,
   const cols = x.size(-1)
   checkPerChannel('layerNorm', { weight, bias }, cols)
   const y = Tensor.empty(x.device, x.shape)
-  if (x.numel > 0) x.device.call('layerNorm', x, weight, bias, epsilon, y, x.numel / cols, cols)
+  if (x.numel > 0) x.device.call('layerNorm', { x, weight, bias, epsilon, y, rows: x.numel / cols, cols })
   return record(y, [x, weight, bias], (dy) => rowNormGradients(true, x, weight, epsilon, dy))
 }
 
@@ -59,8 +67,18 @@ function rowNormGradients(
   const partial = Tensor.empty(x.device, [partials, 2, cols])
   const sums = Tensor.empty(x.device, [2, cols])
   if (rows > 0)
-    x.device.call('rowNormGrad', centered ? 1 : 0, x, weight, epsilon, dy, dx, partial, rows, cols)
-  x.device.call('columnSum', partial, sums, partials, 2 * cols, 1)
+    x.device.call('rowNormGrad', {
+      centered: centered ? 1 : 0,
+      x,
+      weight,
+      epsilon,
+      dy,
+      dx,
+      partial,
+      rows,
+      cols,
+    })
+  x.device.call('columnSum', { x: partial, y: sums, rows: partials, cols: 2 * cols, inner: 1 })
   return [dx, sums.rows(0, 1).view([cols]), sums.rows(1, 2).view([cols])]
 }
 
@@ -110,7 +128,7 @@ export function normalizeBatch(
   { epsilon = 1e-5, momentum = 0.1, running = null }: BatchNormSettings,
 ): Tensor {
   const sizes = channelSizes('batchNorm', x)
-  const [outer, channels, inner] = sizes
+  const { outer, channels, inner } = sizes
   checkPerChannel(
     'batchNorm',
     { weight, bias, 'running mean': running?.mean ?? null, 'running variance': running?.variance ?? null },
@@ -125,13 +143,18 @@ export function normalizeBatch(
     const y = Tensor.empty(x.device, x.shape)
     const mean = Tensor.empty(x.device, [channels])
     const inverse = Tensor.empty(x.device, [channels])
-    const statistics = [running?.mean ?? null, running?.variance ?? null, running?.batches ?? null]
-    x.device.call('batchNorm', x, weight, bias, epsilon, momentum, y, mean, inverse, ...statistics, ...sizes)
-    for (const tensor of statistics) tensor?.changed()
+    const remembered = {
+      runningMean: running?.mean,
+      runningVariance: running?.variance,
+      batches: running?.batches,
+    }
+    const settings = { epsilon, momentum }
+    x.device.call('batchNorm', { x, weight, bias, ...settings, y, mean, inverse, ...remembered, ...sizes })
+    for (const tensor of Object.values(remembered)) tensor?.changed()
     return record(y, [x, weight, bias], (dy) => {
       const dx = Tensor.empty(x.device, x.shape)
       const [dweight, dbias] = [Tensor.empty(x.device, [channels]), Tensor.empty(x.device, [channels])]
-      x.device.call('batchNormGrad', x, dy, weight, mean, inverse, dx, dweight, dbias, ...sizes)
+      x.device.call('batchNormGrad', { x, dy, weight, mean, inverse, dx, dweight, dbias, ...sizes })
       return [dx, dweight, dbias]
     })
   })
@@ -145,11 +168,11 @@ export function normalizeBatch(
  */
 export function channelAffine(x: Tensor, scale: Tensor, shift: Tensor | null): Tensor {
   const sizes = channelSizes('channelAffine', x)
-  const [outer, channels, inner] = sizes
+  const { outer, channels, inner } = sizes
   checkTensor('channelAffine', 'scale', scale)
   checkPerChannel('channelAffine', { scale, shift }, channels)
   const y = Tensor.empty(x.device, x.shape)
-  if (x.numel > 0) x.device.call('channelAffine', x, scale, shift, y, ...sizes)
+  if (x.numel > 0) x.device.call('channelAffine', { x, scale, shift, y, ...sizes })
   const asked = { x: needsGrad(x), scale: needsGrad(scale), shift: needsGrad(shift) }
   return record(y, [x, scale, shift], (dy) => [
     asked.x ? channelAffine(dy, scale, null) : null,
@@ -173,7 +196,7 @@ export function groupNorm(
   bias: Tensor | null,
   epsilon = 1e-5,
 ): Tensor {
-  const [N, channels] = channelSizes('groupNorm', x)
+  const { outer: N, channels } = channelSizes('groupNorm', x)
   if (!(Number.isInteger(groups) && groups > 0 && channels % groups === 0))
     throw new ShapeError(
       `groupNorm: groups (${show(groups)}) must divide channels (${channels}); ${showShape(x.shape)}`,
@@ -185,12 +208,12 @@ export function groupNorm(
 }
 
 /** x [N, C, …] as [outer, channels, inner]. */
-function channelSizes(operation: string, x: Tensor): [outer: number, channels: number, inner: number] {
+function channelSizes(operation: string, x: Tensor): Record<'outer' | 'channels' | 'inner', number> {
   checkDType(operation, 'x', x, 'float32')
   if (x.shape.length < 2)
     throw new ShapeError(`${operation}: x must be [N,C] or [N,C,…]; received ${showShape(x.shape)}`)
   const [N, C] = x.shape
-  return [N, C, x.numel / (N * C)]
+  return { outer: N, channels: C, inner: x.numel / (N * C) }
 }
 
 function checkPerChannel(operation: string, tensors: Record<string, Tensor | null>, channels: number): void {

@@ -45,11 +45,11 @@ export function pad(x: Tensor, padding: Padding, mode: PadMode = 'zeros'): Tenso
   const outer = x.shape.slice(0, -2)
   const shape = x.shape.length > 1 ? [...outer, outHeight, outWidth] : [outWidth]
   const y = Tensor.empty(x.device, shape)
-  const sizes = [numel(outer), height, width, outHeight, outWidth, top, left]
-  if (y.numel > 0) x.device.call('pad2d', padModes[mode], x, y, ...sizes)
+  const sizes = { planes: numel(outer), height, width, outHeight, outWidth, top, left }
+  if (y.numel > 0) x.device.call('pad2d', { mode: padModes[mode], x, y, ...sizes })
   return record(y, [x], (dy) => {
     const dx = Tensor.empty(x.device, x.shape)
-    if (y.numel > 0) x.device.call('pad2dGradient', padModes[mode], dy, dx, ...sizes)
+    if (y.numel > 0) x.device.call('pad2dGradient', { mode: padModes[mode], dy, dx, ...sizes })
     return [dx]
   })
 }

@@ -45,32 +45,28 @@ export function maxPool2d(x: Tensor, kernelSize: Pair, options: MaxPoolOptions =
   checkOptions('maxPool2d', options, maxPoolKinds)
   const dilation = pair(options.dilation ?? 1)
   const { outSize, windows } = plan('maxPool2d', x, kernelSize, options, dilation)
-  return largest(x, outSize, [...windows, ...dilation])
+  return largest(x, outSize, windows, dilation)
 }
 
 /** y [..., outH, outW] = the mean of each window of x [..., H, W] float32. */
 export function avgPool2d(x: Tensor, kernelSize: Pair, options: AvgPoolOptions = {}): Tensor {
   checkOptions('avgPool2d', options, avgPoolKinds)
   const { outSize, windows } = plan('avgPool2d', x, kernelSize, options, [1, 1])
-  return average(x, outSize, [
-    ...windows,
-    (options.countIncludePad ?? true) ? 1 : 0,
-    options.divisorOverride ?? 0,
-  ])
+  return average(x, outSize, windows, options)
 }
 
 /** y [..., outH, outW] = the largest value of each of outH · outW windows that cover x [..., H, W]. */
 export function adaptiveMaxPool2d(x: Tensor, outputSize: Pair): Tensor {
   checkImage('adaptiveMaxPool2d', x)
   check('adaptiveMaxPool2d', 'outputSize', outputSize, windowSize)
-  return largest(x, pair(outputSize), [...adaptive, 1, 1])
+  return largest(x, pair(outputSize), adaptive, [1, 1])
 }
 
 /** y [..., outH, outW] = the mean of each of outH · outW windows that cover x [..., H, W]. */
 export function adaptiveAvgPool2d(x: Tensor, outputSize: Pair): Tensor {
   checkImage('adaptiveAvgPool2d', x)
   check('adaptiveAvgPool2d', 'outputSize', outputSize, windowSize)
-  return average(x, pair(outputSize), [...adaptive, 1, 0])
+  return average(x, pair(outputSize), adaptive, {})
 }
 
 /** `pool`, one of the above with its options, over the last dimension of x [..., L] alone. */
@@ -84,8 +80,18 @@ export function pool1d(x: Tensor, pool: (x: Tensor) => Tensor): Tensor {
   })
 }
 
-/** Kernel 0 says adaptive to the kernels; then strides and paddings. */
-const adaptive = [0, 0, 1, 1, 0, 0] as const
+/** How windows move, by the names that the kernels take. */
+type Windows = ReturnType<typeof windowSizes>
+
+function windowSizes(kernel: readonly number[], stride: readonly number[], padding: readonly number[]) {
+  const [kernelHeight, kernelWidth] = kernel
+  const [strideHeight, strideWidth] = stride
+  const [padHeight, padWidth] = padding
+  return { kernelHeight, kernelWidth, strideHeight, strideWidth, padHeight, padWidth }
+}
+
+/** Kernel 0 says adaptive to the kernels. */
+const adaptive = windowSizes([0, 0], [1, 1], [0, 0])
 
 function checkImage(operation: string, x: Tensor): void {
   checkDType(operation, 'x', x, 'float32')
@@ -93,7 +99,7 @@ function checkImage(operation: string, x: Tensor): void {
     throw new ShapeError(`${operation}: x must be [...,C,H,W] with pixels; received ${showShape(x.shape)}`)
 }
 
-/** Output sizes, and kernel, strides and paddings as the kernels take them. */
+/** Output sizes, and how the windows move. */
 function plan(
   operation: string,
   x: Tensor,
@@ -123,33 +129,56 @@ function plan(
       )
     return count
   })
-  return { outSize, windows: [...kernel, ...stride, ...padding] }
+  return { outSize, windows: windowSizes(kernel, stride, padding) }
 }
 
-function largest(x: Tensor, outSize: readonly number[], windows: readonly number[]): Tensor {
+function largest(
+  x: Tensor,
+  [outHeight, outWidth]: readonly number[],
+  windows: Windows,
+  [dilationHeight, dilationWidth]: readonly number[],
+): Tensor {
   const [height, width] = x.shape.slice(-2)
   const planes = x.numel / (height * width)
   return scope(() => {
-    const y = Tensor.empty(x.device, [...x.shape.slice(0, -2), ...outSize])
+    const y = Tensor.empty(x.device, [...x.shape.slice(0, -2), outHeight, outWidth])
     const indices = Tensor.empty(x.device, y.shape, 'int32')
-    if (planes > 0) x.device.call('maxPool2d', x, y, indices, planes, height, width, ...outSize, ...windows)
+    const sizes = { planes, height, width, outHeight, outWidth, dilationHeight, dilationWidth }
+    if (planes > 0) x.device.call('maxPool2d', { x, y, indices, ...sizes, ...windows })
     return record(y, [x], (dy) => {
       const dx = Tensor.empty(x.device, x.shape)
       if (planes > 0)
-        x.device.call('maxPool2dGrad', indices, dy, dx, planes, height * width, y.numel / planes)
+        x.device.call('maxPool2dGrad', {
+          indices,
+          dy,
+          dx,
+          planes,
+          inSize: height * width,
+          outSize: y.numel / planes,
+        })
       return [dx]
     })
   })
 }
 
-function average(x: Tensor, outSize: readonly number[], windows: readonly number[]): Tensor {
+function average(
+  x: Tensor,
+  [outHeight, outWidth]: readonly number[],
+  windows: Windows,
+  {
+    countIncludePad = true,
+    divisorOverride = 0,
+  }: Pick<AvgPoolOptions, 'countIncludePad' | 'divisorOverride'>,
+): Tensor {
   const [height, width] = x.shape.slice(-2)
-  const y = Tensor.empty(x.device, [...x.shape.slice(0, -2), ...outSize])
+  const y = Tensor.empty(x.device, [...x.shape.slice(0, -2), outHeight, outWidth])
   const planes = x.numel / (height * width)
-  if (planes > 0) x.device.call('avgPool2d', x, y, planes, height, width, ...outSize, ...windows)
+  const divided = { countPadding: Number(countIncludePad), divisor: divisorOverride }
+  const sizes = { planes, height, width, outHeight, outWidth, ...windows, ...divided }
+  if (planes > 0) x.device.call('avgPool2d', { x, y, ...sizes })
   return record(y, [x], (dy) => {
     const dx = Tensor.empty(x.device, x.shape)
-    if (planes > 0) x.device.call('avgPool2dGrad', dy, dx, planes, height, width, ...outSize, ...windows)
+    if (planes > 0) x.device.call('avgPool2dGrad', { dy, dx, ...sizes })
     return [dx]
   })
 }

@@ -30,7 +30,7 @@ export function reduce(op: keyof typeof reduceOps, x: Tensor): Tensor {
   if (reduceOps[op] === undefined) check('reduce', 'op', op, oneOf(...Object.keys(reduceOps)))
   const [rows, cols] = asMatrix(op, x)
   const y = Tensor.empty(x.device, x.shape.slice(0, -1))
-  if (rows > 0) x.device.call('reduce', reduceOps[op], x, y, rows, cols)
+  if (rows > 0) x.device.call('reduce', { op: reduceOps[op], x, y, rows, cols })
   return record(y, [x], (dy) => {
     if (op !== 'sum' && op !== 'mean')
       throw new DTypeError(`${op}: only sum and mean have a gradient; received one for ${op}`)
@@ -69,7 +69,7 @@ function reduceAxes(op: 'sum' | 'mean', x: Tensor, axes: readonly number[] | und
 export function argmax(x: Tensor): Tensor {
   const [rows, cols] = asMatrix('argmax', x)
   const y = Tensor.empty(x.device, x.shape.slice(0, -1), 'int32')
-  if (rows > 0) x.device.call('argmax', x, y, rows, cols)
+  if (rows > 0) x.device.call('argmax', { x, y, rows, cols })
   return y
 }
 
@@ -91,10 +91,10 @@ function alongAxis(op: 'softmax' | 'logSoftmax', x: Tensor, axis: number): Tenso
 function lastAxis(op: 'softmax' | 'logSoftmax', x: Tensor): Tensor {
   const [rows, cols] = asMatrix(op, x)
   const y = Tensor.empty(x.device, x.shape)
-  if (rows > 0) x.device.call(op, x, y, rows, cols)
+  if (rows > 0) x.device.call(op, { x, y, rows, cols })
   return record(y, [x], (dy) => {
     const dx = Tensor.empty(x.device, x.shape)
-    if (rows > 0) x.device.call('softmaxGrad', op === 'logSoftmax' ? 1 : 0, y, dy, dx, rows, cols)
+    if (rows > 0) x.device.call('softmaxGrad', { log: op === 'logSoftmax' ? 1 : 0, y, dy, dx, rows, cols })
     return [dx]
   })
 }
@@ -110,7 +110,7 @@ export function crossEntropy(logits: Tensor, targets: Tensor): Tensor {
   checkDType('crossEntropy', 'targets', targets, 'int32')
   checkShape('crossEntropy', 'targets', targets, [rows])
   const nll = Tensor.empty(logits.device, [rows])
-  if (rows > 0) logits.device.call('crossEntropy', logits, targets, nll, rows, cols)
+  if (rows > 0) logits.device.call('crossEntropy', { logits, targets, nll, rows, cols })
   return nll
 }
 
@@ -120,6 +120,6 @@ export function klDivergence(logits: Tensor, otherLogits: Tensor): Tensor {
   checkDType('klDivergence', 'otherLogits', otherLogits, 'float32')
   checkShape('klDivergence', 'otherLogits', otherLogits, logits.shape)
   const kl = Tensor.empty(logits.device, [rows])
-  if (rows > 0) logits.device.call('klDivergence', logits, otherLogits, kl, rows, cols)
+  if (rows > 0) logits.device.call('klDivergence', { logits, otherLogits, kl, rows, cols })
   return kl
 }

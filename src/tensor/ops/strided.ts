@@ -49,20 +49,12 @@ export function copyStrided(
   if (dimensions.length > 5)
     throw new ShapeError(`${operation}: takes up to 5 dimensions; received ${showShape(shape)}`)
   while (dimensions.length < 5) dimensions.unshift({ size: 1, x: 0, y: 0 })
-  const sizes = dimensions.map(({ size }) => size)
-  const xStrides = dimensions.map((dimension) => dimension.x)
-  const yStrides = dimensions.map((dimension) => dimension.y)
-  x.device.call(
-    'stridedCopy',
-    x,
-    y,
-    dtypes[x.dtype].bytes,
-    ...sizes,
-    from.offset,
-    ...xStrides,
-    to.offset,
-    ...yStrides,
-  )
+  const [n0, n1, n2, n3, n4] = dimensions.map(({ size }) => size)
+  const [x0, x1, x2, x3, x4] = dimensions.map((dimension) => dimension.x)
+  const [y0, y1, y2, y3, y4] = dimensions.map((dimension) => dimension.y)
+  const sizes = { n0, n1, n2, n3, n4, x0, x1, x2, x3, x4, y0, y1, y2, y3, y4 }
+  const offsets = { xOffset: from.offset, yOffset: to.offset }
+  x.device.call('stridedCopy', { x, y, bytes: dtypes[x.dtype].bytes, ...sizes, ...offsets })
 }
 
 /** A contiguous tensor of the values that `layout` finds in x. */
