@@ -10,7 +10,7 @@ import type { QEmbedding } from '../nn/qembedding.ts'
 import type { QLinear } from '../nn/qlinear.ts'
 import { scope } from '../tensor/scope.ts'
 import { aTensor, Tensor } from '../tensor/tensor.ts'
-import { KVCache } from './cache.ts'
+import { KVCache } from './caches/kvCache.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import type { Tokenizer } from './tokenizer.ts'
 

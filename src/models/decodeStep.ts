@@ -2,7 +2,7 @@ import { type CommandList, Scalar } from '../devices/commandList.ts'
 import { argmax, embedding } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
-import type { KVCache } from './cache.ts'
+import type { KVCache } from './caches/kvCache.ts'
 import type { CausalLM } from './causalLM.ts'
 
 /**

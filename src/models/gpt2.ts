@@ -3,6 +3,7 @@ import { ShapeError } from '../core/errors.ts'
 import { check } from '../core/kinds.ts'
 import type { Scalar } from '../devices/commandList.ts'
 import type { Device } from '../devices/device.ts'
+import { type AttentionCache, withoutCache } from '../nn/attentionCache.ts'
 import { Embedding } from '../nn/embedding.ts'
 import { Conv1D, type QConv1D } from '../nn/gptConv1D.ts'
 import { Linear } from '../nn/linear.ts'
@@ -10,10 +11,10 @@ import { Module } from '../nn/module.ts'
 import { LayerNorm } from '../nn/normalization.ts'
 import type { QEmbedding } from '../nn/qembedding.ts'
 import type { QLinear } from '../nn/qlinear.ts'
-import { add, attention, cacheWrite, gelu, relu, split, transpose } from '../tensor/ops/index.ts'
+import { add, gelu, relu, split } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
-import type { KVCache } from './cache.ts'
+import type { KVCache } from './caches/kvCache.ts'
 import { aConfig, CausalLM } from './causalLM.ts'
 import type { Gpt2Activation, Gpt2Config } from './config.ts'
 
@@ -43,21 +44,17 @@ export class GPT2Attention extends Module {
   }
 
   /**
-   * x [B, T, hidden] → [B, T, hidden]; the tokens' keys and values are added to the cache of this layer, if
-   * there is one.
+   * x [B, T, hidden] → [B, T, hidden]; the tokens' keys and values are added to the cache of this layer.
    */
-  forward(x: Tensor, layer: number, cache: KVCache | null, position: number | Scalar): Tensor {
+  forward(x: Tensor, layer: number, cache: AttentionCache, position: number | Scalar): Tensor {
     const { heads, headSize, hiddenSize, scaleByLayer } = this.config
     const [B, T] = x.shape
     const [q, k, v] = split(this.c_attn.forward(x), hiddenSize, -1).map((part) =>
       part.view([B, T, heads, headSize]),
     )
     const scale = 1 / Math.sqrt(headSize) / (scaleByLayer ? layer + 1 : 1)
-    const joined = (y: Tensor) => this.c_proj.forward(y.view([B, T, hiddenSize]))
-    if (!cache) return joined(attention(q, transpose(k, 1, 2), transpose(v, 1, 2), 0, scale))
-    cacheWrite(k, cache.keys[layer], position)
-    cacheWrite(v, cache.values[layer], position)
-    return joined(attention(q, cache.keys[layer], cache.values[layer], position, scale))
+    const y = cache.attend(layer, q, k, v, { position, scale })
+    return this.c_proj.forward(y.view([B, T, hiddenSize]))
   }
 }
 
@@ -93,7 +90,7 @@ export class GPT2Block extends Module {
     this.mlp = new GPT2MLP(config, dtype)
   }
 
-  forward(x: Tensor, layer: number, cache: KVCache | null, position: number | Scalar): Tensor {
+  forward(x: Tensor, layer: number, cache: AttentionCache, position: number | Scalar): Tensor {
     return scope(() => {
       const attended = add(x, this.attn.forward(this.ln_1.forward(x), layer, cache, position))
       return add(attended, this.mlp.forward(this.ln_2.forward(attended)))
@@ -173,7 +170,7 @@ export class GPT2LMHeadModel extends CausalLM {
     const { wte, wpe, h } = this.transformer
     const [, T] = ids.shape
     let x = add(wte.forward(ids), wpe.forward(this.positionIds(T, position)))
-    for (const [layer, block] of h.entries()) x = block.forward(x, layer, cache, position)
+    for (const [layer, block] of h.entries()) x = block.forward(x, layer, cache ?? withoutCache, position)
     return x
   }
 

@@ -2,16 +2,17 @@ import { aFloatDType, type FloatDType } from '../core/dtype.ts'
 import { check } from '../core/kinds.ts'
 import type { Scalar } from '../devices/commandList.ts'
 import type { Device } from '../devices/device.ts'
+import { type AttentionCache, withoutCache } from '../nn/attentionCache.ts'
 import { Embedding } from '../nn/embedding.ts'
 import { Linear } from '../nn/linear.ts'
 import { Module } from '../nn/module.ts'
 import type { QEmbedding } from '../nn/qembedding.ts'
 import type { QLinear } from '../nn/qlinear.ts'
 import { RMSNorm } from '../nn/rmsNorm.ts'
-import { add, attention, cacheWrite, rope, siluMul, transpose } from '../tensor/ops/index.ts'
+import { add, rope, siluMul } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
-import type { KVCache } from './cache.ts'
+import type { KVCache } from './caches/kvCache.ts'
 import { aConfig, CausalLM } from './causalLM.ts'
 import type { LlamaConfig } from './config.ts'
 import { inverseFrequencies, type RopeTables, ropeTables } from './rope.ts'
@@ -23,8 +24,7 @@ import { inverseFrequencies, type RopeTables, ropeTables } from './rope.ts'
 
 /** Where the tokens of a forward pass stand, and what they may look back on. */
 interface Context {
-  /** None where the tokens stand alone: then they see each other only, and gradients pass. */
-  cache: KVCache | null
+  cache: AttentionCache
   /** Of the first token; a scalar when the pass is recorded to be kept. */
   position: number | Scalar
   /** Rotary tables of all positions, both [positions, headSize/2]. */
@@ -50,8 +50,7 @@ export class LlamaAttention extends Module {
   }
 
   /**
-   * x [B, T, hidden] → [B, T, hidden]; the tokens' keys and values are added to the cache of this layer, if
-   * there is one.
+   * x [B, T, hidden] → [B, T, hidden]; the tokens' keys and values are added to the cache of this layer.
    */
   forward(x: Tensor, layer: number, { cache, position, cos, sin }: Context): Tensor {
     const { heads, keyValueHeads, headSize } = this.config
@@ -61,12 +60,7 @@ export class LlamaAttention extends Module {
     const v = this.v_proj.forward(x).view([B, T, keyValueHeads, headSize])
     const scale = 1 / Math.sqrt(headSize)
     const [turnedQ, turnedK] = [rope(q, cos, sin, position), rope(k, cos, sin, position)]
-    let y: Tensor
-    if (cache) {
-      cacheWrite(turnedK, cache.keys[layer], position)
-      cacheWrite(v, cache.values[layer], position)
-      y = attention(turnedQ, cache.keys[layer], cache.values[layer], position, scale)
-    } else y = attention(turnedQ, transpose(turnedK, 1, 2), transpose(v, 1, 2), 0, scale)
+    const y = cache.attend(layer, turnedQ, turnedK, v, { position, scale })
     return this.o_proj.forward(y.view([B, T, heads * headSize]))
   }
 }
@@ -165,7 +159,8 @@ export class LlamaForCausalLM extends CausalLM {
   }
 
   protected override hidden(ids: Tensor, cache: KVCache | null, position: number | Scalar): Tensor {
-    return this.model.forward(ids, { cache, position, ...this.rotate(cache?.capacity ?? ids.size(-1)) })
+    const tables = this.rotate(cache?.capacity ?? ids.size(-1))
+    return this.model.forward(ids, { cache: cache ?? withoutCache, position, ...tables })
   }
 
   protected override normalize(x: Tensor): Tensor {

@@ -1,0 +1,31 @@
+import type { Scalar } from '../devices/commandList.ts'
+import { attention, transpose } from '../tensor/ops/index.ts'
+import type { Tensor } from '../tensor/tensor.ts'
+
+/** Where the queries of a call stand, and what their scores are. */
+export interface AttendOptions {
+  /** Of the first query; a scalar in a list that is kept. Without a cache it only turns what was turned before. */
+  position: number | Scalar
+  /** Multiplies q · k. */
+  scale: number
+}
+
+/**
+ * What an attention layer asks for the tokens before its own. Layers hold no keys and values themselves: they
+ * hand them over, and get what their queries see.
+ */
+export interface AttentionCache {
+  /**
+   * Adds the keys and values of a layer's tokens, and gives softmax(scale · q · kᵀ) · v over all that each
+   * query sees.
+   * @param q [B, T, H, D] float32
+   * @param k,v [B, T, KV, D] float32, H a multiple of KV
+   * @returns [B, T, H, D] float32
+   */
+  attend(layer: number, q: Tensor, k: Tensor, v: Tensor, options: AttendOptions): Tensor
+}
+
+/** Tokens that stand alone: they see each other and none before; gradients pass. */
+export const withoutCache: AttentionCache = {
+  attend: (_layer, q, k, v, { scale }) => attention(q, transpose(k, 1, 2), transpose(v, 1, 2), 0, scale),
+}
