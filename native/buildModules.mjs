@@ -1,5 +1,7 @@
 // Builds build/lowbit-<variant>.wasm with clang from npm: for each instruction set a module for one thread,
 // and one for several.
+// Four modules in all, baseline and relaxed SIMD, each for one thread (unshared memory, where a page is not
+// isolated) and for several. The pool's code is the addon's; only how a thread sleeps differs (parking.h).
 import { execFile } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { freemem } from 'node:os'

@@ -37,6 +37,8 @@ export type KernelArguments<Name extends KernelName> = {
 
 /**
  * Records of kernel calls: numbers as the backend takes them, and the places of the scalars that may change.
+ * A list is a Float64Array: addresses below 2⁵³, sizes and scalars are all exact in it, and one decoder
+ * serves memory of 64-bit and of 32-bit addresses.
  */
 export class Records {
   private words = new Float64Array(1024)

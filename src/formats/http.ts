@@ -25,6 +25,8 @@ export interface HttpFolderOptions extends RequestInit {
  * The files under `url`, which may be relative to the page: read by ranges where the server has them, else
  * each file as a whole. The URL's query goes with every request. A file is not there if the server answers
  * 403, 404, 410 or with a page of HTML.
+ * No static server lists its folders, and a listing of our own would be one more file that may be absent; so
+ * a folder is asked file by file, and the first 64 kB come with the question.
  * @throws FormatError if it is not a URL
  */
 export function httpFolder(url: string | URL, { files, ...init }: HttpFolderOptions = {}): Folder {

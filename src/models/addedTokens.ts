@@ -24,6 +24,7 @@ const space = /\p{White_Space}/u
 
 /**
  * Cuts text at added tokens: at the first that matches, the longest of those that begin there.
+ * Our own code, since `@huggingface/tokenizers` ignores `single_word`; its parts do the rest.
  * Source: tokenizers, tokenizer/added_vocabulary.rs, `find_matches`.
  */
 export class AddedTokens {

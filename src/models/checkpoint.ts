@@ -33,7 +33,11 @@ const savedFiles = new Set<string>([
 ])
 const shard = /^model-\d{5}-of-\d{5}\.safetensors$/
 
-/** Whether a saved model may have a file of this name: what a save with `overwrite` may replace. */
+/**
+ * Whether a saved model may have a file of this name: what a save with `overwrite` may replace. `overwrite`
+ * refuses a folder that holds another file: what a path means is the user's to say once, what lies there is
+ * not ours to judge.
+ */
 export function isSavedFile(name: string): boolean {
   return savedFiles.has(name) || shard.test(name)
 }

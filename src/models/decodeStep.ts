@@ -9,6 +9,8 @@ import type { CausalLM } from './causalLM.ts'
  * One step of generation as a kept command list: it takes a token, adds it to the cache, and leaves the
  * likeliest next token in its place. Recorded once for a cache; a step then costs one call, whatever the
  * model's depth.
+ * Recording a step costs JavaScript more than running it costs the device on small models (stories260K: 7,000
+ * → 14,000 tokens a second).
  */
 export class DecodeStep {
   /**

@@ -67,6 +67,7 @@ const largestChunk = 512
 /**
  * How long a chunk should take: the longer, the faster the prompt is read; an abort between two of them is to
  * act within 200 ms.
+ * Longer chunks let weights be unpacked for more tokens at once: 32 tokens give 83 GOP/s where 128 give 106.
  */
 const chunkMs = 150
 
@@ -197,6 +198,8 @@ async function prefill(
 /**
  * Always the likeliest token. The next step is queued, on the token that is still on the device, before this
  * one is read.
+ * Since argmax stays on the device, recording overlaps with computing. The likeliest logit comes along in the
+ * same read: it is NaN as soon as any is.
  */
 async function* greedy(first: Tensor, step: DecodeStep, count: number): AsyncGenerator<number> {
   step.feedLikeliest(first)

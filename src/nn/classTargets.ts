@@ -35,7 +35,10 @@ export function withTargets<R>(body: () => R): { result: R; taken: ClassTargets[
   }
 }
 
-/** Remembers targets that cannot be checked without a read, for whoever finds the loss not finite. */
+/**
+ * Remembers targets that cannot be checked without a read, for whoever finds the loss not finite. On a device
+ * one out of range makes the loss NaN, since nothing but a read waits.
+ */
 export function noteTargets({ targets, ...rest }: ClassTargets): void {
   noted?.push({ ...rest, targets: keep(targets.detach()) })
 }

@@ -24,6 +24,8 @@ const bins = 2048
 /**
  * A histogram of |x| over all that was added, on the device until it is read; between half of its bins and
  * all are in use.
+ * Its range is a power of two: when it is doubled, neighbouring bins merge exactly, so that a scale depends
+ * on the values alone and not on how they came in batches.
  */
 export class DeviceHistogram {
   private readonly counts: Tensor

@@ -1,6 +1,7 @@
 /**
  * y[yOffset + Σ iₖ·yₖ] = x[xOffset + Σ iₖ·xₖ] for all 0 ≤ iₖ < nₖ, k = 0 … 4: permutes, slices, joins,
  * repeats (a stride of 0). Offsets and strides count values of `bytes` bytes.
+ * The one copy behind permute, slice, concat, stack and expand, with dimensions joined where they can be.
  * @param x raw values
  * @param y raw values; those not named stay
  */
