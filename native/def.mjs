@@ -67,10 +67,13 @@ function signaturesSource(kernels) {
     const element = dtype ? `{ array: 'T', dtype: '${dtype}' }` : `'${type}'`
     return `array('${direction}', '${name}', ${element}${optional ? ', true' : ''})`
   }
-  const entry = ({ name, args }, id) =>
-    `  ${name}: { id: ${id}, args: [${args.map(argument).join(', ')}] },\n`
+  const entry = ({ name, args }, id) => {
+    const parameters = args.map(argument).join(', ')
+    const values = args.map(({ name }) => `a.${name}`).join(', ')
+    return `  ${name}: { id: ${id}, args: [${parameters}], inOrder: (a: Named) => [${values}] },\n`
+  }
   return `${made}
-import { array, type Signature, scalar } from './signature.ts'
+import { array, type Named, type Signature, scalar } from './signature.ts'
 
 export type KernelName = keyof typeof signatures
 

@@ -18,7 +18,7 @@ export function currentValue(argument: number | Scalar): number {
 }
 
 /** What a kernel takes: an array, an absent array, or a scalar. */
-export type Argument = Region | number | Scalar | null
+export type Argument = Region | number | Scalar | null | undefined
 
 type Parameter<Name extends KernelName> = (typeof signatures)[Name]['args'][number]
 type OptionalArray = ArrayArgument<string, true>
@@ -90,7 +90,7 @@ export class Records {
 }
 
 function wordOf(arg: Argument): number {
-  if (arg === null) return 0
+  if (arg == null) return 0
   if (typeof arg === 'number') return arg
   return arg instanceof Scalar ? arg.value : arg.storage.address + arg.byteOffset
 }

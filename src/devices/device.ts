@@ -26,11 +26,8 @@ const int32Max = 2 ** 31 - 1
 /** What a kernel takes at one place: small numbers, since every argument of every call is held against it. */
 const [aNumber, anInt32, anArray, anOptionalArray] = [0, 1, 2, 3]
 
-/** What each kernel takes, by its id: the names in the order of `kernels.def`, and the kind of each place. */
-const expected = Object.values<Signature>(signatures).map(({ args }) => ({
-  names: args.map(({ name }) => name),
-  places: Uint8Array.from(args, placeOf),
-}))
+/** What each kernel takes, by its id. */
+const expected = Object.values<Signature>(signatures).map(({ args }) => Uint8Array.from(args, placeOf))
 
 function placeOf(parameter: ArrayArgument | ScalarArgument): number {
   if (parameter.direction !== 'scalar') return parameter.optional ? anOptionalArray : anArray
@@ -98,15 +95,11 @@ export class Device {
    * @throws DTypeError, ShapeError or DeviceError if an argument is missing or is none that the kernel may get
    */
   call<Name extends KernelName>(kernel: Name, args: KernelArguments<Name>): void {
-    const { id, args: parameters } = signatures[kernel]
-    const { names, places } = expected[id]
-    const named = args as Readonly<Record<string, Argument | undefined>>
-    const values: Argument[] = new Array(names.length)
-    for (let i = 0; i < names.length; i++) {
-      const value = named[names[i]] ?? null
-      if (!this.fits(value, places[i])) throw this.misfit(kernel, value, parameters[i])
-      values[i] = value
-    }
+    const { id, args: parameters, inOrder } = signatures[kernel]
+    const places = expected[id]
+    const values = inOrder(args) as Argument[]
+    for (let i = 0; i < values.length; i++)
+      if (!this.fits(values[i], places[i])) throw this.misfit(kernel, values[i], parameters[i])
     if (this.capturing) {
       this.capturing.records.push(id, values)
       return
@@ -118,7 +111,7 @@ export class Device {
   /** Whether a kernel may get this argument: a wrong one would be taken for an address. */
   private fits(arg: Argument, place: number): boolean {
     if (typeof arg === 'number') return place === aNumber || (place === anInt32 && arg <= int32Max)
-    if (arg === null) return place === anOptionalArray
+    if (arg == null) return place === anOptionalArray
     if (arg instanceof Scalar) return place <= anInt32
     return place >= anArray && this.holds(arg)
   }

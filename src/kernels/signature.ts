@@ -17,10 +17,15 @@ export interface ScalarArgument<Name extends string = string> {
   readonly type: 'i32' | 'f32' | 'dtype' | 'qtype'
 }
 
+/** Arguments of a call, by name. */
+export type Named = Readonly<Record<string, unknown>>
+
 /** What a kernel takes, and its number in command lists. */
 export interface Signature {
   readonly id: number
   readonly args: readonly (ArrayArgument | ScalarArgument)[]
+  /** The values of named arguments in the order of `args`: a property each, which is faster than a loop. */
+  readonly inOrder: (named: Named) => unknown[]
 }
 
 /** An array that a kernel takes. */

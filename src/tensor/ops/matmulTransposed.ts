@@ -57,8 +57,22 @@ export function matmulTransposed(x: Tensor, w: Tensor, bias: Tensor | null = nul
   checkBias('matmulTransposed', bias, N)
   const y = Tensor.empty(x.device, [...x.shape.slice(0, -1), N])
   const M = numel(x.shape.slice(0, -1))
-  const sizes = { batch: 1, aBatch: 1, bBatch: 1, M, N, K, aTransposed: 0, bTransposed: 1 }
-  if (y.numel > 0) x.device.call('gemm', { a: x, b: w, bDtype: dtypes[w.dtype].code, bias, y, ...sizes })
+  if (y.numel > 0)
+    x.device.call('gemm', {
+      a: x,
+      b: w,
+      bDtype: dtypes[w.dtype].code,
+      bias,
+      y,
+      batch: 1,
+      aBatch: 1,
+      bBatch: 1,
+      M,
+      N,
+      K,
+      aTransposed: 0,
+      bTransposed: 1,
+    })
   const needs = [x, w, bias].map(needsGrad)
   return record(y, [x, w, bias], (dy) => {
     const rows = rowsOf(dy)
