@@ -2,17 +2,14 @@ import { ShapeError } from '../core/errors.ts'
 import { aBoolean, aList, check, either, instanceOf, isObject, type Kind } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { Scalar } from '../devices/commandList.ts'
-import type { Device } from '../devices/device.ts'
 import type { Embedding } from '../nn/embedding.ts'
 import type { Linear } from '../nn/linear.ts'
-import { Module } from '../nn/module.ts'
 import type { QEmbedding } from '../nn/qembedding.ts'
 import type { QLinear } from '../nn/qlinear.ts'
 import { scope } from '../tensor/scope.ts'
 import { aTensor, Tensor } from '../tensor/tensor.ts'
 import { KVCache } from './caches/kvCache.ts'
-import type { Checkpoint } from './checkpoint.ts'
-import type { Tokenizer } from './tokenizer.ts'
+import { Pretrained } from './pretrained.ts'
 
 /** What is the same in every architecture's config. */
 export interface CausalLMConfig {
@@ -58,15 +55,11 @@ const someIds = either('be a tensor or a list of token ids', aTensor, aList)
  * A language model that sees the tokens before the one it guesses: token ids → logits. The base of the
  * architectures.
  */
-export abstract class CausalLM extends Module {
-  abstract readonly config: CausalLMConfig
+export abstract class CausalLM extends Pretrained {
+  abstract override readonly config: CausalLMConfig
   abstract lm_head: Linear | QLinear
-  /** Of the checkpoint it came from; null for a model made in code. */
-  tokenizer: Tokenizer | null = null
   /** Tokens that end a text. */
   eosTokenIds: number[] = []
-  /** Where it came from, and the files that belong to it besides the weights. */
-  checkpoint: Checkpoint | null = null
 
   /** The embedding of tokens, whose weight the head may share. */
   abstract get tokenEmbedding(): Embedding | QEmbedding
@@ -86,19 +79,12 @@ export abstract class CausalLM extends Module {
    */
   abstract prepare(capacity: number): void
 
-  abstract get device(): Device
-
-  /** The names under which checkpoints may hold the tensor at `path`. */
-  checkpointNames(path: string): string[] {
-    return [path]
-  }
-
-  /**
-   * Whether a checkpoint's tensor is none of the model's, though it belongs there: a table that the config
-   * gives too.
-   */
-  isKnownExtra(name: string): boolean {
-    return name.endsWith('.rotary_emb.inv_freq')
+  /** With whether head and embedding are one tensor, and the dtype of the float weights. */
+  override savedConfig(): Record<string, unknown> {
+    const config = super.savedConfig()
+    const { weight } = this.tokenEmbedding
+    const dtype = 'dtype' in config ? 'dtype' : 'torch_dtype'
+    return { ...config, tie_word_embeddings: this.lm_head.weight === weight, [dtype]: weight.dtype }
   }
 
   /** An empty cache for `capacity` tokens. */

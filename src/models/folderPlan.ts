@@ -3,9 +3,9 @@ import { FormatError } from '../core/errors.ts'
 import { sameShape, showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import { openCheckpoint } from '../formats/checkpoint.ts'
-import { JsonObject, maxJsonBytes, parseJson, show, showName } from '../formats/json.ts'
+import { type JsonObject, readJson, show, showName } from '../formats/json.ts'
 import { findQuantoTensors, type QuantoMap, readQuantoMap } from '../formats/quanto.ts'
-import { type Folder, readBytes, readText } from '../formats/source.ts'
+import type { Folder } from '../formats/source.ts'
 import type { TensorFile } from '../formats/tensorFile.ts'
 import { Module } from '../nn/module.ts'
 import { QWeightModule } from '../nn/qmodule.ts'
@@ -13,32 +13,21 @@ import { Uncalibrated } from '../nn/uncalibrated.ts'
 import { quantizedTwin } from '../quantize/requantize.ts'
 import { readActivationScales, readScales } from './activationScales.ts'
 import type { CausalLM } from './causalLM.ts'
-import { sideFiles } from './checkpoint.ts'
-import { parseGpt2Config, parseLlamaConfig, tokenIds } from './config.ts'
-import { GPT2LMHeadModel } from './gpt2.ts'
-import { LlamaForCausalLM } from './llama.ts'
+import { emptyModel } from './families/index.ts'
 import { readFloat, readQuanto } from './loadTensor.ts'
-import {
-  checkVocabulary,
-  dropAbsentBiases,
-  type LoadPlan,
-  type PlannedParameter,
-  parameterPaths,
-  parentOf,
-} from './plan.ts'
-import { Tokenizer } from './tokenizer.ts'
+import { dropAbsentBiases, type LoadPlan, type PlannedParameter, parameterPaths, parentOf } from './plan.ts'
+import { readSideFiles } from './sideFiles.ts'
 
 /**
  * A folder in Hugging Face layout, float or saved by quanto: everything but the weights is read.
  * @throws FormatError if a file is missing, broken, or does not fit the others
  */
 export async function planFolder(folder: Folder): Promise<LoadPlan> {
-  const configPath = `${folder.name}/config.json`
-  const rawConfig = parseObject(await readBytes(folder, 'config.json', maxJsonBytes), configPath)
-  const config = new JsonObject(rawConfig, configPath)
+  const config = await readJson(folder, 'config.json')
   const warnings: string[] = []
   const warn = (message: string) => void warnings.push(message)
-  const model = emptyModel(folder, config, warn)
+  const model = emptyModel(config, warn)
+  checkMethod(config)
   const file = await openCheckpoint(folder)
   try {
     const map = await readQuantoMap(folder)
@@ -51,7 +40,7 @@ export async function planFolder(folder: Folder): Promise<LoadPlan> {
       warn,
     )
     const parameters = matchTensors(model, file)
-    await readSideFiles(folder, model, rawConfig, warn)
+    await readSideFiles(folder, model, config, warn)
     const finish = (device: Device) => readActivationScales(device, file, model)
     const scales = () => readScales(file, model)
     const scheme = map ? 'quanto' : 'none'
@@ -71,38 +60,13 @@ export async function planFolder(folder: Folder): Promise<LoadPlan> {
   }
 }
 
-/** @throws FormatError if `bytes`, those of the file `path`, spell no JSON object */
-function parseObject(bytes: Uint8Array, path: string): Record<string, unknown> {
-  const value = parseJson(bytes, path)
-  if (typeof value === 'object' && value !== null && !Array.isArray(value))
-    return value as Record<string, unknown>
-  throw new FormatError(`${path}: the document must be an object; received ${show(value)}`)
-}
-
-/** The model that config.json describes, without weights, by the name that its architecture has there. */
-const architectures: Record<string, (config: JsonObject, warn: (message: string) => void) => CausalLM> = {
-  LlamaForCausalLM: (config, warn) => new LlamaForCausalLM(parseLlamaConfig(config, warn)),
-  GPT2LMHeadModel: (config, warn) => new GPT2LMHeadModel(parseGpt2Config(config, warn)),
-}
-const modelTypes: Record<string, string> = { llama: 'LlamaForCausalLM', gpt2: 'GPT2LMHeadModel' }
-
-function emptyModel(folder: Folder, config: JsonObject, warn: (message: string) => void): CausalLM {
-  const type = config.string('model_type', 'none')
-  const architecture =
-    config.strings('architectures', [])[0] ?? (Object.hasOwn(modelTypes, type) ? modelTypes[type] : type)
-  if (!Object.hasOwn(architectures, architecture)) {
-    const known = Object.keys(architectures).join(' or ')
-    throw new FormatError(
-      `${folder.name}/config.json: the architecture must be ${known}; it is ${show(architecture)}`,
-    )
-  }
-  if (config.has('quantization_config')) {
-    const method = config.object('quantization_config').string('quant_method', 'unnamed')
-    throw new FormatError(
-      `${folder.name}/config.json: the weights must be floats, or quantized by quanto; they are quantized by ${show(method)}, so take the float model`,
-    )
-  }
-  return architectures[architecture](config, warn)
+/** @throws FormatError if the weights are quantized by a method that is not known */
+function checkMethod(config: JsonObject): void {
+  if (!config.has('quantization_config')) return
+  const method = config.object('quantization_config').string('quant_method', 'unnamed')
+  throw new FormatError(
+    `${config.name}: the weights must be floats, or quantized by quanto; they are quantized by ${show(method)}, so take the float model`,
+  )
 }
 
 /** Replaces the modules that the map names by their quantized twins. */
@@ -208,39 +172,4 @@ function hasTensor(file: TensorFile, name: string): boolean {
 function missing(file: TensorFile, name: string): string {
   const dtype = file.unsupported.get(name)
   return dtype === undefined ? `${name} is missing` : `${name} has dtype ${dtype}, which is not supported`
-}
-
-/** Tokenizer, end-of-text ids, and the files to be saved along. */
-async function readSideFiles(
-  folder: Folder,
-  model: CausalLM,
-  config: Record<string, unknown>,
-  warn: (message: string) => void,
-): Promise<void> {
-  const files = new Map<string, string>()
-  for (const name of sideFiles)
-    if (await folder.has(name)) files.set(name, await readText(folder, name, maxJsonBytes))
-  model.checkpoint = { name: folder.name, config, files }
-  const object = (name: string) =>
-    parseObject(new TextEncoder().encode(files.get(name)), `${folder.name}/${name}`)
-  if (files.has('generation_config.json')) {
-    const generation = new JsonObject(
-      object('generation_config.json'),
-      `${folder.name}/generation_config.json`,
-    )
-    const ids = tokenIds(generation, 'eos_token_id', model.config.vocabularySize, warn)
-    if (ids.length > 0) model.eosTokenIds = ids
-  }
-  if (!files.has('tokenizer.json')) return
-  const tokenizerConfig = files.has('tokenizer_config.json') ? object('tokenizer_config.json') : {}
-  // Newer folders keep the template in a file of its own.
-  const template = files.get('chat_template.jinja')
-  if (template !== undefined) tokenizerConfig.chat_template = template
-  const tokenizer = await Tokenizer.fromJson(
-    object('tokenizer.json'),
-    tokenizerConfig,
-    `${folder.name}/tokenizer.json`,
-  )
-  model.tokenizer = tokenizer
-  checkVocabulary(model, `${folder.name}/tokenizer.json`, warn)
 }

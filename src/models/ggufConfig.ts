@@ -1,7 +1,7 @@
 import { FormatError } from '../core/errors.ts'
 import type { GgufFile } from '../formats/gguf.ts'
 import { show } from '../formats/json.ts'
-import type { LlamaConfig } from './config.ts'
+import type { LlamaConfig } from './families/llama.ts'
 import { endOfTurnIds, ggufTokenId } from './ggufTokens.ts'
 import { inverseFrequencies, type RopeScaling } from './rope.ts'
 

@@ -13,11 +13,11 @@ import { Linear } from '../nn/linear.ts'
 import { QEmbedding } from '../nn/qembedding.ts'
 import { QLinear } from '../nn/qlinear.ts'
 import { defaultQuantizer } from '../quantize/quantizers.ts'
+import { LlamaForCausalLM } from './families/llama.ts'
 import { ggufLlamaConfig, huggingFaceConfig } from './ggufConfig.ts'
 import { ggufPaths, matchGgufTensors, permutedHeads, ropeFactorsName } from './ggufTensors.ts'
 import { ggufTokenizer } from './ggufTokenizer.ts'
 import { readGgufBlocks, readGgufFloat } from './ggufWeights.ts'
-import { LlamaForCausalLM } from './llama.ts'
 import {
   checkVocabulary,
   dropAbsentBiases,

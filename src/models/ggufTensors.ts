@@ -3,8 +3,7 @@ import { type Shape, sameShape, showShape } from '../core/shape.ts'
 import type { GgufFile, GgufTensor } from '../formats/gguf.ts'
 import { ggufDTypes, isGgufBlockType } from '../formats/ggufBlocks.ts'
 import { showName } from '../formats/json.ts'
-import type { LlamaConfig } from './config.ts'
-import type { LlamaForCausalLM } from './llama.ts'
+import type { LlamaConfig, LlamaForCausalLM } from './families/llama.ts'
 
 /** llama.cpp's names of the modules of a layer, `blk.N.…`, and Hugging Face's, `model.layers.N.…`. */
 const layerModules: Readonly<Record<string, string>> = {

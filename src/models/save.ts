@@ -12,9 +12,9 @@ import type { TensorToWrite } from '../formats/tensorFile.ts'
 import { aModule, type Module } from '../nn/module.ts'
 import { QModule, QWeightModule } from '../nn/qmodule.ts'
 import { QTensor } from '../qtensor/qtensor.ts'
-import { CausalLM } from './causalLM.ts'
 import { isSavedFile } from './checkpoint.ts'
 import { checkFinite } from './loadTensor.ts'
+import { Pretrained } from './pretrained.ts'
 import { quantoTwins, writtenTensors } from './savedTensors.ts'
 
 /** How a model is saved. */
@@ -165,27 +165,14 @@ async function writeModel(
     },
   }))
   await writeCheckpoint(counting, reported, { maxShardBytes: options.maxShardBytes })
-  if (model instanceof CausalLM) {
-    await writeText(counting, 'config.json', pythonJson(savedConfig(model), 2))
+  if (model instanceof Pretrained) {
+    await writeText(counting, 'config.json', pythonJson(model.savedConfig(), 2))
     for (const [name, text] of model.checkpoint?.files ?? [])
       await writeText(counting, name, typeof text === 'string' ? text : text())
   }
   const map = quantoMap(model)
   if (map.size > 0) await writeText(counting, 'quanto_qmap.json', formatQuantoMap(map))
   return bytes
-}
-
-/**
- * config.json as it was loaded, with what changed since: whether head and embedding are one tensor, and the
- * dtype of the float weights.
- */
-function savedConfig(model: CausalLM): Record<string, unknown> {
-  const config = { ...(model.checkpoint?.config ?? {}) }
-  const tied = model.lm_head.weight === model.tokenEmbedding.weight
-  config.tie_word_embeddings = tied
-  const key = 'dtype' in config ? 'dtype' : 'torch_dtype'
-  config[key] = model.tokenEmbedding.weight.dtype
-  return config
 }
 
 /** The quantized modules of a model by all their paths, as quanto's files list them. */

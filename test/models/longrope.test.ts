@@ -4,7 +4,7 @@ import { after, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { openDevice } from '../../src/devices/open.ts'
 import { JsonObject } from '../../src/formats/json.ts'
-import { parseLlamaConfig } from '../../src/models/config.ts'
+import { parseLlamaConfig } from '../../src/models/families/llama.ts'
 import { generate } from '../../src/models/generate.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
 

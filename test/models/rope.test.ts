@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { JsonObject } from '../../src/formats/json.ts'
-import { parseLlamaConfig } from '../../src/models/config.ts'
+import { parseLlamaConfig } from '../../src/models/families/llama.ts'
 import { inverseFrequencies } from '../../src/models/rope.ts'
 
 // What transformers computes; made by scripts/make-rope-fixture.py.

@@ -1,26 +1,67 @@
-import { aFloatDType, type FloatDType } from '../core/dtype.ts'
-import { check } from '../core/kinds.ts'
-import type { Scalar } from '../devices/commandList.ts'
-import type { Device } from '../devices/device.ts'
-import { type AttentionCache, withoutCache } from '../nn/attentionCache.ts'
-import { Embedding } from '../nn/embedding.ts'
-import { Linear } from '../nn/linear.ts'
-import { Module } from '../nn/module.ts'
-import type { QEmbedding } from '../nn/qembedding.ts'
-import type { QLinear } from '../nn/qlinear.ts'
-import { RMSNorm } from '../nn/rmsNorm.ts'
-import { add, rope, siluMul } from '../tensor/ops/index.ts'
-import { keep, scope } from '../tensor/scope.ts'
-import { Tensor } from '../tensor/tensor.ts'
-import type { KVCache } from './caches/kvCache.ts'
-import { aConfig, CausalLM } from './causalLM.ts'
-import type { LlamaConfig } from './config.ts'
-import { inverseFrequencies, type RopeTables, ropeTables } from './rope.ts'
+import { aFloatDType, type FloatDType } from '../../core/dtype.ts'
+import { check } from '../../core/kinds.ts'
+import type { Scalar } from '../../devices/commandList.ts'
+import type { Device } from '../../devices/device.ts'
+import type { JsonObject } from '../../formats/json.ts'
+import { type AttentionCache, withoutCache } from '../../nn/attentionCache.ts'
+import { Embedding } from '../../nn/embedding.ts'
+import { Linear } from '../../nn/linear.ts'
+import { Module } from '../../nn/module.ts'
+import type { QEmbedding } from '../../nn/qembedding.ts'
+import type { QLinear } from '../../nn/qlinear.ts'
+import { RMSNorm } from '../../nn/rmsNorm.ts'
+import { add, rope, siluMul } from '../../tensor/ops/index.ts'
+import { keep, scope } from '../../tensor/scope.ts'
+import { Tensor } from '../../tensor/tensor.ts'
+import type { KVCache } from '../caches/kvCache.ts'
+import { aConfig, CausalLM, type CausalLMConfig } from '../causalLM.ts'
+import { inverseFrequencies, type RopeTables, ropeTables } from '../rope.ts'
+import type { Family } from './family.ts'
+import { positiveField, sizeField, tokenIdsField, type Warn, wordField } from './fields.ts'
+import { type RopeFields, ropeFields } from './ropeFields.ts'
 
 /*
  * The Llama architecture, its modules named as in Hugging Face's checkpoints.
  * Source: Touvron et al., "LLaMA", 2023; transformers, modeling_llama.py.
  */
+
+/** What a Llama checkpoint's config.json says, in this library's names. */
+export interface LlamaConfig extends CausalLMConfig, RopeFields {
+  intermediateSize: number
+  normEpsilon: number
+  attentionBias: boolean
+  mlpBias: boolean
+}
+
+/** The config of Llama from its config.json; see `Family.parse`. */
+export function parseLlamaConfig(json: JsonObject, warn: Warn = () => {}): LlamaConfig {
+  wordField(json, 'hidden_act', ['silu'], 'silu')
+  const heads = sizeField(json, 'num_attention_heads')
+  const hiddenSize = sizeField(json, 'hidden_size')
+  const keyValueHeads = sizeField(json, 'num_key_value_heads', heads)
+  if (heads % keyValueHeads !== 0)
+    throw json.error('num_key_value_heads', `must divide num_attention_heads (${heads})`)
+  const headSize = sizeField(json, 'head_dim', hiddenSize % heads === 0 ? hiddenSize / heads : undefined)
+  if (headSize % 2 !== 0) throw json.error('head_dim', `must be even; it is ${headSize}`)
+  const vocabularySize = sizeField(json, 'vocab_size')
+  const maxPositions = sizeField(json, 'max_position_embeddings', 2048)
+  return {
+    hiddenSize,
+    intermediateSize: sizeField(json, 'intermediate_size'),
+    layers: sizeField(json, 'num_hidden_layers'),
+    heads,
+    keyValueHeads,
+    headSize,
+    vocabularySize,
+    maxPositions,
+    normEpsilon: positiveField(json, 'rms_norm_eps', 1e-6),
+    ...ropeFields(json, { headSize, maxPositions }),
+    tieWordEmbeddings: json.boolean('tie_word_embeddings', false),
+    attentionBias: json.boolean('attention_bias', false),
+    mlpBias: json.boolean('mlp_bias', false),
+    eosTokenIds: tokenIdsField(json, 'eos_token_id', vocabularySize, warn),
+  }
+}
 
 /** Where the tokens of a forward pass stand, and what they may look back on. */
 interface Context {
@@ -195,4 +236,12 @@ export class LlamaForCausalLM extends CausalLM {
     super.dispose()
     this.disposeRotation()
   }
+}
+
+export const llama: Family<LlamaConfig> = {
+  architectures: ['LlamaForCausalLM'],
+  modelTypes: ['llama'],
+  parse: parseLlamaConfig,
+  build: (config) => new LlamaForCausalLM(config),
+  names: { extras: /\.rotary_emb\.inv_freq$/ },
 }

@@ -1,28 +1,67 @@
-import { aFloatDType, type FloatDType } from '../core/dtype.ts'
-import { ShapeError } from '../core/errors.ts'
-import { check } from '../core/kinds.ts'
-import type { Scalar } from '../devices/commandList.ts'
-import type { Device } from '../devices/device.ts'
-import { type AttentionCache, withoutCache } from '../nn/attentionCache.ts'
-import { Embedding } from '../nn/embedding.ts'
-import { Conv1D, type QConv1D } from '../nn/gptConv1D.ts'
-import { Linear } from '../nn/linear.ts'
-import { Module } from '../nn/module.ts'
-import { LayerNorm } from '../nn/normalization.ts'
-import type { QEmbedding } from '../nn/qembedding.ts'
-import type { QLinear } from '../nn/qlinear.ts'
-import { add, gelu, relu, split } from '../tensor/ops/index.ts'
-import { keep, scope } from '../tensor/scope.ts'
-import { Tensor } from '../tensor/tensor.ts'
-import type { KVCache } from './caches/kvCache.ts'
-import { aConfig, CausalLM } from './causalLM.ts'
-import type { Gpt2Activation, Gpt2Config } from './config.ts'
+import { aFloatDType, type FloatDType } from '../../core/dtype.ts'
+import { ShapeError } from '../../core/errors.ts'
+import { check } from '../../core/kinds.ts'
+import type { Scalar } from '../../devices/commandList.ts'
+import type { Device } from '../../devices/device.ts'
+import type { JsonObject } from '../../formats/json.ts'
+import { type AttentionCache, withoutCache } from '../../nn/attentionCache.ts'
+import { Embedding } from '../../nn/embedding.ts'
+import { Conv1D, type QConv1D } from '../../nn/gptConv1D.ts'
+import { Linear } from '../../nn/linear.ts'
+import { Module } from '../../nn/module.ts'
+import { LayerNorm } from '../../nn/normalization.ts'
+import type { QEmbedding } from '../../nn/qembedding.ts'
+import type { QLinear } from '../../nn/qlinear.ts'
+import { add, gelu, relu, split } from '../../tensor/ops/index.ts'
+import { keep, scope } from '../../tensor/scope.ts'
+import { Tensor } from '../../tensor/tensor.ts'
+import type { KVCache } from '../caches/kvCache.ts'
+import { aConfig, CausalLM, type CausalLMConfig } from '../causalLM.ts'
+import type { Family } from './family.ts'
+import { positiveField, sizeField, tokenIdsField, type Warn, wordField } from './fields.ts'
 
 /*
  * The GPT-2 architecture, its modules named as in Hugging Face's checkpoints.
  * Source: Radford et al., "Language Models are Unsupervised Multitask Learners", 2019; transformers,
  * modeling_gpt2.py.
  */
+
+const activationNames = ['gelu_new', 'gelu_pytorch_tanh', 'gelu', 'relu'] as const
+type Gpt2Activation = (typeof activationNames)[number]
+
+/** What a GPT-2 checkpoint's config.json says, in this library's names. */
+export interface Gpt2Config extends CausalLMConfig {
+  intermediateSize: number
+  normEpsilon: number
+  activation: Gpt2Activation
+  /** Whether attention in layer i is scaled by 1 / (i + 1), too. */
+  scaleByLayer: boolean
+}
+
+/** The config of GPT-2 from its config.json; see `Family.parse`. */
+export function parseGpt2Config(json: JsonObject, warn: Warn = () => {}): Gpt2Config {
+  const hiddenSize = sizeField(json, 'n_embd')
+  const heads = sizeField(json, 'n_head')
+  if (hiddenSize % heads !== 0) throw json.error('n_head', `must divide n_embd (${hiddenSize})`)
+  if (json.boolean('add_cross_attention', false)) throw json.error('add_cross_attention', 'must be false')
+  if (!json.boolean('scale_attn_weights', true)) throw json.error('scale_attn_weights', 'must be true')
+  const vocabularySize = sizeField(json, 'vocab_size')
+  return {
+    hiddenSize,
+    intermediateSize: sizeField(json, 'n_inner', 4 * hiddenSize),
+    layers: sizeField(json, 'n_layer'),
+    heads,
+    keyValueHeads: heads,
+    headSize: hiddenSize / heads,
+    vocabularySize,
+    maxPositions: sizeField(json, 'n_positions', 1024),
+    normEpsilon: positiveField(json, 'layer_norm_epsilon', 1e-5),
+    activation: wordField(json, 'activation_function', activationNames, 'gelu_new'),
+    scaleByLayer: json.boolean('scale_attn_by_inverse_layer_idx', false),
+    tieWordEmbeddings: json.boolean('tie_word_embeddings', true),
+    eosTokenIds: tokenIdsField(json, 'eos_token_id', vocabularySize, warn),
+  }
+}
 
 const activations: Record<Gpt2Activation, (x: Tensor) => Tensor> = {
   gelu_new: (x) => gelu(x, 'tanh'),
@@ -146,16 +185,6 @@ export class GPT2LMHeadModel extends CausalLM {
     return this.transformer.wte
   }
 
-  /** OpenAI's own checkpoints hold the transformer alone. */
-  override checkpointNames(path: string): string[] {
-    return [path, path.replace(/^transformer\./, '')]
-  }
-
-  /** The causal mask, which old checkpoints carry. */
-  override isKnownExtra(name: string): boolean {
-    return /\.attn\.(masked_)?bias$/.test(name)
-  }
-
   /** @throws ShapeError if the model has fewer positions */
   override prepare(capacity: number): void {
     const { maxPositions } = this.config
@@ -195,4 +224,17 @@ export class GPT2LMHeadModel extends CausalLM {
     positions.get(this)?.dispose()
     positions.delete(this)
   }
+}
+
+export const gpt2: Family<Gpt2Config> = {
+  architectures: ['GPT2LMHeadModel'],
+  modelTypes: ['gpt2'],
+  parse: parseGpt2Config,
+  build: (config) => new GPT2LMHeadModel(config),
+  names: {
+    // OpenAI's own checkpoints hold the transformer alone.
+    aliases: (path) => [path.replace(/^transformer\./, '')],
+    // The causal mask, which old checkpoints carry.
+    extras: /\.attn\.(masked_)?bias$/,
+  },
 }

@@ -1,0 +1,80 @@
+import { type JsonObject, show } from '../../formats/json.ts'
+
+/*
+ * Fields of a config.json that families share, each with the rule that it must keep.
+ */
+
+/** Told what of a config is ignored since it is not sound. */
+export type Warn = (message: string) => void
+
+/**
+ * The largest size that a field may state, by its name. Larger than any published model, small enough that no
+ * product of two overflows: what is above is a broken file.
+ */
+const limits = {
+  hidden_size: 2 ** 20,
+  intermediate_size: 2 ** 22,
+  num_hidden_layers: 4096,
+  num_attention_heads: 2 ** 16,
+  num_key_value_heads: 2 ** 16,
+  head_dim: 2 ** 16,
+  vocab_size: 2 ** 24,
+  max_position_embeddings: 2 ** 28,
+  sliding_window: 2 ** 28,
+  n_embd: 2 ** 20,
+  n_inner: 2 ** 22,
+  n_layer: 4096,
+  n_head: 2 ** 16,
+  n_positions: 2 ** 28,
+} as const
+
+/**
+ * A size above 0 and within its limit; `fallback` where the field is absent or null.
+ * @throws FormatError if it is none, or absent without a fallback
+ */
+export function sizeField(json: JsonObject, key: keyof typeof limits, fallback?: number): number {
+  const value = json.positiveInteger(key, fallback)
+  if (value <= limits[key]) return value
+  throw json.error(key, `must be at most ${limits[key]}`)
+}
+
+/** A number above 0. */
+export function positiveField(json: JsonObject, key: string, fallback?: number): number {
+  const value = json.number(key, fallback)
+  if (value > 0) return value
+  throw json.error(key, 'must be above 0')
+}
+
+/**
+ * One of several words.
+ * @throws FormatError if the field holds another
+ */
+export function wordField<W extends string>(
+  json: JsonObject,
+  key: string,
+  words: readonly W[],
+  fallback?: W,
+): W {
+  const value = json.string(key, fallback)
+  const word = words.find((known) => known === value)
+  if (word !== undefined) return word
+  const listed = words.length === 1 ? JSON.stringify(words[0]) : words.join(', ')
+  throw json.error(key, `must be ${listed}`)
+}
+
+/**
+ * The token ids of a field that holds one, a list of them, or none.
+ * @param warn is told of those that are no ids of the vocabulary, which no text can hold
+ */
+export function tokenIdsField(json: JsonObject, key: string, vocabularySize: number, warn: Warn): number[] {
+  const value = json.get(key) ?? []
+  const listed: unknown[] = Array.isArray(value) ? value : [value]
+  const isId = (id: unknown): id is number =>
+    Number.isInteger(id) && Number(id) >= 0 && Number(id) < vocabularySize
+  const strange = listed.filter((id) => !isId(id))
+  if (strange.length > 0) {
+    const rule = `${key} must hold ids below the vocabulary's size (${vocabularySize})`
+    warn(`${json.name}: ${rule}; ignored: ${show(strange)}`)
+  }
+  return listed.filter(isId)
+}
