@@ -2,10 +2,7 @@ import { ShapeError } from '../core/errors.ts'
 import { aBoolean, aList, check, either, instanceOf, isObject, type Kind } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { Scalar } from '../devices/commandList.ts'
-import type { Embedding } from '../nn/embedding.ts'
-import type { Linear } from '../nn/linear.ts'
-import type { QEmbedding } from '../nn/qembedding.ts'
-import type { QLinear } from '../nn/qlinear.ts'
+import type { EmbeddingLike, LinearLike } from '../nn/layerLike.ts'
 import { scope } from '../tensor/scope.ts'
 import { aTensor, Tensor } from '../tensor/tensor.ts'
 import { KVCache } from './caches/kvCache.ts'
@@ -57,12 +54,12 @@ const someIds = either('be a tensor or a list of token ids', aTensor, aList)
  */
 export abstract class CausalLM extends Pretrained {
   abstract override readonly config: CausalLMConfig
-  abstract lm_head: Linear | QLinear
+  abstract lm_head: LinearLike
   /** Tokens that end a text. */
   eosTokenIds: number[] = []
 
   /** The embedding of tokens, whose weight the head may share. */
-  abstract get tokenEmbedding(): Embedding | QEmbedding
+  abstract get tokenEmbedding(): EmbeddingLike
 
   /**
    * ids [B, T] at `position` → [B, T, hidden], before the last norm; keys and values are added to the cache.

@@ -1,9 +1,9 @@
 import { FormatError } from '../core/errors.ts'
 import type { GgufFile } from '../formats/gguf.ts'
 import { show } from '../formats/json.ts'
-import type { LlamaConfig } from './families/llama.ts'
+import { inverseFrequencies, type RopeScaling } from '../nn/rope.ts'
+import type { LlamaLikeConfig } from './families/llamaLike.ts'
 import { endOfTurnIds, ggufTokenId } from './ggufTokens.ts'
-import { inverseFrequencies, type RopeScaling } from './rope.ts'
 
 /**
  * Larger than any published model, small enough that no product of two overflows: what is above is a broken
@@ -30,7 +30,7 @@ export function ggufLlamaConfig(
   file: GgufFile,
   ropeFactors: readonly number[] | null,
   warn: (message: string) => void = () => {},
-): LlamaConfig {
+): LlamaLikeConfig {
   const { metadata, tensors } = file
   const architecture = metadata.string('general.architecture')
   if (architecture !== 'llama')
@@ -54,7 +54,7 @@ export function ggufLlamaConfig(
       throw metadata.error(key, `must be the head size (${headSize})`)
   }
   const ropeTheta = metadata.positive('llama.rope.freq_base', 10000)
-  const config: LlamaConfig = {
+  const config: LlamaLikeConfig = {
     hiddenSize,
     intermediateSize: size('feed_forward_length'),
     layers: size('block_count'),
@@ -71,8 +71,11 @@ export function ggufLlamaConfig(
       ropeFactors,
     ),
     tieWordEmbeddings: !tensors.has('output.weight') && !file.unsupported.has('output.weight'),
-    attentionBias: tensors.has('blk.0.attn_q.bias'),
-    mlpBias: tensors.has('blk.0.ffn_gate.bias'),
+    biases: {
+      qkv: tensors.has('blk.0.attn_q.bias'),
+      output: tensors.has('blk.0.attn_q.bias'),
+      mlp: tensors.has('blk.0.ffn_gate.bias'),
+    },
     eosTokenIds: [],
   }
   const named = ['eos', 'eot', 'eom'].flatMap(
@@ -139,13 +142,13 @@ const llama3 = { lowFrequencyFactor: 1, highFrequencyFactor: 4, originalMaxPosit
  */
 function llama3Scaling(headSize: number, theta: number, factors: readonly number[]): RopeScaling | null {
   const rule: RopeScaling = { type: 'llama3', factor: Math.max(...factors), ...llama3 }
-  const plain = inverseFrequencies(headSize, theta, { type: 'default' })
-  const scaled = inverseFrequencies(headSize, theta, rule)
+  const plain = inverseFrequencies({ size: headSize, theta, scaling: { type: 'default' } })
+  const scaled = inverseFrequencies({ size: headSize, theta, scaling: rule })
   return factors.every((factor, i) => Math.abs((factor * scaled[i]) / plain[i] - 1) < 1e-5) ? rule : null
 }
 
 /** config.json as transformers would write it. */
-export function huggingFaceConfig(file: GgufFile, config: LlamaConfig): Record<string, unknown> {
+export function huggingFaceConfig(file: GgufFile, config: LlamaLikeConfig): Record<string, unknown> {
   const id = (name: string) => ggufTokenId(file.metadata, name, config.vocabularySize)
   return {
     architectures: ['LlamaForCausalLM'],
@@ -163,8 +166,8 @@ export function huggingFaceConfig(file: GgufFile, config: LlamaConfig): Record<s
     rope_scaling: huggingFaceScaling(config),
     hidden_act: 'silu',
     tie_word_embeddings: config.tieWordEmbeddings,
-    attention_bias: config.attentionBias,
-    mlp_bias: config.mlpBias,
+    attention_bias: config.biases.qkv,
+    mlp_bias: config.biases.mlp,
     bos_token_id: id('bos'),
     eos_token_id: id('eos'),
     pad_token_id: id('padding'),
@@ -173,8 +176,8 @@ export function huggingFaceConfig(file: GgufFile, config: LlamaConfig): Record<s
   }
 }
 
-function huggingFaceScaling({ ropeScaling: scaling }: LlamaConfig): Record<string, unknown> | null {
-  if (scaling.type === 'default') return null
+function huggingFaceScaling({ ropeScaling: scaling }: LlamaLikeConfig): Record<string, unknown> | null {
+  if (scaling.type === 'default' || scaling.type === 'dynamic' || scaling.type === 'yarn') return null
   if (scaling.type === 'linear') return { rope_type: 'linear', factor: scaling.factor }
   if (scaling.type === 'llama3') {
     return {

@@ -3,7 +3,8 @@ import { type Shape, sameShape, showShape } from '../core/shape.ts'
 import type { GgufFile, GgufTensor } from '../formats/gguf.ts'
 import { ggufDTypes, isGgufBlockType } from '../formats/ggufBlocks.ts'
 import { showName } from '../formats/json.ts'
-import type { LlamaConfig, LlamaForCausalLM } from './families/llama.ts'
+import type { LlamaForCausalLM } from './families/llama.ts'
+import type { LlamaLikeConfig } from './families/llamaLike.ts'
 
 /** llama.cpp's names of the modules of a layer, `blk.N.…`, and Hugging Face's, `model.layers.N.…`. */
 const layerModules: Readonly<Record<string, string>> = {
@@ -87,7 +88,7 @@ export function matchGgufTensors(model: LlamaForCausalLM, file: GgufFile): Map<s
 /**
  * How many heads the rows of this parameter belong to, if llama.cpp stores them in its own order; else null.
  */
-export function permutedHeads(path: string, { heads, keyValueHeads }: LlamaConfig): number | null {
+export function permutedHeads(path: string, { heads, keyValueHeads }: LlamaLikeConfig): number | null {
   if (/\.self_attn\.q_proj\.\w+$/.test(path)) return heads
   return /\.self_attn\.k_proj\.\w+$/.test(path) ? keyValueHeads : null
 }

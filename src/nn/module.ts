@@ -6,7 +6,7 @@ import type { Device } from '../devices/device.ts'
 import { QTensor } from '../qtensor/qtensor.ts'
 import { keep } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
-import { copyHolder, entriesOf, isContainer } from './containers.ts'
+import { copyHolder, type Entry, entriesOf, isContainer } from './containers.ts'
 import { entryLines, textBlock } from './moduleText.ts'
 import { type ForwardWatcher, type Observation, observe } from './observe.ts'
 
@@ -83,6 +83,19 @@ export abstract class Module {
    */
   get bufferNames(): readonly string[] {
     return []
+  }
+
+  /**
+   * Its tensors that follow from its options, such as tables of angles, made when they are needed: in no
+   * checkpoint, no parameters, and not copied. PyTorch's non-persistent buffers.
+   */
+  get nonPersistentNames(): readonly string[] {
+    return []
+  }
+
+  /** What paths call its properties, where that is not the properties' own names. */
+  get pathNames(): Readonly<Record<string, string>> {
+    return {}
   }
 
   /**
@@ -218,6 +231,12 @@ export abstract class Module {
 
   /** Gives back the memory of every parameter and buffer. */
   dispose(): void {
+    for (const [, module] of this.namedModules())
+      for (const name of module.nonPersistentNames) {
+        const tensor: unknown = Reflect.get(module, name)
+        if (tensor instanceof Tensor) tensor.dispose()
+        Reflect.set(module, name, null)
+      }
     for (const tensor of new Set([...this.namedTensors()].map(([, tensor]) => tensor))) tensor.dispose()
   }
 
@@ -261,11 +280,22 @@ function* placesUnder(
   names: readonly (string | null)[],
   within: readonly object[],
 ): Generator<Place> {
-  for (const { name, value, put } of entriesOf(holder)) {
+  for (const { name, value, put } of entriesIn(holder)) {
     const path = [...names, name]
     if (isPart(value)) yield { name: checkedName(path, value), part: value, put }
     else if (isContainer(value) && !within.includes(value))
       yield* placesUnder(value, path, [...within, value])
+  }
+}
+
+/** The objects that a container or module holds, under their names in paths. */
+function* entriesIn(holder: object): Generator<Entry> {
+  if (!(holder instanceof Module)) return yield* entriesOf(holder)
+  const { nonPersistentNames, pathNames } = holder
+  for (const entry of entriesOf(holder)) {
+    const name = entry.name ?? ''
+    if (nonPersistentNames.includes(name)) continue
+    yield Object.hasOwn(pathNames, name) ? { ...entry, name: pathNames[name] } : entry
   }
 }
 
@@ -329,8 +359,10 @@ function copyOf(value: unknown, known: Map<unknown, unknown>): unknown {
     known.set(value, copy)
     return copy
   }
-  if (value instanceof Module) checkOwnForward(value)
-  else if (!isContainer(value) || placesUnder(value, [], [value]).next().done) return value
+  if (value instanceof Module) {
+    checkOwnForward(value)
+    for (const name of value.nonPersistentNames) known.set(Reflect.get(value, name), null)
+  } else if (!isContainer(value) || placesUnder(value, [], [value]).next().done) return value
   return copyHolder(value, (held) => copyOf(held, known), known)
 }
 
@@ -344,7 +376,7 @@ function checkOwnForward(module: Module): void {
 
 /** The modules in a module or container, each as it prints; containers as PyTorch prints its own. */
 function* textsIn(holder: object, within: readonly object[]): Generator<[name: string, text: string]> {
-  for (const { name, value } of entriesOf(holder)) {
+  for (const { name, value } of entriesIn(holder)) {
     if (value instanceof Module) yield [name ?? '', String(value)]
     else if (isContainer(value) && !within.includes(value)) {
       const isList = Array.isArray(value)

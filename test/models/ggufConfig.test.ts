@@ -5,7 +5,7 @@ import { JsonObject } from '../../src/formats/json.ts'
 import { bytesSource } from '../../src/formats/source.ts'
 import { parseLlamaConfig } from '../../src/models/families/llama.ts'
 import { ggufLlamaConfig, huggingFaceConfig } from '../../src/models/ggufConfig.ts'
-import { inverseFrequencies } from '../../src/models/rope.ts'
+import { inverseFrequencies } from '../../src/nn/rope.ts'
 import { float32, gguf, type Parts, string, strings, uint32, type Value } from '../formats/ggufBytes.ts'
 
 /** Llama 3.2 1B, as llama.cpp converts it. */
@@ -53,8 +53,7 @@ test('every field', async () => {
     ropeTheta: 500000,
     ropeScaling: { type: 'default' },
     tieWordEmbeddings: true,
-    attentionBias: false,
-    mlpBias: false,
+    biases: { qkv: false, output: false, mlp: false },
     eosTokenIds: [128009, 128008],
   })
 })
@@ -124,7 +123,7 @@ test('rope scaling', async () => {
   const lists = { shortFactors: other, longFactors: other, originalMaxPositions: 131072, attentionFactor: 1 }
   assert.deepEqual(longrope, { type: 'longrope', ...lists })
   const [plain, scaled] = [{ type: 'default' } as const, longrope].map((rule) =>
-    inverseFrequencies(64, 500000, rule),
+    inverseFrequencies({ size: 64, theta: 500000, scaling: rule }),
   )
   assert.equal(scaled[20], Math.fround(plain[20] / other[20]))
 })

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { JsonObject } from '../../src/formats/json.ts'
 import { parseLlamaConfig } from '../../src/models/families/llama.ts'
-import { inverseFrequencies } from '../../src/models/rope.ts'
+import { inverseFrequencies } from '../../src/nn/rope.ts'
 
 // What transformers computes; made by scripts/make-rope-fixture.py.
 const truth: Record<string, { rope_parameters: object; inv_freq: number[] }> = JSON.parse(
@@ -25,7 +25,11 @@ for (const [name, { rope_parameters, inv_freq }] of Object.entries(truth)) {
       const config = parseLlamaConfig(
         new JsonObject({ ...sizes, rope_theta, [key]: rope_parameters }, 'config.json'),
       )
-      const frequencies = inverseFrequencies(config.headSize, config.ropeTheta, config.ropeScaling)
+      const frequencies = inverseFrequencies({
+        size: config.headSize,
+        theta: config.ropeTheta,
+        scaling: config.ropeScaling,
+      })
       assert.equal(frequencies.length, inv_freq.length)
       // Powers and blends of float32, each operation rounded: a few units in the last place.
       for (const [i, value] of inv_freq.entries()) {

@@ -1,5 +1,5 @@
 import type { JsonObject } from '../../formats/json.ts'
-import type { LongRope, RopeScaling } from '../rope.ts'
+import type { LongRope, RopeScaling } from '../../nn/rope.ts'
 import { positiveField } from './fields.ts'
 
 /** What the fields of rotary positions say. */

@@ -65,5 +65,5 @@ export {
 } from './pool.ts'
 export { argmax, crossEntropy, klDivergence, logSoftmax, mean, reduce, softmax, sum } from './reduce.ts'
 export { type AttentionOptions, scaledDotProductAttention } from './scaledDotProduct.ts'
-export { concat, flatten, permute, slice, split, stack, transpose } from './shape.ts'
+export { concat, flatten, permute, slice, split, stack, transpose, valuesAt } from './shape.ts'
 export { full } from './strided.ts'

@@ -1,6 +1,7 @@
 import { ShapeError } from '../../core/errors.ts'
-import { show } from '../../core/kinds.ts'
+import { check, either, instanceOf, show, wholeNumber } from '../../core/kinds.ts'
 import { numel, showShape } from '../../core/shape.ts'
+import { currentValue, Scalar } from '../../devices/commandList.ts'
 import { overridden } from '../override.ts'
 import { record } from '../tape.ts'
 import { checkDType, checkShape, checkTensor, Tensor } from '../tensor.ts'
@@ -72,6 +73,24 @@ export function slice(x: Tensor, axis: number, start: number, end?: number, step
     copyStrided('slice', shape, dy, contiguous(shape), dx, layout)
     return [dx]
   })
+}
+
+const aStart = either('be a place, or a scalar of a kept list', wholeNumber(0), instanceOf(Scalar, ''))
+
+/**
+ * `count` values of x [N] from `start` on, copied; any dtype, no gradient. A start that is a scalar is read anew
+ * whenever a kept list runs.
+ */
+export function valuesAt(x: Tensor, start: number | Scalar, count: number): Tensor {
+  checkTensor('valuesAt', 'x', x)
+  check('valuesAt', 'start', start, aStart)
+  check('valuesAt', 'count', count, wholeNumber(0))
+  const first = currentValue(start)
+  if (first + count > x.numel)
+    throw new ShapeError(
+      `valuesAt: values must lie in 0..${x.numel - 1}; received ${first}..${first + count - 1}`,
+    )
+  return gather('valuesAt', x, [count], { strides: [1], offset: start })
 }
 
 /**

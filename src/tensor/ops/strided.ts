@@ -2,15 +2,16 @@ import { dtypes } from '../../core/dtype.ts'
 import { ShapeError } from '../../core/errors.ts'
 import { show } from '../../core/kinds.ts'
 import { numel, type Shape, showShape } from '../../core/shape.ts'
+import type { Scalar } from '../../devices/commandList.ts'
 import { checkTensor, Tensor } from '../tensor.ts'
 
 /**
  * How the values of a shape lie in a tensor's memory: a stride for each dimension, counted in values, and
- * where the first one is.
+ * where the first one is; a scalar is read anew when a kept list runs.
  */
 export interface Layout {
   strides: readonly number[]
-  offset: number
+  offset: number | Scalar
 }
 
 /** The layout of a contiguous tensor. */

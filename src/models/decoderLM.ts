@@ -1,0 +1,65 @@
+import { aFloatDType, type FloatDType } from '../core/dtype.ts'
+import { check } from '../core/kinds.ts'
+import type { Scalar } from '../devices/commandList.ts'
+import type { Device } from '../devices/device.ts'
+import { withoutCache } from '../nn/attentionCache.ts'
+import type { EmbeddingLike, LinearLike } from '../nn/layerLike.ts'
+import { Linear } from '../nn/linear.ts'
+import { Tensor } from '../tensor/tensor.ts'
+import type { KVCache } from './caches/kvCache.ts'
+import { aConfig, CausalLM, type CausalLMConfig } from './causalLM.ts'
+import type { Decoder } from './decoder.ts'
+
+/** A decoder with its language-model head, which may share the embedding's weight: token ids → logits. */
+export abstract class DecoderLM<C extends CausalLMConfig = CausalLMConfig> extends CausalLM {
+  readonly config: C
+  readonly decoder: Decoder
+  lm_head: LinearLike
+  private readonly decoderName: string
+
+  /**
+   * @param decoder makes the decoder of a config, without weights
+   * @param decoderName what paths call it: `model`, `transformer`
+   */
+  constructor(
+    config: C,
+    dtype: FloatDType,
+    decoder: (config: C, dtype: FloatDType) => Decoder,
+    decoderName: string,
+  ) {
+    super()
+    check(new.target.name, 'config', config, aConfig)
+    check(new.target.name, 'dtype', dtype, aFloatDType)
+    this.config = config
+    this.decoderName = decoderName
+    this.eosTokenIds = config.eosTokenIds
+    this.decoder = decoder(config, dtype)
+    this.lm_head = new Linear(config.hiddenSize, config.vocabularySize, { bias: false, dtype })
+    const { weight } = this.tokenEmbedding
+    if (config.tieWordEmbeddings && weight instanceof Tensor) this.lm_head.weight = weight
+  }
+
+  override get pathNames(): Readonly<Record<string, string>> {
+    return { decoder: this.decoderName }
+  }
+
+  get device(): Device {
+    return this.decoder.device
+  }
+
+  get tokenEmbedding(): EmbeddingLike {
+    return this.decoder.embedding
+  }
+
+  override prepare(capacity: number): void {
+    this.decoder.prepare(capacity)
+  }
+
+  protected override hidden(ids: Tensor, cache: KVCache | null, position: number | Scalar): Tensor {
+    return this.decoder.forward(ids, { cache: cache ?? withoutCache, position })
+  }
+
+  protected override normalize(x: Tensor): Tensor {
+    return this.decoder.norm.forward(x)
+  }
+}

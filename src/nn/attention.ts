@@ -1,0 +1,89 @@
+import type { Scalar } from '../devices/commandList.ts'
+import { split } from '../tensor/ops/index.ts'
+import type { Tensor } from '../tensor/tensor.ts'
+import type { AttentionCache } from './attentionCache.ts'
+import { Block, type BlockNames } from './block.ts'
+import type { LinearLike, NormLike } from './layerLike.ts'
+import type { RotaryEmbedding } from './rotary.ts'
+
+/** Where the tokens of a forward pass stand, and what they may look back on. */
+export interface DecoderContext {
+  /** Holds the tokens before; `withoutCache` where they stand alone. */
+  cache: AttentionCache
+  /** Of the first token; a scalar when the pass is recorded to be kept. */
+  position: number | Scalar
+  /** Turns queries and keys by their positions, where the model does so; its tables are prepared. */
+  rotary?: RotaryEmbedding
+}
+
+/** The layers of an attention block: one projection each for queries, keys and values, or one for all three. */
+export type AttentionParts = (
+  | { q: LinearLike; k: LinearLike; v: LinearLike }
+  /** Its outputs are the heads of the queries, then of the keys, then of the values. */
+  | { qkv: LinearLike }
+) & {
+  output: LinearLike
+  /** Normalize the values of each head before they are turned. */
+  qNorm?: NormLike
+  kNorm?: NormLike
+}
+
+/** Heads, and what they see. */
+export interface AttentionOptions {
+  /** Which of the cache's layers it is. */
+  layer: number
+  heads: number
+  /** A divisor of `heads`: as many queries share a key and a value. */
+  keyValueHeads: number
+  headSize: number
+  /** Multiplies q · k; default 1/√headSize. */
+  scale?: number
+}
+
+type AttentionPart = 'q' | 'k' | 'v' | 'qkv' | 'output' | 'qNorm' | 'kNorm'
+
+/**
+ * y = output(softmax(scale · q · kᵀ) · v), each token seeing those before it, in heads of which several may share
+ * keys and values.
+ * Source: Vaswani et al., "Attention Is All You Need", 2017; Ainslie et al., "GQA", 2023.
+ */
+export class Attention extends Block<AttentionPart> {
+  declare readonly q?: LinearLike
+  declare readonly k?: LinearLike
+  declare readonly v?: LinearLike
+  declare readonly qkv?: LinearLike
+  declare readonly output: LinearLike
+  declare readonly qNorm?: NormLike
+  declare readonly kNorm?: NormLike
+  readonly options: AttentionOptions
+
+  constructor(parts: AttentionParts, options: AttentionOptions, names: BlockNames<AttentionPart>) {
+    super(names)
+    Object.assign(this, parts)
+    this.options = options
+  }
+
+  /** x [B, T, hidden] → [B, T, hidden]; the tokens' keys and values are added to the cache of this layer. */
+  forward(x: Tensor, { cache, position, rotary }: DecoderContext): Tensor {
+    const { layer, heads, headSize, scale = 1 / Math.sqrt(headSize) } = this.options
+    const [B, T] = x.shape
+    const [q, k, v] = this.project(x)
+    const turned = (part: Tensor, norm: NormLike | undefined) => {
+      const normed = norm ? norm.forward(part) : part
+      return rotary ? rotary.forward(normed, position) : normed
+    }
+    const y = cache.attend(layer, turned(q, this.qNorm), turned(k, this.kNorm), v, { position, scale })
+    return this.output.forward(y.view([B, T, heads * headSize]))
+  }
+
+  /** Queries, keys and values of x, each [B, T, its heads, headSize]. */
+  private project(x: Tensor): Tensor[] {
+    const { heads, keyValueHeads, headSize } = this.options
+    const counts = [heads, keyValueHeads, keyValueHeads]
+    const sizes = counts.map((count) => count * headSize)
+    const parts = this.qkv
+      ? split(this.qkv.forward(x), sizes, -1)
+      : [this.q, this.k, this.v].map((layer) => (layer as LinearLike).forward(x))
+    return parts.map((part, i) => part.view([x.shape[0], x.shape[1], counts[i], headSize]))
+  }
+}
