@@ -5,10 +5,10 @@ import type { CausalLM } from '../models/causalLM.ts'
 import { planCausalLM } from '../models/load.ts'
 import type { LoadPlan } from '../models/plan.ts'
 import { Embedding } from '../nn/embedding.ts'
-import { Conv1D, QConv1D } from '../nn/gptConv1D.ts'
+import { Conv1D } from '../nn/gptConv1D.ts'
 import { Linear } from '../nn/linear.ts'
-import { QLinear } from '../nn/qlinear.ts'
-import { kernelFor } from '../qtensor/linear.ts'
+import { QWeightModule } from '../nn/qmodule.ts'
+import type { WeightFacts } from '../qtensor/parts.ts'
 import { interrupted } from './interrupt.ts'
 import { type CommonOptions, loadModel, withDevice } from './model.ts'
 import { formatBytes, formatCount, printJson, printTable, progressBar } from './output.ts'
@@ -85,13 +85,13 @@ export async function inspectCommand(
 
 /** The tensors in the order of the model's modules; a tied one once, with the kernels of all its uses. */
 function describe({ model, parameters }: LoadPlan): InspectedTensor[] {
-  return parameters.map(({ path, shape, kind, qtype, byteLength }) => {
+  return parameters.map(({ path, shape, kind, weight, byteLength }) => {
     return {
       name: path,
       shape,
       kind,
       bytes: byteLength,
-      kernel: qtype ? kernelFor(qtype) : floatKernels(model, path),
+      kernel: kernels(model, path, weight),
     }
   })
 }
@@ -127,20 +127,19 @@ async function printActivations(activations: readonly InspectedActivations[]): P
 }
 
 /** Layers that multiply their weight. */
-const multiplies = [Linear, QLinear, Conv1D, QConv1D]
+const multiplies = [Linear, Conv1D]
 
-function floatKernels(model: CausalLM, path: string): string {
+/** What reads a matrix in the layers that hold it, as they compute in `forward`. */
+function kernels(model: CausalLM, path: string, weight?: WeightFacts): string {
   const parameter = model.getParameter(path)
   if (parameter.shape.length !== 2) return ''
-  const kernels = [...model.namedModules()].flatMap(([, module]) => {
+  const names = [...model.namedModules()].flatMap(([, module]) => {
     if (!('weight' in module) || module.weight !== parameter) return []
-    return module instanceof Embedding
-      ? ['embedding']
-      : multiplies.some((layer) => module instanceof layer)
-        ? ['gemm']
-        : []
+    if (weight && module instanceof QWeightModule) return [module.kernelFor(weight)]
+    if (module instanceof Embedding) return ['embedding']
+    return multiplies.some((layer) => module instanceof layer) ? ['gemm'] : []
   })
-  return kernels.join(', ')
+  return [...new Set(names)].join(', ')
 }
 
 async function addErrors(

@@ -3,7 +3,7 @@ import type { Device } from '../devices/device.ts'
 import { type DeviceName, openDevice } from '../devices/open.ts'
 import type { CausalLM } from '../models/causalLM.ts'
 import { type LoadOptions, loadCausalLM } from '../models/load.ts'
-import type { ComputeDType } from '../qtensor/linear.ts'
+import type { ComputeDType } from '../qtensor/computeDtype.ts'
 import { interrupted } from './interrupt.ts'
 import { progressBar } from './output.ts'
 

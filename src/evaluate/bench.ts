@@ -3,7 +3,7 @@ import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { aCausalLM, type CausalLM } from '../models/causalLM.ts'
 import { computation, generateTokens } from '../models/generate.ts'
 import { computedIn } from '../nn/computeDtype.ts'
-import { aComputeDType, type ComputeDType } from '../qtensor/linear.ts'
+import { aComputeDType, type ComputeDType } from '../qtensor/computeDtype.ts'
 
 /** How long `bench` measures. */
 export interface BenchOptions {

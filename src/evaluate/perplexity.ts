@@ -3,7 +3,7 @@ import { aFunction, aSignal, aString, check, either, listOf, wholeNumber } from 
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { aCausalLM, type CausalLM } from '../models/causalLM.ts'
 import { type Computation, type Compute, computedIn, computeIn } from '../nn/computeDtype.ts'
-import { aComputeDType, type ComputeDType } from '../qtensor/linear.ts'
+import { aComputeDType, type ComputeDType } from '../qtensor/computeDtype.ts'
 import { argmax, crossEntropy, klDivergence } from '../tensor/ops/index.ts'
 import { scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'

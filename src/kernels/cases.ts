@@ -6,6 +6,7 @@ import { cases as cast } from './layout/cast/cast.cases.ts'
 import { cases as stridedCopy } from './layout/stridedCopy/stridedCopy.cases.ts'
 import { cases as pad2d } from './layout/pad2d/pad2d.cases.ts'
 import { cases as pad2dGradient } from './layout/pad2dGradient/pad2dGradient.cases.ts'
+import { cases as permuteColumns } from './layout/permuteColumns/permuteColumns.cases.ts'
 import { cases as tilePack } from './layout/tilePack/tilePack.cases.ts'
 import { cases as tileUnpack } from './layout/tileUnpack/tileUnpack.cases.ts'
 import { cases as tileBlocks, benchmarks as tileBlocksBenchmarks } from './layout/tileBlocks/tileBlocks.cases.ts'
@@ -60,6 +61,7 @@ import { cases as magnitudeHistogram } from './quantize/magnitudeHistogram/magni
 import { cases as movingScale } from './quantize/movingScale/movingScale.cases.ts'
 import { cases as quantize } from './quantize/quantize/quantize.cases.ts'
 import { cases as dequantize } from './quantize/dequantize/dequantize.cases.ts'
+import { cases as nestedScale } from './quantize/nestedScale/nestedScale.cases.ts'
 import { cases as affineQuantize } from './quantize/affineQuantize/affineQuantize.cases.ts'
 import { cases as affineDequantize } from './quantize/affineDequantize/affineDequantize.cases.ts'
 import { cases as quantizeDequantize } from './quantize/quantizeDequantize/quantizeDequantize.cases.ts'
@@ -85,6 +87,7 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   stridedCopy,
   pad2d,
   pad2dGradient,
+  permuteColumns,
   tilePack,
   tileUnpack,
   tileBlocks,
@@ -139,6 +142,7 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   movingScale,
   quantize,
   dequantize,
+  nestedScale,
   affineQuantize,
   affineDequantize,
   quantizeDequantize,

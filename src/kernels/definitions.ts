@@ -5,6 +5,7 @@ import { cast } from './layout/cast/cast.ts'
 import { stridedCopy } from './layout/stridedCopy/stridedCopy.ts'
 import { pad2d } from './layout/pad2d/pad2d.ts'
 import { pad2dGradient } from './layout/pad2dGradient/pad2dGradient.ts'
+import { permuteColumns } from './layout/permuteColumns/permuteColumns.ts'
 import { tilePack } from './layout/tilePack/tilePack.ts'
 import { tileUnpack } from './layout/tileUnpack/tileUnpack.ts'
 import { tileBlocks } from './layout/tileBlocks/tileBlocks.ts'
@@ -59,6 +60,7 @@ import { magnitudeHistogram } from './quantize/magnitudeHistogram/magnitudeHisto
 import { movingScale } from './quantize/movingScale/movingScale.ts'
 import { quantize } from './quantize/quantize/quantize.ts'
 import { dequantize } from './quantize/dequantize/dequantize.ts'
+import { nestedScale } from './quantize/nestedScale/nestedScale.ts'
 import { affineQuantize } from './quantize/affineQuantize/affineQuantize.ts'
 import { affineDequantize } from './quantize/affineDequantize/affineDequantize.ts'
 import { quantizeDequantize } from './quantize/quantizeDequantize/quantizeDequantize.ts'
@@ -84,6 +86,7 @@ export const definitions: Record<KernelName, (...args: never[]) => void> = {
   stridedCopy,
   pad2d,
   pad2dGradient,
+  permuteColumns,
   tilePack,
   tileUnpack,
   tileBlocks,
@@ -138,6 +141,7 @@ export const definitions: Record<KernelName, (...args: never[]) => void> = {
   movingScale,
   quantize,
   dequantize,
+  nestedScale,
   affineQuantize,
   affineDequantize,
   quantizeDequantize,

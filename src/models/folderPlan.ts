@@ -1,6 +1,6 @@
 import { type FloatDType, isFloatDType } from '../core/dtype.ts'
 import { FormatError } from '../core/errors.ts'
-import { sameShape, showShape } from '../core/shape.ts'
+import { numel, sameShape, showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import { openCheckpoint } from '../formats/checkpoint.ts'
 import { type JsonObject, readJson, show, showName } from '../formats/json.ts'
@@ -10,6 +10,7 @@ import type { TensorFile } from '../formats/tensorFile.ts'
 import { Module } from '../nn/module.ts'
 import { QWeightModule } from '../nn/qmodule.ts'
 import { Uncalibrated } from '../nn/uncalibrated.ts'
+import { matrixShape } from '../qtensor/parts.ts'
 import { quantizedTwin } from '../quantize/requantize.ts'
 import { readActivationScales, readScales } from './activationScales.ts'
 import type { CausalLM } from './causalLM.ts'
@@ -153,13 +154,16 @@ function planQuanto(
 ): PlannedParameter {
   const { qtype, groupSize } = module.quantization
   const { shape } = module.weight
+  const [N, K] = matrixShape(shape)
   const parts = findQuantoTensors(file, path, { qtype, shape, bias: module.bias !== null })
   for (const part of Object.values(parts)) if (part) used.add(part.name)
+  const columns = numel(parts.scale.shape) > (N * K) / (groupSize ?? K)
+  const size = columns ? 1 : (groupSize ?? K)
   return {
     path: `${path}.weight`,
     shape,
     kind: groupSize === null ? qtype.name : `${qtype.name}, groups of ${groupSize}`,
-    qtype,
+    weight: { qtype, shape, block: { kind: 'group', size }, offset: parts.shift ? 'shift' : null },
     byteLength: parts.data.byteLength + parts.scale.byteLength + (parts.shift?.byteLength ?? 0),
     load: (device) => readQuanto(device, file, parts, { qtype, shape, groupSize }),
   }

@@ -3,7 +3,7 @@ import { aBoolean, aFunction, aSignal, aString, check, either, listOf, wholeNumb
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { Random } from '../core/random.ts'
 import { type Computation, type Compute, computedIn, computeIn } from '../nn/computeDtype.ts'
-import { aComputeDType, type ComputeDType } from '../qtensor/linear.ts'
+import { aComputeDType, type ComputeDType } from '../qtensor/computeDtype.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import type { KVCache } from './caches/kvCache.ts'
 import { aCausalLM, type CausalLM } from './causalLM.ts'

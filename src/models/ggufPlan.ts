@@ -118,7 +118,10 @@ function planParameter(
   }
   const qtype = blockQTypes[type]
   const load = (device: Device) => readGgufBlocks(device, weight, type, qtype)
-  return { path, shape, kind: `${type} (${qtype.name}, groups of ${ggufGroupSize})`, qtype, byteLength, load }
+  const kind = `${type} (${qtype.name}, groups of ${ggufGroupSize})`
+  const block = { kind: 'group', size: ggufGroupSize } as const
+  const facts = { qtype, shape, block, offset: qtype.unsigned ? 'shift' : null } as const
+  return { path, shape, kind, weight: facts, byteLength, load }
 }
 
 /** Tokenizer, end-of-text ids, and the files to be saved along. */

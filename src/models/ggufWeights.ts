@@ -69,11 +69,15 @@ export async function readGgufBlocks(
   const codes = make(K, qtype.bits)
   const scale = make(groups, 16)
   const shift = qtype.unsigned ? make(groups, 16) : null
-  const tiles = { codes, scale, offset: shift }
-  const result = new QTensor(qtype, tensor.shape, ggufGroupSize, 'float32', {
-    ...tiles,
-    scaleDtype: 'float16',
-    offsetDtype: 'float16',
+  const result = new QTensor({
+    type: qtype,
+    shape: tensor.shape,
+    dtype: 'float32',
+    block: { kind: 'group', size: ggufGroupSize },
+    codes,
+    scale: { tensor: scale, dtype: 'float16' },
+    offset: shift && { kind: 'shift', tensor: shift, dtype: 'float16' },
+    order: null,
   })
   try {
     const rowBytes = tensor.byteLength / N

@@ -9,7 +9,7 @@ import { aPlace, type ByteSource, blobSource, type Folder } from '../formats/sou
 import { Conv1D } from '../nn/gptConv1D.ts'
 import type { Parameter } from '../nn/module.ts'
 import { QWeightModule, setComputeDtype } from '../nn/qmodule.ts'
-import { aComputeDType, type ComputeDType } from '../qtensor/linear.ts'
+import { aComputeDType, type ComputeDType } from '../qtensor/computeDtype.ts'
 import { dequantize } from '../quantize/dequantize.ts'
 import { checkQuantizeOptions } from '../quantize/options.ts'
 import { freezeTwins, type QuantizeOptions, quantize } from '../quantize/quantize.ts'

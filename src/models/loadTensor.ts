@@ -6,7 +6,8 @@ import { numel, type Shape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import { type QuantoTensors, unpackRows } from '../formats/quanto.ts'
 import type { TensorFile, TensorInfo } from '../formats/tensorFile.ts'
-import { matrixShape, QTensor } from '../qtensor/qtensor.ts'
+import { matrixShape } from '../qtensor/parts.ts'
+import { QTensor } from '../qtensor/qtensor.ts'
 import { cast, expand } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
@@ -64,16 +65,17 @@ export async function readQuanto(
       const values = Tensor.fromBytes(device, bytes, info.shape, info.dtype)
       return (columns ? expand(values, shape) : values).view([N, K / G])
     }
-    const codeTensor = Tensor.fromBytes(device, codes, [N, K], qtype.dtype)
+    const values = scales(scale, scaleBytes)
     return keep(
-      QTensor.fromParts(
-        qtype,
+      QTensor.fromParts({
+        type: qtype,
         shape,
-        G,
-        codeTensor,
-        scales(scale, scaleBytes),
-        shift && shiftBytes ? scales(shift, shiftBytes) : null,
-      ),
+        dtype: values.dtype as FloatDType,
+        codes: Tensor.fromBytes(device, codes, [N, K], qtype.dtype),
+        block: { kind: 'group', size: G },
+        scale: { values },
+        offset: shift && shiftBytes ? { kind: 'shift', values: scales(shift, shiftBytes) } : null,
+      }),
     )
   })
 }

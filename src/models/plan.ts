@@ -1,10 +1,10 @@
 import type { FloatDType } from '../core/dtype.ts'
-import type { QType } from '../core/qtype.ts'
 import type { Shape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import { Linear } from '../nn/linear.ts'
 import type { Parameter } from '../nn/module.ts'
 import { QWeightModule } from '../nn/qmodule.ts'
+import type { WeightFacts } from '../qtensor/parts.ts'
 import type { SavedScales } from './activationScales.ts'
 import type { CausalLM } from './causalLM.ts'
 
@@ -15,8 +15,8 @@ export interface PlannedParameter {
   readonly shape: Shape
   /** Its dtype or quantized type as saved, for example `float16` or `qint4, groups of 32`. */
   readonly kind: string
-  /** Of a quantized one. */
-  readonly qtype?: QType
+  /** Of a quantized one: what its product depends on. */
+  readonly weight?: WeightFacts
   /** Bytes that it takes in its file. */
   readonly byteLength: number
   /**

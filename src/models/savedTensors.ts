@@ -5,7 +5,8 @@ import type { TensorToWrite } from '../formats/tensorFile.ts'
 import { joinPath, type Module, type Parameter } from '../nn/module.ts'
 import { activationScales, QModule } from '../nn/qmodule.ts'
 import { quantoGroupSize } from '../qtensor/groupSize.ts'
-import { matrixShape, QTensor } from '../qtensor/qtensor.ts'
+import { matrixShape, showBlock } from '../qtensor/parts.ts'
+import { QTensor } from '../qtensor/qtensor.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 
@@ -95,18 +96,18 @@ function* quantizedParts(path: string, module: QModule): Generator<SavedPart> {
 }
 
 /** quanto does not store group sizes but derives them. */
-function checkQuanto(path: string, { qtype, shape, groupSize, offsetTiles }: QTensor): void {
+function checkQuanto(path: string, { qtype, shape, block, groupSize, heldOffset, order }: QTensor): void {
   const [N, K] = matrixShape(shape)
   const expected = quantoGroupSize(qtype, K) ?? K
   // Of a single output each column has a scale where quanto quantized it, the row where lowbit did; quanto
   // reads both.
   const columns = N === 1 && qtype.bits < 8 && expected === K && groupSize === 1
-  if (groupSize !== expected && !columns) {
+  if (block.kind !== 'group' || order || (groupSize !== expected && !columns)) {
     throw new FormatError(
-      `save: quanto's format takes ${qtype.name} of ${K} columns in groups of ${expected}; ${path} has groups of ${groupSize}`,
+      `save: quanto's format takes ${qtype.name} of ${K} columns in groups of ${expected}; ${path} has ${showBlock(block, shape)}${order ? ', columns reordered' : ''}`,
     )
   }
-  if (offsetTiles && !qtype.unsigned)
+  if (heldOffset && !qtype.unsigned)
     throw new FormatError(`save: quanto's format has no zero points for ${qtype.name}; ${path} has them`)
 }
 

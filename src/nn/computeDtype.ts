@@ -1,4 +1,5 @@
-import { type ComputeDType, computedDtype } from '../qtensor/linear.ts'
+import type { ComputeDType } from '../qtensor/computeDtype.ts'
+import { computedDtype } from '../qtensor/product.ts'
 import type { Module } from './module.ts'
 import { QWeightModule } from './qmodule.ts'
 

@@ -30,6 +30,10 @@ export class QConv extends QWeightModule {
     return Object.assign(Object.create(Object.getPrototypeOf(float)), float, { weight, bias: this.bias })
   }
 
+  override kernelFor(): string {
+    return 'dequantize → conv2d'
+  }
+
   protected override qforward(x: Tensor): Tensor {
     const weight = cast(this.dequantizedWeight(), 'float32')
     return this.computation().compute(x, weight, this.bias && cast(this.bias, 'float32'))

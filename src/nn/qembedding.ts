@@ -1,5 +1,7 @@
 import { check } from '../core/kinds.ts'
 import { lookup } from '../qtensor/lookup.ts'
+import type { WeightFacts } from '../qtensor/parts.ts'
+import { chooseLookup } from '../qtensor/product.ts'
 import { embedding } from '../tensor/ops/embedding.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { Embedding } from './embedding.ts'
@@ -18,6 +20,10 @@ export class QEmbedding extends QWeightModule {
 
   override floatLayer(weight: Tensor): Embedding {
     return Object.assign(new Embedding(weight.shape[0], weight.shape[1]), { weight })
+  }
+
+  override kernelFor(weight: WeightFacts): string {
+    return chooseLookup(weight).kernel
   }
 
   /** ids [...] int32 → [..., embeddingDim] float32. */

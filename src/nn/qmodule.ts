@@ -3,9 +3,12 @@ import { aFunction, check, instanceOf, isObject, type Kind, orNull, wholeNumber 
 import { checkOptions, type OptionKinds, required } from '../core/options.ts'
 import { aQType, type QType } from '../core/qtype.ts'
 import { QActivation } from '../qtensor/activation.ts'
-import { aComputeDType, type ComputeDType } from '../qtensor/linear.ts'
-import { fakeQuantize, QTensor } from '../qtensor/qtensor.ts'
+import { aComputeDType, type ComputeDType } from '../qtensor/computeDtype.ts'
+import type { WeightFacts } from '../qtensor/parts.ts'
+import { chooseProduct } from '../qtensor/product.ts'
+import { QTensor } from '../qtensor/qtensor.ts'
 import type { Quantizer } from '../qtensor/quantizer.ts'
+import { fakeQuantize } from '../qtensor/weightBlocks.ts'
 import { scope } from '../tensor/scope.ts'
 import { needsGrad, record } from '../tensor/tape.ts'
 import { Tensor } from '../tensor/tensor.ts'
@@ -167,6 +170,12 @@ export abstract class QWeightModule extends QModule {
 
   get frozen(): boolean {
     return this.weight instanceof QTensor
+  }
+
+  /** The names of the kernels that multiply a weight of these facts in the layer's place. */
+  kernelFor(weight: WeightFacts): string {
+    const x = this.inputQuantized ? this.activations : null
+    return chooseProduct(weight, x, this.computeDtype ?? 'float32').kernel
   }
 
   /** The weight as it is, or would be, when frozen. */

@@ -1,6 +1,6 @@
 import { aBoolean, aFunction, check } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds, required } from '../core/options.ts'
-import { matrixShape } from '../qtensor/qtensor.ts'
+import { matrixShape } from '../qtensor/parts.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { Conv2d } from './conv2d.ts'
 import { Convolution } from './convolution.ts'

@@ -1,7 +1,9 @@
 import { embedding } from '../tensor/ops/embedding.ts'
 import { scope } from '../tensor/scope.ts'
 import { checkDType, Tensor } from '../tensor/tensor.ts'
-import { matrixShape, type QTensor, weightArguments } from './qtensor.ts'
+import { matrixShape } from './parts.ts'
+import { chooseLookup, weightArguments } from './product.ts'
+import type { QTensor } from './qtensor.ts'
 
 /**
  * y[i] = table[ids[i]], of a float or a quantized table.
@@ -12,11 +14,13 @@ import { matrixShape, type QTensor, weightArguments } from './qtensor.ts'
 export function lookup(table: Tensor | QTensor, ids: Tensor): Tensor {
   if (table instanceof Tensor) return embedding(table, ids)
   checkDType('qembedding', 'ids', ids, 'int32')
-  const [rows, cols] = matrixShape(table.shape)
-  // The kernel takes groups of 32 columns or more.
-  if (table.groupSize === 1 && cols > 1) return scope(() => embedding(table.dequantize(), ids))
-  const y = Tensor.empty(ids.device, [...ids.shape, cols])
-  if (ids.numel === 0) return y
-  ids.device.call('qembedding', { ...weightArguments(table), ids, y, count: ids.numel, rows, K: cols })
-  return y
+  if (chooseLookup(table.facts).kernel !== 'qembedding')
+    return scope(() => embedding(table.dequantize(), ids))
+  const [rows, K] = matrixShape(table.shape)
+  return scope(() => {
+    const y = Tensor.empty(ids.device, [...ids.shape, K])
+    if (ids.numel === 0) return y
+    ids.device.call('qembedding', { ...weightArguments(table), ids, y, count: ids.numel, rows, K })
+    return y
+  })
 }

@@ -15,7 +15,7 @@ import {
 import { checkOptions, type OptionKinds, required } from '../core/options.ts'
 import { aQTypeOrName } from '../core/qtype.ts'
 import { aModule, type Module } from '../nn/module.ts'
-import { aComputeDType } from '../qtensor/linear.ts'
+import { aComputeDType } from '../qtensor/computeDtype.ts'
 import type { QuantizeOptions } from './quantize.ts'
 import { quantizers } from './quantizers.ts'
 

@@ -1,0 +1,23 @@
+import { DTypeError } from '../core/errors.ts'
+import { type Kind, oneOf } from '../core/kinds.ts'
+import type { DynamicActivation } from './dynamic.ts'
+
+/**
+ * The precision of matrix products with quantized weights: `float32` multiplies what the codes stand for, the
+ * exact path; `int8` rounds each row of x to int8, with a scale per group, and multiplies integers, the fast
+ * path. The others are torchao's, of its recipes: `int8PerToken` multiplies integers, too, with one scale for
+ * a whole row of x; `int8AsymmetricPerToken` (with a zero point) and `float8PerToken` round x, and multiply
+ * floats.
+ */
+export type ComputeDType = 'float32' | 'int8' | DynamicActivation
+
+const computeDtypes: readonly ComputeDType[] = [
+  'float32',
+  'int8',
+  'int8PerToken',
+  'int8AsymmetricPerToken',
+  'float8PerToken',
+]
+
+/** The name of a precision of products. */
+export const aComputeDType: Kind = { ...oneOf(...computeDtypes), error: DTypeError }

@@ -1,0 +1,184 @@
+import { aFloatDType, type DType, dtypes, type FloatDType, isFloatDType } from '../core/dtype.ts'
+import { DTypeError, ShapeError } from '../core/errors.ts'
+import { anObject, check } from '../core/kinds.ts'
+import { aQType, type QType } from '../core/qtype.ts'
+import { numel, type Shape, showShape } from '../core/shape.ts'
+import { checkDType, checkShape, checkSizes, Tensor } from '../tensor/tensor.ts'
+
+/**
+ * The weights that share a scale. The values of a tensor of scales stand in the order of the blocks:
+ *
+ *     group   `size` consecutive stored columns of a row; the last of a row may have fewer    [N, ⌈K / size⌉]
+ *     tile    `rows` × `columns`; the last ones may be cut off                 [⌈N / rows⌉, ⌈K / columns⌉]
+ *     run     `size` consecutive values of the flattened weight, across rows; the last may be shorter
+ *                                                                                        [⌈N · K / size⌉]
+ */
+export type Block =
+  | { readonly kind: 'group'; readonly size: number }
+  | { readonly kind: 'tile'; readonly rows: number; readonly columns: number }
+  | { readonly kind: 'run'; readonly size: number }
+
+/** A scale for each block, as numbers of whatever float dtype. */
+export interface PlainScale {
+  /** Of the shape of the blocks. */
+  readonly values: Tensor
+}
+
+/**
+ * Scales that were quantized once more (double quantization), in runs of `blockSize` of them:
+ *
+ *     scale[i] = codebook[codes[i]] · values[⌊i / blockSize⌋] + offset         each operation rounded to float32
+ */
+export interface NestedScale {
+  /** Of the shape of the blocks, uint8. */
+  readonly codes: Tensor
+  /** [256] float32 */
+  readonly codebook: Tensor
+  readonly blockSize: number
+  /** [⌈blocks / blockSize⌉] float32 */
+  readonly values: Tensor
+  /** One float32 value. */
+  readonly offset: Tensor | number
+}
+
+export type Scale = PlainScale | NestedScale
+
+/** What is taken away before or after scaling: `shift` w = scale · q − shift; `zeroPoint` w = scale · (q − z). */
+export interface Offset {
+  readonly kind: 'shift' | 'zeroPoint'
+  /** Of the shape of the blocks: floats, or integers of one byte in the codes' range. */
+  readonly values: Tensor
+}
+
+/** Everything that a quantized weight is made of: what file formats and quantizers give. */
+export interface WeightParts {
+  readonly type: QType
+  /** Of the float weight; as a matrix it has N = shape[0] rows and K = the rest of the shape columns. */
+  readonly shape: Shape
+  /** The dtype of the float weight, in which the library that wrote it computes it. */
+  readonly dtype: FloatDType
+  /** [N, K] one byte a code. */
+  readonly codes: Tensor
+  readonly block: Block
+  readonly scale: Scale
+  readonly offset?: Offset | null
+  /**
+   * [K] int32, a permutation: stored column j holds column order[j] of the weight. Blocks are of stored
+   * columns. Whoever reads it from a file checks that it is a permutation.
+   */
+  readonly order?: Tensor | null
+}
+
+/** What a product with a quantized weight depends on: its facts without its values. */
+export interface WeightFacts {
+  readonly qtype: QType
+  readonly shape: Shape
+  readonly block: Block
+  /** What is taken from scaled codes. */
+  readonly offset: 'shift' | 'zeroPoint' | null
+}
+
+/** [N, K]: the first dimension, and all others together. */
+export function matrixShape(shape: Shape): [rows: number, cols: number] {
+  return [shape[0], numel(shape.slice(1))]
+}
+
+/** The shape of the scales of a weight. */
+export function blocksShape(block: Block, shape: Shape): Shape {
+  const [N, K] = matrixShape(shape)
+  if (block.kind === 'run') return [Math.ceil((N * K) / block.size)]
+  if (block.kind === 'group') return [N, Math.ceil(K / block.size)]
+  return [Math.ceil(N / block.rows), Math.ceil(K / block.columns)]
+}
+
+/**
+ * The columns that share a scale where every block lies in one row, and rows begin with a block; null
+ * elsewhere.
+ */
+export function rowBlock(block: Block, shape: Shape): number | null {
+  const [, K] = matrixShape(shape)
+  if (block.kind === 'group') return block.size
+  return block.kind === 'run' && K % block.size === 0 ? block.size : null
+}
+
+/** `groups of 64`, `one scale a row`, `tiles of 128 × 128`, `runs of 64` */
+export function showBlock(block: Block, shape: Shape): string {
+  if (block.kind === 'tile') return `tiles of ${block.rows} × ${block.columns}`
+  if (block.kind === 'run') return `runs of ${block.size}`
+  return block.size === matrixShape(shape)[1] ? 'one scale a row' : `groups of ${block.size}`
+}
+
+export function isNested(scale: Scale): scale is NestedScale {
+  return 'codebook' in scale
+}
+
+/** The dtypes that scales may have. */
+const scaleDtypes: readonly DType[] = ['float32', 'float16', 'bfloat16', 'float8_e4m3fn']
+
+/** @throws ShapeError or DTypeError unless all parts fit one another. */
+export function checkParts(parts: WeightParts): void {
+  check('qtensor', 'parts', parts, anObject)
+  const { type, shape, dtype, codes, block, scale, offset, order } = parts
+  check('qtensor', 'type', type, aQType)
+  checkSizes('qtensor', shape)
+  check('qtensor', 'dtype', dtype, aFloatDType)
+  const [N, K] = matrixShape(shape)
+  checkBlock(block, shape)
+  const blocks = blocksShape(block, shape)
+  checkShape('qtensor', 'codes', codes, [N, K])
+  checkBytes('codes', codes)
+  if (isNested(scale)) checkNested(scale, blocks)
+  else {
+    checkShape('qtensor', 'scale', scale.values, blocks)
+    checkDType('qtensor', 'scale', scale.values, ...scaleDtypes)
+  }
+  if (offset) checkOffset(type, offset, blocks)
+  if (!order) return
+  checkShape('qtensor', 'order', order, [K])
+  checkDType('qtensor', 'order', order, 'int32')
+}
+
+/** @throws ShapeError unless it has whole sizes from 1 up. */
+export function checkBlock(block: Block, shape: Shape): void {
+  check('qtensor', 'block', block, anObject)
+  const sizes = block.kind === 'tile' ? [block.rows, block.columns] : [block.size]
+  if (
+    ['group', 'tile', 'run'].includes(block.kind) &&
+    sizes.every((size) => Number.isInteger(size) && size > 0)
+  )
+    return
+  throw new ShapeError(
+    `qtensor: blocks must be groups, tiles or runs of 1 or more columns; received ${JSON.stringify(block)} for ${showShape(shape)}`,
+  )
+}
+
+function checkNested({ codes, codebook, blockSize, values, offset }: NestedScale, blocks: Shape): void {
+  checkShape('qtensor', 'scale.codes', codes, blocks)
+  checkDType('qtensor', 'scale.codes', codes, 'uint8')
+  checkShape('qtensor', 'scale.codebook', codebook, [256])
+  checkDType('qtensor', 'scale.codebook', codebook, 'float32')
+  if (!Number.isInteger(blockSize) || blockSize < 1)
+    throw new ShapeError(`qtensor: scale.blockSize must be a whole number from 1 up; received ${blockSize}`)
+  checkShape('qtensor', 'scale.values', values, [Math.ceil(numel(blocks) / blockSize)])
+  checkDType('qtensor', 'scale.values', values, 'float32')
+  if (!(offset instanceof Tensor)) return
+  checkDType('qtensor', 'scale.offset', offset, 'float32')
+  if (offset.numel !== 1)
+    throw new ShapeError(`qtensor: scale.offset must be one value; received ${showShape(offset.shape)}`)
+}
+
+function checkOffset(type: QType, { kind, values }: Offset, blocks: Shape): void {
+  checkShape('qtensor', kind, values, blocks)
+  if (kind === 'shift') {
+    checkDType('qtensor', kind, values, 'float32', 'float16', 'bfloat16')
+    return
+  }
+  checkBytes(kind, values)
+  if (type.dtype !== 'uint8' && type.dtype !== 'int8')
+    throw new DTypeError(`qtensor: zero points belong to integer codes; received ${type.name}`)
+}
+
+function checkBytes(name: string, tensor: Tensor): void {
+  if (dtypes[tensor.dtype].bytes === 1 && !isFloatDType(tensor.dtype)) return
+  throw new DTypeError(`qtensor: ${name} must have one byte each; received ${tensor.dtype}`)
+}

@@ -1,0 +1,138 @@
+import { type DType, dtypes } from '../core/dtype.ts'
+import { type QType, qint8 } from '../core/qtype.ts'
+import { cast } from '../tensor/ops/elementwise.ts'
+import type { Tensor } from '../tensor/tensor.ts'
+import type { ComputeDType } from './computeDtype.ts'
+import { matrixShape, rowBlock, type WeightFacts } from './parts.ts'
+import type { QTensor } from './qtensor.ts'
+import { packTiles } from './tiles.ts'
+import { repeatRows, withoutGradient } from './weightBlocks.ts'
+
+/** A way to compute y = x · wᵀ. */
+export interface Product {
+  /** The kernels that run. */
+  readonly kernel: 'qmatmul' | 'qmatmulInt8' | 'dequantize → matmul'
+  /**
+   * What x is for them: `floats` as they are; `groups` and `rows`, rounded to int8 with a scale a group of
+   * columns or a row; `codes`, an activation's own; `asymmetric` and `float8`, floats rounded to a row's int8
+   * or float8 codes.
+   */
+  readonly x: 'floats' | 'groups' | 'rows' | 'codes' | 'asymmetric' | 'float8'
+  /** Why none of the fast kernels multiplies this weight. */
+  readonly why?: string
+}
+
+/** Columns that the kernels take at a time: every group is whole runs of them, or as wide as the row. */
+const runColumns = 32
+
+/**
+ * Decides how x · wᵀ is computed: the only place that does.
+ * @param x the type of the factor's codes, where it is a quantized activation
+ */
+export function chooseProduct(weight: WeightFacts, x: QType | null, computeDtype: ComputeDType): Product {
+  const floats = { float8PerToken: 'float8', int8AsymmetricPerToken: 'asymmetric' } as const
+  const { qtype } = weight
+  if (computeDtype === 'float8PerToken' || computeDtype === 'int8AsymmetricPerToken')
+    return floatProduct(weight, floats[computeDtype])
+  const fast = floatProduct(weight, 'floats')
+  if (fast.kernel !== 'qmatmul') return fast
+  if (x === qint8 && isStatic(weight)) return { kernel: 'qmatmulInt8', x: 'codes' }
+  if (computeDtype === 'float32' || !hasIntegerCodes(qtype)) return fast
+  return { kernel: 'qmatmulInt8', x: computeDtype === 'int8' ? 'groups' : 'rows' }
+}
+
+function floatProduct(weight: WeightFacts, x: Product['x']): Product {
+  const why = withoutKernel(weight)
+  return why === null ? { kernel: 'qmatmul', x } : { kernel: 'dequantize → matmul', x, why }
+}
+
+/** Why the kernels that read tiles (`qmatmul`, `qembedding`) cannot read a weight; null where they can. */
+function withoutKernel({ qtype, shape, block, offset }: WeightFacts): string | null {
+  const [, K] = matrixShape(shape)
+  const columns = block.kind === 'tile' ? block.columns : rowBlock(block, shape)
+  if (columns === null)
+    return `its runs of ${block.kind === 'run' ? block.size : 0} values cross rows of ${K}`
+  if (columns < K && columns % runColumns !== 0)
+    return `its groups of ${columns} columns are no multiples of ${runColumns}`
+  if (offset && !qtype.unsigned) return `${qtype.name} has an offset`
+  return null
+}
+
+/** Whether `qmatmulInt8` multiplies codes of this type. */
+function hasIntegerCodes(qtype: QType): boolean {
+  return qtype.dtype === 'int8' || qtype.dtype === 'uint8'
+}
+
+/** Whether int8 codes multiply a weight as they are: int8 on both sides, a scale a row, sums that fit. */
+function isStatic({ qtype, shape, block }: WeightFacts): boolean {
+  const [, K] = matrixShape(shape)
+  return qtype === qint8 && rowBlock(block, shape) === K && K <= 65536
+}
+
+/** How rows of a quantized table are looked up. */
+export function chooseLookup(table: WeightFacts): {
+  kernel: 'qembedding' | 'dequantize → embedding'
+  why?: string
+} {
+  const why = withoutKernel(table)
+  return why === null ? { kernel: 'qembedding' } : { kernel: 'dequantize → embedding', why }
+}
+
+/**
+ * What products with weights of this type are computed in when they are to be in `computeDtype`: float32
+ * where no kernel multiplies integers.
+ */
+export function computedDtype(qtype: QType, computeDtype: ComputeDType): ComputeDType {
+  const integer = computeDtype === 'int8' || computeDtype === 'int8PerToken'
+  return integer && !hasIntegerCodes(qtype) ? 'float32' : computeDtype
+}
+
+/**
+ * What kernels take of a weight, by their names. Scales that no kernel reads (8-bit floats, those quantized
+ * once more, those of tiles) are made float32 for the call: run it in a scope.
+ */
+export function weightArguments(weight: QTensor) {
+  const { codeTiles, qtype, groupSize } = weight
+  const scale = readScale(weight)
+  const offset = readOffset(weight)
+  return {
+    w: codeTiles,
+    qtype: qtype.code,
+    scale: scale.tensor,
+    offset: offset?.tensor ?? null,
+    scaleDtype: dtypes[scale.dtype].code,
+    offsetDtype: dtypes[offset?.dtype ?? scale.dtype].code,
+    groupSize,
+  }
+}
+
+interface Tiles {
+  readonly tensor: Tensor
+  readonly dtype: DType
+}
+
+/** The dtypes that kernels read scales in. */
+const readDtypes: readonly DType[] = ['float32', 'float16', 'bfloat16']
+
+function readScale(weight: QTensor): Tiles {
+  const { heldScale, block } = weight
+  if ('tensor' in heldScale && block.kind !== 'tile' && readDtypes.includes(heldScale.dtype)) return heldScale
+  return { tensor: withoutGradient(() => rowTiles(weight, weight.scale('float32'))), dtype: 'float32' }
+}
+
+function readOffset(weight: QTensor): Tiles | null {
+  const { heldOffset, block } = weight
+  if (!heldOffset || block.kind !== 'tile') return heldOffset
+  const values = () => weight.zeroPoint() ?? cast(heldOffset.tensor, 'float32')
+  return {
+    tensor: withoutGradient(() => rowTiles(weight, values())),
+    dtype: weight.hasZeroPoints ? 'uint8' : 'float32',
+  }
+}
+
+/** Values of the shape of the blocks as tiles [N, groups]. */
+function rowTiles({ block, shape }: QTensor, values: Tensor): Tensor {
+  const [N, K] = matrixShape(shape)
+  if (block.kind === 'tile') return packTiles(repeatRows(values, block.rows, N))
+  return packTiles(values.view([N, Math.ceil(K / block.size)]))
+}
