@@ -67,6 +67,11 @@ export class GgufMetadata {
     return this.values.has(key)
   }
 
+  /** A value as it stands, lists as what prints their length; undefined where there is none. */
+  get(key: string): unknown {
+    return this.values.get(key)?.value
+  }
+
   string(key: string, fallback?: string): string {
     return this.expect(key, fallback, 'a string', (value) => typeof value === 'string')
   }

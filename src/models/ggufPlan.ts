@@ -13,9 +13,11 @@ import { Linear } from '../nn/linear.ts'
 import { QEmbedding } from '../nn/qembedding.ts'
 import { QLinear } from '../nn/qlinear.ts'
 import { defaultQuantizer } from '../quantize/quantizers.ts'
-import { LlamaForCausalLM } from './families/llama.ts'
-import { ggufLlamaConfig, huggingFaceConfig } from './ggufConfig.ts'
-import { ggufPaths, matchGgufTensors, permutedHeads, ropeFactorsName } from './ggufTensors.ts'
+import type { CausalLM } from './causalLM.ts'
+import type { GgufFamily } from './families/family.ts'
+import { emptyModel } from './families/index.ts'
+import { ggufConfig } from './ggufConfig.ts'
+import { ggufPaths, matchGgufTensors, pairedHeads, ropeFactorsName } from './ggufTensors.ts'
 import { ggufTokenizer } from './ggufTokenizer.ts'
 import { readGgufBlocks, readGgufFloat } from './ggufWeights.ts'
 import {
@@ -49,18 +51,18 @@ export async function planGguf(source: ByteSource, place?: string): Promise<Load
   try {
     const warnings = new Set<string>()
     const warn = (message: string) => void warnings.add(message)
-    const config = ggufLlamaConfig(file, await readRopeFactors(file), warn)
-    const model = new LlamaForCausalLM(config)
-    const paths = ggufPaths(file)
+    const { config, gguf } = ggufConfig(file, await readRopeFactors(file), warn)
+    const model = emptyModel(config, warn)
+    const paths = ggufPaths(gguf, file)
     dropAbsentBiases(model, (path) => paths.has(path), file.name, warn)
-    const tensors = matchGgufTensors(model, file)
+    const tensors = matchGgufTensors(model, gguf, file)
     quantizeModules(model, tensors)
     const staging: Uint8Array[] = []
     const parameters = [...parameterPaths(model).values()].map(([path]) =>
-      planParameter(model, file, path, tensors.get(path), staging),
+      planParameter(model, gguf, file, path, tensors.get(path), staging),
     )
     const quantized = [...tensors.values()].some(({ type }) => isGgufBlockType(type))
-    await addSideFiles(file, model, warn)
+    await addSideFiles(file, model, config.toObject(), warn)
     const scheme = quantized ? 'gguf' : 'none'
     return { name: file.name, model, scheme, parameters, warnings: [...warnings], close: () => file.close() }
   } catch (error) {
@@ -86,7 +88,7 @@ async function readRopeFactors(file: GgufFile): Promise<number[] | null> {
 }
 
 /** Puts quantized twins where the file holds blocks; a tied head and embedding share theirs. */
-function quantizeModules(model: LlamaForCausalLM, tensors: ReadonlyMap<string, GgufTensor>): void {
+function quantizeModules(model: CausalLM, tensors: ReadonlyMap<string, GgufTensor>): void {
   for (const [path, { type }] of tensors) {
     if (!isGgufBlockType(type)) continue
     const module = model.getModule(parentOf(path))
@@ -98,7 +100,8 @@ function quantizeModules(model: LlamaForCausalLM, tensors: ReadonlyMap<string, G
 }
 
 function planParameter(
-  model: LlamaForCausalLM,
+  model: CausalLM,
+  gguf: GgufFamily,
   file: GgufFile,
   path: string,
   tensor: GgufTensor | undefined,
@@ -106,7 +109,7 @@ function planParameter(
 ): PlannedParameter {
   if (!tensor) throw new FormatError(`${file.name}: ${path} is missing`)
   const { type, shape, byteLength } = tensor
-  const weight = { file, tensor, heads: permutedHeads(path, model.config), staging }
+  const weight = { file, tensor, heads: pairedHeads(gguf, path, model.config), staging }
   if (!isGgufBlockType(type)) {
     return {
       path,
@@ -127,10 +130,10 @@ function planParameter(
 /** Tokenizer, end-of-text ids, and the files to be saved along. */
 async function addSideFiles(
   file: GgufFile,
-  model: LlamaForCausalLM,
+  model: CausalLM,
+  config: Readonly<Record<string, unknown>>,
   warn: (message: string) => void,
 ): Promise<void> {
-  const config = huggingFaceConfig(file, model.config)
   const files = new Map<string, string | (() => string)>()
   const generation = {
     bos_token_id: config.bos_token_id,

@@ -3,46 +3,27 @@ import { type Shape, sameShape, showShape } from '../core/shape.ts'
 import type { GgufFile, GgufTensor } from '../formats/gguf.ts'
 import { ggufDTypes, isGgufBlockType } from '../formats/ggufBlocks.ts'
 import { showName } from '../formats/json.ts'
-import type { LlamaForCausalLM } from './families/llama.ts'
-import type { LlamaLikeConfig } from './families/llamaLike.ts'
-
-/** llama.cpp's names of the modules of a layer, `blk.N.…`, and Hugging Face's, `model.layers.N.…`. */
-const layerModules: Readonly<Record<string, string>> = {
-  attn_norm: 'input_layernorm',
-  attn_q: 'self_attn.q_proj',
-  attn_k: 'self_attn.k_proj',
-  attn_v: 'self_attn.v_proj',
-  attn_output: 'self_attn.o_proj',
-  ffn_norm: 'post_attention_layernorm',
-  ffn_gate: 'mlp.gate_proj',
-  ffn_up: 'mlp.up_proj',
-  ffn_down: 'mlp.down_proj',
-}
-
-const otherModules: Readonly<Record<string, string>> = {
-  token_embd: 'model.embed_tokens',
-  output_norm: 'model.norm',
-  output: 'lm_head',
-}
+import type { CausalLM, CausalLMConfig } from './causalLM.ts'
+import type { GgufFamily } from './families/family.ts'
 
 /** Factors of the rotary frequencies: a part of the configuration, though stored as a tensor. */
 export const ropeFactorsName = 'rope_freqs.weight'
 
 /**
- * `blk.3.attn_q.weight` → `model.layers.3.self_attn.q_proj.weight`; null for a name that the architecture
- * does not have.
+ * `blk.3.attn_q.weight` → `model.layers.3.self_attn.q_proj.weight`; null for a name that the family does not
+ * have.
  */
-export function modulePath(tensor: string): string | null {
-  const [, block, name, part] = /^(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)$/.exec(tensor) ?? []
-  const table = block === undefined ? otherModules : layerModules
-  if (name === undefined || !Object.hasOwn(table, name)) return null
-  return block === undefined ? `${table[name]}.${part}` : `model.layers.${block}.${table[name]}.${part}`
+export function modulePath({ modules }: GgufFamily, tensor: string): string | null {
+  const [, layer, name, part] = /^(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)$/.exec(tensor) ?? []
+  const module = layer === undefined ? name : `blk.N.${name}`
+  if (module === undefined || !Object.hasOwn(modules, module)) return null
+  return `${modules[module].replace('.N.', `.${layer}.`)}.${part}`
 }
 
 /** The paths of the parameters that a file holds, of whatever type. */
-export function ggufPaths(file: GgufFile): Set<string> {
+export function ggufPaths(gguf: GgufFamily, file: GgufFile): Set<string> {
   return new Set(
-    [...file.tensors.keys(), ...file.unsupported.keys()].flatMap((name) => modulePath(name) ?? []),
+    [...file.tensors.keys(), ...file.unsupported.keys()].flatMap((name) => modulePath(gguf, name) ?? []),
   )
 }
 
@@ -50,18 +31,18 @@ export function ggufPaths(file: GgufFile): Set<string> {
  * The tensor of every parameter of the model, by path. Of a tied head it is the embedding's.
  * @throws FormatError listing what is missing, misshapen, of a type that is not supported, or left over
  */
-export function matchGgufTensors(model: LlamaForCausalLM, file: GgufFile): Map<string, GgufTensor> {
+export function matchGgufTensors(model: CausalLM, gguf: GgufFamily, file: GgufFile): Map<string, GgufTensor> {
   const problems: string[] = []
   const byPath = new Map<string, GgufTensor>()
   for (const tensor of file.tensors.values()) {
-    const path = modulePath(tensor.name)
+    const path = modulePath(gguf, tensor.name)
     if (path !== null) byPath.set(path, tensor)
   }
-  const unknown = new Map([...file.unsupported].map(([name, id]) => [modulePath(name), { name, id }]))
+  const unknown = new Map([...file.unsupported].map(([name, id]) => [modulePath(gguf, name), { name, id }]))
   const found = new Map<string, GgufTensor>()
+  const embedding = `${gguf.modules.token_embd}.weight`
   for (const [path, { shape }] of model.namedParameters()) {
-    const stored =
-      model.config.tieWordEmbeddings && path === 'lm_head.weight' ? 'model.embed_tokens.weight' : path
+    const stored = model.config.tieWordEmbeddings && path === 'lm_head.weight' ? embedding : path
     const tensor = byPath.get(stored)
     const other = unknown.get(stored)
     if (other) problems.push(`${other.name} is of type ${other.id}, which is not known`)
@@ -76,7 +57,7 @@ export function matchGgufTensors(model: LlamaForCausalLM, file: GgufFile): Map<s
   }
   const parameters = new Set([...model.namedParameters()].map(([path]) => path))
   for (const name of [...file.tensors.keys(), ...file.unsupported.keys()]) {
-    if (name !== ropeFactorsName && !parameters.has(modulePath(name) ?? ''))
+    if (name !== ropeFactorsName && !parameters.has(modulePath(gguf, name) ?? ''))
       problems.push(`${showName(name)} is not a part of the model`)
   }
   if (problems.length === 0) return found
@@ -88,9 +69,13 @@ export function matchGgufTensors(model: LlamaForCausalLM, file: GgufFile): Map<s
 /**
  * How many heads the rows of this parameter belong to, if llama.cpp stores them in its own order; else null.
  */
-export function permutedHeads(path: string, { heads, keyValueHeads }: LlamaLikeConfig): number | null {
-  if (/\.self_attn\.q_proj\.\w+$/.test(path)) return heads
-  return /\.self_attn\.k_proj\.\w+$/.test(path) ? keyValueHeads : null
+export function pairedHeads(
+  { paired = {} }: GgufFamily,
+  path: string,
+  config: CausalLMConfig,
+): number | null {
+  const found = Object.entries(paired).find(([module]) => new RegExp(`\\.${module}\\.\\w+$`).test(path))
+  return found ? config[found[1]] : null
 }
 
 /**

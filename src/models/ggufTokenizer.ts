@@ -68,8 +68,8 @@ export function ggufTokenizer(
   }
   if (metadata.has('tokenizer.chat_template'))
     config.chat_template = metadata.string('tokenizer.chat_template')
-  if (metadata.has('llama.context_length'))
-    config.model_max_length = metadata.positiveInteger('llama.context_length')
+  const context = `${metadata.string('general.architecture', 'none')}.context_length`
+  if (metadata.has(context)) config.model_max_length = metadata.positiveInteger(context)
   const tokenizer = () => {
     const vocabulary = readVocabulary(metadata)
     const { tokens, types } = vocabulary

@@ -3,17 +3,21 @@ import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { openGguf } from '../../src/formats/gguf.ts'
 import { bytesSource } from '../../src/formats/source.ts'
+import { llamaGguf } from '../../src/models/families/llama.ts'
 import { planGguf } from '../../src/models/ggufPlan.ts'
-import { modulePath, permutedHeads, unpermuteRows } from '../../src/models/ggufTensors.ts'
+import { modulePath, pairedHeads, unpermuteRows } from '../../src/models/ggufTensors.ts'
 import { fixtures } from '../formats/ggufBytes.ts'
 
 test('names', () => {
-  assert.equal(modulePath('token_embd.weight'), 'model.embed_tokens.weight')
-  assert.equal(modulePath('output.weight'), 'lm_head.weight')
-  assert.equal(modulePath('output_norm.weight'), 'model.norm.weight')
-  assert.equal(modulePath('blk.12.attn_q.weight'), 'model.layers.12.self_attn.q_proj.weight')
-  assert.equal(modulePath('blk.0.attn_k.bias'), 'model.layers.0.self_attn.k_proj.bias')
-  assert.equal(modulePath('blk.3.ffn_norm.weight'), 'model.layers.3.post_attention_layernorm.weight')
+  assert.equal(modulePath(llamaGguf, 'token_embd.weight'), 'model.embed_tokens.weight')
+  assert.equal(modulePath(llamaGguf, 'output.weight'), 'lm_head.weight')
+  assert.equal(modulePath(llamaGguf, 'output_norm.weight'), 'model.norm.weight')
+  assert.equal(modulePath(llamaGguf, 'blk.12.attn_q.weight'), 'model.layers.12.self_attn.q_proj.weight')
+  assert.equal(modulePath(llamaGguf, 'blk.0.attn_k.bias'), 'model.layers.0.self_attn.k_proj.bias')
+  assert.equal(
+    modulePath(llamaGguf, 'blk.3.ffn_norm.weight'),
+    'model.layers.3.post_attention_layernorm.weight',
+  )
   for (const other of [
     'blk.0.output.weight',
     'attn_q.weight',
@@ -22,7 +26,7 @@ test('names', () => {
     'constructor.weight',
     'rope_freqs.weight',
   ]) {
-    assert.equal(modulePath(other), null, other)
+    assert.equal(modulePath(llamaGguf, other), null, other)
   }
 })
 
@@ -36,10 +40,10 @@ test('rows of rotating pairs are put apart, head by head', () => {
 })
 
 test('which rows those are', () => {
-  const config = { heads: 9, keyValueHeads: 3 } as Parameters<typeof permutedHeads>[1]
-  assert.equal(permutedHeads('model.layers.0.self_attn.q_proj.weight', config), 9)
-  assert.equal(permutedHeads('model.layers.0.self_attn.k_proj.bias', config), 3)
-  assert.equal(permutedHeads('model.layers.0.self_attn.v_proj.weight', config), null)
+  const config = { heads: 9, keyValueHeads: 3 } as Parameters<typeof pairedHeads>[2]
+  assert.equal(pairedHeads(llamaGguf, 'model.layers.0.self_attn.q_proj.weight', config), 9)
+  assert.equal(pairedHeads(llamaGguf, 'model.layers.0.self_attn.k_proj.bias', config), 3)
+  assert.equal(pairedHeads(llamaGguf, 'model.layers.0.self_attn.v_proj.weight', config), null)
 })
 
 /** A file with a tensor renamed, or another's type or sizes changed, in place. */

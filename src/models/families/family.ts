@@ -20,4 +20,28 @@ export interface Family<C extends CausalLMConfig = CausalLMConfig> {
   build(config: C): CausalLM
   /** How checkpoints name tensors, where that differs from the paths of the model. */
   readonly names?: CheckpointNames
+  /** How GGUF files describe it; absent where they cannot. */
+  readonly gguf?: GgufFamily
+}
+
+/**
+ * How GGUF files describe a family: their metadata become a config.json, which the family parses as any other,
+ * and their tensors get the paths of its modules.
+ */
+export interface GgufFamily {
+  /** In `general.architecture`, and before each of the keys below. */
+  readonly architecture: string
+  /** The key of each field of a config.json that a file must state: `num_hidden_layers: 'block_count'`. */
+  readonly fields: Readonly<Record<string, string>>
+  /** Of those that it may leave out. */
+  readonly optionalFields?: Readonly<Record<string, string>>
+  /** Fields that are the same in all files, or follow from which tensors there are. */
+  otherFields?(has: (tensor: string) => boolean): Readonly<Record<string, unknown>>
+  /** The path of each module by its name in the file, `N` standing for the number of a layer. */
+  readonly modules: Readonly<Record<string, string>>
+  /**
+   * Modules whose rows are stored with rotating pairs side by side, and which of the config's numbers counts
+   * the heads that they belong to.
+   */
+  readonly paired?: Readonly<Record<string, 'heads' | 'keyValueHeads'>>
 }

@@ -1,9 +1,9 @@
 import type { FloatDType } from '../../core/dtype.ts'
 import type { JsonObject } from '../../formats/json.ts'
 import { DecoderLM } from '../decoderLM.ts'
-import type { Family } from './family.ts'
+import type { Family, GgufFamily } from './family.ts'
 import type { Warn } from './fields.ts'
-import { type LlamaLikeConfig, llamaLikeDecoder, parseLlamaLike } from './llamaLike.ts'
+import { type LlamaLikeConfig, llamaLikeDecoder, llamaLikeGguf, parseLlamaLike } from './llamaLike.ts'
 
 /** Llama with its language-model head: token ids → logits. */
 export class LlamaForCausalLM extends DecoderLM<LlamaLikeConfig> {
@@ -22,6 +22,18 @@ export function parseLlamaConfig(json: JsonObject, warn: Warn = () => {}): Llama
   })
 }
 
+/** How GGUF files describe Llama, which is how they describe Mistral, too. */
+export const llamaGguf: GgufFamily = {
+  ...llamaLikeGguf,
+  architecture: 'llama',
+  otherFields: (has) => ({
+    hidden_act: 'silu',
+    attention_bias: has('blk.0.attn_q.bias'),
+    mlp_bias: has('blk.0.ffn_gate.bias'),
+  }),
+  paired: { q_proj: 'heads', k_proj: 'keyValueHeads' },
+}
+
 /** Llama 1 to 3, and whatever else calls itself so. */
 export const llama: Family<LlamaLikeConfig> = {
   architectures: ['LlamaForCausalLM'],
@@ -29,4 +41,5 @@ export const llama: Family<LlamaLikeConfig> = {
   parse: parseLlamaConfig,
   build: (config) => new LlamaForCausalLM(config),
   names: { extras: /\.rotary_emb\.inv_freq$/ },
+  gguf: llamaGguf,
 }

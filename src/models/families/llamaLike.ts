@@ -62,6 +62,38 @@ export function parseLlamaLike(json: JsonObject, warn: Warn, defaults: LlamaLike
   }
 }
 
+/** How GGUF files describe such a model, `architecture` aside. */
+export const llamaLikeGguf = {
+  fields: {
+    hidden_size: 'embedding_length',
+    intermediate_size: 'feed_forward_length',
+    num_hidden_layers: 'block_count',
+    num_attention_heads: 'attention.head_count',
+    max_position_embeddings: 'context_length',
+    rms_norm_eps: 'attention.layer_norm_rms_epsilon',
+  },
+  optionalFields: {
+    num_key_value_heads: 'attention.head_count_kv',
+    head_dim: 'attention.key_length',
+    rope_theta: 'rope.freq_base',
+    vocab_size: 'vocab_size',
+  },
+  modules: {
+    token_embd: 'model.embed_tokens',
+    output_norm: 'model.norm',
+    output: 'lm_head',
+    'blk.N.attn_norm': 'model.layers.N.input_layernorm',
+    'blk.N.attn_q': 'model.layers.N.self_attn.q_proj',
+    'blk.N.attn_k': 'model.layers.N.self_attn.k_proj',
+    'blk.N.attn_v': 'model.layers.N.self_attn.v_proj',
+    'blk.N.attn_output': 'model.layers.N.self_attn.o_proj',
+    'blk.N.ffn_norm': 'model.layers.N.post_attention_layernorm',
+    'blk.N.ffn_gate': 'model.layers.N.mlp.gate_proj',
+    'blk.N.ffn_up': 'model.layers.N.mlp.up_proj',
+    'blk.N.ffn_down': 'model.layers.N.mlp.down_proj',
+  },
+} as const
+
 /**
  * Makes the decoder of such a model.
  * @param family what the names of its classes begin with
