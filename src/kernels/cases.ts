@@ -58,6 +58,8 @@ import { cases as minmaxScale } from './quantize/minmaxScale/minmaxScale.cases.t
 import { cases as affineScale } from './quantize/affineScale/affineScale.cases.ts'
 import { cases as hqqShift } from './quantize/hqqShift/hqqShift.cases.ts'
 import { cases as magnitudeHistogram } from './quantize/magnitudeHistogram/magnitudeHistogram.cases.ts'
+import { cases as quantizeCodebook } from './quantize/quantizeCodebook/quantizeCodebook.cases.ts'
+import { cases as nestScale } from './quantize/nestScale/nestScale.cases.ts'
 import { cases as movingScale } from './quantize/movingScale/movingScale.cases.ts'
 import { cases as quantize } from './quantize/quantize/quantize.cases.ts'
 import { cases as dequantize } from './quantize/dequantize/dequantize.cases.ts'
@@ -139,6 +141,8 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   affineScale,
   hqqShift,
   magnitudeHistogram,
+  quantizeCodebook,
+  nestScale,
   movingScale,
   quantize,
   dequantize,

@@ -57,6 +57,8 @@ import { minmaxScale } from './quantize/minmaxScale/minmaxScale.ts'
 import { affineScale } from './quantize/affineScale/affineScale.ts'
 import { hqqShift } from './quantize/hqqShift/hqqShift.ts'
 import { magnitudeHistogram } from './quantize/magnitudeHistogram/magnitudeHistogram.ts'
+import { quantizeCodebook } from './quantize/quantizeCodebook/quantizeCodebook.ts'
+import { nestScale } from './quantize/nestScale/nestScale.ts'
 import { movingScale } from './quantize/movingScale/movingScale.ts'
 import { quantize } from './quantize/quantize/quantize.ts'
 import { dequantize } from './quantize/dequantize/dequantize.ts'
@@ -138,6 +140,8 @@ export const definitions: Record<KernelName, (...args: never[]) => void> = {
   affineScale,
   hqqShift,
   magnitudeHistogram,
+  quantizeCodebook,
+  nestScale,
   movingScale,
   quantize,
   dequantize,
