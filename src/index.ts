@@ -83,7 +83,11 @@ export {
   type Reduction,
 } from './nn/losses.ts'
 export { Module, type ModuleListOptions, type Parameter } from './nn/module.ts'
-export { MultiheadAttention, type MultiheadAttentionOptions } from './nn/multiheadAttention.ts'
+export {
+  type AttentionMasks,
+  MultiheadAttention,
+  type MultiheadAttentionOptions,
+} from './nn/multiheadAttention.ts'
 export { GroupNorm, type GroupNormOptions, LayerNorm, type LayerNormOptions } from './nn/normalization.ts'
 export type { ForwardWatcher, Observation } from './nn/observe.ts'
 export { Adadelta, type AdadeltaSettings } from './nn/optim/adadelta.ts'

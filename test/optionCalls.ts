@@ -20,6 +20,7 @@ const numbers = (...shape: number[]) => lb.Tensor.full(device, shape, 1)
 export const x = numbers(2, 2)
 const image = numbers(1, 1, 4, 4)
 const kernel = numbers(1, 1, 2, 2)
+const heads = lb.initialize(new lb.MultiheadAttention(4, 2), device)
 const sgd = () => new lb.SGD(net.parameters(), { lr: 0.1, momentum: 0.9 })
 const weight = numbers(32, 32)
 const quantized = { qtype: lb.qint8, groupSize: null, quantizer: lb.absmax }
@@ -281,11 +282,7 @@ export const calls: Record<string, Call> = {
   ExponentialLR: call((o: { gamma: number }) => new lb.ExponentialLR(sgd(), o), { gamma: 0.5 }),
   LinearLR: call(
     (o: NonNullable<ConstructorParameters<typeof lb.LinearLR>[1]>) => new lb.LinearLR(sgd(), o),
-    {
-      startFactor: undefined,
-      endFactor: undefined,
-      totalIters: undefined,
-    },
+    { startFactor: undefined, endFactor: undefined, totalIters: undefined },
   ),
   CosineAnnealingLR: call((o: { tMax: number; etaMin?: number }) => new lb.CosineAnnealingLR(sgd(), o), {
     tMax: 2,
@@ -327,10 +324,7 @@ export const calls: Record<string, Call> = {
   }),
   'transforms.randomHorizontalFlip': call(
     (o: { p?: number; seed?: number }) => lb.transforms.randomHorizontalFlip(o),
-    {
-      p: undefined,
-      seed: undefined,
-    },
+    { p: undefined, seed: undefined },
   ),
   'ops.conv2d': call((o: lb.ops.ConvOptions) => lb.ops.conv2d(image, kernel, null, o), sizes),
   'ops.convTranspose2d': call(
@@ -360,19 +354,12 @@ export const calls: Record<string, Call> = {
   }),
   'ops.batchNorm': call(
     (o: NonNullable<Parameters<typeof lb.ops.batchNorm>[3]>) => lb.ops.batchNorm(x, null, null, o),
-    {
-      epsilon: undefined,
-      momentum: undefined,
-      running: undefined,
-    },
+    { epsilon: undefined, momentum: undefined, running: undefined },
   ),
   'ops.nll': call(
     (o: NonNullable<Parameters<typeof lb.ops.nll>[2]>) =>
       lb.ops.nll(x, lb.Tensor.fromArray(device, Int32Array.of(0, 1)), o),
-    {
-      ignoreIndex: undefined,
-      labelSmoothing: undefined,
-    },
+    { ignoreIndex: undefined, labelSmoothing: undefined },
   ),
   'ops.fakeQuantize': call((o: lb.ops.FakeQuantizeOptions) => lb.ops.fakeQuantize(x, numbers(), o), {
     qmin: -8,
@@ -383,6 +370,19 @@ export const calls: Record<string, Call> = {
   'ops.scaledDotProductAttention': call(
     (o: NonNullable<Parameters<typeof lb.ops.scaledDotProductAttention>[3]>) =>
       lb.ops.scaledDotProductAttention(image, image, image, o),
-    { isCausal: undefined, scale: undefined },
+    { isCausal: undefined, attnMask: undefined, scale: undefined },
+  ),
+  'ops.attention': call((o: lb.ops.AttentionOptions) => lb.ops.attention(image, image, image, o), {
+    mask: undefined,
+    position: undefined,
+    window: undefined,
+    ranges: undefined,
+    scale: undefined,
+    softcap: undefined,
+    bias: undefined,
+  }),
+  'MultiheadAttention.forward': call(
+    (o: lb.AttentionMasks) => heads.forward(numbers(3, 1, 4), undefined, undefined, o),
+    { isCausal: undefined, attnMask: undefined, keyPaddingMask: undefined },
   ),
 }

@@ -1,10 +1,10 @@
 import type { Scalar } from '../devices/commandList.ts'
-import { attention, transpose } from '../tensor/ops/index.ts'
+import { type AttentionOptions, attention, transpose } from '../tensor/ops/index.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 
-/** Where the queries of a call stand, and what their scores are. */
-export interface AttendOptions {
-  /** Of the first query; a scalar in a list that is kept. Without a cache it only turns what was turned before. */
+/** Where the queries of a call stand, what they see beside the causal mask, and what their scores are. */
+export interface AttendOptions extends Omit<AttentionOptions, 'mask'> {
+  /** Of the first query; a scalar in a list that is kept. Tokens without a cache see each other only, wherever they stand. */
   position: number | Scalar
   /** Multiplies q · k. */
   scale: number
@@ -17,7 +17,7 @@ export interface AttendOptions {
 export interface AttentionCache {
   /**
    * Adds the keys and values of a layer's tokens, and gives softmax(scale · q · kᵀ) · v over all that each
-   * query sees.
+   * query sees: as `ops.attention` with the causal mask.
    * @param q [B, T, H, D] float32
    * @param k,v [B, T, KV, D] float32, H a multiple of KV
    * @returns [B, T, H, D] float32
@@ -27,5 +27,6 @@ export interface AttentionCache {
 
 /** Tokens that stand alone: they see each other and none before; gradients pass. */
 export const withoutCache: AttentionCache = {
-  attend: (_layer, q, k, v, { scale }) => attention(q, transpose(k, 1, 2), transpose(v, 1, 2), 0, scale),
+  attend: (_layer, q, k, v, options) =>
+    attention(q, transpose(k, 1, 2), transpose(v, 1, 2), { ...options, position: 0 }),
 }

@@ -4,9 +4,9 @@ import { checkOptions, type OptionKinds } from '../core/options.ts'
 import type { Random } from '../core/random.ts'
 import type { Device } from '../devices/device.ts'
 import { linear } from '../qtensor/linear.ts'
-import { cast, scaledDotProductAttention, transpose } from '../tensor/ops/index.ts'
+import { add, cast, expand, scaledDotProductAttention, transpose, where } from '../tensor/ops/index.ts'
 import { scope } from '../tensor/scope.ts'
-import { Tensor } from '../tensor/tensor.ts'
+import { aTensor, checkShape, Tensor } from '../tensor/tensor.ts'
 import { Linear } from './linear.ts'
 import { Module } from './module.ts'
 import { constant } from './rmsNorm.ts'
@@ -20,6 +20,21 @@ export interface MultiheadAttentionOptions {
   batchFirst?: boolean
 }
 
+/** What the queries of an attention layer see. Both masks together hide what either hides. */
+export interface AttentionMasks {
+  /** Whether each query sees the keys up to its own only. */
+  isCausal?: boolean
+  /** [T, S] or [B·numHeads, T, S]: bool, true where a query does not see a key; or float32, added to the scores. */
+  attnMask?: Tensor
+  /** [B, S]: bool, true where a key is padding; or float32, added to the scores. */
+  keyPaddingMask?: Tensor
+}
+
+const maskKinds: OptionKinds<AttentionMasks> = {
+  isCausal: aBoolean,
+  attnMask: aTensor,
+  keyPaddingMask: aTensor,
+}
 const optionKinds: OptionKinds<MultiheadAttentionOptions> = { bias: aBoolean, batchFirst: aBoolean }
 
 /**
@@ -66,15 +81,33 @@ export class MultiheadAttention extends Module {
   /**
    * @param query [T, B, embedDim] float32; [B, T, embedDim] with `batchFirst`
    * @param key,value [S, B, embedDim] float32, or as above; the query when left out
-   * @returns the shape of query
+   * @returns the shape of query; of a query that sees no key only out_proj's bias is left
    */
-  forward(query: Tensor, key = query, value = key, options: { isCausal?: boolean } = {}): Tensor {
+  forward(query: Tensor, key = query, value = key, options: AttentionMasks = {}): Tensor {
+    checkOptions('MultiheadAttention', options, maskKinds)
     return scope(() => {
       const first = (x: Tensor) => (this.batchFirst ? x : transpose(x, 0, 1))
       const [q, k, v] = [query, key, value].map((x, part) => this.heads(first(x), part))
-      const y = transpose(scaledDotProductAttention(q, k, v, options), 1, 2)
+      const { isCausal } = options
+      const attnMask = this.mask(options, [q.shape[0], q.shape[2], k.shape[2]])
+      const y = transpose(scaledDotProductAttention(q, k, v, { isCausal, attnMask }), 1, 2)
       return first(this.out_proj.forward(y.view([y.shape[0], y.shape[1], this.embedDim])))
     })
+  }
+
+  /** Both masks as what is added to scores [B, H, T, S], if there are any. */
+  private mask({ attnMask, keyPaddingMask }: AttentionMasks, [B, T, S]: number[]): Tensor | undefined {
+    const added = (mask: Tensor) => (mask.dtype === 'bool' ? where(mask, -Infinity, 0) : mask)
+    const padding = keyPaddingMask && added(keyPaddingMask)
+    if (padding) checkShape('MultiheadAttention', 'keyPaddingMask', padding, [B, S])
+    if (!attnMask) return padding?.view([B, 1, 1, S])
+    const each = attnMask.shape.length === 3
+    checkShape('MultiheadAttention', 'attnMask', attnMask, each ? [B * this.numHeads, T, S] : [T, S])
+    const shape = each ? [B, this.numHeads, T, S] : [1, 1, T, S]
+    const scores = added(attnMask).view(shape)
+    if (!padding) return scores
+    const whole = [B, shape[1], T, S]
+    return add(expand(scores, whole), expand(padding.view([B, 1, 1, S]), whole))
   }
 
   /** x [B, T, embedDim] through projection `part` as [B, H, T, D]. */

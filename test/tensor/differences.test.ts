@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { klDivLoss, l1Loss } from '../../src/nn/losses.ts'
-import { rope } from '../../src/tensor/ops/attention.ts'
 import {
   abs,
   adaptiveAvgPool2d,
@@ -24,6 +23,7 @@ import {
   neg,
   permute,
   pool1d,
+  rope,
   siluMul,
   slice,
   split,

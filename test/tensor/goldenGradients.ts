@@ -14,11 +14,11 @@ import { boundRow } from '../goldenTable.ts'
  * What PyTorch computed: for each operation inputs, output, a gradient of the output, and the gradients of
  * the inputs, float32.
  */
-const folder = join(import.meta.dirname, '../golden/gradients')
+const goldens = join(import.meta.dirname, '../golden')
 
-const manifest: {
+interface Manifest {
   ops: { name: string; call: string; inputs?: string[]; int_inputs?: string[]; extra?: string[] }[]
-} = JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8'))
+}
 
 /** One tensor of the file: class indices are int32 here, all else float32. */
 export interface GoldenTensor {
@@ -37,8 +37,10 @@ export interface GoldenOp {
   tensors: ReadonlyMap<string, GoldenTensor>
 }
 
-/** Reads the golden of one operation; the manifest lists their names. */
-export async function goldenOp(name: string): Promise<GoldenOp> {
+/** Reads the golden of one operation; the manifest of the set lists their names. */
+export async function goldenOp(name: string, set = 'gradients'): Promise<GoldenOp> {
+  const folder = join(goldens, set)
+  const manifest: Manifest = JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8'))
   const op = manifest.ops.find((entry) => entry.name === name)
   assert.ok(op, `no golden of ${name}`)
   const file = await openSafetensors(await diskFolder(folder).open('gradients.safetensors'))

@@ -33,11 +33,11 @@ export class KVCache implements AttentionCache {
     }))
   }
 
-  attend(layer: number, q: Tensor, k: Tensor, v: Tensor, { position, scale }: AttendOptions): Tensor {
+  attend(layer: number, q: Tensor, k: Tensor, v: Tensor, options: AttendOptions): Tensor {
     const { keys, values } = this.layers[layer]
-    cacheWrite(k, keys, position)
-    cacheWrite(v, values, position)
-    return attention(q, keys, values, position, scale)
+    cacheWrite(k, keys, options.position)
+    cacheWrite(v, values, options.position)
+    return attention(q, keys, values, options)
   }
 
   dispose(): void {

@@ -6,12 +6,11 @@ import { Embedding } from '../../nn/embedding.ts'
 import { Linear } from '../../nn/linear.ts'
 import { GatedMLP } from '../../nn/mlp.ts'
 import { RMSNorm } from '../../nn/rmsNorm.ts'
-import type { RopeOptions } from '../../nn/rope.ts'
 import { RotaryEmbedding } from '../../nn/rotary.ts'
 import type { CausalLMConfig } from '../causalLM.ts'
 import { Decoder } from '../decoder.ts'
 import { positiveField, sizeField, tokenIdsField, type Warn, wordField } from './fields.ts'
-import { ropeFields } from './ropeFields.ts'
+import { type RopeFields, ropeFields } from './ropeFields.ts'
 
 /*
  * What the families that follow Llama share: norms before attention and a gated MLP, rotary positions, and the
@@ -20,10 +19,9 @@ import { ropeFields } from './ropeFields.ts'
  */
 
 /** What the config.json of such a model says, in this library's names. */
-export interface LlamaLikeConfig extends CausalLMConfig {
+export interface LlamaLikeConfig extends CausalLMConfig, RopeFields {
   intermediateSize: number
   normEpsilon: number
-  rope: RopeOptions
   /** Whether there are biases: in the projections to queries, keys and values, from the heads, in the MLP. */
   biases: { qkv: boolean; output: boolean; mlp: boolean }
 }
@@ -57,7 +55,7 @@ export function parseLlamaLike(json: JsonObject, warn: Warn, defaults: LlamaLike
     vocabularySize,
     maxPositions,
     normEpsilon: positiveField(json, 'rms_norm_eps', 1e-6),
-    rope: ropeFields(json, { headSize, maxPositions }),
+    ...ropeFields(json, { headSize, maxPositions }),
     tieWordEmbeddings: json.boolean('tie_word_embeddings', false),
     biases: defaults.biases,
     eosTokenIds: tokenIdsField(json, 'eos_token_id', vocabularySize, warn),
@@ -102,7 +100,7 @@ export const llamaLikeGguf = {
  */
 export function llamaLikeDecoder(family: string) {
   return (config: LlamaLikeConfig, dtype: FloatDType): Decoder => {
-    const { hiddenSize, normEpsilon } = config
+    const { hiddenSize, headSize, normEpsilon, ropeTheta, ropeScaling } = config
     const norm = () => new RMSNorm(hiddenSize, normEpsilon, { dtype })
     const layer = (_: unknown, index: number) =>
       new DecoderLayer(
@@ -126,7 +124,10 @@ export function llamaLikeDecoder(family: string) {
         embedding: new Embedding(config.vocabularySize, hiddenSize, { dtype }),
         layers: Array.from({ length: config.layers }, layer),
         norm: norm(),
-        rotary: new RotaryEmbedding(config.rope, `${family}RotaryEmbedding`),
+        rotary: new RotaryEmbedding(
+          { size: headSize, theta: ropeTheta, scaling: ropeScaling },
+          `${family}RotaryEmbedding`,
+        ),
       },
       { type: `${family}Model`, parts: { embedding: 'embed_tokens', rotary: 'rotary_emb' } },
     )

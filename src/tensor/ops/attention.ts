@@ -1,29 +1,118 @@
 import { ShapeError } from '../../core/errors.ts'
+import { aNumber, atLeast, either, instanceOf, oneOf, wholeNumber } from '../../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../../core/options.ts'
 import { showShape } from '../../core/shape.ts'
-import { currentValue, type Scalar } from '../../devices/commandList.ts'
+import { currentValue, Scalar } from '../../devices/commandList.ts'
 import { scope } from '../scope.ts'
-import { record } from '../tape.ts'
-import { checkDType, checkShape, checkTensor, Tensor } from '../tensor.ts'
-import { neg } from './elementwise.ts'
+import { needsGrad, record } from '../tape.ts'
+import { aTensor, checkDType, checkShape, checkTensor, Tensor } from '../tensor.ts'
 import { transpose } from './shape.ts'
 
+/** What each query sees, and what its scores are. */
+export interface AttentionOptions {
+  /**
+   * causal (default): the query at position p sees the keys up to p; full: every key.
+   */
+  mask?: 'causal' | 'full'
+  /** Where the first query stands; default 0. A scalar in a list that is kept. */
+  position?: number | Scalar
+  /** Keys that a causal query sees at most, its own the last of them; default all. */
+  window?: number
+  /**
+   * [B, 2] int32, first key of each sequence and end: sequences of a batch that are padded left or right. A query
+   * that sees no key gives 0.
+   */
+  ranges?: Tensor
+  /** Multiplies q · k; default 1/√D. */
+  scale?: number
+  /** A score s becomes softcap · tanh(s / softcap); default: it stays. */
+  softcap?: number
+  /**
+   * Added to scores, −∞ to hide a key: float32, repeated to [B, H, T, capacity], [H, 1, capacity] for slopes like
+   * ALiBi's. It may have more columns than there are keys. No gradient passes to it.
+   */
+  bias?: Tensor
+}
+
+const optionKinds: OptionKinds<AttentionOptions> = {
+  mask: oneOf('causal', 'full'),
+  position: either('be a whole number, 0 or more, or a scalar', wholeNumber(0), instanceOf(Scalar, '')),
+  window: wholeNumber(1),
+  ranges: aTensor,
+  scale: aNumber,
+  softcap: atLeast(0),
+  bias: aTensor,
+}
+
 /**
- * Rotary position embedding: pairs (i, i + D/2) of each head turn by the angle of their position.
- * Source: Su et al., "RoFormer", 2021, equation 34, in the half-split pairing of Hugging Face's Llama.
- * @param x [B, T, H, D] float32
- * @param cos,sin [positions, D/2] float32; token t uses row `position + t`
+ * y = softmax(cap(scale · q · kᵀ) + bias) · v over the keys that each query sees; causal, query t at position
+ * `position + t` sees keys 0 … position + t.
+ * Source: Vaswani et al., "Attention Is All You Need", 2017, equation 1; grouped-query heads: Ainslie et al.,
+ * "GQA", 2023.
+ * @param q [B, T, H, D] float32
+ * @param k,v [B, KV, capacity, D] float32, H a multiple of KV
+ * @returns [B, T, H, D] float32
  */
-export function rope(x: Tensor, cos: Tensor, sin: Tensor, position: number | Scalar): Tensor {
-  checkDType('rope', 'x', x, 'float32')
-  const [B, T, H, D] = x.shape
-  checkTensor('rope', 'cos', cos)
-  checkShape('rope', 'cos', cos, [cos.size(0), D / 2])
-  checkShape('rope', 'sin', sin, cos.shape)
-  checkPositions('rope', position, T, cos.size(0))
-  const y = Tensor.empty(x.device, x.shape)
-  x.device.call('rope', { x, cos, sin, y, batch: B, tokens: T, heads: H, headSize: D, position })
-  // Turned back by the same angles.
-  return record(y, [x], (dy) => [rope(dy, cos, neg(sin), position)])
+export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
+  checkOptions('attention', options, optionKinds)
+  checkDType('attention', 'q', q, 'float32')
+  checkDType('attention', 'k', k, 'float32')
+  checkDType('attention', 'v', v, 'float32')
+  const [B, T, , D] = q.shape
+  const [, KV, capacity] = k.shape
+  checkShape('attention', 'k', k, [B, KV, capacity, D])
+  checkShape('attention', 'v', v, k.shape)
+  const { position = 0, scale = 1 / Math.sqrt(D) } = options
+  const call = { ...queries('attention', q, KV), ...masks(q, capacity, options), capacity, scale }
+  if (call.causal) checkPositions('attention', position, T, capacity)
+  const y = Tensor.empty(q.device, q.shape)
+  q.device.call('attention', { q, k, v, y, position, ...call })
+  return record(y, [q, k, v, call.bias], (dy) => {
+    const first = currentValue(position)
+    if (first !== 0)
+      throw new ShapeError(`attention: for a gradient queries must stand at position 0; received ${first}`)
+    const [dq, dk, dv] = [q, k, v].map((x) => Tensor.empty(x.device, x.shape))
+    q.device.call('attentionGrad', { q, k, v, y, dy, dq, dk, dv, ...call })
+    return [dq, dk, dv, null]
+  })
+}
+
+/** The sizes of q [B, T, H, D] as the kernels take them, checked against the number of key-value heads. */
+export function queries(operation: string, q: Tensor, kvHeads: number) {
+  const [batch, tokens, heads, headSize] = q.shape
+  if (q.shape.length === 4 && heads % kvHeads === 0) return { batch, tokens, heads, kvHeads, headSize }
+  throw new ShapeError(
+    `${operation}: heads (${heads}) must be a multiple of key-value heads (${kvHeads}); q ${showShape(q.shape)}`,
+  )
+}
+
+/** What queries q [B, T, H, D] see of `capacity` keys, as the kernels take it. */
+export function masks(q: Tensor, capacity: number, options: AttentionOptions) {
+  const { mask = 'causal', window = 0, softcap = 0, ranges = null, bias = null } = options
+  const [B, T, H] = q.shape
+  if (mask === 'full' && window > 0)
+    throw new ShapeError(`attention: a window must have the mask causal; received full and ${window}`)
+  if (ranges) {
+    checkDType('attention', 'ranges', ranges, 'int32')
+    checkShape('attention', 'ranges', ranges, [B, 2])
+  }
+  if (needsGrad(bias)) throw new ShapeError('attention: a bias must need no gradient; received one that does')
+  const strides = bias ? biasStrides(bias, [B, H, T], capacity) : [0, 0, 0]
+  const [biasBatch, biasHead, biasToken] = strides
+  return { causal: mask === 'causal' ? 1 : 0, window, softcap, ranges, bias, biasBatch, biasHead, biasToken }
+}
+
+/** The strides of a bias by batch, head and token: 0 where it is repeated. */
+function biasStrides(bias: Tensor, sizes: readonly number[], capacity: number): number[] {
+  checkDType('attention', 'bias', bias, 'float32')
+  const shape = [...Array(Math.max(4 - bias.shape.length, 0)).fill(1), ...bias.shape]
+  const fits = sizes.every((size, i) => shape[i] === 1 || shape[i] === size)
+  if (shape.length !== 4 || !fits || shape[3] < capacity) {
+    throw new ShapeError(
+      `attention: bias must repeat to ${showShape([...sizes, capacity])}; received ${showShape(bias.shape)}`,
+    )
+  }
+  return sizes.map((_, i) => (shape[i] === 1 ? 0 : shape.slice(i + 1).reduce((a, b) => a * b, 1)))
 }
 
 /** Copies x [B, T, H, D] into cache [B, H, capacity, D] at `position`, both float32. */
@@ -38,69 +127,6 @@ export function cacheWrite(x: Tensor, cache: Tensor, position: number | Scalar):
 }
 
 /**
- * y = softmax(scale · q · kᵀ) · v with the causal mask: query t, at absolute position `position + t`, sees
- * keys 0..position+t.
- * Source: Vaswani et al., "Attention Is All You Need", 2017, equation 1; grouped-query heads: Ainslie et al.,
- * "GQA", 2023.
- * @param q [B, T, H, D] float32
- * @param k,v [B, KV, capacity, D] float32 caches, H a multiple of KV
- * @returns [B, T, H, D] float32
- */
-export function attention(q: Tensor, k: Tensor, v: Tensor, position: number | Scalar, scale: number): Tensor {
-  checkDType('attention', 'q', q, 'float32')
-  const [B, T, H, D] = q.shape
-  checkTensor('attention', 'k', k)
-  const [, KV, capacity] = k.shape
-  checkShape('attention', 'k', k, [B, KV, capacity, D])
-  checkShape('attention', 'v', v, k.shape)
-  if (H % KV !== 0)
-    throw new ShapeError(
-      `attention: heads (${H}) must be a multiple of key-value heads (${KV}); q ${showShape(q.shape)}`,
-    )
-  checkPositions('attention', position, T, capacity)
-  const y = Tensor.empty(q.device, q.shape)
-  q.device.call('attention', {
-    q,
-    k,
-    v,
-    y,
-    batch: B,
-    tokens: T,
-    heads: H,
-    kvHeads: KV,
-    headSize: D,
-    position,
-    capacity,
-    scale,
-  })
-  return record(y, [q, k, v], (dy) => {
-    if (currentValue(position) !== 0 || capacity !== T) {
-      throw new ShapeError(
-        `attention: a gradient needs as many keys as queries (${T}), from position 0; received ${capacity} keys`,
-      )
-    }
-    const [dq, dk, dv] = [q, k, v].map((x) => Tensor.empty(x.device, x.shape))
-    q.device.call('attentionGrad', {
-      q,
-      k,
-      v,
-      y,
-      dy,
-      dq,
-      dk,
-      dv,
-      batch: B,
-      tokens: T,
-      heads: H,
-      kvHeads: KV,
-      headSize: D,
-      scale,
-    })
-    return [dq, dk, dv]
-  })
-}
-
-/**
  * y = softmax(scale · q · kᵀ) · v in PyTorch's layout, every query seeing the keys up to its own.
  * @param q [B, H, T, D] float32
  * @param k,v [B, KV, T, D] float32, H a multiple of KV
@@ -109,16 +135,14 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, position: number | Sc
  */
 export function causalAttention(q: Tensor, k: Tensor, v: Tensor, scale?: number): Tensor {
   checkTensor('causalAttention', 'q', q)
-  return scope(() =>
-    transpose(attention(transpose(q, 1, 2), k, v, 0, scale ?? 1 / Math.sqrt(q.size(-1))), 1, 2),
-  )
+  return scope(() => transpose(attention(transpose(q, 1, 2), k, v, { scale }), 1, 2))
 }
 
 /**
  * Positions `position` to `position + T − 1` must stay below `limit`; whoever runs a kept list keeps its
  * scalar there.
  */
-function checkPositions(operation: string, position: number | Scalar, T: number, limit: number): void {
+export function checkPositions(operation: string, position: number | Scalar, T: number, limit: number): void {
   const first = currentValue(position)
   if (first + T > limit)
     throw new ShapeError(

@@ -1,6 +1,6 @@
 /** Operations on tensors: functions that check their arguments once and queue one kernel call. */
 
-export { attention, cacheWrite, causalAttention, rope } from './attention.ts'
+export { type AttentionOptions, attention, cacheWrite, causalAttention } from './attention.ts'
 export { broadcastShape, expand } from './broadcast.ts'
 export { columnSum } from './columnSum.ts'
 export {
@@ -64,6 +64,7 @@ export {
   pool1d,
 } from './pool.ts'
 export { argmax, crossEntropy, klDivergence, logSoftmax, mean, reduce, softmax, sum } from './reduce.ts'
-export { type AttentionOptions, scaledDotProductAttention } from './scaledDotProduct.ts'
+export { rope } from './rope.ts'
+export { type ScaledDotProductOptions, scaledDotProductAttention } from './scaledDotProduct.ts'
 export { concat, flatten, permute, slice, split, stack, transpose, valuesAt } from './shape.ts'
 export { full } from './strided.ts'

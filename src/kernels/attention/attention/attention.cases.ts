@@ -1,6 +1,7 @@
 import type { KernelArg, KernelCase } from '../../case.ts'
-import { inBfloat16, normals } from '../../inputs.ts'
+import { inBfloat16, normals, replaced } from '../../inputs.ts'
 import { attention } from './attention.ts'
+import { seenKeys } from './scores.ts'
 
 interface Sizes {
   batch?: number
@@ -12,27 +13,45 @@ interface Sizes {
   capacity: number
   /** Of q and k: large ones make the softmax pick one key. */
   spread?: number
+  /** Every query sees every key. */
+  full?: boolean
+  window?: number
+  /** First key and end of each sequence. */
+  ranges?: readonly number[]
+  /** Which of batch, heads and tokens the bias differs in: `h` for one like ALiBi's. */
+  bias?: '' | 'h' | 't' | 'bt' | 'bht'
+  softcap?: number
 }
 
-type Scalars = [number, number, number, number, number, number, number, number]
-type Args = [Float32Array, Float32Array, Float32Array, Float32Array, ...Scalars]
+type Arrays = [Float32Array, Float32Array, Float32Array, Float32Array | null, Int32Array | null, Float32Array]
+type Sixteen<T> = [T, T, T, T, T, T, T, T, T, T, T, T, T, T]
+type Args = [...Arrays, ...Sixteen<number>]
+
+/** Places of arguments that defects change. */
+const [biasAt, rangesAt, positionAt, windowAt, scaleAt, softcapAt] = [3, 4, 11, 14, 18, 19]
 
 /**
- * c·ε·(1 + |scale|·‖q‖₂·max‖k‖₂) · Σⱼ pⱼ·|vⱼ| with c = 8: a score is off by ε·|scale|·‖q‖₂·‖k‖₂ at most a few
- * times over, a weight relatively by as much, and the sum over j adds a few roundings of its own.
+ * c·ε·(1 + |scale|·‖q‖₂·max‖k‖₂ + max|bias|) · Σⱼ pⱼ·|vⱼ| with c = 8: a score is off by ε of its terms at most a
+ * few times over (the cap's slope is at most 1), a weight relatively by as much, and the sum over j adds a few
+ * roundings of its own.
  */
 function attentionTolerance(args: readonly KernelArg[]): Float64Array {
-  const [q, k, v, y, ...sizes] = args as Args
-  const [batch, tokens, heads, , headSize, , , scale] = sizes
+  const [q, k, v, bias, ranges, y, ...sizes] = args as Args
+  const [batch, tokens, heads, , headSize] = sizes
+  const scale = args[scaleAt] as number
   const magnitudes = new Float32Array(y.length)
-  attention(q, k, v.map(Math.abs), magnitudes, ...sizes)
+  attention(q, k, v.map(Math.abs), bias, ranges, magnitudes, ...sizes)
   const norm = (x: Float32Array, row: number) =>
     Math.hypot(...x.subarray(row * headSize, (row + 1) * headSize))
   let largestKey = 0
   for (let row = 0; row < k.length / headSize; row++) largestKey = Math.max(largestKey, norm(k, row) || 0)
+  const added = Array.from(bias ?? []).reduce(
+    (most, one) => Math.max(most, one > -Infinity ? Math.abs(one) : 0),
+    0,
+  )
   const bounds = Float64Array.from(
     { length: batch * tokens * heads },
-    (_, row) => 1 + Math.abs(scale) * norm(q, row) * largestKey,
+    (_, row) => 1 + Math.abs(scale) * norm(q, row) * largestKey + added,
   )
   return Float64Array.from(
     magnitudes,
@@ -40,56 +59,90 @@ function attentionTolerance(args: readonly KernelArg[]): Float64Array {
   )
 }
 
-function attentionCase({
-  batch = 1,
-  tokens,
-  heads,
-  kvHeads,
-  headSize,
-  position = 0,
-  capacity,
-  spread = 1,
-}: Sizes): KernelCase {
+function attentionCase(sizes: Sizes): KernelCase {
+  const { batch = 1, tokens, heads, kvHeads, headSize, position = 0, capacity, spread = 1 } = sizes
+  const { full = false, window = 0, bias, softcap = 0 } = sizes
+  const ranges = sizes.ranges ? Int32Array.from(sizes.ranges) : null
   const count = batch * tokens * heads * headSize
-  const keys = position + tokens
-  const name = `batch=${batch} tokens=${tokens} heads=${heads}/${kvHeads} headSize=${headSize} position=${position} capacity=${capacity}`
+  const mask = { ranges, capacity, causal: !full, window }
+  /** Whether some query of sequence b sees key j. */
+  const seen = (b: number, j: number) =>
+    Array.from({ length: tokens }, (_, t) => seenKeys(mask, b, position + t)).some(
+      ([first, end]) => first <= j && j < end,
+    )
+  const keys = full ? capacity : position + tokens
+  const strides = {
+    batch: bias?.includes('b') ? heads * tokens * capacity : 0,
+    head: bias?.includes('h') ? (bias.includes('t') ? tokens : 1) * capacity : 0,
+    token: bias?.includes('t') ? capacity : 0,
+  }
   return {
-    name: spread === 1 ? name : `${name} spread=${spread}`,
+    name: Object.entries(sizes)
+      .map(([key, value]) => `${key}=${value}`)
+      .join(' '),
     args(random) {
       const [k, v] = [0, 1].map(() => {
         const cache = normals(random, batch * kvHeads * capacity * headSize, spread)
-        // What lies behind the last key is left over from others and must not matter.
-        return cache.map((value, i) => (Math.floor(i / headSize) % capacity < keys ? value : NaN))
+        // What no query sees is left over from others and must not matter.
+        return cache.map((value, i) => {
+          const row = Math.floor(i / headSize)
+          return seen(Math.floor(row / (kvHeads * capacity)), row % capacity) ? value : NaN
+        })
       })
-      const sizes = [
-        batch,
-        tokens,
-        heads,
-        kvHeads,
-        headSize,
-        position,
-        capacity,
+      const length = (batch - 1) * strides.batch + heads * tokens * capacity
+      // Some keys are masked by the bias, as a mask of booleans does.
+      const added = normals(random, length).map((one) => (bias !== 'h' && one > 1.5 ? -Infinity : one))
+      return [
+        normals(random, count, spread),
+        k,
+        v,
+        bias === undefined ? null : added,
+        ranges,
+        new Float32Array(count),
+        ...[batch, tokens, heads, kvHeads, headSize, position, capacity, full ? 0 : 1, window],
+        ...[strides.batch, strides.head, strides.token],
         Math.fround(1 / Math.sqrt(headSize)),
+        softcap,
       ]
-      return [normals(random, count, spread), k, v, new Float32Array(count), ...sizes]
     },
     tolerance: attentionTolerance,
     defects: {
       // One key alone has weight 1, whatever the query, and so has the first of scores far apart.
       ...(keys > 1 &&
+        window !== 1 &&
         spread === 1 && {
-          'scale off by a thousandth': (args: KernelArg[]) => args.with(11, (args[11] as number) * 1.001),
+          'scale off by a thousandth': (args: KernelArg[]) =>
+            args.with(scaleAt, (args[scaleAt] as number) * 1.001),
         }),
       'values rounded to bfloat16': (args) => args.with(2, inBfloat16(args[2] as Float32Array)),
       ...(keys > 1 &&
-        position > 0 && { 'last key not seen': (args: KernelArg[]) => args.with(9, position - 1) }),
-      ...(kvHeads > 1 && {
-        'key heads exchanged': (args: KernelArg[]) =>
-          args.with(1, nextHead(args[1] as Float32Array, kvHeads)),
+        !full &&
+        position > 0 && {
+          'last key not seen': (args: KernelArg[]) => args.with(positionAt, position - 1),
+        }),
+      ...(kvHeads > 1 &&
+        window !== 1 && {
+          'key heads exchanged': (args: KernelArg[]) =>
+            args.with(1, nextHead(args[1] as Float32Array, kvHeads)),
+        }),
+      ...(window > 0 && {
+        'a window of one key more': (args: KernelArg[]) => args.with(windowAt, window + 1),
       }),
+      ...(ranges && {
+        'ranges that start later': (args: KernelArg[]) =>
+          args.with(
+            rangesAt,
+            ranges.map((at, i) => (i % 2 === 0 ? at + 1 : at)),
+          ),
+      }),
+      ...(bias !== undefined && {
+        'bias of the next key': (args: KernelArg[]) =>
+          replaced(args, biasAt, Float32Array.from(args[biasAt] as Float32Array).copyWithin(0, 1)),
+      }),
+      ...(softcap > 0 && { 'no cap': (args: KernelArg[]) => args.with(softcapAt, 0) }),
     },
     work: {
-      operations: 4 * batch * tokens * heads * headSize * (position + (tokens + 1) / 2),
+      operations: 4 * batch * tokens * heads * headSize * (full ? capacity : position + (tokens + 1) / 2),
       bytes: 8 * batch * kvHeads * keys * headSize,
     },
   }
@@ -108,7 +161,7 @@ function withKey(value: number): KernelCase {
     name: `${plain.name} with a key of ${value}`,
     args(random) {
       const args = plain.args(random)
-      const [q, k] = args as Args
+      const [q, k] = args as Float32Array[]
       q.fill(1, 0, 1)
       q.fill(1, 16, 17)
       k[3 * 16] = value
@@ -150,6 +203,96 @@ export const cases: KernelCase[] = [
   attentionCase({ tokens: 13, heads: 1, kvHeads: 1, headSize: 300, position: 70, capacity: 83 }),
   attentionCase({ tokens: 70, heads: 1, kvHeads: 1, headSize: 16, position: 2, capacity: 72, spread: 20 }),
   attentionCase({ tokens: 1, heads: 1, kvHeads: 1, headSize: 16, position: 2099, capacity: 2100 }),
+  attentionCase({ tokens: 5, heads: 2, kvHeads: 1, headSize: 8, capacity: 9, full: true }),
+  attentionCase({ batch: 2, tokens: 70, heads: 2, kvHeads: 1, headSize: 20, capacity: 130, full: true }),
+  attentionCase({ tokens: 1, heads: 2, kvHeads: 2, headSize: 16, position: 7, capacity: 9, window: 1 }),
+  attentionCase({ tokens: 1, heads: 6, kvHeads: 2, headSize: 32, position: 199, capacity: 256, window: 70 }),
+  attentionCase({
+    batch: 2,
+    tokens: 150,
+    heads: 2,
+    kvHeads: 1,
+    headSize: 24,
+    position: 3,
+    capacity: 160,
+    window: 5,
+  }),
+  attentionCase({ tokens: 130, heads: 1, kvHeads: 1, headSize: 64, position: 40, capacity: 170, window: 64 }),
+  // Left padding, right padding, and a sequence of one key.
+  attentionCase({
+    batch: 3,
+    tokens: 9,
+    heads: 2,
+    kvHeads: 1,
+    headSize: 8,
+    capacity: 9,
+    full: true,
+    ranges: [4, 9, 0, 6, 3, 4],
+  }),
+  attentionCase({
+    batch: 2,
+    tokens: 70,
+    heads: 2,
+    kvHeads: 2,
+    headSize: 16,
+    position: 5,
+    capacity: 75,
+    ranges: [20, 75, 0, 40],
+  }),
+  // Queries that see nothing: before the sequence's first key.
+  attentionCase({
+    batch: 2,
+    tokens: 1,
+    heads: 2,
+    kvHeads: 1,
+    headSize: 16,
+    position: 5,
+    capacity: 9,
+    ranges: [2, 6, 6, 9],
+  }),
+  attentionCase({ tokens: 1, heads: 6, kvHeads: 2, headSize: 16, position: 80, capacity: 90, bias: 'h' }),
+  attentionCase({ tokens: 20, heads: 3, kvHeads: 3, headSize: 16, position: 60, capacity: 90, bias: 'h' }),
+  attentionCase({
+    batch: 2,
+    tokens: 7,
+    heads: 2,
+    kvHeads: 1,
+    headSize: 12,
+    capacity: 67,
+    full: true,
+    bias: 't',
+  }),
+  attentionCase({
+    batch: 2,
+    tokens: 7,
+    heads: 2,
+    kvHeads: 1,
+    headSize: 12,
+    capacity: 9,
+    full: true,
+    bias: 'bt',
+  }),
+  attentionCase({
+    batch: 2,
+    tokens: 67,
+    heads: 2,
+    kvHeads: 2,
+    headSize: 12,
+    capacity: 67,
+    bias: 'bht',
+    window: 60,
+  }),
+  attentionCase({ tokens: 1, heads: 4, kvHeads: 1, headSize: 16, position: 99, capacity: 100, softcap: 0.5 }),
+  attentionCase({
+    tokens: 70,
+    heads: 2,
+    kvHeads: 1,
+    headSize: 16,
+    capacity: 70,
+    softcap: 2,
+    window: 30,
+    bias: 'bht',
+  }),
   withKey(-Infinity),
   withKey(NaN),
   withValue(NaN),

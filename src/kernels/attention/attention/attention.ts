@@ -1,21 +1,30 @@
+import { capped, seenKeys, softmaxOf } from './scores.ts'
+
 /**
- * y[b,t,h] = Σⱼ pⱼ · v[b,h',j], p = softmax over keys j of scale · q[b,t,h] · k[b,h',j], j from 0 to position
- * + t.
+ * y[b,t,h] = Σⱼ pⱼ · v[b,h',j], p = softmax over the keys j that the query sees of cap(scale · q[b,t,h] ·
+ * k[b,h',j]) + bias[b,h,t,j], cap(s) = softcap · tanh(s / softcap), or s if softcap is 0.
  *
- * Causal: token t of this call stands at position + t and sees itself and what came before. Grouped queries:
- * heads / kvHeads consecutive query heads share key head h' = ⌊h · kvHeads / heads⌋.
+ * The query stands at position + t. Causal, it sees the keys up to its own, with a window the last `window` of
+ * them; else all of capacity. Of these it sees only those within its sequence's range: sequences that are padded
+ * on either side. A query that sees no key, or none with a score above −∞, gives 0.
  *
- * Keys and values behind the last one that a token sees do not reach it, NaN and infinities included.
- * Source: Vaswani et al., "Attention Is All You Need", 2017, equation 1; Ainslie et al., "GQA", 2023.
+ * Grouped queries: heads / kvHeads consecutive query heads share key head h' = ⌊h · kvHeads / heads⌋. Keys and
+ * values that a query does not see do not reach it, NaN and infinities included.
+ * Source: Vaswani et al., "Attention Is All You Need", 2017, equation 1; Ainslie et al., "GQA", 2023; windows:
+ * Beltagy et al., "Longformer", 2020; cap: Gemma Team, "Gemma 2", 2024, section 2.
  * @param q [batch, tokens, heads, headSize] float32
  * @param k [batch, kvHeads, capacity, headSize] float32
  * @param v [batch, kvHeads, capacity, headSize] float32
+ * @param bias float32 at b · biasBatch + h · biasHead + t · biasToken + j, or null; strides of 0 repeat it
+ * @param ranges [batch, 2] int32, first key of the sequence and end, or null
  * @param y [batch, tokens, heads, headSize] float32
  */
 export function attention(
   q: Float32Array,
   k: Float32Array,
   v: Float32Array,
+  bias: Float32Array | null,
+  ranges: Int32Array | null,
   y: Float32Array,
   batch: number,
   tokens: number,
@@ -24,28 +33,33 @@ export function attention(
   headSize: number,
   position: number,
   capacity: number,
+  causal: number,
+  window: number,
+  biasBatch: number,
+  biasHead: number,
+  biasToken: number,
   scale: number,
+  softcap: number,
 ): void {
-  const group = heads / kvHeads
-  const factor = Math.fround(scale)
+  const mask = { ranges, capacity, causal: causal !== 0, window }
+  const [factor, cap] = [Math.fround(scale), Math.fround(softcap)]
   for (let b = 0; b < batch; b++) {
     for (let t = 0; t < tokens; t++) {
+      const [first, end] = seenKeys(mask, b, position + t)
       for (let h = 0; h < heads; h++) {
         const query = ((b * tokens + t) * heads + h) * headSize
-        const cache = (b * kvHeads + Math.floor(h / group)) * capacity * headSize
-        const weights = new Float64Array(position + t + 1)
-        for (let j = 0; j < weights.length; j++) {
+        const cache = (b * kvHeads + Math.floor((h * kvHeads) / heads)) * capacity * headSize
+        const scores = Array.from({ length: Math.max(end - first, 0) }, (_, i) => {
           let dot = 0
-          for (let i = 0; i < headSize; i++) dot += q[query + i] * k[cache + j * headSize + i]
-          weights[j] = factor * dot
-        }
-        const max = weights.reduce((largest, score) => Math.max(largest, score), -Infinity)
-        for (let j = 0; j < weights.length; j++) weights[j] = Math.exp(weights[j] - max)
-        const total = weights.reduce((sum, weight) => sum + weight, 0)
-        for (let i = 0; i < headSize; i++) {
+          for (let d = 0; d < headSize; d++) dot += q[query + d] * k[cache + (first + i) * headSize + d]
+          const added = bias ? bias[b * biasBatch + h * biasHead + t * biasToken + first + i] : 0
+          return capped(factor * dot, cap) + added
+        })
+        const weights = softmaxOf(scores)
+        for (let d = 0; d < headSize; d++) {
           let sum = 0
-          for (let j = 0; j < weights.length; j++) sum += weights[j] * v[cache + j * headSize + i]
-          y[query + i] = sum / total
+          for (const [i, weight] of weights.entries()) sum += weight * v[cache + (first + i) * headSize + d]
+          y[query + d] = sum
         }
       }
     }

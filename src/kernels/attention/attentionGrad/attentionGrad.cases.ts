@@ -1,91 +1,149 @@
 import type { KernelArg, KernelCase } from '../../case.ts'
 import { epsilon, inBfloat16, normals, replaced } from '../../inputs.ts'
 import { attention } from '../attention/attention.ts'
+import { capped, seenKeys, softmaxOf } from '../attention/scores.ts'
 
-type Args = [...Float32Array[], number, number, number, number, number, number]
+interface Sizes {
+  batch?: number
+  tokens: number
+  /** Default: as many as tokens. */
+  keys?: number
+  heads: number
+  kvHeads: number
+  headSize: number
+  full?: boolean
+  window?: number
+  ranges?: readonly number[]
+  bias?: boolean
+  softcap?: number
+}
+
+/** Places of arguments. */
+const [biasAt, batchAt, windowAt, scaleAt, softcapAt] = [4, 10, 17, 21, 22]
+const [dqAt, dkAt] = [7, 8]
 
 /**
- * A probability errs relatively by c·ε·(1 + scale·‖q‖·max‖k‖), as in attention.cases.ts; dy·v − dy·y by
- * c·ε·‖dy‖·(‖v‖ + ‖y‖). Both go into ds, and every output is a sum of such terms, whose magnitudes are summed
- * here. c = 4.
+ * A probability errs relatively by c·ε·(1 + scale·‖q‖·max‖k‖ + max|bias|), as in attention.cases.ts; dy·v − dy·y
+ * by c·ε·‖dy‖·(‖v‖ + ‖y‖). Both go into du, and every output is a sum of such terms, whose magnitudes are summed
+ * here. The slope of the cap, 1 − tanh², errs by ε of 1, not of itself. c = 4.
  */
-function tolerance(args: readonly KernelArg[], output: number): Float64Array {
-  const [q, k, v, y, dy] = args.slice(0, 5) as Float32Array[]
-  const [batch, tokens, heads, kvHeads, D, scale] = args.slice(8) as number[]
+function gradTolerance(args: readonly KernelArg[], output: number): Float64Array {
+  const [q, k, v, y] = args.slice(0, 4) as Float32Array[]
+  const [bias, ranges, dy] = [
+    args[biasAt] as Float32Array | null,
+    args[5] as Int32Array | null,
+    args[6] as Float32Array,
+  ]
+  const [
+    batch,
+    tokens,
+    heads,
+    kvHeads,
+    D,
+    capacity,
+    causal,
+    window,
+    biasBatch,
+    biasHead,
+    biasToken,
+    scale,
+    softcap,
+  ] = args.slice(batchAt) as number[]
   const norm = (x: Float32Array, at: number) => Math.hypot(...x.subarray(at, at + D))
   let largestKey = 0
   for (let at = 0; at < k.length; at += D) largestKey = Math.max(largestKey, norm(k, at))
-  const bound = new Float64Array(output === 5 ? q.length : k.length)
+  const added = Array.from(bias ?? []).reduce((most, one) => Math.max(most, Math.abs(one)), 0)
+  const bound = new Float64Array(output === dqAt ? q.length : k.length)
   for (let b = 0; b < batch; b++)
     for (let h = 0; h < heads; h++)
       for (let t = 0; t < tokens; t++) {
         const at = ((b * tokens + t) * heads + h) * D
-        const head = (b * kvHeads + Math.floor((h * kvHeads) / heads)) * tokens * D
-        const relative = 4 * epsilon * (1 + scale * norm(q, at) * largestKey)
-        const scores = Array.from(
-          { length: t + 1 },
-          (_, s) =>
-            scale * q.subarray(at, at + D).reduce((sum, one, d) => sum + one * k[head + s * D + d], 0),
-        )
-        const max = Math.max(...scores)
-        const total = scores.reduce((sum, score) => sum + Math.exp(score - max), 0)
-        for (let s = 0; s <= t; s++) {
-          const key = head + s * D
-          const p = (relative * Math.exp(scores[s] - max)) / total
-          const ds = scale * p * norm(dy, at) * (norm(v, key) + norm(y, at))
+        const head = (b * kvHeads + Math.floor((h * kvHeads) / heads)) * capacity * D
+        const relative = 4 * epsilon * (1 + scale * norm(q, at) * largestKey + added)
+        const [first, end] = seenKeys({ ranges, capacity, causal: causal !== 0, window }, b, t)
+        const keys = Array.from({ length: Math.max(end - first, 0) }, (_, i) => head + (first + i) * D)
+        const scores = keys.map((key, i) => {
+          const dot = q.subarray(at, at + D).reduce((sum, one, d) => sum + one * k[key + d], 0)
+          const place = b * biasBatch + h * biasHead + t * biasToken + first + i
+          return capped(scale * dot, softcap) + (bias ? bias[place] : 0)
+        })
+        for (const [i, weight] of softmaxOf(scores).entries()) {
+          const key = keys[i]
+          const p = relative * weight
+          const du = scale * p * norm(dy, at) * (norm(v, key) + norm(y, at))
           for (let d = 0; d < D; d++) {
-            if (output === 5) bound[at + d] += ds * Math.abs(k[key + d])
-            else bound[key + d] += output === 6 ? ds * Math.abs(q[at + d]) : p * Math.abs(dy[at + d])
+            if (output === dqAt) bound[at + d] += du * Math.abs(k[key + d])
+            else bound[key + d] += output === dkAt ? du * Math.abs(q[at + d]) : p * Math.abs(dy[at + d])
           }
         }
       }
   return bound
 }
 
-function gradCase(
-  batch: number,
-  tokens: number,
-  heads: number,
-  kvHeads: number,
-  headSize: number,
-): KernelCase {
+function gradCase(sizes: Sizes): KernelCase {
+  const {
+    batch = 1,
+    tokens,
+    heads,
+    kvHeads,
+    headSize,
+    full = false,
+    window = 0,
+    bias = false,
+    softcap = 0,
+  } = sizes
+  const capacity = sizes.keys ?? tokens
   const scale = Math.fround(1 / Math.sqrt(headSize))
+  const strides = bias ? [heads * tokens * capacity, tokens * capacity, capacity] : [0, 0, 0]
+  const masks = [capacity, full ? 0 : 1, window, ...strides, scale, softcap]
   return {
-    name: `batch=${batch} tokens=${tokens} heads=${heads}/${kvHeads} headSize=${headSize}`,
+    name: Object.entries(sizes)
+      .map(([key, value]) => `${key}=${value}`)
+      .join(' '),
     args(random): KernelArg[] {
-      const [queries, keys] = [heads, kvHeads].map((count) => batch * tokens * count * headSize)
+      const queries = batch * tokens * heads * headSize
+      const keys = batch * kvHeads * capacity * headSize
       const [q, k, v, y] = [queries, keys, keys, queries].map((count) => normals(random, count))
-      attention(q, k, v, y, batch, tokens, heads, kvHeads, headSize, 0, tokens, scale)
+      const added = bias ? normals(random, batch * strides[0]) : null
+      const ranges = sizes.ranges ? Int32Array.from(sizes.ranges) : null
+      const call = [q, k, v, added, ranges, y, batch, tokens, heads, kvHeads, headSize, 0, ...masks]
+      attention(...(call as Parameters<typeof attention>))
       const outputs = [queries, keys, keys].map((count) => new Float32Array(count))
-      return [
-        q,
-        k,
-        v,
-        y,
-        normals(random, queries),
-        ...outputs,
-        batch,
-        tokens,
-        heads,
-        kvHeads,
-        headSize,
-        scale,
-      ] satisfies Args
+      const inputs = [q, k, v, y, added, ranges, normals(random, queries), ...outputs]
+      return [...inputs, batch, tokens, heads, kvHeads, headSize, ...masks]
     },
-    tolerance,
+    tolerance: gradTolerance,
     defects: {
-      'dy in bfloat16': (args) => replaced(args, 4, inBfloat16(args[4] as Float32Array)),
+      'dy in bfloat16': (args) => replaced(args, 6, inBfloat16(args[6] as Float32Array)),
       // One key alone has weight 1, whatever the query.
       ...(tokens > 1 && {
-        'scale off by a thousandth': (args: KernelArg[]) => replaced(args, 13, scale * 1.001),
+        'scale off by a thousandth': (args: KernelArg[]) => replaced(args, scaleAt, scale * 1.001),
       }),
+      ...(window > 0 && {
+        'a window of one key more': (args: KernelArg[]) => replaced(args, windowAt, window + 1),
+      }),
+      ...(bias && { 'no bias': (args: KernelArg[]) => replaced(args, biasAt, null) }),
+      ...(softcap > 0 && { 'no cap': (args: KernelArg[]) => replaced(args, softcapAt, 0) }),
     },
   }
 }
 
 export const cases: KernelCase[] = [
-  gradCase(1, 1, 1, 1, 8),
-  gradCase(2, 5, 3, 3, 7),
-  gradCase(1, 19, 4, 2, 64),
-  gradCase(2, 33, 6, 1, 46),
+  gradCase({ tokens: 1, heads: 1, kvHeads: 1, headSize: 8 }),
+  gradCase({ batch: 2, tokens: 5, heads: 3, kvHeads: 3, headSize: 7 }),
+  gradCase({ tokens: 19, heads: 4, kvHeads: 2, headSize: 64 }),
+  gradCase({ batch: 2, tokens: 33, heads: 6, kvHeads: 1, headSize: 46 }),
+  gradCase({ batch: 2, tokens: 5, keys: 9, heads: 4, kvHeads: 2, headSize: 7, full: true }),
+  gradCase({ tokens: 33, heads: 2, kvHeads: 1, headSize: 20, window: 6 }),
+  gradCase({ batch: 2, tokens: 6, heads: 2, kvHeads: 1, headSize: 8, full: true, ranges: [2, 6, 0, 5] }),
+  gradCase({
+    batch: 2,
+    tokens: 6,
+    heads: 2,
+    kvHeads: 1,
+    headSize: 8,
+    ranges: [2, 6, 0, 5],
+    bias: true,
+    softcap: 1.5,
+  }),
 ]

@@ -1,5 +1,5 @@
 #include "../../reduce/reduce/row.h"
-#include "simd.h"
+#include "../attention/rows.h"
 
 namespace LOWBIT_ISA {
 
@@ -22,25 +22,38 @@ struct AttentionGradQuery {
   const float *k, *v;
   float *dk, *dv;
   int32_t headSize;
-  float scale;
+  float scale, softcap;
 
-  void run(const float* q, const float* y, const float* dy, float* dq, int32_t keys) const {
-    float max = -__builtin_inff();
+  /* The capped score of key s, and how fast it grows with scale · q · k. */
+  float score(const float* q, int32_t s, float& slope) const {
+    float plain = scale * attentionGradDot(q, k + (size_t)s * headSize, headSize);
+    slope = 1;
+    if (softcap == 0) return plain;
+    float share = tanh(plain / softcap);
+    slope = 1 - share * share;
+    return softcap * share;
+  }
+
+  /* The keys from first to before end; bias of key 0, or none. */
+  void run(const float* q, const float* y, const float* dy, const float* bias, float* dq, int32_t first, int32_t end) const {
+    float max = -3.40282347e38f, slope;
     double total = 0;
-    for (int32_t s = 0; s < keys; s++) {
-      float score = scale * attentionGradDot(q, k + (size_t)s * headSize, headSize);
-      if (score > max) {
-        total *= exp(max - score);
-        max = score;
+    for (int32_t s = first; s < end; s++) {
+      float one = score(q, s, slope) + (bias ? bias[s] : 0);
+      if (one > max) {
+        total *= exp(max - one);
+        max = one;
       }
-      total += exp(score - max);
+      total += exp(one - max);
     }
-    float inverse = (float)(1 / total), delta = attentionGradDot(dy, y, headSize);
     for (int32_t i = 0; i < headSize; i++) dq[i] = 0;
-    for (int32_t s = 0; s < keys; s++) {
+    if (total == 0) return;
+    float inverse = (float)(1 / total), delta = attentionGradDot(dy, y, headSize);
+    for (int32_t s = first; s < end; s++) {
       size_t at = (size_t)s * headSize;
-      float p = exp(scale * attentionGradDot(q, k + at, headSize) - max) * inverse;
-      float ds = scale * p * (attentionGradDot(dy, v + at, headSize) - delta);
+      float one = score(q, s, slope) + (bias ? bias[s] : 0);
+      float p = exp(one - max) * inverse;
+      float ds = scale * slope * p * (attentionGradDot(dy, v + at, headSize) - delta);
       attentionGradAdd(dq, k + at, ds, headSize);
       attentionGradAdd(dk + at, q, ds, headSize);
       attentionGradAdd(dv + at, dy, p, headSize);
@@ -48,19 +61,23 @@ struct AttentionGradQuery {
   }
 };
 
-void attentionGrad(const float* q, const float* k, const float* v, const float* y, const float* dy, float* dq, float* dk, float* dv,
-                   int32_t batch, int32_t tokens, int32_t heads, int32_t kvHeads, int32_t headSize, float scale) {
+void attentionGrad(const float* q, const float* k, const float* v, const float* y, const float* bias, const int32_t* ranges, const float* dy,
+                   float* dq, float* dk, float* dv, int32_t batch, int32_t tokens, int32_t heads, int32_t kvHeads, int32_t headSize,
+                   int32_t capacity, int32_t causal, int32_t window, int32_t biasBatch, int32_t biasHead, int32_t biasToken, float scale,
+                   float softcap) {
   int32_t group = heads / kvHeads;
   parallelFor(batch * kvHeads, [&](int32_t task) {
     int32_t b = task / kvHeads, kvHead = task % kvHeads;
-    size_t keys = (size_t)task * tokens * headSize;
-    __builtin_memset(dk + keys, 0, (size_t)tokens * headSize * sizeof(float));
-    __builtin_memset(dv + keys, 0, (size_t)tokens * headSize * sizeof(float));
-    AttentionGradQuery query{k + keys, v + keys, dk + keys, dv + keys, headSize, scale};
+    size_t keys = (size_t)task * capacity * headSize;
+    __builtin_memset(dk + keys, 0, (size_t)capacity * headSize * sizeof(float));
+    __builtin_memset(dv + keys, 0, (size_t)capacity * headSize * sizeof(float));
+    AttentionGradQuery query{k + keys, v + keys, dk + keys, dv + keys, headSize, scale, softcap};
+    AttentionSpan span = attentionSpan(ranges ? ranges + 2 * b : nullptr, capacity, causal, window, 0, 1);
     for (int32_t h = kvHead * group; h < (kvHead + 1) * group; h++) {
       for (int32_t t = 0; t < tokens; t++) {
         size_t at = (((size_t)b * tokens + t) * heads + h) * headSize;
-        query.run(q + at, y + at, dy + at, dq + at, t + 1);
+        const float* row = bias ? bias + (size_t)b * biasBatch + (size_t)h * biasHead + (size_t)t * biasToken : nullptr;
+        query.run(q + at, y + at, dy + at, row, dq + at, span.first(t), span.end(t));
       }
     }
   });

@@ -1,22 +1,10 @@
 #include "../unary/elements.h"
 #include "../unary/normal.h"
 #include "../unary/sigmoid.h"
+#include "../unary/tanh.h"
 #include "simd.h"
 
 namespace LOWBIT_ISA {
-
-/*
- * Below 1 a quotient of polynomials (Lambert's continued fraction to its seventh term, within 1e-9), above it
- * 1 - 2 / (e^2|x| + 1).
- */
-INLINE f32v unaryTanh(f32v x) {
-  f32v size = abs(x), x2 = x * x;
-  f32v over = ((x2 + 378.0f) * x2 + 17325.0f) * x2 + 135135.0f;
-  f32v under = ((x2 * 28.0f + 3150.0f) * x2 + 62370.0f) * x2 + 135135.0f;
-  f32v large = 1.0f - 2.0f / (exp(size + size) + 1.0f);
-  large = floatOf(bitsOf(large) | (bitsOf(x) & 0x80000000u));
-  return select(size < 1.0f, x * (over / under), large);
-}
 
 template <class F> INLINE void unaryApply(const float* x, float* y, int32_t count, F f) {
   eachVector(count, [&](int32_t i, int32_t n) { storeUpTo(y + i, f(loadUpTo(x + i, n)), n); });
@@ -31,7 +19,7 @@ void unary(int32_t op, const float* x, float* y, int32_t count) {
     case 4: return unaryApply(x, y, count, [](f32v x) { return select(x < 0.0f, splat(0.0f), x); });
     case 5: return unaryApply(x, y, count, [](f32v x) { return x * sigmoid(x); });
     case 6: return unaryApply(x, y, count, [](f32v x) { return sigmoid(x); });
-    case 7: return unaryApply(x, y, count, [](f32v x) { return unaryTanh(x); });
+    case 7: return unaryApply(x, y, count, [](f32v x) { return tanh(x); });
     case 8: return unaryApply(x, y, count, [](f32v x) { return x * normalCdf(x); });
     case 9: return unaryApply(x, y, count, [](f32v x) { return x * sigmoid(2.0f * tanhGeluSlope(x)); });
     case 10: return unaryApply(x, y, count, [](f32v x) {

@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict'
+import type { Device } from '../../src/devices/device.ts'
+import { epsilon } from '../../src/kernels/inputs.ts'
+import { initialize } from '../../src/nn/initialize.ts'
+import { MultiheadAttention } from '../../src/nn/multiheadAttention.ts'
+import { backward } from '../../src/tensor/backward.ts'
+import { attention, scaledDotProductAttention, sum, transpose } from '../../src/tensor/ops/index.ts'
+import { Tensor } from '../../src/tensor/tensor.ts'
+import { testOnDevices } from './devices.ts'
+import { compareWithGolden, type GoldenOp, goldenOp, goldenTensor, goldenValues } from './goldenGradients.ts'
+
+const largest = (values: Float64Array) => values.reduce((most, one) => Math.max(most, Math.abs(one)), 0)
+
+/** An extra tensor of a golden: bool where the operation took one. */
+function mask(device: Device, op: GoldenOp, key: string, bool: boolean): Tensor {
+  const { shape } = op.tensors.get(`extra.${key}`) ?? assert.fail(`no ${key}`)
+  if (!bool) return goldenTensor(device, op, `extra.${key}`)
+  return Tensor.fromNumbers(device, goldenValues(op, `extra.${key}`), shape, 'bool')
+}
+
+/**
+ * A probability errs relatively by a few ε·(1 + |score|); every gradient is a sum of such terms times norms of
+ * the other factors, of at most `queries` of them.
+ */
+function bounds(op: GoldenOp, added = 0): (key: string) => number {
+  const shape = op.tensors.get('in.q')?.shape ?? []
+  const [, H, T, D] = shape
+  const queries = (T * H) / (op.tensors.get('in.k')?.shape[1] ?? 1)
+  const norms = (key: string) => {
+    const values = goldenValues(op, key)
+    const rows = Array.from({ length: values.length / D }, (_, r) => values.subarray(r * D, (r + 1) * D))
+    return Math.max(...rows.map((row) => Math.hypot(...row)))
+  }
+  const [q, k, v, dy] = ['in.q', 'in.k', 'in.v', 'grad_out'].map(norms)
+  const scale = 1 / Math.sqrt(D)
+  const relative = 4 * epsilon * (1 + scale * q * k + added)
+  const table: Record<string, number> = {
+    out: relative * v,
+    'grad.v': relative * dy * queries,
+    'grad.q': relative * scale * dy * 2 * v * k,
+    'grad.k': relative * scale * dy * 2 * v * q * queries,
+  }
+  return (key) => table[key]
+}
+
+testOnDevices('attention under masks of booleans and of floats: PyTorch', async (device) => {
+  for (const [name, bool] of [
+    ['bool_mask', true],
+    ['float_mask', false],
+    ['shared_heads', true],
+  ] as const) {
+    const op = await goldenOp(name, 'attention')
+    const attnMask = mask(device, op, 'mask', bool)
+    const added = bool ? 0 : largest(goldenValues(op, 'extra.mask'))
+    await compareWithGolden(
+      device,
+      op,
+      ({ q, k, v }) => scaledDotProductAttention(q, k, v, { attnMask }),
+      bounds(op, added),
+    )
+    attnMask.dispose()
+  }
+  assert.equal(device.allocatedBytes, 0)
+})
+
+testOnDevices('attention in a window, over padded sequences, with capped scores: PyTorch', async (device) => {
+  const ranges = Tensor.fromNumbers(device, [3, 9, 0, 5], [2, 2], 'int32')
+  for (const [name, options] of [
+    ['window', { window: 4 }],
+    ['padded', { ranges }],
+    ['softcap', { softcap: 1.5 }],
+  ] as const) {
+    const op = await goldenOp(name, 'attention')
+    await compareWithGolden(
+      device,
+      op,
+      ({ q, k, v }) => transpose(attention(transpose(q, 1, 2), k, v, options), 1, 2),
+      bounds(op),
+    )
+  }
+  ranges.dispose()
+  assert.equal(device.allocatedBytes, 0)
+})
+
+/**
+ * Bounds by the largest magnitudes on the way: P of a projected value, Q of the gradient that reaches one, of the
+ * scores' relative error R = 8ε·(1 + D·P²/√D).
+ */
+function headBounds(op: GoldenOp): (key: string) => number {
+  const [E, D, T, N] = [8, 4, 5, 10]
+  const [x, w, b, wo] = ['x', 'weight', 'bias', 'out_weight'].map((key) =>
+    largest(goldenValues(op, `in.${key}`)),
+  )
+  const dy = largest(goldenValues(op, 'grad_out'))
+  const P = E * x * w + b
+  const R = 8 * epsilon * (1 + Math.sqrt(D) * P * P)
+  const G = E * dy * wo
+  const Q = T * G * Math.max(1, 2 * Math.sqrt(D) * P * P)
+  const table: Record<string, number> = {
+    out: R * (E * P * wo + largest(goldenValues(op, 'in.out_bias'))),
+    'grad.out_bias': 8 * epsilon * N * dy,
+    'grad.out_weight': R * N * dy * P,
+    'grad.bias': R * N * Q,
+    'grad.weight': R * N * Q * x,
+    'grad.x': R * 3 * E * Q * w,
+  }
+  return (key) => table[key]
+}
+
+testOnDevices('multi-head attention with masks of queries and of padding: PyTorch', async (device) => {
+  for (const [name, bool] of [
+    ['heads_bool', true],
+    ['heads_float', false],
+  ] as const) {
+    const op = await goldenOp(name, 'attention')
+    const layer = initialize(new MultiheadAttention(8, 2, { batchFirst: true }), device)
+    const own = [layer.in_proj_weight, layer.in_proj_bias, layer.out_proj.weight, layer.out_proj.bias]
+    const attnMask = mask(device, op, 'mask', bool)
+    const keyPaddingMask = bool ? mask(device, op, 'padding', true) : undefined
+    await compareWithGolden(
+      device,
+      op,
+      ({ x, weight, bias, out_weight, out_bias }) => {
+        Object.assign(layer, { in_proj_weight: weight, in_proj_bias: bias })
+        Object.assign(layer.out_proj, { weight: out_weight, bias: out_bias })
+        return layer.forward(x, x, x, { attnMask, keyPaddingMask })
+      },
+      headBounds(op),
+    )
+    for (const tensor of [...own, attnMask, keyPaddingMask]) tensor?.dispose()
+  }
+  assert.equal(device.allocatedBytes, 0)
+})
+
+testOnDevices('attention refuses masks that do not fit, and gradients that it has not', (device) => {
+  const [q, k] = [Tensor.full(device, [1, 3, 2, 4], 1), Tensor.full(device, [1, 1, 5, 4], 1)]
+  const bias = Tensor.full(device, [2, 3, 4], 0)
+  assert.throws(() => attention(q, k, k, { bias }), {
+    message: 'attention: bias must repeat to [1,2,3,5]; received [2,3,4]',
+  })
+  assert.throws(() => attention(q, k, k, { mask: 'full', window: 2 }), {
+    message: 'attention: a window must have the mask causal; received full and 2',
+  })
+  assert.throws(() => attention(q, k, k, { ranges: bias }), {
+    message: 'attention: ranges must be int32; received float32',
+  })
+  assert.throws(() => attention(q, k, k, { position: 3 }), {
+    message: 'attention: positions must stay below 5; received 3..5',
+  })
+  const learnt = Tensor.full(device, [3, 5], 0)
+  learnt.requiresGrad = true
+  assert.throws(() => backward(() => ({ loss: sum(attention(q, k, k, { bias: learnt })) })), {
+    message: 'attention: a bias must need no gradient; received one that does',
+  })
+})
