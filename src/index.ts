@@ -170,7 +170,8 @@ export {
   quantizeByName,
 } from './quantize/recipes.ts'
 export { backward, enableGrad } from './tensor/backward.ts'
+export { type Op, op } from './tensor/op.ts'
 export * as ops from './tensor/ops/index.ts'
 export { keep, scope } from './tensor/scope.ts'
-export { noGrad, record } from './tensor/tape.ts'
+export { noGrad } from './tensor/tape.ts'
 export { Tensor } from './tensor/tensor.ts'

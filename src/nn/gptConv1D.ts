@@ -10,7 +10,6 @@ import { QTensor } from '../qtensor/qtensor.ts'
 import { fakeQuantize } from '../qtensor/weightBlocks.ts'
 import { add, cast, matmul, transpose } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
-import { record } from '../tensor/tape.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { Module } from './module.ts'
 import { type ActivationQuantization, QWeightModule, type WeightQuantization } from './qmodule.ts'
@@ -114,8 +113,7 @@ export class QConv1D extends QWeightModule {
     const { weight } = this
     if (weight instanceof QTensor) return weight.dequantize()
     const { qtype, groupSize, quantizer } = this.quantization
-    const transposed = transpose(weight, 0, 1)
-    return record(fakeQuantize(transposed, qtype, groupSize, quantizer), [transposed], (dy) => [dy])
+    return fakeQuantize(transpose(weight, 0, 1), qtype, groupSize, quantizer)
   }
 
   /** [nx, nf]; what is still to be loaded lies as the float layer's, too. */

@@ -10,7 +10,7 @@ import { QTensor } from '../qtensor/qtensor.ts'
 import type { Quantizer } from '../qtensor/quantizer.ts'
 import { fakeQuantize } from '../qtensor/weightBlocks.ts'
 import { scope } from '../tensor/scope.ts'
-import { needsGrad, record } from '../tensor/tape.ts'
+import { needsGrad } from '../tensor/tape.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { aModule, Module } from './module.ts'
 import { tellComputed } from './observe.ts'
@@ -190,7 +190,7 @@ export abstract class QWeightModule extends QModule {
     const { weight } = this
     if (weight instanceof QTensor) return weight.dequantize()
     const { qtype, groupSize, quantizer } = this.quantization
-    return record(fakeQuantize(weight, qtype, groupSize, quantizer), [weight], (dy) => [dy])
+    return fakeQuantize(weight, qtype, groupSize, quantizer)
   }
 
   /** The weight as the float layer has it. */

@@ -1,14 +1,15 @@
 import { DTypeError } from '../core/errors.ts'
 import { check } from '../core/kinds.ts'
 import { aQType, type QType } from '../core/qtype.ts'
-import { type Shape, showShape } from '../core/shape.ts'
+import { showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import type { Storage } from '../devices/storage.ts'
+import { type Handlers, op } from '../tensor/op.ts'
 import { fakeQuantizeGradients } from '../tensor/ops/fakeQuantize.ts'
 import { keep } from '../tensor/scope.ts'
-import { type Gradients, needsGrad, noGrad, record } from '../tensor/tape.ts'
+import { type Gradient, needsGrad } from '../tensor/tape.ts'
 import { checkDType, checkShape, checkTensor, placeOf, Tensor } from '../tensor/tensor.ts'
-import { quantizedOp } from './activationOps.ts'
+import { quantizedOps } from './activationOps.ts'
 
 /**
  * What became of a module's quantized output: which operations kept it quantized, who took its codes, and how
@@ -39,6 +40,7 @@ export class QActivation extends Tensor {
   readonly scale: Tensor
   /** Notes its use, where someone wants to know. */
   use: ActivationUse | null = null
+  override readonly handlers: Handlers = quantizedOps
   private floats: Tensor | null = null
 
   /** Owns `codes` and `scale` from now on. */
@@ -58,18 +60,9 @@ export class QActivation extends Tensor {
    * @param scale [] float32
    */
   static quantize(x: Tensor, qtype: QType, scale: Tensor): QActivation {
-    check('quantizeActivation', 'qtype', qtype, aQType)
-    if (qtype.bits !== 8 || qtype.unsigned)
-      throw new DTypeError(`quantizeActivation: the type must be int8 or float8; received ${qtype.name}`)
-    checkDType('quantizeActivation', 'x', x, 'float32')
-    checkShape('quantizeActivation', 'scale', scale, [])
-    const codes = Tensor.empty(x.device, x.shape, qtype.dtype)
-    if (x.numel > 0)
-      x.device.call('quantizeActivation', { x, scale, codes, count: x.numel, qtype: qtype.code })
-    const y = new QActivation(qtype, codes, scale.detach())
-    if (needsGrad(scale)) record(y, [x, scale], learnedGradients(x, scale, qtype))
-    else record(y, [x], (dy) => [dy])
-    return y
+    if (needsGrad(scale) && qtype.dtype !== 'int8')
+      throw new DTypeError(`quantizeActivation: scales are learned of int8 only; received ${qtype.name}`)
+    return quantizeActivation(x, qtype, scale)
   }
 
   /** Other codes, of the same scale or another. */
@@ -120,7 +113,8 @@ export class QActivation extends Tensor {
     return this.dequantized().storage
   }
 
-  private dequantized(): Tensor {
+  /** The floats, made at the first call. */
+  dequantized(): Tensor {
     if (!this.floats) {
       const { codes, scale, qtype, device } = this
       const y = Tensor.empty(device, this.shape)
@@ -134,34 +128,7 @@ export class QActivation extends Tensor {
 
   /** The floats that the codes stand for. */
   override dequantize(): Tensor {
-    const y = this.dequantized()
-    return record(
-      noGrad(() => y.view(y.shape)),
-      [this],
-      (dy) => [dy],
-    )
-  }
-
-  override override(operation: string, args: readonly unknown[]): Tensor | undefined {
-    const y = quantizedOp(operation)?.(...(args as never[]))
-    if (y instanceof QActivation) this.use?.keptBy.add(operation)
-    return y
-  }
-
-  override view(shape: Shape): Tensor {
-    return this.override('view', [this, shape]) ?? super.view(shape)
-  }
-
-  override clone(): Tensor {
-    return this.override('clone', [this]) ?? super.clone()
-  }
-
-  override detach(): Tensor {
-    return this.override('detach', [this]) ?? super.detach()
-  }
-
-  override rows(start: number, end: number): Tensor {
-    return this.override('rows', [this, start, end]) ?? super.rows(start, end)
+    return dequantizeActivation(this)
   }
 
   override dispose(): void {
@@ -177,14 +144,43 @@ export class QActivation extends Tensor {
   }
 }
 
+/** See `QActivation.quantize`. */
+const quantizeActivation = op(
+  'quantizeActivation(x, qtype, scale)',
+  (x: Tensor, qtype: QType, scale: Tensor): QActivation => {
+    check('quantizeActivation', 'qtype', qtype, aQType)
+    if (qtype.bits !== 8 || qtype.unsigned)
+      throw new DTypeError(`quantizeActivation: the type must be int8 or float8; received ${qtype.name}`)
+    checkDType('quantizeActivation', 'x', x, 'float32')
+    checkShape('quantizeActivation', 'scale', scale, [])
+    const codes = Tensor.empty(x.device, x.shape, qtype.dtype)
+    if (x.numel > 0)
+      x.device.call('quantizeActivation', { x, scale, codes, count: x.numel, qtype: qtype.code })
+    return new QActivation(qtype, codes, scale.detach())
+  },
+  ({ dy, needs }, x, qtype, scale): Gradient[] => {
+    if (!needs(scale)) return [dy]
+    const [dx, dscale] = learnedGradients(dy, x, scale, qtype)
+    return [dx, null, dscale]
+  },
+)
+
+const dequantizeActivation = op(
+  'dequantize(x)',
+  (x: QActivation): Tensor => {
+    const y = x.dequantized()
+    return y.view(y.shape)
+  },
+  ({ dy }) => [dy],
+)
+
 /**
  * The gradients of x and its scale, the latter by 1 / √(values of one sample · qmax), so that it moves about
  * as fast as weights do.
  * Source: Esser et al., "Learned Step Size Quantization", 2020, section 2.2.
  */
-function learnedGradients(x: Tensor, scale: Tensor, { name, dtype, qmin, qmax }: QType): Gradients {
-  if (dtype !== 'int8')
-    throw new DTypeError(`quantizeActivation: scales are learned of int8 only; received ${name}`)
+function learnedGradients(dy: Tensor, x: Tensor, scale: Tensor, { qmin, qmax }: QType): Gradient[] {
   const features = x.shape.length > 1 ? x.numel / x.shape[0] : x.numel
-  return fakeQuantizeGradients(x, scale, { qmin, qmax, gradFactor: 1 / Math.sqrt(features * qmax) })
+  const options = { qmin, qmax, gradFactor: 1 / Math.sqrt(features * qmax) }
+  return fakeQuantizeGradients(dy, x, scale, options, true)
 }

@@ -1,62 +1,110 @@
-import { aFunction, aString, check } from '../core/kinds.ts'
-import type { Shape } from '../core/shape.ts'
+import { aFunction, check, type Kind } from '../core/kinds.ts'
 import { unaryInt8Ops } from '../kernels/quantize/unaryInt8/unaryInt8.ts'
+import { type Handler, type Op, op } from '../tensor/op.ts'
 import { expand } from '../tensor/ops/broadcast.ts'
-import { affine, div, unary, where } from '../tensor/ops/elementwise.ts'
+import { affine, div, neg, type Operand, relu, unary, where } from '../tensor/ops/elementwise.ts'
 import { matmul } from '../tensor/ops/matmul.ts'
 import { softmax } from '../tensor/ops/reduce.ts'
 import { concat, permute, slice } from '../tensor/ops/shape.ts'
 import { scope } from '../tensor/scope.ts'
-import { needsGrad, noGrad, record } from '../tensor/tape.ts'
-import { Tensor } from '../tensor/tensor.ts'
+import { needsGrad, noGrad } from '../tensor/tape.ts'
+import { clone, detach, rows, Tensor, view } from '../tensor/tensor.ts'
 import type { QActivation } from './activation.ts'
 
 /**
- * What an operation makes of quantized activations, given the operation's own arguments; undefined where it
- * cannot compute on codes and is to have the floats.
+ * What an operation makes of quantized activations, given the operation's own arguments, of which any may be
+ * quantized; undefined where it cannot compute on codes and is to have the floats.
  */
-export type QuantizedOp = (...args: never[]) => Tensor | undefined
+export type QuantizedOp<Args extends readonly unknown[]> = (...args: Args) => Tensor | undefined
 
 /**
- * The operations that keep quantized activations quantized, by name. Every other operation computes on
- * floats.
+ * The operations that keep quantized activations quantized. Every other operation computes on floats.
  * Source: optimum-quanto 0.2.7, tensor/activations/qbytes_ops.py.
  */
-const quantizedOps = new Map<string, QuantizedOp>([
-  ['view', (x: QActivation, shape: Shape) => onCodes(x, (values) => values.view(shape))],
-  ['clone', (x: QActivation) => onCodes(x, (values) => values.clone())],
-  ['detach', (x: QActivation) => x.withCodes(x.codes.detach())],
-  ['rows', (x: QActivation, start: number, end: number) => onCodes(x, (values) => values.rows(start, end))],
-  ['permute', (x: QActivation, axes: readonly number[]) => onCodes(x, (values) => permute(values, axes))],
-  ['expand', (x: QActivation, shape: Shape) => onCodes(x, (values) => expand(values, shape))],
-  [
-    'slice',
-    (x: QActivation, axis: number, start: number, end?: number, step?: number) =>
-      onCodes(x, (values) => slice(values, axis, start, end, step)),
-  ],
-  ['concat', joined],
-  ['affine', rescaled],
-  ['div', divided],
-  ['where', chosen],
-  ['softmax', normalized],
-  ['matmul', product],
-  ['neg', (x: QActivation) => unaryOnCodes('neg', x)],
-  ['relu', (x: QActivation) => unaryOnCodes('relu', x)],
+export const quantizedOps: Map<unknown, Handler> = new Map([
+  entry(
+    view,
+    first((x, shape) => onCodes(x, (values) => values.view(shape))),
+  ),
+  entry(
+    clone,
+    first((x) => onCodes(x, (values) => values.clone())),
+  ),
+  entry(
+    detach,
+    first((x) => x.withCodes(x.codes.detach())),
+  ),
+  entry(
+    rows,
+    first((x, start, end) => onCodes(x, (values) => values.rows(start, end))),
+  ),
+  entry(
+    permute,
+    first((x, axes) => onCodes(x, (values) => permute(values, axes))),
+  ),
+  entry(
+    expand,
+    first((x, shape) => onCodes(x, (values) => expand(values, shape))),
+  ),
+  entry(
+    slice,
+    first((x, ...range) => onCodes(x, (values) => slice(values, ...range))),
+  ),
+  entry(concat, joined),
+  entry(affine, first(rescaled)),
+  entry(div, divided),
+  entry(where, chosen),
+  entry(softmax, first(normalized)),
+  entry(matmul, product),
+  entry(
+    neg,
+    first((x) => unaryOnCodes('neg', x)),
+  ),
+  entry(
+    relu,
+    first((x) => unaryOnCodes('relu', x)),
+  ),
 ])
 
-/** The handler of an operation, if there is one. */
-export function quantizedOp(operation: string): QuantizedOp | undefined {
-  return quantizedOps.get(operation)
+/**
+ * Adds an operation that understands quantized activations, or replaces one. Wherever an argument is
+ * quantized, `handler` is asked first, with the operation's arguments.
+ *
+ *     registerQuantizedOp(ops.relu, (x) => (x instanceof QActivation ? … : undefined))
+ */
+export function registerQuantizedOp<Args extends readonly unknown[], Y>(
+  operation: Op<Args, Y>,
+  handler: QuantizedOp<Args>,
+): void {
+  check('registerQuantizedOp', 'operation', operation, anOperation)
+  check('registerQuantizedOp', 'handler', handler, aFunction)
+  quantizedOps.set(...entry(operation, handler))
 }
 
-/**
- * Adds an operation that understands quantized activations, or replaces one. `operation` asks for it by
- * `overridden(operation, ...args)`; the handler takes the same arguments.
- */
-export function registerQuantizedOp(operation: string, handler: QuantizedOp): void {
-  check('registerQuantizedOp', 'operation', operation, aString)
-  check('registerQuantizedOp', 'handler', handler, aFunction)
-  quantizedOps.set(operation, handler)
+const anOperation: Kind = {
+  must: 'be an operation, such as ops.relu',
+  holds: (value) => typeof value === 'function' && 'parameters' in value,
+}
+
+/** A handler that notes, where it kept its arguments quantized, which operation did. */
+function entry<Args extends readonly unknown[], Y>(
+  operation: Op<Args, Y>,
+  handler: QuantizedOp<Args>,
+): [unknown, Handler] {
+  const noting = (...args: Args) => {
+    const y = handler(...args)
+    const given: unknown[] = args.flat()
+    if (isQuantized(y)) given.find(isQuantized)?.use?.keptBy.add(operation.name)
+    return y
+  }
+  return [operation, noting as unknown as Handler]
+}
+
+/** A handler of what computes on the codes of its first argument. */
+function first<Rest extends readonly unknown[]>(
+  handler: (x: QActivation, ...rest: Rest) => Tensor | undefined,
+): QuantizedOp<[x: Tensor, ...rest: Rest]> {
+  return (x, ...rest) => (isQuantized(x) ? handler(x, ...rest) : undefined)
 }
 
 /** Applies `op`, which only moves or picks values, to the codes; the scale stays. */
@@ -66,9 +114,15 @@ export function onCodes(x: QActivation, op: (values: Tensor) => Tensor): QActiva
 
 /** y, through which the gradient passes as through `op` on floats. */
 function withGradient(x: QActivation, y: QActivation, op: (values: Tensor) => Tensor): QActivation {
-  if (needsGrad(x)) record(y, [op(x.dequantize())], (dy) => [dy])
-  return y
+  return needsGrad(x) ? throughFloats(y, op(x.dequantize())) : y
 }
+
+/** y, whose gradient passes to the floats that it stands for. */
+const throughFloats = op(
+  'throughFloats(y, floats)',
+  (y: QActivation, _floats: Tensor) => y,
+  ({ dy }) => [null, dy],
+)
 
 /** int8 only: float8 goes through floats, as in quanto. */
 function unaryOnCodes(op: keyof typeof unaryInt8Ops, x: QActivation): QActivation | undefined {
@@ -79,7 +133,7 @@ function unaryOnCodes(op: keyof typeof unaryInt8Ops, x: QActivation): QActivatio
 }
 
 /** Tensors of one origin, and so of one scale, are laid behind one another as codes; int8 only. */
-function joined(tensors: readonly Tensor[], axis: number): QActivation | undefined {
+function joined(tensors: readonly Tensor[], axis = 0): QActivation | undefined {
   const [first] = tensors
   if (!isQuantized(first) || first.qtype.dtype !== 'int8') return undefined
   const alike = tensors.filter(
@@ -88,11 +142,9 @@ function joined(tensors: readonly Tensor[], axis: number): QActivation | undefin
   if (alike.length < tensors.length) return undefined
   const codes = alike.map((x) => x.codes)
   const y = first.withCodes(noGrad(() => concat(codes, axis)))
-  if (alike.some(needsGrad)) {
-    const floats = alike.map((x) => x.dequantize())
-    record(y, [concat(floats, axis)], (dy) => [dy])
-  }
-  return y
+  if (!alike.some(needsGrad)) return y
+  const floats = alike.map((x) => x.dequantize())
+  return throughFloats(y, concat(floats, axis))
 }
 
 /** A positive factor goes to the scale. */
@@ -100,12 +152,11 @@ function rescaled(x: QActivation, factor: number, offset: number): QActivation |
   if (offset !== 0 || !(factor > 0)) return undefined
   const scale = noGrad(() => affine(x.scale, factor, -0))
   const y = x.withCodes(x.codes.detach(), scale)
-  if (needsGrad(x)) record(y, [affine(x.dequantize(), factor, offset)], (dy) => [dy])
-  return y
+  return withGradient(x, y, (values) => affine(values, factor, offset))
 }
 
 /** The scale is divided by a positive number. */
-function divided(x: Tensor, divisor: Tensor | number): QActivation | undefined {
+function divided(x: Operand, divisor: Operand): QActivation | undefined {
   if (!isQuantized(x) || typeof divisor !== 'number' || !(divisor > 0)) return undefined
   const y = x.withCodes(
     x.codes.detach(),
@@ -118,13 +169,13 @@ function divided(x: Tensor, divisor: Tensor | number): QActivation | undefined {
  * Computed on floats, and quantized again by the scale of `a`; where `b` is quantized, too, the result is
  * float.
  */
-function chosen(mask: Tensor, a: Tensor | number, b: Tensor | number): QActivation | undefined {
+function chosen(mask: Tensor, a: Operand, b: Operand): QActivation | undefined {
   if (!isQuantized(a) || isQuantized(b)) return undefined
   return scope(() => a.requantize(where(mask, a.dequantize(), b), a.scale))
 }
 
 /** Computed on floats; since no result is above 1, its scale is known to be 1 / qmax. */
-function normalized(x: QActivation, axis: number): QActivation {
+function normalized(x: QActivation, axis = -1): QActivation {
   return scope(() => {
     const scale = Tensor.empty(x.device, [])
     x.device.call('fill', { y: scale, value: 1 / x.qtype.qmax, count: 1 })

@@ -2,6 +2,7 @@ import { dtypes } from '../core/dtype.ts'
 import { ShapeError } from '../core/errors.ts'
 import { showShape } from '../core/shape.ts'
 import { rowStride } from '../kernels/quantize/quantizeRows/quantizeRows.ts'
+import { op } from '../tensor/op.ts'
 import { checkBias, matmulTransposed } from '../tensor/ops/matmulTransposed.ts'
 import { scope } from '../tensor/scope.ts'
 import { noGrad } from '../tensor/tape.ts'
@@ -21,21 +22,28 @@ import type { QTensor } from './qtensor.ts'
  * @param bias [N] float32, or null
  * @returns [..., N] float32
  */
-export function linear(
-  x: Tensor,
-  w: Tensor | QTensor,
-  bias: Tensor | null = null,
-  computeDtype: ComputeDType = 'float32',
-): Tensor {
-  checkDType('linear', 'x', x, 'float32')
+export const linear = op(
+  'linear(x, weight, bias, computeDtype)',
+  (
+    x: Tensor,
+    w: Tensor | QTensor,
+    bias: Tensor | null = null,
+    computeDtype: ComputeDType = 'float32',
+  ): Tensor => {
+    checkDType('linear', 'x', x, 'float32')
+    const [N, K] = matrixShape(w.shape)
+    if (x.size(-1) !== K) {
+      const type = w instanceof Tensor ? w.dtype : w.qtype.name
+      const received = `x ${showShape(x.shape)}, w ${showShape(w.shape)} ${type}`
+      throw new ShapeError(`linear: columns of x (${x.size(-1)}) must equal columns of w (${K}); ${received}`)
+    }
+    checkBias('linear', bias, N)
+    return w instanceof Tensor ? matmulTransposed(x, w, bias) : quantizedLinear(x, w, bias, computeDtype)
+  },
+)
+
+function quantizedLinear(x: Tensor, w: QTensor, bias: Tensor | null, computeDtype: ComputeDType): Tensor {
   const [N, K] = matrixShape(w.shape)
-  if (x.size(-1) !== K) {
-    const type = w instanceof Tensor ? w.dtype : w.qtype.name
-    const received = `x ${showShape(x.shape)}, w ${showShape(w.shape)} ${type}`
-    throw new ShapeError(`linear: columns of x (${x.size(-1)}) must equal columns of w (${K}); ${received}`)
-  }
-  checkBias('linear', bias, N)
-  if (w instanceof Tensor) return matmulTransposed(x, w, bias)
   return scope(() => {
     const product = chooseProduct(w.facts, x instanceof QActivation ? x.qtype : null, computeDtype)
     const rounded = roundedRows(x, product)

@@ -1,3 +1,4 @@
+import { op } from '../tensor/op.ts'
 import { embedding } from '../tensor/ops/embedding.ts'
 import { scope } from '../tensor/scope.ts'
 import { checkDType, Tensor } from '../tensor/tensor.ts'
@@ -11,7 +12,7 @@ import type { QTensor } from './qtensor.ts'
  * @param ids [...] int32, each in 0..V−1 (checked where they are made)
  * @returns [..., C] float32
  */
-export function lookup(table: Tensor | QTensor, ids: Tensor): Tensor {
+export const lookup = op('lookup(table, ids)', (table: Tensor | QTensor, ids: Tensor): Tensor => {
   if (table instanceof Tensor) return embedding(table, ids)
   checkDType('qembedding', 'ids', ids, 'int32')
   if (chooseLookup(table.facts).kernel !== 'qembedding')
@@ -23,4 +24,4 @@ export function lookup(table: Tensor | QTensor, ids: Tensor): Tensor {
     ids.device.call('qembedding', { ...weightArguments(table), ids, y, count: ids.numel, rows, K })
     return y
   })
-}
+})

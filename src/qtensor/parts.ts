@@ -3,7 +3,8 @@ import { DTypeError, ShapeError } from '../core/errors.ts'
 import { anObject, check } from '../core/kinds.ts'
 import { aQType, type QType } from '../core/qtype.ts'
 import { numel, type Shape, showShape } from '../core/shape.ts'
-import { checkDType, checkShape, checkSizes, Tensor } from '../tensor/tensor.ts'
+import { checkSizes } from '../tensor/creation.ts'
+import { checkDType, checkShape, Tensor } from '../tensor/tensor.ts'
 
 /**
  * The weights that share a scale. The values of a tensor of scales stand in the order of the blocks:

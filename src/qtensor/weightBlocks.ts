@@ -2,6 +2,7 @@ import { dtypes } from '../core/dtype.ts'
 import { ShapeError } from '../core/errors.ts'
 import type { QType } from '../core/qtype.ts'
 import { showShape } from '../core/shape.ts'
+import { op } from '../tensor/op.ts'
 import { expand } from '../tensor/ops/broadcast.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
 import { concat, slice } from '../tensor/ops/shape.ts'
@@ -124,34 +125,26 @@ export function withoutGradient<R>(body: () => R): R {
 
 /**
  * The float weight that a weight's codes would stand for: `QTensor.quantize`, then `dequantize`, without the
- * packing between. Where nothing but scales and shifts are chosen, one pass makes it.
+ * packing between. Where nothing but scales and shifts are chosen, one pass makes it. Gradients pass straight
+ * through the rounding.
  */
-export function fakeQuantize(
-  weight: Tensor,
-  qtype: QType,
-  groupSize: number | null,
-  quantizer: Quantizer,
-): Tensor {
-  return withoutGradient(() => {
-    const groups = groupsOf(weight, groupSize ?? matrixShape(weight.shape)[1])
-    const chosen = quantizer(groups, qtype)
-    const { scale, shift, zeroPoint, codes } = chosen
-    if (codes || zeroPoint || scale.dtype !== weight.dtype) {
-      const floats = dequantizeGroups(qtype, quantizeGroups(groups, qtype, chosen))
-      return cast(floats, weight.dtype).view(weight.shape)
-    }
-    const y = Tensor.empty(weight.device, weight.shape, weight.dtype)
-    const [rows, G] = groups.shape
-    weight.device.call('quantizeDequantize', {
-      x: groups,
-      dtype: dtypes[weight.dtype].code,
-      scale,
-      shift,
-      y,
-      rows,
-      cols: G,
-      qtype: qtype.code,
-    })
-    return y
-  })
-}
+export const fakeQuantize = op(
+  'fakeQuantizeWeight(weight, qtype, groupSize, quantizer)',
+  (weight: Tensor, qtype: QType, groupSize: number | null, quantizer: Quantizer): Tensor =>
+    withoutGradient(() => {
+      const groups = groupsOf(weight, groupSize ?? matrixShape(weight.shape)[1])
+      const chosen = quantizer(groups, qtype)
+      const { scale, shift, zeroPoint, codes } = chosen
+      if (codes || zeroPoint || scale.dtype !== weight.dtype) {
+        const floats = dequantizeGroups(qtype, quantizeGroups(groups, qtype, chosen))
+        return cast(floats, weight.dtype).view(weight.shape)
+      }
+      const y = Tensor.empty(weight.device, weight.shape, weight.dtype)
+      const [rows, cols] = groups.shape
+      const dtype = dtypes[weight.dtype].code
+      const sizes = { rows, cols, qtype: qtype.code }
+      weight.device.call('quantizeDequantize', { x: groups, dtype, scale, shift, y, ...sizes })
+      return y
+    }),
+  ({ dy }) => [dy],
+)

@@ -1,8 +1,8 @@
 import { ShapeError } from '../core/errors.ts'
 import { showShape } from '../core/shape.ts'
 import { add } from './ops/elementwise.ts'
-import { checkBody, keep, ownedIn, release, scope } from './scope.ts'
-import { noGrad, type Tape, taped } from './tape.ts'
+import { checkBody, keep, type Owned, ownedIn, release, scope } from './scope.ts'
+import { type Gradient, noGrad, resultOf, type Tape, taped } from './tape.ts'
 import { checkTensor, Tensor } from './tensor.ts'
 
 /**
@@ -58,7 +58,7 @@ function fromLoss(tape: Tape, loss: Tensor): void {
  * Walks the tape from the loss to the leaves; `passed` is told each output when nothing on the way needs it
  * any more.
  */
-function propagate(tape: Tape, loss: Tensor, passed: (y: Tensor) => void): void {
+function propagate(tape: Tape, loss: Tensor, passed: (y: Owned) => void): void {
   if (loss.numel !== 1)
     throw new ShapeError(`backward: the loss must be one value; received ${showShape(loss.shape)}`)
   if (!tape.needs(loss)) {
@@ -70,19 +70,18 @@ function propagate(tape: Tape, loss: Tensor, passed: (y: Tensor) => void): void 
   noGrad(() => {
     const gradients = new Map([[loss, Tensor.fromNumbers(loss.device, [1], loss.shape)]])
     for (let i = tape.entries.length - 1; i >= 0; i--) {
-      const { y, inputs, gradients: gradientsOf } = tape.entries[i]
-      const dy = gradients.get(y)
-      gradients.delete(y)
+      const entry = tape.entries[i]
+      const { args, y, gradients: gradientsOf } = entry
+      const dy = gradients.get(resultOf(entry))
+      gradients.delete(resultOf(entry))
       if (dy) {
-        const results = scope(() => gradientsOf(dy))
-        for (const [k, x] of inputs.entries()) {
-          const gradient = results[k]
-          if (x && gradient && tape.needs(x)) accumulate(gradients, x, gradient)
-        }
-        for (const gradient of results) if (gradient) release(gradient)
+        const results = scope(() => gradientsOf({ dy, y, needs: tape.needs }, ...args))
+        for (const [x, gradient] of pairs(args, results))
+          if (tape.needs(x)) accumulate(gradients, x, gradient)
+        for (const gradient of ownedIn(results)) release(gradient)
         release(dy)
       }
-      passed(y)
+      for (const tensor of ownedIn(y)) passed(tensor)
     }
     for (const leaf of gradients.keys()) {
       if (!leaf.requiresGrad)
@@ -92,6 +91,15 @@ function propagate(tape: Tape, loss: Tensor, passed: (y: Tensor) => void): void 
     }
     for (const [leaf, gradient] of gradients) addTo(leaf, gradient)
   })
+}
+
+/** The tensors of an operation's arguments, each with its gradient. */
+function* pairs(args: readonly unknown[], results: readonly Gradient[]): Generator<[Tensor, Tensor]> {
+  for (const [k, gradient] of results.entries()) {
+    const arg = args[k]
+    if (gradient instanceof Tensor) yield [arg as Tensor, gradient]
+    else if (gradient) yield* pairs(arg as readonly unknown[], gradient)
+  }
 }
 
 /** A gradient may be handed to several inputs: each gets a view of its own, and sums are new tensors. */

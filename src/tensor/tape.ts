@@ -1,18 +1,31 @@
 import { ShapeError } from '../core/errors.ts'
-import { checkBody, deferScopes, resumeScopes } from './scope.ts'
+import { checkBody, deferScopes, ownedIn, resumeScopes } from './scope.ts'
 import type { Tensor } from './tensor.ts'
 
-/**
- * From the gradient of an operation's output to those of its inputs, in their order; null where an input gets
- * none.
- */
-export type Gradients = (dy: Tensor) => readonly (Tensor | null)[]
+/** The gradient of one argument: a list for a list of tensors; null or nothing where it gets none. */
+export type Gradient = Tensor | null | undefined | readonly (Tensor | null)[]
+
+/** What gradients of an operation are computed from. */
+export interface Way<Y> {
+  /** The gradient of what it gave: of the first, where that is several tensors. */
+  readonly dy: Tensor
+  /** What it gave. */
+  readonly y: Y
+  /** Whether a gradient is asked for an argument; that of another need not be computed. */
+  needs(arg: unknown): boolean
+}
+
+/** From the gradient of an operation's result to those of its arguments, in their order. It runs without a tape. */
+export type Gradients<Args extends readonly unknown[], Y> = (
+  way: Way<Y>,
+  ...args: Args
+) => readonly Gradient[]
 
 /** One operation that ran: what a gradient passes through on its way back. */
 export interface TapeEntry {
-  readonly y: Tensor
-  readonly inputs: readonly (Tensor | null)[]
-  readonly gradients: Gradients
+  readonly args: readonly unknown[]
+  readonly y: unknown
+  readonly gradients: (...all: unknown[]) => readonly Gradient[]
 }
 
 /** The way back: adds the gradient of a loss to what it was computed from. */
@@ -21,7 +34,7 @@ type Propagate = (tape: Tape, loss: Tensor) => void
 /** The operations that a body ran on tensors that need gradients, in order. */
 export class Tape {
   readonly entries: TapeEntry[] = []
-  private readonly outputs = new Set<Tensor>()
+  private readonly outputs = new Set<unknown>()
   /** What `loss.backward()` does. */
   readonly propagate: Propagate
 
@@ -30,14 +43,21 @@ export class Tape {
   }
 
   /** Whether a gradient has to reach x: a parameter that asks for it, or what was computed from one. */
-  needs(x: Tensor): boolean {
-    return x.requiresGrad || this.outputs.has(x)
+  readonly needs = (x: unknown): boolean => {
+    if (typeof x !== 'object' || x === null) return false
+    return (x as Partial<Tensor>).requiresGrad === true || this.outputs.has(x)
   }
 
   add(entry: TapeEntry): void {
     this.entries.push(entry)
-    this.outputs.add(entry.y)
+    this.outputs.add(resultOf(entry))
   }
+}
+
+/** The tensor of what an operation gave that has a gradient. */
+export function resultOf({ y }: TapeEntry): Tensor {
+  const [first] = ownedIn(y)
+  return first as Tensor
 }
 
 let running: Tape | undefined
@@ -88,21 +108,14 @@ export function noGrad<R>(body: () => R): R {
   }
 }
 
-/**
- * Whether a gradient will be asked for x, so that an operation has to be recorded or its intermediate values
- * kept.
- */
+/** Whether a gradient will be asked for x, so that what it is computed from must be kept. */
 export function needsGrad(x: Tensor | null): boolean {
-  return x !== null && (running?.needs(x) ?? false)
+  return running?.needs(x) ?? false
 }
 
-/**
- * Notes on the running tape, if a gradient has to reach one of `inputs`, how it does; every operation calls
- * it last. `gradients` runs without a tape and may use inputs and output; it need not compute what
- * `needsGrad` denied.
- * @returns y
- */
-export function record(y: Tensor, inputs: readonly (Tensor | null)[], gradients: Gradients): Tensor {
-  if (running && inputs.some(needsGrad)) running.add({ y, inputs, gradients })
-  return y
+/** The tape that runs, if a gradient has to reach one of these arguments, or one in a list of them. */
+export function tapeOf(args: readonly unknown[]): Tape | undefined {
+  const tape = running
+  if (!tape) return undefined
+  return args.some((arg) => (Array.isArray(arg) ? arg.some(tape.needs) : tape.needs(arg))) ? tape : undefined
 }

@@ -1,14 +1,16 @@
-import { asDType, type Bytes, type DType, dtypes, type HostArray, viewAs } from '../core/dtype.ts'
+import { type Bytes, type DType, dtypes, type HostArray, viewAs } from '../core/dtype.ts'
 import { DeviceError, DTypeError, ShapeError } from '../core/errors.ts'
 import { toNumbers } from '../core/halves.ts'
 import { inspect } from '../core/inspect.ts'
-import { check, instanceOf, type Kind, show } from '../core/kinds.ts'
+import { check, instanceOf, type Kind } from '../core/kinds.ts'
 import { inferShape, numel, type Shape, sameShape, showShape } from '../core/shape.ts'
-import { aDevice, Device } from '../devices/device.ts'
+import type { Device } from '../devices/device.ts'
 import type { Region, Storage } from '../devices/storage.ts'
+import { aTypedArray, checkKnown, checkPlace, checkSizes, lengthOf, notMade, someBytes } from './creation.ts'
 import { dtypeOfArray, encodeNumbers } from './encode.ts'
+import { type Handlers, op } from './op.ts'
 import { keep, track } from './scope.ts'
-import { backwardFrom, noteChange, record } from './tape.ts'
+import { backwardFrom, noteChange } from './tape.ts'
 
 /**
  * Values with a shape, contiguous and row-major, in a device's memory. Views share the memory.
@@ -28,6 +30,8 @@ export class Tensor implements Region {
   requiresGrad = false
   /** That gradient, of the same shape; null until there is one. `backward` adds to it. */
   grad: Tensor | null = null
+  /** What a kind of tensor that stores its values otherwise computes itself, operation by operation. */
+  readonly handlers: Handlers | null = null
 
   constructor(memory: Storage | null, shape: Shape, dtype: DType, byteOffset = 0) {
     if (!Array.isArray(shape)) throw notMade(memory)
@@ -164,9 +168,7 @@ export class Tensor implements Region {
    * @throws ShapeError if the number of values differs, or a size is no whole number.
    */
   view(shape: Shape): Tensor {
-    const sizes = inferShape('view', this.shape, shape)
-    const y = new Tensor(this.isMeta ? null : this.storage.retain(), sizes, this.dtype, this.byteOffset)
-    return record(y, [this], (dy) => [dy.view(this.shape)])
+    return view(this, shape)
   }
 
   /** As `view`: every tensor is contiguous, so that none has to be copied for it. */
@@ -176,37 +178,17 @@ export class Tensor implements Region {
 
   /** A copy with memory of its own. */
   clone(): Tensor {
-    const y = Tensor.empty(this.device, this.shape, this.dtype)
-    if (this.numel > 0) this.device.call('copy', { x: this, y, bytes: this.byteLength })
-    return record(y, [this], (dy) => [dy])
+    return clone(this)
   }
 
   /** The same values, through which no gradient passes; shares the memory. */
   detach(): Tensor {
-    return new Tensor(this.storage.retain(), this.shape, this.dtype, this.byteOffset)
+    return detach(this)
   }
 
   /** Rows `start` to `end` (exclusive) of the first dimension; shares the memory. */
   rows(start: number, end: number): Tensor {
-    const count = this.shape[0]
-    if (!(0 <= start && start <= end && end <= count && Number.isInteger(start) && Number.isInteger(end))) {
-      throw new ShapeError(
-        `rows: must lie in 0..${count}; received ${start}..${end} of ${showShape(this.shape)}`,
-      )
-    }
-    const rowBytes = count === 0 ? 0 : this.byteLength / count
-    const y = new Tensor(
-      this.storage.retain(),
-      [end - start, ...this.shape.slice(1)],
-      this.dtype,
-      this.byteOffset + start * rowBytes,
-    )
-    return record(y, [this], (dy) => {
-      const dx = Tensor.empty(this.device, this.shape)
-      this.device.call('fill', { y: dx, value: 0, count: dx.numel })
-      if (dy.numel > 0) this.device.call('copy', { x: dy, y: dx.rows(start, end), bytes: dy.byteLength })
-      return [dx]
-    })
+    return rows(this, start, end)
   }
 
   /** Overwrites the values with these bytes, after everything recorded before. */
@@ -284,14 +266,6 @@ export class Tensor implements Region {
     this.derived = undefined
   }
 
-  /**
-   * What a kind of tensor that stores its values otherwise makes of an operation itself; undefined where the
-   * operation is to compute it.
-   */
-  override(_operation: string, _args: readonly unknown[]): Tensor | undefined {
-    return undefined
-  }
-
   /** Itself: a float tensor has nothing to dequantize. */
   dequantize(): Tensor {
     return this
@@ -321,52 +295,66 @@ export class Tensor implements Region {
   }
 }
 
+/** See `Tensor.view`. */
+export const view = op(
+  'view(x, shape)',
+  (x: Tensor, shape: Shape) => {
+    const sizes = inferShape('view', x.shape, shape)
+    return new Tensor(x.isMeta ? null : x.storage.retain(), sizes, x.dtype, x.byteOffset)
+  },
+  ({ dy }, x) => [dy.view(x.shape)],
+)
+
+/** See `Tensor.clone`. */
+export const clone = op(
+  'clone(x)',
+  (x: Tensor) => {
+    const y = Tensor.empty(x.device, x.shape, x.dtype)
+    if (x.numel > 0) x.device.call('copy', { x, y, bytes: x.byteLength })
+    return y
+  },
+  ({ dy }) => [dy],
+)
+
+/** See `Tensor.detach`. */
+export const detach = op(
+  'detach(x)',
+  (x: Tensor) => new Tensor(x.storage.retain(), x.shape, x.dtype, x.byteOffset),
+)
+
+/** See `Tensor.rows`. */
+export const rows = op(
+  'rows(x, start, end)',
+  (x: Tensor, start: number, end: number) => {
+    const count = x.shape[0]
+    if (!(0 <= start && start <= end && end <= count && Number.isInteger(start) && Number.isInteger(end)))
+      throw new ShapeError(
+        `rows: must lie in 0..${count}; received ${start}..${end} of ${showShape(x.shape)}`,
+      )
+    const rowBytes = count === 0 ? 0 : x.byteLength / count
+    const sizes = [end - start, ...x.shape.slice(1)]
+    return new Tensor(x.storage.retain(), sizes, x.dtype, x.byteOffset + start * rowBytes)
+  },
+  ({ dy }, x, start, end) => {
+    const dx = Tensor.full(x.device, x.shape, 0)
+    if (dy.numel > 0) x.device.call('copy', { x: dy, y: dx.rows(start, end), bytes: dy.byteLength })
+    return [dx]
+  },
+)
+
+/** Copies the values of x to y, both of one dtype and number of values: a slot that others read. */
+export const copyTo = op('copyTo(x, y)', (x: Tensor, y: Tensor): void => {
+  if (x.byteLength !== y.byteLength || x.dtype !== y.dtype)
+    throw new ShapeError(
+      `copyTo: y must be ${x.dtype} of ${x.numel} values; received ${y.dtype} ${showShape(y.shape)}`,
+    )
+  if (x.numel > 0) x.device.call('copy', { x, y, bytes: x.byteLength })
+})
+
 /** Where a tensor's memory is, as what is printed of it ends. */
 export function placeOf(tensor: Tensor): string {
   return tensor.isDisposed ? ', disposed' : tensor.isMeta ? ' without memory' : ` on ${tensor.device.name}`
 }
-
-/** @throws DeviceError, ShapeError or DTypeError unless a tensor can be made of these */
-function checkPlace(operation: string, device: Device, shape: Shape, dtype: DType): void {
-  if (!(device instanceof Device)) check(operation, 'device', device, aDevice)
-  checkSizes(operation, shape)
-  checkKnown(operation, dtype)
-}
-
-function checkKnown(operation: string, dtype: DType): void {
-  if (dtypes[dtype] === undefined) asDType(dtype, `${operation}: dtype`)
-}
-
-/** @throws ShapeError unless `shape` is a list of whole numbers, 0 or more */
-export function checkSizes(operation: string, shape: Shape): void {
-  if (!Array.isArray(shape))
-    throw new ShapeError(`${operation}: shape must be a list of sizes; received ${show(shape)}`)
-  for (const size of shape) {
-    if (!(Number.isInteger(size) && size >= 0))
-      throw new ShapeError(
-        `${operation}: sizes must be whole numbers, 0 or more; received ${showShape(shape)}`,
-      )
-  }
-}
-
-/** For whoever calls the constructor as PyTorch's. */
-function notMade(received: unknown): ShapeError {
-  return new ShapeError(
-    `Tensor: tensors are made by Tensor.fromNumbers(device, numbers, shape) and its like; received ${show(received)}`,
-  )
-}
-
-/** The shape of a list. */
-function lengthOf(list: ArrayLike<unknown>): Shape {
-  return [list?.length ?? 0]
-}
-
-const aTypedArray: Kind = {
-  must: 'be a typed array',
-  holds: (value) => ArrayBuffer.isView(value) && 'length' in value,
-  error: DTypeError,
-}
-const someBytes: Kind = instanceOf(Uint8Array, 'be a Uint8Array', DTypeError)
 
 /** A tensor, quantized activations included. */
 export const aTensor: Kind = instanceOf(Tensor, 'be a tensor', DTypeError)

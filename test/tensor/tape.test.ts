@@ -2,9 +2,10 @@ import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { openDevice } from '../../src/devices/open.ts'
 import { backward } from '../../src/tensor/backward.ts'
+import { op } from '../../src/tensor/op.ts'
 import { mul, reduce } from '../../src/tensor/ops/index.ts'
 import { keep, scope } from '../../src/tensor/scope.ts'
-import { needsGrad, noGrad, record } from '../../src/tensor/tape.ts'
+import { needsGrad, noGrad } from '../../src/tensor/tape.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
 
 const device = openDevice('cpu', { threads: 1 })
@@ -17,23 +18,21 @@ function parameter(...values: number[]): Tensor {
   return tensor
 }
 /** a · b and Σ x as a user would write operations of his own. */
-const product = (a: Tensor, b: Tensor) =>
-  record(
-    noGrad(() => mul(a, b)),
-    [a, b],
-    (dy) => [mul(dy, b), mul(dy, a)],
-  )
-const sum = (x: Tensor) =>
-  record(
-    noGrad(() => reduce('sum', x)),
-    [x],
-    (dy) => {
-      const ones = Tensor.fromNumbers(device, new Float32Array(x.numel).fill(1), x.shape)
-      return [scope(() => mul(ones, Tensor.fromNumbers(device, new Float32Array(x.size(-1)).fill(1))))].map(
-        (one) => scaled(one, dy),
-      )
-    },
-  )
+const product = op(
+  'product(a, b)',
+  (a: Tensor, b: Tensor) => mul(a, b),
+  ({ dy }, a, b) => [mul(dy, b), mul(dy, a)],
+)
+const sum = op(
+  'sum(x)',
+  (x: Tensor) => reduce('sum', x),
+  ({ dy }, x) => {
+    const ones = Tensor.fromNumbers(device, new Float32Array(x.numel).fill(1), x.shape)
+    return [scope(() => mul(ones, Tensor.fromNumbers(device, new Float32Array(x.size(-1)).fill(1))))].map(
+      (one) => scaled(one, dy),
+    )
+  },
+)
 /** one · dy, for the gradient 1 of a loss. */
 const scaled = (one: Tensor, dy: Tensor) => (dy.numel === 1 ? one : mul(one, dy))
 

@@ -3,8 +3,9 @@ import { aNumber, atLeast, either, instanceOf, oneOf, wholeNumber } from '../../
 import { checkOptions, type OptionKinds } from '../../core/options.ts'
 import { showShape } from '../../core/shape.ts'
 import { currentValue, Scalar } from '../../devices/commandList.ts'
+import { op } from '../op.ts'
 import { scope } from '../scope.ts'
-import { needsGrad, record } from '../tape.ts'
+import { needsGrad } from '../tape.ts'
 import { aTensor, checkDType, checkShape, checkTensor, Tensor } from '../tensor.ts'
 import { transpose } from './shape.ts'
 
@@ -55,26 +56,43 @@ const optionKinds: OptionKinds<AttentionOptions> = {
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
   checkOptions('attention', options, optionKinds)
-  checkDType('attention', 'q', q, 'float32')
-  checkDType('attention', 'k', k, 'float32')
-  checkDType('attention', 'v', v, 'float32')
-  const [B, T, , D] = q.shape
-  const [, KV, capacity] = k.shape
-  checkShape('attention', 'k', k, [B, KV, capacity, D])
-  checkShape('attention', 'v', v, k.shape)
-  const { position = 0, scale = 1 / Math.sqrt(D) } = options
-  const call = { ...queries('attention', q, KV), ...masks(q, capacity, options), capacity, scale }
-  if (call.causal) checkPositions('attention', position, T, capacity)
-  const y = Tensor.empty(q.device, q.shape)
-  q.device.call('attention', { q, k, v, y, position, ...call })
-  return record(y, [q, k, v, call.bias], (dy) => {
-    const first = currentValue(position)
+  if (needsGrad(options.bias ?? null))
+    throw new ShapeError('attention: a bias must need no gradient; received one that does')
+  return attended(q, k, v, options)
+}
+
+const attended = op(
+  'attention(q, k, v, options)',
+  (q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor => {
+    checkDType('attention', 'q', q, 'float32')
+    checkDType('attention', 'k', k, 'float32')
+    checkDType('attention', 'v', v, 'float32')
+    const [B, T, , D] = q.shape
+    const [, KV, capacity] = k.shape
+    checkShape('attention', 'k', k, [B, KV, capacity, D])
+    checkShape('attention', 'v', v, k.shape)
+    const { position = 0 } = options
+    const call = callOf(q, k, options)
+    if (call.causal) checkPositions('attention', position, T, capacity)
+    const y = Tensor.empty(q.device, q.shape)
+    q.device.call('attention', { q, k, v, y, position, ...call })
+    return y
+  },
+  ({ dy, y }, q, k, v, options) => {
+    const first = currentValue(options.position ?? 0)
     if (first !== 0)
       throw new ShapeError(`attention: for a gradient queries must stand at position 0; received ${first}`)
     const [dq, dk, dv] = [q, k, v].map((x) => Tensor.empty(x.device, x.shape))
-    q.device.call('attentionGrad', { q, k, v, y, dy, dq, dk, dv, ...call })
-    return [dq, dk, dv, null]
-  })
+    q.device.call('attentionGrad', { q, k, v, y, dy, dq, dk, dv, ...callOf(q, k, options) })
+    return [dq, dk, dv]
+  },
+)
+
+/** What both kernels take beside the tensors. */
+function callOf(q: Tensor, k: Tensor, options: AttentionOptions) {
+  const [, KV, capacity] = k.shape
+  const { scale = 1 / Math.sqrt(q.size(-1)) } = options
+  return { ...queries('attention', q, KV), ...masks(q, capacity, options), capacity, scale }
 }
 
 /** The sizes of q [B, T, H, D] as the kernels take them, checked against the number of key-value heads. */
@@ -96,7 +114,6 @@ export function masks(q: Tensor, capacity: number, options: AttentionOptions) {
     checkDType('attention', 'ranges', ranges, 'int32')
     checkShape('attention', 'ranges', ranges, [B, 2])
   }
-  if (needsGrad(bias)) throw new ShapeError('attention: a bias must need no gradient; received one that does')
   const strides = bias ? biasStrides(bias, [B, H, T], capacity) : [0, 0, 0]
   const [biasBatch, biasHead, biasToken] = strides
   return { causal: mask === 'causal' ? 1 : 0, window, softcap, ranges, bias, biasBatch, biasHead, biasToken }
@@ -116,15 +133,18 @@ function biasStrides(bias: Tensor, sizes: readonly number[], capacity: number): 
 }
 
 /** Copies x [B, T, H, D] into cache [B, H, capacity, D] at `position`, both float32. */
-export function cacheWrite(x: Tensor, cache: Tensor, position: number | Scalar): void {
-  checkDType('cacheWrite', 'x', x, 'float32')
-  checkTensor('cacheWrite', 'cache', cache)
-  const [B, T, H, D] = x.shape
-  const capacity = cache.size(2)
-  checkShape('cacheWrite', 'cache', cache, [B, H, capacity, D])
-  checkPositions('cacheWrite', position, T, capacity)
-  x.device.call('cacheWrite', { x, cache, batch: B, tokens: T, heads: H, headSize: D, position, capacity })
-}
+export const cacheWrite = op(
+  'cacheWrite(x, cache, position)',
+  (x: Tensor, cache: Tensor, position: number | Scalar): void => {
+    checkDType('cacheWrite', 'x', x, 'float32')
+    checkTensor('cacheWrite', 'cache', cache)
+    const [B, T, H, D] = x.shape
+    const capacity = cache.size(2)
+    checkShape('cacheWrite', 'cache', cache, [B, H, capacity, D])
+    checkPositions('cacheWrite', position, T, capacity)
+    x.device.call('cacheWrite', { x, cache, batch: B, tokens: T, heads: H, headSize: D, position, capacity })
+  },
+)
 
 /**
  * y = softmax(scale · q · kᵀ) · v in PyTorch's layout, every query seeing the keys up to its own.

@@ -2,9 +2,9 @@ import { ShapeError } from '../../core/errors.ts'
 import { aString, check, show } from '../../core/kinds.ts'
 import { numel, type Shape, sameShape, showShape } from '../../core/shape.ts'
 import { reduceOps } from '../../kernels/reduce/reduce/reduce.ts'
-import { overridden } from '../override.ts'
-import { record } from '../tape.ts'
-import { checkSizes, checkTensor, Tensor } from '../tensor.ts'
+import { checkSizes } from '../creation.ts'
+import { op } from '../op.ts'
+import { checkTensor, Tensor } from '../tensor.ts'
 import { permute } from './shape.ts'
 import { contiguous, full, gather } from './strided.ts'
 
@@ -32,25 +32,26 @@ export function broadcastShape(operation: string, a: Shape, b: Shape): Shape {
  * x repeated along axes of size 1, and along new ones before the first, until it has `shape`. Any dtype.
  * @throws ShapeError if another size would have to change
  */
-export function expand(x: Tensor, shape: Shape): Tensor {
-  checkTensor('expand', 'x', x)
-  checkSizes('expand', shape)
-  if (sameShape(x.shape, shape)) return x.view(shape)
-  const own = overridden('expand', x, shape)
-  if (own) return own
-  const lead = shape.length - x.shape.length
-  if (lead < 0 || x.shape.some((size, axis) => size !== shape[axis + lead] && size !== 1)) {
-    throw new ShapeError(
-      `expand: ${showShape(x.shape)} must have sizes of ${showShape(shape)} or 1; received ${showShape(x.shape)}`,
+export const expand = op(
+  'expand(x, shape)',
+  (x: Tensor, shape: Shape): Tensor => {
+    checkTensor('expand', 'x', x)
+    checkSizes('expand', shape)
+    if (sameShape(x.shape, shape)) return x.view(shape)
+    const lead = shape.length - x.shape.length
+    if (lead < 0 || x.shape.some((size, axis) => size !== shape[axis + lead] && size !== 1)) {
+      throw new ShapeError(
+        `expand: ${showShape(x.shape)} must have sizes of ${showShape(shape)} or 1; received ${showShape(x.shape)}`,
+      )
+    }
+    const { strides } = contiguous(x.shape)
+    const repeated = shape.map((size, axis) =>
+      axis < lead || x.shape[axis - lead] !== size ? 0 : strides[axis - lead],
     )
-  }
-  const { strides } = contiguous(x.shape)
-  const repeated = shape.map((size, axis) =>
-    axis < lead || x.shape[axis - lead] !== size ? 0 : strides[axis - lead],
-  )
-  const y = gather('expand', x, shape, { strides: repeated, offset: 0 })
-  return record(y, [x], (dy) => [sumTo(dy, x.shape)])
-}
+    return gather('expand', x, shape, { strides: repeated, offset: 0 })
+  },
+  ({ dy }, x) => [sumTo(dy, x.shape)],
+)
 
 /**
  * The sum of x [...] float32 over the axes that `expand` from `shape` would repeat; itself when there are

@@ -2,7 +2,7 @@ import { ShapeError } from '../../core/errors.ts'
 import { either, type Kind, listOf, wholeNumber } from '../../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../../core/options.ts'
 import { showShape } from '../../core/shape.ts'
-import { needsGrad, record } from '../tape.ts'
+import { op } from '../op.ts'
 import { checkDType, checkTensor, Tensor } from '../tensor.ts'
 import { columnSum } from './columnSum.ts'
 import { checkBias } from './matmulTransposed.ts'
@@ -68,36 +68,47 @@ export function pair(value: Pair): readonly [height: number, width: number] {
  * @returns [B, outChannels, outHeight, outWidth] float32
  * @throws ShapeError if the channels do not fit, or the kernel is larger than the padded image.
  */
-export function conv2d(x: Tensor, w: Tensor, bias: Tensor | null = null, options: ConvOptions = {}): Tensor {
-  checkFactors('conv2d', x, w)
-  checkOptions('conv2d', options, convKinds)
+export const conv2d = op(
+  'conv2d(x, w, bias, options)',
+  (x: Tensor, w: Tensor, bias: Tensor | null = null, options: ConvOptions = {}): Tensor => {
+    checkFactors('conv2d', x, w)
+    checkOptions('conv2d', options, convKinds)
+    const sizes = convSizes(x, w, options)
+    const { inChannels, outChannels, groups } = sizes
+    if (inChannels !== w.shape[1] * groups || outChannels % groups !== 0) {
+      throw new ShapeError(
+        `conv2d: channels of x (${inChannels}) must be groups (${groups}) times those of w (${w.shape[1]}), and groups must divide outputs (${outChannels}); ${received(x, w)}`,
+      )
+    }
+    if (!(sizes.outHeight >= 1 && sizes.outWidth >= 1)) {
+      const { padding, dilation } = complete(options)
+      throw new ShapeError(
+        `conv2d: the kernel must fit into the padded image; ${received(x, w)}, padding ${padding}, dilation ${dilation}`,
+      )
+    }
+    checkBias('conv2d', bias, outChannels)
+    return forward(x, w, bias, sizes)
+  },
+  ({ dy, needs }, x, w, bias = null, options = {}) => {
+    const sizes = convSizes(x, w, options)
+    return [
+      needs(x) ? inputGradient(dy, w, null, sizes) : null,
+      needs(w) ? weightGradient(x, dy, sizes) : null,
+      needs(bias) ? columnSum(dy, 1) : null,
+    ]
+  },
+)
+
+function convSizes(x: Tensor, w: Tensor, options: ConvOptions): ConvSizes {
   const { stride, padding, dilation, groups } = complete(options)
   const [batch, inChannels, ...image] = x.shape
-  const [outChannels, inGroup, ...kernel] = w.shape
-  if (inChannels !== inGroup * groups || outChannels % groups !== 0) {
-    throw new ShapeError(
-      `conv2d: channels of x (${inChannels}) must be groups (${groups}) times those of w (${inGroup}), and groups must divide outputs (${outChannels}); ${received(x, w)}`,
-    )
-  }
+  const [outChannels, , ...kernel] = w.shape
   const out = image.map(
     (size, axis) =>
       Math.floor((size + 2 * padding[axis] - dilation[axis] * (kernel[axis] - 1) - 1) / stride[axis]) + 1,
   )
-  if (out.some((size) => !(size >= 1))) {
-    throw new ShapeError(
-      `conv2d: the kernel must fit into the padded image; ${received(x, w)}, padding ${padding}, dilation ${dilation}`,
-    )
-  }
-  checkBias('conv2d', bias, outChannels)
-  const channels = { inChannels, outChannels }
-  const sizes = convSizes(batch, channels, { in: image, out: out, kernel, stride, padding, dilation }, groups)
-  const y = forward(x, w, bias, sizes)
-  const needs = [x, w, bias].map(needsGrad)
-  return record(y, [x, w, bias], (dy) => [
-    needs[0] ? inputGradient(dy, w, null, sizes) : null,
-    needs[1] ? weightGradient(x, dy, sizes) : null,
-    needs[2] ? columnSum(dy, 1) : null,
-  ])
+  const pairs = { in: image, out, kernel, stride, padding, dilation }
+  return named(batch, { inChannels, outChannels }, pairs, groups)
 }
 
 /**
@@ -111,83 +122,86 @@ export function conv2d(x: Tensor, w: Tensor, bias: Tensor | null = null, options
  * @throws ShapeError if the channels do not fit, nothing is left, or outputPadding is not below stride or
  * dilation.
  */
-export function convTranspose2d(
-  x: Tensor,
-  w: Tensor,
-  bias: Tensor | null = null,
-  options: ConvTransposeOptions = {},
-): Tensor {
-  checkFactors('convTranspose2d', x, w)
-  checkOptions('convTranspose2d', options, transposedKinds)
+export const convTranspose2d = op(
+  'convTranspose2d(x, w, bias, options)',
+  (x: Tensor, w: Tensor, bias: Tensor | null = null, options: ConvTransposeOptions = {}): Tensor => {
+    checkFactors('convTranspose2d', x, w)
+    checkOptions('convTranspose2d', options, transposedKinds)
+    const { stride, padding, dilation, groups } = complete(options)
+    const outputPadding = pair(options.outputPadding ?? 0)
+    const [, inChannels] = x.shape
+    if (inChannels !== w.shape[0] || inChannels % groups !== 0) {
+      throw new ShapeError(
+        `convTranspose2d: channels of x must be those of w, in ${groups} groups; ${received(x, w)}`,
+      )
+    }
+    if (outputPadding.some((size, axis) => !(size >= 0 && size < Math.max(stride[axis], dilation[axis])))) {
+      throw new ShapeError(
+        `convTranspose2d: outputPadding must be smaller than stride or dilation; received ${outputPadding}`,
+      )
+    }
+    const sizes = transposedSizes(x, w, options)
+    if (!(sizes.inHeight >= 1 && sizes.inWidth >= 1)) {
+      throw new ShapeError(
+        `convTranspose2d: something must be left of the output; ${received(x, w)}, padding ${padding}`,
+      )
+    }
+    checkBias('convTranspose2d', bias, sizes.inChannels)
+    return inputGradient(x, w, bias, sizes)
+  },
+  ({ dy, needs }, x, w, bias = null, options = {}) => {
+    const sizes = transposedSizes(x, w, options)
+    return [
+      needs(x) ? forward(dy, w, null, sizes) : null,
+      needs(w) ? weightGradient(dy, x, sizes) : null,
+      needs(bias) ? columnSum(dy, 1) : null,
+    ]
+  },
+)
+
+/** Those of the convolution whose output is x. */
+function transposedSizes(x: Tensor, w: Tensor, options: ConvTransposeOptions): ConvSizes {
   const { stride, padding, dilation, groups } = complete(options)
   const outputPadding = pair(options.outputPadding ?? 0)
-  const [batch, inChannels, ...image] = x.shape
-  const [wChannels, outGroup, ...kernel] = w.shape
-  if (inChannels !== wChannels || inChannels % groups !== 0) {
-    throw new ShapeError(
-      `convTranspose2d: channels of x must be those of w, in ${groups} groups; ${received(x, w)}`,
-    )
-  }
-  if (outputPadding.some((size, axis) => !(size >= 0 && size < Math.max(stride[axis], dilation[axis])))) {
-    throw new ShapeError(
-      `convTranspose2d: outputPadding must be smaller than stride or dilation; received ${outputPadding}`,
-    )
-  }
-  const out = image.map((size, axis) => {
-    return (
-      (size - 1) * stride[axis] -
-      2 * padding[axis] +
-      dilation[axis] * (kernel[axis] - 1) +
-      outputPadding[axis] +
-      1
-    )
+  const [batch, outChannels, ...image] = x.shape
+  const [, inGroup, ...kernel] = w.shape
+  const whole = image.map((size, axis) => {
+    const inner = (size - 1) * stride[axis] - 2 * padding[axis] + dilation[axis] * (kernel[axis] - 1)
+    return inner + outputPadding[axis] + 1
   })
-  if (out.some((size) => !(size >= 1))) {
-    throw new ShapeError(
-      `convTranspose2d: something must be left of the output; ${received(x, w)}, padding ${padding}`,
-    )
-  }
-  const outChannels = outGroup * groups
-  checkBias('convTranspose2d', bias, outChannels)
-  const channels = { inChannels: outChannels, outChannels: inChannels }
-  const sizes = convSizes(batch, channels, { in: out, out: image, kernel, stride, padding, dilation }, groups)
-  const y = inputGradient(x, w, bias, sizes)
-  const needs = [x, w, bias].map(needsGrad)
-  return record(y, [x, w, bias], (dy) => [
-    needs[0] ? forward(dy, w, null, sizes) : null,
-    needs[1] ? weightGradient(dy, x, sizes) : null,
-    needs[2] ? columnSum(dy, 1) : null,
-  ])
+  const pairs = { in: whole, out: image, kernel, stride, padding, dilation }
+  return named(batch, { inChannels: inGroup * groups, outChannels }, pairs, groups)
 }
 
 /** conv2d of one row: x [B, inChannels, length], w [outChannels, inChannels / groups, kernelLength]. */
-export function conv1d(
-  x: Tensor,
-  w: Tensor,
-  bias: Tensor | null = null,
-  options: OneDimensional<ConvOptions> = {},
-): Tensor {
-  checkOptions('conv1d', options, rowKinds)
-  return ofRow('conv1d', x, w, (row, kernel) => conv2d(row, kernel, bias, rowOptions(options)))
-}
+export const conv1d = op(
+  'conv1d(x, w, bias, options)',
+  (x: Tensor, w: Tensor, bias: Tensor | null = null, options: OneDimensional<ConvOptions> = {}): Tensor => {
+    checkOptions('conv1d', options, rowKinds)
+    return ofRow('conv1d', x, w, (row, kernel) => conv2d(row, kernel, bias, rowOptions(options)))
+  },
+)
 
 /**
  * convTranspose2d of one row: x [B, inChannels, length], w [inChannels, outChannels / groups, kernelLength].
  */
-export function convTranspose1d(
-  x: Tensor,
-  w: Tensor,
-  bias: Tensor | null = null,
-  options: OneDimensional<ConvTransposeOptions> = {},
-): Tensor {
-  checkOptions('convTranspose1d', options, transposedRowKinds)
-  return ofRow('convTranspose1d', x, w, (row, kernel) => {
-    return convTranspose2d(row, kernel, bias, {
-      ...rowOptions(options),
-      outputPadding: [0, options.outputPadding ?? 0],
+export const convTranspose1d = op(
+  'convTranspose1d(x, w, bias, options)',
+  (
+    x: Tensor,
+    w: Tensor,
+    bias: Tensor | null = null,
+    options: OneDimensional<ConvTransposeOptions> = {},
+  ): Tensor => {
+    checkOptions('convTranspose1d', options, transposedRowKinds)
+    return ofRow('convTranspose1d', x, w, (row, kernel) => {
+      return convTranspose2d(row, kernel, bias, {
+        ...rowOptions(options),
+        outputPadding: [0, options.outputPadding ?? 0],
+      })
     })
-  })
-}
+  },
+)
 
 /** Options with one number each. */
 export type OneDimensional<Options> = { [Name in keyof Options]?: number }
@@ -232,9 +246,9 @@ function complete({ stride = 1, padding = 0, dilation = 1, groups = 1 }: ConvOpt
 const received = (x: Tensor, w: Tensor) => `received x ${showShape(x.shape)}, w ${showShape(w.shape)}`
 
 /** The sizes that the kernels take of a convolution, by their names. */
-type ConvSizes = ReturnType<typeof convSizes>
+type ConvSizes = ReturnType<typeof named>
 
-function convSizes(
+function named(
   batch: number,
   channels: { inChannels: number; outChannels: number },
   pairs: Record<'in' | 'out' | 'kernel' | 'stride' | 'padding' | 'dilation', readonly number[]>,

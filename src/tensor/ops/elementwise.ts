@@ -5,61 +5,49 @@ import { sameShape } from '../../core/shape.ts'
 import type { Scalar } from '../../devices/commandList.ts'
 import { binaryOps } from '../../kernels/elementwise/binary/binary.ts'
 import { unaryOps } from '../../kernels/elementwise/unary/unary.ts'
-import { overridden } from '../override.ts'
+import { type Op, op } from '../op.ts'
 import { scope } from '../scope.ts'
-import { needsGrad, record } from '../tape.ts'
+import type { Gradient } from '../tape.ts'
 import { checkDType, checkShape, checkTensor, Tensor } from '../tensor.ts'
 import { broadcastShape, expand, sumTo } from './broadcast.ts'
 
-/** dx of a and b from dy, the gradients skipped that nobody asks for. */
-type BinaryGradients = (
-  dy: Tensor,
-  a: Tensor,
-  b: Tensor,
-  y: Tensor,
-  asked: { a: boolean; b: boolean },
-) => [Tensor | null, Tensor | null]
-
-const gradientsOf: Record<keyof typeof binaryOps, BinaryGradients> = {
-  add: (dy) => [dy, dy],
-  sub: (dy, _a, _b, _y, asked) => [dy, asked.b ? neg(dy) : null],
-  mul: (dy, a, b, _y, asked) => [asked.a ? mul(dy, b) : null, asked.b ? mul(dy, a) : null],
-  div: (dy, _a, b, y, asked) => {
-    const da = div(dy, b)
-    return [da, asked.b ? neg(mul(da, y)) : null]
-  },
-}
-
-/**
- * y = a ∘ b, value by value; sizes of 1, and missing ones in front, are repeated.
- * @throws ShapeError if sizes differ otherwise
- */
-function binary(op: keyof typeof binaryOps, a: Tensor, b: Tensor): Tensor {
-  checkDType(op, 'a', a, 'float32')
-  checkDType(op, 'b', b, 'float32')
+/** y = a ∘ b, value by value, without a tape; sizes of 1, and missing ones in front, are repeated. */
+function binary(name: keyof typeof binaryOps, a: Tensor, b: Tensor): Tensor {
+  checkDType(name, 'a', a, 'float32')
+  checkDType(name, 'b', b, 'float32')
   const cols = a.size(-1) ?? 1
   const same = sameShape(a.shape, b.shape)
   if (!same && !sameShape(b.shape, [cols])) {
-    const shape = broadcastShape(op, a.shape, b.shape)
-    return scope(() => binary(op, expand(a, shape), expand(b, shape)))
+    const shape = broadcastShape(name, a.shape, b.shape)
+    return scope(() => binary(name, expand(a, shape), expand(b, shape)))
   }
   const y = Tensor.empty(a.device, a.shape)
+  const rows = a.numel / cols
   if (a.numel > 0)
-    a.device.call('binary', {
-      op: binaryOps[op],
-      a,
-      b,
-      y,
-      rows: a.numel / cols,
-      cols,
-      bRowStride: same ? cols : 0,
-    })
-  const asked = { a: needsGrad(a), b: needsGrad(b) }
-  return record(y, [a, b], (dy) => {
-    const [da, db] = gradientsOf[op](dy, a, b, y, asked)
-    return [da, asked.b && db ? sumTo(db, b.shape) : null]
-  })
+    a.device.call('binary', { op: binaryOps[name], a, b, y, rows, cols, bRowStride: same ? cols : 0 })
+  return y
 }
+
+const addTensors = op(
+  'add(a, b)',
+  (a: Tensor, b: Tensor): Tensor => binary('add', a, b),
+  ({ dy, needs }, a, b) => [needs(a) ? sumTo(dy, a.shape) : null, needs(b) ? sumTo(dy, b.shape) : null],
+)
+
+const subTensors = op(
+  'sub(a, b)',
+  (a: Tensor, b: Tensor): Tensor => binary('sub', a, b),
+  ({ dy, needs }, a, b) => [needs(a) ? sumTo(dy, a.shape) : null, needs(b) ? sumTo(neg(dy), b.shape) : null],
+)
+
+const mulTensors = op(
+  'mul(a, b)',
+  (a: Tensor, b: Tensor): Tensor => binary('mul', a, b),
+  ({ dy, needs }, a, b) => [
+    needs(a) ? sumTo(mul(dy, b), a.shape) : null,
+    needs(b) ? sumTo(mul(dy, a), b.shape) : null,
+  ],
+)
 
 /** A tensor, or a number in the place of one that holds it everywhere. */
 export type Operand = Tensor | number
@@ -83,7 +71,7 @@ export function add(a: Operand, b: Operand): Tensor {
     ? affine(b as Tensor, 1, a)
     : typeof b === 'number'
       ? affine(a, 1, b)
-      : binary('add', a, b)
+      : addTensors(a, b)
 }
 
 /** y = a − b; either may be a number. */
@@ -93,7 +81,7 @@ export function sub(a: Operand, b: Operand): Tensor {
     ? affine(b as Tensor, -1, a)
     : typeof b === 'number'
       ? affine(a, 1, -b)
-      : binary('sub', a, b)
+      : subTensors(a, b)
 }
 
 /** y = a · b; either may be a number. */
@@ -104,15 +92,24 @@ export function mul(a: Operand, b: Operand): Tensor {
     ? affine(b as Tensor, a, -0)
     : typeof b === 'number'
       ? affine(a, b, -0)
-      : binary('mul', a, b)
+      : mulTensors(a, b)
 }
 
 /** y = a / b; either may be a number. */
-export function div(a: Operand, b: Operand): Tensor {
-  checkOperands('div', a, b)
-  if (a instanceof Tensor && b instanceof Tensor) return binary('div', a, b)
-  return overridden('div', a, b) ?? scope(() => binary('div', asRow(a, b), asRow(b, a)))
-}
+export const div = op(
+  'div(a, b)',
+  (a: Operand, b: Operand): Tensor => {
+    checkOperands('div', a, b)
+    return scope(() => binary('div', asRow(a, b), asRow(b, a)))
+  },
+  ({ dy, y, needs }, a, b): Gradient[] => {
+    const da = div(dy, b)
+    return [
+      a instanceof Tensor && needs(a) ? sumTo(da, a.shape) : null,
+      b instanceof Tensor && needs(b) ? sumTo(neg(mul(da, y)), b.shape) : null,
+    ]
+  },
+)
 
 /** A number as a row as long as those of the other operand. */
 function asRow(a: Operand, other: Operand): Tensor {
@@ -122,59 +119,75 @@ function asRow(a: Operand, other: Operand): Tensor {
 }
 
 /** y = x · scale + offset for two numbers, product and sum each rounded. */
-export function affine(x: Tensor, scale: number, offset: number): Tensor {
-  const own = overridden('affine', x, scale, offset)
-  if (own) return own
-  checkDType('affine', 'x', x, 'float32')
-  const y = Tensor.empty(x.device, x.shape)
-  if (x.numel > 0) x.device.call('affine', { x, scale, offset, y, count: x.numel })
-  return record(y, [x], (dy) => [scale === 1 ? dy : mul(dy, scale)])
+export const affine = op(
+  'affine(x, scale, offset)',
+  (x: Tensor, scale: number, offset: number): Tensor => {
+    checkDType('affine', 'x', x, 'float32')
+    const y = Tensor.empty(x.device, x.shape)
+    if (x.numel > 0) x.device.call('affine', { x, scale, offset, y, count: x.numel })
+    return y
+  },
+  ({ dy }, _x, scale) => [scale === 1 ? dy : mul(dy, scale)],
+)
+
+function unaryOp(name: keyof typeof unaryOps): Op<[x: Tensor], Tensor> {
+  return op(
+    `${name}(x)`,
+    (x: Tensor) => {
+      checkDType(name, 'x', x, 'float32')
+      const y = Tensor.empty(x.device, x.shape)
+      if (x.numel > 0) x.device.call('unary', { op: unaryOps[name], x, y, count: x.numel })
+      return y
+    },
+    ({ dy, y }, x) => {
+      const dx = Tensor.empty(x.device, x.shape)
+      if (x.numel > 0) x.device.call('unaryGrad', { op: unaryOps[name], x, y, dy, dx, count: x.numel })
+      return [dx]
+    },
+  )
 }
+
+const unaries = Object.fromEntries(
+  (Object.keys(unaryOps) as (keyof typeof unaryOps)[]).map((name) => [name, unaryOp(name)]),
+) as Record<keyof typeof unaryOps, Op<[x: Tensor], Tensor>>
 
 /** y = f(x), value by value. */
 export function unary(op: keyof typeof unaryOps, x: Tensor): Tensor {
   if (unaryOps[op] === undefined) check('unary', 'op', op, oneOf(...Object.keys(unaryOps)))
-  const own = overridden(op, x)
-  if (own) return own
-  checkDType(op, 'x', x, 'float32')
-  const y = Tensor.empty(x.device, x.shape)
-  if (x.numel > 0) x.device.call('unary', { op: unaryOps[op], x, y, count: x.numel })
-  return record(y, [x], (dy) => {
-    const dx = Tensor.empty(x.device, x.shape)
-    if (x.numel > 0) x.device.call('unaryGrad', { op: unaryOps[op], x, y, dy, dx, count: x.numel })
-    return [dx]
-  })
+  return unaries[op](x)
 }
 
 /** y = −x. */
-export const neg = (x: Tensor): Tensor => unary('neg', x)
+export const neg = unaries.neg
 /** y = |x|; its derivative at 0 is 0. */
-export const abs = (x: Tensor): Tensor => unary('abs', x)
+export const abs = unaries.abs
 /** y = eˣ. */
-export const exp = (x: Tensor): Tensor => unary('exp', x)
+export const exp = unaries.exp
 /** y = ln x. */
-export const log = (x: Tensor): Tensor => unary('log', x)
+export const log = unaries.log
 /** y = √x. */
-export const sqrt = (x: Tensor): Tensor => unary('sqrt', x)
+export const sqrt = unaries.sqrt
 /** y = max(x, 0); its derivative at 0 is 0. */
-export const relu = (x: Tensor): Tensor => unary('relu', x)
+export const relu = unaries.relu
 /** y = x / (1 + e⁻ˣ). */
-export const silu = (x: Tensor): Tensor => unary('silu', x)
+export const silu = unaries.silu
 /** y = 1 / (1 + e⁻ˣ). */
-export const sigmoid = (x: Tensor): Tensor => unary('sigmoid', x)
+export const sigmoid = unaries.sigmoid
 /** y = tanh x. */
-export const tanh = (x: Tensor): Tensor => unary('tanh', x)
+export const tanh = unaries.tanh
+
 /** y = x·Φ(x), Φ the normal distribution; or its approximation x·(1 + tanh(√(2/π)·(x + 0.044715·x³))) / 2. */
 export function gelu(x: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor {
-  if (approximate === 'tanh') return unary('geluTanh', x)
+  if (approximate === 'tanh') return unaries.geluTanh(x)
   check('gelu', 'approximate', approximate, approximations)
-  return unary('gelu', x)
+  return unaries.gelu(x)
 }
 /** How the normal distribution is computed. */
 export const approximations = oneOf('none', 'tanh')
 /** y = max(x, 0) + negativeSlope · min(x, 0). */
-export const leakyRelu = (x: Tensor, negativeSlope = 0.01): Tensor =>
-  scope(() => sub(relu(x), mul(relu(neg(x)), negativeSlope)))
+export const leakyRelu = op('leakyRelu(x, negativeSlope)', (x: Tensor, negativeSlope: number = 0.01) =>
+  scope(() => sub(relu(x), mul(relu(neg(x)), negativeSlope))),
+)
 
 const aLimit: Kind = {
   must: 'be a number',
@@ -182,37 +195,46 @@ const aLimit: Kind = {
 }
 
 /** y = x limited to low … high; no gradient passes beyond. */
-export function clamp(x: Tensor, low: number, high: number): Tensor {
-  checkDType('clamp', 'x', x, 'float32')
-  check('clamp', 'low', low, aLimit)
-  check('clamp', 'high', high, aLimit)
-  const limits = { low: Math.fround(low), high: Math.fround(high) }
-  const y = Tensor.empty(x.device, x.shape)
-  if (x.numel > 0) x.device.call('clamp', { x, ...limits, y, count: x.numel })
-  return record(y, [x], (dy) => {
+export const clamp = op(
+  'clamp(x, low, high)',
+  (x: Tensor, low: number, high: number): Tensor => {
+    checkDType('clamp', 'x', x, 'float32')
+    check('clamp', 'low', low, aLimit)
+    check('clamp', 'high', high, aLimit)
+    const y = Tensor.empty(x.device, x.shape)
+    if (x.numel > 0) x.device.call('clamp', { x, ...rounded(low, high), y, count: x.numel })
+    return y
+  },
+  ({ dy }, x, low, high) => {
     const dx = Tensor.empty(x.device, x.shape)
-    if (x.numel > 0) x.device.call('clampGrad', { x, dy, ...limits, dx, count: x.numel })
+    if (x.numel > 0) x.device.call('clampGrad', { x, dy, ...rounded(low, high), dx, count: x.numel })
     return [dx]
-  })
-}
+  },
+)
+
+const rounded = (low: number, high: number) => ({ low: Math.fround(low), high: Math.fround(high) })
 
 /**
  * y = a where mask is not 0, else b; a and b are float32 of mask's shape, or one number. A quantized a beside
  * a float b is quantized again, by its own scale, which cuts off what of b lies beyond.
  * @param mask bool, uint8 or int8
  */
-export function where(mask: Tensor, a: Tensor | number, b: Tensor | number): Tensor {
-  const own = overridden('where', mask, a, b)
-  if (own) return own
-  checkDType('where', 'mask', mask, 'bool', 'uint8', 'int8')
-  const [x, xValue] = whereArgument('a', mask, a)
-  const [z, zValue] = whereArgument('b', mask, b)
-  const y = Tensor.empty(mask.device, mask.shape)
-  if (y.numel > 0)
-    mask.device.call('where', { mask, a: x, aValue: xValue, b: z, bValue: zValue, y, count: y.numel })
-  const asked = { a: needsGrad(x), b: needsGrad(z) }
-  return record(y, [x, z], (dy) => [asked.a ? where(mask, dy, 0) : null, asked.b ? where(mask, 0, dy) : null])
-}
+export const where = op(
+  'where(mask, a, b)',
+  (mask: Tensor, a: Operand, b: Operand): Tensor => {
+    checkDType('where', 'mask', mask, 'bool', 'uint8', 'int8')
+    const [x, aValue] = whereArgument('a', mask, a)
+    const [z, bValue] = whereArgument('b', mask, b)
+    const y = Tensor.empty(mask.device, mask.shape)
+    if (y.numel > 0) mask.device.call('where', { mask, a: x, aValue, b: z, bValue, y, count: y.numel })
+    return y
+  },
+  ({ dy, needs }, mask, a, b): Gradient[] => [
+    null,
+    needs(a) ? where(mask, dy, 0) : null,
+    needs(b) ? where(mask, 0, dy) : null,
+  ],
+)
 
 function whereArgument(
   name: string,
@@ -229,50 +251,55 @@ function whereArgument(
 export const maskedFill = (x: Tensor, mask: Tensor, value: number): Tensor => where(mask, value, x)
 
 /** y = x / (1 − p) with probability 1 − p, else 0; the same seed decides alike. */
-export function dropout(x: Tensor, p: number, seed: number | Scalar): Tensor {
-  checkDType('dropout', 'x', x, 'float32')
-  if (!(p >= 0 && p <= 1)) throw new ShapeError(`dropout: p must lie in 0..1; received ${p}`)
-  const y = Tensor.empty(x.device, x.shape)
-  if (x.numel > 0) x.device.call('dropout', { x, p, seed, y, count: x.numel })
+export const dropout = op(
+  'dropout(x, p, seed)',
+  (x: Tensor, p: number, seed: number | Scalar): Tensor => {
+    checkDType('dropout', 'x', x, 'float32')
+    if (!(p >= 0 && p <= 1)) throw new ShapeError(`dropout: p must lie in 0..1; received ${p}`)
+    const y = Tensor.empty(x.device, x.shape)
+    if (x.numel > 0) x.device.call('dropout', { x, p, seed, y, count: x.numel })
+    return y
+  },
   // The same values are dropped of the gradient.
-  return record(y, [x], (dy) => [dropout(dy, p, seed)])
-}
+  ({ dy }, _x, p, seed): Gradient[] => [dropout(dy, p, seed)],
+)
 
 /** y = silu(gate) · up, silu(z) = z / (1 + exp(−z)), for float32 of one shape. */
-export function siluMul(gate: Tensor, up: Tensor): Tensor {
-  checkDType('siluMul', 'gate', gate, 'float32')
-  checkDType('siluMul', 'up', up, 'float32')
-  checkShape('siluMul', 'up', up, gate.shape)
-  const y = Tensor.empty(gate.device, gate.shape)
-  if (y.numel > 0) gate.device.call('siluMul', { gate, up, y, count: y.numel })
-  const asked = { gate: needsGrad(gate), up: needsGrad(up) }
-  return record(y, [gate, up], (dy) => {
+export const siluMul = op(
+  'siluMul(gate, up)',
+  (gate: Tensor, up: Tensor): Tensor => {
+    checkDType('siluMul', 'gate', gate, 'float32')
+    checkDType('siluMul', 'up', up, 'float32')
+    checkShape('siluMul', 'up', up, gate.shape)
+    const y = Tensor.empty(gate.device, gate.shape)
+    if (y.numel > 0) gate.device.call('siluMul', { gate, up, y, count: y.numel })
+    return y
+  },
+  ({ dy, needs }, gate, up) => {
     const activated = silu(gate)
     const dActivated = mul(dy, up)
-    if (asked.gate && y.numel > 0)
-      gate.device.call('unaryGrad', {
-        op: unaryOps.silu,
-        x: gate,
-        y: activated,
-        dy: dActivated,
-        dx: dActivated,
-        count: y.numel,
-      })
-    return [asked.gate ? dActivated : null, asked.up ? mul(dy, activated) : null]
-  })
-}
+    const inPlace = { dy: dActivated, dx: dActivated, count: gate.numel }
+    if (needs(gate) && gate.numel > 0)
+      gate.device.call('unaryGrad', { op: unaryOps.silu, x: gate, y: activated, ...inPlace })
+    return [needs(gate) ? dActivated : null, needs(up) ? mul(dy, activated) : null]
+  },
+)
 
 /** x in another float dtype, rounded half to even. Itself, as a view, when it has that dtype. */
-export function cast(x: Tensor, dtype: DType): Tensor {
-  checkTensor('cast', 'x', x)
-  if (x.dtype === dtype) return x.view(x.shape)
-  checkDType('cast', 'x', x, ...floats)
-  if (!floats.includes(dtype))
-    throw new DTypeError(`cast: the new dtype must be ${floats.join(' or ')}; received ${show(dtype)}`)
-  const y = Tensor.empty(x.device, x.shape, dtype)
-  if (x.numel > 0)
-    x.device.call('cast', { x, xDtype: dtypes[x.dtype].code, y, yDtype: dtypes[dtype].code, count: x.numel })
-  return record(y, [x], (dy) => [cast(dy, x.dtype)])
-}
+export const cast = op(
+  'cast(x, dtype)',
+  (x: Tensor, dtype: DType): Tensor => {
+    checkTensor('cast', 'x', x)
+    if (x.dtype === dtype) return x.view(x.shape)
+    checkDType('cast', 'x', x, ...floats)
+    if (!floats.includes(dtype))
+      throw new DTypeError(`cast: the new dtype must be ${floats.join(' or ')}; received ${show(dtype)}`)
+    const y = Tensor.empty(x.device, x.shape, dtype)
+    const codes = { xDtype: dtypes[x.dtype].code, yDtype: dtypes[dtype].code }
+    if (x.numel > 0) x.device.call('cast', { x, y, ...codes, count: x.numel })
+    return y
+  },
+  ({ dy }, x): Gradient[] => [cast(dy, x.dtype)],
+)
 
 const floats: DType[] = ['float32', 'float16', 'bfloat16', 'float8_e4m3fn', 'float8_e5m2', 'float8_e4m3fnuz']

@@ -1,5 +1,5 @@
 import { dtypes } from '../../core/dtype.ts'
-import { record } from '../tape.ts'
+import { op } from '../op.ts'
 import { checkDType, Tensor } from '../tensor.ts'
 
 /**
@@ -8,31 +8,22 @@ import { checkDType, Tensor } from '../tensor.ts'
  * @param ids [...] int32, each in 0..V−1 (checked where they are made: the device does not)
  * @returns [..., C] float32
  */
-export function embedding(table: Tensor, ids: Tensor): Tensor {
-  checkDType('embedding', 'table', table, 'float32', 'float16', 'bfloat16')
-  checkDType('embedding', 'ids', ids, 'int32')
-  const cols = table.size(-1)
-  const y = Tensor.empty(table.device, [...ids.shape, cols])
-  if (ids.numel > 0)
-    table.device.call('embedding', {
-      table,
-      tableDtype: dtypes[table.dtype].code,
-      ids,
-      y,
-      count: ids.numel,
-      cols,
-    })
-  return record(y, [table], (dy) => {
+export const embedding = op(
+  'embedding(table, ids)',
+  (table: Tensor, ids: Tensor): Tensor => {
+    checkDType('embedding', 'table', table, 'float32', 'float16', 'bfloat16')
+    checkDType('embedding', 'ids', ids, 'int32')
+    const cols = table.size(-1)
+    const y = Tensor.empty(table.device, [...ids.shape, cols])
+    const tableDtype = dtypes[table.dtype].code
+    if (ids.numel > 0) table.device.call('embedding', { table, tableDtype, ids, y, count: ids.numel, cols })
+    return y
+  },
+  ({ dy }, table, ids) => {
     const dtable = Tensor.empty(table.device, table.shape)
+    const [vocabulary, cols] = table.shape
     if (table.numel > 0)
-      table.device.call('embeddingGrad', {
-        ids,
-        dy,
-        dtable,
-        count: ids.numel,
-        vocabulary: table.shape[0],
-        cols,
-      })
+      table.device.call('embeddingGrad', { ids, dy, dtable, count: ids.numel, vocabulary, cols })
     return [dtable]
-  })
-}
+  },
+)

@@ -2,7 +2,8 @@ import { ShapeError } from '../../core/errors.ts'
 import { aNumber, orNull, wholeNumber } from '../../core/kinds.ts'
 import { checkOptions, type OptionKinds, required } from '../../core/options.ts'
 import { showShape } from '../../core/shape.ts'
-import { needsGrad, record } from '../tape.ts'
+import { op } from '../op.ts'
+import type { Gradient } from '../tape.ts'
 import { aTensor, checkDType, checkShape, Tensor } from '../tensor.ts'
 import { mul } from './elementwise.ts'
 import { sum } from './reduce.ts'
@@ -33,46 +34,36 @@ const optionKinds: OptionKinds<FakeQuantizeOptions> = {
  * @param scale [] for all values or [N] for rows, float32
  * @throws ShapeError if the scale has another shape, or the range is none
  */
-export function fakeQuantize(x: Tensor, scale: Tensor, options: FakeQuantizeOptions): Tensor {
-  checkOptions('fakeQuantize', options, optionKinds)
-  const { qmin, qmax, zeroPoint = null } = options
-  checkArguments(x, scale, options)
-  const y = Tensor.empty(x.device, x.shape)
-  const { rows, cols, scaleStride } = asRows(x, scale)
-  if (x.numel > 0)
-    x.device.call('fakeQuantize', { x, scale, zeroPoint, y, rows, cols, scaleStride, qmin, qmax })
-  return record(y, [x, scale], fakeQuantizeGradients(x, scale, options))
-}
+export const fakeQuantize = op(
+  'fakeQuantize(x, scale, options)',
+  (x: Tensor, scale: Tensor, options: FakeQuantizeOptions): Tensor => {
+    checkOptions('fakeQuantize', options, optionKinds)
+    const { qmin, qmax, zeroPoint = null } = options
+    checkArguments(x, scale, options)
+    const y = Tensor.empty(x.device, x.shape)
+    if (x.numel > 0)
+      x.device.call('fakeQuantize', { x, scale, zeroPoint, y, ...asRows(x, scale), qmin, qmax })
+    return y
+  },
+  ({ dy, needs }, x, scale, options) => fakeQuantizeGradients(dy, x, scale, options, needs(scale)),
+)
 
-/** The gradients of x and scale from that of `fakeQuantize`, or of whatever else rounds x so. */
+/** The gradients of x and, if asked for, scale from that of `fakeQuantize`, or of whatever else rounds x so. */
 export function fakeQuantizeGradients(
+  dy: Tensor,
   x: Tensor,
   scale: Tensor,
   { qmin, qmax, zeroPoint = null, gradFactor = 1 }: FakeQuantizeOptions,
-): (dy: Tensor) => [dx: Tensor, dscale: Tensor | null] {
-  const asked = needsGrad(scale)
-  return (dy) => {
-    const { rows, cols, scaleStride } = asRows(x, scale)
-    const dx = Tensor.empty(x.device, x.shape)
-    const shares = Tensor.empty(x.device, [rows])
-    if (x.numel > 0)
-      x.device.call('fakeQuantizeGrad', {
-        x,
-        scale,
-        zeroPoint,
-        dy,
-        dx,
-        dscale: shares,
-        rows,
-        cols,
-        scaleStride,
-        qmin,
-        qmax,
-      })
-    if (!asked) return [dx, null]
-    const dscale = scaleStride === 0 ? sum(shares) : shares
-    return [dx, gradFactor === 1 ? dscale : mul(dscale, gradFactor)]
-  }
+  scaleAsked: boolean,
+): [dx: Gradient, dscale: Gradient] {
+  const sizes = asRows(x, scale)
+  const dx = Tensor.empty(x.device, x.shape)
+  const dscale = Tensor.empty(x.device, [sizes.rows])
+  if (x.numel > 0)
+    x.device.call('fakeQuantizeGrad', { x, scale, zeroPoint, dy, dx, dscale, ...sizes, qmin, qmax })
+  if (!scaleAsked) return [dx, null]
+  const whole = sizes.scaleStride === 0 ? sum(dscale) : dscale
+  return [dx, gradFactor === 1 ? whole : mul(whole, gradFactor)]
 }
 
 /**

@@ -1,7 +1,6 @@
 import { ShapeError } from '../../core/errors.ts'
 import { numel, type Shape, showShape } from '../../core/shape.ts'
-import { overridden } from '../override.ts'
-import { needsGrad, noGrad, record } from '../tape.ts'
+import { op } from '../op.ts'
 import { checkDType, type Tensor } from '../tensor.ts'
 import { broadcastShape, expand, sumTo } from './broadcast.ts'
 import { gemm } from './matmulTransposed.ts'
@@ -15,42 +14,47 @@ import { gemm } from './matmulTransposed.ts'
  * @returns [..., M, N] float32
  * @throws ShapeError if the factors do not fit each other.
  */
-export function matmul(a: Tensor, b: Tensor): Tensor {
-  const own = overridden('matmul', a, b)
-  if (own) return own
-  checkDType('matmul', 'a', a, 'float32')
-  checkDType('matmul', 'b', b, 'float32')
-  if (a.shape.length === 1 || b.shape.length === 1) return vectorProduct(a, b)
-  if (a.shape.length < 2 || b.shape.length < 2 || a.size(-1) !== b.size(-2)) {
+export const matmul = op(
+  'matmul(a, b)',
+  (a: Tensor, b: Tensor): Tensor => {
+    checkDType('matmul', 'a', a, 'float32')
+    checkDType('matmul', 'b', b, 'float32')
+    const { left, right, outer, shape } = factors(a, b)
+    return gemm(matrices(left, outer), matrices(right, outer)).view(shape)
+  },
+  ({ dy, needs }, a, b) => {
+    const { left, right, outer } = factors(a, b)
+    const dmatrices = dy.view([...outer, left.size(-2), right.size(-1)])
+    return [
+      needs(a) ? gradientOfLeft(left, right, dmatrices, outer).view(a.shape) : null,
+      needs(b) ? gradientOfRight(left, right, dmatrices, outer).view(b.shape) : null,
+    ]
+  },
+)
+
+/**
+ * Both factors as matrices, a vector on the left as a row and one on the right as a column; the dimensions
+ * before theirs that the product has; and its shape, without the dimension of a vector.
+ * @throws ShapeError if they do not fit each other
+ */
+function factors(a: Tensor, b: Tensor): { left: Tensor; right: Tensor; outer: Shape; shape: Shape } {
+  const [row, column] = [a.shape.length === 1, b.shape.length === 1]
+  const left = row ? a.view([1, a.size(0)]) : a
+  const right = column ? b.view([b.size(0), 1]) : b
+  if (left.shape.length < 2 || right.shape.length < 2 || left.size(-1) !== right.size(-2)) {
     throw new ShapeError(
       `matmul: columns of a must equal rows of b, both of one dimension or more; received a ${showShape(a.shape)}, b ${showShape(b.shape)}`,
     )
   }
-  const outer = broadcastShape('matmul', a.shape.slice(0, -2), b.shape.slice(0, -2))
-  const y = noGrad(() =>
-    gemm(matrices(a, outer), matrices(b, outer)).view([...outer, a.size(-2), b.size(-1)]),
-  )
-  const [aNeeds, bNeeds] = [needsGrad(a), needsGrad(b)]
-  return record(y, [a, b], (dy) => [
-    aNeeds
-      ? sumTo(
-          gemm(matrices(dy, outer), matrices(b, outer), { bTransposed: true }).view([
-            ...outer,
-            ...a.shape.slice(-2),
-          ]),
-          a.shape,
-        )
-      : null,
-    bNeeds ? gradientOfRight(a, b, dy, outer) : null,
-  ])
+  const outer = broadcastShape('matmul', left.shape.slice(0, -2), right.shape.slice(0, -2))
+  const shape = [...outer, ...(row ? [] : [left.size(-2)]), ...(column ? [] : [right.size(-1)])]
+  return { left, right, outer, shape }
 }
 
-/** The product where a or b is a vector: of matrices, without the dimension that the vector gave. */
-function vectorProduct(a: Tensor, b: Tensor): Tensor {
-  const [row, column] = [a.shape.length === 1, b.shape.length === 1]
-  const y = matmul(row ? a.view([1, a.size(0)]) : a, column ? b.view([b.size(0), 1]) : b)
-  const [outer, [M, N]] = [y.shape.slice(0, -2), y.shape.slice(-2)]
-  return y.view([...outer, ...(row ? [] : [M]), ...(column ? [] : [N])])
+/** da = dy · bᵀ, summed where a is shared. */
+function gradientOfLeft(a: Tensor, b: Tensor, dy: Tensor, outer: Shape): Tensor {
+  const each = gemm(matrices(dy, outer), matrices(b, outer), { bTransposed: true })
+  return sumTo(each.view([...outer, ...a.shape.slice(-2)]), a.shape)
 }
 
 /** db = Σ aᵀ · dy; where all products share b, the rows of all a are the rows of one. */

@@ -1,7 +1,7 @@
 import { dtypes } from '../../core/dtype.ts'
 import { ShapeError } from '../../core/errors.ts'
 import { numel, showShape } from '../../core/shape.ts'
-import { needsGrad, record } from '../tape.ts'
+import { op } from '../op.ts'
 import { checkDType, checkShape, Tensor } from '../tensor.ts'
 import { columnSum } from './columnSum.ts'
 
@@ -45,44 +45,47 @@ const rowsOf = (x: Tensor) => x.view([1, numel(x.shape.slice(0, -1)), x.size(-1)
  * @returns [..., N] float32
  * @throws ShapeError if the columns of x and w differ.
  */
-export function matmulTransposed(x: Tensor, w: Tensor, bias: Tensor | null = null): Tensor {
-  checkDType('matmulTransposed', 'x', x, 'float32')
-  checkDType('matmulTransposed', 'w', w, 'float32', 'float16', 'bfloat16')
-  const [N, K] = w.shape
-  if (w.shape.length !== 2 || x.size(-1) !== K) {
-    throw new ShapeError(
-      `matmulTransposed: columns of x (${x.size(-1)}) must equal columns of w (${K}); x ${showShape(x.shape)}, w ${showShape(w.shape)}`,
-    )
-  }
-  checkBias('matmulTransposed', bias, N)
-  const y = Tensor.empty(x.device, [...x.shape.slice(0, -1), N])
-  const M = numel(x.shape.slice(0, -1))
-  if (y.numel > 0)
-    x.device.call('gemm', {
-      a: x,
-      b: w,
-      bDtype: dtypes[w.dtype].code,
-      bias,
-      y,
-      batch: 1,
-      aBatch: 1,
-      bBatch: 1,
-      M,
-      N,
-      K,
-      aTransposed: 0,
-      bTransposed: 1,
-    })
-  const needs = [x, w, bias].map(needsGrad)
-  return record(y, [x, w, bias], (dy) => {
+export const matmulTransposed = op(
+  'matmulTransposed(x, w, bias)',
+  (x: Tensor, w: Tensor, bias: Tensor | null = null): Tensor => {
+    checkDType('matmulTransposed', 'x', x, 'float32')
+    checkDType('matmulTransposed', 'w', w, 'float32', 'float16', 'bfloat16')
+    const [N, K] = w.shape
+    if (w.shape.length !== 2 || x.size(-1) !== K) {
+      throw new ShapeError(
+        `matmulTransposed: columns of x (${x.size(-1)}) must equal columns of w (${K}); x ${showShape(x.shape)}, w ${showShape(w.shape)}`,
+      )
+    }
+    checkBias('matmulTransposed', bias, N)
+    const y = Tensor.empty(x.device, [...x.shape.slice(0, -1), N])
+    const M = numel(x.shape.slice(0, -1))
+    if (y.numel > 0)
+      x.device.call('gemm', {
+        a: x,
+        b: w,
+        bDtype: dtypes[w.dtype].code,
+        bias,
+        y,
+        batch: 1,
+        aBatch: 1,
+        bBatch: 1,
+        M,
+        N,
+        K,
+        aTransposed: 0,
+        bTransposed: 1,
+      })
+    return y
+  },
+  ({ dy, needs }, x, w, bias = null) => {
     const rows = rowsOf(dy)
     return [
-      needs[0] ? gemm(rows, w.view([1, N, K])).view(x.shape) : null,
-      needs[1] ? gemm(rows, rowsOf(x), { aTransposed: true }).view(w.shape) : null,
-      needs[2] ? columnSum(rows, 2) : null,
+      needs(x) ? gemm(rows, w.view([1, ...w.shape])).view(x.shape) : null,
+      needs(w) ? gemm(rows, rowsOf(x), { aTransposed: true }).view(w.shape) : null,
+      needs(bias) ? columnSum(rows, 2) : null,
     ]
-  })
-}
+  },
+)
 
 /** A bias is [N] float32 or absent. */
 export function checkBias(operation: string, bias: Tensor | null, N: number): void {

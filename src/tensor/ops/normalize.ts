@@ -4,8 +4,9 @@ import { anObject, atLeast, orNull, show, within } from '../../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../../core/options.ts'
 import { showShape } from '../../core/shape.ts'
 import { rowsPerPartial } from '../../kernels/norm/rowNormGrad/rowNormGrad.ts'
+import { op } from '../op.ts'
 import { scope } from '../scope.ts'
-import { needsGrad, record } from '../tape.ts'
+import type { Gradient } from '../tape.ts'
 import { checkDType, checkShape, checkTensor, Tensor } from '../tensor.ts'
 import { cast, mul } from './elementwise.ts'
 import { sum } from './reduce.ts'
@@ -16,26 +17,22 @@ import { sum } from './reduce.ts'
  * @param x [..., C] float32
  * @param weight [C] float32, float16 or bfloat16
  */
-export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
-  checkDType('rmsNorm', 'x', x, 'float32')
-  const cols = x.size(-1)
-  checkDType('rmsNorm', 'weight', weight, 'float32', 'float16', 'bfloat16')
-  checkShape('rmsNorm', 'weight', weight, [cols])
-  const y = Tensor.empty(x.device, x.shape)
-  if (x.numel > 0)
-    x.device.call('rmsNorm', {
-      x,
-      weight,
-      weightDtype: dtypes[weight.dtype].code,
-      epsilon,
-      y,
-      rows: x.numel / cols,
-      cols,
-    })
-  return record(y, [x, weight], (dy) =>
+export const rmsNorm = op(
+  'rmsNorm(x, weight, epsilon)',
+  (x: Tensor, weight: Tensor, epsilon: number): Tensor => {
+    checkDType('rmsNorm', 'x', x, 'float32')
+    const cols = x.size(-1)
+    checkDType('rmsNorm', 'weight', weight, 'float32', 'float16', 'bfloat16')
+    checkShape('rmsNorm', 'weight', weight, [cols])
+    const y = Tensor.empty(x.device, x.shape)
+    const weightDtype = dtypes[weight.dtype].code
+    if (x.numel > 0)
+      x.device.call('rmsNorm', { x, weight, weightDtype, epsilon, y, rows: x.numel / cols, cols })
+    return y
+  },
+  ({ dy }, x, weight, epsilon) =>
     rowNormGradients(false, x, cast(weight, 'float32'), epsilon, dy).slice(0, 2),
-  )
-}
+)
 
 /**
  * y = (x − mean) / √(variance + ε) · weight + bias over the last dimension.
@@ -43,14 +40,21 @@ export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
  * @param x [..., C] float32
  * @param weight,bias [C] float32, or null for 1 and 0
  */
-export function layerNorm(x: Tensor, weight: Tensor | null, bias: Tensor | null, epsilon = 1e-5): Tensor {
-  checkDType('layerNorm', 'x', x, 'float32')
-  const cols = x.size(-1)
-  checkPerChannel('layerNorm', { weight, bias }, cols)
-  const y = Tensor.empty(x.device, x.shape)
-  if (x.numel > 0) x.device.call('layerNorm', { x, weight, bias, epsilon, y, rows: x.numel / cols, cols })
-  return record(y, [x, weight, bias], (dy) => rowNormGradients(true, x, weight, epsilon, dy))
-}
+export const layerNorm = op(
+  'layerNorm(x, weight, bias, epsilon)',
+  (x: Tensor, weight: Tensor | null, bias: Tensor | null, epsilon: number = 1e-5): Tensor => {
+    checkDType('layerNorm', 'x', x, 'float32')
+    const cols = x.size(-1)
+    checkPerChannel('layerNorm', { weight, bias }, cols)
+    const y = Tensor.empty(x.device, x.shape)
+    if (x.numel > 0) x.device.call('layerNorm', { x, weight, bias, epsilon, y, rows: x.numel / cols, cols })
+    return y
+  },
+  ({ dy, needs }, x, weight, bias, epsilon = 1e-5) => {
+    const [dx, dweight, dbias] = rowNormGradients(true, x, weight, epsilon, dy)
+    return [dx, needs(weight) ? dweight : null, needs(bias) ? dbias : null]
+  },
+)
 
 /** dx, dweight, dbias through a normalization of rows. */
 function rowNormGradients(
@@ -125,21 +129,31 @@ export function normalizeBatch(
   x: Tensor,
   weight: Tensor | null,
   bias: Tensor | null,
-  { epsilon = 1e-5, momentum = 0.1, running = null }: BatchNormSettings,
+  options: BatchNormSettings,
 ): Tensor {
-  const sizes = channelSizes('batchNorm', x)
-  const { outer, channels, inner } = sizes
-  checkPerChannel(
-    'batchNorm',
-    { weight, bias, 'running mean': running?.mean ?? null, 'running variance': running?.variance ?? null },
-    channels,
-  )
-  if (outer * inner < 2) {
-    throw new ShapeError(
-      `batchNorm: needs more than one value per channel to train; received ${showShape(x.shape)}`,
+  return scope(() => batchNormWithStatistics(x, weight, bias, options)[0])
+}
+
+const batchNormWithStatistics = op(
+  'batchNorm(x, weight, bias, options)',
+  (
+    x: Tensor,
+    weight: Tensor | null,
+    bias: Tensor | null,
+    { epsilon = 1e-5, momentum = 0.1, running = null }: BatchNormSettings,
+  ): [y: Tensor, mean: Tensor, inverse: Tensor] => {
+    const sizes = channelSizes('batchNorm', x)
+    const { outer, channels, inner } = sizes
+    checkPerChannel(
+      'batchNorm',
+      { weight, bias, 'running mean': running?.mean ?? null, 'running variance': running?.variance ?? null },
+      channels,
     )
-  }
-  return scope(() => {
+    if (outer * inner < 2) {
+      throw new ShapeError(
+        `batchNorm: needs more than one value per channel to train; received ${showShape(x.shape)}`,
+      )
+    }
     const y = Tensor.empty(x.device, x.shape)
     const mean = Tensor.empty(x.device, [channels])
     const inverse = Tensor.empty(x.device, [channels])
@@ -151,14 +165,16 @@ export function normalizeBatch(
     const settings = { epsilon, momentum }
     x.device.call('batchNorm', { x, weight, bias, ...settings, y, mean, inverse, ...remembered, ...sizes })
     for (const tensor of Object.values(remembered)) tensor?.changed()
-    return record(y, [x, weight, bias], (dy) => {
-      const dx = Tensor.empty(x.device, x.shape)
-      const [dweight, dbias] = [Tensor.empty(x.device, [channels]), Tensor.empty(x.device, [channels])]
-      x.device.call('batchNormGrad', { x, dy, weight, mean, inverse, dx, dweight, dbias, ...sizes })
-      return [dx, dweight, dbias]
-    })
-  })
-}
+    return [y, mean, inverse]
+  },
+  ({ dy, y: [, mean, inverse], needs }, x, weight, bias) => {
+    const sizes = channelSizes('batchNorm', x)
+    const dx = Tensor.empty(x.device, x.shape)
+    const [dweight, dbias] = [0, 1].map(() => Tensor.empty(x.device, [sizes.channels]))
+    x.device.call('batchNormGrad', { x, dy, weight, mean, inverse, dx, dweight, dbias, ...sizes })
+    return [dx, needs(weight) ? dweight : null, needs(bias) ? dbias : null]
+  },
+)
 
 /**
  * y = x · scale + shift, one scale and shift a channel: what batch normalization does when it does not train.
@@ -166,20 +182,25 @@ export function normalizeBatch(
  * @param scale [C] float32
  * @param shift [C] float32, or null
  */
-export function channelAffine(x: Tensor, scale: Tensor, shift: Tensor | null): Tensor {
-  const sizes = channelSizes('channelAffine', x)
-  const { outer, channels, inner } = sizes
-  checkTensor('channelAffine', 'scale', scale)
-  checkPerChannel('channelAffine', { scale, shift }, channels)
-  const y = Tensor.empty(x.device, x.shape)
-  if (x.numel > 0) x.device.call('channelAffine', { x, scale, shift, y, ...sizes })
-  const asked = { x: needsGrad(x), scale: needsGrad(scale), shift: needsGrad(shift) }
-  return record(y, [x, scale, shift], (dy) => [
-    asked.x ? channelAffine(dy, scale, null) : null,
-    asked.scale ? sum(mul(dy, x).view([outer, channels, inner]), [0, 2]) : null,
-    asked.shift ? sum(dy.view([outer, channels, inner]), [0, 2]) : null,
-  ])
-}
+export const channelAffine = op(
+  'channelAffine(x, scale, shift)',
+  (x: Tensor, scale: Tensor, shift: Tensor | null): Tensor => {
+    const sizes = channelSizes('channelAffine', x)
+    checkTensor('channelAffine', 'scale', scale)
+    checkPerChannel('channelAffine', { scale, shift }, sizes.channels)
+    const y = Tensor.empty(x.device, x.shape)
+    if (x.numel > 0) x.device.call('channelAffine', { x, scale, shift, y, ...sizes })
+    return y
+  },
+  ({ dy, needs }, x, scale, shift): Gradient[] => {
+    const { outer, channels, inner } = channelSizes('channelAffine', x)
+    return [
+      needs(x) ? channelAffine(dy, scale, null) : null,
+      needs(scale) ? sum(mul(dy, x).view([outer, channels, inner]), [0, 2]) : null,
+      needs(shift) ? sum(dy.view([outer, channels, inner]), [0, 2]) : null,
+    ]
+  },
+)
 
 /**
  * Channels in groups: each group of each sample is normalized by its own mean and variance, then scaled and

@@ -2,8 +2,8 @@ import { ShapeError } from '../../core/errors.ts'
 import { aBoolean, above, aFunction, check } from '../../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../../core/options.ts'
 import { showShape } from '../../core/shape.ts'
+import { op } from '../op.ts'
 import { scope } from '../scope.ts'
-import { record } from '../tape.ts'
 import { checkDType, checkTensor, Tensor } from '../tensor.ts'
 import { aPair, type Pair, pair } from './conv.ts'
 
@@ -42,32 +42,49 @@ export const windowSize = aPair(1)
 
 /** y [..., outH, outW] = the largest value of each window of x [..., H, W] float32. */
 export function maxPool2d(x: Tensor, kernelSize: Pair, options: MaxPoolOptions = {}): Tensor {
-  checkOptions('maxPool2d', options, maxPoolKinds)
-  const dilation = pair(options.dilation ?? 1)
-  const { outSize, windows } = plan('maxPool2d', x, kernelSize, options, dilation)
-  return largest(x, outSize, windows, dilation)
+  return scope(() => maxPool2dWithIndices(x, kernelSize, options)[0])
 }
 
+const maxPool2dWithIndices = op(
+  'maxPool2d(x, kernelSize, options)',
+  (x: Tensor, kernelSize: Pair, options: MaxPoolOptions): [y: Tensor, indices: Tensor] => {
+    checkOptions('maxPool2d', options, maxPoolKinds)
+    const dilation = pair(options.dilation ?? 1)
+    return largest(x, plan('maxPool2d', x, kernelSize, options, dilation), dilation)
+  },
+  ({ dy, y: [, indices] }, x) => [largestGradient(x, dy, indices)],
+)
+
 /** y [..., outH, outW] = the mean of each window of x [..., H, W] float32. */
-export function avgPool2d(x: Tensor, kernelSize: Pair, options: AvgPoolOptions = {}): Tensor {
-  checkOptions('avgPool2d', options, avgPoolKinds)
-  const { outSize, windows } = plan('avgPool2d', x, kernelSize, options, [1, 1])
-  return average(x, outSize, windows, options)
-}
+export const avgPool2d = op(
+  'avgPool2d(x, kernelSize, options)',
+  (x: Tensor, kernelSize: Pair, options: AvgPoolOptions = {}): Tensor => {
+    checkOptions('avgPool2d', options, avgPoolKinds)
+    return average(x, plan('avgPool2d', x, kernelSize, options, [1, 1]), options)
+  },
+  ({ dy }, x, kernelSize, options = {}) => [
+    averageGradient(x, dy, plan('avgPool2d', x, kernelSize, options, [1, 1]), options),
+  ],
+)
 
 /** y [..., outH, outW] = the largest value of each of outH · outW windows that cover x [..., H, W]. */
 export function adaptiveMaxPool2d(x: Tensor, outputSize: Pair): Tensor {
-  checkImage('adaptiveMaxPool2d', x)
-  check('adaptiveMaxPool2d', 'outputSize', outputSize, windowSize)
-  return largest(x, pair(outputSize), adaptive, [1, 1])
+  return scope(() => adaptiveMaxPool2dWithIndices(x, outputSize)[0])
 }
 
+const adaptiveMaxPool2dWithIndices = op(
+  'adaptiveMaxPool2d(x, outputSize)',
+  (x: Tensor, outputSize: Pair): [y: Tensor, indices: Tensor] =>
+    largest(x, adaptivePlan('adaptiveMaxPool2d', x, outputSize), [1, 1]),
+  ({ dy, y: [, indices] }, x) => [largestGradient(x, dy, indices)],
+)
+
 /** y [..., outH, outW] = the mean of each of outH · outW windows that cover x [..., H, W]. */
-export function adaptiveAvgPool2d(x: Tensor, outputSize: Pair): Tensor {
-  checkImage('adaptiveAvgPool2d', x)
-  check('adaptiveAvgPool2d', 'outputSize', outputSize, windowSize)
-  return average(x, pair(outputSize), adaptive, {})
-}
+export const adaptiveAvgPool2d = op(
+  'adaptiveAvgPool2d(x, outputSize)',
+  (x: Tensor, outputSize: Pair): Tensor => average(x, adaptivePlan('adaptiveAvgPool2d', x, outputSize), {}),
+  ({ dy }, x, outputSize) => [averageGradient(x, dy, adaptivePlan('adaptiveAvgPool2d', x, outputSize), {})],
+)
 
 /** `pool`, one of the above with its options, over the last dimension of x [..., L] alone. */
 export function pool1d(x: Tensor, pool: (x: Tensor) => Tensor): Tensor {
@@ -80,18 +97,31 @@ export function pool1d(x: Tensor, pool: (x: Tensor) => Tensor): Tensor {
   })
 }
 
-/** How windows move, by the names that the kernels take. */
-type Windows = ReturnType<typeof windowSizes>
+/** How windows move over images, by the names that the kernels take. */
+type Plan = ReturnType<typeof planOf>
 
-function windowSizes(kernel: readonly number[], stride: readonly number[], padding: readonly number[]) {
+function planOf(
+  x: Tensor,
+  out: readonly number[],
+  kernel: readonly number[],
+  stride: readonly number[],
+  padding: readonly number[],
+) {
+  const [height, width] = x.shape.slice(-2)
+  const [outHeight, outWidth] = out
   const [kernelHeight, kernelWidth] = kernel
   const [strideHeight, strideWidth] = stride
   const [padHeight, padWidth] = padding
-  return { kernelHeight, kernelWidth, strideHeight, strideWidth, padHeight, padWidth }
+  const windows = { kernelHeight, kernelWidth, strideHeight, strideWidth, padHeight, padWidth }
+  return { planes: x.numel / (height * width), height, width, outHeight, outWidth, ...windows }
 }
 
-/** Kernel 0 says adaptive to the kernels. */
-const adaptive = windowSizes([0, 0], [1, 1], [0, 0])
+function adaptivePlan(operation: string, x: Tensor, outputSize: Pair): Plan {
+  checkImage(operation, x)
+  check(operation, 'outputSize', outputSize, windowSize)
+  // Kernel 0 says adaptive to the kernels.
+  return planOf(x, pair(outputSize), [0, 0], [1, 1], [0, 0])
+}
 
 function checkImage(operation: string, x: Tensor): void {
   checkDType(operation, 'x', x, 'float32')
@@ -99,20 +129,19 @@ function checkImage(operation: string, x: Tensor): void {
     throw new ShapeError(`${operation}: x must be [...,C,H,W] with pixels; received ${showShape(x.shape)}`)
 }
 
-/** Output sizes, and how the windows move. */
 function plan(
   operation: string,
   x: Tensor,
   kernelSize: Pair,
   options: PoolOptions,
   dilation: readonly [number, number],
-) {
+): Plan {
   checkImage(operation, x)
   check(operation, 'kernelSize', kernelSize, windowSize)
   const kernel = pair(kernelSize)
   const stride = pair(options.stride ?? kernelSize)
   const padding = pair(options.padding ?? 0)
-  const outSize = [0, 1].map((axis) => {
+  const out = [0, 1].map((axis) => {
     const size = x.shape[x.shape.length - 2 + axis]
     if (padding[axis] > kernel[axis] / 2) {
       throw new ShapeError(
@@ -129,56 +158,45 @@ function plan(
       )
     return count
   })
-  return { outSize, windows: windowSizes(kernel, stride, padding) }
+  return planOf(x, out, kernel, stride, padding)
 }
 
 function largest(
   x: Tensor,
-  [outHeight, outWidth]: readonly number[],
-  windows: Windows,
+  plan: Plan,
   [dilationHeight, dilationWidth]: readonly number[],
-): Tensor {
-  const [height, width] = x.shape.slice(-2)
-  const planes = x.numel / (height * width)
-  return scope(() => {
-    const y = Tensor.empty(x.device, [...x.shape.slice(0, -2), outHeight, outWidth])
-    const indices = Tensor.empty(x.device, y.shape, 'int32')
-    const sizes = { planes, height, width, outHeight, outWidth, dilationHeight, dilationWidth }
-    if (planes > 0) x.device.call('maxPool2d', { x, y, indices, ...sizes, ...windows })
-    return record(y, [x], (dy) => {
-      const dx = Tensor.empty(x.device, x.shape)
-      if (planes > 0)
-        x.device.call('maxPool2dGrad', {
-          indices,
-          dy,
-          dx,
-          planes,
-          inSize: height * width,
-          outSize: y.numel / planes,
-        })
-      return [dx]
-    })
-  })
+): [y: Tensor, indices: Tensor] {
+  const y = Tensor.empty(x.device, [...x.shape.slice(0, -2), plan.outHeight, plan.outWidth])
+  const indices = Tensor.empty(x.device, y.shape, 'int32')
+  if (plan.planes > 0) x.device.call('maxPool2d', { x, y, indices, ...plan, dilationHeight, dilationWidth })
+  return [y, indices]
 }
 
-function average(
-  x: Tensor,
-  [outHeight, outWidth]: readonly number[],
-  windows: Windows,
-  {
-    countIncludePad = true,
-    divisorOverride = 0,
-  }: Pick<AvgPoolOptions, 'countIncludePad' | 'divisorOverride'>,
-): Tensor {
-  const [height, width] = x.shape.slice(-2)
-  const y = Tensor.empty(x.device, [...x.shape.slice(0, -2), outHeight, outWidth])
-  const planes = x.numel / (height * width)
-  const divided = { countPadding: Number(countIncludePad), divisor: divisorOverride }
-  const sizes = { planes, height, width, outHeight, outWidth, ...windows, ...divided }
-  if (planes > 0) x.device.call('avgPool2d', { x, y, ...sizes })
-  return record(y, [x], (dy) => {
-    const dx = Tensor.empty(x.device, x.shape)
-    if (planes > 0) x.device.call('avgPool2dGrad', { dy, dx, ...sizes })
-    return [dx]
-  })
+function largestGradient(x: Tensor, dy: Tensor, indices: Tensor): Tensor {
+  const dx = Tensor.empty(x.device, x.shape)
+  const inSize = x.size(-2) * x.size(-1)
+  const planes = x.numel / inSize
+  if (planes > 0)
+    x.device.call('maxPool2dGrad', { indices, dy, dx, planes, inSize, outSize: dy.numel / planes })
+  return dx
+}
+
+/** What the values of a window are divided by. */
+type Divided = Pick<AvgPoolOptions, 'countIncludePad' | 'divisorOverride'>
+
+const divisorOf = ({ countIncludePad = true, divisorOverride = 0 }: Divided) => ({
+  countPadding: Number(countIncludePad),
+  divisor: divisorOverride,
+})
+
+function average(x: Tensor, plan: Plan, divided: Divided): Tensor {
+  const y = Tensor.empty(x.device, [...x.shape.slice(0, -2), plan.outHeight, plan.outWidth])
+  if (plan.planes > 0) x.device.call('avgPool2d', { x, y, ...plan, ...divisorOf(divided) })
+  return y
+}
+
+function averageGradient(x: Tensor, dy: Tensor, plan: Plan, divided: Divided): Tensor {
+  const dx = Tensor.empty(x.device, x.shape)
+  if (plan.planes > 0) x.device.call('avgPool2dGrad', { dy, dx, ...plan, ...divisorOf(divided) })
+  return dx
 }

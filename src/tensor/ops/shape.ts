@@ -1,37 +1,43 @@
 import { ShapeError } from '../../core/errors.ts'
 import { check, either, instanceOf, show, wholeNumber } from '../../core/kinds.ts'
-import { numel, showShape } from '../../core/shape.ts'
+import { numel, type Shape, showShape } from '../../core/shape.ts'
 import { currentValue, Scalar } from '../../devices/commandList.ts'
-import { overridden } from '../override.ts'
-import { record } from '../tape.ts'
+import { op } from '../op.ts'
+import type { Gradient } from '../tape.ts'
 import { checkDType, checkShape, checkTensor, Tensor } from '../tensor.ts'
-import { axisOf, contiguous, copyStrided, full, gather } from './strided.ts'
+import { axisOf, contiguous, copyStrided, full, gather, type Layout } from './strided.ts'
 
 /**
  * y[i_axes[0], i_axes[1], …] = x[i₀, i₁, …]: axis k of y is axis `axes[k]` of x. Any dtype.
  * @throws ShapeError unless `axes` names every axis once
  */
-export function permute(x: Tensor, axes: readonly number[]): Tensor {
-  checkTensor('permute', 'x', x)
-  checkList('permute', 'axes', axes)
-  const own = overridden('permute', x, axes)
-  if (own) return own
-  const order = axes.map((axis) => axisOf('permute', x, axis))
-  if (order.length !== x.shape.length || new Set(order).size !== order.length) {
-    throw new ShapeError(
-      `permute: axes must name each of ${x.shape.length} once; received [${axes}] for ${showShape(x.shape)}`,
-    )
-  }
-  const { strides } = contiguous(x.shape)
-  const shape = order.map((axis) => x.shape[axis])
-  const y = gather('permute', x, shape, { strides: order.map((axis) => strides[axis]), offset: 0 })
-  return record(y, [x], (dy) => [
-    permute(
-      dy,
-      x.shape.map((_, axis) => order.indexOf(axis)),
-    ),
-  ])
-}
+export const permute = op(
+  'permute(x, axes)',
+  (x: Tensor, axes: readonly number[]): Tensor => {
+    checkTensor('permute', 'x', x)
+    checkList('permute', 'axes', axes)
+    const order = orderOf(x, axes)
+    if (order.length !== x.shape.length || new Set(order).size !== order.length) {
+      throw new ShapeError(
+        `permute: axes must name each of ${x.shape.length} once; received [${axes}] for ${showShape(x.shape)}`,
+      )
+    }
+    const { strides } = contiguous(x.shape)
+    const shape = order.map((axis) => x.shape[axis])
+    return gather('permute', x, shape, { strides: order.map((axis) => strides[axis]), offset: 0 })
+  },
+  ({ dy }, x, axes): Gradient[] => {
+    const order = orderOf(x, axes)
+    return [
+      permute(
+        dy,
+        order.map((_, axis) => order.indexOf(axis)),
+      ),
+    ]
+  },
+)
+
+const orderOf = (x: Tensor, axes: readonly number[]) => axes.map((axis) => axisOf('permute', x, axis))
 
 /** x with two axes exchanged. */
 export function transpose(x: Tensor, axis0: number, axis1: number): Tensor {
@@ -48,9 +54,28 @@ export function transpose(x: Tensor, axis0: number, axis1: number): Tensor {
  * the end. Any dtype.
  * @throws ShapeError unless 0 ≤ start ≤ end ≤ size, and step is a positive integer
  */
-export function slice(x: Tensor, axis: number, start: number, end?: number, step = 1): Tensor {
-  const own = overridden('slice', x, axis, start, end, step)
-  if (own) return own
+export const slice = op(
+  'slice(x, axis, start, end, step)',
+  (x: Tensor, axis: number, start: number, end?: number, step: number = 1): Tensor => {
+    const { shape, layout } = sliceOf(x, axis, start, end, step)
+    return gather('slice', x, shape, layout)
+  },
+  ({ dy }, x, axis, start, end, step = 1) => {
+    const { shape, layout } = sliceOf(x, axis, start, end, step)
+    const dx = full(x, 0)
+    copyStrided('slice', shape, dy, contiguous(shape), dx, layout)
+    return [dx]
+  },
+)
+
+/** The shape of a slice, and where its values lie in x. */
+function sliceOf(
+  x: Tensor,
+  axis: number,
+  start: number,
+  end: number | undefined,
+  step: number,
+): { shape: Shape; layout: Layout } {
   const at = axisOf('slice', x, axis)
   const size = x.shape[at]
   const [first, last] = [
@@ -65,14 +90,10 @@ export function slice(x: Tensor, axis: number, start: number, end?: number, step
   if (!Number.isInteger(step) || step < 1)
     throw new ShapeError(`slice: step must be a positive integer; received ${step}`)
   const { strides } = contiguous(x.shape)
-  const layout = { strides: strides.with(at, step * strides[at]), offset: first * strides[at] }
-  const shape = x.shape.with(at, Math.ceil((last - first) / step))
-  const y = gather('slice', x, shape, layout)
-  return record(y, [x], (dy) => {
-    const dx = full(x, 0)
-    copyStrided('slice', shape, dy, contiguous(shape), dx, layout)
-    return [dx]
-  })
+  return {
+    shape: x.shape.with(at, Math.ceil((last - first) / step)),
+    layout: { strides: strides.with(at, step * strides[at]), offset: first * strides[at] },
+  }
 }
 
 const aStart = either('be a place, or a scalar of a kept list', wholeNumber(0), instanceOf(Scalar, ''))
@@ -81,50 +102,57 @@ const aStart = either('be a place, or a scalar of a kept list', wholeNumber(0), 
  * `count` values of x [N] from `start` on, copied; any dtype, no gradient. A start that is a scalar is read anew
  * whenever a kept list runs.
  */
-export function valuesAt(x: Tensor, start: number | Scalar, count: number): Tensor {
-  checkTensor('valuesAt', 'x', x)
-  check('valuesAt', 'start', start, aStart)
-  check('valuesAt', 'count', count, wholeNumber(0))
-  const first = currentValue(start)
-  if (first + count > x.numel)
-    throw new ShapeError(
-      `valuesAt: values must lie in 0..${x.numel - 1}; received ${first}..${first + count - 1}`,
-    )
-  return gather('valuesAt', x, [count], { strides: [1], offset: start })
-}
+export const valuesAt = op(
+  'valuesAt(x, start, count)',
+  (x: Tensor, start: number | Scalar, count: number): Tensor => {
+    checkTensor('valuesAt', 'x', x)
+    check('valuesAt', 'start', start, aStart)
+    check('valuesAt', 'count', count, wholeNumber(0))
+    const first = currentValue(start)
+    if (first + count > x.numel)
+      throw new ShapeError(
+        `valuesAt: values must lie in 0..${x.numel - 1}; received ${first}..${first + count - 1}`,
+      )
+    return gather('valuesAt', x, [count], { strides: [1], offset: start })
+  },
+)
 
 /**
  * Tensors laid behind one another along `axis`; all other sizes are equal. Any dtype.
  * @throws ShapeError if there are none, or their other sizes differ
  */
-export function concat(tensors: readonly Tensor[], axis = 0): Tensor {
-  checkList('concat', 'tensors', tensors)
-  const own = overridden('concat', tensors, axis)
-  if (own) return own
-  const [first] = tensors
-  if (!first) throw new ShapeError('concat: needs at least one tensor; received none')
-  const at = axisOf('concat', first, axis)
-  let total = 0
-  for (const x of tensors) {
-    checkDType('concat', 'every tensor', x, first.dtype)
-    checkShape('concat', 'every tensor', x, first.shape.with(at, x.shape[at]))
-    total += x.shape[at]
-  }
-  const y = Tensor.empty(first.device, first.shape.with(at, total), first.dtype)
-  const { strides } = contiguous(y.shape)
-  let start = 0
-  for (const x of tensors) {
-    copyStrided('concat', x.shape, x, contiguous(x.shape), y, { strides, offset: start * strides[at] })
-    start += x.shape[at]
-  }
-  return record(y, tensors, (dy) => {
+export const concat = op(
+  'concat(tensors, axis)',
+  (tensors: readonly Tensor[], axis: number = 0): Tensor => {
+    checkList('concat', 'tensors', tensors)
+    const [first] = tensors
+    if (!first) throw new ShapeError('concat: needs at least one tensor; received none')
+    const at = axisOf('concat', first, axis)
+    let total = 0
+    for (const x of tensors) {
+      checkDType('concat', 'every tensor', x, first.dtype)
+      checkShape('concat', 'every tensor', x, first.shape.with(at, x.shape[at]))
+      total += x.shape[at]
+    }
+    const y = Tensor.empty(first.device, first.shape.with(at, total), first.dtype)
+    const { strides } = contiguous(y.shape)
+    let start = 0
+    for (const x of tensors) {
+      copyStrided('concat', x.shape, x, contiguous(x.shape), y, { strides, offset: start * strides[at] })
+      start += x.shape[at]
+    }
+    return y
+  },
+  ({ dy }, tensors, axis = 0) => {
+    const at = axisOf('concat', tensors[0], axis)
     let from = 0
-    return tensors.map((x) => {
+    const slices = tensors.map((x) => {
       from += x.shape[at]
       return slice(dy, at, from - x.shape[at], from)
     })
-  })
-}
+    return [slices]
+  },
+)
 
 /**
  * x in pieces along `axis`: of `sizes` values each, the last one shorter where they do not divide, or of the
@@ -155,7 +183,7 @@ export function split(x: Tensor, sizes: number | readonly number[], axis = 0): T
 }
 
 /** Tensors of one shape along a new axis: y [..., tensors.length, ...]. */
-export function stack(tensors: readonly Tensor[], axis = 0): Tensor {
+export function stack(tensors: readonly Tensor[], axis: number = 0): Tensor {
   checkList('stack', 'tensors', tensors)
   const [first] = tensors
   if (!first) throw new ShapeError('stack: needs at least one tensor; received none')
