@@ -66,7 +66,7 @@ template <int dtype, class F, class U> INLINE U encodeSmall(F x) {
 template <int dtype> INLINE f32v loadFloat(const void* p, size_t index) {
   if constexpr (dtype == FLOAT32) return load((const float*)p + index);
   const uint16_t* halves = (const uint16_t*)p + index;
-  if constexpr (dtype == BFLOAT16) return floatOf(__builtin_convertvector(loadAs<u16v>(halves), u32v) << 16);
+  if constexpr (dtype == BFLOAT16) return floatOf(widenHalves(loadAs<u16v>(halves)) << 16);
   if constexpr (dtype == FLOAT16) {
 #if LANES == 16
     return _mm512_cvtph_ps(loadAs<__m256i>(halves));

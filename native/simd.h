@@ -129,6 +129,15 @@ INLINE i32v widenBytes(u8v bytes) {
 #endif
 }
 
+/* LANES numbers of 16 bits likewise. */
+INLINE u32v widenHalves(u16v halves) {
+#if LANES == 16
+  return (u32v)_mm512_cvtepu16_epi32((__m256i)halves);
+#else
+  return __builtin_convertvector(halves, u32v);
+#endif
+}
+
 /* The first n < LANES values, zeros behind them; nothing past them is read or written. */
 INLINE f32v loadPartial(const float* p, int32_t n) {
 #if LANES == 16

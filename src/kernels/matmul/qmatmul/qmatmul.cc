@@ -3,14 +3,13 @@
 
 namespace LOWBIT_ISA {
 
-/* The words of a run, one row a lane. */
+/* The words of a run, one row a lane; those of tileRun. */
 template <int qtype> struct QmatmulRun {
   u32v words[TileRun<qtype>::words];
 };
 
-template <int qtype> INLINE QmatmulRun<qtype> qmatmulRun(const TiledWeights& w, int32_t n, int32_t k) {
+template <int qtype> INLINE QmatmulRun<qtype> qmatmulRun(const uint8_t* from) {
   QmatmulRun<qtype> run;
-  const uint8_t* from = tileRun<qtype>(w, n, k);
   for (int i = 0; i < TileRun<qtype>::words; i++) run.words[i] = loadAs<u32v>(from + i * 64);
   return run;
 }
@@ -49,7 +48,7 @@ template <int qtype> static void qmatmulFill(const TiledWeights& w, float* panel
        * The last run may reach past depth: PANEL_DEPTH is a whole number of runs, so its codes have a place.
        */
       for (; i < end; i += codes) {
-        QmatmulRun<qtype> run = qmatmulRun<qtype>(w, n + c, k + i);
+        QmatmulRun<qtype> run = qmatmulRun<qtype>(tileRun<qtype>(w, n + c, k + i));
 #pragma GCC unroll 16
         for (int j = 0; j < codes; j++) {
           f32v q = qmatmulDecode<qtype>(run, j);
@@ -61,56 +60,143 @@ template <int qtype> static void qmatmulFill(const TiledWeights& w, float* panel
 }
 
 /*
- * Up to four rows of x against LANES rows of W, which lie in lanes; x is broadcast, weights are decoded
- * straight into the sums.
+ * A few rows of x: over the columns of a group Σ x·W = scale · Σ x·q − shift · Σ x, so that a weight takes one
+ * multiplication. Codes of 2 and 4 bits are not moved within their word: q comes 2^place times as large, and x is
+ * divided by that beforehand, which is exact.
  */
+
+/* The place of code j of a run as qmatmulInPlace gives it. */
+template <int qtype> constexpr int qmatmulPlace(int j) {
+  constexpr int bits = TileRun<qtype>::bits;
+  int place = 8 * (j % 4) + bits * (j / 4);
+  /* The highest place is that of the sign. */
+  return bits <= 4 && place + bits < 32 ? place : 0;
+}
+
+/* 2^place · code j of each lane's run, as a float. */
+template <int qtype> INLINE f32v qmatmulInPlace(const QmatmulRun<qtype>& run, int j) {
+  constexpr int bits = TileRun<qtype>::bits;
+  if constexpr (bits > 4) return qmatmulDecode<qtype>(run, j);
+  int place = 8 * (j % 4) + bits * (j / 4);
+  u32v word = run.words[0];
+  return convert((i32v)(place + bits < 32 ? word & (((1u << bits) - 1) << place) : word >> place));
+}
+
+/* Columns whose sums are kept apart: those of a group, at most so many, so that rounding does not grow with K. */
+constexpr int32_t QMATMUL_STRETCH = 256;
+/* Columns taken at once: x of so many, as it is multiplied, fits the scratch of a thread. */
+constexpr int32_t QMATMUL_PASS = 8192;
+
+/* Rows of x over the columns of a pass, divided by 2^place, and their sums over each stretch. */
+struct QmatmulRows {
+  const float *values, *sums;
+  int32_t first, last;
+};
+/* Between rows of values and of sums; groups begin at multiples of 32. */
+constexpr int32_t QMATMUL_STRIDE = QMATMUL_PASS, QMATMUL_SUMS = QMATMUL_PASS / 32 + 1;
+static_assert(4 * QMATMUL_STRIDE <= BLOCK_ROWS * TILE_STRIDE && 4 * QMATMUL_SUMS <= PANEL_DEPTH * PANEL_COLS, "in Blocks");
+
+/* The column behind the stretch that begins with column k. */
+INLINE int32_t qmatmulStretchEnd(const TiledWeights& w, const QmatmulRows& x, int32_t k) {
+  int32_t end = groupEnd(k / w.groupSize, w.groupSize, w.K), most = x.last - k < QMATMUL_STRETCH ? x.last : k + QMATMUL_STRETCH;
+  return end < most ? end : most;
+}
+
+/* The columns first … last - 1 of x [rows, K]; zeros follow up to the end of a run. */
 template <int qtype, int rows>
-static void qmatmulLanes(const TiledWeights& w, const float* x, const float* bias, float* y, int32_t n, int32_t N) {
-  constexpr int codes = TileRun<qtype>::columns;
-  /* Enough independent sums to hide the latency of an addition. */
-  constexpr int chains = 4 / rows;
-  f32v totals[rows];
-  for (int r = 0; r < rows; r++) totals[r] = bias ? loadUpTo(bias + n, N - n) : f32v{};
-  for (int32_t k = 0; k < w.K;) {
-    /* A group, or a stretch of a long one, so that rounding does not grow with K. */
-    int32_t group = k / w.groupSize;
-    int32_t last = groupEnd(group, w.groupSize, w.K), end = last - k > 256 ? k + 256 : last;
-    f32v scale = tileScale(w, n, group), shift = tileShift(w, n, group, scale);
-    f32v sums[rows][chains] = {};
-    auto add = [&](const QmatmulRun<qtype>& run, int j, const float* column) __attribute__((always_inline)) {
-      f32v q = qmatmulDecode<qtype>(run, j);
-      if constexpr (isAffine<qtype>) q = fma(q, scale, -shift);
-#pragma GCC unroll 4
-      for (int r = 0; r < rows; r++) sums[r][j % chains] = fma(q, splat(column[(size_t)r * w.K]), sums[r][j % chains]);
-    };
-    for (; k + codes <= end; k += codes) {
-      QmatmulRun<qtype> run = qmatmulRun<qtype>(w, n, k);
-#pragma GCC unroll 16
-      for (int j = 0; j < codes; j++) add(run, j, x + k + j);
-    }
-    if (k < end) {
-      QmatmulRun<qtype> run = qmatmulRun<qtype>(w, n, k);
-#pragma GCC unroll 16
-      for (int j = 0; j < codes; j++) if (k + j < end) add(run, j, x + k + j);
+static QmatmulRows qmatmulRows(const TiledWeights& w, const float* x, int32_t first, int32_t last) {
+  float factors[32];
+  for (int k = 0; k < 32; k++) factors[k] = floatOf((127u - qmatmulPlace<qtype>(k % TileRun<qtype>::columns)) << 23);
+  Blocks& scratch = blocksHere();
+  const QmatmulRows made = {scratch.rows, scratch.panel, first, last};
+  for (int r = 0; r < rows; r++) {
+    const float* row = x + (size_t)r * w.K;
+    float *to = scratch.rows + r * QMATMUL_STRIDE - first, *sums = scratch.panel + r * QMATMUL_SUMS;
+    for (int32_t k = first; k < last; sums++) {
+      int32_t end = qmatmulStretchEnd(w, made, k);
+      f32v total = {};
+      for (; k < end; k += 32) {
+#pragma GCC unroll 8
+        for (int i = 0; i < 32; i += LANES) {
+          f32v values = loadUpTo(row + k + i, end - k - i);
+          total += values;
+          store(to + k + i, values * load(factors + i));
+        }
+      }
       k = end;
-    }
-    for (int r = 0; r < rows; r++) {
-      f32v sum = sums[r][0];
-      for (int c = 1; c < chains; c++) sum += sums[r][c];
-      totals[r] = isAffine<qtype> ? totals[r] + sum : fma(sum, scale, totals[r]);
+      *sums = sum(total);
     }
   }
-  for (int r = 0; r < rows; r++) storeUpTo(y + (size_t)r * N + n, totals[r], N - n);
+  return made;
+}
+
+/* y [rows, 16] += x · Wᵀ for the rows n … n + 15 of W, which are read once, from front to back. */
+template <int qtype, int rows>
+static void qmatmulTileRow(const TiledWeights& w, const QmatmulRows& x, const float* start, size_t startStride, float* y, int32_t n,
+                           int32_t N) {
+  using Run = TileRun<qtype>;
+  constexpr int vectors = 16 / LANES;
+  /* Enough independent sums to hide the latency of an addition. */
+  constexpr int chains = rows * vectors < 4 ? 4 / (rows * vectors) : 1;
+  f32v totals[rows][vectors] = {};
+  const float *sum = x.sums, *values = x.values;
+  const uint8_t* run = tileRun<qtype>(w, n, x.first);
+  for (int32_t k = x.first; k < x.last; sum++) {
+    int32_t group = k / w.groupSize, end = qmatmulStretchEnd(w, x, k);
+    f32v sums[rows][chains][vectors] = {};
+    for (; k < end; k += Run::columns, values += Run::columns, run += 64 * Run::words) {
+      prefetchBehind<qtype>(run);
+      QmatmulRun<qtype> runs[vectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; v++) runs[v] = qmatmulRun<qtype>(run + v * LANES * 4);
+#pragma GCC unroll 32
+      for (int j = 0; j < Run::columns; j++) {
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) {
+          f32v q = qmatmulInPlace<qtype>(runs[v], j);
+#pragma GCC unroll 4
+          for (int r = 0; r < rows; r++) {
+            f32v& sum = sums[r][j % chains][v];
+            sum = fma(q, splat(values[r * QMATMUL_STRIDE + j]), sum);
+          }
+        }
+      }
+    }
+    k = end;
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++) {
+      f32v scale = tileScale(w, n + v * LANES, group), shift = tileShift(w, n + v * LANES, group, scale);
+#pragma GCC unroll 4
+      for (int r = 0; r < rows; r++) {
+        f32v products = sums[r][0][v];
+        for (int c = 1; c < chains; c++) products += sums[r][c][v];
+        totals[r][v] = fma(products, scale, totals[r][v]);
+        if constexpr (isAffine<qtype>) totals[r][v] = fma(splat(-sum[r * QMATMUL_SUMS]), shift, totals[r][v]);
+      }
+    }
+  }
+  for (int r = 0; r < rows; r++) {
+    for (int v = 0; v < vectors; v++) {
+      int32_t m = n + v * LANES;
+      if (start) totals[r][v] += loadUpTo(start + r * startStride + m, N - m);
+      storeUpTo(y + (size_t)r * N + m, totals[r][v], N - m);
+    }
+  }
 }
 
 template <int qtype, int rows>
 static void qmatmulFewRows(const TiledWeights& w, const float* x, const float* bias, float* y, int32_t N) {
-  /* A quarter of a million weights take some 20 microseconds. */
-  int32_t tileRows = (N + 15) / 16, perTask = 16384 / w.K + 1;
-  parallelFor((tileRows + perTask - 1) / perTask, [&](int32_t task) {
-    int32_t first = task * perTask * 16, last = first + perTask * 16;
-    for (int32_t n = first; n < last && n < N; n += LANES) qmatmulLanes<qtype, rows>(w, x, bias, y, n, N);
-  });
+  for (int32_t first = 0; first < w.K; first += QMATMUL_PASS) {
+    int32_t last = w.K - first < QMATMUL_PASS ? w.K : first + QMATMUL_PASS;
+    const QmatmulRows values = qmatmulRows<qtype, rows>(w, x, first, last);
+    /* A quarter of a million weights take some 20 microseconds. */
+    int32_t tileRows = (N + 15) / 16, perTask = 16384 / (last - first) + 1;
+    parallelFor((tileRows + perTask - 1) / perTask, [&](int32_t task) {
+      for (int32_t t = task * perTask; t < (task + 1) * perTask && t < tileRows; t++) {
+        qmatmulTileRow<qtype, rows>(w, values, first > 0 ? y : bias, first > 0 ? N : 0, y, t * 16, N);
+      }
+    });
+  }
 }
 
 template <int qtype>

@@ -63,6 +63,7 @@ static void int8TileRow(const TiledWeights& w, const ByteRows& x, const float* b
     i32v sums[2][TILE_VECTORS] = {};
     for (int v = 0; v < TILE_VECTORS; v++) sums[0][v] = int8Start<qtype == QINT8>(x.sum[g]);
     for (; k < end; k += Run::columns, run += 64 * Run::words) {
+      prefetchBehind<qtype>(run);
 #pragma GCC unroll 8
       for (int j = 0; j < int8Quads<qtype>; j++) {
         u32v values = int8Splat(x.codes + k + 4 * j);
