@@ -1,4 +1,17 @@
 /// <reference lib="esnext.disposable" preserve="true" />
+
+export { type LoadModuleOptions, load, readStateDict } from './checkpoints/load.ts'
+export { type SaveOptions, save } from './checkpoints/save.ts'
+export {
+  type LoadedState,
+  type LoadStateOptions,
+  loadStateDict,
+  requantize,
+  type SavedTensor,
+  type StateDict,
+  stateDict,
+  type TypeMap,
+} from './checkpoints/stateDict.ts'
 export type { DType, FloatDType } from './core/dtype.ts'
 export { DeviceError, DTypeError, FormatError, ShapeError } from './core/errors.ts'
 export type { QType, QTypeName } from './core/qtype.ts'
@@ -26,18 +39,6 @@ export { GPT2LMHeadModel } from './models/families/gpt2.ts'
 export { LlamaForCausalLM } from './models/families/llama.ts'
 export { type GenerateOptions, type Generation, generate, generateTokens } from './models/generate.ts'
 export { type LoadOptions, loadCausalLM, type ModelPlace } from './models/load.ts'
-export { type LoadModuleOptions, load, readStateDict } from './models/loadModule.ts'
-export { type SaveOptions, save } from './models/save.ts'
-export {
-  type LoadedState,
-  type LoadStateOptions,
-  loadStateDict,
-  requantize,
-  type SavedTensor,
-  type StateDict,
-  stateDict,
-  type TypeMap,
-} from './models/stateDict.ts'
 export { type DecodeOptions, Tokenizer } from './models/tokenizer.ts'
 export {
   GELU,

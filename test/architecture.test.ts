@@ -14,6 +14,7 @@ const rooms = [
   'nn',
   'quantize',
   'formats',
+  'checkpoints',
   'models',
   'evaluate',
   'cli',

@@ -116,6 +116,7 @@ export const calls: Record<string, Call> = {
     overwrite: undefined,
     signal: undefined,
     unfrozen: undefined,
+    format: undefined,
     maxShardBytes: undefined,
     onWarning: undefined,
     onProgress: undefined,

@@ -1,9 +1,9 @@
+import type { LoadPlan } from '../checkpoints/plan.ts'
 import { ShapeError } from '../core/errors.ts'
 import { numel, sameShape, showShape } from '../core/shape.ts'
 import { relativeError } from '../evaluate/weightError.ts'
 import type { CausalLM } from '../models/causalLM.ts'
 import { planCausalLM } from '../models/load.ts'
-import type { LoadPlan } from '../models/plan.ts'
 import { Embedding } from '../nn/embedding.ts'
 import { Conv1D } from '../nn/gptConv1D.ts'
 import { Linear } from '../nn/linear.ts'
@@ -84,7 +84,7 @@ export async function inspectCommand(
 }
 
 /** The tensors in the order of the model's modules; a tied one once, with the kernels of all its uses. */
-function describe({ model, parameters }: LoadPlan): InspectedTensor[] {
+function describe({ model, parameters }: LoadPlan<CausalLM>): InspectedTensor[] {
   return parameters.map(({ path, shape, kind, weight, byteLength }) => {
     return {
       name: path,
@@ -97,7 +97,7 @@ function describe({ model, parameters }: LoadPlan): InspectedTensor[] {
 }
 
 async function activationsOf(plan: LoadPlan): Promise<InspectedActivations[]> {
-  const scales = (await plan.scales?.()) ?? []
+  const scales = await plan.scales()
   return scales.map(({ path, module, input_scale, output_scale }) => ({
     name: path,
     type: module.activations?.name ?? 'none',

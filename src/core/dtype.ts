@@ -37,7 +37,7 @@ export type HostArray = Float32Array | Uint16Array | Uint8Array | Int8Array | In
 
 /** @throws DTypeError if `name` is not a dtype. */
 export function asDType(name: string, operation = 'dtype:'): DType {
-  if (Object.hasOwn(dtypes, name)) return name as DType
+  if (isDType(name)) return name
   throw new DTypeError(
     `${operation} must be one of ${Object.keys(dtypes).join(', ')}; received ${show(name)}`,
   )
@@ -50,7 +50,12 @@ export const aFloatDType: Kind = {
   error: DTypeError,
 }
 
-export function isFloatDType(dtype: DType): dtype is FloatDType {
+/** Whether lowbit has values of a dtype that a file names. */
+export function isDType(name: string): name is DType {
+  return Object.hasOwn(dtypes, name)
+}
+
+export function isFloatDType(dtype: string): dtype is FloatDType {
   return dtype === 'float32' || dtype === 'float16' || dtype === 'bfloat16'
 }
 

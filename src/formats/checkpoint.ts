@@ -2,7 +2,7 @@ import { FormatError } from '../core/errors.ts'
 import { readJson, show } from './json.ts'
 import { openSafetensors } from './safetensors.ts'
 import { checkFileName, type Folder } from './source.ts'
-import { type TensorFile, type TensorInfo, tensorInfo } from './tensorFile.ts'
+import { type TensorFile, type TensorInfo, tensorInfo, type UnknownTensor } from './tensorFile.ts'
 
 export const weightsName = 'model.safetensors'
 export const weightsIndexName = 'model.safetensors.index.json'
@@ -53,10 +53,10 @@ function joinShards(
   close: () => Promise<void>,
 ): TensorFile {
   const tensors = new Map<string, TensorInfo>()
-  const unsupported = new Map<string, string>()
+  const unknown = new Map<string, UnknownTensor>()
   const holder = new Map<string, TensorFile>()
   for (const shard of shards.values()) {
-    for (const tensor of [...shard.tensors.keys(), ...shard.unsupported.keys()]) {
+    for (const tensor of [...shard.tensors.keys(), ...shard.unknown.keys()]) {
       const other = holder.get(tensor)
       if (other) {
         throw new FormatError(
@@ -67,7 +67,7 @@ function joinShards(
       holder.set(tensor, shard)
     }
     for (const [tensor, info] of shard.tensors) tensors.set(tensor, info)
-    for (const [tensor, dtype] of shard.unsupported) unsupported.set(tensor, dtype)
+    for (const [tensor, type] of shard.unknown) unknown.set(tensor, type)
   }
   for (const [tensor, shard] of shardOf) {
     if (holder.get(tensor) !== shards.get(shard)) {
@@ -78,15 +78,15 @@ function joinShards(
       )
     }
   }
+  // What no shard holds is said in the name of all.
+  const shardWith = (tensor: string) =>
+    holder.get(tensorInfo({ name, tensors, unknown }, tensor).name) as TensorFile
   return {
     name,
-    metadata: shards.values().next().value?.metadata ?? new Map(),
     tensors,
-    unsupported,
-    async read(tensor) {
-      const shard = holder.get(tensorInfo({ name, tensors, unsupported }, tensor).name) as TensorFile
-      return shard.read(tensor)
-    },
+    unknown,
+    read: async (tensor) => shardWith(tensor).read(tensor),
+    readRows: async (tensor, ...rows) => shardWith(tensor).readRows(tensor, ...rows),
     close,
   }
 }

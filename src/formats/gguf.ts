@@ -1,48 +1,24 @@
-import { FormatError } from '../core/errors.ts'
-import { type Shape, showShape } from '../core/shape.ts'
-import { type GgufTypeName, ggufTypeOfId, ggufTypes } from './ggufBlocks.ts'
+import { showShape } from '../core/shape.ts'
+import { type GgufTypeName, ggufDTypes, ggufTypeOfId, ggufTypes } from './ggufBlocks.ts'
 import { type GgufMetadata, maxGgufKeys, readGgufMetadata } from './ggufMetadata.ts'
 import { GgufReader, maxGgufNameBytes } from './ggufReader.ts'
 import { show } from './json.ts'
 import type { ByteSource } from './source.ts'
+import { readFrom, type TensorFile, type TensorInfo, type UnknownTensor } from './tensorFile.ts'
 
 /** The largest models have some thousands. */
-export const maxGgufTensors = 2 ** 20
+export const maxTensorInfos = 2 ** 20
 /** ggml's own limit. */
 export const maxGgufDimensions = 4
 /** The largest page of memory in use; 32 is the default. */
 export const maxGgufAlignment = 2 ** 16
 
-/** Where a tensor lies and what it is; its bytes stay in the file. */
-export interface GgufTensor {
-  readonly name: string
-  readonly type: GgufTypeName
-  /** Outermost dimension first, as PyTorch has it; the file's order is the reverse. */
-  readonly shape: Shape
-  /** From the start of the file. */
-  readonly byteOffset: number
-  readonly byteLength: number
-}
-
-export interface GgufFile {
-  /** What messages call it. */
-  readonly name: string
+/**
+ * Tensors and metadata. Rows of a tensor are whole blocks, one after the other; its shape is outermost
+ * dimension first, as PyTorch has it, though the file's order is the reverse.
+ */
+export interface GgufFile extends TensorFile {
   readonly metadata: GgufMetadata
-  readonly tensors: ReadonlyMap<string, GgufTensor>
-  /** Tensors of a type that is not known, with its id; only asking for one is an error. */
-  readonly unsupported: ReadonlyMap<string, number>
-  /**
-   * The bytes of a tensor as they stand, rows one after the other, each a row of whole blocks.
-   * @throws FormatError if there is none of that name, or its type is not known.
-   */
-  read(name: string): Promise<Uint8Array>
-  /**
-   * Rows `start` to `end` (exclusive) of the first dimension; copied to the start of `into`, where there is
-   * one.
-   * @throws FormatError if there is none of that name, its type is not known, or it has no such rows.
-   */
-  readRows(name: string, start: number, end: number, into?: Uint8Array): Promise<Uint8Array>
-  close(): Promise<void>
 }
 
 /**
@@ -64,7 +40,7 @@ export async function openGguf(source: ByteSource): Promise<GgufFile> {
   try {
     const reader = new GgufReader(source)
     await readVersion(reader)
-    const tensorCount = await reader.count('the number of tensors', maxGgufTensors)
+    const tensorCount = await reader.count('the number of tensors', maxTensorInfos)
     const keyCount = await reader.count('the number of metadata keys', maxGgufKeys)
     checkRoom(reader, keyCount, 13, 'metadata keys')
     const metadata = await readGgufMetadata(reader, keyCount)
@@ -73,8 +49,9 @@ export async function openGguf(source: ByteSource): Promise<GgufFile> {
       throw metadata.error('general.alignment', `must be a power of two, at most ${maxGgufAlignment}`)
     }
     checkRoom(reader, tensorCount, 24, 'tensors')
-    const { tensors, unsupported } = await readTensors(reader, tensorCount, alignment)
-    return ggufFile(source, metadata, tensors, unsupported)
+    const { tensors, unknown } = await readTensors(reader, tensorCount, alignment)
+    const file = { name: source.name, tensors, unknown }
+    return { ...file, metadata, ...readFrom(source, file) }
   } catch (error) {
     await source.close()
     throw error
@@ -106,14 +83,14 @@ async function readTensors(
   reader: GgufReader,
   count: number,
   alignment: number,
-): Promise<{ tensors: Map<string, GgufTensor>; unsupported: Map<string, number> }> {
-  const unsupported = new Map<string, number>()
-  const entries = new Map<string, { tensor: GgufTensor; entryOffset: number }>()
+): Promise<Pick<GgufFile, 'tensors' | 'unknown'>> {
+  const unknown = new Map<string, UnknownTensor>()
+  const entries = new Map<string, { tensor: TensorInfo; entryOffset: number }>()
   for (let i = 0; i < count; i++) {
     const entryOffset = reader.position
     const name = await reader.string(`the name of tensor ${i}`, maxGgufNameBytes)
     const fail = (rule: string) => reader.error(`tensor ${show(name)} ${rule}`, entryOffset, name)
-    if (entries.has(name) || unsupported.has(name)) throw fail('must appear once; it appears twice')
+    if (entries.has(name) || unknown.has(name)) throw fail('must appear once; it appears twice')
     const dimensions = await reader.uint32(`tensor ${show(name)}`)
     if (dimensions > maxGgufDimensions)
       throw fail(`must have at most ${maxGgufDimensions} dimensions; it has ${dimensions}`)
@@ -133,7 +110,7 @@ async function readTensors(
       throw fail(`must start at a multiple of ${alignment} bytes; its offset is ${byteOffset}`)
     const type = ggufTypeOfId(id)
     if (type === undefined) {
-      unsupported.set(name, id)
+      unknown.set(name, { name, type: `type ${id}` })
       continue
     }
     const block = ggufTypes[type]
@@ -143,10 +120,11 @@ async function readTensors(
       )
     }
     const byteLength = (values / block.values) * block.bytes
-    entries.set(name, { tensor: { name, type, shape, byteOffset, byteLength }, entryOffset })
+    const dtype = ggufDTypes[type] ?? (type as Uppercase<GgufTypeName>)
+    entries.set(name, { tensor: { name, dtype, shape, byteOffset, byteLength }, entryOffset })
   }
   const dataStart = Math.ceil(reader.position / alignment) * alignment
-  return { tensors: placeTensors(reader, [...entries.values()], dataStart), unsupported }
+  return { tensors: placeTensors(reader, [...entries.values()], dataStart), unknown }
 }
 
 /**
@@ -155,9 +133,9 @@ async function readTensors(
  */
 function placeTensors(
   reader: GgufReader,
-  entries: { tensor: GgufTensor; entryOffset: number }[],
+  entries: { tensor: TensorInfo; entryOffset: number }[],
   dataStart: number,
-): Map<string, GgufTensor> {
+): Map<string, TensorInfo> {
   const { size } = reader.source
   let end = dataStart
   let before = ''
@@ -175,46 +153,4 @@ function placeTensors(
   return new Map(
     entries.map(({ tensor }) => [tensor.name, { ...tensor, byteOffset: dataStart + tensor.byteOffset }]),
   )
-}
-
-function ggufFile(
-  source: ByteSource,
-  metadata: GgufMetadata,
-  tensors: ReadonlyMap<string, GgufTensor>,
-  unsupported: ReadonlyMap<string, number>,
-): GgufFile {
-  const { name } = source
-  const find = (tensor: string): GgufTensor => {
-    const found = tensors.get(tensor)
-    if (found) return found
-    const id = unsupported.get(tensor)
-    const problem =
-      id === undefined
-        ? 'must be in the file; it is not'
-        : `must be of a type that lowbit knows; it is of type ${id}`
-    throw new FormatError(`${name}: tensor ${show(tensor)} ${problem}`, { tensor })
-  }
-  return {
-    name,
-    metadata,
-    tensors,
-    unsupported,
-    async read(tensor) {
-      const { byteOffset, byteLength } = find(tensor)
-      return source.read(byteOffset, byteLength)
-    },
-    async readRows(tensor, start, end, into) {
-      const { byteOffset, byteLength, shape } = find(tensor)
-      const rows = shape[0] ?? 1
-      if (!(0 <= start && start <= end && end <= rows)) {
-        throw new FormatError(
-          `${name}: rows of ${show(tensor)} must lie in 0..${rows}; asked for ${start}..${end}`,
-          { tensor },
-        )
-      }
-      const rowBytes = byteLength / rows
-      return source.read(byteOffset + start * rowBytes, (end - start) * rowBytes, into)
-    },
-    close: () => source.close(),
-  }
 }

@@ -69,6 +69,7 @@ export type GgufBlockType = keyof typeof blockTypes
 /** Values that share a scale in those types. */
 export const ggufGroupSize = 32
 
-export function isGgufBlockType(type: GgufTypeName): type is GgufBlockType {
+/** Whether a stored dtype is one of those types. */
+export function isGgufBlockType(type: string): type is GgufBlockType {
   return Object.hasOwn(blockTypes, type)
 }

@@ -54,7 +54,7 @@ function join(parts: readonly GgufFile[]): GgufFile {
   const [first] = parts
   const holders = new Map<string, GgufFile>()
   for (const part of parts) {
-    for (const tensor of [...part.tensors.keys(), ...part.unsupported.keys()]) {
+    for (const tensor of [...part.tensors.keys(), ...part.unknown.keys()]) {
       const other = holders.get(tensor)
       if (other) {
         throw new FormatError(
@@ -73,7 +73,7 @@ function join(parts: readonly GgufFile[]): GgufFile {
     name: first.name,
     metadata: first.metadata,
     tensors: new Map(parts.flatMap(({ tensors }) => [...tensors])),
-    unsupported: new Map(parts.flatMap(({ unsupported }) => [...unsupported])),
+    unknown: new Map(parts.flatMap(({ unknown }) => [...unknown])),
     read: (tensor) => holder(tensor).read(tensor),
     readRows: (tensor, ...rows) => holder(tensor).readRows(tensor, ...rows),
     async close() {

@@ -3,7 +3,7 @@ import { FormatError } from '../core/errors.ts'
 import { numel, showShape } from '../core/shape.ts'
 import { JsonObject, parseJson, show } from './json.ts'
 import type { ByteSource } from './source.ts'
-import { type TensorFile, type TensorInfo, tensorInfo } from './tensorFile.ts'
+import { readFrom, type StoredDType, type TensorFile, type TensorInfo } from './tensorFile.ts'
 
 /**
  * The reference implementation's limit on the header.
@@ -42,6 +42,11 @@ export const safetensorsDTypes: Readonly<Record<string, { bits: number; dtype?: 
   U64: { bits: 64 },
 }
 
+/** Tensors, and the texts that were saved with them. */
+export interface SafetensorsFile extends TensorFile {
+  readonly metadata: ReadonlyMap<string, string>
+}
+
 /**
  * The tensors of a safetensors file, whose layout is
  *
@@ -53,37 +58,18 @@ export const safetensorsDTypes: Readonly<Record<string, { bits: number; dtype?: 
  * @throws FormatError if the header is not of that form, or its tensors do not cover the rest of the file
  * exactly.
  */
-export async function openSafetensors(source: ByteSource): Promise<TensorFile> {
+export async function openSafetensors(source: ByteSource): Promise<SafetensorsFile> {
   try {
     const { header, dataStart } = await readHeader(source)
-    const tensors = new Map<string, TensorInfo>()
-    const unsupported = new Map<string, string>()
-    const entries = header
+    const infos = header
       .keys()
       .filter((name) => name !== '__metadata__')
       .map((name) => readEntry(header, name, dataStart))
-    entries.sort((a, b) => a.info.byteOffset - b.info.byteOffset || a.info.byteLength - b.info.byteLength)
-    checkCoverage(
-      source,
-      entries.map((entry) => entry.info),
-      dataStart,
-    )
-    for (const { info, storedDType } of entries) {
-      if (safetensorsDTypes[storedDType]?.dtype) tensors.set(info.name, info)
-      else unsupported.set(info.name, storedDType)
-    }
-    const { name } = source
-    return {
-      name,
-      metadata: readMetadata(header),
-      tensors,
-      unsupported,
-      async read(tensor) {
-        const { byteOffset, byteLength } = tensorInfo({ name, tensors, unsupported }, tensor)
-        return source.read(byteOffset, byteLength)
-      },
-      close: () => source.close(),
-    }
+    infos.sort((a, b) => a.byteOffset - b.byteOffset || a.byteLength - b.byteLength)
+    checkCoverage(source, infos, dataStart)
+    const tensors = new Map(infos.map((info) => [info.name, info]))
+    const file = { name: source.name, tensors, unknown: new Map() }
+    return { ...file, metadata: readMetadata(header), ...readFrom(source, file) }
   } catch (error) {
     await source.close()
     throw error
@@ -129,17 +115,13 @@ function readMetadata(header: JsonObject): Map<string, string> {
   return new Map(metadata.keys().map((key) => [key, metadata.string(key)]))
 }
 
-function readEntry(
-  header: JsonObject,
-  name: string,
-  dataStart: number,
-): { info: TensorInfo; storedDType: string } {
+function readEntry(header: JsonObject, name: string, dataStart: number): TensorInfo {
   try {
     const entry = header.object(name)
     const storedDType = entry.string('dtype')
     if (!Object.hasOwn(safetensorsDTypes, storedDType))
       throw entry.error('dtype', `must be one of ${Object.keys(safetensorsDTypes).join(', ')}`)
-    const { bits, dtype = 'uint8' } = safetensorsDTypes[storedDType]
+    const { bits, dtype = storedDType as StoredDType } = safetensorsDTypes[storedDType]
     const shape = entry.counts('shape')
     const [begin, end, ...rest] = entry.counts('data_offsets')
     if (end === undefined || rest.length > 0 || end < begin || !Number.isSafeInteger(dataStart + end)) {
@@ -154,7 +136,7 @@ function readEntry(
         `must span ${bytes} bytes, as ${storedDType} ${showShape(shape)} needs`,
       )
     }
-    return { info: { name, dtype, shape, byteLength, byteOffset: dataStart + begin }, storedDType }
+    return { name, dtype, shape, byteLength, byteOffset: dataStart + begin }
   } catch (cause) {
     throw new FormatError((cause as Error).message, { tensor: name, byteOffset: 8, cause })
   }

@@ -2,33 +2,52 @@ import type { DType } from '../core/dtype.ts'
 import { FormatError } from '../core/errors.ts'
 import type { Shape } from '../core/shape.ts'
 import { show } from './json.ts'
+import type { ByteSource } from './source.ts'
+
+/**
+ * What the values of a stored tensor are: a dtype of lowbit's, or, where lowbit has no values of the kind, the
+ * word of its file in capitals: `U32`, `F8_E8M0`, `Q4_0`. Of these only the bytes can be had.
+ */
+export type StoredDType = DType | Uppercase<string>
 
 /** Where a tensor lies and what it is; its bytes stay in the file. */
 export interface TensorInfo {
+  /** Its name in the file, which messages say. */
   readonly name: string
-  readonly dtype: DType
+  readonly dtype: StoredDType
   readonly shape: Shape
   readonly byteLength: number
   /** From the start of its file. */
   readonly byteOffset: number
 }
 
+/** A tensor of a type that is not known: what its file says of it, such as `type 99`. */
+export interface UnknownTensor {
+  readonly name: string
+  readonly type: string
+}
+
 /** Named tensors in one file or in several, read one at a time. */
 export interface TensorFile {
   /** What messages call it. */
   readonly name: string
-  readonly metadata: ReadonlyMap<string, string>
   readonly tensors: ReadonlyMap<string, TensorInfo>
   /**
-   * Tensors of a dtype that lowbit has no values for, with the file's name for it; only asking for one is an
-   * error.
+   * Tensors of which not even the length is known; only asking for one is an error.
    */
-  readonly unsupported: ReadonlyMap<string, string>
+  readonly unknown: ReadonlyMap<string, UnknownTensor>
   /**
-   * The bytes of a tensor, row-major, little-endian.
-   * @throws FormatError if there is none of that name, or its dtype is unsupported.
+   * The bytes of a tensor, row-major, little-endian; perhaps a view of shared memory, so not to be written
+   * into.
+   * @throws FormatError if there is none of that name, or its length is not known
    */
   read(name: string): Promise<Uint8Array>
+  /**
+   * The bytes of rows `start` to `end` (exclusive) of the first dimension; copied to the start of `into`, where
+   * there is one and they have to be copied.
+   * @throws FormatError as `read`, and if there are no such rows
+   */
+  readRows(name: string, start: number, end: number, into?: Uint8Array): Promise<Uint8Array>
   close(): Promise<void>
 }
 
@@ -42,18 +61,41 @@ export interface TensorToWrite {
 
 /**
  * The tensor called `name`.
- * @throws FormatError if the file does not hold it, or its dtype is unsupported.
+ * @throws FormatError if the file does not hold it, or its length is not known
  */
-export function tensorInfo(
-  file: Pick<TensorFile, 'name' | 'tensors' | 'unsupported'>,
-  name: string,
-): TensorInfo {
+export function tensorInfo(file: Pick<TensorFile, 'name' | 'tensors' | 'unknown'>, name: string): TensorInfo {
   const info = file.tensors.get(name)
   if (info) return info
-  const dtype = file.unsupported.get(name)
+  const type = file.unknown.get(name)?.type
   const problem =
-    dtype === undefined
+    type === undefined
       ? 'must be in the file; it is not'
-      : `must have a dtype that lowbit reads; it has ${dtype}`
+      : `must be of a type that lowbit knows; it is of ${type}`
   throw new FormatError(`${file.name}: tensor ${show(name)} ${problem}`, { tensor: name })
+}
+
+/** How the tensors of `file`, which lie in `source` as they stand, are read. */
+export function readFrom(
+  source: ByteSource,
+  file: Pick<TensorFile, 'name' | 'tensors' | 'unknown'>,
+): Pick<TensorFile, 'read' | 'readRows' | 'close'> {
+  return {
+    async read(name) {
+      const { byteOffset, byteLength } = tensorInfo(file, name)
+      return source.read(byteOffset, byteLength)
+    },
+    async readRows(name, start, end, into) {
+      const { byteOffset, byteLength, shape } = tensorInfo(file, name)
+      const rows = shape[0] ?? 1
+      if (!(0 <= start && start <= end && end <= rows)) {
+        throw new FormatError(
+          `${file.name}: rows of ${show(name)} must lie in 0..${rows}; asked for ${start}..${end}`,
+          { tensor: name },
+        )
+      }
+      const rowBytes = rows === 0 ? 0 : byteLength / rows
+      return source.read(byteOffset + start * rowBytes, (end - start) * rowBytes, into)
+    },
+    close: () => source.close(),
+  }
 }

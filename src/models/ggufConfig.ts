@@ -31,7 +31,7 @@ export function ggufConfig(
       throw metadata.error(`${architecture}.${key}`, 'must be given')
   if (metadata.count(`${architecture}.expert_count`, 0) > 0)
     throw metadata.error(`${architecture}.expert_count`, 'must be 0: mixtures of experts are not supported')
-  const has = (name: string) => file.tensors.has(name) || file.unsupported.has(name)
+  const has = (name: string) => file.tensors.has(name) || file.unknown.has(name)
   const stated = [...keys].map(([field, key]) => [field, metadata.get(key)])
   const values: Record<string, unknown> = {
     architectures: [family.architectures[0]],

@@ -1,4 +1,7 @@
 import { openFile, openFolder } from '#files'
+import type { LoadPlan, PlannedParameter } from '../checkpoints/plan.ts'
+import { checkFinite } from '../checkpoints/read.ts'
+import { writtenSchemes } from '../checkpoints/save.ts'
 import { aFloatDType, type FloatDType } from '../core/dtype.ts'
 import { DeviceError, DTypeError } from '../core/errors.ts'
 import { aBoolean, aFunction, anObject, aSignal, check, either, instanceOf, show } from '../core/kinds.ts'
@@ -7,7 +10,7 @@ import { aDevice, type Device } from '../devices/device.ts'
 import { openDevice } from '../devices/open.ts'
 import { aPlace, type ByteSource, blobSource, type Folder } from '../formats/source.ts'
 import { Conv1D } from '../nn/gptConv1D.ts'
-import type { Parameter } from '../nn/module.ts'
+import { type Parameter, parentPath } from '../nn/module.ts'
 import { QWeightModule, setComputeDtype } from '../nn/qmodule.ts'
 import { aComputeDType, type ComputeDType } from '../qtensor/computeDtype.ts'
 import { dequantize } from '../quantize/dequantize.ts'
@@ -18,8 +21,6 @@ import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { CausalLM } from './causalLM.ts'
 import { planFolder } from './folderPlan.ts'
-import { checkFinite } from './loadTensor.ts'
-import { type LoadPlan, type PlannedParameter, parameterPaths, parentOf } from './plan.ts'
 
 /**
  * Where a model lies: a path, URL, hub id, or in Node one of this package, such as
@@ -81,25 +82,27 @@ export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {})
   try {
     for (const message of plan.warnings) warn(message)
     const device = options.device ?? openDevice()
-    const uses = parameterPaths(model)
-    const pathsOf = new Map([...uses.values()].map((paths) => [paths[0], paths]))
-    const floats = options.dequantize || (options.quantization !== undefined && plan.scheme === 'gguf')
+    const { quantization } = options
+    // What is quantized in another way is made floats first.
+    const floats =
+      options.dequantize ||
+      (quantization !== undefined && plan.scheme !== 'none' && plan.scheme !== quantization.method)
     if (floats) dequantize(model)
-    if (options.quantization) quantizeEmpty(plan, options.quantization)
+    if (quantization) quantizeEmpty(plan, quantization)
     checkRoom(plan, device)
     const total = parameters.reduce((sum, { byteLength }) => sum + byteLength, 0)
     let done = 0
-    const quantizing = floats || options.quantization !== undefined
+    const quantizing = floats || quantization !== undefined
     const load = (planned: PlannedParameter) => loadParameter(plan, planned, device, options.dtype, floats)
     for await (const [planned, parameter] of inOrder(parameters, load, quantizing ? 1 : 2)) {
-      put(model, pathsOf.get(planned.path) ?? [planned.path], parameter, options.quantization !== undefined)
+      put(model, planned.paths, parameter, quantization !== undefined)
       options.signal?.throwIfAborted()
       // The queue holds a copy of what it has not taken yet.
       await device.settled()
       done += planned.byteLength
       options.onProgress?.(done, total)
     }
-    if (!floats) await plan.finish?.(device)
+    if (!floats) await plan.finish(device)
     await device.sync()
     device.trim()
     if (options.computeDtype) setComputeDtype(model, options.computeDtype)
@@ -150,7 +153,7 @@ function checkRoom({ name, parameters }: LoadPlan, device: Device): void {
 
 /** A parameter as it is saved, or the floats that it stands for. */
 async function loadParameter(
-  { model, name }: LoadPlan,
+  { model, name }: LoadPlan<CausalLM>,
   planned: PlannedParameter,
   device: Device,
   dtype: FloatDType | undefined,
@@ -159,7 +162,7 @@ async function loadParameter(
   const parameter = await planned.load(device, dtype)
   if (!floats || parameter instanceof Tensor) return parameter
   // The codes of its twin lie the other way round.
-  const turned = model.getModule(parentOf(planned.path)) instanceof Conv1D
+  const turned = model.getModule(parentPath(planned.path)) instanceof Conv1D
   const weight = () => (turned ? transpose(parameter.dequantize(), 0, 1) : parameter.dequantize())
   const float = keep(scope(() => cast(weight(), dtype ?? parameter.dtype)))
   parameter.dispose()
@@ -182,17 +185,20 @@ function checkLoadOptions(options: LoadOptions): void {
   checkOptions('loadCausalLM', options, optionKinds)
   if (options.quantization === undefined) return
   const { method, ...others } = options.quantization
-  if (method !== 'quanto')
-    throw new DTypeError(`loadCausalLM: quantization.method must be "quanto"; received ${show(method)}`)
+  const known = writtenSchemes()
+  if (!known.includes(method)) {
+    const names = known.map((name) => JSON.stringify(name)).join(' or ')
+    throw new DTypeError(`loadCausalLM: quantization.method must be ${names}; received ${show(method)}`)
+  }
   checkQuantizeOptions('loadCausalLM: quantization', others)
 }
 
 /** Puts quantized twins, still without weights, into the plan's model. */
 function quantizeEmpty(
-  { name, scheme, model }: LoadPlan,
-  { method: _, ...options }: NonNullable<LoadOptions['quantization']>,
+  { name, scheme, model }: LoadPlan<CausalLM>,
+  { method, ...options }: NonNullable<LoadOptions['quantization']>,
 ): void {
-  if (scheme === 'quanto')
+  if (scheme === method)
     throw new DTypeError(
       `loadCausalLM: ${name} must be a float model to be quantized while loading; it is quantized by ${scheme}`,
     )
@@ -207,7 +213,7 @@ function put(model: CausalLM, paths: readonly string[], parameter: Parameter, fr
   const twins = new Set<QWeightModule>()
   let held = false
   for (const path of paths) {
-    const module = model.getModule(parentOf(path))
+    const module = model.getModule(parentPath(path))
     model.setParameter(path, parameter)
     if (
       freezing &&
@@ -223,7 +229,7 @@ function put(model: CausalLM, paths: readonly string[], parameter: Parameter, fr
 }
 
 /** Reads everything but the weights; the plan's model has shapes only. The caller closes the plan. */
-export async function planCausalLM(place: ModelPlace): Promise<LoadPlan> {
+export async function planCausalLM(place: ModelPlace): Promise<LoadPlan<CausalLM>> {
   check(
     'loadCausalLM',
     'place',
@@ -238,7 +244,7 @@ export async function planCausalLM(place: ModelPlace): Promise<LoadPlan> {
 }
 
 /** Loaded when used: whoever has no GGUF file need not wait for its eight modules. */
-async function planGguf(source: ByteSource, place?: string): Promise<LoadPlan> {
+async function planGguf(source: ByteSource, place?: string): Promise<LoadPlan<CausalLM>> {
   const gguf = await import('./ggufPlan.ts')
   return gguf.planGguf(source, place)
 }

@@ -1,6 +1,7 @@
+import type { Checkpoint, WithFiles } from '../checkpoints/checkpoint.ts'
 import type { Device } from '../devices/device.ts'
+import { pythonJson } from '../formats/json.ts'
 import { Module } from '../nn/module.ts'
-import type { Checkpoint } from './checkpoint.ts'
 import type { Tokenizer } from './tokenizer.ts'
 
 /** How checkpoints name a model's tensors, where that differs from the paths of the model. */
@@ -12,7 +13,7 @@ export interface CheckpointNames {
 }
 
 /** A model that comes from a checkpoint, whatever its task: its config, tokenizer and files, and names. */
-export abstract class Pretrained extends Module {
+export abstract class Pretrained extends Module implements WithFiles {
   /** What its config.json says, in this library's names. */
   abstract readonly config: object
   /** Of the checkpoint it came from; null for a model made in code. */
@@ -27,6 +28,17 @@ export abstract class Pretrained extends Module {
   /** Its config.json: as it was loaded, with what changed since. */
   savedConfig(): Record<string, unknown> {
     return { ...(this.checkpoint?.config ?? {}) }
+  }
+
+  /** config.json, and the files that came with the checkpoint. */
+  *savedFiles(
+    quantizationConfig?: Readonly<Record<string, unknown>>,
+  ): Generator<[name: string, text: string]> {
+    const { quantization_config: _, ...config } = this.savedConfig()
+    const quantized = quantizationConfig ? { ...config, quantization_config: quantizationConfig } : config
+    yield ['config.json', pythonJson(quantized, 2)]
+    for (const [name, text] of this.checkpoint?.files ?? [])
+      yield [name, typeof text === 'string' ? text : text()]
   }
 
   /** The names under which checkpoints may hold the tensor at `path`. */

@@ -1,9 +1,8 @@
+import { sideFiles } from '../checkpoints/checkpoint.ts'
 import { JsonObject, maxJsonBytes, parseJson } from '../formats/json.ts'
 import { type Folder, readText } from '../formats/source.ts'
 import type { CausalLM } from './causalLM.ts'
-import { sideFiles } from './checkpoint.ts'
 import { tokenIdsField, type Warn } from './families/fields.ts'
-import { checkVocabulary } from './plan.ts'
 import { Tokenizer } from './tokenizer.ts'
 
 /**
@@ -37,4 +36,15 @@ export async function readSideFiles(
   const tokenizer = object('tokenizer.json')
   model.tokenizer = await Tokenizer.fromJson(tokenizer.toObject(), tokenizerConfig, tokenizer.name)
   checkVocabulary(model, tokenizer.name, warn)
+}
+
+/**
+ * Says if the tokenizer has tokens that the embedding lacks: text with one of them is refused when it comes.
+ */
+export function checkVocabulary({ tokenizer, config }: CausalLM, name: string, warn: Warn): void {
+  const largest = (tokenizer?.vocabularySize ?? 0) - 1
+  if (largest < config.vocabularySize) return
+  warn(
+    `${name}: token ids must stay below the model's vocabulary (${config.vocabularySize}); the largest is ${largest}, so text with such tokens cannot be used`,
+  )
 }

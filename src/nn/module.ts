@@ -262,6 +262,11 @@ export function joinPath(prefix: string, name: string): string {
   return prefix ? `${prefix}.${name}` : name
 }
 
+/** The path of the module that holds what stands at `path`. */
+export function parentPath(path: string): string {
+  return path.slice(0, Math.max(path.lastIndexOf('.'), 0))
+}
+
 /** Where a module or tensor stands in a module. */
 interface Place {
   /** From the module: `blocks.0.1`. */

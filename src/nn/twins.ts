@@ -1,6 +1,8 @@
 import { aBoolean, aFunction, check } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds, required } from '../core/options.ts'
+import type { Shape } from '../core/shape.ts'
 import { matrixShape } from '../qtensor/parts.ts'
+import type { QTensor } from '../qtensor/qtensor.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { Conv2d } from './conv2d.ts'
 import { Convolution } from './convolution.ts'
@@ -94,7 +96,12 @@ export function findTwin(layer: Module): { layerClass: LayerClass; twin: Twin } 
   return undefined
 }
 
+/** The shape of a layer's weight as it is quantized, outputs first: [out, in], or a convolution's. */
+export function weightShape(layer: Module, weight: Tensor | QTensor): Shape {
+  return layer instanceof Conv1D || layer instanceof QConv1D ? [layer.nf, layer.nx] : weight.shape
+}
+
 /** Columns of a layer's weight as the matrix that is quantized, one row an output. */
 export function weightColumns(layer: Module, weight: Tensor): number {
-  return layer instanceof Conv1D ? layer.nx : matrixShape(weight.shape)[1]
+  return matrixShape(weightShape(layer, weight))[1]
 }

@@ -95,12 +95,12 @@ const safetensors: Case[] = [
   {
     name: 'dtype of no use here',
     change: entry((it) => Object.assign(it, { dtype: 'I32' })),
-    says: /embed_tokens\.weight must be float32, float16 or bfloat16, not int32/,
+    says: /embed_tokens\.weight must be float32, float16 or bfloat16; it is int32/,
   },
   {
     name: 'dtype not supported',
     change: entry((it) => Object.assign(it, { dtype: 'U32' })),
-    says: /embed_tokens\.weight has dtype U32, which is not supported/,
+    says: /embed_tokens\.weight must be float32, float16 or bfloat16; it is U32/,
   },
   {
     name: 'NaN',
@@ -121,7 +121,7 @@ const safetensors: Case[] = [
     name: 'transposed tensor',
     change: (folder) =>
       editTensors(folder, (header) => void header['model.layers.2.mlp.down_proj.weight'].shape.reverse()),
-    says: /model\.layers\.2\.mlp\.down_proj\.weight must be \[64,172\], not \[172,64\]/,
+    says: /model\.layers\.2\.mlp\.down_proj\.weight must be \[64,172\]; it is \[172,64\]/,
   },
 ]
 
@@ -230,7 +230,7 @@ const configs: Case[] = [
   {
     name: 'sizes of another model',
     change: config('intermediate_size', 176),
-    says: /gate_proj\.weight must be \[176,64\], not \[172,64\]/,
+    says: /gate_proj\.weight must be \[176,64\]; it is \[172,64\]/,
   },
   {
     name: 'a layer too many',

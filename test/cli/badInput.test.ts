@@ -83,7 +83,7 @@ const quanto: Case[] = [
       editJson(folder, 'quanto_qmap.json', (map) =>
         Object.assign(map, { 'model.head': { weights: 'qint4', activations: 'none' } }),
       ),
-    says: /the quantization map names model\.head, which the architecture does not have/,
+    says: /the layers that are quantized must be those of the model; model\.head is not in the model/,
   },
   {
     name: 'no map',

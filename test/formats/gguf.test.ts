@@ -79,13 +79,13 @@ test('reads what the Python library wrote', async () => {
   assert.equal(tensors.size, 47)
   assert.deepEqual(tensors.get('token_embd.weight'), {
     name: 'token_embd.weight',
-    type: 'Q5_1',
+    dtype: 'Q5_1',
     shape: [512, 64],
     byteOffset: 14336,
     byteLength: 24576,
   })
   assert.deepEqual(tensors.get('blk.0.ffn_down.weight')?.shape, [64, 172])
-  assert.equal(tensors.get('blk.0.ffn_down.weight')?.type, 'F16')
+  assert.equal(tensors.get('blk.0.ffn_down.weight')?.dtype, 'float16')
   const whole = await file.read('token_embd.weight')
   assert.deepEqual(await file.readRows('token_embd.weight', 3, 5), whole.subarray(3 * 48, 5 * 48))
   await assert.rejects(
@@ -338,7 +338,7 @@ test('tensors', async () => {
   assert.deepEqual([...file.tensors.keys()], ['t', 'u'])
   assert.deepEqual(file.tensors.get('t'), {
     name: 't',
-    type: 'F32',
+    dtype: 'float32',
     shape: [16],
     byteOffset: 160,
     byteLength: 64,
@@ -350,7 +350,7 @@ test('a tensor of an unknown type is an error only when it is asked for', async 
     tensors: [tensor({ name: 'new', type: 99, sizes: [7] }), tensor()],
     dataBytes: 32,
   })
-  assert.deepEqual([...file.unsupported], [['new', 99]])
+  assert.deepEqual([...file.unknown], [['new', { name: 'new', type: 'type 99' }]])
   assert.equal((await file.read('t')).length, 32)
   await assert.rejects(file.read('new'), {
     name: 'FormatError',

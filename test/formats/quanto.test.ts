@@ -3,21 +3,22 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { matchTensors } from '../../src/checkpoints/match.ts'
+import { quantizedTwins } from '../../src/checkpoints/twins.ts'
 import type { DType, FloatDType } from '../../src/core/dtype.ts'
 import { asQType, qint2, qint4, qint8 } from '../../src/core/qtype.ts'
+import { sameShape } from '../../src/core/shape.ts'
 import { openCheckpoint } from '../../src/formats/checkpoint.ts'
 import { diskFolder, fileSource } from '../../src/formats/file.node.ts'
-import {
-  findQuantoTensors,
-  formatQuantoMap,
-  packRows,
-  parseQuantoMap,
-  quantoTensors,
-  readQuantoMap,
-  unpackRows,
-} from '../../src/formats/quanto.ts'
+import { JsonObject } from '../../src/formats/json.ts'
 import { openSafetensors } from '../../src/formats/safetensors.ts'
+import { quanto, quantoTensors } from '../../src/formats/schemes/quanto.ts'
+import { formatQuantoMap, parseQuantoMap, type QuantoMap } from '../../src/formats/schemes/quantoMap.ts'
+import { packRows, unpackRows } from '../../src/formats/schemes/quantoRows.ts'
+import type { Part } from '../../src/formats/schemes/scheme.ts'
 import type { TensorFile, TensorInfo } from '../../src/formats/tensorFile.ts'
+import { Linear } from '../../src/nn/linear.ts'
+import { Module } from '../../src/nn/module.ts'
 import { quantoGroupSize } from '../../src/qtensor/groupSize.ts'
 import { fixtures, golden, skipGolden } from './golden.ts'
 
@@ -39,15 +40,36 @@ function fileOf(tensors: Record<string, [DType, number[]]>): TensorFile {
   })
   return {
     name: 'x',
-    metadata: new Map(),
     tensors: new Map(infos),
-    unsupported: new Map(),
+    unknown: new Map(),
     read: async () => new Uint8Array(),
+    readRows: async () => new Uint8Array(),
     close: async () => {},
   }
 }
 
 const map = (text: string) => parseQuantoMap(new TextEncoder().encode(text), 'quanto_qmap.json')
+
+/** How quanto reads the file: the modules are of these types. */
+async function detected(file: TensorFile, types: Record<string, { weights: string; activations: string }>) {
+  const found = await quanto.detect(new JsonObject(types, 'map'), file)
+  assert.ok(found)
+  return found
+}
+
+/** The parts of one module's weight, by the last word of their names. */
+async function partsOf(file: TensorFile, module: string, weights: string, shape: number[]) {
+  const found = await detected(file, { [module]: { weights, activations: 'none' } })
+  const parts = found.layer(module, shape)?.weight?.parts ?? []
+  const part = (end: string) => parts.find(({ name }) => name.endsWith(end))
+  return { data: part('_data'), scale: part('_scale'), shift: part('_shift') }
+}
+
+/** Whether the file holds a part as it must be. */
+function holds(file: TensorFile, module: string, part: Part | undefined): boolean {
+  const info = file.tensors.get(`${module}.${part?.name}`)
+  return !!info && !!part && part.dtypes.includes(info.dtype) && sameShape(info.shape, part.shape)
+}
 
 test('a map is read and written as quanto does', { skip: skipGolden }, async () => {
   let maps = 0
@@ -55,8 +77,7 @@ test('a map is read and written as quanto does', { skip: skipGolden }, async () 
     name.startsWith('quanto-'),
   )) {
     const folder = join(golden, 'stories260K', variant)
-    const parsed = await readQuantoMap(diskFolder(folder))
-    assert.ok(parsed)
+    const parsed = map(readFileSync(join(folder, 'quanto_qmap.json'), 'utf8'))
     assert.equal(formatQuantoMap(parsed), readFileSync(join(folder, 'quanto_qmap.json'), 'utf8'))
     const weights = asQType(variant.split('-')[1])
     const activations = variant.includes('-a8') ? qint8 : undefined
@@ -165,15 +186,16 @@ test('the worked example packs and dequantizes as quanto has it', async () => {
     const file = await openSafetensors(
       await fileSource(`${fixtures}quanto-example-${qtype.name}.safetensors`),
     )
-    const found = findQuantoTensors(file, '0', { qtype, shape: [4, 256], bias: false })
-    const packed = await file.read(found.data.name)
+    const found = await partsOf(file, '0', qtype.name, [4, 256])
+    const bytesOf = async (part?: Part) => (await file.read(`0.${part?.name}`)).slice()
+    const packed = await bytesOf(found.data)
     // Group 0 is codes 0 0 0 0 0 1, group 4 (row 2) 15 15 15 15 15 14; in 2 bits code 0 below 3 · 2⁴.
     if (bits === 4) assert.equal(Buffer.from(packed.subarray(0, 6)).toString('hex'), 'f0f0f0f0f0e1')
     else assert.equal(packed[0], 0x30)
     const codes = unpackRows(packed, 8, 128, bits)
     assert.deepEqual(packRows(codes, 8, 128, bits), packed)
-    const scale = new Float32Array((await file.read(found.scale.name)).slice().buffer)
-    const shift = new Float32Array((await file.read(found.shift?.name ?? '')).slice().buffer)
+    const scale = new Float32Array((await bytesOf(found.scale)).buffer)
+    const shift = new Float32Array((await bytesOf(found.shift)).buffer)
     if (bits === 4)
       assert.deepEqual(
         [...shift].map((x) => Number(x.toFixed(6))),
@@ -210,39 +232,53 @@ test('packed bytes and codes are those that quanto wrote side by side', { skip: 
   }
 })
 
-test('names, dtypes and shapes are those that quanto gives its modules', () => {
+test('names, dtypes and shapes are those that quanto gives its modules', async () => {
   assert.equal(cases.length, 72)
   for (const { qtype, shape, bias, dtype, tensors } of cases) {
-    const weight = { qtype: asQType(qtype), shape, bias }
-    const expected = Object.values(quantoTensors('0', weight, dtype)).map((tensor) => [
-      tensor.name,
-      [tensor.dtype, tensor.shape],
-    ])
-    assert.deepEqual(Object.fromEntries(expected), tensors, `${qtype} ${dtype} [${shape}]`)
-    assert.equal(findQuantoTensors(fileOf(tensors), '0', weight).scale.dtype, dtype)
+    const weight = Object.values(quantoTensors(asQType(qtype), shape, dtype))
+    const expected = weight.map(({ name, dtype: stored, shape: size }) => [`0.${name}`, [stored, size]])
+    const others = {
+      '0.input_scale': [dtype, []],
+      '0.output_scale': [dtype, []],
+      ...(bias && { '0.bias': [dtype, [shape[0]]] }),
+    }
+    assert.deepEqual({ ...Object.fromEntries(expected), ...others }, tensors, `${qtype} ${dtype} [${shape}]`)
+    const file = fileOf(tensors)
+    const parts = Object.values(await partsOf(file, '0', qtype, shape)).filter((part) => part !== undefined)
+    assert.equal(parts.length, weight.length)
+    for (const part of parts) assert.ok(holds(file, '0', part), part.name)
   }
 })
 
 test('every module of the golden models is found as quanto saved it', { skip: skipGolden }, async () => {
   const float = await openCheckpoint(diskFolder(join(golden, 'stories260K/float')))
+  let modules = 0
   for (const variant of readdirSync(join(golden, 'stories260K')).filter((name) =>
     name.startsWith('quanto-'),
   )) {
-    const folder = diskFolder(join(golden, 'stories260K', variant))
-    const file = await openCheckpoint(folder)
-    for (const [module, { weights }] of (await readQuantoMap(folder)) ?? []) {
+    const folder = join(golden, 'stories260K', variant)
+    const file = await openCheckpoint(diskFolder(folder))
+    const parsed: QuantoMap = map(readFileSync(join(folder, 'quanto_qmap.json'), 'utf8'))
+    for (const [module, { weights }] of parsed) {
       // The head's weight is tied to the embedding in the float model.
       const shape =
         (float.tensors.get(`${module}.weight`) ?? float.tensors.get('model.embed_tokens.weight'))?.shape ?? []
-      if (weights) findQuantoTensors(file, module, { qtype: weights, shape, bias: false })
+      if (!weights) continue
+      const { data, scale, shift } = await partsOf(file, module, weights.name, [...shape])
+      for (const part of [data, scale, ...(shift ? [shift] : [])])
+        assert.ok(holds(file, module, part), `${module} ${part?.name}`)
+      modules++
     }
     await file.close()
   }
+  assert.ok(modules > 200, `${modules}`)
   await float.close()
 })
 
-test('each tensor that does not fit is named, with what it must be', () => {
-  const weight = { qtype: qint4, shape: [3, 160], bias: true }
+test('each tensor that does not fit is named, with what it must be', async () => {
+  class Net extends Module {
+    l = new Linear(160, 3)
+  }
   const good = cases.find((each) => each.qtype === 'qint4' && each.shape.join() === '7,160')?.tensors ?? {}
   const tensors: Record<string, [DType, number[]]> = {
     'l.weight._data._data': ['uint8', [8, 32]],
@@ -258,30 +294,29 @@ test('each tensor that does not fit is named, with what it must be', () => {
       .sort(),
     Object.keys(tensors).sort(),
   )
-  findQuantoTensors(fileOf(tensors), 'l', weight)
+  const problemsOf = async (changed: Record<string, [DType, number[]]>) => {
+    const file = fileOf(changed)
+    const quantized = await detected(file, { l: { weights: 'qint4', activations: 'qint8' } })
+    const model = new Net()
+    const { twins, problems } = quantizedTwins(model, quantized, file)
+    model.replaceModules(twins)
+    const all = [...problems, ...matchTensors(model, file, quantized).problems]
+    return all.map(({ tensor, problem }) => `${tensor} ${problem}`)
+  }
+  assert.deepEqual(await problemsOf(tensors), [])
   const wrong: [string, [DType, number[]], string][] = [
     ['l.weight._data._data', ['int8', [8, 32]], 'must be uint8 [8,32]; it is int8 [8,32]'],
     ['l.weight._data._data', ['uint8', [15, 32]], 'must be uint8 [8,32]; it is uint8 [15,32]'],
     ['l.weight._scale', ['float32', [3, 1]], 'must be float32 [15,1]; it is float32 [3,1]'],
-    ['l.weight._scale', ['int8', [15, 1]], 'must be float32, float16 or bfloat16; it is int8'],
+    ['l.weight._scale', ['int8', [15, 1]], 'must be float32, float16 or bfloat16 [15,1]; it is int8 [15,1]'],
     ['l.weight._shift', ['uint8', [15, 1]], 'must be float32 [15,1]; it is uint8 [15,1]'],
-    ['l.input_scale', ['float32', [1]], 'must be float32 []; it is float32 [1]'],
-    ['l.output_scale', ['float16', []], 'must be float32 []; it is float16 []'],
-    ['l.bias', ['float32', [4]], 'must be float32 [3]; it is float32 [4]'],
+    ['l.bias', ['float32', [4]], 'must be [3]; it is [4]'],
+    ['l.bias', ['uint8', [3]], 'must be float32, float16 or bfloat16; it is uint8'],
   ]
-  for (const [name, instead, message] of wrong) {
-    assert.throws(() => findQuantoTensors(fileOf({ ...tensors, [name]: instead }), 'l', weight), {
-      name: 'FormatError',
-      message: `x: tensor "${name}" ${message}`,
-      tensor: name,
-      byteOffset: 64,
-    })
-  }
+  for (const [name, instead, message] of wrong)
+    assert.deepEqual(await problemsOf({ ...tensors, [name]: instead }), [`${name} ${message}`])
   for (const name of Object.keys(tensors)) {
     const { [name]: _, ...rest } = tensors
-    assert.throws(() => findQuantoTensors(fileOf(rest), 'l', weight), {
-      message: `x: tensor "${name}" must be in the file; it is not`,
-      tensor: name,
-    })
+    assert.deepEqual(await problemsOf(rest), [`${name} is missing`])
   }
 })

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { asDType } from '../../src/core/dtype.ts'
 import { openSafetensors } from '../../src/formats/safetensors.ts'
 import { writeCheckpoint, writeSafetensors } from '../../src/formats/safetensorsWriter.ts'
 import { bytesSource, memoryFolder } from '../../src/formats/source.ts'
@@ -14,7 +15,7 @@ async function tensorsOf(
   const file = await openSafetensors(bytesSource(readFileSync(path), path))
   const tensors = [...file.tensors.values()].map(({ name, dtype, shape }) => ({
     name,
-    dtype,
+    dtype: asDType(dtype),
     shape,
     bytes: () => file.read(name),
   }))

@@ -4,11 +4,11 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
+import { save } from '../../src/checkpoints/save.ts'
 import { DTypeError, FormatError, ShapeError } from '../../src/core/errors.ts'
 import { openDevice } from '../../src/devices/open.ts'
 import { memoryFolder } from '../../src/formats/source.ts'
 import { loadCausalLM, planCausalLM } from '../../src/models/load.ts'
-import { save } from '../../src/models/save.ts'
 
 /*
  * Real models, mutated anywhere: loading one gives a model or one of three errors, allocates in proportion to

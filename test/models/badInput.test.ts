@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { loadStateDict, requantize, type SavedTensor, stateDict } from '../../src/models/stateDict.ts'
+import { loadStateDict, requantize, type SavedTensor, stateDict } from '../../src/checkpoints/stateDict.ts'
 import { BatchNorm1d } from '../../src/nn/batchNorm.ts'
 import { initialize } from '../../src/nn/initialize.ts'
 import { Linear } from '../../src/nn/linear.ts'
@@ -214,7 +214,7 @@ const states: Case[] = [
         { device },
       )
     },
-    says: 'state: the tensors must be those of the model; tensor "first.weight._data._data" must be in the file; it is not',
+    says: 'state: the tensors must be those of the model; first.weight._data._data is missing; first.weight._shift is missing; first.weight._data is not a part of the model',
   },
   {
     name: 'a map of no type',

@@ -1,4 +1,4 @@
-import { viewAs } from '../../src/core/dtype.ts'
+import { asDType, viewAs } from '../../src/core/dtype.ts'
 import { toNumbers } from '../../src/core/halves.ts'
 import { openCheckpoint } from '../../src/formats/checkpoint.ts'
 import { type JsonObject, readJson } from '../../src/formats/json.ts'
@@ -57,7 +57,7 @@ function weightOf(weights: PlainCheckpoint['weights'], path: string): Float32Arr
 }
 
 async function readNumbers(file: TensorFile, name: string): Promise<Float32Array | Float64Array> {
-  const { dtype } = tensorInfo(file, name)
+  const dtype = asDType(tensorInfo(file, name).dtype)
   return toNumbers(dtype, viewAs(dtype, await file.read(name)))
 }
 

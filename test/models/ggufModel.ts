@@ -3,7 +3,6 @@ import type { Device } from '../../src/devices/device.ts'
 import { type ByteSource, bytesSource } from '../../src/formats/source.ts'
 import type { CausalLM } from '../../src/models/causalLM.ts'
 import { planGguf } from '../../src/models/ggufPlan.ts'
-import { parameterPaths } from '../../src/models/plan.ts'
 import { f32, fixtures, text, u32, u64 } from '../formats/ggufBytes.ts'
 
 export const kinds = ['q4_0', 'q5_1', 'q8_0'] as const
@@ -16,11 +15,10 @@ export function storiesSource(kind: string): ByteSource {
 /** Loads every parameter of a file's plan. */
 export async function loadGguf(device: Device, source: ByteSource): Promise<CausalLM> {
   const { model, parameters, close } = await planGguf(source)
-  const uses = new Map([...parameterPaths(model).values()].map((paths) => [paths[0], paths]))
   try {
-    for (const { path, load } of parameters) {
+    for (const { paths, load } of parameters) {
       const parameter = await load(device)
-      for (const use of uses.get(path) ?? []) model.setParameter(use, parameter)
+      for (const use of paths) model.setParameter(use, parameter)
       await device.sync()
     }
     return model

@@ -5,10 +5,13 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { openDevice } from '../../src/devices/open.ts'
 import { type GgufFile, openGguf } from '../../src/formats/gguf.ts'
-import { ggufTypes } from '../../src/formats/ggufBlocks.ts'
+import { type GgufTypeName, ggufTypes } from '../../src/formats/ggufBlocks.ts'
 import { bytesSource } from '../../src/formats/source.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
 import { fixtures, text, u32, u64 } from '../formats/ggufBytes.ts'
+
+/** The types of floats by their dtype. */
+const storedTypes: Record<string, GgufTypeName> = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' }
 
 const device = openDevice('cpu', { threads: 2 })
 const folder = mkdtempSync(join(tmpdir(), 'lowbit-split-'))
@@ -37,7 +40,8 @@ async function part(file: GgufFile, index: number, count: number): Promise<Buffe
   const keyCount = index === 0 ? Number(whole.readBigUInt64LE(16)) : 0
   let offset = 0
   const [infos, data]: [Buffer[], Buffer[]] = [[], []]
-  for (const { name, shape, type } of tensors) {
+  for (const { name, shape, dtype } of tensors) {
+    const type = storedTypes[dtype] ?? (dtype as GgufTypeName)
     infos.push(
       text(name),
       u32(shape.length),

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
+import { unpermuteRows } from '../../src/checkpoints/read.ts'
 import { openGguf } from '../../src/formats/gguf.ts'
 import { bytesSource } from '../../src/formats/source.ts'
 import { llamaGguf } from '../../src/models/families/llama.ts'
 import { planGguf } from '../../src/models/ggufPlan.ts'
-import { modulePath, pairedHeads, unpermuteRows } from '../../src/models/ggufTensors.ts'
+import { modulePath, pairedHeads } from '../../src/models/ggufTensors.ts'
 import { fixtures } from '../formats/ggufBytes.ts'
 
 test('names', () => {
@@ -63,7 +64,8 @@ test('what is missing, misshapen, unsupported or left over is listed in one erro
   })
   const message =
     'x: the tensors must be those that the metadata describe; model.layers.0.self_attn.v_proj.weight is missing; ' +
-    'blk.0.ffn_up.weight must be [172,64], not [86,64]; blk.1.ffn_up.weight is IQ4_NL, which is not supported yet; ' +
+    'blk.0.ffn_up.weight must be Q4_0 [172,64]; it is Q4_0 [86,64]; ' +
+    'blk.1.ffn_up.weight must be float32, float16, bfloat16, Q4_0, Q4_1, Q5_0, Q5_1 or Q8_0; it is IQ4_NL; ' +
     'blk.2.ffn_up.weight is of type 77, which is not known; blk.0.attn_W.weight is not a part of the model'
   await assert.rejects(listed, { name: 'FormatError', message })
 })

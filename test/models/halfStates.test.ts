@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
+import { loadStateDict, type SavedTensor } from '../../src/checkpoints/stateDict.ts'
 import { encodeFloat } from '../../src/core/halves.ts'
 import { numel } from '../../src/core/shape.ts'
-import { loadStateDict, type SavedTensor } from '../../src/models/stateDict.ts'
 import { BatchNorm1d, BatchNorm2d } from '../../src/nn/batchNorm.ts'
 import { Conv1d } from '../../src/nn/conv1d.ts'
 import { Conv2d } from '../../src/nn/conv2d.ts'

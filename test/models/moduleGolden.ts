@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { SavedTensor, TypeMap } from '../../src/checkpoints/stateDict.ts'
+import { asDType } from '../../src/core/dtype.ts'
 import { diskFolder } from '../../src/formats/file.node.ts'
 import { openSafetensors } from '../../src/formats/safetensors.ts'
-import type { SavedTensor, TypeMap } from '../../src/models/stateDict.ts'
 import { Conv2d } from '../../src/nn/conv2d.ts'
 import { Linear } from '../../src/nn/linear.ts'
 import { Module } from '../../src/nn/module.ts'
@@ -79,7 +80,7 @@ const folder = join(import.meta.dirname, '../golden/quanto')
 const file = await openSafetensors(await diskFolder(folder).open('modules.safetensors'))
 const golden = new Map<string, SavedTensor>()
 for (const { name, dtype, shape } of file.tensors.values())
-  golden.set(name, { dtype, shape, bytes: (await file.read(name)).slice() })
+  golden.set(name, { dtype: asDType(dtype), shape, bytes: (await file.read(name)).slice() })
 await file.close()
 
 /** quanto's quantization maps. */

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
+import { load } from '../../src/checkpoints/load.ts'
+import { save } from '../../src/checkpoints/save.ts'
+import { loadStateDict, requantize, type SavedTensor, stateDict } from '../../src/checkpoints/stateDict.ts'
+import { asDType } from '../../src/core/dtype.ts'
 import { openDevice } from '../../src/devices/open.ts'
 import { diskFolder } from '../../src/formats/file.node.ts'
 import { openSafetensors } from '../../src/formats/safetensors.ts'
 import { memoryFolder } from '../../src/formats/source.ts'
-import { load } from '../../src/models/loadModule.ts'
-import { save } from '../../src/models/save.ts'
-import { loadStateDict, requantize, type SavedTensor, stateDict } from '../../src/models/stateDict.ts'
 import { Conv2d } from '../../src/nn/conv2d.ts'
 import { initialize } from '../../src/nn/initialize.ts'
 import { Linear } from '../../src/nn/linear.ts'
@@ -40,7 +41,7 @@ const file = await openSafetensors(
 )
 const golden = new Map<string, SavedTensor>()
 for (const { name, dtype, shape } of file.tensors.values())
-  golden.set(name, { dtype, shape, bytes: (await file.read(name)).slice() })
+  golden.set(name, { dtype: asDType(dtype), shape, bytes: (await file.read(name)).slice() })
 await file.close()
 
 /** The tensors under a prefix. */

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { after, mock, test } from 'node:test'
+import { save } from '../../src/checkpoints/save.ts'
 import { openDevice } from '../../src/devices/open.ts'
 import { memoryFolder } from '../../src/formats/source.ts'
 import { generate } from '../../src/models/generate.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
-import { save } from '../../src/models/save.ts'
 import { copyOf, inputs, manifest, pythonFolder } from './golden.ts'
 
 /*

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
-import { type DType, dtypes, type FloatDType } from '../../src/core/dtype.ts'
+import { asDType, type DType, dtypes, type FloatDType } from '../../src/core/dtype.ts'
 import { toNumbers } from '../../src/core/halves.ts'
 import { asQType } from '../../src/core/qtype.ts'
 import { type DeviceName, openDevice } from '../../src/devices/open.ts'
@@ -37,7 +37,8 @@ interface Golden {
 async function readGolden(folder: string, file: string): Promise<Map<string, Golden>> {
   const opened = await openSafetensors(await diskFolder(folder).open(file))
   const tensors = new Map<string, Golden>()
-  for (const [name, { dtype, shape }] of opened.tensors) {
+  for (const [name, { dtype: stored, shape }] of opened.tensors) {
+    const dtype = asDType(stored)
     const bytes = (await opened.read(name)).slice()
     tensors.set(name, {
       dtype,

@@ -9,7 +9,7 @@ import { keep } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 
 /**
- * The scales of one module's activations in a checkpoint; 1 is quanto's sign that there is none, undefined
+ * The scales of one module's activations in a checkpoint; 1 says that there is none, undefined
  * one that is missing.
  */
 export interface SavedScales {

@@ -1,21 +1,20 @@
 import { saveFolder } from '#files'
 import { dtypes, isFloatDType } from '../core/dtype.ts'
 import { FormatError } from '../core/errors.ts'
-import { aBoolean, aFunction, aSignal, check, wholeNumber } from '../core/kinds.ts'
+import { aBoolean, aFunction, aSignal, check, oneOf, wholeNumber } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { numel } from '../core/shape.ts'
 import { pythonJson } from '../formats/json.ts'
-import { formatQuantoMap, type QuantoMap, type QuantoModule } from '../formats/quanto.ts'
 import { writeCheckpoint } from '../formats/safetensorsWriter.ts'
+import { defaultScheme, schemeNamed, schemes } from '../formats/schemes/index.ts'
+import type { SchemeSettings, SchemeWriter } from '../formats/schemes/scheme.ts'
 import { aTarget, type FolderSink, writeText } from '../formats/source.ts'
 import type { TensorToWrite } from '../formats/tensorFile.ts'
 import { aModule, type Module } from '../nn/module.ts'
-import { QModule, QWeightModule } from '../nn/qmodule.ts'
-import { QTensor } from '../qtensor/qtensor.ts'
-import { isSavedFile } from './checkpoint.ts'
-import { checkFinite } from './loadTensor.ts'
-import { Pretrained } from './pretrained.ts'
-import { quantoTwins, writtenTensors } from './savedTensors.ts'
+import { QWeightModule } from '../nn/qmodule.ts'
+import { hasFiles, isSavedFile } from './checkpoint.ts'
+import { checkFinite } from './read.ts'
+import { layersToWrite, writtenTensors } from './savedTensors.ts'
 
 /** How a model is saved. */
 export interface SaveOptions {
@@ -30,10 +29,12 @@ export interface SaveOptions {
    * training; else they are refused.
    */
   unfrozen?: boolean
+  /** The scheme of quantized layers: `quanto` (default), or another that lowbit writes. */
+  format?: string
   /** Bytes of a file before the weights go on in another; default 5 GB. */
   maxShardBytes?: number
   /**
-   * Is told, before anything is written, what Python's quanto cannot load of the model; default:
+   * Is told, before anything is written, what other readers of the format cannot load of the model; default:
    * `console.warn`.
    */
   onWarning?: (message: string) => void
@@ -45,9 +46,19 @@ const optionKinds: OptionKinds<SaveOptions> = {
   overwrite: aBoolean,
   signal: aSignal,
   unfrozen: aBoolean,
+  format: oneOf(...writtenSchemes()),
   maxShardBytes: wholeNumber(1),
   onWarning: aFunction,
   onProgress: aFunction,
+}
+
+/** The schemes that models can be saved in. */
+export function writtenSchemes(): string[] {
+  return schemes.flatMap(({ name, writer }) => (writer ? [name] : []))
+}
+
+function writerOf(format: string = defaultScheme.name): SchemeWriter {
+  return schemeNamed(format)?.writer as SchemeWriter
 }
 
 /**
@@ -68,10 +79,13 @@ export async function save(
   check('save', 'target', target, aTarget)
   checkOptions('save', options, optionKinds)
   if (!options.unfrozen) checkFrozen(model)
-  const tensors = [...writtenTensors(model)]
+  const writer = writerOf(options.format)
+  const tensors = [...writtenTensors(model, writer)]
+  const layers = layersToWrite(model)
   const warn = options.onWarning ?? ((message) => console.warn(`lowbit: ${message}`))
-  for (const message of beyondQuanto(model)) warn(message)
-  const write = (folder: FolderSink) => writeModel(model, folder, tensors, options)
+  for (const message of writer.limits(layers)) warn(message)
+  const settings = layers.size > 0 ? writer.settings(layers) : {}
+  const write = (folder: FolderSink) => writeModel(model, folder, tensors, settings, options)
   const { overwrite = false, signal } = options
   if (typeof target === 'string')
     return saveFolder(target, write, { overwrite: overwrite ? isSavedFile : undefined, signal })
@@ -113,21 +127,6 @@ function checkFrozen(model: Module): void {
   )
 }
 
-/** What of a model Python's quanto cannot load, or not as it is: a sentence each. */
-function* beyondQuanto(model: Module): Generator<string> {
-  const modules = [...model.namedModules()].filter(
-    (entry): entry is [string, QModule] => entry[1] instanceof QModule,
-  )
-  const unknown = modules.filter(([, { typeName }]) => !quantoTwins.includes(typeName))
-  if (unknown.length > 0) {
-    const listed = several(unknown.map(([path, { typeName }]) => `${path} (${typeName})`))
-    yield `save: Python's optimum-quanto cannot load ${listed}; lowbit can`
-  }
-  const shifted = modules.filter(([, { weight }]) => weight instanceof QTensor && weight.hasZeroPoints)
-  if (shifted.length > 0)
-    yield `save: quanto's format has no zero points z, only shifts, scale · z; so have ${several(shifted.map(([path]) => path))}, once loaded`
-}
-
 function several(items: readonly string[]): string {
   return items.slice(0, 4).join(', ') + (items.length > 4 ? ` and ${items.length - 4} more` : '')
 }
@@ -136,6 +135,7 @@ async function writeModel(
   model: Module,
   folder: FolderSink,
   tensors: TensorToWrite[],
+  settings: SchemeSettings,
   options: SaveOptions,
 ): Promise<number> {
   const total = tensors.reduce((sum, tensor) => sum + numel(tensor.shape) * dtypes[tensor.dtype].bytes, 0)
@@ -165,30 +165,9 @@ async function writeModel(
     },
   }))
   await writeCheckpoint(counting, reported, { maxShardBytes: options.maxShardBytes })
-  if (model instanceof Pretrained) {
-    await writeText(counting, 'config.json', pythonJson(model.savedConfig(), 2))
-    for (const [name, text] of model.checkpoint?.files ?? [])
-      await writeText(counting, name, typeof text === 'string' ? text : text())
-  }
-  const map = quantoMap(model)
-  if (map.size > 0) await writeText(counting, 'quanto_qmap.json', formatQuantoMap(map))
+  const texts = new Map(hasFiles(model) ? model.savedFiles(settings.quantizationConfig) : [])
+  if (settings.quantizationConfig && !hasFiles(model))
+    texts.set('config.json', pythonJson({ quantization_config: settings.quantizationConfig }, 2))
+  for (const [name, text] of [...texts, ...(settings.files ?? [])]) await writeText(counting, name, text)
   return bytes
-}
-
-/** The quantized modules of a model by all their paths, as quanto's files list them. */
-export function quantoMap(model: Module): QuantoMap {
-  const entries: [string, QuantoModule][] = []
-  for (const [path, module] of model.namedModules({ removeDuplicate: false })) {
-    if (!(module instanceof QModule)) continue
-    const { weights, activations, outputQuantized } = module
-    entries.push([
-      path,
-      {
-        weights: weights ?? undefined,
-        activations: activations ?? undefined,
-        outputQuantized: !activations || outputQuantized,
-      },
-    ])
-  }
-  return new Map(entries)
 }

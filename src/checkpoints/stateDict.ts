@@ -1,23 +1,31 @@
-import { aFloatDType, dtypes, type FloatDType } from '../core/dtype.ts'
+import { aFloatDType, type DType, dtypes, type FloatDType } from '../core/dtype.ts'
 import { FormatError, ShapeError } from '../core/errors.ts'
 import { aBoolean, check, isObject, type Kind, show } from '../core/kinds.ts'
 import { nearest } from '../core/nearest.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
-import { asQType, type QTypeName } from '../core/qtype.ts'
-import { showShape } from '../core/shape.ts'
+import { asQType, type QType, type QTypeName } from '../core/qtype.ts'
+import { type Shape, showShape } from '../core/shape.ts'
 import { aDevice, type Device } from '../devices/device.ts'
 import { openDevice } from '../devices/open.ts'
-import type { TensorFile, TensorInfo } from '../formats/tensorFile.ts'
+import { JsonObject } from '../formats/json.ts'
+import { defaultScheme } from '../formats/schemes/index.ts'
+import type { SchemeWriter } from '../formats/schemes/scheme.ts'
+import type { TensorFile } from '../formats/tensorFile.ts'
 import { aModule, type Module, type Parameter } from '../nn/module.ts'
 import type { QModule } from '../nn/qmodule.ts'
 import { Uncalibrated } from '../nn/uncalibrated.ts'
-import { activationType } from '../quantize/quantize.ts'
-import { quantizedTwin } from '../quantize/requantize.ts'
-import { loadTensors } from './loadTensors.ts'
+import { quantoGroupSize } from '../qtensor/groupSize.ts'
+import { matrixShape } from '../qtensor/parts.ts'
+import { activationType, quantizationMap } from '../quantize/quantize.ts'
+import { detectFile } from './detect.ts'
+import { fillModel, type LoadedState } from './fill.ts'
 import { allTensors } from './savedTensors.ts'
+import { type LayerTypes, storedShape, twinOf } from './twins.ts'
 
 /** One tensor of a state dictionary: its raw bytes, little-endian. */
-export interface SavedTensor extends Pick<TensorInfo, 'dtype' | 'shape'> {
+export interface SavedTensor {
+  dtype: DType
+  shape: Shape
   bytes: Uint8Array
 }
 
@@ -46,7 +54,10 @@ export async function stateDict(model: Module): Promise<Map<string, SavedTensor>
   check('stateDict', 'model', model, aModule)
   const state = new Map<string, SavedTensor>()
   const known = new Map<Parameter, Map<string, Uint8Array>>()
-  for (const { name, dtype, shape, source, part, bytes } of allTensors(model)) {
+  for (const { name, dtype, shape, source, part, bytes } of allTensors(
+    model,
+    defaultScheme.writer as SchemeWriter,
+  )) {
     const read = source ? (known.get(source) ?? new Map<string, Uint8Array>()) : new Map<string, Uint8Array>()
     if (source) known.set(source, read)
     const content = read.get(part) ?? (await bytes())
@@ -78,16 +89,7 @@ export const loadStateKinds: OptionKinds<LoadStateOptions> = {
   strict: aBoolean,
 }
 
-/**
- * What a state dictionary and a model did not have in common, as PyTorch's `load_state_dict` says it; with
- * `strict` both are empty.
- */
-export interface LoadedState {
-  /** Of the model: they are as they were. */
-  missingKeys: string[]
-  /** Of the state dictionary. */
-  unexpectedKeys: string[]
-}
+export type { LoadedState } from './fill.ts'
 
 /**
  * Puts the tensors of a state dictionary into a model of the same layers; what it held before is given back.
@@ -102,7 +104,11 @@ export async function loadStateDict(
   options: LoadStateOptions = {},
 ): Promise<LoadedState> {
   checkState('loadStateDict', model, state, options)
-  return loadTensors(model, asFile(state), options.device ?? deviceOf(model) ?? openDevice(), options)
+  const file = asFile(state)
+  const settings = new JsonObject(quantizationMap(model), file.name)
+  const { quantized } = await detectFile(file, settings)
+  const { device = deviceOf(model) ?? openDevice(), dtype, strict = true } = options
+  return fillModel(model, file, quantized, { device, dtype, strict })
 }
 
 /**
@@ -152,7 +158,7 @@ function checkState(operation: string, model: Module, state: StateDict, options:
  * @returns what puts the layers back
  * @throws ShapeError or DTypeError if one cannot be replaced, before any is
  */
-export function applyTypes(model: Module, map: TypeMap): () => void {
+function applyTypes(model: Module, map: TypeMap): () => void {
   const layers = new Map([...model.namedModules({ removeDuplicate: false })])
   const uncalibrated = new Uncalibrated()
   const twins = new Map<Module, QModule>()
@@ -161,11 +167,13 @@ export function applyTypes(model: Module, map: TypeMap): () => void {
       throw new ShapeError(`requantize: ${path} must have weights and activations; received ${show(types)}`)
     const { weights, activations, outputQuantized } = types
     const layer = layers.get(path)
-    const qtype = activationType(activations === 'none' ? undefined : activations, `requantize: ${path}`)
-    const weightType = weights === 'none' ? undefined : asQType(weights, `requantize: ${path}: weights`)
-    const twin = layer && quantizedTwin(layer, weightType, { qtype, uncalibrated })
+    const operation = `requantize: ${path}`
+    const type = weights === 'none' ? null : asQType(weights, `${operation}: weights`)
+    const qtype = activationType(activations === 'none' ? undefined : activations, operation)
+    const twin =
+      layer &&
+      twinOf(layer, { weight: byRule(layer, type), activations: qtype, outputQuantized }, uncalibrated)
     if (!twin) throw notALayer(path, layers)
-    twin.outputQuantized = outputQuantized ?? true
     const other = twins.get(layer)
     if (other && (other.weights !== twin.weights || other.activations !== twin.activations)) {
       const types = `${path} is to be ${weights}, elsewhere ${other.weights?.name ?? 'none'}`
@@ -179,10 +187,18 @@ export function applyTypes(model: Module, map: TypeMap): () => void {
   return () => model.replaceModules(new Map([...twins].map(([layer, twin]) => [twin, layer])))
 }
 
+/** A weight type with the groups that quanto's rule gives the layer. */
+function byRule(layer: Module, type: QType | null): LayerTypes['weight'] {
+  if (!type) return null
+  const [, K] = matrixShape(storedShape(layer) ?? [])
+  return { facts: { qtype: type, block: { kind: 'group', size: quantoGroupSize(type, K) ?? K } } }
+}
+
 function notALayer(path: string, layers: ReadonlyMap<string, Module>): ShapeError {
-  const qtypes = { qtype: asQType('int8'), uncalibrated: new Uncalibrated() }
+  const facts = { qtype: asQType('int8'), block: { kind: 'group', size: 1 } } as const
+  const types = { weight: { facts }, activations: facts.qtype }
   const paths = [...layers].flatMap(([name, module]) =>
-    quantizedTwin(module, asQType('int8'), qtypes) ? [name] : [],
+    twinOf(module, types, new Uncalibrated()) ? [name] : [],
   )
   const near = nearest(path, paths).join(', ')
   return new ShapeError(
@@ -204,12 +220,15 @@ function asFile(state: StateDict): TensorFile {
         `state: ${name} must take ${expected} bytes for ${dtype} ${showShape(shape)}; it has ${byteLength}`,
       )
   }
+  const file = { name: 'state', tensors, unknown: new Map() }
+  const read = async (name: string) => state.get(name)?.bytes ?? new Uint8Array()
   return {
-    name: 'state',
-    metadata: new Map(),
-    tensors,
-    unsupported: new Map(),
-    read: async (name) => state.get(name)?.bytes ?? new Uint8Array(),
+    ...file,
+    read,
+    async readRows(name, start, end) {
+      const rowBytes = (tensors.get(name)?.byteLength ?? 0) / (tensors.get(name)?.shape[0] ?? 1)
+      return (await read(name)).subarray(start * rowBytes, end * rowBytes)
+    },
     close: async () => {},
   }
 }

@@ -1,14 +1,21 @@
 import { openFile, openFolder } from '#files'
+import { isDType } from '../core/dtype.ts'
+import { FormatError } from '../core/errors.ts'
 import { aFunction, aString, check, either, instanceOf } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { openDevice } from '../devices/open.ts'
 import { openCheckpoint } from '../formats/checkpoint.ts'
-import { readQuantoMap } from '../formats/quanto.ts'
+import { type JsonObject, readJson } from '../formats/json.ts'
 import { openSafetensors } from '../formats/safetensors.ts'
+import type { QuantizedFile } from '../formats/schemes/scheme.ts'
 import { aPlace, type Folder } from '../formats/source.ts'
+import type { TensorFile } from '../formats/tensorFile.ts'
 import { aModule, type Module } from '../nn/module.ts'
-import { loadTensors } from './loadTensors.ts'
-import { applyTypes, type LoadStateOptions, loadStateKinds, type SavedTensor } from './stateDict.ts'
+import { detectFolder } from './detect.ts'
+import { fillModel } from './fill.ts'
+import { refuseProblems } from './problems.ts'
+import { type LoadStateOptions, loadStateKinds, type SavedTensor } from './stateDict.ts'
+import { quantizedTwins } from './twins.ts'
 
 /** How `load` fills a model. */
 export interface LoadModuleOptions extends LoadStateOptions {
@@ -20,7 +27,7 @@ const optionKinds: OptionKinds<LoadModuleOptions> = { ...loadStateKinds, onWarni
 
 /**
  * Loads a folder that `save` wrote into a model of the same layers, which needs no memory before: those that
- * `quanto_qmap.json` (or `quantization_map.json`) names become quantized twins.
+ * are saved quantized become quantized twins.
  *
  *     const model = await load(new Net(), 'net-int8')
  *
@@ -39,15 +46,10 @@ export async function load<M extends Module>(
   const folder = typeof place === 'string' || place instanceof URL ? await openFolder(place) : place
   const file = await openCheckpoint(folder)
   try {
-    const map = await readQuantoMap(folder)
-    const types = [...(map ?? [])].map(([path, { weights, activations, outputQuantized }]) => {
-      return [
-        path,
-        { weights: weights?.name ?? 'none', activations: activations?.name ?? 'none', outputQuantized },
-      ] as const
-    })
-    const undo = applyTypes(model, Object.fromEntries(types))
-    const loaded = loadTensors(model, file, options.device ?? openDevice(), options)
+    const { quantized } = await detectFolder(folder, await quantizationConfig(folder), file)
+    const undo = quantized ? putTwins(model, quantized, file) : () => {}
+    const { device = openDevice(), dtype, strict = true } = options
+    const loaded = fillModel(model, file, quantized, { device, dtype, strict })
     const { missingKeys, unexpectedKeys } = await loaded.catch((error: unknown) => {
       undo()
       throw error
@@ -65,6 +67,21 @@ export async function load<M extends Module>(
   }
 }
 
+/** Puts the twins of a file's quantized layers in their place. @returns what puts the layers back */
+function putTwins(model: Module, quantized: QuantizedFile, file: TensorFile): () => void {
+  const { twins, problems } = quantizedTwins(model, quantized, file)
+  refuseProblems(`${file.name}: the layers that are quantized must be those of the model`, problems)
+  model.replaceModules(twins)
+  return () => model.replaceModules(new Map([...twins].map(([layer, twin]) => [twin, layer])))
+}
+
+/** What config.json says of the weights' quantization, where there is one. */
+async function quantizationConfig(folder: Folder): Promise<JsonObject | null> {
+  if (!(await folder.has('config.json'))) return null
+  const config = await readJson(folder, 'config.json')
+  return config.has('quantization_config') ? config.object('quantization_config') : null
+}
+
 /**
  * The tensors of a .safetensors file, by name, for `loadStateDict`.
  * @throws FormatError if it is not such a file
@@ -74,8 +91,14 @@ export async function readStateDict(path: string | URL): Promise<Map<string, Sav
   const file = await openSafetensors(await openFile(path))
   try {
     const state = new Map<string, SavedTensor>()
-    for (const { name, dtype, shape } of file.tensors.values())
+    for (const { name, dtype, shape } of file.tensors.values()) {
+      if (!isDType(dtype))
+        throw new FormatError(
+          `${file.name}: ${name} must have a dtype that lowbit has values of; it has ${dtype}`,
+          { tensor: name },
+        )
       state.set(name, { dtype, shape, bytes: (await file.read(name)).slice() })
+    }
     return state
   } finally {
     await file.close()

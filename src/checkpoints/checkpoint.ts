@@ -1,5 +1,5 @@
 import { weightsIndexName, weightsName } from '../formats/checkpoint.ts'
-import { quantoMapNames } from '../formats/quanto.ts'
+import { schemes } from '../formats/schemes/index.ts'
 
 /** Where a model came from, and what belongs to it besides the weights. */
 export interface Checkpoint {
@@ -12,6 +12,21 @@ export interface Checkpoint {
    * made when asked for.
    */
   readonly files: ReadonlyMap<string, string | (() => string)>
+}
+
+/** A model that is saved with files beside its weights. */
+export interface WithFiles {
+  /**
+   * Their texts by name, in the order in which they are written.
+   * @param quantizationConfig what config.json is to say of the weights' quantization, if anything
+   */
+  savedFiles(
+    quantizationConfig?: Readonly<Record<string, unknown>>,
+  ): Iterable<readonly [name: string, text: string]>
+}
+
+export function hasFiles(model: object): model is WithFiles {
+  return 'savedFiles' in model && typeof model.savedFiles === 'function'
 }
 
 /** The files of a Hugging Face folder that go with the weights. */
@@ -28,7 +43,7 @@ const savedFiles = new Set<string>([
   'config.json',
   weightsName,
   weightsIndexName,
-  ...quantoMapNames,
+  ...schemes.flatMap(({ settingsFiles = [] }) => settingsFiles),
   ...sideFiles,
 ])
 const shard = /^model-\d{5}-of-\d{5}\.safetensors$/

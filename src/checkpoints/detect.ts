@@ -1,0 +1,65 @@
+import { FormatError } from '../core/errors.ts'
+import { JsonObject, maxJsonBytes, parseJson, show } from '../formats/json.ts'
+import { schemes } from '../formats/schemes/index.ts'
+import type { QuantizedFile } from '../formats/schemes/scheme.ts'
+import { type Folder, readBytes } from '../formats/source.ts'
+import type { TensorFile } from '../formats/tensorFile.ts'
+
+/** The scheme of a checkpoint's quantized weights, and how it reads them; `none` and null for a float model. */
+export interface Detected {
+  readonly scheme: string
+  readonly quantized: QuantizedFile | null
+}
+
+/**
+ * Asks every scheme whether a folder is its own.
+ * @param config what its config.json holds under `quantization_config`; null if there is none
+ * @throws FormatError if its settings are not sound, name no scheme that lowbit reads, or are not there
+ */
+export async function detectFolder(
+  folder: Folder,
+  config: JsonObject | null,
+  file: TensorFile,
+): Promise<Detected> {
+  for (const scheme of schemes) {
+    let settings = config
+    for (const name of scheme.settingsFiles ?? []) {
+      if (!(await folder.has(name))) continue
+      const path = `${folder.name}/${name}`
+      const bytes = await readBytes(folder, name, maxJsonBytes)
+      settings = new JsonObject(parseJson(bytes, path, { uniqueKeys: true }), path)
+      break
+    }
+    const quantized = await scheme.detect(settings, file)
+    if (quantized) return { scheme: scheme.name, quantized }
+  }
+  if (config) {
+    const method = config.string('quant_method', 'unnamed')
+    throw new FormatError(
+      `${folder.name}/config.json: the weights must be floats, or quantized by ${schemeNames()}; they are quantized by ${show(method)}, so take the float model`,
+    )
+  }
+  for (const { name, settingsFiles = [], trace } of schemes) {
+    const tensor = trace?.(file)
+    if (tensor === undefined) continue
+    throw new FormatError(
+      `${folder.name}: must hold ${settingsFiles[0] ?? 'its settings'}, since ${show(tensor)} was quantized by ${name}; there is no such file`,
+    )
+  }
+  return { scheme: 'none', quantized: null }
+}
+
+/** Asks every scheme whether a file is its own: by its tensors, and settings if there are any. */
+export async function detectFile(file: TensorFile, settings: JsonObject | null = null): Promise<Detected> {
+  for (const scheme of schemes) {
+    const quantized = await scheme.detect(settings, file)
+    if (quantized) return { scheme: scheme.name, quantized }
+  }
+  return { scheme: 'none', quantized: null }
+}
+
+/** `quanto, gguf or gptq` */
+function schemeNames(): string {
+  const names = schemes.map(({ name }) => name)
+  return names.length === 1 ? names[0] : `${names.slice(0, -1).join(', ')} or ${names.at(-1)}`
+}

@@ -1,0 +1,134 @@
+import type { FloatDType } from '../core/dtype.ts'
+import type { Shape } from '../core/shape.ts'
+import type { Device } from '../devices/device.ts'
+import type { TensorFile } from '../formats/tensorFile.ts'
+import { Linear } from '../nn/linear.ts'
+import { joinPath, type Module, type Parameter } from '../nn/module.ts'
+import { QWeightModule } from '../nn/qmodule.ts'
+import type { WeightFacts } from '../qtensor/parts.ts'
+import { readActivationScales, readScales, type SavedScales } from './activationScales.ts'
+import type { Detected } from './detect.ts'
+import { matchTensors, type Source } from './match.ts'
+import { refuseProblems } from './problems.ts'
+import { readSource } from './read.ts'
+import { quantizedTwins } from './twins.ts'
+
+/** One parameter of a model whose weights are not read yet: what it will be, and how to get it. */
+export interface PlannedParameter {
+  /** Its first path in the model. */
+  readonly path: string
+  /** All of them: tied parameters are planned once. */
+  readonly paths: readonly string[]
+  readonly shape: Shape
+  /** Its dtype or quantized type as saved, for example `float16` or `qint4, groups of 32`. */
+  readonly kind: string
+  /** Of a quantized one: what its product depends on. */
+  readonly weight?: WeightFacts
+  /** Bytes that it takes in its file. */
+  readonly byteLength: number
+  /**
+   * Reads it onto the device; `dtype` is what floats become (default: as saved).
+   * @throws FormatError if its bytes are not what its place in the model needs
+   */
+  load(device: Device, dtype?: FloatDType): Promise<Parameter>
+}
+
+/** A model with shapes only, and where its parameters come from. */
+export interface LoadPlan<M extends Module = Module> {
+  /** What messages call the checkpoint. */
+  readonly name: string
+  readonly model: M
+  /** The name of the scheme of its quantized weights, `none` for a float model. */
+  readonly scheme: string
+  readonly parameters: readonly PlannedParameter[]
+  /** What of the checkpoint is not sound and not needed, a sentence each. */
+  readonly warnings: readonly string[]
+  /** Reads the scales of quantized activations as numbers. */
+  scales(): Promise<SavedScales[]>
+  /** Reads what belongs to the model besides its parameters: the scales of activations. */
+  finish(device: Device): Promise<void>
+  /** Lets go of the files. */
+  close(): Promise<void>
+}
+
+/** What else is known of a checkpoint that is planned. */
+export interface PlanOptions {
+  /** Where the model's tensors are described: `config.json describes`, `the metadata describe`. */
+  readonly described: string
+  /** Whether a tensor that is none of the model's belongs there all the same. */
+  isExtra(name: string): boolean
+  /** Of how many heads the rows of the tensor at a path are, if they are in llama.cpp's order; else null. */
+  heads?(path: string): number | null
+  /** Told of what is ignored. */
+  warn(message: string): void
+}
+
+/** The parts of a plan that follow from a model, which gets twins for quantized layers, and its file. */
+export type PlannedTensors = Pick<LoadPlan, 'scheme' | 'parameters' | 'scales' | 'finish' | 'close'>
+
+/**
+ * Plans how the parameters of an empty model come from a file.
+ * @throws FormatError that lists what is missing, misshapen, of another type, or no part of the model
+ */
+export function planTensors(
+  model: Module,
+  file: TensorFile,
+  { scheme, quantized }: Detected,
+  { described, isExtra, heads, warn }: PlanOptions,
+): PlannedTensors {
+  if (quantized) {
+    const { twins, problems } = quantizedTwins(model, quantized, file)
+    refuseProblems(`${file.name}: the layers that are quantized must be those of the model`, problems)
+    model.replaceModules(twins)
+  }
+  dropAbsentBiases(model, file, warn)
+  const { sources, problems } = matchTensors(model, file, quantized)
+  refuseProblems(
+    `${file.name}: the tensors must be those that ${described}`,
+    problems.filter(({ kind, tensor }) => kind !== 'unexpected' || !isPassedOver(tensor, isExtra)),
+  )
+  return {
+    scheme,
+    parameters: sources.map((source) => planned(source, file, heads)),
+    scales: () => readScales(file, model),
+    finish: (device) => readActivationScales(device, file, model),
+    close: () => file.close(),
+  }
+}
+
+/** Scales of activations that a float model's file holds are as good as none. */
+function isPassedOver(name: string, isExtra: (name: string) => boolean): boolean {
+  return /\.(input|output)_scale$/.test(name) || isExtra(name)
+}
+
+function planned(source: Source, file: TensorFile, heads: PlanOptions['heads']): PlannedParameter {
+  const { origin, places } = source
+  const paths = places.map(({ path }) => path)
+  const load = (device: Device, dtype?: FloatDType) => readSource(source, { device, file, dtype, heads })
+  if (origin.kind === 'zero') return { path: paths[0], paths, shape: [], kind: 'int64', byteLength: 0, load }
+  if (origin.kind === 'tensor') {
+    const { shape, dtype, byteLength } = origin.info
+    return { path: paths[0], paths, shape, kind: dtype, byteLength, load }
+  }
+  const { facts, kind, parts } = origin.weight
+  const sizes = parts.map(({ name }) => file.tensors.get(joinPath(origin.layer, name))?.byteLength ?? 0)
+  const byteLength = sizes.reduce((sum, size) => sum + size, 0)
+  return { path: paths[0], paths, shape: facts.shape, kind, weight: facts, byteLength, load }
+}
+
+/**
+ * Drops the biases of linear layers that a checkpoint does not have, and says so: they count as 0, as in
+ * transformers.
+ */
+function dropAbsentBiases(model: Module, file: TensorFile, warn: (message: string) => void): void {
+  const absent = [...model.namedModules()].flatMap(([path, module]) => {
+    const isLinear = module instanceof Linear || module instanceof QWeightModule
+    const name = joinPath(path, 'bias')
+    if (!isLinear || !module.bias || file.tensors.has(name) || file.unknown.has(name)) return []
+    module.bias = null
+    return [name]
+  })
+  if (absent.length === 0) return
+  const listed = absent.slice(0, 4).join(', ') + (absent.length > 4 ? ` and ${absent.length - 4} more` : '')
+  warn(`${file.name}: must hold every bias that the model has; ${listed} is missing and counts as 0`)
+}

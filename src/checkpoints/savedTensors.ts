@@ -1,0 +1,112 @@
+import type { FloatDType } from '../core/dtype.ts'
+import type { Device } from '../devices/device.ts'
+import type { LayerToWrite, PartToWrite, SchemeWriter } from '../formats/schemes/scheme.ts'
+import type { TensorToWrite } from '../formats/tensorFile.ts'
+import { joinPath, type Module, type Parameter } from '../nn/module.ts'
+import { activationScales, QModule } from '../nn/qmodule.ts'
+import { QTensor } from '../qtensor/qtensor.ts'
+import { scope } from '../tensor/scope.ts'
+
+/** A tensor to be written, and what of the model it is made of: tied ones have the same source. */
+export interface SavedPart extends TensorToWrite {
+  readonly source: Parameter | null
+  /** Which of the tensors that one source makes. */
+  readonly part: string
+}
+
+/** A quantized module as schemes see it. */
+export function layerToWrite(path: string, module: QModule): LayerToWrite {
+  const { weight, weights, activations, outputQuantized, typeName } = module
+  const dtype = (weight?.dtype ?? 'float32') as FloatDType
+  return { path, typeName, weight: kindOf(weight), weights, activations, outputQuantized, dtype }
+}
+
+function kindOf(weight: Parameter | null): LayerToWrite['weight'] {
+  if (!(weight instanceof QTensor)) return null
+  return { ...weight.facts, dtype: weight.dtype, reordered: weight.order !== null }
+}
+
+/** The quantized layers of a model by all their paths. */
+export function layersToWrite(model: Module): Map<string, LayerToWrite> {
+  return new Map(
+    [...model.namedModules({ removeDuplicate: false })].flatMap(([path, module]) =>
+      module instanceof QModule ? [[path, layerToWrite(path, module)] as const] : [],
+    ),
+  )
+}
+
+/**
+ * Every tensor of a model, once: what is tied, and a module at several paths, under its first path. Only
+ * quantized weights whose holders all want them repeated are written with each.
+ * @throws FormatError if the scheme cannot hold the model
+ */
+export function* writtenTensors(model: Module, writer: SchemeWriter): Generator<SavedPart> {
+  const seen = new Set<Parameter>()
+  const again = repeatedWeights(model, writer)
+  for (const [path, module] of model.namedModules()) {
+    const parts = [...partsOf(path, module, writer)]
+    for (const part of parts) if (!part.source || !seen.has(part.source) || again.has(part.source)) yield part
+    for (const { source } of parts) if (source) seen.add(source)
+  }
+}
+
+/** Every tensor of a model under each of its paths. @throws FormatError as `writtenTensors` */
+export function* allTensors(model: Module, writer: SchemeWriter): Generator<SavedPart> {
+  for (const [path, module] of model.namedModules({ removeDuplicate: false }))
+    yield* partsOf(path, module, writer)
+}
+
+/** The quantized weights that the scheme writes with each of their holders. */
+function repeatedWeights(model: Module, writer: SchemeWriter): Set<Parameter> {
+  const repeats = (path: string, module: Module) =>
+    module instanceof QModule && writer.repeats(layerToWrite(path, module))
+  const modules = [...model.namedModules()]
+  const repeated = new Set<Parameter>()
+  for (const [path, module] of modules)
+    if (module instanceof QModule && module.weight instanceof QTensor && repeats(path, module))
+      repeated.add(module.weight)
+  for (const [path, module] of modules)
+    if (!repeats(path, module)) for (const [, tensor] of module.ownTensors()) repeated.delete(tensor)
+  return repeated
+}
+
+function* partsOf(path: string, module: Module, writer: SchemeWriter): Generator<SavedPart> {
+  if (module instanceof QModule)
+    for (const part of writer.parts(layerToWrite(path, module))) yield quantizedPart(path, module, part)
+  const scales: readonly string[] = module instanceof QModule ? activationScales : []
+  for (const [name, tensor] of module.ownTensors()) {
+    if (tensor instanceof QTensor || scales.includes(name)) continue
+    const { dtype, shape } = tensor
+    const bytes = () => tensor.readBytes()
+    yield { name: joinPath(path, name), dtype, shape, bytes, source: tensor, part: 'values' }
+  }
+}
+
+function quantizedPart(path: string, module: QModule, part: PartToWrite): SavedPart {
+  const { name, dtype, shape } = part
+  const { weight } = module
+  const source = part.of === 'weight' ? weight : null
+  const bytes = () => partBytes(module, part)
+  return { name: joinPath(path, name), dtype, shape, bytes, source, part: name }
+}
+
+async function partBytes(module: QModule, part: PartToWrite): Promise<Uint8Array> {
+  const { weight, input_scale: inputScale, output_scale: outputScale } = module
+  const device = deviceOf(module)
+  const frozen = weight instanceof QTensor ? weight : null
+  const values = { device, weight: frozen, inputScale, outputScale }
+  // What is made stands apart from what the layer holds, which stays.
+  const own = new Set<unknown>([...module.ownTensors()].map(([, tensor]) => tensor))
+  const tensor = scope(() => part.make(values))
+  try {
+    const bytes = await tensor.readBytes()
+    return part.pack?.(bytes) ?? bytes
+  } finally {
+    if (!own.has(tensor)) tensor.dispose()
+  }
+}
+
+function deviceOf(module: QModule): Device {
+  const [, tensor] = [...module.ownTensors()][0]
+  return tensor.device
+}

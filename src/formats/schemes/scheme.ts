@@ -1,0 +1,165 @@
+import type { DType, FloatDType } from '../../core/dtype.ts'
+import type { QType } from '../../core/qtype.ts'
+import type { Shape } from '../../core/shape.ts'
+import type { Device } from '../../devices/device.ts'
+import type { WeightFacts } from '../../qtensor/parts.ts'
+import type { QTensor } from '../../qtensor/qtensor.ts'
+import type { Tensor } from '../../tensor/tensor.ts'
+import type { JsonObject } from '../json.ts'
+import type { StoredDType, TensorFile, TensorInfo } from '../tensorFile.ts'
+
+/*
+ * A scheme is a way to store quantized weights in a container: which named tensors hold a layer's weight, and
+ * what their bytes mean. Each is a file beside this one that exports a `Scheme`, entered in the table of
+ * index.ts; nothing outside its file says its name. A scheme knows no model: it is asked for a layer by path
+ * and shape.
+ */
+
+export interface Scheme {
+  /** What users call it; what `inspect` prints. */
+  readonly name: string
+  /**
+   * Files of a folder that hold its settings, where config.json does not under `quantization_config`; the first
+   * that is there counts.
+   */
+  readonly settingsFiles?: readonly string[]
+  /**
+   * How the layers of a checkpoint are read, or null where another scheme, or none, wrote it.
+   * @param config the settings: `quantization_config`, or the text of one of `settingsFiles`; null if there are
+   * none
+   * @throws FormatError if the settings are those of this scheme, and not sound
+   */
+  detect(config: JsonObject | null, file: TensorFile): Promise<QuantizedFile | null> | QuantizedFile | null
+  /** The name of a tensor that this scheme alone would have written; undefined if there is none. */
+  trace?(file: TensorFile): string | undefined
+  /** How models are written; absent where lowbit only reads the scheme. */
+  readonly writer?: SchemeWriter
+}
+
+/** A checkpoint that a scheme knows how to read. */
+export interface QuantizedFile {
+  /** The layers that the settings name: the model must have them. Absent where the tensors alone tell. */
+  readonly paths?: readonly string[]
+  /** Dtypes of stored tensors that the scheme reads as they are, for messages. */
+  readonly dtypes?: readonly StoredDType[]
+  /**
+   * How the layer at `path` is quantized; null where it is not.
+   * @param shape of its weight with outputs first: [out, in], or a convolution's [out, in/groups, …]
+   */
+  layer(path: string, shape: Shape): QuantizedLayer | null
+}
+
+/** How one layer is stored. */
+export interface QuantizedLayer {
+  /** Null where the weight is a float. */
+  readonly weight: QuantizedWeight | null
+  /** What activations are quantized to; null where they stay float. */
+  readonly activations: QType | null
+  /** Whether outputs are quantized, where activations are; default true. */
+  readonly outputQuantized?: boolean
+}
+
+/** A quantized weight in a file. */
+export interface QuantizedWeight {
+  readonly facts: WeightFacts
+  /** What `inspect` prints: `qint4, groups of 32`. */
+  readonly kind: string
+  /** The tensors that hold it: those that a file has to have. */
+  readonly parts: readonly Part[]
+  /** Makes the weight of its parts, all of which are in the file as `parts` says. */
+  read(parts: PartReader): Promise<QTensor>
+}
+
+/** A tensor that a scheme calls for. */
+export interface Part {
+  /** Below the layer's path: `weight._scale`. */
+  readonly name: string
+  /** Any one of these. */
+  readonly dtypes: readonly StoredDType[]
+  readonly shape: Shape
+}
+
+/** Brings the parts of one weight onto a device. What it gives is disposed after the weight was made. */
+export interface PartReader {
+  readonly device: Device
+  info(part: string): TensorInfo
+  /** The values; the bytes [byteLength] uint8 where lowbit has none of the kind. Floats are finite. */
+  tensor(part: string): Promise<Tensor>
+  /** The bytes of rows `start` to `end` (exclusive) of the first dimension, uint8. */
+  rows(part: string, start: number, end: number): Promise<Tensor>
+  /** On the host: a view, not to be written into. */
+  bytes(part: string): Promise<Uint8Array>
+  /** The error for a part that does not hold what it must: `X.weight must …`. */
+  error(part: string, problem: string, byteOffset?: number): Error
+}
+
+/** How a scheme writes models. */
+export interface SchemeWriter {
+  /**
+   * The tensors of one layer besides its bias and other floats.
+   * @throws FormatError if the scheme cannot hold it
+   */
+  parts(layer: LayerToWrite): readonly PartToWrite[]
+  /**
+   * Whether readers expect the codes of a weight that several layers share with each of them; else they are
+   * written once.
+   */
+  repeats(layer: LayerToWrite): boolean
+  /** What says how the layers, by path, are quantized. */
+  settings(layers: ReadonlyMap<string, LayerToWrite>): SchemeSettings
+  /** What is lost, or what other readers cannot load: a sentence each. */
+  limits(layers: ReadonlyMap<string, LayerToWrite>): readonly string[]
+}
+
+/** A quantized layer that is to be written. */
+export interface LayerToWrite {
+  readonly path: string
+  /** Its class: `QLinear`. */
+  readonly typeName: string
+  /** What the weight is, or will be; null where it is a float. */
+  readonly weight: WeightKind | null
+  /** What the weight is quantized to when it is frozen; null where it stays float. */
+  readonly weights: QType | null
+  readonly activations: QType | null
+  readonly outputQuantized: boolean
+  /** The dtype of its floats. */
+  readonly dtype: FloatDType
+}
+
+/** What of a quantized weight is known before its codes are. */
+export interface WeightKind extends WeightFacts {
+  /** The dtype of the float weight. */
+  readonly dtype: FloatDType
+  /** Whether its columns are stored in another order. */
+  readonly reordered: boolean
+}
+
+/** One tensor of a quantized layer in a file. */
+export interface PartToWrite {
+  /** Below the layer's path. */
+  readonly name: string
+  readonly dtype: DType
+  readonly shape: Shape
+  /** What of the layer it is made of: what is tied is written once. Activation scales belong to the layer. */
+  readonly of: 'weight' | 'layer'
+  /** Makes it of the frozen weight and the activations' scales. */
+  make(values: LayerValues): Tensor
+  /** Packs the bytes of what was made. */
+  pack?(bytes: Uint8Array): Uint8Array
+}
+
+export interface LayerValues {
+  readonly device: Device
+  readonly weight: QTensor | null
+  /** Scales of activations, [] float32; null where they were never calibrated. */
+  readonly inputScale: Tensor | null
+  readonly outputScale: Tensor | null
+}
+
+/** Where a scheme's settings go. */
+export interface SchemeSettings {
+  /** Texts of files of their own, by name. */
+  readonly files?: ReadonlyMap<string, string>
+  /** What config.json holds under `quantization_config`. */
+  readonly quantizationConfig?: Readonly<Record<string, unknown>>
+}
