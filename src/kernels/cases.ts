@@ -9,6 +9,8 @@ import { cases as pad2dGradient } from './layout/pad2dGradient/pad2dGradient.cas
 import { cases as permuteColumns } from './layout/permuteColumns/permuteColumns.cases.ts'
 import { cases as tilePack } from './layout/tilePack/tilePack.cases.ts'
 import { cases as tileUnpack } from './layout/tileUnpack/tileUnpack.cases.ts'
+import { cases as unpackCodes } from './layout/unpackCodes/unpackCodes.cases.ts'
+import { cases as packCodes } from './layout/packCodes/packCodes.cases.ts'
 import { cases as tileBlocks, benchmarks as tileBlocksBenchmarks } from './layout/tileBlocks/tileBlocks.cases.ts'
 import { cases as untileBlocks } from './layout/untileBlocks/untileBlocks.cases.ts'
 import { cases as binary } from './elementwise/binary/binary.cases.ts'
@@ -92,6 +94,8 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   permuteColumns,
   tilePack,
   tileUnpack,
+  unpackCodes,
+  packCodes,
   tileBlocks,
   untileBlocks,
   binary,

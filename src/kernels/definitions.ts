@@ -8,6 +8,8 @@ import { pad2dGradient } from './layout/pad2dGradient/pad2dGradient.ts'
 import { permuteColumns } from './layout/permuteColumns/permuteColumns.ts'
 import { tilePack } from './layout/tilePack/tilePack.ts'
 import { tileUnpack } from './layout/tileUnpack/tileUnpack.ts'
+import { unpackCodes } from './layout/unpackCodes/unpackCodes.ts'
+import { packCodes } from './layout/packCodes/packCodes.ts'
 import { tileBlocks } from './layout/tileBlocks/tileBlocks.ts'
 import { untileBlocks } from './layout/untileBlocks/untileBlocks.ts'
 import { binary } from './elementwise/binary/binary.ts'
@@ -91,6 +93,8 @@ export const definitions: Record<KernelName, (...args: never[]) => void> = {
   permuteColumns,
   tilePack,
   tileUnpack,
+  unpackCodes,
+  packCodes,
   tileBlocks,
   untileBlocks,
   binary,

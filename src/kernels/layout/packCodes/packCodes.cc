@@ -1,0 +1,30 @@
+#include "../unpackCodes/codes.h"
+#include "../../quantize/quantize/codes.h"
+
+namespace LOWBIT_ISA {
+
+void packCodes(const uint8_t* codes, uint8_t* packed, const uint8_t* order, int32_t bits, int32_t wordBytes, int32_t lines,
+               int32_t length, int32_t lineWords, int32_t stepWords, int32_t lineCodes, int32_t stepCodes, int32_t count) {
+  const int32_t wordBits = 8 * wordBytes, perWord = wordBits / bits;
+  const int64_t words = ((int64_t)length * bits + wordBits - 1) / wordBits;
+  const uint32_t mask = (1u << bits) - 1;
+  eachPiece((int32_t)(lines * words), [&](int32_t first, int32_t end) {
+    for (int32_t i = first; i < end; i++) {
+      int64_t line = i / words, w = i % words;
+      uint64_t word = 0;
+      /* Places of codes that lie in the word, whole or in part. */
+      for (int64_t p = w * wordBits / bits; p * bits < (w + 1) * wordBits; p++) {
+        int64_t j = order ? p - p % perWord + order[p % perWord] : p;
+        int64_t from = line * lineCodes + j * stepCodes;
+        if (j >= length || from >= count) continue;
+        int64_t shift = p * bits - w * wordBits;
+        uint64_t code = codes[from] & mask;
+        word |= shift < 0 ? code >> -shift : code << shift;
+      }
+      uint8_t* to = packed + (line * lineWords + w * stepWords) * wordBytes;
+      for (int32_t b = 0; b < wordBytes; b++) to[b] = (uint8_t)(word >> 8 * b);
+    }
+  });
+}
+
+}  // namespace LOWBIT_ISA

@@ -1,0 +1,30 @@
+#include "codes.h"
+#include "../../quantize/quantize/codes.h"
+
+namespace LOWBIT_ISA {
+
+void unpackCodes(const uint8_t* packed, uint8_t* codes, const uint8_t* order, int32_t bits, int32_t wordBytes, int32_t lines,
+                 int32_t length, int32_t lineWords, int32_t stepWords, int32_t lineCodes, int32_t stepCodes, int32_t count) {
+  CodePlaces places(order, bits, wordBytes);
+  const int32_t wordBits = 8 * wordBytes;
+  const uint32_t mask = (1u << bits) - 1;
+  eachPiece(lines * length, [&](int32_t first, int32_t end) {
+    int64_t line = first / length, j = first % length;
+    for (int32_t i = first; i < end; i++) {
+      int64_t to = line * lineCodes + j * stepCodes;
+      if (to < count) {
+        int64_t bit = places.of(j) * bits, word = line * lineWords + bit / wordBits * stepWords;
+        int32_t shift = (int32_t)(bit % wordBits);
+        uint64_t window = readWord(packed, word, wordBytes);
+        if (shift + bits > wordBits) window |= readWord(packed, word + stepWords, wordBytes) << wordBits;
+        codes[to] = (uint8_t)((window >> shift) & mask);
+      }
+      if (++j == length) {
+        j = 0;
+        line++;
+      }
+    }
+  });
+}
+
+}  // namespace LOWBIT_ISA
