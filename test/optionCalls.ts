@@ -382,6 +382,10 @@ export const calls: Record<string, Call> = {
     softcap: undefined,
     bias: undefined,
   }),
+  'ops.rope': call((o: lb.ops.RopeOptions) => lb.ops.rope(image, numbers(4, 2), numbers(4, 2), 0, o), {
+    interleaved: undefined,
+    rotaryDim: undefined,
+  }),
   'MultiheadAttention.forward': call(
     (o: lb.AttentionMasks) => heads.forward(numbers(3, 1, 4), undefined, undefined, o),
     { isCausal: undefined, attnMask: undefined, keyPaddingMask: undefined },

@@ -36,8 +36,10 @@ import { cases as embeddingGrad } from './embedding/embeddingGrad/embeddingGrad.
 import { cases as qembedding } from './embedding/qembedding/qembedding.cases.ts'
 import { cases as attention } from './attention/attention/attention.cases.ts'
 import { cases as attentionGrad } from './attention/attentionGrad/attentionGrad.cases.ts'
+import { cases as attentionInt8 } from './attention/attentionInt8/attentionInt8.cases.ts'
 import { cases as rope } from './attention/rope/rope.cases.ts'
 import { cases as cacheWrite } from './attention/cacheWrite/cacheWrite.cases.ts'
+import { cases as cacheQuantize } from './attention/cacheQuantize/cacheQuantize.cases.ts'
 import { cases as rmsNorm } from './norm/rmsNorm/rmsNorm.cases.ts'
 import { cases as layerNorm } from './norm/layerNorm/layerNorm.cases.ts'
 import { cases as rowNormGrad } from './norm/rowNormGrad/rowNormGrad.cases.ts'
@@ -55,18 +57,25 @@ import { cases as crossEntropy } from './loss/crossEntropy/crossEntropy.cases.ts
 import { cases as klDivergence } from './loss/klDivergence/klDivergence.cases.ts'
 import { cases as nll } from './loss/nll/nll.cases.ts'
 import { cases as nllGrad } from './loss/nllGrad/nllGrad.cases.ts'
-import { cases as chooseScale, benchmarks as chooseScaleBenchmarks } from './quantize/chooseScale/chooseScale.cases.ts'
+import { cases as absmaxScale } from './quantize/absmaxScale/absmaxScale.cases.ts'
+import { cases as minmaxScale } from './quantize/minmaxScale/minmaxScale.cases.ts'
+import { cases as affineScale } from './quantize/affineScale/affineScale.cases.ts'
 import { cases as hqqShift } from './quantize/hqqShift/hqqShift.cases.ts'
 import { cases as magnitudeHistogram } from './quantize/magnitudeHistogram/magnitudeHistogram.cases.ts'
 import { cases as quantizeCodebook } from './quantize/quantizeCodebook/quantizeCodebook.cases.ts'
 import { cases as nestScale } from './quantize/nestScale/nestScale.cases.ts'
 import { cases as movingScale } from './quantize/movingScale/movingScale.cases.ts'
-import { cases as quantize, benchmarks as quantizeBenchmarks } from './quantize/quantize/quantize.cases.ts'
-import { cases as dequantize, benchmarks as dequantizeBenchmarks } from './quantize/dequantize/dequantize.cases.ts'
+import { cases as quantize } from './quantize/quantize/quantize.cases.ts'
+import { cases as dequantize } from './quantize/dequantize/dequantize.cases.ts'
 import { cases as nestedScale } from './quantize/nestedScale/nestedScale.cases.ts'
-import { cases as fakeQuantize, benchmarks as fakeQuantizeBenchmarks } from './quantize/fakeQuantize/fakeQuantize.cases.ts'
+import { cases as affineQuantize } from './quantize/affineQuantize/affineQuantize.cases.ts'
+import { cases as affineDequantize } from './quantize/affineDequantize/affineDequantize.cases.ts'
+import { cases as quantizeDequantize } from './quantize/quantizeDequantize/quantizeDequantize.cases.ts'
+import { cases as fakeQuantize } from './quantize/fakeQuantize/fakeQuantize.cases.ts'
 import { cases as fakeQuantizeGrad } from './quantize/fakeQuantizeGrad/fakeQuantizeGrad.cases.ts'
 import { cases as quantizeRows, benchmarks as quantizeRowsBenchmarks } from './quantize/quantizeRows/quantizeRows.cases.ts'
+import { cases as quantizeActivation } from './quantize/quantizeActivation/quantizeActivation.cases.ts'
+import { cases as dequantizeActivation } from './quantize/dequantizeActivation/dequantizeActivation.cases.ts'
 import { cases as unaryInt8 } from './quantize/unaryInt8/unaryInt8.cases.ts'
 import { cases as int8Rows } from './quantize/int8Rows/int8Rows.cases.ts'
 import { cases as scaleBy } from './quantize/scaleBy/scaleBy.cases.ts'
@@ -114,8 +123,10 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   qembedding,
   attention,
   attentionGrad,
+  attentionInt8,
   rope,
   cacheWrite,
+  cacheQuantize,
   rmsNorm,
   layerNorm,
   rowNormGrad,
@@ -133,7 +144,9 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   klDivergence,
   nll,
   nllGrad,
-  chooseScale,
+  absmaxScale,
+  minmaxScale,
+  affineScale,
   hqqShift,
   magnitudeHistogram,
   quantizeCodebook,
@@ -142,9 +155,14 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   quantize,
   dequantize,
   nestedScale,
+  affineQuantize,
+  affineDequantize,
+  quantizeDequantize,
   fakeQuantize,
   fakeQuantizeGrad,
   quantizeRows,
+  quantizeActivation,
+  dequantizeActivation,
   unaryInt8,
   int8Rows,
   scaleBy,
@@ -166,9 +184,5 @@ export const benchmarks: Partial<Record<KernelName, readonly KernelCase[]>> = {
   conv2d: conv2dBenchmarks,
   conv2dInputGradient: conv2dInputGradientBenchmarks,
   conv2dWeightGradient: conv2dWeightGradientBenchmarks,
-  chooseScale: chooseScaleBenchmarks,
-  quantize: quantizeBenchmarks,
-  dequantize: dequantizeBenchmarks,
-  fakeQuantize: fakeQuantizeBenchmarks,
   quantizeRows: quantizeRowsBenchmarks,
 }

@@ -35,8 +35,10 @@ import { embeddingGrad } from './embedding/embeddingGrad/embeddingGrad.ts'
 import { qembedding } from './embedding/qembedding/qembedding.ts'
 import { attention } from './attention/attention/attention.ts'
 import { attentionGrad } from './attention/attentionGrad/attentionGrad.ts'
+import { attentionInt8 } from './attention/attentionInt8/attentionInt8.ts'
 import { rope } from './attention/rope/rope.ts'
 import { cacheWrite } from './attention/cacheWrite/cacheWrite.ts'
+import { cacheQuantize } from './attention/cacheQuantize/cacheQuantize.ts'
 import { rmsNorm } from './norm/rmsNorm/rmsNorm.ts'
 import { layerNorm } from './norm/layerNorm/layerNorm.ts'
 import { rowNormGrad } from './norm/rowNormGrad/rowNormGrad.ts'
@@ -54,7 +56,9 @@ import { crossEntropy } from './loss/crossEntropy/crossEntropy.ts'
 import { klDivergence } from './loss/klDivergence/klDivergence.ts'
 import { nll } from './loss/nll/nll.ts'
 import { nllGrad } from './loss/nllGrad/nllGrad.ts'
-import { chooseScale } from './quantize/chooseScale/chooseScale.ts'
+import { absmaxScale } from './quantize/absmaxScale/absmaxScale.ts'
+import { minmaxScale } from './quantize/minmaxScale/minmaxScale.ts'
+import { affineScale } from './quantize/affineScale/affineScale.ts'
 import { hqqShift } from './quantize/hqqShift/hqqShift.ts'
 import { magnitudeHistogram } from './quantize/magnitudeHistogram/magnitudeHistogram.ts'
 import { quantizeCodebook } from './quantize/quantizeCodebook/quantizeCodebook.ts'
@@ -63,9 +67,14 @@ import { movingScale } from './quantize/movingScale/movingScale.ts'
 import { quantize } from './quantize/quantize/quantize.ts'
 import { dequantize } from './quantize/dequantize/dequantize.ts'
 import { nestedScale } from './quantize/nestedScale/nestedScale.ts'
+import { affineQuantize } from './quantize/affineQuantize/affineQuantize.ts'
+import { affineDequantize } from './quantize/affineDequantize/affineDequantize.ts'
+import { quantizeDequantize } from './quantize/quantizeDequantize/quantizeDequantize.ts'
 import { fakeQuantize } from './quantize/fakeQuantize/fakeQuantize.ts'
 import { fakeQuantizeGrad } from './quantize/fakeQuantizeGrad/fakeQuantizeGrad.ts'
 import { quantizeRows } from './quantize/quantizeRows/quantizeRows.ts'
+import { quantizeActivation } from './quantize/quantizeActivation/quantizeActivation.ts'
+import { dequantizeActivation } from './quantize/dequantizeActivation/dequantizeActivation.ts'
 import { unaryInt8 } from './quantize/unaryInt8/unaryInt8.ts'
 import { int8Rows } from './quantize/int8Rows/int8Rows.ts'
 import { scaleBy } from './quantize/scaleBy/scaleBy.ts'
@@ -113,8 +122,10 @@ export const definitions: Record<KernelName, (...args: never[]) => void> = {
   qembedding,
   attention,
   attentionGrad,
+  attentionInt8,
   rope,
   cacheWrite,
+  cacheQuantize,
   rmsNorm,
   layerNorm,
   rowNormGrad,
@@ -132,7 +143,9 @@ export const definitions: Record<KernelName, (...args: never[]) => void> = {
   klDivergence,
   nll,
   nllGrad,
-  chooseScale,
+  absmaxScale,
+  minmaxScale,
+  affineScale,
   hqqShift,
   magnitudeHistogram,
   quantizeCodebook,
@@ -141,9 +154,14 @@ export const definitions: Record<KernelName, (...args: never[]) => void> = {
   quantize,
   dequantize,
   nestedScale,
+  affineQuantize,
+  affineDequantize,
+  quantizeDequantize,
   fakeQuantize,
   fakeQuantizeGrad,
   quantizeRows,
+  quantizeActivation,
+  dequantizeActivation,
   unaryInt8,
   int8Rows,
   scaleBy,

@@ -4,7 +4,7 @@ import { epsilon } from '../../src/kernels/inputs.ts'
 import { initialize } from '../../src/nn/initialize.ts'
 import { MultiheadAttention } from '../../src/nn/multiheadAttention.ts'
 import { backward } from '../../src/tensor/backward.ts'
-import { attention, scaledDotProductAttention, sum, transpose } from '../../src/tensor/ops/index.ts'
+import { attention, rope, scaledDotProductAttention, sum, transpose } from '../../src/tensor/ops/index.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
 import { testOnDevices } from './devices.ts'
 import { compareWithGolden, type GoldenOp, goldenOp, goldenTensor, goldenValues } from './goldenGradients.ts'
@@ -131,6 +131,32 @@ testOnDevices('multi-head attention with masks of queries and of padding: PyTorc
   }
   assert.equal(device.allocatedBytes, 0)
 })
+
+testOnDevices(
+  'rotary positions of neighbouring pairs and of a part of a head: GPT-J, GPT-NeoX',
+  async (device) => {
+    for (const [name, interleaved, rotaryDim] of [
+      ['rope_neighbours', true, 8],
+      ['rope_neighbours_part', true, 4],
+      ['rope_halves_part', false, 4],
+    ] as const) {
+      const op = await goldenOp(name, 'attention')
+      const angles = Array.from({ length: 8 * (rotaryDim / 2) }, (_, i) => {
+        const [position, pair] = [Math.floor(i / (rotaryDim / 2)), i % (rotaryDim / 2)]
+        return position * 10000 ** ((-2 * pair) / rotaryDim)
+      })
+      const [cos, sin] = [Math.cos, Math.sin].map((f) =>
+        Tensor.fromNumbers(device, angles.map(f), [8, rotaryDim / 2]),
+      )
+      // Two products, and angles of up to 7 that PyTorch rounds.
+      const bound = (key: string) =>
+        (4 + 7) * epsilon * 2 * largest(goldenValues(op, key === 'out' ? 'in.x' : 'grad_out'))
+      await compareWithGolden(device, op, ({ x }) => rope(x, cos, sin, 3, { interleaved, rotaryDim }), bound)
+      for (const tensor of [cos, sin]) tensor.dispose()
+    }
+    assert.equal(device.allocatedBytes, 0)
+  },
+)
 
 testOnDevices('attention refuses masks that do not fit, and gradients that it has not', (device) => {
   const [q, k] = [Tensor.full(device, [1, 3, 2, 4], 1), Tensor.full(device, [1, 1, 5, 4], 1)]

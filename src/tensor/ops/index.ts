@@ -64,7 +64,7 @@ export {
   pool1d,
 } from './pool.ts'
 export { argmax, crossEntropy, klDivergence, logSoftmax, mean, reduce, softmax, sum } from './reduce.ts'
-export { rope } from './rope.ts'
+export { type RopeOptions, rope } from './rope.ts'
 export { type ScaledDotProductOptions, scaledDotProductAttention } from './scaledDotProduct.ts'
 export { concat, flatten, permute, slice, split, stack, transpose, valuesAt } from './shape.ts'
 export { full } from './strided.ts'

@@ -1,3 +1,5 @@
+import { aBoolean, wholeNumber } from '../../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../../core/options.ts'
 import type { Scalar } from '../../devices/commandList.ts'
 import { op } from '../op.ts'
 import type { Gradient } from '../tape.ts'
@@ -5,25 +7,48 @@ import { checkDType, checkShape, checkTensor, Tensor } from '../tensor.ts'
 import { checkPositions } from './attention.ts'
 import { neg } from './elementwise.ts'
 
+/** Which values of a head are turned, and in which pairs. */
+export interface RopeOptions {
+  /** Pairs (2i, 2i + 1), as in GPT-J; default (i, i + rotaryDim/2), as in Hugging Face's Llama. */
+  interleaved?: boolean
+  /** Only the first values of a head are turned, an even number of them; default all. */
+  rotaryDim?: number
+}
+
+const optionKinds: OptionKinds<RopeOptions> = { interleaved: aBoolean, rotaryDim: wholeNumber(2) }
+
 /**
- * Rotary position embedding: pairs (i, i + D/2) of each head turn by the angle of their position.
- * Source: Su et al., "RoFormer", 2021, equation 34, in the half-split pairing of Hugging Face's Llama.
+ * Rotary position embedding: pairs of values of each head turn by the angle of their position.
+ * Source: Su et al., "RoFormer", 2021, equation 34.
  * @param x [B, T, H, D] float32
- * @param cos,sin [positions, D/2] float32; token t uses row `position + t`
+ * @param cos,sin [positions, rotaryDim/2] float32; token t uses row `position + t`
  */
-export const rope = op(
-  'rope(x, cos, sin, position)',
-  (x: Tensor, cos: Tensor, sin: Tensor, position: number | Scalar): Tensor => {
+export function rope(
+  x: Tensor,
+  cos: Tensor,
+  sin: Tensor,
+  position: number | Scalar,
+  options: RopeOptions = {},
+): Tensor {
+  checkOptions('rope', options, optionKinds)
+  return turned(x, cos, sin, position, options)
+}
+
+const turned = op(
+  'rope(x, cos, sin, position, options)',
+  (x: Tensor, cos: Tensor, sin: Tensor, position: number | Scalar, options: RopeOptions): Tensor => {
     checkDType('rope', 'x', x, 'float32')
     const [B, T, H, D] = x.shape
+    const rotaryDim = Math.min(options.rotaryDim ?? D, D)
     checkTensor('rope', 'cos', cos)
-    checkShape('rope', 'cos', cos, [cos.size(0), D / 2])
+    checkShape('rope', 'cos', cos, [cos.size(0), rotaryDim / 2])
     checkShape('rope', 'sin', sin, cos.shape)
     checkPositions('rope', position, T, cos.size(0))
     const y = Tensor.empty(x.device, x.shape)
-    x.device.call('rope', { x, cos, sin, y, batch: B, tokens: T, heads: H, headSize: D, position })
+    const sizes = { batch: B, tokens: T, heads: H, headSize: D, rotaryDim }
+    x.device.call('rope', { x, cos, sin, y, ...sizes, interleaved: options.interleaved ? 1 : 0, position })
     return y
   },
   // Turned back by the same angles.
-  ({ dy }, _x, cos, sin, position): Gradient[] => [rope(dy, cos, neg(sin), position)],
+  ({ dy }, _x, cos, sin, position, options): Gradient[] => [rope(dy, cos, neg(sin), position, options)],
 )

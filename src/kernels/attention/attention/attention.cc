@@ -11,7 +11,7 @@ void attention(const float* q, const float* k, const float* v, const float* bias
   eachAttention(call, keys, [&](const AttentionRows& rows, int32_t b, int32_t kvHead, int32_t t, int32_t step) {
     AttentionSpan span = attentionSpan(ranges ? ranges + 2 * b : nullptr, capacity, causal, window, position + t, step);
     size_t cache = ((size_t)b * kvHeads + kvHead) * capacity * headSize;
-    attendTo(rows, AttentionFloats{k + cache, v + cache, (size_t)headSize}, span);
+    attendTo(rows, AttentionFloats{k + cache, v + cache, (size_t)headSize, 0}, span);
   });
 }
 

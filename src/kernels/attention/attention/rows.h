@@ -36,6 +36,14 @@ struct AttentionSpan {
     int32_t sliding = slidingHigh + row * step;
     return sliding < high ? sliding : high;
   }
+  /* Of these, the keys from `from` to before `to`. */
+  AttentionSpan within(int32_t from, int32_t to) const {
+    return {low > from ? low : from, high < to ? high : to, slidingLow, slidingHigh, step};
+  }
+  /* Of these, the keys from `from` to before `to`, which slide along. */
+  AttentionSpan sliding(int32_t from, int32_t to) const {
+    return {low, high, slidingLow > from ? slidingLow : from, slidingHigh < to ? slidingHigh : to, step};
+  }
 };
 
 /*
@@ -72,13 +80,17 @@ struct AttentionRows {
   float scale, softcap;
 };
 
-/* Keys and values of a head, token after token: columns i … i + depth - 1 of `count` tokens from `token` on. */
+/*
+ * Where keys and values of a head lie, for columns i … i + depth - 1 of tokens from `token` on: one token after
+ * another, `stride` values between them; k and v are those of the token `base`.
+ */
 struct AttentionFloats {
   const float *k, *v;
   size_t stride;
+  int32_t base;
 
-  const float* keys(int32_t token, int32_t, int32_t i, int32_t) const { return k + (size_t)token * stride + i; }
-  const float* values(int32_t token, int32_t, int32_t i, int32_t) const { return v + (size_t)token * stride + i; }
+  const float* keys(int32_t token, int32_t, int32_t i, int32_t) const { return k + (size_t)(token - base) * stride + i; }
+  const float* values(int32_t token, int32_t, int32_t i, int32_t) const { return v + (size_t)(token - base) * stride + i; }
 };
 
 /*

@@ -36,4 +36,8 @@ export const cases: KernelCase[] = [
   cacheWriteCase(1, 1, 6, 48, 12, 16),
   cacheWriteCase(2, 3, 2, 37, 4, 7),
   cacheWriteCase(3, 67, 8, 64, 1, 70),
+  // Rings: one token, some behind the end, more than there is room for.
+  cacheWriteCase(2, 1, 2, 20, 37, 8),
+  cacheWriteCase(2, 5, 2, 16, 14, 8),
+  cacheWriteCase(1, 43, 3, 7, 5, 8),
 ]

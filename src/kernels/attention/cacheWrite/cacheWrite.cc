@@ -9,9 +9,11 @@ void cacheWrite(const float* x, float* cache, int32_t batch, int32_t tokens, int
   parallelFor((rows + rowsPerTask - 1) / rowsPerTask, [&](int32_t task) {
     for (int32_t row = task * rowsPerTask; row < (task + 1) * rowsPerTask && row < rows; row++) {
       int32_t b = row / tokens, t = row % tokens;
+      /* A later token of this call takes its place. */
+      if (t < tokens - capacity) continue;
       for (int32_t head = 0; head < heads; head++) {
         const float* from = x + ((size_t)row * heads + head) * headSize;
-        float* to = cache + (((size_t)b * heads + head) * capacity + position + t) * headSize;
+        float* to = cache + (((size_t)b * heads + head) * capacity + (position + t) % capacity) * headSize;
         int32_t i = 0;
         for (; i + LANES <= headSize; i += LANES) store(to + i, load(from + i));
         for (; i < headSize; i++) to[i] = from[i];

@@ -1,8 +1,8 @@
 /**
- * cache[b, h, position + t, :] = x[b, t, h, :]: new keys (or values) move behind those already there, heads
- * first.
+ * cache[b, h, (position + t) mod capacity, :] = x[b, t, h, :]: new keys (or values) move behind those already
+ * there, heads first. Beyond its capacity a cache is a ring: it keeps the last tokens.
  * @param x [batch, tokens, heads, headSize] float32
- * @param cache [batch, heads, capacity, headSize] float32; position + tokens <= capacity, other rows stay
+ * @param cache [batch, heads, capacity, headSize] float32; other rows stay
  */
 export function cacheWrite(
   x: Float32Array,
@@ -15,10 +15,10 @@ export function cacheWrite(
   capacity: number,
 ): void {
   for (let b = 0; b < batch; b++) {
-    for (let t = 0; t < tokens; t++) {
+    for (let t = Math.max(tokens - capacity, 0); t < tokens; t++) {
       for (let h = 0; h < heads; h++) {
         const from = ((b * tokens + t) * heads + h) * headSize
-        const to = ((b * heads + h) * capacity + position + t) * headSize
+        const to = ((b * heads + h) * capacity + ((position + t) % capacity)) * headSize
         for (let i = 0; i < headSize; i++) cache[to + i] = x[from + i]
       }
     }

@@ -2,9 +2,33 @@
 
 namespace LOWBIT_ISA {
 
+/* Pairs (i, i + half) of one head. */
+INLINE void ropeHalves(const float* x, const float* c, const float* s, float* y, int32_t half) {
+  int32_t i = 0;
+  for (; i + LANES <= half; i += LANES) {
+    f32v a = load(x + i), b = load(x + half + i), cosine = load(c + i), sine = load(s + i);
+    store(y + i, a * cosine - b * sine);
+    store(y + half + i, b * cosine + a * sine);
+  }
+  for (; i < half; i++) {
+    float a = x[i], b = x[half + i];
+    y[i] = a * c[i] - b * s[i];
+    y[half + i] = b * c[i] + a * s[i];
+  }
+}
+
+/* Pairs (2i, 2i + 1). */
+INLINE void ropeNeighbours(const float* x, const float* c, const float* s, float* y, int32_t half) {
+  for (int32_t i = 0; i < half; i++) {
+    float a = x[2 * i], b = x[2 * i + 1];
+    y[2 * i] = a * c[i] - b * s[i];
+    y[2 * i + 1] = b * c[i] + a * s[i];
+  }
+}
+
 void rope(const float* x, const float* cos, const float* sin, float* y, int32_t batch, int32_t tokens, int32_t heads, int32_t headSize,
-          int32_t position) {
-  int32_t half = headSize / 2, rows = batch * tokens;
+          int32_t rotaryDim, int32_t interleaved, int32_t position) {
+  int32_t half = rotaryDim / 2, rows = batch * tokens;
   int32_t rowsPerTask = 65536 / (heads * headSize) + 1;
   parallelFor((rows + rowsPerTask - 1) / rowsPerTask, [&](int32_t task) {
     for (int32_t row = task * rowsPerTask; row < (task + 1) * rowsPerTask && row < rows; row++) {
@@ -12,19 +36,9 @@ void rope(const float* x, const float* cos, const float* sin, float* y, int32_t 
       const float* s = sin + (size_t)(position + row % tokens) * half;
       for (int32_t head = 0; head < heads; head++) {
         size_t at = ((size_t)row * heads + head) * headSize;
-        const float* from = x + at;
-        float* to = y + at;
-        int32_t i = 0;
-        for (; i + LANES <= half; i += LANES) {
-          f32v a = load(from + i), b = load(from + half + i), cosine = load(c + i), sine = load(s + i);
-          store(to + i, a * cosine - b * sine);
-          store(to + half + i, b * cosine + a * sine);
-        }
-        for (; i < half; i++) {
-          float a = from[i], b = from[half + i];
-          to[i] = a * c[i] - b * s[i];
-          to[half + i] = b * c[i] + a * s[i];
-        }
+        if (interleaved) ropeNeighbours(x + at, c, s, y + at, half);
+        else ropeHalves(x + at, c, s, y + at, half);
+        for (int32_t i = rotaryDim; i < headSize; i++) y[at + i] = x[at + i];
       }
     }
   });

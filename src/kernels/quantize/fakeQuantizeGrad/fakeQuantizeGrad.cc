@@ -1,4 +1,5 @@
-#include "../quantize/codes.h"
+#include "../fakeQuantize/code.h"
+#include "../../reduce/reduce/row.h"
 
 namespace LOWBIT_ISA {
 
@@ -6,15 +7,13 @@ void fakeQuantizeGrad(const float* x, const float* scale, const int32_t* zeroPoi
                       int32_t cols, int32_t scaleStride, int32_t qmin, int32_t qmax) {
   eachRow(rows, cols, [&](int32_t r) {
     size_t start = (size_t)r * cols, at = (size_t)r * scaleStride;
-    Units<FLOAT32> row(scale, nullptr, at, false);
-    int32_t z = zeroPoint ? zeroPoint[at] : 0;
-    CodeRange<QINT8> range = {(float)(qmin - z), (float)(qmax - z)};
+    FakeRow row(scale[at], zeroPoint ? zeroPoint[at] : 0, qmin, qmax);
     WideSum sum;
     for (int32_t c = 0; c < cols; c += LANES) {
-      f32v units = row.of(loadUpTo(x + start + c, cols - c)), codes = roundHalfEven(units), clamped = range.nearest(units);
+      FakeCodes code = row.codesOf(loadUpTo(x + start + c, cols - c));
       f32v gradient = loadUpTo(dy + start + c, cols - c);
-      i32v inside = codes == clamped;
-      f32v term = gradient * select(inside, codes - units, clamped);
+      i32v inside = code.codes == code.clamped;
+      f32v term = gradient * select(inside, code.codes - code.units, code.clamped);
       /* Behind the end there may be NaN, of a scale that is none. */
       for (int32_t i = cols - c; i < LANES; i++) term[i] = 0;
       sum.add(term);

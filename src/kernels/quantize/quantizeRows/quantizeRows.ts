@@ -31,22 +31,23 @@ export function quantizeRows(
   for (let r = 0; r < rows; r++) {
     for (let g = 0; g < groups; g++) {
       const end = Math.min(cols, (g + 1) * groupSize)
-      let absmax = 0
-      for (let c = g * groupSize; c < end; c++) absmax = Math.max(absmax, Math.abs(x[r * cols + c]))
-      const inv = Math.fround(levels / absmax)
-      const usable = Number.isFinite(absmax) && Number.isFinite(inv)
-      let total = 0
-      for (let c = g * groupSize; c < end; c++) {
-        const code = usable
-          ? Math.max(-127, Math.min(127, roundHalfEven(Math.fround(x[r * cols + c] * inv))))
-          : 0
-        codes[r * stride + c] = code
-        total += code
-      }
-      scale[r * groups + g] = Number.isFinite(absmax) ? absmax / levels : NaN
-      sum[r * groups + g] = total
+      const group = int8Group(x.subarray(r * cols + g * groupSize, r * cols + end), levels)
+      codes.set(group.codes, r * stride + g * groupSize)
+      scale[r * groups + g] = group.scale
+      sum[r * groups + g] = group.codes.reduce((total, code) => total + code, 0)
     }
   }
+}
+
+/** The codes and the scale of one group of values. */
+export function int8Group(x: Float32Array, levels: number): { codes: Int8Array; scale: number } {
+  const absmax = x.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
+  const inv = Math.fround(levels / absmax)
+  const usable = Number.isFinite(absmax) && Number.isFinite(inv)
+  const codes = Int8Array.from(x, (value) =>
+    usable ? Math.max(-127, Math.min(127, roundHalfEven(Math.fround(value * inv)))) : 0,
+  )
+  return { codes, scale: Number.isFinite(absmax) ? Math.fround(absmax / levels) : NaN }
 }
 
 /** Bytes from one row of codes to the next: cols rounded up to a multiple of 64. */
