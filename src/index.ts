@@ -129,6 +129,7 @@ export {
 } from './nn/qmodule.ts'
 export { RMSNorm } from './nn/rmsNorm.ts'
 export { Flatten, Identity, type Layer, Sequential } from './nn/sequential.ts'
+export { compile, trace } from './nn/trace.ts'
 export { type TrainOptions, trainEpoch } from './nn/training.ts'
 export { type LayerClass, registerQuantizedModule, type Twin, type TwinOptions } from './nn/twins.ts'
 export { QActivation } from './qtensor/activation.ts'
@@ -171,6 +172,8 @@ export {
   quantizeByName,
 } from './quantize/recipes.ts'
 export { backward, enableGrad } from './tensor/backward.ts'
+export type { CompiledGraph } from './tensor/compiled.ts'
+export type { Graph, GraphNode } from './tensor/graph.ts'
 export { type Op, op } from './tensor/op.ts'
 export * as ops from './tensor/ops/index.ts'
 export { keep, scope } from './tensor/scope.ts'

@@ -57,25 +57,18 @@ import { cases as crossEntropy } from './loss/crossEntropy/crossEntropy.cases.ts
 import { cases as klDivergence } from './loss/klDivergence/klDivergence.cases.ts'
 import { cases as nll } from './loss/nll/nll.cases.ts'
 import { cases as nllGrad } from './loss/nllGrad/nllGrad.cases.ts'
-import { cases as absmaxScale } from './quantize/absmaxScale/absmaxScale.cases.ts'
-import { cases as minmaxScale } from './quantize/minmaxScale/minmaxScale.cases.ts'
-import { cases as affineScale } from './quantize/affineScale/affineScale.cases.ts'
+import { cases as chooseScale, benchmarks as chooseScaleBenchmarks } from './quantize/chooseScale/chooseScale.cases.ts'
 import { cases as hqqShift } from './quantize/hqqShift/hqqShift.cases.ts'
 import { cases as magnitudeHistogram } from './quantize/magnitudeHistogram/magnitudeHistogram.cases.ts'
 import { cases as quantizeCodebook } from './quantize/quantizeCodebook/quantizeCodebook.cases.ts'
 import { cases as nestScale } from './quantize/nestScale/nestScale.cases.ts'
 import { cases as movingScale } from './quantize/movingScale/movingScale.cases.ts'
-import { cases as quantize } from './quantize/quantize/quantize.cases.ts'
-import { cases as dequantize } from './quantize/dequantize/dequantize.cases.ts'
+import { cases as quantize, benchmarks as quantizeBenchmarks } from './quantize/quantize/quantize.cases.ts'
+import { cases as dequantize, benchmarks as dequantizeBenchmarks } from './quantize/dequantize/dequantize.cases.ts'
 import { cases as nestedScale } from './quantize/nestedScale/nestedScale.cases.ts'
-import { cases as affineQuantize } from './quantize/affineQuantize/affineQuantize.cases.ts'
-import { cases as affineDequantize } from './quantize/affineDequantize/affineDequantize.cases.ts'
-import { cases as quantizeDequantize } from './quantize/quantizeDequantize/quantizeDequantize.cases.ts'
-import { cases as fakeQuantize } from './quantize/fakeQuantize/fakeQuantize.cases.ts'
+import { cases as fakeQuantize, benchmarks as fakeQuantizeBenchmarks } from './quantize/fakeQuantize/fakeQuantize.cases.ts'
 import { cases as fakeQuantizeGrad } from './quantize/fakeQuantizeGrad/fakeQuantizeGrad.cases.ts'
 import { cases as quantizeRows, benchmarks as quantizeRowsBenchmarks } from './quantize/quantizeRows/quantizeRows.cases.ts'
-import { cases as quantizeActivation } from './quantize/quantizeActivation/quantizeActivation.cases.ts'
-import { cases as dequantizeActivation } from './quantize/dequantizeActivation/dequantizeActivation.cases.ts'
 import { cases as unaryInt8 } from './quantize/unaryInt8/unaryInt8.cases.ts'
 import { cases as int8Rows } from './quantize/int8Rows/int8Rows.cases.ts'
 import { cases as scaleBy } from './quantize/scaleBy/scaleBy.cases.ts'
@@ -144,9 +137,7 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   klDivergence,
   nll,
   nllGrad,
-  absmaxScale,
-  minmaxScale,
-  affineScale,
+  chooseScale,
   hqqShift,
   magnitudeHistogram,
   quantizeCodebook,
@@ -155,14 +146,9 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   quantize,
   dequantize,
   nestedScale,
-  affineQuantize,
-  affineDequantize,
-  quantizeDequantize,
   fakeQuantize,
   fakeQuantizeGrad,
   quantizeRows,
-  quantizeActivation,
-  dequantizeActivation,
   unaryInt8,
   int8Rows,
   scaleBy,
@@ -184,5 +170,9 @@ export const benchmarks: Partial<Record<KernelName, readonly KernelCase[]>> = {
   conv2d: conv2dBenchmarks,
   conv2dInputGradient: conv2dInputGradientBenchmarks,
   conv2dWeightGradient: conv2dWeightGradientBenchmarks,
+  chooseScale: chooseScaleBenchmarks,
+  quantize: quantizeBenchmarks,
+  dequantize: dequantizeBenchmarks,
+  fakeQuantize: fakeQuantizeBenchmarks,
   quantizeRows: quantizeRowsBenchmarks,
 }

@@ -56,9 +56,7 @@ import { crossEntropy } from './loss/crossEntropy/crossEntropy.ts'
 import { klDivergence } from './loss/klDivergence/klDivergence.ts'
 import { nll } from './loss/nll/nll.ts'
 import { nllGrad } from './loss/nllGrad/nllGrad.ts'
-import { absmaxScale } from './quantize/absmaxScale/absmaxScale.ts'
-import { minmaxScale } from './quantize/minmaxScale/minmaxScale.ts'
-import { affineScale } from './quantize/affineScale/affineScale.ts'
+import { chooseScale } from './quantize/chooseScale/chooseScale.ts'
 import { hqqShift } from './quantize/hqqShift/hqqShift.ts'
 import { magnitudeHistogram } from './quantize/magnitudeHistogram/magnitudeHistogram.ts'
 import { quantizeCodebook } from './quantize/quantizeCodebook/quantizeCodebook.ts'
@@ -67,14 +65,9 @@ import { movingScale } from './quantize/movingScale/movingScale.ts'
 import { quantize } from './quantize/quantize/quantize.ts'
 import { dequantize } from './quantize/dequantize/dequantize.ts'
 import { nestedScale } from './quantize/nestedScale/nestedScale.ts'
-import { affineQuantize } from './quantize/affineQuantize/affineQuantize.ts'
-import { affineDequantize } from './quantize/affineDequantize/affineDequantize.ts'
-import { quantizeDequantize } from './quantize/quantizeDequantize/quantizeDequantize.ts'
 import { fakeQuantize } from './quantize/fakeQuantize/fakeQuantize.ts'
 import { fakeQuantizeGrad } from './quantize/fakeQuantizeGrad/fakeQuantizeGrad.ts'
 import { quantizeRows } from './quantize/quantizeRows/quantizeRows.ts'
-import { quantizeActivation } from './quantize/quantizeActivation/quantizeActivation.ts'
-import { dequantizeActivation } from './quantize/dequantizeActivation/dequantizeActivation.ts'
 import { unaryInt8 } from './quantize/unaryInt8/unaryInt8.ts'
 import { int8Rows } from './quantize/int8Rows/int8Rows.ts'
 import { scaleBy } from './quantize/scaleBy/scaleBy.ts'
@@ -143,9 +136,7 @@ export const definitions: Record<KernelName, (...args: never[]) => void> = {
   klDivergence,
   nll,
   nllGrad,
-  absmaxScale,
-  minmaxScale,
-  affineScale,
+  chooseScale,
   hqqShift,
   magnitudeHistogram,
   quantizeCodebook,
@@ -154,14 +145,9 @@ export const definitions: Record<KernelName, (...args: never[]) => void> = {
   quantize,
   dequantize,
   nestedScale,
-  affineQuantize,
-  affineDequantize,
-  quantizeDequantize,
   fakeQuantize,
   fakeQuantizeGrad,
   quantizeRows,
-  quantizeActivation,
-  dequantizeActivation,
   unaryInt8,
   int8Rows,
   scaleBy,

@@ -10,6 +10,7 @@ import { keep } from '../tensor/scope.ts'
 import { type Gradient, needsGrad } from '../tensor/tape.ts'
 import { checkDType, checkShape, checkTensor, placeOf, Tensor } from '../tensor/tensor.ts'
 import { quantizedOps } from './activationOps.ts'
+import { decodeRows, encodeRows } from './rows.ts'
 
 /**
  * What became of a module's quantized output: which operations kept it quantized, who took its codes, and how
@@ -88,16 +89,7 @@ export class QActivation extends Tensor {
   codeValues(): Tensor {
     const one = Tensor.empty(this.device, [])
     this.device.call('fill', { y: one, value: 1, count: 1 })
-    const y = Tensor.empty(this.device, this.shape)
-    if (y.numel > 0)
-      this.device.call('dequantizeActivation', {
-        codes: this.codes,
-        scale: one,
-        y,
-        count: y.numel,
-        qtype: this.qtype.code,
-      })
-    return y
+    return decodeRows(this.codes, { scale: one }, this.qtype)
   }
 
   override get isMeta(): boolean {
@@ -116,11 +108,7 @@ export class QActivation extends Tensor {
   /** The floats, made at the first call. */
   dequantized(): Tensor {
     if (!this.floats) {
-      const { codes, scale, qtype, device } = this
-      const y = Tensor.empty(device, this.shape)
-      if (y.numel > 0)
-        device.call('dequantizeActivation', { codes, scale, y, count: y.numel, qtype: qtype.code })
-      this.floats = keep(y)
+      this.floats = keep(decodeRows(this.codes, this, this.qtype))
       if (this.use) this.use.dequantized++
     }
     return this.floats
@@ -153,10 +141,7 @@ const quantizeActivation = op(
       throw new DTypeError(`quantizeActivation: the type must be int8 or float8; received ${qtype.name}`)
     checkDType('quantizeActivation', 'x', x, 'float32')
     checkShape('quantizeActivation', 'scale', scale, [])
-    const codes = Tensor.empty(x.device, x.shape, qtype.dtype)
-    if (x.numel > 0)
-      x.device.call('quantizeActivation', { x, scale, codes, count: x.numel, qtype: qtype.code })
-    return new QActivation(qtype, codes, scale.detach())
+    return new QActivation(qtype, encodeRows(x, { scale }, qtype), scale.detach())
   },
   ({ dy, needs }, x, qtype, scale): Gradient[] => {
     if (!needs(scale)) return [dy]

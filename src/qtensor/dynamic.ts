@@ -1,17 +1,14 @@
-import { dtypes } from '../core/dtype.ts'
-import { type QType, qfloat8_e4m3fn, qint8 } from '../core/qtype.ts'
-import { mappings } from '../kernels/quantize/affineScale/affineScale.ts'
+import { qfloat8_e4m3fn, qint8 } from '../core/qtype.ts'
 import { rowStride } from '../kernels/quantize/quantizeRows/quantizeRows.ts'
 import { scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
+import { chooseScales, decodeRows, encodeRows, roundRows, symmetricRange } from './rows.ts'
 
 /**
  * Activations that are quantized anew in every pass, one scale a row (a token): torchao's dynamic
  * quantization.
  */
 export type DynamicActivation = 'int8PerToken' | 'int8AsymmetricPerToken' | 'float8PerToken'
-
-const float32 = dtypes.float32.code
 
 /**
  * x as int8 codes with their scales and sums (see kernels/quantize/quantizeRows); computed once for all
@@ -38,47 +35,11 @@ export function quantizeRows(
  * all layers that take x.
  */
 export function int8AsymmetricRows(x: Tensor): Tensor {
-  return derived(x, 'int8 asymmetric', qint8, (scale, codes, y) => {
-    const [M, K] = rowsOf(x)
-    const { qmin, qmax, code } = qint8
-    const zeroPoint = Tensor.empty(x.device, [M], 'int8')
+  return derived(x, 'int8 asymmetric', () => {
     // torchao's least scale: the smallest normal float32.
-    x.device.call('affineScale', {
-      x,
-      dtype: float32,
-      mapping: mappings.asymmetric,
-      scale,
-      zeroPoint,
-      rows: M,
-      cols: K,
-      qmin,
-      qmax,
-      offset: 0,
-      epsilon: 2 ** -126,
-    })
-    x.device.call('affineQuantize', {
-      x,
-      dtype: float32,
-      scale,
-      zeroPoint,
-      codes,
-      rows: M,
-      cols: K,
-      qmin,
-      qmax,
-      offset: 0,
-      reciprocal: 1,
-    })
-    x.device.call('affineDequantize', {
-      codes,
-      qtype: code,
-      scale,
-      zeroPoint,
-      y,
-      dtype: float32,
-      rows: M,
-      cols: K,
-    })
+    const choice = { ...qint8, offset: 'zeroPoint', epsilon: 2 ** -126 } as const
+    const chosen = chooseScales(x, 'range', choice)
+    return decodeRows(encodeRows(x, chosen, qint8, { reciprocal: true }), chosen, qint8)
   })
 }
 
@@ -87,38 +48,13 @@ export function int8AsymmetricRows(x: Tensor): Tensor {
  * layers that take x.
  */
 export function float8Rows(x: Tensor): Tensor {
-  return derived(x, 'float8', qfloat8_e4m3fn, (scale, codes, y) => {
-    const [M, K] = rowsOf(x)
-    const { qmax, code } = qfloat8_e4m3fn
-    x.device.call('absmaxScale', { x, dtype: float32, scale, rows: M, cols: K, qmax })
-    x.device.call('quantize', { x, dtype: float32, scale, shift: null, codes, rows: M, cols: K, qtype: code })
-    x.device.call('dequantize', {
-      codes,
-      qtype: code,
-      scale,
-      shift: null,
-      y,
-      dtype: float32,
-      rows: M,
-      cols: K,
-    })
-  })
+  return derived(x, 'float8', () =>
+    roundRows(x, chooseScales(x, 'absmax', symmetricRange(qfloat8_e4m3fn)), qfloat8_e4m3fn),
+  )
 }
 
-function derived(
-  x: Tensor,
-  purpose: string,
-  qtype: QType,
-  compute: (scale: Tensor, codes: Tensor, y: Tensor) => void,
-): Tensor {
-  const [rows] = x.derive(`${purpose} per token`, () => {
-    const y = scope(() => {
-      const result = Tensor.empty(x.device, x.shape)
-      compute(Tensor.empty(x.device, [rowsOf(x)[0]]), Tensor.empty(x.device, x.shape, qtype.dtype), result)
-      return result
-    })
-    return [y]
-  })
+function derived(x: Tensor, purpose: string, compute: () => Tensor): Tensor {
+  const [rows] = x.derive(`${purpose} per token`, () => [scope(compute)])
   return rows
 }
 

@@ -1,4 +1,3 @@
-import { dtypes } from '../core/dtype.ts'
 import { ShapeError } from '../core/errors.ts'
 import type { QType } from '../core/qtype.ts'
 import { showShape } from '../core/shape.ts'
@@ -8,9 +7,10 @@ import { cast } from '../tensor/ops/elementwise.ts'
 import { concat, slice } from '../tensor/ops/shape.ts'
 import { scope } from '../tensor/scope.ts'
 import { noGrad } from '../tensor/tape.ts'
-import { Tensor } from '../tensor/tensor.ts'
+import type { Tensor } from '../tensor/tensor.ts'
 import { type Block, matrixShape } from './parts.ts'
 import type { Quantizer, ScaleAndShift } from './quantizer.ts'
+import { decodeRows, encodeRows, roundRows } from './rows.ts'
 
 /** Codes with the scales and offsets of their blocks. */
 type CodesAndScales = ScaleAndShift & { codes: Tensor }
@@ -31,41 +31,7 @@ export function groupsOf(weight: Tensor, G: number): Tensor {
  */
 export function quantizeGroups(groups: Tensor, qtype: QType, chosen: ScaleAndShift): CodesAndScales {
   if (chosen.codes) return { ...chosen, codes: chosen.codes }
-  const { scale, shift, zeroPoint } = chosen
-  const [rows, G] = groups.shape
-  const x = cast(groups, scale.dtype)
-  const dtype = dtypes[scale.dtype].code
-  const codes = Tensor.empty(groups.device, [rows, G], 'uint8')
-  if (zeroPoint) {
-    groups.device.call('affineQuantize', {
-      x,
-      dtype,
-      scale,
-      zeroPoint,
-      codes,
-      rows,
-      cols: G,
-      qmin: qtype.qmin,
-      qmax: qtype.qmax,
-      offset: 0,
-      reciprocal: 0,
-    })
-  } else {
-    groups.device.call('quantize', { x, dtype, scale, shift, codes, rows, cols: G, qtype: qtype.code })
-  }
-  return { ...chosen, codes }
-}
-
-/** The floats [rows, G] of codes [rows, G] with a scale a row, in the dtype of the scales. */
-function dequantizeGroups(qtype: QType, { codes, scale, shift, zeroPoint }: CodesAndScales): Tensor {
-  const [rows, cols] = codes.shape
-  const y = Tensor.empty(codes.device, [rows, cols], scale.dtype)
-  const dtype = dtypes[scale.dtype].code
-  const common = { codes, qtype: qtype.code, scale, y, dtype, rows, cols }
-  if (codes.numel === 0) return y
-  if (zeroPoint) codes.device.call('affineDequantize', { ...common, zeroPoint })
-  else codes.device.call('dequantize', { ...common, shift })
-  return y
+  return { ...chosen, codes: encodeRows(cast(groups, chosen.scale.dtype), chosen, qtype) }
 }
 
 /**
@@ -98,7 +64,7 @@ function dequantizeRows(qtype: QType, parts: CodesAndScales, G: number): Tensor 
   if (K < G) return dequantizeRows(qtype, parts, K)
   if (K % G === 0) {
     const groups = mapScales(parts, (values) => values.view([values.numel]))
-    return dequantizeGroups(qtype, { ...groups, codes: codes.view([(N * K) / G, G]) }).view([N, K])
+    return decodeRows(codes.view([(N * K) / G, G]), groups, qtype).view([N, K])
   }
   const whole = Math.floor(K / G)
   const cut = (columns: readonly [number, number], groups: readonly [number, number]) => ({
@@ -134,17 +100,11 @@ export const fakeQuantize = op(
     withoutGradient(() => {
       const groups = groupsOf(weight, groupSize ?? matrixShape(weight.shape)[1])
       const chosen = quantizer(groups, qtype)
-      const { scale, shift, zeroPoint, codes } = chosen
-      if (codes || zeroPoint || scale.dtype !== weight.dtype) {
-        const floats = dequantizeGroups(qtype, quantizeGroups(groups, qtype, chosen))
-        return cast(floats, weight.dtype).view(weight.shape)
+      if (chosen.codes || chosen.zeroPoint || chosen.scale.dtype !== weight.dtype) {
+        const { codes } = quantizeGroups(groups, qtype, chosen)
+        return cast(decodeRows(codes, chosen, qtype), weight.dtype).view(weight.shape)
       }
-      const y = Tensor.empty(weight.device, weight.shape, weight.dtype)
-      const [rows, cols] = groups.shape
-      const dtype = dtypes[weight.dtype].code
-      const sizes = { rows, cols, qtype: qtype.code }
-      weight.device.call('quantizeDequantize', { x: groups, dtype, scale, shift, y, ...sizes })
-      return y
+      return roundRows(groups, chosen, qtype).view(weight.shape)
     }),
   ({ dy }) => [dy],
 )

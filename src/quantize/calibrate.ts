@@ -1,4 +1,3 @@
-import { dtypes } from '../core/dtype.ts'
 import { DTypeError, ShapeError } from '../core/errors.ts'
 import { aBoolean, aFunction, aNumber, aString, check, either, oneOf } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
@@ -9,6 +8,7 @@ import { aModule, type Module } from '../nn/module.ts'
 import type { Observation } from '../nn/observe.ts'
 import { activationScales, QModule } from '../nn/qmodule.ts'
 import { type ActivationUse, QActivation } from '../qtensor/activation.ts'
+import { chooseScales, symmetricRange } from '../qtensor/rows.ts'
 import { reduce } from '../tensor/ops/reduce.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { noGrad } from '../tensor/tape.ts'
@@ -308,16 +308,7 @@ async function finiteValue(scale: Tensor | null, what: string): Promise<number> 
 export function absmaxScale(x: Tensor, qtype: QType): Tensor {
   return scope(() => {
     const rows = x.shape.length > 1 ? reduce('absmax', x) : x
-    const scale = Tensor.empty(x.device, [])
-    x.device.call('absmaxScale', {
-      x: rows,
-      dtype: dtypes.float32.code,
-      scale,
-      rows: 1,
-      cols: rows.numel,
-      qmax: qtype.qmax,
-    })
-    return scale
+    return chooseScales(rows.view([1, rows.numel]), 'absmax', symmetricRange(qtype)).scale.view([])
   })
 }
 

@@ -5,6 +5,7 @@ import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { aQType, type QType } from '../core/qtype.ts'
 import { showShape } from '../core/shape.ts'
 import type { Quantizer } from '../qtensor/quantizer.ts'
+import { chooseScales, encodeRows, symmetricRange } from '../qtensor/rows.ts'
 import { add, cast, div, mul, neg, relu, sub } from '../tensor/ops/index.ts'
 import { checkDType, Tensor } from '../tensor/tensor.ts'
 
@@ -26,17 +27,7 @@ export const absmax: Quantizer = (groups, qtype) => {
     throw new DTypeError(
       `absmax: the type must be signed (int8 or float8); received ${qtype.name}, which max is for`,
     )
-  const [rows, cols] = groups.shape
-  const scale = Tensor.empty(groups.device, [rows], groups.dtype)
-  groups.device.call('absmaxScale', {
-    x: groups,
-    dtype: dtypes[groups.dtype].code,
-    scale,
-    rows,
-    cols,
-    qmax: qtype.qmax,
-  })
-  return { scale, shift: null }
+  return { ...chooseScales(groups, 'absmax', symmetricRange(qtype)), shift: null }
 }
 
 /**
@@ -47,18 +38,7 @@ export const absmax: Quantizer = (groups, qtype) => {
 export const max: Quantizer = (groups, qtype) => {
   checkGroups('max', groups, qtype)
   if (!qtype.unsigned) return absmax(groups, qtype)
-  const [rows, cols] = groups.shape
-  const scale = Tensor.empty(groups.device, [rows], groups.dtype)
-  const shift = Tensor.empty(groups.device, [rows], groups.dtype)
-  groups.device.call('minmaxScale', {
-    x: groups,
-    dtype: dtypes[groups.dtype].code,
-    scale,
-    shift,
-    rows,
-    cols,
-    levels: qtype.qmax,
-  })
+  const { scale, shift = null } = chooseScales(groups, 'range', { ...qtype, offset: 'shift' })
   return { scale, shift }
 }
 
@@ -135,17 +115,7 @@ export function withZeroPoint(quantizer: Quantizer): Quantizer {
     if (!shift)
       throw new DTypeError(`withZeroPoint: the quantizer must choose shifts; received none for ${qtype.name}`)
     const scale = stretchedToZero(chosen, shift, qtype.qmax)
-    const zeroPoint = Tensor.empty(groups.device, [scale.numel], qtype.dtype)
-    groups.device.call('quantize', {
-      x: shift,
-      dtype: dtypes[shift.dtype].code,
-      scale,
-      shift: null,
-      codes: zeroPoint,
-      rows: scale.numel,
-      cols: 1,
-      qtype: qtype.code,
-    })
+    const zeroPoint = encodeRows(shift, { scale }, qtype)
     return { scale, shift: null, zeroPoint }
   }
 }

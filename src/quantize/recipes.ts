@@ -1,12 +1,12 @@
-import { dtypes } from '../core/dtype.ts'
 import { DTypeError, ShapeError } from '../core/errors.ts'
 import { oneOf, orNull, wholeNumber } from '../core/kinds.ts'
 import { nearest } from '../core/nearest.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { type QType, qfloat8_e4m3fn, qint2, qint4, qint5, qint8 } from '../core/qtype.ts'
-import { type Mapping, mappings } from '../kernels/quantize/affineScale/affineScale.ts'
+import type { ScaleRule } from '../kernels/quantize/chooseScale/chooseScale.ts'
 import type { Module } from '../nn/module.ts'
 import type { Quantizer } from '../qtensor/quantizer.ts'
+import { chooseScales, decodeRows, encodeRows } from '../qtensor/rows.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { checkRecipes } from './options.ts'
@@ -22,6 +22,15 @@ import { absmax, max } from './quantizers.ts'
  * Source: torchao 0.18, quantization/quant_api.py, and the tensor classes in
  * quantization/quantize_/workflows.
  */
+
+/** How a group's range becomes the range of its codes: torchao's mapping types. */
+export type Mapping = 'symmetric' | 'symmetricNoClippingError' | 'asymmetric'
+
+const rules: Record<Mapping, ScaleRule> = {
+  symmetric: 'absmax',
+  symmetricNoClippingError: 'noClipping',
+  asymmetric: 'range',
+}
 
 /** int1 to int8, as torchao names the types of weights. */
 export type IntxName = `int${1 | 2 | 3 | 4 | 5 | 6 | 7 | 8}`
@@ -48,7 +57,7 @@ const groupKinds: OptionKinds<GroupOptions> = { groupSize: orNull(wholeNumber(1)
 const intxKinds: OptionKinds<IntxOptions> = {
   ...groupKinds,
   weightDtype: { ...oneOf(...[1, 2, 3, 4, 5, 6, 7, 8].map((bits) => `int${bits}`)), error: DTypeError },
-  mapping: oneOf(...Object.keys(mappings)),
+  mapping: oneOf(...Object.keys(rules)),
 }
 
 /**
@@ -146,41 +155,18 @@ function roundToZeroPoint(
   epsilon: number,
   scaleDtype = groups.dtype,
 ): ReturnType<Quantizer> {
-  const { device, shape } = groups
-  const [rows, cols] = shape
-  const [qmin, qmax] = [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1]
   const qtype = storageOf(bits)
-  const offset = qtype.unsigned ? -qmin : 0
-  const chosen = Tensor.empty(device, [rows], groups.dtype)
-  const zeroPoint = Tensor.empty(device, [rows], qtype.dtype)
-  const choice = { mapping: mappings[mapping], scale: chosen, zeroPoint }
-  device.call('affineScale', {
-    x: groups,
-    dtype: dtypes[groups.dtype].code,
-    ...choice,
-    rows,
-    cols,
-    qmin,
-    qmax,
-    offset,
-    epsilon,
-  })
-  const scale = cast(chosen, scaleDtype)
-  const codes = Tensor.empty(device, [rows, cols], qtype.dtype)
-  const around = { scale, zeroPoint, codes }
-  device.call('affineQuantize', {
-    x: cast(groups, scaleDtype),
-    dtype: dtypes[scaleDtype].code,
-    ...around,
-    rows,
-    cols,
-    qmin,
-    qmax,
-    offset,
-    reciprocal: 1,
-  })
+  const zero = qtype.unsigned ? 2 ** (bits - 1) : 0
+  const range = { qmin: -(2 ** (bits - 1)), qmax: 2 ** (bits - 1) - 1 }
+  const offset = { offset: 'zeroPoint', zeroDtype: qtype.dtype, zero } as const
+  const chosen = chooseScales(groups, rules[mapping], { ...range, ...offset, epsilon })
+  const scale = cast(chosen.scale, scaleDtype)
   // Signed codes around 0 need no zero point.
-  return { scale, shift: null, zeroPoint: offset === 0 && mapping !== 'asymmetric' ? null : zeroPoint, codes }
+  const zeroPoint = zero === 0 && mapping !== 'asymmetric' ? null : chosen.zeroPoint
+  const stored = { qmin: range.qmin + zero, qmax: range.qmax + zero }
+  const x = cast(groups, scaleDtype)
+  const codes = encodeRows(x, { scale, zeroPoint }, qtype, { range: stored, reciprocal: true })
+  return { scale, shift: null, zeroPoint, codes }
 }
 
 /**
@@ -202,24 +188,9 @@ const float8Symmetric: Quantizer = (groups, qtype) => ({
  */
 const tinygemm: Quantizer = (groups, qtype) => {
   const { scale, shift } = max(groups, qtype)
-  const { device, dtype } = groups
-  const rows = scale.numel
-  const eights = Tensor.fromArray(device, new Uint8Array(rows).fill(8))
+  const eights = Tensor.fromArray(groups.device, new Uint8Array(scale.numel).fill(8))
   // 8 · scale − shift is what dequantizing code 8 gives.
-  const middle = (minus: Tensor | null) => {
-    const y = Tensor.empty(device, [rows], dtype)
-    device.call('dequantize', {
-      codes: eights,
-      qtype: qtype.code,
-      scale,
-      shift: minus,
-      y,
-      dtype: dtypes[dtype].code,
-      rows,
-      cols: 1,
-    })
-    return y
-  }
+  const middle = (minus: Tensor | null) => decodeRows(eights, { scale, shift: minus }, qtype)
   return { scale, shift: middle(middle(shift)) }
 }
 

@@ -348,6 +348,7 @@ export const copyTo = op('copyTo(x, y)', (x: Tensor, y: Tensor): void => {
     throw new ShapeError(
       `copyTo: y must be ${x.dtype} of ${x.numel} values; received ${y.dtype} ${showShape(y.shape)}`,
     )
+  y.changed()
   if (x.numel > 0) x.device.call('copy', { x, y, bytes: x.byteLength })
 })
 

@@ -4,9 +4,8 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { type DType, dtypes, type FloatDType, type HostArray, viewAs } from '../../src/core/dtype.ts'
 import { asQType, type QType } from '../../src/core/qtype.ts'
-import { absmaxScale } from '../../src/kernels/quantize/absmaxScale/absmaxScale.ts'
 import { dequantize } from '../../src/kernels/quantize/dequantize/dequantize.ts'
-import { minmaxScale } from '../../src/kernels/quantize/minmaxScale/minmaxScale.ts'
+import { scalesOf } from '../../src/kernels/quantize/quantize/quantize.cases.ts'
 import { quantize } from '../../src/kernels/quantize/quantize/quantize.ts'
 
 interface Quantized {
@@ -16,17 +15,14 @@ interface Quantized {
   dequantized: HostArray
 }
 
-/** The definitions of the four kernels, one after the other; a row is a group when the weight is grouped. */
+/** The definitions of the three kernels, one after the other; a row is a group when the weight is grouped. */
 function quantizeRows(x: HostArray, dtype: FloatDType, rows: number, cols: number, qtype: QType): Quantized {
   const { code, array } = dtypes[dtype]
-  const scale = new array(rows)
-  const shift = qtype.unsigned ? new array(rows) : null
-  if (shift) minmaxScale(x, code, scale, shift, rows, cols, qtype.qmax)
-  else absmaxScale(x, code, scale, rows, cols, qtype.qmax)
+  const [scale, shift] = scalesOf(x, dtype, rows, cols, qtype)
   const codes = new Uint8Array(rows * cols)
-  quantize(x, code, scale, shift, codes, rows, cols, qtype.code)
+  quantize(x, code, scale, 1, shift, null, codes, rows, cols, qtype.code, qtype.qmin, qtype.qmax, 0)
   const dequantized = new array(rows * cols)
-  dequantize(codes, qtype.code, scale, shift, dequantized, code, rows, cols)
+  dequantize(codes, qtype.code, scale, 1, shift, null, dequantized, code, rows, cols)
   return { scale, shift, codes, dequantized }
 }
 

@@ -8,7 +8,6 @@ import { asQType } from '../../src/core/qtype.ts'
 import { type DeviceName, openDevice } from '../../src/devices/open.ts'
 import { diskFolder } from '../../src/formats/file.node.ts'
 import { openSafetensors } from '../../src/formats/safetensors.ts'
-import type { Mapping } from '../../src/kernels/quantize/affineScale/affineScale.ts'
 import { linear } from '../../src/qtensor/linear.ts'
 import { QTensor } from '../../src/qtensor/qtensor.ts'
 import type { Quantizer } from '../../src/qtensor/quantizer.ts'
@@ -22,6 +21,7 @@ import {
   int8DynamicActivationInt8Weight,
   int8WeightOnly,
   intxWeightOnly,
+  type Mapping,
 } from '../../src/quantize/recipes.ts'
 import { cast } from '../../src/tensor/ops/elementwise.ts'
 import { scope } from '../../src/tensor/scope.ts'

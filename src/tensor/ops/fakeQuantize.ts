@@ -1,6 +1,8 @@
+import { dtypes } from '../../core/dtype.ts'
 import { ShapeError } from '../../core/errors.ts'
 import { aNumber, orNull, wholeNumber } from '../../core/kinds.ts'
 import { checkOptions, type OptionKinds, required } from '../../core/options.ts'
+import { qint8 } from '../../core/qtype.ts'
 import { showShape } from '../../core/shape.ts'
 import { op } from '../op.ts'
 import type { Gradient } from '../tape.ts'
@@ -42,7 +44,10 @@ export const fakeQuantize = op(
     checkArguments(x, scale, options)
     const y = Tensor.empty(x.device, x.shape)
     if (x.numel > 0)
-      x.device.call('fakeQuantize', { x, scale, zeroPoint, y, ...asRows(x, scale), qmin, qmax })
+      x.device.call('fakeQuantize', {
+        ...{ x, dtype: dtypes.float32.code, scale, zeroPoint, y },
+        ...{ ...asRows(x, scale), qtype: qint8.code, qmin, qmax },
+      })
     return y
   },
   ({ dy, needs }, x, scale, options) => fakeQuantizeGradients(dy, x, scale, options, needs(scale)),

@@ -1,4 +1,14 @@
-import { roundHalfEven } from '../../../core/halves.ts'
+import type { HostArray } from '../../../core/dtype.ts'
+import {
+  decodeFloat,
+  dtypeOfCode,
+  encodeFloat,
+  roundHalfEven,
+  roundTo,
+  toNumbers,
+} from '../../../core/halves.ts'
+import { qtypesByCode } from '../../../core/qtype.ts'
+import { clamp, unitsOf } from '../quantize/quantize.ts'
 
 /**
  * One value in units of its scale, the code it is rounded to, and that code within its range; the zero point
@@ -10,41 +20,58 @@ export interface FakeCode {
   clamped: number
 }
 
-/**
- * The code of x for a scale and a zero point; the quotient is rounded to float32, and 0 where the scale is.
- * NaN stays NaN.
- */
+/** The integer code of x for a scale and a zero point, in float32. NaN stays NaN. */
 export function fakeCode(x: number, scale: number, zeroPoint: number, qmin: number, qmax: number): FakeCode {
-  const units = scale === 0 ? 0 : Math.fround(x / scale)
+  const units = unitsOf('float32', x, scale, null)
   // + 0: there is no code −0.
   const code = roundHalfEven(units) + 0
-  return { units, code, clamped: Math.min(Math.max(code, qmin - zeroPoint), qmax - zeroPoint) }
+  return { units, code, clamped: clamp(code, qmin - zeroPoint, qmax - zeroPoint) }
 }
 
 /**
- * y = scale · (clamp(rne(x / scale) + z, qmin, qmax) − z): what is left of x once it is quantized. NaN stays
- * NaN.
+ * y = what is left of x once it is quantized: `dequantize(quantize(x))` of the same scales and offsets, bit
+ * for bit, in one pass over x. NaN stays NaN, where an integer code would be 0.
  *
- * Row r takes scale[r · scaleStride] and its zero point.
+ *     integers    y = scale · (clamp(rne((x + shift) / scale) + z, qmin, qmax) − z) − shift
+ *     float8      y = scale · float8(clamp(x / scale, qmin, qmax))
+ *
  * Source: PyTorch, `fake_quantize_per_tensor_affine`, which multiplies by 1 / scale instead.
- * @param x [rows, cols] float32
- * @param scale [rows] float32, or [1] with a scaleStride of 0
- * @param zeroPoint as scale, int32, or null for 0
- * @param y [rows, cols] float32, may be x
+ * @param x [rows, cols] float32, float16 or bfloat16
+ * @param scale [rows] in x's dtype, or [1] with a scaleStride of 0
+ * @param shift as scale, or null
+ * @param zeroPoint as scale, int32, or null
+ * @param y [rows, cols] in x's dtype, may be x
+ * @param qtype says whether codes are integers, and if not, which float8
  */
 export function fakeQuantize(
-  x: Float32Array,
-  scale: Float32Array,
+  x: HostArray,
+  dtype: number,
+  scale: HostArray,
+  scaleStride: number,
+  shift: HostArray | null,
   zeroPoint: Int32Array | null,
-  y: Float32Array,
+  y: HostArray,
   rows: number,
   cols: number,
-  scaleStride: number,
+  qtype: number,
   qmin: number,
   qmax: number,
 ): void {
+  const name = dtypeOfCode(dtype)
+  const { dtype: codeDtype } = qtypesByCode[qtype]
+  const integer = codeDtype === 'int8' || codeDtype === 'uint8'
+  const values = toNumbers(name, x)
+  const scales = toNumbers(name, scale)
+  const shifts = shift && toNumbers(name, shift)
   for (let i = 0; i < rows * cols; i++) {
     const at = Math.floor(i / cols) * scaleStride
-    y[i] = scale[at] * fakeCode(x[i], scale[at], zeroPoint?.[at] ?? 0, qmin, qmax).clamped
+    const units = unitsOf(name, values[i], scales[at], shifts ? shifts[at] : null)
+    const z = zeroPoint?.[at] ?? 0
+    // + 0: there is no code −0.
+    const code = integer
+      ? clamp(roundHalfEven(units) + 0, qmin - z, qmax - z)
+      : decodeFloat(codeDtype, encodeFloat(codeDtype, clamp(units, qmin, qmax)))
+    const product = roundTo(name, scales[at] * code)
+    y[i] = encodeFloat(name, shifts ? product - shifts[at] : product)
   }
 }

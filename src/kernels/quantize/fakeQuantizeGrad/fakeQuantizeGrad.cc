@@ -1,5 +1,4 @@
-#include "../fakeQuantize/code.h"
-#include "../../reduce/reduce/row.h"
+#include "../quantize/codes.h"
 
 namespace LOWBIT_ISA {
 
@@ -7,13 +6,15 @@ void fakeQuantizeGrad(const float* x, const float* scale, const int32_t* zeroPoi
                       int32_t cols, int32_t scaleStride, int32_t qmin, int32_t qmax) {
   eachRow(rows, cols, [&](int32_t r) {
     size_t start = (size_t)r * cols, at = (size_t)r * scaleStride;
-    FakeRow row(scale[at], zeroPoint ? zeroPoint[at] : 0, qmin, qmax);
+    Units<FLOAT32> row(scale, nullptr, at, false);
+    int32_t z = zeroPoint ? zeroPoint[at] : 0;
+    CodeRange<QINT8> range = {(float)(qmin - z), (float)(qmax - z)};
     WideSum sum;
     for (int32_t c = 0; c < cols; c += LANES) {
-      FakeCodes code = row.codesOf(loadUpTo(x + start + c, cols - c));
+      f32v units = row.of(loadUpTo(x + start + c, cols - c)), codes = roundHalfEven(units), clamped = range.nearest(units);
       f32v gradient = loadUpTo(dy + start + c, cols - c);
-      i32v inside = code.codes == code.clamped;
-      f32v term = gradient * select(inside, code.codes - code.units, code.clamped);
+      i32v inside = codes == clamped;
+      f32v term = gradient * select(inside, codes - units, clamped);
       /* Behind the end there may be NaN, of a scale that is none. */
       for (int32_t i = cols - c; i < LANES; i++) term[i] = 0;
       sum.add(term);

@@ -2,14 +2,14 @@ import { dtypes, type FloatDType, type HostArray } from '../../../core/dtype.ts'
 import { toNumbers } from '../../../core/halves.ts'
 import type { KernelArg, KernelCase } from '../../case.ts'
 import { epsilon, inBfloat16, normals, rawOf, replaced, shapes } from '../../inputs.ts'
-import { minmaxScale } from '../minmaxScale/minmaxScale.ts'
+import { chooseScale, scaleRules } from '../chooseScale/chooseScale.ts'
 
 const floats: FloatDType[] = ['float32', 'float16', 'bfloat16']
 
 const units = { float32: epsilon, float16: 2 ** -10, bfloat16: 2 ** -7 } as Record<FloatDType, number>
 
 /**
- * x with the scale and shift that minmaxScale gives; one value in 60 lies far out, so that errors are shrunk.
+ * x with the scale and shift that chooseScale gives; one value in 60 lies far out, so that errors are shrunk.
  */
 function argsOf(
   x: Float32Array,
@@ -21,7 +21,7 @@ function argsOf(
 ): KernelArg[] {
   const raw = rawOf(dtype, x)
   const [scale, shift, trial] = [0, 1, 2].map(() => rawOf(dtype, new Float32Array(rows)))
-  minmaxScale(raw, dtypes[dtype].code, scale, shift, rows, cols, levels)
+  chooseScale(scaleRules.range, raw, dtypes[dtype].code, scale, shift, null, rows, cols, 0, levels, 0, 0)
   const outputs = [trial, new Float32Array(rows), new Int32Array(1)]
   return [raw, dtypes[dtype].code, scale, shift, ...outputs, rows, cols, levels, 0.7, 10, 1.01, iterations]
 }

@@ -1,27 +1,32 @@
 #pragma once
+#include "../../reduce/reduce/row.h"
 #include "round.h"
 
 /* Codes of one byte: from values and to values. */
 
 namespace LOWBIT_ISA {
 
-/* The integer codes of values x in units of the scale, as floats; that of NaN is 0. */
-INLINE f32v quantizeWhole(f32v x, int32_t qtype) {
-  float smallest = qtype == QINT8 ? -128.0f : 0.0f;
-  float largest = qtype == QINT8 ? 127.0f : qtype == QINT5 ? 31.0f : qtype == QINT4 ? 15.0f : 3.0f;
-  f32v whole = roundHalfEven(max(splat(smallest), min(splat(largest), x)));
-  return select(x == x, whole, splat(0.0f));
-}
+/*
+ * How the values of a row become units of its scale, each operation rounded to dtype; 0 where the scale is.
+ * Without branches, since it stands in loops: adding -0 changes nothing.
+ */
+template <int dtype> struct Units {
+  float scale, inverse, shift;
+  int32_t kept;
+  bool reciprocal;
 
-/* The codes of values x in units of the scale, at codes. */
-INLINE void quantizeEncode(f32v x, int32_t qtype, uint8_t* codes) {
-  if (float8Of(qtype) >= 0) {
-    float largest = qtype == QFLOAT8_E4M3FN ? 448.0f : qtype == QFLOAT8_E5M2 ? 57344.0f : 240.0f;
-    storeFloat(codes, float8Of(qtype), 0, max(splat(-largest), min(splat(largest), x)));
-    return;
+  Units(const void* scales, const void* shifts, int32_t at, bool reciprocal)
+      : scale(readFloat(scales, dtype, at)),
+        inverse(LOWBIT_ISA::roundTo(1 / scale, dtype)),
+        shift(shifts ? readFloat(shifts, dtype, at) : -0.0f),
+        kept(scale == 0 ? 0 : -1),
+        reciprocal(reciprocal) {}
+
+  f32v of(f32v x) const {
+    f32v y = roundTo<dtype>(x + shift);
+    return (f32v)((i32v)roundTo<dtype>(reciprocal ? y * inverse : y / scale) & kept);
   }
-  storeAs(codes, __builtin_convertvector(convert(quantizeWhole(x, qtype)), u8v));
-}
+};
 
 /* The values of LANES codes. */
 INLINE f32v dequantizeDecode(const uint8_t* codes, int32_t qtype) {
@@ -30,24 +35,70 @@ INLINE f32v dequantizeDecode(const uint8_t* codes, int32_t qtype) {
   return convert(qtype == QINT8 ? unsignedCodes << 24 >> 24 : unsignedCodes);
 }
 
-/* The values of the codes of x. */
-INLINE f32v quantizeNearest(f32v x, int32_t qtype) {
-  /* No code is -0, but a value may round to it. */
-  if (float8Of(qtype) < 0) return quantizeWhole(x, qtype) + 0.0f;
-  uint8_t codes[LANES];
-  quantizeEncode(x, qtype, codes);
-  return dequantizeDecode(codes, qtype);
+/* The value of one code of an integer type. */
+INLINE float codeValue(uint8_t code, int32_t qtype) { return qtype == QINT8 ? (float)(int8_t)code : (float)code; }
+
+/* body(kind), kind's value the qtype if it is a float8, else QINT8: integers are all encoded alike. */
+template <class Body> INLINE void withCodes(int32_t qtype, Body body) {
+  switch (qtype) {
+    case QFLOAT8_E4M3FN: return body(Constant<QFLOAT8_E4M3FN>{});
+    case QFLOAT8_E5M2: return body(Constant<QFLOAT8_E5M2>{});
+    case QFLOAT8_E4M3FNUZ: return body(Constant<QFLOAT8_E4M3FNUZ>{});
+    default: return body(Constant<QINT8>{});
+  }
 }
+
+/* Which codes there are, of a kind as `withCodes` gives it. */
+template <int kind> struct CodeRange {
+  float low, high;
+
+  /* x within the range; NaN stays NaN. */
+  f32v clamp(f32v x) const { return max(splat(low), min(splat(high), x)); }
+
+  /* The codes of values x in units of the scale, z the code of 0 and of what is not a number. */
+  void encode(f32v x, float z, uint8_t* codes) const {
+    if constexpr (float8Of(kind) >= 0) {
+      storeFloat<float8Of(kind)>(codes, 0, clamp(x));
+    } else {
+      f32v whole = select(x == x, roundHalfEven(x) + z, splat(z));
+      storeAs(codes, __builtin_convertvector(convert(clamp(whole)), u8v));
+    }
+  }
+
+  /* The values of the codes of x in units of the scale, whose range is that around 0; NaN stays NaN. */
+  f32v nearest(f32v x) const {
+    if constexpr (float8Of(kind) >= 0) {
+      uint8_t codes[LANES];
+      encode(x, 0, codes);
+      return loadFloat<float8Of(kind)>(codes, 0);
+    } else {
+      /* + 0: there is no code -0. */
+      return clamp(roundHalfEven(x) + 0.0f);
+    }
+  }
+};
 
 /* Values per task. */
 constexpr int32_t codesPiece = 1 << 14;
 
 /* body(first, end) for pieces of count values, on the threads of the pool. */
-template <class Body> INLINE void eachPiece(int32_t count, Body body) {
-  parallelFor((int32_t)(((int64_t)count + codesPiece - 1) / codesPiece), [&](int32_t piece) {
-    int32_t first = piece * codesPiece;
+template <class Body> INLINE void eachPiece(size_t count, Body body) {
+  parallelFor((int32_t)((count + codesPiece - 1) / codesPiece), [&](int32_t piece) {
+    size_t first = (size_t)piece * codesPiece;
     body(first, count - first < codesPiece ? count : first + codesPiece);
   });
+}
+
+/*
+ * body(start, n, at) for the n values from start on, which share scale `at`: for every row, or, where one
+ * scale serves all (a scaleStride of 0), for pieces of them.
+ */
+template <class Body> INLINE void eachRun(int32_t rows, int32_t cols, int32_t scaleStride, Body body) {
+  if (scaleStride == 0) {
+    eachPiece((size_t)rows * cols, [&](size_t first, size_t end) { body(first, (int32_t)(end - first), 0); });
+  } else {
+    eachRow(rows, cols, [&](int32_t r) { body((size_t)r * cols, cols, r); });
+  }
 }
 
 }  // namespace LOWBIT_ISA

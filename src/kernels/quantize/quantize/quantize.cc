@@ -1,31 +1,26 @@
-#include "../../reduce/reduce/row.h"
 #include "../quantize/codes.h"
-#include "../quantize/round.h"
 #include "simd.h"
 
 namespace LOWBIT_ISA {
 
-void quantize(const void* x, int32_t dtype, const void* scale, const void* shift, uint8_t* codes,
-              int32_t rows, int32_t cols, int32_t qtype) {
+void quantize(const void* x, int32_t dtype, const void* scale, int32_t scaleStride, const void* shift, const uint8_t* zeroPoint,
+              uint8_t* codes, int32_t rows, int32_t cols, int32_t qtype, int32_t qmin, int32_t qmax, int32_t reciprocal) {
   withFloat(dtype, [&](auto type) {
     constexpr int xType = decltype(type)::value;
-    eachRow(rows, cols, [&](int32_t r) {
-      uint8_t* row = codes + (size_t)r * cols;
-      float rowScale = readFloat(scale, dtype, r);
-      if (rowScale == 0) {
-        __builtin_memset(row, 0, cols);
-        return;
-      }
-      float rowShift = shift ? readFloat(shift, dtype, r) : 0;
-      auto units = [&](f32v v) { return roundTo<xType>((shift ? roundTo<xType>(v + rowShift) : v) / rowScale); };
-      size_t start = (size_t)r * cols;
-      int32_t c = 0;
-      for (; c <= cols - LANES; c += LANES) quantizeEncode(units(loadFloat<xType>(x, start + c)), qtype, row + c);
-      if (c < cols) {
-        uint8_t rest[LANES];
-        quantizeEncode(units(loadFloatPartial(x, dtype, start + c, cols - c)), qtype, rest);
-        __builtin_memcpy(row + c, rest, cols - c);
-      }
+    withCodes(qtype, [&](auto kind) {
+      CodeRange<decltype(kind)::value> range = {(float)qmin, (float)qmax};
+      eachRun(rows, cols, scaleStride, [&](size_t start, int32_t n, int32_t at) {
+        Units<xType> units(scale, shift, at, reciprocal);
+        float z = zeroPoint ? codeValue(zeroPoint[at], qtype) : 0;
+        auto encode = [&](f32v v, uint8_t* to) { range.encode(units.of(v), z, to); };
+        int32_t i = 0;
+        for (; i <= n - LANES; i += LANES) encode(loadFloat<xType>(x, start + i), codes + start + i);
+        if (i < n) {
+          uint8_t rest[LANES];
+          encode(loadFloatPartial(x, dtype, start + i, n - i), rest);
+          __builtin_memcpy(codes + start + i, rest, n - i);
+        }
+      });
     });
   });
 }

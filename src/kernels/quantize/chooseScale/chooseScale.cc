@@ -1,0 +1,52 @@
+#include "../../reduce/reduce/row.h"
+#include "simd.h"
+
+namespace LOWBIT_ISA {
+
+enum ScaleRule { ABSMAX, NO_CLIPPING, RANGE };
+
+/* The scale of a range; comparisons in this order pass NaN on. */
+template <int dtype> INLINE float chosenScale(int32_t rule, float least, float most, float qmin, float qmax) {
+  if (rule == RANGE) return roundTo(most - least, dtype) / (qmax - qmin);
+  float below = roundTo(least / qmin, dtype), above = roundTo(most / qmax, dtype);
+  return below > above ? below : above;
+}
+
+void chooseScale(int32_t rule, const void* x, int32_t dtype, void* scale, void* shift, uint8_t* zeroPoint, int32_t rows,
+                 int32_t cols, int32_t qmin, int32_t qmax, int32_t zero, float epsilon) {
+  float lowest = (float)qmin, highest = (float)qmax, half = (highest - lowest) / 2;
+  withFloat(dtype, [&](auto type) {
+    constexpr int xType = decltype(type)::value;
+    eachRow(rows, cols, [&](int32_t r) {
+      auto values = [&](int32_t c, int32_t n) {
+        size_t index = (size_t)r * cols + c;
+        return n == LANES ? loadFloat<xType>(x, index) : loadFloatPartial(x, dtype, index, n);
+      };
+      float least = 0, chosen;
+      if (rule == ABSMAX) {
+        chosen = rowMax(cols, [&](int32_t c, int32_t n) { return abs(values(c, n)); }) / half;
+      } else {
+        float most = rowMax(cols, values);
+        least = -rowMax(cols, [&](int32_t c, int32_t n) { return -values(c, n); });
+        if (!shift) {
+          most = most < 0 ? 0 : most;
+          least = least > 0 ? 0 : least;
+        }
+        chosen = chosenScale<xType>(rule, least, most, lowest, highest);
+      }
+      float rounded = roundTo(chosen, xType);
+      rounded = roundTo(rounded < epsilon ? epsilon : rounded, xType);
+      writeFloat(scale, xType, r, rounded);
+      if (shift) writeFloat(shift, xType, r, -least);
+      if (!zeroPoint) return;
+      int32_t z = 0;
+      if (rule == RANGE) {
+        float above = lowest - roundHalfEven(roundTo(least / rounded, xType));
+        z = (int32_t)(above > highest ? highest : above >= lowest ? above : lowest);
+      }
+      zeroPoint[r] = (uint8_t)(z + zero);
+    });
+  });
+}
+
+}  // namespace LOWBIT_ISA
