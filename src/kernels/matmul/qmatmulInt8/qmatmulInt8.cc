@@ -97,9 +97,10 @@ template <int qtype> static void int8OneRow(const TiledWeights& w, const ByteRow
 
 /*
  * A panel is a slice of w, its codes spread to bytes once and then used for every row of x, in pieces of 32
- * columns, each of which lies in one group of x (and so of w). Rows of w lie in lanes, INT8_VECTORS vectors
- * of them a strip; a tile of INT8_ROWS rows of x and a strip keeps its integer sums in registers. Behind the
- * last column x is zero, so that the last piece may be taken for a whole one.
+ * columns. Rows of w lie in lanes, INT8_VECTORS vectors of them a strip; a tile of INT8_ROWS rows of x and a
+ * strip keeps its integer sums in registers over a run of pieces that lie in one group of x (and so of w). A
+ * panel holds whole groups, or a part of one. Behind the last column x is zero, so that the last piece may be
+ * taken for a whole one.
  */
 constexpr int INT8_COLS = 32;
 constexpr int INT8_VECTORS = 2;
@@ -124,7 +125,7 @@ constexpr int INT8_MOST_PLANES = HAS_PAIRS && INT8_OFFSET ? 2 : 1;
 alignas(64) static thread_local uint8_t int8Panel[sizeof(Int8Piece<INT8_MOST_PLANES>) * INT8_PIECES * (INT8_COLS / INT8_STRIP)];
 
 /*
- * INT8_ROWS rows of x from one column on, and for each piece their scales, and what the shifts are multiplied
+ * INT8_ROWS rows of x from one column on, and for each run their scales, and what the shifts are multiplied
  * by (int8: the sums).
  */
 struct Int8Factors {
@@ -138,23 +139,28 @@ struct Int8Block {
 
 /* Σ of n signed bytes. */
 static float int8Sum(const uint8_t* x, int32_t n) {
-  int32_t sum = 0;
-  for (int32_t i = 0; i < n; i++) sum += (int8_t)x[i];
-  return (float)sum;
+  i32v sums = {};
+  int32_t i = 0;
+  for (; i + LANES * 4 <= n; i += LANES * 4) sums = dotCodes(sums, splat(0x01010101u), loadAs<u32v>(x + i));
+  int32_t total = 0;
+  for (int lane = 0; lane < LANES; lane++) total += sums[lane];
+  for (; i < n; i++) total += (int8_t)x[i];
+  return (float)total;
 }
 
+/* The columns k … k + depth - 1 of x, `run` of them at a time. */
 template <bool isInt8>
-static void int8Gather(Int8Block& block, const ByteRows& x, int32_t m, int32_t rows, int32_t k, int32_t pieces) {
-  bool known = x.groupSize <= 32;
+static void int8Gather(Int8Block& block, const ByteRows& x, int32_t m, int32_t rows, int32_t k, int32_t depth, int32_t run) {
+  bool whole = x.groupSize <= run;
   for (int32_t r = 0; r < rows; r++) {
     const uint8_t* codes = x.codes + (m + r) * x.stride + k;
     const float *scale = x.scale + (size_t)(m + r) * x.groups, *sums = x.sum + (size_t)(m + r) * x.groups;
     block.codes[r] = codes;
-    for (int32_t p = 0; p < pieces; p++) {
-      int32_t group = known ? k / 32 + p : (k + p * 32) / x.groupSize;
-      float sum = known ? sums[group] : int8Sum(codes + p * 32, 32);
-      block.factors[p].scale[r] = scale[group];
-      block.factors[p].sum[r] = isInt8 ? sum : -scale[group] * sum;
+    for (int32_t i = 0; i * run < depth; i++) {
+      int32_t group = k / x.groupSize + i;
+      float sum = whole ? sums[group] : int8Sum(codes, depth);
+      block.factors[i].scale[r] = scale[group];
+      block.factors[i].sum[r] = isInt8 ? sum : -scale[group] * sum;
     }
   }
 }
@@ -208,48 +214,48 @@ INLINE void int8Pairs(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<planes>&
   }
 }
 
-/*
- * How the codes of a type are multiplied: 2 bits as 4. Where a row of x and a row of int8 weights have one
- * scale each, sums stay integers from piece to piece (wholeRows): the product of static activations is then
- * that of the whole numbers, to the last bit.
- */
-template <int qtype, bool usePairs, bool oneScale = false> struct Int8Way {
-  static constexpr bool isInt8 = qtype == QINT8, pairs = usePairs, wholeRows = oneScale;
+/* How the codes of a type are multiplied: 2 bits as 4. */
+template <int qtype, bool usePairs> struct Int8Way {
+  static constexpr bool isInt8 = qtype == QINT8, pairs = usePairs;
   static constexpr int bits = qtype == QINT5 ? 5 : 4, planes = isInt8 && pairs ? 2 : 1;
 };
-template <bool usePairs> struct Int8Way<QINT2, usePairs, false> : Int8Way<QINT4, usePairs> {};
+template <bool usePairs> struct Int8Way<QINT2, usePairs> : Int8Way<QINT4, usePairs> {};
 
-/* One tile: y [rows, cols] = start + x · strip; start may be y itself, one row (startStride 0) or absent. */
+/*
+ * One tile: y [rows, cols] = start + x · strip, in runs of so many pieces; start may be y itself, one row
+ * (startStride 0) or absent.
+ */
 template <class Way, int rows>
-static void int8Tile(const Int8Piece<Way::planes>* w, const Int8Block& block, int32_t pieces, const float* start, size_t startStride,
-                     float* y, size_t yStride, int32_t cols) {
+static void int8Tile(const Int8Piece<Way::planes>* w, const Int8Block& block, int32_t pieces, int32_t piecesPerRun, const float* start,
+                     size_t startStride, float* y, size_t yStride, int32_t cols) {
   f32v totals[rows][INT8_VECTORS] = {};
   const uint8_t* x[rows];
 #pragma GCC unroll 8
   for (int r = 0; r < rows; r++) x[r] = block.codes[r];
-  const Int8Factors* factors = block.factors;
-  i32v sums[rows][INT8_VECTORS] = {};
-  for (; pieces > 0; pieces--, w++, factors++) {
-    opaque(w), opaque(factors);
+  for (const Int8Factors* factors = block.factors; pieces > 0; pieces -= piecesPerRun, factors++) {
+    opaque(factors);
+    i32v sums[rows][INT8_VECTORS];
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++) {
-      opaque(x[r]);
 #pragma GCC unroll 4
-      for (int v = 0; v < INT8_VECTORS; v++) {
-        i32v from = int8Start<Way::isInt8>(factors->sum[r]);
-        sums[r][v] = Way::wholeRows ? sums[r][v] + from : from;
-      }
+      for (int v = 0; v < INT8_VECTORS; v++) sums[r][v] = int8Start<Way::isInt8>(factors->sum[r]);
     }
-    if constexpr (Way::pairs) int8Pairs<Way::bits>(sums, *w, x);
-    else int8Dots<Way::isInt8>(sums, *w, x);
+    int32_t count = pieces < piecesPerRun ? pieces : piecesPerRun;
+    for (; count > 0; count--, w++) {
+      opaque(w);
+#pragma GCC unroll 8
+      for (int r = 0; r < rows; r++) opaque(x[r]);
+      if constexpr (Way::pairs) int8Pairs<Way::bits>(sums, *w, x);
+      else int8Dots<Way::isInt8>(sums, *w, x);
+#pragma GCC unroll 8
+      for (int r = 0; r < rows; r++) x[r] += 32;
+    }
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++) {
-      x[r] += 32;
-      if (Way::wholeRows && pieces > 1) continue;
 #pragma GCC unroll 4
       for (int v = 0; v < INT8_VECTORS; v++) {
-        totals[r][v] = fma(load(w->scale + v * LANES) * factors->scale[r], convert(sums[r][v]), totals[r][v]);
-        if constexpr (!Way::isInt8) totals[r][v] = fma(splat(factors->sum[r]), load(w->shift + v * LANES), totals[r][v]);
+        totals[r][v] = fma(load(w[-1].scale + v * LANES) * factors->scale[r], convert(sums[r][v]), totals[r][v]);
+        if constexpr (!Way::isInt8) totals[r][v] = fma(splat(factors->sum[r]), load(w[-1].shift + v * LANES), totals[r][v]);
       }
     }
   }
@@ -299,25 +305,36 @@ static void int8Fill(Int8Piece<planes>* panel, const TiledWeights& w, int32_t n,
   }
 }
 
-template <int qtype, bool pairs, bool wholeRows = false>
+/* The columns of a panel from column k on: whole groups of x, or what is left of one that is longer than a panel. */
+static int32_t int8Depth(const ByteRows& x, int32_t k, int32_t K) {
+  int32_t groups = INT8_DEPTH / x.groupSize, left = K - k;
+  int32_t most = groups > 0 ? groups * x.groupSize : INT8_DEPTH;
+  if (groups == 0) left = groupEnd(k / x.groupSize, x.groupSize, K) - k;
+  return left < most ? left : most;
+}
+
+template <int qtype, bool pairs>
 static void int8ManyRows(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M, int32_t N) {
-  using Way = Int8Way<qtype, pairs, wholeRows>;
+  using Way = Int8Way<qtype, pairs>;
   int32_t panels = (N + INT8_COLS - 1) / INT8_COLS, rowBlocks = (M + INT8_TASK_ROWS - 1) / INT8_TASK_ROWS;
+  int32_t piecesPerRun = x.groupSize < INT8_DEPTH ? (x.groupSize + 31) / 32 : INT8_PIECES;
   parallelFor(rowBlocks * panels, [&](int32_t task) {
     auto* panel = (Int8Piece<Way::planes>*)int8Panel;
     int32_t first = task / panels * INT8_TASK_ROWS, last = M - first < INT8_TASK_ROWS ? M : first + INT8_TASK_ROWS;
     int32_t n = task % panels * INT8_COLS, cols = N - n < INT8_COLS ? N - n : INT8_COLS;
-    for (int32_t k = 0; k < w.K; k += INT8_DEPTH) {
-      int32_t depth = w.K - k < INT8_DEPTH ? w.K - k : INT8_DEPTH, pieces = (depth + 31) / 32;
+    for (int32_t k = 0, depth; k < w.K; k += depth) {
+      depth = int8Depth(x, k, w.K);
+      int32_t pieces = (depth + 31) / 32;
       int8Fill<qtype>(panel, w, n, k, depth, N);
       for (int32_t m = first; m < last; m += INT8_ROWS) {
         int32_t rows = last - m < INT8_ROWS ? last - m : INT8_ROWS;
         Int8Block block;
-        int8Gather<Way::isInt8>(block, x, m, rows, k, pieces);
+        int8Gather<Way::isInt8>(block, x, m, rows, k, depth, piecesPerRun * 32);
         for (int32_t c = 0; c < cols; c += INT8_STRIP) {
           float* to = y + (size_t)m * N + n + c;
           const float* start = k > 0 ? to : bias ? bias + n + c : nullptr;
-          int8Rows<Way, INT8_ROWS>(rows, panel + c / INT8_STRIP * INT8_PIECES, block, pieces, start, k > 0 ? N : 0, to, N, cols - c);
+          int8Rows<Way, INT8_ROWS>(rows, panel + c / INT8_STRIP * INT8_PIECES, block, pieces, piecesPerRun, start, k > 0 ? N : 0, to, N,
+                                   cols - c);
         }
       }
     }
@@ -327,17 +344,12 @@ static void int8ManyRows(const TiledWeights& w, const ByteRows& x, const float* 
 template <int qtype>
 static void qmatmulInt8Of(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M, int32_t N) {
   if (M == 1) return int8OneRow<qtype>(w, x, bias, y, N);
-  constexpr bool isInt8 = qtype == QINT8;
-  const bool wholeRows = isInt8 && x.groups == 1 && w.groupSize >= w.K;
   /*
    * int8 in pairs takes two planes, which only pays where a relaxed dot product would have to split it, too.
    */
   if constexpr (HAS_PAIRS && (qtype != QINT8 || INT8_MOST_PLANES == 2)) {
-    if (pairsAreFaster()) {
-      return wholeRows ? int8ManyRows<qtype, true, isInt8>(w, x, bias, y, M, N) : int8ManyRows<qtype, true>(w, x, bias, y, M, N);
-    }
+    if (pairsAreFaster()) return int8ManyRows<qtype, true>(w, x, bias, y, M, N);
   }
-  if (wholeRows) return int8ManyRows<qtype, false, isInt8>(w, x, bias, y, M, N);
   int8ManyRows<qtype, false>(w, x, bias, y, M, N);
 }
 
