@@ -78,7 +78,7 @@ function product(codes: Tensor[], x: Tensor, y: Tensor, encoding: Encoding, xGro
   const bytes = (N * K) / 2 + scales.length + offsets.length
   if (xGroupSize === null) {
     const call = (i: number) =>
-      device.call('qmatmul', { x, w: codes[i], scale: scale[i], offset: offset[i], ...shared })
+      device.call('qmatmul', { x, w: codes[i], scale: scale[i], offset: offset[i], ...shared, transposed: 0 })
     return { words: `qmatmul ${words}`, call, bytes }
   }
   const [rows, xScale, xSum] = quantizeRows(x, xGroupSize, 127)

@@ -130,7 +130,11 @@ export class QConv1D extends QWeightModule {
 
   /** x [..., nx] → [..., nf] float32. */
   protected override qforward(x: Tensor): Tensor {
-    const weight = this.trains(x) ? this.dequantizedWeight() : this.quantizedWeight()
-    return linear(x, weight, this.bias && cast(this.bias, 'float32'), this.computeDtype ?? 'float32')
+    return linear(
+      x,
+      this.weightInUse(),
+      this.bias && cast(this.bias, 'float32'),
+      this.computeDtype ?? 'float32',
+    )
   }
 }

@@ -2,7 +2,6 @@ import { check } from '../core/kinds.ts'
 import { lookup } from '../qtensor/lookup.ts'
 import type { WeightFacts } from '../qtensor/parts.ts'
 import { chooseLookup } from '../qtensor/product.ts'
-import { embedding } from '../tensor/ops/embedding.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { Embedding } from './embedding.ts'
 import { type ActivationQuantization, aLayer, QWeightModule, type WeightQuantization } from './qmodule.ts'
@@ -28,6 +27,6 @@ export class QEmbedding extends QWeightModule {
 
   /** ids [...] int32 → [..., embeddingDim] float32. */
   protected override qforward(ids: Tensor): Tensor {
-    return this.trains(ids) ? embedding(this.dequantizedWeight(), ids) : lookup(this.quantizedWeight(), ids)
+    return lookup(this.weightInUse(), ids)
   }
 }

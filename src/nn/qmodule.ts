@@ -198,9 +198,13 @@ export abstract class QWeightModule extends QModule {
     return this.weight.dequantize()
   }
 
-  /** Whether a gradient has to pass through the layer. */
-  protected trains(x: Tensor): boolean {
-    return needsGrad(x) || needsGrad(this.bias) || (this.weight instanceof Tensor && needsGrad(this.weight))
+  /**
+   * What the layer computes with: the floats that the quantized weight stands for where a gradient has to reach
+   * a float weight, else the quantized weight.
+   */
+  protected weightInUse(): Tensor | QTensor {
+    const { weight } = this
+    return weight instanceof Tensor && needsGrad(weight) ? this.dequantizedWeight() : this.quantizedWeight()
   }
 }
 

@@ -1,11 +1,12 @@
 import { dtypes } from '../core/dtype.ts'
 import { ShapeError } from '../core/errors.ts'
-import { showShape } from '../core/shape.ts'
+import { numel, showShape } from '../core/shape.ts'
 import { rowStride } from '../kernels/quantize/quantizeRows/quantizeRows.ts'
 import { op } from '../tensor/op.ts'
-import { checkBias, matmulTransposed } from '../tensor/ops/matmulTransposed.ts'
+import { columnSum } from '../tensor/ops/columnSum.ts'
+import { checkBias, gemm, matmulTransposed } from '../tensor/ops/matmulTransposed.ts'
 import { scope } from '../tensor/scope.ts'
-import { noGrad } from '../tensor/tape.ts'
+import { needsGrad, noGrad } from '../tensor/tape.ts'
 import { checkDType, Tensor } from '../tensor/tensor.ts'
 import { QActivation } from './activation.ts'
 import type { ComputeDType } from './computeDtype.ts'
@@ -16,7 +17,8 @@ import { chooseProduct, type Product, weightArguments } from './product.ts'
 import type { QTensor } from './qtensor.ts'
 
 /**
- * y = x · wᵀ + bias for a float or a quantized weight.
+ * y = x · wᵀ + bias for a float or a quantized weight; dx = dy · w, dbias = Σ dy, and none for a quantized weight.
+ * Where one of these gradients is asked for, x stays float, whatever computeDtype says.
  * @param x [..., K] float32
  * @param w [N, K]
  * @param bias [N] float32, or null
@@ -38,14 +40,42 @@ export const linear = op(
       throw new ShapeError(`linear: columns of x (${x.size(-1)}) must equal columns of w (${K}); ${received}`)
     }
     checkBias('linear', bias, N)
-    return w instanceof Tensor ? matmulTransposed(x, w, bias) : quantizedLinear(x, w, bias, computeDtype)
+    if (w instanceof Tensor) return matmulTransposed(x, w, bias)
+    if (needsGrad(x) || needsGrad(bias)) return trainedLinear(x, w, bias)
+    const product = chooseProduct(w.facts, x instanceof QActivation ? x.qtype : null, computeDtype)
+    return quantizedLinear(x, w, bias, product)
   },
 )
 
-function quantizedLinear(x: Tensor, w: QTensor, bias: Tensor | null, computeDtype: ComputeDType): Tensor {
+/** The product of floats with a quantized weight, through which gradients pass; nothing dequantized is kept for them. */
+const trainedLinear = op(
+  'trainedLinear(x, weight, bias)',
+  (x: Tensor, w: QTensor, bias: Tensor | null): Tensor =>
+    quantizedLinear(x, w, bias, chooseProduct(w.facts, null, 'float32')),
+  ({ dy, needs }, x, w, bias) => [
+    needs(x) ? quantizedMatmul(dy, w).view(x.shape) : null,
+    null,
+    needs(bias) ? columnSum(dy, -1) : null,
+  ],
+)
+
+/** x [..., N] · w [N, K] → [M, K] float32; the kernel dequantizes w panel by panel. */
+function quantizedMatmul(x: Tensor, w: QTensor): Tensor {
+  const [N, K] = matrixShape(w.shape)
+  const M = numel(x.shape.slice(0, -1))
+  return scope(() => {
+    const { kernel } = chooseProduct(w.facts, null, 'float32')
+    if (kernel === 'dequantize → matmul') return gemm(x.view([1, M, N]), w.dequantize().view([1, N, K]))
+    const y = Tensor.empty(x.device, [M, K])
+    if (y.numel > 0)
+      x.device.call('qmatmul', { x, ...weightArguments(w), bias: null, y, M, N, K, transposed: 1 })
+    return w.order ? permuteColumns(y, w.order, 'back') : y
+  })
+}
+
+function quantizedLinear(x: Tensor, w: QTensor, bias: Tensor | null, product: Product): Tensor {
   const [N, K] = matrixShape(w.shape)
   return scope(() => {
-    const product = chooseProduct(w.facts, x instanceof QActivation ? x.qtype : null, computeDtype)
     const rounded = roundedRows(x, product)
     if (product.kernel === 'dequantize → matmul') return matmulTransposed(rounded, w.dequantize(), bias)
     const ordered = w.order ? orderedColumns(rounded, w.order) : rounded
@@ -53,7 +83,7 @@ function quantizedLinear(x: Tensor, w: QTensor, bias: Tensor | null, computeDtyp
     const sizes = { bias, y, M: x.numel / K, N, K }
     if (sizes.M === 0) return y
     if (product.kernel === 'qmatmul')
-      x.device.call('qmatmul', { x: ordered, ...weightArguments(w), ...sizes })
+      x.device.call('qmatmul', { x: ordered, ...weightArguments(w), ...sizes, transposed: 0 })
     else if (product.x === 'codes') staticLinear(ordered as QActivation, w, sizes)
     else dynamicLinear(ordered, w, product.x === 'rows', sizes)
     return y

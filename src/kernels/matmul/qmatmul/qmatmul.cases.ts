@@ -148,6 +148,23 @@ export function tiledOffsets(
   return tiles
 }
 
+/** The product with W itself, [M, N] · [N, K], of the same weights. */
+function transposedCase(...sizes: Parameters<typeof qmatmulCase>): KernelCase {
+  const [, M, N, K, , withBias] = sizes
+  const direct = qmatmulCase(...sizes)
+  return {
+    ...direct,
+    name: `transposed ${direct.name}`,
+    args: (random) =>
+      direct
+        .args(random)
+        .with(0, normals(random, M * N))
+        .with(7, withBias ? normals(random, K) : null)
+        .with(8, new Float32Array(M * K))
+        .with(13, 1),
+  }
+}
+
 function qmatmulArgs(
   random: Random,
   qtype: QType,
@@ -168,7 +185,7 @@ function qmatmulArgs(
   const bias = withBias ? normals(random, N) : null
   const dtypeCodes = [dtypes[scaleDtype].code, dtypes[offsetDtype].code]
   const weights = [w, qtype.code, tiledFloats(scale, scaleDtype, N, groups), offset, ...dtypeCodes]
-  return [normals(random, M * K), ...weights, bias, new Float32Array(M * N), M, N, K, groupSize]
+  return [normals(random, M * K), ...weights, bias, new Float32Array(M * N), M, N, K, groupSize, 0]
 }
 
 type Floats = Float32Array
@@ -189,6 +206,7 @@ type Args = [
   N: number,
   K: number,
   groupSize: number,
+  transposed: number,
 ]
 
 /**
@@ -196,11 +214,15 @@ type Args = [
  * shift is taken away, and as much for scale · z, which lies among the values of scale · q.
  */
 function qmatmulTolerance(args: readonly KernelArg[]): Float64Array {
-  const [x, w, qtype, scale, offset, scaleDtype, offsetDtype, bias, , M, N, K, groupSize] = args as Args
-  const weights = (offsets: HostArray | null) =>
-    dequantizeTiles(w, qtype, scale, offsets, scaleDtype, offsetDtype, N, K, groupSize)
-  const sums = dotTolerance(x, weights(offset), bias, M, N, K)
-  const products = dotTolerance(x, weights(null), null, M, N, K)
+  const [x, w, qtype, scale, offset, scaleDtype, offsetDtype, bias, , M, N, K, groupSize, transposed] =
+    args as Args
+  const weights = (offsets: HostArray | null) => {
+    const rows = dequantizeTiles(w, qtype, scale, offsets, scaleDtype, offsetDtype, N, K, groupSize)
+    return transposed ? rows.map((_, i) => rows[(i % N) * K + Math.floor(i / N)]) : rows
+  }
+  const [outputs, inputs] = transposed ? [K, N] : [N, K]
+  const sums = dotTolerance(x, weights(offset), bias, M, outputs, inputs)
+  const products = dotTolerance(x, weights(null), null, M, outputs, inputs)
   const roundings = offset && dtypeOfCode(offsetDtype) === 'uint8' ? 2 : 1
   return sums.map((bound, i) => bound + (roundings * products[i]) / 16)
 }
@@ -267,6 +289,11 @@ export const cases: KernelCase[] = [
   ...[1, 4].map((M) => qmatmulCase(qint4, M, 37, 172, 172, false, 'float32', 'uint8')),
   qmatmulCase(qint4, 1, 275, 1031, 128, false, 'float16', 'uint8'),
   ...symmetric.flatMap((qtype) => [1, 5].map((M) => everyCode(qtype, M))),
+  ...qtypesByCode.flatMap((qtype) => [
+    transposedCase(qtype, 1, 37, 172),
+    transposedCase(qtype, 13, 275, 172, qtype.unsigned ? 32 : 96, true, 'bfloat16'),
+  ]),
+  transposedCase(qint4, 7, 70, 521, 128, false, 'bfloat16', 'uint8'),
 ]
 
 /** The matrices of SmolLM2 and a square one of 7B models, [N, K]. */

@@ -60,8 +60,9 @@ template <int qtype> static void qmatmulFill(const TiledWeights& w, float* panel
 }
 
 /*
- * A few rows of x: over the columns of a group Σ x·W = scale · Σ x·q − shift · Σ x, so that a weight takes one
- * multiplication. Codes of 2 and 4 bits are not moved within their word: q comes 2^place times as large, and x is
+ * A few rows of x: over the columns of a group Σ x·W = scale · Σ x·q − shift · Σ x, or scale · (Σ x·q − zeroPoint · Σ x),
+ * so that a weight takes one multiplication. Both sums take x in the same order: where all weights are 0 because all
+ * codes are a zero point of 8, so is what they give. Codes of 2 and 4 bits are not moved within their word: q comes 2^place times as large, and x is
  * divided by that beforehand, which is exact.
  */
 
@@ -81,6 +82,9 @@ template <int qtype> INLINE f32v qmatmulInPlace(const QmatmulRun<qtype>& run, in
   u32v word = run.words[0];
   return convert((i32v)(place + bits < 32 ? word & (((1u << bits) - 1) << place) : word >> place));
 }
+
+/* Enough independent sums to hide the latency of an addition: column k belongs to sum k mod so many. */
+template <int rows> constexpr int qmatmulChains = rows * 16 / LANES < 4 ? 4 * LANES / 16 / rows : 1;
 
 /* Columns whose sums are kept apart: those of a group, at most so many, so that rounding does not grow with K. */
 constexpr int32_t QMATMUL_STRETCH = 256;
@@ -114,17 +118,15 @@ static QmatmulRows qmatmulRows(const TiledWeights& w, const float* x, int32_t fi
     float *to = scratch.rows + r * QMATMUL_STRIDE - first, *sums = scratch.panel + r * QMATMUL_SUMS;
     for (int32_t k = first; k < last; sums++) {
       int32_t end = qmatmulStretchEnd(w, made, k);
-      f32v total = {};
+      float chains[qmatmulChains<rows>] = {};
+      for (int32_t i = k; i < end; i++) chains[i % qmatmulChains<rows>] += row[i];
+      *sums = chains[0];
+      for (int c = 1; c < qmatmulChains<rows>; c++) *sums += chains[c];
       for (; k < end; k += 32) {
 #pragma GCC unroll 8
-        for (int i = 0; i < 32; i += LANES) {
-          f32v values = loadUpTo(row + k + i, end - k - i);
-          total += values;
-          store(to + k + i, values * load(factors + i));
-        }
+        for (int i = 0; i < 32; i += LANES) store(to + k + i, loadUpTo(row + k + i, end - k - i) * load(factors + i));
       }
       k = end;
-      *sums = sum(total);
     }
   }
   return made;
@@ -135,9 +137,8 @@ template <int qtype, int rows>
 static void qmatmulTileRow(const TiledWeights& w, const QmatmulRows& x, const float* start, size_t startStride, float* y, int32_t n,
                            int32_t N) {
   using Run = TileRun<qtype>;
-  constexpr int vectors = 16 / LANES;
-  /* Enough independent sums to hide the latency of an addition. */
-  constexpr int chains = rows * vectors < 4 ? 4 / (rows * vectors) : 1;
+  constexpr int vectors = 16 / LANES, chains = qmatmulChains<rows>;
+  const bool zeroPoints = w.offset && w.offsetDtype == UINT8;
   f32v totals[rows][vectors] = {};
   const float *sum = x.sums, *values = x.values;
   const uint8_t* run = tileRun<qtype>(w, n, x.first);
@@ -165,13 +166,15 @@ static void qmatmulTileRow(const TiledWeights& w, const QmatmulRows& x, const fl
     k = end;
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; v++) {
-      f32v scale = tileScale(w, n + v * LANES, group), shift = tileShift(w, n + v * LANES, group, scale);
+      f32v scale = tileScale(w, n + v * LANES, group);
+      f32v offset = zeroPoints ? tileZeroPoint(w, n + v * LANES, group) : tileShift(w, n + v * LANES, group, scale);
 #pragma GCC unroll 4
       for (int r = 0; r < rows; r++) {
-        f32v products = sums[r][0][v];
+        f32v products = sums[r][0][v], negative = splat(-sum[r * QMATMUL_SUMS]);
         for (int c = 1; c < chains; c++) products += sums[r][c][v];
+        if (isAffine<qtype> && zeroPoints) products = fma(negative, offset, products);
         totals[r][v] = fma(products, scale, totals[r][v]);
-        if constexpr (isAffine<qtype>) totals[r][v] = fma(splat(-sum[r * QMATMUL_SUMS]), shift, totals[r][v]);
+        if (isAffine<qtype> && !zeroPoints) totals[r][v] = fma(negative, offset, totals[r][v]);
       }
     }
   }
@@ -199,8 +202,34 @@ static void qmatmulFewRows(const TiledWeights& w, const float* x, const float* b
   }
 }
 
+alignas(64) static thread_local float qmatmulBlock[PANEL_COLS * PANEL_COLS];
+
+/*
+ * y [M, K] = x [M, N] · W + bias: a panel holds the columns of W, blocks of which are dequantized as above and
+ * turned.
+ */
 template <int qtype>
-static void qmatmulOf(const TiledWeights& w, const float* x, const float* bias, float* y, int32_t M, int32_t N) {
+static void qmatmulTransposed(const TiledWeights& w, const float* x, const float* bias, float* y, int32_t M, int32_t N) {
+  const int32_t K = w.K;
+  multiplyBlocks(
+      1, M, K, N,
+      [&](int32_t, int32_t m, int32_t rows, int32_t n, int32_t depth, float* to) { copyRows(x + (size_t)m * N + n, N, rows, depth, to); },
+      [&](int32_t, int32_t k, int32_t cols, int32_t n, int32_t depth, float* to) {
+        for (int32_t i = 0; i < depth; i += PANEL_COLS) {
+          int32_t rows = depth - i < PANEL_COLS ? depth - i : PANEL_COLS;
+          qmatmulFill<qtype>(w, qmatmulBlock, n + i, rows, k, cols);
+          transposeRows<FLOAT32>(qmatmulBlock, 0, PANEL_COLS, cols, rows, to + i * PANEL_COLS, PANEL_COLS);
+        }
+      },
+      [&](int32_t, int32_t m, int32_t, int32_t k, int32_t, int32_t n, auto multiply) {
+        float* to = y + (size_t)m * K + k;
+        multiply(n > 0 ? to : bias ? bias + k : nullptr, n > 0 ? K : 0, to, K);
+      });
+}
+
+template <int qtype>
+static void qmatmulOf(const TiledWeights& w, const float* x, const float* bias, float* y, int32_t M, int32_t N, bool transposed) {
+  if (transposed) return qmatmulTransposed<qtype>(w, x, bias, y, M, N);
   if (M == 1) return qmatmulFewRows<qtype, 1>(w, x, bias, y, N);
   if (M == 2) return qmatmulFewRows<qtype, 2>(w, x, bias, y, N);
   /* On narrower vectors broadcasting x costs more than a panel from the third row on. */
@@ -214,16 +243,17 @@ static void qmatmulOf(const TiledWeights& w, const float* x, const float* bias, 
 }
 
 void qmatmul(const float* x, const uint8_t* codes, int32_t qtype, const void* scale, const void* offset, int32_t scaleDtype,
-             int32_t offsetDtype, const float* bias, float* y, int32_t M, int32_t N, int32_t K, int32_t groupSize) {
+             int32_t offsetDtype, const float* bias, float* y, int32_t M, int32_t N, int32_t K, int32_t groupSize,
+             int32_t transposed) {
   const TiledWeights w = tiledWeights(codes, scale, offset, scaleDtype, offsetDtype, K, groupSize);
   switch (qtype) {
-    case QINT2: return qmatmulOf<QINT2>(w, x, bias, y, M, N);
-    case QINT4: return qmatmulOf<QINT4>(w, x, bias, y, M, N);
-    case QINT5: return qmatmulOf<QINT5>(w, x, bias, y, M, N);
-    case QINT8: return qmatmulOf<QINT8>(w, x, bias, y, M, N);
-    case QFLOAT8_E4M3FN: return qmatmulOf<QFLOAT8_E4M3FN>(w, x, bias, y, M, N);
-    case QFLOAT8_E5M2: return qmatmulOf<QFLOAT8_E5M2>(w, x, bias, y, M, N);
-    case QFLOAT8_E4M3FNUZ: return qmatmulOf<QFLOAT8_E4M3FNUZ>(w, x, bias, y, M, N);
+    case QINT2: return qmatmulOf<QINT2>(w, x, bias, y, M, N, transposed);
+    case QINT4: return qmatmulOf<QINT4>(w, x, bias, y, M, N, transposed);
+    case QINT5: return qmatmulOf<QINT5>(w, x, bias, y, M, N, transposed);
+    case QINT8: return qmatmulOf<QINT8>(w, x, bias, y, M, N, transposed);
+    case QFLOAT8_E4M3FN: return qmatmulOf<QFLOAT8_E4M3FN>(w, x, bias, y, M, N, transposed);
+    case QFLOAT8_E5M2: return qmatmulOf<QFLOAT8_E5M2>(w, x, bias, y, M, N, transposed);
+    case QFLOAT8_E4M3FNUZ: return qmatmulOf<QFLOAT8_E4M3FNUZ>(w, x, bias, y, M, N, transposed);
   }
 }
 

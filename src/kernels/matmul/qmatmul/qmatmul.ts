@@ -5,18 +5,19 @@ import { qtypesByCode } from '../../../core/qtype.ts'
 import { tileUnpack } from '../../layout/tileUnpack/tileUnpack.ts'
 
 /**
- * y[m,n] = Σₖ x[m,k] · W[n,k] + bias[n], with W[n,k] = scale[n,g] · q[n,k] − shift[n,g] and g = ⌊k /
+ * y[m,n] = Σₖ x[m,k] · W[n,k] + bias[n], or transposed, as the gradient of that by x, y[m,k] = Σₙ x[m,n] ·
+ * W[n,k] + bias[k]; with W[n,k] = scale[n,g] · q[n,k] − shift[n,g] and g = ⌊k /
  * groupSize⌋.
  *
  * Unsigned types (qint2, qint4, qint5) have an offset: a shift, or a zero point z, whose shift is scale · z;
  * qint8 and float8 have none.
- * @param x [M, K] float32
+ * @param x [M, K] float32; transposed: [M, N]
  * @param w [N, K] codes, tiles of the type's bits (see tilePack)
  * @param scale [N, groups] float32, float16 or bfloat16, tiles of as many bits; groups = ⌈K / groupSize⌉
  * @param offset [N, groups] shifts: float32, float16 or bfloat16; zero points: uint8, tiles of 8 bits; absent
  * for signed types
- * @param bias [N] float32, may be absent
- * @param y [M, N] float32
+ * @param bias [N] float32, may be absent; transposed: [K]
+ * @param y [M, N] float32; transposed: [M, K]
  * @param groupSize columns that share a scale: K, or a multiple of 32
  */
 export function qmatmul(
@@ -33,13 +34,16 @@ export function qmatmul(
   N: number,
   K: number,
   groupSize: number,
+  transposed: number,
 ): void {
   const weights = dequantizeTiles(w, qtype, scale, offset, scaleDtype, offsetDtype, N, K, groupSize)
+  const [outputs, inputs] = transposed ? [K, N] : [N, K]
+  const [outputStride, inputStride] = transposed ? [1, K] : [K, 1]
   for (let m = 0; m < M; m++) {
-    for (let n = 0; n < N; n++) {
-      let sum = bias ? bias[n] : 0
-      for (let k = 0; k < K; k++) sum += x[m * K + k] * weights[n * K + k]
-      y[m * N + n] = sum
+    for (let o = 0; o < outputs; o++) {
+      let sum = bias ? bias[o] : 0
+      for (let i = 0; i < inputs; i++) sum += x[m * inputs + i] * weights[o * outputStride + i * inputStride]
+      y[m * outputs + o] = sum
     }
   }
 }

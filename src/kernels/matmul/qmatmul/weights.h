@@ -58,15 +58,18 @@ INLINE f32v tileFloats(const void* tiles, int32_t dtype, const TiledWeights& w, 
 
 INLINE f32v tileScale(const TiledWeights& w, int32_t n, int32_t group) { return tileFloats(w.scale, w.scaleDtype, w, n, group); }
 
-/* What is taken from scale * q: the shift, or scale times the zero point; zeros where there is neither. */
-INLINE f32v tileShift(const TiledWeights& w, int32_t n, int32_t group, f32v scale) {
-  if (!w.offset) return f32v{};
-  if (w.offsetDtype != UINT8) return tileFloats(w.offset, w.offsetDtype, w, n, group);
-  /* Zero points are packed as codes of eight bits: four groups of a row in a word. */
+/* Zero points, packed as codes of eight bits: four groups of a row in a word. */
+INLINE f32v tileZeroPoint(const TiledWeights& w, int32_t n, int32_t group) {
   uint32_t g = group, wordsPerRow = ((uint32_t)w.groups + 3) / 4;
   size_t word = ((size_t)(n / 16) * wordsPerRow + g / 4) * 16 + n % 16;
   u32v zero = (loadAs<u32v>((const uint8_t*)w.offset + word * 4) >> (8 * (g % 4))) & 0xffu;
-  return scale * convert((i32v)zero);
+  return convert((i32v)zero);
+}
+
+/* What is taken from scale * q: the shift, or scale times the zero point; zeros where there is neither. */
+INLINE f32v tileShift(const TiledWeights& w, int32_t n, int32_t group, f32v scale) {
+  if (!w.offset) return f32v{};
+  return w.offsetDtype == UINT8 ? scale * tileZeroPoint(w, n, group) : tileFloats(w.offset, w.offsetDtype, w, n, group);
 }
 
 /* The column behind the last of a group. */

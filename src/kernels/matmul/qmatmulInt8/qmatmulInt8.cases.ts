@@ -302,6 +302,8 @@ export const cases: KernelCase[] = [
       int8Case({ M, N: 19, K: 1160, qtype, xGroupSize: 64 }),
       int8Case({ M, N: 19, K: 1160, qtype }),
       int8Case({ M, N: 33, K: 1152, qtype, groupSize: 96, scaleDtype: 'float16' }),
+      int8Case({ M, N: 33, K: 1152, qtype, groupSize: 544, scaleDtype: 'float16' }),
+      int8Case({ M, N: 17, K: 1700, qtype, groupSize: 800 }),
     ])
   }),
   ...integers.flatMap((qtype) =>
@@ -340,7 +342,12 @@ export const benchmarks: KernelCase[] = modelShapes.flatMap(([N, K]) => {
       const others =
         K < 4096
           ? []
-          : [int8Case({ ...sizes, qtype: qint5 }), int8Case({ M, N, K, qtype: qint4, groupSize: 128 })]
+          : [
+              int8Case({ ...sizes, qtype: qint5 }),
+              ...[32, 128].map((xGroupSize) =>
+                int8Case({ ...sizes, qtype: qint4, groupSize: 128, xGroupSize }),
+              ),
+            ]
       return [int8Case({ ...sizes, qtype: qint4 }), int8Case({ ...sizes, qtype: qint8 }), ...others]
     })
 })
