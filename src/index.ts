@@ -33,6 +33,8 @@ export { type Perplexity, type PerplexityOptions, perplexity } from './evaluate/
 export { relativeError, weightErrors } from './evaluate/weightError.ts'
 export { type HttpFolderOptions, httpFolder } from './formats/http.ts'
 export { type Folder, type FolderSink, memoryFolder } from './formats/source.ts'
+export type { CacheOptions, CacheType } from './models/caches/index.ts'
+export type { KVCache } from './models/caches/kvCache.ts'
 export { CausalLM, type CausalLMConfig, type ForwardOptions } from './models/causalLM.ts'
 export type { ChatMessage } from './models/chatTemplate.ts'
 export { GPT2LMHeadModel } from './models/families/gpt2.ts'

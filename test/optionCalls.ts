@@ -59,6 +59,7 @@ const generation = {
   seed: undefined,
   stopAtEos: undefined,
   computeDtype: undefined,
+  kv: undefined,
   signal: undefined,
   onText: undefined,
 }
@@ -75,6 +76,7 @@ export const calls: Record<string, Call> = {
     newTokens: undefined,
     runs: undefined,
     computeDtype: undefined,
+    kv: undefined,
     signal: undefined,
   }),
   perplexity: call((o: lb.PerplexityOptions) => lb.perplexity(story, [1, 2], o), {
@@ -82,6 +84,7 @@ export const calls: Record<string, Call> = {
     stride: undefined,
     baseline: undefined,
     computeDtype: undefined,
+    kv: undefined,
     signal: undefined,
     onProgress: undefined,
   }),
@@ -125,6 +128,12 @@ export const calls: Record<string, Call> = {
     cache: undefined,
     position: undefined,
     lastOnly: undefined,
+  }),
+  'CausalLM.createCache': call((o: lb.CacheOptions) => story.createCache(4, o), {
+    ...{ kv: undefined, batch: undefined, residual: undefined },
+  }),
+  'ops.cacheWrite': call((o: { ring?: boolean }) => lb.ops.cacheWrite(image, numbers(1, 4, 1, 4), 0, o), {
+    ring: undefined,
   }),
   'Tokenizer.encode': call((o: { addSpecialTokens?: boolean }) => story.tokenizer?.encode('x', o), {
     addSpecialTokens: undefined,
@@ -374,13 +383,8 @@ export const calls: Record<string, Call> = {
     { isCausal: undefined, attnMask: undefined, scale: undefined },
   ),
   'ops.attention': call((o: lb.ops.AttentionOptions) => lb.ops.attention(image, image, image, o), {
-    mask: undefined,
-    position: undefined,
-    window: undefined,
-    ranges: undefined,
-    scale: undefined,
-    softcap: undefined,
-    bias: undefined,
+    ...{ mask: undefined, position: undefined, window: undefined, ranges: undefined },
+    ...{ scale: undefined, softcap: undefined, bias: undefined },
   }),
   'ops.rope': call((o: lb.ops.RopeOptions) => lb.ops.rope(image, numbers(4, 2), numbers(4, 2), 0, o), {
     interleaved: undefined,

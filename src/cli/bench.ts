@@ -16,8 +16,8 @@ export async function benchCommand(path: string, options: BenchCommandOptions): 
     const model = await loadModel(path, device, options)
     await device.sync()
     const loadMs = performance.now() - started
-    const { promptTokens, newTokens, computeDtype } = options
-    const result = await bench(model, { promptTokens, newTokens, computeDtype, signal: interrupted })
+    const { promptTokens, newTokens, computeDtype, kv } = options
+    const result = await bench(model, { promptTokens, newTokens, computeDtype, kv, signal: interrupted })
     // Linux and macOS both report kibibytes through Node.
     const peakMemoryBytes = process.resourceUsage().maxRSS * 1024
     if (options.json) return printJson({ ...result, peakMemoryBytes, loadMs })
@@ -33,6 +33,7 @@ export async function benchCommand(path: string, options: BenchCommandOptions): 
         `tokens/s  (${result.newTokens} tokens, ${result.msPerToken.toFixed(2)} ms each)`,
       ],
       ['load', loadMs.toFixed(0), 'ms'],
+      ['cache', ...formatBytes(result.cacheBytes).split(' '), `for keys and values in ${result.kv}`],
       ['memory', ...formatBytes(peakMemoryBytes).split(' '), 'at its peak'],
     ]
     const widest = Math.max(...rows.map(([, figure]) => figure.length))

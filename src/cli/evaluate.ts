@@ -26,12 +26,13 @@ export async function evaluateCommand(path: string, options: EvaluateCommandOpti
       )
     const ids = withoutYielding(() => tokenizer.encode(text, { addSpecialTokens: false }))
     const bar = await progressBar('evaluate', options)
-    const { context, stride, computeDtype } = options
+    const { context, stride, computeDtype, kv } = options
     const measured = perplexity(model, ids, {
       context,
       stride,
       baseline,
       computeDtype,
+      kv,
       signal: interrupted,
       onProgress: bar.update,
     })

@@ -33,7 +33,7 @@ export async function generateCommand(
       : prompt
     // A chat template writes the special tokens itself.
     const ids = model.tokenizer.encode(text, { addSpecialTokens: !isChat })
-    const { maxNewTokens, temperature, topK, topP, seed, computeDtype } = options
+    const { maxNewTokens, temperature, topK, topP, seed, computeDtype, kv } = options
     const onText = options.json ? undefined : (piece: string) => void process.stdout.write(piece)
     const result = await generate(model, ids, {
       maxNewTokens,
@@ -42,6 +42,7 @@ export async function generateCommand(
       topP,
       seed,
       computeDtype,
+      kv,
       onText,
       signal: interrupted,
     })

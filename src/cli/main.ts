@@ -119,7 +119,14 @@ for (const [command, usual] of [
   [bench, 'int8'],
 ] as const) {
   const what = `precision of products with quantized weights, where their type allows int8 (default: ${usual})`
-  command.addOption(new Option('--compute-dtype <name>', what).choices(['float32', 'int8']))
+  command
+    .addOption(new Option('--compute-dtype <name>', what).choices(['float32', 'int8']))
+    .addOption(
+      new Option(
+        '--kv <name>',
+        'what keys and values of earlier tokens are kept as; int8 keeps the last 128 tokens in full (default: float32)',
+      ).choices(['float32', 'int8']),
+    )
 }
 
 for (const command of [quantize, generate, evaluate, inspect, bench]) {

@@ -1,6 +1,7 @@
 import type { FloatDType } from '../core/dtype.ts'
 import type { Device } from '../devices/device.ts'
 import { type DeviceName, openDevice } from '../devices/open.ts'
+import type { CacheType } from '../models/caches/index.ts'
 import type { CausalLM } from '../models/causalLM.ts'
 import { type LoadOptions, loadCausalLM } from '../models/load.ts'
 import type { ComputeDType } from '../qtensor/computeDtype.ts'
@@ -15,9 +16,10 @@ export interface CommonOptions {
   json?: boolean
 }
 
-/** Of the commands that compute with a model's quantized weights. */
+/** Of the commands that run a model. */
 export interface ComputeOptions {
   computeDtype?: ComputeDType
+  kv?: CacheType
 }
 
 /** Runs `body` on the device that the options name, one for all models of a command, and closes it. */

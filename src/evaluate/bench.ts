@@ -1,5 +1,6 @@
 import { aSignal, check, wholeNumber } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
+import { aCacheType, type CacheType } from '../models/caches/index.ts'
 import { aCausalLM, type CausalLM } from '../models/causalLM.ts'
 import { computation, generateTokens } from '../models/generate.ts'
 import { computedIn } from '../nn/computeDtype.ts'
@@ -15,6 +16,8 @@ export interface BenchOptions {
   runs?: number
   /** As of `generate`, whose steps are measured. */
   computeDtype?: ComputeDType
+  /** As of `generate`. */
+  kv?: CacheType
   signal?: AbortSignal
 }
 
@@ -23,6 +26,7 @@ const optionKinds: OptionKinds<BenchOptions> = {
   newTokens: wholeNumber(1),
   runs: wholeNumber(1),
   computeDtype: aComputeDType,
+  kv: aCacheType,
   signal: aSignal,
 }
 
@@ -39,6 +43,9 @@ export interface BenchResult {
   device: string
   /** What was computed in, as `generate` says it. */
   computeDtype: ComputeDType
+  /** What keys and values were kept as, and the bytes that those of all its tokens took. */
+  kv: CacheType
+  cacheBytes: number
 }
 
 /** How fast `generate` reads a prompt and writes, greedily and without stopping at end-of-text. */
@@ -46,7 +53,7 @@ export async function bench(model: CausalLM, options: BenchOptions = {}): Promis
   check('bench', 'model', model, aCausalLM)
   checkOptions('bench', options, optionKinds)
   const { maxPositions, vocabularySize } = model.config
-  const { computeDtype, signal } = options
+  const { computeDtype, kv = 'float32', signal } = options
   const newTokens = Math.min(options.newTokens ?? 64, maxPositions - 1)
   const promptTokens = Math.min(options.promptTokens ?? 512, maxPositions - newTokens)
   const prompt = Array.from({ length: promptTokens }, (_, i) => (i * 7919 + 13) % vocabularySize)
@@ -59,6 +66,7 @@ export async function bench(model: CausalLM, options: BenchOptions = {}): Promis
       maxNewTokens: newTokens,
       stopAtEos: false,
       computeDtype,
+      kv,
       signal,
     })) {
       firstMs ||= performance.now() - started
@@ -66,6 +74,8 @@ export async function bench(model: CausalLM, options: BenchOptions = {}): Promis
     first.push(firstMs)
     each.push((performance.now() - started - firstMs) / Math.max(newTokens - 1, 1))
   }
+  using cache = model.createCache(promptTokens + newTokens - 1, { kv })
+  const cacheBytes = cache.bytes
   const firstTokenMs = median(first)
   const msPerToken = median(each)
   return {
@@ -78,6 +88,8 @@ export async function bench(model: CausalLM, options: BenchOptions = {}): Promis
     threads: model.device.threads,
     device: model.device.name,
     computeDtype: computedIn(model, computation(options)),
+    kv,
+    cacheBytes,
   }
 }
 

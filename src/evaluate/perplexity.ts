@@ -1,7 +1,9 @@
 import { DTypeError, ShapeError } from '../core/errors.ts'
 import { aFunction, aSignal, aString, check, either, listOf, wholeNumber } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
-import { aCausalLM, type CausalLM } from '../models/causalLM.ts'
+import { aCacheType, type CacheType } from '../models/caches/index.ts'
+import type { KVCache } from '../models/caches/kvCache.ts'
+import { aCausalLM, type CausalLM, type ForwardOptions } from '../models/causalLM.ts'
 import { type Computation, type Compute, computedIn, computeIn } from '../nn/computeDtype.ts'
 import { aComputeDType, type ComputeDType } from '../qtensor/computeDtype.ts'
 import { argmax, crossEntropy, klDivergence } from '../tensor/ops/index.ts'
@@ -21,6 +23,10 @@ export interface PerplexityOptions {
    * what `setComputeDtype` or a recipe set, else float32; int8 measures what `generate` runs.
    */
   computeDtype?: ComputeDType
+  /**
+   * What the model's keys and values of earlier tokens are kept as; default float32. The baseline's are floats.
+   */
+  kv?: CacheType
   signal?: AbortSignal
   /** Called after each window. */
   onProgress?: (windows: number, total: number) => void
@@ -31,6 +37,7 @@ const optionKinds: OptionKinds<PerplexityOptions> = {
   stride: wholeNumber(1),
   baseline: aCausalLM,
   computeDtype: aComputeDType,
+  kv: aCacheType,
   signal: aSignal,
   onProgress: aFunction,
 }
@@ -81,6 +88,11 @@ export async function perplexity(
   }
   const computation: Computation = { asked: options.computeDtype, usual: 'float32' }
   const compute = computeIn(model, computation)
+  // Floats are what the tokens of a window see of each other without a cache, too.
+  using cache =
+    options.kv === undefined || options.kv === 'float32'
+      ? null
+      : model.createCache(context, { kv: options.kv })
   const windows = Math.floor((ids.length - context) / stride) + 1
   let tokens = 0
   let [nll, divergence, agreements] = [0, 0, 0]
@@ -88,7 +100,7 @@ export async function perplexity(
     signal?.throwIfAborted()
     const chunk = ids.slice(window * stride, window * stride + context)
     const first = window === 0 ? 1 : Math.max(1, context - stride)
-    const scores = scope(() => scoreWindow(model, compute, baseline, chunk))
+    const scores = scope(() => scoreWindow(model, compute, cache, baseline, chunk))
     const values = await scores.nll.read()
     const kl = await scores.kl?.read()
     const guesses = await scores.guesses?.read()
@@ -126,12 +138,15 @@ interface WindowScores {
 function scoreWindow(
   model: CausalLM,
   compute: Compute,
+  cache: KVCache | null,
   baseline: CausalLM | undefined,
   ids: readonly number[],
 ): WindowScores {
   const scored = ids.length - 1
-  const matrix = (m: CausalLM) => m.forward(ids).view([ids.length, m.config.vocabularySize]).rows(0, scored)
-  const logits = compute(() => matrix(model))
+  const matrix = (m: CausalLM, options: ForwardOptions = {}) =>
+    m.forward(ids, options).view([ids.length, m.config.vocabularySize]).rows(0, scored)
+  if (cache) cache.length = 0
+  const logits = compute(() => matrix(model, cache ? { cache } : {}))
   const targets = Tensor.fromArray(model.device, Int32Array.from(ids.slice(1)), [scored], 'int32')
   const nll = crossEntropy(logits, targets)
   if (!baseline) return { nll }

@@ -1,10 +1,20 @@
 import { ShapeError } from '../core/errors.ts'
-import { aBoolean, aList, check, either, instanceOf, isObject, type Kind } from '../core/kinds.ts'
+import {
+  aBoolean,
+  aList,
+  check,
+  either,
+  instanceOf,
+  isObject,
+  type Kind,
+  wholeNumber,
+} from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { Scalar } from '../devices/commandList.ts'
 import type { EmbeddingLike, LinearLike } from '../nn/layerLike.ts'
 import { scope } from '../tensor/scope.ts'
 import { aTensor, Tensor } from '../tensor/tensor.ts'
+import { type CacheOptions, cacheKinds, makeCache } from './caches/index.ts'
 import { KVCache } from './caches/kvCache.ts'
 import { Pretrained } from './pretrained.ts'
 
@@ -85,8 +95,10 @@ export abstract class CausalLM extends Pretrained {
   }
 
   /** An empty cache for `capacity` tokens. */
-  createCache(capacity: number, batch = 1): KVCache {
-    return new KVCache(this.device, this.config, capacity, batch)
+  createCache(capacity: number, options: CacheOptions = {}): KVCache {
+    check('createCache', 'capacity', capacity, wholeNumber(1))
+    checkOptions('createCache', options, cacheKinds)
+    return makeCache(this.device, this.config, capacity, options)
   }
 
   /**

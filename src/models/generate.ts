@@ -5,6 +5,7 @@ import { Random } from '../core/random.ts'
 import { type Computation, type Compute, computedIn, computeIn } from '../nn/computeDtype.ts'
 import { aComputeDType, type ComputeDType } from '../qtensor/computeDtype.ts'
 import type { Tensor } from '../tensor/tensor.ts'
+import { aCacheType, type CacheType } from './caches/index.ts'
 import type { KVCache } from './caches/kvCache.ts'
 import { aCausalLM, type CausalLM } from './causalLM.ts'
 import { DecodeStep } from './decodeStep.ts'
@@ -24,6 +25,8 @@ export interface GenerateOptions extends SamplingOptions {
    * weights has them.
    */
   computeDtype?: ComputeDType
+  /** What keys and values of earlier tokens are kept as, as `createCache` takes it; default float32. */
+  kv?: CacheType
   /** Ends the generation: between two tokens, or two chunks of the prompt. */
   signal?: AbortSignal
   /** Called with each piece of text as it comes, and the id of its last token. */
@@ -36,6 +39,7 @@ const optionKinds: OptionKinds<GenerateOptions> = {
   seed: wholeNumber(-Infinity),
   stopAtEos: aBoolean,
   computeDtype: aComputeDType,
+  kv: aCacheType,
   signal: aSignal,
   onText: aFunction,
 }
@@ -152,7 +156,7 @@ export async function* generateTokens(
   if (maxNewTokens === 0) return
   const count = Math.min(maxNewTokens, maxPositions - promptIds.length + 1)
   const eos = stopAtEos ? new Set(model.eosTokenIds) : new Set()
-  using cache = model.createCache(promptIds.length + count - 1)
+  using cache = model.createCache(promptIds.length + count - 1, { kv: options.kv })
   const compute = computeIn(model, computation(options))
   using step = compute(() => new DecodeStep(model, cache))
   using logits = await prefill(model, promptIds, cache, compute, signal)

@@ -272,6 +272,23 @@ test('bench measures', async () => {
   assert.match(result.device, /^wasm /)
 })
 
+test('--kv int8: generate, evaluate and bench keep keys and values in int8, and bench says what they take', async () => {
+  const sizes = ['--prompt-tokens', '200', '--new-tokens', '57']
+  // 256 tokens of five layers, keys and values, four heads: 8 values each, or 128 with a code and a scale for them.
+  assert.equal((await json('bench', stories, ...sizes)).cacheBytes, 5 * 2 * 4 * 256 * 32)
+  const bench = await json('bench', stories, ...sizes, '--kv', 'int8')
+  assert.deepEqual([bench.kv, bench.cacheBytes], ['int8', 5 * 2 * 4 * (128 * 32 + 128 * 12)])
+  const shown = (await printed('bench', stories, ...sizes, '--kv', 'int8')).stdout
+  assert.match(shown, /\ncache +225 kB for keys and values in int8\n/)
+  const { tokenIds } = await json('generate', stories, prompt, '--max-new-tokens', '40', '--kv', 'int8')
+  assert.deepEqual(tokenIds, expected.float.greedy_ids)
+  const [floats, int8] = await Promise.all(
+    ['float32', 'int8'].map((kv) => json('evaluate', stories, '--text', text, '--kv', kv)),
+  )
+  assert.notEqual(int8.perplexity, floats.perplexity)
+  assert.ok(Math.abs(int8.perplexity / floats.perplexity - 1) < 0.001, `${int8.perplexity}`)
+})
+
 test('inspect prints the module tree and aligned columns', async () => {
   const { stdout } = await printed('inspect', join(golden, 'quanto-qint4-nolmhead'))
   assert.ok(

@@ -1,8 +1,5 @@
-import type { Device } from '../../devices/device.ts'
 import type { AttendOptions, AttentionCache } from '../../nn/attentionCache.ts'
-import { attention, cacheWrite } from '../../tensor/ops/index.ts'
-import { keep } from '../../tensor/scope.ts'
-import { Tensor } from '../../tensor/tensor.ts'
+import type { Tensor } from '../../tensor/tensor.ts'
 
 /** What a cache must know of a model. */
 export interface CacheSizes {
@@ -11,40 +8,43 @@ export interface CacheSizes {
   headSize: number
 }
 
+/** How many sequences a cache holds, and what it keeps of their tokens. */
+export interface CacheShape {
+  /** Tokens it can hold. */
+  capacity: number
+  batch: number
+  /** Tokens of which keys and values stay in full, where others do not. */
+  residual: number
+}
+
 /**
- * Keys and values of the tokens seen so far: per layer two tensors [B, keyValueHeads, capacity, headSize]
- * float32. The base of all caches, which differ in what they keep of a token and how they attend to it.
+ * Keys and values of the tokens seen so far. The base of all caches, which differ in what they keep of a token and
+ * how they attend to it.
  */
-export class KVCache implements AttentionCache {
+export abstract class KVCache implements AttentionCache {
   readonly batch: number
   /** Tokens it can hold. */
   readonly capacity: number
   /** Tokens it holds. */
   length = 0
-  private readonly layers: { keys: Tensor; values: Tensor }[]
 
-  constructor(device: Device, sizes: CacheSizes, capacity: number, batch = 1) {
+  constructor({ capacity, batch }: CacheShape) {
     this.batch = batch
     this.capacity = capacity
-    const shape = [batch, sizes.keyValueHeads, capacity, sizes.headSize]
-    this.layers = Array.from({ length: sizes.layers }, () => ({
-      keys: keep(Tensor.empty(device, shape)),
-      values: keep(Tensor.empty(device, shape)),
-    }))
   }
 
-  attend(layer: number, q: Tensor, k: Tensor, v: Tensor, options: AttendOptions): Tensor {
-    const { keys, values } = this.layers[layer]
-    cacheWrite(k, keys, options.position)
-    cacheWrite(v, values, options.position)
-    return attention(q, keys, values, options)
+  abstract attend(layer: number, q: Tensor, k: Tensor, v: Tensor, options: AttendOptions): Tensor
+
+  /** All that it holds. */
+  protected abstract get tensors(): readonly Tensor[]
+
+  /** Bytes of keys and values of all tokens that it can hold. */
+  get bytes(): number {
+    return this.tensors.reduce((sum, { byteLength }) => sum + byteLength, 0)
   }
 
   dispose(): void {
-    for (const { keys, values } of this.layers) {
-      keys.dispose()
-      values.dispose()
-    }
+    for (const tensor of this.tensors) tensor.dispose()
   }
 
   [Symbol.dispose](): void {

@@ -1,5 +1,5 @@
 import { ShapeError } from '../../core/errors.ts'
-import { aNumber, atLeast, either, instanceOf, oneOf, wholeNumber } from '../../core/kinds.ts'
+import { aBoolean, aNumber, atLeast, either, instanceOf, oneOf, wholeNumber } from '../../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../../core/options.ts'
 import { showShape } from '../../core/shape.ts'
 import { currentValue, Scalar } from '../../devices/commandList.ts'
@@ -132,16 +132,21 @@ function biasStrides(bias: Tensor, sizes: readonly number[], capacity: number): 
   return sizes.map((_, i) => (shape[i] === 1 ? 0 : shape.slice(i + 1).reduce((a, b) => a * b, 1)))
 }
 
-/** Copies x [B, T, H, D] into cache [B, H, capacity, D] at `position`, both float32. */
+/**
+ * Copies x [B, T, H, D] into cache [B, H, capacity, D] at `position`, both float32; into a ring at `position` modulo
+ * its capacity, which may be smaller than T.
+ */
 export const cacheWrite = op(
-  'cacheWrite(x, cache, position)',
-  (x: Tensor, cache: Tensor, position: number | Scalar): void => {
+  'cacheWrite(x, cache, position, options)',
+  (x: Tensor, cache: Tensor, position: number | Scalar, options: { ring?: boolean } = {}): void => {
+    checkOptions('cacheWrite', options, { ring: aBoolean })
     checkDType('cacheWrite', 'x', x, 'float32')
     checkTensor('cacheWrite', 'cache', cache)
     const [B, T, H, D] = x.shape
     const capacity = cache.size(2)
     checkShape('cacheWrite', 'cache', cache, [B, H, capacity, D])
-    checkPositions('cacheWrite', position, T, capacity)
+    if (!options.ring) checkPositions('cacheWrite', position, T, capacity)
+    if (cache.numel === 0) return
     x.device.call('cacheWrite', { x, cache, batch: B, tokens: T, heads: H, headSize: D, position, capacity })
   },
 )

@@ -1,0 +1,43 @@
+import { type Kind, oneOf, wholeNumber } from '../../core/kinds.ts'
+import type { OptionKinds } from '../../core/options.ts'
+import type { Device } from '../../devices/device.ts'
+import { FloatCache } from './floatCache.ts'
+import { Int8Cache } from './int8Cache.ts'
+import type { CacheShape, CacheSizes, KVCache } from './kvCache.ts'
+
+/** What keys and values are kept as. */
+export type CacheType = 'float32' | 'int8'
+
+/** The caches that there are, by what they keep keys and values as. */
+export const caches: Readonly<
+  Record<CacheType, new (device: Device, sizes: CacheSizes, shape: CacheShape) => KVCache>
+> = { float32: FloatCache, int8: Int8Cache }
+
+/** The name of a cache. */
+export const aCacheType: Kind = oneOf(...Object.keys(caches))
+
+/** What a cache keeps. */
+export interface CacheOptions {
+  /** What keys and values are kept as; default float32. int8: in groups of 64 values, the last tokens in full. */
+  kv?: CacheType
+  /** Sequences; default 1. */
+  batch?: number
+  /** Tokens that a cache in int8 keeps in full; default 128. */
+  residual?: number
+}
+
+export const cacheKinds: OptionKinds<CacheOptions> = {
+  kv: aCacheType,
+  batch: wholeNumber(1),
+  residual: wholeNumber(0),
+}
+
+/** A cache of this kind, empty. */
+export function makeCache(
+  device: Device,
+  sizes: CacheSizes,
+  capacity: number,
+  { kv = 'float32', batch = 1, residual = 128 }: CacheOptions,
+): KVCache {
+  return new caches[kv](device, sizes, { capacity, batch, residual })
+}

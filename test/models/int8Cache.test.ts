@@ -1,0 +1,227 @@
+import assert from 'node:assert/strict'
+import { fileURLToPath } from 'node:url'
+import { roundHalfEven } from '../../src/core/halves.ts'
+import { Random } from '../../src/core/random.ts'
+import type { Device } from '../../src/devices/device.ts'
+import { epsilon, normals } from '../../src/kernels/inputs.ts'
+import { FloatCache } from '../../src/models/caches/floatCache.ts'
+import { makeCache } from '../../src/models/caches/index.ts'
+import { generate } from '../../src/models/generate.ts'
+import { loadCausalLM } from '../../src/models/load.ts'
+import type { AttendOptions } from '../../src/nn/attentionCache.ts'
+import { add, expand, mul, reduce } from '../../src/tensor/ops/index.ts'
+import { scope } from '../../src/tensor/scope.ts'
+import { Tensor } from '../../src/tensor/tensor.ts'
+import { testOnDevices } from '../tensor/devices.ts'
+
+const stories = fileURLToPath(new URL('../../models/stories260K', import.meta.url))
+const prompt = Array.from({ length: 300 }, (_, i) => (i * 31 + 7) % 512)
+
+/** Layers, heads and head size as the tests below have them: two groups a head, of 64 and of 16 values. */
+const sizes = { layers: 1, keyValueHeads: 2, headSize: 80 }
+const [B, T, H, KV, D, residual] = [2, 90, 4, 2, 80, 9]
+
+/** x [rows, D] rounded to int8 in groups of 64 values, by hand, and half a step of each value. */
+function rounded(x: Float32Array): { values: Float32Array; half: Float32Array } {
+  const [values, half] = [new Float32Array(x.length), new Float32Array(x.length)]
+  for (let row = 0; row < x.length; row += D)
+    for (const [from, to] of [
+      [row, row + 64],
+      [row + 64, row + D],
+    ]) {
+      const group = x.subarray(from, to)
+      const most = group.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0)
+      const step = Math.fround(most / 127)
+      const inverse = Math.fround(127 / most)
+      for (let i = from; i < to; i++) {
+        values[i] = roundHalfEven(Math.fround(x[i] * inverse)) * step
+        // The code may be one beside, where the quotient lies within a rounding of the middle.
+        half[i] = step * (0.5 + 127 * 2 * epsilon)
+      }
+    }
+  return { values, half }
+}
+
+/**
+ * What each query [B, T, H] sees of keys and values [B, T, KV], in float64: those `residual` tokens before as int8;
+ * and how far that may lie from attention over floats. A score moves by δ = scale·Σ|q|·half a step at most, a weight
+ * by a factor of e^±2δ, a value by half a step.
+ */
+function reference(q: Float32Array, k: Float32Array, v: Float32Array) {
+  const [keys, values] = [rounded(k), rounded(v)]
+  const result = {
+    y: new Float64Array(q.length),
+    floats: new Float64Array(q.length),
+    bound: new Float64Array(q.length),
+  }
+  for (let b = 0; b < B; b++)
+    for (let t = 0; t < T; t++)
+      for (let h = 0; h < H; h++) {
+        const at = ((b * T + t) * H + h) * D
+        const row = (j: number) => ((b * T + j) * KV + Math.floor((h * KV) / H)) * D
+        const old = (j: number) => j <= t - residual
+        const dot = (key: Float32Array, j: number) => {
+          let sum = 0
+          for (let d = 0; d < D; d++) sum += q[at + d] * key[row(j) + d]
+          return sum / Math.sqrt(D)
+        }
+        const weights = (scores: number[]) => {
+          const exps = scores.map(Math.exp)
+          const total = exps.reduce((a, b) => a + b)
+          return exps.map((one) => one / total)
+        }
+        const tokens = Array.from({ length: t + 1 }, (_, j) => j)
+        const coded = weights(tokens.map((j) => dot(old(j) ? keys.values : k, j)))
+        const plain = weights(tokens.map((j) => dot(k, j)))
+        let delta = 0
+        for (const j of tokens.filter(old)) {
+          let sum = 0
+          for (let d = 0; d < D; d++) sum += Math.abs(q[at + d]) * keys.half[row(j) + d]
+          delta = Math.max(delta, sum / Math.sqrt(D))
+        }
+        for (const j of tokens)
+          for (let d = 0; d < D; d++) {
+            const i = row(j) + d
+            result.y[at + d] += coded[j] * (old(j) ? values.values : v)[i]
+            result.floats[at + d] += plain[j] * v[i]
+            result.bound[at + d] += plain[j] * Math.abs(v[i]) * (Math.exp(2 * delta) - 1)
+            if (old(j)) result.bound[at + d] += coded[j] * values.half[i]
+          }
+      }
+  return result
+}
+
+/** Tokens first … end - 1 of x [B, T, heads, D]. */
+const part = (device: Device, x: Float32Array, heads: number, first: number, end: number) =>
+  Tensor.fromArray(
+    device,
+    Float32Array.from({ length: B * (end - first) * heads * D }, (_, i) => {
+      const size = (end - first) * heads * D
+      return x[Math.floor(i / size) * T * heads * D + first * heads * D + (i % size)]
+    }),
+    [B, end - first, heads, D],
+  )
+
+testOnDevices(
+  'a cache in int8: old tokens rounded, the last in full, however a text is cut',
+  async (device) => {
+    const random = new Random(3)
+    const [q, k, v] = [H, KV, KV].map((heads) => normals(random, B * T * heads * D))
+    const { y, floats, bound } = reference(q, k, v)
+    const largest = (x: Float32Array) => x.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
+    // A score is a sum of D products; a weight errs relatively by as much, and the values' sum by a little more.
+    const tolerance = 8 * epsilon * (1 + largest(q) * largest(k) * Math.sqrt(D)) * largest(v)
+    for (const cuts of [[T], Array(T).fill(1), [3, 5, 64, 1, 1, 16]]) {
+      const cache = makeCache(device, sizes, T, { kv: 'int8', batch: B, residual })
+      for (let first = 0; first < T; ) {
+        const end = first + cuts[0]
+        const seen = scope(() => {
+          const [a, b, c] = [
+            part(device, q, H, first, end),
+            part(device, k, KV, first, end),
+            part(device, v, KV, first, end),
+          ]
+          return cache.attend(0, a, b, c, { position: first, scale: 1 / Math.sqrt(D) })
+        })
+        const got = await seen.toNumbers()
+        seen.dispose()
+        for (const [i, value] of got.entries()) {
+          const size = (end - first) * H * D
+          const at = Math.floor(i / size) * T * H * D + first * H * D + (i % size)
+          assert.ok(Math.abs(value - y[at]) <= tolerance, `${cuts.length} calls: ${value}, expected ${y[at]}`)
+          assert.ok(Math.abs(value - floats[at]) <= bound[at] + tolerance)
+        }
+        cuts.push(cuts.shift() as number)
+        first = end
+      }
+      cache.dispose()
+    }
+  },
+)
+
+testOnDevices('bytes of caches, counted by hand', (device) => {
+  const bytes = (options: object, capacity = 200) => {
+    const cache = makeCache(device, { layers: 3, keyValueHeads: 2, headSize: 80 }, capacity, options)
+    cache.dispose()
+    return cache.bytes
+  }
+  // Keys and values of three layers, two heads each: 80 floats a token.
+  assert.equal(bytes({}), 2 * 3 * 2 * 200 * 80 * 4)
+  // 72 tokens of 80 bytes and two scales, 128 of 80 floats.
+  assert.equal(bytes({ kv: 'int8' }), 2 * 3 * 2 * (72 * (80 + 2 * 4) + 128 * 80 * 4))
+  assert.equal(bytes({ kv: 'int8', residual: 0, batch: 2 }), 2 * 3 * 2 * 2 * 200 * (80 + 2 * 4))
+  // Room for the last tokens only.
+  assert.equal(bytes({ kv: 'int8' }, 50), 2 * 3 * 2 * 50 * 80 * 4)
+})
+
+/** Floats with a uniform error of at most half a step of int8: what rounding does, without rounding. */
+class NoisyCache extends FloatCache {
+  readonly random = new Random(9)
+
+  override attend(layer: number, q: Tensor, k: Tensor, v: Tensor, options: AttendOptions): Tensor {
+    const noisy = (x: Tensor) => {
+      const { shape } = x
+      const most = reduce('absmax', x)
+      const noise = Float32Array.from({ length: x.numel }, () => (this.random.uniform() - 0.5) / 127)
+      const steps = expand(most.view([...most.shape, 1]), shape)
+      return add(x, mul(Tensor.fromArray(x.device, noise, shape), steps))
+    }
+    return super.attend(layer, q, noisy(k), noisy(v), options)
+  }
+}
+
+testOnDevices('logits with a cache in int8 stray as far as its steps say', async (device) => {
+  const model = await loadCausalLM(stories, { device })
+  const { layers, keyValueHeads, headSize } = model.config
+  // A head of 8 values is one group, so that the largest of a head makes its step.
+  assert.equal(headSize, 8)
+  const noisy = new NoisyCache(
+    device,
+    { layers, keyValueHeads, headSize },
+    { capacity: 300, batch: 1, residual: 0 },
+  )
+  const logits = async (cache: typeof noisy | ReturnType<typeof model.createCache>) => {
+    const y = model.forward(prompt, { cache })
+    const values = Array.from(await y.toNumbers())
+    for (const one of [y, cache]) one.dispose()
+    return values
+  }
+  const floats = await logits(model.createCache(300))
+  const stray = (values: number[]) =>
+    Math.sqrt(values.reduce((sum, value, i) => sum + (value - floats[i]) ** 2, 0) / values.length)
+  const [int8, noise] = [
+    await logits(model.createCache(300, { kv: 'int8', residual: 0 })),
+    await logits(noisy),
+  ].map(stray)
+  assert.ok(int8 > noise / 1.5 && int8 < 1.5 * noise, `${int8} by int8, ${noise} by noise of its steps`)
+  // With the last 128 tokens in full, less: nothing at all before there are more.
+  const full = await logits(model.createCache(300, { kv: 'int8' }))
+  assert.ok(stray(full) > 0 && stray(full) < int8)
+  const before = 128 * model.config.vocabularySize
+  const size = floats.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
+  assert.ok(full.slice(0, before).every((value, i) => Math.abs(value - floats[i]) < 1e-5 * size))
+  model.dispose()
+  assert.equal(device.allocatedBytes, 0)
+})
+
+testOnDevices('generation with a cache in int8: kept steps give what single calls give', async (device) => {
+  const model = await loadCausalLM(stories, { device })
+  const start = prompt.slice(0, 150)
+  const { tokenIds } = await generate(model, start, { kv: 'int8', maxNewTokens: 60, stopAtEos: false })
+  const cache = model.createCache(210, { kv: 'int8' })
+  const expected: number[] = []
+  let logits = model.forward(start, { cache, lastOnly: true })
+  while (expected.length < 60) {
+    const values = await logits.toNumbers()
+    logits.dispose()
+    expected.push(values.indexOf(Math.max(...values)))
+    logits = model.forward(expected.slice(-1), { cache })
+  }
+  for (const one of [logits, cache]) one.dispose()
+  assert.deepEqual(tokenIds, expected)
+  await assert.rejects(generate(model, start, { kv: 'int4' as 'int8' }), {
+    message: 'generate: kv must be float32 or int8; received "int4"',
+  })
+  model.dispose()
+  assert.equal(device.allocatedBytes, 0)
+})
