@@ -66,18 +66,21 @@ template <int qtype> static void qmatmulFill(const TiledWeights& w, float* panel
  * divided by that beforehand, which is exact.
  */
 
+/* Whether that holds for a type: codes that are numbers from 0 up, within one word. */
+template <int qtype> constexpr bool isInPlace = isAffine<qtype> && TileRun<qtype>::words == 1 && TileRun<qtype>::bits <= 4;
+
 /* The place of code j of a run as qmatmulInPlace gives it. */
 template <int qtype> constexpr int qmatmulPlace(int j) {
   constexpr int bits = TileRun<qtype>::bits;
   int place = 8 * (j % 4) + bits * (j / 4);
   /* The highest place is that of the sign. */
-  return bits <= 4 && place + bits < 32 ? place : 0;
+  return isInPlace<qtype> && place + bits < 32 ? place : 0;
 }
 
 /* 2^place · code j of each lane's run, as a float. */
 template <int qtype> INLINE f32v qmatmulInPlace(const QmatmulRun<qtype>& run, int j) {
   constexpr int bits = TileRun<qtype>::bits;
-  if constexpr (bits > 4) return qmatmulDecode<qtype>(run, j);
+  if constexpr (!isInPlace<qtype>) return qmatmulDecode<qtype>(run, j);
   int place = 8 * (j % 4) + bits * (j / 4);
   u32v word = run.words[0];
   return convert((i32v)(place + bits < 32 ? word & (((1u << bits) - 1) << place) : word >> place));
