@@ -1,7 +1,7 @@
 import { type CommandList, Scalar } from '../devices/commandList.ts'
 import { argmax, embedding } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
-import { Tensor } from '../tensor/tensor.ts'
+import { copyTo, Tensor } from '../tensor/tensor.ts'
 import type { KVCache } from './caches/kvCache.ts'
 import type { CausalLM } from './causalLM.ts'
 
@@ -70,11 +70,10 @@ export class DecodeStep {
 
   /** Records what puts the likeliest of logits [1, 1, V] into `state`. */
   private takeLikeliest(logits: Tensor): void {
-    const { device } = this.state
     const best = argmax(logits)
     const logit = embedding(logits.view([logits.numel, 1]), best)
-    device.call('copy', { x: best, y: this.ids, bytes: best.byteLength })
-    device.call('copy', { x: logit, y: this.state.rows(1, 2), bytes: logit.byteLength })
+    copyTo(best, this.ids)
+    copyTo(logit, this.state.rows(1, 2))
   }
 
   dispose(): void {

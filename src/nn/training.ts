@@ -12,7 +12,7 @@ import {
 import { checkOptions, type OptionKinds, required } from '../core/options.ts'
 import { backward } from '../tensor/backward.ts'
 import { scope } from '../tensor/scope.ts'
-import { Tensor } from '../tensor/tensor.ts'
+import { copyTo, Tensor } from '../tensor/tensor.ts'
 import { type ClassTargets, withTargets, wrongTarget } from './classTargets.ts'
 import { aModule, type Module } from './module.ts'
 import { clipGradNorm } from './optim/clip.ts'
@@ -108,7 +108,7 @@ export async function trainEpoch<Batch>(
       watch?.noteGradients()
       waiting ??= Tensor.empty(value.device, [checkEvery])
       const slot = waiting.rows(count, ++count)
-      value.device.call('copy', { x: value, y: slot, bytes: slot.byteLength })
+      copyTo(value, slot)
       slot.dispose()
       value.dispose()
       scope(() => {

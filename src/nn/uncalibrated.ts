@@ -34,9 +34,7 @@ export class Uncalibrated {
         `lowbit: activations were never calibrated and are rounded to whole numbers: ${this.list()}`,
       )
     this.warned = true
-    const one = Tensor.empty(device, [])
-    device.call('fill', { y: one, value: 1, count: 1 })
-    return one
+    return Tensor.full(device, [], 1)
   }
 
   private pathOf(module: QModule): string {

@@ -342,12 +342,10 @@ export const rows = op(
   },
 )
 
-/** Copies the values of x to y, both of one dtype and number of values: a slot that others read. */
+/** Copies the bits of x to y, of as many bytes: a place that others read. */
 export const copyTo = op('copyTo(x, y)', (x: Tensor, y: Tensor): void => {
-  if (x.byteLength !== y.byteLength || x.dtype !== y.dtype)
-    throw new ShapeError(
-      `copyTo: y must be ${x.dtype} of ${x.numel} values; received ${y.dtype} ${showShape(y.shape)}`,
-    )
+  if (x.byteLength !== y.byteLength)
+    throw new ShapeError(`copyTo: y must have ${x.byteLength} bytes; received ${y.byteLength}`)
   y.changed()
   if (x.numel > 0) x.device.call('copy', { x, y, bytes: x.byteLength })
 })

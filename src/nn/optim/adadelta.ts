@@ -1,5 +1,6 @@
 import { atLeast, within } from '../../core/kinds.ts'
 import { checkOptions } from '../../core/options.ts'
+import { op } from '../../tensor/op.ts'
 import type { Tensor } from '../../tensor/tensor.ts'
 import {
   ParameterOptimizer,
@@ -27,6 +28,22 @@ const settingKinds: SettingKinds<AdadeltaSettings> = {
   weightDecay: atLeast(0),
 }
 
+type Numbers = 'lr' | 'rate' | 'epsilon' | 'weightDecay'
+
+/** One step in place; see kernels/optim/adadeltaStep. */
+const adadeltaStep = op(
+  'adadeltaStep(parameter, gradient, square, change, options)',
+  (parameter: Tensor, gradient: Tensor, square: Tensor, change: Tensor, options: Record<Numbers, number>) =>
+    parameter.device.call('adadeltaStep', {
+      parameter,
+      gradient,
+      square,
+      change,
+      ...options,
+      count: parameter.numel,
+    }),
+)
+
 /** Adadelta, settings and defaults of torch.optim.Adadelta (lr 1). */
 export class Adadelta extends ParameterOptimizer<AdadeltaSettings> {
   constructor(parameters: Trained<AdadeltaSettings>, settings: Partial<AdadeltaSettings> = {}) {
@@ -47,16 +64,6 @@ export class Adadelta extends ParameterOptimizer<AdadeltaSettings> {
     const { lr, rho, eps, weightDecay } = group
     const square = this.remembered(parameter, state, 'square')
     const change = this.remembered(parameter, state, 'change')
-    parameter.device.call('adadeltaStep', {
-      parameter,
-      gradient,
-      square,
-      change,
-      lr,
-      rate: 1 - rho,
-      epsilon: eps,
-      weightDecay,
-      count: parameter.numel,
-    })
+    adadeltaStep(parameter, gradient, square, change, { lr, rate: 1 - rho, epsilon: eps, weightDecay })
   }
 }

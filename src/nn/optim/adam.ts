@@ -1,5 +1,6 @@
 import { atLeast, listOf, within } from '../../core/kinds.ts'
 import { checkOptions } from '../../core/options.ts'
+import { op } from '../../tensor/op.ts'
 import type { Tensor } from '../../tensor/tensor.ts'
 import {
   ParameterOptimizer,
@@ -31,6 +32,22 @@ const settingKinds: SettingKinds<AdamSettings> = {
   weightDecay: atLeast(0),
 }
 
+type Numbers = 'stepSize' | 'rate1' | 'rate2' | 'correction' | 'epsilon' | 'weightDecay' | 'keep'
+
+/** One step in place; see kernels/optim/adamStep. */
+const adamStep = op(
+  'adamStep(parameter, gradient, mean, square, options)',
+  (parameter: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, options: Record<Numbers, number>) =>
+    parameter.device.call('adamStep', {
+      parameter,
+      gradient,
+      mean,
+      square,
+      ...options,
+      count: parameter.numel,
+    }),
+)
+
 /** Adam, settings and defaults of torch.optim.Adam. */
 export class Adam extends ParameterOptimizer<AdamSettings> {
   constructor(parameters: Trained<AdamSettings>, settings: Partial<AdamSettings> = {}) {
@@ -61,9 +78,7 @@ export class Adam extends ParameterOptimizer<AdamSettings> {
     const stepSize = lr / (1 - betas[0] ** state.step)
     const correction = Math.sqrt(1 - betas[1] ** state.step)
     const rates = { stepSize, rate1: 1 - betas[0], rate2: 1 - betas[1], correction }
-    const decays = { epsilon: eps, weightDecay: decay, keep: kept }
-    const count = parameter.numel
-    parameter.device.call('adamStep', { parameter, gradient, mean, square, ...rates, ...decays, count })
+    adamStep(parameter, gradient, mean, square, { ...rates, epsilon: eps, weightDecay: decay, keep: kept })
   }
 }
 

@@ -159,9 +159,7 @@ export abstract class ParameterOptimizer<S extends StepSettings = StepSettings> 
   /** A tensor that is remembered for a parameter, zero at first. */
   protected remembered(parameter: Tensor, state: ParameterState, name: string): Tensor {
     if (!state.tensors[name]) {
-      const zeros = keep(Tensor.empty(parameter.device, parameter.shape))
-      if (zeros.numel > 0) zeros.device.call('fill', { y: zeros, value: 0, count: zeros.numel })
-      state.tensors[name] = zeros
+      state.tensors[name] = keep(Tensor.full(parameter.device, parameter.shape, 0))
     }
     return state.tensors[name]
   }

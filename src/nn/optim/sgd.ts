@@ -1,6 +1,7 @@
 import { ShapeError } from '../../core/errors.ts'
 import { aBoolean, aNumber, atLeast } from '../../core/kinds.ts'
 import { checkOptions } from '../../core/options.ts'
+import { op } from '../../tensor/op.ts'
 import type { Tensor } from '../../tensor/tensor.ts'
 import {
   ParameterOptimizer,
@@ -31,6 +32,15 @@ const settingKinds: SettingKinds<SGDSettings> = {
   weightDecay: atLeast(0),
 }
 
+type Numbers = 'lr' | 'momentum' | 'rate' | 'nesterov' | 'weightDecay'
+
+/** One step in place; see kernels/optim/sgdStep. */
+const sgdStep = op(
+  'sgdStep(parameter, gradient, velocity, options)',
+  (parameter: Tensor, gradient: Tensor, velocity: Tensor | null, options: Record<Numbers, number>) =>
+    parameter.device.call('sgdStep', { parameter, gradient, velocity, ...options, count: parameter.numel }),
+)
+
 /**
  * Stochastic gradient descent, parameter −= lr · gradient, with momentum; settings and defaults of
  * torch.optim.SGD.
@@ -59,16 +69,6 @@ export class SGD extends ParameterOptimizer<SGDSettings> {
     // The first velocity is the gradient, undamped.
     const rate = state.tensors.velocity ? 1 - dampening : 1
     const velocity = momentum === 0 ? null : this.remembered(parameter, state, 'velocity')
-    parameter.device.call('sgdStep', {
-      parameter,
-      gradient,
-      velocity,
-      lr,
-      momentum,
-      rate,
-      nesterov: Number(nesterov),
-      weightDecay,
-      count: parameter.numel,
-    })
+    sgdStep(parameter, gradient, velocity, { lr, momentum, rate, nesterov: Number(nesterov), weightDecay })
   }
 }
