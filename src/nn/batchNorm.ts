@@ -3,8 +3,8 @@ import { aBoolean, atLeast, check, wholeNumber, within } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
-import { add, cast, channelAffine, div, full, mul, neg, sqrt, sub } from '../tensor/ops/index.ts'
-import { normalizeBatch } from '../tensor/ops/normalize.ts'
+import { cast } from '../tensor/ops/index.ts'
+import { batchNormInference, foldedStatistics, normalizeBatch } from '../tensor/ops/normalize.ts'
 import { scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { pythonBool } from './linear.ts'
@@ -102,18 +102,8 @@ export abstract class BatchNorm extends Module {
           momentum,
           running: { mean: running_mean, variance: running_var, batches },
         })
-      const { scale, shift } = this.affine(running_mean, running_var)
-      return channelAffine(x, scale, shift)
+      return batchNormInference(x, weight, bias, running_mean, running_var, epsilon)
     })
-  }
-
-  /** y = x · scale + shift, what it does when it does not train. */
-  private affine(mean: Tensor, variance: Tensor): { scale: Tensor; shift: Tensor } {
-    const { weight, bias } = this
-    const deviation = sqrt(add(variance, this.eps))
-    const scale = div(weight ? cast(weight, 'float32') : full(mean, 1), deviation)
-    const moved = mul(mean, scale)
-    return { scale, shift: bias ? sub(cast(bias, 'float32'), moved) : neg(moved) }
   }
 
   /**
@@ -127,7 +117,10 @@ export abstract class BatchNorm extends Module {
       throw new ShapeError(
         'foldBatchNorm: the layer must keep running statistics; received one that keeps none',
       )
-    return scope(() => this.affine(mean, variance))
+    return scope(() => {
+      const [weight, bias] = [this.weight, this.bias].map((values) => values && cast(values, 'float32'))
+      return foldedStatistics(weight, bias, mean, variance, this.eps)
+    })
   }
 }
 

@@ -4,6 +4,7 @@ import { aFunction, check, instanceOf, type Kind } from '../core/kinds.ts'
 import { aQType, type QType } from '../core/qtype.ts'
 import { numel, type Shape, showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
+import { op } from '../tensor/op.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
 import { keep } from '../tensor/scope.ts'
 import { checkDType, placeOf, Tensor } from '../tensor/tensor.ts'
@@ -228,18 +229,7 @@ export class QTensor {
    * the scales have it; scales of another are applied in float32.
    */
   dequantize(): Tensor {
-    const { qtype, block, shape, dtype, heldScale, heldOffset, order } = this
-    return withoutGradient(() => {
-      const computed = 'tensor' in heldScale && heldScale.dtype === dtype ? dtype : 'float32'
-      const values = {
-        codes: this.codes(),
-        scale: this.scale(computed),
-        shift: heldOffset?.kind === 'shift' ? blockValues(heldOffset, block, shape, computed) : null,
-        zeroPoint: this.zeroPoint(),
-      }
-      const weight = cast(dequantizeBlocks(qtype, values, block), dtype)
-      return (order ? permuteColumns(weight, order, 'back') : weight).view(shape)
-    })
+    return dequantizeWeight(this)
   }
 
   /** A copy with memory of its own. */
@@ -292,3 +282,19 @@ export class QTensor {
 
 /** A quantized tensor. */
 export const aQTensor: Kind = instanceOf(QTensor, 'be a quantized tensor')
+
+/** See `QTensor.dequantize`. */
+const dequantizeWeight = op('dequantize(weight)', (weight: QTensor): Tensor => {
+  const { qtype, block, shape, dtype, heldScale, heldOffset, order } = weight
+  return withoutGradient(() => {
+    const computed = 'tensor' in heldScale && heldScale.dtype === dtype ? dtype : 'float32'
+    const values = {
+      codes: weight.codes(),
+      scale: weight.scale(computed),
+      shift: heldOffset?.kind === 'shift' ? blockValues(heldOffset, block, shape, computed) : null,
+      zeroPoint: weight.zeroPoint(),
+    }
+    const floats = cast(dequantizeBlocks(qtype, values, block), dtype)
+    return (order ? permuteColumns(floats, order, 'back') : floats).view(shape)
+  })
+})

@@ -46,6 +46,7 @@ export { type NllOptions, nll } from './nll.ts'
 export {
   type BatchNormSettings,
   batchNorm,
+  batchNormInference,
   channelAffine,
   groupNorm,
   layerNorm,

@@ -8,8 +8,9 @@ import { op } from '../op.ts'
 import { scope } from '../scope.ts'
 import type { Gradient } from '../tape.ts'
 import { checkDType, checkShape, checkTensor, Tensor } from '../tensor.ts'
-import { cast, mul } from './elementwise.ts'
+import { add, cast, div, mul, neg, sqrt, sub } from './elementwise.ts'
 import { sum } from './reduce.ts'
+import { full } from './strided.ts'
 
 /**
  * y = x / √(mean(x²) + ε) · weight over the last dimension.
@@ -200,6 +201,47 @@ export const channelAffine = op(
       needs(shift) ? sum(dy.view([outer, channels, inner]), [0, 2]) : null,
     ]
   },
+)
+
+/**
+ * What batch normalization is when it does not train, y = x · scale + shift: scale = weight / √(variance + ε),
+ * shift = bias − mean · scale, all [C].
+ */
+export function foldedStatistics(
+  weight: Tensor | null,
+  bias: Tensor | null,
+  mean: Tensor,
+  variance: Tensor,
+  epsilon: number,
+): { scale: Tensor; shift: Tensor } {
+  const deviation = sqrt(add(variance, epsilon))
+  const scale = div(weight ?? full(mean, 1), deviation)
+  const moved = mul(mean, scale)
+  return { scale, shift: bias ? sub(bias, moved) : neg(moved) }
+}
+
+/**
+ * y = (x − mean) / √(variance + ε) · weight + bias, by statistics that are known: batch normalization when it does
+ * not train.
+ * @param x [N, C] or [N, C, …] float32
+ * @param weight,bias [C] float32, or null for 1 and 0
+ * @param mean,variance [C] float32
+ */
+export const batchNormInference = op(
+  'batchNormInference(x, weight, bias, mean, variance, epsilon)',
+  (
+    x: Tensor,
+    weight: Tensor | null,
+    bias: Tensor | null,
+    mean: Tensor,
+    variance: Tensor,
+    epsilon: number = 1e-5,
+  ): Tensor =>
+    scope(() => {
+      checkPerChannel('batchNormInference', { weight, bias, mean, variance }, x.shape[1])
+      const { scale, shift } = foldedStatistics(weight, bias, mean, variance, epsilon)
+      return channelAffine(x, scale, shift)
+    }),
 )
 
 /**
