@@ -38,6 +38,10 @@ export interface AttentionOptions {
   headSize: number
   /** Multiplies q · k; default 1/√headSize. */
   scale?: number
+  /** Tokens that each sees, itself the last of them; default all. */
+  window?: number
+  /** Bounds the scores s: softcap · tanh(s / softcap). */
+  softcap?: number
 }
 
 type AttentionPart = 'q' | 'k' | 'v' | 'qkv' | 'output' | 'qNorm' | 'kNorm'
@@ -65,14 +69,15 @@ export class Attention extends Block<AttentionPart> {
 
   /** x [B, T, hidden] → [B, T, hidden]; the tokens' keys and values are added to the cache of this layer. */
   forward(x: Tensor, { cache, position, rotary }: DecoderContext): Tensor {
-    const { layer, heads, headSize, scale = 1 / Math.sqrt(headSize) } = this.options
+    const { layer, heads, headSize, scale = 1 / Math.sqrt(headSize), window, softcap } = this.options
     const [B, T] = x.shape
     const [q, k, v] = this.project(x)
     const turned = (part: Tensor, norm: NormLike | undefined) => {
       const normed = norm ? norm.forward(part) : part
       return rotary ? rotary.forward(normed, position) : normed
     }
-    const y = cache.attend(layer, turned(q, this.qNorm), turned(k, this.kNorm), v, { position, scale })
+    const seen = { position, scale, window, softcap }
+    const y = cache.attend(layer, turned(q, this.qNorm), turned(k, this.kNorm), v, seen)
     return this.output.forward(y.view([B, T, heads * headSize]))
   }
 

@@ -56,6 +56,8 @@ export interface RopeOptions {
   size: number
   theta: number
   scaling: RopeScaling
+  /** Pairs (2i, 2i + 1), as in GPT-J; default (i, i + size/2), as in Hugging Face's Llama. */
+  interleaved?: boolean
 }
 
 /** Multiplies queries and keys as they are turned. */

@@ -60,6 +60,7 @@ export class RotaryEmbedding extends Module {
 
   /** x [B, T, H, D] float32 → the same turned, its tokens standing at `position` and after. */
   forward(x: Tensor, position: number | Scalar): Tensor {
-    return rope(x, this.cos as Tensor, this.sin as Tensor, position, { rotaryDim: this.options.size })
+    const { size: rotaryDim, interleaved = false } = this.options
+    return rope(x, this.cos as Tensor, this.sin as Tensor, position, { rotaryDim, interleaved })
   }
 }

@@ -57,10 +57,10 @@ test('every field', async () => {
     vocabularySize: 128256,
     maxPositions: 131072,
     normEpsilon: Math.fround(1e-5),
-    ropeTheta: 500000,
-    ropeScaling: { type: 'default' },
+    rope: { size: 64, theta: 500000, scaling: { type: 'default' } },
     tieWordEmbeddings: true,
     biases: { qkv: false, output: false, mlp: false },
+    windows: new Array(16).fill(null),
     eosTokenIds: [128009, 128008],
   })
 })
@@ -83,7 +83,7 @@ test('defaults', async () => {
   )
   const config = parsed(file)
   assert.deepEqual(
-    [config.keyValueHeads, config.ropeTheta, config.headSize, config.vocabularySize],
+    [config.keyValueHeads, config.rope.theta, config.headSize, config.vocabularySize],
     [32, 10000, 64, 3],
   )
   assert.deepEqual([config.tieWordEmbeddings, config.eosTokenIds], [false, []])
@@ -102,7 +102,7 @@ function llama3Factors(): number[] {
 
 test('rope scaling', async () => {
   const scaling = async (changes: Record<string, Value>, factors: number[] | null = null) =>
-    parsed(await open(changes), factors).ropeScaling
+    parsed(await open(changes), factors).rope.scaling
   assert.deepEqual(
     await scaling({ 'llama.rope.scaling.type': string('linear'), 'llama.rope.scaling.factor': float32(4) }),
     {

@@ -128,6 +128,6 @@ test('factors of the rotary frequencies are a part of the configuration', async 
   const { model, close } = await planGguf(bytesSource(longer))
   assert.ok(model instanceof LlamaForCausalLM)
   const lists = { shortFactors: factors, longFactors: factors, originalMaxPositions: 512, attentionFactor: 1 }
-  assert.deepEqual(model.config.ropeScaling, { type: 'longrope', ...lists })
+  assert.deepEqual(model.config.rope.scaling, { type: 'longrope', ...lists })
   await close()
 })

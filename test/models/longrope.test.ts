@@ -52,7 +52,7 @@ test('config.json: defaults as transformers has them, and lists that do not fit'
         { ...config, ...more, rope_parameters: { ...config.rope_parameters, ...changes } },
         'config.json',
       ),
-    ).ropeScaling
+    ).rope.scaling
   const { short_factor: shortFactors, long_factor: longFactors } = config.rope_parameters
   const longrope = { type: 'longrope', shortFactors, longFactors, originalMaxPositions: 16 }
   // 64 positions for 16: √(1 + ln 4 / ln 16) = √1.5.

@@ -2,34 +2,31 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { JsonObject } from '../../src/formats/json.ts'
-import { parseLlamaConfig } from '../../src/models/families/llama.ts'
-import { inverseFrequencies } from '../../src/nn/rope.ts'
+import { ropeFields } from '../../src/models/families/ropeFields.ts'
+import { inverseFrequencies, ropeAttentionFactor } from '../../src/nn/rope.ts'
 
-// What transformers computes; made by scripts/make-rope-fixture.py.
-const truth: Record<string, { rope_parameters: object; inv_freq: number[] }> = JSON.parse(
-  readFileSync(new URL('../golden/rope.json', import.meta.url), 'utf8'),
-)
-const sizes = {
-  hidden_size: 512,
-  intermediate_size: 1024,
-  num_hidden_layers: 1,
-  num_attention_heads: 8,
-  head_dim: 64,
-  vocab_size: 32,
+interface Truth {
+  rope_parameters: Record<string, unknown>
+  inv_freq: number[]
+  attention_factor: number
+  length?: number
 }
 
-for (const [name, { rope_parameters, inv_freq }] of Object.entries(truth)) {
+// What transformers computes; made by scripts/make-rope-fixture.py.
+const truth: Record<string, Truth> = JSON.parse(
+  readFileSync(new URL('../golden/rope.json', import.meta.url), 'utf8'),
+)
+const sizes = { headSize: 64, maxPositions: 131072 }
+
+for (const [name, { rope_parameters, inv_freq, attention_factor, length }] of Object.entries(truth)) {
   for (const key of ['rope_parameters', 'rope_scaling']) {
     test(`rotary frequencies of transformers: ${name}, from ${key}`, () => {
-      const { rope_theta } = rope_parameters as { rope_theta: number }
-      const config = parseLlamaConfig(
-        new JsonObject({ ...sizes, rope_theta, [key]: rope_parameters }, 'config.json'),
-      )
-      const frequencies = inverseFrequencies({
-        size: config.headSize,
-        theta: config.ropeTheta,
-        scaling: config.ropeScaling,
-      })
+      const { rope_theta, partial_rotary_factor } = rope_parameters
+      // Earlier versions wrote these two beside the others.
+      const beside = key === 'rope_scaling' ? { rope_theta, partial_rotary_factor } : {}
+      const config = new JsonObject({ ...beside, [key]: rope_parameters }, 'config.json')
+      const options = ropeFields(config, sizes, { partial: true })
+      const frequencies = inverseFrequencies(options, length)
       assert.equal(frequencies.length, inv_freq.length)
       // Powers and blends of float32, each operation rounded: a few units in the last place.
       for (const [i, value] of inv_freq.entries()) {
@@ -38,6 +35,31 @@ for (const [name, { rope_parameters, inv_freq }] of Object.entries(truth)) {
           `frequency ${i}: ${frequencies[i]}, not ${value}`,
         )
       }
+      assert.equal(ropeAttentionFactor(options.scaling), attention_factor)
     })
   }
 }
+
+test('what cannot be is refused', () => {
+  const refuses = (fields: object, message: RegExp, partial = true) =>
+    assert.throws(() => ropeFields(new JsonObject(fields, 'config.json'), sizes, { partial }), {
+      name: 'FormatError',
+      message,
+    })
+  refuses(
+    { rope_scaling: { rope_type: 'su', factor: 2 } },
+    /rope_scaling\.rope_type must be one of default, linear, dynamic, llama3, yarn, longrope; received "su"/,
+  )
+  refuses({ rope_scaling: { type: 'yarn', factor: 0 } }, /rope_scaling\.factor must be above 0; received 0/)
+  refuses({ rope_scaling: { type: 'dynamic' } }, /rope_scaling\.factor must be a finite number/)
+  refuses({ partial_rotary_factor: 1.5 }, /partial_rotary_factor must be at most 1; received 1\.5/)
+  refuses(
+    { partial_rotary_factor: 0.02 },
+    /partial_rotary_factor must leave an even number of the 64 values of a head; it leaves 1/,
+  )
+  refuses(
+    { rope_parameters: { partial_rotary_factor: 0.5 } },
+    /rope_parameters\.partial_rotary_factor must be 1: these models turn whole heads; received 0\.5/,
+    false,
+  )
+})

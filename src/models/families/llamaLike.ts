@@ -6,11 +6,12 @@ import { Embedding } from '../../nn/embedding.ts'
 import { Linear } from '../../nn/linear.ts'
 import { GatedMLP } from '../../nn/mlp.ts'
 import { RMSNorm } from '../../nn/rmsNorm.ts'
+import type { RopeOptions } from '../../nn/rope.ts'
 import { RotaryEmbedding } from '../../nn/rotary.ts'
 import type { CausalLMConfig } from '../causalLM.ts'
 import { Decoder } from '../decoder.ts'
 import { positiveField, sizeField, tokenIdsField, type Warn, wordField } from './fields.ts'
-import { type RopeFields, ropeFields } from './ropeFields.ts'
+import { ropeFields } from './ropeFields.ts'
 
 /*
  * What the families that follow Llama share: norms before attention and a gated MLP, rotary positions, and the
@@ -19,11 +20,14 @@ import { type RopeFields, ropeFields } from './ropeFields.ts'
  */
 
 /** What the config.json of such a model says, in this library's names. */
-export interface LlamaLikeConfig extends CausalLMConfig, RopeFields {
+export interface LlamaLikeConfig extends CausalLMConfig {
   intermediateSize: number
   normEpsilon: number
+  rope: RopeOptions
   /** Whether there are biases: in the projections to queries, keys and values, from the heads, in the MLP. */
   biases: { qkv: boolean; output: boolean; mlp: boolean }
+  /** Tokens that each sees in a layer, itself the last of them; null where it sees all. */
+  windows: readonly (number | null)[]
 }
 
 /** Where families differ in what a config.json may leave out, and in what it does not state. */
@@ -31,6 +35,8 @@ export interface LlamaLikeDefaults {
   keyValueHeads?: number
   maxPositions: number
   biases: LlamaLikeConfig['biases']
+  /** Of layer `index`; default null everywhere. */
+  window?(index: number): number | null
 }
 
 /** The config of such a model from its config.json; see `Family.parse`. */
@@ -45,19 +51,21 @@ export function parseLlamaLike(json: JsonObject, warn: Warn, defaults: LlamaLike
   if (headSize % 2 !== 0) throw json.error('head_dim', `must be even; it is ${headSize}`)
   const vocabularySize = sizeField(json, 'vocab_size')
   const maxPositions = sizeField(json, 'max_position_embeddings', defaults.maxPositions)
+  const layers = sizeField(json, 'num_hidden_layers')
   return {
     hiddenSize,
     intermediateSize: sizeField(json, 'intermediate_size'),
-    layers: sizeField(json, 'num_hidden_layers'),
+    layers,
     heads,
     keyValueHeads,
     headSize,
     vocabularySize,
     maxPositions,
     normEpsilon: positiveField(json, 'rms_norm_eps', 1e-6),
-    ...ropeFields(json, { headSize, maxPositions }),
+    rope: ropeFields(json, { headSize, maxPositions }),
     tieWordEmbeddings: json.boolean('tie_word_embeddings', false),
     biases: defaults.biases,
+    windows: Array.from({ length: layers }, (_, index) => defaults.window?.(index) ?? null),
     eosTokenIds: tokenIdsField(json, 'eos_token_id', vocabularySize, warn),
   }
 }
@@ -100,7 +108,7 @@ export const llamaLikeGguf = {
  */
 export function llamaLikeDecoder(family: string) {
   return (config: LlamaLikeConfig, dtype: FloatDType): Decoder => {
-    const { hiddenSize, headSize, normEpsilon, ropeTheta, ropeScaling } = config
+    const { hiddenSize, normEpsilon } = config
     const norm = () => new RMSNorm(hiddenSize, normEpsilon, { dtype })
     const layer = (_: unknown, index: number) =>
       new DecoderLayer(
@@ -124,10 +132,7 @@ export function llamaLikeDecoder(family: string) {
         embedding: new Embedding(config.vocabularySize, hiddenSize, { dtype }),
         layers: Array.from({ length: config.layers }, layer),
         norm: norm(),
-        rotary: new RotaryEmbedding(
-          { size: headSize, theta: ropeTheta, scaling: ropeScaling },
-          `${family}RotaryEmbedding`,
-        ),
+        rotary: new RotaryEmbedding(config.rope, `${family}RotaryEmbedding`),
       },
       { type: `${family}Model`, parts: { embedding: 'embed_tokens', rotary: 'rotary_emb' } },
     )
@@ -144,7 +149,7 @@ function attentionOf(family: string, config: LlamaLikeConfig, layer: number, dty
       v: projection(keyValueHeads),
       output: new Linear(heads * headSize, hiddenSize, { bias: biases.output, dtype }),
     },
-    { layer, heads, keyValueHeads, headSize },
+    { layer, heads, keyValueHeads, headSize, window: config.windows[layer] ?? undefined },
     { type: `${family}Attention`, parts: { q: 'q_proj', k: 'k_proj', v: 'v_proj', output: 'o_proj' } },
   )
 }

@@ -1,66 +1,116 @@
 import type { JsonObject } from '../../formats/json.ts'
-import type { LongRope, RopeScaling } from '../../nn/rope.ts'
+import type { LongRope, RopeOptions, RopeScaling, YarnRope } from '../../nn/rope.ts'
 import { positiveField } from './fields.ts'
 
-/** What the fields of rotary positions say. */
-export interface RopeFields {
-  ropeTheta: number
-  ropeScaling: RopeScaling
-}
-
-interface RopeSizes {
-  headSize: number
+/** What the fields of rotary positions are read beside. */
+interface RopeContext {
+  /** All of config.json, where some of them may stand, too. */
+  config: JsonObject
+  /** Values of a head that are turned. */
+  size: number
   maxPositions: number
 }
 
-/**
- * Base and scaling of the rotary frequencies: `rope_parameters`, as transformers 5 writes them, or
- * `rope_theta` and `rope_scaling`, as earlier versions did.
- * @throws FormatError if a field is missing, of the wrong type, or out of range
- */
-export function ropeFields(config: JsonObject, sizes: RopeSizes): RopeFields {
-  const key = ['rope_parameters', 'rope_scaling'].find((name) => config.has(name))
-  const rope = key === undefined ? null : config.object(key)
-  return {
-    ropeTheta: positiveField(rope?.has('rope_theta') ? rope : config, 'rope_theta', 10000),
-    ropeScaling: rope ? scalingOf(rope, config, sizes) : { type: 'default' },
-  }
+/** How the fields of each scaling are read, by its name in `rope_type`. */
+const scalings: Readonly<Record<string, (rope: JsonObject, context: RopeContext) => RopeScaling>> = {
+  default: () => ({ type: 'default' }),
+  linear: (rope) => ({ type: 'linear', factor: positiveField(rope, 'factor') }),
+  dynamic: (rope, { maxPositions }) => ({
+    type: 'dynamic',
+    factor: positiveField(rope, 'factor'),
+    maxPositions,
+  }),
+  llama3: (rope, context) => ({
+    type: 'llama3',
+    factor: positiveField(rope, 'factor'),
+    lowFrequencyFactor: positiveField(rope, 'low_freq_factor'),
+    highFrequencyFactor: positiveField(rope, 'high_freq_factor'),
+    originalMaxPositions: originalMaxPositions(rope, context),
+  }),
+  yarn,
+  longrope,
 }
 
-/** @param config all of config.json, where some fields may stand, too */
-function scalingOf(json: JsonObject, config: JsonObject, sizes: RopeSizes): RopeScaling {
-  const key = json.has('rope_type') ? 'rope_type' : 'type'
-  const type = json.string(key, 'default')
-  if (type === 'default') return { type }
-  if (type === 'linear') return { type, factor: positiveField(json, 'factor') }
-  if (type === 'longrope') return longRopeOf(json, config, sizes)
-  if (type !== 'llama3') throw json.error(key, 'must be "default", "linear", "llama3" or "longrope"')
+/**
+ * Base, scaling and size of rotary positions: `rope_parameters`, as transformers 5 writes them, or `rope_theta`,
+ * `rope_scaling` and `partial_rotary_factor` beside each other, as earlier versions did.
+ * @param options whether the family can turn a part of each head only, which others refuse
+ * @throws FormatError if a field is missing, of the wrong type, or out of range
+ */
+export function ropeFields(
+  config: JsonObject,
+  sizes: { headSize: number; maxPositions: number },
+  options: { partial?: boolean } = {},
+): RopeOptions {
+  const key = ['rope_parameters', 'rope_scaling'].find((name) => config.has(name))
+  const rope = key === undefined ? null : config.object(key)
+  /** Where a field stands that may be in either place. */
+  const place = (name: string) => (rope?.has(name) ? rope : config)
+  const factor = positiveField(place('partial_rotary_factor'), 'partial_rotary_factor', 1)
+  if (factor > 1 || (factor !== 1 && !options.partial))
+    throw place('partial_rotary_factor').error(
+      'partial_rotary_factor',
+      options.partial ? 'must be at most 1' : 'must be 1: these models turn whole heads',
+    )
+  const size = Math.trunc(sizes.headSize * factor)
+  if (size % 2 !== 0 || size === 0)
+    throw place('partial_rotary_factor').error(
+      'partial_rotary_factor',
+      `must leave an even number of the ${sizes.headSize} values of a head; it leaves ${size}`,
+    )
+  const theta = positiveField(place('rope_theta'), 'rope_theta', 10000)
+  if (!rope) return { size, theta, scaling: { type: 'default' } }
+  const typeKey = rope.has('rope_type') ? 'rope_type' : 'type'
+  const type = rope.string(typeKey, 'default')
+  if (!Object.hasOwn(scalings, type))
+    throw rope.error(typeKey, `must be one of ${Object.keys(scalings).join(', ')}`)
+  const { maxPositions } = sizes
+  return { size, theta, scaling: scalings[type](rope, { config, size, maxPositions }) }
+}
+
+/** Phi-3 has it beside the others, where it wins. */
+function originalMaxPositions(rope: JsonObject, { config, maxPositions }: RopeContext): number {
+  const key = 'original_max_position_embeddings'
+  return positiveField(config.has(key) ? config : rope, key, maxPositions)
+}
+
+/** Source: transformers, modeling_rope_utils.py, `_compute_yarn_parameters`. */
+function yarn(rope: JsonObject, context: RopeContext): YarnRope {
+  const original = originalMaxPositions(rope, context)
+  const factor = positiveField(rope, 'factor', context.maxPositions / original)
+  const scaled = (scale: number) => (factor <= 1 ? 1 : 0.1 * scale * Math.log(factor) + 1)
+  const [scale, scaleAllDims] = ['mscale', 'mscale_all_dim'].map((key) => rope.number(key, 0))
   return {
-    type,
-    factor: positiveField(json, 'factor'),
-    lowFrequencyFactor: positiveField(json, 'low_freq_factor'),
-    highFrequencyFactor: positiveField(json, 'high_freq_factor'),
-    originalMaxPositions: positiveField(json, 'original_max_position_embeddings'),
+    type: 'yarn',
+    factor,
+    betaFast: positiveField(rope, 'beta_fast', 32),
+    betaSlow: positiveField(rope, 'beta_slow', 1),
+    originalMaxPositions: original,
+    truncate: rope.boolean('truncate', true),
+    attentionFactor: positiveField(
+      rope,
+      'attention_factor',
+      scale && scaleAllDims ? scaled(scale) / scaled(scaleAllDims) : scaled(1),
+    ),
   }
 }
 
 /** Source: transformers, modeling_rope_utils.py, `_compute_longrope_parameters`. */
-function longRopeOf(json: JsonObject, config: JsonObject, { headSize, maxPositions }: RopeSizes): LongRope {
+function longrope(rope: JsonObject, context: RopeContext): LongRope {
+  const pairs = context.size / 2
   const factors = (key: string) => {
-    const list = json.positives(key)
-    if (list.length === headSize / 2) return list
-    const rule = `must have ${headSize / 2} numbers, one for every pair of a head`
-    throw json.error(key, `${rule}; it has ${list.length}`)
+    const list = rope.positives(key)
+    if (list.length === pairs) return list
+    throw rope.error(key, `must have ${pairs} numbers, one for every pair of a head; it has ${list.length}`)
   }
-  const original = 'original_max_position_embeddings'
-  const originalMaxPositions = positiveField(config.has(original) ? config : json, original, maxPositions)
-  const factor = positiveField(json, 'factor', maxPositions / originalMaxPositions)
-  const attentionFactor = factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(originalMaxPositions))
+  const original = originalMaxPositions(rope, context)
+  const factor = positiveField(rope, 'factor', context.maxPositions / original)
+  const attentionFactor = factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(original))
   return {
     type: 'longrope',
     shortFactors: factors('short_factor'),
     longFactors: factors('long_factor'),
-    originalMaxPositions,
-    attentionFactor: positiveField(json, 'attention_factor', attentionFactor),
+    originalMaxPositions: original,
+    attentionFactor: positiveField(rope, 'attention_factor', attentionFactor),
   }
 }
