@@ -57,8 +57,6 @@ export interface PlanOptions {
   readonly described: string
   /** Whether a tensor that is none of the model's belongs there all the same. */
   isExtra(name: string): boolean
-  /** Of how many heads the rows of the tensor at a path are, if they are in llama.cpp's order; else null. */
-  heads?(path: string): number | null
   /** Told of what is ignored. */
   warn(message: string): void
 }
@@ -74,7 +72,7 @@ export function planTensors(
   model: Module,
   file: TensorFile,
   { scheme, quantized }: Detected,
-  { described, isExtra, heads, warn }: PlanOptions,
+  { described, isExtra, warn }: PlanOptions,
 ): PlannedTensors {
   if (quantized) {
     const { twins, problems } = quantizedTwins(model, quantized, file)
@@ -89,7 +87,7 @@ export function planTensors(
   )
   return {
     scheme,
-    parameters: sources.map((source) => planned(source, file, heads)),
+    parameters: sources.map((source) => planned(source, file)),
     scales: () => readScales(file, model),
     finish: (device) => readActivationScales(device, file, model),
     close: () => file.close(),
@@ -101,10 +99,10 @@ function isPassedOver(name: string, isExtra: (name: string) => boolean): boolean
   return /\.(input|output)_scale$/.test(name) || isExtra(name)
 }
 
-function planned(source: Source, file: TensorFile, heads: PlanOptions['heads']): PlannedParameter {
+function planned(source: Source, file: TensorFile): PlannedParameter {
   const { origin, places } = source
   const paths = places.map(({ path }) => path)
-  const load = (device: Device, dtype?: FloatDType) => readSource(source, { device, file, dtype, heads })
+  const load = (device: Device, dtype?: FloatDType) => readSource(source, { device, file, dtype })
   if (origin.kind === 'zero') return { path: paths[0], paths, shape: [], kind: 'int64', byteLength: 0, load }
   if (origin.kind === 'tensor') {
     const { shape, dtype, byteLength } = origin.info

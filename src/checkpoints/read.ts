@@ -7,7 +7,7 @@ import type { PartReader, QuantizedWeight } from '../formats/schemes/scheme.ts'
 import { type TensorFile, type TensorInfo, tensorInfo } from '../formats/tensorFile.ts'
 import { joinPath, type Module, type Parameter } from '../nn/module.ts'
 import type { QTensor } from '../qtensor/qtensor.ts'
-import { cast } from '../tensor/ops/index.ts'
+import { cast, transpose } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { Source } from './match.ts'
@@ -31,11 +31,6 @@ export interface Reading {
   readonly file: TensorFile
   /** What floats become; default: as saved. */
   readonly dtype?: FloatDType
-  /**
-   * Of how many heads the rows of the tensor at a path are, if the file has them in llama.cpp's order; else
-   * null.
-   */
-  heads?(path: string): number | null
 }
 
 /**
@@ -48,20 +43,17 @@ export async function readSource({ origin, whole, places }: Source, reading: Rea
   const [{ path, module, modulePath }] = places
   if (origin.kind === 'quantized') return readQuantized(origin.weight, origin.layer, reading)
   const { info } = origin
-  const bytes = await readOrdered(path, info, reading)
+  const bytes = await file.read(path)
   const stored = info.dtype as DType
   if (whole) return keep(Tensor.fromBytes(device, bytes, info.shape, stored))
   // Statistics are computed in place, in float32.
   const dtype = isBuffer(module, modulePath, path) ? 'float32' : (reading.dtype ?? (stored as FloatDType))
   checkFinite(file.name, info, bytes, dtype)
-  return scope(() => keep(cast(Tensor.fromBytes(device, bytes, info.shape, stored), dtype)))
-}
-
-/** The bytes of a tensor with its rows in the model's order. */
-async function readOrdered(path: string, info: TensorInfo, { file, heads }: Reading): Promise<Uint8Array> {
-  const count = heads?.(path) ?? null
-  const bytes = await file.read(path)
-  return count === null ? bytes : unpermuteRows(bytes, info.shape, count)
+  return scope(() => {
+    if (!info.columnMajor) return keep(cast(Tensor.fromBytes(device, bytes, info.shape, stored), dtype))
+    const columns = Tensor.fromBytes(device, bytes, info.shape.toReversed(), stored)
+    return keep(cast(transpose(columns, 0, 1), dtype))
+  })
 }
 
 function isBuffer(module: Module, modulePath: string, path: string): boolean {
@@ -97,7 +89,7 @@ class LayerParts implements PartReader {
   }
 
   bytes(part: string): Promise<Uint8Array> {
-    return readOrdered(joinPath(this.layer, part), this.info(part), this.reading)
+    return this.reading.file.read(joinPath(this.layer, part))
   }
 
   async tensor(part: string): Promise<Tensor> {
@@ -109,14 +101,7 @@ class LayerParts implements PartReader {
   }
 
   async rows(part: string, start: number, end: number): Promise<Tensor> {
-    const path = joinPath(this.layer, part)
-    const { byteLength, shape } = this.info(part)
-    const rowBytes = byteLength / (shape[0] ?? 1)
-    const ordered = this.reading.heads?.(path) ?? null
-    const bytes =
-      ordered === null
-        ? await this.reading.file.readRows(path, start, end)
-        : (await this.bytes(part)).subarray(start * rowBytes, end * rowBytes)
+    const bytes = await this.reading.file.readRows(joinPath(this.layer, part), start, end)
     return this.give(bytes, [bytes.byteLength], 'uint8')
   }
 
@@ -135,27 +120,6 @@ class LayerParts implements PartReader {
   dispose(): void {
     for (const tensor of this.given) tensor.dispose()
   }
-}
-
-/**
- * Puts the rows of a query or key projection into Hugging Face's order, where row i of a head rotates with
- * row i + D/2. llama.cpp stores such pairs side by side: row s · D/2 + i of a head is its row 2i + s. Rows
- * are whole blocks and move as they are.
- * Source: llama.cpp, convert_hf_to_gguf.py, LlamaModel.permute.
- * @param bytes rows of equal length, `shape[0]` of them
- */
-export function unpermuteRows(bytes: Uint8Array, shape: Shape, heads: number): Uint8Array {
-  const rows = shape[0]
-  const rowBytes = bytes.length / rows
-  const half = rows / heads / 2
-  const ordered = new Uint8Array(bytes.length)
-  for (let row = 0; row < rows; row++) {
-    const head = Math.floor(row / (2 * half))
-    const s = Math.floor(row / half) % 2
-    const from = head * 2 * half + 2 * (row % half) + s
-    ordered.set(bytes.subarray(from * rowBytes, (from + 1) * rowBytes), row * rowBytes)
-  }
-  return ordered
 }
 
 /**

@@ -16,6 +16,8 @@ export interface TensorInfo {
   readonly name: string
   readonly dtype: StoredDType
   readonly shape: Shape
+  /** Whether its values lie column by column: its bytes are then those of the transposed matrix. Default false. */
+  readonly columnMajor?: boolean
   readonly byteLength: number
   /** From the start of its file. */
   readonly byteOffset: number

@@ -11,7 +11,8 @@ import type { ByteSource } from '../formats/source.ts'
 import type { CausalLM } from './causalLM.ts'
 import { emptyModel } from './families/index.ts'
 import { ggufConfig } from './ggufConfig.ts'
-import { modulePath, pairedHeads, ropeFactorsName } from './ggufTensors.ts'
+import { inModelOrder } from './ggufRows.ts'
+import { modulePath, ropeFactorsName } from './ggufTensors.ts'
 import { ggufTokenizer } from './ggufTokenizer.ts'
 import { checkVocabulary } from './sideFiles.ts'
 import { Tokenizer } from './tokenizer.ts'
@@ -30,11 +31,11 @@ export async function planGguf(source: ByteSource, place?: string): Promise<Load
     const warn = (message: string) => void warnings.add(message)
     const { config, gguf } = ggufConfig(file, await readRopeFactors(file), warn)
     const model = emptyModel(config, warn)
-    const named = renamed(file, (name) => modulePath(gguf, name))
+    const byPath = renamed(file, (name) => modulePath(gguf, name))
+    const named = inModelOrder(byPath, gguf, model.config)
     const tensors = planTensors(model, named, await detectFile(named), {
       described: 'the metadata describe',
       isExtra: (name) => name === ropeFactorsName,
-      heads: (path) => pairedHeads(gguf, path, model.config),
       warn,
     })
     await addSideFiles(file, model, config.toObject(), warn)

@@ -1,4 +1,3 @@
-import type { CausalLMConfig } from './causalLM.ts'
 import type { GgufFamily } from './families/family.ts'
 
 /** Factors of the rotary frequencies: a part of the configuration, though stored as a tensor. */
@@ -13,16 +12,4 @@ export function modulePath({ modules }: GgufFamily, tensor: string): string | nu
   const module = layer === undefined ? name : `blk.N.${name}`
   if (module === undefined || !Object.hasOwn(modules, module)) return null
   return `${modules[module].replace('.N.', `.${layer}.`)}.${part}`
-}
-
-/**
- * How many heads the rows of this parameter belong to, if llama.cpp stores them in its own order; else null.
- */
-export function pairedHeads(
-  { paired = {} }: GgufFamily,
-  path: string,
-  config: CausalLMConfig,
-): number | null {
-  const found = Object.entries(paired).find(([module]) => new RegExp(`\\.${module}\\.\\w+$`).test(path))
-  return found ? config[found[1]] : null
 }

@@ -195,7 +195,7 @@ const configs: Case[] = [
   {
     name: 'unknown architecture',
     change: config('architectures', ['MambaForCausalLM']),
-    says: /architecture must be LlamaForCausalLM.*it is "MambaForCausalLM"/,
+    says: /architecture must be one of MistralForCausalLM, LlamaForCausalLM.*it is "MambaForCausalLM"/,
   },
   {
     name: 'quantized by gptq',

@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { unpermuteRows } from '../../src/checkpoints/read.ts'
 import { openGguf } from '../../src/formats/gguf.ts'
 import { bytesSource } from '../../src/formats/source.ts'
+import type { TensorFile } from '../../src/formats/tensorFile.ts'
+import type { CausalLMConfig } from '../../src/models/causalLM.ts'
 import { llamaGguf } from '../../src/models/families/llama.ts'
 import { planGguf } from '../../src/models/ggufPlan.ts'
-import { modulePath, pairedHeads } from '../../src/models/ggufTensors.ts'
+import { inModelOrder, unpermuteRows } from '../../src/models/ggufRows.ts'
+import { modulePath } from '../../src/models/ggufTensors.ts'
 import { fixtures } from '../formats/ggufBytes.ts'
 
 test('names', () => {
@@ -35,16 +37,38 @@ test('rows of rotating pairs are put apart, head by head', () => {
   // Two heads of six rows: of a head, file order is 0 3 1 4 2 5, as llama.cpp's permute lays rows 0 to 5.
   const stored = Uint8Array.from([0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11].flatMap((row) => [row, 100 + row]))
   const expected = Uint8Array.from(Array.from({ length: 12 }, (_, row) => [row, 100 + row]).flat())
-  assert.deepEqual(unpermuteRows(stored, [12, 2], 2), expected)
+  assert.deepEqual(unpermuteRows(stored, 6, 12), expected)
   // A bias has one value a row.
-  assert.deepEqual([...unpermuteRows(Uint8Array.from([0, 2, 1, 3]), [4], 1)], [0, 1, 2, 3])
+  assert.deepEqual([...unpermuteRows(Uint8Array.from([0, 2, 1, 3]), 4, 4)], [0, 1, 2, 3])
 })
 
-test('which rows those are', () => {
-  const config = { heads: 9, keyValueHeads: 3 } as Parameters<typeof pairedHeads>[2]
-  assert.equal(pairedHeads(llamaGguf, 'model.layers.0.self_attn.q_proj.weight', config), 9)
-  assert.equal(pairedHeads(llamaGguf, 'model.layers.0.self_attn.k_proj.bias', config), 3)
-  assert.equal(pairedHeads(llamaGguf, 'model.layers.0.self_attn.v_proj.weight', config), null)
+test('which rows those are, read at once or some at a time', async () => {
+  const rows = (count: number) => Uint8Array.from({ length: 2 * count }, (_, i) => Math.floor(i / 2))
+  const info = (name: string, count: number) => ({
+    name,
+    dtype: 'Q4_0' as const,
+    shape: [count, 2],
+    byteLength: 2 * count,
+    byteOffset: 0,
+  })
+  const [q, k, v] = ['q_proj', 'k_proj', 'v_proj'].map((name) => `model.layers.0.self_attn.${name}.weight`)
+  const sizes = { [q]: 8, [k]: 4, [v]: 4 }
+  const file: TensorFile = {
+    name: 'x',
+    tensors: new Map(Object.entries(sizes).map(([path, count]) => [path, info(path, count)])),
+    unknown: new Map(),
+    read: async (path) => rows(sizes[path]),
+    readRows: async (path, start, end) => rows(sizes[path]).subarray(2 * start, 2 * end),
+    close: async () => {},
+  }
+  const config = { heads: 2, keyValueHeads: 1 } as CausalLMConfig
+  const ordered = inModelOrder(file, llamaGguf, config)
+  const firsts = (bytes: Uint8Array) => [...bytes].filter((_, i) => i % 2 === 0)
+  assert.deepEqual(firsts(await ordered.read(q)), [0, 2, 1, 3, 4, 6, 5, 7])
+  assert.deepEqual(firsts(await ordered.read(k)), [0, 2, 1, 3])
+  assert.deepEqual(firsts(await ordered.read(v)), [0, 1, 2, 3])
+  assert.deepEqual(firsts(await ordered.readRows(q, 1, 6)), [2, 1, 3, 4, 6])
+  assert.deepEqual(firsts(await ordered.readRows(v, 1, 3)), [1, 2])
 })
 
 /** A file with a tensor renamed, or another's type or sizes changed, in place. */

@@ -44,4 +44,6 @@ export interface GgufFamily {
    * the heads that they belong to.
    */
   readonly paired?: Readonly<Record<string, 'heads' | 'keyValueHeads'>>
+  /** Modules whose float weights lie the other way round than in the model. */
+  readonly turned?: readonly string[]
 }

@@ -134,4 +134,29 @@ export const gpt2: Family<Gpt2Config> = {
     // The causal mask, which old checkpoints carry.
     extras: /\.attn\.(masked_)?bias$/,
   },
+  gguf: {
+    architecture: 'gpt2',
+    fields: {
+      n_embd: 'embedding_length',
+      n_inner: 'feed_forward_length',
+      n_layer: 'block_count',
+      n_head: 'attention.head_count',
+      n_positions: 'context_length',
+      layer_norm_epsilon: 'attention.layer_norm_epsilon',
+    },
+    optionalFields: { vocab_size: 'vocab_size' },
+    modules: {
+      token_embd: 'transformer.wte',
+      position_embd: 'transformer.wpe',
+      output_norm: 'transformer.ln_f',
+      output: 'lm_head',
+      'blk.N.attn_norm': 'transformer.h.N.ln_1',
+      'blk.N.attn_qkv': 'transformer.h.N.attn.c_attn',
+      'blk.N.attn_output': 'transformer.h.N.attn.c_proj',
+      'blk.N.ffn_norm': 'transformer.h.N.ln_2',
+      'blk.N.ffn_up': 'transformer.h.N.mlp.c_fc',
+      'blk.N.ffn_down': 'transformer.h.N.mlp.c_proj',
+    },
+    turned: ['c_attn', 'c_proj', 'c_fc'],
+  },
 }

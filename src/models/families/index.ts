@@ -5,9 +5,11 @@ import type { Family } from './family.ts'
 import type { Warn } from './fields.ts'
 import { gpt2 } from './gpt2.ts'
 import { llama } from './llama.ts'
+import { mistral } from './mistral.ts'
+import { qwen2 } from './qwen2.ts'
 
 /** Every family of models that can be loaded. */
-export const families: readonly Family[] = [llama, gpt2]
+export const families: readonly Family[] = [mistral, llama, qwen2, gpt2]
 
 /**
  * The model that a config.json describes, without weights.
@@ -29,8 +31,8 @@ function familyOf(config: JsonObject): Family {
     architecture === undefined ? modelTypes.includes(type) : architectures.includes(architecture),
   )
   if (found) return found
-  const known = families.flatMap(({ architectures }) => architectures).join(' or ')
+  const known = families.flatMap(({ architectures }) => architectures).join(', ')
   throw new FormatError(
-    `${config.name}: the architecture must be ${known}; it is ${show(architecture ?? type)}`,
+    `${config.name}: the architecture must be one of ${known}; it is ${show(architecture ?? type)}`,
   )
 }

@@ -1,0 +1,53 @@
+import type { FloatDType } from '../../core/dtype.ts'
+import type { JsonObject } from '../../formats/json.ts'
+import { DecoderLM } from '../decoderLM.ts'
+import type { Family } from './family.ts'
+import { sizeField, type Warn } from './fields.ts'
+import { type LlamaLikeConfig, llamaLikeDecoder, llamaLikeGguf, parseLlamaLike } from './llamaLike.ts'
+
+/*
+ * Qwen2 and Qwen2.5: Llama with biases in the projections to queries, keys and values, and with layers that see
+ * a window of the last tokens only.
+ * Source: Yang et al., "Qwen2 Technical Report", 2024; transformers, modeling_qwen2.py.
+ */
+
+/** Qwen2 with its language-model head: token ids → logits. */
+export class Qwen2ForCausalLM extends DecoderLM<LlamaLikeConfig> {
+  constructor(config: LlamaLikeConfig, dtype: FloatDType = 'float32') {
+    super(config, dtype, llamaLikeDecoder('Qwen2'), 'model')
+  }
+}
+
+/** The config of Qwen2 from its config.json; see `Family.parse`. */
+export function parseQwen2Config(json: JsonObject, warn: Warn = () => {}): LlamaLikeConfig {
+  return parseLlamaLike(json, warn, {
+    keyValueHeads: 32,
+    maxPositions: 32768,
+    biases: { qkv: true, output: false, mlp: false },
+    window: windowOf(json),
+  })
+}
+
+/** The window of each layer: as `layer_types` lists them, else that of all from `max_window_layers` on. */
+function windowOf(json: JsonObject): (layer: number) => number | null {
+  const window = json.boolean('use_sliding_window', false) ? sizeField(json, 'sliding_window', 4096) : null
+  const types = json.strings('layer_types', [])
+  const first = json.count('max_window_layers', 28)
+  return (layer) => {
+    if (types.length === 0) return layer >= first ? window : null
+    if (types[layer] === 'full_attention') return null
+    if (types[layer] === 'sliding_attention' && window !== null) return window
+    const known =
+      window === null ? '"full_attention", without use_sliding_window' : 'sliding or full attention'
+    throw json.error('layer_types', `must have ${known} for layer ${layer}`)
+  }
+}
+
+export const qwen2: Family<LlamaLikeConfig> = {
+  architectures: ['Qwen2ForCausalLM'],
+  modelTypes: ['qwen2'],
+  parse: parseQwen2Config,
+  build: (config) => new Qwen2ForCausalLM(config),
+  names: { extras: /\.rotary_emb\.inv_freq$/ },
+  gguf: { ...llamaLikeGguf, architecture: 'qwen2' },
+}
