@@ -137,10 +137,12 @@ export { type LayerClass, registerQuantizedModule, type Twin, type TwinOptions }
 export { QActivation } from './qtensor/activation.ts'
 export { type QuantizedOp, registerQuantizedOp } from './qtensor/activationOps.ts'
 export type { ComputeDType } from './qtensor/computeDtype.ts'
+export type { Block, NestedScale, Offset, PlainScale, Scale, WeightParts } from './qtensor/parts.ts'
 export { QTensor } from './qtensor/qtensor.ts'
-export type { Quantizer, ScaleAndShift } from './qtensor/quantizer.ts'
+export type { Quantizer, Statistics, WeightSpec } from './qtensor/quantizer.ts'
 export { type CalibratedModule, type CalibrateOptions, calibrate } from './quantize/calibrate.ts'
 export { dequantize } from './quantize/dequantize.ts'
+export { type ChosenScales, groupQuantizer } from './quantize/groupQuantizer.ts'
 export type { MagnitudeHistogram } from './quantize/histogram.ts'
 export { learnScales } from './quantize/learnScales.ts'
 export {

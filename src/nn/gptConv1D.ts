@@ -7,7 +7,6 @@ import { numel, showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import { linear } from '../qtensor/linear.ts'
 import { QTensor } from '../qtensor/qtensor.ts'
-import { fakeQuantize } from '../qtensor/weightBlocks.ts'
 import { add, cast, matmul, transpose } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
@@ -101,19 +100,13 @@ export class QConv1D extends QWeightModule {
     return `nf=${this.nf}, nx=${this.nx}`
   }
 
-  override quantizedWeight(): QTensor {
-    const { weight } = this
-    if (weight instanceof QTensor) return weight
-    const { qtype, groupSize, quantizer } = this.quantization
-    return scope(() => QTensor.quantize(transpose(weight, 0, 1), qtype, groupSize, quantizer))
+  override inputRows(x: Tensor): Tensor {
+    return x.view([x.numel / this.nx, this.nx])
   }
 
   /** [nf, nx] */
-  override dequantizedWeight(): Tensor {
-    const { weight } = this
-    if (weight instanceof QTensor) return weight.dequantize()
-    const { qtype, groupSize, quantizer } = this.quantization
-    return fakeQuantize(transpose(weight, 0, 1), qtype, groupSize, quantizer)
+  override outputRows(weight: Tensor): Tensor {
+    return transpose(weight, 0, 1)
   }
 
   /** [nx, nf]; what is still to be loaded lies as the float layer's, too. */

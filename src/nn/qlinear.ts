@@ -28,6 +28,10 @@ export class QLinear extends QWeightModule {
     return Object.assign(new Linear(inFeatures, outFeatures, { bias: false }), { weight, bias })
   }
 
+  override inputRows(x: Tensor): Tensor {
+    return x.view([x.numel / this.inFeatures, this.inFeatures])
+  }
+
   /** x [..., inFeatures] → [..., outFeatures] float32. */
   protected override qforward(x: Tensor): Tensor {
     return linear(

@@ -1,5 +1,5 @@
-import { DTypeError } from '../core/errors.ts'
-import { aFunction, check, instanceOf, isObject, type Kind, orNull, wholeNumber } from '../core/kinds.ts'
+import { DTypeError, ShapeError } from '../core/errors.ts'
+import { check, instanceOf, isObject, type Kind, orNull, wholeNumber } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds, required } from '../core/options.ts'
 import { aQType, type QType } from '../core/qtype.ts'
 import { QActivation } from '../qtensor/activation.ts'
@@ -7,7 +7,7 @@ import { aComputeDType, type ComputeDType } from '../qtensor/computeDtype.ts'
 import type { WeightFacts } from '../qtensor/parts.ts'
 import { chooseProduct } from '../qtensor/product.ts'
 import { QTensor } from '../qtensor/qtensor.ts'
-import type { Quantizer } from '../qtensor/quantizer.ts'
+import { aQuantizer, type Quantizer, type Statistics } from '../qtensor/quantizer.ts'
 import { fakeQuantize } from '../qtensor/weightBlocks.ts'
 import { scope } from '../tensor/scope.ts'
 import { needsGrad } from '../tensor/tape.ts'
@@ -27,7 +27,7 @@ export interface WeightQuantization {
 const weightKinds: OptionKinds<WeightQuantization> = {
   qtype: required(aQType),
   groupSize: required(orNull(wholeNumber(1))),
-  quantizer: required(aFunction),
+  quantizer: required(aQuantizer),
 }
 
 const activationKinds: OptionKinds<ActivationQuantization> = {
@@ -150,6 +150,8 @@ export abstract class QWeightModule extends QModule {
    * `generate` and `bench`.
    */
   computeDtype: ComputeDType | null = null
+  /** What its quantizer collected in a calibration; null before one, and once the weight is frozen. */
+  statistics: Statistics | null = null
 
   constructor(
     float: { weight: Tensor; bias: Tensor | null },
@@ -178,19 +180,47 @@ export abstract class QWeightModule extends QModule {
     return chooseProduct(weight, x, this.computeDtype ?? 'float32').kernel
   }
 
-  /** The weight as it is, or would be, when frozen. */
-  quantizedWeight(): QTensor {
-    if (this.weight instanceof QTensor) return this.weight
-    const { qtype, groupSize, quantizer } = this.quantization
-    return QTensor.quantize(this.weight, qtype, groupSize, quantizer)
+  /**
+   * The rows [M, K] of an input that the weight [N, K] multiplies; layers that do not multiply rows have no
+   * such method.
+   */
+  inputRows?(x: Tensor): Tensor
+
+  /** Whether its quantizer collects statistics of its inputs. */
+  get collects(): boolean {
+    return !this.frozen && this.quantization.quantizer.collects !== undefined && this.inputRows !== undefined
   }
 
-  /** The floats that the quantized weight stands for. The gradient of a float weight is theirs. */
+  /** The float weight as it is quantized: a row for each output. */
+  outputRows(weight: Tensor): Tensor {
+    return weight
+  }
+
+  /**
+   * The weight as it is, or would be, when frozen.
+   * @throws ShapeError if its quantizer has yet to collect statistics
+   */
+  quantizedWeight(): QTensor {
+    const { weight, statistics } = this
+    if (weight instanceof QTensor) return weight
+    const { qtype, groupSize, quantizer } = this.quantization
+    if (this.collects && !statistics)
+      throw new ShapeError(
+        `${this.typeName}: the quantizer ${quantizer.name} must have seen inputs; calibrate(model, run) first`,
+      )
+    return scope(() => QTensor.quantize(this.outputRows(weight), qtype, groupSize, quantizer, statistics))
+  }
+
+  /**
+   * The floats that the quantized weight stands for; those of the weight itself while its quantizer has yet
+   * to collect statistics. The gradient of a float weight is theirs.
+   */
   dequantizedWeight(): Tensor {
-    const { weight } = this
+    const { weight, statistics } = this
     if (weight instanceof QTensor) return weight.dequantize()
     const { qtype, groupSize, quantizer } = this.quantization
-    return fakeQuantize(weight, qtype, groupSize, quantizer)
+    const rows = this.outputRows(weight)
+    return this.collects && !statistics ? rows : fakeQuantize(rows, qtype, groupSize, quantizer, statistics)
   }
 
   /** The weight as the float layer has it. */
@@ -199,12 +229,13 @@ export abstract class QWeightModule extends QModule {
   }
 
   /**
-   * What the layer computes with: the floats that the quantized weight stands for where a gradient has to reach
-   * a float weight, else the quantized weight.
+   * What the layer computes with: the quantized weight, or the floats that it stands for where a gradient has to
+   * reach a float weight, or its quantizer has yet to collect statistics.
    */
   protected weightInUse(): Tensor | QTensor {
-    const { weight } = this
-    return weight instanceof Tensor && needsGrad(weight) ? this.dequantizedWeight() : this.quantizedWeight()
+    const { weight, statistics } = this
+    const trains = weight instanceof Tensor && needsGrad(weight)
+    return trains || (this.collects && !statistics) ? this.dequantizedWeight() : this.quantizedWeight()
   }
 }
 

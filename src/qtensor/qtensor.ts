@@ -1,6 +1,6 @@
 import { dtypes, type FloatDType } from '../core/dtype.ts'
 import { inspect } from '../core/inspect.ts'
-import { aFunction, check, instanceOf, type Kind } from '../core/kinds.ts'
+import { anObject, check, instanceOf, type Kind } from '../core/kinds.ts'
 import { aQType, type QType } from '../core/qtype.ts'
 import { numel, type Shape, showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
@@ -29,10 +29,9 @@ import {
   type WeightFacts,
   type WeightParts,
 } from './parts.ts'
-import { permuteColumns } from './permuteColumns.ts'
-import type { Quantizer } from './quantizer.ts'
+import { aQuantizer, groupSpec, type Quantizer, type Statistics } from './quantizer.ts'
 import { packTiles, unpackTiles } from './tiles.ts'
-import { dequantizeBlocks, groupsOf, quantizeGroups, withoutGradient } from './weightBlocks.ts'
+import { dequantizeBlocks, dequantizeParts, withoutGradient } from './weightBlocks.ts'
 
 /** What a quantized tensor is made of, each part as a device keeps it. */
 export interface WeightTiles {
@@ -74,7 +73,9 @@ export class QTensor {
   readonly order: Tensor | null
 
   /** Owns the tensors from now on. */
-  constructor({ type, shape, dtype, block, codes, scale, offset, order }: WeightTiles) {
+  constructor(tiles: WeightTiles) {
+    check('QTensor', 'tiles', tiles, anObject)
+    const { type, shape, dtype, block, codes, scale, offset, order } = tiles
     check('QTensor', 'type', type, aQType)
     checkBlock(block, shape)
     this.qtype = type
@@ -110,28 +111,21 @@ export class QTensor {
   }
 
   /** Quantizes a float weight; `groupSize` K or null gives one scale a row. */
-  static quantize(weight: Tensor, qtype: QType, groupSize: number | null, quantizer: Quantizer): QTensor {
+  static quantize(
+    weight: Tensor,
+    qtype: QType,
+    groupSize: number | null,
+    quantizer: Quantizer,
+    statistics: Statistics | null = null,
+  ): QTensor {
     checkDType('QTensor.quantize', 'weight', weight, 'float32', 'float16', 'bfloat16')
     check('QTensor.quantize', 'qtype', qtype, aQType)
-    check('QTensor.quantize', 'quantizer', quantizer, aFunction)
+    check('QTensor.quantize', 'quantizer', quantizer, aQuantizer)
     const { shape } = weight
-    const [N, K] = matrixShape(shape)
-    const G = groupSize ?? K
     return withoutGradient(() => {
-      const groups = groupsOf(weight, G)
-      const { codes, scale, shift, zeroPoint } = quantizeGroups(groups, qtype, quantizer(groups, qtype))
-      const perGroup = (values: Tensor) => values.view([N, K / G])
-      return QTensor.fromParts({
-        type: qtype,
-        shape,
-        dtype: scale.dtype as FloatDType,
-        codes: codes.view([N, K]),
-        block: { kind: 'group', size: G },
-        scale: { values: perGroup(scale) },
-        offset: zeroPoint
-          ? { kind: 'zeroPoint', values: perGroup(zeroPoint) }
-          : shift && { kind: 'shift', values: perGroup(shift) },
-      })
+      const spec = groupSpec(qtype, groupSize, shape)
+      const parts = quantizer.solve(weight.view(matrixShape(shape)), spec, statistics)
+      return QTensor.fromParts({ ...parts, shape })
     })
   }
 
@@ -284,17 +278,7 @@ export class QTensor {
 export const aQTensor: Kind = instanceOf(QTensor, 'be a quantized tensor')
 
 /** See `QTensor.dequantize`. */
-const dequantizeWeight = op('dequantize(weight)', (weight: QTensor): Tensor => {
-  const { qtype, block, shape, dtype, heldScale, heldOffset, order } = weight
-  return withoutGradient(() => {
-    const computed = 'tensor' in heldScale && heldScale.dtype === dtype ? dtype : 'float32'
-    const values = {
-      codes: weight.codes(),
-      scale: weight.scale(computed),
-      shift: heldOffset?.kind === 'shift' ? blockValues(heldOffset, block, shape, computed) : null,
-      zeroPoint: weight.zeroPoint(),
-    }
-    const floats = cast(dequantizeBlocks(qtype, values, block), dtype)
-    return (order ? permuteColumns(floats, order, 'back') : floats).view(shape)
-  })
-})
+const dequantizeWeight = op(
+  'dequantize(weight)',
+  (weight: QTensor): Tensor => withoutGradient(() => dequantizeParts(weight.parts())),
+)

@@ -1,25 +1,68 @@
+import { isObject, type Kind } from '../core/kinds.ts'
 import type { QType } from '../core/qtype.ts'
+import type { Shape } from '../core/shape.ts'
+import { keep } from '../tensor/scope.ts'
 import type { Tensor } from '../tensor/tensor.ts'
+import { type Block, matrixShape, type WeightParts } from './parts.ts'
 
-/**
- * What a quantizer chose for each group: the scale, for unsigned types a shift or a zero point, and if it
- * likes the codes.
- */
-export interface ScaleAndShift {
-  /** [groups] in the weight's dtype, or in float32. */
-  scale: Tensor
-  /**
-   * [groups] as the scale: w = scale · q − shift; null for symmetric types and where there are zero points.
-   */
-  shift: Tensor | null
-  /** [groups] one byte each, as codes are stored: w = scale · (q − zeroPoint), which holds 0 exactly. */
-  zeroPoint?: Tensor | null
-  /** [groups, G] one byte each. Where they are absent, w gets the nearest code. */
-  codes?: Tensor
+/** What a weight is to become: the type of its codes, and which weights share a scale. */
+export interface WeightSpec {
+  readonly type: QType
+  readonly block: Block
+}
+
+/** Groups of so many columns, or whole rows, of a weight of this shape. */
+export function groupSpec(type: QType, groupSize: number | null, shape: Shape): WeightSpec {
+  return { type, block: { kind: 'group', size: groupSize ?? matrixShape(shape)[1] } }
 }
 
 /**
- * Chooses scales: takes the weight as a matrix whose rows are the groups, [groups, G] float32, float16 or
- * bfloat16. `absmax`, `max` and `hqq` are quanto's, those of the recipes torchao's; users may pass their own.
+ * Chooses codes, scales and offsets of a weight. `absmax`, `max` and `hqq` are quanto's, those of the recipes
+ * torchao's; users may pass their own. One that needs to know what its layer multiplies collects it while
+ * `calibrate` passes batches through the model.
  */
-export type Quantizer = (groups: Tensor, qtype: QType) => ScaleAndShift
+export interface Quantizer {
+  readonly name: string
+  /**
+   * Adds to the statistics of a layer what it needs of a batch.
+   * @param x [M, K] float32, the rows that the weight [N, K] multiplies
+   */
+  collects?(x: Tensor, statistics: Statistics): void
+  /**
+   * @param weight [N, K] float32, float16 or bfloat16
+   * @param statistics of its layer; absent where nothing was collected, as of convolutions and embeddings
+   */
+  solve(weight: Tensor, spec: WeightSpec, statistics?: Statistics | null): WeightParts
+  /**
+   * The floats [N, K] that the parts stand for, where there is a shorter way to them than by the codes: each
+   * training step takes it.
+   */
+  round?(weight: Tensor, spec: WeightSpec, statistics?: Statistics | null): Tensor
+}
+
+/** A quantizer. */
+export const aQuantizer: Kind = {
+  must: 'be a quantizer: an object with a name and a function solve',
+  holds: (value) => isObject(value) && typeof value.name === 'string' && typeof value.solve === 'function',
+}
+
+/** What a quantizer collected of one layer: tensors by names of its own. */
+export class Statistics {
+  private readonly tensors = new Map<string, Tensor>()
+
+  get(name: string): Tensor | undefined {
+    return this.tensors.get(name)
+  }
+
+  /** Keeps a tensor beyond the scope that it was made in, in place of the one before. */
+  set(name: string, tensor: Tensor): void {
+    const before = this.tensors.get(name)
+    this.tensors.set(name, keep(tensor))
+    if (before !== tensor) before?.dispose()
+  }
+
+  dispose(): void {
+    for (const tensor of this.tensors.values()) tensor.dispose()
+    this.tensors.clear()
+  }
+}

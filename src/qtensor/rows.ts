@@ -43,7 +43,7 @@ export interface ScaleChoice extends CodeRange {
  * The scales of the rows of x, see kernels/quantize/chooseScale.
  * @param x [rows, cols] float32, float16 or bfloat16
  */
-export function chooseScales(x: Tensor, rule: ScaleRule, choice: ScaleChoice): RowScales {
+export function chooseScales(x: Tensor, rule: ScaleRule, choice: ScaleChoice): Required<RowScales> {
   const { qmin, qmax, offset, zeroDtype = 'int8', zero = 0, epsilon = 0 } = choice
   const cols = x.size(-1)
   const rows = x.numel / cols

@@ -8,12 +8,14 @@ import { concat, slice } from '../tensor/ops/shape.ts'
 import { scope } from '../tensor/scope.ts'
 import { noGrad } from '../tensor/tape.ts'
 import type { Tensor } from '../tensor/tensor.ts'
-import { type Block, matrixShape } from './parts.ts'
-import type { Quantizer, ScaleAndShift } from './quantizer.ts'
-import { decodeRows, encodeRows, roundRows } from './rows.ts'
+import { holdNested, nestedScales } from './blockValues.ts'
+import { type Block, isNested, matrixShape, type WeightParts } from './parts.ts'
+import { permuteColumns } from './permuteColumns.ts'
+import { groupSpec, type Quantizer, type Statistics } from './quantizer.ts'
+import { decodeRows, type RowScales } from './rows.ts'
 
 /** Codes with the scales and offsets of their blocks. */
-type CodesAndScales = ScaleAndShift & { codes: Tensor }
+type CodesAndScales = RowScales & { codes: Tensor }
 
 /** A weight as a matrix whose rows are groups of G columns. */
 export function groupsOf(weight: Tensor, G: number): Tensor {
@@ -26,12 +28,28 @@ export function groupsOf(weight: Tensor, G: number): Tensor {
 }
 
 /**
- * Adds the nearest codes [groups, G], one byte each, to the scales that a quantizer chose, unless it chose
- * the codes, too.
+ * The float weight that parts stand for, in its dtype. Every operation is rounded to that dtype where the
+ * scales have it; scales of another are applied in float32.
  */
-export function quantizeGroups(groups: Tensor, qtype: QType, chosen: ScaleAndShift): CodesAndScales {
-  if (chosen.codes) return { ...chosen, codes: chosen.codes }
-  return { ...chosen, codes: encodeRows(cast(groups, chosen.scale.dtype), chosen, qtype) }
+export function dequantizeParts({
+  type,
+  shape,
+  dtype,
+  codes,
+  block,
+  scale,
+  offset,
+  order,
+}: WeightParts): Tensor {
+  const computed = !isNested(scale) && scale.values.dtype === dtype ? dtype : 'float32'
+  const values = {
+    codes,
+    scale: cast(isNested(scale) ? nestedScales(holdNested(scale)) : scale.values, computed),
+    shift: offset?.kind === 'shift' ? cast(offset.values, computed) : null,
+    zeroPoint: offset?.kind === 'zeroPoint' ? offset.values : null,
+  }
+  const weight = cast(dequantizeBlocks(type, values, block), dtype)
+  return (order ? permuteColumns(weight, order, 'back') : weight).view(shape)
 }
 
 /**
@@ -91,20 +109,25 @@ export function withoutGradient<R>(body: () => R): R {
 
 /**
  * The float weight that a weight's codes would stand for: `QTensor.quantize`, then `dequantize`, without the
- * packing between. Where nothing but scales and shifts are chosen, one pass makes it. Gradients pass straight
- * through the rounding.
+ * packing between, and on the quantizer's shorter way where it has one. Gradients pass straight through the
+ * rounding.
  */
 export const fakeQuantize = op(
-  'fakeQuantizeWeight(weight, qtype, groupSize, quantizer)',
-  (weight: Tensor, qtype: QType, groupSize: number | null, quantizer: Quantizer): Tensor =>
+  'fakeQuantizeWeight(weight, qtype, groupSize, quantizer, statistics)',
+  (
+    weight: Tensor,
+    qtype: QType,
+    groupSize: number | null,
+    quantizer: Quantizer,
+    statistics: Statistics | null = null,
+  ): Tensor =>
     withoutGradient(() => {
-      const groups = groupsOf(weight, groupSize ?? matrixShape(weight.shape)[1])
-      const chosen = quantizer(groups, qtype)
-      if (chosen.codes || chosen.zeroPoint || chosen.scale.dtype !== weight.dtype) {
-        const { codes } = quantizeGroups(groups, qtype, chosen)
-        return cast(decodeRows(codes, chosen, qtype), weight.dtype).view(weight.shape)
-      }
-      return roundRows(groups, chosen, qtype).view(weight.shape)
+      const matrix = weight.view(matrixShape(weight.shape))
+      const spec = groupSpec(qtype, groupSize, weight.shape)
+      const floats =
+        quantizer.round?.(matrix, spec, statistics) ??
+        dequantizeParts(quantizer.solve(matrix, spec, statistics))
+      return cast(floats, weight.dtype).view(weight.shape)
     }),
   ({ dy }) => [dy],
 )

@@ -13,6 +13,7 @@ import { reduce } from '../tensor/ops/reduce.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { noGrad } from '../tensor/tape.ts'
 import { Tensor } from '../tensor/tensor.ts'
+import { Collection } from './collection.ts'
 import { DeviceHistogram } from './histogram.ts'
 import { type Observer, type ObserverName, observers } from './observers.ts'
 
@@ -73,7 +74,8 @@ export interface CalibratedModule {
 /**
  * Chooses the scales of quantized activations: the largest magnitude that each module takes and gives, over
  * the batches that `run` passes through the model, in a moving average, or what `observer` makes of all of
- * them. The scales stay on the device until `run` has ended.
+ * them. The scales stay on the device until `run` has ended. Quantizers that need it collect what they know
+ * of inputs; until then their layers compute with their float weights.
  *
  *     await calibrate(model, () => { for (const batch of batches) scope(() => { model.forward(batch) }) })
  *
@@ -124,6 +126,7 @@ class Calibration {
   /** Modules in the order of their first call. */
   private readonly uses = new Map<QModule, ActivationUse>()
   private readonly observations: Observation[] = []
+  private readonly collection: Collection
 
   constructor(model: Module, options: CalibrateOptions) {
     const momentum = options.momentum ?? 0.9
@@ -145,9 +148,10 @@ class Calibration {
     this.paths = new Map(
       modules.filter(([, { activations }]) => activations).map(([path, module]) => [module, path]),
     )
-    if (this.paths.size === 0)
+    this.collection = new Collection(model)
+    if (this.paths.size === 0 && this.collection.layers === 0)
       throw new ShapeError(
-        'calibrate: the model must have quantized activations; quantize(model, { weights, activations }) first',
+        'calibrate: the model must have quantized activations, or a quantizer that collects; quantize(model, { weights, activations }) first',
       )
     for (const module of this.paths.keys()) {
       const input = ([x]: readonly unknown[]) => this.input(module, x)
@@ -161,6 +165,7 @@ class Calibration {
   /** The model forgets the calibration. */
   detach(): void {
     for (const end of this.observations) end()
+    this.collection.detach()
     for (const pair of this.histograms.values())
       for (const histogram of Object.values(pair)) histogram.dispose()
   }
@@ -231,7 +236,7 @@ class Calibration {
 
   /** Reads the scales, once, and checks them. */
   async finish(): Promise<CalibratedModule[]> {
-    if (this.uses.size === 0)
+    if (this.uses.size + this.collection.reached === 0)
       throw new ShapeError(
         'calibrate: run must pass at least one batch through the model; no quantized module was reached',
       )
@@ -254,6 +259,7 @@ class Calibration {
         dequantized,
       })
     }
+    this.collection.finish()
     this.report(found)
     for (const [module, before] of this.before)
       for (const name of activationScales) if (before[name] !== module[name]) before[name]?.dispose()

@@ -16,6 +16,7 @@ import { checkOptions, type OptionKinds, required } from '../core/options.ts'
 import { aQTypeOrName } from '../core/qtype.ts'
 import { aModule, type Module } from '../nn/module.ts'
 import { aComputeDType } from '../qtensor/computeDtype.ts'
+import { aQuantizer } from '../qtensor/quantizer.ts'
 import type { QuantizeOptions } from './quantize.ts'
 import { quantizers } from './quantizers.ts'
 
@@ -31,7 +32,7 @@ const optionKinds: OptionKinds<QuantizeOptions> = {
   activations: aQTypeOrName,
   include: globs,
   exclude: globs,
-  algorithm: either(`${names.must}, or a quantizer of your own`, names, aFunction),
+  algorithm: either(`${names.must}, or a quantizer of your own`, names, aQuantizer),
   groupSize: orNull(aNumber),
   computeDtype: aComputeDType,
   layers: either(

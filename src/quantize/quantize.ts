@@ -83,7 +83,7 @@ export function planTwins(model: Module, options: QuantizeOptions): Map<string, 
   const included = options.include === undefined ? () => true : globMatcher(options.include)
   const excluded = options.exclude === undefined ? () => false : globMatcher(options.exclude)
   const { algorithm = defaultQuantizer(qtype) } = options
-  const quantizer = typeof algorithm === 'function' ? algorithm : quantizers[algorithm]
+  const quantizer = typeof algorithm === 'string' ? quantizers[algorithm] : algorithm
   const planned = new Map<string, PlannedTwin>()
   for (const [layer, paths] of modules) {
     const kind = twinFor(layer, options.layers)
@@ -211,12 +211,16 @@ export function freezeTwins(twins: readonly QWeightModule[]): Set<QWeightModule[
     throw error
   }
   const floats = new Set(twins.map(({ weight }) => weight))
-  for (const [twin, weight] of frozen) twin.weight = weight
+  for (const [twin, weight] of frozen) {
+    twin.weight = weight
+    twin.statistics?.dispose()
+    twin.statistics = null
+  }
   return floats
 }
 
 function quantizeAlike(a: QWeightModule, b: QWeightModule): boolean {
-  const sameWay = a.quantizedWeight === b.quantizedWeight
+  const sameWay = a.outputRows === b.outputRows && a.statistics === b.statistics
   const [p, q] = [a.quantization, b.quantization]
   return sameWay && p.qtype === q.qtype && p.groupSize === q.groupSize && p.quantizer === q.quantizer
 }

@@ -1,45 +1,38 @@
 import { dtypes } from '../core/dtype.ts'
-import { DTypeError, ShapeError } from '../core/errors.ts'
-import { above, aFunction, check, wholeNumber } from '../core/kinds.ts'
+import { DTypeError } from '../core/errors.ts'
+import { above, check, wholeNumber } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
-import { aQType, type QType } from '../core/qtype.ts'
-import { showShape } from '../core/shape.ts'
-import type { Quantizer } from '../qtensor/quantizer.ts'
+import type { QType } from '../core/qtype.ts'
+import { isNested } from '../qtensor/parts.ts'
+import { aQuantizer, groupSpec, type Quantizer } from '../qtensor/quantizer.ts'
 import { chooseScales, encodeRows, symmetricRange } from '../qtensor/rows.ts'
 import { add, cast, div, mul, neg, relu, sub } from '../tensor/ops/index.ts'
-import { checkDType, Tensor } from '../tensor/tensor.ts'
-
-/** @throws DTypeError or ShapeError unless `groups` is a matrix of floats and `qtype` a quantized type */
-function checkGroups(quantizer: string, groups: Tensor, qtype: QType): void {
-  checkDType(quantizer, 'groups', groups, 'float32', 'float16', 'bfloat16')
-  if (groups.shape.length !== 2)
-    throw new ShapeError(`${quantizer}: groups must be [groups,G]; received ${showShape(groups.shape)}`)
-  check(quantizer, 'qtype', qtype, aQType)
-}
+import { Tensor } from '../tensor/tensor.ts'
+import { groupQuantizer } from './groupQuantizer.ts'
 
 /**
  * scale = max|w| / qmax of each group: signed types. quanto's AbsmaxOptimizer, its default for 8 bits.
  * Source: optimum-quanto 0.2.7, tensor/optimizers/absmax_optimizer.py.
  */
-export const absmax: Quantizer = (groups, qtype) => {
-  checkGroups('absmax', groups, qtype)
+export const absmax: Quantizer = groupQuantizer('absmax', (groups, qtype) => {
   if (qtype.unsigned)
     throw new DTypeError(
       `absmax: the type must be signed (int8 or float8); received ${qtype.name}, which max is for`,
     )
-  return { ...chooseScales(groups, 'absmax', symmetricRange(qtype)), shift: null }
-}
+  return chooseScales(groups, 'absmax', symmetricRange(qtype))
+})
 
 /**
  * scale = (max − min) / (2^bits − 1), shift = −min of each group, for unsigned types; for signed ones
  * `absmax`. quanto's MaxOptimizer, its default for 2 and 4 bits.
  * Source: optimum-quanto 0.2.7, tensor/optimizers/max_optimizer.py.
  */
-export const max: Quantizer = (groups, qtype) => {
-  checkGroups('max', groups, qtype)
-  if (!qtype.unsigned) return absmax(groups, qtype)
-  const { scale, shift = null } = chooseScales(groups, 'range', { ...qtype, offset: 'shift' })
-  return { scale, shift }
+export const max: Quantizer = groupQuantizer('max', scalesOfMax)
+
+function scalesOfMax(groups: Tensor, qtype: QType) {
+  return qtype.unsigned
+    ? chooseScales(groups, 'range', { ...qtype, offset: 'shift' })
+    : chooseScales(groups, 'absmax', symmetricRange(qtype))
 }
 
 /** How long and by which norm `hqq` searches. */
@@ -73,8 +66,8 @@ const hqqKinds: OptionKinds<HqqOptions> = {
 export function hqq(options: HqqOptions = {}): Quantizer {
   checkOptions('hqq', options, hqqKinds)
   const { norm = 0.7, beta = 10, kappa = 1.01, iterations = 20 } = options
-  return (groups, qtype) => {
-    const { scale, shift } = max(groups, qtype)
+  return groupQuantizer('hqq', (groups, qtype) => {
+    const { scale, shift } = scalesOfMax(groups, qtype)
     if (!shift)
       throw new DTypeError(
         `hqq: the type must be unsigned (int2 or int4); received ${qtype.name}, which absmax is for`,
@@ -98,7 +91,7 @@ export function hqq(options: HqqOptions = {}): Quantizer {
       maxIterations: iterations,
     })
     return { scale, shift }
-  }
+  })
 }
 
 /**
@@ -109,15 +102,16 @@ export function hqq(options: HqqOptions = {}): Quantizer {
  * Source: optimum-quanto 0.2.7, tensor/optimizers/affine_optimizer.py.
  */
 export function withZeroPoint(quantizer: Quantizer): Quantizer {
-  check('withZeroPoint', 'quantizer', quantizer, aFunction)
-  return (groups, qtype) => {
-    const { scale: chosen, shift } = quantizer(groups, qtype)
-    if (!shift)
-      throw new DTypeError(`withZeroPoint: the quantizer must choose shifts; received none for ${qtype.name}`)
-    const scale = stretchedToZero(chosen, shift, qtype.qmax)
-    const zeroPoint = encodeRows(shift, { scale }, qtype)
-    return { scale, shift: null, zeroPoint }
-  }
+  check('withZeroPoint', 'quantizer', quantizer, aQuantizer)
+  return groupQuantizer(`${quantizer.name} with zero points`, (groups, type) => {
+    const { scale: chosen, offset } = quantizer.solve(groups, groupSpec(type, null, groups.shape))
+    if (offset?.kind !== 'shift' || isNested(chosen))
+      throw new DTypeError(`withZeroPoint: the quantizer must choose shifts; received none for ${type.name}`)
+    const rows = [groups.shape[0]]
+    const shift = offset.values.view(rows)
+    const scale = stretchedToZero(chosen.values.view(rows), shift, type.qmax)
+    return { scale, zeroPoint: encodeRows(shift, { scale }, type) }
+  })
 }
 
 /**

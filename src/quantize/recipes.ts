@@ -5,13 +5,12 @@ import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { type QType, qfloat8_e4m3fn, qint2, qint4, qint5, qint8 } from '../core/qtype.ts'
 import type { ScaleRule } from '../kernels/quantize/chooseScale/chooseScale.ts'
 import type { Module } from '../nn/module.ts'
-import type { Quantizer } from '../qtensor/quantizer.ts'
-import { chooseScales, decodeRows, encodeRows } from '../qtensor/rows.ts'
+import { chooseScales, decodeRows, encodeRows, symmetricRange } from '../qtensor/rows.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
 import { Tensor } from '../tensor/tensor.ts'
+import { type ChosenScales, groupQuantizer } from './groupQuantizer.ts'
 import { checkRecipes } from './options.ts'
 import { isQuantizable, planTwins, type QuantizeOptions } from './quantize.ts'
-import { absmax, max } from './quantizers.ts'
 
 /*
  * torchao's recipes for dense weights are options of `quantize`, with the scales and codes of torchao:
@@ -129,7 +128,9 @@ export function intxWeightOnly(options: IntxOptions = {}): QuantizeOptions {
   return {
     weights: storageOf(bits),
     groupSize,
-    algorithm: (groups) => roundToZeroPoint(groups, bits, mapping, smallestNormal[groups.dtype] ?? 2 ** -126),
+    algorithm: groupQuantizer('intx', (groups) =>
+      roundToZeroPoint(groups, bits, mapping, smallestNormal[groups.dtype] ?? 2 ** -126),
+    ),
   }
 }
 
@@ -154,7 +155,7 @@ function roundToZeroPoint(
   mapping: Mapping,
   epsilon: number,
   scaleDtype = groups.dtype,
-): ReturnType<Quantizer> {
+): ChosenScales {
   const qtype = storageOf(bits)
   const zero = qtype.unsigned ? 2 ** (bits - 1) : 0
   const range = { qmin: -(2 ** (bits - 1)), qmax: 2 ** (bits - 1) - 1 }
@@ -166,33 +167,34 @@ function roundToZeroPoint(
   const stored = { qmin: range.qmin + zero, qmax: range.qmax + zero }
   const x = cast(groups, scaleDtype)
   const codes = encodeRows(x, { scale, zeroPoint }, qtype, { range: stored, reciprocal: true })
-  return { scale, shift: null, zeroPoint, codes }
+  return { scale, zeroPoint, codes }
 }
 
 /**
  * Int8Tensor: scales at least the epsilon of float32, chosen in the weight's dtype, stored and divided by in
  * float32.
  */
-const int8Symmetric: Quantizer = (groups) => roundToZeroPoint(groups, 8, 'symmetric', 2 ** -23, 'float32')
+const int8Symmetric = groupQuantizer('int8', (groups) =>
+  roundToZeroPoint(groups, 8, 'symmetric', 2 ** -23, 'float32'),
+)
 
 /** Float8Tensor: scales chosen in the weight's dtype, stored and divided by in float32. */
-const float8Symmetric: Quantizer = (groups, qtype) => ({
-  scale: cast(absmax(groups, qtype).scale, 'float32'),
-  shift: null,
-})
+const float8Symmetric = groupQuantizer('float8', (groups, type) => ({
+  scale: cast(chooseScales(groups, 'absmax', symmetricRange(type)).scale, 'float32'),
+}))
 
 /**
  * zero = min + 8 · scale, shift = 8 · scale − zero: with every operation rounded, not always −min.
  * Source: torchao 0.18, quant_primitives.py, `_choose_qparams_affine_tinygemm` and
  * `_quantize_affine_tinygemm`.
  */
-const tinygemm: Quantizer = (groups, qtype) => {
-  const { scale, shift } = max(groups, qtype)
+const tinygemm = groupQuantizer('tinygemm', (groups, type) => {
+  const { scale, shift } = chooseScales(groups, 'range', { ...type, offset: 'shift' })
   const eights = Tensor.fromArray(groups.device, new Uint8Array(scale.numel).fill(8))
   // 8 · scale − shift is what dequantizing code 8 gives.
-  const middle = (minus: Tensor | null) => decodeRows(eights, { scale, shift: minus }, qtype)
+  const middle = (minus: Tensor | null) => decodeRows(eights, { scale, shift: minus }, type)
   return { scale, shift: middle(middle(shift)) }
-}
+})
 
 /**
  * Quantizes each layer by the first of these that fits its path: its name; a pattern `re:…` that matches the

@@ -62,9 +62,13 @@ test('quantizeByName', () => {
 
 test('freeze', () => {
   const net = initialize(new Net(), device)
-  const picky: Quantizer = (groups, qtype) => {
-    if (groups.shape[1] === 100) throw new ShapeError('picky: not 100')
-    return max(groups, qtype)
+  const picky: Quantizer = {
+    ...max,
+    name: 'picky',
+    solve(weight, spec) {
+      if (weight.shape[1] === 100) throw new ShapeError('picky: not 100')
+      return max.solve(weight, spec)
+    },
   }
   quantize(net, { weights: 'int4', groupSize: null, algorithm: picky })
   const weights = [...net.parameters()]

@@ -94,7 +94,7 @@ test('a failed calibration says why in one sentence, and leaves the scales as th
     calibrate(weightsOnly, () => {}),
     {
       message:
-        'calibrate: the model must have quantized activations; quantize(model, { weights, activations }) first',
+        'calibrate: the model must have quantized activations, or a quantizer that collects; quantize(model, { weights, activations }) first',
     },
   )
   assert.throws(() => quantize(new Net(), { weights: 'int8', activations: 'int4' }), {

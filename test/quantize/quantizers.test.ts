@@ -9,7 +9,9 @@ import { type DeviceName, openDevice } from '../../src/devices/open.ts'
 import { diskFolder } from '../../src/formats/file.node.ts'
 import { openSafetensors } from '../../src/formats/safetensors.ts'
 import { QTensor } from '../../src/qtensor/qtensor.ts'
-import type { Quantizer } from '../../src/qtensor/quantizer.ts'
+import { groupSpec, type Quantizer } from '../../src/qtensor/quantizer.ts'
+import { chooseScales } from '../../src/qtensor/rows.ts'
+import { groupQuantizer } from '../../src/quantize/groupQuantizer.ts'
 import { hqq, max, quantizers, withZeroPoint } from '../../src/quantize/quantizers.ts'
 import { keep, scope } from '../../src/tensor/scope.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
@@ -108,7 +110,7 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
           const qtype = asQType(type)
           const W = weight('W', dtype)
           const groups = W.view([288, 128])
-          const { scale, shift } = max(groups, qtype)
+          const { scale, shift } = chooseScales(groups, 'range', { ...qtype, offset: 'shift' })
           const [trial, error] = [Tensor.empty(device, [288], dtype), Tensor.empty(device, [288])]
           const count = Tensor.empty(device, [1], 'int32')
           assert.ok(shift)
@@ -181,15 +183,16 @@ describe('by hand', () => {
   })
 
   test('one of the user, and codes of its own', async () => {
-    const halves: Quantizer = (groups) => ({
+    const chosen = (groups: Tensor) => ({
       scale: Tensor.fromNumbers(device, new Float32Array(groups.shape[0]).fill(0.5)),
       shift: Tensor.fromNumbers(device, new Float32Array(groups.shape[0]).fill(1)),
     })
+    const halves = groupQuantizer('halves', chosen)
     assert.deepEqual((await parts([-1, 0, 0.5, 6.4], halves)).codes, [0, 2, 3, 15])
-    const fixed: Quantizer = (groups, qtype) => ({
-      ...halves(groups, qtype),
+    const fixed = groupQuantizer('fixed', (groups) => ({
+      ...chosen(groups),
       codes: Tensor.fromArray(device, Uint8Array.of(3, 1, 4, 1)),
-    })
+    }))
     const { codes, values } = await parts([-1, 0, 0.5, 6.4], fixed)
     assert.deepEqual({ codes, values }, { codes: [3, 1, 4, 1], values: [0.5, -0.5, 1, -0.5] })
   })
@@ -204,13 +207,13 @@ describe('by hand', () => {
   test('hqq and zero points are for unsigned types', () => {
     const groups = Tensor.fromNumbers(device, [1, 2], [1, 2])
     assert.throws(
-      () => hqq()(groups, asQType('int8')),
+      () => hqq().solve(groups, groupSpec(asQType('int8'), null, [1, 2])),
       /hqq: the type must be unsigned \(int2 or int4\); received qint8/,
     )
     assert.throws(
-      () => withZeroPoint(quantizers.absmax)(groups, asQType('int8')),
+      () => withZeroPoint(quantizers.absmax).solve(groups, groupSpec(asQType('int8'), null, [1, 2])),
       /withZeroPoint: .* received none for qint8/,
     )
-    assert.doesNotThrow(() => hqq({ iterations: 0 })(groups, qint4))
+    assert.doesNotThrow(() => hqq({ iterations: 0 }).solve(groups, groupSpec(qint4, null, [1, 2])))
   })
 })
