@@ -1,7 +1,8 @@
-// Reads kernels.def and writes what is made from it: three tables of src/kernels and the dispatch of each
-// instruction set.
+// Reads kernels.def and types.def and writes what is made from them: three tables of src/kernels, that of the
+// quantized types and their header, and the dispatch of each instruction set.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { qtypesSource, readTypes, typesHeader } from './types.mjs'
 
 const definitions = new URL('kernels.def', import.meta.url)
 const folder = new URL('../src/kernels/', import.meta.url)
@@ -126,12 +127,14 @@ ${[...timed].map((name) => `  ${name}: ${name}Benchmarks,\n`).join('')}}
 `
 }
 
-/** What is made from the kernels, by the name of its file in src/kernels. */
-export function madeFiles(kernels) {
+/** What is made from the kernels and the quantized types, by the path of its file from the root. */
+export function madeFiles(kernels = readKernels(), types = readTypes()) {
   return {
-    'signatures.ts': signaturesSource(kernels),
-    'definitions.ts': definitionsSource(kernels),
-    'cases.ts': casesSource(kernels),
+    'src/kernels/signatures.ts': signaturesSource(kernels),
+    'src/kernels/definitions.ts': definitionsSource(kernels),
+    'src/kernels/cases.ts': casesSource(kernels),
+    'src/core/qtypes.ts': qtypesSource(types),
+    'native/types.h': typesHeader(types),
   }
 }
 
@@ -187,6 +190,6 @@ ${kernels.map(entry).join('')}    default:
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  for (const [name, text] of Object.entries(madeFiles(readKernels())))
-    writeFileSync(new URL(name, folder), text)
+  for (const [path, text] of Object.entries(madeFiles()))
+    writeFileSync(new URL(`../${path}`, import.meta.url), text)
 }

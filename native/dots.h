@@ -6,7 +6,7 @@ namespace LOWBIT_ISA {
 /*
  * Each lane holds four bytes. Both add the four products of a lane to sums, exactly:
  *
- *     dotCodes(sums, u, s) = sums + Σ u·s                            u 0 … 31, s −127 … 127
+ *     dotCodes(sums, u, s) = sums + Σ u·s                            u 0 … 127, s −128 … 127
  *     dotInt8(sums, int8Operand(w), s) = sums + Σ (w + INT8_OFFSET)·s      w and s −128 … 127, not both −128
  *
  * What is added to w there the caller takes away again, as INT8_OFFSET · Σ s: where one factor must be
@@ -78,10 +78,10 @@ INLINE i32v dotInt8(i32v sums, u32v w, u32v s) {
  * Where a dot product takes more than one instruction, the products of neighbouring bytes are added up in 16
  * bits first:
  *
- *     dotPairs(u, s) = u₀·s₀ + u₁·s₁, u₂·s₂ + u₃·s₃ of each lane, 16 bits each       u 0 … 31, s −127 … 127
+ *     dotPairs(u, s) = u₀·s₀ + u₁·s₁, u₂·s₂ + u₃·s₃ of each lane, 16 bits each       u 0 … 127, s −128 … 127
  *     sumPairs(pairs) = the sum of both of each lane, 32 bits
  *
- * 16 bits hold the sum of eight results for u up to 15, of four for u up to 31.
+ * 16 bits hold the sum of eight results for u up to 15, of four for u up to 31, of two for u up to 63.
  */
 typedef int16_t i16v __attribute__((vector_size(LANES * 4)));
 

@@ -157,9 +157,6 @@ INLINE void writeFloat(void* p, int32_t dtype, size_t index, float x) {
  * body(constant) with the float dtype as a compile-time constant: inside, `constexpr int dtype =
  * constant.value` picks the code.
  */
-template <int n> struct Constant {
-  static constexpr int value = n;
-};
 template <class Body> INLINE void withFloat(int32_t dtype, Body&& body) {
   switch (dtype) {
     case FLOAT16: return body(Constant<FLOAT16>{});

@@ -66,13 +66,11 @@ typedef uint8_t u8v __attribute__((vector_size(LANES)));
 
 /* src/core/dtype.ts */
 enum DType : int32_t { FLOAT32, FLOAT16, BFLOAT16, FLOAT8_E4M3FN, FLOAT8_E5M2, FLOAT8_E4M3FNUZ, INT8, UINT8, INT32, INT64, BOOL };
-/* src/core/qtype.ts */
-enum QType : int32_t { QINT2, QINT4, QINT8, QFLOAT8_E4M3FN, QFLOAT8_E5M2, QFLOAT8_E4M3FNUZ, QINT5 };
 
-/* The float8 dtype of a qtype's codes; -1 if they are integers. */
-constexpr int32_t float8Of(int32_t qtype) {
-  return qtype >= QFLOAT8_E4M3FN && qtype <= QFLOAT8_E4M3FNUZ ? FLOAT8_E4M3FN + (qtype - QFLOAT8_E4M3FN) : -1;
-}
+/* A number that a generic lambda sees as a compile-time constant: `constexpr int n = decltype(constant)::value`. */
+template <int n> struct Constant {
+  static constexpr int value = n;
+};
 
 /* ---------------------------------------------------------------- bits, loads, stores */
 
@@ -135,6 +133,19 @@ INLINE u32v widenHalves(u16v halves) {
   return (u32v)_mm512_cvtepu16_epi32((__m256i)halves);
 #else
   return __builtin_convertvector(halves, u32v);
+#endif
+}
+
+/* table[index] of a table of sixteen, lane by lane; of an index only the lowest four bits count. */
+INLINE f32v tableValues(const float* table, u32v index) {
+#if LANES == 16
+  return _mm512_permutexvar_ps((__m512i)index, loadAs<__m512>(table));
+#elif LANES == 8
+  __m256 low = _mm256_permutevar8x32_ps(loadAs<__m256>(table), (__m256i)index);
+  __m256 high = _mm256_permutevar8x32_ps(loadAs<__m256>(table + 8), (__m256i)index);
+  return _mm256_blendv_ps(low, high, (__m256)(index << 28));
+#else
+  return f32v{table[index[0] & 15], table[index[1] & 15], table[index[2] & 15], table[index[3] & 15]};
 #endif
 }
 
@@ -377,5 +388,6 @@ INLINE double log(double x) {
 
 }  // namespace LOWBIT_ISA
 
+#include "types.h"
 #include "dots.h"
 #include "floats.h"

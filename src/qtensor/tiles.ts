@@ -12,7 +12,7 @@ export function tileBytes(rows: number, cols: number, bits: number): number {
   return tileByteLength(bits, rows, cols)
 }
 
-/** x [rows, cols] → tiles: codes of one byte each of 2, 4, 5 or 8 bits, or values of 8, 16 or 32 bits. */
+/** x [rows, cols] → tiles: codes of one byte each of 1 to 8 bits, or values of 8, 16 or 32 bits. */
 export function packTiles(x: Tensor, bits = 8 * dtypes[x.dtype].bytes): Tensor {
   const [rows, cols] = x.shape
   const tiles = Tensor.empty(x.device, [tileBytes(rows, cols, bits)], 'uint8')

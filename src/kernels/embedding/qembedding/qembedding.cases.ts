@@ -1,14 +1,5 @@
 import { type DType, dtypes } from '../../../core/dtype.ts'
-import {
-  type QType,
-  qfloat8_e4m3fn,
-  qfloat8_e4m3fnuz,
-  qfloat8_e5m2,
-  qint2,
-  qint4,
-  qint5,
-  qint8,
-} from '../../../core/qtype.ts'
+import { type QType, qint4, qint8, qtypesByCode } from '../../../core/qtype.ts'
 import type { KernelCase } from '../../case.ts'
 import { normals, replaced } from '../../inputs.ts'
 import { tileByteLength, tilePack } from '../../layout/tilePack/tilePack.ts'
@@ -49,12 +40,14 @@ function qembeddingCase(
 }
 
 export const cases: KernelCase[] = [
-  ...[qint2, qint4, qint5, qint8, qfloat8_e4m3fn, qfloat8_e5m2, qfloat8_e4m3fnuz].flatMap((qtype) => [
+  ...qtypesByCode.flatMap((qtype) => [
     qembeddingCase(qtype, 5, 40, 172),
     qembeddingCase(qtype, 3, 17, 96, 32, 'float16'),
     qembeddingCase(qtype, 3, 17, 96, 32, 'bfloat16'),
   ]),
   qembeddingCase(qint8, 200, 100, 256, 32, 'float16'),
-  ...[qint2, qint4, qint5].map((qtype) => qembeddingCase(qtype, 5, 37, 172, 32, 'bfloat16', 'uint8')),
+  ...qtypesByCode
+    .filter(({ unsigned }) => unsigned)
+    .map((qtype) => qembeddingCase(qtype, 5, 37, 172, 32, 'bfloat16', 'uint8')),
   qembeddingCase(qint4, 1, 2, 7),
 ]

@@ -1,21 +1,14 @@
 #include "../../matmul/qmatmul/weights.h"
-#include "../../layout/tilePack/word.h"
 
 namespace LOWBIT_ISA {
 
-/* Code j of a run (weights.h) of one row, whose words are 64 bytes apart. */
-template <int qtype> INLINE float qembeddingCode(const uint8_t* run, int j) {
-  constexpr int bits = TileRun<qtype>::bits;
-  if constexpr (qtype == QINT5) {
-    uint32_t low = loadAs<uint32_t>(run + j / 8 * 64) >> tileBit<4>(j % 8) & 15;
-    return (float)(low | (loadAs<uint32_t>(run + 256) >> tileBit<1>(j) & 1) << 4);
-  } else {
-    uint32_t code = loadAs<uint32_t>(run) >> tileBit<bits>(j) & ((1u << bits) - 1);
-    if constexpr (qtype == QINT8) return (float)(int8_t)code;
-    if constexpr (isAffine<qtype>) return (float)code;
-    uint8_t byte = (uint8_t)code;
-    return readFloat(&byte, qtype - QFLOAT8_E4M3FN + FLOAT8_E4M3FN, 0);
-  }
+/* The value of code j of a run (weights.h) of one row, whose words are 64 bytes apart. */
+template <int qtype> INLINE float qembeddingValue(const uint8_t* run, int j) {
+  uint32_t code = runCode<qtype>(j, [&](int i) __attribute__((always_inline)) { return loadAs<uint32_t>(run + i * 64); });
+  if constexpr (isCodebook<qtype>) return qtypes[qtype].codebook[code];
+  if constexpr (isSigned<qtype>) return (float)(int8_t)code;
+  if constexpr (float8Of(qtype) >= 0) return toFloat(code, float8Of(qtype));
+  return (float)code;
 }
 
 /* Scale and shift of one row. */
@@ -38,7 +31,7 @@ template <int qtype> static void qembeddingRow(const TiledWeights& w, int32_t n,
     /* tileRun serves rows that are multiples of the lanes; word n % 16 of the tile is this row's. */
     const uint8_t* run = tileRun<qtype>(w, n / 16 * 16, k) + n % 16 * 4;
     for (int j = 0; j < columns && k + j < w.K; j++) {
-      float scaled = scale * qembeddingCode<qtype>(run, j);
+      float scaled = scale * qembeddingValue<qtype>(run, j);
       y[k + j] = w.offset ? scaled - shift : scaled;
     }
   }
@@ -54,15 +47,7 @@ template <int qtype> static void qembeddingRows(const TiledWeights& w, const int
 void qembedding(const uint8_t* codes, int32_t qtype, const void* scale, const void* offset, int32_t scaleDtype, int32_t offsetDtype,
                 const int32_t* ids, float* y, int32_t count, int32_t, int32_t K, int32_t groupSize) {
   const TiledWeights w = tiledWeights(codes, scale, offset, scaleDtype, offsetDtype, K, groupSize);
-  switch (qtype) {
-    case QINT2: return qembeddingRows<QINT2>(w, ids, y, count);
-    case QINT4: return qembeddingRows<QINT4>(w, ids, y, count);
-    case QINT5: return qembeddingRows<QINT5>(w, ids, y, count);
-    case QINT8: return qembeddingRows<QINT8>(w, ids, y, count);
-    case QFLOAT8_E4M3FN: return qembeddingRows<QFLOAT8_E4M3FN>(w, ids, y, count);
-    case QFLOAT8_E5M2: return qembeddingRows<QFLOAT8_E5M2>(w, ids, y, count);
-    case QFLOAT8_E4M3FNUZ: return qembeddingRows<QFLOAT8_E4M3FNUZ>(w, ids, y, count);
-  }
+  withQType(qtype, [&](auto type) { qembeddingRows<decltype(type)::value>(w, ids, y, count); });
 }
 
 }  // namespace LOWBIT_ISA

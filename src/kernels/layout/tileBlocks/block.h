@@ -21,6 +21,7 @@ template <class Body> INLINE void withBlock(int32_t type, Body&& body) {
     case 6: return body(Block<5, false>{});
     case 7: return body(Block<5, true>{});
     case 8: return body(Block<8, false>{});
+    default: __builtin_trap();
   }
 }
 

@@ -22,7 +22,7 @@ function tilePackCase(bits: number, rows: number, cols: number): KernelCase {
   }
 }
 
-export const cases: KernelCase[] = [2, 4, 5, 8, 16, 32].flatMap((bits) => [
+export const cases: KernelCase[] = [1, 2, 3, 4, 5, 6, 7, 8, 16, 32].flatMap((bits) => [
   tilePackCase(bits, 1, 1),
   tilePackCase(bits, 16, 32),
   tilePackCase(bits, 17, 13),

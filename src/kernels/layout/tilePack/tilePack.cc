@@ -2,18 +2,13 @@
 
 namespace LOWBIT_ISA {
 
-/* Word w of one row of cols codes; there are 32 / bits codes a word, for 5 bits as drawn. */
+/* Word w of one row of cols codes, one a byte; codes that do not exist are 0. */
 template <int bits> INLINE uint32_t tilePackWord(const uint8_t* row, int32_t w, int32_t cols) {
-  if constexpr (bits == 5) {
-    int32_t c = w / 5 * 32;
-    if (w % 5 < 4) return packWord<4>(row + c + w % 5 * 8, cols - c - w % 5 * 8);
-    uint32_t high = 0;
-    for (int j = 0; j < 32 && c + j < cols; j++) high |= (uint32_t)(row[c + j] >> 4 & 1) << tileBit<1>(j);
-    return high;
-  } else {
-    constexpr int32_t codes = 32 / bits;
-    return packWord<bits>(row + (size_t)w * codes, cols - w * codes);
-  }
+  uint32_t word = 0;
+  withWord<bits>(w, [&](auto plane, int32_t c) __attribute__((always_inline)) {
+    for (int j = 0; j < plane.codes && c + j < cols; j++) word |= (row[c + j] >> plane.from & plane.mask) << plane.bitOf(j);
+  });
+  return word;
 }
 
 template <int bits> static void tilePackCodes(const uint8_t* x, uint8_t* tiles, int32_t rows, int32_t cols) {
@@ -43,12 +38,17 @@ template <class T> static void tilePackValues(const uint8_t* x, uint8_t* tiles, 
 
 void tilePack(const uint8_t* x, uint8_t* tiles, int32_t bits, int32_t rows, int32_t cols) {
   switch (bits) {
+    case 1: return tilePackCodes<1>(x, tiles, rows, cols);
     case 2: return tilePackCodes<2>(x, tiles, rows, cols);
+    case 3: return tilePackCodes<3>(x, tiles, rows, cols);
     case 4: return tilePackCodes<4>(x, tiles, rows, cols);
     case 5: return tilePackCodes<5>(x, tiles, rows, cols);
+    case 6: return tilePackCodes<6>(x, tiles, rows, cols);
+    case 7: return tilePackCodes<7>(x, tiles, rows, cols);
     case 8: return tilePackCodes<8>(x, tiles, rows, cols);
     case 16: return tilePackValues<uint16_t>(x, tiles, rows, cols);
     case 32: return tilePackValues<uint32_t>(x, tiles, rows, cols);
+    default: __builtin_trap();
   }
 }
 

@@ -16,24 +16,40 @@
  *     int4   | code 7  | code 3  | code 6  | code 2  | code 5  | code 1  | code 4  | code 0  |    word & 0x0f0f0f0f: columns 0–3
  *     int2   | 15 11 7 3         | 14 10 6 2         | 13 9 5 1          | 12 8 4 0          |    (word >> 2) & 0x03030303: columns 4–7
  *
- *   int5 takes five words for 32 columns: words 0–3 are the low nibbles of columns 8w … 8w+7 as in int4, word 4 the high bits, that of
- *   column c at bit ⌊c/4⌋ of byte c mod 4. ((high >> i) & 0x01010101) << 4 belongs to the columns 4i … 4i+3:
+ *   Codes of other bits are planes of 4, 2 and 1 bits: 3 = 2 + 1, 5 = 4 + 1, 6 = 4 + 2, 7 = 4 + 2 + 1. They take as many words as bits for
+ *   32 columns: first those of the plane with the lowest bits, as codes of so few bits would lie, then the next. Of int5 words 0–3 are the
+ *   low nibbles of columns 8w … 8w+7, word 4 the high bits, that of column c at bit ⌊c/4⌋ of byte c mod 4. ((high >> i) & 0x01010101) << 4
+ *   belongs to the columns 4i … 4i+3:
  *
  *            byte 3                    byte 2                    byte 1                    byte 0
  *     high   | 31 27 23 19 15 11 7 3 | 30 26 22 18 14 10 6 2 | 29 25 21 17 13  9 5 1 | 28 24 20 16 12  8 4 0 |
  *
  *   Values of 16 bits (float16 scales) lie as the words do, 32 bytes for a column of 16 rows.
  *
- *   Rows are padded to a multiple of 16 and columns to a whole word (int5: to 32), with zeros.
+ *   Rows are padded to a multiple of 16 and columns to a whole word (with several planes: to 32), with zeros.
  */
+
+/** Some bits of codes that lie in words of their own: `bits` of them, from bit `from` of the code on. */
+interface Plane {
+  bits: number
+  from: number
+}
+
+/** The planes of codes of 1 to 8 bits, those with the lowest bits first. */
+export function planesOf(bits: number): Plane[] {
+  return [8, 4, 2, 1]
+    .filter((width) => bits & width)
+    .map((width) => ({ bits: width, from: bits & ~(2 * width - 1) }))
+}
 
 /** Bytes of one row's `cols` codes (or values) in tiles. */
 function rowByteLength(bits: number, cols: number): number {
   if (bits === 16) return 2 * cols
-  return bits === 5 ? 20 * Math.ceil(cols / 32) : 4 * Math.ceil((cols * bits) / 32)
+  const planes = bits < 8 ? planesOf(bits).length : 1
+  return planes > 1 ? 4 * bits * Math.ceil(cols / 32) : 4 * Math.ceil((cols * bits) / 32)
 }
 
-/** The bytes of [rows, cols] codes of 2, 4, 5 or 8 bits, or values of 16 or 32, in tiles. */
+/** The bytes of [rows, cols] codes of 1 to 8 bits, or values of 16 or 32, in tiles. */
 export function tileByteLength(bits: number, rows: number, cols: number): number {
   return Math.ceil(rows / 16) * 16 * rowByteLength(bits, cols)
 }
@@ -55,33 +71,25 @@ export interface TilePlace {
   from: number
 }
 
-/**
- * Where column `col` of row `row` lies, in one piece, or in two for 5 bits; values of 16 and 32 bits as their
- * bytes.
- */
+/** Where column `col` of row `row` lies, in a piece for each plane; values of 16 and 32 bits as their bytes. */
 export function tilePlaces(bits: number, cols: number, row: number, col: number): TilePlace[] {
   if (bits >= 16) {
     const byte = wordByte(bits, cols, row, col)
     return Array.from({ length: bits / 8 }, (_, i) => ({ byte: byte + i, bit: 0, bits: 8, from: 8 * i }))
   }
-  if (bits === 5) {
-    const block = Math.floor(col / 32)
-    const c = col % 32
-    const low = wordByte(5, cols, row, 5 * block + Math.floor(c / 8)) + (c % 4)
-    const high = wordByte(5, cols, row, 5 * block + 4) + (c % 4)
-    return [
-      { byte: low, bit: 4 * (Math.floor(c / 4) % 2), bits: 4, from: 0 },
-      { byte: high, bit: Math.floor(c / 4), bits: 1, from: 4 },
-    ]
-  }
-  const code = col % (32 / bits)
-  const byte = wordByte(bits, cols, row, Math.floor((col * bits) / 32)) + (code % 4)
-  return [{ byte, bit: bits * Math.floor(code / 4), bits, from: 0 }]
+  const block = Math.floor(col / 32)
+  const c = col % 32
+  return planesOf(bits).map((plane) => {
+    const codes = 32 / plane.bits
+    const index = bits * block + plane.from + Math.floor(c / codes)
+    const byte = wordByte(bits, cols, row, index) + (c % 4)
+    return { byte, bit: plane.bits * Math.floor((c % codes) / 4), ...plane }
+  })
 }
 
 /**
  * Moves codes from row-major order into tiles.
- * @param x [rows, cols] one byte a code (bits 2, 4, 5, 8), two bytes a value (bits 16) or four (bits 32)
+ * @param x [rows, cols] one byte a code (bits 1 to 8), two bytes a value (bits 16) or four (bits 32)
  * @param tiles [tileByteLength(bits, rows, cols)] bytes
  */
 export function tilePack(x: Uint8Array, tiles: Uint8Array, bits: number, rows: number, cols: number): void {

@@ -5,22 +5,37 @@
 
 namespace LOWBIT_ISA {
 
+/* Some bits of codes that lie in words of their own: `bits` of them, from bit `from` of the code on. */
+template <int planeBits, int firstBit> struct Plane {
+  static constexpr int bits = planeBits, from = firstBit;
+  static constexpr int codes = 32 / bits; /* a word */
+  static constexpr uint32_t mask = (1u << bits) - 1;
+
+  /* The lowest bit of code j in its word. */
+  static constexpr int bitOf(int j) { return 8 * (j % 4) + bits * (j / 4); }
+};
+
+/* body(plane) for each plane of codes of so many bits, those with the lowest bits first. */
+template <int bits, class Body> INLINE void eachPlane(Body&& body) {
+  if constexpr (bits & 8) body(Plane<8, 0>{});
+  if constexpr (bits & 4) body(Plane<4, 0>{});
+  if constexpr (bits & 2) body(Plane<2, bits & 4>{});
+  if constexpr (bits & 1) body(Plane<1, bits & 6>{});
+}
+constexpr bool isOnePlane(int bits) { return (bits & (bits - 1)) == 0; }
+
 /* Words per row. */
 INLINE int32_t tileWords(int32_t bits, int32_t cols) {
-  return bits == 5 ? (cols + 31) / 32 * 5 : (int32_t)(((int64_t)cols * bits + 31) / 32);
+  return isOnePlane(bits) ? (int32_t)(((int64_t)cols * bits + 31) / 32) : (cols + 31) / 32 * bits;
 }
 
-/* The lowest bit of code j in its word. */
-template <int bits> INLINE int tileBit(int j) { return 8 * (j % 4) + bits * (j / 4); }
-
-/* A word of up to `count` codes, one a byte; those that do not exist are 0. */
-template <int bits> INLINE uint32_t packWord(const uint8_t* codes, int32_t count) {
-  uint32_t word = 0;
-  for (int j = 0; j < 32 / bits && j < count; j++) word |= (uint32_t)(codes[j] & ((1u << bits) - 1)) << tileBit<bits>(j);
-  return word;
-}
-template <int bits> INLINE void unpackWord(uint32_t word, uint8_t* codes, int32_t count) {
-  for (int j = 0; j < 32 / bits && j < count; j++) codes[j] = (uint8_t)((word >> tileBit<bits>(j)) & ((1u << bits) - 1));
+/* body(plane, first column) of word w of a row: `bits` words hold 32 columns, those of a plane begin at word `from`. */
+template <int bits, class Body> INLINE void withWord(int32_t w, Body&& body) {
+  int32_t word = w % bits;
+  eachPlane<bits>([&](auto plane) __attribute__((always_inline)) {
+    if (word < plane.from || word >= plane.from + plane.bits) return;
+    body(plane, w / bits * 32 + (word - plane.from) * plane.codes);
+  });
 }
 
 /* body(tile row) for each of them; several short ones a task. */

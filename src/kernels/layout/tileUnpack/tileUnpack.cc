@@ -2,16 +2,14 @@
 
 namespace LOWBIT_ISA {
 
-/* Word w of a row of cols codes back into them; of 5 bits the high word comes last and adds its bits. */
+/* Word w of a row of cols codes back into them; the first plane comes first, the others add their bits. */
 template <int bits> INLINE void tileUnpackWord(uint32_t word, uint8_t* row, int32_t w, int32_t cols) {
-  if constexpr (bits == 5) {
-    int32_t c = w / 5 * 32;
-    if (w % 5 < 4) return unpackWord<4>(word, row + c + w % 5 * 8, cols - c - w % 5 * 8);
-    for (int j = 0; j < 32 && c + j < cols; j++) row[c + j] |= (uint8_t)((word >> tileBit<1>(j) & 1) << 4);
-  } else {
-    constexpr int32_t codes = 32 / bits;
-    unpackWord<bits>(word, row + (size_t)w * codes, cols - w * codes);
-  }
+  withWord<bits>(w, [&](auto plane, int32_t c) __attribute__((always_inline)) {
+    for (int j = 0; j < plane.codes && c + j < cols; j++) {
+      uint8_t piece = (uint8_t)((word >> plane.bitOf(j) & plane.mask) << plane.from);
+      row[c + j] = plane.from ? row[c + j] | piece : piece;
+    }
+  });
 }
 
 template <int bits> static void tileUnpackCodes(const uint8_t* tiles, uint8_t* x, int32_t rows, int32_t cols) {
@@ -39,12 +37,17 @@ template <class T> static void tileUnpackValues(const uint8_t* tiles, uint8_t* x
 
 void tileUnpack(const uint8_t* tiles, uint8_t* x, int32_t bits, int32_t rows, int32_t cols) {
   switch (bits) {
+    case 1: return tileUnpackCodes<1>(tiles, x, rows, cols);
     case 2: return tileUnpackCodes<2>(tiles, x, rows, cols);
+    case 3: return tileUnpackCodes<3>(tiles, x, rows, cols);
     case 4: return tileUnpackCodes<4>(tiles, x, rows, cols);
     case 5: return tileUnpackCodes<5>(tiles, x, rows, cols);
+    case 6: return tileUnpackCodes<6>(tiles, x, rows, cols);
+    case 7: return tileUnpackCodes<7>(tiles, x, rows, cols);
     case 8: return tileUnpackCodes<8>(tiles, x, rows, cols);
     case 16: return tileUnpackValues<uint16_t>(tiles, x, rows, cols);
     case 32: return tileUnpackValues<uint32_t>(tiles, x, rows, cols);
+    default: __builtin_trap();
   }
 }
 

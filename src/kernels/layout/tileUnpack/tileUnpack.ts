@@ -3,7 +3,7 @@ import { tilePlaces } from '../tilePack/tilePack.ts'
 /**
  * The inverse of tilePack: moves codes from tiles into row-major order.
  * @param tiles [tileByteLength(bits, rows, cols)] bytes
- * @param x [rows, cols] one byte a code (bits 2, 4, 5, 8), two bytes a value (bits 16) or four (bits 32)
+ * @param x [rows, cols] one byte a code (bits 1 to 8), two bytes a value (bits 16) or four (bits 32)
  */
 export function tileUnpack(tiles: Uint8Array, x: Uint8Array, bits: number, rows: number, cols: number): void {
   const bytes = Math.ceil(bits / 8)

@@ -1,20 +1,10 @@
 import { type DType, dtypes, type HostArray } from '../../../core/dtype.ts'
 import { dtypeOfCode, encodeFloat, roundTo, toNumbers } from '../../../core/halves.ts'
-import type { QType } from '../../../core/qtype.ts'
-import {
-  qfloat8_e4m3fn,
-  qfloat8_e4m3fnuz,
-  qfloat8_e5m2,
-  qint2,
-  qint4,
-  qint5,
-  qint8,
-  qtypesByCode,
-} from '../../../core/qtype.ts'
+import { nf4, type QType, qint2, qint4, qint5, qint8, qtypesByCode } from '../../../core/qtype.ts'
 import type { Random } from '../../../core/random.ts'
 import type { KernelArg, KernelCase } from '../../case.ts'
 import { dotTolerance, inBfloat16, normals, rawOf } from '../../inputs.ts'
-import { tileByteLength, tilePack } from '../../layout/tilePack/tilePack.ts'
+import { tileByteLength, tilePack, tilePlaces } from '../../layout/tilePack/tilePack.ts'
 import { dequantizeTiles } from './qmatmul.ts'
 
 /** [rows, cols] floats as tiles of `dtype`. */
@@ -29,7 +19,7 @@ export function tiledFloats(values: Float32Array, dtype: DType, rows: number, co
 /** Codes as quantizing normal weights gives them; every code of the type occurs. */
 export function randomCodes(random: Random, qtype: QType, count: number): Uint8Array {
   if (qtype.dtype === 'uint8')
-    return Uint8Array.from({ length: count }, () => Math.floor(random.uniform() * (qtype.qmax + 1)))
+    return Uint8Array.from({ length: count }, () => Math.floor(random.uniform() * 2 ** qtype.bits))
   if (qtype.dtype === 'int8')
     return Uint8Array.from({ length: count }, () => Math.floor(random.uniform() * 256))
   return Uint8Array.from({ length: count }, () =>
@@ -66,11 +56,11 @@ function qmatmulCase(
     tolerance: qmatmulTolerance,
     defects: {
       'x rounded to bfloat16': (args) => args.with(0, inBfloat16(args[0] as Float32Array)),
-      'one code changed in its second highest bit': (args) => {
-        return args.with(
-          1,
-          (args[1] as Uint8Array).map((byte, i) => (i === 0 ? byte ^ (1 << (qtype.bits - 2)) : byte)),
-        )
+      'one bit of a code changed': (args) => {
+        const w = (args[1] as Uint8Array).slice()
+        const [{ byte, bit }] = tilePlaces(qtype.bits, K, 0, 0)
+        w[byte] ^= 1 << bit
+        return args.with(1, w)
       },
       // bfloat16 to the next value, the others to bfloat16.
       'scales with eight bits, or the last of them changed': (args) => {
@@ -258,11 +248,12 @@ function everyCode(qtype: QType, M: number): KernelCase {
 }
 
 const rows = [1, 2, 3, 4, 5, 6, 7, 12, 17, 64]
-const symmetric = [qint8, qfloat8_e4m3fn, qfloat8_e5m2, qfloat8_e4m3fnuz]
+const unsigned = qtypesByCode.filter((qtype) => qtype.unsigned)
+const eightBits = qtypesByCode.filter(({ bits }) => bits === 8)
 
 export const cases: KernelCase[] = [
   ...qtypesByCode.flatMap((qtype) => rows.map((M) => qmatmulCase(qtype, M, 37, 172, 172, M % 2 === 1))),
-  ...[qint2, qint4, qint5, qint8].flatMap((qtype) => {
+  ...[...unsigned, qint8, nf4].flatMap((qtype) => {
     return [1, 4, 17].flatMap((M) =>
       [32, 64, 96].map((groupSize) => qmatmulCase(qtype, M, 19, 172, groupSize, true)),
     )
@@ -280,7 +271,7 @@ export const cases: KernelCase[] = [
   ...[qint4, qint5, qint8].flatMap((qtype) =>
     [1, 7].map((M) => qmatmulCase(qtype, M, 37, 172, 32, false, 'float16')),
   ),
-  ...[qint2, qint4, qint5, qint8].flatMap((qtype) => {
+  ...[...unsigned, qint8, nf4].flatMap((qtype) => {
     return [1, 7].flatMap((M) => [
       qmatmulCase(qtype, M, 37, 172, 32, false, 'bfloat16'),
       qmatmulCase(qtype, M, 37, 172, 32, false, 'bfloat16', qtype.unsigned ? 'uint8' : 'bfloat16'),
@@ -288,7 +279,7 @@ export const cases: KernelCase[] = [
   }),
   ...[1, 4].map((M) => qmatmulCase(qint4, M, 37, 172, 172, false, 'float32', 'uint8')),
   qmatmulCase(qint4, 1, 275, 1031, 128, false, 'float16', 'uint8'),
-  ...symmetric.flatMap((qtype) => [1, 5].map((M) => everyCode(qtype, M))),
+  ...eightBits.flatMap((qtype) => [1, 5].map((M) => everyCode(qtype, M))),
   ...qtypesByCode.flatMap((qtype) => [
     transposedCase(qtype, 1, 37, 172),
     transposedCase(qtype, 13, 275, 172, qtype.unsigned ? 32 : 96, true, 'bfloat16'),
@@ -311,7 +302,11 @@ export const benchmarks: KernelCase[] = modelShapes.flatMap(([N, K]) => {
   const encodings =
     N < 4096
       ? []
-      : [qmatmulCase(qint4, 1, N, K, 32), qmatmulCase(qint4, 1, N, K, 32, false, 'bfloat16', 'uint8')]
+      : [
+          qmatmulCase(nf4, 1, N, K, 64),
+          qmatmulCase(qint4, 1, N, K, 32),
+          qmatmulCase(qint4, 1, N, K, 32, false, 'bfloat16', 'uint8'),
+        ]
   return [
     qmatmulCase(qint4, 1, N, K, 32, false, 'float16'),
     qmatmulCase(qint8, 1, N, K, 32, false, 'float16'),

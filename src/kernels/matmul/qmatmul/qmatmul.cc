@@ -1,5 +1,5 @@
 #include "panel.h"
-#include "../qmatmul/weights.h"
+#include "../qmatmul/codebook.h"
 
 namespace LOWBIT_ISA {
 
@@ -14,26 +14,20 @@ template <int qtype> INLINE QmatmulRun<qtype> qmatmulRun(const uint8_t* from) {
   return run;
 }
 
-/* Code j of each lane's run, as a float. */
+/* The value of code j of each lane's run. */
 template <int qtype> INLINE f32v qmatmulDecode(const QmatmulRun<qtype>& run, int j) {
-  constexpr int bits = TileRun<qtype>::bits;
-  if constexpr (bits == 5) {
-    u32v low = (run.words[j / 8] >> (8 * (j % 4) + 4 * (j / 4 % 2))) & 15u;
-    u32v high = (run.words[4] >> (8 * (j % 4) + j / 4)) & 1u;
-    return convert((i32v)(low | high << 4));
-  }
-  u32v word = run.words[0];
-  int shift = 8 * (j % 4) + bits * (j / 4);
-  if constexpr (qtype == QINT8) return convert((i32v)(word << (24 - shift)) >> 24);
-  if constexpr (float8Of(qtype) >= 0) return decodeSmall<float8Of(qtype), f32v>((word >> shift) & 0xffu);
+  if constexpr (isCodebook<qtype>) return codebookDecode<qtype>(run.words[0], j);
 #if LANES == 16
   /* The table look-up reads the low four bits of each lane and ignores the rest. */
   if constexpr (qtype == QINT4) {
     const f32v integers = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    return _mm512_permutexvar_ps((__m512i)(word >> shift), integers);
+    return _mm512_permutexvar_ps((__m512i)(run.words[0] >> Plane<4, 0>::bitOf(j)), integers);
   }
 #endif
-  return convert((i32v)((word >> shift) & ((1u << bits) - 1)));
+  if constexpr (isSigned<qtype>) return convert((i32v)(run.words[0] << (24 - 8 * j)) >> 24);
+  u32v code = runCode<qtype>(j, [&](int i) __attribute__((always_inline)) { return run.words[i]; });
+  if constexpr (float8Of(qtype) >= 0) return decodeSmall<float8Of(qtype), f32v>(code);
+  return convert((i32v)code);
 }
 
 /* fill of multiplyPanels: W[n .., k ..] dequantized and transposed. */
@@ -249,15 +243,7 @@ void qmatmul(const float* x, const uint8_t* codes, int32_t qtype, const void* sc
              int32_t offsetDtype, const float* bias, float* y, int32_t M, int32_t N, int32_t K, int32_t groupSize,
              int32_t transposed) {
   const TiledWeights w = tiledWeights(codes, scale, offset, scaleDtype, offsetDtype, K, groupSize);
-  switch (qtype) {
-    case QINT2: return qmatmulOf<QINT2>(w, x, bias, y, M, N, transposed);
-    case QINT4: return qmatmulOf<QINT4>(w, x, bias, y, M, N, transposed);
-    case QINT5: return qmatmulOf<QINT5>(w, x, bias, y, M, N, transposed);
-    case QINT8: return qmatmulOf<QINT8>(w, x, bias, y, M, N, transposed);
-    case QFLOAT8_E4M3FN: return qmatmulOf<QFLOAT8_E4M3FN>(w, x, bias, y, M, N, transposed);
-    case QFLOAT8_E5M2: return qmatmulOf<QFLOAT8_E5M2>(w, x, bias, y, M, N, transposed);
-    case QFLOAT8_E4M3FNUZ: return qmatmulOf<QFLOAT8_E4M3FNUZ>(w, x, bias, y, M, N, transposed);
-  }
+  withQType(qtype, [&](auto type) { qmatmulOf<decltype(type)::value>(w, x, bias, y, M, N, transposed); });
 }
 
 }  // namespace LOWBIT_ISA

@@ -1,7 +1,7 @@
 import type { HostArray } from '../../../core/dtype.ts'
 import { dtypes } from '../../../core/dtype.ts'
-import { decodeFloat, dtypeOfCode, toNumbers } from '../../../core/halves.ts'
-import { qtypesByCode } from '../../../core/qtype.ts'
+import { dtypeOfCode, toNumbers } from '../../../core/halves.ts'
+import { qtypesByCode, valueOfCode } from '../../../core/qtype.ts'
 import { tileUnpack } from '../../layout/tileUnpack/tileUnpack.ts'
 
 /**
@@ -9,8 +9,7 @@ import { tileUnpack } from '../../layout/tileUnpack/tileUnpack.ts'
  * W[n,k] + bias[k]; with W[n,k] = scale[n,g] · q[n,k] − shift[n,g] and g = ⌊k /
  * groupSize⌋.
  *
- * Unsigned types (qint2, qint4, qint5) have an offset: a shift, or a zero point z, whose shift is scale · z;
- * qint8 and float8 have none.
+ * Unsigned types have an offset: a shift, or a zero point z, whose shift is scale · z; the others have none.
  * @param x [M, K] float32; transposed: [M, N]
  * @param w [N, K] codes, tiles of the type's bits (see tilePack)
  * @param scale [N, groups] float32, float16 or bfloat16, tiles of as many bits; groups = ⌈K / groupSize⌉
@@ -71,12 +70,10 @@ export function dequantizeTiles(
 
 /** The values that tile-packed codes stand for, [N, K] float64. */
 export function untileCodes(w: Uint8Array, qtype: number, N: number, K: number): Float64Array {
-  const { bits, dtype } = qtypesByCode[qtype]
+  const type = qtypesByCode[qtype]
   const codes = new Uint8Array(N * K)
-  tileUnpack(w, codes, bits, N, K)
-  return Float64Array.from(codes, (code) =>
-    dtype === 'uint8' ? code : dtype === 'int8' ? (code << 24) >> 24 : decodeFloat(dtype, code),
-  )
+  tileUnpack(w, codes, type.bits, N, K)
+  return Float64Array.from(codes, (code) => valueOfCode(type, code))
 }
 
 /**

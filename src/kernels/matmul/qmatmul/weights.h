@@ -1,5 +1,5 @@
 #pragma once
-#include "simd.h"
+#include "../../layout/tilePack/word.h"
 
 /* Quantized weights as tiles (drawn at tilePack.ts), read with one row a lane. */
 
@@ -21,15 +21,26 @@ INLINE TiledWeights tiledWeights(const uint8_t* codes, const void* scale, const 
 }
 
 /*
- * The smallest run of columns whose codes lie together: a word, or five of them for 5 bits. Runs start at
- * multiples of `columns`; rows' are 64 · words bytes apart.
+ * The smallest run of columns whose codes lie together: a word, or the words of 32 columns where codes have
+ * several planes. Runs start at multiples of `columns`; rows' are 64 · words bytes apart.
  */
 template <int qtype> struct TileRun {
-  static constexpr int bits = qtype == QINT2 ? 2 : qtype == QINT4 ? 4 : qtype == QINT5 ? 5 : 8;
-  static constexpr int words = bits == 5 ? 5 : 1;
-  static constexpr int columns = bits == 5 ? 32 : 32 / bits;
+  static constexpr int bits = qtypes[qtype].bits;
+  static constexpr int words = isOnePlane(bits) ? 1 : bits;
+  static constexpr int columns = isOnePlane(bits) ? 32 / bits : 32;
 };
-template <int qtype> constexpr bool isAffine = qtype == QINT2 || qtype == QINT4 || qtype == QINT5;
+template <int qtype> constexpr bool isAffine = qtypes[qtype].values == UNSIGNED_CODES;
+template <int qtype> constexpr bool isSigned = qtypes[qtype].values == SIGNED_CODES;
+template <int qtype> constexpr bool isCodebook = qtypes[qtype].values == CODEBOOK;
+
+/* Code j of a run, in the lowest bits; word(i) gives its word i. */
+template <int qtype, class Word> INLINE auto runCode(int j, Word&& word) {
+  decltype(word(0)) code{};
+  eachPlane<TileRun<qtype>::bits>([&](auto plane) __attribute__((always_inline)) {
+    code |= (word(plane.from + j / plane.codes) >> plane.bitOf(j % plane.codes) & plane.mask) << plane.from;
+  });
+  return code;
+}
 
 /*
  * The run of row n (n a multiple of LANES, as are the lanes behind it) that holds column k; its words are 64

@@ -3,6 +3,9 @@
 
 namespace LOWBIT_ISA {
 
+/* Integers that a dot product takes: int8, or codes of up to seven bits. */
+template <int qtype> constexpr bool hasDotProducts = isSigned<qtype> || (isAffine<qtype> && qtypes[qtype].bits < 8);
+
 /* Rows of signed bytes with a scale and a sum for each group of columns, as quantizeRows makes them. */
 struct ByteRows {
   const uint8_t* codes;
@@ -17,14 +20,14 @@ struct ByteRows {
  * bytes apart.
  */
 template <int qtype> INLINE u32v int8Quad(const uint8_t* run, int j, int32_t step) {
-  u32v word = loadAs<u32v>(run + (qtype == QINT5 ? j / 2 : 0) * step);
-  if constexpr (qtype == QINT2) return (word >> (2 * j)) & 0x03030303u;
-  if constexpr (qtype == QINT4) return (word >> (4 * j)) & 0x0f0f0f0fu;
-  if constexpr (qtype == QINT5) {
-    u32v high = loadAs<u32v>(run + 4 * step);
-    return ((word >> (4 * (j % 2))) & 0x0f0f0f0fu) | ((high >> j) & 0x01010101u) << 4;
-  }
-  return int8Operand(word);
+  if constexpr (isSigned<qtype>) return int8Operand(loadAs<u32v>(run));
+  u32v codes = {};
+  eachPlane<TileRun<qtype>::bits>([&](auto plane) __attribute__((always_inline)) {
+    constexpr int quads = plane.codes / 4;
+    u32v word = loadAs<u32v>(run + (plane.from + j / quads) * step);
+    codes |= ((word >> (plane.bits * (j % quads))) & (plane.mask * 0x01010101u)) << plane.from;
+  });
+  return codes;
 }
 template <int qtype> constexpr int int8Quads = TileRun<qtype>::columns / 4;
 
@@ -61,7 +64,7 @@ static void int8TileRow(const TiledWeights& w, const ByteRows& x, const float* b
     int32_t group = k / w.groupSize, end = groupEnd(g, x.groupSize, w.K);
     /* Two chains, because each dot product waits for the one before. */
     i32v sums[2][TILE_VECTORS] = {};
-    for (int v = 0; v < TILE_VECTORS; v++) sums[0][v] = int8Start<qtype == QINT8>(x.sum[g]);
+    for (int v = 0; v < TILE_VECTORS; v++) sums[0][v] = int8Start<isSigned<qtype>>(x.sum[g]);
     for (; k < end; k += Run::columns, run += 64 * Run::words) {
       prefetchBehind<qtype>(run);
 #pragma GCC unroll 8
@@ -69,14 +72,14 @@ static void int8TileRow(const TiledWeights& w, const ByteRows& x, const float* b
         u32v values = int8Splat(x.codes + k + 4 * j);
 #pragma GCC unroll 4
         for (int v = 0; v < TILE_VECTORS; v++) {
-          sums[j % 2][v] = int8Dot<qtype == QINT8>(sums[j % 2][v], int8Quad<qtype>(run + v * LANES * 4, j, 64), values);
+          sums[j % 2][v] = int8Dot<isSigned<qtype>>(sums[j % 2][v], int8Quad<qtype>(run + v * LANES * 4, j, 64), values);
         }
       }
     }
     k = end;
     for (int v = 0; v < TILE_VECTORS; v++) {
       f32v scale = tileScale(w, n + v * LANES, group), shift = tileShift(w, n + v * LANES, group, scale);
-      totals[v] = int8Combine<qtype == QINT8>(totals[v], sums[0][v] + sums[1][v], x.scale[g], x.sum[g], scale, shift);
+      totals[v] = int8Combine<isSigned<qtype>>(totals[v], sums[0][v] + sums[1][v], x.scale[g], x.sum[g], scale, shift);
     }
   }
   for (int v = 0; v < TILE_VECTORS; v++) storeUpTo(y + n + v * LANES, totals[v], N - n - v * LANES);
@@ -181,13 +184,13 @@ INLINE void int8Dots(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<1>& w, co
   }
 }
 
-/* The same by dotPairs, of codes of so many bits: four or eight results of it fit 16 bits. */
+/* The same by dotPairs, of codes of so many bits: as many results of it as fit 16 bits at a time. */
 template <int bits, int planes, int rows>
 INLINE void int8Pairs(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<planes>& w, const uint8_t* const (&x)[rows]) {
-  constexpr int most = bits == 5 ? 4 : 8;
+  constexpr int most = bits <= 4 ? 8 : 128 >> bits;
 #pragma GCC unroll 2
   for (int plane = 0; plane < planes; plane++) {
-#pragma GCC unroll 2
+#pragma GCC unroll 8
     for (int first = 0; first < 8; first += most) {
       i16v pairs[rows][INT8_VECTORS] = {};
 #pragma GCC unroll 8
@@ -214,12 +217,11 @@ INLINE void int8Pairs(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<planes>&
   }
 }
 
-/* How the codes of a type are multiplied: 2 bits as 4. */
+/* How the codes of a type are multiplied: fewer bits than 4 as 4. */
 template <int qtype, bool usePairs> struct Int8Way {
-  static constexpr bool isInt8 = qtype == QINT8, pairs = usePairs;
-  static constexpr int bits = qtype == QINT5 ? 5 : 4, planes = isInt8 && pairs ? 2 : 1;
+  static constexpr bool isInt8 = isSigned<qtype>, pairs = usePairs;
+  static constexpr int bits = isInt8 ? 4 : TileRun<qtype>::bits, planes = isInt8 && pairs ? 2 : 1;
 };
-template <bool usePairs> struct Int8Way<QINT2, usePairs> : Int8Way<QINT4, usePairs> {};
 
 /*
  * One tile: y [rows, cols] = start + x · strip, in runs of so many pieces; start may be y itself, one row
@@ -315,7 +317,7 @@ static int32_t int8Depth(const ByteRows& x, int32_t k, int32_t K) {
 
 template <int qtype, bool pairs>
 static void int8ManyRows(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M, int32_t N) {
-  using Way = Int8Way<qtype, pairs>;
+  using Way = Int8Way<isAffine<qtype> && TileRun<qtype>::bits < 4 ? QINT4 : qtype, pairs>;
   int32_t panels = (N + INT8_COLS - 1) / INT8_COLS, rowBlocks = (M + INT8_TASK_ROWS - 1) / INT8_TASK_ROWS;
   int32_t piecesPerRun = x.groupSize < INT8_DEPTH ? (x.groupSize + 31) / 32 : INT8_PIECES;
   parallelFor(rowBlocks * panels, [&](int32_t task) {
@@ -347,7 +349,7 @@ static void qmatmulInt8Of(const TiledWeights& w, const ByteRows& x, const float*
   /*
    * int8 in pairs takes two planes, which only pays where a relaxed dot product would have to split it, too.
    */
-  if constexpr (HAS_PAIRS && (qtype != QINT8 || INT8_MOST_PLANES == 2)) {
+  if constexpr (HAS_PAIRS && (!isSigned<qtype> || INT8_MOST_PLANES == 2)) {
     if (pairsAreFaster()) return int8ManyRows<qtype, true>(w, x, bias, y, M, N);
   }
   int8ManyRows<qtype, false>(w, x, bias, y, M, N);
@@ -358,12 +360,11 @@ void qmatmulInt8(const uint8_t* x, const float* xScale, const float* xSum, int32
                  int32_t N, int32_t K, int32_t groupSize) {
   const TiledWeights w = tiledWeights(codes, scale, offset, scaleDtype, offsetDtype, K, groupSize);
   const ByteRows rows = {x, xScale, xSum, ((size_t)K + 63) / 64 * 64, xGroupSize, (int32_t)(((int64_t)K + xGroupSize - 1) / xGroupSize)};
-  switch (qtype) {
-    case QINT2: return qmatmulInt8Of<QINT2>(w, rows, bias, y, M, N);
-    case QINT4: return qmatmulInt8Of<QINT4>(w, rows, bias, y, M, N);
-    case QINT5: return qmatmulInt8Of<QINT5>(w, rows, bias, y, M, N);
-    case QINT8: return qmatmulInt8Of<QINT8>(w, rows, bias, y, M, N);
-  }
+  withQType(qtype, [&](auto type) {
+    constexpr int of = decltype(type)::value;
+    if constexpr (hasDotProducts<of>) qmatmulInt8Of<of>(w, rows, bias, y, M, N);
+    else __builtin_trap();
+  });
 }
 
 }  // namespace LOWBIT_ISA

@@ -34,7 +34,7 @@ const shifted: KernelCase[] = floats.flatMap((dtype) =>
     sizes.map(([rows, cols]) => ({
       name: `${rows}x${cols} ${dtype} ${qtype.name}`,
       args: (random) => {
-        const scale = rawOf(dtype, normals(random, rows, 0.01, 0.1))
+        const scale = rawOf(dtype, normals(random, rows, 0.04, 0.1))
         const shift = qtype.unsigned ? rawOf(dtype, normals(random, rows)) : null
         const codes = inOrder(rows * cols, qtype.bits)
         return argsOf(codes, qtype, dtype, scale, [shift, null], [rows, cols])
@@ -54,7 +54,7 @@ const zeroPoints: KernelCase[] = floats.flatMap((dtype) =>
       name: `${rows}x${cols} ${dtype} ${qtype.name} around a zero point`,
       args: (random) => {
         const zeroPoint = inOrder(77 * rows, qtype.bits).filter((_, i) => i % 77 === 1)
-        const scale = rawOf(dtype, normals(random, rows, 0.01, 0.1))
+        const scale = rawOf(dtype, normals(random, rows, 0.04, 0.1))
         const codes = inOrder(rows * cols, qtype.bits)
         return argsOf(codes, qtype, dtype, scale, [null, zeroPoint], [rows, cols])
       },

@@ -32,19 +32,24 @@ template <int dtype> struct Units {
 INLINE f32v dequantizeDecode(const uint8_t* codes, int32_t qtype) {
   if (float8Of(qtype) >= 0) return loadFloat(codes, float8Of(qtype), 0);
   i32v unsignedCodes = widenBytes(loadAs<u8v>(codes));
-  return convert(qtype == QINT8 ? unsignedCodes << 24 >> 24 : unsignedCodes);
+  if (qtypes[qtype].values == CODEBOOK) return tableValues(qtypes[qtype].codebook, (u32v)unsignedCodes);
+  return convert(qtypes[qtype].values == SIGNED_CODES ? unsignedCodes << 24 >> 24 : unsignedCodes);
 }
 
 /* The value of one code of an integer type. */
-INLINE float codeValue(uint8_t code, int32_t qtype) { return qtype == QINT8 ? (float)(int8_t)code : (float)code; }
+INLINE float codeValue(uint8_t code, int32_t qtype) {
+  return qtypes[qtype].values == SIGNED_CODES ? (float)(int8_t)code : (float)code;
+}
 
-/* body(kind), kind's value the qtype if it is a float8, else QINT8: integers are all encoded alike. */
+/* body(kind), kind's value the qtype if it is a float8, else QINT8: integers are all encoded alike, codebooks elsewhere. */
 template <class Body> INLINE void withCodes(int32_t qtype, Body body) {
   switch (qtype) {
     case QFLOAT8_E4M3FN: return body(Constant<QFLOAT8_E4M3FN>{});
     case QFLOAT8_E5M2: return body(Constant<QFLOAT8_E5M2>{});
     case QFLOAT8_E4M3FNUZ: return body(Constant<QFLOAT8_E4M3FNUZ>{});
-    default: return body(Constant<QINT8>{});
+    default:
+      if (qtypes[qtype].values == FLOAT_CODES || qtypes[qtype].values == CODEBOOK) __builtin_trap();
+      return body(Constant<QINT8>{});
   }
 }
 

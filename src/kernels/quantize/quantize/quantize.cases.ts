@@ -69,7 +69,9 @@ const specialRows = (dtype: FloatDType) =>
     specialScales.flatMap(() => specialRow),
   )
 
-const pairs = floats.flatMap((dtype) => qtypesByCode.map((qtype) => [dtype, qtype] as const))
+const pairs = floats.flatMap((dtype) =>
+  qtypesByCode.filter(({ codebook }) => !codebook).map((qtype) => [dtype, qtype] as const),
+)
 
 /** With quanto's scales, the last row constant (or zero): its scale is 0. */
 const shifted: KernelCase[] = pairs.flatMap(([dtype, qtype]) =>

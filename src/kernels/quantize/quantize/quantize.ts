@@ -1,6 +1,6 @@
-import { type DType, dtypes, type HostArray, viewAs } from '../../../core/dtype.ts'
+import type { DType, HostArray } from '../../../core/dtype.ts'
 import { dtypeOfCode, encodeFloat, roundHalfEven, roundTo, toNumbers } from '../../../core/halves.ts'
-import { qtypesByCode } from '../../../core/qtype.ts'
+import { type QType, qtypesByCode, valueOfCode } from '../../../core/qtype.ts'
 
 /**
  * codes[r,c] = the code of x[r,c], given the scale of row r and its offset: none, a shift or a zero point.
@@ -36,27 +36,26 @@ export function quantize(
   reciprocal: number,
 ): void {
   const name = dtypeOfCode(dtype)
-  const { dtype: codeDtype } = qtypesByCode[qtype]
+  const type = qtypesByCode[qtype]
   const values = toNumbers(name, x)
   const scales = toNumbers(name, scale)
   const shifts = shift && toNumbers(name, shift)
-  const zeroPoints = zeroPoint && codeValues(codeDtype, zeroPoint)
+  const zeroPoints = zeroPoint && codeValues(type, zeroPoint)
   for (let i = 0; i < rows * cols; i++) {
     const at = Math.floor(i / cols) * scaleStride
     const units = unitsOf(name, values[i], scales[at], shifts ? shifts[at] : null, reciprocal !== 0)
-    if (codeDtype === 'int8' || codeDtype === 'uint8') {
+    if (type.values !== 'float') {
       const z = zeroPoints?.[at] ?? 0
       codes[i] = clamp(Number.isNaN(units) ? z : roundHalfEven(units) + z, qmin, qmax)
     } else {
-      codes[i] = encodeFloat(codeDtype, clamp(units, qmin, qmax))
+      codes[i] = encodeFloat(type.dtype, clamp(units, qmin, qmax))
     }
   }
 }
 
 /** The values of codes of one byte each. */
-export function codeValues(dtype: DType, codes: Uint8Array): ArrayLike<number> {
-  const typed = viewAs(dtype, codes)
-  return dtypes[dtype].floating ? toNumbers(dtype, typed) : (typed as Uint8Array)
+export function codeValues(type: QType, codes: Uint8Array): ArrayLike<number> {
+  return Float64Array.from(codes, (code) => valueOfCode(type, code))
 }
 
 /** x (plus a shift) in units of its scale, each operation rounded to `dtype`; 0 where the scale is. */
