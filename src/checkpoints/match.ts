@@ -116,8 +116,10 @@ class Matcher {
   private codesAt({ module, modulePath, path }: Place): QuantizedWeight | null {
     if (!(module instanceof QWeightModule) || path !== joinPath(modulePath, 'weight')) return null
     const stored = this.file.tensors.get(path)?.dtype
-    if (stored !== undefined && isFloatDType(stored)) return null
     const weight = this.quantized?.layer(modulePath, storedShape(module) ?? [])?.weight ?? null
+    // Some schemes keep their codes under the name of the float weight, as values of a float dtype even.
+    const codes = weight?.parts.find(({ name }) => joinPath(modulePath, name) === path)
+    if (stored !== undefined && isFloatDType(stored) && !codes?.dtypes.includes(stored)) return null
     return weight?.parts.some(({ name }) => this.file.tensors.has(joinPath(modulePath, name))) ? weight : null
   }
 

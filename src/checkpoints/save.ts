@@ -7,14 +7,14 @@ import { numel } from '../core/shape.ts'
 import { pythonJson } from '../formats/json.ts'
 import { writeCheckpoint } from '../formats/safetensorsWriter.ts'
 import { defaultScheme, schemeNamed, schemes } from '../formats/schemes/index.ts'
-import type { SchemeSettings, SchemeWriter } from '../formats/schemes/scheme.ts'
+import type { Scheme, SchemeSettings, SchemeWriter } from '../formats/schemes/scheme.ts'
 import { aTarget, type FolderSink, writeText } from '../formats/source.ts'
 import type { TensorToWrite } from '../formats/tensorFile.ts'
 import { aModule, type Module } from '../nn/module.ts'
 import { QWeightModule } from '../nn/qmodule.ts'
 import { hasFiles, isSavedFile } from './checkpoint.ts'
 import { checkFinite } from './read.ts'
-import { layersToWrite, writtenTensors } from './savedTensors.ts'
+import { layersToWrite, type ModelLayers, writtenTensors } from './savedTensors.ts'
 
 /** How a model is saved. */
 export interface SaveOptions {
@@ -29,7 +29,7 @@ export interface SaveOptions {
    * training; else they are refused.
    */
   unfrozen?: boolean
-  /** The scheme of quantized layers: `quanto` (default), or another that lowbit writes. */
+  /** The scheme of quantized layers; default: the first that holds their types, `quanto` or `bitsandbytes`. */
   format?: string
   /** Bytes of a file before the weights go on in another; default 5 GB. */
   maxShardBytes?: number
@@ -52,13 +52,20 @@ const optionKinds: OptionKinds<SaveOptions> = {
   onProgress: aFunction,
 }
 
+/** A scheme that models can be saved in. */
+export type WritingScheme = Scheme & { readonly writer: SchemeWriter }
+
 /** The schemes that models can be saved in. */
 export function writtenSchemes(): string[] {
   return schemes.flatMap(({ name, writer }) => (writer ? [name] : []))
 }
 
-function writerOf(format: string = defaultScheme.name): SchemeWriter {
-  return schemeNamed(format)?.writer as SchemeWriter
+/** The scheme of that name; where none is asked for, the first that holds every type of weights of a model. */
+export function schemeToWrite(format: string | undefined, { quantized }: ModelLayers): WritingScheme {
+  const types = [...quantized.values()].flatMap(({ weight }) => weight?.qtype ?? [])
+  const fits = ({ writer }: Scheme) => writer && types.every((type) => writer.types.includes(type))
+  const scheme = format === undefined ? schemes.find(fits) : schemeNamed(format)
+  return (scheme ?? defaultScheme) as WritingScheme
 }
 
 /**
@@ -79,12 +86,13 @@ export async function save(
   check('save', 'target', target, aTarget)
   checkOptions('save', options, optionKinds)
   if (!options.unfrozen) checkFrozen(model)
-  const writer = writerOf(options.format)
-  const tensors = [...writtenTensors(model, writer)]
-  const layers = layersToWrite(model)
+  const layers = await layersToWrite(model)
+  const { writer } = schemeToWrite(options.format, layers)
+  const tensors = [...writtenTensors(model, writer, layers)]
   const warn = options.onWarning ?? ((message) => console.warn(`lowbit: ${message}`))
-  for (const message of writer.limits(layers)) warn(message)
-  const settings = layers.size > 0 ? writer.settings(layers) : {}
+  for (const message of writer.limits(layers.quantized)) warn(message)
+  const { quantized, floats } = layers
+  const settings = quantized.size > 0 ? writer.settings(quantized, floats) : {}
   const write = (folder: FolderSink) => writeModel(model, folder, tensors, settings, options)
   const { overwrite = false, signal } = options
   if (typeof target === 'string')

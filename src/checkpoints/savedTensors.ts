@@ -1,9 +1,10 @@
 import type { FloatDType } from '../core/dtype.ts'
 import type { Device } from '../devices/device.ts'
-import type { LayerToWrite, PartToWrite, SchemeWriter } from '../formats/schemes/scheme.ts'
+import type { FloatLayer, LayerToWrite, PartToWrite, SchemeWriter } from '../formats/schemes/scheme.ts'
 import type { TensorToWrite } from '../formats/tensorFile.ts'
 import { joinPath, type Module, type Parameter } from '../nn/module.ts'
 import { activationScales, QModule } from '../nn/qmodule.ts'
+import { findTwin } from '../nn/twins.ts'
 import { QTensor } from '../qtensor/qtensor.ts'
 import { scope } from '../tensor/scope.ts'
 
@@ -15,24 +16,39 @@ export interface SavedPart extends TensorToWrite {
 }
 
 /** A quantized module as schemes see it. */
-export function layerToWrite(path: string, module: QModule): LayerToWrite {
+async function layerToWrite(path: string, module: QModule): Promise<LayerToWrite> {
   const { weight, weights, activations, outputQuantized, typeName } = module
   const dtype = (weight?.dtype ?? 'float32') as FloatDType
-  return { path, typeName, weight: kindOf(weight), weights, activations, outputQuantized, dtype }
+  return { path, typeName, weight: await kindOf(weight), weights, activations, outputQuantized, dtype }
 }
 
-function kindOf(weight: Parameter | null): LayerToWrite['weight'] {
+async function kindOf(weight: Parameter | null): Promise<LayerToWrite['weight']> {
   if (!(weight instanceof QTensor)) return null
-  return { ...weight.facts, dtype: weight.dtype, reordered: weight.order !== null }
+  const { heldScale, order, dtype } = weight
+  const nested =
+    'offset' in heldScale
+      ? { blockSize: heldScale.blockSize, offset: Number((await heldScale.offset.read())[0]) }
+      : null
+  return { ...weight.facts, dtype, reordered: order !== null, nested }
 }
 
-/** The quantized layers of a model by all their paths. */
-export function layersToWrite(model: Module): Map<string, LayerToWrite> {
-  return new Map(
-    [...model.namedModules({ removeDuplicate: false })].flatMap(([path, module]) =>
-      module instanceof QModule ? [[path, layerToWrite(path, module)] as const] : [],
-    ),
-  )
+/** The layers of a model as schemes see them. */
+export interface ModelLayers {
+  /** The quantized ones by all their paths. */
+  readonly quantized: ReadonlyMap<string, LayerToWrite>
+  /** The others that could be. */
+  readonly floats: readonly FloatLayer[]
+}
+
+/** Lists the layers of a model; what of scales decides how long tensors are is read. */
+export async function layersToWrite(model: Module): Promise<ModelLayers> {
+  const quantized = new Map<string, LayerToWrite>()
+  const floats: FloatLayer[] = []
+  for (const [path, module] of model.namedModules({ removeDuplicate: false })) {
+    if (module instanceof QModule) quantized.set(path, await layerToWrite(path, module))
+    else if (findTwin(module)) floats.push({ path, typeName: module.typeName })
+  }
+  return { quantized, floats }
 }
 
 /**
@@ -40,39 +56,51 @@ export function layersToWrite(model: Module): Map<string, LayerToWrite> {
  * quantized weights whose holders all want them repeated are written with each.
  * @throws FormatError if the scheme cannot hold the model
  */
-export function* writtenTensors(model: Module, writer: SchemeWriter): Generator<SavedPart> {
+export function* writtenTensors(
+  model: Module,
+  writer: SchemeWriter,
+  layers: ModelLayers,
+): Generator<SavedPart> {
   const seen = new Set<Parameter>()
-  const again = repeatedWeights(model, writer)
+  const again = repeatedWeights(model, writer, layers)
   for (const [path, module] of model.namedModules()) {
-    const parts = [...partsOf(path, module, writer)]
+    const parts = [...partsOf(path, module, writer, layers)]
     for (const part of parts) if (!part.source || !seen.has(part.source) || again.has(part.source)) yield part
     for (const { source } of parts) if (source) seen.add(source)
   }
 }
 
 /** Every tensor of a model under each of its paths. @throws FormatError as `writtenTensors` */
-export function* allTensors(model: Module, writer: SchemeWriter): Generator<SavedPart> {
+export function* allTensors(model: Module, writer: SchemeWriter, layers: ModelLayers): Generator<SavedPart> {
   for (const [path, module] of model.namedModules({ removeDuplicate: false }))
-    yield* partsOf(path, module, writer)
+    yield* partsOf(path, module, writer, layers)
 }
 
 /** The quantized weights that the scheme writes with each of their holders. */
-function repeatedWeights(model: Module, writer: SchemeWriter): Set<Parameter> {
-  const repeats = (path: string, module: Module) =>
-    module instanceof QModule && writer.repeats(layerToWrite(path, module))
+function repeatedWeights(model: Module, writer: SchemeWriter, { quantized }: ModelLayers): Set<Parameter> {
+  const repeats = (path: string) => {
+    const layer = quantized.get(path)
+    return layer !== undefined && writer.repeats(layer)
+  }
   const modules = [...model.namedModules()]
   const repeated = new Set<Parameter>()
   for (const [path, module] of modules)
-    if (module instanceof QModule && module.weight instanceof QTensor && repeats(path, module))
+    if (module instanceof QModule && module.weight instanceof QTensor && repeats(path))
       repeated.add(module.weight)
   for (const [path, module] of modules)
-    if (!repeats(path, module)) for (const [, tensor] of module.ownTensors()) repeated.delete(tensor)
+    if (!repeats(path)) for (const [, tensor] of module.ownTensors()) repeated.delete(tensor)
   return repeated
 }
 
-function* partsOf(path: string, module: Module, writer: SchemeWriter): Generator<SavedPart> {
-  if (module instanceof QModule)
-    for (const part of writer.parts(layerToWrite(path, module))) yield quantizedPart(path, module, part)
+function* partsOf(
+  path: string,
+  module: Module,
+  writer: SchemeWriter,
+  { quantized }: ModelLayers,
+): Generator<SavedPart> {
+  const layer = quantized.get(path)
+  if (layer && module instanceof QModule)
+    for (const part of writer.parts(layer)) yield quantizedPart(path, module, part)
   const scales: readonly string[] = module instanceof QModule ? activationScales : []
   for (const [name, tensor] of module.ownTensors()) {
     if (tensor instanceof QTensor || scales.includes(name)) continue

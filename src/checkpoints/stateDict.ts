@@ -8,8 +8,6 @@ import { type Shape, showShape } from '../core/shape.ts'
 import { aDevice, type Device } from '../devices/device.ts'
 import { openDevice } from '../devices/open.ts'
 import { JsonObject } from '../formats/json.ts'
-import { defaultScheme } from '../formats/schemes/index.ts'
-import type { SchemeWriter } from '../formats/schemes/scheme.ts'
 import type { TensorFile } from '../formats/tensorFile.ts'
 import { aModule, type Module, type Parameter } from '../nn/module.ts'
 import type { QModule } from '../nn/qmodule.ts'
@@ -19,7 +17,8 @@ import { matrixShape } from '../qtensor/parts.ts'
 import { activationType, quantizationMap } from '../quantize/quantize.ts'
 import { detectFile } from './detect.ts'
 import { fillModel, type LoadedState } from './fill.ts'
-import { allTensors } from './savedTensors.ts'
+import { schemeToWrite } from './save.ts'
+import { allTensors, layersToWrite } from './savedTensors.ts'
 import { type LayerTypes, storedShape, twinOf } from './twins.ts'
 
 /** One tensor of a state dictionary: its raw bytes, little-endian. */
@@ -54,10 +53,9 @@ export async function stateDict(model: Module): Promise<Map<string, SavedTensor>
   check('stateDict', 'model', model, aModule)
   const state = new Map<string, SavedTensor>()
   const known = new Map<Parameter, Map<string, Uint8Array>>()
-  for (const { name, dtype, shape, source, part, bytes } of allTensors(
-    model,
-    defaultScheme.writer as SchemeWriter,
-  )) {
+  const layers = await layersToWrite(model)
+  const tensors = allTensors(model, schemeToWrite(undefined, layers).writer, layers)
+  for (const { name, dtype, shape, source, part, bytes } of tensors) {
     const read = source ? (known.get(source) ?? new Map<string, Uint8Array>()) : new Map<string, Uint8Array>()
     if (source) known.set(source, read)
     const content = read.get(part) ?? (await bytes())

@@ -109,6 +109,15 @@ export function pythonJson(value: unknown, indent: number): string {
   )
 }
 
+/** A number as Python writes a float: `1.0`, `0.0001`, `1e-05`. */
+export function pythonFloat(value: number): string {
+  if (Number.isInteger(value) && Math.abs(value) < 1e16) return `${value}.0`
+  const [digits, exponent] = value.toExponential().split('e')
+  const power = Number(exponent)
+  if (power >= -4 && power < 16) return String(value)
+  return `${digits}e${power < 0 ? '-' : '+'}${String(Math.abs(power)).padStart(2, '0')}`
+}
+
 /**
  * A JSON object whose fields are asked for by type. A field that is absent or null gives the fallback, where
  * there is one; errors name the document and the field: `config.json: hidden_size must be a positive integer;

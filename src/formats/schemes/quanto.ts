@@ -1,7 +1,7 @@
 import type { DType, FloatDType } from '../../core/dtype.ts'
 import { isFloatDType } from '../../core/dtype.ts'
 import { FormatError } from '../../core/errors.ts'
-import type { QType } from '../../core/qtype.ts'
+import { type QType, qtypes } from '../../core/qtype.ts'
 import { numel, type Shape } from '../../core/shape.ts'
 import { quantoGroupSize } from '../../qtensor/groupSize.ts'
 import { type Block, matrixShape, showBlock } from '../../qtensor/parts.ts'
@@ -41,6 +41,7 @@ export const quanto: Scheme = {
   detect: (config, file) => (config && !config.has('quant_method') ? openQuanto(config, file) : null),
   trace: (file) => [...file.tensors.keys()].find((name) => name.endsWith('.weight._scale')),
   writer: {
+    types: qtypes,
     parts: partsOf,
     // `requantize` ties no codes, and would leave the other layers without values.
     repeats: ({ typeName }) => layerTypes.includes(typeName),

@@ -95,6 +95,8 @@ export interface PartReader {
 
 /** How a scheme writes models. */
 export interface SchemeWriter {
+  /** The types of weights that it holds. */
+  readonly types: readonly QType[]
   /**
    * The tensors of one layer besides its bias and other floats.
    * @throws FormatError if the scheme cannot hold it
@@ -105,8 +107,11 @@ export interface SchemeWriter {
    * written once.
    */
   repeats(layer: LayerToWrite): boolean
-  /** What says how the layers, by path, are quantized. */
-  settings(layers: ReadonlyMap<string, LayerToWrite>): SchemeSettings
+  /**
+   * What says how the layers, by path, are quantized.
+   * @param floats the layers that could be, and are not
+   */
+  settings(layers: ReadonlyMap<string, LayerToWrite>, floats: readonly FloatLayer[]): SchemeSettings
   /** What is lost, or what other readers cannot load: a sentence each. */
   limits(layers: ReadonlyMap<string, LayerToWrite>): readonly string[]
 }
@@ -126,12 +131,21 @@ export interface LayerToWrite {
   readonly dtype: FloatDType
 }
 
+/** A layer that stays float, though there is a twin of its class. */
+export interface FloatLayer {
+  readonly path: string
+  /** Its class: `Linear`. */
+  readonly typeName: string
+}
+
 /** What of a quantized weight is known before its codes are. */
 export interface WeightKind extends WeightFacts {
   /** The dtype of the float weight. */
   readonly dtype: FloatDType
   /** Whether its columns are stored in another order. */
   readonly reordered: boolean
+  /** Of scales quantized once more: how many share one, and what was taken away from each. */
+  readonly nested: { readonly blockSize: number; readonly offset: number } | null
 }
 
 /** One tensor of a quantized layer in a file. */

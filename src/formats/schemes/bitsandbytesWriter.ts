@@ -1,0 +1,147 @@
+import { FormatError } from '../../core/errors.ts'
+import { numel } from '../../core/shape.ts'
+import { isNested, type NestedScale } from '../../qtensor/parts.ts'
+import { concat } from '../../tensor/ops/index.ts'
+import { Tensor } from '../../tensor/tensor.ts'
+import { blockTypes, codesLayout, formatQuantState, highFirst, stateName } from './bitsandbytesState.ts'
+import type {
+  FloatLayer,
+  LayerToWrite,
+  LayerValues,
+  PartToWrite,
+  SchemeWriter,
+  WeightKind,
+} from './scheme.ts'
+
+/** Writes models as transformers saves those that bitsandbytes quantized: the same tensors, byte by byte. */
+export const bitsandbytesWriter: SchemeWriter = {
+  types: blockTypes,
+  parts: partsOf,
+  repeats: () => false,
+  settings: (layers, floats) => ({ quantizationConfig: configOf([...layers.values()], floats) }),
+  limits: (layers) => [...limitsOf(layers)],
+}
+
+/** What config.json says, of a weight's type and scales as far as it can: they stand with each weight. */
+function configOf(layers: readonly LayerToWrite[], floats: readonly FloatLayer[]): Record<string, unknown> {
+  const weights = layers.flatMap(({ weight }) => weight ?? [])
+  return {
+    _load_in_4bit: true,
+    _load_in_8bit: false,
+    bnb_4bit_compute_dtype: 'float32',
+    bnb_4bit_quant_storage: 'uint8',
+    bnb_4bit_quant_type: weights[0]?.qtype.name ?? 'nf4',
+    bnb_4bit_use_double_quant: weights.some(({ nested }) => nested !== null),
+    llm_int8_enable_fp32_cpu_offload: false,
+    llm_int8_has_fp16_weight: false,
+    llm_int8_skip_modules: skippedModules(layers, floats),
+    load_in_4bit: true,
+    load_in_8bit: false,
+    quant_method: 'bitsandbytes',
+  }
+}
+
+/**
+ * The layers that transformers would take to be quantized, and are not; null where that is the head alone,
+ * which it leaves out unless it is told what else to leave out.
+ */
+function skippedModules(layers: readonly LayerToWrite[], floats: readonly FloatLayer[]): string[] | null {
+  const linear = floats.filter(({ typeName }) => isLinear(typeName)).map(({ path }) => path)
+  const isHead = (path: string) => /^(lm_head|embed_out|score|classifier)$/.test(path)
+  return linear.every(isHead) && !layers.some(({ path }) => isHead(path)) ? null : linear
+}
+
+function isLinear(typeName: string): boolean {
+  return typeName === 'Linear' || typeName === 'Conv1D'
+}
+
+/** The tensors of a frozen weight; the float of one that is not stands for itself. */
+function partsOf(layer: LayerToWrite): PartToWrite[] {
+  const { path, weight, activations } = layer
+  if (activations)
+    throw new FormatError(`save: bitsandbytes' format has no quantized activations; ${path} has them`)
+  if (!weight) return []
+  const { qtype, shape, dtype, nested } = weight
+  const blockSize = blockSizeOf(path, weight)
+  const count = numel(shape)
+  const blocks = Math.ceil(count / blockSize)
+  const part = (name: string, of: Pick<PartToWrite, 'dtype' | 'shape'>, make: PartToWrite['make']) => {
+    return { name: `weight${name}`, ...of, of: 'weight' as const, make }
+  }
+  const codebook = qtype.codebook ?? []
+  const text = new TextEncoder().encode(formatQuantState({ type: qtype, blockSize, dtype, shape, nested }))
+  const scales = nested
+    ? [
+        part('.absmax', { dtype: 'uint8', shape: [blocks] }, (values) => nestedScale(values).codes),
+        part(
+          '.nested_absmax',
+          { dtype: 'float32', shape: [Math.ceil(blocks / nested.blockSize)] },
+          (values) => nestedScale(values).values,
+        ),
+        part(
+          '.nested_quant_map',
+          { dtype: 'float32', shape: [256] },
+          (values) => nestedScale(values).codebook,
+        ),
+      ]
+    : [
+        part(
+          '.absmax',
+          { dtype: 'float32', shape: [blocks] },
+          ({ weight: w }) => w?.scale('float32') as Tensor,
+        ),
+      ]
+  return [
+    part('', { dtype: 'uint8', shape: [Math.ceil(count / 2), 1] }, (values) => packed(values, codebook)),
+    ...scales,
+    part('.quant_map', { dtype: 'float32', shape: [16] }, ({ device }) =>
+      Tensor.fromNumbers(device, codebook),
+    ),
+    part(stateName(qtype).slice('weight'.length), { dtype: 'uint8', shape: [text.length] }, ({ device }) =>
+      Tensor.fromArray(device, text),
+    ),
+  ]
+}
+
+function nestedScale({ weight }: LayerValues): NestedScale {
+  const scale = weight?.parts().scale
+  if (!scale || !isNested(scale)) throw new FormatError('save: scales must be quantized once more')
+  return scale
+}
+
+/** Two codes a byte; a last one alone stands beside the code of 0. */
+function packed({ device, weight }: LayerValues, codebook: readonly number[]): Tensor {
+  const codes = weight?.codes() as Tensor
+  const { numel: count } = codes
+  const line = codes.view([count])
+  const even =
+    count % 2 === 0 ? line : concat([line, Tensor.fromArray(device, Uint8Array.of(codebook.indexOf(0)))], 0)
+  const bytes = Tensor.empty(device, [even.numel / 2, 1], 'uint8')
+  device.call('packCodes', {
+    codes: even,
+    packed: bytes,
+    order: Tensor.fromArray(device, highFirst),
+    ...codesLayout(even.numel),
+  })
+  return bytes
+}
+
+/** @throws FormatError if the format cannot hold the weight */
+function blockSizeOf(path: string, { qtype, block, reordered }: WeightKind): number {
+  if (!blockTypes.includes(qtype))
+    throw new FormatError(`save: bitsandbytes' format takes nf4 and fp4; ${path} is ${qtype.name}`)
+  if (block.kind !== 'run' || reordered)
+    throw new FormatError(
+      `save: bitsandbytes' format takes blocks of the flattened weight, its columns in order; ${path} has others`,
+    )
+  return block.size
+}
+
+/** What of a model Python's transformers cannot load. */
+function* limitsOf(layers: ReadonlyMap<string, LayerToWrite>): Generator<string> {
+  const others = [...layers.values()].filter(({ typeName }) => !isLinear(typeName.slice(1)))
+  if (others.length === 0) return
+  const listed = others.slice(0, 4).map(({ path, typeName }) => `${path} (${typeName})`)
+  const rest = others.length > 4 ? ` and ${others.length - 4} more` : ''
+  yield `save: transformers with bitsandbytes cannot load ${listed.join(', ')}${rest}; lowbit can`
+}

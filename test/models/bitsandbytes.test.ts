@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, describe, test } from 'node:test'
+import { save } from '../../src/checkpoints/save.ts'
+import type { Device } from '../../src/devices/device.ts'
+import { type DeviceName, openDevice } from '../../src/devices/open.ts'
+import { perplexity } from '../../src/evaluate/perplexity.ts'
+import { diskFolder } from '../../src/formats/file.node.ts'
+import { readJson } from '../../src/formats/json.ts'
+import { type Folder, memoryFolder } from '../../src/formats/source.ts'
+import type { CausalLM } from '../../src/models/causalLM.ts'
+import { loadCausalLM } from '../../src/models/load.ts'
+import { QWeightModule } from '../../src/nn/qmodule.ts'
+import { equalRow, numberRow } from '../goldenTable.ts'
+import { forwardGpt2 } from './float64Gpt2.ts'
+import { forward64 } from './float64Llama.ts'
+import { copyOf, type Expected, readExpected } from './golden.ts'
+import { checkLogits, checkWeights, dequantized, logitsOf } from './goldenChecks.ts'
+
+/* bitsandbytes' NF4 and FP4 of two models, as transformers saved them and computed with them. */
+
+const root = process.env.LOWBIT_GOLDEN ?? join(import.meta.dirname, '../../../shared/golden')
+const manifest: {
+  models: Record<string, { context: number }>
+  items: { id: string; expected: Expected; weight_stats: Expected['weight_stats'] }[]
+} = JSON.parse(readFileSync(join(root, 'manifest.json'), 'utf8'))
+
+interface Inputs {
+  prompt_ids: number[]
+  ppl_ids: number[]
+}
+
+for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as DeviceName[]) {
+  describe(`bitsandbytes on ${name}`, () => {
+    const device = openDevice(name, { threads: 2 })
+    after(async () => {
+      assert.equal(device.allocatedBytes, 0, 'disposed models hold nothing')
+      await device.close()
+    })
+    for (const model of ['stories260K', 'shakespeare-gpt2-1M']) {
+      const { context } = manifest.models[model]
+      const inputs: Inputs = JSON.parse(readFileSync(join(root, model, 'inputs.json'), 'utf8'))
+      for (const variant of ['bnb-nf4', 'bnb-nf4-dq', 'bnb-fp4']) {
+        const id = `${model}/${variant}`
+        const item = manifest.items.find((one) => one.id === id)
+        assert.ok(item, id)
+        const expected = { ...item.expected, weight_stats: item.weight_stats }
+        const place = join(root, id)
+
+        if (existsSync(place))
+          test(`${id}: Python's folder computes what Python computed`, async () => {
+            using loaded = await loadCausalLM(diskFolder(place), { device })
+            const tensors = await readExpected(join(root, model, 'expected', `${variant}.safetensors`))
+            await checkDequantized(loaded, expected, tensors)
+            equalRow(id, name, 'dequantized weights')
+            const truth = await forwardExactly(diskFolder(place), device, inputs.prompt_ids)
+            const python = tensors.get('prompt_logits') as Float32Array
+            checkLogits(await logitsOf(loaded, inputs.prompt_ids), python, truth)
+            const { perplexity: ours } = await perplexity(loaded, inputs.ppl_ids, { context })
+            assert.ok(Math.abs(ours / expected.perplexity - 1) < 5e-4, `${ours}, not ${expected.perplexity}`)
+            numberRow(id, name, 'perplexity', ours, expected.perplexity, '0.05 %')
+            await checkSaved(loaded, diskFolder(place))
+            equalRow(id, name, 'saved tensors')
+          })
+      }
+    }
+  })
+}
+
+/**
+ * Every dequantized weight is Python's. Zeros have any sign: of FP4's two, the one with the sign bit is −0 where
+ * the library computes value by value, and 0 where it computes in vectors and in the table that it saves.
+ */
+async function checkDequantized(
+  model: CausalLM,
+  expected: Expected,
+  tensors: ReadonlyMap<string, Float32Array>,
+): Promise<void> {
+  await checkWeights(model, expected, new Map())
+  for (const [name, rows] of tensors) {
+    if (!name.startsWith('dequant.')) continue
+    const values = await dequantized(model, name.slice('dequant.'.length))
+    assert.ok(rows.length > 0)
+    assert.equal(
+      rows.findIndex((value, i) => value !== values[i]),
+      -1,
+      name,
+    )
+  }
+}
+
+/** A model is saved as Python saved it: the tensors byte by byte, and what config.json says of them. */
+async function checkSaved(model: CausalLM, theirs: Folder): Promise<void> {
+  const files = new Map<string, Uint8Array>()
+  await save(model, memoryFolder(files), { onWarning: (message) => assert.fail(message) })
+  const expected = await copyOf(theirs)
+  const [ours, python] = [files, expected].map((folder) => Buffer.from(folder.get('model.safetensors') ?? ''))
+  assert.ok(ours.equals(python), 'model.safetensors differs')
+  const [config, written] = [files, expected].map(
+    (folder) => JSON.parse(Buffer.from(folder.get('config.json') ?? '').toString()).quantization_config,
+  )
+  // Python reads no whole number there, and JavaScript writes 6.0 as 6; it is the default.
+  const { llm_int8_threshold: threshold, ...others } = written
+  assert.equal(threshold, 6)
+  assert.deepEqual(config, others)
+}
+
+/** Logits in float64, of the weights that a folder's codes stand for. */
+async function forwardExactly(
+  folder: Folder,
+  device: Device,
+  ids: readonly number[],
+): Promise<Float64Array[]> {
+  using floats = await loadCausalLM(folder, { device, dequantize: true })
+  assert.ok(![...floats.namedModules()].some(([, module]) => module instanceof QWeightModule))
+  const weights = await weightsOf(floats)
+  const config = await readJson(folder, 'config.json')
+  if (config.string('model_type') === 'gpt2')
+    return forwardGpt2({ heads: 4, layers: 4, epsilon: 1e-5, weights }, ids)
+  return forward64({ config, weights, quantized: new Map() }, ids)
+}
+
+async function weightsOf(model: CausalLM): Promise<Map<string, Float32Array>> {
+  const weights = new Map<string, Float32Array>()
+  for (const [path] of model.namedParameters()) weights.set(path, await dequantized(model, path))
+  return weights
+}
