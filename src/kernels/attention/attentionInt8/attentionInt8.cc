@@ -13,24 +13,27 @@ struct AttentionCodes {
   const float* values(int32_t token, int32_t count, int32_t i, int32_t depth) const { return floats(v, vScale, token, count, i, depth); }
 
  private:
+  static void dequantize(const uint8_t* codes, float scale, int32_t n, float* to) {
+    int32_t c = 0;
+    for (; c + LANES <= n; c += LANES) {
+      /* Signed bytes as unsigned ones, 128 more. */
+      i32v wide = widenBytes(loadAs<u8v>(codes + c) ^ (uint8_t)0x80) - 128;
+      store(to + c, convert(wide) * scale);
+    }
+    for (; c < n; c++) to[c] = (float)(int8_t)codes[c] * scale;
+  }
+
   const float* floats(const uint8_t* codes, const float* scales, int32_t token, int32_t count, int32_t i, int32_t depth) const {
     /* Whole vectors are written, and read up to whole tiles of columns. */
     alignas(64) static thread_local float block[ATTENTION_KEYS * PANEL_DEPTH + 2 * LANES];
     int32_t groups = (headSize + groupSize - 1) / groupSize;
-    for (int32_t t = 0; t < count; t++) {
-      const uint8_t* from = codes + (size_t)(token + t) * headSize;
-      const float* scale = scales + (size_t)(token + t) * groups;
-      float* to = block + t * stride;
-      for (int32_t c = i; c < i + depth;) {
-        int32_t group = c / groupSize, end = (group + 1) * groupSize;
-        if (end > i + depth) end = i + depth;
-        for (; c + LANES <= end; c += LANES) {
-          /* Signed bytes as unsigned ones, 128 more. */
-          i32v wide = widenBytes(loadAs<u8v>(from + c) ^ (uint8_t)0x80) - 128;
-          store(to + c - i, convert(wide) * scale[group]);
-        }
-        for (; c < end; c++) to[c - i] = (float)(int8_t)from[c] * scale[group];
-      }
+    for (int32_t c = i, group = i / groupSize; c < i + depth; group++) {
+      int32_t end = (group + 1) * groupSize;
+      if (end > i + depth) end = i + depth;
+      const uint8_t* from = codes + (size_t)token * headSize + c;
+      const float* scale = scales + (size_t)token * groups + group;
+      for (int32_t t = 0; t < count; t++, from += headSize, scale += groups) dequantize(from, *scale, end - c, block + t * stride + c - i);
+      c = end;
     }
     return block;
   }
