@@ -34,9 +34,9 @@ import { cases as qmatmulInt8, benchmarks as qmatmulInt8Benchmarks } from './mat
 import { cases as embedding } from './embedding/embedding/embedding.cases.ts'
 import { cases as embeddingGrad } from './embedding/embeddingGrad/embeddingGrad.cases.ts'
 import { cases as qembedding } from './embedding/qembedding/qembedding.cases.ts'
-import { cases as attention } from './attention/attention/attention.cases.ts'
+import { cases as attention, benchmarks as attentionBenchmarks } from './attention/attention/attention.cases.ts'
 import { cases as attentionGrad } from './attention/attentionGrad/attentionGrad.cases.ts'
-import { cases as attentionInt8 } from './attention/attentionInt8/attentionInt8.cases.ts'
+import { cases as attentionInt8, benchmarks as attentionInt8Benchmarks } from './attention/attentionInt8/attentionInt8.cases.ts'
 import { cases as rope } from './attention/rope/rope.cases.ts'
 import { cases as cacheWrite } from './attention/cacheWrite/cacheWrite.cases.ts'
 import { cases as cacheQuantize } from './attention/cacheQuantize/cacheQuantize.cases.ts'
@@ -167,6 +167,8 @@ export const benchmarks: Partial<Record<KernelName, readonly KernelCase[]>> = {
   gemm: gemmBenchmarks,
   qmatmul: qmatmulBenchmarks,
   qmatmulInt8: qmatmulInt8Benchmarks,
+  attention: attentionBenchmarks,
+  attentionInt8: attentionInt8Benchmarks,
   conv2d: conv2dBenchmarks,
   conv2dInputGradient: conv2dInputGradientBenchmarks,
   conv2dWeightGradient: conv2dWeightGradientBenchmarks,

@@ -81,12 +81,15 @@ function attentionCase(sizes: Sizes): KernelCase {
       .map(([key, value]) => `${key}=${value}`)
       .join(' '),
     args(random) {
+      const kept = Array.from({ length: batch * capacity }, (_, i) =>
+        seen(Math.floor(i / capacity), i % capacity),
+      )
       const [k, v] = [0, 1].map(() => {
         const cache = normals(random, batch * kvHeads * capacity * headSize, spread)
         // What no query sees is left over from others and must not matter.
         return cache.map((value, i) => {
           const row = Math.floor(i / headSize)
-          return seen(Math.floor(row / (kvHeads * capacity)), row % capacity) ? value : NaN
+          return kept[Math.floor(row / (kvHeads * capacity)) * capacity + (row % capacity)] ? value : NaN
         })
       })
       const length = (batch - 1) * strides.batch + heads * tokens * capacity
@@ -297,4 +300,10 @@ export const cases: KernelCase[] = [
   withKey(NaN),
   withValue(NaN),
   withValue(Infinity),
+]
+
+/** One token after 2,048 of a model of 1 billion parameters, and a prompt. */
+export const benchmarks: KernelCase[] = [
+  attentionCase({ tokens: 1, heads: 32, kvHeads: 8, headSize: 64, position: 2047, capacity: 2048 }),
+  attentionCase({ tokens: 512, heads: 32, kvHeads: 8, headSize: 64, capacity: 512 }),
 ]

@@ -214,3 +214,9 @@ export const cases: KernelCase[] = [
     softcap: 2,
   }),
 ]
+
+/** As in attention.cases.ts. */
+export const benchmarks: KernelCase[] = [
+  int8Case({ tokens: 1, heads: 32, kvHeads: 8, headSize: 64, position: 2047, residual: 128, groupSize: 64 }),
+  int8Case({ tokens: 512, heads: 32, kvHeads: 8, headSize: 64, position: 0, residual: 128, groupSize: 64 }),
+]
