@@ -3,6 +3,7 @@ import { embedding } from '../tensor/ops/embedding.ts'
 import { scope } from '../tensor/scope.ts'
 import { checkDType, Tensor } from '../tensor/tensor.ts'
 import { matrixShape } from './parts.ts'
+import { permuteColumns } from './permuteColumns.ts'
 import { chooseLookup, weightArguments } from './product.ts'
 import type { QTensor } from './qtensor.ts'
 
@@ -22,6 +23,6 @@ export const lookup = op('lookup(table, ids)', (table: Tensor | QTensor, ids: Te
     const y = Tensor.empty(ids.device, [...ids.shape, K])
     if (ids.numel === 0) return y
     ids.device.call('qembedding', { ...weightArguments(table), ids, y, count: ids.numel, rows, K })
-    return y
+    return table.order ? permuteColumns(y, table.order, 'back') : y
   })
 })

@@ -175,7 +175,7 @@ function checkOffset(type: QType, { kind, values }: Offset, blocks: Shape): void
     return
   }
   checkBytes(kind, values)
-  if (type.dtype !== 'uint8' && type.dtype !== 'int8')
+  if (type.values !== 'unsigned' && type.values !== 'signed')
     throw new DTypeError(`qtensor: zero points belong to integer codes; received ${type.name}`)
 }
 

@@ -2,7 +2,18 @@ import { DTypeError, ShapeError } from '../core/errors.ts'
 import { oneOf, orNull, wholeNumber } from '../core/kinds.ts'
 import { nearest } from '../core/nearest.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
-import { type QType, qfloat8_e4m3fn, qint2, qint4, qint5, qint8 } from '../core/qtype.ts'
+import {
+  type QType,
+  qfloat8_e4m3fn,
+  qint1,
+  qint2,
+  qint3,
+  qint4,
+  qint5,
+  qint6,
+  qint7,
+  qint8,
+} from '../core/qtype.ts'
 import type { ScaleRule } from '../kernels/quantize/chooseScale/chooseScale.ts'
 import type { Module } from '../nn/module.ts'
 import { chooseScales, decodeRows, encodeRows, symmetricRange } from '../qtensor/rows.ts'
@@ -139,7 +150,7 @@ export function intxWeightOnly(options: IntxOptions = {}): QuantizeOptions {
  * int8.
  */
 function storageOf(bits: number): QType {
-  return bits <= 2 ? qint2 : bits <= 4 ? qint4 : bits === 5 ? qint5 : qint8
+  return [qint1, qint2, qint3, qint4, qint5, qint6, qint7, qint8][bits - 1]
 }
 
 /** torchao's least scale where none is given. */

@@ -143,7 +143,7 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
           await checkParts(
             q,
             { scale, codes, zeroPoint: part('zero_point'), dequant: part('dequant') },
-            bits < 6 ? 2 ** (bits - 1) : 0,
+            bits < 8 ? 2 ** (bits - 1) : 0,
           )
         })
       }

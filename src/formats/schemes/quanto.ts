@@ -236,6 +236,8 @@ function groupSizeOf({ block }: WeightKind): number {
 /** quanto does not store group sizes but derives them. */
 function checkWeight(path: string, weight: WeightKind): void {
   const { qtype, shape, block, offset, reordered } = weight
+  if (!qtypes.includes(qtype))
+    throw new FormatError(`save: quanto's format has no ${qtype.name}; ${path} has it`)
   const [N, K] = matrixShape(shape)
   const expected = quantoGroupSize(qtype, K) ?? K
   // Of a single output each column has a scale where quanto quantized it, the row where lowbit did; quanto
