@@ -1,10 +1,11 @@
 import { bitsandbytes } from './bitsandbytes.ts'
 import { gguf } from './gguf.ts'
+import { gptq } from './gptq.ts'
 import { quanto } from './quanto.ts'
 import type { Scheme } from './scheme.ts'
 
 /** Every scheme, in the order in which they are asked whether a checkpoint is theirs. */
-export const schemes: readonly Scheme[] = [quanto, bitsandbytes, gguf]
+export const schemes: readonly Scheme[] = [quanto, gptq, bitsandbytes, gguf]
 
 /** The scheme that models are saved in, unless another is asked for. */
 export const defaultScheme: Scheme = quanto

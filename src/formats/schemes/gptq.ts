@@ -1,0 +1,207 @@
+import type { DType } from '../../core/dtype.ts'
+import { type QType, qint2, qint3, qint4, quint8 } from '../../core/qtype.ts'
+import type { Shape } from '../../core/shape.ts'
+import type { Block } from '../../qtensor/parts.ts'
+import { matrixShape } from '../../qtensor/parts.ts'
+import { permuteColumns } from '../../qtensor/permuteColumns.ts'
+import { QTensor } from '../../qtensor/qtensor.ts'
+import { transpose } from '../../tensor/ops/index.ts'
+import { scope } from '../../tensor/scope.ts'
+import { Tensor } from '../../tensor/tensor.ts'
+import type { JsonObject } from '../json.ts'
+import type { TensorFile } from '../tensorFile.ts'
+import type { Part, PartReader, QuantizedFile, QuantizedWeight, Scheme } from './scheme.ts'
+
+/**
+ * GPTQ, as AutoGPTQ, GPTQModel and optimum write it: unsigned codes of 2, 3, 4 or 8 bits and integer zero
+ * points,
+ *
+ *     w[o, i] = scales[g_idx[i], o] · (q[o, i] − z[g_idx[i], o])
+ *
+ * in words of 32 bits, each a stretch of a stream of codes, lowest bits first; of 3 bits some codes lie in
+ * two words.
+ *
+ *     qweight  [⌈in · bits / 32⌉, out] int32      word w of column o: codes q[o, …] of inputs, in order
+ *     qzeros   [groups, ⌈out · bits / 32⌉] int32  word w of row g: zero points z[g, …] of outputs, in order
+ *     scales   [groups, out] float16 or bfloat16
+ *     g_idx    [in] int32                         group of each input: ⌊i / group_size⌋, but by act-order
+ *
+ * `gptq` holds z − 1, `gptq_v2` holds z.
+ * Source: Frantar et al., "GPTQ", 2023; AutoGPTQ 0.7.1, qlinear_cuda_old.py; GPTQModel 7.7,
+ * `convert_gptq_v1_to_v2_format`.
+ */
+export const gptq: Scheme = {
+  name: 'gptq',
+  settingsFiles: ['quantize_config.json', 'quant_config.json'],
+  detect: (config, file) => (config && isGptq(config, file) ? openGptq(config, file) : null),
+  trace: (file) => [...file.tensors.keys()].find((name) => name.endsWith('.g_idx')),
+}
+
+/** The type that holds codes of so many bits. */
+const types: Readonly<Record<number, QType>> = { 2: qint2, 3: qint3, 4: qint4, 8: quint8 }
+
+/** What the settings say of every layer. */
+interface Settings {
+  readonly type: QType
+  /** Columns that share a scale; null: the row. */
+  readonly groupSize: number | null
+  /** Whether the file holds z − 1. */
+  readonly lessOne: boolean
+}
+
+/** Older settings have no name of their method. */
+function isGptq(config: JsonObject, file: TensorFile): boolean {
+  if (config.has('quant_method')) return config.string('quant_method') === 'gptq'
+  return config.has('bits') && [...file.tensors.keys()].some((name) => name.endsWith('.qzeros'))
+}
+
+function openGptq(config: JsonObject, file: TensorFile): QuantizedFile {
+  const settings = readSettings(config)
+  return {
+    layer(path, shape) {
+      if (shape.length !== 2 || !file.tensors.has(`${path}.qweight`)) return null
+      const ordered = file.tensors.has(`${path}.g_idx`)
+      return { weight: storedWeight(settings, shape, ordered), activations: null }
+    },
+  }
+}
+
+function readSettings(config: JsonObject): Settings {
+  const bits = config.count('bits')
+  if (types[bits] === undefined) throw config.error('bits', `must be 2, 3, 4 or 8; it is ${bits}`)
+  const groupSize = config.number('group_size', -1)
+  if (groupSize !== -1 && !(Number.isInteger(groupSize) && groupSize > 0 && groupSize <= 2 ** 20))
+    throw config.error('group_size', `must be -1 or a whole number from 1 up; it is ${groupSize}`)
+  const key = config.has('checkpoint_format') ? 'checkpoint_format' : 'format'
+  const format = config.string(key, 'gptq')
+  if (format !== 'gptq' && format !== 'gptq_v2') throw config.error(key, 'must be "gptq" or "gptq_v2"')
+  if (config.has('dynamic') && config.object('dynamic').keys().length > 0)
+    throw config.error('dynamic', 'must be absent: settings of single layers are not supported')
+  return {
+    type: types[bits],
+    groupSize: groupSize === -1 ? null : groupSize,
+    lessOne: format === 'gptq',
+  }
+}
+
+/** @param ordered whether the file has `g_idx` */
+function storedWeight(settings: Settings, shape: Shape, ordered: boolean): QuantizedWeight {
+  const [out, columns] = matrixShape(shape)
+  const { type } = settings
+  const size = Math.min(settings.groupSize ?? columns, columns)
+  const block = { kind: 'group', size } as const
+  const groups = Math.ceil(columns / size)
+  const words = (codes: number) => Math.ceil((codes * type.bits) / 32)
+  const part = (name: string, dtypes: readonly DType[], partShape: Shape): Part => ({
+    name,
+    dtypes,
+    shape: partShape,
+  })
+  return {
+    facts: { qtype: type, shape, block, offset: 'zeroPoint' },
+    kind: size === columns ? `${type.name}, zero points` : `${type.name}, zero points, groups of ${size}`,
+    parts: [
+      part('qweight', ['int32'], [words(columns), out]),
+      part('qzeros', ['int32'], [groups, words(out)]),
+      part('scales', ['float16', 'bfloat16', 'float32'], [groups, out]),
+      ...(ordered ? [part('g_idx', ['int32'], [columns])] : []),
+    ],
+    read: (parts) => readWeight(parts, settings, shape, block, ordered),
+  }
+}
+
+async function readWeight(
+  parts: PartReader,
+  { type, lessOne }: Settings,
+  shape: Shape,
+  block: Block & { kind: 'group' },
+  ordered: boolean,
+): Promise<QTensor> {
+  const { device } = parts
+  const [out, columns] = matrixShape(shape)
+  const groups = Math.ceil(columns / block.size)
+  const order = ordered ? columnOrder(parts, await parts.bytes('g_idx'), block.size) : null
+  const zeros = await parts.bytes('qzeros')
+  const words = await parts.tensor('qweight')
+  const scales = await parts.tensor('scales')
+  return scope(() => {
+    const { bits } = type
+    const stored = unpack(words, [out, columns], bits, { lines: out, lineWords: 1, stepWords: out })
+    const places = order && Tensor.fromArray(device, order, [columns], 'int32')
+    const packed = Tensor.fromBytes(
+      device,
+      lessOne ? plusOne(zeros, bits) : zeros,
+      [zeros.byteLength],
+      'uint8',
+    )
+    const lineWords = zeros.byteLength / 4 / groups
+    const zeroPoint = unpack(packed, [groups, out], bits, { lines: groups, lineWords, stepWords: 1 })
+    return QTensor.fromParts({
+      type,
+      shape,
+      dtype: 'float32',
+      codes: places ? permuteColumns(stored, places) : stored,
+      block,
+      scale: { values: transpose(scales, 0, 1) },
+      offset: { kind: 'zeroPoint', values: transpose(zeroPoint, 0, 1) },
+      order: places,
+    }).keep()
+  })
+}
+
+/** Codes [lines, length] of streams of words, one a line. */
+function unpack(
+  packed: Tensor,
+  [lines, length]: readonly [number, number],
+  bits: number,
+  words: { lines: number; lineWords: number; stepWords: number },
+): Tensor {
+  const codes = Tensor.empty(packed.device, [lines, length], 'uint8')
+  const layout = {
+    order: null,
+    bits,
+    wordBytes: 4,
+    length,
+    lineCodes: length,
+    stepCodes: 1,
+    count: lines * length,
+  }
+  packed.device.call('unpackCodes', { packed, codes, ...layout, ...words })
+  return codes
+}
+
+/**
+ * Zero points one larger: one more is added to each code of a run of words as to one number, as one less was
+ * taken from it. A run is a word; of 3 bits, where codes lie in two words, it is three.
+ */
+function plusOne(bytes: Uint8Array, bits: number): Uint8Array {
+  const words = wordsOf(bytes, Uint32Array)
+  const ones = bits === 3 ? [0x49249249, 0x92492492, 0x24924924] : [Math.floor(0xffffffff / (2 ** bits - 1))]
+  let carry = 0
+  for (let i = 0; i < words.length; i++) {
+    const place = i % ones.length
+    const sum = words[i] + ones[place] + (place > 0 ? carry : 0)
+    words[i] = sum
+    carry = sum > 0xffffffff ? 1 : 0
+  }
+  return new Uint8Array(words.buffer)
+}
+
+/** A copy; not by slice, since that of Node's Buffer makes a view. */
+function wordsOf<Words>(bytes: Uint8Array, Words: new (buffer: ArrayBuffer) => Words): Words {
+  return new Words(new Uint8Array(bytes).buffer)
+}
+
+/** The inputs in the order of their groups; null where they stand so. */
+function columnOrder(parts: PartReader, bytes: Uint8Array, size: number): Int32Array | null {
+  const groups = wordsOf(bytes, Int32Array)
+  if (groups.every((group, i) => group === Math.floor(i / size))) return null
+  const order = Int32Array.from(groups.keys()).sort((a, b) => groups[a] - groups[b] || a - b)
+  const wrong = order.findIndex((column, j) => groups[column] !== Math.floor(j / size))
+  if (wrong < 0) return order
+  const last = Math.ceil(groups.length / size) - 1
+  throw parts.error(
+    'g_idx',
+    `must put ${size} inputs into each group from 0 to ${last}; input ${order[wrong]} is in group ${groups[order[wrong]]}`,
+  )
+}

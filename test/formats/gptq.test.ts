@@ -1,0 +1,230 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { load } from '../../src/checkpoints/load.ts'
+import { FormatError } from '../../src/core/errors.ts'
+import { encodeFloat } from '../../src/core/halves.ts'
+import type { Device } from '../../src/devices/device.ts'
+import { writeSafetensors } from '../../src/formats/safetensorsWriter.ts'
+import { memoryFolder } from '../../src/formats/source.ts'
+import type { TensorToWrite } from '../../src/formats/tensorFile.ts'
+import { Linear } from '../../src/nn/linear.ts'
+import { Module } from '../../src/nn/module.ts'
+import { QTensor } from '../../src/qtensor/qtensor.ts'
+import { Tensor } from '../../src/tensor/tensor.ts'
+import { testOnDevices } from '../tensor/devices.ts'
+
+/*
+ * GPTQ's words, as its own packers make them: the example of 8 outputs and 16 inputs whose words AutoGPTQ 0.7.1
+ * printed, and the three words in which AutoGPTQ holds 32 codes of 3 bits.
+ */
+
+const [out, columns, size] = [8, 16, 8]
+const code = (o: number, i: number) => (3 * o + 5 * i) % 16
+const zeros = [Array(8).fill(8), [7, 8, 9, 10, 1, 2, 3, 4]]
+const scaleOf = (g: number, o: number) => (1 + o + 8 * g) / 64
+
+class Net extends Module {
+  fc: Linear
+  constructor(inputs = columns, outputs = out) {
+    super()
+    this.fc = new Linear(inputs, outputs, { bias: false })
+  }
+}
+
+const int32 = (name: string, shape: number[], values: ArrayLike<number>): TensorToWrite => {
+  return {
+    name: `fc.${name}`,
+    dtype: 'int32',
+    shape,
+    bytes: () => new Uint8Array(Int32Array.from(values).buffer),
+  }
+}
+
+const half = (name: string, shape: number[], values: readonly number[]): TensorToWrite => {
+  const bits = Uint16Array.from(values, (value) => encodeFloat('float16', value))
+  return { name: `fc.${name}`, dtype: 'float16', shape, bytes: () => new Uint8Array(bits.buffer) }
+}
+
+/** Word w of output o: its inputs 8w … 8w + 7, the first in the lowest bits. */
+const words = (order: readonly number[] = [...Array(columns).keys()]) =>
+  Array.from({ length: 2 * out }, (_, at) => {
+    const [w, o] = [Math.floor(at / out), at % out]
+    return order.slice(8 * w, 8 * w + 8).reduce((word, i, j) => word | (code(o, i) << (4 * j)), 0)
+  })
+
+const scales = [0, 1].flatMap((g) => Array.from({ length: out }, (_, o) => scaleOf(g, o)))
+const settings = { bits: 4, group_size: size, quant_method: 'gptq', desc_act: false }
+const example = {
+  qweight: int32('qweight', [2, out], words()),
+  qzeros: int32('qzeros', [2, 1], [0x77777777, 0x32109876]),
+  scales: half('scales', [2, out], scales),
+  g_idx: int32(
+    'g_idx',
+    [columns],
+    Array.from({ length: columns }, (_, i) => Math.floor(i / size)),
+  ),
+}
+
+async function folderOf(config: object, tensors: Partial<typeof example>) {
+  const chunks: Uint8Array[] = []
+  await writeSafetensors(
+    { write: async (bytes: Uint8Array) => void chunks.push(bytes.slice()) },
+    Object.values(tensors),
+  )
+  const json = new TextEncoder().encode(JSON.stringify(config))
+  return memoryFolder(
+    new Map([
+      ['model.safetensors', Buffer.concat(chunks)],
+      ['quantize_config.json', json],
+    ]),
+    'model',
+  )
+}
+
+/** The floats of a loaded weight, which are also those that a product takes. */
+async function weightOf(
+  device: Device,
+  config: object,
+  tensors: Partial<typeof example>,
+): Promise<Float32Array> {
+  const net = await load(new Net(), await folderOf(config, tensors), { device })
+  assert.ok(net.fc.weight instanceof QTensor)
+  using float = (net.fc.weight as unknown as QTensor).dequantize()
+  // A product takes the same weight: of the identity it is its transpose.
+  const identity = Float32Array.from({ length: columns ** 2 }, (_, i) => Number(i % (columns + 1) === 0))
+  using x = Tensor.fromArray(device, identity, [columns, columns])
+  using y = (net.fc as Linear).forward(x)
+  const [weight, product] = [await float.toNumbers(), await y.toNumbers()]
+  for (let o = 0; o < out; o++)
+    for (let i = 0; i < columns; i++) assert.equal(product[i * out + o], weight[o * columns + i])
+  net.dispose()
+  return weight as Float32Array
+}
+
+const expected = (groupOf: (i: number) => number) =>
+  Float32Array.from({ length: out * columns }, (_, at) => {
+    const [o, i] = [Math.floor(at / columns), at % columns]
+    return scaleOf(groupOf(i), o) * (code(o, i) - zeros[groupOf(i)][o])
+  })
+
+test('the words are those that AutoGPTQ printed', () => {
+  assert.deepEqual(words().slice(0, 2), [0x3e94fa50, 0x61c72d83])
+})
+
+testOnDevices('zero points less one, and as they are', async (device) => {
+  const truth = expected((i) => Math.floor(i / size))
+  assert.deepEqual(await weightOf(device, settings, example), truth)
+  const { g_idx: _, ...without } = example
+  assert.deepEqual(await weightOf(device, settings, without), truth, 'without g_idx')
+  const v2 = { ...example, qzeros: int32('qzeros', [2, 1], [0x88888888, 0x4321a987]) }
+  assert.deepEqual(await weightOf(device, { ...settings, checkpoint_format: 'gptq_v2' }, v2), truth)
+})
+
+testOnDevices('groups in the order of the columns that were quantized first', async (device) => {
+  const groupOf = (i: number) => (i % 3 === 0 || i > 12 ? 0 : 1)
+  const ordered = {
+    ...example,
+    g_idx: int32(
+      'g_idx',
+      [columns],
+      Array.from({ length: columns }, (_, i) => groupOf(i)),
+    ),
+  }
+  assert.deepEqual(await weightOf(device, { ...settings, desc_act: true }, ordered), expected(groupOf))
+})
+
+testOnDevices('3 bits: codes and zero points that lie in two words', async (device) => {
+  // 32 codes are a number of 96 bits; code j counts j mod 8, every zero point is 4, and 3 as it is stored.
+  const number = (codeAt: (j: number) => number) => {
+    const bits = Array.from({ length: 32 }, (_, j) => BigInt(codeAt(j)) << BigInt(3 * j)).reduce(
+      (a, b) => a | b,
+    )
+    return [0n, 32n, 64n].map((shift) => Number(BigInt.asIntN(32, bits >> shift)))
+  }
+  const codes = number((j) => j % 8)
+  const tensors = {
+    qweight: int32(
+      'qweight',
+      [3, 32],
+      codes.flatMap((word) => Array(32).fill(word)),
+    ),
+    qzeros: int32(
+      'qzeros',
+      [1, 3],
+      number(() => 3),
+    ),
+    scales: half('scales', [1, 32], Array(32).fill(0.5)),
+  }
+  const folder = await folderOf({ ...settings, bits: 3, group_size: -1 }, tensors)
+  const net = await load(new Net(32, 32), folder, { device })
+  using float = (net.fc.weight as unknown as QTensor).dequantize()
+  const weight = await float.toNumbers()
+  assert.deepEqual(
+    weight,
+    Float32Array.from({ length: 32 * 32 }, (_, at) => 0.5 * ((at % 8) - 4)),
+  )
+  net.dispose()
+})
+
+const nan = half('scales', [2, out], scales.with(3, Number.NaN))
+const badCases: Record<string, { config?: object; tensors?: object; says: RegExp }> = {
+  'bits that GPTQ has not': {
+    config: { bits: 5 },
+    says: /quantize_config\.json: bits must be 2, 3, 4 or 8; it is 5/,
+  },
+  'bits of another file': {
+    config: { bits: 8 },
+    says: /fc\.qweight must be int32 \[4,8\]; it is int32 \[2,8\]/,
+  },
+  'groups of another file': {
+    config: { group_size: 4 },
+    says: /fc\.qzeros must be int32 \[4,1\]; it is int32 \[2,1\]/,
+  },
+  'groups of no size': {
+    config: { group_size: 0 },
+    says: /group_size must be -1 or a whole number from 1 up; it is 0/,
+  },
+  'another format': {
+    config: { checkpoint_format: 'marlin' },
+    says: /checkpoint_format must be "gptq" or "gptq_v2"/,
+  },
+  'settings of single layers': {
+    config: { dynamic: { '+:fc': { bits: 8 } } },
+    says: /dynamic must be absent/,
+  },
+  'a part that is missing': { tensors: { scales: undefined }, says: /fc\.scales is missing/ },
+  'a scale that is none': {
+    tensors: { scales: nan },
+    says: /fc\.scales must hold finite numbers; value 3 is NaN/,
+  },
+  'an order that is none': {
+    tensors: { g_idx: int32('g_idx', [columns], [...Array(9).fill(0), ...Array(7).fill(1)]) },
+    says: /fc\.g_idx must put 8 inputs into each group from 0 to 1; input 8 is in group 0/,
+  },
+  'groups that are not there': {
+    tensors: {
+      g_idx: int32(
+        'g_idx',
+        [columns],
+        Array.from({ length: columns }, (_, i) => (i < 8 ? 0 : -7)),
+      ),
+    },
+    says: /fc\.g_idx must put 8 inputs into each group from 0 to 1; input 8 is in group -7/,
+  },
+}
+
+testOnDevices('bad input: one sentence, and the model stays as it was', async (device) => {
+  for (const [name, { config, tensors, says }] of Object.entries(badCases)) {
+    const net = new Net()
+    const parts = Object.entries({ ...example, ...tensors }).filter(([, tensor]) => tensor !== undefined)
+    const folder = await folderOf({ ...settings, ...config }, Object.fromEntries(parts))
+    await assert.rejects(load(net, folder, { device }), (error) => {
+      assert.ok(error instanceof FormatError, name)
+      assert.match(error.message, says, name)
+      assert.doesNotMatch(error.message, /\n/)
+      return true
+    })
+    assert.ok(net.fc instanceof Linear && net.fc.weight instanceof Tensor, name)
+  }
+  assert.equal(device.allocatedBytes, 0)
+})
