@@ -17,8 +17,8 @@ import { chooseProduct, type Product, weightArguments } from './product.ts'
 import type { QTensor } from './qtensor.ts'
 
 /**
- * y = x · wᵀ + bias for a float or a quantized weight; dx = dy · w, dbias = Σ dy, and none for a quantized weight.
- * Where one of these gradients is asked for, x stays float, whatever computeDtype says.
+ * y = x · wᵀ + bias for a float or a quantized weight; dx = dy · w, dbias = Σ dy, and none for a quantized
+ * weight. Where one of these gradients is asked for, x stays float, whatever computeDtype says.
  * @param x [..., K] float32
  * @param w [N, K]
  * @param bias [N] float32, or null
@@ -47,7 +47,7 @@ export const linear = op(
   },
 )
 
-/** The product of floats with a quantized weight, through which gradients pass; nothing dequantized is kept for them. */
+/** The product of floats with a quantized weight that gradients pass through; no floats of the weight are kept. */
 const trainedLinear = op(
   'trainedLinear(x, weight, bias)',
   (x: Tensor, w: QTensor, bias: Tensor | null): Tensor =>

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
 import type { DType } from '../../src/core/dtype.ts'
-import { type QType, qfloat8_e5m2, qint2, qint4, qint5, qint8 } from '../../src/core/qtype.ts'
+import { nf4, type QType, qfloat8_e5m2, qint2, qint4, qint5, qint8 } from '../../src/core/qtype.ts'
 import { Random } from '../../src/core/random.ts'
 import type { Device } from '../../src/devices/device.ts'
 import { openDevice } from '../../src/devices/open.ts'
@@ -48,6 +48,7 @@ const kinds: Record<string, Kind> = {
   'int8 in rows': { type: qint8, block: { kind: 'group', size: K } },
   'int8 in tiles': { type: qint8, block: { kind: 'tile', rows: 32, columns: 64 } },
   'float8 in rows': { type: qfloat8_e5m2, block: { kind: 'group', size: K } },
+  'nf4 in groups': { type: nf4, block: { kind: 'group', size: 64 } },
   // Without a kernel.
   'int4 in runs across rows': { type: qint4, block: { kind: 'run', size: 80 }, offset: 'shift' },
 }
@@ -65,7 +66,7 @@ function partsOf(device: Device, random: Random, kind: Kind): WeightParts {
   const count = shape.reduce((a, b) => a * b)
   const values = (dtype: DType, value: () => number) =>
     Tensor.fromNumbers(device, Float32Array.from({ length: count }, value), shape, dtype)
-  const levels = type.unsigned ? type.qmax + 1 : 120
+  const levels = Math.min(120, 2 ** type.bits)
   const codes = Uint8Array.from({ length: N * K }, () => random.uniform() * levels)
   const order = Int32Array.from({ length: K }, (_, k) => (k * 5) % K)
   return {

@@ -54,14 +54,18 @@ template <int qtype> static void qmatmulFill(const TiledWeights& w, float* panel
 }
 
 /*
- * A few rows of x: over the columns of a group Σ x·W = scale · Σ x·q − shift · Σ x, or scale · (Σ x·q − zeroPoint · Σ x),
- * so that a weight takes one multiplication. Both sums take x in the same order: where all weights are 0 because all
- * codes are a zero point of 8, so is what they give. Codes of 2 and 4 bits are not moved within their word: q comes 2^place times as large, and x is
- * divided by that beforehand, which is exact.
+ * A few rows of x: over the columns of a group
+ *
+ *     Σ x·W = scale · Σ x·q − shift · Σ x = scale · (Σ x·q − zeroPoint · Σ x)
+ *
+ * so that a weight takes one multiplication. Both sums take x in the same order: of weights that are all 0,
+ * their codes a zero point of 8, the sum is 0, too. Codes of 2 and 4 bits are not moved within their word: q
+ * comes 2^place times as large, and x is divided by that beforehand, which is exact.
  */
 
 /* Whether that holds for a type: codes that are numbers from 0 up, within one word. */
-template <int qtype> constexpr bool isInPlace = isAffine<qtype> && TileRun<qtype>::words == 1 && TileRun<qtype>::bits <= 4;
+template <int qtype>
+constexpr bool isInPlace = isAffine<qtype> && TileRun<qtype>::words == 1 && TileRun<qtype>::bits <= 4;
 
 /* The place of code j of a run as qmatmulInPlace gives it. */
 template <int qtype> constexpr int qmatmulPlace(int j) {
@@ -83,7 +87,7 @@ template <int qtype> INLINE f32v qmatmulInPlace(const QmatmulRun<qtype>& run, in
 /* Enough independent sums to hide the latency of an addition: column k belongs to sum k mod so many. */
 template <int rows> constexpr int qmatmulChains = rows * 16 / LANES < 4 ? 4 * LANES / 16 / rows : 1;
 
-/* Columns whose sums are kept apart: those of a group, at most so many, so that rounding does not grow with K. */
+/* Columns whose sums are kept apart: a group's, but so many at most, so that rounding does not grow with K. */
 constexpr int32_t QMATMUL_STRETCH = 256;
 /* Columns taken at once: x of so many, as it is multiplied, fits the scratch of a thread. */
 constexpr int32_t QMATMUL_PASS = 8192;
@@ -95,11 +99,13 @@ struct QmatmulRows {
 };
 /* Between rows of values and of sums; groups begin at multiples of 32. */
 constexpr int32_t QMATMUL_STRIDE = QMATMUL_PASS, QMATMUL_SUMS = QMATMUL_PASS / 32 + 1;
-static_assert(4 * QMATMUL_STRIDE <= BLOCK_ROWS * TILE_STRIDE && 4 * QMATMUL_SUMS <= PANEL_DEPTH * PANEL_COLS, "in Blocks");
+static_assert(4 * QMATMUL_STRIDE <= BLOCK_ROWS * TILE_STRIDE, "values fit into the rows of Blocks");
+static_assert(4 * QMATMUL_SUMS <= PANEL_DEPTH * PANEL_COLS, "sums fit into its panel");
 
 /* The column behind the stretch that begins with column k. */
 INLINE int32_t qmatmulStretchEnd(const TiledWeights& w, const QmatmulRows& x, int32_t k) {
-  int32_t end = groupEnd(k / w.groupSize, w.groupSize, w.K), most = x.last - k < QMATMUL_STRETCH ? x.last : k + QMATMUL_STRETCH;
+  int32_t end = groupEnd(k / w.groupSize, w.groupSize, w.K);
+  int32_t most = x.last - k < QMATMUL_STRETCH ? x.last : k + QMATMUL_STRETCH;
   return end < most ? end : most;
 }
 
@@ -107,7 +113,9 @@ INLINE int32_t qmatmulStretchEnd(const TiledWeights& w, const QmatmulRows& x, in
 template <int qtype, int rows>
 static QmatmulRows qmatmulRows(const TiledWeights& w, const float* x, int32_t first, int32_t last) {
   float factors[32];
-  for (int k = 0; k < 32; k++) factors[k] = floatOf((127u - qmatmulPlace<qtype>(k % TileRun<qtype>::columns)) << 23);
+  for (int k = 0; k < 32; k++) {
+    factors[k] = floatOf((127u - qmatmulPlace<qtype>(k % TileRun<qtype>::columns)) << 23);
+  }
   Blocks& scratch = blocksHere();
   const QmatmulRows made = {scratch.rows, scratch.panel, first, last};
   for (int r = 0; r < rows; r++) {
@@ -121,7 +129,9 @@ static QmatmulRows qmatmulRows(const TiledWeights& w, const float* x, int32_t fi
       for (int c = 1; c < qmatmulChains<rows>; c++) *sums += chains[c];
       for (; k < end; k += 32) {
 #pragma GCC unroll 8
-        for (int i = 0; i < 32; i += LANES) store(to + k + i, loadUpTo(row + k + i, end - k - i) * load(factors + i));
+        for (int i = 0; i < 32; i += LANES) {
+          store(to + k + i, loadUpTo(row + k + i, end - k - i) * load(factors + i));
+        }
       }
       k = end;
     }
@@ -164,7 +174,8 @@ static void qmatmulTileRow(const TiledWeights& w, const QmatmulRows& x, const fl
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; v++) {
       f32v scale = tileScale(w, n + v * LANES, group);
-      f32v offset = zeroPoints ? tileZeroPoint(w, n + v * LANES, group) : tileShift(w, n + v * LANES, group, scale);
+      f32v offset =
+          zeroPoints ? tileZeroPoint(w, n + v * LANES, group) : tileShift(w, n + v * LANES, group, scale);
 #pragma GCC unroll 4
       for (int r = 0; r < rows; r++) {
         f32v products = sums[r][0][v], negative = splat(-sum[r * QMATMUL_SUMS]);
@@ -202,8 +213,8 @@ static void qmatmulFewRows(const TiledWeights& w, const float* x, const float* b
 alignas(64) static thread_local float qmatmulBlock[PANEL_COLS * PANEL_COLS];
 
 /*
- * y [M, K] = x [M, N] · W + bias: a panel holds the columns of W, blocks of which are dequantized as above and
- * turned.
+ * y [M, K] = x [M, N] · W + bias: a panel holds columns of W, whose blocks are dequantized as above and
+ * transposed.
  */
 template <int qtype>
 static void qmatmulTransposed(const TiledWeights& w, const float* x, const float* bias, float* y, int32_t M, int32_t N) {

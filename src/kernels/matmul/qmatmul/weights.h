@@ -53,8 +53,8 @@ template <int qtype> INLINE const uint8_t* tileRun(const TiledWeights& w, int32_
 }
 
 /*
- * Asks for what lies 4096 bytes behind the run of a tile row that is being read: few of a core's reads are on their way
- * at once, and those that the processor foresees by itself do not fill the memory's bandwidth.
+ * Asks for what lies 4096 bytes behind the run of a tile row that is being read: the reads that a processor
+ * foresees by itself do not use all of the memory's bandwidth.
  */
 template <int qtype> INLINE void prefetchBehind(const uint8_t* run) {
   for (int i = 0; i < TileRun<qtype>::words; i++) __builtin_prefetch(run + 4096 + 64 * i);

@@ -217,9 +217,9 @@ INLINE void int8Pairs(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<planes>&
   }
 }
 
-/* How the codes of a type are multiplied: fewer bits than 4 as 4. */
-template <int qtype, bool usePairs> struct Int8Way {
-  static constexpr bool isInt8 = isSigned<qtype>, pairs = usePairs;
+/* How the codes of a type are multiplied: fewer bits than 4 as 4, runs of one piece without a loop over pieces. */
+template <int qtype, bool usePairs, bool manyPieces> struct Int8Way {
+  static constexpr bool isInt8 = isSigned<qtype>, pairs = usePairs, longRuns = manyPieces;
   static constexpr int bits = isInt8 ? 4 : TileRun<qtype>::bits, planes = isInt8 && pairs ? 2 : 1;
 };
 
@@ -234,7 +234,7 @@ static void int8Tile(const Int8Piece<Way::planes>* w, const Int8Block& block, in
   const uint8_t* x[rows];
 #pragma GCC unroll 8
   for (int r = 0; r < rows; r++) x[r] = block.codes[r];
-  for (const Int8Factors* factors = block.factors; pieces > 0; pieces -= piecesPerRun, factors++) {
+  for (const Int8Factors* factors = block.factors; pieces > 0; pieces -= piecesPerRun, w++, factors++) {
     opaque(factors);
     i32v sums[rows][INT8_VECTORS];
 #pragma GCC unroll 8
@@ -242,8 +242,8 @@ static void int8Tile(const Int8Piece<Way::planes>* w, const Int8Block& block, in
 #pragma GCC unroll 4
       for (int v = 0; v < INT8_VECTORS; v++) sums[r][v] = int8Start<Way::isInt8>(factors->sum[r]);
     }
-    int32_t count = pieces < piecesPerRun ? pieces : piecesPerRun;
-    for (; count > 0; count--, w++) {
+    /* The last piece of a run stays in w: scale and shift are the same in all of them. */
+    for (int32_t left = pieces < piecesPerRun ? pieces : piecesPerRun;; w++) {
       opaque(w);
 #pragma GCC unroll 8
       for (int r = 0; r < rows; r++) opaque(x[r]);
@@ -251,13 +251,14 @@ static void int8Tile(const Int8Piece<Way::planes>* w, const Int8Block& block, in
       else int8Dots<Way::isInt8>(sums, *w, x);
 #pragma GCC unroll 8
       for (int r = 0; r < rows; r++) x[r] += 32;
+      if (!Way::longRuns || --left == 0) break;
     }
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4
       for (int v = 0; v < INT8_VECTORS; v++) {
-        totals[r][v] = fma(load(w[-1].scale + v * LANES) * factors->scale[r], convert(sums[r][v]), totals[r][v]);
-        if constexpr (!Way::isInt8) totals[r][v] = fma(splat(factors->sum[r]), load(w[-1].shift + v * LANES), totals[r][v]);
+        totals[r][v] = fma(load(w->scale + v * LANES) * factors->scale[r], convert(sums[r][v]), totals[r][v]);
+        if constexpr (!Way::isInt8) totals[r][v] = fma(splat(factors->sum[r]), load(w->shift + v * LANES), totals[r][v]);
       }
     }
   }
@@ -315,9 +316,9 @@ static int32_t int8Depth(const ByteRows& x, int32_t k, int32_t K) {
   return left < most ? left : most;
 }
 
-template <int qtype, bool pairs>
+template <int qtype, bool pairs, bool longRuns>
 static void int8ManyRows(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M, int32_t N) {
-  using Way = Int8Way<isAffine<qtype> && TileRun<qtype>::bits < 4 ? QINT4 : qtype, pairs>;
+  using Way = Int8Way<isAffine<qtype> && TileRun<qtype>::bits < 4 ? QINT4 : qtype, pairs, longRuns>;
   int32_t panels = (N + INT8_COLS - 1) / INT8_COLS, rowBlocks = (M + INT8_TASK_ROWS - 1) / INT8_TASK_ROWS;
   int32_t piecesPerRun = x.groupSize < INT8_DEPTH ? (x.groupSize + 31) / 32 : INT8_PIECES;
   parallelFor(rowBlocks * panels, [&](int32_t task) {
@@ -343,6 +344,12 @@ static void int8ManyRows(const TiledWeights& w, const ByteRows& x, const float* 
   });
 }
 
+template <int qtype, bool pairs>
+static void int8Runs(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M, int32_t N) {
+  if (x.groupSize > 32) return int8ManyRows<qtype, pairs, true>(w, x, bias, y, M, N);
+  int8ManyRows<qtype, pairs, false>(w, x, bias, y, M, N);
+}
+
 template <int qtype>
 static void qmatmulInt8Of(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M, int32_t N) {
   if (M == 1) return int8OneRow<qtype>(w, x, bias, y, N);
@@ -350,9 +357,9 @@ static void qmatmulInt8Of(const TiledWeights& w, const ByteRows& x, const float*
    * int8 in pairs takes two planes, which only pays where a relaxed dot product would have to split it, too.
    */
   if constexpr (HAS_PAIRS && (!isSigned<qtype> || INT8_MOST_PLANES == 2)) {
-    if (pairsAreFaster()) return int8ManyRows<qtype, true>(w, x, bias, y, M, N);
+    if (pairsAreFaster()) return int8Runs<qtype, true>(w, x, bias, y, M, N);
   }
-  int8ManyRows<qtype, false>(w, x, bias, y, M, N);
+  int8Runs<qtype, false>(w, x, bias, y, M, N);
 }
 
 void qmatmulInt8(const uint8_t* x, const float* xScale, const float* xSum, int32_t xGroupSize, const uint8_t* codes, int32_t qtype,
