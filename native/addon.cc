@@ -77,6 +77,10 @@ struct Handle {
 // For what Node-API may refuse to make: a worker that is being terminated goes on to V8's next check, and
 // until then gets no promises and no externals. The variables meant for them stay unset and must not reach
 // V8.
+/*
+ * Every handle is asked for with its status: in a worker that is being terminated Node-API refuses to make
+ * promises and leaves the output as it was.
+ */
 void check(napi_status status) {
   if (status != napi_ok) throw std::runtime_error("the environment must be running; it is being torn down");
 }

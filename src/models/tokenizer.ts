@@ -164,6 +164,9 @@ export class Tokenizer {
   /**
    * The beginning of the text of token ids, as much of it as no further token can change; pieces of a stream
    * add up to `decode`'s text.
+   * What is streamed is what no further token can change: decoding holds back characters that are not whole,
+   * and where spaces are cleaned up the beginnings of what would be replaced; so the pieces add up to the
+   * text returned.
    */
   decodeSettled(ids: readonly number[], options: DecodeOptions = {}): string {
     // A character may be split over tokens: the rest of it may come.

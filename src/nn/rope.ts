@@ -40,6 +40,8 @@ export interface YarnRope {
 /**
  * One factor a pair, which divides its frequency: others for texts of more than `originalMaxPositions`
  * tokens.
+ * LongRoPE goes by what the cache can hold, not by the length so far as in transformers, which then mixes
+ * keys that were turned differently.
  */
 export interface LongRope {
   type: 'longrope'

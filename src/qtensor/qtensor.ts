@@ -57,6 +57,8 @@ export interface WeightTiles {
  *
  * v is the value that the type gives a code. As a matrix it has N = shape[0] rows and K = the rest of the
  * shape columns. Everything is held as it was given (`parts` gives it back); kernels compute in float32.
+ * In groups of 32, 4-bit weights of a bfloat16 model take 5 bits in memory, where float32 scales and shifts
+ * would make 6.
  */
 export class QTensor {
   readonly qtype: QType

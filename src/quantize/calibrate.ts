@@ -79,6 +79,9 @@ export interface CalibratedModule {
  *
  *     await calibrate(model, () => { for (const batch of batches) scope(() => { model.forward(batch) }) })
  *
+ * Scales that depend on float sums agree with quanto's up to ties: two activations on the other side of a tie
+ * move all behind them. quanto's own scales of stories260K at int4 move by 0.4 % when transformers computes
+ * attention in another order; with int8 weights, whose sums are whole numbers, ours agree with it to 4·10⁻⁷.
  * Source: optimum-quanto 0.2.7, calibrate.py.
  * @returns what was found at each module
  * @throws ShapeError if no batch reached a module with quantized activations, or an empty one did; DTypeError

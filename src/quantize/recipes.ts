@@ -81,6 +81,11 @@ export function int4WeightOnly(options: GroupOptions = {}): QuantizeOptions {
   return { weights: qint4, groupSize, algorithm: tinygemm }
 }
 
+/*
+ * Recipes are plain options of `quantize`, so that `include`, `exclude` and the rest combine with them; what
+ * torchao does differently from quanto lies in their quantizer.
+ */
+
 /** 8-bit weights, scale = max |w| / 127.5 of each row or group. torchao's Int8WeightOnlyConfig. */
 export function int8WeightOnly(options: GroupOptions = {}): QuantizeOptions {
   checkOptions('int8WeightOnly', options, groupKinds)

@@ -31,7 +31,11 @@ export interface TapeEntry {
 /** The way back: adds the gradient of a loss to what it was computed from. */
 type Propagate = (tape: Tape, loss: Tensor) => void
 
-/** The operations that a body ran on tensors that need gradients, in order. */
+/**
+ * The operations that a body ran on tensors that need gradients, in order. It runs where it is asked for, in
+ * `backward` and `enableGrad`, though parameters ask for gradients once they are initialized: everywhere else
+ * scopes give back at once what layers compute on the way, and quantized layers compute in integers.
+ */
 export class Tape {
   readonly entries: TapeEntry[] = []
   private readonly outputs = new Set<unknown>()

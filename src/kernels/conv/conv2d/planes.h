@@ -20,6 +20,9 @@ template <class T> struct Planes {
 /*
  * The columns of a convolution's product are the positions of a grid, in the order sample, row, column.
  * Position (row, col) meets pixel (row · rowStep + rowOffset, col · colStep + colOffset) of some planes.
+ * Windows are never laid out: a panel of columns is gathered from the image when it is multiplied. The
+ * gradient by the input is cut into stride × stride phases, so that no zero between the pixels is multiplied;
+ * it is also the transposed convolution.
  */
 struct Grid {
   int32_t rows, cols, rowStep, colStep, rowOffset, colOffset;

@@ -35,6 +35,8 @@ export function fakeCode(x: number, scale: number, zeroPoint: number, qmin: numb
  *     integers    y = scale · (clamp(rne((x + shift) / scale) + z, qmin, qmax) − z) − shift
  *     float8      y = scale · float8(clamp(x / scale, qmin, qmax))
  *
+ * It divides by the scale where PyTorch multiplies by 1 / scale: training sees the very codes that inference
+ * computes. One pass, without codes between.
  * Source: PyTorch, `fake_quantize_per_tensor_affine`, which multiplies by 1 / scale instead.
  * @param x [rows, cols] float32, float16 or bfloat16
  * @param scale [rows] in x's dtype, or [1] with a scaleStride of 0

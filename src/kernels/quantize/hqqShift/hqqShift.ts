@@ -11,6 +11,8 @@ import { dtypeOfCode, encodeFloat, roundHalfEven, roundTo, toNumbers } from '../
  * A step is kept, and beta multiplied by kappa, while it lowers mean |x − (scale·q − shift)| over the whole
  * of x; the first that does not ends the search. Every operation is rounded to x's dtype, as is that mean;
  * sums are float64.
+ * Whether a step lowers the mean error is decided on the device: reading it back would stop the queue twenty
+ * times a layer.
  * Source: optimum-quanto 0.2.7, HqqOptimizer; Badri and Shaji, "Half-Quadratic Quantization of Large Machine
  * Learning Models", 2023.
  * @param x [rows, cols] float32, float16 or bfloat16; a row is a group

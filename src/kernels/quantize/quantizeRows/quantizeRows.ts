@@ -7,6 +7,8 @@ import { roundHalfEven } from '../../../core/halves.ts'
  * scale = max |x| / levels, sum = Σ codes of the group. All in float32, each operation rounded; codes are
  * kept in −127 … 127. A group whose inv is not finite (all zeros, or nothing above 2^-121) has codes 0; one
  * that holds NaN or an infinity has codes 0 and scale NaN.
+ * A group's largest value sets the error of all of it: SmolLM2 with quanto's int8 weights loses 1.1 % of
+ * perplexity with groups of 128 columns and 0.34 % with groups of 32.
  * @param x [rows, cols] float32
  * @param codes [rows, stride] int8, stride = rowStride(cols), the next multiple of 64; zeros behind the last
  * column
