@@ -2,7 +2,8 @@
  * Another clone of lowbit beside this one, in one process and taking turns, so that whatever else the machine
  * does meets both. Both must have been built.
  *
- *   npm run bench:before -- OTHER_CLONE [--rounds 15] [--threads 2] [--model FOLDER_OR_GGUF]… [--only training]
+ *   npm run bench:before -- OTHER_CLONE [--rounds 15] [--threads 2] [--model FOLDER_OR_GGUF]…
+ *       [--only training|models|scales]
  *
  * A line for each work: the median over the rounds of there ÷ here by time, so 1.10 means that this clone is
  * 1.1 times as fast as the other.
@@ -105,13 +106,47 @@ async function compareTraining(name: string): Promise<void> {
   }
 }
 
-if (values.only !== 'training') {
+/**
+ * A layer with int4 weights in groups of 32 and one row of x: of float32 weights there, of bfloat16 weights
+ * here, which hold their scales and shifts in half the bytes. Copies of more than 512 MB take turns.
+ */
+async function compareScales(computeDtype: 'float32' | 'int8'): Promise<void> {
+  const [features, copies] = [4096, 64]
+  const sides = clones.map(({ library }, which) => {
+    const device = library.openDevice('native', { threads })
+    const dtype = which === 0 ? 'float32' : 'bfloat16'
+    const float = new library.Linear(features, features, { bias: false, dtype })
+    const first = new library.Sequential(library.initialize(float, device as never) as never)
+    library.quantize(first, { weights: 'int4', groupSize: 32 })
+    library.freeze(first)
+    library.setComputeDtype(first, computeDtype)
+    const layers = [first, ...Array.from({ length: copies - 1 }, () => first.clone())]
+    const x = Float32Array.from({ length: features }, (_, i) => Math.sin(i))
+    return { device, layers, x: library.Tensor.fromArray(device as never, x, [1, features]) }
+  })
+  const time = async (which: number) => {
+    const { device, layers, x } = sides[which]
+    const started = performance.now()
+    for (const layer of layers) layer.forward(x as never).dispose()
+    await device.sync()
+    return (performance.now() - started) / copies
+  }
+  await compare(`int4 layer in ${computeDtype}, half scales`, [() => time(0), () => time(1)])
+  for (const { device, layers, x } of sides) {
+    for (const owned of [...layers, x]) owned.dispose()
+    await device.close()
+  }
+}
+
+if (values.only === undefined || values.only === 'scales')
+  for (const computeDtype of ['float32', 'int8'] as const) await compareScales(computeDtype)
+if (values.only === undefined || values.only === 'models') {
   const fetch = fileURLToPath(new URL('../scripts/fetch-smollm2.mjs', import.meta.url))
   const smollm2 = () => execFileSync(process.execPath, [fetch], { encoding: 'utf8' }).trim()
   const places = values.model ?? [fileURLToPath(new URL('../models/stories260K', import.meta.url)), smollm2()]
   for (const place of places)
     for (const device of ['native', 'wasm'] as const) await compareModel(place, device)
 }
-if (values.only !== 'models') {
+if (values.only === undefined || values.only === 'training') {
   for (const name of Object.keys(clones[1].trainings.trainings)) await compareTraining(name)
 }
