@@ -9,8 +9,8 @@ import { ggufRopeScaling } from './ggufRope.ts'
 import { endOfTurnIds, ggufTokenId } from './ggufTokens.ts'
 
 /**
- * What a GGUF file says of its model, as transformers would write it to a config.json, and how its family names
- * things.
+ * What a GGUF file says of its model, as transformers would write it to a config.json, and how its family
+ * names things.
  * @param ropeFactors the values of the tensor `rope_freqs.weight`, or null if there is none
  * @param warn is told what is ignored since it is not sound
  * @throws FormatError if there is no family for its architecture, or a key is missing

@@ -47,8 +47,8 @@ export function ggufRopeScaling(
 const llama3 = { lowFrequencyFactor: 1, highFrequencyFactor: 4, originalMaxPositions: 8192 }
 
 /**
- * The rule of Llama 3 if the factors are what it gives, which a config.json can say; else they are listed, the
- * same for short texts and long ones.
+ * The rule of Llama 3 if the factors are what it gives, which a config.json can say; else they are listed,
+ * the same for short texts and long ones.
  */
 function factorScaling(
   { name }: GgufFile,

@@ -4,7 +4,8 @@ import type { CausalLMConfig } from './causalLM.ts'
 import type { GgufFamily } from './families/family.ts'
 
 /**
- * A GGUF file's tensors, which stand under their paths in the model, with rows and columns as the model has them.
+ * A GGUF file's tensors, which stand under their paths in the model, with rows and columns as the model has
+ * them.
  * @param config says how many heads the rows of a projection belong to
  */
 export function inModelOrder(file: TensorFile, gguf: GgufFamily, config: CausalLMConfig): TensorFile {

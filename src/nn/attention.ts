@@ -16,7 +16,7 @@ export interface DecoderContext {
   rotary?: RotaryEmbedding
 }
 
-/** The layers of an attention block: one projection each for queries, keys and values, or one for all three. */
+/** The layers of an attention block: a projection each for queries, keys and values, or one for all three. */
 export type AttentionParts = (
   | { q: LinearLike; k: LinearLike; v: LinearLike }
   /** Its outputs are the heads of the queries, then of the keys, then of the values. */
@@ -47,8 +47,8 @@ export interface AttentionOptions {
 type AttentionPart = 'q' | 'k' | 'v' | 'qkv' | 'output' | 'qNorm' | 'kNorm'
 
 /**
- * y = output(softmax(scale · q · kᵀ) · v), each token seeing those before it, in heads of which several may share
- * keys and values.
+ * y = output(softmax(scale · q · kᵀ) · v), each token seeing those before it, in heads of which several may
+ * share keys and values.
  * Source: Vaswani et al., "Attention Is All You Need", 2017; Ainslie et al., "GQA", 2023.
  */
 export class Attention extends Block<AttentionPart> {

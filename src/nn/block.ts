@@ -1,6 +1,6 @@
 import { Module } from './module.ts'
 
-/** What a family calls a block in its checkpoints: its class, and its parts by the names they have in code. */
+/** What a family calls a block: its class, and its parts by the names that they have in code. */
 export interface BlockNames<Part extends string> {
   /** Printed as the class's name. */
   type: string

@@ -2,7 +2,8 @@ import type { Tensor } from '../tensor/tensor.ts'
 import type { Module, Parameter } from './module.ts'
 
 /*
- * What blocks ask of their layers. A layer, its quantized twin and a layer of the user's can each stand there.
+ * What blocks ask of their layers. A layer, its quantized twin and a layer of the user's can each stand
+ * there.
  */
 
 /** What multiplies by a weight: x [..., in] → [..., out] float32. `Linear`, `Conv1D`, their twins. */
@@ -18,7 +19,10 @@ export interface EmbeddingLike extends Module {
   forward(ids: Tensor): Tensor
 }
 
-/** What maps each row to one of its size: x [..., size] → [..., size] float32. `RMSNorm`, `LayerNorm`, its twin. */
+/**
+ * What maps each row to one of its size: x [..., size] → [..., size] float32. `RMSNorm`, `LayerNorm`, its
+ * twin.
+ */
 export interface NormLike extends Module {
   forward(x: Tensor): Tensor
 }

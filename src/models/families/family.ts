@@ -25,8 +25,8 @@ export interface Family<C extends CausalLMConfig = CausalLMConfig> {
 }
 
 /**
- * How GGUF files describe a family: their metadata become a config.json, which the family parses as any other,
- * and their tensors get the paths of its modules.
+ * How GGUF files describe a family: their metadata become a config.json, which the family parses as any
+ * other, and their tensors get the paths of its modules.
  */
 export interface GgufFamily {
   /** In `general.architecture`, and before each of the keys below. */

@@ -14,8 +14,8 @@ import { positiveField, sizeField, tokenIdsField, type Warn, wordField } from '.
 import { ropeFields } from './ropeFields.ts'
 
 /*
- * What the families that follow Llama share: norms before attention and a gated MLP, rotary positions, and the
- * names of fields and modules. Each says in its own file in what it differs.
+ * What the families that follow Llama share: norms before attention and a gated MLP, rotary positions, and
+ * the names of fields and modules. Each says in its own file in what it differs.
  * Source: Touvron et al., "LLaMA", 2023; transformers, modeling_llama.py.
  */
 

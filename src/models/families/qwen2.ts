@@ -6,8 +6,8 @@ import { sizeField, type Warn } from './fields.ts'
 import { type LlamaLikeConfig, llamaLikeDecoder, llamaLikeGguf, parseLlamaLike } from './llamaLike.ts'
 
 /*
- * Qwen2 and Qwen2.5: Llama with biases in the projections to queries, keys and values, and with layers that see
- * a window of the last tokens only.
+ * Qwen2 and Qwen2.5: Llama with biases in the projections to queries, keys and values, and with layers that
+ * see a window of the last tokens only.
  * Source: Yang et al., "Qwen2 Technical Report", 2024; transformers, modeling_qwen2.py.
  */
 

@@ -32,8 +32,8 @@ const scalings: Readonly<Record<string, (rope: JsonObject, context: RopeContext)
 }
 
 /**
- * Base, scaling and size of rotary positions: `rope_parameters`, as transformers 5 writes them, or `rope_theta`,
- * `rope_scaling` and `partial_rotary_factor` beside each other, as earlier versions did.
+ * Base, scaling and size of rotary positions: `rope_parameters`, as transformers 5 writes them, or
+ * `rope_theta`, `rope_scaling` and `partial_rotary_factor` beside each other, as earlier versions did.
  * @param options whether the family can turn a part of each head only, which others refuse
  * @throws FormatError if a field is missing, of the wrong type, or out of range
  */
