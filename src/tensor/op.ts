@@ -59,8 +59,8 @@ export function op<Args extends unknown[], Y>(
   const [name, ...parameters] = signature.split(/[(,)]/).map((part) => part.trim())
   const operation = (...args: Args): Y => {
     if (interpreter) return interpreter(operation as unknown as Op, args as unknown as never[]) as Y
-    for (const arg of args) {
-      const handled = handledBy(arg, operation, args)
+    for (let i = 0; i < args.length; i++) {
+      const handled = handledBy(args[i], operation, args)
       if (handled) return handled as Y
     }
     const tape = gradients && tapeOf(args)
