@@ -1,9 +1,9 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 
+export type { LoadedState } from './checkpoints/fill.ts'
 export { type LoadModuleOptions, load, readStateDict } from './checkpoints/load.ts'
 export { type SaveOptions, save } from './checkpoints/save.ts'
 export {
-  type LoadedState,
   type LoadStateOptions,
   loadStateDict,
   requantize,
@@ -14,17 +14,17 @@ export {
 } from './checkpoints/stateDict.ts'
 export type { DType, FloatDType } from './core/dtype.ts'
 export { DeviceError, DTypeError, FormatError, ShapeError } from './core/errors.ts'
-export type { QType, QTypeName } from './core/qtype.ts'
+export { type QType, type QTypeName, qfloat8, qtypes } from './core/qtype.ts'
 export {
-  qfloat8,
+  fp4,
+  nf4,
   qfloat8_e4m3fn,
   qfloat8_e4m3fnuz,
   qfloat8_e5m2,
   qint2,
   qint4,
   qint8,
-  qtypes,
-} from './core/qtype.ts'
+} from './core/qtypes.ts'
 export type { Device } from './devices/device.ts'
 export { type DeviceName, type DeviceOptions, openDevice } from './devices/open.ts'
 export { type Accuracy, accuracy } from './evaluate/accuracy.ts'
@@ -140,11 +140,14 @@ export type { ComputeDType } from './qtensor/computeDtype.ts'
 export type { Block, NestedScale, Offset, PlainScale, Scale, WeightParts } from './qtensor/parts.ts'
 export { QTensor } from './qtensor/qtensor.ts'
 export type { Quantizer, Statistics, WeightSpec } from './qtensor/quantizer.ts'
+export type { BitsAndBytesOptions, PythonBitsAndBytesOptions } from './quantize/bitsandbytes.ts'
 export { type CalibratedModule, type CalibrateOptions, calibrate } from './quantize/calibrate.ts'
+export { codebook, doubleQuant } from './quantize/codebook.ts'
 export { dequantize } from './quantize/dequantize.ts'
 export { type ChosenScales, groupQuantizer } from './quantize/groupQuantizer.ts'
 export type { MagnitudeHistogram } from './quantize/histogram.ts'
 export { learnScales } from './quantize/learnScales.ts'
+export type { Quantization } from './quantize/methods.ts'
 export {
   entropy,
   mse,

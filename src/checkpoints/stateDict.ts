@@ -87,8 +87,6 @@ export const loadStateKinds: OptionKinds<LoadStateOptions> = {
   strict: aBoolean,
 }
 
-export type { LoadedState } from './fill.ts'
-
 /**
  * Puts the tensors of a state dictionary into a model of the same layers; what it held before is given back.
  * A quantized layer may be in it with its float weight or with codes and scales: it is then frozen. What is

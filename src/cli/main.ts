@@ -27,7 +27,7 @@ const quantize = program
   .argument('<model>', modelHelp)
   .requiredOption(
     '--weights <type>',
-    'int8, int4, int2, float8 (= float8_e4m3fn), float8_e5m2 or float8_e4m3fnuz',
+    'int8, int4, int2, float8 (= float8_e4m3fn), float8_e5m2, float8_e4m3fnuz, nf4 or fp4',
     quantizedType,
   )
   .option(
@@ -39,12 +39,12 @@ const quantize = program
   .addOption(
     new Option(
       '--algorithm <name>',
-      'the quantizer, which chooses scales: absmax for 8 bits, max for int4 and int2 (default); hqq searches longer, for int4 and int2',
-    ).choices(['absmax', 'max', 'hqq']),
+      'the quantizer, which chooses scales: absmax for 8 bits, max for int4 and int2, codebook for nf4 and fp4 (default); hqq searches longer, for int4 and int2; doubleQuant quantizes the scales of nf4 and fp4 once more',
+    ).choices(['absmax', 'max', 'hqq', 'codebook', 'doubleQuant']),
   )
   .option(
     '--group-size <n>',
-    'columns of int4 and int2 weights that share a scale (default: 128, 96, 64 or 32)',
+    'columns of int4 and int2 weights that share a scale (default: 128, 96, 64 or 32); nf4 and fp4 weights (default: 64)',
     wholeNumber(1),
   )
   .option(

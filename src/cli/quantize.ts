@@ -1,5 +1,6 @@
 import { isSavedFile } from '../checkpoints/checkpoint.ts'
-import { save } from '../checkpoints/save.ts'
+import { save, schemeToWrite } from '../checkpoints/save.ts'
+import { layersToWrite } from '../checkpoints/savedTensors.ts'
 import { FormatError } from '../core/errors.ts'
 import type { QType } from '../core/qtype.ts'
 import { weightErrors } from '../evaluate/weightError.ts'
@@ -55,8 +56,9 @@ export async function quantizeCommand(path: string, options: QuantizeCommandOpti
       onProgress: saving.update,
     }).finally(saving.stop)
     const modules = quantizedModules(model, errors)
+    const format = schemeToWrite(undefined, await layersToWrite(model))
     const bits = bitsPerWeight(model)
-    if (options.json) return printJson({ out, format: 'quanto', bytes, bitsPerWeight: bits, modules })
+    if (options.json) return printJson({ out, format: format.name, bytes, bitsPerWeight: bits, modules })
     await printTable(
       [
         { head: 'layer' },

@@ -3,6 +3,8 @@ import { DTypeError } from './errors.ts'
 import { decodeFloat } from './halves.ts'
 import { type Kind, show } from './kinds.ts'
 import {
+  fp4,
+  nf4,
   qfloat8_e4m3fn,
   qfloat8_e4m3fnuz,
   qfloat8_e5m2,
@@ -83,12 +85,13 @@ export function asQType(type: QType | string, what = 'qtype:'): QType {
 function findQType(type: unknown): QType | undefined {
   if (typeof type !== 'string') return qtypesByCode.find((qtype) => qtype === type)
   const name = type.startsWith('q') ? type : `q${type}`
-  return name === 'qfloat8' ? qfloat8 : qtypes.find((qtype) => qtype.name === name)
+  if (name === 'qfloat8') return qfloat8
+  return [...qtypes, nf4, fp4].find((qtype) => qtype.name === name || qtype.name === type)
 }
 
 /** A quantized type, or its name. */
 export const aQTypeOrName: Kind = {
-  must: 'be int2, int4, int8, float8, float8_e4m3fn, float8_e5m2 or float8_e4m3fnuz',
+  must: 'be int2, int4, int8, float8, float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, nf4 or fp4',
   holds: (value) => findQType(value) !== undefined,
   error: DTypeError,
 }

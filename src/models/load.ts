@@ -1,10 +1,9 @@
 import { openFile, openFolder } from '#files'
 import type { LoadPlan, PlannedParameter } from '../checkpoints/plan.ts'
 import { checkFinite } from '../checkpoints/read.ts'
-import { writtenSchemes } from '../checkpoints/save.ts'
 import { aFloatDType, type FloatDType } from '../core/dtype.ts'
 import { DeviceError, DTypeError } from '../core/errors.ts'
-import { aBoolean, aFunction, anObject, aSignal, check, either, instanceOf, show } from '../core/kinds.ts'
+import { aBoolean, aFunction, anObject, aSignal, check, either, instanceOf } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { aDevice, type Device } from '../devices/device.ts'
 import { openDevice } from '../devices/open.ts'
@@ -14,8 +13,8 @@ import { type Parameter, parentPath } from '../nn/module.ts'
 import { QWeightModule, setComputeDtype } from '../nn/qmodule.ts'
 import { aComputeDType, type ComputeDType } from '../qtensor/computeDtype.ts'
 import { dequantize } from '../quantize/dequantize.ts'
-import { checkQuantizeOptions } from '../quantize/options.ts'
-import { freezeTwins, type QuantizeOptions, quantize } from '../quantize/quantize.ts'
+import { planQuantization, type Quantization } from '../quantize/methods.ts'
+import { freezeTwins, quantize } from '../quantize/quantize.ts'
 import { cast, transpose } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
@@ -43,10 +42,11 @@ export interface LoadOptions {
   computeDtype?: ComputeDType
   /**
    * Quantizes while loading, tensor by tensor: the same result as load, `quantize`, `freeze`, without ever
-   * holding the float model. `{ method: 'quanto', weights: 'int4', exclude: 'lm_head' }`. A GGUF file's
-   * weights are dequantized first, one by one.
+   * holding the float model. `{ method: 'quanto', weights: 'int4', exclude: 'lm_head' }`, or `{ method:
+   * 'bitsandbytes', loadIn4bit: true, bnb4bitQuantType: 'nf4' }`. Weights that are quantized in another way
+   * are dequantized first, one by one.
    */
-  quantization?: { method: 'quanto' } & QuantizeOptions
+  quantization?: Quantization
   signal?: AbortSignal
   /**
    * Is told, before any weight is read, what of the checkpoint is ignored since it is not sound; default:
@@ -184,25 +184,16 @@ async function loadParameter(
 function checkLoadOptions(options: LoadOptions): void {
   checkOptions('loadCausalLM', options, optionKinds)
   if (options.quantization === undefined) return
-  const { method, ...others } = options.quantization
-  const known = writtenSchemes()
-  if (!known.includes(method)) {
-    const names = known.map((name) => JSON.stringify(name)).join(' or ')
-    throw new DTypeError(`loadCausalLM: quantization.method must be ${names}; received ${show(method)}`)
-  }
-  checkQuantizeOptions('loadCausalLM: quantization', others)
+  planQuantization('loadCausalLM: quantization', options.quantization)
 }
 
 /** Puts quantized twins, still without weights, into the plan's model. */
-function quantizeEmpty(
-  { name, scheme, model }: LoadPlan<CausalLM>,
-  { method, ...options }: NonNullable<LoadOptions['quantization']>,
-): void {
-  if (scheme === method)
+function quantizeEmpty({ name, scheme, model }: LoadPlan<CausalLM>, quantization: Quantization): void {
+  if (scheme === quantization.method)
     throw new DTypeError(
       `loadCausalLM: ${name} must be a float model to be quantized while loading; it is quantized by ${scheme}`,
     )
-  quantize(model, options)
+  quantize(model, planQuantization('loadCausalLM: quantization', quantization)(model))
 }
 
 /**

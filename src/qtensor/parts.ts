@@ -42,7 +42,6 @@ export interface NestedScale {
   readonly offset: Tensor | number
 }
 
-/** The scales of a weight's blocks. */
 export type Scale = PlainScale | NestedScale
 
 /** What is taken away before or after scaling: `shift` w = scale · q − shift; `zeroPoint` w = scale · (q − z). */

@@ -11,6 +11,7 @@ import { quantoGroupSize } from '../qtensor/groupSize.ts'
 import type { QTensor } from '../qtensor/qtensor.ts'
 import type { Quantizer } from '../qtensor/quantizer.ts'
 import { Tensor } from '../tensor/tensor.ts'
+import { codebookBlockSizes } from './codebook.ts'
 import { globMatcher } from './glob.ts'
 import { checkQuantizeOptions } from './options.ts'
 import { defaultQuantizer, type QuantizerName, quantizers } from './quantizers.ts'
@@ -35,7 +36,7 @@ export interface QuantizeOptions {
   algorithm?: QuantizerName | Quantizer
   /**
    * Columns that share a scale; null for a whole row. Default: quanto's rule (for int2 and int4 128, 96, 64
-   * or 32, whichever divides).
+   * or 32, whichever divides); for nf4 and fp4, whose blocks may cross rows, 64.
    */
   groupSize?: number | null
   /**
@@ -156,6 +157,7 @@ function groupSizeFor(
   wanted: number | null | undefined,
   path: string,
 ): number | null {
+  if (qtype.codebook) return blockSizeFor(wanted, path)
   if (wanted === undefined) return quantoGroupSize(qtype, columns)
   if (wanted === null) return null
   if (!Number.isInteger(wanted) || wanted <= 0 || wanted % 32 !== 0) {
@@ -166,6 +168,14 @@ function groupSizeFor(
       `quantize: groupSize (${wanted}) must divide the columns of ${path} (${columns}); exclude it or choose another`,
     )
   return wanted === columns ? null : wanted
+}
+
+/** Weights in blocks of the flattened weight, whatever its columns. */
+function blockSizeFor(wanted: number | null = 64, path: string): number {
+  if (wanted !== null && codebookBlockSizes.includes(wanted)) return wanted
+  throw new ShapeError(
+    `quantize: groupSize of ${path} must be one of ${codebookBlockSizes.join(', ')}; received ${wanted}`,
+  )
 }
 
 function checkGlob(pattern: string, modules: [Module, string[]][]): void {

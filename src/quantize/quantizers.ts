@@ -3,13 +3,12 @@ import { DTypeError } from '../core/errors.ts'
 import { above, check, wholeNumber } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import type { QType } from '../core/qtype.ts'
-import type { KernelArguments } from '../devices/commandList.ts'
 import { isNested } from '../qtensor/parts.ts'
 import { aQuantizer, groupSpec, type Quantizer } from '../qtensor/quantizer.ts'
 import { chooseScales, encodeRows, symmetricRange } from '../qtensor/rows.ts'
-import { op } from '../tensor/op.ts'
 import { add, cast, div, mul, neg, relu, sub } from '../tensor/ops/index.ts'
 import { Tensor } from '../tensor/tensor.ts'
+import { codebook, doubleQuant } from './codebook.ts'
 import { groupQuantizer } from './groupQuantizer.ts'
 
 /**
@@ -61,18 +60,6 @@ const hqqKinds: OptionKinds<HqqOptions> = {
   iterations: wholeNumber(0),
 }
 
-/** Moves the shifts of groups in place; see kernels/quantize/hqqShift. */
-const moveShift = op(
-  'moveShift(groups, scale, shift, options)',
-  (
-    groups: Tensor,
-    scale: Tensor,
-    shift: Tensor,
-    options: Omit<KernelArguments<'hqqShift'>, 'x' | 'dtype' | 'scale' | 'shift'>,
-  ): void =>
-    groups.device.call('hqqShift', { x: groups, dtype: dtypes[groups.dtype].code, scale, shift, ...options }),
-)
-
 /**
  * The scale of `max`, and a shift that is moved, step by step, to where the norm of the weight's error is
  * smallest (unsigned types). quanto's HqqOptimizer, with its defaults; see kernels/quantize/hqqShift.
@@ -90,9 +77,20 @@ export function hqq(options: HqqOptions = {}): Quantizer {
     const trial = Tensor.empty(groups.device, [rows], groups.dtype)
     const error = Tensor.empty(groups.device, [rows])
     const steps = Tensor.empty(groups.device, [1], 'int32')
-    const search = { trial, error, iterations: steps }
-    const settings = { levels: qtype.qmax, norm, beta, kappa, maxIterations: iterations }
-    moveShift(groups, scale, shift, { ...search, ...settings, rows, cols })
+    const dtype = dtypes[groups.dtype].code
+    const search = { scale, shift, trial, error, iterations: steps }
+    groups.device.call('hqqShift', {
+      x: groups,
+      dtype,
+      ...search,
+      rows,
+      cols,
+      levels: qtype.qmax,
+      norm,
+      beta,
+      kappa,
+      maxIterations: iterations,
+    })
     return { scale, shift }
   })
 }
@@ -129,10 +127,14 @@ function stretchedToZero(scale: Tensor, shift: Tensor, qmax: number): Tensor {
 }
 
 /** The quantizers by the names that `algorithm` takes. */
-export const quantizers = { absmax, max, hqq: hqq() } satisfies Record<string, Quantizer>
+export const quantizers = { absmax, max, hqq: hqq(), codebook, doubleQuant } satisfies Record<
+  string,
+  Quantizer
+>
 export type QuantizerName = keyof typeof quantizers
 
-/** quanto's choice: absmax for 8 bits, max below. */
+/** quanto's choice: absmax for 8 bits, max below; the nearest value for types that have a table of them. */
 export function defaultQuantizer(qtype: QType): Quantizer {
+  if (qtype.codebook) return codebook
   return qtype.unsigned ? max : absmax
 }

@@ -65,7 +65,7 @@ async function install(folder: string, python: string): Promise<void> {
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
   console.error(
-    'interop: installing PyTorch and optimum-quanto into a virtual environment, once; this takes minutes',
+    'interop: installing PyTorch, optimum-quanto and bitsandbytes into a virtual environment, once; this takes minutes',
   )
   await step('needs Python 3.10 or newer as python3, with venv', 'python3', ['-m', 'venv', folder])
   const pip = '-m pip install --quiet --no-cache-dir --disable-pip-version-check -r'.split(' ')
@@ -131,8 +131,24 @@ export type Job =
       out: string
     }
 
-/** Runs jobs in one Python process. */
-export async function runJobs(python: string, jobs: readonly Job[], folder: string): Promise<void> {
+/** A task for bitsandbytes_peer.py, which describes them. */
+export type BitsAndBytesJob =
+  | { task: 'read'; folder: string; ids: readonly number[]; out: string }
+  | {
+      task: 'write'
+      float: string
+      dtype: string
+      config: Readonly<Record<string, unknown>>
+      folder: string
+    }
+
+/** Runs jobs of a script beside this file in one Python process. */
+export async function runJobs(
+  python: string,
+  jobs: readonly (Job | BitsAndBytesJob)[],
+  folder: string,
+  script = 'quanto_peer.py',
+): Promise<void> {
   const list = join(folder, 'jobs.json')
   writeFileSync(list, JSON.stringify(jobs))
   // Nothing may be fetched: every file is here.
@@ -143,10 +159,5 @@ export async function runJobs(python: string, jobs: readonly Job[], folder: stri
     TQDM_DISABLE: '1',
     PYTHONWARNINGS: 'ignore',
   }
-  await step(
-    'the Python side must end well',
-    python,
-    [join(import.meta.dirname, 'quanto_peer.py'), list],
-    env,
-  )
+  await step('the Python side must end well', python, [join(import.meta.dirname, script), list], env)
 }

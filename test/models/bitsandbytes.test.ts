@@ -3,15 +3,16 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { save } from '../../src/checkpoints/save.ts'
-import type { Device } from '../../src/devices/device.ts'
 import { type DeviceName, openDevice } from '../../src/devices/open.ts'
 import { perplexity } from '../../src/evaluate/perplexity.ts'
 import { diskFolder } from '../../src/formats/file.node.ts'
 import { readJson } from '../../src/formats/json.ts'
 import { type Folder, memoryFolder } from '../../src/formats/source.ts'
 import type { CausalLM } from '../../src/models/causalLM.ts'
+import { GPT2LMHeadModel } from '../../src/models/families/gpt2.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
 import { QWeightModule } from '../../src/nn/qmodule.ts'
+import { dequantize } from '../../src/quantize/dequantize.ts'
 import { equalRow, numberRow } from '../goldenTable.ts'
 import { forwardGpt2 } from './float64Gpt2.ts'
 import { forward64 } from './float64Llama.ts'
@@ -48,17 +49,46 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
         const expected = { ...item.expected, weight_stats: item.weight_stats }
         const place = join(root, id)
 
+        /** Weights, logits and perplexity of Python, of whichever way the model came to be. */
+        const check = async (loaded: CausalLM, floats: CausalLM) => {
+          const tensors = await readExpected(join(root, model, 'expected', `${variant}.safetensors`))
+          await checkDequantized(loaded, expected, tensors)
+          const truth = await forwardExactly(floats, inputs.prompt_ids)
+          const python = tensors.get('prompt_logits') as Float32Array
+          checkLogits(await logitsOf(loaded, inputs.prompt_ids), python, truth)
+          const { perplexity: ours } = await perplexity(loaded, inputs.ppl_ids, { context })
+          assert.ok(Math.abs(ours / expected.perplexity - 1) < 5e-4, `${ours}, not ${expected.perplexity}`)
+          return ours
+        }
+
+        test(`${id}: what we quantize is what Python quantized`, async () => {
+          const options = {
+            device,
+            quantization: {
+              method: 'bitsandbytes',
+              load_in_4bit: true,
+              bnb_4bit_quant_type: variant.includes('nf4') ? 'nf4' : 'fp4',
+              bnb_4bit_use_double_quant: variant.endsWith('dq'),
+            },
+          } as const
+          const float = diskFolder(join(root, model, 'float'))
+          using made = await loadCausalLM(float, options)
+          using floats = await loadCausalLM(float, options)
+          dequantize(floats)
+          const ours = await check(made, floats)
+          equalRow(id, name, 'weights quantized and dequantized')
+          numberRow(id, name, 'perplexity, quantized by lowbit', ours, expected.perplexity, '0.05 %')
+          if (!existsSync(place)) return
+          await checkSaved(made, diskFolder(place))
+          equalRow(id, name, 'saved tensors, quantized by lowbit')
+        })
+
         if (existsSync(place))
           test(`${id}: Python's folder computes what Python computed`, async () => {
             using loaded = await loadCausalLM(diskFolder(place), { device })
-            const tensors = await readExpected(join(root, model, 'expected', `${variant}.safetensors`))
-            await checkDequantized(loaded, expected, tensors)
+            using floats = await loadCausalLM(diskFolder(place), { device, dequantize: true })
+            const ours = await check(loaded, floats)
             equalRow(id, name, 'dequantized weights')
-            const truth = await forwardExactly(diskFolder(place), device, inputs.prompt_ids)
-            const python = tensors.get('prompt_logits') as Float32Array
-            checkLogits(await logitsOf(loaded, inputs.prompt_ids), python, truth)
-            const { perplexity: ours } = await perplexity(loaded, inputs.ppl_ids, { context })
-            assert.ok(Math.abs(ours / expected.perplexity - 1) < 5e-4, `${ours}, not ${expected.perplexity}`)
             numberRow(id, name, 'perplexity', ours, expected.perplexity, '0.05 %')
             await checkSaved(loaded, diskFolder(place))
             equalRow(id, name, 'saved tensors')
@@ -106,18 +136,13 @@ async function checkSaved(model: CausalLM, theirs: Folder): Promise<void> {
   assert.deepEqual(config, others)
 }
 
-/** Logits in float64, of the weights that a folder's codes stand for. */
-async function forwardExactly(
-  folder: Folder,
-  device: Device,
-  ids: readonly number[],
-): Promise<Float64Array[]> {
-  using floats = await loadCausalLM(folder, { device, dequantize: true })
+/** Logits in float64, of the weights that codes stand for. */
+async function forwardExactly(floats: CausalLM, ids: readonly number[]): Promise<Float64Array[]> {
   assert.ok(![...floats.namedModules()].some(([, module]) => module instanceof QWeightModule))
   const weights = await weightsOf(floats)
-  const config = await readJson(folder, 'config.json')
-  if (config.string('model_type') === 'gpt2')
+  if (floats instanceof GPT2LMHeadModel)
     return forwardGpt2({ heads: 4, layers: 4, epsilon: 1e-5, weights }, ids)
+  const config = await readJson(diskFolder(join(root, 'stories260K/float')), 'config.json')
   return forward64({ config, weights, quantized: new Map() }, ids)
 }
 

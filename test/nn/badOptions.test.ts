@@ -29,12 +29,12 @@ const options: Case[] = [
   {
     name: 'a quantizer that there is not',
     run: () => quantize(net(), { weights: 'int4', algorithm: 'awq' as 'hqq' }),
-    says: 'quantize: algorithm must be absmax, max or hqq, or a quantizer of your own; received "awq"',
+    says: 'quantize: algorithm must be absmax, max, hqq, codebook or doubleQuant, or a quantizer of your own; received "awq"',
   },
   {
     name: 'no options',
     run: () => quantize(net(), undefined as unknown as QuantizeOptions),
-    says: 'quantize: weights must be int2, int4, int8, float8, float8_e4m3fn, float8_e5m2 or float8_e4m3fnuz; received nothing',
+    says: 'quantize: weights must be int2, int4, int8, float8, float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, nf4 or fp4; received nothing',
   },
   {
     name: 'a type in the place of options',

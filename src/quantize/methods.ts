@@ -1,0 +1,41 @@
+import { DTypeError } from '../core/errors.ts'
+import { show } from '../core/kinds.ts'
+import type { Module } from '../nn/module.ts'
+import {
+  type BitsAndBytesOptions,
+  bitsandbytesOptions,
+  checkBitsAndBytes,
+  type PythonBitsAndBytesOptions,
+} from './bitsandbytes.ts'
+import { checkQuantizeOptions } from './options.ts'
+import type { QuantizeOptions } from './quantize.ts'
+
+/** How a model is quantized while it is loaded: the method, a library's name, with its options in its words. */
+export type Quantization =
+  | ({ method: 'quanto' } & QuantizeOptions)
+  | ({ method: 'bitsandbytes' } & (BitsAndBytesOptions | PythonBitsAndBytesOptions))
+
+/** The options of a method, checked: gives what `quantize` does to a model for them. */
+type Planner = (model: Module) => QuantizeOptions
+
+/** Checks a method's options, of which `operation` tells, before there is a model. */
+const methods: Readonly<Record<Quantization['method'], (operation: string, options: unknown) => Planner>> = {
+  quanto: (operation, options) => {
+    checkQuantizeOptions(operation, options as QuantizeOptions)
+    return () => options as QuantizeOptions
+  },
+  bitsandbytes: (operation, options) => {
+    const checked = checkBitsAndBytes(operation, options)
+    return (model) => bitsandbytesOptions(model, checked)
+  },
+}
+
+/**
+ * What `quantize` is to do for a quantization.
+ * @throws DTypeError or ShapeError for a method that there is not, or options that it does not have
+ */
+export function planQuantization(operation: string, { method, ...options }: Quantization): Planner {
+  if (Object.hasOwn(methods, method)) return methods[method](operation, options)
+  const names = Object.keys(methods).map((name) => JSON.stringify(name))
+  throw new DTypeError(`${operation}.method must be ${names.join(' or ')}; received ${show(method)}`)
+}
