@@ -212,18 +212,20 @@ napi_value run(const Arguments& args) {
   return nullptr;
 }
 
-// read(handle, address, target): a promise of '' once the bytes are there, or of what failed.
-napi_value read(const Arguments& args) {
+// A promise of '' once the queue has done with the array that is argument 2, or of what failed. start(array, count,
+// done) hands it to the queue.
+template <class Start>
+napi_value promiseFor(const Arguments& args, Start&& start) {
   const napi_env env = args.env;
   Handle& handle = args.handle();
-  const auto [target, count] = args.array<uint8_t>(2);
+  const auto [bytes, count] = args.array<uint8_t>(2);
   Completion completion;
   napi_value promise;
   check(napi_create_promise(env, &completion.deferred, &promise));
   check(napi_create_reference(env, args.values[2], 1, &completion.target));
-  // The process stays alive while a read is pending, and only then.
+  // The process stays alive while one is pending, and only then.
   if (handle.pendingReads++ == 0) napi_ref_threadsafe_function(env, handle.wake);
-  handle.queue.read(args.address(1), target, count, [&handle, completion](const std::string& failure) {
+  start(bytes, count, [&handle, completion](const std::string& failure) {
     bool first;
     {
       std::lock_guard<std::mutex> lock(handle.mutex);
@@ -234,6 +236,20 @@ napi_value read(const Arguments& args) {
     if (first) napi_call_threadsafe_function(handle.wake, nullptr, napi_tsfn_nonblocking);
   });
   return promise;
+}
+
+// read(handle, address, target): the target is filled.
+napi_value read(const Arguments& args) {
+  return promiseFor(args, [&](uint8_t* target, size_t count, auto done) {
+    args.handle().queue.read(args.address(1), target, count, std::move(done));
+  });
+}
+
+// upload(handle, address, bytes): they are copied, and may be changed from then on.
+napi_value upload(const Arguments& args) {
+  return promiseFor(args, [&](const uint8_t* bytes, size_t count, auto done) {
+    args.handle().queue.upload(args.address(1), bytes, count, std::move(done));
+  });
 }
 
 // A C++ exception (no memory, no thread, no handle) as one of JavaScript, where that may still have one.
@@ -269,7 +285,8 @@ NAPI_MODULE_INIT() {
   keepLoaded();
   const napi_property_descriptor methods[] = {method<isas>("isas"),   method<open>("open"),           method<close>("close"),
                                               method<run>("run"),     method<allocate>("allocate"),   method<freeBlock>("free"),
-                                              method<read>("read"),   method<write>("write")};
+                                              method<read>("read"),   method<write>("write"),
+                                              method<upload>("upload")};
   napi_define_properties(env, exports, std::size(methods), methods);
   return exports;
 }

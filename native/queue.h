@@ -81,6 +81,15 @@ class Queue {
     });
   }
 
+  // As write, but copies once, when its turn comes: the bytes must stay until done(failure) is called, on the
+  // queue thread.
+  void upload(void* address, const uint8_t* bytes, size_t count, std::function<void(const std::string& failure)> done) {
+    push([this, address, bytes, count, done = std::move(done)] {
+      if (failure_.empty()) std::copy_n(bytes, count, (uint8_t*)address);
+      done(failure_);
+    });
+  }
+
   // Calls done(failure) on the queue thread once the bytes are in the target, or with what failed before.
   void read(const void* address, uint8_t* target, size_t count, std::function<void(const std::string& failure)> done) {
     push([this, address, target, count, done = std::move(done)] {

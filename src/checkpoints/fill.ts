@@ -8,6 +8,7 @@ import { readActivationScales } from './activationScales.ts'
 import { matchTensors, type Source } from './match.ts'
 import { type Problem, refuseProblems } from './problems.ts'
 import { readSource } from './read.ts'
+import { Staging } from './staging.ts'
 
 /**
  * What a state dictionary and a model did not have in common, as PyTorch's `load_state_dict` says it; with
@@ -50,8 +51,9 @@ export async function fillModel(
     strict && isCoded ? 'quantized layers must be in the map that requantize takes' : undefined,
   )
   const loaded = new Map<Source, Parameter>()
+  const reading = { device, file, dtype, staging: new Staging() }
   try {
-    for (const source of sources) loaded.set(source, await readSource(source, { device, file, dtype }))
+    for (const source of sources) loaded.set(source, await readSource(source, reading))
     await readActivationScales(device, file, model, strict)
   } catch (error) {
     for (const parameter of loaded.values()) parameter.dispose()

@@ -10,7 +10,8 @@ import { readActivationScales, readScales, type SavedScales } from './activation
 import type { Detected } from './detect.ts'
 import { matchTensors, type Source } from './match.ts'
 import { refuseProblems } from './problems.ts'
-import { readSource } from './read.ts'
+import { type Reading, readSource } from './read.ts'
+import { Staging } from './staging.ts'
 import { quantizedTwins } from './twins.ts'
 
 /** One parameter of a model whose weights are not read yet: what it will be, and how to get it. */
@@ -85,9 +86,10 @@ export function planTensors(
     `${file.name}: the tensors must be those that ${described}`,
     problems.filter(({ kind, tensor }) => kind !== 'unexpected' || !isPassedOver(tensor, isExtra)),
   )
+  const staging = new Staging()
   return {
     scheme,
-    parameters: sources.map((source) => planned(source, file)),
+    parameters: sources.map((source) => planned(source, { file, staging })),
     scales: () => readScales(file, model),
     finish: (device) => readActivationScales(device, file, model),
     close: () => file.close(),
@@ -99,10 +101,11 @@ function isPassedOver(name: string, isExtra: (name: string) => boolean): boolean
   return /\.(input|output)_scale$/.test(name) || isExtra(name)
 }
 
-function planned(source: Source, file: TensorFile): PlannedParameter {
+function planned(source: Source, reading: Omit<Reading, 'device'>): PlannedParameter {
   const { origin, places } = source
+  const { file } = reading
   const paths = places.map(({ path }) => path)
-  const load = (device: Device, dtype?: FloatDType) => readSource(source, { device, file, dtype })
+  const load = (device: Device, dtype?: FloatDType) => readSource(source, { ...reading, device, dtype })
   if (origin.kind === 'zero') return { path: paths[0], paths, shape: [], kind: 'int64', byteLength: 0, load }
   if (origin.kind === 'tensor') {
     const { shape, dtype, byteLength } = origin.info

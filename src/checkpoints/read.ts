@@ -1,8 +1,7 @@
-import { type DType, dtypes, type FloatDType, isDType, isFloatDType, viewAs } from '../core/dtype.ts'
+import { type DType, type FloatDType, isDType, isFloatDType } from '../core/dtype.ts'
 import { FormatError } from '../core/errors.ts'
-import { toNumbers } from '../core/halves.ts'
-import type { Shape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
+import { checkFinite } from '../formats/finite.ts'
 import type { PartReader, QuantizedWeight } from '../formats/schemes/scheme.ts'
 import { type TensorFile, type TensorInfo, tensorInfo } from '../formats/tensorFile.ts'
 import { joinPath, type Module, type Parameter } from '../nn/module.ts'
@@ -11,24 +10,14 @@ import { cast, transpose } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { Source } from './match.ts'
-
-/** The bits of infinity, without a sign: numbers lie below, NaN above. */
-const infinities: Record<FloatDType, number> = { float32: 0x7f800000, float16: 0x7c00, bfloat16: 0x7f80 }
-
-/**
- * By dtype and the one that it is cast to, the bits of the least number that rounds to infinity there: half a
- * step above the largest.
- */
-const overflows: Partial<Record<FloatDType, Partial<Record<FloatDType, number>>>> = {
-  // 65520, of which bfloat16 has no number before 65536; and (2 − 2⁻⁸) · 2¹²⁷.
-  float32: { float16: 0x477ff000, bfloat16: 0x7f7f8000 },
-  bfloat16: { float16: 0x4780 },
-}
+import type { Staging } from './staging.ts'
 
 /** What is read, and how. */
 export interface Reading {
   readonly device: Device
   readonly file: TensorFile
+  /** Buffers that bytes pass through on their way. */
+  readonly staging: Staging
   /** What floats become; default: as saved. */
   readonly dtype?: FloatDType
 }
@@ -38,26 +27,49 @@ export interface Reading {
  * @throws FormatError if it is not what its place in the model needs: NaN, infinities, numbers that become such
  */
 export async function readSource({ origin, whole, places }: Source, reading: Reading): Promise<Parameter> {
-  const { device, file } = reading
-  if (origin.kind === 'zero') return keep(Tensor.fromArray(device, new BigInt64Array(1), []))
-  const [{ path, module, modulePath }] = places
+  if (origin.kind === 'zero') return keep(Tensor.fromArray(reading.device, new BigInt64Array(1), []))
   if (origin.kind === 'quantized') return readQuantized(origin.weight, origin.layer, reading)
+  const [{ path, module, modulePath }] = places
   const { info } = origin
-  const bytes = await file.read(path)
-  const stored = info.dtype as DType
-  if (whole) return keep(Tensor.fromBytes(device, bytes, info.shape, stored))
+  const tensor = await readTensor(path, info, reading)
+  if (whole) return tensor
   // Statistics are computed in place, in float32.
-  const dtype = isBuffer(module, modulePath, path) ? 'float32' : (reading.dtype ?? (stored as FloatDType))
-  checkFinite(file.name, info, bytes, dtype)
-  return scope(() => {
-    if (!info.columnMajor) return keep(cast(Tensor.fromBytes(device, bytes, info.shape, stored), dtype))
-    const columns = Tensor.fromBytes(device, bytes, info.shape.toReversed(), stored)
-    return keep(cast(transpose(columns, 0, 1), dtype))
+  const dtype = isBuffer(module, modulePath, path) ? 'float32' : (reading.dtype ?? (info.dtype as FloatDType))
+  try {
+    await checkFinite(reading.file.name, info, tensor, dtype)
+  } catch (error) {
+    tensor.dispose()
+    throw error
+  }
+  if (dtype === tensor.dtype && !info.columnMajor) return tensor
+  const result = scope(() => {
+    if (!info.columnMajor) return keep(cast(tensor, dtype))
+    return keep(cast(transpose(tensor.view(info.shape.toReversed()), 0, 1), dtype))
   })
+  tensor.dispose()
+  return result
 }
 
 function isBuffer(module: Module, modulePath: string, path: string): boolean {
   return ![...module.ownParameters()].some(([name]) => joinPath(modulePath, name) === path)
+}
+
+/** The values of a stored tensor in the order of the file; its bytes, uint8, where lowbit has none of the kind. */
+async function readTensor(path: string, info: TensorInfo, reading: Reading): Promise<Tensor> {
+  const { device, file, staging } = reading
+  const { byteLength, shape, dtype } = info
+  const rows = shape[0] ?? 1
+  const tensor = isDType(dtype)
+    ? keep(Tensor.empty(device, shape, dtype))
+    : keep(Tensor.empty(device, [byteLength], 'uint8'))
+  try {
+    const read = (start: number, end: number, into: Uint8Array) => file.readRows(path, start, end, into)
+    if (byteLength > 0) await staging.upload(tensor, rows, byteLength / rows, read)
+    return tensor
+  } catch (error) {
+    tensor.dispose()
+    throw error
+  }
 }
 
 async function readQuantized(weight: QuantizedWeight, layer: string, reading: Reading): Promise<QTensor> {
@@ -94,15 +106,21 @@ class LayerParts implements PartReader {
 
   async tensor(part: string): Promise<Tensor> {
     const info = this.info(part)
-    const bytes = await this.bytes(part)
-    if (!isDType(info.dtype)) return this.give(bytes, [bytes.byteLength], 'uint8')
-    if (isFloatDType(info.dtype)) checkFinite(this.reading.file.name, info, bytes)
-    return this.give(bytes, info.shape, info.dtype)
+    const tensor = this.give(await readTensor(joinPath(this.layer, part), info, this.reading))
+    if (isFloatDType(info.dtype)) await checkFinite(this.reading.file.name, info, tensor)
+    return tensor
   }
 
   async rows(part: string, start: number, end: number): Promise<Tensor> {
-    const bytes = await this.reading.file.readRows(joinPath(this.layer, part), start, end)
-    return this.give(bytes, [bytes.byteLength], 'uint8')
+    const path = joinPath(this.layer, part)
+    const { byteLength, shape } = this.info(part)
+    const rowBytes = byteLength / (shape[0] ?? 1)
+    const { file, staging } = this.reading
+    const tensor = this.give(keep(Tensor.empty(this.device, [(end - start) * rowBytes], 'uint8')))
+    await staging.upload(tensor, end - start, rowBytes, (first, last, into) =>
+      file.readRows(path, start + first, start + last, into),
+    )
+    return tensor
   }
 
   error(part: string, problem: string, byteOffset = 0): FormatError {
@@ -111,51 +129,12 @@ class LayerParts implements PartReader {
     return new FormatError(`${this.reading.file.name}: ${name} ${problem}`, where)
   }
 
-  private give(bytes: Uint8Array, shape: Shape, dtype: DType): Tensor {
-    const tensor = keep(Tensor.fromBytes(this.device, bytes, shape, dtype))
+  private give(tensor: Tensor): Tensor {
     this.given.push(tensor)
     return tensor
   }
 
   dispose(): void {
     for (const tensor of this.given) tensor.dispose()
-  }
-}
-
-/**
- * @param name what messages begin with
- * @throws FormatError naming the first value that is NaN or infinite, or becomes so as `dtype`
- */
-export function checkFinite(
-  name: string,
-  info: Pick<TensorInfo, 'name' | 'dtype' | 'byteOffset'>,
-  bytes: Uint8Array,
-  dtype?: FloatDType,
-): void {
-  const stored = info.dtype as FloatDType
-  const size = dtypes[stored].bytes
-  // Not slice: that of Node's Buffer makes a view.
-  const aligned = bytes.byteOffset % size === 0 ? bytes : new Uint8Array(bytes)
-  const words =
-    size === 4
-      ? new Uint32Array(aligned.buffer, aligned.byteOffset, bytes.length / 4)
-      : new Uint16Array(aligned.buffer, aligned.byteOffset, bytes.length / 2)
-  const signless = size === 4 ? 0x7fffffff : 0x7fff
-  const infinity = infinities[stored]
-  const limit = (dtype && overflows[stored]?.[dtype]) ?? infinity
-  for (let i = 0; i < words.length; i++) {
-    const magnitude = words[i] & signless
-    if (magnitude < limit) continue
-    const where = { tensor: info.name, byteOffset: info.byteOffset + i * size }
-    if (magnitude >= infinity)
-      throw new FormatError(
-        `${name}: ${info.name} must hold finite numbers; value ${i} is NaN or infinite`,
-        where,
-      )
-    const [value] = toNumbers(stored, viewAs(stored, bytes.slice(i * size, (i + 1) * size)))
-    throw new FormatError(
-      `${name}: ${info.name} must hold numbers that ${dtype} can hold; value ${i} is ${value}`,
-      where,
-    )
   }
 }

@@ -1,5 +1,5 @@
 import { saveFolder } from '#files'
-import { dtypes, isFloatDType } from '../core/dtype.ts'
+import { dtypes } from '../core/dtype.ts'
 import { FormatError } from '../core/errors.ts'
 import { aBoolean, aFunction, aSignal, check, oneOf, wholeNumber } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
@@ -13,7 +13,6 @@ import type { TensorToWrite } from '../formats/tensorFile.ts'
 import { aModule, type Module } from '../nn/module.ts'
 import { QWeightModule } from '../nn/qmodule.ts'
 import { hasFiles, isSavedFile } from './checkpoint.ts'
-import { checkFinite } from './read.ts'
 import { layersToWrite, type ModelLayers, writtenTensors } from './savedTensors.ts'
 
 /** How a model is saved. */
@@ -166,7 +165,6 @@ async function writeModel(
     async bytes() {
       options.signal?.throwIfAborted()
       const content = await tensor.bytes()
-      if (isFloatDType(tensor.dtype)) checkFinite('save', { ...tensor, byteOffset: 0 }, content)
       written += content.byteLength
       options.onProgress?.(written, total)
       return content

@@ -1,12 +1,14 @@
-import type { FloatDType } from '../core/dtype.ts'
+import { type FloatDType, isFloatDType } from '../core/dtype.ts'
 import type { Device } from '../devices/device.ts'
+import { checkFinite } from '../formats/finite.ts'
 import type { FloatLayer, LayerToWrite, PartToWrite, SchemeWriter } from '../formats/schemes/scheme.ts'
 import type { TensorToWrite } from '../formats/tensorFile.ts'
 import { joinPath, type Module, type Parameter } from '../nn/module.ts'
 import { activationScales, QModule } from '../nn/qmodule.ts'
 import { findTwin } from '../nn/twins.ts'
 import { QTensor } from '../qtensor/qtensor.ts'
-import { scope } from '../tensor/scope.ts'
+import { keep, scope } from '../tensor/scope.ts'
+import type { Tensor } from '../tensor/tensor.ts'
 
 /** A tensor to be written, and what of the model it is made of: tied ones have the same source. */
 export interface SavedPart extends TensorToWrite {
@@ -105,32 +107,43 @@ function* partsOf(
   for (const [name, tensor] of module.ownTensors()) {
     if (tensor instanceof QTensor || scales.includes(name)) continue
     const { dtype, shape } = tensor
-    const bytes = () => tensor.readBytes()
-    yield { name: joinPath(path, name), dtype, shape, bytes, source: tensor, part: 'values' }
+    const saved = { name: joinPath(path, name), dtype, shape }
+    const bytes = () => bytesOf(() => tensor, saved, new Set([tensor]))
+    yield { ...saved, bytes, source: tensor, part: 'values' }
   }
 }
 
 function quantizedPart(path: string, module: QModule, part: PartToWrite): SavedPart {
   const { name, dtype, shape } = part
-  const { weight } = module
-  const source = part.of === 'weight' ? weight : null
-  const bytes = () => partBytes(module, part)
-  return { name: joinPath(path, name), dtype, shape, bytes, source, part: name }
+  const { weight, input_scale: inputScale, output_scale: outputScale } = module
+  const frozen = weight instanceof QTensor ? weight : null
+  const make = () => part.make({ device: deviceOf(module), weight: frozen, inputScale, outputScale })
+  // What is made stands apart from what the layer holds, which stays.
+  const held = new Set<unknown>([...module.ownTensors()].map(([, tensor]) => tensor))
+  const bytes = () => bytesOf(make, { name: joinPath(path, name), dtype }, held)
+  return {
+    name: joinPath(path, name),
+    dtype,
+    shape,
+    bytes,
+    source: part.of === 'weight' ? weight : null,
+    part: name,
+  }
 }
 
-async function partBytes(module: QModule, part: PartToWrite): Promise<Uint8Array> {
-  const { weight, input_scale: inputScale, output_scale: outputScale } = module
-  const device = deviceOf(module)
-  const frozen = weight instanceof QTensor ? weight : null
-  const values = { device, weight: frozen, inputScale, outputScale }
-  // What is made stands apart from what the layer holds, which stays.
-  const own = new Set<unknown>([...module.ownTensors()].map(([, tensor]) => tensor))
-  const tensor = scope(() => part.make(values))
+/** The bytes of a tensor, made for this unless it is held. @throws FormatError if it holds NaN or infinity */
+async function bytesOf(
+  make: () => Tensor,
+  { name, dtype }: Pick<TensorToWrite, 'name' | 'dtype'>,
+  held: ReadonlySet<unknown>,
+): Promise<Uint8Array> {
+  const tensor = scope(() => keep(make()))
   try {
-    const bytes = await tensor.readBytes()
-    return part.pack?.(bytes) ?? bytes
+    const bytes = tensor.readBytes()
+    if (isFloatDType(dtype)) await checkFinite('save', { name, byteOffset: 0 }, tensor)
+    return await bytes
   } finally {
-    if (!own.has(tensor)) tensor.dispose()
+    if (!held.has(tensor)) tensor.dispose()
   }
 }
 

@@ -25,6 +25,8 @@ export interface Backend {
   free(address: number, bytes: number): void
   /** Copies `bytes` to `address`; they may be changed as soon as this returns. */
   write(address: number, bytes: Uint8Array): void
+  /** As `write`, but copies once: the bytes must stay as they are until it resolves. Rejects as `read`. */
+  upload(address: number, bytes: Uint8Array): Promise<void>
   /** Runs a command list, which is handed over: the caller neither reads nor changes it any more. */
   run(list: Float64Array): void
   /**

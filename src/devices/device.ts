@@ -183,6 +183,17 @@ export class Device {
   }
 
   /**
+   * As `write`, but copies once: the bytes must stay as they are until it resolves.
+   * @throws DeviceError if a command failed
+   */
+  async upload(region: Region, bytes: Uint8Array): Promise<void> {
+    if (!this.holds(region)) throw this.notHeld('upload', 'the target', region)
+    if (this.capturing) throw new DeviceError('upload: a kept list cannot hold bytes of the host')
+    this.flush()
+    await this.backend.upload(region.storage.address + region.byteOffset, bytes)
+  }
+
+  /**
    * Resolves once at most `limitBytes` of what was written wait in the queue: a loader awaits it after each
    * tensor, so that the copies that the queue holds do not pile up.
    * @throws DeviceError if a command failed

@@ -13,6 +13,7 @@ import { cases as unpackCodes } from './layout/unpackCodes/unpackCodes.cases.ts'
 import { cases as packCodes } from './layout/packCodes/packCodes.cases.ts'
 import { cases as tileBlocks, benchmarks as tileBlocksBenchmarks } from './layout/tileBlocks/tileBlocks.cases.ts'
 import { cases as untileBlocks } from './layout/untileBlocks/untileBlocks.cases.ts'
+import { cases as checkFinite, benchmarks as checkFiniteBenchmarks } from './layout/checkFinite/checkFinite.cases.ts'
 import { cases as binary } from './elementwise/binary/binary.cases.ts'
 import { cases as unary } from './elementwise/unary/unary.cases.ts'
 import { cases as unaryGrad } from './elementwise/unaryGrad/unaryGrad.cases.ts'
@@ -93,6 +94,7 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   packCodes,
   tileBlocks,
   untileBlocks,
+  checkFinite,
   binary,
   unary,
   unaryGrad,
@@ -164,6 +166,7 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
  */
 export const benchmarks: Partial<Record<KernelName, readonly KernelCase[]>> = {
   tileBlocks: tileBlocksBenchmarks,
+  checkFinite: checkFiniteBenchmarks,
   gemm: gemmBenchmarks,
   qmatmul: qmatmulBenchmarks,
   qmatmulInt8: qmatmulInt8Benchmarks,

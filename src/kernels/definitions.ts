@@ -12,6 +12,7 @@ import { unpackCodes } from './layout/unpackCodes/unpackCodes.ts'
 import { packCodes } from './layout/packCodes/packCodes.ts'
 import { tileBlocks } from './layout/tileBlocks/tileBlocks.ts'
 import { untileBlocks } from './layout/untileBlocks/untileBlocks.ts'
+import { checkFinite } from './layout/checkFinite/checkFinite.ts'
 import { binary } from './elementwise/binary/binary.ts'
 import { unary } from './elementwise/unary/unary.ts'
 import { unaryGrad } from './elementwise/unaryGrad/unaryGrad.ts'
@@ -92,6 +93,7 @@ export const definitions: Record<KernelName, (...args: never[]) => void> = {
   packCodes,
   tileBlocks,
   untileBlocks,
+  checkFinite,
   binary,
   unary,
   unaryGrad,

@@ -1,12 +1,12 @@
 import { openFile, openFolder } from '#files'
 import type { LoadPlan, PlannedParameter } from '../checkpoints/plan.ts'
-import { checkFinite } from '../checkpoints/read.ts'
 import { aFloatDType, type FloatDType } from '../core/dtype.ts'
 import { DeviceError, DTypeError } from '../core/errors.ts'
 import { aBoolean, aFunction, anObject, aSignal, check, either, instanceOf } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { aDevice, type Device } from '../devices/device.ts'
 import { openDevice } from '../devices/open.ts'
+import { checkFinite } from '../formats/finite.ts'
 import { aPlace, type ByteSource, blobSource, type Folder } from '../formats/source.ts'
 import { Conv1D } from '../nn/gptConv1D.ts'
 import { type Parameter, parentPath } from '../nn/module.ts'
@@ -166,16 +166,12 @@ async function loadParameter(
   const weight = () => (turned ? transpose(parameter.dequantize(), 0, 1) : parameter.dequantize())
   const float = keep(scope(() => cast(weight(), dtype ?? parameter.dtype)))
   parameter.dispose()
-  // Codes times scales fit float32 always.
-  if (float.dtype !== 'float32') {
-    const info = { name: planned.path, dtype: float.dtype, byteOffset: 0 }
-    await float
-      .readBytes()
-      .then((bytes) => checkFinite(name, info, bytes))
-      .catch((error: unknown) => {
-        float.dispose()
-        throw error
-      })
+  try {
+    // Codes times scales fit float32 always.
+    if (float.dtype !== 'float32') await checkFinite(name, { name: planned.path, byteOffset: 0 }, float)
+  } catch (error) {
+    float.dispose()
+    throw error
   }
   return float
 }

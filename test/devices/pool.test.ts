@@ -19,6 +19,7 @@ function counting(): Backend & { bytes: number; calls: number } {
       this.bytes -= bytes
     },
     write() {},
+    upload: async () => {},
     run() {},
     read: async () => {},
     close: async () => {},

@@ -252,6 +252,7 @@ test('settled: waits only when more than the limit is on its way', async () => {
     availableBytes: () => 0,
     allocate: () => 64,
     free() {},
+    upload: async () => {},
     write: (_, { length }) => void log.push(`write ${length}`),
     run() {},
     read: () => new Promise((resolve) => taken.push(resolve)),

@@ -14,13 +14,13 @@ import { JsonObject } from '../../src/formats/json.ts'
 import { openSafetensors } from '../../src/formats/safetensors.ts'
 import { quanto, quantoTensors } from '../../src/formats/schemes/quanto.ts'
 import { formatQuantoMap, parseQuantoMap, type QuantoMap } from '../../src/formats/schemes/quantoMap.ts'
-import { packRows, unpackRows } from '../../src/formats/schemes/quantoRows.ts'
 import type { Part } from '../../src/formats/schemes/scheme.ts'
 import type { TensorFile, TensorInfo } from '../../src/formats/tensorFile.ts'
 import { Linear } from '../../src/nn/linear.ts'
 import { Module } from '../../src/nn/module.ts'
 import { quantoGroupSize } from '../../src/qtensor/groupSize.ts'
 import { fixtures, golden, skipGolden } from './golden.ts'
+import { packRows, unpackRows } from './splitRows.ts'
 
 interface Case {
   qtype: string
@@ -151,7 +151,7 @@ test('five rows of 4 bits share three rows of bytes, the first in the low bits',
   assert.deepEqual([...packRows(Uint8Array.from([3, 1, 2, 0, 1]), 5, 1, 2)], [0b01_10_11, 0b00_01])
 })
 
-test('packing inverts unpacking, and refuses what does not fit', () => {
+test('packing inverts unpacking', () => {
   const matrix = fc
     .tuple(
       fc.integer({ min: 1, max: 20 }),
@@ -167,17 +167,6 @@ test('packing inverts unpacking, and refuses what does not fit', () => {
       assert.deepEqual(unpackRows(packRows(codes, rows, cols, bits), rows, cols, bits), codes)
     }),
   )
-  assert.throws(() => packRows(new Uint8Array(5), 2, 3, 4), {
-    name: 'ShapeError',
-    message: 'packRows: codes must number 2 · 3; received 5',
-  })
-  assert.throws(() => packRows(Uint8Array.of(1, 16), 1, 2, 4), {
-    message: 'packRows: codes must fit in 4 bits; received 16 at 1',
-  })
-  assert.throws(() => unpackRows(new Uint8Array(5), 5, 2, 4), {
-    name: 'ShapeError',
-    message: 'unpackRows: 5 rows of 2 codes must take 6 bytes; received 5',
-  })
 })
 
 test('the worked example packs and dequantizes as quanto has it', async () => {

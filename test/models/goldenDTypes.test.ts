@@ -6,11 +6,11 @@ import { qtypes } from '../../src/core/qtype.ts'
 import { type DeviceName, openDevice } from '../../src/devices/open.ts'
 import { diskFolder } from '../../src/formats/file.node.ts'
 import { openSafetensors } from '../../src/formats/safetensors.ts'
-import { packRows } from '../../src/formats/schemes/quantoRows.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
 import { matrixShape } from '../../src/qtensor/parts.ts'
 import { QTensor } from '../../src/qtensor/qtensor.ts'
 import { freeze, quantize } from '../../src/quantize/quantize.ts'
+import { packRows } from '../formats/splitRows.ts'
 import { stories } from './golden.ts'
 
 /*

@@ -16,6 +16,8 @@ interface Addon {
   write(queue: Handle, address: number, bytes: Uint8Array): void
   run(queue: Handle, list: Float64Array): void
   /** Resolves to '' or to what failed. */
+  upload(queue: Handle, address: number, bytes: Uint8Array): Promise<string>
+  /** Resolves to '' or to what failed. */
   read(queue: Handle, address: number, target: Uint8Array): Promise<string>
 }
 
@@ -120,6 +122,11 @@ class NativeBackend implements Backend {
     this.addon.write(this.queue, address, bytes)
   }
 
+  async upload(address: number, bytes: Uint8Array): Promise<void> {
+    this.checkOpen()
+    this.told(await this.addon.upload(this.queue, address, bytes))
+  }
+
   run(list: Float64Array): void {
     this.checkOpen()
     this.addon.run(this.queue, list)
@@ -127,7 +134,11 @@ class NativeBackend implements Backend {
 
   async read(address: number, target: Uint8Array): Promise<void> {
     this.checkOpen()
-    const failure = await this.addon.read(this.queue, address, target)
+    this.told(await this.addon.read(this.queue, address, target))
+  }
+
+  /** @throws DeviceError if a command failed */
+  private told(failure: string): void {
     if (failure === '') return
     this.failure ??= new DeviceError(`${this.name}: ${failure}`)
     throw this.failure

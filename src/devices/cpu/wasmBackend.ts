@@ -112,6 +112,12 @@ export class WasmBackend implements Backend {
     }
   }
 
+  async upload(address: number, bytes: Uint8Array): Promise<void> {
+    this.write(address, bytes)
+    // Copied at once; what the worker has not taken yet would pile up.
+    if (this.issued !== this.done) await this.read(heapStart, new Uint8Array(0))
+  }
+
   run(list: Float64Array): void {
     this.checkOpen()
     const whole = list.buffer.byteLength === list.byteLength ? list : list.slice()

@@ -1,9 +1,11 @@
 import { type QType, qint4, qint5, qint8 } from '../../core/qtype.ts'
 import type { Shape } from '../../core/shape.ts'
+import { type BlockValues, blockValues } from '../../qtensor/blockValues.ts'
 import { QTensor } from '../../qtensor/qtensor.ts'
 import { tileBytes } from '../../qtensor/tiles.ts'
 import { keep, scope } from '../../tensor/scope.ts'
 import { Tensor } from '../../tensor/tensor.ts'
+import { findBeyond } from '../finite.ts'
 import { type GgufBlockType, ggufGroupSize, ggufTypes, isGgufBlockType } from '../ggufBlocks.ts'
 import type { PartReader, QuantizedWeight, Scheme } from './scheme.ts'
 
@@ -48,8 +50,8 @@ function blocks(type: GgufBlockType, shape: Shape): QuantizedWeight {
   }
 }
 
-/** Bytes that are read at a time. */
-export const stagingBytes = 2 ** 20
+/** Bytes of blocks that lie on the device at a time, beside their tiles. */
+const stagingBytes = 2 ** 22
 
 /** Reads blocks onto the device, some rows at a time, which lays them into tiles. */
 async function readBlocks(parts: PartReader, type: GgufBlockType, shape: Shape): Promise<QTensor> {
@@ -78,7 +80,6 @@ async function readBlocks(parts: PartReader, type: GgufBlockType, shape: Shape):
     for (let start = 0; start < N; start += rows) {
       const end = Math.min(N, start + rows)
       const stored = await parts.rows('weight', start, end)
-      checkScales(parts, type, await stored.readBytes(), start * rowBytes)
       scope(() => {
         const part = (tiles: Tensor, cols: number, bits: number) =>
           tiles.rows(tileBytes(start, cols, bits), tileBytes(end, cols, bits))
@@ -93,8 +94,8 @@ async function readBlocks(parts: PartReader, type: GgufBlockType, shape: Shape):
         })
       })
       stored.dispose()
-      await device.settled(2 * stagingBytes)
     }
+    await checkBlocks(parts, type, result)
     return result
   } catch (error) {
     result.dispose()
@@ -102,21 +103,24 @@ async function readBlocks(parts: PartReader, type: GgufBlockType, shape: Shape):
   }
 }
 
-/** float16 without its sign: NaN and infinity from here on. */
-const infinity = 0x7c00
-/** 4096: half of what 16 · d could be without leaving float16. No weight comes near. */
-const largestScale = 0x6c00
+/** The bits of the first float16 above 4096, half of what 16 · d could be. No weight comes near. */
+const scaleLimit = 0x6c01
+/** The bits of infinity in float16. */
+const minimumLimit = 0x7c00
 
-/** Looks at the scale, and where there is one the minimum, of every block. */
-function checkScales(parts: PartReader, type: GgufBlockType, bytes: Uint8Array, byteOffset: number): void {
-  const { bytes: blockBytes } = ggufTypes[type]
-  const hasMinimum = type === 'Q4_1' || type === 'Q5_1'
-  for (let at = 0; at < bytes.length; at += blockBytes) {
-    const scale = (bytes[at] | (bytes[at + 1] << 8)) & 0x7fff
-    const minimum = hasMinimum ? (bytes[at + 2] | (bytes[at + 3] << 8)) & 0x7fff : 0
-    if (scale <= largestScale && minimum < infinity) continue
-    const block = (byteOffset + at) / blockBytes
-    const problem = `must hold finite numbers; the scale of block ${block}, in the order of rows, is NaN, infinite or above 4096`
-    throw parts.error('weight', problem, byteOffset + at)
+/** Looks at the scale of every block, and at the minimum where the block has one. */
+async function checkBlocks(parts: PartReader, type: GgufBlockType, weight: QTensor): Promise<void> {
+  const { heldScale, heldOffset, shape } = weight
+  const find = async (held: BlockValues, limit: number) => {
+    const values = blockValues(held, block, shape)
+    return findBeyond(values, limit).finally(() => values.dispose())
   }
+  const bad = [
+    await find(heldScale as BlockValues, scaleLimit),
+    heldOffset && (await find(heldOffset, minimumLimit)),
+  ].filter((place) => place !== null)
+  if (bad.length === 0) return
+  const place = Math.min(...bad)
+  const problem = `must hold finite numbers; the scale of block ${place}, in the order of rows, is NaN, infinite or above 4096`
+  throw parts.error('weight', problem, place * ggufTypes[type].bytes)
 }

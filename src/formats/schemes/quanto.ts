@@ -4,6 +4,7 @@ import { FormatError } from '../../core/errors.ts'
 import { type QType, qtypes } from '../../core/qtype.ts'
 import { numel, type Shape } from '../../core/shape.ts'
 import { quantoGroupSize } from '../../qtensor/groupSize.ts'
+import { packCodes, splitRows, unpackCodes } from '../../qtensor/packing.ts'
 import { type Block, matrixShape, showBlock } from '../../qtensor/parts.ts'
 import { QTensor } from '../../qtensor/qtensor.ts'
 import { cast, expand } from '../../tensor/ops/index.ts'
@@ -12,7 +13,6 @@ import { Tensor } from '../../tensor/tensor.ts'
 import type { JsonObject } from '../json.ts'
 import type { TensorFile } from '../tensorFile.ts'
 import { formatQuantoMap, quantoMapOf, readQuantoMap } from './quantoMap.ts'
-import { packRows, unpackRows } from './quantoRows.ts'
 import type {
   LayerToWrite,
   LayerValues,
@@ -169,11 +169,11 @@ async function readWeight(
 ): Promise<QTensor> {
   const [N, K] = matrixShape(shape)
   const G = quantoGroupSize(type, K) ?? K
-  const packed = await parts.bytes(data.name)
-  const codes = type.bits === 8 ? packed : unpackRows(packed, (N * K) / G, G, type.bits)
+  const packed = await parts.tensor(data.name)
   const scales = await parts.tensor(scale.name)
   const shifts = shift ? await parts.tensor(shift.name) : null
   return scope(() => {
+    const codes = type.bits === 8 ? packed : unpackCodes(packed, splitRows(N * K, G, type.bits))
     const perGroup = (values: Tensor) =>
       (block.size === 1 ? expand(values, shape) : values).view([N, K / block.size])
     return keep(
@@ -181,7 +181,7 @@ async function readWeight(
         type,
         shape,
         dtype: scales.dtype as FloatDType,
-        codes: Tensor.fromBytes(parts.device, codes, [N, K], type.dtype),
+        codes: codes.view([N, K]),
         block,
         scale: { values: perGroup(scales) },
         offset: shifts && { kind: 'shift', values: perGroup(shifts) },
@@ -223,9 +223,11 @@ function dataPart(tensor: QuantoTensor, weight: WeightKind): PartToWrite {
   // Columns that each have a scale are packed as one row.
   const G = groupSizeOf(weight) === 1 ? K : groupSizeOf(weight)
   const { bits } = weight.qtype
-  const pack = (codes: Uint8Array) => packRows(codes, (N * K) / G, G, bits)
-  const make = (values: LayerValues) => (values.weight as QTensor).codes()
-  return { ...tensor, of: 'weight', make, ...(bits < 8 && { pack }) }
+  const make = (values: LayerValues) => {
+    const codes = (values.weight as QTensor).codes()
+    return bits === 8 ? codes : packCodes(codes, splitRows(N * K, G, bits))
+  }
+  return { ...tensor, of: 'weight', make }
 }
 
 /** Columns that share a scale. */

@@ -158,8 +158,6 @@ export interface PartToWrite {
   readonly of: 'weight' | 'layer'
   /** Makes it of the frozen weight and the activations' scales. */
   make(values: LayerValues): Tensor
-  /** Packs the bytes of what was made. */
-  pack?(bytes: Uint8Array): Uint8Array
 }
 
 export interface LayerValues {

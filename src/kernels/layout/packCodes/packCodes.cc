@@ -8,6 +8,17 @@ void packCodes(const uint8_t* codes, uint8_t* packed, const uint8_t* order, int3
   const int32_t wordBits = 8 * wordBytes, perWord = wordBits / bits;
   const int64_t words = ((int64_t)length * bits + wordBits - 1) / wordBits;
   const uint32_t mask = (1u << bits) - 1;
+  /* Bytes side by side whose codes lie far apart, as quanto's: rows of codes, one over the other. */
+  if (wordBytes == 1 && lineWords == 1 && lineCodes == 1 && length * bits == 8) {
+    return eachPiece(lines, [&](int32_t first, int32_t end) {
+      __builtin_memset(packed + first, 0, end - first);
+      for (int32_t place = 0; place < length; place++) {
+        int64_t offset = (int64_t)(order ? order[place] : place) * stepCodes;
+        int32_t last = count - offset < end ? (int32_t)(count - offset) : end;
+        for (int32_t i = first; i < last; i++) packed[i] |= (uint8_t)((codes[offset + i] & mask) << place * bits);
+      }
+    });
+  }
   eachPiece((int32_t)(lines * words), [&](int32_t first, int32_t end) {
     for (int32_t i = first; i < end; i++) {
       int64_t line = i / words, w = i % words;

@@ -8,6 +8,16 @@ void unpackCodes(const uint8_t* packed, uint8_t* codes, const uint8_t* order, in
   CodePlaces places(order, bits, wordBytes);
   const int32_t wordBits = 8 * wordBytes;
   const uint32_t mask = (1u << bits) - 1;
+  /* Bytes side by side whose codes lie far apart, as quanto's: a row of bytes makes a row of each of its codes. */
+  if (wordBytes == 1 && lineWords == 1 && lineCodes == 1 && length * bits == 8) {
+    return eachPiece(lines, [&](int32_t first, int32_t end) {
+      for (int32_t j = 0; j < length; j++) {
+        int64_t offset = (int64_t)j * stepCodes;
+        int32_t last = count - offset < end ? (int32_t)(count - offset) : end, shift = (int32_t)places.of(j) * bits;
+        for (int32_t i = first; i < last; i++) codes[offset + i] = (uint8_t)(packed[i] >> shift & mask);
+      }
+    });
+  }
   eachPiece(lines * length, [&](int32_t first, int32_t end) {
     int64_t line = first / length, j = first % length;
     for (int32_t i = first; i < end; i++) {

@@ -1,0 +1,50 @@
+import { Tensor } from '../tensor/tensor.ts'
+
+/**
+ * How codes of few bits are packed into words: lines of codes, with how far words and codes of a line, and
+ * lines, lie apart. Drawn at kernels/layout/unpackCodes, with the numbers of the formats in use.
+ */
+export interface Packing {
+  readonly bits: number
+  readonly wordBytes: 1 | 4
+  readonly lines: number
+  /** Codes of a line. */
+  readonly length: number
+  readonly lineWords: number
+  readonly stepWords: number
+  readonly lineCodes: number
+  readonly stepCodes: number
+  /** Codes in all: what would lie beyond is passed over. */
+  readonly count: number
+  /** The code of a word at each of its places; null: in order. */
+  readonly order: readonly number[] | null
+  /** All words. */
+  readonly packedBytes: number
+}
+
+/** Packed words → codes [count], one byte each. */
+export function unpackCodes(packed: Tensor, packing: Packing): Tensor {
+  const codes = Tensor.empty(packed.device, [packing.count], 'uint8')
+  packed.device.call('unpackCodes', { packed, codes, ...scalarsOf(packed, packing) })
+  return codes
+}
+
+/** The inverse: codes, one byte each → the words' bytes, uint8. */
+export function packCodes(codes: Tensor, packing: Packing): Tensor {
+  const packed = Tensor.empty(codes.device, [packing.packedBytes], 'uint8')
+  codes.device.call('packCodes', { codes, packed, ...scalarsOf(codes, packing) })
+  return packed
+}
+
+/** Codes of 1, 2 or 4 bits of rows that lie apart, one over the other in the bits of a byte, the first lowest. */
+export function splitRows(count: number, cols: number, bits: number): Packing {
+  const lines = Math.ceil((count / cols) * (bits / 8)) * cols
+  return {
+    ...{ bits, wordBytes: 1, lines, length: 8 / bits, lineWords: 1, stepWords: 1 },
+    ...{ lineCodes: 1, stepCodes: lines, count, order: null, packedBytes: lines },
+  }
+}
+
+function scalarsOf({ device }: Tensor, { packedBytes: _, order, ...scalars }: Packing) {
+  return { ...scalars, order: order && Tensor.fromArray(device, Uint8Array.from(order), undefined, 'uint8') }
+}
