@@ -238,7 +238,10 @@ export const batchNormInference = op(
     epsilon: number = 1e-5,
   ): Tensor =>
     scope(() => {
-      checkPerChannel('batchNormInference', { weight, bias, mean, variance }, x.shape[1])
+      const { channels } = channelSizes('batchNormInference', x)
+      checkTensor('batchNormInference', 'mean', mean)
+      checkTensor('batchNormInference', 'variance', variance)
+      checkPerChannel('batchNormInference', { weight, bias, mean, variance }, channels)
       const { scale, shift } = foldedStatistics(weight, bias, mean, variance, epsilon)
       return channelAffine(x, scale, shift)
     }),
