@@ -96,7 +96,7 @@ class Matcher {
     }
     const named = places.filter((place) => !weights.has(place) && file.tensors.has(place.path))
     for (const place of named) this.checkNamed(tensor, place)
-    for (const [place, weight] of weights) this.checkParts(place.modulePath, weight)
+    for (const [place, weight] of weights) this.checkParts(place, weight)
     const found = new Map<Place, Source>()
     for (const place of places) {
       const like = [...weights.keys()].find((other) => quantizedLike(other, place))
@@ -149,9 +149,14 @@ class Matcher {
       this.problem(name, `must be ${showShape(tensor.shape)}; it is ${showShape(shape)}`)
   }
 
-  private checkParts(layer: string, { parts }: QuantizedWeight): void {
+  private checkParts(
+    { module, modulePath, path: weightPath }: Place,
+    { parts, facts }: QuantizedWeight,
+  ): void {
+    if (module instanceof QWeightModule && module.weights !== facts.qtype)
+      this.problem(weightPath, `must be ${module.weights.name}; it is ${facts.qtype.name}`)
     for (const part of parts) {
-      const path = joinPath(layer, part.name)
+      const path = joinPath(modulePath, part.name)
       this.used.add(path)
       const info = this.file.tensors.get(path)
       if (!info) this.isMissing(path)

@@ -61,7 +61,7 @@ export function writtenSchemes(): string[] {
 
 /** The scheme of that name; where none is asked for, the first that holds every type of weights of a model. */
 export function schemeToWrite(format: string | undefined, { quantized }: ModelLayers): WritingScheme {
-  const types = [...quantized.values()].flatMap(({ weight }) => weight?.qtype ?? [])
+  const types = [...quantized.values()].flatMap(({ weight, weights }) => weight?.qtype ?? weights ?? [])
   const fits = ({ writer }: Scheme) => writer && types.every((type) => writer.types.includes(type))
   const scheme = format === undefined ? schemes.find(fits) : schemeNamed(format)
   return (scheme ?? defaultScheme) as WritingScheme

@@ -8,6 +8,7 @@ import { type Shape, showShape } from '../core/shape.ts'
 import { aDevice, type Device } from '../devices/device.ts'
 import { openDevice } from '../devices/open.ts'
 import { JsonObject } from '../formats/json.ts'
+import { defaultScheme } from '../formats/schemes/index.ts'
 import type { TensorFile } from '../formats/tensorFile.ts'
 import { aModule, type Module, type Parameter } from '../nn/module.ts'
 import type { QModule } from '../nn/qmodule.ts'
@@ -101,7 +102,9 @@ export async function loadStateDict(
 ): Promise<LoadedState> {
   checkState('loadStateDict', model, state, options)
   const file = asFile(state)
-  const settings = new JsonObject(quantizationMap(model), file.name)
+  // What is in the map of the default scheme is nowhere else; in others the tensors say it.
+  const inMap = schemeToWrite(undefined, await layersToWrite(model)) === defaultScheme
+  const settings = inMap ? new JsonObject(quantizationMap(model), file.name) : null
   const { quantized } = await detectFile(file, settings)
   const { device = deviceOf(model) ?? openDevice(), dtype, strict = true } = options
   return fillModel(model, file, quantized, { device, dtype, strict })

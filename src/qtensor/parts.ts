@@ -42,6 +42,7 @@ export interface NestedScale {
   readonly offset: Tensor | number
 }
 
+/** The scales of a weight, plain or quantized once more. */
 export type Scale = PlainScale | NestedScale
 
 /** What is taken away before or after scaling: `shift` w = scale · q − shift; `zeroPoint` w = scale · (q − z). */

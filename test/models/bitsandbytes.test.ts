@@ -3,6 +3,8 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { save } from '../../src/checkpoints/save.ts'
+import { loadStateDict, stateDict } from '../../src/checkpoints/stateDict.ts'
+import { FormatError } from '../../src/core/errors.ts'
 import { type DeviceName, openDevice } from '../../src/devices/open.ts'
 import { perplexity } from '../../src/evaluate/perplexity.ts'
 import { diskFolder } from '../../src/formats/file.node.ts'
@@ -39,6 +41,33 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
       assert.equal(device.allocatedBytes, 0, 'disposed models hold nothing')
       await device.close()
     })
+    test('a state dictionary in, of a model that was quantized to the same type', async () => {
+      const options = (bnb4bitQuantType: 'nf4' | 'fp4') => ({
+        device,
+        quantization: { method: 'bitsandbytes', loadIn4bit: true, bnb4bitQuantType } as const,
+      })
+      const place = diskFolder(join(root, 'stories260K/float'))
+      using model = await loadCausalLM(place, options('nf4'))
+      using other = await loadCausalLM(place, options('nf4'))
+      using third = await loadCausalLM(place, options('fp4'))
+      const path = 'model.layers.3.mlp.up_proj.weight'
+      const state = await stateDict(model)
+      const codes = state.get(path)
+      assert.ok(codes && codes.dtype === 'uint8')
+      state.set(path, { ...codes, bytes: new Uint8Array(codes.bytes.length) })
+      assert.deepEqual(await loadStateDict(other, state), { missingKeys: [], unexpectedKeys: [] })
+      const values = await dequantized(other, path)
+      // Code 0 stands for −1.
+      const absmax = new Float32Array(state.get(`${path}.absmax`)?.bytes.buffer as ArrayBuffer)
+      assert.deepEqual(
+        [...values],
+        [...values.keys()].map((i) => -absmax[Math.floor(i / 64)]),
+      )
+      const before = await dequantized(third, path)
+      await assert.rejects(loadStateDict(third, state), FormatError)
+      assert.deepEqual(await dequantized(third, path), before)
+    })
+
     for (const model of ['stories260K', 'shakespeare-gpt2-1M']) {
       const { context } = manifest.models[model]
       const inputs: Inputs = JSON.parse(readFileSync(join(root, model, 'inputs.json'), 'utf8'))
