@@ -15,6 +15,13 @@ export interface SavedPart extends TensorToWrite {
   readonly source: Parameter | null
   /** Which of the tensors that one source makes. */
   readonly part: string
+  /** Of which module it is. */
+  readonly modulePath: string
+  /**
+   * Calls `body` with the values, of what the module holds by then; what was made for that is disposed afterwards.
+   * @throws FormatError if they are not finite
+   */
+  use<R>(body: (values: Tensor) => Promise<R>): Promise<R>
 }
 
 /** A quantized module as schemes see it. */
@@ -107,44 +114,42 @@ function* partsOf(
   for (const [name, tensor] of module.ownTensors()) {
     if (tensor instanceof QTensor || scales.includes(name)) continue
     const { dtype, shape } = tensor
-    const saved = { name: joinPath(path, name), dtype, shape }
-    const bytes = () => bytesOf(() => tensor, saved, new Set([tensor]))
-    yield { ...saved, bytes, source: tensor, part: 'values' }
+    const current = () => [...module.ownTensors()].find(([each]) => each === name)?.[1] as Tensor
+    yield savedPart(module, { path, name, dtype, shape }, current, { source: tensor, part: 'values' })
   }
 }
 
 function quantizedPart(path: string, module: QModule, part: PartToWrite): SavedPart {
   const { name, dtype, shape } = part
-  const { weight, input_scale: inputScale, output_scale: outputScale } = module
-  const frozen = weight instanceof QTensor ? weight : null
-  const make = () => part.make({ device: deviceOf(module), weight: frozen, inputScale, outputScale })
-  // What is made stands apart from what the layer holds, which stays.
-  const held = new Set<unknown>([...module.ownTensors()].map(([, tensor]) => tensor))
-  const bytes = () => bytesOf(make, { name: joinPath(path, name), dtype }, held)
-  return {
-    name: joinPath(path, name),
-    dtype,
-    shape,
-    bytes,
-    source: part.of === 'weight' ? weight : null,
-    part: name,
+  const make = () => {
+    const { weight, input_scale: inputScale, output_scale: outputScale } = module
+    const frozen = weight instanceof QTensor ? weight : null
+    return part.make({ device: deviceOf(module), weight: frozen, inputScale, outputScale })
   }
+  const source = part.of === 'weight' ? module.weight : null
+  return savedPart(module, { path, name, dtype, shape }, make, { source, part: name })
 }
 
-/** The bytes of a tensor, made for this unless it is held. @throws FormatError if it holds NaN or infinity */
-async function bytesOf(
+function savedPart(
+  module: Module,
+  { path, name, dtype, shape }: Pick<TensorToWrite, 'name' | 'dtype' | 'shape'> & { path: string },
   make: () => Tensor,
-  { name, dtype }: Pick<TensorToWrite, 'name' | 'dtype'>,
-  held: ReadonlySet<unknown>,
-): Promise<Uint8Array> {
-  const tensor = scope(() => keep(make()))
-  try {
-    const bytes = tensor.readBytes()
-    if (isFloatDType(dtype)) await checkFinite('save', { name, byteOffset: 0 }, tensor)
-    return await bytes
-  } finally {
-    if (!held.has(tensor)) tensor.dispose()
+  origin: Pick<SavedPart, 'source' | 'part'>,
+): SavedPart {
+  const full = joinPath(path, name)
+  const use: SavedPart['use'] = async (body) => {
+    // What is made stands apart from what the layer holds, which stays.
+    const held = new Set<unknown>([...module.ownTensors()].map(([, tensor]) => tensor))
+    const tensor = scope(() => keep(make()))
+    try {
+      if (isFloatDType(dtype)) await checkFinite('save', { name: full, byteOffset: 0 }, tensor)
+      return await body(tensor)
+    } finally {
+      if (!held.has(tensor)) tensor.dispose()
+    }
   }
+  const bytes = () => use((values) => values.readBytes())
+  return { name: full, dtype, shape, bytes, use, modulePath: path, ...origin }
 }
 
 function deviceOf(module: QModule): Device {

@@ -3,12 +3,15 @@ import { save, schemeToWrite } from '../checkpoints/save.ts'
 import { layersToWrite } from '../checkpoints/savedTensors.ts'
 import { FormatError } from '../core/errors.ts'
 import type { QType } from '../core/qtype.ts'
-import { weightErrors } from '../evaluate/weightError.ts'
+import type { Device } from '../devices/device.ts'
+import { relativeError, weightErrors } from '../evaluate/weightError.ts'
 import { checkSaveTarget } from '../formats/atomicFolder.node.ts'
-import { isGgufPath } from '../models/load.ts'
+import type { CausalLM } from '../models/causalLM.ts'
+import { isGgufPath, planCausalLM } from '../models/load.ts'
+import { type QuantizedFiles, quantizeFiles, streams } from '../models/quantizeFiles.ts'
 import type { Module } from '../nn/module.ts'
 import { QWeightModule } from '../nn/qmodule.ts'
-import { freeze, memoryFootprint, quantize } from '../quantize/quantize.ts'
+import { freeze, memoryFootprint, type QuantizeOptions, quantize } from '../quantize/quantize.ts'
 import type { QuantizerName } from '../quantize/quantizers.ts'
 import { calibrateOnText } from './calibration.ts'
 import { interrupted } from './interrupt.ts'
@@ -39,26 +42,12 @@ export async function quantizeCommand(path: string, options: QuantizeCommandOpti
   // Asked first: a target that cannot be written should not cost the work.
   await checkSaveTarget(out, overwrite ? isSavedFile : undefined)
   await withDevice(options, async (device) => {
-    const model = await loadModel(path, device, options, { dequantize: isGgufPath(path) })
-    const floatBytes = memoryFootprint(model)
-    const { weights, include, exclude, groupSize, algorithm } = options
-    quantize(model, { weights, activations, include, exclude, groupSize, algorithm })
-    if (activations && calibration) await calibrateOnText(model, path, calibration, options)
-    const quantizing = await progressBar('quantize', options)
-    const errors = await weightErrors(model, { signal: interrupted, onProgress: quantizing.update }).finally(
-      quantizing.stop,
-    )
-    freeze(model)
-    const saving = await progressBar('save', options)
-    const bytes = await save(model, out, {
-      overwrite,
-      signal: interrupted,
-      onProgress: saving.update,
-    }).finally(saving.stop)
+    const done =
+      (await quantizeStreaming(path, device, options)) ?? (await quantizeLoaded(path, device, options))
+    const { model, bytes, floatBytes, format, errors } = done
     const modules = quantizedModules(model, errors)
-    const format = schemeToWrite(undefined, await layersToWrite(model))
     const bits = bitsPerWeight(model)
-    if (options.json) return printJson({ out, format: format.name, bytes, bitsPerWeight: bits, modules })
+    if (options.json) return printJson({ out, format, bytes, bitsPerWeight: bits, modules })
     await printTable(
       [
         { head: 'layer' },
@@ -78,6 +67,68 @@ export async function quantizeCommand(path: string, options: QuantizeCommandOpti
       `\n${sizes}, ${bits.toFixed(2)} bits per weight; wrote ${formatBytes(bytes)} to ${out}\n`,
     )
   })
+}
+
+interface Quantized extends QuantizedFiles {
+  model: CausalLM
+  errors: Map<string, number>
+}
+
+function quantizeOptions(options: QuantizeCommandOptions): QuantizeOptions {
+  const { weights, activations, include, exclude, groupSize, algorithm } = options
+  return { weights, activations, include, exclude, groupSize, algorithm }
+}
+
+/** From file to file, tensor by tensor; null where the whole model is needed. */
+async function quantizeStreaming(
+  path: string,
+  device: Device,
+  options: QuantizeCommandOptions,
+): Promise<Quantized | null> {
+  const plan = await planCausalLM(path)
+  try {
+    const floats = isGgufPath(path)
+    const quantization = quantizeOptions(options)
+    if (options.calibration || !streams(plan, floats, quantization)) return null
+    const errors = new Map<string, number>()
+    const bar = await progressBar('quantize', options)
+    const { dtype, overwrite } = options
+    const done = await quantizeFiles(plan, options.out, floats, {
+      ...{ device, dtype, overwrite, quantization, signal: interrupted, onProgress: bar.update },
+      onWarning: (message) => console.warn(`lowbit: ${message}`),
+      onWeight: async (name, float, quantized) =>
+        void errors.set(name, await relativeError(float, quantized)),
+    }).finally(bar.stop)
+    return { ...done, model: plan.model, errors }
+  } finally {
+    await plan.close()
+  }
+}
+
+/** With the whole model in memory: what calibrates has to run it. */
+async function quantizeLoaded(
+  path: string,
+  device: Device,
+  options: QuantizeCommandOptions,
+): Promise<Quantized> {
+  const model = await loadModel(path, device, options, { dequantize: isGgufPath(path) })
+  const floatBytes = memoryFootprint(model)
+  quantize(model, quantizeOptions(options))
+  const { calibration, out, overwrite } = options
+  if (calibration) await calibrateOnText(model, path, calibration, options)
+  const quantizing = await progressBar('quantize', options)
+  const errors = await weightErrors(model, { signal: interrupted, onProgress: quantizing.update }).finally(
+    quantizing.stop,
+  )
+  freeze(model)
+  const saving = await progressBar('save', options)
+  const bytes = await save(model, out, {
+    overwrite,
+    signal: interrupted,
+    onProgress: saving.update,
+  }).finally(saving.stop)
+  const { name: format } = schemeToWrite(undefined, await layersToWrite(model))
+  return { model, bytes, floatBytes, format, errors }
 }
 
 /** Each quantized module, with the error of its weight; null where it was quantized before. */

@@ -127,6 +127,14 @@ class Draft {
               done += bytesWritten
             }
           },
+          writeAt: async (offset, bytes) => {
+            for (let done = 0; done < bytes.byteLength; ) {
+              stop.throwIfAborted()
+              const length = Math.min(chunkBytes, bytes.byteLength - done)
+              const { bytesWritten } = await handle.write(bytes, done, length, offset + done)
+              done += bytesWritten
+            }
+          },
           close: () => this.finish(handle),
         }
       },

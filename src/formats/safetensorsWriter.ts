@@ -67,10 +67,76 @@ export async function writeCheckpoint(
     await writeFile(folder, weightsName, shards[0], metadata)
     return [weightsName]
   }
-  const names = shards.map((_, i) => `model-${fiveDigits(i + 1)}-of-${fiveDigits(shards.length)}.safetensors`)
+  const names = shardNames(shards)
   for (const [i, shard] of shards.entries()) await writeFile(folder, names[i], shard, metadata)
   await writeText(folder, weightsIndexName, indexText(shards, names))
   return [...names, weightsIndexName]
+}
+
+/** Tensors of which names, dtypes and shapes are known first, and bytes in any order, piece by piece. */
+export interface PlacedTensors {
+  /** @param start where the bytes begin in those of the tensor */
+  put(name: string, start: number, bytes: Uint8Array): Promise<void>
+  /** Ends the files. Resolves to the bytes written. */
+  close(): Promise<number>
+}
+
+/**
+ * Lays out the files that `writeCheckpoint` writes, for tensors that come in another order than they stand in.
+ * Where a sink takes bytes in order only, they are held until the end.
+ * @throws FormatError as `writeSafetensors`
+ */
+export async function placeCheckpoint(
+  folder: FolderSink,
+  tensors: readonly Omit<TensorToWrite, 'bytes'>[],
+  maxShardBytes: number = defaultShardBytes,
+): Promise<PlacedTensors> {
+  const shards = splitShards(tensors, maxShardBytes)
+  const names = shards.length === 1 ? [weightsName] : shardNames(shards)
+  const places = new Map<
+    string,
+    { offset: number; write(offset: number, bytes: Uint8Array): Promise<void> }
+  >()
+  const ends: (() => Promise<void>)[] = []
+  let total = 0
+  for (const [i, shard] of shards.entries()) {
+    const sorted = shard.toSorted((a, b) => rankOf(b) - rankOf(a) || byCodePoint(a.name, b.name))
+    const sink = await folder.create(names[i])
+    const header = encodeHeader(sorted, { format: 'pt' })
+    await sink.write(header)
+    const held = new Map<number, Uint8Array>()
+    const write = async (offset: number, bytes: Uint8Array) => {
+      if (sink.writeAt) await sink.writeAt(offset, bytes)
+      else held.set(offset, bytes.slice())
+    }
+    let offset = header.byteLength
+    for (const tensor of sorted) {
+      places.set(tensor.name, { offset, write })
+      offset += byteLength(tensor)
+    }
+    total += offset
+    ends.push(async () => {
+      for (const [, bytes] of [...held].sort(([a], [b]) => a - b)) await sink.write(bytes)
+      await sink.close()
+    })
+  }
+  return {
+    async put(name, start, bytes) {
+      const place = places.get(name)
+      await place?.write(place.offset + start, bytes)
+    },
+    async close() {
+      for (const end of ends) await end()
+      if (shards.length === 1) return total
+      const text = indexText(shards, names)
+      await writeText(folder, weightsIndexName, text)
+      return total + new TextEncoder().encode(text).byteLength
+    },
+  }
+}
+
+function shardNames(shards: readonly unknown[]): string[] {
+  return shards.map((_, i) => `model-${fiveDigits(i + 1)}-of-${fiveDigits(shards.length)}.safetensors`)
 }
 
 async function writeFile(
@@ -87,9 +153,12 @@ async function writeFile(
   }
 }
 
-function splitShards(tensors: TensorToWrite[], maxShardBytes: number): TensorToWrite[][] {
-  const shards: TensorToWrite[][] = []
-  let current: TensorToWrite[] = []
+function splitShards<T extends Omit<TensorToWrite, 'bytes'>>(
+  tensors: readonly T[],
+  maxShardBytes: number,
+): T[][] {
+  const shards: T[][] = []
+  let current: T[] = []
   let currentBytes = 0
   for (const tensor of tensors) {
     const bytes = byteLength(tensor)
@@ -113,7 +182,7 @@ function splitShards(tensors: TensorToWrite[], maxShardBytes: number): TensorToW
  * As `json.dumps(index, indent=2, sort_keys=True)`; by hand, because JavaScript objects move keys that look
  * like numbers.
  */
-function indexText(shards: TensorToWrite[][], names: string[]): string {
+function indexText(shards: Omit<TensorToWrite, 'bytes'>[][], names: string[]): string {
   const entries = shards.flatMap((shard, i) => shard.map((tensor) => [tensor.name, names[i]] as const))
   entries.sort(([a], [b]) => byCodePoint(a, b))
   const totalBytes = shards.flat().reduce((sum, tensor) => sum + byteLength(tensor), 0)
@@ -121,7 +190,7 @@ function indexText(shards: TensorToWrite[][], names: string[]): string {
   return `{\n  "metadata": {\n    "total_size": ${totalBytes}\n  },\n  "weight_map": {\n${lines.join(',\n')}\n  }\n}\n`
 }
 
-function encodeHeader(sorted: TensorToWrite[], metadata: Record<string, string>): Uint8Array {
+function encodeHeader(sorted: Omit<TensorToWrite, 'bytes'>[], metadata: Record<string, string>): Uint8Array {
   const names = new Set<string>()
   const fields: string[] =
     Object.keys(metadata).length === 0 ? [] : [`"__metadata__":${JSON.stringify(metadata)}`]
@@ -161,11 +230,11 @@ async function collect(tensors: Tensors): Promise<TensorToWrite[]> {
   return all
 }
 
-function byteLength({ dtype, shape }: TensorToWrite): number {
+function byteLength({ dtype, shape }: Omit<TensorToWrite, 'bytes'>): number {
   return numel(shape) * dtypes[dtype].bytes
 }
 
-function rankOf({ dtype }: TensorToWrite): number {
+function rankOf({ dtype }: Pick<TensorToWrite, 'dtype'>): number {
   return storedDTypes.get(dtype)?.rank ?? -1
 }
 

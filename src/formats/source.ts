@@ -47,6 +47,8 @@ export interface ByteSink {
 
 /** A file being written; only after `close` is it whole. */
 export interface FileSink extends ByteSink {
+  /** Writes at a place of its own, apart from the order of `write`; absent where bytes come in order only. */
+  writeAt?(offset: number, bytes: Uint8Array): Promise<void>
   close(): Promise<void>
 }
 

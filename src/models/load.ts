@@ -119,7 +119,7 @@ export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {})
  * The parameters in their order, up to `atOnce` of them on their way: while one is laid out on the device,
  * the next comes from its file. One at a time where floats are made of them, which are large.
  */
-async function* inOrder(
+export async function* inOrder(
   parameters: readonly PlannedParameter[],
   load: (planned: PlannedParameter) => Promise<Parameter>,
   atOnce: number,
@@ -152,7 +152,7 @@ function checkRoom({ name, parameters }: LoadPlan, device: Device): void {
 }
 
 /** A parameter as it is saved, or the floats that it stands for. */
-async function loadParameter(
+export async function loadParameter(
   { model, name }: LoadPlan<CausalLM>,
   planned: PlannedParameter,
   device: Device,

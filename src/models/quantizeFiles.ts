@@ -1,0 +1,209 @@
+import { saveFolder } from '#files'
+import { isSavedFile } from '../checkpoints/checkpoint.ts'
+import type { LoadPlan, PlannedParameter } from '../checkpoints/plan.ts'
+import { schemeToWrite } from '../checkpoints/save.ts'
+import { layersToWrite, type SavedPart, writtenTensors } from '../checkpoints/savedTensors.ts'
+import { type FloatDType, isFloatDType } from '../core/dtype.ts'
+import { asQType } from '../core/qtype.ts'
+import type { Device } from '../devices/device.ts'
+import { type PlacedTensors, placeCheckpoint } from '../formats/safetensorsWriter.ts'
+import { type FolderSink, writeText } from '../formats/source.ts'
+import { type Parameter, parentPath } from '../nn/module.ts'
+import { QWeightModule } from '../nn/qmodule.ts'
+import { weightShape } from '../nn/twins.ts'
+import { QTensor } from '../qtensor/qtensor.ts'
+import { groupSpec } from '../qtensor/quantizer.ts'
+import { dequantize } from '../quantize/dequantize.ts'
+import { freezeTwins, type QuantizeOptions, quantize } from '../quantize/quantize.ts'
+import { keep } from '../tensor/scope.ts'
+import { Tensor } from '../tensor/tensor.ts'
+import type { CausalLM } from './causalLM.ts'
+import { inOrder, loadParameter } from './load.ts'
+
+/** How a model goes from files to files. */
+export interface QuantizeFilesOptions {
+  device: Device
+  /** What floats become; default: as saved. */
+  dtype?: FloatDType
+  quantization: QuantizeOptions
+  overwrite?: boolean
+  signal?: AbortSignal
+  /** Is told what is not sound and not needed, and what other readers cannot load. */
+  onWarning(message: string): void
+  /** Called with the bytes read so far, and all. */
+  onProgress?(bytes: number, totalBytes: number): void
+  /** Told of each weight while both its floats and what they became are there. */
+  onWeight?(path: string, float: Tensor, quantized: QTensor): Promise<void>
+}
+
+/** What was written. */
+export interface QuantizedFiles {
+  bytes: number
+  /** The scheme of the quantized layers. */
+  format: string
+  /** Of all parameters before. */
+  floatBytes: number
+}
+
+/**
+ * Whether a model can be quantized from files to files: what its codes look like is then known before they are
+ * there.
+ */
+export function streams(
+  { scheme }: LoadPlan,
+  floats: boolean,
+  { weights, algorithm }: QuantizeOptions,
+): boolean {
+  const { values } = asQType(weights)
+  return (scheme === 'none' || floats) && values !== 'codebook' && typeof algorithm !== 'object'
+}
+
+/**
+ * Reads a model, quantizes it and writes it, tensor by tensor: the same files as load, `quantize`, `freeze` and
+ * `save`, in memory for one tensor. The plan's model is left without values.
+ * @param floats whether quantized weights are made floats first
+ * @throws FormatError as `loadCausalLM` and `save`
+ */
+export async function quantizeFiles(
+  plan: LoadPlan<CausalLM>,
+  target: string,
+  floats: boolean,
+  options: QuantizeFilesOptions,
+): Promise<QuantizedFiles> {
+  const { model, parameters } = plan
+  const { device, dtype, signal, onWarning } = options
+  for (const message of plan.warnings) onWarning(message)
+  if (floats) dequantize(model)
+  const floatBytes = placeFloats(model, parameters, dtype)
+  quantize(model, options.quantization)
+  placeCodes(model)
+  const layers = await layersToWrite(model)
+  const { name: format, writer } = schemeToWrite(undefined, layers)
+  const parts = [...writtenTensors(model, writer, layers)]
+  for (const message of writer.limits(layers.quantized)) onWarning(message)
+  const { files, quantizationConfig } = writer.settings(layers.quantized, layers.floats)
+  const write = async (folder: FolderSink) => {
+    const placed = await placeCheckpoint(folder, parts)
+    const load = (planned: PlannedParameter) => loadParameter(plan, planned, device, dtype, floats)
+    const total = parameters.reduce((sum, { byteLength }) => sum + byteLength, 0)
+    let done = 0
+    for await (const [planned, parameter] of inOrder(parameters, load, 1)) {
+      signal?.throwIfAborted()
+      await writeParameter(model, planned.paths, parameter, { parts, placed, onWeight: options.onWeight })
+      done += planned.byteLength
+      options.onProgress?.(done, total)
+    }
+    let bytes = await placed.close()
+    for (const [name, text] of [...model.savedFiles(quantizationConfig), ...(files ?? [])]) {
+      await writeText(folder, name, text)
+      bytes += new TextEncoder().encode(text).byteLength
+    }
+    return bytes
+  }
+  const overwrite = options.overwrite ? isSavedFile : undefined
+  return { bytes: await saveFolder(target, write, { overwrite, signal }), format, floatBytes }
+}
+
+/** Gives the parameters, which have no values, the dtypes that they will have. @returns their bytes */
+function placeFloats(
+  model: CausalLM,
+  parameters: readonly PlannedParameter[],
+  dtype: FloatDType | undefined,
+): number {
+  let bytes = 0
+  for (const { paths, kind } of parameters) {
+    const [first] = paths
+    const stored = isFloatDType(kind) ? kind : 'float32'
+    const place = keep(Tensor.meta(model.getParameter(first).shape, dtype ?? stored))
+    for (const path of paths) model.setParameter(path, place)
+    bytes += place.byteLength
+  }
+  return bytes
+}
+
+/** Stands quantized weights without values in for those of the twins: alike ones of a tied weight share one. */
+function placeCodes(model: CausalLM): void {
+  const places = new Map<Parameter, [QWeightModule, QTensor][]>()
+  for (const [, twin] of model.namedModules()) {
+    if (!(twin instanceof QWeightModule)) continue
+    const { weight, quantization } = twin
+    const known = places.get(weight) ?? []
+    const like = known.find(([{ quantization: other }]) => {
+      return other.qtype === quantization.qtype && other.groupSize === quantization.groupSize
+    })
+    const place = like?.[1] ?? emptyWeight(twin)
+    places.set(weight, [...known, [twin, place]])
+    twin.weight = place
+  }
+}
+
+function emptyWeight(twin: QWeightModule): QTensor {
+  const { weight, quantization } = twin
+  const { qtype, groupSize } = quantization
+  const shape = weightShape(twin, weight)
+  const dtype = weight.dtype as FloatDType
+  const values = () => ({ tensor: keep(Tensor.meta([0], 'uint8')), dtype })
+  return new QTensor({
+    ...groupSpec(qtype, groupSize, shape),
+    shape,
+    dtype,
+    codes: keep(Tensor.meta([0], 'uint8')),
+    scale: values(),
+    offset: qtype.unsigned ? { kind: 'shift', ...values() } : null,
+    order: null,
+  })
+}
+
+interface Writing {
+  readonly parts: readonly SavedPart[]
+  readonly placed: PlacedTensors
+  readonly onWeight: QuantizeFilesOptions['onWeight']
+}
+
+/** Puts a parameter in its places, writes what is made of it, and takes it away again. */
+async function writeParameter(
+  model: CausalLM,
+  paths: readonly string[],
+  parameter: Parameter,
+  { parts, placed, onWeight }: Writing,
+): Promise<void> {
+  const before = paths.map((path) => model.getParameter(path))
+  const twins = new Map<string, QWeightModule>()
+  for (const path of paths) {
+    const module = model.getModule(parentPath(path))
+    model.setParameter(path, parameter)
+    if (module instanceof QWeightModule && parameter instanceof Tensor && path.endsWith('.weight'))
+      twins.set(parentPath(path), module)
+  }
+  const made = new Set<Parameter>([parameter])
+  try {
+    freezeTwins([...twins.values()])
+    for (const { weight } of twins.values()) made.add(weight)
+    for (const [path, { weight }] of twins)
+      if (weight instanceof QTensor) await onWeight?.(path, parameter as Tensor, weight)
+    const sources = new Set<Parameter | null>(before)
+    for (const part of parts) {
+      const ofLayer = part.source === null && twins.has(part.modulePath)
+      if (ofLayer || (part.source && sources.has(part.source))) await writePart(part, placed)
+    }
+  } finally {
+    for (const [i, path] of paths.entries()) model.setParameter(path, before[i])
+    for (const each of made) each.dispose()
+  }
+}
+
+/** Bytes that are read from the device at a time. */
+const pieceBytes = 8 * 2 ** 20
+
+function writePart(part: SavedPart, placed: PlacedTensors): Promise<void> {
+  return part.use(async ({ device, storage, byteOffset, byteLength }) => {
+    for (let start = 0; start < byteLength; start += pieceBytes) {
+      const length = Math.min(pieceBytes, byteLength - start)
+      await placed.put(
+        part.name,
+        start,
+        await device.read({ storage, byteOffset: byteOffset + start }, length),
+      )
+    }
+  })
+}

@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { save } from '../../src/checkpoints/save.ts'
+import { openDevice } from '../../src/devices/open.ts'
+import { loadCausalLM, planCausalLM } from '../../src/models/load.ts'
+import { quantizeFiles, streams } from '../../src/models/quantizeFiles.ts'
+import { freeze, type QuantizeOptions, quantize } from '../../src/quantize/quantize.ts'
+import { fixtures } from '../formats/ggufBytes.ts'
+
+/*
+ * From file to file the same bytes are written as by a model that is held whole: load, quantize, freeze, save.
+ */
+
+const device = openDevice('cpu')
+const root = mkdtempSync(join(tmpdir(), 'lowbit-files-'))
+after(async () => {
+  rmSync(root, { recursive: true })
+  assert.equal(device.allocatedBytes, 0)
+  await device.close()
+})
+
+const stories = 'lowbit/models/stories260K'
+const cases: [name: string, place: string, options: QuantizeOptions, dtype?: 'bfloat16'][] = [
+  ['int4', stories, { weights: 'int4', exclude: 'lm_head' }],
+  ['the tied head, too', stories, { weights: 'int8' }],
+  ['in bfloat16', stories, { weights: 'int2', algorithm: 'hqq' }, 'bfloat16'],
+  ['from GGUF', `${fixtures}stories260K-q4_0.gguf`, { weights: 'int8', include: '*.mlp.*' }],
+]
+
+for (const [name, place, quantization, dtype] of cases) {
+  test(`${name}: the same files`, async () => {
+    const [streamed, held] = [join(root, `${name} streamed`), join(root, `${name} held`)]
+    const floats = place.endsWith('.gguf')
+    const plan = await planCausalLM(place)
+    assert.ok(streams(plan, floats, quantization))
+    const told: string[] = []
+    const options = { device, dtype, quantization, onWarning: (message: string) => void told.push(message) }
+    const onWeight = async (path: string) => void told.push(path)
+    const { bytes } = await quantizeFiles(plan, streamed, floats, { ...options, onWeight })
+    await plan.close()
+    const model = await loadCausalLM(place, { device, dtype, dequantize: floats })
+    assert.deepEqual(
+      told.filter((line) => !line.startsWith('save: ')).sort(),
+      quantize(model, quantization).sort(),
+    )
+    freeze(model)
+    assert.equal(await save(model, held, { onWarning: () => {} }), bytes)
+    model.dispose()
+    assert.deepEqual(readdirSync(streamed), readdirSync(held))
+    for (const file of readdirSync(held))
+      assert.ok(readFileSync(join(streamed, file)).equals(readFileSync(join(held, file))), file)
+  })
+}
