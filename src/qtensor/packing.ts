@@ -45,6 +45,14 @@ export function splitRows(count: number, cols: number, bits: number): Packing {
   }
 }
 
+/** All codes of 4 bits in a line, two a byte, the first in the high bits. */
+export function highFirst(count: number): Packing {
+  return {
+    ...{ bits: 4, wordBytes: 1, lines: 1, length: count, lineWords: 0, stepWords: 1 },
+    ...{ lineCodes: 0, stepCodes: 1, count, order: [1, 0], packedBytes: Math.ceil(count / 2) },
+  }
+}
+
 function scalarsOf({ device }: Tensor, { packedBytes: _, order, ...scalars }: Packing) {
   return { ...scalars, order: order && Tensor.fromArray(device, Uint8Array.from(order), undefined, 'uint8') }
 }

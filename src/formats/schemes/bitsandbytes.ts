@@ -1,14 +1,13 @@
 import { dtypes, isDType } from '../../core/dtype.ts'
 import { FormatError } from '../../core/errors.ts'
 import { numel, type Shape, sameShape, showShape } from '../../core/shape.ts'
+import { highFirst, unpackCodes } from '../../qtensor/packing.ts'
+import { matrixShape } from '../../qtensor/parts.ts'
 import { QTensor } from '../../qtensor/qtensor.ts'
 import { keep, scope } from '../../tensor/scope.ts'
-import { Tensor } from '../../tensor/tensor.ts'
 import { type TensorFile, tensorInfo } from '../tensorFile.ts'
 import {
   blockTypes,
-  codesLayout,
-  highFirst,
   maxStateBytes,
   parseQuantState,
   type QuantState,
@@ -132,10 +131,7 @@ async function readWeight(parts: PartReader, state: QuantState): Promise<QTensor
       }
     : { values: absmax }
   return scope(() => {
-    const count = numel(shape)
-    const codes = Tensor.empty(parts.device, [shape[0], count / shape[0]], 'uint8')
-    const order = Tensor.fromArray(parts.device, highFirst)
-    parts.device.call('unpackCodes', { packed, codes, order, ...codesLayout(count) })
+    const codes = unpackCodes(packed, highFirst(numel(shape))).view(matrixShape(shape))
     const block = { kind: 'run', size: blockSize } as const
     return keep(QTensor.fromParts({ type, shape, dtype, codes, block, scale }))
   })

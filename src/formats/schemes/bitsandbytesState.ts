@@ -68,12 +68,3 @@ export function formatQuantState({ type, blockSize, dtype, shape, nested }: Quan
     )
   return `{${fields.join(', ')}}`
 }
-
-/** Of the two codes of a byte the first has the high bits. */
-export const highFirst = Uint8Array.of(1, 0)
-
-/** How `count` codes of 4 bits, all of a weight in a line, lie in bytes, as the packing kernels take it. */
-export function codesLayout(count: number) {
-  const line = { lines: 1, length: count, lineWords: 0, stepWords: 1, lineCodes: 0, stepCodes: 1 }
-  return { bits: 4, wordBytes: 1, ...line, count }
-}

@@ -1,9 +1,10 @@
 import { FormatError } from '../../core/errors.ts'
 import { numel } from '../../core/shape.ts'
+import { highFirst, packCodes } from '../../qtensor/packing.ts'
 import { isNested, type NestedScale } from '../../qtensor/parts.ts'
 import { concat } from '../../tensor/ops/index.ts'
 import { Tensor } from '../../tensor/tensor.ts'
-import { blockTypes, codesLayout, formatQuantState, highFirst, stateName } from './bitsandbytesState.ts'
+import { blockTypes, formatQuantState, stateName } from './bitsandbytesState.ts'
 import type {
   FloatLayer,
   LayerToWrite,
@@ -116,14 +117,7 @@ function packed({ device, weight }: LayerValues, codebook: readonly number[]): T
   const line = codes.view([count])
   const even =
     count % 2 === 0 ? line : concat([line, Tensor.fromArray(device, Uint8Array.of(codebook.indexOf(0)))], 0)
-  const bytes = Tensor.empty(device, [even.numel / 2, 1], 'uint8')
-  device.call('packCodes', {
-    codes: even,
-    packed: bytes,
-    order: Tensor.fromArray(device, highFirst),
-    ...codesLayout(even.numel),
-  })
-  return bytes
+  return packCodes(even, highFirst(even.numel)).view([even.numel / 2, 1])
 }
 
 /** @throws FormatError if the format cannot hold the weight */

@@ -53,7 +53,7 @@ const sizes = floats.flatMap((dtype) =>
           },
           ...(count > blockSize && { 'blocks half as long': (args) => replaced(args, 6, blockSize >> 1) }),
           ...(count > 100 && {
-            'a codebook in bfloat16': (args) =>
+            'a codebook a little larger': (args) =>
               replaced(
                 args,
                 2,
