@@ -1,7 +1,9 @@
 // LOWBIT_GOLDEN=FOLDER node scripts/copy-golden.mjs: takes from the large golden set what the repository
 // keeps of it, the model stories260K: its float weights (models/stories260K), the text of its perplexity
 // (models/tinystories.txt), and what optimum-quanto and transformers wrote and computed
-// (test/golden/stories260K).
+// (test/golden/stories260K); of torchao's and HQQ's variants what their tests compare; a small GPT-2
+// (test/golden/shakespeare-gpt2-1M); one weight through quanto's and torchao's quantizers
+// (test/golden/single_tensor); and the figures of all of these (test/golden/items.json).
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
@@ -85,6 +87,75 @@ const kept = {
   variants: Object.fromEntries(items),
 }
 writeFileSync(`${target}/manifest.json`, oneLineLists(JSON.stringify(kept, null, 1)) + '\n')
+
+const gpt2 = 'shakespeare-gpt2-1M'
+copyFolder(join(golden, gpt2, 'float'), `test/golden/${gpt2}/float`)
+mkdirSync(`test/golden/${gpt2}/expected`, { recursive: true })
+for (const name of ['inputs.json', 'ppl_text.txt'])
+  copy(join(golden, gpt2, name), `test/golden/${gpt2}/${name}`)
+const gpt2Variants = ['float', 'quanto-qint8', 'quanto-qint4', 'quanto-qint8-a8']
+for (const variant of gpt2Variants)
+  copy(
+    join(golden, gpt2, `expected/${variant}.safetensors`),
+    `test/golden/${gpt2}/expected/${variant}.safetensors`,
+  )
+
+copy(
+  join(golden, model, 'expected/quanto-qint4-hqq.safetensors'),
+  `${target}/expected/quanto-qint4-hqq.safetensors`,
+)
+const torchao = ['torchao-int8wo', 'torchao-int4-g32', 'torchao-float8wo']
+for (const variant of torchao) {
+  mkdirSync(`${target}/${variant}`, { recursive: true })
+  const file = `${variant}/model.safetensors`
+  copyTensors(join(golden, model, file), `${target}/${file}`, /_weight_(qdata|scale)$/)
+}
+
+mkdirSync('test/golden/single_tensor', { recursive: true })
+for (const name of readdirSync(join(golden, 'single_tensor')))
+  if (/^(quanto|torchao)_/.test(name))
+    copy(join(golden, 'single_tensor', name), `test/golden/single_tensor/${name}`)
+copy(join(golden, 'single_tensor/index.json'), 'test/golden/single_tensor/index.json')
+copyTensors(
+  join(golden, 'single_tensor/inputs.safetensors'),
+  'test/golden/single_tensor/inputs.safetensors',
+  /^W(_plain)?$/,
+)
+
+const figures = [
+  ...gpt2Variants.map((variant) => `${gpt2}/${variant}`),
+  ...['quanto-qint4-hqq', 'torchao-int8dyn', ...torchao].map((variant) => `${model}/${variant}`),
+]
+const found = manifest.items.filter(({ id }) => figures.includes(id))
+writeFileSync('test/golden/items.json', oneLineLists(JSON.stringify(found, null, 1)) + '\n')
+
+/** The tensors of a safetensors file whose names match, in a file of their own. */
+function copyTensors(from, to, wanted) {
+  const file = readFileSync(from)
+  const start = 8 + Number(file.readBigUInt64LE(0))
+  const tensors = Object.entries(JSON.parse(file.toString('utf8', 8, start))).filter(([name]) =>
+    wanted.test(name),
+  )
+  const parts = tensors.map(
+    ([
+      ,
+      {
+        data_offsets: [begin, end],
+      },
+    ]) => file.subarray(start + begin, start + end),
+  )
+  let offset = 0
+  const header = tensors.map(([name, tensor], i) => {
+    const begin = offset
+    offset += parts[i].length
+    return [name, { ...tensor, data_offsets: [begin, offset] }]
+  })
+  const json = JSON.stringify(Object.fromEntries(header))
+  const text = Buffer.from(json.padEnd(Math.ceil(json.length / 8) * 8))
+  const length = Buffer.alloc(8)
+  length.writeBigUInt64LE(BigInt(text.length))
+  writeFileSync(to, Buffer.concat([length, text, ...parts]))
+}
 
 /** Lists of numbers and names on one line each. */
 function oneLineLists(json) {

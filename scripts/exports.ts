@@ -52,7 +52,14 @@ function declaration(name: string, file: string): Export {
     `^export (?:async |abstract )*(function\\*?|class|const|type|interface) ${name}\\b`,
     'm',
   ).exec(text)
-  if (!match) throw new Error(`${file}: must declare ${name}, which the index exports`)
+  if (!match) {
+    const from = new RegExp(
+      `^(?:im|ex)port (?:type )?\\{[^}]*\\b${name}\\b[^}]*\\} from '(\\.[^']+)'`,
+      'm',
+    ).exec(text)
+    if (!from) throw new Error(`${file}: must declare ${name}, which the index exports`)
+    return declaration(name, join(dirname(file), from[1]))
+  }
   const before = text.slice(0, match.index)
   const comment = /\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\s*$/.exec(before)?.[1] ?? ''
   const kind =

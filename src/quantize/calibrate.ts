@@ -9,6 +9,7 @@ import type { Observation } from '../nn/observe.ts'
 import { activationScales, QModule } from '../nn/qmodule.ts'
 import { type ActivationUse, QActivation } from '../qtensor/activation.ts'
 import { chooseScales, symmetricRange } from '../qtensor/rows.ts'
+import { op } from '../tensor/op.ts'
 import { reduce } from '../tensor/ops/reduce.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { noGrad } from '../tensor/tape.ts'
@@ -321,8 +322,11 @@ export function absmaxScale(x: Tensor, qtype: QType): Tensor {
   })
 }
 
-function movingScale(scale: Tensor, next: Tensor, momentum: number): Tensor {
-  const y = Tensor.empty(scale.device, [])
-  scale.device.call('movingScale', { scale, next, y, momentum, complement: 1 - momentum })
-  return y
-}
+const movingScale = op(
+  'movingScale(scale, next, momentum)',
+  (scale: Tensor, next: Tensor, momentum: number): Tensor => {
+    const y = Tensor.empty(scale.device, [])
+    scale.device.call('movingScale', { scale, next, y, momentum, complement: 1 - momentum })
+    return y
+  },
+)

@@ -2,6 +2,7 @@ import { DTypeError } from '../core/errors.ts'
 import { isObject, type Kind } from '../core/kinds.ts'
 import type { Device } from '../devices/device.ts'
 import { smallestRange } from '../kernels/quantize/magnitudeHistogram/magnitudeHistogram.ts'
+import { op } from '../tensor/op.ts'
 import { keep } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 
@@ -20,6 +21,14 @@ export const aHistogram: Kind = {
 }
 
 const bins = 2048
+
+/** Adds the values of x to the counts of their magnitudes; see kernels/quantize/magnitudeHistogram. */
+const countMagnitudes = op(
+  'countMagnitudes(x, counts, range)',
+  (x: Tensor, counts: Tensor, range: Tensor): void => {
+    if (x.numel > 0) x.device.call('magnitudeHistogram', { x, counts, range, count: x.numel, bins })
+  },
+)
 
 /**
  * A histogram of |x| over all that was added, on the device until it is read; between half of its bins and
@@ -42,8 +51,7 @@ export class DeviceHistogram {
 
   /** Counts the values of x [...] float32. */
   add(x: Tensor): void {
-    if (x.numel > 0)
-      x.device.call('magnitudeHistogram', { x, counts: this.counts, range: this.range, count: x.numel, bins })
+    countMagnitudes(x, this.counts, this.range)
   }
 
   /** @throws DTypeError if a bin holds more than 2³¹ − 1 values */

@@ -3,9 +3,11 @@ import { DTypeError } from '../core/errors.ts'
 import { above, check, wholeNumber } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import type { QType } from '../core/qtype.ts'
+import type { KernelArguments } from '../devices/commandList.ts'
 import { isNested } from '../qtensor/parts.ts'
 import { aQuantizer, groupSpec, type Quantizer } from '../qtensor/quantizer.ts'
 import { chooseScales, encodeRows, symmetricRange } from '../qtensor/rows.ts'
+import { op } from '../tensor/op.ts'
 import { add, cast, div, mul, neg, relu, sub } from '../tensor/ops/index.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { codebook, doubleQuant } from './codebook.ts'
@@ -60,6 +62,18 @@ const hqqKinds: OptionKinds<HqqOptions> = {
   iterations: wholeNumber(0),
 }
 
+/** Moves the shifts of groups in place; see kernels/quantize/hqqShift. */
+const moveShift = op(
+  'moveShift(groups, scale, shift, options)',
+  (
+    groups: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    options: Omit<KernelArguments<'hqqShift'>, 'x' | 'dtype' | 'scale' | 'shift'>,
+  ): void =>
+    groups.device.call('hqqShift', { x: groups, dtype: dtypes[groups.dtype].code, scale, shift, ...options }),
+)
+
 /**
  * The scale of `max`, and a shift that is moved, step by step, to where the norm of the weight's error is
  * smallest (unsigned types). quanto's HqqOptimizer, with its defaults; see kernels/quantize/hqqShift.
@@ -77,20 +91,9 @@ export function hqq(options: HqqOptions = {}): Quantizer {
     const trial = Tensor.empty(groups.device, [rows], groups.dtype)
     const error = Tensor.empty(groups.device, [rows])
     const steps = Tensor.empty(groups.device, [1], 'int32')
-    const dtype = dtypes[groups.dtype].code
-    const search = { scale, shift, trial, error, iterations: steps }
-    groups.device.call('hqqShift', {
-      x: groups,
-      dtype,
-      ...search,
-      rows,
-      cols,
-      levels: qtype.qmax,
-      norm,
-      beta,
-      kappa,
-      maxIterations: iterations,
-    })
+    const search = { trial, error, iterations: steps }
+    const settings = { levels: qtype.qmax, norm, beta, kappa, maxIterations: iterations }
+    moveShift(groups, scale, shift, { ...search, ...settings, rows, cols })
     return { scale, shift }
   })
 }

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Scalar } from '../../src/devices/commandList.ts'
-import { type DeviceName, openDevice } from '../../src/devices/open.ts'
+import { openDevice } from '../../src/devices/open.ts'
 import { add, mul, rope } from '../../src/tensor/ops/index.ts'
 import { keep, scope } from '../../src/tensor/scope.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
+import { deviceNames } from '../deviceNames.ts'
 
-for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as DeviceName[]) {
+for (const name of deviceNames) {
   describe(`kept command lists on ${name}`, () => {
     test('run again on new inputs, and reuse their own buffers', async () => {
       const device = openDevice(name, { threads: 2 })

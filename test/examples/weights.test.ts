@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -66,11 +65,9 @@ test('inspect: trees, codes and dequantized weights of one layer', async () => {
   }
 })
 
-const gpt2 = join(process.env.LOWBIT_GOLDEN ?? join(root, '../shared/golden'), 'shakespeare-gpt2-1M/float')
+const gpt2 = join(root, 'test/golden/shakespeare-gpt2-1M/float')
 
-test('gpt2-absmax: text, perplexity, histograms', {
-  skip: !existsSync(gpt2) && `${gpt2} is not there`,
-}, async () => {
+test('gpt2-absmax: text, perplexity, histograms', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'lowbit-example-'))
   try {
     const out = join(folder, 'histograms.svg')

@@ -5,7 +5,8 @@ import { test } from 'node:test'
 import { openCheckpoint, openSharded } from '../../src/formats/checkpoint.ts'
 import { diskFolder } from '../../src/formats/file.node.ts'
 import { type Folder, memoryFolder } from '../../src/formats/source.ts'
-import { fixtures, golden, skipGolden } from './golden.ts'
+import { widestGolden as golden } from '../golden.ts'
+import { fixtures } from './golden.ts'
 
 const index = 'model.safetensors.index.json'
 const shard = (i: number) => `model-0000${i}-of-00003.safetensors`
@@ -110,7 +111,7 @@ test('a folder without weights says so', async () => {
   })
 })
 
-test('every golden checkpoint opens', { skip: skipGolden }, async () => {
+test('every golden checkpoint opens', async () => {
   let opened = 0
   for (const model of ['stories260K', 'shakespeare-gpt2-1M']) {
     for (const variant of readdirSync(join(golden, model))) {
@@ -122,5 +123,5 @@ test('every golden checkpoint opens', { skip: skipGolden }, async () => {
       opened++
     }
   }
-  assert.ok(opened >= 20, `${opened} checkpoints`)
+  assert.ok(opened >= 10, `${opened} checkpoints`)
 })

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { type DType, dtypes, type FloatDType, type HostArray, viewAs } from '../../src/core/dtype.ts'
@@ -7,6 +7,7 @@ import { asQType, type QType } from '../../src/core/qtype.ts'
 import { dequantize } from '../../src/kernels/quantize/dequantize/dequantize.ts'
 import { scalesOf } from '../../src/kernels/quantize/quantize/quantize.cases.ts'
 import { quantize } from '../../src/kernels/quantize/quantize/quantize.ts'
+import { golden, readGolden } from '../golden.ts'
 
 interface Quantized {
   scale: HostArray
@@ -46,7 +47,7 @@ function assertBits(actual: HostArray | null, expected: HostArray | null, what: 
 
 describe('quantizers against optimum-quanto, bit by bit', () => {
   // Made by scripts/make-quantizer-fixtures.py.
-  const golden = JSON.parse(readFileSync(new URL('../golden/quantizers.json', import.meta.url), 'utf8')) as {
+  const written = JSON.parse(readFileSync(new URL('../golden/quantizers.json', import.meta.url), 'utf8')) as {
     weights: Record<FloatDType, string>
     items: {
       dtype: FloatDType
@@ -62,9 +63,9 @@ describe('quantizers against optimum-quanto, bit by bit', () => {
   const decode = (dtype: DType, base64: string) =>
     viewAs(dtype, Uint8Array.from(Buffer.from(base64, 'base64')))
 
-  for (const { dtype, qtype: name, rows, cols, ...expected } of golden.items) {
+  for (const { dtype, qtype: name, rows, cols, ...expected } of written.items) {
     test(`${dtype} ${name} ${rows}x${cols}`, () => {
-      const x = decode(dtype, golden.weights[dtype]).subarray(0, rows * cols)
+      const x = decode(dtype, written.weights[dtype]).subarray(0, rows * cols)
       const actual = quantizeRows(x, dtype, rows, cols, asQType(name))
       assertBits(actual.scale, decode(dtype, expected.scale), 'scale')
       assertBits(actual.shift, expected.shift === null ? null : decode(dtype, expected.shift), 'shift')
@@ -124,14 +125,9 @@ describe('worked by hand', () => {
   })
 })
 
-const folder = join(
-  process.env.LOWBIT_GOLDEN ?? join(import.meta.dirname, '../../../shared/golden'),
-  'single_tensor',
-)
+const folder = join(golden, 'single_tensor')
 
-describe('a 96 x 384 weight, from the golden data', {
-  skip: !existsSync(folder) && `${folder} is not there`,
-}, () => {
+describe('a 96 x 384 weight, from the golden data', () => {
   interface Item {
     file: string
     input: 'W' | 'W_plain'
@@ -144,12 +140,12 @@ describe('a 96 x 384 weight, from the golden data', {
   for (const [name, { file, input }] of Object.entries(index.items)) {
     const match = /^quanto_(?:absmax|max)_((?:int|float)[^_]*(?:_e\w+?)?)(?:_g(\d+))?$/.exec(name)
     if (!match) continue
-    test(name, () => {
-      const tensors = readTensors(join(folder, file))
+    test(name, async () => {
+      const tensors = await rawTensors(join(folder, file))
       const qtype = asQType(match[1])
       const cols = Number(match[2] ?? 384)
       const rows = (96 * 384) / cols
-      const x = readTensors(join(folder, 'inputs.safetensors'))[input] as Float32Array
+      const x = (await rawTensors(join(folder, 'inputs.safetensors')))[input] as Float32Array
       const { scale, shift, codes, dequantized } = quantizeRows(x, 'float32', rows, cols, qtype)
       assertBits(scale, tensors.scale, 'scale')
       if (shift) assertBits(shift, tensors.shift, 'shift')
@@ -162,27 +158,10 @@ describe('a 96 x 384 weight, from the golden data', {
   }
 })
 
-/** The tensors of a safetensors file (an 8-byte length, a JSON header, then the data), as raw arrays. */
-function readTensors(path: string): Record<string, HostArray> {
-  const file = readFileSync(path)
-  const headerEnd = 8 + Number(file.readBigUInt64LE(0))
-  const header = JSON.parse(file.toString('utf8', 8, headerEnd)) as Record<
-    string,
-    { dtype: string; data_offsets: [number, number] }
-  >
-  const tensors = Object.entries(header).filter(([name]) => name !== '__metadata__')
+/** The tensors of a golden file as raw arrays. */
+async function rawTensors(path: string): Promise<Record<string, HostArray>> {
+  const tensors = [...(await readGolden(path))]
   return Object.fromEntries(
-    tensors.map(
-      ([
-        name,
-        {
-          dtype,
-          data_offsets: [start, end],
-        },
-      ]) => {
-        const bytes = Uint8Array.from(file.subarray(headerEnd + start, headerEnd + end))
-        return [name, viewAs(dtype === 'F32' ? 'float32' : 'uint8', bytes)]
-      },
-    ),
+    tensors.map(([name, { dtype, bytes }]) => [name, viewAs(dtype === 'float32' ? dtype : 'uint8', bytes)]),
   )
 }

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { after, describe, test } from 'node:test'
-import { type DeviceName, openDevice } from '../../src/devices/open.ts'
+import { openDevice } from '../../src/devices/open.ts'
 import { perplexity } from '../../src/evaluate/perplexity.ts'
 import { fileSource } from '../../src/formats/file.node.ts'
 import { openGguf } from '../../src/formats/gguf.ts'
 import type { ChatMessage } from '../../src/models/chatTemplate.ts'
 import { generateTokens } from '../../src/models/generate.ts'
 import { planGguf } from '../../src/models/ggufPlan.ts'
+import { deviceNames } from '../deviceNames.ts'
 import { fixtures } from '../formats/ggufBytes.ts'
 import { loadGguf } from '../models/ggufModel.ts'
 import { fetchModel } from './fetchModel.ts'
@@ -58,7 +59,7 @@ describe('SmolLM2-135M-Instruct', { timeout: 600_000 }, () => {
     await close()
   })
 
-  for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as DeviceName[]) {
+  for (const name of deviceNames) {
     test(`logits, greedy tokens and perplexity are PyTorch's on ${name}`, async () => {
       const device = openDevice(name, { threads: 2 })
       after(() => device.close())

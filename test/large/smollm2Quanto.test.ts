@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { after, describe, test } from 'node:test'
-import { type DeviceName, openDevice } from '../../src/devices/open.ts'
+import { openDevice } from '../../src/devices/open.ts'
 import { perplexity } from '../../src/evaluate/perplexity.ts'
 import type { CausalLM } from '../../src/models/causalLM.ts'
 import { generateTokens } from '../../src/models/generate.ts'
 import { type LoadOptions, loadCausalLM } from '../../src/models/load.ts'
 import { setComputeDtype } from '../../src/nn/qmodule.ts'
+import { deviceNames } from '../deviceNames.ts'
 import { checkWeights } from '../models/goldenChecks.ts'
 import { fetchModel } from './fetchModel.ts'
 
@@ -44,7 +45,7 @@ const variants: Record<string, LoadOptions['quantization']> = {
 const integers = ['float', 'quanto-qint8', 'quanto-qint4']
 const rows: string[][] = []
 
-for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as DeviceName[]) {
+for (const name of deviceNames) {
   describe(`SmolLM2 on ${name}`, { timeout: 3_600_000 }, () => {
     const device = openDevice(name, { threads: 2 })
     after(() => device.close())

@@ -15,6 +15,7 @@ import { GPT2LMHeadModel } from '../../src/models/families/gpt2.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
 import { QWeightModule } from '../../src/nn/qmodule.ts'
 import { dequantize } from '../../src/quantize/dequantize.ts'
+import { widestGolden as golden } from '../golden.ts'
 import { equalRow, numberRow } from '../goldenTable.ts'
 import { forwardGpt2 } from './float64Gpt2.ts'
 import { forward64 } from './float64Llama.ts'
@@ -23,11 +24,10 @@ import { checkLogits, checkWeights, dequantized, logitsOf } from './goldenChecks
 
 /* bitsandbytes' NF4 and FP4 of two models, as transformers saved them and computed with them. */
 
-const root = process.env.LOWBIT_GOLDEN ?? join(import.meta.dirname, '../../../shared/golden')
 const manifest: {
   models: Record<string, { context: number }>
   items: { id: string; expected: Expected; weight_stats: Expected['weight_stats'] }[]
-} = JSON.parse(readFileSync(join(root, 'manifest.json'), 'utf8'))
+} = JSON.parse(readFileSync(join(golden, 'manifest.json'), 'utf8'))
 
 interface Inputs {
   prompt_ids: number[]
@@ -46,7 +46,7 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
         device,
         quantization: { method: 'bitsandbytes', loadIn4bit: true, bnb4bitQuantType } as const,
       })
-      const place = diskFolder(join(root, 'stories260K/float'))
+      const place = diskFolder(join(golden, 'stories260K/float'))
       using model = await loadCausalLM(place, options('nf4'))
       using other = await loadCausalLM(place, options('nf4'))
       using third = await loadCausalLM(place, options('fp4'))
@@ -70,17 +70,17 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
 
     for (const model of ['stories260K', 'shakespeare-gpt2-1M']) {
       const { context } = manifest.models[model]
-      const inputs: Inputs = JSON.parse(readFileSync(join(root, model, 'inputs.json'), 'utf8'))
+      const inputs: Inputs = JSON.parse(readFileSync(join(golden, model, 'inputs.json'), 'utf8'))
       for (const variant of ['bnb-nf4', 'bnb-nf4-dq', 'bnb-fp4']) {
         const id = `${model}/${variant}`
         const item = manifest.items.find((one) => one.id === id)
         assert.ok(item, id)
         const expected = { ...item.expected, weight_stats: item.weight_stats }
-        const place = join(root, id)
+        const place = join(golden, id)
 
         /** Weights, logits and perplexity of Python, of whichever way the model came to be. */
         const check = async (loaded: CausalLM, floats: CausalLM) => {
-          const tensors = await readExpected(join(root, model, 'expected', `${variant}.safetensors`))
+          const tensors = await readExpected(join(golden, model, 'expected', `${variant}.safetensors`))
           await checkDequantized(loaded, expected, tensors)
           const truth = await forwardExactly(floats, inputs.prompt_ids)
           const python = tensors.get('prompt_logits') as Float32Array
@@ -100,7 +100,7 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
               bnb_4bit_use_double_quant: variant.endsWith('dq'),
             },
           } as const
-          const float = diskFolder(join(root, model, 'float'))
+          const float = diskFolder(join(golden, model, 'float'))
           using made = await loadCausalLM(float, options)
           using floats = await loadCausalLM(float, options)
           dequantize(floats)
@@ -171,7 +171,7 @@ async function forwardExactly(floats: CausalLM, ids: readonly number[]): Promise
   const weights = await weightsOf(floats)
   if (floats instanceof GPT2LMHeadModel)
     return forwardGpt2({ heads: 4, layers: 4, epsilon: 1e-5, weights }, ids)
-  const config = await readJson(diskFolder(join(root, 'stories260K/float')), 'config.json')
+  const config = await readJson(diskFolder(join(golden, 'stories260K/float')), 'config.json')
   return forward64({ config, weights, quantized: new Map() }, ids)
 }
 

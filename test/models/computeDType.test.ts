@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, describe, test } from 'node:test'
-import { type DeviceName, openDevice } from '../../src/devices/open.ts'
+import { openDevice } from '../../src/devices/open.ts'
 import { bench } from '../../src/evaluate/bench.ts'
 import { type PerplexityOptions, perplexity } from '../../src/evaluate/perplexity.ts'
 import { type GenerateOptions, generate, generateTokens } from '../../src/models/generate.ts'
@@ -8,6 +8,7 @@ import { loadCausalLM } from '../../src/models/load.ts'
 import { setComputeDtype } from '../../src/nn/qmodule.ts'
 import { freeze, quantize } from '../../src/quantize/quantize.ts'
 import { int8DynamicActivationInt8Weight } from '../../src/quantize/recipes.ts'
+import { deviceNames } from '../deviceNames.ts'
 import { kinds, loadGguf, storiesSource } from './ggufModel.ts'
 import { inputs, manifest, stories } from './golden.ts'
 
@@ -15,7 +16,7 @@ import { inputs, manifest, stories } from './golden.ts'
  * What int8 compute costs, kind by kind: `generate` and `bench` use it unless told otherwise, since it is
  * below 1 % of the perplexity that the exact path (float32, itself tested against Python's) gives.
  */
-for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as DeviceName[]) {
+for (const name of deviceNames) {
   describe(`int8 compute on ${name}`, () => {
     const device = openDevice(name, { threads: 2 })
     after(() => device.close())

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { type DeviceName, openDevice } from '../../src/devices/open.ts'
+import { openDevice } from '../../src/devices/open.ts'
 import { generate, nextChunk } from '../../src/models/generate.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
+import { deviceNames } from '../deviceNames.ts'
 
 const stories = fileURLToPath(new URL('../../models/stories260K', import.meta.url))
 
@@ -36,7 +37,7 @@ test('chunks of a prompt take 150 ms, in steps of 32 tokens', () => {
   assert.equal(nextChunk(512, 0), 512)
 })
 
-for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as DeviceName[]) {
+for (const name of deviceNames) {
   describe(`on ${name}`, () => {
     test('a cache that was extended gives the logits of the whole prompt', async () => {
       const device = openDevice(name, { threads: 2 })

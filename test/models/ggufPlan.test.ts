@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { after, describe, test } from 'node:test'
-import { type DeviceName, openDevice } from '../../src/devices/open.ts'
+import { openDevice } from '../../src/devices/open.ts'
 import { perplexity } from '../../src/evaluate/perplexity.ts'
 import { JsonObject } from '../../src/formats/json.ts'
 import { bytesSource } from '../../src/formats/source.ts'
 import { LlamaForCausalLM, parseLlamaConfig } from '../../src/models/families/llama.ts'
 import { planGguf } from '../../src/models/ggufPlan.ts'
 import { Tokenizer } from '../../src/models/tokenizer.ts'
+import { deviceNames } from '../deviceNames.ts'
 import { fixtures } from '../formats/ggufBytes.ts'
 import { kinds, loadGguf, storiesSource, withRopeFactors } from './ggufModel.ts'
 import { type Expected, inputs } from './golden.ts'
@@ -23,7 +24,7 @@ interface GgufExpected extends Expected {
 const expected: Record<string, GgufExpected> = JSON.parse(readFileSync(`${fixtures}stories260K.json`, 'utf8'))
 const context = 128
 
-for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as DeviceName[]) {
+for (const name of deviceNames) {
   describe(`GGUF on ${name}`, () => {
     const device = openDevice(name, { threads: 2 })
     after(async () => {

@@ -4,12 +4,13 @@ import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { save } from '../../src/checkpoints/save.ts'
 import type { Device } from '../../src/devices/device.ts'
-import { type DeviceName, openDevice } from '../../src/devices/open.ts'
+import { openDevice } from '../../src/devices/open.ts'
 import { memoryFolder } from '../../src/formats/source.ts'
 import type { CausalLM } from '../../src/models/causalLM.ts'
 import { generate } from '../../src/models/generate.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
 import { freeze, type QuantizeOptions, quantize } from '../../src/quantize/quantize.ts'
+import { deviceNames } from '../deviceNames.ts'
 import { equalRow, numberRow } from '../goldenTable.ts'
 import { forward64, type PlainCheckpoint, readPlain } from './float64Llama.ts'
 import { copyOf, golden, inputs, manifest, pythonFolder, readExpected, stories } from './golden.ts'
@@ -37,7 +38,7 @@ const rows: Record<string, string>[] = []
 const plain = new Map<string, PlainCheckpoint>()
 for (const variant of Object.keys(variants)) plain.set(variant, await readPlain(pythonFolder(variant)))
 
-for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as DeviceName[]) {
+for (const name of deviceNames) {
   describe(`stories260K on ${name}`, () => {
     const device = openDevice(name, { threads: 2 })
     after(async () => {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { save } from '../../src/checkpoints/save.ts'
 import type { Device } from '../../src/devices/device.ts'
-import { type DeviceName, openDevice } from '../../src/devices/open.ts'
+import { openDevice } from '../../src/devices/open.ts'
 import { perplexity } from '../../src/evaluate/perplexity.ts'
 import { diskFolder } from '../../src/formats/file.node.ts'
 import { openSafetensors } from '../../src/formats/safetensors.ts'
@@ -16,6 +16,7 @@ import { calibrate } from '../../src/quantize/calibrate.ts'
 import { freeze, quantize } from '../../src/quantize/quantize.ts'
 import { scope } from '../../src/tensor/scope.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
+import { deviceNames } from '../deviceNames.ts'
 import { equalRow, goldenRow, numberRow } from '../goldenTable.ts'
 import { readPlain } from './float64Llama.ts'
 import { copyOf, golden, inputs, manifest, pythonFolder, stories } from './golden.ts'
@@ -58,7 +59,7 @@ const withExactNegation: Record<string, number> = {
 
 const rows: Record<string, string>[] = []
 
-for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as DeviceName[]) {
+for (const name of deviceNames) {
   describe(`stories260K with quantized activations on ${name}`, () => {
     const device = openDevice(name, { threads: 2 })
     after(async () => {

@@ -3,13 +3,14 @@ import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { dtypes, type FloatDType } from '../../src/core/dtype.ts'
 import { qtypes } from '../../src/core/qtype.ts'
-import { type DeviceName, openDevice } from '../../src/devices/open.ts'
+import { openDevice } from '../../src/devices/open.ts'
 import { diskFolder } from '../../src/formats/file.node.ts'
 import { openSafetensors } from '../../src/formats/safetensors.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
 import { matrixShape } from '../../src/qtensor/parts.ts'
 import { QTensor } from '../../src/qtensor/qtensor.ts'
 import { freeze, quantize } from '../../src/quantize/quantize.ts'
+import { deviceNames } from '../deviceNames.ts'
 import { packRows } from '../formats/splitRows.ts'
 import { stories } from './golden.ts'
 
@@ -21,7 +22,7 @@ import { stories } from './golden.ts'
 const golden = diskFolder(join(import.meta.dirname, '../golden/quanto'))
 const modules = ['model.layers.0.self_attn.k_proj', 'model.layers.2.mlp.down_proj']
 
-for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as DeviceName[]) {
+for (const name of deviceNames) {
   describe(`every weight dtype and type on ${name}`, () => {
     const device = openDevice(name, { threads: 2 })
     after(() => device.close())

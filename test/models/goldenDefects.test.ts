@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
-import { type DeviceName, openDevice } from '../../src/devices/open.ts'
+import { openDevice } from '../../src/devices/open.ts'
 import { memoryFolder } from '../../src/formats/source.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
+import { deviceNames } from '../deviceNames.ts'
 import { forward64, readPlain } from './float64Llama.ts'
 import { copyOf, damage, golden, inputs, manifest, pythonFolder, readExpected } from './golden.ts'
 import { checkLogits, checkParts, checkPerplexity, checkWeights, logitsOf } from './goldenChecks.ts'
@@ -55,7 +56,7 @@ const plantedDefects: Record<string, Defect[]> = {
   ],
 }
 
-for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as DeviceName[]) {
+for (const name of deviceNames) {
   describe(`planted defects on ${name}`, () => {
     const device = openDevice(name, { threads: 2 })
     after(() => device.close())

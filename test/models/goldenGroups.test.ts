@@ -3,11 +3,12 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { save } from '../../src/checkpoints/save.ts'
-import { type DeviceName, openDevice } from '../../src/devices/open.ts'
+import { openDevice } from '../../src/devices/open.ts'
 import { diskFolder } from '../../src/formats/file.node.ts'
 import { memoryFolder } from '../../src/formats/source.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
 import { freeze, quantize } from '../../src/quantize/quantize.ts'
+import { deviceNames } from '../deviceNames.ts'
 import { forward64, readPlain } from './float64Llama.ts'
 import { copyOf, damage, readExpected } from './golden.ts'
 import { checkLogits, checkParts, logitsOf } from './goldenChecks.ts'
@@ -23,7 +24,7 @@ const { prompt_ids } = JSON.parse(readFileSync(join(golden, 'groups.json'), 'utf
 const float = diskFolder(join(golden, 'groups'))
 const expected = await readExpected(join(golden, 'groups-expected.safetensors'))
 
-for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as DeviceName[]) {
+for (const name of deviceNames) {
   describe(`groups on ${name}`, () => {
     const device = openDevice(name, { threads: 2 })
     after(() => device.close())

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { save } from '../../src/checkpoints/save.ts'
 import { qint8 } from '../../src/core/qtype.ts'
 import { Random } from '../../src/core/random.ts'
-import { type DeviceName, openDevice } from '../../src/devices/open.ts'
+import { openDevice } from '../../src/devices/open.ts'
 import { perplexity } from '../../src/evaluate/perplexity.ts'
 import { diskFolder } from '../../src/formats/file.node.ts'
 import { JsonObject } from '../../src/formats/json.ts'
@@ -22,13 +22,13 @@ import { backward } from '../../src/tensor/backward.ts'
 import { mul, slice, sum } from '../../src/tensor/ops/index.ts'
 import { noGrad } from '../../src/tensor/tape.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
+import { deviceNames } from '../deviceNames.ts'
+import { goldenItem, golden as root } from '../golden.ts'
 import { forwardGpt2 } from './float64Gpt2.ts'
 import { copyOf, readExpected } from './golden.ts'
 import { checkLogits, logitsOf } from './goldenChecks.ts'
 
-const root = process.env.LOWBIT_GOLDEN ?? join(import.meta.dirname, '../../../shared/golden')
 const golden = join(root, 'shakespeare-gpt2-1M')
-const skip = !existsSync(golden) && `${golden} is not there`
 
 interface Item {
   id: string
@@ -42,24 +42,18 @@ interface Gradients {
 }
 
 const readJson = (path: string) => JSON.parse(readFileSync(path, 'utf8'))
-const itemOf = (variant: string): Item => {
-  const item = (readJson(join(root, 'manifest.json')).items as Item[]).find(
-    ({ id }) => id === `shakespeare-gpt2-1M/${variant}`,
-  )
-  assert.ok(item)
-  return item
-}
+const itemOf = (variant: string) => goldenItem<Item>(`shakespeare-gpt2-1M/${variant}`)
 
-for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as DeviceName[]) {
-  describe(`GPT-2 on ${name}`, { skip }, () => {
+for (const name of deviceNames) {
+  describe(`GPT-2 on ${name}`, () => {
     const device = openDevice(name, { threads: 2 })
     after(async () => {
       assert.equal(device.allocatedBytes, 0, 'disposed models hold nothing')
       await device.close()
     })
-    const inputs: { prompt: string; prompt_ids: number[]; ppl_ids: number[] } = skip
-      ? null
-      : readJson(join(golden, 'inputs.json'))
+    const inputs: { prompt: string; prompt_ids: number[]; ppl_ids: number[] } = readJson(
+      join(golden, 'inputs.json'),
+    )
     const load = () => loadCausalLM(diskFolder(join(golden, 'float')), { device })
 
     test('logits, perplexity and greedy tokens of transformers', async () => {

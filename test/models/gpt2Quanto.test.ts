@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import type { Device } from '../../src/devices/device.ts'
-import { type DeviceName, openDevice } from '../../src/devices/open.ts'
+import { openDevice } from '../../src/devices/open.ts'
 import { perplexity } from '../../src/evaluate/perplexity.ts'
 import { diskFolder } from '../../src/formats/file.node.ts'
 import type { CausalLM } from '../../src/models/causalLM.ts'
@@ -14,6 +14,8 @@ import { calibrate } from '../../src/quantize/calibrate.ts'
 import { freeze, quantize } from '../../src/quantize/quantize.ts'
 import { scope } from '../../src/tensor/scope.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
+import { deviceNames } from '../deviceNames.ts'
+import { goldenItem, golden as root } from '../golden.ts'
 import { forwardGpt2 } from './float64Gpt2.ts'
 import { type Expected, readExpected } from './golden.ts'
 import { checkLogits, checkWeights, dequantized, logitsOf } from './goldenChecks.ts'
@@ -23,9 +25,7 @@ import { checkLogits, checkWeights, dequantized, logitsOf } from './goldenChecks
  * outputs of LayerNorms.
  */
 
-const root = process.env.LOWBIT_GOLDEN ?? join(import.meta.dirname, '../../../shared/golden')
 const golden = join(root, 'shakespeare-gpt2-1M')
-const skip = !existsSync(golden) && `${golden} is not there`
 const readJson = (path: string) => JSON.parse(readFileSync(path, 'utf8'))
 
 interface Scales {
@@ -43,26 +43,20 @@ interface Item {
   expected_reloaded: Expected
 }
 
-function itemOf(variant: string): Item {
-  const item = (readJson(join(root, 'manifest.json')).items as Item[]).find(
-    ({ id }) => id === `shakespeare-gpt2-1M/${variant}`,
-  )
-  assert.ok(item, variant)
-  return item
-}
+const itemOf = (variant: string) => goldenItem<Item>(`shakespeare-gpt2-1M/${variant}`)
 
 const context = 256
 
-for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as DeviceName[]) {
-  describe(`GPT-2 as quanto quantizes it on ${name}`, { skip }, () => {
+for (const name of deviceNames) {
+  describe(`GPT-2 as quanto quantizes it on ${name}`, () => {
     const device = openDevice(name, { threads: 2 })
     after(async () => {
       assert.equal(device.allocatedBytes, 0, 'disposed models hold nothing')
       await device.close()
     })
-    const inputs: { prompt_ids: number[]; ppl_ids: number[]; calib_batches: number[][][] } = skip
-      ? null
-      : readJson(join(golden, 'inputs.json'))
+    const inputs: { prompt_ids: number[]; ppl_ids: number[]; calib_batches: number[][][] } = readJson(
+      join(golden, 'inputs.json'),
+    )
     const load = () => loadCausalLM(diskFolder(join(golden, 'float')), { device })
 
     async function checkPerplexity(

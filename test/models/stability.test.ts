@@ -4,10 +4,11 @@ import { describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { type DeviceName, openDevice } from '../../src/devices/open.ts'
+import { openDevice } from '../../src/devices/open.ts'
 import { generate } from '../../src/models/generate.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
 import { freeze, quantize } from '../../src/quantize/quantize.ts'
+import { deviceNames } from '../deviceNames.ts'
 
 setFlagsFromString('--expose-gc')
 /** What waits to be collected is no leak. */
@@ -23,7 +24,7 @@ const liveLimitBytes = 50 * passes
  */
 const residentLimitBytes = 1.5 * 2 ** 24
 
-for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as DeviceName[]) {
+for (const name of deviceNames) {
   describe(`on ${name}`, () => {
     test(`${passes} forward passes leave memory flat`, async (t) => {
       const device = openDevice(name, { threads: 2 })

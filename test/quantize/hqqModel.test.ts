@@ -1,17 +1,16 @@
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
-import { type DeviceName, openDevice } from '../../src/devices/open.ts'
+import { openDevice } from '../../src/devices/open.ts'
 import { perplexity } from '../../src/evaluate/perplexity.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
 import { QLinear } from '../../src/nn/qlinear.ts'
 import { QTensor } from '../../src/qtensor/qtensor.ts'
 import { freeze, quantize } from '../../src/quantize/quantize.ts'
+import { deviceNames } from '../deviceNames.ts'
+import { golden, goldenItem } from '../golden.ts'
 import { numberRow } from '../goldenTable.ts'
 import { inputs, manifest as kept, readExpected, stories } from '../models/golden.ts'
-
-const folder = process.env.LOWBIT_GOLDEN ?? join(import.meta.dirname, '../../../shared/golden')
 
 interface Item {
   id: string
@@ -21,15 +20,11 @@ interface Item {
   weight_stats: Record<string, [number, number, number]>
 }
 
-for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as DeviceName[]) {
-  describe(`stories260K with quanto's hqq on ${name}`, {
-    skip: !existsSync(folder) && `${folder} is not there`,
-  }, () => {
+for (const name of deviceNames) {
+  describe(`stories260K with quanto's hqq on ${name}`, () => {
     test('weights, and perplexity within 0.05 %', async () => {
-      const { items } = JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8')) as { items: Item[] }
-      const item = items.find(({ id }) => id === 'stories260K/quanto-qint4-hqq')
-      assert.ok(item)
-      const rows = await readExpected(join(folder, 'stories260K/expected/quanto-qint4-hqq.safetensors'))
+      const item = goldenItem<Item>('stories260K/quanto-qint4-hqq')
+      const rows = await readExpected(join(golden, 'stories260K/expected/quanto-qint4-hqq.safetensors'))
       const device = openDevice(name, { threads: 2 })
       const model = await loadCausalLM(stories, { device })
       quantize(model, { weights: 'int4', algorithm: 'hqq' })

@@ -1,13 +1,9 @@
 import assert from 'node:assert/strict'
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
-import { type DType, dtypes } from '../../src/core/dtype.ts'
-import { toNumbers } from '../../src/core/halves.ts'
+import { dtypes } from '../../src/core/dtype.ts'
 import { asQType, qint4 } from '../../src/core/qtype.ts'
-import { type DeviceName, openDevice } from '../../src/devices/open.ts'
-import { diskFolder } from '../../src/formats/file.node.ts'
-import { openSafetensors } from '../../src/formats/safetensors.ts'
+import { openDevice } from '../../src/devices/open.ts'
 import { QTensor } from '../../src/qtensor/qtensor.ts'
 import { groupSpec, type Quantizer } from '../../src/qtensor/quantizer.ts'
 import { chooseScales } from '../../src/qtensor/rows.ts'
@@ -15,29 +11,12 @@ import { groupQuantizer } from '../../src/quantize/groupQuantizer.ts'
 import { hqq, max, quantizers, withZeroPoint } from '../../src/quantize/quantizers.ts'
 import { keep, scope } from '../../src/tensor/scope.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
+import { deviceNames } from '../deviceNames.ts'
+import { golden, readGolden } from '../golden.ts'
 import { boundRow, equalRow, goldenRow } from '../goldenTable.ts'
 
-const folder = join(
-  process.env.LOWBIT_GOLDEN ?? join(import.meta.dirname, '../../../shared/golden'),
-  'single_tensor',
-)
-
-/** The tensors of one golden file: bytes, and values as numbers. */
-async function readGolden(
-  file: string,
-): Promise<Map<string, { bytes: Uint8Array; values: ArrayLike<number> }>> {
-  const opened = await openSafetensors(await diskFolder(folder).open(file))
-  const tensors = new Map<string, { bytes: Uint8Array; values: ArrayLike<number> }>()
-  for (const [name, { dtype }] of opened.tensors) {
-    const bytes = (await opened.read(name)).slice()
-    tensors.set(name, {
-      bytes,
-      values: toNumbers(dtype as DType, new dtypes[dtype as DType].array(bytes.buffer)),
-    })
-  }
-  await opened.close()
-  return tensors
-}
+const folder = join(golden, 'single_tensor')
+const inputs = await readGolden(join(folder, 'inputs.safetensors'))
 
 const sameBytes = (ours: Uint8Array, theirs: Uint8Array | undefined, what: string) =>
   assert.ok(Buffer.from(ours).equals(theirs ?? Buffer.alloc(0)), `${what} differ`)
@@ -48,15 +27,12 @@ const hqqSteps = {
   int4: { float32: 17, bfloat16: 4, float16: 10 },
 } as const
 
-for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as DeviceName[]) {
-  describe(`a 96 x 384 weight on ${name}`, {
-    skip: !existsSync(folder) && `${folder} is not there`,
-  }, async () => {
+for (const name of deviceNames) {
+  describe(`a 96 x 384 weight on ${name}`, () => {
     const device = openDevice(name, { threads: 2 })
     after(() => device.close())
-    const inputs = existsSync(folder) ? await readGolden('inputs.safetensors') : new Map()
     const weight = (key: string, dtype: 'float32' | 'float16' | 'bfloat16' = 'float32') =>
-      Tensor.fromNumbers(device, inputs.get(key).values, [96, 384], dtype)
+      Tensor.fromNumbers(device, inputs.get(key)?.values ?? [], [96, 384], dtype)
 
     for (const [item, quantizer] of [
       ['quanto_absmax_int8', 'absmax'],
@@ -69,7 +45,7 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
       ['quanto_hqq_int4_g128', 'hqq'],
     ] as const) {
       test(item, async () => {
-        const golden = await readGolden(`${item}.safetensors`)
+        const tensors = await readGolden(join(folder, `${item}.safetensors`))
         const [, , type, group] = /^quanto_(\w+?)_((?:int|float)\w+?)(?:_g(\d+))?$/.exec(item) ?? []
         const parts = scope(() => {
           using float = weight(item.includes('float8') ? 'W_plain' : 'W')
@@ -83,11 +59,11 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
         })
         sameBytes(
           await parts.codes.readBytes(),
-          (golden.get('codes_grouped') ?? golden.get('data'))?.bytes,
+          (tensors.get('codes_grouped') ?? tensors.get('data'))?.bytes,
           'codes',
         )
-        sameBytes(await parts.scale.readBytes(), golden.get('scale')?.bytes, 'scales')
-        const shifts = golden.get('shift')
+        sameBytes(await parts.scale.readBytes(), tensors.get('scale')?.bytes, 'scales')
+        const shifts = tensors.get('shift')
         if (quantizer !== 'hqq' && parts.shift)
           sameBytes(await parts.shift.readBytes(), shifts?.bytes, 'shifts')
         if (quantizer === 'hqq' && parts.shift && shifts) {

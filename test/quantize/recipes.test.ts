@@ -1,13 +1,9 @@
 import assert from 'node:assert/strict'
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
-import { asDType, type DType, dtypes, type FloatDType } from '../../src/core/dtype.ts'
-import { toNumbers } from '../../src/core/halves.ts'
+import type { FloatDType } from '../../src/core/dtype.ts'
 import { asQType } from '../../src/core/qtype.ts'
-import { type DeviceName, openDevice } from '../../src/devices/open.ts'
-import { diskFolder } from '../../src/formats/file.node.ts'
-import { openSafetensors } from '../../src/formats/safetensors.ts'
+import { openDevice } from '../../src/devices/open.ts'
 import { linear } from '../../src/qtensor/linear.ts'
 import { QTensor } from '../../src/qtensor/qtensor.ts'
 import type { Quantizer } from '../../src/qtensor/quantizer.ts'
@@ -26,32 +22,10 @@ import {
 import { cast } from '../../src/tensor/ops/elementwise.ts'
 import { scope } from '../../src/tensor/scope.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
+import { deviceNames } from '../deviceNames.ts'
+import { golden as folder, type GoldenTensor, readGolden } from '../golden.ts'
 
-interface Golden {
-  dtype: DType
-  shape: readonly number[]
-  bytes: Uint8Array
-  values: ArrayLike<number>
-}
-
-async function readGolden(folder: string, file: string): Promise<Map<string, Golden>> {
-  const opened = await openSafetensors(await diskFolder(folder).open(file))
-  const tensors = new Map<string, Golden>()
-  for (const [name, { dtype: stored, shape }] of opened.tensors) {
-    const dtype = asDType(stored)
-    const bytes = (await opened.read(name)).slice()
-    tensors.set(name, {
-      dtype,
-      shape,
-      bytes,
-      values: toNumbers(dtype, new dtypes[dtype].array(bytes.buffer)),
-    })
-  }
-  await opened.close()
-  return tensors
-}
-
-function get(golden: Map<string, Golden>, name: string): Golden {
+function get(golden: Map<string, GoldenTensor>, name: string): GoldenTensor {
   const found = golden.get(name)
   assert.ok(found, `${name} is not in the golden file`)
   return found
@@ -63,21 +37,17 @@ function get(golden: Map<string, Golden>, name: string): Golden {
  */
 const signed = (values: ArrayLike<number>, offset: number) => Array.from(values, (value) => value - offset)
 
-const golden = await readGolden(join(import.meta.dirname, '../golden'), 'torchao.safetensors')
-const large = join(
-  process.env.LOWBIT_GOLDEN ?? join(import.meta.dirname, '../../../shared/golden'),
-  'single_tensor',
-)
+const golden = await readGolden(join(folder, 'torchao.safetensors'))
 
 function quantized(weight: Tensor, { weights, groupSize, algorithm }: QuantizeOptions): QTensor {
   return QTensor.quantize(weight, asQType(weights), groupSize ?? null, algorithm as Quantizer)
 }
 
 interface Parts {
-  scale: Golden
-  codes: Golden
-  zeroPoint?: Golden
-  dequant?: Golden
+  scale: GoldenTensor
+  codes: GoldenTensor
+  zeroPoint?: GoldenTensor
+  dequant?: GoldenTensor
 }
 
 /**
@@ -107,11 +77,12 @@ const mappings: Record<string, Mapping> = {
   ASYMMETRIC: 'asymmetric',
 }
 
-for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as DeviceName[]) {
+for (const name of deviceNames) {
   describe(`torchao's recipes on ${name}`, () => {
     const device = openDevice(name, { threads: 2 })
     after(() => device.close())
-    const tensorOf = ({ values, shape, dtype }: Golden) => Tensor.fromNumbers(device, values, shape, dtype)
+    const tensorOf = ({ values, shape, dtype }: GoldenTensor) =>
+      Tensor.fromNumbers(device, values, shape, dtype)
 
     for (const dtype of ['float32', 'bfloat16', 'float16'] as FloatDType[]) {
       const items = new Set(
@@ -229,7 +200,7 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
       })
     }
 
-    describe('a 96 x 384 weight', { skip: !existsSync(large) && `${large} is not there` }, () => {
+    describe('a 96 x 384 weight', () => {
       for (const [item, recipe, offset] of [
         ['torchao_int8_wo', int8WeightOnly(), 0],
         ['torchao_int8_dyn', int8DynamicActivationInt8Weight(), 0],
@@ -247,8 +218,8 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
         ],
       ] as const) {
         test(item, async () => {
-          const inputs = await readGolden(large, 'inputs.safetensors')
-          const theirs = await readGolden(large, `${item}.safetensors`)
+          const inputs = await readGolden(join(folder, 'single_tensor/inputs.safetensors'))
+          const theirs = await readGolden(join(folder, `single_tensor/${item}.safetensors`))
           const q = quantized(tensorOf(get(inputs, item.includes('float8') ? 'W_plain' : 'W')), recipe)
           const codes = theirs.get('qdata') ?? get(theirs, 'codes')
           await checkParts(
