@@ -1,4 +1,4 @@
-import { type DType, type FloatDType, isDType, isFloatDType } from '../core/dtype.ts'
+import { type FloatDType, isDType, isFloatDType } from '../core/dtype.ts'
 import { FormatError } from '../core/errors.ts'
 import type { Device } from '../devices/device.ts'
 import { checkFinite } from '../formats/finite.ts'

@@ -90,6 +90,8 @@ export async function quantizeFiles(
     for await (const [planned, parameter] of inOrder(parameters, load, 1)) {
       signal?.throwIfAborted()
       await writeParameter(model, planned.paths, parameter, { parts, placed, onWeight: options.onWeight })
+      // Blocks of an embedding serve no layer.
+      if (planned.byteLength > largeBytes) device.trim()
       done += planned.byteLength
       options.onProgress?.(done, total)
     }
@@ -191,6 +193,9 @@ async function writeParameter(
     for (const each of made) each.dispose()
   }
 }
+
+/** What is above goes back to the system at once. */
+const largeBytes = 64 * 2 ** 20
 
 /** Bytes that are read from the device at a time. */
 const pieceBytes = 8 * 2 ** 20
