@@ -1,7 +1,7 @@
 // LOWBIT_GOLDEN=FOLDER node scripts/copy-golden.mjs: takes from the large golden set what the repository
 // keeps of it, the model stories260K: its float weights (models/stories260K), the text of its perplexity
 // (models/tinystories.txt), and what optimum-quanto and transformers wrote and computed
-// (test/golden/stories260K); of torchao's and HQQ's variants what their tests compare; a small GPT-2
+// (test/golden/stories260K); of torchao's and HQQ's variants what their tests compare; bitsandbytes' NF4 and FP4; a small GPT-2
 // (test/golden/shakespeare-gpt2-1M); one weight through quanto's and torchao's quantizers
 // (test/golden/single_tensor); and the figures of all of these (test/golden/items.json).
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -104,6 +104,20 @@ copy(
   join(golden, model, 'expected/quanto-qint4-hqq.safetensors'),
   `${target}/expected/quanto-qint4-hqq.safetensors`,
 )
+/** Of the two without a folder in GPT-2's set, the figures. */
+const bitsandbytes = ['bnb-nf4', 'bnb-nf4-dq', 'bnb-fp4']
+for (const [name, folders] of [
+  [model, bitsandbytes],
+  [gpt2, ['bnb-nf4']],
+]) {
+  for (const variant of folders)
+    copyFolder(join(golden, name, variant), `test/golden/${name}/${variant}`, shared)
+  for (const variant of bitsandbytes)
+    copy(
+      join(golden, name, `expected/${variant}.safetensors`),
+      `test/golden/${name}/expected/${variant}.safetensors`,
+    )
+}
 const torchao = ['torchao-int8wo', 'torchao-int4-g32', 'torchao-float8wo']
 for (const variant of torchao) {
   mkdirSync(`${target}/${variant}`, { recursive: true })
@@ -125,6 +139,7 @@ copyTensors(
 const figures = [
   ...gpt2Variants.map((variant) => `${gpt2}/${variant}`),
   ...['quanto-qint4-hqq', 'torchao-int8dyn', ...torchao].map((variant) => `${model}/${variant}`),
+  ...[model, gpt2].flatMap((name) => bitsandbytes.map((variant) => `${name}/${variant}`)),
 ]
 const found = manifest.items.filter(({ id }) => figures.includes(id))
 writeFileSync('test/golden/items.json', oneLineLists(JSON.stringify(found, null, 1)) + '\n')

@@ -1,5 +1,5 @@
 // npm run golden: runs the tests that compare with what the Python libraries computed, and prints all their
-// comparisons as one table: quanto's weights, activations and HQQ, torchao's recipes, PyTorch's optimizers
+// comparisons as one table: quanto's weights, activations and HQQ, bitsandbytes' NF4 and FP4, torchao's recipes, PyTorch's optimizers
 // and gradients, native and WebAssembly.
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -12,6 +12,7 @@ const files = [
   'test/quantize/quantizers.test.ts',
   'test/models/golden.test.ts',
   'test/models/goldenActivations.test.ts',
+  'test/models/bitsandbytes.test.ts',
   'test/quantize/hqqModel.test.ts',
   'test/quantize/recipesModel.test.ts',
   'test/nn/optimizers.test.ts',

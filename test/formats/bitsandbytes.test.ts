@@ -9,7 +9,7 @@ import { diskFolder } from '../../src/formats/file.node.ts'
 import { pythonFloat } from '../../src/formats/json.ts'
 import { memoryFolder } from '../../src/formats/source.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
-import { widestGolden as golden } from '../golden.ts'
+import { golden } from '../golden.ts'
 import { copyOf } from '../models/golden.ts'
 
 /*

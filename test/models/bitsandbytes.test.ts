@@ -15,19 +15,26 @@ import { GPT2LMHeadModel } from '../../src/models/families/gpt2.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
 import { QWeightModule } from '../../src/nn/qmodule.ts'
 import { dequantize } from '../../src/quantize/dequantize.ts'
-import { widestGolden as golden } from '../golden.ts'
+import { golden, goldenItem } from '../golden.ts'
 import { equalRow, numberRow } from '../goldenTable.ts'
 import { forwardGpt2 } from './float64Gpt2.ts'
 import { forward64 } from './float64Llama.ts'
-import { copyOf, type Expected, readExpected } from './golden.ts'
+import { copyOf, type Expected, manifest, readExpected, stories } from './golden.ts'
 import { checkLogits, checkWeights, dequantized, logitsOf } from './goldenChecks.ts'
 
 /* bitsandbytes' NF4 and FP4 of two models, as transformers saved them and computed with them. */
 
-const manifest: {
-  models: Record<string, { context: number }>
-  items: { id: string; expected: Expected; weight_stats: Expected['weight_stats'] }[]
-} = JSON.parse(readFileSync(join(golden, 'manifest.json'), 'utf8'))
+interface Item {
+  id: string
+  expected: Expected
+  weight_stats: Expected['weight_stats']
+}
+
+/** The float models, and the windows in which their perplexity was measured. */
+const models = {
+  stories260K: { float: stories, context: manifest.context },
+  'shakespeare-gpt2-1M': { float: join(golden, 'shakespeare-gpt2-1M/float'), context: 256 },
+}
 
 interface Inputs {
   prompt_ids: number[]
@@ -46,7 +53,7 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
         device,
         quantization: { method: 'bitsandbytes', loadIn4bit: true, bnb4bitQuantType } as const,
       })
-      const place = diskFolder(join(golden, 'stories260K/float'))
+      const place = diskFolder(stories)
       using model = await loadCausalLM(place, options('nf4'))
       using other = await loadCausalLM(place, options('nf4'))
       using third = await loadCausalLM(place, options('fp4'))
@@ -68,13 +75,11 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
       assert.deepEqual(await dequantized(third, path), before)
     })
 
-    for (const model of ['stories260K', 'shakespeare-gpt2-1M']) {
-      const { context } = manifest.models[model]
+    for (const [model, { float, context }] of Object.entries(models)) {
       const inputs: Inputs = JSON.parse(readFileSync(join(golden, model, 'inputs.json'), 'utf8'))
       for (const variant of ['bnb-nf4', 'bnb-nf4-dq', 'bnb-fp4']) {
         const id = `${model}/${variant}`
-        const item = manifest.items.find((one) => one.id === id)
-        assert.ok(item, id)
+        const item = goldenItem<Item>(id)
         const expected = { ...item.expected, weight_stats: item.weight_stats }
         const place = join(golden, id)
 
@@ -100,9 +105,8 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
               bnb_4bit_use_double_quant: variant.endsWith('dq'),
             },
           } as const
-          const float = diskFolder(join(golden, model, 'float'))
-          using made = await loadCausalLM(float, options)
-          using floats = await loadCausalLM(float, options)
+          using made = await loadCausalLM(diskFolder(float), options)
+          using floats = await loadCausalLM(diskFolder(float), options)
           dequantize(floats)
           const ours = await check(made, floats)
           equalRow(id, name, 'weights quantized and dequantized')
@@ -171,7 +175,7 @@ async function forwardExactly(floats: CausalLM, ids: readonly number[]): Promise
   const weights = await weightsOf(floats)
   if (floats instanceof GPT2LMHeadModel)
     return forwardGpt2({ heads: 4, layers: 4, epsilon: 1e-5, weights }, ids)
-  const config = await readJson(diskFolder(join(golden, 'stories260K/float')), 'config.json')
+  const config = await readJson(diskFolder(stories), 'config.json')
   return forward64({ config, weights, quantized: new Map() }, ids)
 }
 

@@ -17,14 +17,14 @@ import { backward } from '../../src/tensor/backward.ts'
 import { add, slice } from '../../src/tensor/ops/index.ts'
 import { keep } from '../../src/tensor/scope.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
-import { widestGolden } from '../golden.ts'
+import { golden as root } from '../golden.ts'
 
 /*
  * A step of QLoRA: a pair of small matrices beside each layer of an NF4 model, y = W x + B A x, learns while
  * the codes stay. Gradients are PyTorch's; made by scripts/make-qlora-fixture.py.
  */
 
-const golden = join(widestGolden, 'shakespeare-gpt2-1M')
+const golden = join(root, 'shakespeare-gpt2-1M')
 const ids: number[] = JSON.parse(readFileSync(join(golden, 'inputs.json'), 'utf8')).ppl_ids
 const expected: {
   rank: number
