@@ -28,7 +28,7 @@ export interface SaveOptions {
    * training; else they are refused.
    */
   unfrozen?: boolean
-  /** The scheme of quantized layers; default: the first that holds their types, `quanto` or `bitsandbytes`. */
+  /** The scheme of quantized layers; default: the first that holds their types, quanto or bitsandbytes. */
   format?: string
   /** Bytes of a file before the weights go on in another; default 5 GB. */
   maxShardBytes?: number
@@ -59,7 +59,7 @@ export function writtenSchemes(): string[] {
   return schemes.flatMap(({ name, writer }) => (writer ? [name] : []))
 }
 
-/** The scheme of that name; where none is asked for, the first that holds every type of weights of a model. */
+/** The scheme of that name; where none is asked for, the first that holds every type of a model's weights. */
 export function schemeToWrite(format: string | undefined, { quantized }: ModelLayers): WritingScheme {
   const types = [...quantized.values()].flatMap(({ weight, weights }) => weight?.qtype ?? weights ?? [])
   const fits = ({ writer }: Scheme) => writer && types.every((type) => writer.types.includes(type))

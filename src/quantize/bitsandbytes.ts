@@ -7,7 +7,10 @@ import type { Module } from '../nn/module.ts'
 import { codebook, doubleQuant } from './codebook.ts'
 import type { QuantizeOptions } from './quantize.ts'
 
-/** How bitsandbytes quantizes, in the words of transformers' `BitsAndBytesConfig`, whose own spelling is taken, too. */
+/**
+ * How bitsandbytes quantizes, in the words of transformers' `BitsAndBytesConfig`, whose own spelling is taken,
+ * too.
+ */
 export interface BitsAndBytesOptions {
   /** Weights of 4 bits; LLM.int8 there is none. */
   loadIn4bit: true
@@ -98,7 +101,10 @@ function skipped(model: Module, names: readonly string[]): string[] {
   })
 }
 
-/** The head, and what shares its weight with another layer. Source: transformers 5, `get_keys_to_not_convert`. */
+/**
+ * The head, and what shares its weight with another layer.
+ * Source: transformers 5, `get_keys_to_not_convert`.
+ */
 function floatByDefault(model: Module): string[] {
   const holders = new Map<unknown, string[]>()
   for (const [path, module] of model.namedModules({ removeDuplicate: false })) {

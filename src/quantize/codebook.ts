@@ -29,7 +29,10 @@ export const codebook: Quantizer = {
   },
 }
 
-/** `codebook` with scales quantized once more, to 8 bits in blocks of 256: bitsandbytes' double quantization. */
+/**
+ * `codebook` with scales quantized once more, to 8 bits in blocks of 256: bitsandbytes' double
+ * quantization.
+ */
 export const doubleQuant: Quantizer = {
   name: 'doubleQuant',
   solve: (weight, spec) => {

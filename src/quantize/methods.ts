@@ -10,7 +10,9 @@ import {
 import { checkQuantizeOptions } from './options.ts'
 import type { QuantizeOptions } from './quantize.ts'
 
-/** How a model is quantized while it is loaded: the method, a library's name, with its options in its words. */
+/**
+ * How a model is quantized while it is loaded: the method, a library's name, with its options in its words.
+ */
 export type Quantization =
   | ({ method: 'quanto' } & QuantizeOptions)
   | ({ method: 'bitsandbytes' } & (BitsAndBytesOptions | PythonBitsAndBytesOptions))

@@ -132,8 +132,8 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
 }
 
 /**
- * Every dequantized weight is Python's. Zeros have any sign: of FP4's two, the one with the sign bit is −0 where
- * the library computes value by value, and 0 where it computes in vectors and in the table that it saves.
+ * Every dequantized weight is Python's. Zeros have any sign: of FP4's two, the one with the sign bit is −0
+ * where the library computes value by value, and 0 where it computes in vectors and in the table that it saves.
  */
 async function checkDequantized(
   model: CausalLM,

@@ -76,7 +76,8 @@ function storedLayer(
   }
   if (!sameShape(shape, state.shape)) {
     const { name } = tensorInfo(file, `${path}.${stateName(state.type)}`)
-    const problem = `must be of a weight ${showShape(shape)}, as the model's; it says ${showShape(state.shape)}`
+    const says = `it says ${showShape(state.shape)}`
+    const problem = `must be of a weight ${showShape(shape)}, as the model's; ${says}`
     throw new FormatError(`${file.name}: ${name} ${problem}`, { tensor: name })
   }
   return { weight: storedWeight(file, path, state), activations: null }
@@ -106,7 +107,10 @@ function storedWeight(file: TensorFile, path: string, state: QuantState): Quanti
   }
 }
 
-/** Codes are stored as bytes, or as values of another dtype that those bytes make (`bnb_4bit_quant_storage`). */
+/**
+ * Codes are stored as bytes, or as values of another dtype that those bytes make
+ * (`bnb_4bit_quant_storage`).
+ */
 function packedPart(file: TensorFile, path: string, shape: Shape): Part {
   const stored = file.tensors.get(`${path}.weight`)?.dtype ?? 'uint8'
   const size = isDType(stored) ? dtypes[stored].bytes : stored === 'F64' ? 8 : 1
@@ -144,6 +148,7 @@ async function checkMap(parts: PartReader, { type }: QuantState): Promise<void> 
   const { codebook = [] } = type
   const wrong = codebook.findIndex((value, code) => Math.fround(value) !== values[code])
   if (wrong < 0) return
-  const problem = `must hold the values of ${type.name}, ${codebook[wrong]} for code ${wrong}; it has ${values[wrong]}`
+  const wanted = `${codebook[wrong]} for code ${wrong}`
+  const problem = `must hold the values of ${type.name}, ${wanted}; it has ${values[wrong]}`
   throw parts.error('weight.quant_map', problem, 4 * wrong)
 }

@@ -126,7 +126,7 @@ function blockSizeOf(path: string, { qtype, block, reordered }: WeightKind): num
     throw new FormatError(`save: bitsandbytes' format takes nf4 and fp4; ${path} is ${qtype.name}`)
   if (block.kind !== 'run' || reordered)
     throw new FormatError(
-      `save: bitsandbytes' format takes blocks of the flattened weight, its columns in order; ${path} has others`,
+      `save: bitsandbytes' format takes blocks of the flattened weight, columns in order; ${path} has others`,
     )
   return block.size
 }

@@ -46,14 +46,15 @@ static uint8_t nearest(const float* codebook, float unit) {
   return (uint8_t)code;
 }
 
-void nestScale(const float* scale, const float* codebook, uint8_t* codes, float* values, float* offset, int32_t count,
-               int32_t blockSize) {
+void nestScale(const float* scale, const float* codebook, uint8_t* codes, float* values, float* offset,
+               int32_t count, int32_t blockSize) {
   float mean = (count < 8 ? sumInVectors<1>(scale, count) : sumInVectors<8>(scale, count)) / (float)count;
   *offset = mean;
   eachRow((int32_t)(((int64_t)count + blockSize - 1) / blockSize), blockSize, [&](int32_t block) {
     int32_t first = block * blockSize;
     int32_t cols = count - first < blockSize ? count - first : blockSize;
-    float largest = rowMax(cols, [&](int32_t c, int32_t n) { return abs(loadUpTo(scale + first + c, n) - mean); });
+    float largest =
+        rowMax(cols, [&](int32_t c, int32_t n) { return abs(loadUpTo(scale + first + c, n) - mean); });
     values[block] = largest;
     float inverse = 1 / largest;
     for (int32_t i = first; i < first + cols; i++)

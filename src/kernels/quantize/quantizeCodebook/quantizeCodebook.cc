@@ -3,8 +3,8 @@
 
 namespace LOWBIT_ISA {
 
-void quantizeCodebook(const void* x, int32_t dtype, const float* codebook, uint8_t* codes, float* scale, int32_t count,
-                      int32_t blockSize) {
+void quantizeCodebook(const void* x, int32_t dtype, const float* codebook, uint8_t* codes, float* scale,
+                      int32_t count, int32_t blockSize) {
   /* Codes in the order of their values, and where one ends and the next begins. */
   uint8_t order[16];
   float bounds[15];
