@@ -86,6 +86,7 @@ class LayerParts implements PartReader {
   private readonly layer: string
   private readonly reading: Reading
   private readonly given: Tensor[] = []
+  private done = false
 
   constructor(layer: string, reading: Reading) {
     this.layer = layer
@@ -130,11 +131,14 @@ class LayerParts implements PartReader {
   }
 
   private give(tensor: Tensor): Tensor {
+    // One that comes after another part has failed is not waited for.
+    if (this.done) tensor.dispose()
     this.given.push(tensor)
     return tensor
   }
 
   dispose(): void {
+    this.done = true
     for (const tensor of this.given) tensor.dispose()
   }
 }

@@ -215,11 +215,11 @@ export class Device {
     }
   }
 
-  /** Waits for everything recorded before and resolves to a copy of the region's bytes. */
-  async read(region: Region, byteLength: number): Promise<Bytes> {
+  /** Waits for everything recorded before and resolves to a copy of the region's bytes, in `into` if given. */
+  async read(region: Region, byteLength: number, into?: Bytes): Promise<Bytes> {
     if (!this.holds(region)) throw this.notHeld('read', 'the source', region)
     this.flush()
-    const target = new Uint8Array(byteLength)
+    const target = into?.subarray(0, byteLength) ?? new Uint8Array(byteLength)
     if (byteLength > 0) await this.backend.read(region.storage.address + region.byteOffset, target)
     return target
   }

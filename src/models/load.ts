@@ -94,7 +94,7 @@ export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {})
     let done = 0
     const quantizing = floats || quantization !== undefined
     const load = (planned: PlannedParameter) => loadParameter(plan, planned, device, options.dtype, floats)
-    for await (const [planned, parameter] of inOrder(parameters, load, quantizing ? 1 : 2)) {
+    for await (const [planned, parameter] of inOrder(parameters, load, quantizing ? 1 : 4)) {
       put(model, planned.paths, parameter, quantization !== undefined)
       options.signal?.throwIfAborted()
       // The queue holds a copy of what it has not taken yet.

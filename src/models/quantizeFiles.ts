@@ -87,7 +87,7 @@ export async function quantizeFiles(
     const load = (planned: PlannedParameter) => loadParameter(plan, planned, device, dtype, floats)
     const total = parameters.reduce((sum, { byteLength }) => sum + byteLength, 0)
     let done = 0
-    for await (const [planned, parameter] of inOrder(parameters, load, 1)) {
+    for await (const [planned, parameter] of inOrder(parameters, load, 2)) {
       signal?.throwIfAborted()
       await writeParameter(model, planned.paths, parameter, { parts, placed, onWeight: options.onWeight })
       // Blocks of an embedding serve no layer.
@@ -198,17 +198,15 @@ async function writeParameter(
 const largeBytes = 64 * 2 ** 20
 
 /** Bytes that are read from the device at a time. */
-const pieceBytes = 8 * 2 ** 20
+const pieceBytes = 2 ** 21
 
 function writePart(part: SavedPart, placed: PlacedTensors): Promise<void> {
   return part.use(async ({ device, storage, byteOffset, byteLength }) => {
+    const buffer = new Uint8Array(Math.min(pieceBytes, byteLength))
     for (let start = 0; start < byteLength; start += pieceBytes) {
       const length = Math.min(pieceBytes, byteLength - start)
-      await placed.put(
-        part.name,
-        start,
-        await device.read({ storage, byteOffset: byteOffset + start }, length),
-      )
+      const region = { storage, byteOffset: byteOffset + start }
+      await placed.put(part.name, start, await device.read(region, length, buffer))
     }
   })
 }

@@ -169,9 +169,11 @@ async function readWeight(
 ): Promise<QTensor> {
   const [N, K] = matrixShape(shape)
   const G = quantoGroupSize(type, K) ?? K
-  const packed = await parts.tensor(data.name)
-  const scales = await parts.tensor(scale.name)
-  const shifts = shift ? await parts.tensor(shift.name) : null
+  const [packed, scales, shifts] = await Promise.all([
+    parts.tensor(data.name),
+    parts.tensor(scale.name),
+    shift ? parts.tensor(shift.name) : null,
+  ])
   return scope(() => {
     const codes = type.bits === 8 ? packed : unpackCodes(packed, splitRows(N * K, G, type.bits))
     const perGroup = (values: Tensor) =>
