@@ -57,12 +57,12 @@ const calibration: Case[] = [
   {
     name: 'only weights quantized',
     run: () => calibrate(quantized({ weights: 'int8' }), () => {}),
-    says: 'calibrate: the model must have quantized activations; quantize(model, { weights, activations }) first',
+    says: 'calibrate: the model must have quantized activations, or a quantizer that collects; quantize(model, { weights, activations }) first',
   },
   {
     name: 'nothing quantized',
     run: () => calibrate(net(), () => {}),
-    says: 'calibrate: the model must have quantized activations; quantize(model, { weights, activations }) first',
+    says: 'calibrate: the model must have quantized activations, or a quantizer that collects; quantize(model, { weights, activations }) first',
   },
   {
     name: 'momentum beyond 1',
