@@ -62,18 +62,19 @@ static double readGBs(int threads) {
 static const long iterations = 400000;
 
 // Twelve independent accumulators hide the latency of the instruction.
-#define TWELVE(step, r) \
-  step(r, 0) step(r, 1) step(r, 2) step(r, 3) step(r, 4) step(r, 5) step(r, 6) step(r, 7) step(r, 8) step(r, 9) step(r, 10) step(r, 11)
+#define TWELVE(step, r)                                                                              \
+  step(r, 0) step(r, 1) step(r, 2) step(r, 3) step(r, 4) step(r, 5) step(r, 6) step(r, 7) step(r, 8) \
+      step(r, 9) step(r, 10) step(r, 11)
 #define DOT(r, i) "vpdpbusd %%" r "mm12, %%" r "mm13, %%" r "mm" #i "\n"
 #define FMA(r, i) "vfmadd231ps %%" r "mm12, %%" r "mm13, %%" r "mm" #i "\n"
 #define ZERO(r, i) "vpxor %%xmm" #i ", %%xmm" #i ", %%xmm" #i "\n"
-#define LOOP(step, r)                                                                                                    \
-  long left = iterations;                                                                                                \
-  asm volatile(TWELVE(ZERO, r) ZERO(r, 12) ZERO(r, 13) "1:\n" TWELVE(step, r) "dec %0\njnz 1b\nvzeroupper\n"               \
-               : "+r"(left)                                                                                              \
-               :                                                                                                         \
-               : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", \
-                 "xmm12", "xmm13")
+#define LOOP(step, r)                                                                                        \
+  long left = iterations;                                                                                    \
+  asm volatile(TWELVE(ZERO, r) ZERO(r, 12) ZERO(r, 13) "1:\n" TWELVE(step, r) "dec %0\njnz 1b\nvzeroupper\n" \
+               : "+r"(left)                                                                                  \
+               :                                                                                             \
+               : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",       \
+                 "xmm10", "xmm11", "xmm12", "xmm13")
 
 static void dot128(int) { LOOP(DOT, "x"); }
 static void dot512(int) { LOOP(DOT, "z"); }
@@ -85,15 +86,20 @@ static double giga(bool supported, int threads, int operations, void (*loop)(int
 }
 
 static void arithmetic(int threads) {
-  const bool avx512 = __builtin_cpu_supports("avx512f"), vnni = avx512 && __builtin_cpu_supports("avx512vnni");
+  const bool avx512 = __builtin_cpu_supports("avx512f"),
+             vnni = avx512 && __builtin_cpu_supports("avx512vnni");
   const bool vnni128 = vnni && __builtin_cpu_supports("avx512vl"), fma = __builtin_cpu_supports("fma");
-  printf(", \"int8Gops128\": %.1f, \"int8Gops512\": %.1f", giga(vnni128, threads, 32, dot128), giga(vnni, threads, 128, dot512));
-  printf(", \"f32Gflops128\": %.1f, \"f32Gflops512\": %.1f", giga(fma, threads, 8, fma128), giga(avx512, threads, 32, fma512));
+  printf(", \"int8Gops128\": %.1f, \"int8Gops512\": %.1f", giga(vnni128, threads, 32, dot128),
+         giga(vnni, threads, 128, dot512));
+  printf(", \"f32Gflops128\": %.1f, \"f32Gflops512\": %.1f", giga(fma, threads, 8, fma128),
+         giga(avx512, threads, 32, fma512));
 }
 
 #else
 
-static void arithmetic(int) { printf(", \"int8Gops128\": 0, \"int8Gops512\": 0, \"f32Gflops128\": 0, \"f32Gflops512\": 0"); }
+static void arithmetic(int) {
+  printf(", \"int8Gops128\": 0, \"int8Gops512\": 0, \"f32Gflops128\": 0, \"f32Gflops512\": 0");
+}
 
 #endif
 

@@ -102,7 +102,8 @@ struct Arguments {
   void* address(size_t index) const { return (void*)(uintptr_t)number(index); }
   Handle& handle() const {
     void* handle = nullptr;
-    if (napi_get_value_external(env, values[0], &handle) != napi_ok) throw std::invalid_argument("a handle must come from open");
+    if (napi_get_value_external(env, values[0], &handle) != napi_ok)
+      throw std::invalid_argument("a handle must come from open");
     return *(Handle*)handle;
   }
   // The elements of a typed array and how many there are.
@@ -157,7 +158,8 @@ napi_value open(const Arguments& args) {
   napi_get_value_string_utf8(env, args.values[0], name, sizeof name, nullptr);
   const InstructionSet* set = std::begin(kInstructionSets);
   while (set != std::end(kInstructionSets) && (strcmp(set->name, name) != 0 || !set->supported())) set++;
-  if (set == std::end(kInstructionSets)) throw std::invalid_argument("an instruction set must be one of isas()");
+  if (set == std::end(kInstructionSets))
+    throw std::invalid_argument("an instruction set must be one of isas()");
 
   auto created = std::make_unique<Handle>(set->runRecord, (int32_t)args.number(1));
   Handle* handle = created.get();
@@ -166,7 +168,8 @@ napi_value open(const Arguments& args) {
   napi_value label;
   napi_create_string_utf8(env, "lowbit", NAPI_AUTO_LENGTH, &label);
   const auto finalize = [](napi_env, void* data, void*) { delete (Handle*)data; };
-  check(napi_create_threadsafe_function(env, nullptr, nullptr, label, 0, 1, handle, finalize, handle, settle, &handle->wake));
+  check(napi_create_threadsafe_function(env, nullptr, nullptr, label, 0, 1, handle, finalize, handle, settle,
+                                        &handle->wake));
   created.release();  // finalize deletes it
   napi_unref_threadsafe_function(env, handle->wake);
   // Hooks run last in, first out: the queue thread ends before the function it calls goes away, and before
@@ -188,7 +191,8 @@ napi_value close(const Arguments& args) {
 // allocate(handle, bytes): the address, 0 if the memory is not to be had.
 napi_value allocate(const Arguments& args) {
   napi_value address;
-  napi_create_double(args.env, (double)(uintptr_t)args.handle().queue.allocate((size_t)args.number(1)), &address);
+  napi_create_double(args.env, (double)(uintptr_t)args.handle().queue.allocate((size_t)args.number(1)),
+                     &address);
   return address;
 }
 
@@ -212,8 +216,8 @@ napi_value run(const Arguments& args) {
   return nullptr;
 }
 
-// A promise of '' once the queue has done with the array that is argument 2, or of what failed. start(array, count,
-// done) hands it to the queue.
+// A promise of '' once the queue has done with the array that is argument 2, or of what failed. start(array,
+// count, done) hands it to the queue.
 template <class Start>
 napi_value promiseFor(const Arguments& args, Start&& start) {
   const napi_env env = args.env;
@@ -272,7 +276,8 @@ constexpr napi_property_descriptor method(const char* name) {
 void keepLoaded() {
 #ifdef _WIN32
   HMODULE self;
-  GetModuleHandleExA(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_PIN, (const char*)keepLoaded, &self);
+  GetModuleHandleExA(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_PIN,
+                     (const char*)keepLoaded, &self);
 #else
   Dl_info self;
   if (dladdr((void*)keepLoaded, &self)) dlopen(self.dli_fname, RTLD_NOW | RTLD_NODELETE);
@@ -283,10 +288,10 @@ void keepLoaded() {
 
 NAPI_MODULE_INIT() {
   keepLoaded();
-  const napi_property_descriptor methods[] = {method<isas>("isas"),   method<open>("open"),           method<close>("close"),
-                                              method<run>("run"),     method<allocate>("allocate"),   method<freeBlock>("free"),
-                                              method<read>("read"),   method<write>("write"),
-                                              method<upload>("upload")};
+  const napi_property_descriptor methods[] = {
+      method<isas>("isas"), method<open>("open"),         method<close>("close"),
+      method<run>("run"),   method<allocate>("allocate"), method<freeBlock>("free"),
+      method<read>("read"), method<write>("write"),       method<upload>("upload")};
   napi_define_properties(env, exports, std::size(methods), methods);
   return exports;
 }

@@ -25,7 +25,8 @@ struct Cpu {
     const uint64_t saved = bit(c, 27) ? savedState() : 0;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return;
     avx2 = has(saved, kVectorState) && fma && bit(b, 5) && bit(b, 8);
-    avx512 = avx2 && has(saved, kVectorState | kWideState) && bit(b, 16) && bit(b, 17) && bit(b, 30) && bit(b, 31) && bit(c, 11);
+    avx512 = avx2 && has(saved, kVectorState | kWideState) && bit(b, 16) && bit(b, 17) && bit(b, 30) &&
+             bit(b, 31) && bit(c, 11);
     // Without this leaf its registers read zero.
     __get_cpuid_count(7, 1, &a, &b, &c, &d);
     avxVnni = avx2 && bit(a, 4);

@@ -9,6 +9,17 @@ const folder = new URL('../src/kernels/', import.meta.url)
 
 const cTypes = { f32: 'float', i32: 'int32_t', u8: 'uint8_t', dtype: 'int32_t', qtype: 'int32_t' }
 
+/** The lines of a text with the indented ones that go on with them; without empty ones and comments. */
+function wholeLines(text) {
+  const whole = []
+  for (const [index, line] of text.split('\n').entries()) {
+    if (line.trim() === '' || line.startsWith('#')) continue
+    if (/^\s/.test(line) && whole.length > 0) whole[whole.length - 1].line += ` ${line.trim()}`
+    else whole.push({ index, line })
+  }
+  return whole
+}
+
 /**
  * The kernels of a `.def` text, in order, each with the family whose folder it is in; the index is the
  * kernel's id. An argument is `{ name, direction: 'in' | 'out' | 'inout' | 'scalar', type, dtype?, optional?
@@ -17,8 +28,7 @@ const cTypes = { f32: 'float', i32: 'int32_t', u8: 'uint8_t', dtype: 'int32_t', 
 export function parseKernels(text) {
   const kernels = []
   let family = ''
-  for (const [index, line] of text.split('\n').entries()) {
-    if (line.trim() === '' || line.startsWith('#')) continue
+  for (const { index, line } of wholeLines(text)) {
     const heading = /^\[(\w+)\]/.exec(line)
     if (heading) {
       family = heading[1]

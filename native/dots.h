@@ -65,11 +65,15 @@ INLINE i32v dotInt8(i32v sums, u32v w, u32v s) {
    * Even and odd bytes apart, as 16-bit numbers: the trick with |w| and maddubs would lose the sign of s =
    * -128.
    */
-  __m256i evens = _mm256_madd_epi16(_mm256_srai_epi16(_mm256_slli_epi16((__m256i)w, 8), 8), _mm256_srai_epi16(_mm256_slli_epi16((__m256i)s, 8), 8));
-  return sums + (i32v)evens + (i32v)_mm256_madd_epi16(_mm256_srai_epi16((__m256i)w, 8), _mm256_srai_epi16((__m256i)s, 8));
+  __m256i evens = _mm256_madd_epi16(_mm256_srai_epi16(_mm256_slli_epi16((__m256i)w, 8), 8),
+                                    _mm256_srai_epi16(_mm256_slli_epi16((__m256i)s, 8), 8));
+  return sums + (i32v)evens +
+         (i32v)_mm256_madd_epi16(_mm256_srai_epi16((__m256i)w, 8), _mm256_srai_epi16((__m256i)s, 8));
 #elif defined(__SSE4_1__)
-  __m128i evens = _mm_madd_epi16(_mm_srai_epi16(_mm_slli_epi16((__m128i)w, 8), 8), _mm_srai_epi16(_mm_slli_epi16((__m128i)s, 8), 8));
-  return sums + (i32v)evens + (i32v)_mm_madd_epi16(_mm_srai_epi16((__m128i)w, 8), _mm_srai_epi16((__m128i)s, 8));
+  __m128i evens = _mm_madd_epi16(_mm_srai_epi16(_mm_slli_epi16((__m128i)w, 8), 8),
+                                 _mm_srai_epi16(_mm_slli_epi16((__m128i)s, 8), 8));
+  return sums + (i32v)evens +
+         (i32v)_mm_madd_epi16(_mm_srai_epi16((__m128i)w, 8), _mm_srai_epi16((__m128i)s, 8));
 #elif defined(__wasm_relaxed_simd__)
   /* The unsigned factor may have 7 bits: w = 16·high + low. */
   return dotCodes(sums, w & 0x0f0f0f0fu, s) + (dotCodes(i32v{}, (w >> 4) & 0x0f0f0f0fu, s) << 4);

@@ -41,7 +41,9 @@ bool agrees(const Output& output) {
     const float expected = valueAt<float>(output.expected, i);
     if (isnan(actual) && isnan(expected)) continue;
     if (memcmp(&actual, &expected, 4) == 0) continue;
-    if (bounds == 0 || !(fabs((double)actual - expected) <= valueAt<double>(output.bounds, bounds == 1 ? 0 : i))) return false;
+    if (bounds == 0 ||
+        !(fabs((double)actual - expected) <= valueAt<double>(output.bounds, bounds == 1 ? 0 : i)))
+      return false;
   }
   return true;
 }
@@ -57,7 +59,9 @@ class Reader {
     Bytes content((size_t)count);
     uint8_t padding[8];
     const size_t rest = (8 - content.size() % 8) % 8;
-    if (fread(content.data(), 1, content.size(), file_) + fread(padding, 1, rest, file_) != content.size() + rest) content.clear();
+    if (fread(content.data(), 1, content.size(), file_) + fread(padding, 1, rest, file_) !=
+        content.size() + rest)
+      content.clear();
     return content;
   }
 
@@ -110,7 +114,8 @@ int main(int count, char** arguments) {
     done.wait(lock, [&] { return finished; });
     if (failure.empty() && std::all_of(outputs.begin(), outputs.end(), agrees)) continue;
     failures++;
-    fprintf(stderr, "%.*s: %s\n", (int)name.size(), (const char*)name.data(), failure.empty() ? "out of tolerance" : failure.c_str());
+    fprintf(stderr, "%.*s: %s\n", (int)name.size(), (const char*)name.data(),
+            failure.empty() ? "out of tolerance" : failure.c_str());
   }
   printf("%d cases, %d failures\n", cases, failures);
   return failures > 0 || cases == 0;

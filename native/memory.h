@@ -37,7 +37,8 @@ inline void* allocateBlock(size_t bytes) {
   }
   // One huge page more than needed, then what lies before and behind the aligned part goes back.
   const size_t length = roundUp(bytes, kHugePage);
-  void* mapped = mmap(nullptr, length + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* mapped =
+      mmap(nullptr, length + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) return nullptr;
   char* start = (char*)mapped;
   char* block = (char*)roundUp((size_t)mapped, kHugePage);

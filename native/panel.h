@@ -53,8 +53,8 @@ struct Blocks {
  * start is zero.
  */
 template <int rows>
-static void multiplyTile(const float* x, const float* panel, size_t panelStride, int32_t depth, const float* start, size_t startStride,
-                         float* y, size_t yStride, int32_t cols) {
+static void multiplyTile(const float* x, const float* panel, size_t panelStride, int32_t depth,
+                         const float* start, size_t startStride, float* y, size_t yStride, int32_t cols) {
   f32v sums[rows][2] = {};
   for (int32_t k = 0; k < depth; k++) {
     f32v w0 = load(panel + k * panelStride), w1 = load(panel + k * panelStride + LANES);
@@ -86,19 +86,21 @@ template <int rows, class... Args> INLINE void multiplyRows(int32_t count, Args.
 /* to [rows, depth] = x, with TILE_STRIDE between rows; whole vectors are written. */
 static void copyRows(const float* x, size_t xStride, int32_t rows, int32_t depth, float* to) {
   for (int32_t r = 0; r < rows; r++) {
-    for (int32_t k = 0; k < depth; k += LANES) store(to + r * TILE_STRIDE + k, loadUpTo(x + r * xStride + k, depth - k));
+    for (int32_t k = 0; k < depth; k += LANES)
+      store(to + r * TILE_STRIDE + k, loadUpTo(x + r * xStride + k, depth - k));
   }
 }
 
 /* y [M, cols] = start + block · panel [depth, cols]; the block [M, depth] has TILE_STRIDE between rows. */
-static inline void multiplyBlock(const float* block, int32_t M, const float* panel, size_t panelStride, int32_t depth, const float* start,
-                                 size_t startStride, float* y, size_t yStride, int32_t cols) {
+static inline void multiplyBlock(const float* block, int32_t M, const float* panel, size_t panelStride,
+                                 int32_t depth, const float* start, size_t startStride, float* y,
+                                 size_t yStride, int32_t cols) {
   for (int32_t m = 0; m < M; m += TILE_ROWS) {
     int32_t rows = M - m < TILE_ROWS ? M - m : TILE_ROWS;
     for (int32_t c = 0; c < cols; c += TILE_COLS) {
       const float* tileStart = start ? start + m * startStride + c : nullptr;
-      multiplyRows<TILE_ROWS>(rows, block + m * TILE_STRIDE, panel + c, panelStride, depth, tileStart, startStride, y + m * yStride + c,
-                              yStride, cols - c);
+      multiplyRows<TILE_ROWS>(rows, block + m * TILE_STRIDE, panel + c, panelStride, depth, tileStart,
+                              startStride, y + m * yStride + c, yStride, cols - c);
     }
   }
 }
@@ -108,14 +110,15 @@ static inline void multiplyBlock(const float* block, int32_t M, const float* pan
  * start [M, cols] may be y itself, one row (startStride 0) or absent; the panel is readable up to a multiple
  * of TILE_COLS columns.
  */
-static inline void multiplyPanel(const float* x, size_t xStride, int32_t M, const float* panel, size_t panelStride, int32_t depth,
-                                 const float* start, size_t startStride, float* y, size_t yStride, int32_t cols) {
+static inline void multiplyPanel(const float* x, size_t xStride, int32_t M, const float* panel,
+                                 size_t panelStride, int32_t depth, const float* start, size_t startStride,
+                                 float* y, size_t yStride, int32_t cols) {
   alignas(64) static thread_local float tile[TILE_ROWS * TILE_STRIDE];
   for (int32_t m = 0; m < M; m += TILE_ROWS) {
     int32_t rows = M - m < TILE_ROWS ? M - m : TILE_ROWS;
     copyRows(x + m * xStride, xStride, rows, depth, tile);
-    multiplyBlock(tile, rows, panel, panelStride, depth, start ? start + m * startStride : nullptr, startStride, y + m * yStride, yStride,
-                  cols);
+    multiplyBlock(tile, rows, panel, panelStride, depth, start ? start + m * startStride : nullptr,
+                  startStride, y + m * yStride, yStride, cols);
   }
 }
 
@@ -135,37 +138,45 @@ INLINE int32_t ceilDivide(int64_t a, int64_t b) { return (int32_t)((a + b - 1) /
  *                                           is what is summed already: for k = 0 a bias or nothing, else y
  */
 template <class PackRows, class PackCols, class Place>
-static void multiplyBlocks(int32_t batch, int32_t M, int32_t N, int32_t K, const PackRows& packRows, const PackCols& packCols,
-                           const Place& place) {
+static void multiplyBlocks(int32_t batch, int32_t M, int32_t N, int32_t K, const PackRows& packRows,
+                           const PackCols& packCols, const Place& place) {
   if (batch == 0 || M == 0 || N == 0) return;
   /*
    * A million multiplications take some 20 microseconds; several tasks a thread, so that a late one does not
    * hold up the others.
    */
   double most = (double)batch * M * N * K / 1e6 + 1;
-  int32_t threads = threadCount(), wanted = threads == 1 ? 1 : most < 4 * threads ? (int32_t)most : 4 * threads;
+  int32_t threads = threadCount(), wanted = threads == 1         ? 1
+                                            : most < 4 * threads ? (int32_t)most
+                                                                 : 4 * threads;
   int32_t panels = ceilDivide(N, PANEL_COLS), rowBlocks = ceilDivide(M, BLOCK_ROWS);
   int32_t panelsPerTask = ceilDivide(panels, ceilDivide(wanted, (int64_t)batch * rowBlocks));
   int32_t colBlocks = ceilDivide(panels, panelsPerTask);
-  if ((int64_t)batch * rowBlocks * colBlocks < wanted) rowBlocks = ceilDivide(wanted, (int64_t)batch * colBlocks);
+  if ((int64_t)batch * rowBlocks * colBlocks < wanted)
+    rowBlocks = ceilDivide(wanted, (int64_t)batch * colBlocks);
   int32_t blockRows = ceilDivide(ceilDivide(M, rowBlocks), TILE_ROWS) * TILE_ROWS;
   rowBlocks = ceilDivide(M, blockRows);
-  int64_t blocks = (int64_t)batch * rowBlocks * colBlocks, perTask = ceilDivide(blocks, wanted > 1 ? 4 * wanted : 1);
+  int64_t blocks = (int64_t)batch * rowBlocks * colBlocks,
+          perTask = ceilDivide(blocks, wanted > 1 ? 4 * wanted : 1);
   parallelFor(ceilDivide(blocks, perTask), [&](int32_t task) {
     Blocks& scratch = blocksHere();
     for (int64_t i = task * perTask; i < (task + 1) * perTask && i < blocks; i++) {
-      int32_t b = (int32_t)(i / (rowBlocks * colBlocks)), m = (int32_t)(i / colBlocks % rowBlocks) * blockRows;
+      int32_t b = (int32_t)(i / (rowBlocks * colBlocks)),
+              m = (int32_t)(i / colBlocks % rowBlocks) * blockRows;
       int32_t rows = M - m < blockRows ? M - m : blockRows;
-      int32_t first = (int32_t)(i % colBlocks) * panelsPerTask * PANEL_COLS, last = first + panelsPerTask * PANEL_COLS;
+      int32_t first = (int32_t)(i % colBlocks) * panelsPerTask * PANEL_COLS,
+              last = first + panelsPerTask * PANEL_COLS;
       for (int32_t k = 0; k == 0 || k < K; k += PANEL_DEPTH) {
         int32_t depth = K - k < PANEL_DEPTH ? K - k : PANEL_DEPTH;
         packRows(b, m, rows, k, depth, scratch.rows);
         for (int32_t n = first; n < last && n < N; n += PANEL_COLS) {
           int32_t cols = N - n < PANEL_COLS ? N - n : PANEL_COLS;
           packCols(b, n, cols, k, depth, scratch.panel);
-          place(b, m, rows, n, cols, k, [&](const float* start, size_t startStride, float* y, size_t yStride) {
-            multiplyBlock(scratch.rows, rows, scratch.panel, PANEL_COLS, depth, start, startStride, y, yStride, cols);
-          });
+          place(b, m, rows, n, cols, k,
+                [&](const float* start, size_t startStride, float* y, size_t yStride) {
+                  multiplyBlock(scratch.rows, rows, scratch.panel, PANEL_COLS, depth, start, startStride, y,
+                                yStride, cols);
+                });
         }
       }
     }
@@ -177,11 +188,16 @@ static void multiplyBlocks(int32_t batch, int32_t M, int32_t N, int32_t K, const
  * to panel[i · PANEL_COLS + c] for c < cols and i < depth.
  */
 template <class Fill>
-static void multiplyPanels(const float* x, const float* bias, float* y, int32_t M, int32_t N, int32_t K, const Fill& fill) {
+static void multiplyPanels(const float* x, const float* bias, float* y, int32_t M, int32_t N, int32_t K,
+                           const Fill& fill) {
   multiplyBlocks(
       1, M, N, K,
-      [&](int32_t, int32_t m, int32_t rows, int32_t k, int32_t depth, float* to) { copyRows(x + (size_t)m * K + k, K, rows, depth, to); },
-      [&](int32_t, int32_t n, int32_t cols, int32_t k, int32_t depth, float* to) { fill(to, n, cols, k, depth); },
+      [&](int32_t, int32_t m, int32_t rows, int32_t k, int32_t depth, float* to) {
+        copyRows(x + (size_t)m * K + k, K, rows, depth, to);
+      },
+      [&](int32_t, int32_t n, int32_t cols, int32_t k, int32_t depth, float* to) {
+        fill(to, n, cols, k, depth);
+      },
       [&](int32_t, int32_t m, int32_t, int32_t n, int32_t, int32_t k, auto multiply) {
         float* to = y + (size_t)m * N + n;
         multiply(k > 0 ? to : bias ? bias + n : nullptr, k > 0 ? N : 0, to, N);
@@ -192,8 +208,10 @@ typedef float f32x4 __attribute__((vector_size(16)));
 
 /* Four rows of four columns become four columns: to[i · toStride + r] = row[r][i]. */
 INLINE void transpose4x4(const f32x4 row[4], float* to, size_t toStride) {
-  f32x4 a = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5), b = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5);
-  f32x4 c = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7), d = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
+  f32x4 a = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5),
+        b = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5);
+  f32x4 c = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7),
+        d = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
   storeAs(to, __builtin_shufflevector(a, b, 0, 1, 4, 5));
   storeAs(to + toStride, __builtin_shufflevector(a, b, 2, 3, 6, 7));
   storeAs(to + 2 * toStride, __builtin_shufflevector(c, d, 0, 1, 4, 5));
@@ -205,7 +223,8 @@ INLINE void transpose4x4(const f32x4 row[4], float* to, size_t toStride) {
  * given float dtype.
  */
 template <int dtype>
-static void transposeRows(const void* from, size_t offset, size_t rowStride, int32_t rows, int32_t depth, float* to, size_t toStride) {
+static void transposeRows(const void* from, size_t offset, size_t rowStride, int32_t rows, int32_t depth,
+                          float* to, size_t toStride) {
   int32_t r = 0;
   for (; r + 4 <= rows; r += 4) {
     size_t row = offset + r * rowStride;
@@ -225,7 +244,8 @@ static void transposeRows(const void* from, size_t offset, size_t rowStride, int
     }
   }
   for (; r < rows; r++) {
-    for (int32_t i = 0; i < depth; i++) to[i * toStride + r] = readFloat(from, dtype, offset + r * rowStride + i);
+    for (int32_t i = 0; i < depth; i++)
+      to[i * toStride + r] = readFloat(from, dtype, offset + r * rowStride + i);
   }
 }
 

@@ -21,7 +21,8 @@ inline int32_t threadCount() { return lowbitThreadCount(); }
 template <class F>
 inline void parallelFor(int32_t tasks, F&& body) {
   auto* closure = &body;
-  lowbitParallelFor(tasks, [](void* context, int32_t task) { (*(decltype(closure))context)(task); }, (void*)closure);
+  lowbitParallelFor(
+      tasks, [](void* context, int32_t task) { (*(decltype(closure))context)(task); }, (void*)closure);
 }
 
 }  // namespace LOWBIT_ISA

@@ -24,7 +24,8 @@ class Atomic {
   T mask(T bits) { return __atomic_and_fetch(&value_, bits, __ATOMIC_SEQ_CST); }
   // Replaces expected by desired, or sets expected to what is there instead.
   bool replace(T& expected, T desired) {
-    return __atomic_compare_exchange_n(&value_, &expected, desired, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    return __atomic_compare_exchange_n(&value_, &expected, desired, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_SEQ_CST);
   }
   T* address() { return &value_; }
 
@@ -42,7 +43,8 @@ inline void yieldCpu() {}
 #else
 
 inline double milliseconds() {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 inline void pauseCpu() {
 #if defined(__x86_64__)

@@ -25,7 +25,8 @@ using RunRecord = size_t (*)(const double* words, size_t count);
 
 class Queue {
  public:
-  Queue(RunRecord runRecord, int32_t threads) : runRecord_(runRecord), thread_([this, threads] { work(threads); }) {}
+  Queue(RunRecord runRecord, int32_t threads)
+      : runRecord_(runRecord), thread_([this, threads] { work(threads); }) {}
 
   ~Queue() {
     stop();
@@ -64,7 +65,9 @@ class Queue {
         return;
       }
     }
-    push([address, copy = std::vector<uint8_t>(bytes, bytes + count)] { std::copy(copy.begin(), copy.end(), (uint8_t*)address); });
+    push([address, copy = std::vector<uint8_t>(bytes, bytes + count)] {
+      std::copy(copy.begin(), copy.end(), (uint8_t*)address);
+    });
   }
 
   void run(const double* words, size_t count) {
@@ -74,7 +77,8 @@ class Queue {
         if (length == 0) {
           char received[80];
           snprintf(received, sizeof received, "kernel id %g at word %zu of %zu", list[at], at, list.size());
-          failure_ = std::string("run: a list must hold whole records of known kernels; received ") + received;
+          failure_ =
+              std::string("run: a list must hold whole records of known kernels; received ") + received;
         }
         at += length;
       }
@@ -83,7 +87,8 @@ class Queue {
 
   // As write, but copies once, when its turn comes: the bytes must stay until done(failure) is called, on the
   // queue thread.
-  void upload(void* address, const uint8_t* bytes, size_t count, std::function<void(const std::string& failure)> done) {
+  void upload(void* address, const uint8_t* bytes, size_t count,
+              std::function<void(const std::string& failure)> done) {
     push([this, address, bytes, count, done = std::move(done)] {
       if (failure_.empty()) std::copy_n(bytes, count, (uint8_t*)address);
       done(failure_);
@@ -91,7 +96,8 @@ class Queue {
   }
 
   // Calls done(failure) on the queue thread once the bytes are in the target, or with what failed before.
-  void read(const void* address, uint8_t* target, size_t count, std::function<void(const std::string& failure)> done) {
+  void read(const void* address, uint8_t* target, size_t count,
+            std::function<void(const std::string& failure)> done) {
     push([this, address, target, count, done = std::move(done)] {
       if (failure_.empty()) std::copy_n((const uint8_t*)address, count, target);
       done(failure_);

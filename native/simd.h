@@ -65,9 +65,24 @@ typedef uint16_t u16v __attribute__((vector_size(LANES * 2)));
 typedef uint8_t u8v __attribute__((vector_size(LANES)));
 
 /* src/core/dtype.ts */
-enum DType : int32_t { FLOAT32, FLOAT16, BFLOAT16, FLOAT8_E4M3FN, FLOAT8_E5M2, FLOAT8_E4M3FNUZ, INT8, UINT8, INT32, INT64, BOOL };
+enum DType : int32_t {
+  FLOAT32,
+  FLOAT16,
+  BFLOAT16,
+  FLOAT8_E4M3FN,
+  FLOAT8_E5M2,
+  FLOAT8_E4M3FNUZ,
+  INT8,
+  UINT8,
+  INT32,
+  INT64,
+  BOOL
+};
 
-/* A number that a generic lambda sees as a compile-time constant: `constexpr int n = decltype(constant)::value`. */
+/*
+ * A number that a generic lambda sees as a compile-time constant: `constexpr int n =
+ * decltype(constant)::value`.
+ */
 template <int n> struct Constant {
   static constexpr int value = n;
 };
@@ -307,12 +322,14 @@ INLINE float roundHalfEven(float x) {
 /* op over all lanes, as a tree. */
 template <class Op> INLINE float fold(f32v v, Op op) {
 #if LANES == 16
-  auto half = op(__builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7), __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15));
+  auto half = op(__builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7),
+                 __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15));
 #else
   auto half = v;
 #endif
 #if LANES >= 8
-  auto four = op(__builtin_shufflevector(half, half, 0, 1, 2, 3), __builtin_shufflevector(half, half, 4, 5, 6, 7));
+  auto four =
+      op(__builtin_shufflevector(half, half, 0, 1, 2, 3), __builtin_shufflevector(half, half, 4, 5, 6, 7));
 #else
   auto four = half;
 #endif

@@ -31,8 +31,12 @@ __attribute__((export_name("run"))) size_t run(size_t count) {
 }
 
 // The compiler may call these even where there is no C library.
-void* memcpy(void* target, const void* source, size_t bytes) { return __builtin_memmove(target, source, bytes); }
-void* memmove(void* target, const void* source, size_t bytes) { return __builtin_memmove(target, source, bytes); }
+void* memcpy(void* target, const void* source, size_t bytes) {
+  return __builtin_memmove(target, source, bytes);
+}
+void* memmove(void* target, const void* source, size_t bytes) {
+  return __builtin_memmove(target, source, bytes);
+}
 void* memset(void* target, int value, size_t bytes) { return __builtin_memset(target, value, bytes); }
 
 }

@@ -198,9 +198,9 @@ const configs: Case[] = [
     says: /architecture must be one of MistralForCausalLM, LlamaForCausalLM.*it is "MambaForCausalLM"/,
   },
   {
-    name: 'quantized by gptq',
-    change: config('quantization_config', { quant_method: 'gptq' }),
-    says: /quantized by "gptq"/,
+    name: 'quantized by a method that is not known',
+    change: config('quantization_config', { quant_method: 'eetq' }),
+    says: /quantized by "eetq"/,
   },
   {
     name: 'hidden size of 6,400,000,000',

@@ -22,8 +22,8 @@ struct AttentionScratch {
 };
 
 /*
- * The keys that rows of queries see: row r those from low, and from slidingLow + r · step, to before high, and
- * before slidingHigh + r · step.
+ * The keys that rows of queries see: row r those from low, and from slidingLow + r · step, to before high,
+ * and before slidingHigh + r · step.
  */
 struct AttentionSpan {
   int32_t low, high, slidingLow, slidingHigh, step;
@@ -47,11 +47,11 @@ struct AttentionSpan {
 };
 
 /*
- * What rows see, the first of which stands at `position`; range [2] of the sequence, or all keys. Causal, the keys
- * up to the row's own, with a window the last of them.
+ * What rows see, the first of which stands at `position`; range [2] of the sequence, or all keys. Causal, the
+ * keys up to the row's own, with a window the last of them.
  */
-static inline AttentionSpan attentionSpan(const int32_t* range, int32_t capacity, int32_t causal, int32_t window, int32_t position,
-                                          int32_t step) {
+static inline AttentionSpan attentionSpan(const int32_t* range, int32_t capacity, int32_t causal,
+                                          int32_t window, int32_t position, int32_t step) {
   constexpr int32_t far = 1 << 30;
   AttentionSpan span = {0, capacity, -far, far, 0};
   if (range) {
@@ -81,25 +81,29 @@ struct AttentionRows {
 };
 
 /*
- * Where keys and values of a head lie, for columns i … i + depth - 1 of tokens from `token` on: one token after
- * another, `stride` values between them; k and v are those of the token `base`.
+ * Where keys and values of a head lie, for columns i … i + depth - 1 of tokens from `token` on: one token
+ * after another, `stride` values between them; k and v are those of the token `base`.
  */
 struct AttentionFloats {
   const float *k, *v;
   size_t stride;
   int32_t base;
 
-  const float* keys(int32_t token, int32_t, int32_t i, int32_t) const { return k + (size_t)(token - base) * stride + i; }
-  const float* values(int32_t token, int32_t, int32_t i, int32_t) const { return v + (size_t)(token - base) * stride + i; }
+  const float* keys(int32_t token, int32_t, int32_t i, int32_t) const {
+    return k + (size_t)(token - base) * stride + i;
+  }
+  const float* values(int32_t token, int32_t, int32_t i, int32_t) const {
+    return v + (size_t)(token - base) * stride + i;
+  }
 };
 
 /*
- * scores [rows, keys] = (add ? scores : 0) + q · kᵀ over `depth` columns, for so few rows that transposing the keys
- * does not pay; a key is loaded once for all rows.
+ * scores [rows, keys] = (add ? scores : 0) + q · kᵀ over `depth` columns, for so few rows that transposing
+ * the keys does not pay; a key is loaded once for all rows.
  */
 template <int rows>
-static void attentionDots(const float* q, size_t qStride, const float* k, size_t kStride, int32_t keys, int32_t depth, bool add,
-                          float* scores) {
+static void attentionDots(const float* q, size_t qStride, const float* k, size_t kStride, int32_t keys,
+                          int32_t depth, bool add, float* scores) {
   for (int32_t j = 0; j < keys; j++, k += kStride) {
     f32v dots[rows] = {};
     int32_t c = 0;
@@ -120,7 +124,8 @@ static void attentionDots(const float* q, size_t qStride, const float* k, size_t
 
 /* scores [rows, keys] = q · kᵀ for keys from first on. */
 template <class Source>
-static void attentionScores(const AttentionRows& a, const Source& source, int32_t first, int32_t keys, AttentionScratch& s) {
+static void attentionScores(const AttentionRows& a, const Source& source, int32_t first, int32_t keys,
+                            AttentionScratch& s) {
   for (int32_t i = 0; i < a.headSize; i += PANEL_DEPTH) {
     int32_t depth = a.headSize - i < PANEL_DEPTH ? a.headSize - i : PANEL_DEPTH;
     const float* k = source.keys(first, keys, i, depth);
@@ -135,16 +140,17 @@ static void attentionScores(const AttentionRows& a, const Source& source, int32_
     }
     transposeRows<FLOAT32>(k, 0, source.stride, keys, depth, s.panel, ATTENTION_KEYS);
     const float* start = i > 0 ? s.scores : nullptr;
-    multiplyPanel(q, a.stride, a.rows, s.panel, ATTENTION_KEYS, depth, start, ATTENTION_KEYS, s.scores, ATTENTION_KEYS, keys);
+    multiplyPanel(q, a.stride, a.rows, s.panel, ATTENTION_KEYS, depth, start, ATTENTION_KEYS, s.scores,
+                  ATTENTION_KEYS, keys);
   }
 }
 
 /*
- * Scores of row r become cap(scale · score) + bias, and -∞ where the row does not see the key, whose weight is e^-∞
- * = 0; gives the largest of them and of `largest`.
+ * Scores of row r become cap(scale · score) + bias, and -∞ where the row does not see the key, whose weight
+ * is e^-∞ = 0; gives the largest of them and of `largest`.
  */
-INLINE float attentionMask(const AttentionRows& a, const AttentionSpan& span, int32_t r, int32_t first, int32_t keys, float* row,
-                           float largest) {
+INLINE float attentionMask(const AttentionRows& a, const AttentionSpan& span, int32_t r, int32_t first,
+                           int32_t keys, float* row, float largest) {
   const float* bias = a.bias ? a.bias + r * a.biasStride + first : nullptr;
   i32v lanes;
   for (int32_t lane = 0; lane < LANES; lane++) lanes[lane] = lane;
@@ -168,7 +174,8 @@ INLINE float attentionMask(const AttentionRows& a, const AttentionSpan& span, in
  * largest score.
  * Source: Milakov, Gimelshein, "Online normalizer calculation for softmax", 2018, algorithm 3.
  */
-static void attentionWeights(const AttentionRows& a, const AttentionSpan& span, int32_t first, int32_t keys, AttentionScratch& s) {
+static void attentionWeights(const AttentionRows& a, const AttentionSpan& span, int32_t first, int32_t keys,
+                             AttentionScratch& s) {
   for (int32_t r = 0; r < a.rows; r++) {
     float* row = s.scores + r * ATTENTION_KEYS;
     float top = attentionMask(a, span, r, first, keys, row, s.largest[r]);
@@ -183,7 +190,8 @@ static void attentionWeights(const AttentionRows& a, const AttentionSpan& span, 
     s.largest[r] = top;
     if (before != 1 && !s.fresh) {
       float* y = a.y + r * a.stride;
-      for (int32_t i = 0; i < a.headSize; i += LANES) storeUpTo(y + i, loadUpTo(y + i, a.headSize - i) * before, a.headSize - i);
+      for (int32_t i = 0; i < a.headSize; i += LANES)
+        storeUpTo(y + i, loadUpTo(y + i, a.headSize - i) * before, a.headSize - i);
     }
   }
 }
@@ -207,8 +215,8 @@ static void clearRows(const AttentionRows& a) {
 
 /* y += weights · v, or = for the first keys. */
 template <class Source>
-static void attentionValues(const AttentionRows& a, const Source& source, const AttentionSpan& span, int32_t first, int32_t keys,
-                            AttentionScratch& s) {
+static void attentionValues(const AttentionRows& a, const Source& source, const AttentionSpan& span,
+                            int32_t first, int32_t keys, AttentionScratch& s) {
   /* Whether some row sees not all of the keys. */
   bool partly = span.first(a.rows - 1) > first || span.end(0) < first + keys;
   /* NaN must not reach rows that do not see it: then each row takes no more keys than it sees. */
@@ -225,14 +233,16 @@ static void attentionValues(const AttentionRows& a, const Source& source, const 
     if (cols % TILE_COLS != 0) {
       for (int32_t j = 0; j < keys; j++) {
         const float* from = panel + j * panelStride;
-        for (int32_t c = 0; c < cols; c += LANES) store(s.panel + j * PANEL_DEPTH + c, loadUpTo(from + c, cols - c));
+        for (int32_t c = 0; c < cols; c += LANES)
+          store(s.panel + j * PANEL_DEPTH + c, loadUpTo(from + c, cols - c));
       }
       panel = s.panel;
       panelStride = PANEL_DEPTH;
     }
     float* y = a.y + i;
     if (!rowByRow) {
-      multiplyPanel(s.scores, ATTENTION_KEYS, a.rows, panel, panelStride, keys, s.fresh ? nullptr : y, a.stride, y, a.stride, cols);
+      multiplyPanel(s.scores, ATTENTION_KEYS, a.rows, panel, panelStride, keys, s.fresh ? nullptr : y,
+                    a.stride, y, a.stride, cols);
       continue;
     }
     for (int32_t r = 0; r < a.rows; r++, y += a.stride) {
@@ -240,8 +250,8 @@ static void attentionValues(const AttentionRows& a, const Source& source, const 
       if (low < 0) low = 0;
       if (high > keys) high = keys;
       if (low >= high) continue;
-      multiplyPanel(s.scores + r * ATTENTION_KEYS + low, ATTENTION_KEYS, 1, panel + low * panelStride, panelStride, high - low, y, a.stride,
-                    y, a.stride, cols);
+      multiplyPanel(s.scores + r * ATTENTION_KEYS + low, ATTENTION_KEYS, 1, panel + low * panelStride,
+                    panelStride, high - low, y, a.stride, y, a.stride, cols);
     }
   }
   s.fresh = false;
@@ -264,7 +274,8 @@ static void startAttention(const AttentionRows& a) {
 }
 
 /* The keys of a source that the rows see join in. */
-template <class Source> static void attendTo(const AttentionRows& a, const Source& source, const AttentionSpan& span) {
+template <class Source>
+static void attendTo(const AttentionRows& a, const Source& source, const AttentionSpan& span) {
   AttentionScratch& s = attentionScratch();
   int32_t end = span.end(a.rows - 1);
   for (int32_t first = span.first(0); first < end; first += ATTENTION_KEYS) {
@@ -282,7 +293,8 @@ static void endAttention(const AttentionRows& a) {
   for (int32_t r = 0; r < a.rows; r++) {
     if (s.total[r] == 0) continue;
     float* y = a.y + r * a.stride;
-    for (int32_t i = 0; i < a.headSize; i += LANES) storeUpTo(y + i, loadUpTo(y + i, a.headSize - i) / s.total[r], a.headSize - i);
+    for (int32_t i = 0; i < a.headSize; i += LANES)
+      storeUpTo(y + i, loadUpTo(y + i, a.headSize - i) / s.total[r], a.headSize - i);
   }
 }
 
@@ -297,8 +309,8 @@ struct AttentionCall {
 };
 
 /*
- * body(rows, b, kvHead, t, step) for all rows of a call, split over the threads; t is the first row's token, step
- * 1 if the rows are consecutive tokens and 0 if they are heads. `keys` is how many a row sees, about.
+ * body(rows, b, kvHead, t, step) for all rows of a call, split over the threads; t is the first row's token,
+ * step 1 if the rows are consecutive tokens and 0 if they are heads. `keys` is how many a row sees, about.
  */
 template <class Body> static void eachAttention(const AttentionCall& c, int32_t keys, const Body& body) {
   int32_t group = c.heads / c.kvHeads;
@@ -311,7 +323,9 @@ template <class Body> static void eachAttention(const AttentionCall& c, int32_t 
   int32_t tokenBlocks = (c.tokens + ATTENTION_ROWS - 1) / ATTENTION_ROWS;
   int32_t headBlocks = c.heads / headsPerTask;
   int32_t units = c.batch * headBlocks * tokenBlocks;
-  double perUnit = (double)headsPerTask * (c.tokens < ATTENTION_ROWS ? c.tokens : ATTENTION_ROWS) * keys * c.headSize * 2 + 1;
+  double perUnit =
+      (double)headsPerTask * (c.tokens < ATTENTION_ROWS ? c.tokens : ATTENTION_ROWS) * keys * c.headSize * 2 +
+      1;
   int32_t perTask = perUnit >= 2e5 ? 1 : (int32_t)(2e5 / perUnit) + 1;
   parallelFor((units + perTask - 1) / perTask, [&](int32_t task) {
     for (int32_t unit = task * perTask; unit < (task + 1) * perTask && unit < units; unit++) {
@@ -323,7 +337,8 @@ template <class Body> static void eachAttention(const AttentionCall& c, int32_t 
       size_t at = (((size_t)b * c.tokens + t) * c.heads + head) * c.headSize;
       size_t stride = single ? c.headSize : (size_t)c.heads * c.headSize;
       const float* bias = c.bias ? c.bias + b * c.biasBatch + head * c.biasHead + t * c.biasToken : nullptr;
-      AttentionRows rowsHere = {c.q + at, c.y + at, stride, bias, single ? c.biasHead : c.biasToken, rows, c.headSize, c.scale, c.softcap};
+      AttentionRows rowsHere = {c.q + at, c.y + at,   stride,  bias,     single ? c.biasHead : c.biasToken,
+                                rows,     c.headSize, c.scale, c.softcap};
       startAttention(rowsHere);
       body(rowsHere, b, head / group, t, single ? 0 : 1);
       endAttention(rowsHere);

@@ -11,7 +11,8 @@ INLINE float attentionGradDot(const float* a, const float* b, int32_t n) {
 
 /* y += factor · x */
 INLINE void attentionGradAdd(float* y, const float* x, float factor, int32_t n) {
-  for (int32_t i = 0; i < n; i += LANES) storeUpTo(y + i, fma(splat(factor), loadUpTo(x + i, n - i), loadUpTo(y + i, n - i)), n - i);
+  for (int32_t i = 0; i < n; i += LANES)
+    storeUpTo(y + i, fma(splat(factor), loadUpTo(x + i, n - i), loadUpTo(y + i, n - i)), n - i);
 }
 
 /*
@@ -35,7 +36,8 @@ struct AttentionGradQuery {
   }
 
   /* The keys from first to before end; bias of key 0, or none. */
-  void run(const float* q, const float* y, const float* dy, const float* bias, float* dq, int32_t first, int32_t end) const {
+  void run(const float* q, const float* y, const float* dy, const float* bias, float* dq, int32_t first,
+           int32_t end) const {
     float max = -3.40282347e38f, slope;
     double total = 0;
     for (int32_t s = first; s < end; s++) {
@@ -61,10 +63,11 @@ struct AttentionGradQuery {
   }
 };
 
-void attentionGrad(const float* q, const float* k, const float* v, const float* y, const float* bias, const int32_t* ranges, const float* dy,
-                   float* dq, float* dk, float* dv, int32_t batch, int32_t tokens, int32_t heads, int32_t kvHeads, int32_t headSize,
-                   int32_t capacity, int32_t causal, int32_t window, int32_t biasBatch, int32_t biasHead, int32_t biasToken, float scale,
-                   float softcap) {
+void attentionGrad(const float* q, const float* k, const float* v, const float* y, const float* bias,
+                   const int32_t* ranges, const float* dy, float* dq, float* dk, float* dv, int32_t batch,
+                   int32_t tokens, int32_t heads, int32_t kvHeads, int32_t headSize, int32_t capacity,
+                   int32_t causal, int32_t window, int32_t biasBatch, int32_t biasHead, int32_t biasToken,
+                   float scale, float softcap) {
   int32_t group = heads / kvHeads;
   parallelFor(batch * kvHeads, [&](int32_t task) {
     int32_t b = task / kvHeads, kvHead = task % kvHeads;
@@ -76,7 +79,8 @@ void attentionGrad(const float* q, const float* k, const float* v, const float* 
     for (int32_t h = kvHead * group; h < (kvHead + 1) * group; h++) {
       for (int32_t t = 0; t < tokens; t++) {
         size_t at = (((size_t)b * tokens + t) * heads + h) * headSize;
-        const float* row = bias ? bias + (size_t)b * biasBatch + (size_t)h * biasHead + (size_t)t * biasToken : nullptr;
+        const float* row =
+            bias ? bias + (size_t)b * biasBatch + (size_t)h * biasHead + (size_t)t * biasToken : nullptr;
         query.run(q + at, y + at, dy + at, row, dq + at, span.first(t), span.end(t));
       }
     }

@@ -9,8 +9,12 @@ struct AttentionCodes {
   int32_t headSize, groupSize;
   static constexpr size_t stride = PANEL_DEPTH;
 
-  const float* keys(int32_t token, int32_t count, int32_t i, int32_t depth) const { return floats(k, kScale, token, count, i, depth); }
-  const float* values(int32_t token, int32_t count, int32_t i, int32_t depth) const { return floats(v, vScale, token, count, i, depth); }
+  const float* keys(int32_t token, int32_t count, int32_t i, int32_t depth) const {
+    return floats(k, kScale, token, count, i, depth);
+  }
+  const float* values(int32_t token, int32_t count, int32_t i, int32_t depth) const {
+    return floats(v, vScale, token, count, i, depth);
+  }
 
  private:
   static void dequantize(const uint8_t* codes, float scale, int32_t n, float* to) {
@@ -23,7 +27,8 @@ struct AttentionCodes {
     for (; c < n; c++) to[c] = (float)(int8_t)codes[c] * scale;
   }
 
-  const float* floats(const uint8_t* codes, const float* scales, int32_t token, int32_t count, int32_t i, int32_t depth) const {
+  const float* floats(const uint8_t* codes, const float* scales, int32_t token, int32_t count, int32_t i,
+                      int32_t depth) const {
     /* Whole vectors are written, and read up to whole tiles of columns. */
     alignas(64) static thread_local float block[ATTENTION_KEYS * PANEL_DEPTH + 2 * LANES];
     int32_t groups = (headSize + groupSize - 1) / groupSize;
@@ -32,38 +37,50 @@ struct AttentionCodes {
       if (end > i + depth) end = i + depth;
       const uint8_t* from = codes + (size_t)token * headSize + c;
       const float* scale = scales + (size_t)token * groups + group;
-      for (int32_t t = 0; t < count; t++, from += headSize, scale += groups) dequantize(from, *scale, end - c, block + t * stride + c - i);
+      for (int32_t t = 0; t < count; t++, from += headSize, scale += groups)
+        dequantize(from, *scale, end - c, block + t * stride + c - i);
       c = end;
     }
     return block;
   }
 };
 
-void attentionInt8(const float* q, const float* k, const float* v, const float* recentK, const float* recentV, const uint8_t* keyCodes,
-                   const float* keyScale, const uint8_t* valueCodes, const float* valueScale, const float* bias, const int32_t* ranges,
-                   float* y, int32_t batch, int32_t tokens, int32_t heads, int32_t kvHeads, int32_t headSize, int32_t position,
-                   int32_t capacity, int32_t residual, int32_t groupSize, int32_t window, int32_t biasBatch, int32_t biasHead,
-                   int32_t biasToken, float scale, float softcap) {
-  AttentionCall call = {q, y, bias, (size_t)biasBatch, (size_t)biasHead, (size_t)biasToken, batch, tokens, heads, kvHeads, headSize, scale, softcap};
+void attentionInt8(const float* q, const float* k, const float* v, const float* recentK, const float* recentV,
+                   const uint8_t* keyCodes, const float* keyScale, const uint8_t* valueCodes,
+                   const float* valueScale, const float* bias, const int32_t* ranges, float* y, int32_t batch,
+                   int32_t tokens, int32_t heads, int32_t kvHeads, int32_t headSize, int32_t position,
+                   int32_t capacity, int32_t residual, int32_t groupSize, int32_t window, int32_t biasBatch,
+                   int32_t biasHead, int32_t biasToken, float scale, float softcap) {
+  AttentionCall call = {q,      y,      bias,  (size_t)biasBatch, (size_t)biasHead, (size_t)biasToken,
+                        batch,  tokens, heads, kvHeads,           headSize,         scale,
+                        softcap};
   int32_t end = position + tokens, keys = window > 0 && window + tokens < end ? window + tokens : end;
   int32_t groups = (headSize + groupSize - 1) / groupSize;
-  eachAttention(call, keys, [&](const AttentionRows& rows, int32_t b, int32_t kvHead, int32_t t, int32_t step) {
-    AttentionSpan span = attentionSpan(ranges ? ranges + 2 * b : nullptr, end, 1, window, position + t, step);
-    size_t head = (size_t)b * kvHeads + kvHead, codes = head * capacity * headSize, scales = head * capacity * groups;
-    int32_t full = position + t + 1 - residual;
-    AttentionSpan coded = span.sliding(span.slidingLow, full).within(0, capacity);
-    attendTo(rows, AttentionCodes{keyCodes + codes, valueCodes + codes, keyScale + scales, valueScale + scales, headSize, groupSize}, coded);
-    if (residual == 0) return;
-    AttentionSpan floats = span.sliding(full, span.slidingHigh);
-    /* The ring's last tokens start anew at `turn`; those before stand behind them. */
-    int32_t turn = position > 0 ? (position - 1) / residual * residual : 0;
-    size_t ring = head * residual * headSize;
-    const float *ringK = recentK + ring, *ringV = recentV + ring;
-    attendTo(rows, AttentionFloats{ringK, ringV, (size_t)headSize, turn - residual}, floats.within(position - residual, turn));
-    attendTo(rows, AttentionFloats{ringK, ringV, (size_t)headSize, turn}, floats.within(turn, position));
-    size_t own = ((size_t)b * tokens * kvHeads + kvHead) * headSize;
-    attendTo(rows, AttentionFloats{k + own, v + own, (size_t)kvHeads * headSize, position}, floats.within(position, end));
-  });
+  eachAttention(
+      call, keys, [&](const AttentionRows& rows, int32_t b, int32_t kvHead, int32_t t, int32_t step) {
+        AttentionSpan span =
+            attentionSpan(ranges ? ranges + 2 * b : nullptr, end, 1, window, position + t, step);
+        size_t head = (size_t)b * kvHeads + kvHead, codes = head * capacity * headSize,
+               scales = head * capacity * groups;
+        int32_t full = position + t + 1 - residual;
+        AttentionSpan coded = span.sliding(span.slidingLow, full).within(0, capacity);
+        attendTo(rows,
+                 AttentionCodes{keyCodes + codes, valueCodes + codes, keyScale + scales, valueScale + scales,
+                                headSize, groupSize},
+                 coded);
+        if (residual == 0) return;
+        AttentionSpan floats = span.sliding(full, span.slidingHigh);
+        /* The ring's last tokens start anew at `turn`; those before stand behind them. */
+        int32_t turn = position > 0 ? (position - 1) / residual * residual : 0;
+        size_t ring = head * residual * headSize;
+        const float *ringK = recentK + ring, *ringV = recentV + ring;
+        attendTo(rows, AttentionFloats{ringK, ringV, (size_t)headSize, turn - residual},
+                 floats.within(position - residual, turn));
+        attendTo(rows, AttentionFloats{ringK, ringV, (size_t)headSize, turn}, floats.within(turn, position));
+        size_t own = ((size_t)b * tokens * kvHeads + kvHead) * headSize;
+        attendTo(rows, AttentionFloats{k + own, v + own, (size_t)kvHeads * headSize, position},
+                 floats.within(position, end));
+      });
 }
 
 }  // namespace LOWBIT_ISA

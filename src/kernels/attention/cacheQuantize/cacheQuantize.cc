@@ -2,8 +2,8 @@
 
 namespace LOWBIT_ISA {
 
-void cacheQuantize(const float* x, uint8_t* codes, float* scale, int32_t batch, int32_t tokens, int32_t heads, int32_t headSize,
-                   int32_t position, int32_t capacity, int32_t groupSize) {
+void cacheQuantize(const float* x, uint8_t* codes, float* scale, int32_t batch, int32_t tokens, int32_t heads,
+                   int32_t headSize, int32_t position, int32_t capacity, int32_t groupSize) {
   int32_t groups = (headSize + groupSize - 1) / groupSize;
   int32_t kept = capacity - position < tokens ? capacity - position : tokens;
   if (kept <= 0) return;

@@ -2,8 +2,8 @@
 
 namespace LOWBIT_ISA {
 
-void cacheWrite(const float* x, float* cache, int32_t batch, int32_t tokens, int32_t heads, int32_t headSize, int32_t position,
-                int32_t capacity) {
+void cacheWrite(const float* x, float* cache, int32_t batch, int32_t tokens, int32_t heads, int32_t headSize,
+                int32_t position, int32_t capacity) {
   int32_t rows = batch * tokens;
   int32_t rowsPerTask = 65536 / (heads * headSize) + 1;
   parallelFor((rows + rowsPerTask - 1) / rowsPerTask, [&](int32_t task) {

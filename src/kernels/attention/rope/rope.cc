@@ -26,8 +26,8 @@ INLINE void ropeNeighbours(const float* x, const float* c, const float* s, float
   }
 }
 
-void rope(const float* x, const float* cos, const float* sin, float* y, int32_t batch, int32_t tokens, int32_t heads, int32_t headSize,
-          int32_t rotaryDim, int32_t interleaved, int32_t position) {
+void rope(const float* x, const float* cos, const float* sin, float* y, int32_t batch, int32_t tokens,
+          int32_t heads, int32_t headSize, int32_t rotaryDim, int32_t interleaved, int32_t position) {
   int32_t half = rotaryDim / 2, rows = batch * tokens;
   int32_t rowsPerTask = 65536 / (heads * headSize) + 1;
   parallelFor((rows + rowsPerTask - 1) / rowsPerTask, [&](int32_t task) {

@@ -6,14 +6,16 @@ namespace LOWBIT_ISA {
  * For each group y [outChannels, positions] = w [outChannels, inChannels · kernel] · pixels [inChannels ·
  * kernel, positions], the pixels gathered panel by panel; they are never laid out as a whole.
  */
-void conv2d(const float* x, const float* w, const float* bias, float* y, int32_t batch, int32_t inChannels, int32_t inHeight,
-            int32_t inWidth, int32_t outChannels, int32_t outHeight, int32_t outWidth, int32_t kernelHeight, int32_t kernelWidth,
-            int32_t strideHeight, int32_t strideWidth, int32_t paddingHeight, int32_t paddingWidth, int32_t dilationHeight,
-            int32_t dilationWidth, int32_t groups) {
+void conv2d(const float* x, const float* w, const float* bias, float* y, int32_t batch, int32_t inChannels,
+            int32_t inHeight, int32_t inWidth, int32_t outChannels, int32_t outHeight, int32_t outWidth,
+            int32_t kernelHeight, int32_t kernelWidth, int32_t strideHeight, int32_t strideWidth,
+            int32_t paddingHeight, int32_t paddingWidth, int32_t dilationHeight, int32_t dilationWidth,
+            int32_t groups) {
   Planes<const float> in = {x, inChannels, inHeight, inWidth};
   Planes<float> out = {y, outChannels, outHeight, outWidth};
   Grid grid = {outHeight, outWidth, strideHeight, strideWidth, 0, 0}, own = {outHeight, outWidth, 1, 1, 0, 0};
-  int32_t M = outChannels / groups, inGroup = inChannels / groups, taps = kernelHeight * kernelWidth, K = inGroup * taps;
+  int32_t M = outChannels / groups, inGroup = inChannels / groups, taps = kernelHeight * kernelWidth,
+          K = inGroup * taps;
   multiplyBlocks(
       groups, M, batch * outHeight * outWidth, K,
       [=](int32_t g, int32_t m, int32_t rows, int32_t k, int32_t depth, float* to) {
@@ -23,7 +25,9 @@ void conv2d(const float* x, const float* w, const float* bias, float* y, int32_t
         Position at(grid, n);
         int32_t channel = g * inGroup + k / taps, row = k % taps / kernelWidth, col = k % kernelWidth;
         for (int32_t i = 0; i < depth; i++, to += PANEL_COLS) {
-          gatherPixels(in, channel, grid.at(row * dilationHeight - paddingHeight, col * dilationWidth - paddingWidth), at, cols, to);
+          gatherPixels(in, channel,
+                       grid.at(row * dilationHeight - paddingHeight, col * dilationWidth - paddingWidth), at,
+                       cols, to);
           if (++col < kernelWidth) continue;
           col = 0;
           if (++row < kernelHeight) continue;

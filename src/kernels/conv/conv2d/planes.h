@@ -14,7 +14,9 @@ template <class T> struct Planes {
   T* values;
   int32_t channels, height, width;
 
-  T* plane(int32_t sample, int32_t channel) const { return values + ((size_t)sample * channels + channel) * height * width; }
+  T* plane(int32_t sample, int32_t channel) const {
+    return values + ((size_t)sample * channels + channel) * height * width;
+  }
 };
 
 /*
@@ -27,7 +29,9 @@ template <class T> struct Planes {
 struct Grid {
   int32_t rows, cols, rowStep, colStep, rowOffset, colOffset;
 
-  Grid at(int32_t newRowOffset, int32_t newColOffset) const { return {rows, cols, rowStep, colStep, newRowOffset, newColOffset}; }
+  Grid at(int32_t newRowOffset, int32_t newColOffset) const {
+    return {rows, cols, rowStep, colStep, newRowOffset, newColOffset};
+  }
 };
 
 struct Position {
@@ -51,7 +55,8 @@ struct Position {
  * to [count] = the pixels of one channel that the positions from `at` on meet, 0 outside the plane; whole
  * vectors are written.
  */
-static void gatherPixels(const Planes<const float>& x, int32_t channel, const Grid& grid, Position at, int32_t count, float* to) {
+static void gatherPixels(const Planes<const float>& x, int32_t channel, const Grid& grid, Position at,
+                         int32_t count, float* to) {
   while (count > 0) {
     int32_t run = grid.cols - at.col < count ? grid.cols - at.col : count;
     int32_t row = at.row * grid.rowStep + grid.rowOffset;
@@ -61,9 +66,11 @@ static void gatherPixels(const Planes<const float>& x, int32_t channel, const Gr
       const float* line = x.plane(at.sample, channel) + (size_t)row * x.width;
       int32_t col = at.col * grid.colStep + grid.colOffset;
       if (grid.colStep == 1) {
-        for (int32_t i = 0; i < run; i += LANES) store(to + i, loadBetween(line + col + i, -(col + i), x.width - (col + i)));
+        for (int32_t i = 0; i < run; i += LANES)
+          store(to + i, loadBetween(line + col + i, -(col + i), x.width - (col + i)));
       } else {
-        for (int32_t i = 0; i < run; i++, col += grid.colStep) to[i] = col >= 0 && col < x.width ? line[col] : 0;
+        for (int32_t i = 0; i < run; i++, col += grid.colStep)
+          to[i] = col >= 0 && col < x.width ? line[col] : 0;
       }
     }
     to += run;
@@ -87,8 +94,8 @@ static ConvTile& convTile() {
  * For k = 0 it is the first part of the sum, and a bias by channel is added.
  */
 template <class Multiply>
-static void placePixels(const Planes<float>& y, int32_t first, int32_t rows, const Grid& grid, Position at, int32_t cols, int32_t k,
-                        const float* bias, const Multiply& multiply) {
+static void placePixels(const Planes<float>& y, int32_t first, int32_t rows, const Grid& grid, Position at,
+                        int32_t cols, int32_t k, const float* bias, const Multiply& multiply) {
   size_t plane = (size_t)y.height * y.width;
   bool dense = grid.rowStep == 1 && grid.colStep == 1 && grid.rows == y.height && grid.cols == y.width;
   int32_t left = (grid.rows - at.row) * grid.cols - at.col;
@@ -101,7 +108,8 @@ static void placePixels(const Planes<float>& y, int32_t first, int32_t rows, con
   for (int32_t done = 0; done < cols;) {
     int32_t run = dense ? left : grid.cols - at.col;
     if (run > cols - done) run = cols - done;
-    float* to = y.plane(at.sample, first) + (size_t)(at.row * grid.rowStep + grid.rowOffset) * y.width + at.col * grid.colStep + grid.colOffset;
+    float* to = y.plane(at.sample, first) + (size_t)(at.row * grid.rowStep + grid.rowOffset) * y.width +
+                at.col * grid.colStep + grid.colOffset;
     for (int32_t r = 0; r < rows; r++, to += plane) {
       const float* from = tile + r * PANEL_COLS + done;
       float start = bias && k == 0 ? bias[first + r] : 0;
@@ -111,7 +119,8 @@ static void placePixels(const Planes<float>& y, int32_t first, int32_t rows, con
           storeUpTo(to + i, before + loadUpTo(from + i, run - i), run - i);
         }
       } else {
-        for (int32_t i = 0; i < run; i++) to[i * grid.colStep] = (k > 0 ? to[i * grid.colStep] : start) + from[i];
+        for (int32_t i = 0; i < run; i++)
+          to[i * grid.colStep] = (k > 0 ? to[i * grid.colStep] : start) + from[i];
       }
     }
     done += run;

@@ -5,7 +5,9 @@ namespace LOWBIT_ISA {
 /* Values per task. */
 constexpr int32_t binaryPiece = 1 << 15;
 
-template <class F> INLINE void binaryApply(const float* a, const float* b, float* y, int32_t rows, int32_t cols, int32_t bRowStride, F f) {
+template <class F>
+INLINE void binaryApply(const float* a, const float* b, float* y, int32_t rows, int32_t cols,
+                        int32_t bRowStride, F f) {
   if (bRowStride == cols) {
     /* b lies as a does: one long row. */
     cols *= rows;
@@ -24,12 +26,14 @@ template <class F> INLINE void binaryApply(const float* a, const float* b, float
       float* yRow = y + (size_t)r * cols;
       int32_t c = start;
       for (; c <= end - LANES; c += LANES) store(yRow + c, f(load(aRow + c), load(bRow + c)));
-      if (c < end) storePartial(yRow + c, f(loadPartial(aRow + c, end - c), loadPartial(bRow + c, end - c)), end - c);
+      if (c < end)
+        storePartial(yRow + c, f(loadPartial(aRow + c, end - c), loadPartial(bRow + c, end - c)), end - c);
     }
   });
 }
 
-void binary(int32_t op, const float* a, const float* b, float* y, int32_t rows, int32_t cols, int32_t bRowStride) {
+void binary(int32_t op, const float* a, const float* b, float* y, int32_t rows, int32_t cols,
+            int32_t bRowStride) {
   if (rows <= 0 || cols <= 0) return;
   switch (op) {
     case 0: return binaryApply(a, b, y, rows, cols, bRowStride, [](f32v a, f32v b) { return a + b; });

@@ -12,7 +12,8 @@ void siluMul(const float* gate, const float* up, float* y, int32_t count) {
     int32_t i = piece * siluMulPiece;
     int32_t end = count - i < siluMulPiece ? count : i + siluMulPiece;
     for (; i <= end - LANES; i += LANES) store(y + i, apply(load(gate + i), load(up + i)));
-    if (i < end) storePartial(y + i, apply(loadPartial(gate + i, end - i), loadPartial(up + i, end - i)), end - i);
+    if (i < end)
+      storePartial(y + i, apply(loadPartial(gate + i, end - i), loadPartial(up + i, end - i)), end - i);
   });
 }
 

@@ -6,8 +6,11 @@
 namespace LOWBIT_ISA {
 
 /* slope(x, y, dy) gives dx. */
-template <class F> INLINE void unaryGradApply(const float* x, const float* y, const float* dy, float* dx, int32_t count, F f) {
-  eachVector(count, [&](int32_t i, int32_t n) { storeUpTo(dx + i, f(loadUpTo(x + i, n), loadUpTo(y + i, n), loadUpTo(dy + i, n)), n); });
+template <class F>
+INLINE void unaryGradApply(const float* x, const float* y, const float* dy, float* dx, int32_t count, F f) {
+  eachVector(count, [&](int32_t i, int32_t n) {
+    storeUpTo(dx + i, f(loadUpTo(x + i, n), loadUpTo(y + i, n), loadUpTo(dy + i, n)), n);
+  });
 }
 
 INLINE f32v geluSlope(f32v x) {
@@ -32,12 +35,22 @@ void unaryGrad(int32_t op, const float* x, const float* y, const float* dy, floa
     });
     case 2: return unaryGradApply(x, y, dy, dx, count, [](f32v, f32v y, f32v dy) { return dy * y; });
     case 3: return unaryGradApply(x, y, dy, dx, count, [](f32v, f32v y, f32v dy) { return dy / (2.0f * y); });
-    case 4: return unaryGradApply(x, y, dy, dx, count, [](f32v x, f32v, f32v dy) { return select(x <= 0.0f, splat(0.0f), dy); });
-    case 5: return unaryGradApply(x, y, dy, dx, count, [](f32v x, f32v, f32v dy) { return dy * (sigmoid(x) * (1.0f + x * sigmoid(-x))); });
-    case 6: return unaryGradApply(x, y, dy, dx, count, [](f32v, f32v y, f32v dy) { return dy * (y * (1.0f - y)); });
-    case 7: return unaryGradApply(x, y, dy, dx, count, [](f32v, f32v y, f32v dy) { return dy * ((1.0f - y) * (1.0f + y)); });
-    case 8: return unaryGradApply(x, y, dy, dx, count, [](f32v x, f32v, f32v dy) { return dy * geluSlope(x); });
-    case 9: return unaryGradApply(x, y, dy, dx, count, [](f32v x, f32v, f32v dy) { return dy * geluTanhSlope(x); });
+    case 4:
+      return unaryGradApply(x, y, dy, dx, count,
+                            [](f32v x, f32v, f32v dy) { return select(x <= 0.0f, splat(0.0f), dy); });
+    case 5:
+      return unaryGradApply(x, y, dy, dx, count, [](f32v x, f32v, f32v dy) {
+        return dy * (sigmoid(x) * (1.0f + x * sigmoid(-x)));
+      });
+    case 6:
+      return unaryGradApply(x, y, dy, dx, count, [](f32v, f32v y, f32v dy) { return dy * (y * (1.0f - y)); });
+    case 7:
+      return unaryGradApply(x, y, dy, dx, count,
+                            [](f32v, f32v y, f32v dy) { return dy * ((1.0f - y) * (1.0f + y)); });
+    case 8:
+      return unaryGradApply(x, y, dy, dx, count, [](f32v x, f32v, f32v dy) { return dy * geluSlope(x); });
+    case 9:
+      return unaryGradApply(x, y, dy, dx, count, [](f32v x, f32v, f32v dy) { return dy * geluTanhSlope(x); });
     case 10: return unaryGradApply(x, y, dy, dx, count, [](f32v x, f32v, f32v dy) { return dy / x; });
   }
 }

@@ -8,7 +8,8 @@ template <int dtype> static void embeddingRow(const void* table, size_t from, fl
   for (; i < cols; i++) y[i] = readFloat(table, dtype, from + i);
 }
 
-void embedding(const void* table, int32_t tableDtype, const int32_t* ids, float* y, int32_t count, int32_t cols) {
+void embedding(const void* table, int32_t tableDtype, const int32_t* ids, float* y, int32_t count,
+               int32_t cols) {
   int32_t rowsPerTask = 65536 / cols + 1;
   withFloat(tableDtype, [&](auto type) {
     constexpr int dtype = decltype(type)::value;

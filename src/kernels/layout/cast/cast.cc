@@ -18,11 +18,13 @@ void cast(const void* x, int32_t xDtype, void* y, int32_t yDtype, int32_t count)
       int32_t n = end - start < castBlock ? (int32_t)(end - start) : castBlock;
       int32_t whole = n / LANES * LANES;
       withFloat(xDtype, [&](auto type) {
-        for (int32_t i = 0; i < whole; i += LANES) store(block + i, loadFloat<decltype(type)::value>(x, start + i));
+        for (int32_t i = 0; i < whole; i += LANES)
+          store(block + i, loadFloat<decltype(type)::value>(x, start + i));
       });
       for (int32_t i = whole; i < n; i++) block[i] = readFloat(x, xDtype, start + i);
       withFloat(yDtype, [&](auto type) {
-        for (int32_t i = 0; i < whole; i += LANES) storeFloat<decltype(type)::value>(y, start + i, load(block + i));
+        for (int32_t i = 0; i < whole; i += LANES)
+          storeFloat<decltype(type)::value>(y, start + i, load(block + i));
       });
       for (int32_t i = whole; i < n; i++) writeFloat(y, yDtype, start + i, block[i]);
     }

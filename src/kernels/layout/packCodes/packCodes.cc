@@ -3,8 +3,9 @@
 
 namespace LOWBIT_ISA {
 
-void packCodes(const uint8_t* codes, uint8_t* packed, const uint8_t* order, int32_t bits, int32_t wordBytes, int32_t lines,
-               int32_t length, int32_t lineWords, int32_t stepWords, int32_t lineCodes, int32_t stepCodes, int32_t count) {
+void packCodes(const uint8_t* codes, uint8_t* packed, const uint8_t* order, int32_t bits, int32_t wordBytes,
+               int32_t lines, int32_t length, int32_t lineWords, int32_t stepWords, int32_t lineCodes,
+               int32_t stepCodes, int32_t count) {
   const int32_t wordBits = 8 * wordBytes, perWord = wordBits / bits;
   const int64_t words = ((int64_t)length * bits + wordBits - 1) / wordBits;
   const uint32_t mask = (1u << bits) - 1;
@@ -15,7 +16,8 @@ void packCodes(const uint8_t* codes, uint8_t* packed, const uint8_t* order, int3
       for (int32_t place = 0; place < length; place++) {
         int64_t offset = (int64_t)(order ? order[place] : place) * stepCodes;
         int32_t last = count - offset < end ? (int32_t)(count - offset) : end;
-        for (int32_t i = first; i < last; i++) packed[i] |= (uint8_t)((codes[offset + i] & mask) << place * bits);
+        for (int32_t i = first; i < last; i++)
+          packed[i] |= (uint8_t)((codes[offset + i] & mask) << place * bits);
       }
     });
   }

@@ -19,7 +19,8 @@ static inline int32_t paddedIndex(int32_t mode, int32_t i, int32_t size) {
 
 /* visit(plane, row of the padded image, row of the image or -1) for every row; planes are shared out. */
 template <class Visit>
-static void eachPaddedRow(int32_t mode, int32_t planes, int32_t height, int32_t outHeight, int32_t outWidth, int32_t top, const Visit& visit) {
+static void eachPaddedRow(int32_t mode, int32_t planes, int32_t height, int32_t outHeight, int32_t outWidth,
+                          int32_t top, const Visit& visit) {
   /* Some 20 microseconds. */
   int32_t perTask = (int32_t)(20000 / ((double)outHeight * outWidth + 1)) + 1;
   parallelFor((planes + perTask - 1) / perTask, [&](int32_t task) {

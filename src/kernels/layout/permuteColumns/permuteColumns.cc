@@ -3,7 +3,8 @@
 namespace LOWBIT_ISA {
 
 template <class T>
-static void permuteColumnsOf(const T* x, const int32_t* order, T* y, int32_t rows, int32_t cols, int32_t back) {
+static void permuteColumnsOf(const T* x, const int32_t* order, T* y, int32_t rows, int32_t cols,
+                             int32_t back) {
   int32_t perTask = 16384 / cols + 1;
   parallelFor((rows + perTask - 1) / perTask, [&](int32_t task) {
     for (int32_t r = task * perTask; r < (task + 1) * perTask && r < rows; r++) {
@@ -19,7 +20,8 @@ static void permuteColumnsOf(const T* x, const int32_t* order, T* y, int32_t row
   });
 }
 
-void permuteColumns(const uint8_t* x, const int32_t* order, uint8_t* y, int32_t bytes, int32_t rows, int32_t cols, int32_t back) {
+void permuteColumns(const uint8_t* x, const int32_t* order, uint8_t* y, int32_t bytes, int32_t rows,
+                    int32_t cols, int32_t back) {
   switch (bytes) {
     case 1: return permuteColumnsOf(x, order, y, rows, cols, back);
     case 2: return permuteColumnsOf((const uint16_t*)x, order, (uint16_t*)y, rows, cols, back);

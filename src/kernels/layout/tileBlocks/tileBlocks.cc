@@ -34,8 +34,8 @@ template <class B> INLINE void tileBlock(const uint8_t* block, uint8_t* to) {
   }
 }
 
-void tileBlocks(const uint8_t* blocks, int32_t type, uint8_t* codeTiles, uint8_t* scaleTiles, uint8_t* shiftTiles, int32_t rows,
-                int32_t cols) {
+void tileBlocks(const uint8_t* blocks, int32_t type, uint8_t* codeTiles, uint8_t* scaleTiles,
+                uint8_t* shiftTiles, int32_t rows, int32_t cols) {
   withBlock(type, [&](auto block) {
     using B = decltype(block);
     int32_t groups = cols / 32;

@@ -6,7 +6,8 @@ namespace LOWBIT_ISA {
 template <int bits> INLINE uint32_t tilePackWord(const uint8_t* row, int32_t w, int32_t cols) {
   uint32_t word = 0;
   withWord<bits>(w, [&](auto plane, int32_t c) __attribute__((always_inline)) {
-    for (int j = 0; j < plane.codes && c + j < cols; j++) word |= (row[c + j] >> plane.from & plane.mask) << plane.bitOf(j);
+    for (int j = 0; j < plane.codes && c + j < cols; j++)
+      word |= (row[c + j] >> plane.from & plane.mask) << plane.bitOf(j);
   });
   return word;
 }

@@ -29,7 +29,10 @@ INLINE int32_t tileWords(int32_t bits, int32_t cols) {
   return isOnePlane(bits) ? (int32_t)(((int64_t)cols * bits + 31) / 32) : (cols + 31) / 32 * bits;
 }
 
-/* body(plane, first column) of word w of a row: `bits` words hold 32 columns, those of a plane begin at word `from`. */
+/*
+ * body(plane, first column) of word w of a row: `bits` words hold 32 columns, those of a plane begin at word
+ * `from`.
+ */
 template <int bits, class Body> INLINE void withWord(int32_t w, Body&& body) {
   int32_t word = w % bits;
   eachPlane<bits>([&](auto plane) __attribute__((always_inline)) {

@@ -12,7 +12,8 @@ template <int bits> INLINE void tileUnpackWord(uint32_t word, uint8_t* row, int3
   });
 }
 
-template <int bits> static void tileUnpackCodes(const uint8_t* tiles, uint8_t* x, int32_t rows, int32_t cols) {
+template <int bits>
+static void tileUnpackCodes(const uint8_t* tiles, uint8_t* x, int32_t rows, int32_t cols) {
   int32_t words = tileWords(bits, cols);
   eachTileRow(rows, words * 4, [&](int32_t t) {
     const uint8_t* from = tiles + (size_t)t * words * 64;
@@ -24,7 +25,8 @@ template <int bits> static void tileUnpackCodes(const uint8_t* tiles, uint8_t* x
   });
 }
 
-template <class T> static void tileUnpackValues(const uint8_t* tiles, uint8_t* x, int32_t rows, int32_t cols) {
+template <class T>
+static void tileUnpackValues(const uint8_t* tiles, uint8_t* x, int32_t rows, int32_t cols) {
   eachTileRow(rows, cols * sizeof(T), [&](int32_t t) {
     const uint8_t* from = tiles + (size_t)t * cols * 16 * sizeof(T);
     for (int32_t c = 0; c < cols; c++, from += 16 * sizeof(T)) {

@@ -10,7 +10,8 @@ struct CodePlaces {
   int32_t perWord;
   uint8_t places[32]; /* of code j % perWord */
 
-  CodePlaces(const uint8_t* order, int32_t bits, int32_t wordBytes) : perWord(order ? 8 * wordBytes / bits : 1) {
+  CodePlaces(const uint8_t* order, int32_t bits, int32_t wordBytes)
+      : perWord(order ? 8 * wordBytes / bits : 1) {
     places[0] = 0;
     if (order) for (int32_t p = 0; p < perWord; p++) places[order[p]] = (uint8_t)p;
   }

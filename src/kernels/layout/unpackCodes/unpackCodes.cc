@@ -3,17 +3,22 @@
 
 namespace LOWBIT_ISA {
 
-void unpackCodes(const uint8_t* packed, uint8_t* codes, const uint8_t* order, int32_t bits, int32_t wordBytes, int32_t lines,
-                 int32_t length, int32_t lineWords, int32_t stepWords, int32_t lineCodes, int32_t stepCodes, int32_t count) {
+void unpackCodes(const uint8_t* packed, uint8_t* codes, const uint8_t* order, int32_t bits, int32_t wordBytes,
+                 int32_t lines, int32_t length, int32_t lineWords, int32_t stepWords, int32_t lineCodes,
+                 int32_t stepCodes, int32_t count) {
   CodePlaces places(order, bits, wordBytes);
   const int32_t wordBits = 8 * wordBytes;
   const uint32_t mask = (1u << bits) - 1;
-  /* Bytes side by side whose codes lie far apart, as quanto's: a row of bytes makes a row of each of its codes. */
+  /*
+   * Bytes side by side whose codes lie far apart, as quanto's: a row of bytes makes a row of each of its
+   * codes.
+   */
   if (wordBytes == 1 && lineWords == 1 && lineCodes == 1 && length * bits == 8) {
     return eachPiece(lines, [&](int32_t first, int32_t end) {
       for (int32_t j = 0; j < length; j++) {
         int64_t offset = (int64_t)j * stepCodes;
-        int32_t last = count - offset < end ? (int32_t)(count - offset) : end, shift = (int32_t)places.of(j) * bits;
+        int32_t last = count - offset < end ? (int32_t)(count - offset) : end,
+                shift = (int32_t)places.of(j) * bits;
         for (int32_t i = first; i < last; i++) codes[offset + i] = (uint8_t)(packed[i] >> shift & mask);
       }
     });

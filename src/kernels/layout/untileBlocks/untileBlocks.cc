@@ -28,8 +28,8 @@ template <class B> INLINE void untileBlock(const uint8_t* from, uint8_t* block) 
   }
 }
 
-void untileBlocks(const uint8_t* codeTiles, const uint8_t* scaleTiles, const uint8_t* shiftTiles, int32_t type, uint8_t* blocks,
-                  int32_t rows, int32_t cols) {
+void untileBlocks(const uint8_t* codeTiles, const uint8_t* scaleTiles, const uint8_t* shiftTiles,
+                  int32_t type, uint8_t* blocks, int32_t rows, int32_t cols) {
   withBlock(type, [&](auto block) {
     using B = decltype(block);
     int32_t groups = cols / 32;
@@ -39,7 +39,8 @@ void untileBlocks(const uint8_t* codeTiles, const uint8_t* scaleTiles, const uin
         for (int32_t r = 0; r < 16 && t * 16 + r < rows; r++) {
           uint8_t* to = blocks + ((size_t)(t * 16 + r) * groups + g) * B::bytes;
           storeAs(to, loadAs<uint16_t>(scaleTiles + column * 32 + r * 2));
-          if constexpr (B::minimum) storeAs(to + 2, (uint16_t)(loadAs<uint16_t>(shiftTiles + column * 32 + r * 2) ^ 0x8000));
+          if constexpr (B::minimum)
+            storeAs(to + 2, (uint16_t)(loadAs<uint16_t>(shiftTiles + column * 32 + r * 2) ^ 0x8000));
           untileBlock<B>(codeTiles + column * B::words * 64 + r * 4, to);
         }
       }

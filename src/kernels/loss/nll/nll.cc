@@ -3,8 +3,8 @@
 
 namespace LOWBIT_ISA {
 
-void nll(const float* logProbabilities, const int32_t* targets, float smoothing, int32_t ignoreIndex, float* loss, float* counted,
-         int32_t rows, int32_t cols) {
+void nll(const float* logProbabilities, const int32_t* targets, float smoothing, int32_t ignoreIndex,
+         float* loss, float* counted, int32_t rows, int32_t cols) {
   double s = smoothing;
   eachRow(rows, smoothing == 0 ? 1 : cols, [&](int32_t r) {
     const float* row = logProbabilities + (size_t)r * cols;

@@ -3,7 +3,8 @@
 
 namespace LOWBIT_ISA {
 
-void nllGrad(const int32_t* targets, const float* dloss, float smoothing, int32_t ignoreIndex, float* dx, int32_t rows, int32_t cols) {
+void nllGrad(const int32_t* targets, const float* dloss, float smoothing, int32_t ignoreIndex, float* dx,
+             int32_t rows, int32_t cols) {
   double s = smoothing;
   eachRow(rows, cols, [&](int32_t r) {
     float* row = dx + (size_t)r * cols;

@@ -7,7 +7,8 @@ namespace LOWBIT_ISA {
  * transposed.
  */
 template <int dtype, int rows, int cols>
-static void gemmDots(const float* x, const void* w, const float* bias, float* y, int32_t n, int32_t N, int32_t K) {
+static void gemmDots(const float* x, const void* w, const float* bias, float* y, int32_t n, int32_t N,
+                     int32_t K) {
   f32v sums[rows][cols] = {};
   /* Summed in stretches, so that rounding does not grow with K. */
   float totals[rows][cols];
@@ -25,7 +26,8 @@ static void gemmDots(const float* x, const void* w, const float* bias, float* y,
     if (k < end) {
       for (int c = 0; c < cols; c++) {
         f32v weights = loadFloatPartial(w, dtype, (size_t)(n + c) * K + k, end - k);
-        for (int r = 0; r < rows; r++) sums[r][c] = fma(loadPartial(x + (size_t)r * K + k, end - k), weights, sums[r][c]);
+        for (int r = 0; r < rows; r++)
+          sums[r][c] = fma(loadPartial(x + (size_t)r * K + k, end - k), weights, sums[r][c]);
       }
       k = end;
     }
@@ -52,8 +54,9 @@ static void gemmFewRows(const float* x, const void* w, const float* bias, float*
 
 /* One product by blocks, any of the factors transposed; `batch` of them at once. */
 template <int dtype>
-static void gemmBlocks(const float* a, const void* b, const float* bias, float* y, int32_t batch, int32_t aBatch, int32_t bBatch, int32_t M,
-                       int32_t N, int32_t K, bool aTransposed, bool bTransposed) {
+static void gemmBlocks(const float* a, const void* b, const float* bias, float* y, int32_t batch,
+                       int32_t aBatch, int32_t bBatch, int32_t M, int32_t N, int32_t K, bool aTransposed,
+                       bool bTransposed) {
   size_t matrix = (size_t)K * N;
   multiplyBlocks(
       batch, M, N, K,
@@ -64,7 +67,8 @@ static void gemmBlocks(const float* a, const void* b, const float* bias, float* 
       },
       [=](int32_t i, int32_t n, int32_t cols, int32_t k, int32_t depth, float* to) {
         size_t from = i % bBatch * matrix;
-        if (bTransposed) return transposeRows<dtype>(b, from + (size_t)n * K + k, K, cols, depth, to, PANEL_COLS);
+        if (bTransposed)
+          return transposeRows<dtype>(b, from + (size_t)n * K + k, K, cols, depth, to, PANEL_COLS);
         for (int32_t d = 0; d < depth; d++) {
           size_t row = from + (size_t)(k + d) * N + n;
           int32_t c = 0;
@@ -79,8 +83,8 @@ static void gemmBlocks(const float* a, const void* b, const float* bias, float* 
 }
 
 template <int dtype>
-static void gemmOf(const float* a, const void* b, const float* bias, float* y, int32_t batch, int32_t aBatch, int32_t bBatch, int32_t M,
-                   int32_t N, int32_t K, bool aTransposed, bool bTransposed) {
+static void gemmOf(const float* a, const void* b, const float* bias, float* y, int32_t batch, int32_t aBatch,
+                   int32_t bBatch, int32_t M, int32_t N, int32_t K, bool aTransposed, bool bTransposed) {
   if (batch == 1 && bTransposed && (!aTransposed || M == 1)) {
     switch (M) {
       case 1: return gemmFewRows<dtype, 1>(a, b, bias, y, N, K);
@@ -92,12 +96,16 @@ static void gemmOf(const float* a, const void* b, const float* bias, float* y, i
   gemmBlocks<dtype>(a, b, bias, y, batch, aBatch, bBatch, M, N, K, aTransposed, bTransposed);
 }
 
-void gemm(const float* a, const void* b, int32_t bDtype, const float* bias, float* y, int32_t batch, int32_t aBatch, int32_t bBatch,
-          int32_t M, int32_t N, int32_t K, int32_t aTransposed, int32_t bTransposed) {
+void gemm(const float* a, const void* b, int32_t bDtype, const float* bias, float* y, int32_t batch,
+          int32_t aBatch, int32_t bBatch, int32_t M, int32_t N, int32_t K, int32_t aTransposed,
+          int32_t bTransposed) {
   switch (bDtype) {
-    case FLOAT32: return gemmOf<FLOAT32>(a, b, bias, y, batch, aBatch, bBatch, M, N, K, aTransposed, bTransposed);
-    case FLOAT16: return gemmOf<FLOAT16>(a, b, bias, y, batch, aBatch, bBatch, M, N, K, aTransposed, bTransposed);
-    case BFLOAT16: return gemmOf<BFLOAT16>(a, b, bias, y, batch, aBatch, bBatch, M, N, K, aTransposed, bTransposed);
+    case FLOAT32:
+      return gemmOf<FLOAT32>(a, b, bias, y, batch, aBatch, bBatch, M, N, K, aTransposed, bTransposed);
+    case FLOAT16:
+      return gemmOf<FLOAT16>(a, b, bias, y, batch, aBatch, bBatch, M, N, K, aTransposed, bTransposed);
+    case BFLOAT16:
+      return gemmOf<BFLOAT16>(a, b, bias, y, batch, aBatch, bBatch, M, N, K, aTransposed, bTransposed);
   }
 }
 

@@ -31,7 +31,9 @@ template <int qtype> INLINE f32v qmatmulDecode(const QmatmulRun<qtype>& run, int
 }
 
 /* fill of multiplyPanels: W[n .., k ..] dequantized and transposed. */
-template <int qtype> static void qmatmulFill(const TiledWeights& w, float* panel, int32_t n, int32_t cols, int32_t k, int32_t depth) {
+template <int qtype>
+static void qmatmulFill(const TiledWeights& w, float* panel, int32_t n, int32_t cols, int32_t k,
+                        int32_t depth) {
   constexpr int codes = TileRun<qtype>::columns;
   for (int32_t c = 0; c < cols; c += LANES) {
     for (int32_t i = 0; i < depth;) {
@@ -87,7 +89,9 @@ template <int qtype> INLINE f32v qmatmulInPlace(const QmatmulRun<qtype>& run, in
 /* Enough independent sums to hide the latency of an addition: column k belongs to sum k mod so many. */
 template <int rows> constexpr int qmatmulChains = rows * 16 / LANES < 4 ? 4 * LANES / 16 / rows : 1;
 
-/* Columns whose sums are kept apart: a group's, but so many at most, so that rounding does not grow with K. */
+/*
+ * Columns whose sums are kept apart: a group's, but so many at most, so that rounding does not grow with K.
+ */
 constexpr int32_t QMATMUL_STRETCH = 256;
 /* Columns taken at once: x of so many, as it is multiplied, fits the scratch of a thread. */
 constexpr int32_t QMATMUL_PASS = 8192;
@@ -141,8 +145,8 @@ static QmatmulRows qmatmulRows(const TiledWeights& w, const float* x, int32_t fi
 
 /* y [rows, 16] += x · Wᵀ for the rows n … n + 15 of W, which are read once, from front to back. */
 template <int qtype, int rows>
-static void qmatmulTileRow(const TiledWeights& w, const QmatmulRows& x, const float* start, size_t startStride, float* y, int32_t n,
-                           int32_t N) {
+static void qmatmulTileRow(const TiledWeights& w, const QmatmulRows& x, const float* start,
+                           size_t startStride, float* y, int32_t n, int32_t N) {
   using Run = TileRun<qtype>;
   constexpr int vectors = 16 / LANES, chains = qmatmulChains<rows>;
   const bool zeroPoints = w.offset && w.offsetDtype == UINT8;
@@ -217,11 +221,14 @@ alignas(64) static thread_local float qmatmulBlock[PANEL_COLS * PANEL_COLS];
  * transposed.
  */
 template <int qtype>
-static void qmatmulTransposed(const TiledWeights& w, const float* x, const float* bias, float* y, int32_t M, int32_t N) {
+static void qmatmulTransposed(const TiledWeights& w, const float* x, const float* bias, float* y, int32_t M,
+                              int32_t N) {
   const int32_t K = w.K;
   multiplyBlocks(
       1, M, K, N,
-      [&](int32_t, int32_t m, int32_t rows, int32_t n, int32_t depth, float* to) { copyRows(x + (size_t)m * N + n, N, rows, depth, to); },
+      [&](int32_t, int32_t m, int32_t rows, int32_t n, int32_t depth, float* to) {
+        copyRows(x + (size_t)m * N + n, N, rows, depth, to);
+      },
       [&](int32_t, int32_t k, int32_t cols, int32_t n, int32_t depth, float* to) {
         for (int32_t i = 0; i < depth; i += PANEL_COLS) {
           int32_t rows = depth - i < PANEL_COLS ? depth - i : PANEL_COLS;
@@ -236,7 +243,8 @@ static void qmatmulTransposed(const TiledWeights& w, const float* x, const float
 }
 
 template <int qtype>
-static void qmatmulOf(const TiledWeights& w, const float* x, const float* bias, float* y, int32_t M, int32_t N, bool transposed) {
+static void qmatmulOf(const TiledWeights& w, const float* x, const float* bias, float* y, int32_t M,
+                      int32_t N, bool transposed) {
   if (transposed) return qmatmulTransposed<qtype>(w, x, bias, y, M, N);
   if (M == 1) return qmatmulFewRows<qtype, 1>(w, x, bias, y, N);
   if (M == 2) return qmatmulFewRows<qtype, 2>(w, x, bias, y, N);
@@ -250,9 +258,9 @@ static void qmatmulOf(const TiledWeights& w, const float* x, const float* bias, 
   });
 }
 
-void qmatmul(const float* x, const uint8_t* codes, int32_t qtype, const void* scale, const void* offset, int32_t scaleDtype,
-             int32_t offsetDtype, const float* bias, float* y, int32_t M, int32_t N, int32_t K, int32_t groupSize,
-             int32_t transposed) {
+void qmatmul(const float* x, const uint8_t* codes, int32_t qtype, const void* scale, const void* offset,
+             int32_t scaleDtype, int32_t offsetDtype, const float* bias, float* y, int32_t M, int32_t N,
+             int32_t K, int32_t groupSize, int32_t transposed) {
   const TiledWeights w = tiledWeights(codes, scale, offset, scaleDtype, offsetDtype, K, groupSize);
   withQType(qtype, [&](auto type) { qmatmulOf<decltype(type)::value>(w, x, bias, y, M, N, transposed); });
 }

@@ -15,9 +15,10 @@ struct TiledWeights {
   int32_t K, groupSize, groups;
 };
 
-INLINE TiledWeights tiledWeights(const uint8_t* codes, const void* scale, const void* offset, int32_t scaleDtype, int32_t offsetDtype,
-                                 int32_t K, int32_t groupSize) {
-  return {codes, scale, offset, scaleDtype, offsetDtype, K, groupSize, (int32_t)(((int64_t)K + groupSize - 1) / groupSize)};
+INLINE TiledWeights tiledWeights(const uint8_t* codes, const void* scale, const void* offset,
+                                 int32_t scaleDtype, int32_t offsetDtype, int32_t K, int32_t groupSize) {
+  return {codes,       scale, offset,    scaleDtype,
+          offsetDtype, K,     groupSize, (int32_t)(((int64_t)K + groupSize - 1) / groupSize)};
 }
 
 /*
@@ -67,7 +68,9 @@ INLINE f32v tileFloats(const void* tiles, int32_t dtype, const TiledWeights& w, 
   return dtype == FLOAT16 ? loadFloat<FLOAT16>(tiles, at) : loadFloat<BFLOAT16>(tiles, at);
 }
 
-INLINE f32v tileScale(const TiledWeights& w, int32_t n, int32_t group) { return tileFloats(w.scale, w.scaleDtype, w, n, group); }
+INLINE f32v tileScale(const TiledWeights& w, int32_t n, int32_t group) {
+  return tileFloats(w.scale, w.scaleDtype, w, n, group);
+}
 
 /* Zero points, packed as codes of eight bits: four groups of a row in a word. */
 INLINE f32v tileZeroPoint(const TiledWeights& w, int32_t n, int32_t group) {
@@ -80,7 +83,8 @@ INLINE f32v tileZeroPoint(const TiledWeights& w, int32_t n, int32_t group) {
 /* What is taken from scale * q: the shift, or scale times the zero point; zeros where there is neither. */
 INLINE f32v tileShift(const TiledWeights& w, int32_t n, int32_t group, f32v scale) {
   if (!w.offset) return f32v{};
-  return w.offsetDtype == UINT8 ? scale * tileZeroPoint(w, n, group) : tileFloats(w.offset, w.offsetDtype, w, n, group);
+  return w.offsetDtype == UINT8 ? scale * tileZeroPoint(w, n, group)
+                                : tileFloats(w.offset, w.offsetDtype, w, n, group);
 }
 
 /* The column behind the last of a group. */

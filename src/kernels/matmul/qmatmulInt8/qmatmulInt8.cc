@@ -4,7 +4,8 @@
 namespace LOWBIT_ISA {
 
 /* Integers that a dot product takes: int8, or codes of up to seven bits. */
-template <int qtype> constexpr bool hasDotProducts = isSigned<qtype> || (isAffine<qtype> && qtypes[qtype].bits < 8);
+template <int qtype>
+constexpr bool hasDotProducts = isSigned<qtype> || (isAffine<qtype> && qtypes[qtype].bits < 8);
 
 /* Rows of signed bytes with a scale and a sum for each group of columns, as quantizeRows makes them. */
 struct ByteRows {
@@ -31,19 +32,26 @@ template <int qtype> INLINE u32v int8Quad(const uint8_t* run, int j, int32_t ste
 }
 template <int qtype> constexpr int int8Quads = TileRun<qtype>::columns / 4;
 
-template <bool isInt8> INLINE i32v int8Dot(i32v sums, u32v w, u32v x) { return isInt8 ? dotInt8(sums, w, x) : dotCodes(sums, w, x); }
+template <bool isInt8>
+INLINE i32v int8Dot(i32v sums, u32v w, u32v x) {
+  return isInt8 ? dotInt8(sums, w, x) : dotCodes(sums, w, x);
+}
 
 /* The same four columns of one row of x in every lane. */
 INLINE u32v int8Splat(const uint8_t* x) { return splat(loadAs<uint32_t>(x)); }
 
 /* total + xScale · (scale · dot − shift · sum); int8 has no shift. */
-template <bool isInt8> INLINE f32v int8Combine(f32v total, i32v dot, float xScale, float sum, f32v scale, f32v shift) {
+template <bool isInt8>
+INLINE f32v int8Combine(f32v total, i32v dot, float xScale, float sum, f32v scale, f32v shift) {
   f32v product = isInt8 ? scale * convert(dot) : fma(scale, convert(dot), -(shift * sum));
   return fma(splat(xScale), product, total);
 }
 
 /* What the sums of a group start from, so that what int8Operand added is taken away. */
-template <bool isInt8> INLINE i32v int8Start(float sum) { return isInt8 && INT8_OFFSET ? splat(-INT8_OFFSET * (int32_t)sum) : i32v{}; }
+template <bool isInt8>
+INLINE i32v int8Start(float sum) {
+  return isInt8 && INT8_OFFSET ? splat(-INT8_OFFSET * (int32_t)sum) : i32v{};
+}
 
 /*
  * -------------------------------------------------------------------------------------------------- one row
@@ -54,10 +62,12 @@ constexpr int TILE_VECTORS = 16 / LANES;
 
 /* y[n .. n + 15] of one row; a tile row of w is one stretch of memory, read once from front to back. */
 template <int qtype>
-static void int8TileRow(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t n, int32_t N) {
+static void int8TileRow(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t n,
+                        int32_t N) {
   using Run = TileRun<qtype>;
   f32v totals[TILE_VECTORS];
-  for (int v = 0; v < TILE_VECTORS; v++) totals[v] = bias ? loadUpTo(bias + n + v * LANES, N - n - v * LANES) : f32v{};
+  for (int v = 0; v < TILE_VECTORS; v++)
+    totals[v] = bias ? loadUpTo(bias + n + v * LANES, N - n - v * LANES) : f32v{};
   const uint8_t* run = tileRun<qtype>(w, n, 0);
   int32_t k = 0;
   for (int32_t g = 0; g < x.groups; g++) {
@@ -72,24 +82,28 @@ static void int8TileRow(const TiledWeights& w, const ByteRows& x, const float* b
         u32v values = int8Splat(x.codes + k + 4 * j);
 #pragma GCC unroll 4
         for (int v = 0; v < TILE_VECTORS; v++) {
-          sums[j % 2][v] = int8Dot<isSigned<qtype>>(sums[j % 2][v], int8Quad<qtype>(run + v * LANES * 4, j, 64), values);
+          sums[j % 2][v] =
+              int8Dot<isSigned<qtype>>(sums[j % 2][v], int8Quad<qtype>(run + v * LANES * 4, j, 64), values);
         }
       }
     }
     k = end;
     for (int v = 0; v < TILE_VECTORS; v++) {
       f32v scale = tileScale(w, n + v * LANES, group), shift = tileShift(w, n + v * LANES, group, scale);
-      totals[v] = int8Combine<isSigned<qtype>>(totals[v], sums[0][v] + sums[1][v], x.scale[g], x.sum[g], scale, shift);
+      totals[v] = int8Combine<isSigned<qtype>>(totals[v], sums[0][v] + sums[1][v], x.scale[g], x.sum[g],
+                                               scale, shift);
     }
   }
   for (int v = 0; v < TILE_VECTORS; v++) storeUpTo(y + n + v * LANES, totals[v], N - n - v * LANES);
 }
 
-template <int qtype> static void int8OneRow(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t N) {
+template <int qtype>
+static void int8OneRow(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t N) {
   /* A quarter of a million weights take some 20 microseconds. */
   int32_t tileRows = (N + 15) / 16, perTask = 16384 / w.K + 1;
   parallelFor((tileRows + perTask - 1) / perTask, [&](int32_t task) {
-    for (int32_t t = task * perTask; t < (task + 1) * perTask && t < tileRows; t++) int8TileRow<qtype>(w, x, bias, y, t * 16, N);
+    for (int32_t t = task * perTask; t < (task + 1) * perTask && t < tileRows; t++)
+      int8TileRow<qtype>(w, x, bias, y, t * 16, N);
   });
 }
 
@@ -125,7 +139,8 @@ template <int planes> struct Int8Piece {
 };
 
 constexpr int INT8_MOST_PLANES = HAS_PAIRS && INT8_OFFSET ? 2 : 1;
-alignas(64) static thread_local uint8_t int8Panel[sizeof(Int8Piece<INT8_MOST_PLANES>) * INT8_PIECES * (INT8_COLS / INT8_STRIP)];
+alignas(64) static thread_local uint8_t
+    int8Panel[sizeof(Int8Piece<INT8_MOST_PLANES>) * INT8_PIECES * (INT8_COLS / INT8_STRIP)];
 
 /*
  * INT8_ROWS rows of x from one column on, and for each run their scales, and what the shifts are multiplied
@@ -153,7 +168,8 @@ static float int8Sum(const uint8_t* x, int32_t n) {
 
 /* The columns k … k + depth - 1 of x, `run` of them at a time. */
 template <bool isInt8>
-static void int8Gather(Int8Block& block, const ByteRows& x, int32_t m, int32_t rows, int32_t k, int32_t depth, int32_t run) {
+static void int8Gather(Int8Block& block, const ByteRows& x, int32_t m, int32_t rows, int32_t k, int32_t depth,
+                       int32_t run) {
   bool whole = x.groupSize <= run;
   for (int32_t r = 0; r < rows; r++) {
     const uint8_t* codes = x.codes + (m + r) * x.stride + k;
@@ -170,7 +186,8 @@ static void int8Gather(Int8Block& block, const ByteRows& x, int32_t m, int32_t r
 
 /* sums [rows, INT8_VECTORS] += w · x over the 32 columns of a piece. */
 template <bool isInt8, int rows>
-INLINE void int8Dots(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<1>& w, const uint8_t* const (&x)[rows]) {
+INLINE void int8Dots(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<1>& w,
+                     const uint8_t* const (&x)[rows]) {
   for (int quad = 0; quad < 8; quad++) {
     u32v weights[INT8_VECTORS];
 #pragma GCC unroll 4
@@ -186,7 +203,8 @@ INLINE void int8Dots(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<1>& w, co
 
 /* The same by dotPairs, of codes of so many bits: as many results of it as fit 16 bits at a time. */
 template <int bits, int planes, int rows>
-INLINE void int8Pairs(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<planes>& w, const uint8_t* const (&x)[rows]) {
+INLINE void int8Pairs(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<planes>& w,
+                      const uint8_t* const (&x)[rows]) {
   constexpr int most = bits <= 4 ? 8 : 128 >> bits;
 #pragma GCC unroll 2
   for (int plane = 0; plane < planes; plane++) {
@@ -197,7 +215,8 @@ INLINE void int8Pairs(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<planes>&
       for (int quad = first; quad < first + most; quad++) {
         u32v weights[INT8_VECTORS];
 #pragma GCC unroll 4
-        for (int v = 0; v < INT8_VECTORS; v++) weights[v] = loadAs<u32v>(w.codes[plane][quad] + v * LANES * 4);
+        for (int v = 0; v < INT8_VECTORS; v++)
+          weights[v] = loadAs<u32v>(w.codes[plane][quad] + v * LANES * 4);
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++) {
           u32v values = int8Splat(x[r] + 4 * quad);
@@ -217,7 +236,10 @@ INLINE void int8Pairs(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<planes>&
   }
 }
 
-/* How the codes of a type are multiplied: fewer bits than 4 as 4, runs of one piece without a loop over pieces. */
+/*
+ * How the codes of a type are multiplied: fewer bits than 4 as 4, runs of one piece without a loop over
+ * pieces.
+ */
 template <int qtype, bool usePairs, bool manyPieces> struct Int8Way {
   static constexpr bool isInt8 = isSigned<qtype>, pairs = usePairs, longRuns = manyPieces;
   static constexpr int bits = isInt8 ? 4 : TileRun<qtype>::bits, planes = isInt8 && pairs ? 2 : 1;
@@ -228,8 +250,9 @@ template <int qtype, bool usePairs, bool manyPieces> struct Int8Way {
  * (startStride 0) or absent.
  */
 template <class Way, int rows>
-static void int8Tile(const Int8Piece<Way::planes>* w, const Int8Block& block, int32_t pieces, int32_t piecesPerRun, const float* start,
-                     size_t startStride, float* y, size_t yStride, int32_t cols) {
+static void int8Tile(const Int8Piece<Way::planes>* w, const Int8Block& block, int32_t pieces,
+                     int32_t piecesPerRun, const float* start, size_t startStride, float* y, size_t yStride,
+                     int32_t cols) {
   f32v totals[rows][INT8_VECTORS] = {};
   const uint8_t* x[rows];
 #pragma GCC unroll 8
@@ -258,7 +281,8 @@ static void int8Tile(const Int8Piece<Way::planes>* w, const Int8Block& block, in
 #pragma GCC unroll 4
       for (int v = 0; v < INT8_VECTORS; v++) {
         totals[r][v] = fma(load(w->scale + v * LANES) * factors->scale[r], convert(sums[r][v]), totals[r][v]);
-        if constexpr (!Way::isInt8) totals[r][v] = fma(splat(factors->sum[r]), load(w->shift + v * LANES), totals[r][v]);
+        if constexpr (!Way::isInt8)
+          totals[r][v] = fma(splat(factors->sum[r]), load(w->shift + v * LANES), totals[r][v]);
       }
     }
   }
@@ -275,14 +299,16 @@ static void int8Tile(const Int8Piece<Way::planes>* w, const Int8Block& block, in
 
 /* int8Tile with the number of rows as a constant. */
 template <class Way, int rows, class... Args>
-INLINE void int8Rows(int32_t count, const Int8Piece<Way::planes>* strip, const Int8Block& block, Args... args) {
+INLINE void int8Rows(int32_t count, const Int8Piece<Way::planes>* strip, const Int8Block& block,
+                     Args... args) {
   if (count == rows) return int8Tile<Way, rows>(strip, block, args...);
   if constexpr (rows > 1) int8Rows<Way, rows - 1>(count, strip, block, args...);
 }
 
 /* The panel of rows n .. n + INT8_COLS - 1 and of depth columns from k on, strip after strip. */
 template <int qtype, int planes>
-static void int8Fill(Int8Piece<planes>* panel, const TiledWeights& w, int32_t n, int32_t k, int32_t depth, int32_t N) {
+static void int8Fill(Int8Piece<planes>* panel, const TiledWeights& w, int32_t n, int32_t k, int32_t depth,
+                     int32_t N) {
   using Run = TileRun<qtype>;
   for (int c = 0; c < INT8_COLS; c += LANES) {
     int32_t row = n + c;
@@ -297,7 +323,8 @@ static void int8Fill(Int8Piece<planes>* panel, const TiledWeights& w, int32_t n,
           u32v codes = int8Quad<qtype>(run, j, 64);
 #pragma GCC unroll 2
           for (int plane = 0; plane < planes; plane++) {
-            storeAs(strip->codes[plane][quad + j] + c % INT8_STRIP * 4, planes == 1 ? codes : (codes >> (4 * plane)) & 0x0f0f0f0fu);
+            storeAs(strip->codes[plane][quad + j] + c % INT8_STRIP * 4,
+                    planes == 1 ? codes : (codes >> (4 * plane)) & 0x0f0f0f0fu);
           }
         }
       }
@@ -308,7 +335,10 @@ static void int8Fill(Int8Piece<planes>* panel, const TiledWeights& w, int32_t n,
   }
 }
 
-/* The columns of a panel from column k on: whole groups of x, or what is left of one that is longer than a panel. */
+/*
+ * The columns of a panel from column k on: whole groups of x, or what is left of one that is longer than a
+ * panel.
+ */
 static int32_t int8Depth(const ByteRows& x, int32_t k, int32_t K) {
   int32_t groups = INT8_DEPTH / x.groupSize, left = K - k;
   int32_t most = groups > 0 ? groups * x.groupSize : INT8_DEPTH;
@@ -317,13 +347,15 @@ static int32_t int8Depth(const ByteRows& x, int32_t k, int32_t K) {
 }
 
 template <int qtype, bool pairs, bool longRuns>
-static void int8ManyRows(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M, int32_t N) {
+static void int8ManyRows(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M,
+                         int32_t N) {
   using Way = Int8Way<isAffine<qtype> && TileRun<qtype>::bits < 4 ? QINT4 : qtype, pairs, longRuns>;
   int32_t panels = (N + INT8_COLS - 1) / INT8_COLS, rowBlocks = (M + INT8_TASK_ROWS - 1) / INT8_TASK_ROWS;
   int32_t piecesPerRun = x.groupSize < INT8_DEPTH ? (x.groupSize + 31) / 32 : INT8_PIECES;
   parallelFor(rowBlocks * panels, [&](int32_t task) {
     auto* panel = (Int8Piece<Way::planes>*)int8Panel;
-    int32_t first = task / panels * INT8_TASK_ROWS, last = M - first < INT8_TASK_ROWS ? M : first + INT8_TASK_ROWS;
+    int32_t first = task / panels * INT8_TASK_ROWS,
+            last = M - first < INT8_TASK_ROWS ? M : first + INT8_TASK_ROWS;
     int32_t n = task % panels * INT8_COLS, cols = N - n < INT8_COLS ? N - n : INT8_COLS;
     for (int32_t k = 0, depth; k < w.K; k += depth) {
       depth = int8Depth(x, k, w.K);
@@ -336,8 +368,8 @@ static void int8ManyRows(const TiledWeights& w, const ByteRows& x, const float* 
         for (int32_t c = 0; c < cols; c += INT8_STRIP) {
           float* to = y + (size_t)m * N + n + c;
           const float* start = k > 0 ? to : bias ? bias + n + c : nullptr;
-          int8Rows<Way, INT8_ROWS>(rows, panel + c / INT8_STRIP * INT8_PIECES, block, pieces, piecesPerRun, start, k > 0 ? N : 0, to, N,
-                                   cols - c);
+          int8Rows<Way, INT8_ROWS>(rows, panel + c / INT8_STRIP * INT8_PIECES, block, pieces, piecesPerRun,
+                                   start, k > 0 ? N : 0, to, N, cols - c);
         }
       }
     }
@@ -345,13 +377,15 @@ static void int8ManyRows(const TiledWeights& w, const ByteRows& x, const float* 
 }
 
 template <int qtype, bool pairs>
-static void int8Runs(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M, int32_t N) {
+static void int8Runs(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M,
+                     int32_t N) {
   if (x.groupSize > 32) return int8ManyRows<qtype, pairs, true>(w, x, bias, y, M, N);
   int8ManyRows<qtype, pairs, false>(w, x, bias, y, M, N);
 }
 
 template <int qtype>
-static void qmatmulInt8Of(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M, int32_t N) {
+static void qmatmulInt8Of(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M,
+                          int32_t N) {
   if (M == 1) return int8OneRow<qtype>(w, x, bias, y, N);
   /*
    * int8 in pairs takes two planes, which only pays where a relaxed dot product would have to split it, too.
@@ -362,11 +396,14 @@ static void qmatmulInt8Of(const TiledWeights& w, const ByteRows& x, const float*
   int8Runs<qtype, false>(w, x, bias, y, M, N);
 }
 
-void qmatmulInt8(const uint8_t* x, const float* xScale, const float* xSum, int32_t xGroupSize, const uint8_t* codes, int32_t qtype,
-                 const void* scale, const void* offset, int32_t scaleDtype, int32_t offsetDtype, const float* bias, float* y, int32_t M,
-                 int32_t N, int32_t K, int32_t groupSize) {
+void qmatmulInt8(const uint8_t* x, const float* xScale, const float* xSum, int32_t xGroupSize,
+                 const uint8_t* codes, int32_t qtype, const void* scale, const void* offset,
+                 int32_t scaleDtype, int32_t offsetDtype, const float* bias, float* y, int32_t M, int32_t N,
+                 int32_t K, int32_t groupSize) {
   const TiledWeights w = tiledWeights(codes, scale, offset, scaleDtype, offsetDtype, K, groupSize);
-  const ByteRows rows = {x, xScale, xSum, ((size_t)K + 63) / 64 * 64, xGroupSize, (int32_t)(((int64_t)K + xGroupSize - 1) / xGroupSize)};
+  const ByteRows rows = {x,          xScale,
+                         xSum,       ((size_t)K + 63) / 64 * 64,
+                         xGroupSize, (int32_t)(((int64_t)K + xGroupSize - 1) / xGroupSize)};
   withQType(qtype, [&](auto type) {
     constexpr int of = decltype(type)::value;
     if constexpr (hasDotProducts<of>) qmatmulInt8Of<of>(w, rows, bias, y, M, N);

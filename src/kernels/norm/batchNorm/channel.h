@@ -14,7 +14,8 @@ template <class Body> INLINE void eachChannel(int32_t outer, int32_t channels, i
 }
 
 /* part(x) for each of the stretches of channel c: inner values from an offset on. */
-template <class Part> INLINE void eachStretch(int32_t outer, int32_t channels, int32_t inner, int32_t c, Part part) {
+template <class Part>
+INLINE void eachStretch(int32_t outer, int32_t channels, int32_t inner, int32_t c, Part part) {
   for (int32_t o = 0; o < outer; o++) part(((size_t)o * channels + c) * inner);
 }
 

@@ -3,8 +3,9 @@
 
 namespace LOWBIT_ISA {
 
-void batchNormGrad(const float* x, const float* dy, const float* weight, const float* mean, const float* inverse, float* dx, float* dweight,
-                   float* dbias, int32_t outer, int32_t channels, int32_t inner) {
+void batchNormGrad(const float* x, const float* dy, const float* weight, const float* mean,
+                   const float* inverse, float* dx, float* dweight, float* dbias, int32_t outer,
+                   int32_t channels, int32_t inner) {
   double n = (double)outer * inner;
   eachChannel(outer, channels, inner, [&](int32_t c) {
     double sum = 0, dot = 0;

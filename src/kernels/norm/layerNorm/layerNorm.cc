@@ -3,7 +3,8 @@
 
 namespace LOWBIT_ISA {
 
-void layerNorm(const float* x, const float* weight, const float* bias, float epsilon, float* y, int32_t rows, int32_t cols) {
+void layerNorm(const float* x, const float* weight, const float* bias, float epsilon, float* y, int32_t rows,
+               int32_t cols) {
   eachRow(rows, cols, [&](int32_t r) {
     const float* xRow = x + (size_t)r * cols;
     float* yRow = y + (size_t)r * cols;

@@ -6,8 +6,8 @@ namespace LOWBIT_ISA {
 constexpr int32_t rowsPerPartial = 16;
 
 /* One row: its dx, and its share of the sums. */
-static void rowNormGradRow(bool centered, const float* x, const float* weight, float epsilon, const float* dy, float* dx, float* dweight,
-                           float* dbias, int32_t cols) {
+static void rowNormGradRow(bool centered, const float* x, const float* weight, float epsilon, const float* dy,
+                           float* dx, float* dweight, float* dbias, int32_t cols) {
   RowMoments row = rowMoments(x, cols, epsilon, centered);
   auto g = [&](int32_t c) {
     f32v gradient = loadUpTo(dy + c, cols - c);
@@ -31,8 +31,8 @@ static void rowNormGradRow(bool centered, const float* x, const float* weight, f
   }
 }
 
-void rowNormGrad(int32_t centered, const float* x, const float* weight, float epsilon, const float* dy, float* dx, float* partial,
-                 int32_t rows, int32_t cols) {
+void rowNormGrad(int32_t centered, const float* x, const float* weight, float epsilon, const float* dy,
+                 float* dx, float* partial, int32_t rows, int32_t cols) {
   int32_t blocks = (rows + rowsPerPartial - 1) / rowsPerPartial;
   eachRow(blocks, rowsPerPartial * cols, [&](int32_t block) {
     float* sums = partial + (size_t)block * 2 * cols;

@@ -3,8 +3,8 @@
 
 namespace LOWBIT_ISA {
 
-void sgdStep(float* parameter, const float* gradient, float* velocity, float lr, float momentum, float rate, int32_t nesterov,
-             float weightDecay, int32_t count) {
+void sgdStep(float* parameter, const float* gradient, float* velocity, float lr, float momentum, float rate,
+             int32_t nesterov, float weightDecay, int32_t count) {
   eachVector(count, [&](int32_t i, int32_t n) {
     f32v p = loadUpTo(parameter + i, n);
     f32v g = fma(splat(weightDecay), p, loadUpTo(gradient + i, n));

@@ -18,13 +18,16 @@ struct PoolShare {
 };
 
 /* output(o, rows, cols, divisor) for every output o of a plane. */
-template <class Output> INLINE void eachAverage(const PoolAxis& h, const PoolAxis& w, bool countPadding, int32_t divisor, Output output) {
+template <class Output>
+INLINE void eachAverage(const PoolAxis& h, const PoolAxis& w, bool countPadding, int32_t divisor,
+                        Output output) {
   size_t o = 0;
   for (int32_t oh = 0; oh < h.outSize; oh++) {
     PoolShare rows(h, oh);
     for (int32_t ow = 0; ow < w.outSize; ow++, o++) {
       PoolShare cols(w, ow);
-      int32_t values = countPadding ? rows.counted * cols.counted : (rows.end - rows.start) * (cols.end - cols.start);
+      int32_t values =
+          countPadding ? rows.counted * cols.counted : (rows.end - rows.start) * (cols.end - cols.start);
       output(o, rows, cols, divisor != 0 ? divisor : values);
     }
   }

@@ -8,7 +8,8 @@ namespace LOWBIT_ISA {
 static int32_t maxPoolBest(const float* plane, const PoolAxis& h, const PoolAxis& w, int32_t oh, int32_t ow) {
   int32_t best = -1;
   float largest = 0;
-  int32_t lastRow = h.end(oh) < h.size ? h.end(oh) : h.size, lastCol = w.end(ow) < w.size ? w.end(ow) : w.size;
+  int32_t lastRow = h.end(oh) < h.size ? h.end(oh) : h.size,
+          lastCol = w.end(ow) < w.size ? w.end(ow) : w.size;
   for (int32_t i = h.start(oh); i < lastRow; i += h.dilation) {
     if (i < 0) continue;
     for (int32_t k = w.start(ow); k < lastCol; k += w.dilation) {
@@ -23,9 +24,10 @@ static int32_t maxPoolBest(const float* plane, const PoolAxis& h, const PoolAxis
   return best;
 }
 
-void maxPool2d(const float* x, float* y, int32_t* indices, int32_t planes, int32_t height, int32_t width, int32_t outHeight,
-               int32_t outWidth, int32_t kernelHeight, int32_t kernelWidth, int32_t strideHeight, int32_t strideWidth, int32_t padHeight,
-               int32_t padWidth, int32_t dilationHeight, int32_t dilationWidth) {
+void maxPool2d(const float* x, float* y, int32_t* indices, int32_t planes, int32_t height, int32_t width,
+               int32_t outHeight, int32_t outWidth, int32_t kernelHeight, int32_t kernelWidth,
+               int32_t strideHeight, int32_t strideWidth, int32_t padHeight, int32_t padWidth,
+               int32_t dilationHeight, int32_t dilationWidth) {
   PoolAxis h{height, outHeight, kernelHeight, strideHeight, padHeight, dilationHeight};
   PoolAxis w{width, outWidth, kernelWidth, strideWidth, padWidth, dilationWidth};
   eachRow(planes, height * width, [&](int32_t p) {

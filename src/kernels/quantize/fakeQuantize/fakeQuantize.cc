@@ -3,8 +3,9 @@
 
 namespace LOWBIT_ISA {
 
-void fakeQuantize(const void* x, int32_t dtype, const void* scale, int32_t scaleStride, const void* shift, const int32_t* zeroPoint, void* y,
-                  int32_t rows, int32_t cols, int32_t qtype, int32_t qmin, int32_t qmax) {
+void fakeQuantize(const void* x, int32_t dtype, const void* scale, int32_t scaleStride, const void* shift,
+                  const int32_t* zeroPoint, void* y, int32_t rows, int32_t cols, int32_t qtype, int32_t qmin,
+                  int32_t qmax) {
   withFloat(dtype, [&](auto type) {
     constexpr int xType = decltype(type)::value;
     withCodes(qtype, [&](auto kind) {
@@ -17,8 +18,11 @@ void fakeQuantize(const void* x, int32_t dtype, const void* scale, int32_t scale
           return shift ? roundTo<xType>(product) - units.shift : product;
         };
         int32_t i = 0;
-        for (; i <= n - LANES; i += LANES) storeFloat<xType>(y, start + i, nearest(loadFloat<xType>(x, start + i)));
-        if (i < n) storeFloatPartial(y, dtype, start + i, nearest(loadFloatPartial(x, dtype, start + i, n - i)), n - i);
+        for (; i <= n - LANES; i += LANES)
+          storeFloat<xType>(y, start + i, nearest(loadFloat<xType>(x, start + i)));
+        if (i < n)
+          storeFloatPartial(y, dtype, start + i, nearest(loadFloatPartial(x, dtype, start + i, n - i)),
+                            n - i);
       });
     });
   });

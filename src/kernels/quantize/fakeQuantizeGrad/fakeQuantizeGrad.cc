@@ -2,8 +2,9 @@
 
 namespace LOWBIT_ISA {
 
-void fakeQuantizeGrad(const float* x, const float* scale, const int32_t* zeroPoint, const float* dy, float* dx, float* dscale, int32_t rows,
-                      int32_t cols, int32_t scaleStride, int32_t qmin, int32_t qmax) {
+void fakeQuantizeGrad(const float* x, const float* scale, const int32_t* zeroPoint, const float* dy,
+                      float* dx, float* dscale, int32_t rows, int32_t cols, int32_t scaleStride, int32_t qmin,
+                      int32_t qmax) {
   eachRow(rows, cols, [&](int32_t r) {
     size_t start = (size_t)r * cols, at = (size_t)r * scaleStride;
     Units<FLOAT32> row(scale, nullptr, at, false);
@@ -11,7 +12,8 @@ void fakeQuantizeGrad(const float* x, const float* scale, const int32_t* zeroPoi
     CodeRange<QINT8> range = {(float)(qmin - z), (float)(qmax - z)};
     WideSum sum;
     for (int32_t c = 0; c < cols; c += LANES) {
-      f32v units = row.of(loadUpTo(x + start + c, cols - c)), codes = roundHalfEven(units), clamped = range.nearest(units);
+      f32v units = row.of(loadUpTo(x + start + c, cols - c)), codes = roundHalfEven(units),
+           clamped = range.nearest(units);
       f32v gradient = loadUpTo(dy + start + c, cols - c);
       i32v inside = codes == clamped;
       f32v term = gradient * select(inside, codes - units, clamped);

@@ -41,7 +41,10 @@ INLINE float codeValue(uint8_t code, int32_t qtype) {
   return qtypes[qtype].values == SIGNED_CODES ? (float)(int8_t)code : (float)code;
 }
 
-/* body(kind), kind's value the qtype if it is a float8, else QINT8: integers are all encoded alike, codebooks elsewhere. */
+/*
+ * body(kind), kind's value the qtype if it is a float8, else QINT8: integers are all encoded alike, codebooks
+ * elsewhere.
+ */
 template <class Body> INLINE void withCodes(int32_t qtype, Body body) {
   switch (qtype) {
     case QFLOAT8_E4M3FN: return body(Constant<QFLOAT8_E4M3FN>{});

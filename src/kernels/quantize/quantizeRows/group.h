@@ -43,8 +43,8 @@ static float absmaxOf(const float* x, int32_t n) {
 }
 
 /*
- * The int8 codes and the scale of n values x, and the sum of the codes: scale = max |x| / levels, codes = x · levels
- * / max |x| rounded. Codes are 0 where that factor is not finite; the scale is NaN where x is not.
+ * The int8 codes and the scale of n values x, and the sum of the codes: scale = max |x| / levels, codes = x ·
+ * levels / max |x| rounded. Codes are 0 where that factor is not finite; the scale is NaN where x is not.
  */
 static int32_t quantizeGroup(const float* x, int32_t n, float levels, uint8_t* codes, float& scale) {
   float absmax = absmaxOf(x, n);

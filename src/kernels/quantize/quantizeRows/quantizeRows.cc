@@ -3,8 +3,8 @@
 
 namespace LOWBIT_ISA {
 
-void quantizeRows(const float* x, uint8_t* codes, float* scale, float* sum, int32_t rows, int32_t cols, int32_t groupSize,
-                  float levels) {
+void quantizeRows(const float* x, uint8_t* codes, float* scale, float* sum, int32_t rows, int32_t cols,
+                  int32_t groupSize, float levels) {
   int32_t groups = (cols + groupSize - 1) / groupSize;
   size_t stride = ((size_t)cols + 63) / 64 * 64;
   eachRow(rows, cols, [&](int32_t r) {
