@@ -168,6 +168,16 @@ template <class Body> INLINE void withFloat(int32_t dtype, Body&& body) {
   }
 }
 
+/* The same for the dtypes that weights have: float32, float16 and bfloat16. Another one ends the process. */
+template <class Body> INLINE void withWeightFloat(int32_t dtype, Body&& body) {
+  switch (dtype) {
+    case FLOAT32: return body(Constant<FLOAT32>{});
+    case FLOAT16: return body(Constant<FLOAT16>{});
+    case BFLOAT16: return body(Constant<BFLOAT16>{});
+    default: __builtin_trap();
+  }
+}
+
 /* The same with the dtype known only at run time; the partial ones touch the first n values only. */
 INLINE f32v loadFloat(const void* p, int32_t dtype, size_t index) {
   f32v v;

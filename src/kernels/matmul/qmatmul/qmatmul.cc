@@ -113,13 +113,10 @@ INLINE int32_t qmatmulStretchEnd(const TiledWeights& w, const QmatmulRows& x, in
   return end < most ? end : most;
 }
 
-/* The columns first … last - 1 of x [rows, K]; zeros follow up to the end of a run. */
-template <int qtype, int rows>
-static QmatmulRows qmatmulRows(const TiledWeights& w, const float* x, int32_t first, int32_t last) {
-  float factors[32];
-  for (int k = 0; k < 32; k++) {
-    factors[k] = floatOf((127u - qmatmulPlace<qtype>(k % TileRun<qtype>::columns)) << 23);
-  }
+/* The columns first … last - 1 of x [rows, K], each times its factor of 32; zeros follow up to the end of a run. */
+template <int rows>
+static QmatmulRows qmatmulRows(const TiledWeights& w, const float* x, int32_t first, int32_t last,
+                               const float* factors) {
   Blocks& scratch = blocksHere();
   const QmatmulRows made = {scratch.rows, scratch.panel, first, last};
   for (int r = 0; r < rows; r++) {
@@ -201,9 +198,13 @@ static void qmatmulTileRow(const TiledWeights& w, const QmatmulRows& x, const fl
 
 template <int qtype, int rows>
 static void qmatmulFewRows(const TiledWeights& w, const float* x, const float* bias, float* y, int32_t N) {
+  float factors[32];
+  for (int k = 0; k < 32; k++) {
+    factors[k] = floatOf((127u - qmatmulPlace<qtype>(k % TileRun<qtype>::columns)) << 23);
+  }
   for (int32_t first = 0; first < w.K; first += QMATMUL_PASS) {
     int32_t last = w.K - first < QMATMUL_PASS ? w.K : first + QMATMUL_PASS;
-    const QmatmulRows values = qmatmulRows<qtype, rows>(w, x, first, last);
+    const QmatmulRows values = qmatmulRows<rows>(w, x, first, last, factors);
     /* A quarter of a million weights take some 20 microseconds. */
     int32_t tileRows = (N + 15) / 16, perTask = 16384 / (last - first) + 1;
     parallelFor((tileRows + perTask - 1) / perTask, [&](int32_t task) {
@@ -216,13 +217,15 @@ static void qmatmulFewRows(const TiledWeights& w, const float* x, const float* b
 
 alignas(64) static thread_local float qmatmulBlock[PANEL_COLS * PANEL_COLS];
 
+/* Called once a panel, so that the products around it are compiled once and not for each type. */
+using QmatmulFill = void (*)(const TiledWeights&, float*, int32_t, int32_t, int32_t, int32_t);
+
 /*
  * y [M, K] = x [M, N] · W + bias: a panel holds columns of W, whose blocks are dequantized as above and
  * transposed.
  */
-template <int qtype>
-static void qmatmulTransposed(const TiledWeights& w, const float* x, const float* bias, float* y, int32_t M,
-                              int32_t N) {
+static void qmatmulTransposed(const TiledWeights& w, QmatmulFill fill, const float* x, const float* bias,
+                              float* y, int32_t M, int32_t N) {
   const int32_t K = w.K;
   multiplyBlocks(
       1, M, K, N,
@@ -232,7 +235,7 @@ static void qmatmulTransposed(const TiledWeights& w, const float* x, const float
       [&](int32_t, int32_t k, int32_t cols, int32_t n, int32_t depth, float* to) {
         for (int32_t i = 0; i < depth; i += PANEL_COLS) {
           int32_t rows = depth - i < PANEL_COLS ? depth - i : PANEL_COLS;
-          qmatmulFill<qtype>(w, qmatmulBlock, n + i, rows, k, cols);
+          fill(w, qmatmulBlock, n + i, rows, k, cols);
           transposeRows<FLOAT32>(qmatmulBlock, 0, PANEL_COLS, cols, rows, to + i * PANEL_COLS, PANEL_COLS);
         }
       },
@@ -242,27 +245,39 @@ static void qmatmulTransposed(const TiledWeights& w, const float* x, const float
       });
 }
 
-template <int qtype>
-static void qmatmulOf(const TiledWeights& w, const float* x, const float* bias, float* y, int32_t M,
-                      int32_t N, bool transposed) {
-  if (transposed) return qmatmulTransposed<qtype>(w, x, bias, y, M, N);
-  if (M == 1) return qmatmulFewRows<qtype, 1>(w, x, bias, y, N);
-  if (M == 2) return qmatmulFewRows<qtype, 2>(w, x, bias, y, N);
-  /* On narrower vectors broadcasting x costs more than a panel from the third row on. */
-  if constexpr (LANES == 16) {
-    if (M == 3) return qmatmulFewRows<qtype, 3>(w, x, bias, y, N);
-    if (M == 4) return qmatmulFewRows<qtype, 4>(w, x, bias, y, N);
+/*
+ * Whether M rows of x are few. On vectors of fewer lanes broadcasting x costs more than a panel from the third
+ * row on; codes in several planes take so many instructions that a panel is worth it from the second.
+ */
+template <int qtype> static bool qmatmulFew(const TiledWeights& w, const float* x, const float* bias, float* y,
+                                            int32_t M, int32_t N) {
+  if (M == 1) return qmatmulFewRows<qtype, 1>(w, x, bias, y, N), true;
+  if constexpr (TileRun<qtype>::words == 1) {
+    if (M == 2) return qmatmulFewRows<qtype, 2>(w, x, bias, y, N), true;
+    if constexpr (LANES == 16) {
+      if (M == 3) return qmatmulFewRows<qtype, 3>(w, x, bias, y, N), true;
+      if (M == 4) return qmatmulFewRows<qtype, 4>(w, x, bias, y, N), true;
+    }
   }
-  multiplyPanels(x, bias, y, M, N, w.K, [&](float* panel, int32_t n, int32_t cols, int32_t k, int32_t depth) {
-    qmatmulFill<qtype>(w, panel, n, cols, k, depth);
-  });
+  return false;
 }
 
 void qmatmul(const float* x, const uint8_t* codes, int32_t qtype, const void* scale, const void* offset,
              int32_t scaleDtype, int32_t offsetDtype, const float* bias, float* y, int32_t M, int32_t N,
              int32_t K, int32_t groupSize, int32_t transposed) {
   const TiledWeights w = tiledWeights(codes, scale, offset, scaleDtype, offsetDtype, K, groupSize);
-  withQType(qtype, [&](auto type) { qmatmulOf<decltype(type)::value>(w, x, bias, y, M, N, transposed); });
+  QmatmulFill fill = nullptr;
+  bool done = false;
+  withQType(qtype, [&](auto type) {
+    constexpr int t = decltype(type)::value;
+    fill = qmatmulFill<t>;
+    done = !transposed && qmatmulFew<t>(w, x, bias, y, M, N);
+  });
+  if (done) return;
+  if (transposed) return qmatmulTransposed(w, fill, x, bias, y, M, N);
+  multiplyPanels(x, bias, y, M, N, K, [&](float* panel, int32_t n, int32_t cols, int32_t k, int32_t depth) {
+    fill(w, panel, n, cols, k, depth);
+  });
 }
 
 }  // namespace LOWBIT_ISA

@@ -15,7 +15,7 @@ template <int dtype> INLINE float chosenScale(int32_t rule, float least, float m
 void chooseScale(int32_t rule, const void* x, int32_t dtype, void* scale, void* shift, uint8_t* zeroPoint,
                  int32_t rows, int32_t cols, int32_t qmin, int32_t qmax, int32_t zero, float epsilon) {
   float lowest = (float)qmin, highest = (float)qmax, half = (highest - lowest) / 2;
-  withFloat(dtype, [&](auto type) {
+  withWeightFloat(dtype, [&](auto type) {
     constexpr int xType = decltype(type)::value;
     eachRow(rows, cols, [&](int32_t r) {
       auto values = [&](int32_t c, int32_t n) {

@@ -6,7 +6,7 @@ namespace LOWBIT_ISA {
 void dequantize(const uint8_t* codes, int32_t qtype, const void* scale, int32_t scaleStride,
                 const void* shift, const uint8_t* zeroPoint, void* y, int32_t dtype, int32_t rows,
                 int32_t cols) {
-  withFloat(dtype, [&](auto type) {
+  withWeightFloat(dtype, [&](auto type) {
     constexpr int yType = decltype(type)::value;
     eachRun(rows, cols, scaleStride, [&](size_t start, int32_t n, int32_t at) {
       float runScale = readFloat(scale, dtype, at);

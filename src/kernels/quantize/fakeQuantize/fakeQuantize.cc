@@ -6,7 +6,7 @@ namespace LOWBIT_ISA {
 void fakeQuantize(const void* x, int32_t dtype, const void* scale, int32_t scaleStride, const void* shift,
                   const int32_t* zeroPoint, void* y, int32_t rows, int32_t cols, int32_t qtype, int32_t qmin,
                   int32_t qmax) {
-  withFloat(dtype, [&](auto type) {
+  withWeightFloat(dtype, [&](auto type) {
     constexpr int xType = decltype(type)::value;
     withCodes(qtype, [&](auto kind) {
       eachRun(rows, cols, scaleStride, [&](size_t start, int32_t n, int32_t at) {

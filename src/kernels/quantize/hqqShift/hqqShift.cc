@@ -59,7 +59,7 @@ template <int dtype> INLINE f32v hqqShrink(f32v z, float threshold, float weight
 void hqqShift(const void* x, int32_t dtype, const void* scale, void* shift, void* trial, float* error,
               int32_t* iterations, int32_t rows, int32_t cols, int32_t levels, float norm, float beta,
               float kappa, int32_t maxIterations) {
-  withFloat(dtype, [&](auto type) {
+  withWeightFloat(dtype, [&](auto type) {
     constexpr int xType = decltype(type)::value;
     auto rowOf = [&](int32_t r, const void* shifts) {
       return HqqRow{readFloat(scale, dtype, r), readFloat(shifts, dtype, r), (float)levels};

@@ -6,7 +6,7 @@ namespace LOWBIT_ISA {
 void quantize(const void* x, int32_t dtype, const void* scale, int32_t scaleStride, const void* shift,
               const uint8_t* zeroPoint, uint8_t* codes, int32_t rows, int32_t cols, int32_t qtype,
               int32_t qmin, int32_t qmax, int32_t reciprocal) {
-  withFloat(dtype, [&](auto type) {
+  withWeightFloat(dtype, [&](auto type) {
     constexpr int xType = decltype(type)::value;
     withCodes(qtype, [&](auto kind) {
       CodeRange<decltype(kind)::value> range = {(float)qmin, (float)qmax};

@@ -15,7 +15,7 @@ void quantizeCodebook(const void* x, int32_t dtype, const float* codebook, uint8
   }
   for (int32_t i = 0; i < 15; i++) bounds[i] = (codebook[order[i]] + codebook[order[i + 1]]) / 2;
   const float least = 1e-38f;
-  withFloat(dtype, [&](auto type) {
+  withWeightFloat(dtype, [&](auto type) {
     constexpr int xType = decltype(type)::value;
     eachRow((int32_t)(((int64_t)count + blockSize - 1) / blockSize), blockSize, [&](int32_t block) {
       size_t start = (size_t)block * blockSize;

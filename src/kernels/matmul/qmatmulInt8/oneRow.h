@@ -1,0 +1,108 @@
+#pragma once
+#include "../qmatmul/weights.h"
+#include "simd.h"
+
+/* Operands of integer products, and one row of x: bound by the bytes of w. */
+
+namespace LOWBIT_ISA {
+
+/* Integers that a dot product takes: int8, or codes of up to seven bits. */
+template <int qtype>
+constexpr bool hasDotProducts = isSigned<qtype> || (isAffine<qtype> && qtypes[qtype].bits < 8);
+
+/* Rows of signed bytes with a scale and a sum for each group of columns, as quantizeRows makes them. */
+struct ByteRows {
+  const uint8_t* codes;
+  const float* scale;
+  const float* sum;
+  size_t stride;
+  int32_t groupSize, groups;
+};
+
+/*
+ * Four columns of each lane's row as the operand of a dot product: quad j of a run of words that are `step`
+ * bytes apart.
+ */
+template <int qtype> INLINE u32v int8Quad(const uint8_t* run, int j, int32_t step) {
+  if constexpr (isSigned<qtype>) return int8Operand(loadAs<u32v>(run));
+  u32v codes = {};
+  eachPlane<TileRun<qtype>::bits>([&](auto plane) __attribute__((always_inline)) {
+    constexpr int quads = plane.codes / 4;
+    u32v word = loadAs<u32v>(run + (plane.from + j / quads) * step);
+    codes |= ((word >> (plane.bits * (j % quads))) & (plane.mask * 0x01010101u)) << plane.from;
+  });
+  return codes;
+}
+template <int qtype> constexpr int int8Quads = TileRun<qtype>::columns / 4;
+
+template <bool isInt8>
+INLINE i32v int8Dot(i32v sums, u32v w, u32v x) {
+  return isInt8 ? dotInt8(sums, w, x) : dotCodes(sums, w, x);
+}
+
+/* The same four columns of one row of x in every lane. */
+INLINE u32v int8Splat(const uint8_t* x) { return splat(loadAs<uint32_t>(x)); }
+
+/* total + xScale · (scale · dot − shift · sum); int8 has no shift. */
+template <bool isInt8>
+INLINE f32v int8Combine(f32v total, i32v dot, float xScale, float sum, f32v scale, f32v shift) {
+  f32v product = isInt8 ? scale * convert(dot) : fma(scale, convert(dot), -(shift * sum));
+  return fma(splat(xScale), product, total);
+}
+
+/* What the sums of a group start from, so that what int8Operand added is taken away. */
+template <bool isInt8>
+INLINE i32v int8Start(float sum) {
+  return isInt8 && INT8_OFFSET ? splat(-INT8_OFFSET * (int32_t)sum) : i32v{};
+}
+
+constexpr int TILE_VECTORS = 16 / LANES;
+
+/* y[n .. n + 15] of one row; a tile row of w is one stretch of memory, read once from front to back. */
+template <int qtype>
+static void int8TileRow(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t n,
+                        int32_t N) {
+  using Run = TileRun<qtype>;
+  f32v totals[TILE_VECTORS];
+  for (int v = 0; v < TILE_VECTORS; v++)
+    totals[v] = bias ? loadUpTo(bias + n + v * LANES, N - n - v * LANES) : f32v{};
+  const uint8_t* run = tileRun<qtype>(w, n, 0);
+  int32_t k = 0;
+  for (int32_t g = 0; g < x.groups; g++) {
+    int32_t group = k / w.groupSize, end = groupEnd(g, x.groupSize, w.K);
+    /* Two chains, because each dot product waits for the one before. */
+    i32v sums[2][TILE_VECTORS] = {};
+    for (int v = 0; v < TILE_VECTORS; v++) sums[0][v] = int8Start<isSigned<qtype>>(x.sum[g]);
+    for (; k < end; k += Run::columns, run += 64 * Run::words) {
+      prefetchBehind<qtype>(run);
+#pragma GCC unroll 8
+      for (int j = 0; j < int8Quads<qtype>; j++) {
+        u32v values = int8Splat(x.codes + k + 4 * j);
+#pragma GCC unroll 4
+        for (int v = 0; v < TILE_VECTORS; v++) {
+          sums[j % 2][v] =
+              int8Dot<isSigned<qtype>>(sums[j % 2][v], int8Quad<qtype>(run + v * LANES * 4, j, 64), values);
+        }
+      }
+    }
+    k = end;
+    for (int v = 0; v < TILE_VECTORS; v++) {
+      f32v scale = tileScale(w, n + v * LANES, group), shift = tileShift(w, n + v * LANES, group, scale);
+      totals[v] = int8Combine<isSigned<qtype>>(totals[v], sums[0][v] + sums[1][v], x.scale[g], x.sum[g],
+                                               scale, shift);
+    }
+  }
+  for (int v = 0; v < TILE_VECTORS; v++) storeUpTo(y + n + v * LANES, totals[v], N - n - v * LANES);
+}
+
+template <int qtype>
+static void int8OneRow(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t N) {
+  /* A quarter of a million weights take some 20 microseconds. */
+  int32_t tileRows = (N + 15) / 16, perTask = 16384 / w.K + 1;
+  parallelFor((tileRows + perTask - 1) / perTask, [&](int32_t task) {
+    for (int32_t t = task * perTask; t < (task + 1) * perTask && t < tileRows; t++)
+      int8TileRow<qtype>(w, x, bias, y, t * 16, N);
+  });
+}
+
+}  // namespace LOWBIT_ISA
