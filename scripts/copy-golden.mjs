@@ -118,6 +118,22 @@ for (const [name, folders] of [
       `test/golden/${name}/expected/${variant}.safetensors`,
     )
 }
+const gptq = [
+  'stories260K/gptq-w4-g32-sym',
+  'stories260K/gptq-w4-g32-asym-desc_act',
+  'stories260K/gptq_v2-w4-g32-asym',
+  'stories260K/gptq-w8-g32-sym',
+  'shakespeare-gpt2-1M/gptq-w3-g32-sym',
+  'shakespeare-gpt2-1M/gptq-w4-g128-sym',
+]
+for (const id of gptq) {
+  const [name, variant] = id.split('/')
+  copyFolder(join(golden, id), `test/golden/${id}`, new Set([...shared, 'quant_log.csv']))
+  copy(
+    join(golden, name, `expected/${variant}.safetensors`),
+    `test/golden/${name}/expected/${variant}.safetensors`,
+  )
+}
 const torchao = ['torchao-int8wo', 'torchao-int4-g32', 'torchao-float8wo']
 for (const variant of torchao) {
   mkdirSync(`${target}/${variant}`, { recursive: true })
@@ -139,6 +155,7 @@ copyTensors(
 const figures = [
   ...gpt2Variants.map((variant) => `${gpt2}/${variant}`),
   ...['quanto-qint4-hqq', 'torchao-int8dyn', ...torchao].map((variant) => `${model}/${variant}`),
+  ...gptq,
   ...[model, gpt2].flatMap((name) => bitsandbytes.map((variant) => `${name}/${variant}`)),
 ]
 const found = manifest.items.filter(({ id }) => figures.includes(id))

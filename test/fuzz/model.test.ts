@@ -16,7 +16,7 @@ import { loadCausalLM, planCausalLM } from '../../src/models/load.ts'
  */
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-const cases = Number(process.env.LOWBIT_FUZZ_CASES ?? 200)
+const cases = Number(process.env.LOWBIT_FUZZ_CASES ?? 500)
 /** Where each case is written before it runs, so that a death names it; default: nowhere. */
 const caseFile = process.env.LOWBIT_FUZZ_CASE
 /** Values of other models' files, of no file, and of none at all. */
@@ -71,6 +71,8 @@ const models: Record<string, Files> = {
   sharded: await shardedModel(float),
   qint4: readModel(join(root, 'test/golden/stories260K/quanto-qint4')),
   qint8: readModel(join(root, 'test/golden/stories260K/quanto-qint8')),
+  gptq: readModel(join(root, 'test/golden/stories260K/gptq-w4-g32-asym-desc_act')),
+  bitsandbytes: readModel(join(root, 'test/golden/stories260K/bnb-nf4-dq')),
 }
 
 /** The same model in several files with an index. */
