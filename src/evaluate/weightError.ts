@@ -1,11 +1,13 @@
+import { dtypes } from '../core/dtype.ts'
 import { aFunction, aSignal, check, either } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { aModule, type Module } from '../nn/module.ts'
 import { QWeightModule } from '../nn/qmodule.ts'
+import { matrixShape } from '../qtensor/parts.ts'
 import { aQTensor, type QTensor } from '../qtensor/qtensor.ts'
-import { cast, mul, reduce, sub } from '../tensor/ops/index.ts'
+import { cast, reduce } from '../tensor/ops/index.ts'
 import { scope } from '../tensor/scope.ts'
-import { aTensor, Tensor } from '../tensor/tensor.ts'
+import { aTensor, checkShape, Tensor } from '../tensor/tensor.ts'
 
 const aWeight = either('be a tensor, quantized or not', aTensor, aQTensor)
 
@@ -19,17 +21,24 @@ export async function relativeError(
 ): Promise<number> {
   check('relativeError', 'original', original, aWeight)
   check('relativeError', 'quantized', quantized, aWeight)
-  const [difference, norm] = scope(() => {
-    const float = (weight: Tensor | QTensor) => cast(weight.dequantize(), 'float32').view([1, weight.numel])
-    const w = float(original)
-    const d = sub(w, float(quantized))
-    return [reduce('sum', mul(d, d)), reduce('sum', mul(w, w))]
-  })
-  const [numerator] = await difference.toNumbers()
+  const [error, norm] = scope(() => squaredErrors(original.dequantize(), quantized.dequantize()))
+  const [numerator] = await error.toNumbers()
   const [denominator] = await norm.toNumbers()
-  difference.dispose()
+  error.dispose()
   norm.dispose()
   return denominator === 0 ? 0 : Math.sqrt(numerator / denominator)
+}
+
+/** Σ (w − ŵ)² and Σ w², one value each. */
+function squaredErrors(original: Tensor, quantized: Tensor): [error: Tensor, norm: Tensor] {
+  const dtype = original.dtype === quantized.dtype ? original.dtype : 'float32'
+  const [x, y] = [cast(original, dtype), cast(quantized, dtype)]
+  checkShape('relativeError', 'quantized', y, x.shape)
+  const [rows, cols] = matrixShape(x.shape.length > 1 ? x.shape : [1, x.numel])
+  const error = Tensor.empty(x.device, [1, rows])
+  const norm = Tensor.empty(x.device, [1, rows])
+  x.device.call('squaredError', { x, y, dtype: dtypes[dtype].code, error, norm, rows, cols })
+  return [reduce('sum', error), reduce('sum', norm)]
 }
 
 export interface WeightErrorOptions {

@@ -24,6 +24,7 @@ import { cases as clampGrad } from './elementwise/clampGrad/clampGrad.cases.ts'
 import { cases as where } from './elementwise/where/where.cases.ts'
 import { cases as dropout } from './elementwise/dropout/dropout.cases.ts'
 import { cases as reduce } from './reduce/reduce/reduce.cases.ts'
+import { cases as squaredError } from './reduce/squaredError/squaredError.cases.ts'
 import { cases as argmax } from './reduce/argmax/argmax.cases.ts'
 import { cases as softmax } from './reduce/softmax/softmax.cases.ts'
 import { cases as softmaxGrad } from './reduce/softmaxGrad/softmaxGrad.cases.ts'
@@ -105,6 +106,7 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   where,
   dropout,
   reduce,
+  squaredError,
   argmax,
   softmax,
   softmaxGrad,

@@ -23,6 +23,7 @@ import { clampGrad } from './elementwise/clampGrad/clampGrad.ts'
 import { where } from './elementwise/where/where.ts'
 import { dropout } from './elementwise/dropout/dropout.ts'
 import { reduce } from './reduce/reduce/reduce.ts'
+import { squaredError } from './reduce/squaredError/squaredError.ts'
 import { argmax } from './reduce/argmax/argmax.ts'
 import { softmax } from './reduce/softmax/softmax.ts'
 import { softmaxGrad } from './reduce/softmaxGrad/softmaxGrad.ts'
@@ -104,6 +105,7 @@ export const definitions: Record<KernelName, (...args: never[]) => void> = {
   where,
   dropout,
   reduce,
+  squaredError,
   argmax,
   softmax,
   softmaxGrad,

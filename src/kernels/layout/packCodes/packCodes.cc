@@ -16,8 +16,12 @@ void packCodes(const uint8_t* codes, uint8_t* packed, const uint8_t* order, int3
       for (int32_t place = 0; place < length; place++) {
         int64_t offset = (int64_t)(order ? order[place] : place) * stepCodes;
         int32_t last = count - offset < end ? (int32_t)(count - offset) : end;
-        for (int32_t i = first; i < last; i++)
-          packed[i] |= (uint8_t)((codes[offset + i] & mask) << place * bits);
+        int32_t i = first;
+        for (; i <= last - 4 * LANES; i += 4 * LANES) {
+          u32v placed = (loadAs<u32v>(codes + offset + i) & mask * 0x01010101u) << place * bits;
+          storeAs(packed + i, loadAs<u32v>(packed + i) | placed);
+        }
+        for (; i < last; i++) packed[i] |= (uint8_t)((codes[offset + i] & mask) << place * bits);
       }
     });
   }

@@ -6,6 +6,11 @@ namespace LOWBIT_ISA {
 template <int bits> INLINE uint32_t tilePackWord(const uint8_t* row, int32_t w, int32_t cols) {
   uint32_t word = 0;
   withWord<bits>(w, [&](auto plane, int32_t c) __attribute__((always_inline)) {
+    if (c + plane.codes <= cols) {
+      for (int i = 0; i < plane.codes / 4; i++)
+        word |= (loadAs<uint32_t>(row + c + 4 * i) >> plane.from & plane.mask4) << plane.bitOf4(i);
+      return;
+    }
     for (int j = 0; j < plane.codes && c + j < cols; j++)
       word |= (row[c + j] >> plane.from & plane.mask) << plane.bitOf(j);
   });

@@ -13,6 +13,10 @@ template <int planeBits, int firstBit> struct Plane {
 
   /* The lowest bit of code j in its word. */
   static constexpr int bitOf(int j) { return 8 * (j % 4) + bits * (j / 4); }
+
+  /* Of four bytes of consecutive codes these bits, and where the codes 4i … 4i+3 have them in a word. */
+  static constexpr uint32_t mask4 = mask * 0x01010101u;
+  static constexpr int bitOf4(int i) { return bits * i; }
 };
 
 /* body(plane) for each plane of codes of so many bits, those with the lowest bits first. */

@@ -5,6 +5,14 @@ namespace LOWBIT_ISA {
 /* Word w of a row of cols codes back into them; the first plane comes first, the others add their bits. */
 template <int bits> INLINE void tileUnpackWord(uint32_t word, uint8_t* row, int32_t w, int32_t cols) {
   withWord<bits>(w, [&](auto plane, int32_t c) __attribute__((always_inline)) {
+    if (c + plane.codes <= cols) {
+      for (int i = 0; i < plane.codes / 4; i++) {
+        uint32_t pieces = (word >> plane.bitOf4(i) & plane.mask4) << plane.from;
+        uint8_t* to = row + c + 4 * i;
+        storeAs(to, plane.from ? loadAs<uint32_t>(to) | pieces : pieces);
+      }
+      return;
+    }
     for (int j = 0; j < plane.codes && c + j < cols; j++) {
       uint8_t piece = (uint8_t)((word >> plane.bitOf(j) & plane.mask) << plane.from);
       row[c + j] = plane.from ? row[c + j] | piece : piece;

@@ -19,7 +19,10 @@ void unpackCodes(const uint8_t* packed, uint8_t* codes, const uint8_t* order, in
         int64_t offset = (int64_t)j * stepCodes;
         int32_t last = count - offset < end ? (int32_t)(count - offset) : end,
                 shift = (int32_t)places.of(j) * bits;
-        for (int32_t i = first; i < last; i++) codes[offset + i] = (uint8_t)(packed[i] >> shift & mask);
+        int32_t i = first;
+        for (; i <= last - 4 * LANES; i += 4 * LANES)
+          storeAs(codes + offset + i, loadAs<u32v>(packed + i) >> shift & mask * 0x01010101u);
+        for (; i < last; i++) codes[offset + i] = (uint8_t)(packed[i] >> shift & mask);
       }
     });
   }
