@@ -58,7 +58,8 @@ function isBuffer(module: Module, modulePath: string, path: string): boolean {
 async function readTensor(path: string, info: TensorInfo, reading: Reading): Promise<Tensor> {
   const { device, file, staging } = reading
   const { byteLength, shape, dtype } = info
-  const rows = shape[0] ?? 1
+  // Rows are those of the file.
+  const rows = (info.columnMajor ? shape.at(-1) : shape[0]) ?? 1
   const tensor = isDType(dtype)
     ? keep(Tensor.empty(device, shape, dtype))
     : keep(Tensor.empty(device, [byteLength], 'uint8'))
