@@ -6,11 +6,12 @@ import { Linear } from '../nn/linear.ts'
 import { joinPath, type Module, type Parameter } from '../nn/module.ts'
 import { QWeightModule } from '../nn/qmodule.ts'
 import type { WeightFacts } from '../qtensor/parts.ts'
+import type { Tensor } from '../tensor/tensor.ts'
 import { readActivationScales, readScales, type SavedScales } from './activationScales.ts'
 import type { Detected } from './detect.ts'
 import { matchTensors, type Source } from './match.ts'
 import { refuseProblems } from './problems.ts'
-import { type Reading, readSource } from './read.ts'
+import { hasRows, type Reading, readSource, readSourceRows } from './read.ts'
 import { Staging } from './staging.ts'
 import { quantizedTwins } from './twins.ts'
 
@@ -32,6 +33,8 @@ export interface PlannedParameter {
    * @throws FormatError if its bytes are not what its place in the model needs
    */
   load(device: Device, dtype?: FloatDType): Promise<Parameter>
+  /** The same of some rows, from the first to the last (exclusive); absent where only all are to be had. */
+  loadRows?(rows: readonly [number, number], device: Device, dtype?: FloatDType): Promise<Tensor>
 }
 
 /** A model with shapes only, and where its parameters come from. */
@@ -109,7 +112,12 @@ function planned(source: Source, reading: Omit<Reading, 'device'>): PlannedParam
   if (origin.kind === 'zero') return { path: paths[0], paths, shape: [], kind: 'int64', byteLength: 0, load }
   if (origin.kind === 'tensor') {
     const { shape, dtype, byteLength } = origin.info
-    return { path: paths[0], paths, shape, kind: dtype, byteLength, load }
+    const loadRows: PlannedParameter['loadRows'] = (rows, device, dtype) =>
+      readSourceRows(source, rows, { ...reading, device, dtype })
+    return {
+      ...{ path: paths[0], paths, shape, kind: dtype, byteLength, load },
+      ...(hasRows(source) && { loadRows }),
+    }
   }
   const { facts, kind, parts } = origin.weight
   const sizes = parts.map(({ name }) => file.tensors.get(joinPath(origin.layer, name))?.byteLength ?? 0)

@@ -1,5 +1,6 @@
 import { type FloatDType, isDType, isFloatDType } from '../core/dtype.ts'
 import { FormatError } from '../core/errors.ts'
+import { numel } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import { checkFinite } from '../formats/finite.ts'
 import type { PartReader, QuantizedWeight } from '../formats/schemes/scheme.ts'
@@ -9,7 +10,7 @@ import type { QTensor } from '../qtensor/qtensor.ts'
 import { cast, transpose } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
-import type { Source } from './match.ts'
+import type { Origin, Source } from './match.ts'
 import type { Staging } from './staging.ts'
 
 /** What is read, and how. */
@@ -26,17 +27,47 @@ export interface Reading {
  * Makes a parameter of what the file holds of it.
  * @throws FormatError if it is not what its place in the model needs: NaN, infinities, numbers that become such
  */
-export async function readSource({ origin, whole, places }: Source, reading: Reading): Promise<Parameter> {
+export async function readSource(source: Source, reading: Reading): Promise<Parameter> {
+  const { origin } = source
   if (origin.kind === 'zero') return keep(Tensor.fromArray(reading.device, new BigInt64Array(1), []))
   if (origin.kind === 'quantized') return readQuantized(origin.weight, origin.layer, reading)
+  return readStored(source, origin.info, reading)
+}
+
+/** Whether `readSourceRows` can read some of a parameter's rows. */
+export function hasRows({ origin }: Source): boolean {
+  if (origin.kind !== 'tensor') return false
+  const { dtype, shape, columnMajor } = origin.info
+  return isDType(dtype) && shape.length > 0 && !columnMajor
+}
+
+/** Rows `start` to `end` (exclusive) of the parameter that `readSource` would make. @throws FormatError as it */
+export function readSourceRows(
+  source: Source,
+  [start, end]: readonly [number, number],
+  reading: Reading,
+): Promise<Tensor> {
+  const { info } = source.origin as Origin & { kind: 'tensor' }
+  const [rows, ...rest] = info.shape
+  const byteLength = (info.byteLength / rows) * (end - start)
+  return readStored(source, { ...info, shape: [end - start, ...rest], byteLength }, reading, start)
+}
+
+/** A tensor as the model takes it: `info`'s rows from `firstRow` of the file's on, checked and cast. */
+async function readStored(
+  { places, whole }: Source,
+  info: TensorInfo,
+  reading: Reading,
+  firstRow = 0,
+): Promise<Tensor> {
   const [{ path, module, modulePath }] = places
-  const { info } = origin
-  const tensor = await readTensor(path, info, reading)
+  const tensor = await readTensor(path, info, reading, firstRow)
   if (whole) return tensor
   // Statistics are computed in place, in float32.
   const dtype = isBuffer(module, modulePath, path) ? 'float32' : (reading.dtype ?? (info.dtype as FloatDType))
   try {
-    await checkFinite(reading.file.name, info, tensor, dtype)
+    const first = firstRow * numel(info.shape.slice(1))
+    await checkFinite(reading.file.name, info, tensor, dtype, first)
   } catch (error) {
     tensor.dispose()
     throw error
@@ -54,8 +85,11 @@ function isBuffer(module: Module, modulePath: string, path: string): boolean {
   return ![...module.ownParameters()].some(([name]) => joinPath(modulePath, name) === path)
 }
 
-/** The values of a stored tensor in the order of the file; its bytes, uint8, where lowbit has none of the kind. */
-async function readTensor(path: string, info: TensorInfo, reading: Reading): Promise<Tensor> {
+/**
+ * The values of a stored tensor in the order of the file, from a row of it on; its bytes, uint8, where lowbit has
+ * none of the kind.
+ */
+async function readTensor(path: string, info: TensorInfo, reading: Reading, firstRow = 0): Promise<Tensor> {
   const { device, file, staging } = reading
   const { byteLength, shape, dtype } = info
   // Rows are those of the file.
@@ -64,7 +98,8 @@ async function readTensor(path: string, info: TensorInfo, reading: Reading): Pro
     ? keep(Tensor.empty(device, shape, dtype))
     : keep(Tensor.empty(device, [byteLength], 'uint8'))
   try {
-    const read = (start: number, end: number, into: Uint8Array) => file.readRows(path, start, end, into)
+    const read = (start: number, end: number, into: Uint8Array) =>
+      file.readRows(path, firstRow + start, firstRow + end, into)
     if (byteLength > 0) await staging.upload(tensor, rows, byteLength / rows, read)
     return tensor
   } catch (error) {

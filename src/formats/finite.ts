@@ -31,6 +31,7 @@ export function findBeyond(x: Tensor, limit: number): Promise<number | null> {
  * Resolves once the device has looked at all values.
  * @param name what messages begin with
  * @param dtype what the values will be cast to; default: they stay as they are
+ * @param first which value of the tensor that `info` tells of the first of x is
  * @throws FormatError naming the first value that is NaN or infinite, or becomes so as `dtype`
  */
 export async function checkFinite(
@@ -38,12 +39,14 @@ export async function checkFinite(
   info: Pick<TensorInfo, 'name' | 'byteOffset'>,
   x: Tensor,
   dtype?: FloatDType,
+  first = 0,
 ): Promise<void> {
   const stored = x.dtype as FloatDType
   const infinity = infinities[stored]
-  const place = await findBeyond(x, (dtype && overflows[stored]?.[dtype]) ?? infinity)
-  if (place === null) return
-  const one = scope(() => x.view([x.numel]).rows(place, place + 1))
+  const found = await findBeyond(x, (dtype && overflows[stored]?.[dtype]) ?? infinity)
+  if (found === null) return
+  const place = first + found
+  const one = scope(() => x.view([x.numel]).rows(found, found + 1))
   const bytes = await one.readBytes()
   one.dispose()
   const [value] = toNumbers(stored, viewAs(stored, bytes))

@@ -116,15 +116,16 @@ export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {})
 }
 
 /**
- * The parameters in their order, up to `atOnce` of them on their way: while one is laid out on the device,
- * the next comes from its file. One at a time where floats are made of them, which are large.
+ * The parameters in their order, each with what `load` makes of it, up to `atOnce` of them on their way: while one
+ * is laid out on the device, the next comes from its file. One at a time where floats are made of them, which are
+ * large.
  */
-export async function* inOrder(
+export async function* inOrder<Made extends { dispose(): void } | null>(
   parameters: readonly PlannedParameter[],
-  load: (planned: PlannedParameter) => Promise<Parameter>,
+  load: (planned: PlannedParameter) => Promise<Made>,
   atOnce: number,
-): AsyncGenerator<[PlannedParameter, Parameter]> {
-  const coming: Promise<Parameter>[] = []
+): AsyncGenerator<[PlannedParameter, Made]> {
+  const coming: Promise<Made>[] = []
   try {
     for (const [i, planned] of parameters.entries()) {
       for (let next = i + coming.length; next < Math.min(i + atOnce, parameters.length); next++) {
@@ -133,10 +134,10 @@ export async function* inOrder(
         promise.catch(() => {})
         coming.push(promise)
       }
-      yield [planned, await (coming.shift() as Promise<Parameter>)]
+      yield [planned, await (coming.shift() as Promise<Made>)]
     }
   } finally {
-    for (const promise of coming) await promise.then((parameter) => parameter.dispose()).catch(() => {})
+    for (const promise of coming) await promise.then((made) => made?.dispose()).catch(() => {})
   }
 }
 

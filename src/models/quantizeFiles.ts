@@ -27,6 +27,8 @@ export interface QuantizeFilesOptions {
   dtype?: FloatDType
   quantization: QuantizeOptions
   overwrite?: boolean
+  /** Bytes of the rows of a float that are on the device at a time; default 16 MB. */
+  rowsBytes?: number
   signal?: AbortSignal
   /** Is told what is not sound and not needed, and what other readers cannot load. */
   onWarning(message: string): void
@@ -84,15 +86,20 @@ export async function quantizeFiles(
   const { files, quantizationConfig } = writer.settings(layers.quantized, layers.floats)
   const write = async (folder: FolderSink) => {
     const placed = await placeCheckpoint(folder, parts)
-    const load = (planned: PlannedParameter) => loadParameter(plan, planned, device, dtype, floats)
-    const total = parameters.reduce((sum, { byteLength }) => sum + byteLength, 0)
-    let done = 0
-    for await (const [planned, parameter] of inOrder(parameters, load, 2)) {
+    const writing = { parts, placed, onWeight: options.onWeight }
+    const through = async (planned: PlannedParameter) => {
       signal?.throwIfAborted()
-      await writeParameter(model, planned.paths, parameter, { parts, placed, onWeight: options.onWeight })
+      if (await passRows(model, planned, options, writing)) return null
+      const parameter = await loadParameter(plan, planned, device, dtype, floats)
+      await writeParameter(model, planned.paths, parameter, writing)
       // Blocks of an embedding serve no layer.
       if (planned.byteLength > largeBytes) device.trim()
-      done += planned.byteLength
+      return null
+    }
+    const total = parameters.reduce((sum, { byteLength }) => sum + byteLength, 0)
+    let done = 0
+    for await (const [{ byteLength }] of inOrder(parameters, through, 3)) {
+      done += byteLength
       options.onProgress?.(done, total)
     }
     let bytes = await placed.close()
@@ -162,6 +169,36 @@ interface Writing {
   readonly onWeight: QuantizeFilesOptions['onWeight']
 }
 
+/** Whether a parameter becomes the codes of a layer. */
+function isCoded(model: CausalLM, path: string): boolean {
+  return path.endsWith('.weight') && model.getModule(parentPath(path)) instanceof QWeightModule
+}
+
+/** Writes a float of which no codes are made, some rows at a time. @returns whether it is such */
+async function passRows(
+  model: CausalLM,
+  planned: PlannedParameter,
+  { device, dtype, rowsBytes = 2 ** 24 }: QuantizeFilesOptions,
+  { parts, placed }: Writing,
+): Promise<boolean> {
+  const { paths, shape, byteLength } = planned
+  if (!planned.loadRows || paths.some((path) => isCoded(model, path))) return false
+  const sources = new Set<Parameter | null>(paths.map((path) => model.getParameter(path)))
+  const targets = parts.filter(({ source }) => sources.has(source))
+  const [rows] = shape
+  const step = Math.max(1, Math.floor((rowsBytes * rows) / byteLength))
+  for (let start = 0; start < rows; start += step) {
+    const tensor = await planned.loadRows([start, Math.min(rows, start + step)], device, dtype)
+    const before = (start * tensor.byteLength) / tensor.shape[0]
+    try {
+      for (const { name } of targets) await writeTensor(name, before, tensor, placed)
+    } finally {
+      tensor.dispose()
+    }
+  }
+  return true
+}
+
 /** Puts a parameter in its places, writes what is made of it, and takes it away again. */
 async function writeParameter(
   model: CausalLM,
@@ -201,12 +238,20 @@ const largeBytes = 64 * 2 ** 20
 const pieceBytes = 2 ** 21
 
 function writePart(part: SavedPart, placed: PlacedTensors): Promise<void> {
-  return part.use(async ({ device, storage, byteOffset, byteLength }) => {
-    const buffer = new Uint8Array(Math.min(pieceBytes, byteLength))
-    for (let start = 0; start < byteLength; start += pieceBytes) {
-      const length = Math.min(pieceBytes, byteLength - start)
-      const region = { storage, byteOffset: byteOffset + start }
-      await placed.put(part.name, start, await device.read(region, length, buffer))
-    }
-  })
+  return part.use((values) => writeTensor(part.name, 0, values, placed))
+}
+
+/** Puts values where a tensor's bytes stand in the files, from byte `first` of it on. */
+async function writeTensor(
+  name: string,
+  first: number,
+  { device, storage, byteOffset, byteLength }: Tensor,
+  placed: PlacedTensors,
+): Promise<void> {
+  const buffer = new Uint8Array(Math.min(pieceBytes, byteLength))
+  for (let start = 0; start < byteLength; start += pieceBytes) {
+    const length = Math.min(pieceBytes, byteLength - start)
+    const region = { storage, byteOffset: byteOffset + start }
+    await placed.put(name, first + start, await device.read(region, length, buffer))
+  }
 }

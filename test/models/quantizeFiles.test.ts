@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -37,7 +37,13 @@ for (const [name, place, quantization, dtype] of cases) {
     const plan = await planCausalLM(place)
     assert.ok(streams(plan, floats, quantization))
     const told: string[] = []
-    const options = { device, dtype, quantization, onWarning: (message: string) => void told.push(message) }
+    const options = {
+      device,
+      dtype,
+      quantization,
+      rowsBytes: 1000,
+      onWarning: (message: string) => void told.push(message),
+    }
     const onWeight = async (path: string) => void told.push(path)
     const { bytes } = await quantizeFiles(plan, streamed, floats, { ...options, onWeight })
     await plan.close()
@@ -54,3 +60,22 @@ for (const [name, place, quantization, dtype] of cases) {
       assert.ok(readFileSync(join(streamed, file)).equals(readFileSync(join(held, file))), file)
   })
 }
+
+test('a float that is not sound in a later piece of its rows is refused by its place in the whole', async () => {
+  const broken = join(root, 'broken')
+  cpSync('models/stories260K', broken, { recursive: true })
+  const path = join(broken, 'model.safetensors')
+  const bytes = readFileSync(path)
+  const dataStart = 8 + Number(bytes.readBigUInt64LE())
+  const header = JSON.parse(bytes.toString('utf8', 8, dataStart))
+  const [start] = header['model.embed_tokens.weight'].data_offsets
+  bytes.writeFloatLE(Number.NaN, dataStart + start + 4 * 3000)
+  writeFileSync(path, bytes)
+  const plan = await planCausalLM(broken)
+  const options = { device, quantization: { weights: 'int4', exclude: 'lm_head' }, rowsBytes: 1000 } as const
+  await assert.rejects(
+    quantizeFiles(plan, join(root, 'refused'), false, { ...options, onWarning: () => {} }),
+    /model\.embed_tokens\.weight must hold finite numbers; value 3000 is NaN or infinite/,
+  )
+  await plan.close()
+})
