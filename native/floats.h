@@ -104,8 +104,16 @@ INLINE float toFloat(uint32_t pattern, int32_t dtype) {
     case FLOAT8_E4M3FN: return decodeSmall<FLOAT8_E4M3FN, float>(pattern);
     case FLOAT8_E5M2: return decodeSmall<FLOAT8_E5M2, float>(pattern);
     case FLOAT8_E4M3FNUZ: return decodeSmall<FLOAT8_E4M3FNUZ, float>(pattern);
+    case FLOAT8_E8M0FNU: return floatOf(pattern == 255 ? 0x7fc00000u : pattern ? pattern << 23 : 1u << 22);
     default: return floatOf(pattern);
   }
+}
+
+/* The exponent of the power of two nearest to |x|, the larger one in the middle. */
+INLINE uint32_t encodeScale(float x) {
+  uint32_t exponent = bitsOf(x) >> 23 & 255, mantissa = bitsOf(x) & 0x7fffffu;
+  if (exponent == 255) return 255;
+  return exponent + (mantissa > 0x400000u || (mantissa == 0x400000u && exponent > 0));
 }
 
 /* The pattern of dtype nearest to x, ties to even. */
@@ -116,6 +124,7 @@ INLINE uint32_t fromFloat(float x, int32_t dtype) {
     case FLOAT8_E4M3FN: return encodeSmall<FLOAT8_E4M3FN, float, uint32_t>(x);
     case FLOAT8_E5M2: return encodeSmall<FLOAT8_E5M2, float, uint32_t>(x);
     case FLOAT8_E4M3FNUZ: return encodeSmall<FLOAT8_E4M3FNUZ, float, uint32_t>(x);
+    case FLOAT8_E8M0FNU: return encodeScale(x);
     default: return bitsOf(x);
   }
 }

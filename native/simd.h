@@ -76,7 +76,8 @@ enum DType : int32_t {
   UINT8,
   INT32,
   INT64,
-  BOOL
+  BOOL,
+  FLOAT8_E8M0FNU
 };
 
 /*

@@ -19,6 +19,7 @@ DTYPES = {
     "float8_e4m3fn": (torch.float8_e4m3fn, 0x7F),
     "float8_e5m2": (torch.float8_e5m2, 0x7F),
     "float8_e4m3fnuz": (torch.float8_e4m3fnuz, 0x80),
+    "float8_e8m0fnu": (torch.float8_e8m0fnu, 0xFF),
 }
 
 

@@ -18,6 +18,7 @@ export const dtypes = {
   int32: { code: 8, bytes: 4, array: Int32Array, floating: false },
   int64: { code: 9, bytes: 8, array: BigInt64Array, floating: false },
   bool: { code: 10, bytes: 1, array: Uint8Array, floating: false },
+  float8_e8m0fnu: { code: 11, bytes: 1, array: Uint8Array, floating: true },
 } as const
 
 /** The dtypes of tensors, by name. */

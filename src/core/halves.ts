@@ -9,6 +9,7 @@ import { DTypeError } from './errors.ts'
  *   e4m3fn        s eeee mmm             bias 7, no infinity, NaN = x1111111, max 448
  *   e5m2          s eeeee mm             bias 15, infinity 11111 00, max 57344
  *   e4m3fnuz      s eeee mmm             bias 8, no infinity, no -0, NaN = 10000000, max 240
+ *   e8m0fnu       eeeeeeee               bias 127, powers of two without a sign, NaN = 11111111: scales
  */
 
 const float = new Float32Array(1)
@@ -76,6 +77,7 @@ function smallFloat(dtype: DType): SmallFloat {
 export function encodeFloat(dtype: DType, value: number): number {
   // Through float32 first, as every kernel does.
   if (dtype === 'float32') return Math.fround(value)
+  if (dtype === 'float8_e8m0fnu') return encodeScale(value)
   const { bits, mantissaBits, bias, largest, overflow, nan, fnuz } = smallFloat(dtype)
   float[0] = value
   const signBit = 1 << (bits - 1)
@@ -97,6 +99,15 @@ export function encodeFloat(dtype: DType, value: number): number {
   return fnuz && (pattern === 0 || pattern === nan) ? pattern : sign | pattern
 }
 
+/** The exponent of the power of two nearest to |value|, the larger one in the middle, as PyTorch rounds. */
+function encodeScale(value: number): number {
+  float[0] = value
+  const exponent = (floatBits[0] >>> 23) & 255
+  const mantissa = floatBits[0] & 0x7fffff
+  if (exponent === 255) return 255
+  return exponent + Number(mantissa > 0x400000 || (mantissa === 0x400000 && exponent > 0))
+}
+
 function decode(
   { bits, mantissaBits, bias, largest, overflow, nan, fnuz }: SmallFloat,
   pattern: number,
@@ -116,9 +127,16 @@ function decode(
 const decoded: Partial<Record<DType, Float32Array>> = {}
 
 function valuesOf(dtype: DType): Float32Array {
+  if (dtype === 'float8_e8m0fnu')
+    decoded[dtype] ??= Float32Array.from({ length: 256 }, (_, pattern) =>
+      pattern < 255 ? 2 ** (pattern - 127) : NaN,
+    )
+  const known = decoded[dtype]
+  if (known) return known
   const format = smallFloat(dtype)
-  decoded[dtype] ??= Float32Array.from({ length: 2 ** format.bits }, (_, pattern) => decode(format, pattern))
-  return decoded[dtype]
+  const values = Float32Array.from({ length: 2 ** format.bits }, (_, pattern) => decode(format, pattern))
+  decoded[dtype] = values
+  return values
 }
 
 /** The number that `pattern` stands for in `dtype`. */

@@ -26,7 +26,7 @@ export const safetensorsDTypes: Readonly<Record<string, { bits: number; dtype?: 
   I8: { bits: 8, dtype: 'int8' },
   F8_E5M2: { bits: 8, dtype: 'float8_e5m2' },
   F8_E4M3: { bits: 8, dtype: 'float8_e4m3fn' },
-  F8_E8M0: { bits: 8 },
+  F8_E8M0: { bits: 8, dtype: 'float8_e8m0fnu' },
   F8_E4M3FNUZ: { bits: 8, dtype: 'float8_e4m3fnuz' },
   F8_E5M2FNUZ: { bits: 8 },
   I16: { bits: 16 },

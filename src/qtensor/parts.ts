@@ -115,7 +115,7 @@ export function isNested(scale: Scale): scale is NestedScale {
 }
 
 /** The dtypes that scales may have. */
-const scaleDtypes: readonly DType[] = ['float32', 'float16', 'bfloat16', 'float8_e4m3fn']
+const scaleDtypes: readonly DType[] = ['float32', 'float16', 'bfloat16', 'float8_e4m3fn', 'float8_e8m0fnu']
 
 /** @throws ShapeError or DTypeError unless all parts fit one another. */
 export function checkParts(parts: WeightParts): void {

@@ -302,4 +302,12 @@ export const cast = op(
   ({ dy }, x): Gradient[] => [cast(dy, x.dtype)],
 )
 
-const floats: DType[] = ['float32', 'float16', 'bfloat16', 'float8_e4m3fn', 'float8_e5m2', 'float8_e4m3fnuz']
+const floats: DType[] = [
+  'float32',
+  'float16',
+  'bfloat16',
+  'float8_e4m3fn',
+  'float8_e5m2',
+  'float8_e4m3fnuz',
+  'float8_e8m0fnu',
+]

@@ -3,7 +3,15 @@ import { encodeFloat } from '../../../core/halves.ts'
 import type { KernelCase } from '../../case.ts'
 import { counts, magnitudes, rawOf, replaced } from '../../inputs.ts'
 
-const floats: DType[] = ['float32', 'float16', 'bfloat16', 'float8_e4m3fn', 'float8_e5m2', 'float8_e4m3fnuz']
+const floats: DType[] = [
+  'float32',
+  'float16',
+  'bfloat16',
+  'float8_e4m3fn',
+  'float8_e5m2',
+  'float8_e4m3fnuz',
+  'float8_e8m0fnu',
+]
 
 function castCase(
   from: DType,

@@ -16,7 +16,9 @@ void cast(const void* x, int32_t xDtype, void* y, int32_t yDtype, int32_t count)
     for (size_t start = (size_t)piece * castPiece; start < end; start += castBlock) {
       float block[castBlock];
       int32_t n = end - start < castBlock ? (int32_t)(end - start) : castBlock;
-      int32_t whole = n / LANES * LANES;
+      /* Powers of two are scales, of which there are few: one by one. */
+      bool scales = xDtype == FLOAT8_E8M0FNU || yDtype == FLOAT8_E8M0FNU;
+      int32_t whole = scales ? 0 : n / LANES * LANES;
       withFloat(xDtype, [&](auto type) {
         for (int32_t i = 0; i < whole; i += LANES)
           store(block + i, loadFloat<decltype(type)::value>(x, start + i));
