@@ -1,7 +1,7 @@
 import { FormatError } from '../core/errors.ts'
 import { JsonObject, maxJsonBytes, parseJson, show } from '../formats/json.ts'
 import { schemes } from '../formats/schemes/index.ts'
-import type { QuantizedFile } from '../formats/schemes/scheme.ts'
+import type { QuantizedFile, Scheme } from '../formats/schemes/scheme.ts'
 import { type Folder, readBytes } from '../formats/source.ts'
 import type { TensorFile } from '../formats/tensorFile.ts'
 
@@ -22,15 +22,8 @@ export async function detectFolder(
   file: TensorFile,
 ): Promise<Detected> {
   for (const scheme of schemes) {
-    let settings = config
-    for (const name of scheme.settingsFiles ?? []) {
-      if (!(await folder.has(name))) continue
-      const path = `${folder.name}/${name}`
-      const bytes = await readBytes(folder, name, maxJsonBytes)
-      settings = new JsonObject(parseJson(bytes, path, { uniqueKeys: true }), path)
-      break
-    }
-    const quantized = await scheme.detect(settings, file)
+    const own = config ? null : await ownSettings(scheme, folder)
+    const quantized = await scheme.detect(config ?? own, file, own !== null)
     if (quantized) return { scheme: scheme.name, quantized }
   }
   if (config) {
@@ -49,10 +42,21 @@ export async function detectFolder(
   return { scheme: 'none', quantized: null }
 }
 
+/** The first of a scheme's settings files that a folder holds; null where there is none. */
+async function ownSettings({ settingsFiles = [] }: Scheme, folder: Folder): Promise<JsonObject | null> {
+  for (const name of settingsFiles) {
+    if (!(await folder.has(name))) continue
+    const path = `${folder.name}/${name}`
+    const bytes = await readBytes(folder, name, maxJsonBytes)
+    return new JsonObject(parseJson(bytes, path, { uniqueKeys: true }), path)
+  }
+  return null
+}
+
 /** Asks every scheme whether a file is its own: by its tensors, and settings if there are any. */
 export async function detectFile(file: TensorFile, settings: JsonObject | null = null): Promise<Detected> {
   for (const scheme of schemes) {
-    const quantized = await scheme.detect(settings, file)
+    const quantized = await scheme.detect(settings, file, settings !== null)
     if (quantized) return { scheme: scheme.name, quantized }
   }
   return { scheme: 'none', quantized: null }

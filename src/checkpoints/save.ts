@@ -6,7 +6,7 @@ import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { numel } from '../core/shape.ts'
 import { pythonJson } from '../formats/json.ts'
 import { writeCheckpoint } from '../formats/safetensorsWriter.ts'
-import { defaultScheme, schemeNamed, schemes } from '../formats/schemes/index.ts'
+import { schemeNamed, schemes } from '../formats/schemes/index.ts'
 import type { Scheme, SchemeSettings, SchemeWriter } from '../formats/schemes/scheme.ts'
 import { aTarget, type FolderSink, writeText } from '../formats/source.ts'
 import type { TensorToWrite } from '../formats/tensorFile.ts'
@@ -64,7 +64,11 @@ export function schemeToWrite(format: string | undefined, { quantized }: ModelLa
   const types = [...quantized.values()].flatMap(({ weight, weights }) => weight?.qtype ?? weights ?? [])
   const fits = ({ writer }: Scheme) => writer && types.every((type) => writer.types.includes(type))
   const scheme = format === undefined ? schemes.find(fits) : schemeNamed(format)
-  return (scheme ?? defaultScheme) as WritingScheme
+  if (scheme) return scheme as WritingScheme
+  const names = [...new Set(types.map(({ name }) => name))].join(' and ')
+  throw new FormatError(
+    `save: a format must hold the weights' types, ${names}; none that lowbit writes does, so dequantize the model, or keep the files it came from`,
+  )
 }
 
 /**

@@ -43,6 +43,8 @@ export function ggufConfig(
     torch_dtype: 'float32',
     use_cache: true,
   }
+  // As llama.cpp takes it.
+  if (keys.has('num_key_value_heads')) values.num_key_value_heads ??= values.num_attention_heads
   if (keys.has('rope_theta')) values.rope_scaling = ggufRopeScaling(file, architecture, values, ropeFactors)
   Object.assign(values, specialTokens(metadata, Number(values.vocab_size), warn))
   return { config: new MetadataConfig(values, metadata, keys), gguf }

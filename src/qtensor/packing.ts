@@ -53,6 +53,30 @@ export function highFirst(count: number): Packing {
   }
 }
 
+/** A stream of codes down each of `columns` columns of words of 32 bits, lowest bits first; codes [columns, length]. */
+export function wordColumns(columns: number, length: number, bits: number): Packing {
+  const packedBytes = 4 * columns * Math.ceil((length * bits) / 32)
+  return {
+    ...{ bits, wordBytes: 4, lines: columns, length, lineWords: 1, stepWords: columns },
+    ...{ lineCodes: length, stepCodes: 1, count: columns * length, order: null, packedBytes },
+  }
+}
+
+/** The same along each of `rows` rows of words; codes [rows, length]. */
+export function wordRows(rows: number, length: number, bits: number): Packing {
+  const lineWords = Math.ceil((length * bits) / 32)
+  return {
+    ...{ bits, wordBytes: 4, lines: rows, length, lineWords, stepWords: 1 },
+    ...{
+      lineCodes: length,
+      stepCodes: 1,
+      count: rows * length,
+      order: null,
+      packedBytes: 4 * rows * lineWords,
+    },
+  }
+}
+
 function scalarsOf({ device }: Tensor, { packedBytes: _, order, ...scalars }: Packing) {
   return { ...scalars, order: order && Tensor.fromArray(device, Uint8Array.from(order), undefined, 'uint8') }
 }

@@ -12,7 +12,7 @@ import type { QuantizeOptions } from './quantize.ts'
  * too.
  */
 export interface BitsAndBytesOptions {
-  /** Weights of 4 bits; LLM.int8 there is none. */
+  /** Loads weights in 4 bits; LLM.int8 is not supported. */
   loadIn4bit: true
   /** The type of the weights; default `fp4`, as in Python. */
   bnb4bitQuantType?: 'nf4' | 'fp4'

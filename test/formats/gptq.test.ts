@@ -5,7 +5,7 @@ import { FormatError } from '../../src/core/errors.ts'
 import { encodeFloat } from '../../src/core/halves.ts'
 import type { Device } from '../../src/devices/device.ts'
 import { writeSafetensors } from '../../src/formats/safetensorsWriter.ts'
-import { memoryFolder } from '../../src/formats/source.ts'
+import { memoryFolder, readBytes } from '../../src/formats/source.ts'
 import type { TensorToWrite } from '../../src/formats/tensorFile.ts'
 import { Linear } from '../../src/nn/linear.ts'
 import { Module } from '../../src/nn/module.ts'
@@ -133,37 +133,67 @@ testOnDevices('groups in the order of the columns that were quantized first', as
   assert.deepEqual(await weightOf(device, { ...settings, desc_act: true }, ordered), expected(groupOf))
 })
 
-testOnDevices('3 bits: codes and zero points that lie in two words', async (device) => {
-  // 32 codes are a number of 96 bits; code j counts j mod 8, every zero point is 4, and 3 as it is stored.
-  const number = (codeAt: (j: number) => number) => {
-    const bits = Array.from({ length: 32 }, (_, j) => BigInt(codeAt(j)) << BigInt(3 * j)).reduce(
-      (a, b) => a | b,
-    )
-    return [0n, 32n, 64n].map((shift) => Number(BigInt.asIntN(32, bits >> shift)))
-  }
-  const codes = number((j) => j % 8)
-  const tensors = {
-    qweight: int32(
-      'qweight',
-      [3, 32],
-      codes.flatMap((word) => Array(32).fill(word)),
-    ),
-    qzeros: int32(
-      'qzeros',
-      [1, 3],
-      number(() => 3),
-    ),
-    scales: half('scales', [1, 32], Array(32).fill(0.5)),
-  }
-  const folder = await folderOf({ ...settings, bits: 3, group_size: -1 }, tensors)
-  const net = await load(new Net(32, 32), folder, { device })
+testOnDevices(
+  '3 bits: codes and zero points that lie in two words, of any number of outputs',
+  async (device) => {
+    // 32 codes are a number of 96 bits; code j counts j mod 8, every zero point is 4, and 3 as it is stored.
+    const number = (codeAt: (j: number) => number, count: number) => {
+      const bits = Array.from({ length: count }, (_, j) => BigInt(codeAt(j)) << BigInt(3 * j)).reduce(
+        (a, b) => a | b,
+      )
+      return Array.from({ length: Math.ceil((3 * count) / 32) }, (_, w) =>
+        Number(BigInt.asIntN(32, bits >> BigInt(32 * w))),
+      )
+    }
+    for (const outputs of [32, 48]) {
+      const codes = number((j) => j % 8, 32)
+      const row = number(() => 3, outputs)
+      const tensors = {
+        qweight: int32(
+          'qweight',
+          [6, outputs],
+          [...codes, ...codes].flatMap((word) => Array(outputs).fill(word)),
+        ),
+        qzeros: int32('qzeros', [2, row.length], [...row, ...row]),
+        scales: half('scales', [2, outputs], Array(2 * outputs).fill(0.5)),
+      }
+      const folder = await folderOf({ ...settings, bits: 3, group_size: 32 }, tensors)
+      const net = await load(new Net(64, outputs), folder, { device })
+      using float = (net.fc.weight as unknown as QTensor).dequantize()
+      const weight = await float.toNumbers()
+      assert.deepEqual(
+        weight,
+        Float32Array.from({ length: 64 * outputs }, (_, at) => 0.5 * ((at % 8) - 4)),
+      )
+      net.dispose()
+    }
+  },
+)
+
+testOnDevices("config.json's own settings count, whatever other files say", async (device) => {
+  const folder = await folderOf({ ...settings, checkpoint_format: 'gptq_v2' }, example)
+  const config = new TextEncoder().encode(JSON.stringify({ quantization_config: settings }))
+  const map = new TextEncoder().encode('{"fc":{"weights":"qint8","activations":"none"}}')
+  const files = new Map([
+    ['model.safetensors', await readBytes(folder, 'model.safetensors', 10_000)],
+    ['quantize_config.json', await readBytes(folder, 'quantize_config.json', 10_000)],
+    ['config.json', config],
+    ['quanto_qmap.json', map],
+  ])
+  const net = await load(new Net(), memoryFolder(files, 'model'), { device })
   using float = (net.fc.weight as unknown as QTensor).dequantize()
-  const weight = await float.toNumbers()
   assert.deepEqual(
-    weight,
-    Float32Array.from({ length: 32 * 32 }, (_, at) => 0.5 * ((at % 8) - 4)),
+    await float.toNumbers(),
+    expected((i) => Math.floor(i / size)),
   )
   net.dispose()
+  // Older settings do not name their method.
+  files.delete('quantize_config.json')
+  const { quant_method: _, ...unnamed } = settings
+  files.set('config.json', new TextEncoder().encode(JSON.stringify({ quantization_config: unnamed })))
+  const other = await load(new Net(), memoryFolder(files, 'model'), { device })
+  assert.ok((other.fc.weight as unknown) instanceof QTensor)
+  other.dispose()
 })
 
 const nan = half('scales', [2, out], scales.with(3, Number.NaN))

@@ -53,7 +53,7 @@ const map = (text: string) => parseQuantoMap(new TextEncoder().encode(text), 'qu
 
 /** How quanto reads the file: the modules are of these types. */
 async function detected(file: TensorFile, types: Record<string, { weights: string; activations: string }>) {
-  const found = await quanto.detect(new JsonObject(types, 'map'), file)
+  const found = await quanto.detect(new JsonObject(types, 'map'), file, true)
   assert.ok(found)
   return found
 }

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { type GgufFile, openGguf } from '../../src/formats/gguf.ts'
 import { JsonObject } from '../../src/formats/json.ts'
 import { bytesSource } from '../../src/formats/source.ts'
+import { emptyModel } from '../../src/models/families/index.ts'
 import { parseLlamaConfig } from '../../src/models/families/llama.ts'
 import { ggufConfig } from '../../src/models/ggufConfig.ts'
 import { inverseFrequencies } from '../../src/nn/rope.ts'
@@ -87,6 +88,13 @@ test('defaults', async () => {
     [32, 10000, 64, 3],
   )
   assert.deepEqual([config.tieWordEmbeddings, config.eosTokenIds], [false, []])
+})
+
+test('as many key-value heads as heads where a file does not say, in every family', async () => {
+  const changes = { 'llama.attention.head_count_kv': null, 'llama.attention.sliding_window': uint32(16) }
+  const { config } = ggufConfig(await open(changes), null)
+  assert.equal(config.string('model_type'), 'mistral')
+  assert.equal(emptyModel(config).config.keyValueHeads, 32)
 })
 
 /** Of Llama 3.2: 1 for short waves, 32 for long ones. */

@@ -74,7 +74,7 @@ test('zero points become shifts', async () => {
   freeze(model)
   const { warnings } = await saved(model)
   assert.deepEqual(warnings, [
-    "save: quanto's format has no zero points z, only shifts, scale · z; so have 1, once loaded",
+    "save: quanto's format stores zero points as shifts (scale · z); 1 will have shifts when loaded again",
   ])
 })
 

@@ -34,10 +34,7 @@ export const bitsandbytes: Scheme = {
   async detect(config, file) {
     const isOurs = config?.get('quant_method') === 'bitsandbytes'
     if (config && isOurs && config.boolean('load_in_8bit', false))
-      throw config.error(
-        'load_in_8bit',
-        'must be false, since of bitsandbytes lowbit reads weights of 4 bits',
-      )
+      throw config.error('load_in_8bit', "must be false: lowbit reads bitsandbytes' 4-bit weights only")
     const states = !config || isOurs ? await readStates(file) : new Map<string, QuantState>()
     if (!isOurs && states.size === 0) return null
     return { layer: (path, shape) => storedLayer(file, path, shape, states.get(path)) }

@@ -1,6 +1,7 @@
 import type { DType } from '../../core/dtype.ts'
 import { type QType, qint2, qint3, qint4, quint8 } from '../../core/qtype.ts'
 import type { Shape } from '../../core/shape.ts'
+import { unpackCodes, wordColumns, wordRows } from '../../qtensor/packing.ts'
 import type { Block } from '../../qtensor/parts.ts'
 import { matrixShape } from '../../qtensor/parts.ts'
 import { permuteColumns } from '../../qtensor/permuteColumns.ts'
@@ -126,16 +127,12 @@ async function readWeight(
   const scales = await parts.tensor('scales')
   return scope(() => {
     const { bits } = type
-    const stored = unpack(words, [out, columns], bits, { lines: out, lineWords: 1, stepWords: out })
+    const stored = unpackCodes(words, wordColumns(out, columns, bits)).view([out, columns])
     const places = order && Tensor.fromArray(device, order, [columns], 'int32')
-    const packed = Tensor.fromBytes(
-      device,
-      lessOne ? plusOne(zeros, bits) : zeros,
-      [zeros.byteLength],
-      'uint8',
-    )
-    const lineWords = zeros.byteLength / 4 / groups
-    const zeroPoint = unpack(packed, [groups, out], bits, { lines: groups, lineWords, stepWords: 1 })
+    const rowWords = zeros.byteLength / 4 / groups
+    const bytes = lessOne ? plusOne(zeros, bits, rowWords) : zeros
+    const packed = Tensor.fromBytes(device, bytes, [bytes.byteLength], 'uint8')
+    const zeroPoint = unpackCodes(packed, wordRows(groups, out, bits)).view([groups, out])
     return QTensor.fromParts({
       type,
       shape,
@@ -149,37 +146,16 @@ async function readWeight(
   })
 }
 
-/** Codes [lines, length] of streams of words, one a line. */
-function unpack(
-  packed: Tensor,
-  [lines, length]: readonly [number, number],
-  bits: number,
-  words: { lines: number; lineWords: number; stepWords: number },
-): Tensor {
-  const codes = Tensor.empty(packed.device, [lines, length], 'uint8')
-  const layout = {
-    order: null,
-    bits,
-    wordBytes: 4,
-    length,
-    lineCodes: length,
-    stepCodes: 1,
-    count: lines * length,
-  }
-  packed.device.call('unpackCodes', { packed, codes, ...layout, ...words })
-  return codes
-}
-
 /**
- * Zero points one larger: one more is added to each code of a run of words as to one number, as one less was
- * taken from it. A run is a word; of 3 bits, where codes lie in two words, it is three.
+ * Zero points one larger, of rows of words: one more is added to each code of a run of words as to one number,
+ * as one less was taken from it. A run is a word; of 3 bits, where codes lie in two words, it is three.
  */
-function plusOne(bytes: Uint8Array, bits: number): Uint8Array {
+function plusOne(bytes: Uint8Array, bits: number, rowWords: number): Uint8Array {
   const words = wordsOf(bytes, Uint32Array)
   const ones = bits === 3 ? [0x49249249, 0x92492492, 0x24924924] : [Math.floor(0xffffffff / (2 ** bits - 1))]
   let carry = 0
   for (let i = 0; i < words.length; i++) {
-    const place = i % ones.length
+    const place = (i % rowWords) % ones.length
     const sum = words[i] + ones[place] + (place > 0 ? carry : 0)
     words[i] = sum
     carry = sum > 0xffffffff ? 1 : 0

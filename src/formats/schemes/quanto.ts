@@ -38,7 +38,7 @@ const layerTypes: readonly string[] = ['QLinear', 'QConv2d', 'QLayerNorm']
 export const quanto: Scheme = {
   name: 'quanto',
   settingsFiles: mapNames,
-  detect: (config, file) => (config && !config.has('quant_method') ? openQuanto(config, file) : null),
+  detect: (map, file, own) => (map && own ? openQuanto(map, file) : null),
   trace: (file) => [...file.tensors.keys()].find((name) => name.endsWith('.weight._scale')),
   writer: {
     types: qtypes,
@@ -265,7 +265,7 @@ function* limitsOf(layers: ReadonlyMap<string, LayerToWrite>): Generator<string>
   }
   const shifted = [...layers.values()].filter(({ weight }) => weight?.offset === 'zeroPoint')
   if (shifted.length > 0)
-    yield `save: quanto's format has no zero points z, only shifts, scale · z; so have ${several(shifted.map(({ path }) => path))}, once loaded`
+    yield `save: quanto's format stores zero points as shifts (scale · z); ${several(shifted.map(({ path }) => path))} will have shifts when loaded again`
 }
 
 function several(items: readonly string[]): string {

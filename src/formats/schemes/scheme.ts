@@ -25,11 +25,16 @@ export interface Scheme {
   readonly settingsFiles?: readonly string[]
   /**
    * How the layers of a checkpoint are read, or null where another scheme, or none, wrote it.
-   * @param config the settings: `quantization_config`, or the text of one of `settingsFiles`; null if there are
-   * none
+   * @param config the settings: `quantization_config`, or without one what the first of `settingsFiles` holds;
+   * null if there are none
+   * @param own whether they are of one of `settingsFiles`, or were handed over for this scheme
    * @throws FormatError if the settings are those of this scheme, and not sound
    */
-  detect(config: JsonObject | null, file: TensorFile): Promise<QuantizedFile | null> | QuantizedFile | null
+  detect(
+    config: JsonObject | null,
+    file: TensorFile,
+    own: boolean,
+  ): Promise<QuantizedFile | null> | QuantizedFile | null
   /** The name of a tensor that this scheme alone would have written; undefined if there is none. */
   trace?(file: TensorFile): string | undefined
   /** How models are written; absent where lowbit only reads the scheme. */

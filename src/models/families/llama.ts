@@ -3,7 +3,13 @@ import type { JsonObject } from '../../formats/json.ts'
 import { DecoderLM } from '../decoderLM.ts'
 import type { Family, GgufFamily } from './family.ts'
 import type { Warn } from './fields.ts'
-import { type LlamaLikeConfig, llamaLikeDecoder, llamaLikeGguf, parseLlamaLike } from './llamaLike.ts'
+import {
+  type LlamaLikeConfig,
+  llamaLikeDecoder,
+  llamaLikeGguf,
+  llamaLikeNames,
+  parseLlamaLike,
+} from './llamaLike.ts'
 
 /** Llama with its language-model head: token ids → logits. */
 export class LlamaForCausalLM extends DecoderLM<LlamaLikeConfig> {
@@ -40,6 +46,6 @@ export const llama: Family<LlamaLikeConfig> = {
   modelTypes: ['llama'],
   parse: parseLlamaConfig,
   build: (config) => new LlamaForCausalLM(config),
-  names: { extras: /\.rotary_emb\.inv_freq$/ },
+  names: llamaLikeNames,
   gguf: llamaGguf,
 }

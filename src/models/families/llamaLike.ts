@@ -70,6 +70,9 @@ export function parseLlamaLike(json: JsonObject, warn: Warn, defaults: LlamaLike
   }
 }
 
+/** Tables that older checkpoints hold, and that follow from the config. */
+export const llamaLikeNames = { extras: /\.rotary_emb\.inv_freq$/ }
+
 /** How GGUF files describe such a model, `architecture` aside. */
 export const llamaLikeGguf = {
   fields: {

@@ -4,7 +4,7 @@ import { DecoderLM } from '../decoderLM.ts'
 import type { Family } from './family.ts'
 import { sizeField, type Warn } from './fields.ts'
 import { llamaGguf } from './llama.ts'
-import { type LlamaLikeConfig, llamaLikeDecoder, parseLlamaLike } from './llamaLike.ts'
+import { type LlamaLikeConfig, llamaLikeDecoder, llamaLikeNames, parseLlamaLike } from './llamaLike.ts'
 
 /*
  * Mistral: Llama whose layers see a window of the last tokens only, unless there is none.
@@ -39,7 +39,7 @@ export const mistral: Family<LlamaLikeConfig> = {
   modelTypes: ['mistral'],
   parse: parseMistralConfig,
   build: (config) => new MistralForCausalLM(config),
-  names: { extras: /\.rotary_emb\.inv_freq$/ },
+  names: llamaLikeNames,
   // Files call it a Llama; what tells it apart is the window.
   gguf: { ...llamaGguf, fields: { ...llamaGguf.fields, sliding_window: 'attention.sliding_window' } },
 }

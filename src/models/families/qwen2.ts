@@ -3,7 +3,13 @@ import type { JsonObject } from '../../formats/json.ts'
 import { DecoderLM } from '../decoderLM.ts'
 import type { Family } from './family.ts'
 import { sizeField, type Warn } from './fields.ts'
-import { type LlamaLikeConfig, llamaLikeDecoder, llamaLikeGguf, parseLlamaLike } from './llamaLike.ts'
+import {
+  type LlamaLikeConfig,
+  llamaLikeDecoder,
+  llamaLikeGguf,
+  llamaLikeNames,
+  parseLlamaLike,
+} from './llamaLike.ts'
 
 /*
  * Qwen2 and Qwen2.5: Llama with biases in the projections to queries, keys and values, and with layers that
@@ -30,7 +36,10 @@ export function parseQwen2Config(json: JsonObject, warn: Warn = () => {}): Llama
 
 /** The window of each layer: as `layer_types` lists them, else that of all from `max_window_layers` on. */
 function windowOf(json: JsonObject): (layer: number) => number | null {
-  const window = json.boolean('use_sliding_window', false) ? sizeField(json, 'sliding_window', 4096) : null
+  // Where the field is absent it is 4096 in transformers; null says that there is no window.
+  const isNull = json.keys().includes('sliding_window') && !json.has('sliding_window')
+  const slides = json.boolean('use_sliding_window', false) && !isNull
+  const window = slides ? sizeField(json, 'sliding_window', 4096) : null
   const types = json.strings('layer_types', [])
   const first = json.count('max_window_layers', 28)
   return (layer) => {
@@ -48,6 +57,6 @@ export const qwen2: Family<LlamaLikeConfig> = {
   modelTypes: ['qwen2'],
   parse: parseQwen2Config,
   build: (config) => new Qwen2ForCausalLM(config),
-  names: { extras: /\.rotary_emb\.inv_freq$/ },
+  names: llamaLikeNames,
   gguf: { ...llamaLikeGguf, architecture: 'qwen2' },
 }

@@ -3,7 +3,7 @@
 
 namespace LOWBIT_ISA {
 
-/* src/kernels/conv2d/sizes.ts */
+/* src/kernels/conv/conv2d/sizes.ts */
 struct ConvSizes {
   int32_t batch, inChannels, inHeight, inWidth, outChannels, outHeight, outWidth, kernelHeight, kernelWidth;
   int32_t strideHeight, strideWidth, paddingHeight, paddingWidth, dilationHeight, dilationWidth, groups;

@@ -3,7 +3,7 @@
 
 namespace LOWBIT_ISA {
 
-/* src/kernels/pad2d/pad2d.ts */
+/* src/kernels/layout/pad2d/pad2d.ts */
 enum PadMode : int32_t { PAD_ZEROS, PAD_REFLECT, PAD_REPLICATE, PAD_CIRCULAR };
 
 /* The index that position i takes its value from; -1 for zero. */
