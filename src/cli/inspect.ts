@@ -1,14 +1,17 @@
 import type { LoadPlan } from '../checkpoints/plan.ts'
 import { ShapeError } from '../core/errors.ts'
 import { numel, sameShape, showShape } from '../core/shape.ts'
-import { relativeError } from '../evaluate/weightError.ts'
+import { layerError, relativeError } from '../evaluate/weightError.ts'
 import type { CausalLM } from '../models/causalLM.ts'
 import { planCausalLM } from '../models/load.ts'
 import { Embedding } from '../nn/embedding.ts'
 import { Conv1D } from '../nn/gptConv1D.ts'
 import { Linear } from '../nn/linear.ts'
+import { parentPath } from '../nn/module.ts'
 import { QWeightModule } from '../nn/qmodule.ts'
+import { weightShape } from '../nn/twins.ts'
 import type { WeightFacts } from '../qtensor/parts.ts'
+import type { Tensor } from '../tensor/tensor.ts'
 import { interrupted } from './interrupt.ts'
 import { type CommonOptions, loadModel, withDevice } from './model.ts'
 import { formatBytes, formatCount, printJson, printTable, progressBar } from './output.ts'
@@ -50,7 +53,7 @@ export async function inspectCommand(
       await addErrors(
         tensors,
         await loadModel(path, device, options),
-        await loadModel(baseline, device, options),
+        await loadModel(baseline, device, options, { dequantize: true }),
         options,
       )
     })
@@ -153,13 +156,17 @@ async function addErrors(
     for (const [index, tensor] of tensors.entries()) {
       interrupted.throwIfAborted()
       const [original, held] = [baseline.getParameter(tensor.name), model.getParameter(tensor.name)]
-      if (!sameShape(original.shape, held.shape)) {
-        const shapes = `${showShape(original.shape)} and ${showShape(held.shape)}`
+      const place = parentPath(tensor.name)
+      const layer = model.getModule(place)
+      const coded = layer instanceof QWeightModule && layer.frozen && layer.weight === held
+      const shape = coded ? weightShape(baseline.getModule(place), original) : original.shape
+      if (!sameShape(shape, held.shape)) {
+        const shapes = `${showShape(shape)} and ${showShape(held.shape)}`
         throw new ShapeError(
           `inspect: the baseline must be the same model in floats; its ${tensor.name} differs: ${shapes}`,
         )
       }
-      tensor.error = await relativeError(original, held)
+      tensor.error = coded ? await layerError(layer, original as Tensor) : await relativeError(original, held)
       bar.update(index + 1, tensors.length)
     }
   } finally {

@@ -4,7 +4,7 @@ import { layersToWrite } from '../checkpoints/savedTensors.ts'
 import { FormatError } from '../core/errors.ts'
 import type { QType } from '../core/qtype.ts'
 import type { Device } from '../devices/device.ts'
-import { relativeError, weightErrors } from '../evaluate/weightError.ts'
+import { layerError, weightErrors } from '../evaluate/weightError.ts'
 import { checkSaveTarget } from '../formats/atomicFolder.node.ts'
 import type { CausalLM } from '../models/causalLM.ts'
 import { isGgufPath, planCausalLM } from '../models/load.ts'
@@ -96,8 +96,7 @@ async function quantizeStreaming(
     const done = await quantizeFiles(plan, options.out, floats, {
       ...{ device, dtype, overwrite, quantization, signal: interrupted, onProgress: bar.update },
       onWarning: (message) => console.warn(`lowbit: ${message}`),
-      onWeight: async (name, float, quantized) =>
-        void errors.set(name, await relativeError(float, quantized)),
+      onWeight: async (name, layer, float) => void errors.set(name, await layerError(layer, float)),
     }).finally(bar.stop)
     return { ...done, model: plan.model, errors }
   } finally {

@@ -21,7 +21,19 @@ export async function relativeError(
 ): Promise<number> {
   check('relativeError', 'original', original, aWeight)
   check('relativeError', 'quantized', quantized, aWeight)
-  const [error, norm] = scope(() => squaredErrors(original.dequantize(), quantized.dequantize()))
+  return errorBetween(() => [original.dequantize(), quantized.dequantize()])
+}
+
+/**
+ * The relative error of a layer's weight as it is, or would be, when frozen.
+ * @param float as the float layer has it
+ */
+export function layerError(layer: QWeightModule, float: Tensor): Promise<number> {
+  return errorBetween(() => [layer.outputRows(float), layer.quantizedWeight().dequantize()])
+}
+
+async function errorBetween(weights: () => [original: Tensor, quantized: Tensor]): Promise<number> {
+  const [error, norm] = scope(() => squaredErrors(...weights()))
   const [numerator] = await error.toNumbers()
   const [denominator] = await norm.toNumbers()
   error.dispose()
@@ -68,9 +80,7 @@ export async function weightErrors(
   for (const [path, module] of modules) {
     if (!(module.weight instanceof Tensor)) continue
     signal?.throwIfAborted()
-    const quantized = module.quantizedWeight()
-    errors.set(path, await relativeError(module.weight, quantized))
-    quantized.dispose()
+    errors.set(path, await layerError(module, module.weight))
     onProgress?.(errors.size, modules.length)
   }
   return errors

@@ -8,9 +8,9 @@ import { aDevice, type Device } from '../devices/device.ts'
 import { openDevice } from '../devices/open.ts'
 import { checkFinite } from '../formats/finite.ts'
 import { aPlace, type ByteSource, blobSource, type Folder } from '../formats/source.ts'
-import { Conv1D } from '../nn/gptConv1D.ts'
 import { type Parameter, parentPath } from '../nn/module.ts'
 import { QWeightModule, setComputeDtype } from '../nn/qmodule.ts'
+import { isTurned } from '../nn/twins.ts'
 import { aComputeDType, type ComputeDType } from '../qtensor/computeDtype.ts'
 import { dequantize } from '../quantize/dequantize.ts'
 import { planQuantization, type Quantization } from '../quantize/methods.ts'
@@ -69,8 +69,8 @@ const optionKinds: OptionKinds<LoadOptions> = {
 }
 
 /**
- * Loads a causal language model: a folder in Hugging Face layout (or its URL, or hub id), float or saved by
- * quanto; or a GGUF file (its path or URL ending in .gguf, or a `File` that the user picked), whose blocks
+ * Loads a causal language model: a folder in Hugging Face layout (or its URL, or hub id), float or quantized
+ * by one of the schemes that lowbit reads; or a GGUF file (its path or URL ending in .gguf, or a `File` that the user picked), whose blocks
  * are computed with as they are.
  * @throws FormatError if a file is missing, broken, or does not fit the others
  */
@@ -95,7 +95,7 @@ export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {})
     const quantizing = floats || quantization !== undefined
     const load = (planned: PlannedParameter) => loadParameter(plan, planned, device, options.dtype, floats)
     for await (const [planned, parameter] of inOrder(parameters, load, quantizing ? 1 : 4)) {
-      put(model, planned.paths, parameter, quantization !== undefined)
+      placeParameter(model, planned.paths, parameter, quantization !== undefined)
       options.signal?.throwIfAborted()
       // The queue holds a copy of what it has not taken yet.
       await device.settled()
@@ -163,7 +163,7 @@ export async function loadParameter(
   const parameter = await planned.load(device, dtype)
   if (!floats || parameter instanceof Tensor) return parameter
   // The codes of its twin lie the other way round.
-  const turned = model.getModule(parentPath(planned.path)) instanceof Conv1D
+  const turned = isTurned(model.getModule(parentPath(planned.path)))
   const weight = () => (turned ? transpose(parameter.dequantize(), 0, 1) : parameter.dequantize())
   const float = keep(scope(() => cast(weight(), dtype ?? parameter.dtype)))
   parameter.dispose()
@@ -197,7 +197,12 @@ function quantizeEmpty({ name, scheme, model }: LoadPlan<CausalLM>, quantization
  * Puts a parameter wherever it stands; where `freezing`, quantized twins take its codes, and the float goes
  * unless another module holds it.
  */
-function put(model: CausalLM, paths: readonly string[], parameter: Parameter, freezing: boolean): void {
+function placeParameter(
+  model: CausalLM,
+  paths: readonly string[],
+  parameter: Parameter,
+  freezing: boolean,
+): void {
   const twins = new Set<QWeightModule>()
   let held = false
   for (const path of paths) {
@@ -231,7 +236,7 @@ export async function planCausalLM(place: ModelPlace): Promise<LoadPlan<CausalLM
     : planFolder(await openFolder(place))
 }
 
-/** Loaded when used: whoever has no GGUF file need not wait for its eight modules. */
+/** Loaded when used: whoever has no GGUF file need not wait for what reads one. */
 async function planGguf(source: ByteSource, place?: string): Promise<LoadPlan<CausalLM>> {
   const gguf = await import('./ggufPlan.ts')
   return gguf.planGguf(source, place)

@@ -34,8 +34,8 @@ export interface QuantizeFilesOptions {
   onWarning(message: string): void
   /** Called with the bytes read so far, and all. */
   onProgress?(bytes: number, totalBytes: number): void
-  /** Told of each weight while both its floats and what they became are there. */
-  onWeight?(path: string, float: Tensor, quantized: QTensor): Promise<void>
+  /** Told of each layer that is frozen while its floats, as the float layer has them, are still there. */
+  onWeight?(path: string, layer: QWeightModule, float: Tensor): Promise<void>
 }
 
 /** What was written. */
@@ -218,8 +218,7 @@ async function writeParameter(
   try {
     freezeTwins([...twins.values()])
     for (const { weight } of twins.values()) made.add(weight)
-    for (const [path, { weight }] of twins)
-      if (weight instanceof QTensor) await onWeight?.(path, parameter as Tensor, weight)
+    for (const [path, twin] of twins) await onWeight?.(path, twin, parameter as Tensor)
     const sources = new Set<Parameter | null>(before)
     for (const part of parts) {
       const ofLayer = part.source === null && twins.has(part.modulePath)

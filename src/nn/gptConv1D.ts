@@ -88,8 +88,6 @@ export class QConv1D extends QWeightModule {
     super(float, quantization, activations)
     this.nf = float.nf
     this.nx = float.nx
-    // What is still to be loaded is quantized, and lies as it then does.
-    if (float.weight.isMeta) this.weight = Tensor.meta([float.nf, float.nx], float.weight.dtype)
   }
 
   override get inputQuantized(): boolean {
@@ -109,16 +107,14 @@ export class QConv1D extends QWeightModule {
     return transpose(weight, 0, 1)
   }
 
-  /** [nx, nf]; what is still to be loaded lies as the float layer's, too. */
+  /** [nx, nf] */
   override floatWeight(): Tensor {
     const { weight } = this
     return weight instanceof QTensor ? scope(() => transpose(weight.dequantize(), 0, 1)) : weight
   }
 
   override floatLayer(weight: Tensor): Conv1D {
-    const layer = new Conv1D(this.nf, this.nx, { dtype: weight.dtype as FloatDType })
-    if (!weight.isMeta) layer.weight = weight
-    return Object.assign(layer, { bias: this.bias })
+    return Object.assign(new Conv1D(this.nf, this.nx), { weight, bias: this.bias })
   }
 
   /** x [..., nx] → [..., nf] float32. */

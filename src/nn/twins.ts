@@ -96,9 +96,14 @@ export function findTwin(layer: Module): { layerClass: LayerClass; twin: Twin } 
   return undefined
 }
 
+/** Whether the float weight of a layer is [in, out], and its codes, like those of all others, [out, in]. */
+export function isTurned(layer: Module): layer is Conv1D | QConv1D {
+  return layer instanceof Conv1D || layer instanceof QConv1D
+}
+
 /** The shape of a layer's weight as it is quantized, outputs first: [out, in], or a convolution's. */
 export function weightShape(layer: Module, weight: Tensor | QTensor): Shape {
-  return layer instanceof Conv1D || layer instanceof QConv1D ? [layer.nf, layer.nx] : weight.shape
+  return isTurned(layer) ? [layer.nf, layer.nx] : weight.shape
 }
 
 /** Columns of a layer's weight as the matrix that is quantized, one row an output. */

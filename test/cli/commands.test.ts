@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { after, test } from 'node:test'
+import { openDevice } from '../../src/devices/open.ts'
+import { loadCausalLM } from '../../src/models/load.ts'
+import type { Tensor } from '../../src/tensor/tensor.ts'
 import { copyOf, editJson, golden, lowbit, stories, temporaryFolder, text } from './lowbit.ts'
 
 /*
@@ -128,6 +131,37 @@ for (const [weights, variant] of [
     close((await json('evaluate', out, ...context)).nll, expected[variant].nll, 1e-4)
   })
 }
+
+test('quantize and inspect say the errors of a GPT-2, whose floats lie the other way round than codes', async () => {
+  const out = join(root, 'gpt2')
+  const float = join(golden, '../shakespeare-gpt2-1M/float')
+  const args = ['--weights', 'int4', '--exclude', 'lm_head', '--out', out, '--json']
+  const { stdout, stderr } = await printed('quantize', float, ...args)
+  assert.match(stderr, /optimum-quanto cannot load transformer\.h\.0\.attn\.c_attn/)
+  const { modules } = JSON.parse(stdout)
+  const { tensors } = await json('inspect', out, '--baseline', float)
+  const device = openDevice('cpu')
+  after(() => device.close())
+  using floats = await loadCausalLM(float, { device })
+  using coded = await loadCausalLM(out, { device, dequantize: true })
+  assert.equal(modules.length, 16)
+  for (const { name, error } of modules) {
+    const path = `${name}.weight`
+    const [w, q] = await Promise.all(
+      [floats, coded].map((model) => (model.getParameter(path) as Tensor).toNumbers()),
+    )
+    let [distance, norm] = [0, 0]
+    for (let i = 0; i < w.length; i++) {
+      distance += (w[i] - q[i]) ** 2
+      norm += w[i] ** 2
+    }
+    const wanted = Math.sqrt(distance / norm)
+    assert.ok(wanted > 0.03 && wanted < 0.2, `${name}: ${wanted}`)
+    close(error, wanted, 1e-6)
+    const inspected = tensors.find((tensor: { name: string }) => tensor.name === path)
+    close(inspected.error, wanted, 1e-6)
+  }
+})
 
 test('evaluate --baseline: no distance to itself, some to the quantized', async () => {
   const same = await json('evaluate', stories, ...context, '--baseline', stories)

@@ -9,6 +9,7 @@ import { loadCausalLM, planCausalLM } from '../../src/models/load.ts'
 import { quantizeFiles, streams } from '../../src/models/quantizeFiles.ts'
 import { freeze, type QuantizeOptions, quantize } from '../../src/quantize/quantize.ts'
 import { fixtures } from '../formats/ggufBytes.ts'
+import { golden } from '../golden.ts'
 
 /*
  * From file to file the same bytes are written as by a model that is held whole: load, quantize, freeze, save.
@@ -27,6 +28,8 @@ const cases: [name: string, place: string, options: QuantizeOptions, dtype?: 'bf
   ['int4', stories, { weights: 'int4', exclude: 'lm_head' }],
   ['the tied head, too', stories, { weights: 'int8' }],
   ['in bfloat16', stories, { weights: 'int2', algorithm: 'hqq' }, 'bfloat16'],
+  ['a GPT-2', join(golden, 'shakespeare-gpt2-1M/float'), { weights: 'int4' }],
+  ['a GPT-2 from GGUF', join(golden, 'families/gpt2.gguf'), { weights: 'int8' }],
   ['from GGUF', `${fixtures}stories260K-q4_0.gguf`, { weights: 'int8', include: '*.mlp.*' }],
 ]
 
