@@ -151,16 +151,7 @@ function emptyWeight(twin: QWeightModule): QTensor {
   const { qtype, groupSize } = quantization
   const shape = weightShape(twin, weight)
   const dtype = weight.dtype as FloatDType
-  const values = () => ({ tensor: keep(Tensor.meta([0], 'uint8')), dtype })
-  return new QTensor({
-    ...groupSpec(qtype, groupSize, shape),
-    shape,
-    dtype,
-    codes: keep(Tensor.meta([0], 'uint8')),
-    scale: values(),
-    offset: qtype.unsigned ? { kind: 'shift', ...values() } : null,
-    order: null,
-  })
+  return QTensor.meta(groupSpec(qtype, groupSize, shape), shape, dtype, qtype.unsigned ? 'shift' : null)
 }
 
 interface Writing {

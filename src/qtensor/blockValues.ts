@@ -1,10 +1,10 @@
 import { type DType, dtypes } from '../core/dtype.ts'
 import type { Shape } from '../core/shape.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
-import { scope } from '../tensor/scope.ts'
-import { Tensor } from '../tensor/tensor.ts'
+import { keep, scope } from '../tensor/scope.ts'
+import { checkShape, Tensor } from '../tensor/tensor.ts'
 import { type Block, blocksShape, matrixShape, type NestedScale, rowBlock } from './parts.ts'
-import { packTiles, unpackTiles } from './tiles.ts'
+import { packTiles, tileBytes, unpackTiles } from './tiles.ts'
 
 /** A value for each block of a weight, as a device keeps it: in tiles where every block lies in one row. */
 export interface BlockValues {
@@ -26,6 +26,24 @@ export function holdValues(values: Tensor, block: Block, shape: Shape): BlockVal
   const { dtype } = values
   if (rowBlock(block, shape) === null) return { tensor: values.clone(), dtype }
   return { tensor: packTiles(values.view(rowsOfBlocks(block, shape))), dtype }
+}
+
+/** The place of values for each block, without memory. */
+export function metaValues(dtype: DType, block: Block, shape: Shape): BlockValues {
+  if (rowBlock(block, shape) === null)
+    return { tensor: keep(Tensor.meta(blocksShape(block, shape), dtype)), dtype }
+  const [N, groups] = rowsOfBlocks(block, shape)
+  return { tensor: keep(Tensor.meta([tileBytes(N, groups, 8 * dtypes[dtype].bytes)], 'uint8')), dtype }
+}
+
+/** @throws ShapeError unless values in tiles are as many as the blocks of a weight */
+export function checkHeld(name: string, { tensor, dtype }: BlockValues, block: Block, shape: Shape): void {
+  if (rowBlock(block, shape) === null) {
+    checkShape('QTensor', name, tensor, blocksShape(block, shape))
+    return
+  }
+  const [N, groups] = rowsOfBlocks(block, shape)
+  checkShape('QTensor', name, tensor, [tileBytes(N, groups, 8 * dtypes[dtype].bytes)])
 }
 
 /** The inverse of `holdValues`, cast to `as`; a tensor of its own. */

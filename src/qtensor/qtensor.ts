@@ -7,14 +7,16 @@ import type { Device } from '../devices/device.ts'
 import { op } from '../tensor/op.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
 import { keep } from '../tensor/scope.ts'
-import { checkDType, placeOf, Tensor } from '../tensor/tensor.ts'
+import { checkDType, checkShape, placeOf, Tensor } from '../tensor/tensor.ts'
 import {
   blockValues,
+  checkHeld,
   cloneScale,
   type HeldOffset,
   type HeldScale,
   holdNested,
   holdValues,
+  metaValues,
   nestedScales,
   tensorsOf,
 } from './blockValues.ts'
@@ -30,7 +32,7 @@ import {
   type WeightParts,
 } from './parts.ts'
 import { aQuantizer, groupSpec, type Quantizer, type Statistics } from './quantizer.ts'
-import { packTiles, unpackTiles } from './tiles.ts'
+import { packTiles, tileBytes, unpackTiles } from './tiles.ts'
 import { dequantizeBlocks, dequantizeParts, withoutGradient } from './weightBlocks.ts'
 
 /** What a quantized tensor is made of, each part as a device keeps it. */
@@ -80,6 +82,10 @@ export class QTensor {
     const { type, shape, dtype, block, codes, scale, offset, order } = tiles
     check('QTensor', 'type', type, aQType)
     checkBlock(block, shape)
+    const [N, K] = matrixShape(shape)
+    checkShape('QTensor', 'codes', codes, [tileBytes(N, K, type.bits)])
+    if ('tensor' in scale) checkHeld('scale', scale, block, shape)
+    if (offset) checkHeld(offset.kind, offset, block, shape)
     this.qtype = type
     this.shape = shape
     this.dtype = dtype
@@ -110,6 +116,20 @@ export class QTensor {
           order: order?.clone() ?? null,
         }),
     )
+  }
+
+  /** A quantized weight without memory: the place of one still to be made. */
+  static meta(
+    { type, block }: Pick<WeightTiles, 'type' | 'block'>,
+    shape: Shape,
+    dtype: FloatDType,
+    offset: HeldOffset['kind'] | null,
+  ): QTensor {
+    const [N, K] = matrixShape(shape)
+    const codes = keep(Tensor.meta([tileBytes(N, K, type.bits)], 'uint8'))
+    const values = () => metaValues(dtype, block, shape)
+    const held = { scale: values(), offset: offset && { kind: offset, ...values() }, order: null }
+    return new QTensor({ type, shape, dtype, block, codes, ...held })
   }
 
   /** Quantizes a float weight; `groupSize` K or null gives one scale a row. */

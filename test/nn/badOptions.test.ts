@@ -131,7 +131,7 @@ const values: Case[] = [
   {
     name: 'a dtype that there is not',
     run: () => Tensor.empty(device, [1], 'float' as 'float32'),
-    says: 'empty: dtype must be one of float32, float16, bfloat16, float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, int8, uint8, int32, int64, bool; received "float"',
+    says: 'empty: dtype must be one of float32, float16, bfloat16, float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, int8, uint8, int32, int64, bool, float8_e8m0fnu; received "float"',
   },
   {
     name: 'a number in the place of a tensor',
