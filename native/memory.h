@@ -14,6 +14,8 @@ namespace lowbit {
 
 constexpr size_t kCacheLine = 64;
 constexpr size_t kHugePage = size_t(2) << 20;
+// A multiple of the pages of every system.
+constexpr size_t kPages = size_t(64) << 10;
 
 inline size_t roundUp(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
@@ -28,6 +30,15 @@ inline void freeBlock(void* block, size_t) { _aligned_free(block); }
 
 #else
 
+// Huge pages are those that a block fills at least half; what is left over lies in small ones, lest a block a
+// little longer than a huge page takes two.
+inline size_t hugeBytes(size_t bytes) { return (bytes + kHugePage / 2) / kHugePage * kHugePage; }
+
+inline size_t mappedBytes(size_t bytes) {
+  const size_t huge = hugeBytes(bytes);
+  return huge > bytes ? huge : roundUp(bytes, kPages);
+}
+
 // Null if the memory is not to be had.
 inline void* allocateBlock(size_t bytes) {
   if (bytes > SIZE_MAX / 4) return nullptr;
@@ -36,16 +47,16 @@ inline void* allocateBlock(size_t bytes) {
     return posix_memalign(&block, kCacheLine, roundUp(bytes, kCacheLine)) == 0 ? block : nullptr;
   }
   // One huge page more than needed, then what lies before and behind the aligned part goes back.
-  const size_t length = roundUp(bytes, kHugePage);
+  const size_t length = mappedBytes(bytes);
   void* mapped =
       mmap(nullptr, length + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) return nullptr;
   char* start = (char*)mapped;
   char* block = (char*)roundUp((size_t)mapped, kHugePage);
   if (block > start) munmap(start, block - start);
-  if (block < start + kHugePage) munmap(block + length, start + kHugePage - block);
+  munmap(block + length, start + kHugePage - block);
 #ifdef MADV_HUGEPAGE
-  madvise(block, length, MADV_HUGEPAGE);
+  madvise(block, hugeBytes(bytes), MADV_HUGEPAGE);
 #endif
   return block;
 }
@@ -54,7 +65,7 @@ inline void freeBlock(void* block, size_t bytes) {
   if (bytes < kHugePage)
     free(block);
   else
-    munmap(block, roundUp(bytes, kHugePage));
+    munmap(block, mappedBytes(bytes));
 }
 
 #endif
