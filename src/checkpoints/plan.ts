@@ -1,4 +1,4 @@
-import type { FloatDType } from '../core/dtype.ts'
+import type { DType, FloatDType } from '../core/dtype.ts'
 import type { Shape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import type { TensorFile } from '../formats/tensorFile.ts'
@@ -24,6 +24,8 @@ export interface PlannedParameter {
   readonly shape: Shape
   /** Its dtype or quantized type as saved, for example `float16` or `qint4, groups of 32`. */
   readonly kind: string
+  /** Its dtype as saved, or that of the floats that a quantized one stands for. */
+  readonly dtype: DType
   /** Of a quantized one: what its product depends on. */
   readonly weight?: WeightFacts
   /** Bytes that it takes in its file. */
@@ -109,20 +111,21 @@ function planned(source: Source, reading: Omit<Reading, 'device'>): PlannedParam
   const { file } = reading
   const paths = places.map(({ path }) => path)
   const load = (device: Device, dtype?: FloatDType) => readSource(source, { ...reading, device, dtype })
-  if (origin.kind === 'zero') return { path: paths[0], paths, shape: [], kind: 'int64', byteLength: 0, load }
+  if (origin.kind === 'zero')
+    return { path: paths[0], paths, shape: [], kind: 'int64', dtype: 'int64', byteLength: 0, load }
   if (origin.kind === 'tensor') {
     const { shape, dtype, byteLength } = origin.info
     const loadRows: PlannedParameter['loadRows'] = (rows, device, dtype) =>
       readSourceRows(source, rows, { ...reading, device, dtype })
     return {
-      ...{ path: paths[0], paths, shape, kind: dtype, byteLength, load },
+      ...{ path: paths[0], paths, shape, kind: dtype, dtype: dtype as DType, byteLength, load },
       ...(hasRows(source) && { loadRows }),
     }
   }
-  const { facts, kind, parts } = origin.weight
+  const { facts, dtype, kind, parts } = origin.weight
   const sizes = parts.map(({ name }) => file.tensors.get(joinPath(origin.layer, name))?.byteLength ?? 0)
   const byteLength = sizes.reduce((sum, size) => sum + size, 0)
-  return { path: paths[0], paths, shape: facts.shape, kind, weight: facts, byteLength, load }
+  return { path: paths[0], paths, shape: facts.shape, kind, dtype, weight: facts, byteLength, load }
 }
 
 /**

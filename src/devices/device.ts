@@ -161,6 +161,9 @@ export class Device {
         this.backend.run(words)
       })
       return { list, result }
+    } catch (error) {
+      capturing.pool.retire()
+      throw error
     } finally {
       this.capturing = undefined
     }

@@ -35,11 +35,7 @@ export async function writeSafetensors(
   for (const tensor of sorted) {
     const bytes = await tensor.bytes()
     if (bytes.byteLength !== byteLength(tensor)) {
-      throw new FormatError(
-        `safetensors: tensor ${show(tensor.name)} must have ${byteLength(tensor)} bytes, as ${tensor.dtype} ${showShape(tensor.shape)}; ` +
-          `received ${bytes.byteLength}`,
-        { tensor: tensor.name },
-      )
+      throw misfit(tensor.name, tensor, String(bytes.byteLength))
     }
     await sink.write(bytes)
   }
@@ -75,9 +71,15 @@ export async function writeCheckpoint(
 
 /** Tensors of which names, dtypes and shapes are known first, and bytes in any order, piece by piece. */
 export interface PlacedTensors {
-  /** @param start where the bytes begin in those of the tensor */
+  /**
+   * @param start where the bytes begin in those of the tensor
+   * @throws FormatError if they are not within it
+   */
   put(name: string, start: number, bytes: Uint8Array): Promise<void>
-  /** Ends the files. Resolves to the bytes written. */
+  /**
+   * Ends the files. Resolves to the bytes written.
+   * @throws FormatError if bytes of a tensor were never put
+   */
   close(): Promise<number>
 }
 
@@ -93,10 +95,7 @@ export async function placeCheckpoint(
 ): Promise<PlacedTensors> {
   const shards = splitShards(tensors, maxShardBytes)
   const names = shards.length === 1 ? [weightsName] : shardNames(shards)
-  const places = new Map<
-    string,
-    { offset: number; write(offset: number, bytes: Uint8Array): Promise<void> }
-  >()
+  const places = new Map<string, TensorPlace>()
   const ends: (() => Promise<void>)[] = []
   let total = 0
   for (const [i, shard] of shards.entries()) {
@@ -111,7 +110,7 @@ export async function placeCheckpoint(
     }
     let offset = header.byteLength
     for (const tensor of sorted) {
-      places.set(tensor.name, { offset, write })
+      places.set(tensor.name, { tensor, offset, write, lacking: byteLength(tensor) })
       offset += byteLength(tensor)
     }
     total += offset
@@ -123,9 +122,15 @@ export async function placeCheckpoint(
   return {
     async put(name, start, bytes) {
       const place = places.get(name)
-      await place?.write(place.offset + start, bytes)
+      const end = start + bytes.byteLength
+      if (!place || end > byteLength(place.tensor))
+        throw misfit(name, place?.tensor, `bytes ${start} to ${end}`)
+      place.lacking -= bytes.byteLength
+      await place.write(place.offset + start, bytes)
     },
     async close() {
+      for (const [name, { tensor, lacking }] of places)
+        if (lacking !== 0) throw misfit(name, tensor, String(byteLength(tensor) - lacking))
       for (const end of ends) await end()
       if (shards.length === 1) return total
       const text = indexText(shards, names)
@@ -133,6 +138,28 @@ export async function placeCheckpoint(
       return total + new TextEncoder().encode(text).byteLength
     },
   }
+}
+
+/** Where a tensor's bytes stand in its file. */
+interface TensorPlace {
+  readonly tensor: Omit<TensorToWrite, 'bytes'>
+  readonly offset: number
+  write(offset: number, bytes: Uint8Array): Promise<void>
+  /** Bytes that were not put yet. */
+  lacking: number
+}
+
+function misfit(
+  name: string,
+  tensor: Omit<TensorToWrite, 'bytes'> | undefined,
+  received: string,
+): FormatError {
+  const must = tensor
+    ? `have ${byteLength(tensor)} bytes, as ${tensor.dtype} ${showShape(tensor.shape)}`
+    : 'be one of those placed'
+  return new FormatError(`safetensors: tensor ${show(name)} must ${must}; received ${received}`, {
+    tensor: name,
+  })
 }
 
 function shardNames(shards: readonly unknown[]): string[] {

@@ -32,17 +32,23 @@ export class DecodeStep {
     this.position = new Scalar(cache.length)
     this.state = keep(Tensor.empty(device, [2], 'int32'))
     this.ids = keep(scope(() => keep(this.state.rows(0, 1).view([1, 1]))))
-    // Tables are written by the host, which a kept list cannot hold: they must be there before.
-    model.prepare(cache.capacity)
-    const { list, result } = device.capture(() =>
-      scope(() => {
-        const logits = model.forward(this.ids, { cache, position: this.position })
-        this.takeLikeliest(logits)
-        return keep(logits)
-      }),
-    )
-    this.list = list
-    this.logits = result
+    try {
+      // Tables are written by the host, which a kept list cannot hold: they must be there before.
+      model.prepare(cache.capacity)
+      const { list, result } = device.capture(() =>
+        scope(() => {
+          const logits = model.forward(this.ids, { cache, position: this.position })
+          this.takeLikeliest(logits)
+          return keep(logits)
+        }),
+      )
+      this.list = list
+      this.logits = result
+    } catch (error) {
+      this.ids.dispose()
+      this.state.dispose()
+      throw error
+    }
   }
 
   /** Queues one step. */

@@ -1,7 +1,7 @@
 import { openFile, openFolder } from '#files'
 import type { LoadPlan, PlannedParameter } from '../checkpoints/plan.ts'
 import { aFloatDType, type FloatDType } from '../core/dtype.ts'
-import { DeviceError, DTypeError } from '../core/errors.ts'
+import { DTypeError } from '../core/errors.ts'
 import { aBoolean, aFunction, anObject, aSignal, check, either, instanceOf } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { aDevice, type Device } from '../devices/device.ts'
@@ -20,6 +20,7 @@ import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { CausalLM } from './causalLM.ts'
 import { planFolder } from './folderPlan.ts'
+import { checkRoom } from './room.ts'
 
 /**
  * Where a model lies: a path, URL, hub id, or in Node one of this package, such as
@@ -89,7 +90,7 @@ export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {})
       (quantization !== undefined && plan.scheme !== 'none' && plan.scheme !== quantization.method)
     if (floats) dequantize(model)
     if (quantization) quantizeEmpty(plan, quantization)
-    checkRoom(plan, device)
+    checkRoom(plan, device, { dtype: options.dtype, floats, freezing: quantization !== undefined })
     const total = parameters.reduce((sum, { byteLength }) => sum + byteLength, 0)
     let done = 0
     const quantizing = floats || quantization !== undefined
@@ -139,17 +140,6 @@ export async function* inOrder<Made extends { dispose(): void } | null>(
   } finally {
     for (const promise of coming) await promise.then((made) => made?.dispose()).catch(() => {})
   }
-}
-
-/** @throws DeviceError if the weights alone cannot fit, before any is read. */
-function checkRoom({ name, parameters }: LoadPlan, device: Device): void {
-  const needed = parameters.reduce((sum, { byteLength }) => sum + byteLength, 0)
-  const { availableBytes } = device
-  if (needed <= availableBytes) return
-  const sizes = `${Math.ceil(needed / 1e6)} MB; there are ${Math.floor(availableBytes / 1e6)} MB on ${device.name}`
-  throw new DeviceError(
-    `${name}: the weights need ${sizes}, so take a smaller or more strongly quantized model`,
-  )
 }
 
 /** A parameter as it is saved, or the floats that it stands for. */

@@ -10,14 +10,13 @@ import { type PlacedTensors, placeCheckpoint } from '../formats/safetensorsWrite
 import { type FolderSink, writeText } from '../formats/source.ts'
 import { type Parameter, parentPath } from '../nn/module.ts'
 import { QWeightModule } from '../nn/qmodule.ts'
-import { weightShape } from '../nn/twins.ts'
-import { QTensor } from '../qtensor/qtensor.ts'
-import { groupSpec } from '../qtensor/quantizer.ts'
+import type { QTensor } from '../qtensor/qtensor.ts'
 import { dequantize } from '../quantize/dequantize.ts'
 import { freezeTwins, type QuantizeOptions, quantize } from '../quantize/quantize.ts'
 import { keep } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { CausalLM } from './causalLM.ts'
+import { emptyWeight } from './emptyWeight.ts'
 import { inOrder, loadParameter } from './load.ts'
 
 /** How a model goes from files to files. */
@@ -120,10 +119,10 @@ function placeFloats(
   dtype: FloatDType | undefined,
 ): number {
   let bytes = 0
-  for (const { paths, kind } of parameters) {
+  for (const { paths, dtype: saved } of parameters) {
     const [first] = paths
-    const stored = isFloatDType(kind) ? kind : 'float32'
-    const place = keep(Tensor.meta(model.getParameter(first).shape, dtype ?? stored))
+    const held = isFloatDType(saved) ? (dtype ?? saved) : saved
+    const place = keep(Tensor.meta(model.getParameter(first).shape, held))
     for (const path of paths) model.setParameter(path, place)
     bytes += place.byteLength
   }
@@ -140,18 +139,10 @@ function placeCodes(model: CausalLM): void {
     const like = known.find(([{ quantization: other }]) => {
       return other.qtype === quantization.qtype && other.groupSize === quantization.groupSize
     })
-    const place = like?.[1] ?? emptyWeight(twin)
+    const place = like?.[1] ?? emptyWeight(twin, weight.dtype as FloatDType)
     places.set(weight, [...known, [twin, place]])
     twin.weight = place
   }
-}
-
-function emptyWeight(twin: QWeightModule): QTensor {
-  const { weight, quantization } = twin
-  const { qtype, groupSize } = quantization
-  const shape = weightShape(twin, weight)
-  const dtype = weight.dtype as FloatDType
-  return QTensor.meta(groupSpec(qtype, groupSize, shape), shape, dtype, qtype.unsigned ? 'shift' : null)
 }
 
 interface Writing {

@@ -5,6 +5,8 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { save } from '../../src/checkpoints/save.ts'
 import { openDevice } from '../../src/devices/open.ts'
+import { placeCheckpoint } from '../../src/formats/safetensorsWriter.ts'
+import { memoryFolder } from '../../src/formats/source.ts'
 import { loadCausalLM, planCausalLM } from '../../src/models/load.ts'
 import { quantizeFiles, streams } from '../../src/models/quantizeFiles.ts'
 import { freeze, type QuantizeOptions, quantize } from '../../src/quantize/quantize.ts'
@@ -30,14 +32,25 @@ const cases: [name: string, place: string, options: QuantizeOptions, dtype?: 'bf
   ['in bfloat16', stories, { weights: 'int2', algorithm: 'hqq' }, 'bfloat16'],
   ['a GPT-2', join(golden, 'shakespeare-gpt2-1M/float'), { weights: 'int4' }],
   ['a GPT-2 from GGUF', join(golden, 'families/gpt2.gguf'), { weights: 'int8' }],
+  ['floats of bfloat16 in few bits', 'bfloat16', { weights: 'int8', exclude: 'lm_head' }],
   ['from GGUF', `${fixtures}stories260K-q4_0.gguf`, { weights: 'int8', include: '*.mlp.*' }],
 ]
 
-for (const [name, place, quantization, dtype] of cases) {
+/** A model of int4 with scales of bfloat16. */
+async function saveHalf(): Promise<string> {
+  const place = join(root, 'bfloat16')
+  const quantization = { method: 'quanto', weights: 'int4', exclude: 'lm_head' } as const
+  using model = await loadCausalLM(stories, { device, dtype: 'bfloat16', quantization })
+  await save(model, place)
+  return place
+}
+
+for (const [name, saved, quantization, dtype] of cases) {
   test(`${name}: the same files`, async () => {
+    const place = saved === 'bfloat16' ? await saveHalf() : saved
     const [streamed, held] = [join(root, `${name} streamed`), join(root, `${name} held`)]
-    const floats = place.endsWith('.gguf')
     const plan = await planCausalLM(place)
+    const floats = plan.scheme !== 'none'
     assert.ok(streams(plan, floats, quantization))
     const told: string[] = []
     const options = {
@@ -81,4 +94,15 @@ test('a float that is not sound in a later piece of its rows is refused by its p
     /model\.embed_tokens\.weight must hold finite numbers; value 3000 is NaN or infinite/,
   )
   await plan.close()
+})
+
+test('bytes that do not fit the tensor they are put into, or lack, are refused', async () => {
+  const tensors = [{ name: 'w', dtype: 'float32', shape: [2] }] as const
+  const place = () => placeCheckpoint(memoryFolder(new Map()), tensors)
+  const refused = { name: 'FormatError', message: /must have 8 bytes, as float32 \[2\]; received/ }
+  await assert.rejects((await place()).put('w', 4, new Uint8Array(8)), refused)
+  await assert.rejects((await place()).put('v', 0, new Uint8Array(8)), /"v" must be one of those placed/)
+  const placed = await place()
+  await placed.put('w', 0, new Uint8Array(4))
+  await assert.rejects(placed.close(), refused)
 })

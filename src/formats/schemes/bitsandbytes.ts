@@ -81,7 +81,7 @@ function storedLayer(
 }
 
 function storedWeight(file: TensorFile, path: string, state: QuantState): QuantizedWeight {
-  const { type, shape, blockSize, nested } = state
+  const { type, shape, dtype, blockSize, nested } = state
   const blocks = Math.ceil(numel(shape) / blockSize)
   const scales: Part[] = nested
     ? [
@@ -93,6 +93,7 @@ function storedWeight(file: TensorFile, path: string, state: QuantState): Quanti
   const text = file.tensors.get(`${path}.${stateName(type)}`)
   return {
     facts: { qtype: type, shape, block: { kind: 'run', size: blockSize }, offset: null },
+    dtype,
     kind: `${type.name}, blocks of ${blockSize}${nested ? ', scales quantized' : ''}`,
     parts: [
       packedPart(file, path, shape),

@@ -1,7 +1,7 @@
 import { FormatError } from '../../core/errors.ts'
 import { numel } from '../../core/shape.ts'
 import { highFirst, packCodes } from '../../qtensor/packing.ts'
-import { isNested, type NestedScale } from '../../qtensor/parts.ts'
+import type { NestedScale } from '../../qtensor/parts.ts'
 import { concat } from '../../tensor/ops/index.ts'
 import { Tensor } from '../../tensor/tensor.ts'
 import { blockTypes, formatQuantState, stateName } from './bitsandbytesState.ts'
@@ -73,16 +73,14 @@ function partsOf(layer: LayerToWrite): PartToWrite[] {
   const text = new TextEncoder().encode(formatQuantState({ type: qtype, blockSize, dtype, shape, nested }))
   const scales = nested
     ? [
-        part('.absmax', { dtype: 'uint8', shape: [blocks] }, (values) => nestedScale(values).codes),
+        part('.absmax', { dtype: 'uint8', shape: [blocks] }, (values) => nestedScale(values).codes.clone()),
         part(
           '.nested_absmax',
           { dtype: 'float32', shape: [Math.ceil(blocks / nested.blockSize)] },
-          (values) => nestedScale(values).values,
+          (values) => nestedScale(values).values.clone(),
         ),
-        part(
-          '.nested_quant_map',
-          { dtype: 'float32', shape: [256] },
-          (values) => nestedScale(values).codebook,
+        part('.nested_quant_map', { dtype: 'float32', shape: [256] }, (values) =>
+          nestedScale(values).codebook.clone(),
         ),
       ]
     : [
@@ -104,9 +102,10 @@ function partsOf(layer: LayerToWrite): PartToWrite[] {
   ]
 }
 
+/** Scales that are quantized once more, as the weight holds them. */
 function nestedScale({ weight }: LayerValues): NestedScale {
-  const scale = weight?.parts().scale
-  if (!scale || !isNested(scale)) throw new FormatError('save: scales must be quantized once more')
+  const scale = weight?.heldScale
+  if (!scale || !('codebook' in scale)) throw new FormatError('save: scales must be quantized once more')
   return scale
 }
 

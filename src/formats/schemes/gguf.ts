@@ -1,9 +1,10 @@
 import { type QType, qint4, qint5, qint8 } from '../../core/qtype.ts'
 import type { Shape } from '../../core/shape.ts'
+import type { Device } from '../../devices/device.ts'
 import { type BlockValues, blockValues } from '../../qtensor/blockValues.ts'
 import { QTensor } from '../../qtensor/qtensor.ts'
 import { tileBytes } from '../../qtensor/tiles.ts'
-import { keep, scope } from '../../tensor/scope.ts'
+import { scope } from '../../tensor/scope.ts'
 import { Tensor } from '../../tensor/tensor.ts'
 import { findBeyond } from '../finite.ts'
 import { type GgufBlockType, ggufGroupSize, ggufTypes, isGgufBlockType } from '../ggufBlocks.ts'
@@ -44,6 +45,7 @@ function blocks(type: GgufBlockType, shape: Shape): QuantizedWeight {
   const qtype = blockQTypes[type]
   return {
     facts: { qtype, shape, block, offset: qtype.unsigned ? 'shift' : null },
+    dtype: 'float32',
     kind: `${type} (${qtype.name}, groups of ${ggufGroupSize})`,
     parts: [{ name: 'weight', dtypes: [type], shape }],
     read: (parts) => readBlocks(parts, type, shape),
@@ -53,26 +55,35 @@ function blocks(type: GgufBlockType, shape: Shape): QuantizedWeight {
 /** Bytes of blocks that lie on the device at a time, beside their tiles. */
 const stagingBytes = 2 ** 22
 
+/** A weight whose tiles are not written yet; where there is no memory for all of them, none are kept. */
+function emptyTiles(device: Device, qtype: QType, shape: Shape): QTensor {
+  const [N, K] = shape
+  const groups = K / ggufGroupSize
+  const make = (cols: number, bits: number) => Tensor.empty(device, [tileBytes(N, cols, bits)], 'uint8')
+  return scope(() => {
+    const weight = new QTensor({
+      type: qtype,
+      shape,
+      dtype: 'float32',
+      block,
+      codes: make(K, qtype.bits),
+      scale: { tensor: make(groups, 16), dtype: 'float16' },
+      offset: qtype.unsigned ? { kind: 'shift', tensor: make(groups, 16), dtype: 'float16' } : null,
+      order: null,
+    })
+    return weight.keep()
+  })
+}
+
 /** Reads blocks onto the device, some rows at a time, which lays them into tiles. */
 async function readBlocks(parts: PartReader, type: GgufBlockType, shape: Shape): Promise<QTensor> {
   const { device } = parts
   const qtype = blockQTypes[type]
   const [N, K] = shape
   const groups = K / ggufGroupSize
-  const make = (cols: number, bits: number) => keep(Tensor.empty(device, [tileBytes(N, cols, bits)], 'uint8'))
-  const codes = make(K, qtype.bits)
-  const scale = make(groups, 16)
-  const shift = qtype.unsigned ? make(groups, 16) : null
-  const result = new QTensor({
-    type: qtype,
-    shape,
-    dtype: 'float32',
-    block,
-    codes,
-    scale: { tensor: scale, dtype: 'float16' },
-    offset: shift && { kind: 'shift', tensor: shift, dtype: 'float16' },
-    order: null,
-  })
+  const result = emptyTiles(device, qtype, shape)
+  const { codeTiles, heldOffset } = result
+  const heldScale = result.heldScale as BlockValues
   try {
     const rowBytes = groups * ggufTypes[type].bytes
     // Whole tiles.
@@ -86,9 +97,9 @@ async function readBlocks(parts: PartReader, type: GgufBlockType, shape: Shape):
         device.call('tileBlocks', {
           blocks: stored,
           type: ggufTypes[type].id,
-          codeTiles: part(codes, K, qtype.bits),
-          scaleTiles: part(scale, groups, 16),
-          shiftTiles: shift && part(shift, groups, 16),
+          codeTiles: part(codeTiles, K, qtype.bits),
+          scaleTiles: part(heldScale.tensor, groups, 16),
+          shiftTiles: heldOffset && part(heldOffset.tensor, groups, 16),
           rows: end - start,
           cols: K,
         })

@@ -100,6 +100,7 @@ function storedWeight(settings: Settings, shape: Shape, ordered: boolean): Quant
   })
   return {
     facts: { qtype: type, shape, block, offset: 'zeroPoint' },
+    dtype: 'float32',
     kind: size === columns ? `${type.name}, zero points` : `${type.name}, zero points, groups of ${size}`,
     parts: [
       part('qweight', ['int32'], [words(columns), out]),

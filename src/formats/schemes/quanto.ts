@@ -153,6 +153,7 @@ function storedWeight(file: TensorFile, path: string, type: QType, shape: Shape)
   const block = { kind: 'group', size: columns ? 1 : G } as const
   return {
     facts: { qtype: type, shape, block, offset: shift ? 'shift' : null },
+    dtype: dtype ?? 'float32',
     kind: groupSize === null ? type.name : `${type.name}, groups of ${groupSize}`,
     parts: [{ ...data, dtypes: [data.dtype] }, ...floats],
     read: (parts) => readWeight(parts, type, shape, block, { data, scale, shift }),

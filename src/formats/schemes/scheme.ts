@@ -67,6 +67,8 @@ export interface QuantizedLayer {
 /** A quantized weight in a file. */
 export interface QuantizedWeight {
   readonly facts: WeightFacts
+  /** The dtype of the floats that it stands for, as `read` will give it. */
+  readonly dtype: FloatDType
   /** What `inspect` prints: `qint4, groups of 32`. */
   readonly kind: string
   /** The tensors that hold it: those that a file has to have. */

@@ -1,0 +1,56 @@
+import type { LoadPlan, PlannedParameter } from '../checkpoints/plan.ts'
+import { dtypes, type FloatDType, isFloatDType } from '../core/dtype.ts'
+import { DeviceError } from '../core/errors.ts'
+import { numel } from '../core/shape.ts'
+import type { Device } from '../devices/device.ts'
+import { parentPath } from '../nn/module.ts'
+import { QWeightModule } from '../nn/qmodule.ts'
+import type { CausalLM } from './causalLM.ts'
+import { emptyWeight } from './emptyWeight.ts'
+
+/** What becomes of the parameters of a plan. */
+export interface Becoming {
+  /** What floats become; default: as saved. */
+  dtype?: FloatDType
+  /** Whether quantized weights are made floats. */
+  floats: boolean
+  /** Whether floats of the model's twins are made codes. */
+  freezing: boolean
+}
+
+/** @throws DeviceError if the weights alone cannot fit, before any is read. */
+export function checkRoom(plan: LoadPlan<CausalLM>, device: Device, becoming: Becoming): void {
+  const sizes = plan.parameters.map((planned) => sizeOf(plan.model, planned, becoming))
+  const held = sizes.reduce((sum, size) => sum + size.held, 0)
+  const passing = sizes.reduce((most, size) => Math.max(most, size.passing), 0)
+  const needed = held + passing
+  const { availableBytes } = device
+  if (needed <= availableBytes) return
+  const numbers = `${Math.ceil(needed / 1e6)} MB; there are ${Math.floor(availableBytes / 1e6)} MB on ${device.name}`
+  throw new DeviceError(
+    `${plan.name}: the weights need ${numbers}, so take a smaller or more strongly quantized model`,
+  )
+}
+
+/** Bytes that a parameter takes in the end, and those of what it is made of, which passes. */
+function sizeOf(
+  model: CausalLM,
+  { paths, shape, dtype, weight, byteLength }: PlannedParameter,
+  becoming: Becoming,
+): { held: number; passing: number } {
+  if (weight && !becoming.floats) return { held: byteLength, passing: 0 }
+  const float = isFloatDType(dtype) ? (becoming.dtype ?? dtype) : dtype
+  const floatBytes = numel(shape) * dtypes[float].bytes
+  const codes = new Map<string, number>()
+  let isHeld = false
+  for (const path of paths) {
+    const twin = model.getModule(parentPath(path))
+    if (becoming.freezing && twin instanceof QWeightModule && path.endsWith('.weight')) {
+      const { qtype, groupSize } = twin.quantization
+      codes.set(`${qtype.name} ${groupSize}`, emptyWeight(twin, float as FloatDType).byteLength)
+    } else isHeld = true
+  }
+  const held = [...codes.values()].reduce((sum, bytes) => sum + bytes, isHeld ? floatBytes : 0)
+  const isMade = codes.size > 0 || floatBytes !== byteLength
+  return { held, passing: isMade ? Math.max(floatBytes, byteLength) : 0 }
+}
