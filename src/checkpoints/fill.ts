@@ -1,6 +1,6 @@
 import type { FloatDType } from '../core/dtype.ts'
 import type { Device } from '../devices/device.ts'
-import { schemes } from '../formats/schemes/index.ts'
+import { defaultScheme } from '../formats/schemes/index.ts'
 import type { QuantizedFile } from '../formats/schemes/scheme.ts'
 import type { TensorFile } from '../formats/tensorFile.ts'
 import type { Module, Parameter } from '../nn/module.ts'
@@ -44,7 +44,8 @@ export async function fillModel(
   const namesOf = (wanted: Problem['kind']) =>
     problems.flatMap(({ kind, tensor }) => (kind === wanted ? [tensor] : []))
   const [missingKeys, unexpectedKeys] = [namesOf('missing'), namesOf('unexpected')]
-  const isCoded = schemes.some(({ trace }) => unexpectedKeys.includes(trace?.(file) ?? ''))
+  // The map says how layers are quantized in the default scheme alone.
+  const isCoded = unexpectedKeys.includes(defaultScheme.trace?.(file) ?? '')
   refuseProblems(
     `${file.name}: the tensors must be those of the model`,
     strict ? problems : problems.filter(({ kind }) => kind === 'misfit'),

@@ -30,8 +30,8 @@ export interface SavedTensor {
 }
 
 /**
- * Every tensor of a model by the name that quanto gives it, such as `fc.weight`, `fc.weight._data`,
- * `fc.weight._scale` and `fc.input_scale`.
+ * Every tensor of a model by the name that it is saved under: `fc.weight`, or, as quanto calls them,
+ * `fc.weight._data`, `fc.weight._scale` and `fc.input_scale`.
  */
 export type StateDict = ReadonlyMap<string, SavedTensor>
 
@@ -46,8 +46,8 @@ const aState: Kind = {
 }
 
 /**
- * Resolves to copies of all tensors of a model, under the names that quanto's `state_dict()` gives them;
- * those of a module at several paths, and tied ones, under each. Quantized layers that are not frozen give
+ * Resolves to copies of all tensors of a model, under the names that `save` gives them by default (quanto's, but of
+ * types that only other schemes hold); those of a module at several paths, and tied ones, under each. Quantized layers that are not frozen give
  * their float weights.
  */
 export async function stateDict(model: Module): Promise<Map<string, SavedTensor>> {

@@ -70,9 +70,9 @@ const optionKinds: OptionKinds<LoadOptions> = {
 }
 
 /**
- * Loads a causal language model: a folder in Hugging Face layout (or its URL, or hub id), float or quantized
- * by one of the schemes that lowbit reads; or a GGUF file (its path or URL ending in .gguf, or a `File` that the user picked), whose blocks
- * are computed with as they are.
+ * Loads a causal language model: a folder in Hugging Face layout (or its URL, or hub id), float or quantized by
+ * any of the schemes that lowbit reads; or a GGUF file (its path or URL ending in .gguf, or a `File` that the user
+ * picked), whose blocks are computed with as they are.
  * @throws FormatError if a file is missing, broken, or does not fit the others
  */
 export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {}): Promise<CausalLM> {

@@ -185,6 +185,11 @@ const states: Case[] = [
     says: 'state: the tensors must be those of the model; second.weight is missing; second.input_scale is not a part of the model; second.output_scale is not a part of the model; second.weight._data is not a part of the model; second.weight._scale is not a part of the model; quantized layers must be in the map that requantize takes',
   },
   {
+    name: "GPTQ's codes in a float model, which no map would explain",
+    run: () => loadChanged((state) => state.set('first.g_idx', zeros('int32', [4], 16))),
+    says: 'state: the tensors must be those of the model; first.g_idx is not a part of the model',
+  },
+  {
     name: 'activation scales missing',
     run: async () => {
       const model = quantized()
