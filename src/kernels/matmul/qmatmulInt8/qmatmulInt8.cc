@@ -271,8 +271,11 @@ static void int8ManyRows(const TiledWeights& w, const ByteRows& x, const float* 
 template <int qtype, bool pairs>
 static void int8Runs(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M,
                      int32_t N) {
-  if (x.groupSize > 32) return int8ManyRows<qtype, pairs, true>(w, x, bias, y, M, N);
-  int8ManyRows<qtype, pairs, false>(w, x, bias, y, M, N);
+  /* Codes in several planes are rare: one function serves them, whose loop over pieces may take one. */
+  if constexpr (TileRun<qtype>::words == 1) {
+    if (x.groupSize <= 32) return int8ManyRows<qtype, pairs, false>(w, x, bias, y, M, N);
+  }
+  int8ManyRows<qtype, pairs, true>(w, x, bias, y, M, N);
 }
 
 template <int qtype>
