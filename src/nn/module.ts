@@ -4,6 +4,7 @@ import { instanceOf, type Kind } from '../core/kinds.ts'
 import type { Random } from '../core/random.ts'
 import type { Device } from '../devices/device.ts'
 import { QTensor } from '../qtensor/qtensor.ts'
+import { Statistics } from '../qtensor/quantizer.ts'
 import { keep } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { copyHolder, type Entry, entriesOf, isContainer } from './containers.ts'
@@ -161,7 +162,8 @@ export abstract class Module {
   }
 
   /**
-   * A model with copies of all parameters and buffers; what was tied or shared stays so.
+   * A model with copies of all parameters and buffers, and of what quantizers collected; what was tied or shared
+   * stays so.
    * @throws ShapeError if `forward` of a module is a function of its own, which would go on computing with
    * the original
    */
@@ -229,14 +231,16 @@ export abstract class Module {
     )
   }
 
-  /** Gives back the memory of every parameter and buffer. */
+  /** Gives back the memory of every parameter and buffer, and of what quantizers collected. */
   dispose(): void {
-    for (const [, module] of this.namedModules())
+    for (const [, module] of this.namedModules()) {
       for (const name of module.nonPersistentNames) {
         const tensor: unknown = Reflect.get(module, name)
         if (tensor instanceof Tensor) tensor.dispose()
         Reflect.set(module, name, null)
       }
+      for (const value of Object.values(module)) if (value instanceof Statistics) value.dispose()
+    }
     for (const tensor of new Set([...this.namedTensors()].map(([, tensor]) => tensor))) tensor.dispose()
   }
 
@@ -354,13 +358,21 @@ function placeAt(module: Module, path: string): Place | undefined {
   return undefined
 }
 
-/** Modules, their tensors, and the containers that hold some are copied, each once; all else is shared. */
+/**
+ * Modules, their tensors and statistics, and the containers that hold some are copied, each once; all else is
+ * shared.
+ */
 function copyOf(value: unknown, known: Map<unknown, unknown>): unknown {
   if (known.has(value)) return known.get(value)
   if (value instanceof Tensor || value instanceof QTensor) {
     const copy =
       value instanceof Tensor && value.isMeta ? Tensor.meta(value.shape, value.dtype) : keep(value.clone())
     if (copy instanceof Tensor && value instanceof Tensor) copy.requiresGrad = value.requiresGrad
+    known.set(value, copy)
+    return copy
+  }
+  if (value instanceof Statistics) {
+    const copy = value.clone()
     known.set(value, copy)
     return copy
   }

@@ -61,6 +61,13 @@ export class Statistics {
     if (before !== tensor) before?.dispose()
   }
 
+  /** Copies of its tensors, which live until they are disposed. */
+  clone(): Statistics {
+    const copy = new Statistics()
+    for (const [name, tensor] of this.tensors) copy.set(name, tensor.clone())
+    return copy
+  }
+
   dispose(): void {
     for (const tensor of this.tensors.values()) tensor.dispose()
     this.tensors.clear()

@@ -263,8 +263,8 @@ class Calibration {
         dequantized,
       })
     }
-    this.collection.finish()
     this.report(found)
+    this.collection.finish()
     for (const [module, before] of this.before)
       for (const name of activationScales) if (before[name] !== module[name]) before[name]?.dispose()
     return found

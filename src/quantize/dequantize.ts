@@ -28,7 +28,10 @@ export function dequantize(model: Module): string[] {
   model.replaceModules(layers)
   const held = model.parameters()
   for (const weight of floats.keys()) if (!held.has(weight)) weight.dispose()
-  for (const twin of layers.keys()) for (const name of activationScales) twin[name]?.dispose()
+  for (const twin of layers.keys()) {
+    for (const name of activationScales) twin[name]?.dispose()
+    if (twin instanceof QWeightModule) twin.statistics?.dispose()
+  }
   return twins.map(([path]) => path)
 }
 

@@ -9,6 +9,7 @@ import { QTensor } from '../../src/qtensor/qtensor.ts'
 import type { Quantizer } from '../../src/qtensor/quantizer.ts'
 import { chooseScales, roundRows } from '../../src/qtensor/rows.ts'
 import { calibrate } from '../../src/quantize/calibrate.ts'
+import { dequantize } from '../../src/quantize/dequantize.ts'
 import { groupQuantizer } from '../../src/quantize/groupQuantizer.ts'
 import { freeze, quantize } from '../../src/quantize/quantize.ts'
 import { columnSum } from '../../src/tensor/ops/columnSum.ts'
@@ -115,6 +116,55 @@ test('a calibration that fails leaves no statistics', async () => {
     /run must pass at least one batch/,
   )
   model.dispose()
+})
+
+/** A model of one layer whose quantizer collects. */
+function collecting(device: Device): Sequential {
+  const layer = new Linear(2, 1, { bias: false })
+  layer.weight = Tensor.fromNumbers(device, [1, -0.3], [1, 2])
+  const model = new Sequential(layer)
+  quantize(model, { weights: 'int4', activations: 'int8', algorithm: weighted })
+  return model
+}
+
+/** One batch through it. */
+function pass(model: Sequential, device: Device): () => void {
+  return () => scope(() => void model.forward(Tensor.fromNumbers(device, [1, 2, 3, 4], [2, 2])))
+}
+
+async function calibrated(device: Device): Promise<Sequential> {
+  const model = collecting(device)
+  await calibrate(model, pass(model, device))
+  return model
+}
+
+testOnDevices('a clone has statistics of its own, and what is disposed keeps none', async (device) => {
+  const before = device.allocatedBytes
+  const model = await calibrated(device)
+  const clone = model.clone()
+  freeze(model)
+  freeze(clone)
+  const [ours, theirs] = [model, clone].map((one) => one.getParameter('0.weight').dequantize())
+  assert.deepEqual(await theirs.read(), await ours.read())
+  for (const one of [model, clone, ours, theirs]) one.dispose()
+  const unfrozen = await calibrated(device)
+  unfrozen.clone().dispose()
+  unfrozen.dispose()
+  const float = await calibrated(device)
+  dequantize(float)
+  float.dispose()
+  assert.equal(device.allocatedBytes, before)
+})
+
+testOnDevices('a debug function that throws leaves no statistics', async (device) => {
+  const model = collecting(device)
+  const before = device.allocatedBytes
+  const debug = () => {
+    throw new Error('no more')
+  }
+  await assert.rejects(calibrate(model, pass(model, device), { debug }), { message: 'no more' })
+  assert.throws(() => freeze(model), /the quantizer weighted must have seen inputs/)
+  assert.equal(device.allocatedBytes, before)
 })
 
 /** The mean squared error of the logits of tokens that no calibration saw. */
