@@ -69,8 +69,9 @@ export function checkBitsAndBytes(operation: string, options: unknown): BitsAndB
   if (!isObject(options)) throw new DTypeError(`${operation} must be an object; received ${show(options)}`)
   const named: Record<string, unknown> = {}
   for (const [key, value] of Object.entries(options)) {
-    const name = key in pythonNames ? pythonNames[key as keyof PythonBitsAndBytesOptions] : key
-    if (name in named) throw new ShapeError(`${operation}: ${name} must be given once; received ${key}, too`)
+    const name = Object.hasOwn(pythonNames, key) ? pythonNames[key as keyof PythonBitsAndBytesOptions] : key
+    if (Object.hasOwn(named, name))
+      throw new ShapeError(`${operation}: ${name} must be given once; received ${key}, too`)
     named[name] = value
   }
   const checked = named as unknown as BitsAndBytesOptions
