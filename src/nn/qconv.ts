@@ -1,6 +1,6 @@
 import { cast } from '../tensor/ops/elementwise.ts'
 import type { Tensor } from '../tensor/tensor.ts'
-import type { Convolution } from './convolution.ts'
+import { type Convolution, TransposedConvolution } from './convolution.ts'
 import type { Module } from './module.ts'
 import { type ActivationQuantization, QWeightModule, type WeightQuantization } from './qmodule.ts'
 
@@ -31,7 +31,8 @@ export class QConv extends QWeightModule {
   }
 
   override kernelFor(): string {
-    return 'dequantize → conv2d'
+    const transposed = this.computation() instanceof TransposedConvolution
+    return `dequantize → ${transposed ? 'conv2dInputGradient' : 'conv2d'}`
   }
 
   protected override qforward(x: Tensor): Tensor {

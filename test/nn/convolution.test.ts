@@ -8,6 +8,9 @@ import type { Convolution } from '../../src/nn/convolution.ts'
 import { ConvTranspose1d, ConvTranspose2d } from '../../src/nn/convTranspose.ts'
 import { initialize } from '../../src/nn/initialize.ts'
 import { Linear } from '../../src/nn/linear.ts'
+import { QWeightModule } from '../../src/nn/qmodule.ts'
+import { Sequential } from '../../src/nn/sequential.ts'
+import { quantize } from '../../src/quantize/quantize.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
 
 const device = openDevice('cpu', { threads: 2 })
@@ -129,4 +132,18 @@ test('forward takes every kind of padding; values of torch 2.15 for weight and i
     layer.dispose()
   }
   assert.equal(device.allocatedBytes, 0)
+})
+
+test('a quantized convolution names the kernels that run', () => {
+  const model = new Sequential(new Conv2d(2, 2, 3), new Conv1d(2, 2, 3), new ConvTranspose2d(2, 2, 3))
+  initialize(model, device)
+  quantize(model, { weights: 'int8' })
+  const kernels = [...model.namedModules()].flatMap(([, module]) =>
+    module instanceof QWeightModule ? [module.kernelFor(module.quantizedWeight().facts)] : [],
+  )
+  assert.deepEqual(kernels, [
+    'dequantize → conv2d',
+    'dequantize → conv2d',
+    'dequantize → conv2dInputGradient',
+  ])
 })
