@@ -34,7 +34,7 @@ function placeOf(parameter: ArrayArgument | ScalarArgument): number {
   return parameter.type === 'i32' ? anInt32 : aNumber
 }
 
-/** Where kernels run: memory and a queue. Nothing but `read` waits. */
+/** Where kernels run: memory and a queue. Only what gives a promise waits for the queue. */
 export class Device {
   private readonly backend: Backend
   private readonly pool: Pool
@@ -205,7 +205,7 @@ export class Device {
     this.flush()
     if (this.writtenBytes > 0) {
       const taken = this.backend.read(0, new Uint8Array(0))
-      // Whoever waits for it hears of a failure; nobody needs to.
+      // A failure rejects whatever awaits this; unawaited it is no unhandled rejection.
       taken.catch(() => {})
       this.waiting.push({ bytes: this.writtenBytes, taken })
       this.waitingBytes += this.writtenBytes

@@ -8,7 +8,7 @@ import type { WeightFacts } from '../qtensor/parts.ts'
 import { chooseProduct } from '../qtensor/product.ts'
 import { QTensor } from '../qtensor/qtensor.ts'
 import { aQuantizer, type Quantizer, type Statistics } from '../qtensor/quantizer.ts'
-import { fakeQuantize } from '../qtensor/weightBlocks.ts'
+import { fakeQuantizeWeight } from '../qtensor/weightBlocks.ts'
 import { scope } from '../tensor/scope.ts'
 import { needsGrad } from '../tensor/tape.ts'
 import { Tensor } from '../tensor/tensor.ts'
@@ -220,7 +220,8 @@ export abstract class QWeightModule extends QModule {
     if (weight instanceof QTensor) return weight.dequantize()
     const { qtype, groupSize, quantizer } = this.quantization
     const rows = this.outputRows(weight)
-    return this.collects && !statistics ? rows : fakeQuantize(rows, qtype, groupSize, quantizer, statistics)
+    if (this.collects && !statistics) return rows
+    return fakeQuantizeWeight(rows, qtype, groupSize, quantizer, statistics)
   }
 
   /** The weight as the float layer has it. */

@@ -1,4 +1,4 @@
-import { ShapeError } from '../core/errors.ts'
+import { DeviceError, ShapeError } from '../core/errors.ts'
 import { aList, check } from '../core/kinds.ts'
 import { CompiledGraph } from '../tensor/compiled.ts'
 import type { Graph, Held } from '../tensor/graph.ts'
@@ -7,6 +7,7 @@ import { Tensor } from '../tensor/tensor.ts'
 import { traced } from '../tensor/trace.ts'
 import { aModule, type Module } from './module.ts'
 import type { Observation } from './observe.ts'
+import { QWeightModule } from './qmodule.ts'
 
 /**
  * The graph of `model.forward(...exampleInputs)`: what the model computes, operation by operation.
@@ -56,11 +57,23 @@ export function trace(model: Module, exampleInputs: readonly unknown[]): Graph {
  *     const y = compiled.run(otherImage)
  *
  * Parameters that change in place are seen, those that are replaced are not: compile again after `quantize` or
- * `freeze`.
- * @throws ShapeError as `trace`
+ * `freeze`. A weight that is quantized but not frozen is quantized anew in each run.
+ * @throws ShapeError as `trace`; DeviceError where `forward`, or the quantizer of a weight that is not frozen,
+ * brings numbers of the host, as those of nf4 and fp4 do
  */
 export function compile(model: Module, exampleInputs: readonly unknown[]): CompiledGraph {
   const graph = trace(model, exampleInputs)
   const [input] = heldIn(exampleInputs).filter((one) => one instanceof Tensor)
-  return new CompiledGraph(graph, input.device)
+  try {
+    return new CompiledGraph(graph, input.device)
+  } catch (error) {
+    if (error instanceof DeviceError && hasUnfrozen(model))
+      throw new DeviceError(`compile: ${error.message}; freeze the model first`)
+    throw error
+  }
+}
+
+/** Whether each pass quantizes a weight anew. */
+function hasUnfrozen(model: Module): boolean {
+  return [...model.namedModules()].some(([, module]) => module instanceof QWeightModule && !module.frozen)
 }

@@ -143,12 +143,7 @@ export class QTensor {
     checkDType('QTensor.quantize', 'weight', weight, 'float32', 'float16', 'bfloat16')
     check('QTensor.quantize', 'qtype', qtype, aQType)
     check('QTensor.quantize', 'quantizer', quantizer, aQuantizer)
-    const { shape } = weight
-    return withoutGradient(() => {
-      const spec = groupSpec(qtype, groupSize, shape)
-      const parts = quantizer.solve(weight.view(matrixShape(shape)), spec, statistics)
-      return QTensor.fromParts({ ...parts, shape })
-    })
+    return quantizeWeight(weight, qtype, groupSize, quantizer, statistics)
   }
 
   get device(): Device {
@@ -298,6 +293,24 @@ export class QTensor {
 
 /** A quantized tensor. */
 export const aQTensor: Kind = instanceOf(QTensor, 'be a quantized tensor')
+
+/** See `QTensor.quantize`. */
+const quantizeWeight = op(
+  'quantizeWeight(weight, qtype, groupSize, quantizer, statistics)',
+  (
+    weight: Tensor,
+    qtype: QType,
+    groupSize: number | null,
+    quantizer: Quantizer,
+    statistics: Statistics | null,
+  ): QTensor =>
+    withoutGradient(() => {
+      const { shape } = weight
+      const spec = groupSpec(qtype, groupSize, shape)
+      const parts = quantizer.solve(weight.view(matrixShape(shape)), spec, statistics)
+      return QTensor.fromParts({ ...parts, shape })
+    }),
+)
 
 /** See `QTensor.dequantize`. */
 const dequantizeWeight = op(

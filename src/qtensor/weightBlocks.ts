@@ -112,7 +112,7 @@ export function withoutGradient<R>(body: () => R): R {
  * packing between, and on the quantizer's shorter way where it has one. Gradients pass straight through the
  * rounding.
  */
-export const fakeQuantize = op(
+export const fakeQuantizeWeight = op(
   'fakeQuantizeWeight(weight, qtype, groupSize, quantizer, statistics)',
   (
     weight: Tensor,

@@ -206,7 +206,8 @@ const float8Symmetric = groupQuantizer('float8', (groups, type) => ({
  */
 const tinygemm = groupQuantizer('tinygemm', (groups, type) => {
   const { scale, shift } = chooseScales(groups, 'range', { ...type, offset: 'shift' })
-  const eights = Tensor.fromArray(groups.device, new Uint8Array(scale.numel).fill(8))
+  const one = Tensor.full(groups.device, [], 1)
+  const eights = encodeRows(Tensor.full(groups.device, scale.shape, 8), { scale: one }, type)
   // 8 · scale − shift is what dequantizing code 8 gives.
   const middle = (minus: Tensor | null) => decodeRows(eights, { scale, shift: minus }, type)
   return { scale, shift: middle(middle(shift)) }

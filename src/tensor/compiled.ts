@@ -17,13 +17,22 @@ export class CompiledGraph {
   private readonly output: unknown
   private readonly list: CommandList
 
-  /** The graph is its own from now on. */
+  /** The graph is its own from now on, and is disposed if it cannot be compiled. */
   constructor(graph: Graph, device: Device) {
-    this.graph = graph
-    this.inputs = graph.inputs.map(({ shape, dtype }) => keep(Tensor.empty(device, shape, asDType(dtype))))
-    const { list, result } = device.capture(() => scope(() => keep(graph.run(...this.inputs))))
-    this.list = list
-    this.output = result
+    const inputs: Tensor[] = []
+    try {
+      for (const { shape, dtype } of graph.inputs)
+        inputs.push(keep(Tensor.empty(device, shape, asDType(dtype))))
+      const { list, result } = device.capture(() => scope(() => keep(graph.run(...inputs))))
+      this.graph = graph
+      this.inputs = inputs
+      this.list = list
+      this.output = result
+    } catch (error) {
+      for (const input of inputs) input.dispose()
+      graph.dispose()
+      throw error
+    }
   }
 
   /** How many kernels a call runs. */

@@ -73,8 +73,13 @@ export function traced({ inputs, pathOf, module }: Traced, body: () => unknown):
     }
     return y
   }
-  const output = noGrad(() => scope(() => ({ of: mapHeld(interpreted(note, body), referenceTo) }))).of
-  return new Graph({ inputs: inputNodes, nodes, parameters, constants, output })
+  try {
+    const output = noGrad(() => scope(() => ({ of: mapHeld(interpreted(note, body), referenceTo) }))).of
+    return new Graph({ inputs: inputNodes, nodes, parameters, constants, output })
+  } catch (error) {
+    for (const { held } of constants) held?.dispose()
+    throw error
+  }
 }
 
 function typeOf(held: Held): ValueType {

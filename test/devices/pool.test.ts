@@ -46,3 +46,19 @@ test('what is taken and given back in turns is kept, however much it is; what wa
   device.trim()
   assert.equal(backend.bytes, 0)
 })
+
+test('what a capture that fails took goes back to the system', () => {
+  const backend = counting()
+  const device = new Device(backend)
+  const kept = device.allocate(MiB)
+  assert.throws(
+    () =>
+      device.capture(() => {
+        device.allocate(4 * MiB).release()
+        throw new Error('no more')
+      }),
+    { message: 'no more' },
+  )
+  assert.equal(backend.bytes, MiB)
+  kept.release()
+})
