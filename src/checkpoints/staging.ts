@@ -40,7 +40,7 @@ export class Staging {
       const copied = device
         .upload({ storage, byteOffset: byteOffset + start * rowBytes }, bytes)
         .finally(() => this.give(buffer))
-      // Whoever waits for all of them hears of a failure.
+      // A failure rejects whatever awaits this; unawaited it is no unhandled rejection.
       copied.catch(() => {})
       copies.push(copied)
     }

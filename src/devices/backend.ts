@@ -1,6 +1,6 @@
 /**
- * Memory and a queue: what a device is made of. Every command runs after those issued before it; nothing
- * waits but `read`.
+ * Memory and a queue: what a device is made of. Every command runs after those issued before it; only what
+ * gives a promise waits for it.
  *
  * A command list is records one after the other, `[kernel id, argument, argument, …]`, with ids and arguments
  * as in `src/kernels/signatures.ts`: an array is its address (0 when absent), a scalar itself, all of them

@@ -30,7 +30,7 @@ export class Pool {
     let address = this.free.get(size)?.pop()
     if (address === undefined) {
       address = this.backend.allocate(size)
-      this.regret(size)
+      this.raiseLimit(size)
     } else this.freeBytes -= size
     this.device.allocatedBytes += size
     return new Storage(this.device, this, address, size)
@@ -40,7 +40,7 @@ export class Pool {
    * A block that was given to the system is missing: what repeats itself, as training steps do, keeps as much
    * as it takes in turns.
    */
-  private regret(size: number): void {
+  private raiseLimit(size: number): void {
     const count = this.returned.get(size)
     if (!count) return
     this.returned.set(size, count - 1)

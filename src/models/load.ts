@@ -131,7 +131,7 @@ export async function* inOrder<Made extends { dispose(): void } | null>(
     for (const [i, planned] of parameters.entries()) {
       for (let next = i + coming.length; next < Math.min(i + atOnce, parameters.length); next++) {
         const promise = load(parameters[next])
-        // Whoever takes it hears of a failure.
+        // A failure rejects whatever awaits this; unawaited it is no unhandled rejection.
         promise.catch(() => {})
         coming.push(promise)
       }
