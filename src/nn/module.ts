@@ -358,21 +358,13 @@ function placeAt(module: Module, path: string): Place | undefined {
   return undefined
 }
 
-/**
- * Modules, their tensors and statistics, and the containers that hold some are copied, each once; all else is
- * shared.
- */
+/** Modules, tensors, statistics and containers that hold some are copied, each once; all else is shared. */
 function copyOf(value: unknown, known: Map<unknown, unknown>): unknown {
   if (known.has(value)) return known.get(value)
-  if (value instanceof Tensor || value instanceof QTensor) {
+  if (value instanceof Tensor || value instanceof QTensor || value instanceof Statistics) {
     const copy =
       value instanceof Tensor && value.isMeta ? Tensor.meta(value.shape, value.dtype) : keep(value.clone())
     if (copy instanceof Tensor && value instanceof Tensor) copy.requiresGrad = value.requiresGrad
-    known.set(value, copy)
-    return copy
-  }
-  if (value instanceof Statistics) {
-    const copy = value.clone()
     known.set(value, copy)
     return copy
   }
