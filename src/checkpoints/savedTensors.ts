@@ -4,7 +4,7 @@ import { checkFinite } from '../formats/finite.ts'
 import type { FloatLayer, LayerToWrite, PartToWrite, SchemeWriter } from '../formats/schemes/scheme.ts'
 import type { TensorToWrite } from '../formats/tensorFile.ts'
 import { joinPath, type Module, type Parameter } from '../nn/module.ts'
-import { activationScales, QModule } from '../nn/qmodule.ts'
+import { activationScales, QModule, QWeightModule } from '../nn/qmodule.ts'
 import { findTwin } from '../nn/twins.ts'
 import { QTensor } from '../qtensor/qtensor.ts'
 import { keep, scope } from '../tensor/scope.ts'
@@ -28,7 +28,9 @@ export interface SavedPart extends TensorToWrite {
 async function layerToWrite(path: string, module: QModule): Promise<LayerToWrite> {
   const { weight, weights, activations, outputQuantized, typeName } = module
   const dtype = (weight?.dtype ?? 'float32') as FloatDType
-  return { path, typeName, weight: await kindOf(weight), weights, activations, outputQuantized, dtype }
+  const computeDtype = module instanceof QWeightModule ? module.computeDtype : null
+  const kind = await kindOf(weight)
+  return { path, typeName, weight: kind, weights, activations, outputQuantized, computeDtype, dtype }
 }
 
 async function kindOf(weight: Parameter | null): Promise<LayerToWrite['weight']> {

@@ -3,9 +3,10 @@ import type { Shape } from '../core/shape.ts'
 import type { QuantizedFile, QuantizedLayer } from '../formats/schemes/scheme.ts'
 import type { TensorFile } from '../formats/tensorFile.ts'
 import { joinPath, type Module } from '../nn/module.ts'
-import type { QModule } from '../nn/qmodule.ts'
+import { type QModule, QWeightModule } from '../nn/qmodule.ts'
 import { findTwin, weightShape } from '../nn/twins.ts'
 import { Uncalibrated } from '../nn/uncalibrated.ts'
+import type { ComputeDType } from '../qtensor/computeDtype.ts'
 import { matrixShape, type WeightFacts } from '../qtensor/parts.ts'
 import { QTensor } from '../qtensor/qtensor.ts'
 import { defaultQuantizer } from '../quantize/quantizers.ts'
@@ -20,18 +21,20 @@ export interface LayerTypes {
   readonly weight: { readonly facts: Pick<WeightFacts, 'qtype' | 'block'> } | null
   readonly activations: QType | null
   readonly outputQuantized?: boolean
+  readonly computeDtype?: ComputeDType | null
 }
 
 /** The twin of a layer, which takes over its tensors; undefined where there is none. */
 export function twinOf(
   layer: Module,
-  { weight, activations, outputQuantized = true }: LayerTypes,
+  { weight, activations, outputQuantized = true, computeDtype = null }: LayerTypes,
   uncalibrated: Uncalibrated,
 ): QModule | undefined {
   const weights = weight && weightQuantization(layer, weight.facts)
   const options = { weights, activations: { qtype: activations, uncalibrated } }
   const twin = findTwin(layer)?.twin.make(layer, options) ?? undefined
   if (twin) twin.outputQuantized = outputQuantized
+  if (twin instanceof QWeightModule) twin.computeDtype = computeDtype
   return twin
 }
 

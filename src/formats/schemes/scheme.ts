@@ -2,6 +2,7 @@ import type { DType, FloatDType } from '../../core/dtype.ts'
 import type { QType } from '../../core/qtype.ts'
 import type { Shape } from '../../core/shape.ts'
 import type { Device } from '../../devices/device.ts'
+import type { ComputeDType } from '../../qtensor/computeDtype.ts'
 import type { WeightFacts } from '../../qtensor/parts.ts'
 import type { QTensor } from '../../qtensor/qtensor.ts'
 import type { Tensor } from '../../tensor/tensor.ts'
@@ -62,6 +63,11 @@ export interface QuantizedLayer {
   readonly activations: QType | null
   /** Whether outputs are quantized, where activations are; default true. */
   readonly outputQuantized?: boolean
+  /**
+   * How the library computes the layer's products, where it rounds floats anew in every pass; null: as the call
+   * says.
+   */
+  readonly computeDtype?: ComputeDType | null
 }
 
 /** A quantized weight in a file. */
@@ -134,6 +140,8 @@ export interface LayerToWrite {
   readonly weights: QType | null
   readonly activations: QType | null
   readonly outputQuantized: boolean
+  /** What its products were set to be computed in; null where they were not. */
+  readonly computeDtype: ComputeDType | null
   /** The dtype of its floats. */
   readonly dtype: FloatDType
 }
