@@ -4,7 +4,7 @@ import { toNumbers } from '../core/halves.ts'
 import type { Device } from '../devices/device.ts'
 import { type TensorFile, tensorInfo } from '../formats/tensorFile.ts'
 import { joinPath, type Module } from '../nn/module.ts'
-import { activationScales, QModule } from '../nn/qmodule.ts'
+import { activationScales, QModule, scalesInUse } from '../nn/qmodule.ts'
 import { keep } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 
@@ -32,7 +32,8 @@ export async function readScales(file: TensorFile, model: Module, strict = true)
     const read = async (name: string) => {
       const names = paths.map((path) => joinPath(path, name))
       const found = names.find((each) => file.tensors.has(each))
-      return found || strict ? readScale(file, found ?? names[0]) : undefined
+      const needed = strict && scalesInUse(module).includes(name)
+      return found || needed ? readScale(file, found ?? names[0]) : undefined
     }
     const both = Promise.all(activationScales.map(read))
     reads.push(

@@ -47,6 +47,8 @@ export async function load<M extends Module>(
   const file = await openCheckpoint(folder)
   try {
     const { quantized } = await detectFolder(folder, await quantizationConfig(folder), file)
+    const warn = options.onWarning ?? ((message) => console.warn(`lowbit: ${message}`))
+    for (const warning of quantized?.warnings ?? []) warn(warning)
     const undo = quantized ? putTwins(model, quantized, file) : () => {}
     const { device = openDevice(), dtype, strict = true } = options
     const loaded = fillModel(model, file, quantized, { device, dtype, strict })
@@ -54,7 +56,6 @@ export async function load<M extends Module>(
       undo()
       throw error
     })
-    const warn = options.onWarning ?? ((message) => console.warn(`lowbit: ${message}`))
     if (missingKeys.length > 0)
       warn(`load: ${folder.name} has no ${missingKeys.join(', ')}; they are as they were`)
     if (unexpectedKeys.length > 0)

@@ -3,9 +3,9 @@ import { sameShape, showShape } from '../core/shape.ts'
 import type { Part, QuantizedFile, QuantizedWeight } from '../formats/schemes/scheme.ts'
 import type { StoredDType, TensorFile, TensorInfo } from '../formats/tensorFile.ts'
 import { joinPath, type Module, type Parameter } from '../nn/module.ts'
-import { activationScales, QModule, QWeightModule } from '../nn/qmodule.ts'
+import { activationScales, QModule, QWeightModule, scalesInUse } from '../nn/qmodule.ts'
 import type { Problem } from './problems.ts'
-import { storedShape } from './twins.ts'
+import { storedLayer } from './twins.ts'
 
 /** A path at which a tensor of the model stands. */
 export interface Place {
@@ -76,8 +76,10 @@ class Matcher {
   }
 
   get result(): Match {
-    const { file, sources, used } = this
-    const names = [...file.tensors.keys(), ...file.unknown.keys()].filter((name) => !used.has(name))
+    const { file, sources, used, quantized } = this
+    const names = [...file.tensors.keys(), ...file.unknown.keys()].filter(
+      (name) => !used.has(name) && !quantized?.isUnused?.(name),
+    )
     const problems = names.map((name): Problem => {
       const tensor = (file.tensors.get(name) ?? file.unknown.get(name))?.name ?? name
       return { tensor, kind: 'unexpected', problem: 'is not a part of the model' }
@@ -116,7 +118,7 @@ class Matcher {
   private codesAt({ module, modulePath, path }: Place): QuantizedWeight | null {
     if (!(module instanceof QWeightModule) || path !== joinPath(modulePath, 'weight')) return null
     const stored = this.file.tensors.get(path)?.dtype
-    const weight = this.quantized?.layer(modulePath, storedShape(module) ?? [])?.weight ?? null
+    const weight = this.quantized && storedLayer(this.quantized, modulePath, module)?.weight
     // Some schemes keep their codes under the name of the float weight, as values of a float dtype even.
     const codes = weight?.parts.find(({ name }) => joinPath(modulePath, name) === path)
     if (stored !== undefined && isFloatDType(stored) && !codes?.dtypes.includes(stored)) return null
@@ -174,7 +176,8 @@ class Matcher {
       for (const name of activationScales) {
         const names = paths.map((path) => joinPath(path, name))
         for (const each of names) this.used.add(each)
-        if (module.activations && !names.some((each) => this.file.tensors.has(each))) this.isMissing(names[0])
+        if (scalesInUse(module).includes(name) && !names.some((each) => this.file.tensors.has(each)))
+          this.isMissing(names[0])
       }
     }
   }

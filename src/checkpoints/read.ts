@@ -1,4 +1,4 @@
-import { type FloatDType, isDType, isFloatDType } from '../core/dtype.ts'
+import { type DType, type FloatDType, isDType, isFloatDType } from '../core/dtype.ts'
 import { FormatError } from '../core/errors.ts'
 import { numel } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
@@ -141,8 +141,9 @@ class LayerParts implements PartReader {
     return this.reading.file.read(joinPath(this.layer, part))
   }
 
-  async tensor(part: string): Promise<Tensor> {
-    const info = this.info(part)
+  async tensor(part: string, as?: DType): Promise<Tensor> {
+    const stored = this.info(part)
+    const info = as && stored.dtype === 'uint8' ? { ...stored, dtype: as } : stored
     const tensor = this.give(await readTensor(joinPath(this.layer, part), info, this.reading))
     if (isFloatDType(info.dtype)) await checkFinite(this.reading.file.name, info, tensor)
     return tensor

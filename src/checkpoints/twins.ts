@@ -3,7 +3,7 @@ import type { Shape } from '../core/shape.ts'
 import type { QuantizedFile, QuantizedLayer } from '../formats/schemes/scheme.ts'
 import type { TensorFile } from '../formats/tensorFile.ts'
 import { joinPath, type Module } from '../nn/module.ts'
-import { type QModule, QWeightModule } from '../nn/qmodule.ts'
+import { QModule, QWeightModule } from '../nn/qmodule.ts'
 import { findTwin, weightShape } from '../nn/twins.ts'
 import { Uncalibrated } from '../nn/uncalibrated.ts'
 import type { ComputeDType } from '../qtensor/computeDtype.ts'
@@ -50,6 +50,12 @@ export function storedShape(layer: Module): Shape | null {
   return weight instanceof Tensor || weight instanceof QTensor ? weightShape(layer, weight) : null
 }
 
+/** How a checkpoint holds a layer, or its twin; null where it is not quantized. */
+export function storedLayer(quantized: QuantizedFile, path: string, layer: Module): QuantizedLayer | null {
+  const typeName = layer instanceof QModule ? layer.typeName.replace(/^Q/, '') : layer.typeName
+  return quantized.layer(path, storedShape(layer) ?? [], typeName)
+}
+
 /**
  * The twins of the layers that a checkpoint holds quantized, and those that share a weight with one of them
  * which the file does not hold.
@@ -67,11 +73,10 @@ export function quantizedTwins(
   const layers = new Map<Module, QuantizedLayer>()
   const sharing = new Map<unknown, QuantizedLayer>()
   for (const [path, module] of modules) {
-    const shape = storedShape(module)
-    const layer = quantized.layer(path, shape ?? [])
+    const layer = storedLayer(quantized, path, module)
     if (!layer || layers.has(module)) continue
     layers.set(module, layer)
-    if (shape) sharing.set(Reflect.get(module, 'weight'), layer)
+    if (storedShape(module)) sharing.set(Reflect.get(module, 'weight'), layer)
   }
   // What the settings do not list, and the file does not hold, is stored with another.
   for (const [path, module] of quantized.paths ? [] : modules) {

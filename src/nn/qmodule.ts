@@ -52,6 +52,12 @@ export interface ActivationQuantization {
 /** The scales that a quantized module has; the names are those of quanto's files. */
 export const activationScales = ['input_scale', 'output_scale'] as const
 
+/** Those that a module computes with: of outputs that stay float there is none. */
+export function scalesInUse({ activations, outputQuantized }: QModule): readonly string[] {
+  if (!activations) return []
+  return outputQuantized ? activationScales : ['input_scale']
+}
+
 /**
  * The base of quantized twins: quantizes what the layer takes or gives by one static scale, per tensor.
  * Source: optimum-quanto 0.2.7, nn/qmodule.py, `QModuleMixin`.

@@ -61,7 +61,7 @@ async function detected(file: TensorFile, types: Record<string, { weights: strin
 /** The parts of one module's weight, by the last word of their names. */
 async function partsOf(file: TensorFile, module: string, weights: string, shape: number[]) {
   const found = await detected(file, { [module]: { weights, activations: 'none' } })
-  const parts = found.layer(module, shape)?.weight?.parts ?? []
+  const parts = found.layer(module, shape, 'Linear')?.weight?.parts ?? []
   const part = (end: string) => parts.find(({ name }) => name.endsWith(end))
   return { data: part('_data'), scale: part('_scale'), shift: part('_shift') }
 }

@@ -11,6 +11,7 @@ import { scope } from '../../tensor/scope.ts'
 import { Tensor } from '../../tensor/tensor.ts'
 import type { JsonObject } from '../json.ts'
 import type { TensorFile } from '../tensorFile.ts'
+import { columnOrder } from './columnOrder.ts'
 import type { Part, PartReader, QuantizedFile, QuantizedWeight, Scheme } from './scheme.ts'
 
 /**
@@ -122,7 +123,7 @@ async function readWeight(
   const { device } = parts
   const [out, columns] = matrixShape(shape)
   const groups = Math.ceil(columns / block.size)
-  const order = ordered ? columnOrder(parts, await parts.bytes('g_idx'), block.size) : null
+  const order = ordered ? await columnOrder(parts, 'g_idx', block.size) : null
   const zeros = await parts.bytes('qzeros')
   const words = await parts.tensor('qweight')
   const scales = await parts.tensor('scales')
@@ -167,18 +168,4 @@ function plusOne(bytes: Uint8Array, bits: number, rowWords: number): Uint8Array 
 /** A copy; not by slice, since that of Node's Buffer makes a view. */
 function wordsOf<Words>(bytes: Uint8Array, Words: new (buffer: ArrayBuffer) => Words): Words {
   return new Words(new Uint8Array(bytes).buffer)
-}
-
-/** The inputs in the order of their groups; null where they stand so. */
-function columnOrder(parts: PartReader, bytes: Uint8Array, size: number): Int32Array | null {
-  const groups = wordsOf(bytes, Int32Array)
-  if (groups.every((group, i) => group === Math.floor(i / size))) return null
-  const order = Int32Array.from(groups.keys()).sort((a, b) => groups[a] - groups[b] || a - b)
-  const wrong = order.findIndex((column, j) => groups[column] !== Math.floor(j / size))
-  if (wrong < 0) return order
-  const last = Math.ceil(groups.length / size) - 1
-  throw parts.error(
-    'g_idx',
-    `must put ${size} inputs into each group from 0 to ${last}; input ${order[wrong]} is in group ${groups[order[wrong]]}`,
-  )
 }

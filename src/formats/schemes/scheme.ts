@@ -48,11 +48,17 @@ export interface QuantizedFile {
   readonly paths?: readonly string[]
   /** Dtypes of stored tensors that the scheme reads as they are, for messages. */
   readonly dtypes?: readonly StoredDType[]
+  /** What of the settings lowbit does otherwise than the library, or not, a sentence each. */
+  readonly warnings?: readonly string[]
+  /** Whether a tensor is one that the scheme writes, and lowbit does without. */
+  isUnused?(name: string): boolean
   /**
    * How the layer at `path` is quantized; null where it is not.
    * @param shape of its weight with outputs first: [out, in], or a convolution's [out, in/groups, …]
+   * @param typeName the class of the float layer: `Linear`
+   * @throws FormatError if the settings say that it is, and the file holds its weight otherwise
    */
-  layer(path: string, shape: Shape): QuantizedLayer | null
+  layer(path: string, shape: Shape, typeName: string): QuantizedLayer | null
 }
 
 /** How one layer is stored. */
@@ -96,8 +102,11 @@ export interface Part {
 export interface PartReader {
   readonly device: Device
   info(part: string): TensorInfo
-  /** The values; the bytes [byteLength] uint8 where lowbit has none of the kind. Floats are finite. */
-  tensor(part: string): Promise<Tensor>
+  /**
+   * The values; the bytes [byteLength] uint8 where lowbit has none of the kind. Floats are finite.
+   * @param as the dtype that bytes are of, where the file says uint8
+   */
+  tensor(part: string, as?: DType): Promise<Tensor>
   /** The bytes of rows `start` to `end` (exclusive) of the first dimension, uint8. */
   rows(part: string, start: number, end: number): Promise<Tensor>
   /** On the host: a view, not to be written into. */
