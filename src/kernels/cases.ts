@@ -71,6 +71,7 @@ import { cases as nestedScale } from './quantize/nestedScale/nestedScale.cases.t
 import { cases as fakeQuantize, benchmarks as fakeQuantizeBenchmarks } from './quantize/fakeQuantize/fakeQuantize.cases.ts'
 import { cases as fakeQuantizeGrad } from './quantize/fakeQuantizeGrad/fakeQuantizeGrad.cases.ts'
 import { cases as quantizeRows, benchmarks as quantizeRowsBenchmarks } from './quantize/quantizeRows/quantizeRows.cases.ts'
+import { cases as addToCodes } from './quantize/addToCodes/addToCodes.cases.ts'
 import { cases as unaryInt8 } from './quantize/unaryInt8/unaryInt8.cases.ts'
 import { cases as int8Rows } from './quantize/int8Rows/int8Rows.cases.ts'
 import { cases as scaleBy } from './quantize/scaleBy/scaleBy.cases.ts'
@@ -153,6 +154,7 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   fakeQuantize,
   fakeQuantizeGrad,
   quantizeRows,
+  addToCodes,
   unaryInt8,
   int8Rows,
   scaleBy,

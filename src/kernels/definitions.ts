@@ -70,6 +70,7 @@ import { nestedScale } from './quantize/nestedScale/nestedScale.ts'
 import { fakeQuantize } from './quantize/fakeQuantize/fakeQuantize.ts'
 import { fakeQuantizeGrad } from './quantize/fakeQuantizeGrad/fakeQuantizeGrad.ts'
 import { quantizeRows } from './quantize/quantizeRows/quantizeRows.ts'
+import { addToCodes } from './quantize/addToCodes/addToCodes.ts'
 import { unaryInt8 } from './quantize/unaryInt8/unaryInt8.ts'
 import { int8Rows } from './quantize/int8Rows/int8Rows.ts'
 import { scaleBy } from './quantize/scaleBy/scaleBy.ts'
@@ -152,6 +153,7 @@ export const definitions: Record<KernelName, (...args: never[]) => void> = {
   fakeQuantize,
   fakeQuantizeGrad,
   quantizeRows,
+  addToCodes,
   unaryInt8,
   int8Rows,
   scaleBy,

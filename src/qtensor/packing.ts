@@ -36,6 +36,18 @@ export function packCodes(codes: Tensor, packing: Packing): Tensor {
   return packed
 }
 
+/**
+ * codes [rows, cols] + add, `run` of a row at a time as the digits of one number in base 2^bits, see
+ * kernels/quantize/addToCodes; runs of 1: each code modulo 2^bits.
+ */
+export function addToCodes(codes: Tensor, bits: number, add: number, run = 1): Tensor {
+  const y = Tensor.empty(codes.device, codes.shape, 'uint8')
+  const cols = codes.size(-1)
+  const rows = codes.numel / cols
+  if (rows > 0) codes.device.call('addToCodes', { codes, y, bits, add, run, rows, cols })
+  return y
+}
+
 /** Codes of 1, 2 or 4 bits of rows that lie apart, one over the other in the bits of a byte, the first lowest. */
 export function splitRows(count: number, cols: number, bits: number): Packing {
   const lines = Math.ceil((count / cols) * (bits / 8)) * cols

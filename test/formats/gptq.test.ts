@@ -120,6 +120,17 @@ testOnDevices('zero points less one, and as they are', async (device) => {
   assert.deepEqual(await weightOf(device, { ...settings, checkpoint_format: 'gptq_v2' }, v2), truth)
 })
 
+testOnDevices('one less of a zero point of 0 was borrowed from the next', async (device) => {
+  // 0x000000a0 − 0x11111111 of all, as GPTQModel takes it from a word: zero points 0, 10, 0, 0 …
+  const qzeros = int32('qzeros', [2, 1], [0xeeeeef8f, 0x32109876])
+  const first = [0, 10, 0, 0, 0, 0, 0, 0]
+  const truth = Float32Array.from({ length: out * columns }, (_, at) => {
+    const [o, i] = [Math.floor(at / columns), at % columns]
+    return scaleOf(Math.floor(i / size), o) * (code(o, i) - (i < size ? first : zeros[1])[o])
+  })
+  assert.deepEqual(await weightOf(device, settings, { ...example, qzeros }), truth)
+})
+
 testOnDevices('groups in the order of the columns that were quantized first', async (device) => {
   const groupOf = (i: number) => (i % 3 === 0 || i > 12 ? 0 : 1)
   const ordered = {

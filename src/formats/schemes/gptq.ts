@@ -1,7 +1,7 @@
 import type { DType } from '../../core/dtype.ts'
 import { type QType, qint2, qint3, qint4, quint8 } from '../../core/qtype.ts'
 import type { Shape } from '../../core/shape.ts'
-import { unpackCodes, wordColumns, wordRows } from '../../qtensor/packing.ts'
+import { addToCodes, unpackCodes, wordColumns, wordRows } from '../../qtensor/packing.ts'
 import type { Block } from '../../qtensor/parts.ts'
 import { matrixShape } from '../../qtensor/parts.ts'
 import { permuteColumns } from '../../qtensor/permuteColumns.ts'
@@ -124,22 +124,20 @@ async function readWeight(
   const [out, columns] = matrixShape(shape)
   const groups = Math.ceil(columns / block.size)
   const order = ordered ? await columnOrder(parts, 'g_idx', block.size) : null
-  const zeros = await parts.bytes('qzeros')
+  const zeros = await parts.tensor('qzeros')
   const words = await parts.tensor('qweight')
   const scales = await parts.tensor('scales')
   return scope(() => {
     const { bits } = type
-    const stored = unpackCodes(words, wordColumns(out, columns, bits)).view([out, columns])
+    const codes = unpackCodes(words, wordColumns(out, columns, bits)).view([out, columns])
     const places = order && Tensor.fromArray(device, order, [columns], 'int32')
-    const rowWords = zeros.byteLength / 4 / groups
-    const bytes = lessOne ? plusOne(zeros, bits, rowWords) : zeros
-    const packed = Tensor.fromBytes(device, bytes, [bytes.byteLength], 'uint8')
-    const zeroPoint = unpackCodes(packed, wordRows(groups, out, bits)).view([groups, out])
+    const stored = unpackCodes(zeros, wordRows(groups, out, bits)).view([groups, out])
+    const zeroPoint = lessOne ? addToCodes(stored, bits, 1, runOf(bits)) : stored
     return QTensor.fromParts({
       type,
       shape,
       dtype: 'float32',
-      codes: places ? permuteColumns(stored, places) : stored,
+      codes: places ? permuteColumns(codes, places) : codes,
       block,
       scale: { values: transpose(scales, 0, 1) },
       offset: { kind: 'zeroPoint', values: transpose(zeroPoint, 0, 1) },
@@ -149,20 +147,11 @@ async function readWeight(
 }
 
 /**
- * Zero points one larger, of rows of words: one more is added to each code of a run of words as to one number,
- * as one less was taken from it. A run is a word; of 3 bits, where codes lie in two words, it is three.
+ * How many zero points are one number, from whose digits one was taken as from a whole: those of a word; of 3 bits,
+ * where codes lie in two words, those of three.
  */
-function plusOne(bytes: Uint8Array, bits: number, rowWords: number): Uint8Array {
-  const words = wordsOf(bytes, Uint32Array)
-  const ones = bits === 3 ? [0x49249249, 0x92492492, 0x24924924] : [Math.floor(0xffffffff / (2 ** bits - 1))]
-  let carry = 0
-  for (let i = 0; i < words.length; i++) {
-    const place = (i % rowWords) % ones.length
-    const sum = words[i] + ones[place] + (place > 0 ? carry : 0)
-    words[i] = sum
-    carry = sum > 0xffffffff ? 1 : 0
-  }
-  return new Uint8Array(words.buffer)
+function runOf(bits: number): number {
+  return bits === 3 ? 32 : 32 / bits
 }
 
 /** A copy; not by slice, since that of Node's Buffer makes a view. */
