@@ -7,7 +7,7 @@ import type { PartReader, QuantizedWeight } from '../formats/schemes/scheme.ts'
 import { type TensorFile, type TensorInfo, tensorInfo } from '../formats/tensorFile.ts'
 import { joinPath, type Module, type Parameter } from '../nn/module.ts'
 import type { QTensor } from '../qtensor/qtensor.ts'
-import { cast, transpose } from '../tensor/ops/index.ts'
+import { cast, permute, transpose } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { Origin, Source } from './match.ts'
@@ -37,8 +37,8 @@ export async function readSource(source: Source, reading: Reading): Promise<Para
 /** Whether `readSourceRows` can read some of a parameter's rows. */
 export function hasRows({ origin }: Source): boolean {
   if (origin.kind !== 'tensor') return false
-  const { dtype, shape, columnMajor } = origin.info
-  return isDType(dtype) && shape.length > 0 && !columnMajor
+  const { dtype, shape, columnMajor, headRows } = origin.info
+  return isDType(dtype) && shape.length > 0 && !columnMajor && headRows === undefined
 }
 
 /** Rows `start` to `end` (exclusive) of the parameter that `readSource` would make. @throws FormatError as it */
@@ -86,8 +86,8 @@ function isBuffer(module: Module, modulePath: string, path: string): boolean {
 }
 
 /**
- * The values of a stored tensor in the order of the file, from a row of it on; its bytes, uint8, where lowbit has
- * none of the kind.
+ * The values of a stored tensor, from a row of it on, in the file's order of rows and columns but for rows of
+ * heads; its bytes, uint8, where lowbit has none of the kind.
  */
 async function readTensor(path: string, info: TensorInfo, reading: Reading, firstRow = 0): Promise<Tensor> {
   const { device, file, staging } = reading
@@ -101,11 +101,21 @@ async function readTensor(path: string, info: TensorInfo, reading: Reading, firs
     const read = (start: number, end: number, into: Uint8Array) =>
       file.readRows(path, firstRow + start, firstRow + end, into)
     if (byteLength > 0) await staging.upload(tensor, rows, byteLength / rows, read)
-    return tensor
+    return info.headRows === undefined ? tensor : unpaired(tensor, rows, info.headRows)
   } catch (error) {
     tensor.dispose()
     throw error
   }
+}
+
+/** Rows of whole heads, which lie pair by pair, in the model's order; takes over `x`. */
+function unpaired(x: Tensor, rows: number, headRows: number): Tensor {
+  const y = scope(() => {
+    const pairs = x.view([rows / headRows, headRows / 2, 2, x.numel / rows])
+    return keep(permute(pairs, [0, 2, 1, 3]).view(x.shape))
+  })
+  x.dispose()
+  return y
 }
 
 async function readQuantized(weight: QuantizedWeight, layer: string, reading: Reading): Promise<QTensor> {
@@ -151,14 +161,19 @@ class LayerParts implements PartReader {
 
   async rows(part: string, start: number, end: number): Promise<Tensor> {
     const path = joinPath(this.layer, part)
-    const { byteLength, shape } = this.info(part)
+    const { byteLength, shape, headRows = 1 } = this.info(part)
     const rowBytes = byteLength / (shape[0] ?? 1)
     const { file, staging } = this.reading
-    const tensor = this.give(keep(Tensor.empty(this.device, [(end - start) * rowBytes], 'uint8')))
-    await staging.upload(tensor, end - start, rowBytes, (first, last, into) =>
-      file.readRows(path, start + first, start + last, into),
+    // Rows move within their head, so whole heads are read.
+    const from = Math.floor(start / headRows) * headRows
+    const rows = Math.ceil(end / headRows) * headRows - from
+    const tensor = this.give(keep(Tensor.empty(this.device, [rows * rowBytes], 'uint8')))
+    await staging.upload(tensor, rows, rowBytes, (first, last, into) =>
+      file.readRows(path, from + first, from + last, into),
     )
-    return tensor
+    if (headRows === 1) return tensor
+    const ordered = this.give(unpaired(tensor, rows, headRows))
+    return this.give(keep(ordered.rows((start - from) * rowBytes, (end - from) * rowBytes)))
   }
 
   error(part: string, problem: string, byteOffset = 0): FormatError {

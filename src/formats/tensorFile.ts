@@ -18,6 +18,11 @@ export interface TensorInfo {
   readonly shape: Shape
   /** Whether its values lie column by column: its bytes are then those of the transposed matrix. Default false. */
   readonly columnMajor?: boolean
+  /**
+   * Of a matrix whose rows are turned in pairs: the rows of a head, where row 2i + s of the file is the model's
+   * row s · headRows / 2 + i. Absent where the rows stand as in the model.
+   */
+  readonly headRows?: number
   readonly byteLength: number
   /** From the start of its file. */
   readonly byteOffset: number

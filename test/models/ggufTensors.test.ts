@@ -1,15 +1,26 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
+import type { Source } from '../../src/checkpoints/match.ts'
+import { planTensors } from '../../src/checkpoints/plan.ts'
+import { readSource } from '../../src/checkpoints/read.ts'
+import { Staging } from '../../src/checkpoints/staging.ts'
+import { numel } from '../../src/core/shape.ts'
 import { openGguf } from '../../src/formats/gguf.ts'
+import type { PartReader, QuantizedWeight } from '../../src/formats/schemes/scheme.ts'
 import { bytesSource } from '../../src/formats/source.ts'
-import type { TensorFile } from '../../src/formats/tensorFile.ts'
+import type { TensorFile, TensorInfo } from '../../src/formats/tensorFile.ts'
 import type { CausalLMConfig } from '../../src/models/causalLM.ts'
 import { llamaGguf } from '../../src/models/families/llama.ts'
 import { planGguf } from '../../src/models/ggufPlan.ts'
-import { inModelOrder, unpermuteRows } from '../../src/models/ggufRows.ts'
+import { inModelOrder } from '../../src/models/ggufRows.ts'
 import { modulePath } from '../../src/models/ggufTensors.ts'
+import { Linear } from '../../src/nn/linear.ts'
+import { Module } from '../../src/nn/module.ts'
+import type { QTensor } from '../../src/qtensor/qtensor.ts'
+import type { Tensor } from '../../src/tensor/tensor.ts'
 import { fixtures } from '../formats/ggufBytes.ts'
+import { testOnDevices } from '../tensor/devices.ts'
 
 test('names', () => {
   assert.equal(modulePath(llamaGguf, 'token_embd.weight'), 'model.embed_tokens.weight')
@@ -33,42 +44,95 @@ test('names', () => {
   }
 })
 
-test('rows of rotating pairs are put apart, head by head', () => {
-  // Two heads of six rows: of a head, file order is 0 3 1 4 2 5, as llama.cpp's permute lays rows 0 to 5.
-  const stored = Uint8Array.from([0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11].flatMap((row) => [row, 100 + row]))
-  const expected = Uint8Array.from(Array.from({ length: 12 }, (_, row) => [row, 100 + row]).flat())
-  assert.deepEqual(unpermuteRows(stored, 6, 12), expected)
-  // A bias has one value a row.
-  assert.deepEqual([...unpermuteRows(Uint8Array.from([0, 2, 1, 3]), 4, 4)], [0, 1, 2, 3])
-})
+/*
+ * Two query heads of six rows and one key head of four: of a head, file order is 0 3 1 4 2 5, as llama.cpp's permute
+ * lays rows 0 to 5. Every row is its number, and 100 more.
+ */
+const [q, k, v] = ['q_proj', 'k_proj', 'v_proj'].map((name) => `model.layers.0.self_attn.${name}`)
+const rowsInFile: Record<string, number[]> = {
+  [`${q}.weight`]: [0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11],
+  [`${q}.bias`]: [0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11],
+  [`${k}.weight`]: [0, 2, 1, 3],
+  [`${v}.weight`]: [0, 1, 2, 3],
+}
 
-test('which rows those are, read at once or some at a time', async () => {
-  const rows = (count: number) => Uint8Array.from({ length: 2 * count }, (_, i) => Math.floor(i / 2))
-  const info = (name: string, count: number) => ({
-    name,
-    dtype: 'Q4_0' as const,
-    shape: [count, 2],
-    byteLength: 2 * count,
-    byteOffset: 0,
-  })
-  const [q, k, v] = ['q_proj', 'k_proj', 'v_proj'].map((name) => `model.layers.0.self_attn.${name}.weight`)
-  const sizes = { [q]: 8, [k]: 4, [v]: 4 }
+class Projections extends Module {
+  model = {
+    layers: [
+      {
+        self_attn: {
+          q_proj: new Linear(2, 12),
+          k_proj: new Linear(2, 4, { bias: false }),
+          v_proj: new Linear(2, 4, { bias: false }),
+        },
+      },
+    ],
+  }
+}
+
+testOnDevices('rows of rotating pairs are put apart, head by head', async (device) => {
+  const tensors = new Map<string, TensorInfo>()
+  for (const [name, { length }] of Object.entries(rowsInFile)) {
+    const shape = name.endsWith('bias') ? [length] : [length, 2]
+    const byteLength = 4 * numel(shape)
+    tensors.set(name, { name, dtype: 'float32', shape, byteLength, byteOffset: 0 })
+  }
+  const readRows = async (name: string, start: number, end: number) => {
+    const cols = name.endsWith('bias') ? [0] : [0, 100]
+    const values = rowsInFile[name].slice(start, end).flatMap((row) => cols.map((more) => row + more))
+    return new Uint8Array(Float32Array.from(values).buffer)
+  }
   const file: TensorFile = {
-    name: 'x',
-    tensors: new Map(Object.entries(sizes).map(([path, count]) => [path, info(path, count)])),
-    unknown: new Map(),
-    read: async (path) => rows(sizes[path]),
-    readRows: async (path, start, end) => rows(sizes[path]).subarray(2 * start, 2 * end),
-    close: async () => {},
+    ...{ name: 'x', tensors, unknown: new Map(), readRows, close: async () => {} },
+    read: (name) => readRows(name, 0, rowsInFile[name].length),
   }
   const config = { heads: 2, keyValueHeads: 1 } as CausalLMConfig
+  const model = new Projections()
   const ordered = inModelOrder(file, llamaGguf, config)
-  const firsts = (bytes: Uint8Array) => [...bytes].filter((_, i) => i % 2 === 0)
-  assert.deepEqual(firsts(await ordered.read(q)), [0, 2, 1, 3, 4, 6, 5, 7])
-  assert.deepEqual(firsts(await ordered.read(k)), [0, 2, 1, 3])
-  assert.deepEqual(firsts(await ordered.read(v)), [0, 1, 2, 3])
-  assert.deepEqual(firsts(await ordered.readRows(q, 1, 6)), [2, 1, 3, 4, 6])
-  assert.deepEqual(firsts(await ordered.readRows(v, 1, 3)), [1, 2])
+  const warn = assert.fail
+  const options = { described: 'the test describes', isExtra: () => false, warn }
+  const plan = planTensors(model, ordered, { scheme: 'none', quantized: null }, options)
+  for (const { path, load } of plan.parameters) {
+    const tensor = (await load(device)) as Tensor
+    const rows = Array.from(await tensor.toNumbers(), Number)
+    const expected = rowsInFile[path].toSorted((a, b) => a - b)
+    assert.deepEqual(
+      rows,
+      path.endsWith('bias') ? expected : expected.flatMap((row) => [row, row + 100]),
+      path,
+    )
+    tensor.dispose()
+  }
+})
+
+testOnDevices('blocks of such rows, read some at a time', async (device) => {
+  const rows = rowsInFile[`${q}.weight`]
+  const info = {
+    name: 'q',
+    dtype: 'Q4_0',
+    shape: [12, 2],
+    byteLength: 24,
+    byteOffset: 0,
+    headRows: 6,
+  } as const
+  const file: TensorFile = {
+    ...{ name: 'x', tensors: new Map([['q.weight', info]]), unknown: new Map() },
+    read: async () => assert.fail('whole'),
+    readRows: async (_, start, end) => Uint8Array.from(rows.slice(start, end).flatMap((row) => [row, row])),
+    close: async () => {},
+  }
+  const read = async (parts: PartReader) => {
+    const part = await parts.rows('weight', 1, 8)
+    const bytes = Array.from(await part.toNumbers(), Number)
+    assert.deepEqual(
+      bytes,
+      [1, 2, 3, 4, 5, 6, 7].flatMap((row) => [row, row]),
+    )
+    return undefined as unknown as QTensor
+  }
+  const weight = { read } as unknown as QuantizedWeight
+  const source = { origin: { kind: 'quantized', layer: 'q', weight }, places: [] } as unknown as Source
+  await readSource(source, { device, file, staging: new Staging() })
 })
 
 /** A file with a tensor renamed, or another's type or sizes changed, in place. */
