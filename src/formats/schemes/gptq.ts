@@ -153,8 +153,3 @@ async function readWeight(
 function runOf(bits: number): number {
   return bits === 3 ? 32 : 32 / bits
 }
-
-/** A copy; not by slice, since that of Node's Buffer makes a view. */
-function wordsOf<Words>(bytes: Uint8Array, Words: new (buffer: ArrayBuffer) => Words): Words {
-  return new Words(new Uint8Array(bytes).buffer)
-}
