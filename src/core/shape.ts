@@ -16,7 +16,9 @@ export function showShape(shape: Shape): string {
 }
 
 export function sameShape(a: Shape, b: Shape): boolean {
-  return a.length === b.length && a.every((size, axis) => size === b[axis])
+  if (a.length !== b.length) return false
+  for (let axis = 0; axis < a.length; axis++) if (a[axis] !== b[axis]) return false
+  return true
 }
 
 /**
@@ -25,13 +27,22 @@ export function sameShape(a: Shape, b: Shape): boolean {
  * @throws ShapeError if the number of values differs, or a size is no whole number
  */
 export function inferShape(operation: string, from: Shape, to: Shape): Shape {
-  const known = to.filter((size) => size !== -1)
-  if (!known.every((size) => Number.isInteger(size) && size >= 0) || known.length < to.length - 1)
+  const held = numel(from)
+  let rest = 1
+  let open = 0
+  let whole = true
+  for (const size of to) {
+    if (size === -1) open++
+    else {
+      rest *= size
+      whole &&= Number.isInteger(size) && size >= 0
+    }
+  }
+  if (!whole || open > 1)
     throw new ShapeError(
       `${operation}: sizes must be whole numbers, 0 or more, but one, which may be -1; received ${showShape(to)}`,
     )
-  const [held, rest] = [numel(from), numel(known)]
-  if (known.length === to.length) {
+  if (open === 0) {
     if (rest !== held)
       throw new ShapeError(
         `${operation}: ${showShape(to)} must hold ${held} values; received ${rest} for ${showShape(from)}`,

@@ -2,7 +2,7 @@ import { ShapeError } from '../core/errors.ts'
 import { showShape } from '../core/shape.ts'
 import { add } from './ops/elementwise.ts'
 import { checkBody, keep, type Owned, ownedIn, release, scope } from './scope.ts'
-import { type Gradient, noGrad, resultOf, type Tape, taped } from './tape.ts'
+import { type Gradient, noGrad, type Tape, taped } from './tape.ts'
 import { checkTensor, Tensor } from './tensor.ts'
 
 /**
@@ -70,14 +70,12 @@ function propagate(tape: Tape, loss: Tensor, passed: (y: Owned) => void): void {
   noGrad(() => {
     const gradients = new Map([[loss, Tensor.fromNumbers(loss.device, [1], loss.shape)]])
     for (let i = tape.entries.length - 1; i >= 0; i--) {
-      const entry = tape.entries[i]
-      const { args, y, gradients: gradientsOf } = entry
-      const dy = gradients.get(resultOf(entry))
-      gradients.delete(resultOf(entry))
+      const { args, y, result, gradients: gradientsOf } = tape.entries[i]
+      const dy = gradients.get(result)
+      gradients.delete(result)
       if (dy) {
         const results = scope(() => gradientsOf({ dy, y, needs: tape.needs }, ...args))
-        for (const [x, gradient] of pairs(args, results))
-          if (tape.needs(x)) accumulate(gradients, x, gradient)
+        accumulate(tape, gradients, args, results)
         for (const gradient of ownedIn(results)) release(gradient)
         release(dy)
       }
@@ -93,20 +91,26 @@ function propagate(tape: Tape, loss: Tensor, passed: (y: Owned) => void): void {
   })
 }
 
-/** The tensors of an operation's arguments, each with its gradient. */
-function* pairs(args: readonly unknown[], results: readonly Gradient[]): Generator<[Tensor, Tensor]> {
-  for (const [k, gradient] of results.entries()) {
-    const arg = args[k]
-    if (gradient instanceof Tensor) yield [arg as Tensor, gradient]
-    else if (gradient) yield* pairs(arg as readonly unknown[], gradient)
+/**
+ * Adds the gradients of an operation's arguments to those that are known. One may be handed to several
+ * arguments: each gets a view of its own, and sums are new tensors.
+ */
+function accumulate(
+  tape: Tape,
+  known: Map<Tensor, Tensor>,
+  args: readonly unknown[],
+  gradients: readonly Gradient[],
+): void {
+  for (let k = 0; k < gradients.length; k++) {
+    const [x, gradient] = [args[k] as Tensor, gradients[k]]
+    if (!gradient) continue
+    if (!(gradient instanceof Tensor)) accumulate(tape, known, args[k] as readonly unknown[], gradient)
+    else if (tape.needs(x)) {
+      const before = known.get(x)
+      known.set(x, before ? add(before, gradient) : gradient.view(x.shape))
+      if (before) release(before)
+    }
   }
-}
-
-/** A gradient may be handed to several inputs: each gets a view of its own, and sums are new tensors. */
-function accumulate(gradients: Map<Tensor, Tensor>, x: Tensor, gradient: Tensor): void {
-  const known = gradients.get(x)
-  gradients.set(x, known ? add(known, gradient) : gradient.view(x.shape))
-  if (known) release(known)
 }
 
 function addTo(leaf: Tensor, gradient: Tensor): void {

@@ -59,14 +59,12 @@ export function op<Args extends unknown[], Y>(
   const [name, ...parameters] = signature.split(/[(,)]/).map((part) => part.trim())
   const operation = (...args: Args): Y => {
     if (interpreter) return interpreter(operation as unknown as Op, args as unknown as never[]) as Y
-    for (let i = 0; i < args.length; i++) {
-      const handled = handledBy(args[i], operation, args)
-      if (handled) return handled as Y
-    }
+    const handled = handledBy(args, operation, args)
+    if (handled) return handled as Y
     const tape = gradients && tapeOf(args)
     if (!tape) return compute(...args)
     const y = noGrad(() => compute(...args))
-    tape.add({ args, y, gradients: gradients as unknown as TapeEntry['gradients'] })
+    tape.add(args, y, gradients as unknown as TapeEntry['gradients'])
     return y
   }
   Object.defineProperties(operation, {
@@ -82,15 +80,18 @@ const aSignature: Kind = {
   holds: (value) => typeof value === 'string' && /^\w+\([\w, ]*\)$/.test(value),
 }
 
-/** What the handler of an argument, or of one in a list of them, makes of the operation. */
-function handledBy(arg: unknown, operation: unknown, args: readonly unknown[]): Tensor | undefined {
-  if (typeof arg !== 'object' || arg === null) return undefined
-  if (Array.isArray(arg)) {
-    for (const one of arg) {
-      const handled = handledBy(one, operation, args)
-      if (handled) return handled
-    }
-    return undefined
+/** What the handler of one of some arguments, or of one in a list among them, makes of the operation. */
+function handledBy(
+  some: readonly unknown[],
+  operation: unknown,
+  args: readonly unknown[],
+): Tensor | undefined {
+  for (const arg of some) {
+    if (typeof arg !== 'object' || arg === null) continue
+    const handled = Array.isArray(arg)
+      ? handledBy(arg, operation, args)
+      : (arg as Partial<Tensor>).handlers?.get(operation)?.(...(args as never[]))
+    if (handled) return handled
   }
-  return (arg as Partial<Tensor>).handlers?.get(operation)?.(...(args as never[]))
+  return undefined
 }

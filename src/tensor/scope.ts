@@ -95,11 +95,13 @@ export function checkBody(operation: string, body: unknown): void {
 }
 
 /** The tensors of a result: alone, in an array, or as values of an object. */
-export function* ownedIn(value: unknown): Generator<Owned> {
-  if (typeof value !== 'object' || value === null) return
-  if ('tensors' in value && typeof value.tensors === 'function') yield* (value as Holder).tensors()
-  else if ('dispose' in value && typeof value.dispose === 'function') yield value as Owned
-  else if (Array.isArray(value)) for (const item of value) yield* ownedIn(item)
+export function ownedIn(value: unknown, found: Owned[] = []): Owned[] {
+  if (typeof value !== 'object' || value === null) return found
+  // Every scope and every operation on a tape looks through its result: no generators.
+  if ('tensors' in value && typeof value.tensors === 'function') found.push(...(value as Holder).tensors())
+  else if ('dispose' in value && typeof value.dispose === 'function') found.push(value as Owned)
+  else if (Array.isArray(value)) for (const item of value) ownedIn(item, found)
   else if (Object.getPrototypeOf(value) === Object.prototype)
-    for (const item of Object.values(value)) yield* ownedIn(item)
+    for (const item of Object.values(value)) ownedIn(item, found)
+  return found
 }

@@ -25,6 +25,8 @@ export type Gradients<Args extends readonly unknown[], Y> = (
 export interface TapeEntry {
   readonly args: readonly unknown[]
   readonly y: unknown
+  /** The tensor of it that has a gradient. */
+  readonly result: Tensor
   readonly gradients: (...all: unknown[]) => readonly Gradient[]
 }
 
@@ -52,16 +54,12 @@ export class Tape {
     return (x as Partial<Tensor>).requiresGrad === true || this.outputs.has(x)
   }
 
-  add(entry: TapeEntry): void {
-    this.entries.push(entry)
-    this.outputs.add(resultOf(entry))
+  /** Notes an operation that ran: only the first tensor of what it gave has a gradient. */
+  add(args: readonly unknown[], y: unknown, gradients: TapeEntry['gradients']): void {
+    const result = ownedIn(y)[0] as Tensor
+    this.entries.push({ args, y, result, gradients })
+    this.outputs.add(result)
   }
-}
-
-/** The tensor of what an operation gave that has a gradient. */
-export function resultOf({ y }: TapeEntry): Tensor {
-  const [first] = ownedIn(y)
-  return first as Tensor
 }
 
 let running: Tape | undefined
@@ -121,5 +119,6 @@ export function needsGrad(x: Tensor | null): boolean {
 export function tapeOf(args: readonly unknown[]): Tape | undefined {
   const tape = running
   if (!tape) return undefined
-  return args.some((arg) => (Array.isArray(arg) ? arg.some(tape.needs) : tape.needs(arg))) ? tape : undefined
+  for (const arg of args) if (Array.isArray(arg) ? arg.some(tape.needs) : tape.needs(arg)) return tape
+  return undefined
 }

@@ -58,6 +58,7 @@ export const expand = op(
  * none. No gradient.
  */
 export function sumTo(x: Tensor, shape: Shape): Tensor {
+  if (sameShape(x.shape, shape)) return x.view(shape)
   const lead = x.shape.length - shape.length
   const summed = x.shape.map((size, axis) => axis < lead || (shape[axis - lead] === 1 && size !== 1))
   const kept = x.shape.map((_, axis) => axis).filter((axis) => !summed[axis])

@@ -54,8 +54,13 @@ export type Operand = Tensor | number
 
 /** @throws DTypeError unless one of the operands is a tensor, and the other one, too, or a number */
 function checkOperands(op: string, a: Operand, b: Operand): void {
+  if (
+    a instanceof Tensor
+      ? b instanceof Tensor || typeof b === 'number'
+      : typeof a === 'number' && b instanceof Tensor
+  )
+    return
   const kinds = [a, b].map((operand) => (operand instanceof Tensor ? 'tensor' : typeof operand))
-  if (kinds.includes('tensor') && kinds.every((kind) => kind === 'tensor' || kind === 'number')) return
   throw new DTypeError(
     `${op}: a and b must be tensors, or one of them a number; received ${kinds.join(' and ')}`,
   )
