@@ -243,7 +243,6 @@ export const calls: Record<string, Call> = {
   registerQuantizedModule: call((o: lb.Twin) => lb.registerQuantizedModule(Net, o), {
     make: () => null,
     onRequest: undefined,
-    quanto: undefined,
   }),
   crossEntropyLoss: call((o: lb.ClassLossOptions) => lb.crossEntropyLoss(x, [0, 1], o), {
     ...classes,

@@ -1,6 +1,5 @@
 import type { FloatDType } from '../core/dtype.ts'
 import type { Device } from '../devices/device.ts'
-import { defaultScheme } from '../formats/schemes/index.ts'
 import type { QuantizedFile } from '../formats/schemes/scheme.ts'
 import type { TensorFile } from '../formats/tensorFile.ts'
 import type { Module, Parameter } from '../nn/module.ts'
@@ -8,6 +7,7 @@ import { readActivationScales } from './activationScales.ts'
 import { matchTensors, type Source } from './match.ts'
 import { type Problem, refuseProblems } from './problems.ts'
 import { readSource } from './read.ts'
+import { schemeToWrite } from './save.ts'
 import { Staging } from './staging.ts'
 
 /**
@@ -44,8 +44,9 @@ export async function fillModel(
   const namesOf = (wanted: Problem['kind']) =>
     problems.flatMap(({ kind, tensor }) => (kind === wanted ? [tensor] : []))
   const [missingKeys, unexpectedKeys] = [namesOf('missing'), namesOf('unexpected')]
-  // The map says how layers are quantized in the default scheme alone.
-  const isCoded = unexpectedKeys.includes(defaultScheme.trace?.(file) ?? '')
+  // A map says how layers are quantized in the scheme that states have by default, and in no other.
+  const { trace } = schemeToWrite(undefined, { quantized: new Map(), floats: [] })
+  const isCoded = unexpectedKeys.includes(trace?.(file) ?? '')
   refuseProblems(
     `${file.name}: the tensors must be those of the model`,
     strict ? problems : problems.filter(({ kind }) => kind === 'misfit'),

@@ -8,14 +8,13 @@ import { type Shape, showShape } from '../core/shape.ts'
 import { aDevice, type Device } from '../devices/device.ts'
 import { openDevice } from '../devices/open.ts'
 import { JsonObject } from '../formats/json.ts'
-import { defaultScheme } from '../formats/schemes/index.ts'
 import type { TensorFile } from '../formats/tensorFile.ts'
 import { aModule, type Module, type Parameter } from '../nn/module.ts'
 import type { QModule } from '../nn/qmodule.ts'
 import { Uncalibrated } from '../nn/uncalibrated.ts'
-import { quantoGroupSize } from '../qtensor/groupSize.ts'
+import { defaultGroupSize } from '../qtensor/groupSize.ts'
 import { matrixShape } from '../qtensor/parts.ts'
-import { activationType, quantizationMap } from '../quantize/quantize.ts'
+import { activationType } from '../quantize/quantize.ts'
 import { detectFile } from './detect.ts'
 import { fillModel, type LoadedState } from './fill.ts'
 import { schemeToWrite } from './save.ts'
@@ -46,9 +45,9 @@ const aState: Kind = {
 }
 
 /**
- * Resolves to copies of all tensors of a model, under the names that `save` gives them by default (quanto's, but of
- * types that only other schemes hold); those of a module at several paths, and tied ones, under each. Quantized layers that are not frozen give
- * their float weights.
+ * Resolves to copies of all tensors of a model, under the names that `save` gives them by default (quanto's, but
+ * of types that only other schemes hold); those of a module at several paths, and tied ones, under each.
+ * Quantized layers that are not frozen give their float weights.
  */
 export async function stateDict(model: Module): Promise<Map<string, SavedTensor>> {
   check('stateDict', 'model', model, aModule)
@@ -102,12 +101,21 @@ export async function loadStateDict(
 ): Promise<LoadedState> {
   checkState('loadStateDict', model, state, options)
   const file = asFile(state)
-  // What is in the map of the default scheme is nowhere else; in others the tensors say it.
-  const inMap = schemeToWrite(undefined, await layersToWrite(model)) === defaultScheme
-  const settings = inMap ? new JsonObject(quantizationMap(model), file.name) : null
-  const { quantized } = await detectFile(file, settings)
+  const { quantized } = await detectFile(file, await ownSettings(model, file.name))
   const { device = deviceOf(model) ?? openDevice(), dtype, strict = true } = options
   return fillModel(model, file, quantized, { device, dtype, strict })
+}
+
+/**
+ * What the scheme of a model's layers has in a file of its own, and nowhere else; null where tensors say all.
+ * @param name what messages call it
+ */
+async function ownSettings(model: Module, name: string): Promise<JsonObject | null> {
+  const layers = await layersToWrite(model)
+  const { settingsFiles = [], writer } = schemeToWrite(undefined, layers)
+  const { files } = writer.settings(layers.quantized, layers.floats)
+  const text = settingsFiles.map((file) => files?.get(file)).find((written) => written !== undefined)
+  return text === undefined ? null : new JsonObject(JSON.parse(text), name)
 }
 
 /**
@@ -186,11 +194,11 @@ function applyTypes(model: Module, map: TypeMap): () => void {
   return () => model.replaceModules(new Map([...twins].map(([layer, twin]) => [twin, layer])))
 }
 
-/** A weight type with the groups that quanto's rule gives the layer. */
+/** A weight type with the groups that the layer gets by default. */
 function byRule(layer: Module, type: QType | null): LayerTypes['weight'] {
   if (!type) return null
   const [, K] = matrixShape(storedShape(layer) ?? [])
-  return { facts: { qtype: type, block: { kind: 'group', size: quantoGroupSize(type, K) ?? K } } }
+  return { facts: { qtype: type, block: { kind: 'group', size: defaultGroupSize(type, K) ?? K } } }
 }
 
 function notALayer(path: string, layers: ReadonlyMap<string, Module>): ShapeError {

@@ -28,7 +28,7 @@ export * from './qtypes.ts'
  * The types are the lines of native/types.def.
  */
 export interface QType {
-  /** That of quanto, as saved in `quanto_qmap.json`, for the types that quanto has. */
+  /** Where quanto has the type, quanto's name of it. */
   readonly name: TypeName
   /** Its number in the kernels' ABI. */
   readonly code: number
@@ -56,8 +56,17 @@ export function valueOfCode({ values, dtype, codebook }: QType, code: number): n
 /** The float8 that the name `float8` means, quanto's alias of qfloat8_e4m3fn. */
 export const qfloat8 = qfloat8_e4m3fn
 
-/** The quantized types that quanto has, and that its files may name. */
-export const qtypes: readonly QType[] = [qint2, qint4, qint8, qfloat8_e4m3fn, qfloat8_e5m2, qfloat8_e4m3fnuz]
+/** The quantized types that have names which options take. */
+export const qtypes: readonly QType[] = [
+  qint2,
+  qint4,
+  qint8,
+  qfloat8_e4m3fn,
+  qfloat8_e5m2,
+  qfloat8_e4m3fnuz,
+  nf4,
+  fp4,
+]
 
 /** The quantized types by the names that options take: `int4` or quanto's `qint4`. */
 export type QTypeName =
@@ -86,7 +95,7 @@ function findQType(type: unknown): QType | undefined {
   if (typeof type !== 'string') return qtypesByCode.find((qtype) => qtype === type)
   const name = type.startsWith('q') ? type : `q${type}`
   if (name === 'qfloat8') return qfloat8
-  return [...qtypes, nf4, fp4].find((qtype) => qtype.name === name || qtype.name === type)
+  return qtypes.find((qtype) => qtype.name === name || qtype.name === type)
 }
 
 /** A quantized type, or its name. */

@@ -33,11 +33,9 @@ export interface Twin<M extends Module = Module> {
   make(layer: M, options: TwinOptions): QModule | null
   /** Whether only those quantize it who name the class in `layers`. */
   onRequest?: boolean
-  /** Whether quanto has it: `layers: 'quanto'`. */
-  quanto?: boolean
 }
 
-const twinKinds: OptionKinds<Twin> = { make: required(aFunction), onRequest: aBoolean, quanto: aBoolean }
+const twinKinds: OptionKinds<Twin> = { make: required(aFunction), onRequest: aBoolean }
 
 /** The twin of each layer class; `registerQuantizedModule` adds to it. */
 const twins = new Map<LayerClass, Twin>()
@@ -57,13 +55,11 @@ export function registerQuantizedModule<M extends Module>(layer: LayerClass<M>, 
 const builtIn: readonly [LayerClass, Twin][] = [
   twinOf(Linear, {
     make: (layer, { weights, activations }) => weights && new QLinear(layer, weights, activations),
-    quanto: true,
   }),
-  twinOf(Conv2d, { make: convolution, quanto: true }),
+  twinOf(Conv2d, { make: convolution }),
   twinOf(Convolution, { make: convolution }),
   twinOf(LayerNorm, {
     make: (layer, { activations }) => (activations.qtype ? new QLayerNorm(layer, activations) : null),
-    quanto: true,
   }),
   twinOf(Conv1D, {
     make: (layer, { weights, activations }) => weights && new QConv1D(layer, weights, activations),
@@ -82,8 +78,14 @@ function twinOf<M extends Module>(layer: LayerClass<M>, twin: Twin<M>): [LayerCl
   return [layer, twin as Twin]
 }
 
+/** A layer class, and how its twin is made. */
+export interface FoundTwin {
+  layerClass: LayerClass
+  twin: Twin
+}
+
 /** The twin of a layer's class, or of the nearest class that it extends; undefined where there is none. */
-export function findTwin(layer: Module): { layerClass: LayerClass; twin: Twin } | undefined {
+export function findTwin(layer: Module): FoundTwin | undefined {
   for (
     let prototype = Object.getPrototypeOf(layer);
     prototype;

@@ -6,7 +6,7 @@ import type { QType } from '../core/qtype.ts'
  * store it: readers apply the rule again.
  * Source: optimum-quanto 0.2.7, nn/qmodule.py, `QModuleMixin.__init__`.
  */
-export function quantoGroupSize(qtype: QType, columns: number): number | null {
+export function defaultGroupSize(qtype: QType, columns: number): number | null {
   if (qtype.bits === 8 || columns <= 128) return null
   return [128, 96, 64, 32].find((size) => columns % size === 0) ?? null
 }

@@ -43,7 +43,7 @@ export interface CalibrateOptions {
    * inputs move with a momentum of 0.9 whatever was asked for, and streamlining leaves the outputs of all
    * modules float.
    */
-  mirror?: 'quanto'
+  mirror?: keyof typeof mirrors
   /**
    * Is called with a line on each module: what its scales are, and what became of its output. `true` prints
    * them.
@@ -51,12 +51,24 @@ export interface CalibrateOptions {
   debug?: boolean | ((line: string) => void)
 }
 
+/** What libraries do where their documentation promises something else. */
+const mirrors = {
+  quanto: { inputMomentum: 0.9, floatOutputs: true },
+} satisfies Record<string, Mirror>
+
+interface Mirror {
+  /** Of scales of inputs, whatever was asked for. */
+  readonly inputMomentum?: number
+  /** Whether streamlining leaves the outputs of all modules float. */
+  readonly floatOutputs?: boolean
+}
+
 const optionKinds: OptionKinds<CalibrateOptions> = {
   momentum: aNumber,
   inputMomentum: aNumber,
   observer: either('be the name of an observer or a function', aString, aFunction),
   streamline: aBoolean,
-  mirror: oneOf('quanto'),
+  mirror: oneOf(...Object.keys(mirrors)),
   debug: either('be true, false or a function', aBoolean, aFunction),
 }
 
@@ -125,6 +137,7 @@ class Calibration {
   private readonly observer: Observer | null
   private readonly histograms = new Map<QModule, Partial<Record<ScaleName, DeviceHistogram>>>()
   private readonly options: CalibrateOptions
+  private readonly mirror: Mirror
   private readonly paths: Map<QModule, string>
   private readonly before = new Map<QModule, Before>()
   /** Modules in the order of their first call. */
@@ -134,10 +147,10 @@ class Calibration {
 
   constructor(model: Module, options: CalibrateOptions) {
     const momentum = options.momentum ?? 0.9
-    const mirror = options.mirror === 'quanto'
     this.options = options
+    this.mirror = options.mirror ? mirrors[options.mirror] : {}
     this.momentum = {
-      input_scale: mirror ? 0.9 : (options.inputMomentum ?? momentum),
+      input_scale: this.mirror.inputMomentum ?? options.inputMomentum ?? momentum,
       output_scale: momentum,
     }
     this.streamlined = options.streamline ?? true
@@ -234,8 +247,8 @@ class Calibration {
 
   private streamline(): void {
     if (!this.streamlined) return
-    const quanto = this.options.mirror === 'quanto'
-    for (const [module, use] of this.uses) if (quanto || !use.taken) module.outputQuantized = false
+    const { floatOutputs } = this.mirror
+    for (const [module, use] of this.uses) if (floatOutputs || !use.taken) module.outputQuantized = false
   }
 
   /** Reads the scales, once, and checks them. */

@@ -17,6 +17,7 @@ import { aQTypeOrName } from '../core/qtype.ts'
 import { aModule, type Module } from '../nn/module.ts'
 import { aComputeDType } from '../qtensor/computeDtype.ts'
 import { aQuantizer } from '../qtensor/quantizer.ts'
+import { layerSets } from './layerSets.ts'
 import type { QuantizeOptions } from './quantize.ts'
 import { quantizers } from './quantizers.ts'
 
@@ -37,7 +38,7 @@ const optionKinds: OptionKinds<QuantizeOptions> = {
   computeDtype: aComputeDType,
   layers: either(
     'be default, quanto or a list of classes',
-    oneOf('default', 'quanto'),
+    oneOf(...Object.keys(layerSets)),
     listOf('classes', aFunction),
   ),
   strict: aBoolean,

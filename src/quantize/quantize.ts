@@ -7,12 +7,13 @@ import { QModule, QWeightModule } from '../nn/qmodule.ts'
 import { findTwin, type LayerClass, type Twin, weightColumns } from '../nn/twins.ts'
 import { Uncalibrated } from '../nn/uncalibrated.ts'
 import type { ComputeDType } from '../qtensor/computeDtype.ts'
-import { quantoGroupSize } from '../qtensor/groupSize.ts'
+import { defaultGroupSize } from '../qtensor/groupSize.ts'
 import type { QTensor } from '../qtensor/qtensor.ts'
 import type { Quantizer } from '../qtensor/quantizer.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { codebookBlockSizes } from './codebook.ts'
 import { globMatcher } from './glob.ts'
+import { type LayerSet, layerSets } from './layerSets.ts'
 import { checkQuantizeOptions } from './options.ts'
 import { defaultQuantizer, type QuantizerName, quantizers } from './quantizers.ts'
 
@@ -48,7 +49,7 @@ export interface QuantizeOptions {
    * Which classes of layers: `default` takes those that multiply weights, and LayerNorm where activations are
    * quantized; `quanto` those that quanto knows; a list names them, embeddings included.
    */
-  layers?: 'default' | 'quanto' | readonly LayerClass[]
+  layers?: LayerSet | readonly LayerClass[]
   /** Refuses to compute with activations that were never calibrated, instead of warning once. */
   strict?: boolean
 }
@@ -109,9 +110,11 @@ export function planTwins(model: Module, options: QuantizeOptions): Map<string, 
 function twinFor(module: Module, layers: QuantizeOptions['layers'] = 'default'): Twin | undefined {
   const found = findTwin(module)
   if (!found) return undefined
-  const { twin } = found
-  if (typeof layers !== 'string') return layers.some((wanted) => module instanceof wanted) ? twin : undefined
-  return (layers === 'quanto' ? twin.quanto : !twin.onRequest) ? twin : undefined
+  const isWanted =
+    typeof layers === 'string'
+      ? layerSets[layers](found)
+      : layers.some((layerClass) => module instanceof layerClass)
+  return isWanted ? found.twin : undefined
 }
 
 /** Whether `quantize` with these `layers` has a twin for the module. */
@@ -158,7 +161,7 @@ function groupSizeFor(
   path: string,
 ): number | null {
   if (qtype.codebook) return blockSizeFor(wanted, path)
-  if (wanted === undefined) return quantoGroupSize(qtype, columns)
+  if (wanted === undefined) return defaultGroupSize(qtype, columns)
   if (wanted === null) return null
   if (!Number.isInteger(wanted) || wanted <= 0 || wanted % 32 !== 0) {
     throw new ShapeError(`quantize: groupSize must be a positive multiple of 32; received ${wanted}`)

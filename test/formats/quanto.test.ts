@@ -18,7 +18,7 @@ import type { Part } from '../../src/formats/schemes/scheme.ts'
 import type { TensorFile, TensorInfo } from '../../src/formats/tensorFile.ts'
 import { Linear } from '../../src/nn/linear.ts'
 import { Module } from '../../src/nn/module.ts'
-import { quantoGroupSize } from '../../src/qtensor/groupSize.ts'
+import { defaultGroupSize } from '../../src/qtensor/groupSize.ts'
 import { widestGolden as golden } from '../golden.ts'
 import { fixtures } from './golden.ts'
 import { packRows, unpackRows } from './splitRows.ts'
@@ -141,7 +141,7 @@ test('the group size is the largest of 128, 96, 64, 32 that divides rows longer 
     [11008, 128],
   ]
   for (const [columns, size] of known)
-    assert.equal(quantoGroupSize(qint4, columns), size ?? null, `${columns}`)
+    assert.equal(defaultGroupSize(qint4, columns), size ?? null, `${columns}`)
 })
 
 test('five rows of 4 bits share three rows of bytes, the first in the low bits', () => {

@@ -4,9 +4,8 @@ import fc from 'fast-check'
 import { requantize, type SavedTensor, stateDict, type TypeMap } from '../../src/checkpoints/stateDict.ts'
 import { type DType, dtypes } from '../../src/core/dtype.ts'
 import { DTypeError, FormatError, ShapeError } from '../../src/core/errors.ts'
-import { qtypes } from '../../src/core/qtype.ts'
 import { openDevice } from '../../src/devices/open.ts'
-import { formatQuantoMap, parseQuantoMap } from '../../src/formats/schemes/quantoMap.ts'
+import { formatQuantoMap, parseQuantoMap, quantoTypes } from '../../src/formats/schemes/quantoMap.ts'
 import { initialize } from '../../src/nn/initialize.ts'
 import { Linear } from '../../src/nn/linear.ts'
 import { Module } from '../../src/nn/module.ts'
@@ -87,10 +86,10 @@ test(`${cases} changes of a state and its map`, async (t) => {
 })
 
 test(`${cases} quantization maps are read as they were written`, () => {
-  const activations = fc.option(fc.constantFrom(...qtypes.filter(({ bits }) => bits === 8)), {
+  const activations = fc.option(fc.constantFrom(...quantoTypes.filter(({ bits }) => bits === 8)), {
     nil: undefined,
   })
-  const weights = fc.option(fc.constantFrom(...qtypes), { nil: undefined })
+  const weights = fc.option(fc.constantFrom(...quantoTypes), { nil: undefined })
   const entry = fc.record({ weights, activations, outputQuantized: fc.boolean() }, { noNullPrototype: true })
   fc.assert(
     fc.property(fc.array(fc.tuple(fc.string({ unit: 'binary' }), entry)), (entries) => {

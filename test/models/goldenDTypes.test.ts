@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { dtypes, type FloatDType } from '../../src/core/dtype.ts'
-import { qtypes } from '../../src/core/qtype.ts'
 import { openDevice } from '../../src/devices/open.ts'
 import { diskFolder } from '../../src/formats/file.node.ts'
 import { openSafetensors } from '../../src/formats/safetensors.ts'
+import { quantoTypes } from '../../src/formats/schemes/quantoMap.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
 import { matrixShape } from '../../src/qtensor/parts.ts'
 import { QTensor } from '../../src/qtensor/qtensor.ts'
@@ -27,7 +27,7 @@ for (const name of deviceNames) {
     const device = openDevice(name, { threads: 2 })
     after(() => device.close())
     for (const dtype of ['float32', 'float16', 'bfloat16'] satisfies FloatDType[]) {
-      for (const qtype of qtypes) {
+      for (const qtype of quantoTypes) {
         test(`${dtype} weights to ${qtype.name}`, async () => {
           using model = await loadCausalLM(stories, { device, dtype })
           quantize(model, { weights: qtype, include: modules })

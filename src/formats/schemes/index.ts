@@ -7,9 +7,6 @@ import type { Scheme } from './scheme.ts'
 /** Every scheme, in the order in which they are asked whether a checkpoint is theirs. */
 export const schemes: readonly Scheme[] = [quanto, gptq, bitsandbytes, gguf]
 
-/** The scheme that models are saved in, unless another is asked for. */
-export const defaultScheme: Scheme = quanto
-
 /** The scheme of that name; undefined if there is none. */
 export function schemeNamed(name: string): Scheme | undefined {
   return schemes.find((scheme) => scheme.name === name)

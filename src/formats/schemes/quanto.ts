@@ -1,9 +1,9 @@
 import type { DType, FloatDType } from '../../core/dtype.ts'
 import { isFloatDType } from '../../core/dtype.ts'
 import { FormatError } from '../../core/errors.ts'
-import { type QType, qtypes } from '../../core/qtype.ts'
+import type { QType } from '../../core/qtype.ts'
 import { numel, type Shape } from '../../core/shape.ts'
-import { quantoGroupSize } from '../../qtensor/groupSize.ts'
+import { defaultGroupSize } from '../../qtensor/groupSize.ts'
 import { packCodes, splitRows, unpackCodes } from '../../qtensor/packing.ts'
 import { type Block, matrixShape, showBlock } from '../../qtensor/parts.ts'
 import { QTensor } from '../../qtensor/qtensor.ts'
@@ -12,7 +12,7 @@ import { keep, scope } from '../../tensor/scope.ts'
 import { Tensor } from '../../tensor/tensor.ts'
 import type { JsonObject } from '../json.ts'
 import type { TensorFile } from '../tensorFile.ts'
-import { formatQuantoMap, quantoMapOf, readQuantoMap } from './quantoMap.ts'
+import { formatQuantoMap, quantoMapOf, quantoTypes, readQuantoMap } from './quantoMap.ts'
 import type {
   LayerToWrite,
   LayerValues,
@@ -41,7 +41,7 @@ export const quanto: Scheme = {
   detect: (map, file, own) => (map && own ? openQuanto(map, file) : null),
   trace: (file) => [...file.tensors.keys()].find((name) => name.endsWith('.weight._scale')),
   writer: {
-    types: qtypes,
+    types: quantoTypes,
     parts: partsOf,
     // `requantize` ties no codes, and would leave the other layers without values.
     repeats: ({ typeName }) => layerTypes.includes(typeName),
@@ -107,7 +107,7 @@ export function quantoTensors(
 ): QuantoTensors {
   const [out, columns] = matrixShape(shape)
   const packed = qtype.bits < 8
-  const group = quantoGroupSize(qtype, columns)
+  const group = defaultGroupSize(qtype, columns)
   const rows = group === null ? shape : [(out * columns) / group, group]
   const dataShape = packed ? [Math.ceil((rows[0] * qtype.bits) / 8), ...rows.slice(1)] : shape
   const scaleShape = scaleShapeOf(rows, packed, groupSize)
@@ -132,7 +132,7 @@ function stretches(from: Shape, to: Shape): boolean {
 
 /** The weight of the module at `path`; all its floats have the dtype of the scale that the file holds. */
 function storedWeight(file: TensorFile, path: string, type: QType, shape: Shape): QuantizedWeight {
-  const groupSize = quantoGroupSize(type, matrixShape(shape)[1])
+  const groupSize = defaultGroupSize(type, matrixShape(shape)[1])
   const stored = file.tensors.get(`${path}.weight._scale`)?.dtype
   const dtype = stored !== undefined && isFloatDType(stored) ? stored : null
   const { data, scale, shift } = quantoTensors(type, shape, dtype ?? 'float32')
@@ -169,7 +169,7 @@ async function readWeight(
   { data, scale, shift }: QuantoTensors,
 ): Promise<QTensor> {
   const [N, K] = matrixShape(shape)
-  const G = quantoGroupSize(type, K) ?? K
+  const G = defaultGroupSize(type, K) ?? K
   const [packed, scales, shifts] = await Promise.all([
     parts.tensor(data.name),
     parts.tensor(scale.name),
@@ -241,10 +241,10 @@ function groupSizeOf({ block }: WeightKind): number {
 /** quanto does not store group sizes but derives them. */
 function checkWeight(path: string, weight: WeightKind): void {
   const { qtype, shape, block, offset, reordered } = weight
-  if (!qtypes.includes(qtype))
+  if (!quantoTypes.includes(qtype))
     throw new FormatError(`save: quanto's format has no ${qtype.name}; ${path} has it`)
   const [N, K] = matrixShape(shape)
-  const expected = quantoGroupSize(qtype, K) ?? K
+  const expected = defaultGroupSize(qtype, K) ?? K
   // Of a single output each column has a scale where quanto quantized it, the row where lowbit did; quanto
   // reads both.
   const columns = N === 1 && qtype.bits < 8 && expected === K && groupSizeOf(weight) === 1

@@ -1,6 +1,21 @@
-import { type QType, qfloat8, qtypes } from '../../core/qtype.ts'
+import {
+  type QType,
+  qfloat8,
+  qfloat8_e4m3fn,
+  qfloat8_e4m3fnuz,
+  qfloat8_e5m2,
+  qint2,
+  qint4,
+  qint8,
+} from '../../core/qtype.ts'
 import { JsonObject, parseJson, pythonJson } from '../json.ts'
 import type { LayerToWrite } from './scheme.ts'
+
+/** The quantized types that quanto has, and that its files may name. */
+export const quantoTypes: readonly QType[] = [
+  ...[qint2, qint4, qint8],
+  ...[qfloat8_e4m3fn, qfloat8_e5m2, qfloat8_e4m3fnuz],
+]
 
 /** A map names modules by the thousand, not by the million. */
 export const maxQuantoMapBytes = 10_000_000
@@ -42,9 +57,12 @@ export function readQuantoMap(modules: JsonObject): QuantoMap {
 function readQType(entry: JsonObject, key: string): QType | undefined {
   const name = entry.string(key)
   if (name === 'none') return undefined
-  const found = name === 'qfloat8' ? qfloat8 : qtypes.find((qtype) => qtype.name === name)
+  const found = name === 'qfloat8' ? qfloat8 : quantoTypes.find((qtype) => qtype.name === name)
   if (found) return found
-  throw entry.error(key, `must be none, qfloat8 or one of ${qtypes.map((qtype) => qtype.name).join(', ')}`)
+  throw entry.error(
+    key,
+    `must be none, qfloat8 or one of ${quantoTypes.map((qtype) => qtype.name).join(', ')}`,
+  )
 }
 
 /** The text of `quanto_qmap.json`, as quanto writes it. */
