@@ -57,6 +57,12 @@ const quantize = program
     'keep layers whose path matches in floats, such as lm_head; may be repeated',
     repeated,
   )
+  .addOption(
+    new Option(
+      '--format <scheme>',
+      'how the folder stores quantized weights (default: the first that holds their type)',
+    ).choices(['quanto', 'bitsandbytes']),
+  )
   .requiredOption('--out <folder>', 'folder to write; it appears whole or not at all')
   .option(
     '--overwrite',

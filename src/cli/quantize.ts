@@ -7,7 +7,7 @@ import type { Device } from '../devices/device.ts'
 import { layerError, weightErrors } from '../evaluate/weightError.ts'
 import { checkSaveTarget } from '../formats/atomicFolder.node.ts'
 import type { CausalLM } from '../models/causalLM.ts'
-import { isGgufPath, planCausalLM } from '../models/load.ts'
+import { planCausalLM } from '../models/load.ts'
 import { type QuantizedFiles, quantizeFiles, streams } from '../models/quantizeFiles.ts'
 import type { Module } from '../nn/module.ts'
 import { QWeightModule } from '../nn/qmodule.ts'
@@ -26,11 +26,15 @@ export interface QuantizeCommandOptions extends CommonOptions {
   groupSize?: number
   include?: string[]
   exclude?: string[]
+  format?: string
   out: string
   overwrite?: boolean
 }
 
-/** `lowbit quantize`: loads, quantizes, measures the error of each weight, and saves. */
+/**
+ * `lowbit quantize`: loads, quantizes, measures the error of each weight, and saves. Weights that are quantized
+ * already are dequantized first.
+ */
 export async function quantizeCommand(path: string, options: QuantizeCommandOptions): Promise<void> {
   const { out, overwrite, activations, calibration } = options
   if (!activations !== !calibration) {
@@ -87,14 +91,14 @@ async function quantizeStreaming(
 ): Promise<Quantized | null> {
   const plan = await planCausalLM(path)
   try {
-    const floats = isGgufPath(path)
+    const floats = plan.scheme !== 'none'
     const quantization = quantizeOptions(options)
     if (options.calibration || !streams(plan, floats, quantization)) return null
     const errors = new Map<string, number>()
     const bar = await progressBar('quantize', options)
-    const { dtype, overwrite } = options
+    const { dtype, format, overwrite } = options
     const done = await quantizeFiles(plan, options.out, floats, {
-      ...{ device, dtype, overwrite, quantization, signal: interrupted, onProgress: bar.update },
+      ...{ device, dtype, format, overwrite, quantization, signal: interrupted, onProgress: bar.update },
       onWarning: (message) => console.warn(`lowbit: ${message}`),
       onWeight: async (name, layer, float) => void errors.set(name, await layerError(layer, float)),
     }).finally(bar.stop)
@@ -110,10 +114,10 @@ async function quantizeLoaded(
   device: Device,
   options: QuantizeCommandOptions,
 ): Promise<Quantized> {
-  const model = await loadModel(path, device, options, { dequantize: isGgufPath(path) })
+  const model = await loadModel(path, device, options, { dequantize: true })
   const floatBytes = memoryFootprint(model)
   quantize(model, quantizeOptions(options))
-  const { calibration, out, overwrite } = options
+  const { calibration, format, out, overwrite } = options
   if (calibration) await calibrateOnText(model, path, calibration, options)
   const quantizing = await progressBar('quantize', options)
   const errors = await weightErrors(model, { signal: interrupted, onProgress: quantizing.update }).finally(
@@ -122,15 +126,16 @@ async function quantizeLoaded(
   freeze(model)
   const saving = await progressBar('save', options)
   const bytes = await save(model, out, {
+    format,
     overwrite,
     signal: interrupted,
     onProgress: saving.update,
   }).finally(saving.stop)
-  const { name: format } = schemeToWrite(undefined, await layersToWrite(model))
-  return { model, bytes, floatBytes, format, errors }
+  const { name } = schemeToWrite(format, await layersToWrite(model))
+  return { model, bytes, floatBytes, format: name, errors }
 }
 
-/** Each quantized module, with the error of its weight; null where it was quantized before. */
+/** Each quantized module, with the error of its weight. */
 function quantizedModules(model: Module, errors: Map<string, number>) {
   return [...model.namedModules()].flatMap(([name, module]) => {
     if (!(module instanceof QWeightModule)) return []

@@ -1,7 +1,6 @@
 import { openFile, openFolder } from '#files'
 import type { LoadPlan, PlannedParameter } from '../checkpoints/plan.ts'
 import { aFloatDType, type FloatDType } from '../core/dtype.ts'
-import { DTypeError } from '../core/errors.ts'
 import { aBoolean, aFunction, anObject, aSignal, check, either, instanceOf } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { aDevice, type Device } from '../devices/device.ts'
@@ -44,8 +43,8 @@ export interface LoadOptions {
   /**
    * Quantizes while loading, tensor by tensor: the same result as load, `quantize`, `freeze`, without ever
    * holding the float model. `{ method: 'quanto', weights: 'int4', exclude: 'lm_head' }`, or `{ method:
-   * 'bitsandbytes', loadIn4bit: true, bnb4bitQuantType: 'nf4' }`. Weights that are quantized in another way
-   * are dequantized first, one by one.
+   * 'bitsandbytes', loadIn4bit: true, bnb4bitQuantType: 'nf4' }`. Weights that are quantized already are
+   * dequantized first, one by one.
    */
   quantization?: Quantization
   signal?: AbortSignal
@@ -84,12 +83,10 @@ export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {})
     for (const message of plan.warnings) warn(message)
     const device = options.device ?? openDevice()
     const { quantization } = options
-    // What is quantized in another way is made floats first.
-    const floats =
-      options.dequantize ||
-      (quantization !== undefined && plan.scheme !== 'none' && plan.scheme !== quantization.method)
+    // What is quantized already is made floats first.
+    const floats = options.dequantize === true || (quantization !== undefined && plan.scheme !== 'none')
     if (floats) dequantize(model)
-    if (quantization) quantizeEmpty(plan, quantization)
+    if (quantization) quantize(model, planQuantization('loadCausalLM: quantization', quantization)(model))
     checkRoom(plan, device, { dtype: options.dtype, floats, freezing: quantization !== undefined })
     const total = parameters.reduce((sum, { byteLength }) => sum + byteLength, 0)
     let done = 0
@@ -172,15 +169,6 @@ function checkLoadOptions(options: LoadOptions): void {
   checkOptions('loadCausalLM', options, optionKinds)
   if (options.quantization === undefined) return
   planQuantization('loadCausalLM: quantization', options.quantization)
-}
-
-/** Puts quantized twins, still without weights, into the plan's model. */
-function quantizeEmpty({ name, scheme, model }: LoadPlan<CausalLM>, quantization: Quantization): void {
-  if (scheme === quantization.method)
-    throw new DTypeError(
-      `loadCausalLM: ${name} must be a float model to be quantized while loading; it is quantized by ${scheme}`,
-    )
-  quantize(model, planQuantization('loadCausalLM: quantization', quantization)(model))
 }
 
 /**

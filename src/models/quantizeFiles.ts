@@ -25,6 +25,8 @@ export interface QuantizeFilesOptions {
   /** What floats become; default: as saved. */
   dtype?: FloatDType
   quantization: QuantizeOptions
+  /** The scheme of quantized layers; default: the first that holds their types. */
+  format?: string
   overwrite?: boolean
   /** Bytes of the rows of a float that are on the device at a time; default 16 MB. */
   rowsBytes?: number
@@ -79,7 +81,7 @@ export async function quantizeFiles(
   quantize(model, options.quantization)
   placeCodes(model)
   const layers = await layersToWrite(model)
-  const { name: format, writer } = schemeToWrite(undefined, layers)
+  const { name: format, writer } = schemeToWrite(options.format, layers)
   const parts = [...writtenTensors(model, writer, layers)]
   for (const message of writer.limits(layers.quantized)) onWarning(message)
   const { files, quantizationConfig } = writer.settings(layers.quantized, layers.floats)

@@ -66,7 +66,11 @@ const quanto: Case[] = [
       ),
     says: /lm_head\.weight\._shift must hold finite numbers; value 1 is NaN or infinite/,
   },
-  { name: 'quantized already', model: qint4, says: /quantize: .*all 36 are quantized already/ },
+  {
+    name: 'a format without the type',
+    ...on('quantize', '--weights', 'int8', '--format', 'bitsandbytes', '--out', 'OUT'),
+    says: /save: bitsandbytes' format takes nf4 and fp4; model\.layers\.0\.self_attn\.q_proj is qint8/,
+  },
   {
     name: 'the map names a strange type',
     model: qint4,

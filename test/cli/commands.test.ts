@@ -1,11 +1,8 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, test } from 'node:test'
-import { openDevice } from '../../src/devices/open.ts'
-import { loadCausalLM } from '../../src/models/load.ts'
-import type { Tensor } from '../../src/tensor/tensor.ts'
-import { copyOf, editJson, golden, lowbit, stories, temporaryFolder, text } from './lowbit.ts'
+import { test } from 'node:test'
+import { close, copyOf, editJson, golden, json, printed, stories, temporaryFolder, text } from './lowbit.ts'
 
 /*
  * Every command from end to end. What it must compute was computed by transformers and Python's quanto.
@@ -25,23 +22,6 @@ const scoredTokens: number = manifest.n_scored_tokens
 const prompt: string = JSON.parse(readFileSync(join(golden, 'inputs.json'), 'utf8')).prompt
 const root = temporaryFolder()
 const context = ['--text', text, '--context', '128']
-
-/** The JSON that a command printed, which must have succeeded and said nothing else. */
-async function json(...args: string[]) {
-  const { code, stdout, stderr } = await lowbit(...args, '--json')
-  assert.equal(stderr, '')
-  assert.equal(code, 0)
-  return JSON.parse(stdout)
-}
-
-async function printed(...args: string[]) {
-  const { code, stdout, stderr } = await lowbit(...args)
-  assert.equal(code, 0, stderr)
-  return { stdout, stderr }
-}
-
-const close = (received: number, wanted: number, tolerance: number) =>
-  assert.ok(Math.abs(received - wanted) <= tolerance, `${received} must be ${wanted} within ${tolerance}`)
 
 test('quantize → inspect → evaluate → generate gives what quanto and transformers give', async () => {
   const out = join(root, 'int4')
@@ -131,37 +111,6 @@ for (const [weights, variant] of [
     close((await json('evaluate', out, ...context)).nll, expected[variant].nll, 1e-4)
   })
 }
-
-test('quantize and inspect say the errors of a GPT-2, whose floats lie the other way round than codes', async () => {
-  const out = join(root, 'gpt2')
-  const float = join(golden, '../shakespeare-gpt2-1M/float')
-  const args = ['--weights', 'int4', '--exclude', 'lm_head', '--out', out, '--json']
-  const { stdout, stderr } = await printed('quantize', float, ...args)
-  assert.match(stderr, /optimum-quanto cannot load transformer\.h\.0\.attn\.c_attn/)
-  const { modules } = JSON.parse(stdout)
-  const { tensors } = await json('inspect', out, '--baseline', float)
-  const device = openDevice('cpu')
-  after(() => device.close())
-  using floats = await loadCausalLM(float, { device })
-  using coded = await loadCausalLM(out, { device, dequantize: true })
-  assert.equal(modules.length, 16)
-  for (const { name, error } of modules) {
-    const path = `${name}.weight`
-    const [w, q] = await Promise.all(
-      [floats, coded].map((model) => (model.getParameter(path) as Tensor).toNumbers()),
-    )
-    let [distance, norm] = [0, 0]
-    for (let i = 0; i < w.length; i++) {
-      distance += (w[i] - q[i]) ** 2
-      norm += w[i] ** 2
-    }
-    const wanted = Math.sqrt(distance / norm)
-    assert.ok(wanted > 0.03 && wanted < 0.2, `${name}: ${wanted}`)
-    close(error, wanted, 1e-6)
-    const inspected = tensors.find((tensor: { name: string }) => tensor.name === path)
-    close(inspected.error, wanted, 1e-6)
-  }
-})
 
 test('evaluate --baseline: no distance to itself, some to the quantized', async () => {
   const same = await json('evaluate', stories, ...context, '--baseline', stories)
@@ -355,32 +304,4 @@ test("inspect shows the activations' types and scales, as they stand in the file
   assert.match(stdout, /^layer +activations +scale of inputs +scale of outputs$/m)
   assert.ok(stdout.includes(`qint8 ${saved('lm_head.input_scale').toPrecision(4).padStart(22)}`), stdout)
   assert.deepEqual((await json('inspect', stories)).activations, [])
-})
-
-test('quantize prints a table and replaces a folder only when told to', async () => {
-  const out = join(root, 'printed')
-  const chosen = ['--include', '*.mlp.*', '--exclude', '*.2.*', '--exclude', '*down*']
-  const { stdout, stderr } = await printed('quantize', stories, '--weights', 'int8', ...chosen, '--out', out)
-  assert.equal(stderr, '')
-  assert.equal(stdout.match(/^model\.layers\.\d\.mlp\.(gate|up)_proj +qint8 +row +0\.0\d+$/gm)?.length, 8)
-  assert.match(stdout, /\nweights 1\.04 MB → \d+ kB, \d+\.\d\d bits per weight; wrote \d+ kB to .*printed\n$/)
-  assert.equal((await lowbit('quantize', stories, '--weights', 'int8', '--out', out)).code, 1)
-  assert.equal((await lowbit('quantize', stories, '--weights', 'int8', '--out', out, '--overwrite')).code, 0)
-  assert.equal(
-    (await json('inspect', out)).tensors.filter(({ kind }: { kind: string }) => kind === 'qint8').length,
-    36,
-  )
-})
-
-test("quantize --activations chooses scales on a text; what it writes evaluates as quanto's does", async () => {
-  const out = join(root, 'a8')
-  const args = ['--weights', 'int8', '--activations', 'int8']
-  const quantized = await json('quantize', stories, ...args, '--calibration', text, '--out', out)
-  assert.ok(quantized.modules.every(({ activations }: { activations: string }) => activations === 'qint8'))
-  const { perplexity } = await json('evaluate', out, ...context)
-  // Other text and other momentum than quanto's calibration, which gave 5.9264; the float model has 5.9024.
-  assert.ok(perplexity > 5.9 && perplexity < 5.96, `perplexity ${perplexity}`)
-  const { code, stderr } = await lowbit('quantize', stories, ...args, '--out', join(root, 'none'))
-  assert.equal(code, 1)
-  assert.match(stderr, /--activations TYPE and --calibration FILE go together/)
 })

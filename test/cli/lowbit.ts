@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -44,6 +45,24 @@ export function ended(child: ReturnType<typeof start>): Promise<Ended> {
     child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr }))
   })
 }
+
+/** The JSON that a command printed, which must have succeeded and said nothing else. */
+export async function json(...args: string[]) {
+  const { code, stdout, stderr } = await lowbit(...args, '--json')
+  assert.equal(stderr, '')
+  assert.equal(code, 0)
+  return JSON.parse(stdout)
+}
+
+/** What a command that must have succeeded printed. */
+export async function printed(...args: string[]) {
+  const { code, stdout, stderr } = await lowbit(...args)
+  assert.equal(code, 0, stderr)
+  return { stdout, stderr }
+}
+
+export const close = (received: number, wanted: number, tolerance: number) =>
+  assert.ok(Math.abs(received - wanted) <= tolerance, `${received} must be ${wanted} within ${tolerance}`)
 
 /** A folder that goes when the tests of the file have run. */
 export function temporaryFolder(): string {

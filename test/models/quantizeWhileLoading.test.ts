@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { save } from '../../src/checkpoints/save.ts'
@@ -11,6 +12,7 @@ import { QTensor } from '../../src/qtensor/qtensor.ts'
 import { dequantize } from '../../src/quantize/dequantize.ts'
 import { freeze, memoryFootprint, quantize } from '../../src/quantize/quantize.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
+import { golden } from '../golden.ts'
 
 const stories = fileURLToPath(new URL('../../models/stories260K', import.meta.url))
 
@@ -40,24 +42,22 @@ for (const [label, options] of Object.entries({
   })
 }
 
-test('quantizing while loading refuses a model that is quantized already, and leaves nothing', async () => {
-  const device = openDevice('cpu', { threads: 2 })
-  const files = new Map<string, Uint8Array>()
-  const folder = memoryFolder(files)
-  const model = await loadCausalLM(stories, { device, quantization: { method: 'quanto', weights: 'int8' } })
-  await save(model, folder)
-  model.dispose()
-  await assert.rejects(
-    loadCausalLM(folder, { device, quantization: { method: 'quanto', weights: 'int4' } }),
-    {
-      name: 'DTypeError',
-      message:
-        'loadCausalLM: memory must be a float model to be quantized while loading; it is quantized by quanto',
-    },
-  )
-  assert.equal(device.allocatedBytes, 0)
-  await device.close()
-})
+/** Folders that are quantized by the method that quantizes them anew, and by another one. */
+const folders = { quanto: 'quanto-qint4', gptq: 'gptq-w4-g32-sym' }
+for (const [scheme, name] of Object.entries(folders)) {
+  const folder = join(golden, 'stories260K', name)
+  test(`what is quantized already is dequantized first: ${scheme}`, async () => {
+    const device = openDevice('cpu', { threads: 2 })
+    const stepwise = await loadCausalLM(folder, { device, dequantize: true })
+    quantize(stepwise, { weights: 'int8' })
+    freeze(stepwise)
+    const held = device.allocatedBytes
+    const atOnce = await loadCausalLM(folder, { device, quantization: { method: 'quanto', weights: 'int8' } })
+    assert.equal(device.allocatedBytes, 2 * held, 'no float weight stays behind')
+    assert.deepEqual(await saved(atOnce), await saved(stepwise))
+    await device.close()
+  })
+}
 
 test('an embedding and a head that share a float weight share its codes: in memory, in a folder, and when they are quantized while loading', async () => {
   const device = openDevice('cpu', { threads: 2 })
