@@ -118,27 +118,29 @@ for (const [name, folders] of [
       `test/golden/${name}/expected/${variant}.safetensors`,
     )
 }
-const gptq = [
+/** Folders of other schemes. */
+const schemes = [
   'stories260K/gptq-w4-g32-sym',
   'stories260K/gptq-w4-g32-asym-desc_act',
   'stories260K/gptq_v2-w4-g32-asym',
   'stories260K/gptq-w8-g32-sym',
   'shakespeare-gpt2-1M/gptq-w3-g32-sym',
   'shakespeare-gpt2-1M/gptq-w4-g128-sym',
+  'stories260K/mlx-w4-g64',
+  'stories260K/hqq-w3-g64',
+  'stories260K/hqq-w4-g64',
+  'stories260K/torchao-int8wo',
+  'stories260K/torchao-int8dyn',
+  'stories260K/torchao-int4-g32',
+  'stories260K/torchao-float8wo',
 ]
-for (const id of gptq) {
+for (const id of schemes) {
   const [name, variant] = id.split('/')
   copyFolder(join(golden, id), `test/golden/${id}`, new Set([...shared, 'quant_log.csv']))
   copy(
     join(golden, name, `expected/${variant}.safetensors`),
     `test/golden/${name}/expected/${variant}.safetensors`,
   )
-}
-const torchao = ['torchao-int8wo', 'torchao-int4-g32', 'torchao-float8wo']
-for (const variant of torchao) {
-  mkdirSync(`${target}/${variant}`, { recursive: true })
-  const file = `${variant}/model.safetensors`
-  copyTensors(join(golden, model, file), `${target}/${file}`, /_weight_(qdata|scale)$/)
 }
 
 mkdirSync('test/golden/single_tensor', { recursive: true })
@@ -154,8 +156,8 @@ copyTensors(
 
 const figures = [
   ...gpt2Variants.map((variant) => `${gpt2}/${variant}`),
-  ...['quanto-qint4-hqq', 'torchao-int8dyn', ...torchao].map((variant) => `${model}/${variant}`),
-  ...gptq,
+  `${model}/quanto-qint4-hqq`,
+  ...schemes,
   ...[model, gpt2].flatMap((name) => bitsandbytes.map((variant) => `${name}/${variant}`)),
 ]
 const found = manifest.items.filter(({ id }) => figures.includes(id))

@@ -41,9 +41,14 @@ export async function readGolden(path: string): Promise<Map<string, GoldenTensor
   return tensors
 }
 
-/** What Python computed with a model's variant: an item of the golden set, such as `stories260K/quanto-qint4-hqq`. */
+/**
+ * What Python computed with a model's variant, such as `stories260K/quanto-qint4-hqq`: an item of the golden set, or
+ * of the folders that the repository's own scripts make (scripts/scheme_fixtures.py).
+ */
 export function goldenItem<Item extends { id: string }>(id: string): Item {
-  const items: Item[] = JSON.parse(readFileSync(join(golden, 'items.json'), 'utf8'))
+  const items = ['items.json', 'schemes.json'].flatMap((name): Item[] =>
+    JSON.parse(readFileSync(join(golden, name), 'utf8')),
+  )
   const item = items.find((one) => one.id === id)
   assert.ok(item, `${id} is kept`)
   return item

@@ -11,9 +11,16 @@ export interface Detected {
   readonly quantized: QuantizedFile | null
 }
 
+/** What a config.json says of how the weights are quantized; null where it says nothing. */
+export function quantizationSettings(config: JsonObject): JsonObject | null {
+  const keys = ['quantization_config', ...schemes.flatMap(({ settingsKeys = [] }) => settingsKeys)]
+  const key = keys.find((one) => config.has(one))
+  return key === undefined ? null : config.object(key)
+}
+
 /**
  * Asks every scheme whether a folder is its own.
- * @param config what its config.json holds under `quantization_config`; null if there is none
+ * @param config its `quantizationSettings`
  * @throws FormatError if its settings are not sound, name no scheme that lowbit reads, or are not there
  */
 export async function detectFolder(

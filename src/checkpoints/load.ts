@@ -11,7 +11,7 @@ import type { QuantizedFile } from '../formats/schemes/scheme.ts'
 import { aPlace, type Folder } from '../formats/source.ts'
 import type { TensorFile } from '../formats/tensorFile.ts'
 import { aModule, type Module } from '../nn/module.ts'
-import { detectFolder } from './detect.ts'
+import { detectFolder, quantizationSettings } from './detect.ts'
 import { fillModel } from './fill.ts'
 import { refuseProblems } from './problems.ts'
 import { type LoadStateOptions, loadStateKinds, type SavedTensor } from './stateDict.ts'
@@ -80,7 +80,7 @@ function putTwins(model: Module, quantized: QuantizedFile, file: TensorFile): ()
 async function quantizationConfig(folder: Folder): Promise<JsonObject | null> {
   if (!(await folder.has('config.json'))) return null
   const config = await readJson(folder, 'config.json')
-  return config.has('quantization_config') ? config.object('quantization_config') : null
+  return quantizationSettings(config)
 }
 
 /**

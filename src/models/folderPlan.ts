@@ -1,4 +1,4 @@
-import { detectFolder } from '../checkpoints/detect.ts'
+import { detectFolder, quantizationSettings } from '../checkpoints/detect.ts'
 import { pathsByAlias, renamed } from '../checkpoints/names.ts'
 import { type LoadPlan, planTensors } from '../checkpoints/plan.ts'
 import { openCheckpoint } from '../formats/checkpoint.ts'
@@ -23,7 +23,7 @@ export async function planFolder(folder: Folder): Promise<LoadPlan<CausalLM>> {
       checkpoint,
       pathsByAlias(model, (path) => model.checkpointNames(path)),
     )
-    const settings = config.has('quantization_config') ? config.object('quantization_config') : null
+    const settings = quantizationSettings(config)
     const tensors = planTensors(model, file, await detectFolder(folder, settings, file), {
       described: 'config.json describes',
       isExtra: (name) => model.isKnownExtra(name),

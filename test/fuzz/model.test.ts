@@ -72,6 +72,7 @@ const models: Record<string, Files> = {
   qint4: readModel(join(root, 'test/golden/stories260K/quanto-qint4')),
   qint8: readModel(join(root, 'test/golden/stories260K/quanto-qint8')),
   gptq: readModel(join(root, 'test/golden/stories260K/gptq-w4-g32-asym-desc_act')),
+  mlx: readModel(join(root, 'test/golden/stories260K/mlx-mixed')),
   bitsandbytes: readModel(join(root, 'test/golden/stories260K/bnb-nf4-dq')),
 }
 
@@ -174,6 +175,8 @@ function mutateBytes(bytes: Uint8Array, { kind, place }: Mutation): Uint8Array {
 
 function mutate(files: Files, change: Mutation): void {
   const names = [...files.keys()]
+  // Earlier mutations may have dropped them all.
+  if (names.length === 0) return
   const name = names[change.file % names.length]
   const bytes = files.get(name) ?? new Uint8Array()
   if (change.kind === 'drop') files.delete(name)

@@ -1,13 +1,18 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { after, describe, test } from 'node:test'
+import { openDevice } from '../../src/devices/open.ts'
 import { perplexity } from '../../src/evaluate/perplexity.ts'
 import { diskFolder } from '../../src/formats/file.node.ts'
 import { readJson } from '../../src/formats/json.ts'
 import type { CausalLM } from '../../src/models/causalLM.ts'
 import { GPT2LMHeadModel } from '../../src/models/families/gpt2.ts'
+import { loadCausalLM } from '../../src/models/load.ts'
 import { QWeightModule } from '../../src/nn/qmodule.ts'
+import { deviceNames } from '../deviceNames.ts'
 import { golden, goldenItem } from '../golden.ts'
+import { equalRow, numberRow } from '../goldenTable.ts'
 import { forwardGpt2 } from './float64Gpt2.ts'
 import { forward64 } from './float64Llama.ts'
 import { type Expected, manifest, readExpected, stories } from './golden.ts'
@@ -26,6 +31,29 @@ export interface GoldenScheme {
 export const goldenModels: Record<string, { float: string; context: number }> = {
   stories260K: { float: stories, context: manifest.context },
   'shakespeare-gpt2-1M': { float: join(golden, 'shakespeare-gpt2-1M/float'), context: 256 },
+}
+
+/** The tests of items on every device: Python's folders compute what Python computed. */
+export function testItems(scheme: string, ids: readonly string[]): void {
+  for (const name of deviceNames) {
+    describe(`${scheme} on ${name}`, () => {
+      const device = openDevice(name, { threads: 2 })
+      after(async () => {
+        assert.equal(device.allocatedBytes, 0, 'disposed models hold nothing')
+        await device.close()
+      })
+      for (const id of ids) {
+        test(`${id}: Python's folder computes what Python computed`, async () => {
+          const place = diskFolder(join(golden, id))
+          using loaded = await loadCausalLM(place, { device })
+          using floats = await loadCausalLM(place, { device, dequantize: true })
+          const ours = await checkItem(id, loaded, floats)
+          equalRow(id, name, 'dequantized weights')
+          numberRow(id, name, 'perplexity', ours, goldenItem<GoldenScheme>(id).expected.perplexity, '0.05 %')
+        })
+      }
+    })
+  }
 }
 
 /**

@@ -24,6 +24,8 @@ export interface Scheme {
    * that is there counts.
    */
   readonly settingsFiles?: readonly string[]
+  /** Fields of config.json that hold its settings, where there is no `quantization_config`. */
+  readonly settingsKeys?: readonly string[]
   /**
    * How the layers of a checkpoint are read, or null where another scheme, or none, wrote it.
    * @param config the settings: `quantization_config`, or without one what the first of `settingsFiles` holds;
