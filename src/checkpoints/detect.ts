@@ -1,4 +1,5 @@
 import { FormatError } from '../core/errors.ts'
+import { anyOf } from '../core/lists.ts'
 import { JsonObject, maxJsonBytes, parseJson, show } from '../formats/json.ts'
 import { schemes } from '../formats/schemes/index.ts'
 import type { QuantizedFile, Scheme } from '../formats/schemes/scheme.ts'
@@ -36,7 +37,7 @@ export async function detectFolder(
   if (config) {
     const method = config.string('quant_method', 'unnamed')
     throw new FormatError(
-      `${folder.name}/config.json: the weights must be floats, or quantized by ${schemeNames()}; they are quantized by ${show(method)}, so take the float model`,
+      `${folder.name}/config.json: the weights must be floats, or quantized by ${anyOf(schemes.map(({ name }) => name))}; they are quantized by ${show(method)}, so take the float model`,
     )
   }
   for (const { name, settingsFiles = [], trace } of schemes) {
@@ -67,10 +68,4 @@ export async function detectFile(file: TensorFile, settings: JsonObject | null =
     if (quantized) return { scheme: scheme.name, quantized }
   }
   return { scheme: 'none', quantized: null }
-}
-
-/** `quanto, gguf or gptq` */
-function schemeNames(): string {
-  const names = schemes.map(({ name }) => name)
-  return names.length === 1 ? names[0] : `${names.slice(0, -1).join(', ')} or ${names.at(-1)}`
 }

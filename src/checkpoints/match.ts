@@ -1,4 +1,5 @@
 import { isFloatDType } from '../core/dtype.ts'
+import { anyOf } from '../core/lists.ts'
 import { sameShape, showShape } from '../core/shape.ts'
 import type { Part, QuantizedFile, QuantizedWeight } from '../formats/schemes/scheme.ts'
 import type { StoredDType, TensorFile, TensorInfo } from '../formats/tensorFile.ts'
@@ -146,7 +147,7 @@ class Matcher {
     const whole = !isFloatDType(tensor.dtype)
     if (whole ? dtype !== tensor.dtype : !isFloatDType(dtype)) {
       const dtypes = whole ? [tensor.dtype] : [...floats, ...(this.quantized?.dtypes ?? [])]
-      this.problem(name, `must be ${oneOf(dtypes)}; it is ${dtype}`)
+      this.problem(name, `must be ${anyOf(dtypes)}; it is ${dtype}`)
     } else if (!sameShape(shape, tensor.shape))
       this.problem(name, `must be ${showShape(tensor.shape)}; it is ${showShape(shape)}`)
   }
@@ -163,7 +164,7 @@ class Matcher {
       const info = this.file.tensors.get(path)
       if (!info) this.isMissing(path)
       else if (!fits(info, part)) {
-        const expected = `${oneOf(part.dtypes)} ${showShape(part.shape)}`
+        const expected = `${anyOf(part.dtypes)} ${showShape(part.shape)}`
         this.problem(info.name, `must be ${expected}; it is ${info.dtype} ${showShape(info.shape)}`)
       }
     }
@@ -192,10 +193,6 @@ class Matcher {
 }
 
 const floats: readonly StoredDType[] = ['float32', 'float16', 'bfloat16']
-
-function oneOf(dtypes: readonly StoredDType[]): string {
-  return dtypes.length === 1 ? dtypes[0] : `${dtypes.slice(0, -1).join(', ')} or ${dtypes.at(-1)}`
-}
 
 function fits({ dtype, shape }: TensorInfo, part: Part): boolean {
   return part.dtypes.includes(dtype) && sameShape(shape, part.shape)

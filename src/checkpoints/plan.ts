@@ -1,4 +1,5 @@
 import type { DType, FloatDType } from '../core/dtype.ts'
+import { several } from '../core/lists.ts'
 import type { Shape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import type { TensorFile } from '../formats/tensorFile.ts'
@@ -142,6 +143,5 @@ function dropAbsentBiases(model: Module, file: TensorFile, warn: (message: strin
     return [name]
   })
   if (absent.length === 0) return
-  const listed = absent.slice(0, 4).join(', ') + (absent.length > 4 ? ` and ${absent.length - 4} more` : '')
-  warn(`${file.name}: must hold every bias that the model has; ${listed} is missing and counts as 0`)
+  warn(`${file.name}: must hold every bias that the model has; ${several(absent)} is missing and counts as 0`)
 }

@@ -2,6 +2,7 @@ import { saveFolder } from '#files'
 import { dtypes } from '../core/dtype.ts'
 import { FormatError } from '../core/errors.ts'
 import { aBoolean, aFunction, aSignal, check, oneOf, wholeNumber } from '../core/kinds.ts'
+import { several } from '../core/lists.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { numel } from '../core/shape.ts'
 import { pythonJson } from '../formats/json.ts'
@@ -135,10 +136,6 @@ function checkFrozen(model: Module): void {
   throw new FormatError(
     `save: quantized layers must be frozen, so that their codes are saved; ${several(floats)} hold floats; ${advice}`,
   )
-}
-
-function several(items: readonly string[]): string {
-  return items.slice(0, 4).join(', ') + (items.length > 4 ? ` and ${items.length - 4} more` : '')
 }
 
 async function writeModel(

@@ -1,4 +1,5 @@
 import { ShapeError } from './errors.ts'
+import { anyOf } from './lists.ts'
 
 /** What an argument or an option must be. */
 export interface Kind {
@@ -76,7 +77,7 @@ export function within(low: number, high: number, { excluded }: { excluded?: num
 
 /** One of these names. */
 export function oneOf(...names: readonly string[]): Kind {
-  return { must: `be ${alternatives(names)}`, holds: (value) => names.some((name) => name === value) }
+  return { must: `be ${anyOf(names)}`, holds: (value) => names.some((name) => name === value) }
 }
 
 /** One of several kinds, in words of its own. */
@@ -115,11 +116,6 @@ export function instanceOf(
   error?: Kind['error'],
 ): Kind {
   return { must, holds: (value) => value instanceof type, error }
-}
-
-/** `a, b or c`. */
-function alternatives(names: readonly string[]): string {
-  return names.length === 1 ? names[0] : `${names.slice(0, -1).join(', ')} or ${names[names.length - 1]}`
 }
 
 /** Whether `value` is an object that is no list. */

@@ -4,6 +4,7 @@ import { type FileHandle, lstat, mkdir, open, readdir, realpath, rename, rm, sta
 import { homedir } from 'node:os'
 import { basename, dirname, join, resolve, sep } from 'node:path'
 import { FormatError } from '../core/errors.ts'
+import { several } from '../core/lists.ts'
 import { errorCode } from './file.node.ts'
 import { checkFileName, type FolderSink } from './source.ts'
 
@@ -227,7 +228,7 @@ async function checkTarget(
   const entries = (await readdir(place, { withFileTypes: true })).filter((entry) => !isDraft(place, entry))
   if (entries.length === 0) return
   if (!overwrite) {
-    const held = several(entries)
+    const held = several(namesOf(entries))
     throw new FormatError(
       `save ${target}: the folder must be empty or not exist, unless overwrite is set; it holds ${held}`,
     )
@@ -235,7 +236,7 @@ async function checkTarget(
   const others = entries.filter((entry) => !(entry.isFile() && overwrite(entry.name)))
   if (others.length === 0) return
   throw new FormatError(
-    `save ${target}: overwrite must find the files of a save alone; the folder also holds ${several(others)}`,
+    `save ${target}: overwrite must find the files of a save alone; the folder also holds ${several(namesOf(others))}`,
   )
 }
 
@@ -245,10 +246,8 @@ function isDraft(parent: string, entry: Dirent): boolean {
   return leftover ? leftover.home === undefined : false
 }
 
-/** The first names, and how many more there are. */
-function several(entries: readonly Dirent[]): string {
-  const names = entries.map((entry) => (entry.isDirectory() ? `${entry.name}${sep}` : entry.name)).sort()
-  return names.slice(0, 4).join(', ') + (names.length > 4 ? ` and ${names.length - 4} more` : '')
+function namesOf(entries: readonly Dirent[]): string[] {
+  return entries.map((entry) => (entry.isDirectory() ? `${entry.name}${sep}` : entry.name)).sort()
 }
 
 /**

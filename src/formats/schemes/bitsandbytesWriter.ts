@@ -1,4 +1,5 @@
 import { FormatError } from '../../core/errors.ts'
+import { several } from '../../core/lists.ts'
 import { numel } from '../../core/shape.ts'
 import { highFirst, packCodes } from '../../qtensor/packing.ts'
 import type { NestedScale } from '../../qtensor/parts.ts'
@@ -134,7 +135,6 @@ function blockSizeOf(path: string, { qtype, block, reordered }: WeightKind): num
 function* limitsOf(layers: ReadonlyMap<string, LayerToWrite>): Generator<string> {
   const others = [...layers.values()].filter(({ typeName }) => !isLinear(typeName.slice(1)))
   if (others.length === 0) return
-  const listed = others.slice(0, 4).map(({ path, typeName }) => `${path} (${typeName})`)
-  const rest = others.length > 4 ? ` and ${others.length - 4} more` : ''
-  yield `save: transformers with bitsandbytes cannot load ${listed.join(', ')}${rest}; lowbit can`
+  const listed = several(others.map(({ path, typeName }) => `${path} (${typeName})`))
+  yield `save: transformers with bitsandbytes cannot load ${listed}; lowbit can`
 }

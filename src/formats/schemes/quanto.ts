@@ -1,6 +1,7 @@
 import type { DType, FloatDType } from '../../core/dtype.ts'
 import { isFloatDType } from '../../core/dtype.ts'
 import { FormatError } from '../../core/errors.ts'
+import { several } from '../../core/lists.ts'
 import type { QType } from '../../core/qtype.ts'
 import { numel, type Shape } from '../../core/shape.ts'
 import { defaultGroupSize } from '../../qtensor/groupSize.ts'
@@ -267,8 +268,4 @@ function* limitsOf(layers: ReadonlyMap<string, LayerToWrite>): Generator<string>
   const shifted = [...layers.values()].filter(({ weight }) => weight?.offset === 'zeroPoint')
   if (shifted.length > 0)
     yield `save: quanto's format stores zero points as shifts (scale · z); ${several(shifted.map(({ path }) => path))} will have shifts when loaded again`
-}
-
-function several(items: readonly string[]): string {
-  return items.slice(0, 4).join(', ') + (items.length > 4 ? ` and ${items.length - 4} more` : '')
 }
