@@ -37,9 +37,9 @@ async function kindOf(weight: Parameter | null): Promise<LayerToWrite['weight']>
   if (!(weight instanceof QTensor)) return null
   const { heldScale, order, dtype } = weight
   const nested =
-    'offset' in heldScale
-      ? { blockSize: heldScale.blockSize, offset: Number((await heldScale.offset.read())[0]) }
-      : null
+    'tensor' in heldScale
+      ? null
+      : { blockSize: heldScale.blockSize, offset: Number((await heldScale.offset?.read())?.[0] ?? 0) }
   return { ...weight.facts, dtype, reordered: order !== null, nested }
 }
 

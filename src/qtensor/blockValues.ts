@@ -1,9 +1,19 @@
 import { type DType, dtypes } from '../core/dtype.ts'
 import type { Shape } from '../core/shape.ts'
+import { expand } from '../tensor/ops/broadcast.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { checkShape, Tensor } from '../tensor/tensor.ts'
-import { type Block, blocksShape, matrixShape, type NestedScale, rowBlock } from './parts.ts'
+import {
+  checkNestedValues,
+  cloneNested,
+  holdNested,
+  type NestedValues,
+  nestedFloats,
+  nestedParts,
+  nestedTensors,
+} from './nestedValues.ts'
+import { type Block, blocksShape, isNested, type Offset, rowsOfBlocks, type Scale } from './parts.ts'
 import { packTiles, tileBytes, unpackTiles } from './tiles.ts'
 
 /** A value for each block of a weight, as a device keeps it: in tiles where every block lies in one row. */
@@ -13,81 +23,96 @@ export interface BlockValues {
   readonly dtype: DType
 }
 
-/** Scales as a device keeps them; those quantized once more stay in the order of the blocks. */
-export type HeldScale = BlockValues | (NestedScale & { readonly offset: Tensor })
+/** Scales as a device keeps them. */
+export type HeldScale = BlockValues | NestedValues
 
-/** Offsets as a device keeps them. */
-export interface HeldOffset extends BlockValues {
-  readonly kind: 'shift' | 'zeroPoint'
-}
+/** Offsets as a device keeps them; of a zero point that all blocks share, one code [1]. */
+export type HeldOffset =
+  | (BlockValues & { readonly kind: 'shift' | 'zeroPoint' })
+  | (NestedValues & { readonly kind: 'shift' })
+  | { readonly kind: 'zeroPoint'; readonly value: number; readonly code: Tensor }
 
 /** Lays values of the shape of the blocks as kernels read them; a tensor of its own. */
-export function holdValues(values: Tensor, block: Block, shape: Shape): BlockValues {
+function holdValues(values: Tensor, block: Block, shape: Shape): BlockValues {
   const { dtype } = values
-  if (rowBlock(block, shape) === null) return { tensor: values.clone(), dtype }
-  return { tensor: packTiles(values.view(rowsOfBlocks(block, shape))), dtype }
+  const rows = rowsOfBlocks(block, shape)
+  return { tensor: rows ? packTiles(values.view(rows)) : values.clone(), dtype }
+}
+
+/** Scales as a device keeps them; tensors of their own. */
+export function holdScale(scale: Scale, block: Block, shape: Shape): HeldScale {
+  return isNested(scale) ? holdNested(scale, block, shape) : holdValues(scale.values, block, shape)
+}
+
+/** Offsets as a device keeps them; tensors of their own. */
+export function holdOffset(offset: Offset, codes: Tensor, block: Block, shape: Shape): HeldOffset {
+  const { kind } = offset
+  if ('value' in offset)
+    return { ...offset, code: Tensor.fromNumbers(codes.device, [offset.value], [1], codes.dtype) }
+  if (isNested(offset)) return { kind: 'shift', ...holdNested(offset, block, shape) }
+  return { kind, ...holdValues(offset.values, block, shape) }
 }
 
 /** The place of values for each block, without memory. */
 export function metaValues(dtype: DType, block: Block, shape: Shape): BlockValues {
-  if (rowBlock(block, shape) === null)
-    return { tensor: keep(Tensor.meta(blocksShape(block, shape), dtype)), dtype }
-  const [N, groups] = rowsOfBlocks(block, shape)
-  return { tensor: keep(Tensor.meta([tileBytes(N, groups, 8 * dtypes[dtype].bytes)], 'uint8')), dtype }
+  const rows = rowsOfBlocks(block, shape)
+  if (!rows) return { tensor: keep(Tensor.meta(blocksShape(block, shape), dtype)), dtype }
+  return { tensor: keep(Tensor.meta([tileBytes(...rows, 8 * dtypes[dtype].bytes)], 'uint8')), dtype }
 }
 
 /** @throws ShapeError unless values in tiles are as many as the blocks of a weight */
-export function checkHeld(name: string, { tensor, dtype }: BlockValues, block: Block, shape: Shape): void {
-  if (rowBlock(block, shape) === null) {
-    checkShape('QTensor', name, tensor, blocksShape(block, shape))
+export function checkHeld(name: string, held: HeldScale | HeldOffset, block: Block, shape: Shape): void {
+  if ('value' in held) return
+  if (!('tensor' in held)) {
+    checkNestedValues(name, held, block, shape)
     return
   }
-  const [N, groups] = rowsOfBlocks(block, shape)
-  checkShape('QTensor', name, tensor, [tileBytes(N, groups, 8 * dtypes[dtype].bytes)])
+  const rows = rowsOfBlocks(block, shape)
+  const bytes = dtypes[held.dtype].bytes
+  checkShape('QTensor', name, held.tensor, rows ? [tileBytes(...rows, 8 * bytes)] : blocksShape(block, shape))
 }
 
 /** The inverse of `holdValues`, cast to `as`; a tensor of its own. */
-export function blockValues(held: BlockValues, block: Block, shape: Shape, as = held.dtype): Tensor {
+function plainValues(held: BlockValues, block: Block, shape: Shape, as = held.dtype): Tensor {
   const { tensor, dtype } = held
   const values = () => {
-    if (rowBlock(block, shape) === null) return tensor.clone()
-    const [N, groups] = rowsOfBlocks(block, shape)
-    return unpackTiles(tensor, 8 * dtypes[dtype].bytes, N, groups, dtype).view(blocksShape(block, shape))
+    const rows = rowsOfBlocks(block, shape)
+    if (!rows) return tensor.clone()
+    return unpackTiles(tensor, 8 * dtypes[dtype].bytes, ...rows, dtype).view(blocksShape(block, shape))
   }
   return scope(() => (as === dtype ? values() : cast(values(), as)))
 }
 
-/** [N, groups], for blocks that lie in rows. */
-function rowsOfBlocks(block: Block, shape: Shape): [rows: number, groups: number] {
-  const [N, K] = matrixShape(shape)
-  return [N, Math.ceil(K / (rowBlock(block, shape) ?? K))]
+/**
+ * The numbers of the blocks, of their shape, in `as` or as they are held; those quantized once more are computed
+ * in float32. A tensor of its own.
+ */
+export function blockValues(held: HeldScale | HeldOffset, block: Block, shape: Shape, as?: DType): Tensor {
+  if ('value' in held) return scope(() => expand(held.code, blocksShape(block, shape)).clone())
+  if ('tensor' in held) return plainValues(held, block, shape, as)
+  return scope(() => cast(nestedFloats(nestedParts(held, block, shape)), as ?? 'float32'))
 }
 
-/** scale[i] = codebook[codes[i]] · values[⌊i / blockSize⌋] + offset, float32, of the shape of the codes. */
-export function nestedScales(scale: NestedScale & { readonly offset: Tensor }): Tensor {
-  const { codes } = scale
-  const y = Tensor.empty(codes.device, codes.shape)
-  if (codes.numel > 0) codes.device.call('nestedScale', { ...scale, y, count: codes.numel })
-  return y
+/** The inverse of `holdScale`. */
+export function scaleParts(held: HeldScale, block: Block, shape: Shape): Scale {
+  return 'tensor' in held ? { values: plainValues(held, block, shape) } : nestedParts(held, block, shape)
 }
 
-/** A copy of nested scales with memory of its own. */
-export function holdNested({ codes, codebook, blockSize, values, offset }: NestedScale) {
-  return {
-    codes: codes.clone(),
-    codebook: codebook.clone(),
-    blockSize,
-    values: values.clone(),
-    offset: offset instanceof Tensor ? offset.clone() : Tensor.full(codes.device, [], offset),
-  }
+/** The inverse of `holdOffset`. */
+export function offsetParts(held: HeldOffset, block: Block, shape: Shape): Offset {
+  if ('value' in held) return { kind: held.kind, value: held.value }
+  if ('tensor' in held) return { kind: held.kind, values: plainValues(held, block, shape) }
+  return { kind: held.kind, ...nestedParts(held, block, shape) }
 }
 
-/** The tensors that hold scales. */
-export function tensorsOf(scale: HeldScale): Tensor[] {
-  return 'tensor' in scale ? [scale.tensor] : [scale.codes, scale.codebook, scale.values, scale.offset]
+/** The tensors that hold scales or offsets. */
+export function tensorsOf(held: HeldScale | HeldOffset): Tensor[] {
+  if ('value' in held) return [held.code]
+  return 'tensor' in held ? [held.tensor] : nestedTensors(held)
 }
 
-/** A copy of scales with memory of its own. */
-export function cloneScale(scale: HeldScale): HeldScale {
-  return 'tensor' in scale ? { ...scale, tensor: scale.tensor.clone() } : holdNested(scale)
+/** A copy with memory of its own. */
+export function cloneHeld<Held extends HeldScale | HeldOffset>(held: Held): Held {
+  if ('value' in held) return { ...held, code: held.code.clone() }
+  return 'tensor' in held ? { ...held, tensor: held.tensor.clone() } : { ...held, ...cloneNested(held) }
 }

@@ -28,29 +28,38 @@ export interface PlainScale {
 /**
  * Scales that were quantized once more (double quantization), in runs of `blockSize` of them:
  *
- *     scale[i] = codebook[codes[i]] · values[⌊i / blockSize⌋] + offset         each operation rounded to float32
+ *     scale[i] = v(codes[i]) · values[⌊i / blockSize⌋] + offset                each operation rounded to float32
+ *
+ * v(c) is codebook[c], or the 8-bit float c, or c − zero of an integer.
  */
 export interface NestedScale {
-  /** Of the shape of the blocks, uint8. */
+  /** Of the shape of the blocks: uint8, int8, float8_e4m3fn or float8_e8m0fnu. */
   readonly codes: Tensor
-  /** [256] float32 */
-  readonly codebook: Tensor
+  /** [256] float32, where uint8 codes are places in it. */
+  readonly codebook?: Tensor | null
+  /** Bits that a code takes, of integers from 0 up; default 8. */
+  readonly bits?: number
+  /** What is taken from integers; default 0. */
+  readonly zero?: number
   readonly blockSize: number
-  /** [⌈blocks / blockSize⌉] float32 */
+  /** [⌈blocks / blockSize⌉] float32 or float16; with a codebook, float32. */
   readonly values: Tensor
-  /** One float32 value. */
-  readonly offset: Tensor | number
+  /** One float32 value; default 0. */
+  readonly offset?: Tensor | number
 }
 
 /** The scales of a weight, plain or quantized once more. */
 export type Scale = PlainScale | NestedScale
 
-/** What is taken away before or after scaling: `shift` w = scale · q − shift; `zeroPoint` w = scale · (q − z). */
-export interface Offset {
-  readonly kind: 'shift' | 'zeroPoint'
-  /** Of the shape of the blocks: floats, or integers of one byte in the codes' range. */
-  readonly values: Tensor
-}
+/**
+ * What is taken away before or after scaling: `shift` w = scale · q − shift; `zeroPoint` w = scale · (q − z).
+ * Values have the shape of the blocks: shifts are floats, or quantized once more as scales are; zero points
+ * are integers of one byte in the codes' range, or one number for all blocks.
+ */
+export type Offset =
+  | (PlainScale & { readonly kind: 'shift' | 'zeroPoint' })
+  | (NestedScale & { readonly kind: 'shift' })
+  | { readonly kind: 'zeroPoint'; readonly value: number }
 
 /** Everything that a quantized weight is made of: what file formats and quantizers give. */
 export interface WeightParts {
@@ -103,6 +112,13 @@ export function rowBlock(block: Block, shape: Shape): number | null {
   return block.kind === 'run' && K % block.size === 0 ? block.size : null
 }
 
+/** [N, groups], for blocks of which every one lies in one row; null elsewhere. */
+export function rowsOfBlocks(block: Block, shape: Shape): [rows: number, groups: number] | null {
+  const [N, K] = matrixShape(shape)
+  const size = rowBlock(block, shape)
+  return size === null ? null : [N, Math.ceil(K / size)]
+}
+
 /** `groups of 64`, `one scale a row`, `tiles of 128 × 128`, `runs of 64` */
 export function showBlock(block: Block, shape: Shape): string {
   if (block.kind === 'tile') return `tiles of ${block.rows} × ${block.columns}`
@@ -110,8 +126,8 @@ export function showBlock(block: Block, shape: Shape): string {
   return block.size === matrixShape(shape)[1] ? 'one scale a row' : `groups of ${block.size}`
 }
 
-export function isNested(scale: Scale): scale is NestedScale {
-  return 'codebook' in scale
+export function isNested<Values extends object>(values: Values): values is Values & NestedScale {
+  return 'codes' in values
 }
 
 /** The dtypes that scales may have. */
@@ -129,7 +145,7 @@ export function checkParts(parts: WeightParts): void {
   const blocks = blocksShape(block, shape)
   checkShape('qtensor', 'codes', codes, [N, K])
   checkBytes('codes', codes)
-  if (isNested(scale)) checkNested(scale, blocks)
+  if (isNested(scale)) checkNested('scale', scale, blocks)
   else {
     checkShape('qtensor', 'scale', scale.values, blocks)
     checkDType('qtensor', 'scale', scale.values, ...scaleDtypes)
@@ -154,30 +170,49 @@ export function checkBlock(block: Block, shape: Shape): void {
   )
 }
 
-function checkNested({ codes, codebook, blockSize, values, offset }: NestedScale, blocks: Shape): void {
-  checkShape('qtensor', 'scale.codes', codes, blocks)
-  checkDType('qtensor', 'scale.codes', codes, 'uint8')
-  checkShape('qtensor', 'scale.codebook', codebook, [256])
-  checkDType('qtensor', 'scale.codebook', codebook, 'float32')
+/** The dtypes that the codes of values may have. */
+const codeDtypes: readonly DType[] = ['uint8', 'int8', 'float8_e4m3fn', 'float8_e8m0fnu']
+
+function checkNested(name: string, nested: NestedScale, blocks: Shape): void {
+  const { codes, codebook, bits = 8, zero = 0, blockSize, values, offset } = nested
+  checkShape('qtensor', `${name}.codes`, codes, blocks)
+  checkDType('qtensor', `${name}.codes`, codes, ...(codebook ? (['uint8'] as const) : codeDtypes))
+  if (codebook) {
+    checkShape('qtensor', `${name}.codebook`, codebook, [256])
+    checkDType('qtensor', `${name}.codebook`, codebook, 'float32')
+  }
+  const rule = (must: string, value: unknown) => new ShapeError(`qtensor: ${name}.${must}; received ${value}`)
+  if (!Number.isInteger(bits) || bits < 1 || bits > 8 || (bits < 8 && codes.dtype !== 'uint8'))
+    throw rule('bits must be 8, or of uint8 codes 1 to 8', `${bits} of ${codes.dtype}`)
+  if (!Number.isInteger(zero) || zero < 0 || zero > 255 || (zero > 0 && codes.dtype !== 'uint8'))
+    throw rule('zero must be 0, or of uint8 codes a code', `${zero} of ${codes.dtype}`)
   if (!Number.isInteger(blockSize) || blockSize < 1)
-    throw new ShapeError(`qtensor: scale.blockSize must be a whole number from 1 up; received ${blockSize}`)
-  checkShape('qtensor', 'scale.values', values, [Math.ceil(numel(blocks) / blockSize)])
-  checkDType('qtensor', 'scale.values', values, 'float32')
+    throw rule('blockSize must be a whole number from 1 up', blockSize)
+  checkShape('qtensor', `${name}.values`, values, [Math.ceil(numel(blocks) / blockSize)])
+  checkDType('qtensor', `${name}.values`, values, 'float32', ...(codebook ? [] : (['float16'] as const)))
   if (!(offset instanceof Tensor)) return
-  checkDType('qtensor', 'scale.offset', offset, 'float32')
-  if (offset.numel !== 1)
-    throw new ShapeError(`qtensor: scale.offset must be one value; received ${showShape(offset.shape)}`)
+  checkDType('qtensor', `${name}.offset`, offset, 'float32')
+  if (offset.numel !== 1) throw rule('offset must be one value', showShape(offset.shape))
 }
 
-function checkOffset(type: QType, { kind, values }: Offset, blocks: Shape): void {
-  checkShape('qtensor', kind, values, blocks)
-  if (kind === 'shift') {
-    checkDType('qtensor', kind, values, 'float32', 'float16', 'bfloat16')
+function checkOffset(type: QType, offset: Offset, blocks: Shape): void {
+  if (offset.kind === 'zeroPoint' && type.values !== 'unsigned' && type.values !== 'signed')
+    throw new DTypeError(`qtensor: zero points belong to integer codes; received ${type.name}`)
+  if ('value' in offset) {
+    const { value } = offset
+    if (Number.isInteger(value) && type.qmin <= value && value <= type.qmax) return
+    throw new ShapeError(
+      `qtensor: a zero point must be a code of ${type.name}, ${type.qmin} to ${type.qmax}; received ${value}`,
+    )
+  }
+  if (isNested(offset)) {
+    checkNested(offset.kind, offset, blocks)
     return
   }
-  checkBytes(kind, values)
-  if (type.values !== 'unsigned' && type.values !== 'signed')
-    throw new DTypeError(`qtensor: zero points belong to integer codes; received ${type.name}`)
+  const { kind, values } = offset
+  checkShape('qtensor', kind, values, blocks)
+  if (kind === 'shift') checkDType('qtensor', kind, values, 'float32', 'float16', 'bfloat16')
+  else checkBytes(kind, values)
 }
 
 function checkBytes(name: string, tensor: Tensor): void {

@@ -1,7 +1,7 @@
 import { type DType, dtypes } from '../core/dtype.ts'
 import { type QType, qint8 } from '../core/qtype.ts'
-import { cast } from '../tensor/ops/elementwise.ts'
 import type { Tensor } from '../tensor/tensor.ts'
+import { blockValues } from './blockValues.ts'
 import type { ComputeDType } from './computeDtype.ts'
 import { matrixShape, rowBlock, type WeightFacts } from './parts.ts'
 import type { QTensor } from './qtensor.ts'
@@ -121,13 +121,11 @@ function readScale(weight: QTensor): Tiles {
 }
 
 function readOffset(weight: QTensor): Tiles | null {
-  const { heldOffset, block } = weight
-  if (!heldOffset || block.kind !== 'tile') return heldOffset
-  const values = () => weight.zeroPoint() ?? cast(heldOffset.tensor, 'float32')
-  return {
-    tensor: withoutGradient(() => rowTiles(weight, values())),
-    dtype: weight.hasZeroPoints ? 'uint8' : 'float32',
-  }
+  const { heldOffset: offset, block, shape } = weight
+  if (!offset || ('tensor' in offset && block.kind !== 'tile')) return offset
+  const dtype = offset.kind === 'zeroPoint' ? 'uint8' : 'float32'
+  const values = () => blockValues(offset, block, shape, offset.kind === 'shift' ? dtype : undefined)
+  return { tensor: withoutGradient(() => rowTiles(weight, values())), dtype }
 }
 
 /** Values of the shape of the blocks as tiles [N, groups]. */

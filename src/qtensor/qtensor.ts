@@ -5,27 +5,27 @@ import { aQType, type QType } from '../core/qtype.ts'
 import { numel, type Shape, showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import { op } from '../tensor/op.ts'
-import { cast } from '../tensor/ops/elementwise.ts'
 import { keep } from '../tensor/scope.ts'
 import { checkDType, checkShape, placeOf, Tensor } from '../tensor/tensor.ts'
 import {
   blockValues,
   checkHeld,
-  cloneScale,
+  cloneHeld,
   type HeldOffset,
   type HeldScale,
-  holdNested,
-  holdValues,
+  holdOffset,
+  holdScale,
   metaValues,
-  nestedScales,
+  offsetParts,
+  scaleParts,
   tensorsOf,
 } from './blockValues.ts'
+import { nestedByteLength } from './nestedValues.ts'
 import {
   type Block,
   blocksShape,
   checkBlock,
   checkParts,
-  isNested,
   matrixShape,
   showBlock,
   type WeightFacts,
@@ -84,7 +84,7 @@ export class QTensor {
     checkBlock(block, shape)
     const [N, K] = matrixShape(shape)
     checkShape('QTensor', 'codes', codes, [tileBytes(N, K, type.bits)])
-    if ('tensor' in scale) checkHeld('scale', scale, block, shape)
+    checkHeld('scale', scale, block, shape)
     if (offset) checkHeld(offset.kind, offset, block, shape)
     this.qtype = type
     this.shape = shape
@@ -111,8 +111,8 @@ export class QTensor {
           dtype,
           block,
           codes: packTiles(codes, type.bits),
-          scale: isNested(scale) ? holdNested(scale) : holdValues(scale.values, block, shape),
-          offset: offset ? { kind: offset.kind, ...holdValues(offset.values, block, shape) } : null,
+          scale: holdScale(scale, block, shape),
+          offset: offset ? holdOffset(offset, codes, block, shape) : null,
           order: order?.clone() ?? null,
         }),
     )
@@ -169,14 +169,14 @@ export class QTensor {
    * Bytes that codes, scales and offsets take when saved: codes at their bits, the others at their dtypes.
    */
   get byteLength(): number {
-    const { heldScale, heldOffset, qtype, order } = this
-    const blocks = numel(blocksShape(this.block, this.shape))
-    const scaleBytes =
-      'tensor' in heldScale
-        ? blocks * dtypes[heldScale.dtype].bytes
-        : tensorsOf(heldScale).reduce((bytes, tensor) => bytes + tensor.byteLength, 0)
-    const offsetBytes = heldOffset ? blocks * dtypes[heldOffset.dtype].bytes : 0
-    return Math.ceil((this.numel * qtype.bits) / 8) + scaleBytes + offsetBytes + (order?.byteLength ?? 0)
+    const { heldScale, heldOffset, block, shape, qtype, order } = this
+    const bytesOf = (held: HeldScale | HeldOffset) => {
+      if ('value' in held) return 0
+      if (!('tensor' in held)) return nestedByteLength(held, block, shape)
+      return numel(blocksShape(block, shape)) * dtypes[held.dtype].bytes
+    }
+    const others = bytesOf(heldScale) + (heldOffset ? bytesOf(heldOffset) : 0)
+    return Math.ceil((this.numel * qtype.bits) / 8) + others + (order?.byteLength ?? 0)
   }
 
   /** Everything it was made of: new tensors, of the same bits. */
@@ -188,8 +188,8 @@ export class QTensor {
       dtype,
       codes: this.codes(),
       block,
-      scale: 'tensor' in heldScale ? { values: blockValues(heldScale, block, shape) } : holdNested(heldScale),
-      offset: heldOffset && { kind: heldOffset.kind, values: blockValues(heldOffset, block, shape) },
+      scale: scaleParts(heldScale, block, shape),
+      offset: heldOffset && offsetParts(heldOffset, block, shape),
       order: order?.clone() ?? null,
     }))
   }
@@ -202,9 +202,7 @@ export class QTensor {
 
   /** The scales, in the weight's dtype or another, of the shape of the blocks: [N, groups] for groups. */
   scale(dtype = this.dtype): Tensor {
-    const { heldScale, block, shape } = this
-    if ('tensor' in heldScale) return blockValues(heldScale, block, shape, dtype)
-    return withoutGradient(() => cast(nestedScales(heldScale), dtype))
+    return withoutGradient(() => blockValues(this.heldScale, this.block, this.shape, dtype))
   }
 
   /** Whether its offsets are integer zero points. */
@@ -219,7 +217,8 @@ export class QTensor {
   shift(): Tensor | null {
     const { heldOffset, block, shape, qtype, dtype } = this
     if (!heldOffset) return null
-    if (heldOffset.kind === 'shift') return blockValues(heldOffset, block, shape, dtype)
+    if (heldOffset.kind === 'shift')
+      return withoutGradient(() => blockValues(heldOffset, block, shape, dtype))
     return withoutGradient(() => {
       const [zeroPoint, scale] = [blockValues(heldOffset, block, shape), this.scale()]
       // Codes in rows of one, each with its scale.
@@ -232,7 +231,8 @@ export class QTensor {
   /** The integer zero points of the shape of the blocks, one byte each as the codes; null where there are none. */
   zeroPoint(): Tensor | null {
     const { heldOffset, block, shape } = this
-    return heldOffset?.kind === 'zeroPoint' ? blockValues(heldOffset, block, shape) : null
+    if (heldOffset?.kind !== 'zeroPoint') return null
+    return withoutGradient(() => blockValues(heldOffset, block, shape))
   }
 
   /**
@@ -252,8 +252,8 @@ export class QTensor {
       dtype,
       block,
       codes: this.codeTiles.clone(),
-      scale: cloneScale(heldScale),
-      offset: heldOffset && { ...heldOffset, tensor: heldOffset.tensor.clone() },
+      scale: cloneHeld(heldScale),
+      offset: heldOffset && cloneHeld(heldOffset),
       order: order?.clone() ?? null,
     })
   }
@@ -261,8 +261,8 @@ export class QTensor {
   /** Its tensors, so that scopes know what it holds. */
   tensors(): Tensor[] {
     const { codeTiles, heldScale, heldOffset, order } = this
-    const others = [heldOffset?.tensor, order].filter((tensor) => tensor instanceof Tensor)
-    return [codeTiles, ...tensorsOf(heldScale), ...others]
+    const offset = heldOffset ? tensorsOf(heldOffset) : []
+    return [codeTiles, ...tensorsOf(heldScale), ...offset, ...(order ? [order] : [])]
   }
 
   /** Takes it out of the running scope. */
@@ -315,5 +315,12 @@ const quantizeWeight = op(
 /** See `QTensor.dequantize`. */
 const dequantizeWeight = op(
   'dequantize(weight)',
-  (weight: QTensor): Tensor => withoutGradient(() => dequantizeParts(weight.parts())),
+  (weight: QTensor): Tensor =>
+    withoutGradient(() => {
+      const zeroPoint = weight.zeroPoint()
+      const parts = weight.parts()
+      return dequantizeParts(
+        zeroPoint ? { ...parts, offset: { kind: 'zeroPoint', values: zeroPoint } } : parts,
+      )
+    }),
 )

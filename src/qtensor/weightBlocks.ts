@@ -1,15 +1,24 @@
 import { ShapeError } from '../core/errors.ts'
 import type { QType } from '../core/qtype.ts'
-import { showShape } from '../core/shape.ts'
+import { type Shape, showShape } from '../core/shape.ts'
 import { op } from '../tensor/op.ts'
 import { expand } from '../tensor/ops/broadcast.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
 import { concat, slice } from '../tensor/ops/shape.ts'
 import { scope } from '../tensor/scope.ts'
 import { noGrad } from '../tensor/tape.ts'
-import type { Tensor } from '../tensor/tensor.ts'
-import { holdNested, nestedScales } from './blockValues.ts'
-import { type Block, isNested, matrixShape, type WeightParts } from './parts.ts'
+import { Tensor } from '../tensor/tensor.ts'
+import { nestedFloats } from './nestedValues.ts'
+import {
+  type Block,
+  blocksShape,
+  isNested,
+  matrixShape,
+  type NestedScale,
+  type Offset,
+  type Scale,
+  type WeightParts,
+} from './parts.ts'
 import { permuteColumns } from './permuteColumns.ts'
 import { groupSpec, type Quantizer, type Statistics } from './quantizer.ts'
 import { decodeRows, type RowScales } from './rows.ts'
@@ -42,14 +51,21 @@ export function dequantizeParts({
   order,
 }: WeightParts): Tensor {
   const computed = !isNested(scale) && scale.values.dtype === dtype ? dtype : 'float32'
+  const floatsOf = (values: Scale) => cast(isNested(values) ? nestedFloats(values) : values.values, computed)
   const values = {
     codes,
-    scale: cast(isNested(scale) ? nestedScales(holdNested(scale)) : scale.values, computed),
-    shift: offset?.kind === 'shift' ? cast(offset.values, computed) : null,
-    zeroPoint: offset?.kind === 'zeroPoint' ? offset.values : null,
+    scale: floatsOf(scale),
+    shift: offset?.kind === 'shift' ? floatsOf(offset) : null,
+    zeroPoint: offset?.kind === 'zeroPoint' ? zeroPointsOf(offset, codes, blocksShape(block, shape)) : null,
   }
   const weight = cast(dequantizeBlocks(type, values, block), dtype)
   return (order ? permuteColumns(weight, order, 'back') : weight).view(shape)
+}
+
+/** Zero points of the shape of the blocks. */
+function zeroPointsOf(offset: Exclude<Offset, NestedScale>, codes: Tensor, blocks: Shape): Tensor {
+  if ('values' in offset) return offset.values
+  return expand(Tensor.fromNumbers(codes.device, [offset.value], [1], codes.dtype), blocks)
 }
 
 /**

@@ -115,6 +115,49 @@ for (const name of deviceNames) {
       await expectValues(counted(group(3), nested), expected)
     })
 
+    test('scales and shifts that are integers times a value: of a row, of all, of some', async () => {
+      const halves = numbers([0.5, 2], [2], 'float16')
+      const scale = { codes: numbers([35, 33, 32, 0], [2, 2], 'uint8'), bits: 6, zero: 32, blockSize: 2 }
+      // Scales (35 − 32) / 2, (33 − 32) / 2, 0 · 2 and −32 · 2.
+      await expectValues(
+        counted(group(3), { ...scale, values: halves }),
+        [0, 1.5, 3, 1.5, 2, 2.5, 0, 0, 0, -576, -640, -704],
+      )
+      const codes = Tensor.fromArray(device, Int8Array.of(1, -2, 3, -128), [2, 2])
+      const shift = { codes: numbers([1, 2, 3, 15], [2, 2], 'uint8'), bits: 4, blockSize: 3 }
+      // Scales 3, −6, 9, −384; shifts 1 · 0.5, 2 · 0.5, 3 · 0.5, 15 · 2.
+      await expectValues(
+        counted(
+          group(3),
+          { codes, blockSize: 4, values: numbers([3], [1]) },
+          { offset: { kind: 'shift', ...shift, values: halves } },
+        ),
+        [-0.5, 2.5, 5.5, -19, -25, -31, 52.5, 61.5, 70.5, -3486, -3870, -4254],
+      )
+      // 1.5 and 448 in e4m3fn, of a run of the flattened weight.
+      const bytes = Tensor.fromArray(device, Uint8Array.of(0x3c, 0x7e, 0x3c), [3], 'float8_e4m3fn')
+      await expectValues(
+        counted({ kind: 'run', size: 5 }, { codes: bytes, blockSize: 3, values: numbers([2], [1]) }),
+        [0, 3, 6, 9, 12, 4480, 5376, 6272, 7168, 8064, 30, 33],
+      )
+    })
+
+    test('one zero point for all blocks', async () => {
+      const values = numbers([1, 10, 100, 1000], [2, 2])
+      const offset = { kind: 'zeroPoint', value: 8 } as const
+      const expected = [-8, -7, -6, -50, -40, -30, -200, -100, 0, 1000, 2000, 3000]
+      await expectValues(counted(group(3), { values }, { offset }), expected)
+      using weight = QTensor.fromParts(counted(group(3), { values }, { offset }))
+      assert.deepEqual(await read(weight.zeroPoint() as Tensor), [8, 8, 8, 8])
+      assert.deepEqual(weight.parts().offset, offset)
+      // 12 codes of 4 bits, four scales of four bytes.
+      assert.equal(weight.byteLength, 6 + 16)
+      assert.throws(
+        () => QTensor.fromParts(counted(group(3), { values }, { offset: { ...offset, value: 16 } })),
+        { message: 'qtensor: a zero point must be a code of qint4, 0 to 15; received 16' },
+      )
+    })
+
     test('columns in another order', async () => {
       const order = Tensor.fromArray(device, Int32Array.of(5, 0, 3, 1, 4, 2))
       const values = numbers([1, 10, 1, 10], [2, 2])
@@ -191,6 +234,15 @@ for (const name of deviceNames) {
         offset: 0,
       }
       refused(counted(group(3), nested), 'qtensor: scale.codebook must be [256]; received [2]')
+      const integers = { ...nested, codebook: null }
+      refused(
+        counted(group(3), { ...integers, bits: 9 }),
+        'qtensor: scale.bits must be 8, or of uint8 codes 1 to 8; received 9 of uint8',
+      )
+      refused(
+        counted(group(3), { ...integers, zero: -1 }),
+        'qtensor: scale.zero must be 0, or of uint8 codes a code; received -1 of uint8',
+      )
     })
   })
 }

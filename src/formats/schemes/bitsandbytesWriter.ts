@@ -1,8 +1,8 @@
 import { FormatError } from '../../core/errors.ts'
 import { several } from '../../core/lists.ts'
 import { numel } from '../../core/shape.ts'
+import type { NestedValues } from '../../qtensor/nestedValues.ts'
 import { highFirst, packCodes } from '../../qtensor/packing.ts'
-import type { NestedScale } from '../../qtensor/parts.ts'
 import { concat } from '../../tensor/ops/index.ts'
 import { Tensor } from '../../tensor/tensor.ts'
 import { blockTypes, formatQuantState, stateName } from './bitsandbytesState.ts'
@@ -104,10 +104,11 @@ function partsOf(layer: LayerToWrite): PartToWrite[] {
 }
 
 /** Scales that are quantized once more, as the weight holds them. */
-function nestedScale({ weight }: LayerValues): NestedScale {
+function nestedScale({ weight }: LayerValues): NestedValues & { readonly codebook: Tensor } {
   const scale = weight?.heldScale
-  if (!scale || !('codebook' in scale)) throw new FormatError('save: scales must be quantized once more')
-  return scale
+  if (!scale || 'tensor' in scale || !scale.codebook)
+    throw new FormatError('save: scales must be quantized once more')
+  return { ...scale, codebook: scale.codebook }
 }
 
 /** Two codes a byte; a last one alone stands beside the code of 0. */

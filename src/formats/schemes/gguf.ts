@@ -82,8 +82,8 @@ async function readBlocks(parts: PartReader, type: GgufBlockType, shape: Shape):
   const [N, K] = shape
   const groups = K / ggufGroupSize
   const result = emptyTiles(device, qtype, shape)
-  const { codeTiles, heldOffset } = result
-  const heldScale = result.heldScale as BlockValues
+  const { codeTiles } = result
+  const [heldScale, heldOffset] = [result.heldScale as BlockValues, result.heldOffset as BlockValues | null]
   try {
     const rowBytes = groups * ggufTypes[type].bytes
     // Whole tiles.
@@ -121,13 +121,14 @@ const minimumLimit = 0x7c00
 
 /** Looks at the scale of every block, and at the minimum where the block has one. */
 async function checkBlocks(parts: PartReader, type: GgufBlockType, weight: QTensor): Promise<void> {
-  const { heldScale, heldOffset, shape } = weight
+  const { shape } = weight
+  const [heldScale, heldOffset] = [weight.heldScale as BlockValues, weight.heldOffset as BlockValues | null]
   const find = async (held: BlockValues, limit: number) => {
     const values = blockValues(held, block, shape)
     return findBeyond(values, limit).finally(() => values.dispose())
   }
   const bad = [
-    await find(heldScale as BlockValues, scaleLimit),
+    await find(heldScale, scaleLimit),
     heldOffset && (await find(heldOffset, minimumLimit)),
   ].filter((place) => place !== null)
   if (bad.length === 0) return
