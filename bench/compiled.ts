@@ -3,7 +3,8 @@
  *
  *   node --conditions=lowbit-source bench/compiled.ts [--device native] [--threads 2] [--rounds 15] [--passes 40]
  *
- * The lines of a model take turns. A figure is that of the fastest round, the ratio the median over the rounds.
+ * The lines of a model take turns. A figure is that of the fastest round, the ratio the median over the
+ * rounds.
  */
 import { parseArgs } from 'node:util'
 import { ResNet20 } from '../examples/cifar/resnet20.ts'

@@ -1,7 +1,7 @@
 // npm run bench:load [-- --keep FOLDER]
 //
-// Loading and quantizing on the way from file to file, of a Llama of the shape of Qwen2-0.5B in bfloat16 (988 MB,
-// random weights), which is written to a temporary folder first, so that it lies in the page cache:
+// Loading and quantizing on the way from file to file, of a Llama of the shape of Qwen2-0.5B in bfloat16 (988
+// MB, random weights), which is written to a temporary folder first, so that it lies in the page cache:
 //
 //   load             loadCausalLM of the float model, in MB of its file a second
 //   quantize         lowbit quantize --weights int4 --exclude lm_head, start and end of the process included

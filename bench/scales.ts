@@ -1,11 +1,12 @@
 /*
- * What the encoding of scales and offsets, and the size of groups, cost a product with int4 weights [4096, 4096]:
+ * What the encoding of scales and offsets, and the size of groups, cost a product with int4 weights [4096,
+ * 4096]:
  *
  *   node --conditions=lowbit-source bench/scales.ts [--device native] [--threads 2] [--rounds 15] [--tokens 512]
  *
- * With one row of x the weights come from memory: copies of at least 512 MB take turns. The lines of a table take
- * turns, too, so that whatever else the machine does meets all of them. A figure is that of the fastest round, a
- * ratio the median over the rounds of the first line's time ÷ this line's.
+ * With one row of x the weights come from memory: copies of at least 512 MB take turns. The lines of a table
+ * take turns, too, so that whatever else the machine does meets all of them. A figure is that of the fastest
+ * round, a ratio the median over the rounds of the first line's time ÷ this line's.
  */
 import { parseArgs } from 'node:util'
 import { type DType, dtypes } from '../src/core/dtype.ts'
@@ -56,7 +57,9 @@ function floatTiles(dtype: DType, count: number, value: () => number): Uint8Arra
   return new Uint8Array(rawOf(dtype, Float32Array.from({ length: count }, value)).buffer)
 }
 
-/** The product of x with weights of an encoding; `xGroupSize` columns of x share a scale, null: x is float32. */
+/**
+ * The product of x with weights of an encoding; `xGroupSize` columns of x share a scale, null: x is float32.
+ */
 function product(codes: Tensor[], x: Tensor, y: Tensor, encoding: Encoding, xGroupSize: number | null): Line {
   const { groupSize, scaleDtype, offsetDtype } = encoding
   const count = (N * K) / groupSize

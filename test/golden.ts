@@ -6,7 +6,9 @@ import { toNumbers } from '../src/core/halves.ts'
 import { diskFolder } from '../src/formats/file.node.ts'
 import { openSafetensors } from '../src/formats/safetensors.ts'
 
-/** What the Python libraries wrote and computed, as far as the repository keeps it (scripts/copy-golden.mjs). */
+/**
+ * What the Python libraries wrote and computed, as far as the repository keeps it (scripts/copy-golden.mjs).
+ */
 export const golden = join(import.meta.dirname, 'golden')
 
 /** All of it, which lies outside the repository, where it is there, for tests that take whatever there is. */
@@ -42,8 +44,8 @@ export async function readGolden(path: string): Promise<Map<string, GoldenTensor
 }
 
 /**
- * What Python computed with a model's variant, such as `stories260K/quanto-qint4-hqq`: an item of the golden set, or
- * of the folders that the repository's own scripts make (scripts/scheme_fixtures.py).
+ * What Python computed with a model's variant, such as `stories260K/quanto-qint4-hqq`: an item of the golden
+ * set, or of the folders that the repository's own scripts make (scripts/scheme_fixtures.py).
  */
 export function goldenItem<Item extends { id: string }>(id: string): Item {
   const items = ['items.json', 'schemes.json'].flatMap((name): Item[] =>

@@ -6,7 +6,9 @@ import type { QuantizedFile, Scheme } from '../formats/schemes/scheme.ts'
 import { type Folder, readBytes } from '../formats/source.ts'
 import type { TensorFile } from '../formats/tensorFile.ts'
 
-/** The scheme of a checkpoint's quantized weights, and how it reads them; `none` and null for a float model. */
+/**
+ * The scheme of a checkpoint's quantized weights, and how it reads them; `none` and null for a float model.
+ */
 export interface Detected {
   readonly scheme: string
   readonly quantized: QuantizedFile | null

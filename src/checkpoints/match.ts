@@ -16,7 +16,9 @@ export interface Place {
   readonly path: string
 }
 
-/** What a parameter is made of: a tensor as it stands, the parts of a quantized weight, or nothing but zero. */
+/**
+ * What a parameter is made of: a tensor as it stands, the parts of a quantized weight, or nothing but zero.
+ */
 export type Origin =
   | { readonly kind: 'tensor'; readonly info: TensorInfo }
   | { readonly kind: 'quantized'; readonly layer: string; readonly weight: QuantizedWeight }
@@ -38,8 +40,8 @@ export interface Match {
 }
 
 /**
- * Finds the tensors of a model in a file: what is tied stays tied. A layer for which the file has codes of its
- * own takes those; what is not there under its own path comes from another of its paths.
+ * Finds the tensors of a model in a file: what is tied stays tied. A layer for which the file has codes of
+ * its own takes those; what is not there under its own path comes from another of its paths.
  * @param quantized how the file's quantized layers are stored; the model's are twins
  */
 export function matchTensors(model: Module, file: TensorFile, quantized: QuantizedFile | null): Match {

@@ -2,8 +2,8 @@ import type { TensorFile, TensorInfo } from '../formats/tensorFile.ts'
 import type { Module } from '../nn/module.ts'
 
 /**
- * A file whose tensors are found by their paths in a model; messages say the names that they have in the file.
- * Of two names of one path the path itself counts.
+ * A file whose tensors are found by their paths in a model; messages say the names that they have in the
+ * file. Of two names of one path the path itself counts.
  * @param pathOf the path of a name; null for what is no part of the model
  */
 export function renamed(file: TensorFile, pathOf: (name: string) => string | null): TensorFile {

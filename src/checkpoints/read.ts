@@ -25,7 +25,8 @@ export interface Reading {
 
 /**
  * Makes a parameter of what the file holds of it.
- * @throws FormatError if it is not what its place in the model needs: NaN, infinities, numbers that become such
+ * @throws FormatError if it is not what its place in the model needs: NaN, infinities, numbers that become
+ * such
  */
 export async function readSource(source: Source, reading: Reading): Promise<Parameter> {
   const { origin } = source
@@ -41,7 +42,9 @@ export function hasRows({ origin }: Source): boolean {
   return isDType(dtype) && shape.length > 0 && !columnMajor && headRows === undefined
 }
 
-/** Rows `start` to `end` (exclusive) of the parameter that `readSource` would make. @throws FormatError as it */
+/**
+ * Rows `start` to `end` (exclusive) of the parameter that `readSource` would make. @throws FormatError as it
+ */
 export function readSourceRows(
   source: Source,
   [start, end]: readonly [number, number],

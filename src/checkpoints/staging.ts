@@ -6,8 +6,8 @@ const pieceBytes = 4 * 2 ** 20
 const piecesAtOnce = 4
 
 /**
- * Buffers through which the bytes of files pass onto a device: a few pieces of some megabytes, however large the
- * tensors are. While a piece is copied on the device's queue, the next is read.
+ * Buffers through which the bytes of files pass onto a device: a few pieces of some megabytes, however large
+ * the tensors are. While a piece is copied on the device's queue, the next is read.
  */
 export class Staging {
   private readonly free: Uint8Array[] = []

@@ -32,8 +32,8 @@ export interface QuantizeCommandOptions extends CommonOptions {
 }
 
 /**
- * `lowbit quantize`: loads, quantizes, measures the error of each weight, and saves. Weights that are quantized
- * already are dequantized first.
+ * `lowbit quantize`: loads, quantizes, measures the error of each weight, and saves. Weights that are
+ * quantized already are dequantized first.
  */
 export async function quantizeCommand(path: string, options: QuantizeCommandOptions): Promise<void> {
   const { out, overwrite, activations, calibration } = options

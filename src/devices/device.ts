@@ -92,7 +92,8 @@ export class Device {
 
   /**
    * Appends one kernel call to the command list; the names of the arguments are those of `kernels.def`.
-   * @throws DTypeError, ShapeError or DeviceError if an argument is missing or is none that the kernel may get
+   * @throws DTypeError, ShapeError or DeviceError if an argument is missing or is none that the kernel may
+   * get
    */
   call<Name extends KernelName>(kernel: Name, args: KernelArguments<Name>): void {
     const { id, args: parameters, inOrder } = signatures[kernel]
@@ -218,7 +219,9 @@ export class Device {
     }
   }
 
-  /** Waits for everything recorded before and resolves to a copy of the region's bytes, in `into` if given. */
+  /**
+   * Waits for everything recorded before and resolves to a copy of the region's bytes, in `into` if given.
+   */
   async read(region: Region, byteLength: number, into?: Bytes): Promise<Bytes> {
     if (!this.holds(region)) throw this.notHeld('read', 'the source', region)
     this.flush()

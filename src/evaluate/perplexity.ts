@@ -24,7 +24,8 @@ export interface PerplexityOptions {
    */
   computeDtype?: ComputeDType
   /**
-   * What the model's keys and values of earlier tokens are kept as; default float32. The baseline's are floats.
+   * What the model's keys and values of earlier tokens are kept as; default float32. The baseline's are
+   * floats.
    */
   kv?: CacheType
   signal?: AbortSignal

@@ -4,9 +4,9 @@ import type { CausalLMConfig } from './causalLM.ts'
 import type { GgufFamily } from './families/family.ts'
 
 /**
- * A GGUF file's tensors, which stand under their paths in the model, with what their rows and columns are there:
- * those of a query or key projection are stored with rotating pairs side by side, where Hugging Face's row i of
- * a head rotates with row i + D/2.
+ * A GGUF file's tensors, which stand under their paths in the model, with what their rows and columns are
+ * there: those of a query or key projection are stored with rotating pairs side by side, where Hugging Face's
+ * row i of a head rotates with row i + D/2.
  * Source: llama.cpp, convert_hf_to_gguf.py, LlamaModel.permute.
  * @param config says how many heads the rows of a projection belong to
  */

@@ -4,7 +4,10 @@ import type { Tensor } from '../tensor/tensor.ts'
 
 /** Where the queries of a call stand, what they see beside the causal mask, and what their scores are. */
 export interface AttendOptions extends Omit<AttentionOptions, 'mask'> {
-  /** Of the first query; a scalar in a list that is kept. Tokens without a cache see each other only, wherever they stand. */
+  /**
+   * Of the first query; a scalar in a list that is kept. Tokens without a cache see each other only, wherever
+   * they stand.
+   */
   position: number | Scalar
   /** Multiplies q · k. */
   scale: number

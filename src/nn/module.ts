@@ -162,8 +162,8 @@ export abstract class Module {
   }
 
   /**
-   * A model with copies of all parameters and buffers, and of what quantizers collected; what was tied or shared
-   * stays so.
+   * A model with copies of all parameters and buffers, and of what quantizers collected; what was tied or
+   * shared stays so.
    * @throws ShapeError if `forward` of a module is a function of its own, which would go on computing with
    * the original
    */

@@ -24,7 +24,10 @@ export interface MultiheadAttentionOptions {
 export interface AttentionMasks {
   /** Whether each query sees the keys up to its own only. */
   isCausal?: boolean
-  /** [T, S] or [B·numHeads, T, S]: bool, true where a query does not see a key; or float32, added to the scores. */
+  /**
+   * [T, S] or [B·numHeads, T, S]: bool, true where a query does not see a key; or float32, added to the
+   * scores.
+   */
   attnMask?: Tensor
   /** [B, S]: bool, true where a key is padding; or float32, added to the scores. */
   keyPaddingMask?: Tensor

@@ -56,10 +56,10 @@ export function trace(model: Module, exampleInputs: readonly unknown[]): Graph {
  *     using compiled = compile(model, [image])
  *     const y = compiled.run(otherImage)
  *
- * Parameters that change in place are seen, those that are replaced are not: compile again after `quantize` or
- * `freeze`. A weight that is quantized but not frozen is quantized anew in each run.
- * @throws ShapeError as `trace`; DeviceError where `forward`, or the quantizer of a weight that is not frozen,
- * brings numbers of the host, as those of nf4 and fp4 do
+ * Parameters that change in place are seen, those that are replaced are not: compile again after `quantize`
+ * or `freeze`. A weight that is quantized but not frozen is quantized anew in each run.
+ * @throws ShapeError as `trace`; DeviceError where `forward`, or the quantizer of a weight that is not
+ * frozen, brings numbers of the host, as those of nf4 and fp4 do
  */
 export function compile(model: Module, exampleInputs: readonly unknown[]): CompiledGraph {
   const graph = trace(model, exampleInputs)

@@ -87,9 +87,9 @@ function nodesIn(value: unknown): Set<GraphNode> {
 }
 
 /**
- * What a model computes, operation by operation, as `trace` saw it: named operations with their arguments, and
- * who feeds whom. It prints readably, and runs again on inputs of the same shapes. It shares the parameters with
- * the model.
+ * What a model computes, operation by operation, as `trace` saw it: named operations with their arguments,
+ * and who feeds whom. It prints readably, and runs again on inputs of the same shapes. It shares the
+ * parameters with the model.
  */
 export class Graph {
   readonly inputs: readonly GraphNode[]

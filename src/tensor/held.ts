@@ -18,8 +18,8 @@ export function isHeld(value: unknown): value is Held {
 }
 
 /**
- * A value with `f` of every tensor and reference in the place of that: alone, in lists and in plain objects at
- * any depth. What holds none of them stays the very same.
+ * A value with `f` of every tensor and reference in the place of that: alone, in lists and in plain objects
+ * at any depth. What holds none of them stays the very same.
  */
 export function mapHeld(value: unknown, f: (one: Held | Reference) => unknown): unknown {
   if (value instanceof Reference || isHeld(value)) return f(value)

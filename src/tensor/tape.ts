@@ -15,7 +15,10 @@ export interface Way<Y> {
   needs(arg: unknown): boolean
 }
 
-/** From the gradient of an operation's result to those of its arguments, in their order. It runs without a tape. */
+/**
+ * From the gradient of an operation's result to those of its arguments, in their order. It runs without a
+ * tape.
+ */
 export type Gradients<Args extends readonly unknown[], Y> = (
   way: Way<Y>,
   ...args: Args

@@ -17,8 +17,8 @@ export interface Traced {
 }
 
 /**
- * Runs `body`, and notes each operation that it calls, those inside operations left out. Nothing that it makes
- * is left but what the graph holds.
+ * Runs `body`, and notes each operation that it calls, those inside operations left out. Nothing that it
+ * makes is left but what the graph holds.
  */
 export function traced({ inputs, pathOf, module }: Traced, body: () => unknown): Graph {
   const references = new Map<unknown, Reference>()

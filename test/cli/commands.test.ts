@@ -257,7 +257,8 @@ test('bench measures', async () => {
 
 test('--kv int8: generate, evaluate and bench keep keys and values in int8, and bench says what they take', async () => {
   const sizes = ['--prompt-tokens', '200', '--new-tokens', '57']
-  // 256 tokens of five layers, keys and values, four heads: 8 values each, or 128 with a code and a scale for them.
+  // 256 tokens of five layers, keys and values, four heads: 8 values each, or 128 with a code and a scale for
+  // them.
   assert.equal((await json('bench', stories, ...sizes)).cacheBytes, 5 * 2 * 4 * 256 * 32)
   const bench = await json('bench', stories, ...sizes, '--kv', 'int8')
   assert.deepEqual([bench.kv, bench.cacheBytes], ['int8', 5 * 2 * 4 * (128 * 32 + 128 * 12)])

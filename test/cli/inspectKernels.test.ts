@@ -8,7 +8,10 @@ import { QTensor } from '../../src/qtensor/qtensor.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
 import { golden, lowbit } from './lowbit.ts'
 
-/** The embedded model by quanto, with activations in 8 bits, by llama.cpp with one matrix for embedding and head. */
+/**
+ * The embedded model by quanto, with activations in 8 bits, by llama.cpp with one matrix for embedding and
+ * head.
+ */
 const models = [
   join(golden, 'quanto-qint4'),
   join(golden, 'quanto-qfloat8'),

@@ -10,7 +10,8 @@ const native = JSON.stringify(new URL('../../src/devices/cpu/native.ts', import.
 test('blocks a little longer than a huge page take hardly more memory than they hold', {
   skip: !nativeAvailable() && 'no addon',
 }, async () => {
-  // 40 blocks of 2.25 MB: 90 MB, of two huge pages each 160 MB. In a process of its own, which does nothing else.
+  // 40 blocks of 2.25 MB: 90 MB, of two huge pages each 160 MB. In a process of its own, which does nothing
+  // else.
   const script = `
     const { openNative } = await import(${native})
     const backend = openNative()

@@ -14,8 +14,8 @@ import { Tensor } from '../../src/tensor/tensor.ts'
 import { testOnDevices } from '../tensor/devices.ts'
 
 /*
- * GPTQ's words, as its own packers make them: the example of 8 outputs and 16 inputs whose words AutoGPTQ 0.7.1
- * printed, and the three words in which AutoGPTQ holds 32 codes of 3 bits.
+ * GPTQ's words, as its own packers make them: the example of 8 outputs and 16 inputs whose words AutoGPTQ
+ * 0.7.1 printed, and the three words in which AutoGPTQ holds 32 codes of 3 bits.
  */
 
 const [out, columns, size] = [8, 16, 8]

@@ -31,7 +31,8 @@ const q = 'model.layers.0.self_attn.q_proj'
 
 test('five bits: codes lie across words, the first in the lowest bits', async () => {
   const files = new Map([...mixed].map(([name, bytes]) => [name, bytes.slice()]))
-  // Codes 1, 2, … of 5 bits, one after the other: 1 | 2 << 5 | 3 << 10 | 4 << 15 | 5 << 20 | 6 << 25 | 7 << 30.
+  // Codes 1, 2, … of 5 bits, one after the other: 1 | 2 << 5 | 3 << 10 | 4 << 15 | 5 << 20 | 6 << 25 | 7 <<
+  // 30.
   const words = Uint32Array.of(0xcc520c41)
   await damage(files, 'model.layers.0.self_attn.o_proj.weight', (bytes) =>
     bytes.set(new Uint8Array(words.buffer)),

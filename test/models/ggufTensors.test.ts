@@ -45,8 +45,8 @@ test('names', () => {
 })
 
 /*
- * Two query heads of six rows and one key head of four: of a head, file order is 0 3 1 4 2 5, as llama.cpp's permute
- * lays rows 0 to 5. Every row is its number, and 100 more.
+ * Two query heads of six rows and one key head of four: of a head, file order is 0 3 1 4 2 5, as llama.cpp's
+ * permute lays rows 0 to 5. Every row is its number, and 100 more.
  */
 const [q, k, v] = ['q_proj', 'k_proj', 'v_proj'].map((name) => `model.layers.0.self_attn.${name}`)
 const rowsInFile: Record<string, number[]> = {

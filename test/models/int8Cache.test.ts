@@ -43,9 +43,9 @@ function rounded(x: Float32Array): { values: Float32Array; half: Float32Array } 
 }
 
 /**
- * What each query [B, T, H] sees of keys and values [B, T, KV], in float64: those `residual` tokens before as int8;
- * and how far that may lie from attention over floats. A score moves by δ = scale·Σ|q|·half a step at most, a weight
- * by a factor of e^±2δ, a value by half a step.
+ * What each query [B, T, H] sees of keys and values [B, T, KV], in float64: those `residual` tokens before as
+ * int8; and how far that may lie from attention over floats. A score moves by δ = scale·Σ|q|·half a step at
+ * most, a weight by a factor of e^±2δ, a value by half a step.
  */
 function reference(q: Float32Array, k: Float32Array, v: Float32Array) {
   const [keys, values] = [rounded(k), rounded(v)]
@@ -109,7 +109,8 @@ testOnDevices(
     const [q, k, v] = [H, KV, KV].map((heads) => normals(random, B * T * heads * D))
     const { y, floats, bound } = reference(q, k, v)
     const largest = (x: Float32Array) => x.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
-    // A score is a sum of D products; a weight errs relatively by as much, and the values' sum by a little more.
+    // A score is a sum of D products; a weight errs relatively by as much, and the values' sum by a little
+    // more.
     const tolerance = 8 * epsilon * (1 + largest(q) * largest(k) * Math.sqrt(D)) * largest(v)
     for (const cuts of [[T], Array(T).fill(1), [3, 5, 64, 1, 1, 16]]) {
       const cache = makeCache(device, sizes, T, { kv: 'int8', batch: B, residual })

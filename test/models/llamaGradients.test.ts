@@ -59,8 +59,8 @@ testOnDevices(
       const expected = (moved(1e-5) - moved(-1e-5)) / 2e-5
       set(weight)
       const actual = direction.reduce((sum, value, i) => sum + value * gradient[i], 0)
-      // Five layers of some ten operations each way, a few ε each, of gradients that direction multiplies; and
-      // the differences' own error.
+      // Five layers of some ten operations each way, a few ε each, of gradients that direction multiplies;
+      // and the differences' own error.
       const bound = 400 * epsilon * length * Math.hypot(...direction) + 1e-8
       assert.ok(
         Math.abs(actual - expected) <= bound,

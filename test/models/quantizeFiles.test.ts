@@ -14,7 +14,8 @@ import { fixtures } from '../formats/ggufBytes.ts'
 import { golden } from '../golden.ts'
 
 /*
- * From file to file the same bytes are written as by a model that is held whole: load, quantize, freeze, save.
+ * From file to file the same bytes are written as by a model that is held whole: load, quantize, freeze,
+ * save.
  */
 
 const device = openDevice('cpu')

@@ -6,8 +6,8 @@ import { type LoadOptions, loadCausalLM } from '../../src/models/load.ts'
 import { golden } from '../golden.ts'
 
 /*
- * A model is refused before a weight is read where what the device will hold of it does not fit: the codes that
- * it is quantized to while loading, not the floats of its file.
+ * A model is refused before a weight is read where what the device will hold of it does not fit: the codes
+ * that it is quantized to while loading, not the floats of its file.
  */
 
 const device = openDevice('cpu', { threads: 2 })

@@ -82,7 +82,8 @@ export async function checkItem(id: string, loaded: CausalLM, floats: CausalLM):
 
 /**
  * Every dequantized weight is Python's. Zeros have any sign: of FP4's two, the one with the sign bit is −0
- * where the library computes value by value, and 0 where it computes in vectors and in the table that it saves.
+ * where the library computes value by value, and 0 where it computes in vectors and in the table that it
+ * saves.
  */
 async function checkDequantized(
   model: CausalLM,

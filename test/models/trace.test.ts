@@ -42,7 +42,10 @@ async function quantized<M extends Module & { forward(x: Tensor): Tensor }>(
   return model
 }
 
-/** Fails unless graph and compiled list give what the model does, bit for bit, on inputs that they did not see. */
+/**
+ * Fails unless graph and compiled list give what the model does, bit for bit, on inputs that they did not
+ * see.
+ */
 async function replays(model: Module & { forward(x: Tensor): Tensor }, x: Tensor, others: Tensor[]) {
   using graph = trace(model, [x])
   using compiled = compile(model, [x])
@@ -74,7 +77,8 @@ for (const [variant, options] of Object.entries(variants)) {
         query.inputs.filter(({ kind }) => kind === 'parameter').map(({ name }) => name),
         ['model.layers.3.self_attn.q_proj.weight'],
       )
-      // Every projection of a block is fed by the norm before it, through the rounding of activations if need be.
+      // Every projection of a block is fed by the norm before it, through the rounding of activations if need
+      // be.
       const sources = graph
         .find('linear')
         .filter(({ module }) => /layers\.3\.self_attn\.[qkv]_proj/.test(module))

@@ -40,7 +40,9 @@ function small(): { model: Small; x: Tensor } {
   return { model, x: Tensor.fromNumbers(device, [1, -2, 3, 0.5, 0.25, 2, -1, 1], [2, 4]) }
 }
 
-/** Fails unless the graph, and its compiled list, give what the model does, bit for bit, on several inputs. */
+/**
+ * Fails unless the graph, and its compiled list, give what the model does, bit for bit, on several inputs.
+ */
 async function replays(model: Module & { forward(x: Tensor): Tensor }, inputs: Tensor[]): Promise<void> {
   using graph = trace(model, [inputs[0]])
   using compiled = compile(model, [inputs[0]])

@@ -8,8 +8,8 @@ import { golden, readGolden } from '../golden.ts'
 import { testOnDevices } from '../tensor/devices.ts'
 
 /*
- * MXFP4 of the OCP's microscaling formats, as Hugging Face stores the experts of gpt-oss: a power of two, in one
- * byte, for each 32 codes of 4-bit floats; beside what transformers 5.23 makes of it.
+ * MXFP4 of the OCP's microscaling formats, as Hugging Face stores the experts of gpt-oss: a power of two, in
+ * one byte, for each 32 codes of 4-bit floats; beside what transformers 5.23 makes of it.
  */
 
 testOnDevices('codes of 4-bit floats and scales that are powers of two', async (device) => {

@@ -19,8 +19,8 @@ function mask(device: Device, op: GoldenOp, key: string, bool: boolean): Tensor 
 }
 
 /**
- * A probability errs relatively by a few ε·(1 + |score|); every gradient is a sum of such terms times norms of
- * the other factors, of at most `queries` of them.
+ * A probability errs relatively by a few ε·(1 + |score|); every gradient is a sum of such terms times norms
+ * of the other factors, of at most `queries` of them.
  */
 function bounds(op: GoldenOp, added = 0): (key: string) => number {
   const shape = op.tensors.get('in.q')?.shape ?? []
@@ -83,8 +83,8 @@ testOnDevices('attention in a window, over padded sequences, with capped scores:
 })
 
 /**
- * Bounds by the largest magnitudes on the way: P of a projected value, Q of the gradient that reaches one, of the
- * scores' relative error R = 8ε·(1 + D·P²/√D).
+ * Bounds by the largest magnitudes on the way: P of a projected value, Q of the gradient that reaches one, of
+ * the scores' relative error R = 8ε·(1 + D·P²/√D).
  */
 function headBounds(op: GoldenOp): (key: string) => number {
   const [E, D, T, N] = [8, 4, 5, 10]

@@ -4,8 +4,8 @@ import { openDevice } from '../../src/devices/open.ts'
 import { deviceNames } from '../deviceNames.ts'
 
 /**
- * A test that runs on the CPU's own instructions and on WebAssembly; `LOWBIT_DEVICES=native` chooses one while
- * developing.
+ * A test that runs on the CPU's own instructions and on WebAssembly; `LOWBIT_DEVICES=native` chooses one
+ * while developing.
  */
 export function testOnDevices(name: string, body: (device: Device) => Promise<void> | void): void {
   for (const [kind, device] of devices()) test(`${name} (${kind})`, () => body(device))

@@ -1,7 +1,8 @@
 import type { PartReader } from './scheme.ts'
 
 /**
- * The inputs in the order of their groups, as GPTQ's act-order stores the group of each; null where they stand so.
+ * The inputs in the order of their groups, as GPTQ's act-order stores the group of each; null where they
+ * stand so.
  * @param part holds them, [in] int32
  * @param size inputs of a group
  * @throws FormatError unless every group has so many inputs, the last one the rest

@@ -147,8 +147,8 @@ async function readWeight(
 }
 
 /**
- * How many zero points are one number, from whose digits one was taken as from a whole: those of a word; of 3 bits,
- * where codes lie in two words, those of three.
+ * How many zero points are one number, from whose digits one was taken as from a whole: those of a word; of 3
+ * bits, where codes lie in two words, those of three.
  */
 function runOf(bits: number): number {
   return bits === 3 ? 32 : 32 / bits

@@ -18,7 +18,9 @@ export const aCacheType: Kind = oneOf(...Object.keys(caches))
 
 /** What a cache keeps. */
 export interface CacheOptions {
-  /** What keys and values are kept as; default float32. int8: in groups of 64 values, the last tokens in full. */
+  /**
+   * What keys and values are kept as; default float32. int8: in groups of 64 values, the last tokens in full.
+   */
   kv?: CacheType
   /** Sequences; default 1. */
   batch?: number

@@ -12,13 +12,14 @@ const groupSize = 64
 /**
  * Old tokens as int8, the last ones in full.
  *
- * Each token is quantized once, when it comes, from its own floats: scale = max |x| / 127 for each group of 64 values
- * of a head, code = x / scale rounded half to even. The query at position p sees the tokens p − residual + 1 … p in
- * full and those before as code · scale. So what a token sees depends on its position alone, not on how the text
- * was cut into calls, which generation does by the clock.
+ * Each token is quantized once, when it comes, from its own floats: scale = max |x| / 127 for each group of
+ * 64 values of a head, code = x / scale rounded half to even. The query at position p sees the tokens p −
+ * residual + 1 … p in full and those before as code · scale. So what a token sees depends on its position
+ * alone, not on how the text was cut into calls, which generation does by the clock.
  *
- * transformers' QuantizedCache has the same group size and the same number of tokens in full at most; it lets them grow
- * to 128 and then quantizes all at once, those quantized before once more, and shows a call's own tokens in full.
+ * transformers' QuantizedCache has the same group size and the same number of tokens in full at most; it lets
+ * them grow to 128 and then quantizes all at once, those quantized before once more, and shows a call's own
+ * tokens in full.
  */
 export class Int8Cache extends KVCache {
   private readonly residual: number

@@ -18,8 +18,8 @@ export interface CacheShape {
 }
 
 /**
- * Keys and values of the tokens seen so far. The base of all caches, which differ in what they keep of a token and
- * how they attend to it.
+ * Keys and values of the tokens seen so far. The base of all caches, which differ in what they keep of a
+ * token and how they attend to it.
  */
 export abstract class KVCache implements AttentionCache {
   readonly batch: number

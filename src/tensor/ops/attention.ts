@@ -20,8 +20,8 @@ export interface AttentionOptions {
   /** Keys that a causal query sees at most, its own the last of them; default all. */
   window?: number
   /**
-   * [B, 2] int32, first key of each sequence and end: sequences of a batch that are padded left or right. A query
-   * that sees no key gives 0.
+   * [B, 2] int32, first key of each sequence and end: sequences of a batch that are padded left or right. A
+   * query that sees no key gives 0.
    */
   ranges?: Tensor
   /** Multiplies q · k; default 1/√D. */
@@ -29,8 +29,8 @@ export interface AttentionOptions {
   /** A score s becomes softcap · tanh(s / softcap); default: it stays. */
   softcap?: number
   /**
-   * Added to scores, −∞ to hide a key: float32, repeated to [B, H, T, capacity], [H, 1, capacity] for slopes like
-   * ALiBi's. It may have more columns than there are keys. No gradient passes to it.
+   * Added to scores, −∞ to hide a key: float32, repeated to [B, H, T, capacity], [H, 1, capacity] for slopes
+   * like ALiBi's. It may have more columns than there are keys. No gradient passes to it.
    */
   bias?: Tensor
 }
@@ -133,8 +133,8 @@ function biasStrides(bias: Tensor, sizes: readonly number[], capacity: number): 
 }
 
 /**
- * Copies x [B, T, H, D] into cache [B, H, capacity, D] at `position`, both float32; into a ring at `position` modulo
- * its capacity, which may be smaller than T.
+ * Copies x [B, T, H, D] into cache [B, H, capacity, D] at `position`, both float32; into a ring at `position`
+ * modulo its capacity, which may be smaller than T.
  */
 export const cacheWrite = op(
   'cacheWrite(x, cache, position, options)',

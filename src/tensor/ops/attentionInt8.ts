@@ -27,8 +27,8 @@ function groupSizeOf({ codes, scale }: Int8Tokens): number {
 }
 
 /**
- * Writes x [B, T, H, D] float32 as int8 to `position` and after: scale = max |x| / 127 of each group, code = x / scale
- * rounded. Tokens behind the capacity of the codes are left out.
+ * Writes x [B, T, H, D] float32 as int8 to `position` and after: scale = max |x| / 127 of each group, code =
+ * x / scale rounded. Tokens behind the capacity of the codes are left out.
  */
 export const cacheQuantize = op(
   'cacheQuantize(x, tokens, position)',
@@ -47,8 +47,9 @@ export const cacheQuantize = op(
 )
 
 /**
- * `attention` with the causal mask over a cache in int8: a query at position p sees the keys p − residual + 1 … p in
- * full, those before as code · scale. The codes of the call's own tokens are written, the ring is not yet.
+ * `attention` with the causal mask over a cache in int8: a query at position p sees the keys p − residual + 1
+ * … p in full, those before as code · scale. The codes of the call's own tokens are written, the ring is not
+ * yet.
  * @param q [B, T, H, D] float32
  * @param k,v [B, T, KV, D] float32, of the call's own tokens
  * @returns [B, T, H, D] float32, without a gradient

@@ -53,7 +53,9 @@ export const fakeQuantize = op(
   ({ dy, needs }, x, scale, options) => fakeQuantizeGradients(dy, x, scale, options, needs(scale)),
 )
 
-/** The gradients of x and, if asked for, scale from that of `fakeQuantize`, or of whatever else rounds x so. */
+/**
+ * The gradients of x and, if asked for, scale from that of `fakeQuantize`, or of whatever else rounds x so.
+ */
 export function fakeQuantizeGradients(
   dy: Tensor,
   x: Tensor,

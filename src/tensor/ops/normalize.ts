@@ -204,8 +204,8 @@ export const channelAffine = op(
 )
 
 /**
- * What batch normalization is when it does not train, y = x · scale + shift: scale = weight / √(variance + ε),
- * shift = bias − mean · scale, all [C].
+ * What batch normalization is when it does not train, y = x · scale + shift: scale = weight / √(variance +
+ * ε), shift = bias − mean · scale, all [C].
  */
 export function foldedStatistics(
   weight: Tensor | null,
@@ -221,8 +221,8 @@ export function foldedStatistics(
 }
 
 /**
- * y = (x − mean) / √(variance + ε) · weight + bias, by statistics that are known: batch normalization when it does
- * not train.
+ * y = (x − mean) / √(variance + ε) · weight + bias, by statistics that are known: batch normalization when it
+ * does not train.
  * @param x [N, C] or [N, C, …] float32
  * @param weight,bias [C] float32, or null for 1 and 0
  * @param mean,variance [C] float32

@@ -12,8 +12,8 @@ import { transpose } from './shape.ts'
 export interface ScaledDotProductOptions {
   isCausal?: boolean
   /**
-   * Repeated to [B, H, T, S]: bool, true where a query sees a key; or float32, added to the scores. No gradient
-   * passes to it. A query that sees no key gives 0.
+   * Repeated to [B, H, T, S]: bool, true where a query sees a key; or float32, added to the scores. No
+   * gradient passes to it. A query that sees no key gives 0.
    */
   attnMask?: Tensor
   /** Default: 1/√D. */
@@ -27,7 +27,8 @@ const optionKinds: OptionKinds<ScaledDotProductOptions> = {
 }
 
 /**
- * y = softmax(scale · q · kᵀ + attnMask) · v; causal, query t sees keys 0 … t. As PyTorch's function of this name.
+ * y = softmax(scale · q · kᵀ + attnMask) · v; causal, query t sees keys 0 … t. As PyTorch's function of this
+ * name.
  * Source: Vaswani et al., "Attention Is All You Need", 2017, equation 1.
  * @param q [B, H, T, D] float32
  * @param k,v [B, KV, S, D] float32, H a multiple of KV; S = T when causal

@@ -99,8 +99,8 @@ function sliceOf(
 const aStart = either('be a place, or a scalar of a kept list', wholeNumber(0), instanceOf(Scalar, ''))
 
 /**
- * `count` values of x [N] from `start` on, copied; any dtype, no gradient. A start that is a scalar is read anew
- * whenever a kept list runs.
+ * `count` values of x [N] from `start` on, copied; any dtype, no gradient. A start that is a scalar is read
+ * anew whenever a kept list runs.
  */
 export const valuesAt = op(
   'valuesAt(x, start, count)',

@@ -31,9 +31,9 @@ type Args = [...Arrays, ...Sixteen<number>]
 const [biasAt, rangesAt, positionAt, windowAt, scaleAt, softcapAt] = [3, 4, 11, 14, 18, 19]
 
 /**
- * c·ε·(1 + |scale|·‖q‖₂·max‖k‖₂ + max|bias|) · Σⱼ pⱼ·|vⱼ| with c = 8: a score is off by ε of its terms at most a
- * few times over (the cap's slope is at most 1), a weight relatively by as much, and the sum over j adds a few
- * roundings of its own.
+ * c·ε·(1 + |scale|·‖q‖₂·max‖k‖₂ + max|bias|) · Σⱼ pⱼ·|vⱼ| with c = 8: a score is off by ε of its terms at
+ * most a few times over (the cap's slope is at most 1), a weight relatively by as much, and the sum over j
+ * adds a few roundings of its own.
  */
 function attentionTolerance(args: readonly KernelArg[]): Float64Array {
   const [q, k, v, bias, ranges, y, ...sizes] = args as Args

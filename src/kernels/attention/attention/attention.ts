@@ -4,14 +4,14 @@ import { capped, seenKeys, softmaxOf } from './scores.ts'
  * y[b,t,h] = Σⱼ pⱼ · v[b,h',j], p = softmax over the keys j that the query sees of cap(scale · q[b,t,h] ·
  * k[b,h',j]) + bias[b,h,t,j], cap(s) = softcap · tanh(s / softcap), or s if softcap is 0.
  *
- * The query stands at position + t. Causal, it sees the keys up to its own, with a window the last `window` of
- * them; else all of capacity. Of these it sees only those within its sequence's range: sequences that are padded
- * on either side. A query that sees no key, or none with a score above −∞, gives 0.
+ * The query stands at position + t. Causal, it sees the keys up to its own, with a window the last `window`
+ * of them; else all of capacity. Of these it sees only those within its sequence's range: sequences that are
+ * padded on either side. A query that sees no key, or none with a score above −∞, gives 0.
  *
- * Grouped queries: heads / kvHeads consecutive query heads share key head h' = ⌊h · kvHeads / heads⌋. Keys and
- * values that a query does not see do not reach it, NaN and infinities included.
- * Source: Vaswani et al., "Attention Is All You Need", 2017, equation 1; Ainslie et al., "GQA", 2023; windows:
- * Beltagy et al., "Longformer", 2020; cap: Gemma Team, "Gemma 2", 2024, section 2.
+ * Grouped queries: heads / kvHeads consecutive query heads share key head h' = ⌊h · kvHeads / heads⌋. Keys
+ * and values that a query does not see do not reach it, NaN and infinities included.
+ * Source: Vaswani et al., "Attention Is All You Need", 2017, equation 1; Ainslie et al., "GQA", 2023;
+ * windows: Beltagy et al., "Longformer", 2020; cap: Gemma Team, "Gemma 2", 2024, section 2.
  * @param q [batch, tokens, heads, headSize] float32
  * @param k [batch, kvHeads, capacity, headSize] float32
  * @param v [batch, kvHeads, capacity, headSize] float32

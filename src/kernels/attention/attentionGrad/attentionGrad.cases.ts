@@ -23,9 +23,9 @@ const [biasAt, batchAt, windowAt, scaleAt, softcapAt] = [4, 10, 17, 21, 22]
 const [dqAt, dkAt] = [7, 8]
 
 /**
- * A probability errs relatively by c·ε·(1 + scale·‖q‖·max‖k‖ + max|bias|), as in attention.cases.ts; dy·v − dy·y
- * by c·ε·‖dy‖·(‖v‖ + ‖y‖). Both go into du, and every output is a sum of such terms, whose magnitudes are summed
- * here. The slope of the cap, 1 − tanh², errs by ε of 1, not of itself. c = 4.
+ * A probability errs relatively by c·ε·(1 + scale·‖q‖·max‖k‖ + max|bias|), as in attention.cases.ts; dy·v −
+ * dy·y by c·ε·‖dy‖·(‖v‖ + ‖y‖). Both go into du, and every output is a sum of such terms, whose magnitudes
+ * are summed here. The slope of the cap, 1 − tanh², errs by ε of 1, not of itself. c = 4.
  */
 function gradTolerance(args: readonly KernelArg[], output: number): Float64Array {
   const [q, k, v, y] = args.slice(0, 4) as Float32Array[]

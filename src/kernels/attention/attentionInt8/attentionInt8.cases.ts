@@ -27,8 +27,8 @@ const [recentAt, keyScaleAt, valueCodesAt, biasAt, yAt, residualAt, groupAt, sca
 type Args = Parameters<typeof attentionInt8>
 
 /**
- * As in attention.cases.ts: 8·ε·(1 + |scale|·‖q‖₂·max‖k‖₂ + max|bias|) · Σⱼ pⱼ·|vⱼ|, max‖k‖ of the floats in all places
- * and of what codes stand for.
+ * As in attention.cases.ts: 8·ε·(1 + |scale|·‖q‖₂·max‖k‖₂ + max|bias|) · Σⱼ pⱼ·|vⱼ|, max‖k‖ of the floats in
+ * all places and of what codes stand for.
  */
 function tolerance(args: readonly KernelArg[]): Float64Array {
   const call = [...args] as Args

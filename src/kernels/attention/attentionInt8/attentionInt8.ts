@@ -1,16 +1,18 @@
 import { capped, seenKeys, softmaxOf } from '../attention/scores.ts'
 
 /**
- * `attention` with the causal mask over a cache that keeps old tokens as int8: the query at position p sees the last
- * `residual` tokens, p − residual + 1 … p, in full, and those before as code · scale.
+ * `attention` with the causal mask over a cache that keeps old tokens as int8: the query at position p sees
+ * the last `residual` tokens, p − residual + 1 … p, in full, and those before as code · scale.
  *
- * Which tokens these are depends on p alone, not on how a text was cut into calls. Full keys and values of this call's
- * tokens are k and v; those of the `residual` tokens before it are in a ring, token j in slot j mod residual.
- * Whoever calls has written the codes of this call's tokens (`cacheQuantize`), and writes the ring afterwards.
+ * Which tokens these are depends on p alone, not on how a text was cut into calls. Full keys and values of
+ * this call's tokens are k and v; those of the `residual` tokens before it are in a ring, token j in slot j
+ * mod residual. Whoever calls has written the codes of this call's tokens (`cacheQuantize`), and writes the
+ * ring afterwards.
  * @param q [batch, tokens, heads, headSize] float32, at position + t
  * @param k,v [batch, tokens, kvHeads, headSize] float32
  * @param recentK,recentV [batch, kvHeads, residual, headSize] float32, or null if residual is 0
- * @param keyCodes,valueCodes [batch, kvHeads, capacity, headSize] int8; position + tokens − residual <= capacity
+ * @param keyCodes,valueCodes [batch, kvHeads, capacity, headSize] int8; position + tokens − residual <=
+ * capacity
  * @param keyScale,valueScale [batch, kvHeads, capacity, groups] float32; groups = ⌈headSize / groupSize⌉
  * @param bias,ranges as in `attention`
  * @param y [batch, tokens, heads, headSize] float32

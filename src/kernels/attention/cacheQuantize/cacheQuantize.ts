@@ -1,11 +1,11 @@
 import { int8Group } from '../../quantize/quantizeRows/quantizeRows.ts'
 
 /**
- * codes[b, h, position + t, i] = rne(x[b, t, h, i] · 127 / max |x|), the largest of i's group: new keys (or values) as
- * int8 behind those already there, heads first, with scale = max |x| / 127 for each group.
+ * codes[b, h, position + t, i] = rne(x[b, t, h, i] · 127 / max |x|), the largest of i's group: new keys (or
+ * values) as int8 behind those already there, heads first, with scale = max |x| / 127 for each group.
  *
- * As in `quantizeRows`, a group that holds NaN or an infinity has codes 0 and scale NaN. Tokens behind the capacity
- * are left out: whoever keeps the last tokens in full never needs them.
+ * As in `quantizeRows`, a group that holds NaN or an infinity has codes 0 and scale NaN. Tokens behind the
+ * capacity are left out: whoever keeps the last tokens in full never needs them.
  * @param x [batch, tokens, heads, headSize] float32
  * @param codes [batch, heads, capacity, headSize] int8; other rows stay
  * @param scale [batch, heads, capacity, groups] float32; groups = ⌈headSize / groupSize⌉

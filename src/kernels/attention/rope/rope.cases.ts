@@ -14,7 +14,10 @@ interface Sizes {
 
 const [rotaryDimAt, interleavedAt, positionAt] = [8, 9, 10]
 
-/** Two products and a sum: each y lies within 2·ε of (|a| + |b|), |cos| and |sin| being at most 1; others are x. */
+/**
+ * Two products and a sum: each y lies within 2·ε of (|a| + |b|), |cos| and |sin| being at most 1; others are
+ * x.
+ */
 function ropeTolerance(args: readonly KernelArg[]): Float64Array {
   const values = args[0] as Float32Array
   const [headSize, rotaryDim, interleaved] = args.slice(7) as number[]

@@ -2,8 +2,8 @@
  * (y[i], y[j]) = (x[i]·cos[p,r] − x[j]·sin[p,r], x[j]·cos[p,r] + x[i]·sin[p,r]) for each pair r of the first
  * rotaryDim values of a head; the others stay as they are.
  *
- * Rotary position embedding. Pair r is (r, r + rotaryDim/2), as Hugging Face's Llama has it, or interleaved (2r, 2r
- * + 1), as in GPT-J and GGUF; token t takes row p = position + t of the tables.
+ * Rotary position embedding. Pair r is (r, r + rotaryDim/2), as Hugging Face's Llama has it, or interleaved
+ * (2r, 2r + 1), as in GPT-J and GGUF; token t takes row p = position + t of the tables.
  * Source: Su et al., "RoFormer", 2021, equation 34; pairs: transformers, models/llama/modeling_llama.py,
  * rotate_half, and models/gptj/modeling_gptj.py, rotate_every_two.
  * @param x [batch, tokens, heads, headSize] float32

@@ -1,6 +1,6 @@
 /**
- * y[r,j] = x[r,order[j]], or with `back` the inverse, y[r,order[j]] = x[r,j]: columns in another order. Values
- * have `bytes` bytes.
+ * y[r,j] = x[r,order[j]], or with `back` the inverse, y[r,order[j]] = x[r,j]: columns in another order.
+ * Values have `bytes` bytes.
  * @param x [rows, cols] raw values
  * @param order [cols] a permutation of 0 … cols − 1; the caller checks it. An entry outside moves nothing.
  * @param y [rows, cols] raw values

@@ -1,8 +1,8 @@
 /**
- * y = codes + add, by runs: the codes of a run are the digits, lowest first, of a number in base 2^bits, to each of
- * which `add` is added, and what a digit cannot hold goes over to the next; what the last one cannot hold is lost.
- * A run of 1 adds to each code modulo 2^bits.
- * GPTQ's words of zero points less one are such runs, since one was taken from each code of a whole word.
+ * y = codes + add, by runs: the codes of a run are the digits, lowest first, of a number in base 2^bits, to
+ * each of which `add` is added, and what a digit cannot hold goes over to the next; what the last one cannot
+ * hold is lost. A run of 1 adds to each code modulo 2^bits. GPTQ's words of zero points less one are such
+ * runs, since one was taken from each code of a whole word.
  * @param codes [rows, cols] of `bits` bits
  * @param y [rows, cols]
  * @param add −1 or 1, or with a run of 1 any number
