@@ -34,13 +34,13 @@ if (files.length === 0) {
 
 // Where the addon must not be missing (CI), its absence fails the run; elsewhere everything is tested on
 // WebAssembly.
-const required = process.env.LOWBIT_REQUIRE_NATIVE === '1'
+const required = process.env.LOWBIT_NATIVE === 'required'
 const built = spawnSync(process.execPath, ['scripts/build.mjs', ...(required ? ['--require-native'] : [])], {
   stdio: 'inherit',
 })
 if (built.status !== 0) process.exit(1)
 if (!existsSync('build/lowbit.node')) {
-  process.env.LOWBIT_WITHOUT_NATIVE = '1'
+  process.env.LOWBIT_NATIVE = 'absent'
   process.env.LOWBIT_DEVICES = 'wasm'
 }
 

@@ -50,11 +50,11 @@ function openBackend(name: DeviceName, { threads }: DeviceOptions): Backend {
 let said = false
 
 /**
- * That a machine computes without its addon is told once, unless LOWBIT_WITHOUT_NATIVE=1 says that it is
+ * That a machine computes without its addon is told once, unless LOWBIT_NATIVE=absent says that it is
  * known; a browser has none.
  */
 function sayOnce(problem: string): void {
-  if (said || host.platform === null || host.variable('LOWBIT_WITHOUT_NATIVE') === '1') return
+  if (said || host.platform === null || host.variable('LOWBIT_NATIVE') === 'absent') return
   said = true
   console.warn(`lowbit: ${problem}; using WebAssembly (slower)`)
 }

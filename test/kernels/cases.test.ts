@@ -17,7 +17,7 @@ import { type KernelName, signatures } from '../../src/kernels/signatures.ts'
  *
  *   LOWBIT_DEVICES=avx2,relaxed     only these devices, while developing
  *   LOWBIT_KERNELS=softmax,reduce   only these kernels
- *   LOWBIT_WITHOUT_NATIVE=1         allows that no C++ compiler made the addon
+ *   LOWBIT_NATIVE=absent            allows that no C++ compiler made the addon
  */
 
 type Argument = ArrayArgument | ScalarArgument
@@ -38,10 +38,10 @@ const kernels = (Object.keys(signatures) as KernelName[]).filter(
 function openDevices(): Record<string, Backend> {
   const isas = nativeIsas()
   if (isas.length === 0) {
-    const allowed = process.env.LOWBIT_WITHOUT_NATIVE === '1'
+    const allowed = process.env.LOWBIT_NATIVE === 'absent'
     assert.ok(
       allowed,
-      'no native device: build the addon with a C++ compiler, or allow it with LOWBIT_WITHOUT_NATIVE=1',
+      'no native device: build the addon with a C++ compiler, or allow it with LOWBIT_NATIVE=absent',
     )
     console.log('native: absent, because the addon was not built (no C++ compiler)')
   }
