@@ -82,7 +82,7 @@ export class GraphNode {
 }
 
 /** The nodes that a value refers to. */
-function nodesIn(value: unknown): Set<GraphNode> {
+export function nodesIn(value: unknown): Set<GraphNode> {
   return new Set(heldIn(value).flatMap((one) => (one instanceof Reference ? [one.node] : [])))
 }
 

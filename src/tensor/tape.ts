@@ -96,8 +96,16 @@ export function backwardFrom(loss: Tensor): void {
   }
 }
 
+let changes = 0
+
+/** How often values were overwritten so far: an operation that wrote somewhere has counted on. */
+export function changesSoFar(): number {
+  return changes
+}
+
 /** Forgets the way back through what was computed from x, whose values change now. */
 export function noteChange(x: Tensor): void {
+  changes++
   if (running?.needs(x)) running.entries.length = 0
 }
 

@@ -1,9 +1,9 @@
 import { sameShape } from '../core/shape.ts'
-import { Graph, GraphNode, type Held, type ValueType } from './graph.ts'
+import { Graph, GraphNode, type Held, nodesIn, type ValueType } from './graph.ts'
 import { heldIn, mapHeld, Reference } from './held.ts'
 import { interpreted, type Op } from './op.ts'
 import { keep, scope } from './scope.ts'
-import { noGrad } from './tape.ts'
+import { changesSoFar, noGrad } from './tape.ts'
 import { Tensor } from './tensor.ts'
 
 /** What a trace has to know of whoever calls the operations. */
@@ -17,12 +17,14 @@ export interface Traced {
 }
 
 /**
- * Runs `body`, and notes each operation that it calls, those inside operations left out. Nothing that it
- * makes is left but what the graph holds.
+ * Runs `body`, and notes each operation that it calls, those inside operations left out, and those whose
+ * values nothing reads. Nothing that it makes is left but what the graph holds.
  */
 export function traced({ inputs, pathOf, module }: Traced, body: () => unknown): Graph {
   const references = new Map<unknown, Reference>()
   const nodes: GraphNode[] = []
+  /** Operations that write, which run whether or not their values are read. */
+  const writing = new Set<GraphNode>()
   const parameters = new Map<string, GraphNode>()
   const constants: GraphNode[] = []
   const inputNodes = Object.entries(inputs).map(([name, tensor]) => {
@@ -53,6 +55,7 @@ export function traced({ inputs, pathOf, module }: Traced, body: () => unknown):
   }
   const note = (operation: Op, args: readonly never[]): unknown => {
     const referring = mapHeld(args, referenceTo) as readonly unknown[]
+    const before = changesSoFar()
     const y = interpreted(null, () => operation(...args))
     const [held, ...others] = heldIn(y) as Held[]
     const same = others.length === 0 && heldIn(args).find((one) => isSame(one, held))
@@ -69,17 +72,42 @@ export function traced({ inputs, pathOf, module }: Traced, body: () => unknown):
         outputs,
       })
       nodes.push(node)
+      if (outputs.length === 0 || changesSoFar() > before) writing.add(node)
       for (const [i, one] of given.entries()) references.set(one, new Reference(node, i))
     }
     return y
   }
   try {
     const output = noGrad(() => scope(() => ({ of: mapHeld(interpreted(note, body), referenceTo) }))).of
-    return new Graph({ inputs: inputNodes, nodes, parameters, constants, output })
+    const given = nodesIn(output)
+    const read = readNodes(nodes, writing, given)
+    const isRead = (node: GraphNode) => node.users.length > 0 || given.has(node)
+    for (const constant of constants) if (!isRead(constant)) constant.held?.dispose()
+    return new Graph({
+      inputs: inputNodes,
+      nodes: read,
+      parameters: new Map([...parameters].filter(([, node]) => isRead(node))),
+      constants: constants.filter(isRead),
+      output,
+    })
   } catch (error) {
     for (const { held } of constants) held?.dispose()
     throw error
   }
+}
+
+/** The operations that write, and those whose values something reads; the others feed no node any more. */
+function readNodes(
+  nodes: readonly GraphNode[],
+  writing: ReadonlySet<GraphNode>,
+  given: ReadonlySet<GraphNode>,
+): GraphNode[] {
+  const read: GraphNode[] = []
+  for (const node of nodes.toReversed()) {
+    if (node.users.length > 0 || writing.has(node) || given.has(node)) read.push(node)
+    else for (const { users } of node.inputs) users.splice(users.indexOf(node), 1)
+  }
+  return read.reverse()
 }
 
 function typeOf(held: Held): ValueType {

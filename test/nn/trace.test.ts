@@ -15,7 +15,7 @@ import {
 } from '../../src/index.ts'
 import type { Graph } from '../../src/tensor/graph.ts'
 import { scope } from '../../src/tensor/scope.ts'
-import { Tensor } from '../../src/tensor/tensor.ts'
+import { copyTo, Tensor } from '../../src/tensor/tensor.ts'
 
 const device = openDevice('cpu', { threads: 1 })
 after(() => device.close())
@@ -75,6 +75,63 @@ describe('trace', () => {
         '  %9 = softmax(%8, axis=0) [3,2] float32',
         '  return %9',
       ].join('\n'),
+    )
+  })
+
+  test('what nothing reads is left out, and what fed that alone; what writes is not', async () => {
+    /** A mean of each call is kept; a norm that is not used is computed, with a table of its own. */
+    class Unread extends Module {
+      fc = new Linear(2, 2, { bias: false })
+      unused = new Linear(2, 2)
+      mean = Tensor.full(device, [2, 2], 0)
+
+      forward(x: Tensor): Tensor {
+        const y = this.fc.forward(x)
+        ops.softmax(ops.mul(this.unused.forward(y), Tensor.fromNumbers(device, [1, 2])), 1)
+        copyTo(ops.mul(y, y), this.mean)
+        return y
+      }
+    }
+    const model = initialize(new Unread(), device, { seed: 1 })
+    const x = Tensor.fromNumbers(device, [1, 2, 3, 4], [2, 2])
+    const allocated = device.allocatedBytes
+    using graph = trace(model, [x])
+    assert.equal(device.allocatedBytes, allocated)
+    assert.equal(
+      String(graph),
+      [
+        'graph(%input0 [2,2] float32)',
+        '  %0 = linear(%input0, weight=fc.weight) [2,2] float32  # fc',
+        '  %1 = mul(%0, %0) [2,2] float32',
+        '  copyTo(%1, y=mean)',
+        '  return %0',
+      ].join('\n'),
+    )
+    assert.deepEqual([...graph.parameters.keys()], ['fc.weight', 'mean'])
+    assert.deepEqual(
+      graph.find('linear')[0].users.map(({ name }) => name),
+      ['mul'],
+    )
+    model.mean.write(new Uint8Array(16))
+    const [y] = [graph.run(x) as Tensor]
+    assert.deepEqual(
+      await model.mean.read(),
+      (await y.toNumbers()).map((value) => Math.fround(value * value)),
+    )
+  })
+
+  test('a norm in training writes its statistics, though its values are not read', () => {
+    class Statistics extends Module {
+      norm = new BatchNorm2d(2)
+      forward(x: Tensor): Tensor {
+        this.norm.forward(x)
+        return ops.relu(x)
+      }
+    }
+    const model = initialize(new Statistics(), device).train()
+    assert.deepEqual(
+      trace(model, [Tensor.full(device, [1, 2, 2, 2], 1)]).nodes.map(({ name }) => name),
+      ['batchNorm', 'relu'],
     )
   })
 
