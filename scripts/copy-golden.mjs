@@ -2,7 +2,7 @@
 // keeps of it, the model stories260K: its float weights (models/stories260K), the text of its perplexity
 // (models/tinystories.txt), and what optimum-quanto and transformers wrote and computed
 // (test/golden/stories260K); of torchao's and HQQ's variants what their tests compare; bitsandbytes' NF4 and FP4; a small GPT-2
-// (test/golden/shakespeare-gpt2-1M); one weight through quanto's and torchao's quantizers
+// (test/golden/shakespeare-gpt2-1M); one weight through quanto's, torchao's and ggml's quantizers
 // (test/golden/single_tensor); and the figures of all of these (test/golden/items.json).
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -152,6 +152,11 @@ copyTensors(
   join(golden, 'single_tensor/inputs.safetensors'),
   'test/golden/single_tensor/inputs.safetensors',
   /^W(_plain)?$/,
+)
+copyTensors(
+  join(golden, 'single_tensor_ggml/ggml.safetensors'),
+  'test/golden/single_tensor/ggml.safetensors',
+  /^(W|imatrix|(Q|MX|TQ|IQ4).*\.bytes)$/,
 )
 
 const figures = [

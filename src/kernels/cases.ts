@@ -63,6 +63,7 @@ import { cases as chooseScale, benchmarks as chooseScaleBenchmarks } from './qua
 import { cases as hqqShift } from './quantize/hqqShift/hqqShift.cases.ts'
 import { cases as magnitudeHistogram } from './quantize/magnitudeHistogram/magnitudeHistogram.cases.ts'
 import { cases as quantizeCodebook } from './quantize/quantizeCodebook/quantizeCodebook.cases.ts'
+import { cases as quantizeBlocks, benchmarks as quantizeBlocksBenchmarks } from './quantize/quantizeBlocks/quantizeBlocks.cases.ts'
 import { cases as nestScale } from './quantize/nestScale/nestScale.cases.ts'
 import { cases as movingScale } from './quantize/movingScale/movingScale.cases.ts'
 import { cases as quantize, benchmarks as quantizeBenchmarks } from './quantize/quantize/quantize.cases.ts'
@@ -146,6 +147,7 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   hqqShift,
   magnitudeHistogram,
   quantizeCodebook,
+  quantizeBlocks,
   nestScale,
   movingScale,
   quantize,
@@ -180,6 +182,7 @@ export const benchmarks: Partial<Record<KernelName, readonly KernelCase[]>> = {
   conv2dInputGradient: conv2dInputGradientBenchmarks,
   conv2dWeightGradient: conv2dWeightGradientBenchmarks,
   chooseScale: chooseScaleBenchmarks,
+  quantizeBlocks: quantizeBlocksBenchmarks,
   quantize: quantizeBenchmarks,
   dequantize: dequantizeBenchmarks,
   fakeQuantize: fakeQuantizeBenchmarks,

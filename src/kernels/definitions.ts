@@ -62,6 +62,7 @@ import { chooseScale } from './quantize/chooseScale/chooseScale.ts'
 import { hqqShift } from './quantize/hqqShift/hqqShift.ts'
 import { magnitudeHistogram } from './quantize/magnitudeHistogram/magnitudeHistogram.ts'
 import { quantizeCodebook } from './quantize/quantizeCodebook/quantizeCodebook.ts'
+import { quantizeBlocks } from './quantize/quantizeBlocks/quantizeBlocks.ts'
 import { nestScale } from './quantize/nestScale/nestScale.ts'
 import { movingScale } from './quantize/movingScale/movingScale.ts'
 import { quantize } from './quantize/quantize/quantize.ts'
@@ -145,6 +146,7 @@ export const definitions: Record<KernelName, (...args: never[]) => void> = {
   hqqShift,
   magnitudeHistogram,
   quantizeCodebook,
+  quantizeBlocks,
   nestScale,
   movingScale,
   quantize,
