@@ -133,10 +133,19 @@ const schemes = [
   'stories260K/torchao-int8dyn',
   'stories260K/torchao-int4-g32',
   'stories260K/torchao-float8wo',
+  'stories260K/ct-w4a16',
+  'stories260K/ct-w4a16-asym',
+  'stories260K/ct-w8a8',
+  'stories260K/ct-fp8',
+  'stories260K/ct-fp8-dynamic',
+  'stories260K/ct-nvfp4',
+  'stories260K/ct-nvfp4a16',
+  'stories260K/ct-mxfp4a16',
+  'stories260K/fp8-finegrained-b32',
 ]
 for (const id of schemes) {
   const [name, variant] = id.split('/')
-  copyFolder(join(golden, id), `test/golden/${id}`, new Set([...shared, 'quant_log.csv']))
+  copyFolder(join(golden, id), `test/golden/${id}`, new Set([...shared, 'quant_log.csv', 'recipe.yaml']))
   copy(
     join(golden, name, `expected/${variant}.safetensors`),
     `test/golden/${name}/expected/${variant}.safetensors`,

@@ -138,6 +138,11 @@ export class JsonObject {
     this.fields = new Map(Object.entries(value))
   }
 
+  /** What messages call it: `config.json: quantization_config`. */
+  get where(): string {
+    return this.prefix === '' ? this.name : `${this.name}: ${this.prefix.slice(0, -1)}`
+  }
+
   keys(): string[] {
     return [...this.fields.keys()]
   }

@@ -65,6 +65,15 @@ export function highFirst(count: number): Packing {
   }
 }
 
+/** Rows of codes of 4 bits, two a byte, the first in the low bits; codes [rows, length]. */
+export function lowFirst(rows: number, length: number): Packing {
+  const lineWords = Math.ceil(length / 2)
+  return {
+    ...{ bits: 4, wordBytes: 1, lines: rows, length, lineWords, stepWords: 1 },
+    ...{ lineCodes: length, stepCodes: 1, count: rows * length, order: null, packedBytes: rows * lineWords },
+  }
+}
+
 /** A stream of codes down each of `columns` columns of words of 32 bits, lowest bits first; codes [columns, length]. */
 export function wordColumns(columns: number, length: number, bits: number): Packing {
   const packedBytes = 4 * columns * Math.ceil((length * bits) / 32)

@@ -1,12 +1,24 @@
 import { bitsandbytes } from './bitsandbytes.ts'
+import { compressedTensors } from './compressedTensors.ts'
+import { fp8 } from './fp8.ts'
 import { gguf } from './gguf.ts'
 import { gptq } from './gptq.ts'
 import { mlx } from './mlx.ts'
+import { mxfp4 } from './mxfp4.ts'
 import { quanto } from './quanto.ts'
 import type { Scheme } from './scheme.ts'
 
 /** Every scheme, in the order in which they are asked whether a checkpoint is theirs. */
-export const schemes: readonly Scheme[] = [quanto, gptq, bitsandbytes, mlx, gguf]
+export const schemes: readonly Scheme[] = [
+  quanto,
+  gptq,
+  bitsandbytes,
+  compressedTensors,
+  fp8,
+  mxfp4,
+  mlx,
+  gguf,
+]
 
 /** The scheme of that name; undefined if there is none. */
 export function schemeNamed(name: string): Scheme | undefined {

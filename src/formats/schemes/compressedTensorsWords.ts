@@ -1,0 +1,140 @@
+import {
+  type QType,
+  qint1,
+  qint2,
+  qint3,
+  qint4,
+  qint5,
+  qint6,
+  qint7,
+  qint8,
+  quint8,
+} from '../../core/qtype.ts'
+import { type Shape, sameShape, showShape } from '../../core/shape.ts'
+import { addToCodes, unpackCodes, wordColumns, wordRows } from '../../qtensor/packing.ts'
+import { blocksShape, matrixShape } from '../../qtensor/parts.ts'
+import { permuteColumns } from '../../qtensor/permuteColumns.ts'
+import { QTensor } from '../../qtensor/qtensor.ts'
+import { expand, slice, transpose } from '../../tensor/ops/index.ts'
+import { scope } from '../../tensor/scope.ts'
+import { Tensor } from '../../tensor/tensor.ts'
+import { columnOrder } from './columnOrder.ts'
+import { floatScales, kindOf, type StoredPlace } from './compressedTensorsPlace.ts'
+import type { Part, PartReader, QuantizedWeight } from './scheme.ts'
+
+/** The types of codes of 1, 2, … bits. */
+const types: readonly QType[] = [qint1, qint2, qint3, qint4, qint5, qint6, qint7, quint8]
+
+/**
+ * Integers of 1 to 8 bits, each above the least one, in words of 32 bits.
+ *
+ *     weight_packed      [out, ⌈in · bits / 32⌉] int32     rows: streams of codes, lowest bits first
+ *     weight_scale       [1], [out, 1] or [out, groups]
+ *     weight_zero_point  [⌈out · bits / 32⌉, groups] int32  columns: streams of zero points, of weights that are
+ *                                                          not symmetric; int8 [1] of one scale
+ *     weight_shape       [2] int64                         out and in
+ *     weight_g_idx       [in] int32                        the group of each input, of older act-order
+ *
+ * Versions of 2026 wrote words of ⌊32 / bits⌋ whole codes for a while; the number of words tells.
+ */
+export function packedWeight(place: StoredPlace): QuantizedWeight {
+  const { args, shape, block, dtype } = place
+  const [out, columns] = matrixShape(shape)
+  const [, groups] = blocksShape(block, shape)
+  const { bits } = args
+  const counts = (codes: number) => [Math.ceil((codes * bits) / 32), Math.ceil(codes / wholeCodes(bits))]
+  const wordShapes = (codes: number, shapeOf: (words: number) => Shape) => counts(codes).map(shapeOf)
+  const zeroPoint =
+    args.strategy === 'tensor'
+      ? place.part('weight_zero_point', ['int8'], [1], [])
+      : place.part('weight_zero_point', ['int32'], ...wordShapes(out, (words) => [words, groups]))
+  const ordered = args.ordered || place.has('weight_g_idx')
+  const type = bits === 8 && args.symmetric ? qint8 : types[bits - 1]
+  return {
+    facts: { qtype: type, shape, block, offset: type.unsigned ? 'zeroPoint' : null },
+    dtype,
+    kind: kindOf(place, type.name),
+    parts: [
+      place.part('weight_packed', ['int32'], ...wordShapes(columns, (words) => [out, words])),
+      place.scale(floatScales),
+      ...(args.symmetric ? [] : [zeroPoint]),
+      place.part('weight_shape', ['int64', 'int32'], [2]),
+      ...(ordered ? [place.part('weight_g_idx', ['int32'], [columns])] : []),
+    ],
+    read: (parts) => readPacked(parts, place, type, args.symmetric ? null : zeroPoint, ordered),
+  }
+}
+
+async function readPacked(
+  parts: PartReader,
+  { args, shape, block, dtype }: StoredPlace,
+  type: QType,
+  zeroPart: Part | null,
+  ordered: boolean,
+): Promise<QTensor> {
+  const { device } = parts
+  const { bits } = type
+  const [out, columns] = matrixShape(shape)
+  const blocks = blocksShape(block, shape)
+  await checkStoredShape(parts, shape)
+  const size = block.kind === 'group' ? block.size : columns
+  const order = ordered ? await columnOrder(parts, 'weight_g_idx', size) : null
+  const words = await parts.tensor('weight_packed')
+  const scales = await parts.tensor('weight_scale')
+  const zeros = zeroPart && (await parts.tensor(zeroPart.name))
+  return scope(() => {
+    const middle = 2 ** (bits - 1)
+    const stored = unpackRows(words, out, columns, bits)
+    // Of int8 the codes are the integers themselves.
+    const codes = type.unsigned ? stored : addToCodes(stored, 8, middle)
+    const places = order && Tensor.fromArray(device, order, [columns], 'int32')
+    const zeroPoint = () => {
+      if (!zeros) return expand(Tensor.fromArray(device, Uint8Array.of(middle), [1, 1]), blocks)
+      if (args.strategy === 'tensor') return addToCodes(zeros.view([1, 1]), 8, middle)
+      return unpackColumns(zeros, blocks[1], out, bits)
+    }
+    return QTensor.fromParts({
+      type,
+      shape,
+      dtype,
+      codes: places ? permuteColumns(codes, places) : codes,
+      block,
+      scale: { values: scales.view(blocks) },
+      offset: type.unsigned ? { kind: 'zeroPoint', values: zeroPoint() } : null,
+      order: places,
+    }).keep()
+  })
+}
+
+/** @throws FormatError unless the file says that the weight has this shape */
+async function checkStoredShape(parts: PartReader, shape: Shape): Promise<void> {
+  const bytes = new Uint8Array(await parts.bytes('weight_shape')).buffer
+  const wide = parts.info('weight_shape').dtype === 'int64'
+  const stored = [...(wide ? new BigInt64Array(bytes) : new Int32Array(bytes))].map(Number)
+  if (sameShape(stored, shape)) return
+  throw parts.error('weight_shape', `must be ${showShape(shape)}; it is ${showShape(stored)}`)
+}
+
+/** Codes of so many bits in a word, where none lies in two. */
+function wholeCodes(bits: number): number {
+  return Math.floor(32 / bits)
+}
+
+/** Words [rows, words] → codes [rows, length]. */
+function unpackRows(words: Tensor, rows: number, length: number, bits: number): Tensor {
+  const [, count] = words.shape
+  if (count === Math.ceil((length * bits) / 32))
+    return unpackCodes(words, wordRows(rows, length, bits)).view([rows, length])
+  const codes = unpackCodes(words, wordRows(rows * count, wholeCodes(bits), bits))
+  return slice(codes.view([rows, count * wholeCodes(bits)]), 1, 0, length)
+}
+
+/** Words [words, columns] → codes [length, columns]. */
+function unpackColumns(words: Tensor, columns: number, length: number, bits: number): Tensor {
+  const [count] = words.shape
+  if (count === Math.ceil((length * bits) / 32)) {
+    const codes = unpackCodes(words, wordColumns(columns, length, bits))
+    return transpose(codes.view([columns, length]), 0, 1)
+  }
+  return transpose(unpackRows(transpose(words, 0, 1), columns, length, bits), 0, 1)
+}
