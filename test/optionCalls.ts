@@ -23,7 +23,8 @@ const kernel = numbers(1, 1, 2, 2)
 const heads = lb.initialize(new lb.MultiheadAttention(4, 2), device)
 const sgd = () => new lb.SGD(net.parameters(), { lr: 0.1, momentum: 0.9 })
 const weight = numbers(32, 32)
-const quantized = { qtype: lb.qint8, groupSize: null, quantizer: lb.absmax }
+const scales = { zeroPoints: undefined, symmetric: undefined, scaleDtype: undefined, blockRows: undefined }
+const quantized = { ...scales, qtype: lb.qint8, groupSize: null, quantizer: lb.absmax }
 
 /** One call that takes options, and all the options it has; those that it cannot do without with a value. */
 interface Call {
@@ -40,6 +41,7 @@ const call = <Options>(
 ): Call => ({ run, options })
 
 const quantizeOptions = {
+  ...scales,
   weights: 'int8',
   activations: undefined,
   include: undefined,

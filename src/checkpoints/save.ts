@@ -1,14 +1,13 @@
 import { saveFolder } from '#files'
-import { dtypes } from '../core/dtype.ts'
 import { FormatError } from '../core/errors.ts'
 import { aBoolean, aFunction, aSignal, check, oneOf, wholeNumber } from '../core/kinds.ts'
 import { several } from '../core/lists.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
-import { numel } from '../core/shape.ts'
 import { pythonJson } from '../formats/json.ts'
+import { storedBytes } from '../formats/safetensors.ts'
 import { writeCheckpoint } from '../formats/safetensorsWriter.ts'
 import { schemeNamed, schemes } from '../formats/schemes/index.ts'
-import type { Scheme, SchemeSettings, SchemeWriter } from '../formats/schemes/scheme.ts'
+import type { LayerToWrite, Scheme, SchemeSettings, SchemeWriter } from '../formats/schemes/scheme.ts'
 import { aTarget, type FolderSink, writeText } from '../formats/source.ts'
 import type { TensorToWrite } from '../formats/tensorFile.ts'
 import { aModule, type Module } from '../nn/module.ts'
@@ -60,16 +59,44 @@ export function writtenSchemes(): string[] {
   return schemes.flatMap(({ name, writer }) => (writer ? [name] : []))
 }
 
-/** The scheme of that name; where none is asked for, the first that holds every type of a model's weights. */
+/**
+ * The scheme of that name; where none is asked for, the first that holds every weight of a model.
+ * @throws FormatError if it cannot hold the model
+ */
 export function schemeToWrite(format: string | undefined, { quantized }: ModelLayers): WritingScheme {
-  const types = [...quantized.values()].flatMap(({ weight, weights }) => weight?.qtype ?? weights ?? [])
-  const fits = ({ writer }: Scheme) => writer && types.every((type) => writer.types.includes(type))
-  const scheme = format === undefined ? schemes.find(fits) : schemeNamed(format)
-  if (scheme) return scheme as WritingScheme
-  const names = [...new Set(types.map(({ name }) => name))].join(' and ')
-  throw new FormatError(
-    `save: a format must hold the weights' types, ${names}; none that lowbit writes does, so dequantize the model, or keep the files it came from`,
-  )
+  const layers = [...quantized.values()]
+  const named = format === undefined ? undefined : schemeNamed(format)
+  const writing = schemes.filter((scheme): scheme is WritingScheme => scheme.writer !== undefined)
+  const holdsTypes = ({ writer }: WritingScheme) =>
+    layers.every(({ weight, weights }) => {
+      const type = weight?.qtype ?? weights
+      return !type || writer.types.includes(type)
+    })
+  const scheme =
+    (named as WritingScheme | undefined) ??
+    writing.find((each) => holdsTypes(each) && refusal(each, layers) === null) ??
+    writing.find(holdsTypes)
+  if (!scheme) {
+    const types = layers.flatMap(({ weight, weights }) => weight?.qtype ?? weights ?? [])
+    const names = [...new Set(types.map(({ name }) => name))].join(' and ')
+    throw new FormatError(
+      `save: a format must hold the weights' types, ${names}; none that lowbit writes does, so dequantize the model, or keep the files it came from`,
+    )
+  }
+  const refused = refusal(scheme, layers)
+  if (refused !== null) throw new FormatError(`save: ${refused}`)
+  return scheme
+}
+
+/** Why a scheme cannot hold layers; null if it can. */
+function refusal({ name, writer }: WritingScheme, layers: readonly LayerToWrite[]): string | null {
+  for (const { path, weight, activations } of layers) {
+    if (activations && !writer.activations?.includes(activations))
+      return `${name} must hold quantized activations; it does not, and those of ${path} are ${activations.name}`
+    const reason = weight && writer.refuses(weight)
+    if (reason) return `${name} must be able to hold ${path}; ${reason}`
+  }
+  return null
 }
 
 /**
@@ -145,7 +172,7 @@ async function writeModel(
   settings: SchemeSettings,
   options: SaveOptions,
 ): Promise<number> {
-  const total = tensors.reduce((sum, tensor) => sum + numel(tensor.shape) * dtypes[tensor.dtype].bytes, 0)
+  const total = tensors.reduce((sum, tensor) => sum + storedBytes(tensor.dtype, tensor.shape), 0)
   let written = 0
   let bytes = 0
   const counting: FolderSink = {

@@ -1,7 +1,14 @@
 import { type FloatDType, isFloatDType } from '../core/dtype.ts'
 import type { Device } from '../devices/device.ts'
 import { checkFinite } from '../formats/finite.ts'
-import type { FloatLayer, LayerToWrite, PartToWrite, SchemeWriter } from '../formats/schemes/scheme.ts'
+import type {
+  FloatLayer,
+  LayerToWrite,
+  PartToWrite,
+  SchemeWriter,
+  WeightKind,
+} from '../formats/schemes/scheme.ts'
+import { weightKind } from '../formats/schemes/weightKind.ts'
 import type { TensorToWrite } from '../formats/tensorFile.ts'
 import { joinPath, type Module, type Parameter } from '../nn/module.ts'
 import { activationScales, QModule, QWeightModule } from '../nn/qmodule.ts'
@@ -24,23 +31,16 @@ export interface SavedPart extends TensorToWrite {
   use<R>(body: (values: Tensor) => Promise<R>): Promise<R>
 }
 
+/** What is known of weights without values, which stand for those to come. */
+export type KnownKinds = ReadonlyMap<Parameter, WeightKind>
+
 /** A quantized module as schemes see it. */
-async function layerToWrite(path: string, module: QModule): Promise<LayerToWrite> {
+async function layerToWrite(path: string, module: QModule, known: KnownKinds): Promise<LayerToWrite> {
   const { weight, weights, activations, outputQuantized, typeName } = module
   const dtype = (weight?.dtype ?? 'float32') as FloatDType
   const computeDtype = module instanceof QWeightModule ? module.computeDtype : null
-  const kind = await kindOf(weight)
+  const kind = weight instanceof QTensor ? (known.get(weight) ?? (await weightKind(weight))) : null
   return { path, typeName, weight: kind, weights, activations, outputQuantized, computeDtype, dtype }
-}
-
-async function kindOf(weight: Parameter | null): Promise<LayerToWrite['weight']> {
-  if (!(weight instanceof QTensor)) return null
-  const { heldScale, order, dtype } = weight
-  const nested =
-    'tensor' in heldScale
-      ? null
-      : { blockSize: heldScale.blockSize, offset: Number((await heldScale.offset?.read())?.[0] ?? 0) }
-  return { ...weight.facts, dtype, reordered: order !== null, nested }
 }
 
 /** The layers of a model as schemes see them. */
@@ -52,11 +52,11 @@ export interface ModelLayers {
 }
 
 /** Lists the layers of a model; what of scales decides how long tensors are is read. */
-export async function layersToWrite(model: Module): Promise<ModelLayers> {
+export async function layersToWrite(model: Module, known: KnownKinds = new Map()): Promise<ModelLayers> {
   const quantized = new Map<string, LayerToWrite>()
   const floats: FloatLayer[] = []
   for (const [path, module] of model.namedModules({ removeDuplicate: false })) {
-    if (module instanceof QModule) quantized.set(path, await layerToWrite(path, module))
+    if (module instanceof QModule) quantized.set(path, await layerToWrite(path, module, known))
     else if (findTwin(module)) floats.push({ path, typeName: module.typeName })
   }
   return { quantized, floats }
@@ -65,7 +65,6 @@ export async function layersToWrite(model: Module): Promise<ModelLayers> {
 /**
  * Every tensor of a model, once: what is tied, and a module at several paths, under its first path. Only
  * quantized weights whose holders all want them repeated are written with each.
- * @throws FormatError if the scheme cannot hold the model
  */
 export function* writtenTensors(
   model: Module,
@@ -81,7 +80,7 @@ export function* writtenTensors(
   }
 }
 
-/** Every tensor of a model under each of its paths. @throws FormatError as `writtenTensors` */
+/** Every tensor of a model under each of its paths. */
 export function* allTensors(model: Module, writer: SchemeWriter, layers: ModelLayers): Generator<SavedPart> {
   for (const [path, module] of model.namedModules({ removeDuplicate: false }))
     yield* partsOf(path, module, writer, layers)

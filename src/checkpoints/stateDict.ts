@@ -1,4 +1,4 @@
-import { aFloatDType, type DType, dtypes, type FloatDType } from '../core/dtype.ts'
+import { aFloatDType, type FloatDType } from '../core/dtype.ts'
 import { FormatError, ShapeError } from '../core/errors.ts'
 import { aBoolean, check, isObject, type Kind, show } from '../core/kinds.ts'
 import { nearest } from '../core/nearest.ts'
@@ -8,7 +8,8 @@ import { type Shape, showShape } from '../core/shape.ts'
 import { aDevice, type Device } from '../devices/device.ts'
 import { openDevice } from '../devices/open.ts'
 import { JsonObject } from '../formats/json.ts'
-import type { TensorFile } from '../formats/tensorFile.ts'
+import { storedBytes } from '../formats/safetensors.ts'
+import type { StoredDType, TensorFile } from '../formats/tensorFile.ts'
 import { aModule, type Module, type Parameter } from '../nn/module.ts'
 import type { QModule } from '../nn/qmodule.ts'
 import { Uncalibrated } from '../nn/uncalibrated.ts'
@@ -23,7 +24,8 @@ import { type LayerTypes, storedShape, twinOf } from './twins.ts'
 
 /** One tensor of a state dictionary: its raw bytes, little-endian. */
 export interface SavedTensor {
-  dtype: DType
+  /** A word of safetensors, such as `U32`, where lowbit has no values of the kind. */
+  dtype: StoredDType
   shape: Shape
   bytes: Uint8Array
 }
@@ -150,7 +152,7 @@ function checkState(operation: string, model: Module, state: StateDict, options:
   for (const [name, tensor] of state) {
     if (
       !isObject(tensor) ||
-      !Object.hasOwn(dtypes, tensor.dtype) ||
+      typeof tensor.dtype !== 'string' ||
       !Array.isArray(tensor.shape) ||
       !(tensor.bytes instanceof Uint8Array)
     )
@@ -221,7 +223,7 @@ function asFile(state: StateDict): TensorFile {
     ]),
   )
   for (const { name, dtype, shape, byteLength } of tensors.values()) {
-    const expected = shape.reduce((product, size) => product * size, dtypes[dtype].bytes)
+    const expected = storedBytes(dtype, shape)
     if (byteLength !== expected)
       throw new FormatError(
         `state: ${name} must take ${expected} bytes for ${dtype} ${showShape(shape)}; it has ${byteLength}`,

@@ -1,6 +1,6 @@
 import type { DType } from '../core/dtype.ts'
 import { FormatError } from '../core/errors.ts'
-import { numel, showShape } from '../core/shape.ts'
+import { numel, type Shape, showShape } from '../core/shape.ts'
 import { JsonObject, parseJson, show } from './json.ts'
 import type { ByteSource } from './source.ts'
 import { readFrom, type StoredDType, type TensorFile, type TensorInfo } from './tensorFile.ts'
@@ -40,6 +40,19 @@ export const safetensorsDTypes: Readonly<Record<string, { bits: number; dtype?: 
   F64: { bits: 64 },
   I64: { bits: 64, dtype: 'int64' },
   U64: { bits: 64 },
+}
+
+/** The format's word for a dtype of lowbit's; a word of a file stands for itself. */
+export function safetensorsWord(dtype: StoredDType): string {
+  const found = Object.entries(safetensorsDTypes).find(([, known]) => known.dtype === dtype)
+  return found ? found[0] : dtype
+}
+
+/** The bytes that values take in a safetensors file. @throws FormatError if it has no such dtype */
+export function storedBytes(dtype: StoredDType, shape: Shape): number {
+  const known = safetensorsDTypes[safetensorsWord(dtype)]
+  if (known) return Math.ceil((numel(shape) * known.bits) / 8)
+  throw new FormatError(`safetensors: a tensor's dtype must be one of the format's; received ${dtype}`)
 }
 
 /** Tensors, and the texts that were saved with them. */

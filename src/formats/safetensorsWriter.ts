@@ -1,23 +1,19 @@
-import { dtypes } from '../core/dtype.ts'
 import { FormatError } from '../core/errors.ts'
-import { numel, showShape } from '../core/shape.ts'
+import { showShape } from '../core/shape.ts'
 import { weightsIndexName, weightsName } from './checkpoint.ts'
 import { pythonJson, show } from './json.ts'
-import { maxHeaderBytes, safetensorsDTypes } from './safetensors.ts'
+import type { PlacedTensors } from './modelWriter.ts'
+import { maxHeaderBytes, safetensorsDTypes, safetensorsWord, storedBytes } from './safetensors.ts'
 import { type ByteSink, type FolderSink, writeText } from './source.ts'
-import type { TensorToWrite } from './tensorFile.ts'
+import type { TensorHead, TensorToWrite } from './tensorFile.ts'
 
 /** transformers' default: 5 GB, in units of 10⁹. */
 export const defaultShardBytes = 5e9
 
 type Tensors = Iterable<TensorToWrite> | AsyncIterable<TensorToWrite>
 
-/** The format's dtype names in the reference writer's order, by lowbit's names. */
-const storedDTypes = new Map(
-  Object.entries(safetensorsDTypes).flatMap(([name, { dtype }], rank) =>
-    dtype ? [[dtype, { name, rank }] as const] : [],
-  ),
-)
+/** The format's words for dtypes in the reference writer's order. */
+const words = Object.keys(safetensorsDTypes)
 
 /**
  * Writes tensors as the reference implementation would, byte for byte: wide dtypes first, then by name. Each
@@ -69,20 +65,6 @@ export async function writeCheckpoint(
   return [...names, weightsIndexName]
 }
 
-/** Tensors of which names, dtypes and shapes are known first, and bytes in any order, piece by piece. */
-export interface PlacedTensors {
-  /**
-   * @param start where the bytes begin in those of the tensor
-   * @throws FormatError if they are not within it
-   */
-  put(name: string, start: number, bytes: Uint8Array): Promise<void>
-  /**
-   * Ends the files. Resolves to the bytes written.
-   * @throws FormatError if bytes of a tensor were never put
-   */
-  close(): Promise<number>
-}
-
 /**
  * Lays out the files that `writeCheckpoint` writes, for tensors that come in another order than they stand in.
  * Where a sink takes bytes in order only, they are held until the end.
@@ -90,7 +72,7 @@ export interface PlacedTensors {
  */
 export async function placeCheckpoint(
   folder: FolderSink,
-  tensors: readonly Omit<TensorToWrite, 'bytes'>[],
+  tensors: readonly TensorHead[],
   maxShardBytes: number = defaultShardBytes,
 ): Promise<PlacedTensors> {
   const shards = splitShards(tensors, maxShardBytes)
@@ -142,18 +124,14 @@ export async function placeCheckpoint(
 
 /** Where a tensor's bytes stand in its file. */
 interface TensorPlace {
-  readonly tensor: Omit<TensorToWrite, 'bytes'>
+  readonly tensor: TensorHead
   readonly offset: number
   write(offset: number, bytes: Uint8Array): Promise<void>
   /** Bytes that were not put yet. */
   lacking: number
 }
 
-function misfit(
-  name: string,
-  tensor: Omit<TensorToWrite, 'bytes'> | undefined,
-  received: string,
-): FormatError {
+function misfit(name: string, tensor: TensorHead | undefined, received: string): FormatError {
   const must = tensor
     ? `have ${byteLength(tensor)} bytes, as ${tensor.dtype} ${showShape(tensor.shape)}`
     : 'be one of those placed'
@@ -180,10 +158,7 @@ async function writeFile(
   }
 }
 
-function splitShards<T extends Omit<TensorToWrite, 'bytes'>>(
-  tensors: readonly T[],
-  maxShardBytes: number,
-): T[][] {
+function splitShards<T extends TensorHead>(tensors: readonly T[], maxShardBytes: number): T[][] {
   const shards: T[][] = []
   let current: T[] = []
   let currentBytes = 0
@@ -209,7 +184,7 @@ function splitShards<T extends Omit<TensorToWrite, 'bytes'>>(
  * As `json.dumps(index, indent=2, sort_keys=True)`; by hand, because JavaScript objects move keys that look
  * like numbers.
  */
-function indexText(shards: Omit<TensorToWrite, 'bytes'>[][], names: string[]): string {
+function indexText(shards: TensorHead[][], names: string[]): string {
   const entries = shards.flatMap((shard, i) => shard.map((tensor) => [tensor.name, names[i]] as const))
   entries.sort(([a], [b]) => byCodePoint(a, b))
   const totalBytes = shards.flat().reduce((sum, tensor) => sum + byteLength(tensor), 0)
@@ -217,7 +192,7 @@ function indexText(shards: Omit<TensorToWrite, 'bytes'>[][], names: string[]): s
   return `{\n  "metadata": {\n    "total_size": ${totalBytes}\n  },\n  "weight_map": {\n${lines.join(',\n')}\n  }\n}\n`
 }
 
-function encodeHeader(sorted: Omit<TensorToWrite, 'bytes'>[], metadata: Record<string, string>): Uint8Array {
+function encodeHeader(sorted: TensorHead[], metadata: Record<string, string>): Uint8Array {
   const names = new Set<string>()
   const fields: string[] =
     Object.keys(metadata).length === 0 ? [] : [`"__metadata__":${JSON.stringify(metadata)}`]
@@ -235,7 +210,7 @@ function encodeHeader(sorted: Omit<TensorToWrite, 'bytes'>[], metadata: Record<s
     names.add(name)
     const end = offset + byteLength(tensor)
     fields.push(
-      `${JSON.stringify(name)}:${JSON.stringify({ dtype: storedDTypes.get(dtype)?.name, shape, data_offsets: [offset, end] })}`,
+      `${JSON.stringify(name)}:${JSON.stringify({ dtype: safetensorsWord(dtype), shape, data_offsets: [offset, end] })}`,
     )
     offset = end
   }
@@ -257,12 +232,12 @@ async function collect(tensors: Tensors): Promise<TensorToWrite[]> {
   return all
 }
 
-function byteLength({ dtype, shape }: Omit<TensorToWrite, 'bytes'>): number {
-  return numel(shape) * dtypes[dtype].bytes
+function byteLength({ dtype, shape }: TensorHead): number {
+  return storedBytes(dtype, shape)
 }
 
-function rankOf({ dtype }: Pick<TensorToWrite, 'dtype'>): number {
-  return storedDTypes.get(dtype)?.rank ?? -1
+function rankOf({ dtype }: TensorHead): number {
+  return words.indexOf(safetensorsWord(dtype))
 }
 
 function fiveDigits(n: number): string {

@@ -58,11 +58,15 @@ export interface TensorFile {
   close(): Promise<void>
 }
 
-/** A tensor about to be written; its bytes are asked for when their turn comes. */
-export interface TensorToWrite {
+/** What is known of a tensor before it is written. */
+export interface TensorHead {
   readonly name: string
-  readonly dtype: DType
+  readonly dtype: StoredDType
   readonly shape: Shape
+}
+
+/** A tensor about to be written; its bytes are asked for when their turn comes. */
+export interface TensorToWrite extends TensorHead {
   bytes(): Promise<Uint8Array> | Uint8Array
 }
 

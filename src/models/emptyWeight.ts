@@ -1,8 +1,9 @@
 import type { FloatDType } from '../core/dtype.ts'
+import type { WeightKind } from '../formats/schemes/scheme.ts'
 import type { QWeightModule } from '../nn/qmodule.ts'
 import { weightShape } from '../nn/twins.ts'
 import { QTensor } from '../qtensor/qtensor.ts'
-import { groupSpec } from '../qtensor/quantizer.ts'
+import { weightSpec } from '../qtensor/quantizer.ts'
 
 /**
  * What a twin's weight will be when frozen, without values. A codebook's scales count as float32, the largest that
@@ -10,8 +11,17 @@ import { groupSpec } from '../qtensor/quantizer.ts'
  * @param float dtype of the weight that is quantized
  */
 export function emptyWeight(twin: QWeightModule, float: FloatDType): QTensor {
-  const { qtype, groupSize } = twin.quantization
+  const { qtype, scaleDtype, zeroPoints } = twin.quantization
   const shape = weightShape(twin, twin.weight)
-  const dtype = qtype.codebook ? 'float32' : float
-  return QTensor.meta(groupSpec(qtype, groupSize, shape), shape, dtype, qtype.unsigned ? 'shift' : null)
+  const dtype = qtype.codebook || scaleDtype ? 'float32' : float
+  const offset = zeroPoints ? 'zeroPoint' : qtype.unsigned ? 'shift' : null
+  return QTensor.meta(weightSpec(twin.quantization, shape), shape, dtype, offset)
+}
+
+/** What schemes ask of such a weight. */
+export function emptyKind(twin: QWeightModule, { facts, dtype }: QTensor): WeightKind {
+  const { qtype, symmetric, scaleDtype } = twin.quantization
+  const middle = qtype.unsigned ? 2 ** (qtype.bits - 1) : 0
+  const zeroPoint = facts.offset === 'zeroPoint' && symmetric ? middle : null
+  return { ...facts, dtype, reordered: false, scaleDtype: scaleDtype ?? dtype, zeroPoint, nested: null }
 }

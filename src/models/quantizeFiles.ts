@@ -2,11 +2,18 @@ import { saveFolder } from '#files'
 import { isSavedFile } from '../checkpoints/checkpoint.ts'
 import type { LoadPlan, PlannedParameter } from '../checkpoints/plan.ts'
 import { schemeToWrite } from '../checkpoints/save.ts'
-import { layersToWrite, type SavedPart, writtenTensors } from '../checkpoints/savedTensors.ts'
+import {
+  type KnownKinds,
+  layersToWrite,
+  type SavedPart,
+  writtenTensors,
+} from '../checkpoints/savedTensors.ts'
 import { type FloatDType, isFloatDType } from '../core/dtype.ts'
 import { asQType } from '../core/qtype.ts'
 import type { Device } from '../devices/device.ts'
-import { type PlacedTensors, placeCheckpoint } from '../formats/safetensorsWriter.ts'
+import type { PlacedTensors } from '../formats/modelWriter.ts'
+import { placeCheckpoint } from '../formats/safetensorsWriter.ts'
+import type { WeightKind } from '../formats/schemes/scheme.ts'
 import { type FolderSink, writeText } from '../formats/source.ts'
 import { type Parameter, parentPath } from '../nn/module.ts'
 import { QWeightModule } from '../nn/qmodule.ts'
@@ -16,7 +23,7 @@ import { freezeTwins, type QuantizeOptions, quantize } from '../quantize/quantiz
 import { keep } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { CausalLM } from './causalLM.ts'
-import { emptyWeight } from './emptyWeight.ts'
+import { emptyKind, emptyWeight } from './emptyWeight.ts'
 import { inOrder, loadParameter } from './load.ts'
 
 /** How a model goes from files to files. */
@@ -79,8 +86,7 @@ export async function quantizeFiles(
   if (floats) dequantize(model)
   const floatBytes = placeFloats(model, parameters, dtype)
   quantize(model, options.quantization)
-  placeCodes(model)
-  const layers = await layersToWrite(model)
+  const layers = await layersToWrite(model, placeCodes(model))
   const { name: format, writer } = schemeToWrite(options.format, layers)
   const parts = [...writtenTensors(model, writer, layers)]
   for (const message of writer.limits(layers.quantized)) onWarning(message)
@@ -131,9 +137,13 @@ function placeFloats(
   return bytes
 }
 
-/** Stands quantized weights without values in for those of the twins: alike ones of a tied weight share one. */
-function placeCodes(model: CausalLM): void {
+/**
+ * Stands quantized weights without values in for those of the twins: alike ones of a tied weight share one.
+ * @returns what schemes ask of them
+ */
+function placeCodes(model: CausalLM): KnownKinds {
   const places = new Map<Parameter, [QWeightModule, QTensor][]>()
+  const kinds = new Map<Parameter, WeightKind>()
   for (const [, twin] of model.namedModules()) {
     if (!(twin instanceof QWeightModule)) continue
     const { weight, quantization } = twin
@@ -143,8 +153,10 @@ function placeCodes(model: CausalLM): void {
     })
     const place = like?.[1] ?? emptyWeight(twin, weight.dtype as FloatDType)
     places.set(weight, [...known, [twin, place]])
+    kinds.set(place, emptyKind(twin, place))
     twin.weight = place
   }
+  return kinds
 }
 
 interface Writing {

@@ -7,7 +7,13 @@ import { aComputeDType, type ComputeDType } from '../qtensor/computeDtype.ts'
 import type { WeightFacts } from '../qtensor/parts.ts'
 import { chooseProduct } from '../qtensor/product.ts'
 import { QTensor } from '../qtensor/qtensor.ts'
-import { aQuantizer, type Quantizer, type Statistics } from '../qtensor/quantizer.ts'
+import {
+  aQuantizer,
+  type Quantizer,
+  type Statistics,
+  scaleKinds,
+  type WeightRecipe,
+} from '../qtensor/quantizer.ts'
 import { fakeQuantizeWeight } from '../qtensor/weightBlocks.ts'
 import { scope } from '../tensor/scope.ts'
 import { needsGrad } from '../tensor/tape.ts'
@@ -17,17 +23,15 @@ import { tellComputed } from './observe.ts'
 import { Uncalibrated } from './uncalibrated.ts'
 
 /** How a module's weight is, or will be, quantized. */
-export interface WeightQuantization {
-  qtype: QType
-  /** Columns that share a scale; null for one scale a row. */
-  groupSize: number | null
-  quantizer: Quantizer
+export interface WeightQuantization extends WeightRecipe {
+  readonly quantizer: Quantizer
 }
 
 const weightKinds: OptionKinds<WeightQuantization> = {
   qtype: required(aQType),
   groupSize: required(orNull(wholeNumber(1))),
   quantizer: required(aQuantizer),
+  ...scaleKinds,
 }
 
 const activationKinds: OptionKinds<ActivationQuantization> = {
@@ -209,12 +213,14 @@ export abstract class QWeightModule extends QModule {
   quantizedWeight(): QTensor {
     const { weight, statistics } = this
     if (weight instanceof QTensor) return weight
-    const { qtype, groupSize, quantizer } = this.quantization
+    const { qtype, groupSize, quantizer, ...scales } = this.quantization
     if (this.collects && !statistics)
       throw new ShapeError(
         `${this.typeName}: the quantizer ${quantizer.name} must have seen inputs; calibrate(model, run) first`,
       )
-    return scope(() => QTensor.quantize(this.outputRows(weight), qtype, groupSize, quantizer, statistics))
+    return scope(() =>
+      QTensor.quantize(this.outputRows(weight), qtype, groupSize, quantizer, statistics, scales),
+    )
   }
 
   /**
@@ -224,10 +230,10 @@ export abstract class QWeightModule extends QModule {
   dequantizedWeight(): Tensor {
     const { weight, statistics } = this
     if (weight instanceof QTensor) return weight.dequantize()
-    const { qtype, groupSize, quantizer } = this.quantization
+    const { qtype, groupSize, quantizer, ...scales } = this.quantization
     const rows = this.outputRows(weight)
     if (this.collects && !statistics) return rows
-    return fakeQuantizeWeight(rows, qtype, groupSize, quantizer, statistics)
+    return fakeQuantizeWeight(rows, qtype, groupSize, quantizer, statistics, scales)
   }
 
   /** The weight as the float layer has it. */

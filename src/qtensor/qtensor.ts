@@ -1,4 +1,4 @@
-import { dtypes, type FloatDType } from '../core/dtype.ts'
+import { type DType, dtypes, type FloatDType } from '../core/dtype.ts'
 import { inspect } from '../core/inspect.ts'
 import { anObject, check, instanceOf, type Kind } from '../core/kinds.ts'
 import { aQType, type QType } from '../core/qtype.ts'
@@ -31,7 +31,14 @@ import {
   type WeightFacts,
   type WeightParts,
 } from './parts.ts'
-import { aQuantizer, groupSpec, type Quantizer, type Statistics } from './quantizer.ts'
+import {
+  aQuantizer,
+  type Quantizer,
+  type ScaleOptions,
+  type Statistics,
+  type WeightSpec,
+  weightSpec,
+} from './quantizer.ts'
 import { packTiles, tileBytes, unpackTiles } from './tiles.ts'
 import { dequantizeBlocks, dequantizeParts, withoutGradient } from './weightBlocks.ts'
 
@@ -120,15 +127,17 @@ export class QTensor {
 
   /** A quantized weight without memory: the place of one still to be made. */
   static meta(
-    { type, block }: Pick<WeightTiles, 'type' | 'block'>,
+    { type, block, scaleDtype }: Pick<WeightSpec, 'type' | 'block' | 'scaleDtype'>,
     shape: Shape,
     dtype: FloatDType,
     offset: HeldOffset['kind'] | null,
   ): QTensor {
     const [N, K] = matrixShape(shape)
     const codes = keep(Tensor.meta([tileBytes(N, K, type.bits)], 'uint8'))
-    const values = () => metaValues(dtype, block, shape)
-    const held = { scale: values(), offset: offset && { kind: offset, ...values() }, order: null }
+    const values = (as: DType) => metaValues(as, block, shape)
+    const scale = values(scaleDtype ?? dtype)
+    const of = offset === 'zeroPoint' ? type.dtype : scale.dtype
+    const held = { scale, offset: offset && { kind: offset, ...values(of) }, order: null }
     return new QTensor({ type, shape, dtype, block, codes, ...held })
   }
 
@@ -139,11 +148,13 @@ export class QTensor {
     groupSize: number | null,
     quantizer: Quantizer,
     statistics: Statistics | null = null,
+    scales: ScaleOptions = {},
   ): QTensor {
     checkDType('QTensor.quantize', 'weight', weight, 'float32', 'float16', 'bfloat16')
     check('QTensor.quantize', 'qtype', qtype, aQType)
     check('QTensor.quantize', 'quantizer', quantizer, aQuantizer)
-    return quantizeWeight(weight, qtype, groupSize, quantizer, statistics)
+    const asked = Object.keys(scales).length > 0 ? scales : null
+    return quantizeWeight(weight, qtype, groupSize, quantizer, statistics, asked)
   }
 
   get device(): Device {
@@ -296,17 +307,18 @@ export const aQTensor: Kind = instanceOf(QTensor, 'be a quantized tensor')
 
 /** See `QTensor.quantize`. */
 const quantizeWeight = op(
-  'quantizeWeight(weight, qtype, groupSize, quantizer, statistics)',
+  'quantizeWeight(weight, qtype, groupSize, quantizer, statistics, scales)',
   (
     weight: Tensor,
     qtype: QType,
     groupSize: number | null,
     quantizer: Quantizer,
     statistics: Statistics | null,
+    scales: ScaleOptions | null,
   ): QTensor =>
     withoutGradient(() => {
       const { shape } = weight
-      const spec = groupSpec(qtype, groupSize, shape)
+      const spec = weightSpec({ ...scales, qtype, groupSize }, shape)
       const parts = quantizer.solve(weight.view(matrixShape(shape)), spec, statistics)
       return QTensor.fromParts({ ...parts, shape })
     }),

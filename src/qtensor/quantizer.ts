@@ -1,12 +1,41 @@
-import { isObject, type Kind } from '../core/kinds.ts'
+import { aFloatDType, type FloatDType } from '../core/dtype.ts'
+import { aBoolean, isObject, type Kind, orNull, wholeNumber } from '../core/kinds.ts'
+import type { OptionKinds } from '../core/options.ts'
 import type { QType } from '../core/qtype.ts'
 import type { Shape } from '../core/shape.ts'
 import { keep } from '../tensor/scope.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { type Block, matrixShape, type WeightParts } from './parts.ts'
 
-/** What a weight is to become: the type of its codes, and which weights share a scale. */
-export interface WeightSpec {
+/** What scales and offsets are to be; where one is absent, as the quantizer has them. */
+export interface ScaleOptions {
+  /** Integer zero points, in place of shifts where the type is unsigned, and of none where it is signed. */
+  readonly zeroPoints?: boolean
+  /** Ranges from −m to m, so that the zero point is the middle of the codes; of zero points alone. */
+  readonly symmetric?: boolean
+  /** The dtype of scales and shifts; they are chosen in float32 then, and so is what the weight stands for. */
+  readonly scaleDtype?: FloatDType
+  /** Rows that share a scale, over the columns of a group: tiles; null: all rows. Default 1. */
+  readonly blockRows?: number | null
+}
+
+/** What each of them may be. */
+export const scaleKinds: OptionKinds<ScaleOptions> = {
+  zeroPoints: aBoolean,
+  symmetric: aBoolean,
+  scaleDtype: aFloatDType,
+  blockRows: orNull(wholeNumber(1)),
+}
+
+/** How a weight is to be quantized, whatever its shape. */
+export interface WeightRecipe extends ScaleOptions {
+  readonly qtype: QType
+  /** Columns that share a scale; null: the row. */
+  readonly groupSize: number | null
+}
+
+/** What a weight is to become: the type of its codes, which weights share a scale, and what scales are to be. */
+export interface WeightSpec extends Omit<ScaleOptions, 'blockRows'> {
   readonly type: QType
   readonly block: Block
 }
@@ -14,6 +43,15 @@ export interface WeightSpec {
 /** Groups of so many columns, or whole rows, of a weight of this shape. */
 export function groupSpec(type: QType, groupSize: number | null, shape: Shape): WeightSpec {
   return { type, block: { kind: 'group', size: groupSize ?? matrixShape(shape)[1] } }
+}
+
+/** What a weight of this shape is to become. */
+export function weightSpec(recipe: WeightRecipe, shape: Shape): WeightSpec {
+  const { qtype, groupSize, zeroPoints, symmetric, scaleDtype, blockRows = 1 } = recipe
+  const [N, K] = matrixShape(shape)
+  const spec = { ...groupSpec(qtype, groupSize, shape), zeroPoints, symmetric, scaleDtype }
+  if (blockRows === 1) return spec
+  return { ...spec, block: { kind: 'tile', rows: blockRows ?? N, columns: groupSize ?? K } }
 }
 
 /**

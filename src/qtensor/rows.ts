@@ -1,4 +1,4 @@
-import { dtypes, type FloatDType } from '../core/dtype.ts'
+import { type DType, dtypes, type FloatDType } from '../core/dtype.ts'
 import type { QType } from '../core/qtype.ts'
 import { type ScaleRule, scaleRules } from '../kernels/quantize/chooseScale/chooseScale.ts'
 import { Tensor } from '../tensor/tensor.ts'
@@ -26,6 +26,11 @@ export interface CodeRange {
 /** The range around 0 of a signed type, −qmax … qmax: the largest magnitude is code qmax. */
 export function symmetricRange({ qmax }: QType): CodeRange {
   return { qmin: -qmax, qmax }
+}
+
+/** The least positive number of a float dtype that has all its digits: the least scale where none is given. */
+export function smallestNormal(dtype: DType): number {
+  return dtype === 'float16' ? 2 ** -14 : 2 ** -126
 }
 
 /** What `chooseScales` is asked for beside the rule. */

@@ -4,7 +4,7 @@ import { type Shape, showShape } from '../core/shape.ts'
 import { op } from '../tensor/op.ts'
 import { expand } from '../tensor/ops/broadcast.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
-import { concat, slice } from '../tensor/ops/shape.ts'
+import { concat, permute, slice } from '../tensor/ops/shape.ts'
 import { scope } from '../tensor/scope.ts'
 import { noGrad } from '../tensor/tape.ts'
 import { Tensor } from '../tensor/tensor.ts'
@@ -20,7 +20,7 @@ import {
   type WeightParts,
 } from './parts.ts'
 import { permuteColumns } from './permuteColumns.ts'
-import { groupSpec, type Quantizer, type Statistics } from './quantizer.ts'
+import { type Quantizer, type ScaleOptions, type Statistics, weightSpec } from './quantizer.ts'
 import { decodeRows, type RowScales } from './rows.ts'
 
 /** Codes with the scales and offsets of their blocks. */
@@ -34,6 +34,33 @@ export function groupsOf(weight: Tensor, G: number): Tensor {
       `quantize: ${K} columns must divide into groups of ${G}; weight ${showShape(weight.shape)}`,
     )
   return weight.view([weight.numel / G, G])
+}
+
+type TileBlock = Block & { readonly kind: 'tile' }
+
+/** How many tiles there are, [down, across], and how many rows and columns the last ones lack. */
+function tileGrid({ rows, columns }: TileBlock, [N, K]: Shape) {
+  const [down, across] = [Math.ceil(N / rows), Math.ceil(K / columns)]
+  return { down, across, lacking: [down * rows - N, across * columns - K] }
+}
+
+/** A matrix [N, K] as one whose rows are its tiles; those that are cut off have zeros at their ends. */
+export function tilesOf(weight: Tensor, block: TileBlock): Tensor {
+  const { rows, columns } = block
+  const { down, across, lacking } = tileGrid(block, weight.shape)
+  const zeros = (shape: Shape) => cast(Tensor.full(weight.device, shape, 0), weight.dtype)
+  const below = lacking[0] > 0 ? concat([weight, zeros([lacking[0], weight.shape[1]])], 0) : weight
+  const whole = lacking[1] > 0 ? concat([below, zeros([down * rows, lacking[1]])], 1) : below
+  const tiles = permute(whole.view([down, rows, across, columns]), [0, 2, 1, 3])
+  return tiles.view([down * across, rows * columns])
+}
+
+/** The inverse of `tilesOf`: a matrix of that shape. */
+export function fromTiles(tiles: Tensor, block: TileBlock, shape: Shape): Tensor {
+  const { rows, columns } = block
+  const { down, across } = tileGrid(block, shape)
+  const whole = permute(tiles.view([down, across, rows, columns]), [0, 2, 1, 3])
+  return slice(slice(whole.view([down * rows, across * columns]), 0, 0, shape[0]), 1, 0, shape[1])
 }
 
 /**
@@ -129,17 +156,18 @@ export function withoutGradient<R>(body: () => R): R {
  * rounding.
  */
 export const fakeQuantizeWeight = op(
-  'fakeQuantizeWeight(weight, qtype, groupSize, quantizer, statistics)',
+  'fakeQuantizeWeight(weight, qtype, groupSize, quantizer, statistics, scales)',
   (
     weight: Tensor,
     qtype: QType,
     groupSize: number | null,
     quantizer: Quantizer,
     statistics: Statistics | null = null,
+    scales: ScaleOptions = {},
   ): Tensor =>
     withoutGradient(() => {
       const matrix = weight.view(matrixShape(weight.shape))
-      const spec = groupSpec(qtype, groupSize, weight.shape)
+      const spec = weightSpec({ ...scales, qtype, groupSize }, weight.shape)
       const floats =
         quantizer.round?.(matrix, spec, statistics) ??
         dequantizeParts(quantizer.solve(matrix, spec, statistics))

@@ -1,12 +1,12 @@
 import type { FloatDType } from '../core/dtype.ts'
-import { ShapeError } from '../core/errors.ts'
+import { DTypeError, ShapeError } from '../core/errors.ts'
 import { aFunction, aString, check } from '../core/kinds.ts'
 import { aQType, type QType } from '../core/qtype.ts'
-import { showShape } from '../core/shape.ts'
-import { showBlock } from '../qtensor/parts.ts'
+import { type Shape, showShape } from '../core/shape.ts'
+import { type Block, blocksShape, showBlock } from '../qtensor/parts.ts'
 import type { Quantizer, WeightSpec } from '../qtensor/quantizer.ts'
 import { decodeRows, encodeRows, type RowScales, roundRows } from '../qtensor/rows.ts'
-import { groupsOf } from '../qtensor/weightBlocks.ts'
+import { fromTiles, groupsOf, tilesOf } from '../qtensor/weightBlocks.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
 import { checkDType, type Tensor } from '../tensor/tensor.ts'
 
@@ -18,56 +18,81 @@ export interface ChosenScales extends RowScales {
 
 /**
  * A quantizer that sees a group at a time, nothing but its weights.
- * @param choose takes the weight as a matrix whose rows are the groups, [groups, G] float32, float16 or
- * bfloat16; scales are [groups] in the weight's dtype, or in float32
+ * @param choose takes the weight as a matrix whose rows are the groups, or the tiles, [groups, G] float32,
+ * float16 or bfloat16; scales are [groups] in the weight's dtype, or in float32
  */
 export function groupQuantizer(
   name: string,
-  choose: (groups: Tensor, type: QType) => ChosenScales,
+  choose: (groups: Tensor, type: QType, spec: WeightSpec) => ChosenScales,
 ): Quantizer {
   check('groupQuantizer', 'name', name, aString)
   check('groupQuantizer', 'choose', choose, aFunction)
-  const chosenFor = (weight: Tensor, { type, block }: WeightSpec) => {
+  const chosenFor = (weight: Tensor, spec: WeightSpec) => {
     checkDType(name, 'weight', weight, 'float32', 'float16', 'bfloat16')
-    check(name, 'type', type, aQType)
+    check(name, 'type', spec.type, aQType)
     if (weight.shape.length !== 2)
       throw new ShapeError(`${name}: the weight must be [N,K]; received ${showShape(weight.shape)}`)
-    if (block.kind !== 'group')
-      throw new ShapeError(
-        `${name}: blocks must be groups of columns; received ${showBlock(block, weight.shape)}`,
+    const { scaleDtype } = spec
+    const groups = asRows(name, scaleDtype ? cast(weight, 'float32') : weight, spec.block)
+    const chosen = choose(groups, spec.type, spec)
+    if (spec.zeroPoints && !chosen.zeroPoint)
+      throw new DTypeError(
+        `${name}: zero points must be among what it chooses; it has none for ${spec.type.name}`,
       )
-    const groups = groupsOf(weight, block.size)
-    return { groups, ...choose(groups, type) }
+    if (!scaleDtype) return { groups, stored: chosen, chosen }
+    if (chosen.codes)
+      throw new DTypeError(
+        `${name}: scaleDtype must be left out where a quantizer chooses codes; received ${scaleDtype}`,
+      )
+    const stored = mapFloats(chosen, (values) => cast(values, scaleDtype))
+    return { groups, stored, chosen: mapFloats(stored, (values) => cast(values, 'float32')) }
   }
   const codesOf = (groups: Tensor, chosen: ChosenScales, type: QType) =>
     chosen.codes ?? encodeRows(cast(groups, chosen.scale.dtype), chosen, type)
   return {
     name,
     solve(weight, spec) {
-      const { groups, ...chosen } = chosenFor(weight, spec)
-      const { scale, shift, zeroPoint } = chosen
-      const [N, K] = weight.shape
-      const perGroup = (values: Tensor) => values.view([N, groups.shape[0] / N])
+      const { groups, stored, chosen } = chosenFor(weight, spec)
+      const { scale, shift, zeroPoint } = stored
+      const blocks = blocksShape(spec.block, weight.shape)
       return {
-        ...spec,
+        type: spec.type,
+        block: spec.block,
         shape: weight.shape,
-        dtype: scale.dtype as FloatDType,
-        codes: codesOf(groups, chosen, spec.type).view([N, K]),
-        scale: { values: perGroup(scale) },
+        dtype: chosen.scale.dtype as FloatDType,
+        codes: fromRows(codesOf(groups, chosen, spec.type), spec.block, weight.shape),
+        scale: { values: scale.view(blocks) },
         offset: zeroPoint
-          ? { kind: 'zeroPoint', values: perGroup(zeroPoint) }
+          ? { kind: 'zeroPoint', values: zeroPoint.view(blocks) }
           : shift
-            ? { kind: 'shift', values: perGroup(shift) }
+            ? { kind: 'shift', values: shift.view(blocks) }
             : null,
       }
     },
     round(weight, spec) {
-      const { groups, ...chosen } = chosenFor(weight, spec)
-      const onePass = !chosen.codes && !chosen.zeroPoint && chosen.scale.dtype === weight.dtype
+      const { groups, chosen } = chosenFor(weight, spec)
+      const onePass = !chosen.codes && !chosen.zeroPoint && chosen.scale.dtype === groups.dtype
       const floats = onePass
         ? roundRows(groups, chosen, spec.type)
         : decodeRows(codesOf(groups, chosen, spec.type), chosen, spec.type)
-      return floats.view(weight.shape)
+      return fromRows(floats, spec.block, weight.shape)
     },
   }
+}
+
+function mapFloats({ scale, shift, ...others }: ChosenScales, f: (values: Tensor) => Tensor): ChosenScales {
+  return { ...others, scale: f(scale), shift: shift && f(shift) }
+}
+
+/** A weight as a matrix with a row for each block. */
+function asRows(name: string, weight: Tensor, block: Block): Tensor {
+  if (block.kind === 'group') return groupsOf(weight, block.size)
+  if (block.kind === 'tile') return tilesOf(weight, block)
+  throw new ShapeError(
+    `${name}: blocks must be groups of columns, or tiles; received ${showBlock(block, weight.shape)}`,
+  )
+}
+
+function fromRows(rows: Tensor, block: Block, shape: Shape): Tensor {
+  return block.kind === 'tile' ? fromTiles(rows, block, shape) : rows.view(shape)
 }

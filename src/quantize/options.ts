@@ -16,7 +16,7 @@ import { checkOptions, type OptionKinds, required } from '../core/options.ts'
 import { aQTypeOrName } from '../core/qtype.ts'
 import { aModule, type Module } from '../nn/module.ts'
 import { aComputeDType } from '../qtensor/computeDtype.ts'
-import { aQuantizer } from '../qtensor/quantizer.ts'
+import { aQuantizer, scaleKinds } from '../qtensor/quantizer.ts'
 import { layerSets } from './layerSets.ts'
 import type { QuantizeOptions } from './quantize.ts'
 import { quantizers } from './quantizers.ts'
@@ -42,6 +42,7 @@ const optionKinds: OptionKinds<QuantizeOptions> = {
     listOf('classes', aFunction),
   ),
   strict: aBoolean,
+  ...scaleKinds,
 }
 
 /** What options were called before. */

@@ -9,7 +9,7 @@ import { Uncalibrated } from '../nn/uncalibrated.ts'
 import type { ComputeDType } from '../qtensor/computeDtype.ts'
 import { defaultGroupSize } from '../qtensor/groupSize.ts'
 import type { QTensor } from '../qtensor/qtensor.ts'
-import type { Quantizer } from '../qtensor/quantizer.ts'
+import { type Quantizer, type ScaleOptions, scaleKinds } from '../qtensor/quantizer.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { codebookBlockSizes } from './codebook.ts'
 import { globMatcher } from './glob.ts'
@@ -18,7 +18,7 @@ import { checkQuantizeOptions } from './options.ts'
 import { defaultQuantizer, type QuantizerName, quantizers } from './quantizers.ts'
 
 /** What `quantize` does to which layers. */
-export interface QuantizeOptions {
+export interface QuantizeOptions extends ScaleOptions {
   /** The type of the weights: a value such as `qint4`, or its name. */
   weights: QType | QTypeName
   /**
@@ -91,7 +91,8 @@ export function planTwins(model: Module, options: QuantizeOptions): Map<string, 
     const kind = twinFor(layer, options.layers)
     if (!kind || !paths.some(included) || paths.some(excluded)) continue
     const [path] = paths
-    const weights = { qtype, groupSize: groupSizeOf(layer, qtype, options.groupSize, path), quantizer }
+    const groupSize = groupSizeOf(layer, qtype, options.groupSize, path)
+    const weights = { qtype, groupSize, quantizer, ...scaleOptions(options) }
     const twin = kind.make(layer, { weights, activations })
     if (!twin) continue
     if (twin instanceof QWeightModule) twin.computeDtype = options.computeDtype ?? null
@@ -104,6 +105,13 @@ export function planTwins(model: Module, options: QuantizeOptions): Map<string, 
   }
   if (planned.size === 0) throw nothingLeft(modules, options.layers)
   return planned
+}
+
+/** Those that are given. */
+function scaleOptions(options: QuantizeOptions): ScaleOptions {
+  const names = Object.keys(scaleKinds) as (keyof ScaleOptions)[]
+  const given = names.filter((name) => options[name] !== undefined)
+  return Object.fromEntries(given.map((name) => [name, options[name]]))
 }
 
 /** How the module is to be quantized; undefined where it is not. */
@@ -163,9 +171,8 @@ function groupSizeFor(
   if (qtype.codebook) return blockSizeFor(wanted, path)
   if (wanted === undefined) return defaultGroupSize(qtype, columns)
   if (wanted === null) return null
-  if (!Number.isInteger(wanted) || wanted <= 0 || wanted % 32 !== 0) {
-    throw new ShapeError(`quantize: groupSize must be a positive multiple of 32; received ${wanted}`)
-  }
+  if (!Number.isInteger(wanted) || wanted <= 0)
+    throw new ShapeError(`quantize: groupSize must be a whole number from 1 up; received ${wanted}`)
   if (columns % wanted !== 0)
     throw new ShapeError(
       `quantize: groupSize (${wanted}) must divide the columns of ${path} (${columns}); exclude it or choose another`,

@@ -5,19 +5,20 @@ import { checkOptions, type OptionKinds } from '../core/options.ts'
 import type { QType } from '../core/qtype.ts'
 import type { KernelArguments } from '../devices/commandList.ts'
 import { isNested } from '../qtensor/parts.ts'
-import { aQuantizer, groupSpec, type Quantizer } from '../qtensor/quantizer.ts'
-import { chooseScales, encodeRows, symmetricRange } from '../qtensor/rows.ts'
+import { aQuantizer, groupSpec, type Quantizer, type WeightSpec } from '../qtensor/quantizer.ts'
+import { chooseScales, encodeRows, smallestNormal, symmetricRange } from '../qtensor/rows.ts'
 import { op } from '../tensor/op.ts'
 import { add, cast, div, mul, neg, relu, sub } from '../tensor/ops/index.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { codebook, doubleQuant } from './codebook.ts'
-import { groupQuantizer } from './groupQuantizer.ts'
+import { type ChosenScales, groupQuantizer } from './groupQuantizer.ts'
 
 /**
  * scale = max|w| / qmax of each group: signed types. quanto's AbsmaxOptimizer, its default for 8 bits.
  * Source: optimum-quanto 0.2.7, tensor/optimizers/absmax_optimizer.py.
  */
-export const absmax: Quantizer = groupQuantizer('absmax', (groups, qtype) => {
+export const absmax: Quantizer = groupQuantizer('absmax', (groups, qtype, spec) => {
+  if (spec.zeroPoints) return scalesAndZeros(groups, spec)
   if (qtype.unsigned)
     throw new DTypeError(
       `absmax: the type must be signed (int8 or float8); received ${qtype.name}, which max is for`,
@@ -30,7 +31,22 @@ export const absmax: Quantizer = groupQuantizer('absmax', (groups, qtype) => {
  * `absmax`. quanto's MaxOptimizer, its default for 2 and 4 bits.
  * Source: optimum-quanto 0.2.7, tensor/optimizers/max_optimizer.py.
  */
-export const max: Quantizer = groupQuantizer('max', scalesOfMax)
+export const max: Quantizer = groupQuantizer('max', (groups, qtype, spec) =>
+  spec.zeroPoints ? scalesAndZeros(groups, spec) : scalesOfMax(groups, qtype),
+)
+
+/**
+ * Scales with integer zero points, for integer types of b bits. Symmetric: scale = max|w| / ((2^b − 1) / 2), and
+ * the zero point the middle of the codes; else scale = (max − min) / (2^b − 1) of a range that holds 0. What
+ * GPTQ, AWQ and compressed-tensors do. Source: GPTQModel 7.7, quantizer.py, `find_params`.
+ */
+function scalesAndZeros(groups: Tensor, { type, symmetric, scaleDtype }: WeightSpec): ChosenScales {
+  const half = 2 ** (type.bits - 1)
+  return chooseScales(groups, symmetric ? 'absmax' : 'range', {
+    ...{ qmin: -half, qmax: half - 1, offset: 'zeroPoint', zeroDtype: type.dtype },
+    ...{ zero: type.unsigned ? half : 0, epsilon: smallestNormal(scaleDtype ?? groups.dtype) },
+  })
+}
 
 function scalesOfMax(groups: Tensor, qtype: QType) {
   return qtype.unsigned

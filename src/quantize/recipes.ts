@@ -16,7 +16,7 @@ import {
 } from '../core/qtype.ts'
 import type { ScaleRule } from '../kernels/quantize/chooseScale/chooseScale.ts'
 import type { Module } from '../nn/module.ts'
-import { chooseScales, decodeRows, encodeRows, symmetricRange } from '../qtensor/rows.ts'
+import { chooseScales, decodeRows, encodeRows, smallestNormal, symmetricRange } from '../qtensor/rows.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { type ChosenScales, groupQuantizer } from './groupQuantizer.ts'
@@ -145,7 +145,7 @@ export function intxWeightOnly(options: IntxOptions = {}): QuantizeOptions {
     weights: storageOf(bits),
     groupSize,
     algorithm: groupQuantizer('intx', (groups) =>
-      roundToZeroPoint(groups, bits, mapping, smallestNormal[groups.dtype] ?? 2 ** -126),
+      roundToZeroPoint(groups, bits, mapping, smallestNormal(groups.dtype)),
     ),
   }
 }
@@ -157,9 +157,6 @@ export function intxWeightOnly(options: IntxOptions = {}): QuantizeOptions {
 function storageOf(bits: number): QType {
   return [qint1, qint2, qint3, qint4, qint5, qint6, qint7, qint8][bits - 1]
 }
-
-/** torchao's least scale where none is given. */
-const smallestNormal: Record<string, number> = { float32: 2 ** -126, bfloat16: 2 ** -126, float16: 2 ** -14 }
 
 /**
  * Scales, zero points and codes of torchao's choose_qparams_affine and quantize_affine; scales are those of

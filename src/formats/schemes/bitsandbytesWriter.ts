@@ -1,8 +1,10 @@
 import { FormatError } from '../../core/errors.ts'
 import { several } from '../../core/lists.ts'
+import { fp4, nf4 } from '../../core/qtype.ts'
 import { numel } from '../../core/shape.ts'
 import type { NestedValues } from '../../qtensor/nestedValues.ts'
 import { highFirst, packCodes } from '../../qtensor/packing.ts'
+import { matrixShape, showBlock } from '../../qtensor/parts.ts'
 import { concat } from '../../tensor/ops/index.ts'
 import { Tensor } from '../../tensor/tensor.ts'
 import { blockTypes, formatQuantState, stateName } from './bitsandbytesState.ts'
@@ -15,9 +17,18 @@ import type {
   WeightKind,
 } from './scheme.ts'
 
+/** The sizes of blocks that bitsandbytes has kernels for. */
+const blockSizes = [32, 64, 128, 256, 512, 1024, 2048, 4096]
+
 /** Writes models as transformers saves those that bitsandbytes quantized: the same tensors, byte by byte. */
 export const bitsandbytesWriter: SchemeWriter = {
   types: blockTypes,
+  targets: {
+    'bnb-nf4': { weights: nf4 },
+    'bnb-nf4-double': { weights: nf4, algorithm: 'doubleQuant' },
+    'bnb-fp4': { weights: fp4 },
+  },
+  refuses: refusal,
   parts: partsOf,
   repeats: () => false,
   settings: (layers, floats) => ({ quantizationConfig: configOf([...layers.values()], floats) }),
@@ -59,12 +70,10 @@ function isLinear(typeName: string): boolean {
 
 /** The tensors of a frozen weight; the float of one that is not stands for itself. */
 function partsOf(layer: LayerToWrite): PartToWrite[] {
-  const { path, weight, activations } = layer
-  if (activations)
-    throw new FormatError(`save: bitsandbytes' format has no quantized activations; ${path} has them`)
+  const { weight } = layer
   if (!weight) return []
-  const { qtype, shape, dtype, nested } = weight
-  const blockSize = blockSizeOf(path, weight)
+  const { qtype, shape, dtype, nested, block } = weight
+  const blockSize = block.kind === 'tile' ? block.columns : block.size
   const count = numel(shape)
   const blocks = Math.ceil(count / blockSize)
   const part = (name: string, of: Pick<PartToWrite, 'dtype' | 'shape'>, make: PartToWrite['make']) => {
@@ -121,15 +130,13 @@ function packed({ device, weight }: LayerValues, codebook: readonly number[]): T
   return packCodes(even, highFirst(even.numel)).view([even.numel / 2, 1])
 }
 
-/** @throws FormatError if the format cannot hold the weight */
-function blockSizeOf(path: string, { qtype, block, reordered }: WeightKind): number {
-  if (!blockTypes.includes(qtype))
-    throw new FormatError(`save: bitsandbytes' format takes nf4 and fp4; ${path} is ${qtype.name}`)
-  if (block.kind !== 'run' || reordered)
-    throw new FormatError(
-      `save: bitsandbytes' format takes blocks of the flattened weight, columns in order; ${path} has others`,
-    )
-  return block.size
+function refusal({ qtype, shape, block, reordered }: WeightKind): string | null {
+  if (!blockTypes.includes(qtype)) return `it is ${qtype.name}, and bitsandbytes takes nf4 and fp4`
+  const [, K] = matrixShape(shape)
+  const size = block.kind === 'run' || (block.kind === 'group' && K % block.size === 0) ? block.size : 0
+  if (!blockSizes.includes(size))
+    return `it has ${showBlock(block, shape)}, and bitsandbytes takes blocks of ${blockSizes.join(', ')} of the flattened weight`
+  return reordered ? 'its columns are reordered, and bitsandbytes takes them in order' : null
 }
 
 /** What of a model Python's transformers cannot load. */

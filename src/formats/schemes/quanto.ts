@@ -1,13 +1,12 @@
-import type { DType, FloatDType } from '../../core/dtype.ts'
-import { isFloatDType } from '../../core/dtype.ts'
-import { FormatError } from '../../core/errors.ts'
+import { type DType, type FloatDType, isFloatDType } from '../../core/dtype.ts'
 import { several } from '../../core/lists.ts'
-import type { QType } from '../../core/qtype.ts'
+import { type QType, qint4, qint8 } from '../../core/qtype.ts'
 import { numel, type Shape } from '../../core/shape.ts'
 import { defaultGroupSize } from '../../qtensor/groupSize.ts'
 import { packCodes, splitRows, unpackCodes } from '../../qtensor/packing.ts'
 import { type Block, matrixShape, showBlock } from '../../qtensor/parts.ts'
 import { QTensor } from '../../qtensor/qtensor.ts'
+import { decodeRows } from '../../qtensor/rows.ts'
 import { cast, expand } from '../../tensor/ops/index.ts'
 import { keep, scope } from '../../tensor/scope.ts'
 import { Tensor } from '../../tensor/tensor.ts'
@@ -25,6 +24,7 @@ import type {
   Scheme,
   WeightKind,
 } from './scheme.ts'
+import { keepsValues } from './weightKind.ts'
 
 /** The names under which quanto's `save_pretrained`, and its README by hand, save the quantization map. */
 const mapNames = ['quanto_qmap.json', 'quantization_map.json'] as const
@@ -43,6 +43,10 @@ export const quanto: Scheme = {
   trace: (file) => [...file.tensors.keys()].find((name) => name.endsWith('.weight._scale')),
   writer: {
     types: quantoTypes,
+    activations: quantoTypes.filter(({ bits }) => bits === 8),
+    targets: { quanto: { weights: qint8 }, 'quanto-int4': { weights: qint4 } },
+    refuses: refusal,
+    fits: misfit,
     parts: partsOf,
     // `requantize` ties no codes, and would leave the other layers without values.
     repeats: ({ typeName }) => layerTypes.includes(typeName),
@@ -196,7 +200,7 @@ async function readWeight(
 
 /** Codes, scales and the two activation scales of a layer; of one that is not frozen only the latter. */
 function partsOf(layer: LayerToWrite): PartToWrite[] {
-  const { path, weight, dtype } = layer
+  const { weight, dtype } = layer
   const scale = (name: string, of: 'inputScale' | 'outputScale'): PartToWrite => ({
     name,
     dtype,
@@ -207,7 +211,6 @@ function partsOf(layer: LayerToWrite): PartToWrite[] {
   })
   const scales = [scale('input_scale', 'inputScale'), scale('output_scale', 'outputScale')]
   if (!weight) return scales
-  checkWeight(path, weight)
   const tensors = quantoTensors(weight.qtype, weight.shape, dtype, groupSizeOf(weight))
   const part = (tensor: QuantoTensor, make: (weight: QTensor) => Tensor): PartToWrite => ({
     ...tensor,
@@ -240,22 +243,48 @@ function groupSizeOf({ block }: WeightKind): number {
 }
 
 /** quanto does not store group sizes but derives them. */
-function checkWeight(path: string, weight: WeightKind): void {
-  const { qtype, shape, block, offset, reordered } = weight
+function refusal({ qtype, shape, block, offset, reordered }: WeightKind): string | null {
   if (!quantoTypes.includes(qtype))
-    throw new FormatError(`save: quanto's format has no ${qtype.name}; ${path} has it`)
+    return `it is ${qtype.name}, and quanto takes ${quantoTypes.map(({ name }) => name).join(', ')}`
   const [N, K] = matrixShape(shape)
   const expected = defaultGroupSize(qtype, K) ?? K
   // Of a single output each column has a scale where quanto quantized it, the row where lowbit did; quanto
   // reads both.
-  const columns = N === 1 && qtype.bits < 8 && expected === K && groupSizeOf(weight) === 1
-  if (block.kind !== 'group' || reordered || (groupSizeOf(weight) !== expected && !columns)) {
-    throw new FormatError(
-      `save: quanto's format takes ${qtype.name} of ${K} columns in groups of ${expected}; ${path} has ${showBlock(block, shape)}${reordered ? ', columns reordered' : ''}`,
-    )
+  const columns = N === 1 && qtype.bits < 8 && expected === K
+  const sizes = columns ? [expected, 1] : [expected]
+  if (block.kind !== 'group' || !sizes.includes(block.size))
+    return `it has ${showBlock(block, shape)}, and quanto takes ${qtype.name} of ${K} columns in groups of ${expected}`
+  if (reordered) return 'its columns are reordered, and quanto takes them in order'
+  if (offset && !qtype.unsigned) return `it has zero points, and quanto has none for ${qtype.name}`
+  if (!offset && qtype.unsigned)
+    return `it has neither shifts nor zero points, and quanto's ${qtype.name} has shifts`
+  return null
+}
+
+/** The scales and shifts that quanto stores have the dtype of the weight; zero points become shifts. */
+async function misfit(weight: QTensor): Promise<string | null> {
+  const { dtype, heldScale, hasZeroPoints } = weight
+  const keeps = async (make: () => Tensor, as: DType) => {
+    const values = scope(() => keep(make()))
+    return keepsValues(values, as).finally(() => values.dispose())
   }
-  if (offset && !qtype.unsigned)
-    throw new FormatError(`save: quanto's format has no zero points for ${qtype.name}; ${path} has them`)
+  const held = 'tensor' in heldScale ? (heldScale.dtype as FloatDType) : 'float32'
+  if (!(await keeps(() => weight.scale(held), dtype)))
+    return `its scales are ${held}, and some would be rounded to ${dtype}`
+  if (!hasZeroPoints) return null
+  // A half times a zero point is exact in float32.
+  const halves =
+    (await keeps(() => weight.scale(), 'float16')) || (await keeps(() => weight.scale(), 'bfloat16'))
+  const exact = halves && (await keeps(() => productOf(weight), dtype))
+  return exact ? null : `it has zero points, and as shifts, scale · z, some would be rounded to ${dtype}`
+}
+
+/** scale · z, float32. */
+function productOf(weight: QTensor): Tensor {
+  const [zeroPoint, scale] = [weight.zeroPoint() as Tensor, weight.scale('float32')]
+  const count = scale.numel
+  const parts = { scale: scale.view([count]) }
+  return decodeRows(zeroPoint.view([count, 1]), parts, weight.qtype)
 }
 
 /** What of a model Python's quanto cannot load, or not as it is. */

@@ -5,6 +5,7 @@ import type { Device } from '../../devices/device.ts'
 import type { ComputeDType } from '../../qtensor/computeDtype.ts'
 import type { WeightFacts } from '../../qtensor/parts.ts'
 import type { QTensor } from '../../qtensor/qtensor.ts'
+import type { Quantizer, ScaleOptions } from '../../qtensor/quantizer.ts'
 import type { Tensor } from '../../tensor/tensor.ts'
 import type { JsonObject } from '../json.ts'
 import type { StoredDType, TensorFile, TensorInfo } from '../tensorFile.ts'
@@ -119,12 +120,26 @@ export interface PartReader {
 
 /** How a scheme writes models. */
 export interface SchemeWriter {
+  /** What its parts stand in; default: safetensors, in a folder. */
+  readonly container?: 'safetensors' | 'gguf'
   /** The types of weights that it holds. */
   readonly types: readonly QType[]
+  /** The types of activations, with scales of their own, that it holds; default: none. */
+  readonly activations?: readonly QType[]
+  /** What `convert` takes as a target, by name: what weights become there that cannot go over as they are. */
+  readonly targets: Readonly<Record<string, Target>>
   /**
-   * The tensors of one layer besides its bias and other floats.
-   * @throws FormatError if the scheme cannot hold it
+   * Why the codes and scales of a weight cannot be written as they are, the end of a sentence: `it has groups
+   * of 48, and AWQ takes multiples of 32`; null where they can. Codes that are moved by a constant, and zero
+   * points with them, stand for the same numbers.
    */
+  refuses(weight: WeightKind): string | null
+  /**
+   * The same of a weight that is not refused, where only its values tell, such as scales that are float32 where
+   * the format has float16; default: all fit. Values are looked at on the device.
+   */
+  fits?(weight: QTensor): Promise<string | null>
+  /** The tensors of one layer, whose weight is not refused, besides its bias and other floats. */
   parts(layer: LayerToWrite): readonly PartToWrite[]
   /**
    * Whether readers expect the codes of a weight that several layers share with each of them; else they are
@@ -138,6 +153,17 @@ export interface SchemeWriter {
   settings(layers: ReadonlyMap<string, LayerToWrite>, floats: readonly FloatLayer[]): SchemeSettings
   /** What is lost, or what other readers cannot load: a sentence each. */
   limits(layers: ReadonlyMap<string, LayerToWrite>): readonly string[]
+}
+
+/** How weights are quantized for a target: the options of `quantize` of the same names. */
+export interface Target extends ScaleOptions {
+  readonly weights: QType
+  /** A name of the table `quantizers`, or a quantizer; default: that of the type. */
+  readonly algorithm?: string | Quantizer
+  /** Columns that share a scale; null: the row. Default: as `quantize` chooses. */
+  readonly groupSize?: number | null
+  /** Whether embeddings are quantized, too. */
+  readonly embeddings?: boolean
 }
 
 /** A quantized layer that is to be written. */
@@ -164,12 +190,16 @@ export interface FloatLayer {
   readonly typeName: string
 }
 
-/** What of a quantized weight is known before its codes are. */
+/** What of a quantized weight decides which tensors hold it; `weightKind` tells it of one that is there. */
 export interface WeightKind extends WeightFacts {
   /** The dtype of the float weight. */
   readonly dtype: FloatDType
   /** Whether its columns are stored in another order. */
   readonly reordered: boolean
+  /** The dtype of its scales; null where they are quantized once more. */
+  readonly scaleDtype: DType | null
+  /** The zero point that all its blocks have; null where they differ, or there are none. */
+  readonly zeroPoint: number | null
   /** Of scales quantized once more: how many share one, and what was taken away from each. */
   readonly nested: { readonly blockSize: number; readonly offset: number } | null
 }
@@ -178,11 +208,14 @@ export interface WeightKind extends WeightFacts {
 export interface PartToWrite {
   /** Below the layer's path. */
   readonly name: string
-  readonly dtype: DType
+  readonly dtype: StoredDType
   readonly shape: Shape
   /** What of the layer it is made of: what is tied is written once. Activation scales belong to the layer. */
   readonly of: 'weight' | 'layer'
-  /** Makes it of the frozen weight and the activations' scales. */
+  /**
+   * Makes it of the frozen weight and the activations' scales; its bytes, uint8, where lowbit has no values of
+   * the dtype.
+   */
   make(values: LayerValues): Tensor
 }
 

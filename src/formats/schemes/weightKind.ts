@@ -1,0 +1,59 @@
+import type { DType, FloatDType } from '../../core/dtype.ts'
+import type { QTensor } from '../../qtensor/qtensor.ts'
+import { decodeRows } from '../../qtensor/rows.ts'
+import { cast, reduce, sub } from '../../tensor/ops/index.ts'
+import { keep, scope } from '../../tensor/scope.ts'
+import { Tensor } from '../../tensor/tensor.ts'
+import { findBeyond } from '../finite.ts'
+import type { WeightKind } from './scheme.ts'
+
+/*
+ * What writers ask of a weight that is there. Its values are looked at on the device.
+ */
+
+/** What decides which tensors hold a weight. */
+export async function weightKind(weight: QTensor): Promise<WeightKind> {
+  const { facts, dtype, heldScale, order } = weight
+  const plain = 'tensor' in heldScale
+  const offset = plain ? null : heldScale.offset
+  const nested = plain
+    ? null
+    : { blockSize: heldScale.blockSize, offset: Number((await offset?.read())?.[0] ?? 0) }
+  return {
+    ...facts,
+    dtype,
+    reordered: order !== null,
+    scaleDtype: plain ? heldScale.dtype : null,
+    zeroPoint: await commonZeroPoint(weight),
+    nested,
+  }
+}
+
+/** The zero point that all blocks have; null where they differ, or there are none. */
+async function commonZeroPoint(weight: QTensor): Promise<number | null> {
+  const { heldOffset } = weight
+  if (heldOffset && 'value' in heldOffset) return heldOffset.value
+  const ends = scope(() => {
+    const values = weight.zeroPoint()
+    if (!values) return null
+    const one = Tensor.full(values.device, [], 1)
+    const line = decodeRows(values.view([values.numel]), { scale: one }, weight.qtype)
+    return [keep(reduce('min', line)), keep(reduce('max', line))]
+  })
+  if (!ends) return null
+  const [[least], [largest]] = await Promise.all(ends.map((end) => end.toNumbers()))
+  for (const end of ends) end.dispose()
+  return least === largest ? least : null
+}
+
+/** Whether floats are the same numbers in another dtype. */
+export async function keepsValues(floats: Tensor, dtype: DType): Promise<boolean> {
+  if (floats.dtype === dtype) return true
+  const difference = scope(() => {
+    const [there, here] = [cast(cast(floats, dtype as FloatDType), 'float32'), cast(floats, 'float32')]
+    return keep(sub(there, here))
+  })
+  // Every bit of a difference but its sign is 0 where there is none.
+  const found = await findBeyond(difference, 1).finally(() => difference.dispose())
+  return found === null
+}
