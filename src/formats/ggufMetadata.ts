@@ -1,5 +1,6 @@
 import { FormatError } from '../core/errors.ts'
 import { type GgufReader, maxGgufNameBytes } from './ggufReader.ts'
+import { type GgufNumberType, type GgufValueType, ggufValueTypes } from './ggufValueTypes.ts'
 import { show } from './json.ts'
 
 /** Files in use have some forty keys. */
@@ -7,35 +8,13 @@ export const maxGgufKeys = 2 ** 16
 /** The largest vocabularies have 300,000 tokens and twice as many merges. */
 export const maxGgufStrings = 2 ** 22
 
-interface NumberType {
-  bytes: number
-  read(view: DataView, at: number): number | bigint
-}
-
-/** The value types at the index that is their id; numbers with how to read one. */
-const valueTypes: readonly { name: string; number?: NumberType }[] = [
-  { name: 'uint8', number: { bytes: 1, read: (view, at) => view.getUint8(at) } },
-  { name: 'int8', number: { bytes: 1, read: (view, at) => view.getInt8(at) } },
-  { name: 'uint16', number: { bytes: 2, read: (view, at) => view.getUint16(at, true) } },
-  { name: 'int16', number: { bytes: 2, read: (view, at) => view.getInt16(at, true) } },
-  { name: 'uint32', number: { bytes: 4, read: (view, at) => view.getUint32(at, true) } },
-  { name: 'int32', number: { bytes: 4, read: (view, at) => view.getInt32(at, true) } },
-  { name: 'float32', number: { bytes: 4, read: (view, at) => view.getFloat32(at, true) } },
-  { name: 'bool', number: { bytes: 1, read: (view, at) => view.getUint8(at) } },
-  { name: 'string' },
-  { name: 'array' },
-  { name: 'uint64', number: { bytes: 8, read: (view, at) => view.getBigUint64(at, true) } },
-  { name: 'int64', number: { bytes: 8, read: (view, at) => view.getBigInt64(at, true) } },
-  { name: 'float64', number: { bytes: 8, read: (view, at) => view.getFloat64(at, true) } },
-]
-
 /** A list that stays in its bytes until it is asked for. */
 class GgufArray {
-  readonly type: (typeof valueTypes)[number]
+  readonly type: GgufValueType
   readonly count: number
   readonly bytes: Uint8Array
 
-  constructor(type: (typeof valueTypes)[number], count: number, bytes: Uint8Array) {
+  constructor(type: GgufValueType, count: number, bytes: Uint8Array) {
     this.type = type
     this.count = count
     this.bytes = bytes
@@ -157,7 +136,7 @@ export class GgufMetadata {
 
   numbers(key: string): number[] {
     const list = this.list(key, 'a list of numbers', ({ type }) => type.number !== undefined)
-    const { bytes, read } = list.type.number as NumberType
+    const { bytes, read } = list.type.number as GgufNumberType
     const view = new DataView(list.bytes.buffer, list.bytes.byteOffset, list.bytes.byteLength)
     return Array.from({ length: list.count }, (_, i) => Number(read(view, i * bytes)))
   }
@@ -249,19 +228,19 @@ export async function readGgufMetadata(reader: GgufReader, count: number): Promi
   )
 }
 
-async function readType(reader: GgufReader, what: string): Promise<(typeof valueTypes)[number]> {
+async function readType(reader: GgufReader, what: string): Promise<GgufValueType> {
   const id = await reader.uint32(`${what}: type`)
-  const type = valueTypes.at(id)
+  const type = ggufValueTypes.at(id)
   if (type) return type
   throw reader.error(
-    `${what} must be of a type from 0 to ${valueTypes.length - 1}; it is of type ${id}`,
+    `${what} must be of a type from 0 to ${ggufValueTypes.length - 1}; it is of type ${id}`,
     reader.position - 4,
   )
 }
 
 async function readValue(
   reader: GgufReader,
-  { name, number }: (typeof valueTypes)[number],
+  { name, number }: GgufValueType,
   what: string,
 ): Promise<() => Value> {
   const value = number ? await reader.number(number.bytes, what, number.read) : await reader.string(what)
