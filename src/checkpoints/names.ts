@@ -21,6 +21,7 @@ export function renamed(file: TensorFile, pathOf: (name: string) => string | nul
     name: file.name,
     tensors,
     unknown: byPath(file.unknown),
+    ...(file.texts && { texts: file.texts }),
     read: (path) => file.read(nameOf(path)),
     readRows: (path, ...rows) => file.readRows(nameOf(path), ...rows),
     close: () => file.close(),

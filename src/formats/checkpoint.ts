@@ -85,6 +85,7 @@ function joinShards(
     name,
     tensors,
     unknown,
+    texts: new Map([...shards.values()].flatMap(({ texts = [] }) => [...texts])),
     read: async (tensor) => shardWith(tensor).read(tensor),
     readRows: async (tensor, ...rows) => shardWith(tensor).readRows(tensor, ...rows),
     close,

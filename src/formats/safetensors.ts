@@ -55,9 +55,9 @@ export function storedBytes(dtype: StoredDType, shape: Shape): number {
   throw new FormatError(`safetensors: a tensor's dtype must be one of the format's; received ${dtype}`)
 }
 
-/** Tensors, and the texts that were saved with them. */
+/** Tensors, and the texts that were saved with them (`__metadata__`). */
 export interface SafetensorsFile extends TensorFile {
-  readonly metadata: ReadonlyMap<string, string>
+  readonly texts: ReadonlyMap<string, string>
 }
 
 /**
@@ -82,7 +82,7 @@ export async function openSafetensors(source: ByteSource): Promise<SafetensorsFi
     checkCoverage(source, infos, dataStart)
     const tensors = new Map(infos.map((info) => [info.name, info]))
     const file = { name: source.name, tensors, unknown: new Map() }
-    return { ...file, metadata: readMetadata(header), ...readFrom(source, file) }
+    return { ...file, texts: readTexts(header), ...readFrom(source, file) }
   } catch (error) {
     await source.close()
     throw error
@@ -122,7 +122,7 @@ async function readHeader(source: ByteSource): Promise<{ header: JsonObject; dat
   }
 }
 
-function readMetadata(header: JsonObject): Map<string, string> {
+function readTexts(header: JsonObject): Map<string, string> {
   if (!header.keys().includes('__metadata__')) return new Map()
   const metadata = header.object('__metadata__')
   return new Map(metadata.keys().map((key) => [key, metadata.string(key)]))

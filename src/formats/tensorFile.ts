@@ -43,6 +43,8 @@ export interface TensorFile {
    * Tensors of which not even the length is known; only asking for one is an error.
    */
   readonly unknown: ReadonlyMap<string, UnknownTensor>
+  /** Texts that were saved with the tensors, of all its files, where the container has such. */
+  readonly texts?: ReadonlyMap<string, string>
   /**
    * The bytes of a tensor, row-major, little-endian; perhaps a view of shared memory, so not to be written
    * into.

@@ -13,7 +13,15 @@ import {
   nestedParts,
   nestedTensors,
 } from './nestedValues.ts'
-import { type Block, blocksShape, isNested, type Offset, rowsOfBlocks, type Scale } from './parts.ts'
+import {
+  type Block,
+  blocksShape,
+  isNested,
+  type Offset,
+  type OffsetKind,
+  rowsOfBlocks,
+  type Scale,
+} from './parts.ts'
 import { packTiles, tileBytes, unpackTiles } from './tiles.ts'
 
 /** A value for each block of a weight, as a device keeps it: in tiles where every block lies in one row. */
@@ -28,7 +36,7 @@ export type HeldScale = BlockValues | NestedValues
 
 /** Offsets as a device keeps them; of a zero point that all blocks share, one code [1]. */
 export type HeldOffset =
-  | (BlockValues & { readonly kind: 'shift' | 'zeroPoint' })
+  | (BlockValues & { readonly kind: OffsetKind })
   | (NestedValues & { readonly kind: 'shift' })
   | { readonly kind: 'zeroPoint'; readonly value: number; readonly code: Tensor }
 

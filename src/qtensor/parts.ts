@@ -13,11 +13,13 @@ import { checkDType, checkShape, Tensor } from '../tensor/tensor.ts'
  *     tile    `rows` × `columns`; the last ones may be cut off                 [⌈N / rows⌉, ⌈K / columns⌉]
  *     run     `size` consecutive values of the flattened weight, across rows; the last may be shorter
  *                                                                                        [⌈N · K / size⌉]
+ *     comb    `teeth` values of the flattened weight that lie N · K / teeth apart            [N · K / teeth]
  */
 export type Block =
   | { readonly kind: 'group'; readonly size: number }
   | { readonly kind: 'tile'; readonly rows: number; readonly columns: number }
   | { readonly kind: 'run'; readonly size: number }
+  | { readonly kind: 'comb'; readonly teeth: number }
 
 /** A scale for each block, as numbers of whatever float dtype. */
 export interface PlainScale {
@@ -52,14 +54,16 @@ export interface NestedScale {
 export type Scale = PlainScale | NestedScale
 
 /**
- * What is taken away before or after scaling: `shift` w = scale · q − shift; `zeroPoint` w = scale · (q − z).
- * Values have the shape of the blocks: shifts are floats, or quantized once more as scales are; zero points
- * are integers of one byte in the codes' range, or one number for all blocks.
+ * What is taken away before or after scaling: `shift` w = scale · q − shift; `zeroPoint` and `zero` w = scale ·
+ * (q − z). Values have the shape of the blocks: shifts are floats, or quantized once more as scales are; zero
+ * points are integers of one byte in the codes' range, or one number for all blocks; zeros are floats.
  */
 export type Offset =
-  | (PlainScale & { readonly kind: 'shift' | 'zeroPoint' })
+  | (PlainScale & { readonly kind: OffsetKind })
   | (NestedScale & { readonly kind: 'shift' })
   | { readonly kind: 'zeroPoint'; readonly value: number }
+
+export type OffsetKind = 'shift' | 'zeroPoint' | 'zero'
 
 /** Everything that a quantized weight is made of: what file formats and quantizers give. */
 export interface WeightParts {
@@ -86,7 +90,7 @@ export interface WeightFacts {
   readonly shape: Shape
   readonly block: Block
   /** What is taken from scaled codes. */
-  readonly offset: 'shift' | 'zeroPoint' | null
+  readonly offset: OffsetKind | null
 }
 
 /** [N, K]: the first dimension, and all others together. */
@@ -99,6 +103,7 @@ export function blocksShape(block: Block, shape: Shape): Shape {
   const [N, K] = matrixShape(shape)
   if (block.kind === 'run') return [Math.ceil((N * K) / block.size)]
   if (block.kind === 'group') return [N, Math.ceil(K / block.size)]
+  if (block.kind === 'comb') return [(N * K) / block.teeth]
   return [Math.ceil(N / block.rows), Math.ceil(K / block.columns)]
 }
 
@@ -119,10 +124,17 @@ export function rowsOfBlocks(block: Block, shape: Shape): [rows: number, groups:
   return size === null ? null : [N, Math.ceil(K / size)]
 }
 
-/** `groups of 64`, `one scale a row`, `tiles of 128 × 128`, `runs of 64` */
+/** Columns of a row that share a scale, at most; of a run they may lie in several rows. */
+export function groupSizeOf(block: Block): number {
+  if (block.kind === 'comb') return 1
+  return block.kind === 'tile' ? block.columns : block.size
+}
+
+/** `groups of 64`, `one scale a row`, `tiles of 128 × 128`, `runs of 64`, `combs of 64` */
 export function showBlock(block: Block, shape: Shape): string {
   if (block.kind === 'tile') return `tiles of ${block.rows} × ${block.columns}`
   if (block.kind === 'run') return `runs of ${block.size}`
+  if (block.kind === 'comb') return `combs of ${block.teeth}`
   return block.size === matrixShape(shape)[1] ? 'one scale a row' : `groups of ${block.size}`
 }
 
@@ -159,14 +171,12 @@ export function checkParts(parts: WeightParts): void {
 /** @throws ShapeError unless it has whole sizes from 1 up. */
 export function checkBlock(block: Block, shape: Shape): void {
   check('qtensor', 'block', block, anObject)
-  const sizes = block.kind === 'tile' ? [block.rows, block.columns] : [block.size]
-  if (
-    ['group', 'tile', 'run'].includes(block.kind) &&
-    sizes.every((size) => Number.isInteger(size) && size > 0)
-  )
-    return
+  const { kind, ...sizes } = block
+  const isKnown = ['group', 'tile', 'run', 'comb'].includes(kind)
+  const isWhole = Object.values(sizes).every((size) => Number.isInteger(size) && size > 0)
+  if (isKnown && isWhole && (kind !== 'comb' || numel(shape) % block.teeth === 0)) return
   throw new ShapeError(
-    `qtensor: blocks must be groups, tiles or runs of 1 or more columns; received ${JSON.stringify(block)} for ${showShape(shape)}`,
+    `qtensor: blocks must be groups, tiles or runs of 1 or more columns, or combs that divide the weight; received ${JSON.stringify(block)} for ${showShape(shape)}`,
   )
 }
 
@@ -196,7 +206,7 @@ function checkNested(name: string, nested: NestedScale, blocks: Shape): void {
 }
 
 function checkOffset(type: QType, offset: Offset, blocks: Shape): void {
-  if (offset.kind === 'zeroPoint' && type.values !== 'unsigned' && type.values !== 'signed')
+  if (offset.kind !== 'shift' && type.values !== 'unsigned' && type.values !== 'signed')
     throw new DTypeError(`qtensor: zero points belong to integer codes; received ${type.name}`)
   if ('value' in offset) {
     const { value } = offset
@@ -211,7 +221,7 @@ function checkOffset(type: QType, offset: Offset, blocks: Shape): void {
   }
   const { kind, values } = offset
   checkShape('qtensor', kind, values, blocks)
-  if (kind === 'shift') checkDType('qtensor', kind, values, 'float32', 'float16', 'bfloat16')
+  if (kind !== 'zeroPoint') checkDType('qtensor', kind, values, 'float32', 'float16', 'bfloat16')
   else checkBytes(kind, values)
 }
 

@@ -3,7 +3,7 @@ import { type QType, qint8 } from '../core/qtype.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { blockValues } from './blockValues.ts'
 import type { ComputeDType } from './computeDtype.ts'
-import { matrixShape, rowBlock, type WeightFacts } from './parts.ts'
+import { groupSizeOf, matrixShape, rowBlock, type WeightFacts } from './parts.ts'
 import type { QTensor } from './qtensor.ts'
 import { packTiles } from './tiles.ts'
 import { repeatRows, withoutGradient } from './weightBlocks.ts'
@@ -49,6 +49,7 @@ function floatProduct(weight: WeightFacts, x: Product['x']): Product {
 /** Why the kernels that read tiles (`qmatmul`, `qembedding`) cannot read a weight; null where they can. */
 function withoutKernel({ qtype, shape, block, offset }: WeightFacts): string | null {
   const [, K] = matrixShape(shape)
+  if (block.kind === 'comb') return `its scales serve ${block.teeth} values that lie apart`
   const columns = block.kind === 'tile' ? block.columns : rowBlock(block, shape)
   if (columns === null)
     return `its runs of ${block.kind === 'run' ? block.size : 0} values cross rows of ${K}`
@@ -122,15 +123,24 @@ function readScale(weight: QTensor): Tiles {
 
 function readOffset(weight: QTensor): Tiles | null {
   const { heldOffset: offset, block, shape } = weight
+  if (offset?.kind === 'zero') return readZero(weight, offset.tensor)
   if (!offset || ('tensor' in offset && block.kind !== 'tile')) return offset
   const dtype = offset.kind === 'zeroPoint' ? 'uint8' : 'float32'
   const values = () => blockValues(offset, block, shape, offset.kind === 'shift' ? dtype : undefined)
   return { tensor: withoutGradient(() => rowTiles(weight, values())), dtype }
 }
 
+/** Float zero points as shifts scale · z, which kernels read; made once, and given back with the zero points. */
+function readZero(weight: QTensor, held: Tensor): Tiles {
+  const [tensor] = held.derive('shifts', () => [
+    withoutGradient(() => rowTiles(weight, weight.shift('float32') as Tensor)),
+  ])
+  return { tensor, dtype: 'float32' }
+}
+
 /** Values of the shape of the blocks as tiles [N, groups]. */
 function rowTiles({ block, shape }: QTensor, values: Tensor): Tensor {
   const [N, K] = matrixShape(shape)
   if (block.kind === 'tile') return packTiles(repeatRows(values, block.rows, N))
-  return packTiles(values.view([N, Math.ceil(K / block.size)]))
+  return packTiles(values.view([N, Math.ceil(K / groupSizeOf(block))]))
 }

@@ -5,6 +5,7 @@ import { aQType, type QType } from '../core/qtype.ts'
 import { numel, type Shape, showShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import { op } from '../tensor/op.ts'
+import { cast, mul } from '../tensor/ops/elementwise.ts'
 import { keep } from '../tensor/scope.ts'
 import { checkDType, checkShape, placeOf, Tensor } from '../tensor/tensor.ts'
 import {
@@ -26,6 +27,7 @@ import {
   blocksShape,
   checkBlock,
   checkParts,
+  groupSizeOf,
   matrixShape,
   showBlock,
   type WeightFacts,
@@ -173,7 +175,7 @@ export class QTensor {
 
   /** Columns of a row that share a scale; K where the whole row does. Runs may cross rows. */
   get groupSize(): number {
-    return this.block.kind === 'tile' ? this.block.columns : this.block.size
+    return groupSizeOf(this.block)
   }
 
   /**
@@ -222,16 +224,21 @@ export class QTensor {
   }
 
   /**
-   * The shifts in the weight's dtype, of the shape of the blocks, those of zero points scale · z; null where
-   * there are none.
+   * The shifts in the weight's dtype or another, of the shape of the blocks, those of zero points scale · z; null
+   * where there are none.
    */
-  shift(): Tensor | null {
-    const { heldOffset, block, shape, qtype, dtype } = this
+  shift(dtype = this.dtype): Tensor | null {
+    const { heldOffset, block, shape, qtype } = this
     if (!heldOffset) return null
     if (heldOffset.kind === 'shift')
       return withoutGradient(() => blockValues(heldOffset, block, shape, dtype))
+    if (heldOffset.kind === 'zero')
+      return withoutGradient(() => {
+        const zero = blockValues(heldOffset, block, shape, 'float32')
+        return cast(mul(this.scale('float32'), zero), dtype)
+      })
     return withoutGradient(() => {
-      const [zeroPoint, scale] = [blockValues(heldOffset, block, shape), this.scale()]
+      const [zeroPoint, scale] = [blockValues(heldOffset, block, shape), this.scale(dtype)]
       // Codes in rows of one, each with its scale.
       const column = zeroPoint.view([zeroPoint.numel, 1])
       const parts = { codes: column, scale: scale.view(column.shape), shift: null }

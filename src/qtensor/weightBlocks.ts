@@ -1,9 +1,10 @@
 import { ShapeError } from '../core/errors.ts'
 import type { QType } from '../core/qtype.ts'
+import { quint8 } from '../core/qtypes.ts'
 import { type Shape, showShape } from '../core/shape.ts'
 import { op } from '../tensor/op.ts'
 import { expand } from '../tensor/ops/broadcast.ts'
-import { cast } from '../tensor/ops/elementwise.ts'
+import { cast, mul } from '../tensor/ops/elementwise.ts'
 import { concat, permute, slice } from '../tensor/ops/shape.ts'
 import { scope } from '../tensor/scope.ts'
 import { noGrad } from '../tensor/tape.ts'
@@ -85,8 +86,22 @@ export function dequantizeParts({
     shift: offset?.kind === 'shift' ? floatsOf(offset) : null,
     zeroPoint: offset?.kind === 'zeroPoint' ? zeroPointsOf(offset, codes, blocksShape(block, shape)) : null,
   }
-  const weight = cast(dequantizeBlocks(type, values, block), dtype)
+  const floats =
+    offset?.kind === 'zero'
+      ? scaledDifferences(type, values, floatsOf(offset), block)
+      : dequantizeBlocks(type, values, block)
+  const weight = cast(floats, dtype)
   return (order ? permuteColumns(weight, order, 'back') : weight).view(shape)
+}
+
+/** scale · (q − zero), the difference and the product each rounded to the scales' dtype. */
+function scaledDifferences(type: QType, parts: CodesAndScales, zero: Tensor, block: Block): Tensor {
+  const { codes, scale } = parts
+  const one = cast(Tensor.full(codes.device, scale.shape, 1), scale.dtype)
+  const differences = dequantizeBlocks(type, { codes, scale: one, shift: zero }, block)
+  const ones = expand(Tensor.fromNumbers(codes.device, [1], [1, 1], 'uint8'), codes.shape)
+  const scales = dequantizeBlocks(quint8, { codes: ones, scale }, block)
+  return cast(mul(cast(differences, 'float32'), cast(scales, 'float32')), scale.dtype)
 }
 
 /** Zero points of the shape of the blocks. */
@@ -106,6 +121,11 @@ export function dequantizeBlocks(qtype: QType, parts: CodesAndScales, block: Blo
   if (block.kind === 'run') {
     const flat = mapScales(parts, (values) => values.view([1, values.numel]))
     return dequantizeRows(qtype, { ...flat, codes: codes.view([1, N * K]) }, block.size).view([N, K])
+  }
+  if (block.kind === 'comb') {
+    const [rows, cols] = [block.teeth, (N * K) / block.teeth]
+    const spread = mapScales(parts, (values) => repeatRows(values.view([1, cols]), rows, rows))
+    return dequantizeRows(qtype, { ...spread, codes: codes.view([rows, cols]) }, 1).view([N, K])
   }
   const rows = mapScales(parts, (values) => repeatRows(values, block.rows, N))
   return dequantizeRows(qtype, rows, block.columns)

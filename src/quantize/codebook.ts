@@ -21,7 +21,7 @@ export const codebookBlockSizes: readonly number[] = [32, 64, 128, 256, 512, 102
 export const codebook: Quantizer = {
   name: 'codebook',
   solve: (weight, { type, block }) => {
-    if (block.kind === 'tile')
+    if (block.kind === 'tile' || block.kind === 'comb')
       throw new ShapeError(
         `codebook: blocks must be runs of the flattened weight; received ${showBlock(block, weight.shape)}`,
       )

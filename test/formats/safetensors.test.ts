@@ -44,7 +44,7 @@ async function refuses(
 test('reads what the Python library wrote', async () => {
   for (const [name, { metadata, tensors }] of Object.entries(expected)) {
     const opened = await openSafetensors(await fileSource(fixtures + name))
-    assert.deepEqual(Object.fromEntries(opened.metadata), metadata, name)
+    assert.deepEqual(Object.fromEntries(opened.texts), metadata, name)
     assert.equal(opened.tensors.size, Object.keys(tensors).length, name)
     for (const [tensor, { dtype, shape, bytes }] of Object.entries(tensors)) {
       if (dtype === 'float64') continue

@@ -20,7 +20,7 @@ async function tensorsOf(
     shape,
     bytes: () => file.read(name),
   }))
-  return { metadata: Object.fromEntries(file.metadata), tensors }
+  return { metadata: Object.fromEntries(file.texts), tensors }
 }
 
 async function written(

@@ -73,6 +73,7 @@ const models: Record<string, Files> = {
   qint8: readModel(join(root, 'test/golden/stories260K/quanto-qint8')),
   gptq: readModel(join(root, 'test/golden/stories260K/gptq-w4-g32-asym-desc_act')),
   mlx: readModel(join(root, 'test/golden/stories260K/mlx-mixed')),
+  torchao: readModel(join(root, 'test/golden/stories260K/torchao-mixed')),
   bitsandbytes: readModel(join(root, 'test/golden/stories260K/bnb-nf4-dq')),
 }
 

@@ -57,6 +57,7 @@ const kinds: Record<string, Kind> = {
 function blocksOf(block: Block): number[] {
   if (block.kind === 'group') return [N, Math.ceil(K / block.size)]
   if (block.kind === 'run') return [Math.ceil((N * K) / block.size)]
+  if (block.kind === 'comb') return [(N * K) / block.teeth]
   return [Math.ceil(N / block.rows), Math.ceil(K / block.columns)]
 }
 

@@ -93,6 +93,29 @@ for (const name of deviceNames) {
       )
     })
 
+    test('combs: values that lie as far apart as there are scales', async () => {
+      const values = numbers([1, 10, 100, 1000], [4])
+      const expected = [0, 10, 200, 3000, 4, 50, 600, 7000, 8, 90, 1000, 11000]
+      await expectValues(counted({ kind: 'comb', teeth: 3 }, { values }), expected)
+      const zero = { kind: 'zero', values: numbers([0.5, 0, 2, 3], [4]) } as const
+      const less = [-0.5, 10, 0, 0, 3.5, 50, 400, 4000, 7.5, 90, 800, 8000]
+      await expectValues(counted({ kind: 'comb', teeth: 3 }, { values }, { offset: zero }), less)
+    })
+
+    test('float zero points: the difference is rounded, then its product', async () => {
+      const values = numbers([1, 10, 100, 1000], [2, 2])
+      const zero = { kind: 'zero', values: numbers([0.5, 3, 7.5, 9], [2, 2]) } as const
+      const expected = [-0.5, 0.5, 1.5, 0, 10, 20, -150, -50, 50, 0, 1000, 2000]
+      await expectValues(counted(group(3), { values }, { offset: zero }), expected)
+      using half = QTensor.fromParts({
+        ...counted(group(6), { values: numbers([3, 3], [2, 1], 'bfloat16') }),
+        dtype: 'bfloat16',
+        offset: { kind: 'zero', values: numbers([0.3, 0.3], [2, 1], 'bfloat16') },
+      })
+      // 5 − 0.30078125 is 4.6875 in bfloat16, times 3; in float32 it were 14.09765625.
+      assert.equal((await read(half.dequantize()))[5], 14.0625)
+    })
+
     test('float8 scales, and scales quantized once more', async () => {
       // 0.5 and 448 in e4m3fn.
       const bytes = Tensor.fromArray(device, Uint8Array.of(0x30, 0x7e), [2, 1], 'float8_e4m3fn')
@@ -201,7 +224,7 @@ for (const name of deviceNames) {
       refused(counted(group(2), { values }), 'qtensor: scale must be [2,3]; received [2,2]')
       refused(
         counted(group(0), { values }),
-        'qtensor: blocks must be groups, tiles or runs of 1 or more columns; received {"kind":"group","size":0} for [2,6]',
+        'qtensor: blocks must be groups, tiles or runs of 1 or more columns, or combs that divide the weight; received {"kind":"group","size":0} for [2,6]',
       )
       refused(
         counted(group(3), { values }, { shape: [3, 4] }),
@@ -214,6 +237,10 @@ for (const name of deviceNames) {
       refused(
         counted(group(3), { values: numbers([1, 1, 1, 1], [2, 2], 'int32') }),
         /^qtensor: scale must be float32 or .*; received int32$/,
+      )
+      refused(
+        counted({ kind: 'comb', teeth: 5 }, { values }),
+        /combs that divide the weight; received \{"kind":"comb","teeth":5\}/,
       )
       const zeroPoint = { kind: 'zeroPoint', values: numbers([1, 1, 1, 1], [2, 2], 'uint8') } as const
       refused(

@@ -53,6 +53,7 @@ const blocks: Block[] = [
 /** The block of value n, k among all. */
 function blockOf(block: Block, n: number, k: number): number {
   if (block.kind === 'run') return Math.floor((n * K + k) / block.size)
+  if (block.kind === 'comb') return (n * K + k) % ((N * K) / block.teeth)
   if (block.kind === 'group') return n * Math.ceil(K / block.size) + Math.floor(k / block.size)
   return Math.floor(n / block.rows) * Math.ceil(K / block.columns) + Math.floor(k / block.columns)
 }

@@ -32,8 +32,7 @@ interface Item {
   quantized_modules: string[]
 }
 
-/** `held` is the variant in whose folder the codes and scales are kept, where another has the same. */
-const variants: Record<string, QuantizeOptions & { offset?: number; held?: string }> = {
+const variants: Record<string, QuantizeOptions & { offset?: number }> = {
   'torchao-int8wo': { ...int8WeightOnly(), exclude: 'lm_head' },
   'torchao-int4-g32': {
     ...intxWeightOnly({ weightDtype: 'int4', groupSize: 32 }),
@@ -44,7 +43,6 @@ const variants: Record<string, QuantizeOptions & { offset?: number; held?: strin
   'torchao-int8dyn': {
     ...int8DynamicActivationInt8Weight(),
     exclude: 'lm_head',
-    held: 'torchao-int8wo',
   },
 }
 
@@ -52,7 +50,7 @@ for (const name of deviceNames) {
   describe(`stories260K with torchao's recipes on ${name}`, () => {
     const device = openDevice(name, { threads: 2 })
     after(() => device.close())
-    for (const [variant, { offset = 0, held = variant, ...options }] of Object.entries(variants)) {
+    for (const [variant, { offset = 0, ...options }] of Object.entries(variants)) {
       test(`${variant}: codes and scales of torchao's folder, perplexity`, async () => {
         const item = goldenItem<Item>(`stories260K/${variant}`)
         using model = await loadCausalLM(stories, { device })
@@ -60,7 +58,7 @@ for (const name of deviceNames) {
         freeze(model)
         assert.deepEqual(replaced.sort(), item.quantized_modules.sort())
         const file = await openSafetensors(
-          await diskFolder(join(golden, 'stories260K', held)).open('model.safetensors'),
+          await diskFolder(join(golden, 'stories260K', variant)).open('model.safetensors'),
         )
         for (const path of replaced) {
           const weight = model.getParameter(`${path}.weight`)

@@ -4,7 +4,7 @@ import { fp4, nf4 } from '../../core/qtype.ts'
 import { numel } from '../../core/shape.ts'
 import type { NestedValues } from '../../qtensor/nestedValues.ts'
 import { highFirst, packCodes } from '../../qtensor/packing.ts'
-import { matrixShape, showBlock } from '../../qtensor/parts.ts'
+import { groupSizeOf, matrixShape, showBlock } from '../../qtensor/parts.ts'
 import { concat } from '../../tensor/ops/index.ts'
 import { Tensor } from '../../tensor/tensor.ts'
 import { blockTypes, formatQuantState, stateName } from './bitsandbytesState.ts'
@@ -73,7 +73,7 @@ function partsOf(layer: LayerToWrite): PartToWrite[] {
   const { weight } = layer
   if (!weight) return []
   const { qtype, shape, dtype, nested, block } = weight
-  const blockSize = block.kind === 'tile' ? block.columns : block.size
+  const blockSize = groupSizeOf(block)
   const count = numel(shape)
   const blocks = Math.ceil(count / blockSize)
   const part = (name: string, of: Pick<PartToWrite, 'dtype' | 'shape'>, make: PartToWrite['make']) => {

@@ -7,6 +7,7 @@ import { mlx } from './mlx.ts'
 import { mxfp4 } from './mxfp4.ts'
 import { quanto } from './quanto.ts'
 import type { Scheme } from './scheme.ts'
+import { torchao } from './torchao.ts'
 
 /** Every scheme, in the order in which they are asked whether a checkpoint is theirs. */
 export const schemes: readonly Scheme[] = [
@@ -17,6 +18,7 @@ export const schemes: readonly Scheme[] = [
   fp8,
   mxfp4,
   mlx,
+  torchao,
   gguf,
 ]
 

@@ -4,7 +4,7 @@ import { type QType, qint4, qint8 } from '../../core/qtype.ts'
 import { numel, type Shape } from '../../core/shape.ts'
 import { defaultGroupSize } from '../../qtensor/groupSize.ts'
 import { packCodes, splitRows, unpackCodes } from '../../qtensor/packing.ts'
-import { type Block, matrixShape, showBlock } from '../../qtensor/parts.ts'
+import { type Block, groupSizeOf, matrixShape, showBlock } from '../../qtensor/parts.ts'
 import { QTensor } from '../../qtensor/qtensor.ts'
 import { decodeRows } from '../../qtensor/rows.ts'
 import { cast, expand } from '../../tensor/ops/index.ts'
@@ -211,7 +211,7 @@ function partsOf(layer: LayerToWrite): PartToWrite[] {
   })
   const scales = [scale('input_scale', 'inputScale'), scale('output_scale', 'outputScale')]
   if (!weight) return scales
-  const tensors = quantoTensors(weight.qtype, weight.shape, dtype, groupSizeOf(weight))
+  const tensors = quantoTensors(weight.qtype, weight.shape, dtype, groupSizeOf(weight.block))
   const part = (tensor: QuantoTensor, make: (weight: QTensor) => Tensor): PartToWrite => ({
     ...tensor,
     of: 'weight',
@@ -228,18 +228,13 @@ function partsOf(layer: LayerToWrite): PartToWrite[] {
 function dataPart(tensor: QuantoTensor, weight: WeightKind): PartToWrite {
   const [N, K] = matrixShape(weight.shape)
   // Columns that each have a scale are packed as one row.
-  const G = groupSizeOf(weight) === 1 ? K : groupSizeOf(weight)
+  const G = groupSizeOf(weight.block) === 1 ? K : groupSizeOf(weight.block)
   const { bits } = weight.qtype
   const make = (values: LayerValues) => {
     const codes = (values.weight as QTensor).codes()
     return bits === 8 ? codes : packCodes(codes, splitRows(N * K, G, bits))
   }
   return { ...tensor, of: 'weight', make }
-}
-
-/** Columns that share a scale. */
-function groupSizeOf({ block }: WeightKind): number {
-  return block.kind === 'tile' ? block.columns : block.size
 }
 
 /** quanto does not store group sizes but derives them. */
@@ -255,6 +250,7 @@ function refusal({ qtype, shape, block, offset, reordered }: WeightKind): string
   if (block.kind !== 'group' || !sizes.includes(block.size))
     return `it has ${showBlock(block, shape)}, and quanto takes ${qtype.name} of ${K} columns in groups of ${expected}`
   if (reordered) return 'its columns are reordered, and quanto takes them in order'
+  if (offset === 'zero') return 'it has float zero points, and quanto has shifts'
   if (offset && !qtype.unsigned) return `it has zero points, and quanto has none for ${qtype.name}`
   if (!offset && qtype.unsigned)
     return `it has neither shifts nor zero points, and quanto's ${qtype.name} has shifts`
