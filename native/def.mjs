@@ -2,7 +2,7 @@
 // quantized types and their header, and the dispatch of each instruction set.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { qtypesSource, readTypes, typesHeader } from './types.mjs'
+import { dtypesSource, qtypesSource, readTypes, typesHeader } from './types.mjs'
 
 const definitions = new URL('kernels.def', import.meta.url)
 const folder = new URL('../src/kernels/', import.meta.url)
@@ -143,7 +143,8 @@ export function madeFiles(kernels = readKernels(), types = readTypes()) {
     'src/kernels/signatures.ts': signaturesSource(kernels),
     'src/kernels/definitions.ts': definitionsSource(kernels),
     'src/kernels/cases.ts': casesSource(kernels),
-    'src/core/qtypes.ts': qtypesSource(types),
+    'src/core/dtypes.ts': dtypesSource(types.dtypes),
+    'src/core/qtypes.ts': qtypesSource(types.qtypes),
     'native/types.h': typesHeader(types),
   }
 }

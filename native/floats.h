@@ -105,7 +105,8 @@ INLINE float toFloat(uint32_t pattern, int32_t dtype) {
     case FLOAT8_E5M2: return decodeSmall<FLOAT8_E5M2, float>(pattern);
     case FLOAT8_E4M3FNUZ: return decodeSmall<FLOAT8_E4M3FNUZ, float>(pattern);
     case FLOAT8_E8M0FNU: return floatOf(pattern == 255 ? 0x7fc00000u : pattern ? pattern << 23 : 1u << 22);
-    default: return floatOf(pattern);
+    case FLOAT32: return floatOf(pattern);
+    default: __builtin_trap();
   }
 }
 
@@ -125,22 +126,13 @@ INLINE uint32_t fromFloat(float x, int32_t dtype) {
     case FLOAT8_E5M2: return encodeSmall<FLOAT8_E5M2, float, uint32_t>(x);
     case FLOAT8_E4M3FNUZ: return encodeSmall<FLOAT8_E4M3FNUZ, float, uint32_t>(x);
     case FLOAT8_E8M0FNU: return encodeScale(x);
-    default: return bitsOf(x);
+    case FLOAT32: return bitsOf(x);
+    default: __builtin_trap();
   }
 }
 
 /* x rounded to the nearest value of dtype. */
 INLINE float roundTo(float x, int32_t dtype) { return toFloat(fromFloat(x, dtype), dtype); }
-
-/* Bytes per value of a dtype. */
-INLINE int32_t bytesOf(int32_t dtype) {
-  switch (dtype) {
-    case FLOAT32: case INT32: return 4;
-    case FLOAT16: case BFLOAT16: return 2;
-    case INT64: return 8;
-    default: return 1;
-  }
-}
 
 /* p[index] of a float dtype, read and written one value at a time. */
 INLINE float readFloat(const void* p, int32_t dtype, size_t index) {
@@ -164,7 +156,7 @@ INLINE void writeFloat(void* p, int32_t dtype, size_t index, float x) {
 
 /*
  * body(constant) with the float dtype as a compile-time constant: inside, `constexpr int dtype =
- * constant.value` picks the code.
+ * constant.value` picks the code. Another dtype ends the process; powers of two (e8m0) are read one by one.
  */
 template <class Body> INLINE void withFloat(int32_t dtype, Body&& body) {
   switch (dtype) {
@@ -173,7 +165,8 @@ template <class Body> INLINE void withFloat(int32_t dtype, Body&& body) {
     case FLOAT8_E4M3FN: return body(Constant<FLOAT8_E4M3FN>{});
     case FLOAT8_E5M2: return body(Constant<FLOAT8_E5M2>{});
     case FLOAT8_E4M3FNUZ: return body(Constant<FLOAT8_E4M3FNUZ>{});
-    default: return body(Constant<FLOAT32>{});
+    case FLOAT32: return body(Constant<FLOAT32>{});
+    default: __builtin_trap();
   }
 }
 
@@ -187,21 +180,26 @@ template <class Body> INLINE void withWeightFloat(int32_t dtype, Body&& body) {
   }
 }
 
-/* The same with the dtype known only at run time; the partial ones touch the first n values only. */
-INLINE f32v loadFloat(const void* p, int32_t dtype, size_t index) {
-  f32v v;
-  withFloat(dtype, [&](auto type) { v = loadFloat<decltype(type)::value>(p, index); });
-  return v;
+/* The same for the dtypes that quantized codes have. */
+template <class Body> INLINE void withFloat8(int32_t dtype, Body&& body) {
+  switch (dtype) {
+    case FLOAT8_E4M3FN: return body(Constant<FLOAT8_E4M3FN>{});
+    case FLOAT8_E5M2: return body(Constant<FLOAT8_E5M2>{});
+    case FLOAT8_E4M3FNUZ: return body(Constant<FLOAT8_E4M3FNUZ>{});
+    default: __builtin_trap();
+  }
 }
-INLINE void storeFloat(void* p, int32_t dtype, size_t index, f32v v) {
-  withFloat(dtype, [&](auto type) { storeFloat<decltype(type)::value>(p, index, v); });
-}
-INLINE f32v loadFloatPartial(const void* p, int32_t dtype, size_t index, int32_t n) {
+
+/*
+ * The first n < LANES values of a float dtype, zeros behind them; nothing past them is touched. The ends of rows
+ * are rare: one function serves all kernels.
+ */
+OUTLINE f32v loadFloatPartial(const void* p, int32_t dtype, size_t index, int32_t n) {
   f32v v = {};
   for (int32_t i = 0; i < n; i++) v[i] = readFloat(p, dtype, index + i);
   return v;
 }
-INLINE void storeFloatPartial(void* p, int32_t dtype, size_t index, f32v v, int32_t n) {
+OUTLINE void storeFloatPartial(void* p, int32_t dtype, size_t index, f32v v, int32_t n) {
   for (int32_t i = 0; i < n; i++) writeFloat(p, dtype, index + i, v[i]);
 }
 

@@ -1,9 +1,15 @@
 // Made from native/types.def by `node native/def.mjs`; edit that file instead.
 #pragma once
 
-/* The quantized types: their numbers in the ABI, and what is known of each. A part of simd.h. */
+/* Dtypes and quantized types: their numbers in the ABI, and what is known of each. A part of simd.h. */
 
 namespace LOWBIT_ISA {
+
+enum DType : int32_t { FLOAT32, FLOAT16, BFLOAT16, FLOAT8_E4M3FN, FLOAT8_E5M2, FLOAT8_E4M3FNUZ, INT8, UINT8, INT32, INT64, BOOL, FLOAT8_E8M0FNU };
+
+/* Bytes per value of a dtype. */
+constexpr int32_t dtypeBytes[] = { 4, 2, 2, 1, 1, 1, 1, 1, 4, 8, 1, 1 };
+constexpr int32_t bytesOf(int32_t dtype) { return dtypeBytes[dtype]; }
 
 enum QType : int32_t { QINT2, QINT4, QINT8, QFLOAT8_E4M3FN, QFLOAT8_E5M2, QFLOAT8_E4M3FNUZ, QINT5, QINT1, QINT3, QINT6, QINT7, QUINT8, NF4, FP4, E2M1, IQ4_NL };
 

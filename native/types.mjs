@@ -3,17 +3,31 @@ import { readFileSync } from 'node:fs'
 
 const definitions = new URL('types.def', import.meta.url)
 
-/** The numbers of the float8 dtypes in the kernels' ABI are those of simd.h. */
+/** The float8 dtypes that codes may have. */
 const float8s = ['float8_e4m3fn', 'float8_e5m2', 'float8_e4m3fnuz']
 
+/** The dtypes of a `.def` text, `{ name, bytes, array }`; the index is the dtype's code. */
+export function parseDTypes(text) {
+  const dtypes = []
+  for (const [index, line] of text.split('\n').entries()) {
+    if (!line.startsWith('dtype ')) continue
+    const match = /^dtype (\w+) ([1248]) (\w+Array)$/.exec(line)
+    if (!match)
+      throw new Error(`types.def:${index + 1}: must read "dtype name bytes array"; received ${line}`)
+    const [, name, bytes, array] = match
+    dtypes.push({ name, bytes: Number(bytes), array })
+  }
+  return dtypes
+}
+
 /**
- * The types of a `.def` text; the index is the type's code. A type is `{ name, bits, values, dtype, qmin, qmax,
- * codebook, text }`: `dtype` is that of its codes, one a byte, `qmin` and `qmax` are the ends of its values.
+ * The quantized types of a `.def` text; the index is the type's code. A type is `{ name, bits, values, dtype,
+ * qmin, qmax, codebook, text }`: `dtype` is that of its codes, one a byte, `qmin` and `qmax` are the ends of its values.
  */
 export function parseTypes(text) {
   const types = []
   for (const [index, line] of text.split('\n').entries()) {
-    if (line.trim() === '' || line.startsWith('#')) continue
+    if (line.trim() === '' || line.startsWith('#') || line.startsWith('dtype ')) continue
     const match = /^(\w+) (\d+) (unsigned|signed|float|codebook)((?: \S+)*?) # (.+)$/.exec(line)
     const bits = Number(match?.[2])
     if (!match || bits < 1 || bits > 8)
@@ -49,12 +63,29 @@ function factsOf(values, bits, words, line) {
   return { dtype: 'int8', qmin: -128, qmax: 127 }
 }
 
+/** What types.def says: `{ dtypes, qtypes }`. */
 export function readTypes() {
-  return parseTypes(readFileSync(definitions, 'utf8'))
+  const text = readFileSync(definitions, 'utf8')
+  return { dtypes: parseDTypes(text), qtypes: parseTypes(text) }
 }
 
 const made = '// Made from native/types.def by `node native/def.mjs`; edit that file instead.'
 const number = (value) => (Object.is(value, -0) ? '-0' : String(value))
+
+/** The text of src/core/dtypes.ts. */
+export function dtypesSource(dtypes) {
+  const entry = ({ name, bytes, array }, code) =>
+    `  ${name}: { code: ${code}, bytes: ${bytes}, array: ${array}, floating: ${name.includes('float')} },\n`
+  return `${made}
+
+/**
+ * Every dtype: its number in the kernels' ABI, its bytes per value, and the typed array that holds its raw
+ * bits. float16, bfloat16 and float8 are bit patterns: JavaScript has no such numbers on Node 20.
+ */
+export const dtypes = {
+${dtypes.map(entry).join('')}} as const
+`
+}
 
 /** The text of src/core/qtypes.ts. */
 export function qtypesSource(types) {
@@ -77,7 +108,7 @@ export const qtypesByCode: readonly QType[] = [${types.map(({ name }) => name).j
 }
 
 /** The text of native/types.h. */
-export function typesHeader(types) {
+export function typesHeader({ dtypes, qtypes: types }) {
   const constant = ({ name }) => name.toUpperCase()
   const kinds = {
     unsigned: 'UNSIGNED_CODES',
@@ -95,9 +126,15 @@ export function typesHeader(types) {
   return `${made}
 #pragma once
 
-/* The quantized types: their numbers in the ABI, and what is known of each. A part of simd.h. */
+/* Dtypes and quantized types: their numbers in the ABI, and what is known of each. A part of simd.h. */
 
 namespace LOWBIT_ISA {
+
+enum DType : int32_t { ${dtypes.map(constant).join(', ')} };
+
+/* Bytes per value of a dtype. */
+constexpr int32_t dtypeBytes[] = { ${dtypes.map(({ bytes }) => bytes).join(', ')} };
+constexpr int32_t bytesOf(int32_t dtype) { return dtypeBytes[dtype]; }
 
 enum QType : int32_t { ${types.map(constant).join(', ')} };
 

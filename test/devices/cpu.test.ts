@@ -5,6 +5,7 @@ import { totalmem } from 'node:os'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
+import { host } from '#host'
 import { DeviceError } from '../../src/core/errors.ts'
 import { Random } from '../../src/core/random.ts'
 import type { Backend } from '../../src/devices/backend.ts'
@@ -18,10 +19,13 @@ const list = (...records: number[][]) => Float64Array.from(records.flat())
 
 const backends: Record<string, () => Backend> = {}
 for (const isa of nativeIsas()) backends[`native ${isa}`] = () => openNative({ isa })
-for (const variant of wasmVariants()) {
-  backends[`wasm ${variant}`] = () => openWasm({ variant, threads: 1 })
-  // More than many machines have cores: workers must share them.
-  backends[`wasm ${variant}-threads`] = () => openWasm({ variant, threads: 3 })
+const modules = wasmVariants().flatMap((variant) => [variant, `${variant}-threads`] as const)
+const missing = modules.filter((name) => !host.hasWasm(name))
+for (const name of modules) {
+  const variant = wasmVariants().find((known) => name.startsWith(known))
+  // More threads than many machines have cores: workers must share them.
+  const threads = name === variant ? 1 : 3
+  if (!missing.includes(name)) backends[`wasm ${name}`] = () => openWasm({ variant, threads })
 }
 
 async function readBytes(backend: Backend, address: number, count: number): Promise<Uint8Array> {
@@ -66,6 +70,10 @@ test('the addon is there unless the run says that it may be missing', () => {
   )
 })
 
+test('the WebAssembly modules are there', () => {
+  assert.deepEqual(missing, [], 'build/lowbit-*.wasm: run "node native/build.mjs"')
+})
+
 test('the tables of kernels and types are what native/def.mjs makes of kernels.def and types.def', async () => {
   const def = await import(new URL('../../native/def.mjs', import.meta.url).href)
   for (const [path, text] of Object.entries(def.madeFiles())) {
@@ -81,7 +89,7 @@ test('the tables of kernels and types are what native/def.mjs makes of kernels.d
     () => def.parseKernels('f(in f32* x)'),
     /kernels.def:1: a heading "\[family\]" must come before/,
   )
-  const { parseTypes } = await import(new URL('../../native/types.mjs', import.meta.url).href)
+  const { parseDTypes, parseTypes } = await import(new URL('../../native/types.mjs', import.meta.url).href)
   assert.throws(
     () => parseTypes('qint9 9 unsigned # a'),
     /types.def:1: must read "name bits values # text", bits 1/,
@@ -94,6 +102,7 @@ test('the tables of kernels and types are what native/def.mjs makes of kernels.d
     () => parseTypes('a 8 float float16 1 # a'),
     /types.def:1: 8 bits must have a dtype of float8_e4m3fn/,
   )
+  assert.throws(() => parseDTypes('dtype a 3 Uint8Array'), /types.def:1: must read "dtype name bytes array"/)
 })
 
 for (const [name, open] of Object.entries(backends)) {

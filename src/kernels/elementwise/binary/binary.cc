@@ -40,6 +40,7 @@ void binary(int32_t op, const float* a, const float* b, float* y, int32_t rows, 
     case 1: return binaryApply(a, b, y, rows, cols, bRowStride, [](f32v a, f32v b) { return a - b; });
     case 2: return binaryApply(a, b, y, rows, cols, bRowStride, [](f32v a, f32v b) { return a * b; });
     case 3: return binaryApply(a, b, y, rows, cols, bRowStride, [](f32v a, f32v b) { return a / b; });
+    default: __builtin_trap();
   }
 }
 

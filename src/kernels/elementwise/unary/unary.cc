@@ -26,6 +26,7 @@ void unary(int32_t op, const float* x, float* y, int32_t count) {
       for (int i = 0; i < LANES; i++) x[i] = (float)log((double)x[i]);
       return x;
     });
+    default: __builtin_trap();
   }
 }
 

@@ -52,6 +52,7 @@ void unaryGrad(int32_t op, const float* x, const float* y, const float* dy, floa
     case 9:
       return unaryGradApply(x, y, dy, dx, count, [](f32v x, f32v, f32v dy) { return dy * geluTanhSlope(x); });
     case 10: return unaryGradApply(x, y, dy, dx, count, [](f32v x, f32v, f32v dy) { return dy / x; });
+    default: __builtin_trap();
   }
 }
 

@@ -19,12 +19,12 @@ void cast(const void* x, int32_t xDtype, void* y, int32_t yDtype, int32_t count)
       /* Powers of two are scales, of which there are few: one by one. */
       bool scales = xDtype == FLOAT8_E8M0FNU || yDtype == FLOAT8_E8M0FNU;
       int32_t whole = scales ? 0 : n / LANES * LANES;
-      withFloat(xDtype, [&](auto type) {
+      if (whole > 0) withFloat(xDtype, [&](auto type) {
         for (int32_t i = 0; i < whole; i += LANES)
           store(block + i, loadFloat<decltype(type)::value>(x, start + i));
       });
       for (int32_t i = whole; i < n; i++) block[i] = readFloat(x, xDtype, start + i);
-      withFloat(yDtype, [&](auto type) {
+      if (whole > 0) withFloat(yDtype, [&](auto type) {
         for (int32_t i = 0; i < whole; i += LANES)
           storeFloat<decltype(type)::value>(y, start + i, load(block + i));
       });

@@ -13,8 +13,9 @@ static inline int32_t paddedIndex(int32_t mode, int32_t i, int32_t size) {
     case PAD_REFLECT: return i < 0 ? -i : 2 * (size - 1) - i;
     case PAD_REPLICATE: return i < 0 ? 0 : size - 1;
     case PAD_CIRCULAR: return i < 0 ? i + size : i - size;
+    case PAD_ZEROS: return -1;
+    default: __builtin_trap();
   }
-  return -1;
 }
 
 /* visit(plane, row of the padded image, row of the image or -1) for every row; planes are shared out. */

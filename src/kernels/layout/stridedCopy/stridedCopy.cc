@@ -58,6 +58,7 @@ void stridedCopy(const uint8_t* x, uint8_t* y, int32_t bytes, int32_t n0, int32_
     case 2: return stridedApply((const uint16_t*)x, (uint16_t*)y, n, xStride, yStride);
     case 4: return stridedApply((const uint32_t*)x, (uint32_t*)y, n, xStride, yStride);
     case 8: return stridedApply((const uint64_t*)x, (uint64_t*)y, n, xStride, yStride);
+    default: __builtin_trap();
   }
 }
 

@@ -99,14 +99,9 @@ static void gemmOf(const float* a, const void* b, const float* bias, float* y, i
 void gemm(const float* a, const void* b, int32_t bDtype, const float* bias, float* y, int32_t batch,
           int32_t aBatch, int32_t bBatch, int32_t M, int32_t N, int32_t K, int32_t aTransposed,
           int32_t bTransposed) {
-  switch (bDtype) {
-    case FLOAT32:
-      return gemmOf<FLOAT32>(a, b, bias, y, batch, aBatch, bBatch, M, N, K, aTransposed, bTransposed);
-    case FLOAT16:
-      return gemmOf<FLOAT16>(a, b, bias, y, batch, aBatch, bBatch, M, N, K, aTransposed, bTransposed);
-    case BFLOAT16:
-      return gemmOf<BFLOAT16>(a, b, bias, y, batch, aBatch, bBatch, M, N, K, aTransposed, bTransposed);
-  }
+  withWeightFloat(bDtype, [&](auto type) {
+    gemmOf<decltype(type)::value>(a, b, bias, y, batch, aBatch, bBatch, M, N, K, aTransposed, bTransposed);
+  });
 }
 
 }  // namespace LOWBIT_ISA

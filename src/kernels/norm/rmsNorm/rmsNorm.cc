@@ -10,7 +10,7 @@ void rmsNorm(const float* x, const void* weight, int32_t weightDtype, float epsi
     float* yRow = y + (size_t)r * cols;
     float rms = (float)__builtin_sqrt(rowSum(xRow, cols, [](auto v) { return v * v; }) / cols + epsilon);
     int32_t c = 0;
-    withFloat(weightDtype, [&](auto type) {
+    withWeightFloat(weightDtype, [&](auto type) {
       for (; c <= cols - LANES; c += LANES)
         store(yRow + c, load(xRow + c) / rms * loadFloat<decltype(type)::value>(weight, c));
     });
