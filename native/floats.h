@@ -191,8 +191,8 @@ template <class Body> INLINE void withFloat8(int32_t dtype, Body&& body) {
 }
 
 /*
- * The first n < LANES values of a float dtype, zeros behind them; nothing past them is touched. The ends of rows
- * are rare: one function serves all kernels.
+ * The first n < LANES values of a float dtype, zeros behind them; nothing past them is touched. The ends of
+ * rows are rare: one function serves all kernels.
  */
 OUTLINE f32v loadFloatPartial(const void* p, int32_t dtype, size_t index, int32_t n) {
   f32v v = {};

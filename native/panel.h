@@ -105,6 +105,11 @@ static inline void multiplyBlock(const float* block, int32_t M, const float* pan
   }
 }
 
+/* TILE_ROWS rows of A, one per thread. */
+struct PanelTile {
+  alignas(64) float rows[TILE_ROWS * TILE_STRIDE];
+};
+
 /*
  * y [M, cols] = start + x [M, depth] · panel [depth, cols], depth <= PANEL_DEPTH, for one panel only.
  * start [M, cols] may be y itself, one row (startStride 0) or absent; the panel is readable up to a multiple
@@ -113,18 +118,13 @@ static inline void multiplyBlock(const float* block, int32_t M, const float* pan
 static inline void multiplyPanel(const float* x, size_t xStride, int32_t M, const float* panel,
                                  size_t panelStride, int32_t depth, const float* start, size_t startStride,
                                  float* y, size_t yStride, int32_t cols) {
-  alignas(64) static thread_local float tile[TILE_ROWS * TILE_STRIDE];
+  float* tile = scratchHere<PanelTile>().rows;
   for (int32_t m = 0; m < M; m += TILE_ROWS) {
     int32_t rows = M - m < TILE_ROWS ? M - m : TILE_ROWS;
     copyRows(x + m * xStride, xStride, rows, depth, tile);
     multiplyBlock(tile, rows, panel, panelStride, depth, start ? start + m * startStride : nullptr,
                   startStride, y + m * yStride, yStride, cols);
   }
-}
-
-static Blocks& blocksHere() {
-  static thread_local Blocks blocks;
-  return blocks;
 }
 
 INLINE int32_t ceilDivide(int64_t a, int64_t b) { return (int32_t)((a + b - 1) / b); }
@@ -159,7 +159,7 @@ static void multiplyBlocks(int32_t batch, int32_t M, int32_t N, int32_t K, const
   int64_t blocks = (int64_t)batch * rowBlocks * colBlocks,
           perTask = ceilDivide(blocks, wanted > 1 ? 4 * wanted : 1);
   parallelFor(ceilDivide(blocks, perTask), [&](int32_t task) {
-    Blocks& scratch = blocksHere();
+    Blocks& scratch = scratchHere<Blocks>();
     for (int64_t i = task * perTask; i < (task + 1) * perTask && i < blocks; i++) {
       int32_t b = (int32_t)(i / (rowBlocks * colBlocks)),
               m = (int32_t)(i / colBlocks % rowBlocks) * blockRows;

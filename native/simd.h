@@ -53,8 +53,11 @@
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
+/* One function for all who call it: what is rare would only make their code larger. */
+#define OUTLINE static inline __attribute__((noinline))
 
 #include "parallel.h"
+#include "scratch.h"
 
 namespace LOWBIT_ISA {
 
@@ -63,22 +66,6 @@ typedef int32_t i32v __attribute__((vector_size(LANES * 4)));
 typedef uint32_t u32v __attribute__((vector_size(LANES * 4)));
 typedef uint16_t u16v __attribute__((vector_size(LANES * 2)));
 typedef uint8_t u8v __attribute__((vector_size(LANES)));
-
-/* src/core/dtype.ts */
-enum DType : int32_t {
-  FLOAT32,
-  FLOAT16,
-  BFLOAT16,
-  FLOAT8_E4M3FN,
-  FLOAT8_E5M2,
-  FLOAT8_E4M3FNUZ,
-  INT8,
-  UINT8,
-  INT32,
-  INT64,
-  BOOL,
-  FLOAT8_E8M0FNU
-};
 
 /*
  * A number that a generic lambda sees as a compile-time constant: `constexpr int n =
@@ -273,6 +260,22 @@ INLINE f32v min(f32v a, f32v b) {
 #endif
 }
 
+/* The larger and the smaller of integers. */
+INLINE i32v max(i32v a, i32v b) {
+#if LANES == 16
+  return (i32v)_mm512_max_epi32((__m512i)a, (__m512i)b);
+#elif LANES == 8
+  return (i32v)_mm256_max_epi32((__m256i)a, (__m256i)b);
+#elif defined(__SSE4_1__)
+  return (i32v)_mm_max_epi32((__m128i)a, (__m128i)b);
+#elif defined(__wasm_simd128__)
+  return (i32v)wasm_i32x4_max((v128_t)a, (v128_t)b);
+#else
+  return vmaxq_s32(a, b);
+#endif
+}
+INLINE i32v min(i32v a, i32v b) { return ~max(~a, ~b); }
+
 /* Lane by lane: a where mask is -1, b where it is 0. */
 INLINE f32v select(i32v mask, f32v a, f32v b) { return mask ? a : b; }
 INLINE i32v select(i32v mask, i32v a, i32v b) { return mask ? a : b; }
@@ -321,7 +324,7 @@ INLINE float roundHalfEven(float x) {
 }
 
 /* op over all lanes, as a tree. */
-template <class Op> INLINE float fold(f32v v, Op op) {
+template <class V, class Op> INLINE auto fold(V v, Op op) {
 #if LANES == 16
   auto half = op(__builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7),
                  __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15));
@@ -342,6 +345,9 @@ template <class Op> INLINE float fold(f32v v, Op op) {
 INLINE float sum(f32v v) { return fold(v, [](auto a, auto b) { return a + b; }); }
 INLINE float max(f32v v) { return fold(v, [](auto a, auto b) { return a > b ? a : b; }); }
 INLINE float min(f32v v) { return fold(v, [](auto a, auto b) { return a < b ? a : b; }); }
+INLINE int32_t max(i32v v) { return fold(v, [](auto a, auto b) { return a > b ? a : b; }); }
+INLINE int32_t min(i32v v) { return fold(v, [](auto a, auto b) { return a < b ? a : b; }); }
+INLINE int32_t sum(i32v v) { return fold(v, [](auto a, auto b) { return a + b; }); }
 
 }  // namespace LOWBIT_ISA
 

@@ -30,6 +30,19 @@ __attribute__((export_name("run"))) size_t run(size_t count) {
   return at;
 }
 
+// This thread's kernels work in the memory from `start` to `end`, zero at first and 64-byte aligned.
+static thread_local char *scratchNext, *scratchEnd;
+__attribute__((export_name("scratch"))) void scratch(char* start, char* end) {
+  scratchNext = start;
+  scratchEnd = end;
+}
+void* lowbitScratch(size_t bytes) {
+  char* taken = scratchNext;
+  scratchNext += (bytes + 63) / 64 * 64;
+  if (scratchNext > scratchEnd) __builtin_trap();
+  return taken;
+}
+
 // The compiler may call these even where there is no C library.
 void* memcpy(void* target, const void* source, size_t bytes) {
   return __builtin_memmove(target, source, bytes);

@@ -1,10 +1,13 @@
 /** Memory grows by pages of this. */
 export const pageBytes = 65536
 
-/** Below this the module keeps its stack and data; native/build.mjs checks that they fit. */
+/**
+ * Below this the module keeps its stack, its data and what its kernels work in; native/build.mjs checks that
+ * they fit.
+ */
 export const heapStart = 8 * 2 ** 20
 
-/** The stack and the thread-local variables of a thread that shares its memory with others. */
+/** The stack, the variables and what its kernels work in, of a thread that shares its memory with others. */
 export const threadBytes = 2 ** 20
 
 /** Pages that memory may grow to: 4 GiB, or what the engine grants. */

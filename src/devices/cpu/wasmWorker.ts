@@ -38,11 +38,13 @@ interface WasmExports {
   list(): number
   capacity(): number
   run(count: number): number
+  /** The calling thread's kernels work in the memory between these addresses. */
+  scratch(start: number, end: number): void
   __heap_base: WebAssembly.Global
 }
 
 /** What it exports besides where memory is shared. */
-interface ThreadExports {
+interface ThreadExports extends WasmExports {
   lead(threads: number): void
   /** Never returns. */
   work(): void
@@ -51,7 +53,7 @@ interface ThreadExports {
   __wasm_init_tls(address: number): void
 }
 
-/** The least that is left of a thread's block for its stack. */
+/** What a thread's block has of stack; behind it lie its variables, and what its kernels work in. */
 const stackBytes = threadBytes / 2
 
 /** Executes the commands that come through `port`. */
@@ -90,21 +92,20 @@ function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory): We
   return new WebAssembly.Instance(module, { env: { memory, now: () => performance.now() } }).exports
 }
 
-/** Gives this thread a stack and thread-local variables of its own. */
+/** Gives this thread a stack, thread-local variables, and memory that its kernels work in, of its own. */
 function enter(exports: WebAssembly.Exports, { block }: ThreadPlace): ThreadExports {
   const thread = exports as unknown as ThreadExports
-  const variables: number = thread.__tls_size.value
-  if (variables > threadBytes - stackBytes) {
-    throw new Error(
-      `open: a thread's variables must take at most ${threadBytes - stackBytes} bytes; they take ${variables}`,
-    )
-  }
-  // The stack grows down from the variables, which lie at the end.
-  const stackEnd = Math.floor((block + threadBytes - variables) / 64) * 64
+  // The stack grows down from the variables.
+  const stackEnd = block + stackBytes
   thread.__stack_pointer.value = stackEnd
   thread.__wasm_init_tls(stackEnd)
+  const variables: number = thread.__tls_size.value
+  thread.scratch(aligned(stackEnd + variables), block + threadBytes)
   return thread
 }
+
+/** The next multiple of 64. */
+const aligned = (address: number) => Math.ceil(address / 64) * 64
 
 /** A memory, its own or shared with other threads, and the kernels that work on it. */
 class Executor {
@@ -123,6 +124,7 @@ class Executor {
     if (base > heapStart)
       throw new Error(`open: stack and data of the module must end below ${heapStart}; they end at ${base}`)
     if (place) enter(exports, place).lead(threads)
+    else this.exports.scratch(aligned(base), heapStart)
   }
 
   /** Executes a command list in pieces of whole records that fit the module's buffer. */

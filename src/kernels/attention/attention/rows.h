@@ -257,14 +257,9 @@ static void attentionValues(const AttentionRows& a, const Source& source, const 
   s.fresh = false;
 }
 
-static AttentionScratch& attentionScratch() {
-  static thread_local AttentionScratch s;
-  return s;
-}
-
 /* Before the first keys of some rows. */
 static void startAttention(const AttentionRows& a) {
-  AttentionScratch& s = attentionScratch();
+  AttentionScratch& s = scratchHere<AttentionScratch>();
   s.fresh = true;
   for (int32_t r = 0; r < a.rows; r++) {
     /* Not −∞: a block of scores that all are would give ∞ - ∞. */
@@ -276,7 +271,7 @@ static void startAttention(const AttentionRows& a) {
 /* The keys of a source that the rows see join in. */
 template <class Source>
 static void attendTo(const AttentionRows& a, const Source& source, const AttentionSpan& span) {
-  AttentionScratch& s = attentionScratch();
+  AttentionScratch& s = scratchHere<AttentionScratch>();
   int32_t end = span.end(a.rows - 1);
   for (int32_t first = span.first(0); first < end; first += ATTENTION_KEYS) {
     int32_t keys = end - first < ATTENTION_KEYS ? end - first : ATTENTION_KEYS;
@@ -288,7 +283,7 @@ static void attendTo(const AttentionRows& a, const Source& source, const Attenti
 
 /* After the last keys: y is what was summed by the weights' total; nothing seen gives 0. */
 static void endAttention(const AttentionRows& a) {
-  AttentionScratch& s = attentionScratch();
+  AttentionScratch& s = scratchHere<AttentionScratch>();
   if (s.fresh) clearRows(a);
   for (int32_t r = 0; r < a.rows; r++) {
     if (s.total[r] == 0) continue;

@@ -2,6 +2,11 @@
 
 namespace LOWBIT_ISA {
 
+/* Keys or values as floats, one per thread. Whole vectors are written, whole tiles of columns read. */
+struct Int8KeyBlock {
+  alignas(64) float floats[ATTENTION_KEYS * PANEL_DEPTH + 2 * LANES];
+};
+
 /* Keys and values of a head as int8 in groups of columns, each with its scale, made floats block by block. */
 struct AttentionCodes {
   const uint8_t *k, *v;
@@ -29,8 +34,7 @@ struct AttentionCodes {
 
   const float* floats(const uint8_t* codes, const float* scales, int32_t token, int32_t count, int32_t i,
                       int32_t depth) const {
-    /* Whole vectors are written, and read up to whole tiles of columns. */
-    alignas(64) static thread_local float block[ATTENTION_KEYS * PANEL_DEPTH + 2 * LANES];
+    float* block = scratchHere<Int8KeyBlock>().floats;
     int32_t groups = (headSize + groupSize - 1) / groupSize;
     for (int32_t c = i, group = i / groupSize; c < i + depth; group++) {
       int32_t end = (group + 1) * groupSize;

@@ -84,11 +84,6 @@ struct ConvTile {
   alignas(64) float values[BLOCK_ROWS * PANEL_COLS];
 };
 
-static ConvTile& convTile() {
-  static thread_local ConvTile tile;
-  return tile;
-}
-
 /*
  * Places the product of a block and a panel: channels `first` to first + rows of y, positions from `at` on.
  * For k = 0 it is the first part of the sum, and a bias by channel is added.
@@ -103,7 +98,7 @@ static void placePixels(const Planes<float>& y, int32_t first, int32_t rows, con
     float* to = y.plane(at.sample, first) + (size_t)at.row * y.width + at.col;
     return multiply(k > 0 ? to : nullptr, plane, to, plane);
   }
-  float* tile = convTile().values;
+  float* tile = scratchHere<ConvTile>().values;
   multiply(nullptr, 0, tile, PANEL_COLS);
   for (int32_t done = 0; done < cols;) {
     int32_t run = dense ? left : grid.cols - at.col;

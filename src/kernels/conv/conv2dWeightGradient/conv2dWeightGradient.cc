@@ -54,7 +54,7 @@ void conv2dWeightGradient(const float* x, const float* dy, float* dw, int32_t ba
         }
       },
       [=](int32_t g, int32_t m, int32_t rows, int32_t n, int32_t cols, int32_t k, auto multiply) {
-        float* tile = convTile().values;
+        float* tile = scratchHere<ConvTile>().values;
         multiply(nullptr, 0, tile, PANEL_COLS);
         placeTransposed(tile, rows, cols, dw + (size_t)(g * N + n) * M + m, M, k);
       });

@@ -117,7 +117,7 @@ INLINE int32_t qmatmulStretchEnd(const TiledWeights& w, const QmatmulRows& x, in
 template <int rows>
 static QmatmulRows qmatmulRows(const TiledWeights& w, const float* x, int32_t first, int32_t last,
                                const float* factors) {
-  Blocks& scratch = blocksHere();
+  Blocks& scratch = scratchHere<Blocks>();
   const QmatmulRows made = {scratch.rows, scratch.panel, first, last};
   for (int r = 0; r < rows; r++) {
     const float* row = x + (size_t)r * w.K;
@@ -215,7 +215,10 @@ static void qmatmulFewRows(const TiledWeights& w, const float* x, const float* b
   }
 }
 
-alignas(64) static thread_local float qmatmulBlock[PANEL_COLS * PANEL_COLS];
+/* A block of W before it is transposed, one per thread. */
+struct QmatmulBlock {
+  alignas(64) float floats[PANEL_COLS * PANEL_COLS];
+};
 
 /* Called once a panel, so that the products around it are compiled once and not for each type. */
 using QmatmulFill = void (*)(const TiledWeights&, float*, int32_t, int32_t, int32_t, int32_t);
@@ -233,10 +236,11 @@ static void qmatmulTransposed(const TiledWeights& w, QmatmulFill fill, const flo
         copyRows(x + (size_t)m * N + n, N, rows, depth, to);
       },
       [&](int32_t, int32_t k, int32_t cols, int32_t n, int32_t depth, float* to) {
+        float* block = scratchHere<QmatmulBlock>().floats;
         for (int32_t i = 0; i < depth; i += PANEL_COLS) {
           int32_t rows = depth - i < PANEL_COLS ? depth - i : PANEL_COLS;
-          fill(w, qmatmulBlock, n + i, rows, k, cols);
-          transposeRows<FLOAT32>(qmatmulBlock, 0, PANEL_COLS, cols, rows, to + i * PANEL_COLS, PANEL_COLS);
+          fill(w, block, n + i, rows, k, cols);
+          transposeRows<FLOAT32>(block, 0, PANEL_COLS, cols, rows, to + i * PANEL_COLS, PANEL_COLS);
         }
       },
       [&](int32_t, int32_t m, int32_t, int32_t k, int32_t, int32_t n, auto multiply) {

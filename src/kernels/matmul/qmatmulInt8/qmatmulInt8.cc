@@ -30,9 +30,11 @@ template <int planes> struct Int8Piece {
   float shift[INT8_STRIP];
 };
 
+/* One per thread, for pieces of as many planes as there may be. */
 constexpr int INT8_MOST_PLANES = HAS_PAIRS && INT8_OFFSET ? 2 : 1;
-alignas(64) static thread_local uint8_t
-    int8Panel[sizeof(Int8Piece<INT8_MOST_PLANES>) * INT8_PIECES * (INT8_COLS / INT8_STRIP)];
+struct Int8Panel {
+  alignas(64) uint8_t pieces[sizeof(Int8Piece<INT8_MOST_PLANES>) * INT8_PIECES * (INT8_COLS / INT8_STRIP)];
+};
 
 /*
  * INT8_ROWS rows of x from one column on, and for each run their scales, and what the shifts are multiplied
@@ -245,7 +247,7 @@ static void int8ManyRows(const TiledWeights& w, const ByteRows& x, const float* 
   int32_t panels = (N + INT8_COLS - 1) / INT8_COLS, rowBlocks = (M + INT8_TASK_ROWS - 1) / INT8_TASK_ROWS;
   int32_t piecesPerRun = x.groupSize < INT8_DEPTH ? (x.groupSize + 31) / 32 : INT8_PIECES;
   parallelFor(rowBlocks * panels, [&](int32_t task) {
-    auto* panel = (Int8Piece<Way::planes>*)int8Panel;
+    auto* panel = (Int8Piece<Way::planes>*)scratchHere<Int8Panel>().pieces;
     int32_t first = task / panels * INT8_TASK_ROWS,
             last = M - first < INT8_TASK_ROWS ? M : first + INT8_TASK_ROWS;
     int32_t n = task % panels * INT8_COLS, cols = N - n < INT8_COLS ? N - n : INT8_COLS;

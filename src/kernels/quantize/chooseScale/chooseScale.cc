@@ -24,15 +24,15 @@ void chooseScale(int32_t rule, const void* x, int32_t dtype, void* scale, void* 
       };
       float least = 0, chosen;
       if (rule == ABSMAX) {
-        chosen = rowMax(cols, [&](int32_t c, int32_t n) { return abs(values(c, n)); }) / half;
+        chosen = rowAbsMax(cols, values) / half;
       } else {
-        float most = rowMax(cols, values);
-        least = -rowMax(cols, [&](int32_t c, int32_t n) { return -values(c, n); });
+        RowRange range = rowRange(cols, values);
         if (!shift) {
-          most = most < 0 ? 0 : most;
-          least = least > 0 ? 0 : least;
+          range.most = range.most < 0 ? 0 : range.most;
+          range.least = range.least > 0 ? 0 : range.least;
         }
-        chosen = chosenScale<xType>(rule, least, most, lowest, highest);
+        least = range.least;
+        chosen = chosenScale<xType>(rule, least, range.most, lowest, highest);
       }
       float rounded = roundTo(chosen, xType);
       rounded = roundTo(rounded < epsilon ? epsilon : rounded, xType);

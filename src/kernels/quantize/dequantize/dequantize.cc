@@ -8,12 +8,13 @@ void dequantize(const uint8_t* codes, int32_t qtype, const void* scale, int32_t 
                 int32_t cols) {
   withWeightFloat(dtype, [&](auto type) {
     constexpr int yType = decltype(type)::value;
+    const CodeValues decoded(qtype);
     eachRun(rows, cols, scaleStride, [&](size_t start, int32_t n, int32_t at) {
       float runScale = readFloat(scale, dtype, at);
       float runShift = shift ? readFloat(shift, dtype, at) : 0;
       float z = zeroPoint ? codeValue(zeroPoint[at], qtype) : 0;
       auto values = [&](const uint8_t* from) {
-        f32v product = (dequantizeDecode(from, qtype) - z) * runScale;
+        f32v product = (decoded.of(from) - z) * runScale;
         return shift ? roundTo<yType>(product) - runShift : product;
       };
       int32_t i = 0;

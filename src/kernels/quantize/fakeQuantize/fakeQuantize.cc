@@ -12,7 +12,7 @@ void fakeQuantize(const void* x, int32_t dtype, const void* scale, int32_t scale
       eachRun(rows, cols, scaleStride, [&](size_t start, int32_t n, int32_t at) {
         Units<xType> units(scale, shift, at, false);
         int32_t z = zeroPoint ? zeroPoint[at] : 0;
-        CodeRange<decltype(kind)::value> range = {(float)(qmin - z), (float)(qmax - z)};
+        const CodeRange<decltype(kind)::value> range(qtype, qmin - z, qmax - z);
         auto nearest = [&](f32v v) {
           f32v product = range.nearest(units.of(v)) * units.scale;
           return shift ? roundTo<xType>(product) - units.shift : product;

@@ -9,7 +9,7 @@ void fakeQuantizeGrad(const float* x, const float* scale, const int32_t* zeroPoi
     size_t start = (size_t)r * cols, at = (size_t)r * scaleStride;
     Units<FLOAT32> row(scale, nullptr, at, false);
     int32_t z = zeroPoint ? zeroPoint[at] : 0;
-    CodeRange<QINT8> range = {(float)(qmin - z), (float)(qmax - z)};
+    const CodeRange<false> range(QINT8, qmin - z, qmax - z);
     WideSum sum;
     for (int32_t c = 0; c < cols; c += LANES) {
       f32v units = row.of(loadUpTo(x + start + c, cols - c)), codes = roundHalfEven(units),

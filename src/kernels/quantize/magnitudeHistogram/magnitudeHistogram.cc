@@ -4,7 +4,7 @@
 namespace LOWBIT_ISA {
 
 void magnitudeHistogram(const float* x, int32_t* counts, float* range, int32_t count, int32_t bins) {
-  float largest = rowMax(count, [&](int32_t i, int32_t n) { return abs(loadUpTo(x + i, n)); });
+  float largest = rowAbsMax(count, [&](int32_t i, int32_t n) { return loadUpTo(x + i, n); });
   /* Also where either is NaN. */
   if (count > 0 && !(largest <= range[1])) range[1] = range[1] == range[1] ? largest : range[1];
   if (!(range[1] < __builtin_inff())) return;

@@ -28,13 +28,28 @@ template <int dtype> struct Units {
   }
 };
 
-/* The values of LANES codes. */
-INLINE f32v dequantizeDecode(const uint8_t* codes, int32_t qtype) {
-  if (float8Of(qtype) >= 0) return loadFloat(codes, float8Of(qtype), 0);
-  i32v unsignedCodes = widenBytes(loadAs<u8v>(codes));
-  if (qtypes[qtype].values == CODEBOOK) return tableValues(qtypes[qtype].codebook, (u32v)unsignedCodes);
-  return convert(qtypes[qtype].values == SIGNED_CODES ? unsignedCodes << 24 >> 24 : unsignedCodes);
-}
+/* What codes stand for; made before a loop over them, so that their type is looked up once. */
+struct CodeValues {
+  int32_t float8;        /* as float8Of */
+  int32_t sign;          /* the bit of a code that is its sign */
+  const float* codebook; /* or null */
+
+  explicit CodeValues(int32_t qtype)
+      : float8(float8Of(qtype)),
+        sign(qtypes[qtype].values == SIGNED_CODES ? 128 : 0),
+        codebook(qtypes[qtype].values == CODEBOOK ? qtypes[qtype].codebook : nullptr) {}
+
+  /* The values of LANES codes. */
+  f32v of(const uint8_t* codes) const {
+    f32v values;
+    if (float8 >= 0) {
+      withFloat8(float8, [&](auto type) { values = loadFloat<decltype(type)::value>(codes, 0); });
+      return values;
+    }
+    i32v whole = widenBytes(loadAs<u8v>(codes));
+    return codebook ? tableValues(codebook, (u32v)whole) : convert((whole ^ sign) - sign);
+  }
+};
 
 /* The value of one code of an integer type. */
 INLINE float codeValue(uint8_t code, int32_t qtype) {
@@ -42,31 +57,30 @@ INLINE float codeValue(uint8_t code, int32_t qtype) {
 }
 
 /*
- * body(kind), kind's value the qtype if it is a float8, else QINT8: integers are all encoded alike, codebooks
+ * body(kind), whose value says whether the codes are float8: integers are all encoded alike, codebooks
  * elsewhere.
  */
 template <class Body> INLINE void withCodes(int32_t qtype, Body body) {
-  switch (qtype) {
-    case QFLOAT8_E4M3FN: return body(Constant<QFLOAT8_E4M3FN>{});
-    case QFLOAT8_E5M2: return body(Constant<QFLOAT8_E5M2>{});
-    case QFLOAT8_E4M3FNUZ: return body(Constant<QFLOAT8_E4M3FNUZ>{});
-    default:
-      if (qtypes[qtype].values == FLOAT_CODES || qtypes[qtype].values == CODEBOOK) __builtin_trap();
-      return body(Constant<QINT8>{});
-  }
+  if (qtypes[qtype].values == CODEBOOK) __builtin_trap();
+  if (float8Of(qtype) >= 0) body(Constant<true>{});
+  else body(Constant<false>{});
 }
 
-/* Which codes there are, of a kind as `withCodes` gives it. */
-template <int kind> struct CodeRange {
+/* Which codes a type has, `isFloat8` as `withCodes` gives it; of integers those from low to high. */
+template <bool isFloat8> struct CodeRange {
   float low, high;
+  int32_t float8; /* as float8Of */
+
+  CodeRange(int32_t qtype, int32_t low, int32_t high)
+      : low((float)low), high((float)high), float8(float8Of(qtype)) {}
 
   /* x within the range; NaN stays NaN. */
   f32v clamp(f32v x) const { return max(splat(low), min(splat(high), x)); }
 
   /* The codes of values x in units of the scale, z the code of 0 and of what is not a number. */
   void encode(f32v x, float z, uint8_t* codes) const {
-    if constexpr (float8Of(kind) >= 0) {
-      storeFloat<float8Of(kind)>(codes, 0, clamp(x));
+    if constexpr (isFloat8) {
+      withFloat8(float8, [&](auto type) { storeFloat<decltype(type)::value>(codes, 0, clamp(x)); });
     } else {
       f32v whole = select(x == x, roundHalfEven(x) + z, splat(z));
       storeAs(codes, __builtin_convertvector(convert(clamp(whole)), u8v));
@@ -75,14 +89,10 @@ template <int kind> struct CodeRange {
 
   /* The values of the codes of x in units of the scale, whose range is that around 0; NaN stays NaN. */
   f32v nearest(f32v x) const {
-    if constexpr (float8Of(kind) >= 0) {
-      uint8_t codes[LANES];
-      encode(x, 0, codes);
-      return loadFloat<float8Of(kind)>(codes, 0);
-    } else {
-      /* + 0: there is no code -0. */
-      return clamp(roundHalfEven(x) + 0.0f);
-    }
+    if constexpr (!isFloat8) return clamp(roundHalfEven(x) + 0.0f); /* + 0: there is no code -0. */
+    f32v values;
+    withFloat8(float8, [&](auto type) { values = roundTo<decltype(type)::value>(clamp(x)); });
+    return values;
   }
 };
 
@@ -102,11 +112,13 @@ template <class Body> INLINE void eachPiece(size_t count, Body body) {
  * scale serves all (a scaleStride of 0), for pieces of them.
  */
 template <class Body> INLINE void eachRun(int32_t rows, int32_t cols, int32_t scaleStride, Body body) {
-  if (scaleStride == 0) {
-    eachPiece((size_t)rows * cols, [&](size_t first, size_t end) { body(first, (int32_t)(end - first), 0); });
-  } else {
-    eachRow(rows, cols, [&](int32_t r) { body((size_t)r * cols, cols, r); });
-  }
+  const bool shared = scaleStride == 0;
+  const size_t count = (size_t)rows * cols, length = shared ? codesPiece : cols;
+  const int32_t runs = shared ? (int32_t)((count + codesPiece - 1) / codesPiece) : rows;
+  eachRow(runs, (int32_t)length, [&](int32_t r) {
+    size_t start = r * length;
+    body(start, (int32_t)(count - start < length ? count - start : length), shared ? 0 : r);
+  });
 }
 
 }  // namespace LOWBIT_ISA

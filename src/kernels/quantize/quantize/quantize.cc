@@ -9,7 +9,7 @@ void quantize(const void* x, int32_t dtype, const void* scale, int32_t scaleStri
   withWeightFloat(dtype, [&](auto type) {
     constexpr int xType = decltype(type)::value;
     withCodes(qtype, [&](auto kind) {
-      CodeRange<decltype(kind)::value> range = {(float)qmin, (float)qmax};
+      const CodeRange<decltype(kind)::value> range(qtype, qmin, qmax);
       eachRun(rows, cols, scaleStride, [&](size_t start, int32_t n, int32_t at) {
         Units<xType> units(scale, shift, at, reciprocal);
         float z = zeroPoint ? codeValue(zeroPoint[at], qtype) : 0;

@@ -24,7 +24,7 @@ void quantizeCodebook(const void* x, int32_t dtype, const float* codebook, uint8
       auto values = [&](int32_t c, int32_t n) {
         return n == LANES ? loadFloat<xType>(x, start + c) : loadFloatPartial(x, dtype, start + c, n);
       };
-      float largest = rowMax(cols, [&](int32_t c, int32_t n) { return abs(values(c, n)); });
+      float largest = rowAbsMax(cols, values);
       float divisor = largest < least ? least : largest, inverse = 1 / divisor;
       scale[block] = whole ? largest : divisor;
       for (int32_t c = 0; c < cols; c += LANES) {

@@ -1,4 +1,5 @@
 #pragma once
+#include "../../reduce/reduce/row.h"
 #include "simd.h"
 
 namespace LOWBIT_ISA {
@@ -16,30 +17,14 @@ static int32_t roundGroup(const float* x, int32_t n, float inv, uint8_t* codes) 
     storeAs(codes + i, __builtin_convertvector(code, u8v));
     sums += code;
   }
-  int32_t sum = 0;
-  for (int lane = 0; lane < LANES; lane++) sum += sums[lane];
+  int32_t total = sum(sums);
   for (; i < n; i++) {
     int32_t code = (int32_t)roundHalfEven(x[i] * inv);
     code = code > 127 ? 127 : code < -127 ? -127 : code;
     codes[i] = (uint8_t)code;
-    sum += code;
+    total += code;
   }
-  return sum;
-}
-
-/*
- * The largest |x| of n values, NaN if there is one: without their signs floats are ordered as integers are,
- * NaN on top.
- */
-static float absmaxOf(const float* x, int32_t n) {
-  i32v best = {};
-  for (int32_t i = 0; i < n; i += LANES) {
-    i32v bits = (i32v)(bitsOf(loadUpTo(x + i, n - i)) & 0x7fffffffu);
-    best = select(bits > best, bits, best);
-  }
-  int32_t largest = 0;
-  for (int lane = 0; lane < LANES; lane++) largest = best[lane] > largest ? best[lane] : largest;
-  return floatOf((uint32_t)largest);
+  return total;
 }
 
 /*
@@ -47,7 +32,7 @@ static float absmaxOf(const float* x, int32_t n) {
  * levels / max |x| rounded. Codes are 0 where that factor is not finite; the scale is NaN where x is not.
  */
 static int32_t quantizeGroup(const float* x, int32_t n, float levels, uint8_t* codes, float& scale) {
-  float absmax = absmaxOf(x, n);
+  float absmax = rowAbsMax(n, [&](int32_t i, int32_t rest) { return loadUpTo(x + i, rest); });
   float inv = levels / absmax;
   scale = absmax < __builtin_inff() ? absmax / levels : __builtin_nanf("");
   if (absmax < __builtin_inff() && inv < __builtin_inff()) return roundGroup(x, n, inv, codes);

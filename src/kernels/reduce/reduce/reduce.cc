@@ -12,8 +12,9 @@ void reduce(int32_t op, const float* x, float* y, int32_t rows, int32_t cols) {
       case 1: y[r] = (float)(rowSum(row, cols, [](auto v) { return v; }) / cols); break;
       case 2: y[r] = rowMax(cols, values); break;
       case 3: y[r] = -rowMax(cols, [&](int32_t c, int32_t n) { return -values(c, n); }); break;
-      case 4: y[r] = rowMax(cols, [&](int32_t c, int32_t n) { return abs(values(c, n)); }); break;
+      case 4: y[r] = rowAbsMax(cols, values); break;
       case 5: y[r] = (float)__builtin_sqrt(rowSum(row, cols, [](auto v) { return v * v; })); break;
+      default: __builtin_trap();
     }
   });
 }

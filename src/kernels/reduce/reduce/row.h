@@ -84,17 +84,46 @@ INLINE float floatOfRank(int32_t rank) { return floatOf((uint32_t)(rank ^ ((rank
 template <class Values> INLINE float rowMax(int32_t cols, Values values) {
   i32v best = splat(INT32_MIN);
   int32_t c = 0;
-  for (; c <= cols - LANES; c += LANES) {
-    i32v rank = rankOf(values(c, LANES));
-    best = select(rank > best, rank, best);
-  }
+  for (; c <= cols - LANES; c += LANES) best = max(best, rankOf(values(c, LANES)));
   if (c < cols) {
     i32v rank = rankOf(values(c, cols - c));
     for (int i = 0; i < cols - c; i++) best[i] = rank[i] > best[i] ? rank[i] : best[i];
   }
-  int32_t largest = INT32_MIN;
-  for (int i = 0; i < LANES; i++) largest = best[i] > largest ? best[i] : largest;
-  return floatOfRank(largest);
+  return floatOfRank(max(best));
+}
+
+/* The largest |x| likewise: without signs floats are ordered as their bits are. What does not count is 0. */
+template <class Values> INLINE float rowAbsMax(int32_t cols, Values values) {
+  i32v best = {};
+  int32_t c = 0;
+  for (; c <= cols - LANES; c += LANES) best = max(best, (i32v)abs(values(c, LANES)));
+  if (c < cols) best = max(best, (i32v)abs(values(c, cols - c)));
+  return floatOf((uint32_t)max(best));
+}
+
+/* The ends of a row's values, both NaN if there is one. */
+struct RowRange {
+  float least, most;
+};
+
+/* The smallest and the largest of cols values at once, as rowMax. */
+template <class Values> INLINE RowRange rowRange(int32_t cols, Values values) {
+  i32v low = splat(INT32_MAX), high = splat(INT32_MIN);
+  int32_t c = 0;
+  for (; c <= cols - LANES; c += LANES) {
+    i32v rank = rankOf(values(c, LANES));
+    low = min(low, rank);
+    high = max(high, rank);
+  }
+  if (c < cols) {
+    i32v rank = rankOf(values(c, cols - c));
+    for (int i = 0; i < cols - c; i++) {
+      low[i] = rank[i] < low[i] ? rank[i] : low[i];
+      high[i] = rank[i] > high[i] ? rank[i] : high[i];
+    }
+  }
+  float most = floatOfRank(max(high));
+  return {most == most ? floatOfRank(min(low)) : most, most};
 }
 
 INLINE float rowMax(const float* x, int32_t cols) {
