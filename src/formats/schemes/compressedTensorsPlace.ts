@@ -13,8 +13,8 @@ export interface StoredPlace {
   readonly block: Block
   /** The float dtype of `weight_scale` in the file; float32 where it has none. */
   readonly dtype: FloatDType
-  /** Whether the file holds a part. */
-  has(name: string): boolean
+  /** The shape that a part has in the file; undefined where the file has none. */
+  stored(name: string): Shape | undefined
   /** A part of this shape, or of the first of these that the file has. */
   part(name: string, dtypes: readonly StoredDType[], ...shapes: readonly Shape[]): Part
   /** `weight_scale`, of any of these dtypes. */
@@ -37,7 +37,7 @@ export function placeOf(file: TensorFile, path: string, shape: Shape, args: Quan
     shape,
     block,
     dtype: isFloatDType(dtype) ? dtype : 'float32',
-    has: (name) => stored(name) !== undefined,
+    stored: (name) => stored(name)?.shape,
     part,
     scale: (dtypes) => part('weight_scale', dtypes, ...(scaleShapes ?? [blocksShape(block, shape)])),
   }

@@ -12,10 +12,10 @@ import {
 } from '../../core/qtype.ts'
 import { type Shape, sameShape, showShape } from '../../core/shape.ts'
 import { addToCodes, unpackCodes, wordColumns, wordRows } from '../../qtensor/packing.ts'
-import { blocksShape, matrixShape } from '../../qtensor/parts.ts'
+import { blocksShape, matrixShape, type Offset } from '../../qtensor/parts.ts'
 import { permuteColumns } from '../../qtensor/permuteColumns.ts'
 import { QTensor } from '../../qtensor/qtensor.ts'
-import { expand, slice, transpose } from '../../tensor/ops/index.ts'
+import { slice, transpose } from '../../tensor/ops/index.ts'
 import { scope } from '../../tensor/scope.ts'
 import { Tensor } from '../../tensor/tensor.ts'
 import { columnOrder } from './columnOrder.ts'
@@ -42,35 +42,45 @@ export function packedWeight(place: StoredPlace): QuantizedWeight {
   const [out, columns] = matrixShape(shape)
   const [, groups] = blocksShape(block, shape)
   const { bits } = args
-  const counts = (codes: number) => [Math.ceil((codes * bits) / 32), Math.ceil(codes / wholeCodes(bits))]
-  const wordShapes = (codes: number, shapeOf: (words: number) => Shape) => counts(codes).map(shapeOf)
+  const whole =
+    isWhole(place.stored('weight_packed')?.[1], columns, bits) ||
+    isWhole(place.stored('weight_zero_point')?.[0], out, bits)
+  const words = (codes: number) => wordCount(codes, bits, whole)
   const zeroPoint =
     args.strategy === 'tensor'
       ? place.part('weight_zero_point', ['int8'], [1], [])
-      : place.part('weight_zero_point', ['int32'], ...wordShapes(out, (words) => [words, groups]))
-  const ordered = args.ordered || place.has('weight_g_idx')
+      : place.part('weight_zero_point', ['int32'], [words(out), groups])
+  const ordered = args.ordered || place.stored('weight_g_idx') !== undefined
   const type = bits === 8 && args.symmetric ? qint8 : types[bits - 1]
   return {
     facts: { qtype: type, shape, block, offset: type.unsigned ? 'zeroPoint' : null },
     dtype,
     kind: kindOf(place, type.name),
     parts: [
-      place.part('weight_packed', ['int32'], ...wordShapes(columns, (words) => [out, words])),
+      place.part('weight_packed', ['int32'], [out, words(columns)]),
       place.scale(floatScales),
       ...(args.symmetric ? [] : [zeroPoint]),
       place.part('weight_shape', ['int64', 'int32'], [2]),
       ...(ordered ? [place.part('weight_g_idx', ['int32'], [columns])] : []),
     ],
-    read: (parts) => readPacked(parts, place, type, args.symmetric ? null : zeroPoint, ordered),
+    read: (parts) =>
+      readPacked(parts, place, { type, whole, ordered, zeroPart: args.symmetric ? null : zeroPoint }),
   }
+}
+
+/** How codes are packed. */
+interface Packed {
+  readonly type: QType
+  /** Whether no code lies in two words. */
+  readonly whole: boolean
+  readonly ordered: boolean
+  readonly zeroPart: Part | null
 }
 
 async function readPacked(
   parts: PartReader,
   { args, shape, block, dtype }: StoredPlace,
-  type: QType,
-  zeroPart: Part | null,
-  ordered: boolean,
+  { type, whole, ordered, zeroPart }: Packed,
 ): Promise<QTensor> {
   const { device } = parts
   const { bits } = type
@@ -84,14 +94,17 @@ async function readPacked(
   const zeros = zeroPart && (await parts.tensor(zeroPart.name))
   return scope(() => {
     const middle = 2 ** (bits - 1)
-    const stored = unpackRows(words, out, columns, bits)
+    const stored = unpackRows(words, out, columns, bits, whole)
     // Of int8 the codes are the integers themselves.
     const codes = type.unsigned ? stored : addToCodes(stored, 8, middle)
     const places = order && Tensor.fromArray(device, order, [columns], 'int32')
-    const zeroPoint = () => {
-      if (!zeros) return expand(Tensor.fromArray(device, Uint8Array.of(middle), [1, 1]), blocks)
-      if (args.strategy === 'tensor') return addToCodes(zeros.view([1, 1]), 8, middle)
-      return unpackColumns(zeros, blocks[1], out, bits)
+    const zeroPoint = (): Offset => {
+      if (!zeros) return { kind: 'zeroPoint', value: middle }
+      const values =
+        args.strategy === 'tensor'
+          ? addToCodes(zeros.view([1, 1]), 8, middle)
+          : unpackColumns(zeros, blocks[1], out, bits, whole)
+      return { kind: 'zeroPoint', values }
     }
     return QTensor.fromParts({
       type,
@@ -100,7 +113,7 @@ async function readPacked(
       codes: places ? permuteColumns(codes, places) : codes,
       block,
       scale: { values: scales.view(blocks) },
-      offset: type.unsigned ? { kind: 'zeroPoint', values: zeroPoint() } : null,
+      offset: type.unsigned ? zeroPoint() : null,
       order: places,
     }).keep()
   })
@@ -120,21 +133,28 @@ function wholeCodes(bits: number): number {
   return Math.floor(32 / bits)
 }
 
+/** How many words hold so many codes. */
+function wordCount(codes: number, bits: number, whole: boolean): number {
+  return whole ? Math.ceil(codes / wholeCodes(bits)) : Math.ceil((codes * bits) / 32)
+}
+
+/** Whether so many words are those of whole codes, and not of a stream. */
+function isWhole(words: number | undefined, codes: number, bits: number): boolean {
+  return words === wordCount(codes, bits, true) && words !== wordCount(codes, bits, false)
+}
+
 /** Words [rows, words] → codes [rows, length]. */
-function unpackRows(words: Tensor, rows: number, length: number, bits: number): Tensor {
-  const [, count] = words.shape
-  if (count === Math.ceil((length * bits) / 32))
-    return unpackCodes(words, wordRows(rows, length, bits)).view([rows, length])
-  const codes = unpackCodes(words, wordRows(rows * count, wholeCodes(bits), bits))
-  return slice(codes.view([rows, count * wholeCodes(bits)]), 1, 0, length)
+function unpackRows(words: Tensor, rows: number, length: number, bits: number, whole: boolean): Tensor {
+  if (!whole) return unpackCodes(words, wordRows(rows, length, bits)).view([rows, length])
+  const count = words.size(1) * wholeCodes(bits)
+  const codes = unpackCodes(words, wordRows(words.numel, wholeCodes(bits), bits))
+  return slice(codes.view([rows, count]), 1, 0, length)
 }
 
 /** Words [words, columns] → codes [length, columns]. */
-function unpackColumns(words: Tensor, columns: number, length: number, bits: number): Tensor {
-  const [count] = words.shape
-  if (count === Math.ceil((length * bits) / 32)) {
-    const codes = unpackCodes(words, wordColumns(columns, length, bits))
-    return transpose(codes.view([columns, length]), 0, 1)
-  }
-  return transpose(unpackRows(transpose(words, 0, 1), columns, length, bits), 0, 1)
+function unpackColumns(words: Tensor, columns: number, length: number, bits: number, whole: boolean): Tensor {
+  const codes = whole
+    ? unpackRows(transpose(words, 0, 1), columns, length, bits, whole)
+    : unpackCodes(words, wordColumns(columns, length, bits)).view([columns, length])
+  return transpose(codes, 0, 1)
 }
