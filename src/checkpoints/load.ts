@@ -4,9 +4,8 @@ import { FormatError } from '../core/errors.ts'
 import { aFunction, aString, check, either, instanceOf } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { openDevice } from '../devices/open.ts'
-import { openCheckpoint } from '../formats/checkpoint.ts'
+import { openCheckpoint, openTensors } from '../formats/checkpoint.ts'
 import { type JsonObject, readJson } from '../formats/json.ts'
-import { openSafetensors } from '../formats/safetensors.ts'
 import type { QuantizedFile } from '../formats/schemes/scheme.ts'
 import { aPlace, type Folder } from '../formats/source.ts'
 import type { TensorFile } from '../formats/tensorFile.ts'
@@ -84,12 +83,13 @@ async function quantizationConfig(folder: Folder): Promise<JsonObject | null> {
 }
 
 /**
- * The tensors of a .safetensors file, by name, for `loadStateDict`.
+ * The tensors of a .safetensors file, or of one that `torch.save` wrote (.pt, .pth or .bin), by name, for
+ * `loadStateDict`.
  * @throws FormatError if it is not such a file
  */
 export async function readStateDict(path: string | URL): Promise<Map<string, SavedTensor>> {
   check('readStateDict', 'path', path, either('be a path or a URL', aString, instanceOf(URL, 'be a URL')))
-  const file = await openSafetensors(await openFile(path))
+  const file = await openTensors(await openFile(path), String(path))
   try {
     const state = new Map<string, SavedTensor>()
     for (const { name, dtype, shape } of file.tensors.values()) {

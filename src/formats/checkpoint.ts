@@ -1,25 +1,44 @@
 import { FormatError } from '../core/errors.ts'
+import { anyOf } from '../core/lists.ts'
 import { readJson, show } from './json.ts'
 import { openSafetensors } from './safetensors.ts'
-import { checkFileName, type Folder } from './source.ts'
+import { type ByteSource, checkFileName, type Folder } from './source.ts'
 import { type TensorFile, type TensorInfo, tensorInfo, type UnknownTensor } from './tensorFile.ts'
 
 export const weightsName = 'model.safetensors'
 export const weightsIndexName = 'model.safetensors.index.json'
 
+/** The weights of a folder: the first that is there counts. An index names several files. */
+const weightsNames = [
+  weightsName,
+  weightsIndexName,
+  'pytorch_model.bin',
+  'pytorch_model.bin.index.json',
+] as const
+
 /**
- * The weights of a folder in Hugging Face layout: `model.safetensors`, else the shards that its index names.
- * @throws FormatError if the folder holds neither, or what it holds is refused.
+ * The weights of a folder in Hugging Face layout: `model.safetensors`, else the shards that its index names; of
+ * one without these `pytorch_model.bin`, or its shards.
+ * @throws FormatError if the folder holds none of them, or what it holds is refused.
  */
 export async function openCheckpoint(folder: Folder): Promise<TensorFile> {
-  if (await folder.has(weightsName)) return openSafetensors(await folder.open(weightsName))
-  if (await folder.has(weightsIndexName)) return openSharded(folder, weightsIndexName)
+  for (const name of weightsNames) {
+    if (!(await folder.has(name))) continue
+    return name.endsWith('.json') ? openSharded(folder, name) : openTensors(await folder.open(name), name)
+  }
   const files = await folder.list().catch(() => [])
   const held =
     files.length === 0
-      ? 'it holds neither'
+      ? 'it holds none of them'
       : `it holds ${files.slice(0, 10).join(', ')}${files.length > 10 ? ', …' : ''}`
-  throw new FormatError(`${folder.name}: must hold ${weightsName} or ${weightsIndexName}; ${held}`)
+  throw new FormatError(`${folder.name}: must hold ${anyOf(weightsNames)}; ${held}`)
+}
+
+/** The tensors of a file, whose name says what it is; what reads PyTorch's files is loaded when there is one. */
+export async function openTensors(source: ByteSource, name = source.name): Promise<TensorFile> {
+  if (!/\.(bin|pt|pth)$/.test(name)) return openSafetensors(source)
+  const { openPyTorch } = await import('./pytorch.ts')
+  return openPyTorch(source)
 }
 
 /**
@@ -38,7 +57,7 @@ export async function openSharded(folder: Folder, index: string = weightsIndexNa
     await Promise.all([...shards.values()].map((shard) => shard.close()))
   }
   try {
-    for (const name of names) shards.set(name, await openSafetensors(await folder.open(name)))
+    for (const name of names) shards.set(name, await openTensors(await folder.open(name), name))
     return joinShards(`${folder.name}/${index}`, shards, shardOf, close)
   } catch (error) {
     await close()

@@ -87,6 +87,26 @@ export function tensorInfo(file: Pick<TensorFile, 'name' | 'tensors' | 'unknown'
   throw new FormatError(`${file.name}: tensor ${show(name)} ${problem}`, { tensor: name })
 }
 
+/**
+ * Where the bytes of rows `start` to `end` (exclusive) lie from a tensor's first, and how many they are.
+ * @throws FormatError if there are no such rows
+ */
+export function bytesOfRows(
+  file: Pick<TensorFile, 'name'>,
+  { name, shape, byteLength }: TensorInfo,
+  start: number,
+  end: number,
+): { from: number; length: number } {
+  const rows = shape[0] ?? 1
+  if (!(0 <= start && start <= end && end <= rows))
+    throw new FormatError(
+      `${file.name}: rows of ${show(name)} must lie in 0..${rows}; asked for ${start}..${end}`,
+      { tensor: name },
+    )
+  const rowBytes = rows === 0 ? 0 : byteLength / rows
+  return { from: start * rowBytes, length: (end - start) * rowBytes }
+}
+
 /** How the tensors of `file`, which lie in `source` as they stand, are read. */
 export function readFrom(
   source: ByteSource,
@@ -98,16 +118,9 @@ export function readFrom(
       return source.read(byteOffset, byteLength)
     },
     async readRows(name, start, end, into) {
-      const { byteOffset, byteLength, shape } = tensorInfo(file, name)
-      const rows = shape[0] ?? 1
-      if (!(0 <= start && start <= end && end <= rows)) {
-        throw new FormatError(
-          `${file.name}: rows of ${show(name)} must lie in 0..${rows}; asked for ${start}..${end}`,
-          { tensor: name },
-        )
-      }
-      const rowBytes = rows === 0 ? 0 : byteLength / rows
-      return source.read(byteOffset + start * rowBytes, (end - start) * rowBytes, into)
+      const info = tensorInfo(file, name)
+      const { from, length } = bytesOfRows(file, info, start, end)
+      return source.read(info.byteOffset + from, length, into)
     },
     close: () => source.close(),
   }

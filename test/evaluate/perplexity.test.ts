@@ -7,8 +7,8 @@ import { type CausalLM, loadCausalLM } from '../../src/index.ts'
 import { freeze, quantize } from '../../src/quantize/quantize.ts'
 
 /*
- * Which tokens are scored, and what becomes of their scores: worked out here, in float64, from the logits of single
- * windows.
+ * Which tokens are scored, and what becomes of their scores: worked out here, in float64, from the logits of
+ * single windows.
  */
 
 const device = openDevice('cpu', { threads: 2 })

@@ -104,10 +104,12 @@ test('the shards that were open are closed when one is refused', async () => {
 test('a folder without weights says so', async () => {
   const folder = memoryFolder(new Map([['config.json', new Uint8Array()]]), 'models/x')
   await assert.rejects(openCheckpoint(folder), {
-    message: 'models/x: must hold model.safetensors or model.safetensors.index.json; it holds config.json',
+    message:
+      'models/x: must hold model.safetensors, model.safetensors.index.json, pytorch_model.bin or pytorch_model.bin.index.json; it holds config.json',
   })
   await assert.rejects(openCheckpoint(diskFolder('/no/such/folder')), {
-    message: '/no/such/folder: must hold model.safetensors or model.safetensors.index.json; it holds neither',
+    message:
+      '/no/such/folder: must hold model.safetensors, model.safetensors.index.json, pytorch_model.bin or pytorch_model.bin.index.json; it holds none of them',
   })
 })
 
