@@ -1,4 +1,5 @@
 import type { FloatDType } from '../core/dtype.ts'
+import type { Shape } from '../core/shape.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import type { FolderSink } from './source.ts'
 import type { TensorHead } from './tensorFile.ts'
@@ -29,6 +30,8 @@ export interface ModelWriter {
 export interface Adaptation {
   /** The dtype that a float becomes; default: as the model has it. */
   readonly dtype?: FloatDType
-  /** Its values in another order, such as that of rows, of the same shape. */
+  /** The shape that it has then; default: the same. */
+  readonly shape?: Shape
+  /** Its values in another order, such as that of rows; of blocks of bytes [N, bytes of a row]. */
   arrange?(values: Tensor): Tensor
 }

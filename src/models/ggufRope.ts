@@ -1,7 +1,8 @@
 import { FormatError } from '../core/errors.ts'
 import type { GgufFile } from '../formats/gguf.ts'
+import type { GgufValue } from '../formats/ggufWriter.ts'
 import { show } from '../formats/json.ts'
-import { inverseFrequencies, type RopeScaling } from '../nn/rope.ts'
+import { inverseFrequencies, type RopeOptions, type RopeScaling, type YarnRope } from '../nn/rope.ts'
 
 /**
  * The `rope_scaling` of a config.json that says what a GGUF file says; null where nothing is scaled.
@@ -83,4 +84,59 @@ function factorScaling(
     attention_factor: 1,
     original_max_position_embeddings: config.max_position_embeddings,
   }
+}
+
+/** How a GGUF file says what `ggufRopeScaling` reads. */
+export interface GgufRope {
+  /** By keys without the architecture. */
+  readonly entries: readonly [string, GgufValue][]
+  /** The values of the tensor `rope_freqs.weight`; null: there is none. */
+  readonly factors: Float32Array | null
+}
+
+/**
+ * How a GGUF file says how positions are scaled.
+ * @throws FormatError if it cannot
+ */
+export function ropeInGguf(rope: RopeOptions): GgufRope {
+  const { scaling } = rope
+  const named = (type: string, factor: number): GgufRope['entries'] => [
+    ['rope.scaling.type', { type: 'string', value: type }],
+    ['rope.scaling.factor', { type: 'float32', value: factor }],
+  ]
+  switch (scaling.type) {
+    case 'linear':
+      return { entries: named('linear', scaling.factor), factors: null }
+    case 'yarn': {
+      checkYarn(scaling)
+      const original: GgufValue = { type: 'uint32', value: scaling.originalMaxPositions }
+      const key = 'rope.scaling.original_context_length'
+      return { entries: [...named('yarn', scaling.factor), [key, original]], factors: null }
+    }
+    case 'llama3': {
+      const plain = inverseFrequencies({ ...rope, scaling: { type: 'default' } })
+      const scaled = inverseFrequencies(rope)
+      return { entries: [], factors: plain.map((frequency, i) => frequency / scaled[i]) }
+    }
+    case 'longrope': {
+      const { shortFactors, longFactors, attentionFactor } = scaling
+      if (attentionFactor === 1 && shortFactors.every((factor, i) => factor === longFactors[i]))
+        return { entries: [], factors: Float32Array.from(shortFactors) }
+      throw new FormatError(
+        'gguf: positions must be scaled alike in short texts and long ones; LongRoPE scales them otherwise',
+      )
+    }
+    default:
+      // A base that grows with the text is the same up to the trained length, where a file's texts end.
+      return { entries: [], factors: null }
+  }
+}
+
+/** llama.cpp has the paper's constants. */
+function checkYarn({ factor, betaFast, betaSlow, attentionFactor }: YarnRope): void {
+  const usual = 0.1 * Math.log(factor) + 1
+  if (betaFast === 32 && betaSlow === 1 && Math.abs(attentionFactor / usual - 1) < 1e-6) return
+  throw new FormatError(
+    `gguf: YaRN must have beta_fast 32, beta_slow 1 and attention_factor ${usual}; it has ${betaFast}, ${betaSlow} and ${attentionFactor}`,
+  )
 }

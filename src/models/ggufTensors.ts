@@ -13,3 +13,17 @@ export function modulePath({ modules }: GgufFamily, tensor: string): string | nu
   if (module === undefined || !Object.hasOwn(modules, module)) return null
   return `${modules[module].replace('.N.', `.${layer}.`)}.${part}`
 }
+
+/** The inverse of `modulePath`. */
+export function tensorName({ modules }: Pick<GgufFamily, 'modules'>, path: string): string | null {
+  const [, module, part] = /^(.*)\.(weight|bias)$/.exec(path) ?? []
+  if (module === undefined) return null
+  for (const [name, pattern] of Object.entries(modules)) {
+    if (pattern === module) return `${name}.${part}`
+    const [before, behind] = pattern.split('.N.')
+    if (behind === undefined || !module.startsWith(`${before}.`) || !module.endsWith(`.${behind}`)) continue
+    const layer = module.slice(before.length + 1, -behind.length - 1)
+    if (/^\d+$/.test(layer)) return `${name.replace('blk.N.', `blk.${layer}.`)}.${part}`
+  }
+  return null
+}

@@ -1,16 +1,14 @@
 import { FormatError } from '../core/errors.ts'
 import type { GgufMetadata } from '../formats/ggufMetadata.ts'
 import { show } from '../formats/json.ts'
-import { ggufTokenId } from './ggufTokens.ts'
+import { llama3Names, preTokenizers } from './ggufPreTokenizers.ts'
+import { ggufTokenId, tokenTypes } from './ggufTokens.ts'
 
 /*
  * A GGUF file holds a tokenizer's data, not its rules: those are chosen by name, and written out here as a
  * tokenizer.json.
  * Source: llama.cpp, src/llama-vocab.cpp; transformers, integrations/gguf/gguf_tokenizer_mapping.py.
  */
-
-/** Kinds of tokens, as `tokenizer.ggml.token_type` numbers them. */
-const tokenTypes = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const
 
 /**
  * SentencePiece's default is 16, the longest runs of spaces in use have some 60: what is longer is no piece,
@@ -138,45 +136,6 @@ function readVocabulary(metadata: GgufMetadata): Vocabulary {
     )
   }
   return { tokens, types, ids }
-}
-
-/**
- * Words, numbers and the rest each with the space before them: GPT-2's rule, which `ByteLevel` has built in.
- */
-const gpt2Split = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true }
-/** Each digit alone, then GPT-2's rule. */
-const digitSplit = sequence(split('\\p{N}'), gpt2Split)
-const contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-const llama3Split = wordSplit('\\p{N}{1,3}')
-const llama3Names = ['llama-bpe', 'llama3', 'llama-v3']
-
-/** How text is cut before merging, by the names that `tokenizer.ggml.pre` uses. */
-const preTokenizers = new Map<string, object>([
-  ...['default', 'gpt-2', 'gpt2', 'mpt', 'olmo', 'jais'].map((name) => [name, gpt2Split] as const),
-  ...['smollm', 'starcoder', 'refact', 'command-r', 'codeshell', 'exaone'].map(
-    (name) => [name, digitSplit] as const,
-  ),
-  ...llama3Names.map((name) => [name, llama3Split] as const),
-  ...['qwen2', 'stablelm2'].map((name) => [name, wordSplit('\\p{N}')] as const),
-])
-
-function sequence(...pretokenizers: object[]): object {
-  return { type: 'Sequence', pretokenizers }
-}
-
-function split(regex: string): object {
-  return { type: 'Split', pattern: { Regex: regex }, behavior: 'Isolated', invert: false }
-}
-
-/** The rule of tiktoken's cl100k, with its own idea of a number. */
-function wordSplit(number: string): object {
-  const regex = `${contractions}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${number}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`
-  return sequence(split(regex), {
-    type: 'ByteLevel',
-    add_prefix_space: false,
-    trim_offsets: true,
-    use_regex: false,
-  })
 }
 
 /** Tokens spell bytes as GPT-2 does; merges are listed best first. */

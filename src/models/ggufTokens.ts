@@ -1,5 +1,8 @@
 import type { GgufMetadata } from '../formats/ggufMetadata.ts'
 
+/** Kinds of tokens, as `tokenizer.ggml.token_type` numbers them. */
+export const tokenTypes = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const
+
 /**
  * The id of a special token by its name in the metadata, `tokenizer.ggml.NAME_token_id`; null where there is
  * none.

@@ -1,4 +1,5 @@
 import type { JsonObject } from '../../formats/json.ts'
+import type { RopeOptions } from '../../nn/rope.ts'
 import type { CausalLM, CausalLMConfig } from '../causalLM.ts'
 import type { CheckpointNames } from '../pretrained.ts'
 import type { Warn } from './fields.ts'
@@ -21,14 +22,14 @@ export interface Family<C extends CausalLMConfig = CausalLMConfig> {
   /** How checkpoints name tensors, where that differs from the paths of the model. */
   readonly names?: CheckpointNames
   /** How GGUF files describe it; absent where they cannot. */
-  readonly gguf?: GgufFamily
+  readonly gguf?: GgufFamily<C>
 }
 
 /**
  * How GGUF files describe a family: their metadata become a config.json, which the family parses as any
- * other, and their tensors get the paths of its modules.
+ * other, and their tensors get the paths of its modules; and the other way round.
  */
-export interface GgufFamily {
+export interface GgufFamily<C extends CausalLMConfig = CausalLMConfig> {
   /** In `general.architecture`, and before each of the keys below. */
   readonly architecture: string
   /** The key of each field of a config.json that a file must state: `num_hidden_layers: 'block_count'`. */
@@ -37,6 +38,10 @@ export interface GgufFamily {
   readonly optionalFields?: Readonly<Record<string, string>>
   /** Fields that are the same in all files, or follow from which tensors there are. */
   otherFields?(has: (tensor: string) => boolean): Readonly<Record<string, unknown>>
+  /** What files that are written say of a config, by keys as above, those of the scaling of positions aside. */
+  keys(config: C): Readonly<Record<string, number>>
+  /** How positions turn; absent where they do not. */
+  rope?(config: C): RopeOptions
   /** The path of each module by its name in the file, `N` standing for the number of a layer. */
   readonly modules: Readonly<Record<string, string>>
   /**

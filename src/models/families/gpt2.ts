@@ -1,4 +1,5 @@
 import type { FloatDType } from '../../core/dtype.ts'
+import { FormatError } from '../../core/errors.ts'
 import type { JsonObject } from '../../formats/json.ts'
 import { Attention } from '../../nn/attention.ts'
 import { DecoderLayer } from '../../nn/decoderLayer.ts'
@@ -123,6 +124,24 @@ function mlpOf({ hiddenSize, intermediateSize, activation }: Gpt2Config, dtype: 
   )
 }
 
+/** @throws FormatError if llama.cpp computes it otherwise */
+function keys(config: Gpt2Config): Record<string, number> {
+  const { activation, scaleByLayer } = config
+  if (scaleByLayer || (activation !== 'gelu_new' && activation !== 'gelu_pytorch_tanh'))
+    throw new FormatError(
+      `gguf: a GPT-2 must have activation_function gelu_new and scale_attn_by_inverse_layer_idx false; it has ${activation} and ${scaleByLayer}`,
+    )
+  return {
+    context_length: config.maxPositions,
+    embedding_length: config.hiddenSize,
+    block_count: config.layers,
+    feed_forward_length: config.intermediateSize,
+    'attention.head_count': config.heads,
+    'attention.layer_norm_epsilon': config.normEpsilon,
+    vocab_size: config.vocabularySize,
+  }
+}
+
 export const gpt2: Family<Gpt2Config> = {
   architectures: ['GPT2LMHeadModel'],
   modelTypes: ['gpt2'],
@@ -145,6 +164,7 @@ export const gpt2: Family<Gpt2Config> = {
       layer_norm_epsilon: 'attention.layer_norm_epsilon',
     },
     optionalFields: { vocab_size: 'vocab_size' },
+    keys,
     modules: {
       token_embd: 'transformer.wte',
       position_embd: 'transformer.wpe',

@@ -23,8 +23,11 @@ export function emptyModel(config: JsonObject, warn: Warn = () => {}): CausalLM 
   return model
 }
 
-/** The first architecture that is named counts, and without any the model's type. */
-function familyOf(config: JsonObject): Family {
+/**
+ * The family of a config.json: the first architecture that is named counts, and without any the model's type.
+ * @throws FormatError if no family has it
+ */
+export function familyOf(config: JsonObject): Family {
   const [architecture] = config.strings('architectures', [])
   const type = config.string('model_type', 'none')
   const found = families.find(({ architectures, modelTypes }) =>

@@ -29,7 +29,7 @@ export function parseLlamaConfig(json: JsonObject, warn: Warn = () => {}): Llama
 }
 
 /** How GGUF files describe Llama, which is how they describe Mistral, too. */
-export const llamaGguf: GgufFamily = {
+export const llamaGguf: GgufFamily<LlamaLikeConfig> = {
   ...llamaLikeGguf,
   architecture: 'llama',
   otherFields: (has) => ({

@@ -41,5 +41,12 @@ export const mistral: Family<LlamaLikeConfig> = {
   build: (config) => new MistralForCausalLM(config),
   names: llamaLikeNames,
   // Files call it a Llama; what tells it apart is the window.
-  gguf: { ...llamaGguf, fields: { ...llamaGguf.fields, sliding_window: 'attention.sliding_window' } },
+  gguf: {
+    ...llamaGguf,
+    fields: { ...llamaGguf.fields, sliding_window: 'attention.sliding_window' },
+    keys: (config) => {
+      const [window] = config.windows
+      return { ...llamaGguf.keys(config), ...(window && { 'attention.sliding_window': window }) }
+    },
+  },
 }

@@ -1,4 +1,5 @@
 import type { FloatDType } from '../../core/dtype.ts'
+import { FormatError } from '../../core/errors.ts'
 import type { JsonObject } from '../../formats/json.ts'
 import { DecoderLM } from '../decoderLM.ts'
 import type { Family } from './family.ts'
@@ -52,11 +53,18 @@ function windowOf(json: JsonObject): (layer: number) => number | null {
   }
 }
 
+/** @throws FormatError if layers see a window, which llama.cpp has none of */
+function keys(config: LlamaLikeConfig): Record<string, number> {
+  const window = config.windows.find((each) => each !== null)
+  if (window === undefined) return llamaLikeGguf.keys(config)
+  throw new FormatError(`gguf: every layer of a Qwen2 must see all tokens; some see ${window}`)
+}
+
 export const qwen2: Family<LlamaLikeConfig> = {
   architectures: ['Qwen2ForCausalLM'],
   modelTypes: ['qwen2'],
   parse: parseQwen2Config,
   build: (config) => new Qwen2ForCausalLM(config),
   names: llamaLikeNames,
-  gguf: { ...llamaLikeGguf, architecture: 'qwen2' },
+  gguf: { ...llamaLikeGguf, architecture: 'qwen2', keys },
 }

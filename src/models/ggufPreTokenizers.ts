@@ -1,0 +1,68 @@
+import { isObject } from '../core/kinds.ts'
+
+/*
+ * How text is cut before merging: GGUF files name a rule, a tokenizer.json writes it out.
+ * Source: llama.cpp, src/llama-vocab.cpp.
+ */
+
+/**
+ * Words, numbers and the rest each with the space before them: GPT-2's rule, which `ByteLevel` has built in.
+ */
+const gpt2Split = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true }
+/** Each digit alone, then GPT-2's rule. */
+const digitSplit = sequence(split('\\p{N}'), gpt2Split)
+const contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+const llama3Split = wordSplit('\\p{N}{1,3}')
+export const llama3Names = ['llama-bpe', 'llama3', 'llama-v3']
+
+/**
+ * How text is cut before merging, by the names that `tokenizer.ggml.pre` uses; of those of one rule the first is
+ * written.
+ */
+export const preTokenizers = new Map<string, object>([
+  ...['gpt-2', 'default', 'gpt2', 'mpt', 'olmo', 'jais'].map((name) => [name, gpt2Split] as const),
+  ...['smollm', 'starcoder', 'refact', 'command-r', 'codeshell', 'exaone'].map(
+    (name) => [name, digitSplit] as const,
+  ),
+  ...llama3Names.map((name) => [name, llama3Split] as const),
+  ...['qwen2', 'stablelm2'].map((name) => [name, wordSplit('\\p{N}')] as const),
+])
+
+function sequence(...pretokenizers: object[]): object {
+  return { type: 'Sequence', pretokenizers }
+}
+
+function split(regex: string): object {
+  return { type: 'Split', pattern: { Regex: regex }, behavior: 'Isolated', invert: false }
+}
+
+/** The rule of tiktoken's cl100k, with its own idea of a number. */
+function wordSplit(number: string): object {
+  const regex = `${contractions}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${number}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`
+  return sequence(split(regex), {
+    type: 'ByteLevel',
+    add_prefix_space: false,
+    trim_offsets: true,
+    use_regex: false,
+  })
+}
+
+/** The name of the rule that a tokenizer.json writes out as its `pre_tokenizer`; null if it has none. */
+export function preTokenizerName(written: unknown): string | null {
+  const wanted = stepsOf(written)
+  const found = [...preTokenizers].find(([, rule]) => stepsOf(rule) === wanted)
+  return found?.[0] ?? null
+}
+
+/** What cuts a text, step by step: rules that are written differently and do the same have the same steps. */
+function stepsOf(rule: unknown): string {
+  if (!isObject(rule)) return 'none'
+  const { type, pretokenizers, pattern, behavior, invert, use_regex, add_prefix_space } = rule
+  if (type === 'Sequence' && Array.isArray(pretokenizers)) return pretokenizers.map(stepsOf).join(' | ')
+  if (type === 'Digits' && rule.individual_digits === true) return 'at \\p{N}'
+  if (type === 'Split' && isObject(pattern) && behavior === 'Isolated' && invert !== true)
+    return `at ${pattern.Regex}`
+  if (type === 'ByteLevel' && add_prefix_space !== true)
+    return use_regex === false ? 'bytes' : 'words, then bytes'
+  return JSON.stringify(rule)
+}

@@ -1,0 +1,174 @@
+import { isDType, isFloatDType } from '../core/dtype.ts'
+import { FormatError } from '../core/errors.ts'
+import { numel, type Shape } from '../core/shape.ts'
+import { type GgufTypeName, ggufTypes } from '../formats/ggufBlocks.ts'
+import { type GgufValue, ggufTypeOf, placeGguf } from '../formats/ggufWriter.ts'
+import { JsonObject, parseJson } from '../formats/json.ts'
+import type { Adaptation, ModelWriter } from '../formats/modelWriter.ts'
+import type { TensorHead } from '../formats/tensorFile.ts'
+import { transpose } from '../tensor/ops/index.ts'
+import type { Tensor } from '../tensor/tensor.ts'
+import type { CausalLM } from './causalLM.ts'
+import type { GgufFamily } from './families/family.ts'
+import { familyOf } from './families/index.ts'
+import { type GgufRope, ropeInGguf } from './ggufRope.ts'
+import { ropeFactorsName, tensorName } from './ggufTensors.ts'
+import { vocabularyEntries, withoutVocabulary } from './ggufVocabulary.ts'
+
+/** The one file that is written. */
+export const ggufFileName = 'model.gguf'
+
+/** llama.cpp's number of a file that is mostly of a type. Source: llama.cpp, include/llama.h, `llama_ftype`. */
+const fileTypes: Partial<Record<GgufTypeName, number>> = {
+  F32: 0,
+  F16: 1,
+  Q4_0: 2,
+  Q4_1: 3,
+  Q8_0: 7,
+  Q5_0: 8,
+  Q5_1: 9,
+  Q2_K: 10,
+  Q3_K: 12,
+  Q4_K: 15,
+  Q5_K: 17,
+  Q6_K: 18,
+  IQ4_NL: 25,
+  IQ4_XS: 30,
+  BF16: 32,
+  TQ1_0: 36,
+  TQ2_0: 37,
+  MXFP4: 38,
+}
+
+/** Keys whose numbers are floats. */
+const floatKeys = /(epsilon|freq_base)$/
+
+/**
+ * Writes a language model as a GGUF file that llama.cpp runs: its tensors under llama.cpp's names, with rows in
+ * its order, config and tokenizer as metadata.
+ * @throws FormatError if llama.cpp has no such model, or no such tokenizer
+ */
+export function ggufModelWriter(model: CausalLM): ModelWriter {
+  const name = model.checkpoint?.name ?? 'model'
+  const { gguf } = familyOf(new JsonObject(model.savedConfig(), name))
+  if (!gguf) throw new FormatError(`${name}: GGUF files must be able to hold its architecture; they cannot`)
+  const positions = gguf.rope?.(model.config)
+  const rope = positions ? ropeInGguf(positions) : { entries: [], factors: null }
+  const vocabulary = vocabularyOf(model)
+  const nameOf = (path: string) => {
+    const found = tensorName(gguf, path)
+    if (found !== null) return found
+    throw new FormatError(`gguf: llama.cpp must have a tensor for ${path}; it has none`, { tensor: path })
+  }
+  return {
+    adapt: (tensor) => adaptation(model, gguf, nameOf(tensor.name), tensor),
+    async place(folder, tensors) {
+      const factors = rope.factors && factorsTensor(rope.factors)
+      const heads = tensors.map((tensor) => ({ ...tensor, name: nameOf(tensor.name) }))
+      const metadata = new Map<string, GgufValue>([
+        ['general.architecture', { type: 'string', value: gguf.architecture }],
+        ['general.type', { type: 'string', value: 'model' }],
+        ['general.name', { type: 'string', value: baseName(name) }],
+        ...configEntries(gguf, model, rope),
+        ['general.file_type', { type: 'uint32', value: fileTypeOf(heads) }],
+        ['general.quantization_version', { type: 'uint32', value: 2 }],
+        ...vocabulary,
+      ])
+      const placed = await placeGguf(folder, ggufFileName, metadata, [
+        ...(factors ? [factors.head] : []),
+        ...heads,
+      ])
+      if (factors) await placed.put(factors.head.name, 0, factors.bytes)
+      return { ...placed, put: (path, start, bytes) => placed.put(nameOf(path), start, bytes) }
+    },
+  }
+}
+
+function baseName(name: string): string {
+  return name
+    .replace(/\/+$/, '')
+    .replace(/^.*\//, '')
+    .replace(/\.gguf$/, '')
+}
+
+function factorsTensor(factors: Float32Array): { head: TensorHead; bytes: Uint8Array } {
+  const head = { name: ropeFactorsName, dtype: 'float32', shape: [factors.length] } as const
+  return { head, bytes: new Uint8Array(factors.buffer, factors.byteOffset, factors.byteLength) }
+}
+
+function configEntries(gguf: GgufFamily, model: CausalLM, { entries }: GgufRope): [string, GgufValue][] {
+  const numbers = Object.entries(gguf.keys(model.config)).map(([key, value]): [string, GgufValue] => {
+    return [key, { type: floatKeys.test(key) ? 'float32' : 'uint32', value }]
+  })
+  return [...numbers, ...entries].map(([key, value]) => [`${gguf.architecture}.${key}`, value])
+}
+
+/** The metadata of the tokenizer that came with the model. */
+function vocabularyOf(model: CausalLM): [string, GgufValue][] {
+  const { checkpoint, config } = model
+  const text = (file: string) => {
+    const found = checkpoint?.files.get(file)
+    return typeof found === 'function' ? found() : found
+  }
+  const object = (file: string) => {
+    const found = text(file)
+    const place = `${checkpoint?.name}/${file}`
+    return found === undefined
+      ? null
+      : new JsonObject(parseJson(new TextEncoder().encode(found), place), place)
+  }
+  const tokenizer = object('tokenizer.json')
+  const template = text('chat_template.jinja')
+  const settings = {
+    config: {
+      ...object('tokenizer_config.json')?.toObject(),
+      ...(template !== undefined && { chat_template: template }),
+    },
+    modelConfig: checkpoint?.config ?? {},
+    vocabularySize: config.vocabularySize,
+  }
+  return tokenizer ? vocabularyEntries(tokenizer, settings) : withoutVocabulary(settings)
+}
+
+/** Norms, biases and positions are float32; rows of heads stand in pairs, and GPT-2's matrices the other way. */
+function adaptation(
+  { config }: CausalLM,
+  { paired = {}, turned = [] }: GgufFamily,
+  name: string,
+  { name: path, dtype, shape }: TensorHead,
+): Adaptation | null {
+  const isOf = (module: string) => path.replace(/\.\w+$/, '').endsWith(`.${module}`)
+  const isFloat = isDType(dtype) && isFloatDType(dtype)
+  const as: Adaptation =
+    isFloat && (shape.length === 1 || name.startsWith('position_embd')) ? { dtype: 'float32' } : {}
+  const heads = Object.entries(paired).find(([module]) => isOf(module))?.[1]
+  if (heads) return { ...as, arrange: (values) => inPairs(values, config[heads]) }
+  if (isFloat && shape.length === 2 && turned.some(isOf))
+    return { ...as, shape: shape.toReversed(), arrange: (values) => transpose(values, 0, 1) }
+  return as
+}
+
+/**
+ * Row s · D/2 + i of a head as its row 2i + s, as llama.cpp turns pairs of rows.
+ * Source: llama.cpp, convert_hf_to_gguf.py, LlamaModel.permute.
+ * @param values of whole rows, of any dtype
+ */
+function inPairs(values: Tensor, heads: number): Tensor {
+  const rows = values.shape[0]
+  const half = rows / heads / 2
+  const line = values.numel / rows
+  return transpose(values.view([heads, 2, half, line]), 1, 2).view(values.shape)
+}
+
+/** llama.cpp's number of the type that most bytes of matrices are of. */
+function fileTypeOf(tensors: readonly { dtype: TensorHead['dtype']; shape: Shape }[]): number {
+  const bytes = new Map<GgufTypeName, number>()
+  for (const { dtype, shape } of tensors) {
+    const type = ggufTypeOf(dtype)
+    if (!type || shape.length < 2) continue
+    const block = ggufTypes[type]
+    bytes.set(type, (bytes.get(type) ?? 0) + (numel(shape) / block.values) * block.bytes)
+  }
+  const [most] = [...bytes].toSorted(([, a], [, b]) => b - a)
+  return fileTypes[most?.[0] ?? 'F32'] ?? 1
+}
