@@ -120,6 +120,7 @@ for (const [name, folders] of [
 }
 /** Folders of other schemes. */
 const schemes = [
+  'stories260K/awq-gemm-g32-attn',
   'stories260K/gptq-w4-g32-sym',
   'stories260K/gptq-w4-g32-asym-desc_act',
   'stories260K/gptq_v2-w4-g32-asym',

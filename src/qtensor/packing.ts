@@ -98,6 +98,16 @@ export function wordRows(rows: number, length: number, bits: number): Packing {
   }
 }
 
+/** AWQ's words of eight codes of 4 bits, even ones first, along each of `rows` rows; codes [length, rows]. */
+export function evenFirstRows(rows: number, length: number): Packing {
+  const lineWords = Math.ceil(length / 8)
+  return {
+    ...{ bits: 4, wordBytes: 4, lines: rows, length, lineWords, stepWords: 1 },
+    ...{ lineCodes: 1, stepCodes: rows, count: rows * length },
+    ...{ order: [0, 2, 4, 6, 1, 3, 5, 7], packedBytes: 4 * rows * lineWords },
+  }
+}
+
 function scalarsOf({ device }: Tensor, { packedBytes: _, order, ...scalars }: Packing) {
   return { ...scalars, order: order && Tensor.fromArray(device, Uint8Array.from(order), undefined, 'uint8') }
 }

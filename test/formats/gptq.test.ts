@@ -131,6 +131,41 @@ testOnDevices('one less of a zero point of 0 was borrowed from the next', async 
   assert.deepEqual(await weightOf(device, settings, { ...example, qzeros }), truth)
 })
 
+testOnDevices('settings of single layers: the first pattern that fits a path counts', async (device) => {
+  const truth = expected((i) => Math.floor(i / size))
+  const dynamic = { '-:c': {}, '+:.*f$': { bits: 3 }, '+:f': { bits: 4, group_size: size }, '-:fc': {} }
+  const config = { ...settings, bits: 2, group_size: -1, dynamic }
+  assert.deepEqual(await weightOf(device, config, example), truth)
+  assert.deepEqual(
+    await weightOf(device, { ...settings, dynamic: { fc: { desc_act: true } } }, example),
+    truth,
+  )
+  // Symmetric or not: what the file holds counts.
+  assert.deepEqual(await weightOf(device, { ...settings, sym: true, dynamic: false }, example), truth)
+})
+
+testOnDevices('symmetric codes of 8 bits are int8', async (device) => {
+  const bytes = (o: number, i: number) => (37 * o + 91 * i) % 256
+  const words8 = Array.from({ length: 4 * out }, (_, at) => {
+    const [w, o] = [Math.floor(at / out), at % out]
+    return [0, 1, 2, 3].reduce((word, j) => word | (bytes(o, 4 * w + j) << (8 * j)), 0)
+  })
+  const tensors = {
+    ...example,
+    qweight: int32('qweight', [4, out], words8),
+    qzeros: int32('qzeros', [2, 2], Array(4).fill(0x7f7f7f7f)),
+  }
+  const truth = Float32Array.from({ length: out * columns }, (_, at) => {
+    const [o, i] = [Math.floor(at / columns), at % columns]
+    return scaleOf(Math.floor(i / size), o) * (bytes(o, i) - 128)
+  })
+  for (const sym of [true, false])
+    assert.deepEqual(await weightOf(device, { ...settings, bits: 8, sym }, tensors), truth)
+  const net = await load(new Net(), await folderOf({ ...settings, bits: 8, sym: true }, tensors), { device })
+  assert.equal(net.fc.weight.toString().split(' ')[1], 'qint8')
+  net.dispose()
+})
+
 testOnDevices('groups in the order of the columns that were quantized first', async (device) => {
   const groupOf = (i: number) => (i % 3 === 0 || i > 12 ? 0 : 1)
   const ordered = {
@@ -211,7 +246,7 @@ const nan = half('scales', [2, out], scales.with(3, Number.NaN))
 const badCases: Record<string, { config?: object; tensors?: object; says: RegExp }> = {
   'bits that GPTQ has not': {
     config: { bits: 5 },
-    says: /quantize_config\.json: bits must be 2, 3, 4 or 8; it is 5/,
+    says: /quantize_config\.json: bits must be 2, 3, 4 or 8; received 5/,
   },
   'bits of another file': {
     config: { bits: 8 },
@@ -223,15 +258,41 @@ const badCases: Record<string, { config?: object; tensors?: object; says: RegExp
   },
   'groups of no size': {
     config: { group_size: 0 },
-    says: /group_size must be -1 or a whole number from 1 up; it is 0/,
+    says: /group_size must be -1 or a whole number from 1 up; received 0/,
   },
   'another format': {
     config: { checkpoint_format: 'marlin' },
-    says: /checkpoint_format must be "gptq" or "gptq_v2"/,
+    says: /checkpoint_format must be "gptq" or "gptq_v2"; of marlin, it is laid out for one GPU kernel's tiles; received/,
   },
-  'settings of single layers': {
+  'a format that nobody knows': {
+    config: { format: 'constructor' },
+    says: /format must be "gptq" or "gptq_v2"; received "constructor"/,
+  },
+  'words of another size': { config: { pack_dtype: 'int16' }, says: /pack_dtype must be "int32"/ },
+  'activations that are rotated': { config: { rotation: 'hadamard' }, says: /rotation must be absent/ },
+  'bits of a single layer that the file has not': {
     config: { dynamic: { '+:fc': { bits: 8 } } },
-    says: /dynamic must be absent/,
+    says: /fc\.qweight must be int32 \[4,8\]; it is int32 \[2,8\]/,
+  },
+  'bits of a single layer that GPTQ has not': {
+    config: { dynamic: { '+:fc': { bits: 7 } } },
+    says: /quantize_config\.json: dynamic\."\+:fc"\.bits must be 2, 3, 4 or 8; received 7/,
+  },
+  'a layer that is to be a float': {
+    config: { dynamic: { '-:f.': {} } },
+    says: /fc\.qweight must be a float, as dynamic says; it is quantized/,
+  },
+  'a pattern that is none': {
+    config: { dynamic: { '+:(fc': {} } },
+    says: /dynamic\."\+:\(fc" must stand at a pattern of layers' names/,
+  },
+  'zero points that are not symmetric, of 8 bits': {
+    config: { bits: 8, sym: true, checkpoint_format: 'gptq_v2' },
+    tensors: {
+      qweight: int32('qweight', [4, out], Array(32).fill(7)),
+      qzeros: int32('qzeros', [2, 2], [0, 1, 2, 3]),
+    },
+    says: /fc\.qzeros must be 128 everywhere, since the settings say that they are symmetric/,
   },
   'a part that is missing': { tensors: { scales: undefined }, says: /fc\.scales is missing/ },
   'a scale that is none': {

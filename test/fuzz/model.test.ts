@@ -71,6 +71,7 @@ const models: Record<string, Files> = {
   sharded: await shardedModel(float),
   qint4: readModel(join(root, 'test/golden/stories260K/quanto-qint4')),
   qint8: readModel(join(root, 'test/golden/stories260K/quanto-qint8')),
+  awq: readModel(join(root, 'test/golden/stories260K/awq-gemm-g32-attn')),
   gptq: readModel(join(root, 'test/golden/stories260K/gptq-w4-g32-asym-desc_act')),
   mlx: readModel(join(root, 'test/golden/stories260K/mlx-mixed')),
   torchao: readModel(join(root, 'test/golden/stories260K/torchao-mixed')),

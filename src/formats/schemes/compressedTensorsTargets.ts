@@ -1,4 +1,5 @@
 import type { FormatError } from '../../core/errors.ts'
+import { pathPattern } from './pathPattern.ts'
 
 /** What compressed-tensors names layers by: a path, `re:` and a pattern for its beginning, or a class. */
 export interface Target<T> {
@@ -30,11 +31,8 @@ export function targetMatcher<T>(
   }
 }
 
-/** As Python's `re.match`: from the start of a path, and as far as it likes. */
 function patternOf(text: string, error: (text: string) => FormatError): RegExp {
-  try {
-    return new RegExp(`^(?:${text.slice('re:'.length)})`, 's')
-  } catch {
-    throw error(text)
-  }
+  const pattern = pathPattern(text.slice('re:'.length))
+  if (!pattern) throw error(text)
+  return pattern
 }

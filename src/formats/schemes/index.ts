@@ -1,3 +1,4 @@
+import { awq } from './awq.ts'
 import { bitsandbytes } from './bitsandbytes.ts'
 import { compressedTensors } from './compressedTensors.ts'
 import { fp8 } from './fp8.ts'
@@ -12,6 +13,7 @@ import { torchao } from './torchao.ts'
 /** Every scheme, in the order in which they are asked whether a checkpoint is theirs. */
 export const schemes: readonly Scheme[] = [
   quanto,
+  awq,
   gptq,
   bitsandbytes,
   compressedTensors,

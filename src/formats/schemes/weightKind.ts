@@ -1,4 +1,5 @@
 import type { DType, FloatDType } from '../../core/dtype.ts'
+import type { QType } from '../../core/qtype.ts'
 import type { QTensor } from '../../qtensor/qtensor.ts'
 import { decodeRows } from '../../qtensor/rows.ts'
 import { cast, reduce, sub } from '../../tensor/ops/index.ts'
@@ -33,14 +34,17 @@ export async function weightKind(weight: QTensor): Promise<WeightKind> {
 async function commonZeroPoint(weight: QTensor): Promise<number | null> {
   const { heldOffset } = weight
   if (heldOffset && 'value' in heldOffset) return heldOffset.value
+  const values = weight.zeroPoint()
+  return values && commonCode(values, weight.qtype).finally(() => values.dispose())
+}
+
+/** The code that all of these are; null where they differ. */
+export async function commonCode(codes: Tensor, type: QType): Promise<number | null> {
   const ends = scope(() => {
-    const values = weight.zeroPoint()
-    if (!values) return null
-    const one = Tensor.full(values.device, [], 1)
-    const line = decodeRows(values.view([values.numel]), { scale: one }, weight.qtype)
+    const one = Tensor.full(codes.device, [], 1)
+    const line = decodeRows(codes.view([codes.numel]), { scale: one }, type)
     return [keep(reduce('min', line)), keep(reduce('max', line))]
   })
-  if (!ends) return null
   const [[least], [largest]] = await Promise.all(ends.map((end) => end.toNumbers()))
   for (const end of ends) end.dispose()
   return least === largest ? least : null
