@@ -57,6 +57,21 @@ export function splitRows(count: number, cols: number, bits: number): Packing {
   }
 }
 
+/**
+ * Codes of rows that lie apart, one over the other in a word, the first in the highest bits: of 1, 2 and 4 bits in a
+ * byte, of 3 bits ten in a word of 32; of others each in a byte.
+ */
+export function splitRowsDown(count: number, cols: number, bits: number): Packing {
+  const perWord = bits === 3 ? 10 : bits < 5 ? 8 / bits : 1
+  const lines = Math.ceil(count / cols / perWord) * cols
+  const wordBytes = bits === 3 ? 4 : 1
+  return {
+    ...{ bits: perWord === 1 ? 8 : bits, wordBytes, lines, length: perWord, lineWords: 1, stepWords: 1 },
+    ...{ lineCodes: 1, stepCodes: lines, count, packedBytes: lines * wordBytes },
+    order: Array.from({ length: perWord }, (_, place) => perWord - 1 - place),
+  }
+}
+
 /** All codes of 4 bits in a line, two a byte, the first in the high bits. */
 export function highFirst(count: number): Packing {
   return {

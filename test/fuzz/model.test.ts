@@ -74,6 +74,7 @@ const models: Record<string, Files> = {
   awq: readModel(join(root, 'test/golden/stories260K/awq-gemm-g32-attn')),
   gptq: readModel(join(root, 'test/golden/stories260K/gptq-w4-g32-asym-desc_act')),
   mlx: readModel(join(root, 'test/golden/stories260K/mlx-mixed')),
+  hqq: readModel(join(root, 'test/golden/stories260K/hqq-mixed')),
   torchao: readModel(join(root, 'test/golden/stories260K/torchao-mixed')),
   bitsandbytes: readModel(join(root, 'test/golden/stories260K/bnb-nf4-dq')),
 }

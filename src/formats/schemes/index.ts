@@ -4,6 +4,7 @@ import { compressedTensors } from './compressedTensors.ts'
 import { fp8 } from './fp8.ts'
 import { gguf } from './gguf.ts'
 import { gptq } from './gptq.ts'
+import { hqq } from './hqq.ts'
 import { mlx } from './mlx.ts'
 import { mxfp4 } from './mxfp4.ts'
 import { quanto } from './quanto.ts'
@@ -19,6 +20,7 @@ export const schemes: readonly Scheme[] = [
   compressedTensors,
   fp8,
   mxfp4,
+  hqq,
   mlx,
   torchao,
   gguf,

@@ -17,7 +17,7 @@ import {
 } from '../../core/qtypes.ts'
 import { numel, type Shape } from '../../core/shape.ts'
 import type { ComputeDType } from '../../qtensor/computeDtype.ts'
-import { addToCodes, unpackCodes, wordRows } from '../../qtensor/packing.ts'
+import { addToCodes, lowFirst, unpackCodes } from '../../qtensor/packing.ts'
 import {
   type Block,
   blocksShape,
@@ -258,7 +258,7 @@ function int4Layer(data: JsonObject, layer: StoredLayer): TorchaoLayer {
     ],
     make: (tensors) => {
       const [s, z] = [tensors.scale, tensors.zero_point].map((each) => transpose(cast(each, 'float32'), 0, 1))
-      const codes = unpackCodes(tensors.qdata, wordRows(N, K, 4)).view([N, K])
+      const codes = unpackCodes(tensors.qdata, lowFirst(N, K)).view([N, K])
       // Of codes from 0 up, w = scale · (q − 8) + zero.
       const shift = add(mul(s, 8), neg(z))
       return {
@@ -279,7 +279,7 @@ function blockFloats(type: QType, shape: Shape): { qdata: Part; codes(qdata: Ten
     return { qdata: part('qdata', [type.dtype], shape), codes: (qdata) => qdata.view([N, K]) }
   return {
     qdata: part('qdata', ['uint8'], [N, K / 2]),
-    codes: (qdata) => unpackCodes(qdata, wordRows(N, K, 4)).view([N, K]),
+    codes: (qdata) => unpackCodes(qdata, lowFirst(N, K)).view([N, K]),
   }
 }
 
