@@ -44,7 +44,9 @@ static void qmatmulFill(const TiledWeights& w, float* panel, int32_t n, int32_t 
        * The last run may reach past depth: PANEL_DEPTH is a whole number of runs, so its codes have a place.
        */
       for (; i < end; i += codes) {
-        QmatmulRun<qtype> run = qmatmulRun<qtype>(tileRun<qtype>(w, n + c, k + i));
+        const uint8_t* from = tileRun<qtype>(w, n + c, k + i);
+        prefetchBehind<qtype>(from);
+        QmatmulRun<qtype> run = qmatmulRun<qtype>(from);
 #pragma GCC unroll 16
         for (int j = 0; j < codes; j++) {
           f32v q = qmatmulDecode<qtype>(run, j);

@@ -212,6 +212,7 @@ static void int8Fill(Int8Piece<planes>* panel, const TiledWeights& w, int32_t n,
     for (int32_t i = 0; i < depth; i += 32, strip++) {
       for (int quad = 0; quad < 8 && i + quad * 4 < depth; quad += int8Quads<qtype>) {
         const uint8_t* run = tileRun<qtype>(w, row, k + i + quad * 4);
+        prefetchBehind<qtype>(run);
 #pragma GCC unroll 8
         for (int j = 0; j < int8Quads<qtype>; j++) {
           u32v codes = int8Quad<qtype>(run, j, 64);
