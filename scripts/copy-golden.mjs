@@ -1,7 +1,7 @@
 // LOWBIT_GOLDEN=FOLDER node scripts/copy-golden.mjs: takes from the large golden set what the repository
 // keeps of it, the model stories260K: its float weights (models/stories260K), the text of its perplexity
 // (models/tinystories.txt), and what optimum-quanto and transformers wrote and computed
-// (test/golden/stories260K); of torchao's and HQQ's variants what their tests compare; bitsandbytes' NF4 and FP4; a small GPT-2
+// (test/golden/stories260K); of torchao's and HQQ's variants what their tests compare; bitsandbytes' NF4, FP4 and int8; a small GPT-2
 // (test/golden/shakespeare-gpt2-1M); one weight through quanto's, torchao's and ggml's quantizers
 // (test/golden/single_tensor); and the figures of all of these (test/golden/items.json).
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -104,8 +104,8 @@ copy(
   join(golden, model, 'expected/quanto-qint4-hqq.safetensors'),
   `${target}/expected/quanto-qint4-hqq.safetensors`,
 )
-/** Of the two without a folder in GPT-2's set, the figures. */
-const bitsandbytes = ['bnb-nf4', 'bnb-nf4-dq', 'bnb-fp4']
+/** Of those without a folder in GPT-2's set, the figures. */
+const bitsandbytes = ['bnb-nf4', 'bnb-nf4-dq', 'bnb-fp4', 'bnb-int8']
 for (const [name, folders] of [
   [model, bitsandbytes],
   [gpt2, ['bnb-nf4']],

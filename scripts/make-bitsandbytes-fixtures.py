@@ -1,4 +1,4 @@
-"""Writes test/golden/bitsandbytes.safetensors: what bitsandbytes makes of weights in 4 bits, on a CPU in one thread.
+"""Writes test/golden/bitsandbytes.safetensors: what bitsandbytes makes of weights in 4 and 8 bits, on a CPU in one thread.
 
     python scripts/make-bitsandbytes-fixtures.py
 
@@ -52,6 +52,18 @@ for name, weight in weights.items():
             maps = {"quant_map": kind, "nested_quant_map": "nested"}
             for part, value in parts.items():
                 tensors[f"{maps[part]}.map" if part in maps else f"{key}.{part}"] = value.clone()
+
+# LLM.int8: a weight and its codes, and products with rows of which some have outliers, the threshold being 6.
+weight = torch.randn(33, 70) * torch.rand(33, 1)
+weight[5] = 0
+codes, most, _ = bnb.int8_vectorwise_quant(weight.half())
+tensors |= {"int8.weight": weight, "int8.codes": codes, "int8.SCB": most}
+rows = torch.randn(5, 70)
+rows[1, 3], rows[4, 69], rows[0, 20], rows[2, 20] = 11.5, -6.0, 5.998, 7.25
+for name, x in {"rows": rows, "one": rows[1:2], "calm": rows[3:4]}.items():
+    x_codes, x_most, outliers = bnb.int8_vectorwise_quant(x.half(), threshold=6.0)
+    y, _ = torch.ops.bitsandbytes.int8_mixed_scaled_mm(x, x_codes, codes, x_most, most, outliers, None)
+    tensors |= {f"int8.{name}.x": x.clone(), f"int8.{name}.codes": x_codes, f"int8.{name}.y": y}
 
 path = pathlib.Path(__file__).parent.parent / "test/golden/bitsandbytes.safetensors"
 save_file(tensors, path, {"bitsandbytes": version("bitsandbytes"), "torch": torch.__version__})

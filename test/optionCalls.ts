@@ -49,6 +49,7 @@ const quantizeOptions = {
   algorithm: undefined,
   groupSize: undefined,
   computeDtype: undefined,
+  outlierThreshold: undefined,
   layers: undefined,
   strict: undefined,
 }

@@ -8,6 +8,7 @@ import { storedBytes } from '../formats/safetensors.ts'
 import { writeCheckpoint } from '../formats/safetensorsWriter.ts'
 import { schemeNamed, schemes } from '../formats/schemes/index.ts'
 import type { LayerToWrite, Scheme, SchemeSettings, SchemeWriter } from '../formats/schemes/scheme.ts'
+import { refusalOf } from '../formats/schemes/weightKind.ts'
 import { aTarget, type FolderSink, writeText } from '../formats/source.ts'
 import type { TensorToWrite } from '../formats/tensorFile.ts'
 import { aModule, type Module } from '../nn/module.ts'
@@ -93,7 +94,7 @@ function refusal({ name, writer }: WritingScheme, layers: readonly LayerToWrite[
   for (const { path, weight, activations } of layers) {
     if (activations && !writer.activations?.includes(activations))
       return `${name} must hold quantized activations; it does not, and those of ${path} are ${activations.name}`
-    const reason = weight && writer.refuses(weight)
+    const reason = weight && refusalOf(writer, weight)
     if (reason) return `${name} must be able to hold ${path}; ${reason}`
   }
   return null

@@ -13,6 +13,7 @@ import type { TensorToWrite } from '../formats/tensorFile.ts'
 import { joinPath, type Module, type Parameter } from '../nn/module.ts'
 import { activationScales, QModule, QWeightModule } from '../nn/qmodule.ts'
 import { findTwin } from '../nn/twins.ts'
+import { defaultOutlierThreshold } from '../qtensor/computeDtype.ts'
 import { QTensor } from '../qtensor/qtensor.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import type { Tensor } from '../tensor/tensor.ts'
@@ -38,9 +39,14 @@ export type KnownKinds = ReadonlyMap<Parameter, WeightKind>
 async function layerToWrite(path: string, module: QModule, known: KnownKinds): Promise<LayerToWrite> {
   const { weight, weights, activations, outputQuantized, typeName } = module
   const dtype = (weight?.dtype ?? 'float32') as FloatDType
-  const computeDtype = module instanceof QWeightModule ? module.computeDtype : null
+  const { computeDtype = null, outlierThreshold = defaultOutlierThreshold } = computationOf(module)
   const kind = weight instanceof QTensor ? (known.get(weight) ?? (await weightKind(weight))) : null
-  return { path, typeName, weight: kind, weights, activations, outputQuantized, computeDtype, dtype }
+  const computation = { computeDtype, outlierThreshold }
+  return { path, typeName, weight: kind, weights, activations, outputQuantized, ...computation, dtype }
+}
+
+function computationOf(module: QModule): Partial<QWeightModule> {
+  return module instanceof QWeightModule ? module : {}
 }
 
 /** The layers of a model as schemes see them. */

@@ -6,7 +6,7 @@ import { joinPath, type Module } from '../nn/module.ts'
 import { QModule, QWeightModule } from '../nn/qmodule.ts'
 import { findTwin, weightShape } from '../nn/twins.ts'
 import { Uncalibrated } from '../nn/uncalibrated.ts'
-import type { ComputeDType } from '../qtensor/computeDtype.ts'
+import { type ComputeDType, defaultOutlierThreshold } from '../qtensor/computeDtype.ts'
 import { matrixShape, type WeightFacts } from '../qtensor/parts.ts'
 import { QTensor } from '../qtensor/qtensor.ts'
 import { defaultQuantizer } from '../quantize/quantizers.ts'
@@ -22,19 +22,23 @@ export interface LayerTypes {
   readonly activations: QType | null
   readonly outputQuantized?: boolean
   readonly computeDtype?: ComputeDType | null
+  readonly outlierThreshold?: number
 }
 
 /** The twin of a layer, which takes over its tensors; undefined where there is none. */
 export function twinOf(
   layer: Module,
-  { weight, activations, outputQuantized = true, computeDtype = null }: LayerTypes,
+  { weight, activations, outputQuantized = true, ...computation }: LayerTypes,
   uncalibrated: Uncalibrated,
 ): QModule | undefined {
   const weights = weight && weightQuantization(layer, weight.facts)
   const options = { weights, activations: { qtype: activations, uncalibrated } }
   const twin = findTwin(layer)?.twin.make(layer, options) ?? undefined
   if (twin) twin.outputQuantized = outputQuantized
-  if (twin instanceof QWeightModule) twin.computeDtype = computeDtype
+  if (twin instanceof QWeightModule) {
+    const { computeDtype = null, outlierThreshold = defaultOutlierThreshold } = computation
+    Object.assign(twin, { computeDtype, outlierThreshold })
+  }
   return twin
 }
 

@@ -1,6 +1,7 @@
 import { InvalidArgumentError } from 'commander'
 import { DTypeError } from '../core/errors.ts'
 import { asQType, type QType } from '../core/qtype.ts'
+import type { QuantizerName } from '../quantize/quantizers.ts'
 
 /** Reads an option's value; what it throws is an error of usage. */
 type Parser<T> = (text: string) => T
@@ -28,6 +29,23 @@ export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): Pars
     if (text.trim() !== '' && Number.isSafeInteger(value) && value >= least && value <= most) return value
     throw new InvalidArgumentError(`It must be a whole number, ${range(least, most)}.`)
   }
+}
+
+/** What `--algorithm` takes, and the names in the table of quantizers, which is loaded when it is used. */
+const quantizerNames = {
+  absmax: 'absmax',
+  max: 'max',
+  hqq: 'hqq',
+  codebook: 'codebook',
+  'double-quant': 'doubleQuant',
+  'llm-int8': 'llmInt8',
+} as const satisfies Record<string, QuantizerName>
+
+/** The name of a quantizer, as a shell or as the API writes it. */
+export function quantizerName(text: string): QuantizerName {
+  const found = Object.entries(quantizerNames).find((names) => names.includes(text))
+  if (found) return found[1]
+  throw new InvalidArgumentError(`It must be one of ${Object.keys(quantizerNames).join(', ')}.`)
 }
 
 /** A quantized type by name. */

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError, Option } from 'commander'
-import { number, quantizedType, repeated, share, wholeNumber } from './arguments.ts'
+import { number, quantizedType, quantizerName, repeated, share, wholeNumber } from './arguments.ts'
 import { handleSignals, interrupted } from './interrupt.ts'
 import { fail, printUsageError, watchStreams } from './output.ts'
 
@@ -39,8 +39,8 @@ const quantize = program
   .addOption(
     new Option(
       '--algorithm <name>',
-      'the quantizer, which chooses scales: absmax for 8 bits, max for int4 and int2, codebook for nf4 and fp4 (default); hqq searches longer, for int4 and int2; doubleQuant quantizes the scales of nf4 and fp4 once more',
-    ).choices(['absmax', 'max', 'hqq', 'codebook', 'doubleQuant']),
+      'the quantizer, which chooses scales: absmax for 8 bits, max for int4 and int2, codebook for nf4 and fp4 (default); hqq searches longer, for int4 and int2; double-quant quantizes the scales of nf4 and fp4 once more; llm-int8 takes int8 weights as bitsandbytes does, which multiplies columns of outliers in floats',
+    ).argParser(quantizerName),
   )
   .option(
     '--group-size <n>',

@@ -103,10 +103,25 @@ export function showName(name: string): string {
 
 /** `value` as Python's `json.dumps(value, indent=indent)` writes it: ASCII only. */
 export function pythonJson(value: unknown, indent: number): string {
-  return JSON.stringify(value, null, indent).replace(
+  const ascii = JSON.stringify(value, null, indent).replace(
     /[\u007f-\uffff]/g,
     (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
   )
+  return ascii.replace(/"\\u0000float ([^"]*)"/g, '$1')
+}
+
+/** A number that is a float for Python, which tells `6.0` from `6`. */
+export class PythonFloat {
+  readonly value: number
+
+  constructor(value: number) {
+    this.value = value
+  }
+
+  /** What `pythonJson` takes the quotes off. */
+  toJSON(): string {
+    return `\0float ${pythonFloat(this.value)}`
+  }
 }
 
 /** A number as Python writes a float: `1.0`, `0.0001`, `1e-05`. */

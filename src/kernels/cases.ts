@@ -33,6 +33,7 @@ import { cases as columnSum } from './reduce/columnSum/columnSum.cases.ts'
 import { cases as gemm, benchmarks as gemmBenchmarks } from './matmul/gemm/gemm.cases.ts'
 import { cases as qmatmul, benchmarks as qmatmulBenchmarks } from './matmul/qmatmul/qmatmul.cases.ts'
 import { cases as qmatmulInt8, benchmarks as qmatmulInt8Benchmarks } from './matmul/qmatmulInt8/qmatmulInt8.cases.ts'
+import { cases as addOutliers, benchmarks as addOutliersBenchmarks } from './matmul/addOutliers/addOutliers.cases.ts'
 import { cases as embedding } from './embedding/embedding/embedding.cases.ts'
 import { cases as embeddingGrad } from './embedding/embeddingGrad/embeddingGrad.cases.ts'
 import { cases as qembedding } from './embedding/qembedding/qembedding.cases.ts'
@@ -73,6 +74,7 @@ import { cases as fakeQuantize, benchmarks as fakeQuantizeBenchmarks } from './q
 import { cases as fakeQuantizeGrad } from './quantize/fakeQuantizeGrad/fakeQuantizeGrad.cases.ts'
 import { cases as quantizeRows, benchmarks as quantizeRowsBenchmarks } from './quantize/quantizeRows/quantizeRows.cases.ts'
 import { cases as addToCodes } from './quantize/addToCodes/addToCodes.cases.ts'
+import { cases as quantizeOutliers, benchmarks as quantizeOutliersBenchmarks } from './quantize/quantizeOutliers/quantizeOutliers.cases.ts'
 import { cases as unaryInt8 } from './quantize/unaryInt8/unaryInt8.cases.ts'
 import { cases as int8Rows } from './quantize/int8Rows/int8Rows.cases.ts'
 import { cases as scaleBy } from './quantize/scaleBy/scaleBy.cases.ts'
@@ -117,6 +119,7 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   gemm,
   qmatmul,
   qmatmulInt8,
+  addOutliers,
   embedding,
   embeddingGrad,
   qembedding,
@@ -157,6 +160,7 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   fakeQuantizeGrad,
   quantizeRows,
   addToCodes,
+  quantizeOutliers,
   unaryInt8,
   int8Rows,
   scaleBy,
@@ -176,6 +180,7 @@ export const benchmarks: Partial<Record<KernelName, readonly KernelCase[]>> = {
   gemm: gemmBenchmarks,
   qmatmul: qmatmulBenchmarks,
   qmatmulInt8: qmatmulInt8Benchmarks,
+  addOutliers: addOutliersBenchmarks,
   attention: attentionBenchmarks,
   attentionInt8: attentionInt8Benchmarks,
   conv2d: conv2dBenchmarks,
@@ -187,4 +192,5 @@ export const benchmarks: Partial<Record<KernelName, readonly KernelCase[]>> = {
   dequantize: dequantizeBenchmarks,
   fakeQuantize: fakeQuantizeBenchmarks,
   quantizeRows: quantizeRowsBenchmarks,
+  quantizeOutliers: quantizeOutliersBenchmarks,
 }

@@ -32,6 +32,7 @@ import { columnSum } from './reduce/columnSum/columnSum.ts'
 import { gemm } from './matmul/gemm/gemm.ts'
 import { qmatmul } from './matmul/qmatmul/qmatmul.ts'
 import { qmatmulInt8 } from './matmul/qmatmulInt8/qmatmulInt8.ts'
+import { addOutliers } from './matmul/addOutliers/addOutliers.ts'
 import { embedding } from './embedding/embedding/embedding.ts'
 import { embeddingGrad } from './embedding/embeddingGrad/embeddingGrad.ts'
 import { qembedding } from './embedding/qembedding/qembedding.ts'
@@ -72,6 +73,7 @@ import { fakeQuantize } from './quantize/fakeQuantize/fakeQuantize.ts'
 import { fakeQuantizeGrad } from './quantize/fakeQuantizeGrad/fakeQuantizeGrad.ts'
 import { quantizeRows } from './quantize/quantizeRows/quantizeRows.ts'
 import { addToCodes } from './quantize/addToCodes/addToCodes.ts'
+import { quantizeOutliers } from './quantize/quantizeOutliers/quantizeOutliers.ts'
 import { unaryInt8 } from './quantize/unaryInt8/unaryInt8.ts'
 import { int8Rows } from './quantize/int8Rows/int8Rows.ts'
 import { scaleBy } from './quantize/scaleBy/scaleBy.ts'
@@ -116,6 +118,7 @@ export const definitions: Record<KernelName, (...args: never[]) => void> = {
   gemm,
   qmatmul,
   qmatmulInt8,
+  addOutliers,
   embedding,
   embeddingGrad,
   qembedding,
@@ -156,6 +159,7 @@ export const definitions: Record<KernelName, (...args: never[]) => void> = {
   fakeQuantizeGrad,
   quantizeRows,
   addToCodes,
+  quantizeOutliers,
   unaryInt8,
   int8Rows,
   scaleBy,

@@ -31,7 +31,10 @@ export type ModelPlace = string | URL | Folder | Blob
 export interface LoadOptions {
   /** Where to compute; default: `openDevice('cpu')`. */
   device?: Device
-  /** What unquantized weights are stored as; default: as saved. */
+  /**
+   * What unquantized weights are stored as; default: as saved, but float16 with bitsandbytes' method, as
+   * transformers has it.
+   */
   dtype?: FloatDType
   /** Holds floats where the checkpoint holds quantized weights. */
   dequantize?: boolean
@@ -86,12 +89,17 @@ export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {})
     // What is quantized already is made floats first.
     const floats = options.dequantize === true || (quantization !== undefined && plan.scheme !== 'none')
     if (floats) dequantize(model)
-    if (quantization) quantize(model, planQuantization('loadCausalLM: quantization', quantization)(model))
-    checkRoom(plan, device, { dtype: options.dtype, floats, freezing: quantization !== undefined })
+    const method = quantization && planQuantization('loadCausalLM: quantization', quantization)(model)
+    if (method) quantize(model, method.options)
+    const dtype = options.dtype ?? method?.dtype
+    const float32 = new Set(method?.float32)
+    const dtypeOf = ({ paths }: PlannedParameter) =>
+      paths.some((path) => float32.has(parentPath(path))) ? 'float32' : dtype
+    checkRoom(plan, device, { dtype, floats, freezing: quantization !== undefined })
     const total = parameters.reduce((sum, { byteLength }) => sum + byteLength, 0)
     let done = 0
     const quantizing = floats || quantization !== undefined
-    const load = (planned: PlannedParameter) => loadParameter(plan, planned, device, options.dtype, floats)
+    const load = (planned: PlannedParameter) => loadParameter(plan, planned, device, dtypeOf(planned), floats)
     for await (const [planned, parameter] of inOrder(parameters, load, quantizing ? 1 : 4)) {
       placeParameter(model, planned.paths, parameter, quantization !== undefined)
       options.signal?.throwIfAborted()

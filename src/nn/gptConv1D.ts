@@ -124,6 +124,7 @@ export class QConv1D extends QWeightModule {
       this.weightInUse(),
       this.bias && cast(this.bias, 'float32'),
       this.computeDtype ?? 'float32',
+      this.outlierThreshold,
     )
   }
 }

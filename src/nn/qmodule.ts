@@ -3,7 +3,7 @@ import { check, instanceOf, isObject, type Kind, orNull, wholeNumber } from '../
 import { checkOptions, type OptionKinds, required } from '../core/options.ts'
 import { aQType, type QType } from '../core/qtype.ts'
 import { QActivation } from '../qtensor/activation.ts'
-import { aComputeDType, type ComputeDType } from '../qtensor/computeDtype.ts'
+import { aComputeDType, type ComputeDType, defaultOutlierThreshold } from '../qtensor/computeDtype.ts'
 import type { WeightFacts } from '../qtensor/parts.ts'
 import { chooseProduct } from '../qtensor/product.ts'
 import { QTensor } from '../qtensor/qtensor.ts'
@@ -160,6 +160,8 @@ export abstract class QWeightModule extends QModule {
    * `generate` and `bench`.
    */
   computeDtype: ComputeDType | null = null
+  /** The magnitude from which values of inputs are outliers, where products are computed in `int8Outliers`. */
+  outlierThreshold = defaultOutlierThreshold
   /** What its quantizer collected in a calibration; null before one, and once the weight is frozen. */
   statistics: Statistics | null = null
 

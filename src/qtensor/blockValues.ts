@@ -1,7 +1,7 @@
 import { type DType, dtypes } from '../core/dtype.ts'
 import type { Shape } from '../core/shape.ts'
 import { expand } from '../tensor/ops/broadcast.ts'
-import { cast } from '../tensor/ops/elementwise.ts'
+import { cast, div } from '../tensor/ops/elementwise.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { checkShape, Tensor } from '../tensor/tensor.ts'
 import {
@@ -31,8 +31,14 @@ export interface BlockValues {
   readonly dtype: DType
 }
 
+/** Scales that scaled codes are divided after: kernels read `quotient`, scale / divisor, float32 as `tensor` lies. */
+interface DividedValues extends BlockValues {
+  readonly divisor: number
+  readonly quotient: Tensor
+}
+
 /** Scales as a device keeps them. */
-export type HeldScale = BlockValues | NestedValues
+export type HeldScale = BlockValues | DividedValues | NestedValues
 
 /** Offsets as a device keeps them; of a zero point that all blocks share, one code [1]. */
 export type HeldOffset =
@@ -49,7 +55,12 @@ function holdValues(values: Tensor, block: Block, shape: Shape): BlockValues {
 
 /** Scales as a device keeps them; tensors of their own. */
 export function holdScale(scale: Scale, block: Block, shape: Shape): HeldScale {
-  return isNested(scale) ? holdNested(scale, block, shape) : holdValues(scale.values, block, shape)
+  if (isNested(scale)) return holdNested(scale, block, shape)
+  const held = holdValues(scale.values, block, shape)
+  const { divisor } = scale
+  if (divisor === undefined) return held
+  const quotients = div(cast(scale.values, 'float32'), divisor)
+  return { ...held, divisor, quotient: holdValues(quotients, block, shape).tensor }
 }
 
 /** Offsets as a device keeps them; tensors of their own. */
@@ -92,18 +103,21 @@ function plainValues(held: BlockValues, block: Block, shape: Shape, as = held.dt
 }
 
 /**
- * The numbers of the blocks, of their shape, in `as` or as they are held; those quantized once more are computed
- * in float32. A tensor of its own.
+ * The numbers of the blocks, of their shape, in `as` or as they are held; scales with a divisor are divided by it.
+ * Those, and numbers quantized once more, are computed in float32. A tensor of its own.
  */
 export function blockValues(held: HeldScale | HeldOffset, block: Block, shape: Shape, as?: DType): Tensor {
   if ('value' in held) return scope(() => expand(held.code, blocksShape(block, shape)).clone())
+  if ('quotient' in held) return plainValues({ tensor: held.quotient, dtype: 'float32' }, block, shape, as)
   if ('tensor' in held) return plainValues(held, block, shape, as)
   return scope(() => cast(nestedFloats(nestedParts(held, block, shape)), as ?? 'float32'))
 }
 
 /** The inverse of `holdScale`. */
 export function scaleParts(held: HeldScale, block: Block, shape: Shape): Scale {
-  return 'tensor' in held ? { values: plainValues(held, block, shape) } : nestedParts(held, block, shape)
+  if (!('tensor' in held)) return nestedParts(held, block, shape)
+  const values = plainValues(held, block, shape)
+  return 'divisor' in held ? { values, divisor: held.divisor } : { values }
 }
 
 /** The inverse of `holdOffset`. */
@@ -116,11 +130,14 @@ export function offsetParts(held: HeldOffset, block: Block, shape: Shape): Offse
 /** The tensors that hold scales or offsets. */
 export function tensorsOf(held: HeldScale | HeldOffset): Tensor[] {
   if ('value' in held) return [held.code]
+  if ('quotient' in held) return [held.tensor, held.quotient]
   return 'tensor' in held ? [held.tensor] : nestedTensors(held)
 }
 
 /** A copy with memory of its own. */
 export function cloneHeld<Held extends HeldScale | HeldOffset>(held: Held): Held {
   if ('value' in held) return { ...held, code: held.code.clone() }
-  return 'tensor' in held ? { ...held, tensor: held.tensor.clone() } : { ...held, ...cloneNested(held) }
+  if (!('tensor' in held)) return { ...held, ...cloneNested(held) }
+  const tensor = held.tensor.clone()
+  return 'quotient' in held ? { ...held, tensor, quotient: held.quotient.clone() } : { ...held, tensor }
 }

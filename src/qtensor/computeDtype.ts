@@ -7,9 +7,13 @@ import type { DynamicActivation } from './dynamic.ts'
  * exact path; `int8` rounds each row of x to int8, with a scale per group, and multiplies integers, the fast
  * path. The others are torchao's, of its recipes: `int8PerToken` multiplies integers, too, with one scale for
  * a whole row of x; `int8AsymmetricPerToken` (with a zero point) and `float8PerToken` round x, and multiply
- * floats.
+ * floats. `int8Outliers` is bitsandbytes' LLM.int8: as `int8PerToken`, but that columns of x with a value from a
+ * threshold on are multiplied as floats; for int8 weights with a scale a row.
  */
-export type ComputeDType = 'float32' | 'int8' | DynamicActivation
+export type ComputeDType = 'float32' | 'int8' | 'int8Outliers' | DynamicActivation
+
+/** The magnitude from which values of x are outliers, as bitsandbytes has it. */
+export const defaultOutlierThreshold = 6
 
 const computeDtypes: readonly ComputeDType[] = [
   'float32',
@@ -17,6 +21,7 @@ const computeDtypes: readonly ComputeDType[] = [
   'int8PerToken',
   'int8AsymmetricPerToken',
   'float8PerToken',
+  'int8Outliers',
 ]
 
 /** The name of a precision of products. */

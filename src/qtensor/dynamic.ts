@@ -31,6 +31,26 @@ export function quantizeRows(
 }
 
 /**
+ * x as int8 codes but for its columns of outliers (see kernels/quantize/quantizeOutliers); computed once for all
+ * layers that take the same x.
+ * @param threshold the magnitude from which values are outliers; 0: none are
+ */
+export function quantizeOutliers(
+  x: Tensor,
+  threshold: number,
+): [codes: Tensor, scale: Tensor, sum: Tensor, outliers: Tensor] {
+  return x.derive(`int8 outliers ${threshold}`, () => {
+    const [M, K] = rowsOf(x)
+    const codes = Tensor.empty(x.device, [M, rowStride(K)], 'uint8')
+    const [scale, sum] = [Tensor.empty(x.device, [M]), Tensor.empty(x.device, [M])]
+    const outliers = Tensor.empty(x.device, [K], 'uint8')
+    const sizes = { rows: M, cols: K, threshold: threshold || Infinity }
+    x.device.call('quantizeOutliers', { x, codes, scale, sum, outliers, ...sizes })
+    return [codes, scale, sum, outliers]
+  })
+}
+
+/**
  * What the int8 codes of each row of x around a zero point of its own stand for, float32; computed once for
  * all layers that take x.
  */

@@ -9,11 +9,11 @@ import { scope } from '../tensor/scope.ts'
 import { needsGrad, noGrad } from '../tensor/tape.ts'
 import { checkDType, Tensor } from '../tensor/tensor.ts'
 import { QActivation } from './activation.ts'
-import type { ComputeDType } from './computeDtype.ts'
-import { float8Rows, int8AsymmetricRows, quantizeRows } from './dynamic.ts'
+import { type ComputeDType, defaultOutlierThreshold } from './computeDtype.ts'
+import { float8Rows, int8AsymmetricRows, quantizeOutliers, quantizeRows } from './dynamic.ts'
 import { matrixShape } from './parts.ts'
 import { permuteColumns } from './permuteColumns.ts'
-import { chooseProduct, type Product, weightArguments } from './product.ts'
+import { chooseProduct, float32Scale, type Product, weightArguments } from './product.ts'
 import type { QTensor } from './qtensor.ts'
 
 /**
@@ -25,12 +25,13 @@ import type { QTensor } from './qtensor.ts'
  * @returns [..., N] float32
  */
 export const linear = op(
-  'linear(x, weight, bias, computeDtype)',
+  'linear(x, weight, bias, computeDtype, outlierThreshold)',
   (
     x: Tensor,
     w: Tensor | QTensor,
     bias: Tensor | null = null,
     computeDtype: ComputeDType = 'float32',
+    outlierThreshold: number = defaultOutlierThreshold,
   ): Tensor => {
     checkDType('linear', 'x', x, 'float32')
     const [N, K] = matrixShape(w.shape)
@@ -43,7 +44,7 @@ export const linear = op(
     if (w instanceof Tensor) return matmulTransposed(x, w, bias)
     if (needsGrad(x) || needsGrad(bias)) return trainedLinear(x, w, bias)
     const product = chooseProduct(w.facts, x instanceof QActivation ? x.qtype : null, computeDtype)
-    return quantizedLinear(x, w, bias, product)
+    return quantizedLinear(x, w, bias, product, outlierThreshold)
   },
 )
 
@@ -73,7 +74,13 @@ function quantizedMatmul(x: Tensor, w: QTensor): Tensor {
   })
 }
 
-function quantizedLinear(x: Tensor, w: QTensor, bias: Tensor | null, product: Product): Tensor {
+function quantizedLinear(
+  x: Tensor,
+  w: QTensor,
+  bias: Tensor | null,
+  product: Product,
+  outlierThreshold = 0,
+): Tensor {
   const [N, K] = matrixShape(w.shape)
   return scope(() => {
     const rounded = roundedRows(x, product)
@@ -85,6 +92,7 @@ function quantizedLinear(x: Tensor, w: QTensor, bias: Tensor | null, product: Pr
     if (product.kernel === 'qmatmul')
       x.device.call('qmatmul', { x: ordered, ...weightArguments(w), ...sizes, transposed: 0 })
     else if (product.x === 'codes') staticLinear(ordered as QActivation, w, sizes)
+    else if (product.x === 'outliers') outlierLinear(ordered, w, outlierThreshold, sizes)
     else dynamicLinear(ordered, w, product.x === 'rows', sizes)
     return y
   })
@@ -115,6 +123,15 @@ function dynamicLinear(x: Tensor, w: QTensor, wholeRows: boolean, sizes: Sizes):
   const xGroupSize = Math.min(w.groupSize, wholeRows ? 65536 : activationGroupSize)
   const [codes, xScale, xSum] = quantizeRows(x, xGroupSize, wholeRows ? 127.5 : 127)
   x.device.call('qmatmulInt8', { x: codes, xScale, xSum, xGroupSize, ...weightArguments(w), ...sizes })
+}
+
+/** Integers where x has no outliers in a column, and floats where it has some. */
+function outlierLinear(x: Tensor, w: QTensor, threshold: number, sizes: Sizes): void {
+  const { y, M, N, K } = sizes
+  const [codes, xScale, xSum, outliers] = quantizeOutliers(x, threshold)
+  x.device.call('qmatmulInt8', { x: codes, xScale, xSum, xGroupSize: K, ...weightArguments(w), ...sizes })
+  if (threshold === 0) return
+  x.device.call('addOutliers', { x, outliers, w: w.codeTiles, scale: float32Scale(w), y, M, N, K })
 }
 
 /**

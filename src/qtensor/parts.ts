@@ -1,6 +1,6 @@
 import { aFloatDType, type DType, dtypes, type FloatDType, isFloatDType } from '../core/dtype.ts'
 import { DTypeError, ShapeError } from '../core/errors.ts'
-import { anObject, check } from '../core/kinds.ts'
+import { above, anObject, check } from '../core/kinds.ts'
 import { aQType, type QType } from '../core/qtype.ts'
 import { numel, type Shape, showShape } from '../core/shape.ts'
 import { checkSizes } from '../tensor/creation.ts'
@@ -25,6 +25,11 @@ export type Block =
 export interface PlainScale {
   /** Of the shape of the blocks. */
   readonly values: Tensor
+  /**
+   * What scaled codes are divided by: w = v(q) · scale / divisor, both operations rounded to float32. Only where
+   * there is no offset.
+   */
+  readonly divisor?: number
 }
 
 /**
@@ -161,11 +166,18 @@ export function checkParts(parts: WeightParts): void {
   else {
     checkShape('qtensor', 'scale', scale.values, blocks)
     checkDType('qtensor', 'scale', scale.values, ...scaleDtypes)
+    checkDivisor(scale, offset ?? null)
   }
   if (offset) checkOffset(type, offset, blocks)
   if (!order) return
   checkShape('qtensor', 'order', order, [K])
   checkDType('qtensor', 'order', order, 'int32')
+}
+
+function checkDivisor({ divisor }: PlainScale, offset: Offset | null): void {
+  if (divisor === undefined) return
+  check('qtensor', 'scale.divisor', divisor, above(0))
+  if (offset) throw new ShapeError('qtensor: scales with a divisor must have no offset')
 }
 
 /** @throws ShapeError unless it has whole sizes from 1 up. */

@@ -14,10 +14,10 @@ export interface Product {
   readonly kernel: 'qmatmul' | 'qmatmulInt8' | 'dequantize → matmul'
   /**
    * What x is for them: `floats` as they are; `groups` and `rows`, rounded to int8 with a scale a group of
-   * columns or a row; `codes`, an activation's own; `asymmetric` and `float8`, floats rounded to a row's int8
-   * or float8 codes.
+   * columns or a row; `outliers`, to a row's but for columns of large values; `codes`, an activation's own;
+   * `asymmetric` and `float8`, floats rounded to a row's int8 or float8 codes.
    */
-  readonly x: 'floats' | 'groups' | 'rows' | 'codes' | 'asymmetric' | 'float8'
+  readonly x: 'floats' | 'groups' | 'rows' | 'outliers' | 'codes' | 'asymmetric' | 'float8'
   /** Why none of the fast kernels multiplies this weight. */
   readonly why?: string
 }
@@ -37,6 +37,8 @@ export function chooseProduct(weight: WeightFacts, x: QType | null, computeDtype
   const fast = floatProduct(weight, 'floats')
   if (fast.kernel !== 'qmatmul') return fast
   if (x === qint8 && isStatic(weight)) return { kernel: 'qmatmulInt8', x: 'codes' }
+  if (computeDtype === 'int8Outliers')
+    return isStatic(weight) ? { kernel: 'qmatmulInt8', x: 'outliers' } : fast
   if (computeDtype === 'float32' || !hasIntegerCodes(qtype)) return fast
   return { kernel: 'qmatmulInt8', x: computeDtype === 'int8' ? 'groups' : 'rows' }
 }
@@ -84,6 +86,7 @@ export function chooseLookup(table: WeightFacts): {
  * where no kernel multiplies integers.
  */
 export function computedDtype(qtype: QType, computeDtype: ComputeDType): ComputeDType {
+  if (computeDtype === 'int8Outliers') return qtype === qint8 ? computeDtype : 'float32'
   const integer = computeDtype === 'int8' || computeDtype === 'int8PerToken'
   return integer && !hasIntegerCodes(qtype) ? 'float32' : computeDtype
 }
@@ -115,10 +118,21 @@ interface Tiles {
 /** The dtypes that kernels read scales in. */
 const readDtypes: readonly DType[] = ['float32', 'float16', 'bfloat16']
 
+/** The scales as float32 tiles; run it in a scope. */
+export function float32Scale(weight: QTensor): Tensor {
+  const { tensor, dtype } = readScale(weight)
+  return dtype === 'float32' ? tensor : float32Tiles(weight)
+}
+
 function readScale(weight: QTensor): Tiles {
   const { heldScale, block } = weight
+  if ('quotient' in heldScale) return { tensor: heldScale.quotient, dtype: 'float32' }
   if ('tensor' in heldScale && block.kind !== 'tile' && readDtypes.includes(heldScale.dtype)) return heldScale
-  return { tensor: withoutGradient(() => rowTiles(weight, weight.scale('float32'))), dtype: 'float32' }
+  return { tensor: float32Tiles(weight), dtype: 'float32' }
+}
+
+function float32Tiles(weight: QTensor): Tensor {
+  return withoutGradient(() => rowTiles(weight, weight.scale('float32')))
 }
 
 function readOffset(weight: QTensor): Tiles | null {

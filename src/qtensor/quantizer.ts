@@ -5,6 +5,7 @@ import type { QType } from '../core/qtype.ts'
 import type { Shape } from '../core/shape.ts'
 import { keep } from '../tensor/scope.ts'
 import type { Tensor } from '../tensor/tensor.ts'
+import type { ComputeDType } from './computeDtype.ts'
 import { type Block, matrixShape, type WeightParts } from './parts.ts'
 
 /** What scales and offsets are to be; where one is absent, as the quantizer has them. */
@@ -61,6 +62,12 @@ export function weightSpec(recipe: WeightRecipe, shape: Shape): WeightSpec {
  */
 export interface Quantizer {
   readonly name: string
+  /** The types that it makes; default: it refuses others when it solves. */
+  readonly types?: readonly QType[]
+  /** In which precision products with its weights are computed, unless another is asked for. */
+  readonly computeDtype?: ComputeDType
+  /** What scaled codes are divided by; its scales are float32 then. Default: they are not. */
+  readonly divisor?: number
   /**
    * Adds to the statistics of a layer what it needs of a batch.
    * @param x [M, K] float32, the rows that the weight [N, K] multiplies

@@ -4,7 +4,7 @@ import { quint8 } from '../core/qtypes.ts'
 import { type Shape, showShape } from '../core/shape.ts'
 import { op } from '../tensor/op.ts'
 import { expand } from '../tensor/ops/broadcast.ts'
-import { cast, mul } from '../tensor/ops/elementwise.ts'
+import { cast, div, mul } from '../tensor/ops/elementwise.ts'
 import { concat, permute, slice } from '../tensor/ops/shape.ts'
 import { scope } from '../tensor/scope.ts'
 import { noGrad } from '../tensor/tape.ts'
@@ -78,7 +78,9 @@ export function dequantizeParts({
   offset,
   order,
 }: WeightParts): Tensor {
-  const computed = !isNested(scale) && scale.values.dtype === dtype ? dtype : 'float32'
+  const divisor = isNested(scale) ? undefined : scale.divisor
+  const sameDtype = !isNested(scale) && divisor === undefined && scale.values.dtype === dtype
+  const computed = sameDtype ? dtype : 'float32'
   const floatsOf = (values: Scale) => cast(isNested(values) ? nestedFloats(values) : values.values, computed)
   const values = {
     codes,
@@ -90,7 +92,7 @@ export function dequantizeParts({
     offset?.kind === 'zero'
       ? scaledDifferences(type, values, floatsOf(offset), block)
       : dequantizeBlocks(type, values, block)
-  const weight = cast(floats, dtype)
+  const weight = cast(divisor === undefined ? floats : div(floats, divisor), dtype)
   return (order ? permuteColumns(weight, order, 'back') : weight).view(shape)
 }
 

@@ -4,6 +4,7 @@ import {
   aFunction,
   aNumber,
   aString,
+  atLeast,
   check,
   either,
   isObject,
@@ -36,6 +37,7 @@ const optionKinds: OptionKinds<QuantizeOptions> = {
   algorithm: either(`${names.must}, or a quantizer of your own`, names, aQuantizer),
   groupSize: orNull(aNumber),
   computeDtype: aComputeDType,
+  outlierThreshold: atLeast(0),
   layers: either(
     'be default, quanto or a list of classes',
     oneOf(...Object.keys(layerSets)),

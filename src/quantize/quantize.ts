@@ -1,12 +1,13 @@
 import { DTypeError, ShapeError } from '../core/errors.ts'
 import { check } from '../core/kinds.ts'
+import { several } from '../core/lists.ts'
 import { nearest } from '../core/nearest.ts'
 import { asQType, type QType, type QTypeName } from '../core/qtype.ts'
 import { aModule, type Module } from '../nn/module.ts'
 import { QModule, QWeightModule } from '../nn/qmodule.ts'
 import { findTwin, type LayerClass, type Twin, weightColumns } from '../nn/twins.ts'
 import { Uncalibrated } from '../nn/uncalibrated.ts'
-import type { ComputeDType } from '../qtensor/computeDtype.ts'
+import { type ComputeDType, defaultOutlierThreshold } from '../qtensor/computeDtype.ts'
 import { defaultGroupSize } from '../qtensor/groupSize.ts'
 import type { QTensor } from '../qtensor/qtensor.ts'
 import { type Quantizer, type ScaleOptions, scaleKinds } from '../qtensor/quantizer.ts'
@@ -45,6 +46,11 @@ export interface QuantizeOptions extends ScaleOptions {
    * Default: not set.
    */
   computeDtype?: ComputeDType
+  /**
+   * The magnitude from which values of inputs are outliers, multiplied as floats, where `computeDtype` is
+   * `int8Outliers`; 0: none are. Default: 6.
+   */
+  outlierThreshold?: number
   /**
    * Which classes of layers: `default` takes those that multiply weights, and LayerNorm where activations are
    * quantized; `quanto` those that quanto knows; a list names them, embeddings included.
@@ -86,6 +92,10 @@ export function planTwins(model: Module, options: QuantizeOptions): Map<string, 
   const excluded = options.exclude === undefined ? () => false : globMatcher(options.exclude)
   const { algorithm = defaultQuantizer(qtype) } = options
   const quantizer = typeof algorithm === 'string' ? quantizers[algorithm] : algorithm
+  if (quantizer.types && !quantizer.types.includes(qtype))
+    throw new DTypeError(
+      `quantize: weights must be ${several(quantizer.types.map(({ name }) => name))} for ${quantizer.name}; received ${qtype.name}`,
+    )
   const planned = new Map<string, PlannedTwin>()
   for (const [layer, paths] of modules) {
     const kind = twinFor(layer, options.layers)
@@ -95,7 +105,10 @@ export function planTwins(model: Module, options: QuantizeOptions): Map<string, 
     const weights = { qtype, groupSize, quantizer, ...scaleOptions(options) }
     const twin = kind.make(layer, { weights, activations })
     if (!twin) continue
-    if (twin instanceof QWeightModule) twin.computeDtype = options.computeDtype ?? null
+    if (twin instanceof QWeightModule) {
+      twin.computeDtype = options.computeDtype ?? quantizer.computeDtype ?? null
+      twin.outlierThreshold = options.outlierThreshold ?? defaultOutlierThreshold
+    }
     if (path === '')
       throw new ShapeError(
         'quantize: the model must contain the layer, so that its twin can take its place; it is the layer',

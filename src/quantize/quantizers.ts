@@ -12,6 +12,7 @@ import { add, cast, div, mul, neg, relu, sub } from '../tensor/ops/index.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { codebook, doubleQuant } from './codebook.ts'
 import { type ChosenScales, groupQuantizer } from './groupQuantizer.ts'
+import { llmInt8 } from './llmInt8.ts'
 
 /**
  * scale = max|w| / qmax of each group: signed types. quanto's AbsmaxOptimizer, its default for 8 bits.
@@ -146,7 +147,7 @@ function stretchedToZero(scale: Tensor, shift: Tensor, qmax: number): Tensor {
 }
 
 /** The quantizers by the names that `algorithm` takes. */
-export const quantizers = { absmax, max, hqq: hqq(), codebook, doubleQuant } satisfies Record<
+export const quantizers = { absmax, max, hqq: hqq(), codebook, doubleQuant, llmInt8 } satisfies Record<
   string,
   Quantizer
 >

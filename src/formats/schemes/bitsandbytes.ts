@@ -5,7 +5,9 @@ import { highFirst, unpackCodes } from '../../qtensor/packing.ts'
 import { matrixShape } from '../../qtensor/parts.ts'
 import { QTensor } from '../../qtensor/qtensor.ts'
 import { keep, scope } from '../../tensor/scope.ts'
+import type { JsonObject } from '../json.ts'
 import { type TensorFile, tensorInfo } from '../tensorFile.ts'
+import { int8Layer, readThreshold } from './bitsandbytesInt8.ts'
 import {
   blockTypes,
   maxStateBytes,
@@ -17,7 +19,7 @@ import { bitsandbytesWriter } from './bitsandbytesWriter.ts'
 import type { Part, PartReader, QuantizedLayer, QuantizedWeight, Scheme } from './scheme.ts'
 
 /**
- * bitsandbytes' weights of 4 bits, NF4 and FP4: codes in blocks of the flattened weight [out, in], each with
+ * bitsandbytes' weights of 8 bits (bitsandbytesInt8.ts), and those of 4 bits, NF4 and FP4: codes in blocks of the flattened weight [out, in], each with
  * its largest magnitude; GPT-2's layers are turned to [out, in], too.
  *
  *     X.weight                  [⌈n / 2⌉, 1] bytes of two codes, the first in the high bits; or the same
@@ -33,13 +35,23 @@ export const bitsandbytes: Scheme = {
   name: 'bitsandbytes',
   async detect(config, file) {
     const isOurs = config?.get('quant_method') === 'bitsandbytes'
-    if (config && isOurs && config.boolean('load_in_8bit', false))
-      throw config.error('load_in_8bit', "must be false: lowbit reads bitsandbytes' 4-bit weights only")
+    if (config && isOurs && isInt8(config)) {
+      const threshold = readThreshold(config)
+      return { layer: (path, shape) => int8Layer(file, path, shape, threshold) }
+    }
     const states = !config || isOurs ? await readStates(file) : new Map<string, QuantState>()
     if (!isOurs && states.size === 0) return null
     return { layer: (path, shape) => storedLayer(file, path, shape, states.get(path)) }
   },
   writer: bitsandbytesWriter,
+}
+
+/** @throws FormatError if weights are to be of 4 and of 8 bits */
+function isInt8(config: JsonObject): boolean {
+  const says = (name: string) => config.boolean(name, false) || config.boolean(`_${name}`, false)
+  if (!says('load_in_8bit')) return false
+  if (says('load_in_4bit')) throw config.error('load_in_8bit', 'must be false where load_in_4bit is true')
+  return true
 }
 
 /** The states of all quantized weights, by the paths of their layers. */

@@ -1,12 +1,15 @@
 import { FormatError } from '../../core/errors.ts'
 import { several } from '../../core/lists.ts'
-import { fp4, nf4 } from '../../core/qtype.ts'
+import { fp4, nf4, qint8 } from '../../core/qtype.ts'
 import { numel } from '../../core/shape.ts'
+import { defaultOutlierThreshold } from '../../qtensor/computeDtype.ts'
 import type { NestedValues } from '../../qtensor/nestedValues.ts'
 import { highFirst, packCodes } from '../../qtensor/packing.ts'
 import { groupSizeOf, matrixShape, showBlock } from '../../qtensor/parts.ts'
 import { concat } from '../../tensor/ops/index.ts'
 import { Tensor } from '../../tensor/tensor.ts'
+import { PythonFloat } from '../json.ts'
+import { int8Divisor, int8Parts } from './bitsandbytesInt8.ts'
 import { blockTypes, formatQuantState, stateName } from './bitsandbytesState.ts'
 import type {
   FloatLayer,
@@ -22,11 +25,13 @@ const blockSizes = [32, 64, 128, 256, 512, 1024, 2048, 4096]
 
 /** Writes models as transformers saves those that bitsandbytes quantized: the same tensors, byte by byte. */
 export const bitsandbytesWriter: SchemeWriter = {
-  types: blockTypes,
+  types: [...blockTypes, qint8],
+  divisor: int8Divisor,
   targets: {
     'bnb-nf4': { weights: nf4 },
     'bnb-nf4-double': { weights: nf4, algorithm: 'doubleQuant' },
     'bnb-fp4': { weights: fp4 },
+    'bnb-int8': { weights: qint8, algorithm: 'llmInt8' },
   },
   refuses: refusal,
   parts: partsOf,
@@ -38,18 +43,23 @@ export const bitsandbytesWriter: SchemeWriter = {
 /** What config.json says, of a weight's type and scales as far as it can: they stand with each weight. */
 function configOf(layers: readonly LayerToWrite[], floats: readonly FloatLayer[]): Record<string, unknown> {
   const weights = layers.flatMap(({ weight }) => weight ?? [])
+  const blocks = weights.filter(({ qtype }) => qtype !== qint8)
+  if (blocks.length > 0 && blocks.length < weights.length)
+    throw new FormatError('save: bitsandbytes must hold weights of 4 bits or of 8; the model has both')
+  const is8bit = weights.length > blocks.length
   return {
-    _load_in_4bit: true,
-    _load_in_8bit: false,
+    _load_in_4bit: !is8bit,
+    _load_in_8bit: is8bit,
     bnb_4bit_compute_dtype: 'float32',
     bnb_4bit_quant_storage: 'uint8',
-    bnb_4bit_quant_type: weights[0]?.qtype.name ?? 'nf4',
+    bnb_4bit_quant_type: is8bit ? 'fp4' : (weights[0]?.qtype.name ?? 'nf4'),
     bnb_4bit_use_double_quant: weights.some(({ nested }) => nested !== null),
     llm_int8_enable_fp32_cpu_offload: false,
     llm_int8_has_fp16_weight: false,
     llm_int8_skip_modules: skippedModules(layers, floats),
-    load_in_4bit: true,
-    load_in_8bit: false,
+    llm_int8_threshold: new PythonFloat(layers[0]?.outlierThreshold ?? defaultOutlierThreshold),
+    load_in_4bit: !is8bit,
+    load_in_8bit: is8bit,
     quant_method: 'bitsandbytes',
   }
 }
@@ -72,6 +82,7 @@ function isLinear(typeName: string): boolean {
 function partsOf(layer: LayerToWrite): PartToWrite[] {
   const { weight } = layer
   if (!weight) return []
+  if (weight.qtype === qint8) return int8Parts(weight)
   const { qtype, shape, dtype, nested, block } = weight
   const blockSize = groupSizeOf(block)
   const count = numel(shape)
@@ -130,8 +141,12 @@ function packed({ device, weight }: LayerValues, codebook: readonly number[]): T
   return packCodes(even, highFirst(even.numel)).view([even.numel / 2, 1])
 }
 
-function refusal({ qtype, shape, block, reordered }: WeightKind): string | null {
-  if (!blockTypes.includes(qtype)) return `it is ${qtype.name}, and bitsandbytes takes nf4 and fp4`
+/** Dividing what float16 and other scales stand for gives other numbers, so codes of 8 bits are made anew. */
+const int8Refusal = 'its codes are scaled, and bitsandbytes divides scaled codes by 127'
+
+function refusal({ qtype, shape, block, reordered, divisor }: WeightKind): string | null {
+  if (qtype === qint8) return divisor === null ? int8Refusal : null
+  if (!blockTypes.includes(qtype)) return `it is ${qtype.name}, and bitsandbytes takes nf4, fp4 and int8`
   const [, K] = matrixShape(shape)
   const size = block.kind === 'run' || (block.kind === 'group' && K % block.size === 0) ? block.size : 0
   if (!blockSizes.includes(size))

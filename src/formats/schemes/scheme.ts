@@ -77,6 +77,8 @@ export interface QuantizedLayer {
    * says.
    */
   readonly computeDtype?: ComputeDType | null
+  /** The magnitude from which values of inputs are outliers, where `computeDtype` is `int8Outliers`. */
+  readonly outlierThreshold?: number
 }
 
 /** A quantized weight in a file. */
@@ -128,6 +130,8 @@ export interface SchemeWriter {
   readonly activations?: readonly QType[]
   /** What `convert` takes as a target, by name: what weights become there that cannot go over as they are. */
   readonly targets: Readonly<Record<string, Target>>
+  /** What scaled codes are divided by in the weights that it holds; default: they are not. */
+  readonly divisor?: number
   /**
    * Why the codes and scales of a weight cannot be written as they are, the end of a sentence: `it has groups
    * of 48, and AWQ takes multiples of 32`; null where they can. Codes that are moved by a constant, and zero
@@ -179,6 +183,7 @@ export interface LayerToWrite {
   readonly outputQuantized: boolean
   /** What its products were set to be computed in; null where they were not. */
   readonly computeDtype: ComputeDType | null
+  readonly outlierThreshold: number
   /** The dtype of its floats. */
   readonly dtype: FloatDType
 }
@@ -198,6 +203,8 @@ export interface WeightKind extends WeightFacts {
   readonly reordered: boolean
   /** The dtype of its scales; null where they are quantized once more. */
   readonly scaleDtype: DType | null
+  /** What scaled codes are divided by; null where they are not. */
+  readonly divisor: number | null
   /** The zero point that all its blocks have; null where they differ, or there are none. */
   readonly zeroPoint: number | null
   /** Of scales quantized once more: how many share one, and what was taken away from each. */

@@ -6,7 +6,7 @@ import { cast, reduce, sub } from '../../tensor/ops/index.ts'
 import { keep, scope } from '../../tensor/scope.ts'
 import { Tensor } from '../../tensor/tensor.ts'
 import { findBeyond } from '../finite.ts'
-import type { WeightKind } from './scheme.ts'
+import type { SchemeWriter, WeightKind } from './scheme.ts'
 
 /*
  * What writers ask of a weight that is there. Its values are looked at on the device.
@@ -25,9 +25,17 @@ export async function weightKind(weight: QTensor): Promise<WeightKind> {
     dtype,
     reordered: order !== null,
     scaleDtype: plain ? heldScale.dtype : null,
+    divisor: 'divisor' in heldScale ? heldScale.divisor : null,
     zeroPoint: await commonZeroPoint(weight),
     nested,
   }
+}
+
+/** Why a writer cannot hold a weight as it is, the end of a sentence; null where it can. */
+export function refusalOf(writer: SchemeWriter, weight: WeightKind): string | null {
+  const { divisor } = weight
+  if (divisor === null || divisor === writer.divisor) return writer.refuses(weight)
+  return `its scaled codes are divided by ${divisor}, and the format has no such numbers`
 }
 
 /** The zero point that all blocks have; null where they differ, or there are none. */
