@@ -16,6 +16,7 @@ const items = [
   'stories260K/gptq-w4-g32-asym-desc_act',
   'stories260K/gptq_v2-w4-g32-asym',
   'stories260K/gptq-w8-g32-sym',
+  'stories260K/gptq-mixed',
   'shakespeare-gpt2-1M/gptq-w3-g32-sym',
   'shakespeare-gpt2-1M/gptq-w4-g128-sym',
 ]

@@ -6,6 +6,7 @@ import type { JsonObject } from '../json.ts'
 import type { StoredDType, TensorFile } from '../tensorFile.ts'
 import { fastWeight, gemmWeight, gemvWeight } from './awqLayouts.ts'
 import { type AwqSettings, readAwqSettings } from './awqSettings.ts'
+import { awqWriter } from './awqWriter.ts'
 import type { QuantizedFile, QuantizedWeight, Scheme } from './scheme.ts'
 
 /**
@@ -26,10 +27,23 @@ import type { QuantizedFile, QuantizedWeight, Scheme } from './scheme.ts'
  *
  * Source: Lin et al., "AWQ", 2023; AutoAWQ 0.2.9, modules/linear; llm-awq, awq/quantize/qmodule.py.
  */
-export const awq: Scheme = {
-  name: 'awq',
-  settingsFiles: ['quant_config.json', 'quantize_config.json'],
-  detect: (config, file) => (config && isAwq(config) ? openAwq(config, file) : null),
+export const awq = awqScheme('awq', 'gemm')
+
+/** The same in the layout of gemv. */
+export const awqGemv = awqScheme('awq_gemv', 'gemv')
+
+/** @param version what it writes; `awq` reads the others, too */
+function awqScheme(name: string, version: 'gemm' | 'gemv'): Scheme {
+  return {
+    name,
+    settingsFiles: ['quant_config.json', 'quantize_config.json'],
+    detect(config, file) {
+      if (!config || !isAwq(config)) return null
+      const settings = readAwqSettings(config)
+      return (settings.version === 'gemv') === (version === 'gemv') ? openAwq(settings, file) : null
+    },
+    writer: awqWriter(version),
+  }
 }
 
 /** AutoAWQ's own file does not name its method. */
@@ -37,8 +51,7 @@ function isAwq(config: JsonObject): boolean {
   return config.has('quant_method') ? config.get('quant_method') === 'awq' : config.has('w_bit')
 }
 
-function openAwq(config: JsonObject, file: TensorFile): QuantizedFile {
-  const settings = readAwqSettings(config)
+function openAwq(settings: AwqSettings, file: TensorFile): QuantizedFile {
   return {
     layer(path, shape) {
       const words = file.tensors.get(`${path}.qweight`)

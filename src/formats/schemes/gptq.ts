@@ -11,7 +11,8 @@ import { Tensor } from '../../tensor/tensor.ts'
 import type { JsonObject } from '../json.ts'
 import type { TensorFile } from '../tensorFile.ts'
 import { columnOrder } from './columnOrder.ts'
-import { readGptqSettings } from './gptqSettings.ts'
+import { type GptqVersion, gptqVersion, readGptqSettings, zerosOfRun } from './gptqSettings.ts'
+import { gptqWriter } from './gptqWriter.ts'
 import { describeGroups, type LayerSettings, makeGroups, type StoredGroups } from './integerGroups.ts'
 import type { Part, PartReader, QuantizedFile, QuantizedWeight, Scheme } from './scheme.ts'
 
@@ -33,11 +34,20 @@ import type { Part, PartReader, QuantizedFile, QuantizedWeight, Scheme } from '.
  * Source: Frantar et al., "GPTQ", 2023; AutoGPTQ 0.7.1, qlinear_cuda_old.py; GPTQModel 7.7,
  * `convert_gptq_v1_to_v2_format`.
  */
-export const gptq: Scheme = {
-  name: 'gptq',
-  settingsFiles: ['quantize_config.json', 'quant_config.json'],
-  detect: (config, file) => (config && isGptq(config, file) ? openGptq(config, file) : null),
-  trace: (file) => [...file.tensors.keys()].find((name) => name.endsWith('.g_idx')),
+export const gptq = gptqScheme('gptq')
+
+/** The same with zero points as they are. */
+export const gptqV2 = gptqScheme('gptq_v2')
+
+function gptqScheme(version: GptqVersion): Scheme {
+  return {
+    name: version,
+    settingsFiles: ['quantize_config.json', 'quant_config.json'],
+    detect: (config, file) =>
+      config && isGptq(config, file) && gptqVersion(config) === version ? openGptq(config, file) : null,
+    trace: (file) => [...file.tensors.keys()].find((name) => name.endsWith('.g_idx')),
+    writer: gptqWriter(version),
+  }
 }
 
 /** The type that holds codes of so many bits. */
@@ -128,12 +138,4 @@ async function readWeight(
       order: places,
     }
   })
-}
-
-/**
- * How many zero points are one number, from whose digits one was taken as from a whole: those of a word; of 3
- * bits, where codes lie in two words, those of three.
- */
-export function zerosOfRun(bits: number): number {
-  return bits === 3 ? 32 : 32 / bits
 }

@@ -2,6 +2,9 @@ import { type JsonObject, show } from '../json.ts'
 import { type LayerSettings, readGroupSize } from './integerGroups.ts'
 import { pathPattern } from './pathPattern.ts'
 
+/** Whether files hold zero points less one, or as they are. */
+export type GptqVersion = 'gptq' | 'gptq_v2'
+
 /** What the settings of GPTQ say. */
 export interface GptqSettings {
   /** Whether the file holds z − 1. */
@@ -24,7 +27,7 @@ const otherFormats: Readonly<Record<string, string>> = {
  * @throws FormatError
  */
 export function readGptqSettings(config: JsonObject): GptqSettings {
-  const format = readFormat(config)
+  const format = gptqVersion(config)
   const refuse = (key: string, held: boolean, problem: string) => {
     if (held) throw config.error(key, problem)
   }
@@ -43,7 +46,8 @@ export function readGptqSettings(config: JsonObject): GptqSettings {
   }
 }
 
-function readFormat(config: JsonObject): 'gptq' | 'gptq_v2' {
+/** @throws FormatError if it is neither */
+export function gptqVersion(config: JsonObject): GptqVersion {
   const key = config.has('checkpoint_format') ? 'checkpoint_format' : 'format'
   const format = config.string(key, 'gptq')
   if (format === 'gptq' || format === 'gptq_v2') return format
@@ -81,4 +85,12 @@ function readDynamic(config: JsonObject, all: LayerSettings): Rule[] {
         throw fields.error(name, 'must be absent: layers differ in bits, group_size and sym')
     return { pattern, settings: readLayer(fields, all) }
   })
+}
+
+/**
+ * How many zero points are one number, from whose digits one was taken as from a whole: those of a word; of 3
+ * bits, where codes lie in two words, those of three.
+ */
+export function zerosOfRun(bits: number): number {
+  return bits === 3 ? 32 : 32 / bits
 }

@@ -1,9 +1,9 @@
-import { awq } from './awq.ts'
+import { awq, awqGemv } from './awq.ts'
 import { bitsandbytes } from './bitsandbytes.ts'
 import { compressedTensors } from './compressedTensors.ts'
 import { fp8 } from './fp8.ts'
 import { gguf } from './gguf.ts'
-import { gptq } from './gptq.ts'
+import { gptq, gptqV2 } from './gptq.ts'
 import { hqq } from './hqq.ts'
 import { mlx } from './mlx.ts'
 import { mxfp4 } from './mxfp4.ts'
@@ -15,7 +15,9 @@ import { torchao } from './torchao.ts'
 export const schemes: readonly Scheme[] = [
   quanto,
   awq,
+  awqGemv,
   gptq,
+  gptqV2,
   bitsandbytes,
   compressedTensors,
   fp8,

@@ -1,0 +1,109 @@
+import { several } from '../../core/lists.ts'
+import { qint2, qint3, qint4, qint8, quint8 } from '../../core/qtype.ts'
+import { addToCodes, packCodes, wordColumns, wordRows } from '../../qtensor/packing.ts'
+import { matrixShape } from '../../qtensor/parts.ts'
+import { permuteColumns } from '../../qtensor/permuteColumns.ts'
+import type { QTensor } from '../../qtensor/qtensor.ts'
+import { cast, concat, transpose } from '../../tensor/ops/index.ts'
+import { Tensor } from '../../tensor/tensor.ts'
+import { gptqConfig } from './gptqConfig.ts'
+import { type GptqVersion, zerosOfRun } from './gptqSettings.ts'
+import { codesFromZero, groupsIn, misfitScales, refusedIntegers, zeroPointsFromZero } from './integerCodes.ts'
+import { isLinear } from './linearLayers.ts'
+import type { LayerToWrite, PartToWrite, SchemeWriter, Target, WeightKind } from './scheme.ts'
+
+const format = { name: 'GPTQ', bits: [2, 3, 4, 8] }
+
+/** What `convert` makes of weights that GPTQ cannot hold. */
+const target: Target = {
+  weights: qint4,
+  groupSize: 128,
+  zeroPoints: true,
+  symmetric: true,
+  scaleDtype: 'float16',
+}
+
+/**
+ * Writes models as GPTQModel does: the tensors that gptq.ts draws, and the settings in config.json and
+ * quantize_config.json. Layers that differ from most, or stay float, stand under `dynamic`.
+ */
+export function gptqWriter(version: GptqVersion): SchemeWriter {
+  return {
+    types: [qint2, qint3, qint4, quint8, qint8],
+    targets: { [version]: target },
+    refuses: (weight) => refusedIntegers(weight, format),
+    fits: async (weight) => (isStored(weight) ? null : misfitScales(weight, 'float16', 'GPTQ')),
+    parts: ({ weight }) => (weight ? partsOf(weight, version) : []),
+    repeats: () => false,
+    settings(layers, floats) {
+      const config = gptqConfig(version, layers, floats)
+      return {
+        quantizationConfig: config,
+        files: new Map([['quantize_config.json', JSON.stringify(config, null, 2)]]),
+      }
+    },
+    limits: (layers) => [...limitsOf(layers)],
+  }
+}
+
+/** Whether its scales stand in a file as they are. */
+function isStored({ heldScale }: QTensor): boolean {
+  return 'tensor' in heldScale && (heldScale.dtype === 'float16' || heldScale.dtype === 'bfloat16')
+}
+
+function partsOf(kind: WeightKind, version: GptqVersion): PartToWrite[] {
+  const { qtype, shape, scaleDtype } = kind
+  const { bits } = qtype
+  const [out, columns] = matrixShape(shape)
+  const { size, groups } = groupsIn(kind)
+  const words = (codes: number) => Math.ceil((codes * bits) / 32)
+  const dtype = scaleDtype === 'bfloat16' ? 'bfloat16' : 'float16'
+  const part = (
+    name: string,
+    of: Pick<PartToWrite, 'dtype' | 'shape'>,
+    make: (weight: QTensor) => Tensor,
+  ): PartToWrite => ({ name, ...of, of: 'weight', make: ({ weight }) => make(weight as QTensor) })
+  return [
+    part('qweight', { dtype: 'int32', shape: [words(columns), out] }, (weight) => {
+      const codes = codesFromZero(weight)
+      const inOrder = weight.order ? permuteColumns(codes, weight.order, 'back') : codes
+      return packCodes(inOrder, wordColumns(out, columns, bits))
+    }),
+    part('qzeros', { dtype: 'int32', shape: [groups, words(out)] }, (weight) => {
+      const zeroPoint = transpose(zeroPointsFromZero(weight, groups), 0, 1)
+      return packedZeros(zeroPoint, bits, version === 'gptq')
+    }),
+    part('scales', { dtype, shape: [groups, out] }, (weight) =>
+      transpose(cast(weight.scale('float32').view([out, groups]), dtype), 0, 1),
+    ),
+    part('g_idx', { dtype: 'int32', shape: [columns] }, ({ order, device }) => {
+      const inOrder = Int32Array.from({ length: columns }, (_, j) => Math.floor(j / size))
+      const ofStored = Tensor.fromArray(device, inOrder, [columns], 'int32')
+      return order ? permuteColumns(ofStored, order, 'back') : ofStored
+    }),
+  ]
+}
+
+/**
+ * Words of zero points [groups, out]; one is taken from each of a word, those that fill it up among them, as
+ * from a whole number.
+ */
+function packedZeros(zeroPoint: Tensor, bits: number, lessOne: boolean): Tensor {
+  const [groups, out] = zeroPoint.shape
+  const whole = bits === 3 ? out : Math.ceil((out * bits) / 32) * (32 / bits)
+  const fill = Tensor.fromArray(zeroPoint.device, new Uint8Array(groups * (whole - out)), [
+    groups,
+    whole - out,
+  ])
+  const filled = whole === out ? zeroPoint : concat([zeroPoint, fill], 1)
+  const stored = lessOne ? addToCodes(filled, bits, -1, zerosOfRun(bits)) : filled
+  return packCodes(stored, wordRows(groups, whole, bits))
+}
+
+/** What of a model GPTQModel cannot load. */
+function* limitsOf(layers: ReadonlyMap<string, LayerToWrite>): Generator<string> {
+  const others = [...layers.values()].filter(({ typeName }) => !isLinear(typeName))
+  if (others.length === 0) return
+  const listed = several(others.map(({ path, typeName }) => `${path} (${typeName})`))
+  yield `save: GPTQModel cannot load ${listed}; lowbit can`
+}
