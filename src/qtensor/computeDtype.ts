@@ -7,8 +7,9 @@ import type { DynamicActivation } from './dynamic.ts'
  * exact path; `int8` rounds each row of x to int8, with a scale per group, and multiplies integers, the fast
  * path. The others are torchao's, of its recipes: `int8PerToken` multiplies integers, too, with one scale for
  * a whole row of x; `int8AsymmetricPerToken` (with a zero point) and `float8PerToken` round x, and multiply
- * floats. `int8Outliers` is bitsandbytes' LLM.int8: as `int8PerToken`, but that columns of x with a value from a
- * threshold on are multiplied as floats; for int8 weights with a scale a row.
+ * floats. `int8AbsmaxPerToken` is BitNet's: `int8PerToken`, but that the row's largest magnitude is code 127.
+ * `int8Outliers` is bitsandbytes' LLM.int8: as `int8PerToken`, but that columns of x with a value from a threshold
+ * on are multiplied as floats; for int8 weights with a scale a row.
  */
 export type ComputeDType = 'float32' | 'int8' | 'int8Outliers' | DynamicActivation
 
@@ -19,6 +20,7 @@ const computeDtypes: readonly ComputeDType[] = [
   'float32',
   'int8',
   'int8PerToken',
+  'int8AbsmaxPerToken',
   'int8AsymmetricPerToken',
   'float8PerToken',
   'int8Outliers',

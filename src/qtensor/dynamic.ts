@@ -6,9 +6,13 @@ import { chooseScales, decodeRows, encodeRows, roundRows, symmetricRange } from 
 
 /**
  * Activations that are quantized anew in every pass, one scale a row (a token): torchao's dynamic
- * quantization.
+ * quantization, and BitNet's.
  */
-export type DynamicActivation = 'int8PerToken' | 'int8AsymmetricPerToken' | 'float8PerToken'
+export type DynamicActivation =
+  | 'int8PerToken'
+  | 'int8AbsmaxPerToken'
+  | 'int8AsymmetricPerToken'
+  | 'float8PerToken'
 
 /**
  * x as int8 codes with their scales and sums (see kernels/quantize/quantizeRows); computed once for all

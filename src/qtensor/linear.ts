@@ -93,7 +93,7 @@ function quantizedLinear(
       x.device.call('qmatmul', { x: ordered, ...weightArguments(w), ...sizes, transposed: 0 })
     else if (product.x === 'codes') staticLinear(ordered as QActivation, w, sizes)
     else if (product.x === 'outliers') outlierLinear(ordered, w, outlierThreshold, sizes)
-    else dynamicLinear(ordered, w, product.x === 'rows', sizes)
+    else dynamicLinear(ordered, w, product.x, sizes)
     return y
   })
 }
@@ -118,10 +118,10 @@ interface Sizes {
 }
 
 /** Products of integers: x is rounded to int8 with a scale a group of columns, or a row. */
-function dynamicLinear(x: Tensor, w: QTensor, wholeRows: boolean, sizes: Sizes): void {
+function dynamicLinear(x: Tensor, w: QTensor, rounded: Product['x'], sizes: Sizes): void {
   // A group of x lies in one of w, and its sums in 32 bits.
-  const xGroupSize = Math.min(w.groupSize, wholeRows ? 65536 : activationGroupSize)
-  const [codes, xScale, xSum] = quantizeRows(x, xGroupSize, wholeRows ? 127.5 : 127)
+  const xGroupSize = Math.min(w.groupSize, rounded === 'groups' ? activationGroupSize : 65536)
+  const [codes, xScale, xSum] = quantizeRows(x, xGroupSize, rounded === 'rows' ? 127.5 : 127)
   x.device.call('qmatmulInt8', { x: codes, xScale, xSum, xGroupSize, ...weightArguments(w), ...sizes })
 }
 

@@ -14,10 +14,10 @@ export interface Product {
   readonly kernel: 'qmatmul' | 'qmatmulInt8' | 'dequantize → matmul'
   /**
    * What x is for them: `floats` as they are; `groups` and `rows`, rounded to int8 with a scale a group of
-   * columns or a row; `outliers`, to a row's but for columns of large values; `codes`, an activation's own;
-   * `asymmetric` and `float8`, floats rounded to a row's int8 or float8 codes.
+   * columns or a row (torchao's range, or ±127 of `absmaxRows`); `outliers`, to a row's but for columns of large
+   * values; `codes`, an activation's own; `asymmetric` and `float8`, floats rounded to a row's int8 or float8 codes.
    */
-  readonly x: 'floats' | 'groups' | 'rows' | 'outliers' | 'codes' | 'asymmetric' | 'float8'
+  readonly x: 'floats' | 'groups' | 'rows' | 'absmaxRows' | 'outliers' | 'codes' | 'asymmetric' | 'float8'
   /** Why none of the fast kernels multiplies this weight. */
   readonly why?: string
 }
@@ -40,7 +40,8 @@ export function chooseProduct(weight: WeightFacts, x: QType | null, computeDtype
   if (computeDtype === 'int8Outliers')
     return isStatic(weight) ? { kernel: 'qmatmulInt8', x: 'outliers' } : fast
   if (computeDtype === 'float32' || !hasIntegerCodes(qtype)) return fast
-  return { kernel: 'qmatmulInt8', x: computeDtype === 'int8' ? 'groups' : 'rows' }
+  const rounded = { int8: 'groups', int8PerToken: 'rows', int8AbsmaxPerToken: 'absmaxRows' } as const
+  return { kernel: 'qmatmulInt8', x: rounded[computeDtype] }
 }
 
 function floatProduct(weight: WeightFacts, x: Product['x']): Product {
@@ -87,7 +88,7 @@ export function chooseLookup(table: WeightFacts): {
  */
 export function computedDtype(qtype: QType, computeDtype: ComputeDType): ComputeDType {
   if (computeDtype === 'int8Outliers') return qtype === qint8 ? computeDtype : 'float32'
-  const integer = computeDtype === 'int8' || computeDtype === 'int8PerToken'
+  const integer = ['int8', 'int8PerToken', 'int8AbsmaxPerToken'].includes(computeDtype)
   return integer && !hasIntegerCodes(qtype) ? 'float32' : computeDtype
 }
 

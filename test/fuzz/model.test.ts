@@ -75,6 +75,7 @@ const models: Record<string, Files> = {
   gptq: readModel(join(root, 'test/golden/stories260K/gptq-w4-g32-asym-desc_act')),
   mlx: readModel(join(root, 'test/golden/stories260K/mlx-mixed')),
   hqq: readModel(join(root, 'test/golden/stories260K/hqq-mixed')),
+  bitnet: readModel(join(root, 'test/golden/stories260K/bitnet-packed')),
   torchao: readModel(join(root, 'test/golden/stories260K/torchao-mixed')),
   bitsandbytes: readModel(join(root, 'test/golden/stories260K/bnb-nf4-dq')),
 }

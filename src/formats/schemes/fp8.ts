@@ -5,9 +5,10 @@ import type { ComputeDType } from '../../qtensor/computeDtype.ts'
 import { type Block, blocksShape, matrixShape, showBlock } from '../../qtensor/parts.ts'
 import { QTensor } from '../../qtensor/qtensor.ts'
 import { scope } from '../../tensor/scope.ts'
-import { type JsonObject, show } from '../json.ts'
+import type { JsonObject } from '../json.ts'
 import type { TensorFile } from '../tensorFile.ts'
 import { checkScales } from './checkScales.ts'
+import { leftOut } from './leftOut.ts'
 import type { QuantizedLayer, QuantizedWeight, Scheme } from './scheme.ts'
 
 /**
@@ -96,23 +97,6 @@ function fbgemm(config: JsonObject): Settings {
     isLeftOut: leftOut(config, 'modules_to_not_convert'),
     isTakenIn: () => false,
   }
-}
-
-/**
- * Whether a path is named in a list: it begins with a name or pattern that ends where a part of the path does, or
- * ends with a name.
- * Source: transformers 5, quantizers_utils.py, `should_convert_module`.
- */
-function leftOut(config: JsonObject, key: string): (path: string) => boolean {
-  const names = config.strings(key, [])
-  const patterns = names.map((name) => {
-    try {
-      return new RegExp(`^(?:${name})(?:(?<=\\.)|(?=\\.|$))`, 's')
-    } catch {
-      throw config.error(key, `must have names or regular expressions; ${show(name)} is none`)
-    }
-  })
-  return (path) => patterns.some((pattern) => pattern.test(path)) || names.some((name) => path.endsWith(name))
 }
 
 function storedLayer(

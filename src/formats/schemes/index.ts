@@ -1,4 +1,5 @@
 import { awq, awqGemv } from './awq.ts'
+import { bitnet } from './bitnet.ts'
 import { bitsandbytes } from './bitsandbytes.ts'
 import { compressedTensors } from './compressedTensors.ts'
 import { fp8 } from './fp8.ts'
@@ -23,6 +24,7 @@ export const schemes: readonly Scheme[] = [
   fp8,
   mxfp4,
   hqq,
+  bitnet,
   mlx,
   torchao,
   gguf,

@@ -1,0 +1,134 @@
+import { type FloatDType, isFloatDType } from '../../core/dtype.ts'
+import { qint2 } from '../../core/qtypes.ts'
+import { numel, type Shape } from '../../core/shape.ts'
+import { splitRows, unpackCodes } from '../../qtensor/packing.ts'
+import { matrixShape, type WeightParts } from '../../qtensor/parts.ts'
+import { QTensor } from '../../qtensor/qtensor.ts'
+import { encodeRows } from '../../qtensor/rows.ts'
+import { abs, cast, clamp, div, mean } from '../../tensor/ops/index.ts'
+import { keep, scope } from '../../tensor/scope.ts'
+import { Tensor } from '../../tensor/tensor.ts'
+import type { JsonObject } from '../json.ts'
+import type { TensorFile } from '../tensorFile.ts'
+import { leftOut } from './leftOut.ts'
+import type { PartReader, QuantizedFile, QuantizedWeight, Scheme } from './scheme.ts'
+
+/**
+ * BitNet's ternary weights, as transformers keeps them: t is −1, 0 or 1, and what a layer takes is rounded to int8, a
+ * scale for each token.
+ *
+ *     X.weight        [⌈out / 4⌉, in] uint8   codes t + 1 of rows r, r + R, r + 2R and r + 3R, the first lowest, R = ⌈out / 4⌉
+ *     X.weight_scale  [1] float
+ *
+ *     bitlinear                 w = t / weight_scale
+ *     autobitlinear, offline    w = t · weight_scale
+ *     autobitlinear, online     X.weight is a float [out, in], and t = clamp(rne(w / m), −1, 1), w = t · m, m = mean |w|
+ *
+ * Source: transformers 5, integrations/bitnet.py; Ma et al., "The Era of 1-bit LLMs", 2024.
+ */
+export const bitnet: Scheme = {
+  name: 'bitnet',
+  detect: (config, file) => (config?.get('quant_method') === 'bitnet' ? openBitnet(config, file) : null),
+}
+
+function openBitnet(config: JsonObject, file: TensorFile): QuantizedFile {
+  const linear = oneOf(config, 'linear_class', 'bitlinear', 'autobitlinear')
+  const isOnline = oneOf(config, 'quantization_mode', 'offline', 'online') === 'online'
+  if (isOnline && linear === 'bitlinear')
+    throw config.error('quantization_mode', 'must be "offline" for bitlinear')
+  if (config.get('use_rms_norm') === true)
+    throw config.error('use_rms_norm', 'must be false: lowbit has no norms within quantized layers')
+  const isLeftOut = config.has('modules_to_not_convert')
+    ? leftOut(config, 'modules_to_not_convert')
+    : (path: string) => path === 'lm_head'
+  return {
+    layer(path, shape, typeName) {
+      if (shape.length !== 2) return null
+      const isPacked = file.tensors.get(`${path}.weight`)?.dtype === 'uint8'
+      const isRounded = isOnline && typeName === 'Linear' && !isLeftOut(path)
+      if (!isPacked && !isRounded) return null
+      const weight = isPacked ? packedWeight(file, path, shape, linear) : floatWeight(file, path, shape)
+      return { weight, activations: null, computeDtype: 'int8AbsmaxPerToken' }
+    },
+  }
+}
+
+function oneOf(config: JsonObject, key: string, usual: string, other: string): string {
+  const value = config.string(key, usual)
+  if (value !== usual && value !== other) throw config.error(key, `must be "${usual}" or "${other}"`)
+  return value
+}
+
+/** What all weights share: ternary codes, one scale. */
+function facts(shape: Shape) {
+  const [rows, columns] = matrixShape(shape)
+  const block = { kind: 'tile', rows, columns } as const
+  return { facts: { qtype: qint2, shape, block, offset: 'zeroPoint' }, kind: 'ternary, one scale' } as const
+}
+
+/** @param scale one value */
+function ternary(shape: Shape, dtype: FloatDType, codes: Tensor, scale: Tensor): QTensor {
+  const { block } = facts(shape).facts
+  const offset: WeightParts['offset'] = { kind: 'zeroPoint', value: 1 }
+  return keep(
+    QTensor.fromParts({
+      type: qint2,
+      shape,
+      dtype,
+      codes,
+      block,
+      scale: { values: scale.view([1, 1]) },
+      offset,
+    }),
+  )
+}
+
+function packedWeight(file: TensorFile, path: string, shape: Shape, linear: string): QuantizedWeight {
+  const [out, columns] = matrixShape(shape)
+  const packing = splitRows(numel(shape), columns, qint2.bits)
+  const stored = file.tensors.get(`${path}.weight_scale`)?.dtype ?? 'float32'
+  const dtype = isFloatDType(stored) ? stored : 'float32'
+  return {
+    ...facts(shape),
+    dtype,
+    parts: [
+      { name: 'weight', dtypes: ['uint8'], shape: [Math.ceil(out / 4), columns] },
+      { name: 'weight_scale', dtypes: [dtype], shape: [1] },
+    ],
+    async read(parts) {
+      const packed = await parts.tensor('weight')
+      const stored = await parts.tensor('weight_scale')
+      return scope(() => {
+        const scale = cast(stored, 'float32')
+        const codes = unpackCodes(packed, packing).view([out, columns])
+        return ternary(shape, dtype, codes, linear === 'bitlinear' ? div(1, scale) : scale)
+      })
+    },
+  }
+}
+
+/** A weight that the library rounds in every pass. */
+function floatWeight(file: TensorFile, path: string, shape: Shape): QuantizedWeight {
+  const stored = file.tensors.get(`${path}.weight`)?.dtype ?? 'float32'
+  const dtype = isFloatDType(stored) ? stored : 'float32'
+  return {
+    ...facts(shape),
+    dtype,
+    parts: [{ name: 'weight', dtypes: [dtype], shape }],
+    read: (parts) => roundWeight(parts, shape, dtype),
+  }
+}
+
+async function roundWeight(parts: PartReader, shape: Shape, dtype: FloatDType): Promise<QTensor> {
+  const stored = await parts.tensor('weight')
+  return scope(() => {
+    const floats = cast(stored, 'float32')
+    const size = clamp(mean(abs(floats)).view([1]), 1e-5, Number.MAX_VALUE)
+    const zeroPoint = Tensor.fromNumbers(parts.device, [1], [1], 'uint8')
+    const chosen = { scale: size, zeroPoint }
+    const range = { qmin: 0, qmax: 2 }
+    const codes = encodeRows(floats.view([1, numel(shape)]), chosen, qint2, { range, reciprocal: true })
+    const rounded = cast(div(1, div(1, size)), dtype)
+    return ternary(shape, dtype, codes.view(matrixShape(shape)), rounded)
+  })
+}
