@@ -98,14 +98,8 @@ export const calls: Record<string, Call> = {
   generate: call((o: lb.GenerateOptions) => lb.generate(story, 'x', o), generation),
   generateTokens: call((o: lb.GenerateOptions) => lb.generateTokens(story, [1], o).next(), generation),
   loadCausalLM: call((o: lb.LoadOptions) => lb.loadCausalLM('models/stories260K', o), {
-    device: undefined,
-    dtype: undefined,
-    dequantize: undefined,
-    computeDtype: undefined,
-    quantization: undefined,
-    signal: undefined,
-    onWarning: undefined,
-    onProgress: undefined,
+    ...{ device: undefined, dtype: undefined, dequantize: undefined, computeDtype: undefined },
+    ...{ quantization: undefined, signal: undefined, onWarning: undefined, onProgress: undefined },
   }),
   'loadCausalLM, quantization': call(
     (o: lb.QuantizeOptions) =>
@@ -143,6 +137,11 @@ export const calls: Record<string, Call> = {
   }),
   'Tokenizer.decode': call((o: { skipSpecialTokens?: boolean }) => story.tokenizer?.decode([1], o), {
     skipSpecialTokens: undefined,
+  }),
+  convert: call((o: lb.ConvertOptions) => lb.convert('models/stories260K', memory(), o), {
+    ...{ to: 'quanto', weights: undefined, groupSize: undefined, exactOnly: undefined, include: undefined },
+    ...{ exclude: undefined, dtype: undefined, device: undefined, overwrite: undefined, signal: undefined },
+    ...{ onPlan: undefined, onWarning: undefined, onProgress: undefined },
   }),
   quantize: call(
     (o: lb.QuantizeOptions) => lb.quantize(lb.initialize(new Net(), device), o),

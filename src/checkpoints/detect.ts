@@ -14,10 +14,15 @@ export interface Detected {
   readonly quantized: QuantizedFile | null
 }
 
+/** The fields of config.json that say how the weights are quantized; the first that is there counts. */
+export const settingsKeys: readonly string[] = [
+  'quantization_config',
+  ...schemes.flatMap(({ settingsKeys: keys = [] }) => keys),
+]
+
 /** What a config.json says of how the weights are quantized; null where it says nothing. */
 export function quantizationSettings(config: JsonObject): JsonObject | null {
-  const keys = ['quantization_config', ...schemes.flatMap(({ settingsKeys = [] }) => settingsKeys)]
-  const key = keys.find((one) => config.has(one))
+  const key = settingsKeys.find((one) => config.has(one))
   return key === undefined ? null : config.object(key)
 }
 

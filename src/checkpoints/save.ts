@@ -6,8 +6,8 @@ import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { pythonJson } from '../formats/json.ts'
 import { storedBytes } from '../formats/safetensors.ts'
 import { writeCheckpoint } from '../formats/safetensorsWriter.ts'
-import { schemeNamed, schemes } from '../formats/schemes/index.ts'
-import type { LayerToWrite, Scheme, SchemeSettings, SchemeWriter } from '../formats/schemes/scheme.ts'
+import type { LayerToWrite, SchemeSettings } from '../formats/schemes/scheme.ts'
+import { type WritingScheme, writingSchemes } from '../formats/schemes/targets.ts'
 import { refusalOf } from '../formats/schemes/weightKind.ts'
 import { aTarget, type FolderSink, writeText } from '../formats/source.ts'
 import type { TensorToWrite } from '../formats/tensorFile.ts'
@@ -52,12 +52,14 @@ const optionKinds: OptionKinds<SaveOptions> = {
   onProgress: aFunction,
 }
 
-/** A scheme that models can be saved in. */
-export type WritingScheme = Scheme & { readonly writer: SchemeWriter }
+/** The schemes whose parts stand in a folder. */
+function folderSchemes(): WritingScheme[] {
+  return writingSchemes().filter(({ writer }) => writer.container !== 'gguf')
+}
 
 /** The schemes that models can be saved in. */
 export function writtenSchemes(): string[] {
-  return schemes.flatMap(({ name, writer }) => (writer ? [name] : []))
+  return folderSchemes().map(({ name }) => name)
 }
 
 /**
@@ -66,15 +68,14 @@ export function writtenSchemes(): string[] {
  */
 export function schemeToWrite(format: string | undefined, { quantized }: ModelLayers): WritingScheme {
   const layers = [...quantized.values()]
-  const named = format === undefined ? undefined : schemeNamed(format)
-  const writing = schemes.filter((scheme): scheme is WritingScheme => scheme.writer !== undefined)
+  const writing = folderSchemes()
   const holdsTypes = ({ writer }: WritingScheme) =>
     layers.every(({ weight, weights }) => {
       const type = weight?.qtype ?? weights
       return !type || writer.types.includes(type)
     })
   const scheme =
-    (named as WritingScheme | undefined) ??
+    writing.find(({ name }) => name === format) ??
     writing.find((each) => holdsTypes(each) && refusal(each, layers) === null) ??
     writing.find(holdsTypes)
   if (!scheme) {
@@ -84,9 +85,14 @@ export function schemeToWrite(format: string | undefined, { quantized }: ModelLa
       `save: a format must hold the weights' types, ${names}; none that lowbit writes does, so dequantize the model, or keep the files it came from`,
     )
   }
+  refuseLayers(scheme, layers)
+  return scheme
+}
+
+/** @throws FormatError if a scheme cannot hold all layers */
+export function refuseLayers(scheme: WritingScheme, layers: readonly LayerToWrite[]): void {
   const refused = refusal(scheme, layers)
   if (refused !== null) throw new FormatError(`save: ${refused}`)
-  return scheme
 }
 
 /** Why a scheme cannot hold layers; null if it can. */

@@ -71,14 +71,15 @@ export async function layersToWrite(model: Module, known: KnownKinds = new Map()
 /**
  * Every tensor of a model, once: what is tied, and a module at several paths, under its first path. Only
  * quantized weights whose holders all want them repeated are written with each.
+ * @param writer null for a model without quantized layers
  */
 export function* writtenTensors(
   model: Module,
-  writer: SchemeWriter,
+  writer: SchemeWriter | null,
   layers: ModelLayers,
 ): Generator<SavedPart> {
   const seen = new Set<Parameter>()
-  const again = repeatedWeights(model, writer, layers)
+  const again = writer ? repeatedWeights(model, writer, layers) : new Set()
   for (const [path, module] of model.namedModules()) {
     const parts = [...partsOf(path, module, writer, layers)]
     for (const part of parts) if (!part.source || !seen.has(part.source) || again.has(part.source)) yield part
@@ -111,11 +112,11 @@ function repeatedWeights(model: Module, writer: SchemeWriter, { quantized }: Mod
 function* partsOf(
   path: string,
   module: Module,
-  writer: SchemeWriter,
+  writer: SchemeWriter | null,
   { quantized }: ModelLayers,
 ): Generator<SavedPart> {
   const layer = quantized.get(path)
-  if (layer && module instanceof QModule)
+  if (layer && writer && module instanceof QModule)
     for (const part of writer.parts(layer)) yield quantizedPart(path, module, part)
   const scales: readonly string[] = module instanceof QModule ? activationScales : []
   for (const [name, tensor] of module.ownTensors()) {

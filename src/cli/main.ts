@@ -70,6 +70,34 @@ const quantize = program
   )
   .action(async (model, options) => (await import('./quantize.ts')).quantizeCommand(model, options))
 
+const convert = program
+  .command('convert')
+  .description(
+    'write a model in another format: codes as they are where it can hold them, else quantized anew',
+  )
+  .argument('<model>', modelHelp)
+  .requiredOption(
+    '--to <format>',
+    'the format, such as gptq, bnb-nf4, quanto, or safetensors for floats; another word lists all',
+  )
+  .option(
+    '--weights <type>',
+    "what weights become that cannot go over as they are (default: the format's)",
+    quantizedType,
+  )
+  .option(
+    '--group-size <n>',
+    "columns of these weights that share a scale (default: the format's)",
+    wholeNumber(1),
+  )
+  .option('--exact-only', 'refuse, before anything is written, what would change a value')
+  .option('--include <glob>', 'quantize only layers whose path matches; may be repeated', repeated)
+  .option('--exclude <glob>', 'make layers whose path matches floats; may be repeated', repeated)
+  .requiredOption('--out <path>', 'folder, or .gguf file, to write; it appears whole or not at all')
+  .option('--overwrite', 'replace the model that is there; a folder that holds other files is refused')
+  .option('--verbose', 'list every tensor')
+  .action(async (model, options) => (await import('./convert.ts')).convertCommand(model, options))
+
 const generate = program
   .command('generate')
   .description('continue a prompt')
@@ -135,7 +163,7 @@ for (const [command, usual] of [
     )
 }
 
-for (const command of [quantize, generate, evaluate, inspect, bench]) {
+for (const command of [quantize, convert, generate, evaluate, inspect, bench]) {
   command
     .optionsGroup('Options of every command:')
     .addOption(

@@ -44,7 +44,7 @@ export async function quantizeCommand(path: string, options: QuantizeCommandOpti
     )
   }
   // Asked first: a target that cannot be written should not cost the work.
-  await checkSaveTarget(out, overwrite ? isSavedFile : undefined)
+  await checkSaveTarget(out, { overwrite: overwrite ? isSavedFile : undefined })
   await withDevice(options, async (device) => {
     const done =
       (await quantizeStreaming(path, device, options)) ?? (await quantizeLoaded(path, device, options))

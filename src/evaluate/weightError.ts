@@ -1,13 +1,10 @@
-import { dtypes } from '../core/dtype.ts'
 import { aFunction, aSignal, check, either } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { aModule, type Module } from '../nn/module.ts'
 import { QWeightModule } from '../nn/qmodule.ts'
-import { matrixShape } from '../qtensor/parts.ts'
 import { aQTensor, type QTensor } from '../qtensor/qtensor.ts'
-import { cast, reduce } from '../tensor/ops/index.ts'
-import { scope } from '../tensor/scope.ts'
-import { aTensor, checkShape, Tensor } from '../tensor/tensor.ts'
+import { relativeDistance } from '../qtensor/relativeDistance.ts'
+import { aTensor, Tensor } from '../tensor/tensor.ts'
 
 const aWeight = either('be a tensor, quantized or not', aTensor, aQTensor)
 
@@ -21,7 +18,7 @@ export async function relativeError(
 ): Promise<number> {
   check('relativeError', 'original', original, aWeight)
   check('relativeError', 'quantized', quantized, aWeight)
-  return errorBetween(() => [original.dequantize(), quantized.dequantize()])
+  return relativeDistance(() => [original.dequantize(), quantized.dequantize()])
 }
 
 /**
@@ -29,28 +26,7 @@ export async function relativeError(
  * @param float as the float layer has it
  */
 export function layerError(layer: QWeightModule, float: Tensor): Promise<number> {
-  return errorBetween(() => [layer.outputRows(float), layer.quantizedWeight().dequantize()])
-}
-
-async function errorBetween(weights: () => [original: Tensor, quantized: Tensor]): Promise<number> {
-  const [error, norm] = scope(() => squaredErrors(...weights()))
-  const [numerator] = await error.toNumbers()
-  const [denominator] = await norm.toNumbers()
-  error.dispose()
-  norm.dispose()
-  return denominator === 0 ? 0 : Math.sqrt(numerator / denominator)
-}
-
-/** Σ (w − ŵ)² and Σ w², one value each. */
-function squaredErrors(original: Tensor, quantized: Tensor): [error: Tensor, norm: Tensor] {
-  const dtype = original.dtype === quantized.dtype ? original.dtype : 'float32'
-  const [x, y] = [cast(original, dtype), cast(quantized, dtype)]
-  checkShape('relativeError', 'quantized', y, x.shape)
-  const [rows, cols] = matrixShape(x.shape.length > 1 ? x.shape : [1, x.numel])
-  const error = Tensor.empty(x.device, [1, rows])
-  const norm = Tensor.empty(x.device, [1, rows])
-  x.device.call('squaredError', { x, y, dtype: dtypes[dtype].code, error, norm, rows, cols })
-  return [reduce('sum', error), reduce('sum', norm)]
+  return relativeDistance(() => [layer.outputRows(float), layer.quantizedWeight().dequantize()])
 }
 
 export interface WeightErrorOptions {

@@ -5,6 +5,7 @@ import { homedir } from 'node:os'
 import { basename, dirname, join, resolve, sep } from 'node:path'
 import { FormatError } from '../core/errors.ts'
 import { several } from '../core/lists.ts'
+import { explainRefusal } from './diskRefusals.node.ts'
 import { errorCode } from './file.node.ts'
 import { checkFileName, type FolderSink } from './source.ts'
 
@@ -22,6 +23,8 @@ export interface SaveOptions {
    * is. Without it only an empty folder is replaced.
    */
   overwrite?: (name: string) => boolean
+  /** The one file that is written, which is moved to the target itself, where a file may be replaced. */
+  file?: string
   /** Stops the save, which then throws the signal's reason. */
   signal?: AbortSignal
 }
@@ -38,7 +41,7 @@ export async function saveFolder<T>(
   write: (folder: FolderSink) => Promise<T>,
   options: SaveOptions = {},
 ): Promise<T> {
-  const { overwrite, signal } = options
+  const { signal, file } = options
   const interrupt = new AbortController()
   const stop = signal ? AbortSignal.any([signal, interrupt.signal]) : interrupt.signal
   let draft: Draft | undefined
@@ -50,15 +53,16 @@ export async function saveFolder<T>(
     await makeFolders(dirname(place))
     // First, because a folder that was lost midway comes back.
     await removeLeftovers(dirname(place))
-    await checkTarget(place, target, overwrite)
+    await checkPlace(place, target, options)
     draft = new Draft(place)
     release = onSignals(draft, interrupt)
     await mkdir(draft.path)
     const result = await write(draft.sink(stop))
     stop.throwIfAborted()
     await draft.flush()
-    await checkTarget(place, target, overwrite)
-    draft.moveIntoPlace()
+    await checkPlace(place, target, options)
+    if (file === undefined) draft.moveIntoPlace()
+    else draft.moveFile(file)
     await flushFolder(dirname(place))
     // The new folder is in place; what cannot be removed now, the next save tries again.
     await rm(draft.replaced, { recursive: true, force: true }).catch(() => {})
@@ -66,7 +70,7 @@ export async function saveFolder<T>(
   } catch (cause) {
     // What cannot be removed matters less than why the save failed; the next save tries again.
     await draft?.discard().catch(() => {})
-    throw stop.aborted ? stop.reason : explain(target, cause)
+    throw stop.aborted ? stop.reason : explainRefusal(target, cause)
   } finally {
     release()
     if (draft) inProgress.delete(draft.path)
@@ -77,11 +81,14 @@ export async function saveFolder<T>(
  * Asks beforehand whether `saveFolder` would refuse the target, before work is done that could not be saved.
  * @throws FormatError if the target holds what may not be replaced, or is no folder.
  */
-export async function checkSaveTarget(target: string, overwrite?: SaveOptions['overwrite']): Promise<void> {
+export async function checkSaveTarget(
+  target: string,
+  options: Pick<SaveOptions, 'overwrite' | 'file'> = {},
+): Promise<void> {
   try {
-    await checkTarget(await realpath(target).catch(() => resolve(target)), target, overwrite)
+    await checkPlace(await realpath(target).catch(() => resolve(target)), target, options)
   } catch (cause) {
-    throw explain(target, cause)
+    throw explainRefusal(target, cause)
   }
 }
 
@@ -172,6 +179,12 @@ class Draft {
     }
   }
 
+  /** The one file written takes the place; what is there is replaced in the same moment. */
+  moveFile(file: string): void {
+    renameSync(join(this.path, file), this.place)
+    this.discardNow()
+  }
+
   async discard(): Promise<void> {
     await Promise.all([...this.handles].map((handle) => handle.close().catch(() => {})))
     this.discardNow()
@@ -196,6 +209,25 @@ function clearPlace(path: string): boolean {
     if (['ENOTEMPTY', 'EEXIST'].includes(errorCode(cause) ?? '')) return false
     throw cause
   }
+}
+
+function checkPlace(place: string, target: string, { overwrite, file }: SaveOptions): Promise<void> {
+  return file === undefined ? checkTarget(place, target, overwrite) : checkFile(place, target, overwrite)
+}
+
+/** @throws FormatError if a file cannot take the place */
+async function checkFile(place: string, target: string, overwrite: SaveOptions['overwrite']): Promise<void> {
+  const kind = await lstat(place).catch((cause: unknown) => {
+    if (errorCode(cause) === 'ENOENT') return undefined
+    throw cause
+  })
+  if (!kind) return
+  if (!kind.isFile())
+    throw new FormatError(
+      `save ${target}: the target must be a file or not exist; it is a folder or a device`,
+    )
+  if (!overwrite)
+    throw new FormatError(`save ${target}: the file must not exist, unless overwrite is set; it does`)
 }
 
 async function checkTarget(
@@ -341,30 +373,4 @@ async function flushFolder(path: string): Promise<void> {
   } finally {
     await handle.close()
   }
-}
-
-const rules: Record<string, string> = {
-  ENOSPC: 'the disk must have room for the folder; it is full',
-  EDQUOT: 'the disk quota must have room for the folder; it is used up',
-  EFBIG: 'the file system must allow files of this size; it does not',
-  EACCES: 'the folder around it must be writable; permission denied',
-  ENOENT: 'the folder around it must be one that can be made; the system makes none there',
-  EPERM: 'the folder around it must be writable; permission denied',
-  EROFS: 'the file system must be writable; it is read-only',
-  ENOTDIR: 'every part of the path must be a folder; one is a file',
-  EEXIST: 'every part of the path must be a folder, and each file be written once; one is there already',
-  EBUSY:
-    'the folder must be replaceable as a whole; it is in use or a mount point, so name a folder inside it',
-  EXDEV: 'the folder must be replaceable as a whole; it is a mount point, so name a folder inside it',
-  ENAMETOOLONG: 'the path must be shorter; a name in it is too long',
-  EIO: 'the disk must take what is written; it reports a fault',
-}
-
-function explain(target: string, cause: unknown): unknown {
-  const code = errorCode(cause)
-  if (code === undefined) return cause
-  const rule = Object.hasOwn(rules, code)
-    ? rules[code]
-    : `the disk must take the folder; it refuses: ${(cause as Error).message}`
-  return new FormatError(`save ${target}: ${rule} (${code})`, { cause })
 }

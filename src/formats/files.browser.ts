@@ -24,3 +24,8 @@ export async function saveFolder<T>(target: string, _write: (folder: FolderSink)
     `save ${target}: a browser has no folders to write; pass a FolderSink such as memoryFolder()`,
   )
 }
+
+/** Whether both are one file or folder: a page writes nowhere that it reads. */
+export function isSamePlace(_source: string | URL, _target: string): boolean {
+  return false
+}

@@ -1,4 +1,4 @@
-import { existsSync, statSync } from 'node:fs'
+import { existsSync, realpathSync, statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { FormatError } from '../core/errors.ts'
 import type { SaveOptions } from './atomicFolder.node.ts'
@@ -51,6 +51,13 @@ export async function openFolder(place: string | URL): Promise<Folder> {
 export async function openFile(place: string | URL): Promise<ByteSource> {
   const path = pathOrUrl(place)
   return isHttp(path) ? httpSource(path) : fileSource(path)
+}
+
+/** Whether both are one file or folder that is there. */
+export function isSamePlace(source: string | URL, target: string): boolean {
+  const path = pathOrUrl(source)
+  if (isHttp(path) || !existsSync(path) || !existsSync(target)) return false
+  return realpathSync(path) === realpathSync(target)
 }
 
 /** `file:` URLs, such as `new URL('model', import.meta.url)`, are paths. */

@@ -20,6 +20,8 @@ export interface PlacedTensors {
 
 /** A container that a model is written into, tensor by tensor; names are those of the model. */
 export interface ModelWriter {
+  /** The one file that is written, which the target's path names; absent of what stands in a folder. */
+  readonly file?: string
   /** How a tensor stands in the container, where it is not as the model has it; null: as it is. */
   adapt?(tensor: TensorHead): Adaptation | null
   /** Lays out the files for tensors as `adapt` makes them. */

@@ -61,6 +61,7 @@ export function ggufModelWriter(model: CausalLM): ModelWriter {
     throw new FormatError(`gguf: llama.cpp must have a tensor for ${path}; it has none`, { tensor: path })
   }
   return {
+    file: ggufFileName,
     adapt: (tensor) => adaptation(model, gguf, nameOf(tensor.name), tensor),
     async place(folder, tensors) {
       const factors = rope.factors && factorsTensor(rope.factors)

@@ -1,4 +1,5 @@
 import type { Checkpoint, WithFiles } from '../checkpoints/checkpoint.ts'
+import { settingsKeys } from '../checkpoints/detect.ts'
 import type { Device } from '../devices/device.ts'
 import { pythonJson } from '../formats/json.ts'
 import { Module } from '../nn/module.ts'
@@ -34,7 +35,8 @@ export abstract class Pretrained extends Module implements WithFiles {
   *savedFiles(
     quantizationConfig?: Readonly<Record<string, unknown>>,
   ): Generator<[name: string, text: string]> {
-    const { quantization_config: _, ...config } = this.savedConfig()
+    const config = this.savedConfig()
+    for (const key of settingsKeys) delete config[key]
     const quantized = quantizationConfig ? { ...config, quantization_config: quantizationConfig } : config
     yield ['config.json', pythonJson(quantized, 2)]
     for (const [name, text] of this.checkpoint?.files ?? [])

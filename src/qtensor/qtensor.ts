@@ -129,7 +129,7 @@ export class QTensor {
 
   /** A quantized weight without memory: the place of one still to be made. */
   static meta(
-    { type, block, scaleDtype }: Pick<WeightSpec, 'type' | 'block' | 'scaleDtype'>,
+    { type, block, scaleDtype }: Pick<WeightSpec, 'type' | 'block'> & { scaleDtype?: DType },
     shape: Shape,
     dtype: FloatDType,
     offset: HeldOffset['kind'] | null,

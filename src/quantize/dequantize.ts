@@ -13,13 +13,22 @@ import type { Tensor } from '../tensor/tensor.ts'
  */
 export function dequantize(model: Module): string[] {
   check('dequantize', 'model', model, aModule)
-  const floats = new Map<QTensor, Tensor>()
   const twins = [...model.namedModules()].filter(
     (entry): entry is [string, QModule] => entry[1] instanceof QModule,
   )
+  dequantizeTwins(
+    model,
+    twins.map(([, twin]) => twin),
+  )
+  return twins.map(([path]) => path)
+}
+
+/** The same of some twins of a model. @throws DTypeError as `dequantize` */
+export function dequantizeTwins(model: Module, twins: readonly QModule[]): void {
+  const floats = new Map<QTensor, Tensor>()
   const layers = new Map<QModule, Module>()
   try {
-    for (const [, twin] of twins)
+    for (const twin of twins)
       layers.set(twin, Object.assign(twin.floatLayer(floatWeight(twin, floats)), { training: twin.training }))
   } catch (error) {
     for (const float of floats.values()) float.dispose()
@@ -32,7 +41,6 @@ export function dequantize(model: Module): string[] {
     for (const name of activationScales) twin[name]?.dispose()
     if (twin instanceof QWeightModule) twin.statistics?.dispose()
   }
-  return twins.map(([path]) => path)
 }
 
 /** The float weight of a twin, made once for twins that share theirs; null of one without a weight. */

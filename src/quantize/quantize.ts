@@ -87,7 +87,7 @@ export function planTwins(model: Module, options: QuantizeOptions): Map<string, 
   const uncalibrated = new Uncalibrated({ strict: options.strict })
   const activations = { qtype: activationType(options.activations), uncalibrated }
   const modules = [...model.modulePaths()]
-  for (const pattern of [options.include ?? [], options.exclude ?? []].flat()) checkGlob(pattern, modules)
+  checkGlobs(model, [options.include ?? [], options.exclude ?? []].flat(), 'quantize')
   const included = options.include === undefined ? () => true : globMatcher(options.include)
   const excluded = options.exclude === undefined ? () => false : globMatcher(options.exclude)
   const { algorithm = defaultQuantizer(qtype) } = options
@@ -201,13 +201,16 @@ function blockSizeFor(wanted: number | null = 64, path: string): number {
   )
 }
 
-function checkGlob(pattern: string, modules: [Module, string[]][]): void {
-  const matches = globMatcher(pattern)
-  const paths = modules.flatMap(([, all]) => all).filter((path) => path !== '')
-  if (paths.some(matches)) return
-  throw new ShapeError(
-    `quantize: ${JSON.stringify(pattern)} must match a module; the nearest are ${nearest(pattern, paths).join(', ')}`,
-  )
+/** @throws ShapeError if a pattern matches no module of a model */
+export function checkGlobs(model: Module, patterns: readonly string[], operation: string): void {
+  const paths = [...model.modulePaths()].flatMap(([, all]) => all).filter((path) => path !== '')
+  for (const pattern of patterns) {
+    if (paths.some(globMatcher(pattern))) continue
+    const near = nearest(pattern, paths).join(', ')
+    throw new ShapeError(
+      `${operation}: ${JSON.stringify(pattern)} must match a module; the nearest are ${near}`,
+    )
+  }
 }
 
 /**

@@ -26,12 +26,13 @@ const blockSizes = [32, 64, 128, 256, 512, 1024, 2048, 4096]
 /** Writes models as transformers saves those that bitsandbytes quantized: the same tensors, byte by byte. */
 export const bitsandbytesWriter: SchemeWriter = {
   types: [...blockTypes, qint8],
+  layers: ['Linear', 'Conv1D'],
   divisor: int8Divisor,
   targets: {
-    'bnb-nf4': { weights: nf4 },
-    'bnb-nf4-double': { weights: nf4, algorithm: 'doubleQuant' },
-    'bnb-fp4': { weights: fp4 },
-    'bnb-int8': { weights: qint8, algorithm: 'llmInt8' },
+    'bnb-nf4': { weights: nf4, holds: ({ qtype }) => qtype === nf4 },
+    'bnb-nf4-double': { weights: nf4, algorithm: 'doubleQuant', holds: ({ nested }) => nested !== null },
+    'bnb-fp4': { weights: fp4, holds: ({ qtype }) => qtype === fp4 },
+    'bnb-int8': { weights: qint8, algorithm: 'llmInt8', holds: ({ qtype }) => qtype === qint8 },
   },
   refuses: refusal,
   parts: partsOf,

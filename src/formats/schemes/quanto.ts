@@ -43,8 +43,12 @@ export const quanto: Scheme = {
   trace: (file) => [...file.tensors.keys()].find((name) => name.endsWith('.weight._scale')),
   writer: {
     types: quantoTypes,
+    layers: ['Linear', 'Conv2d', 'LayerNorm'],
     activations: quantoTypes.filter(({ bits }) => bits === 8),
-    targets: { quanto: { weights: qint8 }, 'quanto-int4': { weights: qint4 } },
+    targets: {
+      quanto: { weights: qint8 },
+      'quanto-int4': { weights: qint4, holds: ({ qtype }) => qtype === qint4 },
+    },
     refuses: refusal,
     fits: misfit,
     parts: partsOf,

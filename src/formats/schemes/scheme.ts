@@ -126,6 +126,8 @@ export interface SchemeWriter {
   readonly container?: 'safetensors' | 'gguf'
   /** The types of weights that it holds. */
   readonly types: readonly QType[]
+  /** The classes of layers whose weights its library has quantized; default: `Linear` alone. */
+  readonly layers?: readonly string[]
   /** The types of activations, with scales of their own, that it holds; default: none. */
   readonly activations?: readonly QType[]
   /** What `convert` takes as a target, by name: what weights become there that cannot go over as they are. */
@@ -166,8 +168,11 @@ export interface Target extends ScaleOptions {
   readonly algorithm?: string | Quantizer
   /** Columns that share a scale; null: the row. Default: as `quantize` chooses. */
   readonly groupSize?: number | null
-  /** Whether embeddings are quantized, too. */
-  readonly embeddings?: boolean
+  /**
+   * Whether codes that the scheme can hold are what the target's name says, and stay: those of `bnb-nf4` are
+   * nf4. Default: all.
+   */
+  holds?(weight: WeightKind): boolean
 }
 
 /** A quantized layer that is to be written. */

@@ -1,6 +1,7 @@
 import type { DType, FloatDType } from '../../core/dtype.ts'
 import type { QType } from '../../core/qtype.ts'
-import type { QTensor } from '../../qtensor/qtensor.ts'
+import { matrixShape, showBlock } from '../../qtensor/parts.ts'
+import { QTensor } from '../../qtensor/qtensor.ts'
 import { decodeRows } from '../../qtensor/rows.ts'
 import { cast, reduce, sub } from '../../tensor/ops/index.ts'
 import { keep, scope } from '../../tensor/scope.ts'
@@ -56,6 +57,25 @@ export async function commonCode(codes: Tensor, type: QType): Promise<number | n
   const [[least], [largest]] = await Promise.all(ends.map((end) => end.toNumbers()))
   for (const end of ends) end.dispose()
   return least === largest ? least : null
+}
+
+/** `qint4, groups of 32, zero points, scales quantized` */
+export function showKind({ qtype, block, shape, offset, reordered, nested }: WeightKind): string {
+  const whole = block.kind === 'group' && block.size === matrixShape(shape)[1]
+  return [
+    qtype.name,
+    ...(whole ? [] : [showBlock(block, shape)]),
+    ...(offset === 'zeroPoint' ? ['zero points'] : []),
+    ...(reordered ? ['columns reordered'] : []),
+    ...(nested ? ['scales quantized'] : []),
+  ].join(', ')
+}
+
+/** A weight without values of that kind: the place of one still to be made. */
+export function placeOfKind({ qtype: type, block, scaleDtype, shape, dtype, offset }: WeightKind): QTensor {
+  // Scales that are quantized once more have no memory here, either.
+  const scales = scaleDtype === null ? {} : { scaleDtype }
+  return QTensor.meta({ type, block, ...scales }, shape, dtype, offset)
 }
 
 /** Whether floats are the same numbers in another dtype. */

@@ -1,0 +1,45 @@
+import { FormatError } from '../../core/errors.ts'
+import { schemes } from './index.ts'
+import type { Scheme, SchemeWriter, Target } from './scheme.ts'
+
+/** A scheme that models can be written in. */
+export type WritingScheme = Scheme & { readonly writer: SchemeWriter }
+
+/** The schemes that models can be written in. */
+export function writingSchemes(): WritingScheme[] {
+  return schemes.filter((scheme): scheme is WritingScheme => scheme.writer !== undefined)
+}
+
+/** Where a conversion leads. */
+export interface ConversionTarget {
+  /** What the tensors stand in: a folder of safetensors, or a GGUF file. */
+  readonly container: 'safetensors' | 'gguf'
+  /** How weights are quantized that cannot go over as they are; null where all become floats. */
+  readonly quantized: { readonly scheme: WritingScheme; readonly target: Target } | null
+}
+
+/** The targets of floats. */
+const floatTargets: Readonly<Record<string, ConversionTarget>> = {
+  safetensors: { container: 'safetensors', quantized: null },
+  gguf: { container: 'gguf', quantized: null },
+}
+
+/** What `convert` can lead to, by name, in the order of the schemes. */
+export function conversionTargets(): ReadonlyMap<string, ConversionTarget> {
+  const quantized = writingSchemes().flatMap((scheme) =>
+    Object.entries(scheme.writer.targets).map(([name, target]) => {
+      const { container = 'safetensors' } = scheme.writer
+      return [name, { container, quantized: { scheme, target } }] as const
+    }),
+  )
+  return new Map([...quantized, ...Object.entries(floatTargets)])
+}
+
+/** The target of that name. @throws FormatError if there is none */
+export function targetNamed(name: string): ConversionTarget {
+  const targets = conversionTargets()
+  const found = targets.get(name)
+  if (found) return found
+  const names = [...targets.keys()].join(', ')
+  throw new FormatError(`convert: the target must be one of ${names}; received ${JSON.stringify(name)}`)
+}
