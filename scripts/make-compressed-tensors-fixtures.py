@@ -96,7 +96,7 @@ def compressed(weight, format, args):
 def main():
     torch.manual_seed(11)
     rows, columns = 20, 128
-    weight = torch.randn(rows, columns) * torch.rand(rows, 1)
+    weight = torch.randn(rows, columns) * torch.rand(rows, 1) + 0.5 * torch.rand(rows, 1)
     # A group of zeros, one without negative numbers, one constant.
     weight[0, :32] = 0
     weight[1, :32].abs_()

@@ -13,6 +13,7 @@ import { Tensor } from '../tensor/tensor.ts'
 import { codebook, doubleQuant } from './codebook.ts'
 import { type ChosenScales, groupQuantizer } from './groupQuantizer.ts'
 import { llmInt8 } from './llmInt8.ts'
+import { minmax } from './minmax.ts'
 
 /**
  * scale = max|w| / qmax of each group: signed types. quanto's AbsmaxOptimizer, its default for 8 bits.
@@ -147,10 +148,15 @@ function stretchedToZero(scale: Tensor, shift: Tensor, qmax: number): Tensor {
 }
 
 /** The quantizers by the names that `algorithm` takes. */
-export const quantizers = { absmax, max, hqq: hqq(), codebook, doubleQuant, llmInt8 } satisfies Record<
-  string,
-  Quantizer
->
+export const quantizers = {
+  absmax,
+  max,
+  minmax,
+  hqq: hqq(),
+  codebook,
+  doubleQuant,
+  llmInt8,
+} satisfies Record<string, Quantizer>
 export type QuantizerName = keyof typeof quantizers
 
 /** quanto's choice: absmax for 8 bits, max below; the nearest value for types that have a table of them. */

@@ -1,76 +1,29 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { test } from 'node:test'
 import { load } from '../../src/checkpoints/load.ts'
 import { FormatError } from '../../src/core/errors.ts'
-import { writeSafetensors } from '../../src/formats/safetensorsWriter.ts'
 import { targetMatcher } from '../../src/formats/schemes/compressedTensorsTargets.ts'
-import { memoryFolder } from '../../src/formats/source.ts'
 import { Linear } from '../../src/nn/linear.ts'
-import { Module } from '../../src/nn/module.ts'
-import { QTensor } from '../../src/qtensor/qtensor.ts'
-import { type GoldenTensor, golden, readGolden } from '../golden.ts'
 import { testOnDevices } from '../tensor/devices.ts'
+import {
+  cases,
+  folderOf,
+  layers,
+  loadCase,
+  Net,
+  settingsOf,
+  type Tensors,
+  tensorsOf,
+} from './compressedCases.ts'
 
 /*
  * Every format, type and strategy beside what compressed-tensors 0.20 compressed and decompressed
  * (scripts/make-compressed-tensors-fixtures.py), and what is refused.
  */
 
-const layers = await readGolden(join(golden, 'compressed/layers.safetensors'))
-const cases: Record<string, { format: string; weights: Record<string, unknown> }> = JSON.parse(
-  readFileSync(join(golden, 'compressed/cases.json'), 'utf8'),
-)
-
-class Net extends Module {
-  fc = new Linear(128, 20, { bias: false })
-}
-
-type Tensors = Record<string, Pick<GoldenTensor, 'dtype' | 'shape' | 'bytes'>>
-
-/** The tensors of a case by the names that a model has them under. */
-function tensorsOf(name: string): Tensors {
-  const found = [...layers].filter(([key]) => key.startsWith(`${name}.fc.`))
-  assert.ok(found.length > 0, name)
-  return Object.fromEntries(found.map(([key, tensor]) => [key.slice(name.length + 1), tensor]))
-}
-
-async function folderOf(config: object, tensors: Tensors) {
-  const chunks: Uint8Array[] = []
-  await writeSafetensors(
-    { write: async (bytes: Uint8Array) => void chunks.push(bytes.slice()) },
-    Object.entries(tensors).map(([name, { dtype, shape, bytes }]) => ({
-      ...{ name, dtype, shape: [...shape] },
-      bytes: () => bytes,
-    })),
-  )
-  const json = new TextEncoder().encode(JSON.stringify({ quantization_config: config }))
-  return memoryFolder(
-    new Map([
-      ['model.safetensors', Buffer.concat(chunks)],
-      ['config.json', json],
-    ]),
-    'model',
-  )
-}
-
-function settingsOf(name: string, more: object = {}, group: object = {}) {
-  return {
-    quant_method: 'compressed-tensors',
-    quantization_status: 'compressed',
-    format: cases[name].format,
-    ignore: [],
-    config_groups: { group_0: { targets: ['Linear'], weights: cases[name].weights, ...group } },
-    ...more,
-  }
-}
-
 testOnDevices('every format gives the floats that the library decompresses', async (device) => {
   for (const name of Object.keys(cases)) {
-    const net = await load(new Net(), await folderOf(settingsOf(name), tensorsOf(name)), { device })
-    const weight = net.getParameter('fc.weight')
-    assert.ok(weight instanceof QTensor, name)
+    const { net, weight } = await loadCase(name, device)
     using floats = weight.dequantize()
     const theirs = layers.get(`${name}.decompressed`)
     assert.equal(floats.dtype, theirs?.dtype, name)

@@ -6,6 +6,7 @@ import { byteWeight, float4Weight } from './compressedTensorsBytes.ts'
 import { placeOf } from './compressedTensorsPlace.ts'
 import { type Group, readSettings, type Settings } from './compressedTensorsSettings.ts'
 import { packedWeight } from './compressedTensorsWords.ts'
+import { compressedTensorsWriter } from './compressedTensorsWriter.ts'
 import type { QuantizedLayer, QuantizedWeight, Scheme } from './scheme.ts'
 
 /**
@@ -31,6 +32,7 @@ export const compressedTensors: Scheme = {
     }
   },
   trace: (file) => [...file.tensors.keys()].find((name) => name.endsWith('.weight_packed')),
+  writer: compressedTensorsWriter,
 }
 
 /** The classes of layers that the library quantizes. */

@@ -8,6 +8,7 @@ import { scope } from '../../tensor/scope.ts'
 import type { JsonObject } from '../json.ts'
 import type { TensorFile } from '../tensorFile.ts'
 import { checkScales } from './checkScales.ts'
+import { fp8Writer } from './fp8Writer.ts'
 import { leftOut } from './leftOut.ts'
 import type { QuantizedLayer, QuantizedWeight, Scheme } from './scheme.ts'
 
@@ -35,6 +36,7 @@ export const fp8: Scheme = {
     }
   },
   trace: (file) => [...file.tensors.keys()].find((name) => name.endsWith('.weight_scale_inv')),
+  writer: fp8Writer,
 }
 
 interface Settings {

@@ -168,6 +168,8 @@ export interface Target extends ScaleOptions {
   readonly algorithm?: string | Quantizer
   /** Columns that share a scale; null: the row. Default: as `quantize` chooses. */
   readonly groupSize?: number | null
+  /** How products are computed. */
+  readonly computeDtype?: ComputeDType
   /**
    * Whether codes that the scheme can hold are what the target's name says, and stay: those of `bnb-nf4` are
    * nf4. Default: all.

@@ -1,0 +1,85 @@
+import { FormatError } from '../../core/errors.ts'
+import { several } from '../../core/lists.ts'
+import { qfloat8_e4m3fn } from '../../core/qtype.ts'
+import { type Block, blocksShape, matrixShape, showBlock } from '../../qtensor/parts.ts'
+import type { QTensor } from '../../qtensor/qtensor.ts'
+import type { FloatLayer, LayerToWrite, SchemeWriter, WeightKind } from './scheme.ts'
+
+/** Writes models as transformers saves those that its fine-grained float8 quantized. */
+export const fp8Writer: SchemeWriter = {
+  types: [qfloat8_e4m3fn],
+  targets: {
+    fp8: {
+      ...{
+        weights: qfloat8_e4m3fn,
+        groupSize: 128,
+        blockRows: 128,
+        algorithm: 'minmax',
+        scaleDtype: 'float32',
+      },
+    },
+  },
+  refuses: refusal,
+  parts: ({ weight }) => {
+    if (!weight) return []
+    const { shape, block } = weight
+    return [
+      {
+        ...{ name: 'weight', dtype: 'float8_e4m3fn', shape, of: 'weight' },
+        make: (values) => (values.weight as QTensor).codes(),
+      },
+      {
+        ...{ name: 'weight_scale_inv', dtype: 'float32', shape: blocksShape(block, shape), of: 'weight' },
+        make: (values) => (values.weight as QTensor).scale('float32'),
+      },
+    ]
+  },
+  repeats: () => true,
+  settings: (layers, floats) => ({ quantizationConfig: configOf([...layers.values()], floats) }),
+  limits: (layers) => [...limitsOf([...layers.values()])],
+}
+
+function refusal({ qtype, block, shape, offset, dtype, scaleDtype, reordered }: WeightKind): string | null {
+  if (qtype !== qfloat8_e4m3fn || offset !== null || reordered)
+    return `it is ${qtype.name}, and fp8 takes float8_e4m3fn with scales alone`
+  if (block.kind !== 'tile') return `it has ${showBlock(block, shape)}, and fp8 takes tiles`
+  const [N, K] = matrixShape(shape)
+  const fits = (size: number, tile: number) => size <= tile || size % tile === 0
+  if (!fits(N, block.rows) || !fits(K, block.columns))
+    return `it has ${showBlock(block, shape)}, and transformers takes those that divide rows and columns`
+  // transformers multiplies in float32 and casts to the model's dtype.
+  return dtype === 'float32' && scaleDtype !== null ? null : `it is computed in ${dtype}, and fp8 in float32`
+}
+
+/** @throws FormatError where layers have tiles of different sizes */
+function configOf(layers: readonly LayerToWrite[], floats: readonly FloatLayer[]): Record<string, unknown> {
+  const quantized = layers.filter(({ weight }) => weight !== null)
+  const tiles = quantized.map(({ weight }) => weight?.block as Block & { kind: 'tile' })
+  const [{ rows, columns } = { rows: 128, columns: 128 }] = tiles
+  const other = tiles.findIndex((tile) => tile.rows !== rows || tile.columns !== columns)
+  if (other >= 0) {
+    const found = showBlock(tiles[other], quantized[other].weight?.shape ?? [])
+    throw new FormatError(
+      `save: fp8 takes tiles of one size; ${quantized[0].path} has ${rows} × ${columns}, ${quantized[other].path} ${found}`,
+    )
+  }
+  const left = [...floats.filter(isLinear), ...layers.filter(({ weight }) => weight === null)]
+  return {
+    activation_scheme: 'dynamic',
+    modules_to_not_convert: left.map(({ path }) => path),
+    quant_method: 'fp8',
+    weight_block_size: [rows, columns],
+  }
+}
+
+function isLinear({ typeName }: FloatLayer): boolean {
+  return typeName === 'Linear'
+}
+
+/** What of a model transformers cannot load. */
+function* limitsOf(layers: readonly LayerToWrite[]): Generator<string> {
+  const others = layers.filter(({ typeName }) => typeName !== 'QLinear')
+  if (others.length === 0) return
+  const listed = several(others.map(({ path, typeName }) => `${path} (${typeName})`))
+  yield `save: transformers has no float8 layers such as ${listed}; lowbit can load them`
+}
