@@ -1,6 +1,7 @@
 import { type DType, dtypes } from '../core/dtype.ts'
 import { numel, type Shape } from '../core/shape.ts'
 import { expand } from '../tensor/ops/broadcast.ts'
+import { add, cast, div } from '../tensor/ops/elementwise.ts'
 import { checkShape, Tensor } from '../tensor/tensor.ts'
 import { type Block, blocksShape, type NestedScale, rowsOfBlocks } from './parts.ts'
 import { packTiles, tileBytes, unpackTiles } from './tiles.ts'
@@ -20,6 +21,7 @@ export interface NestedValues {
   /** Tiles [N, groups / blockSize], one tile where all of the weight has one value, or values in order. */
   readonly values: Tensor
   readonly valuesDtype: DType
+  readonly divides: boolean
   readonly offset: Tensor | null
   /** How many groups of a row share a value; 0: all of the weight do; null: nothing is in tiles. */
   readonly shared: number | null
@@ -31,7 +33,8 @@ export interface NestedValues {
  */
 function sharedGroups(nested: NestedScale, block: Block, shape: Shape): number | null {
   const rows = rowsOfBlocks(block, shape)
-  if (!rows || nested.codebook || nested.offset || ![4, 6, 8].includes(nested.bits ?? 8)) return null
+  if (!rows || nested.codebook || nested.divides || nested.offset || ![4, 6, 8].includes(nested.bits ?? 8))
+    return null
   const [N, groups] = rows
   const { blockSize } = nested
   if (blockSize >= N * groups) return 0
@@ -41,9 +44,18 @@ function sharedGroups(nested: NestedScale, block: Block, shape: Shape): number |
 
 /** Lays nested values as kernels read them; tensors of its own. */
 export function holdNested(nested: NestedScale, block: Block, shape: Shape): NestedValues {
-  const { codes, codebook = null, bits = 8, zero = 0, blockSize, values, offset = 0 } = nested
+  const {
+    codes,
+    codebook = null,
+    bits = 8,
+    zero = 0,
+    blockSize,
+    values,
+    divides = false,
+    offset = 0,
+  } = nested
   const shared = sharedGroups(nested, block, shape)
-  const facts = { codesDtype: codes.dtype, bits, zero, blockSize, valuesDtype: values.dtype, shared }
+  const facts = { codesDtype: codes.dtype, bits, zero, blockSize, valuesDtype: values.dtype, divides, shared }
   if (shared === null) {
     const held = { codes: codes.clone(), codebook: codebook?.clone() ?? null, values: values.clone() }
     const added = offset instanceof Tensor ? offset.clone() : Tensor.full(codes.device, [], offset)
@@ -64,7 +76,15 @@ export function holdNested(nested: NestedScale, block: Block, shape: Shape): Nes
 /** The inverse of `holdNested`; tensors of its own. */
 export function nestedParts(held: NestedValues, block: Block, shape: Shape): NestedScale {
   const { codes, codesDtype, bits, zero, codebook, blockSize, values, valuesDtype, offset, shared } = held
-  const facts = { bits, zero, blockSize, codebook: codebook?.clone() ?? null, offset: offset?.clone() ?? 0 }
+  const { divides } = held
+  const facts = {
+    bits,
+    zero,
+    blockSize,
+    divides,
+    codebook: codebook?.clone() ?? null,
+    offset: offset?.clone() ?? 0,
+  }
   if (shared === null) return { ...facts, codes: codes.clone(), values: values.clone() }
   const [N, groups] = rowsOfBlocks(block, shape) as [number, number]
   const valueBits = 8 * dtypes[valuesDtype].bytes
@@ -83,9 +103,15 @@ export function nestedFloats({
   zero = 0,
   blockSize,
   values,
+  divides,
   offset = 0,
 }: NestedScale): Tensor {
   const { device, shape, dtype, numel: count } = codes
+  if (divides) {
+    const plain = { codes, codebook, zero, blockSize, values: Tensor.full(device, values.shape, 1) }
+    const quotients = div(nestedFloats(plain), cast(values, 'float32'))
+    return offset === 0 ? quotients : add(quotients, offset)
+  }
   const y = Tensor.empty(device, shape)
   if (count === 0) return y
   device.call('nestedScale', {

@@ -37,7 +37,7 @@ export interface PlainScale {
  *
  *     scale[i] = v(codes[i]) · values[⌊i / blockSize⌋] + offset                each operation rounded to float32
  *
- * v(c) is codebook[c], or the 8-bit float c, or c − zero of an integer.
+ * v(c) is codebook[c], or the 8-bit float c, or c − zero of an integer. One value for all of them may divide.
  */
 export interface NestedScale {
   /** Of the shape of the blocks: uint8, int8, float8_e4m3fn or float8_e8m0fnu. */
@@ -51,6 +51,8 @@ export interface NestedScale {
   readonly blockSize: number
   /** [⌈blocks / blockSize⌉] float32 or float16; with a codebook, float32. */
   readonly values: Tensor
+  /** Whether the one value that all codes share divides, and does not multiply; default false. */
+  readonly divides?: boolean
   /** One float32 value; default 0. */
   readonly offset?: Tensor | number
 }
@@ -196,7 +198,7 @@ export function checkBlock(block: Block, shape: Shape): void {
 const codeDtypes: readonly DType[] = ['uint8', 'int8', 'float8_e4m3fn', 'float8_e8m0fnu']
 
 function checkNested(name: string, nested: NestedScale, blocks: Shape): void {
-  const { codes, codebook, bits = 8, zero = 0, blockSize, values, offset } = nested
+  const { codes, codebook, bits = 8, zero = 0, blockSize, values, divides, offset } = nested
   checkShape('qtensor', `${name}.codes`, codes, blocks)
   checkDType('qtensor', `${name}.codes`, codes, ...(codebook ? (['uint8'] as const) : codeDtypes))
   if (codebook) {
@@ -212,6 +214,8 @@ function checkNested(name: string, nested: NestedScale, blocks: Shape): void {
     throw rule('blockSize must be a whole number from 1 up', blockSize)
   checkShape('qtensor', `${name}.values`, values, [Math.ceil(numel(blocks) / blockSize)])
   checkDType('qtensor', `${name}.values`, values, 'float32', ...(codebook ? [] : (['float16'] as const)))
+  if (divides && values.numel !== 1)
+    throw rule('values must be one where it divides', showShape(values.shape))
   if (!(offset instanceof Tensor)) return
   checkDType('qtensor', `${name}.offset`, offset, 'float32')
   if (offset.numel !== 1) throw rule('offset must be one value', showShape(offset.shape))

@@ -161,7 +161,7 @@ const badCases: Record<string, BadCase> = {
     tensors: ({ 'fc.weight_global_scale': scale }) => ({
       'fc.weight_global_scale': { ...scale, bytes: new Uint8Array(4) },
     }),
-    says: /fc\.weight_scale must hold finite numbers/,
+    says: /fc\.weight_global_scale must not be 0/,
   },
 }
 

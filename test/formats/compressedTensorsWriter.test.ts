@@ -16,7 +16,7 @@ const inputs: Record<string, ComputeDType> = {
 }
 
 /** Those whose codes are held in another way: act-order, words of whole codes, fewer bits than a byte in one. */
-const others = /ordered|whole|int4-naive|nvfp4/
+const others = /ordered|whole|int4-naive/
 
 testOnDevices('tensors and settings are the library’s', async (device) => {
   for (const name of Object.keys(cases).filter((one) => !others.test(one))) {

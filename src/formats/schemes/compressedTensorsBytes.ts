@@ -2,8 +2,7 @@ import { e2m1, type QType, qfloat8_e4m3fn, qint8 } from '../../core/qtype.ts'
 import { lowFirst, unpackCodes } from '../../qtensor/packing.ts'
 import { blocksShape, matrixShape } from '../../qtensor/parts.ts'
 import { QTensor } from '../../qtensor/qtensor.ts'
-import { cast, div } from '../../tensor/ops/index.ts'
-import { keep, scope } from '../../tensor/scope.ts'
+import { scope } from '../../tensor/scope.ts'
 import type { Tensor } from '../../tensor/tensor.ts'
 import { checkScales } from './checkScales.ts'
 import { floatScales, kindOf, type StoredPlace } from './compressedTensorsPlace.ts'
@@ -69,19 +68,16 @@ export function float4Weight(
     ],
     async read(parts) {
       const packed = await parts.tensor('weight_packed')
-      const stored = await parts.tensor('weight_scale', scaleDtype)
+      const scales = await parts.tensor('weight_scale', scaleDtype)
       const global = isNested ? await parts.tensor('weight_global_scale') : null
-      const scales = scope(() => (global ? keep(div(cast(stored, 'float32'), global.view([1]))) : stored))
-      try {
-        await checkScales(parts, 'weight_scale', scales)
-        return scope(() => {
-          const codes = unpackCodes(packed, lowFirst(out, columns)).view([out, columns])
-          const scale = { values: scales }
-          return QTensor.fromParts({ type: e2m1, shape, dtype: 'bfloat16', codes, block, scale }).keep()
-        })
-      } finally {
-        scales.dispose()
-      }
+      await checkScales(parts, 'weight_scale', scales)
+      if (global && (await global.item()) === 0) throw parts.error('weight_global_scale', 'must not be 0')
+      return scope(() => {
+        const codes = unpackCodes(packed, lowFirst(out, columns)).view([out, columns])
+        const nested = global && { values: global.view([1]), divides: true, blockSize: scales.numel }
+        const scale = nested ? { codes: scales, ...nested } : { values: scales }
+        return QTensor.fromParts({ type: e2m1, shape, dtype: 'bfloat16', codes, block, scale }).keep()
+      })
     },
   }
 }

@@ -21,7 +21,7 @@ export interface Layout {
 export function layoutOf(weight: WeightKind, rounded: boolean): Layout | string {
   const { qtype, offset, reordered, scaleDtype, block, shape } = weight
   if (reordered) return 'its columns are reordered, and compressed-tensors takes them in order'
-  if (qtype === e2m1 || scaleDtype?.startsWith('float8')) return microLayout(weight)
+  if (qtype === e2m1 || scaleDtype?.startsWith('float8') || weight.nested?.divides) return microLayout(weight)
   const isFloat = qtype === qfloat8_e4m3fn
   if (!isFloat && qtype.values !== 'signed' && qtype.values !== 'unsigned')
     return `it is ${qtype.name}, and compressed-tensors takes integers, float8_e4m3fn and e2m1`
@@ -85,7 +85,8 @@ function sharingOf({ block, shape }: WeightKind): Sharing | string {
 
 /** Of the microscaling formats and NVFP4. */
 function microLayout(weight: WeightKind): Layout | string {
-  const { qtype, block, shape, scaleDtype, offset } = weight
+  const { qtype, block, shape, offset, nested } = weight
+  const scaleDtype = nested?.divides ? nested.codes : weight.scaleDtype
   const [N, K] = matrixShape(shape)
   const size = rowBlock(block, shape)
   const exponents = scaleDtype === 'float8_e8m0fnu'

@@ -1,4 +1,3 @@
-import type { FloatDType } from '../../core/dtype.ts'
 import { several } from '../../core/lists.ts'
 import {
   e2m1,
@@ -14,7 +13,7 @@ import {
   quint8,
 } from '../../core/qtype.ts'
 import { addToCodes, lowFirst, packCodes, wordColumns, wordRows } from '../../qtensor/packing.ts'
-import { matrixShape } from '../../qtensor/parts.ts'
+import { isNested, matrixShape } from '../../qtensor/parts.ts'
 import type { QTensor } from '../../qtensor/qtensor.ts'
 import { cast, transpose } from '../../tensor/ops/index.ts'
 import { Tensor } from '../../tensor/tensor.ts'
@@ -32,15 +31,19 @@ export const compressedTensorsWriter: SchemeWriter = {
   targets: {
     'compressed-tensors': {
       ...{ weights: qint4, groupSize: 128, algorithm: 'minmax', zeroPoints: true, symmetric: true },
+      holds: ({ qtype }) => qtype.values !== 'float' && qtype !== e2m1,
     },
     'compressed-tensors:w8a8': {
       ...{ weights: qint8, groupSize: null, algorithm: 'minmax', computeDtype: 'int8PerToken' },
+      holds: ({ qtype }) => qtype === qint8,
     },
     'compressed-tensors:fp8': {
       ...{ weights: qfloat8_e4m3fn, groupSize: null, algorithm: 'minmax', computeDtype: 'float8PerToken' },
+      holds: ({ qtype }) => qtype === qfloat8_e4m3fn,
     },
     'compressed-tensors:fp8-block': {
       ...{ weights: qfloat8_e4m3fn, groupSize: 128, blockRows: 128, algorithm: 'minmax' },
+      holds: ({ qtype, block }) => qtype === qfloat8_e4m3fn && block.kind === 'tile',
     },
   },
   refuses(weight) {
@@ -132,12 +135,7 @@ function byteParts(
     part('weight_scale', { dtype, shape: scaleShape }, storedScale)
   const scales =
     format === 'nvfp4-pack-quantized'
-      ? [
-          stored('float8_e4m3fn'),
-          part('weight_global_scale', { dtype: 'float32', shape: [1] }, ({ device }) =>
-            Tensor.full(device, [1], 1),
-          ),
-        ]
+      ? [stored('float8_e4m3fn'), part('weight_global_scale', { dtype: 'float32', shape: [1] }, globalScale)]
       : [format.startsWith('mxfp') ? stored('uint8') : scale]
   if (qtype === e2m1) {
     const make = (w: QTensor) => packCodes(w.codes(), lowFirst(N, K))
@@ -157,8 +155,14 @@ function byteParts(
 
 /** Scales of 8 bits as they are. */
 function storedScale(weight: QTensor): Tensor {
-  const { heldScale } = weight
-  return 'tensor' in heldScale ? weight.scale(heldScale.dtype as FloatDType) : weight.scale()
+  const { scale } = weight.parts()
+  return isNested(scale) ? scale.codes : scale.values
+}
+
+/** What such scales are divided by. */
+function globalScale(weight: QTensor): Tensor {
+  const { scale } = weight.parts()
+  return isNested(scale) ? cast(scale.values, 'float32') : Tensor.full(weight.device, [1], 1)
 }
 
 /** What config.json says: a group for all layers that are quantized alike. */

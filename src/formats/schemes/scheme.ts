@@ -215,7 +215,13 @@ export interface WeightKind extends WeightFacts {
   /** The zero point that all its blocks have; null where they differ, or there are none. */
   readonly zeroPoint: number | null
   /** Of scales quantized once more: how many share one, and what was taken away from each. */
-  readonly nested: { readonly blockSize: number; readonly offset: number } | null
+  readonly nested: {
+    readonly blockSize: number
+    readonly offset: number
+    /** The dtype of their codes, and whether one value for all of them divides. */
+    readonly codes: DType
+    readonly divides: boolean
+  } | null
 }
 
 /** One tensor of a quantized layer in a file. */

@@ -20,7 +20,12 @@ export async function weightKind(weight: QTensor): Promise<WeightKind> {
   const offset = plain ? null : heldScale.offset
   const nested = plain
     ? null
-    : { blockSize: heldScale.blockSize, offset: Number((await offset?.read())?.[0] ?? 0) }
+    : {
+        blockSize: heldScale.blockSize,
+        offset: Number((await offset?.read())?.[0] ?? 0),
+        codes: heldScale.codesDtype,
+        divides: heldScale.divides,
+      }
   return {
     ...facts,
     dtype,
