@@ -15,12 +15,9 @@ const contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 const llama3Split = wordSplit('\\p{N}{1,3}')
 export const llama3Names = ['llama-bpe', 'llama3', 'llama-v3']
 
-/**
- * How text is cut before merging, by the names that `tokenizer.ggml.pre` uses; of those of one rule the first is
- * written.
- */
+/** How text is cut before merging, by the names that `tokenizer.ggml.pre` uses. */
 export const preTokenizers = new Map<string, object>([
-  ...['gpt-2', 'default', 'gpt2', 'mpt', 'olmo', 'jais'].map((name) => [name, gpt2Split] as const),
+  ...['default', 'gpt-2', 'gpt2', 'mpt', 'olmo', 'jais'].map((name) => [name, gpt2Split] as const),
   ...['smollm', 'starcoder', 'refact', 'command-r', 'codeshell', 'exaone'].map(
     (name) => [name, digitSplit] as const,
   ),
@@ -47,10 +44,11 @@ function wordSplit(number: string): object {
   })
 }
 
-/** The name of the rule that a tokenizer.json writes out as its `pre_tokenizer`; null if it has none. */
+/** The first name of the rule that a tokenizer.json writes out as its `pre_tokenizer`; null if it has none. */
 export function preTokenizerName(written: unknown): string | null {
   const wanted = stepsOf(written)
-  const found = [...preTokenizers].find(([, rule]) => stepsOf(rule) === wanted)
+  // Which one is the default is another reader's to choose.
+  const found = [...preTokenizers].find(([name, rule]) => name !== 'default' && stepsOf(rule) === wanted)
   return found?.[0] ?? null
 }
 
