@@ -146,6 +146,11 @@ export type { BitsAndBytesOptions, PythonBitsAndBytesOptions } from './quantize/
 export { type CalibratedModule, type CalibrateOptions, calibrate } from './quantize/calibrate.ts'
 export { codebook, doubleQuant } from './quantize/codebook.ts'
 export { dequantize } from './quantize/dequantize.ts'
+export {
+  type GgufQuantizedType,
+  type GgufQuantizerOptions,
+  ggufQuantizer,
+} from './quantize/ggufQuantizers.ts'
 export { type ChosenScales, groupQuantizer } from './quantize/groupQuantizer.ts'
 export type { MagnitudeHistogram } from './quantize/histogram.ts'
 export { learnScales } from './quantize/learnScales.ts'

@@ -160,6 +160,7 @@ export const calls: Record<string, Call> = {
     debug: undefined,
   }),
   percentile: call((o: { percent?: number }) => lb.percentile(o), { percent: undefined }),
+  ggufQuantizer: call((o: lb.GgufQuantizerOptions) => lb.ggufQuantizer('Q4_0', o), { importance: undefined }),
   hqq: call((o: lb.HqqOptions) => lb.hqq(o), {
     norm: undefined,
     beta: undefined,

@@ -11,6 +11,7 @@ import { op } from '../tensor/op.ts'
 import { add, cast, div, mul, neg, relu, sub } from '../tensor/ops/index.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { codebook, doubleQuant } from './codebook.ts'
+import { ggufQuantizers } from './ggufQuantizers.ts'
 import { type ChosenScales, groupQuantizer } from './groupQuantizer.ts'
 import { llmInt8 } from './llmInt8.ts'
 import { minmax } from './minmax.ts'
@@ -156,6 +157,7 @@ export const quantizers = {
   codebook,
   doubleQuant,
   llmInt8,
+  ...ggufQuantizers,
 } satisfies Record<string, Quantizer>
 export type QuantizerName = keyof typeof quantizers
 

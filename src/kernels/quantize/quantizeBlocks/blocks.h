@@ -82,9 +82,6 @@ void symmetricBlocks(const float* x, const float* importance, float variance, in
   }
   groups.codesTo(to.codes, codes);
   halvesTo(to.scale, d, groups.count);
-  f32v held;
-  for (int lane = 0; lane < LANES; lane++) held[lane] = roundTo(d[lane], FLOAT16);
-  halvesTo(to.shift, held * top, groups.count);
 }
 
 /* Q4_1, Q5_1: w = d · q + m. */

@@ -47,7 +47,7 @@ export function symmetricBlock(levels: number) {
         Array.from(x, (value) => Math.min(truncated(f(f(value * inverse) + (levels + 0.5))), 2 * levels - 1)),
       )
     }
-    putHalf(to.shift, f(levels * putHalf(to.scale, d)))
+    putHalf(to.scale, d)
   }
 }
 

@@ -41,9 +41,9 @@ const nested = (type: number, group: number, shift: boolean, encode: Encode): En
  * What the values of a block are, with d and dmin its float16 numbers, and s and m small integers of each of its groups:
  *
  *            w                       q            columns of a group   codes of s, m
- *     Q4_0   d·q − 8·d               0 … 15       block of 32
+ *     Q4_0   d·(q − 8)               0 … 15       block of 32
  *     Q4_1   d·q − (−m)              0 … 15       block of 32
- *     Q5_0   d·q − 16·d              0 … 31       block of 32
+ *     Q5_0   d·(q − 16)              0 … 31       block of 32
  *     Q5_1   d·q − (−m)              0 … 31       block of 32
  *     Q8_0   d·q                     −127 … 127   block of 32
  *     IQ4_NL d·level[q]              0 … 15       block of 32
@@ -57,9 +57,9 @@ const nested = (type: number, group: number, shift: boolean, encode: Encode): En
  *     TQ1_0, TQ2_0 d·(q − 1)         0 … 2        block of 256
  */
 export const encodedTypes: Readonly<Record<string, EncodedType>> = {
-  Q4_0: plain(2, true, symmetricBlock(8)),
+  Q4_0: plain(2, false, symmetricBlock(8)),
   Q4_1: plain(3, true, affineBlock(15)),
-  Q5_0: plain(6, true, symmetricBlock(16)),
+  Q5_0: plain(6, false, symmetricBlock(16)),
   Q5_1: plain(7, true, affineBlock(31)),
   Q8_0: plain(8, false, byteBlock),
   Q2_K: nested(
