@@ -69,6 +69,11 @@ export interface Quantizer {
   /** What scaled codes are divided by; its scales are float32 then. Default: they are not. */
   readonly divisor?: number
   /**
+   * What its scales are, where they are not floats: powers of two of one byte, or float8 that one value divides; the
+   * weights stand for bfloat16 then.
+   */
+  readonly scales?: 'exponents' | 'divided'
+  /**
    * Adds to the statistics of a layer what it needs of a batch.
    * @param x [M, K] float32, the rows that the weight [N, K] multiplies
    */

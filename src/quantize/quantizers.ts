@@ -14,6 +14,7 @@ import { codebook, doubleQuant } from './codebook.ts'
 import { ggufQuantizers } from './ggufQuantizers.ts'
 import { type ChosenScales, groupQuantizer } from './groupQuantizer.ts'
 import { llmInt8 } from './llmInt8.ts'
+import { mxfp4Minmax, nvfp4Minmax } from './microscaling.ts'
 import { minmax } from './minmax.ts'
 
 /**
@@ -157,6 +158,8 @@ export const quantizers = {
   codebook,
   doubleQuant,
   llmInt8,
+  mxfp4Minmax,
+  nvfp4Minmax,
   ...ggufQuantizers,
 } satisfies Record<string, Quantizer>
 export type QuantizerName = keyof typeof quantizers

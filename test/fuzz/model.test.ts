@@ -78,6 +78,9 @@ const models: Record<string, Files> = {
   bitnet: readModel(join(root, 'test/golden/stories260K/bitnet-packed')),
   torchao: readModel(join(root, 'test/golden/stories260K/torchao-mixed')),
   bitsandbytes: readModel(join(root, 'test/golden/stories260K/bnb-nf4-dq')),
+  compressed: readModel(join(root, 'test/golden/stories260K/ct-w4a16-asym')),
+  nvfp4: readModel(join(root, 'test/golden/stories260K/ct-nvfp4')),
+  fp8: readModel(join(root, 'test/golden/stories260K/fp8-finegrained-b32')),
 }
 
 /** The same model in several files with an index. */

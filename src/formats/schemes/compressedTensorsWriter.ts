@@ -45,6 +45,14 @@ export const compressedTensorsWriter: SchemeWriter = {
       ...{ weights: qfloat8_e4m3fn, groupSize: 128, blockRows: 128, algorithm: 'minmax' },
       holds: ({ qtype, block }) => qtype === qfloat8_e4m3fn && block.kind === 'tile',
     },
+    'compressed-tensors:mxfp4': {
+      ...{ weights: e2m1, groupSize: 32, algorithm: 'mxfp4Minmax' },
+      holds: ({ qtype, block }) => qtype === e2m1 && block.kind === 'group' && block.size === 32,
+    },
+    'compressed-tensors:nvfp4': {
+      ...{ weights: e2m1, groupSize: 16, algorithm: 'nvfp4Minmax' },
+      holds: ({ qtype, block }) => qtype === e2m1 && block.kind === 'group' && block.size === 16,
+    },
   },
   refuses(weight) {
     const layout = layoutOf(weight, false)

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { save } from '../../../src/checkpoints/save.ts'
-import { qfloat8_e4m3fn, qint3, qint4, qint8 } from '../../../src/core/qtype.ts'
+import { e2m1, qfloat8_e4m3fn, qint3, qint4, qint8 } from '../../../src/core/qtype.ts'
 import { openDevice } from '../../../src/devices/open.ts'
 import { diskFolder } from '../../../src/formats/file.node.ts'
 import { loadCausalLM } from '../../../src/models/load.ts'
@@ -35,6 +35,8 @@ const made: Record<string, QuantizeOptions & { format?: string }> = {
     exclude: 'lm_head',
   },
   fp8: { ...float8, groupSize: null, computeDtype: 'float8PerToken' },
+  mxfp4: { weights: e2m1, groupSize: 32, algorithm: 'mxfp4Minmax', exclude },
+  nvfp4: { weights: e2m1, groupSize: 16, algorithm: 'nvfp4Minmax', exclude },
   'fp8-block': { ...float8, exclude, groupSize: 32, blockRows: 32 },
   'fp8-fine': {
     ...float8,
@@ -47,7 +49,7 @@ const made: Record<string, QuantizeOptions & { format?: string }> = {
 }
 
 /** Folders of other libraries, whose codes go over as they are. */
-const converted = ['ct-w4a16-asym', 'ct-w8a8', 'ct-fp8', 'ct-mxfp4a16', 'torchao-int4-g32']
+const converted = ['ct-w4a16-asym', 'ct-w8a8', 'ct-fp8', 'ct-mxfp4a16', 'ct-nvfp4a16', 'torchao-int4-g32']
 
 const folder = mkdtempSync(join(tmpdir(), 'lowbit-compressed-'))
 const place = (name: string) => join(folder, name)
