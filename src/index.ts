@@ -43,7 +43,14 @@ export { GPT2LMHeadModel } from './models/families/gpt2.ts'
 export { LlamaForCausalLM } from './models/families/llama.ts'
 export { type GenerateOptions, type Generation, generate, generateTokens } from './models/generate.ts'
 export { type LoadOptions, loadCausalLM, type ModelPlace } from './models/load.ts'
+export {
+  type CheckpointTensor,
+  OpenCheckpoint,
+  openCheckpoint,
+  type ReadTensorOptions,
+} from './models/openCheckpoint.ts'
 export { type DecodeOptions, Tokenizer } from './models/tokenizer.ts'
+export { type Finding, type Verification, type VerifyOptions, verify } from './models/verify.ts'
 export {
   GELU,
   type GELUOptions,

@@ -122,9 +122,7 @@ export const calls: Record<string, Call> = {
     onProgress: undefined,
   }),
   'CausalLM.forward': call((o: lb.ForwardOptions) => story.forward([1], o), {
-    cache: undefined,
-    position: undefined,
-    lastOnly: undefined,
+    ...{ cache: undefined, position: undefined, lastOnly: undefined },
   }),
   'CausalLM.createCache': call((o: lb.CacheOptions) => story.createCache(4, o), {
     ...{ kv: undefined, batch: undefined, residual: undefined },
@@ -142,6 +140,9 @@ export const calls: Record<string, Call> = {
     ...{ to: 'quanto', weights: undefined, groupSize: undefined, exactOnly: undefined, include: undefined },
     ...{ exclude: undefined, dtype: undefined, device: undefined, overwrite: undefined, signal: undefined },
     ...{ onPlan: undefined, onWarning: undefined, onProgress: undefined },
+  }),
+  verify: call((o: lb.VerifyOptions) => lb.verify('models/stories260K', o), {
+    ...{ against: undefined, device: undefined, signal: undefined, onProgress: undefined },
   }),
   quantize: call(
     (o: lb.QuantizeOptions) => lb.quantize(lb.initialize(new Net(), device), o),

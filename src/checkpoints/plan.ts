@@ -48,6 +48,8 @@ export interface LoadPlan<M extends Module = Module> {
   /** The name of the scheme of its quantized weights, `none` for a float model. */
   readonly scheme: string
   readonly parameters: readonly PlannedParameter[]
+  /** The checkpoint's tensors, by their paths in the model. */
+  readonly file: TensorFile
   /** What of the checkpoint is not sound and not needed, a sentence each. */
   readonly warnings: readonly string[]
   /** Reads the scales of quantized activations as numbers. */
@@ -69,7 +71,7 @@ export interface PlanOptions {
 }
 
 /** The parts of a plan that follow from a model, which gets twins for quantized layers, and its file. */
-export type PlannedTensors = Pick<LoadPlan, 'scheme' | 'parameters' | 'scales' | 'finish' | 'close'>
+export type PlannedTensors = Pick<LoadPlan, 'scheme' | 'parameters' | 'file' | 'scales' | 'finish' | 'close'>
 
 /**
  * Plans how the parameters of an empty model come from a file.
@@ -97,6 +99,7 @@ export function planTensors(
   return {
     scheme,
     parameters: sources.map((source) => planned(source, { file, staging })),
+    file,
     scales: () => readScales(file, model),
     finish: (device) => readActivationScales(device, file, model),
     close: () => file.close(),

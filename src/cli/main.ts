@@ -134,6 +134,15 @@ const inspect = program
   .option('--baseline <model>', 'the float model, for the error of each weight')
   .action(async (model, options) => (await import('./inspect.ts')).inspectCommand(model, options))
 
+const verify = program
+  .command('verify')
+  .description(
+    'read every tensor of a model, and say what is not as it should be; exit code 1 if it is unsound',
+  )
+  .argument('<model>', modelHelp)
+  .option('--against <model>', 'the float model, for the error of each tensor')
+  .action(async (model, options) => (await import('./verify.ts')).verifyCommand(model, options))
+
 const bench = program
   .command('bench')
   .description('measure speed and memory')
@@ -163,7 +172,7 @@ for (const [command, usual] of [
     )
 }
 
-for (const command of [quantize, convert, generate, evaluate, inspect, bench]) {
+for (const command of [quantize, convert, generate, evaluate, inspect, verify, bench]) {
   command
     .optionsGroup('Options of every command:')
     .addOption(

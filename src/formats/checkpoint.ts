@@ -1,5 +1,5 @@
 import { FormatError } from '../core/errors.ts'
-import { anyOf } from '../core/lists.ts'
+import { anyOf, several } from '../core/lists.ts'
 import { readJson, show } from './json.ts'
 import { openSafetensors } from './safetensors.ts'
 import { type ByteSource, checkFileName, type Folder } from './source.ts'
@@ -61,8 +61,16 @@ export async function openSharded(folder: Folder, index: string = weightsIndexNa
     return joinShards(`${folder.name}/${index}`, shards, shardOf, close)
   } catch (error) {
     await close()
-    throw error
+    throw (await missingShards(folder, names)) ?? error
   }
+}
+
+/** The error for several shards that are not there; null where they are, or one alone is not. */
+async function missingShards(folder: Folder, names: readonly string[]): Promise<FormatError | null> {
+  const there = await Promise.all(names.map((name) => folder.has(name).catch(() => true)))
+  const missing = names.filter((_, i) => !there[i])
+  if (missing.length < 2) return null
+  return new FormatError(`${folder.name}: must hold ${several(missing)}; there are no such files`)
 }
 
 function joinShards(

@@ -123,6 +123,21 @@ export function blobSource(blob: Blob, name = 'name' in blob ? String(blob.name)
   }
 }
 
+/** A folder of the files that the user dropped or picked, by their names without folders. */
+export function filesFolder(files: readonly File[], name = 'files'): Folder {
+  const byName = new Map(files.map((file) => [file.name, file]))
+  return {
+    name,
+    list: async () => [...byName.keys()],
+    has: async (file) => byName.has(file),
+    async open(file) {
+      const found = byName.get(file)
+      if (!found) throw missingFile(name, file)
+      return blobSource(found, `${name}/${file}`)
+    },
+  }
+}
+
 /** A folder that lives in memory, `files` by name; it can be written and read. */
 export function memoryFolder(
   files: Map<string, Uint8Array> = new Map(),

@@ -1,12 +1,12 @@
 import { openFile, openFolder } from '#files'
 import type { LoadPlan, PlannedParameter } from '../checkpoints/plan.ts'
 import { aFloatDType, type FloatDType } from '../core/dtype.ts'
-import { aBoolean, aFunction, anObject, aSignal, check, either, instanceOf } from '../core/kinds.ts'
+import { aBoolean, aFunction, anObject, aSignal, check, either, instanceOf, listOf } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { aDevice, type Device } from '../devices/device.ts'
 import { openDevice } from '../devices/open.ts'
 import { checkFinite } from '../formats/finite.ts'
-import { aPlace, type ByteSource, blobSource, type Folder } from '../formats/source.ts'
+import { aPlace, type ByteSource, blobSource, type Folder, filesFolder } from '../formats/source.ts'
 import { type Parameter, parentPath } from '../nn/module.ts'
 import { QWeightModule, setComputeDtype } from '../nn/qmodule.ts'
 import { isTurned } from '../nn/twins.ts'
@@ -23,9 +23,17 @@ import { checkRoom } from './room.ts'
 
 /**
  * Where a model lies: a path, URL, hub id, or in Node one of this package, such as
- * `lowbit/models/stories260K`; a folder; a GGUF file in the browser.
+ * `lowbit/models/stories260K`; a folder; a GGUF file in the browser, or the files that were dropped on a page.
  */
-export type ModelPlace = string | URL | Folder | Blob
+export type ModelPlace = string | URL | Folder | Blob | readonly File[]
+
+/** Where a model lies. */
+export const aModelPlace = either(
+  'be a path, URL or hub id, a folder, a file or a list of files',
+  aPlace,
+  instanceOf(Blob, 'be a file'),
+  listOf('files', instanceOf(Blob, 'be a file')),
+)
 
 /** How a language model is loaded. */
 export interface LoadOptions {
@@ -209,17 +217,25 @@ function placeParameter(
 
 /** Reads everything but the weights; the plan's model has shapes only. The caller closes the plan. */
 export async function planCausalLM(place: ModelPlace): Promise<LoadPlan<CausalLM>> {
-  check(
-    'loadCausalLM',
-    'place',
-    place,
-    either('be a path, URL or hub id, a folder or a file', aPlace, instanceOf(Blob, 'be a file')),
-  )
+  check('loadCausalLM', 'place', place, aModelPlace)
+  if (isFiles(place)) return planFiles(place)
   if (place instanceof Blob) return planGguf(blobSource(place))
   if (typeof place !== 'string' && !(place instanceof URL)) return planFolder(place)
   return isGgufPath(place)
     ? planGguf(await openFile(place), String(place))
     : planFolder(await openFolder(place))
+}
+
+function isFiles(place: ModelPlace): place is readonly File[] {
+  return Array.isArray(place)
+}
+
+/** One GGUF file, or the files of a folder. */
+function planFiles(files: readonly File[]): Promise<LoadPlan<CausalLM>> {
+  const [first] = files
+  return files.length === 1 && isGgufPath(first.name)
+    ? planGguf(blobSource(first))
+    : planFolder(filesFolder(files))
 }
 
 /** Loaded when used: whoever has no GGUF file need not wait for what reads one. */

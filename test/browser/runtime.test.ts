@@ -143,6 +143,31 @@ for (const [name, answer] of Object.entries(absences)) {
   })
 }
 
+test('a checkpoint is opened, converted and verified in a page: by its URL, and as files that were dropped', async () => {
+  const { page, complaints } = await openPage(true)
+  const done = await page.evaluate(async () => {
+    const { convert, loadCausalLM, memoryFolder, openCheckpoint, verify } = globalThis.lowbit
+    const remote = await openCheckpoint('stories260K')
+    const weight = await remote.read('model.layers.0.mlp.up_proj.weight')
+    const written = new Map<string, Uint8Array<ArrayBuffer>>()
+    await convert('stories260K', memoryFolder(written), { to: 'bnb-nf4', onWarning: () => {} })
+    const dropped = [...written].map(([name, bytes]) => new File([bytes], name))
+    const local = await openCheckpoint(dropped)
+    const codes = await local.read('model.layers.0.mlp.up_proj.weight')
+    const { sound, tensors } = await verify(dropped)
+    const kinds = [remote, local].map(({ scheme }) => scheme)
+    const texts = [String(weight), String(codes)]
+    await Promise.all([remote.close(), local.close()])
+    return { kinds, texts, sound, tensors, loaded: String(await loadCausalLM(dropped)).includes('QLinear') }
+  })
+  assert.deepEqual(complaints, [])
+  assert.deepEqual(done.kinds, ['none', 'bitsandbytes'])
+  assert.match(done.texts[0], /^Tensor float32 \[172,64\]/)
+  assert.match(done.texts[1], /^QTensor nf4 \[172,64\], runs of 64/)
+  assert.ok(done.sound && done.tensors === 47 && done.loaded)
+  await page.close()
+})
+
 test('nothing of Node is in the bundle, and it is small', (t) => {
   const scripts = readdirSync(folder).filter((name) => name.endsWith('.js'))
   for (const name of scripts)

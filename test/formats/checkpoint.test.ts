@@ -54,6 +54,10 @@ test('an index that does not fit its shards is refused', async () => {
     `model: must hold ${shard(2)}; there is no such file`,
   )
   await refuses(
+    sharded({ files: { [shard(2)]: undefined, [shard(3)]: undefined } }),
+    `model: must hold ${shard(2)}, ${shard(3)}; there are no such files`,
+  )
+  await refuses(
     sharded({ weightMap: { embed: shard(1) } }),
     `model/${index}: tensor "embed" must be in ${shard(1)}, as weight_map says; it is model/${shard(2)}`,
   )
