@@ -69,14 +69,14 @@ import { cases as nestScale } from './quantize/nestScale/nestScale.cases.ts'
 import { cases as movingScale } from './quantize/movingScale/movingScale.cases.ts'
 import { cases as quantize, benchmarks as quantizeBenchmarks } from './quantize/quantize/quantize.cases.ts'
 import { cases as dequantize, benchmarks as dequantizeBenchmarks } from './quantize/dequantize/dequantize.cases.ts'
-import { cases as nestedScale } from './quantize/nestedScale/nestedScale.cases.ts'
+import { cases as unnestScale } from './quantize/unnestScale/unnestScale.cases.ts'
 import { cases as fakeQuantize, benchmarks as fakeQuantizeBenchmarks } from './quantize/fakeQuantize/fakeQuantize.cases.ts'
 import { cases as fakeQuantizeGrad } from './quantize/fakeQuantizeGrad/fakeQuantizeGrad.cases.ts'
 import { cases as quantizeRows, benchmarks as quantizeRowsBenchmarks } from './quantize/quantizeRows/quantizeRows.cases.ts'
 import { cases as addToCodes } from './quantize/addToCodes/addToCodes.cases.ts'
 import { cases as quantizeOutliers, benchmarks as quantizeOutliersBenchmarks } from './quantize/quantizeOutliers/quantizeOutliers.cases.ts'
 import { cases as unaryInt8 } from './quantize/unaryInt8/unaryInt8.cases.ts'
-import { cases as int8Rows } from './quantize/int8Rows/int8Rows.cases.ts'
+import { cases as padRows } from './quantize/padRows/padRows.cases.ts'
 import { cases as scaleBy } from './quantize/scaleBy/scaleBy.cases.ts'
 import { cases as sgdStep } from './optim/sgdStep/sgdStep.cases.ts'
 import { cases as adamStep } from './optim/adamStep/adamStep.cases.ts'
@@ -155,14 +155,14 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   movingScale,
   quantize,
   dequantize,
-  nestedScale,
+  unnestScale,
   fakeQuantize,
   fakeQuantizeGrad,
   quantizeRows,
   addToCodes,
   quantizeOutliers,
   unaryInt8,
-  int8Rows,
+  padRows,
   scaleBy,
   sgdStep,
   adamStep,

@@ -68,14 +68,14 @@ import { nestScale } from './quantize/nestScale/nestScale.ts'
 import { movingScale } from './quantize/movingScale/movingScale.ts'
 import { quantize } from './quantize/quantize/quantize.ts'
 import { dequantize } from './quantize/dequantize/dequantize.ts'
-import { nestedScale } from './quantize/nestedScale/nestedScale.ts'
+import { unnestScale } from './quantize/unnestScale/unnestScale.ts'
 import { fakeQuantize } from './quantize/fakeQuantize/fakeQuantize.ts'
 import { fakeQuantizeGrad } from './quantize/fakeQuantizeGrad/fakeQuantizeGrad.ts'
 import { quantizeRows } from './quantize/quantizeRows/quantizeRows.ts'
 import { addToCodes } from './quantize/addToCodes/addToCodes.ts'
 import { quantizeOutliers } from './quantize/quantizeOutliers/quantizeOutliers.ts'
 import { unaryInt8 } from './quantize/unaryInt8/unaryInt8.ts'
-import { int8Rows } from './quantize/int8Rows/int8Rows.ts'
+import { padRows } from './quantize/padRows/padRows.ts'
 import { scaleBy } from './quantize/scaleBy/scaleBy.ts'
 import { sgdStep } from './optim/sgdStep/sgdStep.ts'
 import { adamStep } from './optim/adamStep/adamStep.ts'
@@ -154,14 +154,14 @@ export const definitions: Record<KernelName, (...args: never[]) => void> = {
   movingScale,
   quantize,
   dequantize,
-  nestedScale,
+  unnestScale,
   fakeQuantize,
   fakeQuantizeGrad,
   quantizeRows,
   addToCodes,
   quantizeOutliers,
   unaryInt8,
-  int8Rows,
+  padRows,
   scaleBy,
   sgdStep,
   adamStep,

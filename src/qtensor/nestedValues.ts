@@ -114,7 +114,7 @@ export function nestedFloats({
   }
   const y = Tensor.empty(device, shape)
   if (count === 0) return y
-  device.call('nestedScale', {
+  device.call('unnestScale', {
     ...{ codes, dtype: dtypes[dtype].code, zero, codebook: codebook ?? null },
     ...{ values, valuesDtype: dtypes[values.dtype].code, y, count, blockSize },
     offset: offset instanceof Tensor ? offset : offset === 0 ? null : Tensor.full(device, [], offset),

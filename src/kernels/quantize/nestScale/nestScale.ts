@@ -1,5 +1,5 @@
 /**
- * Scales quantized once more, the inverse of `nestedScale`: offset = the mean of all, values[b] = the largest
+ * Scales quantized once more, the inverse of `unnestScale`: offset = the mean of all, values[b] = the largest
  * |scale − offset| of block b, codes[i] = that of the value of the codebook next to (scale[i] − offset) /
  * values[b].
  *

@@ -27,7 +27,7 @@ function rowsCase(rows: number, cols: number, threshold = 6): KernelCase {
     tolerance: () => 'exact',
     defects: {
       'a larger threshold': (args) => replaced(args, 7, 2 * threshold),
-      'one value': (args) => replaced(args, 0, (args[0] as Float32Array).with(0, 5)),
+      'one value': (args) => replaced(args, 0, (args[0] as Float32Array).with(1, 5)),
     },
     work: { operations: 4 * rows * cols, bytes: 5 * rows * cols },
   }

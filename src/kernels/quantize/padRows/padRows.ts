@@ -7,7 +7,7 @@ import { rowStride } from '../quantizeRows/quantizeRows.ts'
  * @param padded [rows, rowStride(cols)] int8
  * @param sum [rows] float32, whole numbers
  */
-export function int8Rows(
+export function padRows(
   codes: Uint8Array,
   padded: Uint8Array,
   sum: Float32Array,

@@ -16,7 +16,7 @@ static void nestedBlocks(const void* values, int32_t valuesDtype, float offset, 
   });
 }
 
-void nestedScale(const void* codes, int32_t dtype, int32_t zero, const float* codebook, const void* values,
+void unnestScale(const void* codes, int32_t dtype, int32_t zero, const float* codebook, const void* values,
                  int32_t valuesDtype, const float* offset, float* y, int32_t count, int32_t blockSize) {
   auto each = [&](auto value) {
     /* x + -0 is x, the sign of a zero included. */

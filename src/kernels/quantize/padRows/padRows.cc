@@ -3,7 +3,7 @@
 
 namespace LOWBIT_ISA {
 
-void int8Rows(const uint8_t* codes, uint8_t* padded, float* sum, int32_t rows, int32_t cols) {
+void padRows(const uint8_t* codes, uint8_t* padded, float* sum, int32_t rows, int32_t cols) {
   size_t stride = ((size_t)cols + 63) / 64 * 64;
   eachRow(rows, cols, [&](int32_t r) {
     const int8_t* row = (const int8_t*)codes + (size_t)r * cols;

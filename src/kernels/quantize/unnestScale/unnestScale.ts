@@ -11,7 +11,7 @@ import { dtypeOfCode, toNumbers } from '../../../core/halves.ts'
  * @param offset one value, or null
  * @param y [count]
  */
-export function nestedScale(
+export function unnestScale(
   codes: HostArray,
   dtype: number,
   zero: number,
