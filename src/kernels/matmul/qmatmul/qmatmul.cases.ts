@@ -247,6 +247,19 @@ function everyCode(qtype: QType, M: number): KernelCase {
   }
 }
 
+/** An infinite value of the last row of x makes infinite sums of it, and NaN only where a weight is 0. */
+function infiniteCase(qtype: QType, M: number, ...rest: [offsetDtype?: DType]): KernelCase {
+  const { defects: _, ...plain } = qmatmulCase(qtype, M, 37, 172, 32, false, 'float32', ...rest)
+  return {
+    ...plain,
+    name: `${plain.name}, infinite x`,
+    args: (random) => {
+      const [x, ...others] = plain.args(random)
+      return [(x as Float32Array).with(172 * M - 9, -Infinity), ...others]
+    },
+  }
+}
+
 const rows = [1, 2, 3, 4, 5, 6, 7, 12, 17, 64]
 const unsigned = qtypesByCode.filter((qtype) => qtype.unsigned)
 const eightBits = qtypesByCode.filter(({ bits }) => bits === 8)
@@ -280,6 +293,12 @@ export const cases: KernelCase[] = [
   ...[1, 4].map((M) => qmatmulCase(qint4, M, 37, 172, 172, false, 'float32', 'uint8')),
   qmatmulCase(qint4, 1, 275, 1031, 128, false, 'float16', 'uint8'),
   ...eightBits.flatMap((qtype) => [1, 5].map((M) => everyCode(qtype, M))),
+  ...[1, 2, 4, 5].flatMap((M) => [
+    infiniteCase(qint4, M),
+    infiniteCase(qint4, M, 'uint8'),
+    infiniteCase(qint5, M),
+    infiniteCase(qint8, M),
+  ]),
   ...qtypesByCode.flatMap((qtype) => [
     transposedCase(qtype, 1, 37, 172),
     transposedCase(qtype, 13, 275, 172, qtype.unsigned ? 32 : 96, true, 'bfloat16'),

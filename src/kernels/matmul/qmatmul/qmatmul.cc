@@ -1,3 +1,4 @@
+#include "../../reduce/reduce/row.h"
 #include "panel.h"
 #include "../qmatmul/codebook.h"
 
@@ -251,12 +252,19 @@ static void qmatmulTransposed(const TiledWeights& w, QmatmulFill fill, const flo
       });
 }
 
+/* Whether x is finite: else both sums above may be infinite, and their difference no number where Σ x·W is one. */
+static bool qmatmulFinite(const float* x, int32_t M, int32_t K) {
+  float largest = rowAbsMax(M * K, [&](int32_t i, int32_t n) { return loadUpTo(x + i, n); });
+  return largest < __builtin_inff();
+}
+
 /*
  * Whether M rows of x are few. On vectors of fewer lanes broadcasting x costs more than a panel from the third
  * row on; codes in several planes take so many instructions that a panel is worth it from the second.
  */
 template <int qtype> static bool qmatmulFew(const TiledWeights& w, const float* x, const float* bias, float* y,
                                             int32_t M, int32_t N) {
+  if (M > 4 || !qmatmulFinite(x, M, w.K)) return false;
   if (M == 1) return qmatmulFewRows<qtype, 1>(w, x, bias, y, N), true;
   if constexpr (TileRun<qtype>::words == 1) {
     if (M == 2) return qmatmulFewRows<qtype, 2>(w, x, bias, y, N), true;
