@@ -2,7 +2,7 @@ import { qfloat8_e4m3fn, qint8 } from '../core/qtype.ts'
 import { rowStride } from '../kernels/quantize/quantizeRows/quantizeRows.ts'
 import { scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
-import { chooseScales, decodeRows, encodeRows, roundRows, symmetricRange } from './rows.ts'
+import { type CodeRange, chooseScales, decodeRows, encodeRows, roundRows, symmetricRange } from './rows.ts'
 
 /**
  * Activations that are quantized anew in every pass, one scale a row (a token): torchao's dynamic
@@ -51,6 +51,18 @@ export function quantizeOutliers(
     const sizes = { rows: M, cols: K, threshold: threshold || Infinity }
     x.device.call('quantizeOutliers', { x, codes, scale, sum, outliers, ...sizes })
     return [codes, scale, sum, outliers]
+  })
+}
+
+/**
+ * What the int8 codes of each row of x stand for, float32, scale = max |x| / half the range (qmin, qmax);
+ * computed once for all layers that take x.
+ */
+export function int8Rows(x: Tensor, { qmin, qmax }: CodeRange): Tensor {
+  return derived(x, `int8 ${qmin}`, () => {
+    const chosen = chooseScales(x, 'absmax', { qmin, qmax })
+    const range = symmetricRange(qint8)
+    return decodeRows(encodeRows(x, chosen, qint8, { range, reciprocal: true }), chosen, qint8)
   })
 }
 

@@ -1,8 +1,9 @@
-import { dtypes } from '../core/dtype.ts'
 import { ShapeError } from '../core/errors.ts'
+import { qint8 } from '../core/qtype.ts'
 import { numel, showShape } from '../core/shape.ts'
 import { rowStride } from '../kernels/quantize/quantizeRows/quantizeRows.ts'
 import { op } from '../tensor/op.ts'
+import { expand } from '../tensor/ops/broadcast.ts'
 import { columnSum } from '../tensor/ops/columnSum.ts'
 import { checkBias, gemm, matmulTransposed } from '../tensor/ops/matmulTransposed.ts'
 import { scope } from '../tensor/scope.ts'
@@ -10,11 +11,12 @@ import { needsGrad, noGrad } from '../tensor/tape.ts'
 import { checkDType, Tensor } from '../tensor/tensor.ts'
 import { QActivation } from './activation.ts'
 import { type ComputeDType, defaultOutlierThreshold } from './computeDtype.ts'
-import { float8Rows, int8AsymmetricRows, quantizeOutliers, quantizeRows } from './dynamic.ts'
+import { float8Rows, int8AsymmetricRows, int8Rows, quantizeOutliers, quantizeRows } from './dynamic.ts'
 import { matrixShape } from './parts.ts'
 import { permuteColumns } from './permuteColumns.ts'
 import { chooseProduct, float32Scale, type Product, weightArguments } from './product.ts'
 import type { QTensor } from './qtensor.ts'
+import { symmetricRange } from './rows.ts'
 
 /**
  * y = x · wᵀ + bias for a float or a quantized weight; dx = dy · w, dbias = Σ dy, and none for a quantized
@@ -101,6 +103,8 @@ function quantizedLinear(
 /** What floats become that are to be rounded to a row's codes. */
 function roundedRows(x: Tensor, product: Product): Tensor {
   if (product.x === 'float8') return float8Rows(x)
+  if (product.kernel === 'qmatmul' && product.x === 'rows') return int8Rows(x, qint8)
+  if (product.kernel === 'qmatmul' && product.x === 'absmaxRows') return int8Rows(x, symmetricRange(qint8))
   return product.x === 'asymmetric' ? int8AsymmetricRows(x) : x
 }
 
@@ -119,8 +123,8 @@ interface Sizes {
 
 /** Products of integers: x is rounded to int8 with a scale a group of columns, or a row. */
 function dynamicLinear(x: Tensor, w: QTensor, rounded: Product['x'], sizes: Sizes): void {
-  // A group of x lies in one of w, and its sums in 32 bits.
-  const xGroupSize = Math.min(w.groupSize, rounded === 'groups' ? activationGroupSize : 65536)
+  // A group of x lies in one of w.
+  const xGroupSize = rounded === 'groups' ? Math.min(w.groupSize, activationGroupSize) : w.groupSize
   const [codes, xScale, xSum] = quantizeRows(x, xGroupSize, rounded === 'rows' ? 127.5 : 127)
   x.device.call('qmatmulInt8', { x: codes, xScale, xSum, xGroupSize, ...weightArguments(w), ...sizes })
 }
@@ -140,21 +144,13 @@ function outlierLinear(x: Tensor, w: QTensor, threshold: number, sizes: Sizes): 
  */
 function staticLinear(x: QActivation, w: QTensor, sizes: Sizes): void {
   const { device } = x
-  const { M, N, K } = sizes
+  const { M, K } = sizes
   noGrad(() => {
     const rows = Tensor.empty(device, [M, rowStride(K)], 'uint8')
     const xSum = Tensor.empty(device, [M])
-    device.call('int8Rows', { codes: x.codes, padded: rows, sum: xSum, rows: M, cols: K })
-    const xScale = Tensor.full(device, [M], 1)
-    const weight = weightArguments(w)
-    const rowsInTiles = 16 * Math.ceil(N / 16)
-    const wScale = Tensor.empty(device, [rowsInTiles])
-    const scale = Tensor.empty(device, [rowsInTiles])
-    const yDtype = dtypes.float32.code
-    device.call('cast', { x: weight.scale, xDtype: weight.scaleDtype, y: wScale, yDtype, count: rowsInTiles })
-    device.call('scaleBy', { x: wScale, factor: x.scale, y: scale, count: rowsInTiles })
-    const scaled = { ...weight, scale, scaleDtype: yDtype, offsetDtype: yDtype }
-    device.call('qmatmulInt8', { x: rows, xScale, xSum, xGroupSize: K, ...scaled, ...sizes })
+    device.call('padRows', { codes: x.codes, padded: rows, sum: xSum, rows: M, cols: K })
+    const xScale = M === 1 ? x.scale : expand(x.scale, [M])
+    device.call('qmatmulInt8', { x: rows, xScale, xSum, xGroupSize: K, ...weightArguments(w), ...sizes })
   })
 }
 

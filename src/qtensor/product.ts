@@ -14,8 +14,9 @@ export interface Product {
   readonly kernel: 'qmatmul' | 'qmatmulInt8' | 'dequantize → matmul'
   /**
    * What x is for them: `floats` as they are; `groups` and `rows`, rounded to int8 with a scale a group of
-   * columns or a row (torchao's range, or ±127 of `absmaxRows`); `outliers`, to a row's but for columns of large
-   * values; `codes`, an activation's own; `asymmetric` and `float8`, floats rounded to a row's int8 or float8 codes.
+   * columns or a row (torchao's range, or ±127 of `absmaxRows`), floats that such codes stand for where the kernel
+   * takes floats; `outliers`, to a row's but for columns of large values; `codes`, an activation's own;
+   * `asymmetric` and `float8`, floats rounded to a row's int8 or float8 codes.
    */
   readonly x: 'floats' | 'groups' | 'rows' | 'absmaxRows' | 'outliers' | 'codes' | 'asymmetric' | 'float8'
   /** Why none of the fast kernels multiplies this weight. */
@@ -41,7 +42,9 @@ export function chooseProduct(weight: WeightFacts, x: QType | null, computeDtype
     return isStatic(weight) ? { kernel: 'qmatmulInt8', x: 'outliers' } : fast
   if (computeDtype === 'float32' || !hasIntegerCodes(qtype)) return fast
   const rounded = { int8: 'groups', int8PerToken: 'rows', int8AbsmaxPerToken: 'absmaxRows' } as const
-  return { kernel: 'qmatmulInt8', x: rounded[computeDtype] }
+  // The kernel takes scales of x by the groups of the weight: one for a row only where that is one group.
+  const integers = computeDtype === 'int8' || isOneGroup(weight)
+  return { kernel: integers ? 'qmatmulInt8' : 'qmatmul', x: rounded[computeDtype] }
 }
 
 function floatProduct(weight: WeightFacts, x: Product['x']): Product {
@@ -67,10 +70,16 @@ function hasIntegerCodes({ values, bits }: QType): boolean {
   return values === 'signed' || (values === 'unsigned' && bits < 8)
 }
 
-/** Whether int8 codes multiply a weight as they are: int8 on both sides, a scale a row, sums that fit. */
-function isStatic({ qtype, shape, block }: WeightFacts): boolean {
+/** Whether int8 codes multiply a weight as they are: int8 on both sides, a scale a row. */
+function isStatic(weight: WeightFacts): boolean {
+  return weight.qtype === qint8 && isOneGroup(weight)
+}
+
+/** Whether a row of a weight is one group, whose sums of integers fit 32 bits. */
+function isOneGroup({ shape, block }: WeightFacts): boolean {
   const [, K] = matrixShape(shape)
-  return qtype === qint8 && rowBlock(block, shape) === K && K <= 65536
+  const columns = block.kind === 'tile' ? block.columns : rowBlock(block, shape)
+  return columns !== null && columns >= K && K <= 65536
 }
 
 /** How rows of a quantized table are looked up. */

@@ -153,6 +153,26 @@ for (const name of deviceNames) {
       weight.dispose()
     }
 
+    test('int8PerToken: one scale serves a row of x, whatever the groups of the weight', async () => {
+      const parts: WeightParts = {
+        type: qint4,
+        shape: [1, K],
+        dtype: 'float32',
+        codes: Tensor.fromArray(device, new Uint8Array(K).fill(2), [1, K]),
+        block: { kind: 'group', size: 32 },
+        scale: { values: Tensor.full(device, [1, K / 32], 1) },
+        offset: { kind: 'zeroPoint', values: Tensor.fromArray(device, new Uint8Array(K / 32), [1, K / 32]) },
+        order: null,
+      }
+      const weight = QTensor.fromParts(parts)
+      // The scale is 25.5 / 127.5 = 0.2: of the second group 0.09 becomes 0, and 0.11 becomes 0.2.
+      const x = new Float32Array(K).fill(0.09, 32).with(0, 25.4).with(1, -25.5).with(40, 0.11)
+      const y = linear(Tensor.fromArray(device, x, [1, K]), weight, null, 'int8PerToken')
+      // 127 is the largest code: of 25.4 and of −25.5.
+      assert.ok(Math.abs((await y.toNumbers())[0] - 2 * 0.2) < 1e-5)
+      weight.dispose()
+    })
+
     for (const type of qtypesByCode) {
       test(`${type.name}: what is chosen runs, and gives what the codes stand for`, async () => {
         for (const block of blocks) await check(type, block, type.unsigned ? 'shift' : null, false)

@@ -43,11 +43,11 @@ INLINE i32v int8Dot(i32v sums, u32v w, u32v x) {
 /* The same four columns of one row of x in every lane. */
 INLINE u32v int8Splat(const uint8_t* x) { return splat(loadAs<uint32_t>(x)); }
 
-/* total + xScale · (scale · dot − shift · sum); int8 has no shift. */
+/* total + xScale · (scale · dot − shift · sum); int8 has no shift, and its product is (xScale · scale) · dot. */
 template <bool isInt8>
 INLINE f32v int8Combine(f32v total, i32v dot, float xScale, float sum, f32v scale, f32v shift) {
-  f32v product = isInt8 ? scale * convert(dot) : fma(scale, convert(dot), -(shift * sum));
-  return fma(splat(xScale), product, total);
+  if (isInt8) return fma(scale * xScale, convert(dot), total);
+  return fma(splat(xScale), fma(scale, convert(dot), -(shift * sum)), total);
 }
 
 /* What the sums of a group start from, so that what int8Operand added is taken away. */
@@ -63,9 +63,7 @@ template <int qtype>
 static void int8TileRow(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t n,
                         int32_t N) {
   using Run = TileRun<qtype>;
-  f32v totals[TILE_VECTORS];
-  for (int v = 0; v < TILE_VECTORS; v++)
-    totals[v] = bias ? loadUpTo(bias + n + v * LANES, N - n - v * LANES) : f32v{};
+  f32v totals[TILE_VECTORS] = {};
   const uint8_t* run = tileRun<qtype>(w, n, 0);
   int32_t k = 0;
   for (int32_t g = 0; g < x.groups; g++) {
@@ -92,7 +90,10 @@ static void int8TileRow(const TiledWeights& w, const ByteRows& x, const float* b
                                                scale, shift);
     }
   }
-  for (int v = 0; v < TILE_VECTORS; v++) storeUpTo(y + n + v * LANES, totals[v], N - n - v * LANES);
+  for (int v = 0; v < TILE_VECTORS; v++) {
+    if (bias) totals[v] += loadUpTo(bias + n + v * LANES, N - n - v * LANES);
+    storeUpTo(y + n + v * LANES, totals[v], N - n - v * LANES);
+  }
 }
 
 template <int qtype>
