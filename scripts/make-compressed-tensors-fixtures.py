@@ -2,9 +2,12 @@
 
     python3 scripts/make-compressed-tensors-fixtures.py
 
-Needs compressed-tensors 0.20 and torch. Every case is a layer `fc` of one weight, in a format, type of integers or
-floats, and strategy of its own: CASE.fc.weight_packed and so on, CASE.decompressed, and in cases.json what config.json
-would say. Scales are those of llm-compressor's `memoryless_minmax` observer.
+Needs compressed-tensors 0.20, transformers and torch. Every case is a layer `fc` of one weight, in a format, type of
+integers or floats, and strategy of its own: CASE.fc.weight_packed and so on, CASE.decompressed, and in cases.json what
+config.json would say. Scales are those of llm-compressor's `memoryless_minmax` observer.
+
+fp8-block and w8a16 are folders of a small Llama with random weights, whose sizes the presets FP8_BLOCK and W8A16 fit, with
+what PyTorch computes with the weights that the library makes of them: expected.json, and logits.safetensors.
 """
 
 import json
@@ -13,9 +16,11 @@ import os
 import torch
 from compressed_tensors.compressors import BaseCompressor
 from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32, unpack_from_int32
-from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
+from compressed_tensors.quantization import QuantizationArgs, QuantizationConfig, QuantizationScheme
+from compressed_tensors.quantization.quant_scheme import preset_name_to_scheme
 from compressed_tensors.quantization.utils import calculate_qparams, generate_gparam
 from safetensors.torch import save_file
+from transformers import LlamaConfig, LlamaForCausalLM
 
 folder = os.path.join(os.path.dirname(__file__), "../test/golden/compressed")
 
@@ -167,4 +172,41 @@ def ordered(tensors, said, weight):
     said["w4-ordered"] = {"format": "pack-quantized", "weights": {**settings, "actorder": "group"}}
 
 
+def model_folder(name, preset, format):
+    """A Llama whose linear layers but the head are quantized as a preset says."""
+    torch.manual_seed(3)
+    sizes = {"hidden_size": 128, "intermediate_size": 256, "vocab_size": 64, "max_position_embeddings": 64}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 4, "num_hidden_layers": 1}
+    config = LlamaConfig(**sizes, **heads, initializer_range=0.2, tie_word_embeddings=True, dtype="float32")
+    model = LlamaForCausalLM(config).eval()
+    scheme = preset_name_to_scheme(preset, ["Linear"])
+    scheme.format = format
+    state, weights = dict(model.state_dict()), {}
+    del state["lm_head.weight"]
+    for path, layer in model.named_modules():
+        if not isinstance(layer, torch.nn.Linear) or path == "lm_head":
+            continue
+        parts, floats = compressed(state.pop(f"{path}.weight"), format, scheme.weights)
+        state.update({f"{path}.{part}": value for part, value in parts.items()})
+        weights[f"{path}.weight"] = floats
+    config.quantization_config = QuantizationConfig(
+        config_groups={"group_0": scheme}, format=format, ignore=["lm_head"], quantization_status="compressed"
+    ).model_dump(mode="json")
+    place = os.path.join(folder, name)
+    os.makedirs(place, exist_ok=True)
+    config.save_pretrained(place)
+    save_file({key: value.contiguous() for key, value in state.items()}, f"{place}/model.safetensors", {"format": "pt"})
+    model.load_state_dict(weights, strict=False)
+    ids = [1, 5, 9, 33, 60, 2, 17, 40]
+    with torch.no_grad():
+        logits = model(torch.tensor([ids])).logits[0]
+    sums = {key: [w.double().sum().item(), w.double().abs().sum().item()] for key, w in weights.items()}
+    save_file({"logits": logits.contiguous()}, f"{place}/logits.safetensors")
+    with open(f"{place}/expected.json", "w") as file:
+        json.dump({"ids": ids, "sums": sums}, file, indent=1)
+        file.write("\n")
+
+
 main()
+model_folder("fp8-block", "FP8_BLOCK", "float-quantized")
+model_folder("w8a16", "W8A16", "pack-quantized")

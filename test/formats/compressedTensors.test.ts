@@ -108,6 +108,10 @@ const badCases: Record<string, BadCase> = {
     more: { sparsity_config: { format: 'sparse-24-bitmask' } },
     says: /sparsity_config\.format must be "dense": sparse weights are not supported; received "sparse-24-bitmask"/,
   },
+  'sparse experts': {
+    more: { moe_sparsity_config: { layers: {} } },
+    says: /moe_sparsity_config must be null: experts without some of their weights are not supported/,
+  },
   transforms: {
     more: { transform_config: { config_groups: {} } },
     says: /transform_config must be empty: transforms of weights and inputs are not supported/,

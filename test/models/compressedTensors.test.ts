@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { openDevice } from '../../src/devices/open.ts'
@@ -10,7 +11,7 @@ import { deviceNames } from '../deviceNames.ts'
 import { golden, goldenItem } from '../golden.ts'
 import { equalRow, numberRow } from '../goldenTable.ts'
 import { copyOf, inputs, manifest, readExpected } from './golden.ts'
-import { logitsOf } from './goldenChecks.ts'
+import { dequantized, logitsOf } from './goldenChecks.ts'
 import { checkItem, type GoldenScheme } from './schemeChecks.ts'
 
 /*
@@ -84,6 +85,40 @@ for (const name of deviceNames) {
         const { perplexity: ours } = await perplexity(loaded, inputs.ppl_ids, { context: manifest.context })
         assert.ok(Math.abs(ours / theirs - 1) <= tolerance, `perplexity ${ours}, the library's is ${theirs}`)
         numberRow(id, name, 'perplexity, inputs rounded', ours, theirs, shown)
+      })
+    }
+
+    for (const variant of ['fp8-block', 'w8a16']) {
+      test(`a small model of the preset ${variant}: weights and logits are Python's`, async () => {
+        const folder = join(golden, 'compressed', variant)
+        const { ids, sums } = JSON.parse(readFileSync(join(folder, 'expected.json'), 'utf8'))
+        const expected = await readExpected(join(folder, 'logits.safetensors'))
+        using loaded = await loadCausalLM(diskFolder(folder), quiet)
+        for (const [path, [sum, magnitude]] of Object.entries<[number, number]>(sums)) {
+          const values = await dequantized(loaded, path)
+          const near = (ours: number, theirs: number) => Math.abs(ours - theirs) <= 1e-12 * magnitude
+          assert.ok(
+            near(
+              values.reduce((total, value) => total + value, 0),
+              sum,
+            ),
+            path,
+          )
+          assert.ok(
+            near(
+              values.reduce((total, value) => total + Math.abs(value), 0),
+              magnitude,
+            ),
+            path,
+          )
+        }
+        const theirs = expected.get('logits') ?? new Float32Array()
+        const ours = await logitsOf(loaded, ids)
+        const largest = theirs.reduce((most, logit) => Math.max(most, Math.abs(logit)), 0)
+        const farthest = theirs.reduce((most, logit, i) => Math.max(most, Math.abs(ours[i] - logit)), 0)
+        assert.equal(ours.length, theirs.length)
+        assert.ok(farthest < 1e-5 * largest, `logits differ by ${farthest} of ${largest}`)
+        equalRow(`compressed/${variant}`, name, 'dequantized weights')
       })
     }
 

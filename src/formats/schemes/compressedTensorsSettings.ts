@@ -94,6 +94,11 @@ function refuseOthers(config: JsonObject): void {
   const status = config.string('quantization_status', 'initialized')
   if (status !== 'compressed')
     throw config.error('quantization_status', 'must be "compressed": other weights are stored as floats')
+  if (config.has('moe_sparsity_config'))
+    throw config.error(
+      'moe_sparsity_config',
+      'must be null: experts without some of their weights are not supported',
+    )
   const sparsity = config.has('sparsity_config') ? config.object('sparsity_config') : null
   if (sparsity && sparsity.string('format', 'dense') !== 'dense')
     throw sparsity.error('format', 'must be "dense": sparse weights are not supported')
