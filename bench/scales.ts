@@ -70,23 +70,24 @@ function product(codes: Tensor[], x: Tensor, y: Tensor, encoding: Encoding, xGro
       : floatTiles(offsetDtype, count, () => 0.1 * (1 + random.uniform()))
   const [scale, offset] = [copiesOf(scales, codes.length), copiesOf(offsets, codes.length)]
   const M = x.numel / K
-  const shared = {
+  const common = {
     qtype: qint4.code,
     scaleDtype: dtypes[scaleDtype].code,
     offsetDtype: dtypes[offsetDtype].code,
     ...{ bias: null, y, M, N, K, groupSize },
+    ...{ valueDtype: 0, scaleBits: 0, scaleZero: 0, offsetBits: 0, shared: 0, zeroPoint: 0 },
   }
   const ofOffset = offsetDtype === 'uint8' ? 'zero point' : `${offsetDtype} shift`
   const words = `groups of ${groupSize}, ${scaleDtype} scale, ${ofOffset}`
   const bytes = (N * K) / 2 + scales.length + offsets.length
   if (xGroupSize === null) {
     const call = (i: number) =>
-      device.call('qmatmul', { x, w: codes[i], scale: scale[i], offset: offset[i], ...shared, transposed: 0 })
+      device.call('qmatmul', { x, w: codes[i], scale: scale[i], offset: offset[i], ...common, transposed: 0 })
     return { words: `qmatmul ${words}`, call, bytes }
   }
   const [rows, xScale, xSum] = quantizeRows(x, xGroupSize, 127)
   const call = (i: number) => {
-    const weights = { w: codes[i], scale: scale[i], offset: offset[i], ...shared }
+    const weights = { w: codes[i], scale: scale[i], offset: offset[i], ...common }
     device.call('qmatmulInt8', { x: rows, xScale, xSum, xGroupSize, ...weights })
   }
   return { words: `qmatmulInt8 ${words}, x in groups of ${xGroupSize}`, call, bytes }

@@ -143,6 +143,8 @@ const schemes = [
   'stories260K/ct-nvfp4a16',
   'stories260K/ct-mxfp4a16',
   'stories260K/fp8-finegrained-b32',
+  ...['q4_0', 'q4_1', 'q5_0', 'q5_1', 'q8_0'].map((type) => `stories260K/gguf-${type}`),
+  ...['q2_k', 'q4_k', 'q5_k', 'q6_k'].map((type) => `shakespeare-gpt2-1M/gguf-${type}`),
 ]
 for (const id of schemes) {
   const [name, variant] = id.split('/')
@@ -166,7 +168,7 @@ copyTensors(
 copyTensors(
   join(golden, 'single_tensor_ggml/ggml.safetensors'),
   'test/golden/single_tensor/ggml.safetensors',
-  /^(W|imatrix|(Q|MX|TQ|IQ4).*\.bytes)$/,
+  /^(W|imatrix|(Q|MX|NV|TQ|IQ4).*\.bytes|(Q|MX|NV|TQ|IQ4)[^.]*\.dequant)$/,
 )
 
 const figures = [

@@ -1,5 +1,4 @@
 import type { FloatDType } from '../core/dtype.ts'
-import { blockTypes } from '../kernels/layout/tileBlocks/tileBlocks.ts'
 
 /**
  * Every tensor type of ggml: its id, the values of a block and the bytes that it takes. A row is whole
@@ -58,18 +57,4 @@ export const ggufDTypes: Partial<Record<GgufTypeName, FloatDType>> = {
   F32: 'float32',
   F16: 'float16',
   BF16: 'bfloat16',
-}
-
-/**
- * The types with one scale, or scale and minimum, per 32 values; their bytes are drawn at
- * kernels/layout/tileBlocks.
- */
-export type GgufBlockType = keyof typeof blockTypes
-
-/** Values that share a scale in those types. */
-export const ggufGroupSize = 32
-
-/** Whether a stored dtype is one of those types. */
-export function isGgufBlockType(type: string): type is GgufBlockType {
-  return Object.hasOwn(blockTypes, type)
 }

@@ -11,8 +11,8 @@ import { cases as tilePack } from './layout/tilePack/tilePack.cases.ts'
 import { cases as tileUnpack } from './layout/tileUnpack/tileUnpack.cases.ts'
 import { cases as unpackCodes } from './layout/unpackCodes/unpackCodes.cases.ts'
 import { cases as packCodes } from './layout/packCodes/packCodes.cases.ts'
-import { cases as tileBlocks, benchmarks as tileBlocksBenchmarks } from './layout/tileBlocks/tileBlocks.cases.ts'
-import { cases as untileBlocks } from './layout/untileBlocks/untileBlocks.cases.ts'
+import { cases as unpackBlocks, benchmarks as unpackBlocksBenchmarks } from './layout/unpackBlocks/unpackBlocks.cases.ts'
+import { cases as packBlocks } from './layout/packBlocks/packBlocks.cases.ts'
 import { cases as checkFinite, benchmarks as checkFiniteBenchmarks } from './layout/checkFinite/checkFinite.cases.ts'
 import { cases as binary } from './elementwise/binary/binary.cases.ts'
 import { cases as unary } from './elementwise/unary/unary.cases.ts'
@@ -97,8 +97,8 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   tileUnpack,
   unpackCodes,
   packCodes,
-  tileBlocks,
-  untileBlocks,
+  unpackBlocks,
+  packBlocks,
   checkFinite,
   binary,
   unary,
@@ -175,7 +175,7 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
  * device.
  */
 export const benchmarks: Partial<Record<KernelName, readonly KernelCase[]>> = {
-  tileBlocks: tileBlocksBenchmarks,
+  unpackBlocks: unpackBlocksBenchmarks,
   checkFinite: checkFiniteBenchmarks,
   gemm: gemmBenchmarks,
   qmatmul: qmatmulBenchmarks,

@@ -10,8 +10,8 @@ import { tilePack } from './layout/tilePack/tilePack.ts'
 import { tileUnpack } from './layout/tileUnpack/tileUnpack.ts'
 import { unpackCodes } from './layout/unpackCodes/unpackCodes.ts'
 import { packCodes } from './layout/packCodes/packCodes.ts'
-import { tileBlocks } from './layout/tileBlocks/tileBlocks.ts'
-import { untileBlocks } from './layout/untileBlocks/untileBlocks.ts'
+import { unpackBlocks } from './layout/unpackBlocks/unpackBlocks.ts'
+import { packBlocks } from './layout/packBlocks/packBlocks.ts'
 import { checkFinite } from './layout/checkFinite/checkFinite.ts'
 import { binary } from './elementwise/binary/binary.ts'
 import { unary } from './elementwise/unary/unary.ts'
@@ -96,8 +96,8 @@ export const definitions: Record<KernelName, (...args: never[]) => void> = {
   tileUnpack,
   unpackCodes,
   packCodes,
-  tileBlocks,
-  untileBlocks,
+  unpackBlocks,
+  packBlocks,
   checkFinite,
   binary,
   unary,

@@ -123,8 +123,7 @@ interface Sizes {
 
 /** Products of integers: x is rounded to int8 with a scale a group of columns, or a row. */
 function dynamicLinear(x: Tensor, w: QTensor, rounded: Product['x'], sizes: Sizes): void {
-  // A group of x lies in one of w.
-  const xGroupSize = rounded === 'groups' ? Math.min(w.groupSize, activationGroupSize) : w.groupSize
+  const xGroupSize = rounded === 'groups' ? activationGroup(w) : w.groupSize
   const [codes, xScale, xSum] = quantizeRows(x, xGroupSize, rounded === 'rows' ? 127.5 : 127)
   x.device.call('qmatmulInt8', { x: codes, xScale, xSum, xGroupSize, ...weightArguments(w), ...sizes })
 }
@@ -136,6 +135,14 @@ function outlierLinear(x: Tensor, w: QTensor, threshold: number, sizes: Sizes): 
   x.device.call('qmatmulInt8', { x: codes, xScale, xSum, xGroupSize: K, ...weightArguments(w), ...sizes })
   if (threshold === 0) return
   x.device.call('addOutliers', { x, outliers, w: w.codeTiles, scale: float32Scale(w), y, M, N, K })
+}
+
+/**
+ * Columns of x that share a scale: a group of x lies in one of w, and the kernel takes 32 columns at a time, or 16.
+ */
+function activationGroup({ groupSize, shape }: QTensor): number {
+  if (groupSize % 32 !== 0 && groupSize < matrixShape(shape)[1]) return 16
+  return Math.min(groupSize, activationGroupSize)
 }
 
 /**
@@ -156,7 +163,6 @@ function staticLinear(x: QActivation, w: QTensor, sizes: Sizes): void {
 
 /**
  * Columns of x that share a scale: 32, as few as the kernels take, since a group's largest value sets the
- * error of all of it (SmolLM2-135M at int8 weights: perplexity + 1.1 % with groups of 128). The groups of w
- * are multiples of 32, or the row.
+ * error of all of it (SmolLM2-135M at int8 weights: perplexity + 1.1 % with groups of 128).
  */
 const activationGroupSize = 32

@@ -1,8 +1,9 @@
 import { type DType, dtypes } from '../core/dtype.ts'
 import { type QType, qint8 } from '../core/qtype.ts'
 import type { Tensor } from '../tensor/tensor.ts'
-import { blockValues } from './blockValues.ts'
+import { blockValues, type HeldOffset } from './blockValues.ts'
 import type { ComputeDType } from './computeDtype.ts'
+import type { NestedValues } from './nestedValues.ts'
 import { groupSizeOf, matrixShape, rowBlock, type WeightFacts } from './parts.ts'
 import type { QTensor } from './qtensor.ts'
 import { packTiles } from './tiles.ts'
@@ -24,7 +25,7 @@ export interface Product {
 }
 
 /** Columns that the kernels take at a time: every group is whole runs of them, or as wide as the row. */
-const runColumns = 32
+const runColumns = 16
 
 /**
  * Decides how x · wᵀ is computed: the only place that does.
@@ -101,32 +102,52 @@ export function computedDtype(qtype: QType, computeDtype: ComputeDType): Compute
   return integer && !hasIntegerCodes(qtype) ? 'float32' : computeDtype
 }
 
+/** A scale or an offset of groups as kernels read it: kernels/matmul/qmatmul/groupValues.ts. */
+interface GroupTiles {
+  readonly tensor: Tensor
+  readonly dtype: DType
+  /** Of codes; 0: there are none. */
+  readonly bits: number
+  readonly zero: number
+  /** What codes are multiplied by. */
+  readonly values: Pick<NestedValues, 'values' | 'valuesDtype'> | null
+  /** How many groups of a row share a value. */
+  readonly shared: number
+}
+
 /**
- * What kernels take of a weight, by their names. Scales that no kernel reads (8-bit floats, those quantized
- * once more, those of tiles) are made float32 for the call: run it in a scope.
+ * What kernels take of a weight, by their names. Scales and shifts that no kernel reads (those of tiles, and those
+ * that codebooks or runs across rows quantize once more) are made float32 for the call: run it in a scope.
  */
 export function weightArguments(weight: QTensor) {
-  const { codeTiles, qtype, groupSize } = weight
+  const { codeTiles, qtype, groupSize, heldOffset } = weight
   const scale = readScale(weight)
-  const offset = readOffset(weight)
+  const offset = heldOffset && readOffset(weight, heldOffset, scale)
+  const values = scale.values ?? offset?.values
   return {
-    w: codeTiles,
-    qtype: qtype.code,
-    scale: scale.tensor,
-    offset: offset?.tensor ?? null,
-    scaleDtype: dtypes[scale.dtype].code,
-    offsetDtype: dtypes[offset?.dtype ?? scale.dtype].code,
-    groupSize,
+    ...{ w: codeTiles, qtype: qtype.code, groupSize },
+    ...{ scale: scale.tensor, scaleDtype: dtypes[scale.dtype].code },
+    ...{ offset: offset?.tensor ?? null, offsetDtype: dtypes[offset?.dtype ?? scale.dtype].code },
+    ...{ scaleBits: scale.bits, scaleZero: scale.zero, offsetBits: offset?.bits ?? 0 },
+    scaleValues: scale.values?.values ?? null,
+    offsetValues: offset?.values?.values ?? null,
+    valueDtype: dtypes[values?.valuesDtype ?? 'float32'].code,
+    shared: scale.values ? scale.shared : (offset?.shared ?? 0),
+    zeroPoint: heldOffset && 'value' in heldOffset ? heldOffset.value : 0,
   }
 }
 
-interface Tiles {
-  readonly tensor: Tensor
-  readonly dtype: DType
+/** The dtypes that kernels read scales in; of one byte, as codes. */
+const readDtypes: readonly DType[] = ['float32', 'float16', 'bfloat16', 'float8_e4m3fn', 'float8_e8m0fnu']
+
+function plain(tensor: Tensor, dtype: DType, bits = 0): GroupTiles {
+  return { tensor, dtype, bits, zero: 0, values: null, shared: 0 }
 }
 
-/** The dtypes that kernels read scales in. */
-const readDtypes: readonly DType[] = ['float32', 'float16', 'bfloat16']
+function nested(held: NestedValues, shared: number): GroupTiles {
+  const { codes, codesDtype, bits, zero } = held
+  return { tensor: codes, dtype: codesDtype, bits, zero, values: held, shared }
+}
 
 /** The scales as float32 tiles; run it in a scope. */
 export function float32Scale(weight: QTensor): Tensor {
@@ -134,32 +155,43 @@ export function float32Scale(weight: QTensor): Tensor {
   return dtype === 'float32' ? tensor : float32Tiles(weight)
 }
 
-function readScale(weight: QTensor): Tiles {
-  const { heldScale, block } = weight
-  if ('quotient' in heldScale) return { tensor: heldScale.quotient, dtype: 'float32' }
-  if ('tensor' in heldScale && block.kind !== 'tile' && readDtypes.includes(heldScale.dtype)) return heldScale
-  return { tensor: float32Tiles(weight), dtype: 'float32' }
-}
-
 function float32Tiles(weight: QTensor): Tensor {
   return withoutGradient(() => rowTiles(weight, weight.scale('float32')))
 }
 
-function readOffset(weight: QTensor): Tiles | null {
-  const { heldOffset: offset, block, shape } = weight
-  if (offset?.kind === 'zero') return readZero(weight, offset.tensor)
-  if (!offset || ('tensor' in offset && block.kind !== 'tile')) return offset
+function readScale(weight: QTensor): GroupTiles {
+  const { heldScale: scale, block } = weight
+  if ('quotient' in scale) return plain(scale.quotient, 'float32')
+  if ('tensor' in scale && block.kind !== 'tile' && readDtypes.includes(scale.dtype))
+    return plain(scale.tensor, scale.dtype, dtypes[scale.dtype].bytes === 1 ? 8 : 0)
+  if ('shared' in scale && scale.shared !== null) return nested(scale, scale.shared)
+  return plain(float32Tiles(weight), 'float32')
+}
+
+function readOffset(weight: QTensor, offset: HeldOffset, scale: GroupTiles): GroupTiles | null {
+  const { block, shape } = weight
+  if ('value' in offset) return null
+  if (offset.kind === 'zero') return readZero(weight, offset.tensor)
+  if ('tensor' in offset && block.kind !== 'tile') return plain(offset.tensor, offset.dtype)
+  if ('shared' in offset && offset.shared !== null) {
+    const { values, shared } = scale
+    const alike = shared === offset.shared && values?.valuesDtype === offset.valuesDtype
+    if (values === null || alike) return nested(offset, offset.shared)
+  }
   const dtype = offset.kind === 'zeroPoint' ? 'uint8' : 'float32'
   const values = () => blockValues(offset, block, shape, offset.kind === 'shift' ? dtype : undefined)
-  return { tensor: withoutGradient(() => rowTiles(weight, values())), dtype }
+  return plain(
+    withoutGradient(() => rowTiles(weight, values())),
+    dtype,
+  )
 }
 
 /** Float zero points as shifts scale · z, which kernels read; made once, and given back with the zero points. */
-function readZero(weight: QTensor, held: Tensor): Tiles {
+function readZero(weight: QTensor, held: Tensor): GroupTiles {
   const [tensor] = held.derive('shifts', () => [
     withoutGradient(() => rowTiles(weight, weight.shift('float32') as Tensor)),
   ])
-  return { tensor, dtype: 'float32' }
+  return plain(tensor, 'float32')
 }
 
 /** Values of the shape of the blocks as tiles [N, groups]. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { after, test } from 'node:test'
 import fc from 'fast-check'
 import { FormatError } from '../../src/core/errors.ts'
@@ -7,11 +8,16 @@ import { openDevice } from '../../src/devices/open.ts'
 import { type ByteSource, bytesSource } from '../../src/formats/source.ts'
 import { planGguf } from '../../src/models/ggufPlan.ts'
 import { fixtures } from '../formats/ggufBytes.ts'
+import { golden } from '../golden.ts'
 
 const numRuns = Number(process.env.LOWBIT_FUZZ_CASES ?? 300)
-const files = ['stories260K-q4_0', 'stories260K-q5_1', 'bytelevel'].map((name) =>
-  readFileSync(`${fixtures}${name}.gguf`),
-)
+/** Of every number of bits, with scales in codes and without. */
+const files = [
+  ...['stories260K-q4_0', 'stories260K-q5_1', 'bytelevel'].map((name) => `${fixtures}${name}.gguf`),
+  ...['q2_k', 'q4_k', 'q6_k'].map((type) =>
+    join(golden, `shakespeare-gpt2-1M/gguf-${type}/shakespeare-gpt2-1M-${type}.gguf`),
+  ),
+].map((path) => readFileSync(path))
 /** Where the tensors of the first files begin; most of what can go wrong lies before. */
 const headerBytes = 14336
 

@@ -147,13 +147,15 @@ test('what is missing, misshapen, unsupported or left over is listed in one erro
     file.write('blk.0.attn_W', file.indexOf('blk.0.attn_v.weight'))
     // After the name: dimensions, sizes, type, offset. Half as many rows.
     file.writeBigUInt64LE(86n, entryOf('blk.0.ffn_up.weight') + 4 + 8)
-    file.writeUInt32LE(20, entryOf('blk.1.ffn_up.weight') + 20)
+    // Bytes, but fewer rows, so that they have a place.
+    file.writeBigUInt64LE(64n, entryOf('blk.1.ffn_up.weight') + 4 + 8)
+    file.writeUInt32LE(24, entryOf('blk.1.ffn_up.weight') + 20)
     file.writeUInt32LE(77, entryOf('blk.2.ffn_up.weight') + 20)
   })
   const message =
     'x: the tensors must be those that the metadata describe; model.layers.0.self_attn.v_proj.weight is missing; ' +
     'blk.0.ffn_up.weight must be Q4_0 [172,64]; it is Q4_0 [86,64]; ' +
-    'blk.1.ffn_up.weight must be float32, float16, bfloat16, Q4_0, Q4_1, Q5_0, Q5_1 or Q8_0; it is IQ4_NL; ' +
+    'blk.1.ffn_up.weight must be float32, float16, bfloat16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, TQ1_0, TQ2_0, MXFP4 or NVFP4; it is I8; ' +
     'blk.2.ffn_up.weight is of type 77, which is not known; blk.0.attn_W.weight is not a part of the model'
   await assert.rejects(listed, { name: 'FormatError', message })
 })

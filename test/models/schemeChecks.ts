@@ -1,14 +1,17 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { openDevice } from '../../src/devices/open.ts'
 import { perplexity } from '../../src/evaluate/perplexity.ts'
 import { diskFolder } from '../../src/formats/file.node.ts'
 import { readJson } from '../../src/formats/json.ts'
+import type { Folder } from '../../src/formats/source.ts'
 import type { CausalLM } from '../../src/models/causalLM.ts'
 import { GPT2LMHeadModel } from '../../src/models/families/gpt2.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
+import { QConv1D } from '../../src/nn/gptConv1D.ts'
+import { parentPath } from '../../src/nn/module.ts'
 import { QWeightModule, setComputeDtype } from '../../src/nn/qmodule.ts'
 import { QTensor } from '../../src/qtensor/qtensor.ts'
 import { deviceNames } from '../deviceNames.ts'
@@ -47,7 +50,7 @@ export function testItems(scheme: string, ids: readonly string[]): void {
       })
       for (const id of ids) {
         test(`${id}: Python's folder computes what Python computed`, async () => {
-          const place = diskFolder(join(golden, id))
+          const place = placeOf(id)
           using loaded = await loadCausalLM(place, { device })
           using floats = await loadCausalLM(place, { device, dequantize: true })
           await checkOwnForward(id, loaded)
@@ -58,6 +61,13 @@ export function testItems(scheme: string, ids: readonly string[]): void {
       }
     })
   }
+}
+
+/** The folder of an item, or the GGUF file in it. */
+function placeOf(id: string): string | Folder {
+  const folder = join(golden, id)
+  const file = readdirSync(folder).find((name) => name.endsWith('.gguf'))
+  return file ? join(folder, file) : diskFolder(folder)
 }
 
 /**
@@ -140,7 +150,7 @@ async function checkDequantized(
   await checkWeights(model, expected, new Map())
   for (const [name, rows] of tensors) {
     if (!name.startsWith('dequant.')) continue
-    const values = await dequantized(model, name.slice('dequant.'.length))
+    const values = await rowsOf(model, name.slice('dequant.'.length), rows)
     assert.ok(rows.length > 0)
     assert.equal(
       rows.findIndex((value, i) => value !== values[i]),
@@ -148,6 +158,18 @@ async function checkDequantized(
       name,
     )
   }
+}
+
+/**
+ * A dequantized weight in the order of Python's rows: codes of GPT-2's layers are [out, in], and so are GPTQModel's
+ * weights; transformers has those of GGUF as the layers do, [in, out].
+ */
+async function rowsOf(model: CausalLM, path: string, rows: Float32Array): Promise<Float32Array> {
+  const values = await dequantized(model, path)
+  const module = model.getModule(parentPath(path))
+  if (!(module instanceof QConv1D) || rows.length !== 16 * module.nf || module.nf === module.nx) return values
+  const { nf, nx } = module
+  return values.map((_, i) => values[(i % nf) * nx + Math.floor(i / nf)])
 }
 
 /** Logits in float64, of the weights that codes stand for. */

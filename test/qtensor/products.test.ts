@@ -190,7 +190,7 @@ for (const name of deviceNames) {
       const facts = (block: Block) => ({ qtype: qint4, shape: [N, K], block, offset: null })
       const why = (block: Block) => chooseProduct(facts(block), null, 'float32').why
       assert.equal(why({ kind: 'run', size: 48 }), 'its runs of 48 values cross rows of 64')
-      assert.equal(why({ kind: 'group', size: 16 }), 'its groups of 16 columns are no multiples of 32')
+      assert.equal(why({ kind: 'group', size: 40 }), 'its groups of 40 columns are no multiples of 16')
       assert.equal(
         chooseProduct({ ...facts({ kind: 'group', size: 64 }), qtype: qint8, offset: 'shift' }, null, 'int8')
           .why,

@@ -1,37 +1,41 @@
-import { type QType, qint4, qint5, qint8 } from '../../core/qtype.ts'
+import { type DType, dtypes } from '../../core/dtype.ts'
+import { FormatError } from '../../core/errors.ts'
 import type { Shape } from '../../core/shape.ts'
 import type { Device } from '../../devices/device.ts'
-import { type BlockValues, blockValues } from '../../qtensor/blockValues.ts'
+import { fieldLength } from '../../kernels/layout/unpackBlocks/unpackBlocks.ts'
+import type { HeldOffset, HeldScale } from '../../qtensor/blockValues.ts'
 import { QTensor } from '../../qtensor/qtensor.ts'
 import { tileBytes } from '../../qtensor/tiles.ts'
-import { scope } from '../../tensor/scope.ts'
+import { cast, neg } from '../../tensor/ops/index.ts'
+import { keep, scope } from '../../tensor/scope.ts'
 import { Tensor } from '../../tensor/tensor.ts'
 import { findBeyond } from '../finite.ts'
-import { type GgufBlockType, ggufGroupSize, ggufTypes, isGgufBlockType } from '../ggufBlocks.ts'
+import { ggufTypes } from '../ggufBlocks.ts'
+import {
+  type BlockField,
+  type BlockLayout,
+  type BlockScales,
+  blockLayout,
+  blockLayouts,
+  fieldNumbers,
+  type GgufBlockType,
+  isGgufBlockType,
+} from '../ggufLayouts.ts'
+import type { TensorFile } from '../tensorFile.ts'
 import type { PartReader, QuantizedWeight, Scheme } from './scheme.ts'
 
-/** The quantized type that holds the codes of each block type. */
-const blockQTypes: Record<GgufBlockType, QType> = {
-  Q4_0: qint4,
-  Q4_1: qint4,
-  Q5_0: qint5,
-  Q5_1: qint5,
-  Q8_0: qint8,
-}
-
-const block = { kind: 'group', size: ggufGroupSize } as const
-const blockTypes = Object.keys(blockQTypes) as GgufBlockType[]
-
 /**
- * GGUF's blocks of 32 values of a row, each with a float16 scale and, by type, a minimum; every bit of them
- * stays. Scales are applied in float32, as ggml does. The blocks are drawn at kernels/layout/tileBlocks.
+ * GGUF's blocks of 32 to 256 values of a row; every bit of them stays. Scales are applied in float32, as ggml does.
+ * The blocks are drawn at formats/ggufLayouts.
  */
 export const gguf: Scheme = {
   name: 'gguf',
   detect(_, file) {
-    if (![...file.tensors.values()].some(({ dtype }) => isGgufBlockType(dtype))) return null
+    const dtypesOfFile = [...file.tensors.values()].map(({ dtype }) => dtype)
+    refuseCodebooks(file)
+    if (!dtypesOfFile.some(isGgufBlockType)) return null
     return {
-      dtypes: blockTypes,
+      dtypes: Object.keys(blockLayouts) as GgufBlockType[],
       layer(path, shape) {
         const type = file.tensors.get(`${path}.weight`)?.dtype
         if (type === undefined || !isGgufBlockType(type) || shape.length < 2) return null
@@ -41,98 +45,171 @@ export const gguf: Scheme = {
   },
 }
 
+/** @throws FormatError if a tensor is of the types whose levels are in tables of ggml's own, IQ1_S to IQ3_S */
+function refuseCodebooks(file: TensorFile): void {
+  const found = [...file.tensors.values()].find(({ dtype }) => /^IQ[123]_/.test(dtype))
+  if (!found) return
+  const problem = `is ${found.dtype}, whose values are entries of a table of llama.cpp's`
+  const instead = 'take a file of the model with Q2_K, Q3_K or another type, or make one with llama-quantize'
+  throw new FormatError(`${file.name}: ${found.name} ${problem}, which lowbit does not have: ${instead}`, {
+    tensor: found.name,
+    byteOffset: found.byteOffset,
+  })
+}
+
 function blocks(type: GgufBlockType, shape: Shape): QuantizedWeight {
-  const qtype = blockQTypes[type]
+  const { type: qtype, groupSize, zeroPoint, scale, shift } = blockLayout(type)
+  const offset = shift ? 'shift' : zeroPoint === undefined ? null : 'zeroPoint'
+  const nested = scale.nested ? `, scales of ${scale.nested.bits} bits` : ''
   return {
-    facts: { qtype, shape, block, offset: qtype.unsigned ? 'shift' : null },
+    facts: { qtype, shape, block: { kind: 'group', size: groupSize }, offset },
     dtype: 'float32',
-    kind: `${type} (${qtype.name}, groups of ${ggufGroupSize})`,
+    kind: `${type} (${qtype.name}, groups of ${groupSize}${nested})`,
     parts: [{ name: 'weight', dtypes: [type], shape }],
     read: (parts) => readBlocks(parts, type, shape),
   }
 }
 
+/** Bytes of codes that are unpacked at a time, so that they stay in the cache until they are in tiles. */
+const unpackedBytes = 2 ** 19
 /** Bytes of blocks that lie on the device at a time, beside their tiles. */
 const stagingBytes = 2 ** 22
 
-/** A weight whose tiles are not written yet; where there is no memory for all of them, none are kept. */
-function emptyTiles(device: Device, qtype: QType, shape: Shape): QTensor {
-  const [N, K] = shape
-  const groups = K / ggufGroupSize
-  const make = (cols: number, bits: number) => Tensor.empty(device, [tileBytes(N, cols, bits)], 'uint8')
-  return scope(() => {
-    const weight = new QTensor({
-      type: qtype,
-      shape,
-      dtype: 'float32',
-      block,
-      codes: make(K, qtype.bits),
-      scale: { tensor: make(groups, 16), dtype: 'float16' },
-      offset: qtype.unsigned ? { kind: 'shift', tensor: make(groups, 16), dtype: 'float16' } : null,
-      order: null,
-    })
-    return weight.keep()
-  })
+/** What the blocks of a weight are unpacked from: whole rows. */
+interface Rows {
+  readonly blocks: Tensor
+  readonly first: number
+  readonly rows: number
+}
+
+/** Where values of the blocks go: tiles of a matrix [N, cols]. */
+interface Target {
+  readonly tiles: Tensor
+  readonly dtype: DType
+  readonly bits: number
+  readonly cols: number
+  readonly fields: Tensor
+  readonly negative: boolean
+  /** Whether they are to be finite. */
+  readonly checked: boolean
 }
 
 /** Reads blocks onto the device, some rows at a time, which lays them into tiles. */
 async function readBlocks(parts: PartReader, type: GgufBlockType, shape: Shape): Promise<QTensor> {
-  const { device } = parts
-  const qtype = blockQTypes[type]
+  const { weight, targets } = scope(() => {
+    const made = emptyWeight(parts.device, type, shape)
+    made.weight.keep()
+    for (const { fields } of made.targets) keep(fields)
+    return made
+  })
+  const { values, bytes } = ggufTypes[type]
   const [N, K] = shape
-  const groups = K / ggufGroupSize
-  const result = emptyTiles(device, qtype, shape)
-  const { codeTiles } = result
-  const [heldScale, heldOffset] = [result.heldScale as BlockValues, result.heldOffset as BlockValues | null]
+  const rowBytes = (K / values) * bytes
+  const wholeTiles = (most: number) => Math.max(1, Math.floor(most / 16)) * 16
+  const [staged, unpacked] = [wholeTiles(stagingBytes / rowBytes), wholeTiles(unpackedBytes / K)]
+  const searches: Promise<number | null>[] = []
   try {
-    const rowBytes = groups * ggufTypes[type].bytes
-    // Whole tiles.
-    const rows = Math.max(1, Math.floor(stagingBytes / rowBytes / 16)) * 16
-    for (let start = 0; start < N; start += rows) {
-      const end = Math.min(N, start + rows)
+    for (let start = 0; start < N; start += staged) {
+      const end = Math.min(N, start + staged)
       const stored = await parts.rows('weight', start, end)
-      scope(() => {
-        const part = (tiles: Tensor, cols: number, bits: number) =>
-          tiles.rows(tileBytes(start, cols, bits), tileBytes(end, cols, bits))
-        device.call('tileBlocks', {
-          blocks: stored,
-          type: ggufTypes[type].id,
-          codeTiles: part(codeTiles, K, qtype.bits),
-          scaleTiles: part(heldScale.tensor, groups, 16),
-          shiftTiles: heldOffset && part(heldOffset.tensor, groups, 16),
-          rows: end - start,
-          cols: K,
+      for (let first = start; first < end; first += unpacked) {
+        const rows = Math.min(unpacked, end - first)
+        const from = (first - start) * rowBytes
+        scope(() => {
+          const part = { blocks: stored.rows(from, from + rows * rowBytes), first, rows }
+          for (const target of targets) searches.push(...layRows(part, target, type, K / values))
         })
-      })
+      }
       stored.dispose()
     }
-    await checkBlocks(parts, type, result)
-    return result
+    const bad = (await Promise.all(searches)).filter((place) => place !== null)
+    if (bad.length === 0) return weight
+    const place = Math.min(...bad)
+    const problem = `must hold finite numbers; the scale of block ${place}, in the order of rows, is NaN or infinite`
+    throw parts.error('weight', problem, place * bytes)
   } catch (error) {
-    result.dispose()
+    weight.dispose()
     throw error
+  } finally {
+    for (const { fields } of targets) fields.dispose()
   }
 }
 
-/** The bits of the first float16 above 4096, half of what 16 · d could be. No weight comes near. */
-const scaleLimit = 0x6c01
-/** The bits of infinity in float16. */
-const minimumLimit = 0x7c00
+/** Lays what a target takes of some rows into its tiles; searches for values that are not finite. */
+function* layRows(
+  { blocks, first, rows }: Rows,
+  { tiles, dtype, bits, cols, fields, negative, checked }: Target,
+  type: GgufBlockType,
+  rowBlocks: number,
+): Generator<Promise<number | null>> {
+  const { device } = blocks
+  const unpacked = Tensor.empty(device, [rows, cols], dtype)
+  const count = rows * rowBlocks
+  device.call('unpackBlocks', {
+    ...{ blocks, fields, fieldCount: fields.size(0), values: unpacked, count },
+    ...{ blockBytes: ggufTypes[type].bytes, blockValues: unpacked.byteLength / count },
+  })
+  const floats = checked || negative ? cast(unpacked, 'float32') : null
+  if (checked && floats)
+    yield findBeyond(floats, 0x7f800000).then(
+      (place) => place && first * rowBlocks + Math.floor((place * count) / unpacked.numel),
+    )
+  const x = negative && floats ? cast(neg(floats), dtype) : unpacked
+  const part = tiles.rows(tileBytes(first, cols, bits), tileBytes(first + rows, cols, bits))
+  device.call('tilePack', { x, tiles: part, bits, rows, cols })
+}
 
-/** Looks at the scale of every block, and at the minimum where the block has one. */
-async function checkBlocks(parts: PartReader, type: GgufBlockType, weight: QTensor): Promise<void> {
-  const { shape } = weight
-  const [heldScale, heldOffset] = [weight.heldScale as BlockValues, weight.heldOffset as BlockValues | null]
-  const find = async (held: BlockValues, limit: number) => {
-    const values = blockValues(held, block, shape)
-    return findBeyond(values, limit).finally(() => values.dispose())
+/** A weight whose tiles are not written yet, and what of the blocks goes into which of them. */
+function emptyWeight(
+  device: Device,
+  type: GgufBlockType,
+  shape: Shape,
+): { weight: QTensor; targets: Target[] } {
+  const layout = blockLayout(type)
+  const { values } = ggufTypes[type]
+  const [N, K] = shape
+  const targets: Target[] = []
+  /** Tiles of `each` values of a block. */
+  const place = (dtype: DType, each: number, fields: readonly BlockField[], more: Partial<Target> = {}) => {
+    const { bits = 8 * dtypes[dtype].bytes, negative = false, checked = false } = more
+    const cols = (K / values) * each
+    const tiles = Tensor.empty(device, [tileBytes(N, cols, bits)], 'uint8')
+    const numbers = fieldNumbers(fields, each * dtypes[dtype].bytes)
+    const fieldTensor = Tensor.fromArray(device, numbers, [numbers.length / fieldLength, fieldLength])
+    targets.push({ tiles, dtype, bits, cols, fields: fieldTensor, negative, checked })
+    return tiles
   }
-  const bad = [
-    await find(heldScale, scaleLimit),
-    heldOffset && (await find(heldOffset, minimumLimit)),
-  ].filter((place) => place !== null)
-  if (bad.length === 0) return
-  const place = Math.min(...bad)
-  const problem = `must hold finite numbers; the scale of block ${place}, in the order of rows, is NaN, infinite or above 4096`
-  throw parts.error('weight', problem, place * ggufTypes[type].bytes)
+  const groups = values / layout.groupSize
+  const scales = ({ dtype, fields, nested, negative }: BlockScales): HeldScale => {
+    if (!nested) return { tensor: place(dtype, groups, fields, { negative, checked: true }), dtype }
+    const { at, bits, zero = 0 } = nested
+    return {
+      codes: place(dtype, groups, fields, { bits }),
+      values: place('float16', 1, [{ at, bits: 8, span: 2 }], { checked: true }),
+      ...{ codesDtype: dtype, bits, zero, codebook: null, divides: false, offset: null },
+      ...{ valuesDtype: 'float16', blockSize: groups, shared: groups },
+    }
+  }
+  const weight = new QTensor({
+    ...{ type: layout.type, shape, dtype: 'float32', block: { kind: 'group', size: layout.groupSize } },
+    codes: place(layout.type.dtype, values, layout.codes, { bits: layout.type.bits }),
+    scale: scales(layout.scale),
+    offset: offsetOf(device, layout, scales),
+    order: null,
+  })
+  return { weight, targets }
+}
+
+function offsetOf(
+  device: Device,
+  { type, zeroPoint, shift }: BlockLayout,
+  scales: (shift: BlockScales) => HeldScale,
+): HeldOffset | null {
+  if (shift) return { kind: 'shift', ...scales(shift) }
+  if (zeroPoint === undefined) return null
+  return {
+    kind: 'zeroPoint',
+    value: zeroPoint,
+    code: Tensor.fromNumbers(device, [zeroPoint], [1], type.dtype),
+  }
 }

@@ -1,9 +1,28 @@
 import { type DType, dtypes } from '../../../core/dtype.ts'
-import { type QType, qint4, qint8, qtypesByCode } from '../../../core/qtype.ts'
+import {
+  e2m1,
+  iq4_nl,
+  type QType,
+  qint2,
+  qint3,
+  qint4,
+  qint5,
+  qint6,
+  qint8,
+  qtypesByCode,
+} from '../../../core/qtype.ts'
 import type { KernelCase } from '../../case.ts'
 import { normals, replaced } from '../../inputs.ts'
 import { tileByteLength, tilePack } from '../../layout/tilePack/tilePack.ts'
-import { randomCodes, tiledFloats, tiledOffsets } from '../../matmul/qmatmul/qmatmul.cases.ts'
+import {
+  float8Groups,
+  type GroupCodes,
+  groupCodeArgs,
+  groupCodeDefects,
+  kQuants,
+} from '../../matmul/qmatmul/groupCodes.ts'
+import { plainGroups } from '../../matmul/qmatmul/groupValues.ts'
+import { randomCodes, tiledFloats, tiledOffsets } from '../../matmul/qmatmul/weightInputs.ts'
 
 function qembeddingCase(
   qtype: QType,
@@ -26,7 +45,7 @@ function qembeddingCase(
       ids[count - 1] = rows - 1
       const dtypeCodes = [dtypes[scaleDtype].code, dtypes[offsetDtype].code]
       const weights = [w, qtype.code, tiledFloats(scale, scaleDtype, rows, groups), offset, ...dtypeCodes]
-      return [...weights, ids, new Float32Array(count * K), count, rows, K, groupSize]
+      return [...weights, ids, new Float32Array(count * K), count, rows, K, groupSize, ...plainGroups]
     },
     tolerance: () => 'exact',
     defects: {
@@ -35,6 +54,25 @@ function qembeddingCase(
         return replaced(args, 6, before)
       },
       ...(qtype.unsigned && { 'no shift': (args) => replaced(args, 3, null) }),
+    },
+  }
+}
+
+/** With scales and shifts in codes. */
+function codedCase(codes: GroupCodes, qtype: QType, rows: number, K: number, groupSize: number): KernelCase {
+  const plain = qembeddingCase(qtype, 7, rows, K, groupSize, 'float16')
+  return {
+    ...plain,
+    name: `${plain.name}, codes as in ${codes.name}`,
+    args(random) {
+      const args = plain.args(random)
+      const groups = Math.ceil(K / groupSize)
+      const { scale, offset, dtypes, encoding } = groupCodeArgs(random, codes, qtype.qmax, rows, groups)
+      return [...args.slice(0, 2), scale, offset, ...dtypes, ...args.slice(6, 12), ...encoding]
+    },
+    defects: {
+      'the row before': plain.defects?.['the row before'] as never,
+      ...groupCodeDefects(codes, 3, 12),
     },
   }
 }
@@ -50,4 +88,13 @@ export const cases: KernelCase[] = [
     .filter(({ unsigned }) => unsigned)
     .map((qtype) => qembeddingCase(qtype, 5, 37, 172, 32, 'bfloat16', 'uint8')),
   qembeddingCase(qint4, 1, 2, 7),
+  ...qtypesByCode.map((qtype) => qembeddingCase(qtype, 3, 17, 172, 16)),
+  codedCase(kQuants.Q4_K, qint4, 37, 512, 32),
+  codedCase(kQuants.Q4_K, qint5, 19, 256, 32),
+  codedCase(kQuants.Q2_K, qint2, 37, 512, 16),
+  codedCase(kQuants.Q3_K, qint3, 37, 256, 16),
+  codedCase(kQuants.Q6_K, qint6, 37, 768, 16),
+  codedCase(kQuants.IQ4_XS, iq4_nl, 37, 512, 32),
+  codedCase(float8Groups.MXFP4, e2m1, 37, 172, 32),
+  codedCase(float8Groups.NVFP4, e2m1, 37, 172, 16),
 ]

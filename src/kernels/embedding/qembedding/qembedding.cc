@@ -12,29 +12,55 @@ template <int qtype> INLINE float qembeddingValue(const uint8_t* run, int j) {
   return (float)code;
 }
 
-/* Scale and shift of one row. */
-INLINE float qembeddingScale(const TiledWeights& w, int32_t n, int32_t group) {
-  return readFloat(w.scale, w.scaleDtype, ((size_t)(n / 16) * w.groups + group) * 16 + n % 16);
+/* Value `col` of row n in tiles [N, cols]. */
+INLINE float qembeddingFloat(const void* tiles, int32_t dtype, int32_t cols, int32_t n, int32_t col) {
+  return readFloat(tiles, dtype, ((size_t)(n / 16) * cols + col) * 16 + n % 16);
 }
-INLINE float qembeddingShift(const TiledWeights& w, int32_t n, int32_t group, float scale) {
-  if (!w.offset) return 0;
-  if (w.offsetDtype != UINT8)
-    return readFloat(w.offset, w.offsetDtype, ((size_t)(n / 16) * w.groups + group) * 16 + n % 16);
-  size_t word = ((size_t)(n / 16) * tileWords(8, w.groups) + group / 4) * 16 + n % 16;
-  return scale * (float)((const uint8_t*)w.offset)[word * 4 + group % 4];
+
+/* Code `group` of row n, of 4, 6 or 8 bits, in tiles (groupValues.h). */
+INLINE int32_t qembeddingCode(const void* tiles, int32_t bits, int32_t groups, int32_t n, int32_t group) {
+  int32_t words = tileWords(bits, groups);
+  auto word = [&](int32_t index) {
+    return loadAs<uint32_t>((const uint8_t*)tiles + (((size_t)(n / 16) * words + index) * 16 + n % 16) * 4);
+  };
+  if (bits == 8) return word(group / 4) >> (8 * (group % 4)) & 255;
+  uint32_t low = word(bits == 6 ? group / 32 * 6 + group % 32 / 8 : group / 8);
+  int32_t code = low >> Plane<4, 0>::bitOf(group % 8) & 15;
+  if (bits == 4) return code;
+  return code | (word(group / 32 * 6 + 4 + group % 32 / 16) >> Plane<2, 4>::bitOf(group % 16) & 3) << 4;
+}
+
+/* A scale or shift of one row. */
+INLINE float qembeddingScale(const TiledWeights& w, const TiledValues& from, int32_t n, int32_t group) {
+  if (!from.bits) return qembeddingFloat(from.tiles, from.dtype, w.groups, n, group);
+  int32_t code = qembeddingCode(from.tiles, from.bits, w.groups, n, group);
+  float value = from.dtype == UINT8  ? (float)(code - from.zero)
+                : from.dtype == INT8 ? (float)(int8_t)code
+                                     : toFloat(code, from.dtype);
+  if (!from.values) return value;
+  return value * (w.shared ? qembeddingFloat(from.values, w.valueDtype, w.groups / w.shared, n, group / w.shared)
+                           : readFloat(from.values, w.valueDtype, n % 16));
 }
 
 template <int qtype> static void qembeddingRow(const TiledWeights& w, int32_t n, float* y) {
-  constexpr int columns = TileRun<qtype>::columns;
-  for (int32_t k = 0; k < w.K; k += columns) {
-    /* Runs never cross a group: groups are multiples of 32 columns, or the row. */
-    int32_t group = k / w.groupSize;
-    float scale = qembeddingScale(w, n, group), shift = qembeddingShift(w, n, group, scale);
+  constexpr int columns = TileRun<qtype>::columns, piece = TileRun<qtype>::piece;
+  const bool zeroPoints = !w.offset.tiles || (!w.offset.bits && w.offset.dtype == UINT8);
+  float scale = 0, shift = 0, zero = 0;
+  int32_t end = 0;
+  for (int32_t k = 0; k < w.K; k += piece) {
+    /* Pieces never cross a group: groups are multiples of 16 columns, or the row. */
+    if (k == end) {
+      int32_t group = k / w.groupSize;
+      end = groupEnd(group, w.groupSize, w.K);
+      scale = qembeddingScale(w, w.scale, n, group);
+      if (!zeroPoints) shift = qembeddingScale(w, w.offset, n, group);
+      else zero = (float)(w.offset.tiles ? qembeddingCode(w.offset.tiles, 8, w.groups, n, group) : w.zeroPoint);
+    }
     /* tileRun serves rows that are multiples of the lanes; word n % 16 of the tile is this row's. */
     const uint8_t* run = tileRun<qtype>(w, n / 16 * 16, k) + n % 16 * 4;
-    for (int j = 0; j < columns && k + j < w.K; j++) {
-      float scaled = scale * qembeddingValue<qtype>(run, j);
-      y[k + j] = w.offset ? scaled - shift : scaled;
+    for (int j = 0; j < piece && k + j < w.K; j++) {
+      float value = qembeddingValue<qtype>(run, k % columns + j);
+      y[k + j] = zeroPoints ? scale * (value - zero) : scale * value - shift;
     }
   }
 }
@@ -50,8 +76,13 @@ static void qembeddingRows(const TiledWeights& w, const int32_t* ids, float* y, 
 
 void qembedding(const uint8_t* codes, int32_t qtype, const void* scale, const void* offset,
                 int32_t scaleDtype, int32_t offsetDtype, const int32_t* ids, float* y, int32_t count, int32_t,
-                int32_t K, int32_t groupSize) {
-  const TiledWeights w = tiledWeights(codes, scale, offset, scaleDtype, offsetDtype, K, groupSize);
+                int32_t K, int32_t groupSize, const void* scaleValues, const void* offsetValues,
+                int32_t valueDtype, int32_t scaleBits, int32_t scaleZero, int32_t offsetBits, int32_t shared,
+                int32_t zeroPoint) {
+  const TiledWeights w =
+      tiledWeights(codes, {scale, scaleDtype, scaleBits, scaleZero, scaleValues},
+                   {offset, offsetDtype, offsetBits, 0, offsetValues}, valueDtype, shared, zeroPoint, K,
+                   groupSize);
   withQType(qtype, [&](auto type) { qembeddingRows<decltype(type)::value>(w, ids, y, count); });
 }
 

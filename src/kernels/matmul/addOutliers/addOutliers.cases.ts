@@ -2,8 +2,9 @@ import { qint8 } from '../../../core/qtype.ts'
 import type { KernelCase } from '../../case.ts'
 import { dotTolerance, inBfloat16, normals, replaced } from '../../inputs.ts'
 import { tileByteLength, tilePack } from '../../layout/tilePack/tilePack.ts'
-import { randomCodes, tiledFloats } from '../qmatmul/qmatmul.cases.ts'
-import { untileCodes, untileFloats } from '../qmatmul/qmatmul.ts'
+import { untileFloats } from '../qmatmul/groupValues.ts'
+import { untileCodes } from '../qmatmul/qmatmul.ts'
+import { randomCodes, tiledFloats } from '../qmatmul/weightInputs.ts'
 
 type Floats = Float32Array
 

@@ -1,5 +1,5 @@
 import { tileUnpack } from '../../layout/tileUnpack/tileUnpack.ts'
-import { untileFloats } from '../qmatmul/qmatmul.ts'
+import { untileFloats } from '../qmatmul/groupValues.ts'
 
 /**
  * y[m,n] += scale[n] · Σ x[m,k] · q[n,k] over the columns k of outliers: what LLM.int8 multiplies in floats.

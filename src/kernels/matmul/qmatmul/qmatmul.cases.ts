@@ -1,31 +1,34 @@
 import { type DType, dtypes, type HostArray } from '../../../core/dtype.ts'
-import { dtypeOfCode, encodeFloat, roundTo, toNumbers } from '../../../core/halves.ts'
-import { nf4, type QType, qint2, qint4, qint5, qint8, qtypesByCode } from '../../../core/qtype.ts'
+import { dtypeOfCode, roundTo } from '../../../core/halves.ts'
+import {
+  e2m1,
+  iq4_nl,
+  nf4,
+  type QType,
+  qint2,
+  qint3,
+  qint4,
+  qint5,
+  qint6,
+  qint8,
+  qtypesByCode,
+} from '../../../core/qtype.ts'
 import type { Random } from '../../../core/random.ts'
 import type { KernelArg, KernelCase } from '../../case.ts'
-import { dotTolerance, inBfloat16, normals, rawOf } from '../../inputs.ts'
+import { dotTolerance, inBfloat16, normals } from '../../inputs.ts'
 import { tileByteLength, tilePack, tilePlaces } from '../../layout/tilePack/tilePack.ts'
+import { float8Groups, type GroupCodes, groupCodeArgs, groupCodeDefects, kQuants } from './groupCodes.ts'
+import { type GroupEncoding, plainGroups } from './groupValues.ts'
 import { dequantizeTiles } from './qmatmul.ts'
-
-/** [rows, cols] floats as tiles of `dtype`. */
-export function tiledFloats(values: Float32Array, dtype: DType, rows: number, cols: number): HostArray {
-  const raw = rawOf(dtype, values)
-  const bits = 8 * dtypes[dtype].bytes
-  const tiles = new Uint8Array(tileByteLength(bits, rows, cols))
-  tilePack(new Uint8Array(raw.buffer), tiles, bits, rows, cols)
-  return new dtypes[dtype].array(tiles.buffer)
-}
-
-/** Codes as quantizing normal weights gives them; every code of the type occurs. */
-export function randomCodes(random: Random, qtype: QType, count: number): Uint8Array {
-  if (qtype.dtype === 'uint8')
-    return Uint8Array.from({ length: count }, () => Math.floor(random.uniform() * 2 ** qtype.bits))
-  if (qtype.dtype === 'int8')
-    return Uint8Array.from({ length: count }, () => Math.floor(random.uniform() * 256))
-  return Uint8Array.from({ length: count }, () =>
-    encodeFloat(qtype.dtype, (qtype.qmax / 6) * random.normal()),
-  )
-}
+import {
+  floatsIn,
+  modelShapes,
+  nextGroup,
+  randomCodes,
+  scaleBytes,
+  tiledFloats,
+  tiledOffsets,
+} from './weightInputs.ts'
 
 function qmatmulCase(
   qtype: QType,
@@ -101,43 +104,6 @@ function qmatmulCase(
   }
 }
 
-/** Bytes of the scales and offsets of so many groups. */
-export function scaleBytes(qtype: QType, groups: number, scaleDtype: DType, offsetDtype: DType): number {
-  return groups * (dtypes[scaleDtype].bytes + (qtype.unsigned ? dtypes[offsetDtype].bytes : 0))
-}
-
-/**
- * [N, groups] shifts of the scales, or zero points, near the middle of the codes, as the minimum of weights
- * around zero; in tiles.
- */
-export function tiledOffsets(
-  random: Random,
-  qtype: QType,
-  scale: Float32Array,
-  dtype: DType,
-  N: number,
-  groups: number,
-): HostArray | null {
-  if (!qtype.unsigned) return null
-  const middle = () => qtype.qmax * (0.3 + 0.4 * random.uniform())
-  if (dtype !== 'uint8')
-    return tiledFloats(
-      scale.map((value) => value * middle()),
-      dtype,
-      N,
-      groups,
-    )
-  const tiles = new Uint8Array(tileByteLength(8, N, groups))
-  tilePack(
-    Uint8Array.from(scale, () => Math.round(middle())),
-    tiles,
-    8,
-    N,
-    groups,
-  )
-  return tiles
-}
-
 /** The product with W itself, [M, N] · [N, K], of the same weights. */
 function transposedCase(...sizes: Parameters<typeof qmatmulCase>): KernelCase {
   const [, M, N, K, , withBias] = sizes
@@ -175,7 +141,43 @@ function qmatmulArgs(
   const bias = withBias ? normals(random, N) : null
   const dtypeCodes = [dtypes[scaleDtype].code, dtypes[offsetDtype].code]
   const weights = [w, qtype.code, tiledFloats(scale, scaleDtype, N, groups), offset, ...dtypeCodes]
-  return [normals(random, M * K), ...weights, bias, new Float32Array(M * N), M, N, K, groupSize, 0]
+  return [
+    ...[normals(random, M * K), ...weights, bias, new Float32Array(M * N), M, N, K, groupSize, 0],
+    ...plainGroups,
+  ]
+}
+
+/** The same with scales and shifts in codes. */
+function codedCase(
+  codes: GroupCodes,
+  qtype: QType,
+  M: number,
+  N: number,
+  K: number,
+  groupSize: number,
+  transposed = 0,
+): KernelCase {
+  const plain = qmatmulCase(qtype, M, N, K, groupSize, true, 'float16')
+  const groups = Math.ceil(K / groupSize)
+  const { 'x rounded to bfloat16': coarse } = plain.defects ?? {}
+  const codeBits = (qtype.bits + (codes.bits + (codes.offsetBits ?? 0)) / groupSize) / 8
+  return {
+    ...plain,
+    name: `${transposed ? 'transposed ' : ''}${plain.name}, codes as in ${codes.name}`,
+    args(random) {
+      const args = plain.args(random)
+      const { scale, offset, dtypes, encoding } = groupCodeArgs(random, codes, qtype.qmax, N, groups)
+      const weights = [...args.slice(0, 3), scale, offset, ...dtypes, ...args.slice(7, 14), ...encoding]
+      if (!transposed) return weights
+      return weights
+        .with(0, normals(random, M * N))
+        .with(7, normals(random, K))
+        .with(8, new Float32Array(M * K))
+        .with(13, 1)
+    },
+    defects: { 'x rounded to bfloat16': coarse, ...groupCodeDefects(codes, 4, 14) },
+    work: plain.work && { ...plain.work, bytes: N * K * codeBits + 4 * M * (N + K) },
+  }
 }
 
 type Floats = Float32Array
@@ -197,6 +199,7 @@ type Args = [
   K: number,
   groupSize: number,
   transposed: number,
+  ...GroupEncoding,
 ]
 
 /**
@@ -204,34 +207,34 @@ type Args = [
  * shift is taken away, and as much for scale · z, which lies among the values of scale · q.
  */
 function qmatmulTolerance(args: readonly KernelArg[]): Float64Array {
-  const [x, w, qtype, scale, offset, scaleDtype, offsetDtype, bias, , M, N, K, groupSize, transposed] =
-    args as Args
-  const weights = (offsets: HostArray | null) => {
-    const rows = dequantizeTiles(w, qtype, scale, offsets, scaleDtype, offsetDtype, N, K, groupSize)
+  const [
+    x,
+    w,
+    qtype,
+    scale,
+    offset,
+    scaleDtype,
+    offsetDtype,
+    bias,
+    ,
+    M,
+    N,
+    K,
+    groupSize,
+    transposed,
+    ...encoding
+  ] = args as Args
+  const weights = (offsets: HostArray | null, zeroPoint: number) => {
+    const codes = encoding.with(7, zeroPoint) as GroupEncoding
+    const rows = dequantizeTiles(w, qtype, scale, offsets, scaleDtype, offsetDtype, N, K, groupSize, codes)
     return transposed ? rows.map((_, i) => rows[(i % N) * K + Math.floor(i / N)]) : rows
   }
   const [outputs, inputs] = transposed ? [K, N] : [N, K]
-  const sums = dotTolerance(x, weights(offset), bias, M, outputs, inputs)
-  const products = dotTolerance(x, weights(null), null, M, outputs, inputs)
-  const roundings = offset && dtypeOfCode(offsetDtype) === 'uint8' ? 2 : 1
-  return sums.map((bound, i) => bound + (roundings * products[i]) / 16)
-}
-
-/** A raw array of floats, each replaced by f of it. */
-export function floatsIn(raw: HostArray, dtype: number, f: (value: number) => number): HostArray {
-  const name = dtypeOfCode(dtype)
-  return rawOf(name, toNumbers(name, raw).map(f))
-}
-
-/** Tiles of scales with each row's groups moved by one. */
-export function nextGroup(tiles: HostArray, groups: number): HostArray {
-  const moved = tiles.slice()
-  for (let i = 0; i < tiles.length; i++) {
-    const tileRow = Math.floor(i / (16 * groups))
-    const group = (Math.floor(i / 16) + 1) % groups
-    moved[i] = tiles[(tileRow * groups + group) * 16 + (i % 16)]
-  }
-  return moved
+  const zeroPoint = encoding[7]
+  const sums = dotTolerance(x, weights(offset, zeroPoint), bias, M, outputs, inputs)
+  const products = dotTolerance(x, weights(null, 0), null, M, outputs, inputs)
+  const zeroPoints = zeroPoint > 0 || (offset && encoding[5] === 0 && dtypeOfCode(offsetDtype) === 'uint8')
+  return sums.map((bound, i) => bound + ((zeroPoints ? 2 : 1) * products[i]) / 16)
 }
 
 /** All 256 codes of an 8-bit type, NaN and infinities included, each in a row of its own. */
@@ -304,16 +307,29 @@ export const cases: KernelCase[] = [
     transposedCase(qtype, 13, 275, 172, qtype.unsigned ? 32 : 96, true, 'bfloat16'),
   ]),
   transposedCase(qint4, 7, 70, 521, 128, false, 'bfloat16', 'uint8'),
-]
-
-/** The matrices of SmolLM2 and a square one of 7B models, [N, K]. */
-export const modelShapes = [
-  [576, 576],
-  [192, 576],
-  [1536, 576],
-  [576, 1536],
-  [49152, 576],
-  [4096, 4096],
+  // Groups of 16 columns, whose last may be shorter, in codes of every number of planes.
+  ...[...unsigned, qint8, nf4].flatMap((qtype) =>
+    [1, 2, 5, 17].flatMap((M) => [
+      qmatmulCase(qtype, M, 37, 172, 16, true),
+      qmatmulCase(qtype, M, 19, 300, 48, false, 'float16'),
+    ]),
+  ),
+  qmatmulCase(qint6, 1, 33, 8192 + 48, 16),
+  transposedCase(qint3, 5, 37, 172, 16, true),
+  ...[1, 3, 7, 17].flatMap((M) => [
+    codedCase(kQuants.Q4_K, qint4, M, 37, 512, 32),
+    codedCase(kQuants.Q4_K, qint5, M, 19, 256, 32),
+    codedCase(kQuants.Q2_K, qint2, M, 37, 512, 16),
+    codedCase(kQuants.Q3_K, qint3, M, 37, 512, 16),
+    codedCase(kQuants.Q6_K, qint6, M, 37, 768, 16),
+    codedCase(kQuants.IQ4_XS, iq4_nl, M, 37, 512, 32),
+    codedCase({ ...kQuants.Q4_K, shared: 3 }, qint4, M, 37, 172, 64),
+    codedCase(float8Groups.MXFP4, e2m1, M, 37, 172, 32),
+    codedCase(float8Groups.NVFP4, e2m1, M, 37, 172, 16),
+  ]),
+  codedCase(kQuants.Q4_K, qint4, 5, 70, 512, 32, 1),
+  codedCase(kQuants.Q6_K, qint6, 1, 37, 256, 16, 1),
+  codedCase(float8Groups.NVFP4, e2m1, 13, 37, 172, 16, 1),
 ]
 
 export const benchmarks: KernelCase[] = modelShapes.flatMap(([N, K]) => {
@@ -325,6 +341,8 @@ export const benchmarks: KernelCase[] = modelShapes.flatMap(([N, K]) => {
           qmatmulCase(nf4, 1, N, K, 64),
           qmatmulCase(qint4, 1, N, K, 32),
           qmatmulCase(qint4, 1, N, K, 32, false, 'bfloat16', 'uint8'),
+          codedCase(kQuants.Q4_K, qint4, 1, N, K, 32),
+          codedCase(kQuants.Q6_K, qint6, 1, N, K, 16),
         ]
   return [
     qmatmulCase(qint4, 1, N, K, 32, false, 'float16'),

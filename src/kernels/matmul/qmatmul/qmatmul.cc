@@ -1,6 +1,7 @@
 #include "../../reduce/reduce/row.h"
 #include "panel.h"
 #include "../qmatmul/codebook.h"
+#include "../qmatmul/groupValues.h"
 
 namespace LOWBIT_ISA {
 
@@ -35,24 +36,28 @@ template <int qtype> INLINE f32v qmatmulDecode(const QmatmulRun<qtype>& run, int
 template <int qtype>
 static void qmatmulFill(const TiledWeights& w, float* panel, int32_t n, int32_t cols, int32_t k,
                         int32_t depth) {
-  constexpr int codes = TileRun<qtype>::columns;
+  constexpr int piece = TileRun<qtype>::piece;
   for (int32_t c = 0; c < cols; c += LANES) {
+    GroupValues values;
+    values.n = n + c, values.first = -8;
     for (int32_t i = 0; i < depth;) {
       int32_t group = (k + i) / w.groupSize;
       int32_t last = groupEnd(group, w.groupSize, w.K) - k, end = last < depth ? last : depth;
-      f32v scale = tileScale(w, n + c, group), shift = tileShift(w, n + c, group, scale);
+      f32v scale = groupScale(w, values, group), shift = isAffine<qtype> ? groupShift(w, values, group, scale) : f32v{};
       /*
-       * The last run may reach past depth: PANEL_DEPTH is a whole number of runs, so its codes have a place.
+       * The last piece may reach past depth: PANEL_DEPTH is a whole number of pieces, so its codes have a place.
        */
-      for (; i < end; i += codes) {
+      for (; i < end; i += piece) {
         const uint8_t* from = tileRun<qtype>(w, n + c, k + i);
-        prefetchBehind<qtype>(from);
         QmatmulRun<qtype> run = qmatmulRun<qtype>(from);
+        withPiece<qtype>(k + i, [&](auto first) __attribute__((always_inline)) {
+          if constexpr (decltype(first)::value == 0) prefetchBehind<qtype>(from);
 #pragma GCC unroll 16
-        for (int j = 0; j < codes; j++) {
-          f32v q = qmatmulDecode<qtype>(run, j);
-          store(panel + (i + j) * PANEL_COLS + c, isAffine<qtype> ? fma(q, scale, -shift) : q * scale);
-        }
+          for (int j = 0; j < piece; j++) {
+            f32v q = qmatmulDecode<qtype>(run, decltype(first)::value + j);
+            store(panel + (i + j) * PANEL_COLS + c, isAffine<qtype> ? fma(q, scale, -shift) : q * scale);
+          }
+        });
       }
     }
   }
@@ -104,8 +109,8 @@ struct QmatmulRows {
   const float *values, *sums;
   int32_t first, last;
 };
-/* Between rows of values and of sums; groups begin at multiples of 32. */
-constexpr int32_t QMATMUL_STRIDE = QMATMUL_PASS, QMATMUL_SUMS = QMATMUL_PASS / 32 + 1;
+/* Between rows of values and of sums; groups begin at multiples of 16. */
+constexpr int32_t QMATMUL_STRIDE = QMATMUL_PASS, QMATMUL_SUMS = QMATMUL_PASS / 16 + 1;
 static_assert(4 * QMATMUL_STRIDE <= BLOCK_ROWS * TILE_STRIDE, "values fit into the rows of Blocks");
 static_assert(4 * QMATMUL_SUMS <= PANEL_DEPTH * PANEL_COLS, "sums fit into its panel");
 
@@ -116,7 +121,7 @@ INLINE int32_t qmatmulStretchEnd(const TiledWeights& w, const QmatmulRows& x, in
   return end < most ? end : most;
 }
 
-/* The columns first … last - 1 of x [rows, K], each times its factor of 32; zeros follow up to the end of a run. */
+/* The columns first … last - 1 of x [rows, K], each times its factor of 32; zeros follow up to the end of a piece. */
 template <int rows>
 static QmatmulRows qmatmulRows(const TiledWeights& w, const float* x, int32_t first, int32_t last,
                                const float* factors) {
@@ -131,10 +136,10 @@ static QmatmulRows qmatmulRows(const TiledWeights& w, const float* x, int32_t fi
       for (int32_t i = k; i < end; i++) chains[i % qmatmulChains<rows>] += row[i];
       *sums = chains[0];
       for (int c = 1; c < qmatmulChains<rows>; c++) *sums += chains[c];
-      for (; k < end; k += 32) {
-#pragma GCC unroll 8
-        for (int i = 0; i < 32; i += LANES) {
-          store(to + k + i, loadUpTo(row + k + i, end - k - i) * load(factors + i));
+      for (; k < end; k += 16) {
+#pragma GCC unroll 4
+        for (int i = 0; i < 16; i += LANES) {
+          store(to + k + i, loadUpTo(row + k + i, end - k - i) * load(factors + k % 32 + i));
         }
       }
       k = end;
@@ -143,43 +148,54 @@ static QmatmulRows qmatmulRows(const TiledWeights& w, const float* x, int32_t fi
   return made;
 }
 
+/* sums += x · q over the columns of a piece of a tile row's run, `first` of the run and those behind it. */
+template <int qtype, int first, int rows, int chains, int vectors>
+INLINE void qmatmulPiece(f32v (&sums)[rows][chains][vectors], const uint8_t* run, const float* values) {
+  QmatmulRun<qtype> runs[vectors];
+#pragma GCC unroll 4
+  for (int v = 0; v < vectors; v++) runs[v] = qmatmulRun<qtype>(run + v * LANES * 4);
+#pragma GCC unroll 16
+  for (int j = 0; j < TileRun<qtype>::piece; j++) {
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++) {
+      f32v q = qmatmulInPlace<qtype>(runs[v], first + j);
+#pragma GCC unroll 4
+      for (int r = 0; r < rows; r++) {
+        f32v& sum = sums[r][j % chains][v];
+        sum = fma(q, splat(values[r * QMATMUL_STRIDE + j]), sum);
+      }
+    }
+  }
+}
+
 /* y [rows, 16] += x · Wᵀ for the rows n … n + 15 of W, which are read once, from front to back. */
 template <int qtype, int rows>
 static void qmatmulTileRow(const TiledWeights& w, const QmatmulRows& x, const float* start,
                            size_t startStride, float* y, int32_t n, int32_t N) {
   using Run = TileRun<qtype>;
   constexpr int vectors = 16 / LANES, chains = qmatmulChains<rows>;
-  const bool zeroPoints = w.offset && w.offsetDtype == UINT8;
+  GroupValues scales[vectors];
+  for (int v = 0; v < vectors; v++) scales[v].n = n + v * LANES, scales[v].first = -8;
+  const bool zeroPoints = hasZeroPoints(w);
   f32v totals[rows][vectors] = {};
   const float *sum = x.sums, *values = x.values;
   const uint8_t* run = tileRun<qtype>(w, n, x.first);
   for (int32_t k = x.first; k < x.last; sum++) {
     int32_t group = k / w.groupSize, end = qmatmulStretchEnd(w, x, k);
     f32v sums[rows][chains][vectors] = {};
-    for (; k < end; k += Run::columns, values += Run::columns, run += 64 * Run::words) {
-      prefetchBehind<qtype>(run);
-      QmatmulRun<qtype> runs[vectors];
-#pragma GCC unroll 4
-      for (int v = 0; v < vectors; v++) runs[v] = qmatmulRun<qtype>(run + v * LANES * 4);
-#pragma GCC unroll 32
-      for (int j = 0; j < Run::columns; j++) {
-#pragma GCC unroll 4
-        for (int v = 0; v < vectors; v++) {
-          f32v q = qmatmulInPlace<qtype>(runs[v], j);
-#pragma GCC unroll 4
-          for (int r = 0; r < rows; r++) {
-            f32v& sum = sums[r][j % chains][v];
-            sum = fma(q, splat(values[r * QMATMUL_STRIDE + j]), sum);
-          }
-        }
-      }
+    for (; k < end; k += Run::piece, values += Run::piece) {
+      withPiece<qtype>(k, [&](auto first) __attribute__((always_inline)) {
+        constexpr int at = decltype(first)::value;
+        if constexpr (at == 0) prefetchBehind<qtype>(run);
+        qmatmulPiece<qtype, at>(sums, run, values);
+        if constexpr (at + Run::piece == Run::columns) run += 64 * Run::words;
+      });
     }
     k = end;
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; v++) {
-      f32v scale = tileScale(w, n + v * LANES, group);
-      f32v offset =
-          zeroPoints ? tileZeroPoint(w, n + v * LANES, group) : tileShift(w, n + v * LANES, group, scale);
+      f32v scale = groupScale(w, scales[v], group);
+      f32v offset = zeroPoints ? groupZeroPoint(w, scales[v], group) : groupShift(w, scales[v], group, scale);
 #pragma GCC unroll 4
       for (int r = 0; r < rows; r++) {
         f32v products = sums[r][0][v], negative = splat(-sum[r * QMATMUL_SUMS]);
@@ -278,8 +294,13 @@ template <int qtype> static bool qmatmulFew(const TiledWeights& w, const float* 
 
 void qmatmul(const float* x, const uint8_t* codes, int32_t qtype, const void* scale, const void* offset,
              int32_t scaleDtype, int32_t offsetDtype, const float* bias, float* y, int32_t M, int32_t N,
-             int32_t K, int32_t groupSize, int32_t transposed) {
-  const TiledWeights w = tiledWeights(codes, scale, offset, scaleDtype, offsetDtype, K, groupSize);
+             int32_t K, int32_t groupSize, int32_t transposed, const void* scaleValues,
+             const void* offsetValues, int32_t valueDtype, int32_t scaleBits, int32_t scaleZero,
+             int32_t offsetBits, int32_t shared, int32_t zeroPoint) {
+  const TiledWeights w =
+      tiledWeights(codes, {scale, scaleDtype, scaleBits, scaleZero, scaleValues},
+                   {offset, offsetDtype, offsetBits, 0, offsetValues}, valueDtype, shared, zeroPoint, K,
+                   groupSize);
   QmatmulFill fill = nullptr;
   bool done = false;
   withQType(qtype, [&](auto type) {

@@ -5,20 +5,32 @@
 
 namespace LOWBIT_ISA {
 
+/*
+ * A scale or an offset for each row and group, in tiles: floats; or codes of 4, 6 or 8 bits (drawn at
+ * groupValues.h).
+ */
+struct TiledValues {
+  const void* tiles;
+  int32_t dtype; /* FLOAT32, FLOAT16 or BFLOAT16; of offsets UINT8: zero points; that of codes */
+  int32_t bits;  /* of codes; 0: values are plain */
+  int32_t zero;
+  const void* values;
+};
+
 /* W [N, K] with a scale, and an offset or none, per row and group. */
 struct TiledWeights {
   const uint8_t* codes;
-  const void* scale;
-  const void* offset;
-  int32_t scaleDtype;  /* FLOAT32, FLOAT16 or BFLOAT16 */
-  int32_t offsetDtype; /* the same: shifts; UINT8: zero points */
+  TiledValues scale, offset;
+  int32_t valueDtype, shared; /* of the values of codes: how many groups of a row have one; 0: all rows have */
+  int32_t zeroPoint;          /* of all groups, where there are no offsets */
   int32_t K, groupSize, groups;
 };
 
-INLINE TiledWeights tiledWeights(const uint8_t* codes, const void* scale, const void* offset,
-                                 int32_t scaleDtype, int32_t offsetDtype, int32_t K, int32_t groupSize) {
-  return {codes,       scale, offset,    scaleDtype,
-          offsetDtype, K,     groupSize, (int32_t)(((int64_t)K + groupSize - 1) / groupSize)};
+INLINE TiledWeights tiledWeights(const uint8_t* codes, const TiledValues& scale, const TiledValues& offset,
+                                 int32_t valueDtype, int32_t shared, int32_t zeroPoint, int32_t K,
+                                 int32_t groupSize) {
+  int32_t groups = (int32_t)(((int64_t)K + groupSize - 1) / groupSize);
+  return {codes, scale, offset, valueDtype, shared, zeroPoint, K, groupSize, groups};
 }
 
 /*
@@ -29,6 +41,8 @@ template <int qtype> struct TileRun {
   static constexpr int bits = qtypes[qtype].bits;
   static constexpr int words = isOnePlane(bits) ? 1 : bits;
   static constexpr int columns = isOnePlane(bits) ? 32 / bits : 32;
+  /* Groups are multiples of 16 columns, so that a run of 32 is taken in two pieces. */
+  static constexpr int piece = columns < 16 ? columns : 16;
 };
 template <int qtype> constexpr bool isAffine = qtypes[qtype].values == UNSIGNED_CODES;
 template <int qtype> constexpr bool isSigned = qtypes[qtype].values == SIGNED_CODES;
@@ -61,30 +75,11 @@ template <int qtype> INLINE void prefetchBehind(const uint8_t* run) {
   for (int i = 0; i < TileRun<qtype>::words; i++) __builtin_prefetch(run + 4096 + 64 * i);
 }
 
-/* Floats in tiles: those of LANES rows from n on for one group. */
-INLINE f32v tileFloats(const void* tiles, int32_t dtype, const TiledWeights& w, int32_t n, int32_t group) {
-  size_t at = ((size_t)(n / 16) * w.groups + group) * 16 + n % 16;
-  if (dtype == FLOAT32) return load((const float*)tiles + at);
-  return dtype == FLOAT16 ? loadFloat<FLOAT16>(tiles, at) : loadFloat<BFLOAT16>(tiles, at);
-}
-
-INLINE f32v tileScale(const TiledWeights& w, int32_t n, int32_t group) {
-  return tileFloats(w.scale, w.scaleDtype, w, n, group);
-}
-
-/* Zero points, packed as codes of eight bits: four groups of a row in a word. */
-INLINE f32v tileZeroPoint(const TiledWeights& w, int32_t n, int32_t group) {
-  uint32_t g = group, wordsPerRow = ((uint32_t)w.groups + 3) / 4;
-  size_t word = ((size_t)(n / 16) * wordsPerRow + g / 4) * 16 + n % 16;
-  u32v zero = (loadAs<u32v>((const uint8_t*)w.offset + word * 4) >> (8 * (g % 4))) & 0xffu;
-  return convert((i32v)zero);
-}
-
-/* What is taken from scale * q: the shift, or scale times the zero point; zeros where there is neither. */
-INLINE f32v tileShift(const TiledWeights& w, int32_t n, int32_t group, f32v scale) {
-  if (!w.offset) return f32v{};
-  return w.offsetDtype == UINT8 ? scale * tileZeroPoint(w, n, group)
-                                : tileFloats(w.offset, w.offsetDtype, w, n, group);
+/* body(Constant<first>) for the piece of a run that begins with column k, `first` of the run. */
+template <int qtype, class Body> INLINE void withPiece(int32_t k, Body&& body) {
+  if constexpr (TileRun<qtype>::columns == TileRun<qtype>::piece) return body(Constant<0>{});
+  else if (k % 32 == 0) body(Constant<0>{});
+  else body(Constant<16>{});
 }
 
 /* The column behind the last of a group. */

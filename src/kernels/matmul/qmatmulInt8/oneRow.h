@@ -1,5 +1,5 @@
 #pragma once
-#include "../qmatmul/weights.h"
+#include "../qmatmul/groupValues.h"
 #include "simd.h"
 
 /* Operands of integer products, and one row of x: bound by the bytes of w. */
@@ -64,6 +64,8 @@ static void int8TileRow(const TiledWeights& w, const ByteRows& x, const float* b
                         int32_t N) {
   using Run = TileRun<qtype>;
   f32v totals[TILE_VECTORS] = {};
+  GroupValues scales[TILE_VECTORS];
+  for (int v = 0; v < TILE_VECTORS; v++) scales[v].n = n + v * LANES, scales[v].first = -8;
   const uint8_t* run = tileRun<qtype>(w, n, 0);
   int32_t k = 0;
   for (int32_t g = 0; g < x.groups; g++) {
@@ -71,21 +73,26 @@ static void int8TileRow(const TiledWeights& w, const ByteRows& x, const float* b
     /* Two chains, because each dot product waits for the one before. */
     i32v sums[2][TILE_VECTORS] = {};
     for (int v = 0; v < TILE_VECTORS; v++) sums[0][v] = int8Start<isSigned<qtype>>(x.sum[g]);
-    for (; k < end; k += Run::columns, run += 64 * Run::words) {
-      prefetchBehind<qtype>(run);
-#pragma GCC unroll 8
-      for (int j = 0; j < int8Quads<qtype>; j++) {
-        u32v values = int8Splat(x.codes + k + 4 * j);
+    for (; k < end; k += Run::piece) {
+      withPiece<qtype>(k, [&](auto first) __attribute__((always_inline)) {
+        constexpr int at = decltype(first)::value;
+        if constexpr (at == 0) prefetchBehind<qtype>(run);
 #pragma GCC unroll 4
-        for (int v = 0; v < TILE_VECTORS; v++) {
-          sums[j % 2][v] =
-              int8Dot<isSigned<qtype>>(sums[j % 2][v], int8Quad<qtype>(run + v * LANES * 4, j, 64), values);
+        for (int j = 0; j < Run::piece / 4; j++) {
+          u32v values = int8Splat(x.codes + k + 4 * j);
+#pragma GCC unroll 4
+          for (int v = 0; v < TILE_VECTORS; v++) {
+            u32v codes = int8Quad<qtype>(run + v * LANES * 4, at / 4 + j, 64);
+            sums[j % 2][v] = int8Dot<isSigned<qtype>>(sums[j % 2][v], codes, values);
+          }
         }
-      }
+        if constexpr (at + Run::piece == Run::columns) run += 64 * Run::words;
+      });
     }
     k = end;
     for (int v = 0; v < TILE_VECTORS; v++) {
-      f32v scale = tileScale(w, n + v * LANES, group), shift = tileShift(w, n + v * LANES, group, scale);
+      f32v scale = groupScale(w, scales[v], group);
+      f32v shift = isSigned<qtype> ? f32v{} : groupShift(w, scales[v], group, scale);
       totals[v] = int8Combine<isSigned<qtype>>(totals[v], sums[0][v] + sums[1][v], x.scale[g], x.sum[g],
                                                scale, shift);
     }

@@ -1,10 +1,13 @@
 import { type DType, dtypes, type HostArray } from '../../../core/dtype.ts'
-import { type QType, qint4, qint5, qint8, qtypesByCode } from '../../../core/qtype.ts'
+import { type QType, qint2, qint3, qint4, qint5, qint6, qint8, qtypesByCode } from '../../../core/qtype.ts'
 import type { Random } from '../../../core/random.ts'
 import type { KernelArg, KernelCase } from '../../case.ts'
 import { normals } from '../../inputs.ts'
 import { tileByteLength, tilePack, tilePlaces } from '../../layout/tilePack/tilePack.ts'
 import { quantizeRows, rowStride } from '../../quantize/quantizeRows/quantizeRows.ts'
+import { type GroupCodes, groupCodeArgs, groupCodeDefects, kQuants } from '../qmatmul/groupCodes.ts'
+import { type GroupEncoding, plainGroups, untileScales, untileShifts } from '../qmatmul/groupValues.ts'
+import { untileCodes } from '../qmatmul/qmatmul.ts'
 import {
   floatsIn,
   modelShapes,
@@ -13,8 +16,7 @@ import {
   scaleBytes,
   tiledFloats,
   tiledOffsets,
-} from '../qmatmul/qmatmul.cases.ts'
-import { untileCodes, untileFloats, untileShifts } from '../qmatmul/qmatmul.ts'
+} from '../qmatmul/weightInputs.ts'
 
 interface Sizes {
   M: number
@@ -29,6 +31,8 @@ interface Sizes {
   /** As the scales' if not given; uint8: zero points. */
   offsetDtype?: DType
   withBias?: boolean
+  /** Of scales and shifts in codes. */
+  codes?: GroupCodes
 }
 
 type Floats = Float32Array
@@ -52,6 +56,7 @@ type Args = [
   number,
   number,
   number,
+  ...GroupEncoding,
 ]
 
 /** Arguments from given codes of w [N, K], one byte each, and float rows. */
@@ -73,7 +78,10 @@ function argsOf(
   const [xScale, xSum] = [new Float32Array(M * xGroups), new Float32Array(M * xGroups)]
   quantizeRows(rows, x, xScale, xSum, M, K, xGroupSize, 127)
   const dtypeCodes = [dtypes[scaleDtype].code, dtypes[offsetDtype].code]
-  const weights = [w, qtype.code, tiledFloats(scale, scaleDtype, N, groups), offset, ...dtypeCodes]
+  const coded = sizes.codes && groupCodeArgs(random, sizes.codes, qtype.qmax, N, groups)
+  const weights = coded
+    ? [w, qtype.code, coded.scale, coded.offset, ...coded.dtypes]
+    : [w, qtype.code, tiledFloats(scale, scaleDtype, N, groups), offset, ...dtypeCodes]
   return [
     x,
     xScale,
@@ -86,6 +94,7 @@ function argsOf(
     N,
     K,
     groupSize,
+    ...(coded?.encoding ?? plainGroups),
   ]
 }
 
@@ -112,12 +121,13 @@ function tolerance(args: readonly KernelArg[]): Float64Array {
     N,
     K,
     groupSize,
+    ...encoding
   ] = args as Args
   const [groups, xGroups, stride] = [Math.ceil(K / groupSize), Math.ceil(K / xGroupSize), rowStride(K)]
   const codes = untileCodes(w, qtype, N, K)
   const values = new Int8Array(x.buffer, x.byteOffset, x.length)
-  const scales = untileFloats(scale, scaleDtype, N, groups)
-  const shifts = untileShifts(offset, offsetDtype, scales, N, groups)
+  const scales = untileScales(scale, scaleDtype, N, groups, encoding)
+  const shifts = untileShifts(offset, offsetDtype, scales, N, groups, encoding)
   return Float64Array.from({ length: M * N }, (_, i) => {
     const [m, n] = [Math.floor(i / N), i % N]
     let sum = Math.abs(bias?.[n] ?? 0)
@@ -130,9 +140,7 @@ function tolerance(args: readonly KernelArg[]): Float64Array {
           dot += codes[n * K + k] * values[m * stride + k]
           total += values[m * stride + k]
         }
-        sum +=
-          Math.abs(xScale[m * xGroups + g]) *
-          (Math.abs(scales[at] * dot) + Math.abs((shifts?.[at] ?? 0) * total))
+        sum += Math.abs(xScale[m * xGroups + g]) * (Math.abs(scales[at] * dot) + Math.abs(shifts[at] * total))
       }
     }
     return 4 * 2 ** -23 * sum
@@ -149,10 +157,11 @@ function nameOf({
   scaleDtype = 'float32',
   offsetDtype,
   withBias,
+  codes,
 }: Sizes): string {
   const groups = (size: number | null) => (size === null ? 'whole rows' : `groups of ${size}`)
   const ofX = xGroupSize === undefined ? '' : `, x ${groups(xGroupSize)}`
-  return `M=${M} N=${N} K=${K} ${qtype.name} ${groups(groupSize)}${ofX} ${scaleDtype}${offsetDtype === 'uint8' ? ' zero points' : ''}${withBias ? ' bias' : ''}`
+  return `M=${M} N=${N} K=${K} ${qtype.name} ${groups(groupSize)}${ofX} ${scaleDtype}${offsetDtype === 'uint8' ? ' zero points' : ''}${withBias ? ' bias' : ''}${codes ? `, codes as in ${codes.name}` : ''}`
 }
 
 function int8Case(sizes: Sizes): KernelCase {
@@ -171,23 +180,26 @@ function int8Case(sizes: Sizes): KernelCase {
           args.with(0, (args[0] as Uint8Array).with(0, (args[0] as Uint8Array)[0] ^ 1)),
       }),
       // bfloat16 has steps of a hundredth. A few codes may all be 0.
-      ...(N * K > 8 && {
-        'scales off by a step': (args: KernelArg[]) =>
-          args.with(
-            6,
-            floatsIn(
-              args[6] as HostArray,
-              args[8] as number,
-              (scale) => scale * (scaleDtype === 'bfloat16' ? 1.008 : 1.001),
+      ...(N * K > 8 &&
+        !sizes.codes && {
+          'scales off by a step': (args: KernelArg[]) =>
+            args.with(
+              6,
+              floatsIn(
+                args[6] as HostArray,
+                args[8] as number,
+                (scale) => scale * (scaleDtype === 'bfloat16' ? 1.008 : 1.001),
+              ),
             ),
-          ),
-      }),
-      ...(groups > 1 && {
-        'scales of the next group': (args: KernelArg[]) =>
-          args.with(6, nextGroup(args[6] as HostArray, groups)),
-      }),
-      ...(qtype.unsigned && { 'shift forgotten': (args: KernelArg[]) => args.with(7, null) }),
+        }),
+      ...(groups > 1 &&
+        !sizes.codes && {
+          'scales of the next group': (args: KernelArg[]) =>
+            args.with(6, nextGroup(args[6] as HostArray, groups)),
+        }),
+      ...(qtype.unsigned && !sizes.codes && { 'shift forgotten': (args: KernelArg[]) => args.with(7, null) }),
       ...(sizes.withBias && { 'bias forgotten': (args: KernelArg[]) => args.with(10, null) }),
+      ...(sizes.codes && groupCodeDefects(sizes.codes, 7, 16)),
     },
     work: {
       operations: 2 * M * N * K,
@@ -336,6 +348,22 @@ export const cases: KernelCase[] = [
       int8Case({ M, N: 37, K: 172, qtype, offsetDtype: 'uint8' }),
     ])
   }),
+  // Groups of 16 columns, two in what is multiplied together.
+  ...integers.flatMap((qtype) => {
+    return [1, 2, 13].flatMap((M) => [
+      int8Case({ M, N: 37, K: 172, qtype, groupSize: 16, withBias: true }),
+      int8Case({ M, N: 19, K: 300, qtype, groupSize: 48, xGroupSize: 16, scaleDtype: 'float16' }),
+      int8Case({ M, N: 33, K: 1168, qtype, groupSize: 16, scaleDtype: 'bfloat16' }),
+      int8Case({ M, N: 17, K: 16, qtype, groupSize: 16 }),
+    ])
+  }),
+  ...[1, 7, 64].flatMap((M) => [
+    int8Case({ M, N: 37, K: 512, qtype: qint4, groupSize: 32, codes: kQuants.Q4_K, withBias: true }),
+    int8Case({ M, N: 37, K: 256, qtype: qint5, groupSize: 32, codes: kQuants.Q4_K }),
+    int8Case({ M, N: 37, K: 512, qtype: qint2, groupSize: 16, codes: kQuants.Q2_K }),
+    int8Case({ M, N: 37, K: 512, qtype: qint3, groupSize: 16, codes: kQuants.Q3_K }),
+    int8Case({ M, N: 37, K: 1024, qtype: qint6, groupSize: 16, codes: kQuants.Q6_K }),
+  ]),
   notFinite,
   lowestCase(1),
   lowestCase(7),
@@ -351,6 +379,9 @@ export const benchmarks: KernelCase[] = modelShapes.flatMap(([N, K]) => {
           ? []
           : [
               int8Case({ ...sizes, qtype: qint5 }),
+              int8Case({ ...sizes, qtype: qint4, codes: kQuants.Q4_K }),
+              int8Case({ ...sizes, qtype: qint6, groupSize: 16 }),
+              int8Case({ ...sizes, qtype: qint6, groupSize: 16, codes: kQuants.Q6_K }),
               ...[32, 128].map((xGroupSize) =>
                 int8Case({ ...sizes, qtype: qint4, groupSize: 128, xGroupSize }),
               ),

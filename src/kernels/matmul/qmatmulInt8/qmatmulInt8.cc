@@ -22,18 +22,19 @@ constexpr int INT8_TASK_ROWS = 384;
 
 /*
  * 32 columns of a strip, four after four of each row; int8 that is multiplied in pairs has a plane of low and
- * one of high four bits.
+ * one of high four bits. Groups of 16 columns are two of a piece.
  */
-template <int planes> struct Int8Piece {
+template <int planes, int groups> struct Int8Piece {
   uint8_t codes[planes][8][INT8_STRIP * 4];
-  float scale[INT8_STRIP];
-  float shift[INT8_STRIP];
+  float scale[groups][INT8_STRIP];
+  float shift[groups][INT8_STRIP];
 };
 
 /* One per thread, for pieces of as many planes as there may be. */
 constexpr int INT8_MOST_PLANES = HAS_PAIRS && INT8_OFFSET ? 2 : 1;
 struct Int8Panel {
-  alignas(64) uint8_t pieces[sizeof(Int8Piece<INT8_MOST_PLANES>) * INT8_PIECES * (INT8_COLS / INT8_STRIP)];
+  alignas(64) uint8_t
+      pieces[sizeof(Int8Piece<INT8_MOST_PLANES, 2>) * INT8_PIECES * (INT8_COLS / INT8_STRIP)];
 };
 
 /*
@@ -46,7 +47,7 @@ struct Int8Factors {
 };
 struct Int8Block {
   const uint8_t* codes[INT8_ROWS];
-  Int8Factors factors[INT8_PIECES];
+  Int8Factors factors[2 * INT8_PIECES + 1];
 };
 
 /* Σ of n signed bytes. */
@@ -60,7 +61,7 @@ static float int8Sum(const uint8_t* x, int32_t n) {
   return (float)total;
 }
 
-/* The columns k … k + depth - 1 of x, `run` of them at a time. */
+/* The columns k … k + depth - 1 of x, `run` of them at a time; of a piece that ends in the middle, zeros too. */
 template <bool isInt8>
 static void int8Gather(Int8Block& block, const ByteRows& x, int32_t m, int32_t rows, int32_t k, int32_t depth,
                        int32_t run) {
@@ -69,6 +70,7 @@ static void int8Gather(Int8Block& block, const ByteRows& x, int32_t m, int32_t r
     const uint8_t* codes = x.codes + (m + r) * x.stride + k;
     const float *scale = x.scale + (size_t)(m + r) * x.groups, *sums = x.sum + (size_t)(m + r) * x.groups;
     block.codes[r] = codes;
+    if (run == 16) block.factors[(depth + 15) / 16].scale[r] = block.factors[(depth + 15) / 16].sum[r] = 0;
     for (int32_t i = 0; i * run < depth; i++) {
       int32_t group = k / x.groupSize + i;
       float sum = whole ? sums[group] : int8Sum(codes, depth);
@@ -78,14 +80,14 @@ static void int8Gather(Int8Block& block, const ByteRows& x, int32_t m, int32_t r
   }
 }
 
-/* sums [rows, INT8_VECTORS] += w · x over the 32 columns of a piece. */
-template <bool isInt8, int rows>
-INLINE void int8Dots(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<1>& w,
+/* sums [rows, INT8_VECTORS] += w · x over so many quads of columns of a piece, from quad `from` on. */
+template <bool isInt8, int quads, int rows, int groups>
+INLINE void int8Dots(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<1, groups>& w, int from,
                      const uint8_t* const (&x)[rows]) {
-  for (int quad = 0; quad < 8; quad++) {
+  for (int quad = 0; quad < quads; quad++) {
     u32v weights[INT8_VECTORS];
 #pragma GCC unroll 4
-    for (int v = 0; v < INT8_VECTORS; v++) weights[v] = loadAs<u32v>(w.codes[0][quad] + v * LANES * 4);
+    for (int v = 0; v < INT8_VECTORS; v++) weights[v] = loadAs<u32v>(w.codes[0][from + quad] + v * LANES * 4);
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++) {
       u32v values = int8Splat(x[r] + 4 * quad);
@@ -96,21 +98,21 @@ INLINE void int8Dots(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<1>& w,
 }
 
 /* The same by dotPairs, of codes of so many bits: as many results of it as fit 16 bits at a time. */
-template <int bits, int planes, int rows>
-INLINE void int8Pairs(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<planes>& w,
+template <int bits, int quads, int rows, int planes, int groups>
+INLINE void int8Pairs(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<planes, groups>& w, int from,
                       const uint8_t* const (&x)[rows]) {
-  constexpr int most = bits <= 4 ? 8 : 128 >> bits;
+  constexpr int fit = bits <= 4 ? 8 : 128 >> bits, most = fit < quads ? fit : quads;
 #pragma GCC unroll 2
   for (int plane = 0; plane < planes; plane++) {
 #pragma GCC unroll 8
-    for (int first = 0; first < 8; first += most) {
+    for (int first = 0; first < quads; first += most) {
       i16v pairs[rows][INT8_VECTORS] = {};
 #pragma GCC unroll 8
       for (int quad = first; quad < first + most; quad++) {
         u32v weights[INT8_VECTORS];
 #pragma GCC unroll 4
         for (int v = 0; v < INT8_VECTORS; v++)
-          weights[v] = loadAs<u32v>(w.codes[plane][quad] + v * LANES * 4);
+          weights[v] = loadAs<u32v>(w.codes[plane][from + quad] + v * LANES * 4);
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++) {
           u32v values = int8Splat(x[r] + 4 * quad);
@@ -130,13 +132,19 @@ INLINE void int8Pairs(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<planes>&
   }
 }
 
-/*
- * How the codes of a type are multiplied: fewer bits than 4 as 4, runs of one piece without a loop over
- * pieces.
- */
-template <int qtype, bool usePairs, bool manyPieces> struct Int8Way {
-  static constexpr bool isInt8 = isSigned<qtype>, pairs = usePairs, longRuns = manyPieces;
+/* How the columns of a panel share scales. */
+enum Int8Groups : int32_t {
+  HALF_PIECES, /* groups of 16 columns */
+  PIECES,      /* of 32: no loop over pieces */
+  MANY_PIECES  /* of more */
+};
+
+/* How the codes of a type are multiplied: fewer bits than 4 as 4. */
+template <int qtype, bool usePairs, int columns> struct Int8Way {
+  static constexpr bool isInt8 = isSigned<qtype>, pairs = usePairs, longRuns = columns == MANY_PIECES;
   static constexpr int bits = isInt8 ? 4 : TileRun<qtype>::bits, planes = isInt8 && pairs ? 2 : 1;
+  static constexpr int groups = columns == HALF_PIECES ? 2 : 1;
+  using Piece = Int8Piece<planes, groups>;
 };
 
 /*
@@ -144,39 +152,45 @@ template <int qtype, bool usePairs, bool manyPieces> struct Int8Way {
  * (startStride 0) or absent.
  */
 template <class Way, int rows>
-static void int8Tile(const Int8Piece<Way::planes>* w, const Int8Block& block, int32_t pieces,
+static void int8Tile(const typename Way::Piece* w, const Int8Block& block, int32_t pieces,
                      int32_t piecesPerRun, const float* start, size_t startStride, float* y, size_t yStride,
                      int32_t cols) {
+  constexpr int quads = 8 / Way::groups;
   f32v totals[rows][INT8_VECTORS] = {};
   const uint8_t* x[rows];
 #pragma GCC unroll 8
   for (int r = 0; r < rows; r++) x[r] = block.codes[r];
-  for (const Int8Factors* factors = block.factors; pieces > 0; pieces -= piecesPerRun, w++, factors++) {
-    opaque(factors);
-    i32v sums[rows][INT8_VECTORS];
+  const Int8Factors* factors = block.factors;
+  for (; pieces > 0; pieces -= piecesPerRun, w++) {
+#pragma GCC unroll 2
+    for (int g = 0; g < Way::groups; g++, factors++) {
+      opaque(factors);
+      i32v sums[rows][INT8_VECTORS];
 #pragma GCC unroll 8
-    for (int r = 0; r < rows; r++) {
+      for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4
-      for (int v = 0; v < INT8_VECTORS; v++) sums[r][v] = int8Start<Way::isInt8>(factors->sum[r]);
-    }
-    /* The last piece of a run stays in w: scale and shift are the same in all of them. */
-    for (int32_t left = pieces < piecesPerRun ? pieces : piecesPerRun;; w++) {
-      opaque(w);
+        for (int v = 0; v < INT8_VECTORS; v++) sums[r][v] = int8Start<Way::isInt8>(factors->sum[r]);
+      }
+      /* The last piece of a run stays in w: scale and shift are the same in all of them. */
+      for (int32_t left = pieces < piecesPerRun ? pieces : piecesPerRun;; w++) {
+        opaque(w);
 #pragma GCC unroll 8
-      for (int r = 0; r < rows; r++) opaque(x[r]);
-      if constexpr (Way::pairs) int8Pairs<Way::bits>(sums, *w, x);
-      else int8Dots<Way::isInt8>(sums, *w, x);
+        for (int r = 0; r < rows; r++) opaque(x[r]);
+        if constexpr (Way::pairs) int8Pairs<Way::bits, quads>(sums, *w, g * quads, x);
+        else int8Dots<Way::isInt8, quads>(sums, *w, g * quads, x);
 #pragma GCC unroll 8
-      for (int r = 0; r < rows; r++) x[r] += 32;
-      if (!Way::longRuns || --left == 0) break;
-    }
+        for (int r = 0; r < rows; r++) x[r] += 4 * quads;
+        if (!Way::longRuns || --left == 0) break;
+      }
 #pragma GCC unroll 8
-    for (int r = 0; r < rows; r++) {
+      for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4
-      for (int v = 0; v < INT8_VECTORS; v++) {
-        totals[r][v] = fma(load(w->scale + v * LANES) * factors->scale[r], convert(sums[r][v]), totals[r][v]);
-        if constexpr (!Way::isInt8)
-          totals[r][v] = fma(splat(factors->sum[r]), load(w->shift + v * LANES), totals[r][v]);
+        for (int v = 0; v < INT8_VECTORS; v++) {
+          f32v scale = load(w->scale[g] + v * LANES) * factors->scale[r];
+          totals[r][v] = fma(scale, convert(sums[r][v]), totals[r][v]);
+          if constexpr (!Way::isInt8)
+            totals[r][v] = fma(splat(factors->sum[r]), load(w->shift[g] + v * LANES), totals[r][v]);
+        }
       }
     }
   }
@@ -193,22 +207,23 @@ static void int8Tile(const Int8Piece<Way::planes>* w, const Int8Block& block, in
 
 /* int8Tile with the number of rows as a constant. */
 template <class Way, int rows, class... Args>
-INLINE void int8Rows(int32_t count, const Int8Piece<Way::planes>* strip, const Int8Block& block,
+INLINE void int8Rows(int32_t count, const typename Way::Piece* strip, const Int8Block& block,
                      Args... args) {
   if (count == rows) return int8Tile<Way, rows>(strip, block, args...);
   if constexpr (rows > 1) int8Rows<Way, rows - 1>(count, strip, block, args...);
 }
 
 /* The panel of rows n .. n + INT8_COLS - 1 and of depth columns from k on, strip after strip. */
-template <int qtype, int planes>
-static void int8Fill(Int8Piece<planes>* panel, const TiledWeights& w, int32_t n, int32_t k, int32_t depth,
-                     int32_t N) {
-  using Run = TileRun<qtype>;
+template <int qtype, int planes, int groups>
+static void int8Fill(Int8Piece<planes, groups>* panel, const TiledWeights& w, int32_t n, int32_t k,
+                     int32_t depth, int32_t N) {
   for (int c = 0; c < INT8_COLS; c += LANES) {
     int32_t row = n + c;
     /* Lanes without a row of w are never stored, but must be readable. */
     if (row / 16 * 16 >= N) row = n;
-    Int8Piece<planes>* strip = panel + c / INT8_STRIP * INT8_PIECES;
+    Int8Piece<planes, groups>* strip = panel + c / INT8_STRIP * INT8_PIECES;
+    GroupValues values;
+    values.n = row, values.first = -8;
     for (int32_t i = 0; i < depth; i += 32, strip++) {
       for (int quad = 0; quad < 8 && i + quad * 4 < depth; quad += int8Quads<qtype>) {
         const uint8_t* run = tileRun<qtype>(w, row, k + i + quad * 4);
@@ -223,9 +238,13 @@ static void int8Fill(Int8Piece<planes>* panel, const TiledWeights& w, int32_t n,
           }
         }
       }
-      f32v scale = tileScale(w, row, (k + i) / w.groupSize);
-      store(strip->scale + c % INT8_STRIP, scale);
-      store(strip->shift + c % INT8_STRIP, tileShift(w, row, (k + i) / w.groupSize, scale));
+      for (int g = 0; g < groups; g++) {
+        /* Behind the last column x is zero. */
+        int32_t column = k + i + g * (32 / groups) < w.K ? k + i + g * (32 / groups) : k + i;
+        f32v scale = groupScale(w, values, column / w.groupSize);
+        store(strip->scale[g] + c % INT8_STRIP, scale);
+        store(strip->shift[g] + c % INT8_STRIP, groupShift(w, values, column / w.groupSize, scale));
+      }
     }
   }
 }
@@ -241,14 +260,14 @@ static int32_t int8Depth(const ByteRows& x, int32_t k, int32_t K) {
   return left < most ? left : most;
 }
 
-template <int qtype, bool pairs, bool longRuns>
+template <int qtype, bool pairs, int columns>
 static void int8ManyRows(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M,
                          int32_t N) {
-  using Way = Int8Way<isAffine<qtype> && TileRun<qtype>::bits < 4 ? QINT4 : qtype, pairs, longRuns>;
+  using Way = Int8Way<isAffine<qtype> && TileRun<qtype>::bits < 4 ? QINT4 : qtype, pairs, columns>;
   int32_t panels = (N + INT8_COLS - 1) / INT8_COLS, rowBlocks = (M + INT8_TASK_ROWS - 1) / INT8_TASK_ROWS;
   int32_t piecesPerRun = x.groupSize < INT8_DEPTH ? (x.groupSize + 31) / 32 : INT8_PIECES;
   parallelFor(rowBlocks * panels, [&](int32_t task) {
-    auto* panel = (Int8Piece<Way::planes>*)scratchHere<Int8Panel>().pieces;
+    auto* panel = (typename Way::Piece*)scratchHere<Int8Panel>().pieces;
     int32_t first = task / panels * INT8_TASK_ROWS,
             last = M - first < INT8_TASK_ROWS ? M : first + INT8_TASK_ROWS;
     int32_t n = task % panels * INT8_COLS, cols = N - n < INT8_COLS ? N - n : INT8_COLS;
@@ -259,7 +278,7 @@ static void int8ManyRows(const TiledWeights& w, const ByteRows& x, const float* 
       for (int32_t m = first; m < last; m += INT8_ROWS) {
         int32_t rows = last - m < INT8_ROWS ? last - m : INT8_ROWS;
         Int8Block block;
-        int8Gather<Way::isInt8>(block, x, m, rows, k, depth, piecesPerRun * 32);
+        int8Gather<Way::isInt8>(block, x, m, rows, k, depth, piecesPerRun * 32 / Way::groups);
         for (int32_t c = 0; c < cols; c += INT8_STRIP) {
           float* to = y + (size_t)m * N + n + c;
           const float* start = k > 0 ? to : bias ? bias + n + c : nullptr;
@@ -274,11 +293,12 @@ static void int8ManyRows(const TiledWeights& w, const ByteRows& x, const float* 
 template <int qtype, bool pairs>
 static void int8Runs(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M,
                      int32_t N) {
+  if (x.groupSize == 16) return int8ManyRows<qtype, pairs, HALF_PIECES>(w, x, bias, y, M, N);
   /* Codes in several planes are rare: one function serves them, whose loop over pieces may take one. */
   if constexpr (TileRun<qtype>::words == 1) {
-    if (x.groupSize <= 32) return int8ManyRows<qtype, pairs, false>(w, x, bias, y, M, N);
+    if (x.groupSize <= 32) return int8ManyRows<qtype, pairs, PIECES>(w, x, bias, y, M, N);
   }
-  int8ManyRows<qtype, pairs, true>(w, x, bias, y, M, N);
+  int8ManyRows<qtype, pairs, MANY_PIECES>(w, x, bias, y, M, N);
 }
 
 template <int qtype>
@@ -297,8 +317,13 @@ static void qmatmulInt8Of(const TiledWeights& w, const ByteRows& x, const float*
 void qmatmulInt8(const uint8_t* x, const float* xScale, const float* xSum, int32_t xGroupSize,
                  const uint8_t* codes, int32_t qtype, const void* scale, const void* offset,
                  int32_t scaleDtype, int32_t offsetDtype, const float* bias, float* y, int32_t M, int32_t N,
-                 int32_t K, int32_t groupSize) {
-  const TiledWeights w = tiledWeights(codes, scale, offset, scaleDtype, offsetDtype, K, groupSize);
+                 int32_t K, int32_t groupSize, const void* scaleValues, const void* offsetValues,
+                 int32_t valueDtype, int32_t scaleBits, int32_t scaleZero, int32_t offsetBits, int32_t shared,
+                 int32_t zeroPoint) {
+  const TiledWeights w =
+      tiledWeights(codes, {scale, scaleDtype, scaleBits, scaleZero, scaleValues},
+                   {offset, offsetDtype, offsetBits, 0, offsetValues}, valueDtype, shared, zeroPoint, K,
+                   groupSize);
   const ByteRows rows = {x,          xScale,
                          xSum,       ((size_t)K + 63) / 64 * 64,
                          xGroupSize, (int32_t)(((int64_t)K + xGroupSize - 1) / xGroupSize)};

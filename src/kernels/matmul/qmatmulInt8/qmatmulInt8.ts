@@ -1,6 +1,7 @@
 import type { HostArray } from '../../../core/dtype.ts'
 import { rowStride } from '../../quantize/quantizeRows/quantizeRows.ts'
-import { untileCodes, untileFloats, untileShifts } from '../qmatmul/qmatmul.ts'
+import { type GroupEncoding, untileScales, untileShifts } from '../qmatmul/groupValues.ts'
+import { untileCodes } from '../qmatmul/qmatmul.ts'
 
 /**
  * y[m,n] = bias[n] + Σ_g xScale[m,g] · (scale[n,G] · Σₖ q[n,k] · x[m,k] − shift[n,G] · xSum[m,g]), k in group
@@ -12,13 +13,14 @@ import { untileCodes, untileFloats, untileShifts } from '../qmatmul/qmatmul.ts'
  * behind them, as quantizeRows leaves them
  * @param xScale [M, ⌈K / xGroupSize⌉] float32
  * @param xSum [M, ⌈K / xGroupSize⌉] float32, Σₖ x[m,k] of each group
- * @param xGroupSize K, or a multiple of 32 such that no group of x lies in two of w; at most 65536
+ * @param xGroupSize K, 16, or a multiple of 32, such that no group of x lies in two of w; at most 65536
  * @param w [N, K] codes, tiles of the type's bits (see tilePack)
  * @param scale [N, ⌈K / groupSize⌉] float32, float16 or bfloat16, tiles of as many bits
  * @param offset as qmatmul's; absent for qint8
  * @param bias [N] float32, may be absent
  * @param y [M, N] float32
- * @param groupSize columns of w that share a scale: K, or a multiple of 32
+ * @param groupSize columns of w that share a scale: K, or a multiple of 16
+ * @param encoding as qmatmul's
  */
 export function qmatmulInt8(
   x: Uint8Array,
@@ -37,11 +39,12 @@ export function qmatmulInt8(
   N: number,
   K: number,
   groupSize: number,
+  ...encoding: GroupEncoding
 ): void {
   const codes = untileCodes(w, qtype, N, K)
   const groups = Math.ceil(K / groupSize)
-  const scales = untileFloats(scale, scaleDtype, N, groups)
-  const shifts = untileShifts(offset, offsetDtype, scales, N, groups)
+  const scales = untileScales(scale, scaleDtype, N, groups, encoding)
+  const shifts = untileShifts(offset, offsetDtype, scales, N, groups, encoding)
   const xGroups = Math.ceil(K / xGroupSize)
   const values = new Int8Array(x.buffer, x.byteOffset, x.length)
   const stride = rowStride(K)
@@ -54,7 +57,7 @@ export function qmatmulInt8(
         let dot = 0
         for (let k = start; k < end; k++) dot += codes[n * K + k] * values[m * stride + k]
         const at = n * groups + Math.floor(start / groupSize)
-        const shifted = shifts ? shifts[at] * xSum[m * xGroups + g] : 0
+        const shifted = shifts[at] * xSum[m * xGroups + g]
         sum += xScale[m * xGroups + g] * (scales[at] * dot - shifted)
       }
       y[m * N + n] = sum
