@@ -99,7 +99,8 @@ export const calls: Record<string, Call> = {
   generateTokens: call((o: lb.GenerateOptions) => lb.generateTokens(story, [1], o).next(), generation),
   loadCausalLM: call((o: lb.LoadOptions) => lb.loadCausalLM('models/stories260K', o), {
     ...{ device: undefined, dtype: undefined, dequantize: undefined, computeDtype: undefined },
-    ...{ quantization: undefined, signal: undefined, onWarning: undefined, onProgress: undefined },
+    ...{ quantization: undefined, signal: undefined, onWarning: undefined },
+    ...{ onDownload: undefined, onProgress: undefined },
   }),
   'loadCausalLM, quantization': call(
     (o: lb.QuantizeOptions) =>
@@ -113,13 +114,8 @@ export const calls: Record<string, Call> = {
   loadStateDict: call((o: lb.LoadStateOptions) => lb.loadStateDict(new Net(), new Map(), o), loading),
   requantize: call((o: lb.LoadStateOptions) => lb.requantize(new Net(), new Map(), {}, o), loading),
   save: call((o: lb.SaveOptions) => lb.save(net, memory(), o), {
-    overwrite: undefined,
-    signal: undefined,
-    unfrozen: undefined,
-    format: undefined,
-    maxShardBytes: undefined,
-    onWarning: undefined,
-    onProgress: undefined,
+    ...{ overwrite: undefined, signal: undefined, unfrozen: undefined, format: undefined },
+    ...{ maxShardBytes: undefined, onWarning: undefined, onProgress: undefined },
   }),
   'CausalLM.forward': call((o: lb.ForwardOptions) => story.forward([1], o), {
     ...{ cache: undefined, position: undefined, lastOnly: undefined },

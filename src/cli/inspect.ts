@@ -3,7 +3,6 @@ import { ShapeError } from '../core/errors.ts'
 import { numel, sameShape, showShape } from '../core/shape.ts'
 import { layerError, relativeError } from '../evaluate/weightError.ts'
 import type { CausalLM } from '../models/causalLM.ts'
-import { planCausalLM } from '../models/load.ts'
 import { Embedding } from '../nn/embedding.ts'
 import { Conv1D } from '../nn/gptConv1D.ts'
 import { Linear } from '../nn/linear.ts'
@@ -13,7 +12,7 @@ import { weightShape } from '../nn/twins.ts'
 import type { WeightFacts } from '../qtensor/parts.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { interrupted } from './interrupt.ts'
-import { type CommonOptions, loadModel, withDevice } from './model.ts'
+import { type CommonOptions, loadModel, planModel, withDevice } from './model.ts'
 import { formatBytes, formatCount, printJson, printTable, progressBar } from './output.ts'
 
 interface InspectedTensor {
@@ -43,7 +42,7 @@ export async function inspectCommand(
   path: string,
   options: CommonOptions & { baseline?: string },
 ): Promise<void> {
-  const plan = await planCausalLM(path)
+  const plan = await planModel(path, options)
   const activations = await activationsOf(plan).finally(() => plan.close())
   for (const message of plan.warnings) console.warn(`lowbit: ${message}`)
   const tensors = [...describe(plan)]

@@ -156,6 +156,17 @@ const bench = program
   .option('--new-tokens <n>', 'tokens to generate', wholeNumber(2), 64)
   .action(async (model, options) => (await import('./bench.ts')).benchCommand(model, options))
 
+program
+  .command('push')
+  .description('put a model onto the Hugging Face hub, with a model card')
+  .argument('<model>', 'folder in Hugging Face layout')
+  .argument('<id>', 'its name on the hub: org/name')
+  .option('--private', 'a model that is new there is seen by its owner alone')
+  .option('--base-model <id>', 'the model that it was made of, for the card (default: as config.json says)')
+  .option('--json', 'print one JSON document and nothing else')
+  .helpOption('-h, --help', 'print this')
+  .action(async (folder, id, options) => (await import('./push.ts')).pushCommand(folder, id, options))
+
 for (const [command, usual] of [
   [generate, 'int8'],
   [evaluate, 'float32'],

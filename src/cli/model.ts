@@ -1,9 +1,10 @@
+import type { LoadPlan } from '../checkpoints/plan.ts'
 import type { FloatDType } from '../core/dtype.ts'
 import type { Device } from '../devices/device.ts'
 import { type DeviceName, openDevice } from '../devices/open.ts'
 import type { CacheType } from '../models/caches/index.ts'
 import type { CausalLM } from '../models/causalLM.ts'
-import { type LoadOptions, loadCausalLM } from '../models/load.ts'
+import { type LoadOptions, loadCausalLM, planCausalLM } from '../models/load.ts'
 import type { ComputeDType } from '../qtensor/computeDtype.ts'
 import { interrupted } from './interrupt.ts'
 import { progressBar } from './output.ts'
@@ -35,6 +36,17 @@ export async function withDevice<T>(
   }
 }
 
+/** Reads all of a model but its weights, with a progress bar for what comes from the hub. */
+export async function planModel(model: string, options: CommonOptions): Promise<LoadPlan<CausalLM>> {
+  const download = await downloadBar(options)
+  return planCausalLM(model, { signal: interrupted, onDownload: download.update }).finally(download.stop)
+}
+
+async function downloadBar(options: CommonOptions) {
+  const bar = await progressBar('download', options)
+  return { update: (_: string, bytes: number, total: number) => bar.update(bytes, total), stop: bar.stop }
+}
+
 /** Loads a model as the common options say, with a progress bar. */
 export async function loadModel(
   model: string,
@@ -43,12 +55,20 @@ export async function loadModel(
   { dequantize }: Pick<LoadOptions, 'dequantize'> = {},
 ): Promise<CausalLM> {
   const bar = await progressBar('load', options)
+  const download = await downloadBar(options)
   const { dtype } = options
   return loadCausalLM(model, {
     device,
     dtype,
     dequantize,
     signal: interrupted,
-    onProgress: bar.update,
-  }).finally(bar.stop)
+    onDownload: download.update,
+    onProgress(done, total) {
+      download.stop()
+      bar.update(done, total)
+    },
+  }).finally(() => {
+    download.stop()
+    bar.stop()
+  })
 }

@@ -64,6 +64,7 @@ export async function progressBar(
         )
         bar.start(total, 0)
       }
+      bar.setTotal(total)
       bar.update(done)
     },
     stop: () => bar?.stop(),

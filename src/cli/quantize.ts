@@ -7,7 +7,6 @@ import type { Device } from '../devices/device.ts'
 import { layerError, weightErrors } from '../evaluate/weightError.ts'
 import { checkSaveTarget } from '../formats/atomicFolder.node.ts'
 import type { CausalLM } from '../models/causalLM.ts'
-import { planCausalLM } from '../models/load.ts'
 import { type QuantizedFiles, quantizeFiles, streams } from '../models/quantizeFiles.ts'
 import type { Module } from '../nn/module.ts'
 import { QWeightModule } from '../nn/qmodule.ts'
@@ -15,7 +14,7 @@ import { freeze, memoryFootprint, type QuantizeOptions, quantize } from '../quan
 import type { QuantizerName } from '../quantize/quantizers.ts'
 import { calibrateOnText } from './calibration.ts'
 import { interrupted } from './interrupt.ts'
-import { type CommonOptions, loadModel, withDevice } from './model.ts'
+import { type CommonOptions, loadModel, planModel, withDevice } from './model.ts'
 import { formatBytes, printJson, printTable, progressBar } from './output.ts'
 
 export interface QuantizeCommandOptions extends CommonOptions {
@@ -89,7 +88,7 @@ async function quantizeStreaming(
   device: Device,
   options: QuantizeCommandOptions,
 ): Promise<Quantized | null> {
-  const plan = await planCausalLM(path)
+  const plan = await planModel(path, options)
   try {
     const floats = plan.scheme !== 'none'
     const quantization = quantizeOptions(options)

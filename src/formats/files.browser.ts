@@ -1,12 +1,12 @@
 import { FormatError } from '../core/errors.ts'
 import { httpFolder, httpSource } from './http.ts'
-import type { ByteSource, Folder, FolderSink } from './source.ts'
+import type { ByteSource, Folder, FolderSink, OpenOptions } from './source.ts'
 
 /**
  * A folder by its URL, which may be relative to the page.
  * @throws FormatError if it is not a URL
  */
-export async function openFolder(url: string | URL): Promise<Folder> {
+export async function openFolder(url: string | URL, _options?: OpenOptions): Promise<Folder> {
   return httpFolder(url)
 }
 
@@ -14,7 +14,7 @@ export async function openFolder(url: string | URL): Promise<Folder> {
  * A file by its URL, which may be relative to the page.
  * @throws FormatError if it is not a URL, or the server does not have it
  */
-export async function openFile(url: string | URL): Promise<ByteSource> {
+export async function openFile(url: string | URL, _options?: OpenOptions): Promise<ByteSource> {
   return httpSource(url)
 }
 

@@ -4,7 +4,7 @@ import { FormatError } from '../core/errors.ts'
 import type { SaveOptions } from './atomicFolder.node.ts'
 import { diskFolder, fileSource } from './file.node.ts'
 import { httpFolder, httpSource } from './http.ts'
-import type { ByteSource, Folder, FolderSink } from './source.ts'
+import type { ByteSource, Folder, FolderSink, OpenOptions } from './source.ts'
 
 /*
  * What only some callers use is loaded when they do: `import 'lowbit'` stays quick.
@@ -28,14 +28,14 @@ const packageRoot = new URL('../../', import.meta.url)
  * by its id on the Hugging Face hub (`org/name`), in that order.
  * @throws FormatError if it is none of them
  */
-export async function openFolder(place: string | URL): Promise<Folder> {
+export async function openFolder(place: string | URL, options: OpenOptions = {}): Promise<Folder> {
   const path = pathOrUrl(place)
   if (isHttp(path)) return httpFolder(path)
   if (!existsSync(path)) {
     const embedded = /^lowbit\/(models\/[\w-]+)$/.exec(path)
     if (embedded) return openFolder(fileURLToPath(new URL(embedded[1], packageRoot)))
     const hub = await import('./hub.node.ts')
-    if (hub.isHubId(path)) return hub.hubFolder(path)
+    if (hub.isHubId(path)) return hub.hubFolder(path, options)
     throw new FormatError(
       `${path || '""'}: must be a folder, a URL, or a hub id such as org/name; there is no such folder`,
     )
@@ -47,10 +47,14 @@ export async function openFolder(place: string | URL): Promise<Folder> {
   return diskFolder(path)
 }
 
-/** A file by its path or URL. */
-export async function openFile(place: string | URL): Promise<ByteSource> {
+/** A file by its path or URL, or of a model of the hub (`org/name/model.gguf`). */
+export async function openFile(place: string | URL, options: OpenOptions = {}): Promise<ByteSource> {
   const path = pathOrUrl(place)
-  return isHttp(path) ? httpSource(path) : fileSource(path)
+  if (isHttp(path)) return httpSource(path)
+  const [, id, file] = /^([^/\\]+\/[^/\\]+)\/([^\\]+)$/.exec(path) ?? []
+  if (id === undefined || existsSync(path)) return fileSource(path)
+  const hub = await import('./hub.node.ts')
+  return hub.isHubId(id) ? hub.hubFile(id, file, options) : fileSource(path)
 }
 
 /** Whether both are one file or folder that is there. */

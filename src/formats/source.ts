@@ -31,6 +31,13 @@ const aFolder: Kind = {
   holds: (value) => isObject(value) && 'open' in value && 'list' in value,
 }
 
+/** How what lies elsewhere is brought here. */
+export interface OpenOptions {
+  /** Called with the file that is downloaded, its bytes so far, and all. */
+  onDownload?: (file: string, bytes: number, totalBytes: number) => void
+  signal?: AbortSignal
+}
+
 /** A path or URL, or a folder to read from. */
 export const aPlace: Kind = either(
   'be a path, a URL or a folder',

@@ -7,7 +7,7 @@ import { FormatError } from '../core/errors.ts'
 import { type GgufFile, openGguf } from '../formats/gguf.ts'
 import { placeOfPart, withOtherParts } from '../formats/ggufSplit.ts'
 import { pythonJson } from '../formats/json.ts'
-import type { ByteSource } from '../formats/source.ts'
+import type { ByteSource, OpenOptions } from '../formats/source.ts'
 import type { CausalLM } from './causalLM.ts'
 import { emptyModel } from './families/index.ts'
 import { ggufConfig } from './ggufConfig.ts'
@@ -23,8 +23,12 @@ import { Tokenizer } from './tokenizer.ts'
  * @throws FormatError if the file is broken, its parts do not fit each other, or its architecture or types
  * are not supported
  */
-export async function planGguf(source: ByteSource, place?: string): Promise<LoadPlan<CausalLM>> {
-  const open = place === undefined ? undefined : (part: number) => openFile(placeOfPart(place, part))
+export async function planGguf(
+  source: ByteSource,
+  place?: string,
+  options: OpenOptions = {},
+): Promise<LoadPlan<CausalLM>> {
+  const open = place === undefined ? undefined : (part: number) => openFile(placeOfPart(place, part), options)
   const file = await withOtherParts(await openGguf(source), open)
   try {
     const warnings = new Set<string>()

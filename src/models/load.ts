@@ -6,7 +6,7 @@ import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { aDevice, type Device } from '../devices/device.ts'
 import { openDevice } from '../devices/open.ts'
 import { checkFinite } from '../formats/finite.ts'
-import { aPlace, type ByteSource, blobSource, type Folder, filesFolder } from '../formats/source.ts'
+import { aPlace, blobSource, type Folder, filesFolder, type OpenOptions } from '../formats/source.ts'
 import { type Parameter, parentPath } from '../nn/module.ts'
 import { QWeightModule, setComputeDtype } from '../nn/qmodule.ts'
 import { isTurned } from '../nn/twins.ts'
@@ -59,6 +59,8 @@ export interface LoadOptions {
    */
   quantization?: Quantization
   signal?: AbortSignal
+  /** Called with a file of the hub that is downloaded, its bytes so far, and all. */
+  onDownload?: (file: string, bytes: number, totalBytes: number) => void
   /**
    * Is told, before any weight is read, what of the checkpoint is ignored since it is not sound; default:
    * `console.warn`.
@@ -75,6 +77,7 @@ const optionKinds: OptionKinds<LoadOptions> = {
   computeDtype: aComputeDType,
   quantization: anObject,
   signal: aSignal,
+  onDownload: aFunction,
   onWarning: aFunction,
   onProgress: aFunction,
 }
@@ -87,7 +90,7 @@ const optionKinds: OptionKinds<LoadOptions> = {
  */
 export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {}): Promise<CausalLM> {
   checkLoadOptions(options)
-  const plan = await planCausalLM(place)
+  const plan = await planCausalLM(place, options)
   const { model, parameters } = plan
   const warn = options.onWarning ?? ((message) => console.warn(`lowbit: ${message}`))
   try {
@@ -216,14 +219,17 @@ function placeParameter(
 }
 
 /** Reads everything but the weights; the plan's model has shapes only. The caller closes the plan. */
-export async function planCausalLM(place: ModelPlace): Promise<LoadPlan<CausalLM>> {
+export async function planCausalLM(
+  place: ModelPlace,
+  options: OpenOptions = {},
+): Promise<LoadPlan<CausalLM>> {
   check('loadCausalLM', 'place', place, aModelPlace)
   if (isFiles(place)) return planFiles(place)
   if (place instanceof Blob) return planGguf(blobSource(place))
   if (typeof place !== 'string' && !(place instanceof URL)) return planFolder(place)
   return isGgufPath(place)
-    ? planGguf(await openFile(place), String(place))
-    : planFolder(await openFolder(place))
+    ? planGguf(await openFile(place, options), String(place), options)
+    : planFolder(await openFolder(place, options))
 }
 
 function isFiles(place: ModelPlace): place is readonly File[] {
@@ -238,10 +244,12 @@ function planFiles(files: readonly File[]): Promise<LoadPlan<CausalLM>> {
     : planFolder(filesFolder(files))
 }
 
+type Gguf = typeof import('./ggufPlan.ts')
+
 /** Loaded when used: whoever has no GGUF file need not wait for what reads one. */
-async function planGguf(source: ByteSource, place?: string): Promise<LoadPlan<CausalLM>> {
+async function planGguf(...model: Parameters<Gguf['planGguf']>): Promise<LoadPlan<CausalLM>> {
   const gguf = await import('./ggufPlan.ts')
-  return gguf.planGguf(source, place)
+  return gguf.planGguf(...model)
 }
 
 /** Whether a path or URL names a GGUF file; a URL may have a query. */

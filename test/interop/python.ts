@@ -185,12 +185,13 @@ export type BitsAndBytesJob =
       folder: string
     }
 
-/** Runs jobs of a script beside this file in one Python process. */
+/** Runs jobs of a script beside this file in one Python process, without the network unless `settings` allow it. */
 export async function runJobs(
   python: string,
   jobs: readonly object[],
   folder: string,
   script = 'quanto_peer.py',
+  settings: Readonly<Record<string, string>> = {},
 ): Promise<void> {
   const list = join(folder, 'jobs.json')
   writeFileSync(list, JSON.stringify(jobs))
@@ -201,6 +202,7 @@ export async function runJobs(
     TRANSFORMERS_OFFLINE: '1',
     TQDM_DISABLE: '1',
     PYTHONWARNINGS: 'ignore',
+    ...settings,
   }
   await step('the Python side must end well', python, [join(import.meta.dirname, script), list], env)
 }
