@@ -18,11 +18,9 @@ export interface Checkpoint {
 export interface WithFiles {
   /**
    * Their texts by name, in the order in which they are written.
-   * @param quantizationConfig what config.json is to say of the weights' quantization, if anything
+   * @param quantized what config.json is to say of the weights' quantization, by field; default: nothing
    */
-  savedFiles(
-    quantizationConfig?: Readonly<Record<string, unknown>>,
-  ): Iterable<readonly [name: string, text: string]>
+  savedFiles(quantized?: Readonly<Record<string, unknown>>): Iterable<readonly [name: string, text: string]>
 }
 
 export function hasFiles(model: object): model is WithFiles {

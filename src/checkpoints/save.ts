@@ -6,7 +6,7 @@ import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { pythonJson } from '../formats/json.ts'
 import { storedBytes } from '../formats/safetensors.ts'
 import { writeCheckpoint } from '../formats/safetensorsWriter.ts'
-import type { LayerToWrite, SchemeSettings } from '../formats/schemes/scheme.ts'
+import { configFields, type LayerToWrite, type SchemeSettings } from '../formats/schemes/scheme.ts'
 import { type WritingScheme, writingSchemes } from '../formats/schemes/targets.ts'
 import { refusalOf } from '../formats/schemes/weightKind.ts'
 import { aTarget, type FolderSink, writeText } from '../formats/source.ts'
@@ -205,9 +205,9 @@ async function writeModel(
     },
   }))
   await writeCheckpoint(counting, reported, { maxShardBytes: options.maxShardBytes })
-  const texts = new Map(hasFiles(model) ? model.savedFiles(settings.quantizationConfig) : [])
-  if (settings.quantizationConfig && !hasFiles(model))
-    texts.set('config.json', pythonJson({ quantization_config: settings.quantizationConfig }, 2))
+  const fields = configFields(settings)
+  const texts = new Map(hasFiles(model) ? model.savedFiles(fields) : [])
+  if (Object.keys(fields).length > 0 && !hasFiles(model)) texts.set('config.json', pythonJson(fields, 2))
   for (const [name, text] of [...texts, ...(settings.files ?? [])]) await writeText(counting, name, text)
   return bytes
 }

@@ -123,7 +123,8 @@ async function readHeader(source: ByteSource): Promise<{ header: JsonObject; dat
 }
 
 function readTexts(header: JsonObject): Map<string, string> {
-  if (!header.keys().includes('__metadata__')) return new Map()
+  // Null is as good as none: mx.save_safetensors writes it.
+  if (!header.has('__metadata__')) return new Map()
   const metadata = header.object('__metadata__')
   return new Map(metadata.keys().map((key) => [key, metadata.string(key)]))
 }

@@ -32,13 +32,10 @@ export abstract class Pretrained extends Module implements WithFiles {
   }
 
   /** config.json, and the files that came with the checkpoint. */
-  *savedFiles(
-    quantizationConfig?: Readonly<Record<string, unknown>>,
-  ): Generator<[name: string, text: string]> {
+  *savedFiles(quantized: Readonly<Record<string, unknown>> = {}): Generator<[name: string, text: string]> {
     const config = this.savedConfig()
     for (const key of settingsKeys) delete config[key]
-    const quantized = quantizationConfig ? { ...config, quantization_config: quantizationConfig } : config
-    yield ['config.json', pythonJson(quantized, 2)]
+    yield ['config.json', pythonJson({ ...config, ...quantized }, 2)]
     for (const [name, text] of this.checkpoint?.files ?? [])
       yield [name, typeof text === 'string' ? text : text()]
   }

@@ -12,7 +12,7 @@ import { type FloatDType, isFloatDType } from '../core/dtype.ts'
 import type { Device } from '../devices/device.ts'
 import type { ModelWriter, PlacedTensors } from '../formats/modelWriter.ts'
 import { placeCheckpoint } from '../formats/safetensorsWriter.ts'
-import type { SchemeSettings } from '../formats/schemes/scheme.ts'
+import { configFields, type SchemeSettings } from '../formats/schemes/scheme.ts'
 import type { WritingScheme } from '../formats/schemes/targets.ts'
 import { type FolderSink, writeText } from '../formats/source.ts'
 import { type Parameter, parentPath } from '../nn/module.ts'
@@ -118,10 +118,10 @@ export async function rewriteFiles(
 async function writeSideFiles(
   folder: FolderSink,
   model: CausalLM,
-  { quantizationConfig, files }: SchemeSettings,
+  settings: SchemeSettings,
 ): Promise<number> {
   let bytes = 0
-  for (const [name, text] of [...model.savedFiles(quantizationConfig), ...(files ?? [])]) {
+  for (const [name, text] of [...model.savedFiles(configFields(settings)), ...(settings.files ?? [])]) {
     await writeText(folder, name, text)
     bytes += new TextEncoder().encode(text).byteLength
   }

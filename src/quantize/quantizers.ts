@@ -58,6 +58,21 @@ function scalesOfMax(groups: Tensor, qtype: QType) {
     : chooseScales(groups, 'absmax', symmetricRange(qtype))
 }
 
+/**
+ * Scales and shifts of unsigned types of which 0 and the range's larger end are codes, both chosen in float32, and the
+ * codes by them; then they are rounded to the weight's dtype. MLX's affine mode; see kernels/quantize/chooseScale.
+ * Source: mlx 0.32, backend/cpu/quantized.cpp, `quantize`.
+ */
+export const mlx: Quantizer = groupQuantizer('mlx', (groups, type) => {
+  if (!type.unsigned || type.bits === 1)
+    throw new DTypeError(`mlx: the type must be unsigned, of 2 bits or more; received ${type.name}`)
+  const x = cast(groups, 'float32')
+  const chosen = chooseScales(x, 'edge', { ...type, offset: 'shift', epsilon: 1e-7 })
+  const shift = chosen.shift as Tensor
+  const codes = encodeRows(x, chosen, type)
+  return { codes, scale: cast(chosen.scale, groups.dtype), shift: cast(shift, groups.dtype) }
+})
+
 /** How long and by which norm `hqq` searches. */
 export interface HqqOptions {
   /**
@@ -154,6 +169,7 @@ export const quantizers = {
   absmax,
   max,
   minmax,
+  mlx,
   hqq: hqq(),
   codebook,
   doubleQuant,

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { save } from '../../src/checkpoints/save.ts'
 import { openDevice } from '../../src/devices/open.ts'
 import { diskFolder } from '../../src/formats/file.node.ts'
+import { openSafetensors } from '../../src/formats/safetensors.ts'
 import { memoryFolder } from '../../src/formats/source.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
 import { QTensor } from '../../src/qtensor/qtensor.ts'
@@ -52,6 +54,41 @@ test('layers that no setting names are as their tensors say', async () => {
   assert.ok(weight instanceof QTensor)
   assert.equal(String(weight).includes('quint8 [64,64], one scale a row'), true, String(weight))
 })
+
+for (const variant of ['mlx-mixed', 'mlx-mxfp4', 'mlx-w8-g32']) {
+  test(`${variant} is saved again as it was`, async () => {
+    const files = await copyOf(diskFolder(join(golden, 'stories260K', variant)))
+    const saved = new Map<string, Uint8Array>()
+    using model = await loadCausalLM(memoryFolder(files), { device })
+    await save(model, memoryFolder(saved), { format: 'mlx' })
+    const [before, after] = [await tensorsOf(files), await tensorsOf(saved)]
+    assert.deepEqual([...after.keys()].sort(), [...before.keys()].sort())
+    for (const [name, bytes] of before) assert.ok(after.get(name)?.equals(bytes), name)
+    const [theirs, ours] = [files, saved].map((all) =>
+      JSON.parse(String(Buffer.from(all.get('config.json') ?? []))),
+    )
+    for (const [path, setting] of Object.entries(theirs.quantization))
+      if (path.includes('.') && setting)
+        assert.deepEqual(
+          ours.quantization[path] ?? settingOf(ours.quantization),
+          setting === true ? settingOf(theirs.quantization) : setting,
+          path,
+        )
+  })
+}
+
+/** The tensors of a folder, by name. */
+async function tensorsOf(files: Map<string, Uint8Array>): Promise<Map<string, Buffer>> {
+  const file = await openSafetensors(await memoryFolder(files).open('model.safetensors'))
+  const tensors = new Map<string, Buffer>()
+  for (const name of file.tensors.keys()) tensors.set(name, Buffer.from(await file.read(name)))
+  return tensors
+}
+
+/** What settings say of all layers. */
+function settingOf({ group_size, bits, mode }: Record<string, unknown>) {
+  return { group_size, bits, mode }
+}
 
 test('settings that MLX has not are refused by name', async () => {
   const refused = async (settings: Parameters<typeof load>[0], message: RegExp) =>

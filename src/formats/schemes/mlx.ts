@@ -1,8 +1,6 @@
-import type { DType, FloatDType } from '../../core/dtype.ts'
-import { isFloatDType } from '../../core/dtype.ts'
+import { type FloatDType, isFloatDType } from '../../core/dtype.ts'
 import { FormatError } from '../../core/errors.ts'
 import type { QType } from '../../core/qtype.ts'
-import { e2m1, qfloat8_e4m3fn, qint1, qint2, qint3, qint4, qint5, qint6, quint8 } from '../../core/qtypes.ts'
 import { type Shape, showShape } from '../../core/shape.ts'
 import { unpackCodes, wordRows } from '../../qtensor/packing.ts'
 import { matrixShape, showBlock } from '../../qtensor/parts.ts'
@@ -12,6 +10,8 @@ import { keep, scope } from '../../tensor/scope.ts'
 import type { Tensor } from '../../tensor/tensor.ts'
 import type { JsonObject } from '../json.ts'
 import { type TensorFile, tensorInfo } from '../tensorFile.ts'
+import { affineGroups, affineTypes, floatModes } from './mlxModes.ts'
+import { mlxWriter } from './mlxWriter.ts'
 import type { Part, PartReader, QuantizedFile, QuantizedWeight, Scheme } from './scheme.ts'
 
 /**
@@ -36,26 +36,12 @@ export const mlx: Scheme = {
   name: 'mlx',
   settingsKeys: ['quantization'],
   detect: (config, file) => (config && isMlx(config) ? openMlx(config, file) : null),
+  writer: mlxWriter,
   trace: (file) =>
     [...file.tensors.keys()].find(
       (name) => name.endsWith('.scales') && file.tensors.get(weightOf(name))?.dtype === 'U32',
     ),
 }
-
-/** The types of affine codes, by their bits. */
-export const affineTypes: Readonly<Record<number, QType>> = {
-  ...{ 1: qint1, 2: qint2, 3: qint3, 4: qint4, 5: qint5, 6: qint6, 8: quint8 },
-}
-
-/** The other modes: the type of their codes, the columns of a group, and what the bytes of scales are. */
-const floatModes: Readonly<Record<string, { type: QType; groupSize: number; scales: DType }>> = {
-  mxfp4: { type: e2m1, groupSize: 32, scales: 'float8_e8m0fnu' },
-  mxfp8: { type: qfloat8_e4m3fn, groupSize: 32, scales: 'float8_e8m0fnu' },
-  nvfp4: { type: e2m1, groupSize: 16, scales: 'float8_e4m3fn' },
-}
-
-/** Columns of an affine group. */
-const affineGroups: readonly number[] = [32, 64, 128]
 
 /** How a layer is quantized. */
 interface Settings {

@@ -253,4 +253,11 @@ export interface SchemeSettings {
   readonly files?: ReadonlyMap<string, string>
   /** What config.json holds under `quantization_config`. */
   readonly quantizationConfig?: Readonly<Record<string, unknown>>
+  /** Other fields of config.json, by name. */
+  readonly config?: Readonly<Record<string, unknown>>
+}
+
+/** What config.json holds of settings, by field. */
+export function configFields({ quantizationConfig, config }: SchemeSettings): Record<string, unknown> {
+  return { ...config, ...(quantizationConfig && { quantization_config: quantizationConfig }) }
 }

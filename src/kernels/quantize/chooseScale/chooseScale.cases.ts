@@ -34,8 +34,16 @@ const shifted: Choice[] = [3, 15].map((levels) => ({
   epsilon: 0,
 }))
 
+/** MLX's scales and shifts. */
+const edged: Choice[] = [3, 15, 255].map((levels) => ({
+  rule: 'edge',
+  range: [0, levels, 0],
+  offset: 'shift',
+  epsilon: 1e-7,
+}))
+
 /** torchao's scales and zero points: int8, int4 stored unsigned, int2. */
-const around: Choice[] = Object.keys(scaleRules).flatMap((rule) =>
+const around: Choice[] = ['absmax', 'noClipping', 'range'].flatMap((rule) =>
   (
     [
       [-128, 127, 0],
@@ -86,7 +94,7 @@ function defectsOf({ offset, range: [qmin, qmax] }: Choice, dtype: FloatDType, c
 }
 
 const kinds = floats.flatMap((dtype) =>
-  [...symmetric, ...shifted, ...around].map((choice) => ({ dtype, choice })),
+  [...symmetric, ...shifted, ...edged, ...around].map((choice) => ({ dtype, choice })),
 )
 
 const sizes: KernelCase[] = kinds.flatMap(({ dtype, choice }) =>
@@ -105,13 +113,14 @@ const sizes: KernelCase[] = kinds.flatMap(({ dtype, choice }) =>
 )
 
 /**
- * Row r holds special value r at column r, of zero points only finite ones; the last rows are constant: zeros
+ * Row r holds special value r at column r, of zero points and edges only finite ones; the last rows are constant: zeros
  * of both signs, negative zeros, 0.3 and what lies below epsilon.
  */
 const special: KernelCase[] = kinds.map(({ dtype, choice }) => ({
   name: `special values ${dtype} ${showChoice(choice)}`,
   args: (random) => {
-    const held = choice.offset === 'zero point' ? specials.filter(Number.isFinite) : specials
+    const finite = choice.offset === 'zero point' || choice.rule === 'edge'
+    const held = finite ? specials.filter(Number.isFinite) : specials
     const count = held.length
     const x = normals(random, (count + 4) * count, 1e-4)
     for (let r = 0; r < count; r++) x[r * count + r] = held[r]
@@ -125,7 +134,11 @@ const special: KernelCase[] = kinds.map(({ dtype, choice }) => ({
 
 export const cases = [...sizes, ...special]
 
-export const benchmarks: KernelCase[] = [...symmetric.slice(0, 1), ...shifted.slice(1)].map((choice) => ({
+export const benchmarks: KernelCase[] = [
+  ...symmetric.slice(0, 1),
+  ...shifted.slice(1),
+  ...edged.slice(1, 2),
+].map((choice) => ({
   name: `131072x128 float32 ${showChoice(choice)}`,
   args: (random) => argsOf(choice, 'float32', normals(random, 131072 * 128), 131072, 128),
   tolerance: () => 'exact',

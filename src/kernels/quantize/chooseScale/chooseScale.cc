@@ -3,13 +3,26 @@
 
 namespace LOWBIT_ISA {
 
-enum ScaleRule { ABSMAX, NO_CLIPPING, RANGE };
+enum ScaleRule { ABSMAX, NO_CLIPPING, RANGE, EDGE };
 
 /* The scale of a range; comparisons in this order pass NaN on. */
 template <int dtype> INLINE float chosenScale(int32_t rule, float least, float most, float qmin, float qmax) {
   if (rule == RANGE) return roundTo(most - least, dtype) / (qmax - qmin);
   float below = roundTo(least / qmin, dtype), above = roundTo(most / qmax, dtype);
   return below > above ? below : above;
+}
+
+struct ScaleAndShift { float scale, shift; };
+
+/* The rule `edge`. */
+template <int dtype> INLINE ScaleAndShift edgeOf(float least, float most, float levels, float epsilon) {
+  float width = roundTo(roundTo(most - least, dtype) / levels, dtype);
+  width = roundTo(width < epsilon ? epsilon : width, dtype);
+  bool below = __builtin_fabsf(least) > __builtin_fabsf(most);
+  float edge = below ? least : most, step = below ? width : -width;
+  float n = roundHalfEven(roundTo(edge / step, dtype));
+  if (n == 0) return {step, 0};
+  return {roundTo(edge / n, dtype), edge == 0 ? 0 : -edge};
 }
 
 void chooseScale(int32_t rule, const void* x, int32_t dtype, void* scale, void* shift, uint8_t* zeroPoint,
@@ -32,6 +45,12 @@ void chooseScale(int32_t rule, const void* x, int32_t dtype, void* scale, void* 
           range.least = range.least > 0 ? 0 : range.least;
         }
         least = range.least;
+        if (rule == EDGE && shift) {
+          ScaleAndShift found = edgeOf<xType>(least, range.most, highest - lowest, epsilon);
+          writeFloat(scale, xType, r, found.scale);
+          writeFloat(shift, xType, r, found.shift);
+          return;
+        }
         chosen = chosenScale<xType>(rule, least, range.most, lowest, highest);
       }
       float rounded = roundTo(chosen, xType);
