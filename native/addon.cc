@@ -106,6 +106,13 @@ struct Arguments {
       throw std::invalid_argument("a handle must come from open");
     return *(Handle*)handle;
   }
+  std::string text(size_t index) const {
+    size_t length = 0;
+    napi_get_value_string_utf8(env, values[index], nullptr, 0, &length);
+    std::string text(length, '\0');
+    napi_get_value_string_utf8(env, values[index], text.data(), length + 1, &length);
+    return text;
+  }
   // The elements of a typed array and how many there are.
   template <class T>
   std::pair<T*, size_t> array(size_t index) const {
@@ -192,6 +199,15 @@ napi_value close(const Arguments& args) {
 napi_value allocate(const Arguments& args) {
   napi_value address;
   napi_create_double(args.env, (double)(uintptr_t)args.handle().queue.allocate((size_t)args.number(1)),
+                     &address);
+  return address;
+}
+
+// map(handle, path, bytes): the address of memory that is a file.
+napi_value map(const Arguments& args) {
+  napi_value address;
+  const std::string path = args.text(1);
+  napi_create_double(args.env, (double)(uintptr_t)args.handle().queue.map(path.c_str(), (size_t)args.number(2)),
                      &address);
   return address;
 }
@@ -290,7 +306,7 @@ NAPI_MODULE_INIT() {
   keepLoaded();
   const napi_property_descriptor methods[] = {
       method<isas>("isas"), method<open>("open"),         method<close>("close"),
-      method<run>("run"),   method<allocate>("allocate"), method<freeBlock>("free"),
+      method<run>("run"),   method<allocate>("allocate"), method<freeBlock>("free"), method<map>("map"),
       method<read>("read"), method<write>("write"),       method<upload>("upload")};
   napi_define_properties(env, exports, std::size(methods), methods);
   return exports;

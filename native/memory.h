@@ -7,8 +7,14 @@
 #ifdef _WIN32
 #include <malloc.h>
 #else
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 #endif
+
+#include <stdexcept>
 
 namespace lowbit {
 
@@ -27,6 +33,10 @@ inline void* allocateBlock(size_t bytes) {
 }
 
 inline void freeBlock(void* block, size_t) { _aligned_free(block); }
+
+inline void* mapFile(const char*, size_t) { throw std::runtime_error("it is not supported on Windows"); }
+
+inline void unmapFile(void*, size_t) {}
 
 #else
 
@@ -67,6 +77,26 @@ inline void freeBlock(void* block, size_t bytes) {
   else
     munmap(block, mappedBytes(bytes));
 }
+
+// Memory that is a new file at path, whose name is gone again when this returns: the system writes it there when
+// it needs the memory for others, and reads it when it is used. Room for all of it is taken at once.
+inline void* mapFile(const char* path, size_t bytes) {
+  const int file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (file < 0) throw std::runtime_error(strerror(errno));
+  unlink(path);
+#ifdef __APPLE__
+  const int problem = ftruncate(file, (off_t)bytes) == 0 ? 0 : errno;
+#else
+  const int problem = posix_fallocate(file, 0, (off_t)bytes);
+#endif
+  void* block = problem ? MAP_FAILED : mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  const int failed = problem ? problem : errno;
+  close(file);
+  if (block == MAP_FAILED) throw std::runtime_error(strerror(failed));
+  return block;
+}
+
+inline void unmapFile(void* block, size_t bytes) { munmap(block, bytes); }
 
 #endif
 

@@ -30,7 +30,7 @@ class Queue {
 
   ~Queue() {
     stop();
-    for (const auto& [block, bytes] : blocks_) freeBlock(block, bytes);
+    for (const auto& [block, kind] : blocks_) giveBack(block, kind);
   }
 
   // Null if the memory is not to be had. The queue owns the block: what is never freed goes when the queue
@@ -39,7 +39,15 @@ class Queue {
     void* block = allocateBlock(bytes);
     if (!block) return nullptr;
     std::lock_guard<std::mutex> lock(mutex_);
-    blocks_[block] = bytes;
+    blocks_[block] = {bytes, false};
+    return block;
+  }
+
+  // As allocate, but memory that is a file; see mapFile. Throws what the system says if it is not to be had.
+  void* map(const char* path, size_t bytes) {
+    void* block = mapFile(path, bytes);
+    std::lock_guard<std::mutex> lock(mutex_);
+    blocks_[block] = {bytes, true};
     return block;
   }
 
@@ -49,10 +57,10 @@ class Queue {
       std::unique_lock<std::mutex> lock(mutex_);
       const auto found = blocks_.find(block);
       if (found == blocks_.end()) return;
-      const size_t bytes = found->second;
+      const Block kind = found->second;
       blocks_.erase(found);
       lock.unlock();
-      freeBlock(block, bytes);
+      giveBack(block, kind);
     });
   }
 
@@ -116,6 +124,15 @@ class Queue {
   }
 
  private:
+  struct Block {
+    size_t bytes;
+    bool isFile;
+  };
+
+  static void giveBack(void* block, Block kind) {
+    kind.isFile ? unmapFile(block, kind.bytes) : freeBlock(block, kind.bytes);
+  }
+
   void push(std::function<void()> command) {
     {
       std::lock_guard<std::mutex> lock(mutex_);
@@ -145,7 +162,7 @@ class Queue {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::function<void()>> commands_;
-  std::unordered_map<void*, size_t> blocks_;
+  std::unordered_map<void*, Block> blocks_;
   bool busy_ = false;
   std::atomic<bool> stopping_{false};  // read between records without the mutex
   std::string failure_;                // only the queue thread touches it

@@ -43,28 +43,24 @@ const call = <Options>(
 const quantizeOptions = {
   ...scales,
   weights: 'int8',
-  activations: undefined,
-  include: undefined,
-  exclude: undefined,
-  algorithm: undefined,
-  groupSize: undefined,
-  computeDtype: undefined,
-  outlierThreshold: undefined,
-  layers: undefined,
-  strict: undefined,
+  ...unset(
+    'activations',
+    'include',
+    'exclude',
+    'algorithm',
+    'groupSize',
+    'computeDtype',
+    'outlierThreshold',
+    'layers',
+    'strict',
+  ),
 }
 const sizes = { stride: undefined, padding: undefined, dilation: undefined, groups: undefined }
 const pooling = { stride: undefined, padding: undefined, ceilMode: undefined }
 const sampling = { temperature: undefined, topK: undefined, topP: undefined }
 const generation = {
   ...sampling,
-  maxNewTokens: undefined,
-  seed: undefined,
-  stopAtEos: undefined,
-  computeDtype: undefined,
-  kv: undefined,
-  signal: undefined,
-  onText: undefined,
+  ...unset('maxNewTokens', 'seed', 'stopAtEos', 'computeDtype', 'kv', 'signal', 'onText'),
 }
 const normalization = { eps: undefined, momentum: undefined, affine: undefined, trackRunningStats: undefined }
 const adam = { lr: undefined, betas: undefined, eps: undefined, weightDecay: undefined }
@@ -72,35 +68,28 @@ const classes = { reduction: undefined, ignoreIndex: undefined }
 const loading = { device: undefined, dtype: undefined, strict: undefined }
 const memory = () => lb.memoryFolder()
 
+/** Options that are not given. */
+function unset<Name extends string>(...names: Name[]): Record<Name, undefined> {
+  return Object.fromEntries(names.map((name) => [name, undefined])) as Record<Name, undefined>
+}
+
 export const calls: Record<string, Call> = {
   openDevice: call((o: lb.DeviceOptions) => lb.openDevice('cpu', o), { threads: undefined }),
   bench: call((o: lb.BenchOptions) => lb.bench(story, o), {
-    promptTokens: undefined,
-    newTokens: undefined,
-    runs: undefined,
-    computeDtype: undefined,
-    kv: undefined,
-    signal: undefined,
+    ...unset('promptTokens', 'newTokens', 'runs', 'computeDtype', 'kv', 'signal'),
   }),
   perplexity: call((o: lb.PerplexityOptions) => lb.perplexity(story, [1, 2], o), {
-    context: undefined,
-    stride: undefined,
-    baseline: undefined,
-    computeDtype: undefined,
-    kv: undefined,
-    signal: undefined,
-    onProgress: undefined,
+    ...unset('context', 'stride', 'baseline', 'computeDtype', 'kv', 'signal', 'onProgress'),
   }),
   weightErrors: call((o: NonNullable<Parameters<typeof lb.weightErrors>[1]>) => lb.weightErrors(net, o), {
-    signal: undefined,
-    onProgress: undefined,
+    ...unset('signal', 'onProgress'),
   }),
   generate: call((o: lb.GenerateOptions) => lb.generate(story, 'x', o), generation),
   generateTokens: call((o: lb.GenerateOptions) => lb.generateTokens(story, [1], o).next(), generation),
   loadCausalLM: call((o: lb.LoadOptions) => lb.loadCausalLM('models/stories260K', o), {
-    ...{ device: undefined, dtype: undefined, dequantize: undefined, computeDtype: undefined },
-    ...{ quantization: undefined, signal: undefined, onWarning: undefined },
-    ...{ onDownload: undefined, onProgress: undefined },
+    ...unset('device', 'dtype', 'dequantize', 'computeDtype'),
+    ...unset('quantization', 'signal', 'onWarning', 'onProgress', 'onDownload'),
+    ...unset('placement', 'maxMemory', 'offloadFolder', 'attnImplementation'),
   }),
   'loadCausalLM, quantization': call(
     (o: lb.QuantizeOptions) =>
@@ -114,14 +103,13 @@ export const calls: Record<string, Call> = {
   loadStateDict: call((o: lb.LoadStateOptions) => lb.loadStateDict(new Net(), new Map(), o), loading),
   requantize: call((o: lb.LoadStateOptions) => lb.requantize(new Net(), new Map(), {}, o), loading),
   save: call((o: lb.SaveOptions) => lb.save(net, memory(), o), {
-    ...{ overwrite: undefined, signal: undefined, unfrozen: undefined, format: undefined },
-    ...{ maxShardBytes: undefined, onWarning: undefined, onProgress: undefined },
+    ...unset('overwrite', 'signal', 'unfrozen', 'format', 'maxShardBytes', 'onWarning', 'onProgress'),
   }),
   'CausalLM.forward': call((o: lb.ForwardOptions) => story.forward([1], o), {
-    ...{ cache: undefined, position: undefined, lastOnly: undefined },
+    ...unset('cache', 'position', 'lastOnly'),
   }),
   'CausalLM.createCache': call((o: lb.CacheOptions) => story.createCache(4, o), {
-    ...{ kv: undefined, batch: undefined, residual: undefined },
+    ...unset('kv', 'batch', 'residual'),
   }),
   'ops.cacheWrite': call((o: { ring?: boolean }) => lb.ops.cacheWrite(image, numbers(1, 4, 1, 4), 0, o), {
     ring: undefined,
@@ -134,11 +122,11 @@ export const calls: Record<string, Call> = {
   }),
   convert: call((o: lb.ConvertOptions) => lb.convert('models/stories260K', memory(), o), {
     ...{ to: 'quanto', weights: undefined, groupSize: undefined, exactOnly: undefined, include: undefined },
-    ...{ exclude: undefined, dtype: undefined, device: undefined, overwrite: undefined, signal: undefined },
-    ...{ onPlan: undefined, onWarning: undefined, onProgress: undefined },
+    ...unset('exclude', 'dtype', 'device', 'overwrite', 'signal'),
+    ...unset('onPlan', 'onWarning', 'onProgress'),
   }),
   verify: call((o: lb.VerifyOptions) => lb.verify('models/stories260K', o), {
-    ...{ against: undefined, device: undefined, signal: undefined, onProgress: undefined },
+    ...unset('against', 'device', 'signal', 'onProgress'),
   }),
   quantize: call(
     (o: lb.QuantizeOptions) => lb.quantize(lb.initialize(new Net(), device), o),
@@ -149,32 +137,20 @@ export const calls: Record<string, Call> = {
     quantizeOptions,
   ),
   calibrate: call((o: lb.CalibrateOptions) => lb.calibrate(net, () => {}, o), {
-    momentum: undefined,
-    inputMomentum: undefined,
-    observer: undefined,
-    streamline: undefined,
-    mirror: undefined,
-    debug: undefined,
+    ...unset('momentum', 'inputMomentum', 'observer', 'streamline', 'mirror', 'debug'),
   }),
   percentile: call((o: { percent?: number }) => lb.percentile(o), { percent: undefined }),
   ggufQuantizer: call((o: lb.GgufQuantizerOptions) => lb.ggufQuantizer('Q4_0', o), { importance: undefined }),
   hqq: call((o: lb.HqqOptions) => lb.hqq(o), {
-    norm: undefined,
-    beta: undefined,
-    kappa: undefined,
-    iterations: undefined,
+    ...unset('norm', 'beta', 'kappa', 'iterations'),
   }),
   int4WeightOnly: call((o: { groupSize?: number | null }) => lb.int4WeightOnly(o), { groupSize: undefined }),
   int8WeightOnly: call((o: { groupSize?: number | null }) => lb.int8WeightOnly(o), { groupSize: undefined }),
   intxWeightOnly: call((o: lb.IntxOptions) => lb.intxWeightOnly(o), {
-    weightDtype: undefined,
-    groupSize: undefined,
-    mapping: undefined,
+    ...unset('weightDtype', 'groupSize', 'mapping'),
   }),
   int8DynamicActivationIntxWeight: call((o: lb.IntxOptions) => lb.int8DynamicActivationIntxWeight(o), {
-    weightDtype: undefined,
-    groupSize: undefined,
-    mapping: undefined,
+    ...unset('weightDtype', 'groupSize', 'mapping'),
   }),
   int8DynamicActivationInt4Weight: call(
     (o: { groupSize?: number | null }) => lb.int8DynamicActivationInt4Weight(o),
@@ -197,47 +173,37 @@ export const calls: Record<string, Call> = {
   Conv1D: call((o: lb.EmbeddingOptions) => new lb.Conv1D(2, 2, o), { dtype: undefined }),
   RMSNorm: call((o: lb.EmbeddingOptions) => new lb.RMSNorm(2, 1e-5, o), { dtype: undefined }),
   LayerNorm: call((o: lb.LayerNormOptions) => new lb.LayerNorm(2, o), {
-    eps: undefined,
-    elementwiseAffine: undefined,
-    bias: undefined,
-    dtype: undefined,
+    ...unset('eps', 'elementwiseAffine', 'bias', 'dtype'),
   }),
   GroupNorm: call((o: lb.GroupNormOptions) => new lb.GroupNorm(1, 2, o), {
-    eps: undefined,
-    affine: undefined,
+    ...unset('eps', 'affine'),
   }),
   BatchNorm1d: call((o: lb.BatchNormOptions) => new lb.BatchNorm1d(2, o), normalization),
   BatchNorm2d: call((o: lb.BatchNormOptions) => new lb.BatchNorm2d(2, o), normalization),
   GELU: call((o: lb.GELUOptions) => new lb.GELU(o), { approximate: undefined }),
   MultiheadAttention: call((o: lb.MultiheadAttentionOptions) => new lb.MultiheadAttention(4, 2, o), {
-    bias: undefined,
-    batchFirst: undefined,
+    ...unset('bias', 'batchFirst'),
   }),
   Conv1d: call((o: lb.ForwardConvolutionOptions) => new lb.Conv1d(2, 2, 1, o), {
     ...sizes,
-    bias: undefined,
-    paddingMode: undefined,
+    ...unset('bias', 'paddingMode'),
   }),
   Conv2d: call((o: lb.ForwardConvolutionOptions) => new lb.Conv2d(2, 2, 1, o), {
     ...sizes,
-    bias: undefined,
-    paddingMode: undefined,
+    ...unset('bias', 'paddingMode'),
   }),
   ConvTranspose1d: call((o: lb.ConvTransposeLayerOptions) => new lb.ConvTranspose1d(2, 2, 1, o), {
     ...sizes,
-    bias: undefined,
-    outputPadding: undefined,
+    ...unset('bias', 'outputPadding'),
   }),
   ConvTranspose2d: call((o: lb.ConvTransposeLayerOptions) => new lb.ConvTranspose2d(2, 2, 1, o), {
     ...sizes,
-    bias: undefined,
-    outputPadding: undefined,
+    ...unset('bias', 'outputPadding'),
   }),
   MaxPool2d: call((o: lb.ops.MaxPoolOptions) => new lb.MaxPool2d(2, o), { ...pooling, dilation: undefined }),
   AvgPool2d: call((o: lb.ops.AvgPoolOptions) => new lb.AvgPool2d(2, o), {
     ...pooling,
-    countIncludePad: undefined,
-    divisorOverride: undefined,
+    ...unset('countIncludePad', 'divisorOverride'),
   }),
   QLinear: call((o: lb.WeightQuantization) => new lb.QLinear(new lb.Linear(32, 32), o), quantized),
   registerQuantizedModule: call((o: lb.Twin) => lb.registerQuantizedModule(Net, o), {
@@ -252,15 +218,10 @@ export const calls: Record<string, Call> = {
   mseLoss: call((o: { reduction?: lb.Reduction }) => lb.mseLoss(x, x, o), { reduction: undefined }),
   l1Loss: call((o: { reduction?: lb.Reduction }) => lb.l1Loss(x, x, o), { reduction: undefined }),
   klDivLoss: call((o: NonNullable<Parameters<typeof lb.klDivLoss>[2]>) => lb.klDivLoss(x, x, o), {
-    reduction: undefined,
-    logTarget: undefined,
+    ...unset('reduction', 'logTarget'),
   }),
   SGD: call((o: Partial<lb.SGDSettings>) => new lb.SGD([weight], o), {
-    lr: undefined,
-    momentum: undefined,
-    dampening: undefined,
-    nesterov: undefined,
-    weightDecay: undefined,
+    ...unset('lr', 'momentum', 'dampening', 'nesterov', 'weightDecay'),
   }),
   'SGD, a group': call((o: Partial<lb.SGDSettings>) => new lb.SGD([{ params: [weight], ...o }]), {
     lr: 0.1,
@@ -272,10 +233,7 @@ export const calls: Record<string, Call> = {
   Adam: call((o: Partial<lb.AdamSettings>) => new lb.Adam([weight], o), adam),
   AdamW: call((o: Partial<lb.AdamSettings>) => new lb.AdamW([weight], o), adam),
   Adadelta: call((o: Partial<lb.AdadeltaSettings>) => new lb.Adadelta([weight], o), {
-    lr: undefined,
-    rho: undefined,
-    eps: undefined,
-    weightDecay: undefined,
+    ...unset('lr', 'rho', 'eps', 'weightDecay'),
   }),
   clipGradNorm: call((o: { normType?: 2 | typeof Infinity }) => lb.clipGradNorm(net.parameters(), 1, o), {
     normType: undefined,
@@ -300,36 +258,30 @@ export const calls: Record<string, Call> = {
   OneCycleLR: call((o: lb.OneCycleOptions) => new lb.OneCycleLR(sgd(), o), {
     maxLr: 0.1,
     totalSteps: 4,
-    pctStart: undefined,
-    annealStrategy: undefined,
-    cycleMomentum: undefined,
-    baseMomentum: undefined,
-    maxMomentum: undefined,
-    divFactor: undefined,
-    finalDivFactor: undefined,
+    ...unset(
+      'pctStart',
+      'annealStrategy',
+      'cycleMomentum',
+      'baseMomentum',
+      'maxMomentum',
+      'divFactor',
+      'finalDivFactor',
+    ),
   }),
   DataLoader: call(
     (o: lb.LoaderOptions<number, number[]>) => new lb.DataLoader({ length: 2, get: (i) => i }, o),
     {
-      batchSize: undefined,
-      shuffle: undefined,
-      seed: undefined,
-      dropLast: undefined,
+      ...unset('batchSize', 'shuffle', 'seed', 'dropLast'),
       collate: (samples: number[]) => samples,
     },
   ),
   trainEpoch: call((o: lb.TrainOptions<lb.Tensor>) => lb.trainEpoch(net, [weight], o), {
     optimizer: sgd(),
     loss: () => lb.ops.sum(net.forward(weight)),
-    schedule: undefined,
-    clipNorm: undefined,
-    detectAnomaly: undefined,
-    checkEvery: undefined,
-    onProgress: undefined,
+    ...unset('schedule', 'clipNorm', 'detectAnomaly', 'checkEvery', 'onProgress'),
   }),
   'transforms.randomCrop': call((o: { padding?: number; seed?: number }) => lb.transforms.randomCrop(2, o), {
-    padding: undefined,
-    seed: undefined,
+    ...unset('padding', 'seed'),
   }),
   'transforms.randomHorizontalFlip': call(
     (o: { p?: number; seed?: number }) => lb.transforms.randomHorizontalFlip(o),
@@ -358,8 +310,7 @@ export const calls: Record<string, Call> = {
   }),
   'ops.avgPool2d': call((o: lb.ops.AvgPoolOptions) => lb.ops.avgPool2d(image, 2, o), {
     ...pooling,
-    countIncludePad: undefined,
-    divisorOverride: undefined,
+    ...unset('countIncludePad', 'divisorOverride'),
   }),
   'ops.batchNorm': call(
     (o: NonNullable<Parameters<typeof lb.ops.batchNorm>[3]>) => lb.ops.batchNorm(x, null, null, o),
@@ -373,8 +324,7 @@ export const calls: Record<string, Call> = {
   'ops.fakeQuantize': call((o: lb.ops.FakeQuantizeOptions) => lb.ops.fakeQuantize(x, numbers(), o), {
     qmin: -8,
     qmax: 7,
-    zeroPoint: undefined,
-    gradFactor: undefined,
+    ...unset('zeroPoint', 'gradFactor'),
   }),
   'ops.scaledDotProductAttention': call(
     (o: NonNullable<Parameters<typeof lb.ops.scaledDotProductAttention>[3]>) =>
@@ -382,12 +332,11 @@ export const calls: Record<string, Call> = {
     { isCausal: undefined, attnMask: undefined, scale: undefined },
   ),
   'ops.attention': call((o: lb.ops.AttentionOptions) => lb.ops.attention(image, image, image, o), {
-    ...{ mask: undefined, position: undefined, window: undefined, ranges: undefined },
-    ...{ scale: undefined, softcap: undefined, bias: undefined },
+    ...unset('mask', 'position', 'window', 'ranges'),
+    ...unset('scale', 'softcap', 'bias'),
   }),
   'ops.rope': call((o: lb.ops.RopeOptions) => lb.ops.rope(image, numbers(4, 2), numbers(4, 2), 0, o), {
-    interleaved: undefined,
-    rotaryDim: undefined,
+    ...unset('interleaved', 'rotaryDim'),
   }),
   'MultiheadAttention.forward': call(
     (o: lb.AttentionMasks) => heads.forward(numbers(3, 1, 4), undefined, undefined, o),

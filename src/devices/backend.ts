@@ -21,6 +21,12 @@ export interface Backend {
    * @throws DeviceError if the memory is not to be had.
    */
   allocate(bytes: number): number
+  /**
+   * As `allocate`, but memory that the system keeps in a file of a folder while it is short of it; absent where
+   * there is no such memory. The file has no name and goes with the block.
+   * @throws DeviceError if the folder or the room is not to be had
+   */
+  allocateOnDisk?(folder: string, bytes: number): number
   /** Gives a block back once the commands before have run. */
   free(address: number, bytes: number): void
   /** Copies `bytes` to `address`; they may be changed as soon as this returns. */

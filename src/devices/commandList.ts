@@ -113,7 +113,7 @@ export class CommandList {
     this.pool = pool
     this.submit = submit
     // Its own are reused within the list and live as long as their pool.
-    this.borrowed = [...records.storages].filter((storage) => storage.pool !== pool)
+    this.borrowed = [...records.storages].filter((storage) => storage.owner !== pool)
     for (const storage of this.borrowed) storage.retain()
   }
 

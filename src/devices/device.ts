@@ -7,7 +7,7 @@ import { type KernelName, signatures } from '../kernels/signatures.ts'
 import type { Backend } from './backend.ts'
 import { type Argument, CommandList, type KernelArguments, Records, Scalar } from './commandList.ts'
 import { Pool } from './pool.ts'
-import type { Region, Storage } from './storage.ts'
+import { type Region, Storage } from './storage.ts'
 
 /** Calls that wait to be handed to the queue: enough to spare messages, few enough to start early. */
 const callsPerSubmit = 32
@@ -83,6 +83,26 @@ export class Device {
     if (!(bytes <= addressSpaceBytes))
       throw new DeviceError(`${this.name}: could not allocate ${bytes} bytes`)
     return (this.capturing?.pool ?? this.pool).allocate(bytes)
+  }
+
+  /**
+   * A block that the system keeps in a file of `folder` while it is short of memory: for what is larger than
+   * memory, and slower for it. It does not count as allocated.
+   * @throws DeviceError if the device has no such memory, or the folder or the room is not to be had
+   */
+  allocateOnDisk(folder: string, bytes: number): Storage {
+    const { backend } = this
+    if (this.closed) throw new DeviceError(`${this.name}: the device is closed`)
+    if (!backend.allocateOnDisk)
+      throw new DeviceError(`${this.name}: the device must be native, to keep values on disk`)
+    const size = Math.max(bytes, 64)
+    const recycle = () => {
+      if (this.closed) return
+      this.flush()
+      backend.free(address, size)
+    }
+    const address = backend.allocateOnDisk(folder, size)
+    return new Storage(this, { recycle }, address, size)
   }
 
   /** Gives the blocks that wait for reuse back to the system. */

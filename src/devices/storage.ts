@@ -1,5 +1,4 @@
 import type { Device } from './device.ts'
-import type { Pool } from './pool.ts'
 
 /** A place in a device's memory: what a kernel's array argument is. */
 export interface Region {
@@ -7,8 +6,13 @@ export interface Region {
   readonly byteOffset: number
 }
 
+/** What takes a block back. */
+export interface StorageOwner {
+  recycle(storage: Storage): void
+}
+
 /**
- * A block of device memory, shared by all views of it and given back to its pool when the last one lets go.
+ * A block of device memory, shared by all views of it and given back to its owner when the last one lets go.
  * It is an address and a length, never an ArrayBuffer: WebAssembly detaches those when its memory grows.
  */
 export class Storage {
@@ -16,12 +20,12 @@ export class Storage {
   readonly address: number
   /** Bytes reserved, at least the bytes asked for. */
   readonly capacityBytes: number
-  readonly pool: Pool
+  readonly owner: StorageOwner
   private references = 1
 
-  constructor(device: Device, pool: Pool, address: number, capacityBytes: number) {
+  constructor(device: Device, owner: StorageOwner, address: number, capacityBytes: number) {
     this.device = device
-    this.pool = pool
+    this.owner = owner
     this.address = address
     this.capacityBytes = capacityBytes
   }
@@ -37,6 +41,6 @@ export class Storage {
   }
 
   release(): void {
-    if (--this.references === 0) this.pool.recycle(this)
+    if (--this.references === 0) this.owner.recycle(this)
   }
 }

@@ -1,11 +1,22 @@
 import { openFile, openFolder } from '#files'
 import type { LoadPlan, PlannedParameter } from '../checkpoints/plan.ts'
 import { aFloatDType, type FloatDType } from '../core/dtype.ts'
-import { aBoolean, aFunction, anObject, aSignal, check, either, instanceOf, listOf } from '../core/kinds.ts'
+import {
+  aBoolean,
+  aFunction,
+  anObject,
+  aSignal,
+  check,
+  either,
+  instanceOf,
+  listOf,
+  oneOf,
+} from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { aDevice, type Device } from '../devices/device.ts'
 import { openDevice } from '../devices/open.ts'
 import { checkFinite } from '../formats/finite.ts'
+import { schemeNamed } from '../formats/schemes/index.ts'
 import { aPlace, blobSource, type Folder, filesFolder, type OpenOptions } from '../formats/source.ts'
 import { type Parameter, parentPath } from '../nn/module.ts'
 import { QWeightModule, setComputeDtype } from '../nn/qmodule.ts'
@@ -19,7 +30,8 @@ import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { CausalLM } from './causalLM.ts'
 import { planFolder } from './folderPlan.ts'
-import { checkRoom } from './room.ts'
+import { moveParameters, onDisk, type PlacementOptions, placementKinds } from './placement.ts'
+import { checkRoom, parameterSizes } from './room.ts'
 
 /**
  * Where a model lies: a path, URL, hub id, or in Node one of this package, such as
@@ -36,12 +48,12 @@ export const aModelPlace = either(
 )
 
 /** How a language model is loaded. */
-export interface LoadOptions {
+export interface LoadOptions extends PlacementOptions {
   /** Where to compute; default: `openDevice('cpu')`. */
   device?: Device
   /**
-   * What unquantized weights are stored as; default: as saved, but float16 with bitsandbytes' method, as
-   * transformers has it.
+   * What unquantized weights are stored as; default: as saved, but float16 with bitsandbytes' method and
+   * beside AWQ's weights, as transformers has it.
    */
   dtype?: FloatDType
   /** Holds floats where the checkpoint holds quantized weights. */
@@ -58,6 +70,11 @@ export interface LoadOptions {
    * dequantized first, one by one.
    */
   quantization?: Quantization
+  /**
+   * transformers' name of an attention. Whichever it is, attention here is one kernel that streams over keys and
+   * values, as `flash_attention_2` does, and holds no matrix of scores.
+   */
+  attnImplementation?: 'eager' | 'sdpa' | 'flash_attention_2'
   signal?: AbortSignal
   /** Called with a file of the hub that is downloaded, its bytes so far, and all. */
   onDownload?: (file: string, bytes: number, totalBytes: number) => void
@@ -76,6 +93,8 @@ const optionKinds: OptionKinds<LoadOptions> = {
   dequantize: aBoolean,
   computeDtype: aComputeDType,
   quantization: anObject,
+  attnImplementation: oneOf('eager', 'sdpa', 'flash_attention_2'),
+  ...placementKinds,
   signal: aSignal,
   onDownload: aFunction,
   onWarning: aFunction,
@@ -102,17 +121,24 @@ export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {})
     if (floats) dequantize(model)
     const method = quantization && planQuantization('loadCausalLM: quantization', quantization)(model)
     if (method) quantize(model, method.options)
-    const dtype = options.dtype ?? method?.dtype
+    const dtype = options.dtype ?? method?.dtype ?? schemeNamed(plan.scheme)?.floatDtype
     const float32 = new Set(method?.float32)
     const dtypeOf = ({ paths }: PlannedParameter) =>
       paths.some((path) => float32.has(parentPath(path))) ? 'float32' : dtype
-    checkRoom(plan, device, { dtype, floats, freezing: quantization !== undefined })
+    const sizes = parameterSizes(plan, { dtype, floats, freezing: quantization !== undefined })
+    const disk = onDisk(
+      plan,
+      sizes.map(({ held }) => held),
+      options,
+    )
+    checkRoom(plan, device, sizes, disk)
     const total = parameters.reduce((sum, { byteLength }) => sum + byteLength, 0)
     let done = 0
     const quantizing = floats || quantization !== undefined
     const load = (planned: PlannedParameter) => loadParameter(plan, planned, device, dtypeOf(planned), floats)
     for await (const [planned, parameter] of inOrder(parameters, load, quantizing ? 1 : 4)) {
       placeParameter(model, planned.paths, parameter, quantization !== undefined)
+      if (disk.has(planned)) moveParameters(model, planned.paths, options.offloadFolder)
       options.signal?.throwIfAborted()
       // The queue holds a copy of what it has not taken yet.
       await device.settled()

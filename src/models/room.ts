@@ -18,26 +18,50 @@ export interface Becoming {
   freezing: boolean
 }
 
-/** @throws DeviceError if the weights alone cannot fit, before any is read. */
-export function checkRoom(plan: LoadPlan<CausalLM>, device: Device, becoming: Becoming): void {
-  const sizes = plan.parameters.map((planned) => sizeOf(plan.model, planned, becoming))
-  const held = sizes.reduce((sum, size) => sum + size.held, 0)
-  const passing = sizes.reduce((most, size) => Math.max(most, size.passing), 0)
+/** Bytes that the parameters of a plan take in the end, in their order, and those of what they are made of. */
+export function parameterSizes(
+  { model, parameters }: LoadPlan<CausalLM>,
+  becoming: Becoming,
+): ParameterSize[] {
+  return parameters.map((planned) => sizeOf(model, planned, becoming))
+}
+
+/**
+ * @param disk the parameters that lie on disk in the end
+ * @throws DeviceError if the weights alone cannot fit, before any is read.
+ */
+export function checkRoom(
+  plan: LoadPlan<CausalLM>,
+  device: Device,
+  sizes: readonly ParameterSize[],
+  disk: ReadonlySet<PlannedParameter>,
+): void {
+  const isHeld = plan.parameters.map((planned) => !disk.has(planned))
+  const held = sizes.reduce((sum, size, i) => sum + (isHeld[i] ? size.held : 0), 0)
+  const passing = sizes.reduce(
+    (most, size, i) => Math.max(most, size.passing + (isHeld[i] ? 0 : size.held)),
+    0,
+  )
   const needed = held + passing
   const { availableBytes } = device
   if (needed <= availableBytes) return
   const numbers = `${Math.ceil(needed / 1e6)} MB; there are ${Math.floor(availableBytes / 1e6)} MB on ${device.name}`
   throw new DeviceError(
-    `${plan.name}: the weights need ${numbers}, so take a smaller or more strongly quantized model`,
+    `${plan.name}: the weights need ${numbers}, so take a smaller or more strongly quantized model, or keep layers on disk (maxMemory)`,
   )
 }
 
 /** Bytes that a parameter takes in the end, and those of what it is made of, which passes. */
+interface ParameterSize {
+  readonly held: number
+  readonly passing: number
+}
+
 function sizeOf(
   model: CausalLM,
   { paths, shape, dtype, weight, byteLength }: PlannedParameter,
   becoming: Becoming,
-): { held: number; passing: number } {
+): ParameterSize {
   if (weight && !becoming.floats) return { held: byteLength, passing: 0 }
   const float = isFloatDType(dtype) ? (becoming.dtype ?? dtype) : dtype
   const floatBytes = numel(shape) * dtypes[float].bytes

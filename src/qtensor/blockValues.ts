@@ -134,10 +134,13 @@ export function tensorsOf(held: HeldScale | HeldOffset): Tensor[] {
   return 'tensor' in held ? [held.tensor] : nestedTensors(held)
 }
 
-/** A copy with memory of its own. */
-export function cloneHeld<Held extends HeldScale | HeldOffset>(held: Held): Held {
-  if ('value' in held) return { ...held, code: held.code.clone() }
-  if (!('tensor' in held)) return { ...held, ...cloneNested(held) }
-  const tensor = held.tensor.clone()
-  return 'quotient' in held ? { ...held, tensor, quotient: held.quotient.clone() } : { ...held, tensor }
+/** A copy, each of its tensors made by `copy`. */
+export function cloneHeld<Held extends HeldScale | HeldOffset>(
+  held: Held,
+  copy: (tensor: Tensor) => Tensor,
+): Held {
+  if ('value' in held) return { ...held, code: copy(held.code) }
+  if (!('tensor' in held)) return { ...held, ...cloneNested(held, copy) }
+  const tensor = copy(held.tensor)
+  return 'quotient' in held ? { ...held, tensor, quotient: copy(held.quotient) } : { ...held, tensor }
 }

@@ -146,14 +146,14 @@ export function nestedTensors({ codes, codebook, values, offset }: NestedValues)
   return [codes, codebook, values, offset].filter((tensor) => tensor instanceof Tensor)
 }
 
-/** A copy with memory of its own. */
-export function cloneNested(held: NestedValues): NestedValues {
+/** A copy, each of its tensors made by `copy`. */
+export function cloneNested(held: NestedValues, copy: (tensor: Tensor) => Tensor): NestedValues {
   const { codes, codebook, values, offset } = held
   return {
     ...held,
-    codes: codes.clone(),
-    codebook: codebook?.clone() ?? null,
-    values: values.clone(),
-    offset: offset?.clone() ?? null,
+    codes: copy(codes),
+    codebook: codebook && copy(codebook),
+    values: copy(values),
+    offset: offset && copy(offset),
   }
 }

@@ -261,18 +261,21 @@ export class QTensor {
     return dequantizeWeight(this)
   }
 
-  /** A copy with memory of its own. */
-  clone(): QTensor {
+  /**
+   * A copy with memory of its own.
+   * @param copy how each of its tensors is copied
+   */
+  clone(copy = (tensor: Tensor) => tensor.clone()): QTensor {
     const { qtype: type, shape, dtype, block, heldScale, heldOffset, order } = this
     return new QTensor({
       type,
       shape,
       dtype,
       block,
-      codes: this.codeTiles.clone(),
-      scale: cloneHeld(heldScale),
-      offset: heldOffset && cloneHeld(heldOffset),
-      order: order?.clone() ?? null,
+      codes: copy(this.codeTiles),
+      scale: cloneHeld(heldScale, copy),
+      offset: heldOffset && cloneHeld(heldOffset, copy),
+      order: order && copy(order),
     })
   }
 

@@ -51,8 +51,8 @@ export function testItems(scheme: string, ids: readonly string[]): void {
       for (const id of ids) {
         test(`${id}: Python's folder computes what Python computed`, async () => {
           const place = placeOf(id)
-          using loaded = await loadCausalLM(place, { device })
-          using floats = await loadCausalLM(place, { device, dequantize: true })
+          using loaded = await loadCausalLM(place, { device, dtype: 'float32' })
+          using floats = await loadCausalLM(place, { device, dtype: 'float32', dequantize: true })
           await checkOwnForward(id, loaded)
           const ours = await checkItem(id, loaded, floats)
           equalRow(id, name, 'dequantized weights')

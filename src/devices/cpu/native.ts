@@ -12,6 +12,8 @@ interface Addon {
   close(queue: Handle): void
   /** 0 if the memory is not to be had. */
   allocate(queue: Handle, bytes: number): number
+  /** As `allocate`, but memory that is a new file at `path`; throws what the system says. */
+  map(queue: Handle, path: string, bytes: number): number
   free(queue: Handle, address: number): void
   write(queue: Handle, address: number, bytes: Uint8Array): void
   run(queue: Handle, list: Float64Array): void
@@ -111,6 +113,16 @@ class NativeBackend implements Backend {
     const address = this.addon.allocate(this.queue, bytes)
     if (address === 0) throw new DeviceError(`${this.name}: could not allocate ${bytes} bytes`)
     return address
+  }
+
+  allocateOnDisk(folder: string, bytes: number): number {
+    this.checkOpen()
+    try {
+      return this.addon.map(this.queue, `${folder}/lowbit-${crypto.randomUUID()}`, bytes)
+    } catch (cause) {
+      const { message } = cause as Error
+      throw new DeviceError(`${this.name}: could not keep ${bytes} bytes in ${folder}; ${message}`, { cause })
+    }
   }
 
   free(address: number, _bytes: number): void {

@@ -36,6 +36,7 @@ export const awqGemv = awqScheme('awq_gemv', 'gemv')
 function awqScheme(name: string, version: 'gemm' | 'gemv'): Scheme {
   return {
     name,
+    floatDtype: 'float16',
     settingsFiles: ['quant_config.json', 'quantize_config.json'],
     detect(config, file) {
       if (!config || !isAwq(config)) return null

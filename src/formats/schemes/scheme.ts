@@ -39,6 +39,8 @@ export interface Scheme {
     file: TensorFile,
     own: boolean,
   ): Promise<QuantizedFile | null> | QuantizedFile | null
+  /** What floats beside its weights become when a model is loaded, unless another is asked for; default: as saved. */
+  readonly floatDtype?: FloatDType
   /** The name of a tensor that this scheme alone would have written; undefined if there is none. */
   trace?(file: TensorFile): string | undefined
   /** How models are written; absent where lowbit only reads the scheme. */
