@@ -68,12 +68,14 @@ def values(dtypes):
     state["nested"] = {"model": OrderedDict(weight=numbers[0]), "list": [numbers[0, :2], (numbers[0, 2:],)], 3: numbers[2]}
     state["step"], state["name"], state["none"], state["rate"], state["large"] = 3, "a model", None, 1e-3, 2**70
     state["flags"] = [True, False]
+    state["size"], state["type"], state["device"] = numbers.shape, torch.bfloat16, torch.device("cpu")
     return state
 
 
 save("values.pt", values(dtypes + new))
 save("values-legacy.pt", values(dtypes), _use_new_zipfile_serialization=False)
 save("tensor.pt", numbers)
+torch.manual_seed(1)
 model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
 save("module-state.pt", model.state_dict())
 

@@ -86,8 +86,20 @@ const storages: Readonly<Record<string, StorageType>> = {
   ComplexDoubleStorage: ofDType('C128', 16),
 }
 
-/** Types without storages of their own, by their names in `torch`. */
+/** Types by their names in `torch`: of tensors without storages of their own, and as values beside tensors. */
 const types: Readonly<Record<string, StorageType>> = {
+  float64: storages.DoubleStorage,
+  float32: storages.FloatStorage,
+  float16: storages.HalfStorage,
+  bfloat16: storages.BFloat16Storage,
+  int64: storages.LongStorage,
+  int32: storages.IntStorage,
+  int16: storages.ShortStorage,
+  int8: storages.CharStorage,
+  uint8: storages.ByteStorage,
+  bool: storages.BoolStorage,
+  complex64: storages.ComplexFloatStorage,
+  complex128: storages.ComplexDoubleStorage,
   float8_e4m3fn: ofDType('float8_e4m3fn'),
   float8_e5m2: ofDType('float8_e5m2'),
   float8_e4m3fnuz: ofDType('float8_e4m3fnuz'),
@@ -130,6 +142,9 @@ export const pytorchGlobals: Readonly<Record<string, PickleGlobal>> = {
       throw new Error('the first argument must be a tensor')
     },
   },
+  // What may stand beside tensors, and is passed over.
+  'torch.Size': { call: ([sizes = []]) => sizes },
+  'torch.device': { call: ([name]) => name },
   'torch.storage.UntypedStorage': { value: ofDType('uint8') },
   ...Object.fromEntries(named('torch', { ...storages, ...types })),
 }
