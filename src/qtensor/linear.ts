@@ -103,8 +103,9 @@ function quantizedLinear(
 /** What floats become that are to be rounded to a row's codes. */
 function roundedRows(x: Tensor, product: Product): Tensor {
   if (product.x === 'float8') return float8Rows(x)
-  if (product.kernel === 'qmatmul' && product.x === 'rows') return int8Rows(x, qint8)
-  if (product.kernel === 'qmatmul' && product.x === 'absmaxRows') return int8Rows(x, symmetricRange(qint8))
+  const inKernel = product.kernel === 'qmatmulInt8'
+  if (product.x === 'rows' && !inKernel) return int8Rows(x, qint8)
+  if (product.x === 'absmaxRows' && !inKernel) return int8Rows(x, symmetricRange(qint8))
   return product.x === 'asymmetric' ? int8AsymmetricRows(x) : x
 }
 

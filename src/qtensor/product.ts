@@ -37,15 +37,17 @@ export function chooseProduct(weight: WeightFacts, x: QType | null, computeDtype
   if (computeDtype === 'float8PerToken' || computeDtype === 'int8AsymmetricPerToken')
     return floatProduct(weight, floats[computeDtype])
   const fast = floatProduct(weight, 'floats')
-  if (fast.kernel !== 'qmatmul') return fast
-  if (x === qint8 && isStatic(weight)) return { kernel: 'qmatmulInt8', x: 'codes' }
+  const hasKernel = fast.kernel === 'qmatmul'
+  if (x === qint8 && hasKernel && isStatic(weight)) return { kernel: 'qmatmulInt8', x: 'codes' }
   if (computeDtype === 'int8Outliers')
-    return isStatic(weight) ? { kernel: 'qmatmulInt8', x: 'outliers' } : fast
-  if (computeDtype === 'float32' || !hasIntegerCodes(qtype)) return fast
-  const rounded = { int8: 'groups', int8PerToken: 'rows', int8AbsmaxPerToken: 'absmaxRows' } as const
-  // The kernel takes scales of x by the groups of the weight: one for a row only where that is one group.
-  const integers = computeDtype === 'int8' || isOneGroup(weight)
-  return { kernel: integers ? 'qmatmulInt8' : 'qmatmul', x: rounded[computeDtype] }
+    return hasKernel && isStatic(weight) ? { kernel: 'qmatmulInt8', x: 'outliers' } : fast
+  if (computeDtype === 'float32') return fast
+  const integers = hasKernel && hasIntegerCodes(qtype)
+  if (computeDtype === 'int8') return integers ? { kernel: 'qmatmulInt8', x: 'groups' } : fast
+  const rows = computeDtype === 'int8PerToken' ? 'rows' : 'absmaxRows'
+  // The kernel takes scales of x by the groups of the weight: one for a row only where that is one group. Rows are
+  // rounded so whatever multiplies them.
+  return integers && isOneGroup(weight) ? { kernel: 'qmatmulInt8', x: rows } : { ...fast, x: rows }
 }
 
 function floatProduct(weight: WeightFacts, x: Product['x']): Product {
@@ -98,8 +100,7 @@ export function chooseLookup(table: WeightFacts): {
  */
 export function computedDtype(qtype: QType, computeDtype: ComputeDType): ComputeDType {
   if (computeDtype === 'int8Outliers') return qtype === qint8 ? computeDtype : 'float32'
-  const integer = ['int8', 'int8PerToken', 'int8AbsmaxPerToken'].includes(computeDtype)
-  return integer && !hasIntegerCodes(qtype) ? 'float32' : computeDtype
+  return computeDtype === 'int8' && !hasIntegerCodes(qtype) ? 'float32' : computeDtype
 }
 
 /** A scale or an offset of groups as kernels read it: kernels/matmul/qmatmul/groupValues.ts. */

@@ -173,6 +173,28 @@ for (const name of deviceNames) {
       weight.dispose()
     })
 
+    test('int8PerToken: rows are rounded whatever multiplies them', async () => {
+      // The scale is 25.5 / 127.5 = 0.2, of which 0.09 is less than half.
+      const x = new Float32Array(K).fill(0.09).with(0, -25.5)
+      for (const block of [
+        { kind: 'group', size: K },
+        { kind: 'group', size: 8 },
+      ] as const) {
+        const weight = QTensor.fromParts({
+          type: qfloat8,
+          shape: [1, K],
+          dtype: 'float32',
+          // One.
+          codes: Tensor.fromArray(device, new Uint8Array(K).fill(0x38), [1, K], 'float8_e4m3fn'),
+          block,
+          scale: { values: Tensor.full(device, [1, K / block.size], 1) },
+        })
+        const y = linear(Tensor.fromArray(device, x, [1, K]), weight, null, 'int8PerToken')
+        assert.ok(Math.abs((await y.toNumbers())[0] + 127 * 0.2) < 1e-5)
+        weight.dispose()
+      }
+    })
+
     for (const type of qtypesByCode) {
       test(`${type.name}: what is chosen runs, and gives what the codes stand for`, async () => {
         for (const block of blocks) await check(type, block, type.unsigned ? 'shift' : null, false)

@@ -122,7 +122,7 @@ function readGroup(group: JsonObject, config: JsonObject, warn: (message: string
   }
   const weights = readArgs(group.object('weights'))
   const format = formatOf(group, config, weights)
-  const computed = inputs && inputsOf(inputs, weights)
+  const computed = inputs && inputsOf(inputs)
   if (inputs && !computed)
     passedOver(
       `input_activations is passed over: inputs of ${describe(inputs)} stay floats, and only weights are quantized`,
@@ -187,20 +187,20 @@ function tileOf(config: JsonObject): number[] {
 }
 
 /** How lowbit quantizes such inputs; null where it does not. */
-function inputsOf(
-  { bits, type, symmetric, strategy, dynamic }: QuantizationArgs,
-  weights: QuantizationArgs,
-): Pick<Group, 'activations' | 'computeDtype'> | null {
+function inputsOf({
+  bits,
+  type,
+  symmetric,
+  strategy,
+  dynamic,
+}: QuantizationArgs): Pick<Group, 'activations' | 'computeDtype'> | null {
   if (bits !== 8) return null
   const float = type === 'float'
   if (!dynamic && strategy === 'tensor' && symmetric)
     return { activations: float ? qfloat8_e4m3fn : qint8, computeDtype: null }
   if (!dynamic || strategy !== 'token') return null
   if (float) return { activations: null, computeDtype: 'float8PerToken' }
-  if (!symmetric) return { activations: null, computeDtype: 'int8AsymmetricPerToken' }
-  // In integers the groups of inputs are those of weights.
-  const wholeRows = weights.strategy === 'channel' || weights.strategy === 'tensor'
-  return wholeRows ? { activations: null, computeDtype: 'int8PerToken' } : null
+  return { activations: null, computeDtype: symmetric ? 'int8PerToken' : 'int8AsymmetricPerToken' }
 }
 
 /** `4-bit floats, dynamic, a scale for each group of 16` */

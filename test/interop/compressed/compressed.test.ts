@@ -26,6 +26,7 @@ const made: Record<string, QuantizeOptions & { format?: string }> = {
   w4: { ...int4, symmetric: true },
   'w4-asym': int4,
   'w3-asym': { ...int4, weights: qint3 },
+  w4a8: { ...int4, symmetric: true, computeDtype: 'int8PerToken' },
   w8: { weights: qint8, groupSize: 32, algorithm: 'minmax', exclude },
   w8a8: {
     weights: qint8,
@@ -90,7 +91,7 @@ for (const name of [...Object.keys(made), ...converted]) {
     await checkWeights(model, python)
     if (!logits) return
     // Codes of inputs that fall on the other side of a half move logits by more than float32 does.
-    const bound = name === 'fp8' ? 0.1 : name.endsWith('w8a8') ? 0.05 : 1e-5
+    const bound = name === 'fp8' ? 0.1 : /w[48]a8$/.test(name) ? 0.05 : 1e-5
     const ours = await logitsOf(model, inputs.prompt_ids)
     const farthest = ours.reduce((most, logit, i) => Math.max(most, Math.abs(logit - logits.values[i])), 0)
     const largest = ours.reduce((most, logit) => Math.max(most, Math.abs(logit)), 0)
