@@ -204,7 +204,9 @@ async function writeModel(
       return content
     },
   }))
-  await writeCheckpoint(counting, reported, { maxShardBytes: options.maxShardBytes })
+  const { maxShardBytes } = options
+  const metadata = { format: 'pt', ...settings.texts }
+  await writeCheckpoint(counting, reported, { metadata, maxShardBytes })
   const fields = configFields(settings)
   const texts = new Map(hasFiles(model) ? model.savedFiles(fields) : [])
   if (Object.keys(fields).length > 0 && !hasFiles(model)) texts.set('config.json', pythonJson(fields, 2))

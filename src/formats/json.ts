@@ -124,6 +124,14 @@ export class PythonFloat {
   }
 }
 
+/** `value` as Python's `json.dumps(value)` writes it, on one line. */
+export function pythonLine(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(pythonLine).join(', ')}]`
+  if (typeof value !== 'object' || value === null) return pythonJson(value, 0)
+  const fields = Object.entries(value).map(([key, field]) => `${pythonJson(key, 0)}: ${pythonLine(field)}`)
+  return `{${fields.join(', ')}}`
+}
+
 /** A number as Python writes a float: `1.0`, `0.0001`, `1e-05`. */
 export function pythonFloat(value: number): string {
   if (Number.isInteger(value) && Math.abs(value) < 1e16) return `${value}.0`

@@ -73,7 +73,10 @@ export async function writeCheckpoint(
 export async function placeCheckpoint(
   folder: FolderSink,
   tensors: readonly TensorHead[],
-  maxShardBytes: number = defaultShardBytes,
+  {
+    metadata = { format: 'pt' },
+    maxShardBytes = defaultShardBytes,
+  }: { metadata?: Record<string, string>; maxShardBytes?: number } = {},
 ): Promise<PlacedTensors> {
   const shards = splitShards(tensors, maxShardBytes)
   const names = shards.length === 1 ? [weightsName] : shardNames(shards)
@@ -83,7 +86,7 @@ export async function placeCheckpoint(
   for (const [i, shard] of shards.entries()) {
     const sorted = shard.toSorted((a, b) => rankOf(b) - rankOf(a) || byCodePoint(a.name, b.name))
     const sink = await folder.create(names[i])
-    const header = encodeHeader(sorted, { format: 'pt' })
+    const header = encodeHeader(sorted, metadata)
     await sink.write(header)
     const held = new Map<number, Uint8Array>()
     const write = async (offset: number, bytes: Uint8Array) => {

@@ -91,7 +91,11 @@ export async function rewriteFiles(
   const settings = quantized ? scheme.writer.settings(layers.quantized, layers.floats) : {}
   if ([...layers.quantized.values()].some(({ activations }) => activations)) await plan.finish(device)
   const write = async (folder: FolderSink) => {
-    const writing = { ...(await place(folder, parts, container)), parts, onWeight: options.onWeight }
+    const metadata = { format: 'pt', ...settings.texts }
+    const writer: ModelWriter = container ?? {
+      place: (to, heads) => placeCheckpoint(to, heads, { metadata }),
+    }
+    const writing = { ...(await place(folder, parts, writer)), parts, onWeight: options.onWeight }
     const through = async (planned: PlannedParameter) => {
       signal?.throwIfAborted()
       if (await passRows(model, planned, options, writing)) return null
@@ -135,13 +139,8 @@ interface Places {
   change(part: SavedPart): ((values: Tensor) => Tensor) | null
 }
 
-async function place(
-  folder: FolderSink,
-  parts: readonly SavedPart[],
-  container?: ModelWriter,
-): Promise<Places> {
-  const writer = container ?? { place: placeCheckpoint }
-  const adapted = new Map(parts.map((part) => [part, container?.adapt?.(part) ?? {}]))
+async function place(folder: FolderSink, parts: readonly SavedPart[], writer: ModelWriter): Promise<Places> {
+  const adapted = new Map(parts.map((part) => [part, writer.adapt?.(part) ?? {}]))
   const heads = [...adapted].map(([{ name, dtype, shape }, to]) => {
     return { name, dtype: to.dtype ?? dtype, shape: to.shape ?? shape }
   })

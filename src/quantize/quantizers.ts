@@ -1,14 +1,14 @@
-import { dtypes } from '../core/dtype.ts'
+import { dtypes, type FloatDType } from '../core/dtype.ts'
 import { DTypeError } from '../core/errors.ts'
 import { above, check, wholeNumber } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
-import type { QType } from '../core/qtype.ts'
+import { type QType, qint1 } from '../core/qtype.ts'
 import type { KernelArguments } from '../devices/commandList.ts'
 import { isNested } from '../qtensor/parts.ts'
 import { aQuantizer, groupSpec, type Quantizer, type WeightSpec } from '../qtensor/quantizer.ts'
 import { chooseScales, encodeRows, smallestNormal, symmetricRange } from '../qtensor/rows.ts'
 import { op } from '../tensor/op.ts'
-import { add, cast, div, mul, neg, relu, sub } from '../tensor/ops/index.ts'
+import { add, cast, div, mul, neg, relu, sub, where } from '../tensor/ops/index.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { codebook, doubleQuant } from './codebook.ts'
 import { ggufQuantizers } from './ggufQuantizers.ts'
@@ -16,6 +16,7 @@ import { type ChosenScales, groupQuantizer } from './groupQuantizer.ts'
 import { llmInt8 } from './llmInt8.ts'
 import { mxfp4Minmax, nvfp4Minmax } from './microscaling.ts'
 import { minmax } from './minmax.ts'
+import { torchaoFloat8, torchaoInt8, torchaoIntx } from './torchaoQuantizers.ts'
 
 /**
  * scale = max|w| / qmax of each group: signed types. quanto's AbsmaxOptimizer, its default for 8 bits.
@@ -134,6 +135,31 @@ export function hqq(options: HqqOptions = {}): Quantizer {
 }
 
 /**
+ * The codes and scales of `hqq` with float zero points shift / scale in place of shifts, as HQQ's own files have them;
+ * a group of a single value has scale 1.
+ */
+const hqqZeros: Quantizer = {
+  name: 'hqqZeros',
+  solve(weight, spec) {
+    const parts = hqq().solve(cast(weight, 'float32'), spec)
+    const { scale, offset } = parts
+    if (isNested(scale) || offset?.kind !== 'shift' || isNested(offset))
+      throw new DTypeError(`hqqZeros: hqq must choose shifts; it has none for ${spec.type.name}`)
+    const { values } = scale
+    const tiny = Tensor.full(values.device, [], 2 ** -100)
+    const isSpread = encodeRows(values, { scale: tiny }, qint1)
+    const scales = where(isSpread, values, 1)
+    const zero = { kind: 'zero', values: cast(div(offset.values, scales), weight.dtype) } as const
+    return {
+      ...parts,
+      dtype: weight.dtype as FloatDType,
+      scale: { values: cast(scales, weight.dtype) },
+      offset: zero,
+    }
+  },
+}
+
+/**
  * The scales of a `quantizer` of unsigned types with integer zero points z = clamp(rne(shift / scale), 0,
  * 2^bits − 1), so that a weight of 0 stays 0. A group whose range does not hold 0, such as one of a single
  * value, has its range stretched to it, as torchao does: where z is clamped, quanto's `zeropoint=True`, which
@@ -171,9 +197,13 @@ export const quantizers = {
   minmax,
   mlx,
   hqq: hqq(),
+  hqqZeros,
   codebook,
   doubleQuant,
   llmInt8,
+  torchaoInt8,
+  torchaoFloat8,
+  torchaoIntx,
   mxfp4Minmax,
   nvfp4Minmax,
   ...ggufQuantizers,

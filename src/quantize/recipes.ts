@@ -2,26 +2,23 @@ import { DTypeError, ShapeError } from '../core/errors.ts'
 import { oneOf, orNull, wholeNumber } from '../core/kinds.ts'
 import { nearest } from '../core/nearest.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
-import {
-  type QType,
-  qfloat8_e4m3fn,
-  qint1,
-  qint2,
-  qint3,
-  qint4,
-  qint5,
-  qint6,
-  qint7,
-  qint8,
-} from '../core/qtype.ts'
-import type { ScaleRule } from '../kernels/quantize/chooseScale/chooseScale.ts'
+import { qfloat8_e4m3fn, qint4, qint8 } from '../core/qtype.ts'
 import type { Module } from '../nn/module.ts'
-import { chooseScales, decodeRows, encodeRows, smallestNormal, symmetricRange } from '../qtensor/rows.ts'
-import { cast } from '../tensor/ops/elementwise.ts'
+import { chooseScales, decodeRows, encodeRows, smallestNormal } from '../qtensor/rows.ts'
 import { Tensor } from '../tensor/tensor.ts'
-import { type ChosenScales, groupQuantizer } from './groupQuantizer.ts'
+import { groupQuantizer } from './groupQuantizer.ts'
 import { checkRecipes } from './options.ts'
 import { isQuantizable, planTwins, type QuantizeOptions } from './quantize.ts'
+import {
+  type Mapping,
+  mappings,
+  roundToZeroPoint,
+  storageOf,
+  torchaoFloat8,
+  torchaoInt8,
+} from './torchaoQuantizers.ts'
+
+export type { Mapping } from './torchaoQuantizers.ts'
 
 /*
  * torchao's recipes for dense weights are options of `quantize`, with the scales and codes of torchao:
@@ -32,15 +29,6 @@ import { isQuantizable, planTwins, type QuantizeOptions } from './quantize.ts'
  * Source: torchao 0.18, quantization/quant_api.py, and the tensor classes in
  * quantization/quantize_/workflows.
  */
-
-/** How a group's range becomes the range of its codes: torchao's mapping types. */
-export type Mapping = 'symmetric' | 'symmetricNoClippingError' | 'asymmetric'
-
-const rules: Record<Mapping, ScaleRule> = {
-  symmetric: 'absmax',
-  symmetricNoClippingError: 'noClipping',
-  asymmetric: 'range',
-}
 
 /** int1 to int8, as torchao names the types of weights. */
 export type IntxName = `int${1 | 2 | 3 | 4 | 5 | 6 | 7 | 8}`
@@ -67,7 +55,7 @@ const groupKinds: OptionKinds<GroupOptions> = { groupSize: orNull(wholeNumber(1)
 const intxKinds: OptionKinds<IntxOptions> = {
   ...groupKinds,
   weightDtype: { ...oneOf(...[1, 2, 3, 4, 5, 6, 7, 8].map((bits) => `int${bits}`)), error: DTypeError },
-  mapping: oneOf(...Object.keys(rules)),
+  mapping: oneOf(...Object.keys(mappings)),
 }
 
 /**
@@ -90,7 +78,7 @@ export function int4WeightOnly(options: GroupOptions = {}): QuantizeOptions {
 export function int8WeightOnly(options: GroupOptions = {}): QuantizeOptions {
   checkOptions('int8WeightOnly', options, groupKinds)
   const { groupSize = null } = options
-  return { weights: qint8, groupSize, algorithm: int8Symmetric }
+  return { weights: qint8, groupSize, algorithm: torchaoInt8 }
 }
 
 /**
@@ -121,7 +109,7 @@ export function int8DynamicActivationInt4Weight(options: GroupOptions = {}): Qua
 /** float8 weights (e4m3), scale = max |w| / 448 of each row. torchao's Float8WeightOnlyConfig. */
 export function float8WeightOnly(options: Record<string, never> = {}): QuantizeOptions {
   checkOptions('float8WeightOnly', options, {})
-  return { weights: qfloat8_e4m3fn, groupSize: null, algorithm: float8Symmetric }
+  return { weights: qfloat8_e4m3fn, groupSize: null, algorithm: torchaoFloat8 }
 }
 
 /**
@@ -149,52 +137,6 @@ export function intxWeightOnly(options: IntxOptions = {}): QuantizeOptions {
     ),
   }
 }
-
-/**
- * The type whose codes hold integers of so many bits: unsigned ones, 2^(bits − 1) above the integers, or
- * int8.
- */
-function storageOf(bits: number): QType {
-  return [qint1, qint2, qint3, qint4, qint5, qint6, qint7, qint8][bits - 1]
-}
-
-/**
- * Scales, zero points and codes of torchao's choose_qparams_affine and quantize_affine; scales are those of
- * the weight's dtype or `scaleDtype`.
- */
-function roundToZeroPoint(
-  groups: Tensor,
-  bits: number,
-  mapping: Mapping,
-  epsilon: number,
-  scaleDtype = groups.dtype,
-): ChosenScales {
-  const qtype = storageOf(bits)
-  const zero = qtype.unsigned ? 2 ** (bits - 1) : 0
-  const range = { qmin: -(2 ** (bits - 1)), qmax: 2 ** (bits - 1) - 1 }
-  const offset = { offset: 'zeroPoint', zeroDtype: qtype.dtype, zero } as const
-  const chosen = chooseScales(groups, rules[mapping], { ...range, ...offset, epsilon })
-  const scale = cast(chosen.scale, scaleDtype)
-  // Signed codes around 0 need no zero point.
-  const zeroPoint = zero === 0 && mapping !== 'asymmetric' ? null : chosen.zeroPoint
-  const stored = { qmin: range.qmin + zero, qmax: range.qmax + zero }
-  const x = cast(groups, scaleDtype)
-  const codes = encodeRows(x, { scale, zeroPoint }, qtype, { range: stored, reciprocal: true })
-  return { scale, zeroPoint, codes }
-}
-
-/**
- * Int8Tensor: scales at least the epsilon of float32, chosen in the weight's dtype, stored and divided by in
- * float32.
- */
-const int8Symmetric = groupQuantizer('int8', (groups) =>
-  roundToZeroPoint(groups, 8, 'symmetric', 2 ** -23, 'float32'),
-)
-
-/** Float8Tensor: scales chosen in the weight's dtype, stored and divided by in float32. */
-const float8Symmetric = groupQuantizer('float8', (groups, type) => ({
-  scale: cast(chooseScales(groups, 'absmax', symmetricRange(type)).scale, 'float32'),
-}))
 
 /**
  * zero = min + 8 · scale, shift = 8 · scale − zero: with every operation rounded, not always −min.

@@ -9,6 +9,7 @@ import { type Block, blocksShape, matrixShape, showBlock } from '../../qtensor/p
 import { QTensor } from '../../qtensor/qtensor.ts'
 import { keep, scope } from '../../tensor/scope.ts'
 import type { TensorFile, TensorInfo } from '../tensorFile.ts'
+import { hqqWriter } from './hqqWriter.ts'
 import type { Part, PartReader, QuantizedFile, QuantizedWeight, Scheme } from './scheme.ts'
 
 /**
@@ -30,6 +31,7 @@ import type { Part, PartReader, QuantizedFile, QuantizedWeight, Scheme } from '.
 export const hqq: Scheme = {
   name: 'hqq',
   detect: (config, file) => (config?.get('quant_method') === 'hqq' ? openHqq(file) : null),
+  writer: hqqWriter,
   trace: (file) => [...file.tensors.keys()].find((name) => name.endsWith('.W_q')),
 }
 

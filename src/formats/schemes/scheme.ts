@@ -255,6 +255,8 @@ export interface SchemeSettings {
   readonly files?: ReadonlyMap<string, string>
   /** What config.json holds under `quantization_config`. */
   readonly quantizationConfig?: Readonly<Record<string, unknown>>
+  /** Texts that stand beside the tensors in their files (`__metadata__`), by name. */
+  readonly texts?: Readonly<Record<string, string>>
   /** Other fields of config.json, by name. */
   readonly config?: Readonly<Record<string, unknown>>
 }

@@ -3,6 +3,7 @@ import { JsonObject, parseJson, show } from '../json.ts'
 import type { TensorFile } from '../tensorFile.ts'
 import type { QuantizedFile, Scheme } from './scheme.ts'
 import { subclasses } from './torchaoTensors.ts'
+import { torchaoWriter } from './torchaoWriter.ts'
 
 /**
  * torchao's quantized weights, as its safetensors support and transformers flatten them: each weight is a subclass of
@@ -17,6 +18,7 @@ import { subclasses } from './torchaoTensors.ts'
 export const torchao: Scheme = {
   name: 'torchao',
   detect: (config, file) => (config?.get('quant_method') === 'torchao' ? openTorchao(file) : null),
+  writer: torchaoWriter,
   trace: codesOf,
 }
 

@@ -4,12 +4,20 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { save } from '../../../src/checkpoints/save.ts'
+import { type QType, qint2, qint3, qint4 } from '../../../src/core/qtype.ts'
 import { openDevice } from '../../../src/devices/open.ts'
 import { affineTypes } from '../../../src/formats/schemes/mlxModes.ts'
 import { loadCausalLM } from '../../../src/models/load.ts'
 import { QTensor } from '../../../src/qtensor/qtensor.ts'
 import type { QuantizeOptions } from '../../../src/quantize/quantize.ts'
 import { freeze, quantize } from '../../../src/quantize/quantize.ts'
+import {
+  float8WeightOnly,
+  int8DynamicActivationInt8Weight,
+  int8DynamicActivationIntxWeight,
+  int8WeightOnly,
+  intxWeightOnly,
+} from '../../../src/quantize/recipes.ts'
 import { readGolden } from '../../golden.ts'
 import { stories } from '../../models/golden.ts'
 import { findPython, runJobs } from '../python.ts'
@@ -29,14 +37,46 @@ const mlx = (bits: number): Written => ({
   format: 'mlx',
   options: { weights: affineTypes[bits], groupSize: 32, algorithm: 'mlx', exclude: noDown },
 })
+const hqq = (weights: QType): Written => ({
+  ...{ library: 'hqq', format: 'hqq' },
+  options: { weights, groupSize: 32, algorithm: 'hqqZeros', exclude: noDown },
+})
 const written: Record<string, Written> = {
   'mlx of 4 bits': mlx(4),
   'mlx of 3 bits': mlx(3),
   'mlx of 8 bits': mlx(8),
+  'hqq of 4 bits': hqq(qint4),
+  'hqq of 3 bits': hqq(qint3),
+  'hqq of 2 bits': hqq(qint2),
+  'torchao int8': {
+    library: 'torchao',
+    format: 'torchao',
+    options: { ...int8WeightOnly(), exclude: 'lm_head' },
+  },
+  'torchao dynamic int8': {
+    ...{ library: 'torchao', format: 'torchao' },
+    options: { ...int8DynamicActivationInt8Weight(), exclude: 'lm_head' },
+  },
+  'torchao int4': {
+    ...{ library: 'torchao', format: 'torchao' },
+    options: { ...intxWeightOnly({ weightDtype: 'int4', groupSize: 32 }), exclude: noDown },
+  },
+  'torchao int3 of a range, inputs of 8 bits': {
+    ...{ library: 'torchao', format: 'torchao' },
+    options: {
+      ...int8DynamicActivationIntxWeight({ weightDtype: 'int3', mapping: 'asymmetric' }),
+      exclude: noDown,
+    },
+  },
+  'torchao float8': {
+    library: 'torchao',
+    format: 'torchao',
+    options: { ...float8WeightOnly(), exclude: 'lm_head' },
+  },
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'lowbit-written-'))
-const place = (name: string) => join(folder, name.replaceAll(' ', '-'))
+const place = (name: string) => join(folder, name.replaceAll(/[ ,]+/g, '-'))
 
 before(async () => {
   for (const [name, { options, format }] of Object.entries(written)) {
