@@ -45,7 +45,7 @@ export { type GenerateOptions, type Generation, generate, generateTokens } from 
 export { type LoadOptions, loadCausalLM, type ModelPlace } from './models/load.ts'
 export {
   type CheckpointTensor,
-  OpenCheckpoint,
+  type OpenCheckpoint,
   openCheckpoint,
   type ReadTensorOptions,
 } from './models/openCheckpoint.ts'

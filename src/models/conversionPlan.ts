@@ -1,14 +1,13 @@
 import type { LoadPlan, PlannedParameter } from '../checkpoints/plan.ts'
 import { storedShape, twinOf } from '../checkpoints/twins.ts'
 import { type FloatDType, isFloatDType } from '../core/dtype.ts'
-import { FormatError } from '../core/errors.ts'
-import type { QType } from '../core/qtype.ts'
+import { fp4, nf4, type QType } from '../core/qtype.ts'
 import type { Shape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import type { WeightKind } from '../formats/schemes/scheme.ts'
 import type { WritingScheme } from '../formats/schemes/targets.ts'
 import { placeOfKind, refusalOf, showKind, weightKind } from '../formats/schemes/weightKind.ts'
-import { type Parameter, parentPath } from '../nn/module.ts'
+import type { Parameter } from '../nn/module.ts'
 import { QModule, QWeightModule } from '../nn/qmodule.ts'
 import type { LayerClass } from '../nn/twins.ts'
 import { Uncalibrated } from '../nn/uncalibrated.ts'
@@ -78,7 +77,7 @@ interface Looked {
 /**
  * Looks at every weight that is quantized, or is to be, and says what becomes of it. The plan's model gets twins
  * with weights that stand for those to come.
- * @throws FormatError if the target cannot hold what its quantizer makes, ShapeError as `quantize`
+ * @throws ShapeError as `quantize`
  */
 export async function planConversion(
   plan: LoadPlan<CausalLM>,
@@ -95,16 +94,16 @@ export async function planConversion(
   replaceTwins(plan, kept, options)
   placeFloats(plan, dtype)
   for (const [planned, kind] of kept) putPlace(twinsAt(model, planned), kind, kinds)
-  const { making, undivided } = layersToMake(plan, chosen, kept, options)
+  const { making, floats } = layersToMake(plan, chosen, kept, options)
   putTwins(model, [...making.values()].flat(), options)
-  const made = await makeCodes(plan, making, kinds, options, progress)
+  const made = await makeCodes(plan, making, { kinds, floats }, options, progress)
   const tensors = parameters.map((planned) => {
     const { path, shape, kind: from, weight } = planned
     const become = kept.get(planned) ?? made.get(planned)?.kind
     const float = isFloatDType(planned.dtype) ? (dtype ?? planned.dtype) : planned.dtype
     const exact = kept.has(planned) || (!become && float === planned.dtype)
     const against = weight && !kept.has(planned) ? (looked.get(planned)?.reason ?? null) : null
-    const reason = undivided.get(planned) ?? against
+    const reason = floats.get(planned) ?? against
     const error = exact ? 0 : (made.get(planned)?.error ?? null)
     return { path, shape, from, to: become ? showKind(become) : float, exact, error, reason }
   })
@@ -216,24 +215,25 @@ function putPlace(
   for (const twin of twins) twin.weight = place
 }
 
-/** The layers whose codes are made anew, and why others that were chosen stay float. */
+/** The layers whose codes are made anew, and why others that were chosen become or stay floats. */
 function layersToMake(
   { model, parameters }: LoadPlan<CausalLM>,
   chosen: ChosenLayers,
   kept: Kept,
   { quantization }: PlanConversionOptions,
-): { making: Map<PlannedParameter, readonly string[]>; undivided: Map<PlannedParameter, string> } {
+): { making: Map<PlannedParameter, readonly string[]>; floats: Map<PlannedParameter, string> } {
   const making = new Map<PlannedParameter, readonly string[]>()
-  const undivided = new Map<PlannedParameter, string>()
+  const floats = new Map<PlannedParameter, string>()
   const size = quantization?.groupSize ?? 1
+  const crossesRows = quantization?.weights === nf4 || quantization?.weights === fp4
   for (const planned of quantization ? parameters : []) {
     const layers = kept.has(planned) ? [] : chosen.layersOf(planned)
     if (layers.length === 0) continue
     const [, columns] = matrixShape(storedShape(model.getModule(layers[0])) ?? [])
-    if (columns % size === 0 || quantization?.weights.values === 'codebook') making.set(planned, layers)
-    else undivided.set(planned, `its ${columns} columns are no multiple of ${size}`)
+    if (columns % size === 0 || crossesRows) making.set(planned, layers)
+    else floats.set(planned, `its ${columns} columns are no multiple of ${size}`)
   }
-  return { making, undivided }
+  return { making, floats }
 }
 
 /** Puts twins in the places of layers. */
@@ -253,11 +253,19 @@ interface Made {
   readonly error: number
 }
 
-/** Quantizes each weight once, to see what it becomes. */
+/** What is found on the way, parameter by parameter. */
+interface Found {
+  /** What schemes ask of weights to come. */
+  readonly kinds: Map<Parameter, WeightKind>
+  /** Why weights become or stay floats. */
+  readonly floats: Map<PlannedParameter, string>
+}
+
+/** Quantizes each weight once, to see what it becomes; one that the target cannot hold becomes a float. */
 async function makeCodes(
   plan: LoadPlan<CausalLM>,
   making: ReadonlyMap<PlannedParameter, readonly string[]>,
-  kinds: Map<Parameter, WeightKind>,
+  { kinds, floats }: Found,
   { scheme, device, dtype, signal }: PlanConversionOptions,
   progress: Progress,
 ): Promise<Map<PlannedParameter, Made>> {
@@ -271,24 +279,26 @@ async function makeCodes(
     const [twin] = twinsOf(planned)
     const before = twin.weight
     twin.weight = float
+    const weight = scope(() => keep(twin.quantizedWeight()))
     try {
-      const weight = scope(() => keep(twin.quantizedWeight()))
       const kind = await weightKind(weight)
-      const error = await relativeDistance(() => [twin.outputRows(float), weight.dequantize()])
-      weight.dispose()
-      const refused = scheme && refusalOf(scheme.writer, kind)
-      if (refused)
-        throw new FormatError(
-          `convert: ${scheme?.name} must be able to hold ${parentPath(planned.path)}; ${refused}`,
-        )
-      made.set(planned, { kind, error })
+      const refused = scheme && (refusalOf(scheme.writer, kind) ?? (await scheme.writer.fits?.(weight)))
+      if (refused) floats.set(planned, refused)
+      else
+        made.set(planned, {
+          kind,
+          error: await relativeDistance(() => [twin.outputRows(float), weight.dequantize()]),
+        })
       return null
     } finally {
       twin.weight = before
+      weight.dispose()
       float.dispose()
     }
   }
   for await (const [planned] of inOrder([...making.keys()], make, 2)) progress(planned)
   for (const [planned, { kind }] of made) putPlace(twinsOf(planned), kind, kinds)
+  const refused = [...making.keys()].filter((planned) => !made.has(planned))
+  dequantizeTwins(model, refused.flatMap(twinsOf))
   return made
 }

@@ -17,6 +17,9 @@ export const fp8Writer: SchemeWriter = {
         algorithm: 'minmax',
         scaleDtype: 'float32',
       },
+      // All tiles of a file have one size, which a tile of a whole weight is not.
+      holds: ({ block, shape }) =>
+        block.kind === 'tile' && (block.rows < shape[0] || block.columns < shape[1]),
     },
   },
   refuses: refusal,
