@@ -136,6 +136,15 @@ for (const name of deviceNames) {
       assert.ok(farthest(ours) < 1e-4, `logits differ by ${farthest(ours)}`)
     })
 
+    test('kernels multiply 4-bit floats that are not rounded to bfloat16, as the library quantizes them', async () => {
+      const expected = await readExpected(join(golden, 'stories260K/expected/ct-nvfp4a16.safetensors'))
+      using loaded = await loadCausalLM(diskFolder(join(golden, 'stories260K/ct-nvfp4a16')), { device })
+      const ours = await logitsOf(loaded, inputs.prompt_ids)
+      const theirs = expected.get('lib_prompt_logits') ?? assert.fail('no logits')
+      const farthest = theirs.reduce((most, logit, i) => Math.max(most, Math.abs(ours[i] - logit)), 0)
+      assert.ok(farthest < 1e-4, `logits differ by ${farthest}`)
+    })
+
     test('inputs that are not rounded as the library does are told of', async () => {
       const warnings: string[] = []
       const onWarning = (message: string) => void warnings.push(message)
