@@ -71,7 +71,8 @@ export class Client {
 /** Installs the peer's package beside this file unless it is there; false where that fails. */
 export function installPeer(): boolean {
   const folder = fileURLToPath(new URL('.', import.meta.url))
-  if (existsSync(new URL('node_modules/node-llama-cpp/package.json', import.meta.url))) return true
+  const isThere = (name: string) => existsSync(new URL(`node_modules/${name}/package.json`, import.meta.url))
+  if (isThere('node-llama-cpp') && isThere('koffi')) return true
   // Its binaries for GPUs are optional dependencies (600 MB). Those for CPUs are dependencies of our package,
   // and --force passes over the ones for another kind. Not "npm ci", which wants the optional ones in the
   // lock file. Install scripts would only compile.

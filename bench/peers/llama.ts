@@ -13,6 +13,7 @@ interface Context {
 }
 
 interface Model {
+  tokenize(text: string): number[]
   createContext(options: {
     contextSize: number
     batchSize: number
@@ -46,6 +47,11 @@ class LlamaCpp implements Engine {
     const description = readFileSync(new URL(`node_modules/${name}/package.json`, import.meta.url), 'utf8')
     const { version } = JSON.parse(description) as { version: string }
     return { name: 'llama.cpp', threads: 0, version }
+  }
+
+  encode(text: string): number[] {
+    if (!this.model) throw new Error('the model must be loaded first')
+    return [...this.model.tokenize(text)]
   }
 
   async *generate(

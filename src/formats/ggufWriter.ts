@@ -166,7 +166,8 @@ class GrowingBytes {
   }
 
   raw(bytes: Uint8Array): void {
-    this.bytes.set(bytes, this.room(bytes.byteLength))
+    const at = this.room(bytes.byteLength)
+    this.bytes.set(bytes, at)
   }
 
   number(type: GgufNumberName, value: Scalar): void {

@@ -22,6 +22,8 @@ export interface PlacedTensors {
 export interface ModelWriter {
   /** The one file that is written, which the target's path names; absent of what stands in a folder. */
   readonly file?: string
+  /** What the container calls a tensor; default: as the model does. */
+  nameOf?(tensor: string): string
   /** How a tensor stands in the container, where it is not as the model has it; null: as it is. */
   adapt?(tensor: TensorHead): Adaptation | null
   /** Lays out the files for tensors as `adapt` makes them. */

@@ -4,6 +4,7 @@ import { type FloatDType, isFloatDType } from '../core/dtype.ts'
 import { fp4, nf4, type QType } from '../core/qtype.ts'
 import type { Shape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
+import type { ModelWriter } from '../formats/modelWriter.ts'
 import type { WeightKind } from '../formats/schemes/scheme.ts'
 import type { WritingScheme } from '../formats/schemes/targets.ts'
 import { placeOfKind, refusalOf, showKind, weightKind } from '../formats/schemes/weightKind.ts'
@@ -53,10 +54,14 @@ export interface PlanConversionOptions {
   holds?(weight: WeightKind): boolean
   /** What becomes of weights that cannot go over; null where all become floats. */
   readonly quantization: TargetQuantization | null
+  /** What of that differs for the layer at a path, or why it stays float. */
+  differs?(path: string, shape: Shape): Partial<TargetQuantization> | string
   readonly include?: readonly string[]
   readonly exclude?: readonly string[]
   /** What floats become; default: as saved. */
   readonly dtype?: FloatDType
+  /** Where the tensors go; default: safetensors, in a folder. */
+  readonly container?: ModelWriter
   readonly signal?: AbortSignal
   onWarning(message: string): void
   onProgress?(bytes: number, totalBytes: number): void
@@ -84,7 +89,7 @@ export async function planConversion(
   options: PlanConversionOptions,
 ): Promise<ConversionPlan> {
   const { model, parameters } = plan
-  const { scheme, dtype } = options
+  const { scheme, dtype, container } = options
   const chosen = chosenLayers(plan, scheme, options)
   const progress = progressOf(parameters, options)
   const looked = await lookAtCodes(plan, chosen, options, progress)
@@ -95,19 +100,20 @@ export async function planConversion(
   placeFloats(plan, dtype)
   for (const [planned, kind] of kept) putPlace(twinsAt(model, planned), kind, kinds)
   const { making, floats } = layersToMake(plan, chosen, kept, options)
-  putTwins(model, [...making.values()].flat(), options)
+  putTwins(model, [...making.values()])
   const made = await makeCodes(plan, making, { kinds, floats }, options, progress)
   const tensors = parameters.map((planned) => {
     const { path, shape, kind: from, weight } = planned
     const become = kept.get(planned) ?? made.get(planned)?.kind
-    const float = isFloatDType(planned.dtype) ? (dtype ?? planned.dtype) : planned.dtype
+    const held = isFloatDType(planned.dtype) ? (dtype ?? planned.dtype) : planned.dtype
+    const float = container?.adapt?.({ name: path, dtype: held, shape })?.dtype ?? held
     const exact = kept.has(planned) || (!become && float === planned.dtype)
     const against = weight && !kept.has(planned) ? (looked.get(planned)?.reason ?? null) : null
     const reason = floats.get(planned) ?? against
     const error = exact ? 0 : (made.get(planned)?.error ?? null)
     return { path, shape, from, to: become ? showKind(become) : float, exact, error, reason }
   })
-  return { plan, scheme, kinds, kept: new Set(kept.keys()), tensors }
+  return { plan, scheme, kinds, kept: new Set(kept.keys()), tensors, container }
 }
 
 type Kept = ReadonlyMap<PlannedParameter, WeightKind>
@@ -215,36 +221,53 @@ function putPlace(
   for (const twin of twins) twin.weight = place
 }
 
+/** Layers of one parameter whose codes are made anew, and how. */
+interface Making {
+  readonly layers: readonly string[]
+  readonly quantization: TargetQuantization
+}
+
 /** The layers whose codes are made anew, and why others that were chosen become or stay floats. */
 function layersToMake(
   { model, parameters }: LoadPlan<CausalLM>,
   chosen: ChosenLayers,
   kept: Kept,
-  { quantization }: PlanConversionOptions,
-): { making: Map<PlannedParameter, readonly string[]>; floats: Map<PlannedParameter, string> } {
-  const making = new Map<PlannedParameter, readonly string[]>()
+  { quantization, differs }: PlanConversionOptions,
+): { making: Map<PlannedParameter, Making>; floats: Map<PlannedParameter, string> } {
+  const making = new Map<PlannedParameter, Making>()
   const floats = new Map<PlannedParameter, string>()
-  const size = quantization?.groupSize ?? 1
-  const crossesRows = quantization?.weights === nf4 || quantization?.weights === fp4
-  for (const planned of quantization ? parameters : []) {
+  for (const planned of parameters) {
     const layers = kept.has(planned) ? [] : chosen.layersOf(planned)
-    if (layers.length === 0) continue
-    const [, columns] = matrixShape(storedShape(model.getModule(layers[0])) ?? [])
-    if (columns % size === 0 || crossesRows) making.set(planned, layers)
+    if (!quantization || layers.length === 0) continue
+    const shape = storedShape(model.getModule(layers[0])) ?? []
+    const own = differs?.(layers[0], shape) ?? {}
+    if (typeof own === 'string') {
+      floats.set(planned, own)
+      continue
+    }
+    const becomes = { ...quantization, ...own }
+    const [[, columns], size] = [matrixShape(shape), becomes.groupSize ?? 1]
+    const crossesRows = becomes.weights === nf4 || becomes.weights === fp4
+    if (columns % size === 0 || crossesRows) making.set(planned, { layers, quantization: becomes })
     else floats.set(planned, `its ${columns} columns are no multiple of ${size}`)
   }
   return { making, floats }
 }
 
-/** Puts twins in the places of layers. */
-function putTwins(
-  model: CausalLM,
-  include: readonly string[],
-  { quantization }: PlanConversionOptions,
-): void {
-  if (!quantization || include.length === 0) return
-  const classes = new Set(include.map((path) => model.getModule(path).constructor as LayerClass))
-  quantize(model, { ...quantization, include, layers: [...classes] })
+/** Puts twins in the places of layers, all of those at once that become the same. */
+function putTwins(model: CausalLM, making: readonly Making[]): void {
+  const groups = new Map<string, { quantization: TargetQuantization; include: string[] }>()
+  for (const { layers, quantization } of making) {
+    const { weights, algorithm, groupSize } = quantization
+    const key = [weights.name, typeof algorithm === 'object' ? algorithm.name : algorithm, groupSize].join()
+    const group = groups.get(key) ?? { quantization, include: [] }
+    group.include.push(...layers)
+    groups.set(key, group)
+  }
+  for (const { quantization, include } of groups.values()) {
+    const classes = new Set(include.map((path) => model.getModule(path).constructor as LayerClass))
+    quantize(model, { ...quantization, include, layers: [...classes] })
+  }
 }
 
 /** What a weight became, and how far from the source's. */
@@ -264,7 +287,7 @@ interface Found {
 /** Quantizes each weight once, to see what it becomes; one that the target cannot hold becomes a float. */
 async function makeCodes(
   plan: LoadPlan<CausalLM>,
-  making: ReadonlyMap<PlannedParameter, readonly string[]>,
+  making: ReadonlyMap<PlannedParameter, Making>,
   { kinds, floats }: Found,
   { scheme, device, dtype, signal }: PlanConversionOptions,
   progress: Progress,
@@ -272,7 +295,7 @@ async function makeCodes(
   const { model } = plan
   const made = new Map<PlannedParameter, Made>()
   const twinsOf = (planned: PlannedParameter) =>
-    (making.get(planned) ?? []).map((path) => model.getModule(path) as QWeightModule)
+    (making.get(planned)?.layers ?? []).map((path) => model.getModule(path) as QWeightModule)
   const make = async (planned: PlannedParameter) => {
     signal?.throwIfAborted()
     const float = (await loadParameter(plan, planned, device, dtype, true)) as Tensor

@@ -10,7 +10,7 @@ import { aQTypeOrName, asQType, type QType, type QTypeName } from '../core/qtype
 import { aDevice, type Device } from '../devices/device.ts'
 import { openDevice } from '../devices/open.ts'
 import type { ModelWriter } from '../formats/modelWriter.ts'
-import type { WeightKind } from '../formats/schemes/scheme.ts'
+import type { LayerPlace, WeightKind } from '../formats/schemes/scheme.ts'
 import { type ConversionTarget, targetNamed } from '../formats/schemes/targets.ts'
 import { aTarget, type FolderSink } from '../formats/source.ts'
 import { QWeightModule } from '../nn/qmodule.ts'
@@ -20,6 +20,7 @@ import type { CausalLM } from './causalLM.ts'
 import {
   type ConversionPlan,
   type ConvertedTensor,
+  type PlanConversionOptions,
   planConversion,
   type TargetQuantization,
 } from './conversionPlan.ts'
@@ -98,7 +99,7 @@ export async function convert(
 ): Promise<Conversion> {
   check('convert', 'target', target, aTarget)
   checkOptions('convert', options, optionKinds)
-  const { container, quantized } = targetNamed(options.to)
+  const { container, quantized, floats } = targetNamed(options.to)
   if (
     typeof target === 'string' &&
     (typeof source === 'string' || source instanceof URL) &&
@@ -107,22 +108,26 @@ export async function convert(
     throw new FormatError(
       `convert: the target must be another place than the source; received ${target} for both`,
     )
-  const { dtype, include, exclude, signal, overwrite, onProgress } = options
+  const { dtype: asked = floats, include, exclude, signal, overwrite, onProgress } = options
   const onWarning = options.onWarning ?? ((message: string) => console.warn(`lowbit: ${message}`))
   const plan = await planCausalLM(source)
   const device = options.device ?? openDevice()
   try {
     for (const message of plan.warnings) onWarning(message)
-    const writer = container === 'gguf' ? await ggufWriter(plan.model) : undefined
+    // A container that has dtypes of its own for some floats rounds no others.
+    const writer = container === 'gguf' ? await ggufWriter(plan.model, asked) : undefined
+    const dtype = writer ? undefined : asked
     const planned = await planConversion(plan, {
       ...{ device, dtype, include, exclude, signal, onWarning, scheme: quantized?.scheme ?? null },
       quantization: quantized && quantizationFor(plan, quantized, options),
       holds: quantized ? keepsCodes(quantized, options) : undefined,
+      container: writer,
+      differs: differences(plan.model, quantized, options, writer),
       onProgress: (bytes, total) => onProgress?.('plan', bytes, total),
     })
     if (options.exactOnly) refuseChanges(planned)
     await options.onPlan?.(planned.tensors)
-    const bytes = await rewriteFiles({ ...planned, container: writer }, target, {
+    const bytes = await rewriteFiles(planned, target, {
       ...{ device, dtype, overwrite, signal, onWarning },
       onProgress: (done, total) => onProgress?.('write', done, total),
     })
@@ -148,6 +153,24 @@ function keepsCodes(
   }
 }
 
+/** What of a target's preset differs for a layer, where the caller leaves its type to the target. */
+function differences(
+  model: CausalLM,
+  quantized: Quantized | null,
+  { weights }: ConvertOptions,
+  writer?: ModelWriter,
+): PlanConversionOptions['differs'] {
+  const target = weights === undefined ? quantized?.target : undefined
+  if (!target?.layer) return undefined
+  return (path, shape) => {
+    const name = (writer?.nameOf?.(`${path}.weight`) ?? `${path}.weight`).replace(/\.weight$/, '')
+    const [, layer = null] = /\.(\d+)\./.exec(path) ?? []
+    const isHead = Reflect.get(model.getModule(path), 'weight') === model.lm_head.weight
+    const place = { name, shape, layer: layer && Number(layer), layers: model.config.layers, isHead }
+    return (target.layer?.(place as LayerPlace) ?? {}) as Partial<TargetQuantization> | string
+  }
+}
+
 /** What `quantize` does to weights that do not go over as they are. */
 function quantizationFor(
   plan: LoadPlan<CausalLM>,
@@ -163,7 +186,7 @@ function quantizationFor(
     )
   }
   const groupSize = options.groupSize === undefined ? fittingSize(plan, target.groupSize) : options.groupSize
-  const { holds: _, ...preset } = target
+  const { holds: _, layer: __, ...preset } = target
   return { ...preset, weights, groupSize } as TargetQuantization
 }
 
@@ -193,7 +216,7 @@ function refuseChanges({ tensors }: ConversionPlan): void {
 }
 
 /** Loaded when used: whoever writes no GGUF file need not wait for what writes one. */
-async function ggufWriter(model: CausalLM): Promise<ModelWriter> {
+async function ggufWriter(model: CausalLM, floats?: FloatDType): Promise<ModelWriter> {
   const gguf = await import('./ggufWriter.ts')
-  return gguf.ggufModelWriter(model)
+  return gguf.ggufModelWriter(model, floats)
 }

@@ -1,4 +1,4 @@
-import { isDType, isFloatDType } from '../core/dtype.ts'
+import { type FloatDType, isDType, isFloatDType } from '../core/dtype.ts'
 import { FormatError } from '../core/errors.ts'
 import { numel, type Shape } from '../core/shape.ts'
 import { type GgufTypeName, ggufTypes } from '../formats/ggufBlocks.ts'
@@ -46,9 +46,10 @@ const floatKeys = /(epsilon|freq_base)$/
 /**
  * Writes a language model as a GGUF file that llama.cpp runs: its tensors under llama.cpp's names, with rows in
  * its order, config and tokenizer as metadata.
+ * @param floats what matrices become that are floats; default: as the model has them
  * @throws FormatError if llama.cpp has no such model, or no such tokenizer
  */
-export function ggufModelWriter(model: CausalLM): ModelWriter {
+export function ggufModelWriter(model: CausalLM, floats?: FloatDType): ModelWriter {
   const name = model.checkpoint?.name ?? 'model'
   const { gguf } = familyOf(new JsonObject(model.savedConfig(), name))
   if (!gguf) throw new FormatError(`${name}: GGUF files must be able to hold its architecture; they cannot`)
@@ -62,7 +63,8 @@ export function ggufModelWriter(model: CausalLM): ModelWriter {
   }
   return {
     file: ggufFileName,
-    adapt: (tensor) => adaptation(model, gguf, nameOf(tensor.name), tensor),
+    nameOf,
+    adapt: (tensor) => adaptation(model, gguf, nameOf(tensor.name), tensor, floats),
     async place(folder, tensors) {
       const factors = rope.factors && factorsTensor(rope.factors)
       const heads = tensors.map((tensor) => ({ ...tensor, name: nameOf(tensor.name) }))
@@ -137,11 +139,12 @@ function adaptation(
   { paired = {}, turned = [] }: GgufFamily,
   name: string,
   { name: path, dtype, shape }: TensorHead,
+  floats?: FloatDType,
 ): Adaptation | null {
   const isOf = (module: string) => path.replace(/\.\w+$/, '').endsWith(`.${module}`)
   const isFloat = isDType(dtype) && isFloatDType(dtype)
-  const as: Adaptation =
-    isFloat && (shape.length === 1 || name.startsWith('position_embd')) ? { dtype: 'float32' } : {}
+  const exact = shape.length === 1 || name.startsWith('position_embd')
+  const as: Adaptation = isFloat && (exact || floats) ? { dtype: exact ? 'float32' : floats } : {}
   const heads = Object.entries(paired).find(([module]) => isOf(module))?.[1]
   if (heads) return { ...as, arrange: (values) => inPairs(values, config[heads]) }
   if (isFloat && shape.length === 2 && turned.some(isOf))

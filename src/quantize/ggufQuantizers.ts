@@ -4,7 +4,11 @@ import { aBoolean, check, oneOf } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { e2m1, iq4_nl, type QType, qint2, qint3, qint4, qint5, qint6, qint8 } from '../core/qtype.ts'
 import { showShape } from '../core/shape.ts'
-import { type EncodedType, encodedTypes } from '../kernels/quantize/quantizeBlocks/quantizeBlocks.ts'
+import {
+  type EncodedType,
+  encodedTypes,
+  typesOfSmallerBlocks,
+} from '../kernels/quantize/quantizeBlocks/quantizeBlocks.ts'
 import { type Offset, rowsOfBlocks, type Scale, type WeightParts } from '../qtensor/parts.ts'
 import type { Quantizer, Statistics } from '../qtensor/quantizer.ts'
 import { add, columnSum, div, mul } from '../tensor/ops/index.ts'
@@ -19,8 +23,6 @@ interface MadeOf {
   readonly zeroPoint?: number
   /** Of codes of scales. */
   readonly scale?: { readonly bits: number; readonly zero?: number }
-  /** What takes its place where the columns are no whole blocks, in llama.cpp. */
-  readonly otherwise?: string
 }
 
 const madeOf = {
@@ -29,14 +31,14 @@ const madeOf = {
   Q5_0: { type: qint5, zeroPoint: 16 },
   Q5_1: { type: qint5 },
   Q8_0: { type: qint8 },
-  Q2_K: { type: qint2, scale: { bits: 4 }, otherwise: 'Q4_0' },
-  Q3_K: { type: qint3, zeroPoint: 4, scale: { bits: 6, zero: 32 }, otherwise: 'Q4_0' },
-  Q4_K: { type: qint4, scale: { bits: 6 }, otherwise: 'Q5_0' },
-  Q5_K: { type: qint5, scale: { bits: 6 }, otherwise: 'Q5_1' },
-  Q6_K: { type: qint6, zeroPoint: 32, scale: { bits: 8 }, otherwise: 'Q8_0' },
+  Q2_K: { type: qint2, scale: { bits: 4 } },
+  Q3_K: { type: qint3, zeroPoint: 4, scale: { bits: 6, zero: 32 } },
+  Q4_K: { type: qint4, scale: { bits: 6 } },
+  Q5_K: { type: qint5, scale: { bits: 6 } },
+  Q6_K: { type: qint6, zeroPoint: 32, scale: { bits: 8 } },
   IQ4_NL: { type: iq4_nl },
-  IQ4_XS: { type: iq4_nl, scale: { bits: 6, zero: 32 }, otherwise: 'IQ4_NL' },
-  TQ2_0: { type: qint2, zeroPoint: 1, otherwise: 'Q4_0' },
+  IQ4_XS: { type: iq4_nl, scale: { bits: 6, zero: 32 } },
+  TQ2_0: { type: qint2, zeroPoint: 1 },
   MXFP4: { type: e2m1 },
 } as const satisfies Record<string, MadeOf>
 
@@ -98,8 +100,8 @@ function encode(type: GgufQuantizedType, weight: Tensor, importance: Tensor | nu
   const made: MadeOf = madeOf[type]
   const [N, K] = weight.shape
   if (weight.shape.length !== 2 || K % encoded.block !== 0) {
-    if (weight.shape.length === 2 && made.otherwise)
-      return encode(made.otherwise as GgufQuantizedType, weight, importance)
+    const smaller = typesOfSmallerBlocks[type]
+    if (weight.shape.length === 2 && smaller) return encode(smaller as GgufQuantizedType, weight, importance)
     throw new ShapeError(
       `${type}: the weight must be [N,K], K a multiple of ${encoded.block}; received ${showShape(weight.shape)}`,
     )

@@ -109,6 +109,13 @@ test('the bytes of a file that the Python library wrote', async () => {
   assert.deepEqual(await written(new Map(entries), tensors), expected)
 })
 
+test('a header of many kilobytes', async () => {
+  const values = Array.from({ length: 20000 }, (_, i) => `token ${i}`)
+  const file = await written(new Map([['tokens', { type: 'string', values }]]), [])
+  const { metadata } = await openGguf(bytesSource(file, 'x'))
+  assert.deepEqual(metadata.strings('tokens'), values)
+})
+
 test('what cannot be in such a file is refused by name', async () => {
   const place = (...tensors: TensorHead[]) => placeGguf(memoryFolder(), 'x.gguf', new Map(), tensors)
   const head = (dtype: TensorHead['dtype'], shape: number[]) => ({ name: 't', dtype, shape })

@@ -1,16 +1,18 @@
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { after, test } from 'node:test'
 import { openDevice } from '../../src/devices/open.ts'
+import { fileSource } from '../../src/formats/file.node.ts'
 import { openGguf } from '../../src/formats/gguf.ts'
+import { ggufBlockWriter } from '../../src/formats/schemes/ggufBlockWriter.ts'
 import { quanto } from '../../src/formats/schemes/quanto.ts'
 import type { SchemeWriter } from '../../src/formats/schemes/scheme.ts'
 import { bytesSource, type Folder, memoryFolder } from '../../src/formats/source.ts'
 import type { CausalLM } from '../../src/models/causalLM.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
 import { golden } from '../golden.ts'
-import { storiesSource } from './ggufModel.ts'
+import { kinds, storiesSource } from './ggufModel.ts'
 import { writtenGguf } from './writtenGguf.ts'
 
 const device = openDevice('native', { threads: 2 })
@@ -50,6 +52,29 @@ for (const [name, place] of Object.entries(models)) {
     const { normEpsilon } = model.config as unknown as { normEpsilon: number }
     assert.deepEqual(back.config, { ...model.config, normEpsilon: Math.fround(normEpsilon) })
     assert.deepEqual(await logitsOf(back), await logitsOf(model))
+  })
+}
+
+/** Files that llama.cpp's own tools wrote, and the Python library. */
+const quantizedFiles = [
+  ...kinds.map((kind) => join(golden, `gguf/stories260K-${kind}.gguf`)),
+  ...['q2_k', 'q4_k', 'q5_k', 'q6_k'].map((kind) =>
+    join(golden, `shakespeare-gpt2-1M/gguf-${kind}/shakespeare-gpt2-1M-${kind}.gguf`),
+  ),
+]
+
+for (const path of quantizedFiles) {
+  test(`${basename(path)}: read and written again, every tensor has its bytes`, async () => {
+    using model = await load(path)
+    const written = await openGguf(bytesSource(await writtenGguf(model, ggufBlockWriter), 'written'))
+    const expected = await openGguf(await fileSource(path))
+    assert.deepEqual([...written.tensors.keys()].sort(), [...expected.tensors.keys()].sort())
+    for (const [name, { dtype }] of expected.tensors) {
+      assert.equal(written.tensors.get(name)?.dtype, dtype, name)
+      const [found, wanted] = [await written.read(name), await expected.read(name)]
+      assert.ok(Buffer.from(found).equals(wanted), name)
+    }
+    await expected.close()
   })
 }
 

@@ -22,6 +22,7 @@ import {
   isGgufBlockType,
 } from '../ggufLayouts.ts'
 import type { TensorFile } from '../tensorFile.ts'
+import { ggufBlockWriter } from './ggufBlockWriter.ts'
 import type { PartReader, QuantizedWeight, Scheme } from './scheme.ts'
 
 /**
@@ -30,6 +31,7 @@ import type { PartReader, QuantizedWeight, Scheme } from './scheme.ts'
  */
 export const gguf: Scheme = {
   name: 'gguf',
+  writer: ggufBlockWriter,
   detect(_, file) {
     const dtypesOfFile = [...file.tensors.values()].map(({ dtype }) => dtype)
     refuseCodebooks(file)

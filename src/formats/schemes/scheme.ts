@@ -177,6 +177,25 @@ export interface Target extends ScaleOptions {
    * nf4. Default: all.
    */
   holds?(weight: WeightKind): boolean
+  /**
+   * What of the above differs for one layer; or the end of a sentence that says why it stays float: `its 172
+   * columns are no whole blocks of 32`.
+   */
+  layer?(place: LayerPlace): Partial<Target> | string
+}
+
+/** Where a layer stands whose weight is to be quantized. */
+export interface LayerPlace {
+  /** Of its tensors, in the container: `blk.3.attn_v`. */
+  readonly name: string
+  /** Of its weight, outputs first. */
+  readonly shape: Shape
+  /** The number of the decoder layer that it is in; null: in none. */
+  readonly layer: number | null
+  /** How many there are. */
+  readonly layers: number
+  /** Whether the model's head has its weight, too. */
+  readonly isHead: boolean
 }
 
 /** A quantized layer that is to be written. */

@@ -1,3 +1,4 @@
+import type { FloatDType } from '../../core/dtype.ts'
 import { FormatError } from '../../core/errors.ts'
 import { schemes } from './index.ts'
 import type { Scheme, SchemeWriter, Target } from './scheme.ts'
@@ -16,12 +17,17 @@ export interface ConversionTarget {
   readonly container: 'safetensors' | 'gguf'
   /** How weights are quantized that cannot go over as they are; null where all become floats. */
   readonly quantized: { readonly scheme: WritingScheme; readonly target: Target } | null
+  /** What floats become; default: as saved. */
+  readonly floats?: FloatDType
 }
 
 /** The targets of floats. */
 const floatTargets: Readonly<Record<string, ConversionTarget>> = {
   safetensors: { container: 'safetensors', quantized: null },
   gguf: { container: 'gguf', quantized: null },
+  'gguf:f32': { container: 'gguf', quantized: null, floats: 'float32' },
+  'gguf:f16': { container: 'gguf', quantized: null, floats: 'float16' },
+  'gguf:bf16': { container: 'gguf', quantized: null, floats: 'bfloat16' },
 }
 
 /** What `convert` can lead to, by name, in the order of the schemes. */
@@ -32,7 +38,7 @@ export function conversionTargets(): ReadonlyMap<string, ConversionTarget> {
       return [name, { container, quantized: { scheme, target } }] as const
     }),
   )
-  return new Map([...quantized, ...Object.entries(floatTargets)])
+  return new Map<string, ConversionTarget>([...quantized, ...Object.entries(floatTargets)])
 }
 
 /** The target of that name. @throws FormatError if there is none */

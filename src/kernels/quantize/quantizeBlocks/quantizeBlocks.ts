@@ -89,6 +89,17 @@ export const encodedTypes: Readonly<Record<string, EncodedType>> = {
   MXFP4: plain(39, false, microBlock, 1),
 }
 
+/** The types that take the place of those whose blocks do not divide a row, as llama.cpp has it. */
+export const typesOfSmallerBlocks: Readonly<Record<string, string>> = {
+  Q2_K: 'Q4_0',
+  Q3_K: 'Q4_0',
+  Q4_K: 'Q5_0',
+  Q5_K: 'Q5_1',
+  Q6_K: 'Q8_0',
+  IQ4_XS: 'IQ4_NL',
+  TQ2_0: 'Q4_0',
+}
+
 /**
  * The codes, scales and shifts that ggml's encoder of a type chooses for the rows of x, bit for bit; the blocks
  * of a GGUF file are these parts in another order. With the importance of each column, the mean of its squared
