@@ -27,7 +27,7 @@ export const llmInt8: Quantizer = {
     return {
       type,
       shape: weight.shape,
-      dtype: weight.dtype as 'float32',
+      dtype: 'float32',
       codes: slice(codes, 1, 0, K),
       block: { kind: 'group', size: K },
       scale: { values: scale.view([N, 1]), divisor: qint8.qmax },

@@ -11,6 +11,7 @@ import { openSafetensors } from '../../src/formats/safetensors.ts'
 import { readBytes } from '../../src/formats/source.ts'
 import type { CausalLM } from '../../src/models/causalLM.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
+import { setComputeDtype } from '../../src/nn/qmodule.ts'
 import { inputs, stories } from '../models/golden.ts'
 import { logitsOf } from '../models/goldenChecks.ts'
 import { type BitsAndBytesJob, findPython, runJobs } from './python.ts'
@@ -22,7 +23,7 @@ import { type BitsAndBytesJob, findPython, runJobs } from './python.ts'
  */
 interface Variant {
   dtype: FloatDType
-  kind: 'nf4' | 'fp4'
+  kind: 'nf4' | 'fp4' | 'int8'
   doubleQuant: boolean
   skipModules?: string[]
 }
@@ -40,6 +41,8 @@ const variants: Variant[] = [
     doubleQuant: false,
     skipModules: ['lm_head', 'down_proj', 'model.layers.1'],
   },
+  { dtype: 'float32', kind: 'int8', doubleQuant: false },
+  { dtype: 'float16', kind: 'int8', doubleQuant: false, skipModules: ['lm_head', 'model.layers.3'] },
 ]
 
 const folder = mkdtempSync(join(tmpdir(), 'lowbit-bitsandbytes-'))
@@ -56,9 +59,9 @@ before(async () => {
     const { dtype, kind, doubleQuant, skipModules = null } = variant
     using model = await quantized(variant)
     await save(model, oursIn(variant))
+    const types = { load_in_4bit: true, bnb_4bit_quant_type: kind, bnb_4bit_use_double_quant: doubleQuant }
     const config = {
-      bnb_4bit_quant_type: kind,
-      bnb_4bit_use_double_quant: doubleQuant,
+      ...(kind === 'int8' ? { load_in_8bit: true } : types),
       llm_int8_skip_modules: skipModules,
     }
     jobs.push({ task: 'write', float: stories, dtype, config, folder: pythonsIn(variant) })
@@ -89,16 +92,10 @@ for (const variant of variants) {
 }
 
 async function quantized({ dtype, kind, doubleQuant, skipModules }: Variant): Promise<CausalLM> {
-  return loadCausalLM(stories, {
-    dtype,
-    quantization: {
-      method: 'bitsandbytes',
-      loadIn4bit: true,
-      bnb4bitQuantType: kind,
-      bnb4bitUseDoubleQuant: doubleQuant,
-      skipModules,
-    },
-  })
+  const method = { method: 'bitsandbytes', skipModules } as const
+  if (kind === 'int8') return loadCausalLM(stories, { dtype, quantization: { ...method, loadIn8bit: true } })
+  const type = { loadIn4bit: true, bnb4bitQuantType: kind, bnb4bitUseDoubleQuant: doubleQuant }
+  return loadCausalLM(stories, { dtype, quantization: { ...method, ...type } })
 }
 
 async function weightsOf(place: string): Promise<Buffer> {
@@ -121,6 +118,7 @@ async function compare(model: CausalLM, place: string, variant: Variant): Promis
   await file.close()
   // Of 16 bits Python's weights are rounded once more than ours are in products.
   if (variant.dtype !== 'float32') return
+  setComputeDtype(model, 'float32')
   const ours = await logitsOf(model, inputs.prompt_ids)
   assert.equal(ours.length, python.length)
   // Float32 through five layers on both sides: the golden tests hold the tighter bound against float64.

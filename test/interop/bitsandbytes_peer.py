@@ -1,6 +1,6 @@
 """Does the jobs of a JSON list with transformers and bitsandbytes; see test/interop/bitsandbytes.test.ts.
 
-read    loads `folder`, then writes `out`: every weight, those of 4 bits dequantized, and the logits of `ids` that a model of them computes
+read    loads `folder`, then writes `out`: every weight, those of 4 and 8 bits dequantized, and the logits of `ids` that a model of them computes
 write   quantizes the model in `float` by `config`, as `dtype`, and saves it into `folder`
 """
 
@@ -18,6 +18,8 @@ def dequantize(weight):
     The library's table and scales, in float32, then one rounding: its own functions for CPUs take the scales of other blocks where rows
     are whole vectors, and no whole blocks.
     """
+    if isinstance(weight, bnb.nn.Int8Params):
+        return weight.data.float() * weight.SCB[:, None] / 127
     state = weight.quant_state
     absmax = state.absmax
     if state.nested:
@@ -31,7 +33,7 @@ def dequantize(weight):
 def read(job):
     model = AutoModelForCausalLM.from_pretrained(job["folder"], device_map="cpu").eval()
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    coded = {name for name, parameter in parameters.items() if isinstance(parameter, bnb.nn.Params4bit)}
+    coded = {name for name, parameter in parameters.items() if isinstance(parameter, (bnb.nn.Params4bit, bnb.nn.Int8Params))}
     tensors = {name: dequantize(p) if name in coded else p.detach() for name, p in parameters.items()}
     floats = type(model)(model.config).float().eval()
     # GPT-2's layers hold their weights the other way round, as floats.
@@ -43,7 +45,7 @@ def read(job):
 
 
 def write(job):
-    config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=torch.float32, **job["config"])
+    config = BitsAndBytesConfig(bnb_4bit_compute_dtype=torch.float32, **job["config"])
     dtype = getattr(torch, job["dtype"])
     model = AutoModelForCausalLM.from_pretrained(job["float"], quantization_config=config, device_map="cpu", dtype=dtype)
     model.save_pretrained(job["folder"])
