@@ -1,3 +1,5 @@
+import type { DType } from '../core/dtype.ts'
+import type { Shape } from '../core/shape.ts'
 import { Tensor } from '../tensor/tensor.ts'
 
 /**
@@ -34,6 +36,24 @@ export function packCodes(codes: Tensor, packing: Packing): Tensor {
   const packed = Tensor.empty(codes.device, [packing.packedBytes], 'uint8')
   codes.device.call('packCodes', { codes, packed, ...scalarsOf(codes, packing) })
   return packed
+}
+
+/**
+ * The values of blocks of `blockBytes` bytes that `fields` find there, as kernels/layout/unpackBlocks draws it: as
+ * many of each block, in the order of the blocks.
+ */
+export function unpackBlocks(
+  blocks: Tensor,
+  fields: Tensor,
+  blockBytes: number,
+  shape: Shape,
+  dtype: DType,
+): Tensor {
+  const values = Tensor.empty(blocks.device, shape, dtype)
+  const count = blocks.numel / blockBytes
+  const sizes = { fieldCount: fields.size(0), count, blockBytes, blockValues: values.byteLength / count }
+  blocks.device.call('unpackBlocks', { blocks, fields, values, ...sizes })
+  return values
 }
 
 /**

@@ -20,6 +20,13 @@ export function packTiles(x: Tensor, bits = 8 * dtypes[x.dtype].bytes): Tensor {
   return tiles
 }
 
+/** Lays x [rows, cols] into the tiles of a matrix of as many columns, from row `first`, a multiple of 16, on. */
+export function packTileRows(x: Tensor, tiles: Tensor, bits: number, first: number): void {
+  const [rows, cols] = x.shape
+  const part = tiles.rows(tileBytes(first, cols, bits), tileBytes(first + rows, cols, bits))
+  x.device.call('tilePack', { x, tiles: part, bits, rows, cols })
+}
+
 /** The inverse: tiles → [rows, cols] of `dtype`. */
 export function unpackTiles(tiles: Tensor, bits: number, rows: number, cols: number, dtype: DType): Tensor {
   checkShape('unpackTiles', 'tiles', tiles, [tileBytes(rows, cols, bits)])

@@ -4,8 +4,9 @@ import type { Shape } from '../../core/shape.ts'
 import type { Device } from '../../devices/device.ts'
 import { fieldLength } from '../../kernels/layout/unpackBlocks/unpackBlocks.ts'
 import type { HeldOffset, HeldScale } from '../../qtensor/blockValues.ts'
+import { unpackBlocks } from '../../qtensor/packing.ts'
 import { QTensor } from '../../qtensor/qtensor.ts'
-import { tileBytes } from '../../qtensor/tiles.ts'
+import { packTileRows, tileBytes } from '../../qtensor/tiles.ts'
 import { cast, neg } from '../../tensor/ops/index.ts'
 import { keep, scope } from '../../tensor/scope.ts'
 import { Tensor } from '../../tensor/tensor.ts'
@@ -144,21 +145,14 @@ function* layRows(
   type: GgufBlockType,
   rowBlocks: number,
 ): Generator<Promise<number | null>> {
-  const { device } = blocks
-  const unpacked = Tensor.empty(device, [rows, cols], dtype)
   const count = rows * rowBlocks
-  device.call('unpackBlocks', {
-    ...{ blocks, fields, fieldCount: fields.size(0), values: unpacked, count },
-    ...{ blockBytes: ggufTypes[type].bytes, blockValues: unpacked.byteLength / count },
-  })
+  const unpacked = unpackBlocks(blocks, fields, ggufTypes[type].bytes, [rows, cols], dtype)
   const floats = checked || negative ? cast(unpacked, 'float32') : null
   if (checked && floats)
     yield findBeyond(floats, 0x7f800000).then(
       (place) => place && first * rowBlocks + Math.floor((place * count) / unpacked.numel),
     )
-  const x = negative && floats ? cast(neg(floats), dtype) : unpacked
-  const part = tiles.rows(tileBytes(first, cols, bits), tileBytes(first + rows, cols, bits))
-  device.call('tilePack', { x, tiles: part, bits, rows, cols })
+  packTileRows(negative && floats ? cast(neg(floats), dtype) : unpacked, tiles, bits, first)
 }
 
 /** A weight whose tiles are not written yet, and what of the blocks goes into which of them. */
