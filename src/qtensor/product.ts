@@ -187,12 +187,22 @@ function readOffset(weight: QTensor, offset: HeldOffset, scale: GroupTiles): Gro
   )
 }
 
-/** Float zero points as shifts scale · z, which kernels read; made once, and given back with the zero points. */
+/**
+ * Float zero points as shifts scale · z, which kernels read; made once, and given back with the zero points. They are
+ * there before a product is: one may be recorded long before it runs.
+ */
 function readZero(weight: QTensor, held: Tensor): GroupTiles {
   const [tensor] = held.derive('shifts', () => [
     withoutGradient(() => rowTiles(weight, weight.shift('float32') as Tensor)),
   ])
   return plain(tensor, 'float32')
+}
+
+/** Makes what products read of a weight beside its tiles. */
+export function prepareProduct(weight: QTensor): void {
+  const { heldOffset, block, shape } = weight
+  const isTiled = block.kind === 'tile' || rowBlock(block, shape) !== null
+  if (heldOffset?.kind === 'zero' && isTiled && !heldOffset.tensor.isMeta) readZero(weight, heldOffset.tensor)
 }
 
 /** Values of the shape of the blocks as tiles [N, groups]. */

@@ -33,6 +33,7 @@ import {
   type WeightFacts,
   type WeightParts,
 } from './parts.ts'
+import { prepareProduct } from './product.ts'
 import {
   aQuantizer,
   type Quantizer,
@@ -112,7 +113,7 @@ export class QTensor {
   static fromParts(parts: WeightParts): QTensor {
     checkParts(parts)
     const { type, shape, dtype, codes, block, scale, offset, order } = parts
-    return withoutGradient(
+    const weight = withoutGradient(
       () =>
         new QTensor({
           type,
@@ -125,6 +126,8 @@ export class QTensor {
           order: order?.clone() ?? null,
         }),
     )
+    prepareProduct(weight)
+    return weight
   }
 
   /** A quantized weight without memory: the place of one still to be made. */
@@ -267,7 +270,7 @@ export class QTensor {
    */
   clone(copy = (tensor: Tensor) => tensor.clone()): QTensor {
     const { qtype: type, shape, dtype, block, heldScale, heldOffset, order } = this
-    return new QTensor({
+    const cloned = new QTensor({
       type,
       shape,
       dtype,
@@ -277,6 +280,8 @@ export class QTensor {
       offset: heldOffset && cloneHeld(heldOffset, copy),
       order: order && copy(order),
     })
+    prepareProduct(cloned)
+    return cloned
   }
 
   /** Its tensors, so that scopes know what it holds. */

@@ -2,6 +2,7 @@ import { ShapeError } from '../core/errors.ts'
 import type { QType } from '../core/qtype.ts'
 import { quint8 } from '../core/qtypes.ts'
 import { type Shape, showShape } from '../core/shape.ts'
+import type { Device } from '../devices/device.ts'
 import { op } from '../tensor/op.ts'
 import { expand } from '../tensor/ops/broadcast.ts'
 import { cast, div, mul } from '../tensor/ops/elementwise.ts'
@@ -22,7 +23,7 @@ import {
 } from './parts.ts'
 import { permuteColumns } from './permuteColumns.ts'
 import { type Quantizer, type ScaleOptions, type Statistics, weightSpec } from './quantizer.ts'
-import { decodeRows, type RowScales } from './rows.ts'
+import { decodeRows, encodeRows, type RowScales } from './rows.ts'
 
 /** Codes with the scales and offsets of their blocks. */
 type CodesAndScales = RowScales & { codes: Tensor }
@@ -86,7 +87,10 @@ export function dequantizeParts({
     codes,
     scale: floatsOf(scale),
     shift: offset?.kind === 'shift' ? floatsOf(offset) : null,
-    zeroPoint: offset?.kind === 'zeroPoint' ? zeroPointsOf(offset, codes, blocksShape(block, shape)) : null,
+    zeroPoint:
+      offset?.kind === 'zeroPoint'
+        ? zeroPointsOf(type, offset, codes.device, blocksShape(block, shape))
+        : null,
   }
   const floats =
     offset?.kind === 'zero'
@@ -101,15 +105,24 @@ function scaledDifferences(type: QType, parts: CodesAndScales, zero: Tensor, blo
   const { codes, scale } = parts
   const one = cast(Tensor.full(codes.device, scale.shape, 1), scale.dtype)
   const differences = dequantizeBlocks(type, { codes, scale: one, shift: zero }, block)
-  const ones = expand(Tensor.fromNumbers(codes.device, [1], [1, 1], 'uint8'), codes.shape)
+  const ones = expand(sameCode(quint8, 1, codes.device).view([1, 1]), codes.shape)
   const scales = dequantizeBlocks(quint8, { codes: ones, scale }, block)
   return cast(mul(cast(differences, 'float32'), cast(scales, 'float32')), scale.dtype)
 }
 
 /** Zero points of the shape of the blocks. */
-function zeroPointsOf(offset: Exclude<Offset, NestedScale>, codes: Tensor, blocks: Shape): Tensor {
-  if ('values' in offset) return offset.values
-  return expand(Tensor.fromNumbers(codes.device, [offset.value], [1], codes.dtype), blocks)
+function zeroPointsOf(
+  type: QType,
+  offset: Exclude<Offset, NestedScale>,
+  device: Device,
+  blocks: Shape,
+): Tensor {
+  return 'values' in offset ? offset.values : expand(sameCode(type, offset.value, device), blocks)
+}
+
+/** A code, [1], that a kernel makes: what is recorded to be run again and again holds no bytes of the host. */
+function sameCode(type: QType, code: number, device: Device): Tensor {
+  return encodeRows(Tensor.full(device, [1], code), { scale: Tensor.full(device, [], 1) }, type)
 }
 
 /**
