@@ -104,4 +104,5 @@ cases = {
 }
 path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../test/golden/awq.safetensors")
 save_file({f"{case}/{name}": value for case, values in cases.items() for name, value in values.items()}, path)
+os.chmod(path, 0o644)
 print(path, os.path.getsize(path), "bytes")

@@ -38,6 +38,8 @@ export function gptqConfig(
     checkpoint_format: version,
     pack_dtype: 'int32',
     sym: all.sym,
+    // GPTQModel takes zero points less one of any value where a version that takes one as it does wrote them.
+    meta: { quantizer: ['lowbit', 'gptqmodel:0.9.0'] },
   }
 }
 

@@ -2,28 +2,105 @@ import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { save } from '../../../src/checkpoints/save.ts'
 import { openDevice } from '../../../src/devices/open.ts'
+import type { CausalLM } from '../../../src/models/causalLM.ts'
 import { loadCausalLM } from '../../../src/models/load.ts'
+import { freeze, type QuantizeOptions, quantize } from '../../../src/quantize/quantize.ts'
 import { golden, readGolden } from '../../golden.ts'
+import { stories } from '../../models/golden.ts'
 import { findPython, runJobs } from '../python.ts'
 import { checkWeights } from './weights.ts'
 
-/* GPTQ folders are read by GPTQModel, live: the weights that it makes of them are ours, bit for bit. */
+/*
+ * GPTQ and AWQ folders are read by GPTQModel, AutoAWQ and transformers, live: Python's own and those that we
+ * write of any model. The weights that they make of them are ours, bit for bit.
+ */
 
-const items = ['gptq-w4-g32-sym', 'gptq-w4-g32-asym-desc_act', 'gptq_v2-w4-g32-asym', 'gptq-w8-g32-sym']
+/** What is saved, of Python's codes or of floats that are quantized, in which format, and who reads it. */
+interface Variant {
+  /** A folder of test/golden/stories260K; absent: the float model. */
+  from?: string
+  quantize?: QuantizeOptions[]
+  /** Absent: the folder as it is. */
+  format?: string
+  tasks: ('gptq' | 'transformers' | 'awq' | 'gemv')[]
+}
+
+const scales = { zeroPoints: true, scaleDtype: 'float16' } as const
+const symmetric = { ...scales, symmetric: true }
+const attention = '*self_attn*'
+const groups = { weights: 'int4', groupSize: 32, exclude: ['lm_head', '*down_proj'] } as const
+const variants: Record<string, Variant> = {
+  "GPTQModel's own": { from: 'gptq-w4-g32-sym', tasks: ['gptq'] },
+  "GPTQModel's own, act-order": { from: 'gptq-w4-g32-asym-desc_act', tasks: ['gptq'] },
+  "GPTQModel's own, gptq_v2": { from: 'gptq_v2-w4-g32-asym', tasks: ['gptq'] },
+  "GPTQModel's own, 8 bits": { from: 'gptq-w8-g32-sym', tasks: ['gptq'] },
+  "GPTQModel's own, settings of single layers": { from: 'gptq-mixed', tasks: ['gptq'] },
+  // Transformers does not take "mlp", which stays float in it, for a part of a name.
+  "AutoAWQ's own": { from: 'awq-gemm-g32-attn', tasks: ['awq'] },
+  'symmetric rows': {
+    quantize: [{ weights: 'int4', groupSize: null, exclude: 'lm_head', ...symmetric }],
+    format: 'gptq',
+    tasks: ['gptq', 'transformers'],
+  },
+  'groups with zero points': { quantize: [{ ...groups, ...scales }], format: 'gptq', tasks: ['gptq'] },
+  'groups with zero points, gptq_v2': {
+    quantize: [{ ...groups, ...scales }],
+    format: 'gptq_v2',
+    tasks: ['gptq'],
+  },
+  '8 and 2 bits': {
+    quantize: [
+      { weights: 'int8', groupSize: 32, include: attention, scaleDtype: 'float16' },
+      { weights: 'int2', groupSize: 64, include: '*_proj', exclude: '*down_proj', ...scales },
+    ],
+    format: 'gptq',
+    tasks: ['gptq'],
+  },
+  'act-order, from one version to the other': {
+    from: 'gptq-w4-g32-asym-desc_act',
+    format: 'gptq_v2',
+    tasks: ['gptq'],
+  },
+  'settings of single layers, read and written': { from: 'gptq-mixed', format: 'gptq', tasks: ['gptq'] },
+  'AWQ as GPTQ': { from: 'awq-gemm-g32-attn', format: 'gptq', tasks: ['gptq'] },
+  'AWQ, quantized': {
+    quantize: [{ weights: 'int4', groupSize: 32, include: attention, ...scales }],
+    format: 'awq',
+    tasks: ['awq', 'transformers'],
+  },
+  'AWQ of rows, symmetric': {
+    quantize: [{ weights: 'int4', groupSize: null, include: attention, ...symmetric }],
+    format: 'awq',
+    tasks: ['awq'],
+  },
+  'AWQ as gemv': { from: 'awq-gemm-g32-attn', format: 'awq_gemv', tasks: ['gemv'] },
+  'gemv, quantized': {
+    quantize: [{ weights: 'int4', groupSize: 64, include: attention, ...scales }],
+    format: 'awq_gemv',
+    tasks: ['gemv'],
+  },
+}
+
 const folder = mkdtempSync(join(tmpdir(), 'lowbit-gptq-'))
-const place = (item: string) => join(folder, item)
+const placeOf = (name: string) => join(folder, name)
+const outOf = (name: string, task: string) => `${placeOf(name)} ${task}.safetensors`
 
 before(async () => {
-  const tokenizer = join(golden, 'stories260K/quanto-qint4')
-  for (const item of items) {
-    cpSync(tokenizer, place(item), {
-      recursive: true,
-      filter: (from) => !/(map|model)\.|config\.json$/.test(from),
-    })
-    cpSync(join(golden, 'stories260K', item), place(item), { recursive: true })
+  const jobs: object[] = []
+  for (const [name, variant] of Object.entries(variants)) {
+    // Python's folders are kept without their tokenizer, which libraries ask for.
+    if (variant.format === undefined)
+      cpSync(join(golden, 'stories260K', variant.from as string), placeOf(name), { recursive: true })
+    else {
+      using model = await modelOf(variant)
+      await save(model, placeOf(name), { format: variant.format })
+    }
+    for (const file of ['tokenizer.json', 'tokenizer_config.json'])
+      cpSync(join(golden, 'stories260K/quanto-qint4', file), join(placeOf(name), file))
+    for (const task of variant.tasks) jobs.push({ task, folder: placeOf(name), out: outOf(name, task) })
   }
-  const jobs = items.map((item) => ({ task: 'gptq', folder: place(item), out: `${place(item)}.safetensors` }))
   await runJobs(await findPython('gptq'), jobs, folder, 'gptq/peer.py')
 })
 
@@ -32,9 +109,20 @@ after(async () => {
   await openDevice().close()
 })
 
-for (const item of items) {
-  test(`${item}: GPTQModel makes our weights of the folder`, async () => {
-    using model = await loadCausalLM(place(item))
-    await checkWeights(model, await readGolden(`${place(item)}.safetensors`))
-  })
+for (const [name, variant] of Object.entries(variants)) {
+  for (const task of variant.tasks) {
+    test(`${name}: ${task} makes our weights of it`, async () => {
+      using model = await modelOf(variant)
+      await checkWeights(model, await readGolden(outOf(name, task)))
+      using again = await loadCausalLM(placeOf(name))
+      await checkWeights(again, await readGolden(outOf(name, task)))
+    })
+  }
+}
+
+async function modelOf({ from, quantize: steps = [] }: Variant): Promise<CausalLM> {
+  const model = await loadCausalLM(from ? join(golden, 'stories260K', from) : stories)
+  for (const options of steps) quantize(model, options)
+  if (steps.length > 0) freeze(model)
+  return model
 }
