@@ -18,7 +18,7 @@ const weightsNames = [
 
 /**
  * The weights of a folder in Hugging Face layout: `model.safetensors`, else the shards that its index names; of
- * one without these `pytorch_model.bin`, or its shards.
+ * one without these `pytorch_model.bin`, or its shards; else the only `.safetensors` file that it holds.
  * @throws FormatError if the folder holds none of them, or what it holds is refused.
  */
 export async function openCheckpoint(folder: Folder): Promise<TensorFile> {
@@ -27,6 +27,9 @@ export async function openCheckpoint(folder: Folder): Promise<TensorFile> {
     return name.endsWith('.json') ? openSharded(folder, name) : openTensors(await folder.open(name), name)
   }
   const files = await folder.list().catch(() => [])
+  // AutoGPTQ named the file after its settings: gptq_model-4bit-128g.safetensors.
+  const [only, another] = files.filter((name) => name.endsWith('.safetensors'))
+  if (only !== undefined && another === undefined) return openSafetensors(await folder.open(only))
   const held =
     files.length === 0
       ? 'it holds none of them'

@@ -30,6 +30,7 @@ const target: Target = {
 export function gptqWriter(version: GptqVersion): SchemeWriter {
   return {
     types: [qint2, qint3, qint4, quint8, qint8],
+    layers: ['Linear', 'Conv1D'],
     targets: { [version]: target },
     refuses: (weight) => refusedIntegers(weight, format),
     fits: async (weight) => (isStored(weight) ? null : misfitScales(weight, 'float16', 'GPTQ')),
