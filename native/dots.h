@@ -6,8 +6,8 @@ namespace LOWBIT_ISA {
 /*
  * Each lane holds four bytes. Both add the four products of a lane to sums, exactly:
  *
- *     dotCodes(sums, u, s) = sums + Σ u·s                            u 0 … 127, s −128 … 127
- *     dotInt8(sums, int8Operand(w), s) = sums + Σ (w + INT8_OFFSET)·s      w and s −128 … 127, not both −128
+ *     dotCodes(sums, u, s) = sums + Σ u·s                   u 0 … 127, s −128 … 127
+ *     dotInt8(sums, w + INT8_OFFSET, s) = sums + Σ (w + INT8_OFFSET)·s   w, s −128 … 127, not both −128
  *
  * What is added to w there the caller takes away again, as INT8_OFFSET · Σ s: where one factor must be
  * unsigned, w is moved up.
@@ -17,8 +17,6 @@ constexpr int32_t INT8_OFFSET = 128;
 #else
 constexpr int32_t INT8_OFFSET = 0;
 #endif
-
-INLINE u32v int8Operand(u32v w) { return INT8_OFFSET ? w ^ 0x80808080u : w; }
 
 #if LANES == 4 && !defined(__SSE4_1__) && !defined(__wasm_relaxed_simd__)
 /* Both factors signed: the widest sum of two products, 2·128·127, fits 16 bits. */

@@ -68,9 +68,9 @@ function withoutKernel({ qtype, shape, block, offset }: WeightFacts): string | n
   return null
 }
 
-/** Whether `qmatmulInt8` multiplies codes of this type: int8, or up to seven bits. */
-function hasIntegerCodes({ values, bits }: QType): boolean {
-  return values === 'signed' || (values === 'unsigned' && bits < 8)
+/** Whether `qmatmulInt8` multiplies codes of this type. */
+function hasIntegerCodes({ values }: QType): boolean {
+  return values === 'signed' || values === 'unsigned'
 }
 
 /** Whether int8 codes multiply a weight as they are: int8 on both sides, a scale a row. */

@@ -6,9 +6,12 @@
 
 namespace LOWBIT_ISA {
 
-/* Integers that a dot product takes: int8, or codes of up to seven bits. */
-template <int qtype>
-constexpr bool hasDotProducts = isSigned<qtype> || (isAffine<qtype> && qtypes[qtype].bits < 8);
+/* Integers that a dot product takes, and those of them that have all eight bits. */
+template <int qtype> constexpr bool hasDotProducts = isSigned<qtype> || isAffine<qtype>;
+template <int qtype> constexpr bool isBytes = hasDotProducts<qtype> && qtypes[qtype].bits == 8;
+/* What is added to codes of eight bits to make them operands: their signs differ, or both must have one. */
+template <int qtype> constexpr int32_t operandOffset = isSigned<qtype> ? INT8_OFFSET
+                                                       : isBytes<qtype> ? INT8_OFFSET - 128 : 0;
 
 /* Rows of signed bytes with a scale and a sum for each group of columns, as quantizeRows makes them. */
 struct ByteRows {
@@ -24,7 +27,7 @@ struct ByteRows {
  * bytes apart.
  */
 template <int qtype> INLINE u32v int8Quad(const uint8_t* run, int j, int32_t step) {
-  if constexpr (isSigned<qtype>) return int8Operand(loadAs<u32v>(run));
+  if constexpr (isBytes<qtype>) return loadAs<u32v>(run) ^ (operandOffset<qtype> ? 0x80808080u : 0u);
   u32v codes = {};
   eachPlane<TileRun<qtype>::bits>([&](auto plane) __attribute__((always_inline)) {
     constexpr int quads = plane.codes / 4;
@@ -35,25 +38,25 @@ template <int qtype> INLINE u32v int8Quad(const uint8_t* run, int j, int32_t ste
 }
 template <int qtype> constexpr int int8Quads = TileRun<qtype>::columns / 4;
 
-template <bool isInt8>
+template <bool bytes>
 INLINE i32v int8Dot(i32v sums, u32v w, u32v x) {
-  return isInt8 ? dotInt8(sums, w, x) : dotCodes(sums, w, x);
+  return bytes ? dotInt8(sums, w, x) : dotCodes(sums, w, x);
 }
 
 /* The same four columns of one row of x in every lane. */
 INLINE u32v int8Splat(const uint8_t* x) { return splat(loadAs<uint32_t>(x)); }
 
-/* total + xScale · (scale · dot − shift · sum); int8 has no shift, and its product is (xScale · scale) · dot. */
-template <bool isInt8>
+/* total + xScale · (scale · dot − shift · sum); without a shift the product is (xScale · scale) · dot. */
+template <bool hasShift>
 INLINE f32v int8Combine(f32v total, i32v dot, float xScale, float sum, f32v scale, f32v shift) {
-  if (isInt8) return fma(scale * xScale, convert(dot), total);
+  if (!hasShift) return fma(scale * xScale, convert(dot), total);
   return fma(splat(xScale), fma(scale, convert(dot), -(shift * sum)), total);
 }
 
-/* What the sums of a group start from, so that what int8Operand added is taken away. */
-template <bool isInt8>
+/* What the sums of a group start from, so that what was added to its codes is taken away. */
+template <int32_t offset>
 INLINE i32v int8Start(float sum) {
-  return isInt8 && INT8_OFFSET ? splat(-INT8_OFFSET * (int32_t)sum) : i32v{};
+  return offset ? splat(-offset * (int32_t)sum) : i32v{};
 }
 
 constexpr int TILE_VECTORS = 16 / LANES;
@@ -72,7 +75,7 @@ static void int8TileRow(const TiledWeights& w, const ByteRows& x, const float* b
     int32_t group = k / w.groupSize, end = groupEnd(g, x.groupSize, w.K);
     /* Two chains, because each dot product waits for the one before. */
     i32v sums[2][TILE_VECTORS] = {};
-    for (int v = 0; v < TILE_VECTORS; v++) sums[0][v] = int8Start<isSigned<qtype>>(x.sum[g]);
+    for (int v = 0; v < TILE_VECTORS; v++) sums[0][v] = int8Start<operandOffset<qtype>>(x.sum[g]);
     for (; k < end; k += Run::piece) {
       withPiece<qtype>(k, [&](auto first) __attribute__((always_inline)) {
         constexpr int at = decltype(first)::value;
@@ -83,7 +86,7 @@ static void int8TileRow(const TiledWeights& w, const ByteRows& x, const float* b
 #pragma GCC unroll 4
           for (int v = 0; v < TILE_VECTORS; v++) {
             u32v codes = int8Quad<qtype>(run + v * LANES * 4, at / 4 + j, 64);
-            sums[j % 2][v] = int8Dot<isSigned<qtype>>(sums[j % 2][v], codes, values);
+            sums[j % 2][v] = int8Dot<isBytes<qtype>>(sums[j % 2][v], codes, values);
           }
         }
         if constexpr (at + Run::piece == Run::columns) run += 64 * Run::words;
@@ -93,7 +96,7 @@ static void int8TileRow(const TiledWeights& w, const ByteRows& x, const float* b
     for (int v = 0; v < TILE_VECTORS; v++) {
       f32v scale = groupScale(w, scales[v], group);
       f32v shift = isSigned<qtype> ? f32v{} : groupShift(w, scales[v], group, scale);
-      totals[v] = int8Combine<isSigned<qtype>>(totals[v], sums[0][v] + sums[1][v], x.scale[g], x.sum[g],
+      totals[v] = int8Combine<isAffine<qtype>>(totals[v], sums[0][v] + sums[1][v], x.scale[g], x.sum[g],
                                                scale, shift);
     }
   }

@@ -1,5 +1,6 @@
 import { type DType, dtypes, type HostArray } from '../../../core/dtype.ts'
 import { type QType, qint2, qint3, qint4, qint5, qint6, qint8, qtypesByCode } from '../../../core/qtype.ts'
+import { quint8 } from '../../../core/qtypes.ts'
 import type { Random } from '../../../core/random.ts'
 import type { KernelArg, KernelCase } from '../../case.ts'
 import { normals } from '../../inputs.ts'
@@ -367,6 +368,14 @@ export const cases: KernelCase[] = [
   notFinite,
   lowestCase(1),
   lowestCase(7),
+  // Unsigned codes of all eight bits, which are moved where both factors must be signed.
+  ...[1, 2, 5, 17].flatMap((M) => [
+    int8Case({ M, N: 37, K: 172, qtype: quint8, withBias: true }),
+    int8Case({ M, N: 17, K: 300, qtype: quint8, groupSize: 32, scaleDtype: 'float16', offsetDtype: 'uint8' }),
+    int8Case({ M, N: 19, K: 1160, qtype: quint8, groupSize: 128, xGroupSize: 64 }),
+    int8Case({ M, N: 33, K: 1168, qtype: quint8, groupSize: 16, scaleDtype: 'bfloat16' }),
+    ...[1, -1].map((sign) => extremeCase(quint8, 255, sign, M)),
+  ]),
 ]
 
 export const benchmarks: KernelCase[] = modelShapes.flatMap(([N, K]) => {

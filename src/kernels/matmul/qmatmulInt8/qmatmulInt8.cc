@@ -38,16 +38,14 @@ struct Int8Panel {
 };
 
 /*
- * INT8_ROWS rows of x from one column on, and for each run their scales, and what the shifts are multiplied
- * by (int8: the sums).
+ * INT8_ROWS rows of x from one column on, and of each the scales of its runs, and what shifts are multiplied
+ * by (codes of eight bits: the sums). Whole vectors are written, with zeros behind the last run.
  */
-struct Int8Factors {
-  float scale[INT8_ROWS];
-  float sum[INT8_ROWS];
-};
+constexpr int INT8_RUNS = 2 * INT8_PIECES + 16;
 struct Int8Block {
   const uint8_t* codes[INT8_ROWS];
-  Int8Factors factors[2 * INT8_PIECES + 1];
+  /* The scales of all rows, then their sums. */
+  alignas(64) float factors[2 * INT8_ROWS][INT8_RUNS];
 };
 
 /* Σ of n signed bytes. */
@@ -61,27 +59,27 @@ static float int8Sum(const uint8_t* x, int32_t n) {
   return (float)total;
 }
 
-/* The columns k … k + depth - 1 of x, `run` of them at a time; of a piece that ends in the middle, zeros too. */
-template <bool isInt8>
+/* The columns k … k + depth - 1 of x, `run` of them at a time. */
+template <bool bytes>
 static void int8Gather(Int8Block& block, const ByteRows& x, int32_t m, int32_t rows, int32_t k, int32_t depth,
                        int32_t run) {
-  bool whole = x.groupSize <= run;
+  const bool whole = x.groupSize <= run;
+  const int32_t first = k / x.groupSize, runs = whole ? (depth + run - 1) / run : 1;
   for (int32_t r = 0; r < rows; r++) {
-    const uint8_t* codes = x.codes + (m + r) * x.stride + k;
-    const float *scale = x.scale + (size_t)(m + r) * x.groups, *sums = x.sum + (size_t)(m + r) * x.groups;
-    block.codes[r] = codes;
-    if (run == 16) block.factors[(depth + 15) / 16].scale[r] = block.factors[(depth + 15) / 16].sum[r] = 0;
-    for (int32_t i = 0; i * run < depth; i++) {
-      int32_t group = k / x.groupSize + i;
-      float sum = whole ? sums[group] : int8Sum(codes, depth);
-      block.factors[i].scale[r] = scale[group];
-      block.factors[i].sum[r] = isInt8 ? sum : -scale[group] * sum;
+    const size_t group = (size_t)(m + r) * x.groups + first;
+    block.codes[r] = x.codes + (m + r) * x.stride + k;
+    const float partial = whole ? 0 : int8Sum(block.codes[r], depth);
+    for (int32_t i = 0; i <= runs; i += LANES) {
+      f32v scale = loadUpTo(x.scale + group + i, runs - i),
+           sum = whole ? loadUpTo(x.sum + group + i, runs - i) : splat(partial);
+      store(block.factors[r] + i, scale);
+      store(block.factors[INT8_ROWS + r] + i, bytes ? sum : -(scale * sum));
     }
   }
 }
 
 /* sums [rows, INT8_VECTORS] += w · x over so many quads of columns of a piece, from quad `from` on. */
-template <bool isInt8, int quads, int rows, int groups>
+template <bool bytes, int quads, int rows, int groups>
 INLINE void int8Dots(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<1, groups>& w, int from,
                      const uint8_t* const (&x)[rows]) {
   for (int quad = 0; quad < quads; quad++) {
@@ -92,7 +90,7 @@ INLINE void int8Dots(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<1, groups
     for (int r = 0; r < rows; r++) {
       u32v values = int8Splat(x[r] + 4 * quad);
 #pragma GCC unroll 4
-      for (int v = 0; v < INT8_VECTORS; v++) sums[r][v] = int8Dot<isInt8>(sums[r][v], weights[v], values);
+      for (int v = 0; v < INT8_VECTORS; v++) sums[r][v] = int8Dot<bytes>(sums[r][v], weights[v], values);
     }
   }
 }
@@ -141,8 +139,10 @@ enum Int8Groups : int32_t {
 
 /* How the codes of a type are multiplied: fewer bits than 4 as 4. */
 template <int qtype, bool usePairs, int columns> struct Int8Way {
-  static constexpr bool isInt8 = isSigned<qtype>, pairs = usePairs, longRuns = columns == MANY_PIECES;
-  static constexpr int bits = isInt8 ? 4 : TileRun<qtype>::bits, planes = isInt8 && pairs ? 2 : 1;
+  static constexpr bool bytes = isBytes<qtype>, hasShift = isAffine<qtype>, pairs = usePairs;
+  static constexpr bool longRuns = columns == MANY_PIECES;
+  static constexpr int32_t offset = operandOffset<qtype>;
+  static constexpr int bits = bytes ? 4 : TileRun<qtype>::bits, planes = bytes && pairs ? 2 : 1;
   static constexpr int groups = columns == HALF_PIECES ? 2 : 1;
   using Piece = Int8Piece<planes, groups>;
 };
@@ -160,7 +160,9 @@ static void int8Tile(const typename Way::Piece* w, const Int8Block& block, int32
   const uint8_t* x[rows];
 #pragma GCC unroll 8
   for (int r = 0; r < rows; r++) x[r] = block.codes[r];
-  const Int8Factors* factors = block.factors;
+  const float* factors = block.factors[0];
+  auto scaleOf = [&](int r) { return factors[r * INT8_RUNS]; };
+  auto sumOf = [&](int r) { return factors[(INT8_ROWS + r) * INT8_RUNS]; };
   for (; pieces > 0; pieces -= piecesPerRun, w++) {
 #pragma GCC unroll 2
     for (int g = 0; g < Way::groups; g++, factors++) {
@@ -169,7 +171,7 @@ static void int8Tile(const typename Way::Piece* w, const Int8Block& block, int32
 #pragma GCC unroll 8
       for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4
-        for (int v = 0; v < INT8_VECTORS; v++) sums[r][v] = int8Start<Way::isInt8>(factors->sum[r]);
+        for (int v = 0; v < INT8_VECTORS; v++) sums[r][v] = int8Start<Way::offset>(sumOf(r));
       }
       /* The last piece of a run stays in w: scale and shift are the same in all of them. */
       for (int32_t left = pieces < piecesPerRun ? pieces : piecesPerRun;; w++) {
@@ -177,7 +179,7 @@ static void int8Tile(const typename Way::Piece* w, const Int8Block& block, int32
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++) opaque(x[r]);
         if constexpr (Way::pairs) int8Pairs<Way::bits, quads>(sums, *w, g * quads, x);
-        else int8Dots<Way::isInt8, quads>(sums, *w, g * quads, x);
+        else int8Dots<Way::bytes, quads>(sums, *w, g * quads, x);
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++) x[r] += 4 * quads;
         if (!Way::longRuns || --left == 0) break;
@@ -186,10 +188,12 @@ static void int8Tile(const typename Way::Piece* w, const Int8Block& block, int32
       for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 4
         for (int v = 0; v < INT8_VECTORS; v++) {
-          f32v scale = load(w->scale[g] + v * LANES) * factors->scale[r];
+          f32v scale = load(w->scale[g] + v * LANES) * scaleOf(r);
           totals[r][v] = fma(scale, convert(sums[r][v]), totals[r][v]);
-          if constexpr (!Way::isInt8)
-            totals[r][v] = fma(splat(factors->sum[r]), load(w->shift[g] + v * LANES), totals[r][v]);
+          if constexpr (Way::hasShift) {
+            f32v sum = splat(Way::bytes ? -(scaleOf(r) * sumOf(r)) : sumOf(r));
+            totals[r][v] = fma(sum, load(w->shift[g] + v * LANES), totals[r][v]);
+          }
         }
       }
     }
@@ -278,7 +282,7 @@ static void int8ManyRows(const TiledWeights& w, const ByteRows& x, const float* 
       for (int32_t m = first; m < last; m += INT8_ROWS) {
         int32_t rows = last - m < INT8_ROWS ? last - m : INT8_ROWS;
         Int8Block block;
-        int8Gather<Way::isInt8>(block, x, m, rows, k, depth, piecesPerRun * 32 / Way::groups);
+        int8Gather<Way::bytes>(block, x, m, rows, k, depth, piecesPerRun * 32 / Way::groups);
         for (int32_t c = 0; c < cols; c += INT8_STRIP) {
           float* to = y + (size_t)m * N + n + c;
           const float* start = k > 0 ? to : bias ? bias + n + c : nullptr;
@@ -306,9 +310,9 @@ static void qmatmulInt8Of(const TiledWeights& w, const ByteRows& x, const float*
                           int32_t N) {
   if (M == 1) return int8OneRow<qtype>(w, x, bias, y, N);
   /*
-   * int8 in pairs takes two planes, which only pays where a relaxed dot product would have to split it, too.
+   * Eight bits in pairs take two planes, which pays where a relaxed dot product would have to split them, too.
    */
-  if constexpr (HAS_PAIRS && (!isSigned<qtype> || INT8_MOST_PLANES == 2)) {
+  if constexpr (HAS_PAIRS && (!isBytes<qtype> || INT8_MOST_PLANES == 2)) {
     if (pairsAreFaster()) return int8Runs<qtype, true>(w, x, bias, y, M, N);
   }
   int8Runs<qtype, false>(w, x, bias, y, M, N);

@@ -8,7 +8,7 @@ import { untileCodes } from '../qmatmul/qmatmul.ts'
  * g of x, G its group of w.
  *
  * The matrix product of qmatmul for rows that quantizeRows made bytes: the inner sums are integers and exact,
- * what is around them float32. For every type with integer codes (qint1 to qint7, and qint8).
+ * what is around them float32. For every type with integer codes.
  * @param x [M, K] int8 (for qint8 of w −128 included, else from −127), rows rowStride(K) apart with zeros
  * behind them, as quantizeRows leaves them
  * @param xScale [M, ⌈K / xGroupSize⌉] float32
