@@ -1,6 +1,6 @@
-// Quantizes with ggml itself: node bench/peers/ggml.ts FOLDER. The folder has jobs.json, a list of `GgmlJob`, and
-// the files that they name. Its packages are not there before `installPeer`, so what is used of koffi is written
-// down here.
+// Quantizes with ggml itself: node bench/peers/ggml.ts FOLDER. The folder has jobs.json, a list of `GgmlJob`,
+// and the files that they name. Its packages are not there before `installPeer`, so what is used of koffi is
+// written down here.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 

@@ -30,8 +30,8 @@ export function ggufTypeOf(dtype: StoredDType): GgufTypeName | undefined {
 }
 
 /**
- * Lays out a GGUF file of version 3 in a folder, as drawn at gguf.ts: the header is written at once, the tensors'
- * bytes are put in any order. The same bytes as Python's gguf package writes.
+ * Lays out a GGUF file of version 3 in a folder, as drawn at gguf.ts: the header is written at once, the
+ * tensors' bytes are put in any order. The same bytes as Python's gguf package writes.
  * Source: https://github.com/ggml-org/ggml, docs/gguf.md.
  * @param tensors in the order of their bytes, shapes outermost dimension first
  * @throws FormatError if two tensors share a name, or one cannot be in such a file

@@ -44,7 +44,9 @@ function wordSplit(number: string): object {
   })
 }
 
-/** The first name of the rule that a tokenizer.json writes out as its `pre_tokenizer`; null if it has none. */
+/**
+ * The first name of the rule that a tokenizer.json writes out as its `pre_tokenizer`; null if it has none.
+ */
 export function preTokenizerName(written: unknown): string | null {
   const wanted = stepsOf(written)
   // Which one is the default is another reader's to choose.

@@ -6,7 +6,8 @@ import { tokenTypes } from './ggufTokens.ts'
 import { addedTokens, largestTokenId } from './tokenizerJson.ts'
 
 /*
- * A tokenizer.json as the metadata that llama.cpp makes its own tokenizer of; ggufTokenizer.ts is the inverse.
+ * A tokenizer.json as the metadata that llama.cpp makes its own tokenizer of; ggufTokenizer.ts is the
+ * inverse.
  * Source: llama.cpp, convert_hf_to_gguf.py and src/llama-vocab.cpp.
  */
 
@@ -117,8 +118,8 @@ function mergesOf(model: JsonObject): [string, string][] {
 }
 
 /**
- * Scores that say the same as the merges: minus the place of a piece in the order in which pieces are made; those
- * that no merge makes come behind.
+ * Scores that say the same as the merges: minus the place of a piece in the order in which pieces are made;
+ * those that no merge makes come behind.
  */
 function scoresOf(tokens: readonly Token[], merges: readonly (readonly [string, string])[]): number[] {
   const made = new Set(merges.map(([left, right]) => left + right))

@@ -18,7 +18,9 @@ import { vocabularyEntries, withoutVocabulary } from './ggufVocabulary.ts'
 /** The one file that is written. */
 export const ggufFileName = 'model.gguf'
 
-/** llama.cpp's number of a file that is mostly of a type. Source: llama.cpp, include/llama.h, `llama_ftype`. */
+/**
+ * llama.cpp's number of a file that is mostly of a type. Source: llama.cpp, include/llama.h, `llama_ftype`.
+ */
 const fileTypes: Partial<Record<GgufTypeName, number>> = {
   F32: 0,
   F16: 1,
@@ -44,8 +46,8 @@ const fileTypes: Partial<Record<GgufTypeName, number>> = {
 const floatKeys = /(epsilon|freq_base)$/
 
 /**
- * Writes a language model as a GGUF file that llama.cpp runs: its tensors under llama.cpp's names, with rows in
- * its order, config and tokenizer as metadata.
+ * Writes a language model as a GGUF file that llama.cpp runs: its tensors under llama.cpp's names, with rows
+ * in its order, config and tokenizer as metadata.
  * @param floats what matrices become that are floats; default: as the model has them
  * @throws FormatError if llama.cpp has no such model, or no such tokenizer
  */
@@ -133,7 +135,9 @@ function vocabularyOf(model: CausalLM): [string, GgufValue][] {
   return tokenizer ? vocabularyEntries(tokenizer, settings) : withoutVocabulary(settings)
 }
 
-/** Norms, biases and positions are float32; rows of heads stand in pairs, and GPT-2's matrices the other way. */
+/**
+ * Norms, biases and positions are float32; rows of heads stand in pairs, and GPT-2's matrices the other way.
+ */
 function adaptation(
   { config }: CausalLM,
   { paired = {}, turned = [] }: GgufFamily,

@@ -17,7 +17,10 @@ import { checkDType, Tensor } from '../tensor/tensor.ts'
 /** GGUF's types that weights are quantized to. */
 export type GgufQuantizedType = keyof typeof madeOf
 
-/** What the codes that ggml's encoder chooses are to lowbit; the formulas are at kernels/quantize/quantizeBlocks. */
+/**
+ * What the codes that ggml's encoder chooses are to lowbit; the formulas are at
+ * kernels/quantize/quantizeBlocks.
+ */
 interface MadeOf {
   readonly type: QType
   readonly zeroPoint?: number
@@ -50,8 +53,8 @@ export function ggufCodes(type: GgufQuantizedType): QType {
 /** How weights are quantized to one of GGUF's types. */
 export interface GgufQuantizerOptions {
   /**
-   * Whether errors count by the mean square of what a column multiplies, which `calibrate` collects: llama.cpp's
-   * importance matrix. Default false.
+   * Whether errors count by the mean square of what a column multiplies, which `calibrate` collects:
+   * llama.cpp's importance matrix. Default false.
    */
   importance?: boolean
 }
@@ -59,8 +62,8 @@ export interface GgufQuantizerOptions {
 const optionKinds: OptionKinds<GgufQuantizerOptions> = { importance: aBoolean }
 
 /**
- * Quantizes a weight to one of GGUF's types as ggml does, bit for bit, whatever the size of groups that is asked
- * for. Rows that are no whole blocks of a type become another, as in llama.cpp.
+ * Quantizes a weight to one of GGUF's types as ggml does, bit for bit, whatever the size of groups that is
+ * asked for. Rows that are no whole blocks of a type become another, as in llama.cpp.
  * @throws ShapeError or DTypeError if there is no such type, or option
  */
 export function ggufQuantizer(type: GgufQuantizedType, options: GgufQuantizerOptions = {}): Quantizer {

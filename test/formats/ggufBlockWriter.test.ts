@@ -32,6 +32,22 @@ async function written(weight: QTensor): Promise<{ dtype: string; bytes: Uint8Ar
   return { dtype: part.dtype, bytes }
 }
 
+test('scales and shifts beyond float16 are refused', async () => {
+  const reasons = {
+    Q4_0: 'its scales are float16, and some are no numbers of float16',
+    Q4_1: 'its shifts are float16, and some are no numbers of float16',
+    Q4_K: 'its scales are infinite as float16',
+  } as const
+  for (const [type, reason] of Object.entries(reasons) as [keyof typeof reasons, string][]) {
+    const weight = scope(() => {
+      const floats = Tensor.full(device, [1, 256], 1e9)
+      return QTensor.quantize(floats, ggufCodes(type), null, ggufQuantizer(type)).keep()
+    })
+    assert.equal(await ggufBlockWriter.fits?.(weight), reason, type)
+    weight.dispose()
+  }
+})
+
 const types: GgufQuantizedType[] = [
   ...(['Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q8_0', 'Q2_K', 'Q3_K', 'Q4_K', 'Q5_K', 'Q6_K'] as const),
   ...(['IQ4_NL', 'IQ4_XS', 'TQ2_0', 'MXFP4'] as const),

@@ -6,6 +6,7 @@ import { isNested, matrixShape, type NestedScale, type Scale } from '../../qtens
 import type { QTensor } from '../../qtensor/qtensor.ts'
 import { cast, expand, neg } from '../../tensor/ops/index.ts'
 import { Tensor } from '../../tensor/tensor.ts'
+import { findBeyond } from '../finite.ts'
 import { ggufTypes } from '../ggufBlocks.ts'
 import {
   type BlockField,
@@ -23,6 +24,9 @@ import { keepsValues, showKind } from './weightKind.ts'
 const written = (Object.keys(blockLayouts) as GgufBlockType[]).filter(
   (type) => type !== 'TQ1_0' && type !== 'NVFP4',
 )
+
+/** The bits of infinity as float32. */
+const infinity = 0x7f800000
 
 /** Columns of the smallest blocks. */
 const smallest = 32
@@ -95,20 +99,29 @@ async function misfit(weight: QTensor): Promise<string | null> {
   if ('tensor' in heldScale) {
     if (heldScale.dtype === 'float8_e8m0fnu') return null
     if (!(await fitsHalf(() => weight.scale('float32'))))
-      return `its scales are ${heldScale.dtype}, and some would be rounded to float16`
+      return `its scales are ${heldScale.dtype}, and some are no numbers of float16`
   } else if (!isOfBlocks(weight, 'scale')) return 'its scales have other codes than those of GGUF'
+  else if (!(await areFinite(() => weight.scale('float32')))) return 'its scales are infinite as float16'
   if (heldOffset?.kind !== 'shift') return null
-  if (!('tensor' in heldOffset))
-    return isOfBlocks(weight, 'shift') ? null : 'its shifts have other codes than those of GGUF'
+  if (!('tensor' in heldOffset)) {
+    if (!isOfBlocks(weight, 'shift')) return 'its shifts have other codes than those of GGUF'
+    return (await areFinite(() => weight.shift('float32'))) ? null : 'its shifts are infinite as float16'
+  }
   return (await fitsHalf(() => weight.shift('float32')))
     ? null
-    : `its shifts are ${heldOffset.dtype}, and some would be rounded to float16`
+    : `its shifts are ${heldOffset.dtype}, and some are no numbers of float16`
 }
 
+/** Whether float32 values are the same numbers as float16. */
 async function fitsHalf(make: () => Tensor | null): Promise<boolean> {
   const values = make()
-  if (!values) return true
-  return keepsValues(values, 'float16').finally(() => values.dispose())
+  return !values || keepsValues(values, 'float16').finally(() => values.dispose())
+}
+
+/** Whether there is no infinity among float32 values. */
+async function areFinite(make: () => Tensor | null): Promise<boolean> {
+  const values = make()
+  return !values || (await findBeyond(values, infinity).finally(() => values.dispose())) === null
 }
 
 /** Whether the codes of scales, or shifts, are those of the blocks of a weight's type. */

@@ -3,7 +3,8 @@ import type { LayerPlace } from './scheme.ts'
 
 /*
  * llama.cpp's mixtures: most weights are of one type, those that matter more have more bits.
- * Source: llama.cpp, src/llama-quant.cpp, `llama_tensor_get_type`; what it does for single models is left out.
+ * Source: llama.cpp, src/llama-quant.cpp, `llama_tensor_get_type`; what it does for single models is left
+ * out.
  */
 
 /** The type of a layer's weight, by where it stands. */

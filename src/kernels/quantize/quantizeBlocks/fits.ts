@@ -1,8 +1,8 @@
 import { decodeFloat, encodeFloat } from '../../../core/halves.ts'
 
 /*
- * The searches of ggml's encoders for the scale of one group of values. Results must equal ggml's bit for bit,
- * so every operation is rounded to float32, and sums run in the order of the columns.
+ * The searches of ggml's encoders for the scale of one group of values. Results must equal ggml's bit for
+ * bit, so every operation is rounded to float32, and sums run in the order of the columns.
  * Source: ggml, ggml-quants.c, make_qx_quants, make_q3_quants, make_qkx2_quants, make_qkx3_quants and
  * make_qp_quants.
  */
@@ -59,9 +59,9 @@ function sumsOf(x: Float32Array, w: Float32Array, q: ArrayLike<number>): { xq: n
 }
 
 /**
- * scale for x ≈ scale · q, −levels ≤ q < levels, codes = q + levels: of 19 scales around the one that puts the
- * largest magnitude at −levels, that with the largest (Σ w·x·q)² / Σ w·q², which is where the best scale for its
- * codes, Σ w·x·q / Σ w·q², leaves the least error Σ w·(x − scale·q)².
+ * scale for x ≈ scale · q, −levels ≤ q < levels, codes = q + levels: of 19 scales around the one that puts
+ * the largest magnitude at −levels, that with the largest (Σ w·x·q)² / Σ w·q², which is where the best scale
+ * for its codes, Σ w·x·q / Σ w·q², leaves the least error Σ w·(x − scale·q)².
  * @param w weights of the errors
  */
 export function fitSymmetric(x: Float32Array, w: Float32Array, levels: number, codes: Uint8Array): number {
@@ -83,8 +83,8 @@ export function fitSymmetric(x: Float32Array, w: Float32Array, levels: number, c
 }
 
 /**
- * As `fitSymmetric` with w = x², starting with the one scale, then moving one code at a time to where the other
- * codes want it, as long as that lessens the error, at most five times over.
+ * As `fitSymmetric` with w = x², starting with the one scale, then moving one code at a time to where the
+ * other codes want it, as long as that lessens the error, at most five times over.
  */
 export function fitByCodes(x: Float32Array, levels: number, codes: Uint8Array): number {
   const largest = largestOf(x)
@@ -112,7 +112,9 @@ export function fitByCodes(x: Float32Array, levels: number, codes: Uint8Array): 
   return sums.qq > 0 ? f(sums.xq / sums.qq) : 0
 }
 
-/** Where `fitAffine` searches: levels + low, levels + low + step, … times 1 / (max − min), `steps` + 1 in all. */
+/**
+ * Where `fitAffine` searches: levels + low, levels + low + step, … times 1 / (max − min), `steps` + 1 in all.
+ */
 export interface Search {
   readonly low: number
   readonly step: number
@@ -124,8 +126,9 @@ export interface Search {
 }
 
 /**
- * scale and shift ≥ 0 for x ≈ scale · q − shift, 0 ≤ q ≤ levels: from min(x, 0) … max(x) on, the codes of each
- * scale that is tried, and for these the scale and shift of least squares; what has the least error stays.
+ * scale and shift ≥ 0 for x ≈ scale · q − shift, 0 ≤ q ≤ levels: from min(x, 0) … max(x) on, the codes of
+ * each scale that is tried, and for these the scale and shift of least squares; what has the least error
+ * stays.
  */
 export function fitAffine(
   x: Float32Array,

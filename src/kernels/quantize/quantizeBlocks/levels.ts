@@ -13,8 +13,8 @@ function nearestLevel(x: number): number {
 }
 
 /**
- * scale for x ≈ scale · level: of 16 scales, the first of which puts the largest magnitude at 127 and the others
- * are around that which puts it at −127, the one with the least error, as in `fitSymmetric`.
+ * scale for x ≈ scale · level: of 16 scales, the first of which puts the largest magnitude at 127 and the
+ * others are around that which puts it at −127, the one with the least error, as in `fitSymmetric`.
  */
 function fitLevels(x: Float32Array, w: Float32Array): number {
   const largest = largestOf(x)

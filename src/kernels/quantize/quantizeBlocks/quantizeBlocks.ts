@@ -38,7 +38,8 @@ const nested = (type: number, group: number, shift: boolean, encode: Encode): En
 }
 
 /**
- * What the values of a block are, with d and dmin its float16 numbers, and s and m small integers of each of its groups:
+ * What the values of a block are, with d and dmin its float16 numbers, and s and m small integers of each of
+ * its groups:
  *
  *            w                       q            columns of a group   codes of s, m
  *     Q4_0   d·(q − 8)               0 … 15       block of 32
@@ -101,16 +102,16 @@ export const typesOfSmallerBlocks: Readonly<Record<string, string>> = {
 }
 
 /**
- * The codes, scales and shifts that ggml's encoder of a type chooses for the rows of x, bit for bit; the blocks
- * of a GGUF file are these parts in another order. With the importance of each column, the mean of its squared
- * inputs, errors count by it.
+ * The codes, scales and shifts that ggml's encoder of a type chooses for the rows of x, bit for bit; the
+ * blocks of a GGUF file are these parts in another order. With the importance of each column, the mean of its
+ * squared inputs, errors count by it.
  * @param x [rows, cols] float32, float16 or bfloat16; cols are whole blocks
  * @param importance [cols]
  * @param type ggml's number of the type
  * @param codes [rows, cols] one byte each
  * @param scale d of each block, [rows, cols / block] float16; for MXFP4 e, one byte
- * @param shift [rows, cols / block] float16: what is taken away, or what the codes of a shift are multiplied by;
- * absent where the table has none
+ * @param shift [rows, cols / block] float16: what is taken away, or what the codes of a shift are multiplied
+ * by; absent where the table has none
  * @param scaleCodes [rows, cols / group] one byte each; absent where scales are no codes
  * @param shiftCodes as the codes of scales; absent where there is no shift
  */

@@ -30,8 +30,8 @@ function eachGroup(
 }
 
 /**
- * The codes nearest to the values with scale and shift as they are stored; those of a group whose scale is 0 stay
- * what the search found.
+ * The codes nearest to the values with scale and shift as they are stored; those of a group whose scale is 0
+ * stay what the search found.
  */
 function recode(
   x: Float32Array,
@@ -99,7 +99,10 @@ function recodeSymmetric(
   })
 }
 
-/** Q3_K: scales of the groups by `fitByCodes` (with importance `fitSymmetric`), of which the largest is −32 · d. */
+/**
+ * Q3_K: scales of the groups by `fitByCodes` (with importance `fitSymmetric`), of which the largest is −32 ·
+ * d.
+ */
 export function superBlock3(
   x: Float32Array,
   importance: Float32Array | null,
@@ -124,7 +127,10 @@ export function superBlock3(
   recodeSymmetric(x, putHalf(to.scale, d), factors, 4, to)
 }
 
-/** Q6_K: scales of the groups by `fitSymmetric`, weighted by importance or x², of which the largest is −128 · d. */
+/**
+ * Q6_K: scales of the groups by `fitSymmetric`, weighted by importance or x², of which the largest is −128 ·
+ * d.
+ */
 export function superBlock6(
   x: Float32Array,
   importance: Float32Array | null,
