@@ -11,6 +11,7 @@ import { Tensor } from '../../tensor/tensor.ts'
 import { PythonFloat } from '../json.ts'
 import { int8Divisor, int8Parts } from './bitsandbytesInt8.ts'
 import { blockTypes, formatQuantState, stateName } from './bitsandbytesState.ts'
+import { isHead, isLinear } from './linearLayers.ts'
 import type {
   FloatLayer,
   LayerToWrite,
@@ -71,12 +72,7 @@ function configOf(layers: readonly LayerToWrite[], floats: readonly FloatLayer[]
  */
 function skippedModules(layers: readonly LayerToWrite[], floats: readonly FloatLayer[]): string[] | null {
   const linear = floats.filter(({ typeName }) => isLinear(typeName)).map(({ path }) => path)
-  const isHead = (path: string) => /^(lm_head|embed_out|score|classifier)$/.test(path)
   return linear.every(isHead) && !layers.some(({ path }) => isHead(path)) ? null : linear
-}
-
-function isLinear(typeName: string): boolean {
-  return typeName === 'Linear' || typeName === 'Conv1D'
 }
 
 /** The tensors of a frozen weight; the float of one that is not stands for itself. */
@@ -157,7 +153,7 @@ function refusal({ qtype, shape, block, reordered, divisor }: WeightKind): strin
 
 /** What of a model Python's transformers cannot load. */
 function* limitsOf(layers: ReadonlyMap<string, LayerToWrite>): Generator<string> {
-  const others = [...layers.values()].filter(({ typeName }) => !isLinear(typeName.slice(1)))
+  const others = [...layers.values()].filter(({ typeName }) => !isLinear(typeName))
   if (others.length === 0) return
   const listed = several(others.map(({ path, typeName }) => `${path} (${typeName})`))
   yield `save: transformers with bitsandbytes cannot load ${listed}; lowbit can`
