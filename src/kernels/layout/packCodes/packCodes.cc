@@ -25,6 +25,16 @@ void packCodes(const uint8_t* codes, uint8_t* packed, const uint8_t* order, int3
       }
     });
   }
+  if (fillsWords(order, bits, wordBytes, lines, length, lineCodes, stepCodes, count)) {
+    return parallelFor((lines + WORD_LINES - 1) / WORD_LINES, [&](int32_t task) {
+      const int32_t first = task * WORD_LINES, end = first + WORD_LINES < lines ? first + WORD_LINES : lines;
+      for (int32_t w = 0; w < words; w++)
+        for (int32_t line = first; line < end; line++) {
+          uint32_t word = gatherWord(codes + (int64_t)line * lineCodes + (int64_t)w * perWord, bits);
+          __builtin_memcpy(packed + 4 * ((int64_t)line * lineWords + (int64_t)w * stepWords), &word, 4);
+        }
+    });
+  }
   eachPiece((int32_t)(lines * words), [&](int32_t first, int32_t end) {
     for (int32_t i = first; i < end; i++) {
       int64_t line = i / words, w = i % words;

@@ -25,4 +25,53 @@ INLINE uint64_t readWord(const uint8_t* packed, int64_t word, int32_t wordBytes)
   return value;
 }
 
+/*
+ * Whether codes of 4 or 8 bits in order fill words of 32 bits and stand side by side in their lines: a word makes as
+ * many bytes as it has codes.
+ */
+INLINE bool fillsWords(const uint8_t* order, int32_t bits, int32_t wordBytes, int32_t lines, int32_t length, int32_t lineCodes,
+                       int32_t stepCodes, int32_t count) {
+  return !order && wordBytes == 4 && stepCodes == 1 && (bits == 4 || bits == 8) && length * bits % 32 == 0 &&
+         (int64_t)(lines - 1) * lineCodes + length <= count;
+}
+
+/* Lines whose words are looked at together: some cache lines of words that lie side by side. */
+constexpr int32_t WORD_LINES = 64;
+
+/* Eight codes of 4 bits, each in a byte. */
+INLINE uint64_t spreadNibbles(uint64_t x) {
+  x = (x | x << 16) & 0x0000ffff0000ffffull;
+  x = (x | x << 8) & 0x00ff00ff00ff00ffull;
+  return (x | x << 4) & 0x0f0f0f0f0f0f0f0full;
+}
+
+/* The inverse. */
+INLINE uint32_t gatherNibbles(uint64_t x) {
+  x = (x | x >> 4) & 0x00ff00ff00ff00ffull;
+  x = (x | x >> 8) & 0x0000ffff0000ffffull;
+  return (uint32_t)(x | x >> 16);
+}
+
+/* The codes of a word, one a byte. */
+INLINE void spreadWord(uint32_t word, int32_t bits, uint8_t* codes) {
+  if (bits == 8) {
+    __builtin_memcpy(codes, &word, 4);
+    return;
+  }
+  uint64_t bytes = spreadNibbles(word);
+  __builtin_memcpy(codes, &bytes, 8);
+}
+
+/* The inverse; what codes have above their bits does not count. */
+INLINE uint32_t gatherWord(const uint8_t* codes, int32_t bits) {
+  if (bits == 8) {
+    uint32_t word;
+    __builtin_memcpy(&word, codes, 4);
+    return word;
+  }
+  uint64_t bytes;
+  __builtin_memcpy(&bytes, codes, 8);
+  return gatherNibbles(bytes & 0x0f0f0f0f0f0f0f0full);
+}
+
 }  // namespace LOWBIT_ISA

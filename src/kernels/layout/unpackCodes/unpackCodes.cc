@@ -26,6 +26,16 @@ void unpackCodes(const uint8_t* packed, uint8_t* codes, const uint8_t* order, in
       }
     });
   }
+  if (fillsWords(order, bits, wordBytes, lines, length, lineCodes, stepCodes, count)) {
+    const int32_t perWord = 32 / bits, words = length / perWord;
+    return parallelFor((lines + WORD_LINES - 1) / WORD_LINES, [&](int32_t task) {
+      const int32_t first = task * WORD_LINES, end = first + WORD_LINES < lines ? first + WORD_LINES : lines;
+      for (int32_t w = 0; w < words; w++)
+        for (int32_t line = first; line < end; line++)
+          spreadWord((uint32_t)readWord(packed, (int64_t)line * lineWords + (int64_t)w * stepWords, 4), bits,
+                     codes + (int64_t)line * lineCodes + w * perWord);
+    });
+  }
   eachPiece(lines * length, [&](int32_t first, int32_t end) {
     int64_t line = first / length, j = first % length;
     for (int32_t i = first; i < end; i++) {
