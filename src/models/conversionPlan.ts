@@ -107,7 +107,8 @@ export async function planConversion(
     const become = kept.get(planned) ?? made.get(planned)?.kind
     const held = isFloatDType(planned.dtype) ? (dtype ?? planned.dtype) : planned.dtype
     const float = container?.adapt?.({ name: path, dtype: held, shape })?.dtype ?? held
-    const exact = kept.has(planned) || (!become && float === planned.dtype)
+    // Halves are exact in float32.
+    const exact = kept.has(planned) || (!become && (float === planned.dtype || float === 'float32'))
     const against = weight && !kept.has(planned) ? (looked.get(planned)?.reason ?? null) : null
     const reason = floats.get(planned) ?? against
     const error = exact ? 0 : (made.get(planned)?.error ?? null)

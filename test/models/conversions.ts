@@ -62,3 +62,9 @@ export function costOf(tensors: readonly ConvertedTensor[]): string {
 
 /** The names of all targets. */
 export const targets: readonly string[] = [...conversionTargets().keys()]
+
+/** The targets that the table in the documentation shows, one or two of each scheme. */
+export const shownTargets: readonly string[] = [
+  ...['quanto', 'quanto-int4', 'awq', 'gptq', 'bnb-nf4', 'bnb-int8', 'compressed-tensors'],
+  ...['compressed-tensors:fp8', 'fp8', 'hqq', 'mlx', 'torchao-int8', 'gguf:q4_0', 'gguf:q8_0', 'safetensors'],
+]
