@@ -24,20 +24,23 @@ export interface NestedValues {
   /** The one value, where it divides: `values` is then what multiplies in its place, rounded to float32. */
   readonly divides: Tensor | null
   readonly offset: Tensor | null
-  /** How many groups of a row share a value; 0: all of the weight do; null: nothing is in tiles. */
+  /**
+   * How many groups of a row share a value; 0: all of the weight do, −1: they are divided by it; null: nothing is in
+   * tiles.
+   */
   readonly shared: number | null
 }
 
 /**
  * How many groups of a row share a value, as the kernels can read it: eight groups from a multiple of eight on
- * have the same value; 0 where all of the weight has one. Null where they cannot.
+ * have the same value; 0 where all of the weight has one, −1 where that divides. Null where they cannot.
  */
 function sharedGroups(nested: NestedScale, block: Block, shape: Shape): number | null {
   const rows = rowsOfBlocks(block, shape)
   if (!rows || nested.codebook || nested.offset || ![4, 6, 8].includes(nested.bits ?? 8)) return null
   const [N, groups] = rows
   const { blockSize } = nested
-  if (blockSize >= N * groups) return 0
+  if (blockSize >= N * groups) return nested.divides ? -1 : 0
   if (groups % blockSize !== 0) return null
   return blockSize % 8 === 0 || blockSize === groups ? blockSize : null
 }
@@ -56,7 +59,7 @@ export function holdNested(nested: NestedScale, block: Block, shape: Shape): Nes
   }
   const rows = rowsOfBlocks(block, shape) as [number, number]
   const one = values.view([values.numel, 1])
-  const tiled = shared === 0 ? expand(one, [16, 1]) : values.view([rows[0], rows[1] / shared])
+  const tiled = shared <= 0 ? expand(one, [16, 1]) : values.view([rows[0], rows[1] / shared])
   return {
     ...facts,
     codes: packTiles(codes.view(rows), bits),
@@ -81,7 +84,7 @@ export function nestedParts(held: NestedValues, block: Block, shape: Shape): Nes
   if (shared === null) return { ...facts, codes: codes.clone(), values: divisor ?? values.clone() }
   const [N, groups] = rowsOfBlocks(block, shape) as [number, number]
   const valueBits = 8 * dtypes[valuesDtype].bytes
-  const [rows, cols] = shared === 0 ? [1, 1] : [N, groups / shared]
+  const [rows, cols] = shared <= 0 ? [1, 1] : [N, groups / shared]
   return {
     ...facts,
     codes: unpackTiles(codes, bits, N, groups, codesDtype).view(blocksShape(block, shape)),
@@ -121,7 +124,7 @@ export function checkNestedValues(name: string, held: NestedValues, block: Block
   if (shared === null) return
   const [N, groups] = rowsOfBlocks(block, shape) as [number, number]
   checkShape('QTensor', `${name}.codes`, codes, [tileBytes(N, groups, bits)])
-  const [rows, cols] = shared === 0 ? [1, 1] : [N, groups / shared]
+  const [rows, cols] = shared <= 0 ? [1, 1] : [N, groups / shared]
   checkShape('QTensor', `${name}.values`, values, [tileBytes(rows, cols, 8 * dtypes[valuesDtype].bytes)])
 }
 

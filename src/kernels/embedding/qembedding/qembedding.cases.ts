@@ -97,4 +97,5 @@ export const cases: KernelCase[] = [
   codedCase(kQuants.IQ4_XS, iq4_nl, 37, 512, 32),
   codedCase(float8Groups.MXFP4, e2m1, 37, 172, 32),
   codedCase(float8Groups.NVFP4, e2m1, 37, 172, 16),
+  codedCase(float8Groups.divided, e2m1, 37, 172, 16),
 ]

@@ -38,8 +38,9 @@ INLINE float qembeddingScale(const TiledWeights& w, const TiledValues& from, int
                 : from.dtype == INT8 ? (float)(int8_t)code
                                      : toFloat(code, from.dtype);
   if (!from.values) return value;
-  return value * (w.shared ? qembeddingFloat(from.values, w.valueDtype, w.groups / w.shared, n, group / w.shared)
-                           : readFloat(from.values, w.valueDtype, n % 16));
+  if (w.shared < 0) return value / readFloat(from.values, w.valueDtype, n % 16);
+  if (w.shared == 0) return value * readFloat(from.values, w.valueDtype, n % 16);
+  return value * qembeddingFloat(from.values, w.valueDtype, w.groups / w.shared, n, group / w.shared);
 }
 
 template <int qtype> static void qembeddingRow(const TiledWeights& w, int32_t n, float* y) {

@@ -32,6 +32,7 @@ export const kQuants = {
 export const float8Groups = {
   MXFP4: { name: 'MXFP4', dtype: 'float8_e8m0fnu', bits: 8, valueDtype: null, shared: 0 },
   NVFP4: { name: 'NVFP4', dtype: 'float8_e4m3fn', bits: 8, valueDtype: 'float32', shared: 0 },
+  divided: { name: 'NVFP4, divided', dtype: 'float8_e4m3fn', bits: 8, valueDtype: 'float32', shared: -1 },
 } satisfies Record<string, GroupCodes>
 
 function tiled(values: Uint8Array, bits: number, rows: number, cols: number): Uint8Array {
@@ -54,11 +55,12 @@ export function groupCodeArgs(
     ? () => encodeFloat(dtype, (0.1 * (1 + random.uniform())) / (valueDtype ? 1 : qmax))
     : codesOf(bits)
   const bytes = (make: () => number) => Uint8Array.from({ length: N * groups }, make)
-  const [rows, cols] = shared === 0 ? [16, 1] : [N, groups / shared]
+  const [rows, cols] = shared <= 0 ? [16, 1] : [N, groups / shared]
   const one = (0.1 * (1 + random.uniform())) / qmax
   const values = (most: number) => {
     if (valueDtype === null) return null
-    const of = () => (shared === 0 ? one : (0.1 * (1 + random.uniform())) / qmax) / most
+    const each = () => (shared === 0 ? one : (0.1 * (1 + random.uniform())) / qmax) / most
+    const of = shared < 0 ? () => most / one : each
     const raw = rawOf(valueDtype, Float32Array.from({ length: rows * cols }, of))
     const tiles = tiled(new Uint8Array(raw.buffer), 8 * dtypes[valueDtype].bytes, rows, cols)
     return new dtypes[valueDtype].array(tiles.buffer as ArrayBuffer)

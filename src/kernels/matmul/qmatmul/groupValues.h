@@ -2,11 +2,12 @@
 #include "weights.h"
 
 /*
- * Scales and shifts of groups, as floats with one row a lane. Codes are integers, from which `zero` is taken, or
- * 8-bit floats, times a value of 16 or 32 bits that several groups share:
+ * Scales and shifts of groups, as floats with one row a lane. Codes are integers, from which `zero` is taken,
+ * or 8-bit floats, times a value of 16 or 32 bits that several groups share:
  *
  *     codes     [N, groups] in tiles of 4, 6 or 8 bits
- *     values    [N, groups / shared] in tiles; with shared = 0 one tile [16, 1] that serves all rows; or none
+ *     values    [N, groups / shared] in tiles; with shared = 0 one tile [16, 1] that serves all rows, with −1 the
+ *               same, and codes are divided by it; or none
  *
  * shared is a multiple of 8, or all groups of a row, so that eight groups from a multiple of eight on have one
  * value: they are decoded together, out of the same words.
@@ -44,44 +45,69 @@ INLINE f32v decodeBytes(u32v codes, int32_t dtype) {
   return floatOf(select((i32v)(codes == 255u), splat(0x7fc00000u), power));
 }
 
-/* to[j] = v(code of group first + j), j = 0 … 7, of codes in words word(i) of the row. */
-template <int bits, class Word>
-INLINE void decodeCodes(const TiledValues& from, int32_t groups, int32_t first, f32v* to, Word&& word) {
-  u32v low = word(bits == 6 ? first / 32 * 6 + first % 32 / 8 : first * bits / 32), high{};
-  if (bits == 6) high = word(first / 32 * 6 + 4 + first % 32 / 16) >> (first % 16 / 8 * 4);
+/* The codes of eight groups of LANES rows from n on, four in the bytes of each lane. */
+struct EightCodes {
+  u32v quads[2];
+};
+
+template <int bits> INLINE EightCodes eightCodes(const void* tiles, int32_t groups, int32_t n, int32_t first) {
+  int32_t wordsPerRow = tileWords(bits, groups);
+  auto word = [&](int32_t index) __attribute__((always_inline)) {
+    return tileWord(tiles, wordsPerRow, n, index);
+  };
   /* The words of a row may end in the middle. */
-  if (bits == 8 && first + 4 < groups) high = word(first / 4 + 1);
+  if constexpr (bits == 8) return {{word(first / 4), first + 4 < groups ? word(first / 4 + 1) : u32v{}}};
+  u32v low = word(bits == 4 ? first / 8 : first / 32 * 6 + first % 32 / 8);
+  EightCodes codes = {{low & 0x0f0f0f0fu, (low >> 4) & 0x0f0f0f0fu}};
+  if constexpr (bits == 6) {
+    u32v high = word(first / 32 * 6 + 4 + first % 32 / 16) >> (first % 16 / 8 * 4);
+    codes.quads[0] |= (high & 0x03030303u) << 4;
+    codes.quads[1] |= ((high >> 2) & 0x03030303u) << 4;
+  }
+  return codes;
+}
+
+INLINE u32v codeOf(const EightCodes& codes, int j) { return (codes.quads[j / 4] >> (8 * (j % 4))) & 0xffu; }
+
+/* to[j] = v(code of group first + j) · value, j = 0 … 7. */
+template <int bits, bool moved>
+static void eightIntegers(const TiledValues& from, int32_t groups, int32_t n, int32_t first, f32v value,
+                          f32v* to) {
+  EightCodes codes = eightCodes<bits>(from.tiles, groups, n, first);
 #pragma GCC unroll 8
   for (int j = 0; j < 8; j++) {
-    if (bits == 8) {
-      u32v code = ((j < 4 ? low : high) >> (8 * (j % 4))) & 0xffu;
-      if (from.dtype == INT8) to[j] = convert((i32v)(code << 24) >> 24);
-      else to[j] = from.dtype == UINT8 ? convert((i32v)code - from.zero) : decodeBytes(code, from.dtype);
-      continue;
-    }
-    u32v code = (low >> Plane<4, 0>::bitOf(j)) & 15u;
-    if (bits == 6) code |= ((high >> Plane<2, 4>::bitOf(j)) & 3u) << 4;
-    to[j] = convert((i32v)code - from.zero);
+    i32v code = (i32v)codeOf(codes, j);
+    to[j] = convert(moved ? code - from.zero : code) * value;
+  }
+}
+
+static void eightBytes(const TiledValues& from, int32_t groups, int32_t n, int32_t first, f32v value,
+                       f32v* to) {
+  EightCodes codes = eightCodes<8>(from.tiles, groups, n, first);
+#pragma GCC unroll 8
+  for (int j = 0; j < 8; j++) {
+    u32v code = codeOf(codes, j);
+    f32v decoded = from.dtype == INT8    ? convert((i32v)(code << 24) >> 24)
+                   : from.dtype == UINT8 ? convert((i32v)code - from.zero)
+                                         : decodeBytes(code, from.dtype);
+    to[j] = decoded * value;
   }
 }
 
 /* to[j] = scale or shift of group first + j of the rows n … n + LANES - 1, first a multiple of 8. */
 static void eightGroups(const TiledWeights& w, const TiledValues& from, int32_t n, int32_t first, f32v* to) {
-  auto decode = [&](auto bits) {
-    constexpr int of = decltype(bits)::value;
-    int32_t wordsPerRow = tileWords(of, w.groups);
-    decodeCodes<of>(from, w.groups, first, to, [&](int32_t word) __attribute__((always_inline)) {
-      return tileWord(from.tiles, wordsPerRow, n, word);
-    });
-  };
-  if (from.bits == 4) decode(Constant<4>{});
-  else if (from.bits == 6) decode(Constant<6>{});
-  else decode(Constant<8>{});
-  if (!from.values) return;
-  f32v value = w.shared ? tileFloats(from.values, w.valueDtype, w.groups / w.shared, n, first / w.shared)
-                        : tileFloats(from.values, w.valueDtype, 0, n % 16, 0);
-#pragma GCC unroll 8
-  for (int j = 0; j < 8; j++) to[j] *= value;
+  f32v value = splat(1.0f);
+  if (from.values && w.shared > 0)
+    value = tileFloats(from.values, w.valueDtype, w.groups / w.shared, n, first / w.shared);
+  else if (from.values) value = tileFloats(from.values, w.valueDtype, 0, n % 16, 0);
+  bool divides = from.values && w.shared < 0;
+  f32v factor = divides ? splat(1.0f) : value;
+  if (from.bits == 8) eightBytes(from, w.groups, n, first, factor, to);
+  else if (from.bits == 4 && !from.zero) eightIntegers<4, false>(from, w.groups, n, first, factor, to);
+  else if (from.bits == 4) eightIntegers<4, true>(from, w.groups, n, first, factor, to);
+  else if (!from.zero) eightIntegers<6, false>(from, w.groups, n, first, factor, to);
+  else eightIntegers<6, true>(from, w.groups, n, first, factor, to);
+  for (int j = 0; j < 8 && divides; j++) to[j] = to[j] / value;
 }
 
 /* The scales and shifts of the rows n … n + LANES - 1, group after group. */

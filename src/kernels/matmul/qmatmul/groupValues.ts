@@ -9,7 +9,8 @@ import { tileUnpack } from '../../layout/tileUnpack/tileUnpack.ts'
  *     scale = v(code) · value        v(code) = code − zero of integers, or the 8-bit float
  *
  * Codes of 4, 6 or 8 bits lie in tiles of so many bits. Values lie in tiles [N, groups / shared]: as many groups
- * of a row share one, a multiple of 8 or all; with shared = 0 one tile [16, 1] of equal values serves all rows.
+ * of a row share one, a multiple of 8 or all; with shared = 0 one tile [16, 1] of equal values serves all rows,
+ * with −1, too, and codes are divided by it.
  * Without values a scale is v(code).
  */
 
@@ -93,11 +94,12 @@ function decodeGroups(
   const name = dtypeOfCode(dtype)
   const codes =
     name === 'uint8' ? bytes : name === 'int8' ? new Int8Array(bytes.buffer) : toNumbers(name, bytes)
-  const [rows, cols] = shared === 0 ? [16, 1] : [N, groups / shared]
+  const [rows, cols] = shared <= 0 ? [16, 1] : [N, groups / shared]
   const factors = values && untileFloats(values, valueDtype, rows, cols)
   return Float32Array.from(codes, (code, i) => {
     const [n, g] = [Math.floor(i / groups), i % groups]
     if (!factors) return code - zero
+    if (shared < 0) return (code - zero) / factors[n % 16]
     return (code - zero) * (shared === 0 ? factors[n % 16] : factors[n * cols + Math.floor(g / shared)])
   })
 }

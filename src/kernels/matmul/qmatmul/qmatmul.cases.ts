@@ -326,6 +326,7 @@ export const cases: KernelCase[] = [
     codedCase({ ...kQuants.Q4_K, shared: 3 }, qint4, M, 37, 172, 64),
     codedCase(float8Groups.MXFP4, e2m1, M, 37, 172, 32),
     codedCase(float8Groups.NVFP4, e2m1, M, 37, 172, 16),
+    codedCase(float8Groups.divided, e2m1, M, 37, 172, 16),
   ]),
   codedCase(kQuants.Q4_K, qint4, 5, 70, 512, 32, 1),
   codedCase(kQuants.Q6_K, qint6, 1, 37, 256, 16, 1),

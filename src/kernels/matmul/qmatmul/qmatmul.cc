@@ -43,7 +43,8 @@ static void qmatmulFill(const TiledWeights& w, float* panel, int32_t n, int32_t 
     for (int32_t i = 0; i < depth;) {
       int32_t group = (k + i) / w.groupSize;
       int32_t last = groupEnd(group, w.groupSize, w.K) - k, end = last < depth ? last : depth;
-      f32v scale = groupScale(w, values, group), shift = isAffine<qtype> ? groupShift(w, values, group, scale) : f32v{};
+      f32v scale = groupScale(w, values, group);
+      f32v shift = isAffine<qtype> ? groupShift(w, values, group, scale) : f32v{};
       /*
        * The last piece may reach past depth: PANEL_DEPTH is a whole number of pieces, so its codes have a place.
        */

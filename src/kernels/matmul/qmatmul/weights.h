@@ -21,7 +21,7 @@ struct TiledValues {
 struct TiledWeights {
   const uint8_t* codes;
   TiledValues scale, offset;
-  int32_t valueDtype, shared; /* of the values of codes: how many groups of a row have one; 0: all rows have */
+  int32_t valueDtype, shared; /* of the values of codes: how many groups of a row have one (groupValues.h) */
   int32_t zeroPoint;          /* of all groups, where there are no offsets */
   int32_t K, groupSize, groups;
 };
