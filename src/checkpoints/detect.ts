@@ -39,7 +39,9 @@ export async function detectFolder(
   for (const scheme of schemes) {
     const own = config ? null : await ownSettings(scheme, folder)
     const quantized = await scheme.detect(config ?? own, file, own !== null)
-    if (quantized) return { scheme: scheme.name, quantized }
+    if (!quantized) continue
+    if (config) await refuseSecond(scheme, folder)
+    return { scheme: scheme.name, quantized }
   }
   if (config) {
     const method = config.string('quant_method', 'unnamed')
@@ -55,6 +57,18 @@ export async function detectFolder(
     )
   }
   return { scheme: 'none', quantized: null }
+}
+
+/** @throws FormatError if a folder whose config.json is one scheme's holds the settings of another, too */
+async function refuseSecond({ name, settingsFiles: shared = [] }: Scheme, folder: Folder): Promise<void> {
+  for (const { name: other, settingsFiles = [] } of schemes) {
+    for (const file of settingsFiles) {
+      if (shared.includes(file) || !(await folder.has(file))) continue
+      throw new FormatError(
+        `${folder.name}: must be quantized in one way; config.json says ${name}, and ${file} is there, which is ${other}'s`,
+      )
+    }
+  }
 }
 
 /** The first of a scheme's settings files that a folder holds; null where there is none. */

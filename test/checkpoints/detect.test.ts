@@ -59,3 +59,16 @@ test('tensors of a scheme without its settings are missed, not taken for floats'
       'model: must hold quanto_qmap.json, since "fc.weight._scale" was quantized by quanto; there is no such file',
   })
 })
+
+test('two schemes at once are refused by their names', async () => {
+  const awq = { quant_method: 'awq', bits: 4, group_size: 32, version: 'gemm', zero_point: true }
+  const both = folderOf({ 'quanto_qmap.json': { fc: { weights: 'qint8', activations: 'none' } } })
+  await assert.rejects(detectFolder(both, settings(awq), floats), {
+    name: 'FormatError',
+    message:
+      "model: must be quantized in one way; config.json says awq, and quanto_qmap.json is there, which is quanto's",
+  })
+  // AutoAWQ and AutoGPTQ write their settings twice.
+  const twice = folderOf({ 'quant_config.json': awq })
+  assert.equal((await detectFolder(twice, settings(awq), floats)).scheme, 'awq')
+})
