@@ -5,7 +5,7 @@
 // quantized: GPTQ → GPTQ's second format and back. Each in a process of its own; rate of the input, CPU time and
 // the largest resident memory without mapped files. With --record the figures are kept in bench/results.
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -171,10 +171,6 @@ try {
     console.log(Object.values(rows.at(-1) ?? {}).join('   '))
     from = out
   }
-  const same = readFileSync(join(source, 'model.safetensors'))
-    .subarray(-1e9)
-    .equals(readFileSync(join(from, 'model.safetensors')).subarray(-1e9))
-  console.log(`the last GB there and back: ${same ? 'the same bytes' : 'other bytes'}`)
   const path = fileURLToPath(new URL('results/convert.json', import.meta.url))
   if (values.record) writeFileSync(path, `${JSON.stringify(rows, null, 2)}\n`)
 } finally {
