@@ -91,8 +91,9 @@ void affineSuperBlock(const float* x, const float* importance, Search search, Bl
       to.scaleCodes[g] = code(byScale * block.scale[g]);
       to.shiftCodes[g] = code(byShift * block.shift[g]);
     }
-    d = half(to.scale, mostScale / scaleLevels);
-    dmin = half(to.shift, mostShift / scaleLevels);
+    /* 0 where there is none above it, never −0. */
+    d = half(to.scale, mostScale > 0 ? mostScale / scaleLevels : 0);
+    dmin = half(to.shift, mostShift > 0 ? mostShift / scaleLevels : 0);
   }
   for (int g = 0; g < groups; g++)
     recode(block, x, g, d * to.scaleCodes[g], dmin * to.shiftCodes[g], 0, levels);
