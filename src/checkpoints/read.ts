@@ -35,6 +35,11 @@ export async function readSource(source: Source, reading: Reading): Promise<Para
   return readStored(source, origin.info, reading)
 }
 
+/** A quantized weight without its codes, where its scheme has them in parts of their own; else all of it. */
+export async function lookAtSource({ origin }: Source, reading: Reading): Promise<QTensor | null> {
+  return origin.kind === 'quantized' ? readQuantized(origin.weight, origin.layer, reading, false) : null
+}
+
 /** Whether `readSourceRows` can read some of a parameter's rows. */
 export function hasRows({ origin }: Source): boolean {
   if (origin.kind !== 'tensor') return false
@@ -121,8 +126,13 @@ function unpaired(x: Tensor, rows: number, headRows: number): Tensor {
   return y
 }
 
-async function readQuantized(weight: QuantizedWeight, layer: string, reading: Reading): Promise<QTensor> {
-  const parts = new LayerParts(layer, reading)
+async function readQuantized(
+  weight: QuantizedWeight,
+  layer: string,
+  reading: Reading,
+  withCodes = true,
+): Promise<QTensor> {
+  const parts = new LayerParts(layer, reading, withCodes)
   try {
     return await weight.read(parts)
   } finally {
@@ -134,12 +144,14 @@ async function readQuantized(weight: QuantizedWeight, layer: string, reading: Re
 class LayerParts implements PartReader {
   private readonly layer: string
   private readonly reading: Reading
+  private readonly withCodes: boolean
   private readonly given: Tensor[] = []
   private done = false
 
-  constructor(layer: string, reading: Reading) {
+  constructor(layer: string, reading: Reading, withCodes: boolean) {
     this.layer = layer
     this.reading = reading
+    this.withCodes = withCodes
   }
 
   get device(): Device {
@@ -160,6 +172,10 @@ class LayerParts implements PartReader {
     const tensor = this.give(await readTensor(joinPath(this.layer, part), info, this.reading))
     if (isFloatDType(info.dtype)) await checkFinite(this.reading.file.name, info, tensor)
     return tensor
+  }
+
+  async codes(part: string): Promise<Tensor | null> {
+    return this.withCodes ? this.tensor(part) : null
   }
 
   async rows(part: string, start: number, end: number): Promise<Tensor> {

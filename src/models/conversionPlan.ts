@@ -13,7 +13,6 @@ import { QModule, QWeightModule } from '../nn/qmodule.ts'
 import type { LayerClass } from '../nn/twins.ts'
 import { Uncalibrated } from '../nn/uncalibrated.ts'
 import { matrixShape } from '../qtensor/parts.ts'
-import { QTensor } from '../qtensor/qtensor.ts'
 import { relativeDistance } from '../qtensor/relativeDistance.ts'
 import { dequantizeTwins } from '../quantize/dequantize.ts'
 import { type QuantizeOptions, quantize } from '../quantize/quantize.ts'
@@ -72,7 +71,7 @@ export interface ConversionPlan extends Rewriting {
   readonly tensors: readonly ConvertedTensor[]
 }
 
-/** What a look at a weight's codes has told. */
+/** What a look at a weight has told. */
 interface Looked {
   readonly kind: WeightKind | null
   /** Why they cannot go over; null where they can. */
@@ -132,7 +131,7 @@ function progressOf(
   }
 }
 
-/** Reads the codes that the target may hold, and asks whether it does. */
+/** Looks at the weights that the target may hold, without their codes, and asks whether it does. */
 async function lookAtCodes(
   plan: LoadPlan<CausalLM>,
   chosen: ChosenLayers,
@@ -158,9 +157,9 @@ async function lookAtCodes(
   }
   const look = async (planned: PlannedParameter) => {
     signal?.throwIfAborted()
-    const weight = await planned.load(device)
+    const weight = await planned.look(device)
+    if (!weight) return null
     try {
-      if (!(weight instanceof QTensor)) return null
       const kind = await weightKind(weight)
       const other = holds && !holds(kind) ? `it is ${showKind(kind)}, and another is asked for` : null
       looked.set(planned, {

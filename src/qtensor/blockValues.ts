@@ -1,5 +1,7 @@
 import { type DType, dtypes } from '../core/dtype.ts'
+import type { QType } from '../core/qtype.ts'
 import type { Shape } from '../core/shape.ts'
+import type { Device } from '../devices/device.ts'
 import { expand } from '../tensor/ops/broadcast.ts'
 import { cast, div } from '../tensor/ops/elementwise.ts'
 import { keep, scope } from '../tensor/scope.ts'
@@ -64,10 +66,15 @@ export function holdScale(scale: Scale, block: Block, shape: Shape): HeldScale {
 }
 
 /** Offsets as a device keeps them; tensors of their own. */
-export function holdOffset(offset: Offset, codes: Tensor, block: Block, shape: Shape): HeldOffset {
+export function holdOffset(
+  offset: Offset,
+  device: Device,
+  { dtype }: QType,
+  block: Block,
+  shape: Shape,
+): HeldOffset {
   const { kind } = offset
-  if ('value' in offset)
-    return { ...offset, code: Tensor.fromNumbers(codes.device, [offset.value], [1], codes.dtype) }
+  if ('value' in offset) return { ...offset, code: Tensor.fromNumbers(device, [offset.value], [1], dtype) }
   if (isNested(offset)) return { kind: 'shift', ...holdNested(offset, block, shape) }
   return { kind, ...holdValues(offset.values, block, shape) }
 }

@@ -91,6 +91,9 @@ export interface WeightParts {
   readonly order?: Tensor | null
 }
 
+/** The same, or all but its codes: what is looked at before codes are read. */
+export type PartsToHold = Omit<WeightParts, 'codes'> & { readonly codes: Tensor | null }
+
 /** What a product with a quantized weight depends on: its facts without its values. */
 export interface WeightFacts {
   readonly qtype: QType
@@ -153,7 +156,7 @@ export function isNested<Values extends object>(values: Values): values is Value
 const scaleDtypes: readonly DType[] = ['float32', 'float16', 'bfloat16', 'float8_e4m3fn', 'float8_e8m0fnu']
 
 /** @throws ShapeError or DTypeError unless all parts fit one another. */
-export function checkParts(parts: WeightParts): void {
+export function checkParts(parts: PartsToHold): void {
   check('qtensor', 'parts', parts, anObject)
   const { type, shape, dtype, codes, block, scale, offset, order } = parts
   check('qtensor', 'type', type, aQType)
@@ -162,8 +165,10 @@ export function checkParts(parts: WeightParts): void {
   const [N, K] = matrixShape(shape)
   checkBlock(block, shape)
   const blocks = blocksShape(block, shape)
-  checkShape('qtensor', 'codes', codes, [N, K])
-  checkBytes('codes', codes)
+  if (codes) {
+    checkShape('qtensor', 'codes', codes, [N, K])
+    checkBytes('codes', codes)
+  }
   if (isNested(scale)) checkNested('scale', scale, blocks)
   else {
     checkShape('qtensor', 'scale', scale.values, blocks)

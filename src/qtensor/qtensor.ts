@@ -29,6 +29,7 @@ import {
   checkParts,
   groupSizeOf,
   matrixShape,
+  type PartsToHold,
   showBlock,
   type WeightFacts,
   type WeightParts,
@@ -107,12 +108,14 @@ export class QTensor {
   }
 
   /**
-   * Lays parts out as the device wants them; they stay the caller's.
+   * Lays parts out as the device wants them; they stay the caller's. Without codes the weight is one of which
+   * scales, offsets and the order of columns can be asked, and nothing else.
    * @throws ShapeError or DTypeError unless they fit one another
    */
-  static fromParts(parts: WeightParts): QTensor {
+  static fromParts(parts: PartsToHold): QTensor {
     checkParts(parts)
     const { type, shape, dtype, codes, block, scale, offset, order } = parts
+    const [N, K] = matrixShape(shape)
     const weight = withoutGradient(
       () =>
         new QTensor({
@@ -120,13 +123,13 @@ export class QTensor {
           shape,
           dtype,
           block,
-          codes: packTiles(codes, type.bits),
+          codes: codes ? packTiles(codes, type.bits) : Tensor.meta([tileBytes(N, K, type.bits)], 'uint8'),
           scale: holdScale(scale, block, shape),
-          offset: offset ? holdOffset(offset, codes, block, shape) : null,
+          offset: offset ? holdOffset(offset, scale.values.device, type, block, shape) : null,
           order: order?.clone() ?? null,
         }),
     )
-    prepareProduct(weight)
+    if (codes) prepareProduct(weight)
     return weight
   }
 
@@ -163,7 +166,7 @@ export class QTensor {
   }
 
   get device(): Device {
-    return this.codeTiles.device
+    return tensorsOf(this.heldScale)[0].device
   }
 
   get numel(): number {

@@ -26,7 +26,7 @@ export function gemmWeight(stored: StoredGroups, zeros: boolean): QuantizedWeigh
     ...(zeros ? [part('qzeros', ['int32'], [groups, words])] : []),
   ]
   return integerWeight(stored, parts, ({ qweight, scales, qzeros }) => ({
-    codes: unpack(qweight, evenFirstRows(columns, out), [out, columns]),
+    codes: qweight && unpack(qweight, evenFirstRows(columns, out), [out, columns]),
     zeroPoint: qzeros && unpack(qzeros, evenFirstRows(groups, out), [out, groups]),
     scale: transpose(scales, 0, 1),
   }))
@@ -43,7 +43,7 @@ export function gemvWeight(stored: StoredGroups, zeros: boolean): QuantizedWeigh
     ...(zeros ? [part('qzeros', ['int32'], [out, words])] : []),
   ]
   return integerWeight(stored, parts, ({ qweight, scales, qzeros }) => ({
-    codes: unpack(qweight, wordRows(out, columns, 4), [out, columns]),
+    codes: qweight && unpack(qweight, wordRows(out, columns, 4), [out, columns]),
     zeroPoint: qzeros && slice(unpack(qzeros, wordRows(out, 8 * words, 4), [out, 8 * words]), 1, 0, groups),
     scale: slice(scales, 1, 0, groups),
   }))
@@ -62,7 +62,8 @@ export function zeroWords({ shape, size }: Pick<StoredGroups, 'shape' | 'size'>)
 
 /** What a file holds of a weight. */
 interface Held {
-  readonly qweight: Tensor
+  /** Null where codes are not read. */
+  readonly qweight: Tensor | null
   readonly scales: Tensor
   readonly qzeros: Tensor | null
 }
@@ -76,7 +77,7 @@ function integerWeight(
     ...describeGroups(stored),
     parts,
     async read(reader) {
-      const qweight = await reader.tensor('qweight')
+      const qweight = await reader.codes('qweight')
       const scales = await reader.tensor('scales')
       const qzeros = parts.some(({ name }) => name === 'qzeros') ? await reader.tensor('qzeros') : null
       return makeGroups(reader, stored, 'qzeros', () => unpackHeld({ qweight, scales, qzeros }))
@@ -109,7 +110,7 @@ async function readFast(
   zeros: string,
 ): Promise<QTensor> {
   const [out, columns] = matrixShape(shape)
-  const qweight = await parts.tensor('qweight')
+  const qweight = await parts.codes('qweight')
   if (out % 4 !== 0 || columns % 64 !== 0)
     throw parts.error(
       'qweight',
@@ -123,7 +124,7 @@ async function readFast(
       type,
       shape,
       dtype: 'float32',
-      codes: deinterleaved(qweight, out, columns),
+      codes: qweight && deinterleaved(qweight, out, columns),
       block: { kind: 'group', size },
       scale: { values: ofGroups(scales) },
       offset: { kind: 'shift', values: negated(ofGroups(shifts)) },

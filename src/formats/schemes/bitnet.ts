@@ -67,7 +67,7 @@ function facts(shape: Shape) {
 }
 
 /** @param scale one value */
-function ternary(shape: Shape, dtype: FloatDType, codes: Tensor, scale: Tensor): QTensor {
+function ternary(shape: Shape, dtype: FloatDType, codes: Tensor | null, scale: Tensor): QTensor {
   const { block } = facts(shape).facts
   const offset: WeightParts['offset'] = { kind: 'zeroPoint', value: 1 }
   return keep(
@@ -96,11 +96,11 @@ function packedWeight(file: TensorFile, path: string, shape: Shape, linear: stri
       { name: 'weight_scale', dtypes: [dtype], shape: [1] },
     ],
     async read(parts) {
-      const packed = await parts.tensor('weight')
+      const packed = await parts.codes('weight')
       const stored = await parts.tensor('weight_scale')
       return scope(() => {
         const scale = cast(stored, 'float32')
-        const codes = unpackCodes(packed, packing).view([out, columns])
+        const codes = packed && unpackCodes(packed, packing).view([out, columns])
         return ternary(shape, dtype, codes, linear === 'bitlinear' ? div(1, scale) : scale)
       })
     },

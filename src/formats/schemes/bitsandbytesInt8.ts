@@ -66,7 +66,7 @@ function storedWeight(shape: Shape, hasFormat: boolean): QuantizedWeight {
 async function readWeight(parts: PartReader, shape: Shape, hasFormat: boolean): Promise<QTensor> {
   const [format] = hasFormat ? await parts.bytes('weight_format') : [0]
   if (format !== 0) throw parts.error('weight_format', `must be 0, codes in rows; it is ${format}`)
-  const codes = await parts.tensor('weight')
+  const codes = await parts.codes('weight')
   const most = await parts.tensor('SCB')
   const [out, columns] = matrixShape(shape)
   return scope(() =>
@@ -75,7 +75,7 @@ async function readWeight(parts: PartReader, shape: Shape, hasFormat: boolean): 
         type: qint8,
         shape,
         dtype: 'float32',
-        codes: codes.view([out, columns]),
+        codes: codes?.view([out, columns]) ?? null,
         block: { kind: 'group', size: columns },
         scale: { values: most.view([out, 1]), divisor: int8Divisor },
       }),

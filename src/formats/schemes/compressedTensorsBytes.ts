@@ -29,7 +29,7 @@ export function byteWeight(place: StoredPlace, exponents: 'float8_e8m0fnu' | nul
     kind: kindOf(place, exponents ? 'mxfp8' : type.name),
     parts: [place.part('weight', [type.dtype], shape), scale, ...zero],
     async read(parts) {
-      const codes = await parts.tensor('weight')
+      const codes = await parts.codes('weight')
       const scales = await parts.tensor('weight_scale', exponents ?? undefined)
       if (exponents) await checkScales(parts, 'weight_scale', scales)
       const zeros = args.symmetric ? null : await parts.tensor('weight_zero_point')
@@ -67,13 +67,13 @@ export function float4Weight(
       ...(isNested ? [place.part('weight_global_scale', ['float32'], [1], [])] : []),
     ],
     async read(parts) {
-      const packed = await parts.tensor('weight_packed')
+      const packed = await parts.codes('weight_packed')
       const scales = await parts.tensor('weight_scale', scaleDtype)
       const global = isNested ? await parts.tensor('weight_global_scale') : null
       await checkScales(parts, 'weight_scale', scales)
       if (global && (await global.item()) === 0) throw parts.error('weight_global_scale', 'must not be 0')
       return scope(() => {
-        const codes = unpackCodes(packed, lowFirst(out, columns)).view([out, columns])
+        const codes = packed && unpackCodes(packed, lowFirst(out, columns)).view([out, columns])
         const nested = global && { values: global.view([1]), divides: true, blockSize: scales.numel }
         const scale = nested ? { codes: scales, ...nested } : { values: scales }
         return QTensor.fromParts({ type: e2m1, shape, dtype: 'bfloat16', codes, block, scale }).keep()

@@ -89,14 +89,14 @@ async function readPacked(
   await checkStoredShape(parts, shape)
   const size = block.kind === 'group' ? block.size : columns
   const order = ordered ? await columnOrder(parts, 'weight_g_idx', size) : null
-  const words = await parts.tensor('weight_packed')
+  const words = await parts.codes('weight_packed')
   const scales = await parts.tensor('weight_scale')
   const zeros = zeroPart && (await parts.tensor(zeroPart.name))
   return scope(() => {
     const middle = 2 ** (bits - 1)
-    const stored = unpackRows(words, out, columns, bits, whole)
+    const stored = words && unpackRows(words, out, columns, bits, whole)
     // Of int8 the codes are the integers themselves.
-    const codes = type.unsigned ? stored : addToCodes(stored, 8, middle)
+    const codes = type.unsigned || !stored ? stored : addToCodes(stored, 8, middle)
     const places = order && Tensor.fromArray(device, order, [columns], 'int32')
     const zeroPoint = (): Offset => {
       if (!zeros) return { kind: 'zeroPoint', value: middle }
@@ -110,7 +110,7 @@ async function readPacked(
       type,
       shape,
       dtype,
-      codes: places ? permuteColumns(codes, places) : codes,
+      codes: codes && places ? permuteColumns(codes, places) : codes,
       block,
       scale: { values: scales.view(blocks) },
       offset: type.unsigned ? zeroPoint() : null,

@@ -145,7 +145,7 @@ function storedWeight(settings: Settings, stored: Shape, shape: Shape): Quantize
       },
     ],
     async read(parts) {
-      const codes = await parts.tensor('weight')
+      const codes = await parts.codes('weight')
       const scales = await parts.tensor(scaleName, exponents ? 'float8_e8m0fnu' : undefined)
       if (exponents) await checkScales(parts, scaleName, scales)
       return scope(() => {

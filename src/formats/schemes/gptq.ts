@@ -124,15 +124,15 @@ async function readWeight(
   const groups = Math.ceil(columns / size)
   const order = ordered ? await columnOrder(parts, 'g_idx', size) : null
   const zeros = await parts.tensor('qzeros')
-  const words = await parts.tensor('qweight')
+  const words = await parts.codes('qweight')
   const scales = await parts.tensor('scales')
   return makeGroups(parts, stored, 'qzeros', () => {
-    const codes = unpackCodes(words, wordColumns(out, columns, bits)).view([out, columns])
+    const codes = words && unpackCodes(words, wordColumns(out, columns, bits)).view([out, columns])
     const places = order && Tensor.fromArray(device, order, [columns], 'int32')
     const held = unpackCodes(zeros, wordRows(groups, out, bits)).view([groups, out])
     const zeroPoint = lessOne ? addToCodes(held, bits, 1, zerosOfRun(bits)) : held
     return {
-      codes: places ? permuteColumns(codes, places) : codes,
+      codes: codes && places ? permuteColumns(codes, places) : codes,
       zeroPoint: transpose(zeroPoint, 0, 1),
       scale: transpose(scales, 0, 1),
       order: places,

@@ -63,8 +63,8 @@ export function describeGroups({
 
 /** What was unpacked of a weight. */
 export interface UnpackedGroups {
-  /** [N, K] uint8, in the order of the groups. */
-  readonly codes: Tensor
+  /** [N, K] uint8, in the order of the groups; null where they are not read. */
+  readonly codes: Tensor | null
   /** [N, groups] uint8; null: the middle of the codes. */
   readonly zeroPoint: Tensor | null
   /** [N, groups] */
@@ -98,7 +98,7 @@ export async function makeGroups(
         type,
         shape,
         dtype: 'float32',
-        codes: type.unsigned ? codes : addToCodes(codes, type.bits, middle),
+        codes: type.unsigned || !codes ? codes : addToCodes(codes, type.bits, middle),
         block: { kind: 'group', size },
         scale: { values: scale },
         offset: !type.unsigned

@@ -167,14 +167,14 @@ async function readWeight(
   biases: string,
 ): Promise<QTensor> {
   const [N, K] = matrixShape(shape)
-  const words = await parts.tensor('weight')
+  const words = await parts.codes('weight')
   const values = await parts.tensor('scales', floatModes[mode]?.scales)
   const bias = mode === 'affine' ? await parts.tensor(biases) : null
   return scope(() =>
     keep(
       QTensor.fromParts({
         ...{ type, shape, dtype: bias ? (values.dtype as FloatDType) : 'bfloat16' },
-        codes: unpackCodes(words, wordRows(N, K, type.bits)).view([N, K]),
+        codes: words && unpackCodes(words, wordRows(N, K, type.bits)).view([N, K]),
         block: { kind: 'group', size: groupSize },
         scale: { values },
         offset: bias && { kind: 'shift', values: negated(bias) },

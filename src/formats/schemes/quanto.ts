@@ -180,12 +180,12 @@ async function readWeight(
   const [N, K] = matrixShape(shape)
   const G = defaultGroupSize(type, K) ?? K
   const [packed, scales, shifts] = await Promise.all([
-    parts.tensor(data.name),
+    parts.codes(data.name),
     parts.tensor(scale.name),
     shift ? parts.tensor(shift.name) : null,
   ])
   return scope(() => {
-    const codes = type.bits === 8 ? packed : unpackCodes(packed, splitRows(N * K, G, type.bits))
+    const codes = type.bits === 8 || !packed ? packed : unpackCodes(packed, splitRows(N * K, G, type.bits))
     const perGroup = (values: Tensor) =>
       (block.size === 1 ? expand(values, shape) : values).view([N, K / block.size])
     return keep(
@@ -193,7 +193,7 @@ async function readWeight(
         type,
         shape,
         dtype: scales.dtype as FloatDType,
-        codes: codes.view([N, K]),
+        codes: codes?.view([N, K]) ?? null,
         block,
         scale: { values: perGroup(scales) },
         offset: shifts && { kind: 'shift', values: perGroup(shifts) },

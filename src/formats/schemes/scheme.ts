@@ -92,7 +92,10 @@ export interface QuantizedWeight {
   readonly kind: string
   /** The tensors that hold it: those that a file has to have. */
   readonly parts: readonly Part[]
-  /** Makes the weight of its parts, all of which are in the file as `parts` says. */
+  /**
+   * Makes the weight of its parts, all of which are in the file as `parts` says; without codes where the reader
+   * gives none.
+   */
   read(parts: PartReader): Promise<QTensor>
 }
 
@@ -114,6 +117,11 @@ export interface PartReader {
    * @param as the dtype that bytes are of, where the file says uint8
    */
   tensor(part: string, as?: DType): Promise<Tensor>
+  /**
+   * The values of a part that holds nothing but codes; null where only the others are looked at. What else the
+   * weight is must not depend on them.
+   */
+  codes(part: string): Promise<Tensor | null>
   /** The bytes of rows `start` to `end` (exclusive) of the first dimension, uint8. */
   rows(part: string, start: number, end: number): Promise<Tensor>
   /** On the host: a view, not to be written into. */
