@@ -6,6 +6,7 @@ import type { TensorFile } from '../formats/tensorFile.ts'
 import { Linear } from '../nn/linear.ts'
 import { joinPath, type Module, type Parameter } from '../nn/module.ts'
 import { QWeightModule } from '../nn/qmodule.ts'
+import type { CodesForm } from '../qtensor/heldCodes.ts'
 import type { WeightFacts } from '../qtensor/parts.ts'
 import type { QTensor } from '../qtensor/qtensor.ts'
 import type { Tensor } from '../tensor/tensor.ts'
@@ -13,7 +14,7 @@ import { readActivationScales, readScales, type SavedScales } from './activation
 import type { Detected } from './detect.ts'
 import { matchTensors, type Source } from './match.ts'
 import { refuseProblems } from './problems.ts'
-import { hasRows, lookAtSource, type Reading, readSource, readSourceRows } from './read.ts'
+import { hasRows, type Reading, readSource, readSourceRows, readWeight } from './read.ts'
 import { Staging } from './staging.ts'
 import { quantizedTwins } from './twins.ts'
 
@@ -38,10 +39,11 @@ export interface PlannedParameter {
    */
   load(device: Device, dtype?: FloatDType): Promise<Parameter>
   /**
-   * Of a quantized one all but its codes, where its scheme can tell; null of others.
+   * A quantized one, with codes in a form that is good for looking at it or for passing it on, where its scheme can
+   * give it so; null of others.
    * @throws FormatError as `load`
    */
-  look(device: Device): Promise<QTensor | null>
+  loadAs(form: CodesForm, device: Device): Promise<QTensor | null>
   /** What `load` reads, of some rows, from the first to the last (exclusive); absent where only all are to be had. */
   loadRows?(rows: readonly [number, number], device: Device, dtype?: FloatDType): Promise<Tensor>
 }
@@ -122,22 +124,22 @@ function planned(source: Source, reading: Omit<Reading, 'device'>): PlannedParam
   const { file } = reading
   const paths = places.map(({ path }) => path)
   const load = (device: Device, dtype?: FloatDType) => readSource(source, { ...reading, device, dtype })
-  const look = (device: Device) => lookAtSource(source, { ...reading, device })
+  const loadAs = (form: CodesForm, device: Device) => readWeight(source, form, { ...reading, device })
   if (origin.kind === 'zero')
-    return { path: paths[0], paths, shape: [], kind: 'int64', dtype: 'int64', byteLength: 0, load, look }
+    return { path: paths[0], paths, shape: [], kind: 'int64', dtype: 'int64', byteLength: 0, load, loadAs }
   if (origin.kind === 'tensor') {
     const { shape, dtype, byteLength } = origin.info
     const loadRows: PlannedParameter['loadRows'] = (rows, device, dtype) =>
       readSourceRows(source, rows, { ...reading, device, dtype })
     return {
-      ...{ path: paths[0], paths, shape, kind: dtype, dtype: dtype as DType, byteLength, load, look },
+      ...{ path: paths[0], paths, shape, kind: dtype, dtype: dtype as DType, byteLength, load, loadAs },
       ...(hasRows(source) && { loadRows }),
     }
   }
   const { facts, dtype, kind, parts } = origin.weight
   const sizes = parts.map(({ name }) => file.tensors.get(joinPath(origin.layer, name))?.byteLength ?? 0)
   const byteLength = sizes.reduce((sum, size) => sum + size, 0)
-  return { path: paths[0], paths, shape: facts.shape, kind, dtype, weight: facts, byteLength, load, look }
+  return { path: paths[0], paths, shape: facts.shape, kind, dtype, weight: facts, byteLength, load, loadAs }
 }
 
 /**

@@ -6,6 +6,7 @@ import { checkFinite } from '../formats/finite.ts'
 import type { PartReader, QuantizedWeight } from '../formats/schemes/scheme.ts'
 import { type TensorFile, type TensorInfo, tensorInfo } from '../formats/tensorFile.ts'
 import { joinPath, type Module, type Parameter } from '../nn/module.ts'
+import type { CodesForm } from '../qtensor/heldCodes.ts'
 import type { QTensor } from '../qtensor/qtensor.ts'
 import { cast, permute, transpose } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
@@ -35,9 +36,13 @@ export async function readSource(source: Source, reading: Reading): Promise<Para
   return readStored(source, origin.info, reading)
 }
 
-/** A quantized weight without its codes, where its scheme has them in parts of their own; else all of it. */
-export async function lookAtSource({ origin }: Source, reading: Reading): Promise<QTensor | null> {
-  return origin.kind === 'quantized' ? readQuantized(origin.weight, origin.layer, reading, false) : null
+/** A quantized weight that holds codes in a form, where its scheme can; null if it is none. */
+export async function readWeight(
+  { origin }: Source,
+  form: CodesForm,
+  reading: Reading,
+): Promise<QTensor | null> {
+  return origin.kind === 'quantized' ? readQuantized(origin.weight, origin.layer, reading, form) : null
 }
 
 /** Whether `readSourceRows` can read some of a parameter's rows. */
@@ -130,9 +135,9 @@ async function readQuantized(
   weight: QuantizedWeight,
   layer: string,
   reading: Reading,
-  withCodes = true,
+  form: CodesForm = 'tiles',
 ): Promise<QTensor> {
-  const parts = new LayerParts(layer, reading, withCodes)
+  const parts = new LayerParts(layer, reading, form)
   try {
     return await weight.read(parts)
   } finally {
@@ -142,16 +147,16 @@ async function readQuantized(
 
 /** The parts of one layer's weight. */
 class LayerParts implements PartReader {
+  readonly form: CodesForm
   private readonly layer: string
   private readonly reading: Reading
-  private readonly withCodes: boolean
   private readonly given: Tensor[] = []
   private done = false
 
-  constructor(layer: string, reading: Reading, withCodes: boolean) {
+  constructor(layer: string, reading: Reading, form: CodesForm) {
     this.layer = layer
     this.reading = reading
-    this.withCodes = withCodes
+    this.form = form
   }
 
   get device(): Device {
@@ -175,7 +180,7 @@ class LayerParts implements PartReader {
   }
 
   async codes(part: string): Promise<Tensor | null> {
-    return this.withCodes ? this.tensor(part) : null
+    return this.form === 'none' ? null : this.tensor(part)
   }
 
   async rows(part: string, start: number, end: number): Promise<Tensor> {

@@ -157,7 +157,7 @@ async function lookAtCodes(
   }
   const look = async (planned: PlannedParameter) => {
     signal?.throwIfAborted()
-    const weight = await planned.look(device)
+    const weight = await planned.loadAs('none', device)
     if (!weight) return null
     try {
       const kind = await weightKind(weight)

@@ -99,7 +99,9 @@ export async function rewriteFiles(
     const through = async (planned: PlannedParameter) => {
       signal?.throwIfAborted()
       if (await passRows(model, planned, options, writing)) return null
-      const parameter = await loadParameter(plan, planned, device, dtype, !kept.has(planned))
+      const parameter =
+        (kept.has(planned) && (await planned.loadAs('words', device))) ||
+        (await loadParameter(plan, planned, device, dtype, true))
       await writeParameter(model, planned.paths, parameter, writing)
       // Blocks of an embedding serve no layer.
       if (planned.byteLength > largeBytes) device.trim()

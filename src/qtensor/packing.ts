@@ -24,9 +24,20 @@ export interface Packing {
   readonly packedBytes: number
 }
 
+/** Codes as a file packs them. */
+export interface PackedCodes {
+  readonly words: Tensor
+  readonly packing: Packing
+}
+
+/** Whether the same words hold the same codes. */
+export function isSamePacking(a: Packing, b: Packing): boolean {
+  return JSON.stringify(Object.entries(a).sort()) === JSON.stringify(Object.entries(b).sort())
+}
+
 /** Packed words → codes [count], one byte each. */
-export function unpackCodes(packed: Tensor, packing: Packing): Tensor {
-  const codes = Tensor.empty(packed.device, [packing.count], 'uint8')
+export function unpackCodes(packed: Tensor, packing: Packing, dtype: DType = 'uint8'): Tensor {
+  const codes = Tensor.empty(packed.device, [packing.count], dtype)
   packed.device.call('unpackCodes', { packed, codes, ...scalarsOf(packed, packing) })
   return codes
 }

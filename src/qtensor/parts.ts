@@ -5,6 +5,7 @@ import { aQType, type QType } from '../core/qtype.ts'
 import { numel, type Shape, showShape } from '../core/shape.ts'
 import { checkSizes } from '../tensor/creation.ts'
 import { checkDType, checkShape, Tensor } from '../tensor/tensor.ts'
+import type { PackedCodes } from './packing.ts'
 
 /**
  * The weights that share a scale. The values of a tensor of scales stand in the order of the blocks:
@@ -91,8 +92,8 @@ export interface WeightParts {
   readonly order?: Tensor | null
 }
 
-/** The same, or all but its codes: what is looked at before codes are read. */
-export type PartsToHold = Omit<WeightParts, 'codes'> & { readonly codes: Tensor | null }
+/** The same with codes as a file packs them, or without: what is looked at before codes are read. */
+export type PartsToHold = Omit<WeightParts, 'codes'> & { readonly codes: Tensor | PackedCodes | null }
 
 /** What a product with a quantized weight depends on: its facts without its values. */
 export interface WeightFacts {
@@ -165,10 +166,10 @@ export function checkParts(parts: PartsToHold): void {
   const [N, K] = matrixShape(shape)
   checkBlock(block, shape)
   const blocks = blocksShape(block, shape)
-  if (codes) {
+  if (codes instanceof Tensor) {
     checkShape('qtensor', 'codes', codes, [N, K])
     checkBytes('codes', codes)
-  }
+  } else if (codes) checkPacked(codes, N * K)
   if (isNested(scale)) checkNested('scale', scale, blocks)
   else {
     checkShape('qtensor', 'scale', scale.values, blocks)
@@ -179,6 +180,13 @@ export function checkParts(parts: PartsToHold): void {
   if (!order) return
   checkShape('qtensor', 'order', order, [K])
   checkDType('qtensor', 'order', order, 'int32')
+}
+
+function checkPacked({ words, packing: { count, packedBytes } }: PackedCodes, codes: number): void {
+  if (count === codes && words.byteLength === packedBytes) return
+  throw new ShapeError(
+    `qtensor: packed codes must be ${codes} in ${packedBytes} bytes; received ${count} in ${words.byteLength}`,
+  )
 }
 
 function checkDivisor({ divisor }: PlainScale, offset: Offset | null): void {

@@ -21,7 +21,18 @@ import {
   scaleParts,
   tensorsOf,
 } from './blockValues.ts'
+import {
+  type CodesForm,
+  cloneCodes,
+  codeTensors,
+  type HeldCodes,
+  holdCodes,
+  plainCodes,
+  tilesOf,
+  wordsOf,
+} from './heldCodes.ts'
 import { nestedByteLength } from './nestedValues.ts'
+import type { Packing } from './packing.ts'
 import {
   type Block,
   blocksShape,
@@ -43,7 +54,7 @@ import {
   type WeightSpec,
   weightSpec,
 } from './quantizer.ts'
-import { packTiles, tileBytes, unpackTiles } from './tiles.ts'
+import { tileBytes } from './tiles.ts'
 import { dequantizeBlocks, dequantizeParts, withoutGradient } from './weightBlocks.ts'
 
 /** What a quantized tensor is made of, each part as a device keeps it. */
@@ -52,8 +63,8 @@ export interface WeightTiles {
   readonly shape: Shape
   readonly dtype: FloatDType
   readonly block: Block
-  /** Codes [N, K] in tiles, uint8. */
-  readonly codes: Tensor
+  /** Codes [N, K] in tiles, uint8, or held otherwise. */
+  readonly codes: HeldCodes
   readonly scale: HeldScale
   readonly offset: HeldOffset | null
   /** [K] int32 */
@@ -80,8 +91,7 @@ export class QTensor {
   readonly dtype: FloatDType
   /** The weights that share a scale. */
   readonly block: Block
-  /** Codes in tiles, uint8. */
-  readonly codeTiles: Tensor
+  private readonly heldCodes: HeldCodes
   readonly heldScale: HeldScale
   readonly heldOffset: HeldOffset | null
   /** [K] int32: stored column j holds column order[j] of the weight; null where columns stand in order. */
@@ -94,28 +104,28 @@ export class QTensor {
     check('QTensor', 'type', type, aQType)
     checkBlock(block, shape)
     const [N, K] = matrixShape(shape)
-    checkShape('QTensor', 'codes', codes, [tileBytes(N, K, type.bits)])
+    if (codes instanceof Tensor) checkShape('QTensor', 'codes', codes, [tileBytes(N, K, type.bits)])
     checkHeld('scale', scale, block, shape)
     if (offset) checkHeld(offset.kind, offset, block, shape)
     this.qtype = type
     this.shape = shape
     this.dtype = dtype
     this.block = block
-    this.codeTiles = codes
+    this.heldCodes = codes
     this.heldScale = scale
     this.heldOffset = offset
     this.order = order
   }
 
   /**
-   * Lays parts out as the device wants them; they stay the caller's. Without codes the weight is one of which
-   * scales, offsets and the order of columns can be asked, and nothing else.
+   * Lays parts out as the device wants them; they stay the caller's.
+   * @param form how packed codes are held: a weight whose codes lie in words can be taken apart and written, and
+   * not multiplied; of one without codes all else can be asked
    * @throws ShapeError or DTypeError unless they fit one another
    */
-  static fromParts(parts: PartsToHold): QTensor {
+  static fromParts(parts: PartsToHold, form: CodesForm = 'tiles'): QTensor {
     checkParts(parts)
     const { type, shape, dtype, codes, block, scale, offset, order } = parts
-    const [N, K] = matrixShape(shape)
     const weight = withoutGradient(
       () =>
         new QTensor({
@@ -123,13 +133,13 @@ export class QTensor {
           shape,
           dtype,
           block,
-          codes: codes ? packTiles(codes, type.bits) : Tensor.meta([tileBytes(N, K, type.bits)], 'uint8'),
+          codes: holdCodes(codes, type, shape, form),
           scale: holdScale(scale, block, shape),
           offset: offset ? holdOffset(offset, scale.values.device, type, block, shape) : null,
           order: order?.clone() ?? null,
         }),
     )
-    if (codes) prepareProduct(weight)
+    if (weight.heldCodes instanceof Tensor) prepareProduct(weight)
     return weight
   }
 
@@ -171,6 +181,11 @@ export class QTensor {
 
   get numel(): number {
     return numel(this.shape)
+  }
+
+  /** Codes in tiles, uint8. @throws ShapeError if they are held otherwise, see `fromParts` */
+  get codeTiles(): Tensor {
+    return tilesOf(this.heldCodes)
   }
 
   /** What decides how it is multiplied. */
@@ -215,8 +230,12 @@ export class QTensor {
 
   /** The codes [N, K], one byte each, of the qtype's dtype. */
   codes(): Tensor {
-    const [N, K] = matrixShape(this.shape)
-    return unpackTiles(this.codeTiles, this.qtype.bits, N, K, this.qtype.dtype)
+    return withoutGradient(() => plainCodes(this.heldCodes, this.qtype, this.shape))
+  }
+
+  /** The codes in words; as they lie in their file, where it packs them so and they are held so. */
+  packedCodes(packing: Packing): Tensor {
+    return withoutGradient(() => wordsOf(this.heldCodes, this.qtype, this.shape, packing))
   }
 
   /** The scales, in the weight's dtype or another, of the shape of the blocks: [N, groups] for groups. */
@@ -272,26 +291,26 @@ export class QTensor {
    * @param copy how each of its tensors is copied
    */
   clone(copy = (tensor: Tensor) => tensor.clone()): QTensor {
-    const { qtype: type, shape, dtype, block, heldScale, heldOffset, order } = this
+    const { qtype: type, shape, dtype, block, heldCodes, heldScale, heldOffset, order } = this
     const cloned = new QTensor({
       type,
       shape,
       dtype,
       block,
-      codes: copy(this.codeTiles),
+      codes: cloneCodes(heldCodes, copy),
       scale: cloneHeld(heldScale, copy),
       offset: heldOffset && cloneHeld(heldOffset, copy),
       order: order && copy(order),
     })
-    prepareProduct(cloned)
+    if (heldCodes instanceof Tensor) prepareProduct(cloned)
     return cloned
   }
 
   /** Its tensors, so that scopes know what it holds. */
   tensors(): Tensor[] {
-    const { codeTiles, heldScale, heldOffset, order } = this
+    const { heldCodes, heldScale, heldOffset, order } = this
     const offset = heldOffset ? tensorsOf(heldOffset) : []
-    return [codeTiles, ...tensorsOf(heldScale), ...offset, ...(order ? [order] : [])]
+    return [...codeTensors(heldCodes), ...tensorsOf(heldScale), ...offset, ...(order ? [order] : [])]
   }
 
   /** Takes it out of the running scope. */
@@ -312,7 +331,7 @@ export class QTensor {
     const { qtype, shape, block, order } = this
     const bits = Number(((8 * this.byteLength) / this.numel).toFixed(2))
     const blocks = `${showBlock(block, shape)}${order ? ', columns reordered' : ''}`
-    return `QTensor ${qtype.name} ${showShape(shape)}, ${blocks}, ${bits} bits per weight${placeOf(this.codeTiles)}`
+    return `QTensor ${qtype.name} ${showShape(shape)}, ${blocks}, ${bits} bits per weight${placeOf(tensorsOf(this.heldScale)[0])}`
   }
 
   [inspect](): string {

@@ -26,7 +26,7 @@ export function gemmWeight(stored: StoredGroups, zeros: boolean): QuantizedWeigh
     ...(zeros ? [part('qzeros', ['int32'], [groups, words])] : []),
   ]
   return integerWeight(stored, parts, ({ qweight, scales, qzeros }) => ({
-    codes: qweight && unpack(qweight, evenFirstRows(columns, out), [out, columns]),
+    codes: qweight && { words: qweight, packing: evenFirstRows(columns, out) },
     zeroPoint: qzeros && unpack(qzeros, evenFirstRows(groups, out), [out, groups]),
     scale: transpose(scales, 0, 1),
   }))
@@ -43,7 +43,7 @@ export function gemvWeight(stored: StoredGroups, zeros: boolean): QuantizedWeigh
     ...(zeros ? [part('qzeros', ['int32'], [out, words])] : []),
   ]
   return integerWeight(stored, parts, ({ qweight, scales, qzeros }) => ({
-    codes: qweight && unpack(qweight, wordRows(out, columns, 4), [out, columns]),
+    codes: qweight && { words: qweight, packing: wordRows(out, columns, 4) },
     zeroPoint: qzeros && slice(unpack(qzeros, wordRows(out, 8 * words, 4), [out, 8 * words]), 1, 0, groups),
     scale: slice(scales, 1, 0, groups),
   }))

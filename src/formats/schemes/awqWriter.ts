@@ -8,10 +8,10 @@ import { cast, concat, transpose } from '../../tensor/ops/index.ts'
 import { Tensor } from '../../tensor/tensor.ts'
 import { zeroWords } from './awqLayouts.ts'
 import {
-  codesFromZero,
   groupsIn,
   isSymmetric,
   misfitScales,
+  packedFromZero,
   refusedIntegers,
   zeroPointsFromZero,
 } from './integerCodes.ts'
@@ -57,7 +57,7 @@ function gemmParts(kind: WeightKind): PartToWrite[] {
   const { groups } = groupsIn(kind)
   return [
     part('qweight', { dtype: 'int32', shape: [columns, out / 8] }, (weight) =>
-      packCodes(codesFromZero(weight), evenFirstRows(columns, out)),
+      packedFromZero(weight, evenFirstRows(columns, out)),
     ),
     part('qzeros', { dtype: 'int32', shape: [groups, out / 8] }, (weight) =>
       packCodes(zeroPointsFromZero(weight, groups), evenFirstRows(groups, out)),
@@ -75,7 +75,7 @@ function gemvParts(kind: WeightKind): PartToWrite[] {
   const fill = 8 * words - groups
   return [
     part('qweight', { dtype: 'int32', shape: [out, columns / 8] }, (weight) =>
-      packCodes(codesFromZero(weight), wordRows(out, columns, 4)),
+      packedFromZero(weight, wordRows(out, columns, 4)),
     ),
     part('qzeros', { dtype: 'int32', shape: [out, words] }, (weight) => {
       const nothing = Tensor.fromArray(weight.device, new Uint8Array(out * fill), [out, fill])

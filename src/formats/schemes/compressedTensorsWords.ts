@@ -11,6 +11,7 @@ import {
   quint8,
 } from '../../core/qtype.ts'
 import { type Shape, sameShape, showShape } from '../../core/shape.ts'
+import { codesIn } from '../../qtensor/heldCodes.ts'
 import { addToCodes, unpackCodes, wordColumns, wordRows } from '../../qtensor/packing.ts'
 import { blocksShape, matrixShape, type Offset } from '../../qtensor/parts.ts'
 import { permuteColumns } from '../../qtensor/permuteColumns.ts'
@@ -94,9 +95,10 @@ async function readPacked(
   const zeros = zeroPart && (await parts.tensor(zeroPart.name))
   return scope(() => {
     const middle = 2 ** (bits - 1)
-    const stored = words && unpackRows(words, out, columns, bits, whole)
+    const packed = words && { words, packing: wordRows(out, columns, bits) }
+    const stored = words && whole ? unpackRows(words, out, columns, bits, whole) : packed
     // Of int8 the codes are the integers themselves.
-    const codes = type.unsigned || !stored ? stored : addToCodes(stored, 8, middle)
+    const codes = type.unsigned || !stored ? stored : addToCodes(codesIn(stored, shape), 8, middle)
     const places = order && Tensor.fromArray(device, order, [columns], 'int32')
     const zeroPoint = (): Offset => {
       if (!zeros) return { kind: 'zeroPoint', value: middle }
@@ -106,16 +108,19 @@ async function readPacked(
           : unpackColumns(zeros, blocks[1], out, bits, whole)
       return { kind: 'zeroPoint', values }
     }
-    return QTensor.fromParts({
-      type,
-      shape,
-      dtype,
-      codes: codes && places ? permuteColumns(codes, places) : codes,
-      block,
-      scale: { values: scales.view(blocks) },
-      offset: type.unsigned ? zeroPoint() : null,
-      order: places,
-    }).keep()
+    return QTensor.fromParts(
+      {
+        type,
+        shape,
+        dtype,
+        codes: codes && places ? permuteColumns(codesIn(codes, shape), places) : codes,
+        block,
+        scale: { values: scales.view(blocks) },
+        offset: type.unsigned ? zeroPoint() : null,
+        order: places,
+      },
+      parts.form,
+    ).keep()
   })
 }
 

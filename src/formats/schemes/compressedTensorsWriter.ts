@@ -18,6 +18,7 @@ import type { QTensor } from '../../qtensor/qtensor.ts'
 import { cast, transpose } from '../../tensor/ops/index.ts'
 import { Tensor } from '../../tensor/tensor.ts'
 import { type Layout, layoutOf } from './compressedTensorsLayouts.ts'
+import { packedFromZero } from './integerCodes.ts'
 import type { FloatLayer, LayerToWrite, PartToWrite, SchemeWriter, WeightKind } from './scheme.ts'
 
 const activations = [qint8, qfloat8_e4m3fn] as const
@@ -122,7 +123,7 @@ function wordParts({ qtype, shape }: WeightKind, { scaleShape, symmetric, args }
         })
   return [
     part('weight_packed', { dtype: 'int32', shape: [N, words(K)] }, (w) =>
-      packCodes(above(w.codes()), wordRows(N, K, bits)),
+      packedFromZero(w, wordRows(N, K, bits)),
     ),
     part('weight_shape', { dtype: 'int64', shape: [2] }, ({ device }) =>
       Tensor.fromArray(device, BigInt64Array.of(BigInt(N), BigInt(K))),
@@ -146,7 +147,7 @@ function byteParts(
       ? [stored('float8_e4m3fn'), part('weight_global_scale', { dtype: 'float32', shape: [1] }, globalScale)]
       : [format.startsWith('mxfp') ? stored('uint8') : scale]
   if (qtype === e2m1) {
-    const make = (w: QTensor) => packCodes(w.codes(), lowFirst(N, K))
+    const make = (w: QTensor) => w.packedCodes(lowFirst(N, K))
     return [part('weight_packed', { dtype: 'uint8', shape: [N, Math.ceil(K / 2)] }, make), ...scales]
   }
   const zeros = part(

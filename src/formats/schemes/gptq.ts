@@ -2,6 +2,7 @@ import type { DType } from '../../core/dtype.ts'
 import { FormatError } from '../../core/errors.ts'
 import { type QType, qint2, qint3, qint4, qint8, quint8 } from '../../core/qtype.ts'
 import type { Shape } from '../../core/shape.ts'
+import { codesIn } from '../../qtensor/heldCodes.ts'
 import { addToCodes, unpackCodes, wordColumns, wordRows } from '../../qtensor/packing.ts'
 import { matrixShape } from '../../qtensor/parts.ts'
 import { permuteColumns } from '../../qtensor/permuteColumns.ts'
@@ -127,12 +128,12 @@ async function readWeight(
   const words = await parts.codes('qweight')
   const scales = await parts.tensor('scales')
   return makeGroups(parts, stored, 'qzeros', () => {
-    const codes = words && unpackCodes(words, wordColumns(out, columns, bits)).view([out, columns])
+    const codes = words && { words, packing: wordColumns(out, columns, bits) }
     const places = order && Tensor.fromArray(device, order, [columns], 'int32')
     const held = unpackCodes(zeros, wordRows(groups, out, bits)).view([groups, out])
     const zeroPoint = lessOne ? addToCodes(held, bits, 1, zerosOfRun(bits)) : held
     return {
-      codes: codes && places ? permuteColumns(codes, places) : codes,
+      codes: codes && places ? permuteColumns(codesIn(codes, shape), places) : codes,
       zeroPoint: transpose(zeroPoint, 0, 1),
       scale: transpose(scales, 0, 1),
       order: places,

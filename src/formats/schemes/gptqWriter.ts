@@ -8,7 +8,14 @@ import { cast, concat, transpose } from '../../tensor/ops/index.ts'
 import { Tensor } from '../../tensor/tensor.ts'
 import { gptqConfig } from './gptqConfig.ts'
 import { type GptqVersion, zerosOfRun } from './gptqSettings.ts'
-import { codesFromZero, groupsIn, misfitScales, refusedIntegers, zeroPointsFromZero } from './integerCodes.ts'
+import {
+  codesFromZero,
+  groupsIn,
+  misfitScales,
+  packedFromZero,
+  refusedIntegers,
+  zeroPointsFromZero,
+} from './integerCodes.ts'
 import { isLinear } from './linearLayers.ts'
 import type { LayerToWrite, PartToWrite, SchemeWriter, Target, WeightKind } from './scheme.ts'
 
@@ -66,9 +73,10 @@ function partsOf(kind: WeightKind, version: GptqVersion): PartToWrite[] {
   ): PartToWrite => ({ name, ...of, of: 'weight', make: ({ weight }) => make(weight as QTensor) })
   return [
     part('qweight', { dtype: 'int32', shape: [words(columns), out] }, (weight) => {
-      const codes = codesFromZero(weight)
-      const inOrder = weight.order ? permuteColumns(codes, weight.order, 'back') : codes
-      return packCodes(inOrder, wordColumns(out, columns, bits))
+      const { order } = weight
+      const packing = wordColumns(out, columns, bits)
+      if (!order) return packedFromZero(weight, packing)
+      return packCodes(permuteColumns(codesFromZero(weight), order, 'back'), packing)
     }),
     part('qzeros', { dtype: 'int32', shape: [groups, words(out)] }, (weight) => {
       const zeroPoint = transpose(zeroPointsFromZero(weight, groups), 0, 1)

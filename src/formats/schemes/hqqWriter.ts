@@ -2,13 +2,13 @@ import { several } from '../../core/lists.ts'
 import { qint1, qint2, qint3, qint4, qint5, qint6, qint8, quint8 } from '../../core/qtypes.ts'
 import { numel, type Shape } from '../../core/shape.ts'
 import type { Device } from '../../devices/device.ts'
-import { packCodes, splitRowsDown } from '../../qtensor/packing.ts'
+import { splitRowsDown } from '../../qtensor/packing.ts'
 import { matrixShape, showBlock } from '../../qtensor/parts.ts'
 import type { QTensor } from '../../qtensor/qtensor.ts'
 import { decodeRows } from '../../qtensor/rows.ts'
 import { cast } from '../../tensor/ops/index.ts'
 import { Tensor } from '../../tensor/tensor.ts'
-import { codesFromZero, middleOf } from './integerCodes.ts'
+import { middleOf, packedFromZero } from './integerCodes.ts'
 import { floatLinears, isHead } from './linearLayers.ts'
 import type { FloatLayer, LayerToWrite, PartToWrite, SchemeWriter, WeightKind } from './scheme.ts'
 
@@ -93,7 +93,7 @@ function partsOf(kind: WeightKind): PartToWrite[] {
     return { name, dtype: type, shape: sizes, of: 'weight', make: ({ weight }) => make(weight as QTensor) }
   }
   return [
-    part('W_q', word, [packing.lines / cols, cols], (weight) => packCodes(codesFromZero(weight), packing)),
+    part('W_q', word, [packing.lines / cols, cols], (weight) => packedFromZero(weight, packing)),
     part('scale', dtype, perGroup, (weight) => weight.scale(dtype)),
     part('zero', dtype, perGroup, (weight) => cast(zerosOf(weight, groups), dtype)),
     ...Object.entries(metaOf(kind)).map(([name, value]) => metaPart(name, value)),

@@ -1,5 +1,5 @@
 import type { QType } from '../../core/qtype.ts'
-import { addToCodes } from '../../qtensor/packing.ts'
+import { addToCodes, type Packing, packCodes } from '../../qtensor/packing.ts'
 import { matrixShape, rowBlock, showBlock } from '../../qtensor/parts.ts'
 import type { QTensor } from '../../qtensor/qtensor.ts'
 import { expand } from '../../tensor/ops/index.ts'
@@ -53,6 +53,11 @@ export function codesFromZero(weight: QTensor): Tensor {
   const { qtype } = weight
   const codes = weight.codes()
   return qtype.unsigned ? codes : addToCodes(codes, qtype.bits, middleOf(qtype))
+}
+
+/** The same in words; as they lie in their file, where it packs them so. */
+export function packedFromZero(weight: QTensor, packing: Packing): Tensor {
+  return weight.qtype.unsigned ? weight.packedCodes(packing) : packCodes(codesFromZero(weight), packing)
 }
 
 /** The zero points [N, groups] of codes from 0 up, uint8. */

@@ -1,9 +1,10 @@
 import { type QType, quint8 } from '../../core/qtype.ts'
 import type { Shape } from '../../core/shape.ts'
+import { codesIn } from '../../qtensor/heldCodes.ts'
 import { addToCodes } from '../../qtensor/packing.ts'
-import { matrixShape } from '../../qtensor/parts.ts'
+import { matrixShape, type PartsToHold } from '../../qtensor/parts.ts'
 import { QTensor } from '../../qtensor/qtensor.ts'
-import { scope } from '../../tensor/scope.ts'
+import { ownedIn, scope } from '../../tensor/scope.ts'
 import type { Tensor } from '../../tensor/tensor.ts'
 import type { JsonObject } from '../json.ts'
 import type { PartReader, QuantizedWeight } from './scheme.ts'
@@ -63,8 +64,8 @@ export function describeGroups({
 
 /** What was unpacked of a weight. */
 export interface UnpackedGroups {
-  /** [N, K] uint8, in the order of the groups; null where they are not read. */
-  readonly codes: Tensor | null
+  /** [N, K] uint8, in the order of the groups, or packed so; null where they are not read. */
+  readonly codes: PartsToHold['codes']
   /** [N, groups] uint8; null: the middle of the codes. */
   readonly zeroPoint: Tensor | null
   /** [N, groups] */
@@ -94,22 +95,25 @@ export async function makeGroups(
     if (!type.unsigned && value !== middle)
       throw parts.error(part, `must be ${middle} everywhere, since the settings say that they are symmetric`)
     return scope(() =>
-      QTensor.fromParts({
-        type,
-        shape,
-        dtype: 'float32',
-        codes: type.unsigned || !codes ? codes : addToCodes(codes, type.bits, middle),
-        block: { kind: 'group', size },
-        scale: { values: scale },
-        offset: !type.unsigned
-          ? null
-          : value === null
-            ? { kind: 'zeroPoint', values: zeroPoint as Tensor }
-            : { kind: 'zeroPoint', value },
-        order,
-      }).keep(),
+      QTensor.fromParts(
+        {
+          type,
+          shape,
+          dtype: 'float32',
+          codes: type.unsigned || !codes ? codes : addToCodes(codesIn(codes, shape), type.bits, middle),
+          block: { kind: 'group', size },
+          scale: { values: scale },
+          offset: !type.unsigned
+            ? null
+            : value === null
+              ? { kind: 'zeroPoint', values: zeroPoint as Tensor }
+              : { kind: 'zeroPoint', value },
+          order,
+        },
+        parts.form,
+      ).keep(),
     )
   } finally {
-    for (const tensor of [codes, zeroPoint, scale, order]) tensor?.dispose()
+    for (const tensor of ownedIn([codes, zeroPoint, scale, order])) tensor.dispose()
   }
 }

@@ -2,7 +2,7 @@ import { type FloatDType, isFloatDType } from '../../core/dtype.ts'
 import { FormatError } from '../../core/errors.ts'
 import type { QType } from '../../core/qtype.ts'
 import { type Shape, showShape } from '../../core/shape.ts'
-import { unpackCodes, wordRows } from '../../qtensor/packing.ts'
+import { wordRows } from '../../qtensor/packing.ts'
 import { matrixShape, showBlock } from '../../qtensor/parts.ts'
 import { QTensor } from '../../qtensor/qtensor.ts'
 import { cast, neg } from '../../tensor/ops/index.ts'
@@ -172,13 +172,16 @@ async function readWeight(
   const bias = mode === 'affine' ? await parts.tensor(biases) : null
   return scope(() =>
     keep(
-      QTensor.fromParts({
-        ...{ type, shape, dtype: bias ? (values.dtype as FloatDType) : 'bfloat16' },
-        codes: words && unpackCodes(words, wordRows(N, K, type.bits)).view([N, K]),
-        block: { kind: 'group', size: groupSize },
-        scale: { values },
-        offset: bias && { kind: 'shift', values: negated(bias) },
-      }),
+      QTensor.fromParts(
+        {
+          ...{ type, shape, dtype: bias ? (values.dtype as FloatDType) : 'bfloat16' },
+          codes: words && { words, packing: wordRows(N, K, type.bits) },
+          block: { kind: 'group', size: groupSize },
+          scale: { values },
+          offset: bias && { kind: 'shift', values: negated(bias) },
+        },
+        parts.form,
+      ),
     ),
   )
 }

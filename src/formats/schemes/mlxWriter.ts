@@ -2,14 +2,14 @@ import type { FloatDType } from '../../core/dtype.ts'
 import { several } from '../../core/lists.ts'
 import type { QType } from '../../core/qtype.ts'
 import { qint2, qint3, qint4, qint5, qint6, qint8, quint8 } from '../../core/qtypes.ts'
-import { packCodes, wordRows } from '../../qtensor/packing.ts'
+import { wordRows } from '../../qtensor/packing.ts'
 import { matrixShape, type PlainScale, rowBlock, showBlock } from '../../qtensor/parts.ts'
 import type { QTensor } from '../../qtensor/qtensor.ts'
 import { decodeRows } from '../../qtensor/rows.ts'
 import { cast, expand, neg } from '../../tensor/ops/index.ts'
 import { scope } from '../../tensor/scope.ts'
 import type { Tensor } from '../../tensor/tensor.ts'
-import { codesFromZero, groupsIn, zeroPointsFromZero } from './integerCodes.ts'
+import { groupsIn, packedFromZero, zeroPointsFromZero } from './integerCodes.ts'
 import { affineGroups, affineTypes, floatModes } from './mlxModes.ts'
 import type { LayerToWrite, PartToWrite, SchemeWriter, Target, WeightKind } from './scheme.ts'
 import { keepsValues } from './weightKind.ts'
@@ -108,7 +108,9 @@ function partsOf(kind: WeightKind): PartToWrite[] {
     }
   }
   const words = part('weight', 'U32', (K * qtype.bits) / 32, (weight) =>
-    packCodes(mode ? weight.codes() : codesFromZero(weight), wordRows(N, K, qtype.bits)),
+    mode
+      ? weight.packedCodes(wordRows(N, K, qtype.bits))
+      : packedFromZero(weight, wordRows(N, K, qtype.bits)),
   )
   if (mode)
     return [

@@ -3,6 +3,7 @@ import type { QType } from '../../core/qtype.ts'
 import type { Shape } from '../../core/shape.ts'
 import type { Device } from '../../devices/device.ts'
 import type { ComputeDType } from '../../qtensor/computeDtype.ts'
+import type { CodesForm } from '../../qtensor/heldCodes.ts'
 import type { WeightFacts } from '../../qtensor/parts.ts'
 import type { QTensor } from '../../qtensor/qtensor.ts'
 import type { Quantizer, ScaleOptions } from '../../qtensor/quantizer.ts'
@@ -93,8 +94,8 @@ export interface QuantizedWeight {
   /** The tensors that hold it: those that a file has to have. */
   readonly parts: readonly Part[]
   /**
-   * Makes the weight of its parts, all of which are in the file as `parts` says; without codes where the reader
-   * gives none.
+   * Makes the weight of its parts, all of which are in the file as `parts` says, with codes as the reader gives
+   * them.
    */
   read(parts: PartReader): Promise<QTensor>
 }
@@ -117,9 +118,11 @@ export interface PartReader {
    * @param as the dtype that bytes are of, where the file says uint8
    */
   tensor(part: string, as?: DType): Promise<Tensor>
+  /** How the weight is to hold codes, where the scheme can give them so; else in tiles. */
+  readonly form: CodesForm
   /**
-   * The values of a part that holds nothing but codes; null where only the others are looked at. What else the
-   * weight is must not depend on them.
+   * The values of a part that holds nothing but codes; null where the form is `none`. What else the weight is must
+   * not depend on them.
    */
   codes(part: string): Promise<Tensor | null>
   /** The bytes of rows `start` to `end` (exclusive) of the first dimension, uint8. */

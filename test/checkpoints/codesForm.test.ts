@@ -8,7 +8,7 @@ import { planCausalLM } from '../../src/models/load.ts'
 import { QTensor } from '../../src/qtensor/qtensor.ts'
 import { golden } from '../golden.ts'
 
-/* A weight that is looked at tells of itself what the whole weight does, and its codes stay in the file. */
+/* A weight without codes, or with those of its file, is what the whole weight is. */
 
 const device = openDevice('cpu', { threads: 2 })
 after(() => device.close())
@@ -29,7 +29,7 @@ const models: Record<string, RegExp> = {
 }
 
 for (const [id, codes] of Object.entries(models))
-  test(`${id}: the kind of a weight without its codes`, async () => {
+  test(`${id}: a weight without codes, and with the words of the file`, async () => {
     const plan = await planCausalLM(diskFolder(join(golden, id)))
     const { file } = plan
     const names: string[] = []
@@ -41,17 +41,22 @@ for (const [id, codes] of Object.entries(models))
     let count = 0
     for (const planned of plan.parameters) {
       if (!planned.weight) continue
-      using looked = await planned.look(device)
+      using looked = await planned.loadAs('none', device)
       assert.ok(looked instanceof QTensor)
       assert.ok(!names.some((name) => codes.test(name)), names.join())
       using whole = await planned.load(device)
       assert.ok(whole instanceof QTensor)
       assert.ok(names.some((name) => codes.test(name)))
-      names.length = 0
+      using passing = await planned.loadAs('words', device)
+      assert.ok(passing instanceof QTensor)
+      using there = passing.codes()
+      using here = whole.codes()
+      assert.deepEqual(await there.read(), await here.read())
       assert.deepEqual(await weightKind(looked), await weightKind(whole))
       using scale = looked.scale('float32')
       using same = whole.scale('float32')
       assert.deepEqual(await scale.read(), await same.read())
+      names.length = 0
       count++
     }
     assert.ok(count > 0)
