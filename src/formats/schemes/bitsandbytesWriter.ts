@@ -139,7 +139,7 @@ function packed({ device, weight }: LayerValues, codebook: readonly number[]): T
 }
 
 /** Dividing what float16 and other scales stand for gives other numbers, so codes of 8 bits are made anew. */
-const int8Refusal = 'its codes are scaled, and bitsandbytes divides scaled codes by 127'
+const int8Refusal = 'its int8 is not that of LLM.int8, which the algorithm llm-int8 makes'
 
 function refusal({ qtype, shape, block, reordered, divisor }: WeightKind): string | null {
   if (qtype === qint8) return divisor === null ? int8Refusal : null
