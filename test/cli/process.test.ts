@@ -258,7 +258,7 @@ for (const [name, args, says] of [
   [
     'an unknown algorithm',
     ['quantize', stories, '--weights', 'int4', '--algorithm', 'best', '--out', 'x'],
-    /Allowed choices are absmax, max/,
+    /--algorithm <name>.*It must be one of absmax, max, hqq, codebook, double-quant, llm-int8/,
   ],
   [
     'a compute type where nothing is multiplied',
