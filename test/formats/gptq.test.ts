@@ -216,31 +216,32 @@ testOnDevices(
   },
 )
 
-testOnDevices("config.json's own settings count, whatever other files say", async (device) => {
-  const folder = await folderOf({ ...settings, checkpoint_format: 'gptq_v2' }, example)
-  const config = new TextEncoder().encode(JSON.stringify({ quantization_config: settings }))
-  const map = new TextEncoder().encode('{"fc":{"weights":"qint8","activations":"none"}}')
-  const files = new Map([
-    ['model.safetensors', await readBytes(folder, 'model.safetensors', 10_000)],
-    ['quantize_config.json', await readBytes(folder, 'quantize_config.json', 10_000)],
-    ['config.json', config],
-    ['quanto_qmap.json', map],
-  ])
-  const net = await load(new Net(), memoryFolder(files, 'model'), { device })
-  using float = (net.fc.weight as unknown as QTensor).dequantize()
-  assert.deepEqual(
-    await float.toNumbers(),
-    expected((i) => Math.floor(i / size)),
-  )
-  net.dispose()
-  // Older settings do not name their method.
-  files.delete('quantize_config.json')
-  const { quant_method: _, ...unnamed } = settings
-  files.set('config.json', new TextEncoder().encode(JSON.stringify({ quantization_config: unnamed })))
-  const other = await load(new Net(), memoryFolder(files, 'model'), { device })
-  assert.ok((other.fc.weight as unknown) instanceof QTensor)
-  other.dispose()
-})
+testOnDevices(
+  "config.json's own settings count, whatever a second file of its scheme says",
+  async (device) => {
+    const folder = await folderOf({ ...settings, checkpoint_format: 'gptq_v2' }, example)
+    const config = new TextEncoder().encode(JSON.stringify({ quantization_config: settings }))
+    const files = new Map([
+      ['model.safetensors', await readBytes(folder, 'model.safetensors', 10_000)],
+      ['quantize_config.json', await readBytes(folder, 'quantize_config.json', 10_000)],
+      ['config.json', config],
+    ])
+    const net = await load(new Net(), memoryFolder(files, 'model'), { device })
+    using float = (net.fc.weight as unknown as QTensor).dequantize()
+    assert.deepEqual(
+      await float.toNumbers(),
+      expected((i) => Math.floor(i / size)),
+    )
+    net.dispose()
+    // Older settings do not name their method.
+    files.delete('quantize_config.json')
+    const { quant_method: _, ...unnamed } = settings
+    files.set('config.json', new TextEncoder().encode(JSON.stringify({ quantization_config: unnamed })))
+    const other = await load(new Net(), memoryFolder(files, 'model'), { device })
+    assert.ok((other.fc.weight as unknown) instanceof QTensor)
+    other.dispose()
+  },
+)
 
 const nan = half('scales', [2, out], scales.with(3, Number.NaN))
 const badCases: Record<string, { config?: object; tensors?: object; says: RegExp }> = {
