@@ -7,8 +7,8 @@
 //   LOWBIT_ISAS=avx512,relaxed node native/build.mjs   only these instruction sets, while developing
 //
 // Every kernel's .cc and the dispatch made from kernels.def are one translation unit, compiled once per
-// instruction set. An output whose sources, flags and compiler are unchanged (its .stamp) stays; what is
-// neither current nor asked for is removed.
+// instruction set; in a module two, fast and small (flags.mjs). An output whose sources, flags and compiler are
+// unchanged (its .stamp) stays; what is neither current nor asked for is removed.
 import { mkdirSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { buildAddon } from './buildAddon.mjs'

@@ -8,7 +8,7 @@ import { freemem } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { commonFlags, kernelFlags, wasmFlags, wasmInstructionSets, wasmVariants } from './flags.mjs'
+import { moduleUnits, wasmInstructionSets, wasmVariants } from './flags.mjs'
 import {
   discard,
   firstError,
@@ -62,16 +62,6 @@ export async function buildModules(sets) {
   }
 }
 
-function flagsOf(set) {
-  return [
-    ...commonFlags,
-    ...kernelFlags,
-    ...wasmFlags,
-    ...wasmInstructionSets[set],
-    `-DLOWBIT_ISA=isa_${set}`,
-  ]
-}
-
 /** What the modules of an instruction set are called, linked with, and made of. */
 function modulesOf(set) {
   const { version } = JSON.parse(
@@ -79,22 +69,24 @@ function modulesOf(set) {
   )
   const sources = { ...readKernelSources(), ...readSources(['parking.h', 'pool.h', 'wasm.cc']) }
   return Object.entries(wasmVariants).map(([suffix, link]) => {
-    const ingredients = [sources, flagsOf(set), link, version]
+    const ingredients = [sources, moduleUnits(set), link, version]
     return { output: `lowbit-${set}${suffix}.wasm`, shared: suffix !== '', link, sources, ingredients }
   })
 }
 
 /** Compiles the kernels for one instruction set, then links them to each variant of wasm.cc. */
 async function buildSet(set) {
-  let kernels
+  const units = moduleUnits(set)
+  const objects = {}
   for (const { output, shared, link, sources, ingredients } of modulesOf(set)) {
     await update(output, ingredients, async (folder) => {
-      const compile = (args, files) =>
-        runClang([...flagsOf(set), ...args], { ...tree(sources), ...files }, output)
-      kernels ??= (await compile(['-c', unit, '-o', 'kernels.o'], {}))['kernels.o']
-      const files = await compile([...link, 'native/wasm.cc', 'kernels.o', '-o', output], {
-        'kernels.o': kernels,
-      })
+      const compile = (args, files) => runClang(args, tree({ ...sources, ...files }), output)
+      for (const { name, flags, text } of units) {
+        const object = `${name}.o`
+        objects[object] ??= (await compile([...flags, '-c', unit, '-o', object], { [unit]: text }))[object]
+      }
+      const args = [...units[0].flags, ...link, 'native/wasm.cc', ...Object.keys(objects), '-o', output]
+      const files = await compile(args, objects)
       await checkModule(output, files[output], shared)
       writeFileSync(join(folder, output), files[output])
     })

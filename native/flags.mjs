@@ -75,6 +75,38 @@ export const wasmFlags = [
   ...['-mbulk-memory', '-matomics'],
 ]
 
+/**
+ * Kernels that are as small as may be in WebAssembly modules, which pages load: they run once for each weight
+ * that is quantized, read or written, or are a small part of a step.
+ */
+const smallKernels = [
+  ...['hqqShift', 'magnitudeHistogram', 'nestScale', 'quantizeBlocks', 'quantizeCodebook', 'unnestScale'],
+  ...['packBlocks', 'packCodes', 'permuteColumns', 'tilePack', 'tileUnpack', 'unpackBlocks', 'unpackCodes'],
+  ...['klDivergence', 'qembedding'],
+]
+
+/** The translation units of a module's kernels as `{ name, flags, text }`: the fast ones, the small ones. */
+export function moduleUnits(set) {
+  const kernels = readKernels()
+  const fast = kernels.map(({ name }) => name).filter((name) => !smallKernels.includes(name))
+  const unit = (name, isa, flags, text) => ({
+    name,
+    flags: [
+      ...commonFlags,
+      ...kernelFlags,
+      ...wasmFlags,
+      ...wasmInstructionSets[set],
+      ...flags,
+      `-DLOWBIT_ISA=isa_${isa}`,
+    ],
+    text,
+  })
+  return [
+    unit('kernels', set, [], unitSource(kernels, fast, `${set}_small`)),
+    unit('small', `${set}_small`, ['-Oz'], unitSource(kernels, smallKernels)),
+  ]
+}
+
 const linkFlags = (flags) => flags.map((flag) => `-Wl,${flag}`)
 
 // Memory comes from JavaScript, which chooses how far it may grow; the stack lies lowest, so that overflowing

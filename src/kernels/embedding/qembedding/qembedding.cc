@@ -31,7 +31,7 @@ INLINE int32_t qembeddingCode(const void* tiles, int32_t bits, int32_t groups, i
 }
 
 /* A scale or shift of one row. */
-INLINE float qembeddingScale(const TiledWeights& w, const TiledValues& from, int32_t n, int32_t group) {
+static float qembeddingScale(const TiledWeights& w, const TiledValues& from, int32_t n, int32_t group) {
   if (!from.bits) return qembeddingFloat(from.tiles, from.dtype, w.groups, n, group);
   int32_t code = qembeddingCode(from.tiles, from.bits, w.groups, n, group);
   float value = from.dtype == UINT8  ? (float)(code - from.zero)

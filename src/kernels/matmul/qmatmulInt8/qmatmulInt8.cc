@@ -59,15 +59,18 @@ static float int8Sum(const uint8_t* x, int32_t n) {
   return (float)total;
 }
 
-/* The columns k … k + depth - 1 of x, `run` of them at a time. */
+/*
+ * The columns k … k + depth - 1 of x, `run` of them at a time. Where a tile has a row behind the last, it is
+ * that one again.
+ */
 template <bool bytes>
 static void int8Gather(Int8Block& block, const ByteRows& x, int32_t m, int32_t rows, int32_t k, int32_t depth,
                        int32_t run) {
   const bool whole = x.groupSize <= run;
   const int32_t first = k / x.groupSize, runs = whole ? (depth + run - 1) / run : 1;
-  for (int32_t r = 0; r < rows; r++) {
-    const size_t group = (size_t)(m + r) * x.groups + first;
-    block.codes[r] = x.codes + (m + r) * x.stride + k;
+  for (int32_t r = 0; r < rows + rows % 2; r++) {
+    const size_t row = m + (r < rows ? r : rows - 1), group = row * x.groups + first;
+    block.codes[r] = x.codes + row * x.stride + k;
     const float partial = whole ? 0 : int8Sum(block.codes[r], depth);
     for (int32_t i = 0; i <= runs; i += LANES) {
       f32v scale = loadUpTo(x.scale + group + i, runs - i),
@@ -137,7 +140,14 @@ enum Int8Groups : int32_t {
   MANY_PIECES  /* of more */
 };
 
-/* How the codes of a type are multiplied: fewer bits than 4 as 4. */
+/*
+ * The type that stands for all whose products are computed alike, by one function: bits below eight matter to
+ * pairs alone, and fewer than 4 are as 4.
+ */
+template <int qtype, bool pairs>
+constexpr int int8Alike = isBytes<qtype> || (pairs && TileRun<qtype>::bits > 4) ? qtype : QINT4;
+
+/* How the codes of such a type are multiplied. */
 template <int qtype, bool usePairs, int columns> struct Int8Way {
   static constexpr bool bytes = isBytes<qtype>, hasShift = isAffine<qtype>, pairs = usePairs;
   static constexpr bool longRuns = columns == MANY_PIECES;
@@ -148,11 +158,11 @@ template <int qtype, bool usePairs, int columns> struct Int8Way {
 };
 
 /*
- * One tile: y [rows, cols] = start + x · strip, in runs of so many pieces; start may be y itself, one row
- * (startStride 0) or absent.
+ * One tile: y [count, cols] = start + x · strip, in runs of so many pieces; start may be y itself, one row
+ * (startStride 0) or absent. Of its rows so many are stored.
  */
 template <class Way, int rows>
-static void int8Tile(const typename Way::Piece* w, const Int8Block& block, int32_t pieces,
+static void int8Tile(int32_t count, const typename Way::Piece* w, const Int8Block& block, int32_t pieces,
                      int32_t piecesPerRun, const float* start, size_t startStride, float* y, size_t yStride,
                      int32_t cols) {
   constexpr int quads = 8 / Way::groups;
@@ -200,6 +210,7 @@ static void int8Tile(const typename Way::Piece* w, const Int8Block& block, int32
   }
 #pragma GCC unroll 8
   for (int r = 0; r < rows; r++) {
+    if (r >= count) break;
 #pragma GCC unroll 4
     for (int v = 0; v < INT8_VECTORS; v++) {
       /* Last, so that rounding does not grow with K. */
@@ -209,12 +220,13 @@ static void int8Tile(const typename Way::Piece* w, const Int8Block& block, int32
   }
 }
 
-/* int8Tile with the number of rows as a constant. */
+/* int8Tile with the number of rows as a constant, an even one. */
 template <class Way, int rows, class... Args>
-INLINE void int8Rows(int32_t count, const typename Way::Piece* strip, const Int8Block& block,
-                     Args... args) {
-  if (count == rows) return int8Tile<Way, rows>(strip, block, args...);
-  if constexpr (rows > 1) int8Rows<Way, rows - 1>(count, strip, block, args...);
+INLINE void int8Rows(int32_t count, const typename Way::Piece* strip, const Int8Block& block, Args... args) {
+  if constexpr (rows > 2) {
+    if (count <= rows - 2) return int8Rows<Way, rows - 2>(count, strip, block, args...);
+  }
+  int8Tile<Way, rows>(count, strip, block, args...);
 }
 
 /* The panel of rows n .. n + INT8_COLS - 1 and of depth columns from k on, strip after strip. */
@@ -264,10 +276,13 @@ static int32_t int8Depth(const ByteRows& x, int32_t k, int32_t K) {
   return left < most ? left : most;
 }
 
-template <int qtype, bool pairs, int columns>
-static void int8ManyRows(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M,
-                         int32_t N) {
-  using Way = Int8Way<isAffine<qtype> && TileRun<qtype>::bits < 4 ? QINT4 : qtype, pairs, columns>;
+/* Called once a panel, so that the products around it are compiled once and not for each type. */
+template <class Way>
+using Int8Fill = void (*)(typename Way::Piece*, const TiledWeights&, int32_t, int32_t, int32_t, int32_t);
+
+template <class Way>
+static void int8Multiply(Int8Fill<Way> fill, const TiledWeights& w, const ByteRows& x, const float* bias,
+                         float* y, int32_t M, int32_t N) {
   int32_t panels = (N + INT8_COLS - 1) / INT8_COLS, rowBlocks = (M + INT8_TASK_ROWS - 1) / INT8_TASK_ROWS;
   int32_t piecesPerRun = x.groupSize < INT8_DEPTH ? (x.groupSize + 31) / 32 : INT8_PIECES;
   parallelFor(rowBlocks * panels, [&](int32_t task) {
@@ -278,7 +293,7 @@ static void int8ManyRows(const TiledWeights& w, const ByteRows& x, const float* 
     for (int32_t k = 0, depth; k < w.K; k += depth) {
       depth = int8Depth(x, k, w.K);
       int32_t pieces = (depth + 31) / 32;
-      int8Fill<qtype>(panel, w, n, k, depth, N);
+      fill(panel, w, n, k, depth, N);
       for (int32_t m = first; m < last; m += INT8_ROWS) {
         int32_t rows = last - m < INT8_ROWS ? last - m : INT8_ROWS;
         Int8Block block;
@@ -286,20 +301,33 @@ static void int8ManyRows(const TiledWeights& w, const ByteRows& x, const float* 
         for (int32_t c = 0; c < cols; c += INT8_STRIP) {
           float* to = y + (size_t)m * N + n + c;
           const float* start = k > 0 ? to : bias ? bias + n + c : nullptr;
-          int8Rows<Way, INT8_ROWS>(rows, panel + c / INT8_STRIP * INT8_PIECES, block, pieces, piecesPerRun,
-                                   start, k > 0 ? N : 0, to, N, cols - c);
+          const typename Way::Piece* strip = panel + c / INT8_STRIP * INT8_PIECES;
+          int8Rows<Way, INT8_ROWS>(rows, strip, block, pieces, piecesPerRun, start,
+                                   k > 0 ? N : 0, to, N, cols - c);
         }
       }
     }
   });
 }
 
+template <int qtype, bool pairs, int columns>
+static void int8ManyRows(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M,
+                         int32_t N) {
+  using Way = Int8Way<int8Alike<qtype, pairs>, pairs, columns>;
+  int8Multiply<Way>(int8Fill<qtype, Way::planes, Way::groups>, w, x, bias, y, M, N);
+}
+
 template <int qtype, bool pairs>
 static void int8Runs(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M,
                      int32_t N) {
-  if (x.groupSize == 16) return int8ManyRows<qtype, pairs, HALF_PIECES>(w, x, bias, y, M, N);
-  /* Codes in several planes are rare: one function serves them, whose loop over pieces may take one. */
-  if constexpr (TileRun<qtype>::words == 1) {
+  /* Bytes in groups of 16 are rare, and serve without pairs. */
+  constexpr bool halfPairs = pairs && !isBytes<qtype>;
+  if (x.groupSize == 16) return int8ManyRows<qtype, halfPairs, HALF_PIECES>(w, x, bias, y, M, N);
+  /*
+   * Codes in several planes are rare, and bytes with a shift: one function serves them, whose loop over
+   * pieces may take one.
+   */
+  if constexpr (TileRun<qtype>::words == 1 && qtype != QUINT8) {
     if (x.groupSize <= 32) return int8ManyRows<qtype, pairs, PIECES>(w, x, bias, y, M, N);
   }
   int8ManyRows<qtype, pairs, MANY_PIECES>(w, x, bias, y, M, N);
@@ -311,8 +339,9 @@ static void qmatmulInt8Of(const TiledWeights& w, const ByteRows& x, const float*
   if (M == 1) return int8OneRow<qtype>(w, x, bias, y, N);
   /*
    * Eight bits in pairs take two planes, which pays where a relaxed dot product would have to split them, too.
+   * Of seven bits no two results fit 16 bits.
    */
-  if constexpr (HAS_PAIRS && (!isBytes<qtype> || INT8_MOST_PLANES == 2)) {
+  if constexpr (HAS_PAIRS && (isBytes<qtype> ? INT8_MOST_PLANES == 2 : TileRun<qtype>::bits < 7)) {
     if (pairsAreFaster()) return int8Runs<qtype, true>(w, x, bias, y, M, N);
   }
   int8Runs<qtype, false>(w, x, bias, y, M, N);

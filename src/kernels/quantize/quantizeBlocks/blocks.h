@@ -65,29 +65,27 @@ INLINE float squareSum(const float* x, int32_t cols) {
 }
 
 /* Q4_0, Q5_0: w = d · (q − levels). */
-template <int levels>
-void symmetricBlocks(const float* x, const float* importance, float variance, int32_t count, BlockParts to) {
-  constexpr float top = levels;
+OUTLINE void symmetricBlocks(const float* x, const float* importance, float levels, float variance,
+                             int32_t count, BlockParts to) {
   Groups<32> groups(x, count);
   f32v codes[32], d;
   if (importance) {
     f32v w[32];
     weigh(groups, importance, variance, w);
-    d = fitSymmetric<32>(groups.x, w, top, codes);
+    d = fitSymmetric<32>(groups.x, w, levels, codes);
   } else {
-    d = Largest<32, f32v>(groups.x).value / -top;
+    d = Largest<32, f32v>(groups.x).value / -levels;
     f32v inverse = inverseOf(d);
     for (int i = 0; i < 32; i++)
-      codes[i] = min(truncated(groups.x[i] * inverse + (top + 0.5f)), splat(2 * top - 1));
+      codes[i] = min(truncated(groups.x[i] * inverse + (levels + 0.5f)), splat(2 * levels - 1));
   }
   groups.codesTo(to.codes, codes);
   halvesTo(to.scale, d, groups.count);
 }
 
-/* Q4_1, Q5_1: w = d · q + m. */
-template <int levels>
-void affineBlocks(const float* x, const float* importance, float variance, int32_t count, BlockParts to) {
-  constexpr float top = levels;
+/* Q4_1, Q5_1: w = d · q + m, q 0 … top. */
+OUTLINE void affineBlocks(const float* x, const float* importance, float top, float variance, int32_t count,
+                          BlockParts to) {
   Groups<32> groups(x, count);
   f32v codes[32], d, shift;
   if (importance) {

@@ -7,19 +7,19 @@ namespace LOWBIT_ISA {
 constexpr int32_t stretch = 32 * LANES < 256 ? 256 : 32 * LANES;
 
 /* The block of 256 columns at x, of ggml's type. */
-INLINE void superBlock(int32_t type, const float* x, const float* importance, BlockParts to) {
+OUTLINE void superBlock(int32_t type, const float* x, const float* importance, BlockParts to) {
   constexpr Search given = {-0.9f, 0.05f, 36, false, true};
   switch (type) {
     case 10:
-      return affineSuperBlock<16, 3, 15>(
-          x, importance, importance ? given : Search{-0.5f, 0.1f, 15, true, false}, to);
+      return affineSuperBlock<16>(x, importance, 3, 15,
+                                  importance ? given : Search{-0.5f, 0.1f, 15, true, false}, to);
     case 11: return superBlock3(x, importance, to);
     case 12:
-      return affineSuperBlock<32, 15, 63>(
-          x, importance, importance ? given : Search{-1, 0.1f, 20, false, false}, to);
+      return affineSuperBlock<32>(x, importance, 15, 63,
+                                  importance ? given : Search{-1, 0.1f, 20, false, false}, to);
     case 13:
-      return affineSuperBlock<32, 31, 63>(
-          x, importance, importance ? given : Search{-0.5f, 0.1f, 15, false, false}, to);
+      return affineSuperBlock<32>(x, importance, 31, 63,
+                                  importance ? given : Search{-0.5f, 0.1f, 15, false, false}, to);
     case 14: return superBlock6(x, importance, to);
     case 23: return levelSuperBlock(x, importance, to);
     case 34: case 35: return ternarySuperBlock(x, to);
@@ -28,13 +28,13 @@ INLINE void superBlock(int32_t type, const float* x, const float* importance, Bl
 }
 
 /* Up to LANES blocks of 32 columns at x, of ggml's type. */
-INLINE void blocks(int32_t type, const float* x, const float* importance, float variance, int32_t count,
-                   BlockParts to) {
+OUTLINE void blocks(int32_t type, const float* x, const float* importance, float variance, int32_t count,
+                    BlockParts to) {
   switch (type) {
-    case 2: return symmetricBlocks<8>(x, importance, variance, count, to);
-    case 3: return affineBlocks<15>(x, importance, variance, count, to);
-    case 6: return symmetricBlocks<16>(x, importance, variance, count, to);
-    case 7: return affineBlocks<31>(x, importance, variance, count, to);
+    case 2: return symmetricBlocks(x, importance, 8, variance, count, to);
+    case 3: return affineBlocks(x, importance, 15, variance, count, to);
+    case 6: return symmetricBlocks(x, importance, 16, variance, count, to);
+    case 7: return affineBlocks(x, importance, 31, variance, count, to);
     case 8: return byteBlocks(x, count, to);
     case 20: return levelBlocks(x, importance, count, to);
     case 39: return microBlocks(x, count, to);

@@ -56,9 +56,10 @@ template <int n> INLINE float largestOf(const float* values) {
   return most;
 }
 
-/* Q2_K, Q4_K, Q5_K: w = d · scaleCode · q − dmin · shiftCode. */
-template <int n, int levels, int scaleLevels>
-void affineSuperBlock(const float* x, const float* importance, Search search, BlockParts to) {
+/* Q2_K, Q4_K, Q5_K: w = d · scaleCode · q − dmin · shiftCode, q 0 … levels. */
+template <int n>
+OUTLINE void affineSuperBlock(const float* x, const float* importance, float levels, int32_t scaleLevels,
+                              Search search, BlockParts to) {
   SuperBlock<n> block;
   constexpr int groups = block.groups;
   bool two = scaleLevels == 15;
