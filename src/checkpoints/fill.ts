@@ -7,7 +7,7 @@ import { readActivationScales } from './activationScales.ts'
 import { matchTensors, type Source } from './match.ts'
 import { type Problem, refuseProblems } from './problems.ts'
 import { readSource } from './read.ts'
-import { schemeToWrite } from './save.ts'
+import { defaultScheme } from './save.ts'
 import { Staging } from './staging.ts'
 
 /**
@@ -45,7 +45,7 @@ export async function fillModel(
     problems.flatMap(({ kind, tensor }) => (kind === wanted ? [tensor] : []))
   const [missingKeys, unexpectedKeys] = [namesOf('missing'), namesOf('unexpected')]
   // A map says how layers are quantized in the scheme that states have by default, and in no other.
-  const { trace } = schemeToWrite(undefined, { quantized: new Map(), floats: [] })
+  const { trace } = defaultScheme()
   const isCoded = unexpectedKeys.includes(trace?.(file) ?? '')
   refuseProblems(
     `${file.name}: the tensors must be those of the model`,

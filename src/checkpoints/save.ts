@@ -13,6 +13,7 @@ import { aTarget, type FolderSink, writeText } from '../formats/source.ts'
 import type { TensorToWrite } from '../formats/tensorFile.ts'
 import { aModule, type Module } from '../nn/module.ts'
 import { QWeightModule } from '../nn/qmodule.ts'
+import type { QTensor } from '../qtensor/qtensor.ts'
 import { hasFiles, isSavedFile } from './checkpoint.ts'
 import { layersToWrite, type ModelLayers, writtenTensors } from './savedTensors.ts'
 
@@ -62,31 +63,40 @@ export function writtenSchemes(): string[] {
   return folderSchemes().map(({ name }) => name)
 }
 
+/** The scheme of models without quantized layers, and of those that it holds. */
+export function defaultScheme(): WritingScheme {
+  return folderSchemes()[0]
+}
+
 /**
- * The scheme of that name; where none is asked for, the first that holds every weight of a model.
+ * The scheme of that name; where none is asked for, the first that holds every weight of a model as it is.
  * @throws FormatError if it cannot hold the model
  */
-export function schemeToWrite(format: string | undefined, { quantized }: ModelLayers): WritingScheme {
-  const layers = [...quantized.values()]
+export async function schemeToWrite(format: string | undefined, layers: ModelLayers): Promise<WritingScheme> {
   const writing = folderSchemes()
-  const holdsTypes = ({ writer }: WritingScheme) =>
-    layers.every(({ weight, weights }) => {
-      const type = weight?.qtype ?? weights
-      return !type || writer.types.includes(type)
-    })
-  const scheme =
-    writing.find(({ name }) => name === format) ??
-    writing.find((each) => holdsTypes(each) && refusal(each, layers) === null) ??
-    writing.find(holdsTypes)
-  if (!scheme) {
-    const types = layers.flatMap(({ weight, weights }) => weight?.qtype ?? weights ?? [])
-    const names = [...new Set(types.map(({ name }) => name))].join(' and ')
-    throw new FormatError(
-      `save: a format must hold the weights' types, ${names}; none that lowbit writes does, so dequantize the model, or keep the files it came from`,
-    )
+  const named = writing.find(({ name }) => name === format)
+  const candidates = named ? [named] : writing.filter((each) => holdsTypes(each, layers))
+  let first: string | null = null
+  for (const scheme of candidates) {
+    const refused = refusal(scheme, [...layers.quantized.values()]) ?? (await misfit(scheme, layers.frozen))
+    if (refused === null) return scheme
+    first ??= refused
   }
-  refuseLayers(scheme, layers)
-  return scheme
+  if (first !== null) throw new FormatError(`save: ${first}`)
+  const types = [...layers.quantized.values()].flatMap(
+    ({ weight, weights }) => weight?.qtype ?? weights ?? [],
+  )
+  const names = [...new Set(types.map(({ name }) => name))].join(' and ')
+  throw new FormatError(
+    `save: a format must hold the weights' types, ${names}; none that lowbit writes does, so dequantize the model, or keep the files it came from`,
+  )
+}
+
+function holdsTypes({ writer }: WritingScheme, { quantized }: ModelLayers): boolean {
+  return [...quantized.values()].every(({ weight, weights }) => {
+    const type = weight?.qtype ?? weights
+    return !type || writer.types.includes(type)
+  })
 }
 
 /** @throws FormatError if a scheme cannot hold all layers */
@@ -97,13 +107,30 @@ export function refuseLayers(scheme: WritingScheme, layers: readonly LayerToWrit
 
 /** Why a scheme cannot hold layers; null if it can. */
 function refusal({ name, writer }: WritingScheme, layers: readonly LayerToWrite[]): string | null {
-  for (const { path, weight, activations } of layers) {
+  for (const { path, typeName, weight, activations } of layers) {
     if (activations && !writer.activations?.includes(activations))
       return `${name} must hold quantized activations; it does not, and those of ${path} are ${activations.name}`
+    if (weight && writer.reads && !writer.reads.includes(typeName.replace(/^Q/, '')))
+      return `${name} must be able to hold ${path}; it is a ${typeName}, and the format has codes of ${writer.reads.join(' and ')} alone`
     const reason = weight && refusalOf(writer, weight)
     if (reason) return `${name} must be able to hold ${path}; ${reason}`
   }
   return null
+}
+
+/** Why the values of weights that are there do not fit a scheme that refuses none; null if they do. */
+async function misfit(scheme: WritingScheme, weights: ReadonlyMap<string, QTensor>): Promise<string | null> {
+  for (const [path, weight] of weights) {
+    const reason = await scheme.writer.fits?.(weight)
+    if (reason) return `${scheme.name} must be able to hold ${path}; ${reason}`
+  }
+  return null
+}
+
+/** @throws FormatError if the values of a weight that the scheme does not refuse do not fit it */
+export async function refuseMisfit(scheme: WritingScheme, path: string, weight: QTensor): Promise<void> {
+  const reason = await misfit(scheme, new Map([[path, weight]]))
+  if (reason !== null) throw new FormatError(`save: ${reason}`)
 }
 
 /**
@@ -124,7 +151,7 @@ export async function save(
   checkOptions('save', options, optionKinds)
   if (!options.unfrozen) checkFrozen(model)
   const layers = await layersToWrite(model)
-  const { writer } = schemeToWrite(options.format, layers)
+  const { writer } = await schemeToWrite(options.format, layers)
   const tensors = [...writtenTensors(model, writer, layers)]
   const warn = options.onWarning ?? ((message) => console.warn(`lowbit: ${message}`))
   for (const message of writer.limits(layers.quantized)) warn(message)

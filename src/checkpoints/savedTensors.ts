@@ -55,17 +55,23 @@ export interface ModelLayers {
   readonly quantized: ReadonlyMap<string, LayerToWrite>
   /** The others that could be. */
   readonly floats: readonly FloatLayer[]
+  /** The quantized weights that are there, by the first path of their layer: those to come are not. */
+  readonly frozen: ReadonlyMap<string, QTensor>
 }
 
 /** Lists the layers of a model; what of scales decides how long tensors are is read. */
 export async function layersToWrite(model: Module, known: KnownKinds = new Map()): Promise<ModelLayers> {
   const quantized = new Map<string, LayerToWrite>()
   const floats: FloatLayer[] = []
+  const frozen = new Map<QTensor, string>()
   for (const [path, module] of model.namedModules({ removeDuplicate: false })) {
-    if (module instanceof QModule) quantized.set(path, await layerToWrite(path, module, known))
-    else if (findTwin(module)) floats.push({ path, typeName: module.typeName })
+    if (module instanceof QModule) {
+      const { weight } = module
+      quantized.set(path, await layerToWrite(path, module, known))
+      if (weight instanceof QTensor && !known.has(weight) && !frozen.has(weight)) frozen.set(weight, path)
+    } else if (findTwin(module)) floats.push({ path, typeName: module.typeName })
   }
-  return { quantized, floats }
+  return { quantized, floats, frozen: new Map([...frozen].map(([weight, path]) => [path, weight])) }
 }
 
 /**

@@ -56,7 +56,8 @@ export async function stateDict(model: Module): Promise<Map<string, SavedTensor>
   const state = new Map<string, SavedTensor>()
   const known = new Map<Parameter, Map<string, Uint8Array>>()
   const layers = await layersToWrite(model)
-  const tensors = allTensors(model, schemeToWrite(undefined, layers).writer, layers)
+  const { writer } = await schemeToWrite(undefined, layers)
+  const tensors = allTensors(model, writer, layers)
   for (const { name, dtype, shape, source, part, bytes } of tensors) {
     const read = source ? (known.get(source) ?? new Map<string, Uint8Array>()) : new Map<string, Uint8Array>()
     if (source) known.set(source, read)
@@ -114,7 +115,7 @@ export async function loadStateDict(
  */
 async function ownSettings(model: Module, name: string): Promise<JsonObject | null> {
   const layers = await layersToWrite(model)
-  const { settingsFiles = [], writer } = schemeToWrite(undefined, layers)
+  const { settingsFiles = [], writer } = await schemeToWrite(undefined, layers)
   const { files } = writer.settings(layers.quantized, layers.floats)
   const text = settingsFiles.map((file) => files?.get(file)).find((written) => written !== undefined)
   return text === undefined ? null : new JsonObject(JSON.parse(text), name)

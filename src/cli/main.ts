@@ -61,7 +61,21 @@ const quantize = program
     new Option(
       '--format <scheme>',
       'how the folder stores quantized weights (default: the first that holds their type)',
-    ).choices(['quanto', 'bitsandbytes']),
+    ).choices([
+      ...[
+        'quanto',
+        'awq',
+        'awq_gemv',
+        'gptq',
+        'gptq_v2',
+        'bitsandbytes',
+        'compressed-tensors',
+        'fp8',
+        'hqq',
+        'mlx',
+      ],
+      'torchao',
+    ]),
   )
   .requiredOption('--out <folder>', 'folder to write; it appears whole or not at all')
   .option(

@@ -130,7 +130,7 @@ async function quantizeLoaded(
     signal: interrupted,
     onProgress: saving.update,
   }).finally(saving.stop)
-  const { name } = schemeToWrite(format, await layersToWrite(model))
+  const { name } = await schemeToWrite(format, await layersToWrite(model))
   return { model, bytes, floatBytes, format: name, errors }
 }
 

@@ -44,6 +44,7 @@ function eightBitScales({ scales }: Quantizer, { block, shape }: WeightFacts) {
   if (scales === undefined) return {}
   if (scales === 'exponents') return { scaleDtype: 'float8_e8m0fnu' as const }
   const blockSize = numel(blocksShape(block, shape))
-  const nested = { blockSize, offset: 0, codes: 'float8_e4m3fn' as const, divides: true }
+  const codes = { codes: 'float8_e4m3fn', divides: true, codebook: false, values: 'float32' } as const
+  const nested = { blockSize, offset: 0, ...codes }
   return { scaleDtype: null, nested }
 }

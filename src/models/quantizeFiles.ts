@@ -1,5 +1,5 @@
 import type { LoadPlan } from '../checkpoints/plan.ts'
-import { schemeToWrite } from '../checkpoints/save.ts'
+import { refuseMisfit, schemeToWrite } from '../checkpoints/save.ts'
 import { type KnownKinds, layersToWrite } from '../checkpoints/savedTensors.ts'
 import type { FloatDType } from '../core/dtype.ts'
 import { asQType } from '../core/qtype.ts'
@@ -60,8 +60,12 @@ export async function quantizeFiles(
   const floatBytes = placeFloats(plan, options.dtype)
   quantize(model, options.quantization)
   const kinds = placeCodes(model)
-  const scheme = schemeToWrite(options.format, await layersToWrite(model, kinds))
-  const bytes = await rewriteFiles({ plan, scheme, kinds, kept: new Set() }, target, options)
+  const scheme = await schemeToWrite(options.format, await layersToWrite(model, kinds))
+  const onWeight: RewriteOptions['onWeight'] = async (path, layer, float) => {
+    await refuseMisfit(scheme, path, layer.quantizedWeight())
+    await options.onWeight?.(path, layer, float)
+  }
+  const bytes = await rewriteFiles({ plan, scheme, kinds, kept: new Set() }, target, { ...options, onWeight })
   return { bytes, format: scheme.name, floatBytes }
 }
 

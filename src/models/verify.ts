@@ -59,9 +59,12 @@ export async function verify(place: ModelPlace, options: VerifyOptions = {}): Pr
   const findings: Finding[] = []
   const errors = new Map<string, number>()
   const plan = await opened(place, findings)
-  const original = plan && against !== undefined ? await planCausalLM(against) : null
-  const device = options.device ?? openDevice()
+  let original: LoadPlan<CausalLM> | null = null
+  let device: Device | null = null
   try {
+    if (plan && against !== undefined) original = await planCausalLM(against)
+    const on = options.device ?? openDevice()
+    device = on
     for (const finding of plan?.warnings ?? []) findings.push({ tensor: null, unsound: false, finding })
     if (plan) findings.push(...storedTwice(plan), ...(await uncalibrated(plan)))
     const parameters = plan?.parameters ?? []
@@ -69,8 +72,8 @@ export async function verify(place: ModelPlace, options: VerifyOptions = {}): Pr
     let done = 0
     const look = async (planned: PlannedParameter) => {
       options.signal?.throwIfAborted()
-      findings.push(...(await lookAt(planned, device)))
-      if (plan && original) await compare(plan, original, planned, { device, errors, findings })
+      findings.push(...(await lookAt(planned, on)))
+      if (plan && original) await compare(plan, original, planned, { device: on, errors, findings })
       return null
     }
     for await (const [{ byteLength }] of inOrder(parameters, look, 2)) {
@@ -83,7 +86,7 @@ export async function verify(place: ModelPlace, options: VerifyOptions = {}): Pr
   } finally {
     await plan?.close()
     await original?.close()
-    if (!options.device) await device.close()
+    if (!options.device) await device?.close()
   }
 }
 

@@ -107,3 +107,16 @@ test('bytes that do not fit the tensor they are put into, or lack, are refused',
   await placed.put('w', 0, new Uint8Array(4))
   await assert.rejects(placed.close(), refused)
 })
+
+test('a weight of which values do not fit the format is refused when it is made', async () => {
+  const plan = await planCausalLM(stories)
+  const quantization = { weights: 'int4', groupSize: 32, zeroPoints: true, include: '*.q_proj' } as const
+  const options = { device, quantization, format: 'awq', onWarning() {} }
+  await assert.rejects(quantizeFiles(plan, join(root, 'misfit'), false, options), {
+    name: 'FormatError',
+    message:
+      /^save: awq must be able to hold model\.layers\.0\.self_attn\.q_proj; its scales are no numbers of float16/,
+  })
+  plan.model.dispose()
+  await plan.close()
+})

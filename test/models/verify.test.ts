@@ -6,8 +6,9 @@ import { after, test } from 'node:test'
 import { save } from '../../src/checkpoints/save.ts'
 import { stateDict } from '../../src/checkpoints/stateDict.ts'
 import { openDevice } from '../../src/devices/open.ts'
+import { diskFolder } from '../../src/formats/file.node.ts'
 import { writeCheckpoint } from '../../src/formats/safetensorsWriter.ts'
-import { memoryFolder } from '../../src/formats/source.ts'
+import { type Folder, memoryFolder } from '../../src/formats/source.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
 import { openCheckpoint } from '../../src/models/openCheckpoint.ts'
 import { verify } from '../../src/models/verify.ts'
@@ -148,6 +149,27 @@ test('a tied weight that is stored twice is told', async () => {
     },
   ])
   assert.ok(sound)
+})
+
+test('a model that cannot be compared with leaves no file of the other open', async () => {
+  const disk = diskFolder(item('quanto-qint8'))
+  let opened = 0
+  const counting: Folder = {
+    ...{ name: disk.name, list: () => disk.list(), has: (file) => disk.has(file) },
+    async open(file) {
+      const source = await disk.open(file)
+      opened++
+      return {
+        ...{ name: source.name, size: source.size, read: source.read.bind(source) },
+        async close() {
+          opened--
+          await source.close()
+        },
+      }
+    },
+  }
+  await assert.rejects(verify(counting, { against: join(root, 'nothing'), device }), { name: 'FormatError' })
+  assert.equal(opened, 0)
 })
 
 test('a checkpoint is read tensor by tensor', async () => {

@@ -141,13 +141,15 @@ function packed({ device, weight }: LayerValues, codebook: readonly number[]): T
 /** Dividing what float16 and other scales stand for gives other numbers, so codes of 8 bits are made anew. */
 const int8Refusal = 'its int8 is not that of LLM.int8, which the algorithm llm-int8 makes'
 
-function refusal({ qtype, shape, block, reordered, divisor }: WeightKind): string | null {
+function refusal({ qtype, shape, block, reordered, divisor, nested }: WeightKind): string | null {
   if (qtype === qint8) return divisor === null ? int8Refusal : null
   if (!blockTypes.includes(qtype)) return `it is ${qtype.name}, and bitsandbytes takes nf4, fp4 and int8`
   const [, K] = matrixShape(shape)
   const size = block.kind === 'run' || (block.kind === 'group' && K % block.size === 0) ? block.size : 0
   if (!blockSizes.includes(size))
     return `it has ${showBlock(block, shape)}, and bitsandbytes takes blocks of ${blockSizes.join(', ')} of the flattened weight`
+  if (nested && !(nested.codebook && nested.codes === 'uint8' && nested.values === 'float32'))
+    return 'its scales are quantized otherwise than to entries of a codebook of 256, times float32'
   return reordered ? 'its columns are reordered, and bitsandbytes takes them in order' : null
 }
 

@@ -3,6 +3,7 @@ import { FormatError } from '../../core/errors.ts'
 import type { Shape } from '../../core/shape.ts'
 import type { TensorFile } from '../tensorFile.ts'
 import { byteWeight, float4Weight } from './compressedTensorsBytes.ts'
+import { layerTypes } from './compressedTensorsLayouts.ts'
 import { placeOf } from './compressedTensorsPlace.ts'
 import { type Group, readSettings, type Settings } from './compressedTensorsSettings.ts'
 import { packedWeight } from './compressedTensorsWords.ts'
@@ -34,9 +35,6 @@ export const compressedTensors: Scheme = {
   trace: (file) => [...file.tensors.keys()].find((name) => name.endsWith('.weight_packed')),
   writer: compressedTensorsWriter,
 }
-
-/** The classes of layers that the library quantizes. */
-const layerTypes = ['Linear', 'Embedding']
 
 function storedLayer(
   settings: Settings,

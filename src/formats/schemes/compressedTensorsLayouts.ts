@@ -4,6 +4,9 @@ import { blocksShape, matrixShape, rowBlock, showBlock } from '../../qtensor/par
 import type { Format } from './compressedTensorsSettings.ts'
 import type { WeightKind } from './scheme.ts'
 
+/** The classes of layers that the library quantizes. */
+export const layerTypes: readonly string[] = ['Linear', 'Embedding']
+
 /** How a weight stands in a file. */
 export interface Layout {
   readonly format: Format

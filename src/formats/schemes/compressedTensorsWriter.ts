@@ -17,18 +17,17 @@ import { isNested, matrixShape } from '../../qtensor/parts.ts'
 import type { QTensor } from '../../qtensor/qtensor.ts'
 import { cast, transpose } from '../../tensor/ops/index.ts'
 import { Tensor } from '../../tensor/tensor.ts'
-import { type Layout, layoutOf } from './compressedTensorsLayouts.ts'
+import { type Layout, layerTypes, layoutOf } from './compressedTensorsLayouts.ts'
 import { packedFromZero } from './integerCodes.ts'
 import type { FloatLayer, LayerToWrite, PartToWrite, SchemeWriter, WeightKind } from './scheme.ts'
 
 const activations = [qint8, qfloat8_e4m3fn] as const
-/** The classes of layers that the library decompresses. */
-const layerTypes = ['Linear', 'Embedding']
 
 /** Writes models as llm-compressor saves them: the same tensors, byte by byte. */
 export const compressedTensorsWriter: SchemeWriter = {
   types: [qint1, qint2, qint3, qint4, qint5, qint6, qint7, quint8, qint8, qfloat8_e4m3fn, e2m1],
   activations,
+  reads: layerTypes,
   targets: {
     'compressed-tensors': {
       ...{ weights: qint4, groupSize: 128, algorithm: 'minmax', zeroPoints: true, symmetric: true },
@@ -214,13 +213,8 @@ function schemeOf(layer: LayerToWrite, weight: WeightKind): Record<string, unkno
   return { format, input_activations: inputs, output_activations: null, weights: args }
 }
 
-/** What of a model the library cannot load, or not as it is. */
+/** What of a model the library does not load as it is. */
 function* limitsOf(layers: readonly LayerToWrite[]): Generator<string> {
-  const others = layers.filter(({ typeName }) => !layerTypes.includes(typeName.slice(1)))
-  if (others.length > 0) {
-    const listed = several(others.map(({ path, typeName }) => `${path} (${typeName})`))
-    yield `save: compressed-tensors has no quantized layers such as ${listed}; lowbit can load them`
-  }
   const outputs = layers.filter(({ activations: type, outputQuantized }) => type && outputQuantized)
   if (outputs.length > 0)
     yield `save: compressed-tensors keeps the scales of inputs alone; outputs of ${several(outputs.map(({ path }) => path))} will be floats when they are loaded again`

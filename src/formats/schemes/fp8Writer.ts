@@ -1,5 +1,4 @@
 import { FormatError } from '../../core/errors.ts'
-import { several } from '../../core/lists.ts'
 import { qfloat8_e4m3fn } from '../../core/qtype.ts'
 import { type Block, blocksShape, matrixShape, showBlock } from '../../qtensor/parts.ts'
 import type { QTensor } from '../../qtensor/qtensor.ts'
@@ -8,6 +7,7 @@ import type { FloatLayer, LayerToWrite, SchemeWriter, WeightKind } from './schem
 /** Writes models as transformers saves those that its fine-grained float8 quantized. */
 export const fp8Writer: SchemeWriter = {
   types: [qfloat8_e4m3fn],
+  reads: ['Linear'],
   targets: {
     fp8: {
       ...{
@@ -39,7 +39,7 @@ export const fp8Writer: SchemeWriter = {
   },
   repeats: () => true,
   settings: (layers, floats) => ({ quantizationConfig: configOf([...layers.values()], floats) }),
-  limits: (layers) => [...limitsOf([...layers.values()])],
+  limits: () => [],
 }
 
 function refusal({ qtype, block, shape, offset, dtype, scaleDtype, reordered }: WeightKind): string | null {
@@ -77,12 +77,4 @@ function configOf(layers: readonly LayerToWrite[], floats: readonly FloatLayer[]
 
 function isLinear({ typeName }: FloatLayer): boolean {
   return typeName === 'Linear'
-}
-
-/** What of a model transformers cannot load. */
-function* limitsOf(layers: readonly LayerToWrite[]): Generator<string> {
-  const others = layers.filter(({ typeName }) => typeName !== 'QLinear')
-  if (others.length === 0) return
-  const listed = several(others.map(({ path, typeName }) => `${path} (${typeName})`))
-  yield `save: transformers has no float8 layers such as ${listed}; lowbit can load them`
 }

@@ -103,6 +103,8 @@ async function misfit(weight: QTensor): Promise<string | null> {
   } else if (!isOfBlocks(weight, 'scale')) return 'its scales have other codes than those of GGUF'
   else if (!(await areFinite(() => weight.scale('float32')))) return 'its scales are infinite as float16'
   if (heldOffset?.kind !== 'shift') return null
+  if ('tensor' in heldOffset !== 'tensor' in heldScale)
+    return 'of its scales and shifts some are plain, and GGUF quantizes both once more, or none'
   if (!('tensor' in heldOffset)) {
     if (!isOfBlocks(weight, 'shift')) return 'its shifts have other codes than those of GGUF'
     return (await areFinite(() => weight.shift('float32'))) ? null : 'its shifts are infinite as float16'

@@ -263,7 +263,7 @@ function refusal({ qtype, shape, block, offset, reordered }: WeightKind): string
 
 /** The scales and shifts that quanto stores have the dtype of the weight; zero points become shifts. */
 async function misfit(weight: QTensor): Promise<string | null> {
-  const { dtype, heldScale, hasZeroPoints } = weight
+  const { dtype, heldScale, heldOffset, hasZeroPoints } = weight
   const keeps = async (make: () => Tensor, as: DType) => {
     const values = scope(() => keep(make()))
     return keepsValues(values, as).finally(() => values.dispose())
@@ -271,6 +271,8 @@ async function misfit(weight: QTensor): Promise<string | null> {
   const held = 'tensor' in heldScale ? (heldScale.dtype as FloatDType) : 'float32'
   if (!(await keeps(() => weight.scale(held), dtype)))
     return `its scales are ${held}, and some would be rounded to ${dtype}`
+  if (heldOffset?.kind === 'shift' && !(await keeps(() => weight.shift('float32') as Tensor, dtype)))
+    return `it has shifts of which some would be rounded to ${dtype}`
   if (!hasZeroPoints) return null
   // A half times a zero point is exact in float32.
   const halves =

@@ -141,6 +141,8 @@ export interface SchemeWriter {
   readonly types: readonly QType[]
   /** The classes of layers whose weights its library has quantized; default: `Linear` alone. */
   readonly layers?: readonly string[]
+  /** The classes of layers of which its readers take codes, lowbit's among them; default: all. */
+  readonly reads?: readonly string[]
   /** The types of activations, with scales of their own, that it holds; default: none. */
   readonly activations?: readonly QType[]
   /** What `convert` takes as a target, by name: what weights become there that cannot go over as they are. */
@@ -253,6 +255,10 @@ export interface WeightKind extends WeightFacts {
     /** The dtype of their codes, and whether one value for all of them divides. */
     readonly codes: DType
     readonly divides: boolean
+    /** Whether codes stand for the values of a codebook. */
+    readonly codebook: boolean
+    /** The dtype of the values that they share. */
+    readonly values: DType
   } | null
 }
 

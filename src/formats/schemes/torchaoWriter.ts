@@ -179,6 +179,8 @@ function settingsOf(
   const quantized = [...layers].flatMap(([path, { weight, computeDtype }]) =>
     weight ? [{ name: `${path}.weight`, weight, computeDtype }] : [],
   )
+  // A checkpoint of a model that is not frozen holds floats.
+  if (quantized.length === 0) return {}
   const texts = quantized.map(({ name, weight, computeDtype }) => [
     name,
     pythonLine(describe(weight, computeDtype)),

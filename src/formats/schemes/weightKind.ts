@@ -25,6 +25,8 @@ export async function weightKind(weight: QTensor): Promise<WeightKind> {
         offset: Number((await offset?.read())?.[0] ?? 0),
         codes: heldScale.codesDtype,
         divides: heldScale.divides !== null,
+        codebook: heldScale.codebook !== null,
+        values: heldScale.valuesDtype,
       }
   return {
     ...facts,
