@@ -47,8 +47,9 @@ export async function load<M extends Module>(
   try {
     const { quantized } = await detectFolder(folder, await quantizationConfig(folder), file)
     const warn = options.onWarning ?? ((message) => console.warn(`lowbit: ${message}`))
-    for (const warning of quantized?.warnings ?? []) warn(warning)
     const undo = quantized ? putTwins(model, quantized, file) : () => {}
+    // Some are known once the layers were asked for.
+    for (const warning of quantized?.warnings ?? []) warn(warning)
     const { device = openDevice(), dtype, strict = true } = options
     const loaded = fillModel(model, file, quantized, { device, dtype, strict })
     const { missingKeys, unexpectedKeys } = await loaded.catch((error: unknown) => {

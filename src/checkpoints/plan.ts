@@ -92,10 +92,11 @@ export function planTensors(
   { described, isExtra, warn }: PlanOptions,
 ): PlannedTensors {
   if (quantized) {
-    for (const warning of quantized.warnings ?? []) warn(warning)
     const { twins, problems } = quantizedTwins(model, quantized, file)
     refuseProblems(`${file.name}: the layers that are quantized must be those of the model`, problems)
     model.replaceModules(twins)
+    // Some are known once the layers were asked for.
+    for (const warning of quantized.warnings ?? []) warn(warning)
   }
   dropAbsentBiases(model, file, warn)
   const { sources, problems } = matchTensors(model, file, quantized)

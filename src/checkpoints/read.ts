@@ -1,8 +1,8 @@
-import { type DType, type FloatDType, isDType, isFloatDType } from '../core/dtype.ts'
+import { type DType, type FloatDType, isDType } from '../core/dtype.ts'
 import { FormatError } from '../core/errors.ts'
 import { numel } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
-import { checkFinite } from '../formats/finite.ts'
+import { checkFinite, hasFloats } from '../formats/finite.ts'
 import type { PartReader, QuantizedWeight } from '../formats/schemes/scheme.ts'
 import { type TensorFile, type TensorInfo, tensorInfo } from '../formats/tensorFile.ts'
 import { joinPath, type Module, type Parameter } from '../nn/module.ts'
@@ -171,16 +171,16 @@ class LayerParts implements PartReader {
     return this.reading.file.read(joinPath(this.layer, part))
   }
 
-  async tensor(part: string, as?: DType): Promise<Tensor> {
+  async tensor(part: string, as?: DType, mayBeNaN = false): Promise<Tensor> {
     const stored = this.info(part)
     const info = as && stored.dtype === 'uint8' ? { ...stored, dtype: as } : stored
     const tensor = this.give(await readTensor(joinPath(this.layer, part), info, this.reading))
-    if (isFloatDType(info.dtype)) await checkFinite(this.reading.file.name, info, tensor)
+    if (hasFloats(info.dtype) && !mayBeNaN) await checkFinite(this.reading.file.name, info, tensor)
     return tensor
   }
 
-  async codes(part: string): Promise<Tensor | null> {
-    return this.form === 'none' ? null : this.tensor(part)
+  async codes(part: string, { mayBeNaN = false } = {}): Promise<Tensor | null> {
+    return this.form === 'none' ? null : this.tensor(part, undefined, mayBeNaN)
   }
 
   async rows(part: string, start: number, end: number): Promise<Tensor> {

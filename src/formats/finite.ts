@@ -1,7 +1,8 @@
-import { dtypes, type FloatDType, viewAs } from '../core/dtype.ts'
+import { type DType, dtypes, type FloatDType, isDType, isFloatDType, viewAs } from '../core/dtype.ts'
 import { FormatError } from '../core/errors.ts'
 import { toNumbers } from '../core/halves.ts'
-import { scope } from '../tensor/scope.ts'
+import { cast } from '../tensor/ops/index.ts'
+import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { TensorInfo } from './tensorFile.ts'
 
@@ -27,9 +28,40 @@ export function findBeyond(x: Tensor, limit: number): Promise<number | null> {
   return found.then(([at]) => (Number(at) < 0 ? null : Number(at)))
 }
 
+/** Values that `findInPieces` makes others of at a time: what it needs does not grow with the tensor. */
+const pieceValues = 2 ** 22
+
+/** The place of the first value of x of which `make`, of a piece of x, makes one whose bits are `limit` or more. */
+export async function findInPieces(
+  x: Tensor,
+  limit: number,
+  make: (piece: Tensor) => Tensor,
+): Promise<number | null> {
+  for (let start = 0; start < x.numel; start += pieceValues) {
+    const end = Math.min(start + pieceValues, x.numel)
+    const made = scope(() => keep(make(x.view([x.numel]).rows(start, end))))
+    const found = await findBeyond(made, limit).finally(() => made.dispose())
+    if (found !== null) return start + found
+  }
+  return null
+}
+
+/** Whether values of a dtype that a file names are floats, those of 8 bits included. */
+export function hasFloats(dtype: string): dtype is DType {
+  return isDType(dtype) && dtypes[dtype].floating
+}
+
+/** The place of the first value that is NaN or infinite. @param x floats of any dtype */
+export function findNotFinite(x: Tensor): Promise<number | null> {
+  if (isFloatDType(x.dtype)) return findBeyond(x, infinities[x.dtype])
+  // bfloat16 has every float of 8 bits.
+  return findInPieces(x, infinities.bfloat16, (piece) => cast(piece, 'bfloat16'))
+}
+
 /**
  * Resolves once the device has looked at all values.
  * @param name what messages begin with
+ * @param x floats of any dtype
  * @param dtype what the values will be cast to; default: they stay as they are
  * @param first which value of the tensor that `info` tells of the first of x is
  * @throws FormatError naming the first value that is NaN or infinite, or becomes so as `dtype`
@@ -41,9 +73,9 @@ export async function checkFinite(
   dtype?: FloatDType,
   first = 0,
 ): Promise<void> {
-  const stored = x.dtype as FloatDType
-  const infinity = infinities[stored]
-  const found = await findBeyond(x, (dtype && overflows[stored]?.[dtype]) ?? infinity)
+  const stored = x.dtype
+  const overflow = dtype && isFloatDType(stored) ? overflows[stored]?.[dtype] : undefined
+  const found = await (overflow === undefined ? findNotFinite(x) : findBeyond(x, overflow))
   if (found === null) return
   const place = first + found
   const one = scope(() => x.view([x.numel]).rows(found, found + 1))

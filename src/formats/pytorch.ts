@@ -105,7 +105,12 @@ function readLegacyPickles(bytes: Uint8Array, name: string) {
   const storages = new Map<string, Storage>()
   const persistent = (id: unknown) => {
     const storage = storageOf(id)
-    storages.set(storage.key, storage)
+    const { key, type, count } = storages.get(storage.key) ?? storage
+    if (type !== storage.type || count !== storage.count)
+      throw new Error(
+        `must refer to storage ${show(key)} as ${count} values of one type; it refers otherwise, too`,
+      )
+    storages.set(key, storage)
     return storage
   }
   let end = 0

@@ -1,4 +1,4 @@
-import { findBeyond } from '../formats/finite.ts'
+import { findBeyond, findNotFinite, hasFloats } from '../formats/finite.ts'
 import type { QTensor } from '../qtensor/qtensor.ts'
 import { decodeRows, smallestNormal } from '../qtensor/rows.ts'
 import { abs, div, reduce } from '../tensor/ops/index.ts'
@@ -43,6 +43,13 @@ export async function weightFindings(tensor: string, weight: QTensor): Promise<F
     scale.dispose()
     reciprocals.dispose()
   }
+  const notFinite = await codesNotFinite(weight)
+  if (notFinite !== null)
+    findings.push({
+      tensor,
+      unsound: true,
+      finding: `its codes must be finite numbers; that of value ${notFinite} is NaN or infinite`,
+    })
   const largest = await largestZeroPoint(weight)
   if (largest !== null && largest > qtype.qmax)
     findings.push({
@@ -58,6 +65,13 @@ const infinity = 0x7f800000
 
 function bitsOf(value: number): number {
   return new Uint32Array(Float32Array.of(value).buffer)[0]
+}
+
+/** The place of the first code that is NaN or infinite; null where codes are no such floats. */
+async function codesNotFinite(weight: QTensor): Promise<number | null> {
+  if (!hasFloats(weight.qtype.dtype)) return null
+  const codes = scope(() => keep(weight.codes()))
+  return findNotFinite(codes).finally(() => codes.dispose())
 }
 
 async function largestZeroPoint(weight: QTensor): Promise<number | null> {

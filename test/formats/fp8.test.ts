@@ -55,6 +55,29 @@ const cases: Record<string, Case> = {
     scale: { 'fc.weight_scale_inv': { dtype: 'uint8', shape: [1, 2], bytes: Uint8Array.of(128, 125) } },
     floats: [2, 4, 0.75, -4, 2, 0.5],
   },
+  'scales as Qwen has them, bfloat16': {
+    config: { ...fine, weight_block_size: [2, 2] },
+    // 0.5 and 4.
+    scale: {
+      'fc.weight_scale_inv': {
+        dtype: 'bfloat16',
+        shape: [1, 2],
+        bytes: new Uint8Array(Uint16Array.of(0x3f00, 0x4080).buffer),
+      },
+    },
+    floats: [0.5, 1, 12, -1, 0.5, 8],
+  },
+  'scales of float16': {
+    config: { ...fine, weight_block_size: [2, 2] },
+    scale: {
+      'fc.weight_scale_inv': {
+        dtype: 'float16',
+        shape: [1, 2],
+        bytes: new Uint8Array(Uint16Array.of(0x3800, 0x4400).buffer),
+      },
+    },
+    floats: [0.5, 1, 12, -1, 0.5, 8],
+  },
   'FBGEMM’s rows': {
     config: { quant_method: 'fbgemm_fp8' },
     scale: { 'fc.weight_scale': floats([2, 1], [0.5, 2]) },
@@ -91,7 +114,7 @@ testOnDevices('bad input: one sentence', async (device) => {
     [
       { weight_block_size: [2, 2] },
       scale,
-      /fc\.weight_scale_inv must be float32 \[1,2\]; it is float32 \[2,2\]/,
+      /fc\.weight_scale_inv must be float32, bfloat16 or float16 \[1,2\]; it is float32 \[2,2\]/,
     ],
     [{ modules_to_not_convert: ['fc'] }, scale, /fc\.weight_scale_inv must be of a layer that is quantized/],
     [{ modules_to_not_convert: ['('] }, scale, /modules_to_not_convert/],

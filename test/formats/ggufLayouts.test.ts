@@ -165,6 +165,10 @@ for (const name of deviceNames) {
         readWeight(device, 'Q4_K', bytes, [3, 256]),
         /x.weight must hold finite numbers; the scale of block 1, in the order of rows, is NaN or infinite \(byte 144\)/,
       )
+      // The first block of the second piece: 2^19 codes are unpacked at a time.
+      const long = new Uint8Array(2064 * 144)
+      long.set([0, 0x7c], 2048 * 144)
+      await assert.rejects(readWeight(device, 'Q4_K', long, [2064, 256]), /the scale of block 2048,/)
       await assert.rejects(readWeight(device, 'MXFP4', new Uint8Array(17).fill(255), [1, 32]), /block 0/)
     })
   })

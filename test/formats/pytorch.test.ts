@@ -254,6 +254,24 @@ test('views lie within their storages, and these within the file', async () => {
     await refuses(bytes, message, label)
 })
 
+test('a storage of the old form that is referred to with two counts is refused', async () => {
+  const magic = [0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19]
+  const system = [0x58, 13, 0, 0, 0, ...ascii('little_endian'), 0x88]
+  const both = [tensor(6, 0, [2], [1]), tensor(5, 0, [2], [1])].map((one) => [...one.subarray(2, -1)])
+  const bytes = Buffer.concat([
+    pickle(magic, '.'),
+    pickle([0x4d, 1001 & 255, 1001 >> 8], '.'),
+    pickle('}', system, 's.'),
+    pickle('](', ...both, 'e.'),
+    pickle(']', [0x58, 1, 0, 0, 0, 0x30], 'a.'),
+  ])
+  await refuses(
+    bytes,
+    /must refer to storage "0" as 6 values of one type; it refers otherwise, too/,
+    'counts',
+  )
+})
+
 test('one value that stands for many is refused when it is read', async () => {
   const file = await open(files.get('expanded.pt') ?? assert.fail())
   assert.deepEqual(file.tensors.get('x')?.shape, [1000, 1000])

@@ -10,6 +10,7 @@ import { keep, scope } from '../../tensor/scope.ts'
 import { Tensor } from '../../tensor/tensor.ts'
 import type { JsonObject } from '../json.ts'
 import type { TensorFile } from '../tensorFile.ts'
+import { checkScales } from './checkScales.ts'
 import { leftOut } from './leftOut.ts'
 import type { PartReader, QuantizedFile, QuantizedWeight, Scheme } from './scheme.ts'
 
@@ -98,11 +99,19 @@ function packedWeight(file: TensorFile, path: string, shape: Shape, linear: stri
     async read(parts) {
       const packed = await parts.codes('weight')
       const stored = await parts.tensor('weight_scale')
-      return scope(() => {
-        const scale = cast(stored, 'float32')
-        const codes = packed && unpackCodes(packed, packing).view([out, columns])
-        return ternary(shape, dtype, codes, linear === 'bitlinear' ? div(1, scale) : scale)
+      const scale = scope(() => {
+        const floats = cast(stored, 'float32')
+        return keep(linear === 'bitlinear' ? div(1, floats) : floats)
       })
+      try {
+        await checkScales(parts, 'weight_scale', scale)
+        return scope(() => {
+          const codes = packed && unpackCodes(packed, packing).view([out, columns])
+          return ternary(shape, dtype, codes, scale)
+        })
+      } finally {
+        scale.dispose()
+      }
     },
   }
 }

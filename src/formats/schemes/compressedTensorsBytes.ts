@@ -4,7 +4,6 @@ import { blocksShape, matrixShape } from '../../qtensor/parts.ts'
 import { QTensor } from '../../qtensor/qtensor.ts'
 import { scope } from '../../tensor/scope.ts'
 import type { Tensor } from '../../tensor/tensor.ts'
-import { checkScales } from './checkScales.ts'
 import { floatScales, kindOf, type StoredPlace } from './compressedTensorsPlace.ts'
 import type { QuantizedWeight } from './scheme.ts'
 
@@ -31,7 +30,6 @@ export function byteWeight(place: StoredPlace, exponents: 'float8_e8m0fnu' | nul
     async read(parts) {
       const codes = await parts.codes('weight')
       const scales = await parts.tensor('weight_scale', exponents ?? undefined)
-      if (exponents) await checkScales(parts, 'weight_scale', scales)
       const zeros = args.symmetric ? null : await parts.tensor('weight_zero_point')
       return scope(() => {
         const values = (tensor: Tensor) => tensor.view(blocksShape(block, shape))
@@ -70,7 +68,6 @@ export function float4Weight(
       const packed = await parts.codes('weight_packed')
       const scales = await parts.tensor('weight_scale', scaleDtype)
       const global = isNested ? await parts.tensor('weight_global_scale') : null
-      await checkScales(parts, 'weight_scale', scales)
       if (global && (await global.item()) === 0) throw parts.error('weight_global_scale', 'must not be 0')
       return scope(() => {
         const codes = packed && unpackCodes(packed, lowFirst(out, columns)).view([out, columns])

@@ -92,8 +92,12 @@ export function readSettings(config: JsonObject): Settings {
 /** @throws FormatError for settings that change what is stored in ways that lowbit does not read */
 function refuseOthers(config: JsonObject): void {
   const status = config.string('quantization_status', 'initialized')
-  if (status !== 'compressed')
-    throw config.error('quantization_status', 'must be "compressed": other weights are stored as floats')
+  // Folders that say frozen hold codes, too, and where a layer has none, its tensors tell.
+  if (status !== 'compressed' && status !== 'frozen')
+    throw config.error(
+      'quantization_status',
+      'must be "compressed" or "frozen": other weights are stored as floats',
+    )
   if (config.has('moe_sparsity_config'))
     throw config.error(
       'moe_sparsity_config',

@@ -1,13 +1,14 @@
+import type { FloatDType } from '../../core/dtype.ts'
 import { FormatError } from '../../core/errors.ts'
 import { type QType, qfloat8_e4m3fn } from '../../core/qtype.ts'
 import { numel, type Shape } from '../../core/shape.ts'
 import type { ComputeDType } from '../../qtensor/computeDtype.ts'
 import { type Block, blocksShape, matrixShape, showBlock } from '../../qtensor/parts.ts'
 import { QTensor } from '../../qtensor/qtensor.ts'
+import { cast } from '../../tensor/ops/index.ts'
 import { scope } from '../../tensor/scope.ts'
 import type { JsonObject } from '../json.ts'
-import type { TensorFile } from '../tensorFile.ts'
-import { checkScales } from './checkScales.ts'
+import type { TensorFile, TensorInfo } from '../tensorFile.ts'
 import { fp8Writer } from './fp8Writer.ts'
 import { leftOut } from './leftOut.ts'
 import type { QuantizedLayer, QuantizedWeight, Scheme } from './scheme.ts'
@@ -17,8 +18,8 @@ import type { QuantizedLayer, QuantizedWeight, Scheme } from './scheme.ts'
  * FBGEMM's (`fbgemm_fp8`), with one for each row. w = scale · q.
  *
  *     weight            [out, in] float8_e4m3fn
- *     weight_scale_inv  [tiles of rows, tiles of columns] float32 or exponents of a byte; of one tile [] or [1]
- *     weight_scale      [out, 1] float32, FBGEMM's
+ *     weight_scale_inv  [tiles of rows, tiles of columns] floats or exponents of a byte; of one tile [] or [1]
+ *     weight_scale      [out, 1] floats, FBGEMM's
  *
  * Despite its name weight_scale_inv multiplies. The last tiles may be cut off.
  * Source: transformers 5, integrations/finegrained_fp8.py and fbgemm_fp8.py.
@@ -117,13 +118,19 @@ function storedLayer(
       `${file.name}: ${scale.name} must be of a layer that is quantized; the settings leave ${path} out`,
       { tensor: scale.name },
     )
-  const weight = storedWeight(settings, scale?.shape ?? [], shape)
+  const weight = storedWeight(settings, scale, shape)
   return { weight, activations: null, computeDtype: settings.computeDtype }
 }
 
-/** @param stored the shape of the scale in the file */
-function storedWeight(settings: Settings, stored: Shape, shape: Shape): QuantizedWeight {
+/** The dtypes of scales: DeepSeek's are float32, Qwen's bfloat16. */
+const floatScales: readonly FloatDType[] = ['float32', 'bfloat16', 'float16']
+
+/** @param found the scale in the file */
+function storedWeight(settings: Settings, found: TensorInfo | undefined, shape: Shape): QuantizedWeight {
   const { scaleName, exponents, tile } = settings
+  const stored = found?.shape ?? []
+  // transformers multiplies in float32.
+  const dtype = exponents ? 'bfloat16' : 'float32'
   const [rows, columns] = matrixShape(shape)
   const block: Block =
     tile === 'rows'
@@ -131,7 +138,6 @@ function storedWeight(settings: Settings, stored: Shape, shape: Shape): Quantize
       : { kind: 'tile', rows: tile?.[0] ?? rows, columns: tile?.[1] ?? columns }
   const blocks = blocksShape(block, shape)
   const type: QType = qfloat8_e4m3fn
-  const dtype = exponents ? 'bfloat16' : 'float32'
   return {
     facts: { qtype: type, shape, block, offset: null },
     dtype,
@@ -140,16 +146,16 @@ function storedWeight(settings: Settings, stored: Shape, shape: Shape): Quantize
       { name: 'weight', dtypes: [type.dtype], shape },
       {
         name: scaleName,
-        dtypes: exponents ? ['float8_e8m0fnu', 'uint8'] : ['float32'],
+        dtypes: exponents ? ['float8_e8m0fnu', 'uint8'] : floatScales,
         shape: !tile && numel(stored) === 1 ? stored : blocks,
       },
     ],
     async read(parts) {
       const codes = await parts.codes('weight')
       const scales = await parts.tensor(scaleName, exponents ? 'float8_e8m0fnu' : undefined)
-      if (exponents) await checkScales(parts, scaleName, scales)
       return scope(() => {
-        const scale = { values: scales.view(blocks) }
+        const values = exponents ? scales : cast(scales, 'float32')
+        const scale = { values: values.view(blocks) }
         return QTensor.fromParts({ type, shape, dtype, codes, block, scale }).keep()
       })
     },

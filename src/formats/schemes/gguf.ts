@@ -149,8 +149,8 @@ function* layRows(
   const unpacked = unpackBlocks(blocks, fields, ggufTypes[type].bytes, [rows, cols], dtype)
   const floats = checked || negative ? cast(unpacked, 'float32') : null
   if (checked && floats)
-    yield findBeyond(floats, 0x7f800000).then(
-      (place) => place && first * rowBlocks + Math.floor((place * count) / unpacked.numel),
+    yield findBeyond(floats, 0x7f800000).then((place) =>
+      place === null ? null : first * rowBlocks + Math.floor((place * count) / unpacked.numel),
     )
   packTileRows(negative && floats ? cast(neg(floats), dtype) : unpacked, tiles, bits, first)
 }

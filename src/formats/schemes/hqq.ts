@@ -9,6 +9,7 @@ import { type Block, blocksShape, matrixShape, showBlock } from '../../qtensor/p
 import { QTensor } from '../../qtensor/qtensor.ts'
 import { keep, scope } from '../../tensor/scope.ts'
 import type { TensorFile, TensorInfo } from '../tensorFile.ts'
+import { checkCodes } from './checkCodes.ts'
 import { hqqWriter } from './hqqWriter.ts'
 import type { Part, PartReader, QuantizedFile, QuantizedWeight, Scheme } from './scheme.ts'
 
@@ -192,6 +193,8 @@ async function readWeight(
 ): Promise<QTensor> {
   const [rows, cols] = viewOf({ type, shape, ...state })
   const packed = await parts.rows('W_q', 0, parts.info('W_q').shape[0])
+  // Codes of 5 and 6 bits have a byte each.
+  if (type.bits === 5 || type.bits === 6) await checkCodes(parts, 'W_q', packed, [0, type.qmax])
   const [scale, zero] = [await parts.tensor('scale'), await parts.tensor('zero')]
   return scope(() => {
     const blocks = blocksShape(block, shape)

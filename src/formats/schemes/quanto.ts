@@ -180,7 +180,8 @@ async function readWeight(
   const [N, K] = matrixShape(shape)
   const G = defaultGroupSize(type, K) ?? K
   const [packed, scales, shifts] = await Promise.all([
-    parts.codes(data.name),
+    // quanto itself writes NaN for a row of zeros.
+    parts.codes(data.name, { mayBeNaN: true }),
     parts.tensor(scale.name),
     shift ? parts.tensor(shift.name) : null,
   ])

@@ -123,8 +123,9 @@ export interface PartReader {
   /**
    * The values of a part that holds nothing but codes; null where the form is `none`. What else the weight is must
    * not depend on them.
+   * @param options.mayBeNaN whether float codes stay that are no numbers, for `verify` to tell; default: no
    */
-  codes(part: string): Promise<Tensor | null>
+  codes(part: string, options?: { mayBeNaN?: boolean }): Promise<Tensor | null>
   /** The bytes of rows `start` to `end` (exclusive) of the first dimension, uint8. */
   rows(part: string, start: number, end: number): Promise<Tensor>
   /** On the host: a view, not to be written into. */

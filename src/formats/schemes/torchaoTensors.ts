@@ -30,8 +30,9 @@ import { QTensor } from '../../qtensor/qtensor.ts'
 import { add, cast, mul, neg, permute, slice, transpose } from '../../tensor/ops/index.ts'
 import { keep, scope } from '../../tensor/scope.ts'
 import type { Tensor } from '../../tensor/tensor.ts'
-import type { JsonObject } from '../json.ts'
+import { type JsonObject, show } from '../json.ts'
 import type { StoredDType, TensorInfo } from '../tensorFile.ts'
+import { checkCodes } from './checkCodes.ts'
 import type { Part, PartReader, QuantizedWeight } from './scheme.ts'
 
 /*
@@ -89,7 +90,7 @@ interface Made {
   /** Codes [N, K], scales and offsets of what `parts` are called by. */
   make(tensors: Readonly<Record<string, Tensor>>): Pick<WeightParts, 'codes' | 'scale' | 'offset'>
   /** Checks values before. */
-  check?(parts: PartReader): Promise<void>
+  check?(parts: PartReader, tensors: Readonly<Record<string, Tensor>>): Promise<void>
 }
 
 function weightOf(shape: Shape, made: Made): QuantizedWeight {
@@ -100,9 +101,9 @@ function weightOf(shape: Shape, made: Made): QuantizedWeight {
     kind: `${kind}, ${showBlock(block, shape)}`,
     parts,
     async read(reader) {
-      await made.check?.(reader)
       const tensors: Record<string, Tensor> = {}
       for (const { name } of parts) tensors[name.slice(prefix.length)] = await reader.tensor(name)
+      await made.check?.(reader, tensors)
       return scope(() => keep(QTensor.fromParts({ type, shape, dtype, block, ...made.make(tensors) })))
     },
   }
@@ -150,10 +151,8 @@ function int8Layer(data: JsonObject, layer: StoredLayer): TorchaoLayer {
     ...{ type: qint8, block, dtype: dtypeOf(data, 'dtype') },
     parts: [part('qdata', ['int8'], shape), part('scale', floats, blocks), ...zeros],
     make: ({ qdata, scale }) => ({ codes: qdata.view(matrixShape(shape)), scale: { values: scale } }),
-    async check(parts) {
-      const bytes = zeros.length > 0 ? await parts.bytes(zeros[0].name) : new Uint8Array()
-      const other = bytes.findIndex((byte) => byte !== 0)
-      if (other >= 0) throw parts.error(zeros[0].name, 'must be 0 throughout, as of symmetric weights', other)
+    async check(parts, { zero_point }) {
+      if (zero_point) await checkCodes(parts, zeros[0].name, zero_point, [0, 0])
     },
   })
   return { weight, ...roundedInputs(data, 'SYMMETRIC', 'int8PerToken') }
@@ -171,6 +170,8 @@ function roundedInputs(
   const hasMapping = mapping === null || inputs.object('mapping_type').get('_data') === mapping
   const isWhole =
     inputs.get('reduce_range') !== true && !inputs.has('hp_value_lb') && !inputs.has('hp_value_ub')
+  const float8 = inputs.has('float8_dtype') ? inputs.object('float8_dtype').get('_data') : 'float8_e4m3fn'
+  if (float8 !== 'float8_e4m3fn') return { warning: unrounded(show(float8)) }
   if (isPerToken && hasMapping && isWhole) return { computeDtype }
   return {
     warning: unrounded(
@@ -193,7 +194,8 @@ function intxLayer(data: JsonObject, layer: StoredLayer): TorchaoLayer {
   if (!bits) throw target.error('_data', 'must be int1 to int8')
   const block = blockOf(data, shape)
   const blocks = blocksShape(block, shape)
-  const raised = (values: Tensor, sizes: Shape) => addToCodes(values, bits, 2 ** (bits - 1)).view(sizes)
+  const half = 2 ** (bits - 1)
+  const raised = (values: Tensor, sizes: Shape) => addToCodes(values, bits, half).view(sizes)
   const weight = weightOf(shape, {
     ...{ type: unsignedTypes[bits - 1], block, dtype: dtypeOf(data, 'dtype'), offset: 'zeroPoint' },
     kind: `int${bits}, zero points`,
@@ -207,6 +209,10 @@ function intxLayer(data: JsonObject, layer: StoredLayer): TorchaoLayer {
       scale: { values: scale },
       offset: { kind: 'zeroPoint', values: raised(zero_point, blocks) },
     }),
+    async check(parts, tensors) {
+      for (const name of ['qdata', 'zero_point'])
+        await checkCodes(parts, prefix + name, tensors[name], [-half, half - 1])
+    },
   })
   if (!data.has('activation_quantization')) return { weight }
   if (enumOf(data, 'activation_quantization') !== 'int8_asym_per_token')
