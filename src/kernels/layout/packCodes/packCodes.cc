@@ -35,6 +35,27 @@ void packCodes(const uint8_t* codes, uint8_t* packed, const uint8_t* order, int3
         }
     });
   }
+  if (crossesWords(bits, wordBytes, lines, length, lineCodes, stepCodes, count)) {
+    return eachTurned(lines, (int32_t)words, [&](int32_t line, int32_t across, int32_t w, int32_t down) {
+      uint32_t turned[TURNED_WORDS][TURNED_LINES] = {};
+      for (int32_t i = 0; i < down; i++)
+        for (int32_t place = 0; place < perWord; place++) {
+          const int64_t row = (int64_t)(w + i) * perWord + (order ? order[place] : place);
+          const uint8_t* from = codes + row * stepCodes + line;
+          int32_t j = 0;
+          for (; j <= across - LANES; j += LANES) {
+            u32v code = (u32v)widenBytes(loadAs<u8v>(from + j)) & mask;
+            storeAs(turned[i] + j, loadAs<u32v>(turned[i] + j) | code << place * bits);
+          }
+          for (; j < across; j++) turned[i][j] |= (from[j] & mask) << place * bits;
+        }
+      for (int32_t j = 0; j < across; j++)
+        for (int32_t i = 0; i < down; i++) {
+          const int64_t to = (int64_t)(line + j) * lineWords + (int64_t)(w + i) * stepWords;
+          __builtin_memcpy(packed + 4 * to, &turned[i][j], 4);
+        }
+    });
+  }
   eachPiece((int32_t)(lines * words), [&](int32_t first, int32_t end) {
     for (int32_t i = first; i < end; i++) {
       int64_t line = i / words, w = i % words;

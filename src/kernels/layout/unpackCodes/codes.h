@@ -38,6 +38,31 @@ INLINE bool fillsWords(const uint8_t* order, int32_t bits, int32_t wordBytes, in
 /* Lines whose words are looked at together: some cache lines of words that lie side by side. */
 constexpr int32_t WORD_LINES = 64;
 
+/*
+ * Whether whole words of 32 bits hold codes of lines that stand side by side: the codes of a word are as many rows,
+ * in each of which the lines follow one another.
+ */
+INLINE bool crossesWords(int32_t bits, int32_t wordBytes, int32_t lines, int32_t length, int32_t lineCodes,
+                         int32_t stepCodes, int32_t count) {
+  return wordBytes == 4 && lineCodes == 1 && 32 % bits == 0 && length * bits % 32 == 0 &&
+         (int64_t)(length - 1) * stepCodes + lines <= count;
+}
+
+/* Of these, words of a line, and lines, that are turned together: a cache line of each. */
+constexpr int32_t TURNED_WORDS = 16, TURNED_LINES = 64;
+
+/* body(first line, lines, first word, words) for pieces of them. */
+template <class Body> INLINE void eachTurned(int32_t lines, int32_t words, Body body) {
+  const int32_t across = (lines + TURNED_LINES - 1) / TURNED_LINES;
+  parallelFor((words + TURNED_WORDS - 1) / TURNED_WORDS, [&](int32_t task) {
+    const int32_t w = task * TURNED_WORDS, count = words - w < TURNED_WORDS ? words - w : TURNED_WORDS;
+    for (int32_t a = 0; a < across; a++) {
+      const int32_t line = a * TURNED_LINES;
+      body(line, lines - line < TURNED_LINES ? lines - line : TURNED_LINES, w, count);
+    }
+  });
+}
+
 /* Eight codes of 4 bits, each in a byte. */
 INLINE uint64_t spreadNibbles(uint64_t x) {
   x = (x | x << 16) & 0x0000ffff0000ffffull;

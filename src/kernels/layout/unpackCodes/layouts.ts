@@ -28,6 +28,13 @@ const awq = (N: number, K: number): CodesLayout => ({
   ...{ lineWords: N / 8, stepWords: 1, lineCodes: 1, stepCodes: K, count: N * K, packedBytes: (N * K) / 2 },
 })
 
+/** Words in order whose codes are as many rows. */
+const across = (bits: number, N: number, K: number): CodesLayout => ({
+  ...awq(N, K),
+  ...{ name: `rows in words, ${bits} bits ${N}x${K}`, order: null, bits },
+  ...{ lineWords: (N * bits) / 32, packedBytes: (N * K * bits) / 8 },
+})
+
 /** quanto's bytes of rows that lie R apart, the last of which may not be there. */
 const quanto = (bits: number, rows: number, cols: number): CodesLayout => {
   const lines = Math.ceil((rows * bits) / 8) * cols
@@ -56,7 +63,8 @@ const bitsandbytes = (count: number): CodesLayout => ({
 /** Of every format, small, with tails, and of several tasks. */
 export const layouts: readonly CodesLayout[] = [
   ...[2, 3, 4, 8].flatMap((bits) => [gptq(bits, 3, 32), gptq(bits, 5, 43), gptq(bits, 64, 320)]),
-  ...[awq(8, 1), awq(16, 7), awq(64, 300)],
+  ...[awq(8, 1), awq(16, 7), awq(64, 300), awq(144, 130)],
+  ...[across(2, 16, 17), across(8, 76, 129)],
   ...[2, 4].flatMap((bits) => [quanto(bits, 1, 1), quanto(bits, 5, 7), quanto(bits, 130, 129)]),
   ...[1, 2, 17, 40001].map(bitsandbytes),
 ]

@@ -36,6 +36,25 @@ void unpackCodes(const uint8_t* packed, uint8_t* codes, const uint8_t* order, in
                      codes + (int64_t)line * lineCodes + w * perWord);
     });
   }
+  if (crossesWords(bits, wordBytes, lines, length, lineCodes, stepCodes, count)) {
+    const int32_t perWord = 32 / bits;
+    return eachTurned(lines, length / perWord, [&](int32_t line, int32_t across, int32_t w, int32_t down) {
+      uint32_t turned[TURNED_WORDS][TURNED_LINES];
+      for (int32_t j = 0; j < across; j++)
+        for (int32_t i = 0; i < down; i++)
+          turned[i][j] =
+              (uint32_t)readWord(packed, (int64_t)(line + j) * lineWords + (int64_t)(w + i) * stepWords, 4);
+      for (int32_t i = 0; i < down; i++)
+        for (int32_t place = 0; place < perWord; place++) {
+          const int64_t row = (int64_t)(w + i) * perWord + (order ? order[place] : place);
+          uint8_t* to = codes + row * stepCodes + line;
+          int32_t j = 0;
+          for (; j <= across - LANES; j += LANES)
+            storeAs(to + j, __builtin_convertvector(loadAs<u32v>(turned[i] + j) >> place * bits & mask, u8v));
+          for (; j < across; j++) to[j] = (uint8_t)(turned[i][j] >> place * bits & mask);
+        }
+    });
+  }
   eachPiece(lines * length, [&](int32_t first, int32_t end) {
     int64_t line = first / length, j = first % length;
     for (int32_t i = first; i < end; i++) {
