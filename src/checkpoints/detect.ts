@@ -20,10 +20,16 @@ export const settingsKeys: readonly string[] = [
   ...schemes.flatMap(({ settingsKeys: keys = [] }) => keys),
 ]
 
-/** What a config.json says of how the weights are quantized; null where it says nothing. */
+/**
+ * What a config.json says of how the weights are quantized; null where it says nothing.
+ * @throws FormatError if it says so twice, and otherwise: mlx-lm writes the same under two names
+ */
 export function quantizationSettings(config: JsonObject): JsonObject | null {
-  const key = settingsKeys.find((one) => config.has(one))
-  return key === undefined ? null : config.object(key)
+  const [key, ...others] = settingsKeys.filter((one) => config.has(one))
+  if (key === undefined) return null
+  const other = others.find((one) => JSON.stringify(config.get(one)) !== JSON.stringify(config.get(key)))
+  if (other !== undefined) throw config.error(other, `must be what ${key} is, which is there, too`)
+  return config.object(key)
 }
 
 /**
@@ -40,7 +46,7 @@ export async function detectFolder(
     const own = config ? null : await ownSettings(scheme, folder)
     const quantized = await scheme.detect(config ?? own, file, own !== null)
     if (!quantized) continue
-    if (config) await refuseSecond(scheme, folder)
+    await refuseSecond(scheme, folder, config ? 'config.json' : await ownFile(scheme, folder))
     return { scheme: scheme.name, quantized }
   }
   if (config) {
@@ -59,27 +65,37 @@ export async function detectFolder(
   return { scheme: 'none', quantized: null }
 }
 
-/** @throws FormatError if a folder whose config.json is one scheme's holds the settings of another, too */
-async function refuseSecond({ name, settingsFiles: shared = [] }: Scheme, folder: Folder): Promise<void> {
-  for (const { name: other, settingsFiles = [] } of schemes) {
-    for (const file of settingsFiles) {
-      if (shared.includes(file) || !(await folder.has(file))) continue
-      throw new FormatError(
-        `${folder.name}: must be quantized in one way; config.json says ${name}, and ${file} is there, which is ${other}'s`,
-      )
-    }
+/**
+ * @param said the file that says that a folder is a scheme's; null: its tensors tell
+ * @throws FormatError if the folder holds the settings of another, too
+ */
+async function refuseSecond(
+  { name, settingsFiles: shared = [] }: Scheme,
+  folder: Folder,
+  said: string | null,
+): Promise<void> {
+  for (const file of new Set(schemes.flatMap(({ settingsFiles = [] }) => settingsFiles))) {
+    if (shared.includes(file) || !(await folder.has(file))) continue
+    const others = schemes.filter(({ settingsFiles = [] }) => settingsFiles.includes(file))
+    throw new FormatError(
+      `${folder.name}: must be quantized in one way; ${said ?? 'its tensors'} ${said ? 'says' : 'say'} ${name}, and ${file} is there, which is of ${anyOf(others.map((one) => one.name))}`,
+    )
   }
 }
 
 /** The first of a scheme's settings files that a folder holds; null where there is none. */
-async function ownSettings({ settingsFiles = [] }: Scheme, folder: Folder): Promise<JsonObject | null> {
-  for (const name of settingsFiles) {
-    if (!(await folder.has(name))) continue
-    const path = `${folder.name}/${name}`
-    const bytes = await readBytes(folder, name, maxJsonBytes)
-    return new JsonObject(parseJson(bytes, path, { uniqueKeys: true }), path)
-  }
+async function ownFile({ settingsFiles = [] }: Scheme, folder: Folder): Promise<string | null> {
+  for (const name of settingsFiles) if (await folder.has(name)) return name
   return null
+}
+
+/** What that file holds. */
+async function ownSettings(scheme: Scheme, folder: Folder): Promise<JsonObject | null> {
+  const name = await ownFile(scheme, folder)
+  if (name === null) return null
+  const path = `${folder.name}/${name}`
+  const bytes = await readBytes(folder, name, maxJsonBytes)
+  return new JsonObject(parseJson(bytes, path, { uniqueKeys: true }), path)
 }
 
 /** Asks every scheme whether a file is its own: by its tensors, and settings if there are any. */

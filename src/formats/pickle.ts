@@ -121,6 +121,9 @@ const refused: Readonly<Record<number, string>> = {
   152: 'READONLY_BUFFER',
 }
 
+/** Values that a pickle may make, each of which takes up to some 240 bytes; a tensor is made of about 20. */
+const maxValues = 2_000_000
+
 const stop = 0x2e
 const markOfStack = Symbol('mark')
 
@@ -129,6 +132,8 @@ class Unpickler {
   private readonly options: PickleOptions
   private readonly stack: unknown[] = []
   private readonly memo = new Map<number, unknown>()
+  /** How many were made. */
+  private values = 0
   /** Of the next byte. */
   private at = 0
   /** Of the opcode that runs. */
@@ -204,6 +209,7 @@ class Unpickler {
   }
 
   push(value: unknown): void {
+    if (++this.values > maxValues) throw this.error(`must make at most ${maxValues} values; it makes more`)
     this.stack.push(value)
   }
 

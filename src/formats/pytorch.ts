@@ -9,7 +9,7 @@ import { bytesOfRows, type TensorFile, type TensorInfo, tensorInfo } from './ten
 import { readZip } from './zip.ts'
 
 /** A pickle names tensors; their values lie outside. */
-export const maxPickleBytes = 100_000_000
+export const maxPickleBytes = 32_000_000
 
 /** What the files before zip archives start with, and their version. */
 const legacyMagic = 0x1950a86a20f9469cfc6cn

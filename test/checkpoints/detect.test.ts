@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { detectFile, detectFolder } from '../../src/checkpoints/detect.ts'
+import { detectFile, detectFolder, quantizationSettings } from '../../src/checkpoints/detect.ts'
 import { JsonObject } from '../../src/formats/json.ts'
 import { memoryFolder } from '../../src/formats/source.ts'
 import type { StoredDType, TensorFile } from '../../src/formats/tensorFile.ts'
@@ -66,8 +66,27 @@ test('two schemes at once are refused by their names', async () => {
   await assert.rejects(detectFolder(both, settings(awq), floats), {
     name: 'FormatError',
     message:
-      "model: must be quantized in one way; config.json says awq, and quanto_qmap.json is there, which is quanto's",
+      'model: must be quantized in one way; config.json says awq, and quanto_qmap.json is there, which is of quanto',
   })
+  const map = { fc: { weights: 'qint8', activations: 'none' } }
+  const gptq = { bits: 4, group_size: 32, desc_act: false, quant_method: 'gptq' }
+  const files = folderOf({ 'quanto_qmap.json': map, 'quantize_config.json': gptq })
+  await assert.rejects(
+    detectFolder(files, null, floats),
+    /^FormatError: model: must be quantized in one way; .*\.json says \w+, and .*\.json is there/,
+  )
+  // The file that several schemes have is called by them all.
+  const shared = folderOf({ 'quantize_config.json': gptq })
+  await assert.rejects(detectFolder(shared, settings({ quant_method: 'hqq' }), floats), /of awq, .*gptq/)
+  // mlx-lm writes its settings under two names.
+  const four = { group_size: 32, bits: 4 }
+  const eight = { group_size: 32, bits: 8 }
+  const same = quantizationSettings(settings({ quantization: four, quantization_config: { ...four } }))
+  assert.equal(same?.get('bits'), 4)
+  assert.throws(
+    () => quantizationSettings(settings({ quantization: eight, quantization_config: four })),
+    /quantization must be what quantization_config is, which is there, too/,
+  )
   // AutoAWQ and AutoGPTQ write their settings twice.
   const twice = folderOf({ 'quant_config.json': awq })
   assert.equal((await detectFolder(twice, settings(awq), floats)).scheme, 'awq')

@@ -118,6 +118,8 @@ testOnDevices('bad input: one sentence', async (device) => {
     ],
     [{ modules_to_not_convert: ['fc'] }, scale, /fc\.weight_scale_inv must be of a layer that is quantized/],
     [{ modules_to_not_convert: ['('] }, scale, /modules_to_not_convert/],
+    [{ modules_to_not_convert: ['head\\Z'] }, scale, /modules_to_not_convert must have names or regular/],
+    [{ modules_to_not_convert: ['(?P<x>head)'] }, scale, /modules_to_not_convert must have names or regular/],
     [{}, {}, /fc\.weight_scale_inv is missing/],
   ]
   for (const [config, parts, says] of bad) {

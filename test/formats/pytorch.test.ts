@@ -149,6 +149,7 @@ test('hostile pickles are refused with the place, and run nothing', async () => 
     'two values': [pickle(']].'), /must end with one value; 1 more are left/],
     'an odd number of pairs': [pickle('}(', text, 'u.'), /must set pairs in a dictionary/],
     'no end': [pickle(']'), /must end within its \d+ bytes/],
+    'millions of values': [pickle('(', 'N'.repeat(2_000_001), 't.'), /must make at most 2000000 values/],
     'lists in one another': [pickle(']'.repeat(5000), 'a'.repeat(4999), '.'), /must lie at most 32 deep/],
     'another kind of persistent id': [pickle(text, 'Q.'), /must refer to storages alone/],
   }
