@@ -1,4 +1,5 @@
 import type { LoadPlan, PlannedParameter } from '../checkpoints/plan.ts'
+import { layersToWrite } from '../checkpoints/savedTensors.ts'
 import { storedShape, twinOf } from '../checkpoints/twins.ts'
 import { type FloatDType, isFloatDType } from '../core/dtype.ts'
 import { fp4, nf4, type QType } from '../core/qtype.ts'
@@ -101,6 +102,9 @@ export async function planConversion(
   const { making, floats } = layersToMake(plan, chosen, kept, options)
   putTwins(model, [...making.values()])
   const made = await makeCodes(plan, making, { kinds, floats }, options, progress)
+  const layers = await layersToWrite(model, kinds)
+  // What layers do not have in common is refused before a plan is shown.
+  if (layers.quantized.size > 0) scheme?.writer.settings(layers.quantized, layers.floats)
   const tensors = parameters.map((planned) => {
     const { path, shape, kind: from, weight } = planned
     const become = kept.get(planned) ?? made.get(planned)?.kind

@@ -47,7 +47,11 @@ export interface ConvertedFiles {
 }
 
 /** Converts into memory. */
-export async function convertedFiles(source: string, to: string, device: Device): Promise<ConvertedFiles> {
+export async function convertedFiles(
+  source: ModelPlace,
+  to: string,
+  device: Device,
+): Promise<ConvertedFiles> {
   const files = new Map<string, Uint8Array>()
   const { tensors } = await convert(source, memoryFolder(files), { to, device, onWarning: () => {} })
   const one = files.get('model.gguf')

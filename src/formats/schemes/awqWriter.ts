@@ -29,6 +29,8 @@ export function awqWriter(version: 'gemm' | 'gemv'): SchemeWriter {
     types: [qint4],
     targets: { [version === 'gemm' ? 'awq' : 'awq_gemv']: target },
     refuses: (weight) => refusal(weight, version),
+    // Readers here multiply in float32.
+    roundsAlike: () => false,
     fits: (weight) => misfitScales(weight, 'float16', 'AWQ'),
     parts: ({ weight }) => (weight ? (version === 'gemm' ? gemmParts : gemvParts)(weight) : []),
     repeats: () => false,

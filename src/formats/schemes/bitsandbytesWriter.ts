@@ -36,6 +36,8 @@ export const bitsandbytesWriter: SchemeWriter = {
     'bnb-int8': { weights: qint8, algorithm: 'llmInt8', holds: ({ qtype }) => qtype === qint8 },
   },
   refuses: refusal,
+  // Codes of 8 bits stand for float32; blocks say what they stand for.
+  roundsAlike: ({ qtype }) => qtype !== qint8,
   parts: partsOf,
   repeats: () => false,
   settings: (layers, floats) => ({ quantizationConfig: configOf([...layers.values()], floats) }),

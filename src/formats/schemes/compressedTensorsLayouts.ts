@@ -97,6 +97,8 @@ function microLayout(weight: WeightKind): Layout | string {
   const isNvfp4 = scaleDtype === 'float8_e4m3fn' && size === 16 && qtype === e2m1
   if (!(isMicro || isNvfp4) || K % (size ?? 1) !== 0 || offset !== null)
     return `it is ${qtype.name} in ${showBlock(block, shape)} with ${scaleDtype ?? 'quantized'} scales, and compressed-tensors takes floats of 4 or 8 bits in groups of 32 with powers of two, or of 4 bits in groups of 16 with float8`
+  if (isNvfp4 && weight.dtype !== 'bfloat16')
+    return `its values are ${weight.dtype}, and compressed-tensors multiplies these scales in bfloat16`
   const args = {
     ...{ num_bits: qtype.bits, type: 'float', symmetric: true },
     ...{ strategy: isNvfp4 ? 'tensor_group' : 'group', group_size: size, dynamic: false },

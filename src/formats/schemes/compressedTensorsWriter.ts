@@ -58,6 +58,8 @@ export const compressedTensorsWriter: SchemeWriter = {
     const layout = layoutOf(weight, false)
     return typeof layout === 'string' ? layout : null
   },
+  // Scales of 8 bits say no dtype: the library multiplies in bfloat16.
+  roundsAlike: ({ dtype, scaleDtype }) => scaleDtype === dtype || dtype === 'bfloat16',
   parts: (layer) => (layer.weight ? partsOf(layer, layer.weight) : []),
   repeats: () => true,
   settings: (layers, floats) => ({ quantizationConfig: configOf([...layers.values()], floats) }),

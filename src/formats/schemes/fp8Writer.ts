@@ -23,6 +23,8 @@ export const fp8Writer: SchemeWriter = {
     },
   },
   refuses: refusal,
+  // transformers multiplies in float32 and casts to the model's dtype.
+  roundsAlike: () => false,
   parts: ({ weight }) => {
     if (!weight) return []
     const { shape, block } = weight
@@ -42,7 +44,7 @@ export const fp8Writer: SchemeWriter = {
   limits: () => [],
 }
 
-function refusal({ qtype, block, shape, offset, dtype, scaleDtype, reordered }: WeightKind): string | null {
+function refusal({ qtype, block, shape, offset, scaleDtype, reordered }: WeightKind): string | null {
   if (qtype !== qfloat8_e4m3fn || offset !== null || reordered)
     return `it is ${qtype.name}, and fp8 takes float8_e4m3fn with scales alone`
   if (block.kind !== 'tile') return `it has ${showBlock(block, shape)}, and fp8 takes tiles`
@@ -50,8 +52,7 @@ function refusal({ qtype, block, shape, offset, dtype, scaleDtype, reordered }: 
   const fits = (size: number, tile: number) => size <= tile || size % tile === 0
   if (!fits(N, block.rows) || !fits(K, block.columns))
     return `it has ${showBlock(block, shape)}, and transformers takes those that divide rows and columns`
-  // transformers multiplies in float32 and casts to the model's dtype.
-  return dtype === 'float32' && scaleDtype !== null ? null : `it is computed in ${dtype}, and fp8 in float32`
+  return scaleDtype === null ? 'its scales are quantized once more, and fp8 takes plain ones' : null
 }
 
 /** @throws FormatError where layers have tiles of different sizes */

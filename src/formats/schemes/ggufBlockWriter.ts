@@ -45,6 +45,8 @@ export const ggufBlockWriter: SchemeWriter = {
   ]),
   refuses: (weight) =>
     typeOf(weight) ? null : `it is ${showKind(weight)}, and GGUF's types have no such blocks`,
+  // Blocks stand for float32.
+  roundsAlike: () => false,
   fits: misfit,
   parts: partsOf,
   repeats: () => false,

@@ -40,6 +40,8 @@ export function gptqWriter(version: GptqVersion): SchemeWriter {
     layers: ['Linear', 'Conv1D'],
     targets: { [version]: target },
     refuses: (weight) => refusedIntegers(weight, format),
+    // Readers here multiply in float32.
+    roundsAlike: () => false,
     fits: async (weight) => (isStored(weight) ? null : misfitScales(weight, 'float16', 'GPTQ')),
     parts: ({ weight }) => (weight ? partsOf(weight, version) : []),
     repeats: () => false,

@@ -39,6 +39,7 @@ export const hqqWriter: SchemeWriter = {
     },
   },
   refuses: refusal,
+  roundsAlike: ({ dtype, scaleDtype }) => scaleDtype === dtype,
   parts: ({ weight }) => (weight ? partsOf(weight) : []),
   repeats: () => false,
   settings: (layers, floats) => ({ quantizationConfig: configOf(layers, floats) }),
@@ -63,7 +64,7 @@ function viewOf(weight: WeightKind): [rows: number, cols: number] {
 }
 
 function refusal(weight: WeightKind): string | null {
-  const { qtype, shape, block, offset, reordered, dtype, scaleDtype } = weight
+  const { qtype, shape, block, offset, reordered } = weight
   if (!types.includes(qtype)) return `it is ${qtype.name}, and HQQ takes integers of 1 to 6 and 8 bits`
   if (shape.length !== 2) return 'it is of a convolution, and HQQ takes linear layers'
   if (reordered) return 'its columns are reordered, and HQQ takes them in order'
@@ -71,9 +72,7 @@ function refusal(weight: WeightKind): string | null {
   const perByte = [1, 2, 4].includes(qtype.bits) ? 8 / qtype.bits : 1
   const [rows] = viewOf(weight)
   if (rows % perByte !== 0) return `it has ${rows} groups, and HQQ packs ${perByte} in a byte`
-  if (offset === 'shift') return 'it has shifts, and HQQ has zero points'
-  if (dtype === 'float32' || scaleDtype === dtype) return null
-  return `its ${dtype} weights are rounded otherwise than HQQ rounds them`
+  return offset === 'shift' ? 'it has shifts, and HQQ has zero points' : null
 }
 
 function partsOf(kind: WeightKind): PartToWrite[] {

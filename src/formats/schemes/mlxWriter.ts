@@ -33,6 +33,8 @@ export const mlxWriter: SchemeWriter = {
     'mlx:8bit': target(quint8),
   },
   refuses: refusal,
+  roundsAlike: (weight) =>
+    floatMode(weight) !== undefined || (weight.offset === 'shift' && weight.scaleDtype === weight.dtype),
   fits: misfit,
   parts: ({ weight }) => (weight ? partsOf(weight) : []),
   repeats: () => false,
@@ -60,7 +62,7 @@ function groupSizeOf(weight: WeightKind): number | undefined {
 }
 
 function refusal(weight: WeightKind): string | null {
-  const { qtype, shape, block, offset, dtype, scaleDtype, reordered } = weight
+  const { qtype, shape, block, offset, reordered } = weight
   const [, columns] = matrixShape(shape)
   if (shape.length !== 2) return 'it is of a convolution, and MLX takes linear layers and embeddings'
   if (reordered) return 'its columns are reordered, and MLX takes them in order'
@@ -70,9 +72,7 @@ function refusal(weight: WeightKind): string | null {
   const size = rowBlock(block, shape)
   if (size === null || columns % size !== 0 || groupSizeOf(weight) === undefined)
     return `it has ${showBlock(block, shape)} of ${columns} columns, and MLX takes groups of ${affineGroups.join(', ')}`
-  if (offset === 'zero') return 'it has float zero points, and MLX adds biases to what is scaled'
-  if (dtype === 'float32' || (offset === 'shift' && scaleDtype === dtype)) return null
-  return `its ${dtype} weights are rounded otherwise than MLX rounds them`
+  return offset === 'zero' ? 'it has float zero points, and MLX adds biases to what is scaled' : null
 }
 
 /** Integer zero points become biases −scale · z, which are exact in float32 where scales are halves. */

@@ -161,6 +161,11 @@ export interface SchemeWriter {
    * the format has float16; default: all fit. Values are looked at on the device.
    */
   fits?(weight: QTensor): Promise<string | null>
+  /**
+   * Whether its readers round what the codes of a weight of halves stand for as that weight does: one that was
+   * float16 is not where they multiply in float32. Default: they do.
+   */
+  roundsAlike?(weight: WeightKind): boolean
   /** The tensors of one layer, whose weight is not refused, besides its bias and other floats. */
   parts(layer: LayerToWrite): readonly PartToWrite[]
   /**

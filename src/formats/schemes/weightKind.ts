@@ -41,8 +41,12 @@ export async function weightKind(weight: QTensor): Promise<WeightKind> {
 
 /** Why a writer cannot hold a weight as it is, the end of a sentence; null where it can. */
 export function refusalOf(writer: SchemeWriter, weight: WeightKind): string | null {
-  const { divisor } = weight
-  if (divisor === null || divisor === writer.divisor) return writer.refuses(weight)
+  const { divisor, dtype } = weight
+  if (divisor === null || divisor === writer.divisor) {
+    const refused = writer.refuses(weight)
+    const rounds = dtype === 'float32' || (writer.roundsAlike?.(weight) ?? true)
+    return refused ?? (rounds ? null : `its ${dtype} weights are rounded otherwise than the format's`)
+  }
   return `its scaled codes are divided by ${divisor}, and the format has no such numbers`
 }
 
