@@ -208,12 +208,18 @@ function fileOf(
   })
   const tensors = new Map(infos.map((info) => [info.name, info]))
   const file = { name: source.name, tensors, unknown: new Map() }
+  const gathered = new Map<string, Promise<Uint8Array>>()
   const readRows: TensorFile['readRows'] = async (name, start, end, into) => {
     const info = tensorInfo(file, name)
     const view = views.get(name) as StoredView
     const { from, length } = bytesOfRows(file, info, start, end)
     if (view.isContiguous) return source.read(info.byteOffset + from, length, into)
-    return gather(source, info, view, [start, end])
+    // Rows of a transposed matrix span all of it: it is read once, and kept until its last row was asked for.
+    const rows = info.shape[0] ?? 1
+    const ordered = gathered.get(name) ?? gather(source, info, view, [0, rows])
+    if (end < rows) gathered.set(name, ordered)
+    else gathered.delete(name)
+    return (await ordered).subarray(from, from + length)
   }
   return {
     ...file,

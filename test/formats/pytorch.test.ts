@@ -273,6 +273,25 @@ test('a storage of the old form that is referred to with two counts is refused',
   )
 })
 
+test('a transposed matrix that is read row by row is read once', async () => {
+  const inner = bytesSource(
+    archive(tensor(6, 0, [3, 2], [1, 3]), { 0: Uint8Array.from({ length: 24 }, (_, i) => i) }),
+    'x.pt',
+  )
+  let asked = 0
+  const read: ByteSource['read'] = (offset, length, into) => {
+    asked += length
+    return inner.read(offset, length, into)
+  }
+  const file = await openPyTorch({ ...inner, read })
+  asked = 0
+  const rows: number[] = []
+  for (const row of [0, 1, 2]) rows.push(...(await file.readRows('tensor', row, row + 1)))
+  const values = [0, 3, 1, 4, 2, 5].flatMap((i) => [4 * i, 4 * i + 1, 4 * i + 2, 4 * i + 3])
+  assert.deepEqual(rows, values)
+  assert.equal(asked, 24)
+})
+
 test('one value that stands for many is refused when it is read', async () => {
   const file = await open(files.get('expanded.pt') ?? assert.fail())
   assert.deepEqual(file.tensors.get('x')?.shape, [1000, 1000])
