@@ -137,3 +137,16 @@ test('GGUF refuses plain shifts beside scales that are quantized once more', asy
   assert.equal(refusalOf(ggufBlockWriter, await weightKind(weight)), null)
   assert.match((await ggufBlockWriter.fits?.(weight)) ?? '', /of its scales and shifts some are plain/)
 })
+
+test('bitsandbytes refuses layers of different thresholds', async () => {
+  const model = initialize(new Sequential(new Linear(64, 64), new Linear(64, 64)), device, { seed: 1 })
+  for (const [include, outlierThreshold] of [
+    ['0', 5],
+    ['1', 6],
+  ] as const)
+    quantize(model, { weights: 'int8', algorithm: 'llmInt8', outlierThreshold, include })
+  freeze(model)
+  await assert.rejects(saved(model, { format: 'bitsandbytes' }), {
+    message: 'save: bitsandbytes must have one threshold of outliers; the layers have 5 and 6',
+  })
+})

@@ -61,11 +61,26 @@ function configOf(layers: readonly LayerToWrite[], floats: readonly FloatLayer[]
     llm_int8_enable_fp32_cpu_offload: false,
     llm_int8_has_fp16_weight: false,
     llm_int8_skip_modules: skippedModules(layers, floats),
-    llm_int8_threshold: new PythonFloat(layers[0]?.outlierThreshold ?? defaultOutlierThreshold),
+    llm_int8_threshold: new PythonFloat(thresholdOf(layers)),
     load_in_4bit: !is8bit,
     load_in_8bit: is8bit,
     quant_method: 'bitsandbytes',
   }
+}
+
+/** @throws FormatError where layers have different thresholds of outliers: config.json has one for all */
+function thresholdOf(layers: readonly LayerToWrite[]): number {
+  const thresholds = new Set(
+    layers.flatMap(({ computeDtype, outlierThreshold }) =>
+      computeDtype === 'int8Outliers' ? [outlierThreshold] : [],
+    ),
+  )
+  if (thresholds.size > 1)
+    throw new FormatError(
+      `save: bitsandbytes must have one threshold of outliers; the layers have ${[...thresholds].join(' and ')}`,
+    )
+  const [threshold = defaultOutlierThreshold] = thresholds
+  return threshold
 }
 
 /**
