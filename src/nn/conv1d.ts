@@ -4,6 +4,7 @@ import { ForwardConvolution, type ForwardConvolutionOptions } from './convolutio
 
 /** y = bias + x ⋆ weight over the last dimension of x [B, inChannels, length]; arguments as PyTorch's. */
 export class Conv1d extends ForwardConvolution {
+  static readonly typeName: string = 'Conv1d'
   constructor(
     inChannels: number,
     outChannels: number,

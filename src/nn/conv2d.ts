@@ -7,6 +7,7 @@ import { ForwardConvolution, type ForwardConvolutionOptions, type PerAxis } from
  * PyTorch's.
  */
 export class Conv2d extends ForwardConvolution {
+  static readonly typeName: string = 'Conv2d'
   constructor(
     inChannels: number,
     outChannels: number,

@@ -6,6 +6,7 @@ import { type ConvTransposeLayerOptions, type PerAxis, TransposedConvolution } f
  * The transposed convolution over the last dimension of x [B, inChannels, length]; arguments as PyTorch's.
  */
 export class ConvTranspose1d extends TransposedConvolution {
+  static readonly typeName: string = 'ConvTranspose1d'
   constructor(
     inChannels: number,
     outChannels: number,
@@ -31,6 +32,7 @@ export class ConvTranspose1d extends TransposedConvolution {
  * PyTorch's.
  */
 export class ConvTranspose2d extends TransposedConvolution {
+  static readonly typeName: string = 'ConvTranspose2d'
   constructor(
     inChannels: number,
     outChannels: number,

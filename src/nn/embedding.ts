@@ -18,6 +18,7 @@ const optionKinds: OptionKinds<EmbeddingOptions> = { dtype: aFloatDType }
 
 /** y = weight[ids]. */
 export class Embedding extends Module {
+  static readonly typeName: string = 'Embedding'
   /** [numEmbeddings, embeddingDim] */
   weight: Tensor
 

@@ -18,6 +18,7 @@ import { type ActivationQuantization, QWeightModule, type WeightQuantization } f
  * Source: transformers, pytorch_utils.py, `Conv1D`.
  */
 export class Conv1D extends Module {
+  static readonly typeName: string = 'Conv1D'
   /** Outputs and inputs, by the names that transformers gives them. */
   readonly nf: number
   readonly nx: number
@@ -81,6 +82,7 @@ export class Conv1D extends Module {
  * inputs.
  */
 export class QConv1D extends QWeightModule {
+  static readonly typeName: string = 'QConv1D'
   readonly nf: number
   readonly nx: number
 

@@ -23,6 +23,7 @@ const optionKinds: OptionKinds<LinearOptions> = { bias: aBoolean, dtype: aFloatD
 
 /** y = x · weightᵀ + bias. */
 export class Linear extends Module {
+  static readonly typeName: string = 'Linear'
   readonly inFeatures: number
   readonly outFeatures: number
   /** [outFeatures, inFeatures] */

@@ -44,9 +44,10 @@ export abstract class Module {
     return ''
   }
 
-  /** The class name that `String(model)` prints. */
+  /** The class name that `String(model)` prints: its own static `typeName`, since bundlers shorten names. */
   get typeName(): string {
-    return this.constructor.name
+    const own = Object.getOwnPropertyDescriptor(this.constructor, 'typeName')
+    return own?.value ?? this.constructor.name
   }
 
   /**

@@ -28,6 +28,7 @@ const optionKinds: OptionKinds<LayerNormOptions> = {
 
 /** y = (x − mean) / √(variance + ε) · weight + bias over the last dimension. */
 export class LayerNorm extends Module {
+  static readonly typeName: string = 'LayerNorm'
   readonly size: number
   readonly eps: number
   /** [size], or null */
@@ -76,6 +77,7 @@ const groupNormKinds: OptionKinds<GroupNormOptions> = { eps: atLeast(0), affine:
 
 /** Channels in groups, each group of each sample normalized by its own mean and variance. */
 export class GroupNorm extends Module {
+  static readonly typeName: string = 'GroupNorm'
   readonly numGroups: number
   readonly numChannels: number
   readonly eps: number

@@ -8,6 +8,7 @@ import { type ActivationQuantization, aLayer, QWeightModule, type WeightQuantiza
 
 /** The quantized twin of `Embedding`: rows are dequantized as they are looked up. */
 export class QEmbedding extends QWeightModule {
+  static readonly typeName: string = 'QEmbedding'
   constructor(float: Embedding, quantization: WeightQuantization, activations?: ActivationQuantization) {
     check('QEmbedding', 'float', float, aLayer)
     super({ weight: float.weight, bias: null }, quantization, activations)

@@ -5,6 +5,7 @@ import { type ActivationQuantization, aLayer, QModule } from './qmodule.ts'
 
 /** The quantized twin of `LayerNorm`: its output is quantized, its weight never. */
 export class QLayerNorm extends QModule {
+  static readonly typeName: string = 'QLayerNorm'
   readonly size: number
   readonly eps: number
   weight: Tensor | null

@@ -6,6 +6,7 @@ import { type ActivationQuantization, QWeightModule, type WeightQuantization } f
 
 /** The quantized twin of `Linear`. With int8 weights and int8 activations its product runs in integers. */
 export class QLinear extends QWeightModule {
+  static readonly typeName: string = 'QLinear'
   readonly inFeatures: number
   readonly outFeatures: number
 

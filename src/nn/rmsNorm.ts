@@ -9,6 +9,7 @@ import { Module } from './module.ts'
 
 /** y = x / √(mean(x²) + ε) · weight. */
 export class RMSNorm extends Module {
+  static readonly typeName: string = 'RMSNorm'
   readonly eps: number
   /** [size] */
   weight: Tensor

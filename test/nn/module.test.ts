@@ -104,7 +104,7 @@ test('what cannot be quantized is refused in one sentence', () => {
   )
   wrong(
     { weights: 'int4', groupSize: 33 },
-    'quantize: groupSize must be a positive multiple of 32; received 33',
+    'quantize: groupSize (33) must divide the columns of blocks.0.fc1 (256); exclude it or choose another',
   )
   wrong(
     { weights: 'int8', include: '*.norm' },
