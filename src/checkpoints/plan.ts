@@ -39,12 +39,15 @@ export interface PlannedParameter {
    */
   load(device: Device, dtype?: FloatDType): Promise<Parameter>
   /**
-   * A quantized one, with codes in a form that is good for looking at it or for passing it on, where its scheme can
-   * give it so; null of others.
+   * A quantized one, with codes in a form that is good for looking at it or for passing it on, where its
+   * scheme can give it so; null of others.
    * @throws FormatError as `load`
    */
   loadAs(form: CodesForm, device: Device): Promise<QTensor | null>
-  /** What `load` reads, of some rows, from the first to the last (exclusive); absent where only all are to be had. */
+  /**
+   * What `load` reads, of some rows, from the first to the last (exclusive); absent where only all are to be
+   * had.
+   */
   loadRows?(rows: readonly [number, number], device: Device, dtype?: FloatDType): Promise<Tensor>
 }
 

@@ -134,12 +134,13 @@ export async function refuseMisfit(scheme: WritingScheme, path: string, weight: 
 }
 
 /**
- * Saves a model, a language model in Hugging Face layout, its quantized modules as `format` stores them, so that
- * Python's readers of the format read the folder. It appears whole or not at all.
+ * Saves a model, a language model in Hugging Face layout, its quantized modules as `format` stores them, so
+ * that Python's readers of the format read the folder. It appears whole or not at all.
  * @param target a path, or a folder to write into (then file by file)
  * @returns bytes written
- * @throws FormatError if quantized layers are not frozen, the target holds files (with `overwrite`: other files
- * than a save's) or cannot be written, the format cannot hold the model, or a tensor holds NaN or infinity
+ * @throws FormatError if quantized layers are not frozen, the target holds files (with `overwrite`: other
+ * files than a save's) or cannot be written, the format cannot hold the model, or a tensor holds NaN or
+ * infinity
  */
 export async function save(
   model: Module,

@@ -26,7 +26,8 @@ export interface SavedPart extends TensorToWrite {
   /** Of which module it is. */
   readonly modulePath: string
   /**
-   * Calls `body` with the values, of what the module holds by then; what was made for that is disposed afterwards.
+   * Calls `body` with the values, of what the module holds by then; what was made for that is disposed
+   * afterwards.
    * @throws FormatError if they are not finite
    */
   use<R>(body: (values: Tensor) => Promise<R>): Promise<R>

@@ -47,8 +47,8 @@ const aState: Kind = {
 }
 
 /**
- * Resolves to copies of all tensors of a model, under the names that `save` gives them by default (quanto's, but
- * of types that only other schemes hold); those of a module at several paths, and tied ones, under each.
+ * Resolves to copies of all tensors of a model, under the names that `save` gives them by default (quanto's,
+ * but of types that only other schemes hold); those of a module at several paths, and tied ones, under each.
  * Quantized layers that are not frozen give their float weights.
  */
 export async function stateDict(model: Module): Promise<Map<string, SavedTensor>> {

@@ -22,8 +22,8 @@ export interface Backend {
    */
   allocate(bytes: number): number
   /**
-   * As `allocate`, but memory that the system keeps in a file of a folder while it is short of it; absent where
-   * there is no such memory. The file has no name and goes with the block.
+   * As `allocate`, but memory that the system keeps in a file of a folder while it is short of it; absent
+   * where there is no such memory. The file has no name and goes with the block.
    * @throws DeviceError if the folder or the room is not to be had
    */
   allocateOnDisk?(folder: string, bytes: number): number

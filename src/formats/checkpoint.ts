@@ -17,8 +17,8 @@ const weightsNames = [
 ] as const
 
 /**
- * The weights of a folder in Hugging Face layout: `model.safetensors`, else the shards that its index names; of
- * one without these `pytorch_model.bin`, or its shards; else the only `.safetensors` file that it holds.
+ * The weights of a folder in Hugging Face layout: `model.safetensors`, else the shards that its index names;
+ * of one without these `pytorch_model.bin`, or its shards; else the only `.safetensors` file that it holds.
  * @throws FormatError if the folder holds none of them, or what it holds is refused.
  */
 export async function openCheckpoint(folder: Folder): Promise<TensorFile> {
@@ -37,7 +37,9 @@ export async function openCheckpoint(folder: Folder): Promise<TensorFile> {
   throw new FormatError(`${folder.name}: must hold ${anyOf(weightsNames)}; ${held}`)
 }
 
-/** The tensors of a file, whose name says what it is; what reads PyTorch's files is loaded when there is one. */
+/**
+ * The tensors of a file, whose name says what it is; what reads PyTorch's files is loaded when there is one.
+ */
 export async function openTensors(source: ByteSource, name = source.name): Promise<TensorFile> {
   if (!/\.(bin|pt|pth)$/.test(name)) return openSafetensors(source)
   const { openPyTorch } = await import('./pytorch.ts')

@@ -31,7 +31,10 @@ export function findBeyond(x: Tensor, limit: number): Promise<number | null> {
 /** Values that `findInPieces` makes others of at a time: what it needs does not grow with the tensor. */
 const pieceValues = 2 ** 22
 
-/** The place of the first value of x of which `make`, of a piece of x, makes one whose bits are `limit` or more. */
+/**
+ * The place of the first value of x of which `make`, of a piece of x, makes one whose bits are `limit` or
+ * more.
+ */
 export async function findInPieces(
   x: Tensor,
   limit: number,

@@ -3,13 +3,14 @@ import { e2m1, iq4_nl, type QType, qint2, qint3, qint4, qint5, qint6, qint8 } fr
 import type { GgufTypeName } from './ggufBlocks.ts'
 
 /**
- * Where some of the small integers of a block lie, or some of their bits: in bytes from `at` on, `bits` of each,
- * as many of a byte as it holds from bit `shift` on. Of `span` bytes the lowest bits come first, then the next:
+ * Where some of the small integers of a block lie, or some of their bits: in bytes from `at` on, `bits` of
+ * each, as many of a byte as it holds from bit `shift` on. Of `span` bytes the lowest bits come first, then
+ * the next:
  *
  *     value first + (n · per + s) · span + l   =   byte at + n · span + l, bits shift + bits · s …
  *
- * l < span, s < per = ⌊(8 − shift) / bits⌋. With bits 0 a byte holds five digits to base 3 (per = 5), the highest
- * first, as a fraction of 256.
+ * l < span, s < per = ⌊(8 − shift) / bits⌋. With bits 0 a byte holds five digits to base 3 (per = 5), the
+ * highest first, as a fraction of 256.
  */
 export interface BlockField {
   readonly at: number
@@ -77,8 +78,8 @@ const fourBitsK = {
 }
 
 /**
- * GGUF's block types, each drawn once, for reading and for writing: w = scale · (q − zeroPoint), or scale · q −
- * shift. Codes, scales and values stay as they are.
+ * GGUF's block types, each drawn once, for reading and for writing: w = scale · (q − zeroPoint), or scale · q
+ * − shift. Codes, scales and values stay as they are.
  * Source: https://github.com/ggml-org/ggml, src/ggml-common.h, and ggml-quants.c, dequantize_row_q4_0 and its
  * neighbours.
  */

@@ -46,8 +46,9 @@ export function isHubId(id: string): boolean {
 }
 
 /**
- * A model of the hub: its files are downloaded when they are opened, into the cache that Hugging Face's own tools
- * keep; those that are there already are not. Where the hub does not answer, what is kept of the model has to do.
+ * A model of the hub: its files are downloaded when they are opened, into the cache that Hugging Face's own
+ * tools keep; those that are there already are not. Where the hub does not answer, what is kept of the model
+ * has to do.
  * @throws FormatError if it is neither there nor to be had
  */
 export async function hubFolder(id: string, options: OpenOptions = {}, revision = 'main'): Promise<Folder> {

@@ -20,7 +20,10 @@ export class HubCache {
     this.folder = join(cacheDir, `models--${id.replace('/', '--')}`)
   }
 
-  /** The commit that a revision was when it was last asked for; a commit is its own; null if nothing is kept of it. */
+  /**
+   * The commit that a revision was when it was last asked for; a commit is its own; null if nothing is kept
+   * of it.
+   */
   async commitOf(revision: string): Promise<string | null> {
     const text = await readFile(join(this.folder, 'refs', revision), 'utf8').catch(() => revision)
     const commit = text.trim()

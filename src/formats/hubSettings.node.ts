@@ -14,8 +14,8 @@ export interface HubSettings {
 }
 
 /**
- * The settings that Hugging Face's own tools have, from the same variables: HF_ENDPOINT, HF_HUB_CACHE, HF_HOME,
- * HF_TOKEN, HF_TOKEN_PATH, HF_HUB_OFFLINE; the token of `hf auth login` where there is no other.
+ * The settings that Hugging Face's own tools have, from the same variables: HF_ENDPOINT, HF_HUB_CACHE,
+ * HF_HOME, HF_TOKEN, HF_TOKEN_PATH, HF_HUB_OFFLINE; the token of `hf auth login` where there is no other.
  * Source: huggingface_hub 2.4, constants.py and utils/_auth.py.
  */
 export async function hubSettings(environment = process.env): Promise<HubSettings> {

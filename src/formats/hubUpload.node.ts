@@ -17,8 +17,8 @@ export interface UploadOptions {
 }
 
 /**
- * Puts the files of a folder, not those of folders in it, and not hidden ones, into a model of the hub, in one
- * commit; makes the model where there is none.
+ * Puts the files of a folder, not those of folders in it, and not hidden ones, into a model of the hub, in
+ * one commit; makes the model where there is none.
  * @returns its address
  * @throws FormatError if the hub cannot be reached, or does not let the owner of the token write there
  */

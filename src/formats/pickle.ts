@@ -25,8 +25,8 @@ export class PickleEnd extends FormatError {}
 
 /**
  * The value of a pickle, as data: None is null; lists and tuples are arrays; dictionaries Maps; whole numbers
- * bigints where they are no safe integers. Nothing that a pickle names is looked up or run: globals are those of
- * `options`, and opcodes those that PyTorch's own reader of weights takes; all else is refused by name.
+ * bigints where they are no safe integers. Nothing that a pickle names is looked up or run: globals are those
+ * of `options`, and opcodes those that PyTorch's own reader of weights takes; all else is refused by name.
  * Source: Python's pickletools; PyTorch 2.15, torch/_weights_only_unpickler.py.
  * @returns the value, and where the next byte after it lies
  * @throws FormatError with the byte offset of what is refused
@@ -46,7 +46,10 @@ class Global {
   }
 }
 
-/** The opcodes that are read, by their byte; `operation` of the others gives their names, as far as they have any. */
+/**
+ * The opcodes that are read, by their byte; `operation` of the others gives their names, as far as they have
+ * any.
+ */
 const opcodes: Readonly<Record<number, (machine: Unpickler) => void>> = {
   128: (machine) => machine.protocol(),
   40: (machine) => machine.mark(),

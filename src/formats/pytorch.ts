@@ -22,17 +22,17 @@ interface Contents {
 }
 
 /**
- * The tensors of a file that `torch.save` wrote, `pytorch_model.bin` or `model.pt`: those of a state dictionary by
- * its names; of dictionaries and lists within others by the path that leads there. Whatever else the file holds, is
- * passed over; what would run code is refused. The file is a zip archive,
+ * The tensors of a file that `torch.save` wrote, `pytorch_model.bin` or `model.pt`: those of a state
+ * dictionary by its names; of dictionaries and lists within others by the path that leads there. Whatever
+ * else the file holds, is passed over; what would run code is refused. The file is a zip archive,
  *
  *     NAME/data.pkl      a pickle, in which storages are referred to
  *     NAME/data/KEY      the values of a storage
  *     NAME/byteorder     little or big
  *
- * or, as PyTorch before 1.6 wrote it, five pickles, one after the other (a number, a version, what is known of the
- * system, the value, and the keys of storages), and then for each key the number of its values in 8 bytes, and those.
- * Takes over `source`: closes it when it is refused, and with the file.
+ * or, as PyTorch before 1.6 wrote it, five pickles, one after the other (a number, a version, what is known
+ * of the system, the value, and the keys of storages), and then for each key the number of its values in 8
+ * bytes, and those. Takes over `source`: closes it when it is refused, and with the file.
  * @throws FormatError if it is neither, or holds more than tensors, numbers and texts
  */
 export async function openPyTorch(source: ByteSource): Promise<TensorFile> {
@@ -170,7 +170,10 @@ async function legacyStarts(
 /** How deep dictionaries may lie in others. */
 const maxDepth = 32
 
-/** The tensors in a value, by the keys that lead there. What stands at several places of it, is looked into once. */
+/**
+ * The tensors in a value, by the keys that lead there. What stands at several places of it, is looked into
+ * once.
+ */
 function namedViews(value: unknown, name: string): Map<string, StoredView> {
   const views = new Map<string, StoredView>()
   const seen = new Set<unknown>()
@@ -232,8 +235,8 @@ function fileOf(
 }
 
 /**
- * Rows of a view whose values lie in another order, or apart: what spans them is read, and the values are put in
- * order by the definition of the kernel that does it. Checkpoints seldom hold such.
+ * Rows of a view whose values lie in another order, or apart: what spans them is read, and the values are put
+ * in order by the definition of the kernel that does it. Checkpoints seldom hold such.
  * @throws FormatError if values are used several times, which could be any number, or dimensions are too many
  */
 async function gather(

@@ -4,7 +4,8 @@ import type { PickleGlobal } from './pickle.ts'
 import type { StoredDType } from './tensorFile.ts'
 
 /*
- * What PyTorch's files name: the functions that tensors are rebuilt with, and types. Here they make descriptions.
+ * What PyTorch's files name: the functions that tensors are rebuilt with, and types. Here they make
+ * descriptions.
  */
 
 /** What the values of a storage are. */
@@ -86,7 +87,9 @@ const storages: Readonly<Record<string, StorageType>> = {
   ComplexDoubleStorage: ofDType('C128', 16),
 }
 
-/** Types by their names in `torch`: of tensors without storages of their own, and as values beside tensors. */
+/**
+ * Types by their names in `torch`: of tensors without storages of their own, and as values beside tensors.
+ */
 const types: Readonly<Record<string, StorageType>> = {
   float64: storages.DoubleStorage,
   float32: storages.FloatStorage,
@@ -115,14 +118,16 @@ const named = (prefix: string, entries: Readonly<Record<string, StorageType>>) =
 
 /**
  * The globals that a file of weights may name.
- * Source: PyTorch 2.15, torch/_utils.py, `_rebuild_tensor` … `_rebuild_parameter`; torch/_tensor.py, `__reduce_ex__`.
+ * Source: PyTorch 2.15, torch/_utils.py, `_rebuild_tensor` … `_rebuild_parameter`; torch/_tensor.py,
+ * `__reduce_ex__`.
  */
 export const pytorchGlobals: Readonly<Record<string, PickleGlobal>> = {
   'collections.OrderedDict': { call: ([pairs = []]) => new Map(pairs as [unknown, unknown][]) },
   'torch._utils._rebuild_tensor': {
     call: ([storage, offset, size, stride]) => new StoredView(storage, offset, size, stride),
   },
-  // Behind these: whether it asks for a gradient, hooks of the way back, and what it is of an imaginary number.
+  // Behind these: whether it asks for a gradient, hooks of the way back, and what it is of an imaginary
+  // number.
   'torch._utils._rebuild_tensor_v2': {
     call([storage, offset, size, stride, _gradient, _hooks, metadata]) {
       if (metadata instanceof Map && metadata.size > 0)

@@ -66,8 +66,8 @@ export async function writeCheckpoint(
 }
 
 /**
- * Lays out the files that `writeCheckpoint` writes, for tensors that come in another order than they stand in.
- * Where a sink takes bytes in order only, they are held until the end.
+ * Lays out the files that `writeCheckpoint` writes, for tensors that come in another order than they stand
+ * in. Where a sink takes bytes in order only, they are held until the end.
  * @throws FormatError as `writeSafetensors`
  */
 export async function placeCheckpoint(

@@ -5,8 +5,8 @@ import { show } from './json.ts'
 import type { ByteSource } from './source.ts'
 
 /**
- * What the values of a stored tensor are: a dtype of lowbit's, or, where lowbit has no values of the kind, the
- * word of its file in capitals: `U32`, `F8_E8M0`, `Q4_0`. Of these only the bytes can be had.
+ * What the values of a stored tensor are: a dtype of lowbit's, or, where lowbit has no values of the kind,
+ * the word of its file in capitals: `U32`, `F8_E8M0`, `Q4_0`. Of these only the bytes can be had.
  */
 export type StoredDType = DType | Uppercase<string>
 
@@ -16,11 +16,14 @@ export interface TensorInfo {
   readonly name: string
   readonly dtype: StoredDType
   readonly shape: Shape
-  /** Whether its values lie column by column: its bytes are then those of the transposed matrix. Default false. */
+  /**
+   * Whether its values lie column by column: its bytes are then those of the transposed matrix. Default
+   * false.
+   */
   readonly columnMajor?: boolean
   /**
-   * Of a matrix whose rows are turned in pairs: the rows of a head, where row 2i + s of the file is the model's
-   * row s · headRows / 2 + i. Absent where the rows stand as in the model.
+   * Of a matrix whose rows are turned in pairs: the rows of a head, where row 2i + s of the file is the
+   * model's row s · headRows / 2 + i. Absent where the rows stand as in the model.
    */
   readonly headRows?: number
   readonly byteLength: number
@@ -52,8 +55,8 @@ export interface TensorFile {
    */
   read(name: string): Promise<Uint8Array>
   /**
-   * The bytes of rows `start` to `end` (exclusive) of the first dimension; copied to the start of `into`, where
-   * there is one and they have to be copied.
+   * The bytes of rows `start` to `end` (exclusive) of the first dimension; copied to the start of `into`,
+   * where there is one and they have to be copied.
    * @throws FormatError as `read`, and if there are no such rows
    */
   readRows(name: string, start: number, end: number, into?: Uint8Array): Promise<Uint8Array>

@@ -24,7 +24,8 @@ const headersAtOnce = 32
  *     at the end      the end record of 22 bytes, before it in zip64 another with 64-bit numbers, and where that lies
  *
  * Source: PKWARE's APPNOTE.TXT 6.3.10.
- * @throws FormatError if it is no archive, an entry is compressed or encrypted, or does not lie within the file
+ * @throws FormatError if it is no archive, an entry is compressed or encrypted, or does not lie within the
+ * file
  */
 export async function readZip(source: ByteSource): Promise<Map<string, ZipEntry>> {
   const { offset, length, count } = await findDirectory(source)

@@ -11,7 +11,10 @@ import type { CausalLM } from './causalLM.ts'
 export interface ChosenLayers {
   /** The paths of the layers of a parameter that are. */
   layersOf(planned: PlannedParameter): readonly string[]
-  /** Why the codes of a parameter become floats whatever they are, the end of a sentence; null where they need not. */
+  /**
+   * Why the codes of a parameter become floats whatever they are, the end of a sentence; null where they need
+   * not.
+   */
   reasonAgainst(planned: PlannedParameter): string | null
 }
 
@@ -24,8 +27,8 @@ export function twinsAt(model: CausalLM, { paths }: PlannedParameter): QWeightMo
 }
 
 /**
- * Without `include`, the layers that are quantized in the source; of a float model all that multiply weights, but
- * the head where the target's embeddings are floats. Only layers of the classes that the scheme holds.
+ * Without `include`, the layers that are quantized in the source; of a float model all that multiply weights,
+ * but the head where the target's embeddings are floats. Only layers of the classes that the scheme holds.
  * @throws ShapeError if a glob matches no module
  */
 export function chosenLayers(

@@ -34,7 +34,9 @@ export interface ConvertedTensor {
   readonly to: string
   /** Whether every value stays what it is. */
   readonly exact: boolean
-  /** ‖W − Ŵ‖₂ / ‖W‖₂, Ŵ what the source's weight W becomes; null of a float that is rounded to another dtype. */
+  /**
+   * ‖W − Ŵ‖₂ / ‖W‖₂, Ŵ what the source's weight W becomes; null of a float that is rounded to another dtype.
+   */
   readonly error: number | null
   /** Why its codes cannot go over as they are; null where they do, and of floats. */
   readonly reason: string | null
@@ -80,8 +82,8 @@ interface Looked {
 }
 
 /**
- * Looks at every weight that is quantized, or is to be, and says what becomes of it. The plan's model gets twins
- * with weights that stand for those to come.
+ * Looks at every weight that is quantized, or is to be, and says what becomes of it. The plan's model gets
+ * twins with weights that stand for those to come.
  * @throws ShapeError as `quantize`
  */
 export async function planConversion(

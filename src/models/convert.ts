@@ -40,7 +40,9 @@ export interface ConvertOptions {
   groupSize?: number | null
   /** Refuses, before anything is written, what would change a value. */
   exactOnly?: boolean
-  /** Only layers whose path matches are quantized; globs. Default: those of the source, all of a float model. */
+  /**
+   * Only layers whose path matches are quantized; globs. Default: those of the source, all of a float model.
+   */
   include?: readonly string[]
   /** Layers whose path matches become floats; globs. */
   exclude?: readonly string[]
@@ -51,7 +53,9 @@ export interface ConvertOptions {
   /** Replaces a model that was saved before. */
   overwrite?: boolean
   signal?: AbortSignal
-  /** Is told of what becomes of every tensor, before anything is written; what it throws ends the conversion. */
+  /**
+   * Is told of what becomes of every tensor, before anything is written; what it throws ends the conversion.
+   */
   onPlan?: (tensors: readonly ConvertedTensor[]) => void | Promise<void>
   /** Is told what of the source is ignored, and what other readers cannot load; default: `console.warn`. */
   onWarning?: (message: string) => void

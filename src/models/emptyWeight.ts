@@ -8,8 +8,8 @@ import { QTensor } from '../qtensor/qtensor.ts'
 import { type Quantizer, weightSpec } from '../qtensor/quantizer.ts'
 
 /**
- * What a twin's weight will be when frozen, without values. A codebook's scales count as float32, the largest that
- * they can be.
+ * What a twin's weight will be when frozen, without values. A codebook's scales count as float32, the largest
+ * that they can be.
  * @param float dtype of the weight that is quantized
  */
 export function emptyWeight(twin: QWeightModule, float: FloatDType): QTensor {

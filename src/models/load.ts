@@ -35,7 +35,8 @@ import { checkRoom, parameterSizes } from './room.ts'
 
 /**
  * Where a model lies: a path, URL, hub id, or in Node one of this package, such as
- * `lowbit/models/stories260K`; a folder; a GGUF file in the browser, or the files that were dropped on a page.
+ * `lowbit/models/stories260K`; a folder; a GGUF file in the browser, or the files that were dropped on a
+ * page.
  */
 export type ModelPlace = string | URL | Folder | Blob | readonly File[]
 
@@ -71,8 +72,8 @@ export interface LoadOptions extends PlacementOptions {
    */
   quantization?: Quantization
   /**
-   * transformers' name of an attention. Whichever it is, attention here is one kernel that streams over keys and
-   * values, as `flash_attention_2` does, and holds no matrix of scores.
+   * transformers' name of an attention. Whichever it is, attention here is one kernel that streams over keys
+   * and values, as `flash_attention_2` does, and holds no matrix of scores.
    */
   attnImplementation?: 'eager' | 'sdpa' | 'flash_attention_2'
   signal?: AbortSignal
@@ -102,9 +103,9 @@ const optionKinds: OptionKinds<LoadOptions> = {
 }
 
 /**
- * Loads a causal language model: a folder in Hugging Face layout (or its URL, or hub id), float or quantized by
- * any of the schemes that lowbit reads; or a GGUF file (its path or URL ending in .gguf, or a `File` that the user
- * picked), whose blocks are computed with as they are.
+ * Loads a causal language model: a folder in Hugging Face layout (or its URL, or hub id), float or quantized
+ * by any of the schemes that lowbit reads; or a GGUF file (its path or URL ending in .gguf, or a `File` that
+ * the user picked), whose blocks are computed with as they are.
  * @throws FormatError if a file is missing, broken, or does not fit the others
  */
 export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {}): Promise<CausalLM> {
@@ -159,9 +160,9 @@ export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {})
 }
 
 /**
- * The parameters in their order, each with what `load` makes of it, up to `atOnce` of them on their way: while one
- * is laid out on the device, the next comes from its file. One at a time where floats are made of them, which are
- * large.
+ * The parameters in their order, each with what `load` makes of it, up to `atOnce` of them on their way:
+ * while one is laid out on the device, the next comes from its file. One at a time where floats are made of
+ * them, which are large.
  */
 export async function* inOrder<Made extends { dispose(): void } | null>(
   parameters: readonly PlannedParameter[],

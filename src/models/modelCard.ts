@@ -11,8 +11,8 @@ export interface CardOptions {
 }
 
 /**
- * The model card of a checkpoint, a README.md with what the hub reads above it: base model, scheme, bits per weight,
- * and how it is loaded.
+ * The model card of a checkpoint, a README.md with what the hub reads above it: base model, scheme, bits per
+ * weight, and how it is loaded.
  */
 export function modelCard(plan: LoadPlan<CausalLM>, { id, baseModel }: CardOptions): string {
   const { scheme, parameters, model } = plan

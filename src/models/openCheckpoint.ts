@@ -34,8 +34,8 @@ export interface ReadTensorOptions {
 const optionKinds: OptionKinds<ReadTensorOptions> = { device: aDevice, dtype: aFloatDType }
 
 /**
- * A checkpoint of a language model of which nothing but headers is read: its settings, its tensors, and each of
- * them when it is asked for.
+ * A checkpoint of a language model of which nothing but headers is read: its settings, its tensors, and each
+ * of them when it is asked for.
  */
 export class OpenCheckpoint {
   /** What messages call it. */
@@ -102,8 +102,8 @@ export class OpenCheckpoint {
 }
 
 /**
- * Opens a checkpoint of a language model without reading its weights, wherever it lies: by path or URL, over HTTP
- * by ranges, or the files that a user dropped on a page.
+ * Opens a checkpoint of a language model without reading its weights, wherever it lies: by path or URL, over
+ * HTTP by ranges, or the files that a user dropped on a page.
  *
  *     const checkpoint = await openCheckpoint([...event.dataTransfer.files])
  *     console.log(checkpoint.scheme, checkpoint.tensors)

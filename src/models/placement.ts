@@ -11,16 +11,16 @@ import { Tensor } from '../tensor/tensor.ts'
 import type { CausalLM } from './causalLM.ts'
 
 /*
- * A model larger than memory: weights that have no room lie in a file that the system maps into memory. What is used
- * is read then, and goes again when the memory is needed.
+ * A model larger than memory: weights that have no room lie in a file that the system maps into memory. What
+ * is used is read then, and goes again when the memory is needed.
  */
 
 /** Where the weights of a model lie. */
 export interface PlacementOptions {
   /**
    * Globs of layers and where their weights lie, the first that fits, as transformers' `device_map` says it:
-   * `{ 'model.layers.1?': 'disk' }`. Others lie in memory while `maxMemory` has room. Weights on disk are read when
-   * they are used, and want the native device.
+   * `{ 'model.layers.1?': 'disk' }`. Others lie in memory while `maxMemory` has room. Weights on disk are
+   * read when they are used, and want the native device.
    */
   placement?: Readonly<Record<string, 'memory' | 'disk'>>
   /** Bytes of weights that lie in memory; what comes later in the model lies on disk. Default: no limit. */

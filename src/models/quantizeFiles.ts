@@ -30,8 +30,8 @@ export interface QuantizedFiles {
 }
 
 /**
- * Whether a model can be quantized from files to files: what its codes look like is then known before they are
- * there.
+ * Whether a model can be quantized from files to files: what its codes look like is then known before they
+ * are there.
  */
 export function streams(
   { scheme }: LoadPlan,
@@ -43,8 +43,8 @@ export function streams(
 }
 
 /**
- * Reads a model, quantizes it and writes it, tensor by tensor: the same files as load, `quantize`, `freeze` and
- * `save`, in memory for one tensor. The plan's model is left without values.
+ * Reads a model, quantizes it and writes it, tensor by tensor: the same files as load, `quantize`, `freeze`
+ * and `save`, in memory for one tensor. The plan's model is left without values.
  * @param floats whether quantized weights are made floats first
  * @throws FormatError as `loadCausalLM` and `save`
  */

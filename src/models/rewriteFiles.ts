@@ -71,8 +71,8 @@ export function placeFloats(
 }
 
 /**
- * Reads a model and writes it, tensor by tensor, in memory for a few of them. The plan's model is left without
- * values.
+ * Reads a model and writes it, tensor by tensor, in memory for a few of them. The plan's model is left
+ * without values.
  * @returns the bytes written
  * @throws FormatError as `loadCausalLM` and `save`
  */

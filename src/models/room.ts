@@ -18,7 +18,9 @@ export interface Becoming {
   freezing: boolean
 }
 
-/** Bytes that the parameters of a plan take in the end, in their order, and those of what they are made of. */
+/**
+ * Bytes that the parameters of a plan take in the end, in their order, and those of what they are made of.
+ */
 export function parameterSizes(
   { model, parameters }: LoadPlan<CausalLM>,
   becoming: Becoming,

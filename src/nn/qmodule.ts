@@ -160,7 +160,9 @@ export abstract class QWeightModule extends QModule {
    * `generate` and `bench`.
    */
   computeDtype: ComputeDType | null = null
-  /** The magnitude from which values of inputs are outliers, where products are computed in `int8Outliers`. */
+  /**
+   * The magnitude from which values of inputs are outliers, where products are computed in `int8Outliers`.
+   */
   outlierThreshold = defaultOutlierThreshold
   /** What its quantizer collected in a calibration; null before one, and once the weight is frozen. */
   statistics: Statistics | null = null
@@ -244,8 +246,8 @@ export abstract class QWeightModule extends QModule {
   }
 
   /**
-   * What the layer computes with: the quantized weight, or the floats that it stands for where a gradient has to
-   * reach a float weight, or its quantizer has yet to collect statistics.
+   * What the layer computes with: the quantized weight, or the floats that it stands for where a gradient has
+   * to reach a float weight, or its quantizer has yet to collect statistics.
    */
   protected weightInUse(): Tensor | QTensor {
     const { weight, statistics } = this

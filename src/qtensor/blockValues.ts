@@ -33,7 +33,10 @@ export interface BlockValues {
   readonly dtype: DType
 }
 
-/** Scales that scaled codes are divided after: kernels read `quotient`, scale / divisor, float32 as `tensor` lies. */
+/**
+ * Scales that scaled codes are divided after: kernels read `quotient`, scale / divisor, float32 as `tensor`
+ * lies.
+ */
 interface DividedValues extends BlockValues {
   readonly divisor: number
   readonly quotient: Tensor
@@ -110,8 +113,8 @@ function plainValues(held: BlockValues, block: Block, shape: Shape, as = held.dt
 }
 
 /**
- * The numbers of the blocks, of their shape, in `as` or as they are held; scales with a divisor are divided by it.
- * Those, and numbers quantized once more, are computed in float32. A tensor of its own.
+ * The numbers of the blocks, of their shape, in `as` or as they are held; scales with a divisor are divided
+ * by it. Those, and numbers quantized once more, are computed in float32. A tensor of its own.
  */
 export function blockValues(held: HeldScale | HeldOffset, block: Block, shape: Shape, as?: DType): Tensor {
   if ('value' in held) return scope(() => expand(held.code, blocksShape(block, shape)).clone())

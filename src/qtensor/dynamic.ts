@@ -35,8 +35,8 @@ export function quantizeRows(
 }
 
 /**
- * x as int8 codes but for its columns of outliers (see kernels/quantize/quantizeOutliers); computed once for all
- * layers that take the same x.
+ * x as int8 codes but for its columns of outliers (see kernels/quantize/quantizeOutliers); computed once for
+ * all layers that take the same x.
  * @param threshold the magnitude from which values are outliers; 0: none are
  */
 export function quantizeOutliers(

@@ -6,7 +6,10 @@ import { isSamePacking, type PackedCodes, type Packing, packCodes, unpackCodes }
 import { matrixShape } from './parts.ts'
 import { packTiles, unpackTiles } from './tiles.ts'
 
-/** How codes are to be held: in tiles, which products take; in the words of a file, if it gave such; not at all. */
+/**
+ * How codes are to be held: in tiles, which products take; in the words of a file, if it gave such; not at
+ * all.
+ */
 export type CodesForm = 'tiles' | 'words' | 'none'
 
 /** Codes as a weight holds them: tiles, uint8; words; null: none. */

@@ -50,7 +50,10 @@ export const linear = op(
   },
 )
 
-/** The product of floats with a quantized weight that gradients pass through; no floats of the weight are kept. */
+/**
+ * The product of floats with a quantized weight that gradients pass through; no floats of the weight are
+ * kept.
+ */
 const trainedLinear = op(
   'trainedLinear(x, weight, bias)',
   (x: Tensor, w: QTensor, bias: Tensor | null): Tensor =>
@@ -139,7 +142,8 @@ function outlierLinear(x: Tensor, w: QTensor, threshold: number, sizes: Sizes): 
 }
 
 /**
- * Columns of x that share a scale: a group of x lies in one of w, and the kernel takes 32 columns at a time, or 16.
+ * Columns of x that share a scale: a group of x lies in one of w, and the kernel takes 32 columns at a time,
+ * or 16.
  */
 function activationGroup({ groupSize, shape }: QTensor): number {
   if (groupSize % 32 !== 0 && groupSize < matrixShape(shape)[1]) return 16

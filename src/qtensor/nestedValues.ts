@@ -7,8 +7,8 @@ import { type Block, blocksShape, type NestedScale, rowsOfBlocks } from './parts
 import { packTiles, tileBytes, unpackTiles } from './tiles.ts'
 
 /**
- * Scales or shifts that were quantized once more, as a device keeps them: codes and values in tiles, where the
- * kernels that multiply can read them so, else in the order of the blocks.
+ * Scales or shifts that were quantized once more, as a device keeps them: codes and values in tiles, where
+ * the kernels that multiply can read them so, else in the order of the blocks.
  */
 export interface NestedValues {
   /** Tiles [N, groups] of `bits`, or codes of the shape of the blocks. */
@@ -25,15 +25,15 @@ export interface NestedValues {
   readonly divides: Tensor | null
   readonly offset: Tensor | null
   /**
-   * How many groups of a row share a value; 0: all of the weight do, −1: they are divided by it; null: nothing is in
-   * tiles.
+   * How many groups of a row share a value; 0: all of the weight do, −1: they are divided by it; null:
+   * nothing is in tiles.
    */
   readonly shared: number | null
 }
 
 /**
- * How many groups of a row share a value, as the kernels can read it: eight groups from a multiple of eight on
- * have the same value; 0 where all of the weight has one, −1 where that divides. Null where they cannot.
+ * How many groups of a row share a value, as the kernels can read it: eight groups from a multiple of eight
+ * on have the same value; 0 where all of the weight has one, −1 where that divides. Null where they cannot.
  */
 function sharedGroups(nested: NestedScale, block: Block, shape: Shape): number | null {
   const rows = rowsOfBlocks(block, shape)

@@ -50,8 +50,8 @@ export function packCodes(codes: Tensor, packing: Packing): Tensor {
 }
 
 /**
- * The values of blocks of `blockBytes` bytes that `fields` find there, as kernels/layout/unpackBlocks draws it: as
- * many of each block, in the order of the blocks.
+ * The values of blocks of `blockBytes` bytes that `fields` find there, as kernels/layout/unpackBlocks draws
+ * it: as many of each block, in the order of the blocks.
  */
 export function unpackBlocks(
   blocks: Tensor,
@@ -79,7 +79,9 @@ export function addToCodes(codes: Tensor, bits: number, add: number, run = 1): T
   return y
 }
 
-/** Codes of 1, 2 or 4 bits of rows that lie apart, one over the other in the bits of a byte, the first lowest. */
+/**
+ * Codes of 1, 2 or 4 bits of rows that lie apart, one over the other in the bits of a byte, the first lowest.
+ */
 export function splitRows(count: number, cols: number, bits: number): Packing {
   const lines = Math.ceil((count / cols) * (bits / 8)) * cols
   return {
@@ -89,8 +91,8 @@ export function splitRows(count: number, cols: number, bits: number): Packing {
 }
 
 /**
- * Codes of rows that lie apart, one over the other in a word, the first in the highest bits: of 1, 2 and 4 bits in a
- * byte, of 3 bits ten in a word of 32; of others each in a byte.
+ * Codes of rows that lie apart, one over the other in a word, the first in the highest bits: of 1, 2 and 4
+ * bits in a byte, of 3 bits ten in a word of 32; of others each in a byte.
  */
 export function splitRowsDown(count: number, cols: number, bits: number): Packing {
   const perWord = bits === 3 ? 10 : bits < 5 ? 8 / bits : 1
@@ -120,7 +122,10 @@ export function lowFirst(rows: number, length: number): Packing {
   }
 }
 
-/** A stream of codes down each of `columns` columns of words of 32 bits, lowest bits first; codes [columns, length]. */
+/**
+ * A stream of codes down each of `columns` columns of words of 32 bits, lowest bits first; codes [columns,
+ * length].
+ */
 export function wordColumns(columns: number, length: number, bits: number): Packing {
   const packedBytes = 4 * columns * Math.ceil((length * bits) / 32)
   return {

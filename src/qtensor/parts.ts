@@ -27,8 +27,8 @@ export interface PlainScale {
   /** Of the shape of the blocks. */
   readonly values: Tensor
   /**
-   * What scaled codes are divided by: w = v(q) · scale / divisor, both operations rounded to float32. Only where
-   * there is no offset.
+   * What scaled codes are divided by: w = v(q) · scale / divisor, both operations rounded to float32. Only
+   * where there is no offset.
    */
   readonly divisor?: number
 }
@@ -62,9 +62,9 @@ export interface NestedScale {
 export type Scale = PlainScale | NestedScale
 
 /**
- * What is taken away before or after scaling: `shift` w = scale · q − shift; `zeroPoint` and `zero` w = scale ·
- * (q − z). Values have the shape of the blocks: shifts are floats, or quantized once more as scales are; zero
- * points are integers of one byte in the codes' range, or one number for all blocks; zeros are floats.
+ * What is taken away before or after scaling: `shift` w = scale · q − shift; `zeroPoint` and `zero` w = scale
+ * · (q − z). Values have the shape of the blocks: shifts are floats, or quantized once more as scales are;
+ * zero points are integers of one byte in the codes' range, or one number for all blocks; zeros are floats.
  */
 export type Offset =
   | (PlainScale & { readonly kind: OffsetKind })

@@ -15,9 +15,9 @@ export interface Product {
   readonly kernel: 'qmatmul' | 'qmatmulInt8' | 'dequantize → matmul'
   /**
    * What x is for them: `floats` as they are; `groups` and `rows`, rounded to int8 with a scale a group of
-   * columns or a row (torchao's range, or ±127 of `absmaxRows`), floats that such codes stand for where the kernel
-   * takes floats; `outliers`, to a row's but for columns of large values; `codes`, an activation's own;
-   * `asymmetric` and `float8`, floats rounded to a row's int8 or float8 codes.
+   * columns or a row (torchao's range, or ±127 of `absmaxRows`), floats that such codes stand for where the
+   * kernel takes floats; `outliers`, to a row's but for columns of large values; `codes`, an activation's
+   * own; `asymmetric` and `float8`, floats rounded to a row's int8 or float8 codes.
    */
   readonly x: 'floats' | 'groups' | 'rows' | 'absmaxRows' | 'outliers' | 'codes' | 'asymmetric' | 'float8'
   /** Why none of the fast kernels multiplies this weight. */
@@ -45,8 +45,8 @@ export function chooseProduct(weight: WeightFacts, x: QType | null, computeDtype
   const integers = hasKernel && hasIntegerCodes(qtype)
   if (computeDtype === 'int8') return integers ? { kernel: 'qmatmulInt8', x: 'groups' } : fast
   const rows = computeDtype === 'int8PerToken' ? 'rows' : 'absmaxRows'
-  // The kernel takes scales of x by the groups of the weight: one for a row only where that is one group. Rows are
-  // rounded so whatever multiplies them.
+  // The kernel takes scales of x by the groups of the weight: one for a row only where that is one group.
+  // Rows are rounded so whatever multiplies them.
   return integers && isOneGroup(weight) ? { kernel: 'qmatmulInt8', x: rows } : { ...fast, x: rows }
 }
 
@@ -117,8 +117,9 @@ interface GroupTiles {
 }
 
 /**
- * What kernels take of a weight, by their names. Scales and shifts that no kernel reads (those of tiles, and those
- * that codebooks or runs across rows quantize once more) are made float32 for the call: run it in a scope.
+ * What kernels take of a weight, by their names. Scales and shifts that no kernel reads (those of tiles, and
+ * those that codebooks or runs across rows quantize once more) are made float32 for the call: run it in a
+ * scope.
  */
 export function weightArguments(weight: QTensor) {
   const { codeTiles, qtype, groupSize, heldOffset } = weight
@@ -188,8 +189,8 @@ function readOffset(weight: QTensor, offset: HeldOffset, scale: GroupTiles): Gro
 }
 
 /**
- * Float zero points as shifts scale · z, which kernels read; made once, and given back with the zero points. They are
- * there before a product is: one may be recorded long before it runs.
+ * Float zero points as shifts scale · z, which kernels read; made once, and given back with the zero points.
+ * They are there before a product is: one may be recorded long before it runs.
  */
 function readZero(weight: QTensor, held: Tensor): GroupTiles {
   const [tensor] = held.derive('shifts', () => [

@@ -119,8 +119,8 @@ export class QTensor {
 
   /**
    * Lays parts out as the device wants them; they stay the caller's.
-   * @param form how packed codes are held: a weight whose codes lie in words can be taken apart and written, and
-   * not multiplied; of one without codes all else can be asked
+   * @param form how packed codes are held: a weight whose codes lie in words can be taken apart and written,
+   * and not multiplied; of one without codes all else can be asked
    * @throws ShapeError or DTypeError unless they fit one another
    */
   static fromParts(parts: PartsToHold, form: CodesForm = 'tiles'): QTensor {
@@ -249,8 +249,8 @@ export class QTensor {
   }
 
   /**
-   * The shifts in the weight's dtype or another, of the shape of the blocks, those of zero points scale · z; null
-   * where there are none.
+   * The shifts in the weight's dtype or another, of the shape of the blocks, those of zero points scale · z;
+   * null where there are none.
    */
   shift(dtype = this.dtype): Tensor | null {
     const { heldOffset, block, shape, qtype } = this
@@ -271,7 +271,10 @@ export class QTensor {
     })
   }
 
-  /** The integer zero points of the shape of the blocks, one byte each as the codes; null where there are none. */
+  /**
+   * The integer zero points of the shape of the blocks, one byte each as the codes; null where there are
+   * none.
+   */
   zeroPoint(): Tensor | null {
     const { heldOffset, block, shape } = this
     if (heldOffset?.kind !== 'zeroPoint') return null

@@ -14,7 +14,9 @@ export interface ScaleOptions {
   readonly zeroPoints?: boolean
   /** Ranges from −m to m, so that the zero point is the middle of the codes; of zero points alone. */
   readonly symmetric?: boolean
-  /** The dtype of scales and shifts; they are chosen in float32 then, and so is what the weight stands for. */
+  /**
+   * The dtype of scales and shifts; they are chosen in float32 then, and so is what the weight stands for.
+   */
   readonly scaleDtype?: FloatDType
   /** Rows that share a scale, over the columns of a group: tiles; null: all rows. Default 1. */
   readonly blockRows?: number | null
@@ -35,7 +37,9 @@ export interface WeightRecipe extends ScaleOptions {
   readonly groupSize: number | null
 }
 
-/** What a weight is to become: the type of its codes, which weights share a scale, and what scales are to be. */
+/**
+ * What a weight is to become: the type of its codes, which weights share a scale, and what scales are to be.
+ */
 export interface WeightSpec extends Omit<ScaleOptions, 'blockRows'> {
   readonly type: QType
   readonly block: Block
@@ -69,8 +73,8 @@ export interface Quantizer {
   /** What scaled codes are divided by; its scales are float32 then. Default: they are not. */
   readonly divisor?: number
   /**
-   * What its scales are, where they are not floats: powers of two of one byte, or float8 that one value divides; the
-   * weights stand for bfloat16 then.
+   * What its scales are, where they are not floats: powers of two of one byte, or float8 that one value
+   * divides; the weights stand for bfloat16 then.
    */
   readonly scales?: 'exponents' | 'divided'
   /**

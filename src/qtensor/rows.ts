@@ -28,7 +28,9 @@ export function symmetricRange({ qmax }: QType): CodeRange {
   return { qmin: -qmax, qmax }
 }
 
-/** The least positive number of a float dtype that has all its digits: the least scale where none is given. */
+/**
+ * The least positive number of a float dtype that has all its digits: the least scale where none is given.
+ */
 export function smallestNormal(dtype: DType): number {
   return dtype === 'float16' ? 2 ** -14 : 2 ** -126
 }

@@ -20,7 +20,9 @@ export function packTiles(x: Tensor, bits = 8 * dtypes[x.dtype].bytes): Tensor {
   return tiles
 }
 
-/** Lays x [rows, cols] into the tiles of a matrix of as many columns, from row `first`, a multiple of 16, on. */
+/**
+ * Lays x [rows, cols] into the tiles of a matrix of as many columns, from row `first`, a multiple of 16, on.
+ */
 export function packTileRows(x: Tensor, tiles: Tensor, bits: number, first: number): void {
   const [rows, cols] = x.shape
   const part = tiles.rows(tileBytes(first, cols, bits), tileBytes(first + rows, cols, bits))

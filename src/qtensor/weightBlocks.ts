@@ -120,7 +120,9 @@ function zeroPointsOf(
   return 'values' in offset ? offset.values : expand(sameCode(type, offset.value, device), blocks)
 }
 
-/** A code, [1], that a kernel makes: what is recorded to be run again and again holds no bytes of the host. */
+/**
+ * A code, [1], that a kernel makes: what is recorded to be run again and again holds no bytes of the host.
+ */
 function sameCode(type: QType, code: number, device: Device): Tensor {
   return encodeRows(Tensor.full(device, [1], code), { scale: Tensor.full(device, [], 1) }, type)
 }

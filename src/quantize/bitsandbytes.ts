@@ -10,8 +10,8 @@ import { llmInt8 } from './llmInt8.ts'
 import type { QuantizeOptions } from './quantize.ts'
 
 /**
- * How bitsandbytes quantizes, in the words of transformers' `BitsAndBytesConfig`, whose own spelling is taken,
- * too.
+ * How bitsandbytes quantizes, in the words of transformers' `BitsAndBytesConfig`, whose own spelling is
+ * taken, too.
  */
 export interface BitsAndBytesOptions {
   /** Weights of 4 bits: NF4 or FP4. */
@@ -36,8 +36,8 @@ export interface BitsAndBytesOptions {
    */
   skipModules?: readonly string[] | null
   /**
-   * Layers that stay float, and are float32 whatever the others are: paths, or their beginnings or ends. Python
-   * takes true, and the names from the `device_map`.
+   * Layers that stay float, and are float32 whatever the others are: paths, or their beginnings or ends.
+   * Python takes true, and the names from the `device_map`.
    */
   fp32Offload?: readonly string[] | boolean
 }
@@ -109,8 +109,8 @@ export function checkBitsAndBytes(operation: string, options: unknown): BitsAndB
 }
 
 /**
- * What `quantize` does for them: the linear layers of a model, except those that transformers leaves out; of 4
- * bits in blocks of 64.
+ * What `quantize` does for them: the linear layers of a model, except those that transformers leaves out; of
+ * 4 bits in blocks of 64.
  */
 export function bitsandbytesOptions(model: Module, options: BitsAndBytesOptions): QuantizeOptions {
   const { bnb4bitQuantType = 'fp4', bnb4bitUseDoubleQuant = false, skipModules } = options

@@ -8,8 +8,8 @@ import { abs, add, cast, clamp, div, mul, neg, reduce, sub, where } from '../ten
 import { Tensor } from '../tensor/tensor.ts'
 
 /*
- * 4-bit floats as llm-compressor quantizes to them, in groups of columns: scales are of 8 bits. What they stand for is
- * bfloat16, as the library decompresses them.
+ * 4-bit floats as llm-compressor quantizes to them, in groups of columns: scales are of 8 bits. What they
+ * stand for is bfloat16, as the library decompresses them.
  * Source: compressed-tensors 0.20, quantization/utils/helpers.py, `calculate_qparams` and `generate_gparam`;
  * mxfp_utils.py; fp4_utils.py.
  */
@@ -18,16 +18,16 @@ import { Tensor } from '../tensor/tensor.ts'
 const [most4, most8] = [6, 448]
 
 /**
- * Scales that are powers of two: the exponent of max|w|, one more from 1.75 of it on, less 2, so that the group's
- * largest value comes to lie between 3.5 and 7 units.
+ * Scales that are powers of two: the exponent of max|w|, one more from 1.75 of it on, less 2, so that the
+ * group's largest value comes to lie between 3.5 and 7 units.
  */
 export const mxfp4Minmax: Quantizer = {
   name: 'mxfp4Minmax',
   scales: 'exponents',
   solve(weight, spec) {
     const { groups, largest } = groupsAndLargest('mxfp4Minmax', weight, spec)
-    // Over 7 / 8, 1.75 and more reach the next power of two. Three quarters of a power lie in the middle of two, and
-    // are rounded up; of what lies between it and the next they are rounded down to it.
+    // Over 7 / 8, 1.75 and more reach the next power of two. Three quarters of a power lie in the middle of
+    // two, and are rounded up; of what lies between it and the next they are rounded down to it.
     const exponents = cast(mul(div(largest, 7 / 8), 0.75 / 4), 'float8_e8m0fnu')
     const codes = nearestCodes(groups, cast(exponents, 'float32'))
     return { ...partsOf(weight, spec, codes), scale: { values: perGroup(exponents, weight) } }
@@ -36,8 +36,8 @@ export const mxfp4Minmax: Quantizer = {
 
 /**
  * Float8 scales of a group, which one value for the whole weight divides: global = 6 · 448 / max|w|, scale =
- * float8(global · max|w of the group| / 6), 0.125 in place of 0. Steps on the way to it are rounded to the weight's
- * dtype.
+ * float8(global · max|w of the group| / 6), 0.125 in place of 0. Steps on the way to it are rounded to the
+ * weight's dtype.
  */
 export const nvfp4Minmax: Quantizer = {
   name: 'nvfp4Minmax',
@@ -88,9 +88,9 @@ function isAbove(values: Tensor, unit: number): Tensor {
 }
 
 /**
- * The codes of the values nearest to groups in units of their scales, of two as near the one of the even code. Values
- * lie 0.5 apart up to 2, 1 apart up to 4, and 2 apart up to 6, so that each stretch is rounded for itself; negative
- * ones have the highest bit, zeros among them.
+ * The codes of the values nearest to groups in units of their scales, of two as near the one of the even
+ * code. Values lie 0.5 apart up to 2, 1 apart up to 4, and 2 apart up to 6, so that each stretch is rounded
+ * for itself; negative ones have the highest bit, zeros among them.
  */
 function nearestCodes(groups: Tensor, scales: Tensor): Tensor {
   const { device } = groups

@@ -41,9 +41,9 @@ export const max: Quantizer = groupQuantizer('max', (groups, qtype, spec) =>
 )
 
 /**
- * Scales with integer zero points, for integer types of b bits. Symmetric: scale = max|w| / ((2^b − 1) / 2), and
- * the zero point the middle of the codes; else scale = (max − min) / (2^b − 1) of a range that holds 0. What
- * GPTQ, AWQ and compressed-tensors do. Source: GPTQModel 7.7, quantizer.py, `find_params`.
+ * Scales with integer zero points, for integer types of b bits. Symmetric: scale = max|w| / ((2^b − 1) / 2),
+ * and the zero point the middle of the codes; else scale = (max − min) / (2^b − 1) of a range that holds 0.
+ * What GPTQ, AWQ and compressed-tensors do. Source: GPTQModel 7.7, quantizer.py, `find_params`.
  */
 function scalesAndZeros(groups: Tensor, { type, symmetric, scaleDtype }: WeightSpec): ChosenScales {
   const half = 2 ** (type.bits - 1)
@@ -60,8 +60,9 @@ function scalesOfMax(groups: Tensor, qtype: QType) {
 }
 
 /**
- * Scales and shifts of unsigned types of which 0 and the range's larger end are codes, both chosen in float32, and the
- * codes by them; then they are rounded to the weight's dtype. MLX's affine mode; see kernels/quantize/chooseScale.
+ * Scales and shifts of unsigned types of which 0 and the range's larger end are codes, both chosen in
+ * float32, and the codes by them; then they are rounded to the weight's dtype. MLX's affine mode; see
+ * kernels/quantize/chooseScale.
  * Source: mlx 0.32, backend/cpu/quantized.cpp, `quantize`.
  */
 export const mlx: Quantizer = groupQuantizer('mlx', (groups, type) => {
@@ -135,8 +136,8 @@ export function hqq(options: HqqOptions = {}): Quantizer {
 }
 
 /**
- * The codes and scales of `hqq` with float zero points shift / scale in place of shifts, as HQQ's own files have them;
- * a group of a single value has scale 1.
+ * The codes and scales of `hqq` with float zero points shift / scale in place of shifts, as HQQ's own files
+ * have them; a group of a single value has scale 1.
  */
 const hqqZeros: Quantizer = {
   name: 'hqqZeros',

@@ -6,7 +6,8 @@ import type { Tensor } from '../tensor/tensor.ts'
 import { type ChosenScales, groupQuantizer } from './groupQuantizer.ts'
 
 /*
- * How torchao's tensor classes choose scales and codes. Source: torchao 0.18, quantization/quantize_/workflows.
+ * How torchao's tensor classes choose scales and codes. Source: torchao 0.18,
+ * quantization/quantize_/workflows.
  */
 
 /** How a group's range becomes the range of its codes: torchao's mapping types. */

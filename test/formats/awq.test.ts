@@ -16,7 +16,10 @@ import { Tensor } from '../../src/tensor/tensor.ts'
 import { golden } from '../golden.ts'
 import { testOnDevices } from '../tensor/devices.ts'
 
-/* AWQ's layouts as AutoAWQ's packers, GPTQModel's and llm-awq's own code wrote them (scripts/make-awq-fixtures.py). */
+/*
+ * AWQ's layouts as AutoAWQ's packers, GPTQModel's and llm-awq's own code wrote them
+ * (scripts/make-awq-fixtures.py).
+ */
 
 const fixtures = await openSafetensors(await diskFolder(golden).open('awq.safetensors'))
 after(() => fixtures.close())

@@ -10,7 +10,9 @@ import { Module } from '../../src/nn/module.ts'
 import { QTensor } from '../../src/qtensor/qtensor.ts'
 import { type GoldenTensor, golden, readGolden } from '../golden.ts'
 
-/* Layers of one weight that compressed-tensors 0.20 compressed (scripts/make-compressed-tensors-fixtures.py). */
+/*
+ * Layers of one weight that compressed-tensors 0.20 compressed (scripts/make-compressed-tensors-fixtures.py).
+ */
 
 export const layers = await readGolden(join(golden, 'compressed/layers.safetensors'))
 export const cases: Record<string, { format: string; weights: Record<string, unknown> }> = JSON.parse(

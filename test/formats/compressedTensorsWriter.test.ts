@@ -15,7 +15,9 @@ const inputs: Record<string, ComputeDType> = {
   'float-quantized': 'float8PerToken',
 }
 
-/** Those whose codes are held in another way: act-order, words of whole codes, fewer bits than a byte in one. */
+/**
+ * Those whose codes are held in another way: act-order, words of whole codes, fewer bits than a byte in one.
+ */
 const others = /ordered|whole|int4-naive/
 
 testOnDevices('tensors and settings are the library’s', async (device) => {

@@ -19,8 +19,8 @@ import type { ByteSource } from '../../src/formats/source.ts'
 import { HubServer } from './hubServer.ts'
 
 /*
- * Beside a server on this machine, since the hub itself is none that a test may ask. What Python makes of the same
- * cache, and the other way round, is in test/interop/hub.test.ts.
+ * Beside a server on this machine, since the hub itself is none that a test may ask. What Python makes of the
+ * same cache, and the other way round, is in test/interop/hub.test.ts.
  */
 
 const root = mkdtempSync(join(tmpdir(), 'lowbit-hub-'))

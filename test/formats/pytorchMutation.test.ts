@@ -9,8 +9,8 @@ import { files } from './pytorchFiles.ts'
 const numRuns = Number(process.env.LOWBIT_FUZZ_CASES ?? 300)
 
 /**
- * Opens and reads everything; only a FormatError may come out, in a short time, and no more bytes be asked for than a
- * few times the file: its directory and its pickles once, what views span once for each.
+ * Opens and reads everything; only a FormatError may come out, in a short time, and no more bytes be asked
+ * for than a few times the file: its directory and its pickles once, what views span once for each.
  */
 async function survives(bytes: Uint8Array): Promise<void> {
   let [requested, open] = [0, true]

@@ -9,7 +9,8 @@ import { HubServer } from '../formats/hubServer.ts'
 import { findPython, runJobs } from './python.ts'
 
 /*
- * One cache for lowbit and Python's huggingface_hub: what one of them downloads, the other finds without the network.
+ * One cache for lowbit and Python's huggingface_hub: what one of them downloads, the other finds without the
+ * network.
  */
 
 let python: string

@@ -17,12 +17,12 @@ interface Environment {
 }
 
 /**
- * A Python interpreter with the pinned libraries of test/interop/requirements.txt: `LOWBIT_PYTHON`, or one in a
- * virtual environment of our own under `LOWBIT_CACHE` (default: `.cache`), which is made when it is not there
- * yet.
- * @param name a folder beside this file: the libraries of its requirements.txt, too, in an environment of their
- * own that looks up all others in the first. They are installed without what they depend on: what the first
- * lacks stands in the list.
+ * A Python interpreter with the pinned libraries of test/interop/requirements.txt: `LOWBIT_PYTHON`, or one in
+ * a virtual environment of our own under `LOWBIT_CACHE` (default: `.cache`), which is made when it is not
+ * there yet.
+ * @param name a folder beside this file: the libraries of its requirements.txt, too, in an environment of
+ * their own that looks up all others in the first. They are installed without what they depend on: what the
+ * first lacks stands in the list.
  * @throws Error, in one sentence, if there is no Python, or a library cannot be installed or has another
  * version
  */
@@ -185,7 +185,10 @@ export type BitsAndBytesJob =
       folder: string
     }
 
-/** Runs jobs of a script beside this file in one Python process, without the network unless `settings` allow it. */
+/**
+ * Runs jobs of a script beside this file in one Python process, without the network unless `settings` allow
+ * it.
+ */
 export async function runJobs(
   python: string,
   jobs: readonly object[],

@@ -7,8 +7,8 @@ import { type GoldenTensor, golden, readGolden } from '../golden.ts'
 import { packBlocks } from './ggmlBlocks.ts'
 
 /*
- * One matrix with rows of every kind (zeros, one value, positive ones, large ones) as ggml_quantize_chunk encodes
- * it: every byte of it.
+ * One matrix with rows of every kind (zeros, one value, positive ones, large ones) as ggml_quantize_chunk
+ * encodes it: every byte of it.
  */
 const tensors = await readGolden(join(golden, 'single_tensor/ggml.safetensors'))
 const { shape, values } = tensors.get('W') as GoldenTensor

@@ -98,7 +98,8 @@ for (const name of (process.env.LOWBIT_DEVICES ?? 'native,wasm').split(',') as D
             const tensors = await readExpected(join(golden, name, `expected/${variant}.safetensors`))
             const [theirs, plain] = ['lib_prompt_logits', 'prompt_logits'].map((each) => tensors.get(each))
             const ours = await logitsOf(model, inputs.prompt_ids)
-            // A code that falls to the other side of a half moves all that follows: Python's distance from plain floats.
+            // A code that falls to the other side of a half moves all that follows: Python's distance from
+            // plain floats.
             const distance = (from: ArrayLike<number> | undefined) =>
               ours.reduce((most, value, i) => Math.max(most, Math.abs(value - (from?.[i] ?? NaN))), 0)
             assert.ok(distance(theirs) < distance(plain))

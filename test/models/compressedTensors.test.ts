@@ -15,8 +15,8 @@ import { dequantized, logitsOf } from './goldenChecks.ts'
 import { checkItem, type GoldenScheme } from './schemeChecks.ts'
 
 /*
- * compressed-tensors and fine-grained float8, as llm-compressor 0.14 saved stories260K, compressed-tensors 0.20 and
- * transformers 5.23 read it again, and PyTorch computed with it.
+ * compressed-tensors and fine-grained float8, as llm-compressor 0.14 saved stories260K, compressed-tensors
+ * 0.20 and transformers 5.23 read it again, and PyTorch computed with it.
  */
 
 const weightsOnly = [

@@ -33,7 +33,9 @@ test('every scheme is among the sources, but those of which there is no folder o
   )
 })
 
-/** All pairs, or one of four, each source with other targets than the next: LOWBIT_CONVERSIONS=all takes all. */
+/**
+ * All pairs, or one of four, each source with other targets than the next: LOWBIT_CONVERSIONS=all takes all.
+ */
 const isTaken = (place: number) => process.env.LOWBIT_CONVERSIONS === 'all' || place % 4 === 0
 
 /** What was written is what was planned; what is said to be exact is equal. */

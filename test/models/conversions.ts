@@ -58,7 +58,10 @@ export async function convertedFiles(
   return { tensors, place: one ? new Blob([one as BlobPart]) : memoryFolder(files) }
 }
 
-/** What a conversion costs: `exact`, or the largest relative error of a weight; undefined of one that is refused. */
+/**
+ * What a conversion costs: `exact`, or the largest relative error of a weight; undefined of one that is
+ * refused.
+ */
 export function costOf(tensors: readonly ConvertedTensor[]): string {
   const errors = tensors.filter(({ exact }) => !exact).map(({ error }) => error ?? Number.NaN)
   return errors.length === 0 ? 'exact' : Math.max(...errors).toFixed(3)

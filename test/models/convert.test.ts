@@ -15,8 +15,8 @@ import { QTensor } from '../../src/qtensor/qtensor.ts'
 import { golden, readGolden } from '../golden.ts'
 
 /*
- * Models go over to other formats: codes that can stay are those of the library that wrote them, bit for bit; of
- * others the plan says what they lose.
+ * Models go over to other formats: codes that can stay are those of the library that wrote them, bit for bit;
+ * of others the plan says what they lose.
  */
 
 const device = openDevice('cpu')

@@ -9,7 +9,10 @@ import { verify } from '../../src/models/verify.ts'
 import { QWeightModule } from '../../src/nn/qmodule.ts'
 import { golden } from '../golden.ts'
 
-/* Files of the Python libraries with one value changed to what the format has no number for, or to another setting. */
+/*
+ * Files of the Python libraries with one value changed to what the format has no number for, or to another
+ * setting.
+ */
 
 const device = openDevice('cpu', { threads: 2 })
 after(async () => {

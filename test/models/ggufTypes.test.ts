@@ -1,6 +1,9 @@
 import { testItems } from './schemeChecks.ts'
 
-/* GGUF files of two models, as the gguf package and ggml wrote them, and as PyTorch computed with their weights. */
+/*
+ * GGUF files of two models, as the gguf package and ggml wrote them, and as PyTorch computed with their
+ * weights.
+ */
 
 testItems('GGUF', [
   ...['q4_0', 'q4_1', 'q5_0', 'q5_1', 'q8_0'].map((type) => `stories260K/gguf-${type}`),

@@ -9,7 +9,8 @@ import type { Tensor } from '../../src/tensor/tensor.ts'
 import { golden } from '../golden.ts'
 
 /*
- * The models of test/golden/families, whose logits families.test.ts compares with Python's, as PyTorch saved them.
+ * The models of test/golden/families, whose logits families.test.ts compares with Python's, as PyTorch saved
+ * them.
  */
 
 const device = openDevice('cpu', { threads: 2 })

@@ -10,7 +10,10 @@ import { loadCausalLM } from '../../src/models/load.ts'
 import { golden } from '../golden.ts'
 import { copyOf } from './golden.ts'
 
-/* Folders that Python's libraries wrote, loaded and saved in their own format: the same tensors, byte by byte. */
+/*
+ * Folders that Python's libraries wrote, loaded and saved in their own format: the same tensors, byte by
+ * byte.
+ */
 
 const device = openDevice('cpu', { threads: 1 })
 const folders = {

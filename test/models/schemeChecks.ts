@@ -71,9 +71,9 @@ function placeOf(id: string): string | Folder {
 }
 
 /**
- * Where the library rounds what layers take, and so do the loaded ones: the perplexity of its own forward pass where
- * it was measured, else its logits where they were, as near as codes of 8 bits that fall on the other side of a half may
- * leave them. Then the layers compute with floats.
+ * Where the library rounds what layers take, and so do the loaded ones: the perplexity of its own forward
+ * pass where it was measured, else its logits where they were, as near as codes of 8 bits that fall on the
+ * other side of a half may leave them. Then the layers compute with floats.
  */
 async function checkOwnForward(id: string, loaded: CausalLM): Promise<void> {
   const layers = [...loaded.namedModules()].flatMap(([, one]) => (one instanceof QWeightModule ? [one] : []))
@@ -127,7 +127,10 @@ export async function checkItem(id: string, loaded: CausalLM, floats: CausalLM):
   return ours
 }
 
-/** Whether dequantizing rounds to halves: other than floats of few bits times scales of 8 bits, which are exact. */
+/**
+ * Whether dequantizing rounds to halves: other than floats of few bits times scales of 8 bits, which are
+ * exact.
+ */
 function isRounded(model: CausalLM): boolean {
   return [...model.namedParameters()].some(([, weight]) => {
     if (!(weight instanceof QTensor) || weight.dtype === 'float32') return false
@@ -161,8 +164,8 @@ async function checkDequantized(
 }
 
 /**
- * A dequantized weight in the order of Python's rows: codes of GPT-2's layers are [out, in], and so are GPTQModel's
- * weights; transformers has those of GGUF as the layers do, [in, out].
+ * A dequantized weight in the order of Python's rows: codes of GPT-2's layers are [out, in], and so are
+ * GPTQModel's weights; transformers has those of GGUF as the layers do, [in, out].
  */
 async function rowsOf(model: CausalLM, path: string, rows: Float32Array): Promise<Float32Array> {
   const values = await dequantized(model, path)

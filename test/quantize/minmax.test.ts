@@ -7,7 +7,8 @@ import { cases, layers, loadCase } from '../formats/compressedCases.ts'
 import { testOnDevices } from '../tensor/devices.ts'
 
 /*
- * The codes, scales and zero points of minmax are those of compressed-tensors 0.20 for ranges that it observed.
+ * The codes, scales and zero points of minmax are those of compressed-tensors 0.20 for ranges that it
+ * observed.
  */
 
 const chosen = Object.keys(cases).filter((name) => !/^(nvfp4|mxfp|int4)|whole|ordered/.test(name))

@@ -12,8 +12,9 @@ import { golden, readGolden } from '../golden.ts'
 import { testOnDevices } from '../tensor/devices.ts'
 
 /*
- * MLX's affine mode beside mx.quantize and mx.dequantize: words, scales, biases and dequantized weights bit for bit,
- * of groups around zero, on one side of it, constant ones, and zeros. Made by scripts/make-mlx-fixtures.py.
+ * MLX's affine mode beside mx.quantize and mx.dequantize: words, scales, biases and dequantized weights bit
+ * for bit, of groups around zero, on one side of it, constant ones, and zeros. Made by
+ * scripts/make-mlx-fixtures.py.
  */
 
 testOnDevices('mx.quantize: codes, scales and biases of 2 to 8 bits', async (device) => {

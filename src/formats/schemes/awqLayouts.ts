@@ -50,8 +50,8 @@ export function gemvWeight(stored: StoredGroups, zeros: boolean): QuantizedWeigh
 }
 
 /**
- * Words of the zero points of an output: as many as its groups need, then of groups of 64 an even number, of 32
- * a multiple of 4.
+ * Words of the zero points of an output: as many as its groups need, then of groups of 64 an even number, of
+ * 32 a multiple of 4.
  * Source: AutoAWQ 0.2.9, modules/linear/gemv.py, `calculate_zeros_width`.
  */
 export function zeroWords({ shape, size }: Pick<StoredGroups, 'shape' | 'size'>): number {

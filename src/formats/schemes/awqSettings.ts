@@ -28,9 +28,10 @@ const versions: Readonly<Record<string, AwqVersion>> = {
 }
 
 /**
- * Reads the settings as transformers names them (`bits`, `group_size`), or as AutoAWQ's own file does (`w_bit`,
- * `q_group_size`).
- * Source: AutoAWQ 0.2.9, models/_config.py; transformers 5, `AwqConfig`; GPTQModel 7.7, quantization/config.py.
+ * Reads the settings as transformers names them (`bits`, `group_size`), or as AutoAWQ's own file does
+ * (`w_bit`, `q_group_size`).
+ * Source: AutoAWQ 0.2.9, models/_config.py; transformers 5, `AwqConfig`; GPTQModel 7.7,
+ * quantization/config.py.
  * @throws FormatError
  */
 export function readAwqSettings(config: JsonObject): AwqSettings {
@@ -61,7 +62,9 @@ function readVersion(config: JsonObject): AwqVersion {
   throw config.error(key, `must be ${anyOf(['gemm', 'gemv', 'gemv_fast', 'llm-awq'])}${marlin}`)
 }
 
-/** Whether `modules_to_not_convert` names a path: AutoAWQ looks for a part of it, transformers for a pattern. */
+/**
+ * Whether `modules_to_not_convert` names a path: AutoAWQ looks for a part of it, transformers for a pattern.
+ */
 function names(name: string, path: string): boolean {
   return path.includes(name) || (pathPattern(`(?:${name})(?:(?<=\\.)|(?=\\.|$))`)?.test(path) ?? false)
 }

@@ -15,8 +15,8 @@ import { leftOut } from './leftOut.ts'
 import type { PartReader, QuantizedFile, QuantizedWeight, Scheme } from './scheme.ts'
 
 /**
- * BitNet's ternary weights, as transformers keeps them: t is −1, 0 or 1, and what a layer takes is rounded to int8, a
- * scale for each token.
+ * BitNet's ternary weights, as transformers keeps them: t is −1, 0 or 1, and what a layer takes is rounded to
+ * int8, a scale for each token.
  *
  *     X.weight        [⌈out / 4⌉, in] uint8   codes t + 1 of rows r, r + R, r + 2R and r + 3R, the first lowest, R = ⌈out / 4⌉
  *     X.weight_scale  [1] float

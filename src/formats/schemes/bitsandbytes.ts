@@ -19,8 +19,9 @@ import { bitsandbytesWriter } from './bitsandbytesWriter.ts'
 import type { Part, PartReader, QuantizedLayer, QuantizedWeight, Scheme } from './scheme.ts'
 
 /**
- * bitsandbytes' weights of 8 bits (bitsandbytesInt8.ts), and those of 4 bits, NF4 and FP4: codes in blocks of the flattened weight [out, in], each with
- * its largest magnitude; GPT-2's layers are turned to [out, in], too.
+ * bitsandbytes' weights of 8 bits (bitsandbytesInt8.ts), and those of 4 bits, NF4 and FP4: codes in blocks of
+ * the flattened weight [out, in], each with its largest magnitude; GPT-2's layers are turned to [out, in],
+ * too.
  *
  *     X.weight                  [⌈n / 2⌉, 1] bytes of two codes, the first in the high bits; or the same
  *                               bytes as values of a larger dtype

@@ -9,8 +9,8 @@ import type { TensorFile } from '../tensorFile.ts'
 import type { Part, PartReader, PartToWrite, QuantizedLayer, QuantizedWeight, WeightKind } from './scheme.ts'
 
 /**
- * bitsandbytes' weights of 8 bits, those of LLM.int8: codes around 0, and for each row its largest magnitude as
- * float16 has it; GPT-2's layers are turned to [out, in], too.
+ * bitsandbytes' weights of 8 bits, those of LLM.int8: codes around 0, and for each row its largest magnitude
+ * as float16 has it; GPT-2's layers are turned to [out, in], too.
  *
  *     w[o, i] = weight[o, i] · SCB[o] / 127
  *

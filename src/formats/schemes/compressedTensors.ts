@@ -11,8 +11,8 @@ import { compressedTensorsWriter } from './compressedTensorsWriter.ts'
 import type { QuantizedLayer, QuantizedWeight, Scheme } from './scheme.ts'
 
 /**
- * compressed-tensors, as llm-compressor writes it and vLLM reads it: groups of layers, named by path, pattern or
- * class, each with a format of its own.
+ * compressed-tensors, as llm-compressor writes it and vLLM reads it: groups of layers, named by path, pattern
+ * or class, each with a format of its own.
  *
  *     pack-quantized                                     integers of 1 to 8 bits in words of 32
  *     int-quantized, float-quantized, naive-quantized    int8 or float8, a byte each

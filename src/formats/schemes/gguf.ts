@@ -27,8 +27,8 @@ import { ggufBlockWriter } from './ggufBlockWriter.ts'
 import type { PartReader, QuantizedWeight, Scheme } from './scheme.ts'
 
 /**
- * GGUF's blocks of 32 to 256 values of a row; every bit of them stays. Scales are applied in float32, as ggml does.
- * The blocks are drawn at formats/ggufLayouts.
+ * GGUF's blocks of 32 to 256 values of a row; every bit of them stays. Scales are applied in float32, as ggml
+ * does. The blocks are drawn at formats/ggufLayouts.
  */
 export const gguf: Scheme = {
   name: 'gguf',
@@ -48,7 +48,9 @@ export const gguf: Scheme = {
   },
 }
 
-/** @throws FormatError if a tensor is of the types whose levels are in tables of ggml's own, IQ1_S to IQ3_S */
+/**
+ * @throws FormatError if a tensor is of the types whose levels are in tables of ggml's own, IQ1_S to IQ3_S
+ */
 function refuseCodebooks(file: TensorFile): void {
   const found = [...file.tensors.values()].find(({ dtype }) => /^IQ[123]_/.test(dtype))
   if (!found) return

@@ -11,7 +11,10 @@ interface LayerFields {
   readonly sym: boolean
 }
 
-/** What config.json and quantize_config.json say: the settings of most layers, and those of the others by path. */
+/**
+ * What config.json and quantize_config.json say: the settings of most layers, and those of the others by
+ * path.
+ */
 export function gptqConfig(
   version: GptqVersion,
   layers: ReadonlyMap<string, LayerToWrite>,

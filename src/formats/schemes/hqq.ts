@@ -18,8 +18,9 @@ import type { Part, PartReader, QuantizedFile, QuantizedWeight, Scheme } from '.
  *
  *     w = scale · (q − zero)             in the dtype of the scales, the difference and the product each rounded
  *
- * of the weight [out, in] as groups. With axis 1 a group is a row of its view [groups, group_size]: consecutive
- * values, which cross rows where in is no multiple; with axis 0 a column of its view [group_size, groups].
+ * of the weight [out, in] as groups. With axis 1 a group is a row of its view [groups, group_size]:
+ * consecutive values, which cross rows where in is no multiple; with axis 0 a column of its view [group_size,
+ * groups].
  *
  *     W_q      the view's rows, packed: ⌈rows / n⌉ · cols words of n codes, n = 8 / bits in a byte (one of 5, 6 and 8
  *              bits), 10 of 3 bits in an int32; the first stretch of rows in the highest bits. Or the same bytes as

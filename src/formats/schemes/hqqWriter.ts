@@ -113,7 +113,9 @@ function zerosOf(weight: QTensor, groups: number): Tensor {
   return decodeRows(held.view([groups]), { scale: one, shift: Tensor.full(device, [], -base) }, qtype)
 }
 
-/** Numbers, words and truth as hqq encodes them, those that say how a weight was quantized with its defaults. */
+/**
+ * Numbers, words and truth as hqq encodes them, those that say how a weight was quantized with its defaults.
+ */
 function metaOf(kind: WeightKind): Record<string, number | string | boolean | Shape> {
   const { qtype, shape, dtype } = kind
   const { axis, size } = grouping(kind) ?? { axis: 1, size: 1 }

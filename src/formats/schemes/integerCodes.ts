@@ -8,8 +8,8 @@ import type { WeightKind } from './scheme.ts'
 import { keepsValues } from './weightKind.ts'
 
 /*
- * What writers of integer codes with integer zero points ask of a weight (GPTQ, AWQ): codes and zero points from
- * 0 up, to which those around 0 are moved.
+ * What writers of integer codes with integer zero points ask of a weight (GPTQ, AWQ): codes and zero points
+ * from 0 up, to which those around 0 are moved.
  */
 
 /** What a format takes. */

@@ -11,8 +11,8 @@ import type { PartReader, QuantizedWeight } from './scheme.ts'
 import { commonCode } from './weightKind.ts'
 
 /*
- * Integer codes in groups of columns, with integer zero points: w = scale · (q − z), codes and zero points from
- * 0 up. What GPTQ's and AWQ's files hold, each packed its own way.
+ * Integer codes in groups of columns, with integer zero points: w = scale · (q − z), codes and zero points
+ * from 0 up. What GPTQ's and AWQ's files hold, each packed its own way.
  */
 
 /** What settings say of a layer. */

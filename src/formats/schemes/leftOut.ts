@@ -2,8 +2,8 @@ import { type JsonObject, show } from '../json.ts'
 import { pathPattern } from './pathPattern.ts'
 
 /**
- * Whether a path is named in a list: it begins with a name or pattern that ends where a part of the path does, or
- * ends with a name.
+ * Whether a path is named in a list: it begins with a name or pattern that ends where a part of the path
+ * does, or ends with a name.
  * Source: transformers 5, quantizers_utils.py, `should_convert_module`.
  */
 export function leftOut(config: JsonObject, key: string): (path: string) => boolean {

@@ -7,8 +7,8 @@ import { scope } from '../../tensor/scope.ts'
 import type { QuantizedWeight, Scheme } from './scheme.ts'
 
 /**
- * MXFP4 as gpt-oss has it: the weights of its experts alone are quantized, and its layers are floats. What reads
- * the experts of a block is `mxfp4Experts`.
+ * MXFP4 as gpt-oss has it: the weights of its experts alone are quantized, and its layers are floats. What
+ * reads the experts of a block is `mxfp4Experts`.
  */
 export const mxfp4: Scheme = {
   name: 'mxfp4',
@@ -20,8 +20,8 @@ export const mxfp4: Scheme = {
 const groupSize = 32
 
 /**
- * The weight of a projection of all experts, in 4-bit floats, two a byte, the first in the low bits; groups of 32 of
- * them share a power of two.
+ * The weight of a projection of all experts, in 4-bit floats, two a byte, the first in the low bits; groups
+ * of 32 of them share a power of two.
  *
  *     gate_up_proj_blocks  [experts, out, in / 32, 16] uint8
  *     gate_up_proj_scales  [experts, out, in / 32] exponents of a byte

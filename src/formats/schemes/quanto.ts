@@ -105,8 +105,8 @@ export interface QuantoTensors {
  * every column of a convolution's.
  * Source: optimum-quanto, tensor/weights/quantization.py and tensor/qbits.py.
  * @param shape [out, in], or a convolution's [out, in/groups, …]
- * @param groupSize columns that share a scale, of a layer with a single output and 2 or 4 bits: the row, or 1;
- * null: as quanto gives them
+ * @param groupSize columns that share a scale, of a layer with a single output and 2 or 4 bits: the row, or
+ * 1; null: as quanto gives them
  */
 export function quantoTensors(
   qtype: QType,

@@ -22,16 +22,16 @@ export interface Scheme {
   /** What users call it; what `inspect` prints. */
   readonly name: string
   /**
-   * Files of a folder that hold its settings, where config.json does not under `quantization_config`; the first
-   * that is there counts.
+   * Files of a folder that hold its settings, where config.json does not under `quantization_config`; the
+   * first that is there counts.
    */
   readonly settingsFiles?: readonly string[]
   /** Fields of config.json that hold its settings, where there is no `quantization_config`. */
   readonly settingsKeys?: readonly string[]
   /**
    * How the layers of a checkpoint are read, or null where another scheme, or none, wrote it.
-   * @param config the settings: `quantization_config`, or without one what the first of `settingsFiles` holds;
-   * null if there are none
+   * @param config the settings: `quantization_config`, or without one what the first of `settingsFiles`
+   * holds; null if there are none
    * @param own whether they are of one of `settingsFiles`, or were handed over for this scheme
    * @throws FormatError if the settings are those of this scheme, and not sound
    */
@@ -40,7 +40,10 @@ export interface Scheme {
     file: TensorFile,
     own: boolean,
   ): Promise<QuantizedFile | null> | QuantizedFile | null
-  /** What floats beside its weights become when a model is loaded, unless another is asked for; default: as saved. */
+  /**
+   * What floats beside its weights become when a model is loaded, unless another is asked for; default: as
+   * saved.
+   */
   readonly floatDtype?: FloatDType
   /** The name of a tensor that this scheme alone would have written; undefined if there is none. */
   trace?(file: TensorFile): string | undefined
@@ -76,8 +79,8 @@ export interface QuantizedLayer {
   /** Whether outputs are quantized, where activations are; default true. */
   readonly outputQuantized?: boolean
   /**
-   * How the library computes the layer's products, where it rounds floats anew in every pass; null: as the call
-   * says.
+   * How the library computes the layer's products, where it rounds floats anew in every pass; null: as the
+   * call says.
    */
   readonly computeDtype?: ComputeDType | null
   /** The magnitude from which values of inputs are outliers, where `computeDtype` is `int8Outliers`. */
@@ -94,8 +97,8 @@ export interface QuantizedWeight {
   /** The tensors that hold it: those that a file has to have. */
   readonly parts: readonly Part[]
   /**
-   * Makes the weight of its parts, all of which are in the file as `parts` says, with codes as the reader gives
-   * them.
+   * Makes the weight of its parts, all of which are in the file as `parts` says, with codes as the reader
+   * gives them.
    */
   read(parts: PartReader): Promise<QTensor>
 }
@@ -121,8 +124,8 @@ export interface PartReader {
   /** How the weight is to hold codes, where the scheme can give them so; else in tiles. */
   readonly form: CodesForm
   /**
-   * The values of a part that holds nothing but codes; null where the form is `none`. What else the weight is must
-   * not depend on them.
+   * The values of a part that holds nothing but codes; null where the form is `none`. What else the weight is
+   * must not depend on them.
    * @param options.mayBeNaN whether float codes stay that are no numbers, for `verify` to tell; default: no
    */
   codes(part: string, options?: { mayBeNaN?: boolean }): Promise<Tensor | null>
@@ -157,13 +160,13 @@ export interface SchemeWriter {
    */
   refuses(weight: WeightKind): string | null
   /**
-   * The same of a weight that is not refused, where only its values tell, such as scales that are float32 where
-   * the format has float16; default: all fit. Values are looked at on the device.
+   * The same of a weight that is not refused, where only its values tell, such as scales that are float32
+   * where the format has float16; default: all fit. Values are looked at on the device.
    */
   fits?(weight: QTensor): Promise<string | null>
   /**
-   * Whether its readers round what the codes of a weight of halves stand for as that weight does: one that was
-   * float16 is not where they multiply in float32. Default: they do.
+   * Whether its readers round what the codes of a weight of halves stand for as that weight does: one that
+   * was float16 is not where they multiply in float32. Default: they do.
    */
   roundsAlike?(weight: WeightKind): boolean
   /** The tensors of one layer, whose weight is not refused, besides its bias and other floats. */
@@ -277,8 +280,8 @@ export interface PartToWrite {
   /** What of the layer it is made of: what is tied is written once. Activation scales belong to the layer. */
   readonly of: 'weight' | 'layer'
   /**
-   * Makes it of the frozen weight and the activations' scales; its bytes, uint8, where lowbit has no values of
-   * the dtype.
+   * Makes it of the frozen weight and the activations' scales; its bytes, uint8, where lowbit has no values
+   * of the dtype.
    */
   make(values: LayerValues): Tensor
 }

@@ -6,14 +6,15 @@ import { subclasses } from './torchaoTensors.ts'
 import { torchaoWriter } from './torchaoWriter.ts'
 
 /**
- * torchao's quantized weights, as its safetensors support and transformers flatten them: each weight is a subclass of
- * tensors, whose class and attributes stand as JSON in the file's texts under the weight's name, and whose tensors
- * beside it:
+ * torchao's quantized weights, as its safetensors support and transformers flatten them: each weight is a
+ * subclass of tensors, whose class and attributes stand as JSON in the file's texts under the weight's name,
+ * and whose tensors beside it:
  *
  *     X.weight           {"_type": "Int8Tensor", "_data": {attributes}, "_tensor_data_names": ["qdata", …]}
  *     X._weight_qdata    and X._weight_scale, …: see torchaoTensors.ts
  *
- * Source: torchao 0.18, prototype/safetensors/safetensors_support.py; transformers 5, integrations/torchao.py.
+ * Source: torchao 0.18, prototype/safetensors/safetensors_support.py; transformers 5,
+ * integrations/torchao.py.
  */
 export const torchao: Scheme = {
   name: 'torchao',

@@ -36,8 +36,8 @@ import { checkCodes } from './checkCodes.ts'
 import type { Part, PartReader, QuantizedWeight } from './scheme.ts'
 
 /*
- * torchao's subclasses of tensors, [N, K]. A block of their attributes `block_size` shares a scale: [1, 32] a group of
- * 32 columns, [1, K] a row, [N, K] or [] the whole weight.
+ * torchao's subclasses of tensors, [N, K]. A block of their attributes `block_size` shares a scale: [1, 32] a
+ * group of 32 columns, [1, K] a row, [N, K] or [] the whole weight.
  *
  *     Int8Tensor                 qdata int8, scale, and zero_point int8, all 0           w = scale · q
  *     IntxUnpackedToInt8Tensor   qdata int8 of few bits, scale, zero_point int8          w = scale · (q − z)
@@ -47,8 +47,8 @@ import type { Part, PartReader, QuantizedWeight } from './scheme.ts'
  *     MXTensor                   qdata float8 or [N, K / 2] of 4-bit floats; scale of 32 columns, a power of two
  *     NVFP4Tensor                qdata [N, K / 2]; scale float8 of 16 columns, times per_tensor_scale, where there is one
  *
- * Scales of the last two may be swizzled: in tiles of 128 rows and 4 columns, padded, byte (r mod 32) · 16 + ⌊r / 32⌋ · 4
- * + c of a tile.
+ * Scales of the last two may be swizzled: in tiles of 128 rows and 4 columns, padded, byte (r mod 32) · 16 +
+ * ⌊r / 32⌋ · 4 + c of a tile.
  * Source: torchao 0.18, quantization/quantize_/workflows and prototype/mx_formats.
  */
 

@@ -53,7 +53,10 @@ const targets: Readonly<Record<string, Target>> = {
   },
 }
 
-/** Writes models as transformers saves those that torchao quantized: tensors, texts beside them, and config.json. */
+/**
+ * Writes models as transformers saves those that torchao quantized: tensors, texts beside them, and
+ * config.json.
+ */
 export const torchaoWriter: SchemeWriter = {
   types: [qint8, ...float8s, ...integers],
   targets,

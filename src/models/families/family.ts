@@ -38,7 +38,9 @@ export interface GgufFamily<C extends CausalLMConfig = CausalLMConfig> {
   readonly optionalFields?: Readonly<Record<string, string>>
   /** Fields that are the same in all files, or follow from which tensors there are. */
   otherFields?(has: (tensor: string) => boolean): Readonly<Record<string, unknown>>
-  /** What files that are written say of a config, by keys as above, those of the scaling of positions aside. */
+  /**
+   * What files that are written say of a config, by keys as above, those of the scaling of positions aside.
+   */
   keys(config: C): Readonly<Record<string, number>>
   /** How positions turn; absent where they do not. */
   rope?(config: C): RopeOptions

@@ -15,7 +15,10 @@ import { logitsOf } from '../../models/goldenChecks.ts'
 import { checkWeights } from '../gptq/weights.ts'
 import { findPython, runJobs } from '../python.ts'
 
-/* Folders that lowbit writes are read by compressed-tensors and transformers, live: equal weights, and logits. */
+/*
+ * Folders that lowbit writes are read by compressed-tensors and transformers, live: equal weights, and
+ * logits.
+ */
 
 const exclude = ['lm_head', '*.down_proj']
 const int4 = { weights: qint4, groupSize: 32, algorithm: 'minmax', zeroPoints: true, exclude } as const

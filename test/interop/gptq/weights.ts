@@ -3,7 +3,9 @@ import type { CausalLM } from '../../../src/models/causalLM.ts'
 import { QTensor } from '../../../src/qtensor/qtensor.ts'
 import type { GoldenTensor } from '../../golden.ts'
 
-/** The weights of a model's quantized layers are those that Python has, bit for bit; both have the same ones. */
+/**
+ * The weights of a model's quantized layers are those that Python has, bit for bit; both have the same ones.
+ */
 export async function checkWeights(
   model: CausalLM,
   python: ReadonlyMap<string, GoldenTensor>,

@@ -22,7 +22,9 @@ import { readGolden } from '../../golden.ts'
 import { stories } from '../../models/golden.ts'
 import { findPython, runJobs } from '../python.ts'
 
-/* Folders that lowbit writes are read by their own library, which makes the weights of them that lowbit has. */
+/*
+ * Folders that lowbit writes are read by their own library, which makes the weights of them that lowbit has.
+ */
 
 interface Written {
   readonly library: 'mlx' | 'hqq' | 'torchao'

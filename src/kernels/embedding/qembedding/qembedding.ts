@@ -8,8 +8,8 @@ import {
 import { untileCodes } from '../../matmul/qmatmul/qmatmul.ts'
 
 /**
- * y[i,k] = W[ids[i],k] = scale[n,g] · q[n,k] − shift[n,g], or scale[n,g] · (q[n,k] − zeroPoint[n,g]), n = ids[i],
- * g = ⌊k / groupSize⌋; each operation rounded to float32.
+ * y[i,k] = W[ids[i],k] = scale[n,g] · q[n,k] − shift[n,g], or scale[n,g] · (q[n,k] − zeroPoint[n,g]), n =
+ * ids[i], g = ⌊k / groupSize⌋; each operation rounded to float32.
  * @param w [rows, K] codes, tiles of the type's bits (see tilePack)
  * @param scale [rows, ⌈K / groupSize⌉] float32, float16 or bfloat16, tiles of as many bits
  * @param offset as qmatmul's; absent for signed types

@@ -1,8 +1,8 @@
 import { fieldLength } from '../unpackBlocks/unpackBlocks.ts'
 
 /**
- * The inverse of unpackBlocks: the bits that the fields name, of which all have 1 or more; what else blocks hold
- * stays.
+ * The inverse of unpackBlocks: the bits that the fields name, of which all have 1 or more; what else blocks
+ * hold stays.
  * @param values [count, blockValues]
  * @param fields [fieldCount, 7] see unpackBlocks
  * @param blocks [count, blockBytes]

@@ -2,8 +2,8 @@
 export const fieldLength = 7
 
 /**
- * Small integers out of blocks of bytes that hold several kinds of them, one byte each. A field says where `count`
- * of them, or some of their bits, lie: those of value first + l · step in byte at + l of the block.
+ * Small integers out of blocks of bytes that hold several kinds of them, one byte each. A field says where
+ * `count` of them, or some of their bits, lie: those of value first + l · step in byte at + l of the block.
  *
  *     fields     first, step, count, at, shift, bits, from    of each
  *     value      (byte >> shift mod 2^bits) << from

@@ -3,15 +3,14 @@ import { dtypeOfCode, toNumbers } from '../../../core/halves.ts'
 import { tileUnpack } from '../../layout/tileUnpack/tileUnpack.ts'
 
 /*
- * Scales and offsets of groups as the kernels that multiply read them, [N, groups] in tiles: floats, zero points
- * of one byte, or codes:
+ * Scales and offsets of groups as the kernels that multiply read them, [N, groups] in tiles: floats, zero
+ * points of one byte, or codes:
  *
  *     scale = v(code) · value        v(code) = code − zero of integers, or the 8-bit float
  *
- * Codes of 4, 6 or 8 bits lie in tiles of so many bits. Values lie in tiles [N, groups / shared]: as many groups
- * of a row share one, a multiple of 8 or all; with shared = 0 one tile [16, 1] of equal values serves all rows,
- * with −1, too, and codes are divided by it.
- * Without values a scale is v(code).
+ * Codes of 4, 6 or 8 bits lie in tiles of so many bits. Values lie in tiles [N, groups / shared]: as many
+ * groups of a row share one, a multiple of 8 or all; with shared = 0 one tile [16, 1] of equal values serves
+ * all rows, with −1, too, and codes are divided by it. Without values a scale is v(code).
  */
 
 /** The arguments behind the others. */
@@ -45,7 +44,8 @@ export function untileScales(
 }
 
 /**
- * The shifts [N, groups] that tiles of offsets stand for; those of zero points are scale · z, rounded to float32.
+ * The shifts [N, groups] that tiles of offsets stand for; those of zero points are scale · z, rounded to
+ * float32.
  */
 export function untileShifts(
   offset: HostArray | null,

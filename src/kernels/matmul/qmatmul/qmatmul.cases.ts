@@ -251,8 +251,8 @@ function everyCode(qtype: QType, M: number): KernelCase {
 }
 
 /**
- * An infinite value of the last row of x makes infinite sums of it; without zero points, where the weight that it is
- * multiplied with would be 0 or next to it, as floats are rounded.
+ * An infinite value of the last row of x makes infinite sums of it; without zero points, where the weight
+ * that it is multiplied with would be 0 or next to it, as floats are rounded.
  */
 function infiniteCase(qtype: QType, M: number): KernelCase {
   const { defects: _, ...plain } = qmatmulCase(qtype, M, 37, 172, 32, false, 'float32')

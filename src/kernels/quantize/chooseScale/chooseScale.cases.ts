@@ -113,8 +113,8 @@ const sizes: KernelCase[] = kinds.flatMap(({ dtype, choice }) =>
 )
 
 /**
- * Row r holds special value r at column r, of zero points and edges only finite ones; the last rows are constant: zeros
- * of both signs, negative zeros, 0.3 and what lies below epsilon.
+ * Row r holds special value r at column r, of zero points and edges only finite ones; the last rows are
+ * constant: zeros of both signs, negative zeros, 0.3 and what lies below epsilon.
  */
 const special: KernelCase[] = kinds.map(({ dtype, choice }) => ({
   name: `special values ${dtype} ${showChoice(choice)}`,

@@ -21,7 +21,8 @@ export type ScaleRule = keyof typeof scaleRules
  * of the other rules is 0; one that is not a number is qmin. Every operation is rounded to x's dtype; a scale
  * is at least epsilon. −0 counts as less than +0.
  * Source: optimum-quanto 0.2.7, AbsmaxOptimizer and MaxOptimizer; torchao 0.18,
- * quantization/quant_primitives.py, choose_qparams_affine; mlx 0.32, backend/cpu/quantized.cpp, `quantize` (edge).
+ * quantization/quant_primitives.py, choose_qparams_affine; mlx 0.32, backend/cpu/quantized.cpp, `quantize`
+ * (edge).
  * @param rule one of `scaleRules`
  * @param x [rows, cols] float32, float16 or bfloat16; a row is a group when the weight is grouped
  * @param scale [rows] in x's dtype

@@ -2,14 +2,14 @@ import { roundHalfEven, roundTo } from '../../../core/halves.ts'
 import { rowStride } from '../quantizeRows/quantizeRows.ts'
 
 /**
- * Rows as int8 codes but for their outliers, as LLM.int8 splits them: h = float16(x), and column c is an outlier
- * where |h[r,c]| ≥ threshold in some row.
+ * Rows as int8 codes but for their outliers, as LLM.int8 splits them: h = float16(x), and column c is an
+ * outlier where |h[r,c]| ≥ threshold in some row.
  *
  *     codes[r,c] = rne(h[r,c] · (1 / most · 127))     most = max |h[r,·]| of the values below the threshold
  *                = 0                                  in columns of outliers
  *
- * each operation rounded to float32. scale = most / 127 and sum = Σ codes of the row; as in quantizeRows, a row of
- * zeros has codes 0, one that holds NaN codes 0 and scale NaN.
+ * each operation rounded to float32. scale = most / 127 and sum = Σ codes of the row; as in quantizeRows, a
+ * row of zeros has codes 0, one that holds NaN codes 0 and scale NaN.
  * Source: Dettmers et al., "LLM.int8()", 2022; bitsandbytes 0.50, `int8_vectorwise_quant`.
  * @param x [rows, cols] float32
  * @param codes [rows, rowStride(cols)] int8; zeros behind the last column
