@@ -21,8 +21,8 @@ export interface NestedValues {
   /** Tiles [N, groups / blockSize], one tile where all of the weight has one value, or values in order. */
   readonly values: Tensor
   readonly valuesDtype: DType
-  /** The one value, where it divides: `values` is then what multiplies in its place, rounded to float32. */
-  readonly divides: Tensor | null
+  /** Whether the one value that all codes share divides. */
+  readonly divides: boolean
   readonly offset: Tensor | null
   /**
    * How many groups of a row share a value; 0: all of the weight do, −1: they are divided by it; null:
@@ -47,10 +47,17 @@ function sharedGroups(nested: NestedScale, block: Block, shape: Shape): number |
 
 /** Lays nested values as kernels read them; tensors of its own. */
 export function holdNested(nested: NestedScale, block: Block, shape: Shape): NestedValues {
-  const { codes, codebook = null, bits = 8, zero = 0, blockSize, offset = 0 } = nested
+  const {
+    codes,
+    codebook = null,
+    bits = 8,
+    zero = 0,
+    blockSize,
+    values,
+    divides = false,
+    offset = 0,
+  } = nested
   const shared = sharedGroups(nested, block, shape)
-  const values = nested.divides ? div(1, cast(nested.values, 'float32')) : nested.values
-  const divides = nested.divides ? nested.values.clone() : null
   const facts = { codesDtype: codes.dtype, bits, zero, blockSize, valuesDtype: values.dtype, divides, shared }
   if (shared === null) {
     const held = { codes: codes.clone(), codebook: codebook?.clone() ?? null, values: values.clone() }
@@ -76,19 +83,18 @@ export function nestedParts(held: NestedValues, block: Block, shape: Shape): Nes
     bits,
     zero,
     blockSize,
-    divides: held.divides !== null,
+    divides: held.divides,
     codebook: codebook?.clone() ?? null,
     offset: offset?.clone() ?? 0,
   }
-  const divisor = held.divides?.clone()
-  if (shared === null) return { ...facts, codes: codes.clone(), values: divisor ?? values.clone() }
+  if (shared === null) return { ...facts, codes: codes.clone(), values: values.clone() }
   const [N, groups] = rowsOfBlocks(block, shape) as [number, number]
   const valueBits = 8 * dtypes[valuesDtype].bytes
   const [rows, cols] = shared <= 0 ? [1, 1] : [N, groups / shared]
   return {
     ...facts,
     codes: unpackTiles(codes, bits, N, groups, codesDtype).view(blocksShape(block, shape)),
-    values: divisor ?? unpackTiles(values, valueBits, rows, cols, valuesDtype).view([rows * cols]),
+    values: unpackTiles(values, valueBits, rows, cols, valuesDtype).view([rows * cols]),
   }
 }
 
@@ -138,16 +144,15 @@ export function nestedByteLength(held: NestedValues, block: Block, shape: Shape)
 }
 
 /** The tensors that hold them. */
-export function nestedTensors({ codes, codebook, values, divides, offset }: NestedValues): Tensor[] {
-  return [codes, codebook, values, divides, offset].filter((tensor) => tensor instanceof Tensor)
+export function nestedTensors({ codes, codebook, values, offset }: NestedValues): Tensor[] {
+  return [codes, codebook, values, offset].filter((tensor) => tensor instanceof Tensor)
 }
 
 /** A copy, each of its tensors made by `copy`. */
 export function cloneNested(held: NestedValues, copy: (tensor: Tensor) => Tensor): NestedValues {
-  const { codes, codebook, values, divides, offset } = held
+  const { codes, codebook, values, offset } = held
   return {
     ...held,
-    divides: divides && copy(divides),
     codes: copy(codes),
     codebook: codebook && copy(codebook),
     values: copy(values),

@@ -184,7 +184,7 @@ function emptyWeight(
     return {
       codes: place(dtype, groups, fields, { bits }),
       values: place('float16', 1, [{ at, bits: 8, span: 2 }], { checked: true }),
-      ...{ codesDtype: dtype, bits, zero, codebook: null, divides: null, offset: null },
+      ...{ codesDtype: dtype, bits, zero, codebook: null, divides: false, offset: null },
       ...{ valuesDtype: 'float16', blockSize: groups, shared: groups },
     }
   }

@@ -24,7 +24,7 @@ export async function weightKind(weight: QTensor): Promise<WeightKind> {
         blockSize: heldScale.blockSize,
         offset: Number((await offset?.read())?.[0] ?? 0),
         codes: heldScale.codesDtype,
-        divides: heldScale.divides !== null,
+        divides: heldScale.divides,
         codebook: heldScale.codebook !== null,
         values: heldScale.valuesDtype,
       }
