@@ -40,7 +40,7 @@ export class QLinear extends QWeightModule {
       this.weightInUse(),
       this.bias && cast(this.bias, 'float32'),
       this.computeDtype ?? 'float32',
-      this.outlierThreshold,
+      this.computeDtype === 'int8Outliers' ? this.outlierThreshold : undefined,
     )
   }
 }
