@@ -165,7 +165,7 @@ test('targets and sources that there are not, or that are one', async () => {
   )
   await assert.rejects(
     convert(stories, join(root, 'x'), { to: 'quantro', device }),
-    /the target must be one of quanto, /,
+    /the target must be a format that is written; the nearest to "quantro" are quanto, /,
   )
   await assert.rejects(
     convert(stories, join(root, 'x'), { to: 'bnb-nf4', weights: 'int4', device }),

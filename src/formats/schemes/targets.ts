@@ -1,5 +1,6 @@
 import type { FloatDType } from '../../core/dtype.ts'
 import { FormatError } from '../../core/errors.ts'
+import { nearest } from '../../core/nearest.ts'
 import { schemes } from './index.ts'
 import type { Scheme, SchemeWriter, Target } from './scheme.ts'
 
@@ -46,6 +47,9 @@ export function targetNamed(name: string): ConversionTarget {
   const targets = conversionTargets()
   const found = targets.get(name)
   if (found) return found
-  const names = [...targets.keys()].join(', ')
-  throw new FormatError(`convert: the target must be one of ${names}; received ${JSON.stringify(name)}`)
+  const names = [...targets.keys()]
+  const near = `the nearest to ${JSON.stringify(name)} are ${nearest(name, names).join(', ')}`
+  throw new FormatError(
+    `convert: the target must be a format that is written; ${near}; all are ${names.join(', ')}`,
+  )
 }
