@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { deviceNames } from '../deviceNames.ts'
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -51,6 +52,7 @@ function blocksOf(text: string): Block[] {
  *
  *     ts          runs, together with the blocks of the page before it
  *     ts new      runs, the first of another program
+ *     ts native   as ts, but it needs the native device, and is left out where there is none
  *     ts types    is type-checked alone: it needs a browser, a download or a large model
  *     sh          runs, in the folder of the page's programs and after them
  *     sh shown    does not run: it installs, or starts a server
@@ -63,7 +65,9 @@ function pageOf(name: string, blocks: Block[]): Page {
     const kind = [language, ...words].join(' ')
     if (kind === 'ts new' || (kind === 'ts' && programs.length === 0)) programs.push([code])
     else if (kind === 'ts') programs[programs.length - 1].push(code)
-    else if (kind === 'ts types') page.typed.push(code)
+    else if (kind === 'ts native') {
+      if (deviceNames.includes('native')) programs[programs.length - 1].push(code)
+    } else if (kind === 'ts types') page.typed.push(code)
     else if (kind === 'sh') page.script += code
     else if (kind === 'text printed') page.printed.push(code)
     else if (!['sh shown', 'python shown', 'text', 'html', 'json'].includes(kind))

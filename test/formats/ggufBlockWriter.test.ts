@@ -10,6 +10,7 @@ import { Statistics } from '../../src/qtensor/quantizer.ts'
 import { type GgufQuantizedType, ggufCodes, ggufQuantizer } from '../../src/quantize/ggufQuantizers.ts'
 import { keep, scope } from '../../src/tensor/scope.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
+import { deviceNames } from '../deviceNames.ts'
 import { type GoldenTensor, golden, readGolden } from '../golden.ts'
 
 /* From floats by way of a quantized weight to the bytes that ggml_quantize_chunk writes. */
@@ -17,7 +18,7 @@ import { type GoldenTensor, golden, readGolden } from '../golden.ts'
 const tensors = await readGolden(join(golden, 'single_tensor/ggml.safetensors'))
 const { shape, values } = tensors.get('W') as GoldenTensor
 const importance = Float32Array.from((tensors.get('imatrix') as GoldenTensor).values)
-const device = openDevice('native', { threads: 2 })
+const device = openDevice(deviceNames[0], { threads: 2 })
 after(() => device.close())
 
 /** The bytes of a weight, as the writer makes them. */

@@ -9,11 +9,12 @@ import { type ConvertOptions, convert } from '../../src/models/convert.ts'
 import { loadCausalLM, type ModelPlace } from '../../src/models/load.ts'
 import { QTensor } from '../../src/qtensor/qtensor.ts'
 import { keep, scope } from '../../src/tensor/scope.ts'
+import { deviceNames } from '../deviceNames.ts'
 import { golden } from '../golden.ts'
 
 /* Models become GGUF files: of llama.cpp's types and mixtures, or with the codes that they have. */
 
-const device = openDevice('native', { threads: 2 })
+const device = openDevice(deviceNames[0], { threads: 2 })
 after(async () => {
   assert.equal(device.allocatedBytes, 0)
   await device.close()

@@ -11,11 +11,12 @@ import type { SchemeWriter } from '../../src/formats/schemes/scheme.ts'
 import { bytesSource, type Folder, memoryFolder } from '../../src/formats/source.ts'
 import type { CausalLM } from '../../src/models/causalLM.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
+import { deviceNames } from '../deviceNames.ts'
 import { golden } from '../golden.ts'
 import { kinds, storiesSource } from './ggufModel.ts'
 import { writtenGguf } from './writtenGguf.ts'
 
-const device = openDevice('native', { threads: 2 })
+const device = openDevice(deviceNames[0], { threads: 2 })
 after(() => device.close())
 
 /** Qwen2 whose layers all see all tokens. */

@@ -12,7 +12,8 @@ import { ggufCodes, ggufQuantizer } from '../../src/quantize/ggufQuantizers.ts'
 import { freeze, quantize } from '../../src/quantize/quantize.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
 
-const device = openDevice('native', { threads: 2 })
+import { deviceNames } from '../deviceNames.ts'
+const device = openDevice(deviceNames[0], { threads: 2 })
 after(() => device.close())
 
 class Net extends Module {
