@@ -138,7 +138,7 @@ export {
   setComputeDtype,
   type WeightQuantization,
 } from './nn/qmodule.ts'
-export { RMSNorm } from './nn/rmsNorm.ts'
+export { RMSNorm, type RMSNormOptions } from './nn/rmsNorm.ts'
 export { Flatten, Identity, type Layer, Sequential } from './nn/sequential.ts'
 export { compile, trace } from './nn/trace.ts'
 export { type TrainOptions, trainEpoch } from './nn/training.ts'

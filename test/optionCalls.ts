@@ -171,7 +171,7 @@ export const calls: Record<string, Call> = {
   Linear: call((o: lb.LinearOptions) => new lb.Linear(2, 2, o), { bias: undefined, dtype: undefined }),
   Embedding: call((o: lb.EmbeddingOptions) => new lb.Embedding(2, 2, o), { dtype: undefined }),
   Conv1D: call((o: lb.EmbeddingOptions) => new lb.Conv1D(2, 2, o), { dtype: undefined }),
-  RMSNorm: call((o: lb.EmbeddingOptions) => new lb.RMSNorm(2, 1e-5, o), { dtype: undefined }),
+  RMSNorm: call((o: lb.RMSNormOptions) => new lb.RMSNorm(2, 1e-5, o), { ...unset('dtype', 'unitOffset') }),
   LayerNorm: call((o: lb.LayerNormOptions) => new lb.LayerNorm(2, o), {
     ...unset('eps', 'elementwiseAffine', 'bias', 'dtype'),
   }),

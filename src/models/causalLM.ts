@@ -80,6 +80,11 @@ export abstract class CausalLM extends Pretrained {
   /** The last norm. */
   protected abstract normalize(x: Tensor): Tensor
 
+  /** x [B, T, hidden] after the last norm → logits [B, T, V]. */
+  protected head(x: Tensor): Tensor {
+    return this.lm_head.forward(x)
+  }
+
   /**
    * Makes what forward passes over a cache of `capacity` tokens need besides the weights: tables that the
    * host writes.
@@ -117,7 +122,7 @@ export abstract class CausalLM extends Pretrained {
           .view([T, this.config.hiddenSize])
           .rows(T - 1, T)
           .view([1, 1, this.config.hiddenSize])
-      return this.lm_head.forward(this.normalize(x))
+      return this.head(this.normalize(x))
     })
   }
 

@@ -3,37 +3,59 @@ import type { Device } from '../devices/device.ts'
 import type { DecoderContext } from '../nn/attention.ts'
 import { Block, type BlockNames } from '../nn/block.ts'
 import type { DecoderLayer } from '../nn/decoderLayer.ts'
-import type { EmbeddingLike, NormLike } from '../nn/layerLike.ts'
+import type { EmbeddingLike, LinearLike, NormLike } from '../nn/layerLike.ts'
 import type { RotaryEmbedding } from '../nn/rotary.ts'
-import { add, valuesAt } from '../tensor/ops/index.ts'
+import { add, mul, valuesAt } from '../tensor/ops/index.ts'
 import { keep } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 
 /** What a decoder consists of; the order in which they are given is that of its paths. */
 export interface DecoderParts {
   embedding: EmbeddingLike
+  /** From the size of the embedding to that of the layers, where they differ. */
+  inputProjection?: LinearLike
   /** A vector for each position, added to that of the token. */
   positions?: EmbeddingLike
+  /** Before the first layer. */
+  embeddingNorm?: NormLike
   layers: readonly DecoderLayer[]
   /** After the last layer. */
-  norm: NormLike
-  /** Turns the queries and keys of all layers. */
+  norm?: NormLike
+  /** After the last norm: from the size of the layers to that of the embedding. */
+  outputProjection?: LinearLike
+  /** Turns the queries and keys of the layers. */
   rotary?: RotaryEmbedding
+  /** Does so in the layers that `layerRotary` names. */
+  localRotary?: RotaryEmbedding
+}
+
+/** What a decoder does beside its parts. */
+export interface DecoderOptions {
+  /** Multiplies the embedding of tokens; default 1. */
+  embeddingScale?: number
+  /** What turns the queries and keys of each layer, null: nothing; default `rotary` in all. */
+  layerRotary?: readonly ('rotary' | 'localRotary' | null)[]
 }
 
 /** Layers over the embedding of tokens: ids → what a head takes. */
 export class Decoder extends Block<keyof DecoderParts> {
   declare readonly embedding: EmbeddingLike
+  declare readonly inputProjection?: LinearLike
   declare readonly positions?: EmbeddingLike
+  declare readonly embeddingNorm?: NormLike
   declare readonly layers: readonly DecoderLayer[]
-  declare readonly norm: NormLike
+  declare readonly norm?: NormLike
+  declare readonly outputProjection?: LinearLike
   declare readonly rotary?: RotaryEmbedding
+  declare readonly localRotary?: RotaryEmbedding
+  private readonly options: DecoderOptions
   /** 0, 1, 2 … int32, as many as there are positions. */
   private positionIds: Tensor | null = null
 
-  constructor(parts: DecoderParts, names: BlockNames<keyof DecoderParts>) {
+  constructor(parts: DecoderParts, names: BlockNames<keyof DecoderParts>, options: DecoderOptions = {}) {
     super(names)
     Object.assign(this, parts)
+    this.options = options
   }
 
   override get nonPersistentNames(): readonly string[] {
@@ -50,6 +72,7 @@ export class Decoder extends Block<keyof DecoderParts> {
    */
   prepare(capacity: number): void {
     this.rotary?.prepare(this.device, capacity)
+    this.localRotary?.prepare(this.device, capacity)
     if (!this.positions) return
     const [count] = this.positions.weight.shape
     if (capacity > count)
@@ -60,13 +83,32 @@ export class Decoder extends Block<keyof DecoderParts> {
 
   /** ids [B, T] → [B, T, hidden], before the last norm. */
   forward(ids: Tensor, context: Omit<DecoderContext, 'rotary'>): Tensor {
-    const { positions, rotary } = this
+    const { layerRotary } = this.options
+    let x = this.embedded(ids, context)
+    for (const [i, layer] of this.layers.entries()) {
+      const name = layerRotary ? layerRotary[i] : 'rotary'
+      x = layer.forward(x, { ...context, rotary: name ? this[name] : undefined })
+    }
+    return x
+  }
+
+  /** x [B, T, hidden] after the last layer → what the head takes. */
+  normalize(x: Tensor): Tensor {
+    const normed = this.norm ? this.norm.forward(x) : x
+    return this.outputProjection ? this.outputProjection.forward(normed) : normed
+  }
+
+  /** ids [B, T] → [B, T, hidden], what the first layer takes. */
+  private embedded(ids: Tensor, { position }: Omit<DecoderContext, 'rotary'>): Tensor {
+    const { inputProjection, positions, embeddingNorm } = this
+    const { embeddingScale = 1 } = this.options
     let x = this.embedding.forward(ids)
+    if (embeddingScale !== 1) x = mul(x, embeddingScale)
+    if (inputProjection) x = inputProjection.forward(x)
     if (positions) {
-      const places = valuesAt(this.positionIds as Tensor, context.position, ids.size(1))
+      const places = valuesAt(this.positionIds as Tensor, position, ids.size(1))
       x = add(x, positions.forward(places))
     }
-    for (const layer of this.layers) x = layer.forward(x, { ...context, rotary })
-    return x
+    return embeddingNorm ? embeddingNorm.forward(x) : x
   }
 }

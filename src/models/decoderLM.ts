@@ -5,10 +5,21 @@ import type { Device } from '../devices/device.ts'
 import { withoutCache } from '../nn/attentionCache.ts'
 import type { EmbeddingLike, LinearLike } from '../nn/layerLike.ts'
 import { Linear } from '../nn/linear.ts'
+import { mul, tanh } from '../tensor/ops/index.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { KVCache } from './caches/kvCache.ts'
 import { aConfig, CausalLM, type CausalLMConfig } from './causalLM.ts'
 import type { Decoder } from './decoder.ts'
+
+/** What becomes of the logits that the head gives. */
+export interface LogitOptions {
+  /** Multiplies them; default 1. */
+  logitScale?: number
+  /** Bounds them, after the scale: softcap · tanh(logit / softcap). */
+  finalSoftcap?: number
+  /** Whether the head adds a bias; default false. */
+  headBias?: boolean
+}
 
 /** A decoder with its language-model head, which may share the embedding's weight: token ids → logits. */
 export abstract class DecoderLM<C extends CausalLMConfig = CausalLMConfig> extends CausalLM {
@@ -16,6 +27,7 @@ export abstract class DecoderLM<C extends CausalLMConfig = CausalLMConfig> exten
   readonly decoder: Decoder
   lm_head: LinearLike
   private readonly decoderName: string
+  private readonly logitOptions: LogitOptions
 
   /**
    * @param decoder makes the decoder of a config, without weights
@@ -26,16 +38,20 @@ export abstract class DecoderLM<C extends CausalLMConfig = CausalLMConfig> exten
     dtype: FloatDType,
     decoder: (config: C, dtype: FloatDType) => Decoder,
     decoderName: string,
+    logitOptions: LogitOptions = {},
   ) {
     super()
     check(new.target.name, 'config', config, aConfig)
     check(new.target.name, 'dtype', dtype, aFloatDType)
     this.config = config
     this.decoderName = decoderName
+    this.logitOptions = logitOptions
     this.eosTokenIds = config.eosTokenIds
     this.decoder = decoder(config, dtype)
-    this.lm_head = new Linear(config.hiddenSize, config.vocabularySize, { bias: false, dtype })
     const { weight } = this.tokenEmbedding
+    // As wide as the embedding, which may be projected to and from the layers' size.
+    const [vocabularySize, width] = weight.shape
+    this.lm_head = new Linear(width, vocabularySize, { bias: logitOptions.headBias ?? false, dtype })
     if (config.tieWordEmbeddings && weight instanceof Tensor) this.lm_head.weight = weight
   }
 
@@ -60,6 +76,13 @@ export abstract class DecoderLM<C extends CausalLMConfig = CausalLMConfig> exten
   }
 
   protected override normalize(x: Tensor): Tensor {
-    return this.decoder.norm.forward(x)
+    return this.decoder.normalize(x)
+  }
+
+  protected override head(x: Tensor): Tensor {
+    const { logitScale = 1, finalSoftcap } = this.logitOptions
+    let logits = this.lm_head.forward(x)
+    if (logitScale !== 1) logits = mul(logits, logitScale)
+    return finalSoftcap === undefined ? logits : mul(tanh(mul(logits, 1 / finalSoftcap)), finalSoftcap)
   }
 }

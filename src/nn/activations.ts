@@ -1,7 +1,19 @@
 import { aNumber, check, wholeNumber } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { approximations } from '../tensor/ops/elementwise.ts'
-import { gelu, leakyRelu, logSoftmax, relu, sigmoid, silu, softmax, tanh } from '../tensor/ops/index.ts'
+import {
+  clamp,
+  gelu,
+  leakyRelu,
+  logSoftmax,
+  mul,
+  relu,
+  sigmoid,
+  silu,
+  softmax,
+  tanh,
+} from '../tensor/ops/index.ts'
+import { scope } from '../tensor/scope.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { Module } from './module.ts'
 
@@ -121,3 +133,32 @@ export class LogSoftmax extends Module {
     return logSoftmax(x, this.dim)
   }
 }
+
+const tanhGelu = (x: Tensor) => gelu(x, 'tanh')
+
+/** Activations by the names that config.json files call them, transformers' `ACT2FN`. */
+export const activations = {
+  gelu: (x: Tensor) => gelu(x),
+  gelu_10: (x: Tensor) => scope(() => clamp(gelu(x), -10, 10)),
+  gelu_accurate: tanhGelu,
+  gelu_fast: tanhGelu,
+  gelu_new: tanhGelu,
+  gelu_python: (x: Tensor) => gelu(x),
+  gelu_python_tanh: tanhGelu,
+  gelu_pytorch_tanh: tanhGelu,
+  leaky_relu: (x: Tensor) => leakyRelu(x),
+  linear: (x: Tensor) => x,
+  quick_gelu: (x: Tensor) => scope(() => mul(x, sigmoid(mul(x, 1.702)))),
+  relu: (x: Tensor) => relu(x),
+  relu2: (x: Tensor) => scope(() => square(relu(x))),
+  relu6: (x: Tensor) => clamp(x, 0, 6),
+  sigmoid: (x: Tensor) => sigmoid(x),
+  silu,
+  swish: silu,
+  tanh: (x: Tensor) => tanh(x),
+} as const
+
+/** The name of an activation in a config.json. */
+export type ActivationName = keyof typeof activations
+
+const square = (x: Tensor) => mul(x, x)

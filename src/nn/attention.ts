@@ -4,6 +4,7 @@ import type { Tensor } from '../tensor/tensor.ts'
 import type { AttentionCache } from './attentionCache.ts'
 import { Block, type BlockNames } from './block.ts'
 import type { LinearLike, NormLike } from './layerLike.ts'
+import type { Module } from './module.ts'
 import type { RotaryEmbedding } from './rotary.ts'
 
 /** Where the tokens of a forward pass stand, and what they may look back on. */
@@ -16,6 +17,11 @@ export interface DecoderContext {
   rotary?: RotaryEmbedding
 }
 
+/** What a decoder layer asks for what tokens say to each other: x [B, T, hidden] → [B, T, hidden]. */
+export interface AttentionLike extends Module {
+  forward(x: Tensor, context: DecoderContext): Tensor
+}
+
 /** The layers of an attention block: a projection each for queries, keys and values, or one for all three. */
 export type AttentionParts = (
   | { q: LinearLike; k: LinearLike; v: LinearLike }
@@ -23,7 +29,7 @@ export type AttentionParts = (
   | { qkv: LinearLike }
 ) & {
   output: LinearLike
-  /** Normalize the values of each head before they are turned. */
+  /** Normalize queries and keys before they are turned: the values of each head. */
   qNorm?: NormLike
   kNorm?: NormLike
 }
@@ -42,6 +48,8 @@ export interface AttentionOptions {
   window?: number
   /** Bounds the scores s: softcap · tanh(s / softcap). */
   softcap?: number
+  /** Whether qNorm and kNorm take the heads of a token as one row; default false: each head by itself. */
+  normsWholeRows?: boolean
 }
 
 type AttentionPart = 'q' | 'k' | 'v' | 'qkv' | 'output' | 'qNorm' | 'kNorm'
@@ -70,10 +78,12 @@ export class Attention extends Block<AttentionPart> {
   /** x [B, T, hidden] → [B, T, hidden]; the tokens' keys and values are added to the cache of this layer. */
   forward(x: Tensor, { cache, position, rotary }: DecoderContext): Tensor {
     const { layer, heads, headSize, scale = 1 / Math.sqrt(headSize), window, softcap } = this.options
+    const { normsWholeRows = false } = this.options
     const [B, T] = x.shape
     const [q, k, v] = this.project(x)
     const turned = (part: Tensor, norm: NormLike | undefined) => {
-      const normed = norm ? norm.forward(part) : part
+      const row = normsWholeRows ? part.view([B, T, part.numel / (B * T)]) : part
+      const normed = norm ? norm.forward(row).view(part.shape) : part
       return rotary ? rotary.forward(normed, position) : normed
     }
     const seen = { position, scale, window, softcap }

@@ -26,3 +26,8 @@ export interface EmbeddingLike extends Module {
 export interface NormLike extends Module {
   forward(x: Tensor): Tensor
 }
+
+/** What a decoder layer does token by token: x [..., hidden] → [..., hidden] float32. `MLP`, `GatedMLP`. */
+export interface MLPLike extends Module {
+  forward(x: Tensor): Tensor
+}

@@ -1,4 +1,4 @@
-import { siluMul } from '../tensor/ops/index.ts'
+import { mul, silu, siluMul, split } from '../tensor/ops/index.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { Block, type BlockNames } from './block.ts'
 import type { LinearLike } from './layerLike.ts'
@@ -25,25 +25,52 @@ export class MLP extends Block<'up' | 'down'> {
   }
 }
 
+/** The layers of a gated MLP: a projection each for gate and values, or one for both. */
+export type GatedMLPParts = (
+  | { gate: LinearLike; up: LinearLike }
+  /** Its outputs are the gate, then the values. */
+  | { gateUp: LinearLike }
+) & { down: LinearLike }
+
+type GatedMLPPart = 'gate' | 'up' | 'gateUp' | 'down'
+
 /**
- * y = down(silu(gate(x)) · up(x)).
- * Source: Shazeer, "GLU Variants Improve Transformer", 2020, SwiGLU.
+ * y = down(activation(gate(x)) · up(x)), the activation silu unless another is given.
+ * Source: Shazeer, "GLU Variants Improve Transformer", 2020, SwiGLU and its kin.
  */
-export class GatedMLP extends Block<'gate' | 'up' | 'down'> {
-  declare readonly gate: LinearLike
-  declare readonly up: LinearLike
+export class GatedMLP extends Block<GatedMLPPart> {
+  declare readonly gate?: LinearLike
+  declare readonly up?: LinearLike
+  declare readonly gateUp?: LinearLike
   declare readonly down: LinearLike
+  private readonly activation: (x: Tensor) => Tensor
 
   constructor(
-    parts: { gate: LinearLike; up: LinearLike; down: LinearLike },
-    names: BlockNames<'gate' | 'up' | 'down'>,
+    parts: GatedMLPParts,
+    names: BlockNames<GatedMLPPart>,
+    activation: (x: Tensor) => Tensor = silu,
   ) {
     super(names)
     Object.assign(this, parts)
+    this.activation = activation
   }
 
   /** x [..., hidden] → [..., hidden] */
   forward(x: Tensor): Tensor {
-    return this.down.forward(siluMul(this.gate.forward(x), this.up.forward(x)))
+    return this.down.forward(gated(this.activation, ...this.project(x)))
   }
+
+  /** Gate and values of x, each [..., intermediate]. */
+  private project(x: Tensor): [Tensor, Tensor] {
+    if (!this.gateUp) return [(this.gate as LinearLike).forward(x), (this.up as LinearLike).forward(x)]
+    const both = this.gateUp.forward(x)
+    const size = both.size(-1) / 2
+    const [gate, up] = split(both, [size, size], -1)
+    return [gate, up]
+  }
+}
+
+/** activation(gate) · up; one kernel for silu. */
+export function gated(activation: (x: Tensor) => Tensor, gate: Tensor, up: Tensor): Tensor {
+  return activation === silu ? siluMul(gate, up) : mul(activation(gate), up)
 }

@@ -1,25 +1,37 @@
 import { aFloatDType, type FloatDType } from '../core/dtype.ts'
-import { atLeast, check, wholeNumber } from '../core/kinds.ts'
-import { checkOptions } from '../core/options.ts'
+import { aBoolean, atLeast, check, wholeNumber } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds } from '../core/options.ts'
 import type { Device } from '../devices/device.ts'
+import { add, cast } from '../tensor/ops/elementwise.ts'
 import { rmsNorm } from '../tensor/ops/normalize.ts'
-import { keep } from '../tensor/scope.ts'
+import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { Module } from './module.ts'
 
-/** y = x / √(mean(x²) + ε) · weight. */
+/** Options of RMS normalization. */
+export interface RMSNormOptions {
+  dtype?: FloatDType
+  /** Whether rows are multiplied by 1 + weight, as in Gemma; default false. */
+  unitOffset?: boolean
+}
+
+const optionKinds: OptionKinds<RMSNormOptions> = { dtype: aFloatDType, unitOffset: aBoolean }
+
+/** y = x / √(mean(x²) + ε) · weight, or · (1 + weight). */
 export class RMSNorm extends Module {
   static readonly typeName: string = 'RMSNorm'
   readonly eps: number
+  readonly unitOffset: boolean
   /** [size] */
   weight: Tensor
 
-  constructor(size: number, eps: number, options: { dtype?: FloatDType } = {}) {
+  constructor(size: number, eps: number, options: RMSNormOptions = {}) {
     super()
     check('RMSNorm', 'size', size, wholeNumber(0))
     check('RMSNorm', 'eps', eps, atLeast(0))
-    checkOptions('RMSNorm', options, { dtype: aFloatDType })
+    checkOptions('RMSNorm', options, optionKinds)
     this.eps = eps
+    this.unitOffset = options.unitOffset ?? false
     this.weight = Tensor.meta([size], options.dtype ?? 'float32')
   }
 
@@ -27,14 +39,16 @@ export class RMSNorm extends Module {
     return `(${this.weight.shape[0]},), eps=${pythonFloat(this.eps)}, elementwise_affine=True`
   }
 
-  /** Weights of 1. */
+  /** Rows are multiplied by 1. */
   override resetParameters(device: Device): void {
-    this.weight = constant(device, this.weight, 1)
+    this.weight = constant(device, this.weight, this.unitOffset ? 0 : 1)
   }
 
   /** x [..., size] float32 → [..., size] float32. */
   forward(x: Tensor): Tensor {
-    return rmsNorm(x, this.weight, this.eps)
+    const { weight, eps, unitOffset } = this
+    if (!unitOffset) return rmsNorm(x, weight, eps)
+    return scope(() => rmsNorm(x, add(cast(weight, 'float32'), 1), eps))
   }
 }
 

@@ -291,7 +291,7 @@ describe('config.json of GPT-2', () => {
   })
   for (const [fields, says] of [
     [{ n_head: 5 }, /config\.json: n_head must divide n_embd \(64\)/],
-    [{ activation_function: 'swish' }, /config\.json: activation_function must be gelu_new/],
+    [{ activation_function: 'maxout' }, /config\.json: activation_function must be gelu, /],
     [{ add_cross_attention: true }, /config\.json: add_cross_attention must be false/],
     [{ scale_attn_weights: false }, /config\.json: scale_attn_weights must be true/],
   ] as const) {

@@ -1,4 +1,5 @@
 import { type JsonObject, show } from '../../formats/json.ts'
+import { type ActivationName, activations } from '../../nn/activations.ts'
 
 /*
  * Fields of a config.json that families share, each with the rule that it must keep.
@@ -60,6 +61,14 @@ export function wordField<W extends string>(
   if (word !== undefined) return word
   const listed = words.length === 1 ? JSON.stringify(words[0]) : words.join(', ')
   throw json.error(key, `must be ${listed}`)
+}
+
+/**
+ * The name of an activation.
+ * @throws FormatError if none is called so
+ */
+export function activationField(json: JsonObject, key: string, fallback?: ActivationName): ActivationName {
+  return wordField(json, key, Object.keys(activations) as ActivationName[], fallback)
 }
 
 /**

@@ -1,33 +1,29 @@
 import type { FloatDType } from '../../core/dtype.ts'
 import { FormatError } from '../../core/errors.ts'
 import type { JsonObject } from '../../formats/json.ts'
+import { type ActivationName, activations } from '../../nn/activations.ts'
 import { Attention } from '../../nn/attention.ts'
 import { DecoderLayer } from '../../nn/decoderLayer.ts'
 import { Embedding } from '../../nn/embedding.ts'
 import { Conv1D } from '../../nn/gptConv1D.ts'
 import { MLP } from '../../nn/mlp.ts'
 import { LayerNorm } from '../../nn/normalization.ts'
-import { gelu, relu } from '../../tensor/ops/index.ts'
-import type { Tensor } from '../../tensor/tensor.ts'
 import type { CausalLMConfig } from '../causalLM.ts'
 import { Decoder } from '../decoder.ts'
 import { DecoderLM } from '../decoderLM.ts'
 import type { Family } from './family.ts'
-import { positiveField, sizeField, tokenIdsField, type Warn, wordField } from './fields.ts'
+import { activationField, positiveField, sizeField, tokenIdsField, type Warn } from './fields.ts'
 
 /*
  * Source: Radford et al., "Language Models are Unsupervised Multitask Learners", 2019; transformers,
  * modeling_gpt2.py.
  */
 
-const activationNames = ['gelu_new', 'gelu_pytorch_tanh', 'gelu', 'relu'] as const
-type Gpt2Activation = (typeof activationNames)[number]
-
 /** What a GPT-2 checkpoint's config.json says, in this library's names. */
 export interface Gpt2Config extends CausalLMConfig {
   intermediateSize: number
   normEpsilon: number
-  activation: Gpt2Activation
+  activation: ActivationName
   /** Whether attention in layer i is scaled by 1 / (i + 1), too. */
   scaleByLayer: boolean
 }
@@ -50,18 +46,11 @@ export function parseGpt2Config(json: JsonObject, warn: Warn = () => {}): Gpt2Co
     vocabularySize,
     maxPositions: sizeField(json, 'n_positions', 1024),
     normEpsilon: positiveField(json, 'layer_norm_epsilon', 1e-5),
-    activation: wordField(json, 'activation_function', activationNames, 'gelu_new'),
+    activation: activationField(json, 'activation_function', 'gelu_new'),
     scaleByLayer: json.boolean('scale_attn_by_inverse_layer_idx', false),
     tieWordEmbeddings: json.boolean('tie_word_embeddings', true),
     eosTokenIds: tokenIdsField(json, 'eos_token_id', vocabularySize, warn),
   }
-}
-
-const activations: Record<Gpt2Activation, (x: Tensor) => Tensor> = {
-  gelu_new: (x) => gelu(x, 'tanh'),
-  gelu_pytorch_tanh: (x) => gelu(x, 'tanh'),
-  gelu: (x) => gelu(x),
-  relu,
 }
 
 /** GPT-2 with its language-model head: token ids → logits. */
@@ -127,7 +116,7 @@ function mlpOf({ hiddenSize, intermediateSize, activation }: Gpt2Config, dtype: 
 /** @throws FormatError if llama.cpp computes it otherwise */
 function keys(config: Gpt2Config): Record<string, number> {
   const { activation, scaleByLayer } = config
-  if (scaleByLayer || (activation !== 'gelu_new' && activation !== 'gelu_pytorch_tanh'))
+  if (scaleByLayer || activations[activation] !== activations.gelu_new)
     throw new FormatError(
       `gguf: a GPT-2 must have activation_function gelu_new and scale_attn_by_inverse_layer_idx false; it has ${activation} and ${scaleByLayer}`,
     )

@@ -3,13 +3,8 @@ import type { JsonObject } from '../../formats/json.ts'
 import { DecoderLM } from '../decoderLM.ts'
 import type { Family, GgufFamily } from './family.ts'
 import type { Warn } from './fields.ts'
-import {
-  type LlamaLikeConfig,
-  llamaLikeDecoder,
-  llamaLikeGguf,
-  llamaLikeNames,
-  parseLlamaLike,
-} from './llamaLike.ts'
+import { type LlamaLikeConfig, llamaLikeGguf, llamaLikeNames, parseLlamaLike } from './llamaLike.ts'
+import { llamaLikeDecoder } from './llamaLikeDecoder.ts'
 
 /** Llama with its language-model head: token ids → logits. */
 export class LlamaForCausalLM extends DecoderLM<LlamaLikeConfig> {

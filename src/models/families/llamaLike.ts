@@ -1,15 +1,9 @@
-import type { FloatDType } from '../../core/dtype.ts'
 import type { JsonObject } from '../../formats/json.ts'
-import { Attention } from '../../nn/attention.ts'
-import { DecoderLayer } from '../../nn/decoderLayer.ts'
-import { Embedding } from '../../nn/embedding.ts'
-import { Linear } from '../../nn/linear.ts'
-import { GatedMLP } from '../../nn/mlp.ts'
-import { RMSNorm } from '../../nn/rmsNorm.ts'
+import type { ActivationName } from '../../nn/activations.ts'
 import type { RopeOptions } from '../../nn/rope.ts'
-import { RotaryEmbedding } from '../../nn/rotary.ts'
 import type { CausalLMConfig } from '../causalLM.ts'
-import { Decoder } from '../decoder.ts'
+import type { DecoderOptions } from '../decoder.ts'
+import type { LogitOptions } from '../decoderLM.ts'
 import { positiveField, sizeField, tokenIdsField, type Warn, wordField } from './fields.ts'
 import { ropeFields } from './ropeFields.ts'
 
@@ -20,20 +14,40 @@ import { ropeFields } from './ropeFields.ts'
  */
 
 /** What the config.json of such a model says, in this library's names. */
-export interface LlamaLikeConfig extends CausalLMConfig {
+export interface LlamaLikeConfig
+  extends CausalLMConfig,
+    DecoderOptions,
+    Pick<LogitOptions, 'logitScale' | 'finalSoftcap'> {
   intermediateSize: number
   normEpsilon: number
+  activation: ActivationName
   rope: RopeOptions
+  /** Of the layers for which `layerRotary` says so. */
+  localRope?: RopeOptions
   /** Whether there are biases: in the projections to queries, keys and values, from the heads, in the MLP. */
   biases: { qkv: boolean; output: boolean; mlp: boolean }
   /** Tokens that each sees in a layer, itself the last of them; null where it sees all. */
   windows: readonly (number | null)[]
+  /** Multiplies q · k; default 1/√headSize. */
+  attentionScale?: number
+  /** Bounds the scores of attention. */
+  attentionSoftcap?: number
+  /** Multiplies what attention and MLP give, before it is added; default 1. */
+  residualMultiplier?: number
 }
 
 /** Where families differ in what a config.json may leave out, and in what it does not state. */
 export interface LlamaLikeDefaults {
   keyValueHeads?: number
+  /** Default: what the hidden size gives each head. */
+  headSize?: number
   maxPositions: number
+  /** The field of the norms' epsilon, and its default; default `rms_norm_eps` and 1e-6. */
+  epsilon?: [key: 'rms_norm_eps' | 'layer_norm_eps', value: number]
+  /** The field of the activation, and what it may be, the default first; default `hidden_act` and silu. */
+  activation?: [key: string, ...names: [ActivationName, ...ActivationName[]]]
+  rope?: Parameters<typeof ropeFields>[2]
+  tieWordEmbeddings?: boolean
   biases: LlamaLikeConfig['biases']
   /** Of layer `index`; default null everywhere. */
   window?(index: number): number | null
@@ -41,17 +55,20 @@ export interface LlamaLikeDefaults {
 
 /** The config of such a model from its config.json; see `Family.parse`. */
 export function parseLlamaLike(json: JsonObject, warn: Warn, defaults: LlamaLikeDefaults): LlamaLikeConfig {
-  wordField(json, 'hidden_act', ['silu'], 'silu')
+  const [activationKey, ...activationNames] = defaults.activation ?? ['hidden_act', 'silu']
+  const activation = wordField(json, activationKey, activationNames, activationNames[0])
   const heads = sizeField(json, 'num_attention_heads')
   const hiddenSize = sizeField(json, 'hidden_size')
   const keyValueHeads = sizeField(json, 'num_key_value_heads', defaults.keyValueHeads ?? heads)
   if (heads % keyValueHeads !== 0)
     throw json.error('num_key_value_heads', `must divide num_attention_heads (${heads})`)
-  const headSize = sizeField(json, 'head_dim', hiddenSize % heads === 0 ? hiddenSize / heads : undefined)
+  const evenly = hiddenSize % heads === 0 ? hiddenSize / heads : undefined
+  const headSize = sizeField(json, 'head_dim', defaults.headSize ?? evenly)
   if (headSize % 2 !== 0) throw json.error('head_dim', `must be even; it is ${headSize}`)
   const vocabularySize = sizeField(json, 'vocab_size')
   const maxPositions = sizeField(json, 'max_position_embeddings', defaults.maxPositions)
   const layers = sizeField(json, 'num_hidden_layers')
+  const [epsilonKey, epsilon] = defaults.epsilon ?? ['rms_norm_eps', 1e-6]
   return {
     hiddenSize,
     intermediateSize: sizeField(json, 'intermediate_size'),
@@ -61,13 +78,39 @@ export function parseLlamaLike(json: JsonObject, warn: Warn, defaults: LlamaLike
     headSize,
     vocabularySize,
     maxPositions,
-    normEpsilon: positiveField(json, 'rms_norm_eps', 1e-6),
-    rope: ropeFields(json, { headSize, maxPositions }),
-    tieWordEmbeddings: json.boolean('tie_word_embeddings', false),
+    normEpsilon: positiveField(json, epsilonKey, epsilon),
+    activation,
+    rope: ropeFields(json, { headSize, maxPositions }, defaults.rope),
+    tieWordEmbeddings: json.boolean('tie_word_embeddings', defaults.tieWordEmbeddings ?? false),
     biases: defaults.biases,
     windows: Array.from({ length: layers }, (_, index) => defaults.window?.(index) ?? null),
     eosTokenIds: tokenIdsField(json, 'eos_token_id', vocabularySize, warn),
   }
+}
+
+/**
+ * The window of each layer, as `layer_types` lists them; where there is no list, as `slides` says.
+ * @param window of the layers that have one; null: all see all tokens
+ * @throws FormatError for a layer of another type
+ */
+export function layerWindow(
+  json: JsonObject,
+  window: number | null,
+  slides: (layer: number) => boolean,
+): (layer: number) => number | null {
+  const types = json.strings('layer_types', [])
+  return (layer) => {
+    if (types.length === 0) return slides(layer) ? window : null
+    if (types[layer] === 'full_attention') return null
+    if (types[layer] === 'sliding_attention' && window !== null) return window
+    const known = window === null ? '"full_attention", as there is no window,' : 'sliding or full attention'
+    throw json.error('layer_types', `must have ${known} for layer ${layer}`)
+  }
+}
+
+/** Whether the config.json says null: other than an absent field, that is none. */
+export function isNull(json: JsonObject, key: string): boolean {
+  return json.keys().includes(key) && !json.has(key)
 }
 
 /** Tables that older checkpoints hold, and that follow from the config. */
@@ -99,7 +142,7 @@ export const llamaLikeGguf = {
     'attention.layer_norm_rms_epsilon': config.normEpsilon,
     'attention.key_length': config.headSize,
     'attention.value_length': config.headSize,
-    'rope.dimension_count': config.headSize,
+    'rope.dimension_count': config.rope.size,
     'rope.freq_base': config.rope.theta,
     vocab_size: config.vocabularySize,
   }),
@@ -119,68 +162,3 @@ export const llamaLikeGguf = {
     'blk.N.ffn_down': 'model.layers.N.mlp.down_proj',
   },
 } as const
-
-/**
- * Makes the decoder of such a model.
- * @param family what the names of its classes begin with
- */
-export function llamaLikeDecoder(family: string) {
-  return (config: LlamaLikeConfig, dtype: FloatDType): Decoder => {
-    const { hiddenSize, normEpsilon } = config
-    const norm = () => new RMSNorm(hiddenSize, normEpsilon, { dtype })
-    const layer = (_: unknown, index: number) =>
-      new DecoderLayer(
-        {
-          attention: attentionOf(family, config, index, dtype),
-          mlp: mlpOf(family, config, dtype),
-          attentionNorm: norm(),
-          mlpNorm: norm(),
-        },
-        {
-          type: `${family}DecoderLayer`,
-          parts: {
-            attention: 'self_attn',
-            attentionNorm: 'input_layernorm',
-            mlpNorm: 'post_attention_layernorm',
-          },
-        },
-      )
-    return new Decoder(
-      {
-        embedding: new Embedding(config.vocabularySize, hiddenSize, { dtype }),
-        layers: Array.from({ length: config.layers }, layer),
-        norm: norm(),
-        rotary: new RotaryEmbedding(config.rope, `${family}RotaryEmbedding`),
-      },
-      { type: `${family}Model`, parts: { embedding: 'embed_tokens', rotary: 'rotary_emb' } },
-    )
-  }
-}
-
-function attentionOf(family: string, config: LlamaLikeConfig, layer: number, dtype: FloatDType): Attention {
-  const { hiddenSize, heads, keyValueHeads, headSize, biases } = config
-  const projection = (count: number) => new Linear(hiddenSize, count * headSize, { bias: biases.qkv, dtype })
-  return new Attention(
-    {
-      q: projection(heads),
-      k: projection(keyValueHeads),
-      v: projection(keyValueHeads),
-      output: new Linear(heads * headSize, hiddenSize, { bias: biases.output, dtype }),
-    },
-    { layer, heads, keyValueHeads, headSize, window: config.windows[layer] ?? undefined },
-    { type: `${family}Attention`, parts: { q: 'q_proj', k: 'k_proj', v: 'v_proj', output: 'o_proj' } },
-  )
-}
-
-function mlpOf(family: string, config: LlamaLikeConfig, dtype: FloatDType): GatedMLP {
-  const { hiddenSize, intermediateSize, biases } = config
-  const options = { bias: biases.mlp, dtype }
-  return new GatedMLP(
-    {
-      gate: new Linear(hiddenSize, intermediateSize, options),
-      up: new Linear(hiddenSize, intermediateSize, options),
-      down: new Linear(intermediateSize, hiddenSize, options),
-    },
-    { type: `${family}MLP`, parts: { gate: 'gate_proj', up: 'up_proj', down: 'down_proj' } },
-  )
-}

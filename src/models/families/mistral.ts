@@ -4,7 +4,8 @@ import { DecoderLM } from '../decoderLM.ts'
 import type { Family } from './family.ts'
 import { sizeField, type Warn } from './fields.ts'
 import { llamaGguf } from './llama.ts'
-import { type LlamaLikeConfig, llamaLikeDecoder, llamaLikeNames, parseLlamaLike } from './llamaLike.ts'
+import { isNull, type LlamaLikeConfig, llamaLikeNames, parseLlamaLike } from './llamaLike.ts'
+import { llamaLikeDecoder } from './llamaLikeDecoder.ts'
 
 /*
  * Mistral: Llama whose layers see a window of the last tokens only, unless there is none.
@@ -21,10 +22,7 @@ export class MistralForCausalLM extends DecoderLM<LlamaLikeConfig> {
 /** The config of Mistral from its config.json; see `Family.parse`. */
 export function parseMistralConfig(json: JsonObject, warn: Warn = () => {}): LlamaLikeConfig {
   // Where the field is absent it is 4096 in transformers; null says that there is no window.
-  const window =
-    json.keys().includes('sliding_window') && !json.has('sliding_window')
-      ? null
-      : sizeField(json, 'sliding_window', 4096)
+  const window = isNull(json, 'sliding_window') ? null : sizeField(json, 'sliding_window', 4096)
   if (json.has('layer_types')) throw json.error('layer_types', 'must be absent: all layers are of one type')
   return parseLlamaLike(json, warn, {
     keyValueHeads: 8,

@@ -5,12 +5,14 @@ import { DecoderLM } from '../decoderLM.ts'
 import type { Family } from './family.ts'
 import { sizeField, type Warn } from './fields.ts'
 import {
+  isNull,
   type LlamaLikeConfig,
-  llamaLikeDecoder,
+  layerWindow,
   llamaLikeGguf,
   llamaLikeNames,
   parseLlamaLike,
 } from './llamaLike.ts'
+import { llamaLikeDecoder } from './llamaLikeDecoder.ts'
 
 /*
  * Qwen2 and Qwen2.5: Llama with biases in the projections to queries, keys and values, and with layers that
@@ -31,26 +33,17 @@ export function parseQwen2Config(json: JsonObject, warn: Warn = () => {}): Llama
     keyValueHeads: 32,
     maxPositions: 32768,
     biases: { qkv: true, output: false, mlp: false },
-    window: windowOf(json),
+    window: qwenWindow(json),
   })
 }
 
 /** The window of each layer: as `layer_types` lists them, else that of all from `max_window_layers` on. */
-function windowOf(json: JsonObject): (layer: number) => number | null {
+export function qwenWindow(json: JsonObject): (layer: number) => number | null {
   // Where the field is absent it is 4096 in transformers; null says that there is no window.
-  const isNull = json.keys().includes('sliding_window') && !json.has('sliding_window')
-  const slides = json.boolean('use_sliding_window', false) && !isNull
-  const window = slides ? sizeField(json, 'sliding_window', 4096) : null
-  const types = json.strings('layer_types', [])
+  const slides = json.boolean('use_sliding_window', false) && !isNull(json, 'sliding_window')
   const first = json.count('max_window_layers', 28)
-  return (layer) => {
-    if (types.length === 0) return layer >= first ? window : null
-    if (types[layer] === 'full_attention') return null
-    if (types[layer] === 'sliding_attention' && window !== null) return window
-    const known =
-      window === null ? '"full_attention", without use_sliding_window' : 'sliding or full attention'
-    throw json.error('layer_types', `must have ${known} for layer ${layer}`)
-  }
+  const window = slides ? sizeField(json, 'sliding_window', 4096) : null
+  return layerWindow(json, window, (layer) => layer >= first)
 }
 
 /** @throws FormatError if layers see a window, which llama.cpp has none of */

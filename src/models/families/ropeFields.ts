@@ -34,19 +34,21 @@ const scalings: Readonly<Record<string, (rope: JsonObject, context: RopeContext)
 /**
  * Base, scaling and size of rotary positions: `rope_parameters`, as transformers 5 writes them, or
  * `rope_theta`, `rope_scaling` and `partial_rotary_factor` beside each other, as earlier versions did.
- * @param options whether the family can turn a part of each head only, which others refuse
+ * @param options whether the family can turn a part of each head only, which others refuse; that part and the
+ * base, where the fields state none; which values are pairs
  * @throws FormatError if a field is missing, of the wrong type, or out of range
  */
 export function ropeFields(
   config: JsonObject,
   sizes: { headSize: number; maxPositions: number },
-  options: { partial?: boolean } = {},
+  options: { partial?: boolean; factor?: number; theta?: number; interleaved?: boolean } = {},
 ): RopeOptions {
   const key = ['rope_parameters', 'rope_scaling'].find((name) => config.has(name))
   const rope = key === undefined ? null : config.object(key)
   /** Where a field stands that may be in either place. */
   const place = (name: string) => (rope?.has(name) ? rope : config)
-  const factor = positiveField(place('partial_rotary_factor'), 'partial_rotary_factor', 1)
+  const { interleaved } = options
+  const factor = positiveField(place('partial_rotary_factor'), 'partial_rotary_factor', options.factor ?? 1)
   if (factor > 1 || (factor !== 1 && !options.partial))
     throw place('partial_rotary_factor').error(
       'partial_rotary_factor',
@@ -58,14 +60,15 @@ export function ropeFields(
       'partial_rotary_factor',
       `must leave an even number of the ${sizes.headSize} values of a head; it leaves ${size}`,
     )
-  const theta = positiveField(place('rope_theta'), 'rope_theta', 10000)
-  if (!rope) return { size, theta, scaling: { type: 'default' } }
+  const theta = positiveField(place('rope_theta'), 'rope_theta', options.theta ?? 10000)
+  const plain = { size, theta, ...(interleaved && { interleaved }) }
+  if (!rope) return { ...plain, scaling: { type: 'default' } }
   const typeKey = rope.has('rope_type') ? 'rope_type' : 'type'
   const type = rope.string(typeKey, 'default')
   if (!Object.hasOwn(scalings, type))
     throw rope.error(typeKey, `must be one of ${Object.keys(scalings).join(', ')}`)
   const { maxPositions } = sizes
-  return { size, theta, scaling: scalings[type](rope, { config, size, maxPositions }) }
+  return { ...plain, scaling: scalings[type](rope, { config, size, maxPositions }) }
 }
 
 /** Phi-3 has it beside the others, where it wins. */
