@@ -13,6 +13,7 @@ import { freeze, quantize } from '../../src/quantize/quantize.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
 
 import { deviceNames } from '../deviceNames.ts'
+
 const device = openDevice(deviceNames[0], { threads: 2 })
 after(() => device.close())
 
