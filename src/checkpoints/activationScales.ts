@@ -19,6 +19,11 @@ export interface SavedScales {
   readonly output_scale: number | undefined
 }
 
+/** Whether a tensor is called as such a scale is. */
+export function isActivationScale(tensor: string): boolean {
+  return activationScales.some((name) => tensor.endsWith(`.${name}`))
+}
+
 /**
  * Reads the scales of quantized activations, `X.input_scale` and `X.output_scale`, of all modules of a model
  * that have them; a module at several paths has them under one of these.

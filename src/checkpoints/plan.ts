@@ -10,7 +10,7 @@ import type { CodesForm } from '../qtensor/heldCodes.ts'
 import type { WeightFacts } from '../qtensor/parts.ts'
 import type { QTensor } from '../qtensor/qtensor.ts'
 import type { Tensor } from '../tensor/tensor.ts'
-import { readActivationScales, readScales, type SavedScales } from './activationScales.ts'
+import { isActivationScale, readActivationScales, readScales, type SavedScales } from './activationScales.ts'
 import type { Detected } from './detect.ts'
 import { matchTensors, type Source } from './match.ts'
 import { refuseProblems } from './problems.ts'
@@ -120,7 +120,7 @@ export function planTensors(
 
 /** Scales of activations that a float model's file holds are as good as none. */
 function isPassedOver(name: string, isExtra: (name: string) => boolean): boolean {
-  return /\.(input|output)_scale$/.test(name) || isExtra(name)
+  return isActivationScale(name) || isExtra(name)
 }
 
 function planned(source: Source, reading: Omit<Reading, 'device'>): PlannedParameter {

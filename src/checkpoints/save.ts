@@ -3,6 +3,7 @@ import { FormatError } from '../core/errors.ts'
 import { aBoolean, aFunction, aSignal, check, oneOf, wholeNumber } from '../core/kinds.ts'
 import { several } from '../core/lists.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
+import { safetensorsFolder } from '../formats/containers.ts'
 import { pythonJson } from '../formats/json.ts'
 import { storedBytes } from '../formats/safetensors.ts'
 import { writeCheckpoint } from '../formats/safetensorsWriter.ts'
@@ -15,6 +16,7 @@ import { aModule, type Module } from '../nn/module.ts'
 import { QWeightModule } from '../nn/qmodule.ts'
 import type { QTensor } from '../qtensor/qtensor.ts'
 import { hasFiles, isSavedFile } from './checkpoint.ts'
+import { inputModes, lostInputs } from './inputModes.ts'
 import { layersToWrite, type ModelLayers, writtenTensors } from './savedTensors.ts'
 
 /** How a model is saved. */
@@ -55,7 +57,7 @@ const optionKinds: OptionKinds<SaveOptions> = {
 
 /** The schemes whose parts stand in a folder. */
 function folderSchemes(): WritingScheme[] {
-  return writingSchemes().filter(({ writer }) => writer.container !== 'gguf')
+  return writingSchemes().filter(({ writer: { container = safetensorsFolder } }) => container.file === null)
 }
 
 /** The schemes that models can be saved in. */
@@ -155,7 +157,8 @@ export async function save(
   const { writer } = await schemeToWrite(options.format, layers)
   const tensors = [...writtenTensors(model, writer, layers)]
   const warn = options.onWarning ?? ((message) => console.warn(`lowbit: ${message}`))
-  for (const message of writer.limits(layers.quantized)) warn(message)
+  const lost = lostInputs(inputModes(model), writer, layers.quantized).map((what) => `save: ${what}`)
+  for (const message of [...writer.limits(layers.quantized), ...lost]) warn(message)
   const { quantized, floats } = layers
   const settings = quantized.size > 0 ? writer.settings(quantized, floats) : {}
   const write = (folder: FolderSink) => writeModel(model, folder, tensors, settings, options)

@@ -24,7 +24,7 @@ export interface ConvertCommandOptions extends CommonOptions {
 export async function convertCommand(path: string, options: ConvertCommandOptions): Promise<void> {
   const { to, weights, groupSize, exactOnly, include, exclude, out, overwrite, dtype } = options
   // Asked first: a target that cannot be written should not cost the work.
-  const file = targetNamed(to).container === 'gguf' ? 'model' : undefined
+  const file = targetNamed(to).container.file ?? undefined
   await checkSaveTarget(out, { overwrite: overwrite ? isSavedFile : undefined, file })
   await withDevice(options, async (device) => {
     const bars = { plan: await progressBar('plan', options), write: await progressBar('write', options) }

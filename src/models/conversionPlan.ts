@@ -1,8 +1,9 @@
+import { inputModes, lostInputs } from '../checkpoints/inputModes.ts'
 import type { LoadPlan, PlannedParameter } from '../checkpoints/plan.ts'
 import { layersToWrite } from '../checkpoints/savedTensors.ts'
 import { storedShape, twinOf } from '../checkpoints/twins.ts'
 import { type FloatDType, isFloatDType } from '../core/dtype.ts'
-import { fp4, nf4, type QType } from '../core/qtype.ts'
+import type { QType } from '../core/qtype.ts'
 import type { Shape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import type { ModelWriter } from '../formats/modelWriter.ts'
@@ -15,6 +16,7 @@ import type { LayerClass } from '../nn/twins.ts'
 import { Uncalibrated } from '../nn/uncalibrated.ts'
 import { matrixShape } from '../qtensor/parts.ts'
 import { relativeDistance } from '../qtensor/relativeDistance.ts'
+import { hasRuns } from '../quantize/codebook.ts'
 import { dequantizeTwins } from '../quantize/dequantize.ts'
 import { type QuantizeOptions, quantize } from '../quantize/quantize.ts'
 import { keep, scope } from '../tensor/scope.ts'
@@ -98,6 +100,7 @@ export async function planConversion(
   const kept = new Map<PlannedParameter, WeightKind>()
   for (const [planned, { kind, reason }] of looked) if (kind && reason === null) kept.set(planned, kind)
   const kinds = new Map<Parameter, WeightKind>()
+  const modes = inputModes(model)
   replaceTwins(plan, kept, options)
   placeFloats(plan, dtype)
   for (const [planned, kind] of kept) putPlace(twinsAt(model, planned), kind, kinds)
@@ -105,8 +108,10 @@ export async function planConversion(
   putTwins(model, [...making.values()])
   const made = await makeCodes(plan, making, { kinds, floats }, options, progress)
   const layers = await layersToWrite(model, kinds)
+  const { writer = null } = scheme ?? {}
+  for (const lost of lostInputs(modes, writer, layers.quantized)) options.onWarning(`convert: ${lost}`)
   // What layers do not have in common is refused before a plan is shown.
-  if (layers.quantized.size > 0) scheme?.writer.settings(layers.quantized, layers.floats)
+  if (layers.quantized.size > 0) writer?.settings(layers.quantized, layers.floats)
   const tensors = parameters.map((planned) => {
     const { path, shape, kind: from, weight } = planned
     const become = kept.get(planned) ?? made.get(planned)?.kind
@@ -253,8 +258,8 @@ function layersToMake(
     }
     const becomes = { ...quantization, ...own }
     const [[, columns], size] = [matrixShape(shape), becomes.groupSize ?? 1]
-    const crossesRows = becomes.weights === nf4 || becomes.weights === fp4
-    if (columns % size === 0 || crossesRows) making.set(planned, { layers, quantization: becomes })
+    if (columns % size === 0 || hasRuns(becomes.weights))
+      making.set(planned, { layers, quantization: becomes })
     else floats.set(planned, `its ${columns} columns are no multiple of ${size}`)
   }
   return { making, floats }

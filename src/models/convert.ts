@@ -25,6 +25,7 @@ import {
   type TargetQuantization,
 } from './conversionPlan.ts'
 import { type ModelPlace, planCausalLM } from './load.ts'
+import { modelWriterFor } from './modelWriters.ts'
 import { rewriteFiles } from './rewriteFiles.ts'
 
 /** A target whose weights are quantized. */
@@ -119,7 +120,7 @@ export async function convert(
   try {
     for (const message of plan.warnings) onWarning(message)
     // A container that has dtypes of its own for some floats rounds no others.
-    const writer = container === 'gguf' ? await ggufWriter(plan.model, asked) : undefined
+    const writer = await modelWriterFor(container, plan.model, asked)
     const dtype = writer ? undefined : asked
     const planned = await planConversion(plan, {
       ...{ device, dtype, include, exclude, signal, onWarning, scheme: quantized?.scheme ?? null },
@@ -217,10 +218,4 @@ function refuseChanges({ tensors }: ConversionPlan): void {
     changed.map(({ path, to, reason }) => `${path} → ${to}${reason ? ` (${reason})` : ''}`),
   )
   throw new FormatError(`convert: every value must stay as it is (exactOnly); changed would be ${listed}`)
-}
-
-/** Loaded when used: whoever writes no GGUF file need not wait for what writes one. */
-async function ggufWriter(model: CausalLM, floats?: FloatDType): Promise<ModelWriter> {
-  const gguf = await import('./ggufWriter.ts')
-  return gguf.ggufModelWriter(model, floats)
 }

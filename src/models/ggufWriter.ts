@@ -1,6 +1,7 @@
 import { type FloatDType, isDType, isFloatDType } from '../core/dtype.ts'
 import { FormatError } from '../core/errors.ts'
 import { numel, type Shape } from '../core/shape.ts'
+import { ggufFile } from '../formats/containers.ts'
 import { type GgufTypeName, ggufTypes } from '../formats/ggufBlocks.ts'
 import { type GgufValue, ggufTypeOf, placeGguf } from '../formats/ggufWriter.ts'
 import { JsonObject, parseJson } from '../formats/json.ts'
@@ -14,9 +15,6 @@ import { familyOf } from './families/index.ts'
 import { type GgufRope, ropeInGguf } from './ggufRope.ts'
 import { ropeFactorsName, tensorName } from './ggufTensors.ts'
 import { vocabularyEntries, withoutVocabulary } from './ggufVocabulary.ts'
-
-/** The one file that is written. */
-export const ggufFileName = 'model.gguf'
 
 /**
  * llama.cpp's number of a file that is mostly of a type. Source: llama.cpp, include/llama.h, `llama_ftype`.
@@ -64,7 +62,7 @@ export function ggufModelWriter(model: CausalLM, floats?: FloatDType): ModelWrit
     throw new FormatError(`gguf: llama.cpp must have a tensor for ${path}; it has none`, { tensor: path })
   }
   return {
-    file: ggufFileName,
+    file: ggufFile.file,
     nameOf,
     adapt: (tensor) => adaptation(model, gguf, nameOf(tensor.name), tensor, floats),
     async place(folder, tensors) {
@@ -79,7 +77,7 @@ export function ggufModelWriter(model: CausalLM, floats?: FloatDType): ModelWrit
         ['general.quantization_version', { type: 'uint32', value: 2 }],
         ...vocabulary,
       ])
-      const placed = await placeGguf(folder, ggufFileName, metadata, [
+      const placed = await placeGguf(folder, ggufFile.file, metadata, [
         ...(factors ? [factors.head] : []),
         ...heads,
       ])

@@ -1,3 +1,4 @@
+import { inputModes, lostInputs } from '../checkpoints/inputModes.ts'
 import type { LoadPlan } from '../checkpoints/plan.ts'
 import { refuseMisfit, schemeToWrite } from '../checkpoints/save.ts'
 import { type KnownKinds, layersToWrite } from '../checkpoints/savedTensors.ts'
@@ -60,7 +61,10 @@ export async function quantizeFiles(
   const floatBytes = placeFloats(plan, options.dtype)
   quantize(model, options.quantization)
   const kinds = placeCodes(model)
-  const scheme = await schemeToWrite(options.format, await layersToWrite(model, kinds))
+  const layers = await layersToWrite(model, kinds)
+  const scheme = await schemeToWrite(options.format, layers)
+  for (const lost of lostInputs(inputModes(model), scheme.writer, layers.quantized))
+    options.onWarning(`save: ${lost}`)
   const onWeight: RewriteOptions['onWeight'] = async (path, layer, float) => {
     await refuseMisfit(scheme, path, layer.quantizedWeight())
     await options.onWeight?.(path, layer, float)

@@ -7,6 +7,11 @@ import type { Quantizer } from '../qtensor/quantizer.ts'
 import { checkDType, Tensor } from '../tensor/tensor.ts'
 import { dynamicMap } from './dynamicMap.ts'
 
+/** Whether groups of a type are runs of the flattened weight, which may cross rows. */
+export function hasRuns(type: QType): boolean {
+  return type === nf4 || type === fp4
+}
+
 /** How many scales share one, where they are quantized once more. */
 const nestedBlockSize = 256
 
@@ -45,8 +50,7 @@ export const doubleQuant: Quantizer = {
 function solve(weight: Tensor, type: QType, blockSize: number): WeightParts {
   checkDType('codebook', 'weight', weight, 'float32', 'float16', 'bfloat16')
   check('codebook', 'type', type, aQType)
-  if (type !== nf4 && type !== fp4)
-    throw new DTypeError(`codebook: the type must be nf4 or fp4; received ${type.name}`)
+  if (!hasRuns(type)) throw new DTypeError(`codebook: the type must be nf4 or fp4; received ${type.name}`)
   const { device, shape, dtype, numel } = weight
   const codes = Tensor.empty(device, shape, 'uint8')
   const scale = Tensor.empty(device, [Math.ceil(numel / blockSize)])

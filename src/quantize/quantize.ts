@@ -2,7 +2,7 @@ import { DTypeError, ShapeError } from '../core/errors.ts'
 import { check } from '../core/kinds.ts'
 import { several } from '../core/lists.ts'
 import { nearest } from '../core/nearest.ts'
-import { asQType, fp4, nf4, type QType, type QTypeName } from '../core/qtype.ts'
+import { asQType, type QType, type QTypeName } from '../core/qtype.ts'
 import { aModule, type Module } from '../nn/module.ts'
 import { QModule, QWeightModule } from '../nn/qmodule.ts'
 import { findTwin, type LayerClass, type Twin, weightColumns } from '../nn/twins.ts'
@@ -12,7 +12,7 @@ import { defaultGroupSize } from '../qtensor/groupSize.ts'
 import type { QTensor } from '../qtensor/qtensor.ts'
 import { type Quantizer, type ScaleOptions, scaleKinds } from '../qtensor/quantizer.ts'
 import { Tensor } from '../tensor/tensor.ts'
-import { codebookBlockSizes } from './codebook.ts'
+import { codebookBlockSizes, hasRuns } from './codebook.ts'
 import { globMatcher } from './glob.ts'
 import { type LayerSet, layerSets } from './layerSets.ts'
 import { checkQuantizeOptions } from './options.ts'
@@ -181,7 +181,7 @@ function groupSizeFor(
   wanted: number | null | undefined,
   path: string,
 ): number | null {
-  if (qtype === nf4 || qtype === fp4) return blockSizeFor(wanted, path)
+  if (hasRuns(qtype)) return blockSizeFor(wanted, path)
   if (wanted === undefined) return defaultGroupSize(qtype, columns)
   if (wanted === null) return null
   if (!Number.isInteger(wanted) || wanted <= 0)

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, mock, test } from 'node:test'
 import { load } from '../../src/checkpoints/load.ts'
-import { save } from '../../src/checkpoints/save.ts'
+import { type SaveOptions, save } from '../../src/checkpoints/save.ts'
 import { stateDict } from '../../src/checkpoints/stateDict.ts'
 import { openDevice } from '../../src/devices/open.ts'
 import { memoryFolder } from '../../src/formats/source.ts'
@@ -13,23 +13,27 @@ import { Conv1D } from '../../src/nn/gptConv1D.ts'
 import { initialize } from '../../src/nn/initialize.ts'
 import { Linear } from '../../src/nn/linear.ts'
 import { Module } from '../../src/nn/module.ts'
-import { QWeightModule } from '../../src/nn/qmodule.ts'
+import { QWeightModule, setComputeDtype } from '../../src/nn/qmodule.ts'
 import { Sequential } from '../../src/nn/sequential.ts'
-import { freeze, quantizationMap, quantize } from '../../src/quantize/quantize.ts'
+import { freeze, type QuantizeOptions, quantizationMap, quantize } from '../../src/quantize/quantize.ts'
 import { max, withZeroPoint } from '../../src/quantize/quantizers.ts'
+import { int8DynamicActivationInt8Weight } from '../../src/quantize/recipes.ts'
 
 const device = openDevice('cpu', { threads: 2 })
 after(() => device.close())
 
 /** Saves a model into memory: the files, and what was said before the first of them. */
-async function saved(model: Module): Promise<{ files: Map<string, Uint8Array>; warnings: string[] }> {
+async function saved(
+  model: Module,
+  options: SaveOptions = {},
+): Promise<{ files: Map<string, Uint8Array>; warnings: string[] }> {
   const files = new Map<string, Uint8Array>()
   const warnings: string[] = []
   const onWarning = (message: string) => {
     assert.equal(files.size, 0)
     warnings.push(message)
   }
-  await save(model, memoryFolder(files), { onWarning })
+  await save(model, memoryFolder(files), { ...options, onWarning })
   return { files, warnings }
 }
 
@@ -116,4 +120,31 @@ test('a model that was never frozen is refused, with what to do; as a checkpoint
   )
   freeze(model)
   await save(model, memoryFolder(new Map()))
+})
+
+test('a format that does not say how inputs are rounded is told of; what a call chooses is none of the model', async () => {
+  const made = (options: QuantizeOptions) => {
+    const model = initialize(new Sequential(new Linear(64, 64), new Linear(64, 64)), device)
+    quantize(model, options)
+    freeze(model)
+    return model
+  }
+  const lost = (mode: string) =>
+    `save: inputs are rounded anew in every pass (${mode}) in 0, 1; the format does not say so, and its readers compute otherwise`
+  const int8 = made({ ...int8DynamicActivationInt8Weight() })
+  for (const format of ['torchao', 'compressed-tensors'])
+    assert.deepEqual((await saved(int8, { format })).warnings, [], format)
+  for (const format of ['quanto', 'hqq'])
+    assert.deepEqual((await saved(int8, { format })).warnings.at(-1), lost('int8PerToken'), format)
+  const outliers = made({ weights: 'int8', algorithm: 'llmInt8' })
+  assert.deepEqual((await saved(outliers, { format: 'bitsandbytes' })).warnings, [])
+  // Packed integers of compressed-tensors say it, those of torchao say that of zero points alone.
+  const int4 = made({
+    ...{ weights: 'int4', groupSize: 32, algorithm: 'minmax', zeroPoints: true },
+    computeDtype: 'int8PerToken',
+  })
+  assert.deepEqual((await saved(int4, { format: 'compressed-tensors' })).warnings, [])
+  assert.deepEqual((await saved(int4, { format: 'torchao' })).warnings, [lost('int8PerToken')])
+  setComputeDtype(int8, 'int8')
+  assert.deepEqual((await saved(int8, { format: 'quanto' })).warnings, [])
 })

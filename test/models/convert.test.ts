@@ -120,6 +120,33 @@ test('activations that the target does not hold become floats, and that is said;
   assert.ok(tensors.every(({ exact }) => exact))
 })
 
+for (const [id, mode, said, lost] of [
+  ['ct-w8a8', 'int8PerToken', 'compressed-tensors', 'quanto'],
+  ['torchao-int8dyn', 'int8PerToken', 'torchao-int8', 'gguf:q8_0'],
+  ['ct-fp8-dynamic', 'float8PerToken', 'compressed-tensors:fp8', 'fp8'],
+  ['torchao-8da4w', 'int8AsymmetricPerToken', 'torchao-int4', 'safetensors'],
+  ['bnb-int8', 'int8Outliers', 'bnb-int8', 'torchao-int8'],
+  ['bitnet-packed', 'int8AbsmaxPerToken', null, 'compressed-tensors'],
+] as const)
+  test(`${id}: what a format does not say of rounded inputs is told before anything is written`, async () => {
+    const told = async (to: string) => {
+      const { warnings } = await converted(item(id), { to })
+      return warnings.filter((message) => message.includes('anew in every pass'))
+    }
+    if (said) assert.deepEqual(await told(said), [])
+    const [message, ...others] = await told(lost)
+    assert.deepEqual(others, [])
+    assert.ok(
+      message.startsWith(`convert: inputs are rounded anew in every pass (${mode}) in model.layers.0`),
+    )
+    assert.match(message, /and \d+ more; the format does not say so, and its readers compute otherwise$/)
+  })
+
+test('inputs that lowbit leaves floats are told of by a conversion, too', async () => {
+  const { warnings } = await converted(item('ct-nvfp4'), { to: 'compressed-tensors:nvfp4' })
+  assert.match(warnings.join(), /input_activations is passed over: inputs of 4-bit floats, .* stay floats/)
+})
+
 test('exactOnly refuses before anything is written', async () => {
   const target = join(root, 'exact')
   const options = { to: 'quanto', exactOnly: true, device } as const

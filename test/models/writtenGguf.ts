@@ -1,8 +1,9 @@
 import { layersToWrite, writtenTensors } from '../../src/checkpoints/savedTensors.ts'
+import { ggufFile } from '../../src/formats/containers.ts'
 import type { SchemeWriter } from '../../src/formats/schemes/scheme.ts'
 import { memoryFolder } from '../../src/formats/source.ts'
 import type { CausalLM } from '../../src/models/causalLM.ts'
-import { ggufFileName, ggufModelWriter } from '../../src/models/ggufWriter.ts'
+import { ggufModelWriter } from '../../src/models/ggufWriter.ts'
 import { cast } from '../../src/tensor/ops/index.ts'
 import { keep, scope } from '../../src/tensor/scope.ts'
 
@@ -30,5 +31,5 @@ export async function writtenGguf(model: CausalLM, scheme: SchemeWriter): Promis
     })
   }
   await placed.close()
-  return files.get(ggufFileName) as Uint8Array<ArrayBuffer>
+  return files.get(ggufFile.file) as Uint8Array<ArrayBuffer>
 }

@@ -38,6 +38,7 @@ export const bitsandbytesWriter: SchemeWriter = {
   refuses: refusal,
   // Codes of 8 bits stand for float32; blocks say what they stand for.
   roundsAlike: ({ qtype }) => qtype !== qint8,
+  computes: ({ weight, computeDtype }) => weight?.qtype === qint8 && computeDtype === 'int8Outliers',
   parts: partsOf,
   repeats: () => false,
   settings: (layers, floats) => ({ quantizationConfig: configOf([...layers.values()], floats) }),

@@ -60,6 +60,7 @@ export const compressedTensorsWriter: SchemeWriter = {
   },
   // Scales of 8 bits say no dtype: the library multiplies in bfloat16.
   roundsAlike: ({ dtype, scaleDtype }) => scaleDtype === dtype || dtype === 'bfloat16',
+  computes: ({ computeDtype }) => inputsOf(computeDtype) !== null,
   parts: (layer) => (layer.weight ? partsOf(layer, layer.weight) : []),
   repeats: () => true,
   settings: (layers, floats) => ({ quantizationConfig: configOf([...layers.values()], floats) }),

@@ -6,6 +6,7 @@ import { isNested, matrixShape, type NestedScale, type Scale } from '../../qtens
 import type { QTensor } from '../../qtensor/qtensor.ts'
 import { cast, expand, neg } from '../../tensor/ops/index.ts'
 import { Tensor } from '../../tensor/tensor.ts'
+import { ggufFile } from '../containers.ts'
 import { findBeyond } from '../finite.ts'
 import { ggufTypes } from '../ggufBlocks.ts'
 import {
@@ -33,7 +34,7 @@ const smallest = 32
 
 /** Writes weights as GGUF's blocks; the codes of those that are such already stay bit for bit. */
 export const ggufBlockWriter: SchemeWriter = {
-  container: 'gguf',
+  container: ggufFile,
   types: [...new Set(written.map((type) => blockLayout(type).type))],
   layers: ['Linear', 'Conv1D', 'Embedding'],
   targets: Object.fromEntries([

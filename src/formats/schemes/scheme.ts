@@ -8,6 +8,7 @@ import type { WeightFacts } from '../../qtensor/parts.ts'
 import type { QTensor } from '../../qtensor/qtensor.ts'
 import type { Quantizer, ScaleOptions } from '../../qtensor/quantizer.ts'
 import type { Tensor } from '../../tensor/tensor.ts'
+import type { Container } from '../containers.ts'
 import type { JsonObject } from '../json.ts'
 import type { StoredDType, TensorFile, TensorInfo } from '../tensorFile.ts'
 
@@ -139,8 +140,8 @@ export interface PartReader {
 
 /** How a scheme writes models. */
 export interface SchemeWriter {
-  /** What its parts stand in; default: safetensors, in a folder. */
-  readonly container?: 'safetensors' | 'gguf'
+  /** What its parts stand in; default: a folder of safetensors. */
+  readonly container?: Container
   /** The types of weights that it holds. */
   readonly types: readonly QType[]
   /** The classes of layers whose weights its library has quantized; default: `Linear` alone. */
@@ -169,6 +170,11 @@ export interface SchemeWriter {
    * was float16 is not where they multiply in float32. Default: they do.
    */
   roundsAlike?(weight: WeightKind): boolean
+  /**
+   * Whether its readers learn that the layer's inputs are rounded anew in every pass, as `computeDtype` says.
+   * Default: of none.
+   */
+  computes?(layer: LayerToWrite): boolean
   /** The tensors of one layer, whose weight is not refused, besides its bias and other floats. */
   parts(layer: LayerToWrite): readonly PartToWrite[]
   /**

@@ -1,6 +1,7 @@
 import type { FloatDType } from '../../core/dtype.ts'
 import { FormatError } from '../../core/errors.ts'
 import { nearest } from '../../core/nearest.ts'
+import { type Container, containers, safetensorsFolder } from '../containers.ts'
 import { schemes } from './index.ts'
 import type { Scheme, SchemeWriter, Target } from './scheme.ts'
 
@@ -14,8 +15,8 @@ export function writingSchemes(): WritingScheme[] {
 
 /** Where a conversion leads. */
 export interface ConversionTarget {
-  /** What the tensors stand in: a folder of safetensors, or a GGUF file. */
-  readonly container: 'safetensors' | 'gguf'
+  /** What the tensors stand in. */
+  readonly container: Container
   /** How weights are quantized that cannot go over as they are; null where all become floats. */
   readonly quantized: { readonly scheme: WritingScheme; readonly target: Target } | null
   /** What floats become; default: as saved. */
@@ -23,23 +24,23 @@ export interface ConversionTarget {
 }
 
 /** The targets of floats. */
-const floatTargets: Readonly<Record<string, ConversionTarget>> = {
-  safetensors: { container: 'safetensors', quantized: null },
-  gguf: { container: 'gguf', quantized: null },
-  'gguf:f32': { container: 'gguf', quantized: null, floats: 'float32' },
-  'gguf:f16': { container: 'gguf', quantized: null, floats: 'float16' },
-  'gguf:bf16': { container: 'gguf', quantized: null, floats: 'bfloat16' },
+function floatTargets(container: Container): [string, ConversionTarget][] {
+  const { name, floats: dtypes } = container
+  const others = Object.entries(dtypes).map(([key, floats]): [string, ConversionTarget] => {
+    return [`${name}:${key}`, { container, quantized: null, floats }]
+  })
+  return [[name, { container, quantized: null }], ...others]
 }
 
 /** What `convert` can lead to, by name, in the order of the schemes. */
 export function conversionTargets(): ReadonlyMap<string, ConversionTarget> {
   const quantized = writingSchemes().flatMap((scheme) =>
     Object.entries(scheme.writer.targets).map(([name, target]) => {
-      const { container = 'safetensors' } = scheme.writer
+      const { container = safetensorsFolder } = scheme.writer
       return [name, { container, quantized: { scheme, target } }] as const
     }),
   )
-  return new Map<string, ConversionTarget>([...quantized, ...Object.entries(floatTargets)])
+  return new Map<string, ConversionTarget>([...quantized, ...containers.flatMap(floatTargets)])
 }
 
 /** The target of that name. @throws FormatError if there is none */

@@ -61,6 +61,7 @@ export const torchaoWriter: SchemeWriter = {
   types: [qint8, ...float8s, ...integers],
   targets,
   refuses: refusal,
+  computes: ({ weight, computeDtype }) => weight !== null && isDynamic(weight, computeDtype),
   parts: ({ weight }) => (weight ? partsOf(weight) : []),
   repeats: () => false,
   settings: settingsOf,
@@ -74,6 +75,19 @@ function subclassOf({
   if (qtype === qint8) return 'Int8Tensor'
   if (float8s.includes(qtype)) return 'Float8Tensor'
   return integers.includes(qtype) ? 'IntxUnpackedToInt8Tensor' : null
+}
+
+/** How each of them says that inputs are rounded anew in every pass, if they are. */
+const dynamicInputs = {
+  Int8Tensor: 'int8PerToken',
+  Float8Tensor: 'float8PerToken',
+  IntxUnpackedToInt8Tensor: 'int8AsymmetricPerToken',
+} as const
+
+/** Whether inputs are rounded as the subclass of the weight can say it. */
+function isDynamic(weight: WeightKind, computeDtype: LayerToWrite['computeDtype']): boolean {
+  const subclass = subclassOf(weight)
+  return subclass !== null && dynamicInputs[subclass] === computeDtype
 }
 
 function refusal(weight: WeightKind): string | null {
@@ -145,6 +159,7 @@ const typed = (type: string, data: unknown) => ({ _type: type, _data: data })
 /** What stands beside a weight's tensors. */
 function describe(kind: WeightKind, computeDtype: LayerToWrite['computeDtype']): Record<string, unknown> {
   const type = subclassOf(kind) ?? ''
+  const rounded = isDynamic(kind, computeDtype)
   const shared = { block_size: blockSizes(kind), dtype: typed('torch.dtype', kind.dtype) }
   const perRow = typed('PerRow', { dim: -1 })
   if (type === 'Float8Tensor') {
@@ -154,7 +169,7 @@ function describe(kind: WeightKind, computeDtype: LayerToWrite['computeDtype']):
       ...{ mm_config: null, hp_value_lb: null, hp_value_ub: null },
       kernel_preference: typed('KernelPreference', 'AUTO'),
     })
-    const act_quant_kwargs = computeDtype === 'float8PerToken' ? inputs : null
+    const act_quant_kwargs = rounded ? inputs : null
     const others = { mm_config: null, act_quant_kwargs, kernel_preference: typed('KernelPreference', 'AUTO') }
     return { ...typed(type, { ...shared, ...others }), _tensor_data_names: ['qdata', 'scale'] }
   }
@@ -165,11 +180,11 @@ function describe(kind: WeightKind, computeDtype: LayerToWrite['computeDtype']):
       mapping_type,
       reduce_range: false,
     })
-    const act_quant_kwargs = computeDtype === 'int8PerToken' ? inputs : null
+    const act_quant_kwargs = rounded ? inputs : null
     const data = { act_quant_kwargs, reduce_range: false, ...shared }
     return { ...typed(type, data), _tensor_data_names: ['zero_point', 'qdata', 'scale'] }
   }
-  const activation_quantization = computeDtype === 'int8AsymmetricPerToken' ? 'int8_asym_per_token' : null
+  const activation_quantization = rounded ? 'int8_asym_per_token' : null
   const target_dtype = typed('torch.dtype', `int${kind.qtype.bits}`)
   const data = { target_dtype, ...shared, activation_quantization }
   return { ...typed(type, data), _tensor_data_names: ['qdata', 'scale', 'zero_point'] }
@@ -211,7 +226,7 @@ function recipeOf({ weight, computeDtype }: Pick<LayerToWrite, 'computeDtype'> &
   const granularity = whole ? perRow : { _type: 'PerGroup', _version: 1, _data: { group_size: columns } }
   const subclass = subclassOf(weight)
   if (subclass === 'Int8Tensor') {
-    if (computeDtype !== 'int8PerToken')
+    if (!isDynamic(weight, computeDtype))
       return recipe('Int8WeightOnlyConfig', { group_size: null, granularity, set_inductor_config: true })
     return recipe('Int8DynamicActivationInt8WeightConfig', {
       ...{ act_mapping_type: typed('MappingType', 'SYMMETRIC'), granularity: perRow, reduce_range: false },
