@@ -41,14 +41,25 @@ export type { ConvertedTensor } from './models/conversionPlan.ts'
 export { type Conversion, type ConvertOptions, convert } from './models/convert.ts'
 export { GPT2LMHeadModel } from './models/families/gpt2.ts'
 export { LlamaForCausalLM } from './models/families/llama.ts'
-export { type GenerateOptions, type Generation, generate, generateTokens } from './models/generate.ts'
+export {
+  type GenerateOptions,
+  type Generation,
+  generate,
+  generateTokens,
+  type StreamOptions,
+  stream,
+} from './models/generate.ts'
 export { type LoadOptions, loadCausalLM, type ModelPlace } from './models/load.ts'
+export type { LogprobOptions, TokenLogprob } from './models/logprobs.ts'
 export {
   type CheckpointTensor,
   type OpenCheckpoint,
   openCheckpoint,
   type ReadTensorOptions,
 } from './models/openCheckpoint.ts'
+export type { PenaltyOptions } from './models/penalties.ts'
+export type { SamplingOptions } from './models/sampling.ts'
+export type { FinishReason, GeneratedToken, Prompt, SequenceOptions } from './models/sequence.ts'
 export { type DecodeOptions, Tokenizer } from './models/tokenizer.ts'
 export { type Finding, type Verification, type VerifyOptions, verify } from './models/verify.ts'
 export {

@@ -57,10 +57,10 @@ const quantizeOptions = {
 }
 const sizes = { stride: undefined, padding: undefined, dilation: undefined, groups: undefined }
 const pooling = { stride: undefined, padding: undefined, ceilMode: undefined }
-const sampling = { temperature: undefined, topK: undefined, topP: undefined }
 const generation = {
-  ...sampling,
-  ...unset('maxNewTokens', 'seed', 'stopAtEos', 'computeDtype', 'kv', 'signal', 'onText'),
+  ...unset('temperature', 'topK', 'topP', 'minP', 'seed', 'logprobs', 'topLogprobs'),
+  ...unset('repetitionPenalty', 'frequencyPenalty', 'presencePenalty', 'noRepeatNgramSize'),
+  ...unset('maxNewTokens', 'stopAtEos', 'stopStrings', 'stopTokenIds', 'computeDtype', 'kv', 'signal'),
 }
 const normalization = { eps: undefined, momentum: undefined, affine: undefined, trackRunningStats: undefined }
 const adam = { lr: undefined, betas: undefined, eps: undefined, weightDecay: undefined }
@@ -84,8 +84,12 @@ export const calls: Record<string, Call> = {
   weightErrors: call((o: NonNullable<Parameters<typeof lb.weightErrors>[1]>) => lb.weightErrors(net, o), {
     ...unset('signal', 'onProgress'),
   }),
-  generate: call((o: lb.GenerateOptions) => lb.generate(story, 'x', o), generation),
-  generateTokens: call((o: lb.GenerateOptions) => lb.generateTokens(story, [1], o).next(), generation),
+  generate: call((o: lb.GenerateOptions) => lb.generate(story, 'x', o), {
+    ...generation,
+    onText: undefined,
+  }),
+  generateTokens: call((o: lb.StreamOptions) => lb.generateTokens(story, [1], o).next(), generation),
+  stream: call((o: lb.StreamOptions) => lb.stream(story, [1], o).next(), generation),
   loadCausalLM: call((o: lb.LoadOptions) => lb.loadCausalLM('models/stories260K', o), {
     ...unset('device', 'dtype', 'dequantize', 'computeDtype'),
     ...unset('quantization', 'signal', 'onWarning', 'onProgress', 'onDownload'),

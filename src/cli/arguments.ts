@@ -6,12 +6,14 @@ import type { QuantizerName } from '../quantize/quantizers.ts'
 /** Reads an option's value; what it throws is an error of usage. */
 type Parser<T> = (text: string) => T
 
-/** A number from `least` on. */
-export function number(least: number): Parser<number> {
+/** A number from `least` to `most`. */
+export function number(least = -Infinity, most = Infinity): Parser<number> {
   return (text) => {
     const value = Number(text)
-    if (text.trim() !== '' && Number.isFinite(value) && value >= least) return value
-    throw new InvalidArgumentError(`It must be a number, ${least} or more.`)
+    if (text.trim() !== '' && Number.isFinite(value) && value >= least && value <= most) return value
+    const within =
+      least === -Infinity ? '' : most === Infinity ? `, ${least} or more` : ` from ${least} to ${most}`
+    throw new InvalidArgumentError(`It must be a number${within}.`)
   }
 }
 
@@ -64,6 +66,11 @@ export function quantizedType(text: string): QType {
 /** Gathers the values of an option that is given several times. */
 export function repeated(text: string, before: string[] | undefined): string[] {
   return [...(before ?? []), text]
+}
+
+/** The same of whole numbers, 0 or more. */
+export function repeatedNumber(text: string, before: number[] | undefined): number[] {
+  return [...(before ?? []), wholeNumber(0)(text)]
 }
 
 function range(least: number, most: number): string {

@@ -1,5 +1,6 @@
 import { FormatError } from '../core/errors.ts'
-import { type GenerateOptions, generate } from '../models/generate.ts'
+import { generate, type StreamOptions } from '../models/generate.ts'
+import type { SequenceOptions } from '../models/sequence.ts'
 import { readTextFile } from './input.ts'
 import { interrupted } from './interrupt.ts'
 import { type CommonOptions, type ComputeOptions, loadModel, withDevice } from './model.ts'
@@ -7,7 +8,11 @@ import { printJson } from './output.ts'
 
 export type GenerateCommandOptions = CommonOptions &
   ComputeOptions &
-  Pick<GenerateOptions, 'maxNewTokens' | 'temperature' | 'topK' | 'topP' | 'seed'> & {
+  Omit<SequenceOptions, 'stopAtEos' | 'stopStrings' | 'stopTokenIds' | 'noRepeatNgramSize'> & {
+    stop?: string[]
+    stopToken?: number[]
+    blockNgrams?: number
+    eos: boolean
     chat?: boolean
     chatTemplate?: string
   }
@@ -33,19 +38,8 @@ export async function generateCommand(
       : prompt
     // A chat template writes the special tokens itself.
     const ids = model.tokenizer.encode(text, { addSpecialTokens: !isChat })
-    const { maxNewTokens, temperature, topK, topP, seed, computeDtype, kv } = options
     const onText = options.json ? undefined : (piece: string) => void process.stdout.write(piece)
-    const result = await generate(model, ids, {
-      maxNewTokens,
-      temperature,
-      topK,
-      topP,
-      seed,
-      computeDtype,
-      kv,
-      onText,
-      signal: interrupted,
-    })
+    const result = await generate(model, ids, { ...generateOptions(options), onText, signal: interrupted })
     const { firstTokenMs: _, ...figures } = result
     if (options.json) return printJson(figures)
     const { tokenIds, promptTokens, prefillTokensPerSecond, decodeTokensPerSecond } = result
@@ -55,6 +49,19 @@ export async function generateCommand(
       `${speeds} (${device.name}, ${threadCount(device.threads)}, ${result.computeDtype})\n`,
     )
   })
+}
+
+/** What the command line says of the generation, as `generate` takes it. */
+function generateOptions(options: GenerateCommandOptions): StreamOptions {
+  const { stop, stopToken, blockNgrams, eos, chat, chatTemplate, device, threads, dtype, json, ...same } =
+    options
+  return {
+    ...same,
+    stopStrings: stop,
+    stopTokenIds: stopToken,
+    noRepeatNgramSize: blockNgrams,
+    stopAtEos: eos,
+  }
 }
 
 /** `1 thread`, `2 threads` */

@@ -1,7 +1,10 @@
-import { atLeast, type Kind, wholeNumber } from '../core/kinds.ts'
+import { ShapeError } from '../core/errors.ts'
+import { atLeast, type Kind, wholeNumber, within } from '../core/kinds.ts'
 import type { OptionKinds } from '../core/options.ts'
 import type { Random } from '../core/random.ts'
+import { cutoff } from './cutoff.ts'
 
+/** Which tokens may be drawn, and how freely. */
 export interface SamplingOptions {
   /** Divides the logits; 0 (the default) always takes the likeliest token. */
   temperature?: number
@@ -9,6 +12,8 @@ export interface SamplingOptions {
   topK?: number
   /** Only the likeliest tokens that together reach this probability may be drawn; default 1, all. */
   topP?: number
+  /** Only tokens that are this share as probable as the likeliest may be drawn; default 0, all. */
+  minP?: number
 }
 
 const aShare: Kind = {
@@ -20,31 +25,98 @@ export const samplingKinds: OptionKinds<SamplingOptions> = {
   temperature: atLeast(0),
   topK: wholeNumber(0),
   topP: aShare,
+  minP: within(0, 1),
 }
 
 /**
- * Draws a token: temperature, then top-k, then top-p, as transformers orders them.
- * Source: Holtzman et al., "The Curious Case of Neural Text Degeneration", 2020 (top-p).
- * @param logits [V] float32
+ * The likeliest token, of equal ones the first.
+ * @param logits [V] float32; −∞ for tokens that may not come
+ * @throws ShapeError if none may
  */
-export function sample(
+export function likeliest(logits: Float32Array): number {
+  let best = 0
+  for (let id = 1; id < logits.length; id++) if (logits[id] > logits[best]) best = id
+  if (logits[best] === -Infinity)
+    throw new ShapeError('generate: noRepeatNgramSize must leave a token that may come; it excludes all')
+  return best
+}
+
+/** The tokens that may be drawn, and how much of `total` each has. */
+export interface Candidates {
+  ids: Int32Array
+  weights: Float64Array
+  total: number
+}
+
+/**
+ * The tokens that may be drawn: temperature, then top-k, then top-p, then min-p, as transformers orders them.
+ * Tokens are compared with a value that is found without sorting the vocabulary.
+ * Source: Holtzman et al., "The Curious Case of Neural Text Degeneration", 2020 (top-p); Nguyen et al.,
+ * "Turning Up the Heat: Min-p Sampling", 2024.
+ * @param logits [V] float32; −∞ for tokens that may not come
+ * @throws ShapeError if no token may come
+ */
+export function candidates(
   logits: Float32Array,
-  { temperature = 1, topK = 0, topP = 1 }: SamplingOptions,
-  random: Random,
-): number {
-  const order = Array.from(logits.keys()).sort((a, b) => logits[b] - logits[a] || a - b)
-  const candidates = topK > 0 ? order.slice(0, topK) : order
-  const largest = logits[candidates[0]]
-  const weights = candidates.map((id) => Math.exp((logits[id] - largest) / temperature))
-  const total = weights.reduce((sum, weight) => sum + weight, 0)
-  // The nucleus: the first tokens whose probabilities sum to topP, at least one.
+  { temperature = 1, topK = 0, topP = 1, minP = 0 }: SamplingOptions,
+): Candidates {
+  const largest = logits[likeliest(logits)]
+  const isCut = topK > 0 && topK < logits.length
+  // As in transformers, those as likely as the last of the k may be drawn, too.
+  const least = isCut ? cutoff(new Float64Array(logits), topK, 'count') : -Infinity
+  const ids = new Int32Array(logits.length)
+  const weights = new Float64Array(logits.length)
   let count = 0
-  let mass = 0
-  while (count < weights.length && (count === 0 || mass < topP * total)) mass += weights[count++]
-  let draw = random.uniform() * mass
-  for (let i = 0; i < count; i++) {
-    draw -= weights[i]
-    if (draw < 0) return candidates[i]
+  for (let id = 0; id < logits.length; id++) {
+    if (logits[id] < least) continue
+    ids[count] = id
+    weights[count++] = Math.exp((logits[id] - largest) / temperature)
   }
-  return candidates[count - 1]
+  let found: Weighted = { ids: ids.subarray(0, count), weights: weights.subarray(0, count) }
+  if (topP < 1) found = nucleus(found, topP)
+  // The likeliest has the weight 1.
+  if (minP > 0) found = keepFrom(found, minP, Infinity)
+  return { ...found, total: sumOf(found.weights) }
+}
+
+type Weighted = Omit<Candidates, 'total'>
+
+function sumOf(values: Float64Array): number {
+  let sum = 0
+  for (let i = 0; i < values.length; i++) sum += values[i]
+  return sum
+}
+
+/** The likeliest tokens that together reach the share topP, at least one; of equal ones the first. */
+function nucleus(all: Weighted, topP: number): Weighted {
+  const limit = topP * sumOf(all.weights)
+  const least = cutoff(all.weights.slice(), limit, 'sum')
+  let above = 0
+  for (const weight of all.weights) if (weight > least) above += weight
+  return keepFrom(all, least, Math.max(Math.ceil((limit - above) / least), 1))
+}
+
+/** The tokens of a weight above `least`, and the first `same` of those that have it. Changes them in place. */
+function keepFrom({ ids, weights }: Weighted, least: number, same: number): Weighted {
+  let count = 0
+  let left = same
+  for (let i = 0; i < ids.length; i++) {
+    if (weights[i] < least || (weights[i] === least && left-- <= 0)) continue
+    ids[count] = ids[i]
+    weights[count++] = weights[i]
+  }
+  return { ids: ids.subarray(0, count), weights: weights.subarray(0, count) }
+}
+
+/** Draws one of the candidates. */
+export function draw({ ids, weights, total }: Candidates, random: Random): number {
+  let rest = random.uniform() * total
+  let last = 0
+  for (let i = 0; i < ids.length; i++) {
+    if (weights[i] === 0) continue
+    last = i
+    rest -= weights[i]
+    if (rest < 0) break
+  }
+  return ids[last]
 }

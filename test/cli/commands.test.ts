@@ -89,6 +89,7 @@ test('quantize → inspect → evaluate → generate gives what quanto and trans
   const figures = [
     'text',
     'tokenIds',
+    'finishReason',
     'promptTokens',
     'prefillTokensPerSecond',
     'decodeTokensPerSecond',
@@ -206,6 +207,25 @@ test('generate draws the same tokens from the same seed, others from another', a
     '40',
   )
   assert.deepEqual(tokenIds, expected.float.greedy_ids, 'of one candidate the likeliest is drawn')
+})
+
+test('generate --stop, --stop-token, --block-ngrams and --top-logprobs', async () => {
+  const { greedy_ids, greedy_text } = expected.float
+  const told = (...options: string[]) =>
+    json('generate', stories, prompt, '--max-new-tokens', '40', ...options)
+  const stop = greedy_text.slice(-8, -4)
+  const cut = await told('--stop', 'never said', '--stop', stop, '--top-logprobs', '3')
+  assert.equal(cut.text.trim(), greedy_text.slice(0, greedy_text.indexOf(stop)).trim())
+  assert.equal(cut.finishReason, 'stop')
+  for (const [i, { tokenId, logprob, topLogprobs }] of cut.logprobs.entries()) {
+    assert.equal(tokenId, greedy_ids[i])
+    assert.equal(topLogprobs.length, 3)
+    assert.deepEqual(topLogprobs[0], { tokenId, logprob })
+  }
+  const { tokenIds } = await told('--stop-token', String(greedy_ids[6]))
+  assert.deepEqual(tokenIds, greedy_ids.slice(0, greedy_ids.indexOf(greedy_ids[6]) + 1))
+  const unlike = await told('--block-ngrams', '1')
+  assert.equal(new Set(unlike.tokenIds).size, 40)
 })
 
 test('generate --max-new-tokens 0 and an empty prompt', async () => {

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { openDevice } from '../../src/devices/open.ts'
-import { generate, nextChunk } from '../../src/models/generate.ts'
+import { generate } from '../../src/models/generate.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
+import { nextChunk } from '../../src/models/prefill.ts'
 import { deviceNames } from '../deviceNames.ts'
 
 const stories = fileURLToPath(new URL('../../models/stories260K', import.meta.url))

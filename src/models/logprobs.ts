@@ -1,0 +1,58 @@
+import { aBoolean, wholeNumber } from '../core/kinds.ts'
+import type { OptionKinds } from '../core/options.ts'
+import { cutoff } from './cutoff.ts'
+
+/** Which log-probabilities come with each token. */
+export interface LogprobOptions {
+  /**
+   * Whether each token comes with its log-probability, ln softmax(logits) as the model gives them, before
+   * penalties and temperature; default false.
+   */
+  logprobs?: boolean
+  /** The same of so many of the likeliest tokens at each place; default 0. */
+  topLogprobs?: number
+}
+
+export const logprobKinds: OptionKinds<LogprobOptions> = {
+  logprobs: aBoolean,
+  topLogprobs: wholeNumber(0),
+}
+
+/** A token and its log-probability, 0 or below. */
+export interface TokenLogprob {
+  tokenId: number
+  logprob: number
+}
+
+/** What the logits [V] of a place say: ln softmax of any token, and of the likeliest `count`. */
+export class Logprobs {
+  readonly top: TokenLogprob[]
+  private readonly logits: Float32Array
+  private readonly logSum: number
+
+  constructor(logits: Float32Array, count: number) {
+    this.logits = logits.slice()
+    let largest = -Infinity
+    for (const logit of logits) if (logit > largest) largest = logit
+    let sum = 0
+    for (const logit of logits) sum += Math.exp(logit - largest)
+    this.logSum = largest + Math.log(sum)
+    this.top = count === 0 ? [] : this.likeliest(count)
+  }
+
+  of(tokenId: number): number {
+    return this.logits[tokenId] - this.logSum
+  }
+
+  /** From the likeliest down; of equal ones the first. */
+  private likeliest(count: number): TokenLogprob[] {
+    const { logits } = this
+    const least = cutoff(new Float64Array(logits), count, 'count')
+    const found: number[] = []
+    for (let id = 0; id < logits.length; id++) if (logits[id] >= least) found.push(id)
+    return found
+      .sort((a, b) => logits[b] - logits[a] || a - b)
+      .slice(0, count)
+      .map((tokenId) => ({ tokenId, logprob: this.of(tokenId) }))
+  }
+}

@@ -1,0 +1,174 @@
+import { DTypeError, ShapeError } from '../core/errors.ts'
+import { aBoolean, aString, either, type Kind, listOf, wholeNumber } from '../core/kinds.ts'
+import type { OptionKinds } from '../core/options.ts'
+import { Random } from '../core/random.ts'
+import type { CausalLM } from './causalLM.ts'
+import { type LogprobOptions, Logprobs, logprobKinds, type TokenLogprob } from './logprobs.ts'
+import { type PenaltyOptions, penalizes, penaltyKinds, TokenHistory } from './penalties.ts'
+import { candidates, draw, likeliest, type SamplingOptions, samplingKinds } from './sampling.ts'
+import { TextStream } from './textStream.ts'
+
+/** How tokens are chosen, and where the text ends. */
+export interface SequenceOptions extends SamplingOptions, PenaltyOptions, LogprobOptions {
+  /** At most this many tokens; default 128. The model's own context may end it earlier. */
+  maxNewTokens?: number
+  /** Seed of the draws when `temperature` is above 0; default 0. */
+  seed?: number
+  /** Whether to end at the model's end-of-text tokens; default true. */
+  stopAtEos?: boolean
+  /** Tokens that end the text, too; the one that came is the last token. */
+  stopTokenIds?: readonly number[]
+  /** Texts at which generation ends; the text ends before the first of them. */
+  stopStrings?: string | readonly string[]
+}
+
+const aStopString: Kind = { must: '', holds: (value) => typeof value === 'string' && value !== '' }
+
+export const sequenceKinds: OptionKinds<SequenceOptions> = {
+  ...samplingKinds,
+  ...penaltyKinds,
+  ...logprobKinds,
+  maxNewTokens: wholeNumber(0),
+  seed: wholeNumber(-Infinity),
+  stopAtEos: aBoolean,
+  stopTokenIds: listOf('token ids', wholeNumber(0)),
+  stopStrings: either('be a text or a list of texts, none empty', aStopString, listOf('', aStopString)),
+}
+
+/** A text, or its tokens. */
+export type Prompt = string | readonly number[]
+
+export const someTokenIds: Kind = listOf('token ids', wholeNumber(0))
+export const aPrompt: Kind = either('be a text or a list of token ids', aString, someTokenIds)
+
+/**
+ * The token ids of a prompt.
+ * @throws DTypeError if it is a text and the model has no tokenizer
+ */
+export function promptTokens({ tokenizer }: CausalLM, prompt: Prompt): readonly number[] {
+  if (typeof prompt !== 'string') return prompt
+  if (!tokenizer) throw new DTypeError('generate: the model has no tokenizer; pass token ids')
+  return tokenizer.encode(prompt)
+}
+
+/** Why a text ended: at an end-of-text token, a stop token or a stop string; or at its greatest length. */
+export type FinishReason = 'stop' | 'length'
+
+/** A token as it comes. */
+export interface GeneratedToken {
+  tokenId: number
+  /** What can be told of the text now: the pieces of all tokens are the text. '' without a tokenizer. */
+  text: string
+  /** With `logprobs`: its log-probability. */
+  logprob?: number
+  /** With `topLogprobs`: the likeliest tokens of this place, from the likeliest down. */
+  topLogprobs?: TokenLogprob[]
+}
+
+/** A prompt and what has come after it: chooses each token, and says what it adds to the text and when it ends. */
+export class Sequence {
+  readonly promptIds: readonly number[]
+  readonly tokenIds: number[] = []
+  /** The most tokens that may come. */
+  readonly limit: number
+  /** Whether the likeliest token is always the next: nothing but that must be known of logits. */
+  readonly isGreedy: boolean
+  /** Once no further token comes. */
+  finishReason: FinishReason | undefined
+  private readonly options: SequenceOptions
+  private readonly stopTokens: ReadonlySet<number>
+  private readonly stream: TextStream | undefined
+  private readonly history: TokenHistory | undefined
+  private readonly random: Random
+
+  /**
+   * @param withText whether tokens come with their text, if the model has a tokenizer
+   * @throws ShapeError if the prompt is empty or longer than the model's context
+   */
+  constructor(
+    model: CausalLM,
+    promptIds: readonly number[],
+    options: SequenceOptions,
+    { withText = true }: { withText?: boolean } = {},
+  ) {
+    const { maxPositions } = model.config
+    if (promptIds.length === 0)
+      throw new ShapeError('generate: the prompt must have at least one token; received none')
+    if (promptIds.length > maxPositions) {
+      throw new ShapeError(
+        `generate: the prompt must fit into the model's context of ${maxPositions} tokens; received ${promptIds.length}`,
+      )
+    }
+    const { maxNewTokens = 128, temperature = 0, stopAtEos = true, stopTokenIds = [] } = options
+    const stopStrings = [options.stopStrings ?? []].flat()
+    const { tokenizer } = model
+    if (stopStrings.length > 0 && !tokenizer)
+      throw new DTypeError('generate: the model has no tokenizer, which stopStrings need')
+    this.promptIds = promptIds
+    this.options = options
+    this.limit = Math.min(maxNewTokens, maxPositions - promptIds.length + 1)
+    this.stopTokens = new Set([...(stopAtEos ? model.eosTokenIds : []), ...stopTokenIds])
+    if (tokenizer && (withText || stopStrings.length > 0))
+      this.stream = new TextStream(tokenizer, stopStrings)
+    if (penalizes(options)) this.history = new TokenHistory(promptIds)
+    this.isGreedy = temperature === 0 && !this.history && !this.hasLogprobs
+    this.random = new Random(options.seed ?? 0)
+    if (this.limit === 0) this.finishReason = 'length'
+  }
+
+  /** The text that came. */
+  get text(): string {
+    return this.stream?.text ?? ''
+  }
+
+  private get hasLogprobs(): boolean {
+    return this.options.logprobs === true || (this.options.topLogprobs ?? 0) > 0
+  }
+
+  /**
+   * Chooses the next token.
+   * @param logits [V] float32, which are changed
+   * @throws DTypeError if one is NaN or infinite
+   */
+  choose(logits: Float32Array): GeneratedToken {
+    for (let id = 0; id < logits.length; id++) this.checkLogit(logits[id])
+    const { temperature = 0, topLogprobs = 0 } = this.options
+    const logprobs = this.hasLogprobs ? new Logprobs(logits, topLogprobs) : undefined
+    this.history?.penalize(logits, this.options)
+    const id = temperature > 0 ? draw(candidates(logits, this.options), this.random) : likeliest(logits)
+    const token = this.add(id)
+    if (logprobs) token.logprob = logprobs.of(id)
+    if (logprobs && topLogprobs > 0) token.topLogprobs = logprobs.top
+    return token
+  }
+
+  /**
+   * Adds the likeliest token, where that is always the next.
+   * @throws DTypeError if its logit is NaN, as it is as soon as any is, or infinite
+   */
+  take({ id, logit }: { id: number; logit: number }): GeneratedToken {
+    this.checkLogit(logit)
+    return this.add(id)
+  }
+
+  private add(id: number): GeneratedToken {
+    const { tokenIds, stream } = this
+    tokenIds.push(id)
+    this.history?.add(id)
+    let text = stream?.next(tokenIds) ?? ''
+    if (stream?.stopped || this.stopTokens.has(id)) this.finishReason = 'stop'
+    else if (tokenIds.length === this.limit) this.finishReason = 'length'
+    // What more tokens might have changed.
+    if (stream && this.finishReason) text += stream.rest(tokenIds)
+    if (stream?.stopped) this.finishReason = 'stop'
+    return { tokenId: id, text }
+  }
+
+  private checkLogit(logit: number): void {
+    if (logit < Infinity) return
+    const received = Number.isNaN(logit) ? 'NaN' : 'infinite'
+    throw new DTypeError(
+      `generate: logits must be finite; those of new token ${this.tokenIds.length + 1} are ${received}: a weight or an activation overflows its dtype`,
+    )
+  }
+}

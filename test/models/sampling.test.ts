@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { test } from 'node:test'
+import { Random } from '../../src/core/random.ts'
+import { cutoff } from '../../src/models/cutoff.ts'
+import { Logprobs } from '../../src/models/logprobs.ts'
+import { type PenaltyOptions, TokenHistory } from '../../src/models/penalties.ts'
+import { type Candidates, candidates, draw, type SamplingOptions } from '../../src/models/sampling.ts'
+
+interface Case {
+  options: Record<string, number>
+  ids: number[]
+  logits: number[]
+  /** After transformers' processors; null is −∞. */
+  scores: (number | null)[]
+}
+const path = new URL('../golden/sampling.json', import.meta.url)
+const cases: Case[] = JSON.parse(readFileSync(path, 'utf8')).cases
+
+/** `top_k` → `topK` */
+const camelCase = (name: string) => name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase())
+
+/** The probability of every token. */
+function probabilities({ ids, weights, total }: Candidates, vocabulary: number): number[] {
+  const all = Array<number>(vocabulary).fill(0)
+  for (const [i, id] of ids.entries()) all[id] = weights[i] / total
+  return all
+}
+
+function softmax(scores: readonly (number | null)[]): number[] {
+  const weights = scores.map((score) => (score === null ? 0 : Math.exp(score)))
+  const total = weights.reduce((sum, weight) => sum + weight)
+  return weights.map((weight) => weight / total)
+}
+
+for (const { options, ids, logits, scores } of cases) {
+  test(`transformers' processors: ${JSON.stringify(options)}`, () => {
+    const ours = Object.fromEntries(
+      Object.entries(options).map(([name, value]) => [camelCase(name), value]),
+    ) as SamplingOptions & PenaltyOptions
+    const changed = Float32Array.from(logits)
+    new TokenHistory(ids).penalize(changed, ours)
+    const got = probabilities(candidates(changed, ours), logits.length)
+    const expected = softmax(scores)
+    // float32 scores of up to 16 / temperature: a relative error of 2⁻²⁴ · 16 · 2 in the exponent.
+    for (const [id, probability] of expected.entries())
+      assert.ok(
+        Math.abs(got[id] - probability) <= 4e-6 * probability,
+        `token ${id}: ${got[id]}, ${probability}`,
+      )
+  })
+}
+
+test('frequency and presence penalties count the new tokens, not those of the prompt', () => {
+  const history = new TokenHistory([0, 0, 1])
+  for (const id of [2, 2, 3]) history.add(id)
+  const logits = Float32Array.of(1, 1, 1, 1, 1)
+  history.penalize(logits, { frequencyPenalty: 0.25, presencePenalty: 0.5 })
+  // 1 − 2 · 0.25 − 0.5, and 1 − 0.25 − 0.5.
+  assert.deepEqual([...logits], [1, 1, 0, 0.25, 1])
+})
+
+test('repetition is penalized before frequency and presence', () => {
+  const history = new TokenHistory([0])
+  history.add(1)
+  const logits = Float32Array.of(2, 2, -2, 2)
+  history.penalize(logits, { repetitionPenalty: 2, frequencyPenalty: 0.5 })
+  assert.deepEqual([...logits], [1, 0.5, -2, 2])
+})
+
+test('of equally likely tokens top-p takes as many as it needs, top-k all', () => {
+  const equal = new Float32Array(8)
+  assert.deepEqual([...candidates(equal, { topP: 0.5 }).ids], [0, 1, 2, 3])
+  // As transformers' TopKLogitsWarper, which removes what is less than the k-th.
+  assert.equal(candidates(equal, { topK: 3 }).ids.length, 8)
+})
+
+test('no token may be left out by all rules', () => {
+  const logits = new Float32Array(4).fill(-Infinity)
+  assert.throws(() => candidates(logits, {}), /must leave a token/)
+})
+
+test('a cutoff is the value up to which sorted values reach an amount', () => {
+  const random = new Random(3)
+  for (let round = 0; round < 200; round++) {
+    const size = 1 + (random.uint32() % 40)
+    // Many are equal.
+    const values = Float64Array.from({ length: size }, () => (random.uint32() % 12) / 4)
+    const sorted = [...values].sort((a, b) => b - a)
+    const count = 1 + (random.uint32() % size)
+    assert.equal(cutoff(values.slice(), count, 'count'), sorted[count - 1])
+    const limit = random.uniform() * sorted.reduce((sum, value) => sum + value, 0)
+    let [sum, place] = [0, 0]
+    while (place < size - 1 && sum + sorted[place] < limit) sum += sorted[place++]
+    assert.equal(cutoff(values.slice(), limit, 'sum'), sorted[place], `${sorted} to ${limit}`)
+  }
+})
+
+test('tokens are drawn as often as they are probable', () => {
+  const logits = Float32Array.from([2, 1, 0, -1, -3])
+  const expected = softmax([...logits])
+  const random = new Random(11)
+  const drawn = Array<number>(5).fill(0)
+  const count = 20000
+  const all = candidates(logits, { temperature: 1 })
+  for (let i = 0; i < count; i++) drawn[draw(all, random)]++
+  // χ² with 4 degrees of freedom is above 23.5 once in 10,000 seeds.
+  const distance = expected.reduce((sum, p, id) => sum + (drawn[id] - count * p) ** 2 / (count * p), 0)
+  assert.ok(distance < 23.5, `χ² ${distance} of ${drawn}`)
+})
+
+test('log-probabilities are ln softmax, the likeliest first', () => {
+  // e^0 + e^0 + e^−∞ + e^ln 2 = 4.
+  const logprobs = new Logprobs(Float32Array.of(0, 0, -Infinity, Math.LN2), 3)
+  assert.deepEqual(
+    logprobs.top.map(({ tokenId }) => tokenId),
+    [3, 0, 1],
+  )
+  for (const [tokenId, probability] of [0.25, 0.25, 0, 0.5].entries())
+    assert.ok(Math.abs(Math.exp(logprobs.of(tokenId)) - probability) < 1e-7)
+})
