@@ -1,8 +1,9 @@
 import { ShapeError } from '../core/errors.ts'
 import type { Device } from '../devices/device.ts'
+import type { Alibi } from '../nn/alibi.ts'
 import type { DecoderContext } from '../nn/attention.ts'
 import { Block, type BlockNames } from '../nn/block.ts'
-import type { DecoderLayer } from '../nn/decoderLayer.ts'
+import type { DecoderLayerLike } from '../nn/decoderLayer.ts'
 import type { EmbeddingLike, LinearLike, NormLike } from '../nn/layerLike.ts'
 import type { RotaryEmbedding } from '../nn/rotary.ts'
 import { add, mul, valuesAt } from '../tensor/ops/index.ts'
@@ -18,7 +19,7 @@ export interface DecoderParts {
   positions?: EmbeddingLike
   /** Before the first layer. */
   embeddingNorm?: NormLike
-  layers: readonly DecoderLayer[]
+  layers: readonly DecoderLayerLike[]
   /** After the last layer. */
   norm?: NormLike
   /** After the last norm: from the size of the layers to that of the embedding. */
@@ -27,6 +28,8 @@ export interface DecoderParts {
   rotary?: RotaryEmbedding
   /** Does so in the layers that `layerRotary` names. */
   localRotary?: RotaryEmbedding
+  /** Biases the scores of all layers by the positions of their keys. */
+  alibi?: Alibi
 }
 
 /** What a decoder does beside its parts. */
@@ -35,6 +38,8 @@ export interface DecoderOptions {
   embeddingScale?: number
   /** What turns the queries and keys of each layer, null: nothing; default `rotary` in all. */
   layerRotary?: readonly ('rotary' | 'localRotary' | null)[]
+  /** Rows of the table of positions before that of the first; default 0. */
+  positionOffset?: number
 }
 
 /** Layers over the embedding of tokens: ids → what a head takes. */
@@ -43,13 +48,14 @@ export class Decoder extends Block<keyof DecoderParts> {
   declare readonly inputProjection?: LinearLike
   declare readonly positions?: EmbeddingLike
   declare readonly embeddingNorm?: NormLike
-  declare readonly layers: readonly DecoderLayer[]
+  declare readonly layers: readonly DecoderLayerLike[]
   declare readonly norm?: NormLike
   declare readonly outputProjection?: LinearLike
   declare readonly rotary?: RotaryEmbedding
   declare readonly localRotary?: RotaryEmbedding
+  declare readonly alibi?: Alibi
   private readonly options: DecoderOptions
-  /** 0, 1, 2 … int32, as many as there are positions. */
+  /** Rows of the table of positions, int32, one for each position. */
   private positionIds: Tensor | null = null
 
   constructor(parts: DecoderParts, names: BlockNames<keyof DecoderParts>, options: DecoderOptions = {}) {
@@ -73,21 +79,24 @@ export class Decoder extends Block<keyof DecoderParts> {
   prepare(capacity: number): void {
     this.rotary?.prepare(this.device, capacity)
     this.localRotary?.prepare(this.device, capacity)
+    this.alibi?.prepare(this.device, capacity)
     if (!this.positions) return
-    const [count] = this.positions.weight.shape
+    const { positionOffset = 0 } = this.options
+    const count = this.positions.weight.shape[0] - positionOffset
     if (capacity > count)
       throw new ShapeError(`forward: the model has ${count} positions; received ${capacity} tokens`)
-    const ids = () => Int32Array.from({ length: count }, (_, i) => i)
+    const ids = () => Int32Array.from({ length: count }, (_, i) => positionOffset + i)
     this.positionIds ??= keep(Tensor.fromArray(this.device, ids()))
   }
 
   /** ids [B, T] → [B, T, hidden], before the last norm. */
-  forward(ids: Tensor, context: Omit<DecoderContext, 'rotary'>): Tensor {
+  forward(ids: Tensor, context: Pick<DecoderContext, 'cache' | 'position'>): Tensor {
     const { layerRotary } = this.options
+    const bias = this.alibi?.bias
     let x = this.embedded(ids, context)
     for (const [i, layer] of this.layers.entries()) {
       const name = layerRotary ? layerRotary[i] : 'rotary'
-      x = layer.forward(x, { ...context, rotary: name ? this[name] : undefined })
+      x = layer.forward(x, { ...context, rotary: name ? this[name] : undefined, bias })
     }
     return x
   }
@@ -99,7 +108,7 @@ export class Decoder extends Block<keyof DecoderParts> {
   }
 
   /** ids [B, T] → [B, T, hidden], what the first layer takes. */
-  private embedded(ids: Tensor, { position }: Omit<DecoderContext, 'rotary'>): Tensor {
+  private embedded(ids: Tensor, { position }: Pick<DecoderContext, 'position'>): Tensor {
     const { inputProjection, positions, embeddingNorm } = this
     const { embeddingScale = 1 } = this.options
     let x = this.embedding.forward(ids)

@@ -15,6 +15,8 @@ export interface DecoderContext {
   position: number | Scalar
   /** Turns queries and keys by their positions, where the model does so; its tables are prepared. */
   rotary?: RotaryEmbedding
+  /** Added to scores, [heads, 1, positions] float32: ALiBi's. */
+  bias?: Tensor
 }
 
 /** What a decoder layer asks for what tokens say to each other: x [B, T, hidden] → [B, T, hidden]. */
@@ -25,7 +27,7 @@ export interface AttentionLike extends Module {
 /** The layers of an attention block: a projection each for queries, keys and values, or one for all three. */
 export type AttentionParts = (
   | { q: LinearLike; k: LinearLike; v: LinearLike }
-  /** Its outputs are the heads of the queries, then of the keys, then of the values. */
+  /** Its outputs are the heads of the queries, then of the keys, then of the values; or `qkvByHead`. */
   | { qkv: LinearLike }
 ) & {
   output: LinearLike
@@ -50,6 +52,11 @@ export interface AttentionOptions {
   softcap?: number
   /** Whether qNorm and kNorm take the heads of a token as one row; default false: each head by itself. */
   normsWholeRows?: boolean
+  /**
+   * Whether the outputs of `qkv` are, of one key-value head after the other, the heads of its queries, its key
+   * and its value; default false.
+   */
+  qkvByHead?: boolean
 }
 
 type AttentionPart = 'q' | 'k' | 'v' | 'qkv' | 'output' | 'qNorm' | 'kNorm'
@@ -76,7 +83,7 @@ export class Attention extends Block<AttentionPart> {
   }
 
   /** x [B, T, hidden] → [B, T, hidden]; the tokens' keys and values are added to the cache of this layer. */
-  forward(x: Tensor, { cache, position, rotary }: DecoderContext): Tensor {
+  forward(x: Tensor, { cache, position, rotary, bias }: DecoderContext): Tensor {
     const { layer, heads, headSize, scale = 1 / Math.sqrt(headSize), window, softcap } = this.options
     const { normsWholeRows = false } = this.options
     const [B, T] = x.shape
@@ -86,7 +93,7 @@ export class Attention extends Block<AttentionPart> {
       const normed = norm ? norm.forward(row).view(part.shape) : part
       return rotary ? rotary.forward(normed, position) : normed
     }
-    const seen = { position, scale, window, softcap }
+    const seen = { position, scale, window, softcap, bias }
     const y = cache.attend(layer, turned(q, this.qNorm), turned(k, this.kNorm), v, seen)
     return this.output.forward(y.view([B, T, heads * headSize]))
   }
@@ -94,11 +101,20 @@ export class Attention extends Block<AttentionPart> {
   /** Queries, keys and values of x, each [B, T, its heads, headSize]. */
   private project(x: Tensor): Tensor[] {
     const { heads, keyValueHeads, headSize } = this.options
+    const [B, T] = x.shape
     const counts = [heads, keyValueHeads, keyValueHeads]
-    const sizes = counts.map((count) => count * headSize)
     const parts = this.qkv
-      ? split(this.qkv.forward(x), sizes, -1)
+      ? this.splitHeads(this.qkv.forward(x))
       : [this.q, this.k, this.v].map((layer) => (layer as LinearLike).forward(x))
-    return parts.map((part, i) => part.view([x.shape[0], x.shape[1], counts[i], headSize]))
+    return parts.map((part, i) => part.view([B, T, counts[i], headSize]))
+  }
+
+  /** What `qkv` gives, as queries, keys and values. */
+  private splitHeads(fused: Tensor): Tensor[] {
+    const { heads, keyValueHeads, headSize, qkvByHead } = this.options
+    const [B, T] = fused.shape
+    const shared = heads / keyValueHeads
+    if (qkvByHead) return split(fused.view([B, T, keyValueHeads, shared + 2, headSize]), [shared, 1, 1], 3)
+    return split(fused, [heads * headSize, keyValueHeads * headSize, keyValueHeads * headSize], -1)
   }
 }

@@ -4,6 +4,12 @@ import type { Tensor } from '../tensor/tensor.ts'
 import type { AttentionLike, DecoderContext } from './attention.ts'
 import { Block, type BlockNames } from './block.ts'
 import type { MLPLike, NormLike } from './layerLike.ts'
+import type { Module } from './module.ts'
+
+/** What a decoder stacks: x [B, T, hidden] → [B, T, hidden]. */
+export interface DecoderLayerLike extends Module {
+  forward(x: Tensor, context: DecoderContext): Tensor
+}
 
 /** What a decoder layer consists of; the order in which they are given is that of its paths. */
 export interface DecoderLayerParts {

@@ -15,14 +15,24 @@ export type Warn = (message: string) => void
 const limits = {
   hidden_size: 2 ** 20,
   intermediate_size: 2 ** 22,
+  ffn_dim: 2 ** 22,
+  ffn_hidden_size: 2 ** 22,
+  num_layers: 4096,
   num_hidden_layers: 4096,
+  num_heads: 2 ** 16,
+  num_kv_heads: 2 ** 16,
   num_attention_heads: 2 ** 16,
   num_key_value_heads: 2 ** 16,
   head_dim: 2 ** 16,
+  rotary_dim: 2 ** 16,
   vocab_size: 2 ** 24,
   max_position_embeddings: 2 ** 28,
+  seq_length: 2 ** 28,
   sliding_window: 2 ** 28,
+  window_size: 2 ** 28,
   n_embd: 2 ** 20,
+  n_embed: 2 ** 20,
+  word_embed_proj_dim: 2 ** 20,
   n_inner: 2 ** 22,
   n_layer: 4096,
   n_head: 2 ** 16,
@@ -37,6 +47,16 @@ export function sizeField(json: JsonObject, key: keyof typeof limits, fallback?:
   const value = json.positiveInteger(key, fallback)
   if (value <= limits[key]) return value
   throw json.error(key, `must be at most ${limits[key]}`)
+}
+
+/**
+ * The values of a head where heads share a hidden size.
+ * @param key the field that counts the heads
+ * @throws FormatError unless they divide it
+ */
+export function headSizeOf(json: JsonObject, key: string, hiddenSize: number, heads: number): number {
+  if (hiddenSize % heads === 0) return hiddenSize / heads
+  throw json.error(key, `must divide the hidden size (${hiddenSize})`)
 }
 
 /** A number above 0. */

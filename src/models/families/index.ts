@@ -1,15 +1,34 @@
 import { FormatError } from '../../core/errors.ts'
 import { type JsonObject, show } from '../../formats/json.ts'
 import type { CausalLM } from '../causalLM.ts'
+import { bloom } from './bloom.ts'
+import { falcon } from './falcon.ts'
 import type { Family } from './family.ts'
 import type { Warn } from './fields.ts'
 import { gpt2 } from './gpt2.ts'
+import { gptj } from './gptj.ts'
+import { gptNeo } from './gptNeo.ts'
+import { gptNeox } from './gptNeox.ts'
 import { llama } from './llama.ts'
 import { mistral } from './mistral.ts'
+import { opt } from './opt.ts'
+import { phi } from './phi.ts'
 import { qwen2 } from './qwen2.ts'
 
 /** Every family of models that can be loaded. */
-export const families: readonly Family[] = [mistral, llama, qwen2, gpt2]
+export const families: readonly Family[] = [
+  mistral,
+  llama,
+  qwen2,
+  gpt2,
+  gptNeo,
+  gptj,
+  gptNeox,
+  opt,
+  bloom,
+  falcon,
+  phi,
+]
 
 /**
  * The model that a config.json describes, without weights.
