@@ -337,7 +337,7 @@ export const calls: Record<string, Call> = {
   ),
   'ops.attention': call((o: lb.ops.AttentionOptions) => lb.ops.attention(image, image, image, o), {
     ...unset('mask', 'position', 'window', 'ranges'),
-    ...unset('scale', 'softcap', 'bias'),
+    ...unset('scale', 'softcap', 'bias', 'sinks'),
   }),
   'ops.rope': call((o: lb.ops.RopeOptions) => lb.ops.rope(image, numbers(4, 2), numbers(4, 2), 0, o), {
     ...unset('interleaved', 'rotaryDim'),

@@ -6,6 +6,7 @@ import { cases as cast } from './layout/cast/cast.cases.ts'
 import { cases as stridedCopy } from './layout/stridedCopy/stridedCopy.cases.ts'
 import { cases as pad2d } from './layout/pad2d/pad2d.cases.ts'
 import { cases as pad2dGradient } from './layout/pad2dGradient/pad2dGradient.cases.ts'
+import { cases as valuesAt } from './layout/valuesAt/valuesAt.cases.ts'
 import { cases as permuteColumns } from './layout/permuteColumns/permuteColumns.cases.ts'
 import { cases as tilePack } from './layout/tilePack/tilePack.cases.ts'
 import { cases as tileUnpack } from './layout/tileUnpack/tileUnpack.cases.ts'
@@ -92,6 +93,7 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   stridedCopy,
   pad2d,
   pad2dGradient,
+  valuesAt,
   permuteColumns,
   tilePack,
   tileUnpack,

@@ -5,6 +5,7 @@ import { cast } from './layout/cast/cast.ts'
 import { stridedCopy } from './layout/stridedCopy/stridedCopy.ts'
 import { pad2d } from './layout/pad2d/pad2d.ts'
 import { pad2dGradient } from './layout/pad2dGradient/pad2dGradient.ts'
+import { valuesAt } from './layout/valuesAt/valuesAt.ts'
 import { permuteColumns } from './layout/permuteColumns/permuteColumns.ts'
 import { tilePack } from './layout/tilePack/tilePack.ts'
 import { tileUnpack } from './layout/tileUnpack/tileUnpack.ts'
@@ -91,6 +92,7 @@ export const definitions: Record<KernelName, (...args: never[]) => void> = {
   stridedCopy,
   pad2d,
   pad2dGradient,
+  valuesAt,
   permuteColumns,
   tilePack,
   tileUnpack,

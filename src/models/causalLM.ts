@@ -12,6 +12,7 @@ import {
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { Scalar } from '../devices/commandList.ts'
 import type { EmbeddingLike, LinearLike } from '../nn/layerLike.ts'
+import type { Position } from '../tensor/ops/index.ts'
 import { scope } from '../tensor/scope.ts'
 import { aTensor, Tensor } from '../tensor/tensor.ts'
 import { type CacheOptions, cacheKinds, makeCache } from './caches/index.ts'
@@ -43,17 +44,22 @@ export interface ForwardOptions {
   /** Keys and values of earlier tokens; these are added. Without one, the tokens stand alone. */
   cache?: KVCache
   /**
-   * Where the tokens stand; then the cache's length is the caller's to keep. Default: after those in the
-   * cache.
+   * Where the tokens stand: a scalar, or [B] int32, the place of the first token of each sequence. A list that
+   * is kept reads both anew each time it runs; then the cache's lengths are the caller's to keep. A place
+   * below 0 leaves a sequence out. Default: each sequence goes on after its tokens in the cache.
    */
-  position?: Scalar
+  position?: Scalar | Tensor
   /** Logits of the last token only: [B, 1, V]. */
   lastOnly?: boolean
 }
 
 const forwardKinds: OptionKinds<ForwardOptions> = {
   cache: instanceOf(KVCache, "be a model's cache, as createCache gives it"),
-  position: instanceOf(Scalar, 'be a scalar of a kept list'),
+  position: either(
+    'be a scalar of a kept list, or a tensor of places',
+    instanceOf(Scalar, ''),
+    instanceOf(Tensor, ''),
+  ),
   lastOnly: aBoolean,
 }
 const someIds = either('be a tensor or a list of token ids', aTensor, aList)
@@ -75,7 +81,7 @@ export abstract class CausalLM extends Pretrained {
    * ids [B, T] at `position` → [B, T, hidden], before the last norm; keys and values are added to the cache.
    * Without one the tokens see each other only, and gradients pass.
    */
-  protected abstract hidden(ids: Tensor, cache: KVCache | null, position: number | Scalar): Tensor
+  protected abstract hidden(ids: Tensor, cache: KVCache | null, position: Position): Tensor
 
   /** The last norm. */
   protected abstract normalize(x: Tensor): Tensor
@@ -140,8 +146,10 @@ export abstract class CausalLM extends Pretrained {
     const [B, T] = tokens.shape.length === 2 ? tokens.shape : [1, tokens.shape[0]]
     const cache = options.cache ?? null
     this.prepare(cache?.capacity ?? T)
-    const x = this.hidden(tokens.view([B, T]), cache, options.position ?? cache?.length ?? 0)
-    if (cache && !options.position) cache.length += T
+    if (cache && cache.batch !== B)
+      throw new ShapeError(`forward: the cache holds ${cache.batch} sequences; received ids of ${B}`)
+    const x = this.hidden(tokens.view([B, T]), cache, options.position ?? cache?.next(T) ?? 0)
+    if (!options.position) cache?.added(T)
     return x
   }
 

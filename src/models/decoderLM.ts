@@ -1,11 +1,10 @@
 import { aFloatDType, type FloatDType } from '../core/dtype.ts'
 import { check } from '../core/kinds.ts'
-import type { Scalar } from '../devices/commandList.ts'
 import type { Device } from '../devices/device.ts'
 import { withoutCache } from '../nn/attentionCache.ts'
 import type { EmbeddingLike, LinearLike } from '../nn/layerLike.ts'
 import { Linear } from '../nn/linear.ts'
-import { mul, tanh } from '../tensor/ops/index.ts'
+import { mul, type Position, tanh } from '../tensor/ops/index.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { KVCache } from './caches/kvCache.ts'
 import { aConfig, CausalLM, type CausalLMConfig } from './causalLM.ts'
@@ -71,7 +70,7 @@ export abstract class DecoderLM<C extends CausalLMConfig = CausalLMConfig> exten
     this.decoder.prepare(capacity)
   }
 
-  protected override hidden(ids: Tensor, cache: KVCache | null, position: number | Scalar): Tensor {
+  protected override hidden(ids: Tensor, cache: KVCache | null, position: Position): Tensor {
     return this.decoder.forward(ids, { cache: cache ?? withoutCache, position })
   }
 

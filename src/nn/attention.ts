@@ -1,5 +1,4 @@
-import type { Scalar } from '../devices/commandList.ts'
-import { split } from '../tensor/ops/index.ts'
+import { type Position, split } from '../tensor/ops/index.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import type { AttentionCache } from './attentionCache.ts'
 import { Block, type BlockNames } from './block.ts'
@@ -11,8 +10,8 @@ import type { RotaryEmbedding } from './rotary.ts'
 export interface DecoderContext {
   /** Holds the tokens before; `withoutCache` where they stand alone. */
   cache: AttentionCache
-  /** Of the first token; a scalar when the pass is recorded to be kept. */
-  position: number | Scalar
+  /** Of the first token of each sequence; a scalar or a tensor when the pass is recorded to be kept. */
+  position: Position
   /** Turns queries and keys by their positions, where the model does so; its tables are prepared. */
   rotary?: RotaryEmbedding
   /** Added to scores, [heads, 1, positions] float32: ALiBi's. */

@@ -1,14 +1,13 @@
-import type { Scalar } from '../devices/commandList.ts'
-import { type AttentionOptions, attention, transpose } from '../tensor/ops/index.ts'
+import { type AttentionOptions, attention, type Position, transpose } from '../tensor/ops/index.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 
 /** Where the queries of a call stand, what they see beside the causal mask, and what their scores are. */
 export interface AttendOptions extends Omit<AttentionOptions, 'mask'> {
   /**
-   * Of the first query; a scalar in a list that is kept. Tokens without a cache see each other only, wherever
-   * they stand.
+   * Of the first query of each sequence; a scalar or a tensor in a list that is kept. Tokens without a cache
+   * see each other only, wherever they stand.
    */
-  position: number | Scalar
+  position: Position
   /** Multiplies q · k. */
   scale: number
 }

@@ -1,6 +1,5 @@
-import type { Scalar } from '../devices/commandList.ts'
 import type { Device } from '../devices/device.ts'
-import { rope } from '../tensor/ops/index.ts'
+import { type Position, rope } from '../tensor/ops/index.ts'
 import { keep } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { Module } from './module.ts'
@@ -59,7 +58,7 @@ export class RotaryEmbedding extends Module {
   }
 
   /** x [B, T, H, D] float32 → the same turned, its tokens standing at `position` and after. */
-  forward(x: Tensor, position: number | Scalar): Tensor {
+  forward(x: Tensor, position: Position): Tensor {
     const { size: rotaryDim, interleaved = false } = this.options
     return rope(x, this.cos as Tensor, this.sin as Tensor, position, { rotaryDim, interleaved })
   }

@@ -4,11 +4,11 @@ import { roundHalfEven } from '../../src/core/halves.ts'
 import { Random } from '../../src/core/random.ts'
 import type { Device } from '../../src/devices/device.ts'
 import { epsilon, normals } from '../../src/kernels/inputs.ts'
-import { FloatCache } from '../../src/models/caches/floatCache.ts'
+import { floatCache } from '../../src/models/caches/floatCache.ts'
 import { makeCache } from '../../src/models/caches/index.ts'
+import { type CacheKind, KVCache } from '../../src/models/caches/kvCache.ts'
 import { generate } from '../../src/models/generate.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
-import type { AttendOptions } from '../../src/nn/attentionCache.ts'
 import { add, expand, mul, reduce } from '../../src/tensor/ops/index.ts'
 import { scope } from '../../src/tensor/scope.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
@@ -156,18 +156,18 @@ testOnDevices('bytes of caches, counted by hand', (device) => {
 })
 
 /** Floats with a uniform error of at most half a step of int8: what rounding does, without rounding. */
-class NoisyCache extends FloatCache {
-  readonly random = new Random(9)
-
-  override attend(layer: number, q: Tensor, k: Tensor, v: Tensor, options: AttendOptions): Tensor {
-    const noisy = (x: Tensor) => {
-      const { shape } = x
-      const most = reduce('absmax', x)
-      const noise = Float32Array.from({ length: x.numel }, () => (this.random.uniform() - 0.5) / 127)
-      const steps = expand(most.view([...most.shape, 1]), shape)
-      return add(x, mul(Tensor.fromArray(x.device, noise, shape), steps))
-    }
-    return super.attend(layer, q, noisy(k), noisy(v), options)
+function noisyCache(): CacheKind<'tokens'> {
+  const random = new Random(9)
+  const noisy = (x: Tensor) => {
+    const { shape } = x
+    const most = reduce('absmax', x)
+    const noise = Float32Array.from({ length: x.numel }, () => (random.uniform() - 0.5) / 127)
+    const steps = expand(most.view([...most.shape, 1]), shape)
+    return add(x, mul(Tensor.fromArray(x.device, noise, shape), steps))
+  }
+  return {
+    ...floatCache,
+    attend: (layer, q, k, v, options) => floatCache.attend(layer, q, noisy(k), noisy(v), options),
   }
 }
 
@@ -176,12 +176,13 @@ testOnDevices('logits with a cache in int8 stray as far as its steps say', async
   const { layers, keyValueHeads, headSize } = model.config
   // A head of 8 values is one group, so that the largest of a head makes its step.
   assert.equal(headSize, 8)
-  const noisy = new NoisyCache(
+  const noisy = KVCache.make(
+    noisyCache(),
     device,
     { layers, keyValueHeads, headSize },
     { capacity: 300, batch: 1, residual: 0 },
   )
-  const logits = async (cache: typeof noisy | ReturnType<typeof model.createCache>) => {
+  const logits = async (cache: KVCache) => {
     const y = model.forward(prompt, { cache })
     const values = Array.from(await y.toNumbers())
     for (const one of [y, cache]) one.dispose()

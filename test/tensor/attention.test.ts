@@ -158,6 +158,23 @@ testOnDevices(
   },
 )
 
+testOnDevices('sinks and places of their own, by hand', async (device) => {
+  const floats = (values: number[], shape: number[]) => Tensor.fromNumbers(device, values, shape)
+  // Scores of 0 weigh 1 each beside sinks of weights 2 and 6: (1 + 2) / 4, (1 + 2) / 8.
+  const [q, k] = [floats([0, 0], [1, 1, 2, 1]), floats([5, 7], [1, 1, 2, 1])]
+  const [v, sinks] = [floats([1, 2], [1, 1, 2, 1]), floats([Math.log(2), Math.log(6)], [2])]
+  const y = attention(q, k, v, { mask: 'full', sinks })
+  for (const [i, value] of [3 / 4, 3 / 8].entries())
+    assert.ok(Math.abs((await y.toNumbers())[i] - value) < 8 * epsilon)
+  // Sequences of two keys, of one, and one that is left out: means of the values seen.
+  const places = Tensor.fromArray(device, Int32Array.of(1, 0, -1), [3])
+  const [many, values] = [floats([0, 0, 0], [3, 1, 1, 1]), floats([1, 2, 3, 4, 5, 6], [3, 1, 2, 1])]
+  const means = attention(many, values, values, { position: places })
+  assert.deepEqual([...(await means.toNumbers())], [1.5, 3, 0])
+  for (const tensor of [q, k, v, sinks, y, places, many, values, means]) tensor.dispose()
+  assert.equal(device.allocatedBytes, 0)
+})
+
 testOnDevices('attention refuses masks that do not fit, and gradients that it has not', (device) => {
   const [q, k] = [Tensor.full(device, [1, 3, 2, 4], 1), Tensor.full(device, [1, 1, 5, 4], 1)]
   const bias = Tensor.full(device, [2, 3, 4], 0)
@@ -172,6 +189,12 @@ testOnDevices('attention refuses masks that do not fit, and gradients that it ha
   })
   assert.throws(() => attention(q, k, k, { position: 3 }), {
     message: 'attention: positions must stay below 5; received 3..5',
+  })
+  assert.throws(() => attention(q, k, k, { sinks: bias }), {
+    message: 'attention: sinks must be [2]; received [2,3,4]',
+  })
+  assert.throws(() => attention(q, k, k, { position: bias }), {
+    message: 'attention: position must be int32; received float32',
   })
   const learnt = Tensor.full(device, [3, 5], 0)
   learnt.requiresGrad = true

@@ -1,17 +1,15 @@
 import { type Kind, oneOf, wholeNumber } from '../../core/kinds.ts'
 import type { OptionKinds } from '../../core/options.ts'
 import type { Device } from '../../devices/device.ts'
-import { FloatCache } from './floatCache.ts'
-import { Int8Cache } from './int8Cache.ts'
-import type { CacheShape, CacheSizes, KVCache } from './kvCache.ts'
+import { floatCache } from './floatCache.ts'
+import { int8Cache } from './int8Cache.ts'
+import { type CacheKind, type CacheSizes, KVCache } from './kvCache.ts'
 
 /** What keys and values are kept as. */
 export type CacheType = 'float32' | 'int8'
 
 /** The caches that there are, by what they keep keys and values as. */
-export const caches: Readonly<
-  Record<CacheType, new (device: Device, sizes: CacheSizes, shape: CacheShape) => KVCache>
-> = { float32: FloatCache, int8: Int8Cache }
+export const caches: Readonly<Record<CacheType, CacheKind>> = { float32: floatCache, int8: int8Cache }
 
 /** The name of a cache. */
 export const aCacheType: Kind = oneOf(...Object.keys(caches))
@@ -37,9 +35,10 @@ export const cacheKinds: OptionKinds<CacheOptions> = {
 /** A cache of this kind, empty. */
 export function makeCache(
   device: Device,
-  sizes: CacheSizes,
+  { layers, keyValueHeads, headSize }: CacheSizes,
   capacity: number,
   { kv = 'float32', batch = 1, residual = 128 }: CacheOptions,
 ): KVCache {
-  return new caches[kv](device, sizes, { capacity, batch, residual })
+  const sizes = { layers, keyValueHeads, headSize }
+  return KVCache.make(caches[kv], device, sizes, { capacity, batch, residual })
 }

@@ -1,10 +1,6 @@
-import type { Device } from '../../devices/device.ts'
-import type { AttendOptions } from '../../nn/attentionCache.ts'
-import { attentionInt8, cacheQuantize, type Int8Tokens } from '../../tensor/ops/attentionInt8.ts'
+import { attentionInt8, cacheQuantize } from '../../tensor/ops/attentionInt8.ts'
 import { cacheWrite } from '../../tensor/ops/index.ts'
-import { keep } from '../../tensor/scope.ts'
-import { Tensor } from '../../tensor/tensor.ts'
-import { type CacheShape, type CacheSizes, KVCache } from './kvCache.ts'
+import type { CacheKind } from './kvCache.ts'
 
 /** Values of a head that share a scale, or fewer where a head has fewer. */
 const groupSize = 64
@@ -21,34 +17,19 @@ const groupSize = 64
  * them grow to 128 and then quantizes all at once, those quantized before once more, and shows a call's own
  * tokens in full.
  */
-export class Int8Cache extends KVCache {
-  private readonly residual: number
-  private readonly layers: { keys: Int8Tokens; values: Int8Tokens }[]
-
-  constructor(device: Device, sizes: CacheSizes, shape: CacheShape) {
-    super(shape)
-    const { batch, capacity } = shape
-    const { keyValueHeads: heads, headSize } = sizes
-    this.residual = Math.min(shape.residual, capacity)
+export const int8Cache: CacheKind<'codes' | 'scale' | 'recent'> = {
+  layer({ batch, capacity, keyValueHeads: heads, headSize, ...shape }) {
+    const residual = Math.min(shape.residual, capacity)
     // The last tokens are never seen as codes.
-    const coded = capacity - this.residual
-    const one = (): Int8Tokens =>
-      keep({
-        codes: Tensor.empty(device, [batch, heads, coded, headSize], 'int8'),
-        scale: Tensor.empty(device, [batch, heads, coded, Math.ceil(headSize / groupSize)]),
-        recent: Tensor.empty(device, [batch, heads, this.residual, headSize]),
-      })
-    this.layers = Array.from({ length: sizes.layers }, () => ({ keys: one(), values: one() }))
-  }
-
-  protected override get tensors(): readonly Tensor[] {
-    return this.layers
-      .flatMap(({ keys, values }) => [keys, values])
-      .flatMap(({ codes, scale, recent }) => [codes, scale, recent])
-  }
-
-  override attend(layer: number, q: Tensor, k: Tensor, v: Tensor, options: AttendOptions): Tensor {
-    const { keys, values } = this.layers[layer]
+    const coded = capacity - residual
+    const one = {
+      codes: { shape: [batch, heads, coded, headSize], dtype: 'int8' },
+      scale: { shape: [batch, heads, coded, Math.ceil(headSize / groupSize)], dtype: 'float32' },
+      recent: { shape: [batch, heads, residual, headSize], dtype: 'float32' },
+    } as const
+    return { keys: one, values: one }
+  },
+  attend({ keys, values }, q, k, v, options) {
     const { position } = options
     cacheQuantize(k, keys, position)
     cacheQuantize(v, values, position)
@@ -57,5 +38,5 @@ export class Int8Cache extends KVCache {
     cacheWrite(k, keys.recent, position, { ring: true })
     cacheWrite(v, values.recent, position, { ring: true })
     return y
-  }
+  },
 }

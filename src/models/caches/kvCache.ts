@@ -1,5 +1,12 @@
+import type { DType } from '../../core/dtype.ts'
+import { ShapeError } from '../../core/errors.ts'
+import { check, wholeNumber } from '../../core/kinds.ts'
+import type { Shape } from '../../core/shape.ts'
+import type { Device } from '../../devices/device.ts'
 import type { AttendOptions, AttentionCache } from '../../nn/attentionCache.ts'
-import type { Tensor } from '../../tensor/tensor.ts'
+import type { Position } from '../../tensor/ops/index.ts'
+import { keep } from '../../tensor/scope.ts'
+import { Tensor } from '../../tensor/tensor.ts'
 
 /** What a cache must know of a model. */
 export interface CacheSizes {
@@ -10,33 +17,125 @@ export interface CacheSizes {
 
 /** How many sequences a cache holds, and what it keeps of their tokens. */
 export interface CacheShape {
-  /** Tokens it can hold. */
+  /** Tokens it can hold of each sequence. */
   capacity: number
   batch: number
   /** Tokens of which keys and values stay in full, where others do not. */
   residual: number
 }
 
-/**
- * Keys and values of the tokens seen so far. The base of all caches, which differ in what they keep of a
- * token and how they attend to it.
- */
-export abstract class KVCache implements AttentionCache {
-  readonly batch: number
-  /** Tokens it can hold. */
-  readonly capacity: number
-  /** Tokens it holds. */
-  length = 0
+/** What a layer of a cache is made for. */
+export type LayerShape = CacheShape & Omit<CacheSizes, 'layers'>
 
-  constructor({ capacity, batch }: CacheShape) {
-    this.batch = batch
+/** A tensor that a layer holds. */
+export interface HeldTensor {
+  /** The batch is the first of its sizes. */
+  shape: Shape
+  dtype: DType
+}
+
+/** What a layer holds of its keys, or values: tensors, or what they are, by name. */
+export type Held<Name extends string, T> = Readonly<Record<Name, T>>
+
+/** Keys and values of a layer. */
+export interface HeldLayer<Name extends string, T> {
+  keys: Held<Name, T>
+  values: Held<Name, T>
+}
+
+/** What a cache keeps of tokens, and how queries see them: an entry of the table of caches. */
+export interface CacheKind<Name extends string = string> {
+  /** The tensors of a layer. */
+  layer(shape: LayerShape): HeldLayer<Name, HeldTensor>
+  /** `AttentionCache.attend` of one layer. */
+  attend(layer: HeldLayer<Name, Tensor>, q: Tensor, k: Tensor, v: Tensor, options: AttendOptions): Tensor
+}
+
+/** Keys and values of the tokens seen so far, of as many sequences as it was made for. */
+export class KVCache implements AttentionCache {
+  private readonly device: Device
+  private readonly kind: CacheKind
+  private readonly layers: readonly HeldLayer<string, Tensor>[]
+  /** Tokens it can hold of each sequence. */
+  readonly capacity: number
+  /** Tokens it holds of each sequence. */
+  readonly lengths: Int32Array
+
+  /** @param layers as the kind has them, for as many sequences as there are lengths */
+  constructor(
+    device: Device,
+    kind: CacheKind,
+    layers: readonly HeldLayer<string, Tensor>[],
+    capacity: number,
+    lengths: Int32Array,
+  ) {
+    this.device = device
+    this.kind = kind
+    this.layers = layers
     this.capacity = capacity
+    this.lengths = lengths
   }
 
-  abstract attend(layer: number, q: Tensor, k: Tensor, v: Tensor, options: AttendOptions): Tensor
+  /** An empty cache. */
+  static make(kind: CacheKind, device: Device, sizes: CacheSizes, shape: CacheShape): KVCache {
+    const { layers: count, ...head } = sizes
+    const make = ({ shape, dtype }: HeldTensor) => keep(Tensor.empty(device, shape, dtype))
+    const layers = Array.from({ length: count }, () => mapLayer(kind.layer({ ...head, ...shape }), make))
+    return new KVCache(device, kind, layers, shape.capacity, new Int32Array(shape.batch))
+  }
+
+  /** How many sequences it holds. */
+  get batch(): number {
+    return this.lengths.length
+  }
+
+  /** Tokens it holds of the longest sequence; setting it sets that of all. */
+  get length(): number {
+    return this.lengths.reduce((most, length) => Math.max(most, length), 0)
+  }
+
+  set length(tokens: number) {
+    this.lengths.fill(tokens)
+  }
+
+  /**
+   * Where the next tokens of its sequences stand: one place for all of them, or a tensor of places where
+   * their lengths differ.
+   * @throws ShapeError if `tokens` more do not fit
+   */
+  next(tokens: number): Position {
+    if (this.length + tokens > this.capacity)
+      throw new ShapeError(
+        `forward: the cache holds ${this.capacity} tokens; received ${tokens} behind ${this.length}`,
+      )
+    if (this.lengths.every((length) => length === this.lengths[0])) return this.lengths[0]
+    return Tensor.fromArray(this.device, this.lengths)
+  }
+
+  /** As many tokens were added to each sequence. */
+  added(tokens: number): void {
+    for (let b = 0; b < this.batch; b++) this.lengths[b] += tokens
+  }
+
+  /**
+   * Sequence b alone, as a cache of one: what is added to it is added here. Dispose it when done; the memory
+   * is that of this cache.
+   */
+  sequence(b: number): KVCache {
+    check('sequence', 'b', b, wholeNumber(0, this.batch - 1))
+    const row = (tensor: Tensor) => keep(tensor.rows(b, b + 1))
+    const layers = this.layers.map((layer) => mapLayer(layer, row))
+    return new KVCache(this.device, this.kind, layers, this.capacity, this.lengths.subarray(b, b + 1))
+  }
+
+  attend(layer: number, q: Tensor, k: Tensor, v: Tensor, options: AttendOptions): Tensor {
+    return this.kind.attend(this.layers[layer], q, k, v, options)
+  }
 
   /** All that it holds. */
-  protected abstract get tensors(): readonly Tensor[]
+  private get tensors(): Tensor[] {
+    return this.layers.flatMap(({ keys, values }) => [...Object.values(keys), ...Object.values(values)])
+  }
 
   /** Bytes of keys and values of all tokens that it can hold. */
   get bytes(): number {
@@ -50,4 +149,11 @@ export abstract class KVCache implements AttentionCache {
   [Symbol.dispose](): void {
     this.dispose()
   }
+}
+
+/** The same of what each name of a layer stands for. */
+function mapLayer<T, U>({ keys, values }: HeldLayer<string, T>, map: (held: T) => U): HeldLayer<string, U> {
+  const mapped = (held: Held<string, T>) =>
+    Object.fromEntries(Object.entries(held).map(([name, one]) => [name, map(one)]))
+  return { keys: mapped(keys), values: mapped(values) }
 }

@@ -1,12 +1,13 @@
 import { ShapeError } from '../../core/errors.ts'
-import { aBoolean, aNumber, atLeast, either, instanceOf, oneOf, wholeNumber } from '../../core/kinds.ts'
+import { aBoolean, aNumber, atLeast, oneOf, wholeNumber } from '../../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../../core/options.ts'
 import { showShape } from '../../core/shape.ts'
-import { currentValue, Scalar } from '../../devices/commandList.ts'
+import { currentValue } from '../../devices/commandList.ts'
 import { op } from '../op.ts'
 import { scope } from '../scope.ts'
 import { needsGrad } from '../tape.ts'
 import { aTensor, checkDType, checkShape, checkTensor, Tensor } from '../tensor.ts'
+import { aPosition, type Position, placed } from './position.ts'
 import { transpose } from './shape.ts'
 
 /** What each query sees, and what its scores are. */
@@ -15,8 +16,8 @@ export interface AttentionOptions {
    * causal (default): the query at position p sees the keys up to p; full: every key.
    */
   mask?: 'causal' | 'full'
-  /** Where the first query stands; default 0. A scalar in a list that is kept. */
-  position?: number | Scalar
+  /** Where the first query of each sequence stands; default 0. */
+  position?: Position
   /** Keys that a causal query sees at most, its own the last of them; default all. */
   window?: number
   /**
@@ -33,16 +34,22 @@ export interface AttentionOptions {
    * like ALiBi's. It may have more columns than there are keys. No gradient passes to it.
    */
   bias?: Tensor
+  /**
+   * [H] float32: one more score of each head, whose weight gives nothing. No gradient passes to them.
+   * Source: OpenAI, "gpt-oss-120b & gpt-oss-20b Model Card", 2025, section 2.2.
+   */
+  sinks?: Tensor
 }
 
 const optionKinds: OptionKinds<AttentionOptions> = {
   mask: oneOf('causal', 'full'),
-  position: either('be a whole number, 0 or more, or a scalar', wholeNumber(0), instanceOf(Scalar, '')),
+  position: aPosition,
   window: wholeNumber(1),
   ranges: aTensor,
   scale: aNumber,
   softcap: atLeast(0),
   bias: aTensor,
+  sinks: aTensor,
 }
 
 /**
@@ -56,8 +63,13 @@ const optionKinds: OptionKinds<AttentionOptions> = {
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
   checkOptions('attention', options, optionKinds)
-  if (needsGrad(options.bias ?? null))
-    throw new ShapeError('attention: a bias must need no gradient; received one that does')
+  for (const [name, tensor] of [
+    ['a bias', options.bias],
+    ['a sink', options.sinks],
+  ] as const) {
+    if (needsGrad(tensor ?? null))
+      throw new ShapeError(`attention: ${name} must need no gradient; received one that does`)
+  }
   return attended(q, k, v, options)
 }
 
@@ -71,15 +83,15 @@ const attended = op(
     const [, KV, capacity] = k.shape
     checkShape('attention', 'k', k, [B, KV, capacity, D])
     checkShape('attention', 'v', v, k.shape)
-    const { position = 0 } = options
     const call = callOf(q, k, options)
-    if (call.causal) checkPositions('attention', position, T, capacity)
+    const places = placed('attention', options.position ?? 0, [B, T], call.causal ? capacity : Infinity)
     const y = Tensor.empty(q.device, q.shape)
-    q.device.call('attention', { q, k, v, y, position, ...call })
+    q.device.call('attention', { q, k, v, y, ...places, ...call })
     return y
   },
   ({ dy, y }, q, k, v, options) => {
-    const first = currentValue(options.position ?? 0)
+    const { position = 0 } = options
+    const first = position instanceof Tensor ? 'a tensor' : currentValue(position)
     if (first !== 0)
       throw new ShapeError(`attention: for a gradient queries must stand at position 0; received ${first}`)
     const [dq, dk, dv] = [q, k, v].map((x) => Tensor.empty(x.device, x.shape))
@@ -106,7 +118,7 @@ export function queries(operation: string, q: Tensor, kvHeads: number) {
 
 /** What queries q [B, T, H, D] see of `capacity` keys, as the kernels take it. */
 export function masks(q: Tensor, capacity: number, options: AttentionOptions) {
-  const { mask = 'causal', window = 0, softcap = 0, ranges = null, bias = null } = options
+  const { mask = 'causal', window = 0, softcap = 0, ranges = null, bias = null, sinks = null } = options
   const [B, T, H] = q.shape
   if (mask === 'full' && window > 0)
     throw new ShapeError(`attention: a window must have the mask causal; received full and ${window}`)
@@ -114,9 +126,14 @@ export function masks(q: Tensor, capacity: number, options: AttentionOptions) {
     checkDType('attention', 'ranges', ranges, 'int32')
     checkShape('attention', 'ranges', ranges, [B, 2])
   }
+  if (sinks) {
+    checkDType('attention', 'sinks', sinks, 'float32')
+    checkShape('attention', 'sinks', sinks, [H])
+  }
   const strides = bias ? biasStrides(bias, [B, H, T], capacity) : [0, 0, 0]
   const [biasBatch, biasHead, biasToken] = strides
-  return { causal: mask === 'causal' ? 1 : 0, window, softcap, ranges, bias, biasBatch, biasHead, biasToken }
+  const causal = mask === 'causal' ? 1 : 0
+  return { causal, window, softcap, ranges, sinks, bias, biasBatch, biasHead, biasToken }
 }
 
 /** The strides of a bias by batch, head and token: 0 where it is repeated. */
@@ -134,20 +151,21 @@ function biasStrides(bias: Tensor, sizes: readonly number[], capacity: number): 
 
 /**
  * Copies x [B, T, H, D] into cache [B, H, capacity, D] at `position`, both float32; into a ring at `position`
- * modulo its capacity, which may be smaller than T.
+ * modulo its capacity, which may be smaller than T. Where places are a tensor, it is always a ring.
  */
 export const cacheWrite = op(
   'cacheWrite(x, cache, position, options)',
-  (x: Tensor, cache: Tensor, position: number | Scalar, options: { ring?: boolean } = {}): void => {
+  (x: Tensor, cache: Tensor, position: Position, options: { ring?: boolean } = {}): void => {
     checkOptions('cacheWrite', options, { ring: aBoolean })
     checkDType('cacheWrite', 'x', x, 'float32')
     checkTensor('cacheWrite', 'cache', cache)
     const [B, T, H, D] = x.shape
     const capacity = cache.size(2)
     checkShape('cacheWrite', 'cache', cache, [B, H, capacity, D])
-    if (!options.ring) checkPositions('cacheWrite', position, T, capacity)
+    const places = placed('cacheWrite', position, [B, T], options.ring ? Infinity : capacity)
     if (cache.numel === 0) return
-    x.device.call('cacheWrite', { x, cache, batch: B, tokens: T, heads: H, headSize: D, position, capacity })
+    const sizes = { batch: B, tokens: T, heads: H, headSize: D, capacity }
+    x.device.call('cacheWrite', { x, cache, ...sizes, ...places })
   },
 )
 
@@ -161,16 +179,4 @@ export const cacheWrite = op(
 export function causalAttention(q: Tensor, k: Tensor, v: Tensor, scale?: number): Tensor {
   checkTensor('causalAttention', 'q', q)
   return scope(() => transpose(attention(transpose(q, 1, 2), k, v, { scale }), 1, 2))
-}
-
-/**
- * Positions `position` to `position + T − 1` must stay below `limit`; whoever runs a kept list keeps its
- * scalar there.
- */
-export function checkPositions(operation: string, position: number | Scalar, T: number, limit: number): void {
-  const first = currentValue(position)
-  if (first + T > limit)
-    throw new ShapeError(
-      `${operation}: positions must stay below ${limit}; received ${first}..${first + T - 1}`,
-    )
 }

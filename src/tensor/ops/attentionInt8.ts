@@ -1,10 +1,10 @@
 import { ShapeError } from '../../core/errors.ts'
 import { showShape } from '../../core/shape.ts'
-import type { Scalar } from '../../devices/commandList.ts'
 import { op } from '../op.ts'
 import { needsGrad } from '../tape.ts'
 import { checkDType, checkShape, Tensor } from '../tensor.ts'
-import { type AttentionOptions, checkPositions, masks, queries } from './attention.ts'
+import { type AttentionOptions, masks, queries } from './attention.ts'
+import { type Position, placed } from './position.ts'
 
 /** Keys, or values, of a cache in int8; H heads of D values. */
 export interface Int8Tokens {
@@ -32,7 +32,7 @@ function groupSizeOf({ codes, scale }: Int8Tokens): number {
  */
 export const cacheQuantize = op(
   'cacheQuantize(x, tokens, position)',
-  (x: Tensor, tokens: Int8Tokens, position: number | Scalar): void => {
+  (x: Tensor, tokens: Int8Tokens, position: Position): void => {
     const { codes, scale } = tokens
     checkDType('cacheQuantize', 'x', x, 'float32')
     const [batch, T, heads, headSize] = x.shape
@@ -41,8 +41,11 @@ export const cacheQuantize = op(
     checkShape('cacheQuantize', 'codes', codes, [batch, heads, capacity, headSize])
     const groupSize = groupSizeOf(tokens)
     checkShape('cacheQuantize', 'scale', scale, [batch, heads, capacity, scale.size(3)])
-    const sizes = { batch, tokens: T, heads, headSize, position, capacity, groupSize }
-    x.device.call('cacheQuantize', { x, codes, scale, ...sizes })
+    const sizes = { batch, tokens: T, heads, headSize, capacity, groupSize }
+    x.device.call('cacheQuantize', {
+      ...{ x, codes, scale, ...sizes },
+      ...placed('cacheQuantize', position, [batch, T]),
+    })
   },
 )
 
@@ -78,13 +81,13 @@ export const attentionInt8 = op(
         'attentionInt8: queries, keys and values must need no gradient; received some that do',
       )
     const { position = 0, scale = 1 / Math.sqrt(D) } = options
-    checkPositions('attentionInt8', position, T, coded + residual)
+    const places = placed('attentionInt8', position, [B, T], coded + residual)
     const { causal: _, ...seen } = masks(q, coded + residual, options)
     const y = Tensor.empty(q.device, q.shape)
     q.device.call('attentionInt8', {
       ...{ q, k, v, recentK: keys.recent, recentV: values.recent },
       ...{ keyCodes: keys.codes, keyScale: keys.scale, valueCodes: values.codes, valueScale: values.scale },
-      ...{ y, ...queries('attentionInt8', q, KV), ...seen, position, scale },
+      ...{ y, ...queries('attentionInt8', q, KV), ...seen, ...places, scale },
       ...{ capacity: coded, residual, groupSize: groupSizeOf(keys) },
     })
     return y

@@ -64,6 +64,7 @@ export {
   type PoolOptions,
   pool1d,
 } from './pool.ts'
+export type { Position } from './position.ts'
 export { argmax, crossEntropy, klDivergence, logSoftmax, mean, reduce, softmax, sum } from './reduce.ts'
 export { type RopeOptions, rope } from './rope.ts'
 export { type ScaledDotProductOptions, scaledDotProductAttention } from './scaledDotProduct.ts'

@@ -1,10 +1,11 @@
 import { ShapeError } from '../../core/errors.ts'
-import { check, either, instanceOf, show, wholeNumber } from '../../core/kinds.ts'
+import { check, show, wholeNumber } from '../../core/kinds.ts'
 import { numel, type Shape, showShape } from '../../core/shape.ts'
-import { currentValue, Scalar } from '../../devices/commandList.ts'
+import { currentValue } from '../../devices/commandList.ts'
 import { op } from '../op.ts'
 import type { Gradient } from '../tape.ts'
 import { checkDType, checkShape, checkTensor, Tensor } from '../tensor.ts'
+import { aPosition, type Position } from './position.ts'
 import { axisOf, contiguous, copyStrided, full, gather, type Layout } from './strided.ts'
 
 /**
@@ -96,18 +97,24 @@ function sliceOf(
   }
 }
 
-const aStart = either('be a place, or a scalar of a kept list', wholeNumber(0), instanceOf(Scalar, ''))
-
 /**
- * `count` values of x [N] from `start` on, copied; any dtype, no gradient. A start that is a scalar is read
- * anew whenever a kept list runs.
+ * `count` values of x [N] from `start` on, copied; any dtype, no gradient. Starts [B] int32 give [B, count]
+ * of x int32; there a place outside takes the nearest value that there is.
  */
 export const valuesAt = op(
   'valuesAt(x, start, count)',
-  (x: Tensor, start: number | Scalar, count: number): Tensor => {
+  (x: Tensor, start: Position, count: number): Tensor => {
     checkTensor('valuesAt', 'x', x)
-    check('valuesAt', 'start', start, aStart)
+    check('valuesAt', 'start', start, aPosition)
     check('valuesAt', 'count', count, wholeNumber(0))
+    if (start instanceof Tensor) {
+      checkDType('valuesAt', 'x', x, 'int32')
+      checkDType('valuesAt', 'start', start, 'int32')
+      const [batch, length] = [start.numel, x.numel]
+      const y = Tensor.empty(x.device, [batch, count], 'int32')
+      x.device.call('valuesAt', { x, starts: start, y, batch, count, length })
+      return y
+    }
     const first = currentValue(start)
     if (first + count > x.numel)
       throw new ShapeError(

@@ -1,6 +1,7 @@
 import type { KernelArg, KernelCase } from '../../case.ts'
 import { inBfloat16, normals, replaced } from '../../inputs.ts'
 import { attention } from './attention.ts'
+import { firstPosition } from './positions.ts'
 import { seenKeys } from './scores.ts'
 
 interface Sizes {
@@ -21,14 +22,20 @@ interface Sizes {
   /** Which of batch, heads and tokens the bias differs in: `h` for one like ALiBi's. */
   bias?: '' | 'h' | 't' | 'bt' | 'bht'
   softcap?: number
+  /** Where each sequence stands, from `position` on. */
+  positions?: readonly number[]
+  sinks?: boolean
 }
 
-type Arrays = [Float32Array, Float32Array, Float32Array, Float32Array | null, Int32Array | null, Float32Array]
+type Floats = Float32Array | null
+type Ints = Int32Array | null
+type Arrays = [Float32Array, Float32Array, Float32Array, Floats, Ints, Ints, Floats, Float32Array]
 type Sixteen<T> = [T, T, T, T, T, T, T, T, T, T, T, T, T, T]
 type Args = [...Arrays, ...Sixteen<number>]
 
 /** Places of arguments that defects change. */
-const [biasAt, rangesAt, positionAt, windowAt, scaleAt, softcapAt] = [3, 4, 11, 14, 18, 19]
+const [biasAt, rangesAt, positionsAt, sinksAt] = [3, 4, 5, 6]
+const [positionAt, windowAt, scaleAt, softcapAt] = [13, 16, 20, 21]
 
 /**
  * c·ε·(1 + |scale|·‖q‖₂·max‖k‖₂ + max|bias|) · Σⱼ pⱼ·|vⱼ| with c = 8: a score is off by ε of its terms at
@@ -36,11 +43,11 @@ const [biasAt, rangesAt, positionAt, windowAt, scaleAt, softcapAt] = [3, 4, 11, 
  * adds a few roundings of its own.
  */
 function attentionTolerance(args: readonly KernelArg[]): Float64Array {
-  const [q, k, v, bias, ranges, y, ...sizes] = args as Args
+  const [q, k, v, bias, ranges, positions, sinks, y, ...sizes] = args as Args
   const [batch, tokens, heads, , headSize] = sizes
   const scale = args[scaleAt] as number
   const magnitudes = new Float32Array(y.length)
-  attention(q, k, v.map(Math.abs), bias, ranges, magnitudes, ...sizes)
+  attention(q, k, v.map(Math.abs), bias, ranges, positions, sinks, magnitudes, ...sizes)
   const norm = (x: Float32Array, row: number) =>
     Math.hypot(...x.subarray(row * headSize, (row + 1) * headSize))
   let largestKey = 0
@@ -61,16 +68,19 @@ function attentionTolerance(args: readonly KernelArg[]): Float64Array {
 
 function attentionCase(sizes: Sizes): KernelCase {
   const { batch = 1, tokens, heads, kvHeads, headSize, position = 0, capacity, spread = 1 } = sizes
-  const { full = false, window = 0, bias, softcap = 0 } = sizes
+  const { full = false, window = 0, bias, softcap = 0, sinks = false } = sizes
   const ranges = sizes.ranges ? Int32Array.from(sizes.ranges) : null
+  const positions = sizes.positions ? Int32Array.from(sizes.positions) : null
   const count = batch * tokens * heads * headSize
   const mask = { ranges, capacity, causal: !full, window }
   /** Whether some query of sequence b sees key j. */
-  const seen = (b: number, j: number) =>
-    Array.from({ length: tokens }, (_, t) => seenKeys(mask, b, position + t)).some(
+  const seen = (b: number, j: number) => {
+    const start = firstPosition(position, positions, b)
+    return Array.from({ length: tokens }, (_, t) => seenKeys(mask, b, start < 0 ? start : start + t)).some(
       ([first, end]) => first <= j && j < end,
     )
-  const keys = full ? capacity : position + tokens
+  }
+  const keys = full ? capacity : position + Math.max(0, ...(positions ?? [])) + tokens
   const strides = {
     batch: bias?.includes('b') ? heads * tokens * capacity : 0,
     head: bias?.includes('h') ? (bias.includes('t') ? tokens : 1) * capacity : 0,
@@ -101,6 +111,8 @@ function attentionCase(sizes: Sizes): KernelCase {
         v,
         bias === undefined ? null : added,
         ranges,
+        positions,
+        sinks ? normals(random, heads) : null,
         new Float32Array(count),
         ...[batch, tokens, heads, kvHeads, headSize, position, capacity, full ? 0 : 1, window],
         ...[strides.batch, strides.head, strides.token],
@@ -143,6 +155,14 @@ function attentionCase(sizes: Sizes): KernelCase {
           replaced(args, biasAt, Float32Array.from(args[biasAt] as Float32Array).copyWithin(0, 1)),
       }),
       ...(softcap > 0 && { 'no cap': (args: KernelArg[]) => args.with(softcapAt, 0) }),
+      ...(positions && {
+        'sequences one key earlier': (args: KernelArg[]) =>
+          args.with(
+            positionsAt,
+            positions.map((at) => at - 1),
+          ),
+      }),
+      ...(sinks && { 'no sinks': (args: KernelArg[]) => args.with(sinksAt, null) }),
     },
     work: {
       operations: 4 * batch * tokens * heads * headSize * (full ? capacity : position + (tokens + 1) / 2),
@@ -295,6 +315,40 @@ export const cases: KernelCase[] = [
     softcap: 2,
     window: 30,
     bias: 'bht',
+  }),
+  // Sequences that stand at places of their own, of which one is left out.
+  attentionCase({
+    batch: 4,
+    tokens: 1,
+    heads: 4,
+    kvHeads: 2,
+    headSize: 16,
+    capacity: 140,
+    positions: [0, 130, -1, 67],
+  }),
+  attentionCase({
+    batch: 3,
+    tokens: 70,
+    heads: 2,
+    kvHeads: 1,
+    headSize: 24,
+    position: 2,
+    capacity: 160,
+    window: 66,
+    positions: [88, 0, 31],
+    sinks: true,
+  }),
+  attentionCase({ tokens: 1, heads: 6, kvHeads: 2, headSize: 32, position: 9, capacity: 64, sinks: true }),
+  attentionCase({
+    batch: 2,
+    tokens: 9,
+    heads: 2,
+    kvHeads: 2,
+    headSize: 8,
+    capacity: 9,
+    full: true,
+    softcap: 3,
+    sinks: true,
   }),
   withKey(-Infinity),
   withKey(NaN),

@@ -1,22 +1,28 @@
+import { firstPosition } from './positions.ts'
 import { capped, seenKeys, softmaxOf } from './scores.ts'
 
 /**
  * y[b,t,h] = Σⱼ pⱼ · v[b,h',j], p = softmax over the keys j that the query sees of cap(scale · q[b,t,h] ·
  * k[b,h',j]) + bias[b,h,t,j], cap(s) = softcap · tanh(s / softcap), or s if softcap is 0.
  *
- * The query stands at position + t. Causal, it sees the keys up to its own, with a window the last `window`
- * of them; else all of capacity. Of these it sees only those within its sequence's range: sequences that are
- * padded on either side. A query that sees no key, or none with a score above −∞, gives 0.
+ * The query stands at position + t, of sequence b at position + positions[b] + t. Causal, it sees the keys up
+ * to its own, with a window the last `window` of them; else all of capacity. Of these it sees only those
+ * within its sequence's range: sequences that are padded on either side. A query that sees no key, or none
+ * with a score above −∞, gives 0; so do those of a causal sequence that is left out. With a sink a head's
+ * softmax has one more score, sinks[h], whose weight gives nothing.
  *
  * Grouped queries: heads / kvHeads consecutive query heads share key head h' = ⌊h · kvHeads / heads⌋. Keys
  * and values that a query does not see do not reach it, NaN and infinities included.
  * Source: Vaswani et al., "Attention Is All You Need", 2017, equation 1; Ainslie et al., "GQA", 2023;
- * windows: Beltagy et al., "Longformer", 2020; cap: Gemma Team, "Gemma 2", 2024, section 2.
+ * windows: Beltagy et al., "Longformer", 2020; cap: Gemma Team, "Gemma 2", 2024, section 2; sinks: OpenAI,
+ * "gpt-oss-120b & gpt-oss-20b Model Card", 2025, section 2.2.
  * @param q [batch, tokens, heads, headSize] float32
  * @param k [batch, kvHeads, capacity, headSize] float32
  * @param v [batch, kvHeads, capacity, headSize] float32
  * @param bias float32 at b · biasBatch + h · biasHead + t · biasToken + j, or null; strides of 0 repeat it
  * @param ranges [batch, 2] int32, first key of the sequence and end, or null
+ * @param positions [batch] int32, or null; negative with `position` where a sequence is left out
+ * @param sinks [heads] float32, or null
  * @param y [batch, tokens, heads, headSize] float32
  */
 export function attention(
@@ -25,6 +31,8 @@ export function attention(
   v: Float32Array,
   bias: Float32Array | null,
   ranges: Int32Array | null,
+  positions: Int32Array | null,
+  sinks: Float32Array | null,
   y: Float32Array,
   batch: number,
   tokens: number,
@@ -44,8 +52,9 @@ export function attention(
   const mask = { ranges, capacity, causal: causal !== 0, window }
   const [factor, cap] = [Math.fround(scale), Math.fround(softcap)]
   for (let b = 0; b < batch; b++) {
+    const start = firstPosition(position, positions, b)
     for (let t = 0; t < tokens; t++) {
-      const [first, end] = seenKeys(mask, b, position + t)
+      const [first, end] = seenKeys(mask, b, start < 0 ? start : start + t)
       for (let h = 0; h < heads; h++) {
         const query = ((b * tokens + t) * heads + h) * headSize
         const cache = (b * kvHeads + Math.floor((h * kvHeads) / heads)) * capacity * headSize
@@ -55,7 +64,7 @@ export function attention(
           const added = bias ? bias[b * biasBatch + h * biasHead + t * biasToken + first + i] : 0
           return capped(factor * dot, cap) + added
         })
-        const weights = softmaxOf(scores)
+        const weights = softmaxOf(scores, sinks?.[h])
         for (let d = 0; d < headSize; d++) {
           let sum = 0
           for (const [i, weight] of weights.entries()) sum += weight * v[cache + (first + i) * headSize + d]

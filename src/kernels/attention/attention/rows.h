@@ -1,5 +1,6 @@
 #pragma once
 #include "../../elementwise/unary/tanh.h"
+#include "positions.h"
 #include "panel.h"
 
 namespace LOWBIT_ISA {
@@ -76,6 +77,8 @@ struct AttentionRows {
   size_t stride;     /* between rows of q and of y */
   const float* bias; /* of row 0 and key 0; may be absent */
   size_t biasStride;
+  const float* sinks; /* of row 0; may be absent */
+  size_t sinkStride;
   int32_t rows, headSize;
   float scale, softcap;
 };
@@ -263,8 +266,9 @@ static void startAttention(const AttentionRows& a) {
   s.fresh = true;
   for (int32_t r = 0; r < a.rows; r++) {
     /* Not −∞: a block of scores that all are would give ∞ - ∞. */
-    s.largest[r] = -3.40282347e38f;
-    s.total[r] = 0;
+    float sink = a.sinks ? a.sinks[r * a.sinkStride] : -__builtin_inff();
+    s.largest[r] = sink <= -3.40282347e38f ? -3.40282347e38f : sink;
+    s.total[r] = exp(sink - s.largest[r]);
   }
 }
 
@@ -293,14 +297,32 @@ static void endAttention(const AttentionRows& a) {
   }
 }
 
-/* The sizes of a call, and the bias: its strides between sequences, heads and tokens. */
+/* The sizes of a call; the bias, and its strides between sequences, heads and tokens; where tokens stand. */
 struct AttentionCall {
   const float* q;
   float* y;
   const float* bias;
   size_t biasBatch, biasHead, biasToken;
-  int32_t batch, tokens, heads, kvHeads, headSize;
+  const int32_t *ranges, *positions;
+  const float* sinks;
+  int32_t batch, tokens, heads, kvHeads, headSize, position, window;
   float scale, softcap;
+
+  int32_t first(int32_t b) const { return firstPosition(position, positions, b); }
+  /*
+   * What rows from token t on of sequence b see of `capacity` keys, causal or all: nothing, causal, where the
+   * sequence is left out.
+   */
+  AttentionSpan span(int32_t b, int32_t t, int32_t step, int32_t capacity, int32_t causal) const {
+    if (causal && first(b) < 0) capacity = 0;
+    return attentionSpan(ranges ? ranges + 2 * b : nullptr, capacity, causal, window, first(b) + t, step);
+  }
+  /* How many keys a causal row sees at most. */
+  int32_t keys() const {
+    int32_t most = 0;
+    for (int32_t b = 0; b < batch; b++) most = first(b) + tokens > most ? first(b) + tokens : most;
+    return window > 0 && window + tokens < most ? window + tokens : most;
+  }
 };
 
 /*
@@ -332,8 +354,13 @@ template <class Body> static void eachAttention(const AttentionCall& c, int32_t 
       size_t at = (((size_t)b * c.tokens + t) * c.heads + head) * c.headSize;
       size_t stride = single ? c.headSize : (size_t)c.heads * c.headSize;
       const float* bias = c.bias ? c.bias + b * c.biasBatch + head * c.biasHead + t * c.biasToken : nullptr;
-      AttentionRows rowsHere = {c.q + at, c.y + at,   stride,  bias,     single ? c.biasHead : c.biasToken,
-                                rows,     c.headSize, c.scale, c.softcap};
+      AttentionRows rowsHere = {c.q + at,   c.y + at,
+                                stride,     bias,
+                                single ? c.biasHead : c.biasToken,
+                                c.sinks ? c.sinks + head : nullptr,
+                                single,     rows,
+                                c.headSize, c.scale,
+                                c.softcap};
       startAttention(rowsHere);
       body(rowsHere, b, head / group, t, single ? 0 : 1);
       endAttention(rowsHere);

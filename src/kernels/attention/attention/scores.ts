@@ -28,12 +28,15 @@ export function capped(score: number, softcap: number): number {
   return softcap === 0 ? score : softcap * Math.tanh(score / softcap)
 }
 
-/** softmax(scores); zeros where no score is above −∞. */
-export function softmaxOf(scores: ArrayLike<number>): Float64Array {
+/**
+ * softmax(scores), of which the sink is one more that weighs and gives nothing; zeros where no score is above
+ * −∞.
+ */
+export function softmaxOf(scores: ArrayLike<number>, sink = -Infinity): Float64Array {
   const all = Float64Array.from(scores)
-  const max = all.reduce((largest, score) => Math.max(largest, score), -Infinity)
+  const max = all.reduce((largest, score) => Math.max(largest, score), sink)
   if (max === -Infinity) return all.fill(0)
   const weights = all.map((score) => Math.exp(score - max))
-  const total = weights.reduce((sum, weight) => sum + weight, 0)
+  const total = weights.reduce((sum, weight) => sum + weight, Math.exp(sink - max))
   return weights.map((weight) => weight / total)
 }

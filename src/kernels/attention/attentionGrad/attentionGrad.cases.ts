@@ -16,11 +16,12 @@ interface Sizes {
   ranges?: readonly number[]
   bias?: boolean
   softcap?: number
+  sinks?: boolean
 }
 
 /** Places of arguments. */
-const [biasAt, batchAt, windowAt, scaleAt, softcapAt] = [4, 10, 17, 21, 22]
-const [dqAt, dkAt] = [7, 8]
+const [biasAt, sinksAt, dyAt, batchAt, windowAt, scaleAt, softcapAt] = [4, 6, 7, 11, 18, 22, 23]
+const [dqAt, dkAt] = [8, 9]
 
 /**
  * A probability errs relatively by c·ε·(1 + scale·‖q‖·max‖k‖ + max|bias|), as in attention.cases.ts; dy·v −
@@ -29,10 +30,11 @@ const [dqAt, dkAt] = [7, 8]
  */
 function gradTolerance(args: readonly KernelArg[], output: number): Float64Array {
   const [q, k, v, y] = args.slice(0, 4) as Float32Array[]
-  const [bias, ranges, dy] = [
+  const [bias, ranges, sinks, dy] = [
     args[biasAt] as Float32Array | null,
     args[5] as Int32Array | null,
-    args[6] as Float32Array,
+    args[sinksAt] as Float32Array | null,
+    args[dyAt] as Float32Array,
   ]
   const [
     batch,
@@ -67,7 +69,7 @@ function gradTolerance(args: readonly KernelArg[], output: number): Float64Array
           const place = b * biasBatch + h * biasHead + t * biasToken + first + i
           return capped(scale * dot, softcap) + (bias ? bias[place] : 0)
         })
-        for (const [i, weight] of softmaxOf(scores).entries()) {
+        for (const [i, weight] of softmaxOf(scores, sinks?.[h]).entries()) {
           const key = keys[i]
           const p = relative * weight
           const du = scale * p * norm(dy, at) * (norm(v, key) + norm(y, at))
@@ -91,6 +93,7 @@ function gradCase(sizes: Sizes): KernelCase {
     window = 0,
     bias = false,
     softcap = 0,
+    sinks = false,
   } = sizes
   const capacity = sizes.keys ?? tokens
   const scale = Math.fround(1 / Math.sqrt(headSize))
@@ -106,15 +109,32 @@ function gradCase(sizes: Sizes): KernelCase {
       const [q, k, v, y] = [queries, keys, keys, queries].map((count) => normals(random, count))
       const added = bias ? normals(random, batch * strides[0]) : null
       const ranges = sizes.ranges ? Int32Array.from(sizes.ranges) : null
-      const call = [q, k, v, added, ranges, y, batch, tokens, heads, kvHeads, headSize, 0, ...masks]
+      const sink = sinks ? normals(random, heads) : null
+      const call = [
+        q,
+        k,
+        v,
+        added,
+        ranges,
+        null,
+        sink,
+        y,
+        batch,
+        tokens,
+        heads,
+        kvHeads,
+        headSize,
+        0,
+        ...masks,
+      ]
       attention(...(call as Parameters<typeof attention>))
       const outputs = [queries, keys, keys].map((count) => new Float32Array(count))
-      const inputs = [q, k, v, y, added, ranges, normals(random, queries), ...outputs]
+      const inputs = [q, k, v, y, added, ranges, sink, normals(random, queries), ...outputs]
       return [...inputs, batch, tokens, heads, kvHeads, headSize, ...masks]
     },
     tolerance: gradTolerance,
     defects: {
-      'dy in bfloat16': (args) => replaced(args, 6, inBfloat16(args[6] as Float32Array)),
+      'dy in bfloat16': (args) => replaced(args, dyAt, inBfloat16(args[dyAt] as Float32Array)),
       // One key alone has weight 1, whatever the query.
       ...(tokens > 1 && {
         'scale off by a thousandth': (args: KernelArg[]) => replaced(args, scaleAt, scale * 1.001),
@@ -123,6 +143,7 @@ function gradCase(sizes: Sizes): KernelCase {
         'a window of one key more': (args: KernelArg[]) => replaced(args, windowAt, window + 1),
       }),
       ...(bias && { 'no bias': (args: KernelArg[]) => replaced(args, biasAt, null) }),
+      ...(sinks && { 'no sinks': (args: KernelArg[]) => replaced(args, sinksAt, null) }),
       ...(softcap > 0 && { 'no cap': (args: KernelArg[]) => replaced(args, softcapAt, 0) }),
     },
   }
@@ -146,4 +167,5 @@ export const cases: KernelCase[] = [
     bias: true,
     softcap: 1.5,
   }),
+  gradCase({ batch: 2, tokens: 9, heads: 4, kvHeads: 2, headSize: 16, window: 5, sinks: true }),
 ]

@@ -35,11 +35,11 @@ struct AttentionGradQuery {
     return softcap * share;
   }
 
-  /* The keys from first to before end; bias of key 0, or none. */
-  void run(const float* q, const float* y, const float* dy, const float* bias, float* dq, int32_t first,
-           int32_t end) const {
-    float max = -3.40282347e38f, slope;
-    double total = 0;
+  /* The keys from first to before end, with a sink or −∞; bias of key 0, or none. */
+  void run(const float* q, const float* y, const float* dy, const float* bias, float sink, float* dq,
+           int32_t first, int32_t end) const {
+    float max = sink <= -3.40282347e38f ? -3.40282347e38f : sink, slope;
+    double total = exp(sink - max);
     for (int32_t s = first; s < end; s++) {
       float one = score(q, s, slope) + (bias ? bias[s] : 0);
       if (one > max) {
@@ -64,10 +64,10 @@ struct AttentionGradQuery {
 };
 
 void attentionGrad(const float* q, const float* k, const float* v, const float* y, const float* bias,
-                   const int32_t* ranges, const float* dy, float* dq, float* dk, float* dv, int32_t batch,
-                   int32_t tokens, int32_t heads, int32_t kvHeads, int32_t headSize, int32_t capacity,
-                   int32_t causal, int32_t window, int32_t biasBatch, int32_t biasHead, int32_t biasToken,
-                   float scale, float softcap) {
+                   const int32_t* ranges, const float* sinks, const float* dy, float* dq, float* dk, float* dv,
+                   int32_t batch, int32_t tokens, int32_t heads, int32_t kvHeads, int32_t headSize,
+                   int32_t capacity, int32_t causal, int32_t window, int32_t biasBatch, int32_t biasHead,
+                   int32_t biasToken, float scale, float softcap) {
   int32_t group = heads / kvHeads;
   parallelFor(batch * kvHeads, [&](int32_t task) {
     int32_t b = task / kvHeads, kvHead = task % kvHeads;
@@ -77,11 +77,12 @@ void attentionGrad(const float* q, const float* k, const float* v, const float* 
     AttentionGradQuery query{k + keys, v + keys, dk + keys, dv + keys, headSize, scale, softcap};
     AttentionSpan span = attentionSpan(ranges ? ranges + 2 * b : nullptr, capacity, causal, window, 0, 1);
     for (int32_t h = kvHead * group; h < (kvHead + 1) * group; h++) {
+      float sink = sinks ? sinks[h] : -__builtin_inff();
       for (int32_t t = 0; t < tokens; t++) {
         size_t at = (((size_t)b * tokens + t) * heads + h) * headSize;
         const float* row =
             bias ? bias + (size_t)b * biasBatch + (size_t)h * biasHead + (size_t)t * biasToken : nullptr;
-        query.run(q + at, y + at, dy + at, row, dq + at, span.first(t), span.end(t));
+        query.run(q + at, y + at, dy + at, row, sink, dq + at, span.first(t), span.end(t));
       }
     }
   });

@@ -11,7 +11,7 @@ import { capped, seenKeys, softmaxOf } from '../attention/scores.ts'
  * Source: Dao et al., "FlashAttention", 2022, appendix B.2.
  * @param q,y,dy,dq [batch, tokens, heads, headSize] float32
  * @param k,v,dk,dv [batch, kvHeads, capacity, headSize] float32
- * @param bias,ranges as in `attention`
+ * @param bias,ranges,sinks as in `attention`; the sinks get no gradient
  */
 export function attentionGrad(
   q: Float32Array,
@@ -20,6 +20,7 @@ export function attentionGrad(
   y: Float32Array,
   bias: Float32Array | null,
   ranges: Int32Array | null,
+  sinks: Float32Array | null,
   dy: Float32Array,
   dq: Float32Array,
   dk: Float32Array,
@@ -55,7 +56,10 @@ export function attentionGrad(
         const keys = Array.from({ length: Math.max(end - first, 0) }, (_, i) => head + (first + i) * headSize)
         const plain = keys.map((key) => factor * dot(q, at, k, key))
         const added = b * biasBatch + h * biasHead + t * biasToken + first
-        const weights = softmaxOf(plain.map((u, i) => capped(u, cap) + (bias ? bias[added + i] : 0)))
+        const weights = softmaxOf(
+          plain.map((u, i) => capped(u, cap) + (bias ? bias[added + i] : 0)),
+          sinks?.[h],
+        )
         const delta = dot(dy, at, y, at)
         for (const [i, key] of keys.entries()) {
           const slope = cap === 0 ? 1 : 1 - Math.tanh(plain[i] / cap) ** 2

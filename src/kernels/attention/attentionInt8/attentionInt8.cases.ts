@@ -1,5 +1,6 @@
 import type { KernelArg, KernelCase } from '../../case.ts'
 import { epsilon, inBfloat16, normals, replaced } from '../../inputs.ts'
+import { firstPosition } from '../attention/positions.ts'
 import { cacheQuantize } from '../cacheQuantize/cacheQuantize.ts'
 import { attentionInt8 } from './attentionInt8.ts'
 
@@ -17,12 +18,15 @@ interface Sizes {
   ranges?: readonly number[]
   bias?: boolean
   softcap?: number
+  positions?: readonly number[]
+  sinks?: boolean
 }
 
 /** Places of arguments. */
-const [recentAt, keyScaleAt, valueCodesAt, biasAt, yAt, residualAt, groupAt, scaleAt] = [
-  4, 6, 7, 9, 11, 19, 20, 25,
+const [recentAt, keyScaleAt, valueCodesAt, biasAt, positionsAt, sinksAt, yAt] = [
+  4, 6, 7, 9, 11, 12, 13,
 ] as const
+const [residualAt, groupAt, scaleAt] = [21, 22, 27] as const
 
 type Args = Parameters<typeof attentionInt8>
 
@@ -33,7 +37,7 @@ type Args = Parameters<typeof attentionInt8>
 function tolerance(args: readonly KernelArg[]): Float64Array {
   const call = [...args] as Args
   const [q, k, v, recentK, recentV, keyCodes, keyScale, valueCodes] = call
-  const headSize = call[16]
+  const headSize = call[18]
   const magnitudes = new Float32Array(q.length)
   const positive = (x: Float32Array | null) => x?.map(Math.abs) ?? null
   call[2] = positive(v) as Float32Array
@@ -59,15 +63,18 @@ function tolerance(args: readonly KernelArg[]): Float64Array {
 
 function int8Case(sizes: Sizes): KernelCase {
   const { batch = 1, tokens, heads, kvHeads, headSize, position, residual, groupSize } = sizes
-  const { window = 0, bias = false, softcap = 0 } = sizes
-  const capacity = Math.max(position + tokens - residual, 0)
+  const { window = 0, bias = false, softcap = 0, sinks = false } = sizes
+  const positions = sizes.positions ? Int32Array.from(sizes.positions) : null
+  /** Behind the last token of any sequence. */
+  const end = position + Math.max(0, ...(positions ?? [])) + tokens
+  const capacity = Math.max(end - residual, 0)
   const groups = Math.ceil(headSize / groupSize)
   const strides = bias
     ? [heads * tokens * (position + tokens), tokens * (position + tokens), position + tokens]
     : [0, 0, 0]
   /** Whether a query sees codes. */
   const coded = capacity > 0 && (window === 0 || window > residual)
-  const defects: KernelCase['defects'] = {
+  const defects: NonNullable<KernelCase['defects']> = {
     ...(coded && {
       'value codes of the next column': (args) =>
         replaced(args, valueCodesAt, (args[valueCodesAt] as Uint8Array).slice().copyWithin(0, 1)),
@@ -87,6 +94,14 @@ function int8Case(sizes: Sizes): KernelCase {
           replaced(args, recentAt, inBfloat16(args[recentAt] as Float32Array)),
       }),
   }
+  if (positions)
+    defects['sequences one key earlier'] = (args) =>
+      replaced(
+        args,
+        positionsAt,
+        positions.map((at) => at - 1),
+      )
+  if (sinks) defects['no sinks'] = (args) => replaced(args, sinksAt, null)
   return {
     name: Object.entries(sizes)
       .map(([key, value]) => `${key}=${value}`)
@@ -100,19 +115,22 @@ function int8Case(sizes: Sizes): KernelCase {
           : normals(random, batch * kvHeads * residual * headSize).map((value, i) => {
               // Slots that no token has come to yet hold anything.
               const slot = Math.floor(i / headSize) % residual
-              return slot < position ? value : NaN
+              const b = Math.floor(i / (kvHeads * residual * headSize))
+              return slot < firstPosition(position, positions, b) ? value : NaN
             }),
       )
       const [keys, values] = [0, 1].map(() => {
         const codes = new Uint8Array(batch * kvHeads * capacity * headSize)
         const scale = new Float32Array(batch * kvHeads * capacity * groups)
         const x = normals(random, batch * capacity * kvHeads * headSize)
-        cacheQuantize(x, codes, scale, batch, capacity, kvHeads, headSize, 0, capacity, groupSize)
+        cacheQuantize(x, codes, scale, null, batch, capacity, kvHeads, headSize, 0, capacity, groupSize)
         return [codes, scale] as const
       })
       const added = bias ? normals(random, batch * strides[0]) : null
       const ranges = sizes.ranges ? Int32Array.from(sizes.ranges) : null
-      const arrays = [q, k, v, ...rings, ...keys, ...values, added, ranges, new Float32Array(q.length)]
+      const sink = sinks ? normals(random, heads) : null
+      const y = new Float32Array(q.length)
+      const arrays = [q, k, v, ...rings, ...keys, ...values, added, ranges, positions, sink, y]
       const numbers = [
         batch,
         tokens,
@@ -212,6 +230,31 @@ export const cases: KernelCase[] = [
     groupSize: 16,
     bias: true,
     softcap: 2,
+  }),
+  // Sequences that stand at places of their own, of which one is left out; sinks.
+  int8Case({
+    batch: 4,
+    tokens: 1,
+    heads: 4,
+    kvHeads: 2,
+    headSize: 16,
+    position: 0,
+    residual: 8,
+    groupSize: 16,
+    positions: [3, 130, -1, 8],
+  }),
+  int8Case({
+    batch: 2,
+    tokens: 70,
+    heads: 2,
+    kvHeads: 1,
+    headSize: 20,
+    position: 2,
+    residual: 32,
+    groupSize: 20,
+    window: 60,
+    positions: [40, 0],
+    sinks: true,
   }),
 ]
 

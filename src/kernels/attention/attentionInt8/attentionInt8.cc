@@ -51,22 +51,23 @@ struct AttentionCodes {
 
 void attentionInt8(const float* q, const float* k, const float* v, const float* recentK, const float* recentV,
                    const uint8_t* keyCodes, const float* keyScale, const uint8_t* valueCodes,
-                   const float* valueScale, const float* bias, const int32_t* ranges, float* y, int32_t batch,
-                   int32_t tokens, int32_t heads, int32_t kvHeads, int32_t headSize, int32_t position,
-                   int32_t capacity, int32_t residual, int32_t groupSize, int32_t window, int32_t biasBatch,
-                   int32_t biasHead, int32_t biasToken, float scale, float softcap) {
-  AttentionCall call = {q,      y,      bias,  (size_t)biasBatch, (size_t)biasHead, (size_t)biasToken,
-                        batch,  tokens, heads, kvHeads,           headSize,         scale,
-                        softcap};
-  int32_t end = position + tokens, keys = window > 0 && window + tokens < end ? window + tokens : end;
+                   const float* valueScale, const float* bias, const int32_t* ranges,
+                   const int32_t* positions, const float* sinks, float* y, int32_t batch, int32_t tokens,
+                   int32_t heads, int32_t kvHeads, int32_t headSize, int32_t position, int32_t capacity,
+                   int32_t residual, int32_t groupSize, int32_t window, int32_t biasBatch, int32_t biasHead,
+                   int32_t biasToken, float scale, float softcap) {
+  AttentionCall call = {
+      q,     y,     bias,  (size_t)biasBatch, (size_t)biasHead, (size_t)biasToken, ranges, positions,
+      sinks, batch, tokens, heads,            kvHeads,          headSize,          position, window,
+      scale, softcap};
   int32_t groups = (headSize + groupSize - 1) / groupSize;
   eachAttention(
-      call, keys, [&](const AttentionRows& rows, int32_t b, int32_t kvHead, int32_t t, int32_t step) {
-        AttentionSpan span =
-            attentionSpan(ranges ? ranges + 2 * b : nullptr, end, 1, window, position + t, step);
+      call, call.keys(), [&](const AttentionRows& rows, int32_t b, int32_t kvHead, int32_t t, int32_t step) {
+        int32_t start = call.first(b), end = start + tokens;
+        AttentionSpan span = call.span(b, t, step, end, 1);
         size_t head = (size_t)b * kvHeads + kvHead, codes = head * capacity * headSize,
                scales = head * capacity * groups;
-        int32_t full = position + t + 1 - residual;
+        int32_t full = start + t + 1 - residual;
         AttentionSpan coded = span.sliding(span.slidingLow, full).within(0, capacity);
         attendTo(rows,
                  AttentionCodes{keyCodes + codes, valueCodes + codes, keyScale + scales, valueScale + scales,
@@ -75,15 +76,15 @@ void attentionInt8(const float* q, const float* k, const float* v, const float* 
         if (residual == 0) return;
         AttentionSpan floats = span.sliding(full, span.slidingHigh);
         /* The ring's last tokens start anew at `turn`; those before stand behind them. */
-        int32_t turn = position > 0 ? (position - 1) / residual * residual : 0;
+        int32_t turn = start > 0 ? (start - 1) / residual * residual : 0;
         size_t ring = head * residual * headSize;
         const float *ringK = recentK + ring, *ringV = recentV + ring;
         attendTo(rows, AttentionFloats{ringK, ringV, (size_t)headSize, turn - residual},
-                 floats.within(position - residual, turn));
-        attendTo(rows, AttentionFloats{ringK, ringV, (size_t)headSize, turn}, floats.within(turn, position));
+                 floats.within(start - residual, turn));
+        attendTo(rows, AttentionFloats{ringK, ringV, (size_t)headSize, turn}, floats.within(turn, start));
         size_t own = ((size_t)b * tokens * kvHeads + kvHead) * headSize;
-        attendTo(rows, AttentionFloats{k + own, v + own, (size_t)kvHeads * headSize, position},
-                 floats.within(position, end));
+        attendTo(rows, AttentionFloats{k + own, v + own, (size_t)kvHeads * headSize, start},
+                 floats.within(start, end));
       });
 }
 

@@ -1,3 +1,4 @@
+import { firstPosition } from '../attention/positions.ts'
 import { capped, seenKeys, softmaxOf } from '../attention/scores.ts'
 
 /**
@@ -8,13 +9,13 @@ import { capped, seenKeys, softmaxOf } from '../attention/scores.ts'
  * this call's tokens are k and v; those of the `residual` tokens before it are in a ring, token j in slot j
  * mod residual. Whoever calls has written the codes of this call's tokens (`cacheQuantize`), and writes the
  * ring afterwards.
- * @param q [batch, tokens, heads, headSize] float32, at position + t
+ * @param q [batch, tokens, heads, headSize] float32, at position + t, or position + positions[b] + t
  * @param k,v [batch, tokens, kvHeads, headSize] float32
  * @param recentK,recentV [batch, kvHeads, residual, headSize] float32, or null if residual is 0
  * @param keyCodes,valueCodes [batch, kvHeads, capacity, headSize] int8; position + tokens − residual <=
  * capacity
  * @param keyScale,valueScale [batch, kvHeads, capacity, groups] float32; groups = ⌈headSize / groupSize⌉
- * @param bias,ranges as in `attention`
+ * @param bias,ranges,positions,sinks as in `attention`
  * @param y [batch, tokens, heads, headSize] float32
  */
 export function attentionInt8(
@@ -29,6 +30,8 @@ export function attentionInt8(
   valueScale: Float32Array,
   bias: Float32Array | null,
   ranges: Int32Array | null,
+  positions: Int32Array | null,
+  sinks: Float32Array | null,
   y: Float32Array,
   batch: number,
   tokens: number,
@@ -46,10 +49,11 @@ export function attentionInt8(
   scale: number,
   softcap: number,
 ): void {
-  const mask = { ranges, capacity: position + tokens, causal: true, window }
   const groups = Math.ceil(headSize / groupSize)
   const [factor, cap] = [Math.fround(scale), Math.fround(softcap)]
   for (let b = 0; b < batch; b++) {
+    const start = firstPosition(position, positions, b)
+    const mask = { ranges, capacity: start + tokens, causal: true, window }
     for (let h = 0; h < heads; h++) {
       const kvHead = Math.floor((h * kvHeads) / heads)
       const head = b * kvHeads + kvHead
@@ -62,12 +66,12 @@ export function attentionInt8(
           const code = (codes[(head * capacity + j) * headSize + d] << 24) >> 24
           return code * scales[(head * capacity + j) * groups + Math.floor(d / groupSize)]
         }
-        if (j >= position) return own[((b * tokens + j - position) * kvHeads + kvHead) * headSize + d]
+        if (j >= start) return own[((b * tokens + j - start) * kvHeads + kvHead) * headSize + d]
         return recent ? recent[(head * residual + (j % residual)) * headSize + d] : NaN
       }
       for (let t = 0; t < tokens; t++) {
-        const at = position + t
-        const [first, end] = seenKeys(mask, b, at)
+        const at = start + t
+        const [first, end] = seenKeys(mask, b, start < 0 ? start : at)
         const query = ((b * tokens + t) * heads + h) * headSize
         const scores = Array.from({ length: Math.max(end - first, 0) }, (_, i) => {
           let dot = 0
@@ -76,7 +80,7 @@ export function attentionInt8(
           const added = bias ? bias[b * biasBatch + h * biasHead + t * biasToken + first + i] : 0
           return capped(factor * dot, cap) + added
         })
-        const weights = softmaxOf(scores)
+        const weights = softmaxOf(scores, sinks?.[h])
         for (let d = 0; d < headSize; d++) {
           let sum = 0
           for (const [i, weight] of weights.entries())

@@ -9,6 +9,7 @@ interface Sizes {
   position?: number
   capacity: number
   groupSize: number
+  positions?: readonly number[]
 }
 
 function quantizeCase(sizes: Sizes): KernelCase {
@@ -26,6 +27,7 @@ function quantizeCase(sizes: Sizes): KernelCase {
       // What is there already must stay.
       Uint8Array.from({ length: rows * headSize }, () => Math.floor(256 * random.uniform())),
       normals(random, rows * groups),
+      sizes.positions ? Int32Array.from(sizes.positions) : null,
       ...[batch, tokens, heads, headSize, position, capacity, groupSize],
     ],
     tolerance: () => 'exact',
@@ -38,9 +40,9 @@ function quantizeCase(sizes: Sizes): KernelCase {
           ),
       }),
       ...(seen &&
-        position > 0 && { 'one position earlier': (args: KernelArg[]) => args.with(7, position - 1) }),
+        position > 0 && { 'one position earlier': (args: KernelArg[]) => args.with(8, position - 1) }),
       ...(seen &&
-        groups > 1 && { 'groups twice as large': (args: KernelArg[]) => args.with(9, 2 * groupSize) }),
+        groups > 1 && { 'groups twice as large': (args: KernelArg[]) => args.with(10, 2 * groupSize) }),
     },
     work: { operations: 2 * count, bytes: 5 * count },
   }
@@ -55,7 +57,7 @@ const specials: KernelCase = {
     x.fill(2 ** -140, 32, 64)
     x[70] = NaN
     x[100] = -Infinity
-    return [x, new Uint8Array(6 * 32), new Float32Array(6), 1, 3, 2, 32, 0, 3, 32]
+    return [x, new Uint8Array(6 * 32), new Float32Array(6), null, 1, 3, 2, 32, 0, 3, 32]
   },
   tolerance: () => 'exact',
 }
@@ -69,5 +71,16 @@ export const cases: KernelCase[] = [
   // Some tokens behind the capacity, and all.
   quantizeCase({ batch: 2, tokens: 9, heads: 2, headSize: 33, position: 3, capacity: 7, groupSize: 16 }),
   quantizeCase({ batch: 2, tokens: 2, heads: 2, headSize: 16, position: 8, capacity: 7, groupSize: 16 }),
+  // Places of their own; one is left out, one behind the capacity.
+  quantizeCase({
+    batch: 4,
+    tokens: 3,
+    heads: 2,
+    headSize: 16,
+    position: 1,
+    capacity: 40,
+    groupSize: 16,
+    positions: [0, 36, -2, 50],
+  }),
   specials,
 ]

@@ -8,14 +8,16 @@ function cacheWriteCase(
   headSize: number,
   position: number,
   capacity: number,
+  positions: readonly number[] | null = null,
 ): KernelCase {
   const count = batch * tokens * heads * headSize
   return {
-    name: `batch=${batch} tokens=${tokens} heads=${heads} headSize=${headSize} position=${position} capacity=${capacity}`,
+    name: `batch=${batch} tokens=${tokens} heads=${heads} headSize=${headSize} position=${position} capacity=${capacity} positions=${positions}`,
     args: (random) => [
       normals(random, count),
       // What is there already must stay.
       normals(random, batch * heads * capacity * headSize),
+      positions && Int32Array.from(positions),
       ...[batch, tokens, heads, headSize, position, capacity],
     ],
     tolerance: () => 'exact',
@@ -25,7 +27,7 @@ function cacheWriteCase(
           0,
           (args[0] as Float32Array).map((value, i) => (i === count - 1 ? value + 1 : value)),
         ),
-      ...(position > 0 && { 'one position earlier': (args) => args.with(6, position - 1) }),
+      ...(position > 0 && { 'one position earlier': (args) => args.with(7, position - 1) }),
     },
     work: { operations: 0, bytes: 8 * count },
   }
@@ -40,4 +42,7 @@ export const cases: KernelCase[] = [
   cacheWriteCase(2, 1, 2, 20, 37, 8),
   cacheWriteCase(2, 5, 2, 16, 14, 8),
   cacheWriteCase(1, 43, 3, 7, 5, 8),
+  // Places of their own; one is left out.
+  cacheWriteCase(4, 1, 2, 16, 1, 70, [5, -2, 68, 0]),
+  cacheWriteCase(3, 5, 2, 9, 2, 8, [4, 0, 9]),
 ]

@@ -10,9 +10,10 @@ interface Sizes {
   rotaryDim?: number
   interleaved?: boolean
   position?: number
+  positions?: readonly number[]
 }
 
-const [rotaryDimAt, interleavedAt, positionAt] = [8, 9, 10]
+const [rotaryDimAt, interleavedAt, positionAt] = [9, 10, 11]
 
 /**
  * Two products and a sum: each y lies within 2·ε of (|a| + |b|), |cos| and |sin| being at most 1; others are
@@ -20,7 +21,7 @@ const [rotaryDimAt, interleavedAt, positionAt] = [8, 9, 10]
  */
 function ropeTolerance(args: readonly KernelArg[]): Float64Array {
   const values = args[0] as Float32Array
-  const [headSize, rotaryDim, interleaved] = args.slice(7) as number[]
+  const [headSize, rotaryDim, interleaved] = args.slice(8) as number[]
   return Float64Array.from(values, (value, at) => {
     const i = at % headSize
     if (i >= rotaryDim) return 0
@@ -33,6 +34,7 @@ function ropeTolerance(args: readonly KernelArg[]): Float64Array {
 function ropeCase(sizes: Sizes): KernelCase {
   const { batch = 1, tokens, heads, headSize, position = 0, interleaved = false } = sizes
   const rotaryDim = sizes.rotaryDim ?? headSize
+  const positions = sizes.positions ? Int32Array.from(sizes.positions) : null
   const count = batch * tokens * heads * headSize
   const half = rotaryDim / 2
   const angle = (i: number) => Math.floor(i / half) * 10000 ** (-(i % half) / half)
@@ -42,10 +44,11 @@ function ropeCase(sizes: Sizes): KernelCase {
       .join(' '),
     args(random) {
       // One row more than needed, for the defect.
-      const cos = Float32Array.from({ length: (position + tokens + 1) * half }, (_, i) => Math.cos(angle(i)))
+      const rows = position + Math.max(0, ...(positions ?? [])) + tokens + 1
+      const cos = Float32Array.from({ length: rows * half }, (_, i) => Math.cos(angle(i)))
       const sin = Float32Array.from({ length: cos.length }, (_, i) => Math.sin(angle(i)))
-      const inputs = [normals(random, count), cos, sin, new Float32Array(count)]
-      return [...inputs, batch, tokens, heads, headSize, rotaryDim, interleaved ? 1 : 0, position]
+      const inputs = [normals(random, count), cos, sin, positions, new Float32Array(count)]
+      return [...inputs, batch, tokens, heads, headSize, rotaryDim, interleaved ? 1 : 0, position, rows]
     },
     tolerance: ropeTolerance,
     defects: {
@@ -75,4 +78,6 @@ export const cases: KernelCase[] = [
   ropeCase({ tokens: 1, heads: 1, headSize: 2, interleaved: true }),
   ropeCase({ batch: 2, tokens: 5, heads: 3, headSize: 46, interleaved: true, position: 9 }),
   ropeCase({ tokens: 67, heads: 4, headSize: 256, rotaryDim: 64, interleaved: true, position: 30 }),
+  // Places of their own; one before the table stays as it is.
+  ropeCase({ batch: 3, tokens: 2, heads: 2, headSize: 10, position: 1, positions: [30, -1, -9] }),
 ]

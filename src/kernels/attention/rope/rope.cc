@@ -1,4 +1,4 @@
-#include "simd.h"
+#include "../attention/positions.h"
 
 namespace LOWBIT_ISA {
 
@@ -26,19 +26,22 @@ INLINE void ropeNeighbours(const float* x, const float* c, const float* s, float
   }
 }
 
-void rope(const float* x, const float* cos, const float* sin, float* y, int32_t batch, int32_t tokens,
-          int32_t heads, int32_t headSize, int32_t rotaryDim, int32_t interleaved, int32_t position) {
-  int32_t half = rotaryDim / 2, rows = batch * tokens;
-  int32_t rowsPerTask = 65536 / (heads * headSize) + 1;
-  parallelFor((rows + rowsPerTask - 1) / rowsPerTask, [&](int32_t task) {
-    for (int32_t row = task * rowsPerTask; row < (task + 1) * rowsPerTask && row < rows; row++) {
-      const float* c = cos + (size_t)(position + row % tokens) * half;
-      const float* s = sin + (size_t)(position + row % tokens) * half;
+void rope(const float* x, const float* cos, const float* sin, const int32_t* positions, float* y,
+          int32_t batch, int32_t tokens, int32_t heads, int32_t headSize, int32_t rotaryDim,
+          int32_t interleaved, int32_t position, int32_t rows) {
+  int32_t half = rotaryDim / 2, count = batch * tokens;
+  int32_t tokensPerTask = 65536 / (heads * headSize) + 1;
+  parallelFor((count + tokensPerTask - 1) / tokensPerTask, [&](int32_t task) {
+    for (int32_t token = task * tokensPerTask; token < (task + 1) * tokensPerTask && token < count; token++) {
+      int32_t row = firstPosition(position, positions, token / tokens) + token % tokens;
+      int32_t turned = row >= 0 && row < rows ? rotaryDim : 0;
+      size_t angles = turned ? (size_t)row * half : 0;
+      const float *c = cos + angles, *s = sin + angles;
       for (int32_t head = 0; head < heads; head++) {
-        size_t at = ((size_t)row * heads + head) * headSize;
-        if (interleaved) ropeNeighbours(x + at, c, s, y + at, half);
-        else ropeHalves(x + at, c, s, y + at, half);
-        for (int32_t i = rotaryDim; i < headSize; i++) y[at + i] = x[at + i];
+        size_t at = ((size_t)token * heads + head) * headSize;
+        if (interleaved) ropeNeighbours(x + at, c, s, y + at, turned / 2);
+        else ropeHalves(x + at, c, s, y + at, turned / 2);
+        for (int32_t i = turned; i < headSize; i++) y[at + i] = x[at + i];
       }
     }
   });
