@@ -35,6 +35,9 @@ import { cases as gemm, benchmarks as gemmBenchmarks } from './matmul/gemm/gemm.
 import { cases as qmatmul, benchmarks as qmatmulBenchmarks } from './matmul/qmatmul/qmatmul.cases.ts'
 import { cases as qmatmulInt8, benchmarks as qmatmulInt8Benchmarks } from './matmul/qmatmulInt8/qmatmulInt8.cases.ts'
 import { cases as addOutliers, benchmarks as addOutliersBenchmarks } from './matmul/addOutliers/addOutliers.cases.ts'
+import { cases as topK } from './experts/topK/topK.cases.ts'
+import { cases as groupRows } from './experts/groupRows/groupRows.cases.ts'
+import { cases as combineRows } from './experts/combineRows/combineRows.cases.ts'
 import { cases as embedding } from './embedding/embedding/embedding.cases.ts'
 import { cases as embeddingGrad } from './embedding/embeddingGrad/embeddingGrad.cases.ts'
 import { cases as qembedding } from './embedding/qembedding/qembedding.cases.ts'
@@ -122,6 +125,9 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   qmatmul,
   qmatmulInt8,
   addOutliers,
+  topK,
+  groupRows,
+  combineRows,
   embedding,
   embeddingGrad,
   qembedding,

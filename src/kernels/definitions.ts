@@ -34,6 +34,9 @@ import { gemm } from './matmul/gemm/gemm.ts'
 import { qmatmul } from './matmul/qmatmul/qmatmul.ts'
 import { qmatmulInt8 } from './matmul/qmatmulInt8/qmatmulInt8.ts'
 import { addOutliers } from './matmul/addOutliers/addOutliers.ts'
+import { topK } from './experts/topK/topK.ts'
+import { groupRows } from './experts/groupRows/groupRows.ts'
+import { combineRows } from './experts/combineRows/combineRows.ts'
 import { embedding } from './embedding/embedding/embedding.ts'
 import { embeddingGrad } from './embedding/embeddingGrad/embeddingGrad.ts'
 import { qembedding } from './embedding/qembedding/qembedding.ts'
@@ -121,6 +124,9 @@ export const definitions: Record<KernelName, (...args: never[]) => void> = {
   qmatmul,
   qmatmulInt8,
   addOutliers,
+  topK,
+  groupRows,
+  combineRows,
   embedding,
   embeddingGrad,
   qembedding,

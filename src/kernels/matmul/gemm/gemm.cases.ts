@@ -3,6 +3,7 @@ import { dtypes } from '../../../core/dtype.ts'
 import { dtypeOfCode, toNumbers } from '../../../core/halves.ts'
 import type { KernelArg, KernelCase } from '../../case.ts'
 import { dotTolerance, inBfloat16, normals, rawOf } from '../../inputs.ts'
+import { spanCase } from './spanCase.ts'
 
 /** What a case multiplies, besides its sizes. */
 interface Variant {
@@ -37,7 +38,7 @@ function gemmCase(M: number, N: number, K: number, variant: Variant = {}): Kerne
     args(random) {
       const b = rawOf(dtype, normals(random, bBatch * N * K, 0.05))
       const a = normals(random, aBatch * M * K)
-      const sizes = [batch, aBatch, bBatch, M, N, K, Number(aTransposed), Number(bTransposed)]
+      const sizes = [batch, aBatch, bBatch, M, N, K, Number(aTransposed), Number(bTransposed), null]
       return [
         a,
         b,
@@ -104,7 +105,7 @@ const notFinite: KernelCase = {
     const w = normals(random, N * K)
     w[5 * K + 171] = NaN
     x[3 * K + 170] = Infinity
-    return [x, w, 0, null, new Float32Array(M * N), 1, 1, 1, M, N, K, 0, 1]
+    return [x, w, 0, null, new Float32Array(M * N), 1, 1, 1, M, N, K, 0, 1, null]
   },
   tolerance: ([x, w]) => dotTolerance(x as Float32Array, w as Float32Array, null, 7, 37, 172),
 }
@@ -113,6 +114,12 @@ const notFinite: KernelCase = {
 const rows = [1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 17, 23, 64]
 const floats = ['float32', 'float16', 'bfloat16'] as const
 const flags = [false, true]
+/** Of 20 rows: one, a few, many. */
+const spans = [
+  [7, 8],
+  [3, 6],
+  [2, 19],
+] as const
 /** Linear layers multiply by rows of b. */
 const linear = { bTransposed: true }
 
@@ -134,6 +141,10 @@ export const cases: KernelCase[] = [
   ),
   gemmCase(12, 5, 70, { dtype: 'bfloat16', batch: 2, bBatch: 1 }),
   gemmCase(40, 40, 64, { batch: 50, bBatch: 25 }),
+  ...spans.flatMap((span) => [
+    spanCase(gemmCase(20, 37, 172, { dtype: 'bfloat16', bias: true, ...linear }), 13, span),
+    spanCase(gemmCase(20, 37, 172), 13, span),
+  ]),
   notFinite,
 ]
 

@@ -1,4 +1,5 @@
 #include "panel.h"
+#include "span.h"
 
 namespace LOWBIT_ISA {
 
@@ -98,7 +99,10 @@ static void gemmOf(const float* a, const void* b, const float* bias, float* y, i
 
 void gemm(const float* a, const void* b, int32_t bDtype, const float* bias, float* y, int32_t batch,
           int32_t aBatch, int32_t bBatch, int32_t M, int32_t N, int32_t K, int32_t aTransposed,
-          int32_t bTransposed) {
+          int32_t bTransposed, const int32_t* span) {
+  const Span rows = spanOf(span, M);
+  if (rows.count <= 0) return;
+  a += (size_t)rows.first * K, y += (size_t)rows.first * N, M = rows.count;
   withWeightFloat(bDtype, [&](auto type) {
     gemmOf<decltype(type)::value>(a, b, bias, y, batch, aBatch, bBatch, M, N, K, aTransposed, bTransposed);
   });

@@ -9,6 +9,8 @@ import { dtypeOfCode, toNumbers } from '../../../core/halves.ts'
  * PyTorch's Linear holds weights
  * @param bias [N] float32, may be absent
  * @param y [batch, M, N] float32
+ * @param span [2] int32, may be absent: of one product with a as it stands, the first row of a and y, and the one
+ * behind the last, known when the kernel runs; the others are neither read nor written
  */
 export function gemm(
   a: Float32Array,
@@ -24,6 +26,7 @@ export function gemm(
   K: number,
   aTransposed: number,
   bTransposed: number,
+  span: Int32Array | null = null,
 ): void {
   const numbers = toNumbers(dtypeOfCode(bDtype), b)
   const [aRow, aCol] = aTransposed ? [1, M] : [K, 1]
@@ -31,7 +34,7 @@ export function gemm(
   for (let i = 0; i < batch; i++) {
     const aFirst = (i % aBatch) * M * K
     const bFirst = (i % bBatch) * K * N
-    for (let m = 0; m < M; m++) {
+    for (let m = span?.[0] ?? 0; m < (span?.[1] ?? M); m++) {
       for (let n = 0; n < N; n++) {
         let sum = bias ? bias[n] : 0
         for (let k = 0; k < K; k++)

@@ -17,6 +17,7 @@ import type { Random } from '../../../core/random.ts'
 import type { KernelArg, KernelCase } from '../../case.ts'
 import { dotTolerance, inBfloat16, normals } from '../../inputs.ts'
 import { tileByteLength, tilePack, tilePlaces } from '../../layout/tilePack/tilePack.ts'
+import { spanCase } from '../gemm/spanCase.ts'
 import { float8Groups, type GroupCodes, groupCodeArgs, groupCodeDefects, kQuants } from './groupCodes.ts'
 import { type GroupEncoding, plainGroups } from './groupValues.ts'
 import { dequantizeTiles } from './qmatmul.ts'
@@ -142,7 +143,7 @@ function qmatmulArgs(
   const dtypeCodes = [dtypes[scaleDtype].code, dtypes[offsetDtype].code]
   const weights = [w, qtype.code, tiledFloats(scale, scaleDtype, N, groups), offset, ...dtypeCodes]
   return [
-    ...[normals(random, M * K), ...weights, bias, new Float32Array(M * N), M, N, K, groupSize, 0],
+    ...[normals(random, M * K), ...weights, bias, new Float32Array(M * N), M, N, K, groupSize, 0, null],
     ...plainGroups,
   ]
 }
@@ -167,7 +168,7 @@ function codedCase(
     args(random) {
       const args = plain.args(random)
       const { scale, offset, dtypes, encoding } = groupCodeArgs(random, codes, qtype.qmax, N, groups)
-      const weights = [...args.slice(0, 3), scale, offset, ...dtypes, ...args.slice(7, 14), ...encoding]
+      const weights = [...args.slice(0, 3), scale, offset, ...dtypes, ...args.slice(7, 15), ...encoding]
       if (!transposed) return weights
       return weights
         .with(0, normals(random, M * N))
@@ -175,7 +176,7 @@ function codedCase(
         .with(8, new Float32Array(M * K))
         .with(13, 1)
     },
-    defects: { 'x rounded to bfloat16': coarse, ...groupCodeDefects(codes, 4, 14) },
+    defects: { 'x rounded to bfloat16': coarse, ...groupCodeDefects(codes, 4, 15) },
     work: plain.work && { ...plain.work, bytes: N * K * codeBits + 4 * M * (N + K) },
   }
 }
@@ -199,6 +200,7 @@ type Args = [
   K: number,
   groupSize: number,
   transposed: number,
+  span: Int32Array | null,
   ...GroupEncoding,
 ]
 
@@ -222,6 +224,7 @@ function qmatmulTolerance(args: readonly KernelArg[]): Float64Array {
     K,
     groupSize,
     transposed,
+    ,
     ...encoding
   ] = args as Args
   const weights = (offsets: HostArray | null, zeroPoint: number) => {
@@ -327,6 +330,11 @@ export const cases: KernelCase[] = [
     codedCase(float8Groups.divided, e2m1, M, 37, 172, 16),
   ]),
   codedCase(kQuants.Q4_K, qint4, 5, 70, 512, 32, 1),
+  ...([[7, 8], [3, 6], [2, 19]] as const).flatMap((span) => [
+    spanCase(qmatmulCase(qint4, 20, 37, 172, 32, true, 'float16'), 14, span),
+    spanCase(transposedCase(qint8, 20, 37, 172), 14, span),
+    spanCase(codedCase(float8Groups.MXFP4, e2m1, 20, 37, 172, 32), 14, span),
+  ]),
   codedCase(kQuants.Q6_K, qint6, 1, 37, 256, 16, 1),
   codedCase(float8Groups.NVFP4, e2m1, 13, 37, 172, 16, 1),
 ]

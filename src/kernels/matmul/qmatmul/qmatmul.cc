@@ -1,5 +1,6 @@
 #include "../../reduce/reduce/row.h"
 #include "panel.h"
+#include "../gemm/span.h"
 #include "../qmatmul/codebook.h"
 #include "../qmatmul/groupValues.h"
 
@@ -295,9 +296,13 @@ template <int qtype> static bool qmatmulFew(const TiledWeights& w, const float* 
 
 void qmatmul(const float* x, const uint8_t* codes, int32_t qtype, const void* scale, const void* offset,
              int32_t scaleDtype, int32_t offsetDtype, const float* bias, float* y, int32_t M, int32_t N,
-             int32_t K, int32_t groupSize, int32_t transposed, const void* scaleValues,
-             const void* offsetValues, int32_t valueDtype, int32_t scaleBits, int32_t scaleZero,
-             int32_t offsetBits, int32_t shared, int32_t zeroPoint) {
+             int32_t K, int32_t groupSize, int32_t transposed, const int32_t* span,
+             const void* scaleValues, const void* offsetValues, int32_t valueDtype, int32_t scaleBits,
+             int32_t scaleZero, int32_t offsetBits, int32_t shared, int32_t zeroPoint) {
+  const Span part = spanOf(span, M);
+  if (part.count <= 0) return;
+  x += (size_t)part.first * (transposed ? N : K), y += (size_t)part.first * (transposed ? K : N);
+  M = part.count;
   const TiledWeights w =
       tiledWeights(codes, {scale, scaleDtype, scaleBits, scaleZero, scaleValues},
                    {offset, offsetDtype, offsetBits, 0, offsetValues}, valueDtype, shared, zeroPoint, K,

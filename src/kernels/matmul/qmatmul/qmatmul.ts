@@ -18,6 +18,8 @@ import { type GroupEncoding, plainGroups, untileScales, untileShifts } from './g
  * @param bias [N] float32, may be absent; transposed: [K]
  * @param y [M, N] float32; transposed: [M, K]
  * @param groupSize columns that share a scale: K, or a multiple of 16
+ * @param span [2] int32, may be absent: the first row of x and y, and the one behind the last, known when the
+ * kernel runs; the others are neither read nor written
  * @param encoding of scales and offsets: plainGroups, or what codes are; the zero point of all groups
  */
 export function qmatmul(
@@ -35,12 +37,13 @@ export function qmatmul(
   K: number,
   groupSize: number,
   transposed: number,
+  span: Int32Array | null,
   ...encoding: GroupEncoding
 ): void {
   const weights = dequantizeTiles(w, qtype, scale, offset, scaleDtype, offsetDtype, N, K, groupSize, encoding)
   const [outputs, inputs] = transposed ? [K, N] : [N, K]
   const [outputStride, inputStride] = transposed ? [1, K] : [K, 1]
-  for (let m = 0; m < M; m++) {
+  for (let m = span?.[0] ?? 0; m < (span?.[1] ?? M); m++) {
     for (let o = 0; o < outputs; o++) {
       let sum = bias ? bias[o] : 0
       for (let i = 0; i < inputs; i++) sum += x[m * inputs + i] * weights[o * outputStride + i * inputStride]

@@ -6,6 +6,7 @@ import type { KernelArg, KernelCase } from '../../case.ts'
 import { normals } from '../../inputs.ts'
 import { tileByteLength, tilePack, tilePlaces } from '../../layout/tilePack/tilePack.ts'
 import { quantizeRows, rowStride } from '../../quantize/quantizeRows/quantizeRows.ts'
+import { spanCase } from '../gemm/spanCase.ts'
 import { type GroupCodes, groupCodeArgs, groupCodeDefects, kQuants } from '../qmatmul/groupCodes.ts'
 import { type GroupEncoding, plainGroups, untileScales, untileShifts } from '../qmatmul/groupValues.ts'
 import { untileCodes } from '../qmatmul/qmatmul.ts'
@@ -57,6 +58,7 @@ type Args = [
   number,
   number,
   number,
+  Int32Array | null,
   ...GroupEncoding,
 ]
 
@@ -95,6 +97,7 @@ function argsOf(
     N,
     K,
     groupSize,
+    null,
     ...(coded?.encoding ?? plainGroups),
   ]
 }
@@ -122,6 +125,7 @@ function tolerance(args: readonly KernelArg[]): Float64Array {
     N,
     K,
     groupSize,
+    ,
     ...encoding
   ] = args as Args
   const [groups, xGroups, stride] = [Math.ceil(K / groupSize), Math.ceil(K / xGroupSize), rowStride(K)]
@@ -200,7 +204,7 @@ function int8Case(sizes: Sizes): KernelCase {
         }),
       ...(qtype.unsigned && !sizes.codes && { 'shift forgotten': (args: KernelArg[]) => args.with(7, null) }),
       ...(sizes.withBias && { 'bias forgotten': (args: KernelArg[]) => args.with(10, null) }),
-      ...(sizes.codes && groupCodeDefects(sizes.codes, 7, 16)),
+      ...(sizes.codes && groupCodeDefects(sizes.codes, 7, 17)),
     },
     work: {
       operations: 2 * M * N * K,
@@ -364,6 +368,10 @@ export const cases: KernelCase[] = [
     int8Case({ M, N: 37, K: 512, qtype: qint2, groupSize: 16, codes: kQuants.Q2_K }),
     int8Case({ M, N: 37, K: 512, qtype: qint3, groupSize: 16, codes: kQuants.Q3_K }),
     int8Case({ M, N: 37, K: 1024, qtype: qint6, groupSize: 16, codes: kQuants.Q6_K }),
+  ]),
+  ...([[7, 8], [3, 6], [2, 19]] as const).flatMap((span) => [
+    spanCase(int8Case({ M: 20, N: 37, K: 172, qtype: qint4, groupSize: 32, withBias: true }), 16, span),
+    spanCase(int8Case({ M: 20, N: 37, K: 172, qtype: qint8 }), 16, span),
   ]),
   notFinite,
   lowestCase(1),

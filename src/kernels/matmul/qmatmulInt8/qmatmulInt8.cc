@@ -350,16 +350,21 @@ static void qmatmulInt8Of(const TiledWeights& w, const ByteRows& x, const float*
 void qmatmulInt8(const uint8_t* x, const float* xScale, const float* xSum, int32_t xGroupSize,
                  const uint8_t* codes, int32_t qtype, const void* scale, const void* offset,
                  int32_t scaleDtype, int32_t offsetDtype, const float* bias, float* y, int32_t M, int32_t N,
-                 int32_t K, int32_t groupSize, const void* scaleValues, const void* offsetValues,
-                 int32_t valueDtype, int32_t scaleBits, int32_t scaleZero, int32_t offsetBits, int32_t shared,
-                 int32_t zeroPoint) {
+                 int32_t K, int32_t groupSize, const int32_t* span, const void* scaleValues,
+                 const void* offsetValues, int32_t valueDtype, int32_t scaleBits, int32_t scaleZero,
+                 int32_t offsetBits, int32_t shared, int32_t zeroPoint) {
+  const Span part = spanOf(span, M);
+  if (part.count <= 0) return;
   const TiledWeights w =
       tiledWeights(codes, {scale, scaleDtype, scaleBits, scaleZero, scaleValues},
                    {offset, offsetDtype, offsetBits, 0, offsetValues}, valueDtype, shared, zeroPoint, K,
                    groupSize);
-  const ByteRows rows = {x,          xScale,
-                         xSum,       ((size_t)K + 63) / 64 * 64,
-                         xGroupSize, (int32_t)(((int64_t)K + xGroupSize - 1) / xGroupSize)};
+  size_t stride = ((size_t)K + 63) / 64 * 64;
+  int32_t groups = (int32_t)(((int64_t)K + xGroupSize - 1) / xGroupSize);
+  size_t first = part.first;
+  const ByteRows rows = {x + first * stride,    xScale + first * groups, xSum + first * groups, stride,
+                         xGroupSize,            groups};
+  y += first * N, M = part.count;
   withQType(qtype, [&](auto type) {
     constexpr int of = decltype(type)::value;
     if constexpr (hasDotProducts<of>) qmatmulInt8Of<of>(w, rows, bias, y, M, N);

@@ -20,6 +20,7 @@ import { untileCodes } from '../qmatmul/qmatmul.ts'
  * @param bias [N] float32, may be absent
  * @param y [M, N] float32
  * @param groupSize columns of w that share a scale: K, or a multiple of 16
+ * @param span as qmatmul's
  * @param encoding as qmatmul's
  */
 export function qmatmulInt8(
@@ -39,6 +40,7 @@ export function qmatmulInt8(
   N: number,
   K: number,
   groupSize: number,
+  span: Int32Array | null,
   ...encoding: GroupEncoding
 ): void {
   const codes = untileCodes(w, qtype, N, K)
@@ -48,7 +50,7 @@ export function qmatmulInt8(
   const xGroups = Math.ceil(K / xGroupSize)
   const values = new Int8Array(x.buffer, x.byteOffset, x.length)
   const stride = rowStride(K)
-  for (let m = 0; m < M; m++) {
+  for (let m = span?.[0] ?? 0; m < (span?.[1] ?? M); m++) {
     for (let n = 0; n < N; n++) {
       let sum = bias ? bias[n] : 0
       for (let g = 0; g < xGroups; g++) {
