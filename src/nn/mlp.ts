@@ -3,6 +3,9 @@ import type { Tensor } from '../tensor/tensor.ts'
 import { Block, type BlockNames } from './block.ts'
 import type { LinearLike } from './layerLike.ts'
 
+/** What multiplies x by the weight of a part, and adds its bias: x [..., in] → [..., out]. */
+export type Multiply<Part> = (part: Part, x: Tensor) => Tensor
+
 /** y = down(activation(up(x))). */
 export class MLP extends Block<'up' | 'down'> {
   declare readonly up: LinearLike
@@ -21,7 +24,12 @@ export class MLP extends Block<'up' | 'down'> {
 
   /** x [..., hidden] → [..., hidden] */
   forward(x: Tensor): Tensor {
-    return this.down.forward(this.activation(this.up.forward(x)))
+    return this.compute(x, (part, input) => this[part].forward(input))
+  }
+
+  /** The same with products that `multiply` makes. */
+  compute(x: Tensor, multiply: Multiply<'up' | 'down'>): Tensor {
+    return multiply('down', this.activation(multiply('up', x)))
   }
 }
 
@@ -57,13 +65,18 @@ export class GatedMLP extends Block<GatedMLPPart> {
 
   /** x [..., hidden] → [..., hidden] */
   forward(x: Tensor): Tensor {
-    return this.down.forward(gated(this.activation, ...this.project(x)))
+    return this.compute(x, (part, input) => (this[part] as LinearLike).forward(input))
+  }
+
+  /** The same with products that `multiply` makes. */
+  compute(x: Tensor, multiply: Multiply<GatedMLPPart>): Tensor {
+    return multiply('down', gated(this.activation, ...this.project(x, multiply)))
   }
 
   /** Gate and values of x, each [..., intermediate]. */
-  private project(x: Tensor): [Tensor, Tensor] {
-    if (!this.gateUp) return [(this.gate as LinearLike).forward(x), (this.up as LinearLike).forward(x)]
-    const both = this.gateUp.forward(x)
+  private project(x: Tensor, multiply: Multiply<GatedMLPPart>): [Tensor, Tensor] {
+    if (!this.gateUp) return [multiply('gate', x), multiply('up', x)]
+    const both = multiply('gateUp', x)
     const size = both.size(-1) / 2
     const [gate, up] = split(both, [size, size], -1)
     return [gate, up]

@@ -7,6 +7,7 @@ import type { Tensor } from '../tensor/tensor.ts'
 import { Conv2d } from './conv2d.ts'
 import { Convolution } from './convolution.ts'
 import { Embedding } from './embedding.ts'
+import { Router } from './experts.ts'
 import { Conv1D, QConv1D } from './gptConv1D.ts'
 import { Linear } from './linear.ts'
 import type { Module } from './module.ts'
@@ -52,10 +53,13 @@ export function registerQuantizedModule<M extends Module>(layer: LayerClass<M>, 
   twins.set(layer, twin as Twin)
 }
 
+const linear: Twin<Linear> = {
+  make: (layer, { weights, activations }) => weights && new QLinear(layer, weights, activations),
+}
+
 const builtIn: readonly [LayerClass, Twin][] = [
-  twinOf(Linear, {
-    make: (layer, { weights, activations }) => weights && new QLinear(layer, weights, activations),
-  }),
+  twinOf(Linear, linear),
+  twinOf(Router, { ...linear, onRequest: true }),
   twinOf(Conv2d, { make: convolution }),
   twinOf(Convolution, { make: convolution }),
   twinOf(LayerNorm, {

@@ -5,7 +5,7 @@ import { rowStride } from '../kernels/quantize/quantizeRows/quantizeRows.ts'
 import { op } from '../tensor/op.ts'
 import { expand } from '../tensor/ops/broadcast.ts'
 import { columnSum } from '../tensor/ops/columnSum.ts'
-import { checkBias, gemm, matmulTransposed } from '../tensor/ops/matmulTransposed.ts'
+import { checkBias, gemm, matmulInto, matmulTransposed } from '../tensor/ops/matmulTransposed.ts'
 import { scope } from '../tensor/scope.ts'
 import { needsGrad, noGrad } from '../tensor/tape.ts'
 import { checkDType, Tensor } from '../tensor/tensor.ts'
@@ -88,19 +88,29 @@ function quantizedLinear(
 ): Tensor {
   const [N, K] = matrixShape(w.shape)
   return scope(() => {
-    const rounded = roundedRows(x, product)
-    if (product.kernel === 'dequantize → matmul') return matmulTransposed(rounded, w.dequantize(), bias)
-    const ordered = w.order ? orderedColumns(rounded, w.order) : rounded
     const y = Tensor.empty(x.device, [...x.shape.slice(0, -1), N])
     const sizes = { bias, y, M: x.numel / K, N, K }
-    if (sizes.M === 0) return y
-    if (product.kernel === 'qmatmul')
-      x.device.call('qmatmul', { x: ordered, ...weightArguments(w), ...sizes, transposed: 0 })
-    else if (product.x === 'codes') staticLinear(ordered as QActivation, w, sizes)
-    else if (product.x === 'outliers') outlierLinear(ordered, w, outlierThreshold, sizes)
-    else dynamicLinear(ordered, w, product.x, sizes)
+    if (sizes.M > 0) quantizedLinearInto(x, w, product, sizes, outlierThreshold)
     return y
   })
+}
+
+/** Writes the product with a quantized weight to `sizes.y`, or those of its rows that are in the span. */
+export function quantizedLinearInto(
+  x: Tensor,
+  w: QTensor,
+  product: Product,
+  sizes: Sizes,
+  outlierThreshold = 0,
+): void {
+  const rounded = roundedRows(x, product)
+  const ordered = w.order ? orderedColumns(rounded, w.order) : rounded
+  if (product.kernel === 'dequantize → matmul') matmulInto(rounded, w.dequantize(), sizes)
+  else if (product.kernel === 'qmatmul')
+    x.device.call('qmatmul', { x: ordered, ...weightArguments(w), ...sizes, transposed: 0 })
+  else if (product.x === 'codes') staticLinear(ordered as QActivation, w, sizes)
+  else if (product.x === 'outliers') outlierLinear(ordered, w, outlierThreshold, sizes)
+  else dynamicLinear(ordered, w, product.x, sizes)
 }
 
 /** What floats become that are to be rounded to a row's codes. */
@@ -123,6 +133,8 @@ interface Sizes {
   M: number
   N: number
   K: number
+  /** [2] int32: the first row that is computed, and the one behind the last; default: all are. */
+  span?: Tensor
 }
 
 /** Products of integers: x is rounded to int8 with a scale a group of columns, or a row. */

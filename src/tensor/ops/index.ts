@@ -39,6 +39,7 @@ export {
   where,
 } from './elementwise.ts'
 export { embedding } from './embedding.ts'
+export { belowTopK, combineRows, type GroupedRows, groupRows, topK } from './experts.ts'
 export { type FakeQuantizeOptions, fakeQuantize } from './fakeQuantize.ts'
 export { matmul } from './matmul.ts'
 export { matmulTransposed } from './matmulTransposed.ts'

@@ -59,22 +59,7 @@ export const matmulTransposed = op(
     checkBias('matmulTransposed', bias, N)
     const y = Tensor.empty(x.device, [...x.shape.slice(0, -1), N])
     const M = numel(x.shape.slice(0, -1))
-    if (y.numel > 0)
-      x.device.call('gemm', {
-        a: x,
-        b: w,
-        bDtype: dtypes[w.dtype].code,
-        bias,
-        y,
-        batch: 1,
-        aBatch: 1,
-        bBatch: 1,
-        M,
-        N,
-        K,
-        aTransposed: 0,
-        bTransposed: 1,
-      })
+    if (y.numel > 0) matmulInto(x, w, { bias, y, M, N, K })
     return y
   },
   ({ dy, needs }, x, w, bias = null) => {
@@ -86,6 +71,16 @@ export const matmulTransposed = op(
     ]
   },
 )
+
+/** Writes x · wᵀ + bias to y, or those of its rows that are in the span, without a tape. */
+export function matmulInto(
+  x: Tensor,
+  w: Tensor,
+  sizes: { bias: Tensor | null; y: Tensor; M: number; N: number; K: number; span?: Tensor },
+): void {
+  const one = { batch: 1, aBatch: 1, bBatch: 1, aTransposed: 0, bTransposed: 1 }
+  x.device.call('gemm', { a: x, b: w, bDtype: dtypes[w.dtype].code, ...sizes, ...one })
+}
 
 /** A bias is [N] float32 or absent. */
 export function checkBias(operation: string, bias: Tensor | null, N: number): void {

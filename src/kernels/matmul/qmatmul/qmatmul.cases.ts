@@ -17,7 +17,7 @@ import type { Random } from '../../../core/random.ts'
 import type { KernelArg, KernelCase } from '../../case.ts'
 import { dotTolerance, inBfloat16, normals } from '../../inputs.ts'
 import { tileByteLength, tilePack, tilePlaces } from '../../layout/tilePack/tilePack.ts'
-import { spanCase } from '../gemm/spanCase.ts'
+import { spanCases } from '../gemm/spanCase.ts'
 import { float8Groups, type GroupCodes, groupCodeArgs, groupCodeDefects, kQuants } from './groupCodes.ts'
 import { type GroupEncoding, plainGroups } from './groupValues.ts'
 import { dequantizeTiles } from './qmatmul.ts'
@@ -330,11 +330,9 @@ export const cases: KernelCase[] = [
     codedCase(float8Groups.divided, e2m1, M, 37, 172, 16),
   ]),
   codedCase(kQuants.Q4_K, qint4, 5, 70, 512, 32, 1),
-  ...([[7, 8], [3, 6], [2, 19]] as const).flatMap((span) => [
-    spanCase(qmatmulCase(qint4, 20, 37, 172, 32, true, 'float16'), 14, span),
-    spanCase(transposedCase(qint8, 20, 37, 172), 14, span),
-    spanCase(codedCase(float8Groups.MXFP4, e2m1, 20, 37, 172, 32), 14, span),
-  ]),
+  ...spanCases(qmatmulCase(qint4, 20, 37, 172, 32, true, 'float16'), 14),
+  ...spanCases(transposedCase(qint8, 20, 37, 172), 14),
+  ...spanCases(codedCase(float8Groups.MXFP4, e2m1, 20, 37, 172, 32), 14),
   codedCase(kQuants.Q6_K, qint6, 1, 37, 256, 16, 1),
   codedCase(float8Groups.NVFP4, e2m1, 13, 37, 172, 16, 1),
 ]

@@ -6,7 +6,7 @@ import type { KernelArg, KernelCase } from '../../case.ts'
 import { normals } from '../../inputs.ts'
 import { tileByteLength, tilePack, tilePlaces } from '../../layout/tilePack/tilePack.ts'
 import { quantizeRows, rowStride } from '../../quantize/quantizeRows/quantizeRows.ts'
-import { spanCase } from '../gemm/spanCase.ts'
+import { spanCases } from '../gemm/spanCase.ts'
 import { type GroupCodes, groupCodeArgs, groupCodeDefects, kQuants } from '../qmatmul/groupCodes.ts'
 import { type GroupEncoding, plainGroups, untileScales, untileShifts } from '../qmatmul/groupValues.ts'
 import { untileCodes } from '../qmatmul/qmatmul.ts'
@@ -91,13 +91,7 @@ function argsOf(
     xSum,
     xGroupSize,
     ...weights,
-    withBias ? normals(random, N) : null,
-    new Float32Array(M * N),
-    M,
-    N,
-    K,
-    groupSize,
-    null,
+    ...[withBias ? normals(random, N) : null, new Float32Array(M * N), M, N, K, groupSize, null],
     ...(coded?.encoding ?? plainGroups),
   ]
 }
@@ -369,10 +363,8 @@ export const cases: KernelCase[] = [
     int8Case({ M, N: 37, K: 512, qtype: qint3, groupSize: 16, codes: kQuants.Q3_K }),
     int8Case({ M, N: 37, K: 1024, qtype: qint6, groupSize: 16, codes: kQuants.Q6_K }),
   ]),
-  ...([[7, 8], [3, 6], [2, 19]] as const).flatMap((span) => [
-    spanCase(int8Case({ M: 20, N: 37, K: 172, qtype: qint4, groupSize: 32, withBias: true }), 16, span),
-    spanCase(int8Case({ M: 20, N: 37, K: 172, qtype: qint8 }), 16, span),
-  ]),
+  ...spanCases(int8Case({ M: 20, N: 37, K: 172, qtype: qint4, groupSize: 32, withBias: true }), 16),
+  ...spanCases(int8Case({ M: 20, N: 37, K: 172, qtype: qint8 }), 16),
   notFinite,
   lowestCase(1),
   lowestCase(7),
