@@ -26,12 +26,23 @@ from torch.overrides import TorchFunctionMode
 from transformers import (
     AutoModelForCausalLM,
     BloomConfig,
+    Cohere2Config,
+    CohereConfig,
     FalconConfig,
+    Gemma2Config,
+    Gemma3TextConfig,
+    GemmaConfig,
     GPTJConfig,
     GPTNeoConfig,
     GPTNeoXConfig,
+    GraniteConfig,
+    Olmo2Config,
     OPTConfig,
+    Phi3Config,
     PhiConfig,
+    Qwen3Config,
+    SmolLM3Config,
+    StableLmConfig,
 )
 
 folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "test", "golden", "models")
@@ -63,6 +74,41 @@ models = {
     "gptj": GPTJConfig(**special, n_embd=32, n_inner=64, n_layer=2, n_head=4, n_positions=64, rotary_dim=4, initializer_range=0.3),
     "phi": PhiConfig(**sizes, intermediate_size=64),
     "phi-normed": PhiConfig(**sizes, intermediate_size=64, num_key_value_heads=2, partial_rotary_factor=0.75, qk_layernorm=True),
+}
+
+grouped = dict(sizes, intermediate_size=64, num_key_value_heads=2)
+sliding, full = "sliding_attention", "full_attention"
+models |= {
+    # Heads of another size than the hidden one gives; the second layer sees five tokens.
+    "qwen3": Qwen3Config(**grouped, head_dim=16, use_sliding_window=True, sliding_window=5, max_window_layers=1, attention_bias=True),
+    "gemma": GemmaConfig(**{**grouped, "num_key_value_heads": 1}, head_dim=16),
+    # The first layer sees five tokens; bounds that bite.
+    "gemma2": Gemma2Config(**grouped, head_dim=16, sliding_window=5, query_pre_attn_scalar=20, attn_logit_softcapping=2.0, final_logit_softcapping=4.0),
+    # The second layer sees all tokens, and turns by angles of its own.
+    "gemma3": Gemma3TextConfig(**{**grouped, "num_hidden_layers": 3}, head_dim=16, sliding_window=5, query_pre_attn_scalar=20,
+                               layer_types=[sliding, full, sliding], final_logit_softcapping=8.0,
+                               rope_parameters={full: {"rope_type": "linear", "factor": 2.0, "rope_theta": 500.0},
+                                                sliding: {"rope_type": "default", "rope_theta": 100.0}}),
+    "phi3": Phi3Config(**grouped, sliding_window=5, partial_rotary_factor=0.75),
+    # Angles of texts that are longer than the first training's.
+    "phi3-long": Phi3Config(**grouped, original_max_position_embeddings=5,
+                            rope_parameters={"rope_type": "longrope", "rope_theta": 10000.0, "partial_rotary_factor": 1.0,
+                                             "short_factor": [1.0, 1.1, 1.3, 1.5], "long_factor": [1.0, 1.4, 2.0, 4.0]}),
+    # The second layer turns nothing.
+    "smollm3": SmolLM3Config(**grouped, no_rope_layer_interval=2),
+    "smollm3-windows": SmolLM3Config(**grouped, no_rope_layers=[0, 1], use_sliding_window=True, sliding_window=5, attention_bias=True, mlp_bias=True,
+                                     tie_word_embeddings=False),
+    "olmo2": Olmo2Config(**grouped),
+    "granite": GraniteConfig(**grouped, embedding_multiplier=3.0, attention_multiplier=0.4, residual_multiplier=0.6, logits_scaling=2.5,
+                             attention_bias=True, mlp_bias=True, tie_word_embeddings=True),
+    "cohere": CohereConfig(**grouped, logit_scale=0.5),
+    # Queries and keys normalized, as in Command R+.
+    "cohere-normed": CohereConfig(**grouped, use_qk_norm=True, attention_bias=True, tie_word_embeddings=False),
+    # The first layer sees five tokens, the second all, turning nothing.
+    "cohere2": Cohere2Config(**grouped, sliding_window=5, layer_types=[sliding, full]),
+    "stablelm": StableLmConfig(**sizes, intermediate_size=64, num_key_value_heads=4, use_qkv_bias=True),
+    # As StableLM 2 12B.
+    "stablelm-parallel": StableLmConfig(**grouped, use_parallel_residual=True, qk_layernorm=True, partial_rotary_factor=0.5),
 }
 
 text = torch.randint(3, V, [56], generator=torch.Generator().manual_seed(0)).tolist()
@@ -176,7 +222,7 @@ def random_model(config, seed):
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     for name, parameter in model.named_parameters():
-        if parameter.ndim == 1:
+        if parameter.ndim == 1 or "norm" in name:
             parameter.data += 0.2 * torch.randn_like(parameter)
         parameter.data = parameter.data.to(torch.bfloat16).float()
     return model

@@ -2,18 +2,29 @@ import { FormatError } from '../../core/errors.ts'
 import { type JsonObject, show } from '../../formats/json.ts'
 import type { CausalLM } from '../causalLM.ts'
 import { bloom } from './bloom.ts'
+import { cohere } from './cohere.ts'
+import { cohere2 } from './cohere2.ts'
 import { falcon } from './falcon.ts'
 import type { Family } from './family.ts'
 import type { Warn } from './fields.ts'
+import { gemma } from './gemma.ts'
+import { gemma2 } from './gemma2.ts'
+import { gemma3 } from './gemma3.ts'
 import { gpt2 } from './gpt2.ts'
 import { gptj } from './gptj.ts'
 import { gptNeo } from './gptNeo.ts'
 import { gptNeox } from './gptNeox.ts'
+import { granite } from './granite.ts'
 import { llama } from './llama.ts'
 import { mistral } from './mistral.ts'
+import { olmo2 } from './olmo2.ts'
 import { opt } from './opt.ts'
 import { phi } from './phi.ts'
+import { phi3 } from './phi3.ts'
 import { qwen2 } from './qwen2.ts'
+import { qwen3 } from './qwen3.ts'
+import { smollm3 } from './smollm3.ts'
+import { stablelm } from './stablelm.ts'
 
 /** Every family of models that can be loaded. */
 export const families: readonly Family[] = [
@@ -28,6 +39,17 @@ export const families: readonly Family[] = [
   bloom,
   falcon,
   phi,
+  qwen3,
+  gemma,
+  gemma2,
+  gemma3,
+  phi3,
+  smollm3,
+  olmo2,
+  granite,
+  cohere,
+  cohere2,
+  stablelm,
 ]
 
 /**

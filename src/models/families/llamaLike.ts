@@ -5,7 +5,7 @@ import type { CausalLMConfig } from '../causalLM.ts'
 import type { DecoderOptions } from '../decoder.ts'
 import type { LogitOptions } from '../decoderLM.ts'
 import { positiveField, sizeField, tokenIdsField, type Warn, wordField } from './fields.ts'
-import { ropeFields } from './ropeFields.ts'
+import { type RopeDefaults, ropeFields } from './ropeFields.ts'
 
 /*
  * What the families that follow Llama share: norms before attention and a gated MLP, rotary positions, and
@@ -46,7 +46,7 @@ export interface LlamaLikeDefaults {
   epsilon?: [key: 'rms_norm_eps' | 'layer_norm_eps', value: number]
   /** The field of the activation, and what it may be, the default first; default `hidden_act` and silu. */
   activation?: [key: string, ...names: [ActivationName, ...ActivationName[]]]
-  rope?: Parameters<typeof ropeFields>[2]
+  rope?: RopeDefaults
   tieWordEmbeddings?: boolean
   biases: LlamaLikeConfig['biases']
   /** Of layer `index`; default null everywhere. */

@@ -128,6 +128,12 @@ function attentionOf<C extends LlamaLikeConfig>(
   )
 }
 
+/** Norms of the queries and the keys of each head, the same weights for all heads. */
+export const headRMSNorms: NonNullable<LlamaLikeForm['headNorms']> = {
+  names: ['q_norm', 'k_norm'],
+  norm: ({ headSize, normEpsilon }, _heads, dtype) => new RMSNorm(headSize, normEpsilon, { dtype }),
+}
+
 /** A gated MLP with Llama's names. */
 export function gatedMLP(
   family: string,

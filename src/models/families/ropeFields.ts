@@ -11,6 +11,20 @@ interface RopeContext {
   maxPositions: number
 }
 
+/** What families do with rotary positions, and what their config.json may leave out. */
+export interface RopeDefaults {
+  /** Where the fields stand, if not where they usually do; null: nowhere. */
+  fields?: JsonObject | null
+  /** Whether the family can turn a part of each head only, which others refuse. */
+  partial?: boolean
+  /** That part, where none is stated; default 1. */
+  factor?: number
+  /** The base, where none is stated; default 10000. */
+  theta?: number
+  /** Whether pairs are neighbours. */
+  interleaved?: boolean
+}
+
 /** How the fields of each scaling are read, by its name in `rope_type`. */
 const scalings: Readonly<Record<string, (rope: JsonObject, context: RopeContext) => RopeScaling>> = {
   default: () => ({ type: 'default' }),
@@ -34,17 +48,16 @@ const scalings: Readonly<Record<string, (rope: JsonObject, context: RopeContext)
 /**
  * Base, scaling and size of rotary positions: `rope_parameters`, as transformers 5 writes them, or
  * `rope_theta`, `rope_scaling` and `partial_rotary_factor` beside each other, as earlier versions did.
- * @param options whether the family can turn a part of each head only, which others refuse; that part and the
- * base, where the fields state none; which values are pairs
  * @throws FormatError if a field is missing, of the wrong type, or out of range
  */
 export function ropeFields(
   config: JsonObject,
   sizes: { headSize: number; maxPositions: number },
-  options: { partial?: boolean; factor?: number; theta?: number; interleaved?: boolean } = {},
+  options: RopeDefaults = {},
 ): RopeOptions {
   const key = ['rope_parameters', 'rope_scaling'].find((name) => config.has(name))
-  const rope = key === undefined ? null : config.object(key)
+  const usual = () => (key === undefined ? null : config.object(key))
+  const rope = options.fields === undefined ? usual() : options.fields
   /** Where a field stands that may be in either place. */
   const place = (name: string) => (rope?.has(name) ? rope : config)
   const { interleaved } = options

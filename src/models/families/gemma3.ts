@@ -1,0 +1,88 @@
+import type { FloatDType } from '../../core/dtype.ts'
+import type { JsonObject } from '../../formats/json.ts'
+import type { RopeOptions } from '../../nn/rope.ts'
+import { DecoderLM } from '../decoderLM.ts'
+import type { Family } from './family.ts'
+import { positiveField, sizeField, type Warn } from './fields.ts'
+import { gemmaNorm, parseGemmaLike } from './gemma.ts'
+import { gemma2Form, softcapField } from './gemma2.ts'
+import { isNull, type LlamaLikeConfig, layerWindow, llamaLikeNames } from './llamaLike.ts'
+import { type LlamaLikeForm, llamaLikeDecoder } from './llamaLikeDecoder.ts'
+import { ropeFields } from './ropeFields.ts'
+
+/*
+ * Gemma 3, its language model: Gemma 2 whose queries and keys are normalized head by head, without bounds,
+ * with five layers of a window for one that sees all tokens; the two turn them by other angles.
+ * Source: Gemma Team, "Gemma 3 Technical Report", 2025; transformers, modeling_gemma3.py.
+ */
+
+/** Gemma 3 with its language-model head: token ids → logits. */
+export class Gemma3ForCausalLM extends DecoderLM<LlamaLikeConfig> {
+  constructor(config: LlamaLikeConfig, dtype: FloatDType = 'float32') {
+    super(config, dtype, llamaLikeDecoder('Gemma3', form), 'model', config)
+  }
+}
+
+const form: LlamaLikeForm = {
+  ...gemma2Form,
+  headNorms: {
+    names: ['q_norm', 'k_norm'],
+    norm: (config, _heads, dtype) => gemmaNorm(config, config.headSize, dtype),
+  },
+}
+
+/** The config of Gemma 3 from its config.json; see `Family.parse`. */
+export function parseGemma3Config(json: JsonObject, warn: Warn = () => {}): LlamaLikeConfig {
+  // transformers reads it and bounds nothing.
+  if (json.has('attn_logit_softcapping')) throw json.error('attn_logit_softcapping', 'must be null')
+  if (isNull(json, 'sliding_window')) throw json.error('sliding_window', 'must be a size')
+  const window = sizeField(json, 'sliding_window', 4096)
+  const pattern = json.positiveInteger('sliding_window_pattern', 6)
+  const config = parseGemmaLike(json, warn, {
+    keyValueHeads: 4,
+    maxPositions: 131072,
+    window: layerWindow(json, window, (layer) => (layer + 1) % pattern !== 0),
+  })
+  return {
+    ...config,
+    ...ropesOf(json, config),
+    layerRotary: config.windows.map((each) => (each === null ? 'rotary' : 'localRotary')),
+    attentionScale: positiveField(json, 'query_pre_attn_scalar', 256) ** -0.5,
+    finalSoftcap: softcapField(json, 'final_logit_softcapping'),
+  }
+}
+
+/**
+ * The angles of layers that see all tokens, and of those with a window: each in its part of
+ * `rope_parameters`, as transformers 5 writes them, or in fields beside each other, as before.
+ */
+function ropesOf(
+  json: JsonObject,
+  sizes: { headSize: number; maxPositions: number },
+): { rope: RopeOptions; localRope: RopeOptions } {
+  const [global, local] = [{ theta: 1_000_000 }, { theta: 10_000 }]
+  if (json.has('rope_parameters')) {
+    const both = json.object('rope_parameters')
+    const of = (type: string) => (both.has(type) ? both.object(type) : null)
+    return {
+      rope: ropeFields(json, sizes, { ...global, fields: of('full_attention') }),
+      localRope: ropeFields(json, sizes, { ...local, fields: of('sliding_attention') }),
+    }
+  }
+  return {
+    rope: ropeFields(json, sizes, global),
+    localRope: {
+      size: sizes.headSize,
+      theta: positiveField(json, 'rope_local_base_freq', local.theta),
+      scaling: { type: 'default' },
+    },
+  }
+}
+
+export const gemma3: Family<LlamaLikeConfig> = {
+  architectures: ['Gemma3ForCausalLM'],
+  modelTypes: ['gemma3_text'],
+  parse: parseGemma3Config,
+  build: (config) => new Gemma3ForCausalLM(config),
+  names: llamaLikeNames,
+}
