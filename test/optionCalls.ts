@@ -79,7 +79,10 @@ export const calls: Record<string, Call> = {
     ...unset('promptTokens', 'newTokens', 'runs', 'computeDtype', 'kv', 'signal'),
   }),
   perplexity: call((o: lb.PerplexityOptions) => lb.perplexity(story, [1, 2], o), {
-    ...unset('context', 'stride', 'baseline', 'computeDtype', 'kv', 'signal', 'onProgress'),
+    ...unset('context', 'stride', 'definition', 'baseline', 'computeDtype', 'kv', 'signal', 'onProgress'),
+  }),
+  evaluateTask: call((o: lb.TaskOptions) => lb.evaluateTask(story, 'lambada', [{ text: 'a b' }], o), {
+    ...unset('limit', 'computeDtype', 'kv', 'signal', 'onProgress'),
   }),
   weightErrors: call((o: NonNullable<Parameters<typeof lb.weightErrors>[1]>) => lb.weightErrors(net, o), {
     ...unset('signal', 'onProgress'),

@@ -1,5 +1,5 @@
 import { DTypeError, ShapeError } from '../core/errors.ts'
-import { aFunction, aSignal, aString, check, either, listOf, wholeNumber } from '../core/kinds.ts'
+import { aFunction, aSignal, aString, check, either, listOf, oneOf, wholeNumber } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { aCacheType, type CacheType } from '../models/caches/index.ts'
 import type { KVCache } from '../models/caches/kvCache.ts'
@@ -9,6 +9,7 @@ import { aComputeDType, type ComputeDType } from '../qtensor/computeDtype.ts'
 import { argmax, crossEntropy, klDivergence } from '../tensor/ops/index.ts'
 import { scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
+import { type PerplexityDefinition, perplexityDefinitions, textWindows } from './windows.ts'
 
 /** How `perplexity` cuts the text, and what it compares with. */
 export interface PerplexityOptions {
@@ -16,6 +17,8 @@ export interface PerplexityOptions {
   context?: number
   /** Tokens from one window's start to the next; default: the context, so that windows do not overlap. */
   stride?: number
+  /** Which windows there are, and which of their tokens count; default `whole`. */
+  definition?: PerplexityDefinition
   /** A model (the float one) to compare with, token by token; on the same device. */
   baseline?: CausalLM
   /**
@@ -36,6 +39,7 @@ export interface PerplexityOptions {
 const optionKinds: OptionKinds<PerplexityOptions> = {
   context: wholeNumber(2),
   stride: wholeNumber(1),
+  definition: oneOf(...perplexityDefinitions),
   baseline: aCausalLM,
   computeDtype: aComputeDType,
   kv: aCacheType,
@@ -50,6 +54,8 @@ export interface Perplexity {
   perplexity: number
   /** Mean negative log-likelihood of the scored tokens, in nats. */
   nll: number
+  /** Standard error of `nll`, were the tokens drawn one by one: 1.96 of it on each side hold 95 % of cases. */
+  nllError: number
   /** How many tokens were scored. */
   tokens: number
   /** Mean KL(baseline ‖ model) over the scored tokens, in nats. */
@@ -61,8 +67,8 @@ export interface Perplexity {
 }
 
 /**
- * How surprised the model is by a text: it is cut into windows of `context` tokens every `stride`, an
- * incomplete last one is dropped, and each window scores its tokens but the first and those scored before.
+ * How surprised the model is by a text: it is cut into windows of `context` tokens every `stride`, and each
+ * window scores its tokens but the first and those scored before; `definition` says more.
  * @throws ShapeError if the text has less than one window; DTypeError if logits are NaN
  */
 export async function perplexity(
@@ -73,16 +79,16 @@ export async function perplexity(
   check('perplexity', 'model', model, aCausalLM)
   check('perplexity', 'text', text, aText)
   checkOptions('perplexity', options, optionKinds)
-  const { baseline, signal } = options
-  const ids = typeof text === 'string' ? encode(model, text) : text
+  const { baseline, signal, definition = 'whole' } = options
+  const ids = typeof text === 'string' ? evaluationTokens(model, text, definition) : text
   const context = options.context ?? Math.min(model.config.maxPositions, 2048)
   const stride = options.stride ?? context
   checkWindow(context, stride, model.config.maxPositions)
-  if (ids.length < context) {
+  if (definition === 'llama.cpp' && stride !== context)
     throw new ShapeError(
-      `perplexity: the text must have at least ${context} tokens, one window; it has ${ids.length} (take a smaller context)`,
+      `perplexity: llama.cpp's windows stand side by side, so stride must be the context (${context}); received ${stride}`,
     )
-  }
+  const windows = textWindows(ids.length, { context, stride, definition })
   if (baseline && baseline.config.vocabularySize !== model.config.vocabularySize) {
     const sizes = `${baseline.config.vocabularySize} and ${model.config.vocabularySize}`
     throw new ShapeError(`perplexity: the baseline must have the model's vocabulary; the sizes are ${sizes}`)
@@ -94,34 +100,36 @@ export async function perplexity(
     options.kv === undefined || options.kv === 'float32'
       ? null
       : model.createCache(context, { kv: options.kv })
-  const windows = Math.floor((ids.length - context) / stride) + 1
+  const begin = definition === 'llama.cpp' ? beginOfText(model) : undefined
   let tokens = 0
-  let [nll, divergence, agreements] = [0, 0, 0]
-  for (let window = 0; window < windows; window++) {
+  let [nll, squares, divergence, agreements] = [0, 0, 0, 0]
+  for (const [window, { start, end, scored }] of windows.entries()) {
     signal?.throwIfAborted()
-    const chunk = ids.slice(window * stride, window * stride + context)
-    const first = window === 0 ? 1 : Math.max(1, context - stride)
+    const chunk = ids.slice(start, end)
+    if (begin !== undefined) chunk[0] = begin
     const scores = scope(() => scoreWindow(model, compute, cache, baseline, chunk))
     const values = await scores.nll.read()
     const kl = await scores.kl?.read()
     const guesses = await scores.guesses?.read()
     const baselineGuesses = await scores.baselineGuesses?.read()
     for (const tensor of Object.values(scores)) tensor?.dispose()
-    for (let i = first; i < context; i++) {
+    for (let i = scored; i < chunk.length; i++) {
       checkScore(values[i - 1], 'those', window, i)
       if (kl) checkScore(kl[i - 1], "the baseline's", window, i)
       nll += Number(values[i - 1])
+      squares += Number(values[i - 1]) ** 2
       divergence += Number(kl?.[i - 1] ?? 0)
       if (guesses?.[i - 1] === baselineGuesses?.[i - 1]) agreements++
       tokens++
     }
-    options.onProgress?.(window + 1, windows)
+    options.onProgress?.(window + 1, windows.length)
   }
   const mean = nll / tokens
   const compared = baseline && { klDivergence: divergence / tokens, top1Agreement: agreements / tokens }
   return {
     perplexity: Math.exp(mean),
     nll: mean,
+    nllError: Math.sqrt(Math.max(0, squares / tokens - mean ** 2) / Math.max(1, tokens - 1)),
     tokens,
     ...compared,
     computeDtype: computedIn(model, computation),
@@ -160,9 +168,23 @@ function scoreWindow(
   }
 }
 
-function encode(model: CausalLM, text: string): number[] {
+/**
+ * The tokens of a text to evaluate: those of the text alone, or as llama.cpp has it with the token that begins
+ * a text.
+ */
+export function evaluationTokens(model: CausalLM, text: string, definition: PerplexityDefinition): number[] {
   if (!model.tokenizer) throw new DTypeError('perplexity: the model has no tokenizer; pass token ids')
-  return model.tokenizer.encode(text, { addSpecialTokens: false })
+  const ids = model.tokenizer.encode(text, { addSpecialTokens: false })
+  const begin = definition === 'llama.cpp' ? beginOfText(model) : undefined
+  return begin === undefined ? ids : [begin, ...ids]
+}
+
+/** The token that the model expects before a text, if it does. */
+function beginOfText({ tokenizer }: CausalLM): number | undefined {
+  const [[first], plain] = [true, false].map(
+    (addSpecialTokens) => tokenizer?.encode('a', { addSpecialTokens }) ?? [],
+  )
+  return first === plain[0] ? undefined : first
 }
 
 function checkWindow(context: number, stride: number, maxPositions: number): void {

@@ -39,7 +39,7 @@ const close = (received: number | undefined, wanted: number, what: string) =>
     `${what}: ${received}, ${wanted}`,
   )
 
-for (const [label, stride, windows] of [
+for (const [label, stride, windows, definition] of [
   [
     'windows side by side, an incomplete last one dropped',
     8,
@@ -58,15 +58,47 @@ for (const [label, stride, windows] of [
       [15, 3],
     ],
   ],
+  [
+    'an incomplete last window counts as transformers has it',
+    8,
+    [
+      [0, 1],
+      [8, 1],
+      [16, 1],
+    ],
+    'transformers',
+  ],
+  [
+    'windows that overlap as transformers has them, the last one at the end of the text',
+    6,
+    [
+      [0, 1],
+      [6, 2],
+      [12, 2],
+      [18, 2],
+    ],
+    'transformers',
+  ],
+  [
+    'the second half of windows that begin as a text does, as llama.cpp has it',
+    8,
+    [
+      [0, 5],
+      [8, 5],
+    ],
+    'llama.cpp',
+  ],
 ] as const)
   test(label, async () => {
     const context = 8
-    let [nll, kl, agreed, tokens] = [0, 0, 0, 0]
+    let [nll, squares, kl, agreed, tokens] = [0, 0, 0, 0, 0]
     for (const [start, first] of windows) {
       const window = ids.slice(start, start + context)
+      if (definition === 'llama.cpp') window[0] = 1
       const [q, p] = [await logProbabilities(rounded, window), await logProbabilities(model, window)]
-      for (let t = first; t < context; t++) {
+      for (let t = first; t < window.length; t++) {
         nll -= q[t - 1][window[t]]
+        squares += q[t - 1][window[t]] ** 2
         kl += p[t - 1].reduce((sum, log, i) => sum + Math.exp(log) * (log - q[t - 1][i]), 0)
         if (p[t - 1].indexOf(Math.max(...p[t - 1])) === q[t - 1].indexOf(Math.max(...q[t - 1]))) agreed++
         tokens++
@@ -74,9 +106,13 @@ for (const [label, stride, windows] of [
     }
     const seen: [number, number][] = []
     const onProgress = (done: number, total: number) => void seen.push([done, total])
-    const measured = await perplexity(rounded, ids, { context, stride, baseline: model, onProgress })
+    const measured = await perplexity(rounded, ids, {
+      ...{ context, stride, definition, baseline: model, onProgress },
+    })
     assert.equal(measured.tokens, tokens)
     close(measured.nll, nll / tokens, 'nll')
+    const variance = (squares - nll ** 2 / tokens) / (tokens - 1)
+    close(measured.nllError, Math.sqrt(variance / tokens), 'standard error')
     close(measured.perplexity, Math.exp(nll / tokens), 'perplexity')
     close(measured.klDivergence, kl / tokens, 'divergence')
     close(measured.top1Agreement, agreed / tokens, 'agreement')
