@@ -46,7 +46,8 @@ export class AddedTokens {
     for (const entries of this.byStart.values()) entries.sort(([a], [b]) => b.length - a.length)
   }
 
-  split(text: string): Piece[] {
+  /** @param skips which of them are left in the text, as what they are found in */
+  split(text: string, skips: (token: AddedToken) => boolean = () => false): Piece[] {
     if (this.byStart.size === 0) return text === '' ? [] : [text]
     const pieces: Piece[] = []
     /** Where the text begins that is no piece yet. */
@@ -57,7 +58,7 @@ export class AddedTokens {
       const [searched, token] = match
       let [start, end] = [at, at + searched.length]
       at = end - 1
-      if (token.single_word && isInWord(text, start, end)) continue
+      if (skips(token) || (token.single_word && isInWord(text, start, end))) continue
       if (token.lstrip) while (start > rest && space.test(text[start - 1])) start--
       if (token.rstrip) while (end < text.length && space.test(text[end])) end++
       if (rest < start) pieces.push(text.slice(rest, start))

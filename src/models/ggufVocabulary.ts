@@ -3,7 +3,7 @@ import type { GgufValue } from '../formats/ggufWriter.ts'
 import { type JsonObject, show } from '../formats/json.ts'
 import { preTokenizerName } from './ggufPreTokenizers.ts'
 import { tokenTypes } from './ggufTokens.ts'
-import { addedTokens, largestTokenId } from './tokenizerJson.ts'
+import { addedTokens, readVocabulary } from './tokenization/vocabulary.ts'
 
 /*
  * A tokenizer.json as the metadata that llama.cpp makes its own tokenizer of; ggufTokenizer.ts is the
@@ -32,8 +32,8 @@ export function vocabularyEntries(tokenizer: JsonObject, settings: TokenizerSett
   const model = tokenizer.object('model')
   if (model.string('type', 'BPE') !== 'BPE') throw model.error('type', 'must be "BPE", to be in a GGUF file')
   const pieces = model.boolean('byte_fallback', false)
-  const ids = idsOf(tokenizer)
-  const tokens = tokensOf(tokenizer, ids, settings.vocabularySize)
+  const { ids, count } = idsOf(tokenizer)
+  const tokens = tokensOf(tokenizer, ids, Math.max(settings.vocabularySize, count))
   const merges = mergesOf(model)
   const entries: [string, GgufValue][] = [
     ['tokenizer.ggml.model', { type: 'string', value: pieces ? 'llama' : 'gpt2' }],
@@ -77,11 +77,10 @@ function specialEntries(
 }
 
 /** The id of every token by its text. */
-function idsOf(tokenizer: JsonObject): Map<string, number> {
-  const vocabulary = tokenizer.object('model').get('vocab')
-  const ids = new Map<string, number>(Object.entries(vocabulary as Record<string, number>))
-  for (const { content, id } of addedTokens(tokenizer)) ids.set(content, id)
-  return ids
+function idsOf(tokenizer: JsonObject): { ids: ReadonlyMap<string, number>; count: number } {
+  const { ids, tokens, added } = readVocabulary(tokenizer)
+  const own = added.map(({ content, id }) => [content, id] as const)
+  return { ids: new Map([...ids, ...own]), count: tokens.length }
 }
 
 interface Token {
@@ -96,7 +95,7 @@ function tokensOf(tokenizer: JsonObject, ids: ReadonlyMap<string, number>, size:
   const bytes = model.boolean('byte_fallback', false)
   const added = new Map(addedTokens(tokenizer).map((token) => [token.id, token]))
   const texts = new Map([...ids].map(([text, id]) => [id, text]))
-  return Array.from({ length: Math.max(size, largestTokenId(tokenizer) + 1) }, (_, id) => {
+  return Array.from({ length: size }, (_, id) => {
     const text = texts.get(id)
     if (text === undefined) return { text: `[PAD${id}]`, type: tokenTypes.unused }
     if (bytes && id === unknown) return { text, type: tokenTypes.unknown }

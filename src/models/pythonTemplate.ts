@@ -48,6 +48,21 @@ export function renderAsPython(source: string, values: Readonly<Record<string, u
   return template.render({ ...values, ...functions })
 }
 
+/** The texts that a template itself holds: what it prints, and its strings. */
+export function templateTexts(source: string): string[] {
+  const texts: string[] = []
+  const collect = (node: unknown): void => {
+    if (Array.isArray(node)) node.forEach(collect)
+    else if (node instanceof Map) collect([...node])
+    else if (isNode(node)) {
+      if (node.type === 'StringLiteral') texts.push(String(node.value))
+      collect(Object.values(node))
+    }
+  }
+  collect(new Template(source).parsed)
+  return texts
+}
+
 /**
  * @throws Error if there are more than Python's sandbox allows: a template from anywhere should not fill the
  * memory

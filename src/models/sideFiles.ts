@@ -1,5 +1,5 @@
 import { sideFiles } from '../checkpoints/checkpoint.ts'
-import { JsonObject, maxJsonBytes, parseJson } from '../formats/json.ts'
+import { JsonObject, maxJsonBytes, parseJsonText } from '../formats/json.ts'
 import { type Folder, readText } from '../formats/source.ts'
 import type { CausalLM } from './causalLM.ts'
 import { tokenIdsField, type Warn } from './families/fields.ts'
@@ -21,7 +21,7 @@ export async function readSideFiles(
   model.checkpoint = { name: folder.name, config: config.toObject(), files }
   const object = (file: string) => {
     const name = `${folder.name}/${file}`
-    return new JsonObject(parseJson(new TextEncoder().encode(files.get(file)), name), name)
+    return new JsonObject(parseJsonText(files.get(file) ?? '', name), name)
   }
   if (files.has('generation_config.json')) {
     const generation = object('generation_config.json')

@@ -1,43 +1,25 @@
 import { FormatError } from '../core/errors.ts'
 import { aBoolean, aString, check, isObject, type Kind, listOf, wholeNumber } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
-import { JsonObject, show } from '../formats/json.ts'
-import { type AddedToken, AddedTokens, type Piece } from './addedTokens.ts'
-import { type ChatMessage, renderChat } from './chatTemplate.ts'
+import { JsonObject } from '../formats/json.ts'
+import { type ChatMessage, type ChatTemplateOptions, chatTemplateKinds, renderChat } from './chatTemplate.ts'
 import { cleanUp } from './cleanUp.ts'
-import { addedTokens, checkBpe, largestTokenId } from './tokenizerJson.ts'
+import type { Pipeline } from './tokenization/pipeline.ts'
+import { readVocabulary } from './tokenization/vocabulary.ts'
 
-/**
- * What this module uses of `@huggingface/tokenizers`: its parts, which are called in the order of the Python
- * library.
- */
-interface HuggingFaceTokenizer {
-  normalizer: ((text: string) => string) | null
-  pre_tokenizer: ((text: string, options: { section_index: number }) => string[]) | null
-  model: (words: string[]) => string[]
-  post_processor: ((tokens: string[], pair: null, addSpecialTokens: boolean) => { tokens: string[] }) | null
-  token_to_id(token: string): number | undefined
-  id_to_token(id: number): string | undefined
-  decode(
-    ids: number[],
-    options: { skip_special_tokens: boolean; clean_up_tokenization_spaces: boolean },
-  ): string
+/** How text becomes token ids. */
+export interface EncodeOptions {
+  /** Puts the special tokens that the model expects around the text; default true. */
+  addSpecialTokens?: boolean
+  /**
+   * Whether special tokens that are spelled in the text are those tokens; default true, as in Python. What a
+   * user typed should not be able to end a turn: there it is false, and they are text (transformers'
+   * `split_special_tokens`).
+   */
+  parseSpecialTokens?: boolean
 }
 
-const aMessage: Kind = {
-  must: 'be { role, content }',
-  holds: (value) => isObject(value) && 'role' in value && 'content' in value,
-}
-
-/** A tokenizer made of its files. */
-interface Made {
-  library: HuggingFaceTokenizer
-  /** Tokens to be found in the text as it is, and in normalized text. */
-  plain: AddedTokens
-  normalized: AddedTokens
-  special: ReadonlySet<number>
-  cleansUp: boolean
-}
+const encodeKinds: OptionKinds<EncodeOptions> = { addSpecialTokens: aBoolean, parseSpecialTokens: aBoolean }
 
 /** How token ids become text. */
 export interface DecodeOptions {
@@ -47,21 +29,23 @@ export interface DecodeOptions {
 
 const decodeKinds: OptionKinds<DecodeOptions> = { skipSpecialTokens: aBoolean }
 
-/** Text ↔ token ids, by the model's own tokenizer.json. */
+const aMessage: Kind = {
+  must: 'be { role, content }',
+  holds: (value) => isObject(value) && typeof value.role === 'string',
+}
+
+/** Text ↔ token ids, by the model's own tokenizer. */
 export class Tokenizer {
-  private make: (() => Made) | undefined
-  private lazilyMade: Made | undefined
+  private make: (() => Pipeline) | undefined
+  private made: Pipeline | undefined
   private readonly config: JsonObject
-  /** What messages call tokenizer.json. */
-  private readonly name: string
   /** One more than the largest token id. */
   readonly vocabularySize: number
 
-  private constructor(make: () => Made, config: JsonObject, vocabularySize: number, name: string) {
+  private constructor(make: () => Pipeline, config: Record<string, unknown>, vocabularySize: number) {
     this.make = make
-    this.config = config
+    this.config = new JsonObject(config, 'tokenizer_config.json')
     this.vocabularySize = vocabularySize
-    this.name = name
   }
 
   /**
@@ -75,7 +59,10 @@ export class Tokenizer {
     config: Record<string, unknown>,
     name = 'tokenizer.json',
   ): Promise<Tokenizer> {
-    return Tokenizer.lazy(() => json, config, largestTokenId(new JsonObject(json, name)) + 1, name)
+    const parsed = new JsonObject(json, name)
+    const vocabulary = readVocabulary(parsed)
+    const make = await pipelines(name)
+    return new Tokenizer(() => make(parsed, vocabulary), config, vocabulary.tokens.length)
   }
 
   /**
@@ -89,65 +76,37 @@ export class Tokenizer {
     vocabularySize: number,
     name: string,
   ): Promise<Tokenizer> {
-    const library = await import('@huggingface/tokenizers')
-    const settings = new JsonObject(config, 'tokenizer_config.json')
-    const make = () => {
-      const parsed = new JsonObject(json(), name)
-      checkBpe(parsed)
-      const added = addedTokens(parsed)
-      try {
-        const made = new library.Tokenizer({ ...parsed.toObject(), added_tokens: added }, config)
-        return assemble(made as unknown as HuggingFaceTokenizer, added, cleansUp(parsed, settings))
-      } catch (cause) {
-        const reason = cause instanceof Error ? cause.message : cause
-        throw new FormatError(`${name}: must be a tokenizer of Hugging Face's format; ${reason}`, { cause })
-      }
-    }
-    return new Tokenizer(make, settings, vocabularySize, name)
+    const make = await pipelines(name)
+    return new Tokenizer(() => make(new JsonObject(json(), name)), config, vocabularySize)
   }
 
   /**
-   * Made when first used: for 50,000 tokens it takes a fifth of a second and 30 MB, which whoever passes
-   * token ids need not spend.
+   * Makes the tables that encoding needs, if they are not there yet: done when they are first needed, since
+   * whoever passes token ids need not spend the time.
+   * @throws FormatError if the tokenizer is not sound
    */
-  private get made(): Made {
-    if (!this.lazilyMade) {
-      this.lazilyMade = this.make?.() as Made
+  prepare(): void {
+    this.pipeline
+  }
+
+  private get pipeline(): Pipeline {
+    if (!this.made) {
+      this.made = this.make?.() as Pipeline
       // What it was made of may go.
       this.make = undefined
     }
-    return this.lazilyMade
+    return this.made
   }
 
   /**
    * Token ids of `text`, by default with the special tokens that the model expects around it.
    * @throws FormatError if the tokenizer is not sound
    */
-  encode(text: string, options: { addSpecialTokens?: boolean } = {}): number[] {
+  encode(text: string, options: EncodeOptions = {}): number[] {
     check('encode', 'text', text, aString)
-    checkOptions('encode', options, { addSpecialTokens: aBoolean })
-    const { library, plain, normalized } = this.made
-    const normalize = (piece: Piece) =>
-      typeof piece === 'string'
-        ? normalized.split(library.normalizer ? library.normalizer(piece) : piece)
-        : [piece]
-    const pieces = plain.split(text).flatMap(normalize)
-    const tokens = pieces.flatMap((piece, i) => {
-      if (typeof piece !== 'string') return [piece.content]
-      return library.model(
-        library.pre_tokenizer ? library.pre_tokenizer(piece, { section_index: i }) : [piece],
-      )
-    })
-    const { post_processor } = library
-    const whole = post_processor
-      ? post_processor(tokens, null, options.addSpecialTokens ?? true).tokens
-      : tokens
-    return whole.map((token) => {
-      const id = library.token_to_id(token)
-      if (id === undefined)
-        throw new FormatError(`${this.name}: the vocabulary must hold ${show(token)}; it does not`)
-      return id
-    })
+    checkOptions('encode', options, encodeKinds)
+    const { addSpecialTokens = true, parseSpecialTokens = true } = options
+    return this.pipeline.encode(text, addSpecialTokens, parseSpecialTokens ? 'all' : 'ordinary')
   }
 
   /**
@@ -157,71 +116,77 @@ export class Tokenizer {
   decode(ids: readonly number[], options: DecodeOptions = {}): string {
     check('decode', 'ids', ids, listOf('token ids', wholeNumber(0)))
     checkOptions('decode', options, decodeKinds)
-    const text = this.decodeRaw(ids, options)
-    return this.made.cleansUp ? cleanUp(text).whole : text
+    const text = this.pipeline.decode(ids, options.skipSpecialTokens ?? true)
+    return this.cleansUp() ? cleanUp(text).whole : text
   }
 
   /**
    * The beginning of the text of token ids, as much of it as no further token can change; pieces of a stream
-   * add up to `decode`'s text.
-   * What is streamed is what no further token can change: decoding holds back characters that are not whole,
-   * and where spaces are cleaned up the beginnings of what would be replaced; so the pieces add up to the
-   * text returned.
+   * add up to `decode`'s text. Held back are characters that are not whole, runs of bytes that have not ended,
+   * and where spaces are cleaned up the beginnings of what would be replaced.
    */
-  decodeSettled(ids: readonly number[], options: DecodeOptions = {}): string {
-    // A character may be split over tokens: the rest of it may come.
-    const text = this.decodeRaw(ids, options).replace(/\ufffd+$/, '')
-    return this.made.cleansUp ? cleanUp(text).settled : text
-  }
-
-  private decodeRaw(ids: readonly number[], { skipSpecialTokens = true }: DecodeOptions): string {
-    const { library, special } = this.made
-    const known = ids.filter(
-      (id) => library.id_to_token(id) !== undefined && !(skipSpecialTokens && special.has(id)),
-    )
-    return known.length === 0
-      ? ''
-      : library.decode(known, { skip_special_tokens: false, clean_up_tokenization_spaces: false })
+  decodeSettled(ids: readonly number[], { skipSpecialTokens = true }: DecodeOptions = {}): string {
+    const text = this.pipeline.decodeSettled(ids, skipSpecialTokens)
+    return this.cleansUp() ? cleanUp(text).settled : text
   }
 
   /**
-   * The prompt for a conversation, by the model's chat template, ending where the assistant's answer begins.
-   * @param options.template the name of one of several templates; default: the only one, or `default`
+   * Whether decoding removes spaces before punctuation: as transformers has it since version 5, only where
+   * that is asked for, and of a BPE tokenizer only where it is asked for by the name that says what it does.
+   */
+  private cleansUp(): boolean {
+    if (!this.config.boolean('clean_up_tokenization_spaces', false)) return false
+    return (
+      this.pipeline.kind !== 'BPE' ||
+      this.config.boolean('clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output', false)
+    )
+  }
+
+  /**
+   * The prompt for a conversation, by the model's chat template; by default it ends where the assistant's
+   * answer begins. `encodeChat` gives its token ids.
    * @throws FormatError if the model has no chat template of that name, or one that fails
    */
   async applyChatTemplate(
     messages: readonly ChatMessage[],
-    options: { template?: string } = {},
+    options: ChatTemplateOptions = {},
   ): Promise<string> {
-    check('applyChatTemplate', 'messages', messages, listOf('messages { role, content }', aMessage))
-    checkOptions('applyChatTemplate', options, { template: aString })
-    return renderChat(this.config, messages, options.template)
+    checkChat('applyChatTemplate', messages, options)
+    return renderChat(this.config, messages, options)
+  }
+
+  /**
+   * The token ids of a conversation's prompt, as `applyChatTemplate` writes it. Only the template's own
+   * special tokens are special: what looks like one in messages, tools, documents or variables is text
+   * (transformers' `sanitize_control_tokens`).
+   * @throws FormatError if the model has no chat template of that name, or one that fails
+   */
+  async encodeChat(messages: readonly ChatMessage[], options: ChatTemplateOptions = {}): Promise<number[]> {
+    checkChat('encodeChat', messages, options)
+    const { encodeConversation } = await import('./markedChat.ts')
+    return encodeConversation(this.pipeline, this.config, messages, options)
   }
 }
 
-function assemble(library: HuggingFaceTokenizer, added: readonly AddedToken[], cleans: boolean): Made {
-  const normalize = ({ content }: AddedToken) => (library.normalizer ? library.normalizer(content) : content)
-  return {
-    library,
-    plain: new AddedTokens(added.filter((token) => !isNormalized(token))),
-    normalized: new AddedTokens(added.filter(isNormalized), normalize),
-    special: new Set(added.filter(({ special }) => special).map(({ id }) => id)),
-    cleansUp: cleans,
+function checkChat(operation: string, messages: readonly ChatMessage[], options: ChatTemplateOptions): void {
+  check(operation, 'messages', messages, listOf('messages { role, content }', aMessage))
+  checkOptions(operation, options, chatTemplateKinds)
+}
+
+/** Makes pipelines of a tokenizer.json of this name. */
+async function pipelines(name: string) {
+  // Loaded when used: most commands have no text.
+  const [library, { Pipeline }] = await Promise.all([
+    import('@huggingface/tokenizers'),
+    import('./tokenization/pipeline.ts'),
+  ])
+  return (...[json, vocabulary]: [JsonObject, ReturnType<typeof readVocabulary>?]): Pipeline => {
+    try {
+      return new Pipeline(library, json, vocabulary)
+    } catch (cause) {
+      if (cause instanceof FormatError) throw cause
+      const reason = cause instanceof Error ? cause.message : cause
+      throw new FormatError(`${name}: must be a tokenizer of Hugging Face's format; ${reason}`, { cause })
+    }
   }
-}
-
-function isNormalized({ normalized, special }: AddedToken): boolean {
-  return normalized ?? !special
-}
-
-/**
- * Whether decoding removes spaces before punctuation: as transformers has it since version 5, only where that
- * is asked for, and of a BPE tokenizer only where it is asked for by the name that says what it does.
- */
-function cleansUp(json: JsonObject, config: JsonObject): boolean {
-  if (!config.boolean('clean_up_tokenization_spaces', false)) return false
-  const isBpe = json.object('model').string('type', 'BPE') === 'BPE'
-  return (
-    !isBpe || config.boolean('clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output', false)
-  )
 }
