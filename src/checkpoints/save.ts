@@ -56,7 +56,7 @@ const optionKinds: OptionKinds<SaveOptions> = {
 }
 
 /** The schemes whose parts stand in a folder. */
-function folderSchemes(): WritingScheme[] {
+export function folderSchemes(): WritingScheme[] {
   return writingSchemes().filter(({ writer: { container = safetensorsFolder } }) => container.file === null)
 }
 
@@ -94,7 +94,8 @@ export async function schemeToWrite(format: string | undefined, layers: ModelLay
   )
 }
 
-function holdsTypes({ writer }: WritingScheme, { quantized }: ModelLayers): boolean {
+/** Whether a scheme has the types of all weights. */
+export function holdsTypes({ writer }: WritingScheme, { quantized }: ModelLayers): boolean {
   return [...quantized.values()].every(({ weight, weights }) => {
     const type = weight?.qtype ?? weights
     return !type || writer.types.includes(type)

@@ -7,7 +7,6 @@ import { asQType, type QType, type QTypeName } from '../core/qtype.ts'
 import { type Shape, showShape } from '../core/shape.ts'
 import { aDevice, type Device } from '../devices/device.ts'
 import { openDevice } from '../devices/open.ts'
-import { JsonObject } from '../formats/json.ts'
 import { storedBytes } from '../formats/safetensors.ts'
 import type { StoredDType, TensorFile } from '../formats/tensorFile.ts'
 import { aModule, type Module, type Parameter } from '../nn/module.ts'
@@ -16,7 +15,7 @@ import { Uncalibrated } from '../nn/uncalibrated.ts'
 import { defaultGroupSize } from '../qtensor/groupSize.ts'
 import { matrixShape } from '../qtensor/parts.ts'
 import { activationType } from '../quantize/quantize.ts'
-import { detectFile } from './detect.ts'
+import { detectState } from './detectState.ts'
 import { fillModel, type LoadedState } from './fill.ts'
 import { schemeToWrite } from './save.ts'
 import { allTensors, layersToWrite } from './savedTensors.ts'
@@ -103,22 +102,9 @@ export async function loadStateDict(
   options: LoadStateOptions = {},
 ): Promise<LoadedState> {
   checkState('loadStateDict', model, state, options)
-  const file = asFile(state)
-  const { quantized } = await detectFile(file, await ownSettings(model, file.name))
+  const { file, quantized } = await detectState(model, asFile(state))
   const { device = deviceOf(model) ?? openDevice(), dtype, strict = true } = options
   return fillModel(model, file, quantized, { device, dtype, strict })
-}
-
-/**
- * What the scheme of a model's layers has in a file of its own, and nowhere else; null where tensors say all.
- * @param name what messages call it
- */
-async function ownSettings(model: Module, name: string): Promise<JsonObject | null> {
-  const layers = await layersToWrite(model)
-  const { settingsFiles = [], writer } = await schemeToWrite(undefined, layers)
-  const { files } = writer.settings(layers.quantized, layers.floats)
-  const text = settingsFiles.map((file) => files?.get(file)).find((written) => written !== undefined)
-  return text === undefined ? null : new JsonObject(JSON.parse(text), name)
 }
 
 /**

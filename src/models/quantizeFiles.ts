@@ -1,3 +1,4 @@
+import { emptyKind, emptyWeight } from '../checkpoints/emptyWeight.ts'
 import { inputModes, lostInputs } from '../checkpoints/inputModes.ts'
 import type { LoadPlan } from '../checkpoints/plan.ts'
 import { refuseMisfit, schemeToWrite } from '../checkpoints/save.ts'
@@ -11,7 +12,6 @@ import type { QTensor } from '../qtensor/qtensor.ts'
 import { dequantize } from '../quantize/dequantize.ts'
 import { type QuantizeOptions, quantize } from '../quantize/quantize.ts'
 import type { CausalLM } from './causalLM.ts'
-import { emptyKind, emptyWeight } from './emptyWeight.ts'
 import { placeFloats, type RewriteOptions, rewriteFiles } from './rewriteFiles.ts'
 
 /** How a model is quantized from files to files. */

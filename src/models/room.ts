@@ -1,3 +1,4 @@
+import { emptyWeight } from '../checkpoints/emptyWeight.ts'
 import type { LoadPlan, PlannedParameter } from '../checkpoints/plan.ts'
 import { dtypes, type FloatDType, isFloatDType } from '../core/dtype.ts'
 import { DeviceError } from '../core/errors.ts'
@@ -6,7 +7,6 @@ import type { Device } from '../devices/device.ts'
 import { parentPath } from '../nn/module.ts'
 import { QWeightModule } from '../nn/qmodule.ts'
 import type { CausalLM } from './causalLM.ts'
-import { emptyWeight } from './emptyWeight.ts'
 
 /** What becomes of the parameters of a plan. */
 export interface Becoming {

@@ -77,6 +77,8 @@ export interface Quantizer {
    * divides; the weights stand for bfloat16 then.
    */
   readonly scales?: 'exponents' | 'divided'
+  /** What its offsets are, where they are neither what the type has nor integer zero points: floats. */
+  readonly offset?: 'zero'
   /**
    * Adds to the statistics of a layer what it needs of a batch.
    * @param x [M, K] float32, the rows that the weight [N, K] multiplies

@@ -141,6 +141,7 @@ export function hqq(options: HqqOptions = {}): Quantizer {
  */
 const hqqZeros: Quantizer = {
   name: 'hqqZeros',
+  offset: 'zero',
   solve(weight, spec) {
     const parts = hqq().solve(cast(weight, 'float32'), spec)
     const { scale, offset } = parts

@@ -14,10 +14,12 @@ import { initialize } from '../../src/nn/initialize.ts'
 import { Linear } from '../../src/nn/linear.ts'
 import { Module } from '../../src/nn/module.ts'
 import { LayerNorm } from '../../src/nn/normalization.ts'
+import type { QWeightModule } from '../../src/nn/qmodule.ts'
+import { Sequential } from '../../src/nn/sequential.ts'
 import { calibrate } from '../../src/quantize/calibrate.ts'
-import { freeze, quantizationMap, quantize } from '../../src/quantize/quantize.ts'
+import { freeze, type QuantizeOptions, quantizationMap, quantize } from '../../src/quantize/quantize.ts'
 import { flatten, relu } from '../../src/tensor/ops/index.ts'
-import { scope } from '../../src/tensor/scope.ts'
+import { keep, scope } from '../../src/tensor/scope.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
 import { deviceNames } from '../deviceNames.ts'
 
@@ -213,3 +215,46 @@ for (const name of deviceNames) {
     })
   })
 }
+
+/** Kinds of weights of which quanto has some, and other schemes the others. */
+const kinds: Record<string, QuantizeOptions> = {
+  quanto: { weights: 'int4' },
+  'bitsandbytes, scales quantized': { weights: 'nf4', algorithm: 'doubleQuant' },
+  'LLM.int8': { weights: 'int8', algorithm: 'llmInt8' },
+  'zero points': { weights: 'int4', groupSize: 32, zeroPoints: true },
+  'symmetric zero points': { weights: 'int4', groupSize: 32, zeroPoints: true, symmetric: true },
+  'zero points, scales of halves': {
+    ...{ weights: 'int4', groupSize: 32, zeroPoints: true },
+    scaleDtype: 'float16',
+  },
+  'groups of int8': { weights: 'int8', groupSize: 32 },
+  mlx: { weights: 'int4', groupSize: 32, algorithm: 'mlx' },
+  'float zero points': { weights: 'int4', groupSize: 32, algorithm: 'hqqZeros' },
+  tiles: { weights: 'float8', groupSize: 32, blockRows: 32, algorithm: 'minmax', scaleDtype: 'float32' },
+}
+
+for (const [kind, options] of Object.entries(kinds))
+  test(`${kind}: a state goes into another model of the kind, frozen or yet to be`, async () => {
+    const device = openDevice('cpu', { threads: 1 })
+    const made = (seed: number) => {
+      const net = initialize(new Sequential(new Linear(64, 64), new Linear(64, 32)), device, { seed })
+      quantize(net, options)
+      return net
+    }
+    const values = (net: Module, path: string) =>
+      scope(() => keep((net.getModule(path) as QWeightModule).quantizedWeight().dequantize())).toNumbers()
+    const net = made(1)
+    freeze(net)
+    const state = await stateDict(net)
+    const [frozen, other] = [made(2), made(2)]
+    freeze(frozen)
+    for (const into of [frozen, other]) {
+      assert.deepEqual(await loadStateDict(into, state), { missingKeys: [], unexpectedKeys: [] })
+      for (const path of ['0', '1']) assert.deepEqual(await values(into, path), await values(net, path))
+    }
+    // Floats of training go in and out as they are.
+    const [training, again] = [made(3), made(4)]
+    await loadStateDict(again, await stateDict(training))
+    assert.deepEqual(await values(again, '0'), await values(training, '0'))
+    await device.close()
+  })

@@ -20,8 +20,8 @@ export function emptyWeight(twin: QWeightModule, float: FloatDType): QTensor {
     : qtype.codebook || scaleDtype || quantizer.divisor
       ? 'float32'
       : float
-  const offset = zeroPoints ? 'zeroPoint' : qtype.unsigned ? 'shift' : null
-  return QTensor.meta(weightSpec(twin.quantization, shape), shape, dtype, offset)
+  const usual = zeroPoints ? 'zeroPoint' : qtype.unsigned ? 'shift' : null
+  return QTensor.meta(weightSpec(twin.quantization, shape), shape, dtype, quantizer.offset ?? usual)
 }
 
 /** What schemes ask of such a weight. */
