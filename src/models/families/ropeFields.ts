@@ -43,6 +43,8 @@ const scalings: Readonly<Record<string, (rope: JsonObject, context: RopeContext)
   }),
   yarn,
   longrope,
+  // Its name in the first files of Phi-3.
+  su: longrope,
 }
 
 /**
