@@ -20,7 +20,8 @@ export function emptyWeight(twin: QWeightModule, float: FloatDType): QTensor {
     : qtype.codebook || scaleDtype || quantizer.divisor
       ? 'float32'
       : float
-  const usual = zeroPoints ? 'zeroPoint' : qtype.unsigned ? 'shift' : null
+  const usual =
+    zeroPoints || quantizer.zeroPoint !== undefined ? 'zeroPoint' : qtype.unsigned ? 'shift' : null
   return QTensor.meta(weightSpec(twin.quantization, shape), shape, dtype, quantizer.offset ?? usual)
 }
 
@@ -29,7 +30,7 @@ export function emptyKind(twin: QWeightModule, { facts, dtype }: QTensor): Weigh
   const { qtype, symmetric, scaleDtype, quantizer } = twin.quantization
   const { divisor = null } = quantizer
   const middle = qtype.unsigned ? 2 ** (qtype.bits - 1) : 0
-  const zeroPoint = facts.offset === 'zeroPoint' && symmetric ? middle : null
+  const zeroPoint = quantizer.zeroPoint ?? (facts.offset === 'zeroPoint' && symmetric ? middle : null)
   const scale = {
     scaleDtype: scaleDtype ?? dtype,
     divisor,

@@ -79,6 +79,8 @@ export interface Quantizer {
   readonly scales?: 'exponents' | 'divided'
   /** What its offsets are, where they are neither what the type has nor integer zero points: floats. */
   readonly offset?: 'zero'
+  /** The integer zero point that all its blocks have. Default: it has none, or chooses them. */
+  readonly zeroPoint?: number
   /**
    * Adds to the statistics of a layer what it needs of a batch.
    * @param x [M, K] float32, the rows that the weight [N, K] multiplies

@@ -16,6 +16,7 @@ import { type ChosenScales, groupQuantizer } from './groupQuantizer.ts'
 import { llmInt8 } from './llmInt8.ts'
 import { mxfp4Minmax, nvfp4Minmax } from './microscaling.ts'
 import { minmax } from './minmax.ts'
+import { ternary } from './ternary.ts'
 import { torchaoFloat8, torchaoInt8, torchaoIntx } from './torchaoQuantizers.ts'
 
 /**
@@ -208,6 +209,7 @@ export const quantizers = {
   torchaoIntx,
   mxfp4Minmax,
   nvfp4Minmax,
+  ternary,
   ...ggufQuantizers,
 } satisfies Record<string, Quantizer>
 export type QuantizerName = keyof typeof quantizers

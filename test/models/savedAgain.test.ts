@@ -17,6 +17,7 @@ import { copyOf } from './golden.ts'
 
 const device = openDevice('cpu', { threads: 1 })
 const folders = {
+  bitnet: ['bitnet-auto'],
   hqq: ['hqq-w2-g64', 'hqq-w3-g64', 'hqq-w4-g64', 'hqq-w8-g64'],
   torchao: [
     'torchao-int8wo',

@@ -29,7 +29,7 @@ const options: Case[] = [
   {
     name: 'a quantizer that there is not',
     run: () => quantize(net(), { weights: 'int4', algorithm: 'awq' as 'hqq' }),
-    says: 'quantize: algorithm must be absmax, max, minmax, mlx, hqq, hqqZeros, codebook, doubleQuant, llmInt8, torchaoInt8, torchaoFloat8, torchaoIntx, mxfp4Minmax, nvfp4Minmax, q4_0, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, iq4_xs, tq2_0 or mxfp4, or a quantizer of your own; received "awq"',
+    says: 'quantize: algorithm must be absmax, max, minmax, mlx, hqq, hqqZeros, codebook, doubleQuant, llmInt8, torchaoInt8, torchaoFloat8, torchaoIntx, mxfp4Minmax, nvfp4Minmax, ternary, q4_0, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, iq4_xs, tq2_0 or mxfp4, or a quantizer of your own; received "awq"',
   },
   {
     name: 'no options',

@@ -2,17 +2,17 @@ import { type FloatDType, isFloatDType } from '../../core/dtype.ts'
 import { qint2 } from '../../core/qtypes.ts'
 import { numel, type Shape } from '../../core/shape.ts'
 import { splitRows, unpackCodes } from '../../qtensor/packing.ts'
-import { matrixShape, type WeightParts } from '../../qtensor/parts.ts'
+import { matrixShape } from '../../qtensor/parts.ts'
 import { QTensor } from '../../qtensor/qtensor.ts'
-import { encodeRows } from '../../qtensor/rows.ts'
-import { abs, cast, clamp, div, mean } from '../../tensor/ops/index.ts'
+import { ternaryKind, ternaryParts } from '../../qtensor/ternary.ts'
+import { cast, div } from '../../tensor/ops/index.ts'
 import { keep, scope } from '../../tensor/scope.ts'
-import { Tensor } from '../../tensor/tensor.ts'
 import type { JsonObject } from '../json.ts'
 import type { TensorFile } from '../tensorFile.ts'
+import { bitnetWriter } from './bitnetWriter.ts'
 import { checkScales } from './checkScales.ts'
 import { leftOut } from './leftOut.ts'
-import type { PartReader, QuantizedFile, QuantizedWeight, Scheme } from './scheme.ts'
+import type { QuantizedFile, QuantizedWeight, Scheme } from './scheme.ts'
 
 /**
  * BitNet's ternary weights, as transformers keeps them: t is −1, 0 or 1, and what a layer takes is rounded to
@@ -30,6 +30,7 @@ import type { PartReader, QuantizedFile, QuantizedWeight, Scheme } from './schem
 export const bitnet: Scheme = {
   name: 'bitnet',
   detect: (config, file) => (config?.get('quant_method') === 'bitnet' ? openBitnet(config, file) : null),
+  writer: bitnetWriter,
 }
 
 function openBitnet(config: JsonObject, file: TensorFile): QuantizedFile {
@@ -62,26 +63,8 @@ function oneOf(config: JsonObject, key: string, usual: string, other: string): s
 
 /** What all weights share: ternary codes, one scale. */
 function facts(shape: Shape) {
-  const [rows, columns] = matrixShape(shape)
-  const block = { kind: 'tile', rows, columns } as const
-  return { facts: { qtype: qint2, shape, block, offset: 'zeroPoint' }, kind: 'ternary, one scale' } as const
-}
-
-/** @param scale one value */
-function ternary(shape: Shape, dtype: FloatDType, codes: Tensor | null, scale: Tensor): QTensor {
-  const { block } = facts(shape).facts
-  const offset: WeightParts['offset'] = { kind: 'zeroPoint', value: 1 }
-  return keep(
-    QTensor.fromParts({
-      type: qint2,
-      shape,
-      dtype,
-      codes,
-      block,
-      scale: { values: scale.view([1, 1]) },
-      offset,
-    }),
-  )
+  const { type, block } = ternaryKind(shape)
+  return { facts: { qtype: type, shape, block, offset: 'zeroPoint' }, kind: 'ternary, one scale' } as const
 }
 
 function packedWeight(file: TensorFile, path: string, shape: Shape, linear: string): QuantizedWeight {
@@ -107,7 +90,8 @@ function packedWeight(file: TensorFile, path: string, shape: Shape, linear: stri
         await checkScales(parts, 'weight_scale', scale)
         return scope(() => {
           const codes = packed && unpackCodes(packed, packing).view([out, columns])
-          return ternary(shape, dtype, codes, scale)
+          const values = scale.view([1, 1])
+          return keep(QTensor.fromParts({ ...ternaryKind(shape), dtype, codes, scale: { values } }))
         })
       } finally {
         scale.dispose()
@@ -124,20 +108,9 @@ function floatWeight(file: TensorFile, path: string, shape: Shape): QuantizedWei
     ...facts(shape),
     dtype,
     parts: [{ name: 'weight', dtypes: [dtype], shape }],
-    read: (parts) => roundWeight(parts, shape, dtype),
+    async read(parts) {
+      const stored = await parts.tensor('weight')
+      return scope(() => keep(QTensor.fromParts(ternaryParts(stored))))
+    },
   }
-}
-
-async function roundWeight(parts: PartReader, shape: Shape, dtype: FloatDType): Promise<QTensor> {
-  const stored = await parts.tensor('weight')
-  return scope(() => {
-    const floats = cast(stored, 'float32')
-    const size = clamp(mean(abs(floats)).view([1]), 1e-5, Number.MAX_VALUE)
-    const zeroPoint = Tensor.fromNumbers(parts.device, [1], [1], 'uint8')
-    const chosen = { scale: size, zeroPoint }
-    const range = { qmin: 0, qmax: 2 }
-    const codes = encodeRows(floats.view([1, numel(shape)]), chosen, qint2, { range, reciprocal: true })
-    const rounded = cast(div(1, div(1, size)), dtype)
-    return ternary(shape, dtype, codes.view(matrixShape(shape)), rounded)
-  })
 }

@@ -3,6 +3,7 @@
 mlx       mlx_lm.utils.load_model, then mlx.core.dequantize
 hqq       HQQLinear.load_state_dict, then dequantize
 torchao   transformers' from_pretrained, then dequantize
+bitnet    transformers' unpack_weights, times the scale, for the layers that from_pretrained makes AutoBitLinear
 """
 
 import json
@@ -49,6 +50,20 @@ def of_torchao(folder):
     return {name: weight.dequantize().float() for name, weight in model.state_dict().items() if hasattr(weight, "qdata")}
 
 
-libraries = {"mlx": of_mlx, "hqq": of_hqq, "torchao": of_torchao}
+def of_bitnet(folder):
+    from transformers import AutoModelForCausalLM
+    from transformers.integrations.bitnet import AutoBitLinear, unpack_weights
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, device_map="cpu")
+    stored = load_file(os.path.join(folder, "model.safetensors"))
+    weights = {}
+    for name, module in model.named_modules():
+        if isinstance(module, AutoBitLinear):
+            codes = unpack_weights(stored[f"{name}.weight"], dtype=torch.float32)
+            weights[f"{name}.weight"] = codes * stored[f"{name}.weight_scale"]
+    return weights
+
+
+libraries = {"bitnet": of_bitnet, "mlx": of_mlx, "hqq": of_hqq, "torchao": of_torchao}
 for job in json.load(open(sys.argv[1])):
     save_file({name: weight.contiguous() for name, weight in libraries[job["library"]](job["folder"]).items()}, job["out"])

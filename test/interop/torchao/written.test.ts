@@ -27,7 +27,7 @@ import { findPython, runJobs } from '../python.ts'
  */
 
 interface Written {
-  readonly library: 'mlx' | 'hqq' | 'torchao'
+  readonly library: 'mlx' | 'hqq' | 'torchao' | 'bitnet'
   /** What the model is saved as. */
   readonly format: string
   readonly options: QuantizeOptions
@@ -44,6 +44,10 @@ const hqq = (weights: QType): Written => ({
   options: { weights, groupSize: 32, algorithm: 'hqqZeros', exclude: noDown },
 })
 const written: Record<string, Written> = {
+  'bitnet, as its own library rounds floats': {
+    ...{ library: 'bitnet', format: 'bitnet' },
+    options: { weights: 'int2', groupSize: null, blockRows: null, algorithm: 'ternary', exclude: 'lm_head' },
+  },
   'mlx of 4 bits': mlx(4),
   'mlx of 3 bits': mlx(3),
   'mlx of 8 bits': mlx(8),
