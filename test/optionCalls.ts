@@ -61,6 +61,7 @@ const generation = {
   ...unset('temperature', 'topK', 'topP', 'minP', 'seed', 'logprobs', 'topLogprobs'),
   ...unset('repetitionPenalty', 'frequencyPenalty', 'presencePenalty', 'noRepeatNgramSize'),
   ...unset('maxNewTokens', 'stopAtEos', 'stopStrings', 'stopTokenIds', 'computeDtype', 'kv', 'signal'),
+  parseSpecialTokens: undefined,
 }
 const normalization = { eps: undefined, momentum: undefined, affine: undefined, trackRunningStats: undefined }
 const adam = { lr: undefined, betas: undefined, eps: undefined, weightDecay: undefined }
@@ -97,6 +98,7 @@ export const calls: Record<string, Call> = {
     ...unset('device', 'dtype', 'dequantize', 'computeDtype'),
     ...unset('quantization', 'signal', 'onWarning', 'onProgress', 'onDownload'),
     ...unset('placement', 'maxMemory', 'offloadFolder', 'attnImplementation'),
+    prepareTokenizer: undefined,
   }),
   'loadCausalLM, quantization': call(
     (o: lb.QuantizeOptions) =>

@@ -69,12 +69,10 @@ async function answerPrompt(): Promise<void> {
   }
 }
 
-/** The prompt as it stands, or as a message of a chat; a template writes the special tokens itself. */
+/** The prompt as it stands, or as a message of a chat. */
 async function encoded({ tokenizer }: CausalLM, prompt: string): Promise<string | number[]> {
   if (!tokenizer || at('chat-label').hidden || !at<HTMLInputElement>('chat').checked) return prompt
-  return tokenizer.encode(await tokenizer.applyChatTemplate([{ role: 'user', content: prompt }]), {
-    addSpecialTokens: false,
-  })
+  return tokenizer.encodeChat([{ role: 'user', content: prompt }])
 }
 
 /** Does one thing at a time, and shows in a sentence what went wrong. */

@@ -20,26 +20,24 @@ export type GenerateCommandOptions = CommonOptions &
 /** `lowbit generate`: the text as it comes, then a line of figures on stderr; or one JSON document. */
 export async function generateCommand(
   path: string,
-  given: string,
+  text: string,
   options: GenerateCommandOptions,
 ): Promise<void> {
   // The line break that ends what a shell pipes is none of the prompt.
-  const prompt = given === '-' ? (await readTextFile('-')).replace(/\r?\n$/, '') : given
+  const prompt = text === '-' ? (await readTextFile('-')).replace(/\r?\n$/, '') : text
   await withDevice(options, async (device) => {
-    const model = await loadModel(path, device, options)
+    const model = await loadModel(path, device, options, { prepareTokenizer: true })
     if (!model.tokenizer)
       throw new FormatError(
         `${path}: must hold tokenizer.json, which turns the prompt into tokens; there is no such file`,
       )
     const { chatTemplate: template } = options
     const isChat = options.chat || template !== undefined
-    const text = isChat
-      ? await model.tokenizer.applyChatTemplate([{ role: 'user', content: prompt }], { template })
+    const given = isChat
+      ? await model.tokenizer.encodeChat([{ role: 'user', content: prompt }], { template })
       : prompt
-    // A chat template writes the special tokens itself.
-    const ids = model.tokenizer.encode(text, { addSpecialTokens: !isChat })
     const onText = options.json ? undefined : (piece: string) => void process.stdout.write(piece)
-    const result = await generate(model, ids, { ...generateOptions(options), onText, signal: interrupted })
+    const result = await generate(model, given, { ...generateOptions(options), onText, signal: interrupted })
     const { firstTokenMs: _, ...figures } = result
     if (options.json) return printJson(figures)
     const { tokenIds, promptTokens, prefillTokensPerSecond, decodeTokensPerSecond } = result
@@ -52,9 +50,9 @@ export async function generateCommand(
 }
 
 /** What the command line says of the generation, as `generate` takes it. */
-function generateOptions(options: GenerateCommandOptions): StreamOptions {
-  const { stop, stopToken, blockNgrams, eos, chat, chatTemplate, device, threads, dtype, json, ...same } =
-    options
+export function generateOptions(options: GenerateCommandOptions & { system?: string }): StreamOptions {
+  const { stop, stopToken, blockNgrams, eos, chat, chatTemplate, system, ...rest } = options
+  const { device, threads, dtype, json, ...same } = rest
   return {
     ...same,
     stopStrings: stop,

@@ -125,26 +125,9 @@ const generate = program
   .description('continue a prompt')
   .argument('<model>', modelHelp)
   .argument('<prompt>', 'text to continue; - for stdin')
-  .option('--max-new-tokens <n>', 'at most this many tokens', wholeNumber(0), 128)
-  .option('--temperature <t>', '0 always takes the likeliest token; higher draws more freely', number(0), 0)
-  .option('--top-k <k>', 'draw from the k likeliest tokens; 0 for all', wholeNumber(0), 0)
-  .option('--top-p <p>', 'draw from the likeliest tokens that together reach the probability p', share, 1)
-  .option('--min-p <p>', 'draw from tokens at least this share as probable as the likeliest', number(0, 1), 0)
-  .option('--seed <s>', 'seed of the draws: the same seed draws the same text', wholeNumber(0), 0)
-  .option(
-    '--repetition-penalty <x>',
-    'above 1, tokens of the prompt and the text come more rarely',
-    number(0.01),
-    1,
-  )
-  .option('--frequency-penalty <x>', 'taken from the logit of a token for each time it came', number(), 0)
-  .option('--presence-penalty <x>', 'taken from the logits of tokens that came', number(), 0)
-  .option('--block-ngrams <n>', 'let no run of n tokens come twice; 0 lets any', wholeNumber(0), 0)
-  .option('--stop <text>', 'end before this text; may be repeated', repeated)
-  .option('--stop-token <id>', 'end at this token; may be repeated', repeatedNumber)
-  .option('--no-eos', "do not end at the model's end-of-text tokens")
   .option('--logprobs', 'with --json: the log-probability of each new token')
   .option('--top-logprobs <n>', 'with --json: the n likeliest tokens of each place', wholeNumber(0), 0)
+  .option('--parse-special-tokens', 'read special tokens that the prompt spells, such as "</s>", as those')
   .option('--chat', "put the prompt into the model's chat template")
   .option(
     '--chat-template <name>',
@@ -153,6 +136,17 @@ const generate = program
   .action(async (model, prompt, options) =>
     (await import('./generate.ts')).generateCommand(model, prompt, options),
   )
+
+const chat = program
+  .command('chat')
+  .description('talk with a model; questions come from the terminal, or one a line from a pipe')
+  .argument('<model>', modelHelp)
+  .option('--system <text>', 'an instruction that stands before all turns')
+  .option(
+    '--chat-template <name>',
+    'the template of this name where the model has several (default: the one named default)',
+  )
+  .action(async (model, options) => (await import('./chat.ts')).chatCommand(model, options))
 
 const evaluate = program
   .command('evaluate')
@@ -204,8 +198,39 @@ program
   .helpOption('-h, --help', 'print this')
   .action(async (folder, id, options) => (await import('./push.ts')).pushCommand(folder, id, options))
 
+for (const [command, most] of [
+  [generate, 128],
+  [chat, 1024],
+] as const) {
+  command
+    .option('--max-new-tokens <n>', 'at most this many tokens', wholeNumber(0), most)
+    .option('--temperature <t>', '0 always takes the likeliest token; higher draws more freely', number(0), 0)
+    .option('--top-k <k>', 'draw from the k likeliest tokens; 0 for all', wholeNumber(0), 0)
+    .option('--top-p <p>', 'draw from the likeliest tokens that together reach the probability p', share, 1)
+    .option(
+      '--min-p <p>',
+      'draw from tokens at least this share as probable as the likeliest',
+      number(0, 1),
+      0,
+    )
+    .option('--seed <s>', 'seed of the draws: the same seed draws the same text', wholeNumber(0), 0)
+    .option(
+      '--repetition-penalty <x>',
+      'above 1, tokens of the prompt and the text come more rarely',
+      number(0.01),
+      1,
+    )
+    .option('--frequency-penalty <x>', 'taken from the logit of a token for each time it came', number(), 0)
+    .option('--presence-penalty <x>', 'taken from the logits of tokens that came', number(), 0)
+    .option('--block-ngrams <n>', 'let no run of n tokens come twice; 0 lets any', wholeNumber(0), 0)
+    .option('--stop <text>', 'end before this text; may be repeated', repeated)
+    .option('--stop-token <id>', 'end at this token; may be repeated', repeatedNumber)
+    .option('--no-eos', "do not end at the model's end-of-text tokens")
+}
+
 for (const [command, usual] of [
   [generate, 'int8'],
+  [chat, 'int8'],
   [evaluate, 'float32'],
   [bench, 'int8'],
 ] as const) {
@@ -220,7 +245,7 @@ for (const [command, usual] of [
     )
 }
 
-for (const command of [quantize, convert, generate, evaluate, inspect, verify, bench]) {
+for (const command of [quantize, convert, generate, chat, evaluate, inspect, verify, bench]) {
   command
     .optionsGroup('Options of every command:')
     .addOption(

@@ -52,7 +52,7 @@ export async function loadModel(
   model: string,
   device: Device,
   options: CommonOptions,
-  { dequantize }: Pick<LoadOptions, 'dequantize'> = {},
+  { dequantize, prepareTokenizer }: Pick<LoadOptions, 'dequantize' | 'prepareTokenizer'> = {},
 ): Promise<CausalLM> {
   const bar = await progressBar('load', options)
   const download = await downloadBar(options)
@@ -61,6 +61,7 @@ export async function loadModel(
     device,
     dtype,
     dequantize,
+    prepareTokenizer,
     signal: interrupted,
     onDownload: download.update,
     onProgress(done, total) {

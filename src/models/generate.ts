@@ -84,7 +84,7 @@ export async function generate(
   check('generate', 'prompt', prompt, aPrompt)
   checkOptions('generate', options, optionKinds)
   const started = performance.now()
-  const sequence = new Sequence(model, promptTokens(model, prompt), options)
+  const sequence = new Sequence(model, promptTokens(model, prompt, options), options)
   const logprobs: NonNullable<Generation['logprobs']> = []
   let firstMs = 0
   for await (const { text, tokenId, logprob, topLogprobs } of run(model, sequence, options)) {
@@ -126,7 +126,7 @@ export async function* stream(
   check('stream', 'model', model, aCausalLM)
   check('stream', 'prompt', prompt, aPrompt)
   checkOptions('stream', options, streamKinds)
-  yield* run(model, new Sequence(model, promptTokens(model, prompt), options), options)
+  yield* run(model, new Sequence(model, promptTokens(model, prompt, options), options), options)
 }
 
 /** Yields token ids one by one as they are found. */

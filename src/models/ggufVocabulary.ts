@@ -78,9 +78,9 @@ function specialEntries(
 
 /** The id of every token by its text. */
 function idsOf(tokenizer: JsonObject): { ids: ReadonlyMap<string, number>; count: number } {
-  const { ids, tokens, added } = readVocabulary(tokenizer)
+  const { ids, added, size } = readVocabulary(tokenizer)
   const own = added.map(({ content, id }) => [content, id] as const)
-  return { ids: new Map([...ids, ...own]), count: tokens.length }
+  return { ids: new Map([...ids, ...own]), count: size }
 }
 
 interface Token {

@@ -76,6 +76,11 @@ export interface LoadOptions extends PlacementOptions {
    * and values, as `flash_attention_2` does, and holds no matrix of scores.
    */
   attnImplementation?: 'eager' | 'sdpa' | 'flash_attention_2'
+  /**
+   * Makes the tokenizer's tables while weights are read, for whoever will pass text at once; default: false,
+   * when they are first needed.
+   */
+  prepareTokenizer?: boolean
   signal?: AbortSignal
   /** Called with a file of the hub that is downloaded, its bytes so far, and all. */
   onDownload?: (file: string, bytes: number, totalBytes: number) => void
@@ -96,6 +101,7 @@ const optionKinds: OptionKinds<LoadOptions> = {
   quantization: anObject,
   attnImplementation: oneOf('eager', 'sdpa', 'flash_attention_2'),
   ...placementKinds,
+  prepareTokenizer: aBoolean,
   signal: aSignal,
   onDownload: aFunction,
   onWarning: aFunction,
@@ -141,6 +147,8 @@ export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {})
       placeParameter(model, planned.paths, parameter, quantization !== undefined)
       if (disk.has(planned)) moveParameters(model, planned.paths, options.offloadFolder)
       options.signal?.throwIfAborted()
+      // The next ones are on their way.
+      if (options.prepareTokenizer) model.tokenizer?.prepare()
       // The queue holds a copy of what it has not taken yet.
       await device.settled()
       done += planned.byteLength

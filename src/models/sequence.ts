@@ -20,6 +20,11 @@ export interface SequenceOptions extends SamplingOptions, PenaltyOptions, Logpro
   stopTokenIds?: readonly number[]
   /** Texts at which generation ends; the text ends before the first of them. */
   stopStrings?: string | readonly string[]
+  /**
+   * Whether special tokens that are spelled in a prompt given as text are those tokens; default false: what a
+   * user typed cannot end a turn. Prompts that a chat template wrote come as ids, from `encodeChat`.
+   */
+  parseSpecialTokens?: boolean
 }
 
 const aStopString: Kind = { must: '', holds: (value) => typeof value === 'string' && value !== '' }
@@ -32,6 +37,7 @@ export const sequenceKinds: OptionKinds<SequenceOptions> = {
   seed: wholeNumber(-Infinity),
   stopAtEos: aBoolean,
   stopTokenIds: listOf('token ids', wholeNumber(0)),
+  parseSpecialTokens: aBoolean,
   stopStrings: either('be a text or a list of texts, none empty', aStopString, listOf('', aStopString)),
 }
 
@@ -45,10 +51,14 @@ export const aPrompt: Kind = either('be a text or a list of token ids', aString,
  * The token ids of a prompt.
  * @throws DTypeError if it is a text and the model has no tokenizer
  */
-export function promptTokens({ tokenizer }: CausalLM, prompt: Prompt): readonly number[] {
+export function promptTokens(
+  { tokenizer }: CausalLM,
+  prompt: Prompt,
+  { parseSpecialTokens = false }: SequenceOptions,
+): readonly number[] {
   if (typeof prompt !== 'string') return prompt
   if (!tokenizer) throw new DTypeError('generate: the model has no tokenizer; pass token ids')
-  return tokenizer.encode(prompt)
+  return tokenizer.encode(prompt, { parseSpecialTokens })
 }
 
 /** Why a text ended: at an end-of-text token, a stop token or a stop string; or at its greatest length. */

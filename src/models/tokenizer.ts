@@ -62,7 +62,7 @@ export class Tokenizer {
     const parsed = new JsonObject(json, name)
     const vocabulary = readVocabulary(parsed)
     const make = await pipelines(name)
-    return new Tokenizer(() => make(parsed, vocabulary), config, vocabulary.tokens.length)
+    return new Tokenizer(() => make(parsed, vocabulary), config, vocabulary.size)
   }
 
   /**

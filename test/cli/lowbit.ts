@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Readable, Writable } from 'node:stream'
 import { after } from 'node:test'
 import { fileURLToPath } from 'node:url'
 
@@ -36,7 +37,7 @@ export function start(args: string[]) {
   })
 }
 
-export function ended(child: ReturnType<typeof start>): Promise<Ended> {
+export function ended(child: ChildProcessByStdio<Writable | null, Readable, Readable>): Promise<Ended> {
   let [stdout, stderr] = ['', '']
   child.stdout.setEncoding('utf8').on('data', (piece) => (stdout += piece))
   child.stderr.setEncoding('utf8').on('data', (piece) => (stderr += piece))

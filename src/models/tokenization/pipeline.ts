@@ -8,7 +8,7 @@ import { type Decode, decoder } from './decoders.ts'
 import { makeParts, type Tokens } from './library.ts'
 import { type PreTokenizer, preTokenizer } from './preTokenizers.ts'
 import type { TokenModel } from './tokenModel.ts'
-import { readVocabulary, type Vocabulary } from './vocabulary.ts'
+import { readVocabulary, tokensById, type Vocabulary } from './vocabulary.ts'
 import { UnigramModel, WordPieceModel } from './wordModels.ts'
 
 /** Which added tokens are found in a text: all, those that are not special, or none. */
@@ -17,6 +17,7 @@ export type Found = 'all' | 'ordinary' | 'none'
 /** A tokenizer made of its tokenizer.json, step by step in the order of the Python library. */
 export class Pipeline {
   readonly vocabulary: Vocabulary
+  private readonly tokens: readonly (string | undefined)[]
   /** Ids of special tokens. */
   readonly special: ReadonlySet<number>
   /** The kind of its model. */
@@ -39,6 +40,7 @@ export class Pipeline {
     const part = (key: string) => (json.has(key) ? json.object(key) : null)
     this.name = json.name
     this.vocabulary = vocabulary
+    this.tokens = tokensById(vocabulary)
     const { added } = vocabulary
     const made = makeParts(library, {
       normalizer: json.get('normalizer') ?? null,
@@ -99,7 +101,7 @@ export class Pipeline {
 
   private tokensOf(ids: readonly number[], skipSpecialTokens: boolean): string[] {
     return ids.flatMap((id) => {
-      const token = this.vocabulary.tokens[id]
+      const token = this.tokens[id]
       return token === undefined || (skipSpecialTokens && this.special.has(id)) ? [] : [token]
     })
   }

@@ -5,13 +5,13 @@ import type { AddedToken } from '../addedTokens.ts'
 /** Larger than any published vocabulary. */
 const maxVocabularySize = 2 ** 24
 
-/** A tokenizer's tokens by id, and their ids. */
+/** A tokenizer's tokens, and their ids. */
 export interface Vocabulary {
   /** Those of the model, without those that are only added. */
   readonly ids: ReadonlyMap<string, number>
-  /** By id, added ones too; a list with holes where no token has the id. */
-  readonly tokens: readonly (string | undefined)[]
   readonly added: readonly AddedToken[]
+  /** One more than the largest id. */
+  readonly size: number
 }
 
 /**
@@ -20,10 +20,10 @@ export interface Vocabulary {
  */
 export function readVocabulary(json: JsonObject): Vocabulary {
   const ids = new Map<string, number>()
-  const tokens: (string | undefined)[] = []
-  const put = (token: string, id: unknown) => {
+  let size = 0
+  const checked = (token: string, id: unknown) => {
     checkTokenId(json.name, token, id)
-    tokens[id] = token
+    size = Math.max(size, id + 1)
     return id
   }
   const model: unknown = json.get('model')
@@ -42,17 +42,26 @@ export function readVocabulary(json: JsonObject): Vocabulary {
         throw new FormatError(
           `${json.name}: model.vocab must list tokens with their scores; number ${id} is ${show(entry)}`,
         )
-      ids.set(token, put(token, id))
+      ids.set(token, checked(token, id))
     }
   // Not Object.entries: a hundred thousand pairs are not worth their memory.
-  else for (const token in listed) ids.set(token, put(token, Reflect.get(listed, token)))
+  else for (const token in listed) ids.set(token, checked(token, Reflect.get(listed, token)))
   const added = addedTokens(json)
   for (const token of added) {
     if (typeof token?.content !== 'string')
       throw new FormatError(`${json.name}: added_tokens must have a content; received ${show(token)}`)
-    put(token.content, token.id)
+    checked(token.content, token.id)
   }
-  return { ids, tokens, added }
+  return { ids, added, size }
+}
+
+/** The tokens by id, added ones too: a list with holes where no token has the id. */
+export function tokensById({ ids, added, size }: Vocabulary): (string | undefined)[] {
+  // A list that is mostly holes would take memory for them.
+  const tokens: (string | undefined)[] = size < 2 * ids.size + 2 ** 16 ? new Array(size) : []
+  for (const [token, id] of ids) tokens[id] = token
+  for (const { content, id } of added) tokens[id] = content
+  return tokens
 }
 
 function checkTokenId(name: string, token: string, id: unknown): asserts id is number {
