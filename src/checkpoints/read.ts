@@ -141,7 +141,7 @@ async function readQuantized(
   try {
     return await weight.read(parts)
   } finally {
-    parts.dispose()
+    await parts.dispose()
   }
 }
 
@@ -151,7 +151,8 @@ class LayerParts implements PartReader {
   private readonly layer: string
   private readonly reading: Reading
   private readonly given: Tensor[] = []
-  private done = false
+  /** What was asked for: after one part has failed, others are on their way still. */
+  private readonly coming: Promise<unknown>[] = []
 
   constructor(layer: string, reading: Reading, form: CodesForm) {
     this.layer = layer
@@ -171,7 +172,11 @@ class LayerParts implements PartReader {
     return this.reading.file.read(joinPath(this.layer, part))
   }
 
-  async tensor(part: string, as?: DType, mayBeNaN = false): Promise<Tensor> {
+  tensor(part: string, as?: DType, mayBeNaN = false): Promise<Tensor> {
+    return this.expect(this.readPart(part, as, mayBeNaN))
+  }
+
+  private async readPart(part: string, as: DType | undefined, mayBeNaN: boolean): Promise<Tensor> {
     const stored = this.info(part)
     const info = as && stored.dtype === 'uint8' ? { ...stored, dtype: as } : stored
     const tensor = this.give(await readTensor(joinPath(this.layer, part), info, this.reading))
@@ -183,7 +188,11 @@ class LayerParts implements PartReader {
     return this.form === 'none' ? null : this.tensor(part, undefined, mayBeNaN)
   }
 
-  async rows(part: string, start: number, end: number): Promise<Tensor> {
+  rows(part: string, start: number, end: number): Promise<Tensor> {
+    return this.expect(this.readRows(part, start, end))
+  }
+
+  private async readRows(part: string, start: number, end: number): Promise<Tensor> {
     const path = joinPath(this.layer, part)
     const { byteLength, shape, headRows = 1 } = this.info(part)
     const rowBytes = byteLength / (shape[0] ?? 1)
@@ -207,14 +216,18 @@ class LayerParts implements PartReader {
   }
 
   private give(tensor: Tensor): Tensor {
-    // One that comes after another part has failed is not waited for.
-    if (this.done) tensor.dispose()
     this.given.push(tensor)
     return tensor
   }
 
-  dispose(): void {
-    this.done = true
+  private expect(part: Promise<Tensor>): Promise<Tensor> {
+    this.coming.push(part)
+    return part
+  }
+
+  /** Resolves when nothing that was asked for is left. */
+  async dispose(): Promise<void> {
+    await Promise.allSettled(this.coming)
     for (const tensor of this.given) tensor.dispose()
   }
 }

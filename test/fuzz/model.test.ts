@@ -53,7 +53,7 @@ const strangeValues = [
   [2 ** 40, 2 ** 40],
   {},
 ]
-/** A case that takes longer hangs, for all that a user knows. */
+/** A case that computes for longer hangs, for all that a user knows. */
 const patienceMs = 10_000
 
 type Files = Map<string, Uint8Array>
@@ -270,7 +270,7 @@ for (const [name, original] of Object.entries(models)) {
         if (caseFile) writeFileSync(caseFile, JSON.stringify({ model: name, mutations }))
         const files = new Map(original)
         for (const one of mutations) mutate(files, one)
-        const started = performance.now()
+        const started = process.cpuUsage()
         peakBytes = before
         let loadedBytes = 0
         let outcome = 'loaded'
@@ -290,9 +290,11 @@ for (const [name, original] of Object.entries(models)) {
         const limit = 4 * size(original) + 2 ** 20
         const taken = (loadedBytes || peakBytes) - before
         assert.ok(taken <= limit, `at most ${limit} bytes at a time; ${taken} were allocated`)
-        const tookMs = performance.now() - started
+        // What else runs on the machine is no fault of the case.
+        const { user, system } = process.cpuUsage(started)
+        const tookMs = (user + system) / 1000
         if (tookMs > slowestMs) slowestMs = tookMs
-        assert.ok(tookMs < patienceMs, `ended in time; it took ${tookMs} ms`)
+        assert.ok(tookMs < patienceMs, `ended in time; it computed for ${tookMs} ms`)
       }),
       {
         examples: [...known],
