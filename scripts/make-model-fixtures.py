@@ -6,11 +6,13 @@
 <name>/expected.json                    ids: a text; prefill: how many of them are read at once, the others one by one over a cache;
                                         greedy: tokens after the first six of the text;
                                         batch: prompts of unequal length, steps: the tokens that each goes on with
+<name>/model.gguf                       where llama.cpp has the family, with the names, rows and blocks that its converter gives them
 <name>/expected.safetensors             logits [rows, V] as PyTorch computes them in float32, `<variant>.python`, and as it does in float64, which is
                                         `<variant>.high` + `<variant>.low`
 
 Variants: float, every token of the text; int8, int4, the last tokens of it, computed with the weights that optimum-quanto's stand for, the head's as
-they were; batch, the last token of each prompt and each further token, of one sequence after the other, computed in one batch padded on the left.
+they were; gguf, the last tokens of it, computed with the weights that the GGUF file holds; batch, the last token of each prompt and each further token,
+of one sequence after the other, computed in one batch padded on the left.
 """
 
 import inspect
@@ -19,6 +21,8 @@ import os
 import shutil
 import sys
 
+import gguf
+import numpy as np
 import torch
 from optimum.quanto import freeze, qint4, qint8, quantize
 from safetensors.torch import save_file
@@ -110,6 +114,34 @@ models |= {
     # As StableLM 2 12B.
     "stablelm-parallel": StableLmConfig(**grouped, use_parallel_residual=True, qk_layernorm=True, partial_rotary_factor=0.5),
 }
+# What llama.cpp's converter writes of each: keys, and names of modules, N for the number of a layer.
+ggufs = {
+    "bloom": ("bloom", lambda c: dict(context_length=64, feed_forward_length=4 * c.hidden_size, head_count_kv=c.n_head, layer_norm_eps=c.layer_norm_epsilon), {
+        "token_embd": "transformer.word_embeddings", "token_embd_norm": "transformer.word_embeddings_layernorm", "output_norm": "transformer.ln_f",
+        "blk.N.attn_norm": "transformer.h.N.input_layernorm", "blk.N.attn_qkv": "transformer.h.N.self_attention.query_key_value",
+        "blk.N.attn_output": "transformer.h.N.self_attention.dense", "blk.N.ffn_norm": "transformer.h.N.post_attention_layernorm",
+        "blk.N.ffn_up": "transformer.h.N.mlp.dense_h_to_4h", "blk.N.ffn_down": "transformer.h.N.mlp.dense_4h_to_h"}),
+    "gpt_neox": ("gptneox", lambda c: dict(context_length=64, feed_forward_length=64, rope_dimension_count=2, parallel_residual=True, layer_norm_eps=1e-5), {
+        "token_embd": "gpt_neox.embed_in", "output_norm": "gpt_neox.final_layer_norm", "output": "lm_head",
+        "blk.N.attn_norm": "gpt_neox.layers.N.input_layernorm", "blk.N.attn_qkv": "gpt_neox.layers.N.attention.query_key_value",
+        "blk.N.attn_output": "gpt_neox.layers.N.attention.dense", "blk.N.ffn_norm": "gpt_neox.layers.N.post_attention_layernorm",
+        "blk.N.ffn_up": "gpt_neox.layers.N.mlp.dense_h_to_4h", "blk.N.ffn_down": "gpt_neox.layers.N.mlp.dense_4h_to_h"}),
+    "phi": ("phi2", lambda c: dict(context_length=64, feed_forward_length=64, head_count_kv=4, rope_dimension_count=4, layer_norm_eps=1e-5), {
+        "token_embd": "model.embed_tokens", "output_norm": "model.final_layernorm", "output": "lm_head", "blk.N.attn_norm": "model.layers.N.input_layernorm",
+        "blk.N.attn_q": "model.layers.N.self_attn.q_proj", "blk.N.attn_k": "model.layers.N.self_attn.k_proj", "blk.N.attn_v": "model.layers.N.self_attn.v_proj",
+        "blk.N.attn_output": "model.layers.N.self_attn.dense", "blk.N.ffn_up": "model.layers.N.mlp.fc1", "blk.N.ffn_down": "model.layers.N.mlp.fc2"}),
+}
+falcon_modules = {
+    "token_embd": "transformer.word_embeddings", "output_norm": "transformer.ln_f", "output": "lm_head",
+    "blk.N.attn_qkv": "transformer.h.N.self_attention.query_key_value", "blk.N.attn_output": "transformer.h.N.self_attention.dense",
+    "blk.N.ffn_up": "transformer.h.N.mlp.dense_h_to_4h", "blk.N.ffn_down": "transformer.h.N.mlp.dense_4h_to_h"}
+for name, kv, norms in [
+    ("falcon", 1, {"blk.N.attn_norm": "input_layernorm"}),
+    ("falcon-grouped", 2, {"blk.N.attn_norm": "ln_mlp", "blk.N.attn_norm_2": "ln_attn"}),
+    ("falcon-one-norm", 2, {"blk.N.attn_norm": "input_layernorm"}),
+]:
+    keys = dict(context_length=64, feed_forward_length=64, head_count_kv=kv, layer_norm_eps=1e-5)
+    ggufs[name] = ("falcon", lambda c, keys=keys: keys, {**falcon_modules, **{key: f"transformer.h.N.{norm}" for key, norm in norms.items()}})
 
 text = torch.randint(3, V, [56], generator=torch.Generator().manual_seed(0)).tolist()
 prefill = 24
@@ -209,6 +241,51 @@ def expect(tensors, variant, python, truth):
     tensors[f"{variant}.low"] = (truth - high.double()).float().contiguous()
 
 
+def by_parts(value, heads, kv):
+    """Rows of queries, key and value of one key-value head after the other, as all queries, all keys, all values."""
+    groups = value.reshape(kv, heads // kv + 2, -1, *value.shape[1:])
+    return np.concatenate([part.reshape(-1, *value.shape[1:]) for part in (groups[:, :-2], groups[:, -2:-1], groups[:, -1:])])
+
+
+def write_gguf(name, config, weights):
+    """Writes the file, Q8_0 blocks where rows have 32 columns, and returns the weights that it holds."""
+    architecture, keys, names = ggufs[name]
+    keys = keys(config)
+    writer = gguf.GGUFWriter(os.path.join(folder, name, "model.gguf"), architecture)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_head_count(config.num_attention_heads)
+    for key, value in keys.items():
+        getattr(writer, f"add_{key}")(value)
+    modules = {}
+    for key, module in names.items():
+        for layer in range(config.num_hidden_layers) if ".N." in key else [None]:
+            modules[key.replace(".N.", f".{layer}.")] = module.replace(".N.", f".{layer}.")
+    held = {}
+    for key, module in modules.items():
+        for part in ["weight", "bias"]:
+            path = f"{module}.{part}"
+            if path not in weights:
+                continue
+            value = weights[path].float().numpy()
+            if value.ndim == 2 and value.shape[1] % 32 == 0 and not key.startswith("token_embd"):
+                kind = gguf.GGMLQuantizationType.Q8_0
+                stored = gguf.quants.quantize(value, kind)
+                value = gguf.quants.dequantize(stored, kind)
+            else:
+                kind = None
+                stored = value = value.astype(np.float16) if value.ndim == 2 else value
+            if "attn_qkv" in key:
+                stored = by_parts(stored, config.num_attention_heads, keys.get("head_count_kv", config.num_attention_heads))
+            writer.add_tensor(f"{key}.{part}", np.ascontiguousarray(stored), raw_dtype=kind)
+            held[path] = torch.from_numpy(value.astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return held
+
+
 def greedy_of(model):
     """Twenty greedy tokens, and by how much the nearest of them was above the next."""
     with torch.no_grad():
@@ -253,6 +330,11 @@ def write(name, config):
         truth = in_float64(with_weights(config, floats), whole)
         expect(tensors, variant, whole(with_weights(config, floats))[-8:], truth[-8:])
     model.to(torch.bfloat16).save_pretrained(place)
+    if name in ggufs:
+        held = write_gguf(name, config, weights)
+        assert held.keys() == weights.keys(), held.keys() ^ weights.keys()
+        truth = in_float64(with_weights(config, held), whole)
+        expect(tensors, "gguf", whole(with_weights(config, held))[-8:], truth[-8:])
     for extra in ["generation_config.json"]:
         if os.path.exists(os.path.join(place, extra)):
             os.remove(os.path.join(place, extra))

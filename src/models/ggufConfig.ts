@@ -5,7 +5,7 @@ import { JsonObject } from '../formats/json.ts'
 import type { Family, GgufFamily } from './families/family.ts'
 import type { Warn } from './families/fields.ts'
 import { families } from './families/index.ts'
-import { ggufRopeScaling } from './ggufRope.ts'
+import { ggufRopeFields } from './ggufRope.ts'
 import { endOfTurnIds, ggufTokenId } from './ggufTokens.ts'
 
 /**
@@ -38,14 +38,14 @@ export function ggufConfig(
     model_type: family.modelTypes[0],
     vocab_size: file.tensors.get('token_embd.weight')?.shape[0],
     ...Object.fromEntries(stated.filter(([, value]) => value !== undefined)),
-    ...otherFields?.(has),
+    ...otherFields?.(has, (key) => metadata.get(`${architecture}.${key}`)),
     tie_word_embeddings: !has('output.weight'),
     torch_dtype: 'float32',
     use_cache: true,
   }
   // As llama.cpp takes it.
   if (keys.has('num_key_value_heads')) values.num_key_value_heads ??= values.num_attention_heads
-  if (keys.has('rope_theta')) values.rope_scaling = ggufRopeScaling(file, architecture, values, ropeFactors)
+  if (keys.has('rope_theta')) Object.assign(values, ggufRopeFields(file, gguf, values, ropeFactors))
   Object.assign(values, specialTokens(metadata, Number(values.vocab_size), warn))
   return { config: new MetadataConfig(values, metadata, keys), gguf }
 }

@@ -12,7 +12,7 @@ import type { CausalLM } from './causalLM.ts'
 import { emptyModel } from './families/index.ts'
 import { ggufConfig } from './ggufConfig.ts'
 import { inModelOrder } from './ggufRows.ts'
-import { modulePath, ropeFactorsName } from './ggufTensors.ts'
+import { modulePath, modulesOf, ropeFactorsName } from './ggufTensors.ts'
 import { ggufTokenizer } from './ggufTokenizer.ts'
 import { checkVocabulary } from './sideFiles.ts'
 import { Tokenizer } from './tokenizer.ts'
@@ -35,7 +35,8 @@ export async function planGguf(
     const warn = (message: string) => void warnings.add(message)
     const { config, gguf } = ggufConfig(file, await readRopeFactors(file), warn)
     const model = emptyModel(config, warn)
-    const byPath = renamed(file, (name) => modulePath(gguf, name))
+    const modules = modulesOf(gguf, model.config)
+    const byPath = renamed(file, (name) => modulePath(modules, name))
     const named = inModelOrder(byPath, gguf, model.config)
     const tensors = planTensors(model, named, await detectFile(named), {
       described: 'the metadata describe',

@@ -3,30 +3,56 @@ import type { GgufFile } from '../formats/gguf.ts'
 import type { GgufValue } from '../formats/ggufWriter.ts'
 import { show } from '../formats/json.ts'
 import { inverseFrequencies, type RopeOptions, type RopeScaling, type YarnRope } from '../nn/rope.ts'
+import type { GgufFamily } from './families/family.ts'
 
 /**
- * The `rope_scaling` of a config.json that says what a GGUF file says; null where nothing is scaled.
- * @param architecture stands before its keys
+ * The fields of a config.json that say what a GGUF file says of positions: `rope_scaling`, null where nothing
+ * is scaled, and `partial_rotary_factor` where a part of each head turns.
  * @param config what the config.json holds so far
  * @param factors the values of the tensor `rope_freqs.weight`, or null if there is none
  * @throws FormatError if that cannot be, or is not supported
  */
-export function ggufRopeScaling(
+export function ggufRopeFields(
   file: GgufFile,
-  architecture: string,
+  { architecture, partialRotary = false }: GgufFamily,
   config: Readonly<Record<string, unknown>>,
   factors: readonly number[] | null,
-): Record<string, unknown> | null {
-  const { metadata, name } = file
+): Record<string, unknown> {
+  const { metadata } = file
   const heads = Number(config.num_attention_heads)
   const headSize = Number(config.head_dim ?? Number(config.hidden_size) / heads)
   // What makes it none is refused when the config is parsed.
-  if (!Number.isInteger(headSize)) return null
+  if (!Number.isInteger(headSize)) return {}
   const key = (end: string) => `${architecture}.${end}`
-  for (const size of [key('attention.value_length'), key('rope.dimension_count')]) {
-    if (metadata.positiveInteger(size, headSize) !== headSize)
-      throw metadata.error(size, `must be the head size (${headSize})`)
-  }
+  const [value, turned] = ['attention.value_length', 'rope.dimension_count'].map(key)
+  const size = metadata.positiveInteger(turned, headSize)
+  if (metadata.positiveInteger(value, headSize) !== headSize)
+    throw metadata.error(value, `must be the head size (${headSize})`)
+  if (size > headSize || (size !== headSize && !partialRotary))
+    throw metadata.error(turned, `must be ${partialRotary ? 'at most ' : ''}the head size (${headSize})`)
+  const rope_scaling = ropeScaling(file, key, { config, size, factors })
+  return { rope_scaling, ...(partialRotary && { partial_rotary_factor: partOf(size, headSize) }) }
+}
+
+/** size / headSize, rounded up where the product with headSize would be below `size`. */
+function partOf(size: number, headSize: number): number {
+  const part = size / headSize
+  return headSize * part < size ? part * (1 + 2 ** -52) : part
+}
+
+/** What scales the positions of a file, which `factors` may state. */
+interface ScaledPositions {
+  config: Readonly<Record<string, unknown>>
+  /** Values of a head that are turned. */
+  size: number
+  factors: readonly number[] | null
+}
+
+function ropeScaling(
+  { metadata, name }: GgufFile,
+  key: (end: string) => string,
+  { config, size, factors }: ScaledPositions,
+): Record<string, unknown> | null {
   const older = key('rope.scale_linear')
   const type = metadata.string(key('rope.scaling.type'), metadata.has(older) ? 'linear' : 'none')
   if (type !== 'none' && type !== 'linear' && type !== 'yarn')
@@ -37,7 +63,7 @@ export function ggufRopeScaling(
     throw new FormatError(
       `${name}: positions must be scaled by a factor or by rope_freqs.weight; they are by both`,
     )
-  if (factors) return factorScaling(file, config, headSize, factors)
+  if (factors) return factorScaling(name, config, size, factors)
   if (factor === 1) return null
   if (type === 'linear') return { rope_type: 'linear', factor }
   const original = metadata.positiveInteger(key('rope.scaling.original_context_length'))
@@ -52,19 +78,19 @@ const llama3 = { lowFrequencyFactor: 1, highFrequencyFactor: 4, originalMaxPosit
  * the same for short texts and long ones.
  */
 function factorScaling(
-  { name }: GgufFile,
+  name: string,
   config: Readonly<Record<string, unknown>>,
-  headSize: number,
+  size: number,
   factors: readonly number[],
 ): Record<string, unknown> {
-  if (factors.length !== headSize / 2 || !factors.every((factor) => Number.isFinite(factor) && factor > 0)) {
-    const rule = `rope_freqs.weight must hold ${headSize / 2} numbers above 0`
+  if (factors.length !== size / 2 || !factors.every((factor) => Number.isFinite(factor) && factor > 0)) {
+    const rule = `rope_freqs.weight must hold ${size / 2} numbers above 0`
     throw new FormatError(`${name}: ${rule}; received ${factors.length}: ${show(factors)}`, {
       tensor: 'rope_freqs.weight',
     })
   }
   const frequencies = (scaling: RopeScaling) =>
-    inverseFrequencies({ size: headSize, theta: Number(config.rope_theta ?? 10000), scaling })
+    inverseFrequencies({ size, theta: Number(config.rope_theta ?? 10000), scaling })
   const factor = Math.max(...factors)
   const plain = frequencies({ type: 'default' })
   const scaled = frequencies({ type: 'llama3', factor, ...llama3 })

@@ -1,13 +1,19 @@
-import type { GgufFamily } from './families/family.ts'
+import type { CausalLMConfig } from './causalLM.ts'
+import type { GgufFamily, GgufModules } from './families/family.ts'
 
 /** Factors of the rotary frequencies: a part of the configuration, though stored as a tensor. */
 export const ropeFactorsName = 'rope_freqs.weight'
+
+/** The modules of a model by their names in the file. */
+export function modulesOf({ modules, ...gguf }: GgufFamily, config: CausalLMConfig): GgufModules {
+  return { ...modules, ...gguf.otherModules?.(config) }
+}
 
 /**
  * `blk.3.attn_q.weight` → `model.layers.3.self_attn.q_proj.weight`; null for a name that the family does not
  * have.
  */
-export function modulePath({ modules }: GgufFamily, tensor: string): string | null {
+export function modulePath(modules: GgufModules, tensor: string): string | null {
   const [, layer, name, part] = /^(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)$/.exec(tensor) ?? []
   const module = layer === undefined ? name : `blk.N.${name}`
   if (module === undefined || !Object.hasOwn(modules, module)) return null
@@ -15,7 +21,7 @@ export function modulePath({ modules }: GgufFamily, tensor: string): string | nu
 }
 
 /** The inverse of `modulePath`. */
-export function tensorName({ modules }: Pick<GgufFamily, 'modules'>, path: string): string | null {
+export function tensorName(modules: GgufModules, path: string): string | null {
   const [, module, part] = /^(.*)\.(weight|bias)$/.exec(path) ?? []
   if (module === undefined) return null
   for (const [name, pattern] of Object.entries(modules)) {

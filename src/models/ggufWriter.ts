@@ -7,13 +7,13 @@ import { type GgufValue, ggufTypeOf, placeGguf } from '../formats/ggufWriter.ts'
 import { JsonObject, parseJson } from '../formats/json.ts'
 import type { Adaptation, ModelWriter } from '../formats/modelWriter.ts'
 import type { TensorHead } from '../formats/tensorFile.ts'
-import { transpose } from '../tensor/ops/index.ts'
+import { concat, split, transpose } from '../tensor/ops/index.ts'
 import type { Tensor } from '../tensor/tensor.ts'
-import type { CausalLM } from './causalLM.ts'
+import type { CausalLM, CausalLMConfig } from './causalLM.ts'
 import type { GgufFamily } from './families/family.ts'
 import { familyOf } from './families/index.ts'
 import { type GgufRope, ropeInGguf } from './ggufRope.ts'
-import { ropeFactorsName, tensorName } from './ggufTensors.ts'
+import { modulesOf, ropeFactorsName, tensorName } from './ggufTensors.ts'
 import { vocabularyEntries, withoutVocabulary } from './ggufVocabulary.ts'
 
 /**
@@ -56,8 +56,9 @@ export function ggufModelWriter(model: CausalLM, floats?: FloatDType): ModelWrit
   const positions = gguf.rope?.(model.config)
   const rope = positions ? ropeInGguf(positions) : { entries: [], factors: null }
   const vocabulary = vocabularyOf(model)
+  const modules = modulesOf(gguf, model.config)
   const nameOf = (path: string) => {
-    const found = tensorName(gguf, path)
+    const found = tensorName(modules, path)
     if (found !== null) return found
     throw new FormatError(`gguf: llama.cpp must have a tensor for ${path}; it has none`, { tensor: path })
   }
@@ -101,6 +102,7 @@ function factorsTensor(factors: Float32Array): { head: TensorHead; bytes: Uint8A
 
 function configEntries(gguf: GgufFamily, model: CausalLM, { entries }: GgufRope): [string, GgufValue][] {
   const numbers = Object.entries(gguf.keys(model.config)).map(([key, value]): [string, GgufValue] => {
+    if (typeof value === 'boolean') return [key, { type: 'bool', value }]
     return [key, { type: floatKeys.test(key) ? 'float32' : 'uint32', value }]
   })
   return [...numbers, ...entries].map(([key, value]) => [`${gguf.architecture}.${key}`, value])
@@ -138,7 +140,7 @@ function vocabularyOf(model: CausalLM): [string, GgufValue][] {
  */
 function adaptation(
   { config }: CausalLM,
-  { paired = {}, turned = [] }: GgufFamily,
+  { paired = {}, byHead = [], turned = [] }: GgufFamily,
   name: string,
   { name: path, dtype, shape }: TensorHead,
   floats?: FloatDType,
@@ -149,6 +151,7 @@ function adaptation(
   const as: Adaptation = isFloat && (exact || floats) ? { dtype: exact ? 'float32' : floats } : {}
   const heads = Object.entries(paired).find(([module]) => isOf(module))?.[1]
   if (heads) return { ...as, arrange: (values) => inPairs(values, config[heads]) }
+  if (byHead.some(isOf)) return { ...as, arrange: (values) => byParts(values, config) }
   if (isFloat && shape.length === 2 && turned.some(isOf))
     return { ...as, shape: shape.toReversed(), arrange: (values) => transpose(values, 0, 1) }
   return as
@@ -164,6 +167,18 @@ function inPairs(values: Tensor, heads: number): Tensor {
   const half = rows / heads / 2
   const line = values.numel / rows
   return transpose(values.view([heads, 2, half, line]), 1, 2).view(values.shape)
+}
+
+/**
+ * Rows of queries, key and value of one key-value head after the other, as those of all queries, all keys and
+ * all values.
+ * @param values of whole rows, of any dtype
+ */
+function byParts(values: Tensor, { heads, keyValueHeads }: CausalLMConfig): Tensor {
+  const shared = heads / keyValueHeads
+  const groups = values.view([keyValueHeads, shared + 2, values.numel / keyValueHeads / (shared + 2)])
+  const parts = split(groups, [shared, 1, 1], 1).map((part) => part.view([part.numel]))
+  return concat(parts).view(values.shape)
 }
 
 /** llama.cpp's number of the type that most bytes of matrices are of. */

@@ -1,15 +1,20 @@
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
 import { openDevice } from '../../src/devices/open.ts'
+import { ggufBlockWriter } from '../../src/formats/schemes/ggufBlockWriter.ts'
+import { bytesSource } from '../../src/formats/source.ts'
 import { loadCausalLM } from '../../src/index.ts'
-import type { CausalLM } from '../../src/models/causalLM.ts'
+import type { CausalLM, ForwardOptions } from '../../src/models/causalLM.ts'
 import { generateTokens } from '../../src/models/generate.ts'
 import { freeze, quantize } from '../../src/quantize/quantize.ts'
+import { Tensor } from '../../src/tensor/tensor.ts'
 import { deviceNames } from '../deviceNames.ts'
+import { loadGguf } from './ggufModel.ts'
 import { readExpected } from './golden.ts'
 import { logitFactor } from './goldenChecks.ts'
+import { writtenGguf } from './writtenGguf.ts'
 
 /** What scripts/make-model-fixtures.py wrote: a folder for each family, and for each of its variants. */
 const golden = join(import.meta.dirname, '../golden/models')
@@ -45,7 +50,7 @@ for (const name of readdirSync(golden)) {
         await device.close()
       })
       const load = () => loadCausalLM(join(golden, name), { device, dtype: 'float32' })
-      const logitsOf = async (model: CausalLM, ids: number[], options = {}) => {
+      const logitsOf = async (model: CausalLM, ids: number[] | Tensor, options: ForwardOptions = {}) => {
         using logits = model.forward(ids, options)
         return [...(await logits.toNumbers())]
       }
@@ -60,15 +65,24 @@ for (const name of readdirSync(golden)) {
         check('float', model, found)
       })
 
-      test('sequences of unequal length, as in a batch that is padded', async () => {
+      test('a batch of prompts of unequal length', async () => {
         using model = await load()
-        const found: number[] = []
-        for (const [i, prompt] of expected.batch.entries()) {
-          using cache = model.createCache(prompt.length + expected.steps[i].length)
-          found.push(...(await logitsOf(model, prompt, { cache, lastOnly: true })))
-          for (const id of expected.steps[i]) found.push(...(await logitsOf(model, [id], { cache })))
+        const { batch, steps } = expected
+        const capacity = Math.max(...batch.map(({ length }) => length)) + steps[0].length
+        using cache = model.createCache(capacity, { batch: batch.length })
+        const rows: number[][][] = []
+        for (const [b, prompt] of batch.entries()) {
+          using one = cache.sequence(b)
+          rows.push([await logitsOf(model, prompt, { cache: one, lastOnly: true })])
         }
-        check('batch', model, found)
+        for (const step of steps[0].keys()) {
+          const next = Int32Array.from(steps, (ids) => ids[step])
+          using ids = Tensor.fromArray(device, next, [batch.length, 1])
+          const logits = await logitsOf(model, ids, { cache })
+          const V = logits.length / batch.length
+          for (const [b, found] of rows.entries()) found.push(logits.slice(b * V, (b + 1) * V))
+        }
+        check('batch', model, rows.flat(2))
       })
 
       test('greedy tokens', async () => {
@@ -88,6 +102,16 @@ for (const name of readdirSync(golden)) {
           check(weights, model, await logitsOf(model, expected.ids))
         })
       }
+
+      const file = join(golden, name, 'model.gguf')
+      if (!existsSync(file)) return
+      test('a GGUF file, and one that is written', async () => {
+        using model = await loadCausalLM(file, { device, onWarning: () => {} })
+        check('gguf', model, await logitsOf(model, expected.ids))
+        const written = await writtenGguf(model, ggufBlockWriter)
+        using again = await loadGguf(device, bytesSource(written, 'written.gguf'))
+        check('gguf', again, await logitsOf(again, expected.ids))
+      })
     })
   }
 }

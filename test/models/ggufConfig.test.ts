@@ -58,6 +58,7 @@ test('every field', async () => {
     vocabularySize: 128256,
     maxPositions: 131072,
     normEpsilon: Math.fround(1e-5),
+    activation: 'silu',
     rope: { size: 64, theta: 500000, scaling: { type: 'default' } },
     tieWordEmbeddings: true,
     biases: { qkv: false, output: false, mlp: false },

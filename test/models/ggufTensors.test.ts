@@ -23,13 +23,16 @@ import { fixtures } from '../formats/ggufBytes.ts'
 import { testOnDevices } from '../tensor/devices.ts'
 
 test('names', () => {
-  assert.equal(modulePath(llamaGguf, 'token_embd.weight'), 'model.embed_tokens.weight')
-  assert.equal(modulePath(llamaGguf, 'output.weight'), 'lm_head.weight')
-  assert.equal(modulePath(llamaGguf, 'output_norm.weight'), 'model.norm.weight')
-  assert.equal(modulePath(llamaGguf, 'blk.12.attn_q.weight'), 'model.layers.12.self_attn.q_proj.weight')
-  assert.equal(modulePath(llamaGguf, 'blk.0.attn_k.bias'), 'model.layers.0.self_attn.k_proj.bias')
+  assert.equal(modulePath(llamaGguf.modules, 'token_embd.weight'), 'model.embed_tokens.weight')
+  assert.equal(modulePath(llamaGguf.modules, 'output.weight'), 'lm_head.weight')
+  assert.equal(modulePath(llamaGguf.modules, 'output_norm.weight'), 'model.norm.weight')
   assert.equal(
-    modulePath(llamaGguf, 'blk.3.ffn_norm.weight'),
+    modulePath(llamaGguf.modules, 'blk.12.attn_q.weight'),
+    'model.layers.12.self_attn.q_proj.weight',
+  )
+  assert.equal(modulePath(llamaGguf.modules, 'blk.0.attn_k.bias'), 'model.layers.0.self_attn.k_proj.bias')
+  assert.equal(
+    modulePath(llamaGguf.modules, 'blk.3.ffn_norm.weight'),
     'model.layers.3.post_attention_layernorm.weight',
   )
   for (const other of [
@@ -40,7 +43,7 @@ test('names', () => {
     'constructor.weight',
     'rope_freqs.weight',
   ]) {
-    assert.equal(modulePath(llamaGguf, other), null, other)
+    assert.equal(modulePath(llamaGguf.modules, other), null, other)
   }
 })
 

@@ -129,4 +129,37 @@ export const bloom: Family<BloomConfig> = {
     // BigScience's own checkpoints hold the transformer alone.
     aliases: (path) => [path.replace(/^transformer\./, '')],
   },
+  gguf: {
+    architecture: 'bloom',
+    fields: {
+      hidden_size: 'embedding_length',
+      n_layer: 'block_count',
+      n_head: 'attention.head_count',
+      layer_norm_epsilon: 'attention.layer_norm_epsilon',
+    },
+    optionalFields: { seq_length: 'context_length', vocab_size: 'vocab_size' },
+    keys: (config) => ({
+      context_length: config.maxPositions,
+      embedding_length: config.hiddenSize,
+      feed_forward_length: 4 * config.hiddenSize,
+      block_count: config.layers,
+      'attention.head_count': config.heads,
+      'attention.head_count_kv': config.heads,
+      'attention.layer_norm_epsilon': config.normEpsilon,
+      vocab_size: config.vocabularySize,
+    }),
+    modules: {
+      token_embd: 'transformer.word_embeddings',
+      token_embd_norm: 'transformer.word_embeddings_layernorm',
+      output_norm: 'transformer.ln_f',
+      output: 'lm_head',
+      'blk.N.attn_norm': 'transformer.h.N.input_layernorm',
+      'blk.N.attn_qkv': 'transformer.h.N.self_attention.query_key_value',
+      'blk.N.attn_output': 'transformer.h.N.self_attention.dense',
+      'blk.N.ffn_norm': 'transformer.h.N.post_attention_layernorm',
+      'blk.N.ffn_up': 'transformer.h.N.mlp.dense_h_to_4h',
+      'blk.N.ffn_down': 'transformer.h.N.mlp.dense_4h_to_h',
+    },
+    byHead: ['query_key_value'],
+  },
 }

@@ -1,4 +1,5 @@
 import type { FloatDType } from '../../core/dtype.ts'
+import { FormatError } from '../../core/errors.ts'
 import type { JsonObject } from '../../formats/json.ts'
 import { type ActivationName, activations } from '../../nn/activations.ts'
 import { Alibi } from '../../nn/alibi.ts'
@@ -13,8 +14,16 @@ import { RotaryEmbedding } from '../../nn/rotary.ts'
 import type { CausalLMConfig } from '../causalLM.ts'
 import { Decoder } from '../decoder.ts'
 import { DecoderLM } from '../decoderLM.ts'
-import type { Family } from './family.ts'
-import { activationField, headSizeOf, positiveField, sizeField, tokenIdsField, type Warn } from './fields.ts'
+import type { Family, GgufModules } from './family.ts'
+import {
+  activationField,
+  headSizeOf,
+  isGelu,
+  positiveField,
+  sizeField,
+  tokenIdsField,
+  type Warn,
+} from './fields.ts'
 import { ropeFields } from './ropeFields.ts'
 
 /*
@@ -155,6 +164,27 @@ function mlpOf({ hiddenSize, intermediateSize, activation, bias }: FalconConfig,
   )
 }
 
+/** @throws FormatError if llama.cpp has no such model */
+function keys(config: FalconConfig): Record<string, number> {
+  const { rope, layout, bias, activation, heads, keyValueHeads } = config
+  const refuse = (rule: string) => new FormatError(`gguf: a Falcon must ${rule}`)
+  if (!rope) throw refuse('have rotary positions; it has ALiBi')
+  if (layout === 'sequential') throw refuse('have parallel_attn true; it has false')
+  if (bias) throw refuse('have no biases; it has some')
+  if (!isGelu(activation)) throw refuse(`have a gelu as activation; it has ${activation}`)
+  return {
+    context_length: config.maxPositions,
+    embedding_length: config.hiddenSize,
+    feed_forward_length: config.intermediateSize,
+    block_count: config.layers,
+    'attention.head_count': heads,
+    'attention.head_count_kv': keyValueHeads,
+    'attention.layer_norm_epsilon': config.normEpsilon,
+    'rope.freq_base': rope.theta,
+    vocab_size: config.vocabularySize,
+  }
+}
+
 export const falcon: Family<FalconConfig> = {
   architectures: ['FalconForCausalLM'],
   modelTypes: ['falcon'],
@@ -163,5 +193,47 @@ export const falcon: Family<FalconConfig> = {
   names: {
     aliases: (path) => [path.replace(/^transformer\./, '')],
     extras: /\.rotary_emb\.inv_freq$/,
+  },
+  gguf: {
+    architecture: 'falcon',
+    fields: {
+      hidden_size: 'embedding_length',
+      num_hidden_layers: 'block_count',
+      num_attention_heads: 'attention.head_count',
+      layer_norm_epsilon: 'attention.layer_norm_epsilon',
+    },
+    optionalFields: {
+      ffn_hidden_size: 'feed_forward_length',
+      max_position_embeddings: 'context_length',
+      num_kv_heads: 'attention.head_count_kv',
+      rope_theta: 'rope.freq_base',
+      vocab_size: 'vocab_size',
+    },
+    otherFields: (has, value) => {
+      const norms = has('blk.0.attn_norm_2.weight') ? 2 : 1
+      const isNew = norms === 2 || value('attention.head_count_kv') !== 1
+      return {
+        activation: 'gelu',
+        multi_query: !isNew,
+        new_decoder_architecture: isNew,
+        num_ln_in_parallel_attn: norms,
+      }
+    },
+    keys,
+    rope: ({ rope }) => rope,
+    modules: {
+      token_embd: 'transformer.word_embeddings',
+      output_norm: 'transformer.ln_f',
+      output: 'lm_head',
+      'blk.N.attn_qkv': 'transformer.h.N.self_attention.query_key_value',
+      'blk.N.attn_output': 'transformer.h.N.self_attention.dense',
+      'blk.N.ffn_up': 'transformer.h.N.mlp.dense_h_to_4h',
+      'blk.N.ffn_down': 'transformer.h.N.mlp.dense_4h_to_h',
+    },
+    otherModules: ({ layout }): GgufModules =>
+      layout === 'twoNorms'
+        ? { 'blk.N.attn_norm': 'transformer.h.N.ln_mlp', 'blk.N.attn_norm_2': 'transformer.h.N.ln_attn' }
+        : { 'blk.N.attn_norm': 'transformer.h.N.input_layernorm' },
+    byHead: ['query_key_value'],
   },
 }

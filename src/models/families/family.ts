@@ -25,6 +25,9 @@ export interface Family<C extends CausalLMConfig = CausalLMConfig> {
   readonly gguf?: GgufFamily<C>
 }
 
+/** Paths of modules by their names in GGUF files. */
+export type GgufModules = Readonly<Record<string, string>>
+
 /**
  * How GGUF files describe a family: their metadata become a config.json, which the family parses as any
  * other, and their tensors get the paths of its modules; and the other way round.
@@ -36,21 +39,33 @@ export interface GgufFamily<C extends CausalLMConfig = CausalLMConfig> {
   readonly fields: Readonly<Record<string, string>>
   /** Of those that it may leave out. */
   readonly optionalFields?: Readonly<Record<string, string>>
-  /** Fields that are the same in all files, or follow from which tensors there are. */
-  otherFields?(has: (tensor: string) => boolean): Readonly<Record<string, unknown>>
+  /** Fields that are the same in all files, or follow from which tensors there are, and from other keys. */
+  otherFields?(
+    has: (tensor: string) => boolean,
+    value: (key: string) => unknown,
+  ): Readonly<Record<string, unknown>>
   /**
    * What files that are written say of a config, by keys as above, those of the scaling of positions aside.
    */
-  keys(config: C): Readonly<Record<string, number>>
+  keys(config: C): Readonly<Record<string, number | boolean>>
   /** How positions turn; absent where they do not. */
-  rope?(config: C): RopeOptions
+  rope?(config: C): RopeOptions | null
+  /** Whether a part of each head only may turn, `rope.dimension_count` of its values; default false. */
+  readonly partialRotary?: boolean
   /** The path of each module by its name in the file, `N` standing for the number of a layer. */
-  readonly modules: Readonly<Record<string, string>>
+  readonly modules: GgufModules
+  /** Those that a config decides on, beside `modules`. */
+  otherModules?(config: C): GgufModules
   /**
    * Modules whose rows are stored with rotating pairs side by side, and which of the config's numbers counts
    * the heads that they belong to.
    */
   readonly paired?: Readonly<Record<string, 'heads' | 'keyValueHeads'>>
+  /**
+   * Modules of which the model has, for one key-value head after the other, the rows of its queries, its key
+   * and its value, and the file all queries, all keys, all values.
+   */
+  readonly byHead?: readonly string[]
   /** Modules whose float weights lie the other way round than in the model. */
   readonly turned?: readonly string[]
 }

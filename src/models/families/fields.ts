@@ -92,6 +92,14 @@ export function activationField(json: JsonObject, key: string, fallback?: Activa
 }
 
 /**
+ * Whether an activation is a gelu, exact or approximated: llama.cpp has one for both, the approximation by
+ * tanh.
+ */
+export function isGelu(activation: ActivationName): boolean {
+  return activation.startsWith('gelu') && activation !== 'gelu_10'
+}
+
+/**
  * The token ids of a field that holds one, a list of them, or none.
  * @param warn is told of those that are no ids of the vocabulary, which no text can hold
  */

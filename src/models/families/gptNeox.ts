@@ -1,4 +1,5 @@
 import type { FloatDType } from '../../core/dtype.ts'
+import { FormatError } from '../../core/errors.ts'
 import type { JsonObject } from '../../formats/json.ts'
 import { type ActivationName, activations } from '../../nn/activations.ts'
 import { Attention } from '../../nn/attention.ts'
@@ -13,7 +14,15 @@ import type { CausalLMConfig } from '../causalLM.ts'
 import { Decoder } from '../decoder.ts'
 import { DecoderLM } from '../decoderLM.ts'
 import type { Family } from './family.ts'
-import { activationField, headSizeOf, positiveField, sizeField, tokenIdsField, type Warn } from './fields.ts'
+import {
+  activationField,
+  headSizeOf,
+  isGelu,
+  positiveField,
+  sizeField,
+  tokenIdsField,
+  type Warn,
+} from './fields.ts'
 import { ropeFields } from './ropeFields.ts'
 
 /*
@@ -129,6 +138,27 @@ function mlpOf({ hiddenSize, intermediateSize, activation }: GptNeoxConfig, dtyp
   )
 }
 
+/** @throws FormatError if llama.cpp has no such model */
+function keys(config: GptNeoxConfig): Record<string, number | boolean> {
+  const { activation, attentionBias } = config
+  if (!attentionBias || !isGelu(activation))
+    throw new FormatError(
+      `gguf: a GPT-NeoX must have attention_bias true and a gelu as hidden_act; it has ${attentionBias} and ${activation}`,
+    )
+  return {
+    context_length: config.maxPositions,
+    embedding_length: config.hiddenSize,
+    feed_forward_length: config.intermediateSize,
+    block_count: config.layers,
+    'attention.head_count': config.heads,
+    'attention.layer_norm_epsilon': config.normEpsilon,
+    'rope.dimension_count': config.rope.size,
+    'rope.freq_base': config.rope.theta,
+    use_parallel_residual: config.parallel,
+    vocab_size: config.vocabularySize,
+  }
+}
+
 export const gptNeox: Family<GptNeoxConfig> = {
   architectures: ['GPTNeoXForCausalLM'],
   modelTypes: ['gpt_neox'],
@@ -138,5 +168,37 @@ export const gptNeox: Family<GptNeoxConfig> = {
     aliases: (path) => [path.replace(/^lm_head\b/, 'embed_out')],
     // Masks and tables, which older checkpoints carry.
     extras: /\.attention\.((masked_)?bias|rotary_emb\.inv_freq)$/,
+  },
+  gguf: {
+    architecture: 'gptneox',
+    fields: {
+      hidden_size: 'embedding_length',
+      intermediate_size: 'feed_forward_length',
+      num_hidden_layers: 'block_count',
+      num_attention_heads: 'attention.head_count',
+      max_position_embeddings: 'context_length',
+      layer_norm_eps: 'attention.layer_norm_epsilon',
+    },
+    optionalFields: {
+      rope_theta: 'rope.freq_base',
+      use_parallel_residual: 'use_parallel_residual',
+      vocab_size: 'vocab_size',
+    },
+    otherFields: (has) => ({ hidden_act: 'gelu', attention_bias: has('blk.0.attn_qkv.bias') }),
+    keys,
+    rope: ({ rope }) => rope,
+    partialRotary: true,
+    modules: {
+      token_embd: 'gpt_neox.embed_in',
+      output_norm: 'gpt_neox.final_layer_norm',
+      output: 'lm_head',
+      'blk.N.attn_norm': 'gpt_neox.layers.N.input_layernorm',
+      'blk.N.attn_qkv': 'gpt_neox.layers.N.attention.query_key_value',
+      'blk.N.attn_output': 'gpt_neox.layers.N.attention.dense',
+      'blk.N.ffn_norm': 'gpt_neox.layers.N.post_attention_layernorm',
+      'blk.N.ffn_up': 'gpt_neox.layers.N.mlp.dense_h_to_4h',
+      'blk.N.ffn_down': 'gpt_neox.layers.N.mlp.dense_4h_to_h',
+    },
+    byHead: ['query_key_value'],
   },
 }

@@ -1,4 +1,5 @@
 import type { FloatDType } from '../../core/dtype.ts'
+import { FormatError } from '../../core/errors.ts'
 import type { JsonObject } from '../../formats/json.ts'
 import { type ActivationName, activations } from '../../nn/activations.ts'
 import { Attention } from '../../nn/attention.ts'
@@ -13,7 +14,15 @@ import type { CausalLMConfig } from '../causalLM.ts'
 import { Decoder } from '../decoder.ts'
 import { DecoderLM } from '../decoderLM.ts'
 import type { Family } from './family.ts'
-import { activationField, headSizeOf, positiveField, sizeField, tokenIdsField, type Warn } from './fields.ts'
+import {
+  activationField,
+  headSizeOf,
+  isGelu,
+  positiveField,
+  sizeField,
+  tokenIdsField,
+  type Warn,
+} from './fields.ts'
 import { ropeFields } from './ropeFields.ts'
 
 /*
@@ -132,10 +141,63 @@ function mlpOf({ hiddenSize, intermediateSize, activation }: PhiConfig, dtype: F
   )
 }
 
+/** @throws FormatError if llama.cpp has no such model */
+function keys(config: PhiConfig): Record<string, number> {
+  const { activation, headNorms } = config
+  if (headNorms || !isGelu(activation))
+    throw new FormatError(
+      `gguf: a Phi must have qk_layernorm false and a gelu as hidden_act; it has ${headNorms} and ${activation}`,
+    )
+  return {
+    context_length: config.maxPositions,
+    embedding_length: config.hiddenSize,
+    feed_forward_length: config.intermediateSize,
+    block_count: config.layers,
+    'attention.head_count': config.heads,
+    'attention.head_count_kv': config.keyValueHeads,
+    'attention.layer_norm_epsilon': config.normEpsilon,
+    'rope.dimension_count': config.rope.size,
+    'rope.freq_base': config.rope.theta,
+    vocab_size: config.vocabularySize,
+  }
+}
+
 export const phi: Family<PhiConfig> = {
   architectures: ['PhiForCausalLM'],
   modelTypes: ['phi'],
   parse: parsePhiConfig,
   build: (config) => new PhiForCausalLM(config),
   names: { extras: /\.rotary_emb\.inv_freq$/ },
+  gguf: {
+    architecture: 'phi2',
+    fields: {
+      hidden_size: 'embedding_length',
+      intermediate_size: 'feed_forward_length',
+      num_hidden_layers: 'block_count',
+      num_attention_heads: 'attention.head_count',
+      max_position_embeddings: 'context_length',
+      layer_norm_eps: 'attention.layer_norm_epsilon',
+    },
+    optionalFields: {
+      num_key_value_heads: 'attention.head_count_kv',
+      rope_theta: 'rope.freq_base',
+      vocab_size: 'vocab_size',
+    },
+    otherFields: () => ({ hidden_act: 'gelu_new' }),
+    keys,
+    rope: ({ rope }) => rope,
+    partialRotary: true,
+    modules: {
+      token_embd: 'model.embed_tokens',
+      output_norm: 'model.final_layernorm',
+      output: 'lm_head',
+      'blk.N.attn_norm': 'model.layers.N.input_layernorm',
+      'blk.N.attn_q': 'model.layers.N.self_attn.q_proj',
+      'blk.N.attn_k': 'model.layers.N.self_attn.k_proj',
+      'blk.N.attn_v': 'model.layers.N.self_attn.v_proj',
+      'blk.N.attn_output': 'model.layers.N.self_attn.dense',
+      'blk.N.ffn_up': 'model.layers.N.mlp.fc1',
+      'blk.N.ffn_down': 'model.layers.N.mlp.fc2',
+    },
+  },
 }
