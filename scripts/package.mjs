@@ -9,7 +9,6 @@ import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { joinModules } from './joinModules.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const target = join(root, 'build', 'packages')
@@ -49,7 +48,7 @@ function packMain() {
   const folder = join(target, 'lowbit')
   for (const name of ['models', 'LICENSE', 'NOTICE', 'README.md'])
     cpSync(join(root, name), join(folder, name), { recursive: true })
-  joinModules(join(root, 'dist'), join(folder, 'dist'))
+  cpSync(join(root, 'dist'), join(folder, 'dist'), { recursive: true })
   addCommonJS(join(folder, 'dist'), join(folder, 'dist', 'commonjs'))
   const { scripts, devDependencies, allowScripts, ...published } = manifest
   pack(folder, {
