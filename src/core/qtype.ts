@@ -8,10 +8,16 @@ import {
   qfloat8_e4m3fn,
   qfloat8_e4m3fnuz,
   qfloat8_e5m2,
+  qint1,
   qint2,
+  qint3,
   qint4,
+  qint5,
+  qint6,
+  qint7,
   qint8,
   qtypesByCode,
+  quint8,
   type TypeName,
 } from './qtypes.ts'
 
@@ -67,6 +73,14 @@ export const qtypes: readonly QType[] = [
   nf4,
   fp4,
 ]
+
+/** The types of codes from 0 up, of 1, 2, … 8 bits. */
+export const unsignedTypes: readonly QType[] = [qint1, qint2, qint3, qint4, qint5, qint6, qint7, quint8]
+
+/** That of 1 to 8 bits. */
+export function unsignedType(bits: number): QType {
+  return unsignedTypes[bits - 1]
+}
 
 /** The quantized types by the names that options take: `int4` or quanto's `qint4`. */
 export type QTypeName =

@@ -1,4 +1,4 @@
-import { type QType, qint1, qint2, qint3, qint4, qint5, qint6, qint7, qint8 } from '../core/qtype.ts'
+import { type QType, qint8, unsignedType } from '../core/qtype.ts'
 import type { ScaleRule } from '../kernels/quantize/chooseScale/chooseScale.ts'
 import { chooseScales, encodeRows, smallestNormal, symmetricRange } from '../qtensor/rows.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
@@ -24,7 +24,7 @@ export const mappings: Record<Mapping, ScaleRule> = {
  * int8.
  */
 export function storageOf(bits: number): QType {
-  return [qint1, qint2, qint3, qint4, qint5, qint6, qint7, qint8][bits - 1]
+  return bits === 8 ? qint8 : unsignedType(bits)
 }
 
 /**

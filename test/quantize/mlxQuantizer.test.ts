@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import type { FloatDType } from '../../src/core/dtype.ts'
-import { affineTypes } from '../../src/formats/schemes/mlxModes.ts'
+import { unsignedType } from '../../src/core/qtype.ts'
 import { packCodes, wordRows } from '../../src/qtensor/packing.ts'
 import { QTensor } from '../../src/qtensor/qtensor.ts'
 import { mlx } from '../../src/quantize/quantizers.ts'
@@ -24,7 +24,7 @@ testOnDevices('mx.quantize: codes, scales and biases of 2 to 8 bits', async (dev
     assert.ok(input)
     for (const bits of [2, 3, 4, 5, 6, 8]) {
       using x = Tensor.fromBytes(device, input.bytes, input.shape, dtype)
-      using weight = QTensor.quantize(x, affineTypes[bits], 64, mlx)
+      using weight = QTensor.quantize(x, unsignedType(bits), 64, mlx)
       const same = async (part: string, make: () => Tensor) => {
         using ours = scope(make)
         const theirs = tensors.get(`${dtype}.${bits}.${part}`)

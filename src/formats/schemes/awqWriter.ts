@@ -1,5 +1,4 @@
 import { FormatError } from '../../core/errors.ts'
-import { several } from '../../core/lists.ts'
 import { qint4 } from '../../core/qtype.ts'
 import { evenFirstRows, packCodes, wordRows } from '../../qtensor/packing.ts'
 import { matrixShape } from '../../qtensor/parts.ts'
@@ -17,6 +16,7 @@ import {
 } from './integerCodes.ts'
 import { floatLinears, isHead, isLinear } from './linearLayers.ts'
 import type { FloatLayer, LayerToWrite, PartToWrite, SchemeWriter, Target, WeightKind } from './scheme.ts'
+import { unloadable, weightPart } from './writing.ts'
 
 const format = { name: 'AWQ', bits: [4] }
 
@@ -35,7 +35,8 @@ export function awqWriter(version: 'gemm' | 'gemv'): SchemeWriter {
     parts: ({ weight }) => (weight ? (version === 'gemm' ? gemmParts : gemvParts)(weight) : []),
     repeats: () => false,
     settings: (layers, floats) => ({ quantizationConfig: configOf(version, layers, floats) }),
-    limits: (layers) => [...limitsOf(layers)],
+    limits: (layers) =>
+      unloadable('AutoAWQ', layers, ({ typeName, path }) => isLinear(typeName) && !isHead(path)),
   }
 }
 
@@ -58,13 +59,13 @@ function gemmParts(kind: WeightKind): PartToWrite[] {
   const [out, columns] = matrixShape(kind.shape)
   const { groups } = groupsIn(kind)
   return [
-    part('qweight', { dtype: 'int32', shape: [columns, out / 8] }, (weight) =>
+    weightPart('qweight', 'int32', [columns, out / 8], (weight) =>
       packedFromZero(weight, evenFirstRows(columns, out)),
     ),
-    part('qzeros', { dtype: 'int32', shape: [groups, out / 8] }, (weight) =>
+    weightPart('qzeros', 'int32', [groups, out / 8], (weight) =>
       packCodes(zeroPointsFromZero(weight, groups), evenFirstRows(groups, out)),
     ),
-    part('scales', { dtype: 'float16', shape: [groups, out] }, (weight) =>
+    weightPart('scales', 'float16', [groups, out], (weight) =>
       transpose(cast(scalesOf(weight, groups), 'float16'), 0, 1),
     ),
   ]
@@ -76,28 +77,20 @@ function gemvParts(kind: WeightKind): PartToWrite[] {
   const words = zeroWords({ shape: kind.shape, size })
   const fill = 8 * words - groups
   return [
-    part('qweight', { dtype: 'int32', shape: [out, columns / 8] }, (weight) =>
+    weightPart('qweight', 'int32', [out, columns / 8], (weight) =>
       packedFromZero(weight, wordRows(out, columns, 4)),
     ),
-    part('qzeros', { dtype: 'int32', shape: [out, words] }, (weight) => {
+    weightPart('qzeros', 'int32', [out, words], (weight) => {
       const nothing = Tensor.fromArray(weight.device, new Uint8Array(out * fill), [out, fill])
       const zeroPoint = zeroPointsFromZero(weight, groups)
       return packCodes(fill > 0 ? concat([zeroPoint, nothing], 1) : zeroPoint, wordRows(out, 8 * words, 4))
     }),
-    part('scales', { dtype: 'float16', shape: [out, 8 * words] }, (weight) => {
+    weightPart('scales', 'float16', [out, 8 * words], (weight) => {
       const scales = scalesOf(weight, groups)
       const nothing = Tensor.full(weight.device, [out, fill], 0)
       return cast(fill > 0 ? concat([scales, nothing], 1) : scales, 'float16')
     }),
   ]
-}
-
-function part(
-  name: string,
-  of: Pick<PartToWrite, 'dtype' | 'shape'>,
-  make: (weight: QTensor) => Tensor,
-): PartToWrite {
-  return { name, ...of, of: 'weight', make: ({ weight }) => make(weight as QTensor) }
 }
 
 /** [N, groups] float32 */
@@ -136,12 +129,4 @@ function commonGroupSize(layers: ReadonlyMap<string, LayerToWrite>): number {
   if (!another && (size === -1 || size >= longestRow)) return size
   const other = another ? `${another[1]} of ${another[0]}` : `others of a row of ${longestRow}`
   throw new FormatError(`save: AWQ must have groups of one size; ${path} has groups of ${size}, ${other}`)
-}
-
-/** What of a model AutoAWQ or transformers cannot load. */
-function* limitsOf(layers: ReadonlyMap<string, LayerToWrite>): Generator<string> {
-  const others = [...layers.values()].filter(({ typeName, path }) => !isLinear(typeName) || isHead(path))
-  if (others.length === 0) return
-  const listed = several(others.map(({ path, typeName }) => `${path} (${typeName})`))
-  yield `save: AutoAWQ cannot load ${listed}; lowbit can`
 }

@@ -7,6 +7,7 @@ import { Tensor } from '../../tensor/tensor.ts'
 import type { JsonObject } from '../json.ts'
 import type { TensorFile } from '../tensorFile.ts'
 import type { Part, PartReader, PartToWrite, QuantizedLayer, QuantizedWeight, WeightKind } from './scheme.ts'
+import { weightPart } from './writing.ts'
 
 /**
  * bitsandbytes' weights of 8 bits, those of LLM.int8: codes around 0, and for each row its largest magnitude
@@ -86,22 +87,15 @@ async function readWeight(parts: PartReader, shape: Shape, hasFormat: boolean): 
 /** The tensors of a weight, as transformers saves them. */
 export function int8Parts({ shape }: WeightKind): PartToWrite[] {
   const [out] = matrixShape(shape)
-  const of = 'weight'
   return [
-    { name: 'SCB', dtype: 'float32', shape: [out], of, make: ({ weight }) => mostOf(weight) },
-    { name: 'weight', dtype: 'int8', shape, of, make: ({ weight }) => (weight as QTensor).codes() },
-    {
-      name: 'weight_format',
-      dtype: 'uint8',
-      shape: [],
-      of,
-      make: ({ device }) => Tensor.fromArray(device, Uint8Array.of(0), []),
-    },
+    weightPart('SCB', 'float32', [out], mostOf),
+    weightPart('weight', 'int8', shape, (weight) => weight.codes()),
+    weightPart('weight_format', 'uint8', [], ({ device }) => Tensor.fromArray(device, Uint8Array.of(0), [])),
   ]
 }
 
 /** The largest magnitudes of rows, which are the scales. */
-function mostOf(weight: QTensor | null): Tensor {
-  const { scale } = (weight as QTensor).parts()
-  return (scale as PlainScale).values.view([(weight as QTensor).shape[0]])
+function mostOf(weight: QTensor): Tensor {
+  const { scale } = weight.parts()
+  return (scale as PlainScale).values.view([weight.shape[0]])
 }

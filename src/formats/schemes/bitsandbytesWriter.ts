@@ -1,25 +1,19 @@
 import { FormatError } from '../../core/errors.ts'
-import { several } from '../../core/lists.ts'
 import { fp4, nf4, qint8 } from '../../core/qtype.ts'
 import { numel } from '../../core/shape.ts'
 import { defaultOutlierThreshold } from '../../qtensor/computeDtype.ts'
 import type { NestedValues } from '../../qtensor/nestedValues.ts'
 import { highFirst, packCodes } from '../../qtensor/packing.ts'
 import { groupSizeOf, matrixShape, showBlock } from '../../qtensor/parts.ts'
+import type { QTensor } from '../../qtensor/qtensor.ts'
 import { concat } from '../../tensor/ops/index.ts'
 import { Tensor } from '../../tensor/tensor.ts'
 import { PythonFloat } from '../json.ts'
 import { int8Divisor, int8Parts } from './bitsandbytesInt8.ts'
 import { blockTypes, formatQuantState, stateName } from './bitsandbytesState.ts'
 import { isHead, isLinear } from './linearLayers.ts'
-import type {
-  FloatLayer,
-  LayerToWrite,
-  LayerValues,
-  PartToWrite,
-  SchemeWriter,
-  WeightKind,
-} from './scheme.ts'
+import type { FloatLayer, LayerToWrite, PartToWrite, SchemeWriter, WeightKind } from './scheme.ts'
+import { unloadable, weightPart } from './writing.ts'
 
 /** The sizes of blocks that bitsandbytes has kernels for. */
 const blockSizes = [32, 64, 128, 256, 512, 1024, 2048, 4096]
@@ -42,7 +36,8 @@ export const bitsandbytesWriter: SchemeWriter = {
   parts: partsOf,
   repeats: () => false,
   settings: (layers, floats) => ({ quantizationConfig: configOf([...layers.values()], floats) }),
-  limits: (layers) => [...limitsOf(layers)],
+  limits: (layers) =>
+    unloadable('transformers with bitsandbytes', layers, ({ typeName }) => isLinear(typeName)),
 }
 
 /** What config.json says, of a weight's type and scales as far as it can: they stand with each weight. */
@@ -102,53 +97,35 @@ function partsOf(layer: LayerToWrite): PartToWrite[] {
   const blockSize = groupSizeOf(block)
   const count = numel(shape)
   const blocks = Math.ceil(count / blockSize)
-  const part = (name: string, of: Pick<PartToWrite, 'dtype' | 'shape'>, make: PartToWrite['make']) => {
-    return { name: `weight${name}`, ...of, of: 'weight' as const, make }
-  }
   const codebook = qtype.codebook ?? []
   const text = new TextEncoder().encode(formatQuantState({ type: qtype, blockSize, dtype, shape, nested }))
   const scales = nested
     ? [
-        part('.absmax', { dtype: 'uint8', shape: [blocks] }, (values) => nestedScale(values).codes.clone()),
-        part(
-          '.nested_absmax',
-          { dtype: 'float32', shape: [Math.ceil(blocks / nested.blockSize)] },
-          (values) => nestedScale(values).values.clone(),
+        weightPart('weight.absmax', 'uint8', [blocks], (held) => nestedScale(held).codes.clone()),
+        weightPart('weight.nested_absmax', 'float32', [Math.ceil(blocks / nested.blockSize)], (held) =>
+          nestedScale(held).values.clone(),
         ),
-        part('.nested_quant_map', { dtype: 'float32', shape: [256] }, (values) =>
-          nestedScale(values).codebook.clone(),
-        ),
+        weightPart('weight.nested_quant_map', 'float32', [256], (held) => nestedScale(held).codebook.clone()),
       ]
-    : [
-        part(
-          '.absmax',
-          { dtype: 'float32', shape: [blocks] },
-          ({ weight: w }) => w?.scale('float32') as Tensor,
-        ),
-      ]
+    : [weightPart('weight.absmax', 'float32', [blocks], (held) => held.scale('float32'))]
   return [
-    part('', { dtype: 'uint8', shape: [Math.ceil(count / 2), 1] }, (values) => packed(values, codebook)),
+    weightPart('weight', 'uint8', [Math.ceil(count / 2), 1], (held) => packed(held, codebook)),
     ...scales,
-    part('.quant_map', { dtype: 'float32', shape: [16] }, ({ device }) =>
-      Tensor.fromNumbers(device, codebook),
-    ),
-    part(stateName(qtype).slice('weight'.length), { dtype: 'uint8', shape: [text.length] }, ({ device }) =>
-      Tensor.fromArray(device, text),
-    ),
+    weightPart('weight.quant_map', 'float32', [16], ({ device }) => Tensor.fromNumbers(device, codebook)),
+    weightPart(stateName(qtype), 'uint8', [text.length], ({ device }) => Tensor.fromArray(device, text)),
   ]
 }
 
 /** Scales that are quantized once more, as the weight holds them. */
-function nestedScale({ weight }: LayerValues): NestedValues & { readonly codebook: Tensor } {
-  const scale = weight?.heldScale
-  if (!scale || 'tensor' in scale || !scale.codebook)
-    throw new FormatError('save: scales must be quantized once more')
+function nestedScale({ heldScale: scale }: QTensor): NestedValues & { readonly codebook: Tensor } {
+  if ('tensor' in scale || !scale.codebook) throw new FormatError('save: scales must be quantized once more')
   return { ...scale, codebook: scale.codebook }
 }
 
 /** Two codes a byte; a last one alone stands beside the code of 0. */
-function packed({ device, weight }: LayerValues, codebook: readonly number[]): Tensor {
-  const codes = weight?.codes() as Tensor
+function packed(weight: QTensor, codebook: readonly number[]): Tensor {
+  const { device } = weight
+  const codes = weight.codes()
   const { numel: count } = codes
   const line = codes.view([count])
   const even =
@@ -169,12 +146,4 @@ function refusal({ qtype, shape, block, reordered, divisor, nested }: WeightKind
   if (nested && !(nested.codebook && nested.codes === 'uint8' && nested.values === 'float32'))
     return 'its scales are quantized otherwise than to entries of a codebook of 256, times float32'
   return reordered ? 'its columns are reordered, and bitsandbytes takes them in order' : null
-}
-
-/** What of a model Python's transformers cannot load. */
-function* limitsOf(layers: ReadonlyMap<string, LayerToWrite>): Generator<string> {
-  const others = [...layers.values()].filter(({ typeName }) => !isLinear(typeName))
-  if (others.length === 0) return
-  const listed = several(others.map(({ path, typeName }) => `${path} (${typeName})`))
-  yield `save: transformers with bitsandbytes cannot load ${listed}; lowbit can`
 }

@@ -1,15 +1,4 @@
-import {
-  type QType,
-  qint1,
-  qint2,
-  qint3,
-  qint4,
-  qint5,
-  qint6,
-  qint7,
-  qint8,
-  quint8,
-} from '../../core/qtype.ts'
+import { type QType, qint8, unsignedType } from '../../core/qtype.ts'
 import { type Shape, sameShape, showShape } from '../../core/shape.ts'
 import { codesIn } from '../../qtensor/heldCodes.ts'
 import { addToCodes, unpackCodes, wordColumns, wordRows } from '../../qtensor/packing.ts'
@@ -22,9 +11,6 @@ import { Tensor } from '../../tensor/tensor.ts'
 import { columnOrder } from './columnOrder.ts'
 import { floatScales, kindOf, type StoredPlace } from './compressedTensorsPlace.ts'
 import type { Part, PartReader, QuantizedWeight } from './scheme.ts'
-
-/** The types of codes of 1, 2, … bits. */
-const types: readonly QType[] = [qint1, qint2, qint3, qint4, qint5, qint6, qint7, quint8]
 
 /**
  * Integers of 1 to 8 bits, each above the least one, in words of 32 bits.
@@ -52,7 +38,7 @@ export function packedWeight(place: StoredPlace): QuantizedWeight {
       ? place.part('weight_zero_point', ['int8'], [1], [])
       : place.part('weight_zero_point', ['int32'], [words(out), groups])
   const ordered = args.ordered || place.stored('weight_g_idx') !== undefined
-  const type = bits === 8 && args.symmetric ? qint8 : types[bits - 1]
+  const type = bits === 8 && args.symmetric ? qint8 : unsignedType(bits)
   return {
     facts: { qtype: type, shape, block, offset: type.unsigned ? 'zeroPoint' : null },
     dtype,

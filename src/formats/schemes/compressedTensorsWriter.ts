@@ -1,17 +1,5 @@
 import { several } from '../../core/lists.ts'
-import {
-  e2m1,
-  qfloat8_e4m3fn,
-  qint1,
-  qint2,
-  qint3,
-  qint4,
-  qint5,
-  qint6,
-  qint7,
-  qint8,
-  quint8,
-} from '../../core/qtype.ts'
+import { e2m1, qfloat8_e4m3fn, qint4, qint8, unsignedTypes } from '../../core/qtype.ts'
 import { addToCodes, lowFirst, packCodes, wordColumns, wordRows } from '../../qtensor/packing.ts'
 import { isNested, matrixShape } from '../../qtensor/parts.ts'
 import type { QTensor } from '../../qtensor/qtensor.ts'
@@ -20,12 +8,13 @@ import { Tensor } from '../../tensor/tensor.ts'
 import { type Layout, layerTypes, layoutOf } from './compressedTensorsLayouts.ts'
 import { packedFromZero } from './integerCodes.ts'
 import type { FloatLayer, LayerToWrite, PartToWrite, SchemeWriter, WeightKind } from './scheme.ts'
+import { weightPart } from './writing.ts'
 
 const activations = [qint8, qfloat8_e4m3fn] as const
 
 /** Writes models as llm-compressor saves them: the same tensors, byte by byte. */
 export const compressedTensorsWriter: SchemeWriter = {
-  types: [qint1, qint2, qint3, qint4, qint5, qint6, qint7, quint8, qint8, qfloat8_e4m3fn, e2m1],
+  types: [...unsignedTypes, qint8, qfloat8_e4m3fn, e2m1],
   activations,
   reads: layerTypes,
   targets: {
@@ -64,7 +53,7 @@ export const compressedTensorsWriter: SchemeWriter = {
   parts: (layer) => (layer.weight ? partsOf(layer, layer.weight) : []),
   repeats: () => true,
   settings: (layers, floats) => ({ quantizationConfig: configOf([...layers.values()], floats) }),
-  limits: (layers) => [...limitsOf([...layers.values()])],
+  limits: (layers) => limitsOf([...layers.values()]),
 }
 
 /** Whether a layer's inputs are rounded. */
@@ -82,10 +71,7 @@ function inputsOf(computeDtype: LayerToWrite['computeDtype']): object | null {
 
 function partsOf(layer: LayerToWrite, weight: WeightKind): PartToWrite[] {
   const layout = layoutOf(weight, isRounded(layer)) as Layout
-  const part = (name: string, of: Pick<PartToWrite, 'dtype' | 'shape'>, make: (w: QTensor) => Tensor) => {
-    return { name, ...of, of: 'weight', make: ({ weight: w }) => make(w as QTensor) } satisfies PartToWrite
-  }
-  const scale = part('weight_scale', { dtype: weight.dtype, shape: layout.scaleShape }, (w) => w.scale())
+  const scale = weightPart('weight_scale', weight.dtype, layout.scaleShape, (w) => w.scale())
   const inputScale: PartToWrite[] = layer.activations
     ? [
         {
@@ -95,18 +81,12 @@ function partsOf(layer: LayerToWrite, weight: WeightKind): PartToWrite[] {
         },
       ]
     : []
-  if (layout.format === 'pack-quantized') return [...wordParts(weight, layout, part), scale, ...inputScale]
-  return [...byteParts(weight, layout, part, scale), ...inputScale]
+  if (layout.format === 'pack-quantized') return [...wordParts(weight, layout), scale, ...inputScale]
+  return [...byteParts(weight, layout, scale), ...inputScale]
 }
 
-type MakePart = (
-  name: string,
-  of: Pick<PartToWrite, 'dtype' | 'shape'>,
-  make: (weight: QTensor) => Tensor,
-) => PartToWrite
-
 /** Drawn at `packedWeight`. */
-function wordParts({ qtype, shape }: WeightKind, { scaleShape, symmetric, args }: Layout, part: MakePart) {
+function wordParts({ qtype, shape }: WeightKind, { scaleShape, symmetric, args }: Layout) {
   const { bits, unsigned } = qtype
   const [N, K] = matrixShape(shape)
   const words = (codes: number) => Math.ceil((codes * bits) / 32)
@@ -115,19 +95,17 @@ function wordParts({ qtype, shape }: WeightKind, { scaleShape, symmetric, args }
   const groups = scaleShape[1] ?? 1
   const zeroPoint =
     args.strategy === 'tensor'
-      ? part('weight_zero_point', { dtype: 'int8', shape: [1] }, (w) => {
+      ? weightPart('weight_zero_point', 'int8', [1], (w) => {
           const values = w.zeroPoint() as Tensor
           return unsigned ? addToCodes(values, 8, 256 - 2 ** (bits - 1)) : values
         })
-      : part('weight_zero_point', { dtype: 'int32', shape: [words(N), groups] }, (w) => {
+      : weightPart('weight_zero_point', 'int32', [words(N), groups], (w) => {
           const values = above((w.zeroPoint() as Tensor).view([N, groups]))
           return packCodes(transpose(values, 0, 1), wordColumns(groups, N, bits))
         })
   return [
-    part('weight_packed', { dtype: 'int32', shape: [N, words(K)] }, (w) =>
-      packedFromZero(w, wordRows(N, K, bits)),
-    ),
-    part('weight_shape', { dtype: 'int64', shape: [2] }, ({ device }) =>
+    weightPart('weight_packed', 'int32', [N, words(K)], (w) => packedFromZero(w, wordRows(N, K, bits))),
+    weightPart('weight_shape', 'int64', [2], ({ device }) =>
       Tensor.fromArray(device, BigInt64Array.of(BigInt(N), BigInt(K))),
     ),
     ...(symmetric ? [] : [zeroPoint]),
@@ -138,27 +116,21 @@ function wordParts({ qtype, shape }: WeightKind, { scaleShape, symmetric, args }
 function byteParts(
   { qtype, shape }: WeightKind,
   { format, scaleShape, symmetric }: Layout,
-  part: MakePart,
   scale: PartToWrite,
 ): PartToWrite[] {
   const [N, K] = matrixShape(shape)
-  const stored = (dtype: PartToWrite['dtype']) =>
-    part('weight_scale', { dtype, shape: scaleShape }, storedScale)
+  const stored = (dtype: PartToWrite['dtype']) => weightPart('weight_scale', dtype, scaleShape, storedScale)
   const scales =
     format === 'nvfp4-pack-quantized'
-      ? [stored('float8_e4m3fn'), part('weight_global_scale', { dtype: 'float32', shape: [1] }, globalScale)]
+      ? [stored('float8_e4m3fn'), weightPart('weight_global_scale', 'float32', [1], globalScale)]
       : [format.startsWith('mxfp') ? stored('uint8') : scale]
   if (qtype === e2m1) {
     const make = (w: QTensor) => w.packedCodes(lowFirst(N, K))
-    return [part('weight_packed', { dtype: 'uint8', shape: [N, Math.ceil(K / 2)] }, make), ...scales]
+    return [weightPart('weight_packed', 'uint8', [N, Math.ceil(K / 2)], make), ...scales]
   }
-  const zeros = part(
-    'weight_zero_point',
-    { dtype: 'int8', shape: scaleShape },
-    (w) => w.zeroPoint() as Tensor,
-  )
+  const zeros = weightPart('weight_zero_point', 'int8', scaleShape, (w) => w.zeroPoint() as Tensor)
   return [
-    part('weight', { dtype: qtype.dtype, shape: [N, K] }, (w) => w.codes()),
+    weightPart('weight', qtype.dtype, [N, K], (w) => w.codes()),
     ...scales,
     ...(symmetric ? [] : [zeros]),
   ]
@@ -217,8 +189,11 @@ function schemeOf(layer: LayerToWrite, weight: WeightKind): Record<string, unkno
 }
 
 /** What of a model the library does not load as it is. */
-function* limitsOf(layers: readonly LayerToWrite[]): Generator<string> {
+function limitsOf(layers: readonly LayerToWrite[]): string[] {
   const outputs = layers.filter(({ activations: type, outputQuantized }) => type && outputQuantized)
-  if (outputs.length > 0)
-    yield `save: compressed-tensors keeps the scales of inputs alone; outputs of ${several(outputs.map(({ path }) => path))} will be floats when they are loaded again`
+  if (outputs.length === 0) return []
+  const listed = several(outputs.map(({ path }) => path))
+  return [
+    `save: compressed-tensors keeps the scales of inputs alone; outputs of ${listed} will be floats when they are loaded again`,
+  ]
 }

@@ -1,8 +1,8 @@
 import { FormatError } from '../../core/errors.ts'
 import { qfloat8_e4m3fn } from '../../core/qtype.ts'
 import { type Block, blocksShape, matrixShape, showBlock } from '../../qtensor/parts.ts'
-import type { QTensor } from '../../qtensor/qtensor.ts'
 import type { FloatLayer, LayerToWrite, SchemeWriter, WeightKind } from './scheme.ts'
+import { weightPart } from './writing.ts'
 
 /** Writes models as transformers saves those that its fine-grained float8 quantized. */
 export const fp8Writer: SchemeWriter = {
@@ -29,14 +29,10 @@ export const fp8Writer: SchemeWriter = {
     if (!weight) return []
     const { shape, block } = weight
     return [
-      {
-        ...{ name: 'weight', dtype: 'float8_e4m3fn', shape, of: 'weight' },
-        make: (values) => (values.weight as QTensor).codes(),
-      },
-      {
-        ...{ name: 'weight_scale_inv', dtype: 'float32', shape: blocksShape(block, shape), of: 'weight' },
-        make: (values) => (values.weight as QTensor).scale('float32'),
-      },
+      weightPart('weight', 'float8_e4m3fn', shape, (values) => values.codes()),
+      weightPart('weight_scale_inv', 'float32', blocksShape(block, shape), (values) =>
+        values.scale('float32'),
+      ),
     ]
   },
   repeats: () => true,

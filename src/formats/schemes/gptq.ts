@@ -1,6 +1,6 @@
 import type { DType } from '../../core/dtype.ts'
 import { FormatError } from '../../core/errors.ts'
-import { type QType, qint2, qint3, qint4, qint8, quint8 } from '../../core/qtype.ts'
+import { qint8, unsignedType } from '../../core/qtype.ts'
 import type { Shape } from '../../core/shape.ts'
 import { codesIn } from '../../qtensor/heldCodes.ts'
 import { addToCodes, unpackCodes, wordColumns, wordRows } from '../../qtensor/packing.ts'
@@ -51,9 +51,6 @@ function gptqScheme(version: GptqVersion): Scheme {
   }
 }
 
-/** The type that holds codes of so many bits. */
-const types: Readonly<Record<number, QType>> = { 2: qint2, 3: qint3, 4: qint4, 8: quint8 }
-
 /** Older settings have no name of their method. */
 function isGptq(config: JsonObject, file: TensorFile): boolean {
   if (config.has('quant_method')) return config.get('quant_method') === 'gptq'
@@ -85,7 +82,7 @@ function openGptq(config: JsonObject, file: TensorFile): QuantizedFile {
 
 function storedGroups({ bits, groupSize, symmetric }: LayerSettings, shape: Shape): StoredGroups {
   const [, columns] = matrixShape(shape)
-  const type = bits === 8 && symmetric ? qint8 : types[bits]
+  const type = bits === 8 && symmetric ? qint8 : unsignedType(bits)
   return { type, shape, size: Math.min(groupSize ?? columns, columns), symmetric }
 }
 

@@ -1,5 +1,4 @@
-import { several } from '../../core/lists.ts'
-import { qint2, qint3, qint4, qint8, quint8 } from '../../core/qtype.ts'
+import { qint4, qint8, unsignedType } from '../../core/qtype.ts'
 import { addToCodes, packCodes, wordColumns, wordRows } from '../../qtensor/packing.ts'
 import { matrixShape } from '../../qtensor/parts.ts'
 import { permuteColumns } from '../../qtensor/permuteColumns.ts'
@@ -17,7 +16,8 @@ import {
   zeroPointsFromZero,
 } from './integerCodes.ts'
 import { isLinear } from './linearLayers.ts'
-import type { LayerToWrite, PartToWrite, SchemeWriter, Target, WeightKind } from './scheme.ts'
+import type { PartToWrite, SchemeWriter, Target, WeightKind } from './scheme.ts'
+import { unloadable, weightPart } from './writing.ts'
 
 const format = { name: 'GPTQ', bits: [2, 3, 4, 8] }
 
@@ -36,7 +36,7 @@ const target: Target = {
  */
 export function gptqWriter(version: GptqVersion): SchemeWriter {
   return {
-    types: [qint2, qint3, qint4, quint8, qint8],
+    types: [...format.bits.map(unsignedType), qint8],
     layers: ['Linear', 'Conv1D'],
     targets: { [version]: target },
     refuses: (weight) => refusedIntegers(weight, format),
@@ -52,7 +52,7 @@ export function gptqWriter(version: GptqVersion): SchemeWriter {
         files: new Map([['quantize_config.json', JSON.stringify(config, null, 2)]]),
       }
     },
-    limits: (layers) => [...limitsOf(layers)],
+    limits: (layers) => unloadable('GPTQModel', layers, ({ typeName }) => isLinear(typeName)),
   }
 }
 
@@ -68,26 +68,21 @@ function partsOf(kind: WeightKind, version: GptqVersion): PartToWrite[] {
   const { size, groups } = groupsIn(kind)
   const words = (codes: number) => Math.ceil((codes * bits) / 32)
   const dtype = scaleDtype === 'bfloat16' ? 'bfloat16' : 'float16'
-  const part = (
-    name: string,
-    of: Pick<PartToWrite, 'dtype' | 'shape'>,
-    make: (weight: QTensor) => Tensor,
-  ): PartToWrite => ({ name, ...of, of: 'weight', make: ({ weight }) => make(weight as QTensor) })
   return [
-    part('qweight', { dtype: 'int32', shape: [words(columns), out] }, (weight) => {
+    weightPart('qweight', 'int32', [words(columns), out], (weight) => {
       const { order } = weight
       const packing = wordColumns(out, columns, bits)
       if (!order) return packedFromZero(weight, packing)
       return packCodes(permuteColumns(codesFromZero(weight), order, 'back'), packing)
     }),
-    part('qzeros', { dtype: 'int32', shape: [groups, words(out)] }, (weight) => {
+    weightPart('qzeros', 'int32', [groups, words(out)], (weight) => {
       const zeroPoint = transpose(zeroPointsFromZero(weight, groups), 0, 1)
       return packedZeros(zeroPoint, bits, version === 'gptq')
     }),
-    part('scales', { dtype, shape: [groups, out] }, (weight) =>
+    weightPart('scales', dtype, [groups, out], (weight) =>
       transpose(cast(weight.scale('float32').view([out, groups]), dtype), 0, 1),
     ),
-    part('g_idx', { dtype: 'int32', shape: [columns] }, ({ order, device }) => {
+    weightPart('g_idx', 'int32', [columns], ({ order, device }) => {
       const inOrder = Int32Array.from({ length: columns }, (_, j) => Math.floor(j / size))
       const ofStored = Tensor.fromArray(device, inOrder, [columns], 'int32')
       return order ? permuteColumns(ofStored, order, 'back') : ofStored
@@ -109,12 +104,4 @@ function packedZeros(zeroPoint: Tensor, bits: number, lessOne: boolean): Tensor 
   const filled = whole === out ? zeroPoint : concat([zeroPoint, fill], 1)
   const stored = lessOne ? addToCodes(filled, bits, -1, zerosOfRun(bits)) : filled
   return packCodes(stored, wordRows(groups, whole, bits))
-}
-
-/** What of a model GPTQModel cannot load. */
-function* limitsOf(layers: ReadonlyMap<string, LayerToWrite>): Generator<string> {
-  const others = [...layers.values()].filter(({ typeName }) => !isLinear(typeName))
-  if (others.length === 0) return
-  const listed = several(others.map(({ path, typeName }) => `${path} (${typeName})`))
-  yield `save: GPTQModel cannot load ${listed}; lowbit can`
 }

@@ -1,8 +1,7 @@
 import type { FloatDType } from '../../core/dtype.ts'
 import { dtypes, isDType, isFloatDType } from '../../core/dtype.ts'
 import { FormatError } from '../../core/errors.ts'
-import type { QType } from '../../core/qtype.ts'
-import { qint1, qint2, qint3, qint4, qint5, qint6, quint8 } from '../../core/qtypes.ts'
+import { type QType, unsignedType } from '../../core/qtype.ts'
 import { numel, type Shape, sameShape, showShape } from '../../core/shape.ts'
 import { splitRowsDown, unpackCodes } from '../../qtensor/packing.ts'
 import { type Block, blocksShape, matrixShape, showBlock } from '../../qtensor/parts.ts'
@@ -10,7 +9,7 @@ import { QTensor } from '../../qtensor/qtensor.ts'
 import { keep, scope } from '../../tensor/scope.ts'
 import type { TensorFile, TensorInfo } from '../tensorFile.ts'
 import { checkCodes } from './checkCodes.ts'
-import { hqqWriter } from './hqqWriter.ts'
+import { hqqBits, hqqWriter } from './hqqWriter.ts'
 import type { Part, PartReader, QuantizedFile, QuantizedWeight, Scheme } from './scheme.ts'
 
 /**
@@ -35,11 +34,6 @@ export const hqq: Scheme = {
   detect: (config, file) => (config?.get('quant_method') === 'hqq' ? openHqq(file) : null),
   writer: hqqWriter,
   trace: (file) => [...file.tensors.keys()].find((name) => name.endsWith('.W_q')),
-}
-
-/** The types of codes, by their bits. */
-const types: Readonly<Record<number, QType>> = {
-  ...{ 1: qint1, 2: qint2, 3: qint3, 4: qint4, 5: qint5, 6: qint6, 8: quint8 },
 }
 
 /** What a layer's numbers say. */
@@ -94,7 +88,7 @@ async function readState(file: TensorFile, path: string): Promise<State> {
     flags.map((name) => readNumber(file, `${path}.${name}`, 'uint8')),
   )
   const shape = await readShape(file, `${path}.shape`)
-  if (!Object.hasOwn(types, bits)) throw wrong(file, `${path}.nbits`, 'must be 1 to 6, or 8', bits)
+  if (!hqqBits.includes(bits)) throw wrong(file, `${path}.nbits`, 'must be 1 to 6, or 8', bits)
   if (axis !== 0 && axis !== 1) throw wrong(file, `${path}.axis`, 'must be 0 or 1', axis)
   if (!(groupSize > 0) || numel(shape) % groupSize !== 0)
     throw wrong(
@@ -107,7 +101,7 @@ async function readState(file: TensorFile, path: string): Promise<State> {
     const name = quantScale ? 'quant_scale' : 'quant_zero'
     throw wrong(file, `${path}.${name}`, 'must be 0: lowbit reads scales and zero points that are floats', 1)
   }
-  return { type: types[bits], groupSize, axis, shape }
+  return { type: unsignedType(bits), groupSize, axis, shape }
 }
 
 /** The bytes of a small tensor of a dtype and shape. @throws FormatError if it is not there, or is another */

@@ -1,5 +1,4 @@
-import { several } from '../../core/lists.ts'
-import { qint1, qint2, qint3, qint4, qint5, qint6, qint8, quint8 } from '../../core/qtypes.ts'
+import { qint2, qint3, qint4, qint8, quint8, unsignedType } from '../../core/qtype.ts'
 import { numel, type Shape } from '../../core/shape.ts'
 import type { Device } from '../../devices/device.ts'
 import { splitRowsDown } from '../../qtensor/packing.ts'
@@ -11,8 +10,11 @@ import { Tensor } from '../../tensor/tensor.ts'
 import { middleOf, packedFromZero } from './integerCodes.ts'
 import { floatLinears, isHead } from './linearLayers.ts'
 import type { FloatLayer, LayerToWrite, PartToWrite, SchemeWriter, WeightKind } from './scheme.ts'
+import { unloadable, weightPart } from './writing.ts'
 
-const types = [qint1, qint2, qint3, qint4, qint5, qint6, quint8, qint8]
+/** The bits of codes. */
+export const hqqBits: readonly number[] = [1, 2, 3, 4, 5, 6, 8]
+const types = [...hqqBits.map(unsignedType), qint8]
 
 /** Writes models as hqq does to safetensors: the tensors that hqq.ts draws, and config.json. */
 export const hqqWriter: SchemeWriter = {
@@ -43,7 +45,7 @@ export const hqqWriter: SchemeWriter = {
   parts: ({ weight }) => (weight ? partsOf(weight) : []),
   repeats: () => false,
   settings: (layers, floats) => ({ quantizationConfig: configOf(layers, floats) }),
-  limits: (layers) => [...limitsOf(layers)],
+  limits: (layers) => unloadable('hqq', layers, ({ typeName }) => typeName === 'QLinear'),
 }
 
 /** How a weight is grouped; null where HQQ has no such groups. */
@@ -83,18 +85,10 @@ function partsOf(kind: WeightKind): PartToWrite[] {
   const perGroup = axis === 1 ? [groups, 1] : [1, groups]
   const packing = splitRowsDown(rows * cols, cols, qtype.bits)
   const word = qtype.bits === 3 ? 'int32' : 'uint8'
-  const part = (
-    name: string,
-    type: PartToWrite['dtype'],
-    sizes: Shape,
-    make: (weight: QTensor) => Tensor,
-  ): PartToWrite => {
-    return { name, dtype: type, shape: sizes, of: 'weight', make: ({ weight }) => make(weight as QTensor) }
-  }
   return [
-    part('W_q', word, [packing.lines / cols, cols], (weight) => packedFromZero(weight, packing)),
-    part('scale', dtype, perGroup, (weight) => weight.scale(dtype)),
-    part('zero', dtype, perGroup, (weight) => cast(zerosOf(weight, groups), dtype)),
+    weightPart('W_q', word, [packing.lines / cols, cols], (weight) => packedFromZero(weight, packing)),
+    weightPart('scale', dtype, perGroup, (weight) => weight.scale(dtype)),
+    weightPart('zero', dtype, perGroup, (weight) => cast(zerosOf(weight, groups), dtype)),
     ...Object.entries(metaOf(kind)).map(([name, value]) => metaPart(name, value)),
   ]
 }
@@ -194,11 +188,4 @@ function configOf(
     quant_method: 'hqq',
     skip_modules: [...heads, ...floatLinears(floats)],
   }
-}
-
-/** What of a model hqq cannot load. */
-function* limitsOf(layers: ReadonlyMap<string, LayerToWrite>): Generator<string> {
-  const others = [...layers.values()].filter(({ typeName }) => typeName !== 'QLinear')
-  if (others.length > 0)
-    yield `save: hqq cannot load ${several(others.map(({ path, typeName }) => `${path} (${typeName})`))}; lowbit can`
 }

@@ -1,6 +1,6 @@
 import { type FloatDType, isFloatDType } from '../../core/dtype.ts'
 import { FormatError } from '../../core/errors.ts'
-import type { QType } from '../../core/qtype.ts'
+import { type QType, unsignedType } from '../../core/qtype.ts'
 import { type Shape, showShape } from '../../core/shape.ts'
 import { wordRows } from '../../qtensor/packing.ts'
 import { matrixShape, showBlock } from '../../qtensor/parts.ts'
@@ -10,7 +10,7 @@ import { keep, scope } from '../../tensor/scope.ts'
 import type { Tensor } from '../../tensor/tensor.ts'
 import type { JsonObject } from '../json.ts'
 import { type TensorFile, tensorInfo } from '../tensorFile.ts'
-import { affineGroups, affineTypes, floatModes } from './mlxModes.ts'
+import { affineBits, affineGroups, floatModes } from './mlxModes.ts'
 import { mlxWriter } from './mlxWriter.ts'
 import type { Part, PartReader, QuantizedFile, QuantizedWeight, Scheme } from './scheme.ts'
 
@@ -99,10 +99,10 @@ function readSettings(config: JsonObject, all: Settings | null): Settings {
   const mode = config.string('mode', 'affine')
   if (mode === 'affine') {
     const bits = config.count('bits', all ? 4 : undefined)
-    if (!Object.hasOwn(affineTypes, bits)) throw config.error('bits', 'must be 1 to 6, or 8')
+    if (!affineBits.includes(bits)) throw config.error('bits', 'must be 1 to 6, or 8')
     const groupSize = config.positiveInteger('group_size', all ? 64 : undefined)
     if (!affineGroups.includes(groupSize)) throw config.error('group_size', 'must be 32, 64 or 128')
-    return { mode, type: affineTypes[bits], groupSize }
+    return { mode, type: unsignedType(bits), groupSize }
   }
   if (!Object.hasOwn(floatModes, mode))
     throw config.error('mode', `must be affine, ${Object.keys(floatModes).join(' or ')}`)
@@ -121,9 +121,9 @@ function storedSettings(file: TensorFile, path: string, [, columns]: Shape): Set
   if (!scales) return null
   const words = file.tensors.get(`${path}.weight`)?.shape.at(-1) ?? 0
   const [bits, groupSize] = [(32 * words) / columns, columns / (scales.shape.at(-1) ?? 0)]
-  const affine = { mode: 'affine', type: affineTypes[bits], groupSize }
+  const affine = { mode: 'affine', type: unsignedType(bits), groupSize }
   const candidates = isFloatDType(scales.dtype)
-    ? [affine].filter(({ type }) => type && affineGroups.includes(groupSize))
+    ? [affine].filter(() => affineBits.includes(bits) && affineGroups.includes(groupSize))
     : Object.entries(floatModes).map(([mode, one]) => ({ ...one, mode }))
   return candidates.find((one) => one.type.bits === bits && one.groupSize === groupSize) ?? null
 }

@@ -1,13 +1,11 @@
 import type { DType } from '../../core/dtype.ts'
 import type { QType } from '../../core/qtype.ts'
-import { e2m1, qfloat8_e4m3fn, qint1, qint2, qint3, qint4, qint5, qint6, quint8 } from '../../core/qtypes.ts'
+import { e2m1, qfloat8_e4m3fn } from '../../core/qtypes.ts'
 
 /* The modes of MLX, see mlx.ts. */
 
-/** The types of affine codes, by their bits. */
-export const affineTypes: Readonly<Record<number, QType>> = {
-  ...{ 1: qint1, 2: qint2, 3: qint3, 4: qint4, 5: qint5, 6: qint6, 8: quint8 },
-}
+/** The bits of affine codes. */
+export const affineBits: readonly number[] = [1, 2, 3, 4, 5, 6, 8]
 
 /** The other modes: the type of their codes, the columns of a group, and what the bytes of scales are. */
 export const floatModes: Readonly<Record<string, { type: QType; groupSize: number; scales: DType }>> = {

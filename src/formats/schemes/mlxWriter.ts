@@ -1,7 +1,15 @@
 import type { FloatDType } from '../../core/dtype.ts'
-import { several } from '../../core/lists.ts'
-import type { QType } from '../../core/qtype.ts'
-import { qint2, qint3, qint4, qint5, qint6, qint8, quint8 } from '../../core/qtypes.ts'
+import {
+  type QType,
+  qint2,
+  qint3,
+  qint4,
+  qint5,
+  qint6,
+  qint8,
+  quint8,
+  unsignedType,
+} from '../../core/qtype.ts'
 import { wordRows } from '../../qtensor/packing.ts'
 import { matrixShape, type PlainScale, rowBlock, showBlock } from '../../qtensor/parts.ts'
 import type { QTensor } from '../../qtensor/qtensor.ts'
@@ -10,9 +18,10 @@ import { cast, expand, neg } from '../../tensor/ops/index.ts'
 import { scope } from '../../tensor/scope.ts'
 import type { Tensor } from '../../tensor/tensor.ts'
 import { groupsIn, packedFromZero, zeroPointsFromZero } from './integerCodes.ts'
-import { affineGroups, affineTypes, floatModes } from './mlxModes.ts'
+import { affineBits, affineGroups, floatModes } from './mlxModes.ts'
 import type { LayerToWrite, PartToWrite, SchemeWriter, Target, WeightKind } from './scheme.ts'
 import { keepsValues } from './weightKind.ts'
+import { unloadable, weightPart } from './writing.ts'
 
 /** What `convert` makes of weights that go over otherwise, as `mx.quantize` does. */
 const target = (weights: QType): Target => ({
@@ -22,7 +31,7 @@ const target = (weights: QType): Target => ({
 
 /** Writes models as mlx-lm does: the tensors that mlx.ts draws, and config.json. */
 export const mlxWriter: SchemeWriter = {
-  types: [...Object.values(affineTypes), qint8, ...Object.values(floatModes).map(({ type }) => type)],
+  types: [...affineBits.map(unsignedType), qint8, ...Object.values(floatModes).map(({ type }) => type)],
   layers: ['Linear', 'Embedding'],
   targets: {
     mlx: { ...target(qint4), holds: () => true },
@@ -42,7 +51,7 @@ export const mlxWriter: SchemeWriter = {
     const quantization = settingsOf(layers)
     return { quantizationConfig: quantization, config: { quantization } }
   },
-  limits: (layers) => [...limitsOf(layers)],
+  limits: (layers) => unloadable('mlx-lm', layers, ({ typeName }) => /^Q(Linear|Embedding)$/.test(typeName)),
 }
 
 /** The mode other than affine in which a weight is MLX's; undefined if there is none. */
@@ -67,7 +76,7 @@ function refusal(weight: WeightKind): string | null {
   if (shape.length !== 2) return 'it is of a convolution, and MLX takes linear layers and embeddings'
   if (reordered) return 'its columns are reordered, and MLX takes them in order'
   if (floatMode(weight)) return null
-  if (affineTypes[qtype.bits]?.unsigned !== true || (qtype.values !== 'unsigned' && qtype !== qint8))
+  if (!affineBits.includes(qtype.bits) || (qtype.values !== 'unsigned' && qtype !== qint8))
     return `it is ${qtype.name}, and MLX takes integers of 1 to 6 and 8 bits, and mxfp4, mxfp8 and nvfp4`
   const size = rowBlock(block, shape)
   if (size === null || columns % size !== 0 || groupSizeOf(weight) === undefined)
@@ -98,15 +107,7 @@ function partsOf(kind: WeightKind): PartToWrite[] {
     dtype: PartToWrite['dtype'],
     columns: number,
     make: (weight: QTensor) => Tensor,
-  ) => {
-    return {
-      name,
-      dtype,
-      shape: [N, columns],
-      of: 'weight' as const,
-      make: (values: { weight: QTensor | null }) => make(values.weight as QTensor),
-    }
-  }
+  ) => weightPart(name, dtype, [N, columns], make)
   const words = part('weight', 'U32', (K * qtype.bits) / 32, (weight) =>
     mode
       ? weight.packedCodes(wordRows(N, K, qtype.bits))
@@ -176,11 +177,4 @@ function settingOf(weight: WeightKind): Record<string, unknown> {
   const mode = floatMode(weight) ?? 'affine'
   const size = mode === 'affine' ? groupSizeOf(weight) : floatModes[mode].groupSize
   return { group_size: size, bits: weight.qtype.bits, mode }
-}
-
-/** What of a model mlx-lm cannot load. */
-function* limitsOf(layers: ReadonlyMap<string, LayerToWrite>): Generator<string> {
-  const others = [...layers.values()].filter(({ typeName }) => !/^Q(Linear|Embedding)$/.test(typeName))
-  if (others.length > 0)
-    yield `save: mlx-lm cannot load ${several(others.map(({ path, typeName }) => `${path} (${typeName})`))}; lowbit can`
 }

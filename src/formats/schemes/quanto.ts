@@ -15,7 +15,6 @@ import type { TensorFile } from '../tensorFile.ts'
 import { formatQuantoMap, quantoMapOf, quantoTypes, readQuantoMap } from './quantoMap.ts'
 import type {
   LayerToWrite,
-  LayerValues,
   Part,
   PartReader,
   PartToWrite,
@@ -25,6 +24,7 @@ import type {
   WeightKind,
 } from './scheme.ts'
 import { keepsValues } from './weightKind.ts'
+import { unloadable, weightPart } from './writing.ts'
 
 /** The names under which quanto's `save_pretrained`, and its README by hand, save the quantization map. */
 const mapNames = ['quanto_qmap.json', 'quantization_map.json'] as const
@@ -55,7 +55,7 @@ export const quanto: Scheme = {
     // `requantize` ties no codes, and would leave the other layers without values.
     repeats: ({ typeName }) => layerTypes.includes(typeName),
     settings: (layers) => ({ files: new Map([[mapNames[0], formatQuantoMap(quantoMapOf(layers))]]) }),
-    limits: (layers) => [...limitsOf(layers)],
+    limits: limitsOf,
   },
 }
 
@@ -217,29 +217,24 @@ function partsOf(layer: LayerToWrite): PartToWrite[] {
   const scales = [scale('input_scale', 'inputScale'), scale('output_scale', 'outputScale')]
   if (!weight) return scales
   const tensors = quantoTensors(weight.qtype, weight.shape, dtype, groupSizeOf(weight.block))
-  const part = (tensor: QuantoTensor, make: (weight: QTensor) => Tensor): PartToWrite => ({
-    ...tensor,
-    of: 'weight',
-    make: (values) => make(values.weight as QTensor),
-  })
+  const part = ({ name, dtype: stored, shape }: QuantoTensor, make: (weight: QTensor) => Tensor) =>
+    weightPart(name, stored, shape, make)
   return [
     ...scales,
-    dataPart(tensors.data, weight),
+    part(tensors.data, dataOf),
     part(tensors.scale, (values) => values.scale()),
     ...(tensors.shift ? [part(tensors.shift, (values) => values.shift() as Tensor)] : []),
   ]
 }
 
-function dataPart(tensor: QuantoTensor, weight: WeightKind): PartToWrite {
-  const [N, K] = matrixShape(weight.shape)
+function dataOf(weight: QTensor): Tensor {
+  const { qtype, shape, facts } = weight
+  const codes = weight.codes()
+  if (qtype.bits === 8) return codes
+  const [N, K] = matrixShape(shape)
   // Columns that each have a scale are packed as one row.
-  const G = groupSizeOf(weight.block) === 1 ? K : groupSizeOf(weight.block)
-  const { bits } = weight.qtype
-  const make = (values: LayerValues) => {
-    const codes = (values.weight as QTensor).codes()
-    return bits === 8 ? codes : packCodes(codes, splitRows(N * K, G, bits))
-  }
-  return { ...tensor, of: 'weight', make }
+  const G = groupSizeOf(facts.block) === 1 ? K : groupSizeOf(facts.block)
+  return packCodes(codes, splitRows(N * K, G, qtype.bits))
 }
 
 /** quanto does not store group sizes but derives them. */
@@ -291,13 +286,15 @@ function productOf(weight: QTensor): Tensor {
 }
 
 /** What of a model Python's quanto cannot load, or not as it is. */
-function* limitsOf(layers: ReadonlyMap<string, LayerToWrite>): Generator<string> {
-  const unknown = [...layers.values()].filter(({ typeName }) => !layerTypes.includes(typeName))
-  if (unknown.length > 0) {
-    const listed = several(unknown.map(({ path, typeName }) => `${path} (${typeName})`))
-    yield `save: Python's optimum-quanto cannot load ${listed}; lowbit can`
-  }
+function limitsOf(layers: ReadonlyMap<string, LayerToWrite>): string[] {
+  const unknown = unloadable("Python's optimum-quanto", layers, ({ typeName }) =>
+    layerTypes.includes(typeName),
+  )
   const shifted = [...layers.values()].filter(({ weight }) => weight?.offset === 'zeroPoint')
-  if (shifted.length > 0)
-    yield `save: quanto's format stores zero points as shifts (scale · z); ${several(shifted.map(({ path }) => path))} will have shifts when loaded again`
+  if (shifted.length === 0) return unknown
+  const listed = several(shifted.map(({ path }) => path))
+  return [
+    ...unknown,
+    `save: quanto's format stores zero points as shifts (scale · z); ${listed} will have shifts when loaded again`,
+  ]
 }

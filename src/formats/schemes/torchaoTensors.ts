@@ -1,20 +1,14 @@
 import type { DType, FloatDType } from '../../core/dtype.ts'
 import { isFloatDType } from '../../core/dtype.ts'
-import type { QType } from '../../core/qtype.ts'
 import {
   e2m1,
+  type QType,
   qfloat8_e4m3fn,
   qfloat8_e5m2,
-  qint1,
-  qint2,
-  qint3,
   qint4,
-  qint5,
-  qint6,
-  qint7,
   qint8,
-  quint8,
-} from '../../core/qtypes.ts'
+  unsignedType,
+} from '../../core/qtype.ts'
 import { numel, type Shape } from '../../core/shape.ts'
 import type { ComputeDType } from '../../qtensor/computeDtype.ts'
 import { addToCodes, lowFirst, unpackCodes } from '../../qtensor/packing.ts'
@@ -184,9 +178,6 @@ function unrounded(how: string): string {
   return `load: torchao rounds what some layers take to ${how}; lowbit computes them with floats`
 }
 
-/** The types that hold integers of so many bits, 2^(bits − 1) above them. */
-const unsignedTypes = [qint1, qint2, qint3, qint4, qint5, qint6, qint7, quint8]
-
 function intxLayer(data: JsonObject, layer: StoredLayer): TorchaoLayer {
   const { shape } = layer
   const target = data.object('target_dtype')
@@ -197,7 +188,7 @@ function intxLayer(data: JsonObject, layer: StoredLayer): TorchaoLayer {
   const half = 2 ** (bits - 1)
   const raised = (values: Tensor, sizes: Shape) => addToCodes(values, bits, half).view(sizes)
   const weight = weightOf(shape, {
-    ...{ type: unsignedTypes[bits - 1], block, dtype: dtypeOf(data, 'dtype'), offset: 'zeroPoint' },
+    ...{ type: unsignedType(bits), block, dtype: dtypeOf(data, 'dtype'), offset: 'zeroPoint' },
     kind: `int${bits}, zero points`,
     parts: [
       part('qdata', ['int8'], shape),

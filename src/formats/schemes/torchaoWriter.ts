@@ -1,21 +1,7 @@
-import { several } from '../../core/lists.ts'
-import {
-  qfloat8_e4m3fn,
-  qfloat8_e5m2,
-  qint1,
-  qint2,
-  qint3,
-  qint4,
-  qint5,
-  qint6,
-  qint7,
-  qint8,
-  quint8,
-} from '../../core/qtypes.ts'
-import { numel, type Shape } from '../../core/shape.ts'
+import { qfloat8_e4m3fn, qfloat8_e5m2, qint4, qint8, unsignedTypes } from '../../core/qtype.ts'
+import { numel } from '../../core/shape.ts'
 import { addToCodes } from '../../qtensor/packing.ts'
 import { matrixShape, showBlock } from '../../qtensor/parts.ts'
-import type { QTensor } from '../../qtensor/qtensor.ts'
 import { Tensor } from '../../tensor/tensor.ts'
 import { pythonLine } from '../json.ts'
 import { middleOf } from './integerCodes.ts'
@@ -29,9 +15,8 @@ import type {
   Target,
   WeightKind,
 } from './scheme.ts'
+import { unloadable, weightPart } from './writing.ts'
 
-/** The types of integers that IntxUnpackedToInt8Tensor has, 2^(bits − 1) above them. */
-const integers = [qint1, qint2, qint3, qint4, qint5, qint6, qint7, quint8]
 const float8s = [qfloat8_e4m3fn, qfloat8_e5m2]
 
 const targets: Readonly<Record<string, Target>> = {
@@ -58,14 +43,15 @@ const targets: Readonly<Record<string, Target>> = {
  * config.json.
  */
 export const torchaoWriter: SchemeWriter = {
-  types: [qint8, ...float8s, ...integers],
+  types: [qint8, ...float8s, ...unsignedTypes],
   targets,
   refuses: refusal,
   computes: ({ weight, computeDtype }) => weight !== null && isDynamic(weight, computeDtype),
   parts: ({ weight }) => (weight ? partsOf(weight) : []),
   repeats: () => false,
   settings: settingsOf,
-  limits: (layers) => [...limitsOf(layers)],
+  limits: (layers) =>
+    unloadable('transformers with torchao', layers, ({ typeName }) => typeName === 'QLinear'),
 }
 
 /** The subclass of tensors that holds a weight. */
@@ -74,7 +60,7 @@ function subclassOf({
 }: WeightKind): 'Int8Tensor' | 'Float8Tensor' | 'IntxUnpackedToInt8Tensor' | null {
   if (qtype === qint8) return 'Int8Tensor'
   if (float8s.includes(qtype)) return 'Float8Tensor'
-  return integers.includes(qtype) ? 'IntxUnpackedToInt8Tensor' : null
+  return unsignedTypes.includes(qtype) ? 'IntxUnpackedToInt8Tensor' : null
 }
 
 /** How each of them says that inputs are rounded anew in every pass, if they are. */
@@ -123,30 +109,16 @@ function partsOf(kind: WeightKind): PartToWrite[] {
   const [rows, columns] = blockSizes(kind) ?? [N, K]
   const blocks = [N / rows, K / columns]
   const float8 = float8s.includes(qtype)
-  const part = (
-    name: string,
-    dtype: PartToWrite['dtype'],
-    sizes: Shape,
-    make: (weight: QTensor) => Tensor,
-  ): PartToWrite => {
-    return {
-      name: `_weight_${name}`,
-      dtype,
-      shape: sizes,
-      of: 'weight',
-      make: ({ weight }) => make(weight as QTensor),
-    }
-  }
   // Float8Tensor multiplies in float32, and has its scales so.
   const dtype = float8 ? 'float32' : (scaleDtype as 'float32')
-  const scale = part('scale', dtype, blocks, (weight) => weight.scale(dtype).view(blocks))
-  if (float8) return [part('qdata', qtype.dtype, [N, K], (weight) => weight.codes()), scale]
+  const scale = weightPart('_weight_scale', dtype, blocks, (weight) => weight.scale(dtype).view(blocks))
+  if (float8) return [weightPart('_weight_qdata', qtype.dtype, [N, K], (weight) => weight.codes()), scale]
   // Codes from 0 up, and zero points with them, become integers around 0.
   const lowered = (codes: Tensor) => (qtype === qint8 ? codes : addToCodes(codes, 8, -middleOf(qtype)))
   return [
-    part('qdata', 'int8', [N, K], (weight) => lowered(weight.codes())),
+    weightPart('_weight_qdata', 'int8', [N, K], (weight) => lowered(weight.codes())),
     scale,
-    part('zero_point', 'int8', blocks, (weight) => {
+    weightPart('_weight_zero_point', 'int8', blocks, (weight) => {
       const held = weight.zeroPoint()?.view(blocks)
       return lowered(held ?? Tensor.fromArray(weight.device, new Uint8Array(numel(blocks)), blocks))
     }),
@@ -249,11 +221,4 @@ function recipeOf({ weight, computeDtype }: Pick<LayerToWrite, 'computeDtype'> &
     scale_dtype: null,
     weight_dtype: typed('torch.dtype', `int${weight.qtype.bits}`),
   })
-}
-
-/** What of a model transformers cannot load. */
-function* limitsOf(layers: ReadonlyMap<string, LayerToWrite>): Generator<string> {
-  const others = [...layers.values()].filter(({ typeName }) => typeName !== 'QLinear')
-  if (others.length > 0)
-    yield `save: transformers with torchao cannot load ${several(others.map(({ path, typeName }) => `${path} (${typeName})`))}; lowbit can`
 }

@@ -4,9 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { save } from '../../../src/checkpoints/save.ts'
-import { type QType, qint2, qint3, qint4 } from '../../../src/core/qtype.ts'
+import { type QType, qint2, qint3, qint4, unsignedType } from '../../../src/core/qtype.ts'
 import { openDevice } from '../../../src/devices/open.ts'
-import { affineTypes } from '../../../src/formats/schemes/mlxModes.ts'
 import { loadCausalLM } from '../../../src/models/load.ts'
 import { QTensor } from '../../../src/qtensor/qtensor.ts'
 import type { QuantizeOptions } from '../../../src/quantize/quantize.ts'
@@ -37,7 +36,7 @@ const noDown = ['lm_head', '*.down_proj']
 const mlx = (bits: number): Written => ({
   library: 'mlx',
   format: 'mlx',
-  options: { weights: affineTypes[bits], groupSize: 32, algorithm: 'mlx', exclude: noDown },
+  options: { weights: unsignedType(bits), groupSize: 32, algorithm: 'mlx', exclude: noDown },
 })
 const hqq = (weights: QType): Written => ({
   ...{ library: 'hqq', format: 'hqq' },
