@@ -27,121 +27,11 @@ import torch
 from optimum.quanto import freeze, qint4, qint8, quantize
 from safetensors.torch import save_file
 from torch.overrides import TorchFunctionMode
-from transformers import (
-    AutoModelForCausalLM,
-    BloomConfig,
-    Cohere2Config,
-    CohereConfig,
-    FalconConfig,
-    Gemma2Config,
-    Gemma3TextConfig,
-    GemmaConfig,
-    GPTJConfig,
-    GPTNeoConfig,
-    GPTNeoXConfig,
-    GraniteConfig,
-    Olmo2Config,
-    OPTConfig,
-    Phi3Config,
-    PhiConfig,
-    Qwen3Config,
-    SmolLM3Config,
-    StableLmConfig,
-)
+from transformers import AutoModelForCausalLM
+
+from model_configs import V, ggufs, models
 
 folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "test", "golden", "models")
-
-V = 48
-special = dict(vocab_size=V, bos_token_id=1, eos_token_id=2, pad_token_id=0)
-sizes = dict(special, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=64, initializer_range=0.3)
-opt = dict(special, hidden_size=32, ffn_dim=64, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=64, init_std=0.3)
-falcon = dict(sizes, ffn_hidden_size=64)
-models = {
-    "opt": OPTConfig(**opt),
-    # Norms after each part, embeddings of another size: as OPT-350m.
-    "opt-projected": OPTConfig(**opt, do_layer_norm_before=False, word_embed_proj_dim=16),
-    "bloom": BloomConfig(**special, hidden_size=24, n_layer=2, n_head=6, initializer_range=0.3),
-    # One key and value for all heads; attention and MLP of one norm.
-    "falcon": FalconConfig(**falcon),
-    # Grouped heads; a norm for attention and one for the MLP: as Falcon-40B.
-    "falcon-grouped": FalconConfig(**falcon, new_decoder_architecture=True, num_kv_heads=2),
-    # As Falcon 2 11B.
-    "falcon-one-norm": FalconConfig(**falcon, new_decoder_architecture=True, num_kv_heads=2, num_ln_in_parallel_attn=1, tie_word_embeddings=False),
-    # Slopes of sixteen heads are no numbers of bfloat16.
-    "falcon-rw": FalconConfig(**dict(falcon, num_attention_heads=16), alibi=True, multi_query=False, parallel_attn=False, bias=True),
-    # The second layer sees five tokens. Scores are not scaled, so that smaller weights make scores of the size that others have.
-    "gpt_neo": GPTNeoConfig(**special, hidden_size=32, intermediate_size=64, num_layers=2, num_heads=4, max_position_embeddings=64, window_size=5,
-                            attention_types=[[["global", "local"], 1]], initializer_range=0.2),
-    "gpt_neox": GPTNeoXConfig(**sizes, intermediate_size=64, rotary_pct=0.25),
-    "gpt_neox-sequential": GPTNeoXConfig(**sizes, intermediate_size=64, rotary_pct=1.0, use_parallel_residual=False, attention_bias=False,
-                                         hidden_act="gelu_fast"),
-    "gptj": GPTJConfig(**special, n_embd=32, n_inner=64, n_layer=2, n_head=4, n_positions=64, rotary_dim=4, initializer_range=0.3),
-    "phi": PhiConfig(**sizes, intermediate_size=64),
-    "phi-normed": PhiConfig(**sizes, intermediate_size=64, num_key_value_heads=2, partial_rotary_factor=0.75, qk_layernorm=True),
-}
-
-grouped = dict(sizes, intermediate_size=64, num_key_value_heads=2)
-sliding, full = "sliding_attention", "full_attention"
-models |= {
-    # Heads of another size than the hidden one gives; the second layer sees five tokens.
-    "qwen3": Qwen3Config(**grouped, head_dim=16, use_sliding_window=True, sliding_window=5, max_window_layers=1, attention_bias=True),
-    "gemma": GemmaConfig(**{**grouped, "num_key_value_heads": 1}, head_dim=16),
-    # The first layer sees five tokens; bounds that bite.
-    "gemma2": Gemma2Config(**grouped, head_dim=16, sliding_window=5, query_pre_attn_scalar=20, attn_logit_softcapping=2.0, final_logit_softcapping=4.0),
-    # The second layer sees all tokens, and turns by angles of its own.
-    "gemma3": Gemma3TextConfig(**{**grouped, "num_hidden_layers": 3}, head_dim=16, sliding_window=5, query_pre_attn_scalar=20,
-                               layer_types=[sliding, full, sliding], final_logit_softcapping=8.0,
-                               rope_parameters={full: {"rope_type": "linear", "factor": 2.0, "rope_theta": 500.0},
-                                                sliding: {"rope_type": "default", "rope_theta": 100.0}}),
-    "phi3": Phi3Config(**grouped, sliding_window=5, partial_rotary_factor=0.75),
-    # Angles of texts that are longer than the first training's.
-    "phi3-long": Phi3Config(**grouped, original_max_position_embeddings=5,
-                            rope_parameters={"rope_type": "longrope", "rope_theta": 10000.0, "partial_rotary_factor": 1.0,
-                                             "short_factor": [1.0, 1.1, 1.3, 1.5], "long_factor": [1.0, 1.4, 2.0, 4.0]}),
-    # The second layer turns nothing.
-    "smollm3": SmolLM3Config(**grouped, no_rope_layer_interval=2),
-    "smollm3-windows": SmolLM3Config(**grouped, no_rope_layers=[0, 1], use_sliding_window=True, sliding_window=5, attention_bias=True, mlp_bias=True,
-                                     tie_word_embeddings=False),
-    "olmo2": Olmo2Config(**grouped),
-    "granite": GraniteConfig(**grouped, embedding_multiplier=3.0, attention_multiplier=0.4, residual_multiplier=0.6, logits_scaling=2.5,
-                             attention_bias=True, mlp_bias=True, tie_word_embeddings=True),
-    "cohere": CohereConfig(**grouped, logit_scale=0.5),
-    # Queries and keys normalized, as in Command R+.
-    "cohere-normed": CohereConfig(**grouped, use_qk_norm=True, attention_bias=True, tie_word_embeddings=False),
-    # The first layer sees five tokens, the second all, turning nothing.
-    "cohere2": Cohere2Config(**grouped, sliding_window=5, layer_types=[sliding, full]),
-    "stablelm": StableLmConfig(**sizes, intermediate_size=64, num_key_value_heads=4, use_qkv_bias=True),
-    # As StableLM 2 12B.
-    "stablelm-parallel": StableLmConfig(**grouped, use_parallel_residual=True, qk_layernorm=True, partial_rotary_factor=0.5),
-}
-# What llama.cpp's converter writes of each: keys, and names of modules, N for the number of a layer.
-ggufs = {
-    "bloom": ("bloom", lambda c: dict(context_length=64, feed_forward_length=4 * c.hidden_size, head_count_kv=c.n_head, layer_norm_eps=c.layer_norm_epsilon), {
-        "token_embd": "transformer.word_embeddings", "token_embd_norm": "transformer.word_embeddings_layernorm", "output_norm": "transformer.ln_f",
-        "blk.N.attn_norm": "transformer.h.N.input_layernorm", "blk.N.attn_qkv": "transformer.h.N.self_attention.query_key_value",
-        "blk.N.attn_output": "transformer.h.N.self_attention.dense", "blk.N.ffn_norm": "transformer.h.N.post_attention_layernorm",
-        "blk.N.ffn_up": "transformer.h.N.mlp.dense_h_to_4h", "blk.N.ffn_down": "transformer.h.N.mlp.dense_4h_to_h"}),
-    "gpt_neox": ("gptneox", lambda c: dict(context_length=64, feed_forward_length=64, rope_dimension_count=2, parallel_residual=True, layer_norm_eps=1e-5), {
-        "token_embd": "gpt_neox.embed_in", "output_norm": "gpt_neox.final_layer_norm", "output": "lm_head",
-        "blk.N.attn_norm": "gpt_neox.layers.N.input_layernorm", "blk.N.attn_qkv": "gpt_neox.layers.N.attention.query_key_value",
-        "blk.N.attn_output": "gpt_neox.layers.N.attention.dense", "blk.N.ffn_norm": "gpt_neox.layers.N.post_attention_layernorm",
-        "blk.N.ffn_up": "gpt_neox.layers.N.mlp.dense_h_to_4h", "blk.N.ffn_down": "gpt_neox.layers.N.mlp.dense_4h_to_h"}),
-    "phi": ("phi2", lambda c: dict(context_length=64, feed_forward_length=64, head_count_kv=4, rope_dimension_count=4, layer_norm_eps=1e-5), {
-        "token_embd": "model.embed_tokens", "output_norm": "model.final_layernorm", "output": "lm_head", "blk.N.attn_norm": "model.layers.N.input_layernorm",
-        "blk.N.attn_q": "model.layers.N.self_attn.q_proj", "blk.N.attn_k": "model.layers.N.self_attn.k_proj", "blk.N.attn_v": "model.layers.N.self_attn.v_proj",
-        "blk.N.attn_output": "model.layers.N.self_attn.dense", "blk.N.ffn_up": "model.layers.N.mlp.fc1", "blk.N.ffn_down": "model.layers.N.mlp.fc2"}),
-}
-falcon_modules = {
-    "token_embd": "transformer.word_embeddings", "output_norm": "transformer.ln_f", "output": "lm_head",
-    "blk.N.attn_qkv": "transformer.h.N.self_attention.query_key_value", "blk.N.attn_output": "transformer.h.N.self_attention.dense",
-    "blk.N.ffn_up": "transformer.h.N.mlp.dense_h_to_4h", "blk.N.ffn_down": "transformer.h.N.mlp.dense_4h_to_h"}
-for name, kv, norms in [
-    ("falcon", 1, {"blk.N.attn_norm": "input_layernorm"}),
-    ("falcon-grouped", 2, {"blk.N.attn_norm": "ln_mlp", "blk.N.attn_norm_2": "ln_attn"}),
-    ("falcon-one-norm", 2, {"blk.N.attn_norm": "input_layernorm"}),
-]:
-    keys = dict(context_length=64, feed_forward_length=64, head_count_kv=kv, layer_norm_eps=1e-5)
-    ggufs[name] = ("falcon", lambda c, keys=keys: keys, {**falcon_modules, **{key: f"transformer.h.N.{norm}" for key, norm in norms.items()}})
 
 text = torch.randint(3, V, [56], generator=torch.Generator().manual_seed(0)).tolist()
 prefill = 24
@@ -166,6 +56,8 @@ class InFloat64(TorchFunctionMode):
 
 
 def with_weights(config, weights):
+    # The products of other ways to compute experts are none of float64.
+    config._experts_implementation = "eager"
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     missing, unexpected = model.load_state_dict(weights, strict=False)
     assert not unexpected and all(name == "lm_head.weight" for name in missing), (missing, unexpected)
@@ -234,6 +126,21 @@ def float_weights(model):
     return weights
 
 
+def quantized_experts(stack, qtype, turned):
+    """The floats that quanto's weights stand for, of the matrix of each expert: its layers are in no `Linear`, which is all that quanto sees."""
+    floats = []
+    for matrix in stack:
+        rows = matrix.T if turned else matrix
+        layer = torch.nn.Linear(rows.shape[1], rows.shape[0], bias=False)
+        layer.weight.data = rows.contiguous()
+        holder = torch.nn.Sequential(layer)
+        quantize(holder, weights=qtype)
+        freeze(holder)
+        rows = holder[0].weight.dequantize()
+        floats.append(rows.T if turned else rows)
+    return torch.stack(floats).contiguous()
+
+
 def expect(tensors, variant, python, truth):
     high = truth.float()
     tensors[f"{variant}.python"] = python.float().contiguous()
@@ -299,10 +206,36 @@ def random_model(config, seed):
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     for name, parameter in model.named_parameters():
-        if parameter.ndim == 1 or "norm" in name:
+        if parameter.ndim == 1 or "norm" in name or name.endswith("bias"):
             parameter.data += 0.2 * torch.randn_like(parameter)
         parameter.data = parameter.data.to(torch.bfloat16).float()
     return model
+
+
+def compared(config, weights):
+    """The logits of all variants."""
+    tensors = {}
+    expect(tensors, "float", cached(with_weights(config, weights)), in_float64(with_weights(config, weights), whole))
+    expect(tensors, "batch", padded(with_weights(config, weights)), in_float64(with_weights(config, weights), padded))
+    for variant, qtype in {"int8": qint8, "int4": qint4}.items():
+        quantized = with_weights(config, weights)
+        # What says how much an expert counts stays a float.
+        quantize(quantized, weights=qtype, exclude=["lm_head", "*shared_expert_gate"])
+        freeze(quantized)
+        floats = float_weights(quantized)
+        if config.tie_word_embeddings:
+            floats.pop("lm_head.weight", None)
+        for key, value in floats.items():
+            if value.ndim == 3 and ".experts." in key:
+                floats[key] = quantized_experts(value, qtype, config.model_type == "gpt_oss")
+        truth = in_float64(with_weights(config, floats), whole)
+        expect(tensors, variant, whole(with_weights(config, floats))[-8:], truth[-8:])
+    return tensors
+
+
+def agrees(tensors):
+    """Whether both precisions give a token to the same experts."""
+    return all((tensors[key] - tensors[key.replace(".python", ".high")]).abs().max() < 1e-3 for key in tensors if key.endswith(".python"))
 
 
 def write(name, config):
@@ -312,24 +245,17 @@ def write(name, config):
         model = random_model(config, seed)
         greedy, margin = greedy_of(model)
         # A choice that rounding could turn is none to compare.
-        if margin > 1e-3:
-            break
-    weights = {key: value.clone() for key, value in float_weights(model).items()}
-    if config.tie_word_embeddings:
-        weights.pop("lm_head.weight", None)
-    tensors = {}
-    expect(tensors, "float", cached(with_weights(config, weights)), in_float64(with_weights(config, weights), whole))
-    expect(tensors, "batch", padded(with_weights(config, weights)), in_float64(with_weights(config, weights), padded))
-    for variant, qtype in {"int8": qint8, "int4": qint4}.items():
-        quantized = with_weights(config, weights)
-        quantize(quantized, weights=qtype, exclude="lm_head")
-        freeze(quantized)
-        floats = float_weights(quantized)
+        if margin <= 1e-3:
+            continue
+        weights = {key: value.clone() for key, value in float_weights(model).items()}
         if config.tie_word_embeddings:
-            floats.pop("lm_head.weight", None)
-        truth = in_float64(with_weights(config, floats), whole)
-        expect(tensors, variant, whole(with_weights(config, floats))[-8:], truth[-8:])
+            weights.pop("lm_head.weight", None)
+        tensors = compared(config, weights)
+        if agrees(tensors):
+            break
     model.to(torch.bfloat16).save_pretrained(place)
+    if name.endswith("-stacks"):
+        save_file(model.state_dict(), os.path.join(place, "model.safetensors"), metadata={"format": "pt"})
     if name in ggufs:
         held = write_gguf(name, config, weights)
         assert held.keys() == weights.keys(), held.keys() ^ weights.keys()

@@ -24,6 +24,7 @@ export function renamed(file: TensorFile, pathOf: (name: string) => string | nul
     ...(file.texts && { texts: file.texts }),
     read: (path) => file.read(nameOf(path)),
     readRows: (path, ...rows) => file.readRows(nameOf(path), ...rows),
+    readBytes: (path, ...bytes) => file.readBytes(nameOf(path), ...bytes),
     close: () => file.close(),
   }
 }

@@ -225,6 +225,9 @@ function asFile(state: StateDict): TensorFile {
       const rowBytes = (tensors.get(name)?.byteLength ?? 0) / (tensors.get(name)?.shape[0] ?? 1)
       return (await read(name)).subarray(start * rowBytes, end * rowBytes)
     },
+    async readBytes(name, from, length) {
+      return (await read(name)).subarray(from, from + length)
+    },
     close: async () => {},
   }
 }

@@ -120,6 +120,7 @@ function joinShards(
     texts: new Map([...shards.values()].flatMap(({ texts = [] }) => [...texts])),
     read: async (tensor) => shardWith(tensor).read(tensor),
     readRows: async (tensor, ...rows) => shardWith(tensor).readRows(tensor, ...rows),
+    readBytes: async (tensor, ...bytes) => shardWith(tensor).readBytes(tensor, ...bytes),
     close,
   }
 }

@@ -76,6 +76,7 @@ function join(parts: readonly GgufFile[]): GgufFile {
     unknown: new Map(parts.flatMap(({ unknown }) => [...unknown])),
     read: (tensor) => holder(tensor).read(tensor),
     readRows: (tensor, ...rows) => holder(tensor).readRows(tensor, ...rows),
+    readBytes: (tensor, ...bytes) => holder(tensor).readBytes(tensor, ...bytes),
     async close() {
       await Promise.all(parts.map((part) => part.close()))
     },

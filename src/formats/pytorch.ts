@@ -212,23 +212,25 @@ function fileOf(
   const tensors = new Map(infos.map((info) => [info.name, info]))
   const file = { name: source.name, tensors, unknown: new Map() }
   const gathered = new Map<string, Promise<Uint8Array>>()
-  const readRows: TensorFile['readRows'] = async (name, start, end, into) => {
+  /** Bytes of a tensor; those of a view that is not contiguous are gathered once, and kept up to the last. */
+  const readBytes: TensorFile['readBytes'] = async (name, from, length, into) => {
     const info = tensorInfo(file, name)
     const view = views.get(name) as StoredView
-    const { from, length } = bytesOfRows(file, info, start, end)
     if (view.isContiguous) return source.read(info.byteOffset + from, length, into)
-    // Rows of a transposed matrix span all of it: it is read once, and kept until its last row was asked for.
-    const rows = info.shape[0] ?? 1
-    const ordered = gathered.get(name) ?? gather(source, info, view, [0, rows])
-    if (end < rows) gathered.set(name, ordered)
+    const ordered = gathered.get(name) ?? gather(source, info, view, [0, info.shape[0] ?? 1])
+    if (from + length < info.byteLength) gathered.set(name, ordered)
     else gathered.delete(name)
     return (await ordered).subarray(from, from + length)
   }
   return {
     ...file,
-    readRows,
+    readBytes,
+    async readRows(name, start, end, into) {
+      const { from, length } = bytesOfRows(file, tensorInfo(file, name), start, end)
+      return readBytes(name, from, length, into)
+    },
     async read(name) {
-      return readRows(name, 0, tensorInfo(file, name).shape[0] ?? 1)
+      return readBytes(name, 0, tensorInfo(file, name).byteLength)
     },
     close: () => source.close(),
   }

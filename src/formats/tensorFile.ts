@@ -60,6 +60,11 @@ export interface TensorFile {
    * @throws FormatError as `read`, and if there are no such rows
    */
   readRows(name: string, start: number, end: number, into?: Uint8Array): Promise<Uint8Array>
+  /**
+   * `length` bytes of a tensor from its byte `from` on, as `readRows`.
+   * @throws FormatError as `read`
+   */
+  readBytes(name: string, from: number, length: number, into?: Uint8Array): Promise<Uint8Array>
   close(): Promise<void>
 }
 
@@ -114,7 +119,7 @@ export function bytesOfRows(
 export function readFrom(
   source: ByteSource,
   file: Pick<TensorFile, 'name' | 'tensors' | 'unknown'>,
-): Pick<TensorFile, 'read' | 'readRows' | 'close'> {
+): Pick<TensorFile, 'read' | 'readRows' | 'readBytes' | 'close'> {
   return {
     async read(name) {
       const { byteOffset, byteLength } = tensorInfo(file, name)
@@ -124,6 +129,9 @@ export function readFrom(
       const info = tensorInfo(file, name)
       const { from, length } = bytesOfRows(file, info, start, end)
       return source.read(info.byteOffset + from, length, into)
+    },
+    async readBytes(name, from, length, into) {
+      return source.read(tensorInfo(file, name).byteOffset + from, length, into)
     },
     close: () => source.close(),
   }

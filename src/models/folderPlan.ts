@@ -1,6 +1,7 @@
 import { detectFolder, quantizationSettings } from '../checkpoints/detect.ts'
 import { pathsByAlias, renamed } from '../checkpoints/names.ts'
 import { type LoadPlan, planTensors } from '../checkpoints/plan.ts'
+import { unstacked } from '../checkpoints/stacks.ts'
 import { openCheckpoint } from '../formats/checkpoint.ts'
 import { readJson } from '../formats/json.ts'
 import type { Folder } from '../formats/source.ts'
@@ -19,10 +20,11 @@ export async function planFolder(folder: Folder): Promise<LoadPlan<CausalLM>> {
   const model = emptyModel(config, warn)
   const checkpoint = await openCheckpoint(folder)
   try {
-    const file = renamed(
+    const named = renamed(
       checkpoint,
       pathsByAlias(model, (path) => model.checkpointNames(path)),
     )
+    const file = unstacked(named, (path) => model.names.stack?.(path) ?? null)
     const settings = quantizationSettings(config)
     const tensors = planTensors(model, file, await detectFolder(folder, settings, file), {
       described: 'config.json describes',

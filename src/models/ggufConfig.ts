@@ -29,8 +29,11 @@ export function ggufConfig(
   for (const key of Object.values(fields))
     if (!metadata.has(`${architecture}.${key}`))
       throw metadata.error(`${architecture}.${key}`, 'must be given')
-  if (metadata.count(`${architecture}.expert_count`, 0) > 0)
-    throw metadata.error(`${architecture}.expert_count`, 'must be 0: mixtures of experts are not supported')
+  if (
+    !Object.values(fields).includes('expert_count') &&
+    metadata.count(`${architecture}.expert_count`, 0) > 0
+  )
+    throw metadata.error(`${architecture}.expert_count`, 'must be 0: its family has no experts')
   const has = (name: string) => file.tensors.has(name) || file.unknown.has(name)
   const stated = [...keys].map(([field, key]) => [field, metadata.get(key)])
   const values: Record<string, unknown> = {
@@ -68,13 +71,13 @@ class MetadataConfig extends JsonObject {
   }
 }
 
-/** Of the families with the file's architecture the first whose keys are all there. */
+/** Of the families with the file's architecture the first whose keys are all there; a number of 0 is none. */
 function ggufFamily(metadata: GgufMetadata): { family: Family; gguf: GgufFamily } {
   const architecture = metadata.string('general.architecture')
   const entries = families.flatMap((family) => (family.gguf ? [{ family, gguf: family.gguf }] : []))
   const possible = entries.filter(({ gguf }) => gguf.architecture === architecture)
   const isWhole = ({ gguf }: (typeof entries)[number]) =>
-    Object.values(gguf.fields).every((key) => metadata.has(`${architecture}.${key}`))
+    Object.values(gguf.fields).every((key) => (metadata.get(`${architecture}.${key}`) ?? 0) !== 0)
   const found = possible.find(isWhole) ?? possible.at(-1)
   if (found) return found
   const known = [...new Set(entries.map(({ gguf }) => JSON.stringify(gguf.architecture)))].join(' or ')

@@ -2,6 +2,7 @@ import { openFile } from '#files'
 import { detectFile } from '../checkpoints/detect.ts'
 import { renamed } from '../checkpoints/names.ts'
 import { type LoadPlan, planTensors } from '../checkpoints/plan.ts'
+import { unstacked } from '../checkpoints/stacks.ts'
 import { viewAs } from '../core/dtype.ts'
 import { FormatError } from '../core/errors.ts'
 import { type GgufFile, openGguf } from '../formats/gguf.ts'
@@ -37,7 +38,8 @@ export async function planGguf(
     const model = emptyModel(config, warn)
     const modules = modulesOf(gguf, model.config)
     const byPath = renamed(file, (name) => modulePath(modules, name))
-    const named = inModelOrder(byPath, gguf, model.config)
+    const apart = unstacked(byPath, (path) => (path.includes('.E.') ? { parts: [path] } : null))
+    const named = inModelOrder(apart, gguf, model.config)
     const tensors = planTensors(model, named, await detectFile(named), {
       described: 'the metadata describe',
       isExtra: (name) => name === ropeFactorsName,

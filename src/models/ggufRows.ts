@@ -12,11 +12,13 @@ import type { GgufFamily } from './families/family.ts'
  * @param config says how many heads the rows of a projection belong to
  */
 export function inModelOrder(file: TensorFile, gguf: GgufFamily, config: CausalLMConfig): TensorFile {
-  const { paired = {}, byHead = [], turned = [] } = gguf
+  const { paired = {}, byHead = [], turned = [], oneRow = [] } = gguf
   const isOf = (path: string, module: string) => path.replace(/\.\w+$/, '').endsWith(`.${module}`)
   const placed = (path: string, info: TensorInfo): TensorInfo => {
     const heads = Object.entries(paired).find(([module]) => isOf(path, module))?.[1]
     if (heads) return { ...info, headRows: info.shape[0] / config[heads] }
+    if (info.shape.length === 1 && oneRow.some((module) => isOf(path, module)) && path.endsWith('.weight'))
+      return { ...info, shape: [1, ...info.shape] }
     const isTurned = isDType(info.dtype) && info.shape.length === 2
     if (!isTurned || !turned.some((module) => isOf(path, module))) return info
     return { ...info, shape: info.shape.toReversed(), columnMajor: true }

@@ -53,6 +53,10 @@ export function ggufModelWriter(model: CausalLM, floats?: FloatDType): ModelWrit
   const name = model.checkpoint?.name ?? 'model'
   const { gguf } = familyOf(new JsonObject(model.savedConfig(), name))
   if (!gguf) throw new FormatError(`${name}: GGUF files must be able to hold its architecture; they cannot`)
+  if (Object.values(gguf.modules).some((path) => path.includes('.E.')))
+    throw new FormatError(
+      `${name}: lowbit writes GGUF files of models without experts; llama.cpp keeps those of a layer in one tensor`,
+    )
   const positions = gguf.rope?.(model.config)
   const rope = positions ? ropeInGguf(positions) : { entries: [], factors: null }
   const vocabulary = vocabularyOf(model)

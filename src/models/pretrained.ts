@@ -1,5 +1,6 @@
 import type { Checkpoint, WithFiles } from '../checkpoints/checkpoint.ts'
 import { settingsKeys } from '../checkpoints/detect.ts'
+import type { Stack } from '../checkpoints/stacks.ts'
 import type { Device } from '../devices/device.ts'
 import { pythonJson } from '../formats/json.ts'
 import { Module } from '../nn/module.ts'
@@ -11,6 +12,8 @@ export interface CheckpointNames {
   aliases?(path: string): string[]
   /** Tensors that belong there, though they are none of the model's: tables that the config gives, too. */
   readonly extras?: RegExp
+  /** What the tensor at a path is, if it holds those of several experts; null of others. */
+  stack?(path: string): Stack | null
 }
 
 /** A model that comes from a checkpoint, whatever its task: its config, tokenizer and files, and names. */

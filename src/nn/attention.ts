@@ -1,4 +1,4 @@
-import { type Position, split } from '../tensor/ops/index.ts'
+import { cast, type Position, split } from '../tensor/ops/index.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import type { AttentionCache } from './attentionCache.ts'
 import { Block, type BlockNames } from './block.ts'
@@ -33,6 +33,10 @@ export type AttentionParts = (
   /** Normalize queries and keys before they are turned: the values of each head. */
   qNorm?: NormLike
   kNorm?: NormLike
+  /** Of what all heads give, before the output. */
+  headsNorm?: NormLike
+  /** [heads]: a score more of each head, whose weight gives nothing. */
+  sinks?: Tensor
 }
 
 /** Heads, and what they see. */
@@ -58,7 +62,7 @@ export interface AttentionOptions {
   qkvByHead?: boolean
 }
 
-type AttentionPart = 'q' | 'k' | 'v' | 'qkv' | 'output' | 'qNorm' | 'kNorm'
+type AttentionPart = 'q' | 'k' | 'v' | 'qkv' | 'output' | 'qNorm' | 'kNorm' | 'headsNorm' | 'sinks'
 
 /**
  * y = output(softmax(scale · q · kᵀ) · v), each token seeing those before it, in heads of which several may
@@ -73,6 +77,8 @@ export class Attention extends Block<AttentionPart> {
   declare readonly output: LinearLike
   declare readonly qNorm?: NormLike
   declare readonly kNorm?: NormLike
+  declare readonly headsNorm?: NormLike
+  declare readonly sinks?: Tensor
   readonly options: AttentionOptions
 
   constructor(parts: AttentionParts, options: AttentionOptions, names: BlockNames<AttentionPart>) {
@@ -92,9 +98,11 @@ export class Attention extends Block<AttentionPart> {
       const normed = norm ? norm.forward(row).view(part.shape) : part
       return rotary ? rotary.forward(normed, position) : normed
     }
-    const seen = { position, scale, window, softcap, bias }
-    const y = cache.attend(layer, turned(q, this.qNorm), turned(k, this.kNorm), v, seen)
-    return this.output.forward(y.view([B, T, heads * headSize]))
+    const sinks = this.sinks && cast(this.sinks, 'float32')
+    const seen = { position, scale, window, softcap, bias, sinks }
+    const attended = cache.attend(layer, turned(q, this.qNorm), turned(k, this.kNorm), v, seen)
+    const y = attended.view([B, T, heads * headSize])
+    return this.output.forward(this.headsNorm ? this.headsNorm.forward(y) : y)
   }
 
   /** Queries, keys and values of x, each [B, T, its heads, headSize]. */

@@ -20,17 +20,17 @@ import type { Tensor } from '../tensor/tensor.ts'
 import { Block, type BlockNames } from './block.ts'
 import type { LinearLike, MLPLike } from './layerLike.ts'
 import { Linear } from './linear.ts'
-import type { GatedMLP, MLP } from './mlp.ts'
+import type { ExpertLike } from './mlp.ts'
 import { QLinear } from './qlinear.ts'
 
-/** Scores experts. It is a `Linear` that is quantized only where its class is named. */
+/** Scores experts, or gates one. It is a `Linear` that is quantized only where its class is named. */
 export class Router extends Linear {}
 
 /** What a mixture of experts consists of; the order in which they are given is that of its paths. */
 export interface ExpertsParts {
   /** [..., hidden] → [..., experts], a score for each. */
   router: LinearLike
-  experts: readonly (MLP | GatedMLP)[]
+  experts: readonly ExpertLike[]
   /** Sees every token. */
   shared?: MLPLike
   /** [..., hidden] → [..., 1]; its sigmoid multiplies what `shared` gives. */
@@ -58,7 +58,7 @@ export interface ExpertsOptions {
  */
 export class Experts extends Block<keyof ExpertsParts> {
   declare readonly router: LinearLike
-  declare readonly experts: readonly (MLP | GatedMLP)[]
+  declare readonly experts: readonly ExpertLike[]
   declare readonly shared?: MLPLike
   declare readonly sharedGate?: LinearLike
   private readonly options: ExpertsOptions
@@ -90,7 +90,7 @@ export class Experts extends Block<keyof ExpertsParts> {
     const { perToken, normalized } = this.options
     const [values, chosen] = topK(normalized ? scores : softmax(scores), perToken)
     const { rows: order, places, bounds } = groupRows(chosen, this.experts.length)
-    const y = this.experts[0].compute(embedding(rows, order), (part: string, x: Tensor) =>
+    const y = this.experts[0].compute(embedding(rows, order), (part, x) =>
       groupedLinear(
         x,
         this.experts.map((expert) => groupWeight(Reflect.get(expert, part))),

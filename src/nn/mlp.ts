@@ -1,10 +1,15 @@
 import { mul, silu, siluMul, split } from '../tensor/ops/index.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { Block, type BlockNames } from './block.ts'
-import type { LinearLike } from './layerLike.ts'
+import type { LinearLike, MLPLike } from './layerLike.ts'
 
 /** What multiplies x by the weight of a part, and adds its bias: x [..., in] → [..., out]. */
-export type Multiply<Part> = (part: Part, x: Tensor) => Tensor
+export type Multiply<Part extends string = string> = (part: Part, x: Tensor) => Tensor
+
+/** An MLP whose layers are its parts, and which can be computed with products that others make of them. */
+export interface ExpertLike extends MLPLike {
+  compute(x: Tensor, multiply: Multiply): Tensor
+}
 
 /** y = down(activation(up(x))). */
 export class MLP extends Block<'up' | 'down'> {

@@ -16,6 +16,7 @@ function fileOf(tensors: Record<string, StoredDType>): TensorFile {
     unknown: new Map(),
     read: never,
     readRows: never,
+    readBytes: never,
     close: never,
   }
 }

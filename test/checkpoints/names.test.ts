@@ -20,6 +20,7 @@ function fileOf(...names: string[]): TensorFile {
     unknown: new Map([['strange', { name: 'strange', type: 'type 99' }]]),
     read: async (name) => new TextEncoder().encode(name),
     readRows: async (name, start, end) => new TextEncoder().encode(`${name} ${start} ${end}`),
+    readBytes: async (name, from, length) => new TextEncoder().encode(`${name} ${from} ${length}`),
     close: async () => {},
   }
 }

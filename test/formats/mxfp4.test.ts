@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { readSource } from '../../src/checkpoints/read.ts'
+import { unstacked } from '../../src/checkpoints/stacks.ts'
 import { Staging } from '../../src/checkpoints/staging.ts'
 import { diskFolder } from '../../src/formats/file.node.ts'
+import { JsonObject } from '../../src/formats/json.ts'
 import { openSafetensors } from '../../src/formats/safetensors.ts'
-import { mxfp4Experts } from '../../src/formats/schemes/mxfp4.ts'
+import { mxfp4 } from '../../src/formats/schemes/mxfp4.ts'
 import { golden, readGolden } from '../golden.ts'
 import { testOnDevices } from '../tensor/devices.ts'
 
@@ -17,19 +19,33 @@ testOnDevices(
     const file = await openSafetensors(await diskFolder(folder).open('mxfp4.safetensors'))
     const expected = (await readGolden(join(folder, 'mxfp4.safetensors'))).get('dequant')
     assert.ok(expected)
-    const weight = mxfp4Experts('gate_up_proj', expected.shape)
-    for (const { name, dtypes, shape } of weight.parts) {
-      assert.deepEqual(file.tensors.get(name)?.shape, shape)
-      assert.ok(dtypes.includes(file.tensors.get(name)?.dtype ?? 'bool'))
+    const apart = unstacked(file, (path) => {
+      const part = /^gate_up_proj_(blocks|scales)$/.exec(path)?.[1]
+      return part === undefined ? null : { parts: [`experts.E.gate_up_proj.${part}`] }
+    })
+    const scheme = await mxfp4.detect(new JsonObject({ quant_method: 'mxfp4' }, 'settings'), apart, true)
+    const [experts, out, columns] = expected.shape
+    for (let e = 0; e < experts; e++) {
+      const layer = `experts.${e}.gate_up_proj`
+      const weight = scheme?.layer(layer, [out, columns], 'Linear')?.weight
+      assert.ok(weight)
+      for (const { name, dtypes, shape } of weight.parts) {
+        assert.deepEqual(apart.tensors.get(`${layer}.${name}`)?.shape, shape)
+        assert.ok(dtypes.includes(apart.tensors.get(`${layer}.${name}`)?.dtype ?? 'bool'))
+      }
+      const origin = { kind: 'quantized', layer, weight } as const
+      using read = await readSource(
+        { places: [], whole: false, origin },
+        { device, file: apart, staging: new Staging() },
+      )
+      using floats = read.dequantize()
+      assert.deepEqual(floats.shape, [out, columns])
+      const size = out * columns
+      assert.deepEqual(
+        await floats.toNumbers(),
+        Float32Array.from(expected.values).slice(e * size, (e + 1) * size),
+      )
     }
-    const origin = { kind: 'quantized', layer: '', weight } as const
-    using read = await readSource(
-      { places: [], whole: false, origin },
-      { device, file, staging: new Staging() },
-    )
-    using floats = read.dequantize()
-    assert.deepEqual(floats.shape, expected.shape)
-    assert.deepEqual(await floats.toNumbers(), Float32Array.from(expected.values))
     await file.close()
   },
 )

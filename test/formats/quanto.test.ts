@@ -45,6 +45,7 @@ function fileOf(tensors: Record<string, [DType, number[]]>): TensorFile {
     unknown: new Map(),
     read: async () => new Uint8Array(),
     readRows: async () => new Uint8Array(),
+    readBytes: async () => new Uint8Array(),
     close: async () => {},
   }
 }

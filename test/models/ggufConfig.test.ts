@@ -219,7 +219,7 @@ test('what cannot be is refused', async () => {
     /"llama.embedding_length" must be a positive integer; received 0/,
   )
   await refuses({ 'llama.vocab_size': uint32(2 ** 31) }, /"llama.vocab_size" must be at most 16777216/)
-  await refuses({ 'llama.expert_count': uint32(8) }, /mixtures of experts are not supported; received 8/)
+  await refuses({ 'llama.expert_count': uint32(8) }, /must be 0: its family has no experts; received 8/)
   await refuses(
     { 'llama.attention.head_count_kv': uint32(5) },
     /"llama.attention.head_count_kv" must divide num_attention_heads \(32\); received 5/,

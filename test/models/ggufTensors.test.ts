@@ -88,6 +88,7 @@ testOnDevices('rows of rotating pairs are put apart, head by head', async (devic
   const file: TensorFile = {
     ...{ name: 'x', tensors, unknown: new Map(), readRows, close: async () => {} },
     read: (name) => readRows(name, 0, rowsInFile[name].length),
+    readBytes: () => assert.fail('bytes'),
   }
   const config = { heads: 2, keyValueHeads: 1 } as CausalLMConfig
   const model = new Projections()
@@ -121,6 +122,7 @@ testOnDevices('blocks of such rows, read some at a time', async (device) => {
   const file: TensorFile = {
     ...{ name: 'x', tensors: new Map([['q.weight', info]]), unknown: new Map() },
     read: async () => assert.fail('whole'),
+    readBytes: async () => assert.fail('bytes'),
     readRows: async (_, start, end) => Uint8Array.from(rows.slice(start, end).flatMap((row) => [row, row])),
     close: async () => {},
   }

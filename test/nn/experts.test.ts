@@ -132,7 +132,7 @@ testOnDevices('the chosen experts of each token, weighted and added', async (dev
       }
       // A watcher has to see each expert's layers.
       let seen = 0
-      using _ = model.experts[0].down.observe({ output: () => void seen++ })
+      using _ = model.getModule('experts.0.down').observe({ output: () => void seen++ })
       using y = model.forward(x)
       await checkOutput(y, truth)
       assert.equal(seen, 1)

@@ -66,6 +66,8 @@ export interface GgufFamily<C extends CausalLMConfig = CausalLMConfig> {
    * and its value, and the file all queries, all keys, all values.
    */
   readonly byHead?: readonly string[]
+  /** Modules with one output, whose weights are stored as vectors. */
+  readonly oneRow?: readonly string[]
   /** Modules whose float weights lie the other way round than in the model. */
   readonly turned?: readonly string[]
 }

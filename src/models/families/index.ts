@@ -1,6 +1,7 @@
 import { FormatError } from '../../core/errors.ts'
 import { type JsonObject, show } from '../../formats/json.ts'
 import type { CausalLM } from '../causalLM.ts'
+import { bitnet } from './bitnet.ts'
 import { bloom } from './bloom.ts'
 import { cohere } from './cohere.ts'
 import { cohere2 } from './cohere2.ts'
@@ -14,20 +15,25 @@ import { gpt2 } from './gpt2.ts'
 import { gptj } from './gptj.ts'
 import { gptNeo } from './gptNeo.ts'
 import { gptNeox } from './gptNeox.ts'
+import { gptOss } from './gptOss.ts'
 import { granite } from './granite.ts'
 import { llama } from './llama.ts'
 import { mistral } from './mistral.ts'
+import { mixtral } from './mixtral.ts'
 import { olmo2 } from './olmo2.ts'
 import { opt } from './opt.ts'
 import { phi } from './phi.ts'
 import { phi3 } from './phi3.ts'
 import { qwen2 } from './qwen2.ts'
+import { qwen2Moe } from './qwen2Moe.ts'
 import { qwen3 } from './qwen3.ts'
+import { qwen3Moe } from './qwen3Moe.ts'
 import { smollm3 } from './smollm3.ts'
 import { stablelm } from './stablelm.ts'
 
 /** Every family of models that can be loaded. */
 export const families: readonly Family[] = [
+  mixtral,
   mistral,
   llama,
   qwen2,
@@ -40,6 +46,10 @@ export const families: readonly Family[] = [
   falcon,
   phi,
   qwen3,
+  qwen2Moe,
+  qwen3Moe,
+  gptOss,
+  bitnet,
   gemma,
   gemma2,
   gemma3,

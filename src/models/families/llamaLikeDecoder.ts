@@ -8,6 +8,7 @@ import { Linear } from '../../nn/linear.ts'
 import { GatedMLP } from '../../nn/mlp.ts'
 import { RMSNorm } from '../../nn/rmsNorm.ts'
 import { RotaryEmbedding } from '../../nn/rotary.ts'
+import { Tensor } from '../../tensor/tensor.ts'
 import { Decoder } from '../decoder.ts'
 import type { LlamaLikeConfig } from './llamaLike.ts'
 
@@ -27,10 +28,16 @@ export interface LlamaLikeForm<C extends LlamaLikeConfig = LlamaLikeConfig> {
     wholeRows?: boolean
     norm(config: C, heads: number, dtype: FloatDType): NormLike | undefined
   }
+  /** What normalizes what all heads give, and what paths call it; default nothing. */
+  headsNorm?: { name: string; norm(config: C, dtype: FloatDType): NormLike }
+  /** Whether attention has sinks; default false. */
+  sinks?: boolean
   /** Whether one layer projects to queries, keys and values, and one to gate and values; default false. */
   fused?: boolean
   /** The MLP of a layer; default a gated one. */
   mlp?(config: C, layer: number, dtype: FloatDType): MLPLike
+  /** What paths call it; default `mlp`. */
+  mlpName?: string
 }
 
 /**
@@ -80,7 +87,10 @@ function layerOf<C extends LlamaLikeConfig>(
       mlp: form.mlp?.(config, index, dtype) ?? gatedMLP(family, config, dtype, form.fused),
       ...(Object.fromEntries(made) as Partial<Record<LayerNorms, NormLike>>),
     },
-    { type: `${family}DecoderLayer`, parts: { attention: 'self_attn', ...norms } },
+    {
+      type: `${family}DecoderLayer`,
+      parts: { attention: 'self_attn', mlp: form.mlpName ?? 'mlp', ...norms },
+    },
     { form: form.form?.(config), residualMultiplier: config.residualMultiplier },
   )
 }
@@ -88,7 +98,7 @@ function layerOf<C extends LlamaLikeConfig>(
 function attentionOf<C extends LlamaLikeConfig>(
   family: string,
   config: C,
-  { headNorms, fused }: LlamaLikeForm<C>,
+  { headNorms, headsNorm, sinks, fused }: LlamaLikeForm<C>,
   layer: number,
   dtype: FloatDType,
 ): Attention {
@@ -103,6 +113,8 @@ function attentionOf<C extends LlamaLikeConfig>(
         ? { qkv: projection(heads + 2 * keyValueHeads), output }
         : { q: projection(heads), k: projection(keyValueHeads), v: projection(keyValueHeads), output }),
       ...(qNorm && kNorm && { qNorm, kNorm }),
+      ...(headsNorm && { headsNorm: headsNorm.norm(config, dtype) }),
+      ...(sinks && { sinks: Tensor.meta([heads], dtype) }),
     },
     {
       layer,
@@ -123,6 +135,7 @@ function attentionOf<C extends LlamaLikeConfig>(
         qkv: 'qkv_proj',
         output: 'o_proj',
         ...(qName && kName && { qNorm: qName, kNorm: kName }),
+        ...(headsNorm && { headsNorm: headsNorm.name }),
       },
     },
   )

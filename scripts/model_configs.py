@@ -1,0 +1,134 @@
+"""The models of make-model-fixtures.py, and what llama.cpp's converter writes of them."""
+
+from transformers import (
+    BitNetConfig,
+    BloomConfig,
+    Cohere2Config,
+    CohereConfig,
+    FalconConfig,
+    Gemma2Config,
+    Gemma3TextConfig,
+    GemmaConfig,
+    GPTJConfig,
+    GPTNeoConfig,
+    GPTNeoXConfig,
+    GptOssConfig,
+    GraniteConfig,
+    MixtralConfig,
+    Olmo2Config,
+    OPTConfig,
+    Phi3Config,
+    PhiConfig,
+    Qwen2MoeConfig,
+    Qwen3Config,
+    Qwen3MoeConfig,
+    SmolLM3Config,
+    StableLmConfig,
+)
+
+V = 48
+special = dict(vocab_size=V, bos_token_id=1, eos_token_id=2, pad_token_id=0)
+sizes = dict(special, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=64, initializer_range=0.3)
+opt = dict(special, hidden_size=32, ffn_dim=64, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=64, init_std=0.3)
+falcon = dict(sizes, ffn_hidden_size=64)
+models = {
+    "opt": OPTConfig(**opt),
+    # Norms after each part, embeddings of another size: as OPT-350m.
+    "opt-projected": OPTConfig(**opt, do_layer_norm_before=False, word_embed_proj_dim=16),
+    "bloom": BloomConfig(**special, hidden_size=24, n_layer=2, n_head=6, initializer_range=0.3),
+    # One key and value for all heads; attention and MLP of one norm.
+    "falcon": FalconConfig(**falcon),
+    # Grouped heads; a norm for attention and one for the MLP: as Falcon-40B.
+    "falcon-grouped": FalconConfig(**falcon, new_decoder_architecture=True, num_kv_heads=2),
+    # As Falcon 2 11B.
+    "falcon-one-norm": FalconConfig(**falcon, new_decoder_architecture=True, num_kv_heads=2, num_ln_in_parallel_attn=1, tie_word_embeddings=False),
+    # Slopes of sixteen heads are no numbers of bfloat16.
+    "falcon-rw": FalconConfig(**dict(falcon, num_attention_heads=16), alibi=True, multi_query=False, parallel_attn=False, bias=True),
+    # The second layer sees five tokens. Scores are not scaled, so that smaller weights make scores of the size that others have.
+    "gpt_neo": GPTNeoConfig(**special, hidden_size=32, intermediate_size=64, num_layers=2, num_heads=4, max_position_embeddings=64, window_size=5,
+                            attention_types=[[["global", "local"], 1]], initializer_range=0.2),
+    "gpt_neox": GPTNeoXConfig(**sizes, intermediate_size=64, rotary_pct=0.25),
+    "gpt_neox-sequential": GPTNeoXConfig(**sizes, intermediate_size=64, rotary_pct=1.0, use_parallel_residual=False, attention_bias=False,
+                                         hidden_act="gelu_fast"),
+    "gptj": GPTJConfig(**special, n_embd=32, n_inner=64, n_layer=2, n_head=4, n_positions=64, rotary_dim=4, initializer_range=0.3),
+    "phi": PhiConfig(**sizes, intermediate_size=64),
+    "phi-normed": PhiConfig(**sizes, intermediate_size=64, num_key_value_heads=2, partial_rotary_factor=0.75, qk_layernorm=True),
+}
+
+grouped = dict(sizes, intermediate_size=64, num_key_value_heads=2)
+sliding, full = "sliding_attention", "full_attention"
+models |= {
+    # Heads of another size than the hidden one gives; the second layer sees five tokens.
+    "qwen3": Qwen3Config(**grouped, head_dim=16, use_sliding_window=True, sliding_window=5, max_window_layers=1, attention_bias=True),
+    "gemma": GemmaConfig(**{**grouped, "num_key_value_heads": 1}, head_dim=16),
+    # The first layer sees five tokens; bounds that bite.
+    "gemma2": Gemma2Config(**grouped, head_dim=16, sliding_window=5, query_pre_attn_scalar=20, attn_logit_softcapping=2.0, final_logit_softcapping=4.0),
+    # The second layer sees all tokens, and turns by angles of its own.
+    "gemma3": Gemma3TextConfig(**{**grouped, "num_hidden_layers": 3}, head_dim=16, sliding_window=5, query_pre_attn_scalar=20,
+                               layer_types=[sliding, full, sliding], final_logit_softcapping=8.0,
+                               rope_parameters={full: {"rope_type": "linear", "factor": 2.0, "rope_theta": 500.0},
+                                                sliding: {"rope_type": "default", "rope_theta": 100.0}}),
+    "phi3": Phi3Config(**grouped, sliding_window=5, partial_rotary_factor=0.75),
+    # Angles of texts that are longer than the first training's.
+    "phi3-long": Phi3Config(**grouped, original_max_position_embeddings=5,
+                            rope_parameters={"rope_type": "longrope", "rope_theta": 10000.0, "partial_rotary_factor": 1.0,
+                                             "short_factor": [1.0, 1.1, 1.3, 1.5], "long_factor": [1.0, 1.4, 2.0, 4.0]}),
+    # The second layer turns nothing.
+    "smollm3": SmolLM3Config(**grouped, no_rope_layer_interval=2),
+    "smollm3-windows": SmolLM3Config(**grouped, no_rope_layers=[0, 1], use_sliding_window=True, sliding_window=5, attention_bias=True, mlp_bias=True,
+                                     tie_word_embeddings=False),
+    "olmo2": Olmo2Config(**grouped),
+    "granite": GraniteConfig(**grouped, embedding_multiplier=3.0, attention_multiplier=0.4, residual_multiplier=0.6, logits_scaling=2.5,
+                             attention_bias=True, mlp_bias=True, tie_word_embeddings=True),
+    "cohere": CohereConfig(**grouped, logit_scale=0.5),
+    # Queries and keys normalized, as in Command R+.
+    "cohere-normed": CohereConfig(**grouped, use_qk_norm=True, attention_bias=True, tie_word_embeddings=False),
+    # The first layer sees five tokens, the second all, turning nothing.
+    "cohere2": Cohere2Config(**grouped, sliding_window=5, layer_types=[sliding, full]),
+    "stablelm": StableLmConfig(**sizes, intermediate_size=64, num_key_value_heads=4, use_qkv_bias=True),
+    # As StableLM 2 12B.
+    "stablelm-parallel": StableLmConfig(**grouped, use_parallel_residual=True, qk_layernorm=True, partial_rotary_factor=0.5),
+    "mixtral": MixtralConfig(**{**grouped, "intermediate_size": 32}, num_local_experts=4, num_experts_per_tok=2, sliding_window=5),
+    # Saved as transformers holds them: the experts of a layer in one tensor.
+    "mixtral-stacks": MixtralConfig(**{**grouped, "intermediate_size": 32}, num_local_experts=3, num_experts_per_tok=1),
+    # The first layer sees five tokens.
+    "qwen2_moe": Qwen2MoeConfig(**grouped, moe_intermediate_size=32, shared_expert_intermediate_size=48, num_experts=4, num_experts_per_tok=2,
+                                use_sliding_window=True, sliding_window=5, layer_types=[sliding, full]),
+    # The second of three layers has experts.
+    "qwen2_moe-stacks": Qwen2MoeConfig(**{**grouped, "num_hidden_layers": 3}, moe_intermediate_size=32, shared_expert_intermediate_size=40,
+                                       num_experts=5, num_experts_per_tok=3, norm_topk_prob=True, mlp_only_layers=[0], decoder_sparse_step=2,
+                                       qkv_bias=False),
+    "qwen3_moe": Qwen3MoeConfig(**grouped, head_dim=12, moe_intermediate_size=32, num_experts=5, num_experts_per_tok=2, norm_topk_prob=True),
+    "gpt_oss": GptOssConfig(**{**grouped, "intermediate_size": 32}, head_dim=16, num_local_experts=4, num_experts_per_tok=2, sliding_window=5,
+                            rope_parameters={"rope_type": "yarn", "rope_theta": 1000.0, "factor": 4.0, "beta_fast": 8.0, "beta_slow": 1.0,
+                                             "truncate": False, "original_max_position_embeddings": 16}),
+    "bitnet": BitNetConfig(**grouped),
+}
+# What llama.cpp's converter writes of each: keys, and names of modules, N for the number of a layer.
+ggufs = {
+    "bloom": ("bloom", lambda c: dict(context_length=64, feed_forward_length=4 * c.hidden_size, head_count_kv=c.n_head, layer_norm_eps=c.layer_norm_epsilon), {
+        "token_embd": "transformer.word_embeddings", "token_embd_norm": "transformer.word_embeddings_layernorm", "output_norm": "transformer.ln_f",
+        "blk.N.attn_norm": "transformer.h.N.input_layernorm", "blk.N.attn_qkv": "transformer.h.N.self_attention.query_key_value",
+        "blk.N.attn_output": "transformer.h.N.self_attention.dense", "blk.N.ffn_norm": "transformer.h.N.post_attention_layernorm",
+        "blk.N.ffn_up": "transformer.h.N.mlp.dense_h_to_4h", "blk.N.ffn_down": "transformer.h.N.mlp.dense_4h_to_h"}),
+    "gpt_neox": ("gptneox", lambda c: dict(context_length=64, feed_forward_length=64, rope_dimension_count=2, parallel_residual=True, layer_norm_eps=1e-5), {
+        "token_embd": "gpt_neox.embed_in", "output_norm": "gpt_neox.final_layer_norm", "output": "lm_head",
+        "blk.N.attn_norm": "gpt_neox.layers.N.input_layernorm", "blk.N.attn_qkv": "gpt_neox.layers.N.attention.query_key_value",
+        "blk.N.attn_output": "gpt_neox.layers.N.attention.dense", "blk.N.ffn_norm": "gpt_neox.layers.N.post_attention_layernorm",
+        "blk.N.ffn_up": "gpt_neox.layers.N.mlp.dense_h_to_4h", "blk.N.ffn_down": "gpt_neox.layers.N.mlp.dense_4h_to_h"}),
+    "phi": ("phi2", lambda c: dict(context_length=64, feed_forward_length=64, head_count_kv=4, rope_dimension_count=4, layer_norm_eps=1e-5), {
+        "token_embd": "model.embed_tokens", "output_norm": "model.final_layernorm", "output": "lm_head", "blk.N.attn_norm": "model.layers.N.input_layernorm",
+        "blk.N.attn_q": "model.layers.N.self_attn.q_proj", "blk.N.attn_k": "model.layers.N.self_attn.k_proj", "blk.N.attn_v": "model.layers.N.self_attn.v_proj",
+        "blk.N.attn_output": "model.layers.N.self_attn.dense", "blk.N.ffn_up": "model.layers.N.mlp.fc1", "blk.N.ffn_down": "model.layers.N.mlp.fc2"}),
+}
+falcon_modules = {
+    "token_embd": "transformer.word_embeddings", "output_norm": "transformer.ln_f", "output": "lm_head",
+    "blk.N.attn_qkv": "transformer.h.N.self_attention.query_key_value", "blk.N.attn_output": "transformer.h.N.self_attention.dense",
+    "blk.N.ffn_up": "transformer.h.N.mlp.dense_h_to_4h", "blk.N.ffn_down": "transformer.h.N.mlp.dense_4h_to_h"}
+for name, kv, norms in [
+    ("falcon", 1, {"blk.N.attn_norm": "input_layernorm"}),
+    ("falcon-grouped", 2, {"blk.N.attn_norm": "ln_mlp", "blk.N.attn_norm_2": "ln_attn"}),
+    ("falcon-one-norm", 2, {"blk.N.attn_norm": "input_layernorm"}),
+]:
+    keys = dict(context_length=64, feed_forward_length=64, head_count_kv=kv, layer_norm_eps=1e-5)
+    ggufs[name] = ("falcon", lambda c, keys=keys: keys, {**falcon_modules, **{key: f"transformer.h.N.{norm}" for key, norm in norms.items()}})
