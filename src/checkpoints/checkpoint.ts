@@ -35,6 +35,7 @@ export const sideFiles = [
   'special_tokens_map.json',
   'added_tokens.json',
   'chat_template.jinja',
+  'chat_template.json',
 ]
 
 const savedFiles = new Set<string>([

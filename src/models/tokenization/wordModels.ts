@@ -53,6 +53,9 @@ export class UnigramModel implements TokenModel {
   }
 
   private strangerIds(text: string): number[] {
+    // The unknown token itself, spelled out.
+    const own = this.ids.get(text)
+    if (own !== undefined) return [own]
     if (this.byteFallback) {
       const bytes = byteTokens(text, this.ids)
       if (bytes) return bytes
