@@ -62,8 +62,34 @@ template <int dtype, class F, class U> INLINE U encodeSmall(F x) {
   return magnitude > 0x7f800000u ? U{} + f.nan : pattern;
 }
 
+/*
+ * What loadFloat takes besides: a loop makes it once, since a WebAssembly engine would make its constants at each use.
+ */
+template <int dtype> struct FloatMasks {};
+#if LANES == 4
+template <> struct FloatMasks<FLOAT16> {
+  u32v kept = splat(0x8fffffffu), magnitude = splat(0x7fffu), infinity = splat(0x7f800000u);
+  i32v largest = splat(0x7bff);
+  f32v scale = splat(0x1p112f);
+  FloatMasks() { opaque(kept), opaque(magnitude), opaque(largest), opaque(infinity), opaque(scale); }
+};
+
+/*
+ * decodeSmall<FLOAT16>: the sign, of which there are copies before the number, moves to its place with it; a
+ * multiplication rebiases the exponent.
+ */
+INLINE f32v decodeHalves(u16v halves, const FloatMasks<FLOAT16>& masks) {
+  typedef int16_t i16s __attribute__((vector_size(8)));
+  i32v wide = __builtin_convertvector((i16s)halves, i32v);
+  f32v value = floatOf(((u32v)wide << 13) & masks.kept) * masks.scale;
+  u32v beyond = (u32v)((i32v)((u32v)wide & masks.magnitude) > masks.largest) & masks.infinity;
+  return floatOf(bitsOf(value) | beyond);
+}
+#endif
+
 /* LANES values of a float dtype from p[index] on, as float32. */
-template <int dtype> INLINE f32v loadFloat(const void* p, size_t index) {
+template <int dtype>
+INLINE f32v loadFloat(const void* p, size_t index, const FloatMasks<dtype>& masks = FloatMasks<dtype>()) {
   if constexpr (dtype == FLOAT32) return load((const float*)p + index);
   const uint16_t* halves = (const uint16_t*)p + index;
   if constexpr (dtype == BFLOAT16) return floatOf(widenHalves(loadAs<u16v>(halves)) << 16);
@@ -73,7 +99,7 @@ template <int dtype> INLINE f32v loadFloat(const void* p, size_t index) {
 #elif LANES == 8
     return _mm256_cvtph_ps(loadAs<__m128i>(halves));
 #else
-    return decodeSmall<FLOAT16, f32v>(__builtin_convertvector(loadAs<u16v>(halves), u32v));
+    return decodeHalves(loadAs<u16v>(halves), masks);
 #endif
   }
   return decodeSmall<dtype, f32v>((u32v)widenBytes(loadAs<u8v>((const uint8_t*)p + index)));

@@ -69,20 +69,20 @@ template <int bits> INLINE EightCodes eightCodes(const void* tiles, int32_t grou
 
 INLINE u32v codeOf(const EightCodes& codes, int j) { return (codes.quads[j / 4] >> (8 * (j % 4))) & 0xffu; }
 
-/* to[j] = v(code of group first + j) · value, j = 0 … 7. */
+/* to[j * step] = v(code of group first + j) · value, j = 0 … 7. */
 template <int bits, bool moved>
 static void eightIntegers(const TiledValues& from, int32_t groups, int32_t n, int32_t first, f32v value,
-                          f32v* to) {
+                          f32v* to, int step) {
   EightCodes codes = eightCodes<bits>(from.tiles, groups, n, first);
 #pragma GCC unroll 8
   for (int j = 0; j < 8; j++) {
     i32v code = (i32v)codeOf(codes, j);
-    to[j] = convert(moved ? code - from.zero : code) * value;
+    to[j * step] = convert(moved ? code - from.zero : code) * value;
   }
 }
 
 static void eightBytes(const TiledValues& from, int32_t groups, int32_t n, int32_t first, f32v value,
-                       f32v* to) {
+                       f32v* to, int step) {
   EightCodes codes = eightCodes<8>(from.tiles, groups, n, first);
 #pragma GCC unroll 8
   for (int j = 0; j < 8; j++) {
@@ -90,55 +90,76 @@ static void eightBytes(const TiledValues& from, int32_t groups, int32_t n, int32
     f32v decoded = from.dtype == INT8    ? convert((i32v)(code << 24) >> 24)
                    : from.dtype == UINT8 ? convert((i32v)code - from.zero)
                                          : decodeBytes(code, from.dtype);
-    to[j] = decoded * value;
+    to[j * step] = decoded * value;
   }
 }
 
-/* to[j] = scale or shift of group first + j of the rows n … n + LANES - 1, first a multiple of 8. */
-static void eightGroups(const TiledWeights& w, const TiledValues& from, int32_t n, int32_t first, f32v* to) {
+/* to[j * step] = scale or shift of group first + j of the rows n … n + LANES - 1, first a multiple of 8. */
+static void eightGroups(const TiledWeights& w, const TiledValues& from, int32_t n, int32_t first, f32v* to,
+                        int step) {
   f32v value = splat(1.0f);
   if (from.values && w.shared > 0)
     value = tileFloats(from.values, w.valueDtype, w.groups / w.shared, n, first / w.shared);
   else if (from.values) value = tileFloats(from.values, w.valueDtype, 0, n % 16, 0);
   bool divides = from.values && w.shared < 0;
   f32v factor = divides ? splat(1.0f) : value;
-  if (from.bits == 8) eightBytes(from, w.groups, n, first, factor, to);
-  else if (from.bits == 4 && !from.zero) eightIntegers<4, false>(from, w.groups, n, first, factor, to);
-  else if (from.bits == 4) eightIntegers<4, true>(from, w.groups, n, first, factor, to);
-  else if (!from.zero) eightIntegers<6, false>(from, w.groups, n, first, factor, to);
-  else eightIntegers<6, true>(from, w.groups, n, first, factor, to);
-  for (int j = 0; j < 8 && divides; j++) to[j] = to[j] / value;
+  if (from.bits == 8) eightBytes(from, w.groups, n, first, factor, to, step);
+  else if (from.bits == 4 && !from.zero) eightIntegers<4, false>(from, w.groups, n, first, factor, to, step);
+  else if (from.bits == 4) eightIntegers<4, true>(from, w.groups, n, first, factor, to, step);
+  else if (!from.zero) eightIntegers<6, false>(from, w.groups, n, first, factor, to, step);
+  else eightIntegers<6, true>(from, w.groups, n, first, factor, to, step);
+  for (int j = 0; j < 8 && divides; j++) to[j * step] = to[j * step] / value;
 }
 
-/* The scales and shifts of the rows n … n + LANES - 1, group after group. */
-struct GroupValues {
-  int32_t n;
-  int32_t first; /* of the eight groups that are decoded */
-  f32v scales[8], shifts[8];
+/* The values of LANES rows from n on as floats, of the groups first … last - 1, at most eight. */
+template <int dtype>
+static void plainGroups(const TiledWeights& w, const void* tiles, int32_t n, int32_t first, int32_t last, f32v* to,
+                        int vectors) {
+  const FloatMasks<dtype> masks;
+  size_t at = ((size_t)(n / 16) * w.groups + first) * 16 + n % 16;
+  for (; first < last; first++, at += 16, to += vectors)
+    for (int v = 0; v < vectors; v++) to[v] = loadFloat<dtype>(tiles, at + v * LANES, masks);
+}
+
+static void groupFloats(const TiledWeights& w, const TiledValues& from, int32_t n, int32_t first, int32_t last,
+                        f32v* to, int vectors) {
+  if (from.bits)
+    for (int v = 0; v < vectors; v++) eightGroups(w, from, n + v * LANES, first, to + v, vectors);
+  else if (from.dtype == FLOAT32) plainGroups<FLOAT32>(w, from.tiles, n, first, last, to, vectors);
+  else if (from.dtype == FLOAT16) plainGroups<FLOAT16>(w, from.tiles, n, first, last, to, vectors);
+  else plainGroups<BFLOAT16>(w, from.tiles, n, first, last, to, vectors);
+}
+
+/*
+ * The scales and offsets of vectors · LANES rows from n on, group after group up to `last`: eight at a time, so that no
+ * loop over columns holds the code that decodes them.
+ */
+template <int vectors> struct GroupValues {
+  int32_t n, last;
+  int32_t first = -8; /* of the eight that are decoded */
+  f32v scales[8][vectors], offsets[8][vectors];
 };
 
-static void decodeGroups(const TiledWeights& w, GroupValues& values, int32_t group) {
-  values.first = group & ~7;
-  if (w.scale.bits) eightGroups(w, w.scale, values.n, values.first, values.scales);
-  if (w.offset.bits) eightGroups(w, w.offset, values.n, values.first, values.shifts);
+template <int vectors> OUTLINE void decodeGroups(const TiledWeights& w, GroupValues<vectors>& values, int32_t group) {
+  /* Codes of eight groups lie together. */
+  int32_t n = values.n, first = w.scale.bits | w.offset.bits ? group & ~7 : group;
+  int32_t last = first + 8 < values.last ? first + 8 : values.last;
+  values.first = first;
+  groupFloats(w, w.scale, n, first, last, values.scales[0], vectors);
+  if (!hasZeroPoints(w)) return groupFloats(w, w.offset, n, first, last, values.offsets[0], vectors);
+  for (int32_t j = first; j < last; j++)
+    for (int v = 0; v < vectors; v++)
+      values.offsets[j - first][v] = w.offset.tiles ? tileZeroPoint(w, n + v * LANES, j) : splat((float)w.zeroPoint);
 }
 
-/* To be called first for each group. */
-INLINE f32v groupScale(const TiledWeights& w, GroupValues& values, int32_t group) {
-  if ((w.scale.bits | w.offset.bits) && (uint32_t)(group - values.first) >= 8) decodeGroups(w, values, group);
-  return w.scale.bits ? values.scales[group % 8]
-                      : tileFloats(w.scale.tiles, w.scale.dtype, w.groups, values.n, group);
-}
-
-INLINE f32v groupZeroPoint(const TiledWeights& w, const GroupValues& values, int32_t group) {
-  return w.offset.tiles ? tileZeroPoint(w, values.n, group) : splat((float)w.zeroPoint);
+/* The place of a group in these. */
+template <int vectors>
+INLINE int groupPlace(const TiledWeights& w, GroupValues<vectors>& values, int32_t group) {
+  if ((uint32_t)(group - values.first) >= 8) decodeGroups(w, values, group);
+  return group - values.first;
 }
 
 /* What is taken from scale * q: the shift, or scale times the zero point. */
-INLINE f32v groupShift(const TiledWeights& w, const GroupValues& values, int32_t group, f32v scale) {
-  if (hasZeroPoints(w)) return scale * groupZeroPoint(w, values, group);
-  return w.offset.bits ? values.shifts[group % 8]
-                       : tileFloats(w.offset.tiles, w.offset.dtype, w.groups, values.n, group);
-}
+INLINE f32v groupShift(bool zeroPoints, f32v scale, f32v offset) { return zeroPoints ? scale * offset : offset; }
 
 }  // namespace LOWBIT_ISA

@@ -38,14 +38,14 @@ template <int qtype>
 static void qmatmulFill(const TiledWeights& w, float* panel, int32_t n, int32_t cols, int32_t k,
                         int32_t depth) {
   constexpr int piece = TileRun<qtype>::piece;
+  const bool zeroPoints = hasZeroPoints(w);
   for (int32_t c = 0; c < cols; c += LANES) {
-    GroupValues values;
-    values.n = n + c, values.first = -8;
+    GroupValues<1> values{n + c, groupOf(w, k + depth - 1) + 1};
     for (int32_t i = 0; i < depth;) {
       int32_t group = (k + i) / w.groupSize;
       int32_t last = groupEnd(group, w.groupSize, w.K) - k, end = last < depth ? last : depth;
-      f32v scale = groupScale(w, values, group);
-      f32v shift = isAffine<qtype> ? groupShift(w, values, group, scale) : f32v{};
+      int place = groupPlace(w, values, group);
+      f32v scale = values.scales[place][0], shift = groupShift(zeroPoints, scale, values.offsets[place][0]);
       /*
        * The last piece may reach past depth: PANEL_DEPTH is a whole number of pieces, so its codes have a place.
        */
@@ -176,14 +176,14 @@ static void qmatmulTileRow(const TiledWeights& w, const QmatmulRows& x, const fl
                            size_t startStride, float* y, int32_t n, int32_t N) {
   using Run = TileRun<qtype>;
   constexpr int vectors = 16 / LANES, chains = qmatmulChains<rows>;
-  GroupValues scales[vectors];
-  for (int v = 0; v < vectors; v++) scales[v].n = n + v * LANES, scales[v].first = -8;
+  GroupValues<vectors> groups{n, groupOf(w, x.last - 1) + 1};
   const bool zeroPoints = hasZeroPoints(w);
   f32v totals[rows][vectors] = {};
   const float *sum = x.sums, *values = x.values;
   const uint8_t* run = tileRun<qtype>(w, n, x.first);
   for (int32_t k = x.first; k < x.last; sum++) {
     int32_t group = k / w.groupSize, end = qmatmulStretchEnd(w, x, k);
+    int place = groupPlace(w, groups, group);
     f32v sums[rows][chains][vectors] = {};
     for (; k < end; k += Run::piece, values += Run::piece) {
       withPiece<qtype>(k, [&](auto first) __attribute__((always_inline)) {
@@ -196,8 +196,7 @@ static void qmatmulTileRow(const TiledWeights& w, const QmatmulRows& x, const fl
     k = end;
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; v++) {
-      f32v scale = groupScale(w, scales[v], group);
-      f32v offset = zeroPoints ? groupZeroPoint(w, scales[v], group) : groupShift(w, scales[v], group, scale);
+      f32v scale = groups.scales[place][v], offset = groups.offsets[place][v];
 #pragma GCC unroll 4
       for (int r = 0; r < rows; r++) {
         f32v products = sums[r][0][v], negative = splat(-sum[r * QMATMUL_SUMS]);

@@ -82,6 +82,9 @@ template <int qtype, class Body> INLINE void withPiece(int32_t k, Body&& body) {
   else body(Constant<16>{});
 }
 
+/* The group of a column. */
+INLINE int32_t groupOf(const TiledWeights& w, int32_t k) { return k / w.groupSize; }
+
 /* The column behind the last of a group. */
 INLINE int32_t groupEnd(int32_t group, int32_t groupSize, int32_t K) {
   int64_t end = ((int64_t)group + 1) * groupSize;

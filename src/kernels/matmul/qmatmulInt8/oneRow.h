@@ -61,41 +61,64 @@ INLINE i32v int8Start(float sum) {
 
 constexpr int TILE_VECTORS = 16 / LANES;
 
+/* parts[.][v] += the products of neighbouring codes of a quad; bytes have a plane of low and one of high four bits. */
+template <int planes>
+INLINE void int8AddPairs(i16v (&parts)[planes][TILE_VECTORS], int v, u32v codes, u32v values) {
+#pragma GCC unroll 2
+  for (int plane = 0; plane < planes; plane++)
+    parts[plane][v] += dotPairs(planes == 1 ? codes : (codes >> (4 * plane)) & 0x0f0f0f0fu, values);
+}
+
+/* Quads of codes of so many bits whose pairs (dotPairs) fit 16 bits when they are added up. */
+template <int bits> constexpr int pairsFit = bits <= 4 ? 8 : 128 >> bits;
+
+/* Whether those of a piece of a run do. */
+template <int qtype> constexpr bool hasRowPairs = isBytes<qtype> || 4 * pairsFit<TileRun<qtype>::bits> >= TileRun<qtype>::piece;
+
 /* y[n .. n + 15] of one row; a tile row of w is one stretch of memory, read once from front to back. */
-template <int qtype>
+template <int qtype, bool pairs>
 static void int8TileRow(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t n,
                         int32_t N) {
   using Run = TileRun<qtype>;
+  constexpr int planes = pairs && isBytes<qtype> ? 2 : 1;
+  constexpr int stretch = 4 * pairsFit<isBytes<qtype> ? 4 : Run::bits>;
   f32v totals[TILE_VECTORS] = {};
-  GroupValues scales[TILE_VECTORS];
-  for (int v = 0; v < TILE_VECTORS; v++) scales[v].n = n + v * LANES, scales[v].first = -8;
+  GroupValues<TILE_VECTORS> groups{n, w.groups};
+  const bool zeroPoints = hasZeroPoints(w);
   const uint8_t* run = tileRun<qtype>(w, n, 0);
   int32_t k = 0;
   for (int32_t g = 0; g < x.groups; g++) {
-    int32_t group = k / w.groupSize, end = groupEnd(g, x.groupSize, w.K);
+    int32_t end = groupEnd(g, x.groupSize, w.K);
+    int place = groupPlace(w, groups, k / w.groupSize);
     /* Two chains, because each dot product waits for the one before. */
     i32v sums[2][TILE_VECTORS] = {};
     for (int v = 0; v < TILE_VECTORS; v++) sums[0][v] = int8Start<operandOffset<qtype>>(x.sum[g]);
-    for (; k < end; k += Run::piece) {
-      withPiece<qtype>(k, [&](auto first) __attribute__((always_inline)) {
-        constexpr int at = decltype(first)::value;
-        if constexpr (at == 0) prefetchBehind<qtype>(run);
+    while (k < end) {
+      int32_t stop = pairs && end - k > stretch ? k + stretch : end;
+      i16v parts[planes][TILE_VECTORS] = {};
+      for (; k < stop; k += Run::piece) {
+        withPiece<qtype>(k, [&](auto first) __attribute__((always_inline)) {
+          constexpr int at = decltype(first)::value;
+          if constexpr (at == 0) prefetchBehind<qtype>(run);
 #pragma GCC unroll 4
-        for (int j = 0; j < Run::piece / 4; j++) {
-          u32v values = int8Splat(x.codes + k + 4 * j);
+          for (int j = 0; j < Run::piece / 4; j++) {
+            u32v values = int8Splat(x.codes + k + 4 * j);
 #pragma GCC unroll 4
-          for (int v = 0; v < TILE_VECTORS; v++) {
-            u32v codes = int8Quad<qtype>(run + v * LANES * 4, at / 4 + j, 64);
-            sums[j % 2][v] = int8Dot<isBytes<qtype>>(sums[j % 2][v], codes, values);
+            for (int v = 0; v < TILE_VECTORS; v++) {
+              u32v codes = int8Quad<qtype>(run + v * LANES * 4, at / 4 + j, 64);
+              if constexpr (pairs) int8AddPairs(parts, v, codes, values);
+              else sums[j % 2][v] = int8Dot<isBytes<qtype>>(sums[j % 2][v], codes, values);
+            }
           }
-        }
-        if constexpr (at + Run::piece == Run::columns) run += 64 * Run::words;
-      });
+          if constexpr (at + Run::piece == Run::columns) run += 64 * Run::words;
+        });
+      }
+      for (int plane = 0; plane < planes && pairs; plane++)
+        for (int v = 0; v < TILE_VECTORS; v++) sums[plane][v] += sumPairs(parts[plane][v]) << (4 * plane);
     }
     k = end;
     for (int v = 0; v < TILE_VECTORS; v++) {
-      f32v scale = groupScale(w, scales[v], group);
-      f32v shift = isSigned<qtype> ? f32v{} : groupShift(w, scales[v], group, scale);
+      f32v scale = groups.scales[place][v], shift = groupShift(zeroPoints, scale, groups.offsets[place][v]);
       totals[v] = int8Combine<isAffine<qtype>>(totals[v], sums[0][v] + sums[1][v], x.scale[g], x.sum[g],
                                                scale, shift);
     }
@@ -106,13 +129,13 @@ static void int8TileRow(const TiledWeights& w, const ByteRows& x, const float* b
   }
 }
 
-template <int qtype>
+template <int qtype, bool pairs>
 static void int8OneRow(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t N) {
   /* A quarter of a million weights take some 20 microseconds. */
   int32_t tileRows = (N + 15) / 16, perTask = 16384 / w.K + 1;
   parallelFor((tileRows + perTask - 1) / perTask, [&](int32_t task) {
     for (int32_t t = task * perTask; t < (task + 1) * perTask && t < tileRows; t++)
-      int8TileRow<qtype>(w, x, bias, y, t * 16, N);
+      int8TileRow<qtype, pairs>(w, x, bias, y, t * 16, N);
   });
 }
 

@@ -102,7 +102,7 @@ INLINE void int8Dots(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<1, groups
 template <int bits, int quads, int rows, int planes, int groups>
 INLINE void int8Pairs(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<planes, groups>& w, int from,
                       const uint8_t* const (&x)[rows]) {
-  constexpr int fit = bits <= 4 ? 8 : 128 >> bits, most = fit < quads ? fit : quads;
+  constexpr int most = pairsFit<bits> < quads ? pairsFit<bits> : quads;
 #pragma GCC unroll 2
   for (int plane = 0; plane < planes; plane++) {
 #pragma GCC unroll 8
@@ -233,13 +233,13 @@ INLINE void int8Rows(int32_t count, const typename Way::Piece* strip, const Int8
 template <int qtype, int planes, int groups>
 static void int8Fill(Int8Piece<planes, groups>* panel, const TiledWeights& w, int32_t n, int32_t k,
                      int32_t depth, int32_t N) {
+  const bool zeroPoints = hasZeroPoints(w);
   for (int c = 0; c < INT8_COLS; c += LANES) {
     int32_t row = n + c;
     /* Lanes without a row of w are never stored, but must be readable. */
     if (row / 16 * 16 >= N) row = n;
     Int8Piece<planes, groups>* strip = panel + c / INT8_STRIP * INT8_PIECES;
-    GroupValues values;
-    values.n = row, values.first = -8;
+    GroupValues<1> values{row, groupOf(w, k + depth - 1) + 1};
     for (int32_t i = 0; i < depth; i += 32, strip++) {
       for (int quad = 0; quad < 8 && i + quad * 4 < depth; quad += int8Quads<qtype>) {
         const uint8_t* run = tileRun<qtype>(w, row, k + i + quad * 4);
@@ -257,9 +257,10 @@ static void int8Fill(Int8Piece<planes, groups>* panel, const TiledWeights& w, in
       for (int g = 0; g < groups; g++) {
         /* Behind the last column x is zero. */
         int32_t column = k + i + g * (32 / groups) < w.K ? k + i + g * (32 / groups) : k + i;
-        f32v scale = groupScale(w, values, column / w.groupSize);
+        int place = groupPlace(w, values, column / w.groupSize);
+        f32v scale = values.scales[place][0];
         store(strip->scale[g] + c % INT8_STRIP, scale);
-        store(strip->shift[g] + c % INT8_STRIP, groupShift(w, values, column / w.groupSize, scale));
+        store(strip->shift[g] + c % INT8_STRIP, groupShift(zeroPoints, scale, values.offsets[place][0]));
       }
     }
   }
@@ -333,18 +334,24 @@ static void int8Runs(const TiledWeights& w, const ByteRows& x, const float* bias
   int8ManyRows<qtype, pairs, MANY_PIECES>(w, x, bias, y, M, N);
 }
 
+template <int qtype, bool pairs>
+static void qmatmulInt8By(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M,
+                          int32_t N) {
+  if (M == 1) return int8OneRow<qtype, pairs && hasRowPairs<qtype>>(w, x, bias, y, N);
+  int8Runs<qtype, pairs>(w, x, bias, y, M, N);
+}
+
 template <int qtype>
 static void qmatmulInt8Of(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M,
                           int32_t N) {
-  if (M == 1) return int8OneRow<qtype>(w, x, bias, y, N);
   /*
    * Eight bits in pairs take two planes, which pays where a relaxed dot product would have to split them, too.
    * Of seven bits no two results fit 16 bits.
    */
   if constexpr (HAS_PAIRS && (isBytes<qtype> ? INT8_MOST_PLANES == 2 : TileRun<qtype>::bits < 7)) {
-    if (pairsAreFaster()) return int8Runs<qtype, true>(w, x, bias, y, M, N);
+    if (pairsAreFaster()) return qmatmulInt8By<qtype, true>(w, x, bias, y, M, N);
   }
-  int8Runs<qtype, false>(w, x, bias, y, M, N);
+  qmatmulInt8By<qtype, false>(w, x, bias, y, M, N);
 }
 
 void qmatmulInt8(const uint8_t* x, const float* xScale, const float* xSum, int32_t xGroupSize,
