@@ -36,6 +36,7 @@ export { relativeError, weightErrors } from './evaluate/weightError.ts'
 export type { PerplexityDefinition } from './evaluate/windows.ts'
 export { type HttpFolderOptions, httpFolder } from './formats/http.ts'
 export { type Folder, type FolderSink, memoryFolder } from './formats/source.ts'
+export { type BatchOptions, generateBatch } from './models/batch/generateBatch.ts'
 export type { CacheOptions, CacheType } from './models/caches/index.ts'
 export type { KVCache } from './models/caches/kvCache.ts'
 export { CausalLM, type CausalLMConfig, type ForwardOptions } from './models/causalLM.ts'
@@ -46,12 +47,12 @@ export { GPT2LMHeadModel } from './models/families/gpt2.ts'
 export { LlamaForCausalLM } from './models/families/llama.ts'
 export {
   type GenerateOptions,
-  type Generation,
   generate,
   generateTokens,
   type StreamOptions,
   stream,
 } from './models/generate.ts'
+export type { Generation } from './models/generation.ts'
 export { type LoadOptions, loadCausalLM, type ModelPlace } from './models/load.ts'
 export type { LogprobOptions, TokenLogprob } from './models/logprobs.ts'
 export {

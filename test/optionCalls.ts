@@ -93,6 +93,10 @@ export const calls: Record<string, Call> = {
     onText: undefined,
   }),
   generateTokens: call((o: lb.StreamOptions) => lb.generateTokens(story, [1], o).next(), generation),
+  generateBatch: call((o: lb.BatchOptions) => lb.generateBatch(story, ['x'], o), {
+    ...generation,
+    ...unset('batchSize', 'onToken'),
+  }),
   stream: call((o: lb.StreamOptions) => lb.stream(story, [1], o).next(), generation),
   loadCausalLM: call((o: lb.LoadOptions) => lb.loadCausalLM('models/stories260K', o), {
     ...unset('device', 'dtype', 'dequantize', 'computeDtype'),

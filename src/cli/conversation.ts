@@ -1,7 +1,8 @@
 import { ShapeError } from '../core/errors.ts'
 import type { CausalLM } from '../models/causalLM.ts'
 import type { ChatMessage } from '../models/chatTemplate.ts'
-import { type Generation, generate, type StreamOptions } from '../models/generate.ts'
+import { generate, type StreamOptions } from '../models/generate.ts'
+import type { Generation } from '../models/generation.ts'
 import type { Tokenizer } from '../models/tokenizer.ts'
 
 /** Of a context that is full, this share is kept free for the answer. */

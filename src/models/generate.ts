@@ -6,11 +6,10 @@ import type { Tensor } from '../tensor/tensor.ts'
 import { aCacheType, type CacheType } from './caches/index.ts'
 import { aCausalLM, type CausalLM } from './causalLM.ts'
 import { DecodeStep } from './decodeStep.ts'
-import type { TokenLogprob } from './logprobs.ts'
+import { type Generation, GenerationRecord } from './generation.ts'
 import { prefill } from './prefill.ts'
 import {
   aPrompt,
-  type FinishReason,
   type GeneratedToken,
   type Prompt,
   promptTokens,
@@ -40,35 +39,13 @@ export interface GenerateOptions extends StreamOptions {
   onText?: (text: string, tokenId: number) => void
 }
 
-const streamKinds: OptionKinds<StreamOptions> = {
+export const streamKinds: OptionKinds<StreamOptions> = {
   ...sequenceKinds,
   computeDtype: aComputeDType,
   kv: aCacheType,
   signal: aSignal,
 }
 const optionKinds: OptionKinds<GenerateOptions> = { ...streamKinds, onText: aFunction }
-
-/** What `generate` wrote, and how fast. */
-export interface Generation {
-  /** The new text, without the prompt. */
-  text: string
-  /** The new tokens; a token that ends the text, and those of a stop string, are the last of them. */
-  tokenIds: number[]
-  finishReason: FinishReason
-  /** With `logprobs` or `topLogprobs`: those of each new token. */
-  logprobs?: (TokenLogprob & { topLogprobs?: TokenLogprob[] })[]
-  promptTokens: number
-  prefillTokensPerSecond: number
-  /** Of the tokens after the first. */
-  decodeTokensPerSecond: number
-  /** Time until the first token. */
-  firstTokenMs: number
-  /**
-   * What was computed in: int8 if products with quantized weights ran in integers, float32 if none did; or as
-   * a recipe set it.
-   */
-  computeDtype: ComputeDType
-}
 
 /**
  * Continues a prompt.
@@ -83,29 +60,13 @@ export async function generate(
   check('generate', 'model', model, aCausalLM)
   check('generate', 'prompt', prompt, aPrompt)
   checkOptions('generate', options, optionKinds)
-  const started = performance.now()
+  const record = new GenerationRecord()
   const sequence = new Sequence(model, promptTokens(model, prompt, options), options)
-  const logprobs: NonNullable<Generation['logprobs']> = []
-  let firstMs = 0
-  for await (const { text, tokenId, logprob, topLogprobs } of run(model, sequence, options)) {
-    firstMs ||= performance.now() - started
-    if (text !== '') options.onText?.(text, tokenId)
-    if (logprob !== undefined)
-      logprobs.push({ tokenId, logprob, ...(topLogprobs === undefined ? {} : { topLogprobs }) })
+  for await (const token of run(model, sequence, options)) {
+    record.add(token)
+    if (token.text !== '') options.onText?.(token.text, token.tokenId)
   }
-  const decodeMs = performance.now() - started - firstMs
-  const { tokenIds, promptIds, text } = sequence
-  return {
-    text,
-    tokenIds,
-    finishReason: sequence.finishReason ?? 'length',
-    ...(logprobs.length > 0 ? { logprobs } : {}),
-    promptTokens: promptIds.length,
-    prefillTokensPerSecond: firstMs > 0 ? (1000 * promptIds.length) / firstMs : 0,
-    decodeTokensPerSecond: tokenIds.length > 1 ? (1000 * (tokenIds.length - 1)) / decodeMs : 0,
-    firstTokenMs: firstMs,
-    computeDtype: computedIn(model, computation(options)),
-  }
+  return record.generation(sequence, computedIn(model, computation(options)))
 }
 
 /** What generating computes in. */

@@ -5,8 +5,8 @@ import type { Shape } from '../../core/shape.ts'
 import type { Device } from '../../devices/device.ts'
 import type { AttendOptions, AttentionCache } from '../../nn/attentionCache.ts'
 import type { Position } from '../../tensor/ops/index.ts'
-import { keep } from '../../tensor/scope.ts'
-import { Tensor } from '../../tensor/tensor.ts'
+import { keep, scope } from '../../tensor/scope.ts'
+import { copyTo, Tensor } from '../../tensor/tensor.ts'
 
 /** What a cache must know of a model. */
 export interface CacheSizes {
@@ -123,9 +123,23 @@ export class KVCache implements AttentionCache {
    */
   sequence(b: number): KVCache {
     check('sequence', 'b', b, wholeNumber(0, this.batch - 1))
-    const row = (tensor: Tensor) => keep(tensor.rows(b, b + 1))
-    const layers = this.layers.map((layer) => mapLayer(layer, row))
-    return new KVCache(this.device, this.kind, layers, this.capacity, this.lengths.subarray(b, b + 1))
+    return this.sequences(b, b + 1)
+  }
+
+  /** The same of sequences `start` to `end` (exclusive). */
+  sequences(start: number, end: number): KVCache {
+    const rows = (tensor: Tensor) => keep(tensor.rows(start, end))
+    const layers = this.layers.map((layer) => mapLayer(layer, rows))
+    return new KVCache(this.device, this.kind, layers, this.capacity, this.lengths.subarray(start, end))
+  }
+
+  /** Puts what it holds of sequence `from` in the place of sequence `to`, and empties the first. */
+  moveSequence(from: number, to: number): void {
+    scope(() => {
+      for (const tensor of this.tensors) copyTo(tensor.rows(from, from + 1), tensor.rows(to, to + 1))
+    })
+    this.lengths[to] = this.lengths[from]
+    this.lengths[from] = 0
   }
 
   attend(layer: number, q: Tensor, k: Tensor, v: Tensor, options: AttendOptions): Tensor {
