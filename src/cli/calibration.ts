@@ -25,7 +25,7 @@ export async function calibrateOnText(
   const { tokenizer, device } = model
   if (!tokenizer)
     throw new FormatError(
-      `${path}: must hold tokenizer.json, which turns the text into tokens; there is no such file`,
+      `${path}: must hold a tokenizer, which turns the text into tokens: tokenizer.json, vocab.json and merges.txt, or tokenizer.model; it holds none that can be read`,
     )
   const ids = tokenizer.encode(text, { addSpecialTokens: false })
   const length = Math.min(windowTokens, model.config.maxPositions)

@@ -22,7 +22,7 @@ export async function evaluateCommand(path: string, options: EvaluateCommandOpti
     const { tokenizer } = model
     if (!tokenizer)
       throw new FormatError(
-        `${path}: must hold tokenizer.json, which turns the text into tokens; there is no such file`,
+        `${path}: must hold a tokenizer, which turns the text into tokens: tokenizer.json, vocab.json and merges.txt, or tokenizer.model; it holds none that can be read`,
       )
     const ids = withoutYielding(() => tokenizer.encode(text, { addSpecialTokens: false }))
     const bar = await progressBar('evaluate', options)

@@ -29,7 +29,7 @@ export async function generateCommand(
     const model = await loadModel(path, device, options, { prepareTokenizer: true })
     if (!model.tokenizer)
       throw new FormatError(
-        `${path}: must hold tokenizer.json, which turns the prompt into tokens; there is no such file`,
+        `${path}: must hold a tokenizer, which turns the prompt into tokens: tokenizer.json, vocab.json and merges.txt, or tokenizer.model; it holds none that can be read`,
       )
     const { chatTemplate: template } = options
     const isChat = options.chat || template !== undefined

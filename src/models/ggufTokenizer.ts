@@ -1,6 +1,6 @@
 import type { GgufMetadata } from '../formats/ggufMetadata.ts'
 import { show } from '../formats/json.ts'
-import { llama3Names, preTokenizers } from './ggufPreTokenizers.ts'
+import { preTokenizers, wholeWordNames } from './ggufPreTokenizers.ts'
 import { ggufTokenId, tokenTypes } from './ggufTokens.ts'
 import {
   addedPieces,
@@ -53,7 +53,7 @@ export function ggufTokenizer(
   const adds = {
     bos: metadata.boolean(
       'tokenizer.ggml.add_bos_token',
-      kind === 'llama' || llama3Names.includes(preTokenizer),
+      kind === 'llama' || wholeWordNames.includes(preTokenizer),
     ),
     eos: metadata.boolean('tokenizer.ggml.add_eos_token', false),
   }
@@ -135,7 +135,7 @@ function byteLevel(
     normalizer: null,
     pre_tokenizer: preTokenizers.get(preTokenizer),
     decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
-    model: bpe(vocabulary, merges, { ignore_merges: llama3Names.includes(preTokenizer) }),
+    model: bpe(vocabulary, merges, { ignore_merges: wholeWordNames.includes(preTokenizer) }),
   }
 }
 

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import fc from 'fast-check'
 import type { ChatMessage, ChatTemplateOptions } from '../../src/models/chatTemplate.ts'
+import { preTokenizerName } from '../../src/models/ggufPreTokenizers.ts'
 import { Tokenizer } from '../../src/models/tokenizer.ts'
 import { findPython, runJobs } from './python.ts'
 
@@ -158,6 +159,15 @@ before(async () => {
     return 'chat_template' in config(name) ? [text, chat] : [text]
   })
   await runJobs(await findPython(), jobs, scratch, 'tokenizers_peer.py')
+})
+
+test('their rules of cutting have the names that llama.cpp gives them', () => {
+  const found = names.map((name) => {
+    const { pre_tokenizer } = read(join(folder, name, 'tokenizer.json'))
+    return [name, preTokenizerName(pre_tokenizer)]
+  })
+  const named = { llama3_1: 'llama-bpe', qwen3: 'qwen2', gptoss: 'gpt-4o', deepseek_v3: 'deepseek-v3' }
+  assert.deepEqual(Object.fromEntries(found), { llama2: null, gemma3: null, ...named })
 })
 
 for (const [name, { texts, ids }] of cases) {
