@@ -1,4 +1,4 @@
-import { type FloatDType, isFloatDType } from '../../core/dtype.ts'
+import { isFloatDType } from '../../core/dtype.ts'
 import { qint2 } from '../../core/qtypes.ts'
 import { numel, type Shape } from '../../core/shape.ts'
 import { splitRows, unpackCodes } from '../../qtensor/packing.ts'
