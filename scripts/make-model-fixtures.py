@@ -154,6 +154,24 @@ def by_parts(value, heads, kv):
     return np.concatenate([part.reshape(-1, *value.shape[1:]) for part in (groups[:, :-2], groups[:, -2:-1], groups[:, -1:])])
 
 
+def in_pairs(rows, heads):
+    """Rows of a head as llama.cpp turns them: LlamaModel.permute of convert_hf_to_gguf.py. Blocks of a row move with it."""
+    return rows.reshape(heads, 2, rows.shape[0] // heads // 2, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape)
+
+
+def put_experts(writer, key, module, weights, held):
+    """One tensor of the experts of a layer, whose gates and values stand one above the other in transformers' tensors."""
+    before, name = module.split(".E.")
+    path = f"{before}.{'down_proj' if name == 'down_proj' else 'gate_up_proj'}"
+    value = weights[path].float()
+    size = value.shape[1] // 2
+    rows = slice(None) if name == "down_proj" else slice(0, size) if name == "gate_proj" else slice(size, None)
+    kind = gguf.GGMLQuantizationType.Q8_0
+    blocks = gguf.quants.quantize(np.ascontiguousarray(value[:, rows].numpy()), kind)
+    writer.add_tensor(key, blocks, raw_dtype=kind)
+    held.setdefault(path, value.clone())[:, rows] = torch.from_numpy(gguf.quants.dequantize(blocks, kind))
+
+
 def write_gguf(name, config, weights):
     """Writes the file, Q8_0 blocks where rows have 32 columns, and returns the weights that it holds."""
     architecture, keys, names = ggufs[name]
@@ -172,9 +190,15 @@ def write_gguf(name, config, weights):
     for key, module in modules.items():
         for part in ["weight", "bias"]:
             path = f"{module}.{part}"
+            if ".E." in module and part == "weight":
+                put_experts(writer, f"{key}.{part}", module, weights, held)
             if path not in weights:
                 continue
             value = weights[path].float().numpy()
+            if "ffn_gate_inp" in key:
+                writer.add_tensor(f"{key}.{part}", value.squeeze())
+                held[path] = weights[path].float()
+                continue
             if value.ndim == 2 and value.shape[1] % 32 == 0 and not key.startswith("token_embd"):
                 kind = gguf.GGMLQuantizationType.Q8_0
                 stored = gguf.quants.quantize(value, kind)
@@ -184,6 +208,8 @@ def write_gguf(name, config, weights):
                 stored = value = value.astype(np.float16) if value.ndim == 2 else value
             if "attn_qkv" in key:
                 stored = by_parts(stored, config.num_attention_heads, keys.get("head_count_kv", config.num_attention_heads))
+            if architecture == "llama" and ("attn_q." in f"{key}." or "attn_k." in f"{key}."):
+                stored = in_pairs(stored, config.num_attention_heads if "attn_q" in key else keys["head_count_kv"])
             writer.add_tensor(f"{key}.{part}", np.ascontiguousarray(stored), raw_dtype=kind)
             held[path] = torch.from_numpy(value.astype(np.float32))
     writer.write_header_to_file()

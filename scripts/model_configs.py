@@ -99,6 +99,8 @@ models |= {
                                        num_experts=5, num_experts_per_tok=3, norm_topk_prob=True, mlp_only_layers=[0], decoder_sparse_step=2,
                                        qkv_bias=False),
     "qwen3_moe": Qwen3MoeConfig(**grouped, head_dim=12, moe_intermediate_size=32, num_experts=5, num_experts_per_tok=2, norm_topk_prob=True),
+    # As llama.cpp has it: all layers see all tokens.
+    "qwen2_moe-full": Qwen2MoeConfig(**grouped, moe_intermediate_size=32, shared_expert_intermediate_size=32, num_experts=3, num_experts_per_tok=2),
     "gpt_oss": GptOssConfig(**{**grouped, "intermediate_size": 32}, head_dim=16, num_local_experts=4, num_experts_per_tok=2, sliding_window=5,
                             rope_parameters={"rope_type": "yarn", "rope_theta": 1000.0, "factor": 4.0, "beta_fast": 8.0, "beta_slow": 1.0,
                                              "truncate": False, "original_max_position_embeddings": 16}),
@@ -120,6 +122,34 @@ ggufs = {
         "token_embd": "model.embed_tokens", "output_norm": "model.final_layernorm", "output": "lm_head", "blk.N.attn_norm": "model.layers.N.input_layernorm",
         "blk.N.attn_q": "model.layers.N.self_attn.q_proj", "blk.N.attn_k": "model.layers.N.self_attn.k_proj", "blk.N.attn_v": "model.layers.N.self_attn.v_proj",
         "blk.N.attn_output": "model.layers.N.self_attn.dense", "blk.N.ffn_up": "model.layers.N.mlp.fc1", "blk.N.ffn_down": "model.layers.N.mlp.fc2"}),
+}
+layer = "model.layers.N."
+attention = {f"blk.N.attn_{key}": f"{layer}self_attn.{name}" for key, name in
+             dict(q="q_proj", k="k_proj", v="v_proj", output="o_proj", q_norm="q_norm", k_norm="k_norm").items()}
+around = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head", "blk.N.attn_norm": f"{layer}input_layernorm",
+          "blk.N.ffn_norm": f"{layer}post_attention_layernorm", "blk.N.ffn_gate_inp": f"{layer}mlp.gate", **attention}
+# Of each expert, those of a layer one tensor.
+experts = {f"blk.N.ffn_{key}_exps": f"{layer}mlp.experts.E.{key}_proj" for key in ["gate", "up", "down"]}
+shared = {f"blk.N.ffn_{key}_shexp": f"{layer}mlp.shared_expert.{key}_proj" for key in ["gate", "up", "down"]}
+
+
+def with_experts(config):
+    heads = dict(key_length=config.head_dim, value_length=config.head_dim) if getattr(config, "head_dim", None) else {}
+    return dict(context_length=64, feed_forward_length=config.intermediate_size, head_count_kv=2, layer_norm_rms_eps=config.rms_norm_eps,
+                rope_freq_base=config.rope_parameters["rope_theta"], expert_used_count=config.num_experts_per_tok,
+                expert_count=getattr(config, "num_experts", None) or config.num_local_experts, **heads)
+
+
+def with_sized_experts(config):
+    size = getattr(config, "shared_expert_intermediate_size", None)
+    return dict(with_experts(config), expert_feed_forward_length=config.moe_intermediate_size,
+                **(dict(expert_shared_feed_forward_length=size) if size else {}))
+
+
+ggufs |= {
+    "mixtral-stacks": ("llama", with_experts, {**around, **experts}),
+    "qwen2_moe-full": ("qwen2moe", with_sized_experts, {**around, **experts, **shared, "blk.N.ffn_gate_inp_shexp": f"{layer}mlp.shared_expert_gate"}),
+    "qwen3_moe": ("qwen3moe", with_sized_experts, {**around, **experts}),
 }
 falcon_modules = {
     "token_embd": "transformer.word_embeddings", "output_norm": "transformer.ln_f", "output": "lm_head",

@@ -20,16 +20,35 @@ export function modulePath(modules: GgufModules, tensor: string): string | null 
   return `${modules[module].replace('.N.', `.${layer}.`)}.${part}`
 }
 
-/** The inverse of `modulePath`. */
-export function tensorName(modules: GgufModules, path: string): string | null {
+/** Where a tensor of a model stands in a file. */
+export interface TensorPlace {
+  name: string
+  /** Its number among the experts whose tensors are one there; null of others. */
+  expert: number | null
+}
+
+/** The inverse of `modulePath`; a path in `modules` has `E` for the number of an expert. */
+export function tensorPlace(modules: GgufModules, path: string): TensorPlace | null {
   const [, module, part] = /^(.*)\.(weight|bias)$/.exec(path) ?? []
   if (module === undefined) return null
   for (const [name, pattern] of Object.entries(modules)) {
-    if (pattern === module) return `${name}.${part}`
-    const [before, behind] = pattern.split('.N.')
-    if (behind === undefined || !module.startsWith(`${before}.`) || !module.endsWith(`.${behind}`)) continue
-    const layer = module.slice(before.length + 1, -behind.length - 1)
-    if (/^\d+$/.test(layer)) return `${name.replace('blk.N.', `blk.${layer}.`)}.${part}`
+    const numbers = numbersIn(module, pattern)
+    if (!numbers) continue
+    const own = numbers.N === undefined ? name : name.replace('blk.N.', `blk.${numbers.N}.`)
+    return { name: `${own}.${part}`, expert: numbers.E === undefined ? null : Number(numbers.E) }
   }
   return null
+}
+
+/** The numbers that stand in a path for the letters `N` and `E` of a pattern; null where it is another path. */
+function numbersIn(path: string, pattern: string): Partial<Record<'N' | 'E', string>> | null {
+  const [names, parts] = [path.split('.'), pattern.split('.')]
+  if (names.length !== parts.length) return null
+  const numbers: Partial<Record<'N' | 'E', string>> = {}
+  for (const [i, part] of parts.entries()) {
+    const isLetter = (part === 'N' || part === 'E') && /^\d+$/.test(names[i])
+    if (isLetter) numbers[part] = names[i]
+    else if (part !== names[i]) return null
+  }
+  return numbers
 }

@@ -13,7 +13,8 @@ import type { CausalLM, CausalLMConfig } from './causalLM.ts'
 import type { GgufFamily } from './families/family.ts'
 import { familyOf } from './families/index.ts'
 import { type GgufRope, ropeInGguf } from './ggufRope.ts'
-import { modulesOf, ropeFactorsName, tensorName } from './ggufTensors.ts'
+import { stackExperts } from './ggufStacks.ts'
+import { modulesOf, ropeFactorsName, tensorPlace } from './ggufTensors.ts'
 import { vocabularyEntries, withoutVocabulary } from './ggufVocabulary.ts'
 
 /**
@@ -53,26 +54,22 @@ export function ggufModelWriter(model: CausalLM, floats?: FloatDType): ModelWrit
   const name = model.checkpoint?.name ?? 'model'
   const { gguf } = familyOf(new JsonObject(model.savedConfig(), name))
   if (!gguf) throw new FormatError(`${name}: GGUF files must be able to hold its architecture; they cannot`)
-  if (Object.values(gguf.modules).some((path) => path.includes('.E.')))
-    throw new FormatError(
-      `${name}: lowbit writes GGUF files of models without experts; llama.cpp keeps those of a layer in one tensor`,
-    )
   const positions = gguf.rope?.(model.config)
   const rope = positions ? ropeInGguf(positions) : { entries: [], factors: null }
   const vocabulary = vocabularyOf(model)
   const modules = modulesOf(gguf, model.config)
-  const nameOf = (path: string) => {
-    const found = tensorName(modules, path)
+  const placeOf = (path: string) => {
+    const found = tensorPlace(modules, path)
     if (found !== null) return found
     throw new FormatError(`gguf: llama.cpp must have a tensor for ${path}; it has none`, { tensor: path })
   }
   return {
     file: ggufFile.file,
-    nameOf,
-    adapt: (tensor) => adaptation(model, gguf, nameOf(tensor.name), tensor, floats),
+    nameOf: (path) => placeOf(path).name,
+    adapt: (tensor) => adaptation(model, gguf, placeOf(tensor.name).name, tensor, floats),
     async place(folder, tensors) {
       const factors = rope.factors && factorsTensor(rope.factors)
-      const heads = tensors.map((tensor) => ({ ...tensor, name: nameOf(tensor.name) }))
+      const { heads, placeOf: placeIn } = stackExperts(tensors, placeOf)
       const metadata = new Map<string, GgufValue>([
         ['general.architecture', { type: 'string', value: gguf.architecture }],
         ['general.type', { type: 'string', value: 'model' }],
@@ -87,7 +84,13 @@ export function ggufModelWriter(model: CausalLM, floats?: FloatDType): ModelWrit
         ...heads,
       ])
       if (factors) await placed.put(factors.head.name, 0, factors.bytes)
-      return { ...placed, put: (path, start, bytes) => placed.put(nameOf(path), start, bytes) }
+      return {
+        ...placed,
+        put(path, start, bytes) {
+          const place = placeIn(path)
+          return placed.put(place.name, place.start + start, bytes)
+        },
+      }
     },
   }
 }
@@ -140,19 +143,20 @@ function vocabularyOf(model: CausalLM): [string, GgufValue][] {
 }
 
 /**
- * Norms, biases and positions are float32; rows of heads stand in pairs, and GPT-2's matrices the other way.
+ * Norms, biases, positions and what scores experts are float32; rows of heads stand in pairs, and GPT-2's matrices the other way.
  */
 function adaptation(
   { config }: CausalLM,
-  { paired = {}, byHead = [], turned = [] }: GgufFamily,
+  { paired = {}, byHead = [], turned = [], oneRow = [] }: GgufFamily,
   name: string,
   { name: path, dtype, shape }: TensorHead,
   floats?: FloatDType,
 ): Adaptation | null {
   const isOf = (module: string) => path.replace(/\.\w+$/, '').endsWith(`.${module}`)
   const isFloat = isDType(dtype) && isFloatDType(dtype)
-  const exact = shape.length === 1 || name.startsWith('position_embd')
+  const exact = shape.length === 1 || /^position_embd|\.ffn_gate_inp/.test(name)
   const as: Adaptation = isFloat && (exact || floats) ? { dtype: exact ? 'float32' : floats } : {}
+  if (oneRow.some(isOf)) return { ...as, shape: shape.slice(1) }
   const heads = Object.entries(paired).find(([module]) => isOf(module))?.[1]
   if (heads) return { ...as, arrange: (values) => inPairs(values, config[heads]) }
   if (byHead.some(isOf)) return { ...as, arrange: (values) => byParts(values, config) }

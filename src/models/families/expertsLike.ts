@@ -112,7 +112,14 @@ export function qwenExpertsGguf(plain: Omit<GgufFamily<LlamaLikeConfig>, 'archit
     ffn_down_exps: 'down_proj',
     ffn_up_exps: 'up_proj',
   })
-  return { ...found, fields: { ...found.fields, moe_intermediate_size: 'expert_feed_forward_length' } }
+  return {
+    ...found,
+    fields: { ...found.fields, moe_intermediate_size: 'expert_feed_forward_length' },
+    keys: (config: ExpertsLikeConfig) => ({
+      ...found.keys(config),
+      expert_feed_forward_length: config.experts.intermediateSize,
+    }),
+  }
 }
 
 /** How checkpoints name the tensors of such a model: transformers 5 may keep those of all experts in stacks. */

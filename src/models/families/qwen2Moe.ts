@@ -58,6 +58,10 @@ const gguf: GgufFamily<ExpertsLikeConfig> = {
   ...experts,
   architecture: 'qwen2moe',
   fields: { ...experts.fields, shared_expert_intermediate_size: 'expert_shared_feed_forward_length' },
+  keys: (config) => ({
+    ...experts.keys(config),
+    expert_shared_feed_forward_length: config.experts.sharedSize ?? 0,
+  }),
   otherFields: (has) => ({ norm_topk_prob: false, qkv_bias: has('blk.0.attn_q.bias') }),
   modules: {
     ...experts.modules,
