@@ -35,6 +35,8 @@ models = {
     "opt": OPTConfig(**opt),
     # Norms after each part, embeddings of another size: as OPT-350m.
     "opt-projected": OPTConfig(**opt, do_layer_norm_before=False, word_embed_proj_dim=16),
+    # Without biases, weights of norms, and the last norm.
+    "opt-plain": OPTConfig(**opt, enable_bias=False, layer_norm_elementwise_affine=False, _remove_final_layer_norm=True),
     "bloom": BloomConfig(**special, hidden_size=24, n_layer=2, n_head=6, initializer_range=0.3),
     # One key and value for all heads; attention and MLP of one norm.
     "falcon": FalconConfig(**falcon),

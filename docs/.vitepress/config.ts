@@ -39,6 +39,7 @@ const guide = pages([
   ['Memory', 'memory'],
 ])
 const reference = pages([
+  ['Language models', 'families'],
   ['File formats', 'formats'],
   ['Command line', 'commands'],
   ['Coming from PyTorch', 'pytorch'],
