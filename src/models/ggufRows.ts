@@ -34,6 +34,9 @@ export function inModelOrder(file: TensorFile, gguf: GgufFamily, config: CausalL
     },
     readRows: (path, start, end, into) => {
       const info = tensors.get(path)
+      // What is one row here are as many in the file.
+      if (info && info.shape.length !== file.tensors.get(path)?.shape.length)
+        return file.readBytes(path, start * info.byteLength, (end - start) * info.byteLength, into)
       if (!info || !fused(path)) return file.readRows(path, start, end, into)
       return rowsByHead(file, info, path, config, start, end, into)
     },
