@@ -43,7 +43,7 @@ import { cases as embeddingGrad } from './embedding/embeddingGrad/embeddingGrad.
 import { cases as qembedding } from './embedding/qembedding/qembedding.cases.ts'
 import { cases as attention, benchmarks as attentionBenchmarks } from './attention/attention/attention.cases.ts'
 import { cases as attentionGrad } from './attention/attentionGrad/attentionGrad.cases.ts'
-import { cases as attentionInt8, benchmarks as attentionInt8Benchmarks } from './attention/attentionInt8/attentionInt8.cases.ts'
+import { cases as attentionCached, benchmarks as attentionCachedBenchmarks } from './attention/attentionCached/attentionCached.cases.ts'
 import { cases as rope } from './attention/rope/rope.cases.ts'
 import { cases as cacheWrite } from './attention/cacheWrite/cacheWrite.cases.ts'
 import { cases as cacheQuantize } from './attention/cacheQuantize/cacheQuantize.cases.ts'
@@ -133,7 +133,7 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   qembedding,
   attention,
   attentionGrad,
-  attentionInt8,
+  attentionCached,
   rope,
   cacheWrite,
   cacheQuantize,
@@ -190,7 +190,7 @@ export const benchmarks: Partial<Record<KernelName, readonly KernelCase[]>> = {
   qmatmulInt8: qmatmulInt8Benchmarks,
   addOutliers: addOutliersBenchmarks,
   attention: attentionBenchmarks,
-  attentionInt8: attentionInt8Benchmarks,
+  attentionCached: attentionCachedBenchmarks,
   conv2d: conv2dBenchmarks,
   conv2dInputGradient: conv2dInputGradientBenchmarks,
   conv2dWeightGradient: conv2dWeightGradientBenchmarks,

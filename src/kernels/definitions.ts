@@ -42,7 +42,7 @@ import { embeddingGrad } from './embedding/embeddingGrad/embeddingGrad.ts'
 import { qembedding } from './embedding/qembedding/qembedding.ts'
 import { attention } from './attention/attention/attention.ts'
 import { attentionGrad } from './attention/attentionGrad/attentionGrad.ts'
-import { attentionInt8 } from './attention/attentionInt8/attentionInt8.ts'
+import { attentionCached } from './attention/attentionCached/attentionCached.ts'
 import { rope } from './attention/rope/rope.ts'
 import { cacheWrite } from './attention/cacheWrite/cacheWrite.ts'
 import { cacheQuantize } from './attention/cacheQuantize/cacheQuantize.ts'
@@ -132,7 +132,7 @@ export const definitions: Record<KernelName, (...args: never[]) => void> = {
   qembedding,
   attention,
   attentionGrad,
-  attentionInt8,
+  attentionCached,
   rope,
   cacheWrite,
   cacheQuantize,

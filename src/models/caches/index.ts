@@ -1,15 +1,21 @@
 import { type Kind, oneOf, wholeNumber } from '../../core/kinds.ts'
 import type { OptionKinds } from '../../core/options.ts'
 import type { Device } from '../../devices/device.ts'
+import { codeCache } from './codeCache.ts'
 import { floatCache } from './floatCache.ts'
-import { int8Cache } from './int8Cache.ts'
 import { type CacheKind, type CacheSizes, KVCache } from './kvCache.ts'
 
 /** What keys and values are kept as. */
-export type CacheType = 'float32' | 'int8'
+export type CacheType = 'float32' | 'float16' | 'float8' | 'int8' | 'int4'
 
 /** The caches that there are, by what they keep keys and values as. */
-export const caches: Readonly<Record<CacheType, CacheKind>> = { float32: floatCache, int8: int8Cache }
+export const caches: Readonly<Record<CacheType, CacheKind>> = {
+  float32: floatCache('float32'),
+  float16: floatCache('float16'),
+  float8: floatCache('float8_e4m3fn'),
+  int8: codeCache(8),
+  int4: codeCache(4),
+}
 
 /** The name of a cache. */
 export const aCacheType: Kind = oneOf(...Object.keys(caches))

@@ -34,28 +34,34 @@ export interface HeldTensor {
   dtype: DType
 }
 
-/** What a layer holds of its keys, or values: tensors, or what they are, by name. */
-export type Held<Name extends string, T> = Readonly<Record<Name, T>>
-
-/** Keys and values of a layer. */
-export interface HeldLayer<Name extends string, T> {
-  keys: Held<Name, T>
-  values: Held<Name, T>
+/** What a layer holds of its keys and values: tensors, or what they are, by name; some may be absent. */
+export interface HeldLayer<Name extends string, Optional extends string, T> {
+  keys: Readonly<Record<Name, T> & Partial<Record<Optional, T>>>
+  values: Readonly<Record<Name, T> & Partial<Record<Optional, T>>>
 }
 
+/** The tensors of any cache. */
+type Layer<T = Tensor> = HeldLayer<string, never, T>
+
 /** What a cache keeps of tokens, and how queries see them: an entry of the table of caches. */
-export interface CacheKind<Name extends string = string> {
+export interface CacheKind<Name extends string = string, Optional extends string = never> {
   /** The tensors of a layer. */
-  layer(shape: LayerShape): HeldLayer<Name, HeldTensor>
+  layer(shape: LayerShape): HeldLayer<Name, Optional, HeldTensor>
   /** `AttentionCache.attend` of one layer. */
-  attend(layer: HeldLayer<Name, Tensor>, q: Tensor, k: Tensor, v: Tensor, options: AttendOptions): Tensor
+  attend(
+    layer: HeldLayer<Name, Optional, Tensor>,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    options: AttendOptions,
+  ): Tensor
 }
 
 /** Keys and values of the tokens seen so far, of as many sequences as it was made for. */
 export class KVCache implements AttentionCache {
   private readonly device: Device
   private readonly kind: CacheKind
-  private readonly layers: readonly HeldLayer<string, Tensor>[]
+  private readonly layers: readonly Layer[]
   /** Tokens it can hold of each sequence. */
   readonly capacity: number
   /** Tokens it holds of each sequence. */
@@ -65,7 +71,7 @@ export class KVCache implements AttentionCache {
   constructor(
     device: Device,
     kind: CacheKind,
-    layers: readonly HeldLayer<string, Tensor>[],
+    layers: readonly Layer[],
     capacity: number,
     lengths: Int32Array,
   ) {
@@ -166,8 +172,8 @@ export class KVCache implements AttentionCache {
 }
 
 /** The same of what each name of a layer stands for. */
-function mapLayer<T, U>({ keys, values }: HeldLayer<string, T>, map: (held: T) => U): HeldLayer<string, U> {
-  const mapped = (held: Held<string, T>) =>
+function mapLayer<T, U>({ keys, values }: Layer<T>, map: (held: T) => U): Layer<U> {
+  const mapped = (held: Readonly<Record<string, T>>) =>
     Object.fromEntries(Object.entries(held).map(([name, one]) => [name, map(one)]))
   return { keys: mapped(keys), values: mapped(values) }
 }

@@ -1,3 +1,4 @@
+import { type DType, dtypes } from '../../core/dtype.ts'
 import { ShapeError } from '../../core/errors.ts'
 import { aBoolean, aNumber, atLeast, oneOf, wholeNumber } from '../../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../../core/options.ts'
@@ -58,7 +59,7 @@ const optionKinds: OptionKinds<AttentionOptions> = {
  * Source: Vaswani et al., "Attention Is All You Need", 2017, equation 1; grouped-query heads: Ainslie et al.,
  * "GQA", 2023.
  * @param q [B, T, H, D] float32
- * @param k,v [B, KV, capacity, D] float32, H a multiple of KV
+ * @param k,v [B, KV, capacity, D] float32, H a multiple of KV; float16 or e4m3fn, then without a gradient
  * @returns [B, T, H, D] float32
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
@@ -73,12 +74,15 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
   return attended(q, k, v, options)
 }
 
+/** What keys and values may be kept as. */
+const keyDTypes: DType[] = ['float32', 'float16', 'float8_e4m3fn']
+
 const attended = op(
   'attention(q, k, v, options)',
   (q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor => {
     checkDType('attention', 'q', q, 'float32')
-    checkDType('attention', 'k', k, 'float32')
-    checkDType('attention', 'v', v, 'float32')
+    checkDType('attention', 'k', k, ...keyDTypes)
+    checkDType('attention', 'v', v, k.dtype)
     const [B, T, , D] = q.shape
     const [, KV, capacity] = k.shape
     checkShape('attention', 'k', k, [B, KV, capacity, D])
@@ -86,7 +90,7 @@ const attended = op(
     const call = callOf(q, k, options)
     const places = placed('attention', options.position ?? 0, [B, T], call.causal ? capacity : Infinity)
     const y = Tensor.empty(q.device, q.shape)
-    q.device.call('attention', { q, k, v, y, ...places, ...call })
+    q.device.call('attention', { q, k, v, dtype: dtypes[k.dtype].code, y, ...places, ...call })
     return y
   },
   ({ dy, y }, q, k, v, options) => {
@@ -94,6 +98,7 @@ const attended = op(
     const first = position instanceof Tensor ? 'a tensor' : currentValue(position)
     if (first !== 0)
       throw new ShapeError(`attention: for a gradient queries must stand at position 0; received ${first}`)
+    checkDType('attention', 'k', k, 'float32')
     const [dq, dk, dv] = [q, k, v].map((x) => Tensor.empty(x.device, x.shape))
     q.device.call('attentionGrad', { q, k, v, y, dy, dq, dk, dv, ...callOf(q, k, options) })
     return [dq, dk, dv]
@@ -150,22 +155,24 @@ function biasStrides(bias: Tensor, sizes: readonly number[], capacity: number): 
 }
 
 /**
- * Copies x [B, T, H, D] into cache [B, H, capacity, D] at `position`, both float32; into a ring at `position`
- * modulo its capacity, which may be smaller than T. Where places are a tensor, it is always a ring.
+ * Copies x [B, T, H, D] into cache [B, H, capacity, D] at `position`, of the same float dtype or rounded from
+ * float32 to it; into a ring at `position` modulo its capacity, which may be smaller than T. Where places are
+ * a tensor, it is always a ring.
  */
 export const cacheWrite = op(
   'cacheWrite(x, cache, position, options)',
   (x: Tensor, cache: Tensor, position: Position, options: { ring?: boolean } = {}): void => {
     checkOptions('cacheWrite', options, { ring: aBoolean })
-    checkDType('cacheWrite', 'x', x, 'float32')
     checkTensor('cacheWrite', 'cache', cache)
+    checkDType('cacheWrite', 'x', x, 'float32', cache.dtype)
     const [B, T, H, D] = x.shape
     const capacity = cache.size(2)
     checkShape('cacheWrite', 'cache', cache, [B, H, capacity, D])
     const places = placed('cacheWrite', position, [B, T], options.ring ? Infinity : capacity)
     if (cache.numel === 0) return
     const sizes = { batch: B, tokens: T, heads: H, headSize: D, capacity }
-    x.device.call('cacheWrite', { x, cache, ...sizes, ...places })
+    const codes = { xDtype: dtypes[x.dtype].code, dtype: dtypes[cache.dtype].code }
+    x.device.call('cacheWrite', { x, cache, ...codes, ...sizes, ...places })
   },
 )
 

@@ -1,5 +1,7 @@
+import { type DType, dtypes, type HostArray } from '../../../core/dtype.ts'
+import { decodeFloat } from '../../../core/halves.ts'
 import type { KernelArg, KernelCase } from '../../case.ts'
-import { inBfloat16, normals, replaced } from '../../inputs.ts'
+import { inBfloat16, normals, rawOf, replaced } from '../../inputs.ts'
 import { attention } from './attention.ts'
 import { firstPosition } from './positions.ts'
 import { seenKeys } from './scores.ts'
@@ -25,17 +27,19 @@ interface Sizes {
   /** Where each sequence stands, from `position` on. */
   positions?: readonly number[]
   sinks?: boolean
+  /** Of keys and values; default float32. */
+  dtype?: DType
 }
 
 type Floats = Float32Array | null
 type Ints = Int32Array | null
-type Arrays = [Float32Array, Float32Array, Float32Array, Floats, Ints, Ints, Floats, Float32Array]
+type Arrays = [Float32Array, HostArray, HostArray, number, Floats, Ints, Ints, Floats, Float32Array]
 type Sixteen<T> = [T, T, T, T, T, T, T, T, T, T, T, T, T, T]
 type Args = [...Arrays, ...Sixteen<number>]
 
 /** Places of arguments that defects change. */
-const [biasAt, rangesAt, positionsAt, sinksAt] = [3, 4, 5, 6]
-const [positionAt, windowAt, scaleAt, softcapAt] = [13, 16, 20, 21]
+const [dtypeAt, biasAt, rangesAt, positionsAt, sinksAt] = [3, 4, 5, 6, 7]
+const [positionAt, windowAt, scaleAt, softcapAt] = [14, 17, 21, 22]
 
 /**
  * c·ε·(1 + |scale|·‖q‖₂·max‖k‖₂ + max|bias|) · Σⱼ pⱼ·|vⱼ| with c = 8: a score is off by ε of its terms at
@@ -43,11 +47,14 @@ const [positionAt, windowAt, scaleAt, softcapAt] = [13, 16, 20, 21]
  * adds a few roundings of its own.
  */
 function attentionTolerance(args: readonly KernelArg[]): Float64Array {
-  const [q, k, v, bias, ranges, positions, sinks, y, ...sizes] = args as Args
+  const [q, rawK, rawV, , bias, ranges, positions, sinks, y, ...sizes] = args as Args
+  const [k, v] = [rawK, rawV].map((raw) => valuesOf(raw, args))
   const [batch, tokens, heads, , headSize] = sizes
   const scale = args[scaleAt] as number
   const magnitudes = new Float32Array(y.length)
-  attention(q, k, v.map(Math.abs), bias, ranges, positions, sinks, magnitudes, ...sizes)
+  attention(
+    ...[q, k, v.map(Math.abs), dtypes.float32.code, bias, ranges, positions, sinks, magnitudes, ...sizes],
+  )
   const norm = (x: Float32Array, row: number) =>
     Math.hypot(...x.subarray(row * headSize, (row + 1) * headSize))
   let largestKey = 0
@@ -66,9 +73,27 @@ function attentionTolerance(args: readonly KernelArg[]): Float64Array {
   )
 }
 
+/** Keys, or values, as numbers. */
+function valuesOf(raw: HostArray, args: readonly KernelArg[]): Float32Array {
+  const dtype = (Object.keys(dtypes) as DType[]).find((name) => dtypes[name].code === args[dtypeAt])
+  return Float32Array.from(raw as Float32Array, (bits) => decodeFloat(dtype ?? 'float32', bits))
+}
+
+/** Arguments with keys (1) or values (2) changed. */
+function changed(
+  args: KernelArg[],
+  index: 1 | 2,
+  change: (values: Float32Array) => Float32Array,
+): KernelArg[] {
+  return args
+    .with(index, change(valuesOf(args[index] as HostArray, args)))
+    .with(3 - index, valuesOf(args[3 - index] as HostArray, args))
+    .with(dtypeAt, dtypes.float32.code)
+}
+
 function attentionCase(sizes: Sizes): KernelCase {
   const { batch = 1, tokens, heads, kvHeads, headSize, position = 0, capacity, spread = 1 } = sizes
-  const { full = false, window = 0, bias, softcap = 0, sinks = false } = sizes
+  const { full = false, window = 0, bias, softcap = 0, sinks = false, dtype = 'float32' } = sizes
   const ranges = sizes.ranges ? Int32Array.from(sizes.ranges) : null
   const positions = sizes.positions ? Int32Array.from(sizes.positions) : null
   const count = batch * tokens * heads * headSize
@@ -107,8 +132,9 @@ function attentionCase(sizes: Sizes): KernelCase {
       const added = normals(random, length).map((one) => (bias !== 'h' && one > 1.5 ? -Infinity : one))
       return [
         normals(random, count, spread),
-        k,
-        v,
+        rawOf(dtype, k),
+        rawOf(dtype, v),
+        dtypes[dtype].code,
         bias === undefined ? null : added,
         ranges,
         positions,
@@ -129,7 +155,9 @@ function attentionCase(sizes: Sizes): KernelCase {
           'scale off by a thousandth': (args: KernelArg[]) =>
             args.with(scaleAt, (args[scaleAt] as number) * 1.001),
         }),
-      'values rounded to bfloat16': (args) => args.with(2, inBfloat16(args[2] as Float32Array)),
+      ...(dtype !== 'float8_e4m3fn' && {
+        'values rounded to bfloat16': (args) => changed(args, 2, inBfloat16),
+      }),
       ...(keys > 1 &&
         !full &&
         position > 0 && {
@@ -137,8 +165,7 @@ function attentionCase(sizes: Sizes): KernelCase {
         }),
       ...(kvHeads > 1 &&
         window !== 1 && {
-          'key heads exchanged': (args: KernelArg[]) =>
-            args.with(1, nextHead(args[1] as Float32Array, kvHeads)),
+          'key heads exchanged': (args: KernelArg[]) => changed(args, 1, (keys) => nextHead(keys, kvHeads)),
         }),
       ...(window > 0 && {
         'a window of one key more': (args: KernelArg[]) => args.with(windowAt, window + 1),
@@ -350,6 +377,28 @@ export const cases: KernelCase[] = [
     softcap: 3,
     sinks: true,
   }),
+  // Keys and values in fewer bits.
+  attentionCase({
+    batch: 2,
+    tokens: 1,
+    heads: 6,
+    kvHeads: 2,
+    headSize: 64,
+    position: 130,
+    capacity: 150,
+    dtype: 'float16',
+  }),
+  attentionCase({
+    tokens: 70,
+    heads: 2,
+    kvHeads: 1,
+    headSize: 20,
+    capacity: 75,
+    dtype: 'float16',
+    window: 9,
+  }),
+  attentionCase({ tokens: 13, heads: 1, kvHeads: 1, headSize: 300, capacity: 13, dtype: 'float16' }),
+  attentionCase({ tokens: 3, heads: 4, kvHeads: 2, headSize: 33, capacity: 9, dtype: 'float8_e4m3fn' }),
   withKey(-Infinity),
   withKey(NaN),
   withValue(NaN),

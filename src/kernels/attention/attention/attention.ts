@@ -1,3 +1,5 @@
+import type { HostArray } from '../../../core/dtype.ts'
+import { decodeFloat, dtypeOfCode } from '../../../core/halves.ts'
 import { firstPosition } from './positions.ts'
 import { capped, seenKeys, softmaxOf } from './scores.ts'
 
@@ -17,8 +19,7 @@ import { capped, seenKeys, softmaxOf } from './scores.ts'
  * windows: Beltagy et al., "Longformer", 2020; cap: Gemma Team, "Gemma 2", 2024, section 2; sinks: OpenAI,
  * "gpt-oss-120b & gpt-oss-20b Model Card", 2025, section 2.2.
  * @param q [batch, tokens, heads, headSize] float32
- * @param k [batch, kvHeads, capacity, headSize] float32
- * @param v [batch, kvHeads, capacity, headSize] float32
+ * @param k,v [batch, kvHeads, capacity, headSize] of dtype: float32, float16 or e4m3fn
  * @param bias float32 at b · biasBatch + h · biasHead + t · biasToken + j, or null; strides of 0 repeat it
  * @param ranges [batch, 2] int32, first key of the sequence and end, or null
  * @param positions [batch] int32, or null; negative with `position` where a sequence is left out
@@ -27,8 +28,9 @@ import { capped, seenKeys, softmaxOf } from './scores.ts'
  */
 export function attention(
   q: Float32Array,
-  k: Float32Array,
-  v: Float32Array,
+  k: HostArray,
+  v: HostArray,
+  dtype: number,
   bias: Float32Array | null,
   ranges: Int32Array | null,
   positions: Int32Array | null,
@@ -50,6 +52,7 @@ export function attention(
   softcap: number,
 ): void {
   const mask = { ranges, capacity, causal: causal !== 0, window }
+  const [keys, values] = [k, v].map((raw) => floatsOf(raw, dtype))
   const [factor, cap] = [Math.fround(scale), Math.fround(softcap)]
   for (let b = 0; b < batch; b++) {
     const start = firstPosition(position, positions, b)
@@ -60,17 +63,26 @@ export function attention(
         const cache = (b * kvHeads + Math.floor((h * kvHeads) / heads)) * capacity * headSize
         const scores = Array.from({ length: Math.max(end - first, 0) }, (_, i) => {
           let dot = 0
-          for (let d = 0; d < headSize; d++) dot += q[query + d] * k[cache + (first + i) * headSize + d]
+          for (let d = 0; d < headSize; d++) dot += q[query + d] * keys[cache + (first + i) * headSize + d]
           const added = bias ? bias[b * biasBatch + h * biasHead + t * biasToken + first + i] : 0
           return capped(factor * dot, cap) + added
         })
         const weights = softmaxOf(scores, sinks?.[h])
         for (let d = 0; d < headSize; d++) {
           let sum = 0
-          for (const [i, weight] of weights.entries()) sum += weight * v[cache + (first + i) * headSize + d]
+          for (const [i, weight] of weights.entries())
+            sum += weight * values[cache + (first + i) * headSize + d]
           y[query + d] = sum
         }
       }
     }
   }
+}
+
+/** The values of raw bits. */
+function floatsOf(raw: HostArray, dtype: number): ArrayLike<number> {
+  const type = dtypeOfCode(dtype)
+  return type === 'float32'
+    ? (raw as Float32Array)
+    : Float32Array.from(raw as Uint16Array, (bits) => decodeFloat(type, bits))
 }

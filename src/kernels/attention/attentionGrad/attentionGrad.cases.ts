@@ -1,3 +1,4 @@
+import { dtypes } from '../../../core/dtype.ts'
 import type { KernelArg, KernelCase } from '../../case.ts'
 import { epsilon, inBfloat16, normals, replaced } from '../../inputs.ts'
 import { attention } from '../attention/attention.ts'
@@ -114,6 +115,7 @@ function gradCase(sizes: Sizes): KernelCase {
         q,
         k,
         v,
+        dtypes.float32.code,
         added,
         ranges,
         null,

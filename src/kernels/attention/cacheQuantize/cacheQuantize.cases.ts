@@ -1,5 +1,8 @@
+import { type DType, dtypes, type HostArray } from '../../../core/dtype.ts'
+import { decodeFloat } from '../../../core/halves.ts'
 import type { KernelArg, KernelCase } from '../../case.ts'
-import { normals } from '../../inputs.ts'
+import { normals, rawOf } from '../../inputs.ts'
+import { codeBytes, scaleCount } from './codes.ts'
 
 interface Sizes {
   batch?: number
@@ -8,69 +11,100 @@ interface Sizes {
   headSize: number
   position?: number
   capacity: number
-  groupSize: number
+  /** Of the ring; default none. */
+  residual?: number
+  bits: 4 | 8
+  /** Default 0. */
+  groupTokens?: number
   positions?: readonly number[]
+  dtype?: DType
 }
 
-function quantizeCase(sizes: Sizes): KernelCase {
-  const { batch = 1, tokens, heads, headSize, position = 0, capacity, groupSize } = sizes
+/** Places of arguments that defects change. */
+const [positionAt, capacityAt] = [12, 13] as const
+
+function quantizeCase(sizes: Sizes, change: (x: Float32Array) => void = () => {}): KernelCase {
+  const { batch = 1, tokens, heads, headSize, position = 0, capacity, residual = 0, bits } = sizes
+  const { groupTokens = 0, dtype = 'float16' } = sizes
   const count = batch * tokens * heads * headSize
-  const rows = batch * heads * capacity
-  const groups = Math.ceil(headSize / groupSize)
-  const seen = position < capacity
+  const rows = batch * heads
+  const last = position + Math.max(0, ...(sizes.positions ?? [])) + tokens
+  /** Whether some token is written, and whether that depends on where it stands. */
+  const seen = groupTokens > 0 ? Math.floor(last / groupTokens) * groupTokens > position : position < capacity
+  const scales = rows * scaleCount(headSize, capacity, groupTokens)
   return {
     name: Object.entries(sizes)
       .map(([key, value]) => `${key}=${value}`)
       .join(' '),
-    args: (random) => [
-      normals(random, count, 3),
-      // What is there already must stay.
-      Uint8Array.from({ length: rows * headSize }, () => Math.floor(256 * random.uniform())),
-      normals(random, rows * groups),
-      sizes.positions ? Int32Array.from(sizes.positions) : null,
-      ...[batch, tokens, heads, headSize, position, capacity, groupSize],
-    ],
+    args(random) {
+      const x = normals(random, count, 3)
+      change(x)
+      const kept = () => rawOf('float16', normals(random, scales))
+      return [
+        rawOf(dtype, x),
+        residual > 0 ? rawOf(dtype, normals(random, rows * residual * headSize, 3)) : null,
+        dtypes[dtype].code,
+        // What is there already must stay.
+        Uint8Array.from({ length: rows * capacity * codeBytes(headSize, bits) }, () =>
+          Math.floor(256 * random.uniform()),
+        ),
+        kept(),
+        bits === 4 ? kept() : null,
+        dtypes.float16.code,
+        sizes.positions ? Int32Array.from(sizes.positions) : null,
+        ...[batch, tokens, heads, headSize, position, capacity, residual, bits, groupTokens],
+      ]
+    },
     tolerance: () => 'exact',
     defects: {
       ...(seen && {
-        'a value larger by a thousandth': (args: KernelArg[]) =>
-          args.with(
-            0,
-            (args[0] as Float32Array).map((value) => value * 1.001),
-          ),
+        'a value larger by an eighth': (args: KernelArg[]) =>
+          args.with(0, scaled(args[0] as HostArray, dtype, 1.125)),
       }),
       ...(seen &&
-        position > 0 && { 'one position earlier': (args: KernelArg[]) => args.with(8, position - 1) }),
+        position > 0 && {
+          'one position earlier': (args: KernelArg[]) => args.with(positionAt, position - 1),
+        }),
       ...(seen &&
-        groups > 1 && { 'groups twice as large': (args: KernelArg[]) => args.with(10, 2 * groupSize) }),
+        capacity > 1 &&
+        last >= capacity && {
+          'a cache of one token less': (args: KernelArg[]) => args.with(capacityAt, capacity - 1),
+        }),
     },
-    work: { operations: 2 * count, bytes: 5 * count },
+    work: { operations: 2 * count, bytes: 3 * count },
   }
 }
 
+/** Raw bits of values times a factor. */
+function scaled(raw: HostArray, dtype: DType, factor: number): HostArray {
+  return rawOf(
+    dtype,
+    Array.from(raw as Float32Array, (bits) => factor * decodeFloat(dtype, bits)),
+  )
+}
+
 /** Groups of zeros, of subnormals, and with what is not finite. */
-const specials: KernelCase = {
-  name: 'zeros, subnormals, NaN and infinities',
-  args: (random) => {
-    const x = normals(random, 6 * 32)
-    x.fill(0, 0, 32)
-    x.fill(2 ** -140, 32, 64)
-    x[70] = NaN
-    x[100] = -Infinity
-    return [x, new Uint8Array(6 * 32), new Float32Array(6), null, 1, 3, 2, 32, 0, 3, 32]
-  },
-  tolerance: () => 'exact',
+function specials(x: Float32Array): void {
+  x.fill(0, 0, 32)
+  x.fill(2 ** -24, 32, 64)
+  x[70] = NaN
+  x[100] = -Infinity
+  x.fill(5, 128, 160)
 }
 
 export const cases: KernelCase[] = [
-  quantizeCase({ tokens: 1, heads: 1, headSize: 1, capacity: 1, groupSize: 1 }),
-  quantizeCase({ tokens: 1, heads: 6, headSize: 48, position: 12, capacity: 16, groupSize: 48 }),
-  quantizeCase({ batch: 2, tokens: 3, heads: 2, headSize: 80, position: 4, capacity: 7, groupSize: 64 }),
-  quantizeCase({ batch: 3, tokens: 67, heads: 8, headSize: 64, position: 1, capacity: 70, groupSize: 64 }),
-  quantizeCase({ tokens: 5, heads: 2, headSize: 300, capacity: 5, groupSize: 64 }),
+  quantizeCase({ tokens: 1, heads: 1, headSize: 1, capacity: 1, bits: 8 }),
+  quantizeCase({ tokens: 1, heads: 6, headSize: 48, position: 12, capacity: 16, bits: 8 }),
+  quantizeCase({ batch: 2, tokens: 3, heads: 2, headSize: 80, position: 4, capacity: 7, bits: 8 }),
+  quantizeCase({ batch: 3, tokens: 67, heads: 8, headSize: 64, position: 1, capacity: 70, bits: 8 }),
+  quantizeCase({ tokens: 5, heads: 2, headSize: 300, capacity: 5, bits: 8, dtype: 'float32' }),
+  quantizeCase({ tokens: 1, heads: 1, headSize: 1, capacity: 1, bits: 4 }),
+  quantizeCase({ tokens: 2, heads: 6, headSize: 48, position: 12, capacity: 16, bits: 4 }),
+  quantizeCase({ batch: 2, tokens: 3, heads: 2, headSize: 97, position: 4, capacity: 7, bits: 4 }),
+  quantizeCase({ tokens: 5, heads: 2, headSize: 300, capacity: 5, bits: 4 }),
   // Some tokens behind the capacity, and all.
-  quantizeCase({ batch: 2, tokens: 9, heads: 2, headSize: 33, position: 3, capacity: 7, groupSize: 16 }),
-  quantizeCase({ batch: 2, tokens: 2, heads: 2, headSize: 16, position: 8, capacity: 7, groupSize: 16 }),
+  quantizeCase({ batch: 2, tokens: 9, heads: 2, headSize: 33, position: 3, capacity: 7, bits: 8 }),
+  quantizeCase({ batch: 2, tokens: 2, heads: 2, headSize: 16, position: 8, capacity: 7, bits: 8 }),
   // Places of their own; one is left out, one behind the capacity.
   quantizeCase({
     batch: 4,
@@ -79,8 +113,32 @@ export const cases: KernelCase[] = [
     headSize: 16,
     position: 1,
     capacity: 40,
-    groupSize: 16,
     positions: [0, 36, -2, 50],
+    bits: 4,
   }),
-  specials,
+  // Scales of each value over tokens: none complete, one of the ring and the call, several, half behind.
+  ...[
+    { tokens: 2, position: 3, capacity: 20 },
+    { tokens: 1, position: 7, capacity: 20 },
+    { tokens: 30, position: 5, capacity: 40 },
+    { tokens: 20, position: 6, capacity: 13 },
+  ].map((sizes) =>
+    quantizeCase({ batch: 2, heads: 2, headSize: 20, residual: 9, bits: 4, groupTokens: 8, ...sizes }),
+  ),
+  quantizeCase({
+    tokens: 70,
+    heads: 2,
+    headSize: 300,
+    position: 60,
+    capacity: 70,
+    residual: 64,
+    bits: 4,
+    groupTokens: 64,
+  }),
+  quantizeCase({ tokens: 3, heads: 2, headSize: 32, capacity: 3, bits: 8 }, specials),
+  quantizeCase({ tokens: 3, heads: 2, headSize: 32, capacity: 3, bits: 4 }, specials),
+  quantizeCase(
+    { tokens: 3, heads: 2, headSize: 32, capacity: 3, residual: 3, bits: 4, groupTokens: 3 },
+    specials,
+  ),
 ]

@@ -1,22 +1,41 @@
-import { int8Group } from '../../quantize/quantizeRows/quantizeRows.ts'
+import type { HostArray } from '../../../core/dtype.ts'
+import { decodeFloat, dtypeOfCode, encodeFloat, roundHalfEven, roundTo } from '../../../core/halves.ts'
 import { firstPosition } from '../attention/positions.ts'
+import { type CodeGroup, putCode, runLength, scaleIndex } from './codes.ts'
 
 /**
- * codes[b, h, position + t, i] = rne(x[b, t, h, i] · 127 / max |x|), the largest of i's group: new keys (or
- * values) as int8 behind those already there, heads first, with scale = max |x| / 127 for each group.
+ * New keys (or values) as codes behind those already there, heads first: x ≈ scale · code, or shift + scale ·
+ * code.
  *
- * As in `quantizeRows`, a group that holds NaN or an infinity has codes 0 and scale NaN. Tokens behind the
- * capacity are left out: whoever keeps the last tokens in full never needs them. So are sequences that stand
- * before 0; sequence b stands at position + positions[b].
- * @param x [batch, tokens, heads, headSize] float32
- * @param codes [batch, heads, capacity, headSize] int8; other rows stay
- * @param scale [batch, heads, capacity, groups] float32; groups = ⌈headSize / groupSize⌉
+ * Without a shift codes lie in ±(2^(bits−1) − 1) and scale = max |x| / (2^(bits−1) − 1); with one, codes lie
+ * in 0 … 2^bits − 1, shift = min x and scale = (max x − min x) / (2^bits − 1). Both are rounded to their
+ * dtype first; then code = (x − shift) / scale rounded half to even and clamped, 0 where scale is 0. All in
+ * float32, each operation rounded. A group that holds NaN or an infinity has codes 0, and scale and shift
+ * NaN.
+ *
+ * A token has a scale for each run of 64 values; or each value has one for every `groupTokens` tokens, found
+ * when the last of them comes: those before this call are in the ring `recent`, token j in slot j mod
+ * residual. Tokens behind the capacity are left out: whoever keeps the last tokens in full never needs them.
+ * So are sequences that stand before 0; sequence b stands at position + positions[b].
+ * Source of scales for each value: Liu et al., "KIVI", 2024, section 3.
+ * @param x [batch, tokens, heads, headSize] of dtype
+ * @param recent [batch, heads, residual, headSize] of dtype, or null; residual >= groupTokens − 1
+ * @param codes [batch, heads, capacity, codeBytes]; codes of 4 bits in runs of 64, the second half of a run
+ * in the high bits; other rows stay
+ * @param scale,shift [batch, heads, capacity, ⌈headSize / 64⌉] or [batch, heads, ⌈capacity / groupTokens⌉,
+ * headSize] of scaleDtype; shift or null
  * @param positions [batch] int32, or null
+ * @param bits 8 or 4
+ * @param groupTokens 0 where a token has its own scales; at most 64
  */
 export function cacheQuantize(
-  x: Float32Array,
+  x: HostArray,
+  recent: HostArray | null,
+  dtype: number,
   codes: Uint8Array,
-  scale: Float32Array,
+  scale: HostArray,
+  shift: HostArray | null,
+  scaleDtype: number,
   positions: Int32Array | null,
   batch: number,
   tokens: number,
@@ -24,22 +43,61 @@ export function cacheQuantize(
   headSize: number,
   position: number,
   capacity: number,
-  groupSize: number,
+  residual: number,
+  bits: number,
+  groupTokens: number,
 ): void {
-  const groups = Math.ceil(headSize / groupSize)
-  for (let b = 0; b < batch; b++) {
-    const start = firstPosition(position, positions, b)
-    for (let t = 0; t < tokens && start >= 0 && start + t < capacity; t++) {
-      for (let h = 0; h < heads; h++) {
-        const from = ((b * tokens + t) * heads + h) * headSize
-        const to = (b * heads + h) * capacity + start + t
-        for (let g = 0; g < groups; g++) {
-          const [first, end] = [g * groupSize, Math.min((g + 1) * groupSize, headSize)]
-          const group = int8Group(x.subarray(from + first, from + end), 127)
-          codes.set(group.codes, to * headSize + first)
-          scale[to * groups + g] = group.scale
-        }
+  const [type, scaleType] = [dtypeOfCode(dtype), dtypeOfCode(scaleDtype)]
+  const [low, high] = shift ? [0, 2 ** bits - 1] : [1 - 2 ** (bits - 1), 2 ** (bits - 1) - 1]
+  const geometry = { headSize, capacity, groupTokens }
+  for (let b = 0; b < batch; b++)
+    for (let h = 0; h < heads; h++) {
+      const [start, head] = [firstPosition(position, positions, b), b * heads + h]
+      const held = (j: number, i: number) =>
+        j >= start
+          ? (x[((b * tokens + j - start) * heads + h) * headSize + i] as number)
+          : (recent?.[(head * residual + (j % residual)) * headSize + i] as number)
+      for (const group of start < 0 ? [] : groupsOf(start, tokens, geometry)) {
+        const values = group.tokens.map((j) =>
+          group.values.map((i) => Math.fround(decodeFloat(type, held(j, i)))),
+        )
+        const range = rangeOf(values.flat(), shift !== null)
+        const factor = roundTo(scaleType, Math.fround(Math.fround(range[1] - range[0]) / high))
+        const least = shift ? roundTo(scaleType, range[0]) : 0
+        const at = scaleIndex(head, group.tokens[0], group.values[0], geometry)
+        scale[at] = encodeFloat(scaleType, factor)
+        if (shift) shift[at] = encodeFloat(scaleType, Number.isNaN(factor) ? NaN : least)
+        for (const [t, j] of group.tokens.entries())
+          for (const [v, i] of group.values.entries()) {
+            if (j >= capacity) continue
+            const steps = Math.fround(Math.fround(values[t][v] - least) / factor)
+            const code = factor > 0 ? Math.min(Math.max(roundHalfEven(steps), low), high) : 0
+            putCode(codes, [head * capacity + j, i], headSize, bits, code)
+          }
       }
     }
+}
+
+/** The smallest and the largest value, 0 and the largest magnitude without a shift; NaN if one is not finite. */
+function rangeOf(values: readonly number[], shifted: boolean): [number, number] {
+  if (!values.every(Number.isFinite)) return [NaN, NaN]
+  return shifted ? [Math.min(...values), Math.max(...values)] : [0, Math.max(...values.map(Math.abs))]
+}
+
+/** The groups that `tokens` tokens from `start` on complete. */
+function* groupsOf(
+  start: number,
+  tokens: number,
+  { headSize, capacity, groupTokens }: { headSize: number; capacity: number; groupTokens: number },
+): Generator<CodeGroup> {
+  const from = (first: number, count: number) => Array.from({ length: count }, (_, i) => first + i)
+  if (groupTokens === 0) {
+    for (let j = start; j < start + tokens && j < capacity; j++)
+      for (let i = 0; i < headSize; i += runLength)
+        yield { tokens: [j], values: from(i, Math.min(runLength, headSize - i)) }
+    return
   }
+  const first = Math.floor(start / groupTokens) * groupTokens
+  for (let j = first; j + groupTokens <= start + tokens && j < capacity; j += groupTokens)
+    for (let i = 0; i < headSize; i++) yield { tokens: from(j, groupTokens), values: [i] }
 }

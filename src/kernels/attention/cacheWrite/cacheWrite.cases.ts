@@ -1,5 +1,6 @@
+import { type DType, dtypes } from '../../../core/dtype.ts'
 import type { KernelCase } from '../../case.ts'
-import { normals } from '../../inputs.ts'
+import { normals, rawOf } from '../../inputs.ts'
 
 function cacheWriteCase(
   batch: number,
@@ -9,14 +10,17 @@ function cacheWriteCase(
   position: number,
   capacity: number,
   positions: readonly number[] | null = null,
+  [from, to]: readonly [DType, DType] = ['float32', 'float32'],
 ): KernelCase {
   const count = batch * tokens * heads * headSize
   return {
-    name: `batch=${batch} tokens=${tokens} heads=${heads} headSize=${headSize} position=${position} capacity=${capacity} positions=${positions}`,
+    name: `batch=${batch} tokens=${tokens} heads=${heads} headSize=${headSize} position=${position} capacity=${capacity} positions=${positions} ${from} to ${to}`,
     args: (random) => [
-      normals(random, count),
+      rawOf(from, normals(random, count)),
+      dtypes[from].code,
       // What is there already must stay.
-      normals(random, batch * heads * capacity * headSize),
+      rawOf(to, normals(random, batch * heads * capacity * headSize)),
+      dtypes[to].code,
       positions && Int32Array.from(positions),
       ...[batch, tokens, heads, headSize, position, capacity],
     ],
@@ -27,7 +31,7 @@ function cacheWriteCase(
           0,
           (args[0] as Float32Array).map((value, i) => (i === count - 1 ? value + 1 : value)),
         ),
-      ...(position > 0 && { 'one position earlier': (args) => args.with(7, position - 1) }),
+      ...(position > 0 && { 'one position earlier': (args) => args.with(9, position - 1) }),
     },
     work: { operations: 0, bytes: 8 * count },
   }
@@ -45,4 +49,8 @@ export const cases: KernelCase[] = [
   // Places of their own; one is left out.
   cacheWriteCase(4, 1, 2, 16, 1, 70, [5, -2, 68, 0]),
   cacheWriteCase(3, 5, 2, 9, 2, 8, [4, 0, 9]),
+  // Rounded, and halves as they are.
+  cacheWriteCase(2, 3, 2, 37, 4, 9, null, ['float32', 'float16']),
+  cacheWriteCase(1, 5, 3, 64, 2, 7, null, ['float32', 'float8_e4m3fn']),
+  cacheWriteCase(2, 5, 2, 20, 14, 8, [0, 3], ['float16', 'float16']),
 ]

@@ -2,8 +2,19 @@
 
 namespace LOWBIT_ISA {
 
-void cacheWrite(const float* x, float* cache, const int32_t* positions, int32_t batch, int32_t tokens,
-                int32_t heads, int32_t headSize, int32_t position, int32_t capacity) {
+/* cache[to …] = n values x in its dtype. */
+static void roundRow(const float* x, void* cache, int32_t dtype, size_t to, int32_t n) {
+  withFloat(dtype, [&](auto type) {
+    constexpr int dtype = decltype(type)::value;
+    int32_t i = 0;
+    for (; i + LANES <= n; i += LANES) storeFloat<dtype>(cache, to + i, load(x + i));
+    if (i < n) storeFloatPartial(cache, dtype, to + i, loadPartial(x + i, n - i), n - i);
+  });
+}
+
+void cacheWrite(const void* x, int32_t xDtype, void* cache, int32_t dtype, const int32_t* positions,
+                int32_t batch, int32_t tokens, int32_t heads, int32_t headSize, int32_t position,
+                int32_t capacity) {
   int32_t rows = batch * tokens;
   int32_t rowsPerTask = 65536 / (heads * headSize) + 1;
   parallelFor((rows + rowsPerTask - 1) / rowsPerTask, [&](int32_t task) {
@@ -13,11 +24,14 @@ void cacheWrite(const float* x, float* cache, const int32_t* positions, int32_t 
       /* A later token of this call takes its place, or the sequence is left out. */
       if (t < tokens - capacity || first < 0) continue;
       for (int32_t head = 0; head < heads; head++) {
-        const float* from = x + ((size_t)row * heads + head) * headSize;
-        float* to = cache + (((size_t)b * heads + head) * capacity + (first + t) % capacity) * headSize;
-        int32_t i = 0;
-        for (; i + LANES <= headSize; i += LANES) store(to + i, load(from + i));
-        for (; i < headSize; i++) to[i] = from[i];
+        size_t from = ((size_t)row * heads + head) * headSize;
+        size_t to = (((size_t)b * heads + head) * capacity + (first + t) % capacity) * headSize;
+        if (xDtype == dtype) {
+          size_t bytes = bytesOf(dtype);
+          __builtin_memcpy((uint8_t*)cache + to * bytes, (const uint8_t*)x + from * bytes, headSize * bytes);
+        } else {
+          roundRow((const float*)x + from, cache, dtype, to, headSize);
+        }
       }
     }
   });

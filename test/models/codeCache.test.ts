@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { fileURLToPath } from 'node:url'
-import { roundHalfEven } from '../../src/core/halves.ts'
+import { roundHalfEven, roundTo } from '../../src/core/halves.ts'
 import { Random } from '../../src/core/random.ts'
 import type { Device } from '../../src/devices/device.ts'
 import { epsilon, normals } from '../../src/kernels/inputs.ts'
 import { floatCache } from '../../src/models/caches/floatCache.ts'
-import { makeCache } from '../../src/models/caches/index.ts'
+import { type CacheType, makeCache } from '../../src/models/caches/index.ts'
 import { type CacheKind, KVCache } from '../../src/models/caches/kvCache.ts'
+import type { CausalLM } from '../../src/models/causalLM.ts'
 import { generate } from '../../src/models/generate.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
 import { add, expand, mul, reduce } from '../../src/tensor/ops/index.ts'
@@ -17,38 +18,62 @@ import { testOnDevices } from '../tensor/devices.ts'
 const stories = fileURLToPath(new URL('../../models/stories260K', import.meta.url))
 const prompt = Array.from({ length: 300 }, (_, i) => (i * 31 + 7) % 512)
 
-/** Layers, heads and head size as the tests below have them: two groups a head, of 64 and of 16 values. */
+/** Layers, heads and head size as the tests below have them: two runs a head, of 64 and of 16 values. */
 const sizes = { layers: 1, keyValueHeads: 2, headSize: 80 }
-const [B, T, H, KV, D, residual] = [2, 90, 4, 2, 80, 9]
+const [B, T, H, KV, D] = [2, 140, 4, 2, 80]
 
-/** x [rows, D] rounded to int8 in groups of 64 values, by hand, and half a step of each value. */
-function rounded(x: Float32Array): { values: Float32Array; half: Float32Array } {
+/** A cache of codes, as the test has it. */
+interface Format {
+  kv: 'int8' | 'int4'
+  residual: number
+  /** Tokens that share the scales of keys. */
+  groupTokens: number
+}
+
+/** Which values of x [B, T, KV, D] share a scale: runs of 64 of a token, or each value over some tokens. */
+function groupsOf(groupTokens: number): number[][] {
+  const groups = new Map<string, number[]>()
+  for (let i = 0; i < B * T * KV * D; i++) {
+    const [row, d] = [Math.floor(i / D), i % D]
+    const [b, t, h] = [Math.floor(row / KV / T), Math.floor(row / KV) % T, row % KV]
+    const key = groupTokens > 0 ? [b, h, Math.floor(t / groupTokens), d] : [row, Math.floor(d / 64)]
+    const group = groups.get(String(key)) ?? []
+    group.push(i)
+    groups.set(String(key), group)
+  }
+  // An incomplete group has no codes yet.
+  return [...groups.values()].filter(({ length }) => groupTokens === 0 || length === groupTokens)
+}
+
+/** x [B, T, KV, D] as the codes stand for it, by hand, and half a step of each value. */
+function rounded(x: Float32Array, kv: 'int8' | 'int4', groupTokens: number) {
   const [values, half] = [new Float32Array(x.length), new Float32Array(x.length)]
-  for (let row = 0; row < x.length; row += D)
-    for (const [from, to] of [
-      [row, row + 64],
-      [row + 64, row + D],
-    ]) {
-      const group = x.subarray(from, to)
-      const most = group.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0)
-      const step = Math.fround(most / 127)
-      const inverse = Math.fround(127 / most)
-      for (let i = from; i < to; i++) {
-        values[i] = roundHalfEven(Math.fround(x[i] * inverse)) * step
-        // The code may be one beside, where the quotient lies within a rounding of the middle.
-        half[i] = step * (0.5 + 127 * 2 * epsilon)
-      }
+  for (const group of groupsOf(groupTokens)) {
+    const members = group.map((i) => x[i])
+    const most = Math.max(...members.map(Math.abs))
+    const [least, range, low, high] =
+      kv === 'int8'
+        ? [0, most, -127, 127]
+        : [Math.min(...members), Math.max(...members) - Math.min(...members), 0, 15]
+    const step = roundTo('float16', Math.fround(Math.fround(range) / high))
+    for (const i of group) {
+      const code = roundHalfEven(Math.fround(Math.fround(x[i] - least) / step))
+      values[i] = least + Math.min(Math.max(code, low), high) * step
+      // The code may be one beside where the quotient lies within a rounding of the middle, and the step is
+      // too small for the largest value by a rounding to float16.
+      half[i] = step * (0.5 + 2 * high * epsilon) + range * 2 ** -11
     }
+  }
   return { values, half }
 }
 
 /**
  * What each query [B, T, H] sees of keys and values [B, T, KV], in float64: those `residual` tokens before as
- * int8; and how far that may lie from attention over floats. A score moves by δ = scale·Σ|q|·half a step at
+ * codes; and how far that may lie from attention over floats. A score moves by δ = scale·Σ|q|·half a step at
  * most, a weight by a factor of e^±2δ, a value by half a step.
  */
-function reference(q: Float32Array, k: Float32Array, v: Float32Array) {
-  const [keys, values] = [rounded(k), rounded(v)]
+function reference([q, k, v]: Float32Array[], { kv, residual, groupTokens }: Format) {
+  const [keys, values] = [rounded(k, kv, groupTokens), rounded(v, kv, 0)]
   const result = {
     y: new Float64Array(q.length),
     floats: new Float64Array(q.length),
@@ -102,18 +127,26 @@ const part = (device: Device, x: Float32Array, heads: number, first: number, end
     [B, end - first, heads, D],
   )
 
-testOnDevices(
-  'a cache in int8: old tokens rounded, the last in full, however a text is cut',
-  async (device) => {
+const formats: Format[] = [
+  { kv: 'int8', residual: 9, groupTokens: 0 },
+  { kv: 'int4', residual: 9, groupTokens: 0 },
+  { kv: 'int4', residual: 70, groupTokens: 64 },
+]
+for (const format of formats) {
+  const name = `a cache in ${format.kv}, ${format.residual} tokens in full`
+  testOnDevices(`${name}: old tokens rounded, however a text is cut`, async (device) => {
     const random = new Random(3)
-    const [q, k, v] = [H, KV, KV].map((heads) => normals(random, B * T * heads * D))
-    const { y, floats, bound } = reference(q, k, v)
+    // What float16 holds exactly.
+    const [q, k, v] = [H, KV, KV].map((heads) =>
+      normals(random, B * T * heads * D).map((value) => roundTo('float16', value)),
+    )
+    const { y, floats, bound } = reference([q, k, v], format)
     const largest = (x: Float32Array) => x.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
     // A score is a sum of D products; a weight errs relatively by as much, and the values' sum by a little
     // more.
     const tolerance = 8 * epsilon * (1 + largest(q) * largest(k) * Math.sqrt(D)) * largest(v)
-    for (const cuts of [[T], Array(T).fill(1), [3, 5, 64, 1, 1, 16]]) {
-      const cache = makeCache(device, sizes, T, { kv: 'int8', batch: B, residual })
+    for (const cuts of [[T], Array(T).fill(1), [3, 5, 64, 1, 1, 16, 50]]) {
+      const cache = makeCache(device, sizes, T, { kv: format.kv, batch: B, residual: format.residual })
       for (let first = 0; first < T; ) {
         const end = first + cuts[0]
         const seen = scope(() => {
@@ -137,8 +170,8 @@ testOnDevices(
       }
       cache.dispose()
     }
-  },
-)
+  })
+}
 
 testOnDevices('bytes of caches, counted by hand', (device) => {
   const bytes = (options: object, capacity = 200) => {
@@ -147,12 +180,17 @@ testOnDevices('bytes of caches, counted by hand', (device) => {
     return cache.bytes
   }
   // Keys and values of three layers, two heads each: 80 floats a token.
-  assert.equal(bytes({}), 2 * 3 * 2 * 200 * 80 * 4)
-  // 72 tokens of 80 bytes and two scales, 128 of 80 floats.
-  assert.equal(bytes({ kv: 'int8' }), 2 * 3 * 2 * (72 * (80 + 2 * 4) + 128 * 80 * 4))
-  assert.equal(bytes({ kv: 'int8', residual: 0, batch: 2 }), 2 * 3 * 2 * 2 * 200 * (80 + 2 * 4))
+  assert.equal(bytes({ kv: 'float32' }), 2 * 3 * 2 * 200 * 80 * 4)
+  assert.equal(bytes({ kv: 'float16' }), 2 * 3 * 2 * 200 * 80 * 2)
+  assert.equal(bytes({ kv: 'float8' }), 2 * 3 * 2 * 200 * 80)
+  // 72 tokens of 80 bytes and two scales, 128 of 80 halves.
+  assert.equal(bytes({ kv: 'int8' }), 2 * 3 * 2 * (72 * (80 + 2 * 2) + 128 * 80 * 2))
+  assert.equal(bytes({ kv: 'int8', residual: 0, batch: 2 }), 2 * 3 * 2 * 2 * 200 * (80 + 2 * 2))
   // Room for the last tokens only.
-  assert.equal(bytes({ kv: 'int8' }, 50), 2 * 3 * 2 * 50 * 80 * 4)
+  assert.equal(bytes({ kv: 'int8' }, 50), 2 * 3 * 2 * 50 * 80 * 2)
+  // 40 bytes and two scales and shifts for values; keys have 80 of each for 64 tokens, here twice.
+  const [keys, values] = [72 * 40 + 2 * 80 * 2 * 2, 72 * (40 + 2 * 2 * 2)]
+  assert.equal(bytes({ kv: 'int4' }), 3 * 2 * (keys + values + 2 * 128 * 80 * 2))
 })
 
 /** Floats with a uniform error of at most half a step of int8: what rounding does, without rounding. */
@@ -165,9 +203,10 @@ function noisyCache(): CacheKind<'tokens'> {
     const steps = expand(most.view([...most.shape, 1]), shape)
     return add(x, mul(Tensor.fromArray(x.device, noise, shape), steps))
   }
+  const floats = floatCache('float32')
   return {
-    ...floatCache,
-    attend: (layer, q, k, v, options) => floatCache.attend(layer, q, noisy(k), noisy(v), options),
+    ...floats,
+    attend: (layer, q, k, v, options) => floats.attend(layer, q, noisy(k), noisy(v), options),
   }
 }
 
@@ -188,7 +227,7 @@ testOnDevices('logits with a cache in int8 stray as far as its steps say', async
     for (const one of [y, cache]) one.dispose()
     return values
   }
-  const floats = await logits(model.createCache(300))
+  const floats = await logits(model.createCache(300, { kv: 'float32' }))
   const stray = (values: number[]) =>
     Math.sqrt(values.reduce((sum, value, i) => sum + (value - floats[i]) ** 2, 0) / values.length)
   const [int8, noise] = [
@@ -206,11 +245,24 @@ testOnDevices('logits with a cache in int8 stray as far as its steps say', async
   assert.equal(device.allocatedBytes, 0)
 })
 
-testOnDevices('generation with a cache in int8: kept steps give what single calls give', async (device) => {
-  const model = await loadCausalLM(stories, { device })
+testOnDevices(
+  'generation with caches in few bits: kept steps give what single calls give',
+  async (device) => {
+    const model = await loadCausalLM(stories, { device })
+    for (const kv of ['float16', 'float8', 'int8', 'int4'] as const) await generatesAlike(model, kv)
+    await assert.rejects(generate(model, prompt, { kv: 'int3' as 'int8' }), {
+      message: 'generate: kv must be float32, float16, float8, int8 or int4; received "int3"',
+    })
+    model.dispose()
+    assert.equal(device.allocatedBytes, 0)
+  },
+)
+
+/** `generate` gives the tokens that a forward pass for each gives. */
+async function generatesAlike(model: CausalLM, kv: CacheType): Promise<void> {
   const start = prompt.slice(0, 150)
-  const { tokenIds } = await generate(model, start, { kv: 'int8', maxNewTokens: 60, stopAtEos: false })
-  const cache = model.createCache(210, { kv: 'int8' })
+  const { tokenIds } = await generate(model, start, { kv, maxNewTokens: 60, stopAtEos: false })
+  const cache = model.createCache(210, { kv })
   const expected: number[] = []
   let logits = model.forward(start, { cache, lastOnly: true })
   while (expected.length < 60) {
@@ -221,9 +273,4 @@ testOnDevices('generation with a cache in int8: kept steps give what single call
   }
   for (const one of [logits, cache]) one.dispose()
   assert.deepEqual(tokenIds, expected)
-  await assert.rejects(generate(model, start, { kv: 'int4' as 'int8' }), {
-    message: 'generate: kv must be float32 or int8; received "int4"',
-  })
-  model.dispose()
-  assert.equal(device.allocatedBytes, 0)
-})
+}
