@@ -58,6 +58,7 @@ const quantizeOptions = {
 const sizes = { stride: undefined, padding: undefined, dilation: undefined, groups: undefined }
 const pooling = { stride: undefined, padding: undefined, ceilMode: undefined }
 const generation = {
+  cache: undefined,
   ...unset('temperature', 'topK', 'topP', 'minP', 'seed', 'logprobs', 'topLogprobs'),
   ...unset('repetitionPenalty', 'frequencyPenalty', 'presencePenalty', 'noRepeatNgramSize'),
   ...unset('maxNewTokens', 'stopAtEos', 'stopStrings', 'stopTokenIds', 'computeDtype', 'kv', 'signal'),

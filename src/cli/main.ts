@@ -228,11 +228,11 @@ for (const [command, most] of [
     .option('--no-eos', "do not end at the model's end-of-text tokens")
 }
 
-for (const [command, usual] of [
-  [generate, 'int8'],
-  [chat, 'int8'],
-  [evaluate, 'float32'],
-  [bench, 'int8'],
+for (const [command, usual, usualCache] of [
+  [generate, 'int8', 'float16'],
+  [chat, 'int8', 'float16'],
+  [evaluate, 'float32', 'float32'],
+  [bench, 'int8', 'float16'],
 ] as const) {
   const what = `precision of products with quantized weights, where their type allows int8 (default: ${usual})`
   command
@@ -240,8 +240,8 @@ for (const [command, usual] of [
     .addOption(
       new Option(
         '--kv <name>',
-        'what keys and values of earlier tokens are kept as; int8 keeps the last 128 tokens in full (default: float32)',
-      ).choices(['float32', 'int8']),
+        `what keys and values of earlier tokens are kept as; int8 and int4 keep the last 128 tokens as float16 (default: ${usualCache})`,
+      ).choices(['float32', 'float16', 'float8', 'int8', 'int4']),
     )
 }
 

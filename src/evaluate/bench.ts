@@ -53,7 +53,7 @@ export async function bench(model: CausalLM, options: BenchOptions = {}): Promis
   check('bench', 'model', model, aCausalLM)
   checkOptions('bench', options, optionKinds)
   const { maxPositions, vocabularySize } = model.config
-  const { computeDtype, kv = 'float32', signal } = options
+  const { computeDtype, kv = 'float16', signal } = options
   const newTokens = Math.min(options.newTokens ?? 64, maxPositions - 1)
   const promptTokens = Math.min(options.promptTokens ?? 512, maxPositions - newTokens)
   const prompt = Array.from({ length: promptTokens }, (_, i) => (i * 7919 + 13) % vocabularySize)

@@ -33,7 +33,11 @@ export async function likelihoods(
   if (before.length > 0) compute(() => model.extend(before, cache))
   const all: Likelihood[] = []
   for (const tokens of continuations) {
-    cache.length = before.length
+    if (cache.goesBackTo(before.length)) cache.length = before.length
+    else {
+      cache.length = 0
+      compute(() => model.extend(before, cache))
+    }
     const { nll, guesses } = scope(() => {
       const inputs = [last, ...tokens.slice(0, -1)]
       const logits = compute(() => model.forward(inputs, { cache }))

@@ -11,12 +11,14 @@ import {
 } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { Scalar } from '../devices/commandList.ts'
+import { Attention } from '../nn/attention.ts'
 import type { EmbeddingLike, LinearLike } from '../nn/layerLike.ts'
 import type { Position } from '../tensor/ops/index.ts'
 import { scope } from '../tensor/scope.ts'
 import { aTensor, Tensor } from '../tensor/tensor.ts'
+import type { LayerSizes } from './caches/cacheKind.ts'
 import { type CacheOptions, cacheKinds, makeCache } from './caches/index.ts'
-import { KVCache } from './caches/kvCache.ts'
+import { aCache, type KVCache } from './caches/kvCache.ts'
 import { Pretrained } from './pretrained.ts'
 
 /** What is the same in every architecture's config. */
@@ -54,7 +56,7 @@ export interface ForwardOptions {
 }
 
 const forwardKinds: OptionKinds<ForwardOptions> = {
-  cache: instanceOf(KVCache, "be a model's cache, as createCache gives it"),
+  cache: aCache,
   position: either(
     'be a scalar of a kept list, or a tensor of places',
     instanceOf(Scalar, ''),
@@ -105,11 +107,26 @@ export abstract class CausalLM extends Pretrained {
     return { ...config, tie_word_embeddings: this.lm_head.weight === weight, [dtype]: weight.dtype }
   }
 
-  /** An empty cache for `capacity` tokens. */
+  /** What each layer asks of a cache. */
+  get cacheLayers(): LayerSizes[] {
+    const { layers, keyValueHeads, headSize } = this.config
+    const sizes: LayerSizes[] = Array.from({ length: layers }, () => ({ keyValueHeads, headSize }))
+    for (const [, module] of this.namedModules()) {
+      if (!(module instanceof Attention)) continue
+      const { layer, keyValueHeads, headSize, window } = module.options
+      sizes[layer] = { keyValueHeads, headSize, window }
+    }
+    return sizes
+  }
+
+  /**
+   * An empty cache for `capacity` tokens.
+   * @throws DeviceError if the device has no room for it
+   */
   createCache(capacity: number, options: CacheOptions = {}): KVCache {
     check('createCache', 'capacity', capacity, wholeNumber(1))
     checkOptions('createCache', options, cacheKinds)
-    return makeCache(this.device, this.config, capacity, options)
+    return makeCache(this.device, this.cacheLayers, capacity, options)
   }
 
   /**
@@ -149,7 +166,7 @@ export abstract class CausalLM extends Pretrained {
     if (cache && cache.batch !== B)
       throw new ShapeError(`forward: the cache holds ${cache.batch} sequences; received ids of ${B}`)
     const x = this.hidden(tokens.view([B, T]), cache, options.position ?? cache?.next(T) ?? 0)
-    if (!options.position) cache?.added(T)
+    if (!options.position) cache?.added(T, ids instanceof Tensor ? [] : ids)
     return x
   }
 

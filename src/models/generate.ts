@@ -1,9 +1,11 @@
+import { ShapeError } from '../core/errors.ts'
 import { aFunction, aSignal, check } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { type Computation, computedIn, computeIn } from '../nn/computeDtype.ts'
 import { aComputeDType, type ComputeDType } from '../qtensor/computeDtype.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { aCacheType, type CacheType } from './caches/index.ts'
+import { aCache, type KVCache } from './caches/kvCache.ts'
 import { aCausalLM, type CausalLM } from './causalLM.ts'
 import { DecodeStep } from './decodeStep.ts'
 import { type Generation, GenerationRecord } from './generation.ts'
@@ -27,8 +29,13 @@ export interface StreamOptions extends SequenceOptions {
    * weights has them.
    */
   computeDtype?: ComputeDType
-  /** What keys and values of earlier tokens are kept as, as `createCache` takes it; default float32. */
+  /** What keys and values of earlier tokens are kept as, as `createCache` takes it; default float16. */
   kv?: CacheType
+  /**
+   * A cache of one sequence to go on from, instead of a new one: of the prompt, what it holds the first tokens
+   * of is not read again. It holds the new tokens, too, in the end; it is not disposed.
+   */
+  cache?: KVCache
   /** Ends the generation: between two tokens, or two chunks of the prompt. */
   signal?: AbortSignal
 }
@@ -43,6 +50,7 @@ export const streamKinds: OptionKinds<StreamOptions> = {
   ...sequenceKinds,
   computeDtype: aComputeDType,
   kv: aCacheType,
+  cache: aCache,
   signal: aSignal,
 }
 const optionKinds: OptionKinds<GenerateOptions> = { ...streamKinds, onText: aFunction }
@@ -109,14 +117,40 @@ async function* run(
   sequence: Sequence,
   options: StreamOptions,
 ): AsyncGenerator<GeneratedToken> {
-  const { signal, kv } = options
-  const { promptIds, limit } = sequence
-  signal?.throwIfAborted()
+  options.signal?.throwIfAborted()
   if (sequence.finishReason) return
-  using cache = model.createCache(promptIds.length + limit - 1, { kv })
+  const { promptIds, tokenIds, limit } = sequence
+  const capacity = promptIds.length + limit - 1
+  if (!options.cache) {
+    using cache = model.createCache(capacity, { kv: options.kv ?? 'float16' })
+    yield* runIn(cache, model, sequence, options)
+    return
+  }
+  const { cache, kv } = options
+  if (kv !== undefined) throw new ShapeError('generate: a cache keeps what it was made for; received kv, too')
+  if (cache.batch !== 1 || cache.capacity < capacity)
+    throw new ShapeError(
+      `generate: the cache must hold one sequence of ${capacity} tokens, the prompt's and new ones; it holds ${cache.batch} of ${cache.capacity}`,
+    )
+  cache.length = cache.reusable(promptIds)
+  try {
+    yield* runIn(cache, model, sequence, options)
+  } finally {
+    cache.note([...promptIds, ...tokenIds])
+  }
+}
+
+/** Yields the tokens of a sequence, of which the cache holds some already. */
+async function* runIn(
+  cache: KVCache,
+  model: CausalLM,
+  sequence: Sequence,
+  options: StreamOptions,
+): AsyncGenerator<GeneratedToken> {
+  const { signal } = options
   const compute = computeIn(model, computation(options))
   using step = compute(() => new DecodeStep(model, cache))
-  const chunks = prefill(model, promptIds, cache, compute)
+  const chunks = prefill(model, sequence.promptIds.slice(cache.length), cache, compute)
   let chunk = await chunks.next()
   for (; !chunk.done; chunk = await chunks.next()) signal?.throwIfAborted()
   using logits = chunk.value

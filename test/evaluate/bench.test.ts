@@ -15,12 +15,12 @@ const { layers, keyValueHeads, headSize } = model.config
 test('figures follow from each other, and sizes from the model', async () => {
   const result = await bench(model, { promptTokens: 9, newTokens: 5, runs: 2 })
   assert.deepEqual([result.promptTokens, result.newTokens, result.threads], [9, 5, 1])
-  assert.deepEqual([result.computeDtype, result.kv], ['float32', 'float32'])
+  assert.deepEqual([result.computeDtype, result.kv], ['float32', 'float16'])
   assert.equal(result.prefillTokensPerSecond, 9000 / result.firstTokenMs)
   assert.equal(result.decodeTokensPerSecond, 1000 / result.msPerToken)
   assert.ok(result.firstTokenMs > 0 && result.msPerToken > 0)
   // Keys and values of nine and four tokens: of the last one there are none.
-  assert.equal(result.cacheBytes, 13 * 2 * layers * keyValueHeads * headSize * 4)
+  assert.equal(result.cacheBytes, 13 * 2 * layers * keyValueHeads * headSize * 2)
 })
 
 test('lengths end where the model does', async () => {

@@ -4,9 +4,10 @@ import { roundHalfEven, roundTo } from '../../src/core/halves.ts'
 import { Random } from '../../src/core/random.ts'
 import type { Device } from '../../src/devices/device.ts'
 import { epsilon, normals } from '../../src/kernels/inputs.ts'
+import type { CacheKind } from '../../src/models/caches/cacheKind.ts'
 import { floatCache } from '../../src/models/caches/floatCache.ts'
 import { type CacheType, makeCache } from '../../src/models/caches/index.ts'
-import { type CacheKind, KVCache } from '../../src/models/caches/kvCache.ts'
+import { KVCache } from '../../src/models/caches/kvCache.ts'
 import type { CausalLM } from '../../src/models/causalLM.ts'
 import { generate } from '../../src/models/generate.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
@@ -19,7 +20,7 @@ const stories = fileURLToPath(new URL('../../models/stories260K', import.meta.ur
 const prompt = Array.from({ length: 300 }, (_, i) => (i * 31 + 7) % 512)
 
 /** Layers, heads and head size as the tests below have them: two runs a head, of 64 and of 16 values. */
-const sizes = { layers: 1, keyValueHeads: 2, headSize: 80 }
+const sizes = [{ keyValueHeads: 2, headSize: 80 }]
 const [B, T, H, KV, D] = [2, 140, 4, 2, 80]
 
 /** A cache of codes, as the test has it. */
@@ -175,7 +176,7 @@ for (const format of formats) {
 
 testOnDevices('bytes of caches, counted by hand', (device) => {
   const bytes = (options: object, capacity = 200) => {
-    const cache = makeCache(device, { layers: 3, keyValueHeads: 2, headSize: 80 }, capacity, options)
+    const cache = makeCache(device, Array(3).fill(sizes[0]), capacity, options)
     cache.dispose()
     return cache.bytes
   }
@@ -183,18 +184,24 @@ testOnDevices('bytes of caches, counted by hand', (device) => {
   assert.equal(bytes({ kv: 'float32' }), 2 * 3 * 2 * 200 * 80 * 4)
   assert.equal(bytes({ kv: 'float16' }), 2 * 3 * 2 * 200 * 80 * 2)
   assert.equal(bytes({ kv: 'float8' }), 2 * 3 * 2 * 200 * 80)
-  // 72 tokens of 80 bytes and two scales, 128 of 80 halves.
-  assert.equal(bytes({ kv: 'int8' }), 2 * 3 * 2 * (72 * (80 + 2 * 2) + 128 * 80 * 2))
+  // Tokens of 80 bytes and two scales, the last 128 of 80 halves.
+  assert.equal(bytes({ kv: 'int8' }), 2 * 3 * 2 * (200 * (80 + 2 * 2) + 128 * 80 * 2))
   assert.equal(bytes({ kv: 'int8', residual: 0, batch: 2 }), 2 * 3 * 2 * 2 * 200 * (80 + 2 * 2))
-  // Room for the last tokens only.
-  assert.equal(bytes({ kv: 'int8' }, 50), 2 * 3 * 2 * 50 * 80 * 2)
-  // 40 bytes and two scales and shifts for values; keys have 80 of each for 64 tokens, here twice.
-  const [keys, values] = [72 * 40 + 2 * 80 * 2 * 2, 72 * (40 + 2 * 2 * 2)]
+  // 40 bytes and two scales and shifts for values; keys have 80 of each for 64 tokens, here four times.
+  const [keys, values] = [200 * 40 + 4 * 80 * 2 * 2, 200 * (40 + 2 * 2 * 2)]
   assert.equal(bytes({ kv: 'int4' }), 3 * 2 * (keys + values + 2 * 128 * 80 * 2))
+  // A window: no more than its tokens, whatever the context.
+  const windowed = (kv: CacheType, window: number) => {
+    const cache = makeCache(device, [{ keyValueHeads: 2, headSize: 80, window }], 100000, { kv })
+    cache.dispose()
+    return cache.bytes
+  }
+  assert.equal(windowed('float16', 500), 2 * 2 * 500 * 80 * 2)
+  assert.equal(windowed('int4', 100), 2 * 2 * 100 * 80 * 2)
 })
 
 /** Floats with a uniform error of at most half a step of int8: what rounding does, without rounding. */
-function noisyCache(): CacheKind<'tokens'> {
+function noisyCache(): CacheKind<never, 'tokens' | 'codes' | 'scale' | 'recent'> {
   const random = new Random(9)
   const noisy = (x: Tensor) => {
     const { shape } = x
@@ -206,21 +213,20 @@ function noisyCache(): CacheKind<'tokens'> {
   const floats = floatCache('float32')
   return {
     ...floats,
-    attend: (layer, q, k, v, options) => floats.attend(layer, q, noisy(k), noisy(v), options),
+    attend: (layer, q, k, v, ...options) => floats.attend(layer, q, noisy(k), noisy(v), ...options),
   }
 }
 
 testOnDevices('logits with a cache in int8 stray as far as its steps say', async (device) => {
   const model = await loadCausalLM(stories, { device })
-  const { layers, keyValueHeads, headSize } = model.config
+  const [{ headSize }] = model.cacheLayers
   // A head of 8 values is one group, so that the largest of a head makes its step.
   assert.equal(headSize, 8)
-  const noisy = KVCache.make(
-    noisyCache(),
-    device,
-    { layers, keyValueHeads, headSize },
-    { capacity: 300, batch: 1, residual: 0 },
-  )
+  const noisy = KVCache.make(noisyCache(), device, model.cacheLayers, {
+    capacity: 300,
+    batch: 1,
+    residual: 0,
+  })
   const logits = async (cache: KVCache) => {
     const y = model.forward(prompt, { cache })
     const values = Array.from(await y.toNumbers())
@@ -235,12 +241,13 @@ testOnDevices('logits with a cache in int8 stray as far as its steps say', async
     await logits(noisy),
   ].map(stray)
   assert.ok(int8 > noise / 1.5 && int8 < 1.5 * noise, `${int8} by int8, ${noise} by noise of its steps`)
-  // With the last 128 tokens in full, less: nothing at all before there are more.
+  // With the last 128 tokens in full, less: nothing beside float16 before there are more.
   const full = await logits(model.createCache(300, { kv: 'int8' }))
   assert.ok(stray(full) > 0 && stray(full) < int8)
   const before = 128 * model.config.vocabularySize
   const size = floats.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
-  assert.ok(full.slice(0, before).every((value, i) => Math.abs(value - floats[i]) < 1e-5 * size))
+  const halves = await logits(model.createCache(300, { kv: 'float16' }))
+  assert.ok(full.slice(0, before).every((value, i) => Math.abs(value - halves[i]) < 1e-5 * size))
   model.dispose()
   assert.equal(device.allocatedBytes, 0)
 })

@@ -76,6 +76,7 @@ test('log-probabilities are those of the logits that forward gives', async () =>
     repetitionPenalty: 1.5,
     logprobs: true,
     topLogprobs: 4,
+    kv: 'float32',
   })
   const ids = tokenizer.encode(prompt)
   const logits = model.forward([...ids, ...tokenIds])

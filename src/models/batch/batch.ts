@@ -57,7 +57,7 @@ export class Batch {
   private stepMs = 0
 
   constructor(model: CausalLM, settings: BatchSettings) {
-    const { size, capacity, kv, computeDtype } = settings
+    const { size, capacity, kv = 'float16', computeDtype } = settings
     this.model = model
     this.compute = computeIn(model, { asked: computeDtype, usual: 'int8' })
     this.cache = model.createCache(capacity, { kv, batch: size })

@@ -5,7 +5,10 @@ import {
   codesFor,
 } from '../../tensor/ops/attentionCached.ts'
 import { cacheWrite, cast } from '../../tensor/ops/index.ts'
-import type { CacheKind, HeldTensor } from './kvCache.ts'
+import type { Tensor } from '../../tensor/tensor.ts'
+import type { CacheKind, HeldLayer, HeldTensor, LayerShape } from './cacheKind.ts'
+
+type AttendOptions = Parameters<CacheKind['attend']>[4]
 
 /** Tokens that share the scales of their keys, value by value. */
 const groupTokens = 64
@@ -17,7 +20,8 @@ const groupTokens = 64
  * head. Of 4 bits keys have them for each value over 64 tokens instead: some values of keys are large in all
  * tokens, and would set the steps of the others. The query at position p sees the tokens p − residual + 1 … p
  * in full and those before as codes. So what a token sees depends on its position alone, not on how the text
- * was cut into calls, which generation does by the clock.
+ * was cut into calls, which generation does by the clock. Layers whose window is not longer than that hold it
+ * in full, and no codes.
  *
  * transformers' QuantizedCache has the same group size and the same number of tokens in full at most; it lets
  * them grow to 128 and then quantizes all at once, those quantized before once more, and shows a call's own
@@ -25,33 +29,62 @@ const groupTokens = 64
  * Source: Liu et al., "KIVI: A Tuning-Free Asymmetric 2bit Quantization for KV Cache", 2024.
  */
 export function codeCache(bits: CodeFormat['bits']): CacheKind<'codes' | 'scale' | 'recent', 'shift'> {
-  const formatOf = (residual: number): CodeFormat => ({
+  const formatOf = ({ residual }: LayerShape): CodeFormat => ({
     bits,
     groupTokens: bits === 4 && residual >= groupTokens ? groupTokens : 0,
   })
   return {
-    layer({ batch, capacity, keyValueHeads: heads, headSize, ...shape }) {
-      const residual = Math.min(shape.residual, capacity)
-      const recent: HeldTensor = { shape: [batch, heads, residual, headSize], dtype: 'float16' }
-      // The last tokens are never seen as codes.
-      const kept = (format: CodeFormat) => ({
-        ...codesFor(batch, heads, capacity - residual, headSize, format),
-        recent,
-      })
-      const format = formatOf(residual)
-      return { keys: kept(format), values: kept({ ...format, groupTokens: 0 }) }
+    layer(shape) {
+      const { capacity, residual, window = Infinity } = shape
+      if (window <= residual) return windowLayer(shape, 'float16', formatOf(shape))
+      return cachedLayer(shape, 'float16', Math.min(residual, capacity), capacity, formatOf(shape))
     },
-    attend({ keys, values }, q, k, v, options) {
-      const { position } = options
-      const format = formatOf(keys.recent.size(2))
-      const [ownK, ownV] = [k, v].map((x) => cast(x, 'float16'))
-      cacheQuantize(ownK, keys, position, format)
-      cacheQuantize(ownV, values, position, { ...format, groupTokens: 0 })
-      const y = attentionCached(q, ownK, ownV, keys, values, format, options)
-      // After the queries have seen the tokens whose places these take.
-      cacheWrite(ownK, keys.recent, position, { ring: true })
-      cacheWrite(ownV, values.recent, position, { ring: true })
-      return y
-    },
+    attend: (layer, q, k, v, options, shape) => attendCached(layer, [q, k, v], options, formatOf(shape)),
   }
+}
+
+/** A layer that holds its window in full, and no codes. */
+export function windowLayer(
+  shape: LayerShape,
+  dtype: HeldTensor['dtype'],
+  format: CodeFormat,
+): HeldLayer<'codes' | 'scale' | 'recent', 'shift', HeldTensor> {
+  const { capacity, window = capacity } = shape
+  return cachedLayer(shape, dtype, Math.min(window, capacity), 0, format)
+}
+
+/** A layer with `full` tokens of a dtype, and codes of `coded` ones. */
+function cachedLayer(
+  { batch, keyValueHeads, headSize }: LayerShape,
+  dtype: HeldTensor['dtype'],
+  full: number,
+  coded: number,
+  format: CodeFormat,
+): HeldLayer<'codes' | 'scale' | 'recent', 'shift', HeldTensor> {
+  const recent = { shape: [batch, keyValueHeads, full, headSize], dtype, ring: true }
+  const kept = (rowTokens: number) => {
+    const held = codesFor(batch, keyValueHeads, coded, headSize, { ...format, groupTokens: rowTokens })
+    const { codes, scale, shift } = held
+    const shared = { rowTokens: Math.max(rowTokens, 1) }
+    return { codes, scale: { ...scale, ...shared }, ...(shift && { shift: { ...shift, ...shared } }), recent }
+  }
+  return { keys: kept(format.groupTokens), values: kept(0) }
+}
+
+/** Writes the call's own tokens as codes, attends, and puts them in the places of the oldest in full. */
+export function attendCached(
+  { keys, values }: HeldLayer<'codes' | 'scale' | 'recent', 'shift', Tensor>,
+  [q, k, v]: readonly [Tensor, Tensor, Tensor],
+  options: AttendOptions,
+  format: CodeFormat,
+): Tensor {
+  const { position } = options
+  const [ownK, ownV] = [k, v].map((x) => cast(x, keys.recent.dtype))
+  cacheQuantize(ownK, keys, position, format)
+  cacheQuantize(ownV, values, position, { ...format, groupTokens: 0 })
+  const y = attentionCached(q, ownK, ownV, keys, values, format, options)
+  // After the queries have seen the tokens whose places these take.
+  cacheWrite(ownK, keys.recent, position, { ring: true })
+  cacheWrite(ownV, values.recent, position, { ring: true })
+  return y
 }

@@ -1,9 +1,11 @@
+import { DeviceError } from '../../core/errors.ts'
 import { type Kind, oneOf, wholeNumber } from '../../core/kinds.ts'
 import type { OptionKinds } from '../../core/options.ts'
 import type { Device } from '../../devices/device.ts'
+import { type CacheKind, cacheBytes, type LayerSizes } from './cacheKind.ts'
 import { codeCache } from './codeCache.ts'
 import { floatCache } from './floatCache.ts'
-import { type CacheKind, type CacheSizes, KVCache } from './kvCache.ts'
+import { KVCache } from './kvCache.ts'
 
 /** What keys and values are kept as. */
 export type CacheType = 'float32' | 'float16' | 'float8' | 'int8' | 'int4'
@@ -23,12 +25,13 @@ export const aCacheType: Kind = oneOf(...Object.keys(caches))
 /** What a cache keeps. */
 export interface CacheOptions {
   /**
-   * What keys and values are kept as; default float32. int8: in groups of 64 values, the last tokens in full.
+   * What keys and values are kept as; default float32. float16 and float8 round them; int8 and int4 keep the
+   * last tokens as float16, those before as codes in groups of 64.
    */
   kv?: CacheType
   /** Sequences; default 1. */
   batch?: number
-  /** Tokens that a cache in int8 keeps in full; default 128. */
+  /** Tokens that a cache in int8 or int4 keeps in full; default 128. */
   residual?: number
 }
 
@@ -38,13 +41,25 @@ export const cacheKinds: OptionKinds<CacheOptions> = {
   residual: wholeNumber(0),
 }
 
-/** A cache of this kind, empty. */
+/** Tokens that a cache in few bits keeps in full. */
+export const defaultResidual = 128
+
+/**
+ * A cache of this kind, empty.
+ * @throws DeviceError if the device has no room for it
+ */
 export function makeCache(
   device: Device,
-  { layers, keyValueHeads, headSize }: CacheSizes,
+  layers: readonly LayerSizes[],
   capacity: number,
-  { kv = 'float32', batch = 1, residual = 128 }: CacheOptions,
+  { kv = 'float32', batch = 1, residual = defaultResidual }: CacheOptions,
 ): KVCache {
-  const sizes = { layers, keyValueHeads, headSize }
-  return KVCache.make(caches[kv], device, sizes, { capacity, batch, residual })
+  const shape = { capacity, batch, residual }
+  const [needed, { availableBytes }] = [cacheBytes(caches[kv], layers, shape), device]
+  if (needed <= availableBytes) return KVCache.make(caches[kv], device, layers, shape)
+  const tokens = batch === 1 ? `${capacity} tokens` : `${batch} × ${capacity} tokens`
+  const numbers = `${Math.ceil(needed / 1e6)} MB; there are ${Math.floor(availableBytes / 1e6)} MB on ${device.name}`
+  throw new DeviceError(
+    `createCache: keys and values of ${tokens} in ${kv} need ${numbers}, so take fewer tokens or fewer bits (kv)`,
+  )
 }

@@ -1,93 +1,65 @@
-import type { DType } from '../../core/dtype.ts'
 import { ShapeError } from '../../core/errors.ts'
-import { check, wholeNumber } from '../../core/kinds.ts'
-import type { Shape } from '../../core/shape.ts'
+import { check, instanceOf, type Kind, wholeNumber } from '../../core/kinds.ts'
 import type { Device } from '../../devices/device.ts'
 import type { AttendOptions, AttentionCache } from '../../nn/attentionCache.ts'
 import type { Position } from '../../tensor/ops/index.ts'
 import { keep, scope } from '../../tensor/scope.ts'
 import { copyTo, Tensor } from '../../tensor/tensor.ts'
+import {
+  type CacheKind,
+  type CacheShape,
+  type HeldTensor,
+  heldBy,
+  type Layer,
+  type LayerShape,
+  type LayerSizes,
+  mapLayer,
+} from './cacheKind.ts'
 
-/** What a cache must know of a model. */
-export interface CacheSizes {
-  layers: number
-  keyValueHeads: number
-  headSize: number
-}
-
-/** How many sequences a cache holds, and what it keeps of their tokens. */
-export interface CacheShape {
-  /** Tokens it can hold of each sequence. */
-  capacity: number
-  batch: number
-  /** Tokens of which keys and values stay in full, where others do not. */
-  residual: number
-}
-
-/** What a layer of a cache is made for. */
-export type LayerShape = CacheShape & Omit<CacheSizes, 'layers'>
-
-/** A tensor that a layer holds. */
-export interface HeldTensor {
-  /** The batch is the first of its sizes. */
-  shape: Shape
-  dtype: DType
-}
-
-/** What a layer holds of its keys and values: tensors, or what they are, by name; some may be absent. */
-export interface HeldLayer<Name extends string, Optional extends string, T> {
-  keys: Readonly<Record<Name, T> & Partial<Record<Optional, T>>>
-  values: Readonly<Record<Name, T> & Partial<Record<Optional, T>>>
-}
-
-/** The tensors of any cache. */
-type Layer<T = Tensor> = HeldLayer<string, never, T>
-
-/** What a cache keeps of tokens, and how queries see them: an entry of the table of caches. */
-export interface CacheKind<Name extends string = string, Optional extends string = never> {
-  /** The tensors of a layer. */
-  layer(shape: LayerShape): HeldLayer<Name, Optional, HeldTensor>
-  /** `AttentionCache.attend` of one layer. */
-  attend(
-    layer: HeldLayer<Name, Optional, Tensor>,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    options: AttendOptions,
-  ): Tensor
+/** A layer of a cache. */
+interface CacheLayer {
+  readonly shape: LayerShape
+  readonly tensors: Layer
 }
 
 /** Keys and values of the tokens seen so far, of as many sequences as it was made for. */
 export class KVCache implements AttentionCache {
-  private readonly device: Device
-  private readonly kind: CacheKind
-  private readonly layers: readonly Layer[]
+  readonly device: Device
+  readonly kind: CacheKind
+  readonly layers: readonly CacheLayer[]
   /** Tokens it can hold of each sequence. */
   readonly capacity: number
   /** Tokens it holds of each sequence. */
   readonly lengths: Int32Array
+  /** The ids of each sequence's first tokens, as far as they are known. */
+  private readonly tokenIds: readonly number[][]
 
   /** @param layers as the kind has them, for as many sequences as there are lengths */
   constructor(
     device: Device,
     kind: CacheKind,
-    layers: readonly Layer[],
+    layers: readonly CacheLayer[],
     capacity: number,
     lengths: Int32Array,
+    tokenIds: readonly number[][],
   ) {
     this.device = device
     this.kind = kind
     this.layers = layers
     this.capacity = capacity
     this.lengths = lengths
+    this.tokenIds = tokenIds
   }
 
   /** An empty cache. */
-  static make(kind: CacheKind, device: Device, sizes: CacheSizes, shape: CacheShape): KVCache {
-    const { layers: count, ...head } = sizes
-    const make = ({ shape, dtype }: HeldTensor) => keep(Tensor.empty(device, shape, dtype))
-    const layers = Array.from({ length: count }, () => mapLayer(kind.layer({ ...head, ...shape }), make))
-    return new KVCache(device, kind, layers, shape.capacity, new Int32Array(shape.batch))
+  static make(kind: CacheKind, device: Device, layers: readonly LayerSizes[], shape: CacheShape): KVCache {
+    const made = layers.map((sizes): CacheLayer => {
+      const layer = { ...sizes, ...shape }
+      const make = ({ shape, dtype }: HeldTensor) => keep(Tensor.empty(device, shape, dtype))
+      return { shape: layer, tensors: mapLayer(kind.layer(layer), make) }
+    })
+    const tokenIds = Array.from({ length: shape.batch }, () => [])
+    return new KVCache(device, kind, made, shape.capacity, new Int32Array(shape.batch), tokenIds)
   }
 
   /** How many sequences it holds. */
@@ -95,13 +67,48 @@ export class KVCache implements AttentionCache {
     return this.lengths.length
   }
 
-  /** Tokens it holds of the longest sequence; setting it sets that of all. */
+  /** Tokens it holds of the longest sequence; setting it, to fewer or 0, sets that of all. */
   get length(): number {
     return this.lengths.reduce((most, length) => Math.max(most, length), 0)
   }
 
+  /** @throws ShapeError if it cannot go back so far */
   set length(tokens: number) {
+    if (!this.goesBackTo(tokens))
+      throw new ShapeError(
+        `length: a cache that keeps the last tokens in full must go back by one token, or to 0; received ${tokens} of ${this.length}`,
+      )
     this.lengths.fill(tokens)
+    for (const ids of this.tokenIds) if (ids.length > tokens) ids.length = tokens
+  }
+
+  /**
+   * Whether it can be as when it held so many tokens. One that keeps the last tokens in full has put later
+   * ones into the places of those before.
+   */
+  goesBackTo(tokens: number): boolean {
+    return tokens === 0 || tokens >= this.length - 1 || !this.hasRing
+  }
+
+  private get hasRing(): boolean {
+    return this.layers.some(({ shape }) => heldBy(this.kind.layer(shape)).some(({ ring }) => ring))
+  }
+
+  /** How many of the tokens of a batch of one can stay where a text of these ids is to be continued. */
+  reusable(ids: readonly number[]): number {
+    const [known] = this.tokenIds
+    if (this.batch !== 1 || known.length !== this.length) return 0
+    // The last one is read anew: its logits are what is asked for.
+    const most = Math.min(known.length, ids.length - 1)
+    const differs = ids.findIndex((id, i) => i >= most || id !== known[i])
+    return this.goesBackTo(differs) ? differs : 0
+  }
+
+  /** Notes the ids of the tokens that a batch of one holds, of which the first are the first of `ids`. */
+  note(ids: readonly number[]): void {
+    const [known] = this.tokenIds
+    known.length = 0
+    for (const id of ids.slice(0, this.length)) known.push(id)
   }
 
   /**
@@ -110,16 +117,20 @@ export class KVCache implements AttentionCache {
    * @throws ShapeError if `tokens` more do not fit
    */
   next(tokens: number): Position {
-    if (this.length + tokens > this.capacity)
+    const { length, lengths } = this
+    if (length + tokens > this.capacity)
       throw new ShapeError(
-        `forward: the cache holds ${this.capacity} tokens; received ${tokens} behind ${this.length}`,
+        `forward: the cache holds ${this.capacity} tokens; received ${tokens} behind ${length}`,
       )
-    if (this.lengths.every((length) => length === this.lengths[0])) return this.lengths[0]
-    return Tensor.fromArray(this.device, this.lengths)
+    if (lengths.every((one) => one === length)) return length
+    return Tensor.fromArray(this.device, lengths)
   }
 
-  /** As many tokens were added to each sequence. */
-  added(tokens: number): void {
+  /** As many tokens were added to each sequence; of a batch of one their ids, if they are known. */
+  added(tokens: number, ids: ArrayLike<number> = []): void {
+    const [known] = this.tokenIds
+    if (known.length > this.lengths[0]) known.length = this.lengths[0]
+    if (known.length === this.lengths[0]) for (let i = 0; i < ids.length; i++) known.push(ids[i])
     for (let b = 0; b < this.batch; b++) this.lengths[b] += tokens
   }
 
@@ -134,9 +145,12 @@ export class KVCache implements AttentionCache {
 
   /** The same of sequences `start` to `end` (exclusive). */
   sequences(start: number, end: number): KVCache {
-    const rows = (tensor: Tensor) => keep(tensor.rows(start, end))
-    const layers = this.layers.map((layer) => mapLayer(layer, rows))
-    return new KVCache(this.device, this.kind, layers, this.capacity, this.lengths.subarray(start, end))
+    const layers = this.layers.map(({ shape, tensors }) => ({
+      shape: { ...shape, batch: end - start },
+      tensors: mapLayer(tensors, (tensor) => keep(tensor.rows(start, end))),
+    }))
+    const [lengths, ids] = [this.lengths.subarray(start, end), this.tokenIds.slice(start, end)]
+    return new KVCache(this.device, this.kind, layers, this.capacity, lengths, ids)
   }
 
   /** Puts what it holds of sequence `from` in the place of sequence `to`, and empties the first. */
@@ -146,15 +160,18 @@ export class KVCache implements AttentionCache {
     })
     this.lengths[to] = this.lengths[from]
     this.lengths[from] = 0
+    this.tokenIds[to].length = 0
+    for (const id of this.tokenIds[from].splice(0)) this.tokenIds[to].push(id)
   }
 
   attend(layer: number, q: Tensor, k: Tensor, v: Tensor, options: AttendOptions): Tensor {
-    return this.kind.attend(this.layers[layer], q, k, v, options)
+    const { tensors, shape } = this.layers[layer]
+    return this.kind.attend(tensors, q, k, v, options, shape)
   }
 
   /** All that it holds. */
   private get tensors(): Tensor[] {
-    return this.layers.flatMap(({ keys, values }) => [...Object.values(keys), ...Object.values(values)])
+    return this.layers.flatMap(({ tensors }) => heldBy(tensors))
   }
 
   /** Bytes of keys and values of all tokens that it can hold. */
@@ -171,9 +188,5 @@ export class KVCache implements AttentionCache {
   }
 }
 
-/** The same of what each name of a layer stands for. */
-function mapLayer<T, U>({ keys, values }: Layer<T>, map: (held: T) => U): Layer<U> {
-  const mapped = (held: Readonly<Record<string, T>>) =>
-    Object.fromEntries(Object.entries(held).map(([name, one]) => [name, map(one)]))
-  return { keys: mapped(keys), values: mapped(values) }
-}
+/** What `createCache` gives. */
+export const aCache: Kind = instanceOf(KVCache, "be a model's cache, as createCache gives it")

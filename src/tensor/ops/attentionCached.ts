@@ -80,7 +80,7 @@ export const cacheQuantize = op(
     const [capacity, residual] = [codes.size(2), recent.size(2)]
     checkDType('cacheQuantize', 'x', x, recent.dtype)
     checkCodes('cacheQuantize', tokens, [batch, heads, headSize], format)
-    if (residual < format.groupTokens)
+    if (residual < Math.min(format.groupTokens, capacity))
       throw new ShapeError(
         `cacheQuantize: groups of ${format.groupTokens} tokens need as many in full; received ${residual}`,
       )
@@ -143,7 +143,7 @@ export const attentionCached = op(
     const { position = 0, scale = 1 / Math.sqrt(D), window = Infinity } = options
     const limit = capacity === 0 && window <= residual ? Infinity : capacity + residual
     const places = placed('attentionCached', position, [B, T], limit)
-    const { causal: _, ...seen } = masks(q, limit, options)
+    const { causal: _, ...seen } = masks(q, Number.isFinite(limit) ? limit : 0, options)
     const y = Tensor.empty(q.device, q.shape)
     q.device.call('attentionCached', {
       ...{ q, k, v, recentK: keys.recent, recentV: values.recent, dtype: dtypes[keys.recent.dtype].code },

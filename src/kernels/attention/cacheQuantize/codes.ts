@@ -25,7 +25,7 @@ export function codeAt(codes: Uint8Array, row: number, headSize: number, bits: n
   return bits === 8 ? (held << 24) >> 24 : (held >> shift) & 15
 }
 
-/** Puts code i into a row of codes. */
+/** Puts code i into a row of codes. Where a run is odd, the high bits of the last byte are 0. */
 export function putCode(
   codes: Uint8Array,
   [row, i]: readonly [number, number],
@@ -35,7 +35,10 @@ export function putCode(
 ): void {
   const [byte, shift] = placeOf(headSize, bits, i)
   const at = row * codeBytes(headSize, bits) + byte
-  codes[at] = bits === 8 ? code : (codes[at] & (shift === 0 ? 0xf0 : 0x0f)) | (code << shift)
+  const inRun = Math.min(runLength, headSize - i + (i % runLength))
+  const isAlone = inRun % 2 === 1 && i % runLength === (inRun - 1) / 2
+  const other = isAlone ? 0 : codes[at] & (shift === 0 ? 0xf0 : 0x0f)
+  codes[at] = bits === 8 ? code : other | (code << shift)
 }
 
 /**
