@@ -29,7 +29,7 @@ from safetensors.torch import save_file
 from torch.overrides import TorchFunctionMode
 from transformers import AutoModelForCausalLM
 
-from model_configs import V, ggufs, models
+from model_configs import V, described, ggufs, models
 
 folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "test", "golden", "models")
 
@@ -154,9 +154,17 @@ def by_parts(value, heads, kv):
     return np.concatenate([part.reshape(-1, *value.shape[1:]) for part in (groups[:, :-2], groups[:, -2:-1], groups[:, -1:])])
 
 
-def in_pairs(rows, heads):
-    """Rows of a head as llama.cpp turns them: LlamaModel.permute of convert_hf_to_gguf.py. Blocks of a row move with it."""
-    return rows.reshape(heads, 2, rows.shape[0] // heads // 2, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape)
+def in_pairs(value, heads):
+    """llama.cpp's order of the rows of a head, where it turns neighbours."""
+    return value.reshape(heads, 2, value.shape[0] // heads // 2, *value.shape[1:]).swapaxes(1, 2).reshape(value.shape)
+
+
+def as_stored(architecture, key, value, config):
+    """What a GGUF file holds in the place of a weight, or of blocks of one."""
+    if "norm" in key and architecture.startswith("gemma"):
+        return value + 1
+    heads = {"attn_q": config.num_attention_heads, "attn_k": getattr(config, "num_key_value_heads", 0)}.get(key.split(".")[-1])
+    return in_pairs(value, heads) if heads and architecture in ["llama", "smollm3", "granite"] else value
 
 
 def put_experts(writer, key, module, weights, held):
@@ -199,19 +207,20 @@ def write_gguf(name, config, weights):
                 writer.add_tensor(f"{key}.{part}", value.squeeze())
                 held[path] = weights[path].float()
                 continue
-            if value.ndim == 2 and value.shape[1] % 32 == 0 and not key.startswith("token_embd"):
+            if value.ndim == 2 and "norm" not in key and value.shape[1] % 32 == 0 and not key.startswith("token_embd"):
                 kind = gguf.GGMLQuantizationType.Q8_0
                 stored = gguf.quants.quantize(value, kind)
                 value = gguf.quants.dequantize(stored, kind)
             else:
                 kind = None
-                stored = value = value.astype(np.float16) if value.ndim == 2 else value
-            if "attn_qkv" in key:
+                stored = value = value.astype(np.float16) if value.ndim == 2 and "norm" not in key else value
+            stored = as_stored(architecture, key, stored, config)
+            if "attn_qkv" in key and not name.startswith("phi3"):
                 stored = by_parts(stored, config.num_attention_heads, keys.get("head_count_kv", config.num_attention_heads))
-            if architecture == "llama" and ("attn_q." in f"{key}." or "attn_k." in f"{key}."):
-                stored = in_pairs(stored, config.num_attention_heads if "attn_q" in key else keys["head_count_kv"])
             writer.add_tensor(f"{key}.{part}", np.ascontiguousarray(stored), raw_dtype=kind)
             held[path] = torch.from_numpy(value.astype(np.float32))
+    for length in ["short", "long"] if name == "phi3-long" else []:
+        writer.add_tensor(f"rope_factors_{length}.weight", np.array(config.rope_parameters[f"{length}_factor"], dtype=np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -285,8 +294,9 @@ def write(name, config):
     if name in ggufs:
         held = write_gguf(name, config, weights)
         assert held.keys() == weights.keys(), held.keys() ^ weights.keys()
-        truth = in_float64(with_weights(config, held), whole)
-        expect(tensors, "gguf", whole(with_weights(config, held))[-8:], truth[-8:])
+        taken = type(config)(**{**config.to_dict(), **described[name]}) if name in described else config
+        truth = in_float64(with_weights(taken, held), whole)
+        expect(tensors, "gguf", whole(with_weights(taken, held))[-8:], truth[-8:])
     for extra in ["generation_config.json"]:
         if os.path.exists(os.path.join(place, extra)):
             os.remove(os.path.join(place, extra))

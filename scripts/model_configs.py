@@ -1,5 +1,8 @@
 """The models of make-model-fixtures.py, and what llama.cpp's converter writes of them."""
 
+import math
+
+from gguf import RopeScalingType
 from transformers import (
     BitNetConfig,
     BloomConfig,
@@ -61,12 +64,12 @@ grouped = dict(sizes, intermediate_size=64, num_key_value_heads=2)
 sliding, full = "sliding_attention", "full_attention"
 models |= {
     # Heads of another size than the hidden one gives; the second layer sees five tokens.
-    "qwen3": Qwen3Config(**grouped, head_dim=16, use_sliding_window=True, sliding_window=5, max_window_layers=1, attention_bias=True),
+    "qwen3": Qwen3Config(**grouped, head_dim=16, use_sliding_window=True, sliding_window=5, max_window_layers=1),
     "gemma": GemmaConfig(**{**grouped, "num_key_value_heads": 1}, head_dim=16),
     # The first layer sees five tokens; bounds that bite.
     "gemma2": Gemma2Config(**grouped, head_dim=16, sliding_window=5, query_pre_attn_scalar=20, attn_logit_softcapping=2.0, final_logit_softcapping=4.0),
     # The second layer sees all tokens, and turns by angles of its own.
-    "gemma3": Gemma3TextConfig(**{**grouped, "num_hidden_layers": 3}, head_dim=16, sliding_window=5, query_pre_attn_scalar=20,
+    "gemma3": Gemma3TextConfig(**{**grouped, "num_hidden_layers": 3, "intermediate_size": 32}, head_dim=8, sliding_window=5, query_pre_attn_scalar=20,
                                layer_types=[sliding, full, sliding], final_logit_softcapping=8.0,
                                rope_parameters={full: {"rope_type": "linear", "factor": 2.0, "rope_theta": 500.0},
                                                 sliding: {"rope_type": "default", "rope_theta": 100.0}}),
@@ -84,7 +87,7 @@ models |= {
                              attention_bias=True, mlp_bias=True, tie_word_embeddings=True),
     "cohere": CohereConfig(**grouped, logit_scale=0.5),
     # Queries and keys normalized, as in Command R+.
-    "cohere-normed": CohereConfig(**grouped, use_qk_norm=True, attention_bias=True, tie_word_embeddings=False),
+    "cohere-normed": CohereConfig(**grouped, use_qk_norm=True, attention_bias=True),
     # The first layer sees five tokens, the second all, turning nothing.
     "cohere2": Cohere2Config(**grouped, sliding_window=5, layer_types=[sliding, full]),
     "stablelm": StableLmConfig(**sizes, intermediate_size=64, num_key_value_heads=4, use_qkv_bias=True),
@@ -164,3 +167,54 @@ for name, kv, norms in [
 ]:
     keys = dict(context_length=64, feed_forward_length=64, head_count_kv=kv, layer_norm_eps=1e-5)
     ggufs[name] = ("falcon", lambda c, keys=keys: keys, {**falcon_modules, **{key: f"transformer.h.N.{norm}" for key, norm in norms.items()}})
+
+# Families that follow Llama: keys and names by what they have.
+llama_modules = {
+    "token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head", "blk.N.attn_norm": "model.layers.N.input_layernorm",
+    **{f"blk.N.attn_{name}": f"model.layers.N.self_attn.{name}_proj" for name in "qkv"}, "blk.N.attn_output": "model.layers.N.self_attn.o_proj",
+    "blk.N.ffn_norm": "model.layers.N.post_attention_layernorm", **{f"blk.N.ffn_{name}": f"model.layers.N.mlp.{name}_proj" for name in ["gate", "up", "down"]}}
+head_norms = {f"blk.N.attn_{name}_norm": f"model.layers.N.self_attn.{name}_norm" for name in "qk"}
+norms_after = {"blk.N.post_attention_norm": "model.layers.N.post_attention_layernorm", "blk.N.post_ffw_norm": "model.layers.N.post_feedforward_layernorm"}
+gemma2_modules = {**llama_modules, **norms_after, "blk.N.ffn_norm": "model.layers.N.pre_feedforward_layernorm"}
+phi3_modules = {**llama_modules, "blk.N.attn_qkv": "model.layers.N.self_attn.qkv_proj", "blk.N.ffn_up": "model.layers.N.mlp.gate_up_proj"}
+
+
+def llama_keys(c, **more):
+    size = getattr(c, "head_dim", None)
+    epsilon = dict(layer_norm_rms_eps=c.rms_norm_eps) if hasattr(c, "rms_norm_eps") else dict(layer_norm_eps=c.layer_norm_eps)
+    rope = c.rope_parameters.get("full_attention", c.rope_parameters)
+    return dict(context_length=c.max_position_embeddings, feed_forward_length=c.intermediate_size, head_count_kv=c.num_key_value_heads,
+                rope_freq_base=rope["rope_theta"], **epsilon, **(dict(key_length=size, value_length=size) if size else {}), **more)
+
+
+def longrope(c):
+    original = c.original_max_position_embeddings
+    factor = math.sqrt(1 + math.log(c.max_position_embeddings / original) / math.log(original))
+    return llama_keys(c, rope_dimension_count=8, sliding_window=0, rope_scaling_orig_ctx_len=original, rope_scaling_attn_factors=factor)
+
+
+ggufs |= {
+    "qwen3": ("qwen3", llama_keys, {**llama_modules, **head_norms}),
+    "gemma": ("gemma", llama_keys, llama_modules),
+    "gemma2": ("gemma2", lambda c: llama_keys(c, sliding_window=5, attn_logit_softcapping=2.0, final_logit_softcapping=4.0), gemma2_modules),
+    "gemma3": ("gemma3", lambda c: llama_keys(c, sliding_window=5, sliding_window_pattern=2, final_logit_softcapping=8.0, rope_freq_base_swa=100.0,
+                                              rope_scaling_type=RopeScalingType.LINEAR, rope_scaling_factor=2.0), {**gemma2_modules, **head_norms}),
+    "phi3": ("phi3", lambda c: llama_keys(c, sliding_window=5, rope_dimension_count=6), phi3_modules),
+    "phi3-long": ("phi3", longrope, phi3_modules),
+    "smollm3": ("smollm3", llama_keys, llama_modules),
+    "olmo2": ("olmo2", llama_keys, {**{key: module for key, module in llama_modules.items() if "layernorm" not in module}, **head_norms, **norms_after}),
+    "granite": ("granite", lambda c: llama_keys(c, embedding_scale=3.0, attention_scale=0.4, residual_scale=0.6, logit_scale=2.5), llama_modules),
+    "cohere": ("command-r", lambda c: llama_keys(c, logit_scale=0.5, rope_scaling_type=RopeScalingType.NONE), llama_modules),
+    "cohere-normed": ("command-r", lambda c: llama_keys(c, logit_scale=c.logit_scale, rope_scaling_type=RopeScalingType.NONE),
+                      {**llama_modules, **head_norms}),
+    "cohere2": ("cohere2", lambda c: llama_keys(c, logit_scale=c.logit_scale, sliding_window=5, sliding_window_pattern=2, rope_dimension_count=8,
+                                                rope_scaling_type=RopeScalingType.NONE), llama_modules),
+    "stablelm": ("stablelm", lambda c: llama_keys(c, rope_dimension_count=2, parallel_residual=False), llama_modules),
+}
+# What llama.cpp takes for granted of a family, where the model here has it otherwise.
+described = {
+    "qwen3": dict(layer_types=[full, full], use_sliding_window=False, sliding_window=None),
+    "gemma2": dict(query_pre_attn_scalar=16),
+    "gemma3": dict(query_pre_attn_scalar=8),
+    "smollm3": dict(no_rope_layer_interval=4, no_rope_layers=None),
+}

@@ -8,7 +8,7 @@ import { type TensorFile, type TensorInfo, tensorInfo } from '../formats/tensorF
 import { joinPath, type Module, type Parameter } from '../nn/module.ts'
 import type { CodesForm } from '../qtensor/heldCodes.ts'
 import type { QTensor } from '../qtensor/qtensor.ts'
-import { cast, permute, transpose } from '../tensor/ops/index.ts'
+import { add, cast, permute, transpose } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { Origin, Source } from './match.ts'
@@ -85,10 +85,12 @@ async function readStored(
     tensor.dispose()
     throw error
   }
-  if (dtype === tensor.dtype && !info.columnMajor) return tensor
+  const { added, columnMajor } = info
+  if (dtype === tensor.dtype && !columnMajor && added === undefined) return tensor
   const result = scope(() => {
-    if (!info.columnMajor) return keep(cast(tensor, dtype))
-    return keep(cast(transpose(tensor.view(info.shape.toReversed()), 0, 1), dtype))
+    const floats = added === undefined ? tensor : add(cast(tensor, 'float32'), added)
+    if (!columnMajor) return keep(cast(floats, dtype))
+    return keep(cast(transpose(floats.view(info.shape.toReversed()), 0, 1), dtype))
   })
   tensor.dispose()
   return result

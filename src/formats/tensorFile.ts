@@ -26,6 +26,8 @@ export interface TensorInfo {
    * model's row s · headRows / 2 + i. Absent where the rows stand as in the model.
    */
   readonly headRows?: number
+  /** What is added to each of its values as it is read, floats in a dtype of lowbit's; default nothing. */
+  readonly added?: number
   readonly byteLength: number
   /** From the start of its file. */
   readonly byteOffset: number

@@ -5,19 +5,19 @@ import { JsonObject } from '../formats/json.ts'
 import type { Family, GgufFamily } from './families/family.ts'
 import type { Warn } from './families/fields.ts'
 import { families } from './families/index.ts'
-import { ggufRopeFields } from './ggufRope.ts'
+import { ggufRopeFields, type RopeFactors } from './ggufRope.ts'
 import { endOfTurnIds, ggufTokenId } from './ggufTokens.ts'
 
 /**
  * What a GGUF file says of its model, as transformers would write it to a config.json, and how its family
  * names things.
- * @param ropeFactors the values of the tensor `rope_freqs.weight`, or null if there is none
+ * @param ropeFactors the values of tensors that scale positions, or null if there is none
  * @param warn is told what is ignored since it is not sound
  * @throws FormatError if there is no family for its architecture, or a key is missing
  */
 export function ggufConfig(
   file: GgufFile,
-  ropeFactors: readonly number[] | null,
+  ropeFactors: RopeFactors,
   warn: Warn = () => {},
 ): { config: JsonObject; gguf: GgufFamily } {
   const { metadata } = file
@@ -48,6 +48,9 @@ export function ggufConfig(
   }
   // As llama.cpp takes it.
   if (keys.has('num_key_value_heads')) values.num_key_value_heads ??= values.num_attention_heads
+  if (keys.has('rope_theta')) values.rope_theta ??= 10000
+  const headSize = Number(values.hidden_size) / Number(values.num_attention_heads)
+  if (keys.has('head_dim') && Number.isInteger(headSize)) values.head_dim ??= headSize
   if (keys.has('rope_theta')) Object.assign(values, ggufRopeFields(file, gguf, values, ropeFactors))
   Object.assign(values, specialTokens(metadata, Number(values.vocab_size), warn))
   return { config: new MetadataConfig(values, metadata, keys), gguf }

@@ -12,8 +12,9 @@ import type { ByteSource, OpenOptions } from '../formats/source.ts'
 import type { CausalLM } from './causalLM.ts'
 import { emptyModel } from './families/index.ts'
 import { ggufConfig } from './ggufConfig.ts'
+import type { RopeFactors } from './ggufRope.ts'
 import { inModelOrder } from './ggufRows.ts'
-import { modulePath, modulesOf, ropeFactorsName } from './ggufTensors.ts'
+import { longRopeNames, modulePath, modulesOf, ropeFactorsName } from './ggufTensors.ts'
 import { ggufTokenizer } from './ggufTokenizer.ts'
 import { checkVocabulary } from './sideFiles.ts'
 import { Tokenizer } from './tokenizer.ts'
@@ -42,7 +43,7 @@ export async function planGguf(
     const named = inModelOrder(apart, gguf, model.config)
     const tensors = planTensors(model, named, await detectFile(named), {
       described: 'the metadata describe',
-      isExtra: (name) => name === ropeFactorsName,
+      isExtra: (name) => [ropeFactorsName, longRopeNames.short, longRopeNames.long].includes(name),
       warn,
     })
     await addSideFiles(file, model, config.toObject(), warn)
@@ -53,20 +54,28 @@ export async function planGguf(
   }
 }
 
-async function readRopeFactors(file: GgufFile): Promise<number[] | null> {
-  const tensor = file.tensors.get(ropeFactorsName)
+async function readRopeFactors(file: GgufFile): Promise<RopeFactors> {
+  const [short, long] = [
+    await readFactors(file, longRopeNames.short),
+    await readFactors(file, longRopeNames.long),
+  ]
+  return short && long ? { short, long } : await readFactors(file, ropeFactorsName)
+}
+
+async function readFactors(file: GgufFile, name: string): Promise<number[] | null> {
+  const tensor = file.tensors.get(name)
   if (!tensor) return null
   // One number for every pair of a head, which has at most 2^16 rows.
   if (tensor.dtype !== 'float32' || tensor.byteLength > 2 ** 17) {
     const received = `${tensor.dtype} of ${tensor.byteLength} bytes`
     throw new FormatError(
-      `${file.name}: ${ropeFactorsName} must be F32, one number for every pair of a head; it is ${received}`,
+      `${file.name}: ${name} must be F32, one number for every pair of a head; it is ${received}`,
       {
         tensor: tensor.name,
       },
     )
   }
-  return Array.from(viewAs('float32', await file.read(ropeFactorsName)), Number)
+  return Array.from(viewAs('float32', await file.read(name)), Number)
 }
 
 /** Tokenizer, end-of-text ids, and the files to be saved along. */

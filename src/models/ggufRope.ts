@@ -2,21 +2,36 @@ import { FormatError } from '../core/errors.ts'
 import type { GgufFile } from '../formats/gguf.ts'
 import type { GgufValue } from '../formats/ggufWriter.ts'
 import { show } from '../formats/json.ts'
-import { inverseFrequencies, type RopeOptions, type RopeScaling, type YarnRope } from '../nn/rope.ts'
+import {
+  inverseFrequencies,
+  type LongRope,
+  type RopeOptions,
+  type RopeScaling,
+  type YarnRope,
+} from '../nn/rope.ts'
 import type { GgufFamily } from './families/family.ts'
+import { longRopeNames, ropeFactorsName } from './ggufTensors.ts'
+
+/**
+ * Factors of the rotary frequencies that tensors of a file hold: `rope_freqs.weight`, or those of short texts
+ * and of long ones.
+ */
+export type RopeFactors =
+  | readonly number[]
+  | { readonly short: readonly number[]; readonly long: readonly number[] }
+  | null
 
 /**
  * The fields of a config.json that say what a GGUF file says of positions: `rope_scaling`, null where nothing
  * is scaled, and `partial_rotary_factor` where a part of each head turns.
  * @param config what the config.json holds so far
- * @param factors the values of the tensor `rope_freqs.weight`, or null if there is none
  * @throws FormatError if that cannot be, or is not supported
  */
 export function ggufRopeFields(
   file: GgufFile,
   { architecture, partialRotary = false }: GgufFamily,
   config: Readonly<Record<string, unknown>>,
-  factors: readonly number[] | null,
+  factors: RopeFactors,
 ): Record<string, unknown> {
   const { metadata } = file
   const heads = Number(config.num_attention_heads)
@@ -45,7 +60,7 @@ interface ScaledPositions {
   config: Readonly<Record<string, unknown>>
   /** Values of a head that are turned. */
   size: number
-  factors: readonly number[] | null
+  factors: RopeFactors
 }
 
 function ropeScaling(
@@ -53,6 +68,17 @@ function ropeScaling(
   key: (end: string) => string,
   { config, size, factors }: ScaledPositions,
 ): Record<string, unknown> | null {
+  if (factors && 'short' in factors) {
+    const original = key('rope.scaling.original_context_length')
+    const attention = key('rope.scaling.attn_factor')
+    return {
+      rope_type: 'longrope',
+      short_factor: factors.short,
+      long_factor: factors.long,
+      ...(metadata.has(attention) && { attention_factor: metadata.positive(attention) }),
+      original_max_position_embeddings: metadata.positiveInteger(original),
+    }
+  }
   const older = key('rope.scale_linear')
   const type = metadata.string(key('rope.scaling.type'), metadata.has(older) ? 'linear' : 'none')
   if (type !== 'none' && type !== 'linear' && type !== 'yarn')
@@ -116,15 +142,16 @@ function factorScaling(
 export interface GgufRope {
   /** By keys without the architecture. */
   readonly entries: readonly [string, GgufValue][]
-  /** The values of the tensor `rope_freqs.weight`; null: there is none. */
-  readonly factors: Float32Array | null
+  /** The values of tensors, by their names. */
+  readonly factors: Readonly<Record<string, Float32Array>>
 }
 
 /**
  * How a GGUF file says how positions are scaled.
+ * @param longRope whether it may scale those of short texts and of long ones by factors of their own
  * @throws FormatError if it cannot
  */
-export function ropeInGguf(rope: RopeOptions): GgufRope {
+export function ropeInGguf(rope: RopeOptions, longRope = false): GgufRope {
   const { scaling } = rope
   const named = (type: string, factor: number): GgufRope['entries'] => [
     ['rope.scaling.type', { type: 'string', value: type }],
@@ -132,30 +159,41 @@ export function ropeInGguf(rope: RopeOptions): GgufRope {
   ]
   switch (scaling.type) {
     case 'linear':
-      return { entries: named('linear', scaling.factor), factors: null }
+      return { entries: named('linear', scaling.factor), factors: {} }
     case 'yarn': {
       checkYarn(scaling)
-      const original: GgufValue = { type: 'uint32', value: scaling.originalMaxPositions }
-      const key = 'rope.scaling.original_context_length'
-      return { entries: [...named('yarn', scaling.factor), [key, original]], factors: null }
+      return { entries: [...named('yarn', scaling.factor), originalEntry(scaling)], factors: {} }
     }
     case 'llama3': {
       const plain = inverseFrequencies({ ...rope, scaling: { type: 'default' } })
       const scaled = inverseFrequencies(rope)
-      return { entries: [], factors: plain.map((frequency, i) => frequency / scaled[i]) }
+      const factors = plain.map((frequency, i) => frequency / scaled[i])
+      return { entries: [], factors: { [ropeFactorsName]: factors } }
     }
     case 'longrope': {
       const { shortFactors, longFactors, attentionFactor } = scaling
+      const [short, long] = [shortFactors, longFactors].map((factors) => Float32Array.from(factors))
+      if (longRope) {
+        const attention: GgufValue = { type: 'float32', value: attentionFactor }
+        return {
+          entries: [originalEntry(scaling), ['rope.scaling.attn_factor', attention]],
+          factors: { [longRopeNames.short]: short, [longRopeNames.long]: long },
+        }
+      }
       if (attentionFactor === 1 && shortFactors.every((factor, i) => factor === longFactors[i]))
-        return { entries: [], factors: Float32Array.from(shortFactors) }
+        return { entries: [], factors: { [ropeFactorsName]: short } }
       throw new FormatError(
         'gguf: positions must be scaled alike in short texts and long ones; LongRoPE scales them otherwise',
       )
     }
     default:
       // A base that grows with the text is the same up to the trained length, where a file's texts end.
-      return { entries: [], factors: null }
+      return { entries: [], factors: {} }
   }
+}
+
+function originalEntry({ originalMaxPositions }: YarnRope | LongRope): [string, GgufValue] {
+  return ['rope.scaling.original_context_length', { type: 'uint32', value: originalMaxPositions }]
 }
 
 /** llama.cpp has the paper's constants. */

@@ -7,18 +7,20 @@ import type { GgufFamily } from './families/family.ts'
  * A GGUF file's tensors, which stand under their paths in the model, with what their rows and columns are
  * there. The rows of a query or key projection may be stored with rotating pairs side by side, where Hugging
  * Face's row i of a head rotates with row i + D/2; those of a fused projection as all queries, all keys and
- * all values, where the model has these of one key-value head after the other.
+ * all values, where the model has these of one key-value head after the other. Weights of norms that multiply
+ * by 1 + weight are stored as that sum.
  * Source: llama.cpp, convert_hf_to_gguf.py, LlamaModel.permute, FalconModel.modify_tensors.
  * @param config says how many heads the rows of a projection belong to
  */
 export function inModelOrder(file: TensorFile, gguf: GgufFamily, config: CausalLMConfig): TensorFile {
-  const { paired = {}, byHead = [], turned = [], oneRow = [] } = gguf
+  const { paired = {}, byHead = [], turned = [], oneRow = [], unitOffset = [] } = gguf
   const isOf = (path: string, module: string) => path.replace(/\.\w+$/, '').endsWith(`.${module}`)
   const placed = (path: string, info: TensorInfo): TensorInfo => {
     const heads = Object.entries(paired).find(([module]) => isOf(path, module))?.[1]
     if (heads) return { ...info, headRows: info.shape[0] / config[heads] }
     if (info.shape.length === 1 && oneRow.some((module) => isOf(path, module)) && path.endsWith('.weight'))
       return { ...info, shape: [1, ...info.shape] }
+    if (unitOffset.some((module) => isOf(path, module))) return { ...info, added: -1 }
     const isTurned = isDType(info.dtype) && info.shape.length === 2
     if (!isTurned || !turned.some((module) => isOf(path, module))) return info
     return { ...info, shape: info.shape.toReversed(), columnMajor: true }

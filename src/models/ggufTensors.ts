@@ -3,6 +3,8 @@ import type { GgufFamily, GgufModules } from './families/family.ts'
 
 /** Factors of the rotary frequencies: a part of the configuration, though stored as a tensor. */
 export const ropeFactorsName = 'rope_freqs.weight'
+/** Those of short texts and of long ones. */
+export const longRopeNames = { short: 'rope_factors_short.weight', long: 'rope_factors_long.weight' } as const
 
 /** The modules of a model by their names in the file. */
 export function modulesOf({ modules, ...gguf }: GgufFamily, config: CausalLMConfig): GgufModules {

@@ -7,14 +7,14 @@ import { type GgufValue, ggufTypeOf, placeGguf } from '../formats/ggufWriter.ts'
 import { JsonObject, parseJson } from '../formats/json.ts'
 import type { Adaptation, ModelWriter } from '../formats/modelWriter.ts'
 import type { TensorHead } from '../formats/tensorFile.ts'
-import { concat, split, transpose } from '../tensor/ops/index.ts'
+import { add, concat, split, transpose } from '../tensor/ops/index.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import type { CausalLM, CausalLMConfig } from './causalLM.ts'
 import type { GgufFamily } from './families/family.ts'
 import { familyOf } from './families/index.ts'
 import { type GgufRope, ropeInGguf } from './ggufRope.ts'
 import { stackExperts } from './ggufStacks.ts'
-import { modulesOf, ropeFactorsName, tensorPlace } from './ggufTensors.ts'
+import { modulesOf, tensorPlace } from './ggufTensors.ts'
 import { vocabularyEntries, withoutVocabulary } from './ggufVocabulary.ts'
 
 /**
@@ -42,7 +42,7 @@ const fileTypes: Partial<Record<GgufTypeName, number>> = {
 }
 
 /** Keys whose numbers are floats. */
-const floatKeys = /(epsilon|freq_base)$/
+const floatKeys = /(epsilon|freq_base|freq_base_swa|scale|softcapping)$/
 
 /**
  * Writes a language model as a GGUF file that llama.cpp runs: its tensors under llama.cpp's names, with rows
@@ -55,7 +55,7 @@ export function ggufModelWriter(model: CausalLM, floats?: FloatDType): ModelWrit
   const { gguf } = familyOf(new JsonObject(model.savedConfig(), name))
   if (!gguf) throw new FormatError(`${name}: GGUF files must be able to hold its architecture; they cannot`)
   const positions = gguf.rope?.(model.config)
-  const rope = positions ? ropeInGguf(positions) : { entries: [], factors: null }
+  const rope = positions ? ropeInGguf(positions, gguf.longRope) : { entries: [], factors: {} }
   const vocabulary = vocabularyOf(model)
   const modules = modulesOf(gguf, model.config)
   const placeOf = (path: string) => {
@@ -68,7 +68,7 @@ export function ggufModelWriter(model: CausalLM, floats?: FloatDType): ModelWrit
     nameOf: (path) => placeOf(path).name,
     adapt: (tensor) => adaptation(model, gguf, placeOf(tensor.name).name, tensor, floats),
     async place(folder, tensors) {
-      const factors = rope.factors && factorsTensor(rope.factors)
+      const factors = Object.entries(rope.factors).map(([name, values]) => factorsTensor(name, values))
       const { heads, placeOf: placeIn } = stackExperts(tensors, placeOf)
       const metadata = new Map<string, GgufValue>([
         ['general.architecture', { type: 'string', value: gguf.architecture }],
@@ -80,10 +80,10 @@ export function ggufModelWriter(model: CausalLM, floats?: FloatDType): ModelWrit
         ...vocabulary,
       ])
       const placed = await placeGguf(folder, ggufFile.file, metadata, [
-        ...(factors ? [factors.head] : []),
+        ...factors.map(({ head }) => head),
         ...heads,
       ])
-      if (factors) await placed.put(factors.head.name, 0, factors.bytes)
+      for (const { head, bytes } of factors) await placed.put(head.name, 0, bytes)
       return {
         ...placed,
         put(path, start, bytes) {
@@ -102,8 +102,8 @@ function baseName(name: string): string {
     .replace(/\.gguf$/, '')
 }
 
-function factorsTensor(factors: Float32Array): { head: TensorHead; bytes: Uint8Array } {
-  const head = { name: ropeFactorsName, dtype: 'float32', shape: [factors.length] } as const
+function factorsTensor(name: string, factors: Float32Array): { head: TensorHead; bytes: Uint8Array } {
+  const head = { name, dtype: 'float32', shape: [factors.length] } as const
   return { head, bytes: new Uint8Array(factors.buffer, factors.byteOffset, factors.byteLength) }
 }
 
@@ -147,18 +147,19 @@ function vocabularyOf(model: CausalLM): [string, GgufValue][] {
  */
 function adaptation(
   { config }: CausalLM,
-  { paired = {}, byHead = [], turned = [], oneRow = [] }: GgufFamily,
+  { paired = {}, byHead = [], turned = [], oneRow = [], unitOffset = [] }: GgufFamily,
   name: string,
   { name: path, dtype, shape }: TensorHead,
   floats?: FloatDType,
 ): Adaptation | null {
   const isOf = (module: string) => path.replace(/\.\w+$/, '').endsWith(`.${module}`)
   const isFloat = isDType(dtype) && isFloatDType(dtype)
-  const exact = shape.length === 1 || /^position_embd|\.ffn_gate_inp/.test(name)
+  const exact = shape.length === 1 || /^position_embd|\.ffn_gate_inp|_norm\.weight$/.test(name)
   const as: Adaptation = isFloat && (exact || floats) ? { dtype: exact ? 'float32' : floats } : {}
   if (oneRow.some(isOf)) return { ...as, shape: shape.slice(1) }
   const heads = Object.entries(paired).find(([module]) => isOf(module))?.[1]
   if (heads) return { ...as, arrange: (values) => inPairs(values, config[heads]) }
+  if (unitOffset.some(isOf)) return { ...as, arrange: (values) => add(values, 1) }
   if (byHead.some(isOf)) return { ...as, arrange: (values) => byParts(values, config) }
   if (isFloat && shape.length === 2 && turned.some(isOf))
     return { ...as, shape: shape.toReversed(), arrange: (values) => transpose(values, 0, 1) }

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { JsonObject } from '../../src/formats/json.ts'
-import { emptyModel } from '../../src/models/families/index.ts'
+import { emptyModel, familyOf } from '../../src/models/families/index.ts'
 import type { LlamaLikeConfig } from '../../src/models/families/llamaLike.ts'
 
 /** The config of a model, as families parse it. */
@@ -201,3 +201,38 @@ describe('what a family does not do is refused by name', () => {
       assert.throws(() => parse({ ...written, ...fields }), { name: 'FormatError', message })
     })
 })
+
+describe('what a GGUF file cannot say, since llama.cpp takes it for granted', () => {
+  const golden = join(import.meta.dirname, '../golden/models')
+  const cases: [family: string, fields: object, message: RegExp][] = [
+    ['qwen3', {}, /llama\.cpp's Qwen3 must have layers that see all tokens/],
+    ['qwen3', { use_sliding_window: false, layer_types: null, attention_bias: true }, /must have no biases/],
+    ['gemma', { tie_word_embeddings: false }, /Gemma must share the weight of embedding and head/],
+    ['gemma2', {}, /Gemma 2 must scale scores by the size of its heads/],
+    ['gemma2', { query_pre_attn_scalar: 16, final_logit_softcapping: null }, /must bound scores and logits/],
+    [
+      'gemma3',
+      {
+        query_pre_attn_scalar: 8,
+        num_hidden_layers: 4,
+        layer_types: ['full_attention', ...slidingLayers(3)],
+      },
+      /must have layers with one window/,
+    ],
+    ['smollm3', {}, /SmolLM3 must turn nothing in each layer of a number that 4 divides/],
+    ['olmo2', { tie_word_embeddings: true }, /OLMo 2 must have a head of its own/],
+    ['cohere2', { attention_bias: true }, /Command R7B must have no biases/],
+    ['stablelm', { qk_layernorm: true }, /StableLM must have qk_layernorm false/],
+  ]
+  for (const [name, fields, message] of cases)
+    test(`${name}: ${JSON.stringify(fields)}`, () => {
+      const written = JSON.parse(readFileSync(join(golden, name, 'config.json'), 'utf8'))
+      const config = new JsonObject({ ...written, ...fields }, 'config.json')
+      const family = familyOf(config)
+      assert.throws(() => family.gguf?.keys(family.parse(config)), { name: 'FormatError', message })
+    })
+})
+
+function slidingLayers(count: number): string[] {
+  return new Array(count).fill('sliding_attention')
+}

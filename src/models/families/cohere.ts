@@ -9,7 +9,15 @@ import { Tensor } from '../../tensor/tensor.ts'
 import { DecoderLM } from '../decoderLM.ts'
 import type { Family } from './family.ts'
 import { positiveField, type Warn } from './fields.ts'
-import { type LlamaLikeConfig, type LlamaLikeDefaults, llamaLikeNames, parseLlamaLike } from './llamaLike.ts'
+import { checkGguf } from './ggufKeys.ts'
+import {
+  headNormModules,
+  type LlamaLikeConfig,
+  type LlamaLikeDefaults,
+  layerNormGguf,
+  llamaLikeNames,
+  parseLlamaLike,
+} from './llamaLike.ts'
 import { type LlamaLikeForm, llamaLikeDecoder } from './llamaLikeDecoder.ts'
 
 /*
@@ -95,10 +103,28 @@ export function parseCohereLike(
   return { ...config, logitScale: positiveField(json, 'logit_scale', 0.0625) }
 }
 
+const { 'blk.N.ffn_norm': _, ...modules } = layerNormGguf.modules
+/** Modules of Command R by their names in GGUF files. */
+export const cohereModules = modules
+
 export const cohere: Family<CohereConfig> = {
   architectures: ['CohereForCausalLM'],
   modelTypes: ['cohere'],
   parse: parseCohereConfig,
   build: (config) => new CohereForCausalLM(config),
   names: llamaLikeNames,
+  gguf: {
+    ...layerNormGguf,
+    architecture: 'command-r',
+    fields: { ...layerNormGguf.fields, logit_scale: 'logit_scale' },
+    otherFields: (has) => ({
+      attention_bias: has('blk.0.attn_q.bias'),
+      use_qk_norm: has('blk.0.attn_q_norm.weight'),
+    }),
+    keys(config) {
+      checkGguf('Command R', { 'share the weight of embedding and head': config.tieWordEmbeddings })
+      return { ...layerNormGguf.keys(config), logit_scale: config.logitScale ?? 1 }
+    },
+    modules: { ...cohereModules, ...headNormModules },
+  },
 }

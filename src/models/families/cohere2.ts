@@ -1,10 +1,11 @@
 import type { FloatDType } from '../../core/dtype.ts'
 import type { JsonObject } from '../../formats/json.ts'
 import { DecoderLM } from '../decoderLM.ts'
-import { cohereForm, parseCohereLike } from './cohere.ts'
+import { cohereForm, cohereModules, parseCohereLike } from './cohere.ts'
 import type { Family } from './family.ts'
 import { sizeField, type Warn } from './fields.ts'
-import { isNull, type LlamaLikeConfig, layerWindow, llamaLikeNames } from './llamaLike.ts'
+import { checkGguf, hasNoBiases, layerTypes, windowKeys } from './ggufKeys.ts'
+import { isNull, type LlamaLikeConfig, layerNormGguf, layerWindow, llamaLikeNames } from './llamaLike.ts'
 import { llamaLikeDecoder } from './llamaLikeDecoder.ts'
 
 /*
@@ -38,4 +39,26 @@ export const cohere2: Family<LlamaLikeConfig> = {
   parse: parseCohere2Config,
   build: (config) => new Cohere2ForCausalLM(config),
   names: llamaLikeNames,
+  gguf: {
+    ...layerNormGguf,
+    architecture: 'cohere2',
+    fields: {
+      ...layerNormGguf.fields,
+      logit_scale: 'logit_scale',
+      sliding_window: 'attention.sliding_window',
+    },
+    otherFields: (_has, value) => ({ layer_types: layerTypes(value, 4) }),
+    keys(config) {
+      checkGguf('Command R7B', {
+        'share the weight of embedding and head': config.tieWordEmbeddings,
+        'have no biases': hasNoBiases(config),
+      })
+      return {
+        ...layerNormGguf.keys(config),
+        ...windowKeys('Command R7B', config, 4),
+        logit_scale: config.logitScale ?? 1,
+      }
+    },
+    modules: cohereModules,
+  },
 }

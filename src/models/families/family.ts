@@ -70,4 +70,8 @@ export interface GgufFamily<C extends CausalLMConfig = CausalLMConfig> {
   readonly oneRow?: readonly string[]
   /** Modules whose float weights lie the other way round than in the model. */
   readonly turned?: readonly string[]
+  /** Norms that multiply by 1 + weight, which is what files hold. */
+  readonly unitOffset?: readonly string[]
+  /** Whether positions of short texts and of long ones may be scaled by factors of their own; default false. */
+  readonly longRope?: boolean
 }

@@ -4,7 +4,8 @@ import { RMSNorm } from '../../nn/rmsNorm.ts'
 import { DecoderLM } from '../decoderLM.ts'
 import type { Family } from './family.ts'
 import { type Warn, wordField } from './fields.ts'
-import { type LlamaLikeConfig, llamaLikeNames, parseLlamaLike } from './llamaLike.ts'
+import { checkGguf, hasNoBiases } from './ggufKeys.ts'
+import { type LlamaLikeConfig, llamaLikeGguf, llamaLikeNames, parseLlamaLike } from './llamaLike.ts'
 import { type LlamaLikeForm, llamaLikeDecoder } from './llamaLikeDecoder.ts'
 
 /*
@@ -52,10 +53,27 @@ export function parseGemmaLike(
   return { ...config, embeddingScale: Math.sqrt(config.hiddenSize) }
 }
 
+/** @throws FormatError if llama.cpp has no such model */
+export function checkGemma(model: string, config: LlamaLikeConfig): void {
+  checkGguf(model, {
+    'have no biases': hasNoBiases(config),
+    'share the weight of embedding and head': config.tieWordEmbeddings,
+  })
+}
+
 export const gemma: Family<LlamaLikeConfig> = {
   architectures: ['GemmaForCausalLM'],
   modelTypes: ['gemma'],
   parse: parseGemmaConfig,
   build: (config) => new GemmaForCausalLM(config),
   names: llamaLikeNames,
+  gguf: {
+    ...llamaLikeGguf,
+    architecture: 'gemma',
+    keys(config) {
+      checkGemma('Gemma', config)
+      return llamaLikeGguf.keys(config)
+    },
+    unitOffset: ['input_layernorm', 'post_attention_layernorm', 'norm'],
+  },
 }

@@ -4,9 +4,24 @@ import type { RopeOptions } from '../../nn/rope.ts'
 import { DecoderLM } from '../decoderLM.ts'
 import type { Family } from './family.ts'
 import { positiveField, sizeField, type Warn } from './fields.ts'
-import { gemmaNorm, parseGemmaLike } from './gemma.ts'
-import { gemma2Form, softcapField } from './gemma2.ts'
-import { isNull, type LlamaLikeConfig, layerWindow, llamaLikeNames } from './llamaLike.ts'
+import { checkGemma, gemmaNorm, parseGemmaLike } from './gemma.ts'
+import {
+  gemma2Form,
+  gemma2Modules,
+  gemma2Norms,
+  ggufHeadScale,
+  hasUsualScale,
+  softcapField,
+} from './gemma2.ts'
+import { checkGguf, layerTypes, windowKeys } from './ggufKeys.ts'
+import {
+  headNormModules,
+  isNull,
+  type LlamaLikeConfig,
+  layerWindow,
+  llamaLikeGguf,
+  llamaLikeNames,
+} from './llamaLike.ts'
 import { type LlamaLikeForm, llamaLikeDecoder } from './llamaLikeDecoder.ts'
 import { ropeFields } from './ropeFields.ts'
 
@@ -85,4 +100,34 @@ export const gemma3: Family<LlamaLikeConfig> = {
   parse: parseGemma3Config,
   build: (config) => new Gemma3ForCausalLM(config),
   names: llamaLikeNames,
+  gguf: {
+    ...llamaLikeGguf,
+    architecture: 'gemma3',
+    fields: { ...llamaLikeGguf.fields, sliding_window: 'attention.sliding_window' },
+    optionalFields: {
+      ...llamaLikeGguf.optionalFields,
+      rope_local_base_freq: 'rope.freq_base_swa',
+      final_logit_softcapping: 'final_logit_softcapping',
+    },
+    otherFields: (_has, value) => ({
+      layer_types: layerTypes(value, 6),
+      query_pre_attn_scalar: ggufHeadScale(value, 62),
+    }),
+    keys(config) {
+      const { localRope, finalSoftcap } = config
+      checkGemma('Gemma 3', config)
+      checkGguf('Gemma 3', {
+        'scale scores by the size of its heads': hasUsualScale(config, 62),
+        'scale no positions in layers with a window': localRope?.scaling.type === 'default',
+      })
+      return {
+        ...llamaLikeGguf.keys(config),
+        ...windowKeys('Gemma 3', config, 6),
+        ...(localRope && { 'rope.freq_base_swa': localRope.theta }),
+        ...(finalSoftcap && { final_logit_softcapping: finalSoftcap }),
+      }
+    },
+    modules: { ...gemma2Modules, ...headNormModules },
+    unitOffset: [...gemma2Norms, 'q_norm', 'k_norm'],
+  },
 }

@@ -3,7 +3,7 @@ import type { JsonObject } from '../../formats/json.ts'
 import { DecoderLM } from '../decoderLM.ts'
 import type { Family } from './family.ts'
 import { positiveField, type Warn } from './fields.ts'
-import { type LlamaLikeConfig, llamaLikeNames, parseLlamaLike } from './llamaLike.ts'
+import { type LlamaLikeConfig, llamaLikeGguf, llamaLikeNames, parseLlamaLike } from './llamaLike.ts'
 import { llamaLikeDecoder } from './llamaLikeDecoder.ts'
 
 /*
@@ -35,10 +35,39 @@ export function parseGraniteConfig(json: JsonObject, warn: Warn = () => {}): Lla
   }
 }
 
+/** What llama.cpp multiplies q · k by where a file does not say. */
+function usualScale(value: (key: string) => unknown): number {
+  return Math.sqrt(Number(value('attention.head_count')) / Number(value('embedding_length')))
+}
+
 export const granite: Family<LlamaLikeConfig> = {
   architectures: ['GraniteForCausalLM'],
   modelTypes: ['granite'],
   parse: parseGraniteConfig,
   build: (config) => new GraniteForCausalLM(config),
   names: llamaLikeNames,
+  gguf: {
+    ...llamaLikeGguf,
+    architecture: 'granite',
+    optionalFields: {
+      ...llamaLikeGguf.optionalFields,
+      attention_multiplier: 'attention.scale',
+      embedding_multiplier: 'embedding_scale',
+      residual_multiplier: 'residual_scale',
+      logits_scaling: 'logit_scale',
+    },
+    otherFields: (has, value) => ({
+      attention_bias: has('blk.0.attn_q.bias'),
+      mlp_bias: has('blk.0.ffn_gate.bias'),
+      ...(value('attention.scale') === undefined && { attention_multiplier: usualScale(value) }),
+    }),
+    keys: (config) => ({
+      ...llamaLikeGguf.keys(config),
+      'attention.scale': config.attentionScale ?? 1,
+      embedding_scale: config.embeddingScale ?? 1,
+      residual_scale: config.residualMultiplier ?? 1,
+      logit_scale: 1 / (config.logitScale ?? 1),
+    }),
+    paired: { q_proj: 'heads', k_proj: 'keyValueHeads' },
+  },
 }

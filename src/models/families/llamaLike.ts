@@ -116,6 +116,12 @@ export function isNull(json: JsonObject, key: string): boolean {
 /** Tables that older checkpoints hold, and that follow from the config. */
 export const llamaLikeNames = { extras: /\.rotary_emb\.inv_freq$/ }
 
+/** How GGUF files name the norms of queries and keys. */
+export const headNormModules = {
+  'blk.N.attn_q_norm': 'model.layers.N.self_attn.q_norm',
+  'blk.N.attn_k_norm': 'model.layers.N.self_attn.k_norm',
+} as const
+
 /** How GGUF files describe such a model, `architecture` aside. */
 export const llamaLikeGguf = {
   fields: {
@@ -160,5 +166,17 @@ export const llamaLikeGguf = {
     'blk.N.ffn_gate': 'model.layers.N.mlp.gate_proj',
     'blk.N.ffn_up': 'model.layers.N.mlp.up_proj',
     'blk.N.ffn_down': 'model.layers.N.mlp.down_proj',
+  },
+} as const
+
+const { rms_norm_eps: _field, ...fields } = llamaLikeGguf.fields
+
+/** The same for families with layer norms. */
+export const layerNormGguf = {
+  ...llamaLikeGguf,
+  fields: { ...fields, layer_norm_eps: 'attention.layer_norm_epsilon' },
+  keys(config: LlamaLikeConfig) {
+    const { 'attention.layer_norm_rms_epsilon': epsilon, ...keys } = llamaLikeGguf.keys(config)
+    return { ...keys, 'attention.layer_norm_epsilon': epsilon }
   },
 } as const

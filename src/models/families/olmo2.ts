@@ -4,7 +4,14 @@ import { RMSNorm } from '../../nn/rmsNorm.ts'
 import { DecoderLM } from '../decoderLM.ts'
 import type { Family } from './family.ts'
 import type { Warn } from './fields.ts'
-import { type LlamaLikeConfig, llamaLikeNames, parseLlamaLike } from './llamaLike.ts'
+import { checkGguf, hasNoBiases } from './ggufKeys.ts'
+import {
+  headNormModules,
+  type LlamaLikeConfig,
+  llamaLikeGguf,
+  llamaLikeNames,
+  parseLlamaLike,
+} from './llamaLike.ts'
 import { type LlamaLikeForm, llamaLikeDecoder } from './llamaLikeDecoder.ts'
 
 /*
@@ -42,10 +49,29 @@ export function parseOlmo2Config(json: JsonObject, warn: Warn = () => {}): Llama
   })
 }
 
+const { 'blk.N.attn_norm': _, 'blk.N.ffn_norm': __, ...modules } = llamaLikeGguf.modules
+
 export const olmo2: Family<LlamaLikeConfig> = {
   architectures: ['Olmo2ForCausalLM'],
   modelTypes: ['olmo2'],
   parse: parseOlmo2Config,
   build: (config) => new Olmo2ForCausalLM(config),
   names: llamaLikeNames,
+  gguf: {
+    ...llamaLikeGguf,
+    architecture: 'olmo2',
+    keys(config) {
+      checkGguf('OLMo 2', {
+        'have no biases': hasNoBiases(config),
+        'have a head of its own': !config.tieWordEmbeddings,
+      })
+      return llamaLikeGguf.keys(config)
+    },
+    modules: {
+      ...headNormModules,
+      ...modules,
+      'blk.N.post_attention_norm': 'model.layers.N.post_attention_layernorm',
+      'blk.N.post_ffw_norm': 'model.layers.N.post_feedforward_layernorm',
+    },
+  },
 }

@@ -3,7 +3,7 @@ import type { JsonObject } from '../../formats/json.ts'
 import { DecoderLM } from '../decoderLM.ts'
 import type { Family } from './family.ts'
 import { sizeField, type Warn } from './fields.ts'
-import { type LlamaLikeConfig, llamaLikeNames, parseLlamaLike } from './llamaLike.ts'
+import { type LlamaLikeConfig, llamaLikeGguf, llamaLikeNames, parseLlamaLike } from './llamaLike.ts'
 import { llamaLikeDecoder } from './llamaLikeDecoder.ts'
 
 /*
@@ -35,10 +35,38 @@ export function parsePhi3Config(json: JsonObject, warn: Warn = () => {}): LlamaL
   throw json.error(key, 'must be of type default or longrope')
 }
 
+const {
+  'blk.N.attn_q': _q,
+  'blk.N.attn_k': _k,
+  'blk.N.attn_v': _v,
+  'blk.N.ffn_gate': _gate,
+  ...modules
+} = llamaLikeGguf.modules
+
 export const phi3: Family<LlamaLikeConfig> = {
   architectures: ['Phi3ForCausalLM'],
   modelTypes: ['phi3'],
   parse: parsePhi3Config,
   build: (config) => new Phi3ForCausalLM(config),
   names: llamaLikeNames,
+  gguf: {
+    ...llamaLikeGguf,
+    architecture: 'phi3',
+    otherFields: (_has, value) => {
+      // 0 says that there is none.
+      const window = value('attention.sliding_window')
+      return { sliding_window: window === 0 ? null : window }
+    },
+    keys: (config) => ({
+      ...llamaLikeGguf.keys(config),
+      'attention.sliding_window': config.windows[0] ?? 0,
+    }),
+    partialRotary: true,
+    longRope: true,
+    modules: {
+      ...modules,
+      'blk.N.attn_qkv': 'model.layers.N.self_attn.qkv_proj',
+      'blk.N.ffn_up': 'model.layers.N.mlp.gate_up_proj',
+    },
+  },
 }

@@ -3,7 +3,14 @@ import type { JsonObject } from '../../formats/json.ts'
 import { DecoderLM } from '../decoderLM.ts'
 import type { Family } from './family.ts'
 import type { Warn } from './fields.ts'
-import { type LlamaLikeConfig, llamaLikeNames, parseLlamaLike } from './llamaLike.ts'
+import { checkGguf, hasNoBiases } from './ggufKeys.ts'
+import {
+  headNormModules,
+  type LlamaLikeConfig,
+  llamaLikeGguf,
+  llamaLikeNames,
+  parseLlamaLike,
+} from './llamaLike.ts'
 import { headRMSNorms, llamaLikeDecoder } from './llamaLikeDecoder.ts'
 import { qwenWindow } from './qwen2.ts'
 
@@ -38,4 +45,16 @@ export const qwen3: Family<LlamaLikeConfig> = {
   parse: parseQwen3Config,
   build: (config) => new Qwen3ForCausalLM(config),
   names: llamaLikeNames,
+  gguf: {
+    ...llamaLikeGguf,
+    architecture: 'qwen3',
+    keys(config) {
+      checkGguf('Qwen3', {
+        'have layers that see all tokens': config.windows.every((window) => window === null),
+        'have no biases': hasNoBiases(config),
+      })
+      return llamaLikeGguf.keys(config)
+    },
+    modules: { ...llamaLikeGguf.modules, ...headNormModules },
+  },
 }

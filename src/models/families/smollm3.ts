@@ -3,7 +3,14 @@ import type { JsonObject } from '../../formats/json.ts'
 import { DecoderLM } from '../decoderLM.ts'
 import type { Family } from './family.ts'
 import { sizeField, type Warn } from './fields.ts'
-import { type LlamaLikeConfig, layerWindow, llamaLikeNames, parseLlamaLike } from './llamaLike.ts'
+import { checkGguf } from './ggufKeys.ts'
+import {
+  type LlamaLikeConfig,
+  layerWindow,
+  llamaLikeGguf,
+  llamaLikeNames,
+  parseLlamaLike,
+} from './llamaLike.ts'
 import { llamaLikeDecoder } from './llamaLikeDecoder.ts'
 
 /*
@@ -45,10 +52,33 @@ function turningLayers(json: JsonObject, layers: number): boolean[] {
   return listed.slice(0, layers).map((turned) => turned !== 0)
 }
 
+/** Which layers turn nothing in llama.cpp, whatever a file says. */
+const ggufInterval = 4
+
 export const smollm3: Family<LlamaLikeConfig> = {
   architectures: ['SmolLM3ForCausalLM'],
   modelTypes: ['smollm3'],
   parse: parseSmolLM3Config,
   build: (config) => new SmolLM3ForCausalLM(config),
   names: llamaLikeNames,
+  gguf: {
+    ...llamaLikeGguf,
+    architecture: 'smollm3',
+    otherFields: (has) => ({
+      no_rope_layer_interval: ggufInterval,
+      attention_bias: has('blk.0.attn_q.bias'),
+      mlp_bias: has('blk.0.ffn_gate.bias'),
+    }),
+    keys(config) {
+      checkGguf('SmolLM3', {
+        [`turn nothing in each layer of a number that ${ggufInterval} divides, and in no other`]:
+          !!config.layerRotary?.every(
+            (name, layer) => (name === null) === ((layer + 1) % ggufInterval === 0),
+          ),
+        'have layers that see all tokens': config.windows.every((window) => window === null),
+      })
+      return llamaLikeGguf.keys(config)
+    },
+    paired: { q_proj: 'heads', k_proj: 'keyValueHeads' },
+  },
 }

@@ -8,7 +8,8 @@ import type { Tensor } from '../../tensor/tensor.ts'
 import { DecoderLM } from '../decoderLM.ts'
 import type { Family } from './family.ts'
 import type { Warn } from './fields.ts'
-import { type LlamaLikeConfig, llamaLikeNames, parseLlamaLike } from './llamaLike.ts'
+import { checkGguf } from './ggufKeys.ts'
+import { type LlamaLikeConfig, layerNormGguf, llamaLikeNames, parseLlamaLike } from './llamaLike.ts'
 import { type LlamaLikeForm, llamaLikeDecoder } from './llamaLikeDecoder.ts'
 
 /*
@@ -87,4 +88,21 @@ export const stablelm: Family<StableLmConfig> = {
   parse: parseStableLmConfig,
   build: (config) => new StableLmForCausalLM(config),
   names: llamaLikeNames,
+  gguf: {
+    ...layerNormGguf,
+    architecture: 'stablelm',
+    otherFields: (has, value) => ({
+      use_qkv_bias: has('blk.0.attn_q.bias'),
+      use_parallel_residual: value('use_parallel_residual') ?? !has('blk.0.ffn_norm.weight'),
+      qk_layernorm: has('blk.0.attn_q_norm.weight'),
+    }),
+    keys(config) {
+      checkGguf('StableLM', {
+        'have qk_layernorm false': !config.headNorms,
+        'have a head of its own': !config.tieWordEmbeddings,
+      })
+      return { ...layerNormGguf.keys(config), use_parallel_residual: config.parallel }
+    },
+    partialRotary: true,
+  },
 }
