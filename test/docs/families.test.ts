@@ -5,7 +5,7 @@ import { families } from '../../src/models/families/index.ts'
 
 test('docs/families.md lists every family, and which of them GGUF files can hold', () => {
   const page = readFileSync(new URL('../../docs/families.md', import.meta.url), 'utf8')
-  const listed = [...page.matchAll(/^\| `(\w+)` \|.*\| (no|`\w+`) \|$/gm)].map(([, type, gguf]) => [
+  const listed = [...page.matchAll(/^\| `(\w+)` \|.*\| (no|`[\w-]+`) \|$/gm)].map(([, type, gguf]) => [
     type,
     gguf,
   ])
