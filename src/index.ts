@@ -40,7 +40,7 @@ export { type BatchOptions, generateBatch } from './models/batch/generateBatch.t
 export type { CacheOptions, CacheType } from './models/caches/index.ts'
 export type { KVCache } from './models/caches/kvCache.ts'
 export { CausalLM, type CausalLMConfig, type ForwardOptions } from './models/causalLM.ts'
-export type { ChatMessage } from './models/chatTemplate.ts'
+export type { ChatMessage, ChatTemplateOptions } from './models/chatTemplate.ts'
 export type { ConvertedTensor } from './models/conversionPlan.ts'
 export { type Conversion, type ConvertOptions, convert } from './models/convert.ts'
 export { GPT2LMHeadModel } from './models/families/gpt2.ts'
@@ -64,7 +64,7 @@ export {
 export type { PenaltyOptions } from './models/penalties.ts'
 export type { SamplingOptions } from './models/sampling.ts'
 export type { FinishReason, GeneratedToken, Prompt, SequenceOptions } from './models/sequence.ts'
-export { type DecodeOptions, Tokenizer } from './models/tokenizer.ts'
+export { type DecodeOptions, type EncodeOptions, Tokenizer } from './models/tokenizer.ts'
 export { type Finding, type Verification, type VerifyOptions, verify } from './models/verify.ts'
 export {
   GELU,

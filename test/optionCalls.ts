@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { after } from 'node:test'
 import * as lb from '../src/index.ts'
 
@@ -64,6 +65,14 @@ const generation = {
   ...unset('maxNewTokens', 'stopAtEos', 'stopStrings', 'stopTokenIds', 'computeDtype', 'kv', 'signal'),
   parseSpecialTokens: undefined,
 }
+const hi = [{ role: 'user', content: 'hi' }]
+const chatTokenizer = await lb.Tokenizer.fromJson(
+  JSON.parse(readFileSync('models/stories260K/tokenizer.json', 'utf8')),
+  { chat_template: '{{ messages[0].content }}' },
+)
+const chatOptions = {
+  ...unset('template', 'tools', 'documents', 'addGenerationPrompt', 'continueFinalMessage', 'variables'),
+}
 const normalization = { eps: undefined, momentum: undefined, affine: undefined, trackRunningStats: undefined }
 const adam = { lr: undefined, betas: undefined, eps: undefined, weightDecay: undefined }
 const classes = { reduction: undefined, ignoreIndex: undefined }
@@ -128,12 +137,17 @@ export const calls: Record<string, Call> = {
   'ops.cacheWrite': call((o: { ring?: boolean }) => lb.ops.cacheWrite(image, numbers(1, 4, 1, 4), 0, o), {
     ring: undefined,
   }),
-  'Tokenizer.encode': call((o: { addSpecialTokens?: boolean }) => story.tokenizer?.encode('x', o), {
-    addSpecialTokens: undefined,
+  'Tokenizer.encode': call((o: lb.EncodeOptions) => story.tokenizer?.encode('x', o), {
+    ...unset('addSpecialTokens', 'parseSpecialTokens'),
   }),
-  'Tokenizer.decode': call((o: { skipSpecialTokens?: boolean }) => story.tokenizer?.decode([1], o), {
+  'Tokenizer.decode': call((o: lb.DecodeOptions) => story.tokenizer?.decode([1], o), {
     skipSpecialTokens: undefined,
   }),
+  'Tokenizer.applyChatTemplate': call(
+    (o: lb.ChatTemplateOptions) => chatTokenizer.applyChatTemplate(hi, o),
+    chatOptions,
+  ),
+  'Tokenizer.encodeChat': call((o: lb.ChatTemplateOptions) => chatTokenizer.encodeChat(hi, o), chatOptions),
   convert: call((o: lb.ConvertOptions) => lb.convert('models/stories260K', memory(), o), {
     ...{ to: 'quanto', weights: undefined, groupSize: undefined, exactOnly: undefined, include: undefined },
     ...unset('exclude', 'dtype', 'device', 'overwrite', 'signal'),

@@ -1,5 +1,5 @@
 import { DTypeError, FormatError } from '../core/errors.ts'
-import { aBoolean, aList, anObject, aString, either, isObject } from '../core/kinds.ts'
+import { aBoolean, anObject, aString, either, isObject, listOf } from '../core/kinds.ts'
 import type { OptionKinds } from '../core/options.ts'
 import { type JsonObject, show } from '../formats/json.ts'
 
@@ -39,8 +39,8 @@ export interface ChatTemplateOptions {
 
 export const chatTemplateKinds: OptionKinds<ChatTemplateOptions> = {
   template: aString,
-  tools: aList,
-  documents: aList,
+  tools: listOf('objects', anObject),
+  documents: listOf('objects', anObject),
   addGenerationPrompt: aBoolean,
   continueFinalMessage: either('be true, false or the name of a field', aBoolean, aString),
   variables: anObject,

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
+import type { ChatTemplateOptions } from '../../src/models/chatTemplate.ts'
 import { renderAsPython } from '../../src/models/pythonTemplate.ts'
 import { Tokenizer } from '../../src/models/tokenizer.ts'
 
@@ -90,4 +91,43 @@ test('a template that fails says why', async () => {
   await fails("{{ '%d' % 'x' }}", '%d must have a number')
   await fails("{{ '%s' % (1, 2) }}", '"%s" % … has too many values')
   await fails("{{ '%s %s' % 1 }}", '"%s %s" % … has too few values')
+})
+
+test('a template may come with the call; messages, tools and variables reach it; two ways to end are refused', async () => {
+  const tokenizer = await Tokenizer.fromJson(json, { bos_token: '<s>' })
+  const hi = [{ role: 'user', content: 'hi', name: null }]
+  const render = (template: string, more: ChatTemplateOptions = {}) =>
+    tokenizer.applyChatTemplate(hi, { template, ...more })
+  const tools = [{ name: 'f' }]
+  assert.equal(
+    await render('{{ bos_token }}{{ tools[0].name }}{{ x }}', { tools, variables: { x: 3 } }),
+    '<s>f3',
+  )
+  assert.equal(await render('{{ add_generation_prompt }}', { addGenerationPrompt: false }), 'False')
+  assert.equal(await render('{{ messages[0].name is defined }}'), 'False')
+  const open = { continueFinalMessage: true }
+  assert.equal(await render('[{{ messages[0].content }}]', open), '[hi')
+  await assert.rejects(render('{{ messages[0].role }}', open), {
+    name: 'FormatError',
+    message: /leaves some of it out$/,
+  })
+  await assert.rejects(tokenizer.applyChatTemplate([], { template: '{{ 1 }}' }), { name: 'DTypeError' })
+  await assert.rejects(render('{{ 1 }}', { ...open, addGenerationPrompt: true }), {
+    name: 'DTypeError',
+    message: 'applyChatTemplate: the final message must be continued, or a new one be begun; received both',
+  })
+})
+
+test('what a message spells like a special token is text; what the template writes is the token', async () => {
+  const tokenizer = await Tokenizer.fromJson(json, {})
+  const template = '{% for m in messages %}<|end|>{{ m.content }}{% endfor %}'
+  const [end] = tokenizer.encode('<|end|>')
+  const ids = await tokenizer.encodeChat([{ role: 'user', content: 'a<|end|>b\uf8f0<|end|>\uf8f1' }], {
+    template,
+  })
+  assert.deepEqual(
+    ids.filter((id) => id === end),
+    [end],
+  )
+  assert.equal(tokenizer.decode(ids, { skipSpecialTokens: false }), '<|end|>a<|end|>b<|end|>')
 })
