@@ -28,6 +28,7 @@ from optimum.quanto import freeze, qint4, qint8, quantize
 from safetensors.torch import save_file
 from torch.overrides import TorchFunctionMode
 from transformers import AutoModelForCausalLM
+from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 from model_configs import V, described, ggufs, models
 
@@ -247,7 +248,21 @@ def random_model(config, seed):
     return model
 
 
-def compared(config, weights):
+def blocks_of_experts(model):
+    """Gives the experts of a model the values of random 4-bit floats; returns the bytes of these, as its checkpoints hold them."""
+    blocks = {}
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 3 and ".experts." in name:
+            experts, columns, rows = parameter.shape
+            blocks[f"{name}_blocks"] = torch.randint(0, 256, [experts, rows, columns // 32, 16], dtype=torch.uint8)
+            blocks[f"{name}_scales"] = torch.randint(122, 126, [experts, rows, columns // 32], dtype=torch.uint8)
+            floats = convert_moe_packed_tensors(blocks[f"{name}_blocks"], blocks[f"{name}_scales"], dtype=torch.float32)
+            assert floats.shape == parameter.shape
+            parameter.data = floats.contiguous()
+    return blocks
+
+
+def compared(config, weights, blocks):
     """The logits of all variants."""
     tensors = {}
     expect(tensors, "float", cached(with_weights(config, weights)), in_float64(with_weights(config, weights), whole))
@@ -261,7 +276,8 @@ def compared(config, weights):
         if config.tie_word_embeddings:
             floats.pop("lm_head.weight", None)
         for key, value in floats.items():
-            if value.ndim == 3 and ".experts." in key:
+            # What is quantized already stays as it is.
+            if value.ndim == 3 and ".experts." in key and not blocks:
                 floats[key] = quantized_experts(value, qtype, config.model_type == "gpt_oss")
         truth = in_float64(with_weights(config, floats), whole)
         expect(tensors, variant, whole(with_weights(config, floats))[-8:], truth[-8:])
@@ -278,6 +294,7 @@ def write(name, config):
     shutil.rmtree(place, ignore_errors=True)
     for seed in range(100):
         model = random_model(config, seed)
+        blocks = blocks_of_experts(model) if name.endswith("-mxfp4") else {}
         greedy, margin = greedy_of(model)
         # A choice that rounding could turn is none to compare.
         if margin <= 1e-3:
@@ -285,10 +302,17 @@ def write(name, config):
         weights = {key: value.clone() for key, value in float_weights(model).items()}
         if config.tie_word_embeddings:
             weights.pop("lm_head.weight", None)
-        tensors = compared(config, weights)
+        tensors = compared(config, weights, blocks)
         if agrees(tensors):
             break
     model.to(torch.bfloat16).save_pretrained(place)
+    if blocks:
+        others = {key: value for key, value in model.state_dict().items() if f"{key}_blocks" not in blocks}
+        save_file({**others, **blocks}, os.path.join(place, "model.safetensors"), metadata={"format": "pt"})
+        with open(os.path.join(place, "config.json")) as file:
+            described = json.load(file)
+        with open(os.path.join(place, "config.json"), "w") as file:
+            json.dump({**described, "quantization_config": {"quant_method": "mxfp4"}}, file, indent=2)
     if name.endswith("-stacks"):
         save_file(model.state_dict(), os.path.join(place, "model.safetensors"), metadata={"format": "pt"})
     if name in ggufs:

@@ -106,9 +106,11 @@ models |= {
     "qwen3_moe": Qwen3MoeConfig(**grouped, head_dim=12, moe_intermediate_size=32, num_experts=5, num_experts_per_tok=2, norm_topk_prob=True),
     # As llama.cpp has it: all layers see all tokens.
     "qwen2_moe-full": Qwen2MoeConfig(**grouped, moe_intermediate_size=32, shared_expert_intermediate_size=32, num_experts=3, num_experts_per_tok=2),
-    "gpt_oss": GptOssConfig(**{**grouped, "intermediate_size": 32}, head_dim=16, num_local_experts=4, num_experts_per_tok=2, sliding_window=5,
+    **{name: GptOssConfig(**{**grouped, "intermediate_size": 32}, head_dim=16, num_local_experts=4, num_experts_per_tok=2, sliding_window=5,
                             rope_parameters={"rope_type": "yarn", "rope_theta": 1000.0, "factor": 4.0, "beta_fast": 8.0, "beta_slow": 1.0,
-                                             "truncate": False, "original_max_position_embeddings": 16}),
+                                             "truncate": False, "original_max_position_embeddings": 16})
+       # The experts of the second are 4-bit floats, as its checkpoints have them.
+       for name in ["gpt_oss", "gpt_oss-mxfp4"]},
     "bitnet": BitNetConfig(**grouped),
 }
 # What llama.cpp's converter writes of each: keys, and names of modules, N for the number of a layer.

@@ -5,6 +5,7 @@ import { Experts, Router } from '../../src/nn/experts.ts'
 import { initialize } from '../../src/nn/initialize.ts'
 import { Linear } from '../../src/nn/linear.ts'
 import { GatedMLP } from '../../src/nn/mlp.ts'
+import { compile } from '../../src/nn/trace.ts'
 import { freeze, quantize } from '../../src/quantize/quantize.ts'
 import { backward } from '../../src/tensor/backward.ts'
 import { mean } from '../../src/tensor/ops/index.ts'
@@ -167,6 +168,20 @@ testOnDevices('rows rounded to int8, grouped and one by one', async (device) => 
   // The same integers; the floats around them are added in another order.
   for (const [i, value] of a.entries()) assert.ok(Math.abs(value - b[i]) <= 1e-5, `${i}: ${value}, ${b[i]}`)
   x.dispose()
+})
+
+testOnDevices('a recorded step sends other inputs to other experts', async (device) => {
+  using model = block(device, true, true)
+  quantize(model, { weights: 'int8' })
+  freeze(model)
+  const { x, numbers } = inputs(device, 4)
+  const { x: other, numbers: others } = inputs(device, 5)
+  const rest = other.rows(0, 4)
+  using step = compile(model, [x])
+  await checkOutput(step.run(x) as Tensor, await expected(model, numbers, true, true))
+  await checkOutput(step.run(rest) as Tensor, await expected(model, others.slice(0, 4), true, true))
+  x.dispose()
+  other.dispose()
 })
 
 testOnDevices('gradients of experts and router', async (device) => {
