@@ -199,6 +199,11 @@ def write_gguf(name, config, weights):
     for key, module in modules.items():
         for part in ["weight", "bias"]:
             path = f"{module}.{part}"
+            if module.endswith(".norms.E") and part == "weight":
+                norms = [path for path in weights if path.startswith(module[:-1])]
+                writer.add_tensor(f"{key}.{part}", np.stack([weights[path].float().numpy() for path in norms]))
+                held |= {path: weights[path].float() for path in norms}
+                continue
             if ".E." in module and part == "weight":
                 put_experts(writer, f"{key}.{part}", module, weights, held)
             if path not in weights:

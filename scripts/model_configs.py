@@ -212,6 +212,9 @@ ggufs |= {
     "cohere2": ("cohere2", lambda c: llama_keys(c, logit_scale=c.logit_scale, sliding_window=5, sliding_window_pattern=2, rope_dimension_count=8,
                                                 rope_scaling_type=RopeScalingType.NONE), llama_modules),
     "stablelm": ("stablelm", lambda c: llama_keys(c, rope_dimension_count=2, parallel_residual=False), llama_modules),
+    "stablelm-parallel": ("stablelm", lambda c: llama_keys(c, rope_dimension_count=4, parallel_residual=True), {
+        **{key: module for key, module in llama_modules.items() if key != "blk.N.ffn_norm"},
+        **{f"blk.N.attn_{name}_norm": f"model.layers.N.self_attn.{name}_layernorm.norms.E" for name in "qk"}}),
 }
 # What llama.cpp takes for granted of a family, where the model here has it otherwise.
 described = {

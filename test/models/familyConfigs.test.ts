@@ -222,7 +222,7 @@ describe('what a GGUF file cannot say, since llama.cpp takes it for granted', ()
     ['smollm3', {}, /SmolLM3 must turn nothing in each layer of a number that 4 divides/],
     ['olmo2', { tie_word_embeddings: true }, /OLMo 2 must have a head of its own/],
     ['cohere2', { attention_bias: true }, /Command R7B must have no biases/],
-    ['stablelm', { qk_layernorm: true }, /StableLM must have qk_layernorm false/],
+    ['stablelm', { tie_word_embeddings: true }, /StableLM must have a head of its own/],
   ]
   for (const [name, fields, message] of cases)
     test(`${name}: ${JSON.stringify(fields)}`, () => {

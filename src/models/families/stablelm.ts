@@ -98,11 +98,15 @@ export const stablelm: Family<StableLmConfig> = {
     }),
     keys(config) {
       checkGguf('StableLM', {
-        'have qk_layernorm false': !config.headNorms,
         'have a head of its own': !config.tieWordEmbeddings,
       })
       return { ...layerNormGguf.keys(config), use_parallel_residual: config.parallel }
     },
     partialRotary: true,
+    modules: {
+      ...layerNormGguf.modules,
+      'blk.N.attn_q_norm': 'model.layers.N.self_attn.q_layernorm.norms.E',
+      'blk.N.attn_k_norm': 'model.layers.N.self_attn.k_layernorm.norms.E',
+    },
   },
 }
