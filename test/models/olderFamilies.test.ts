@@ -10,7 +10,7 @@ import type { FalconConfig } from '../../src/models/families/falcon.ts'
 import type { GptjConfig } from '../../src/models/families/gptj.ts'
 import type { GptNeoConfig } from '../../src/models/families/gptNeo.ts'
 import type { GptNeoxConfig } from '../../src/models/families/gptNeox.ts'
-import { emptyModel } from '../../src/models/families/index.ts'
+import { emptyModel, familyOf } from '../../src/models/families/index.ts'
 import type { OptConfig } from '../../src/models/families/opt.ts'
 import type { PhiConfig } from '../../src/models/families/phi.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
@@ -219,5 +219,17 @@ for (const [name, fields, message] of [
   test(`${name} refuses ${JSON.stringify(fields)}`, () => {
     const config = { ...JSON.parse(String(read(name, 'config.json'))), ...fields }
     assert.throws(() => modelOf(config), { name: 'FormatError', message })
+  })
+}
+
+for (const [name, message] of [
+  ['falcon-rw', /llama\.cpp's Falcon must have rotary positions/],
+  ['gpt_neox-sequential', /llama\.cpp's GPT-NeoX must have biases in the attention/],
+  ['phi-normed', /llama\.cpp's Phi must have no norms of queries and keys/],
+] as const) {
+  test(`no GGUF file is written of ${name}, which llama.cpp would compute otherwise`, () => {
+    const config = new JsonObject(JSON.parse(String(read(name, 'config.json'))), 'config.json')
+    const { gguf } = familyOf(config)
+    assert.throws(() => gguf?.keys(emptyModel(config).config), { name: 'FormatError', message })
   })
 }

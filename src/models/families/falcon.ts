@@ -1,5 +1,4 @@
 import type { FloatDType } from '../../core/dtype.ts'
-import { FormatError } from '../../core/errors.ts'
 import type { JsonObject } from '../../formats/json.ts'
 import { type ActivationName, activations } from '../../nn/activations.ts'
 import { Alibi } from '../../nn/alibi.ts'
@@ -24,6 +23,7 @@ import {
   tokenIdsField,
   type Warn,
 } from './fields.ts'
+import { checkGguf } from './ggufKeys.ts'
 import { ropeFields } from './ropeFields.ts'
 
 /*
@@ -167,11 +167,12 @@ function mlpOf({ hiddenSize, intermediateSize, activation, bias }: FalconConfig,
 /** @throws FormatError if llama.cpp has no such model */
 function keys(config: FalconConfig): Record<string, number> {
   const { rope, layout, bias, activation, heads, keyValueHeads } = config
-  const refuse = (rule: string) => new FormatError(`gguf: a Falcon must ${rule}`)
-  if (!rope) throw refuse('have rotary positions; it has ALiBi')
-  if (layout === 'sequential') throw refuse('have parallel_attn true; it has false')
-  if (bias) throw refuse('have no biases; it has some')
-  if (!isGelu(activation)) throw refuse(`have a gelu as activation; it has ${activation}`)
+  checkGguf('Falcon', {
+    'have rotary positions': rope !== null,
+    'have attention and MLP beside each other': layout !== 'sequential',
+    'have no biases': !bias,
+    'have a gelu as activation': isGelu(activation),
+  })
   return {
     context_length: config.maxPositions,
     embedding_length: config.hiddenSize,
@@ -180,7 +181,7 @@ function keys(config: FalconConfig): Record<string, number> {
     'attention.head_count': heads,
     'attention.head_count_kv': keyValueHeads,
     'attention.layer_norm_epsilon': config.normEpsilon,
-    'rope.freq_base': rope.theta,
+    ...(rope && { 'rope.freq_base': rope.theta }),
     vocab_size: config.vocabularySize,
   }
 }

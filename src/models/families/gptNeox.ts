@@ -1,5 +1,4 @@
 import type { FloatDType } from '../../core/dtype.ts'
-import { FormatError } from '../../core/errors.ts'
 import type { JsonObject } from '../../formats/json.ts'
 import { type ActivationName, activations } from '../../nn/activations.ts'
 import { Attention } from '../../nn/attention.ts'
@@ -23,6 +22,7 @@ import {
   tokenIdsField,
   type Warn,
 } from './fields.ts'
+import { checkGguf } from './ggufKeys.ts'
 import { ropeFields } from './ropeFields.ts'
 
 /*
@@ -140,11 +140,10 @@ function mlpOf({ hiddenSize, intermediateSize, activation }: GptNeoxConfig, dtyp
 
 /** @throws FormatError if llama.cpp has no such model */
 function keys(config: GptNeoxConfig): Record<string, number | boolean> {
-  const { activation, attentionBias } = config
-  if (!attentionBias || !isGelu(activation))
-    throw new FormatError(
-      `gguf: a GPT-NeoX must have attention_bias true and a gelu as hidden_act; it has ${attentionBias} and ${activation}`,
-    )
+  checkGguf('GPT-NeoX', {
+    'have biases in the attention': config.attentionBias,
+    'have a gelu as hidden_act': isGelu(config.activation),
+  })
   return {
     context_length: config.maxPositions,
     embedding_length: config.hiddenSize,

@@ -1,5 +1,4 @@
 import type { FloatDType } from '../../core/dtype.ts'
-import { FormatError } from '../../core/errors.ts'
 import type { JsonObject } from '../../formats/json.ts'
 import { type ActivationName, activations } from '../../nn/activations.ts'
 import { Attention } from '../../nn/attention.ts'
@@ -23,6 +22,7 @@ import {
   tokenIdsField,
   type Warn,
 } from './fields.ts'
+import { checkGguf } from './ggufKeys.ts'
 import { ropeFields } from './ropeFields.ts'
 
 /*
@@ -143,11 +143,10 @@ function mlpOf({ hiddenSize, intermediateSize, activation }: PhiConfig, dtype: F
 
 /** @throws FormatError if llama.cpp has no such model */
 function keys(config: PhiConfig): Record<string, number> {
-  const { activation, headNorms } = config
-  if (headNorms || !isGelu(activation))
-    throw new FormatError(
-      `gguf: a Phi must have qk_layernorm false and a gelu as hidden_act; it has ${headNorms} and ${activation}`,
-    )
+  checkGguf('Phi', {
+    'have no norms of queries and keys': !config.headNorms,
+    'have a gelu as hidden_act': isGelu(config.activation),
+  })
   return {
     context_length: config.maxPositions,
     embedding_length: config.hiddenSize,
