@@ -131,6 +131,12 @@ export const calls: Record<string, Call> = {
   'CausalLM.forward': call((o: lb.ForwardOptions) => story.forward([1], o), {
     ...unset('cache', 'position', 'lastOnly'),
   }),
+  loadCache: call((o: lb.LoadCacheOptions) => lb.loadCache(story, 'nowhere.safetensors', o), {
+    capacity: undefined,
+  }),
+  requiredMemory: call((o: lb.MemoryOptions) => lb.requiredMemory(story.savedConfig(), o), {
+    ...unset('weights', 'dtype', 'kv', 'context', 'batch'),
+  }),
   'CausalLM.createCache': call((o: lb.CacheOptions) => story.createCache(4, o), {
     ...unset('kv', 'batch', 'residual'),
   }),

@@ -29,6 +29,9 @@ const program = new Command('lowbit')
   .configureOutput({ outputError: printUsageError })
   .addHelpText('after', '\n"lowbit <command> --help" lists the options of a command.')
 
+/** What a cache keeps keys and values as. */
+const kvNames = ['float32', 'float16', 'float8', 'int8', 'int4']
+
 const quantize = program
   .command('quantize')
   .description('quantize the weights of a model, and its activations, and save it')
@@ -163,7 +166,17 @@ const inspect = program
   .description('show what a model holds, and what its quantization cost')
   .argument('<model>', modelHelp)
   .option('--baseline <model>', 'the float model, for the error of each weight')
-  .action(async (model, options) => (await import('./inspect.ts')).inspectCommand(model, options))
+  .option('--weights <type>', 'say what memory it would need with weights of this type, as of a config.json')
+  .addOption(
+    new Option('--kv <name>', 'say it with keys and values kept as this (default: float16)').choices(kvNames),
+  )
+  .option('--context <n>', "say it for so many tokens (default: the model's context)", wholeNumber(1))
+  .action(async (model, options) => {
+    const { weights, kv, context } = options
+    const asked = model.endsWith('.json') || [weights, kv, context].some((option) => option !== undefined)
+    if (asked) return (await import('./memory.ts')).memoryCommand(model, options)
+    return (await import('./inspect.ts')).inspectCommand(model, options)
+  })
 
 const verify = program
   .command('verify')
@@ -241,7 +254,7 @@ for (const [command, usual, usualCache] of [
       new Option(
         '--kv <name>',
         `what keys and values of earlier tokens are kept as; int8 and int4 keep the last 128 tokens as float16 (default: ${usualCache})`,
-      ).choices(['float32', 'float16', 'float8', 'int8', 'int4']),
+      ).choices(kvNames),
     )
 }
 

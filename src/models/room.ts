@@ -1,6 +1,6 @@
 import { emptyWeight } from '../checkpoints/emptyWeight.ts'
 import type { LoadPlan, PlannedParameter } from '../checkpoints/plan.ts'
-import { dtypes, type FloatDType, isFloatDType } from '../core/dtype.ts'
+import { type DType, dtypes, type FloatDType, isFloatDType } from '../core/dtype.ts'
 import { DeviceError } from '../core/errors.ts'
 import { numel } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
@@ -67,16 +67,30 @@ function sizeOf(
   if (weight && !becoming.floats) return { held: byteLength, passing: 0 }
   const float = isFloatDType(dtype) ? (becoming.dtype ?? dtype) : dtype
   const floatBytes = numel(shape) * dtypes[float].bytes
+  const held = becoming.freezing ? frozenBytes(model, paths, float, floatBytes) : floatBytes
+  const isMade = held !== floatBytes || floatBytes !== byteLength
+  return { held, passing: isMade ? Math.max(floatBytes, byteLength) : 0 }
+}
+
+/**
+ * Bytes of a float parameter once the twins that hold it are frozen: its codes, once for each way in which they
+ * are quantized, and its floats where other layers hold it, too.
+ * @param paths all under which the model holds it
+ */
+export function frozenBytes(
+  model: CausalLM,
+  paths: readonly string[],
+  float: DType,
+  floatBytes: number,
+): number {
   const codes = new Map<string, number>()
   let isHeld = false
   for (const path of paths) {
     const twin = model.getModule(parentPath(path))
-    if (becoming.freezing && twin instanceof QWeightModule && path.endsWith('.weight')) {
+    if (twin instanceof QWeightModule && path.endsWith('.weight')) {
       const { qtype, groupSize } = twin.quantization
       codes.set(`${qtype.name} ${groupSize}`, emptyWeight(twin, float as FloatDType).byteLength)
     } else isHeld = true
   }
-  const held = [...codes.values()].reduce((sum, bytes) => sum + bytes, isHeld ? floatBytes : 0)
-  const isMade = codes.size > 0 || floatBytes !== byteLength
-  return { held, passing: isMade ? Math.max(floatBytes, byteLength) : 0 }
+  return [...codes.values()].reduce((sum, bytes) => sum + bytes, isHeld ? floatBytes : 0)
 }

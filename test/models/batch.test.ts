@@ -32,6 +32,7 @@ async function margins(prompt: string, count: number): Promise<{ tokenIds: numbe
     maxNewTokens: count,
     topLogprobs: 2,
     computeDtype: 'float32',
+    kv: 'float32',
   })
   return { tokenIds, margins: logprobs.map(({ topLogprobs: [a, b] = [] }) => a.logprob - b.logprob) }
 }
@@ -48,7 +49,8 @@ for (const batchSize of [1, 3, 6, 16]) {
   test(`prompts in batches of ${batchSize} are continued as each alone`, async () => {
     const before = device.allocatedBytes
     const maxNewTokens = 40
-    const got = await generateBatch(model, prompts, { maxNewTokens, batchSize, computeDtype: 'float32' })
+    const options = { maxNewTokens, batchSize, computeDtype: 'float32', kv: 'float32' } as const
+    const got = await generateBatch(model, prompts, options)
     for (const [i, { tokenIds, text, promptTokens: count }] of got.entries()) {
       assertSame(tokenIds, await margins(prompts[i], maxNewTokens))
       assert.equal(text, model.tokenizer?.decode(tokenIds))

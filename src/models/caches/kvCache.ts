@@ -31,8 +31,8 @@ export class KVCache implements AttentionCache {
   readonly capacity: number
   /** Tokens it holds of each sequence. */
   readonly lengths: Int32Array
-  /** The ids of each sequence's first tokens, as far as they are known. */
-  private readonly tokenIds: readonly number[][]
+  /** The ids of each sequence's tokens; of fewer than it holds where they are not known. */
+  readonly tokenIds: readonly number[][]
 
   /** @param layers as the kind has them, for as many sequences as there are lengths */
   constructor(
