@@ -16,6 +16,8 @@ export interface Checkpoint {
 
 /** A model that is saved with files beside its weights. */
 export interface WithFiles {
+  /** What of a folder that is saved the library of the model does not find, a sentence each. */
+  readonly saveLimits: readonly string[]
   /**
    * Their texts by name, in the order in which they are written.
    * @param quantized what config.json is to say of the weights' quantization, by field; default: nothing

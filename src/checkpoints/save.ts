@@ -159,7 +159,8 @@ export async function save(
   const tensors = [...writtenTensors(model, writer, layers)]
   const warn = options.onWarning ?? ((message) => console.warn(`lowbit: ${message}`))
   const lost = lostInputs(inputModes(model), writer, layers.quantized).map((what) => `save: ${what}`)
-  for (const message of [...writer.limits(layers.quantized), ...lost]) warn(message)
+  const unread = hasFiles(model) ? model.saveLimits : []
+  for (const message of [...writer.limits(layers.quantized), ...lost, ...unread]) warn(message)
   const { quantized, floats } = layers
   const settings = quantized.size > 0 ? writer.settings(quantized, floats) : {}
   const write = (folder: FolderSink) => writeModel(model, folder, tensors, settings, options)

@@ -12,6 +12,8 @@ export interface CheckpointNames {
   aliases?(path: string): string[]
   /** Tensors that belong there, though they are none of the model's: tables that the config gives, too. */
   readonly extras?: RegExp
+  /** What of a folder that is saved transformers does not find, a sentence each. */
+  readonly saveLimits?: readonly string[]
   /** What the tensor at a path is, if it holds those of several experts; null of others. */
   stack?(path: string): Stack | null
 }
@@ -28,6 +30,10 @@ export abstract class Pretrained extends Module implements WithFiles {
   names: CheckpointNames = {}
 
   abstract get device(): Device
+
+  get saveLimits(): readonly string[] {
+    return this.names.saveLimits ?? []
+  }
 
   /** Its config.json: as it was loaded, with what changed since. */
   savedConfig(): Record<string, unknown> {

@@ -88,6 +88,7 @@ export async function rewriteFiles(
   if (quantized) refuseLayers(scheme, [...layers.quantized.values()])
   const parts = [...writtenTensors(model, scheme?.writer ?? null, layers)]
   if (quantized) for (const message of scheme.writer.limits(layers.quantized)) options.onWarning(message)
+  if (!container) for (const message of model.saveLimits) options.onWarning(message)
   const settings = quantized ? scheme.writer.settings(layers.quantized, layers.floats) : {}
   if ([...layers.quantized.values()].some(({ activations }) => activations)) await plan.finish(device)
   const write = async (folder: FolderSink) => {

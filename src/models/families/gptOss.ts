@@ -121,5 +121,11 @@ export const gptOss: Family<GptOssConfig> = {
   modelTypes: ['gpt_oss'],
   parse: parseGptOssConfig,
   build: (config) => new GptOssForCausalLM(config),
-  names: { ...llamaLikeNames, stack },
+  names: {
+    ...llamaLikeNames,
+    stack,
+    saveLimits: [
+      'save: transformers has the experts of a layer in one tensor, and finds none where each has its own; lowbit reads both',
+    ],
+  },
 }
