@@ -59,7 +59,6 @@ const quantizeOptions = {
 const sizes = { stride: undefined, padding: undefined, dilation: undefined, groups: undefined }
 const pooling = { stride: undefined, padding: undefined, ceilMode: undefined }
 const generation = {
-  cache: undefined,
   ...unset('temperature', 'topK', 'topP', 'minP', 'seed', 'logprobs', 'topLogprobs'),
   ...unset('repetitionPenalty', 'frequencyPenalty', 'presencePenalty', 'noRepeatNgramSize'),
   ...unset('maxNewTokens', 'stopAtEos', 'stopStrings', 'stopTokenIds', 'computeDtype', 'kv', 'signal'),
@@ -100,14 +99,18 @@ export const calls: Record<string, Call> = {
   }),
   generate: call((o: lb.GenerateOptions) => lb.generate(story, 'x', o), {
     ...generation,
+    cache: undefined,
     onText: undefined,
   }),
-  generateTokens: call((o: lb.StreamOptions) => lb.generateTokens(story, [1], o).next(), generation),
+  generateTokens: call((o: lb.StreamOptions) => lb.generateTokens(story, [1], o).next(), {
+    ...generation,
+    cache: undefined,
+  }),
   generateBatch: call((o: lb.BatchOptions) => lb.generateBatch(story, ['x'], o), {
     ...generation,
     ...unset('batchSize', 'onToken'),
   }),
-  stream: call((o: lb.StreamOptions) => lb.stream(story, [1], o).next(), generation),
+  stream: call((o: lb.StreamOptions) => lb.stream(story, [1], o).next(), { ...generation, cache: undefined }),
   loadCausalLM: call((o: lb.LoadOptions) => lb.loadCausalLM('models/stories260K', o), {
     ...unset('device', 'dtype', 'dequantize', 'computeDtype'),
     ...unset('quantization', 'signal', 'onWarning', 'onProgress', 'onDownload'),

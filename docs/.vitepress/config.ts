@@ -35,6 +35,7 @@ const guide = pages([
   ['Your own modules', 'modules'],
   ['Training and QAT', 'training'],
   ['Chat and streaming', 'chat'],
+  ['Server', 'serve'],
   ['In the browser', 'browser'],
   ['Memory', 'memory'],
 ])

@@ -151,6 +151,25 @@ const chat = program
   )
   .action(async (model, options) => (await import('./chat.ts')).chatCommand(model, options))
 
+const serve = program
+  .command('serve')
+  .description(
+    'serve a model on this machine, as OpenAI serves theirs: /v1/chat/completions, /v1/completions',
+  )
+  .argument('<model>', modelHelp)
+  .option('--host <address>', 'address to listen at', '127.0.0.1')
+  .option('--port <n>', 'port to listen at; 0 takes one that is free', wholeNumber(0, 65535), 8000)
+  .option('--batch <n>', 'texts that are written at once', wholeNumber(1, 1024), 16)
+  .option('--queue <n>', 'texts that may wait; more are refused with 429', wholeNumber(0), 256)
+  .option(
+    '--context <n>',
+    "tokens that a prompt and its text may have (default: the model's context, at most 4096)",
+    wholeNumber(1),
+  )
+  .option('--name <id>', "what requests call the model (default: its folder's or file's name)")
+  .option('--api-key <key>', 'refuse requests that do not bear this key')
+  .action(async (model, options) => (await import('./serve.ts')).serveCommand(model, options))
+
 const evaluate = program
   .command('evaluate')
   .description('measure perplexity on a text, and the distance from a baseline')
@@ -244,6 +263,7 @@ for (const [command, most] of [
 for (const [command, usual, usualCache] of [
   [generate, 'int8', 'float16'],
   [chat, 'int8', 'float16'],
+  [serve, 'int8', 'float16'],
   [evaluate, 'float32', 'float32'],
   [bench, 'int8', 'float16'],
 ] as const) {
@@ -258,7 +278,7 @@ for (const [command, usual, usualCache] of [
     )
 }
 
-for (const command of [quantize, convert, generate, chat, evaluate, inspect, verify, bench]) {
+for (const command of [quantize, convert, generate, chat, serve, evaluate, inspect, verify, bench]) {
   command
     .optionsGroup('Options of every command:')
     .addOption(

@@ -64,19 +64,40 @@ export function candidates(
   const isCut = topK > 0 && topK < logits.length
   // As in transformers, those as likely as the last of the k may be drawn, too.
   const least = isCut ? cutoff(new Float64Array(logits), topK, 'count') : -Infinity
-  const ids = new Int32Array(logits.length)
-  const weights = new Float64Array(logits.length)
+  let total = 0
   let count = 0
   for (let id = 0; id < logits.length; id++) {
     if (logits[id] < least) continue
-    ids[count] = id
-    weights[count++] = Math.exp((logits[id] - largest) / temperature)
+    total += Math.exp((logits[id] - largest) / temperature)
+    count++
   }
-  let found: Weighted = { ids: ids.subarray(0, count), weights: weights.subarray(0, count) }
-  if (topP < 1) found = nucleus(found, topP)
+  // Together, tokens below this weight have less than top-p leaves out: none of them is in the nucleus.
+  const lightest = topP < 1 ? ((1 - topP) * total) / count : 0
+  let found = gather(logits, { largest, temperature, least, lightest, count })
+  if (topP < 1) found = nucleus(found, topP * total)
   // The likeliest has the weight 1.
   if (minP > 0) found = keepFrom(found, minP, Infinity)
   return { ...found, total: sumOf(found.weights) }
+}
+
+/** The tokens whose logits are `least` or more, and whose weights exp((logit − largest) / t) `lightest` or more. */
+function gather(
+  logits: Float32Array,
+  at: { largest: number; temperature: number; least: number; lightest: number; count: number },
+): Weighted {
+  const ids = new Int32Array(at.count)
+  const weights = new Float64Array(at.count)
+  // Not to compute the weights of those that lie far below.
+  const least = Math.max(at.least, at.largest + at.temperature * (Math.log(at.lightest) - 1))
+  let count = 0
+  for (let id = 0; id < logits.length; id++) {
+    if (logits[id] < least) continue
+    const weight = Math.exp((logits[id] - at.largest) / at.temperature)
+    if (weight < at.lightest) continue
+    ids[count] = id
+    weights[count++] = weight
+  }
+  return { ids: ids.subarray(0, count), weights: weights.subarray(0, count) }
 }
 
 type Weighted = Omit<Candidates, 'total'>
@@ -87,9 +108,8 @@ function sumOf(values: Float64Array): number {
   return sum
 }
 
-/** The likeliest tokens that together reach the share topP, at least one; of equal ones the first. */
-function nucleus(all: Weighted, topP: number): Weighted {
-  const limit = topP * sumOf(all.weights)
+/** The likeliest tokens that together reach the weight `limit`, at least one; of equal ones the first. */
+function nucleus(all: Weighted, limit: number): Weighted {
   const least = cutoff(all.weights.slice(), limit, 'sum')
   let above = 0
   for (const weight of all.weights) if (weight > least) above += weight
@@ -106,6 +126,28 @@ function keepFrom({ ids, weights }: Weighted, least: number, same: number): Weig
     weights[count++] = weights[i]
   }
   return { ids: ids.subarray(0, count), weights: weights.subarray(0, count) }
+}
+
+/**
+ * Draws a token.
+ * @param logits as of `candidates`
+ */
+export function sample(logits: Float32Array, options: SamplingOptions, random: Random): number {
+  const { temperature = 1, topK = 0, topP = 1, minP = 0 } = options
+  if (topK > 0 || topP < 1 || minP > 0) return draw(candidates(logits, options), random)
+  // Of all tokens no list has to be made.
+  const largest = logits[likeliest(logits)]
+  const weight = (id: number) => Math.exp((logits[id] - largest) / temperature)
+  let rest = 0
+  for (let id = 0; id < logits.length; id++) rest += weight(id)
+  rest *= random.uniform()
+  let last = 0
+  for (let id = 0; id < logits.length && rest >= 0; id++) {
+    if (logits[id] === -Infinity) continue
+    last = id
+    rest -= weight(id)
+  }
+  return last
 }
 
 /** Draws one of the candidates. */

@@ -5,7 +5,7 @@ import { Random } from '../core/random.ts'
 import type { CausalLM } from './causalLM.ts'
 import { type LogprobOptions, Logprobs, logprobKinds, type TokenLogprob } from './logprobs.ts'
 import { type PenaltyOptions, penalizes, penaltyKinds, TokenHistory } from './penalties.ts'
-import { candidates, draw, likeliest, type SamplingOptions, samplingKinds } from './sampling.ts'
+import { likeliest, type SamplingOptions, sample, samplingKinds } from './sampling.ts'
 import { TextStream } from './textStream.ts'
 
 /** How tokens are chosen, and where the text ends. */
@@ -145,7 +145,7 @@ export class Sequence {
     const { temperature = 0, topLogprobs = 0 } = this.options
     const logprobs = this.hasLogprobs ? new Logprobs(logits, topLogprobs) : undefined
     this.history?.penalize(logits, this.options)
-    const id = temperature > 0 ? draw(candidates(logits, this.options), this.random) : likeliest(logits)
+    const id = temperature > 0 ? sample(logits, this.options, this.random) : likeliest(logits)
     const token = this.add(id)
     if (logprobs) token.logprob = logprobs.of(id)
     if (logprobs && topLogprobs > 0) token.topLogprobs = logprobs.top

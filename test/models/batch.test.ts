@@ -23,6 +23,8 @@ after(async () => {
   model.dispose()
   await device.close()
 })
+/** Halves would round keys and values that differ in their last bits by more. */
+const exact = { computeDtype: 'float32', kv: 'float32' } as const
 const long = 'Once upon a time there was a little dog who loved to run in the park with his red ball. '
 const prompts = ['Once upon a time', 'The', long.repeat(3), 'Lily and Tom', 'One day a big', 'A']
 
@@ -31,8 +33,7 @@ async function margins(prompt: string, count: number): Promise<{ tokenIds: numbe
   const { tokenIds, logprobs = [] } = await generate(model, prompt, {
     maxNewTokens: count,
     topLogprobs: 2,
-    computeDtype: 'float32',
-    kv: 'float32',
+    ...exact,
   })
   return { tokenIds, margins: logprobs.map(({ topLogprobs: [a, b] = [] }) => a.logprob - b.logprob) }
 }
@@ -49,8 +50,7 @@ for (const batchSize of [1, 3, 6, 16]) {
   test(`prompts in batches of ${batchSize} are continued as each alone`, async () => {
     const before = device.allocatedBytes
     const maxNewTokens = 40
-    const options = { maxNewTokens, batchSize, computeDtype: 'float32', kv: 'float32' } as const
-    const got = await generateBatch(model, prompts, options)
+    const got = await generateBatch(model, prompts, { maxNewTokens, batchSize, ...exact })
     for (const [i, { tokenIds, text, promptTokens: count }] of got.entries()) {
       assertSame(tokenIds, await margins(prompts[i], maxNewTokens))
       assert.equal(text, model.tokenizer?.decode(tokenIds))
@@ -80,7 +80,7 @@ test('drawn tokens, stops and log-probabilities are those of each alone', async 
 
 test('sequences come and go between steps, and rows are taken again', async () => {
   const before = device.allocatedBytes
-  const batch = new Batch(model, { size: 4, capacity: 400, computeDtype: 'float32' })
+  const batch = new Batch(model, { size: 4, capacity: 400, ...exact })
   const run: { sequence: Sequence; prompt: string; tokens: number[]; ended: boolean }[] = []
   const add = (prompt: string, options: SequenceOptions) => {
     const sequence = new Sequence(model, promptTokens(model, prompt, {}), options)

@@ -5,7 +5,7 @@ import { Random } from '../../src/core/random.ts'
 import { cutoff } from '../../src/models/cutoff.ts'
 import { Logprobs } from '../../src/models/logprobs.ts'
 import { type PenaltyOptions, TokenHistory } from '../../src/models/penalties.ts'
-import { type Candidates, candidates, draw, type SamplingOptions } from '../../src/models/sampling.ts'
+import { type Candidates, candidates, draw, type SamplingOptions, sample } from '../../src/models/sampling.ts'
 
 interface Case {
   options: Record<string, number>
@@ -102,11 +102,17 @@ test('tokens are drawn as often as they are probable', () => {
   const random = new Random(11)
   const drawn = Array<number>(5).fill(0)
   const count = 20000
-  const all = candidates(logits, { temperature: 1 })
-  for (let i = 0; i < count; i++) drawn[draw(all, random)]++
+  for (let i = 0; i < count; i++) drawn[sample(logits, { temperature: 1 }, random)]++
   // χ² with 4 degrees of freedom is above 23.5 once in 10,000 seeds.
   const distance = expected.reduce((sum, p, id) => sum + (drawn[id] - count * p) ** 2 / (count * p), 0)
   assert.ok(distance < 23.5, `χ² ${distance} of ${drawn}`)
+})
+
+test('of all tokens, and of a list of all, the same are drawn', () => {
+  const logits = Float32Array.from({ length: 50 }, (_, id) => (id % 7 === 0 ? -Infinity : Math.sin(id)))
+  const [one, other] = [new Random(5), new Random(5)]
+  for (let i = 0; i < 500; i++)
+    assert.equal(sample(logits, {}, one), draw(candidates(logits, {}), other), `draw ${i}`)
 })
 
 test('log-probabilities are ln softmax, the likeliest first', () => {

@@ -8,15 +8,16 @@ import { aPrompt, type GeneratedToken, type Prompt, promptTokens, Sequence } fro
 import { Batch } from './batch.ts'
 
 /** How prompts are continued together. */
-export interface BatchOptions extends StreamOptions {
+export interface BatchOptions extends Omit<StreamOptions, 'cache'> {
   /** Prompts that are continued at once; others wait. Default 16. */
   batchSize?: number
   /** Called with each token as it comes, and which prompt it follows. */
   onToken?: (index: number, token: GeneratedToken) => void
 }
 
+const { cache: _, ...same } = streamKinds
 const optionKinds: OptionKinds<BatchOptions> = {
-  ...streamKinds,
+  ...same,
   batchSize: wholeNumber(1),
   onToken: aFunction,
 }
