@@ -25,7 +25,7 @@ export async function chatCommand(path: string, options: ChatCommandOptions): Pr
         `${path}: must hold a tokenizer, which turns the prompt into tokens: tokenizer.json, vocab.json and merges.txt, or tokenizer.model; it holds none that can be read`,
       )
     const { chatTemplate: template } = options
-    const conversation = new Conversation(model, model.tokenizer, { ...generateOptions(options), template })
+    using conversation = new Conversation(model, model.tokenizer, { ...generateOptions(options), template })
     conversation.system = options.system
     // A model without a template is told of before anybody has typed a question.
     await model.tokenizer.applyChatTemplate([{ role: 'user', content: 'hi' }], { template })

@@ -1,4 +1,5 @@
 import { ShapeError } from '../core/errors.ts'
+import type { KVCache } from '../models/caches/kvCache.ts'
 import type { CausalLM } from '../models/causalLM.ts'
 import type { ChatMessage } from '../models/chatTemplate.ts'
 import { generate, type StreamOptions } from '../models/generate.ts'
@@ -15,6 +16,8 @@ export class Conversation {
   private readonly model: CausalLM
   private readonly tokenizer: Tokenizer
   private readonly options: StreamOptions & { template?: string }
+  /** What the next prompt has in common with the last one is not read again. */
+  private cache: KVCache | null = null
 
   constructor(model: CausalLM, tokenizer: Tokenizer, options: StreamOptions & { template?: string }) {
     this.model = model
@@ -53,9 +56,10 @@ export class Conversation {
     let answer = ''
     try {
       const { ids, forgotten } = await this.fittingPrompt()
-      const { template: _, ...options } = this.options
+      const { template: _, kv: __, ...options } = this.options
       const generation = await generate(this.model, ids, {
         ...options,
+        cache: this.cacheFor(ids.length),
         signal,
         onText(piece) {
           answer += piece
@@ -90,5 +94,25 @@ export class Conversation {
       // A question goes with its answer.
       this.messages = this.messages.toSpliced(start, 2)
     }
+  }
+
+  /** The cache, made anew with twice the room where a prompt and its answer need more than it has. */
+  private cacheFor(promptTokens: number): KVCache {
+    const { maxNewTokens = 128, kv = 'float16' } = this.options
+    const { maxPositions } = this.model.config
+    const needed = Math.min(maxPositions, promptTokens + maxNewTokens)
+    if (this.cache && this.cache.capacity >= needed) return this.cache
+    this.dispose()
+    this.cache = this.model.createCache(Math.min(maxPositions, 2 * needed), { kv })
+    return this.cache
+  }
+
+  dispose(): void {
+    this.cache?.dispose()
+    this.cache = null
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
   }
 }
