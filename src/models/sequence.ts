@@ -141,7 +141,7 @@ export class Sequence {
    * @throws DTypeError if one is NaN or infinite
    */
   choose(logits: Float32Array): GeneratedToken {
-    for (let id = 0; id < logits.length; id++) this.checkLogit(logits[id])
+    for (let id = 0; id < logits.length; id++) if (!(logits[id] < Infinity)) this.checkLogit(logits[id])
     const { temperature = 0, topLogprobs = 0 } = this.options
     const logprobs = this.hasLogprobs ? new Logprobs(logits, topLogprobs) : undefined
     this.history?.penalize(logits, this.options)

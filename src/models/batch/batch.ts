@@ -166,13 +166,14 @@ export class Batch {
     const chosen = running.filter(({ sequence }) => !sequence.isGreedy)
     const [likeliest, logits] = await Promise.all([
       step.readLikeliest(),
-      Promise.all(chosen.map(({ row }) => step.readLogits(row))),
+      step.readLogits(chosen.map(({ row }) => row)),
     ])
     this.stepMs = performance.now() - started
     for (const member of running) {
       const { sequence, row } = member
-      const place = chosen.indexOf(member)
-      this.tell(member, () => (place < 0 ? sequence.take(likeliest[row]) : sequence.choose(logits[place])))
+      this.tell(member, () =>
+        sequence.isGreedy ? sequence.take(likeliest[row]) : sequence.choose(logits[row]),
+      )
     }
   }
 

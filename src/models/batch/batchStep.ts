@@ -19,8 +19,8 @@ export class BatchStep {
   private readonly positions: Tensor
   /** [B, 2] int32: the likeliest next token, and the bits of its logit, which is NaN as soon as any is. */
   private readonly likeliest: Tensor
-  /** [1, V] float32 of each sequence, of the last `run`. */
-  private readonly logits: Tensor[]
+  /** [B, V] float32, of the last `run`. */
+  private readonly logits: Tensor
   private readonly list: CommandList
 
   private readonly cache: KVCache
@@ -52,7 +52,7 @@ export class BatchStep {
             copyTo(id, found.rows(0, 1))
             copyTo(embedding(row.view([row.numel, 1]), id), found.rows(1, 2))
           }
-          return keep(rows.map((row) => row.view([1, row.numel])))
+          return keep(logits.view([B, -1]))
         }),
       )
       this.list = list
@@ -65,7 +65,7 @@ export class BatchStep {
 
   /** How many sequences it has. */
   get rows(): number {
-    return this.logits.length
+    return this.logits.size(0)
   }
 
   /**
@@ -83,19 +83,25 @@ export class BatchStep {
   async readLikeliest(): Promise<{ id: number; logit: number }[]> {
     const bytes = await this.likeliest.readBytes()
     const view = new DataView(bytes.buffer, bytes.byteOffset)
-    return this.logits.map((_, b) => ({
+    return Array.from({ length: this.rows }, (_, b) => ({
       id: view.getInt32(8 * b, true),
       logit: view.getFloat32(8 * b + 4, true),
     }))
   }
 
-  /** Resolves to the logits [V] of a row. */
-  async readLogits(row: number): Promise<Float32Array> {
-    return (await this.logits[row].read()) as Float32Array
+  /** Resolves to the logits [V] of each row up to the last of `rows`, which are read at once. */
+  async readLogits(rows: readonly number[]): Promise<Float32Array[]> {
+    if (rows.length === 0) return []
+    const count = Math.max(...rows) + 1
+    const some = keep(this.logits.rows(0, count))
+    const values = (await some.read()) as Float32Array
+    some.dispose()
+    const size = values.length / count
+    return Array.from({ length: count }, (_, row) => values.subarray(row * size, (row + 1) * size))
   }
 
   dispose(): void {
-    for (const tensor of [this.ids, this.positions, this.likeliest, ...this.logits]) tensor.dispose()
+    for (const tensor of [this.ids, this.positions, this.likeliest, this.logits]) tensor.dispose()
     this.list.dispose()
     this.cache.dispose()
   }
