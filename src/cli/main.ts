@@ -172,12 +172,29 @@ const serve = program
 
 const evaluate = program
   .command('evaluate')
-  .description('measure perplexity on a text, and the distance from a baseline')
+  .description(
+    'measure perplexity on a text, the distance from a baseline, and how many questions are answered rightly',
+  )
   .argument('<model>', modelHelp)
-  .requiredOption('--text <file>', 'UTF-8 text; - for stdin')
+  .option(
+    '--text <file>',
+    "UTF-8 text; - for stdin; a .parquet, .jsonl or .json file with a field text; wikitext2 or c4 for the hub's, or a folder that holds one of these",
+  )
+  .addOption(
+    new Option(
+      '--definition <name>',
+      "which tokens are scored: those of whole windows (default); transformers scores an incomplete last one, too; llama.cpp each window's second half",
+    ).choices(['whole', 'transformers', 'llama.cpp']),
+  )
   .option('--baseline <model>', 'the float model, to compare with token by token')
   .option('--context <n>', "tokens of a window (default: the model's context, at most 2048)", wholeNumber(2))
   .option('--stride <n>', 'tokens between the starts of windows (default: the context)', wholeNumber(1))
+  .option('--lambada <file>', 'passages whose last word is to be guessed; JSON lines, a JSON list or parquet')
+  .option('--hellaswag <file>', "questions of HellaSwag, in the fields of the hub's data set")
+  .option('--arc <file>', 'the same of ARC, easy or challenge')
+  .option('--piqa <file>', 'the same of PIQA')
+  .option('--winogrande <file>', 'the same of WinoGrande')
+  .option('--limit <n>', 'ask the first n questions of each file (default: all)', wholeNumber(1))
   .action(async (model, options) => (await import('./evaluate.ts')).evaluateCommand(model, options))
 
 const inspect = program

@@ -42,7 +42,8 @@ export async function planModel(model: string, options: CommonOptions): Promise<
   return planCausalLM(model, { signal: interrupted, onDownload: download.update }).finally(download.stop)
 }
 
-async function downloadBar(options: CommonOptions) {
+/** A bar for what comes from the hub. */
+export async function downloadBar(options: CommonOptions) {
   const bar = await progressBar('download', options)
   return { update: (_: string, bytes: number, total: number) => bar.update(bytes, total), stop: bar.stop }
 }

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { FormatError } from '../core/errors.ts'
 import { diskFolder, fileSource } from './file.node.ts'
-import { HubCache } from './hubCache.node.ts'
+import { HubCache, type RepositoryType } from './hubCache.node.ts'
 import { type HubSettings, hubSettings } from './hubSettings.node.ts'
 import { type ByteSource, checkFileName, type Folder, missingFile, type OpenOptions } from './source.ts'
 
@@ -12,15 +12,26 @@ interface Access {
   fetch: typeof fetch
 }
 
+/** A model, or a data set. */
+interface RepositoryName {
+  type: RepositoryType
+  name: string
+}
+
 /** What is used of `@huggingface/hub`. */
 export interface Hub {
   modelInfo(
     options: Access & { name: string; revision: string; additionalFields: ['sha', 'filePaths'] },
   ): Promise<{ sha: string; filePaths: string[] }>
+  datasetInfo(
+    options: Access & { name: string; revision: string; additionalFields: ['sha'] },
+  ): Promise<{ sha: string }>
   pathsInfo(
-    options: Access & { repo: string; revision: string; paths: string[] },
+    options: Access & { repo: RepositoryName; revision: string; paths: string[] },
   ): Promise<{ oid?: string; size: number; lfs?: { oid: string; size: number } }[]>
-  downloadFile(options: Access & { repo: string; revision: string; path: string }): Promise<Blob | null>
+  downloadFile(
+    options: Access & { repo: RepositoryName; revision: string; path: string },
+  ): Promise<Blob | null>
   createRepo(
     options: Access & { accessToken: string; repo: string; private?: boolean },
   ): Promise<{ repoUrl: string }>
@@ -53,7 +64,7 @@ export function isHubId(id: string): boolean {
  */
 export async function hubFolder(id: string, options: OpenOptions = {}, revision = 'main'): Promise<Folder> {
   const settings = await hubSettings()
-  const cache = new HubCache(settings.cacheDir, id)
+  const cache = new HubCache(settings.cacheDir, id, 'model')
   const kept = await cache.commitOf(revision)
   if (settings.offline) {
     if (kept !== null) return diskFolder(cache.snapshot(kept))
@@ -62,14 +73,16 @@ export async function hubFolder(id: string, options: OpenOptions = {}, revision 
     )
   }
   try {
-    const hub = await loadHub(id)
+    const hub = await loadHub(`${id}: must be a folder that exists`)
     const { sha, filePaths } = await hub.modelInfo({
       ...access(settings, [options.signal, AbortSignal.timeout(answerMs)]),
       ...{ name: id, revision, additionalFields: ['sha', 'filePaths'] },
     })
-    if (!/^[0-9a-f]{40}$/.test(sha)) throw new Error('it names no commit')
-    await cache.keepRevision(revision, sha)
-    return remoteFolder(new Repository(hub, settings, cache, id, sha, options), filePaths)
+    await cache.keepRevision(revision, checkedCommit(sha))
+    return remoteFolder(
+      new Repository(hub, settings, cache, { type: 'model', name: id }, sha, options),
+      filePaths,
+    )
   } catch (cause) {
     options.signal?.throwIfAborted()
     if (kept !== null) return diskFolder(cache.snapshot(kept))
@@ -78,6 +91,43 @@ export async function hubFolder(id: string, options: OpenOptions = {}, revision 
       cause,
     })
   }
+}
+
+/**
+ * A file of a data set of the hub, which is downloaded as those of models are.
+ * @throws FormatError if it is neither in the hub's cache nor to be had
+ */
+export async function hubDatasetFile(
+  id: string,
+  file: string,
+  options: OpenOptions = {},
+): Promise<ByteSource> {
+  const settings = await hubSettings()
+  const cache = new HubCache(settings.cacheDir, id, 'dataset')
+  const kept = await cache.commitOf('main')
+  const path = kept === null ? null : cache.pathOf(kept, file)
+  // A data set stays as it is: what is kept of it is not asked for again.
+  if (path !== null && existsSync(path)) return fileSource(path, `${id}/${file}`)
+  const must = `${id}: its ${file} must be in the hub's cache, ${cache.folder}, or to be downloaded`
+  if (settings.offline) throw new FormatError(`${must}; it is not there, and HF_HUB_OFFLINE is 1`)
+  const hub = await loadHub(must)
+  try {
+    const { sha } = await hub.datasetInfo({
+      ...access(settings, [options.signal, AbortSignal.timeout(answerMs)]),
+      ...{ name: id, revision: 'main', additionalFields: ['sha'] },
+    })
+    await cache.keepRevision('main', checkedCommit(sha))
+    return await new Repository(hub, settings, cache, { type: 'dataset', name: id }, sha, options).open(file)
+  } catch (cause) {
+    options.signal?.throwIfAborted()
+    if (cause instanceof FormatError) throw cause
+    throw new FormatError(`${must}; ${reasonOf(cause, settings)}`, { cause })
+  }
+}
+
+function checkedCommit(sha: string): string {
+  if (/^[0-9a-f]{40}$/.test(sha)) return sha
+  throw new Error('it names no commit')
 }
 
 /**
@@ -113,9 +163,10 @@ function remoteFolder(repository: Repository, files: readonly string[]): Folder 
   }
 }
 
-/** A model of the hub at a commit. */
+/** A model or a data set of the hub at a commit. */
 class Repository {
   readonly id: string
+  private readonly name: RepositoryName
   private readonly hub: Hub
   private readonly settings: HubSettings
   private readonly cache: HubCache
@@ -126,14 +177,15 @@ class Repository {
     hub: Hub,
     settings: HubSettings,
     cache: HubCache,
-    id: string,
+    name: RepositoryName,
     commit: string,
     options: OpenOptions,
   ) {
     this.hub = hub
     this.settings = settings
     this.cache = cache
-    this.id = id
+    this.id = name.name
+    this.name = name
     this.commit = commit
     this.options = options
   }
@@ -153,8 +205,8 @@ class Repository {
   }
 
   private async download(file: string): Promise<string> {
-    const { hub, cache, commit, id, options } = this
-    const where = { ...access(this.settings, [options.signal]), repo: id, revision: commit }
+    const { hub, cache, commit, name, options } = this
+    const where = { ...access(this.settings, [options.signal]), repo: name, revision: commit }
     const [info] = await hub.pathsInfo({ ...where, paths: [file] })
     const { oid: etag = '', size } = info?.lfs ?? info ?? { size: 0 }
     if (!/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(etag)) throw new Error('the hub says no hash of it')
@@ -208,15 +260,15 @@ export function reasonOf(cause: unknown, { endpoint, token }: HubSettings): stri
   return cause instanceof Error ? cause.message : String(cause)
 }
 
-/** The optional peer that speaks to the hub. */
-export async function loadHub(id: string): Promise<Hub> {
+/**
+ * The optional peer that speaks to the hub.
+ * @param must the first half of the message where it is not installed
+ */
+export async function loadHub(must: string): Promise<Hub> {
   const name = '@huggingface/hub'
   try {
     return await import(name)
   } catch (cause) {
-    throw new FormatError(
-      `${id}: must be a folder that exists; to reach the Hugging Face hub, install ${name}`,
-      { cause },
-    )
+    throw new FormatError(`${must}; to reach the Hugging Face hub, install ${name}`, { cause })
   }
 }

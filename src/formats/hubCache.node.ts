@@ -4,9 +4,13 @@ import { copyFile, mkdir, open, readFile, rename, rm, stat, symlink, writeFile }
 import { dirname, join, relative } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 
+/** What the hub keeps: here, models and data sets. */
+export type RepositoryType = 'model' | 'dataset'
+
 /**
- * A model in the cache of Hugging Face's own tools, which find what is put here, and the other way round:
+ * A model, or a data set, in the cache of Hugging Face's own tools, which find what is put here, and the other way round:
  *
+ *     models--ORG--NAME                             or datasets--ORG--NAME
  *     models--ORG--NAME/refs/main                   the commit that a revision was when it was last asked for
  *     models--ORG--NAME/blobs/ETAG                  the bytes of files; ETAG.incomplete while they come
  *     models--ORG--NAME/snapshots/COMMIT/FILE       links to them, under the names that the files have there
@@ -16,8 +20,8 @@ import { pipeline } from 'node:stream/promises'
 export class HubCache {
   readonly folder: string
 
-  constructor(cacheDir: string, id: string) {
-    this.folder = join(cacheDir, `models--${id.replace('/', '--')}`)
+  constructor(cacheDir: string, id: string, type: RepositoryType) {
+    this.folder = join(cacheDir, `${type}s--${id.replace('/', '--')}`)
   }
 
   /**

@@ -38,7 +38,7 @@ export async function uploadFolder(folder: string, id: string, options: UploadOp
   })
   for (const [name, text] of Object.entries(options.texts))
     if (!names.includes(name)) files.push({ path: name, content: new Blob([text]) })
-  const hub = await loadHub(id)
+  const hub = await loadHub(`${id}: must be reached`)
   const where = { ...access(settings, [options.signal]), accessToken: token, repo: id }
   try {
     await hub.createRepo({ ...where, private: options.private }).catch((error: unknown) => {

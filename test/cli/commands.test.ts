@@ -79,7 +79,14 @@ test('quantize → inspect → evaluate → generate gives what quanto and trans
 
   const { perplexity, nll } = expected['quanto-qint4-nolmhead']
   const scores = await json('evaluate', out, ...context)
-  assert.deepEqual(Object.keys(scores), ['perplexity', 'nll', 'tokens', 'computeDtype'])
+  assert.deepEqual(Object.keys(scores), [
+    'perplexity',
+    'nll',
+    'nllError',
+    'tokens',
+    'computeDtype',
+    'perplexityInterval',
+  ])
   assert.equal(scores.tokens, scoredTokens)
   close(scores.nll, nll, 1e-4)
   close(scores.perplexity, perplexity, 1e-3)
@@ -118,10 +125,12 @@ test('evaluate --baseline: no distance to itself, some to the quantized', async 
   assert.deepEqual(Object.keys(same), [
     'perplexity',
     'nll',
+    'nllError',
     'tokens',
     'klDivergence',
     'top1Agreement',
     'computeDtype',
+    'perplexityInterval',
   ])
   close(same.nll, expected.float.nll, 1e-5)
   assert.deepEqual([same.klDivergence, same.top1Agreement], [0, 1])

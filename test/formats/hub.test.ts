@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, beforeEach, test } from 'node:test'
 import { openFile, openFolder } from '../../src/formats/files.node.ts'
+import { hubDatasetFile } from '../../src/formats/hub.node.ts'
 import { hubSettings } from '../../src/formats/hubSettings.node.ts'
 import { uploadFolder } from '../../src/formats/hubUpload.node.ts'
 import type { ByteSource } from '../../src/formats/source.ts'
@@ -88,6 +89,27 @@ test('files are downloaded when they are opened, once, into the cache as Python 
   const again = await openFolder(id)
   assert.deepEqual(await contentOf(await again.open('model.safetensors')), weights)
   assert.equal(fetched('model.safetensors').length, 1)
+})
+
+test('a file of a data set is downloaded once, into a folder of its own kind', async () => {
+  const file = 'onnx/model.onnx'
+  const content = await contentOf(await hubDatasetFile(id, file))
+  assert.equal(content.length, 10)
+  const folder = join(cache, 'datasets--org--a.model-1')
+  const commit = readFileSync(join(folder, 'refs/main'), 'utf8')
+  assert.equal(commit, server.commitOf(id))
+  assert.deepEqual(readFileSync(join(folder, 'snapshots', commit, file)), content)
+  assert.ok(server.requests.every((request) => /^\w+ \/(api\/)?datasets\/org\/a\.model-1\//.test(request)))
+  const asked = server.requests.length
+  await (await hubDatasetFile(id, file)).close()
+  assert.equal(server.requests.length, asked)
+  const absent = { name: 'FormatError', message: /^org\/a\.model-1: x\.parquet must be downloaded whole; / }
+  await assert.rejects(hubDatasetFile(id, 'x.parquet'), absent)
+  await assert.rejects(hubDatasetFile('org/none', file), {
+    name: 'FormatError',
+    message:
+      /^org\/none: its onnx\/model\.onnx must be in the hub's cache, .+ or to be downloaded; the hub shows none/,
+  })
 })
 
 test('a new commit is seen, and takes what is the same from the cache', async () => {

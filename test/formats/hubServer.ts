@@ -53,7 +53,8 @@ export class HubServer {
         .writeHead(status, { 'content-type': 'application/json', ...headers })
         .end(JSON.stringify(value))
     const known = request.headers.authorization === `Bearer ${this.token}`
-    const [, id = '', rest = ''] = /^(?:\/api\/models)?\/([^/]+\/[^/]+?)(?:\.git)?(\/.*)?$/.exec(path) ?? []
+    const [, id = '', rest = ''] =
+      /^(?:\/api\/models|\/api\/datasets|\/datasets)?\/([^/]+\/[^/]+?)(?:\.git)?(\/.*)?$/.exec(path) ?? []
     const body = async () => {
       const parts: Buffer[] = []
       for await (const part of request) parts.push(part)
