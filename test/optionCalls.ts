@@ -86,7 +86,10 @@ function unset<Name extends string>(...names: Name[]): Record<Name, undefined> {
 export const calls: Record<string, Call> = {
   openDevice: call((o: lb.DeviceOptions) => lb.openDevice('cpu', o), { threads: undefined }),
   bench: call((o: lb.BenchOptions) => lb.bench(story, o), {
-    ...unset('promptTokens', 'newTokens', 'runs', 'computeDtype', 'kv', 'signal'),
+    ...unset('batchSize', 'promptTokens', 'newTokens', 'runs', 'computeDtype', 'kv', 'signal'),
+  }),
+  benchmark: call((o: lb.BenchmarkOptions) => lb.benchmark(net, [numbers(1, 32)], o), {
+    ...unset('runs', 'warmup', 'signal'),
   }),
   perplexity: call((o: lb.PerplexityOptions) => lb.perplexity(story, [1, 2], o), {
     ...unset('context', 'stride', 'definition', 'baseline', 'computeDtype', 'kv', 'signal', 'onProgress'),

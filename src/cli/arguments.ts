@@ -17,6 +17,11 @@ export function number(least = -Infinity, most = Infinity): Parser<number> {
   }
 }
 
+/** Whole numbers from `least` up, with commas between them: `1,4`. */
+export function wholeNumbers(least: number): Parser<number[]> {
+  return (text) => text.split(',').map(wholeNumber(least))
+}
+
 /** A probability that something can have: above 0, at most 1. */
 export function share(text: string): number {
   const value = Number(text)

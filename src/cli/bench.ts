@@ -1,4 +1,6 @@
-import { bench } from '../evaluate/bench.ts'
+import { type BenchResult, bench } from '../evaluate/bench.ts'
+import { QWeightModule } from '../nn/qmodule.ts'
+import { type BenchFormat, type BenchRow, printRows } from './benchTable.ts'
 import { threadCount } from './generate.ts'
 import { interrupted } from './interrupt.ts'
 import { type CommonOptions, type ComputeOptions, loadModel, withDevice } from './model.ts'
@@ -6,41 +8,79 @@ import { formatBytes, printJson } from './output.ts'
 
 export interface BenchCommandOptions extends CommonOptions, ComputeOptions {
   promptTokens: number
+  promptLengths?: number[]
+  batchSizes?: number[]
   newTokens: number
+  format?: BenchFormat
 }
 
-/** `lowbit bench`: tokens per second, time to the first token, memory. */
-export async function benchCommand(path: string, options: BenchCommandOptions): Promise<void> {
+/**
+ * `lowbit bench`: tokens per second, time to the first token, memory; in words for one model, one batch size
+ * and one length, else a line for each.
+ */
+export async function benchCommand(paths: string[], options: BenchCommandOptions): Promise<void> {
   await withDevice(options, async (device) => {
-    const started = performance.now()
-    const model = await loadModel(path, device, options)
-    await device.sync()
-    const loadMs = performance.now() - started
-    const { promptTokens, newTokens, computeDtype, kv } = options
-    const result = await bench(model, { promptTokens, newTokens, computeDtype, kv, signal: interrupted })
+    const { promptTokens, promptLengths = [promptTokens], batchSizes = [1] } = options
+    const groups: { isFloat: boolean; rows: BenchRow[] }[] = []
+    for (const path of paths) {
+      const started = performance.now()
+      using model = await loadModel(path, device, options)
+      await device.sync()
+      const loadMs = performance.now() - started
+      const modules = [...model.namedModules()].map(([, module]) => module)
+      const rows: BenchRow[] = []
+      const { newTokens, computeDtype, kv } = options
+      for (const batchSize of batchSizes) {
+        for (const promptTokens of promptLengths) {
+          const sizes = { batchSize, promptTokens, newTokens }
+          const result = await bench(model, { ...sizes, computeDtype, kv, signal: interrupted })
+          rows.push({ model: path, ...result, loadMs })
+        }
+      }
+      groups.push({ isFloat: !modules.some((module) => module instanceof QWeightModule), rows })
+    }
+    const rows = [
+      ...groups.filter(({ isFloat }) => isFloat),
+      ...groups.filter(({ isFloat }) => !isFloat),
+    ].flatMap((group) => group.rows)
+    if (options.format || rows.length > 1)
+      return printRows(rows, options.json ? 'json' : (options.format ?? 'table'))
     // Linux and macOS both report kibibytes through Node.
     const peakMemoryBytes = process.resourceUsage().maxRSS * 1024
-    if (options.json) return printJson({ ...result, peakMemoryBytes, loadMs })
-    const rows = [
-      [
-        'prefill',
-        result.prefillTokensPerSecond.toFixed(1),
-        `tokens/s  (${result.promptTokens} tokens, the first new one after ${result.firstTokenMs.toFixed(1)} ms)`,
-      ],
-      [
-        'decode',
-        result.decodeTokensPerSecond.toFixed(1),
-        `tokens/s  (${result.newTokens} tokens, ${result.msPerToken.toFixed(2)} ms each)`,
-      ],
-      ['load', loadMs.toFixed(0), 'ms'],
-      ['cache', ...formatBytes(result.cacheBytes).split(' '), `for keys and values in ${result.kv}`],
-      ['memory', ...formatBytes(peakMemoryBytes).split(' '), 'at its peak'],
-    ]
-    const widest = Math.max(...rows.map(([, figure]) => figure.length))
-    for (const [name, figure, ...rest] of rows)
-      process.stdout.write(`${name.padEnd(8)} ${figure.padStart(widest)} ${rest.join(' ')}\n`)
-    process.stdout.write(
-      `${'device'.padEnd(8)} ${device.name}, ${threadCount(device.threads)}, ${result.computeDtype}\n`,
-    )
+    if (options.json) return printJson({ ...rows[0], peakMemoryBytes })
+    printOne({ ...rows[0], peakMemoryBytes })
   })
+}
+
+function printOne(result: BenchResult & { loadMs: number; peakMemoryBytes: number }): void {
+  const rows = [
+    [
+      'prefill',
+      result.prefillTokensPerSecond.toFixed(1),
+      `tokens/s  (${result.promptTokens} tokens, the first new one after ${result.firstTokenMs.toFixed(1)} ms)`,
+    ],
+    [
+      'decode',
+      result.decodeTokensPerSecond.toFixed(1),
+      `tokens/s  (${result.newTokens} tokens, ${result.msPerToken.toFixed(2)} ms each)`,
+    ],
+    ['forward', result.forwardMs.toFixed(1), 'ms  (the prompt, with the logits of all its tokens)'],
+    ['load', result.loadMs.toFixed(0), 'ms'],
+    ['weights', ...formatBytes(result.weightBytes).split(' ')],
+    ['cache', ...formatBytes(result.cacheBytes).split(' '), `for keys and values in ${result.kv}`],
+    [
+      'peak',
+      ...formatBytes(result.generatePeakBytes).split(' '),
+      `of tensors while generating, ${formatBytes(result.forwardPeakBytes)} in forward`,
+    ],
+    ['memory', ...formatBytes(result.peakMemoryBytes).split(' '), 'of the process at its peak'],
+  ]
+  const widest = Math.max(...rows.map(([, figure]) => figure.length))
+  for (const [name, figure, ...rest] of rows)
+    process.stdout.write(
+      `${name.padEnd(8)} ${figure.padStart(widest)} ${rest.join(' ')}`.trimEnd().concat('\n'),
+    )
+  process.stdout.write(
+    `${'device'.padEnd(8)} ${result.device}, ${threadCount(result.threads)}, ${result.computeDtype}\n`,
+  )
 }

@@ -9,6 +9,7 @@ import {
   repeatedNumber,
   share,
   wholeNumber,
+  wholeNumbers,
 } from './arguments.ts'
 import { handleSignals, interrupted } from './interrupt.ts'
 import { fail, printUsageError, watchStreams } from './output.ts'
@@ -225,16 +226,23 @@ const verify = program
 
 const bench = program
   .command('bench')
-  .description('measure speed and memory')
-  .argument('<model>', modelHelp)
+  .description('measure speed and memory, of several models side by side, the float model first')
+  .argument('<model...>', modelHelp)
   .option(
     '--prompt-tokens <n>',
     "tokens of the prompt, as far as the model's context goes",
     wholeNumber(1),
     512,
   )
+  .option('--prompt-lengths <n,n>', 'prompts of several lengths, such as 32,512', wholeNumbers(1))
+  .option('--batch-sizes <n,n>', 'batches of so many sequences, such as 1,4 (default: 1)', wholeNumbers(1))
   .option('--new-tokens <n>', 'tokens to generate', wholeNumber(2), 64)
-  .action(async (model, options) => (await import('./bench.ts')).benchCommand(model, options))
+  .addOption(
+    new Option('--format <name>', 'print a line for each model, batch size and length, as this')
+      .choices(['table', 'markdown', 'csv', 'json'])
+      .conflicts('json'),
+  )
+  .action(async (models, options) => (await import('./bench.ts')).benchCommand(models, options))
 
 program
   .command('push')

@@ -44,6 +44,8 @@ export class Device {
   private closed = false
   /** Bytes in live storages. */
   allocatedBytes = 0
+  /** The most that `allocatedBytes` has been; whoever measures sets it to that first. */
+  peakBytes = 0
   /** What was written since a call of `settled`, and when the queue will have taken it; oldest first. */
   private readonly waiting: { bytes: number; taken: Promise<void> }[] = []
   private waitingBytes = 0

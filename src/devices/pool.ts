@@ -32,7 +32,9 @@ export class Pool {
       address = this.backend.allocate(size)
       this.raiseLimit(size)
     } else this.freeBytes -= size
-    this.device.allocatedBytes += size
+    const { device } = this
+    device.allocatedBytes += size
+    device.peakBytes = Math.max(device.peakBytes, device.allocatedBytes)
     return new Storage(this.device, this, address, size)
   }
 

@@ -284,15 +284,43 @@ test('bench measures', async () => {
   assert.match(result.device, /^wasm /)
 })
 
+test('bench: several models, the float one first, over batch sizes and lengths', async () => {
+  const quantized = join(golden, 'quanto-qint4')
+  const sizes = ['--batch-sizes', '1,3', '--prompt-lengths', '8,33', '--new-tokens', '3']
+  const rows = await json('bench', quantized, stories, ...sizes)
+  assert.deepEqual(
+    rows.map((row: Record<string, unknown>) => [
+      row.model,
+      row.batchSize,
+      row.promptTokens,
+      row.computeDtype,
+    ]),
+    [stories, quantized].flatMap((model) =>
+      [1, 3].flatMap((batch) =>
+        [8, 33].map((length) => [model, batch, length, model === stories ? 'float32' : 'int8']),
+      ),
+    ),
+  )
+  assert.ok(rows[4].weightBytes < rows[0].weightBytes)
+  const one = ['bench', stories, '--prompt-tokens', '8', '--new-tokens', '2', '--format']
+  const markdown = (await printed(...one, 'markdown')).stdout.split('\n')
+  assert.match(markdown[0], /^\| Model \| Batch \| Prompt \| New \| Prefill tok\/s \|/)
+  assert.match(markdown[2], /^\| stories260K \| 1 \| 8 \| 2 \| [\d.]+ \|.* [kM]B \|$/)
+  const [names, values] = (await printed(...one, 'csv')).stdout.split('\n').map((line) => line.split(','))
+  assert.equal(names.length, values.length)
+  assert.deepEqual([names[0], values[0], names[1], values[1]], ['model', stories, 'batchSize', '1'])
+  assert.match((await printed(...one, 'table')).stdout, /^Model +Batch +Prompt[^\n]*\nstories260K +1 +8 +2 /)
+})
+
 test('--kv int8: generate, evaluate and bench keep keys and values in int8, and bench says what they take', async () => {
   const sizes = ['--prompt-tokens', '200', '--new-tokens', '57']
-  // 256 tokens of five layers, keys and values, four heads: 8 values each, or 128 with a code and a scale for
-  // them.
-  assert.equal((await json('bench', stories, ...sizes)).cacheBytes, 5 * 2 * 4 * 256 * 32)
+  // 256 tokens of five layers, keys and values, four heads: 8 values each in float16, or 128 with a code and a
+  // scale for them.
+  assert.equal((await json('bench', stories, ...sizes)).cacheBytes, 5 * 2 * 4 * 256 * 16)
   const bench = await json('bench', stories, ...sizes, '--kv', 'int8')
-  assert.deepEqual([bench.kv, bench.cacheBytes], ['int8', 5 * 2 * 4 * (128 * 32 + 128 * 12)])
+  assert.deepEqual([bench.kv, bench.cacheBytes], ['int8', 5 * 2 * 4 * (128 * 16 + 128 * 12)])
   const shown = (await printed('bench', stories, ...sizes, '--kv', 'int8')).stdout
-  assert.match(shown, /\ncache +225 kB for keys and values in int8\n/)
+  assert.match(shown, /\ncache +143 kB for keys and values in int8\n/)
   const { tokenIds } = await json('generate', stories, prompt, '--max-new-tokens', '40', '--kv', 'int8')
   assert.deepEqual(tokenIds, expected.float.greedy_ids)
   const [floats, int8] = await Promise.all(

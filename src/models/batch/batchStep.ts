@@ -105,6 +105,10 @@ export class BatchStep {
     this.list.dispose()
     this.cache.dispose()
   }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
 }
 
 function bytesOf(values: readonly number[]): Uint8Array {
