@@ -11,6 +11,7 @@ const examples = {
     'a perceptron trained, quantized, calibrated, tuned, frozen, loaded again (after "npm run examples:data")',
   'mnist/cnn': 'the same with convolutions',
   'cifar/main': 'a ResNet-20 in 8, 4 and 2 bits, with activations of 8',
+  'qwen2-instruct/main': 'a Qwen2 that answers, quantized, saved and loaded again: answers, files, memory',
   'browser/build': 'the page that quantizes in the browser, as files',
   'browser/serve': 'shows that page',
 }
