@@ -30,6 +30,7 @@ export { type DeviceName, type DeviceOptions, openDevice } from './devices/open.
 export { type Accuracy, accuracy } from './evaluate/accuracy.ts'
 export { type BenchOptions, type BenchResult, bench } from './evaluate/bench.ts'
 export { type BenchmarkOptions, type BenchmarkResult, benchmark } from './evaluate/benchmark.ts'
+export { type ComparedModel, compareOutputs, type OutputDifference } from './evaluate/compareOutputs.ts'
 export { evaluateTask, type TaskOptions, type TaskResult } from './evaluate/evaluateTask.ts'
 export { type Perplexity, type PerplexityOptions, perplexity } from './evaluate/perplexity.ts'
 export type { TaskName } from './evaluate/tasks.ts'

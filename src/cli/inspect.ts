@@ -14,18 +14,8 @@ import type { Tensor } from '../tensor/tensor.ts'
 import { interrupted } from './interrupt.ts'
 import { type CommonOptions, loadModel, planModel, withDevice } from './model.ts'
 import { formatBytes, formatCount, printJson, printTable, progressBar } from './output.ts'
-
-interface InspectedTensor {
-  name: string
-  shape: readonly number[]
-  /** dtype, or quantized type. */
-  kind: string
-  bytes: number
-  /** The kernels that read it, where it is a matrix. */
-  kernel: string
-  /** ‖W − Ŵ‖₂ / ‖W‖₂ beside the baseline. */
-  error?: number
-}
+import type { InspectedTensor, ReportData } from './report/data.ts'
+import { checkReportOptions, drawsReport, type ReportOptions } from './report/options.ts'
 
 /** How a layer's activations are quantized. */
 interface InspectedActivations {
@@ -40,21 +30,22 @@ interface InspectedActivations {
 /** `lowbit inspect`: every tensor as it is saved and computed with. Without a baseline no weight is read. */
 export async function inspectCommand(
   path: string,
-  options: CommonOptions & { baseline?: string },
+  options: CommonOptions & ReportOptions & { baseline?: string },
 ): Promise<void> {
+  checkReportOptions(options)
   const plan = await planModel(path, options)
   const activations = await activationsOf(plan).finally(() => plan.close())
   for (const message of plan.warnings) console.warn(`lowbit: ${message}`)
   const tensors = [...describe(plan)]
   const { baseline } = options
+  let measured: Pick<ReportData, 'histograms' | 'text'> | undefined
   if (baseline !== undefined) {
+    const report = drawsReport(options) ? await import('./report/collect.ts') : null
     await withDevice(options, async (device) => {
-      await addErrors(
-        tensors,
-        await loadModel(path, device, options),
-        await loadModel(baseline, device, options, { dequantize: true }),
-        options,
-      )
+      const model = await loadModel(path, device, options)
+      const float = await loadModel(baseline, device, options, { dequantize: true })
+      await addErrors(tensors, model, float, options)
+      measured = await report?.measure(model, float, tensors, options)
     })
   }
   const bytes = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0)
@@ -62,7 +53,12 @@ export async function inspectCommand(
   const { scheme } = plan
   const architecture = plan.model.typeName
   const bitsPerWeight = (8 * bytes) / weights
-  if (options.json) return printJson({ architecture, scheme, bytes, bitsPerWeight, tensors, activations })
+  const data = { architecture, scheme, bytes, bitsPerWeight, tensors, ...measured }
+  if (measured && (options.report !== undefined || options.charts !== undefined)) {
+    const { writeReport } = await import('./report/report.ts')
+    await writeReport({ ...data, ...measured, model: path, baseline: String(baseline) }, options)
+  }
+  if (options.json) return printJson({ ...data, activations })
   process.stdout.write(`${plan.model}\n\n`)
   const head = [
     { head: 'tensor' },

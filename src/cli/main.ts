@@ -203,6 +203,12 @@ const inspect = program
   .description('show what a model holds, and what its quantization cost')
   .argument('<model>', modelHelp)
   .option('--baseline <model>', 'the float model, for the error of each weight')
+  .option('--report <file>', 'with a baseline: write one HTML page with charts of what quantization cost')
+  .option('--charts <folder>', 'with a baseline: write these charts as SVG and PNG files')
+  .option(
+    '--text <file>',
+    'with a baseline: measure outputs, what each layer costs and how sensitive it is, on the beginning of a text; - for stdin',
+  )
   .option('--weights <type>', 'say what memory it would need with weights of this type, as of a config.json')
   .addOption(
     new Option('--kv <name>', 'say it with keys and values kept as this (default: float16)').choices(kvNames),

@@ -20,8 +20,8 @@ export async function relativeDistance(
   return denominator === 0 ? 0 : Math.sqrt(numerator / denominator)
 }
 
-/** Σ (w − ŵ)² and Σ w², one value each. */
-function squaredErrors(original: Tensor, quantized: Tensor): [error: Tensor, norm: Tensor] {
+/** Σ (w − ŵ)² and Σ w² of two tensors of one shape, one value each. */
+export function squaredErrors(original: Tensor, quantized: Tensor): [error: Tensor, norm: Tensor] {
   const dtype = original.dtype === quantized.dtype ? original.dtype : 'float32'
   const [x, y] = [cast(original, dtype), cast(quantized, dtype)]
   checkShape('relativeError', 'quantized', y, x.shape)

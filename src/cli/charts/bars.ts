@@ -1,0 +1,60 @@
+import { type Chart, type ChartText, drawPlot } from './chart.ts'
+import type { Plotting } from './plotting.ts'
+
+/** One bar, or one part of it. */
+export interface Bar {
+  label: string
+  value: number
+  /** Parts of one label stand behind one another, in the colours of their series. */
+  series?: string
+  /** What stands at its end; default: the value in three digits. */
+  text?: string
+}
+
+/** Bars from the left, in the order of the rows: put first what others are compared with. */
+export function bars(
+  plotting: Plotting,
+  { unit, rows, ...text }: ChartText & { unit: string; rows: readonly Bar[] },
+): Chart {
+  const { Plot } = plotting
+  const labels = [...new Set(rows.map(({ label }) => label))]
+  const series = [...new Set(rows.map((row) => row.series ?? ''))]
+  const ends = labels.map((label) => {
+    const parts = rows.filter((row) => row.label === label)
+    const value = parts.reduce((sum, part) => sum + finite(part.value), 0)
+    const known = parts.some((part) => Number.isFinite(part.value))
+    return { label, value, text: parts[0].text ?? (known ? String(Number(value.toPrecision(3))) : '–') }
+  })
+  return {
+    ...text,
+    draw: (palette) =>
+      drawPlot(plotting, text, palette, {
+        height: 56 + 22 * labels.length,
+        marginLeft: labelWidth(labels),
+        marginRight: 20 + Math.max(...ends.map((end) => end.text.length)) * 7,
+        marginBottom: 40,
+        series,
+        x: { label: unit, grid: true, tickSpacing: 90 },
+        y: { domain: labels, label: null, padding: 0.25 },
+        marks: [
+          Plot.barX(rows, {
+            x: (row: Bar) => finite(row.value),
+            y: 'label',
+            fill: (row: Bar) => row.series ?? '',
+            insetRight: series.length > 1 ? 0.5 : 0,
+          }),
+          Plot.text(ends, { x: 'value', y: 'label', text: 'text', dx: 5, textAnchor: 'start' }),
+          Plot.ruleX([0], { stroke: palette.muted }),
+        ],
+      }),
+  }
+}
+
+function finite(value: number): number {
+  return Number.isFinite(value) ? value : 0
+}
+
+/** Room for labels at the left. */
+export function labelWidth(labels: readonly string[]): number {
+  return Math.min(360, 14 + Math.max(...labels.map((label) => label.length)) * 6.8)
+}

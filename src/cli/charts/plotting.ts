@@ -1,0 +1,51 @@
+import { FormatError } from '../../core/errors.ts'
+
+/** A mark of a chart. */
+export type Mark = object
+
+/** What is used of `@observablehq/plot`. */
+export interface Plot {
+  plot(options: object): { toString(): string }
+  barX(data: Iterable<unknown>, options: object): Mark
+  rectY(data: Iterable<unknown>, options: object): Mark
+  dot(data: Iterable<unknown>, options: object): Mark
+  line(data: Iterable<unknown>, options: object): Mark
+  text(data: Iterable<unknown>, options: object): Mark
+  ruleX(data: Iterable<unknown>, options?: object): Mark
+  ruleY(data: Iterable<unknown>, options?: object): Mark
+}
+
+/** Draws without a browser. */
+export interface Plotting {
+  Plot: Plot
+  /** A document for SVG elements. */
+  document: object
+}
+
+/** The optional peers that draw charts. */
+export async function loadPlotting(): Promise<Plotting> {
+  const Plot = await loadPeer<Plot>('@observablehq/plot')
+  const { parseHTML } = await loadPeer<{ parseHTML(html: string): { document: object } }>('linkedom')
+  return { Plot, document: parseHTML('<!doctype html><html><body></body></html>').document }
+}
+
+/** All that draws charts and makes pictures of them. */
+const peers = ['@observablehq/plot', 'linkedom', '@resvg/resvg-js']
+
+/** A package that not everyone needs. @throws FormatError if it is not installed */
+export async function loadPeer<Package>(name: string): Promise<Package> {
+  try {
+    return await import(name)
+  } catch (cause) {
+    throw new FormatError(
+      `charts: ${name} must be installed, which draws them; run npm install ${peers.join(' ')}`,
+      { cause },
+    )
+  }
+}
+
+/** Loads what charts in a page, or in files, need. @throws FormatError if it is not installed */
+export async function loadPeers({ report, charts }: { report?: string; charts?: string }): Promise<void> {
+  if (report !== undefined || charts !== undefined) await loadPlotting()
+  if (charts !== undefined) await loadPeer('@resvg/resvg-js')
+}

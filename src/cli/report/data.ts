@@ -1,0 +1,54 @@
+import type { OutputDifference } from '../../evaluate/compareOutputs.ts'
+import type { ChannelMagnitudes } from '../../evaluate/inspection/channels.ts'
+import type { WeightHistogram } from '../../evaluate/inspection/weightHistogram.ts'
+
+/** A tensor of a model as it is saved and computed with. */
+export interface InspectedTensor {
+  name: string
+  shape: readonly number[]
+  /** dtype, or quantized type. */
+  kind: string
+  bytes: number
+  /** The kernels that read it, where it is a matrix. */
+  kernel: string
+  /** ‖W − Ŵ‖₂ / ‖W‖₂ beside the baseline. */
+  error?: number
+}
+
+/** What the report on a quantized model shows, as `--json` prints it. */
+export interface ReportData {
+  model: string
+  baseline: string
+  architecture: string
+  scheme: string
+  bytes: number
+  bitsPerWeight: number
+  tensors: readonly InspectedTensor[]
+  /** Of the layers whose weights changed most, the worst first. */
+  histograms: (WeightHistogram & { path: string; error: number })[]
+  /** Where a text is given. */
+  text?: TextData
+}
+
+/** What is measured on a text. */
+export interface TextData {
+  /** Of the text, from its beginning. */
+  tokens: number
+  outputs: OutputDifference[]
+  /** KL divergence from the float model with this layer alone as it is quantized, in nats. */
+  contributions: { path: string; klDivergence: number }[]
+  channels: ChannelMagnitudes[]
+  /** KL divergence from the float model with this layer alone in weights of this type. */
+  sensitivities: { path: string; weights: string; klDivergence: number }[]
+  /** How many there would be, had there been time. */
+  possibleSensitivities: number
+  /** Whole models: the float one first. */
+  quality: { weights: string; bitsPerWeight: number; klDivergence: number; perplexity: number }[]
+}
+
+/** Where a layer stands in a model of like layers: `model.layers.3.mlp.up_proj` is 3 and mlp.up_proj. */
+export function placeOf(path: string): { layer: string; kind: string } {
+  const found = /^(.*?)\.(\d+)(?:\.(.+))?$/.exec(path)
+  if (!found) return { layer: path, kind: path }
+  return { layer: found[2], kind: found[3] ?? 'whole layer' }
+}

@@ -1,0 +1,236 @@
+import { bars } from '../charts/bars.ts'
+import type { Chart } from '../charts/chart.ts'
+import { dots } from '../charts/dots.ts'
+import { histogram } from '../charts/histogram.ts'
+import type { PageSection, PageTable } from '../charts/page.ts'
+import type { Plotting } from '../charts/plotting.ts'
+import { formatBytes, formatCount } from '../output.ts'
+import { placeOf, type ReportData, type TextData } from './data.ts'
+
+/** The report's parts, from what was measured. */
+export function reportSections(plotting: Plotting, data: ReportData): PageSection[] {
+  return [
+    sizes(plotting, data),
+    weightErrors(plotting, data),
+    ...(data.text ? textSections(plotting, data.text) : []),
+    ...(data.histograms.length > 0 ? [histograms(plotting, data)] : []),
+    tensorTable(data),
+  ]
+}
+
+function sizes(plotting: Plotting, { tensors }: ReportData): PageSection {
+  const sums = new Map<string, { layer: string; kind: string; bytes: number }>()
+  for (const { name, kind, bytes } of tensors) {
+    const { layer } = placeOf(name.replace(/\.(weight|bias)$/, ''))
+    const key = `${layer} ${kind}`
+    const sum = sums.get(key) ?? { layer, kind, bytes: 0 }
+    sums.set(key, { ...sum, bytes: sum.bytes + bytes })
+  }
+  const all = [...sums.values()]
+  const totals = (layer: string) =>
+    all.filter((sum) => sum.layer === layer).reduce((sum, { bytes }) => sum + bytes, 0)
+  return {
+    title: 'Size',
+    charts: [
+      bars(plotting, {
+        name: 'size',
+        title: 'Size by layer and kind',
+        caption: 'Megabytes as saved; numbers are layers.',
+        unit: 'MB',
+        rows: all.map(({ layer, kind, bytes }) => ({
+          label: layer,
+          value: bytes / 1e6,
+          series: kind,
+          text: formatBytes(totals(layer)),
+        })),
+      }),
+    ],
+  }
+}
+
+function weightErrors(plotting: Plotting, { tensors }: ReportData): PageSection {
+  const wrong = tensors.filter(({ error }) => error !== undefined && error > 0)
+  const rows = wrong.map(({ name, error = 0 }) => dot(name.replace(/\.weight$/, ''), error))
+  const chart = dots(plotting, {
+    name: 'weight-error',
+    title: 'Error of weights',
+    caption: '‖W − Ŵ‖ / ‖W‖ of each layer beside the float model; what is exact is left out.',
+    x: { label: 'layer' },
+    y: { label: 'relative error' },
+    rows,
+  })
+  return rows.length > 0
+    ? { title: 'Error of weights', charts: [chart] }
+    : { title: 'Error of weights', text: "All weights are the float model's." }
+}
+
+function textSections(plotting: Plotting, text: TextData): PageSection[] {
+  const on = `on ${formatCount(text.tokens)} tokens of the text`
+  const outputs = text.outputs.filter(({ path }) => {
+    const { kind, layer } = placeOf(path)
+    return layer !== kind && !kind.includes('.')
+  })
+  const first = text.quality.find(({ weights }) => weights === 'this model')
+  const charts: Chart[] = [
+    dots(plotting, {
+      name: 'output-error',
+      title: 'Error of outputs',
+      caption: `‖y − ŷ‖ / ‖y‖ of what each block gives, with all errors that came up to there, ${on}.`,
+      x: { label: 'layer' },
+      y: { label: 'relative error' },
+      joined: true,
+      rows: outputs.map(({ path, relativeError }) => dot(path, relativeError)),
+    }),
+  ]
+  if (text.contributions.length > 0)
+    charts.push(
+      dots(plotting, {
+        name: 'kl-contribution',
+        title: 'What each layer costs',
+        caption: `KL divergence from the float model with this layer alone as it is quantized, ${on}${first ? `; the whole model has ${first.klDivergence.toPrecision(3)}` : ''}.`,
+        x: { label: 'layer' },
+        y: { label: 'KL divergence, nats', log: true },
+        rows: text.contributions.map(({ path, klDivergence }) => dot(path, klDivergence)),
+      }),
+    )
+  const done = text.sensitivities.length
+  const some =
+    done < text.possibleSensitivities ? ` Time sufficed for ${done} of ${text.possibleSensitivities}.` : ''
+  return [
+    { title: 'Error of outputs', charts },
+    {
+      title: 'Sensitivity',
+      charts: [
+        dots(plotting, {
+          name: 'sensitivity',
+          title: 'Each layer in other types',
+          caption: `KL divergence from the float model with one layer alone in weights of this type, ${on}.${some}`,
+          x: { label: 'layer' },
+          y: { label: 'KL divergence, nats', log: true },
+          rows: text.sensitivities.map(({ path, weights, klDivergence }) => ({
+            x: placeOf(path).layer,
+            y: klDivergence,
+            series: weights,
+          })),
+        }),
+        dots(plotting, {
+          name: 'bits-quality',
+          title: 'Bits against quality',
+          caption: `All of these layers in one type: bits per weight with scales, and perplexity ${on}.`,
+          x: { label: 'bits per weight' },
+          y: { label: 'perplexity', log: true },
+          rows: text.quality.map(({ weights, bitsPerWeight, perplexity }) => ({
+            x: bitsPerWeight,
+            y: perplexity,
+            label: weights,
+            series: weights === 'this model' ? weights : 'lowbit',
+          })),
+        }),
+      ],
+      tables: [qualityTable(text)],
+    },
+    outliers(plotting, text, on),
+  ]
+}
+
+function qualityTable({ quality }: TextData): PageTable {
+  return {
+    columns: [
+      { head: 'weights' },
+      { head: 'bits per weight', numeric: true },
+      { head: 'KL divergence', numeric: true },
+      { head: 'perplexity', numeric: true },
+    ],
+    rows: quality.map(({ weights, bitsPerWeight, klDivergence, perplexity }) => [
+      weights,
+      bitsPerWeight.toFixed(2),
+      klDivergence.toFixed(5),
+      perplexity.toFixed(3),
+    ]),
+  }
+}
+
+function outliers(plotting: Plotting, { channels }: TextData, on: string): PageSection {
+  const ratio = ({ largest, median }: TextData['channels'][number]) => largest[0].magnitude / median
+  const worst = channels.toSorted((a, b) => ratio(b) - ratio(a)).slice(0, 10)
+  return {
+    title: 'Outlier channels',
+    charts: [
+      dots(plotting, {
+        name: 'outliers',
+        title: 'Largest channel of inputs',
+        caption: `The largest |x| of any channel that a layer takes, over the median of channels, ${on}.`,
+        x: { label: 'layer' },
+        y: { label: 'largest ÷ median', log: true },
+        rows: channels.map((channel) => dot(channel.path, ratio(channel))),
+      }),
+    ],
+    tables: [
+      {
+        columns: [
+          { head: 'layer' },
+          { head: 'median', numeric: true },
+          { head: 'channels with the largest |x|' },
+        ],
+        rows: worst.map(({ path, median, largest }) => [
+          path,
+          median.toPrecision(3),
+          largest
+            .slice(0, 4)
+            .map(({ channel, magnitude }) => `${channel}: ${magnitude.toPrecision(3)}`)
+            .join(', '),
+        ]),
+      },
+    ],
+  }
+}
+
+function histograms(plotting: Plotting, { histograms }: ReportData): PageSection {
+  return {
+    title: 'Worst layers',
+    text: 'Float weights of the layers with the largest errors. Dashed lines: the least and the largest weight that codes stand for, medians over blocks that share a scale. Heights are square roots of counts.',
+    charts: histograms.map(({ path, error, edges, counts, clipped, clippedShare }, i) =>
+      histogram(plotting, {
+        name: `histogram-${i + 1}`,
+        title: path,
+        caption: `Relative error ${error.toFixed(4)}; ${(100 * clippedShare).toPrecision(2)} % of weights clipped.`,
+        label: 'weight',
+        marks: histograms[i].range,
+        bins: counts.flatMap((count, bin) => {
+          const [from, to] = [edges[bin], edges[bin + 1]]
+          const kept = { from, to, count: count - clipped[bin], series: 'within' }
+          return clipped[bin] > 0 ? [kept, { from, to, count: clipped[bin], series: 'clipped' }] : [kept]
+        }),
+      }),
+    ),
+  }
+}
+
+function tensorTable({ tensors }: ReportData): PageSection {
+  return {
+    title: 'Tensors',
+    tables: [
+      {
+        columns: [
+          { head: 'tensor' },
+          { head: 'shape', numeric: true },
+          { head: 'kind' },
+          { head: 'bytes', numeric: true },
+          { head: 'relative error', numeric: true },
+        ],
+        rows: tensors.map(({ name, shape, kind, bytes, error = 0 }) => [
+          name,
+          shape.join(' × '),
+          kind,
+          formatCount(bytes),
+          error.toFixed(5),
+        ]),
+      },
+    ],
+  }
+}
+
+function dot(path: string, y: number) {
+  const { layer, kind } = placeOf(path)
+  return { x: layer, y, series: kind }
+}
