@@ -314,13 +314,13 @@ test('bench: several models, the float one first, over batch sizes and lengths',
 
 test('--kv int8: generate, evaluate and bench keep keys and values in int8, and bench says what they take', async () => {
   const sizes = ['--prompt-tokens', '200', '--new-tokens', '57']
-  // 256 tokens of five layers, keys and values, four heads: 8 values each in float16, or 128 with a code and a
-  // scale for them.
+  // 256 tokens of five layers, keys and values, four heads: 8 values each in float16; or those of 128, and of
+  // all a code each and a float16 scale for them.
   assert.equal((await json('bench', stories, ...sizes)).cacheBytes, 5 * 2 * 4 * 256 * 16)
   const bench = await json('bench', stories, ...sizes, '--kv', 'int8')
-  assert.deepEqual([bench.kv, bench.cacheBytes], ['int8', 5 * 2 * 4 * (128 * 16 + 128 * 12)])
+  assert.deepEqual([bench.kv, bench.cacheBytes], ['int8', 5 * 2 * 4 * (128 * 16 + 256 * 10)])
   const shown = (await printed('bench', stories, ...sizes, '--kv', 'int8')).stdout
-  assert.match(shown, /\ncache +143 kB for keys and values in int8\n/)
+  assert.match(shown, /\ncache +184 kB for keys and values in int8\n/)
   const { tokenIds } = await json('generate', stories, prompt, '--max-new-tokens', '40', '--kv', 'int8')
   assert.deepEqual(tokenIds, expected.float.greedy_ids)
   const [floats, int8] = await Promise.all(
