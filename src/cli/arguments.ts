@@ -68,6 +68,16 @@ export function quantizedType(text: string): QType {
   }
 }
 
+/** Values with commas between them. */
+export function listOf<T>(parse: Parser<T>): Parser<T[]> {
+  return (text) => text.split(',').map((part) => parse(part.trim()))
+}
+
+/** A value, or null for `none`. */
+export function orNone<T>(parse: Parser<T>): Parser<T | null> {
+  return (text) => (text === 'none' ? null : parse(text))
+}
+
 /** Gathers the values of an option that is given several times. */
 export function repeated(text: string, before: string[] | undefined): string[] {
   return [...(before ?? []), text]

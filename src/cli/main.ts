@@ -2,7 +2,9 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError, Option } from 'commander'
 import {
+  listOf,
   number,
+  orNone,
   quantizedType,
   quantizerName,
   repeated,
@@ -198,6 +200,34 @@ const evaluate = program
   .option('--limit <n>', 'ask the first n questions of each file (default: all)', wholeNumber(1))
   .action(async (model, options) => (await import('./evaluate.ts')).evaluateCommand(model, options))
 
+const sweep = program
+  .command('sweep')
+  .description(
+    'measure the float model and each way to quantize it: size, perplexity, Lambada, time per token, memory; started again, it goes on where it was',
+  )
+  .argument('<model>', modelHelp)
+  .requiredOption('--weights <types>', 'types of weights, such as int8,int4,nf4', listOf(quantizedType))
+  .option(
+    '--activations <types>',
+    'types of activations, such as none,int8 (default: none)',
+    listOf(orNone(quantizedType)),
+  )
+  .option(
+    '--algorithm <names>',
+    'quantizers, such as none,hqq (default: none, the usual one of each type)',
+    listOf(orNone(quantizerName)),
+  )
+  .option('--calibration <file>', 'UTF-8 text on which the scales of activations are chosen')
+  .option('--exclude <glob>', 'keep layers whose path matches in floats; may be repeated', repeated)
+  .requiredOption('--text <file>', 'what perplexity is measured on, as of evaluate')
+  .option('--lambada <file>', 'passages whose last word is to be guessed, as of evaluate')
+  .option('--limit <n>', 'ask the first n passages (default: all)', wholeNumber(1))
+  .option('--context <n>', "tokens of a window (default: the model's context, at most 2048)", wholeNumber(2))
+  .option('--prompt-tokens <n>', 'tokens of the prompt when time is measured', wholeNumber(1), 128)
+  .option('--new-tokens <n>', 'tokens to generate then', wholeNumber(2), 32)
+  .requiredOption('--out <folder>', 'folder for results.json and results.md')
+  .action(async (model, options) => (await import('./sweep.ts')).sweepCommand(model, options))
+
 const inspect = program
   .command('inspect')
   .description('show what a model holds, and what its quantization cost')
@@ -309,7 +339,7 @@ for (const [command, usual, usualCache] of [
     )
 }
 
-for (const command of [quantize, convert, generate, chat, serve, evaluate, inspect, verify, bench]) {
+for (const command of [quantize, convert, generate, chat, serve, evaluate, sweep, inspect, verify, bench]) {
   command
     .optionsGroup('Options of every command:')
     .addOption(
