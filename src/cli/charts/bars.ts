@@ -29,7 +29,7 @@ export function bars(
     ...text,
     draw: (palette) =>
       drawPlot(plotting, text, palette, {
-        height: 56 + 22 * labels.length,
+        height: 72 + 22 * labels.length,
         marginLeft: labelWidth(labels),
         marginRight: 20 + Math.max(...ends.map((end) => end.text.length)) * 7,
         marginBottom: 40,

@@ -52,6 +52,7 @@ export const darkPalette: Palette = {
 
 /** Options of Plot that charts differ in. */
 export interface PlotOptions {
+  /** Without the legend. */
   height: number
   marginLeft?: number
   marginRight?: number
@@ -71,36 +72,43 @@ export function drawPlot(
   palette: Palette,
   { series, ...options }: PlotOptions & { series?: readonly string[] },
 ): string {
-  const shown = series && series.length > 1 ? series : []
-  const legend = shown.length > 0 ? legendHeight : 0
+  const legend = legendOf(series && series.length > 1 ? series : [], palette)
   const svg = Plot.plot({
     document,
     width,
-    marginTop: 16 + legend,
     style: { background: 'none', color: palette.text, fontFamily: 'system-ui, sans-serif', fontSize: '12px' },
-    ariaLabel: title,
     ...options,
-    height: options.height + legend,
+    marginTop: legend.height + 28,
+    height: options.height + legend.height,
     color: { type: 'categorical', domain: series ?? [], range: palette.series.slice() },
   })
-  const text = svg
+  return svg
     .toString()
-    .replace(/^<svg /, '<svg xmlns="http://www.w3.org/2000/svg" role="img" ')
-    .replace(/<\/svg>$/, `${legendOf(shown, palette)}</svg>`)
-  return text
+    .replace(
+      /^<svg /,
+      `<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="${escapeText(title)}" `,
+    )
+    .replace(/<\/svg>$/, `${legend.svg}</svg>`)
 }
 
-const legendHeight = 24
+const legendRow = 20
+/** Below what Plot writes of the axis upwards. */
+const labelHeight = 18
+/** About that of most letters. */
+const letterWidth = 6.8
 
-function legendOf(series: readonly string[], palette: Palette): string {
-  let x = 4
-  return series
-    .map((name, i) => {
-      const entry = `<rect x="${x}" y="4" width="11" height="11" rx="2" fill="${palette.series[i]}"/><text x="${x + 16}" y="14" fill="${palette.text}">${escapeText(name)}</text>`
-      x += 34 + name.length * 6.6
-      return entry
-    })
-    .join('')
+/** Names of series beside their colours, in as many rows as they take, under the label of the axis upwards. */
+function legendOf(series: readonly string[], palette: Palette): { svg: string; height: number } {
+  let [x, y] = [4, labelHeight]
+  const entries = series.map((name, i) => {
+    const entryWidth = 34 + name.length * letterWidth
+    if (x + entryWidth > width && x > 4) [x, y] = [4, y + legendRow]
+    const colour = palette.series[i % palette.series.length]
+    const entry = `<rect x="${x}" y="${y}" width="11" height="11" rx="2" fill="${colour}"/><text x="${x + 16}" y="${y + 10}" text-anchor="start" fill="${palette.text}">${escapeText(name)}</text>`
+    x += entryWidth
+    return entry
+  })
+  return { svg: entries.join(''), height: series.length > 0 ? y + legendRow - labelHeight : 0 }
 }
 
 /** Text as XML and HTML write it. */

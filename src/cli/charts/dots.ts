@@ -6,8 +6,9 @@ export interface Dot {
   x: number | string
   y: number
   series?: string
-  /** What stands beside it. */
+  /** What stands above it, or below. */
   label?: string
+  below?: boolean
 }
 
 /** An axis: what it measures, and whether its ticks are powers. */
@@ -48,9 +49,11 @@ export function dots(
             ? [Plot.line(shown, { x: 'x', y: 'y', stroke: seriesOf, strokeWidth: 1.5, strokeOpacity: 0.7 })]
             : []),
           Plot.dot(shown, { x: 'x', y: 'y', fill: seriesOf, r: joined ? 2.5 : 4 }),
-          Plot.text(
-            shown.filter((row) => row.label),
-            { x: 'x', y: 'y', text: 'label', dy: -10 },
+          ...[true, false].map((below) =>
+            Plot.text(
+              shown.filter((row) => row.label && (row.below ?? false) === below),
+              { x: 'x', y: 'y', text: 'label', dy: below ? 14 : -12 },
+            ),
           ),
         ],
       }),

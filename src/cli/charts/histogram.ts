@@ -27,7 +27,7 @@ export function histogram(
     ...text,
     draw: (palette) =>
       drawPlot(plotting, text, palette, {
-        height: 200,
+        height: 210,
         marginLeft: 64,
         marginRight: 20,
         marginBottom: 40,

@@ -29,17 +29,18 @@ function sizes(plotting: Plotting, { tensors }: ReportData): PageSection {
   const all = [...sums.values()]
   const totals = (layer: string) =>
     all.filter((sum) => sum.layer === layer).reduce((sum, { bytes }) => sum + bytes, 0)
+  const kilo = Math.max(...all.map(({ layer }) => totals(layer))) < 1e6
   return {
     title: 'Size',
     charts: [
       bars(plotting, {
         name: 'size',
         title: 'Size by layer and kind',
-        caption: 'Megabytes as saved; numbers are layers.',
-        unit: 'MB',
+        caption: 'As saved, scales included; numbers are layers.',
+        unit: kilo ? 'kB' : 'MB',
         rows: all.map(({ layer, kind, bytes }) => ({
           label: layer,
-          value: bytes / 1e6,
+          value: bytes / (kilo ? 1e3 : 1e6),
           series: kind,
           text: formatBytes(totals(layer)),
         })),
@@ -123,7 +124,7 @@ function textSections(plotting: Plotting, text: TextData): PageSection[] {
             x: bitsPerWeight,
             y: perplexity,
             label: weights,
-            series: weights === 'this model' ? weights : 'lowbit',
+            below: weights === 'this model',
           })),
         }),
       ],
