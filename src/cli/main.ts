@@ -76,19 +76,8 @@ const quantize = program
       '--format <scheme>',
       'how the folder stores quantized weights (default: the first that holds their type)',
     ).choices([
-      ...[
-        'quanto',
-        'awq',
-        'awq_gemv',
-        'gptq',
-        'gptq_v2',
-        'bitsandbytes',
-        'compressed-tensors',
-        'fp8',
-        'hqq',
-        'mlx',
-      ],
-      'torchao',
+      ...['quanto', 'awq', 'awq_gemv', 'gptq', 'gptq_v2', 'bitsandbytes', 'compressed-tensors', 'fp8', 'hqq'],
+      ...['bitnet', 'mlx', 'torchao'],
     ]),
   )
   .requiredOption('--out <folder>', 'folder to write; it appears whole or not at all')

@@ -85,5 +85,5 @@ export function tokensOf(
     )
   // The last token of the continuation is never read.
   const kept = maxPositions + 1 - continuation.length
-  return { context: whole.slice(0, context.length).slice(-kept), continuation }
+  return { context: context.slice(-kept), continuation }
 }

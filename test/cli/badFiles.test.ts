@@ -198,7 +198,7 @@ const configs: Case[] = [
   {
     name: 'unknown architecture',
     change: config('architectures', ['MambaForCausalLM']),
-    says: /architecture must be one of MistralForCausalLM, LlamaForCausalLM.*it is "MambaForCausalLM"/,
+    says: /the architecture must be one that lowbit has; it is "MambaForCausalLM"; the nearest are .*GemmaForCausalLM/,
   },
   {
     name: 'quantized by a method that is not known',

@@ -43,7 +43,7 @@ function product(backend: Backend, M: number, N: number, K: number) {
     w,
     Float32Array.from({ length: N * K }, (_, i) => Math.floor(i / K) - 2),
   )
-  const record = [signatures.gemm.id, x, w, 0, 0, y, 1, 1, 1, M, N, K, 0, 1]
+  const record = [signatures.gemm.id, x, w, 0, 0, y, 1, 1, 1, M, N, K, 0, 1, 0]
   const expected = Float32Array.from({ length: M * N }, (_, i) => K * (Math.floor(i / N) + 1) * ((i % N) - 2))
   const result = async () => {
     const values = new Float32Array(M * N)

@@ -1,4 +1,5 @@
 import { FormatError } from '../../core/errors.ts'
+import { nearest } from '../../core/nearest.ts'
 import { type JsonObject, show } from '../../formats/json.ts'
 import type { CausalLM } from '../causalLM.ts'
 import { bitnet } from './bitnet.ts'
@@ -85,8 +86,11 @@ export function familyOf(config: JsonObject): Family {
     architecture === undefined ? modelTypes.includes(type) : architectures.includes(architecture),
   )
   if (found) return found
-  const known = families.flatMap(({ architectures }) => architectures).join(', ')
+  const asked = architecture ?? type
+  const known = families.flatMap((family) =>
+    architecture === undefined ? family.modelTypes : family.architectures,
+  )
   throw new FormatError(
-    `${config.name}: the architecture must be one of ${known}; it is ${show(architecture ?? type)}`,
+    `${config.name}: the architecture must be one that lowbit has; it is ${show(asked)}; the nearest are ${nearest(asked, known).join(', ')}`,
   )
 }
