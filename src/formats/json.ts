@@ -254,6 +254,12 @@ export class JsonObject {
     )
   }
 
+  /** This object with the fields of another in the place of its own, as Python's `dict.update` gives it. */
+  with(other: JsonObject): JsonObject {
+    const fields = Object.fromEntries([...this.fields, ...other.fields])
+    return new JsonObject(fields, this.name, this.prefix.slice(0, -1))
+  }
+
   object(key: string): JsonObject {
     return new JsonObject(this.fields.get(key), this.name, `${this.prefix}${plainKey(key)}`)
   }

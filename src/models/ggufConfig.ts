@@ -5,6 +5,7 @@ import { JsonObject } from '../formats/json.ts'
 import type { Family, GgufFamily } from './families/family.ts'
 import type { Warn } from './families/fields.ts'
 import { families } from './families/index.ts'
+import { usualRopeNames } from './families/ropeFields.ts'
 import { ggufRopeFields, type RopeFactors } from './ggufRope.ts'
 import { endOfTurnIds, ggufTokenId } from './ggufTokens.ts'
 
@@ -48,10 +49,11 @@ export function ggufConfig(
   }
   // As llama.cpp takes it.
   if (keys.has('num_key_value_heads')) values.num_key_value_heads ??= values.num_attention_heads
-  if (keys.has('rope_theta')) values.rope_theta ??= 10000
+  const { theta } = gguf.ropeNames ?? usualRopeNames
+  if (keys.has(theta)) values[theta] ??= 10000
   const headSize = Number(values.hidden_size) / Number(values.num_attention_heads)
   if (keys.has('head_dim') && Number.isInteger(headSize)) values.head_dim ??= headSize
-  if (keys.has('rope_theta')) Object.assign(values, ggufRopeFields(file, gguf, values, ropeFactors))
+  if (keys.has(theta)) Object.assign(values, ggufRopeFields(file, gguf, values, ropeFactors))
   Object.assign(values, specialTokens(metadata, Number(values.vocab_size), warn))
   return { config: new MetadataConfig(values, metadata, keys), gguf }
 }

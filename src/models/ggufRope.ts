@@ -10,6 +10,7 @@ import {
   type YarnRope,
 } from '../nn/rope.ts'
 import type { GgufFamily } from './families/family.ts'
+import { usualRopeNames } from './families/ropeFields.ts'
 import { longRopeNames, ropeFactorsName } from './ggufTensors.ts'
 
 /**
@@ -29,7 +30,7 @@ export type RopeFactors =
  */
 export function ggufRopeFields(
   file: GgufFile,
-  { architecture, partialRotary = false }: GgufFamily,
+  { architecture, partialRotary = false, longRope, ropeNames = usualRopeNames }: GgufFamily,
   config: Readonly<Record<string, unknown>>,
   factors: RopeFactors,
 ): Record<string, unknown> {
@@ -45,8 +46,15 @@ export function ggufRopeFields(
     throw metadata.error(value, `must be the head size (${headSize})`)
   if (size > headSize || (size !== headSize && !partialRotary))
     throw metadata.error(turned, `must be ${partialRotary ? 'at most ' : ''}the head size (${headSize})`)
-  const rope_scaling = ropeScaling(file, key, { config, size, factors })
-  return { rope_scaling, ...(partialRotary && { partial_rotary_factor: partOf(size, headSize) }) }
+  const theta = Number(config[ropeNames.theta] ?? 10000)
+  const rope_scaling = ropeScaling(file, key, { config, theta, size, factors })
+  const original = longRope ? rope_scaling?.original_max_position_embeddings : undefined
+  return {
+    rope_scaling,
+    ...(partialRotary && { [ropeNames.factor]: partOf(size, headSize) }),
+    // Where Phi-3 has it, which does not look into `rope_scaling` for it.
+    ...(original !== undefined && { original_max_position_embeddings: original }),
+  }
 }
 
 /** size / headSize, rounded up where the product with headSize would be below `size`. */
@@ -58,6 +66,7 @@ function partOf(size: number, headSize: number): number {
 /** What scales the positions of a file, which `factors` may state. */
 interface ScaledPositions {
   config: Readonly<Record<string, unknown>>
+  theta: number
   /** Values of a head that are turned. */
   size: number
   factors: RopeFactors
@@ -66,8 +75,9 @@ interface ScaledPositions {
 function ropeScaling(
   { metadata, name }: GgufFile,
   key: (end: string) => string,
-  { config, size, factors }: ScaledPositions,
+  scaled: ScaledPositions,
 ): Record<string, unknown> | null {
+  const { factors } = scaled
   if (factors && 'short' in factors) {
     const original = key('rope.scaling.original_context_length')
     const attention = key('rope.scaling.attn_factor')
@@ -89,7 +99,7 @@ function ropeScaling(
     throw new FormatError(
       `${name}: positions must be scaled by a factor or by rope_freqs.weight; they are by both`,
     )
-  if (factors) return factorScaling(name, config, size, factors)
+  if (factors) return factorScaling(name, scaled, factors)
   if (factor === 1) return null
   if (type === 'linear') return { rope_type: 'linear', factor }
   const original = metadata.positiveInteger(key('rope.scaling.original_context_length'))
@@ -105,8 +115,7 @@ const llama3 = { lowFrequencyFactor: 1, highFrequencyFactor: 4, originalMaxPosit
  */
 function factorScaling(
   name: string,
-  config: Readonly<Record<string, unknown>>,
-  size: number,
+  { config, theta, size }: ScaledPositions,
   factors: readonly number[],
 ): Record<string, unknown> {
   if (factors.length !== size / 2 || !factors.every((factor) => Number.isFinite(factor) && factor > 0)) {
@@ -115,8 +124,7 @@ function factorScaling(
       tensor: 'rope_freqs.weight',
     })
   }
-  const frequencies = (scaling: RopeScaling) =>
-    inverseFrequencies({ size, theta: Number(config.rope_theta ?? 10000), scaling })
+  const frequencies = (scaling: RopeScaling) => inverseFrequencies({ size, theta, scaling })
   const factor = Math.max(...factors)
   const plain = frequencies({ type: 'default' })
   const scaled = frequencies({ type: 'llama3', factor, ...llama3 })

@@ -107,6 +107,60 @@ describe('published config.json files', () => {
     )
   })
 
+  /* Which field wins where two say the same: what transformers 5.23 makes of these configs. */
+  test('Gemma 3: the base of layers with a window is never that of the others', () => {
+    const fields = { ...sizes, architectures: ['Gemma3ForCausalLM'], head_dim: 16, num_hidden_layers: 2 }
+    const parts = (full_attention: object, sliding_attention: object | null) => ({
+      rope_parameters: { full_attention, sliding_attention },
+    })
+    const bases = (more: object) => {
+      const { rope, localRope } = parse({ ...fields, rope_theta: 5e5, ...more })
+      return [rope.theta, localRope?.theta]
+    }
+    assert.deepEqual(bases({}), [5e5, 1e4])
+    assert.deepEqual(bases(parts({ rope_type: 'default' }, { rope_type: 'default' })), [5e5, 1e4])
+    assert.deepEqual(bases({ rope_local_base_freq: 7e3, ...parts({}, null) }), [5e5, 7e3])
+    const both = parse({
+      ...fields,
+      rope_scaling: { rope_type: 'linear', factor: 8 },
+      ...parts({ rope_type: 'default', rope_theta: 3e5 }, { rope_type: 'default', rope_theta: 9e3 }),
+    })
+    assert.deepEqual(both.rope, { size: 16, theta: 3e5, scaling: { type: 'linear', factor: 8 } })
+    assert.equal(both.localRope?.theta, 9e3)
+  })
+
+  test('Llama: rope_scaling wins over rope_parameters, unless it is empty', () => {
+    const rope = (rope_scaling: object) =>
+      parse({
+        ...sizes,
+        architectures: ['LlamaForCausalLM'],
+        num_hidden_layers: 2,
+        max_position_embeddings: 2048,
+        rope_theta: 5e5,
+        rope_scaling,
+        rope_parameters: { rope_type: 'dynamic', factor: 2, rope_theta: 3e4 },
+      }).rope
+    const linear = { type: 'linear', factor: 8 }
+    assert.deepEqual(rope(linear), { size: 16, theta: 5e5, scaling: linear })
+    const dynamic = { type: 'dynamic', factor: 2, maxPositions: 2048 }
+    assert.deepEqual(rope({}), { size: 16, theta: 3e4, scaling: dynamic })
+  })
+
+  test('Phi-3: positions that are scaled were 4096 where nothing beside them says otherwise', () => {
+    const factors = Array.from({ length: 8 }, (_, i) => 1 + i)
+    for (const more of [{}, { original_max_position_embeddings: 8192 }]) {
+      const { rope } = parse({
+        ...sizes,
+        architectures: ['Phi3ForCausalLM'],
+        max_position_embeddings: 131072,
+        num_hidden_layers: 2,
+        rope_scaling: { type: 'longrope', long_factor: factors, short_factor: factors, ...more },
+      })
+      assert.ok('originalMaxPositions' in rope.scaling)
+      assert.equal(rope.scaling.originalMaxPositions, 4096)
+    }
+  })
+
   test('SmolLM3: the layers that turn nothing, listed and not', () => {
     const fields = { ...sizes, architectures: ['SmolLM3ForCausalLM'], num_hidden_layers: 5 }
     const turned = (more: object) => parse({ ...fields, ...more }).layerRotary?.map((name) => name !== null)

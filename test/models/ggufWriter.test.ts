@@ -83,7 +83,7 @@ test('a model that llama.cpp computes otherwise is refused', async () => {
   using model = await load(join(golden, 'families/qwen2'))
   await assert.rejects(floats(model), {
     name: 'FormatError',
-    message: 'gguf: every layer of a Qwen2 must see all tokens; some see 5',
+    message: "gguf: llama.cpp's Qwen2 must have layers that see all tokens; the model does not",
   })
 })
 

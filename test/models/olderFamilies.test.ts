@@ -58,6 +58,35 @@ describe('published config.json files', () => {
     assert.equal(parse<BloomConfig>({ ...published, hidden_size: 64, n_head: 4 }).hiddenSize, 64)
   })
 
+  /* Which field wins where two say the same: what transformers 5.23 makes of these configs. */
+  test('BLOOM and Falcon: n_embed wins over hidden_size', () => {
+    for (const architecture of ['BloomForCausalLM', 'FalconForCausalLM']) {
+      const { config } = modelOf({
+        architectures: [architecture],
+        hidden_size: 64,
+        n_embed: 128,
+        num_attention_heads: 4,
+        num_hidden_layers: 1,
+        vocab_size: 64,
+      })
+      assert.equal(config.hiddenSize, 128)
+    }
+  })
+
+  test('GPT-NeoX: rotary_emb_base and rotary_pct beside the others, their usual names within', () => {
+    const turned = (fields: object) => {
+      const written = JSON.parse(String(read('gpt_neox', 'config.json')))
+      const { rope, headSize } = parse<GptNeoxConfig>({ ...written, rope_parameters: null, ...fields })
+      return [rope.theta, rope.size / headSize]
+    }
+    const usual = { rope_theta: 5e5, partial_rotary_factor: 0.5 }
+    assert.deepEqual(turned(usual), [1e4, 0.25])
+    assert.deepEqual(turned({ ...usual, rotary_emb_base: 2e4, rotary_pct: 1 }), [2e4, 1])
+    const within = { rope_type: 'default', rope_theta: 3e4, partial_rotary_factor: 0.5 }
+    const both = { rotary_emb_base: 2e4, rotary_pct: 1, rope_parameters: within }
+    assert.deepEqual(turned(both), [3e4, 0.5])
+  })
+
   test('three layouts of Falcon', () => {
     const falcon = (fields: object) =>
       parse<FalconConfig>({

@@ -47,8 +47,8 @@ test('what cannot be is refused', () => {
       message,
     })
   refuses(
-    { rope_scaling: { rope_type: 'su', factor: 2 } },
-    /rope_scaling\.rope_type must be one of default, linear, dynamic, llama3, yarn, longrope; received "su"/,
+    { rope_scaling: { rope_type: 'ntk', factor: 2 } },
+    /rope_scaling\.rope_type must be one of default, linear, dynamic, llama3, yarn, longrope, su; received "ntk"/,
   )
   refuses({ rope_scaling: { type: 'yarn', factor: 0 } }, /rope_scaling\.factor must be above 0; received 0/)
   refuses({ rope_scaling: { type: 'dynamic' } }, /rope_scaling\.factor must be a finite number/)

@@ -116,6 +116,36 @@ test('a tokenizer.model that is cut off or changed is refused in a sentence, or 
   })
 })
 
+test('a tokenizer.model that does what a tokenizer.json cannot say is refused', () => {
+  const message = (number: number, ...bytes: number[]) => [number * 8 + 2, bytes.length, ...bytes]
+  const length = (size: number) => [(size % 128) + 128, Math.floor(size / 128)]
+  const piece = message(1, ...message(1, 97))
+  const [bpe, unigram] = [2, 1].map((kind) => message(2, 3 * 8, kind))
+  /** Field 24 of the trainer, whose key takes two bytes, and fields 5 and 4 of the normalizer. */
+  const [asSuffix, unescaped] = [message(2, 0xc0, 1, 1), message(3, 5 * 8, 0)]
+  const score = (...bytes: number[]) => message(1, ...message(1, 97), ...bytes)
+  const long = new Array(257).fill(97)
+  const longPiece = [10, ...length(257 + 3), 10, ...length(257), ...long]
+  const cases: [bytes: number[], rule: string][] = [
+    [[...piece, ...asSuffix], 'treat_whitespace_as_suffix must be false; it is true'],
+    [[...piece, ...bpe, ...unescaped], 'escape_whitespaces must be true; it is false'],
+    [score(2 * 8, 1), 'a score must have 4 bytes; one has none'],
+    [score(2 * 8 + 2, 2, 0, 0), 'a score must have 4 bytes; one has 2'],
+    [score(2 * 8 + 5, 0, 0, 0xc0, 0x7f), 'a score must be a number; one is NaN'],
+    ...[bpe, unigram].map((kind): [number[], string] => [
+      [...longPiece, ...kind],
+      'tokens must have at most 256 characters; token 0 has 257',
+    ]),
+  ]
+  for (const [bytes, rule] of cases)
+    assert.throws(() => sentencePieceModel(new Uint8Array(bytes), 'm', settings), {
+      name: 'FormatError',
+      message: `m: ${rule}`,
+    })
+  for (const kind of [bpe, unigram])
+    assert.doesNotThrow(() => sentencePieceModel(new Uint8Array([...piece, ...kind]), 'm', settings))
+})
+
 /** The plan of the embedded model's folder with these files in place of its tokenizer's. */
 async function planned(files: Record<string, string | Uint8Array>) {
   const folder = mkdtempSync(join(tmpdir(), 'lowbit-tokenizer-'))

@@ -10,7 +10,8 @@ import type { Tensor } from '../../tensor/tensor.ts'
 import { DecoderLM } from '../decoderLM.ts'
 import type { Family } from './family.ts'
 import type { Warn } from './fields.ts'
-import { isNull, type LlamaLikeConfig, llamaLikeNames, parseLlamaLike } from './llamaLike.ts'
+import { isNull } from './fields.ts'
+import { type LlamaLikeConfig, llamaLikeNames, parseLlamaLike } from './llamaLike.ts'
 import { type LlamaLikeForm, llamaLikeDecoder } from './llamaLikeDecoder.ts'
 
 /*

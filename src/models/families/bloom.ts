@@ -12,7 +12,7 @@ import type { CausalLMConfig } from '../causalLM.ts'
 import { Decoder } from '../decoder.ts'
 import { DecoderLM } from '../decoderLM.ts'
 import type { Family } from './family.ts'
-import { headSizeOf, positiveField, sizeField, tokenIdsField, type Warn } from './fields.ts'
+import { headSizeOf, hiddenSizeField, positiveField, sizeField, tokenIdsField, type Warn } from './fields.ts'
 
 /*
  * BLOOM: no positions but ALiBi's biases, a norm of the embedding, and one projection whose outputs are
@@ -27,8 +27,7 @@ export interface BloomConfig extends CausalLMConfig {
 
 /** The config of BLOOM from its config.json; see `Family.parse`. */
 export function parseBloomConfig(json: JsonObject, warn: Warn = () => {}): BloomConfig {
-  const old = !json.has('hidden_size') && json.has('n_embed')
-  const hiddenSize = old ? sizeField(json, 'n_embed') : sizeField(json, 'hidden_size')
+  const hiddenSize = hiddenSizeField(json)
   const count = (name: 'n_layer' | 'n_head', other: 'num_hidden_layers' | 'num_attention_heads') =>
     json.has(name) ? sizeField(json, name) : sizeField(json, other)
   const heads = count('n_head', 'num_attention_heads')

@@ -3,9 +3,9 @@ import type { JsonObject } from '../../formats/json.ts'
 import { DecoderLM } from '../decoderLM.ts'
 import { cohereForm, cohereModules, parseCohereLike } from './cohere.ts'
 import type { Family } from './family.ts'
-import { sizeField, type Warn } from './fields.ts'
+import { isNull, sizeField, type Warn } from './fields.ts'
 import { checkGguf, hasNoBiases, layerTypes, windowKeys } from './ggufKeys.ts'
-import { isNull, type LlamaLikeConfig, layerNormGguf, layerWindow, llamaLikeNames } from './llamaLike.ts'
+import { type LlamaLikeConfig, layerNormGguf, layerWindow, llamaLikeNames } from './llamaLike.ts'
 import { llamaLikeDecoder } from './llamaLikeDecoder.ts'
 
 /*

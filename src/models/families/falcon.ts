@@ -17,6 +17,7 @@ import type { Family, GgufModules } from './family.ts'
 import {
   activationField,
   headSizeOf,
+  hiddenSizeField,
   isGelu,
   positiveField,
   sizeField,
@@ -57,7 +58,7 @@ export interface FalconConfig extends CausalLMConfig {
 
 /** The config of Falcon from its config.json; see `Family.parse`. */
 export function parseFalconConfig(json: JsonObject, warn: Warn = () => {}): FalconConfig {
-  const hiddenSize = sizeField(json, 'hidden_size')
+  const hiddenSize = hiddenSizeField(json)
   const heads = sizeField(json, 'num_attention_heads')
   const headSize = headSizeOf(json, 'num_attention_heads', hiddenSize, heads)
   if (json.boolean('apply_residual_connection_post_layernorm', false))

@@ -3,6 +3,7 @@ import type { RopeOptions } from '../../nn/rope.ts'
 import type { CausalLM, CausalLMConfig } from '../causalLM.ts'
 import type { CheckpointNames } from '../pretrained.ts'
 import type { Warn } from './fields.ts'
+import type { RopeNames } from './ropeFields.ts'
 
 /** A family of models: what its checkpoints say, and how a model is made of that. An entry of `families`. */
 export interface Family<C extends CausalLMConfig = CausalLMConfig> {
@@ -74,4 +75,6 @@ export interface GgufFamily<C extends CausalLMConfig = CausalLMConfig> {
   readonly unitOffset?: readonly string[]
   /** Whether positions of short texts and of long ones may be scaled by factors of their own; default false. */
   readonly longRope?: boolean
+  /** How its config.json names base and turned part; default `usualRopeNames`. */
+  readonly ropeNames?: RopeNames
 }

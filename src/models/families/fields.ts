@@ -54,6 +54,16 @@ export function sizeField(json: JsonObject, key: keyof typeof limits, fallback?:
   throw json.error(key, `must be at most ${limits[key]}`)
 }
 
+/** The hidden size of the families that called it `n_embed`, which wins. */
+export function hiddenSizeField(json: JsonObject): number {
+  return sizeField(json, json.has('n_embed') ? 'n_embed' : 'hidden_size')
+}
+
+/** Whether the config.json says null: other than an absent field, that is none. */
+export function isNull(json: JsonObject, key: string): boolean {
+  return json.keys().includes(key) && !json.has(key)
+}
+
 /**
  * The values of a head where heads share a hidden size.
  * @param key the field that counts the heads

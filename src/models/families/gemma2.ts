@@ -2,10 +2,10 @@ import type { FloatDType } from '../../core/dtype.ts'
 import type { JsonObject } from '../../formats/json.ts'
 import { DecoderLM } from '../decoderLM.ts'
 import type { Family } from './family.ts'
-import { positiveField, sizeField, type Warn } from './fields.ts'
+import { isNull, positiveField, sizeField, type Warn } from './fields.ts'
 import { checkGemma, gemmaNorm, parseGemmaLike } from './gemma.ts'
 import { checkGguf, layerTypes, windowKeys } from './ggufKeys.ts'
-import { isNull, type LlamaLikeConfig, layerWindow, llamaLikeGguf, llamaLikeNames } from './llamaLike.ts'
+import { type LlamaLikeConfig, layerWindow, llamaLikeGguf, llamaLikeNames } from './llamaLike.ts'
 import { type LlamaLikeForm, llamaLikeDecoder } from './llamaLikeDecoder.ts'
 
 /*

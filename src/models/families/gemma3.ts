@@ -3,7 +3,7 @@ import type { JsonObject } from '../../formats/json.ts'
 import type { RopeOptions } from '../../nn/rope.ts'
 import { DecoderLM } from '../decoderLM.ts'
 import type { Family } from './family.ts'
-import { positiveField, sizeField, type Warn } from './fields.ts'
+import { isNull, positiveField, sizeField, type Warn } from './fields.ts'
 import { checkGemma, gemmaNorm, parseGemmaLike } from './gemma.ts'
 import {
   gemma2Form,
@@ -16,14 +16,13 @@ import {
 import { checkGguf, layerTypes, windowKeys } from './ggufKeys.ts'
 import {
   headNormModules,
-  isNull,
   type LlamaLikeConfig,
   layerWindow,
   llamaLikeGguf,
   llamaLikeNames,
 } from './llamaLike.ts'
 import { type LlamaLikeForm, llamaLikeDecoder } from './llamaLikeDecoder.ts'
-import { ropeFields } from './ropeFields.ts'
+import { ropeFields, usualRopeNames } from './ropeFields.ts'
 
 /*
  * Gemma 3, its language model: Gemma 2 whose queries and keys are normalized head by head, without bounds,
@@ -70,27 +69,26 @@ export function parseGemma3Config(json: JsonObject, warn: Warn = () => {}): Llam
 /**
  * The angles of layers that see all tokens, and of those with a window: each in its part of
  * `rope_parameters`, as transformers 5 writes them, or in fields beside each other, as before.
+ * `rope_scaling` is of the former, and wins. Source: transformers, configuration_gemma3.py.
  */
 function ropesOf(
   json: JsonObject,
   sizes: { headSize: number; maxPositions: number },
 ): { rope: RopeOptions; localRope: RopeOptions } {
-  const [global, local] = [{ theta: 1_000_000 }, { theta: 10_000 }]
-  if (json.has('rope_parameters')) {
-    const both = json.object('rope_parameters')
-    const of = (type: string) => (both.has(type) ? both.object(type) : null)
-    return {
-      rope: ropeFields(json, sizes, { ...global, fields: of('full_attention') }),
-      localRope: ropeFields(json, sizes, { ...local, fields: of('sliding_attention') }),
-    }
-  }
+  const both = json.has('rope_parameters') ? json.object('rope_parameters') : null
+  const of = (type: string) => (both?.has(type) ? both.object(type) : null)
+  const [all, local] = [of('full_attention'), of('sliding_attention')]
+  const scaled = json.has('rope_scaling') ? json.object('rope_scaling') : null
   return {
-    rope: ropeFields(json, sizes, global),
-    localRope: {
-      size: sizes.headSize,
-      theta: positiveField(json, 'rope_local_base_freq', local.theta),
-      scaling: { type: 'default' },
-    },
+    rope: ropeFields(json, sizes, {
+      theta: 1_000_000,
+      fields: all && scaled ? all.with(scaled) : (scaled ?? all),
+    }),
+    localRope: ropeFields(json, sizes, {
+      theta: 10_000,
+      fields: local,
+      names: { ...usualRopeNames, theta: 'rope_local_base_freq' },
+    }),
   }
 }
 

@@ -23,7 +23,7 @@ import {
   type Warn,
 } from './fields.ts'
 import { checkGguf } from './ggufKeys.ts'
-import { ropeFields } from './ropeFields.ts'
+import { type RopeNames, ropeFields } from './ropeFields.ts'
 
 /*
  * GPT-NeoX and Pythia: attention and MLP beside each other, a part of each head turned, and one projection
@@ -42,6 +42,8 @@ export interface GptNeoxConfig extends CausalLMConfig {
   /** Whether attention and MLP stand beside each other. */
   parallel: boolean
 }
+
+const ropeNames: RopeNames = { theta: 'rotary_emb_base', factor: 'rotary_pct' }
 
 /** The config of GPT-NeoX from its config.json; see `Family.parse`. */
 export function parseGptNeoxConfig(json: JsonObject, warn: Warn = () => {}): GptNeoxConfig {
@@ -66,8 +68,8 @@ export function parseGptNeoxConfig(json: JsonObject, warn: Warn = () => {}): Gpt
       { headSize, maxPositions },
       {
         partial: true,
-        factor: positiveField(json, 'rotary_pct', 0.25),
-        theta: positiveField(json, 'rotary_emb_base', 10000),
+        factor: 0.25,
+        names: ropeNames,
       },
     ),
     attentionBias: json.boolean('attention_bias', true),
@@ -179,13 +181,14 @@ export const gptNeox: Family<GptNeoxConfig> = {
       layer_norm_eps: 'attention.layer_norm_epsilon',
     },
     optionalFields: {
-      rope_theta: 'rope.freq_base',
+      rotary_emb_base: 'rope.freq_base',
       use_parallel_residual: 'use_parallel_residual',
       vocab_size: 'vocab_size',
     },
     otherFields: (has) => ({ hidden_act: 'gelu', attention_bias: has('blk.0.attn_qkv.bias') }),
     keys,
     rope: ({ rope }) => rope,
+    ropeNames,
     partialRotary: true,
     modules: {
       token_embd: 'gpt_neox.embed_in',

@@ -11,8 +11,8 @@ import type { Tensor } from '../../tensor/tensor.ts'
 import { DecoderLM } from '../decoderLM.ts'
 import { type ExpertsLikeConfig, expertCounts } from './expertsLike.ts'
 import type { Family } from './family.ts'
-import { positiveField, sizeField, type Warn } from './fields.ts'
-import { isNull, layerWindow, llamaLikeNames, parseLlamaLike } from './llamaLike.ts'
+import { isNull, positiveField, sizeField, type Warn } from './fields.ts'
+import { layerWindow, llamaLikeNames, parseLlamaLike } from './llamaLike.ts'
 import { llamaLikeDecoder } from './llamaLikeDecoder.ts'
 
 /*

@@ -12,7 +12,15 @@ import type { CausalLMConfig } from '../causalLM.ts'
 import { Decoder } from '../decoder.ts'
 import { DecoderLM } from '../decoderLM.ts'
 import type { Family } from './family.ts'
-import { activationField, headSizeOf, positiveField, sizeField, tokenIdsField, type Warn } from './fields.ts'
+import {
+  activationField,
+  headSizeOf,
+  isNull,
+  positiveField,
+  sizeField,
+  tokenIdsField,
+  type Warn,
+} from './fields.ts'
 
 /*
  * GPT-J: attention and MLP beside each other on one norm, the first values of each head turned in pairs of
@@ -35,8 +43,7 @@ export function parseGptjConfig(json: JsonObject, warn: Warn = () => {}): GptjCo
   const heads = sizeField(json, 'n_head')
   const headSize = headSizeOf(json, 'n_head', hiddenSize, heads)
   // Where the field is absent it is 64 in transformers; null is no size there either.
-  if (json.keys().includes('rotary_dim') && !json.has('rotary_dim'))
-    throw json.error('rotary_dim', 'must be a positive integer')
+  if (isNull(json, 'rotary_dim')) throw json.error('rotary_dim', 'must be a positive integer')
   const rotarySize = sizeField(json, 'rotary_dim', 64)
   if (rotarySize % 2 !== 0 || rotarySize > headSize)
     throw json.error('rotary_dim', `must be even, and at most the head size (${headSize})`)

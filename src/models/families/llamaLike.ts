@@ -108,11 +108,6 @@ export function layerWindow(
   }
 }
 
-/** Whether the config.json says null: other than an absent field, that is none. */
-export function isNull(json: JsonObject, key: string): boolean {
-  return json.keys().includes(key) && !json.has(key)
-}
-
 /** Tables that older checkpoints hold, and that follow from the config. */
 export const llamaLikeNames = { extras: /\.rotary_emb\.inv_freq$/ }
 

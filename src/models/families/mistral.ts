@@ -2,9 +2,9 @@ import type { FloatDType } from '../../core/dtype.ts'
 import type { JsonObject } from '../../formats/json.ts'
 import { DecoderLM } from '../decoderLM.ts'
 import type { Family } from './family.ts'
-import { sizeField, type Warn } from './fields.ts'
+import { isNull, sizeField, type Warn } from './fields.ts'
 import { llamaGguf } from './llama.ts'
-import { isNull, type LlamaLikeConfig, llamaLikeNames, parseLlamaLike } from './llamaLike.ts'
+import { type LlamaLikeConfig, llamaLikeNames, parseLlamaLike } from './llamaLike.ts'
 import { llamaLikeDecoder } from './llamaLikeDecoder.ts'
 
 /*

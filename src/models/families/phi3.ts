@@ -5,6 +5,7 @@ import type { Family } from './family.ts'
 import { sizeField, type Warn } from './fields.ts'
 import { type LlamaLikeConfig, llamaLikeGguf, llamaLikeNames, parseLlamaLike } from './llamaLike.ts'
 import { llamaLikeDecoder } from './llamaLikeDecoder.ts'
+import { ropeKey } from './ropeFields.ts'
 
 /*
  * Phi-3 and Phi-4-mini: Llama with one projection to queries, keys and values and one to gate and values,
@@ -25,14 +26,13 @@ export function parsePhi3Config(json: JsonObject, warn: Warn = () => {}): LlamaL
   const config = parseLlamaLike(json, warn, {
     maxPositions: 4096,
     epsilon: ['rms_norm_eps', 1e-5],
-    rope: { partial: true },
+    rope: { partial: true, originalMaxPositions: 4096 },
     biases: { qkv: false, output: false, mlp: false },
     window: () => window,
   })
   const { type } = config.rope.scaling
   if (type === 'default' || type === 'longrope') return config
-  const key = json.has('rope_parameters') ? 'rope_parameters' : 'rope_scaling'
-  throw json.error(key, 'must be of type default or longrope')
+  throw json.error(ropeKey(json) ?? 'rope_scaling', 'must be of type default or longrope')
 }
 
 const {

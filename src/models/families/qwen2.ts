@@ -1,11 +1,10 @@
 import type { FloatDType } from '../../core/dtype.ts'
-import { FormatError } from '../../core/errors.ts'
 import type { JsonObject } from '../../formats/json.ts'
 import { DecoderLM } from '../decoderLM.ts'
 import type { Family } from './family.ts'
-import { sizeField, type Warn } from './fields.ts'
+import { isNull, sizeField, type Warn } from './fields.ts'
+import { checkGguf } from './ggufKeys.ts'
 import {
-  isNull,
   type LlamaLikeConfig,
   layerWindow,
   llamaLikeGguf,
@@ -39,18 +38,15 @@ export function parseQwen2Config(json: JsonObject, warn: Warn = () => {}): Llama
 
 /** The window of each layer: as `layer_types` lists them, else that of all from `max_window_layers` on. */
 export function qwenWindow(json: JsonObject): (layer: number) => number | null {
-  // Where the field is absent it is 4096 in transformers; null says that there is no window.
-  const slides = json.boolean('use_sliding_window', false) && !isNull(json, 'sliding_window')
   const first = json.count('max_window_layers', 28)
-  const window = slides ? sizeField(json, 'sliding_window', 4096) : null
-  return layerWindow(json, window, (layer) => layer >= first)
+  return layerWindow(json, slidingWindow(json), (layer) => layer >= first)
 }
 
-/** @throws FormatError if layers see a window, which llama.cpp has none of */
-function keys(config: LlamaLikeConfig): Record<string, number> {
-  const window = config.windows.find((each) => each !== null)
-  if (window === undefined) return llamaLikeGguf.keys(config)
-  throw new FormatError(`gguf: every layer of a Qwen2 must see all tokens; some see ${window}`)
+/** The window of Qwen's layers that have one; null: there are none. */
+export function slidingWindow(json: JsonObject): number | null {
+  // Where the field is absent it is 4096 in transformers; null says that there is no window.
+  const slides = json.boolean('use_sliding_window', false) && !isNull(json, 'sliding_window')
+  return slides ? sizeField(json, 'sliding_window', 4096) : null
 }
 
 export const qwen2: Family<LlamaLikeConfig> = {
@@ -59,5 +55,14 @@ export const qwen2: Family<LlamaLikeConfig> = {
   parse: parseQwen2Config,
   build: (config) => new Qwen2ForCausalLM(config),
   names: llamaLikeNames,
-  gguf: { ...llamaLikeGguf, architecture: 'qwen2', keys },
+  gguf: {
+    ...llamaLikeGguf,
+    architecture: 'qwen2',
+    keys(config) {
+      checkGguf('Qwen2', {
+        'have layers that see all tokens': config.windows.every((window) => window === null),
+      })
+      return llamaLikeGguf.keys(config)
+    },
+  },
 }

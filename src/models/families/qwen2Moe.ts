@@ -11,8 +11,9 @@ import {
 } from './expertsLike.ts'
 import type { Family, GgufFamily } from './family.ts'
 import { sizeField, type Warn } from './fields.ts'
-import { isNull, layerWindow, llamaLikeGguf, parseLlamaLike } from './llamaLike.ts'
+import { layerWindow, llamaLikeGguf, parseLlamaLike } from './llamaLike.ts'
 import { llamaLikeDecoder } from './llamaLikeDecoder.ts'
+import { slidingWindow } from './qwen2.ts'
 
 /*
  * Qwen1.5-MoE and Qwen2-MoE: Qwen2 whose layers, or some of them, have experts, and one more that sees every
@@ -29,14 +30,12 @@ export class Qwen2MoeForCausalLM extends DecoderLM<ExpertsLikeConfig> {
 
 /** The config of Qwen2-MoE from its config.json; see `Family.parse`. */
 export function parseQwen2MoeConfig(json: JsonObject, warn: Warn = () => {}): ExpertsLikeConfig {
-  const slides = json.boolean('use_sliding_window', false) && !isNull(json, 'sliding_window')
-  const window = slides ? sizeField(json, 'sliding_window', 4096) : null
   const behind = json.count('max_window_layers', 28)
   const config = parseLlamaLike(json, warn, {
     keyValueHeads: 16,
     maxPositions: 32768,
     biases: { qkv: json.boolean('qkv_bias', true), output: false, mlp: false },
-    window: layerWindow(json, window, (layer) => layer % 2 === 0 && layer < behind),
+    window: layerWindow(json, slidingWindow(json), (layer) => layer % 2 === 0 && layer < behind),
   })
   const { layers } = config
   return {

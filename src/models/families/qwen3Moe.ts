@@ -1,6 +1,5 @@
 import type { FloatDType } from '../../core/dtype.ts'
 import type { JsonObject } from '../../formats/json.ts'
-import { RMSNorm } from '../../nn/rmsNorm.ts'
 import { DecoderLM } from '../decoderLM.ts'
 import {
   type ExpertsLikeConfig,
@@ -12,8 +11,9 @@ import {
 } from './expertsLike.ts'
 import type { Family, GgufFamily } from './family.ts'
 import { sizeField, type Warn } from './fields.ts'
-import { isNull, llamaLikeGguf, parseLlamaLike } from './llamaLike.ts'
-import { type LlamaLikeForm, llamaLikeDecoder } from './llamaLikeDecoder.ts'
+import { headNormModules, llamaLikeGguf, parseLlamaLike } from './llamaLike.ts'
+import { headRMSNorms, type LlamaLikeForm, llamaLikeDecoder } from './llamaLikeDecoder.ts'
+import { slidingWindow } from './qwen2.ts'
 
 /*
  * Qwen3-MoE: Qwen3, with normalized queries and keys of each head, whose layers, or some of them, have
@@ -22,10 +22,7 @@ import { type LlamaLikeForm, llamaLikeDecoder } from './llamaLikeDecoder.ts'
  */
 
 const form: LlamaLikeForm<ExpertsLikeConfig> = {
-  headNorms: {
-    names: ['q_norm', 'k_norm'],
-    norm: ({ headSize, normEpsilon }, _, dtype) => new RMSNorm(headSize, normEpsilon, { dtype }),
-  },
+  headNorms: headRMSNorms,
   mlp: qwenExperts('Qwen3Moe'),
 }
 
@@ -38,8 +35,7 @@ export class Qwen3MoeForCausalLM extends DecoderLM<ExpertsLikeConfig> {
 
 /** The config of Qwen3-MoE from its config.json; see `Family.parse`. */
 export function parseQwen3MoeConfig(json: JsonObject, warn: Warn = () => {}): ExpertsLikeConfig {
-  const slides = json.boolean('use_sliding_window', false) && !isNull(json, 'sliding_window')
-  const window = slides ? sizeField(json, 'sliding_window', 4096) : null
+  const window = slidingWindow(json)
   const bias = json.boolean('attention_bias', false)
   const config = parseLlamaLike(json, warn, {
     keyValueHeads: 4,
@@ -67,11 +63,7 @@ const gguf: GgufFamily<ExpertsLikeConfig> = {
   ...experts,
   architecture: 'qwen3moe',
   otherFields: () => ({ norm_topk_prob: true }),
-  modules: {
-    ...experts.modules,
-    'blk.N.attn_q_norm': 'model.layers.N.self_attn.q_norm',
-    'blk.N.attn_k_norm': 'model.layers.N.self_attn.k_norm',
-  },
+  modules: { ...experts.modules, ...headNormModules },
 }
 
 export const qwen3Moe: Family<ExpertsLikeConfig> = {

@@ -34,6 +34,7 @@ export interface PieceSettings {
 
 /** The parts of a tokenizer.json whose pieces are joined by their scores. */
 export function joinedPieces(vocabulary: PieceVocabulary, settings: PieceSettings): Record<string, unknown> {
+  checkLengths(vocabulary)
   const { unknownId } = settings
   return {
     ...spaces(settings),
@@ -50,9 +51,24 @@ export function likeliestPieces(
   vocabulary: PieceVocabulary,
   settings: PieceSettings,
 ): Record<string, unknown> {
+  checkLengths(vocabulary)
   const vocab = vocabulary.tokens.map((token, id) => [token, settings.scores[id]])
   const byte_fallback = vocabulary.types.includes(tokenTypes.byte)
   return { ...spaces(settings), model: { type: 'Unigram', unk_id: settings.unknownId, byte_fallback, vocab } }
+}
+
+/** Whether text is taken apart into tokens of a type, as it is not into special ones. */
+function isPiece(type: number): boolean {
+  return type === tokenTypes.normal || type === tokenTypes.userDefined || type === tokenTypes.unused
+}
+
+/** @throws FormatError if a piece is longer than any in use */
+function checkLengths({ name, tokens, types }: PieceVocabulary): void {
+  const id = tokens.findIndex((token, at) => isPiece(types[at]) && token.length > maxPieceLength)
+  if (id < 0) return
+  throw new FormatError(
+    `${name}: tokens must have at most ${maxPieceLength} characters; token ${id} has ${tokens[id].length}`,
+  )
 }
 
 /** Spaces become `▁`, and again spaces. */
@@ -110,20 +126,11 @@ export function bpe(
  * Every way to make a token of two others, the token of the highest score first: SentencePiece's order.
  * Source: transformers, tokenization_utils_base.py, generate_merges.
  */
-function mergesByScore(
-  { name, tokens, types }: PieceVocabulary,
-  scores: readonly number[],
-): [string, string][] {
-  const isPiece = (id: number) =>
-    types[id] === tokenTypes.normal || types[id] === tokenTypes.userDefined || types[id] === tokenTypes.unused
-  const pieces = new Set(tokens.filter((_, id) => isPiece(id)))
+function mergesByScore({ tokens, types }: PieceVocabulary, scores: readonly number[]): [string, string][] {
+  const pieces = new Set(tokens.filter((_, id) => isPiece(types[id])))
   const merges: { pair: [string, string]; score: number }[] = []
   for (const [id, token] of tokens.entries()) {
-    if (!isPiece(id)) continue
-    if (token.length > maxPieceLength)
-      throw new FormatError(
-        `${name}: tokens must have at most ${maxPieceLength} characters; token ${id} has ${token.length}`,
-      )
+    if (!isPiece(types[id])) continue
     for (let cut = token.length - 1; cut > 0; cut--) {
       const pair: [string, string] = [token.slice(0, cut), token.slice(cut)]
       if (pieces.has(pair[0]) && pieces.has(pair[1])) merges.push({ pair, score: scores[id] })

@@ -8,8 +8,8 @@ import { addedTokens, specialTokens, type TokenizerSettings } from './vocabulary
 /** SentencePiece's numbers of fields. Source: sentencepiece, src/sentencepiece_model.proto. */
 const modelFields = { piece: 1, trainer: 2, normalizer: 3 } as const
 const pieceFields = { text: 1, score: 2, type: 3 } as const
-const trainerFields = { kind: 3, unknownId: 40, bosId: 41, eosId: 42 } as const
-const normalizerFields = { rules: 2, addsPrefix: 3, removesSpaces: 4 } as const
+const trainerFields = { kind: 3, spaceAsSuffix: 24, unknownId: 40, bosId: 41, eosId: 42 } as const
+const normalizerFields = { rules: 2, addsPrefix: 3, removesSpaces: 4, escapesSpaces: 5 } as const
 const kinds: Readonly<Record<number, string>> = { 1: 'Unigram', 2: 'BPE', 3: 'words', 4: 'characters' }
 
 /**
@@ -29,7 +29,7 @@ export function sentencePieceModel(
     if (number === modelFields.piece) {
       const piece = fieldsOf(value, name)
       tokens.push(text(piece.get(pieceFields.text), name))
-      scores.push(float(piece.get(pieceFields.score)))
+      scores.push(score(piece.get(pieceFields.score), name))
       types.push(Number(piece.get(pieceFields.type) ?? tokenTypes.normal))
     } else if (number === modelFields.trainer) trainer = fieldsOf(value, name)
     else if (number === modelFields.normalizer) normalizer = fieldsOf(value, name)
@@ -41,6 +41,10 @@ export function sentencePieceModel(
   const rules = normalizer.get(normalizerFields.rules)
   if (rules instanceof Uint8Array && rules.length > 0)
     throw new FormatError(`${name}: must leave characters as they are; it has rules that change some`)
+  if (Number(trainer.get(trainerFields.spaceAsSuffix) ?? 0) !== 0)
+    throw new FormatError(`${name}: treat_whitespace_as_suffix must be false; it is true`)
+  if (Number(normalizer.get(normalizerFields.escapesSpaces) ?? 1) === 0)
+    throw new FormatError(`${name}: escape_whitespaces must be true; it is false`)
   const id = (field: number, usual: number) => {
     const given = Number(trainer.get(field) ?? usual)
     return given >= 0 && given < tokens.length ? given : null
@@ -90,7 +94,14 @@ function text(value: ProtobufField['value'] | undefined, name: string): string {
   throw new FormatError(`${name}: a piece must have a text; one has none`)
 }
 
-function float(value: ProtobufField['value'] | undefined): number {
-  const isFloat = value instanceof Uint8Array && value.length === 4
-  return isFloat ? new DataView(value.buffer, value.byteOffset).getFloat32(0, true) : 0
+/** Of a piece; 0 where none is stated. */
+function score(value: ProtobufField['value'] | undefined, name: string): number {
+  if (value === undefined) return 0
+  if (typeof value === 'number' || value.length !== 4)
+    throw new FormatError(
+      `${name}: a score must have 4 bytes; one has ${typeof value === 'number' ? 'none' : value.length}`,
+    )
+  const number = new DataView(value.buffer, value.byteOffset).getFloat32(0, true)
+  if (Number.isNaN(number)) throw new FormatError(`${name}: a score must be a number; one is NaN`)
+  return number
 }

@@ -13,7 +13,8 @@ import { writtenGguf } from '../../models/writtenGguf.ts'
 
 /*
  * llama.cpp runs the files that lowbit writes of the families that it has, too, and gives the tokens that
- * transformers gives.
+ * transformers gives; of Qwen3, Gemma 2, Gemma 3 and SmolLM3 the reference is the tokens that lowbit gives for
+ * the GGUF file beside the model, which transformers has no greedy tokens of.
  */
 
 const golden = join(import.meta.dirname, '../../golden/models')
