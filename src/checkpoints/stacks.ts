@@ -1,3 +1,5 @@
+import { FormatError } from '../core/errors.ts'
+import { showShape } from '../core/shape.ts'
 import { bytesOfRows, type TensorFile, type TensorInfo } from '../formats/tensorFile.ts'
 
 /** What a tensor [experts, rows, ...] that holds those of several experts is made of. */
@@ -23,8 +25,14 @@ interface Place {
  * A file whose stacks are taken apart: the tensors of each expert are found by their paths in a model, and are
  * read where they lie.
  * @param stackOf what a tensor is a stack of; null of others. What cannot be taken apart stays as it is
+ * @param most experts of a layer of the model
+ * @throws FormatError if a stack is of more, or of none
  */
-export function unstacked(file: TensorFile, stackOf: (path: string) => Stack | null): TensorFile {
+export function unstacked(
+  file: TensorFile,
+  stackOf: (path: string) => Stack | null,
+  most: number,
+): TensorFile {
   const tensors = new Map<string, TensorInfo>()
   const places = new Map<string, Place>()
   for (const [path, info] of file.tensors) {
@@ -34,6 +42,11 @@ export function unstacked(file: TensorFile, stackOf: (path: string) => Stack | n
       tensors.set(path, info)
       continue
     }
+    if (!(experts <= most && info.byteLength > 0))
+      throw new FormatError(
+        `${file.name}: tensor "${info.name}" must hold the weights of at most ${most} experts; its shape is ${showShape(info.shape)}`,
+        { tensor: info.name },
+      )
     const count = experts * stack.parts.length
     const shape = [rows / stack.parts.length, ...rest]
     const byteLength = info.byteLength / count

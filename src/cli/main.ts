@@ -286,7 +286,12 @@ for (const [command, most] of [
 ] as const) {
   command
     .option('--max-new-tokens <n>', 'at most this many tokens', wholeNumber(0), most)
-    .option('--temperature <t>', '0 always takes the likeliest token; higher draws more freely', number(0), 0)
+    .option(
+      '--temperature <t>',
+      '0 always takes the likeliest token, whatever --top-k, --top-p and --min-p say; higher draws more freely',
+      number(0),
+      0,
+    )
     .option('--top-k <k>', 'draw from the k likeliest tokens; 0 for all', wholeNumber(0), 0)
     .option('--top-p <p>', 'draw from the likeliest tokens that together reach the probability p', share, 1)
     .option(

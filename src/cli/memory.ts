@@ -6,7 +6,10 @@ import { type CommonOptions, planModel } from './model.ts'
 import { formatBytes, formatCount, printJson, printTable } from './output.ts'
 
 /** `lowbit inspect` of a config.json, or with `--weights`, `--kv` or `--context`: what a model would need. */
-export async function memoryCommand(path: string, options: CommonOptions & MemoryOptions): Promise<void> {
+export async function memoryCommand(
+  path: string,
+  options: CommonOptions & Omit<MemoryOptions, 'batch'>,
+): Promise<void> {
   const { weights, kv, context, dtype } = options
   const needed = requiredMemory(await configOf(path, options), { weights, kv, context, dtype })
   if (options.json) return printJson(needed)
@@ -30,7 +33,9 @@ async function configOf(path: string, options: CommonOptions): Promise<object> {
   if (path.endsWith('.json'))
     return parseJson(new TextEncoder().encode(await readTextFile(path)), path) as object
   const plan = await planModel(path, options)
-  const config = plan.model.savedConfig()
-  await plan.close()
-  return config
+  try {
+    return plan.model.savedConfig()
+  } finally {
+    await plan.close()
+  }
 }

@@ -166,7 +166,7 @@ export abstract class CausalLM extends Pretrained {
     if (cache && cache.batch !== B)
       throw new ShapeError(`forward: the cache holds ${cache.batch} sequences; received ids of ${B}`)
     const x = this.hidden(tokens.view([B, T]), cache, options.position ?? cache?.next(T) ?? 0)
-    if (!options.position) cache?.added(T, ids instanceof Tensor ? [] : ids)
+    if (!options.position) cache?.added(T, this, ids instanceof Tensor ? [] : ids)
     return x
   }
 

@@ -132,7 +132,8 @@ async function* run(
     throw new ShapeError(
       `generate: the cache must hold one sequence of ${capacity} tokens, the prompt's and new ones; it holds ${cache.batch} of ${cache.capacity}`,
     )
-  cache.length = cache.reusable(promptIds)
+  // What another model computed says nothing to this one.
+  cache.length = cache.isOf(model) ? cache.reusable(promptIds) : 0
   try {
     yield* runIn(cache, model, sequence, options)
   } finally {

@@ -9,6 +9,7 @@ import { type GgufFile, openGguf } from '../formats/gguf.ts'
 import { placeOfPart, withOtherParts } from '../formats/ggufSplit.ts'
 import { pythonJson } from '../formats/json.ts'
 import type { ByteSource, OpenOptions } from '../formats/source.ts'
+import { mostExperts } from '../nn/experts.ts'
 import type { CausalLM } from './causalLM.ts'
 import { emptyModel } from './families/index.ts'
 import { ggufConfig } from './ggufConfig.ts'
@@ -39,7 +40,11 @@ export async function planGguf(
     const model = emptyModel(config, warn)
     const modules = modulesOf(gguf, model.config)
     const byPath = renamed(file, (name) => modulePath(modules, name))
-    const apart = unstacked(byPath, (path) => (path.includes('.E.') ? { parts: [path] } : null))
+    const apart = unstacked(
+      byPath,
+      (path) => (path.includes('.E.') ? { parts: [path] } : null),
+      mostExperts(model),
+    )
     const named = inModelOrder(apart, gguf, model.config)
     const tensors = planTensors(model, named, await detectFile(named), {
       described: 'the metadata describe',

@@ -1,3 +1,4 @@
+import { ShapeError } from '../core/errors.ts'
 import { above, aNumber, wholeNumber } from '../core/kinds.ts'
 import type { OptionKinds } from '../core/options.ts'
 
@@ -53,6 +54,7 @@ export class TokenHistory {
    * Changes the logits of the next token: repetition, frequency, presence, runs, in this order. transformers
    * has the first and the last; the other two are OpenAI's.
    * @param logits [V] float32, changed in place; −∞ for tokens that may not come
+   * @throws ShapeError if none may
    */
   penalize(logits: Float32Array, options: PenaltyOptions): void {
     const {
@@ -69,7 +71,10 @@ export class TokenHistory {
     }
     if (frequencyPenalty !== 0 || presencePenalty !== 0)
       for (const [id, count] of this.counts) logits[id] -= count * frequencyPenalty + presencePenalty
-    if (noRepeatNgramSize > 0) this.excludeRuns(logits, noRepeatNgramSize)
+    if (noRepeatNgramSize === 0) return
+    this.excludeRuns(logits, noRepeatNgramSize)
+    if (logits.every((logit) => logit === -Infinity))
+      throw new ShapeError('generate: noRepeatNgramSize must leave a token that may come; it excludes all')
   }
 
   /** Excludes each token that would end a run of `size` tokens that was there before. */

@@ -8,11 +8,17 @@ import { cutoff } from './cutoff.ts'
 export interface SamplingOptions {
   /** Divides the logits; 0 (the default) always takes the likeliest token. */
   temperature?: number
-  /** Only the k likeliest tokens may be drawn; 0 (the default) allows all. */
+  /** Only the k likeliest tokens may be drawn; 0 (the default) allows all. At temperature 0 it changes nothing. */
   topK?: number
-  /** Only the likeliest tokens that together reach this probability may be drawn; default 1, all. */
+  /**
+   * Only the likeliest tokens that together reach this probability may be drawn; default 1, all. At
+   * temperature 0 it changes nothing.
+   */
   topP?: number
-  /** Only tokens that are this share as probable as the likeliest may be drawn; default 0, all. */
+  /**
+   * Only tokens that are this share as probable as the likeliest may be drawn; default 0, all. At temperature
+   * 0 it changes nothing.
+   */
   minP?: number
 }
 
@@ -37,7 +43,7 @@ export function likeliest(logits: Float32Array): number {
   let best = 0
   for (let id = 1; id < logits.length; id++) if (logits[id] > logits[best]) best = id
   if (logits[best] === -Infinity)
-    throw new ShapeError('generate: noRepeatNgramSize must leave a token that may come; it excludes all')
+    throw new ShapeError('generate: one logit at least must be above −∞; received −∞ for all tokens')
   return best
 }
 

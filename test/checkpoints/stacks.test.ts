@@ -31,7 +31,7 @@ const stacks: Record<string, Stack> = {
 
 test('the tensors of each expert are found in those of all, and read where they lie', async () => {
   const whole = fileOf({ both: [2, 4, 3], turned: [2, 3, 2], bias: [2, 4], other: [5] })
-  const file = unstacked(whole, (path) => stacks[path] ?? null)
+  const file = unstacked(whole, (path) => stacks[path] ?? null, 2)
   const shapes = Object.fromEntries([...file.tensors].map(([path, { shape }]) => [path, shape]))
   assert.deepEqual(shapes, {
     'layers.0.experts.0.gate': [2, 3],
@@ -59,6 +59,20 @@ test('the tensors of each expert are found in those of all, and read where they 
 
 test('what cannot be taken apart stays as it is', () => {
   const whole = fileOf({ both: [2, 3, 3], bias: [7] })
-  const file = unstacked(whole, (path) => stacks[path] ?? null)
+  const file = unstacked(whole, (path) => stacks[path] ?? null, 2)
   assert.deepEqual([...file.tensors.keys()], ['both', 'bias'])
+})
+
+test('a stack of more experts than the model has, or of none, is refused at once', () => {
+  for (const shape of [
+    [3_000_000, 0, 4],
+    [0, 4, 4],
+    [2, 4, 0],
+    [3, 4, 4],
+  ])
+    assert.throws(() => unstacked(fileOf({ both: shape }), (path) => stacks[path] ?? null, 2), {
+      name: 'FormatError',
+      message: `x: tensor "both" must hold the weights of at most 2 experts; its shape is [${shape.join(',')}]`,
+      tensor: 'both',
+    })
 })

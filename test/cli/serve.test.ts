@@ -116,6 +116,11 @@ test('openai: one seed draws one text', async () => {
   assert.notEqual(one.choices[0].text, other.choices[0].text)
 })
 
+test('openai: top_p 0 leaves the likeliest token alone', async () => {
+  const { choices } = await client.completions.create({ ...greedy, temperature: 2, top_p: 0, seed: 3 })
+  assert.equal(choices[0].text, alone.text)
+})
+
 test('openai: the models, and one by its name', async () => {
   const { data } = await client.models.list()
   assert.deepEqual(

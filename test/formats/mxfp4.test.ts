@@ -19,10 +19,14 @@ testOnDevices(
     const file = await openSafetensors(await diskFolder(folder).open('mxfp4.safetensors'))
     const expected = (await readGolden(join(folder, 'mxfp4.safetensors'))).get('dequant')
     assert.ok(expected)
-    const apart = unstacked(file, (path) => {
-      const part = /^gate_up_proj_(blocks|scales)$/.exec(path)?.[1]
-      return part === undefined ? null : { parts: [`experts.E.gate_up_proj.${part}`] }
-    })
+    const apart = unstacked(
+      file,
+      (path) => {
+        const part = /^gate_up_proj_(blocks|scales)$/.exec(path)?.[1]
+        return part === undefined ? null : { parts: [`experts.E.gate_up_proj.${part}`] }
+      },
+      expected.shape[0],
+    )
     const scheme = await mxfp4.detect(new JsonObject({ quant_method: 'mxfp4' }, 'settings'), apart, true)
     const [experts, out, columns] = expected.shape
     for (let e = 0; e < experts; e++) {

@@ -127,6 +127,21 @@ test('a sequence that cannot go on ends with its error; the others go on', async
   assert.ok(ends.includes('undefined'))
 })
 
+test('a prompt that cannot be read ends with its error; the others go on', async () => {
+  const before = device.allocatedBytes
+  const batch = new Batch(model, { size: 2, capacity: 40 })
+  const ends: string[] = []
+  for (const id of [5000, 1]) {
+    const listener = { onToken() {}, onEnd: (error?: unknown) => void ends.push(String(error)) }
+    batch.add(new Sequence(model, [id], { maxNewTokens: 3, stopAtEos: false }), listener)
+  }
+  while (batch.count > 0) await batch.step()
+  assert.match(ends[0], /^ShapeError: .*5000/)
+  assert.deepEqual(ends.slice(1), ['undefined'])
+  batch.dispose()
+  assert.equal(device.allocatedBytes, before)
+})
+
 test('an abort ends all, and the model is as before', async () => {
   const before = device.allocatedBytes
   const abort = new AbortController()

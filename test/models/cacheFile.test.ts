@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { loadCache, saveCache } from '../../src/models/caches/cacheFile.ts'
 import { type CacheType, caches } from '../../src/models/caches/index.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
+import { QTensor } from '../../src/qtensor/qtensor.ts'
 import { testOnDevices } from '../tensor/devices.ts'
 
 const stories = fileURLToPath(new URL('../../models/stories260K', import.meta.url))
@@ -23,7 +24,7 @@ testOnDevices('a cache is saved, and goes on where it was, with more room', asyn
       [90, 100],
       [100, 100],
     ] as const) {
-      const file = join(folder, `${kv}-${length}.safetensors`)
+      const file = join(folder, `${encodeURIComponent(device.name)}-${kv}-${length}.safetensors`)
       const options = { kv, residual: 64 }
       using cache = model.createCache(capacity, options)
       model.extend(text(0, length), cache)
@@ -47,7 +48,7 @@ testOnDevices('a cache is saved, and goes on where it was, with more room', asyn
 
 testOnDevices('several sequences, and files that are refused', async (device) => {
   const model = await loadCausalLM(stories, { device })
-  const file = join(folder, 'batch.safetensors')
+  const file = join(folder, `${encodeURIComponent(device.name)}-batch.safetensors`)
   using cache = model.createCache(20, { kv: 'int8', batch: 2 })
   for (const b of [0, 1]) {
     using one = cache.sequence(b)
@@ -78,4 +79,39 @@ testOnDevices('several sequences, and files that are refused', async (device) =>
   await writeFile(broken, bytes.subarray(0, bytes.length - 8))
   await assert.rejects(loadCache(model, broken), { name: 'FormatError' })
   for (const one of [other, model]) one.dispose()
+})
+
+testOnDevices('a cache of a model of which one matrix is another is refused', async (device) => {
+  for (const quantization of [undefined, { method: 'quanto', weights: 'int8' } as const]) {
+    const file = join(folder, `${encodeURIComponent(device.name)}-tuned-${quantization?.weights}.safetensors`)
+    const [model, tuned] = [
+      await loadCausalLM(stories, { device, quantization }),
+      await loadCausalLM(stories, { device, quantization }),
+    ]
+    using cache = model.createCache(20)
+    model.extend(text(0, 4), cache)
+    await saveCache(model, cache, file)
+    ;(await loadCache(tuned, file)).dispose()
+    const [, matrix] = [...tuned.namedParameters()].find(([path]) => path.endsWith('up_proj.weight')) ?? []
+    assert.ok(matrix)
+    const values = matrix instanceof QTensor ? matrix.codeTiles : matrix
+    values.write((await values.readBytes()).map((byte) => byte ^ 1))
+    await assert.rejects(loadCache(tuned, file), {
+      name: 'FormatError',
+      message: /must be a cache of this model/,
+    })
+    for (const one of [model, tuned]) one.dispose()
+  }
+})
+
+testOnDevices('a saved cache goes back no further than the one that was saved', async (device) => {
+  const file = join(folder, `${encodeURIComponent(device.name)}-back.safetensors`)
+  const model = await loadCausalLM(stories, { device })
+  using cache = model.createCache(20, { kv: 'int8', residual: 4 })
+  model.extend(text(0, 12), cache)
+  cache.length -= 1
+  await saveCache(model, cache, file)
+  using loaded = await loadCache(model, file)
+  assert.deepEqual([loaded.length, loaded.goesBackTo(10), loaded.isOf(model)], [11, false, true])
+  model.dispose()
 })

@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { type CacheType, caches, makeCache } from '../../src/models/caches/index.ts'
 import { generate, stream } from '../../src/models/generate.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
+import { Tensor } from '../../src/tensor/tensor.ts'
 import { testOnDevices } from '../tensor/devices.ts'
 
 const stories = fileURLToPath(new URL('../../models/stories260K', import.meta.url))
@@ -78,6 +79,53 @@ testOnDevices('caches that do not fit are refused', async (device) => {
         'length: a cache that keeps the last tokens in full must go back by one token, or to 0; received 10 of 12',
     },
   )
+  // Nor by one token again and again, also where it is part of a larger cache.
+  recent.length -= 1
+  assert.equal(recent.goesBackTo(10), false)
+  {
+    using part = recent.sequence(0)
+    assert.equal(part.goesBackTo(10), false)
+  }
+  recent.length = 0
+  model.extend(text(0, 5), recent)
+  assert.deepEqual([recent.goesBackTo(4), recent.goesBackTo(3)], [true, false])
   for (const one of [recent, cache, model]) one.dispose()
   assert.equal(device.allocatedBytes, 0)
+})
+
+testOnDevices('what a sequence lost goes with it to another row', async (device) => {
+  const model = await loadCausalLM(stories, { device })
+  const cache = model.createCache(20, { kv: 'int8', residual: 4, batch: 2 })
+  {
+    using one = cache.sequence(1)
+    model.extend(text(0, 12), one)
+    one.length -= 1
+  }
+  cache.moveSequence(1, 0)
+  for (const [row, can] of [
+    [0, false],
+    [1, true],
+  ] as const) {
+    using one = cache.sequence(row)
+    assert.equal(one.goesBackTo(10), can)
+  }
+  for (const one of [cache, model]) one.dispose()
+})
+
+testOnDevices('nothing of what another model computed is used', async (device) => {
+  const model = await loadCausalLM(stories, { device })
+  const other = await loadCausalLM(stories, { device })
+  for (const [path, weight] of other.namedParameters())
+    if (path.endsWith('v_proj.weight') && weight instanceof Tensor)
+      weight.write(new Uint8Array(weight.byteLength))
+  const cache = model.createCache(100, { kv: 'float32' })
+  const options = { maxNewTokens: 12, stopAtEos: false }
+  await generate(model, text(0, 40), { ...options, cache })
+  const { tokenIds } = await generate(other, text(0, 40), { ...options, cache })
+  const { tokenIds: alone } = await generate(other, text(0, 40), { ...options, kv: 'float32' })
+  assert.deepEqual(tokenIds, alone)
+  // Of a text that two models computed, neither knows all.
+  model.extend([3], cache)
+  assert.deepEqual([cache.isOf(model), cache.isOf(other)], [false, false])
+  for (const one of [cache, model, other]) one.dispose()
 })

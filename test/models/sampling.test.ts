@@ -5,7 +5,14 @@ import { Random } from '../../src/core/random.ts'
 import { cutoff } from '../../src/models/cutoff.ts'
 import { Logprobs } from '../../src/models/logprobs.ts'
 import { type PenaltyOptions, TokenHistory } from '../../src/models/penalties.ts'
-import { type Candidates, candidates, draw, type SamplingOptions, sample } from '../../src/models/sampling.ts'
+import {
+  type Candidates,
+  candidates,
+  draw,
+  likeliest,
+  type SamplingOptions,
+  sample,
+} from '../../src/models/sampling.ts'
 
 interface Case {
   options: Record<string, number>
@@ -77,7 +84,15 @@ test('of equally likely tokens top-p takes as many as it needs, top-k all', () =
 
 test('no token may be left out by all rules', () => {
   const logits = new Float32Array(4).fill(-Infinity)
-  assert.throws(() => candidates(logits, {}), /must leave a token/)
+  assert.throws(() => candidates(logits, {}), /one logit at least must be above −∞/)
+})
+
+test('logits that are all −∞ are told as such', () => {
+  const logits = new Float32Array(5).fill(-Infinity)
+  assert.throws(() => likeliest(logits), {
+    name: 'ShapeError',
+    message: 'generate: one logit at least must be above −∞; received −∞ for all tokens',
+  })
 })
 
 test('a cutoff is the value up to which sorted values reach an amount', () => {

@@ -53,7 +53,7 @@ export async function chatRequest(json: unknown, served: Served): Promise<Comple
   const common = readCommon(fields)
   fields.end()
   const prompt = await chatPrompt(messages, served)
-  checkLength(prompt.length, 'messages', served)
+  checkIds(prompt, 'messages', served)
   const options = { ...common.options, logprobs, topLogprobs, maxNewTokens: limit ?? served.capacity }
   return { ...common, prompts: [prompt], options }
 }
@@ -72,12 +72,7 @@ export function textRequest(json: unknown, served: Served): CompletionRequest {
   fields.end()
   const prompts = given.map((prompt) => {
     const ids = typeof prompt === 'string' ? encode(prompt, served) : prompt
-    checkLength(ids.length, 'prompt', served)
-    const { vocabularySize } = served.model.config
-    if (ids.some((id) => id >= vocabularySize))
-      throw new ApiError(400, `Invalid 'prompt': token ids must lie in 0..${vocabularySize - 1}.`, {
-        param: 'prompt',
-      })
+    checkIds(ids, 'prompt', served)
     return ids
   })
   const options = { ...common.options, logprobs: topLogprobs !== undefined, topLogprobs, maxNewTokens }
@@ -95,10 +90,12 @@ function readCommon(fields: Fields): Omit<CompletionRequest, 'prompts'> {
   const includeUsage = streamOptions?.boolean('include_usage') ?? false
   fields.unsupported('logit_bias', {})
   fields.ignore('user')
+  const topP = fields.decimal('top_p', { min: 0, max: 1 })
+  const topK = fields.integer('top_k', { min: 0, max: 2 ** 31 })
   const options: SequenceOptions = {
     temperature: fields.decimal('temperature', { min: 0, max: 2 }) ?? 1,
-    topP: fields.decimal('top_p', { min: 0, max: 1 }) || undefined,
-    topK: fields.integer('top_k', { min: 0, max: 2 ** 31 }),
+    // The likeliest token alone reaches the probability 0.
+    ...(topP === 0 ? { topK: 1 } : { topP, topK }),
     minP: fields.decimal('min_p', { min: 0, max: 1 }),
     presencePenalty: fields.decimal('presence_penalty', { min: -2, max: 2 }),
     frequencyPenalty: fields.decimal('frequency_penalty', { min: -2, max: 2 }),
@@ -139,10 +136,15 @@ function checkModel(fields: Fields, { id }: Served): void {
     })
 }
 
-function checkLength(tokens: number, param: string, { capacity }: Served): void {
+/** @throws ApiError unless a prompt has tokens, which fit and are the model's */
+function checkIds(ids: readonly number[], param: string, { capacity, model }: Served): void {
+  const tokens = ids.length
   if (tokens === 0)
     throw new ApiError(400, `Invalid '${param}': must have at least one token; received none.`, { param })
   if (tokens > capacity) throw tooLong(`${tokens} tokens`, param, capacity)
+  const { vocabularySize } = model.config
+  if (ids.some((id) => id >= vocabularySize))
+    throw new ApiError(400, `Invalid '${param}': token ids must lie in 0..${vocabularySize - 1}.`, { param })
 }
 
 function tooLong(received: string, param: string, capacity: number): ApiError {

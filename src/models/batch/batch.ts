@@ -1,3 +1,4 @@
+import { DeviceError } from '../../core/errors.ts'
 import { type Compute, computeIn } from '../../nn/computeDtype.ts'
 import type { ComputeDType } from '../../qtensor/computeDtype.ts'
 import type { Tensor } from '../../tensor/tensor.ts'
@@ -136,20 +137,25 @@ export class Batch {
   private empty(row: number): void {
     this.rows[row]?.prefill?.cache.dispose()
     this.rows[row] = undefined
-    this.cache.lengths[row] = 0
+    this.cache.setLength(row, 0)
   }
 
   /** Reads a chunk of the prompt that waits longest, and says whether there was one. */
   private async readPrompt(): Promise<boolean> {
     const member = [...this.members.values()].find(({ prefill }) => prefill)
     if (!member?.prefill) return false
-    const { done, value } = await member.prefill.chunks.next()
-    if (!done) return true
-    member.prefill.cache.dispose()
-    member.prefill = undefined
-    const logits = (await value.read()) as Float32Array
-    value.dispose()
-    this.tell(member, () => member.sequence.choose(logits))
+    try {
+      const { done, value } = await member.prefill.chunks.next()
+      if (!done) return true
+      member.prefill.cache.dispose()
+      member.prefill = undefined
+      const logits = (await value.read().finally(() => value.dispose())) as Float32Array
+      this.tell(member, () => member.sequence.choose(logits))
+    } catch (error) {
+      if (error instanceof DeviceError) throw error
+      // What is wrong with one prompt is no matter of the others.
+      this.end(member, error)
+    }
     return true
   }
 

@@ -25,7 +25,7 @@ export class BatchStep {
 
   private readonly cache: KVCache
 
-  /** @param cache that of all sequences; it is disposed with the step */
+  /** @param cache that of all sequences; it is disposed with the step, also when recording fails */
   constructor(model: CausalLM, cache: KVCache) {
     const { device } = model
     this.cache = cache
@@ -59,6 +59,7 @@ export class BatchStep {
       this.logits = result
     } catch (error) {
       for (const tensor of Object.values(made)) tensor.dispose()
+      cache.dispose()
       throw error
     }
   }
@@ -73,10 +74,16 @@ export class BatchStep {
    * @param tokens of each row
    */
   run(tokens: readonly (number | undefined)[]): void {
-    const { lengths } = this.cache
     this.ids.write(bytesOf(tokens.map((id) => id ?? 0)))
-    this.positions.write(bytesOf(tokens.map((id, row) => (id === undefined ? leftOut : lengths[row]++))))
+    this.positions.write(bytesOf(tokens.map((id, row) => (id === undefined ? leftOut : this.place(row)))))
     this.list.run()
+  }
+
+  /** Where the next token of a row stands, which is there from now on. */
+  private place(row: number): number {
+    const place = this.cache.lengths[row]
+    this.cache.setLength(row, place + 1)
+    return place
   }
 
   /** Resolves to the likeliest token of each row and its logit, as the last `run` left them. */

@@ -7,6 +7,9 @@ import { openSafetensors, type SafetensorsFile } from '../../formats/safetensors
 import { writeSafetensors } from '../../formats/safetensorsWriter.ts'
 import { aPlace } from '../../formats/source.ts'
 import type { TensorToWrite } from '../../formats/tensorFile.ts'
+import type { Parameter } from '../../nn/module.ts'
+import { lookup } from '../../qtensor/lookup.ts'
+import { QTensor } from '../../qtensor/qtensor.ts'
 import { slice } from '../../tensor/ops/index.ts'
 import { scope } from '../../tensor/scope.ts'
 import { copyTo, Tensor } from '../../tensor/tensor.ts'
@@ -49,6 +52,7 @@ export async function saveCache(model: CausalLM, cache: KVCache, target: string)
   const metadata = {
     ...{ format, kv, residual: String(residual), capacity: String(cache.capacity) },
     ...{ lengths: JSON.stringify([...cache.lengths]), tokens: JSON.stringify(cache.tokenIds) },
+    furthest: JSON.stringify(cache.furthest),
     model: await fingerprint(model),
   }
   const name = 'cache.safetensors'
@@ -90,10 +94,11 @@ export async function loadCache(
       cache.dispose()
       throw error
     }
-    cache.lengths.set(lengths)
-    cache.tokenIds.forEach((ids, b) => {
-      for (const id of saved.tokens[b] ?? []) ids.push(id)
-    })
+    const { furthest, tokens } = saved
+    cache.restore(
+      lengths.map((length, b) => ({ length, furthest: length === 0 ? 0 : furthest, ids: tokens[b] ?? [] })),
+      model,
+    )
     return cache
   } finally {
     await file.close()
@@ -165,20 +170,20 @@ async function savedFacts(file: SafetensorsFile, model: CausalLM) {
   const number = (key: string) => Number(texts.get(key))
   const kv = texts.get('kv') as CacheType
   const [lengths, tokens] = ['lengths', 'tokens'].map((key) => parsed(texts.get(key)))
-  const [capacity, residual] = [number('capacity'), number('residual')]
+  const [capacity, residual, furthest] = [number('capacity'), number('residual'), number('furthest')]
   const isList = (list: unknown): list is number[] =>
     Array.isArray(list) && list.every((value) => Number.isSafeInteger(value) && value >= 0)
   const sound =
     Object.hasOwn(caches, kv) &&
-    isList([capacity, residual]) &&
+    isList([capacity, residual, furthest]) &&
     capacity > 0 &&
     isList(lengths) &&
     lengths.length > 0 &&
     Array.isArray(tokens) &&
     tokens.every(isList) &&
-    lengths.every((length, b) => length <= capacity && (tokens[b]?.length ?? 0) <= length)
+    lengths.every((length, b) => length <= Math.min(capacity, furthest) && (tokens[b]?.length ?? 0) <= length)
   if (!sound) throw new FormatError(`${name}: the metadata of a cache must be those that saveCache writes`)
-  return { kv, capacity, residual, lengths: lengths as number[], tokens: tokens as number[][] }
+  return { kv, capacity, residual, furthest, lengths: lengths as number[], tokens: tokens as number[][] }
 }
 
 function parsed(text: string | undefined): unknown {
@@ -193,20 +198,26 @@ function parsed(text: string | undefined): unknown {
 const probes = 16
 
 /**
- * A model's class, and a hash of its tree, which says how it is quantized, of its vectors (norms, biases) and
- * of what some tokens are embedded as.
+ * A model's class, and a hash of its tree, which says how it is quantized, of its vectors (norms, biases), of
+ * the first row of each matrix, and of what some tokens are embedded as.
  */
 async function fingerprint(model: CausalLM): Promise<string> {
   const hash: string[] = [JSON.stringify(model.config), String(model)]
-  const vectors = [...model.namedParameters()].flatMap(([path, parameter]) =>
-    parameter instanceof Tensor && parameter.shape.length === 1 ? [[path, parameter] as const] : [],
-  )
   const ids = Int32Array.from({ length: probes }, (_, i) => (i * 7919) % model.config.vocabularySize)
   const embedded = scope(() => model.tokenEmbedding.forward(Tensor.fromArray(model.device, ids)))
-  for (const [path, vector] of [...vectors, ['embedding', embedded] as const])
-    hash.push(path, await digest(await vector.readBytes()))
-  embedded.dispose()
+  hash.push(await digest(await embedded.readBytes().finally(() => embedded.dispose())))
+  for (const [path, tensor] of model.namedTensors()) {
+    const start = scope(() => startOf(tensor))
+    hash.push(path, await digest(await start.readBytes().finally(() => start.dispose())))
+  }
   return `${model.typeName} ${(await digest(new TextEncoder().encode(hash.join('\n')))).slice(0, 16)}`
+}
+
+/** A vector whole, of all else the first row; of a quantized weight what it stands for. */
+function startOf(parameter: Parameter): Tensor {
+  if (parameter instanceof QTensor)
+    return lookup(parameter, Tensor.fromArray(parameter.device, Int32Array.of(0)))
+  return parameter.shape.length < 2 ? parameter.clone() : parameter.rows(0, 1).clone()
 }
 
 async function digest(bytes: Uint8Array<ArrayBuffer>): Promise<string> {

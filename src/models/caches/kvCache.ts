@@ -22,6 +22,14 @@ interface CacheLayer {
   readonly tensors: Layer
 }
 
+/** What is known of a sequence beside its length and its ids; the caches that hold it share it. */
+interface SequenceState {
+  /** The most tokens that it had since it was empty. */
+  furthest: number
+  /** The model that computed all of it; null where it is empty, or several did. */
+  model: object | null
+}
+
 /** Keys and values of the tokens seen so far, of as many sequences as it was made for. */
 export class KVCache implements AttentionCache {
   readonly device: Device
@@ -33,6 +41,7 @@ export class KVCache implements AttentionCache {
   readonly lengths: Int32Array
   /** The ids of each sequence's tokens; of fewer than it holds where they are not known. */
   readonly tokenIds: readonly number[][]
+  private readonly states: readonly SequenceState[]
 
   /** @param layers as the kind has them, for as many sequences as there are lengths */
   constructor(
@@ -42,6 +51,7 @@ export class KVCache implements AttentionCache {
     capacity: number,
     lengths: Int32Array,
     tokenIds: readonly number[][],
+    states: readonly SequenceState[],
   ) {
     this.device = device
     this.kind = kind
@@ -49,6 +59,7 @@ export class KVCache implements AttentionCache {
     this.capacity = capacity
     this.lengths = lengths
     this.tokenIds = tokenIds
+    this.states = states
   }
 
   /** An empty cache. */
@@ -59,7 +70,8 @@ export class KVCache implements AttentionCache {
       return { shape: layer, tensors: mapLayer(kind.layer(layer), make) }
     })
     const tokenIds = Array.from({ length: shape.batch }, () => [])
-    return new KVCache(device, kind, made, shape.capacity, new Int32Array(shape.batch), tokenIds)
+    const states = tokenIds.map((): SequenceState => ({ furthest: 0, model: null }))
+    return new KVCache(device, kind, made, shape.capacity, new Int32Array(shape.batch), tokenIds, states)
   }
 
   /** How many sequences it holds. */
@@ -76,18 +88,36 @@ export class KVCache implements AttentionCache {
   set length(tokens: number) {
     if (!this.goesBackTo(tokens))
       throw new ShapeError(
-        `length: a cache that keeps the last tokens in full must go back by one token, or to 0; received ${tokens} of ${this.length}`,
+        `length: a cache that keeps the last tokens in full must go back by one token, or to 0; received ${tokens} of ${this.furthest}`,
       )
-    this.lengths.fill(tokens)
-    for (const ids of this.tokenIds) if (ids.length > tokens) ids.length = tokens
+    for (let b = 0; b < this.batch; b++) this.setLength(b, tokens)
+  }
+
+  /** Sets how many tokens of sequence b there are: one more, fewer, or 0. */
+  setLength(b: number, tokens: number): void {
+    const [state, ids] = [this.states[b], this.tokenIds[b]]
+    this.lengths[b] = tokens
+    if (ids.length > tokens) ids.length = tokens
+    state.furthest = tokens === 0 ? 0 : Math.max(state.furthest, tokens)
+    if (tokens === 0) state.model = null
+  }
+
+  /** The most tokens that any sequence had since it was empty. */
+  get furthest(): number {
+    return this.states.reduce((most, { furthest }) => Math.max(most, furthest), 0)
   }
 
   /**
    * Whether it can be as when it held so many tokens. One that keeps the last tokens in full has put later
-   * ones into the places of those before.
+   * ones into the places of those before, which stay lost however short it became since.
    */
   goesBackTo(tokens: number): boolean {
-    return tokens === 0 || tokens >= this.length - 1 || !this.hasRing
+    return tokens === 0 || tokens >= this.furthest - 1 || !this.hasRing
+  }
+
+  /** Whether this model alone computed what it holds. */
+  isOf(model: object): boolean {
+    return this.states.every((state, b) => this.lengths[b] === 0 || state.model === model)
   }
 
   private get hasRing(): boolean {
@@ -126,12 +156,15 @@ export class KVCache implements AttentionCache {
     return Tensor.fromArray(this.device, lengths)
   }
 
-  /** As many tokens were added to each sequence; of a batch of one their ids, if they are known. */
-  added(tokens: number, ids: ArrayLike<number> = []): void {
+  /** A model added as many tokens to each sequence; of a batch of one their ids, if they are known. */
+  added(tokens: number, model: object, ids: ArrayLike<number> = []): void {
     const [known] = this.tokenIds
     if (known.length > this.lengths[0]) known.length = this.lengths[0]
     if (known.length === this.lengths[0]) for (let i = 0; i < ids.length; i++) known.push(ids[i])
-    for (let b = 0; b < this.batch; b++) this.lengths[b] += tokens
+    for (const [b, state] of this.states.entries()) {
+      state.model = this.lengths[b] === 0 || state.model === model ? model : null
+      this.setLength(b, this.lengths[b] + tokens)
+    }
   }
 
   /**
@@ -150,7 +183,8 @@ export class KVCache implements AttentionCache {
       tensors: mapLayer(tensors, (tensor) => keep(tensor.rows(start, end))),
     }))
     const [lengths, ids] = [this.lengths.subarray(start, end), this.tokenIds.slice(start, end)]
-    return new KVCache(this.device, this.kind, layers, this.capacity, lengths, ids)
+    const states = this.states.slice(start, end)
+    return new KVCache(this.device, this.kind, layers, this.capacity, lengths, ids, states)
   }
 
   /** Puts what it holds of sequence `from` in the place of sequence `to`, and empties the first. */
@@ -159,9 +193,22 @@ export class KVCache implements AttentionCache {
       for (const tensor of this.tensors) copyTo(tensor.rows(from, from + 1), tensor.rows(to, to + 1))
     })
     this.lengths[to] = this.lengths[from]
-    this.lengths[from] = 0
     this.tokenIds[to].length = 0
-    for (const id of this.tokenIds[from].splice(0)) this.tokenIds[to].push(id)
+    for (const id of this.tokenIds[from]) this.tokenIds[to].push(id)
+    Object.assign(this.states[to], this.states[from])
+    this.setLength(from, 0)
+  }
+
+  /** What a file says of its sequences, each computed by this model. */
+  restore(
+    sequences: readonly { length: number; furthest: number; ids: readonly number[] }[],
+    model: object,
+  ): void {
+    for (const [b, { length, furthest, ids }] of sequences.entries()) {
+      this.setLength(b, length)
+      Object.assign(this.states[b], { furthest, model })
+      for (const id of ids) this.tokenIds[b].push(id)
+    }
   }
 
   attend(layer: number, q: Tensor, k: Tensor, v: Tensor, options: AttendOptions): Tensor {
