@@ -1,13 +1,10 @@
 #pragma once
 #include "../../elementwise/unary/tanh.h"
+#include "fewRows.h"
 #include "positions.h"
 #include "panel.h"
 
 namespace LOWBIT_ISA {
-
-/* Queries that share one pass over the keys, and keys between two updates of the running softmax. */
-constexpr int32_t ATTENTION_ROWS = 64;
-constexpr int32_t ATTENTION_KEYS = 64;
 
 struct AttentionScratch {
   alignas(64) float scores[ATTENTION_ROWS * ATTENTION_KEYS];
@@ -83,65 +80,21 @@ struct AttentionRows {
   float scale, softcap;
 };
 
-/*
- * Where keys and values of a head lie, for columns i … i + depth - 1 of tokens from `token` on: one token
- * after another, `stride` values between them; k and v are those of the token `base`.
- */
-struct AttentionFloats {
-  const float *k, *v;
-  size_t stride;
-  int32_t base;
-
-  const float* keys(int32_t token, int32_t, int32_t i, int32_t) const {
-    return k + (size_t)(token - base) * stride + i;
-  }
-  const float* values(int32_t token, int32_t, int32_t i, int32_t) const {
-    return v + (size_t)(token - base) * stride + i;
-  }
-};
-
-/*
- * scores [rows, keys] = (add ? scores : 0) + q · kᵀ over `depth` columns, for so few rows that transposing
- * the keys does not pay; a key is loaded once for all rows.
- */
-template <int rows>
-static void attentionDots(const float* q, size_t qStride, const float* k, size_t kStride, int32_t keys,
-                          int32_t depth, bool add, float* scores) {
-  for (int32_t j = 0; j < keys; j++, k += kStride) {
-    f32v dots[rows] = {};
-    int32_t c = 0;
-    for (; c + LANES <= depth; c += LANES) {
-      f32v key = load(k + c);
-      for (int r = 0; r < rows; r++) dots[r] = fma(load(q + r * qStride + c), key, dots[r]);
-    }
-    if (c < depth) {
-      f32v key = loadPartial(k + c, depth - c);
-      for (int r = 0; r < rows; r++) dots[r] = fma(loadPartial(q + r * qStride + c, depth - c), key, dots[r]);
-    }
-    for (int r = 0; r < rows; r++) {
-      float* score = scores + r * ATTENTION_KEYS + j;
-      *score = add ? *score + sum(dots[r]) : sum(dots[r]);
-    }
-  }
-}
-
 /* scores [rows, keys] = q · kᵀ for keys from first on. */
 template <class Source>
 static void attentionScores(const AttentionRows& a, const Source& source, int32_t first, int32_t keys,
                             AttentionScratch& s) {
   for (int32_t i = 0; i < a.headSize; i += PANEL_DEPTH) {
     int32_t depth = a.headSize - i < PANEL_DEPTH ? a.headSize - i : PANEL_DEPTH;
-    const float* k = source.keys(first, keys, i, depth);
+    auto k = source.keys(first, keys, i, depth);
     const float* q = a.q + i;
-    if (a.rows <= 4) {
-      auto dots = a.rows == 1   ? attentionDots<1>
-                  : a.rows == 2 ? attentionDots<2>
-                  : a.rows == 3 ? attentionDots<3>
-                                : attentionDots<4>;
-      dots(q, a.stride, k, source.stride, keys, depth, i > 0, s.scores);
+    if (a.rows <= FEW_ROWS) {
+      withFewRows(a.rows, [&](auto rows) {
+        attentionDots<decltype(rows)::value>(q, a.stride, k, keys, depth, i > 0, s.scores);
+      });
       continue;
     }
-    transposeRows<FLOAT32>(k, 0, source.stride, keys, depth, s.panel, ATTENTION_KEYS);
+    transposeRows<k.dtype>(k.data, k.at, k.stride, keys, depth, s.panel, ATTENTION_KEYS);
     const float* start = i > 0 ? s.scores : nullptr;
     multiplyPanel(q, a.stride, a.rows, s.panel, ATTENTION_KEYS, depth, start, ATTENTION_KEYS, s.scores,
                   ATTENTION_KEYS, keys);
@@ -199,13 +152,12 @@ static void attentionWeights(const AttentionRows& a, const AttentionSpan& span, 
   }
 }
 
-/* Whether all of x [rows, cols] is finite: what is not gives NaN with a weight of 0, too. */
-static bool allFinite(const float* x, size_t stride, int32_t rows, int32_t cols) {
+/* Whether all of `count` tokens' values is finite: what is not gives NaN with a weight of 0, too. */
+template <int dtype> static bool allFinite(const FloatTokens<dtype>& x, int32_t count, int32_t cols) {
+  FloatMasks<dtype> masks;
   f32v zeros = {};
-  for (int32_t r = 0; r < rows; r++, x += stride) {
-    int32_t c = 0;
-    for (; c + LANES <= cols; c += LANES) zeros += load(x + c) * 0.0f;
-    if (c < cols) zeros += loadPartial(x + c, cols - c) * 0.0f;
+  for (int32_t t = 0; t < count; t++) {
+    for (int32_t c = 0; c < cols; c += LANES) zeros += x.loadUpTo(t, c, cols - c, masks) * 0.0f;
   }
   return sum(zeros) == 0;
 }
@@ -226,35 +178,31 @@ static void attentionValues(const AttentionRows& a, const Source& source, const 
   bool rowByRow = false;
   for (int32_t i = 0; partly && i < a.headSize && !rowByRow; i += PANEL_DEPTH) {
     int32_t cols = a.headSize - i < PANEL_DEPTH ? a.headSize - i : PANEL_DEPTH;
-    rowByRow = !allFinite(source.values(first, keys, i, cols), source.stride, keys, cols);
+    rowByRow = !allFinite(source.values(first, keys, i, cols), keys, cols);
   }
   if (rowByRow && s.fresh) clearRows(a);
   for (int32_t i = 0; i < a.headSize; i += PANEL_DEPTH) {
     int32_t cols = a.headSize - i < PANEL_DEPTH ? a.headSize - i : PANEL_DEPTH;
-    const float* panel = source.values(first, keys, i, cols);
-    size_t panelStride = source.stride;
-    if (cols % TILE_COLS != 0) {
-      for (int32_t j = 0; j < keys; j++) {
-        const float* from = panel + j * panelStride;
-        for (int32_t c = 0; c < cols; c += LANES)
-          store(s.panel + j * PANEL_DEPTH + c, loadUpTo(from + c, cols - c));
-      }
-      panel = s.panel;
-      panelStride = PANEL_DEPTH;
-    }
+    auto v = source.values(first, keys, i, cols);
     float* y = a.y + i;
-    if (!rowByRow) {
-      multiplyPanel(s.scores, ATTENTION_KEYS, a.rows, panel, panelStride, keys, s.fresh ? nullptr : y,
-                    a.stride, y, a.stride, cols);
-      continue;
-    }
-    for (int32_t r = 0; r < a.rows; r++, y += a.stride) {
-      int32_t low = span.first(r) - first, high = span.end(r) - first;
-      if (low < 0) low = 0;
-      if (high > keys) high = keys;
-      if (low >= high) continue;
-      multiplyPanel(s.scores + r * ATTENTION_KEYS + low, ATTENTION_KEYS, 1, panel + low * panelStride,
-                    panelStride, high - low, y, a.stride, y, a.stride, cols);
+    if (rowByRow) {
+      for (int32_t r = 0; r < a.rows; r++, y += a.stride) {
+        int32_t low = span.first(r) - first, high = span.end(r) - first;
+        if (low < 0) low = 0;
+        if (high > keys) high = keys;
+        const float* weights = s.scores + r * ATTENTION_KEYS + low;
+        if (low < high) attentionSums<1>(weights, v.from(low), high - low, cols, true, y, a.stride);
+      }
+    } else if (a.rows <= FEW_ROWS) {
+      withFewRows(a.rows, [&](auto rows) {
+        attentionSums<decltype(rows)::value>(s.scores, v, keys, cols, !s.fresh, y, a.stride);
+      });
+    } else {
+      bool ready = v.dtype == FLOAT32 && cols % TILE_COLS == 0;
+      if (!ready) v.decode(keys, cols, s.panel, PANEL_DEPTH);
+      const float* panel = ready ? (const float*)v.data + v.at : s.panel;
+      multiplyPanel(s.scores, ATTENTION_KEYS, a.rows, panel, ready ? v.stride : PANEL_DEPTH, keys,
+                    s.fresh ? nullptr : y, a.stride, y, a.stride, cols);
     }
   }
   s.fresh = false;
