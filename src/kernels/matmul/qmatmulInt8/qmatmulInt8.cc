@@ -1,3 +1,4 @@
+#include "../gemm/span.h"
 #include "oneRow.h"
 
 /* Many rows of x: bound by arithmetic. */
