@@ -1,6 +1,7 @@
 import { FormatError } from '../core/errors.ts'
 import { showShape } from '../core/shape.ts'
 import { bytesOfRows, type TensorFile, type TensorInfo } from '../formats/tensorFile.ts'
+import type { Module } from '../nn/module.ts'
 
 /** What a tensor [experts, rows, ...] that holds those of several experts is made of. */
 export interface Stack {
@@ -11,6 +12,16 @@ export interface Stack {
   readonly parts: readonly string[]
   /** Whether the matrices lie the other way round than in the model: [experts, in, out]; of one part only. */
   readonly turned?: boolean
+}
+
+/** How many modules the longest list of a model has: of layers, experts or heads. */
+export function longestList(model: Module): number {
+  let longest = 0
+  for (const [path] of model.namedModules()) {
+    const place = Number(path.slice(path.lastIndexOf('.') + 1))
+    if (place >= longest) longest = place + 1
+  }
+  return longest
 }
 
 /** Where the bytes of a part lie: in which tensor, and from which of its bytes on. */
@@ -25,7 +36,7 @@ interface Place {
  * A file whose stacks are taken apart: the tensors of each expert are found by their paths in a model, and are
  * read where they lie.
  * @param stackOf what a tensor is a stack of; null of others. What cannot be taken apart stays as it is
- * @param most experts of a layer of the model
+ * @param most modules of a list of the model, as `longestList` counts them
  * @throws FormatError if a stack is of more, or of none
  */
 export function unstacked(
@@ -44,7 +55,7 @@ export function unstacked(
     }
     if (!(experts <= most && info.byteLength > 0))
       throw new FormatError(
-        `${file.name}: tensor "${info.name}" must hold the weights of at most ${most} experts; its shape is ${showShape(info.shape)}`,
+        `${file.name}: tensor "${info.name}" must hold the weights of at most ${most} modules, as many as a list of the model has; its shape is ${showShape(info.shape)}`,
         { tensor: info.name },
       )
     const count = experts * stack.parts.length

@@ -1,11 +1,10 @@
 import { detectFolder, quantizationSettings } from '../checkpoints/detect.ts'
 import { pathsByAlias, renamed } from '../checkpoints/names.ts'
 import { type LoadPlan, planTensors } from '../checkpoints/plan.ts'
-import { unstacked } from '../checkpoints/stacks.ts'
+import { longestList, unstacked } from '../checkpoints/stacks.ts'
 import { openCheckpoint } from '../formats/checkpoint.ts'
 import { readJson } from '../formats/json.ts'
 import type { Folder } from '../formats/source.ts'
-import { mostExperts } from '../nn/experts.ts'
 import type { CausalLM } from './causalLM.ts'
 import { emptyModel } from './families/index.ts'
 import { readSideFiles } from './sideFiles.ts'
@@ -25,7 +24,7 @@ export async function planFolder(folder: Folder): Promise<LoadPlan<CausalLM>> {
       checkpoint,
       pathsByAlias(model, (path) => model.checkpointNames(path)),
     )
-    const file = unstacked(named, (path) => model.names.stack?.(path) ?? null, mostExperts(model))
+    const file = unstacked(named, (path) => model.names.stack?.(path) ?? null, longestList(model))
     const settings = quantizationSettings(config)
     const tensors = planTensors(model, file, await detectFolder(folder, settings, file), {
       described: 'config.json describes',

@@ -2,14 +2,13 @@ import { openFile } from '#files'
 import { detectFile } from '../checkpoints/detect.ts'
 import { renamed } from '../checkpoints/names.ts'
 import { type LoadPlan, planTensors } from '../checkpoints/plan.ts'
-import { unstacked } from '../checkpoints/stacks.ts'
+import { longestList, unstacked } from '../checkpoints/stacks.ts'
 import { viewAs } from '../core/dtype.ts'
 import { FormatError } from '../core/errors.ts'
 import { type GgufFile, openGguf } from '../formats/gguf.ts'
 import { placeOfPart, withOtherParts } from '../formats/ggufSplit.ts'
 import { pythonJson } from '../formats/json.ts'
 import type { ByteSource, OpenOptions } from '../formats/source.ts'
-import { mostExperts } from '../nn/experts.ts'
 import type { CausalLM } from './causalLM.ts'
 import { emptyModel } from './families/index.ts'
 import { ggufConfig } from './ggufConfig.ts'
@@ -43,7 +42,7 @@ export async function planGguf(
     const apart = unstacked(
       byPath,
       (path) => (path.includes('.E.') ? { parts: [path] } : null),
-      mostExperts(model),
+      longestList(model),
     )
     const named = inModelOrder(apart, gguf, model.config)
     const tensors = planTensors(model, named, await detectFile(named), {

@@ -21,7 +21,6 @@ import { Block, type BlockNames } from './block.ts'
 import type { LinearLike, MLPLike } from './layerLike.ts'
 import { Linear } from './linear.ts'
 import type { ExpertLike } from './mlp.ts'
-import type { Module } from './module.ts'
 import { QLinear } from './qlinear.ts'
 
 /** Scores experts, or gates one. It is a `Linear` that is quantized only where its class is named. */
@@ -146,12 +145,4 @@ function groupWeight(layer: Linear | QLinear): GroupWeight {
   const { weight, bias } = layer
   const computeDtype = ('computeDtype' in layer && layer.computeDtype) || 'float32'
   return { weight, bias: bias && cast(bias, 'float32'), computeDtype }
-}
-
-/** How many experts a layer of a model has at most. */
-export function mostExperts(model: Module): number {
-  let most = 0
-  for (const [, module] of model.namedModules())
-    if (module instanceof Experts) most = Math.max(most, module.experts.length)
-  return most
 }

@@ -72,7 +72,7 @@ test('a stack of more experts than the model has, or of none, is refused at once
   ])
     assert.throws(() => unstacked(fileOf({ both: shape }), (path) => stacks[path] ?? null, 2), {
       name: 'FormatError',
-      message: `x: tensor "both" must hold the weights of at most 2 experts; its shape is [${shape.join(',')}]`,
+      message: `x: tensor "both" must hold the weights of at most 2 modules, as many as a list of the model has; its shape is [${shape.join(',')}]`,
       tensor: 'both',
     })
 })
