@@ -32,7 +32,7 @@ export async function inspectCommand(
   path: string,
   options: CommonOptions & ReportOptions & { baseline?: string },
 ): Promise<void> {
-  checkReportOptions(options)
+  await checkReportOptions(options)
   const plan = await planModel(path, options)
   const activations = await activationsOf(plan).finally(() => plan.close())
   for (const message of plan.warnings) console.warn(`lowbit: ${message}`)

@@ -224,6 +224,7 @@ const inspect = program
   .option('--baseline <model>', 'the float model, for the error of each weight')
   .option('--report <file>', 'with a baseline: write one HTML page with charts of what quantization cost')
   .option('--charts <folder>', 'with a baseline: write these charts as SVG and PNG files')
+  .option('--overwrite', 'replace the page, and a folder that holds nothing but charts')
   .option(
     '--text <file>',
     'with a baseline: measure outputs, what each layer costs and how sensitive it is, on the beginning of a text; - for stdin',

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -35,4 +35,19 @@ test('a report without a float model to compare with is refused', async () => {
   const { code, stderr } = await lowbit('inspect', stories, '--report', join(folder, 'none.html'))
   assert.equal(code, 1)
   assert.match(stderr, /--report must come with --baseline/)
+})
+
+test('what a person has is not written over by a report, nor by charts, and is said before anything is measured', async () => {
+  const [diary, own] = [join(folder, 'diary.txt'), join(folder, 'own')]
+  writeFileSync(diary, 'mine')
+  mkdirSync(own)
+  writeFileSync(join(own, 'notes.txt'), 'mine')
+  const compared = ['inspect', join(golden, 'quanto-qint4'), '--baseline', stories]
+  const page = await lowbit(...compared, '--report', diary)
+  assert.equal(page.code, 1)
+  assert.match(page.stderr, /the file must not exist, unless overwrite is set/)
+  const charts = await lowbit(...compared, '--charts', own, '--overwrite')
+  assert.equal(charts.code, 1)
+  assert.match(charts.stderr, /notes\.txt/)
+  assert.deepEqual([readFileSync(diary, 'utf8'), readdirSync(own)], ['mine', ['notes.txt']])
 })
