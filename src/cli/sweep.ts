@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FormatError } from '../core/errors.ts'
@@ -96,14 +97,21 @@ class Results {
     this.rows = rows
   }
 
-  /** @throws FormatError if the folder holds results that were measured otherwise */
+  /** @throws FormatError if the folder holds results that were measured otherwise, or a table that is none of them */
   static async open(folder: string, settings: Record<string, unknown>): Promise<Results> {
     const path = join(folder, 'results.json')
     const text = await readFile(path, 'utf8').catch((cause: unknown) => {
       if (errorCode(cause) === 'ENOENT') return null
       throw new FormatError(`${path}: must be a file that can be read; ${errorCode(cause)}`, { cause })
     })
-    if (text === null) return new Results(folder, settings, [])
+    if (text === null) {
+      const table = join(folder, 'results.md')
+      if (existsSync(table))
+        throw new FormatError(
+          `${table}: must be the table of results.json, which is not there (take another --out)`,
+        )
+      return new Results(folder, settings, [])
+    }
     const { rows, ...before } = new JsonObject(parseJsonText(text, path), path).toObject()
     const differing = Object.keys({ ...before, ...settings }).find(
       (key) => JSON.stringify(before[key]) !== JSON.stringify(settings[key]),

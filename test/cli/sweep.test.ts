@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { close, golden, json, lowbit, printed, stories, temporaryFolder, text } from './lowbit.ts'
@@ -63,6 +63,14 @@ test('other settings, activations without a text, and a text from stdin are refu
     await says(...settings, '--limit', '2'),
     /^lowbit: .+results\.json: must hold results of the same settings, to go on with; limit is nothing there \(take another --out\)\n$/,
   )
+  const own = join(root, 'own')
+  mkdirSync(own)
+  writeFileSync(join(own, 'results.md'), 'mine')
+  assert.match(
+    await says(...settings.with(settings.indexOf('--out') + 1, own)),
+    /results\.md: must be the table of results\.json, which is not there/,
+  )
+  assert.equal(readFileSync(join(own, 'results.md'), 'utf8'), 'mine')
   assert.match(
     await says(...settings, '--activations', 'int8'),
     /^lowbit: sweep: --activations needs --calibration/,
