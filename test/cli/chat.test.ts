@@ -2,11 +2,12 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { type IPty, spawn as openTerminal } from '@lydell/node-pty'
 import { copyOf, editJson, ended, json, main, printed, stories, temporaryFolder } from './lowbit.ts'
 
 /*
- * The chat, from a pipe and at a terminal, which Python's pty opens: what the model answers is what
- * `lowbit generate --chat` says of the same conversation.
+ * The chat, from a pipe and at a terminal: what the model answers is what `lowbit generate --chat` says of the
+ * same conversation.
  */
 
 const chat_template =
@@ -78,26 +79,25 @@ test('what is no text is refused; a model without a template, too', async () => 
 
 /** A chat at a terminal. */
 class Terminal {
-  private readonly child
+  private readonly terminal: IPty
   private seen = ''
   private wake = () => {}
-  readonly end: Promise<number | null>
+  readonly end: Promise<number>
 
   constructor(...args: string[]) {
-    const open = 'import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)'
-    const command = [process.execPath, '--conditions=lowbit-source', main, 'chat', model, ...args]
-    this.child = spawn('python3', ['-c', open, ...command], { stdio: ['pipe', 'pipe', 'inherit'] })
-    this.child.stdout.setEncoding('utf8').on('data', (piece) => {
+    const command = ['--conditions=lowbit-source', main, 'chat', model, ...args]
+    this.terminal = openTerminal(process.execPath, command, { cols: 200 })
+    this.terminal.onData((piece) => {
       // Without what moves the cursor.
       // biome-ignore lint/suspicious/noControlCharactersInRegex: it is what begins such a sequence
       this.seen += piece.replace(/\x1b\[[\d;]*[A-Za-z]/g, '').replaceAll('\r', '')
       this.wake()
     })
-    this.end = new Promise((resolve) => this.child.on('close', resolve))
+    this.end = new Promise((resolve) => this.terminal.onExit(({ exitCode }) => resolve(exitCode)))
   }
 
   type(keys: string): void {
-    this.child.stdin.write(keys)
+    this.terminal.write(keys)
   }
 
   /** Waits for a text, and returns what came before it since the last one. */
@@ -117,9 +117,7 @@ class Terminal {
   }
 }
 
-test('at a terminal: answers, the line before by the arrow, several lines, commands, Ctrl-C and Ctrl-D', {
-  skip: process.platform === 'win32' && 'Windows has no pty module',
-}, async () => {
+test('at a terminal: answers, the line before by the arrow, several lines, commands, Ctrl-C and Ctrl-D', async () => {
   const terminal = new Terminal('--max-new-tokens', '12')
   assert.match(await terminal.until('> '), /\/help lists commands/)
   const first = await continued('Once upon a time', 12)
@@ -148,9 +146,7 @@ test('at a terminal: answers, the line before by the arrow, several lines, comma
   assert.equal(await terminal.end, 0)
 })
 
-test('at a terminal: Ctrl-C ends an answer, and the chat goes on', {
-  skip: process.platform === 'win32' && 'Windows has no pty module',
-}, async () => {
+test('at a terminal: Ctrl-C ends an answer, and the chat goes on', async () => {
   const terminal = new Terminal('--max-new-tokens', '100000', '--no-eos', '--temperature', '1')
   await terminal.until('> ')
   terminal.type('Once upon a time\r')
