@@ -62,7 +62,7 @@ export function quantizedType(text: string): QType {
   } catch (error) {
     if (error instanceof DTypeError)
       throw new InvalidArgumentError(
-        'It must be int8, int4, int2, float8, float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, nf4 or fp4.',
+        'It must be int8, int4, int3, int2, float8, float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, nf4 or fp4.',
       )
     throw error
   }

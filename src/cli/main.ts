@@ -41,7 +41,7 @@ const quantize = program
   .argument('<model>', modelHelp)
   .requiredOption(
     '--weights <type>',
-    'int8, int4, int2, float8 (= float8_e4m3fn), float8_e5m2, float8_e4m3fnuz, nf4 or fp4',
+    'int8, int4, int3, int2, float8 (= float8_e4m3fn), float8_e5m2, float8_e4m3fnuz, nf4 or fp4',
     quantizedType,
   )
   .option(

@@ -65,6 +65,7 @@ export const qfloat8 = qfloat8_e4m3fn
 /** The quantized types that have names which options take. */
 export const qtypes: readonly QType[] = [
   qint2,
+  qint3,
   qint4,
   qint8,
   qfloat8_e4m3fn,
@@ -86,6 +87,7 @@ export function unsignedType(bits: number): QType {
 export type QTypeName =
   | TypeName
   | 'int2'
+  | 'int3'
   | 'int4'
   | 'int8'
   | 'float8'
@@ -114,7 +116,7 @@ function findQType(type: unknown): QType | undefined {
 
 /** A quantized type, or its name. */
 export const aQTypeOrName: Kind = {
-  must: 'be int2, int4, int8, float8, float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, nf4 or fp4',
+  must: 'be int2, int3, int4, int8, float8, float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, nf4 or fp4',
   holds: (value) => findQType(value) !== undefined,
   error: DTypeError,
 }

@@ -118,8 +118,8 @@ const quantization: Case[] = [
   },
   {
     name: 'weights of no type',
-    run: () => quantize(net(), { weights: 'int3' as 'int4' }),
-    says: 'quantize: weights must be int2, int4, int8, float8, float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, nf4 or fp4; received "int3"',
+    run: () => quantize(net(), { weights: 'int5' as 'int4' }),
+    says: 'quantize: weights must be int2, int3, int4, int8, float8, float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, nf4 or fp4; received "int5"',
   },
   {
     name: 'activations of 4 bits',
@@ -232,7 +232,7 @@ const states: Case[] = [
         { device },
       )
     },
-    says: 'requantize: first: weights must be int2, int4, int8, float8, float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, nf4 or fp4; received "int9"',
+    says: 'requantize: first: weights must be int2, int3, int4, int8, float8, float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, nf4 or fp4; received "int9"',
   },
   {
     name: 'a map of 4-bit activations',

@@ -34,7 +34,7 @@ const options: Case[] = [
   {
     name: 'no options',
     run: () => quantize(net(), undefined as unknown as QuantizeOptions),
-    says: 'quantize: weights must be int2, int4, int8, float8, float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, nf4 or fp4; received nothing',
+    says: 'quantize: weights must be int2, int3, int4, int8, float8, float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, nf4 or fp4; received nothing',
   },
   {
     name: 'a type in the place of options',
