@@ -40,3 +40,23 @@ export function cutoff(values: Float64Array, amount: number, gather: 'count' | '
 function median(a: number, b: number, c: number): number {
   return Math.max(Math.min(a, b), Math.min(Math.max(a, b), c))
 }
+
+/**
+ * The k-th largest of values, −∞ if there are fewer: in one pass that keeps what may be among them, and
+ * leaves out most at a single comparison.
+ */
+export function kthLargest(values: Float32Array, k: number): number {
+  const held = new Float64Array(Math.max(4 * k, 256))
+  let count = 0
+  let least = -Infinity
+  for (let i = 0; i < values.length; i++) {
+    if (values[i] <= least) continue
+    held[count++] = values[i]
+    if (count < held.length) continue
+    least = +cutoff(held, k, 'count')
+    count = 0
+    for (let j = 0; j < held.length; j++) if (held[j] > least) held[count++] = held[j]
+    while (count < k) held[count++] = least
+  }
+  return count < k ? -Infinity : cutoff(held.subarray(0, count), k, 'count')
+}

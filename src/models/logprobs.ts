@@ -1,6 +1,7 @@
 import { aBoolean, wholeNumber } from '../core/kinds.ts'
 import type { OptionKinds } from '../core/options.ts'
-import { cutoff } from './cutoff.ts'
+import { kthLargest } from './cutoff.ts'
+import { expMinus } from './expMinus.ts'
 
 /** Which log-probabilities come with each token. */
 export interface LogprobOptions {
@@ -33,9 +34,9 @@ export class Logprobs {
   constructor(logits: Float32Array, count: number) {
     this.logits = logits.slice()
     let largest = -Infinity
-    for (const logit of logits) if (logit > largest) largest = logit
+    for (let id = 0; id < logits.length; id++) if (logits[id] > largest) largest = logits[id]
     let sum = 0
-    for (const logit of logits) sum += Math.exp(logit - largest)
+    for (let id = 0; id < logits.length; id++) sum += expMinus(largest - logits[id])
     this.logSum = largest + Math.log(sum)
     this.top = count === 0 ? [] : this.likeliest(count)
   }
@@ -47,7 +48,7 @@ export class Logprobs {
   /** From the likeliest down; of equal ones the first. */
   private likeliest(count: number): TokenLogprob[] {
     const { logits } = this
-    const least = cutoff(new Float64Array(logits), count, 'count')
+    const least = kthLargest(logits, count)
     const found: number[] = []
     for (let id = 0; id < logits.length; id++) if (logits[id] >= least) found.push(id)
     return found

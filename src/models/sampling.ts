@@ -2,7 +2,8 @@ import { ShapeError } from '../core/errors.ts'
 import { atLeast, type Kind, wholeNumber, within } from '../core/kinds.ts'
 import type { OptionKinds } from '../core/options.ts'
 import type { Random } from '../core/random.ts'
-import { cutoff } from './cutoff.ts'
+import { cutoff, kthLargest } from './cutoff.ts'
+import { expMinus } from './expMinus.ts'
 
 /** Which tokens may be drawn, and how freely. */
 export interface SamplingOptions {
@@ -35,14 +36,22 @@ export const samplingKinds: OptionKinds<SamplingOptions> = {
 }
 
 /**
- * The likeliest token, of equal ones the first.
+ * The likeliest token, of equal ones the first; or the first whose logit is NaN or infinite, if there is one.
  * @param logits [V] float32; −∞ for tokens that may not come
  * @throws ShapeError if none may
  */
 export function likeliest(logits: Float32Array): number {
-  let best = 0
-  for (let id = 1; id < logits.length; id++) if (logits[id] > logits[best]) best = id
-  if (logits[best] === -Infinity)
+  let best = -1
+  let largest = -Infinity
+  for (let id = 0; id < logits.length; id++) {
+    const logit = logits[id]
+    // One comparison for all that is usual: NaN fails it, too.
+    if (logit <= largest) continue
+    best = id
+    largest = logit
+    if (!(logit < Infinity)) break
+  }
+  if (best < 0)
     throw new ShapeError('generate: one logit at least must be above −∞; received −∞ for all tokens')
   return best
 }
@@ -54,72 +63,104 @@ export interface Candidates {
   total: number
 }
 
+/** Steps of 1/16 below the largest logit in which weights are summed; the last holds all that lie lower. */
+const steps = 1024
+
+/** In which step a token lies whose weight is e^−x. */
+function stepOf(x: number): number {
+  return x < (steps - 1) / 16 ? (x * 16) | 0 : steps - 1
+}
+
 /**
  * The tokens that may be drawn: temperature, then top-k, then top-p, then min-p, as transformers orders them.
- * Tokens are compared with a value that is found without sorting the vocabulary.
+ * Tokens are compared with a value that is found without sorting the vocabulary: first the step of a coarse
+ * scale that it lies in, then its place among the few of that step.
  * Source: Holtzman et al., "The Curious Case of Neural Text Degeneration", 2020 (top-p); Nguyen et al.,
  * "Turning Up the Heat: Min-p Sampling", 2024.
  * @param logits [V] float32; −∞ for tokens that may not come
+ * @param largest of them
  * @throws ShapeError if no token may come
  */
 export function candidates(
   logits: Float32Array,
   { temperature = 1, topK = 0, topP = 1, minP = 0 }: SamplingOptions,
+  largest = logits[likeliest(logits)],
 ): Candidates {
-  const largest = logits[likeliest(logits)]
-  const isCut = topK > 0 && topK < logits.length
-  // As in transformers, those as likely as the last of the k may be drawn, too.
-  const least = isCut ? cutoff(new Float64Array(logits), topK, 'count') : -Infinity
-  let total = 0
-  let count = 0
-  for (let id = 0; id < logits.length; id++) {
-    if (logits[id] < least) continue
-    total += Math.exp((logits[id] - largest) / temperature)
-    count++
-  }
-  // Together, tokens below this weight have less than top-p leaves out: none of them is in the nucleus.
-  const lightest = topP < 1 ? ((1 - topP) * total) / count : 0
-  let found = gather(logits, { largest, temperature, least, lightest, count })
-  if (topP < 1) found = nucleus(found, topP * total)
-  // The likeliest has the weight 1.
+  const scale = 1 / temperature
+  let found: Weighted
+  if (topK > 0 && topK < logits.length) {
+    // As in transformers, those as likely as the last of the k may be drawn, too.
+    found = gather(logits, largest, scale, kthLargest(logits, topK))
+    if (topP < 1) found = nucleus(found, found.weights.slice(), topP * sumOf(found.weights), 0)
+  } else if (topP < 1) found = nucleusOf(logits, largest, scale, topP)
+  // The likeliest has the weight 1; a little lower, since weights are rounded.
+  else found = gather(logits, largest, scale, largest + (Math.log(minP) - 1e-6) / scale)
   if (minP > 0) found = keepFrom(found, minP, Infinity)
   return { ...found, total: sumOf(found.weights) }
 }
 
-/** The tokens whose logits are `least` or more, and whose weights exp((logit − largest) / t) `lightest` or more. */
-function gather(
-  logits: Float32Array,
-  at: { largest: number; temperature: number; least: number; lightest: number; count: number },
-): Weighted {
-  const ids = new Int32Array(at.count)
-  const weights = new Float64Array(at.count)
-  // Not to compute the weights of those that lie far below.
-  const least = Math.max(at.least, at.largest + at.temperature * (Math.log(at.lightest) - 1))
+type Weighted = Omit<Candidates, 'total'>
+
+/** The likeliest tokens that together reach the share `topP` of all weights. */
+function nucleusOf(logits: Float32Array, largest: number, scale: number, topP: number): Weighted {
+  const sums = new Float64Array(steps)
+  for (let id = 0; id < logits.length; id++) {
+    const x = (largest - logits[id]) * scale
+    sums[stepOf(x)] += expMinus(x)
+  }
+  const limit = topP * sumOf(sums)
+  let step = 0
+  let above = 0
+  while (step < steps - 1 && above + sums[step] < limit) above += sums[step++]
+  // Above this step all are in it, below none; a little lower, since its bounds are rounded.
+  const least = step === steps - 1 ? -Infinity : largest - ((step + 1) / 16 + 1e-6) / scale
+  const found = gather(logits, largest, scale, least)
+  const heaviest = expMinus(step / 16)
+  const last = new Float64Array(found.weights.length)
+  let count = 0
+  for (let i = 0; i < last.length; i++) if (found.weights[i] <= heaviest) last[count++] = found.weights[i]
+  return nucleus(found, last.subarray(0, count), limit, above)
+}
+
+/**
+ * The likeliest tokens that together reach the weight `limit`, at least one; of equal ones the first.
+ * @param last the weights among which it is reached, in any order; changed
+ * @param above the sum of those that are larger
+ */
+function nucleus(all: Weighted, last: Float64Array, limit: number, above: number): Weighted {
+  const least = cutoff(last, limit - above, 'sum')
+  let larger = 0
+  for (let i = 0; i < all.weights.length; i++) if (all.weights[i] > least) larger += all.weights[i]
+  return keepFrom(all, least, Math.max(Math.ceil((limit - larger) / least), 1))
+}
+
+/** The tokens whose logits are `least` or more, with their weights exp((logit − largest) · scale). */
+function gather(logits: Float32Array, largest: number, scale: number, least: number): Weighted {
+  let ids = new Int32Array(1024)
+  let weights = new Float64Array(1024)
   let count = 0
   for (let id = 0; id < logits.length; id++) {
-    if (logits[id] < least) continue
-    const weight = Math.exp((logits[id] - at.largest) / at.temperature)
-    if (weight < at.lightest) continue
+    const logit = logits[id]
+    if (logit < least) continue
+    if (count === ids.length) {
+      ids = grown(ids, new Int32Array(2 * count))
+      weights = grown(weights, new Float64Array(2 * count))
+    }
     ids[count] = id
-    weights[count++] = weight
+    weights[count++] = expMinus((largest - logit) * scale)
   }
   return { ids: ids.subarray(0, count), weights: weights.subarray(0, count) }
 }
 
-type Weighted = Omit<Candidates, 'total'>
+function grown<Values extends Int32Array | Float64Array>(values: Values, larger: Values): Values {
+  larger.set(values)
+  return larger
+}
 
 function sumOf(values: Float64Array): number {
   let sum = 0
   for (let i = 0; i < values.length; i++) sum += values[i]
   return sum
-}
-
-/** The likeliest tokens that together reach the weight `limit`, at least one; of equal ones the first. */
-function nucleus(all: Weighted, limit: number): Weighted {
-  const least = cutoff(all.weights.slice(), limit, 'sum')
-  let above = 0
-  for (const weight of all.weights) if (weight > least) above += weight
-  return keepFrom(all, least, Math.max(Math.ceil((limit - above) / least), 1))
 }
 
 /** The tokens of a weight above `least`, and the first `same` of those that have it. Changes them in place. */
@@ -134,24 +175,39 @@ function keepFrom({ ids, weights }: Weighted, least: number, same: number): Weig
   return { ids: ids.subarray(0, count), weights: weights.subarray(0, count) }
 }
 
+/** Tokens whose weights are summed before one of them is looked for. */
+const stretch = 256
+
 /**
  * Draws a token.
  * @param logits as of `candidates`
  */
-export function sample(logits: Float32Array, options: SamplingOptions, random: Random): number {
+export function sample(
+  logits: Float32Array,
+  options: SamplingOptions,
+  random: Random,
+  largest = logits[likeliest(logits)],
+): number {
   const { temperature = 1, topK = 0, topP = 1, minP = 0 } = options
-  if (topK > 0 || topP < 1 || minP > 0) return draw(candidates(logits, options), random)
+  if (topK > 0 || topP < 1 || minP > 0) return draw(candidates(logits, options, largest), random)
   // Of all tokens no list has to be made.
-  const largest = logits[likeliest(logits)]
-  const weight = (id: number) => Math.exp((logits[id] - largest) / temperature)
-  let rest = 0
-  for (let id = 0; id < logits.length; id++) rest += weight(id)
-  rest *= random.uniform()
-  let last = 0
-  for (let id = 0; id < logits.length && rest >= 0; id++) {
-    if (logits[id] === -Infinity) continue
+  const scale = 1 / temperature
+  const sums = new Float64Array(Math.ceil(logits.length / stretch))
+  for (let i = 0; i < sums.length; i++) {
+    const end = Math.min((i + 1) * stretch, logits.length)
+    let sum = 0
+    for (let id = i * stretch; id < end; id++) sum += expMinus((largest - logits[id]) * scale)
+    sums[i] = sum
+  }
+  let rest = random.uniform() * sumOf(sums)
+  let at = 0
+  while (at < sums.length - 1 && rest >= sums[at]) rest -= sums[at++]
+  let last = at * stretch
+  for (let id = last; id < logits.length && rest >= 0; id++) {
+    const weight = expMinus((largest - logits[id]) * scale)
+    if (weight === 0) continue
     last = id
-    rest -= weight(id)
+    rest -= weight
   }
   return last
 }

@@ -141,11 +141,15 @@ export class Sequence {
    * @throws DTypeError if one is NaN or infinite
    */
   choose(logits: Float32Array): GeneratedToken {
-    for (let id = 0; id < logits.length; id++) if (!(logits[id] < Infinity)) this.checkLogit(logits[id])
+    let best = likeliest(logits)
+    this.checkLogit(logits[best])
     const { temperature = 0, topLogprobs = 0 } = this.options
     const logprobs = this.hasLogprobs ? new Logprobs(logits, topLogprobs) : undefined
-    this.history?.penalize(logits, this.options)
-    const id = temperature > 0 ? sample(logits, this.options, this.random) : likeliest(logits)
+    if (this.history) {
+      this.history.penalize(logits, this.options)
+      best = likeliest(logits)
+    }
+    const id = temperature > 0 ? sample(logits, this.options, this.random, logits[best]) : best
     const token = this.add(id)
     if (logprobs) token.logprob = logprobs.of(id)
     if (logprobs && topLogprobs > 0) token.topLogprobs = logprobs.top

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { Random } from '../../src/core/random.ts'
-import { cutoff } from '../../src/models/cutoff.ts'
+import { cutoff, kthLargest } from '../../src/models/cutoff.ts'
+import { expMinus } from '../../src/models/expMinus.ts'
 import { Logprobs } from '../../src/models/logprobs.ts'
 import { type PenaltyOptions, TokenHistory } from '../../src/models/penalties.ts'
 import {
@@ -109,6 +110,48 @@ test('a cutoff is the value up to which sorted values reach an amount', () => {
     while (place < size - 1 && sum + sorted[place] < limit) sum += sorted[place++]
     assert.equal(cutoff(values.slice(), limit, 'sum'), sorted[place], `${sorted} to ${limit}`)
   }
+})
+
+test('the k-th largest value is the k-th of the sorted ones, in whatever order they come', () => {
+  const random = new Random(4)
+  const orders: ((values: Float32Array) => Float32Array)[] = [
+    (values) => values,
+    (values) => values.sort(),
+    (values) => values.sort().reverse(),
+  ]
+  for (let round = 0; round < 60; round++) {
+    const size = 1 + (random.uint32() % 3000)
+    const drawn = Float32Array.from({ length: size }, () => (random.uint32() % 500) / 4)
+    const sorted = [...drawn].sort((a, b) => b - a)
+    const k = 1 + (random.uint32() % size)
+    assert.equal(kthLargest(orders[round % 3](drawn), k), sorted[k - 1], `${k} of ${size}`)
+  }
+  assert.equal(kthLargest(Float32Array.of(1, -Infinity, 2), 3), -Infinity)
+})
+
+test('the nucleus is that of sorted weights, of flat and of steep logits', () => {
+  const random = new Random(5)
+  for (const spread of [0, 0.01, 1, 10, 300])
+    for (const topP of [1e-9, 0.1, 0.9, 1 - 1e-9]) {
+      const logits = Float32Array.from({ length: 5000 }, () => spread * random.normal())
+      const largest = Math.max(...logits)
+      const weights = Array.from(logits, (logit) => Math.exp(logit - largest))
+      const order = [...weights.keys()].sort((a, b) => weights[b] - weights[a] || a - b)
+      const limit = topP * weights.reduce((sum, weight) => sum + weight)
+      let [sum, count] = [0, 0]
+      while (count < 5000 && (count === 0 || sum < limit)) sum += weights[order[count++]]
+      const got = candidates(logits, { topP }).ids.length
+      // The sums are rounded differently: where the limit is met exactly, one token more or less.
+      assert.ok(Math.abs(got - count) <= 1, `spread ${spread}, top-p ${topP}: ${got} of ${count}`)
+    }
+})
+
+test('e^−x is within 4 units in the last place', () => {
+  for (let x = 0; x < 700; x += 0.0371) {
+    const expected = Math.exp(-x)
+    assert.ok(Math.abs(expMinus(x) - expected) <= 4 * Number.EPSILON * expected, `e^−${x}`)
+  }
+  assert.deepEqual([expMinus(0), expMinus(800), expMinus(Infinity)], [1, 0, 0])
 })
 
 test('tokens are drawn as often as they are probable', () => {
