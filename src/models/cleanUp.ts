@@ -15,18 +15,50 @@ const rules = [
   [" 're", "'re"],
 ] as const
 
-/**
- * Text without the spaces that WordPiece leaves before punctuation.
- * @returns the whole, and its beginning up to where more text behind it could change it
- */
-export function cleanUp(text: string): { whole: string; settled: string } {
-  let [whole, settled] = [text, text]
-  for (const [from, to] of rules) {
-    whole = whole.replaceAll(from, to)
-    settled = settled.replaceAll(from, to)
-    settled = settled.slice(0, settled.length - begunAtEnd(settled, from))
+/** The last character that stands in no rule: no replacement reaches over it. */
+const lastOther = /[^ .?!,'ntmsvre](?=[ .?!,'ntmsvre]*$)/
+
+/** Text without the spaces that WordPiece leaves before punctuation. */
+export function cleanUp(text: string): string {
+  return rules.reduce((cleaned, [from, to]) => cleaned.replaceAll(from, to), text)
+}
+
+/** The same of a text that comes in pieces: as much of it as more text could not change. */
+export class CleanUpStream {
+  /** What is not settled, and how many characters of it, cleaned up, were told. */
+  private held = ''
+  private told = 0
+
+  add(piece: string): string {
+    this.held += piece
+    const at = this.held.search(lastOther)
+    let text = ''
+    if (at >= 0) {
+      text = cleanUp(this.held.slice(0, at + 1)).slice(this.told)
+      this.held = this.held.slice(at + 1)
+      this.told = 0
+    }
+    const settled = settledOf(this.held)
+    text += settled.slice(this.told)
+    this.told = Math.max(this.told, settled.length)
+    return text
   }
-  return { whole, settled }
+
+  /** What was held back, once no more text comes. */
+  end(): string {
+    const text = cleanUp(this.held).slice(this.told)
+    this.held = ''
+    this.told = 0
+    return text
+  }
+}
+
+/** A text that is cleaned up, to where more text behind it could change it. */
+function settledOf(text: string): string {
+  return rules.reduce((settled, [from, to]) => {
+    const cleaned = settled.replaceAll(from, to)
+    return cleaned.slice(0, cleaned.length - begunAtEnd(cleaned, from))
+  }, text)
 }
 
 /** How many characters at the end of `text` begin `pattern`, without completing it. */

@@ -169,11 +169,11 @@ export class Sequence {
     const { tokenIds, stream } = this
     tokenIds.push(id)
     this.history?.add(id)
-    let text = stream?.next(tokenIds) ?? ''
+    let text = stream?.next(id) ?? ''
     if (stream?.stopped || this.stopTokens.has(id)) this.finishReason = 'stop'
     else if (tokenIds.length === this.limit) this.finishReason = 'length'
     // What more tokens might have changed.
-    if (stream && this.finishReason) text += stream.rest(tokenIds)
+    if (stream && this.finishReason) text += stream.rest()
     if (stream?.stopped) this.finishReason = 'stop'
     return { tokenId: id, text }
   }

@@ -1,3 +1,4 @@
+import type { DecodeStream } from './tokenization/decodeStream.ts'
 import type { Tokenizer } from './tokenizer.ts'
 
 /**
@@ -5,39 +6,39 @@ import type { Tokenizer } from './tokenizer.ts'
  * change, or what may be the beginning of a stop string. The text ends before the first stop string.
  */
 export class TextStream {
-  private readonly tokenizer: Tokenizer
+  private readonly stream: DecodeStream
   private readonly stopStrings: readonly string[]
   /** The text that was given. */
   text = ''
   /** Whether a stop string came. */
   stopped = false
+  /** What may begin a stop string. */
+  private held = ''
 
   constructor(tokenizer: Tokenizer, stopStrings: readonly string[]) {
-    this.tokenizer = tokenizer
+    this.stream = tokenizer.decodeStream()
     this.stopStrings = stopStrings
   }
 
-  /** What all tokens so far add to the text that was given. */
-  next(tokenIds: readonly number[]): string {
-    const settled = this.tokenizer.decodeSettled(tokenIds)
-    const end = this.endIn(settled)
-    return this.give(settled, end ?? settled.length - this.begun(settled))
+  /** What a token adds to the text that was given. */
+  next(id: number): string {
+    return this.give(this.stream.add(id), (text) => text.length - this.begun(text))
   }
 
   /** The same, when no more tokens come. */
-  rest(tokenIds: readonly number[]): string {
-    if (this.stopped) return ''
-    const whole = this.tokenizer.decode(tokenIds)
-    return this.give(whole, this.endIn(whole) ?? whole.length)
+  rest(): string {
+    return this.stopped ? '' : this.give(this.stream.end(), (text) => text.length)
   }
 
-  private give(text: string, end: number): string {
-    const piece = text.slice(this.text.length, end)
-    this.text += piece
-    return piece
+  private give(piece: string, endOf: (text: string) => number): string {
+    const text = this.held + piece
+    const end = this.endIn(text) ?? endOf(text)
+    this.held = text.slice(end)
+    this.text += text.slice(0, end)
+    return text.slice(0, end)
   }
 
-  /** Where the first stop string stands. What was given holds none. */
+  /** Where the first stop string stands. What was given holds none, nor the beginning of one. */
   private endIn(text: string): number | undefined {
     const places = this.stopStrings.map((stop) => text.indexOf(stop)).filter((place) => place >= 0)
     this.stopped = places.length > 0

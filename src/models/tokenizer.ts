@@ -3,7 +3,8 @@ import { aBoolean, aString, check, isObject, type Kind, listOf, wholeNumber } fr
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { JsonObject } from '../formats/json.ts'
 import { type ChatMessage, type ChatTemplateOptions, chatTemplateKinds, renderChat } from './chatTemplate.ts'
-import { cleanUp } from './cleanUp.ts'
+import { CleanUpStream, cleanUp } from './cleanUp.ts'
+import { DecodeStream } from './tokenization/decodeStream.ts'
 import type { Pipeline } from './tokenization/pipeline.ts'
 import { readVocabulary } from './tokenization/vocabulary.ts'
 
@@ -117,17 +118,14 @@ export class Tokenizer {
     check('decode', 'ids', ids, listOf('token ids', wholeNumber(0)))
     checkOptions('decode', options, decodeKinds)
     const text = this.pipeline.decode(ids, options.skipSpecialTokens ?? true)
-    return this.cleansUp() ? cleanUp(text).whole : text
+    return this.cleansUp() ? cleanUp(text) : text
   }
 
-  /**
-   * The beginning of the text of token ids, as much of it as no further token can change; pieces of a stream
-   * add up to `decode`'s text. Held back are characters that are not whole, runs of bytes that have not ended,
-   * and where spaces are cleaned up the beginnings of what would be replaced.
-   */
-  decodeSettled(ids: readonly number[], { skipSpecialTokens = true }: DecodeOptions = {}): string {
-    const text = this.pipeline.decodeSettled(ids, skipSpecialTokens)
-    return this.cleansUp() ? cleanUp(text).settled : text
+  /** The text of tokens that come one by one, in pieces that add up to what `decode` gives. */
+  decodeStream(options: DecodeOptions = {}): DecodeStream {
+    checkOptions('decodeStream', options, decodeKinds)
+    const cleaned = this.cleansUp() ? new CleanUpStream() : undefined
+    return new DecodeStream(this.pipeline, options.skipSpecialTokens ?? true, cleaned)
   }
 
   /**

@@ -26,7 +26,8 @@ export async function expectations(model: CausalLM, prompts: readonly string[]):
     })
     const tie = logprobs.findIndex(({ topLogprobs: [a, b] = [] }) => a.logprob - b.logprob < nearTie)
     const sure = tie < 0 ? tokenIds : tokenIds.slice(0, tie)
-    found.push({ prompt, text: model.tokenizer?.decodeSettled(sure) ?? '' })
+    const stream = model.tokenizer?.decodeStream()
+    found.push({ prompt, text: sure.map((id) => stream?.add(id)).join('') })
   }
   return found
 }

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
-import { test } from 'node:test'
+import { mock, test } from 'node:test'
 import fc from 'fast-check'
+import { Pipeline } from '../../src/models/tokenization/pipeline.ts'
 import { Tokenizer } from '../../src/models/tokenizer.ts'
 
 type Json = Record<string, unknown> & {
@@ -34,17 +35,11 @@ for (const [name, { json, cases }] of Object.entries(truth.tokenizers)) {
 
 /** What a stream tells of these tokens, piece by piece. */
 function streamed(tokenizer: Tokenizer, ids: readonly number[]): string[] {
-  const pieces: string[] = []
-  let told = ''
-  for (let count = 1; count <= ids.length; count++) {
-    const settled = tokenizer.decodeSettled(ids.slice(0, count))
-    assert.ok(settled.startsWith(told), `${JSON.stringify(settled)} must go on from ${JSON.stringify(told)}`)
-    pieces.push(settled.slice(told.length))
-    told = settled
-  }
-  const whole = tokenizer.decode(ids)
-  assert.ok(whole.startsWith(told), `${JSON.stringify(whole)} must go on from ${JSON.stringify(told)}`)
-  return [...pieces, whole.slice(told.length)]
+  const stream = tokenizer.decodeStream()
+  const pieces = ids.map((id) => stream.add(id))
+  pieces.push(stream.end())
+  assert.equal(pieces.join(''), tokenizer.decode(ids))
+  return pieces
 }
 
 for (const { json, config, ids, texts } of truth.cleanup) {
@@ -67,6 +62,21 @@ test('pieces of any tokens add up to their text, whatever the tokenizer', async 
       { numRuns: 100 },
     )
   }
+})
+
+test('a token is decoded behind few others, however long the text is', async () => {
+  const { json } = truth.tokenizers['byte level']
+  const tokenizer = await Tokenizer.fromJson(json, {})
+  const { c, a, t } = json.model.vocab
+  const decode = mock.method(Pipeline.prototype, 'decode')
+  const decodeSettled = mock.method(Pipeline.prototype, 'decodeSettled')
+  const stream = tokenizer.decodeStream()
+  const ids = Array.from({ length: 3000 }, (_, i) => [c, a, t][i % 3])
+  assert.equal(ids.map((id) => stream.add(id)).join(''), 'cat'.repeat(1000))
+  const calls = [...decode.mock.calls, ...decodeSettled.mock.calls]
+  mock.restoreAll()
+  const longest = Math.max(...calls.map(({ arguments: [some] }) => some.length))
+  assert.ok(calls.length > 0 && longest <= 3, `${longest} tokens at once`)
 })
 
 test('a character over several tokens comes whole; text before it does not wait; a run that is no text is lost whole, as in Python', async () => {
