@@ -1,9 +1,10 @@
 import { add, mul } from '../tensor/ops/index.ts'
 import { scope } from '../tensor/scope.ts'
 import type { Tensor } from '../tensor/tensor.ts'
+import { type ActivationName, activations } from './activations.ts'
 import type { AttentionLike, DecoderContext } from './attention.ts'
 import { Block, type BlockNames } from './block.ts'
-import type { MLPLike, NormLike } from './layerLike.ts'
+import type { LinearLike, MLPLike, NormLike } from './layerLike.ts'
 import type { Module } from './module.ts'
 
 /** What a decoder stacks: x [B, T, hidden] → [B, T, hidden]. */
@@ -14,7 +15,10 @@ export interface DecoderLayerLike extends Module {
 /** What a decoder layer consists of; the order in which they are given is that of its paths. */
 export interface DecoderLayerParts {
   attention: AttentionLike
-  mlp: MLPLike
+  /** Left out where `up` and `down`, its two layers, stand in the decoder layer itself. */
+  mlp?: MLPLike
+  up?: LinearLike
+  down?: LinearLike
   /** Before the attention; after its sum where norms come last. */
   attentionNorm?: NormLike
   /** Before the MLP; after its sum where norms come last. */
@@ -36,6 +40,8 @@ export interface DecoderLayerOptions {
   form?: 'preNorm' | 'postNorm' | 'parallel'
   /** Multiplies what attention and MLP give, before it is added; default 1. */
   residualMultiplier?: number
+  /** Between `up` and `down`; default relu. */
+  activation?: ActivationName
 }
 
 /**
@@ -46,7 +52,9 @@ export interface DecoderLayerOptions {
  */
 export class DecoderLayer extends Block<keyof DecoderLayerParts> {
   declare readonly attention: AttentionLike
-  declare readonly mlp: MLPLike
+  declare readonly mlp?: MLPLike
+  declare readonly up?: LinearLike
+  declare readonly down?: LinearLike
   declare readonly attentionNorm?: NormLike
   declare readonly mlpNorm?: NormLike
   declare readonly attentionOutputNorm?: NormLike
@@ -83,7 +91,14 @@ export class DecoderLayer extends Block<keyof DecoderLayerParts> {
   }
 
   private fed(x: Tensor): Tensor {
-    return this.scaled(normed(this.mlp.forward(x), this.mlpOutputNorm))
+    return this.scaled(normed(this.mlp ? this.mlp.forward(x) : this.projected(x), this.mlpOutputNorm))
+  }
+
+  /** What an MLP of `up` and `down` gives. */
+  private projected(x: Tensor): Tensor {
+    const { activation = 'relu' } = this.options
+    const [up, down] = [this.up as LinearLike, this.down as LinearLike]
+    return down.forward(activations[activation](up.forward(x)))
   }
 
   private scaled(x: Tensor): Tensor {

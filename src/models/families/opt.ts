@@ -1,15 +1,11 @@
 import type { FloatDType } from '../../core/dtype.ts'
 import type { JsonObject } from '../../formats/json.ts'
-import { type ActivationName, activations } from '../../nn/activations.ts'
-import { Attention, type DecoderContext } from '../../nn/attention.ts'
-import { Block } from '../../nn/block.ts'
+import type { ActivationName } from '../../nn/activations.ts'
+import { Attention } from '../../nn/attention.ts'
+import { DecoderLayer } from '../../nn/decoderLayer.ts'
 import { Embedding } from '../../nn/embedding.ts'
-import type { LinearLike, NormLike } from '../../nn/layerLike.ts'
 import { Linear } from '../../nn/linear.ts'
 import { LayerNorm } from '../../nn/normalization.ts'
-import { add } from '../../tensor/ops/index.ts'
-import { scope } from '../../tensor/scope.ts'
-import type { Tensor } from '../../tensor/tensor.ts'
 import type { CausalLMConfig } from '../causalLM.ts'
 import { Decoder } from '../decoder.ts'
 import { DecoderLM } from '../decoderLM.ts'
@@ -75,51 +71,12 @@ export class OPTForCausalLM extends DecoderLM<OptConfig> {
   }
 }
 
-interface LayerParts {
-  attention: Attention
-  attentionNorm: NormLike
-  up: LinearLike
-  down: LinearLike
-  mlpNorm: NormLike
-}
-
-/** A decoder layer, whose MLP is no module of its own. */
-class OPTDecoderLayer extends Block<keyof LayerParts> {
-  declare readonly attention: Attention
-  declare readonly attentionNorm: NormLike
-  declare readonly up: LinearLike
-  declare readonly down: LinearLike
-  declare readonly mlpNorm: NormLike
-  private readonly config: OptConfig
-
-  constructor(parts: LayerParts, config: OptConfig) {
-    super({
-      type: 'OPTDecoderLayer',
-      parts: {
-        attention: 'self_attn',
-        attentionNorm: 'self_attn_layer_norm',
-        up: 'fc1',
-        down: 'fc2',
-        mlpNorm: 'final_layer_norm',
-      },
-    })
-    Object.assign(this, parts)
-    this.config = config
-  }
-
-  /** x [B, T, hidden] → [B, T, hidden] */
-  forward(x: Tensor, context: DecoderContext): Tensor {
-    const { normBefore, activation } = this.config
-    const mlp = (h: Tensor) => this.down.forward(activations[activation](this.up.forward(h)))
-    return scope(() => {
-      if (normBefore) {
-        const h = add(x, this.attention.forward(this.attentionNorm.forward(x), context))
-        return add(h, mlp(this.mlpNorm.forward(h)))
-      }
-      const h = this.attentionNorm.forward(add(x, this.attention.forward(x, context)))
-      return this.mlpNorm.forward(add(h, mlp(h)))
-    })
-  }
+const layerNames = {
+  attention: 'self_attn',
+  attentionNorm: 'self_attn_layer_norm',
+  up: 'fc1',
+  down: 'fc2',
+  mlpNorm: 'final_layer_norm',
 }
 
 function decoderOf(config: OptConfig, dtype: FloatDType): Decoder {
@@ -128,7 +85,7 @@ function decoderOf(config: OptConfig, dtype: FloatDType): Decoder {
   const projection = (inputs: number, outputs: number) => new Linear(inputs, outputs, { bias: false, dtype })
   const isProjected = embeddingSize !== hiddenSize
   const layer = (_: unknown, index: number) =>
-    new OPTDecoderLayer(
+    new DecoderLayer(
       {
         attention: attentionOf(config, index, dtype),
         attentionNorm: norm(),
@@ -136,7 +93,8 @@ function decoderOf(config: OptConfig, dtype: FloatDType): Decoder {
         down: new Linear(config.intermediateSize, hiddenSize, { bias: config.bias, dtype }),
         mlpNorm: norm(),
       },
-      config,
+      { type: 'OPTDecoderLayer', parts: layerNames },
+      { form: config.normBefore ? 'preNorm' : 'postNorm', activation: config.activation },
     )
   return new Decoder(
     {
