@@ -215,6 +215,9 @@ const sweep = program
   .option('--prompt-tokens <n>', 'tokens of the prompt when time is measured', wholeNumber(1), 128)
   .option('--new-tokens <n>', 'tokens to generate then', wholeNumber(2), 32)
   .requiredOption('--out <folder>', 'folder for results.json and results.md')
+  .option('--report <file>', 'write one HTML page with charts of what was measured, the float model first')
+  .option('--charts <folder>', 'write these charts as SVG and PNG files')
+  .option('--overwrite', 'replace the page, and a folder that holds nothing but charts')
   .action(async (model, options) => (await import('./sweep.ts')).sweepCommand(model, options))
 
 const inspect = program

@@ -6,12 +6,13 @@ import type { QType } from '../core/qtype.ts'
 import { errorCode } from '../formats/file.node.ts'
 import { JsonObject, parseJsonText, show } from '../formats/json.ts'
 import type { QuantizerName } from '../quantize/quantizers.ts'
+import { type ChartOptions, checkChartOptions, writeChartedPage } from './charts/output.ts'
 import { interrupted } from './interrupt.ts'
 import type { CommonOptions, ComputeOptions } from './model.ts'
 import { formatBytes, printJson, printTable, progressBar } from './output.ts'
 import { type Configuration, measure, type Row } from './sweepRow.ts'
 
-export interface SweepCommandOptions extends CommonOptions, ComputeOptions {
+export interface SweepCommandOptions extends CommonOptions, ComputeOptions, ChartOptions {
   weights: QType[]
   activations?: (QType | null)[]
   algorithm?: (QuantizerName | null)[]
@@ -28,7 +29,8 @@ export interface SweepCommandOptions extends CommonOptions, ComputeOptions {
 
 /**
  * `lowbit sweep`: the float model and each configuration, measured one after the other, into a folder:
- * results.json, which grows row by row, so that a sweep that ended early goes on where it was, and results.md.
+ * results.json, which grows row by row, so that a sweep that ended early goes on where it was, and results.md;
+ * at its end as charts, where they are asked for.
  */
 export async function sweepCommand(model: string, options: SweepCommandOptions): Promise<void> {
   const configurations = configurationsOf(options)
@@ -39,6 +41,7 @@ export async function sweepCommand(model: string, options: SweepCommandOptions):
     )
   if ([options.text, options.lambada, options.calibration].includes('-'))
     throw new FormatError('sweep: texts are read once for each configuration, so from files; received stdin')
+  await checkChartOptions(options)
   const results = await Results.open(options.out, settingsOf(model, options))
   const bar = await progressBar('sweep', options)
   try {
@@ -52,11 +55,12 @@ export async function sweepCommand(model: string, options: SweepCommandOptions):
     bar.stop()
   }
   const rows = results.rowsOf(configurations)
+  const columns = heads.map((head, i) => ({ head, numeric: i > 0 }))
+  const table = { columns, rows: rows.filter((row) => row.error === undefined).map(cells) }
+  const { sweepPage } = await import('./sweepCharts.ts')
+  await writeChartedPage((plotting) => sweepPage(plotting, results.settings, rows, table), options)
   if (options.json) return printJson({ ...results.settings, rows })
-  await printTable(
-    heads.map((head, i) => ({ head, numeric: i > 0 })),
-    rows.filter((row) => row.error === undefined).map(cells),
-  )
+  await printTable(columns, table.rows)
   for (const { name, error } of rows) if (error) process.stdout.write(`${name}: ${error}\n`)
 }
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { close, golden, json, lowbit, printed, stories, temporaryFolder, text } from './lowbit.ts'
@@ -10,6 +10,7 @@ const { variants } = JSON.parse(readFileSync(join(golden, 'manifest.json'), 'utf
 const { lambada } = JSON.parse(readFileSync(new URL('../golden/tasks.json', import.meta.url), 'utf8'))
 const root = temporaryFolder()
 const out = join(root, 'sweep')
+const [page, charts] = [join(root, 'sweep.html'), join(root, 'charts')]
 const passages = join(root, 'lambada.json')
 writeFileSync(passages, JSON.stringify(lambada.items))
 const settings = [
@@ -40,6 +41,7 @@ test('the float model and each configuration are measured, once; a sweep that is
 
   const { stdout } = await printed(
     ...['sweep', stories, '--weights', 'int8,int4', '--algorithm', 'none,hqq', ...settings],
+    ...['--report', page, '--charts', charts],
   )
   const { rows } = JSON.parse(readFileSync(join(out, 'results.json'), 'utf8'))
   assert.deepEqual(rows.slice(0, 2), first.rows)
@@ -54,6 +56,14 @@ test('the float model and each configuration are measured, once; a sweep that is
     ['| model', '| ---', '| float', '| qint8', '| qint4', '| qint4, hqq', ''],
   )
   assert.ok(!existsSync(join(out, 'model')))
+  const names = ['bits-perplexity', 'lambada', 'latency', 'memory', 'perplexity', 'size']
+  assert.deepEqual(
+    readdirSync(charts).toSorted(),
+    names.flatMap((name) => [`${name}.png`, `${name}.svg`]),
+  )
+  const html = readFileSync(page, 'utf8')
+  assert.doesNotMatch(html, /NaN|undefined/)
+  assert.match(html, /<td>qint8, hqq<\/td><td>hqq: the type must be unsigned/)
 })
 
 test('other settings, activations without a text, and a text from stdin are refused', async () => {

@@ -1,4 +1,4 @@
-import { type Chart, type ChartText, drawPlot } from './chart.ts'
+import { type Chart, type ChartText, drawPlot, pageWidth } from './chart.ts'
 import type { Plotting } from './plotting.ts'
 
 /** One bar, or one part of it. */
@@ -27,14 +27,16 @@ export function bars(
   })
   return {
     ...text,
-    draw: (palette) =>
+    draw: (palette, width) =>
       drawPlot(plotting, text, palette, {
-        height: 72 + 22 * labels.length,
-        marginLeft: labelWidth(labels),
+        width,
+        labelHeight: 0,
+        height: 54 + 22 * labels.length,
+        marginLeft: labelWidth(labels, width),
         marginRight: 20 + Math.max(...ends.map((end) => end.text.length)) * 7,
         marginBottom: 40,
         series,
-        x: { label: unit, grid: true, tickSpacing: 90 },
+        x: { ...fromZero(ends.map(({ value }) => value)), label: unit, grid: true, tickSpacing: 70 },
         y: { domain: labels, label: null, padding: 0.25 },
         marks: [
           Plot.barX(rows, {
@@ -54,7 +56,12 @@ function finite(value: number): number {
   return Number.isFinite(value) ? value : 0
 }
 
-/** Room for labels at the left. */
-export function labelWidth(labels: readonly string[]): number {
-  return Math.min(360, 14 + Math.max(...labels.map((label) => label.length)) * 6.8)
+/** The axis of lengths: from 0 to the longest, or to 1 where all are 0. */
+export function fromZero(values: readonly number[]): { domain: [number, number] } {
+  return { domain: [0, Math.max(...values) || 1] }
+}
+
+/** Room for labels at the left, at most half of the picture. */
+export function labelWidth(labels: readonly string[], width: number = pageWidth): number {
+  return Math.min(width / 2, 14 + Math.max(...labels.map((label) => label.length)) * 6.8)
 }

@@ -17,11 +17,14 @@ export interface ChartText {
   caption: string
 }
 
-/** A chart that can be drawn in any colours. */
+/** A chart that can be drawn in any colours, and in any width. */
 export interface Chart extends ChartText {
-  /** The picture as an SVG document. */
-  draw(palette: Palette): string
+  /** The picture as an SVG document; its width is in pixels, `pageWidth` by default. */
+  draw(palette: Palette, width?: number): string
 }
+
+/** What a page has on a desk, and what it has on a phone. */
+export const [pageWidth, phoneWidth] = [760, 350] as const
 
 /** Colours that a page's style sheet sets, light or dark. */
 export const pagePalette: Palette = {
@@ -52,35 +55,40 @@ export const darkPalette: Palette = {
 
 /** Options of Plot that charts differ in. */
 export interface PlotOptions {
+  /** Of the picture, in pixels. */
+  width?: number
   /** Without the legend. */
   height: number
+  /** Room above for the label of the axis upwards; 0 for none. */
+  labelHeight?: number
   marginLeft?: number
   marginRight?: number
   marginBottom?: number
   x: object
   y: object
-  color?: object
+  /** Of marks that are filled by it, in the order of their colours. */
+  series?: readonly string[]
+  /** Whether a legend says which colour is whose, where there are several; default: yes. */
+  legend?: boolean
   marks: Mark[]
 }
-
-const width = 760
 
 /** A picture of the width of a page, with the legend of its colours above. */
 export function drawPlot(
   { Plot, document }: Plotting,
   { title }: ChartText,
   palette: Palette,
-  { series, ...options }: PlotOptions & { series?: readonly string[] },
+  { width = pageWidth, labelHeight = 18, series = [], legend: named = true, ...options }: PlotOptions,
 ): string {
-  const legend = legendOf(series && series.length > 1 ? series : [], palette)
+  const legend = legendOf(named && series.length > 1 ? series : [], palette, width, labelHeight)
   const svg = Plot.plot({
     document,
     width,
     style: { background: 'none', color: palette.text, fontFamily: 'system-ui, sans-serif', fontSize: '12px' },
     ...options,
-    marginTop: legend.height + 28,
-    height: options.height + legend.height,
-    color: { type: 'categorical', domain: series ?? [], range: palette.series.slice() },
+    marginTop: labelHeight + legend.height + 10,
+    height: options.height + labelHeight + legend.height,
+    color: { type: 'categorical', domain: series, range: palette.series.slice() },
   })
   return svg
     .toString()
@@ -92,14 +100,17 @@ export function drawPlot(
 }
 
 const legendRow = 20
-/** Below what Plot writes of the axis upwards. */
-const labelHeight = 18
 /** About that of most letters. */
 const letterWidth = 6.8
 
-/** Names of series beside their colours, in as many rows as they take, under the label of the axis upwards. */
-function legendOf(series: readonly string[], palette: Palette): { svg: string; height: number } {
-  let [x, y] = [4, labelHeight]
+/** Names of series beside their colours, in as many rows as they take, from `top` downwards. */
+function legendOf(
+  series: readonly string[],
+  palette: Palette,
+  width: number,
+  top: number,
+): { svg: string; height: number } {
+  let [x, y] = [4, top]
   const entries = series.map((name, i) => {
     const entryWidth = 34 + name.length * letterWidth
     if (x + entryWidth > width && x > 4) [x, y] = [4, y + legendRow]
@@ -108,7 +119,7 @@ function legendOf(series: readonly string[], palette: Palette): { svg: string; h
     x += entryWidth
     return entry
   })
-  return { svg: entries.join(''), height: series.length > 0 ? y + legendRow - labelHeight : 0 }
+  return { svg: entries.join(''), height: series.length > 0 ? y + legendRow - top : 0 }
 }
 
 /** Text as XML and HTML write it. */

@@ -25,14 +25,15 @@ export function histogram(
   const { Plot } = plotting
   return {
     ...text,
-    draw: (palette) =>
+    draw: (palette, width) =>
       drawPlot(plotting, text, palette, {
-        height: 210,
+        width,
+        height: 192,
         marginLeft: 64,
         marginRight: 20,
         marginBottom: 40,
         series: [...new Set(bins.map((bin) => bin.series ?? ''))],
-        x: { label, tickSpacing: 90 },
+        x: { label, tickSpacing: 70 },
         y: { type: 'sqrt', label: 'weights', grid: true, ticks: 4, tickFormat: '~s' },
         marks: [
           Plot.rectY(bins, {

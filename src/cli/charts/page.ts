@@ -1,4 +1,12 @@
-import { type Chart, darkPalette, escapeText, lightPalette, type Palette, pagePalette } from './chart.ts'
+import {
+  type Chart,
+  darkPalette,
+  escapeText,
+  lightPalette,
+  type Palette,
+  pagePalette,
+  phoneWidth,
+} from './chart.ts'
 
 /** Figures in words, rows in their order. */
 export interface PageTable {
@@ -47,10 +55,16 @@ function sectionHtml({ title, text, charts = [], tables = [] }: PageSection): st
   const figures = charts.map((chart) => {
     const { name, caption } = chart
     const heading = chart.title === title ? '' : `<h3>${escapeText(chart.title)}</h3>\n`
-    return `<figure id="${escapeText(name)}">\n${heading}${chart.draw(pagePalette)}\n<figcaption>${escapeText(caption)}</figcaption>\n</figure>`
+    return `<figure id="${escapeText(name)}">\n${heading}${pictures(chart)}\n<figcaption>${escapeText(caption)}</figcaption>\n</figure>`
   })
   const all = [...figures, ...tables.map(tableHtml)]
   return `<section>\n<h2>${escapeText(title)}</h2>\n${said}${all.join('\n')}\n</section>`
+}
+
+/** Drawn for a desk and for a phone; the style sheet shows the one that fits. */
+function pictures(chart: Chart): string {
+  const named = (name: string, svg: string) => svg.replace(/^<svg /, `<svg data-for="${name}" `)
+  return `${named('desk', chart.draw(pagePalette))}\n${named('phone', chart.draw(pagePalette, phoneWidth))}`
 }
 
 function tableHtml({ columns, rows, caption }: PageTable): string {
@@ -79,14 +93,21 @@ figcaption, caption { font-size: 14px; text-align: left; }
 caption { caption-side: bottom; padding-top: 6px; }
 figure { margin: 12px 0 24px; }
 figure svg { display: block; max-width: 100%; height: auto; }
+figure svg[data-for=phone] { display: none; }
+@media screen and (max-width: 560px) {
+  figure svg[data-for=desk] { display: none; }
+  figure svg[data-for=phone] { display: block; }
+}
 .table { overflow-x: auto; margin: 12px 0 24px; }
 table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
-th, td { padding: 3px 14px 3px 0; text-align: left; border-bottom: 1px solid var(--grid); white-space: nowrap; }
+th, td { padding: 3px 14px 3px 0; text-align: left; border-bottom: 1px solid var(--grid); vertical-align: top; }
 th { font-weight: 600; }
-.numeric { text-align: right; }
+td:first-child { min-width: 7em; overflow-wrap: anywhere; }
+.numeric { text-align: right; white-space: nowrap; }
 @media print {
   body { font-size: 11pt; }
   main { max-width: none; padding: 0; }
+  table { font-size: 8.5pt; }
   figure, tr { break-inside: avoid; }
   h2, h3 { break-after: avoid; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }

@@ -13,6 +13,31 @@ export interface Plot {
   text(data: Iterable<unknown>, options: object): Mark
   ruleX(data: Iterable<unknown>, options?: object): Mark
   ruleY(data: Iterable<unknown>, options?: object): Mark
+  /** Options of a mark whose places are chosen when scales are known, in pixels. */
+  initializer(options: object, place: Placement): object
+}
+
+/** Where the values of a mark stand, given its channels as the scales have them, one value for each. */
+export type Placement = (
+  data: unknown[],
+  facets: number[][],
+  channels: { x: { value: unknown[]; scale?: string }; y: { value: unknown[]; scale?: string } },
+  scales: { x: (value: unknown) => number; y: (value: unknown) => number },
+  dimensions: Dimensions,
+) => {
+  data: unknown[]
+  facets: number[][]
+  channels: { x: { value: Float64Array }; y: { value: Float64Array } }
+}
+
+/** The size of a picture, and what surrounds its frame, in pixels. */
+export interface Dimensions {
+  width: number
+  height: number
+  marginLeft: number
+  marginRight: number
+  marginTop: number
+  marginBottom: number
 }
 
 /** Draws without a browser. */

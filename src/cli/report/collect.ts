@@ -9,7 +9,6 @@ import { QWeightModule } from '../../nn/qmodule.ts'
 import { planTwins } from '../../quantize/quantize.ts'
 import { scope } from '../../tensor/scope.ts'
 import type { Tensor } from '../../tensor/tensor.ts'
-import { loadPeers } from '../charts/plotting.ts'
 import { readTextFile } from '../input.ts'
 import { interrupted, withoutYielding } from '../interrupt.ts'
 import { progressBar } from '../output.ts'
@@ -33,8 +32,6 @@ export async function measure(
   tensors: readonly InspectedTensor[],
   options: ReportOptions & { json?: boolean },
 ): Promise<Pick<ReportData, 'histograms' | 'text'>> {
-  // What is missing is said before minutes of measuring.
-  await loadPeers(options)
   const ids = options.text === undefined ? undefined : await tokensOf(model, options.text)
   return {
     histograms: await worstHistograms(model, baseline, tensors),
