@@ -65,6 +65,11 @@ export {
   type ReadTensorOptions,
 } from './models/openCheckpoint.ts'
 export type { PenaltyOptions } from './models/penalties.ts'
+export {
+  type CalibratedOptions,
+  type CalibrationSample,
+  quantizeCalibrated,
+} from './models/quantizeCalibrated.ts'
 export { type MemoryOptions, type RequiredMemory, requiredMemory } from './models/requiredMemory.ts'
 export type { SamplingOptions } from './models/sampling.ts'
 export type { FinishReason, GeneratedToken, Prompt, SequenceOptions } from './models/sequence.ts'
@@ -170,6 +175,16 @@ export { QTensor } from './qtensor/qtensor.ts'
 export type { Quantizer, Statistics, WeightSpec } from './qtensor/quantizer.ts'
 export type { BitsAndBytesOptions, PythonBitsAndBytesOptions } from './quantize/bitsandbytes.ts'
 export { type CalibratedModule, type CalibrateOptions, calibrate } from './quantize/calibrate.ts'
+export type {
+  CalibratedAlgorithm,
+  CalibratedBlock,
+  CalibratedLayer,
+  CalibratedRun,
+  FloatLayer,
+} from './quantize/calibrated/algorithm.ts'
+export type { HiddenStates } from './quantize/calibrated/hiddenStates.ts'
+export type { CalibratedProgress } from './quantize/calibrated/progress.ts'
+export type { CalibratedReport } from './quantize/calibrated/solveStage.ts'
 export { codebook, doubleQuant } from './quantize/codebook.ts'
 export { dequantize } from './quantize/dequantize.ts'
 export {

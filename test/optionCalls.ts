@@ -179,6 +179,14 @@ export const calls: Record<string, Call> = {
   calibrate: call((o: lb.CalibrateOptions) => lb.calibrate(net, () => {}, o), {
     ...unset('momentum', 'inputMomentum', 'observer', 'streamline', 'mirror', 'debug'),
   }),
+  quantizeCalibrated: call(
+    (o: lb.CalibratedOptions) => lb.quantizeCalibrated(lb.initialize(new Net(), device), o),
+    {
+      algorithm: { name: 'rounding', options: { weights: 'int8' } },
+      data: [lb.Tensor.full(device, [1, 32], 1)],
+      ...unset('include', 'exclude', 'layers', 'blocks', 'signal', 'onProgress', 'onWarning'),
+    },
+  ),
   percentile: call((o: { percent?: number }) => lb.percentile(o), { percent: undefined }),
   ggufQuantizer: call((o: lb.GgufQuantizerOptions) => lb.ggufQuantizer('Q4_0', o), { importance: undefined }),
   hqq: call((o: lb.HqqOptions) => lb.hqq(o), {

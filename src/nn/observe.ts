@@ -16,8 +16,13 @@ export interface Observation {
   [Symbol.dispose](): void
 }
 
+/** What a module computes in place of its `forward`, which it is given, as it is given what that takes. */
+export type Shadow = (forward: (...args: unknown[]) => unknown, args: readonly unknown[]) => unknown
+
 interface Watch {
   readonly watchers: Set<ForwardWatcher>
+  /** The last one computes in place of `forward`. */
+  readonly shadows: Shadow[]
   /** Puts back the `forward` that the module had. */
   restore(): void
 }
@@ -29,8 +34,26 @@ const watches = new WeakMap<object, Watch>()
 export function observe(module: object, watcher: ForwardWatcher): Observation {
   const watch = watches.get(module) ?? watchForward(module)
   watch.watchers.add(watcher)
+  return ending(module, watch, () => watch.watchers.delete(watcher))
+}
+
+/**
+ * Puts `instead` in the place of a module's `forward` until the returned function is called; watchers see
+ * what it takes and gives.
+ */
+export function shadow(module: object, instead: Shadow): Observation {
+  const watch = watches.get(module) ?? watchForward(module)
+  watch.shadows.push(instead)
+  return ending(module, watch, () => {
+    const place = watch.shadows.lastIndexOf(instead)
+    return place >= 0 && watch.shadows.splice(place, 1).length > 0
+  })
+}
+
+/** Ends what `remove` takes away, and with the last of a module puts its `forward` back. */
+function ending(module: object, watch: Watch, remove: () => boolean): Observation {
   const end = () => {
-    if (!watch.watchers.delete(watcher) || watch.watchers.size > 0) return
+    if (!remove() || watch.watchers.size + watch.shadows.length > 0) return
     watches.delete(module)
     watch.restore()
   }
@@ -48,11 +71,14 @@ export function tellComputed(module: object, y: Tensor): void {
  */
 function watchForward(module: object): Watch {
   const watchers = new Set<ForwardWatcher>()
+  const shadows: Shadow[] = []
   const forward: unknown = Reflect.get(module, 'forward')
   const found = Object.getOwnPropertyDescriptor(module, 'forward')
   function watched(this: unknown, ...args: unknown[]): unknown {
     for (const watcher of [...watchers]) watcher.input?.(args)
-    const y: unknown = Reflect.apply(forward as () => unknown, this, args)
+    const own = (...taken: unknown[]): unknown => Reflect.apply(forward as () => unknown, this, taken)
+    const instead = shadows.at(-1)
+    const y = instead ? instead(own, args) : own(...args)
     for (const watcher of [...watchers]) watcher.output?.(y, args)
     return y
   }
@@ -69,7 +95,7 @@ function watchForward(module: object): Watch {
     value: watched,
   }
   if (typeof forward === 'function') Object.defineProperty(module, 'forward', property)
-  const watch = { watchers, restore }
+  const watch = { watchers, shadows, restore }
   watches.set(module, watch)
   return watch
 }

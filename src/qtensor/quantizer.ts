@@ -112,6 +112,10 @@ export class Statistics {
     return this.tensors.get(name)
   }
 
+  values(): Iterable<Tensor> {
+    return this.tensors.values()
+  }
+
   /** Keeps a tensor beyond the scope that it was made in, in place of the one before. */
   set(name: string, tensor: Tensor): void {
     const before = this.tensors.get(name)

@@ -27,22 +27,26 @@ import { quantizers } from './quantizers.ts'
  */
 
 const names = oneOf(...Object.keys(quantizers))
-const globs = either('be a glob or a list of globs', aString, listOf('globs', aString))
+/** A glob, or several. */
+export const someGlobs = either('be a glob or a list of globs', aString, listOf('globs', aString))
+
+/** Which classes of layers. */
+export const someLayers = either(
+  'be default, quanto or a list of classes',
+  oneOf(...Object.keys(layerSets)),
+  listOf('classes', aFunction),
+)
 
 const optionKinds: OptionKinds<QuantizeOptions> = {
   weights: required(aQTypeOrName),
   activations: aQTypeOrName,
-  include: globs,
-  exclude: globs,
+  include: someGlobs,
+  exclude: someGlobs,
   algorithm: either(`${names.must}, or a quantizer of your own`, names, aQuantizer),
   groupSize: orNull(aNumber),
   computeDtype: aComputeDType,
   outlierThreshold: atLeast(0),
-  layers: either(
-    'be default, quanto or a list of classes',
-    oneOf(...Object.keys(layerSets)),
-    listOf('classes', aFunction),
-  ),
+  layers: someLayers,
   strict: aBoolean,
   ...scaleKinds,
 }

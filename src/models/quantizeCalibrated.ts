@@ -1,0 +1,114 @@
+import { ShapeError } from '../core/errors.ts'
+import { aFunction, aList, aSignal, check, either, type Kind, listOf, show } from '../core/kinds.ts'
+import { checkOptions, type OptionKinds, required } from '../core/options.ts'
+import { aModule, type Module } from '../nn/module.ts'
+import { anAlgorithm, type CalibratedAlgorithm, checkAlgorithm } from '../quantize/calibrated/algorithm.ts'
+import type { CalibratedProgress } from '../quantize/calibrated/progress.ts'
+import type { CalibratedReport } from '../quantize/calibrated/solveStage.ts'
+import type { SampleArguments } from '../quantize/calibrated/stage.ts'
+import { checkQuantizeOptions, someGlobs, someLayers } from '../quantize/options.ts'
+import type { QuantizeOptions } from '../quantize/quantize.ts'
+import { Tensor } from '../tensor/tensor.ts'
+
+/** What passes through a model: token ids, a tensor, or the arguments of `forward` in a list. */
+export type CalibrationSample = readonly number[] | Int32Array | Tensor | readonly unknown[]
+
+/** How `quantizeCalibrated` quantizes a model. */
+export interface CalibratedOptions extends Pick<QuantizeOptions, 'include' | 'exclude' | 'layers'> {
+  /** What chooses codes, scales and the floats before them; several in the order in which they do it. */
+  algorithm: CalibratedAlgorithm | readonly CalibratedAlgorithm[]
+  /** What passes through the model. */
+  data: readonly CalibrationSample[]
+  /**
+   * Modules that are quantized one after the other, each from what the quantized ones before it give: glob or
+   * list of globs; none, `[]`, takes the model as one. Default: the longest chain of modules of one class of
+   * which each takes what the one before gives, such as the layers of a decoder.
+   */
+  blocks?: string | readonly string[]
+  /** Ends the run between two samples; the model is then as it was. */
+  signal?: AbortSignal
+  /** Told after each pass of a sample how far the run has come. */
+  onProgress?: (progress: CalibratedProgress) => void
+  /** Default: `console.warn`. */
+  onWarning?: (message: string) => void
+}
+
+const algorithms: Kind = either(anAlgorithm.must, anAlgorithm, listOf('algorithms', anAlgorithm))
+
+const optionKinds: OptionKinds<CalibratedOptions> = {
+  algorithm: required(algorithms),
+  data: required(aList),
+  include: someGlobs,
+  exclude: someGlobs,
+  layers: someLayers,
+  blocks: someGlobs,
+  signal: aSignal,
+  onProgress: aFunction,
+  onWarning: aFunction,
+}
+
+/**
+ * Quantizes a model in place by what passes through it, block by block: the layers of a block are solved from
+ * what they take, and what the quantized block gives is what the next one takes. Afterwards the model holds
+ * codes, as after `freeze`. Where something fails the model is as it was.
+ *
+ *     await quantizeCalibrated(model, { algorithm: gptq({ bits: 4 }), data: windowsOfIds })
+ *
+ * @returns what became of each layer, in the order in which they were solved
+ * @throws ShapeError if there is no data, no layer, or a layer that the data never reaches; DTypeError if
+ * activations are not finite; the signal's reason when aborted
+ */
+export async function quantizeCalibrated(
+  model: Module,
+  options: CalibratedOptions,
+): Promise<CalibratedReport[]> {
+  check('quantizeCalibrated', 'model', model, aModule)
+  checkOptions('quantizeCalibrated', options, optionKinds)
+  const { data, blocks, signal, onProgress } = options
+  const list = [options.algorithm].flat()
+  for (const algorithm of list) checkAlgorithm('quantizeCalibrated', algorithm)
+  if (data.length === 0) throw new ShapeError('quantizeCalibrated: data must hold a sample; it has none')
+  signal?.throwIfAborted()
+  const { runCalibrated } = await import('../quantize/calibrated/run.ts')
+  return await runCalibrated(model as Module & { forward(): unknown }, {
+    algorithms: list,
+    samples: data.map(argumentsOf),
+    quantization: quantizationOf(list, options),
+    blocks: blocks === undefined ? undefined : [blocks].flat(),
+    signal,
+    onProgress,
+    onWarning: options.onWarning ?? ((message) => console.warn(`lowbit: ${message}`)),
+  })
+}
+
+/** What `forward` takes of a sample. */
+function argumentsOf(sample: CalibrationSample, i: number): SampleArguments {
+  const isIds = ArrayBuffer.isView(sample) || (Array.isArray(sample) && typeof sample[0] === 'number')
+  if (isIds || sample instanceof Tensor) return [sample]
+  if (Array.isArray(sample) && sample.length > 0) return sample
+  throw new ShapeError(
+    `quantizeCalibrated: data must be a list of token ids, tensors or lists of arguments; sample ${i} is ${show(sample)}`,
+  )
+}
+
+/** What `quantize` is told: the options of the algorithms, and which layers. */
+function quantizationOf(
+  list: readonly CalibratedAlgorithm[],
+  { include, exclude, layers }: CalibratedOptions,
+): QuantizeOptions {
+  const solvers = list.filter(({ quantizer }) => quantizer)
+  if (solvers.length > 1)
+    throw new ShapeError(
+      `quantizeCalibrated: one algorithm of a list may solve layers; received ${solvers.map(({ name }) => name).join(' and ')}`,
+    )
+  const said: Partial<QuantizeOptions> = Object.assign({}, ...list.map(({ options }) => options))
+  if (said.weights === undefined)
+    throw new ShapeError(
+      `quantizeCalibrated: an algorithm must say what weights become; received ${list.map(({ name }) => name).join(', ') || 'none'}`,
+    )
+  const given = Object.entries({ include, exclude, layers }).filter(([, value]) => value !== undefined)
+  const options = { ...said, ...Object.fromEntries(given) } as QuantizeOptions
+  if (solvers.length > 0) options.algorithm = solvers[0].quantizer
+  checkQuantizeOptions('quantizeCalibrated', options)
+  return options
+}

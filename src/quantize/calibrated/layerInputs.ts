@@ -1,0 +1,79 @@
+import type { Observation } from '../../nn/observe.ts'
+import { Statistics } from '../../qtensor/quantizer.ts'
+import { concat, embedding } from '../../tensor/ops/index.ts'
+import { keep, scope } from '../../tensor/scope.ts'
+import { noGrad } from '../../tensor/tape.ts'
+import { Tensor } from '../../tensor/tensor.ts'
+import type { CalibratedLayer } from './algorithm.ts'
+
+/** Rows of inputs that are kept to measure what quantization costs. */
+const measuredRows = 512
+
+/** What is known of the inputs that a group of layers shares. */
+export class LayerInputs {
+  readonly group: readonly CalibratedLayer[]
+  readonly statistics = new Statistics()
+  /** Rows that came. */
+  tokens = 0
+  private readonly rowsOfSample: number
+  private readonly kept: Tensor[] = []
+
+  private readonly collects: boolean
+
+  /**
+   * @param samples that will come
+   * @param collects whether statistics are made of them
+   */
+  constructor(group: readonly CalibratedLayer[], samples: number, collects: boolean) {
+    this.group = group
+    this.collects = collects
+    this.rowsOfSample = Math.ceil(measuredRows / samples)
+  }
+
+  /** Whether its layers multiply rows, of which something is to be known. */
+  get seen(): boolean {
+    return this.group[0].twin.inputRows !== undefined
+  }
+
+  /** Hears of what the group takes, each call of its first layer once. */
+  watch(then?: () => void): Observation {
+    return this.group[0].float.observe({
+      input: ([x]) => {
+        if (x instanceof Tensor) this.add(x)
+        then?.()
+      },
+    })
+  }
+
+  private add(x: Tensor): void {
+    const { twin } = this.group[0]
+    if (x.numel === 0 || !twin.inputRows) return
+    noGrad(() =>
+      scope(() => {
+        const rows = twin.inputRows?.(x) ?? x
+        if (this.collects) twin.quantization.quantizer.collects?.(rows, this.statistics)
+        this.tokens += rows.shape[0]
+        this.kept.push(keep(someRows(rows, this.rowsOfSample)))
+      }),
+    )
+  }
+
+  /** Rows spread over all that came, [M, K]; of the running scope. */
+  rows(): Tensor {
+    return concat(this.kept, 0)
+  }
+
+  dispose(): void {
+    this.statistics.dispose()
+    for (const rows of this.kept) rows.dispose()
+    this.kept.length = 0
+  }
+}
+
+/** At most so many rows, evenly spread. */
+function someRows(rows: Tensor, count: number): Tensor {
+  const [M] = rows.shape
+  if (M <= count) return rows.clone()
+  const places = Int32Array.from({ length: count }, (_, i) => Math.floor(((i + 0.5) * M) / count))
+  return embedding(rows, Tensor.fromArray(rows.device, places))
+}

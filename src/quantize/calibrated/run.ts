@@ -1,0 +1,264 @@
+import { DTypeError, ShapeError } from '../../core/errors.ts'
+import type { Device } from '../../devices/device.ts'
+import type { Module } from '../../nn/module.ts'
+import { QWeightModule } from '../../nn/qmodule.ts'
+import { QTensor } from '../../qtensor/qtensor.ts'
+import { keep, scope } from '../../tensor/scope.ts'
+import { noGrad } from '../../tensor/tape.ts'
+import { Tensor } from '../../tensor/tensor.ts'
+import { planTwins, type QuantizeOptions } from '../quantize.ts'
+import type {
+  CalibratedAlgorithm,
+  CalibratedBlock,
+  CalibratedLayer,
+  CalibratedRun,
+  FloatLayer,
+} from './algorithm.ts'
+import { explain, nonFinite } from './finite.ts'
+import { HiddenStates } from './hiddenStates.ts'
+import type { LayerInputs } from './layerInputs.ts'
+import { type CalibratedProgress, Progress } from './progress.ts'
+import { Snapshot } from './snapshot.ts'
+import { type CalibratedReport, roundingErrors, type StageWork, solveStage } from './solveStage.ts'
+import type { Model, SampleArguments, Stage } from './stage.ts'
+import { stagesOf } from './survey.ts'
+
+/** What a run is made of, checked and in one form. */
+export interface RunOptions {
+  readonly algorithms: readonly CalibratedAlgorithm[]
+  readonly samples: readonly SampleArguments[]
+  /** Of `quantize`, for the layers that are to be quantized. */
+  readonly quantization: QuantizeOptions
+  readonly blocks?: readonly string[]
+  readonly signal?: AbortSignal
+  readonly onProgress?: (progress: CalibratedProgress) => void
+  readonly onWarning: (message: string) => void
+}
+
+/**
+ * Quantizes a model stage by stage (stage.ts): the samples pass through a block, its layers are solved from
+ * what they take, and what the quantized block then gives is what the next block takes.
+ */
+export async function runCalibrated(model: Model, options: RunOptions): Promise<CalibratedReport[]> {
+  const run = new Run(model, options)
+  const { algorithms } = options
+  try {
+    for (const algorithm of algorithms) await algorithm.prepare?.(run)
+    const reports = await run.solveAll()
+    for (const algorithm of algorithms) await algorithm.finish?.(run)
+    run.keep()
+    return reports
+  } catch (error) {
+    run.undo()
+    throw error
+  } finally {
+    run.end()
+  }
+}
+
+class Run implements CalibratedRun {
+  readonly model: Model
+  readonly device: Device
+  readonly layers: ReadonlyMap<string, CalibratedLayer>
+  readonly samples: number
+  readonly signal?: AbortSignal
+  readonly warn: (message: string) => void
+  private readonly options: RunOptions
+  private readonly snapshot: Snapshot
+  private readonly states: HiddenStates[] = []
+
+  constructor(model: Model, options: RunOptions) {
+    this.model = model
+    this.options = options
+    this.samples = options.samples.length
+    this.signal = options.signal
+    this.warn = options.onWarning
+    this.layers = plannedLayers(model, options.quantization)
+    const [first] = this.layers.values()
+    this.device = first.float.weight.device
+    this.snapshot = new Snapshot(model)
+    model.eval()
+  }
+
+  createStates(): HiddenStates {
+    const states = new HiddenStates()
+    this.states.push(states)
+    return states
+  }
+
+  async pass(onSample?: (sample: number, y: unknown) => void | Promise<void>): Promise<void> {
+    for (const [i, sample] of this.options.samples.entries()) {
+      const y = noGrad(() => scope(() => this.model.forward(...(sample as never[]))))
+      await onSample?.(i, y)
+      if (y instanceof Tensor) y.dispose()
+      await this.device.sync()
+      this.signal?.throwIfAborted()
+    }
+  }
+
+  async solveAll(): Promise<CalibratedReport[]> {
+    const { samples, blocks, onProgress } = this.options
+    const stages = stagesOf(this.model, this.layers, samples[0], blocks)
+    const progress = new Progress(stages.filter(({ groups }) => groups.length > 0).length, onProgress)
+    const inputs = this.createStates()
+    const reports: CalibratedReport[] = []
+    for (const stage of stages) {
+      if (stage.groups.length > 0) progress.begin(stage.path, this.samples * this.passes(stage))
+      reports.push(...(await this.solve(stage, inputs, progress)))
+      if (!stage.leadsOn) continue
+      await this.through(stage, inputs, progress, (i, y) => this.store(stage, inputs, i, y))
+    }
+    inputs.dispose()
+    return reports
+  }
+
+  /** How often samples pass through a stage, at most. */
+  private passes({ groups, leadsOn }: Stage): number {
+    const { algorithms } = this.options
+    const collecting = algorithms.some(({ trueSequential }) => trueSequential) ? groups.length : 1
+    return collecting + (leadsOn ? 1 : 0) + (algorithms.some(({ block }) => block) ? 1 : 0)
+  }
+
+  private async solve(stage: Stage, inputs: HiddenStates, progress: Progress): Promise<CalibratedReport[]> {
+    if (stage.groups.length === 0) return []
+    const { algorithms } = this.options
+    const settled = new Map<string, QTensor>()
+    const work: StageWork = {
+      model: this.model,
+      stage,
+      samples: this.samples,
+      trueSequential: algorithms.some(({ trueSequential }) => trueSequential),
+      settled,
+      pass: (count) => this.through(stage, inputs, progress, undefined, count),
+      checkFinite: (collected) => this.checkFinite(stage, inputs, collected),
+    }
+    try {
+      const changing = algorithms.filter(({ block }) => block)
+      const rounded = changing.length > 0 ? await roundingErrors(work) : new Map<string, number>()
+      if (changing.length > 0) await this.change(stage, inputs, progress, changing, settled)
+      return await solveStage(work, rounded)
+    } catch (error) {
+      for (const weight of settled.values()) weight.dispose()
+      throw error
+    }
+  }
+
+  /** Lets algorithms change a float block. */
+  private async change(
+    stage: Stage,
+    inputs: HiddenStates,
+    progress: Progress,
+    algorithms: readonly CalibratedAlgorithm[],
+    settled: Map<string, QTensor>,
+  ): Promise<void> {
+    const targets = this.createStates()
+    await this.through(stage, inputs, progress, async (i, y) => {
+      if (y instanceof Tensor) await targets.put(i, y)
+    })
+    const { device, samples, signal, warn } = this
+    const block: CalibratedBlock = {
+      ...{ device, samples, signal, warn, path: stage.path, module: stage.module },
+      layers: new Map(stage.layers.map((layer) => [layer.path, layer])),
+      createStates: () => this.createStates(),
+      input: (i) => inputs.get(i),
+      target: async (i) => {
+        const target = await targets.get(i)
+        if (target) return target
+        throw new ShapeError(
+          `quantizeCalibrated: ${stage.path || 'the model'} must give a tensor, for a target`,
+        )
+      },
+      forward: (i, x) => stage.forward(this.options.samples[i], x) as Tensor,
+      settle: (path, parts) => {
+        settled.get(path)?.dispose()
+        settled.set(path, keep(QTensor.fromParts(parts)))
+      },
+    }
+    for (const algorithm of algorithms) await algorithm.block?.(block)
+    targets.dispose()
+  }
+
+  /** Passes samples through a stage as it is. */
+  private async through(
+    stage: Stage,
+    inputs: HiddenStates,
+    progress: Progress,
+    onSample?: (sample: number, y: unknown) => Promise<void>,
+    count = this.samples,
+  ): Promise<void> {
+    for (let i = 0; i < count; i++) {
+      const x = await inputs.get(i)
+      const y = noGrad(() => scope(() => stage.forward(this.options.samples[i], x)))
+      await onSample?.(i, y)
+      if (y instanceof Tensor) y.dispose()
+      x?.dispose()
+      await this.device.sync()
+      progress.step()
+      this.signal?.throwIfAborted()
+    }
+  }
+
+  /** Keeps what a stage gives as what the next one takes. */
+  private async store(stage: Stage, inputs: HiddenStates, sample: number, y: unknown): Promise<void> {
+    if (!(y instanceof Tensor))
+      throw new ShapeError(
+        `quantizeCalibrated: every sample must reach every block; sample ${sample} did not reach ${stage.path || 'the first'}`,
+      )
+    if (!(await inputs.put(sample, y))) throw await this.cause(stage, inputs, sample)
+  }
+
+  private async checkFinite(
+    stage: Stage,
+    inputs: HiddenStates,
+    collected: readonly LayerInputs[],
+  ): Promise<void> {
+    const wrong = await nonFinite(collected)
+    if (!wrong) return
+    const path = wrong.group[0].path
+    for (let i = 0; i < this.samples; i++) {
+      const cause = await this.cause(stage, inputs, i)
+      if (cause) throw cause
+    }
+    throw new DTypeError(
+      `quantizeCalibrated: statistics must be finite; those of the inputs of ${path} are not`,
+    )
+  }
+
+  private async cause(stage: Stage, inputs: HiddenStates, sample: number): Promise<DTypeError | null> {
+    const x = await inputs.get(sample)
+    return explain(stage, sample, this.options.samples[sample], x).finally(() => x?.dispose())
+  }
+
+  /** The run has come to its end: floats that the model has no longer are given back. */
+  keep(): void {
+    this.snapshot.release()
+  }
+
+  /** The model is as it was. */
+  undo(): void {
+    const floats = [...this.layers.values()].map(({ float, twin }): [Module, Module] => [twin, float])
+    this.model.replaceModules(new Map(floats))
+    for (const { float, twin } of this.layers.values()) {
+      if (twin.weight instanceof QTensor) twin.weight.dispose()
+      twin.weight = float.weight
+    }
+    this.snapshot.restore()
+  }
+
+  end(): void {
+    for (const states of this.states) states.dispose()
+    this.snapshot.restoreTraining()
+  }
+}
+
+function plannedLayers(model: Module, options: QuantizeOptions): Map<string, CalibratedLayer> {
+  const layers = new Map<string, CalibratedLayer>()
+  for (const [path, { layer, twin }] of planTwins(model, options)) {
+    if (!(twin instanceof QWeightModule)) continue
+    const float = layer as FloatLayer
+    if (float.weight.isMeta)
+      throw new ShapeError(`quantizeCalibrated: weights must be loaded; ${path} has none yet`)
+    layers.set(path, { path, float, twin })
+  }
+  return layers
+}

@@ -1,0 +1,145 @@
+import type { Module } from '../../nn/module.ts'
+import type { Observation } from '../../nn/observe.ts'
+import type { QTensor } from '../../qtensor/qtensor.ts'
+import type { CalibratedLayer } from './algorithm.ts'
+import { LayerInputs } from './layerInputs.ts'
+import { outputError, solved, weightRows } from './solve.ts'
+import { endPass, type LayerGroup, type Stage } from './stage.ts'
+
+/** What became of a layer. */
+export interface CalibratedReport {
+  path: string
+  /**
+   * ‖y − ŷ‖₂ / ‖y‖₂ of the layer's output y for some of the rows that reached it: where its weight, as it was,
+   * is rounded to nearest, and as it was solved. Null where nothing was seen, as of embeddings.
+   */
+  errorRounded: number | null
+  error: number | null
+  /** Rows of inputs that its statistics are of. */
+  tokens: number
+  /** What solving took. */
+  seconds: number
+}
+
+/** What solving a stage needs of the run. */
+export interface StageWork {
+  readonly model: Module
+  readonly stage: Stage
+  readonly samples: number
+  /** Solves a group, and sees what its layers give before the statistics of the next are collected. */
+  readonly trueSequential: boolean
+  /** Codes that an algorithm chose itself, by path. */
+  readonly settled: ReadonlyMap<string, QTensor>
+  /** Passes samples through the stage as it is: the first `count`, or all. */
+  pass(count?: number): Promise<void>
+  /** @throws DTypeError if what was collected is not finite, with the sample and the layer that made it so */
+  checkFinite(inputs: readonly LayerInputs[]): Promise<void>
+}
+
+/** Samples from whose inputs errors are measured where nothing else has to be seen. */
+const measuredSamples = 8
+
+/**
+ * Solves the layers of a stage and puts their twins in place.
+ * @param rounded errors of rounding, where they were measured before
+ */
+export async function solveStage(
+  work: StageWork,
+  rounded: ReadonlyMap<string, number>,
+): Promise<CalibratedReport[]> {
+  const { stage, trueSequential } = work
+  const turns = trueSequential ? stage.groups.map((group) => [group]) : [stage.groups]
+  const reports: CalibratedReport[] = []
+  for (const groups of turns) {
+    const inputs = await collect(work, groups)
+    try {
+      await work.checkFinite(inputs)
+      for (const of of inputs)
+        for (const layer of of.group) reports.push(await solveLayer(work, layer, of, rounded.get(layer.path)))
+    } finally {
+      for (const of of inputs) of.dispose()
+    }
+  }
+  return reports
+}
+
+/** The error of rounding of each layer of a stage as it is, from a few samples. */
+export async function roundingErrors(work: StageWork): Promise<Map<string, number>> {
+  const inputs = await collect(work, work.stage.groups, false)
+  const errors = new Map<string, number>()
+  try {
+    for (const of of inputs)
+      for (const layer of of.group) {
+        const error = await roundingError(layer, of)
+        if (error !== null) errors.set(layer.path, error)
+      }
+    return errors
+  } finally {
+    for (const of of inputs) of.dispose()
+  }
+}
+
+/** What groups take, of all samples where a quantizer collects, else of a few. */
+async function collect(
+  { samples, pass, settled }: StageWork,
+  groups: readonly LayerGroup[],
+  statistics = true,
+): Promise<LayerInputs[]> {
+  const collects =
+    statistics &&
+    groups.some(({ layers }) => layers.some(({ path, twin }) => twin.collects && !settled.has(path)))
+  const count = collects ? samples : Math.min(samples, measuredSamples)
+  const inputs = groups.map(({ layers }) => new LayerInputs(layers, count, statistics))
+  // Nobody needs what comes behind the last of them.
+  const ends = groups.every(({ calls }) => calls === 1)
+  const observations: Observation[] = []
+  try {
+    for (const [i, of] of inputs.entries())
+      observations.push(of.watch(ends && i === inputs.length - 1 ? endPass : undefined))
+    if (inputs.some(({ seen }) => seen)) await pass(count)
+    return inputs
+  } catch (error) {
+    for (const of of inputs) of.dispose()
+    throw error
+  } finally {
+    for (const end of observations) end()
+  }
+}
+
+async function solveLayer(
+  { model, settled }: StageWork,
+  layer: CalibratedLayer,
+  inputs: LayerInputs,
+  rounded: number | undefined,
+): Promise<CalibratedReport> {
+  const start = performance.now()
+  const { float, twin, path } = layer
+  const statistics = twin.collects && inputs.tokens > 0 ? inputs.statistics : null
+  const weight = settled.get(path) ?? solved(layer, statistics)
+  await weight.device.sync()
+  const seconds = (performance.now() - start) / 1000
+  const measured = inputs.tokens > 0
+  const errorRounded = rounded ?? (await roundingError(layer, inputs))
+  const error = measured
+    ? await outputError(
+        () => inputs.rows(),
+        () => weightRows(layer),
+        weight,
+      )
+    : null
+  twin.weight = weight
+  twin.bias = float.bias
+  twin.training = float.training
+  model.replaceModules(new Map([[float as Module, twin as Module]]))
+  return { path, errorRounded, error, tokens: inputs.tokens, seconds }
+}
+
+async function roundingError(layer: CalibratedLayer, inputs: LayerInputs): Promise<number | null> {
+  if (inputs.tokens === 0) return null
+  const weight = solved(layer, null)
+  return outputError(
+    () => inputs.rows(),
+    () => weightRows(layer),
+    weight,
+  ).finally(() => weight.dispose())
+}
