@@ -42,6 +42,13 @@ export { type BatchOptions, generateBatch } from './models/batch/generateBatch.t
 export { type LoadCacheOptions, loadCache, saveCache } from './models/caches/cacheFile.ts'
 export type { CacheOptions, CacheType } from './models/caches/index.ts'
 export type { KVCache } from './models/caches/kvCache.ts'
+export {
+  type CalibrationDataOptions,
+  type CalibrationSource,
+  type CalibrationText,
+  calibrationData,
+  type SamplingOfTexts,
+} from './models/calibrationData.ts'
 export { CausalLM, type CausalLMConfig, type ForwardOptions } from './models/causalLM.ts'
 export type { ChatMessage, ChatTemplateOptions } from './models/chatTemplate.ts'
 export type { ConvertedTensor } from './models/conversionPlan.ts'

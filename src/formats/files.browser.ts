@@ -1,6 +1,7 @@
 import { FormatError } from '../core/errors.ts'
+import type { CalibrationTexts } from './calibrationTexts.ts'
 import { httpFolder, httpSource } from './http.ts'
-import type { ByteSource, Folder, FolderSink, OpenOptions } from './source.ts'
+import { type ByteSource, decodeUtf8, type Folder, type FolderSink, type OpenOptions } from './source.ts'
 
 /**
  * A folder by its URL, which may be relative to the page.
@@ -16,6 +17,17 @@ export async function openFolder(url: string | URL, _options?: OpenOptions): Pro
  */
 export async function openFile(url: string | URL, _options?: OpenOptions): Promise<ByteSource> {
   return httpSource(url)
+}
+
+/**
+ * A text by its URL. Data sets are packed in ways that a page does not read.
+ * @throws FormatError if the server does not have it, or it is no text
+ */
+export async function readCalibrationTexts(url: string, _options?: OpenOptions): Promise<CalibrationTexts> {
+  const source = await httpSource(url)
+  const text = decodeUtf8(await source.read(0, source.size), url)
+  if (text.trim() !== '') return { name: url, texts: [text] }
+  throw new FormatError(`${url}: the text must have words; it is empty`)
 }
 
 /** @throws FormatError always: a page has no file system; pass a folder to write into instead of a path. */

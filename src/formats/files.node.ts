@@ -2,6 +2,7 @@ import { existsSync, realpathSync, statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { FormatError } from '../core/errors.ts'
 import type { SaveOptions } from './atomicFolder.node.ts'
+import type { CalibrationTexts } from './calibrationTexts.ts'
 import { diskFolder, fileSource } from './file.node.ts'
 import { httpFolder, httpSource } from './http.ts'
 import type { ByteSource, Folder, FolderSink, OpenOptions } from './source.ts'
@@ -55,6 +56,15 @@ export async function openFile(place: string | URL, options: OpenOptions = {}): 
   if (id === undefined || existsSync(path)) return fileSource(path)
   const hub = await import('./hub.node.ts')
   return hub.isHubId(id) ? hub.hubFile(id, file, options) : fileSource(path)
+}
+
+/** See calibrationTexts.node.ts. */
+export async function readCalibrationTexts(
+  place: string,
+  options: OpenOptions = {},
+): Promise<CalibrationTexts> {
+  const texts = await import('./calibrationTexts.node.ts')
+  return texts.readCalibrationTexts(place, options, openFile)
 }
 
 /** Whether both are one file or folder that is there. */
