@@ -185,8 +185,13 @@ export const calls: Record<string, Call> = {
       algorithm: { name: 'rounding', options: { weights: 'int8' } },
       data: [lb.Tensor.full(device, [1, 32], 1)],
       ...unset('include', 'exclude', 'layers', 'blocks', 'signal', 'onProgress', 'onWarning'),
+      ...unset('tokenizer', 'samples', 'length', 'seed', 'packing'),
     },
   ),
+  calibrationData: call((o: lb.CalibrationDataOptions) => lb.calibrationData([[1, 2]], o), {
+    length: 2,
+    ...unset('tokenizer', 'samples', 'seed', 'packing', 'signal', 'onDownload'),
+  }),
   percentile: call((o: { percent?: number }) => lb.percentile(o), { percent: undefined }),
   ggufQuantizer: call((o: lb.GgufQuantizerOptions) => lb.ggufQuantizer('Q4_0', o), { importance: undefined }),
   hqq: call((o: lb.HqqOptions) => lb.hqq(o), {

@@ -1,5 +1,5 @@
 import { ShapeError } from '../core/errors.ts'
-import { aFunction, aList, aSignal, check, either, type Kind, listOf, show } from '../core/kinds.ts'
+import { aFunction, aList, aSignal, aString, check, either, type Kind, listOf, show } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds, required } from '../core/options.ts'
 import { aModule, type Module } from '../nn/module.ts'
 import { anAlgorithm, type CalibratedAlgorithm, checkAlgorithm } from '../quantize/calibrated/algorithm.ts'
@@ -9,16 +9,33 @@ import type { SampleArguments } from '../quantize/calibrated/stage.ts'
 import { checkQuantizeOptions, someGlobs, someLayers } from '../quantize/options.ts'
 import type { QuantizeOptions } from '../quantize/quantize.ts'
 import { Tensor } from '../tensor/tensor.ts'
+import {
+  areTexts,
+  aTokenizer,
+  type CalibrationSource,
+  calibrationData,
+  type SamplingOfTexts,
+  samplingOfTextsKinds,
+} from './calibrationData.ts'
+import { Pretrained } from './pretrained.ts'
+import type { Tokenizer } from './tokenizer.ts'
 
 /** What passes through a model: token ids, a tensor, or the arguments of `forward` in a list. */
 export type CalibrationSample = readonly number[] | Int32Array | Tensor | readonly unknown[]
 
 /** How `quantizeCalibrated` quantizes a model. */
-export interface CalibratedOptions extends Pick<QuantizeOptions, 'include' | 'exclude' | 'layers'> {
+export interface CalibratedOptions
+  extends Pick<QuantizeOptions, 'include' | 'exclude' | 'layers'>,
+    SamplingOfTexts {
   /** What chooses codes, scales and the floats before them; several in the order in which they do it. */
   algorithm: CalibratedAlgorithm | readonly CalibratedAlgorithm[]
-  /** What passes through the model. */
-  data: readonly CalibrationSample[]
+  /**
+   * What passes through the model: samples as they are, or texts, of which `calibrationData` makes samples; by
+   * default no longer than the model's context.
+   */
+  data: CalibrationSource | readonly CalibrationSample[]
+  /** What makes token ids of texts; default: the model's own. */
+  tokenizer?: Tokenizer | null
   /**
    * Modules that are quantized one after the other, each from what the quantized ones before it give: glob or
    * list of globs; none, `[]`, takes the model as one. Default: the longest chain of modules of one class of
@@ -37,7 +54,9 @@ const algorithms: Kind = either(anAlgorithm.must, anAlgorithm, listOf('algorithm
 
 const optionKinds: OptionKinds<CalibratedOptions> = {
   algorithm: required(algorithms),
-  data: required(aList),
+  data: required(either('be a list, a name or a path', aList, aString)),
+  ...samplingOfTextsKinds,
+  tokenizer: aTokenizer,
   include: someGlobs,
   exclude: someGlobs,
   layers: someLayers,
@@ -64,11 +83,13 @@ export async function quantizeCalibrated(
 ): Promise<CalibratedReport[]> {
   check('quantizeCalibrated', 'model', model, aModule)
   checkOptions('quantizeCalibrated', options, optionKinds)
-  const { data, blocks, signal, onProgress } = options
+  const { blocks, signal, onProgress } = options
   const list = [options.algorithm].flat()
   for (const algorithm of list) checkAlgorithm('quantizeCalibrated', algorithm)
-  if (data.length === 0) throw new ShapeError('quantizeCalibrated: data must hold a sample; it has none')
+  if (options.data.length === 0)
+    throw new ShapeError('quantizeCalibrated: data must hold a sample; it has none')
   signal?.throwIfAborted()
+  const data = await samplesOf(model, options)
   const { runCalibrated } = await import('../quantize/calibrated/run.ts')
   return await runCalibrated(model as Module & { forward(): unknown }, {
     algorithms: list,
@@ -79,6 +100,25 @@ export async function quantizeCalibrated(
     onProgress,
     onWarning: options.onWarning ?? ((message) => console.warn(`lowbit: ${message}`)),
   })
+}
+
+/** Samples of what was given, which may be texts. */
+async function samplesOf(model: Module, options: CalibratedOptions): Promise<readonly CalibrationSample[]> {
+  const { data, signal, samples, length, seed, packing } = options
+  const cuts = [samples, length, seed, packing].some((option) => option !== undefined)
+  if (!areTexts(data) && !cuts) return data
+  const { tokenizer, contextLength } = languageOf(model)
+  return calibrationData(data as CalibrationSource, {
+    ...{ samples, seed, packing, signal, tokenizer: options.tokenizer ?? tokenizer },
+    length: length ?? Math.min(2048, contextLength),
+  })
+}
+
+/** The tokenizer of a language model, and how many tokens it takes. */
+function languageOf(model: Module): { tokenizer: Tokenizer | null; contextLength: number } {
+  if (!(model instanceof Pretrained)) return { tokenizer: null, contextLength: Infinity }
+  const { maxPositions } = model.config as { maxPositions?: number }
+  return { tokenizer: model.tokenizer, contextLength: maxPositions ?? Infinity }
 }
 
 /** What `forward` takes of a sample. */

@@ -109,3 +109,21 @@ test('what fails leaves the model as it was', async () => {
   assert.ok(![...model.namedModules()].some(([, module]) => Object.hasOwn(module, 'forward')))
   scope(() => void model.forward([1, 2, 3]))
 })
+
+test('texts become samples by the model’s tokenizer, within its context', async () => {
+  const texts = ['Once upon a time there was a little dog.', 'The sun was warm and the sky was blue.']
+  const model = await loaded()
+  const seen: number[] = []
+  const counting: Quantizer = {
+    ...quantizers.max,
+    collects: (x) => void seen.push(x.size(-2)),
+    solve: (weight, spec) => quantizers.max.solve(weight, spec),
+  }
+  const reports = await quantizeCalibrated(model, {
+    ...{ data: texts, packing: false, include: 'model.layers.0.self_attn.q_proj' },
+    algorithm: { name: 'max', options: { weights: 'int4' }, quantizer: counting },
+  })
+  const lengths = texts.map((text) => model.tokenizer?.encode(text).length ?? 0)
+  assert.deepEqual(seen.toSorted(), lengths.toSorted())
+  assert.equal(reports[0].tokens, lengths[0] + lengths[1])
+})
