@@ -5,6 +5,7 @@ import type { Random } from '../core/random.ts'
 import type { Device } from '../devices/device.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
 import { aPadMode, type PadMode, pad } from '../tensor/ops/pad.ts'
+import { unfold } from '../tensor/ops/unfold.ts'
 import { scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { Module } from './module.ts'
@@ -166,6 +167,31 @@ export abstract class ForwardConvolution extends Convolution {
   }
 
   override compute(x: Tensor, weight: Tensor, bias: Tensor | null): Tensor {
+    return scope(() => {
+      const [image, padding] = this.bordered(x)
+      return this.convolve(image, weight, bias, padding)
+    })
+  }
+
+  /**
+   * The windows [B · places, inChannels · kernel] of x that the weight, as a matrix, multiplies; of
+   * convolutions without groups.
+   */
+  windows(x: Tensor): Tensor {
+    return scope(() => {
+      const [image, padding] = this.bordered(x)
+      const [B, C, ...size] = image.shape
+      const { kernelSize, stride, dilation } = this
+      // One axis is an image of one row.
+      const two = (values: readonly number[], first: number) =>
+        (values.length === 1 ? [first, values[0]] : values) as [number, number]
+      const options = { stride: two(stride, 1), dilation: two(dilation, 1), padding: two(padding, 0) }
+      return unfold(image.view([B, C, ...two(size, 1)]), two(kernelSize, 1), options)
+    })
+  }
+
+  /** x with the border that is no zeros around it or not even, and the zeros that lie around that. */
+  private bordered(x: Tensor): [image: Tensor, zeros: readonly number[]] {
     const borders = this.kernelSize.map((size, axis) => {
       if (this.padding === 'valid') return [0, 0]
       if (this.padding !== 'same') return [this.padding[axis], this.padding[axis]]
@@ -174,24 +200,10 @@ export abstract class ForwardConvolution extends Convolution {
       return [Math.floor(total / 2), Math.ceil(total / 2)]
     })
     const even = borders.every(([before, behind]) => before === behind)
-    const convolve = (input: Tensor, padding: readonly number[]) =>
-      this.convolve(input, weight, bias, padding)
-    if (this.paddingMode === 'zeros' && even)
-      return convolve(
-        x,
-        borders.map(([before]) => before),
-      )
+    if (this.paddingMode === 'zeros' && even) return [x, borders.map(([before]) => before)]
     const [last, outer] = borders.toReversed()
-    return scope(() =>
-      convolve(
-        pad(
-          x,
-          [last[0], last[1], ...(outer ?? [0, 0])] as [number, number, number, number],
-          this.paddingMode,
-        ),
-        borders.map(() => 0),
-      ),
-    )
+    const around = [last[0], last[1], ...(outer ?? [0, 0])] as [number, number, number, number]
+    return [pad(x, around, this.paddingMode), borders.map(() => 0)]
   }
 
   /** The convolution itself, with so many zeros on each side. */

@@ -1,6 +1,6 @@
 import { cast } from '../tensor/ops/elementwise.ts'
 import type { Tensor } from '../tensor/tensor.ts'
-import { type Convolution, TransposedConvolution } from './convolution.ts'
+import { type Convolution, type ForwardConvolution, TransposedConvolution } from './convolution.ts'
 import type { Module } from './module.ts'
 import { type ActivationQuantization, QWeightModule, type WeightQuantization } from './qmodule.ts'
 
@@ -38,5 +38,23 @@ export class QConv extends QWeightModule {
   protected override qforward(x: Tensor): Tensor {
     const weight = cast(this.dequantizedWeight(), 'float32')
     return this.computation().compute(x, weight, this.bias && cast(this.bias, 'float32'))
+  }
+}
+
+/** The twin of a convolution that multiplies rows, its windows, by one matrix: it has no groups. */
+export class QWindowConv extends QConv {
+  private readonly windows: (x: Tensor) => Tensor
+
+  constructor(
+    float: ForwardConvolution,
+    quantization: WeightQuantization,
+    activations?: ActivationQuantization,
+  ) {
+    super(float, quantization, activations)
+    this.windows = (x) => float.windows(x)
+  }
+
+  override inputRows(x: Tensor): Tensor {
+    return this.windows(x)
   }
 }

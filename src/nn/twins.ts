@@ -5,14 +5,14 @@ import { matrixShape } from '../qtensor/parts.ts'
 import type { QTensor } from '../qtensor/qtensor.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { Conv2d } from './conv2d.ts'
-import { Convolution } from './convolution.ts'
+import { Convolution, ForwardConvolution } from './convolution.ts'
 import { Embedding } from './embedding.ts'
 import { Router } from './experts.ts'
 import { Conv1D, QConv1D } from './gptConv1D.ts'
 import { Linear } from './linear.ts'
 import type { Module } from './module.ts'
 import { LayerNorm } from './normalization.ts'
-import { QConv } from './qconv.ts'
+import { QConv, QWindowConv } from './qconv.ts'
 import { QEmbedding } from './qembedding.ts'
 import { QLayerNorm } from './qlayerNorm.ts'
 import { QLinear } from './qlinear.ts'
@@ -75,7 +75,10 @@ const builtIn: readonly [LayerClass, Twin][] = [
 ]
 
 function convolution(layer: Convolution, { weights, activations }: TwinOptions): QModule | null {
-  return weights && new QConv(layer, weights, activations)
+  if (!weights) return null
+  return layer instanceof ForwardConvolution && layer.groups === 1
+    ? new QWindowConv(layer, weights, activations)
+    : new QConv(layer, weights, activations)
 }
 
 function twinOf<M extends Module>(layer: LayerClass<M>, twin: Twin<M>): [LayerClass, Twin] {

@@ -88,7 +88,7 @@ export interface Quantizer {
   collects?(x: Tensor, statistics: Statistics): void
   /**
    * @param weight [N, K] float32, float16 or bfloat16
-   * @param statistics of its layer; absent where nothing was collected, as of convolutions and embeddings
+   * @param statistics of its layer; absent where nothing was collected, as of embeddings: it rounds then
    */
   solve(weight: Tensor, spec: WeightSpec, statistics?: Statistics | null): WeightParts
   /**

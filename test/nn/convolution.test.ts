@@ -1,16 +1,19 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
-import type { Shape } from '../../src/core/shape.ts'
+import { numel, type Shape } from '../../src/core/shape.ts'
 import { openDevice } from '../../src/devices/open.ts'
 import { Conv1d } from '../../src/nn/conv1d.ts'
 import { Conv2d } from '../../src/nn/conv2d.ts'
-import type { Convolution } from '../../src/nn/convolution.ts'
+import type { Convolution, ForwardConvolution } from '../../src/nn/convolution.ts'
 import { ConvTranspose1d, ConvTranspose2d } from '../../src/nn/convTranspose.ts'
 import { initialize } from '../../src/nn/initialize.ts'
 import { Linear } from '../../src/nn/linear.ts'
 import { QWeightModule } from '../../src/nn/qmodule.ts'
 import { Sequential } from '../../src/nn/sequential.ts'
+import { linear } from '../../src/qtensor/linear.ts'
+import { matrixShape } from '../../src/qtensor/parts.ts'
 import { quantize } from '../../src/quantize/quantize.ts'
+import { transpose } from '../../src/tensor/ops/index.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
 
 const device = openDevice('cpu', { threads: 2 })
@@ -147,3 +150,26 @@ test('a quantized convolution names the kernels that run', () => {
     'dequantize → conv2dInputGradient',
   ])
 })
+
+/** Layers whose windows lie differently, and what they take. */
+const windowed: [ForwardConvolution, Shape][] = [
+  [new Conv2d(3, 5, 3, { padding: 1 }), [2, 3, 6, 7]],
+  [new Conv2d(4, 6, [3, 2], { stride: [1, 2], padding: [2, 1], dilation: [2, 1] }), [2, 4, 6, 7]],
+  [new Conv2d(2, 3, [2, 3], { padding: 'same', paddingMode: 'reflect' }), [1, 2, 5, 6]],
+  [new Conv1d(4, 6, 5, { padding: 2, stride: 2 }), [3, 4, 9]],
+  [new Conv1d(4, 2, 4, { padding: 'same', dilation: 2 }), [2, 4, 9]],
+]
+for (const [layer, shape] of windowed)
+  test(`the windows of ${layer} are the rows that its weight multiplies`, async () => {
+    initialize(layer, device)
+    const values = Float32Array.from({ length: numel(shape) }, (_, i) => Math.sin(7 * i))
+    const x = Tensor.fromNumbers(device, values, shape)
+    const expected = layer.forward(x)
+    const rows = linear(layer.windows(x), layer.weight.view(matrixShape(layer.weight.shape)), layer.bias)
+    // Outputs of a place stand together, those of an image behind one another.
+    const [B, N] = expected.shape
+    const y = transpose(rows.view([B, rows.shape[0] / B, N]), 1, 2)
+    const [a, b] = [await y.toNumbers(), await expected.toNumbers()]
+    assert.equal(a.length, b.length)
+    for (const [i, value] of b.entries()) assert.ok(Math.abs(a[i] - value) < 1e-5, `${a[i]} ${value} at ${i}`)
+  })
