@@ -1,10 +1,11 @@
 import type { Observation } from '../../nn/observe.ts'
 import { Statistics } from '../../qtensor/quantizer.ts'
-import { concat, embedding } from '../../tensor/ops/index.ts'
+import { add, concat, embedding } from '../../tensor/ops/index.ts'
 import { keep, scope } from '../../tensor/scope.ts'
 import { noGrad } from '../../tensor/tape.ts'
 import { Tensor } from '../../tensor/tensor.ts'
 import type { CalibratedLayer } from './algorithm.ts'
+import type { ExpertRows } from './expertRows.ts'
 
 /** Rows of inputs that are kept to measure what quantization costs. */
 const measuredRows = 512
@@ -13,20 +14,29 @@ const measuredRows = 512
 export class LayerInputs {
   readonly group: readonly CalibratedLayer[]
   readonly statistics = new Statistics()
+  /** Where the group is of an expert: which rows are its own. */
+  readonly expert: ExpertRows | null
   /** Rows that came. */
   tokens = 0
+  /** Those of an expert, until they are read. */
+  private counted: Tensor | null = null
   private readonly rowsOfSample: number
   private readonly kept: Tensor[] = []
-
   private readonly collects: boolean
 
   /**
    * @param samples that will come
    * @param collects whether statistics are made of them
    */
-  constructor(group: readonly CalibratedLayer[], samples: number, collects: boolean) {
+  constructor(
+    group: readonly CalibratedLayer[],
+    samples: number,
+    collects: boolean,
+    expert: ExpertRows | null = null,
+  ) {
     this.group = group
     this.collects = collects
+    this.expert = expert
     this.rowsOfSample = Math.ceil(measuredRows / samples)
   }
 
@@ -39,7 +49,7 @@ export class LayerInputs {
   watch(then?: () => void): Observation {
     return this.group[0].float.observe({
       input: ([x]) => {
-        if (x instanceof Tensor) this.add(x)
+        if (x instanceof Tensor) noGrad(() => scope(() => this.add(x)))
         then?.()
       },
     })
@@ -47,15 +57,21 @@ export class LayerInputs {
 
   private add(x: Tensor): void {
     const { twin } = this.group[0]
-    if (x.numel === 0 || !twin.inputRows) return
-    noGrad(() =>
-      scope(() => {
-        const rows = twin.inputRows?.(x) ?? x
-        if (this.collects) twin.quantization.quantizer.collects?.(rows, this.statistics)
-        this.tokens += rows.shape[0]
-        this.kept.push(keep(someRows(rows, this.rowsOfSample)))
-      }),
-    )
+    const all = twin.inputRows?.(x)
+    if (!all || all.numel === 0) return
+    const [rows, count] = this.expert ? this.expert.only(all) : [all, null]
+    if (count) {
+      const before = this.counted
+      this.counted = keep(before ? add(before, count) : count)
+      before?.dispose()
+    } else this.tokens += rows.shape[0]
+    if (this.collects) twin.quantization.quantizer.collects?.(rows, this.statistics)
+    this.kept.push(keep(someRows(rows, this.rowsOfSample)))
+  }
+
+  /** All has come. */
+  async finish(): Promise<void> {
+    if (this.counted) this.tokens = await this.counted.item()
   }
 
   /** Rows spread over all that came, [M, K]; of the running scope. */
@@ -65,6 +81,7 @@ export class LayerInputs {
 
   dispose(): void {
     this.statistics.dispose()
+    this.counted?.dispose()
     for (const rows of this.kept) rows.dispose()
     this.kept.length = 0
   }

@@ -129,6 +129,7 @@ class Run implements CalibratedRun {
       samples: this.samples,
       trueSequential: algorithms.some(({ trueSequential }) => trueSequential),
       settled,
+      warn: this.warn,
       pass: (count) => this.through(stage, inputs, progress, undefined, count),
       checkFinite: (collected) => this.checkFinite(stage, inputs, collected),
     }

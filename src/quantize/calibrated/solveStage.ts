@@ -1,7 +1,8 @@
 import type { Module } from '../../nn/module.ts'
-import type { Observation } from '../../nn/observe.ts'
+import { weightColumns } from '../../nn/twins.ts'
 import type { QTensor } from '../../qtensor/qtensor.ts'
 import type { CalibratedLayer } from './algorithm.ts'
+import { type ExpertRows, expertsOf } from './expertRows.ts'
 import { LayerInputs } from './layerInputs.ts'
 import { outputError, solved, weightRows } from './solve.ts'
 import { endPass, type LayerGroup, type Stage } from './stage.ts'
@@ -32,6 +33,7 @@ export interface StageWork {
   readonly settled: ReadonlyMap<string, QTensor>
   /** Passes samples through the stage as it is: the first `count`, or all. */
   pass(count?: number): Promise<void>
+  warn(message: string): void
   /** @throws DTypeError if what was collected is not finite, with the sample and the layer that made it so */
   checkFinite(inputs: readonly LayerInputs[]): Promise<void>
 }
@@ -48,12 +50,13 @@ export async function solveStage(
   rounded: ReadonlyMap<string, number>,
 ): Promise<CalibratedReport[]> {
   const { stage, trueSequential } = work
-  const turns = trueSequential ? stage.groups.map((group) => [group]) : [stage.groups]
+  const turns = trueSequential ? turnsOf(stage) : [stage.groups]
   const reports: CalibratedReport[] = []
   for (const groups of turns) {
     const inputs = await collect(work, groups)
     try {
       await work.checkFinite(inputs)
+      warnOfExperts(work, inputs)
       for (const of of inputs)
         for (const layer of of.group) reports.push(await solveLayer(work, layer, of, rounded.get(layer.path)))
     } finally {
@@ -81,7 +84,7 @@ export async function roundingErrors(work: StageWork): Promise<Map<string, numbe
 
 /** What groups take, of all samples where a quantizer collects, else of a few. */
 async function collect(
-  { samples, pass, settled }: StageWork,
+  { stage, samples, pass, settled }: StageWork,
   groups: readonly LayerGroup[],
   statistics = true,
 ): Promise<LayerInputs[]> {
@@ -89,14 +92,18 @@ async function collect(
     statistics &&
     groups.some(({ layers }) => layers.some(({ path, twin }) => twin.collects && !settled.has(path)))
   const count = collects ? samples : Math.min(samples, measuredSamples)
-  const inputs = groups.map(({ layers }) => new LayerInputs(layers, count, statistics))
+  const { experts, byLayer } = expertsOf(stage.module)
+  const inputs = groups.map(
+    ({ layers }) => new LayerInputs(layers, count, statistics, byLayer.get(layers[0].float)),
+  )
   // Nobody needs what comes behind the last of them.
   const ends = groups.every(({ calls }) => calls === 1)
-  const observations: Observation[] = []
+  const observations = [...experts].map(([expert, rows]) => rows.watch(expert))
   try {
     for (const [i, of] of inputs.entries())
       observations.push(of.watch(ends && i === inputs.length - 1 ? endPass : undefined))
     if (inputs.some(({ seen }) => seen)) await pass(count)
+    for (const of of inputs) await of.finish()
     return inputs
   } catch (error) {
     for (const of of inputs) of.dispose()
@@ -104,6 +111,39 @@ async function collect(
   } finally {
     for (const end of observations) end()
   }
+}
+
+/**
+ * Groups that are solved one after the other. Experts do not hear of one another: the first groups of all of
+ * them are solved together, then the second ones.
+ */
+function turnsOf({ module, groups }: Stage): LayerGroup[][] {
+  const { byLayer } = expertsOf(module)
+  const turns = new Map<string, LayerGroup[]>()
+  const seen = new Map<ExpertRows, number>()
+  for (const [i, group] of groups.entries()) {
+    const expert = byLayer.get(group.layers[0].float)
+    const place = expert ? (seen.get(expert) ?? 0) : 0
+    if (expert) seen.set(expert, place + 1)
+    const turn = expert ? `${expert.of} ${place}` : `${i}`
+    turns.set(turn, [...(turns.get(turn) ?? []), group])
+  }
+  return [...turns.values()]
+}
+
+/** Says which experts saw less than a quarter of what would tell their columns apart. */
+function warnOfExperts({ warn }: StageWork, inputs: readonly LayerInputs[]): void {
+  const few = new Map<string, number>()
+  for (const { expert, group, tokens } of inputs) {
+    const [{ float, twin }] = group
+    if (!expert || !twin.collects || tokens >= weightColumns(float, float.weight) / 4) continue
+    few.set(expert.path, Math.min(tokens, few.get(expert.path) ?? Infinity))
+  }
+  if (few.size === 0) return
+  const listed = [...few].map(([path, tokens]) => `${path} ${tokens}`).join(', ')
+  warn(
+    `quantizeCalibrated: experts saw few tokens, and are rounded where none came: ${listed}; take more data`,
+  )
 }
 
 async function solveLayer(
