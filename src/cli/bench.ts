@@ -1,6 +1,8 @@
 import { type BenchResult, bench } from '../evaluate/bench.ts'
 import { QWeightModule } from '../nn/qmodule.ts'
 import { type BenchFormat, type BenchRow, printRows } from './benchTable.ts'
+import { checkFigure, writeFigure } from './charts/files.ts'
+import { loadPlotting } from './charts/plotting.ts'
 import { threadCount } from './generate.ts'
 import { interrupted } from './interrupt.ts'
 import { type CommonOptions, type ComputeOptions, loadModel, withDevice } from './model.ts'
@@ -12,13 +14,19 @@ export interface BenchCommandOptions extends CommonOptions, ComputeOptions {
   batchSizes?: number[]
   newTokens: number
   format?: BenchFormat
+  /** A file for one figure. */
+  figure?: string
+  /** Replaces that file. */
+  overwrite?: boolean
 }
 
 /**
  * `lowbit bench`: tokens per second, time to the first token, memory; in words for one model, one batch size
- * and one length, else a line for each.
+ * and one length, else a line for each. One figure shows how fast they read and write.
  */
 export async function benchCommand(paths: string[], options: BenchCommandOptions): Promise<void> {
+  const { figure, overwrite } = options
+  if (figure !== undefined) await checkFigure(figure, overwrite)
   await withDevice(options, async (device) => {
     const { promptTokens, promptLengths = [promptTokens], batchSizes = [1] } = options
     const groups: { isFloat: boolean; rows: BenchRow[] }[] = []
@@ -43,6 +51,10 @@ export async function benchCommand(paths: string[], options: BenchCommandOptions
       ...groups.filter(({ isFloat }) => isFloat),
       ...groups.filter(({ isFloat }) => !isFloat),
     ].flatMap((group) => group.rows)
+    if (figure !== undefined) {
+      const { benchFigure } = await import('./benchFigure.ts')
+      await writeFigure(figure, benchFigure(await loadPlotting(), rows), overwrite)
+    }
     if (options.format || rows.length > 1)
       return printRows(rows, options.json ? 'json' : (options.format ?? 'table'))
     // Linux and macOS both report kibibytes through Node.

@@ -58,7 +58,7 @@ function csvField(text: string): string {
 }
 
 /** The last part of each path, where that tells the models from each other. */
-function shortNames(paths: readonly string[]): readonly string[] {
+export function shortNames(paths: readonly string[]): readonly string[] {
   const names = paths.map((path) => basename(path))
   return new Set(names).size === new Set(paths).size ? names : paths
 }

@@ -232,6 +232,7 @@ const inspect = program
     '--text <file>',
     'with a baseline: measure outputs, what each layer costs and how sensitive it is, on the beginning of a text; - for stdin',
   )
+  .option('--tokens <n>', 'look at the first n tokens of the text (default: 128)', wholeNumber(2))
   .option('--weights <type>', 'say what memory it would need with weights of this type, as of a config.json')
   .addOption(
     new Option('--kv <name>', 'say it with keys and values kept as this (default: float16)').choices(kvNames),
@@ -271,6 +272,8 @@ const bench = program
       .choices(['table', 'markdown', 'csv', 'json'])
       .conflicts('json'),
   )
+  .option('--figure <file>', 'draw prefill and decode of all of them as one picture, .svg or .png')
+  .option('--overwrite', 'replace the picture')
   .action(async (models, options) => (await import('./bench.ts')).benchCommand(models, options))
 
 program

@@ -1,4 +1,4 @@
-import { dots } from './charts/dots.ts'
+import { bitsPerplexity, mostTimes } from './charts/bitsPerplexity.ts'
 import { groupedBars } from './charts/groupedBars.ts'
 import type { ChartedPage } from './charts/output.ts'
 import type { PageSection } from './charts/page.ts'
@@ -17,9 +17,6 @@ interface Metric {
   /** How many times the float model's bar others may be as long, before they are cut. */
   most?: number
 }
-
-/** Of the float model's perplexity: what lies farther is broken, and would hide what others differ by. */
-const mostTimes = 5
 
 const metrics: readonly Metric[] = [
   {
@@ -128,24 +125,12 @@ function labelOf({ weights, algorithm }: Row): string {
 }
 
 function bitsAgainstPerplexity(plotting: Plotting, rows: readonly Row[]): PageSection {
-  const title = 'Bits against perplexity'
-  const most = mostTimes * (rows[0].perplexity ?? Infinity)
-  const dotted = rows.flatMap(({ name, weights, bitsPerWeight: x, perplexity: y }) =>
-    x === undefined || y === undefined ? [] : [{ x, y, label: name, series: weights ?? 'float' }],
-  )
-  const absent = dotted.filter(({ y }) => y > most).map(({ label }) => label)
   const caption = 'Bits per weight, scales included, and what they cost: the lower left is best.'
-  return {
-    title,
-    charts: [
-      dots(plotting, {
-        name: 'bits-perplexity',
-        title,
-        caption: absent.length > 0 ? `${caption} Far above: ${absent.join('; ')}.` : caption,
-        x: { label: 'bits per weight', log: 2 },
-        y: { label: 'perplexity' },
-        rows: dotted.filter(({ y }) => y <= most),
-      }),
-    ],
-  }
+  const dotted = rows.flatMap(({ name, weights, bitsPerWeight, perplexity }) =>
+    bitsPerWeight === undefined || perplexity === undefined
+      ? []
+      : [{ label: name, bitsPerWeight, perplexity, series: weights ?? 'float' }],
+  )
+  const chart = bitsPerplexity(plotting, 'bits-perplexity', caption, dotted)
+  return { title: chart.title, charts: [chart] }
 }

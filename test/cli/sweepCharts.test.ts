@@ -37,6 +37,6 @@ test('a sweep in charts: by activations, the float model first in each group, wh
   assert.ok(written.indexOf('activations float') < written.indexOf('activations qint8'))
   const [dots] = sections[4].charts ?? []
   assert.equal(dots.draw(lightPalette).match(/<circle/g)?.length, 3)
-  assert.match(dots.caption, /Far above: qint2\.$/)
+  assert.match(dots.caption, /Far above: qint2 \(3000\)\.$/)
   assert.deepEqual(sections[5].tables?.[1].rows, [['nf4, hqq', 'none of both']])
 })

@@ -66,9 +66,9 @@ export interface PlotOptions {
   marginBottom?: number
   x: object
   y: object
-  /** Of marks that are filled by it, in the order of their colours. */
+  /** Of marks that are filled by it, in the order of their colours; '' has no name. */
   series?: readonly string[]
-  /** Whether a legend says which colour is whose, where there are several; default: yes. */
+  /** Whether a legend says which colour is whose; default: yes. */
   legend?: boolean
   marks: Mark[]
 }
@@ -80,7 +80,7 @@ export function drawPlot(
   palette: Palette,
   { width = pageWidth, labelHeight = 18, series = [], legend: named = true, ...options }: PlotOptions,
 ): string {
-  const legend = legendOf(named && series.length > 1 ? series : [], palette, width, labelHeight)
+  const legend = legendOf(named ? series.filter((name) => name !== '') : [], palette, width, labelHeight)
   const svg = Plot.plot({
     document,
     width,

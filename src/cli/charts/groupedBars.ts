@@ -33,12 +33,7 @@ export function groupedBars(
   const { Plot } = plotting
   const labels = [...new Set(rows.map(({ label }) => label))]
   const lines = linesOf(rows)
-  const ends = rows.map((row) => ({
-    ...row,
-    place: placeOf(row),
-    text: Number.isFinite(row.value) ? (row.text ?? String(Number(row.value.toPrecision(3)))) : '–',
-    end: Number.isFinite(row.value) ? Math.min(row.value, most) : 0,
-  }))
+  const ends = lines.flatMap(({ place, label, row }) => (row ? [{ place, label, ...endOf(row, most) }] : []))
   const pieces = ends.flatMap(({ place, label, value, end }) =>
     value > most
       ? [
@@ -88,15 +83,27 @@ export function groupedBars(
   }
 }
 
-/** Lines of the chart from above: before the bars of a group its heading. */
-function linesOf(rows: readonly GroupedBar[]): { place: string; label: string; heading?: string }[] {
-  const groups = [...new Set(rows.map(({ group }) => group))]
-  return groups.flatMap((group) => [
-    ...(group ? [{ place: placeOf({ group, label: '' }), label: '', heading: group }] : []),
-    ...rows.filter((row) => row.group === group).map((row) => ({ place: placeOf(row), label: row.label })),
-  ])
+/** Where a bar ends, and what it says there. */
+function endOf({ value, text = String(Number(value.toPrecision(3))) }: GroupedBar, most: number) {
+  return Number.isFinite(value)
+    ? { value, end: Math.min(value, most), text }
+    : { value: 0, end: 0, text: '–' }
 }
 
-function placeOf({ group, label }: Pick<GroupedBar, 'group' | 'label'>): string {
-  return JSON.stringify([group, label])
+/** A line of the chart, by its place: a bar, or before those of a group its heading. */
+interface Line {
+  place: string
+  label: string
+  heading?: string
+  row?: GroupedBar
+}
+
+/** Lines of the chart from above. */
+function linesOf(rows: readonly GroupedBar[]): Line[] {
+  const groups = [...new Set(rows.map(({ group }) => group))]
+  const lines = groups.flatMap((group): Omit<Line, 'place'>[] => [
+    ...(group ? [{ label: '', heading: group }] : []),
+    ...rows.filter((row) => row.group === group).map((row) => ({ label: row.label, row })),
+  ])
+  return lines.map((line, i) => ({ ...line, place: `${i}` }))
 }

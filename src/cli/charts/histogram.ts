@@ -9,6 +9,11 @@ export interface Bin {
   series?: string
 }
 
+/** `20k` for 20,000. */
+function shortCount(count: number): string {
+  return count < 1000 ? `${count}` : `${count / 1000}k`
+}
+
 /**
  * Counts of values over their range; series stand upon one another. Heights are square roots of counts, so
  * that rare values can be seen.
@@ -34,7 +39,7 @@ export function histogram(
         marginBottom: 40,
         series: [...new Set(bins.map((bin) => bin.series ?? ''))],
         x: { label, tickSpacing: 70 },
-        y: { type: 'sqrt', label: 'weights', grid: true, ticks: 4, tickFormat: '~s' },
+        y: { type: 'sqrt', label: 'weights', grid: true, ticks: 4, tickFormat: shortCount },
         marks: [
           Plot.rectY(bins, {
             x1: 'from',

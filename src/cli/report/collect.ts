@@ -15,10 +15,10 @@ import { progressBar } from '../output.ts'
 import type { InspectedTensor, ReportData, TextData } from './data.ts'
 import type { ReportOptions } from './options.ts'
 
-/** Tokens of the text that are looked at: float outputs of all layers are held for them. */
-const mostTokens = 256
-/** How long sensitivities are measured; then the report says how many there are. */
-const sensitivityMs = 90_000
+/** Tokens of the text that are looked at by default: float outputs of all layers are held for them. */
+const usualTokens = 128
+/** How long layers are measured as they are, and in all other types; then the report says how many there are. */
+const [contributionMs, sensitivityMs] = [90_000, 120_000]
 const mostHistograms = 6
 /** Of a token; a text is cut there. */
 const mostCharacters = 16
@@ -32,20 +32,25 @@ export async function measure(
   tensors: readonly InspectedTensor[],
   options: ReportOptions & { json?: boolean },
 ): Promise<Pick<ReportData, 'histograms' | 'text'>> {
-  const ids = options.text === undefined ? undefined : await tokensOf(model, options.text)
+  const ids = options.text === undefined ? undefined : await tokensOf(model, options.text, options.tokens)
   return {
     histograms: await worstHistograms(model, baseline, tensors),
     ...(ids && { text: await measureText(model, baseline, ids, options) }),
   }
 }
 
-async function tokensOf({ tokenizer }: CausalLM, path: string): Promise<number[]> {
+async function tokensOf(
+  { tokenizer, config }: CausalLM,
+  path: string,
+  most = usualTokens,
+): Promise<number[]> {
   const text = await readTextFile(path)
   if (!tokenizer) throw new FormatError('inspect: the model must have a tokenizer for --text; it has none')
   // Some tokens are looked at: no need to read a whole book.
-  return withoutYielding(() =>
-    tokenizer.encode(text.slice(0, mostTokens * mostCharacters), { addSpecialTokens: false }),
+  const ids = withoutYielding(() =>
+    tokenizer.encode(text.slice(0, most * mostCharacters), { addSpecialTokens: false }),
   )
+  return ids.slice(0, Math.min(most, config.maxPositions))
 }
 
 /** The quantized layers of a model that have a counterpart in the float one, by path. */
@@ -82,31 +87,36 @@ async function worstHistograms(
 async function measureText(
   model: CausalLM,
   baseline: CausalLM,
-  text: readonly number[],
+  ids: readonly number[],
   options: { json?: boolean },
 ): Promise<TextData> {
-  const ids = text.slice(0, Math.min(mostTokens, model.config.maxPositions))
   const layers = quantizedLayers(model)
   const paths = layers.size > 0 ? [...layers.keys()] : [...planTwins(baseline, { weights: 'int8' }).keys()]
   const outputs = await compareOutputs(baseline, model, ids)
   const channels = await channelMagnitudes(baseline, paths, () => baseline.forward(ids))
   const divergences = new LayerDivergences(baseline, ids)
   try {
-    const contributions = await followed('layers', options, (progress) => divergences.each(layers, progress))
+    const contributions = await followed('layers', options, (progress) =>
+      divergences.each(layers, { ...progress, until: performance.now() + contributionMs }),
+    )
     const tried = triedTypes.map((weights) => ({ weights, twins: twinsOf(baseline, weights, paths) }))
     const quality = await qualities(model, layers, divergences, tried)
     const sensitivities: TextData['sensitivities'] = []
-    const until = performance.now() + sensitivityMs
-    for (const { weights, twins } of tried.toReversed()) {
+    let left = sensitivityMs
+    for (const [i, { weights, twins }] of tried.toReversed().entries()) {
+      const started = performance.now()
+      const until = started + left / (tried.length - i)
       const measured = await followed(weights, options, (progress) =>
         divergences.each(twins, { ...progress, until }),
       )
+      left -= performance.now() - started
       for (const [path, { klDivergence }] of measured) sensitivities.push({ path, weights, klDivergence })
     }
     return {
       tokens: ids.length,
       outputs,
       contributions: [...contributions].map(([path, { klDivergence }]) => ({ path, klDivergence })),
+      possibleContributions: layers.size,
       channels,
       sensitivities,
       possibleSensitivities: tried.reduce((sum, { twins }) => sum + twins.size, 0),

@@ -37,10 +37,12 @@ export interface TextData {
   outputs: OutputDifference[]
   /** KL divergence from the float model with this layer alone as it is quantized, in nats. */
   contributions: { path: string; klDivergence: number }[]
+  /** How many there would be, had there been time. */
+  possibleContributions: number
   channels: ChannelMagnitudes[]
   /** KL divergence from the float model with this layer alone in weights of this type. */
   sensitivities: { path: string; weights: string; klDivergence: number }[]
-  /** How many there would be, had there been time. */
+  /** The same of these. */
   possibleSensitivities: number
   /** Whole models: the float one first. */
   quality: { weights: string; bitsPerWeight: number; klDivergence: number; perplexity: number }[]

@@ -5,6 +5,8 @@ import { type ChartOptions, checkChartOptions } from '../charts/output.ts'
 export interface ReportOptions extends ChartOptions {
   /** A file with text that the models are compared on. */
   text?: string
+  /** How many of its tokens, from the beginning. */
+  tokens?: number
 }
 
 /** Whether more is measured than the errors of weights. */

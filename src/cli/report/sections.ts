@@ -1,4 +1,5 @@
 import { bars } from '../charts/bars.ts'
+import { bitsPerplexity } from '../charts/bitsPerplexity.ts'
 import type { Chart } from '../charts/chart.ts'
 import { dots } from '../charts/dots.ts'
 import { histogram } from '../charts/histogram.ts'
@@ -88,15 +89,13 @@ function textSections(plotting: Plotting, text: TextData): PageSection[] {
       dots(plotting, {
         name: 'kl-contribution',
         title: 'What each layer costs',
-        caption: `KL divergence from the float model with this layer alone as it is quantized, ${on}${first ? `; the whole model has ${first.klDivergence.toPrecision(3)}` : ''}.`,
+        caption: `KL divergence from the float model with this layer alone as it is quantized, ${on}${first ? `; the whole model has ${first.klDivergence.toPrecision(3)}` : ''}.${timeSufficed(text.contributions.length, text.possibleContributions)}`,
         x: { label: 'layer' },
         y: { label: 'KL divergence, nats', log: 10 },
         rows: text.contributions.map(({ path, klDivergence }) => dot(path, klDivergence)),
       }),
     )
-  const done = text.sensitivities.length
-  const some =
-    done < text.possibleSensitivities ? ` Time sufficed for ${done} of ${text.possibleSensitivities}.` : ''
+  const some = timeSufficed(text.sensitivities.length, text.possibleSensitivities)
   return [
     { title: 'Error of outputs', charts },
     {
@@ -114,23 +113,22 @@ function textSections(plotting: Plotting, text: TextData): PageSection[] {
             series: weights,
           })),
         }),
-        dots(plotting, {
-          name: 'bits-quality',
-          title: 'Bits against quality',
-          caption: `All of these layers in one type: bits per weight with scales, and perplexity ${on}.`,
-          x: { label: 'bits per weight' },
-          y: { label: 'perplexity', log: 10 },
-          rows: text.quality.map(({ weights, bitsPerWeight, perplexity }) => ({
-            x: bitsPerWeight,
-            y: perplexity,
-            label: weights,
-          })),
-        }),
+        bitsPerplexity(
+          plotting,
+          'bits-perplexity',
+          `All of these layers in one type: bits per weight with scales, and perplexity ${on}.`,
+          text.quality.map((model) => ({ ...model, label: model.weights })),
+        ),
       ],
       tables: [qualityTable(text)],
     },
     outliers(plotting, text, on),
   ]
+}
+
+/** Said only where not all was measured. */
+function timeSufficed(done: number, possible: number): string {
+  return done < possible ? ` Time sufficed for ${done} of ${possible}.` : ''
 }
 
 function qualityTable({ quality }: TextData): PageTable {
@@ -174,10 +172,10 @@ function outliers(plotting: Plotting, { channels }: TextData, on: string): PageS
         ],
         rows: worst.map(({ path, median, largest }) => [
           path,
-          median.toPrecision(3),
+          String(Number(median.toPrecision(3))),
           largest
             .slice(0, 4)
-            .map(({ channel, magnitude }) => `${channel}: ${magnitude.toPrecision(3)}`)
+            .map(({ channel, magnitude }) => `${channel}: ${Number(magnitude.toPrecision(3))}`)
             .join(', '),
         ]),
       },
@@ -193,12 +191,12 @@ function histograms(plotting: Plotting, { histograms }: ReportData): PageSection
       histogram(plotting, {
         name: `histogram-${i + 1}`,
         title: path,
-        caption: `Relative error ${error.toFixed(4)}; ${(100 * clippedShare).toPrecision(2)} % of weights clipped.`,
+        caption: `Relative error ${error.toFixed(4)}; ${clippedShare > 0 ? (100 * clippedShare).toPrecision(2) : 0} % of weights clipped.`,
         label: 'weight',
         marks: histograms[i].range,
         bins: counts.flatMap((count, bin) => {
           const [from, to] = [edges[bin], edges[bin + 1]]
-          const kept = { from, to, count: count - clipped[bin], series: 'within' }
+          const kept = { from, to, count: count - clipped[bin], series: clippedShare > 0 ? 'within' : '' }
           return clipped[bin] > 0 ? [kept, { from, to, count: clipped[bin], series: 'clipped' }] : [kept]
         }),
       }),

@@ -94,6 +94,12 @@ describe('what a report measures', () => {
     const each = await divergences.each(twins)
     assert.deepEqual([...each.keys()], [...planned.keys()])
     assert.ok([...each.values()].every(({ klDivergence }) => klDivergence > 0))
+    // What begins in the middle of the model is what the whole model gives.
+    const path = 'model.layers.2.mlp.up_proj'
+    using alone = await loadCausalLM('models/stories260K', { device })
+    quantize(alone, { weights: 'int4', include: path })
+    const whole = (await divergences.withModel(alone)).klDivergence
+    assert.ok(Math.abs((each.get(path)?.klDivergence ?? 0) / whole - 1) < 1e-4)
     assert.equal((await divergences.each(twins, { until: 0 })).size, 0)
     await assert.rejects(divergences.each(twins, { signal: AbortSignal.abort() }), { name: 'AbortError' })
     assert.equal(String(model), before)
