@@ -27,7 +27,7 @@ test('inspect writes a page, files, and the same as JSON', async () => {
   const html = readFileSync(page, 'utf8')
   for (const title of ['Size', 'Error of weights', 'Error of outputs', 'Sensitivity', 'Outlier channels'])
     assert.match(html, new RegExp(`<h2>${title}</h2>`))
-  assert.equal(html.match(/<svg /g)?.length, readdirSync(charts).length / 2)
+  assert.equal(html.match(/<svg data-for="desk"/g)?.length, readdirSync(charts).length / 2)
   assert.doesNotMatch(html, /NaN|undefined/)
 })
 
