@@ -180,6 +180,7 @@ export type { ComputeDType } from './qtensor/computeDtype.ts'
 export type { Block, NestedScale, Offset, PlainScale, Scale, WeightParts } from './qtensor/parts.ts'
 export { QTensor } from './qtensor/qtensor.ts'
 export type { Quantizer, Statistics, WeightSpec } from './qtensor/quantizer.ts'
+export { type RotateOptions, rotate } from './quantize/algorithms/rotate.ts'
 export type { BitsAndBytesOptions, PythonBitsAndBytesOptions } from './quantize/bitsandbytes.ts'
 export { type CalibratedModule, type CalibrateOptions, calibrate } from './quantize/calibrate.ts'
 export type {
@@ -189,6 +190,7 @@ export type {
   CalibratedRun,
   FloatLayer,
 } from './quantize/calibrated/algorithm.ts'
+export type { Edits } from './quantize/calibrated/edits.ts'
 export type { HiddenStates } from './quantize/calibrated/hiddenStates.ts'
 export type { CalibratedProgress } from './quantize/calibrated/progress.ts'
 export type { CalibratedReport } from './quantize/calibrated/solveStage.ts'

@@ -192,6 +192,7 @@ export const calls: Record<string, Call> = {
     length: 2,
     ...unset('tokenizer', 'samples', 'seed', 'packing', 'signal', 'onDownload'),
   }),
+  rotate: call((o: lb.RotateOptions) => lb.rotate(o), unset('hadamard', 'seed')),
   percentile: call((o: { percent?: number }) => lb.percentile(o), { percent: undefined }),
   ggufQuantizer: call((o: lb.GgufQuantizerOptions) => lb.ggufQuantizer('Q4_0', o), { importance: undefined }),
   hqq: call((o: lb.HqqOptions) => lb.hqq(o), {

@@ -7,6 +7,7 @@ import type { WeightParts } from '../../qtensor/parts.ts'
 import { aQuantizer, type Quantizer } from '../../qtensor/quantizer.ts'
 import type { Tensor } from '../../tensor/tensor.ts'
 import type { QuantizeOptions } from '../quantize.ts'
+import type { Edits } from './edits.ts'
 import type { HiddenStates } from './hiddenStates.ts'
 
 /*
@@ -14,8 +15,8 @@ import type { HiddenStates } from './hiddenStates.ts'
  * its layers, at its own place in the run. The run (run.ts) says what passes through the model when.
  *
  * The rule for everything that changes a float model: put a new tensor in the place of the old one
- * (`norm.weight = keep(mul(norm.weight, s))`), and neither overwrite nor dispose what the model had. The run
- * puts that back where something fails, and gives it back where nothing does.
+ * (`run.edits.put(norm, 'weight', mul(norm.weight, s))`), and neither overwrite nor dispose what the model
+ * had. The run puts that back where something fails, and gives it back where nothing does.
  */
 
 /** A way to quantize a model by what passes through it, or a step of one. */
@@ -68,6 +69,10 @@ export interface CalibratedRun {
   /** All that will be quantized, by path, in the order of the model's modules. */
   readonly layers: ReadonlyMap<string, CalibratedLayer>
   readonly samples: number
+  /** What `forward` takes of the first sample, short where that is token ids, as tensors: for a trace. */
+  readonly example: readonly unknown[]
+  /** Changes the tensors of the float model. */
+  readonly edits: Edits
   /** To be asked between two samples: `run.signal?.throwIfAborted()`. */
   readonly signal?: AbortSignal
   /**

@@ -14,6 +14,7 @@ import type {
   CalibratedRun,
   FloatLayer,
 } from './algorithm.ts'
+import { Edits } from './edits.ts'
 import { explain, nonFinite } from './finite.ts'
 import { HiddenStates } from './hiddenStates.ts'
 import type { LayerInputs } from './layerInputs.ts'
@@ -61,6 +62,8 @@ class Run implements CalibratedRun {
   readonly device: Device
   readonly layers: ReadonlyMap<string, CalibratedLayer>
   readonly samples: number
+  readonly example: readonly unknown[]
+  readonly edits: Edits
   readonly signal?: AbortSignal
   readonly warn: (message: string) => void
   private readonly options: RunOptions
@@ -76,7 +79,9 @@ class Run implements CalibratedRun {
     this.layers = plannedLayers(model, options.quantization)
     const [first] = this.layers.values()
     this.device = first.float.weight.device
+    this.example = exampleOf(this.device, options.samples[0])
     this.snapshot = new Snapshot(model)
+    this.edits = new Edits(model)
     model.eval()
   }
 
@@ -156,9 +161,9 @@ class Run implements CalibratedRun {
     await this.through(stage, inputs, progress, async (i, y) => {
       if (y instanceof Tensor) await targets.put(i, y)
     })
-    const { device, samples, signal, warn } = this
+    const { device, samples, example, edits, signal, warn } = this
     const block: CalibratedBlock = {
-      ...{ device, samples, signal, warn, path: stage.path, module: stage.module },
+      ...{ device, samples, example, edits, signal, warn, path: stage.path, module: stage.module },
       layers: new Map(stage.layers.map((layer) => [layer.path, layer])),
       createStates: () => this.createStates(),
       input: (i) => inputs.get(i),
@@ -248,8 +253,23 @@ class Run implements CalibratedRun {
 
   end(): void {
     for (const states of this.states) states.dispose()
+    for (const one of this.example)
+      if (one instanceof Tensor && !this.options.samples[0].includes(one)) one.dispose()
     this.snapshot.restoreTraining()
   }
+}
+
+/** Token ids that an example has at most. */
+const exampleTokens = 8
+
+/** Arguments of `forward` with tensors in the place of token ids. */
+function exampleOf(device: Device, sample: SampleArguments): unknown[] {
+  return sample.map((one) => {
+    const ids = one instanceof Int32Array || (Array.isArray(one) && typeof one[0] === 'number') ? one : null
+    if (!ids) return one
+    const some = Int32Array.from(ids.slice(0, exampleTokens))
+    return keep(Tensor.fromArray(device, some, [1, some.length]))
+  })
 }
 
 function plannedLayers(model: Module, options: QuantizeOptions): Map<string, CalibratedLayer> {
