@@ -84,8 +84,12 @@ export interface Quantizer {
   /**
    * Adds to the statistics of a layer what it needs of a batch.
    * @param x [M, K] float32, the rows that the weight [N, K] multiplies
+   * @param float [M, K] float32, those that it multiplies in the float model; where it `seesFloat`, in a
+   * calibrated run, and else absent
    */
-  collects?(x: Tensor, statistics: Statistics): void
+  collects?(x: Tensor, statistics: Statistics, float?: Tensor): void
+  /** Whether it wants to know what the float model gives its layers, beside what the quantized one does. */
+  readonly seesFloat?: boolean
   /**
    * @param weight [N, K] float32, float16 or bfloat16
    * @param statistics of its layer; absent where nothing was collected, as of embeddings: it rounds then

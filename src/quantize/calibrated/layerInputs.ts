@@ -23,6 +23,9 @@ export class LayerInputs {
   private readonly rowsOfSample: number
   private readonly kept: Tensor[] = []
   private readonly collects: boolean
+  /** What the group takes in a pass through the float layers, until the pass through quantized ones. */
+  private readonly ofFloat: Tensor[] = []
+  private floating = false
 
   /**
    * @param samples that will come
@@ -55,17 +58,28 @@ export class LayerInputs {
     })
   }
 
+  /** Whether the pass that comes is one through float layers, for what `seesFloat`. */
+  hear(floating: boolean): void {
+    this.floating = floating
+  }
+
   private add(x: Tensor): void {
     const { twin } = this.group[0]
     const all = twin.inputRows?.(x)
     if (!all || all.numel === 0) return
+    if (this.floating) {
+      this.ofFloat.push(keep(all.clone()))
+      return
+    }
     const [rows, count] = this.expert ? this.expert.only(all) : [all, null]
     if (count) {
       const before = this.counted
       this.counted = keep(before ? add(before, count) : count)
       before?.dispose()
     } else this.tokens += rows.shape[0]
-    if (this.collects) twin.quantization.quantizer.collects?.(rows, this.statistics)
+    const float = this.ofFloat.shift()
+    if (this.collects) twin.quantization.quantizer.collects?.(rows, this.statistics, float)
+    float?.dispose()
     this.kept.push(keep(someRows(rows, this.rowsOfSample)))
   }
 
@@ -82,7 +96,7 @@ export class LayerInputs {
   dispose(): void {
     this.statistics.dispose()
     this.counted?.dispose()
-    for (const rows of this.kept) rows.dispose()
+    for (const rows of [...this.kept, ...this.ofFloat]) rows.dispose()
     this.kept.length = 0
   }
 }

@@ -1,4 +1,4 @@
-import { DTypeError, ShapeError } from '../../core/errors.ts'
+import { ShapeError } from '../../core/errors.ts'
 import type { Device } from '../../devices/device.ts'
 import type { Module } from '../../nn/module.ts'
 import { QWeightModule } from '../../nn/qmodule.ts'
@@ -15,13 +15,12 @@ import type {
   FloatLayer,
 } from './algorithm.ts'
 import { Edits } from './edits.ts'
-import { explain, nonFinite } from './finite.ts'
 import { HiddenStates } from './hiddenStates.ts'
-import type { LayerInputs } from './layerInputs.ts'
 import { type CalibratedProgress, Progress } from './progress.ts'
 import { Snapshot } from './snapshot.ts'
 import { type CalibratedReport, roundingErrors, type StageWork, solveStage } from './solveStage.ts'
 import type { Model, SampleArguments, Stage } from './stage.ts'
+import { Stream } from './stream.ts'
 import { stagesOf } from './survey.ts'
 
 /** What a run is made of, checked and in one form. */
@@ -105,43 +104,46 @@ class Run implements CalibratedRun {
     const { samples, blocks, onProgress } = this.options
     const stages = stagesOf(this.model, this.layers, samples[0], blocks)
     const progress = new Progress(stages.filter(({ groups }) => groups.length > 0).length, onProgress)
-    const inputs = this.createStates()
+    const step = async () => {
+      await this.device.sync()
+      progress.step()
+      this.signal?.throwIfAborted()
+    }
+    const stream = (float: boolean) => new Stream({ samples, states: this.createStates(), float, step })
+    const quantized = stream(false)
+    const seesFloat = this.options.algorithms.some(({ quantizer }) => quantizer?.seesFloat)
+    const float = seesFloat ? stream(true) : null
     const reports: CalibratedReport[] = []
     for (const stage of stages) {
-      if (stage.groups.length > 0) progress.begin(stage.path, this.samples * this.passes(stage))
-      reports.push(...(await this.solve(stage, inputs, progress)))
+      if (stage.groups.length > 0) {
+        progress.begin(stage.path, this.samples * this.passes(stage))
+        reports.push(...(await this.solve(stage, quantized, float)))
+      }
       if (!stage.leadsOn) continue
-      await this.through(stage, inputs, progress, (i, y) => this.store(stage, inputs, i, y))
+      await float?.advance(stage)
+      await quantized.advance(stage)
     }
-    inputs.dispose()
     return reports
+  }
+
+  private get trueSequential(): boolean {
+    return this.options.algorithms.some(({ trueSequential }) => trueSequential)
   }
 
   /** How often samples pass through a stage, at most. */
   private passes({ groups, leadsOn }: Stage): number {
-    const { algorithms } = this.options
-    const collecting = algorithms.some(({ trueSequential }) => trueSequential) ? groups.length : 1
-    return collecting + (leadsOn ? 1 : 0) + (algorithms.some(({ block }) => block) ? 1 : 0)
+    const collecting = this.trueSequential ? groups.length : 1
+    return collecting + (leadsOn ? 1 : 0) + (this.options.algorithms.some(({ block }) => block) ? 1 : 0)
   }
 
-  private async solve(stage: Stage, inputs: HiddenStates, progress: Progress): Promise<CalibratedReport[]> {
-    if (stage.groups.length === 0) return []
-    const { algorithms } = this.options
+  private async solve(stage: Stage, quantized: Stream, float: Stream | null): Promise<CalibratedReport[]> {
     const settled = new Map<string, QTensor>()
-    const work: StageWork = {
-      model: this.model,
-      stage,
-      samples: this.samples,
-      trueSequential: algorithms.some(({ trueSequential }) => trueSequential),
-      settled,
-      warn: this.warn,
-      pass: (count) => this.through(stage, inputs, progress, undefined, count),
-      checkFinite: (collected) => this.checkFinite(stage, inputs, collected),
-    }
+    const { model, samples, trueSequential, warn } = this
+    const work: StageWork = { model, stage, samples, trueSequential, settled, warn, quantized, float }
     try {
-      const changing = algorithms.filter(({ block }) => block)
+      const changing = this.options.algorithms.filter(({ block }) => block)
       const rounded = changing.length > 0 ? await roundingErrors(work) : new Map<string, number>()
-      if (changing.length > 0) await this.change(stage, inputs, progress, changing, settled)
+      if (changing.length > 0) await this.change(stage, quantized, changing, settled)
       return await solveStage(work, rounded)
     } catch (error) {
       for (const weight of settled.values()) weight.dispose()
@@ -152,21 +154,21 @@ class Run implements CalibratedRun {
   /** Lets algorithms change a float block. */
   private async change(
     stage: Stage,
-    inputs: HiddenStates,
-    progress: Progress,
+    stream: Stream,
     algorithms: readonly CalibratedAlgorithm[],
     settled: Map<string, QTensor>,
   ): Promise<void> {
     const targets = this.createStates()
-    await this.through(stage, inputs, progress, async (i, y) => {
+    const then = async (i: number, y: unknown) => {
       if (y instanceof Tensor) await targets.put(i, y)
-    })
+    }
+    await stream.through(stage, { then })
     const { device, samples, example, edits, signal, warn } = this
     const block: CalibratedBlock = {
       ...{ device, samples, example, edits, signal, warn, path: stage.path, module: stage.module },
       layers: new Map(stage.layers.map((layer) => [layer.path, layer])),
       createStates: () => this.createStates(),
-      input: (i) => inputs.get(i),
+      input: (i) => stream.input(i),
       target: async (i) => {
         const target = await targets.get(i)
         if (target) return target
@@ -174,7 +176,7 @@ class Run implements CalibratedRun {
           `quantizeCalibrated: ${stage.path || 'the model'} must give a tensor, for a target`,
         )
       },
-      forward: (i, x) => stage.forward(this.options.samples[i], x) as Tensor,
+      forward: (i, x) => stream.compute(stage, i, x) as Tensor,
       settle: (path, parts) => {
         settled.get(path)?.dispose()
         settled.set(path, keep(QTensor.fromParts(parts)))
@@ -182,57 +184,6 @@ class Run implements CalibratedRun {
     }
     for (const algorithm of algorithms) await algorithm.block?.(block)
     targets.dispose()
-  }
-
-  /** Passes samples through a stage as it is. */
-  private async through(
-    stage: Stage,
-    inputs: HiddenStates,
-    progress: Progress,
-    onSample?: (sample: number, y: unknown) => Promise<void>,
-    count = this.samples,
-  ): Promise<void> {
-    for (let i = 0; i < count; i++) {
-      const x = await inputs.get(i)
-      const y = noGrad(() => scope(() => stage.forward(this.options.samples[i], x)))
-      await onSample?.(i, y)
-      if (y instanceof Tensor) y.dispose()
-      x?.dispose()
-      await this.device.sync()
-      progress.step()
-      this.signal?.throwIfAborted()
-    }
-  }
-
-  /** Keeps what a stage gives as what the next one takes. */
-  private async store(stage: Stage, inputs: HiddenStates, sample: number, y: unknown): Promise<void> {
-    if (!(y instanceof Tensor))
-      throw new ShapeError(
-        `quantizeCalibrated: every sample must reach every block; sample ${sample} did not reach ${stage.path || 'the first'}`,
-      )
-    if (!(await inputs.put(sample, y))) throw await this.cause(stage, inputs, sample)
-  }
-
-  private async checkFinite(
-    stage: Stage,
-    inputs: HiddenStates,
-    collected: readonly LayerInputs[],
-  ): Promise<void> {
-    const wrong = await nonFinite(collected)
-    if (!wrong) return
-    const path = wrong.group[0].path
-    for (let i = 0; i < this.samples; i++) {
-      const cause = await this.cause(stage, inputs, i)
-      if (cause) throw cause
-    }
-    throw new DTypeError(
-      `quantizeCalibrated: statistics must be finite; those of the inputs of ${path} are not`,
-    )
-  }
-
-  private async cause(stage: Stage, inputs: HiddenStates, sample: number): Promise<DTypeError | null> {
-    const x = await inputs.get(sample)
-    return explain(stage, sample, this.options.samples[sample], x).finally(() => x?.dispose())
   }
 
   /** The run has come to its end: floats that the model has no longer are given back. */

@@ -1,11 +1,13 @@
 import type { Module } from '../../nn/module.ts'
 import { weightColumns } from '../../nn/twins.ts'
 import type { QTensor } from '../../qtensor/qtensor.ts'
+import { Tensor } from '../../tensor/tensor.ts'
 import type { CalibratedLayer } from './algorithm.ts'
 import { type ExpertRows, expertsOf } from './expertRows.ts'
 import { LayerInputs } from './layerInputs.ts'
 import { outputError, solved, weightRows } from './solve.ts'
 import { endPass, type LayerGroup, type Stage } from './stage.ts'
+import type { Stream } from './stream.ts'
 
 /** What became of a layer. */
 export interface CalibratedReport {
@@ -31,11 +33,10 @@ export interface StageWork {
   readonly trueSequential: boolean
   /** Codes that an algorithm chose itself, by path. */
   readonly settled: ReadonlyMap<string, QTensor>
-  /** Passes samples through the stage as it is: the first `count`, or all. */
-  pass(count?: number): Promise<void>
   warn(message: string): void
-  /** @throws DTypeError if what was collected is not finite, with the sample and the layer that made it so */
-  checkFinite(inputs: readonly LayerInputs[]): Promise<void>
+  readonly quantized: Stream
+  /** The same samples in the float model, where a quantizer wants to see what its layers take there. */
+  readonly float: Stream | null
 }
 
 /** Samples from whose inputs errors are measured where nothing else has to be seen. */
@@ -55,7 +56,7 @@ export async function solveStage(
   for (const groups of turns) {
     const inputs = await collect(work, groups)
     try {
-      await work.checkFinite(inputs)
+      await work.quantized.checkFinite(stage, inputs)
       warnOfExperts(work, inputs)
       for (const of of inputs)
         for (const layer of of.group) reports.push(await solveLayer(work, layer, of, rounded.get(layer.path)))
@@ -84,7 +85,7 @@ export async function roundingErrors(work: StageWork): Promise<Map<string, numbe
 
 /** What groups take, of all samples where a quantizer collects, else of a few. */
 async function collect(
-  { stage, samples, pass, settled }: StageWork,
+  { stage, samples, quantized, float, settled }: StageWork,
   groups: readonly LayerGroup[],
   statistics = true,
 ): Promise<LayerInputs[]> {
@@ -96,13 +97,20 @@ async function collect(
   const inputs = groups.map(
     ({ layers }) => new LayerInputs(layers, count, statistics, byLayer.get(layers[0].float)),
   )
+  const passFloat = async (i: number) => {
+    for (const of of inputs) of.hear(true)
+    const y = await float?.pass(stage, i)
+    if (y instanceof Tensor) y.dispose()
+    for (const of of inputs) of.hear(false)
+  }
   // Nobody needs what comes behind the last of them.
   const ends = groups.every(({ calls }) => calls === 1)
   const observations = [...experts].map(([expert, rows]) => rows.watch(expert))
   try {
     for (const [i, of] of inputs.entries())
       observations.push(of.watch(ends && i === inputs.length - 1 ? endPass : undefined))
-    if (inputs.some(({ seen }) => seen)) await pass(count)
+    if (inputs.some(({ seen }) => seen))
+      await quantized.through(stage, { count, before: collects && float ? passFloat : undefined })
     for (const of of inputs) await of.finish()
     return inputs
   } catch (error) {

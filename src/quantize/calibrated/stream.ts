@@ -1,0 +1,113 @@
+import { DTypeError, ShapeError } from '../../core/errors.ts'
+import { type Observation, shadow } from '../../nn/observe.ts'
+import { scope } from '../../tensor/scope.ts'
+import { noGrad } from '../../tensor/tape.ts'
+import { Tensor } from '../../tensor/tensor.ts'
+import { explain, nonFinite } from './finite.ts'
+import type { HiddenStates } from './hiddenStates.ts'
+import type { LayerInputs } from './layerInputs.ts'
+import type { SampleArguments, Stage } from './stage.ts'
+
+/** What a stream is told of the run. */
+export interface StreamOptions {
+  readonly samples: readonly SampleArguments[]
+  /** What the next stage takes of each sample. */
+  readonly states: HiddenStates
+  /** Whether layers that are quantized already compute as they did before. */
+  readonly float: boolean
+  /** Called after each sample; may end the run. */
+  readonly step: () => Promise<void>
+}
+
+/** What is done while samples pass. */
+export interface Passes {
+  /** Before each of them. */
+  before?: (sample: number) => Promise<void>
+  /** After each of them, with what the stage gave. */
+  then?: (sample: number, y: unknown) => Promise<void>
+  /** Only the first ones. */
+  count?: number
+}
+
+/** The samples on their way through a model, stage by stage. */
+export class Stream {
+  private readonly options: StreamOptions
+
+  constructor(options: StreamOptions) {
+    this.options = options
+  }
+
+  /** What the stage takes of a sample; the caller's. */
+  input(sample: number): Promise<Tensor | null> {
+    return this.options.states.get(sample)
+  }
+
+  /** What a stage gives for x; of the running scope. */
+  compute(stage: Stage, sample: number, x: Tensor | null): unknown {
+    return stage.forward(this.options.samples[sample], x)
+  }
+
+  /** One sample passes through a stage as it is; what it gives is the caller's. */
+  async pass(stage: Stage, sample: number): Promise<unknown> {
+    const x = await this.input(sample)
+    const floats = this.options.float ? floatsOf(stage) : []
+    try {
+      return noGrad(() => scope(() => this.compute(stage, sample, x)))
+    } finally {
+      for (const end of floats) end()
+      x?.dispose()
+    }
+  }
+
+  /** Samples pass through a stage, and stay before it. */
+  async through(stage: Stage, { before, then, count }: Passes = {}): Promise<void> {
+    for (let i = 0; i < (count ?? this.options.samples.length); i++) {
+      await before?.(i)
+      const y = await this.pass(stage, i)
+      try {
+        await then?.(i, y)
+      } finally {
+        if (y instanceof Tensor) y.dispose()
+      }
+      await this.options.step()
+    }
+  }
+
+  /**
+   * All samples pass on: what the stage gives is what the next one takes.
+   * @throws DTypeError if that is not finite, with the sample and the module that made it so
+   */
+  async advance(stage: Stage): Promise<void> {
+    const then = async (i: number, y: unknown) => {
+      if (!(y instanceof Tensor))
+        throw new ShapeError(
+          `quantizeCalibrated: every sample must reach every block; sample ${i} did not reach ${stage.path || 'the first'}`,
+        )
+      if (!(await this.options.states.put(i, y))) throw await this.cause(stage, i)
+    }
+    await this.through(stage, { then })
+  }
+
+  /** @throws DTypeError if what was collected in a stage is not finite, with what made it so */
+  async checkFinite(stage: Stage, collected: readonly LayerInputs[]): Promise<void> {
+    const wrong = await nonFinite(collected)
+    if (!wrong) return
+    for (let i = 0; i < this.options.samples.length; i++) {
+      const cause = await this.cause(stage, i)
+      if (cause) throw cause
+    }
+    throw new DTypeError(
+      `quantizeCalibrated: statistics must be finite; those of the inputs of ${wrong.group[0].path} are not`,
+    )
+  }
+
+  private async cause(stage: Stage, sample: number): Promise<DTypeError | null> {
+    const x = await this.input(sample)
+    return explain(stage, sample, this.options.samples[sample], x).finally(() => x?.dispose())
+  }
+}
+
+/** Twins that stand in the model already compute as their float layers do. */
+function floatsOf({ layers }: Stage): Observation[] {
+  return layers.map(({ float, twin }) => shadow(twin, (_, args) => float.forward(...(args as [Tensor]))))
+}
