@@ -122,18 +122,23 @@ function shareInterval(share: number, count: number): Interval {
 }
 
 function perplexityLines(result: Evaluation): string[] {
-  const { perplexity, perplexityInterval, nll, tokens, klDivergence, top1Agreement } = result
+  const { perplexity, perplexityInterval, nll, tokens } = result
   if (perplexity === undefined || !perplexityInterval) return []
   const [low, high] = perplexityInterval.map((bound) => bound.toFixed(4))
   const figures = `${nll?.toFixed(5)} nats per token, ${formatCount(Number(tokens))} tokens scored`
   const lines = [
     `perplexity     ${perplexity.toFixed(4)}  (95 %: ${low} to ${high}; ${figures}, ${result.computeDtype})`,
   ]
-  if (klDivergence !== undefined && top1Agreement !== undefined)
+  const { klDivergence, klDivergenceError, top1Agreement } = result
+  if (klDivergence !== undefined && top1Agreement !== undefined) {
+    const half = reach * Number(klDivergenceError)
+    const bounds = [klDivergence - half, klDivergence + half].map((bound) => bound.toFixed(5))
+    const shares = shareInterval(top1Agreement, Number(tokens)).map(percent)
     lines.push(
-      `KL divergence  ${klDivergence.toFixed(5)} nats per token from the baseline`,
-      `agreement      ${percent(top1Agreement)} of the likeliest tokens are the baseline's`,
+      `KL divergence  ${klDivergence.toFixed(5)}  (95 %: ${bounds.join(' to ')}; nats per token from the baseline)`,
+      `agreement      ${percent(top1Agreement)}  (95 %: ${shares.join(' to ')}; likeliest tokens that are the baseline's)`,
     )
+  }
   return lines
 }
 

@@ -60,8 +60,12 @@ export interface Perplexity {
   tokens: number
   /** Mean KL(baseline ‖ model) over the scored tokens, in nats. */
   klDivergence?: number
+  /** Standard error of `klDivergence`, as that of `nll`. */
+  klDivergenceError?: number
   /** Share of the scored tokens on whose likeliest guess both models agree. */
   top1Agreement?: number
+  /** Standard error of `top1Agreement`. */
+  top1AgreementError?: number
   /** What the model computed in: float32, unless products with quantized weights ran in another precision. */
   computeDtype: ComputeDType
 }
@@ -101,8 +105,7 @@ export async function perplexity(
       ? null
       : model.createCache(context, { kv: options.kv })
   const begin = definition === 'llama.cpp' ? beginOfText(model) : undefined
-  let tokens = 0
-  let [nll, squares, divergence, agreements] = [0, 0, 0, 0]
+  const [nll, divergence, agreement] = [new Mean(), new Mean(), new Mean()]
   for (const [window, { start, end, scored }] of windows.entries()) {
     signal?.throwIfAborted()
     const chunk = ids.slice(start, end)
@@ -116,23 +119,47 @@ export async function perplexity(
     for (let i = scored; i < chunk.length; i++) {
       checkScore(values[i - 1], 'those', window, i)
       if (kl) checkScore(kl[i - 1], "the baseline's", window, i)
-      nll += Number(values[i - 1])
-      squares += Number(values[i - 1]) ** 2
-      divergence += Number(kl?.[i - 1] ?? 0)
-      if (guesses?.[i - 1] === baselineGuesses?.[i - 1]) agreements++
-      tokens++
+      nll.add(Number(values[i - 1]))
+      divergence.add(Number(kl?.[i - 1] ?? 0))
+      agreement.add(guesses?.[i - 1] === baselineGuesses?.[i - 1] ? 1 : 0)
     }
     options.onProgress?.(window + 1, windows.length)
   }
-  const mean = nll / tokens
-  const compared = baseline && { klDivergence: divergence / tokens, top1Agreement: agreements / tokens }
+  const compared = baseline && {
+    klDivergence: divergence.value,
+    klDivergenceError: divergence.error,
+    top1Agreement: agreement.value,
+    top1AgreementError: agreement.error,
+  }
   return {
-    perplexity: Math.exp(mean),
-    nll: mean,
-    nllError: Math.sqrt(Math.max(0, squares / tokens - mean ** 2) / Math.max(1, tokens - 1)),
-    tokens,
+    perplexity: Math.exp(nll.value),
+    nll: nll.value,
+    nllError: nll.error,
+    tokens: nll.count,
     ...compared,
     computeDtype: computedIn(model, computation),
+  }
+}
+
+/** A mean, and its standard error: √(variance / (count − 1)). */
+class Mean {
+  count = 0
+  private sum = 0
+  private squares = 0
+
+  add(value: number): void {
+    this.count++
+    this.sum += value
+    this.squares += value ** 2
+  }
+
+  get value(): number {
+    return this.sum / this.count
+  }
+
+  get error(): number {
+    const variance = this.squares / this.count - this.value ** 2
+    return Math.sqrt(Math.max(0, variance) / Math.max(1, this.count - 1))
   }
 }
 

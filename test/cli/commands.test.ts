@@ -128,7 +128,9 @@ test('evaluate --baseline: no distance to itself, some to the quantized', async 
     'nllError',
     'tokens',
     'klDivergence',
+    'klDivergenceError',
     'top1Agreement',
+    'top1AgreementError',
     'computeDtype',
     'perplexityInterval',
   ])
@@ -175,8 +177,11 @@ test('generate and bench compute in int8, evaluate in float32; each takes the ot
     assert.equal((await json(...args, '--compute-dtype', other)).computeDtype, other, args[0])
   }
   assert.match((await printed('bench', model, ...small)).stdout, /\ndevice +.+, \d+ threads?, int8\n$/)
-  const evaluated = await printed('evaluate', model, ...context, '--compute-dtype', 'int8')
-  assert.match(evaluated.stdout, /^perplexity +\d\.\d{4} +\(.+ tokens scored, int8\)\n$/)
+  const compared = ['--compute-dtype', 'int8', '--baseline', stories]
+  const lines = (await printed('evaluate', model, ...context, ...compared)).stdout.split('\n')
+  assert.match(lines[0], /^perplexity +\d\.\d{4} +\(95 %: .+ tokens scored, int8\)$/)
+  assert.match(lines[1], /^KL divergence +0\.\d{5} +\(95 %: 0\.\d{5} to 0\.\d{5}; nats per token .+\)$/)
+  assert.match(lines[2], /^agreement +\d\d\.\d\d % +\(95 %: \d\d\.\d\d % to \d\d\.\d\d %; .+\)$/)
 })
 
 test('generate --device wasm finds the tokens that transformers finds', async () => {

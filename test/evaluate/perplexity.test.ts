@@ -91,7 +91,8 @@ for (const [label, stride, windows, definition] of [
 ] as const)
   test(label, async () => {
     const context = 8
-    let [nll, squares, kl, agreed, tokens] = [0, 0, 0, 0, 0]
+    let [nll, squares, agreed] = [0, 0, 0]
+    const divergences: number[] = []
     for (const [start, first] of windows) {
       const window = ids.slice(start, start + context)
       if (definition === 'llama.cpp') window[0] = 1
@@ -99,11 +100,11 @@ for (const [label, stride, windows, definition] of [
       for (let t = first; t < window.length; t++) {
         nll -= q[t - 1][window[t]]
         squares += q[t - 1][window[t]] ** 2
-        kl += p[t - 1].reduce((sum, log, i) => sum + Math.exp(log) * (log - q[t - 1][i]), 0)
+        divergences.push(p[t - 1].reduce((sum, log, i) => sum + Math.exp(log) * (log - q[t - 1][i]), 0))
         if (p[t - 1].indexOf(Math.max(...p[t - 1])) === q[t - 1].indexOf(Math.max(...q[t - 1]))) agreed++
-        tokens++
       }
     }
+    const tokens = divergences.length
     const seen: [number, number][] = []
     const onProgress = (done: number, total: number) => void seen.push([done, total])
     const measured = await perplexity(rounded, ids, {
@@ -114,8 +115,17 @@ for (const [label, stride, windows, definition] of [
     const variance = (squares - nll ** 2 / tokens) / (tokens - 1)
     close(measured.nllError, Math.sqrt(variance / tokens), 'standard error')
     close(measured.perplexity, Math.exp(nll / tokens), 'perplexity')
-    close(measured.klDivergence, kl / tokens, 'divergence')
-    close(measured.top1Agreement, agreed / tokens, 'agreement')
+    const kl = divergences.reduce((sum, value) => sum + value) / tokens
+    close(measured.klDivergence, kl, 'divergence')
+    const spread = divergences.reduce((sum, value) => sum + (value - kl) ** 2, 0) / (tokens - 1)
+    close(measured.klDivergenceError, Math.sqrt(spread / tokens), "the divergence's error")
+    const share = agreed / tokens
+    close(measured.top1Agreement, share, 'agreement')
+    close(
+      measured.top1AgreementError,
+      Math.sqrt((share * (1 - share)) / (tokens - 1)),
+      "the agreement's error",
+    )
     assert.ok(agreed < tokens && agreed > 0, 'the models agree on some tokens, and not on all')
     assert.deepEqual(seen.at(-1), [windows.length, windows.length])
   })
