@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { after } from 'node:test'
 import * as lb from '../src/index.ts'
+import { algorithmCalls } from './algorithmCalls.ts'
+import { type Call, call, unset } from './optionCall.ts'
 
 /*
  * A call of every public function that takes options, with all the options that it has.
@@ -26,20 +28,6 @@ const sgd = () => new lb.SGD(net.parameters(), { lr: 0.1, momentum: 0.9 })
 const weight = numbers(32, 32)
 const scales = { zeroPoints: undefined, symmetric: undefined, scaleDtype: undefined, blockRows: undefined }
 const quantized = { ...scales, qtype: lb.qint8, groupSize: null, quantizer: lb.absmax }
-
-/** One call that takes options, and all the options it has; those that it cannot do without with a value. */
-interface Call {
-  run: (options: never) => unknown
-  options: Readonly<Record<string, unknown>>
-}
-/**
- * Lists the options of an interface, every one of them and no other: to be left out, or with a value that is
- * needed.
- */
-const call = <Options>(
-  run: (options: Options) => unknown,
-  options: Record<keyof Required<Options>, unknown>,
-): Call => ({ run, options })
 
 const quantizeOptions = {
   ...scales,
@@ -77,11 +65,6 @@ const adam = { lr: undefined, betas: undefined, eps: undefined, weightDecay: und
 const classes = { reduction: undefined, ignoreIndex: undefined }
 const loading = { device: undefined, dtype: undefined, strict: undefined }
 const memory = () => lb.memoryFolder()
-
-/** Options that are not given. */
-function unset<Name extends string>(...names: Name[]): Record<Name, undefined> {
-  return Object.fromEntries(names.map((name) => [name, undefined])) as Record<Name, undefined>
-}
 
 export const calls: Record<string, Call> = {
   openDevice: call((o: lb.DeviceOptions) => lb.openDevice('cpu', o), { threads: undefined }),
@@ -192,7 +175,7 @@ export const calls: Record<string, Call> = {
     length: 2,
     ...unset('tokenizer', 'samples', 'seed', 'packing', 'signal', 'onDownload'),
   }),
-  rotate: call((o: lb.RotateOptions) => lb.rotate(o), unset('hadamard', 'seed')),
+  ...algorithmCalls,
   percentile: call((o: { percent?: number }) => lb.percentile(o), { percent: undefined }),
   ggufQuantizer: call((o: lb.GgufQuantizerOptions) => lb.ggufQuantizer('Q4_0', o), { importance: undefined }),
   hqq: call((o: lb.HqqOptions) => lb.hqq(o), {

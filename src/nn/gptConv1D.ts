@@ -110,9 +110,8 @@ export class QConv1D extends QWeightModule {
   }
 
   /** [nx, nf] */
-  override floatWeight(): Tensor {
-    const { weight } = this
-    return weight instanceof QTensor ? scope(() => transpose(weight.dequantize(), 0, 1)) : weight
+  override fromOutputRows(rows: Tensor): Tensor {
+    return transpose(rows, 0, 1)
   }
 
   override floatLayer(weight: Tensor): Conv1D {

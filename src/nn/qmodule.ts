@@ -210,6 +210,11 @@ export abstract class QWeightModule extends QModule {
     return weight
   }
 
+  /** The inverse of `outputRows`. */
+  fromOutputRows(rows: Tensor): Tensor {
+    return rows
+  }
+
   /**
    * The weight as it is, or would be, when frozen.
    * @throws ShapeError if its quantizer has yet to collect statistics
@@ -242,7 +247,8 @@ export abstract class QWeightModule extends QModule {
 
   /** The weight as the float layer has it. */
   floatWeight(): Tensor {
-    return this.weight.dequantize()
+    const { weight } = this
+    return weight instanceof QTensor ? scope(() => this.fromOutputRows(weight.dequantize())) : weight
   }
 
   /**

@@ -79,6 +79,11 @@ export interface Quantizer {
   readonly scales?: 'exponents' | 'divided'
   /** What its offsets are, where they are neither what the type has nor integer zero points: floats. */
   readonly offset?: 'zero'
+  /**
+   * Whether the last group of a row may have fewer columns than the others: always, or where zero points were
+   * asked for. Default: groups must divide the columns.
+   */
+  readonly shortGroups?: boolean | 'zeroPoints'
   /** The integer zero point that all its blocks have. Default: it has none, or chooses them. */
   readonly zeroPoint?: number
   /**

@@ -3,7 +3,7 @@ import { DTypeError, ShapeError } from '../core/errors.ts'
 import { aFunction, aString, check } from '../core/kinds.ts'
 import { aQType, type QType } from '../core/qtype.ts'
 import { type Shape, showShape } from '../core/shape.ts'
-import { type Block, blocksShape, showBlock } from '../qtensor/parts.ts'
+import { type Block, blocksShape, groupSizeOf, matrixShape, showBlock } from '../qtensor/parts.ts'
 import type { Quantizer, WeightSpec } from '../qtensor/quantizer.ts'
 import { decodeRows, encodeRows, type RowScales, roundRows } from '../qtensor/rows.ts'
 import { fromTiles, groupsOf, tilesOf } from '../qtensor/weightBlocks.ts'
@@ -19,11 +19,13 @@ export interface ChosenScales extends RowScales {
 /**
  * A quantizer that sees a group at a time, nothing but its weights.
  * @param choose takes the weight as a matrix whose rows are the groups, or the tiles, [groups, G] float32,
- * float16 or bfloat16; scales are [groups] in the weight's dtype, or in float32
+ * float16 or bfloat16; scales are [groups] in the weight's dtype, or in float32. Where the last group of a row
+ * may be short, zeros fill it up, which must change nothing.
  */
 export function groupQuantizer(
   name: string,
   choose: (groups: Tensor, type: QType, spec: WeightSpec) => ChosenScales,
+  traits: Pick<Quantizer, 'shortGroups'> = {},
 ): Quantizer {
   check('groupQuantizer', 'name', name, aString)
   check('groupQuantizer', 'choose', choose, aFunction)
@@ -51,6 +53,7 @@ export function groupQuantizer(
     chosen.codes ?? encodeRows(cast(groups, chosen.scale.dtype), chosen, type)
   return {
     name,
+    ...traits,
     solve(weight, spec) {
       const { groups, stored, chosen } = chosenFor(weight, spec)
       const { scale, shift, zeroPoint } = stored
@@ -86,13 +89,25 @@ function mapFloats({ scale, shift, ...others }: ChosenScales, f: (values: Tensor
 
 /** A weight as a matrix with a row for each block. */
 function asRows(name: string, weight: Tensor, block: Block): Tensor {
-  if (block.kind === 'group') return groupsOf(weight, block.size)
-  if (block.kind === 'tile') return tilesOf(weight, block)
+  if (isWhole(block, weight.shape)) return groupsOf(weight, groupSizeOf(block))
+  if (block.kind === 'group' || block.kind === 'tile') return tilesOf(weight, tileOf(block))
   throw new ShapeError(
     `${name}: blocks must be groups of columns, or tiles; received ${showBlock(block, weight.shape)}`,
   )
 }
 
 function fromRows(rows: Tensor, block: Block, shape: Shape): Tensor {
-  return block.kind === 'tile' ? fromTiles(rows, block, shape) : rows.view(shape)
+  return isWhole(block, shape) ? rows.view(shape) : fromTiles(rows, tileOf(block as Groups), shape)
+}
+
+type Groups = Extract<Block, { kind: 'group' | 'tile' }>
+
+/** Whether these are groups that divide the columns. */
+function isWhole(block: Block, shape: Shape): boolean {
+  return block.kind === 'group' && matrixShape(shape)[1] % block.size === 0
+}
+
+/** Groups are tiles of one row, the last of which is filled up with zeros. */
+function tileOf(block: Groups): Extract<Block, { kind: 'tile' }> {
+  return block.kind === 'tile' ? block : { kind: 'tile', rows: 1, columns: block.size }
 }

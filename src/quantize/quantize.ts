@@ -101,7 +101,9 @@ export function planTwins(model: Module, options: QuantizeOptions): Map<string, 
     const kind = twinFor(layer, options.layers)
     if (!kind || !paths.some(included) || paths.some(excluded)) continue
     const [path] = paths
-    const groupSize = groupSizeOf(layer, qtype, options.groupSize, path)
+    const { shortGroups = false } = quantizer
+    const short = shortGroups === 'zeroPoints' ? (options.zeroPoints ?? false) : shortGroups
+    const groupSize = groupSizeOf(layer, qtype, options.groupSize, path, short)
     const weights = { qtype, groupSize, quantizer, ...scaleOptions(options) }
     const twin = kind.make(layer, { weights, activations })
     if (!twin) continue
@@ -169,10 +171,11 @@ function groupSizeOf(
   qtype: QType,
   wanted: number | null | undefined,
   path: string,
+  short: boolean,
 ): number | null {
   const weight: unknown = Reflect.get(module, 'weight')
   if (!(weight instanceof Tensor) || weight.shape.length < 2) return null
-  return groupSizeFor(qtype, weightColumns(module, weight), wanted, path)
+  return groupSizeFor(qtype, weightColumns(module, weight), wanted, path, short)
 }
 
 function groupSizeFor(
@@ -180,17 +183,18 @@ function groupSizeFor(
   columns: number,
   wanted: number | null | undefined,
   path: string,
+  short: boolean,
 ): number | null {
   if (hasRuns(qtype)) return blockSizeFor(wanted, path)
   if (wanted === undefined) return defaultGroupSize(qtype, columns)
   if (wanted === null) return null
   if (!Number.isInteger(wanted) || wanted <= 0)
     throw new ShapeError(`quantize: groupSize must be a whole number from 1 up; received ${wanted}`)
-  if (columns % wanted !== 0)
+  if (columns % wanted !== 0 && !short)
     throw new ShapeError(
       `quantize: groupSize (${wanted}) must divide the columns of ${path} (${columns}); exclude it or choose another`,
     )
-  return wanted === columns ? null : wanted
+  return wanted >= columns ? null : wanted
 }
 
 /** Weights in blocks of the flattened weight, whatever its columns. */

@@ -23,22 +23,28 @@ import { torchaoFloat8, torchaoInt8, torchaoIntx } from './torchaoQuantizers.ts'
  * scale = max|w| / qmax of each group: signed types. quanto's AbsmaxOptimizer, its default for 8 bits.
  * Source: optimum-quanto 0.2.7, tensor/optimizers/absmax_optimizer.py.
  */
-export const absmax: Quantizer = groupQuantizer('absmax', (groups, qtype, spec) => {
-  if (spec.zeroPoints) return scalesAndZeros(groups, spec)
-  if (qtype.unsigned)
-    throw new DTypeError(
-      `absmax: the type must be signed (int8 or float8); received ${qtype.name}, which max is for`,
-    )
-  return chooseScales(groups, 'absmax', symmetricRange(qtype))
-})
+export const absmax: Quantizer = groupQuantizer(
+  'absmax',
+  (groups, qtype, spec) => {
+    if (spec.zeroPoints) return scalesAndZeros(groups, spec)
+    if (qtype.unsigned)
+      throw new DTypeError(
+        `absmax: the type must be signed (int8 or float8); received ${qtype.name}, which max is for`,
+      )
+    return chooseScales(groups, 'absmax', symmetricRange(qtype))
+  },
+  { shortGroups: 'zeroPoints' },
+)
 
 /**
  * scale = (max − min) / (2^bits − 1), shift = −min of each group, for unsigned types; for signed ones
  * `absmax`. quanto's MaxOptimizer, its default for 2 and 4 bits.
  * Source: optimum-quanto 0.2.7, tensor/optimizers/max_optimizer.py.
  */
-export const max: Quantizer = groupQuantizer('max', (groups, qtype, spec) =>
-  spec.zeroPoints ? scalesAndZeros(groups, spec) : scalesOfMax(groups, qtype),
+export const max: Quantizer = groupQuantizer(
+  'max',
+  (groups, qtype, spec) => (spec.zeroPoints ? scalesAndZeros(groups, spec) : scalesOfMax(groups, qtype)),
+  { shortGroups: 'zeroPoints' },
 )
 
 /**

@@ -80,13 +80,15 @@ export interface CalibratedRun {
    * @param onSample called after each of them, with what the model gave; the next waits for it
    */
   pass(onSample?: (sample: number, y: unknown) => void | Promise<void>): Promise<void>
+  /** What the model gives of a sample with what its layers are now; gradients pass. Of the running scope. */
+  forward(sample: number): unknown
   /** A place for a tensor of each sample, in memory or in the scratch file. */
   createStates(): HiddenStates
   warn(message: string): void
 }
 
 /** A block whose layers are about to be solved; a model without blocks is one. */
-export interface CalibratedBlock extends Omit<CalibratedRun, 'layers' | 'pass' | 'model'> {
+export interface CalibratedBlock extends Omit<CalibratedRun, 'layers' | 'pass' | 'forward' | 'model'> {
   /** '' where it is the whole model, or what lies outside of its blocks. */
   readonly path: string
   readonly module: Module

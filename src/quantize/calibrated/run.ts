@@ -90,9 +90,13 @@ class Run implements CalibratedRun {
     return states
   }
 
+  forward(sample: number): unknown {
+    return this.model.forward(...(this.options.samples[sample] as never[]))
+  }
+
   async pass(onSample?: (sample: number, y: unknown) => void | Promise<void>): Promise<void> {
-    for (const [i, sample] of this.options.samples.entries()) {
-      const y = noGrad(() => scope(() => this.model.forward(...(sample as never[]))))
+    for (let i = 0; i < this.samples; i++) {
+      const y = noGrad(() => scope(() => this.forward(i)))
       await onSample?.(i, y)
       if (y instanceof Tensor) y.dispose()
       await this.device.sync()
