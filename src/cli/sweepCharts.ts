@@ -72,7 +72,7 @@ export function sweepPage(
   const measured = rows.filter(({ error }) => error === undefined)
   const shown = metrics.filter(({ value }) => measured.some((row) => value(row) !== undefined))
   const failed = rows.flatMap(({ name, error }) => (error === undefined ? [] : [[name, error]]))
-  const refusals = { columns: [{ head: 'not measured' }, { head: 'because' }], rows: failed }
+  const refusals = { columns: [{ head: 'not measured' }, { head: 'because', long: true }], rows: failed }
   return {
     title: `${settings.model}`,
     lead: leadOf(settings),

@@ -63,7 +63,7 @@ test('the float model and each configuration are measured, once; a sweep that is
   )
   const html = readFileSync(page, 'utf8')
   assert.doesNotMatch(html, /NaN|undefined/)
-  assert.match(html, /<td>qint8, hqq<\/td><td>hqq: the type must be unsigned/)
+  assert.match(html, /<td>qint8, hqq<\/td><td class="long">hqq: the type must be unsigned/)
 })
 
 test('other settings, activations without a text, and a text from stdin are refused', async () => {

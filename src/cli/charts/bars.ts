@@ -63,5 +63,5 @@ export function fromZero(values: readonly number[]): { domain: [number, number] 
 
 /** Room for labels at the left, at most half of the picture. */
 export function labelWidth(labels: readonly string[], width: number = pageWidth): number {
-  return Math.min(width / 2, 14 + Math.max(...labels.map((label) => label.length)) * 6.8)
+  return Math.min(width / 2, 16 + Math.max(...labels.map((label) => label.length)) * 7.2)
 }

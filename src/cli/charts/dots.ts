@@ -15,6 +15,8 @@ export interface Dot {
 export interface Axis {
   label: string
   log?: 2 | 10
+  /** Of words: how they follow each other; default: as in the rows. */
+  order?: readonly string[]
 }
 
 /** How far labels may stand above the frame. */
@@ -23,15 +25,24 @@ const labelRoom = 8
 /**
  * Dots over numbers, or over words in their order; those of a series in one colour, joined by a line if that
  * is asked for. On an axis of powers what is not above 0 is left out.
+ * @param series which are named first, so that charts have the same colours; default: as in the rows
  */
 export function dots(
   plotting: Plotting,
-  { x, y, joined, rows, ...text }: ChartText & { x: Axis; y: Axis; joined?: boolean; rows: readonly Dot[] },
+  {
+    x,
+    y,
+    joined,
+    rows,
+    series: first = [],
+    ...text
+  }: ChartText & { x: Axis; y: Axis; joined?: boolean; series?: readonly string[]; rows: readonly Dot[] },
 ): Chart {
   const { Plot } = plotting
   const shown = rows.filter((row) => fits(y, row.y) && (typeof row.x === 'string' || fits(x, row.x)))
-  const words = [...new Set(shown.flatMap((row) => (typeof row.x === 'string' ? [row.x] : [])))]
-  const series = [...new Set(rows.map((row) => row.series ?? ''))]
+  const present = new Set(shown.flatMap((row) => (typeof row.x === 'string' ? [row.x] : [])))
+  const words = [...new Set([...(x.order ?? []), ...present])].filter((word) => present.has(word))
+  const series = [...new Set([...first, ...rows.map((row) => row.series ?? '')])]
   const scaleX = (width: number) =>
     words.length > 0
       ? { type: 'point', domain: words, label: x.label, tickRotate: 0, ticks: every(words, width) }
@@ -85,7 +96,7 @@ function labels({ Plot }: Plotting, rows: readonly Dot[]): Mark[] {
       label,
     }))
     const frame = {
-      left: 0,
+      left: size.marginLeft,
       right: size.width,
       top: size.marginTop - labelRoom,
       bottom: size.height - size.marginBottom,

@@ -8,9 +8,16 @@ import {
   phoneWidth,
 } from './chart.ts'
 
+/** A column: its heading, and whether it holds numbers, or sentences that are broken where they do not fit. */
+export interface PageColumn {
+  head: string
+  numeric?: boolean
+  long?: boolean
+}
+
 /** Figures in words, rows in their order. */
 export interface PageTable {
-  columns: readonly { head: string; numeric?: boolean }[]
+  columns: readonly PageColumn[]
   rows: readonly (readonly string[])[]
   caption?: string
 }
@@ -69,11 +76,20 @@ function pictures(chart: Chart): string {
 
 function tableHtml({ columns, rows, caption }: PageTable): string {
   const cell = (tag: string, text: string, i: number) =>
-    `<${tag}${columns[i].numeric ? ' class="numeric"' : ''}>${escapeText(text)}</${tag}>`
+    `<${tag}${classOf(columns[i])}>${broken(text)}</${tag}>`
   const head = columns.map((column, i) => cell('th', column.head, i)).join('')
   const body = rows.map((row) => `<tr>${row.map((text, i) => cell('td', text, i)).join('')}</tr>`).join('\n')
   const said = caption === undefined ? '' : `<caption>${escapeText(caption)}</caption>\n`
   return `<div class="table"><table>\n${said}<thead><tr>${head}</tr></thead>\n<tbody>\n${body}\n</tbody>\n</table></div>`
+}
+
+/** Text in which paths may be broken after a point. */
+function broken(text: string): string {
+  return escapeText(text).replace(/\.(?=[a-z_])/gi, '.<wbr>')
+}
+
+function classOf({ numeric, long }: PageColumn): string {
+  return numeric ? ' class="numeric"' : long ? ' class="long"' : ''
 }
 
 function variables({ text, muted, grid, series }: Palette, background: string): string {
@@ -84,7 +100,7 @@ function variables({ text, muted, grid, series }: Palette, background: string): 
 const styles = `:root { ${variables(lightPalette, '#ffffff')} }
 @media screen and (prefers-color-scheme: dark) { :root { ${variables(darkPalette, '#0d1117')} } }
 body { margin: 0; background: var(--background); color: var(--text); font: 16px/1.5 system-ui, sans-serif; }
-main { max-width: 800px; margin: 0 auto; padding: 24px 20px 64px; }
+main { max-width: 860px; margin: 0 auto; padding: 24px 20px 64px; }
 h1 { font-size: 26px; line-height: 1.25; margin: 0 0 8px; overflow-wrap: anywhere; }
 h2 { font-size: 20px; margin: 40px 0 8px; padding-top: 12px; border-top: 1px solid var(--grid); }
 h3 { font-size: 16px; margin: 20px 0 4px; overflow-wrap: anywhere; }
@@ -100,10 +116,10 @@ figure svg[data-for=phone] { display: none; }
 }
 .table { overflow-x: auto; margin: 12px 0 24px; }
 table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
-th, td { padding: 3px 14px 3px 0; text-align: left; border-bottom: 1px solid var(--grid); vertical-align: top; }
+th, td { padding: 3px 14px 3px 0; text-align: left; border-bottom: 1px solid var(--grid); vertical-align: top; white-space: nowrap; }
 th { font-weight: 600; }
-td:first-child { min-width: 7em; overflow-wrap: anywhere; }
-.numeric { text-align: right; white-space: nowrap; }
+td:first-child, .long { min-width: 10em; white-space: normal; overflow-wrap: anywhere; }
+.numeric { text-align: right; }
 @media print {
   body { font-size: 11pt; }
   main { max-width: none; padding: 0; }

@@ -1,7 +1,7 @@
 import { bars } from '../charts/bars.ts'
 import { bitsPerplexity } from '../charts/bitsPerplexity.ts'
 import type { Chart } from '../charts/chart.ts'
-import { dots } from '../charts/dots.ts'
+import { type Axis, dots } from '../charts/dots.ts'
 import { histogram } from '../charts/histogram.ts'
 import type { PageSection, PageTable } from '../charts/page.ts'
 import type { Plotting } from '../charts/plotting.ts'
@@ -10,19 +10,42 @@ import { placeOf, type ReportData, type TextData } from './data.ts'
 
 /** The report's parts, from what was measured. */
 export function reportSections(plotting: Plotting, data: ReportData): PageSection[] {
+  const order = orderOf(data)
   return [
     sizes(plotting, data),
-    weightErrors(plotting, data),
-    ...(data.text ? textSections(plotting, data.text) : []),
+    weightErrors(plotting, data, order),
+    ...(data.text ? textSections(plotting, data.text, order) : []),
     ...(data.histograms.length > 0 ? [histograms(plotting, data)] : []),
     tensorTable(data),
   ]
 }
 
+/** What charts of layers have in common. */
+interface Order {
+  /** The axis of layers, in the order of the model. */
+  layers: Axis
+  /** Of layers whose weights changed, in the order of a layer. */
+  kinds: string[]
+}
+
+function orderOf({ tensors }: ReportData): Order {
+  const places = (of: ReportData['tensors']) => of.map(({ name }) => placeOf(layerPath(name)))
+  const changed = tensors.filter(({ error = 0 }) => error > 0)
+  return {
+    layers: { label: 'layer', order: [...new Set(places(tensors).map(({ layer }) => layer))] },
+    kinds: [...new Set(places(changed).map(({ kind }) => kind))],
+  }
+}
+
+/** The path of the layer that holds a tensor. */
+function layerPath(tensor: string): string {
+  return tensor.replace(/\.(weight|bias)$/, '')
+}
+
 function sizes(plotting: Plotting, { tensors }: ReportData): PageSection {
   const sums = new Map<string, { layer: string; kind: string; bytes: number }>()
   for (const { name, kind, bytes } of tensors) {
-    const { layer } = placeOf(name.replace(/\.(weight|bias)$/, ''))
+    const { layer } = placeOf(layerPath(name))
     const key = `${layer} ${kind}`
     const sum = sums.get(key) ?? { layer, kind, bytes: 0 }
     sums.set(key, { ...sum, bytes: sum.bytes + bytes })
@@ -50,14 +73,14 @@ function sizes(plotting: Plotting, { tensors }: ReportData): PageSection {
   }
 }
 
-function weightErrors(plotting: Plotting, { tensors }: ReportData): PageSection {
+function weightErrors(plotting: Plotting, { tensors }: ReportData, order: Order): PageSection {
   const wrong = tensors.filter(({ error }) => error !== undefined && error > 0)
-  const rows = wrong.map(({ name, error = 0 }) => dot(name.replace(/\.weight$/, ''), error))
+  const rows = wrong.map(({ name, error = 0 }) => dot(layerPath(name), error))
   const chart = dots(plotting, {
     name: 'weight-error',
     title: 'Error of weights',
     caption: '‖W − Ŵ‖ / ‖W‖ of each layer beside the float model; what is exact is left out.',
-    x: { label: 'layer' },
+    x: order.layers,
     y: { label: 'relative error' },
     rows,
   })
@@ -66,7 +89,7 @@ function weightErrors(plotting: Plotting, { tensors }: ReportData): PageSection 
     : { title: 'Error of weights', text: "All weights are the float model's." }
 }
 
-function textSections(plotting: Plotting, text: TextData): PageSection[] {
+function textSections(plotting: Plotting, text: TextData, order: Order): PageSection[] {
   const on = `on ${formatCount(text.tokens)} tokens of the text`
   const outputs = text.outputs.filter(({ path }) => {
     const { kind, layer } = placeOf(path)
@@ -78,7 +101,7 @@ function textSections(plotting: Plotting, text: TextData): PageSection[] {
       name: 'output-error',
       title: 'Error of outputs',
       caption: `‖y − ŷ‖ / ‖y‖ of what each block gives, with all errors that came up to there, ${on}.`,
-      x: { label: 'layer' },
+      x: order.layers,
       y: { label: 'relative error' },
       joined: true,
       rows: outputs.map(({ path, relativeError }) => dot(path, relativeError)),
@@ -90,8 +113,9 @@ function textSections(plotting: Plotting, text: TextData): PageSection[] {
         name: 'kl-contribution',
         title: 'What each layer costs',
         caption: `KL divergence from the float model with this layer alone as it is quantized, ${on}${first ? `; the whole model has ${first.klDivergence.toPrecision(3)}` : ''}.${timeSufficed(text.contributions.length, text.possibleContributions)}`,
-        x: { label: 'layer' },
+        x: order.layers,
         y: { label: 'KL divergence, nats', log: 10 },
+        series: order.kinds,
         rows: text.contributions.map(({ path, klDivergence }) => dot(path, klDivergence)),
       }),
     )
@@ -105,7 +129,7 @@ function textSections(plotting: Plotting, text: TextData): PageSection[] {
           name: 'sensitivity',
           title: 'Each layer in other types',
           caption: `KL divergence from the float model with one layer alone in weights of this type, ${on}.${some}`,
-          x: { label: 'layer' },
+          x: order.layers,
           y: { label: 'KL divergence, nats', log: 10 },
           rows: text.sensitivities.map(({ path, weights, klDivergence }) => ({
             x: placeOf(path).layer,
@@ -122,7 +146,7 @@ function textSections(plotting: Plotting, text: TextData): PageSection[] {
       ],
       tables: [qualityTable(text)],
     },
-    outliers(plotting, text, on),
+    outliers(plotting, text, order, on),
   ]
 }
 
@@ -148,7 +172,7 @@ function qualityTable({ quality }: TextData): PageTable {
   }
 }
 
-function outliers(plotting: Plotting, { channels }: TextData, on: string): PageSection {
+function outliers(plotting: Plotting, { channels }: TextData, order: Order, on: string): PageSection {
   const ratio = ({ largest, median }: TextData['channels'][number]) => largest[0].magnitude / median
   const worst = channels.toSorted((a, b) => ratio(b) - ratio(a)).slice(0, 10)
   return {
@@ -158,8 +182,9 @@ function outliers(plotting: Plotting, { channels }: TextData, on: string): PageS
         name: 'outliers',
         title: 'Largest channel of inputs',
         caption: `The largest |x| of any channel that a layer takes, over the median of channels, ${on}.`,
-        x: { label: 'layer' },
+        x: order.layers,
         y: { label: 'largest ÷ median', log: 10 },
+        series: order.kinds,
         rows: channels.map((channel) => dot(channel.path, ratio(channel))),
       }),
     ],
