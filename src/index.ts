@@ -55,6 +55,7 @@ export type { ConvertedTensor } from './models/conversionPlan.ts'
 export { type Conversion, type ConvertOptions, convert } from './models/convert.ts'
 export { GPT2LMHeadModel } from './models/families/gpt2.ts'
 export { LlamaForCausalLM } from './models/families/llama.ts'
+export { type FuseOptions, fuse } from './models/fuse.ts'
 export {
   type GenerateOptions,
   generate,
@@ -110,6 +111,7 @@ export * as transforms from './nn/data/transforms.ts'
 export { Dropout } from './nn/dropout.ts'
 export { Embedding, type EmbeddingOptions } from './nn/embedding.ts'
 export { foldBatchNorm } from './nn/foldBatchNorm.ts'
+export type { FuseMapping, FuseReport } from './nn/fuse.ts'
 export { Conv1D, QConv1D } from './nn/gptConv1D.ts'
 export { type InitializeOptions, initialize } from './nn/initialize.ts'
 export { Linear, type LinearOptions } from './nn/linear.ts'

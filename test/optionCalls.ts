@@ -101,8 +101,10 @@ export const calls: Record<string, Call> = {
     ...unset('device', 'dtype', 'dequantize', 'computeDtype'),
     ...unset('quantization', 'signal', 'onWarning', 'onProgress', 'onDownload'),
     ...unset('placement', 'maxMemory', 'offloadFolder', 'attnImplementation'),
-    prepareTokenizer: undefined,
+    ...unset('prepareTokenizer', 'doFuse', 'fuseMaxSeqLen'),
   }),
+  fuse: call((o: lb.FuseOptions) => lb.fuse(story, o), unset('fuseMaxSeqLen', 'mapping')),
+  'fuse, mapping': call((o: lb.FuseMapping) => lb.fuse(story, { mapping: o }), unset('attention', 'mlp')),
   'loadCausalLM, quantization': call(
     (o: lb.QuantizeOptions) =>
       lb.loadCausalLM('models/stories260K', { quantization: { method: 'quanto', ...o } }),

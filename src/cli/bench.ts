@@ -30,9 +30,12 @@ export async function benchCommand(paths: string[], options: BenchCommandOptions
   await withDevice(options, async (device) => {
     const { promptTokens, promptLengths = [promptTokens], batchSizes = [1] } = options
     const groups: { isFloat: boolean; rows: BenchRow[] }[] = []
-    for (const path of paths) {
+    const models = paths.flatMap((path) =>
+      (options.fuse ? [false, true] : [false]).map((fuse) => ({ path, fuse })),
+    )
+    for (const { path, fuse } of models) {
       const started = performance.now()
-      using model = await loadModel(path, device, options)
+      using model = await loadModel(path, device, { ...options, fuse })
       await device.sync()
       const loadMs = performance.now() - started
       const modules = [...model.namedModules()].map(([, module]) => module)
@@ -42,7 +45,7 @@ export async function benchCommand(paths: string[], options: BenchCommandOptions
         for (const promptTokens of promptLengths) {
           const sizes = { batchSize, promptTokens, newTokens }
           const result = await bench(model, { ...sizes, computeDtype, kv, signal: interrupted })
-          rows.push({ model: path, ...result, loadMs })
+          rows.push({ model: path, ...result, loadMs, fused: fuse })
         }
       }
       groups.push({ isFloat: !modules.some((module) => module instanceof QWeightModule), rows })

@@ -8,6 +8,8 @@ export type BenchFormat = 'table' | 'markdown' | 'csv' | 'json'
 /** One measurement: of a model, a batch size and a length. */
 export interface BenchRow extends BenchResult {
   model: string
+  /** Whether products of the same input were computed as one. */
+  fused: boolean
   loadMs: number
 }
 
@@ -29,7 +31,9 @@ const columns: readonly { head: string; value: (row: BenchRow) => string }[] = [
 export async function printRows(rows: readonly BenchRow[], format: BenchFormat): Promise<void> {
   if (format === 'json') return printJson(rows)
   if (format === 'csv') return printLines(csvLines(rows))
-  const names = shortNames(rows.map(({ model }) => model))
+  const names = shortNames(rows.map(({ model }) => model)).map((name, i) =>
+    rows[i].fused ? `${name}, fused` : name,
+  )
   const cells = rows.map((row, i) => [names[i], ...columns.map(({ value }) => value(row))])
   const heads = ['Model', ...columns.map(({ head }) => head)]
   if (format === 'table')

@@ -52,7 +52,7 @@ export async function generateCommand(
 /** What the command line says of the generation, as `generate` takes it. */
 export function generateOptions(options: GenerateCommandOptions & { system?: string }): StreamOptions {
   const { stop, stopToken, blockNgrams, eos, chat, chatTemplate, system, ...rest } = options
-  const { device, threads, dtype, json, ...same } = rest
+  const { device, threads, dtype, json, fuse, ...same } = rest
   return {
     ...same,
     stopStrings: stop,

@@ -340,6 +340,10 @@ for (const [command, usual, usualCache] of [
     )
 }
 
+for (const command of [generate, chat, serve])
+  command.option('--fuse', 'compute products of the same input as one, which writes faster')
+bench.option('--fuse', 'measure each model twice: as it is, and with products of the same input as one')
+
 for (const command of [quantize, convert, generate, chat, serve, evaluate, sweep, inspect, verify, bench]) {
   command
     .optionsGroup('Options of every command:')

@@ -21,6 +21,8 @@ export interface CommonOptions {
 export interface ComputeOptions {
   computeDtype?: ComputeDType
   kv?: CacheType
+  /** Whether products of the same input are computed as one. */
+  fuse?: boolean
 }
 
 /** Runs `body` on the device that the options name, one for all models of a command, and closes it. */
@@ -52,15 +54,16 @@ export async function downloadBar(options: CommonOptions) {
 export async function loadModel(
   model: string,
   device: Device,
-  options: CommonOptions,
+  options: CommonOptions & Pick<ComputeOptions, 'fuse'>,
   { dequantize, prepareTokenizer }: Pick<LoadOptions, 'dequantize' | 'prepareTokenizer'> = {},
 ): Promise<CausalLM> {
   const bar = await progressBar('load', options)
   const download = await downloadBar(options)
-  const { dtype } = options
+  const { dtype, fuse } = options
   return loadCausalLM(model, {
     device,
     dtype,
+    doFuse: fuse,
     dequantize,
     prepareTokenizer,
     signal: interrupted,

@@ -104,7 +104,7 @@ export class Device {
       backend.free(address, size)
     }
     const address = backend.allocateOnDisk(folder, size)
-    return new Storage(this, { recycle }, address, size)
+    return new Storage(this, { recycle, onDisk: true }, address, size)
   }
 
   /** Gives the blocks that wait for reuse back to the system. */

@@ -9,6 +9,8 @@ export interface Region {
 /** What takes a block back. */
 export interface StorageOwner {
   recycle(storage: Storage): void
+  /** Whether its blocks lie in a file. */
+  readonly onDisk?: boolean
 }
 
 /**

@@ -19,6 +19,7 @@ import { aTensor, Tensor } from '../tensor/tensor.ts'
 import type { LayerSizes } from './caches/cacheKind.ts'
 import { type CacheOptions, cacheKinds, makeCache } from './caches/index.ts'
 import { aCache, type KVCache } from './caches/kvCache.ts'
+import { disposeKeptCache, keptCapacity } from './keptCache.ts'
 import { Pretrained } from './pretrained.ts'
 
 /** What is the same in every architecture's config. */
@@ -105,6 +106,17 @@ export abstract class CausalLM extends Pretrained {
     const { weight } = this.tokenEmbedding
     const dtype = 'dtype' in config ? 'dtype' : 'torch_dtype'
     return { ...config, tie_word_embeddings: this.lm_head.weight === weight, [dtype]: weight.dtype }
+  }
+
+  /** The most tokens of a prompt and its text, as `fuse` was told; undefined where only the context bounds them. */
+  get fuseMaxSeqLen(): number | undefined {
+    return keptCapacity(this)
+  }
+
+  /** With the cache that it keeps, if it does. */
+  override dispose(): void {
+    disposeKeptCache(this)
+    super.dispose()
   }
 
   /** What each layer asks of a cache. */

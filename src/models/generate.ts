@@ -9,6 +9,7 @@ import { aCache, type KVCache } from './caches/kvCache.ts'
 import { aCausalLM, type CausalLM } from './causalLM.ts'
 import { DecodeStep } from './decodeStep.ts'
 import { type Generation, GenerationRecord } from './generation.ts'
+import { lendCache } from './keptCache.ts'
 import { prefill } from './prefill.ts'
 import {
   aPrompt,
@@ -122,8 +123,8 @@ async function* run(
   const { promptIds, tokenIds, limit } = sequence
   const capacity = promptIds.length + limit - 1
   if (!options.cache) {
-    using cache = model.createCache(capacity, { kv: options.kv ?? 'float16' })
-    yield* runIn(cache, model, sequence, options)
+    using lent = lendCache(model, capacity, options.kv ?? 'float16')
+    yield* runIn(lent.cache, model, sequence, options)
     return
   }
   const { cache, kv } = options

@@ -1,6 +1,7 @@
 import { openFile, openFolder } from '#files'
 import type { LoadPlan, PlannedParameter } from '../checkpoints/plan.ts'
 import { aFloatDType, type FloatDType } from '../core/dtype.ts'
+import { ShapeError } from '../core/errors.ts'
 import {
   aBoolean,
   aFunction,
@@ -11,6 +12,7 @@ import {
   instanceOf,
   listOf,
   oneOf,
+  wholeNumber,
 } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { aDevice, type Device } from '../devices/device.ts'
@@ -81,6 +83,12 @@ export interface LoadOptions extends PlacementOptions {
    * when they are first needed.
    */
   prepareTokenizer?: boolean
+  /**
+   * Computes products of the same input as one, as `fuse` does once all is loaded; transformers' `do_fuse`.
+   */
+  doFuse?: boolean
+  /** With `doFuse`, as of `fuse`: the most tokens of a prompt and its text, for which room is made once. */
+  fuseMaxSeqLen?: number
   signal?: AbortSignal
   /** Called with a file of the hub that is downloaded, its bytes so far, and all. */
   onDownload?: (file: string, bytes: number, totalBytes: number) => void
@@ -102,6 +110,8 @@ const optionKinds: OptionKinds<LoadOptions> = {
   attnImplementation: oneOf('eager', 'sdpa', 'flash_attention_2'),
   ...placementKinds,
   prepareTokenizer: aBoolean,
+  doFuse: aBoolean,
+  fuseMaxSeqLen: wholeNumber(1),
   signal: aSignal,
   onDownload: aFunction,
   onWarning: aFunction,
@@ -121,6 +131,9 @@ export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {})
   const warn = options.onWarning ?? ((message) => console.warn(`lowbit: ${message}`))
   try {
     for (const message of plan.warnings) warn(message)
+    const { doFuse, fuseMaxSeqLen } = options
+    const fusing = doFuse ? await import('./fuse.ts') : null
+    if (fuseMaxSeqLen !== undefined) fusing?.checkLength('loadCausalLM', model, fuseMaxSeqLen)
     const device = options.device ?? openDevice()
     const { quantization } = options
     // What is quantized already is made floats first.
@@ -155,6 +168,7 @@ export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {})
       options.onProgress?.(done, total)
     }
     if (!floats) await plan.finish(device)
+    fusing?.fuse(model, { fuseMaxSeqLen })
     await device.sync()
     device.trim()
     if (options.computeDtype) setComputeDtype(model, options.computeDtype)
@@ -221,6 +235,10 @@ export async function loadParameter(
 /** @throws DTypeError or ShapeError for options that there are not, before anything is read */
 function checkLoadOptions(options: LoadOptions): void {
   checkOptions('loadCausalLM', options, optionKinds)
+  if (options.fuseMaxSeqLen !== undefined && !options.doFuse)
+    throw new ShapeError(
+      `loadCausalLM: fuseMaxSeqLen belongs to doFuse: true; received ${options.fuseMaxSeqLen} without it`,
+    )
   if (options.quantization === undefined) return
   planQuantization('loadCausalLM: quantization', options.quantization)
 }

@@ -75,6 +75,14 @@ export interface GeneratedToken {
   topLogprobs?: TokenLogprob[]
 }
 
+/** @throws ShapeError if more is asked for than a fused model keeps room for */
+function checkFits({ fuseMaxSeqLen = Infinity }: CausalLM, prompt: number, maxNewTokens = 1): void {
+  if (prompt + maxNewTokens <= fuseMaxSeqLen) return
+  throw new ShapeError(
+    `generate: prompt and new tokens must fit into the ${fuseMaxSeqLen} tokens of fuseMaxSeqLen; received ${prompt} and ${maxNewTokens}`,
+  )
+}
+
 /** A prompt and what has come after it: chooses each token, and says what it adds to the text and when it ends. */
 export class Sequence {
   readonly promptIds: readonly number[]
@@ -114,9 +122,11 @@ export class Sequence {
     const { tokenizer } = model
     if (stopStrings.length > 0 && !tokenizer)
       throw new DTypeError('generate: the model has no tokenizer, which stopStrings need')
+    checkFits(model, promptIds.length, options.maxNewTokens)
     this.promptIds = promptIds
     this.options = options
-    this.limit = Math.min(maxNewTokens, maxPositions - promptIds.length + 1)
+    const room = Math.min(maxPositions + 1, model.fuseMaxSeqLen ?? Infinity) - promptIds.length
+    this.limit = Math.min(maxNewTokens, room)
     this.stopTokens = new Set([...(stopAtEos ? model.eosTokenIds : []), ...stopTokenIds])
     if (tokenizer && (withText || stopStrings.length > 0))
       this.stream = new TextStream(tokenizer, stopStrings)

@@ -87,6 +87,10 @@ export class Attention extends Block<AttentionPart> {
     this.options = options
   }
 
+  override get sameInput(): readonly AttentionPart[] {
+    return ['q', 'k', 'v']
+  }
+
   /** x [B, T, hidden] → [B, T, hidden]; the tokens' keys and values are added to the cache of this layer. */
   forward(x: Tensor, { cache, position, rotary, bias }: DecoderContext): Tensor {
     const { layer, heads, headSize, scale = 1 / Math.sqrt(headSize), window, softcap } = this.options

@@ -24,6 +24,11 @@ export abstract class Block<Part extends string> extends Module {
     return this.names.type
   }
 
+  /** Those of its parts that take the same input, by their names in code: what `fuse` computes as one. */
+  get sameInput(): readonly Part[] {
+    return []
+  }
+
   override get pathNames(): Readonly<Record<string, string>> {
     return this.names.parts as Record<string, string>
   }

@@ -8,6 +8,7 @@ import type { QTensor } from '../qtensor/qtensor.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
 import { scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
+import { fusedOutput } from './fusedLayers.ts'
 import { Module } from './module.ts'
 import { resetLinear } from './uniform.ts'
 
@@ -52,7 +53,7 @@ export class Linear extends Module {
 
   /** x [..., inFeatures] float32 → [..., outFeatures] float32. */
   forward(x: Tensor): Tensor {
-    return this.compute(x, this.weight, this.bias)
+    return fusedOutput(this, x) ?? this.compute(x, this.weight, this.bias)
   }
 
   /** x · weightᵀ + bias for these instead of the layer's own. */

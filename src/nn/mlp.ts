@@ -68,6 +68,10 @@ export class GatedMLP extends Block<GatedMLPPart> {
     this.activation = activation
   }
 
+  override get sameInput(): readonly GatedMLPPart[] {
+    return ['gate', 'up']
+  }
+
   /** x [..., hidden] → [..., hidden] */
   forward(x: Tensor): Tensor {
     return this.compute(x, (part, input) => (this[part] as LinearLike).forward(input))

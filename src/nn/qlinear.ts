@@ -1,6 +1,7 @@
 import { linear } from '../qtensor/linear.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
 import type { Tensor } from '../tensor/tensor.ts'
+import { fusedOutput } from './fusedLayers.ts'
 import { Linear, pythonBool } from './linear.ts'
 import { type ActivationQuantization, QWeightModule, type WeightQuantization } from './qmodule.ts'
 
@@ -35,12 +36,15 @@ export class QLinear extends QWeightModule {
 
   /** x [..., inFeatures] → [..., outFeatures] float32. */
   protected override qforward(x: Tensor): Tensor {
-    return linear(
-      x,
-      this.weightInUse(),
-      this.bias && cast(this.bias, 'float32'),
-      this.computeDtype ?? 'float32',
-      this.computeDtype === 'int8Outliers' ? this.outlierThreshold : undefined,
+    return (
+      fusedOutput(this, x) ??
+      linear(
+        x,
+        this.weightInUse(),
+        this.bias && cast(this.bias, 'float32'),
+        this.computeDtype ?? 'float32',
+        this.computeDtype === 'int8Outliers' ? this.outlierThreshold : undefined,
+      )
     )
   }
 }

@@ -292,9 +292,10 @@ export class QTensor {
   /**
    * A copy with memory of its own.
    * @param copy how each of its tensors is copied
+   * @param shape of the copy, where what `copy` gives has other rows
    */
-  clone(copy = (tensor: Tensor) => tensor.clone()): QTensor {
-    const { qtype: type, shape, dtype, block, heldCodes, heldScale, heldOffset, order } = this
+  clone(copy = (tensor: Tensor) => tensor.clone(), shape = this.shape): QTensor {
+    const { qtype: type, dtype, block, heldCodes, heldScale, heldOffset, order } = this
     const cloned = new QTensor({
       type,
       shape,

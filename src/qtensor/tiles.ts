@@ -7,6 +7,14 @@ import { checkShape, Tensor } from '../tensor/tensor.ts'
  * outputs. The layout is drawn at kernels/layout/tilePack. It keeps the exact bits and has an inverse.
  */
 
+/** Rows that a tile holds; the last ones of a matrix are filled up with zeros. */
+export const tileRows = 16
+
+/** Rows that as many take in tiles. */
+export function tiledRows(rows: number): number {
+  return Math.ceil(rows / tileRows) * tileRows
+}
+
 /** Bytes of a [rows, cols] matrix of `bits`-bit codes (or values of 16 or 32 bits) in tiles. */
 export function tileBytes(rows: number, cols: number, bits: number): number {
   return tileByteLength(bits, rows, cols)

@@ -289,6 +289,18 @@ test('bench measures', async () => {
   assert.match(result.device, /^wasm /)
 })
 
+test('bench and generate: fused models', async () => {
+  const rows = await json('bench', stories, '--fuse', '--prompt-tokens', '8', '--new-tokens', '3')
+  assert.deepEqual(
+    rows.map(({ fused }: { fused: boolean }) => fused),
+    [false, true],
+  )
+  const [plain, fused] = await Promise.all(
+    [[], ['--fuse']].map((words) => json('generate', stories, 'Once', '--max-new-tokens', '8', ...words)),
+  )
+  assert.deepEqual(fused.tokenIds, plain.tokenIds)
+})
+
 test('bench: several models, the float one first, over batch sizes and lengths', async () => {
   const quantized = join(golden, 'quanto-qint4')
   const sizes = ['--batch-sizes', '1,3', '--prompt-lengths', '8,33', '--new-tokens', '3']

@@ -43,6 +43,10 @@ class BitNetMLP extends Block<'gate' | 'up' | 'down' | 'norm'> {
     this.activation = activation
   }
 
+  override get sameInput(): readonly ('gate' | 'up')[] {
+    return ['gate', 'up']
+  }
+
   /** x [..., hidden] → [..., hidden] */
   forward(x: Tensor): Tensor {
     const y = gated(activations[this.activation], this.gate.forward(x), this.up.forward(x))
