@@ -31,7 +31,7 @@ export const pagePalette: Palette = {
   text: 'var(--text)',
   muted: 'var(--muted)',
   grid: 'var(--grid)',
-  series: [1, 2, 3, 4, 5, 6, 7, 8].map((i) => `var(--series-${i})`),
+  series: Array.from({ length: 12 }, (_, i) => `var(--series-${i + 1})`),
 }
 
 /**
@@ -42,7 +42,20 @@ export const lightPalette: Palette = {
   text: '#1f2328',
   muted: '#59636e',
   grid: '#d8dee4',
-  series: ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#b58900', '#56b4e9', '#7f3fbf', '#444444'],
+  series: [
+    '#0072b2',
+    '#d55e00',
+    '#009e73',
+    '#cc79a7',
+    '#b58900',
+    '#56b4e9',
+    '#7f3fbf',
+    '#444444',
+    '#9c2f5f',
+    '#0f6b3a',
+    '#6b7fd7',
+    '#8c6d3f',
+  ],
 }
 
 /** The same on black. */
@@ -50,7 +63,20 @@ export const darkPalette: Palette = {
   text: '#e6edf3',
   muted: '#9198a1',
   grid: '#3d444d',
-  series: ['#56b4e9', '#ff9d5c', '#3ddc97', '#e59ac5', '#f0e442', '#8ab4f8', '#c297ff', '#bbbbbb'],
+  series: [
+    '#56b4e9',
+    '#ff9d5c',
+    '#3ddc97',
+    '#e59ac5',
+    '#f0e442',
+    '#8ab4f8',
+    '#c297ff',
+    '#bbbbbb',
+    '#ff7fae',
+    '#7fd6a4',
+    '#5f7fe0',
+    '#d9b98a',
+  ],
 }
 
 /** Options of Plot that charts differ in. */

@@ -121,7 +121,7 @@ function scaleOf({ label, log }: Axis): object {
 }
 
 /** Ticks of whole powers, where there are at least two. */
-function powers({ log }: Axis, values: readonly number[]): { ticks?: number[]; tickFormat?: string } {
+function powers({ log }: Axis, values: readonly number[]): { ticks?: number[]; tickFormat?: typeof power } {
   if (!log || values.length === 0) return {}
   const [low, high] = [Math.min(...values), Math.max(...values)].map(
     (value) => Math.log2(value) / Math.log2(log),
@@ -131,8 +131,13 @@ function powers({ log }: Axis, values: readonly number[]): { ticks?: number[]; t
     (_, i) => Math.ceil(low) + i,
   )
   return exponents.length < 2
-    ? { tickFormat: '~g' }
-    : { ticks: exponents.map((exponent) => log ** exponent), tickFormat: '~g' }
+    ? { tickFormat: power }
+    : { ticks: exponents.map((exponent) => log ** exponent), tickFormat: power }
+}
+
+/** `0.001`, `1e-5`: short enough for the margin. */
+function power(value: number): string {
+  return value < 1e-3 || value >= 1e6 ? value.toExponential() : String(value)
 }
 
 /** As many of the words as there is room for. */
