@@ -11,6 +11,11 @@ export async function openFolder(url: string | URL, _options?: OpenOptions): Pro
   return httpFolder(url)
 }
 
+/** @throws FormatError always: a page has no folders */
+export function localFolder(path: string): Folder {
+  throw new FormatError(`${path}: must be a folder of this machine; a browser has none`)
+}
+
 /**
  * A file by its URL, which may be relative to the page.
  * @throws FormatError if it is not a URL, or the server does not have it

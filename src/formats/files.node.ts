@@ -21,6 +21,11 @@ export async function saveFolder<T>(
   return atomic.saveFolder(target, write, options)
 }
 
+/** A folder of this machine by its path, which need not be there. */
+export function localFolder(path: string): Folder {
+  return diskFolder(path)
+}
+
 /** `src/formats` and `dist/formats` lie equally deep in the package, which has models of its own. */
 const packageRoot = new URL('../../', import.meta.url)
 

@@ -3,7 +3,9 @@ import { aFunction, aList, aSignal, aString, check, either, type Kind, listOf, s
 import { checkOptions, type OptionKinds, required } from '../core/options.ts'
 import { aModule, type Module } from '../nn/module.ts'
 import { anAlgorithm, type CalibratedAlgorithm, checkAlgorithm } from '../quantize/calibrated/algorithm.ts'
+import type { FinishedStages } from '../quantize/calibrated/finishedStages.ts'
 import type { CalibratedProgress } from '../quantize/calibrated/progress.ts'
+import type { RunOptions } from '../quantize/calibrated/run.ts'
 import type { CalibratedReport } from '../quantize/calibrated/solveStage.ts'
 import type { SampleArguments } from '../quantize/calibrated/stage.ts'
 import { checkQuantizeOptions, someGlobs, someLayers } from '../quantize/options.ts'
@@ -42,6 +44,11 @@ export interface CalibratedOptions
    * which each takes what the one before gives, such as the layers of a decoder.
    */
   blocks?: string | readonly string[]
+  /**
+   * A folder that keeps each block once it is quantized, made where it is not there: a run that was ended or
+   * killed goes on there, and gives the same bytes in the end. In Node only.
+   */
+  resume?: string
   /** Ends the run between two samples; the model is then as it was. */
   signal?: AbortSignal
   /** Told after each pass of a sample how far the run has come. */
@@ -61,6 +68,7 @@ const optionKinds: OptionKinds<CalibratedOptions> = {
   exclude: someGlobs,
   layers: someLayers,
   blocks: someGlobs,
+  resume: aString,
   signal: aSignal,
   onProgress: aFunction,
   onWarning: aFunction,
@@ -83,15 +91,14 @@ export async function quantizeCalibrated(
 ): Promise<CalibratedReport[]> {
   check('quantizeCalibrated', 'model', model, aModule)
   checkOptions('quantizeCalibrated', options, optionKinds)
-  const { blocks, signal, onProgress } = options
+  const { blocks, resume, signal, onProgress } = options
   const list = [options.algorithm].flat()
   for (const algorithm of list) checkAlgorithm('quantizeCalibrated', algorithm)
   if (options.data.length === 0)
     throw new ShapeError('quantizeCalibrated: data must hold a sample; it has none')
   signal?.throwIfAborted()
   const data = await samplesOf(model, options)
-  const { runCalibrated } = await import('../quantize/calibrated/run.ts')
-  return await runCalibrated(model as Module & { forward(): unknown }, {
+  const run: RunOptions = {
     algorithms: list,
     samples: data.map(argumentsOf),
     quantization: quantizationOf(list, options),
@@ -99,7 +106,18 @@ export async function quantizeCalibrated(
     signal,
     onProgress,
     onWarning: options.onWarning ?? ((message) => console.warn(`lowbit: ${message}`)),
-  })
+  }
+  const finished = resume === undefined ? undefined : await finishedStages(resume, model, run)
+  const { runCalibrated } = await import('../quantize/calibrated/run.ts')
+  return await runCalibrated(model as Module & { forward(): unknown }, { ...run, finished })
+}
+
+/** What a folder keeps of the same run. @throws FormatError if it is of another */
+async function finishedStages(folder: string, model: Module, run: RunOptions): Promise<FinishedStages> {
+  const { digestsOf } = await import('./runDigests.ts')
+  const { calibratedFolder } = await import('./calibratedFolder.ts')
+  const [tensor] = model.parameters()
+  return calibratedFolder(folder, tensor.device, await digestsOf(model, run))
 }
 
 /** Samples of what was given, which may be texts. */

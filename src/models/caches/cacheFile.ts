@@ -7,13 +7,11 @@ import { openSafetensors, type SafetensorsFile } from '../../formats/safetensors
 import { writeSafetensors } from '../../formats/safetensorsWriter.ts'
 import { aPlace } from '../../formats/source.ts'
 import type { TensorToWrite } from '../../formats/tensorFile.ts'
-import type { Parameter } from '../../nn/module.ts'
-import { lookup } from '../../qtensor/lookup.ts'
-import { QTensor } from '../../qtensor/qtensor.ts'
 import { slice } from '../../tensor/ops/index.ts'
 import { scope } from '../../tensor/scope.ts'
 import { copyTo, Tensor } from '../../tensor/tensor.ts'
 import { aCausalLM, type CausalLM } from '../causalLM.ts'
+import { digest, modelDigest } from '../modelDigest.ts'
 import { type HeldTensor, mapLayer } from './cacheKind.ts'
 import { type CacheType, caches } from './index.ts'
 import { aCache, type KVCache } from './kvCache.ts'
@@ -197,30 +195,11 @@ function parsed(text: string | undefined): unknown {
 /** Tokens whose embedding tells a model from others of the same shape. */
 const probes = 16
 
-/**
- * A model's class, and a hash of its tree, which says how it is quantized, of its vectors (norms, biases), of
- * the first row of each matrix, and of what some tokens are embedded as.
- */
+/** A model's class, and a hash of it, and of what some tokens are embedded as. */
 async function fingerprint(model: CausalLM): Promise<string> {
-  const hash: string[] = [JSON.stringify(model.config), String(model)]
   const ids = Int32Array.from({ length: probes }, (_, i) => (i * 7919) % model.config.vocabularySize)
   const embedded = scope(() => model.tokenEmbedding.forward(Tensor.fromArray(model.device, ids)))
-  hash.push(await digest(await embedded.readBytes().finally(() => embedded.dispose())))
-  for (const [path, tensor] of model.namedTensors()) {
-    const start = scope(() => startOf(tensor))
-    hash.push(path, await digest(await start.readBytes().finally(() => start.dispose())))
-  }
-  return `${model.typeName} ${(await digest(new TextEncoder().encode(hash.join('\n')))).slice(0, 16)}`
-}
-
-/** A vector whole, of all else the first row; of a quantized weight what it stands for. */
-function startOf(parameter: Parameter): Tensor {
-  if (parameter instanceof QTensor)
-    return lookup(parameter, Tensor.fromArray(parameter.device, Int32Array.of(0)))
-  return parameter.shape.length < 2 ? parameter.clone() : parameter.rows(0, 1).clone()
-}
-
-async function digest(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  const hash = new Uint8Array(await globalThis.crypto.subtle.digest('SHA-256', bytes))
-  return Array.from(hash, (byte) => byte.toString(16).padStart(2, '0')).join('')
+  const values = await digest(await embedded.readBytes().finally(() => embedded.dispose()))
+  const hash = [JSON.stringify(model.config), values, await modelDigest(model)]
+  return `${model.typeName} ${(await digest(hash.join('\n'))).slice(0, 16)}`
 }

@@ -15,6 +15,7 @@ import type {
   FloatLayer,
 } from './algorithm.ts'
 import { Edits } from './edits.ts'
+import { Changes, type FinishedStages, restoreStage } from './finishedStages.ts'
 import { HiddenStates } from './hiddenStates.ts'
 import { type CalibratedProgress, Progress } from './progress.ts'
 import { Snapshot } from './snapshot.ts'
@@ -30,6 +31,8 @@ export interface RunOptions {
   /** Of `quantize`, for the layers that are to be quantized. */
   readonly quantization: QuantizeOptions
   readonly blocks?: readonly string[]
+  /** Where finished stages are kept. */
+  readonly finished?: FinishedStages
   readonly signal?: AbortSignal
   readonly onProgress?: (progress: CalibratedProgress) => void
   readonly onWarning: (message: string) => void
@@ -118,15 +121,39 @@ class Run implements CalibratedRun {
     const seesFloat = this.options.algorithms.some(({ quantizer }) => quantizer?.seesFloat)
     const float = seesFloat ? stream(true) : null
     const reports: CalibratedReport[] = []
-    for (const stage of stages) {
+    const changes = new Changes(this.model)
+    for (const [i, stage] of stages.entries()) {
       if (stage.groups.length > 0) {
         progress.begin(stage.path, this.samples * this.passes(stage))
-        reports.push(...(await this.solve(stage, quantized, float)))
+        reports.push(
+          ...((await this.finished(i, changes)) ?? (await this.finish(i, stage, changes, quantized, float))),
+        )
       }
       if (!stage.leadsOn) continue
       await float?.advance(stage)
       await quantized.advance(stage)
     }
+    return reports
+  }
+
+  /** The reports of a stage that an earlier run finished, which is put in place; null where none did. */
+  private async finished(i: number, changes: Changes): Promise<readonly CalibratedReport[] | null> {
+    const finished = await this.options.finished?.load(i)
+    if (!finished) return null
+    restoreStage(this.model, this.layers, finished)
+    changes.take()
+    return finished.reports
+  }
+
+  private async finish(
+    i: number,
+    stage: Stage,
+    changes: Changes,
+    quantized: Stream,
+    float: Stream | null,
+  ): Promise<CalibratedReport[]> {
+    const reports = await this.solve(stage, quantized, float)
+    await this.options.finished?.save(i, { tensors: changes.take(), reports })
     return reports
   }
 
