@@ -77,6 +77,7 @@ export {
   type CalibratedOptions,
   type CalibrationSample,
   quantizeCalibrated,
+  type ScratchOptions,
 } from './models/quantizeCalibrated.ts'
 export { type MemoryOptions, type RequiredMemory, requiredMemory } from './models/requiredMemory.ts'
 export type { SamplingOptions } from './models/sampling.ts'

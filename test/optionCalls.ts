@@ -169,7 +169,17 @@ export const calls: Record<string, Call> = {
     {
       algorithm: { name: 'rounding', options: { weights: 'int8' } },
       data: [lb.Tensor.full(device, [1, 32], 1)],
-      ...unset('include', 'exclude', 'layers', 'blocks', 'resume', 'signal', 'onProgress', 'onWarning'),
+      ...unset(
+        'include',
+        'exclude',
+        'layers',
+        'blocks',
+        'scratch',
+        'resume',
+        'signal',
+        'onProgress',
+        'onWarning',
+      ),
       ...unset('tokenizer', 'samples', 'length', 'seed', 'packing'),
     },
   ),

@@ -105,9 +105,13 @@ const reasons: Record<string, string> = {
   ELOOP: 'its links lead in a circle',
   EMFILE: 'too many files are open',
   ENAMETOOLONG: 'the name is too long',
+  ENOSPC: 'it is full',
+  EDQUOT: 'its quota is used up',
+  EROFS: 'it is read-only',
 }
 
-function reasonOf(cause: unknown): string {
+/** What the system says, in words where they are known. */
+export function reasonOf(cause: unknown): string {
   const code = errorCode(cause) ?? ''
   return Object.hasOwn(reasons, code) ? `${reasons[code]} (${code})` : code || String(cause)
 }

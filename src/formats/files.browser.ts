@@ -1,7 +1,14 @@
 import { FormatError } from '../core/errors.ts'
 import type { CalibrationTexts } from './calibrationTexts.ts'
 import { httpFolder, httpSource } from './http.ts'
-import { type ByteSource, decodeUtf8, type Folder, type FolderSink, type OpenOptions } from './source.ts'
+import {
+  type ByteSource,
+  decodeUtf8,
+  type Folder,
+  type FolderSink,
+  type OpenOptions,
+  type ScratchFile,
+} from './source.ts'
 
 /**
  * A folder by its URL, which may be relative to the page.
@@ -14,6 +21,11 @@ export async function openFolder(url: string | URL, _options?: OpenOptions): Pro
 /** @throws FormatError always: a page has no folders */
 export function localFolder(path: string): Folder {
   throw new FormatError(`${path}: must be a folder of this machine; a browser has none`)
+}
+
+/** @throws FormatError always: a page has no files */
+export async function scratchFile(_folder?: string): Promise<ScratchFile> {
+  throw new FormatError('scratch file: must be kept in a folder; a browser has none')
 }
 
 /**

@@ -5,7 +5,7 @@ import type { SaveOptions } from './atomicFolder.node.ts'
 import type { CalibrationTexts } from './calibrationTexts.ts'
 import { diskFolder, fileSource } from './file.node.ts'
 import { httpFolder, httpSource } from './http.ts'
-import type { ByteSource, Folder, FolderSink, OpenOptions } from './source.ts'
+import type { ByteSource, Folder, FolderSink, OpenOptions, ScratchFile } from './source.ts'
 
 /*
  * What only some callers use is loaded when they do: `import 'lowbit'` stays quick.
@@ -24,6 +24,12 @@ export async function saveFolder<T>(
 /** A folder of this machine by its path, which need not be there. */
 export function localFolder(path: string): Folder {
   return diskFolder(path)
+}
+
+/** See scratchFile.node.ts. */
+export async function scratchFile(folder?: string): Promise<ScratchFile> {
+  const scratch = await import('./scratchFile.node.ts')
+  return scratch.scratchFile(folder)
 }
 
 /** `src/formats` and `dist/formats` lie equally deep in the package, which has models of its own. */

@@ -59,6 +59,14 @@ export interface FileSink extends ByteSink {
   close(): Promise<void>
 }
 
+/** A file of a process's own, to be written and read at places. */
+export interface ScratchFile {
+  /** @throws FormatError if the disk has no room */
+  write(offset: number, bytes: Uint8Array): Promise<void>
+  read(offset: number, length: number): Promise<Uint8Array>
+  close(): Promise<void>
+}
+
 /** A folder being written. */
 export interface FolderSink {
   /** @throws FormatError if the name leaves the folder. */

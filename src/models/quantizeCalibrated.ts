@@ -1,5 +1,19 @@
+import { scratchFile } from '#files'
+import { host } from '#host'
 import { ShapeError } from '../core/errors.ts'
-import { aFunction, aList, aSignal, aString, check, either, type Kind, listOf, show } from '../core/kinds.ts'
+import {
+  aFunction,
+  aList,
+  anObject,
+  aSignal,
+  aString,
+  atLeast,
+  check,
+  either,
+  type Kind,
+  listOf,
+  show,
+} from '../core/kinds.ts'
 import { checkOptions, type OptionKinds, required } from '../core/options.ts'
 import { aModule, type Module } from '../nn/module.ts'
 import { anAlgorithm, type CalibratedAlgorithm, checkAlgorithm } from '../quantize/calibrated/algorithm.ts'
@@ -44,6 +58,8 @@ export interface CalibratedOptions
    * which each takes what the one before gives, such as the layers of a decoder.
    */
   blocks?: string | readonly string[]
+  /** Where lies what blocks take and give while the others wait. */
+  scratch?: ScratchOptions
   /**
    * A folder that keeps each block once it is quantized, made where it is not there: a run that was ended or
    * killed goes on there, and gives the same bytes in the end. In Node only.
@@ -57,6 +73,19 @@ export interface CalibratedOptions
   onWarning?: (message: string) => void
 }
 
+/** Where hidden states lie. */
+export interface ScratchOptions {
+  /**
+   * Bytes of them that memory holds; what is beyond lies in a file, in Node. Default: 1 GiB, and all of them
+   * in a browser.
+   */
+  maxBytes?: number
+  /** The folder of that file, which has no name and is gone with the run; default: that of temporary files. */
+  folder?: string
+}
+
+const scratchKinds: OptionKinds<ScratchOptions> = { maxBytes: atLeast(0), folder: aString }
+
 const algorithms: Kind = either(anAlgorithm.must, anAlgorithm, listOf('algorithms', anAlgorithm))
 
 const optionKinds: OptionKinds<CalibratedOptions> = {
@@ -68,6 +97,7 @@ const optionKinds: OptionKinds<CalibratedOptions> = {
   exclude: someGlobs,
   layers: someLayers,
   blocks: someGlobs,
+  scratch: anObject,
   resume: aString,
   signal: aSignal,
   onProgress: aFunction,
@@ -91,7 +121,8 @@ export async function quantizeCalibrated(
 ): Promise<CalibratedReport[]> {
   check('quantizeCalibrated', 'model', model, aModule)
   checkOptions('quantizeCalibrated', options, optionKinds)
-  const { blocks, resume, signal, onProgress } = options
+  const { blocks, scratch, resume, signal, onProgress } = options
+  checkOptions('quantizeCalibrated: scratch', scratch, scratchKinds)
   const list = [options.algorithm].flat()
   for (const algorithm of list) checkAlgorithm('quantizeCalibrated', algorithm)
   if (options.data.length === 0)
@@ -103,6 +134,10 @@ export async function quantizeCalibrated(
     samples: data.map(argumentsOf),
     quantization: quantizationOf(list, options),
     blocks: blocks === undefined ? undefined : [blocks].flat(),
+    scratch: {
+      maxBytes: scratch?.maxBytes ?? (host.platform === null ? Infinity : 2 ** 30),
+      open: () => scratchFile(scratch?.folder),
+    },
     signal,
     onProgress,
     onWarning: options.onWarning ?? ((message) => console.warn(`lowbit: ${message}`)),

@@ -1,19 +1,36 @@
+import { type DType, dtypes } from '../../core/dtype.ts'
+import { numel, type Shape } from '../../core/shape.ts'
+import type { Device } from '../../devices/device.ts'
 import { cast } from '../../tensor/ops/elementwise.ts'
 import { reduce } from '../../tensor/ops/reduce.ts'
 import { scope } from '../../tensor/scope.ts'
 import { noGrad } from '../../tensor/tape.ts'
-import type { Tensor } from '../../tensor/tensor.ts'
+import { Tensor } from '../../tensor/tensor.ts'
+import type { Place, Scratch } from './scratch.ts'
 
 /** The largest finite float16. */
 const float16Max = 65504
 
+/** What is kept of a sample: on the device, or in the scratch file. */
+type Kept =
+  | { readonly tensor: Tensor }
+  | { readonly place: Place; readonly shape: Shape; readonly dtype: DType }
+
 /** A tensor for each sample: what a block takes or gives. Floats are kept in 16 bits where they fit. */
 export class HiddenStates {
-  private readonly tensors: (Tensor | undefined)[] = []
+  private readonly device: Device
+  private readonly scratch: Scratch
+  private readonly kept: (Kept | undefined)[] = []
+
+  constructor(device: Device, scratch: Scratch) {
+    this.device = device
+    this.scratch = scratch
+  }
 
   /**
    * Keeps what x holds in place of what was there; x stays the caller's.
    * @returns whether x is finite; if not, nothing is changed
+   * @throws FormatError if it belongs into the scratch file, and that has no room
    */
   async put(sample: number, x: Tensor): Promise<boolean> {
     const largest = noGrad(() => scope(() => largestOf(x)))
@@ -21,22 +38,46 @@ export class HiddenStates {
     if (!Number.isFinite(magnitude)) return false
     const narrow = x.dtype === 'float32' && magnitude <= float16Max
     const state = noGrad(() => scope(() => (narrow ? cast(x, 'float16') : x.clone())))
-    this.tensors[sample]?.dispose()
-    this.tensors[sample] = state
+    this.forget(this.kept[sample])
+    this.kept[sample] = undefined
+    if (this.scratch.take(state.byteLength)) {
+      this.kept[sample] = { tensor: state }
+      return true
+    }
+    const { shape, dtype } = state
+    const bytes = await state.readBytes().finally(() => state.dispose())
+    this.kept[sample] = { place: await this.scratch.write(bytes), shape, dtype }
     return true
   }
 
   /** A tensor of the caller's, float32 where it was kept in 16 bits; null where nothing was put. */
   async get(sample: number): Promise<Tensor | null> {
-    const kept = this.tensors[sample]
-    return kept
-      ? noGrad(() => scope(() => (kept.dtype === 'float16' ? cast(kept, 'float32') : kept.clone())))
-      : null
+    const kept = this.kept[sample]
+    if (!kept) return null
+    const state = 'tensor' in kept ? kept.tensor.view(kept.tensor.shape) : await this.read(kept)
+    if (state.dtype !== 'float16') return state
+    const wide = noGrad(() => scope(() => cast(state, 'float32')))
+    state.dispose()
+    return wide
+  }
+
+  private async read({ place, shape, dtype }: Exclude<Kept, { tensor: Tensor }>): Promise<Tensor> {
+    const bytes = await this.scratch.read(place, numel(shape) * dtypes[dtype].bytes)
+    return Tensor.fromBytes(this.device, bytes, shape, dtype)
+  }
+
+  private forget(kept: Kept | undefined): void {
+    if (!kept) return
+    if ('place' in kept) this.scratch.forget(kept.place)
+    else {
+      this.scratch.give(kept.tensor.byteLength)
+      kept.tensor.dispose()
+    }
   }
 
   dispose(): void {
-    for (const tensor of this.tensors) tensor?.dispose()
-    this.tensors.length = 0
+    for (const kept of this.kept) this.forget(kept)
+    this.kept.length = 0
   }
 }
 

@@ -18,6 +18,7 @@ import { Edits } from './edits.ts'
 import { Changes, type FinishedStages, restoreStage } from './finishedStages.ts'
 import { HiddenStates } from './hiddenStates.ts'
 import { type CalibratedProgress, Progress } from './progress.ts'
+import { Scratch, type ScratchFile } from './scratch.ts'
 import { Snapshot } from './snapshot.ts'
 import { type CalibratedReport, roundingErrors, type StageWork, solveStage } from './solveStage.ts'
 import type { Model, SampleArguments, Stage } from './stage.ts'
@@ -31,6 +32,8 @@ export interface RunOptions {
   /** Of `quantize`, for the layers that are to be quantized. */
   readonly quantization: QuantizeOptions
   readonly blocks?: readonly string[]
+  /** How many bytes hidden states take on the device, and the file where the others lie. */
+  readonly scratch: { readonly maxBytes: number; readonly open: () => Promise<ScratchFile> }
   /** Where finished stages are kept. */
   readonly finished?: FinishedStages
   readonly signal?: AbortSignal
@@ -55,7 +58,7 @@ export async function runCalibrated(model: Model, options: RunOptions): Promise<
     run.undo()
     throw error
   } finally {
-    run.end()
+    await run.end()
   }
 }
 
@@ -70,6 +73,7 @@ class Run implements CalibratedRun {
   readonly warn: (message: string) => void
   private readonly options: RunOptions
   private readonly snapshot: Snapshot
+  private readonly scratch: Scratch
   private readonly states: HiddenStates[] = []
 
   constructor(model: Model, options: RunOptions) {
@@ -84,11 +88,12 @@ class Run implements CalibratedRun {
     this.example = exampleOf(this.device, options.samples[0])
     this.snapshot = new Snapshot(model)
     this.edits = new Edits(model)
+    this.scratch = new Scratch(options.scratch.maxBytes, options.scratch.open)
     model.eval()
   }
 
   createStates(): HiddenStates {
-    const states = new HiddenStates()
+    const states = new HiddenStates(this.device, this.scratch)
     this.states.push(states)
     return states
   }
@@ -233,11 +238,12 @@ class Run implements CalibratedRun {
     this.snapshot.restore()
   }
 
-  end(): void {
+  async end(): Promise<void> {
     for (const states of this.states) states.dispose()
     for (const one of this.example)
       if (one instanceof Tensor && !this.options.samples[0].includes(one)) one.dispose()
     this.snapshot.restoreTraining()
+    await this.scratch.close()
   }
 }
 
