@@ -159,11 +159,18 @@ mkdirSync('test/golden/single_tensor', { recursive: true })
 for (const name of readdirSync(join(golden, 'single_tensor')))
   if (/^(quanto|torchao)_/.test(name))
     copy(join(golden, 'single_tensor', name), `test/golden/single_tensor/${name}`)
+for (const name of readdirSync(join(golden, 'single_tensor')))
+  if (/^(awq|smoothquant)_/.test(name))
+    copyTensors(
+      join(golden, 'single_tensor', name),
+      `test/golden/single_tensor/${name}`,
+      /^(scales_awq|clip_max_rows0_63|smoothing_factor)$/,
+    )
 copy(join(golden, 'single_tensor/index.json'), 'test/golden/single_tensor/index.json')
 copyTensors(
   join(golden, 'single_tensor/inputs.safetensors'),
   'test/golden/single_tensor/inputs.safetensors',
-  /^W(_plain)?$/,
+  /^(W(_plain)?|X)$/,
 )
 copyTensors(
   join(golden, 'single_tensor_ggml/ggml.safetensors'),

@@ -184,9 +184,11 @@ export type { Block, NestedScale, Offset, PlainScale, Scale, WeightParts } from 
 export { QTensor } from './qtensor/qtensor.ts'
 export type { Quantizer, Statistics, WeightSpec } from './qtensor/quantizer.ts'
 export { type AutoRoundOptions, autoRound } from './quantize/algorithms/autoRound.ts'
+export { type AwqOptions, awq } from './quantize/algorithms/awq.ts'
 export { type DistilOptions, distilScales } from './quantize/algorithms/distilScales.ts'
 export type { IntegerWeights } from './quantize/algorithms/integerWeights.ts'
 export { type RotateOptions, rotate } from './quantize/algorithms/rotate.ts'
+export { type SmoothQuantOptions, smoothQuant } from './quantize/algorithms/smoothQuant.ts'
 export type { BitsAndBytesOptions, PythonBitsAndBytesOptions } from './quantize/bitsandbytes.ts'
 export { type CalibratedModule, type CalibrateOptions, calibrate } from './quantize/calibrate.ts'
 export type {

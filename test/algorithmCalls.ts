@@ -3,6 +3,17 @@ import { type Call, call, unset } from './optionCall.ts'
 
 /** Calls of the algorithms of calibrated quantization, with all the options that they have. */
 export const algorithmCalls: Record<string, Call> = {
+  awq: call(
+    (o: lb.AwqOptions) => lb.awq(o),
+    unset(
+      ...(['bits', 'groupSize', 'symmetric', 'scaleDtype', 'grid', 'duoScaling', 'clip'] as const),
+      ...(['searchTokens', 'mappings'] as const),
+    ),
+  ),
+  smoothQuant: call(
+    (o: lb.SmoothQuantOptions) => lb.smoothQuant(o),
+    unset('alpha', 'activations', 'mappings'),
+  ),
   rotate: call((o: lb.RotateOptions) => lb.rotate(o), unset('hadamard', 'seed')),
   autoRound: call((o: lb.AutoRoundOptions) => lb.autoRound(o), {
     ...unset('bits', 'groupSize', 'symmetric', 'iterations', 'lr', 'minmaxLr', 'batchSize', 'seed'),

@@ -9,9 +9,12 @@ import type { Tensor } from '../../tensor/tensor.ts'
  * it can be put back; what was put since is given back when another takes its place.
  */
 export class Edits {
+  private readonly model: Module
   private readonly had: ReadonlySet<Parameter>
+  private readonly made = new Set<Tensor>()
 
   constructor(model: Module) {
+    this.model = model
     this.had = model.parameters()
   }
 
@@ -21,6 +24,14 @@ export class Edits {
     const changed = keep(cast(values, before.dtype as FloatDType))
     changed.requiresGrad = before.requiresGrad
     Object.assign(module, { [name]: changed })
+    this.made.add(changed)
     if (!this.had.has(before)) before.dispose()
+  }
+
+  /** Gives back what the model does not have any more. */
+  release(): void {
+    const there = this.model.parameters()
+    for (const tensor of this.made) if (!there.has(tensor)) tensor.dispose()
+    this.made.clear()
   }
 }

@@ -240,6 +240,7 @@ class Run implements CalibratedRun {
 
   async end(): Promise<void> {
     for (const states of this.states) states.dispose()
+    this.edits.release()
     for (const one of this.example)
       if (one instanceof Tensor && !this.options.samples[0].includes(one)) one.dispose()
     this.snapshot.restoreTraining()

@@ -2,7 +2,7 @@ import type { Module } from '../../nn/module.ts'
 import { type Graph, type GraphNode, nodesIn } from '../../tensor/graph.ts'
 import { Reference } from '../../tensor/held.ts'
 import { Tensor } from '../../tensor/tensor.ts'
-import { type Channels, carry, ownChannels } from './channels.ts'
+import { type Channels, carry, ownChannels, placesOf } from './channels.ts'
 import { isMultiplier, type Multiplier } from './multiplier.ts'
 
 /*
@@ -53,6 +53,22 @@ export class Structure {
     }
     const owner = new Map([...found.values()].flatMap((feed) => feed.to.map((layer) => [layer, feed])))
     return [...found.values()].filter((feed) => feed.to.every((layer) => owner.get(layer) === feed))
+  }
+
+  /** Layers whose products become queries or keys: the scores of an attention see them. */
+  scoring(): Set<string> {
+    const found = new Set<string>()
+    const seen = new Set<GraphNode>()
+    const visit = (node: GraphNode) => {
+      if (seen.has(node)) return
+      seen.add(node)
+      if (this.multipliers.has(node.module)) found.add(node.module)
+      else for (const input of node.inputs) visit(input)
+    }
+    for (const attention of this.graph.find('attention'))
+      for (const input of attention.inputs)
+        if (placesOf(attention, input).some((place) => place === 'q' || place === 'k')) visit(input)
+    return found
   }
 
   /** What a module gives to others. */

@@ -18,7 +18,12 @@ export function weightRows(layer: Multiplier): Tensor {
   return cast(rows, 'float32')
 }
 
+/** Rows [N, K] as the layer stores its weight; of the running scope. */
+export function storedWeight(layer: Multiplier, rows: Tensor): Tensor {
+  return layer instanceof Conv1D ? transpose(rows, 0, 1) : rows
+}
+
 /** Puts a weight given by rows, [N, K] float32, in the place of a layer's. */
 export function putWeightRows(edits: Edits, layer: Multiplier, rows: Tensor): void {
-  edits.put(layer, 'weight', layer instanceof Conv1D ? transpose(rows, 0, 1) : rows)
+  edits.put(layer, 'weight', storedWeight(layer, rows))
 }
