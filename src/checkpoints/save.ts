@@ -78,13 +78,13 @@ export async function schemeToWrite(format: string | undefined, layers: ModelLay
   const writing = folderSchemes()
   const named = writing.find(({ name }) => name === format)
   const candidates = named ? [named] : writing.filter((each) => holdsTypes(each, layers))
-  let first: string | null = null
+  const refusals: string[] = []
   for (const scheme of candidates) {
     const refused = refusal(scheme, [...layers.quantized.values()]) ?? (await misfit(scheme, layers.frozen))
     if (refused === null) return scheme
-    first ??= refused
+    refusals.push(refused)
   }
-  if (first !== null) throw new FormatError(`save: ${first}`)
+  if (refusals.length > 0) throw new FormatError(`save: ${refusals.join('; ')}`)
   const types = [...layers.quantized.values()].flatMap(
     ({ weight, weights }) => weight?.qtype ?? weights ?? [],
   )

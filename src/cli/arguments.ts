@@ -1,6 +1,7 @@
 import { InvalidArgumentError } from 'commander'
 import { DTypeError } from '../core/errors.ts'
 import { asQType, type QType } from '../core/qtype.ts'
+import type { CalibratedAlgorithmName } from '../quantize/algorithms/index.ts'
 import type { QuantizerName } from '../quantize/quantizers.ts'
 
 /** Reads an option's value; what it throws is an error of usage. */
@@ -53,6 +54,33 @@ export function quantizerName(text: string): QuantizerName {
   const found = Object.entries(quantizerNames).find((names) => names.includes(text))
   if (found) return found[1]
   throw new InvalidArgumentError(`It must be one of ${Object.keys(quantizerNames).join(', ')}.`)
+}
+
+/** Algorithms that see data, as a shell writes them; their code is loaded when it is used. */
+const dataAlgorithms = {
+  rotate: 'rotate',
+  smoothquant: 'smoothQuant',
+  awq: 'awq',
+  autoround: 'autoRound',
+  'distil-scales': 'distilScales',
+} as const satisfies Record<string, CalibratedAlgorithmName>
+
+/** What `--algorithm` of `quantize` takes. */
+export type AlgorithmName = QuantizerName | CalibratedAlgorithmName
+
+/** Whether an algorithm needs a text. */
+export function seesData(name: AlgorithmName): name is CalibratedAlgorithmName {
+  return Object.values(dataAlgorithms).some((other) => other === name)
+}
+
+/** A quantizer, or algorithms that see data with commas between them; as a shell or as the API writes them. */
+export function algorithmNames(text: string): AlgorithmName[] {
+  const all = Object.entries({ ...quantizerNames, ...dataAlgorithms })
+  return text.split(',').map((part) => {
+    const found = all.find((names) => names.includes(part.trim()))
+    if (found) return found[1]
+    throw new InvalidArgumentError(`It must be one of ${all.map(([name]) => name).join(', ')}.`)
+  })
 }
 
 /** A quantized type by name. */

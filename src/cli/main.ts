@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError, Option } from 'commander'
 import {
+  algorithmNames,
   listOf,
   number,
   orNone,
@@ -49,13 +50,26 @@ const quantize = program
     'quantize activations, too: int8, float8, float8_e5m2 or float8_e4m3fnuz',
     quantizedType,
   )
-  .option('--calibration <file>', 'UTF-8 text on which the scales of activations are chosen; - for stdin')
+  .option(
+    '--calibration <file>',
+    'text that passes through the model, for activations and for algorithms that see data: UTF-8, - for stdin; for these also .parquet or .jsonl with a field text, messages or input_ids; wikitext2, c4 or pileval of the hub, or a folder that holds one of these',
+  )
+  .option('--samples <n>', 'of the text, at most so many samples (default: 128)', wholeNumber(1))
+  .option('--length <n>', "tokens of a sample (default: 2048, within the model's context)", wholeNumber(2))
+  .option('--seed <s>', 'which samples are drawn of a text, and in which order', wholeNumber(0), 0)
+  .option('--no-packing', 'make each text of a file a sample of its own, cut at its length')
   .addOption(
     new Option(
       '--algorithm <name>',
-      'the quantizer, which chooses scales: absmax for 8 bits, max for int4 and int2, codebook for nf4 and fp4 (default); hqq searches longer, for int4 and int2; double-quant quantizes the scales of nf4 and fp4 once more; llm-int8 takes int8 weights as bitsandbytes does, which multiplies columns of outliers in floats',
-    ).argParser(quantizerName),
+      'how codes are chosen: absmax for 8 bits, max for int4, int3 and int2, codebook for nf4 and fp4 (default); hqq searches longer, for int4 and int2; double-quant quantizes the scales of nf4 and fp4 once more; llm-int8 takes int8 weights as bitsandbytes does, which multiplies columns of outliers in floats; for integers, and with commas between them, those that see what passes through the model (--calibration): rotate, smoothquant (int8 alone), awq, autoround, distil-scales',
+    ).argParser(algorithmNames),
   )
+  .option(
+    '--resume',
+    'keep each block once it is quantized, beside the folder, and go on there when the same command was ended',
+  )
+  .option('--symmetric', 'of algorithms that see data: ranges around 0, whose zero point is the middle')
+  .option('--no-symmetric', 'the same: ranges with a zero point each')
   .option(
     '--group-size <n>',
     'columns of int4 and int2 weights that share a scale (default: 128, 96, 64 or 32); nf4 and fp4 weights (default: 64)',
@@ -74,8 +88,9 @@ const quantize = program
   .addOption(
     new Option(
       '--format <scheme>',
-      'how the folder stores quantized weights (default: the first that holds their type)',
+      'how the folder stores quantized weights (default: auto, the first that holds them as they are)',
     ).choices([
+      'auto',
       ...['quanto', 'awq', 'awq_gemv', 'gptq', 'gptq_v2', 'bitsandbytes', 'compressed-tensors', 'fp8', 'hqq'],
       ...['bitnet', 'mlx', 'torchao'],
     ]),

@@ -50,22 +50,22 @@ export function watchStreams(): void {
 export async function progressBar(
   label: string,
   options: { json?: boolean },
-): Promise<{ update(done: number, total: number): void; stop(): void }> {
+): Promise<{ update(done: number, total: number, note?: string): void; stop(): void }> {
   if (options.json || !process.stderr.isTTY) return { update() {}, stop() {} }
   const { SingleBar, Presets } = await import('cli-progress')
   let bar: SingleBar | undefined
   return {
-    update(done, total) {
+    update(done, total, note = '') {
       if (!bar) {
-        const format = `${label.padEnd(8)} {bar} {percentage} %  {eta_formatted} left`
+        const format = `${label.padEnd(8)} {bar} {percentage} %  {eta_formatted} left  {note}`
         bar = new SingleBar(
           { format, clearOnComplete: true, hideCursor: null, linewrap: true },
           Presets.shades_classic,
         )
-        bar.start(total, 0)
+        bar.start(total, 0, { note })
       }
       bar.setTotal(total)
-      bar.update(done)
+      bar.update(done, { note })
     },
     stop: () => bar?.stop(),
   }

@@ -10,18 +10,20 @@ import type { CausalLM } from '../models/causalLM.ts'
 import { type QuantizedFiles, quantizeFiles, streams } from '../models/quantizeFiles.ts'
 import type { Module } from '../nn/module.ts'
 import { QWeightModule } from '../nn/qmodule.ts'
+import type { CalibratedAlgorithmName } from '../quantize/algorithms/index.ts'
 import { freeze, memoryFootprint, type QuantizeOptions, quantize } from '../quantize/quantize.ts'
 import type { QuantizerName } from '../quantize/quantizers.ts'
+import { type AlgorithmName, seesData } from './arguments.ts'
 import { calibrateOnText } from './calibration.ts'
 import { interrupted } from './interrupt.ts'
 import { type CommonOptions, loadModel, planModel, withDevice } from './model.ts'
-import { formatBytes, printJson, printTable, progressBar } from './output.ts'
+import { formatBytes, formatCount, printJson, printTable, progressBar } from './output.ts'
+import { type DataOptions, type QuantizedByData, quantizeByData } from './quantizeByData.ts'
 
-export interface QuantizeCommandOptions extends CommonOptions {
+export interface QuantizeCommandOptions extends CommonOptions, DataOptions {
   weights: QType
   activations?: QType
-  calibration?: string
-  algorithm?: QuantizerName
+  algorithm?: readonly AlgorithmName[]
   groupSize?: number
   include?: string[]
   exclude?: string[]
@@ -34,17 +36,15 @@ export interface QuantizeCommandOptions extends CommonOptions {
  * `lowbit quantize`: loads, quantizes, measures the error of each weight, and saves. Weights that are
  * quantized already are dequantized first.
  */
-export async function quantizeCommand(path: string, options: QuantizeCommandOptions): Promise<void> {
-  const { out, overwrite, activations, calibration } = options
-  if (!activations !== !calibration) {
-    const received = activations ? '--activations' : '--calibration'
-    throw new FormatError(
-      `quantize: --activations TYPE and --calibration FILE go together, a text that shows how large they get; received ${received} alone`,
-    )
-  }
+export async function quantizeCommand(path: string, given: QuantizeCommandOptions): Promise<void> {
+  // The first format that holds everything is what is taken where none is named.
+  const options = given.format === 'auto' ? { ...given, format: undefined } : given
+  const { out, overwrite } = options
+  const names = algorithmsThatSeeData(options)
   // Asked first: a target that cannot be written should not cost the work.
   await checkSaveTarget(out, { overwrite: overwrite ? isSavedFile : undefined })
   await withDevice(options, async (device) => {
+    if (names.length > 0) return printByData(await quantizeByData(path, device, names, options), options)
     const done =
       (await quantizeStreaming(path, device, options)) ?? (await quantizeLoaded(path, device, options))
     const { model, bytes, floatBytes, format, errors } = done
@@ -72,14 +72,70 @@ export async function quantizeCommand(path: string, options: QuantizeCommandOpti
   })
 }
 
+/**
+ * The algorithms that see data, of those that were asked for.
+ * @throws FormatError if these options do not go together
+ */
+function algorithmsThatSeeData(options: QuantizeCommandOptions): CalibratedAlgorithmName[] {
+  const { activations, calibration, algorithm = [] } = options
+  const names = algorithm.filter(seesData)
+  if (names.length < algorithm.length && algorithm.length > 1)
+    throw new FormatError(
+      `quantize: --algorithm must be one quantizer, or algorithms that see data, in their order; received ${algorithm.join(',')}`,
+    )
+  if (names.length > 0 && !calibration)
+    throw new FormatError(
+      `quantize: --algorithm ${names.join(',')} needs --calibration FILE, a text that shows what passes through the model; wikitext2, c4 and pileval stand for the hub's`,
+    )
+  if (names.length === 0 && !activations !== !calibration) {
+    const received = activations ? '--activations' : '--calibration'
+    throw new FormatError(
+      `quantize: --activations TYPE and --calibration FILE go together, a text that shows how large they get; received ${received} alone`,
+    )
+  }
+  return names
+}
+
+/** Says what became of each layer, of the model, and where it lies. */
+async function printByData(done: QuantizedByData, options: QuantizeCommandOptions): Promise<void> {
+  const { model, bytes, floatBytes, format, reports, tokens, samples } = done
+  const { out, json } = options
+  const bits = bitsPerWeight(model)
+  const errors = new Map(reports.map((report) => [report.path, report]))
+  const modules = quantizedModules(model, new Map()).map((module) => {
+    const { error = null, errorRounded = null, seconds = 0 } = errors.get(module.name) ?? {}
+    return { ...module, error, errorRounded, seconds }
+  })
+  if (json) return printJson({ out, format, bytes, bitsPerWeight: bits, samples, tokens, modules })
+  await printTable(
+    [
+      { head: 'layer' },
+      { head: 'weights' },
+      { head: 'group', numeric: true },
+      { head: 'output error, rounded', numeric: true },
+      { head: 'solved', numeric: true },
+    ],
+    modules.map(({ name, weights: type, groupSize: group, error, errorRounded }) => [
+      ...[name, type, String(group ?? 'row')],
+      ...[errorRounded?.toFixed(5) ?? '–', error?.toFixed(5) ?? '–'],
+    ]),
+  )
+  const sizes = `weights ${formatBytes(floatBytes)} → ${formatBytes(memoryFootprint(model))}`
+  const seen = `calibrated on ${formatCount(samples)} samples, ${formatCount(tokens)} tokens`
+  process.stdout.write(
+    `\n${seen}\n${sizes}, ${bits.toFixed(2)} bits per weight; wrote ${formatBytes(bytes)} to ${out} (${format})\n`,
+  )
+}
+
 interface Quantized extends QuantizedFiles {
   model: CausalLM
   errors: Map<string, number>
 }
 
 function quantizeOptions(options: QuantizeCommandOptions): QuantizeOptions {
-  const { weights, activations, include, exclude, groupSize, algorithm } = options
-  return { weights, activations, include, exclude, groupSize, algorithm }
+  const { weights, activations, include, exclude, groupSize, algorithm = [] } = options
+  const [quantizer] = algorithm as readonly QuantizerName[]
+  return { weights, activations, include, exclude, groupSize, algorithm: quantizer }
 }
 
 /** From file to file, tensor by tensor; null where the whole model is needed. */

@@ -161,6 +161,10 @@ async function samplesOf(model: Module, options: CalibratedOptions): Promise<rea
   const cuts = [samples, length, seed, packing].some((option) => option !== undefined)
   if (!areTexts(data) && !cuts) return data
   const { tokenizer, contextLength } = languageOf(model)
+  if (length !== undefined && length > contextLength)
+    throw new ShapeError(
+      `quantizeCalibrated: samples must fit into the model's context of ${contextLength} tokens; received a length of ${length}`,
+    )
   return calibrationData(data as CalibrationSource, {
     ...{ samples, seed, packing, signal, tokenizer: options.tokenizer ?? tokenizer },
     length: length ?? Math.min(2048, contextLength),
@@ -185,9 +189,9 @@ function argumentsOf(sample: CalibrationSample, i: number): SampleArguments {
 }
 
 /** What `quantize` is told: the options of the algorithms, and which layers. */
-function quantizationOf(
+export function quantizationOf(
   list: readonly CalibratedAlgorithm[],
-  { include, exclude, layers }: CalibratedOptions,
+  { include, exclude, layers }: Pick<CalibratedOptions, 'include' | 'exclude' | 'layers'>,
 ): QuantizeOptions {
   const solvers = list.filter(({ quantizer }) => quantizer)
   if (solvers.length > 1)

@@ -74,6 +74,23 @@ export async function quantizeFiles(
 }
 
 /**
+ * The scheme that a quantized model will be saved in, known before any weight is read. The plan's model is
+ * left with layers without values.
+ * @param reordered whether columns will stand in another order
+ * @throws FormatError if the scheme of that name, or where none is asked for any, cannot hold it
+ */
+export async function schemeOfPlan(
+  { model, scheme }: LoadPlan<CausalLM>,
+  quantization: QuantizeOptions,
+  { format, reordered = false }: { format?: string; reordered?: boolean },
+): Promise<string> {
+  if (scheme !== 'none') dequantize(model)
+  quantize(model, quantization)
+  const kinds = new Map([...placeCodes(model)].map(([weight, kind]) => [weight, { ...kind, reordered }]))
+  return (await schemeToWrite(format, await layersToWrite(model, kinds))).name
+}
+
+/**
  * Stands quantized weights without values in for those of the twins: alike ones of a tied weight share one.
  * @returns what schemes ask of them
  */

@@ -42,7 +42,7 @@ test('quantize --format: the choices are the schemes that are written, and nf4 g
       ?.split(', ')
       .map((name) => JSON.parse(name))
       .sort(),
-    writtenSchemes().sort(),
+    ['auto', ...writtenSchemes()].sort(),
   )
   const args = ['--weights', 'nf4', '--format', 'bitsandbytes', '--out', join(root, 'nf4')]
   assert.equal((await json('quantize', stories, ...args)).format, 'bitsandbytes')

@@ -1,0 +1,150 @@
+import { rm } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
+import { save, schemeToWrite } from '../checkpoints/save.ts'
+import { layersToWrite } from '../checkpoints/savedTensors.ts'
+import { DTypeError, ShapeError } from '../core/errors.ts'
+import { anyOf } from '../core/lists.ts'
+import { qint2, qint3, qint4, qint8 } from '../core/qtype.ts'
+import type { Device } from '../devices/device.ts'
+import { calibrationData } from '../models/calibrationData.ts'
+import type { CausalLM } from '../models/causalLM.ts'
+import { quantizationOf, quantizeCalibrated } from '../models/quantizeCalibrated.ts'
+import { type QuantizedFiles, schemeOfPlan } from '../models/quantizeFiles.ts'
+import { algorithmsNamed, type CalibratedAlgorithmName } from '../quantize/algorithms/index.ts'
+import type { CalibratedAlgorithm } from '../quantize/calibrated/algorithm.ts'
+import type { CalibratedReport } from '../quantize/calibrated/solveStage.ts'
+import { memoryFootprint } from '../quantize/quantize.ts'
+import { readTextFile } from './input.ts'
+import { interrupted } from './interrupt.ts'
+import { downloadBar, loadModel, planModel } from './model.ts'
+import { progressBar } from './output.ts'
+import type { QuantizeCommandOptions } from './quantize.ts'
+
+/** Of `lowbit quantize`, for algorithms that see data. */
+export interface DataOptions {
+  calibration?: string
+  samples?: number
+  length?: number
+  seed?: number
+  packing: boolean
+  symmetric?: boolean
+  resume?: boolean
+}
+
+/** What became of a model, and of each layer. */
+export interface QuantizedByData extends QuantizedFiles {
+  model: CausalLM
+  reports: CalibratedReport[]
+  /** Tokens that passed through it, in so many samples. */
+  tokens: number
+  samples: number
+}
+
+/** Quantizes a model by what passes through it, and saves it. */
+export async function quantizeByData(
+  path: string,
+  device: Device,
+  names: readonly CalibratedAlgorithmName[],
+  options: QuantizeCommandOptions,
+): Promise<QuantizedByData> {
+  const { weights, groupSize, symmetric, activations, format, out, overwrite } = options
+  refuseTypes(names, options)
+  const settings = { bits: weights.bits, groupSize, symmetric, activations: activations !== undefined }
+  const algorithm = await algorithmsNamed(names, settings)
+  await refuseFormat(path, algorithm, options)
+  const model = await loadModel(path, device, options, { dequantize: true, prepareTokenizer: true })
+  const floatBytes = memoryFootprint(model)
+  const data = await readSamples(model, names, options)
+  const bar = await progressBar(names.join(' '), options)
+  const { include, exclude } = options
+  const resume = options.resume ? finishedBlocks(out) : undefined
+  const reports = await quantizeCalibrated(model, {
+    ...{ algorithm, include, exclude, data, resume },
+    signal: interrupted,
+    onWarning: (message) => console.warn(`lowbit: ${message}`),
+    onProgress: ({ block, blocks, path: at, done }) =>
+      bar.update(done, 1, `block ${block} of ${blocks}${at && `, ${at}`}`),
+  }).finally(bar.stop)
+  const saving = await progressBar('save', options)
+  const bytes = await save(model, out, {
+    format,
+    overwrite,
+    signal: interrupted,
+    onProgress: saving.update,
+  }).finally(saving.stop)
+  if (resume) await rm(resume, { recursive: true, force: true })
+  const { name } = await schemeToWrite(format, await layersToWrite(model))
+  const tokens = data.reduce((sum, ids) => sum + ids.length, 0)
+  return { model, bytes, floatBytes, format: name, reports, tokens, samples: data.length }
+}
+
+/** @throws DTypeError if the algorithms do not have these types */
+function refuseTypes(names: readonly CalibratedAlgorithmName[], options: QuantizeCommandOptions): void {
+  const { weights, activations } = options
+  const smooths = names.includes('smoothQuant')
+  const types = smooths ? [qint8] : [qint2, qint3, qint4, qint8]
+  const what = `quantize: --algorithm ${names.join(',')}`
+  if (!types.includes(weights))
+    throw new DTypeError(
+      `${what} takes weights of ${anyOf(types.map(({ bits }) => `int${bits}`))}; received --weights ${weights.name}`,
+    )
+  if (activations && (!smooths || activations !== qint8))
+    throw new DTypeError(
+      `${what} ${smooths ? 'takes activations of int8' : 'leaves activations float'}; received --activations ${activations.name}`,
+    )
+}
+
+/** Where finished blocks are kept until the folder is there: beside it. */
+function finishedBlocks(out: string): string {
+  const folder = resolve(out)
+  return join(dirname(folder), `.${basename(folder)}.unfinished`)
+}
+
+/**
+ * Asked first: a format that cannot hold what comes out should not cost the work.
+ * @throws FormatError if it cannot
+ */
+async function refuseFormat(
+  path: string,
+  algorithm: readonly CalibratedAlgorithm[],
+  options: QuantizeCommandOptions,
+): Promise<void> {
+  const { format } = options
+  const plan = await planModel(path, options)
+  try {
+    const quantization = quantizationOf(algorithm, options)
+    await schemeOfPlan(plan, quantization, { format })
+  } finally {
+    await plan.close()
+    plan.model.dispose()
+  }
+}
+
+/** The tokens of a sample of each library: AutoAWQ's are shorter than GPTQ's. */
+const usualLength = { awq: 512, others: 2048 }
+
+async function readSamples(
+  model: CausalLM,
+  names: readonly CalibratedAlgorithmName[],
+  options: QuantizeCommandOptions,
+): Promise<number[][]> {
+  const { calibration = '', samples, seed, packing } = options
+  const usual = names.includes('awq') ? usualLength.awq : usualLength.others
+  const { maxPositions } = model.config
+  const { length = Math.min(usual, maxPositions) } = options
+  if (length > maxPositions)
+    throw new ShapeError(
+      `quantize: --length must be within the model's context of ${maxPositions} tokens; received ${length}`,
+    )
+  const source = calibration === '-' ? [await readTextFile('-')] : calibration
+  const bar = await downloadBar(options)
+  const data = await calibrationData(source, {
+    ...{ tokenizer: model.tokenizer, samples, length, seed, packing },
+    ...{ signal: interrupted, onDownload: bar.update },
+  }).finally(bar.stop)
+  if (samples !== undefined && data.length < samples)
+    console.warn(
+      `lowbit: ${calibration}: ${samples} samples of ${length} tokens were asked for; it has ${data.length}`,
+    )
+  return data
+}

@@ -1,0 +1,56 @@
+import type { CalibratedAlgorithm } from '../calibrated/algorithm.ts'
+import { type IntegerWeights, integerWeights } from './integerWeights.ts'
+
+/** What a shell says of all algorithms; each takes of it what it knows. */
+export interface AlgorithmSettings {
+  /** Of a code. */
+  bits: number
+  /** Columns that share a scale; null: the row. */
+  groupSize?: number | null
+  /** Whether ranges lie around 0. */
+  symmetric?: boolean
+  /** Whether inputs of layers are rounded to 8 bits by scales that the data choose. */
+  activations?: boolean
+}
+
+/** The algorithms of `quantizeCalibrated` by name, each loaded when it is used. */
+export const calibratedAlgorithms = {
+  rotate: async () => (await import('./rotate.ts')).rotate(),
+  smoothQuant: async ({ activations }) => {
+    const { smoothQuant } = await import('./smoothQuant.ts')
+    return smoothQuant({ activations: activations ? 'static' : 'dynamic' })
+  },
+  awq: async (settings) => (await import('./awq.ts')).awq(integersOf(settings)),
+  autoRound: async (settings) => {
+    const { autoRound } = await import('./autoRound.ts')
+    return inFloat16(autoRound(integersOf(settings)))
+  },
+  distilScales: async () => (await import('./distilScales.ts')).distilScales(),
+} satisfies Record<string, (settings: AlgorithmSettings) => Promise<CalibratedAlgorithm>>
+
+/** The name of an algorithm that sees data. */
+export type CalibratedAlgorithmName = keyof typeof calibratedAlgorithms
+
+/**
+ * Algorithms by name, in their order; where none of them says what weights become, they are rounded to
+ * nearest.
+ */
+export async function algorithmsNamed(
+  names: readonly CalibratedAlgorithmName[],
+  settings: AlgorithmSettings,
+): Promise<CalibratedAlgorithm[]> {
+  const made: CalibratedAlgorithm[] = await Promise.all(
+    names.map((name) => calibratedAlgorithms[name](settings)),
+  )
+  if (made.some(({ options }) => options?.weights !== undefined)) return made
+  return [inFloat16({ name: 'rounding', options: integerWeights(integersOf(settings)) }), ...made]
+}
+
+function integersOf({ bits, groupSize, symmetric }: AlgorithmSettings): IntegerWeights {
+  return { bits, groupSize, symmetric }
+}
+
+/** With scales that the files of GPTQ, AWQ and others hold. */
+function inFloat16(algorithm: CalibratedAlgorithm): CalibratedAlgorithm {
+  return { ...algorithm, options: { ...algorithm.options, scaleDtype: 'float16' } }
+}

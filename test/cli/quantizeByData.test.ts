@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict'
+import { readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { calibrationData, loadCausalLM, openDevice, quantizeCalibrated, rotate } from '../../src/index.ts'
+import { QTensor } from '../../src/qtensor/qtensor.ts'
+import { json, lowbit, stories, temporaryFolder, text } from './lowbit.ts'
+
+/* `lowbit quantize` with algorithms that see what passes through the model. */
+
+const root = temporaryFolder()
+const lines = join(root, 'texts.jsonl')
+writeFileSync(
+  lines,
+  ['Once upon a time there was a dog.', 'The sun was warm.', 'Tom had a red ball.']
+    .map((each) => `${JSON.stringify({ text: each })}\n`)
+    .join(''),
+)
+
+test('it writes what quantizeCalibrated gives, and says on how much text', async () => {
+  const out = join(root, 'rotated')
+  const model = await json(
+    ...['quantize', stories, '--algorithm', 'rotate', '--calibration', lines, '--no-packing', '--seed', '3'],
+    ...['--weights', 'int4', '--group-size', '32', '--exclude', 'lm_head', '--resume', '--out', out],
+  )
+  // What was kept of blocks went once the folder was there.
+  assert.deepEqual(readdirSync(root).sort(), ['rotated', 'texts.jsonl'])
+  const device = openDevice('cpu')
+  after(() => device.close())
+  using floats = await loadCausalLM(stories, { device })
+  const options = { tokenizer: floats.tokenizer, packing: false, seed: 3 }
+  const data = await calibrationData(lines, options)
+  assert.equal(model.samples, 3)
+  assert.equal(model.tokens, data.flat().length)
+  assert.equal(model.format, 'gptq')
+  assert.ok(model.modules.length > 0)
+  const weights = {
+    weights: 'int4',
+    zeroPoints: true,
+    symmetric: false,
+    groupSize: 32,
+    scaleDtype: 'float16',
+  } as const
+  await quantizeCalibrated(floats, {
+    ...{ data, exclude: 'lm_head' },
+    algorithm: [{ name: 'rounding', options: weights }, rotate()],
+  })
+  using written = await loadCausalLM(out, { device })
+  for (const { name, weights: type, groupSize } of model.modules) {
+    assert.deepEqual([type, groupSize], ['qint4', 32])
+    const bytes = []
+    for (const each of [floats, written]) {
+      const weight = each.getParameter(`${name}.weight`) as QTensor
+      assert.ok(weight instanceof QTensor)
+      using codes = weight.codes()
+      bytes.push(Buffer.from(await codes.readBytes()).toString('hex'))
+    }
+    assert.equal(bytes[0], bytes[1], name)
+  }
+})
+
+test('what does not go together is refused in one line, before the model is read', async () => {
+  const given = ['quantize', stories, '--out', join(root, 'refused'), '--weights', 'int4']
+  const refusals: [args: string[], message: RegExp][] = [
+    [
+      ['--algorithm', 'rotate'],
+      /^lowbit: quantize: --algorithm rotate needs --calibration FILE, a text .*; wikitext2, c4 and pileval stand for the hub's\n$/,
+    ],
+    [
+      ['--algorithm', 'rotate,max', '--calibration', text],
+      /^lowbit: quantize: --algorithm must be one quantizer, or algorithms that see data, in their order; received rotate,max\n$/,
+    ],
+    [
+      ['--algorithm', 'rotate', '--calibration', text, '--weights', 'nf4'],
+      /^lowbit: quantize: --algorithm rotate takes weights of int2, int3, int4 or int8; received --weights nf4\n$/,
+    ],
+    [
+      ['--algorithm', 'rotate', '--calibration', text, '--format', 'awq'],
+      /^lowbit: save: awq must be able to hold \S+; it has 172 rows, and AWQ takes multiples of 8\n$/,
+    ],
+    [
+      ['--algorithm', 'rotate', '--calibration', text, '--length', '600'],
+      /^lowbit: quantize: --length must be within the model's context of 512 tokens; received 600\n$/,
+    ],
+    [
+      ['--algorithm', 'rotate', '--calibration', join(root, 'none.txt')],
+      /^lowbit: \S+none\.txt: must be a file that can be read; .*\n$/,
+    ],
+  ]
+  for (const [args, message] of refusals) {
+    const { code, stderr } = await lowbit(...given, ...args)
+    assert.equal(code, 1, stderr)
+    assert.match(stderr, message)
+  }
+})
