@@ -13,7 +13,7 @@ import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { Scalar } from '../devices/commandList.ts'
 import { Attention } from '../nn/attention.ts'
 import type { EmbeddingLike, LinearLike } from '../nn/layerLike.ts'
-import type { Position } from '../tensor/ops/index.ts'
+import { concat, type Position, slice } from '../tensor/ops/index.ts'
 import { scope } from '../tensor/scope.ts'
 import { aTensor, Tensor } from '../tensor/tensor.ts'
 import type { LayerSizes } from './caches/cacheKind.ts'
@@ -177,9 +177,22 @@ export abstract class CausalLM extends Pretrained {
     this.prepare(cache?.capacity ?? T)
     if (cache && cache.batch !== B)
       throw new ShapeError(`forward: the cache holds ${cache.batch} sequences; received ids of ${B}`)
-    const x = this.hidden(tokens.view([B, T]), cache, options.position ?? cache?.next(T) ?? 0)
+    const position = options.position ?? cache?.next(T) ?? 0
+    if (cache && T > cache.longestCall) return this.advanceInParts(tokens.view([B, T]), ids, cache)
+    const x = this.hidden(tokens.view([B, T]), cache, position)
     if (!options.position) cache?.added(T, this, ids instanceof Tensor ? [] : ids)
     return x
+  }
+
+  /** The same in several calls, for a cache that takes no more tokens at once. */
+  private advanceInParts(tokens: Tensor, ids: Tensor | ArrayLike<number>, cache: KVCache): Tensor {
+    const [known, most] = [ids instanceof Tensor ? null : Array.from(ids), cache.longestCall]
+    const parts: Tensor[] = []
+    for (let start = 0; start < tokens.size(1); start += most) {
+      const end = Math.min(start + most, tokens.size(1))
+      parts.push(this.advance(known?.slice(start, end) ?? slice(tokens, 1, start, end), { cache }))
+    }
+    return concat(parts, 1)
   }
 
   /** ids [T] as a tensor, checked against the vocabulary. */

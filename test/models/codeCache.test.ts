@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict'
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { roundHalfEven, roundTo } from '../../src/core/halves.ts'
 import { Random } from '../../src/core/random.ts'
@@ -198,7 +201,85 @@ testOnDevices('bytes of caches, counted by hand', (device) => {
   }
   assert.equal(windowed('float16', 500), 2 * 2 * 500 * 80 * 2)
   assert.equal(windowed('int4', 100), 2 * 2 * 100 * 80 * 2)
+  // A window of 500 and a call of 128, in whole groups of 64: 640 tokens of 80 bytes and two scales.
+  assert.equal(windowed('int8', 500), 2 * 2 * (640 * (80 + 2 * 2) + 128 * 80 * 2))
 })
+
+testOnDevices(
+  'codes of a window take the places of older ones, and give what all codes give',
+  async (device) => {
+    const [window, length, heads, size] = [75, 460, 2, 16]
+    for (const { kv, residual } of formats) {
+      // The layer that knows its window, and one that holds all codes and hides those before the window.
+      const make = (window?: number) =>
+        makeCache(device, [{ keyValueHeads: 1, headSize: size, window }], length, { kv, residual })
+      const [some, all] = [make(window), make()]
+      assert.ok(some.bytes < all.bytes, `${some.bytes} of ${all.bytes} bytes`)
+      assert.deepEqual([some.longestCall, all.longestCall], [256 - window, Infinity])
+      const random = new Random(5)
+      let largest = 0
+      for (let first = 0, calls = 0; first < length; calls++) {
+        const tokens = Math.min([1, 64, 7, 128, some.longestCall][calls % 5], length - first)
+        const made = (count: number) =>
+          Tensor.fromArray(device, normals(random, tokens * count * size), [1, tokens, count, size])
+        const attended = scope(() => {
+          const [q, k, v] = [made(heads), made(1), made(1)]
+          const options = { position: first, scale: 1 / Math.sqrt(size), window }
+          return [some, all].map((cache) => cache.attend(0, q, k, v, options))
+        })
+        const [got, wanted] = [await attended[0].toNumbers(), await attended[1].toNumbers()]
+        for (const one of attended) one.dispose()
+        for (const [i, value] of got.entries()) {
+          // Sums of some hundred terms in another order.
+          assert.ok(
+            Math.abs(value - wanted[i]) < 100 * epsilon,
+            `${kv}, from ${first}: ${value}, ${wanted[i]}`,
+          )
+          largest = Math.max(largest, Math.abs(value))
+        }
+        first += tokens
+      }
+      assert.ok(largest > 0.1)
+      for (const cache of [some, all]) cache.dispose()
+    }
+  },
+)
+
+testOnDevices(
+  'a prompt longer than a windowed layer takes at once gives what its parts give',
+  async (device) => {
+    const folder = mkdtempSync(join(tmpdir(), 'lowbit-windows-'))
+    const gemma = new URL('../golden/models/gemma3/', import.meta.url)
+    for (const name of ['model.safetensors', 'config.json'])
+      copyFileSync(new URL(name, gemma), join(folder, name))
+    const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'))
+    writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...config, max_position_embeddings: 512 }))
+    const model = await loadCausalLM(folder, { device })
+    const ids = Array.from({ length: 300 }, (_, i) => (i * 31 + 7) % 48)
+    const logits = async (cut: number) => {
+      const cache = model.createCache(400, { kv: 'int4', residual: 2 })
+      // A window of 5 and a call of 128, in groups of 64.
+      assert.equal(cache.longestCall, 192 - 5)
+      const values: number[] = []
+      for (let start = 0; start < ids.length; start += cut) {
+        using part = model.forward(ids.slice(start, start + cut), { cache })
+        values.push(...(await part.toNumbers()))
+      }
+      assert.deepEqual([cache.length, cache.tokenIds[0]], [300, ids])
+      cache.dispose()
+      return values
+    }
+    const [whole, parts] = [await logits(300), await logits(50)]
+    assert.equal(whole.length, 300 * 48)
+    for (const [i, value] of whole.entries())
+      assert.ok(
+        Math.abs(value - parts[i]) < 1e-4 * Math.max(1, Math.abs(value)),
+        `${i}: ${value}, ${parts[i]}`,
+      )
+    model.dispose()
+    rmSync(folder, { recursive: true })
+  },
+)
 
 /** Floats with a uniform error of at most half a step of int8: what rounding does, without rounding. */
 function noisyCache(): CacheKind<never, 'tokens' | 'codes' | 'scale' | 'recent'> {

@@ -56,6 +56,8 @@ export interface CacheKind<Name extends string = string, Optional extends string
     options: AttendOptions,
     shape: LayerShape,
   ): Tensor
+  /** Tokens of one call at most; default all. */
+  longestCall?(shape: LayerShape): number
 }
 
 /** The same of what each name of a layer stands for. */

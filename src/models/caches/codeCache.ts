@@ -21,7 +21,7 @@ const groupTokens = 64
  * tokens, and would set the steps of the others. The query at position p sees the tokens p − residual + 1 … p
  * in full and those before as codes. So what a token sees depends on its position alone, not on how the text
  * was cut into calls, which generation does by the clock. Layers whose window is not longer than that hold it
- * in full, and no codes.
+ * in full, and no codes; those of a longer window codes of no more tokens than that and a call's.
  *
  * transformers' QuantizedCache has the same group size and the same number of tokens in full at most; it lets
  * them grow to 128 and then quantizes all at once, those quantized before once more, and shows a call's own
@@ -37,10 +37,24 @@ export function codeCache(bits: CodeFormat['bits']): CacheKind<'codes' | 'scale'
     layer(shape) {
       const { capacity, residual, window = Infinity } = shape
       if (window <= residual) return windowLayer(shape, 'float16', formatOf(shape))
-      return cachedLayer(shape, 'float16', Math.min(residual, capacity), capacity, formatOf(shape))
+      const full = Math.min(residual, capacity)
+      return cachedLayer(shape, 'float16', full, codedTokens(shape), formatOf(shape))
     },
     attend: (layer, q, k, v, options, shape) => attendCached(layer, [q, k, v], options, formatOf(shape)),
+    longestCall(shape) {
+      const { capacity, residual, window = Infinity } = shape
+      const coded = codedTokens(shape)
+      return window <= residual || coded === capacity ? Infinity : coded - window
+    },
   }
+}
+
+/** Tokens that a call may add where a window leaves room for no more than it. */
+const callTokens = 128
+
+/** Of how many tokens a layer holds codes: whole groups of a window and a call, or all. */
+function codedTokens({ capacity, window = Infinity }: LayerShape): number {
+  return Math.min(Math.ceil((window + callTokens) / groupTokens) * groupTokens, capacity)
 }
 
 /** A layer that holds its window in full, and no codes. */

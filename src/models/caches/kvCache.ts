@@ -216,6 +216,14 @@ export class KVCache implements AttentionCache {
     return this.kind.attend(tensors, q, k, v, options, shape)
   }
 
+  /** Tokens that a forward pass may add at once. */
+  get longestCall(): number {
+    return this.layers.reduce(
+      (least, { shape }) => Math.min(least, this.kind.longestCall?.(shape) ?? Infinity),
+      Infinity,
+    )
+  }
+
   /** All that it holds. */
   private get tensors(): Tensor[] {
     return this.layers.flatMap(({ tensors }) => heldBy(tensors))

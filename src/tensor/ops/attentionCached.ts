@@ -20,7 +20,7 @@ export interface CodeFormat {
 
 /** Keys, or values, of a cache whose old tokens are codes; H heads of D values. */
 export interface CachedTokens {
-  /** [B, H, capacity, bytes] uint8: of all tokens but those that are only seen in full; capacity may be 0. */
+  /** [B, H, capacity, bytes] uint8: token j in row j mod capacity, which may be 0. */
   codes: Tensor
   /** [B, H, capacity, ⌈D / 64⌉] float16; or [B, H, ⌈capacity / groupTokens⌉, D] */
   scale: Tensor
@@ -69,7 +69,7 @@ function checkCodes(
 
 /**
  * Writes x [B, T, H, D] as codes to `position` and after: those of the tokens, or of the groups of keys that
- * they complete. Tokens behind the capacity of the codes are left out.
+ * they complete. The last tokens take the rows of those before.
  * @param x of the dtype of the tokens in full, which may be in the ring already up to `position`
  */
 export const cacheQuantize = op(
@@ -103,8 +103,9 @@ export const cacheQuantize = op(
 
 /**
  * `attention` with the causal mask over a cache whose old tokens are codes: a query at position p sees the
- * keys p − residual + 1 … p in full, those before as codes; where there are none, a window hides them. The
- * codes of the call's own tokens are written, the ring is not yet.
+ * keys p − residual + 1 … p in full, those before as codes. The codes of the call's own tokens are written, the
+ * ring is not yet. Codes of fewer tokens than the text has do with a window: of so many as it and the call's
+ * own tokens together, or of none where it sees all in full.
  * @param q [B, T, H, D] float32
  * @param k,v [B, T, KV, D] of the dtype of the tokens in full, of the call's own tokens
  * @returns [B, T, H, D] float32, without a gradient
@@ -141,7 +142,8 @@ export const attentionCached = op(
         'attentionCached: queries, keys and values must need no gradient; received some that do',
       )
     const { position = 0, scale = 1 / Math.sqrt(D), window = Infinity } = options
-    const limit = capacity === 0 && window <= residual ? Infinity : capacity + residual
+    const enough = capacity === 0 ? window <= residual : window + T <= capacity + 1
+    const limit = enough ? Infinity : capacity || residual
     const places = placed('attentionCached', position, [B, T], limit)
     const { causal: _, ...seen } = masks(q, Number.isFinite(limit) ? limit : 0, options)
     const y = Tensor.empty(q.device, q.shape)

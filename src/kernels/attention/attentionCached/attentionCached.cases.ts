@@ -18,6 +18,8 @@ interface Sizes {
   residual: number
   /** 0 where there are no codes. */
   bits?: 0 | 4 | 8
+  /** Rows of codes, fewer than the tokens; a multiple of `groupTokens`. */
+  rows?: number
   /** Of keys; default 0. */
   groupTokens?: number
   /** Of tokens in full; default float16. */
@@ -83,7 +85,7 @@ function cachedCase(sizes: Sizes): KernelCase {
   const positions = sizes.positions ? Int32Array.from(sizes.positions) : null
   /** Behind the last token of any sequence. */
   const end = position + Math.max(0, ...(positions ?? [])) + tokens
-  const capacity = bits === 0 ? 0 : Math.max(end - residual, 0)
+  const capacity = bits === 0 ? 0 : (sizes.rows ?? Math.max(end - residual, 0))
   const strides = bias ? [heads * tokens * end, tokens * end, end] : [0, 0, 0]
   /** Whether a query sees codes. */
   const coded = capacity > 0 && (window === 0 || window > residual)
@@ -256,6 +258,18 @@ export const cases: KernelCase[] = [
     window: 60,
     positions: [40, 0],
     sinks: true,
+  }),
+  // Windows whose codes have fewer rows than there are tokens, read across the turn.
+  cachedCase({
+    ...{ tokens: 1, heads: 4, kvHeads: 2, headSize: 20, position: 130, residual: 8, window: 30, rows: 40 },
+  }),
+  cachedCase({
+    ...{ batch: 2, tokens: 20, heads: 2, kvHeads: 1, headSize: 16, position: 3, residual: 8, window: 40 },
+    ...{ rows: 64, positions: [40, 170] },
+  }),
+  cachedCase({
+    ...{ tokens: 9, heads: 2, kvHeads: 2, headSize: 33, position: 130, residual: 16, window: 50, rows: 72 },
+    ...{ bits: 4, groupTokens: 8 },
   }),
   // Codes of 4 bits: scales of each token, and of each value over groups of keys.
   cachedCase({ tokens: 1, heads: 2, kvHeads: 1, headSize: 16, position: 9, residual: 4, bits: 4 }),

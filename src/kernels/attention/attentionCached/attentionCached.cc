@@ -20,21 +20,25 @@ void attentionCached(const float* q, const void* k, const void* v, const void* r
   size_t keyGroups =
       groupTokens > 0 ? (size_t)((capacity + groupTokens - 1) / groupTokens) * headSize : valueGroups;
   auto codesOf = [&](const uint8_t* codes, const void* scales, const void* shifts, size_t head, size_t groups,
-                     int32_t shared) {
+                     int32_t shared, int32_t first) {
     const void* shift = shifts ? placeIn(shifts, scaleDtype, head * groups) : nullptr;
     return CodeRows{codes + head * codeSize, placeIn(scales, scaleDtype, head * groups), shift, scaleDtype,
-                    bits, headSize, shared};
+                    bits, headSize, shared, first};
   };
   eachAttention(
       call, call.keys(), [&](const AttentionRows& rows, int32_t b, int32_t kvHead, int32_t t, int32_t step) {
         int32_t start = call.first(b), end = start + tokens, full = start + t + 1 - residual;
         AttentionSpan span = call.span(b, t, step, end, 1);
         size_t head = (size_t)b * kvHeads + kvHead;
-        AttentionSpan coded = span.sliding(span.slidingLow, full).within(0, capacity);
-        attendTo(rows,
-                 AttentionDecoded<CodeRows>{codesOf(keyCodes, keyScale, keyShift, head, keyGroups, groupTokens),
-                                            codesOf(valueCodes, valueScale, valueShift, head, valueGroups, 0)},
-                 coded);
+        AttentionSpan coded = span.sliding(span.slidingLow, full);
+        /* Rows start anew every `capacity` tokens. */
+        int32_t low = coded.low > coded.slidingLow ? coded.low : coded.slidingLow;
+        for (int32_t first = capacity > 0 ? low / capacity * capacity : end; first < end; first += capacity)
+          attendTo(rows,
+                   AttentionDecoded<CodeRows>{
+                       codesOf(keyCodes, keyScale, keyShift, head, keyGroups, groupTokens, first),
+                       codesOf(valueCodes, valueScale, valueShift, head, valueGroups, 0, first)},
+                   coded.within(first, first + capacity));
         if (residual == 0) return;
         AttentionSpan floats = span.sliding(full, span.slidingHigh);
         /* The ring's last tokens start anew at `turn`; those before stand behind them. */

@@ -12,12 +12,12 @@ import { codeAt, scaleIndex } from '../cacheQuantize/codes.ts'
  * Which tokens these are depends on p alone, not on how a text was cut into calls. Full keys and values of
  * this call's tokens are k and v; those of the `residual` tokens before it are in a ring, token j in slot j
  * mod residual. Whoever calls has written the codes of this call's tokens, and writes the ring afterwards.
+ * Codes of token j are in row j mod capacity, and no later one has taken the place of one that a query sees.
  * Where there are no codes, the window is at most `residual`: of what it sees every query sees all in full.
  * @param q [batch, tokens, heads, headSize] float32, at position + t, or position + positions[b] + t
  * @param k,v [batch, tokens, kvHeads, headSize] of dtype
  * @param recentK,recentV [batch, kvHeads, residual, headSize] of dtype, or null if residual is 0
- * @param keyCodes,valueCodes [batch, kvHeads, capacity, codeBytes]; position + tokens − residual <= capacity
- * unless that is 0
+ * @param keyCodes,valueCodes [batch, kvHeads, capacity, codeBytes]
  * @param keyScale,keyShift,valueScale,valueShift of scaleDtype, as in `cacheQuantize`; shifts or null
  * @param bias,ranges,positions,sinks as in `attention`
  * @param y [batch, tokens, heads, headSize] float32
@@ -76,9 +76,10 @@ export function attentionCached(
       /** Value d of token j as the query at `at` sees it. */
       const seen = (kept: typeof keys, at: number, j: number, d: number) => {
         if (j <= at - residual) {
-          const group = scaleIndex(head, j, d, { headSize, capacity, groupTokens: kept.groupTokens })
+          const row = j % capacity
+          const group = scaleIndex(head, row, d, { headSize, capacity, groupTokens: kept.groupTokens })
           const shift = kept.shift ? decodeFloat(scaleType, kept.shift[group] as number) : 0
-          const code = codeAt(kept.codes, head * capacity + j, headSize, bits, d)
+          const code = codeAt(kept.codes, head * capacity + row, headSize, bits, d)
           return shift + decodeFloat(scaleType, kept.scale[group] as number) * code
         }
         const held =

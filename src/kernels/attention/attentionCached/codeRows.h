@@ -10,8 +10,10 @@ struct CodeRows {
   const void *scale, *shift; /* shift may be absent */
   int32_t scaleDtype, bits, headSize;
   int32_t groupTokens; /* that share the scales of each value; 0 where a token has one for each run */
+  int32_t first;       /* token in the first row */
 
   void decode(int32_t token, int32_t count, int32_t i, int32_t depth, float* to) const {
+    token -= first;
     for (int32_t t = 0; t < count; t++, to += PANEL_DEPTH) {
       if (groupTokens == 0) decodeToken(token + t, i, depth, to);
       else decodeOfGroup(token + t, t == 0, i, depth, to);

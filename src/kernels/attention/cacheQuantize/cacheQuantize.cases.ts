@@ -29,8 +29,8 @@ function quantizeCase(sizes: Sizes, change: (x: Float32Array) => void = () => {}
   const count = batch * tokens * heads * headSize
   const rows = batch * heads
   const last = position + Math.max(0, ...(sizes.positions ?? [])) + tokens
-  /** Whether some token is written, and whether that depends on where it stands. */
-  const seen = groupTokens > 0 ? Math.floor(last / groupTokens) * groupTokens > position : position < capacity
+  /** Whether some token is written. */
+  const seen = groupTokens === 0 || Math.floor(last / groupTokens) * groupTokens > position
   const scales = rows * scaleCount(headSize, capacity, groupTokens)
   return {
     name: Object.entries(sizes)
@@ -102,10 +102,10 @@ export const cases: KernelCase[] = [
   quantizeCase({ tokens: 2, heads: 6, headSize: 48, position: 12, capacity: 16, bits: 4 }),
   quantizeCase({ batch: 2, tokens: 3, heads: 2, headSize: 97, position: 4, capacity: 7, bits: 4 }),
   quantizeCase({ tokens: 5, heads: 2, headSize: 300, capacity: 5, bits: 4 }),
-  // Some tokens behind the capacity, and all.
+  // More tokens than rows: in the call, and before it.
   quantizeCase({ batch: 2, tokens: 9, heads: 2, headSize: 33, position: 3, capacity: 7, bits: 8 }),
   quantizeCase({ batch: 2, tokens: 2, heads: 2, headSize: 16, position: 8, capacity: 7, bits: 8 }),
-  // Places of their own; one is left out, one behind the capacity.
+  // Places of their own; one is left out, one begins in the rows anew.
   quantizeCase({
     batch: 4,
     tokens: 3,
@@ -116,12 +116,12 @@ export const cases: KernelCase[] = [
     positions: [0, 36, -2, 50],
     bits: 4,
   }),
-  // Scales of each value over tokens: none complete, one of the ring and the call, several, half behind.
+  // Scales of each value over tokens: none complete, one of the ring and the call, several, in rows anew.
   ...[
     { tokens: 2, position: 3, capacity: 20 },
     { tokens: 1, position: 7, capacity: 20 },
     { tokens: 30, position: 5, capacity: 40 },
-    { tokens: 20, position: 6, capacity: 13 },
+    { tokens: 20, position: 6, capacity: 16 },
   ].map((sizes) =>
     quantizeCase({ batch: 2, heads: 2, headSize: 20, residual: 9, bits: 4, groupTokens: 8, ...sizes }),
   ),

@@ -25,6 +25,9 @@ struct CacheHead {
   void *scale, *shift;
   int32_t scaleDtype, bits, headSize, capacity;
 
+  /* Its row, and that of its scales: the last `capacity` tokens have one. */
+  int32_t rowOf(int32_t token) const { return token % capacity; }
+
   /* Columns i … i + depth - 1 of a token. */
   void values(int32_t token, int32_t i, int32_t depth, float* to) const {
     if (token >= start) own.decode(token, 1, i, depth, to);
@@ -40,7 +43,7 @@ struct CacheHead {
   void encode(int32_t token, int32_t i, int32_t depth, const float* x, const AttentionBlock& block) const {
     float low = shift ? 0 : (float)(1 - (1 << (bits - 1)));
     float high = shift ? (float)((1 << bits) - 1) : -low;
-    uint8_t* row = codes + (size_t)token * codeBytes(headSize, bits);
+    uint8_t* row = codes + (size_t)rowOf(token) * codeBytes(headSize, bits);
     eachRun(i, i + depth, [&](int32_t c, int32_t n) {
       uint8_t run[CODE_RUN];
       for (int32_t j = 0; j < n; j += LANES) {
@@ -73,7 +76,7 @@ struct CacheHead {
         RowRange range = shift ? rowRange(n, run) : RowRange{0, largest};
         CodeScale s = codeScale(range.least, largest < __builtin_inff() ? range.most : largest, shift, bits,
                                 scaleDtype);
-        keep(token * groups + c / CODE_RUN, s);
+        keep(rowOf(token) * groups + c / CODE_RUN, s);
         for (int32_t j = 0; j < n; j += LANES) {
           store(block.scale + c - i + j, splat(s.scale));
           store(block.shift + c - i + j, splat(s.shift));
@@ -99,11 +102,11 @@ struct CacheHead {
           most = x > most ? x : most;
         }
         CodeScale s = codeScale(least, finite ? most : __builtin_inff(), true, bits, scaleDtype);
-        keep((size_t)(first / count) * headSize + i + c, s);
+        keep((size_t)(rowOf(first) / count) * headSize + i + c, s);
         block.scale[c] = s.scale;
         block.shift[c] = s.shift;
       }
-      for (int32_t t = 0; t < count && first + t < capacity; t++)
+      for (int32_t t = 0; t < count && rowOf(first) + t < capacity; t++)
         encode(first + t, i, depth, block.floats + t * PANEL_DEPTH, block);
     }
   }
@@ -136,11 +139,10 @@ void cacheQuantize(const void* x, const void* recent, int32_t dtype, uint8_t* co
     if (start < 0) return;
     int32_t end = start + tokens;
     if (groupTokens == 0) {
-      for (int32_t j = start; j < end && j < capacity; j++) head.quantizeToken(j);
+      for (int32_t j = start; j < end; j++) head.quantizeToken(j);
       return;
     }
-    for (int32_t j = start / groupTokens * groupTokens; j + groupTokens <= end && j < capacity;
-         j += groupTokens)
+    for (int32_t j = start / groupTokens * groupTokens; j + groupTokens <= end; j += groupTokens)
       head.quantizeGroup(j, groupTokens);
   };
   parallelFor((count + perTask - 1) / perTask, [&](int32_t task) {

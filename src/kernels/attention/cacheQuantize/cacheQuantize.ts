@@ -15,8 +15,8 @@ import { type CodeGroup, putCode, runLength, scaleIndex } from './codes.ts'
  *
  * A token has a scale for each run of 64 values; or each value has one for every `groupTokens` tokens, found
  * when the last of them comes: those before this call are in the ring `recent`, token j in slot j mod
- * residual. Tokens behind the capacity are left out: whoever keeps the last tokens in full never needs them.
- * So are sequences that stand before 0; sequence b stands at position + positions[b].
+ * residual. Codes of token j go to row j mod capacity, a multiple of `groupTokens` where there are more tokens
+ * than that. Sequences that stand before 0 are left out; sequence b stands at position + positions[b].
  * Source of scales for each value: Liu et al., "KIVI", 2024, section 3.
  * @param x [batch, tokens, heads, headSize] of dtype
  * @param recent [batch, heads, residual, headSize] of dtype, or null; residual >= groupTokens − 1
@@ -64,15 +64,16 @@ export function cacheQuantize(
         const range = rangeOf(values.flat(), shift !== null)
         const factor = roundTo(scaleType, Math.fround(Math.fround(range[1] - range[0]) / high))
         const least = shift ? roundTo(scaleType, range[0]) : 0
-        const at = scaleIndex(head, group.tokens[0], group.values[0], geometry)
+        const row = group.tokens[0] % capacity
+        const at = scaleIndex(head, row, group.values[0], geometry)
         scale[at] = encodeFloat(scaleType, factor)
         if (shift) shift[at] = encodeFloat(scaleType, Number.isNaN(factor) ? NaN : least)
-        for (const [t, j] of group.tokens.entries())
+        // An incomplete last group of rows has none to complete it.
+        for (let t = 0; t < group.tokens.length && row + t < capacity; t++)
           for (const [v, i] of group.values.entries()) {
-            if (j >= capacity) continue
             const steps = Math.fround(Math.fround(values[t][v] - least) / factor)
             const code = factor > 0 ? Math.min(Math.max(roundHalfEven(steps), low), high) : 0
-            putCode(codes, [head * capacity + j, i], headSize, bits, code)
+            putCode(codes, [head * capacity + row + t, i], headSize, bits, code)
           }
       }
     }
@@ -88,16 +89,16 @@ function rangeOf(values: readonly number[], shifted: boolean): [number, number] 
 function* groupsOf(
   start: number,
   tokens: number,
-  { headSize, capacity, groupTokens }: { headSize: number; capacity: number; groupTokens: number },
+  { headSize, groupTokens }: { headSize: number; groupTokens: number },
 ): Generator<CodeGroup> {
   const from = (first: number, count: number) => Array.from({ length: count }, (_, i) => first + i)
   if (groupTokens === 0) {
-    for (let j = start; j < start + tokens && j < capacity; j++)
+    for (let j = start; j < start + tokens; j++)
       for (let i = 0; i < headSize; i += runLength)
         yield { tokens: [j], values: from(i, Math.min(runLength, headSize - i)) }
     return
   }
   const first = Math.floor(start / groupTokens) * groupTokens
-  for (let j = first; j + groupTokens <= start + tokens && j < capacity; j += groupTokens)
+  for (let j = first; j + groupTokens <= start + tokens; j += groupTokens)
     for (let i = 0; i < headSize; i++) yield { tokens: from(j, groupTokens), values: [i] }
 }
