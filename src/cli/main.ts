@@ -98,7 +98,11 @@ const quantize = program
   .requiredOption('--out <folder>', 'folder to write; it appears whole or not at all')
   .option(
     '--overwrite',
-    'replace the model that the folder holds; a folder that holds other files is refused',
+    'replace the model that the folder holds, and the page; a folder that holds other files is refused',
+  )
+  .option(
+    '--report <file>',
+    'write one HTML page: the error of each layer before and after, and the bits chosen',
   )
   .action(async (model, options) => (await import('./quantize.ts')).quantizeCommand(model, options))
 

@@ -15,10 +15,12 @@ import { freeze, memoryFootprint, type QuantizeOptions, quantize } from '../quan
 import type { QuantizerName } from '../quantize/quantizers.ts'
 import { type AlgorithmName, seesData } from './arguments.ts'
 import { calibrateOnText } from './calibration.ts'
+import { type ChartOptions, checkChartOptions, writeChartedPage } from './charts/output.ts'
 import { interrupted } from './interrupt.ts'
 import { type CommonOptions, loadModel, planModel, withDevice } from './model.ts'
 import { formatBytes, formatCount, printJson, printTable, progressBar } from './output.ts'
 import { type DataOptions, type QuantizedByData, quantizeByData } from './quantizeByData.ts'
+import type { QuantizedLayer } from './report/quantizePage.ts'
 
 export interface QuantizeCommandOptions extends CommonOptions, DataOptions {
   weights: QType
@@ -29,6 +31,8 @@ export interface QuantizeCommandOptions extends CommonOptions, DataOptions {
   exclude?: string[]
   format?: string
   out: string
+  /** One HTML page of what was done. */
+  report?: string
   overwrite?: boolean
 }
 
@@ -43,13 +47,16 @@ export async function quantizeCommand(path: string, given: QuantizeCommandOption
   const names = algorithmsThatSeeData(options)
   // Asked first: a target that cannot be written should not cost the work.
   await checkSaveTarget(out, { overwrite: overwrite ? isSavedFile : undefined })
+  await checkChartOptions(pageOptions(options))
   await withDevice(options, async (device) => {
-    if (names.length > 0) return printByData(await quantizeByData(path, device, names, options), options)
+    if (names.length > 0)
+      return printByData(await quantizeByData(path, device, names, options), names, options)
     const done =
       (await quantizeStreaming(path, device, options)) ?? (await quantizeLoaded(path, device, options))
     const { model, bytes, floatBytes, format, errors } = done
     const modules = quantizedModules(model, errors)
     const bits = bitsPerWeight(model)
+    await writePage(done, modules, [], options)
     if (options.json) return printJson({ out, format, bytes, bitsPerWeight: bits, modules })
     await printTable(
       [
@@ -97,7 +104,11 @@ function algorithmsThatSeeData(options: QuantizeCommandOptions): CalibratedAlgor
 }
 
 /** Says what became of each layer, of the model, and where it lies. */
-async function printByData(done: QuantizedByData, options: QuantizeCommandOptions): Promise<void> {
+async function printByData(
+  done: QuantizedByData,
+  names: readonly string[],
+  options: QuantizeCommandOptions,
+): Promise<void> {
   const { model, bytes, floatBytes, format, reports, tokens, samples } = done
   const { out, json } = options
   const bits = bitsPerWeight(model)
@@ -106,6 +117,7 @@ async function printByData(done: QuantizedByData, options: QuantizeCommandOption
     const { error = null, errorRounded = null, seconds = 0 } = errors.get(module.name) ?? {}
     return { ...module, error, errorRounded, seconds }
   })
+  await writePage(done, modules, names, options)
   if (json) return printJson({ out, format, bytes, bitsPerWeight: bits, samples, tokens, modules })
   await printTable(
     [
@@ -125,6 +137,26 @@ async function printByData(done: QuantizedByData, options: QuantizeCommandOption
   process.stdout.write(
     `\n${seen}\n${sizes}, ${bits.toFixed(2)} bits per weight; wrote ${formatBytes(bytes)} to ${out} (${format})\n`,
   )
+}
+
+/** Where its page goes. */
+function pageOptions({ report, overwrite }: QuantizeCommandOptions): ChartOptions {
+  return { report, overwrite }
+}
+
+/** The error of each layer as a page, where that is asked for. */
+async function writePage(
+  { model, floatBytes, format }: QuantizedFiles & { model: CausalLM },
+  layers: readonly QuantizedLayer[],
+  algorithms: readonly string[],
+  options: QuantizeCommandOptions,
+): Promise<void> {
+  if (options.report === undefined) return
+  const { quantizePage } = await import('./report/quantizePage.ts')
+  const sizes = `${formatBytes(floatBytes)} → ${formatBytes(memoryFootprint(model))}, ${bitsPerWeight(model).toFixed(2)} bits per weight`
+  const lead = `${model.typeName}, ${algorithms.join(', ') || 'rounded'}, as ${format}: ${sizes}.`
+  const page = { title: options.out, lead, layers, algorithms }
+  await writeChartedPage((plotting) => quantizePage(plotting, page), pageOptions(options))
 }
 
 interface Quantized extends QuantizedFiles {

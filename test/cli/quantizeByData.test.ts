@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readdirSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { calibrationData, loadCausalLM, openDevice, quantizeCalibrated, rotate } from '../../src/index.ts'
@@ -22,9 +22,13 @@ test('it writes what quantizeCalibrated gives, and says on how much text', async
   const model = await json(
     ...['quantize', stories, '--algorithm', 'rotate', '--calibration', lines, '--no-packing', '--seed', '3'],
     ...['--weights', 'int4', '--group-size', '32', '--exclude', 'lm_head', '--resume', '--out', out],
+    ...['--report', join(root, 'page.html')],
   )
   // What was kept of blocks went once the folder was there.
-  assert.deepEqual(readdirSync(root).sort(), ['rotated', 'texts.jsonl'])
+  assert.deepEqual(readdirSync(root).sort(), ['page.html', 'rotated', 'texts.jsonl'])
+  const page = readFileSync(join(root, 'page.html'), 'utf8')
+  assert.match(page, /, rotate, as gptq: 1\.04 MB.*<h2>Error of outputs</s)
+  assert.equal(page.match(/<tr><td>/g)?.length, model.modules.length)
   const device = openDevice('cpu')
   after(() => device.close())
   using floats = await loadCausalLM(stories, { device })

@@ -47,13 +47,3 @@ export interface TextData {
   /** Whole models: the float one first. */
   quality: { weights: string; bitsPerWeight: number; klDivergence: number; perplexity: number }[]
 }
-
-/**
- * Where a layer stands in a model of like layers: `model.layers.3.mlp.up_proj` is 3 and mlp.up_proj; those of
- * all experts are of one kind, mlp.experts.*.up_proj.
- */
-export function placeOf(path: string): { layer: string; kind: string } {
-  const found = /^(.*?)\.(\d+)(?:\.(.+))?$/.exec(path)
-  if (!found) return { layer: path, kind: path }
-  return { layer: found[2], kind: found[3]?.replace(/\.\d+(?=\.|$)/g, '.*') ?? 'whole layer' }
-}

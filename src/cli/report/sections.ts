@@ -1,16 +1,19 @@
 import { bars } from '../charts/bars.ts'
 import { bitsPerplexity } from '../charts/bitsPerplexity.ts'
 import type { Chart } from '../charts/chart.ts'
-import { type Axis, dots } from '../charts/dots.ts'
+import { dots } from '../charts/dots.ts'
 import { histogram } from '../charts/histogram.ts'
 import type { PageSection, PageTable } from '../charts/page.ts'
 import type { Plotting } from '../charts/plotting.ts'
 import { formatBytes, formatCount } from '../output.ts'
-import { placeOf, type ReportData, type TextData } from './data.ts'
+import type { ReportData, TextData } from './data.ts'
+import { type LayerOrder, layerDot, layerOrder, placeOf } from './layers.ts'
 
 /** The report's parts, from what was measured. */
 export function reportSections(plotting: Plotting, data: ReportData): PageSection[] {
-  const order = orderOf(data)
+  const changed = data.tensors.filter(({ error = 0 }) => error > 0)
+  const paths = (tensors: ReportData['tensors']) => tensors.map(({ name }) => layerPath(name))
+  const order = layerOrder(paths(data.tensors), paths(changed))
   return [
     sizes(plotting, data),
     weightErrors(plotting, data, order),
@@ -18,23 +21,6 @@ export function reportSections(plotting: Plotting, data: ReportData): PageSectio
     ...(data.histograms.length > 0 ? [histograms(plotting, data)] : []),
     tensorTable(data),
   ]
-}
-
-/** What charts of layers have in common. */
-interface Order {
-  /** The axis of layers, in the order of the model. */
-  layers: Axis
-  /** Of layers whose weights changed, in the order of a layer. */
-  kinds: string[]
-}
-
-function orderOf({ tensors }: ReportData): Order {
-  const places = (of: ReportData['tensors']) => of.map(({ name }) => placeOf(layerPath(name)))
-  const changed = tensors.filter(({ error = 0 }) => error > 0)
-  return {
-    layers: { label: 'layer', order: [...new Set(places(tensors).map(({ layer }) => layer))] },
-    kinds: [...new Set(places(changed).map(({ kind }) => kind))],
-  }
 }
 
 /** The path of the layer that holds a tensor. */
@@ -73,9 +59,9 @@ function sizes(plotting: Plotting, { tensors }: ReportData): PageSection {
   }
 }
 
-function weightErrors(plotting: Plotting, { tensors }: ReportData, order: Order): PageSection {
+function weightErrors(plotting: Plotting, { tensors }: ReportData, order: LayerOrder): PageSection {
   const wrong = tensors.filter(({ error }) => error !== undefined && error > 0)
-  const rows = wrong.map(({ name, error = 0 }) => dot(layerPath(name), error))
+  const rows = wrong.map(({ name, error = 0 }) => layerDot(layerPath(name), error))
   const chart = dots(plotting, {
     name: 'weight-error',
     title: 'Error of weights',
@@ -89,7 +75,7 @@ function weightErrors(plotting: Plotting, { tensors }: ReportData, order: Order)
     : { title: 'Error of weights', text: "All weights are the float model's." }
 }
 
-function textSections(plotting: Plotting, text: TextData, order: Order): PageSection[] {
+function textSections(plotting: Plotting, text: TextData, order: LayerOrder): PageSection[] {
   const on = `on ${formatCount(text.tokens)} tokens of the text`
   const outputs = text.outputs.filter(({ path }) => {
     const { kind, layer } = placeOf(path)
@@ -104,7 +90,7 @@ function textSections(plotting: Plotting, text: TextData, order: Order): PageSec
       x: order.layers,
       y: { label: 'relative error' },
       joined: true,
-      rows: outputs.map(({ path, relativeError }) => dot(path, relativeError)),
+      rows: outputs.map(({ path, relativeError }) => layerDot(path, relativeError)),
     }),
   ]
   if (text.contributions.length > 0)
@@ -116,7 +102,7 @@ function textSections(plotting: Plotting, text: TextData, order: Order): PageSec
         x: order.layers,
         y: { label: 'KL divergence, nats', log: 10 },
         series: order.kinds,
-        rows: text.contributions.map(({ path, klDivergence }) => dot(path, klDivergence)),
+        rows: text.contributions.map(({ path, klDivergence }) => layerDot(path, klDivergence)),
       }),
     )
   const some = timeSufficed(text.sensitivities.length, text.possibleSensitivities)
@@ -172,7 +158,7 @@ function qualityTable({ quality }: TextData): PageTable {
   }
 }
 
-function outliers(plotting: Plotting, { channels }: TextData, order: Order, on: string): PageSection {
+function outliers(plotting: Plotting, { channels }: TextData, order: LayerOrder, on: string): PageSection {
   const ratio = ({ largest, median }: TextData['channels'][number]) => largest[0].magnitude / median
   const worst = channels.toSorted((a, b) => ratio(b) - ratio(a)).slice(0, 10)
   return {
@@ -185,7 +171,7 @@ function outliers(plotting: Plotting, { channels }: TextData, order: Order, on: 
         x: order.layers,
         y: { label: 'largest ÷ median', log: 10 },
         series: order.kinds,
-        rows: channels.map((channel) => dot(channel.path, ratio(channel))),
+        rows: channels.map((channel) => layerDot(channel.path, ratio(channel))),
       }),
     ],
     tables: [
@@ -251,9 +237,4 @@ function tensorTable({ tensors }: ReportData): PageSection {
       },
     ],
   }
-}
-
-function dot(path: string, y: number) {
-  const { layer, kind } = placeOf(path)
-  return { x: layer, y, series: kind }
 }
