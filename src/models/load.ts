@@ -158,7 +158,11 @@ export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {})
     const load = (planned: PlannedParameter) => loadParameter(plan, planned, device, dtypeOf(planned), floats)
     for await (const [planned, parameter] of inOrder(parameters, load, quantizing ? 1 : 4)) {
       placeParameter(model, planned.paths, parameter, quantization !== undefined)
-      if (disk.has(planned)) moveParameters(model, planned.paths, options.offloadFolder)
+      if (disk.has(planned)) {
+        moveParameters(model, planned.paths, options.offloadFolder)
+        // Who keeps weights on disk has no room for blocks that wait for reuse.
+        device.trim()
+      }
       options.signal?.throwIfAborted()
       // The next ones are on their way.
       if (options.prepareTokenizer) model.tokenizer?.prepare()
