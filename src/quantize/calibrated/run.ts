@@ -114,7 +114,7 @@ class Run implements CalibratedRun {
 
   async solveAll(): Promise<CalibratedReport[]> {
     const { samples, blocks, onProgress } = this.options
-    const stages = stagesOf(this.model, this.layers, samples[0], blocks)
+    const stages = stagesOf(this.model, this.layers, this.example, blocks)
     const progress = new Progress(stages.filter(({ groups }) => groups.length > 0).length, onProgress)
     const step = async () => {
       await this.device.sync()

@@ -155,7 +155,7 @@ function warnOfExperts({ warn }: StageWork, inputs: readonly LayerInputs[]): voi
 }
 
 async function solveLayer(
-  { model, settled }: StageWork,
+  { model, stage, quantized, settled }: StageWork,
   layer: CalibratedLayer,
   inputs: LayerInputs,
   rounded: number | undefined,
@@ -175,6 +175,10 @@ async function solveLayer(
         weight,
       )
     : null
+  if (Number.isNaN(error) || Number.isNaN(errorRounded)) {
+    weight.dispose()
+    await quantized.blame(stage, `weights must be finite; what ${path} is quantized to is not`)
+  }
   twin.weight = weight
   twin.bias = float.bias
   twin.training = float.training

@@ -91,14 +91,20 @@ export class Stream {
   /** @throws DTypeError if what was collected in a stage is not finite, with what made it so */
   async checkFinite(stage: Stage, collected: readonly LayerInputs[]): Promise<void> {
     const wrong = await nonFinite(collected)
-    if (!wrong) return
+    if (wrong)
+      await this.blame(
+        stage,
+        `statistics must be finite; those of the inputs of ${wrong.group[0].path} are not`,
+      )
+  }
+
+  /** @throws DTypeError always: with the sample and the module that made values which are not finite, or that */
+  async blame(stage: Stage, otherwise: string): Promise<never> {
     for (let i = 0; i < this.options.samples.length; i++) {
       const cause = await this.cause(stage, i)
       if (cause) throw cause
     }
-    throw new DTypeError(
-      `quantizeCalibrated: statistics must be finite; those of the inputs of ${wrong.group[0].path} are not`,
-    )
+    throw new DTypeError(`quantizeCalibrated: ${otherwise}`)
   }
 
   private async cause(stage: Stage, sample: number): Promise<DTypeError | null> {
