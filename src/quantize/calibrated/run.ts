@@ -7,6 +7,7 @@ import { keep, scope } from '../../tensor/scope.ts'
 import { noGrad } from '../../tensor/tape.ts'
 import { Tensor } from '../../tensor/tensor.ts'
 import { planTwins, type QuantizeOptions } from '../quantize.ts'
+import { ActivationTwins } from './activationTwins.ts'
 import type {
   CalibratedAlgorithm,
   CalibratedBlock,
@@ -52,6 +53,7 @@ export async function runCalibrated(model: Model, options: RunOptions): Promise<
     for (const algorithm of algorithms) await algorithm.prepare?.(run)
     const reports = await run.solveAll()
     for (const algorithm of algorithms) await algorithm.finish?.(run)
+    await run.quantizeActivations()
     run.keep()
     return reports
   } catch (error) {
@@ -72,6 +74,7 @@ class Run implements CalibratedRun {
   readonly signal?: AbortSignal
   readonly warn: (message: string) => void
   private readonly options: RunOptions
+  private readonly activations: ActivationTwins
   private readonly snapshot: Snapshot
   private readonly scratch: Scratch
   private readonly states: HiddenStates[] = []
@@ -82,7 +85,9 @@ class Run implements CalibratedRun {
     this.samples = options.samples.length
     this.signal = options.signal
     this.warn = options.onWarning
-    this.layers = plannedLayers(model, options.quantization)
+    const { activations: _, ...weights } = options.quantization
+    this.layers = plannedLayers(model, weights)
+    this.activations = new ActivationTwins(model, options.quantization)
     const [first] = this.layers.values()
     this.device = first.float.weight.device
     this.example = exampleOf(this.device, options.samples[0])
@@ -222,6 +227,11 @@ class Run implements CalibratedRun {
     targets.dispose()
   }
 
+  /** The samples choose the scales of activations, where those are to be quantized. */
+  async quantizeActivations(): Promise<void> {
+    await this.activations.install(this.layers, () => this.pass())
+  }
+
   /** The run has come to its end: floats that the model has no longer are given back. */
   keep(): void {
     this.snapshot.release()
@@ -229,6 +239,7 @@ class Run implements CalibratedRun {
 
   /** The model is as it was. */
   undo(): void {
+    this.activations.remove()
     const floats = [...this.layers.values()].map(({ float, twin }): [Module, Module] => [twin, float])
     this.model.replaceModules(new Map(floats))
     for (const { float, twin } of this.layers.values()) {
