@@ -166,6 +166,13 @@ for (const name of readdirSync(join(golden, 'single_tensor')))
       `test/golden/single_tensor/${name}`,
       /^(scales_awq|clip_max_rows0_63|smoothing_factor)$/,
     )
+for (const name of readdirSync(join(golden, 'single_tensor')))
+  if (name.startsWith('gptq_'))
+    copyTensors(
+      join(golden, 'single_tensor', name),
+      `test/golden/single_tensor/${name}`,
+      /^(scales|zeros|g_idx|codes)$/,
+    )
 copy(join(golden, 'single_tensor/index.json'), 'test/golden/single_tensor/index.json')
 copyTensors(
   join(golden, 'single_tensor/inputs.safetensors'),

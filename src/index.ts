@@ -186,6 +186,7 @@ export type { Quantizer, Statistics, WeightSpec } from './qtensor/quantizer.ts'
 export { type AutoRoundOptions, autoRound } from './quantize/algorithms/autoRound.ts'
 export { type AwqOptions, awq } from './quantize/algorithms/awq.ts'
 export { type DistilOptions, distilScales } from './quantize/algorithms/distilScales.ts'
+export { type GptqOptions, gptq } from './quantize/algorithms/gptq.ts'
 export type { IntegerWeights } from './quantize/algorithms/integerWeights.ts'
 export { type RotateOptions, rotate } from './quantize/algorithms/rotate.ts'
 export { type SmoothQuantOptions, smoothQuant } from './quantize/algorithms/smoothQuant.ts'
@@ -209,6 +210,12 @@ export {
   type GgufQuantizerOptions,
   ggufQuantizer,
 } from './quantize/ggufQuantizers.ts'
+export {
+  type ActOrder,
+  type GptqQuantizerOptions,
+  gptqQuantizer,
+  type ScaleSearch,
+} from './quantize/gptqQuantizer.ts'
 export { type ChosenScales, groupQuantizer } from './quantize/groupQuantizer.ts'
 export type { MagnitudeHistogram } from './quantize/histogram.ts'
 export { learnScales } from './quantize/learnScales.ts'

@@ -82,6 +82,10 @@ import { cases as quantizeOutliers, benchmarks as quantizeOutliersBenchmarks } f
 import { cases as unaryInt8 } from './quantize/unaryInt8/unaryInt8.cases.ts'
 import { cases as padRows } from './quantize/padRows/padRows.cases.ts'
 import { cases as scaleBy } from './quantize/scaleBy/scaleBy.cases.ts'
+import { cases as gram } from './solve/gram/gram.cases.ts'
+import { cases as solvingOrder } from './solve/solvingOrder/solvingOrder.cases.ts'
+import { cases as inverseFactor } from './solve/inverseFactor/inverseFactor.cases.ts'
+import { cases as gptqSweep } from './solve/gptqSweep/gptqSweep.cases.ts'
 import { cases as sgdStep } from './optim/sgdStep/sgdStep.cases.ts'
 import { cases as adamStep } from './optim/adamStep/adamStep.cases.ts'
 import { cases as adadeltaStep } from './optim/adadeltaStep/adadeltaStep.cases.ts'
@@ -172,6 +176,10 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   unaryInt8,
   padRows,
   scaleBy,
+  gram,
+  solvingOrder,
+  inverseFactor,
+  gptqSweep,
   sgdStep,
   adamStep,
   adadeltaStep,

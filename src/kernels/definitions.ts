@@ -81,6 +81,10 @@ import { quantizeOutliers } from './quantize/quantizeOutliers/quantizeOutliers.t
 import { unaryInt8 } from './quantize/unaryInt8/unaryInt8.ts'
 import { padRows } from './quantize/padRows/padRows.ts'
 import { scaleBy } from './quantize/scaleBy/scaleBy.ts'
+import { gram } from './solve/gram/gram.ts'
+import { solvingOrder } from './solve/solvingOrder/solvingOrder.ts'
+import { inverseFactor } from './solve/inverseFactor/inverseFactor.ts'
+import { gptqSweep } from './solve/gptqSweep/gptqSweep.ts'
 import { sgdStep } from './optim/sgdStep/sgdStep.ts'
 import { adamStep } from './optim/adamStep/adamStep.ts'
 import { adadeltaStep } from './optim/adadeltaStep/adadeltaStep.ts'
@@ -171,6 +175,10 @@ export const definitions: Record<KernelName, (...args: never[]) => void> = {
   unaryInt8,
   padRows,
   scaleBy,
+  gram,
+  solvingOrder,
+  inverseFactor,
+  gptqSweep,
   sgdStep,
   adamStep,
   adadeltaStep,
