@@ -186,6 +186,7 @@ export type { Quantizer, Statistics, WeightSpec } from './qtensor/quantizer.ts'
 export { type AutoRoundOptions, autoRound } from './quantize/algorithms/autoRound.ts'
 export { type AwqOptions, awq } from './quantize/algorithms/awq.ts'
 export { type DistilOptions, distilScales } from './quantize/algorithms/distilScales.ts'
+export { type GptaqOptions, gptaq } from './quantize/algorithms/gptaq.ts'
 export { type GptqOptions, gptq } from './quantize/algorithms/gptq.ts'
 export type { IntegerWeights } from './quantize/algorithms/integerWeights.ts'
 export { type RotateOptions, rotate } from './quantize/algorithms/rotate.ts'
@@ -210,6 +211,7 @@ export {
   type GgufQuantizerOptions,
   ggufQuantizer,
 } from './quantize/ggufQuantizers.ts'
+export { type GptaqQuantizerOptions, gptaqQuantizer } from './quantize/gptaqQuantizer.ts'
 export {
   type ActOrder,
   type GptqQuantizerOptions,

@@ -1,6 +1,9 @@
 import * as lb from '../src/index.ts'
 import { type Call, call, unset } from './optionCall.ts'
 
+const gptq = unset('actOrder', 'dampPercent', 'blockSize', 'scaleSearch')
+const stored = unset('bits', 'groupSize', 'symmetric', 'scaleDtype', 'trueSequential')
+
 /** Calls of the algorithms of calibrated quantization, with all the options that they have. */
 export const algorithmCalls: Record<string, Call> = {
   awq: call(
@@ -32,4 +35,8 @@ export const algorithmCalls: Record<string, Call> = {
     ),
     seed: undefined,
   }),
+  gptq: call((o: lb.GptqOptions) => lb.gptq(o), { ...stored, ...gptq }),
+  gptqQuantizer: call((o: lb.GptqQuantizerOptions) => lb.gptqQuantizer(o), gptq),
+  gptaq: call((o: lb.GptaqOptions) => lb.gptaq(o), { ...stored, ...gptq, alpha: undefined }),
+  gptaqQuantizer: call((o: lb.GptaqQuantizerOptions) => lb.gptaqQuantizer(o), { ...gptq, alpha: undefined }),
 }

@@ -188,15 +188,8 @@ export const calls: Record<string, Call> = {
     ...unset('tokenizer', 'samples', 'seed', 'packing', 'signal', 'onDownload'),
   }),
   ...algorithmCalls,
-  gptq: call((o: lb.GptqOptions) => lb.gptq(o), {
-    ...unset('bits', 'groupSize', 'symmetric', 'scaleDtype', 'trueSequential'),
-    ...unset('actOrder', 'dampPercent', 'blockSize', 'scaleSearch'),
-  }),
   percentile: call((o: { percent?: number }) => lb.percentile(o), { percent: undefined }),
   ggufQuantizer: call((o: lb.GgufQuantizerOptions) => lb.ggufQuantizer('Q4_0', o), { importance: undefined }),
-  gptqQuantizer: call((o: lb.GptqQuantizerOptions) => lb.gptqQuantizer(o), {
-    ...unset('actOrder', 'dampPercent', 'blockSize', 'scaleSearch'),
-  }),
   hqq: call((o: lb.HqqOptions) => lb.hqq(o), {
     ...unset('norm', 'beta', 'kappa', 'iterations'),
   }),

@@ -85,6 +85,7 @@ import { cases as scaleBy } from './quantize/scaleBy/scaleBy.cases.ts'
 import { cases as gram } from './solve/gram/gram.cases.ts'
 import { cases as solvingOrder } from './solve/solvingOrder/solvingOrder.cases.ts'
 import { cases as inverseFactor } from './solve/inverseFactor/inverseFactor.cases.ts'
+import { cases as aboveDiagonal } from './solve/aboveDiagonal/aboveDiagonal.cases.ts'
 import { cases as gptqSweep } from './solve/gptqSweep/gptqSweep.cases.ts'
 import { cases as sgdStep } from './optim/sgdStep/sgdStep.cases.ts'
 import { cases as adamStep } from './optim/adamStep/adamStep.cases.ts'
@@ -179,6 +180,7 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   gram,
   solvingOrder,
   inverseFactor,
+  aboveDiagonal,
   gptqSweep,
   sgdStep,
   adamStep,

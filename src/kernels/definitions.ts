@@ -84,6 +84,7 @@ import { scaleBy } from './quantize/scaleBy/scaleBy.ts'
 import { gram } from './solve/gram/gram.ts'
 import { solvingOrder } from './solve/solvingOrder/solvingOrder.ts'
 import { inverseFactor } from './solve/inverseFactor/inverseFactor.ts'
+import { aboveDiagonal } from './solve/aboveDiagonal/aboveDiagonal.ts'
 import { gptqSweep } from './solve/gptqSweep/gptqSweep.ts'
 import { sgdStep } from './optim/sgdStep/sgdStep.ts'
 import { adamStep } from './optim/adamStep/adamStep.ts'
@@ -178,6 +179,7 @@ export const definitions: Record<KernelName, (...args: never[]) => void> = {
   gram,
   solvingOrder,
   inverseFactor,
+  aboveDiagonal,
   gptqSweep,
   sgdStep,
   adamStep,

@@ -19,7 +19,8 @@ export interface GptqOptions extends IntegerWeights, GptqQuantizerOptions {
   trueSequential?: boolean
 }
 
-const optionKinds: OptionKinds<GptqOptions> = {
+/** What the options may be. */
+export const gptqOptionKinds: OptionKinds<GptqOptions> = {
   ...integerKinds,
   groupSize: {
     must: 'be a whole number from 1 up, or null or -1 for rows',
@@ -39,7 +40,7 @@ const optionKinds: OptionKinds<GptqOptions> = {
  * Transformers", 2023. See `gptqQuantizer`.
  */
 export function gptq(options: GptqOptions = {}): CalibratedAlgorithm {
-  checkOptions('gptq', options, optionKinds)
+  checkOptions('gptq', options, gptqOptionKinds)
   const { actOrder, dampPercent, blockSize, scaleSearch, trueSequential = true } = options
   return {
     name: 'gptq',
