@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -6,6 +6,9 @@ import { save } from '../../../src/checkpoints/save.ts'
 import { openDevice } from '../../../src/devices/open.ts'
 import type { CausalLM } from '../../../src/models/causalLM.ts'
 import { loadCausalLM } from '../../../src/models/load.ts'
+import { quantizeCalibrated } from '../../../src/models/quantizeCalibrated.ts'
+import { awq } from '../../../src/quantize/algorithms/awq.ts'
+import type { CalibratedAlgorithm } from '../../../src/quantize/calibrated/algorithm.ts'
 import { freeze, type QuantizeOptions, quantize } from '../../../src/quantize/quantize.ts'
 import { golden, readGolden } from '../../golden.ts'
 import { stories } from '../../models/golden.ts'
@@ -22,6 +25,9 @@ interface Variant {
   /** A folder of test/golden/stories260K; absent: the float model. */
   from?: string
   quantize?: QuantizeOptions[]
+  /** What quantizes the layers that match `include` by the samples that the golden models saw. */
+  algorithm?: CalibratedAlgorithm
+  include?: string
   /** Absent: the folder as it is. */
   format?: string
   tasks: ('gptq' | 'transformers' | 'awq' | 'gemv')[]
@@ -67,6 +73,12 @@ const variants: Record<string, Variant> = {
   'AWQ as GPTQ': { from: 'awq-gemm-g32-attn', format: 'gptq', tasks: ['gptq'] },
   'AWQ, quantized': {
     quantize: [{ weights: 'int4', groupSize: 32, include: attention, ...scales }],
+    format: 'awq',
+    tasks: ['awq', 'transformers'],
+  },
+  'AWQ, scaled and clipped': {
+    algorithm: awq({ groupSize: 32 }),
+    include: attention,
     format: 'awq',
     tasks: ['awq', 'transformers'],
   },
@@ -120,9 +132,12 @@ for (const [name, variant] of Object.entries(variants)) {
   }
 }
 
-async function modelOf({ from, quantize: steps = [] }: Variant): Promise<CausalLM> {
+const inputs = JSON.parse(readFileSync(join(golden, 'stories260K/inputs.json'), 'utf8'))
+
+async function modelOf({ from, quantize: steps = [], algorithm, include }: Variant): Promise<CausalLM> {
   const model = await loadCausalLM(from ? join(golden, 'stories260K', from) : stories)
   for (const options of steps) quantize(model, options)
   if (steps.length > 0) freeze(model)
+  if (algorithm) await quantizeCalibrated(model, { algorithm, data: inputs.calib_batches.flat(), include })
   return model
 }
