@@ -2,7 +2,7 @@ import { adjacentRows, placeAdjacent } from '../tensor/adjacent.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import type { HeldOffset, HeldScale } from './blockValues.ts'
 import { matrixShape, rowBlock, showBlock } from './parts.ts'
-import { chooseProduct } from './product.ts'
+import { chooseProduct, giveShifts, zeroShifts } from './product.ts'
 import type { QTensor } from './qtensor.ts'
 import { tiledRows } from './tiles.ts'
 
@@ -19,7 +19,6 @@ export function standsAlone(weight: QTensor): string | null {
     return `it has ${showBlock(block, shape)}, which reach over rows`
   if ([heldScale, heldOffset].some((held) => held && !isByRow(held)))
     return 'a value of its scales serves all of its rows'
-  if (heldOffset?.kind === 'zero') return 'products read its float zero points as shifts made beside it'
   const { why } = chooseProduct(weight.facts, null, 'float32')
   return why ? `no kernel multiplies it: ${why}` : null
 }
@@ -62,6 +61,9 @@ export function placeWeights(weights: readonly QTensor[]): QTensor[] {
   const places = new Map<Tensor, Tensor>()
   for (const tensors of sideBySide(weights))
     for (const [i, place] of placeAdjacent(tensors).entries()) places.set(tensors[i], place)
+  const zeros = allZeroShifts(weights)
+  for (const [i, shifts] of placeAdjacent(zeros.map(({ shifts }) => shifts)).entries())
+    giveShifts(places.get(zeros[i].zeros) as Tensor, shifts)
   return weights.map((weight) => weight.clone((tensor) => places.get(tensor) as Tensor))
 }
 
@@ -78,8 +80,15 @@ export function adjacentWeight(weights: readonly QTensor[]): QTensor | null {
     if (!rows) return null
     joined.set(tensors[0], rows)
   }
+  const zeros = allZeroShifts(weights)
+  const shifts = zeros.length > 0 ? adjacentRows(zeros.map(({ shifts }) => shifts)) : null
+  if (shifts) giveShifts(joined.get(zeros[0].zeros) as Tensor, shifts)
   const rows = weights.reduce((sum, { shape }) => tiledRows(sum) + shape[0], 0)
   return first.clone((tensor) => joined.get(tensor) as Tensor, [rows, ...first.shape.slice(1)])
+}
+
+function allZeroShifts(weights: readonly QTensor[]) {
+  return weights.map(zeroShifts).filter((held) => held !== null)
 }
 
 /** The tensors of weights of the same facts: the codes of all, the scales of all … */

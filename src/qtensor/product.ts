@@ -199,6 +199,18 @@ function readZero(weight: QTensor, held: Tensor): GroupTiles {
   return plain(tensor, 'float32')
 }
 
+/** A weight's float zero points, and the shifts that products read for them; null where it has none such. */
+export function zeroShifts(weight: QTensor): { zeros: Tensor; shifts: Tensor } | null {
+  const { heldOffset } = weight
+  if (heldOffset?.kind !== 'zero') return null
+  return { zeros: heldOffset.tensor, shifts: readZero(weight, heldOffset.tensor).tensor }
+}
+
+/** Gives zero points the shifts that `zeroShifts` finds; they are its own from now on. */
+export function giveShifts(zeros: Tensor, shifts: Tensor): void {
+  zeros.derive('shifts', () => [shifts])
+}
+
 /** Makes what products read of a weight beside its tiles. */
 export function prepareProduct(weight: QTensor): void {
   const { heldOffset, block, shape } = weight

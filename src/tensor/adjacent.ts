@@ -10,6 +10,7 @@ import { copyTo, Tensor } from './tensor.ts'
 /** Copies of tensors of one device and dtype, one behind the other in one block of memory. */
 export function placeAdjacent(tensors: readonly Tensor[]): Tensor[] {
   const [first] = tensors
+  if (!first) return []
   const total = tensors.reduce((sum, { numel }) => sum + numel, 0)
   return scope(() => {
     const block = Tensor.empty(first.device, [total], first.dtype)

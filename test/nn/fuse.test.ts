@@ -76,6 +76,7 @@ const fused: [name: string, options: QuantizeOptions | undefined, rows: number][
   ['nf4', { weights: 'nf4', groupSize: 64 }, 88],
   ['q4_0', { weights: 'int4', algorithm: 'q4_0' }, 88],
   ['q4_k', { weights: 'int4', algorithm: 'q4_k' }, 88],
+  ['hqq, zeros in floats', { weights: 'int4', algorithm: 'hqqZeros' }, 88],
   ['int4 with zero points', { weights: 'int4', groupSize: 64, zeroPoints: true }, 88],
 ]
 for (const [name, options, rows] of fused)
@@ -95,7 +96,6 @@ const apart: [name: string, options: QuantizeOptions, why: RegExp][] = [
     { weights: 'nf4', algorithm: 'doubleQuant' },
     /a value of its scales serves/,
   ],
-  ['zeros in floats', { weights: 'int4', algorithm: 'hqqZeros' }, /float zero points/],
   ['activations', { weights: 'int8', activations: 'int8', strict: false }, /rounded by a scale of its own/],
   ['tiles', { weights: 'float8_e4m3fn', groupSize: 128, blockRows: 8 }, /which reach over rows/],
 ]
