@@ -42,6 +42,12 @@ export { type BatchOptions, generateBatch } from './models/batch/generateBatch.t
 export { type LoadCacheOptions, loadCache, saveCache } from './models/caches/cacheFile.ts'
 export type { CacheOptions, CacheType } from './models/caches/index.ts'
 export type { KVCache } from './models/caches/kvCache.ts'
+export type {
+  AwqConfig,
+  CalibratedConfig,
+  CalibratedQuantization,
+  GptqConfig,
+} from './models/calibratedConfigs.ts'
 export {
   type CalibrationDataOptions,
   type CalibrationSource,

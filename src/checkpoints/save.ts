@@ -84,7 +84,12 @@ export async function schemeToWrite(format: string | undefined, layers: ModelLay
     if (refused === null) return scheme
     refusals.push(refused)
   }
-  if (refusals.length > 0) throw new FormatError(`save: ${refusals.join('; ')}`)
+  if (refusals.length > 0) {
+    const others = candidates.slice(1).map(({ name }) => name)
+    throw new FormatError(
+      `save: ${refusals[0]}${others.length > 0 ? `; nor can ${several(others)} hold all of it` : ''}`,
+    )
+  }
   const types = [...layers.quantized.values()].flatMap(
     ({ weight, weights }) => weight?.qtype ?? weights ?? [],
   )

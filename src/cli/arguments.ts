@@ -2,6 +2,7 @@ import { InvalidArgumentError } from 'commander'
 import { DTypeError } from '../core/errors.ts'
 import { asQType, type QType } from '../core/qtype.ts'
 import type { CalibratedAlgorithmName } from '../quantize/algorithms/index.ts'
+import type { ActOrder } from '../quantize/gptqQuantizer.ts'
 import type { QuantizerName } from '../quantize/quantizers.ts'
 
 /** Reads an option's value; what it throws is an error of usage. */
@@ -61,6 +62,8 @@ const dataAlgorithms = {
   rotate: 'rotate',
   smoothquant: 'smoothQuant',
   awq: 'awq',
+  gptq: 'gptq',
+  gptaq: 'gptaq',
   autoround: 'autoRound',
   'distil-scales': 'distilScales',
 } as const satisfies Record<string, CalibratedAlgorithmName>
@@ -81,6 +84,13 @@ export function algorithmNames(text: string): AlgorithmName[] {
     if (found) return found[1]
     throw new InvalidArgumentError(`It must be one of ${all.map(([name]) => name).join(', ')}.`)
   })
+}
+
+/** In which order GPTQ solves columns. */
+export function actOrder(text: string): ActOrder {
+  if (text === 'static' || text === 'group-aware') return text
+  if (text === 'true' || text === 'false') return text === 'true'
+  throw new InvalidArgumentError('It must be static, group-aware, true or false.')
 }
 
 /** A quantized type by name. */

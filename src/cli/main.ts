@@ -2,7 +2,6 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError, Option } from 'commander'
 import {
-  algorithmNames,
   listOf,
   number,
   orNone,
@@ -16,6 +15,7 @@ import {
 } from './arguments.ts'
 import { handleSignals, interrupted } from './interrupt.ts'
 import { fail, printUsageError, watchStreams } from './output.ts'
+import { addQuantize } from './quantizeArguments.ts'
 
 /*
  * Only the arguments are read here; each command's code is loaded when it runs, so that `lowbit --help`
@@ -36,75 +36,7 @@ const program = new Command('lowbit')
 /** What a cache keeps keys and values as. */
 const kvNames = ['float32', 'float16', 'float8', 'int8', 'int4']
 
-const quantize = program
-  .command('quantize')
-  .description('quantize the weights of a model, and its activations, and save it')
-  .argument('<model>', modelHelp)
-  .requiredOption(
-    '--weights <type>',
-    'int8, int4, int3, int2, float8 (= float8_e4m3fn), float8_e5m2, float8_e4m3fnuz, nf4 or fp4',
-    quantizedType,
-  )
-  .option(
-    '--activations <type>',
-    'quantize activations, too: int8, float8, float8_e5m2 or float8_e4m3fnuz',
-    quantizedType,
-  )
-  .option(
-    '--calibration <file>',
-    'text that passes through the model, for activations and for algorithms that see data: UTF-8, - for stdin; for these also .parquet or .jsonl with a field text, messages or input_ids; wikitext2, c4 or pileval of the hub, or a folder that holds one of these',
-  )
-  .option('--samples <n>', 'of the text, at most so many samples (default: 128)', wholeNumber(1))
-  .option('--length <n>', "tokens of a sample (default: 2048, within the model's context)", wholeNumber(2))
-  .option('--seed <s>', 'which samples are drawn of a text, and in which order', wholeNumber(0), 0)
-  .option('--no-packing', 'make each text of a file a sample of its own, cut at its length')
-  .addOption(
-    new Option(
-      '--algorithm <name>',
-      'how codes are chosen: absmax for 8 bits, max for int4, int3 and int2, codebook for nf4 and fp4 (default); hqq searches longer, for int4 and int2; double-quant quantizes the scales of nf4 and fp4 once more; llm-int8 takes int8 weights as bitsandbytes does, which multiplies columns of outliers in floats; for integers, and with commas between them, those that see what passes through the model (--calibration): rotate, smoothquant (int8 alone), awq, autoround, distil-scales',
-    ).argParser(algorithmNames),
-  )
-  .option(
-    '--resume',
-    'keep each block once it is quantized, beside the folder, and go on there when the same command was ended',
-  )
-  .option('--symmetric', 'of algorithms that see data: ranges around 0, whose zero point is the middle')
-  .option('--no-symmetric', 'the same: ranges with a zero point each')
-  .option(
-    '--group-size <n>',
-    'columns of int4 and int2 weights that share a scale (default: 128, 96, 64 or 32); nf4 and fp4 weights (default: 64)',
-    wholeNumber(1),
-  )
-  .option(
-    '--include <glob>',
-    'quantize only layers whose path matches, such as "*.mlp.*"; may be repeated',
-    repeated,
-  )
-  .option(
-    '--exclude <glob>',
-    'keep layers whose path matches in floats, such as lm_head; may be repeated',
-    repeated,
-  )
-  .addOption(
-    new Option(
-      '--format <scheme>',
-      'how the folder stores quantized weights (default: auto, the first that holds them as they are)',
-    ).choices([
-      'auto',
-      ...['quanto', 'awq', 'awq_gemv', 'gptq', 'gptq_v2', 'bitsandbytes', 'compressed-tensors', 'fp8', 'hqq'],
-      ...['bitnet', 'mlx', 'torchao'],
-    ]),
-  )
-  .requiredOption('--out <folder>', 'folder to write; it appears whole or not at all')
-  .option(
-    '--overwrite',
-    'replace the model that the folder holds, and the page; a folder that holds other files is refused',
-  )
-  .option(
-    '--report <file>',
-    'write one HTML page: the error of each layer before and after, and the bits chosen',
-  )
-  .action(async (model, options) => (await import('./quantize.ts')).quantizeCommand(model, options))
+const quantize = addQuantize(program, modelHelp)
 
 const convert = program
   .command('convert')

@@ -13,6 +13,7 @@ import { type QuantizedFiles, schemeOfPlan } from '../models/quantizeFiles.ts'
 import { algorithmsNamed, type CalibratedAlgorithmName } from '../quantize/algorithms/index.ts'
 import type { CalibratedAlgorithm } from '../quantize/calibrated/algorithm.ts'
 import type { CalibratedReport } from '../quantize/calibrated/solveStage.ts'
+import type { ActOrder } from '../quantize/gptqQuantizer.ts'
 import { memoryFootprint } from '../quantize/quantize.ts'
 import { readTextFile } from './input.ts'
 import { interrupted } from './interrupt.ts'
@@ -28,6 +29,7 @@ export interface DataOptions {
   seed?: number
   packing: boolean
   symmetric?: boolean
+  actOrder?: ActOrder
   resume?: boolean
 }
 
@@ -47,9 +49,9 @@ export async function quantizeByData(
   names: readonly CalibratedAlgorithmName[],
   options: QuantizeCommandOptions,
 ): Promise<QuantizedByData> {
-  const { weights, groupSize, symmetric, activations, format, out, overwrite } = options
+  const { weights, groupSize, symmetric, activations, actOrder, format, out, overwrite } = options
   refuseTypes(names, options)
-  const settings = { bits: weights.bits, groupSize, symmetric, activations: activations !== undefined }
+  const settings = { bits: weights.bits, groupSize, symmetric, actOrder, activations }
   const algorithm = await algorithmsNamed(names, settings)
   await refuseFormat(path, algorithm, options)
   const model = await loadModel(path, device, options, { dequantize: true, prepareTokenizer: true })
@@ -78,20 +80,14 @@ export async function quantizeByData(
   return { model, bytes, floatBytes, format: name, reports, tokens, samples: data.length }
 }
 
-/** @throws DTypeError if the algorithms do not have these types */
-function refuseTypes(names: readonly CalibratedAlgorithmName[], options: QuantizeCommandOptions): void {
-  const { weights, activations } = options
-  const smooths = names.includes('smoothQuant')
-  const types = smooths ? [qint8] : [qint2, qint3, qint4, qint8]
-  const what = `quantize: --algorithm ${names.join(',')}`
-  if (!types.includes(weights))
-    throw new DTypeError(
-      `${what} takes weights of ${anyOf(types.map(({ bits }) => `int${bits}`))}; received --weights ${weights.name}`,
-    )
-  if (activations && (!smooths || activations !== qint8))
-    throw new DTypeError(
-      `${what} ${smooths ? 'takes activations of int8' : 'leaves activations float'}; received --activations ${activations.name}`,
-    )
+/** @throws DTypeError if the algorithms do not have this type */
+function refuseTypes(names: readonly CalibratedAlgorithmName[], { weights }: QuantizeCommandOptions): void {
+  const types = names.includes('smoothQuant') ? [qint8] : [qint2, qint3, qint4, qint8]
+  if (types.includes(weights)) return
+  const known = anyOf(types.map(({ bits }) => `int${bits}`))
+  throw new DTypeError(
+    `quantize: --algorithm ${names.join(',')} takes weights of ${known}; received --weights ${weights.name}`,
+  )
 }
 
 /** Where finished blocks are kept until the folder is there: beside it. */
@@ -109,11 +105,11 @@ async function refuseFormat(
   algorithm: readonly CalibratedAlgorithm[],
   options: QuantizeCommandOptions,
 ): Promise<void> {
-  const { format } = options
+  const { format, actOrder } = options
   const plan = await planModel(path, options)
   try {
     const quantization = quantizationOf(algorithm, options)
-    await schemeOfPlan(plan, quantization, { format })
+    await schemeOfPlan(plan, quantization, { format, reordered: actOrder === true })
   } finally {
     await plan.close()
     plan.model.dispose()

@@ -30,6 +30,8 @@ import { freezeTwins, quantize } from '../quantize/quantize.ts'
 import { cast, transpose } from '../tensor/ops/index.ts'
 import { keep, scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
+import type { CalibratedQuantization } from './calibratedConfigs.ts'
+import type { CalibratedMethod } from './calibratedMethods.ts'
 import type { CausalLM } from './causalLM.ts'
 import { planFolder } from './folderPlan.ts'
 import { moveParameters, onDisk, type PlacementOptions, placementKinds } from './placement.ts'
@@ -70,9 +72,10 @@ export interface LoadOptions extends PlacementOptions {
    * Quantizes while loading, tensor by tensor: the same result as load, `quantize`, `freeze`, without ever
    * holding the float model. `{ method: 'quanto', weights: 'int4', exclude: 'lm_head' }`, or `{ method:
    * 'bitsandbytes', loadIn4bit: true, bnb4bitQuantType: 'nf4' }`. Weights that are quantized already are
-   * dequantized first, one by one.
+   * dequantized first, one by one. `{ method: 'gptq', bits: 4, dataset: 'wikitext2' }` and `{ method: 'awq',
+   * dataset }` need to see what passes through the model: they quantize it once its floats are loaded.
    */
-  quantization?: Quantization
+  quantization?: Quantization | CalibratedQuantization
   /**
    * transformers' name of an attention. Whichever it is, attention here is one kernel that streams over keys
    * and values, as `flash_attention_2` does, and holds no matrix of scores.
@@ -125,7 +128,7 @@ const optionKinds: OptionKinds<LoadOptions> = {
  * @throws FormatError if a file is missing, broken, or does not fit the others
  */
 export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {}): Promise<CausalLM> {
-  checkLoadOptions(options)
+  const calibrated = await checkLoadOptions(options)
   const plan = await planCausalLM(place, options)
   const { model, parameters } = plan
   const warn = options.onWarning ?? ((message) => console.warn(`lowbit: ${message}`))
@@ -135,9 +138,10 @@ export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {})
     const fusing = doFuse ? await import('./fuse.ts') : null
     if (fuseMaxSeqLen !== undefined) fusing?.checkLength('loadCausalLM', model, fuseMaxSeqLen)
     const device = options.device ?? openDevice()
-    const { quantization } = options
+    const quantization = calibrated ? undefined : (options.quantization as Quantization | undefined)
     // What is quantized already is made floats first.
-    const floats = options.dequantize === true || (quantization !== undefined && plan.scheme !== 'none')
+    const floats =
+      options.dequantize === true || (options.quantization !== undefined && plan.scheme !== 'none')
     if (floats) dequantize(model)
     const method = quantization && planQuantization('loadCausalLM: quantization', quantization)(model)
     if (method) quantize(model, method.options)
@@ -172,9 +176,10 @@ export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {})
       options.onProgress?.(done, total)
     }
     if (!floats) await plan.finish(device)
-    fusing?.fuse(model, { fuseMaxSeqLen })
     await device.sync()
     device.trim()
+    await calibrated?.(model, { signal: options.signal, onWarning: warn })
+    fusing?.fuse(model, { fuseMaxSeqLen })
     if (options.computeDtype) setComputeDtype(model, options.computeDtype)
     return model
   } catch (error) {
@@ -236,15 +241,28 @@ export async function loadParameter(
   return float
 }
 
-/** @throws DTypeError or ShapeError for options that there are not, before anything is read */
-function checkLoadOptions(options: LoadOptions): void {
+/** Methods that see data, whose code is loaded when they are used. */
+const calibratedMethods = ['gptq', 'awq']
+
+/**
+ * @returns the method that sees data, if one is asked for
+ * @throws DTypeError or ShapeError for options that there are not, before anything is read
+ */
+async function checkLoadOptions(options: LoadOptions): Promise<CalibratedMethod | null> {
   checkOptions('loadCausalLM', options, optionKinds)
   if (options.fuseMaxSeqLen !== undefined && !options.doFuse)
     throw new ShapeError(
       `loadCausalLM: fuseMaxSeqLen belongs to doFuse: true; received ${options.fuseMaxSeqLen} without it`,
     )
-  if (options.quantization === undefined) return
-  planQuantization('loadCausalLM: quantization', options.quantization)
+  const { quantization } = options
+  if (quantization === undefined) return null
+  const operation = 'loadCausalLM: quantization'
+  if (calibratedMethods.includes(quantization.method)) {
+    const { calibratedMethod } = await import('./calibratedMethods.ts')
+    return calibratedMethod(operation, quantization as CalibratedQuantization)
+  }
+  planQuantization(operation, quantization as Quantization, calibratedMethods)
+  return null
 }
 
 /**

@@ -1,5 +1,5 @@
-import { DTypeError, ShapeError } from '../core/errors.ts'
-import { aBoolean, aString, atLeast, either, isObject, listOf, oneOf, orNull, show } from '../core/kinds.ts'
+import { ShapeError } from '../core/errors.ts'
+import { aBoolean, aString, atLeast, either, listOf, oneOf, orNull } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { qint8 } from '../core/qtype.ts'
 import { Conv1D } from '../nn/gptConv1D.ts'
@@ -7,6 +7,7 @@ import { Linear } from '../nn/linear.ts'
 import type { Module } from '../nn/module.ts'
 import { codebook, doubleQuant } from './codebook.ts'
 import { llmInt8 } from './llmInt8.ts'
+import { inOurNames } from './pythonNames.ts'
 import type { QuantizeOptions } from './quantize.ts'
 
 /**
@@ -90,15 +91,7 @@ const pythonNames: Readonly<Record<keyof PythonBitsAndBytesOptions, keyof BitsAn
  * @throws ShapeError or DTypeError for options that there are not, or that are given twice
  */
 export function checkBitsAndBytes(operation: string, options: unknown): BitsAndBytesOptions {
-  if (!isObject(options)) throw new DTypeError(`${operation} must be an object; received ${show(options)}`)
-  const named: Record<string, unknown> = {}
-  for (const [key, value] of Object.entries(options)) {
-    const name = Object.hasOwn(pythonNames, key) ? pythonNames[key as keyof PythonBitsAndBytesOptions] : key
-    if (Object.hasOwn(named, name))
-      throw new ShapeError(`${operation}: ${name} must be given once; received ${key}, too`)
-    named[name] = value
-  }
-  const checked = named as unknown as BitsAndBytesOptions
+  const checked = inOurNames(operation, options, pythonNames) as unknown as BitsAndBytesOptions
   checkOptions(operation, checked, optionKinds)
   const { loadIn4bit = false, loadIn8bit = false } = checked
   if (loadIn4bit === loadIn8bit)

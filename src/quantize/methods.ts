@@ -1,6 +1,7 @@
 import type { FloatDType } from '../core/dtype.ts'
 import { DTypeError } from '../core/errors.ts'
 import { show } from '../core/kinds.ts'
+import { anyOf } from '../core/lists.ts'
 import type { Module } from '../nn/module.ts'
 import {
   type BitsAndBytesOptions,
@@ -50,10 +51,15 @@ const methods: Readonly<Record<Quantization['method'], (operation: string, optio
 
 /**
  * What is done to a model for a quantization.
+ * @param others methods that are planned elsewhere
  * @throws DTypeError or ShapeError for a method that there is not, or options that it does not have
  */
-export function planQuantization(operation: string, { method, ...options }: Quantization): Planner {
+export function planQuantization(
+  operation: string,
+  { method, ...options }: Quantization,
+  others: readonly string[] = [],
+): Planner {
   if (Object.hasOwn(methods, method)) return methods[method](operation, options)
-  const names = Object.keys(methods).map((name) => JSON.stringify(name))
-  throw new DTypeError(`${operation}.method must be ${names.join(' or ')}; received ${show(method)}`)
+  const names = [...Object.keys(methods), ...others].map((name) => JSON.stringify(name))
+  throw new DTypeError(`${operation}.method must be ${anyOf(names)}; received ${show(method)}`)
 }

@@ -1,4 +1,6 @@
+import type { QType } from '../../core/qtype.ts'
 import type { CalibratedAlgorithm } from '../calibrated/algorithm.ts'
+import type { ActOrder } from '../gptqQuantizer.ts'
 import { type IntegerWeights, integerWeights } from './integerWeights.ts'
 
 /** What a shell says of all algorithms; each takes of it what it knows. */
@@ -9,8 +11,10 @@ export interface AlgorithmSettings {
   groupSize?: number | null
   /** Whether ranges lie around 0. */
   symmetric?: boolean
-  /** Whether inputs of layers are rounded to 8 bits by scales that the data choose. */
-  activations?: boolean
+  /** In which order GPTQ solves columns; see `gptq`. */
+  actOrder?: ActOrder
+  /** What inputs and outputs of layers are rounded to, by scales that the data choose. */
+  activations?: QType
 }
 
 /** The algorithms of `quantizeCalibrated` by name, each loaded when it is used. */
@@ -19,6 +23,14 @@ export const calibratedAlgorithms = {
   smoothQuant: async ({ activations }) => {
     const { smoothQuant } = await import('./smoothQuant.ts')
     return smoothQuant({ activations: activations ? 'static' : 'dynamic' })
+  },
+  gptq: async (settings) => {
+    const { gptq } = await import('./gptq.ts')
+    return gptq({ ...integersOf(settings), actOrder: settings.actOrder })
+  },
+  gptaq: async (settings) => {
+    const { gptaq } = await import('./gptaq.ts')
+    return gptaq({ ...integersOf(settings), actOrder: settings.actOrder })
   },
   awq: async (settings) => (await import('./awq.ts')).awq(integersOf(settings)),
   autoRound: async (settings) => {
@@ -42,6 +54,8 @@ export async function algorithmsNamed(
   const made: CalibratedAlgorithm[] = await Promise.all(
     names.map((name) => calibratedAlgorithms[name](settings)),
   )
+  const { activations } = settings
+  if (activations) made.push({ name: 'activations', options: { activations } })
   if (made.some(({ options }) => options?.weights !== undefined)) return made
   return [inFloat16({ name: 'rounding', options: integerWeights(integersOf(settings)) }), ...made]
 }
