@@ -32,6 +32,7 @@ const guide = pages([
   ['What it is', ''],
   ['Getting started', 'getting-started'],
   ['Choosing settings', 'settings'],
+  ['Calibrated quantization', 'calibrated'],
   ['Your own modules', 'modules'],
   ['Training and QAT', 'training'],
   ['Chat and streaming', 'chat'],
