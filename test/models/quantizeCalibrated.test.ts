@@ -89,7 +89,7 @@ test('a block takes what the quantized ones before it give', async () => {
   const [seen] = taken.slice(6)
   const expected = inputOf(quantized, path)
   const distance = (x: Tensor) => relativeDistance(() => [expected, x.view(expected.shape)])
-  // Between blocks are floats of 16 bits.
+  // The second block takes what the first one gives, quantized.
   const [own, ofFloat] = [await distance(seen), await distance(float)]
   assert.ok(own < 2 ** -11 && ofFloat > 0.01, `${own} ${ofFloat}`)
 })

@@ -16,15 +16,21 @@ type Kept =
   | { readonly tensor: Tensor }
   | { readonly place: Place; readonly shape: Shape; readonly dtype: DType }
 
-/** A tensor for each sample: what a block takes or gives. Floats are kept in 16 bits where they fit. */
+/**
+ * A tensor for each sample: what a block takes or gives. Where the model's own weights have 16 bits, floats are
+ * kept in float16 if they fit.
+ */
 export class HiddenStates {
   private readonly device: Device
   private readonly scratch: Scratch
+  private readonly half: boolean
   private readonly kept: (Kept | undefined)[] = []
 
-  constructor(device: Device, scratch: Scratch) {
+  /** @param half whether 16 bits will do */
+  constructor(device: Device, scratch: Scratch, half: boolean) {
     this.device = device
     this.scratch = scratch
+    this.half = half
   }
 
   /**
@@ -36,7 +42,7 @@ export class HiddenStates {
     const largest = noGrad(() => scope(() => largestOf(x)))
     const magnitude = largest ? await largest.item().finally(() => largest.dispose()) : 0
     if (!Number.isFinite(magnitude)) return false
-    const narrow = x.dtype === 'float32' && magnitude <= float16Max
+    const narrow = this.half && x.dtype === 'float32' && magnitude <= float16Max
     const state = noGrad(() => scope(() => (narrow ? cast(x, 'float16') : x.clone())))
     this.forget(this.kept[sample])
     this.kept[sample] = undefined

@@ -77,6 +77,7 @@ class Run implements CalibratedRun {
   private readonly activations: ActivationTwins
   private readonly snapshot: Snapshot
   private readonly scratch: Scratch
+  private readonly half: boolean
   private readonly states: HiddenStates[] = []
 
   constructor(model: Model, options: RunOptions) {
@@ -90,6 +91,7 @@ class Run implements CalibratedRun {
     this.activations = new ActivationTwins(model, options.quantization)
     const [first] = this.layers.values()
     this.device = first.float.weight.device
+    this.half = first.float.weight.dtype !== 'float32'
     this.example = exampleOf(this.device, options.samples[0])
     this.snapshot = new Snapshot(model)
     this.edits = new Edits(model)
@@ -98,7 +100,7 @@ class Run implements CalibratedRun {
   }
 
   createStates(): HiddenStates {
-    const states = new HiddenStates(this.device, this.scratch)
+    const states = new HiddenStates(this.device, this.scratch, this.half)
     this.states.push(states)
     return states
   }

@@ -80,7 +80,7 @@ test('a quantizer that sees the float model hears what its layers take there, gr
       const [a, b, c] = [await float.toNumbers(), expected.get(path)?.[i] ?? [], await x.toNumbers()]
       const distance = (p: ArrayLike<number>) =>
         Math.hypot(...Array.from(b, (value, j) => value - p[j])) / Math.hypot(...b)
-      // States are kept in 16 bits; what quantized layers before it gave is something else.
+      // What quantized layers before it gave is something else.
       assert.ok(distance(a) < 2 ** -10, `${path}: ${distance(a)}`)
       assert.equal(distance(c) > 0.1, l > 0, `${path}: ${distance(c)}`)
     }
