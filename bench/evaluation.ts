@@ -1,5 +1,5 @@
-// npm run bench:evaluation [-- llama.cpp wikitext lambada caches] [--resume] [--record]
-//     [--windows N] [--cache-windows N] [--passages N] [--threads N]
+// npm run bench:evaluation [-- llama wikitext lambada caches] [--resume] [--record]
+//     [--windows N] [--cache-windows N] [--peer-windows N] [--passages N] [--threads N]
 //
 // What SmolLM2-135M gets in evaluations, by lowbit and by the libraries whose definitions it follows, on the
 // same files: llama-perplexity, built from the source in PyPI's llama-cpp-python (cmake), and transformers
@@ -18,7 +18,7 @@ import type { Row, Run } from './evaluation/run.ts'
 import { wikitextRows } from './evaluation/wikitext.ts'
 
 const parts: Record<string, (run: Run) => Promise<Row[]>> = {
-  'llama.cpp': divergenceRows,
+  llama: divergenceRows,
   wikitext: wikitextRows,
   lambada: lambadaRows,
   caches: cacheRows,
@@ -31,6 +31,7 @@ const { values, positionals } = parseArgs({
     record: { type: 'boolean', default: false },
     windows: { type: 'string', default: '1000' },
     'cache-windows': { type: 'string', default: '8' },
+    'peer-windows': { type: 'string', default: '4' },
     passages: { type: 'string', default: '500' },
     threads: { type: 'string', default: '2' },
   },
@@ -40,6 +41,7 @@ const run: Run = {
   resume: values.resume,
   windows: Number(values.windows),
   cacheWindows: Number(values['cache-windows']),
+  peerWindows: Number(values['peer-windows']),
   passages: Number(values.passages),
 }
 const results = new URL('results/evaluation.json', import.meta.url)

@@ -40,10 +40,10 @@ export async function cacheRows(run: Run): Promise<Row[]> {
     add(`lowbit, ${kv}`, await ours(kv), float16, `${(100 * share).toFixed(1)} %`)
   }
   model.dispose()
-  const floats = await theirLines<Window>('perplexity', 'wikitext', texts.wikitext, count)
-  add('transformers, float32', floats, floats, '')
+  const some = Math.min(run.peerWindows, count)
+  const floats = await theirLines<Window>('perplexity', 'wikitext', texts.wikitext, some)
   for (const keys of ['token', 'channel']) {
-    const windows = await theirLines<Window>('cache', `cache-${keys}`, texts.wikitext, count, keys)
+    const windows = await theirLines<Window>('cache', `cache-${keys}`, texts.wikitext, some, keys)
     add(`transformers, quanto 4 bits, keys by ${keys}`, windows, floats, '')
   }
   return rows
@@ -54,15 +54,15 @@ function row(who: string, windows: readonly Window[], base: readonly Window[], m
   const changes = windows.map(({ nll, tokens }, i) => (nll - base[i].nll) / (tokens - 1))
   const mean = changes.reduce((sum, change) => sum + change, 0) / changes.length
   const squares = changes.reduce((sum, change) => sum + (change - mean) ** 2, 0)
-  const error = Math.sqrt(squares / Math.max(1, changes.length - 1) / changes.length)
-  const same = windows === base
+  const error = Math.sqrt(squares / (changes.length - 1) / changes.length)
+  const several = changes.length > 1 ? ` ± ${(100 * error).toFixed(2)} %` : ''
+  const same = windows.every(({ nll }, i) => nll === base[i].nll)
   return {
     cache: who,
+    windows: String(windows.length),
     perplexity: perplexityOf(windows).perplexity.toFixed(4),
-    'beside floats': same ? '' : `${percent(Math.expm1(mean))} ± ${(100 * error).toFixed(2)} %`,
-    'in single windows': same
-      ? ''
-      : `${percent(Math.expm1(Math.min(...changes)))} … ${percent(Math.expm1(Math.max(...changes)))}`,
+    'beside floats': same ? '' : `${percent(Math.expm1(mean))}${several}`,
+    'in the first window': same ? '' : percent(Math.expm1(changes[0])),
     [`memory of ${held} tokens`]: memory,
   }
 }

@@ -48,7 +48,12 @@ function printed(name: string, model: string, text: string, ...args: string[]): 
       ...floats,
       ...args,
     ]
-    const out = execFileSync(llamaPerplexity(), all, { encoding: 'utf8', stdio: ['ignore', 'pipe', 2] })
+    // What it prints at the end goes to either stream.
+    const out = execFileSync('sh', ['-c', 'exec "$@" 2>&1', 'sh', llamaPerplexity(), ...all], {
+      encoding: 'utf8',
+    })
+    if (!/Final estimate|Same top p:/.test(out))
+      throw new Error(`bench:evaluation: llama-perplexity must print its figures; it printed ${out}`)
     writeFileSync(`${path}.part`, out)
     renameSync(`${path}.part`, path)
   }
@@ -61,11 +66,11 @@ export interface Figure {
   error: number
 }
 
-/** Mean negative log-likelihood of the model that others are compared with; its logits go to a file `base`. */
-export function baseNll(name: string, model: string, text: string, base: string): Figure {
-  const lines = printed(name, model, text, '--ppl-output-type', '1', '--kl-divergence-base', base)
-  const windows = [...lines.matchAll(/^ *\d+ +[\d.]+ +([\d.]+) +([\d.]+)$/gm)]
-  const [, value, error] = windows[windows.length - 1]
+/** Perplexity of the model that others are compared with; its logits go to a file `base`. */
+export function basePerplexity(name: string, model: string, text: string, base: string): Figure {
+  const lines = printed(name, model, text, '--kl-divergence-base', base)
+  const [, value, error] = /Final estimate: PPL = ([\d.]+) \+\/- ([\d.]+)/.exec(lines) ?? []
+  if (!value) throw new Error('bench:evaluation: llama-perplexity must print its final estimate')
   return { value: Number(value), error: Number(error) }
 }
 

@@ -32,9 +32,10 @@ export interface Run {
   device: Device
   /** Whether what a run before has measured counts. */
   resume: boolean
-  /** Windows of WikiText-2 at most, those of caches, passages of Lambada. */
+  /** Windows of WikiText-2 at most, those of caches by lowbit and by transformers, passages of Lambada. */
   windows: number
   cacheWindows: number
+  peerWindows: number
   passages: number
 }
 

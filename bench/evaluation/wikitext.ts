@@ -19,14 +19,14 @@ export async function wikitextRows(run: Run): Promise<Row[]> {
   const theirs = await theirLines<Window>('perplexity', 'wikitext', texts.wikitext, count)
   const ours = await ourWindows(run, 'wikitext', model, ids, count)
   model.dispose()
-  const whole = Math.min(count, Math.floor(ids.length / context))
+  const whole = Math.floor(ids.length / context)
   const rows: [string, number][] = [
-    ['the first 16 windows', Math.min(16, count)],
-    [`${count < run.windows && whole < count ? 'all' : 'the first'} ${whole} whole windows`, whole],
-    ['all of it, as transformers has it', count],
+    [`the first ${Math.min(count, 16)} windows`, Math.min(count, 16)],
+    ['all whole windows', whole],
+    ['all of it', whole + 1],
   ]
   return rows
-    .filter(([, windows], i) => rows.findIndex(([, other]) => other === windows) === i)
+    .filter(([, windows]) => windows <= count)
     .map(([text, windows]) => row(text, theirs.slice(0, windows), ours.slice(0, windows)))
 }
 
@@ -44,6 +44,6 @@ function row(text: string, theirs: readonly Window[], ours: readonly Window[]): 
 }
 
 /** A relative difference, with one digit. */
-export function relative(difference: number): string {
-  return Math.abs(difference) < 1e-12 ? '0' : Math.abs(difference).toExponential(0).replace('e-', ' · 10^-')
+function relative(difference: number): string {
+  return Math.abs(difference).toExponential(0)
 }
