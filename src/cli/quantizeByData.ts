@@ -64,8 +64,7 @@ export async function quantizeByData(
     ...{ algorithm, include, exclude, data, resume },
     signal: interrupted,
     onWarning: (message) => console.warn(`lowbit: ${message}`),
-    onProgress: ({ block, blocks, path: at, done }) =>
-      bar.update(done, 1, `block ${block} of ${blocks}${at && `, ${at}`}`),
+    onProgress: ({ block, blocks, done }) => bar.update(done, 1, `block ${block} of ${blocks}`),
   }).finally(bar.stop)
   const saving = await progressBar('save', options)
   const bytes = await save(model, out, {
