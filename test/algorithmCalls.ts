@@ -35,6 +35,7 @@ export const algorithmCalls: Record<string, Call> = {
     ),
     seed: undefined,
   }),
+  imatrix: call((o: lb.ImatrixAlgorithmOptions) => lb.imatrix(o), { type: 'Q4_K' }),
   gptq: call((o: lb.GptqOptions) => lb.gptq(o), { ...stored, ...gptq }),
   gptqQuantizer: call((o: lb.GptqQuantizerOptions) => lb.gptqQuantizer(o), gptq),
   gptaq: call((o: lb.GptaqOptions) => lb.gptaq(o), { ...stored, ...gptq, alpha: undefined }),

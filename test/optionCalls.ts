@@ -77,6 +77,9 @@ export const calls: Record<string, Call> = {
   perplexity: call((o: lb.PerplexityOptions) => lb.perplexity(story, [1, 2], o), {
     ...unset('context', 'stride', 'definition', 'baseline', 'computeDtype', 'kv', 'signal', 'onProgress'),
   }),
+  collectImatrix: call((o: lb.ImatrixOptions) => lb.collectImatrix(story, [[1, 2]], o), {
+    ...unset('datasets', 'signal', 'onProgress'),
+  }),
   evaluateTask: call((o: lb.TaskOptions) => lb.evaluateTask(story, 'lambada', [{ text: 'a b' }], o), {
     ...unset('limit', 'computeDtype', 'kv', 'signal', 'onProgress'),
   }),

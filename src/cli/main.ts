@@ -3,16 +3,14 @@ import { readFileSync } from 'node:fs'
 import { Command, CommanderError, Option } from 'commander'
 import {
   listOf,
-  number,
   orNone,
   quantizedType,
   quantizerName,
   repeated,
-  repeatedNumber,
-  share,
   wholeNumber,
   wholeNumbers,
 } from './arguments.ts'
+import { addDrawingOptions } from './drawingOptions.ts'
 import { handleSignals, interrupted } from './interrupt.ts'
 import { fail, printUsageError, watchStreams } from './output.ts'
 import { addQuantize } from './quantizeArguments.ts'
@@ -37,6 +35,22 @@ const program = new Command('lowbit')
 const kvNames = ['float32', 'float16', 'float8', 'int8', 'int4']
 
 const quantize = addQuantize(program, modelHelp)
+
+const imatrix = program
+  .command('imatrix')
+  .description("write llama.cpp's importance matrix: what the columns of each weight multiply")
+  .argument('<model>', modelHelp)
+  .requiredOption(
+    '--calibration <file>',
+    'text, .jsonl or .parquet that passes through the model; wikitext2, c4 and pileval: sets of the hub',
+  )
+  .option('--samples <n>', 'at most this many samples of the data (default: 128)', wholeNumber(1))
+  .option('--length <tokens>', 'tokens of a sample', wholeNumber(1), 512)
+  .option('--seed <n>', 'which samples of the data are taken', wholeNumber(0))
+  .option('--no-packing', 'make each text of a file a sample of its own, cut at its length')
+  .requiredOption('--out <file>', 'file to write; a name that ends in .dat makes it of the older kind')
+  .option('--overwrite', 'replace the file that is there')
+  .action(async (model, options) => (await import('./imatrix.ts')).imatrixCommand(model, options))
 
 const convert = program
   .command('convert')
@@ -238,40 +252,8 @@ program
   .helpOption('-h, --help', 'print this')
   .action(async (folder, id, options) => (await import('./push.ts')).pushCommand(folder, id, options))
 
-for (const [command, most] of [
-  [generate, 128],
-  [chat, 1024],
-] as const) {
-  command
-    .option('--max-new-tokens <n>', 'at most this many tokens', wholeNumber(0), most)
-    .option(
-      '--temperature <t>',
-      '0 always takes the likeliest token, whatever --top-k, --top-p and --min-p say; higher draws more freely',
-      number(0),
-      0,
-    )
-    .option('--top-k <k>', 'draw from the k likeliest tokens; 0 for all', wholeNumber(0), 0)
-    .option('--top-p <p>', 'draw from the likeliest tokens that together reach the probability p', share, 1)
-    .option(
-      '--min-p <p>',
-      'draw from tokens at least this share as probable as the likeliest',
-      number(0, 1),
-      0,
-    )
-    .option('--seed <s>', 'seed of the draws: the same seed draws the same text', wholeNumber(0), 0)
-    .option(
-      '--repetition-penalty <x>',
-      'above 1, tokens of the prompt and the text come more rarely',
-      number(0.01),
-      1,
-    )
-    .option('--frequency-penalty <x>', 'taken from the logit of a token for each time it came', number(), 0)
-    .option('--presence-penalty <x>', 'taken from the logits of tokens that came', number(), 0)
-    .option('--block-ngrams <n>', 'let no run of n tokens come twice; 0 lets any', wholeNumber(0), 0)
-    .option('--stop <text>', 'end before this text; may be repeated', repeated)
-    .option('--stop-token <id>', 'end at this token; may be repeated', repeatedNumber)
-    .option('--no-eos', "do not end at the model's end-of-text tokens")
-}
+addDrawingOptions(generate, 128)
+addDrawingOptions(chat, 1024)
 
 for (const [command, usual, usualCache] of [
   [generate, 'int8', 'float16'],
@@ -295,7 +277,19 @@ for (const command of [generate, chat, serve])
   command.option('--fuse', 'compute products of the same input as one, which writes faster')
 bench.option('--fuse', 'measure each model twice: as it is, and with products of the same input as one')
 
-for (const command of [quantize, convert, generate, chat, serve, evaluate, sweep, inspect, verify, bench]) {
+for (const command of [
+  quantize,
+  imatrix,
+  convert,
+  generate,
+  chat,
+  serve,
+  evaluate,
+  sweep,
+  inspect,
+  verify,
+  bench,
+]) {
   command
     .optionsGroup('Options of every command:')
     .addOption(

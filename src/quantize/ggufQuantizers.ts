@@ -72,7 +72,7 @@ export function ggufQuantizer(type: GgufQuantizedType, options: GgufQuantizerOpt
   const { importance = false } = options
   return {
     name: importance ? `${type} by importance` : type,
-    ...(importance && { collects }),
+    ...(importance && { collects: collectSquares }),
     solve: (weight, spec, statistics) => {
       const { type: codes } = madeOf[type]
       if (spec.type !== codes)
@@ -82,8 +82,8 @@ export function ggufQuantizer(type: GgufQuantizedType, options: GgufQuantizerOpt
   }
 }
 
-/** Sums of squares, and how many rows they are of. */
-function collects(x: Tensor, statistics: Statistics): void {
+/** Adds the rows x [M, K] to `squares` [K], sums of squares, and to `rows` [1], how many they are of. */
+export function collectSquares(x: Tensor, statistics: Statistics): void {
   const more = (name: string, of: Tensor) => {
     const before = statistics.get(name)
     statistics.set(name, before ? add(before, of) : of)
