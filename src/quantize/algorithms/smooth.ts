@@ -1,5 +1,4 @@
 import { qint8 } from '../../core/qtype.ts'
-import type { Module } from '../../nn/module.ts'
 import type { Observation } from '../../nn/observe.ts'
 import { trace } from '../../nn/trace.ts'
 import { chooseScales, roundRows, symmetricRange } from '../../qtensor/rows.ts'
@@ -8,7 +7,7 @@ import { matmulTransposed } from '../../tensor/ops/matmulTransposed.ts'
 import { keep, scope } from '../../tensor/scope.ts'
 import { noGrad } from '../../tensor/tape.ts'
 import { Tensor } from '../../tensor/tensor.ts'
-import type { CalibratedBlock, CalibratedRun } from '../calibrated/algorithm.ts'
+import type { CalibratedRun } from '../calibrated/algorithm.ts'
 import { type Feed, Structure } from '../structure/feeds.ts'
 import { mappedFeeds } from '../structure/mappings.ts'
 import { type Multiplier, weightRows } from '../structure/multiplier.ts'
@@ -154,42 +153,4 @@ async function bestAlpha(layers: readonly Multiplier[], seen: Seen, isStatic: bo
 /** Rows rounded to int8, each by its largest magnitude. */
 function roundedRows(x: Tensor): Tensor {
   return roundRows(x, chooseScales(x, 'absmax', symmetricRange(qint8)), qint8)
-}
-
-/** The static scales of the inputs of a block's layers: the largest magnitude of all samples is code 127. */
-export async function chooseInputScales(block: CalibratedBlock): Promise<void> {
-  const largest = new Map<string, Tensor[]>()
-  const observations: Observation[] = []
-  try {
-    for (const [path, { float }] of block.layers)
-      observations.push(
-        (float as Module).observe({
-          input: ([x]) => {
-            if (!(x instanceof Tensor) || x.numel === 0) return
-            const most = keep(scope(() => reduce('absmax', x.view([1, x.numel]))))
-            largest.set(path, [...(largest.get(path) ?? []), most])
-          },
-        }),
-      )
-    for (let i = 0; i < block.samples; i++) {
-      const x = await block.input(i)
-      noGrad(() => scope(() => void block.forward(i, x)))
-      x?.dispose()
-      await block.device.sync()
-      block.signal?.throwIfAborted()
-    }
-  } finally {
-    for (const end of observations) end()
-  }
-  for (const [path, values] of largest) {
-    const twin = block.layers.get(path)?.twin
-    if (!twin) continue
-    twin.input_scale = scope(() => {
-      const scales = chooseScales(concat(values, 0).view([1, values.length]), 'absmax', symmetricRange(qint8))
-      return keep(scales.scale.view([]))
-    })
-    // Sums, norms and whatever else comes after a layer see floats.
-    twin.outputQuantized = false
-    for (const value of values) value.dispose()
-  }
 }

@@ -13,7 +13,7 @@ export interface SmoothQuantOptions {
   alpha?: number | 'auto'
   /**
    * dynamic: rounded to 8 bits in every pass, a scale for each token; static: by one scale for each layer's
-   * inputs, the largest magnitude of the data. Default dynamic.
+   * inputs, which `calibrate` chooses by the same data. Default dynamic.
    */
   activations?: 'dynamic' | 'static'
   /** Which layers are smoothed, and what before them takes their factors. Default: behind normalizations. */
@@ -49,11 +49,6 @@ export function smoothQuant(options: SmoothQuantOptions = {}): CalibratedAlgorit
     async prepare(run) {
       const { smooth } = await import('./smooth.ts')
       await smooth(run, options)
-    },
-    async block(block) {
-      if (!isStatic) return
-      const { chooseInputScales } = await import('./smooth.ts')
-      await chooseInputScales(block)
     },
   }
 }

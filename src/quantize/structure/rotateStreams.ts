@@ -34,7 +34,8 @@ export async function rotateStream(
   const intoLayers = (path: string) => after(path).every(({ bias }) => bias !== null)
   for (const [path, norm] of norms) {
     if (!norm.bias || intoLayers(path)) continue
-    const weights = await scope(() => normWeight(norm)).toNumbers()
+    using weight = scope(() => normWeight(norm))
+    const weights = await weight.toNumbers()
     if (weights.includes(0))
       throw new ShapeError(
         `rotate: the weights of ${path} must not be 0 beside a bias, since the layers after it have none; received 0 at ${weights.indexOf(0)}`,

@@ -19,7 +19,10 @@ const data: number[][] = inputs.calib_batches.flat()
 for (const deviceName of deviceNames) {
   describe(`awq on ${deviceName}`, () => {
     const device = openDevice(deviceName, { threads: 2 })
-    after(() => device.close())
+    after(async () => {
+      assert.equal(device.allocatedBytes, 0, 'disposed models hold nothing')
+      await device.close()
+    })
 
     test('as good as the golden model, of which attention alone is quantized', async () => {
       using model = await loadCausalLM(stories, { device, dtype: 'float32' })

@@ -7,7 +7,7 @@ import { QLinear } from '../../../src/nn/qlinear.ts'
 import { largestColumns, smoothingFactors } from '../../../src/quantize/algorithms/smooth.ts'
 import { type SmoothQuantOptions, smoothQuant } from '../../../src/quantize/algorithms/smoothQuant.ts'
 import type { CalibratedAlgorithm } from '../../../src/quantize/calibrated/algorithm.ts'
-import { keep } from '../../../src/tensor/scope.ts'
+import { keep, scope } from '../../../src/tensor/scope.ts'
 import { Tensor } from '../../../src/tensor/tensor.ts'
 import { deviceNames } from '../../deviceNames.ts'
 import { golden, readGolden } from '../../golden.ts'
@@ -21,7 +21,10 @@ const data = [ids, ids.toReversed()]
 for (const deviceName of deviceNames) {
   describe(`smoothQuant on ${deviceName}`, () => {
     const device = openDevice(deviceName, { threads: 2 })
-    after(() => device.close())
+    after(async () => {
+      assert.equal(device.allocatedBytes, 0, 'disposed models hold nothing')
+      await device.close()
+    })
 
     for (const alpha of [0.5, 0.75])
       test(`torchao's factors, alpha ${alpha}`, async () => {
@@ -33,7 +36,7 @@ for (const deviceName of deviceNames) {
         }
         using x = input('X')
         using w = input('W')
-        using factors = smoothingFactors(largestColumns(x), largestColumns(w), alpha)
+        using factors = scope(() => smoothingFactors(largestColumns(x), largestColumns(w), alpha))
         for (const [i, factor] of (await factors.toNumbers()).entries())
           assert.ok(Math.abs(factor / values[i] - 1) < 1e-6, `${factor} at ${i}; torchao ${values[i]}`)
       })
@@ -66,7 +69,7 @@ for (const deviceName of deviceNames) {
         assert.ok(distanceOf(float, await y.toNumbers()) < 0.05)
       })
 
-    test('static scales are the largest inputs of the data / 127, and outputs stay float', async () => {
+    test('static scales are the largest inputs / 127, and outputs that no layer takes stay float', async () => {
       using model = await load()
       const path = 'model.layers.0.self_attn.q_proj'
       let largest = 0
@@ -78,8 +81,10 @@ for (const deviceName of deviceNames) {
             .getModule(path)
             .observe({ input: ([x]) => taken.push(keep((x as Tensor).clone())) })
           await run.pass(async () => {
-            for (const x of taken.splice(0))
+            for (const x of taken.splice(0)) {
               largest = Math.max(largest, ...(await x.toNumbers()).map(Math.abs))
+              x.dispose()
+            }
           })
         },
       }
