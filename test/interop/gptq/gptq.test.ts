@@ -8,6 +8,8 @@ import type { CausalLM } from '../../../src/models/causalLM.ts'
 import { loadCausalLM } from '../../../src/models/load.ts'
 import { quantizeCalibrated } from '../../../src/models/quantizeCalibrated.ts'
 import { awq } from '../../../src/quantize/algorithms/awq.ts'
+import { gptaq } from '../../../src/quantize/algorithms/gptaq.ts'
+import { gptq } from '../../../src/quantize/algorithms/gptq.ts'
 import type { CalibratedAlgorithm } from '../../../src/quantize/calibrated/algorithm.ts'
 import { freeze, type QuantizeOptions, quantize } from '../../../src/quantize/quantize.ts'
 import { golden, readGolden } from '../../golden.ts'
@@ -71,6 +73,18 @@ const variants: Record<string, Variant> = {
   },
   'settings of single layers, read and written': { from: 'gptq-mixed', format: 'gptq', tasks: ['gptq'] },
   'AWQ as GPTQ': { from: 'awq-gemm-g32-attn', format: 'gptq', tasks: ['gptq'] },
+  'GPTQ, act-order and searched scales': {
+    algorithm: gptq({ groupSize: 32, symmetric: false, actOrder: true, scaleSearch: true }),
+    include: attention,
+    format: 'gptq',
+    tasks: ['gptq'],
+  },
+  'GPTAQ, groups in order': {
+    algorithm: gptaq({ bits: 3, groupSize: 32, actOrder: 'group-aware' }),
+    include: attention,
+    format: 'gptq',
+    tasks: ['gptq'],
+  },
   'AWQ, quantized': {
     quantize: [{ weights: 'int4', groupSize: 32, include: attention, ...scales }],
     format: 'awq',
