@@ -27,6 +27,7 @@ export const algorithmCalls: Record<string, Call> = {
       'groupSize',
       'symmetric',
       'steps',
+      'timeLimit',
       'batchTokens',
       'lr',
       'rounding',

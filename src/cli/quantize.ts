@@ -11,6 +11,7 @@ import { type QuantizedFiles, quantizeFiles, streams } from '../models/quantizeF
 import type { Module } from '../nn/module.ts'
 import { QWeightModule } from '../nn/qmodule.ts'
 import type { CalibratedAlgorithmName } from '../quantize/algorithms/index.ts'
+import { qualities } from '../quantize/algorithms/quality.ts'
 import { freeze, memoryFootprint, type QuantizeOptions, quantize } from '../quantize/quantize.ts'
 import type { QuantizerName } from '../quantize/quantizers.ts'
 import { type AlgorithmName, seesData } from './arguments.ts'
@@ -84,15 +85,19 @@ export async function quantizeCommand(path: string, given: QuantizeCommandOption
  * @throws FormatError if these options do not go together
  */
 function algorithmsThatSeeData(options: QuantizeCommandOptions): CalibratedAlgorithmName[] {
-  const { activations, calibration, algorithm = [] } = options
-  const names = algorithm.filter(seesData)
-  if (names.length < algorithm.length && algorithm.length > 1)
+  const { activations, calibration, algorithm = [], quality, timeLimit } = options
+  if (quality && algorithm.length > 0)
+    throw new FormatError('quantize: --quality chooses the algorithms; leave --algorithm out')
+  if (timeLimit !== undefined && (quality === undefined || quality === 'fast'))
+    throw new FormatError('quantize: --time-limit bounds the training of --quality good or best; give one')
+  const names = quality ? [...qualities[quality]] : algorithm.filter(seesData)
+  if (!quality && names.length < algorithm.length && algorithm.length > 1)
     throw new FormatError(
       `quantize: --algorithm must be one quantizer, or algorithms that see data, in their order; received ${algorithm.join(',')}`,
     )
   if (names.length > 0 && !calibration)
     throw new FormatError(
-      `quantize: --algorithm ${names.join(',')} needs --calibration FILE, a text that shows what passes through the model; wikitext2, c4 and pileval stand for the hub's`,
+      `quantize: ${quality ? `--quality ${quality}` : `--algorithm ${names.join(',')}`} needs --calibration FILE, a text that shows what passes through the model; wikitext2, c4 and pileval stand for the hub's`,
     )
   if (names.length === 0 && !activations !== !calibration) {
     const received = activations ? '--activations' : '--calibration'

@@ -31,6 +31,13 @@ export function addQuantize(program: Command, modelHelp: string) {
         'how codes are chosen: absmax for 8 bits, max for int4, int3 and int2, codebook for nf4 and fp4 (default); hqq searches longer, for int4 and int2; double-quant quantizes the scales of nf4 and fp4 once more; llm-int8 takes int8 weights as bitsandbytes does, which multiplies columns of outliers in floats; for integers, and with commas between them, those that see what passes through the model (--calibration): rotate, smoothquant (int8 alone), awq, gptq, gptaq, autoround, distil-scales',
       ).argParser(algorithmNames),
     )
+    .addOption(
+      new Option(
+        '--quality <name>',
+        'in place of --algorithm: fast is gptq with a search of scales, in groups of 32; good and best train rounding and scales after it against the float model, 100 or 400 steps; needs --calibration',
+      ).choices(['fast', 'good', 'best']),
+    )
+    .option('--time-limit <seconds>', 'end the training of good and best after so long', wholeNumber(1))
     .option(
       '--resume',
       'keep each block once it is quantized, beside the folder, and go on there when the same command was ended',

@@ -11,6 +11,7 @@ import type { CausalLM } from '../models/causalLM.ts'
 import { quantizationOf, quantizeCalibrated } from '../models/quantizeCalibrated.ts'
 import { type QuantizedFiles, schemeOfPlan } from '../models/quantizeFiles.ts'
 import { algorithmsNamed, type CalibratedAlgorithmName } from '../quantize/algorithms/index.ts'
+import { algorithmsOfQuality, type Quality } from '../quantize/algorithms/quality.ts'
 import type { CalibratedAlgorithm } from '../quantize/calibrated/algorithm.ts'
 import type { CalibratedReport } from '../quantize/calibrated/solveStage.ts'
 import type { ActOrder } from '../quantize/gptqQuantizer.ts'
@@ -31,6 +32,8 @@ export interface DataOptions {
   symmetric?: boolean
   actOrder?: ActOrder
   resume?: boolean
+  quality?: Quality
+  timeLimit?: number
 }
 
 /** What became of a model, and of each layer. */
@@ -52,7 +55,10 @@ export async function quantizeByData(
   const { weights, groupSize, symmetric, activations, actOrder, format, out, overwrite } = options
   refuseTypes(names, options)
   const settings = { bits: weights.bits, groupSize, symmetric, actOrder, activations }
-  const algorithm = await algorithmsNamed(names, settings)
+  const { quality, timeLimit } = options
+  const algorithm = quality
+    ? await algorithmsOfQuality(quality, settings, timeLimit)
+    : await algorithmsNamed(names, settings)
   await refuseFormat(path, algorithm, options)
   const model = await loadModel(path, device, options, { dequantize: true, prepareTokenizer: true })
   const floatBytes = memoryFootprint(model)

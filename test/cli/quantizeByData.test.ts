@@ -97,3 +97,24 @@ test('what does not go together is refused in one line, before the model is read
     assert.match(stderr, message)
   }
 })
+
+test('--quality chooses the algorithms, and gives more where it trains', async () => {
+  const options = ['--calibration', text, '--samples', '8', '--length', '64', '--weights', 'int2']
+  const divergence = async (name: string, ...more: string[]) => {
+    const out = join(root, name)
+    await json('quantize', stories, ...options, '--exclude', 'lm_head', '--out', out, ...more)
+    const context = ['--text', text, '--context', '64', '--baseline', stories]
+    return (await json('evaluate', out, ...context)).klDivergence
+  }
+  const fast = await divergence('fast', '--quality', 'fast')
+  const good = await divergence('good', '--quality', 'good', '--time-limit', '4')
+  assert.ok(good < 0.9 * fast, `${good} of ${fast}`)
+  for (const [args, says] of [
+    [['--quality', 'best', '--algorithm', 'gptq'], /--quality chooses the algorithms; leave --algorithm out/],
+    [['--quality', 'fast', '--time-limit', '3'], /--time-limit bounds the training/],
+  ] as const) {
+    const { code, stderr } = await lowbit('quantize', stories, ...options, '--out', join(root, 'no'), ...args)
+    assert.equal(code, 1)
+    assert.match(stderr, says)
+  }
+})

@@ -1,5 +1,5 @@
 import { DTypeError, ShapeError } from '../../core/errors.ts'
-import { aBoolean, above, oneOf, wholeNumber } from '../../core/kinds.ts'
+import { aBoolean, above, oneOf, show, wholeNumber } from '../../core/kinds.ts'
 import { several } from '../../core/lists.ts'
 import { checkOptions, type OptionKinds } from '../../core/options.ts'
 import { Random } from '../../core/random.ts'
@@ -9,9 +9,9 @@ import { cosine, LambdaLR } from '../../nn/optim/schedules.ts'
 import { QTensor } from '../../qtensor/qtensor.ts'
 import { backward } from '../../tensor/backward.ts'
 import { logSoftmax, mul } from '../../tensor/ops/index.ts'
-import { keep, scope } from '../../tensor/scope.ts'
+import { scope } from '../../tensor/scope.ts'
 import { Tensor } from '../../tensor/tensor.ts'
-import type { CalibratedAlgorithm, CalibratedRun } from '../calibrated/algorithm.ts'
+import type { CalibratedAlgorithm, CalibratedLayer, CalibratedRun } from '../calibrated/algorithm.ts'
 import type { HiddenStates } from '../calibrated/hiddenStates.ts'
 import { type IntegerWeights, integerKinds, integerWeights } from './integerWeights.ts'
 import { isTrainable, type TrainedLayer } from './trainedLayer.ts'
@@ -21,6 +21,11 @@ import { type LayerToTrain, withTrainedLayers } from './trainedLayers.ts'
 export interface DistilOptions extends IntegerWeights {
   /** Steps of Adam. Default 200. */
   steps?: number
+  /**
+   * Seconds after which training ends: steps are then fewer, and the learning rate falls by the clock. Default:
+   * none.
+   */
+  timeLimit?: number
   /** Rows of outputs (tokens) that a step sees, at least. Default 1024. */
   batchTokens?: number
   /** The largest step of scales and shifts, in parts of themselves and of a quantization step. Default 0.01. */
@@ -41,6 +46,7 @@ export interface DistilOptions extends IntegerWeights {
 const optionKinds: OptionKinds<DistilOptions> = {
   ...integerKinds,
   steps: wholeNumber(1),
+  timeLimit: above(0),
   batchTokens: wholeNumber(1),
   lr: above(0),
   rounding: aBoolean,
@@ -62,40 +68,52 @@ const optionKinds: OptionKinds<DistilOptions> = {
 export function distilScales(options: DistilOptions = {}): CalibratedAlgorithm {
   checkOptions('distilScales', options, optionKinds)
   const { steps = 200, batchTokens = 1024, lr = 0.01, rounding = false, roundingLr = 0.02 } = options
-  const { bits, groupSize, symmetric, loss = 'kl', seed = 0 } = options
-  const settings = { steps, batchTokens, lr, rounding, roundingLr, loss, seed }
+  const { bits, groupSize, symmetric, loss = 'kl', seed = 0, timeLimit = Infinity } = options
+  const settings = { steps, timeLimit, batchTokens, lr, rounding, roundingLr, loss, seed }
   let outputs: HiddenStates
-  /** The float weights as they were quantized, by path. */
-  let floats: Map<string, Tensor>
+  /** The float weights, in the order of the layers. */
+  let floats: HiddenStates
+  let places: Map<string, number>
+  const keepFloat = async ({ path, float }: CalibratedLayer) => {
+    await floats.put(places.get(path) as number, float.weight)
+  }
   return {
     name: 'distilScales',
     settings: { ...settings, bits, groupSize, symmetric },
     options: integerWeights(options),
     async prepare(run) {
       outputs = run.createStates()
-      floats = new Map()
+      floats = run.createStates()
+      places = new Map([...run.layers.keys()].map((path, place) => [path, place]))
+      if (rounding) for (const layer of run.layers.values()) await keepFloat(layer)
       await run.pass(async (sample, y) => {
-        if (!(y instanceof Tensor))
-          throw new ShapeError('distilScales: the model must give a tensor, its logits')
-        await outputs.put(sample, y)
+        if (y instanceof Tensor && (await outputs.put(sample, y))) return
+        throw new ShapeError(
+          `distilScales: the model must give a tensor of finite numbers, its logits; of sample ${sample} it gives ${show(y)}`,
+        )
       })
     },
     ...(rounding && {
+      // Others may have changed them, as awq does.
       async block({ layers }) {
-        for (const { path, float } of layers.values()) floats.set(path, keep(float.weight.clone()))
+        for (const layer of layers.values()) await keepFloat(layer)
       },
     }),
     async finish(run) {
-      const layers = layersToTrain(run, floats, rounding)
-      await withTrainedLayers(run.model, layers, async (trained) => {
+      const layers = layersToTrain(run, rounding)
+      const begun: LayerToTrain[] = []
+      for (const layer of layers)
+        begun.push({ ...layer, float: await floats.get(places.get(layer.path) as number) })
+      await withTrainedLayers(run.model, begun, async (trained) => {
+        for (const { float } of begun) float?.dispose()
+
         await train(run, trained, outputs, settings)
         for (const [i, { twin, weight }] of layers.entries()) {
           twin.weight = QTensor.fromParts(scope(() => trained[i].parts())).keep()
           weight.dispose()
         }
       })
-      for (const float of floats.values()) float.dispose()
-      outputs.dispose()
+      for (const states of [floats, outputs]) states.dispose()
     },
   }
 }
@@ -105,15 +123,14 @@ type Settings = Required<Omit<DistilOptions, keyof IntegerWeights>>
 /** The layers whose weights can train. @throws ShapeError if there are none */
 function layersToTrain(
   { layers, warn }: CalibratedRun,
-  floats: ReadonlyMap<string, Tensor>,
   rounding: boolean,
-): LayerToTrain[] {
-  const found: LayerToTrain[] = []
+): (LayerToTrain & { readonly path: string })[] {
+  const found: (LayerToTrain & { readonly path: string })[] = []
   const others: string[] = []
   for (const [path, { twin }] of layers) {
     const { weight } = twin
     if (!(weight instanceof QTensor) || !isTrainable(weight, rounding)) others.push(path)
-    else found.push({ place: twin, twin, weight, float: floats.get(path) ?? null })
+    else found.push({ path, place: twin, twin, weight, float: null })
   }
   const must = 'weights must have a float scale for each group of columns'
   if (found.length === 0) throw new ShapeError(`distilScales: ${must}; those of ${others[0]} do not`)
@@ -125,16 +142,22 @@ async function train(
   run: CalibratedRun,
   trained: readonly TrainedLayer[],
   outputs: HiddenStates,
-  { steps, batchTokens, lr, roundingLr, loss, seed }: Settings,
+  { steps, timeLimit, batchTokens, lr, roundingLr, loss, seed }: Settings,
 ): Promise<void> {
   const codes = trained.flatMap((layer) => layer.codes)
   const optimizer = new Adam([
     { params: trained.flatMap((layer) => layer.steps), lr },
     ...(codes.length > 0 ? [{ params: codes, lr: roundingLr }] : []),
   ])
-  const schedule = new LambdaLR(optimizer, (step) => rateAt(step, steps))
+  const start = performance.now()
+  // What is done of the training, by steps or by the clock.
+  const done = (step: number) => Math.max(step / steps, (performance.now() - start) / 1000 / timeLimit)
+  const schedule = new LambdaLR(
+    optimizer,
+    (step) => warmth(step, steps) * cosine(1, 0, Math.min(1, done(step))),
+  )
   const nextSample = shuffled(run.samples, new Random(seed))
-  for (let step = 0; step < steps; step++) {
+  for (let step = 0; done(step) < 1; step++) {
     optimizer.zeroGrad()
     let last: Tensor | null = null
     for (let tokens = 0; tokens < batchTokens; ) {
@@ -171,9 +194,9 @@ async function checkLoss(loss: Tensor | null, step: number): Promise<void> {
   )
 }
 
-/** The learning rate's factor: up within the first tenth of the steps, at most 20, then down along a cosine. */
-function rateAt(step: number, steps: number): number {
-  return Math.min(1, (step + 1) / Math.min(20, Math.ceil(steps / 10))) * cosine(1, 0, step / steps)
+/** Rises to 1 within the first tenth of the steps, at most 20. */
+function warmth(step: number, steps: number): number {
+  return Math.min(1, (step + 1) / Math.min(20, Math.ceil(steps / 10)))
 }
 
 /** Gives samples in an order of chance, each once before any comes again. */
