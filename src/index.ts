@@ -30,6 +30,13 @@ export { type DeviceName, type DeviceOptions, openDevice } from './devices/open.
 export { type Accuracy, accuracy } from './evaluate/accuracy.ts'
 export { type BenchOptions, type BenchResult, bench } from './evaluate/bench.ts'
 export { type BenchmarkOptions, type BenchmarkResult, benchmark } from './evaluate/benchmark.ts'
+export {
+  type BitsPoint,
+  type ChooseBitsOptions,
+  type ChosenBits,
+  chooseBits,
+  type LayerChoice,
+} from './evaluate/chooseBits.ts'
 export { type ComparedModel, compareOutputs, type OutputDifference } from './evaluate/compareOutputs.ts'
 export { evaluateTask, type TaskOptions, type TaskResult } from './evaluate/evaluateTask.ts'
 export { type Perplexity, type PerplexityOptions, perplexity } from './evaluate/perplexity.ts'
@@ -239,6 +246,7 @@ export {
   type PercentileOptions,
   percentile,
 } from './quantize/observers.ts'
+export type { LayerOverride, LayerOverrides } from './quantize/overrides.ts'
 export {
   freeze,
   memoryFootprint,

@@ -41,6 +41,7 @@ const quantizeOptions = {
     'computeDtype',
     'outlierThreshold',
     'layers',
+    'overrides',
     'strict',
   ),
 }
@@ -172,20 +173,18 @@ export const calls: Record<string, Call> = {
     {
       algorithm: { name: 'rounding', options: { weights: 'int8' } },
       data: [lb.Tensor.full(device, [1, 32], 1)],
-      ...unset(
-        'include',
-        'exclude',
-        'layers',
-        'blocks',
-        'scratch',
-        'resume',
-        'signal',
-        'onProgress',
-        'onWarning',
-      ),
+      ...unset('include', 'exclude', 'layers', 'overrides', 'blocks'),
+      ...unset('scratch', 'resume', 'signal', 'onProgress', 'onWarning'),
       ...unset('tokenizer', 'samples', 'length', 'seed', 'packing'),
     },
   ),
+  chooseBits: call((o: lb.ChooseBitsOptions) => lb.chooseBits(lb.initialize(new Net(), device), o), {
+    algorithm: { name: 'rounding', options: { weights: 'int4' } },
+    data: [lb.Tensor.full(device, [1, 32], 1)],
+    targetBits: 5,
+    ...unset('targetSize', 'maxKl', 'candidates', 'klSamples', 'include', 'exclude', 'layers', 'overrides'),
+    ...unset('signal', 'onProgress'),
+  }),
   calibrationData: call((o: lb.CalibrationDataOptions) => lb.calibrationData([[1, 2]], o), {
     length: 2,
     ...unset('tokenizer', 'samples', 'seed', 'packing', 'signal', 'onDownload'),

@@ -93,6 +93,14 @@ export function actOrder(text: string): ActOrder {
   throw new InvalidArgumentError('It must be static, group-aware, true or false.')
 }
 
+/** Bytes, in decimal units where one is named: `80MB`. */
+export function byteSize(text: string): number {
+  const [, value, unit] = /^\s*(\d+(?:\.\d+)?)\s*([kMGT]?)B?\s*$/i.exec(text) ?? []
+  const bytes = Number(value) * 1000 ** ['', 'k', 'm', 'g', 't'].indexOf((unit ?? '').toLowerCase())
+  if (bytes > 0) return bytes
+  throw new InvalidArgumentError('It must be a size such as 80MB, 1.5GB or 80000000.')
+}
+
 /** A quantized type by name. */
 export function quantizedType(text: string): QType {
   try {

@@ -15,6 +15,7 @@ import { qualities } from '../quantize/algorithms/quality.ts'
 import { freeze, memoryFootprint, type QuantizeOptions, quantize } from '../quantize/quantize.ts'
 import type { QuantizerName } from '../quantize/quantizers.ts'
 import { type AlgorithmName, seesData } from './arguments.ts'
+import { type BudgetOptions, hasBudget } from './bitsByBudget.ts'
 import { calibrateOnText } from './calibration.ts'
 import { type ChartOptions, checkChartOptions, writeChartedPage } from './charts/output.ts'
 import { interrupted } from './interrupt.ts'
@@ -23,8 +24,9 @@ import { formatBytes, formatCount, printJson, printTable, progressBar } from './
 import { type DataOptions, type QuantizedByData, quantizeByData } from './quantizeByData.ts'
 import type { QuantizedLayer } from './report/quantizePage.ts'
 
-export interface QuantizeCommandOptions extends CommonOptions, DataOptions {
-  weights: QType
+export interface QuantizeCommandOptions extends CommonOptions, DataOptions, BudgetOptions {
+  /** Absent where a budget chooses. */
+  weights?: QType
   activations?: QType
   algorithm?: readonly AlgorithmName[]
   groupSize?: number
@@ -85,7 +87,9 @@ export async function quantizeCommand(path: string, given: QuantizeCommandOption
  * @throws FormatError if these options do not go together
  */
 function algorithmsThatSeeData(options: QuantizeCommandOptions): CalibratedAlgorithmName[] {
-  const { activations, calibration, algorithm = [], quality, timeLimit } = options
+  const budget = hasBudget(options)
+  const { activations, calibration, quality, timeLimit } = options
+  const { algorithm = budget && !quality ? ['gptq'] : [] } = options
   if (quality && algorithm.length > 0)
     throw new FormatError('quantize: --quality chooses the algorithms; leave --algorithm out')
   if (timeLimit !== undefined && (quality === undefined || quality === 'fast'))
@@ -94,6 +98,10 @@ function algorithmsThatSeeData(options: QuantizeCommandOptions): CalibratedAlgor
   if (!quality && names.length < algorithm.length && algorithm.length > 1)
     throw new FormatError(
       `quantize: --algorithm must be one quantizer, or algorithms that see data, in their order; received ${algorithm.join(',')}`,
+    )
+  if (budget && names.length === 0)
+    throw new FormatError(
+      `quantize: a budget goes with algorithms that see data, such as gptq; received --algorithm ${algorithm.join(',')}`,
     )
   if (names.length > 0 && !calibration)
     throw new FormatError(
@@ -114,7 +122,7 @@ async function printByData(
   names: readonly string[],
   options: QuantizeCommandOptions,
 ): Promise<void> {
-  const { model, bytes, floatBytes, format, reports, tokens, samples } = done
+  const { model, bytes, floatBytes, format, reports, chosen, tokens, samples } = done
   const { out, json } = options
   const bits = bitsPerWeight(model)
   const errors = new Map(reports.map((report) => [report.path, report]))
@@ -123,7 +131,20 @@ async function printByData(
     return { ...module, error, errorRounded, seconds }
   })
   await writePage(done, modules, names, options)
-  if (json) return printJson({ out, format, bytes, bitsPerWeight: bits, samples, tokens, modules })
+  if (json) {
+    const { curve, layers } = chosen ?? {}
+    const budget = chosen && { curve, layers, klDivergence: chosen.klDivergence }
+    return printJson({
+      out,
+      format,
+      bytes,
+      bitsPerWeight: bits,
+      samples,
+      tokens,
+      modules,
+      ...(budget && { budget }),
+    })
+  }
   await printTable(
     [
       { head: 'layer' },
@@ -172,7 +193,8 @@ interface Quantized extends QuantizedFiles {
 function quantizeOptions(options: QuantizeCommandOptions): QuantizeOptions {
   const { weights, activations, include, exclude, groupSize, algorithm = [] } = options
   const [quantizer] = algorithm as readonly QuantizerName[]
-  return { weights, activations, include, exclude, groupSize, algorithm: quantizer }
+  // A budget in its place comes with algorithms that see data.
+  return { weights: weights as QType, activations, include, exclude, groupSize, algorithm: quantizer }
 }
 
 /** From file to file, tensor by tensor; null where the whole model is needed. */

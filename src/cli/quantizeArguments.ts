@@ -1,5 +1,14 @@
 import { type Command, Option } from 'commander'
-import { actOrder, algorithmNames, quantizedType, repeated, wholeNumber } from './arguments.ts'
+import {
+  actOrder,
+  algorithmNames,
+  byteSize,
+  number,
+  quantizedType,
+  repeated,
+  wholeNumber,
+  wholeNumbers,
+} from './arguments.ts'
 
 /** Adds `lowbit quantize` with its options; its code is loaded when it runs. */
 export function addQuantize(program: Command, modelHelp: string) {
@@ -7,10 +16,21 @@ export function addQuantize(program: Command, modelHelp: string) {
     .command('quantize')
     .description('quantize the weights of a model, and its activations, and save it')
     .argument('<model>', modelHelp)
-    .requiredOption(
+    .option(
       '--weights <type>',
-      'int8, int4, int3, int2, float8 (= float8_e4m3fn), float8_e5m2, float8_e4m3fnuz, nf4 or fp4',
+      'one type for all layers: int8, int4, int3, int2, float8 (= float8_e4m3fn), float8_e5m2, float8_e4m3fnuz, nf4 or fp4',
       quantizedType,
+    )
+    .option(
+      '--target-bits <bits>',
+      'choose the bits of each layer, so that a weight has so many on average, scales counted, and the least is lost; with --calibration and --algorithm',
+      number(0),
+    )
+    .option('--target-size <size>', 'the same, for a model of such a size: 80MB, 1.5GB or bytes', byteSize)
+    .option(
+      '--max-kl <nats>',
+      'the same: the smallest model whose guesses are no farther from the float one, as mean KL divergence',
+      number(0),
     )
     .option(
       '--activations <type>',
@@ -53,6 +73,11 @@ export function addQuantize(program: Command, modelHelp: string) {
       '--group-size <n>',
       'columns of int4 and int2 weights that share a scale (default: 128, 96, 64 or 32); nf4 and fp4 weights (default: 64)',
       wholeNumber(1),
+    )
+    .option(
+      '--group-sizes <list>',
+      'with --target-bits and its like: sizes of groups, such as 32,64,128, among which layers are given theirs (default: that of --group-size alone)',
+      wholeNumbers(1),
     )
     .option(
       '--include <glob>',

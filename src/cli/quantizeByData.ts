@@ -6,6 +6,7 @@ import { DTypeError, ShapeError } from '../core/errors.ts'
 import { anyOf } from '../core/lists.ts'
 import { qint2, qint3, qint4, qint8 } from '../core/qtype.ts'
 import type { Device } from '../devices/device.ts'
+import type { ChosenBits } from '../evaluate/chooseBits.ts'
 import { calibrationData } from '../models/calibrationData.ts'
 import type { CausalLM } from '../models/causalLM.ts'
 import { quantizationOf, quantizeCalibrated } from '../models/quantizeCalibrated.ts'
@@ -16,6 +17,7 @@ import type { CalibratedAlgorithm } from '../quantize/calibrated/algorithm.ts'
 import type { CalibratedReport } from '../quantize/calibrated/solveStage.ts'
 import type { ActOrder } from '../quantize/gptqQuantizer.ts'
 import { memoryFootprint } from '../quantize/quantize.ts'
+import { bitsByBudget, candidateBits } from './bitsByBudget.ts'
 import { readTextFile } from './input.ts'
 import { interrupted } from './interrupt.ts'
 import { downloadBar, loadModel, planModel } from './model.ts'
@@ -40,6 +42,8 @@ export interface DataOptions {
 export interface QuantizedByData extends QuantizedFiles {
   model: CausalLM
   reports: CalibratedReport[]
+  /** How many bits layers were given, where a budget was. */
+  chosen: ChosenBits | null
   /** Tokens that passed through it, in so many samples. */
   tokens: number
   samples: number
@@ -54,7 +58,9 @@ export async function quantizeByData(
 ): Promise<QuantizedByData> {
   const { weights, groupSize, symmetric, activations, actOrder, format, out, overwrite } = options
   refuseTypes(names, options)
-  const settings = { bits: weights.bits, groupSize, symmetric, actOrder, activations }
+  if (!weights) candidateBits(format)
+  // Where bits are chosen by a budget, these are the type that is said to differ.
+  const settings = { bits: weights?.bits ?? 4, groupSize, symmetric, actOrder, activations }
   const { quality, timeLimit } = options
   const algorithm = quality
     ? await algorithmsOfQuality(quality, settings, timeLimit)
@@ -63,11 +69,12 @@ export async function quantizeByData(
   const model = await loadModel(path, device, options, { dequantize: true, prepareTokenizer: true })
   const floatBytes = memoryFootprint(model)
   const data = await readSamples(model, names, options)
+  const chosen = weights ? null : await bitsByBudget(model, algorithm, data, options)
   const bar = await progressBar(names.join(' '), options)
   const { include, exclude } = options
   const resume = options.resume ? finishedBlocks(out) : undefined
   const reports = await quantizeCalibrated(model, {
-    ...{ algorithm, include, exclude, data, resume },
+    ...{ algorithm, include, exclude, data, resume, overrides: chosen?.overrides },
     signal: interrupted,
     onWarning: (message) => console.warn(`lowbit: ${message}`),
     onProgress: ({ block, blocks, done }) => bar.update(done, 1, `block ${block} of ${blocks}`),
@@ -82,16 +89,17 @@ export async function quantizeByData(
   if (resume) await rm(resume, { recursive: true, force: true })
   const { name } = await schemeToWrite(format, await layersToWrite(model))
   const tokens = data.reduce((sum, ids) => sum + ids.length, 0)
-  return { model, bytes, floatBytes, format: name, reports, tokens, samples: data.length }
+  return { model, bytes, floatBytes, format: name, reports, chosen, tokens, samples: data.length }
 }
 
 /** @throws DTypeError if the algorithms do not have this type */
 function refuseTypes(names: readonly CalibratedAlgorithmName[], { weights }: QuantizeCommandOptions): void {
   const types = names.includes('smoothQuant') ? [qint8] : [qint2, qint3, qint4, qint8]
-  if (types.includes(weights)) return
+  if (weights ? types.includes(weights) : types.length > 1) return
   const known = anyOf(types.map(({ bits }) => `int${bits}`))
+  const received = weights ? `--weights ${weights.name}` : 'a budget for several'
   throw new DTypeError(
-    `quantize: --algorithm ${names.join(',')} takes weights of ${known}; received --weights ${weights.name}`,
+    `quantize: --algorithm ${names.join(',')} takes weights of ${known}; received ${received}`,
   )
 }
 

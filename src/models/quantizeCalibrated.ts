@@ -23,6 +23,7 @@ import type { RunOptions } from '../quantize/calibrated/run.ts'
 import type { CalibratedReport } from '../quantize/calibrated/solveStage.ts'
 import type { SampleArguments } from '../quantize/calibrated/stage.ts'
 import { checkQuantizeOptions, someGlobs, someLayers } from '../quantize/options.ts'
+import { someOverrides } from '../quantize/overrides.ts'
 import type { QuantizeOptions } from '../quantize/quantize.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import {
@@ -41,7 +42,7 @@ export type CalibrationSample = readonly number[] | Int32Array | Tensor | readon
 
 /** How `quantizeCalibrated` quantizes a model. */
 export interface CalibratedOptions
-  extends Pick<QuantizeOptions, 'include' | 'exclude' | 'layers'>,
+  extends Pick<QuantizeOptions, 'include' | 'exclude' | 'layers' | 'overrides'>,
     SamplingOfTexts {
   /** What chooses codes, scales and the floats before them; several in the order in which they do it. */
   algorithm: CalibratedAlgorithm | readonly CalibratedAlgorithm[]
@@ -96,6 +97,7 @@ const optionKinds: OptionKinds<CalibratedOptions> = {
   include: someGlobs,
   exclude: someGlobs,
   layers: someLayers,
+  overrides: someOverrides,
   blocks: someGlobs,
   scratch: anObject,
   resume: aString,
@@ -191,7 +193,12 @@ function argumentsOf(sample: CalibrationSample, i: number): SampleArguments {
 /** What `quantize` is told: the options of the algorithms, and which layers. */
 export function quantizationOf(
   list: readonly CalibratedAlgorithm[],
-  { include, exclude, layers }: Pick<CalibratedOptions, 'include' | 'exclude' | 'layers'>,
+  {
+    include,
+    exclude,
+    layers,
+    overrides,
+  }: Pick<CalibratedOptions, 'include' | 'exclude' | 'layers' | 'overrides'>,
 ): QuantizeOptions {
   const solvers = list.filter(({ quantizer }) => quantizer)
   if (solvers.length > 1)
@@ -203,7 +210,9 @@ export function quantizationOf(
     throw new ShapeError(
       `quantizeCalibrated: an algorithm must say what weights become; received ${list.map(({ name }) => name).join(', ') || 'none'}`,
     )
-  const given = Object.entries({ include, exclude, layers }).filter(([, value]) => value !== undefined)
+  const given = Object.entries({ include, exclude, layers, overrides }).filter(
+    ([, value]) => value !== undefined,
+  )
   const options = { ...said, ...Object.fromEntries(given) } as QuantizeOptions
   if (solvers.length > 0) options.algorithm = solvers[0].quantizer
   checkQuantizeOptions('quantizeCalibrated', options)

@@ -19,6 +19,7 @@ import { aModule, type Module } from '../nn/module.ts'
 import { aComputeDType } from '../qtensor/computeDtype.ts'
 import { aQuantizer, scaleKinds } from '../qtensor/quantizer.ts'
 import { layerSets } from './layerSets.ts'
+import { checkOverrides, someOverrides } from './overrides.ts'
 import type { QuantizeOptions } from './quantize.ts'
 import { quantizers } from './quantizers.ts'
 
@@ -47,6 +48,7 @@ const optionKinds: OptionKinds<QuantizeOptions> = {
   computeDtype: aComputeDType,
   outlierThreshold: atLeast(0),
   layers: someLayers,
+  overrides: someOverrides,
   strict: aBoolean,
   ...scaleKinds,
 }
@@ -60,6 +62,7 @@ const renamed = {
 /** @throws ShapeError or DTypeError for options that `quantize` does not have or cannot take */
 export function checkQuantizeOptions(operation: string, options: QuantizeOptions): void {
   checkOptions(operation, options, optionKinds, renamed)
+  checkOverrides(operation, options.overrides)
 }
 
 /** @throws ShapeError or DTypeError unless these are options of `quantize`, or null, by name or pattern */

@@ -16,6 +16,7 @@ import { codebookBlockSizes, hasRuns } from './codebook.ts'
 import { globMatcher } from './glob.ts'
 import { type LayerSet, layerSets } from './layerSets.ts'
 import { checkQuantizeOptions } from './options.ts'
+import { type LayerOverrides, overridden, overridesOf } from './overrides.ts'
 import { defaultQuantizer, type QuantizerName, quantizers } from './quantizers.ts'
 
 /** What `quantize` does to which layers. */
@@ -56,6 +57,8 @@ export interface QuantizeOptions extends ScaleOptions {
    * quantized; `quanto` those that quanto knows; a list names them, embeddings included.
    */
   layers?: LayerSet | readonly LayerClass[]
+  /** What is otherwise for single layers. */
+  overrides?: LayerOverrides
   /** Refuses to compute with activations that were never calibrated, instead of warning once. */
   strict?: boolean
 }
@@ -83,28 +86,27 @@ export interface PlannedTwin {
 
 /** The twins that `quantize` puts in place, by path; nothing is replaced yet. */
 export function planTwins(model: Module, options: QuantizeOptions): Map<string, PlannedTwin> {
-  const qtype = asQType(options.weights, 'quantize: weights')
   const uncalibrated = new Uncalibrated({ strict: options.strict })
   const activations = { qtype: activationType(options.activations), uncalibrated }
   const modules = [...model.modulePaths()]
   checkGlobs(model, [options.include ?? [], options.exclude ?? []].flat(), 'quantize')
   const included = options.include === undefined ? () => true : globMatcher(options.include)
   const excluded = options.exclude === undefined ? () => false : globMatcher(options.exclude)
-  const { algorithm = defaultQuantizer(qtype) } = options
-  const quantizer = typeof algorithm === 'string' ? quantizers[algorithm] : algorithm
-  if (quantizer.types && !quantizer.types.includes(qtype))
-    throw new DTypeError(
-      `quantize: weights must be ${several(quantizer.types.map(({ name }) => name))} for ${quantizer.name}; received ${qtype.name}`,
-    )
+  const overrideOf = overridesOf(model, options.overrides)
+  quantizerOf(options)
   const planned = new Map<string, PlannedTwin>()
   for (const [layer, paths] of modules) {
     const kind = twinFor(layer, options.layers)
     if (!kind || !paths.some(included) || paths.some(excluded)) continue
     const [path] = paths
+    const override = overrideOf(paths)
+    if (override === null) continue
+    const own = overridden(options, override)
+    const { qtype, quantizer } = quantizerOf(own)
     const { shortGroups = false } = quantizer
-    const short = shortGroups === 'zeroPoints' ? (options.zeroPoints ?? false) : shortGroups
-    const groupSize = groupSizeOf(layer, qtype, options.groupSize, path, short)
-    const weights = { qtype, groupSize, quantizer, ...scaleOptions(options) }
+    const short = shortGroups === 'zeroPoints' ? (own.zeroPoints ?? false) : shortGroups
+    const groupSize = groupSizeOf(layer, qtype, own.groupSize, path, short)
+    const weights = { qtype, groupSize, quantizer, ...scaleOptions(own) }
     const twin = kind.make(layer, { weights, activations })
     if (!twin) continue
     if (twin instanceof QWeightModule) {
@@ -120,6 +122,18 @@ export function planTwins(model: Module, options: QuantizeOptions): Map<string, 
   }
   if (planned.size === 0) throw nothingLeft(modules, options.layers)
   return planned
+}
+
+/** What weights become, and what chooses their codes. @throws DTypeError if that does not have the type */
+function quantizerOf(options: QuantizeOptions): { qtype: QType; quantizer: Quantizer } {
+  const qtype = asQType(options.weights, 'quantize: weights')
+  const { algorithm = defaultQuantizer(qtype) } = options
+  const quantizer = typeof algorithm === 'string' ? quantizers[algorithm] : algorithm
+  if (quantizer.types && !quantizer.types.includes(qtype))
+    throw new DTypeError(
+      `quantize: weights must be ${several(quantizer.types.map(({ name }) => name))} for ${quantizer.name}; received ${qtype.name}`,
+    )
+  return { qtype, quantizer }
 }
 
 /** Those that are given. */

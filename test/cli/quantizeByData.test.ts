@@ -63,6 +63,51 @@ test('it writes what quantizeCalibrated gives, and says on how much text', async
   }
 })
 
+test('a budget in the place of --weights chooses the bits of each layer', async () => {
+  const out = join(root, 'mixed')
+  const given = ['quantize', stories, '--calibration', lines, '--no-packing', '--include', '*.0.mlp.*']
+  const model = await json(...given, '--target-bits', '4', '--group-size', '32', '--out', out)
+  assert.equal(model.format, 'gptq')
+  const types = model.modules.map(({ weights }: { weights: string }) => weights)
+  assert.equal(types.length, 3)
+  assert.ok(new Set(types).size > 1, types.join())
+  const device = openDevice('cpu')
+  after(() => device.close())
+  using written = await loadCausalLM(out, { device })
+  for (const [i, { path, choices, chosen }] of model.budget.layers.entries()) {
+    const weight = written.getParameter(`${path}.weight`) as QTensor
+    assert.equal(weight.qtype.name, types[i])
+    assert.equal(weight.qtype.bits, choices[chosen].override.bits)
+  }
+  const refusals: [args: string[], message: RegExp][] = [
+    [[], /one of --weights, --target-bits, --target-size and --max-kl must be given; received none\n$/],
+    [['--max-kl', '1', '--weights', 'int4'], /must be given; received --weights, --max-kl\n$/],
+    [['--target-bits', '1'], /targetBits must be from 2\.5.*, to 8\..*, the largest; received 1\n$/],
+    [['--target-bits', '4', '--format', 'awq'], /several bits to choose from; awq has 4 alone\n$/],
+    [
+      ['--target-bits', '4', '--algorithm', 'hqq'],
+      /a budget goes with algorithms that see data, such as gptq; received --algorithm hqq\n$/,
+    ],
+    [['--target-size', '3 apples'], /It must be a size such as 80MB/],
+    [
+      ['--weights', 'int4', '--group-sizes', '32'],
+      /--group-sizes goes with --target-bits, --target-size or --max-kl; received none of them\n$/,
+    ],
+  ]
+  for (const [args, message] of refusals) {
+    const { code, stderr } = await lowbit(
+      ...given,
+      '--group-size',
+      '32',
+      '--out',
+      join(root, 'refused'),
+      ...args,
+    )
+    assert.notEqual(code, 0)
+    assert.match(stderr, message)
+  }
+})
+
 test('what does not go together is refused in one line, before the model is read', async () => {
   const given = ['quantize', stories, '--out', join(root, 'refused'), '--weights', 'int4']
   const refusals: [args: string[], message: RegExp][] = [

@@ -39,7 +39,7 @@ const options: Case[] = [
   {
     name: 'a type in the place of options',
     run: () => quantize(net(), 'int4' as unknown as QuantizeOptions),
-    says: 'quantize: options must be an object with weights, activations, include, exclude, algorithm, groupSize, computeDtype, outlierThreshold, layers, strict, zeroPoints, symmetric, scaleDtype, blockRows; received "int4"',
+    says: 'quantize: options must be an object with weights, activations, include, exclude, algorithm, groupSize, computeDtype, outlierThreshold, layers, overrides, strict, zeroPoints, symmetric, scaleDtype, blockRows; received "int4"',
   },
   {
     name: 'a class in the place of a model',

@@ -1,23 +1,17 @@
 import { ShapeError } from '../../core/errors.ts'
 import type { Device } from '../../devices/device.ts'
 import type { Module } from '../../nn/module.ts'
-import { QWeightModule } from '../../nn/qmodule.ts'
 import { QTensor } from '../../qtensor/qtensor.ts'
 import { keep, scope } from '../../tensor/scope.ts'
 import { noGrad } from '../../tensor/tape.ts'
 import { Tensor } from '../../tensor/tensor.ts'
-import { planTwins, type QuantizeOptions } from '../quantize.ts'
+import type { QuantizeOptions } from '../quantize.ts'
 import { ActivationTwins } from './activationTwins.ts'
-import type {
-  CalibratedAlgorithm,
-  CalibratedBlock,
-  CalibratedLayer,
-  CalibratedRun,
-  FloatLayer,
-} from './algorithm.ts'
+import type { CalibratedAlgorithm, CalibratedBlock, CalibratedLayer, CalibratedRun } from './algorithm.ts'
 import { Edits } from './edits.ts'
 import { Changes, type FinishedStages, restoreStage } from './finishedStages.ts'
 import { HiddenStates } from './hiddenStates.ts'
+import { plannedLayers } from './plannedLayers.ts'
 import { type CalibratedProgress, Progress } from './progress.ts'
 import { Scratch, type ScratchFile } from './scratch.ts'
 import { Snapshot } from './snapshot.ts'
@@ -272,16 +266,4 @@ function exampleOf(device: Device, sample: SampleArguments): unknown[] {
     const some = Int32Array.from(ids.slice(0, exampleTokens))
     return keep(Tensor.fromArray(device, some, [1, some.length]))
   })
-}
-
-function plannedLayers(model: Module, options: QuantizeOptions): Map<string, CalibratedLayer> {
-  const layers = new Map<string, CalibratedLayer>()
-  for (const [path, { layer, twin }] of planTwins(model, options)) {
-    if (!(twin instanceof QWeightModule)) continue
-    const float = layer as FloatLayer
-    if (float.weight.isMeta)
-      throw new ShapeError(`quantizeCalibrated: weights must be loaded; ${path} has none yet`)
-    layers.set(path, { path, float, twin })
-  }
-  return layers
 }

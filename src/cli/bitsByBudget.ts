@@ -1,0 +1,150 @@
+import { FormatError, ShapeError } from '../core/errors.ts'
+import { several } from '../core/lists.ts'
+import { qint8, unsignedType } from '../core/qtype.ts'
+import { type ChosenBits, chooseBits, type LayerChoice } from '../evaluate/chooseBits.ts'
+import { writingSchemes } from '../formats/schemes/targets.ts'
+import type { CausalLM } from '../models/causalLM.ts'
+import type { CalibratedAlgorithm } from '../quantize/calibrated/algorithm.ts'
+import type { LayerOverride } from '../quantize/overrides.ts'
+import { interrupted } from './interrupt.ts'
+import { formatBytes, printTable, progressBar } from './output.ts'
+import type { QuantizeCommandOptions } from './quantize.ts'
+
+/** What bits are chosen for; at most one of them is given. */
+export interface BudgetOptions {
+  targetBits?: number
+  targetSize?: number
+  maxKl?: number
+  /** Sizes of groups among which layers are given theirs. */
+  groupSizes?: number[]
+}
+
+/** Whether a command has a budget. @throws FormatError if it has several, or one beside `--weights` */
+export function hasBudget({
+  targetBits,
+  targetSize,
+  maxKl,
+  groupSizes,
+  weights,
+}: QuantizeCommandOptions): boolean {
+  const budgets = Object.entries({
+    '--target-bits': targetBits,
+    '--target-size': targetSize,
+    '--max-kl': maxKl,
+  })
+  const given = budgets.filter(([, value]) => value !== undefined).map(([name]) => name)
+  const all = weights === undefined ? given : ['--weights', ...given]
+  if (all.length !== 1)
+    throw new FormatError(
+      `quantize: one of --weights, --target-bits, --target-size and --max-kl must be given; received ${several(all) || 'none'}`,
+    )
+  if (groupSizes && given.length === 0)
+    throw new FormatError(
+      'quantize: --group-sizes goes with --target-bits, --target-size or --max-kl; received none of them',
+    )
+  return given.length === 1
+}
+
+/** Integers that layers may become: those of the format, and where none is named, of most formats. */
+export function candidateBits(format: string | undefined): LayerOverride[] {
+  const bits = [2, 3, 4, 5, 6, 8]
+  const writer = writingSchemes().find(({ name }) => name === format)?.writer
+  if (!writer) return [2, 3, 4, 8].map((each) => ({ bits: each }))
+  const held = bits.filter((each) =>
+    writer.types.some((type) => type === unsignedType(each) || (each === 8 && type === qint8)),
+  )
+  if (held.length < 2)
+    throw new ShapeError(
+      `quantize: a format must hold integers of several bits to choose from; ${format} has ${held.length === 0 ? 'none' : `${held[0]} alone`}`,
+    )
+  return held.map((each) => ({ bits: each }))
+}
+
+/** Chooses the bits of each layer for the budget, and prints them as a table, with the curve that led there. */
+export async function bitsByBudget(
+  model: CausalLM,
+  algorithm: readonly CalibratedAlgorithm[],
+  data: readonly (readonly number[])[],
+  options: QuantizeCommandOptions,
+): Promise<ChosenBits> {
+  const { targetBits, targetSize, maxKl, groupSizes, include, exclude, format, json } = options
+  const bits = candidateBits(format)
+  const bar = await progressBar('sensitivity', options)
+  const chosen = await chooseBits(model, {
+    ...{ algorithm, data, targetBits, targetSize, maxKl, include, exclude },
+    candidates: groupSizes
+      ? groupSizes.flatMap((groupSize) => bits.map((each) => ({ ...each, groupSize })))
+      : bits,
+    signal: interrupted,
+    onProgress: (done, total, path) => bar.update(done, total, path),
+  }).finally(bar.stop)
+  if (!json) await printChosen(chosen)
+  return chosen
+}
+
+async function printChosen(chosen: ChosenBits): Promise<void> {
+  const { layers, curve, bitsPerWeight, bytes, klDivergence } = chosen
+  const names = layers[0].choices.map(({ override }) => `KL at ${showOverride(override)}`)
+  await printTable(
+    [
+      { head: 'layer' },
+      { head: 'chosen', numeric: true },
+      { head: 'bits, with scales', numeric: true },
+      ...names.map((head) => ({ head, numeric: true })),
+    ],
+    layers.map((layer) => [layer.path, showOverride(taken(layer).override), ...numbers(layer)]),
+  )
+  process.stdout.write('\n')
+  await printTable(
+    [
+      { head: 'bits per weight', numeric: true },
+      { head: 'size', numeric: true },
+      { head: 'KL, summed', numeric: true },
+      { head: '' },
+    ],
+    shown(chosen).map((point) => [
+      point.bitsPerWeight.toFixed(2),
+      formatBytes(point.bytes),
+      point.loss.toFixed(4),
+      bar(point.loss, curve[0].loss),
+    ]),
+  )
+  const kl = klDivergence === null ? '' : `, KL ${klDivergence.toFixed(4)} of all together`
+  process.stdout.write(
+    `\nchosen: ${bitsPerWeight.toFixed(2)} bits per weight, ${formatBytes(bytes)}${kl}\n\n`,
+  )
+}
+
+/** `4 bits`; with groups of 32 `4 bits g32` */
+function showOverride({ bits, groupSize }: LayerOverride): string {
+  return `${bits} bits${groupSize ? ` g${groupSize}` : ''}`
+}
+
+function taken({ choices, chosen }: LayerChoice): LayerChoice['choices'][number] {
+  return choices[chosen]
+}
+
+function numbers(layer: LayerChoice): string[] {
+  return [
+    taken(layer).bitsPerWeight.toFixed(2),
+    ...layer.choices.map(({ klDivergence }) => (klDivergence ?? 0).toFixed(5)),
+  ]
+}
+
+/** Points of the curve, evenly apart in bits, as many as a screen has room for. */
+function shown({ curve }: ChosenBits): ChosenBits['curve'] {
+  const rows = 12
+  const [first, last] = [curve[0].bitsPerWeight, (curve.at(-1) ?? curve[0]).bitsPerWeight]
+  const places = Array.from({ length: rows }, (_, i) => first + ((last - first) * i) / (rows - 1))
+  return [
+    ...new Set(
+      places.map((place) => curve.findLast((point) => point.bitsPerWeight <= place + 1e-9) ?? curve[0]),
+    ),
+  ]
+}
+
+/** The logarithm of a loss as a bar, of 30 columns from a thousandth of the largest up. */
+function bar(loss: number, largest: number): string {
+  const share = loss > 0 ? 1 + Math.log10(loss / largest) / 3 : 0
+  return '█'.repeat(Math.max(0, Math.round(30 * share)))
+}
