@@ -1,0 +1,74 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { cifar } from '../../examples/cifar/cifar.ts'
+import { ResNet20 } from '../../examples/cifar/resnet20.ts'
+import {
+  accuracy,
+  DataLoader,
+  loadStateDict,
+  openDevice,
+  quantizeCalibrated,
+  readStateDict,
+  stackImages,
+  type Tensor,
+} from '../../src/index.ts'
+import { type Asked, type Row, rowsOf } from './recipes.ts'
+
+const shared = join(import.meta.dirname, '../../../shared')
+const data = process.env.LOWBIT_DATA ?? join(shared, 'data')
+const models = process.env.LOWBIT_MODELS ?? join(shared, 'models')
+
+const imageBytes = 1 + 3 * 32 * 32
+
+/**
+ * The numbers of images of which no test image is a near copy: where the mean distance of their pixels, each
+ * less the image's own mean, is above 12 of 255: copies that were compressed anew lie below 10, all others above 15.
+ */
+export function withoutCopies(images: Uint8Array, test: Uint8Array): number[] {
+  const centred = (bytes: Uint8Array) =>
+    Array.from({ length: bytes.length / imageBytes }, (_, i) => {
+      const pixels = Float32Array.from(bytes.subarray(i * imageBytes + 1, (i + 1) * imageBytes))
+      const mean = pixels.reduce((sum, value) => sum + value, 0) / pixels.length
+      return pixels.map((value) => value - mean)
+    })
+  const others = centred(test)
+  const isCopy = (image: Float32Array) =>
+    others.some(
+      (other) => image.reduce((sum, value, i) => sum + Math.abs(value - other[i]), 0) / image.length < 12,
+    )
+  return centred(images).flatMap((image, i) => (isCopy(image) ? [] : [i]))
+}
+
+/** The trained ResNet-20 of examples/cifar: how many of the test images are told right. */
+export async function resnet20Rows(asked: Asked): Promise<Row[]> {
+  const device = openDevice('cpu', { threads: 2 })
+  const collate = stackImages(device, 10)
+  const load = async () => {
+    const model = new ResNet20()
+    await loadStateDict(model, await readStateDict(join(models, 'cifar10-resnet20/resnet20.safetensors')), {
+      device,
+    })
+    return model
+  }
+  const [bytes, testBytes] = await Promise.all(
+    ['calibration-1000.bin', 'test-200.bin'].map((name) => readFile(join(data, 'cifar10', name))),
+  )
+  const images = cifar(bytes)
+  const kept = withoutCopies(bytes, testBytes)
+  console.error(`${images.length - kept.length} near copies of test images are left out`)
+  const own = { length: kept.length, get: (i: number) => images.get(kept[i]) }
+  const test = new DataLoader(cifar(testBytes), { batchSize: 100, collate })
+  const right = async (model: ResNet20) => {
+    const { accuracy: share } = await accuracy(model, test)
+    return `${Math.round(share * 200)} of 200`
+  }
+  const samples: Tensor[] = []
+  for await (const { x } of new DataLoader(own, { batchSize: 32, collate })) samples.push(x.clone())
+  const rows = await rowsOf(asked, await right(await load()), async (algorithm) => {
+    const model = await load()
+    await quantizeCalibrated(model, { algorithm, data: samples })
+    return right(model)
+  })
+  await device.close()
+  return rows
+}

@@ -1,0 +1,73 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type CausalLM, loadCausalLM, openDevice, perplexity, quantizeCalibrated } from '../../src/index.ts'
+import { type Asked, type Row, rowsOf } from './recipes.ts'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+const data = process.env.LOWBIT_DATA ?? join(root, '../shared/data')
+const models = process.env.LOWBIT_MODELS ?? join(root, '../shared/models')
+
+interface Subject {
+  folder: string
+  text: string
+  /** Bytes from 0 on that are calibrated on, and those that are scored. */
+  training: number
+  test: readonly [start: number, end: number]
+  context: number
+  /** What a cell shows. */
+  figure: 'perplexity' | 'klDivergence'
+}
+
+export const stories260K: Subject = {
+  folder: 'stories260K',
+  text: 'tinystories.txt',
+  training: 400_000,
+  test: [500_000, 514_000],
+  context: 128,
+  figure: 'perplexity',
+}
+
+/** Its perplexity is noise; KL from the float model is not. */
+export const shakespeare: Subject = {
+  folder: 'shakespeare-gpt2-1M',
+  text: 'tinyshakespeare.txt',
+  training: 1_000_000,
+  test: [1_030_000, 1_044_000],
+  context: 256,
+  figure: 'klDivergence',
+}
+
+const samples = 512
+
+/** Samples of the training part, of 128 tokens, evenly spread. */
+function samplesOf({ tokenizer }: CausalLM, text: string): number[][] {
+  if (!tokenizer) throw new Error('bench:quality: the model must have a tokenizer')
+  const ids = tokenizer.encode(text)
+  const length = 128
+  const count = Math.min(samples, Math.floor(ids.length / length))
+  const apart = Math.floor(ids.length / count)
+  return Array.from({ length: count }, (_, i) => [...ids.slice(i * apart, i * apart + length)])
+}
+
+/** What each recipe makes of a language model. */
+export async function languageRows(subject: Subject, asked: Asked): Promise<Row[]> {
+  const { folder, text, training, test, context, figure } = subject
+  const device = openDevice('cpu', { threads: 2 })
+  const load = () => loadCausalLM(join(models, folder), { device, dtype: 'float32' })
+  const bytes = await readFile(join(data, 'text', text))
+  const scored = bytes.subarray(...test).toString()
+  const baseline = await load()
+  const calibration = samplesOf(baseline, bytes.subarray(0, training).toString())
+  const measured = await perplexity(baseline, scored, { context })
+  const float = figure === 'perplexity' ? measured.perplexity.toFixed(3) : '0'
+  const rows = await rowsOf(asked, float, async (algorithm) => {
+    using model = await load()
+    await quantizeCalibrated(model, { algorithm, data: calibration, exclude: 'lm_head' })
+    const { [figure]: value } = await perplexity(model, scored, { context, baseline })
+    return figure === 'perplexity' ? (value as number).toFixed(3) : (value as number).toFixed(5)
+  })
+  baseline.dispose()
+  await device.close()
+  return rows
+}
