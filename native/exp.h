@@ -42,37 +42,6 @@ INLINE f32v exp(f32v x) {
 
 INLINE float exp(float x) { return exp(splat(x))[0]; }
 
-static const float exp2Constants[] = {
-    /* Below it the result is zero. */
-    -126.0f,
-    /* Adding 1.5·2^23 leaves round(x) in the low bits. */
-    12582912.0f,
-    /* Coefficients from r^6 on. */
-    1.535336188e-4f, 1.339887440e-3f, 9.618437358e-3f, 5.550332471e-2f, 2.402264791e-1f, 6.931472029e-1f};
-
-/*
- * 2^x of x < 127, what softmax takes of scores below the largest: within 2 ulp, and 0 below 2^-126. NaN stays.
- * Source: the polynomial of exp2f in Moshier, "Cephes Math Library", 1989; |r| <= 1/2.
- */
-INLINE f32v exp2(f32v x) {
-  const float* c = exp2Constants;
-  opaque(c);
-  const f32v shifter = splat(c[1]);
-  f32v shifted = x + shifter;
-  f32v r = x - (shifted - shifter);
-  f32v p = fma(r, splat(c[2]), splat(c[3]));
-  p = fma(p, r, splat(c[4]));
-  p = fma(p, r, splat(c[5]));
-  p = fma(p, r, splat(c[6]));
-  p = fma(p, r, splat(c[7]));
-  p = fma(p, r, splat(1.0f));
-  /* Of the bits of `shifted` only those of round(x) are left, in the exponent's place. */
-  f32v power = (f32v)(((i32v)shifted << 23) + 0x3f800000);
-  return select(x < c[0], f32v{}, p * power);
-}
-
-INLINE float exp2(float x) { return exp2(splat(x))[0]; }
-
 /*
  * ln x of a positive double: x = 2^e·m, m in [√½, √2), ln m = 2·artanh((m-1)/(m+1)); for sums of
  * exponentials.

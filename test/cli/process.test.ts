@@ -252,8 +252,8 @@ for (const [name, args, says] of [
   ],
   [
     'an unknown type',
-    ['quantize', stories, '--weights', 'int3', '--out', 'x'],
-    /'int3' is invalid\. It must be int8, int4, int2, float8/,
+    ['quantize', stories, '--weights', 'int5', '--out', 'x'],
+    /'int5' is invalid\. It must be int8, int4, int3, int2, float8/,
   ],
   [
     'an unknown algorithm',

@@ -132,7 +132,7 @@ OUTLINE void attentionSums(const float* weights, const FloatTokens<dtype>& v, in
 
 /*
  * Products of row r become scores, cap(scale · product) + bias, and -∞ where the row does not see the key,
- * whose weight is 2^-∞ = 0; gives the largest of them and of `largest`.
+ * whose weight is e^-∞ = 0; gives the largest of them and of `largest`.
  */
 INLINE float attentionMask(const AttentionRows& a, const AttentionSpan& span, int32_t r, int32_t first,
                            int32_t keys, float* row, float largest) {
@@ -145,7 +145,7 @@ INLINE float attentionMask(const AttentionRows& a, const AttentionSpan& span, in
   float factor = a.factor();
   for (int32_t j = 0; j < ATTENTION_KEYS; j += LANES) {
     f32v score = a.score(load(row + j) * factor);
-    if (bias) score += loadUpTo(bias + j, keys - j) * LOG2E;
+    if (bias) score += loadUpTo(bias + j, keys - j);
     i32v key = lanes + j;
     score = select((key >= low) & (key < high), score, splat(-__builtin_inff()));
     store(row + j, score);
@@ -180,7 +180,7 @@ static void fewScores(const AttentionRows& a, const Source& source, int32_t firs
 }
 
 /*
- * Scores become weights 2^(score - largest so far); what y and total hold is brought to the new largest
+ * Scores become weights e^(score - largest so far); what y and total hold is brought to the new largest
  * score.
  */
 static void fewWeights(const AttentionRows& a, const AttentionSpan& span, int32_t first, int32_t keys,
@@ -190,11 +190,11 @@ static void fewWeights(const AttentionRows& a, const AttentionSpan& span, int32_
     float top = attentionMask(a, span, r, first, keys, row, s.largest[r]);
     f32v total = {};
     for (int32_t j = 0; j < ATTENTION_KEYS; j += LANES) {
-      f32v weight = exp2(load(row + j) - top);
+      f32v weight = exp(load(row + j) - top);
       store(row + j, weight);
       total += weight;
     }
-    float before = exp2(s.largest[r] - top);
+    float before = exp(s.largest[r] - top);
     s.total[r] = s.total[r] * before + sum(total);
     s.largest[r] = top;
     if (before != 1 && !s.fresh) scaleRow(a, r, before);
@@ -232,7 +232,7 @@ OUTLINE void startFewRows(const AttentionRows& a) {
   s.fresh = true;
   for (int32_t r = 0; r < a.rows(); r++) {
     s.largest[r] = attentionStart(a.sink(r));
-    s.total[r] = exp2(a.sink(r) - s.largest[r]);
+    s.total[r] = exp(a.sink(r) - s.largest[r]);
   }
 }
 

@@ -10,7 +10,7 @@ namespace LOWBIT_ISA {
  */
 struct ManyRowsScratch {
   /*
-   * Of so many values each: q times its factor, and y before it is divided, transposed. They lie where products
+   * Of so many values each: q, and y before it is divided, transposed. They lie where products
    * put their blocks: a thread's memory is small in WebAssembly.
    */
   static constexpr int32_t size = 64 * PANEL_DEPTH;
@@ -63,7 +63,8 @@ static void manyScores(const AttentionRows& a, const Source& source, int32_t fir
 }
 
 /*
- * Products become scores, cap(product) + bias, and −∞ where a row does not see a key: its weight is 2^−∞ = 0.
+ * Products become scores, cap(factor · product) + bias, or stay as they are where there is neither; and −∞ where
+ * a row does not see a key: its weight is e^−∞ = 0.
  */
 OUTLINE void manyMask(const AttentionRows& a, int32_t first, int32_t keys, ManyRowsScratch& s) {
   /* [keys, rows] */
@@ -76,8 +77,9 @@ OUTLINE void manyMask(const AttentionRows& a, int32_t first, int32_t keys, ManyR
     i32v low = load(s.low + r), high = load(s.high + r);
     for (int32_t j = 0; j < keys; j++) {
       size_t at = j * s.width + r;
-      f32v score = a.score(load(s.scores + at));
-      if (a.bias) score += load(bias + at) * LOG2E;
+      f32v score = load(s.scores + at);
+      if (a.bias || a.softcap != 0) score = a.score(score * a.factor());
+      if (a.bias) score += load(bias + at);
       i32v key = splat(first + j);
       store(s.scores + at, select((key >= low) & (key < high), score, splat(-__builtin_inff())));
     }
@@ -85,25 +87,25 @@ OUTLINE void manyMask(const AttentionRows& a, int32_t first, int32_t keys, ManyR
 }
 
 /*
- * Scores become weights 2^(score - largest so far); what sums and total hold is brought to the new largest
- * score.
+ * Scores, which are still to be multiplied by `factor`, become weights e^(score - largest so far); what sums and
+ * total hold is brought to the new largest score.
  */
-static void manyWeights(const AttentionRows& a, int32_t keys, ManyRowsScratch& s) {
+static void manyWeights(const AttentionRows& a, int32_t keys, float factor, ManyRowsScratch& s) {
   for (int32_t r = 0; r < a.rows(); r += LANES) {
     float* scores = s.scores + r;
-    f32v before = load(s.largest + r), top = before, total = {};
-    for (int32_t j = 0; j < keys; j++) top = max(load(scores + j * s.width), top);
+    f32v before = load(s.largest + r), top = before, total = {}, by = splat(factor);
+    for (int32_t j = 0; j < keys; j++) top = max(load(scores + j * s.width) * by, top);
     for (int32_t j = 0; j < keys; j++) {
-      f32v weight = exp2(load(scores + j * s.width) - top);
+      f32v weight = exp(fma(load(scores + j * s.width), by, -top));
       store(scores + j * s.width, weight);
       total += weight;
     }
-    f32v factor = exp2(before - top);
+    f32v less = exp(before - top);
     store(s.largest + r, top);
-    store(s.total + r, load(s.total + r) * factor + total);
-    if (s.fresh || min(factor) == 1) continue;
+    store(s.total + r, load(s.total + r) * less + total);
+    if (s.fresh || min(less) == 1) continue;
     float* sums = s.sums + r;
-    for (int32_t i = 0; i < a.headSize; i++) store(sums + i * s.width, load(sums + i * s.width) * factor);
+    for (int32_t i = 0; i < a.headSize; i++) store(sums + i * s.width, load(sums + i * s.width) * less);
   }
 }
 
@@ -155,17 +157,17 @@ OUTLINE void startManyRows(const AttentionRows& a) {
   s.width = manyRowsWidth(a.headSize);
   s.queries = scratchHere<Blocks>().rows;
   s.sums = s.queries + ManyRowsScratch::size;
-  float factor = a.factor();
   int32_t rows = a.rows(), lanes = wholeVectors(rows);
   transposeRowsAt<FLOAT32>(a.q, [&](int32_t r) { return a.at(r); }, rows, a.headSize, s.queries, s.width);
-  for (int32_t i = 0; i < a.headSize; i++) {
-    float* queries = s.queries + i * s.width;
-    for (int32_t r = 0; r < lanes; r += LANES) store(queries + r, loadUpTo(queries + r, rows - r) * factor);
+  /* Lanes behind the last row hold zeros. */
+  for (int32_t i = 0, last = lanes - LANES; i < a.headSize; i++) {
+    float* queries = s.queries + i * s.width + last;
+    store(queries, loadUpTo(queries, rows - last));
   }
   for (int32_t r = 0; r < lanes; r++) {
     float sink = r < rows ? a.sink(r) : -__builtin_inff();
     s.largest[r] = attentionStart(sink);
-    s.total[r] = sink == -__builtin_inff() ? 0 : exp2(sink - s.largest[r]);
+    s.total[r] = sink == -__builtin_inff() ? 0 : exp(sink - s.largest[r]);
   }
 }
 
@@ -181,8 +183,9 @@ OUTLINE void manyRowsAttend(const AttentionRows& a, const Source& source, const 
   eachKeys(a, span, [&](int32_t first, int32_t keys) {
     bool partly = partlySeen(a, span, first, keys);
     manyScores(a, source, first, keys, s);
-    if (partly || a.bias || a.softcap != 0) manyMask(a, first, keys, s);
-    manyWeights(a, keys, s);
+    bool counted = a.bias || a.softcap != 0;
+    if (partly || counted) manyMask(a, first, keys, s);
+    manyWeights(a, keys, counted ? 1 : a.factor(), s);
     manyValues(a, source, first, keys, partly, s);
   });
 }
@@ -191,10 +194,10 @@ OUTLINE void manyRowsAttend(const AttentionRows& a, const Source& source, const 
 OUTLINE void endManyRows(const AttentionRows& a) {
   ManyRowsScratch& s = scratchHere<ManyRowsScratch>();
   for (int32_t r = 0; r < a.rows(); r += LANES) {
-    f32v total = load(s.total + r), factor = select(total == 0, splat(0.0f), 1.0f / total);
+    f32v total = load(s.total + r);
     for (int32_t i = 0; i < a.headSize; i++) {
       float* sums = s.sums + i * s.width + r;
-      store(sums, s.fresh ? f32v{} : load(sums) * factor);
+      store(sums, s.fresh ? f32v{} : select(total == 0, splat(0.0f), load(sums) / total));
     }
   }
   transposeRowsTo(s.sums, s.width, a.rows(), a.headSize, a.y, [&](int32_t r) { return a.at(r); });

@@ -5,8 +5,6 @@
 
 namespace LOWBIT_ISA {
 
-constexpr float LOG2E = 1.44269504f;
-
 /*
  * The keys that tokens see: token t those from low, and from slidingLow + t · step, to before high, and
  * before slidingHigh + t · step.
@@ -71,13 +69,10 @@ struct AttentionRows {
   /* Where a row of q and of y starts. */
   size_t at(int32_t row) const { return row / heads * stride + (size_t)(row % heads) * headSize; }
   size_t biasAt(int32_t row) const { return row / heads * biasToken + row % heads * biasHead; }
-  /*
-   * Scores are counted in powers of two, as exp2 takes them: what q · k is multiplied by, and what that
-   * becomes.
-   */
-  float factor() const { return softcap != 0 ? scale / softcap : scale * LOG2E; }
-  f32v score(f32v scaled) const { return softcap != 0 ? tanh(scaled) * (softcap * LOG2E) : scaled; }
-  float sink(int32_t row) const { return sinks ? sinks[row % heads] * LOG2E : -__builtin_inff(); }
+  /* What q · k is multiplied by, and what that becomes. */
+  float factor() const { return softcap != 0 ? scale / softcap : scale; }
+  f32v score(f32v scaled) const { return softcap != 0 ? tanh(scaled) * softcap : scaled; }
+  float sink(int32_t row) const { return sinks ? sinks[row % heads] : -__builtin_inff(); }
 
   /* These, from token t and its head h on. */
   AttentionRows part(int32_t t, int32_t tokensHere, int32_t h, int32_t headsHere) const {
