@@ -38,7 +38,11 @@ test('a run that was killed goes on where it was, to the same bytes', async () =
   const killed = join(root, 'killed')
   const first = await runChild(killed, 3)
   assert.ok(!first.at(-1)?.startsWith('hash'))
-  assert.deepEqual(await readdir(killed), ['run.json', 'stage-0001.safetensors', 'stage-0002.safetensors'])
+  // A fast machine comes some blocks further before it is killed.
+  const [run, ...stages] = (await readdir(killed)).filter((name) => !name.startsWith('.')).sort()
+  assert.equal(run, 'run.json')
+  assert.ok(stages.length >= 2 && stages.length < 7, `${stages}`)
+  for (const [i, stage] of stages.entries()) assert.equal(stage, `stage-000${i + 1}.safetensors`)
   const second = await runChild(killed)
   const model = await loadCausalLM('models/stories260K', { device })
   await quantizeCalibrated(model, { algorithm: importance, data: samples, exclude })
