@@ -13,10 +13,10 @@ void attention(const float* q, const void* k, const void* v, int32_t dtype, cons
       scale, softcap};
   int32_t keys = causal ? call.keys() : capacity;
   eachAttention(
-      call, keys, [&](const AttentionRows& rows, int32_t b, int32_t kvHead, int32_t t) {
+      call, keys, [&](const AttentionRows& rows, int32_t b, int32_t kvHead, int32_t t, int32_t step) {
         size_t cache = ((size_t)b * kvHeads + kvHead) * capacity * headSize;
         attendToFloats(rows, placeIn(k, dtype, cache), placeIn(v, dtype, cache), dtype, headSize, 0,
-                       call.span(b, t, capacity, causal));
+                       call.span(b, t, step, capacity, causal));
       });
 }
 

@@ -1,7 +1,14 @@
 #pragma once
-#include "call.h"
+#include "rows.h"
 
 namespace LOWBIT_ISA {
+
+/* Keys or values of a block as floats, one per thread. Whole vectors are written, whole tiles of columns read. */
+struct AttentionBlock {
+  alignas(64) float floats[ATTENTION_KEYS * PANEL_DEPTH + 2 * LANES];
+  alignas(64) float scale[PANEL_DEPTH + LANES];
+  alignas(64) float shift[PANEL_DEPTH + LANES];
+};
 
 /* A source of attention whose keys and values are made floats block by block. */
 template <class Rows> struct AttentionDecoded {
@@ -19,23 +26,28 @@ template <class Rows> struct AttentionDecoded {
                                       int32_t depth) {
     AttentionBlock& block = scratchHere<AttentionBlock>();
     rows.decode(token, count, i, depth, block.floats);
-    return {block.floats, 0, TILE_STRIDE};
+    return {block.floats, 0, PANEL_DEPTH};
   }
 };
 
-/* to [cols] = the floats of a dtype that caches have, from p[index] on; whole vectors are written. */
-static void decodeFloats(const void* p, int32_t dtype, size_t index, int32_t cols, float* to) {
+/* body(constant) with a dtype that floats of caches have. */
+template <class Body> INLINE void withCacheFloat(int32_t dtype, const Body& body) {
   switch (dtype) {
-    case FLOAT32: return FloatTokens<FLOAT32>{p, index, 0}.decode(1, cols, to, 0);
-    case FLOAT16: return FloatTokens<FLOAT16>{p, index, 0}.decode(1, cols, to, 0);
-    case FLOAT8_E4M3FN: return FloatTokens<FLOAT8_E4M3FN>{p, index, 0}.decode(1, cols, to, 0);
+    case FLOAT32: return body(Constant<FLOAT32>{});
+    case FLOAT16: return body(Constant<FLOAT16>{});
+    case FLOAT8_E4M3FN: return body(Constant<FLOAT8_E4M3FN>{});
     default: __builtin_trap();
   }
 }
 
-/*
- * Floats of a dtype, one token after another with `stride` values between them; data is that of token `base`.
- */
+/* to [cols] = the floats of a dtype that caches have, from p[index] on; whole vectors are written. */
+static void decodeFloats(const void* p, int32_t dtype, size_t index, int32_t cols, float* to) {
+  withCacheFloat(dtype, [&](auto type) {
+    FloatTokens<decltype(type)::value>{p, index, 0}.decode(1, cols, to, 0);
+  });
+}
+
+/* Floats of a dtype, one token after another with `stride` values between them; data is that of token `base`. */
 struct FloatRows {
   const void* data;
   int32_t dtype;
@@ -44,14 +56,11 @@ struct FloatRows {
 
   void decode(int32_t token, int32_t count, int32_t i, int32_t depth, float* to) const {
     for (int32_t t = 0; t < count; t++)
-      decodeFloats(data, dtype, (size_t)(token - base + t) * stride + i, depth, to + t * TILE_STRIDE);
+      decodeFloats(data, dtype, (size_t)(token - base + t) * stride + i, depth, to + t * PANEL_DEPTH);
   }
 };
 
-/*
- * A source of floats that lie one token after another, `stride` values between them; k and v are those of
- * `base`.
- */
+/* A source of floats that lie one token after another, `stride` values between them; k and v are those of `base`. */
 template <int dtype> struct AttentionFloats {
   const void *k, *v;
   size_t stride;
@@ -66,19 +75,12 @@ template <int dtype> struct AttentionFloats {
   }
 };
 
-/*
- * The keys that rows see of tokens in full join in: `stride` values between tokens, k and v those of `base`.
- */
-OUTLINE void attendToFloats(const AttentionRows& rows, const void* k, const void* v, int32_t dtype,
-                            size_t stride, int32_t base, const AttentionSpan& span) {
-  switch (dtype) {
-    case FLOAT32: return attendTo(rows, AttentionFloats<FLOAT32>{k, v, stride, base}, span);
-    case FLOAT16: return attendTo(rows, AttentionFloats<FLOAT16>{k, v, stride, base}, span);
-    default: {
-      FloatRows keys = {k, dtype, stride, base}, values = {v, dtype, stride, base};
-      return attendTo(rows, AttentionDecoded<FloatRows>{keys, values}, span);
-    }
-  }
+/* The keys that rows see of tokens in full join in: `stride` values between tokens, k and v those of `base`. */
+static void attendToFloats(const AttentionRows& rows, const void* k, const void* v, int32_t dtype,
+                           size_t stride, int32_t base, const AttentionSpan& span) {
+  withCacheFloat(dtype, [&](auto type) {
+    attendTo(rows, AttentionFloats<decltype(type)::value>{k, v, stride, base}, span);
+  });
 }
 
 /* p[index] of a dtype. */

@@ -26,9 +26,9 @@ void attentionCached(const float* q, const void* k, const void* v, const void* r
                     bits, headSize, shared, first};
   };
   eachAttention(
-      call, call.keys(), [&](const AttentionRows& rows, int32_t b, int32_t kvHead, int32_t t) {
+      call, call.keys(), [&](const AttentionRows& rows, int32_t b, int32_t kvHead, int32_t t, int32_t step) {
         int32_t start = call.first(b), end = start + tokens, full = start + t + 1 - residual;
-        AttentionSpan span = call.span(b, t, end, 1);
+        AttentionSpan span = call.span(b, t, step, end, 1);
         size_t head = (size_t)b * kvHeads + kvHead;
         AttentionSpan coded = span.sliding(span.slidingLow, full);
         /* Rows start anew every `capacity` tokens. */

@@ -75,7 +75,7 @@ void attentionGrad(const float* q, const float* k, const float* v, const float* 
     __builtin_memset(dk + keys, 0, (size_t)capacity * headSize * sizeof(float));
     __builtin_memset(dv + keys, 0, (size_t)capacity * headSize * sizeof(float));
     AttentionGradQuery query{k + keys, v + keys, dk + keys, dv + keys, headSize, scale, softcap};
-    AttentionSpan span = attentionSpan(ranges ? ranges + 2 * b : nullptr, capacity, causal, window, 0);
+    AttentionSpan span = attentionSpan(ranges ? ranges + 2 * b : nullptr, capacity, causal, window, 0, 1);
     for (int32_t h = kvHead * group; h < (kvHead + 1) * group; h++) {
       float sink = sinks ? sinks[h] : -__builtin_inff();
       for (int32_t t = 0; t < tokens; t++) {
