@@ -2,7 +2,7 @@ import { DTypeError, ShapeError } from '../core/errors.ts'
 import { check } from '../core/kinds.ts'
 import { several } from '../core/lists.ts'
 import { nearest } from '../core/nearest.ts'
-import { asQType, type QType, type QTypeName } from '../core/qtype.ts'
+import { asQType, type QType, type QTypeName, qint3 } from '../core/qtype.ts'
 import { aModule, type Module } from '../nn/module.ts'
 import { QModule, QWeightModule } from '../nn/qmodule.ts'
 import { findTwin, type LayerClass, type Twin, weightColumns } from '../nn/twins.ts'
@@ -21,7 +21,10 @@ import { defaultQuantizer, type QuantizerName, quantizers } from './quantizers.t
 
 /** What `quantize` does to which layers. */
 export interface QuantizeOptions extends ScaleOptions {
-  /** The type of the weights: a value such as `qint4`, or its name. */
+  /**
+   * The type of the weights: a value such as `qint4`, or its name. int3 has integer zero points and scales of
+   * float16, where neither these nor an algorithm are given: quanto's files have no 3 bits, and GPTQ's do.
+   */
   weights: QType | QTypeName
   /**
    * The type of activations, int8 or one of float8; default: they stay float. `calibrate` chooses their
@@ -101,7 +104,7 @@ export function planTwins(model: Module, options: QuantizeOptions): Map<string, 
     const [path] = paths
     const override = overrideOf(paths)
     if (override === null) continue
-    const own = overridden(options, override)
+    const own = withZeroPoints(overridden(options, override))
     const { qtype, quantizer } = quantizerOf(own)
     const { shortGroups = false } = quantizer
     const short = shortGroups === 'zeroPoints' ? (own.zeroPoints ?? false) : shortGroups
@@ -122,6 +125,16 @@ export function planTwins(model: Module, options: QuantizeOptions): Map<string, 
   }
   if (planned.size === 0) throw nothingLeft(modules, options.layers)
   return planned
+}
+
+/**
+ * Of 3 bits, which quanto does not have, the default is what GPTQ's files hold: integer zero points, and scales
+ * of 16 bits.
+ */
+function withZeroPoints(options: QuantizeOptions): QuantizeOptions {
+  const { weights, algorithm, zeroPoints, scaleDtype = 'float16' } = options
+  const isDefault = algorithm === undefined && zeroPoints === undefined
+  return isDefault && asQType(weights) === qint3 ? { ...options, zeroPoints: true, scaleDtype } : options
 }
 
 /** What weights become, and what chooses their codes. @throws DTypeError if that does not have the type */

@@ -4,6 +4,10 @@ import { after, test } from 'node:test'
 import type { FloatDType } from '../../src/core/dtype.ts'
 import { qint2, qint3, qint4, quint8 } from '../../src/core/qtype.ts'
 import { openDevice } from '../../src/devices/open.ts'
+import { Linear } from '../../src/nn/linear.ts'
+import { Sequential } from '../../src/nn/sequential.ts'
+import type { QTensor } from '../../src/qtensor/qtensor.ts'
+import { freeze, quantize } from '../../src/quantize/quantize.ts'
 import { max } from '../../src/quantize/quantizers.ts'
 import { scope } from '../../src/tensor/scope.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
@@ -66,3 +70,18 @@ function bytesUpTo(name: string): Buffer {
   const bytes = bytesOf(name)
   return Buffer.from(bytes.slice(0, (bytes.length / rows) * both))
 }
+
+test('3 bits have zero points unless they are refused, so that there is a format that holds them', async () => {
+  const parts = (options: { zeroPoints?: boolean }) => {
+    const model = new Sequential(new Linear(4, 1, { bias: false }))
+    // From −3 to 4 in steps of 1: the zero point is 3, and the code of w is w + 3.
+    Reflect.get(model, '0').weight = Tensor.fromArray(device, Float32Array.of(-3, 4, 1, 0)).view([1, 4])
+    quantize(model, { weights: 'int3', ...options })
+    freeze(model)
+    return (Reflect.get(model, '0').weight as QTensor).parts()
+  }
+  const { codes, offset } = parts({})
+  assert.deepEqual([...(await codes.toNumbers())], [0, 7, 4, 3])
+  assert.equal(offset?.kind, 'zeroPoint')
+  assert.equal(parts({ zeroPoints: false }).offset?.kind, 'shift')
+})
