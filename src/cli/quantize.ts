@@ -1,6 +1,4 @@
 import { isSavedFile } from '../checkpoints/checkpoint.ts'
-import { save, schemeToWrite } from '../checkpoints/save.ts'
-import { layersToWrite } from '../checkpoints/savedTensors.ts'
 import { FormatError } from '../core/errors.ts'
 import type { QType } from '../core/qtype.ts'
 import type { Device } from '../devices/device.ts'
@@ -23,6 +21,7 @@ import { type CommonOptions, loadModel, planModel, withDevice } from './model.ts
 import { formatBytes, formatCount, printJson, printTable, progressBar } from './output.ts'
 import { type DataOptions, type QuantizedByData, quantizeByData } from './quantizeByData.ts'
 import type { QuantizedLayer } from './report/quantizePage.ts'
+import { saveQuantized } from './saveQuantized.ts'
 
 export interface QuantizeCommandOptions extends CommonOptions, DataOptions, BudgetOptions {
   /** Absent where a budget chooses. */
@@ -231,22 +230,14 @@ async function quantizeLoaded(
   const model = await loadModel(path, device, options, { dequantize: true })
   const floatBytes = memoryFootprint(model)
   quantize(model, quantizeOptions(options))
-  const { calibration, format, out, overwrite } = options
+  const { calibration } = options
   if (calibration) await calibrateOnText(model, path, calibration, options)
   const quantizing = await progressBar('quantize', options)
   const errors = await weightErrors(model, { signal: interrupted, onProgress: quantizing.update }).finally(
     quantizing.stop,
   )
   freeze(model)
-  const saving = await progressBar('save', options)
-  const bytes = await save(model, out, {
-    format,
-    overwrite,
-    signal: interrupted,
-    onProgress: saving.update,
-  }).finally(saving.stop)
-  const { name } = await schemeToWrite(format, await layersToWrite(model))
-  return { model, bytes, floatBytes, format: name, errors }
+  return { model, floatBytes, errors, ...(await saveQuantized(model, options)) }
 }
 
 /** Each quantized module, with the error of its weight. */

@@ -1,7 +1,5 @@
 import { rm } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
-import { save, schemeToWrite } from '../checkpoints/save.ts'
-import { layersToWrite } from '../checkpoints/savedTensors.ts'
 import { DTypeError, ShapeError } from '../core/errors.ts'
 import { anyOf } from '../core/lists.ts'
 import { qint2, qint3, qint4, qint8 } from '../core/qtype.ts'
@@ -23,6 +21,7 @@ import { interrupted } from './interrupt.ts'
 import { downloadBar, loadModel, planModel } from './model.ts'
 import { progressBar } from './output.ts'
 import type { QuantizeCommandOptions } from './quantize.ts'
+import { saveQuantized } from './saveQuantized.ts'
 
 /** Of `lowbit quantize`, for algorithms that see data. */
 export interface DataOptions {
@@ -56,7 +55,7 @@ export async function quantizeByData(
   names: readonly CalibratedAlgorithmName[],
   options: QuantizeCommandOptions,
 ): Promise<QuantizedByData> {
-  const { weights, groupSize, symmetric, activations, actOrder, format, out, overwrite } = options
+  const { weights, groupSize, symmetric, activations, actOrder, format, out } = options
   refuseTypes(names, options)
   if (!weights) candidateBits(format)
   // Where bits are chosen by a budget, these are the type that is said to differ.
@@ -79,17 +78,10 @@ export async function quantizeByData(
     onWarning: (message) => console.warn(`lowbit: ${message}`),
     onProgress: ({ block, blocks, done }) => bar.update(done, 1, `block ${block} of ${blocks}`),
   }).finally(bar.stop)
-  const saving = await progressBar('save', options)
-  const bytes = await save(model, out, {
-    format,
-    overwrite,
-    signal: interrupted,
-    onProgress: saving.update,
-  }).finally(saving.stop)
+  const saved = await saveQuantized(model, options)
   if (resume) await rm(resume, { recursive: true, force: true })
-  const { name } = await schemeToWrite(format, await layersToWrite(model))
   const tokens = data.reduce((sum, ids) => sum + ids.length, 0)
-  return { model, bytes, floatBytes, format: name, reports, chosen, tokens, samples: data.length }
+  return { model, floatBytes, ...saved, reports, chosen, tokens, samples: data.length }
 }
 
 /** @throws DTypeError if the algorithms do not have this type */

@@ -46,7 +46,11 @@ testOnDevices('distilScales finds the scale of least squares, and leaves codes',
   model.fc.weight = Tensor.fromArray(device, Float32Array.of(1.2, 1.2, -1, 2)).view([1, 4])
   const x = Tensor.fromArray(device, Float32Array.of(1, 1, 0, 0)).view([1, 4])
   const algorithm = distilScales({ bits: 2, groupSize: null, loss: 'mse', batchTokens: 1, steps: 300 })
-  await quantizeCalibrated(model, { algorithm, ...data(x) })
+  const told: number[] = []
+  await quantizeCalibrated(model, { algorithm, ...data(x), onProgress: ({ done }) => told.push(done) })
+  // One stage is solved, and one is training.
+  assert.equal(told.filter((done) => done > 0.5).length, 300)
+  assert.equal(told.at(-1), 1)
   const weight = model.fc.weight as unknown as QTensor
   assert.deepEqual([...(await weight.codes().toNumbers())], [2, 2, 0, 3])
   // 2 · scale = 2.4

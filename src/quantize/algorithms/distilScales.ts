@@ -171,6 +171,7 @@ async function train(
     }
     scope(() => optimizer.step())
     schedule.step()
+    run.tell(done(step + 1))
     await checkLoss(last, step)
     run.signal?.throwIfAborted()
   }

@@ -85,10 +85,13 @@ export interface CalibratedRun {
   /** A place for a tensor of each sample, in memory or in the scratch file. */
   createStates(): HiddenStates
   warn(message: string): void
+  /** How much is done, 0 to 1, of what `finish` does. */
+  tell(done: number): void
 }
 
 /** A block whose layers are about to be solved; a model without blocks is one. */
-export interface CalibratedBlock extends Omit<CalibratedRun, 'layers' | 'pass' | 'forward' | 'model'> {
+export interface CalibratedBlock
+  extends Omit<CalibratedRun, 'layers' | 'pass' | 'forward' | 'model' | 'tell'> {
   /** '' where it is the whole model, or what lies outside of its blocks. */
   readonly path: string
   readonly module: Module

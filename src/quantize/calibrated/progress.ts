@@ -41,6 +41,12 @@ export class Progress {
     this.report()
   }
 
+  /** What is done of the stage, 0 to 1. */
+  set(done: number): void {
+    this.taken = Math.min(done, 1) * this.steps
+    this.report()
+  }
+
   private report(): void {
     const { stage: block, stages: blocks, path } = this
     if (block === 0) return

@@ -46,7 +46,7 @@ export async function runCalibrated(model: Model, options: RunOptions): Promise<
   try {
     for (const algorithm of algorithms) await algorithm.prepare?.(run)
     const reports = await run.solveAll()
-    for (const algorithm of algorithms) await algorithm.finish?.(run)
+    for (const algorithm of algorithms) await run.finishWith(algorithm)
     await run.quantizeActivations()
     run.keep()
     return reports
@@ -69,6 +69,7 @@ class Run implements CalibratedRun {
   readonly warn: (message: string) => void
   private readonly options: RunOptions
   private readonly activations: ActivationTwins
+  private progress: Progress | null = null
   private readonly snapshot: Snapshot
   private readonly scratch: Scratch
   private readonly half: boolean
@@ -113,10 +114,24 @@ class Run implements CalibratedRun {
     }
   }
 
+  /** Lets an algorithm change the quantized model, a stage of its own. */
+  async finishWith(algorithm: CalibratedAlgorithm): Promise<void> {
+    if (!algorithm.finish) return
+    this.progress?.begin('', 1)
+    await algorithm.finish(this)
+  }
+
+  tell(done: number): void {
+    this.progress?.set(done)
+  }
+
   async solveAll(): Promise<CalibratedReport[]> {
     const { samples, blocks, onProgress } = this.options
     const stages = stagesOf(this.model, this.layers, this.example, blocks)
-    const progress = new Progress(stages.filter(({ groups }) => groups.length > 0).length, onProgress)
+    const solving = stages.filter(({ groups }) => groups.length > 0).length
+    const finishing = this.options.algorithms.filter(({ finish }) => finish).length
+    const progress = new Progress(solving + finishing, onProgress)
+    this.progress = progress
     const step = async () => {
       await this.device.sync()
       progress.step()
