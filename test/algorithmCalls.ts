@@ -28,6 +28,7 @@ export const algorithmCalls: Record<string, Call> = {
       'symmetric',
       'steps',
       'timeLimit',
+      'maxOutputBytes',
       'batchTokens',
       'lr',
       'rounding',

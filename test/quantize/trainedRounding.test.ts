@@ -58,6 +58,23 @@ testOnDevices('distilScales finds the scale of least squares, and leaves codes',
   assert.ok(Math.abs(scale - 1.2) < 0.005, `${scale}`)
 })
 
+testOnDevices('distilScales keeps outputs of as many samples as it may, and says so', async (device) => {
+  const model = new Row()
+  model.fc.weight = Tensor.fromArray(device, Float32Array.of(1.2, 1.2, -1, 2)).view([1, 4])
+  const row = (...x: number[]) => Tensor.fromArray(device, Float32Array.from(x)).view([1, 4])
+  const warnings: string[] = []
+  const algorithm = distilScales({ bits: 2, groupSize: null, loss: 'mse', batchTokens: 1, maxOutputBytes: 4 })
+  await quantizeCalibrated(model, {
+    algorithm,
+    // With the second sample, too, the best scale would be 1.16.
+    data: [row(1, 1, 0, 0), row(0, 0, -1, 0)],
+    onWarning: (message) => warnings.push(message),
+  })
+  assert.match(warnings.join(), /outputs of 1 of 2 samples fill maxOutputBytes \(4\)/)
+  const [scale] = await (model.fc.weight as unknown as QTensor).scale('float32').toNumbers()
+  assert.ok(Math.abs(scale - 1.2) < 0.01, `${scale}`)
+})
+
 testOnDevices('distilScales with rounding moves a code where scales cannot help', async (device) => {
   const model = new Row()
   model.fc.weight = Tensor.fromArray(device, Float32Array.of(0.45, 0.3, -1, 2)).view([1, 4])

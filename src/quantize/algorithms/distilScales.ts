@@ -10,6 +10,7 @@ import { QTensor } from '../../qtensor/qtensor.ts'
 import { backward } from '../../tensor/backward.ts'
 import { logSoftmax, mul } from '../../tensor/ops/index.ts'
 import { scope } from '../../tensor/scope.ts'
+import { noGrad } from '../../tensor/tape.ts'
 import { Tensor } from '../../tensor/tensor.ts'
 import type { CalibratedAlgorithm, CalibratedLayer, CalibratedRun } from '../calibrated/algorithm.ts'
 import type { HiddenStates } from '../calibrated/hiddenStates.ts'
@@ -39,6 +40,11 @@ export interface DistilOptions extends IntegerWeights {
    * logits, or the squared distance. Default `kl`.
    */
   loss?: 'kl' | 'mse'
+  /**
+   * Bytes of outputs of the float model that are kept, in memory or in the scratch file: a vocabulary of 50,000
+   * takes 200 kB a token. Samples beyond them train nothing. Default 2 GiB.
+   */
+  maxOutputBytes?: number
   /** Chooses the samples of each step. Default 0. */
   seed?: number
 }
@@ -52,6 +58,7 @@ const optionKinds: OptionKinds<DistilOptions> = {
   rounding: aBoolean,
   roundingLr: above(0),
   loss: oneOf('kl', 'mse'),
+  maxOutputBytes: wholeNumber(1),
   seed: wholeNumber(0),
 }
 
@@ -69,11 +76,14 @@ export function distilScales(options: DistilOptions = {}): CalibratedAlgorithm {
   checkOptions('distilScales', options, optionKinds)
   const { steps = 200, batchTokens = 1024, lr = 0.01, rounding = false, roundingLr = 0.02 } = options
   const { bits, groupSize, symmetric, loss = 'kl', seed = 0, timeLimit = Infinity } = options
-  const settings = { steps, timeLimit, batchTokens, lr, rounding, roundingLr, loss, seed }
+  const { maxOutputBytes = 2 ** 31 } = options
+  const settings = { steps, timeLimit, batchTokens, lr, rounding, roundingLr, loss, seed, maxOutputBytes }
   let outputs: HiddenStates
   /** The float weights, in the order of the layers. */
   let floats: HiddenStates
   let places: Map<string, number>
+  /** Samples whose outputs are kept: the first of them. */
+  let known = 0
   const keepFloat = async ({ path, float }: CalibratedLayer) => {
     await floats.put(places.get(path) as number, float.weight)
   }
@@ -86,12 +96,7 @@ export function distilScales(options: DistilOptions = {}): CalibratedAlgorithm {
       floats = run.createStates()
       places = new Map([...run.layers.keys()].map((path, place) => [path, place]))
       if (rounding) for (const layer of run.layers.values()) await keepFloat(layer)
-      await run.pass(async (sample, y) => {
-        if (y instanceof Tensor && (await outputs.put(sample, y))) return
-        throw new ShapeError(
-          `distilScales: the model must give a tensor of finite numbers, its logits; of sample ${sample} it gives ${show(y)}`,
-        )
-      })
+      known = await keepOutputs(run, outputs, maxOutputBytes)
     },
     ...(rounding && {
       // Others may have changed them, as awq does.
@@ -106,8 +111,7 @@ export function distilScales(options: DistilOptions = {}): CalibratedAlgorithm {
         begun.push({ ...layer, float: await floats.get(places.get(layer.path) as number) })
       await withTrainedLayers(run.model, begun, async (trained) => {
         for (const { float } of begun) float?.dispose()
-
-        await train(run, trained, outputs, settings)
+        await train(run, trained, outputs, known, settings)
         for (const [i, { twin, weight }] of layers.entries()) {
           twin.weight = QTensor.fromParts(scope(() => trained[i].parts())).keep()
           weight.dispose()
@@ -116,6 +120,27 @@ export function distilScales(options: DistilOptions = {}): CalibratedAlgorithm {
       for (const states of [floats, outputs]) states.dispose()
     },
   }
+}
+
+/** Keeps what the float model gives of samples, as many as there is room for. @returns how many these are */
+async function keepOutputs(run: CalibratedRun, outputs: HiddenStates, most: number): Promise<number> {
+  let bytes = 0
+  for (let sample = 0; sample < run.samples; sample++) {
+    const y = noGrad(() => scope(() => run.forward(sample)))
+    if (!(y instanceof Tensor) || !(await outputs.put(sample, y)))
+      throw new ShapeError(
+        `distilScales: the model must give a tensor of finite numbers, its logits; of sample ${sample} it gives ${show(y)}`,
+      )
+    bytes += y.byteLength
+    y.dispose()
+    run.signal?.throwIfAborted()
+    if (bytes < most || sample + 1 === run.samples) continue
+    run.warn(
+      `distilScales: outputs of ${sample + 1} of ${run.samples} samples fill maxOutputBytes (${most}); the others train nothing`,
+    )
+    return sample + 1
+  }
+  return run.samples
 }
 
 type Settings = Required<Omit<DistilOptions, keyof IntegerWeights>>
@@ -142,6 +167,7 @@ async function train(
   run: CalibratedRun,
   trained: readonly TrainedLayer[],
   outputs: HiddenStates,
+  samples: number,
   { steps, timeLimit, batchTokens, lr, roundingLr, loss, seed }: Settings,
 ): Promise<void> {
   const codes = trained.flatMap((layer) => layer.codes)
@@ -156,7 +182,7 @@ async function train(
     optimizer,
     (step) => warmth(step, steps) * cosine(1, 0, Math.min(1, done(step))),
   )
-  const nextSample = shuffled(run.samples, new Random(seed))
+  const nextSample = shuffled(samples, new Random(seed))
   for (let step = 0; done(step) < 1; step++) {
     optimizer.zeroGrad()
     let last: Tensor | null = null
