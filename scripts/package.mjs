@@ -7,7 +7,7 @@
 // them.
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -49,12 +49,27 @@ function packMain() {
   for (const name of ['models', 'LICENSE', 'NOTICE', 'README.md'])
     cpSync(join(root, name), join(folder, name), { recursive: true })
   cpSync(join(root, 'dist'), join(folder, 'dist'), { recursive: true })
+  removeInnerTypes(join(folder, 'dist'))
   addCommonJS(join(folder, 'dist'), join(folder, 'dist', 'commonjs'))
   const { scripts, devDependencies, allowScripts, ...published } = manifest
   pack(folder, {
     ...published,
     optionalDependencies: Object.fromEntries(names.map((name) => [`@lowbit/${name}`, version])),
   })
+}
+
+/** Takes away the types that those of the public modules do not mention. */
+function removeInnerTypes(folder) {
+  const mentioned = new Set()
+  const read = (file) => {
+    if (mentioned.has(file)) return
+    mentioned.add(file)
+    for (const [, path] of readFileSync(file, 'utf8').matchAll(/(?:from|import\()\s*'(\.[^']+)'/g))
+      read(join(dirname(file), path.replace(/\.[jt]s$/, '.d.ts')))
+  }
+  read(join(folder, 'index.d.ts'))
+  for (const name of readdirSync(folder, { recursive: true }).filter((name) => name.endsWith('.d.ts')))
+    if (!mentioned.has(join(folder, name))) rmSync(join(folder, name))
 }
 
 /**

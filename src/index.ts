@@ -67,6 +67,7 @@ export { CausalLM, type CausalLMConfig, type ForwardOptions } from './models/cau
 export type { ChatMessage, ChatTemplateOptions } from './models/chatTemplate.ts'
 export type { ConvertedTensor } from './models/conversionPlan.ts'
 export { type Conversion, type ConvertOptions, convert } from './models/convert.ts'
+export type { DecodeStream } from './models/decodeStream.ts'
 export { GPT2LMHeadModel } from './models/families/gpt2.ts'
 export { LlamaForCausalLM } from './models/families/llama.ts'
 export { type FuseOptions, fuse } from './models/fuse.ts'

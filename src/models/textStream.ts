@@ -1,4 +1,4 @@
-import type { DecodeStream } from './tokenization/decodeStream.ts'
+import type { DecodeStream } from './decodeStream.ts'
 import type { Tokenizer } from './tokenizer.ts'
 
 /**

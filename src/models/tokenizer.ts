@@ -4,8 +4,9 @@ import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { JsonObject } from '../formats/json.ts'
 import { type ChatMessage, type ChatTemplateOptions, chatTemplateKinds, renderChat } from './chatTemplate.ts'
 import { CleanUpStream, cleanUp } from './cleanUp.ts'
-import { DecodeStream } from './tokenization/decodeStream.ts'
+import type { DecodeStream } from './decodeStream.ts'
 import type { Pipeline } from './tokenization/pipeline.ts'
+import { PipelineStream } from './tokenization/pipelineStream.ts'
 import { readVocabulary } from './tokenization/vocabulary.ts'
 
 /** How text becomes token ids. */
@@ -125,7 +126,7 @@ export class Tokenizer {
   decodeStream(options: DecodeOptions = {}): DecodeStream {
     checkOptions('decodeStream', options, decodeKinds)
     const cleaned = this.cleansUp() ? new CleanUpStream() : undefined
-    return new DecodeStream(this.pipeline, options.skipSpecialTokens ?? true, cleaned)
+    return new PipelineStream(this.pipeline, options.skipSpecialTokens ?? true, cleaned)
   }
 
   /**

@@ -79,7 +79,7 @@ export const gptqKinds: OptionKinds<GptqQuantizerOptions> = {
 export function gptqQuantizer(options: GptqQuantizerOptions = {}): Quantizer {
   checkOptions('gptqQuantizer', options, gptqKinds)
   if (isObject(options.scaleSearch))
-    checkOptions('gptqQuantizer: scaleSearch', options.scaleSearch, searchKinds)
+    checkOptions<ScaleSearch>('gptqQuantizer: scaleSearch', options.scaleSearch, searchKinds)
   return {
     name: 'gptq',
     shortGroups: true,

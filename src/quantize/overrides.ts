@@ -42,7 +42,7 @@ export function checkOverrides(operation: string, overrides: LayerOverrides | un
     const at = `${operation}: overrides: ${show(pattern)}`
     if (!isObject(override))
       throw new ShapeError(`${at} must be an object or null; received ${show(override)}`)
-    checkOptions(at, override, overrideKinds)
+    checkOptions<LayerOverride>(at, override, overrideKinds)
     if (override.bits !== undefined && override.weights !== undefined)
       throw new ShapeError(`${at} must say weights or bits; received both`)
   }

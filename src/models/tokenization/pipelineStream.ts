@@ -1,15 +1,15 @@
 import type { CleanUpStream } from '../cleanUp.ts'
+import type { DecodeStream } from '../decodeStream.ts'
 import type { Pipeline } from './pipeline.ts'
 
 /**
- * The text of tokens as they come: each piece as soon as no further token can change it, and all pieces
- * together what `decode` gives. Held back are characters that are not whole, runs of bytes that have not
+ * Text from a tokenizer's pipeline. Held back are characters that are not whole, runs of bytes that have not
  * ended, and where spaces are cleaned up the beginnings of what would be replaced.
  *
  * A token is decoded behind the last ones that were told as a whole, and never again with all before it: the
  * text of the first token differs from what it is further on, that of a later one only by what is around it.
  */
-export class DecodeStream {
+export class PipelineStream implements DecodeStream {
   private readonly pipeline: Pipeline
   private readonly skipSpecialTokens: boolean
   private readonly cleaned: CleanUpStream | undefined
@@ -25,7 +25,6 @@ export class DecodeStream {
     this.cleaned = cleaned
   }
 
-  /** What a token adds to the text that was told; '' where it settles none. */
   add(id: number): string {
     this.ids.push(id)
     const settled = this.pipeline.decodeSettled(this.ids, this.skipSpecialTokens)
@@ -35,7 +34,6 @@ export class DecodeStream {
     return this.cleaned ? this.cleaned.add(piece) : piece
   }
 
-  /** What was held back, once no further token comes. */
   end(): string {
     const piece = this.decode(this.ids).slice(this.told)
     this.told += piece.length
