@@ -47,7 +47,7 @@ for (const major of [20, 24]) {
       }
       if (process.env.LOWBIT_RELEASE_TESTS !== 'all' && (compiler || major !== 20)) return
       // The same damaged files, and kernels in WebAssembly, had their turn in `npm test` itself, all of them.
-      const fewer = { LOWBIT_FUZZ_CASES: '20', LOWBIT_KERNELS: 'gemm,qmatmul' }
+      const fewer = { LOWBIT_FUZZ_CASES: '100', LOWBIT_KERNELS: 'gemm,qmatmul' }
       const tests = run('npm', ['test'], clone, { ...env, ...fewer })
       t.diagnostic(`${label}: npm test: ${tests.trim().split('\n').at(-1)}`)
       assert.match(tests, /^\d+ passed, 0 failed(, \d+ skipped)?$/m)
