@@ -63,6 +63,7 @@ export {
   calibrationData,
   type SamplingOfTexts,
 } from './models/calibrationData.ts'
+export type { CalibrationSample, CalibrationSamplesOptions } from './models/calibrationSamples.ts'
 export { CausalLM, type CausalLMConfig, type ForwardOptions } from './models/causalLM.ts'
 export type { ChatMessage, ChatTemplateOptions } from './models/chatTemplate.ts'
 export type { ConvertedTensor } from './models/conversionPlan.ts'
@@ -91,7 +92,6 @@ export {
 export type { PenaltyOptions } from './models/penalties.ts'
 export {
   type CalibratedOptions,
-  type CalibrationSample,
   quantizeCalibrated,
   type ScratchOptions,
 } from './models/quantizeCalibrated.ts'

@@ -183,7 +183,7 @@ export const calls: Record<string, Call> = {
     data: [lb.Tensor.full(device, [1, 32], 1)],
     targetBits: 5,
     ...unset('targetSize', 'maxKl', 'candidates', 'klSamples', 'include', 'exclude', 'layers', 'overrides'),
-    ...unset('signal', 'onProgress'),
+    ...unset('signal', 'onProgress', 'tokenizer', 'samples', 'length', 'seed', 'packing'),
   }),
   calibrationData: call((o: lb.CalibrationDataOptions) => lb.calibrationData([[1, 2]], o), {
     length: 2,

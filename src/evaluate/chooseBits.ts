@@ -2,22 +2,27 @@ import { ShapeError } from '../core/errors.ts'
 import {
   above,
   aFunction,
-  aList,
   anObject,
-  aSignal,
   check,
   either,
   isObject,
   listOf,
+  show,
   wholeNumber,
 } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds, required } from '../core/options.ts'
+import {
+  type CalibrationSamplesOptions,
+  calibrationSamples,
+  calibrationSamplesKinds,
+} from '../models/calibrationSamples.ts'
 import { CausalLM } from '../models/causalLM.ts'
 import { quantizationOf } from '../models/quantizeCalibrated.ts'
 import { aModule, type Module, type Parameter } from '../nn/module.ts'
 import { type Assignment, assign, assignmentCurve } from '../quantize/budget/assignment.ts'
 import { candidatesOf, disposeCandidates, type LayerCandidates } from '../quantize/budget/candidates.ts'
 import { anAlgorithm, type CalibratedAlgorithm } from '../quantize/calibrated/algorithm.ts'
+import type { SampleArguments } from '../quantize/calibrated/stage.ts'
 import { someGlobs, someLayers } from '../quantize/options.ts'
 import {
   checkOverrides,
@@ -26,12 +31,12 @@ import {
   someOverrides,
 } from '../quantize/overrides.ts'
 import type { QuantizeOptions } from '../quantize/quantize.ts'
-import { aTensor, type Tensor } from '../tensor/tensor.ts'
 import { LayerDivergences } from './inspection/layerDivergences.ts'
 
 /** What `chooseBits` chooses for, and from; one of the three budgets is needed, and no other. */
 export interface ChooseBitsOptions
-  extends Pick<QuantizeOptions, 'include' | 'exclude' | 'layers' | 'overrides'> {
+  extends Pick<QuantizeOptions, 'include' | 'exclude' | 'layers' | 'overrides'>,
+    CalibrationSamplesOptions {
   /** Bits of a weight on average over these layers, scales and zero points counted. */
   targetBits?: number
   /** Bytes of the whole model, what stays float counted. */
@@ -42,11 +47,8 @@ export interface ChooseBitsOptions
   algorithm: CalibratedAlgorithm | readonly CalibratedAlgorithm[]
   /** What each layer may become. Default: `[{ bits: 2 }, { bits: 3 }, { bits: 4 }, { bits: 8 }]`. */
   candidates?: readonly LayerOverride[]
-  /** Samples of token ids, or tensors, that pass through the float model. */
-  data: readonly (readonly number[] | Tensor)[]
   /** Samples at most on which KL is measured, with one layer quantized after the other. Default: 4. */
   klSamples?: number
-  signal?: AbortSignal
   onProgress?: (done: number, total: number, path: string) => void
 }
 
@@ -90,7 +92,6 @@ export interface ChosenBits extends BitsPoint {
 
 const usualCandidates: readonly LayerOverride[] = [2, 3, 4, 8].map((bits) => ({ bits }))
 
-const aSample = either('be a list of token ids or a tensor', aList, aTensor)
 const anOverride = { ...anObject, must: 'be an object such as { bits: 3 }', holds: isObject }
 
 const optionKinds: OptionKinds<ChooseBitsOptions> = {
@@ -99,13 +100,12 @@ const optionKinds: OptionKinds<ChooseBitsOptions> = {
   maxKl: above(0),
   algorithm: required(either(anAlgorithm.must, anAlgorithm, listOf('algorithms', anAlgorithm))),
   candidates: listOf('overrides', anOverride),
-  data: required(listOf('lists of token ids, or tensors', aSample)),
+  ...calibrationSamplesKinds,
   klSamples: wholeNumber(1),
   include: someGlobs,
   exclude: someGlobs,
   layers: someLayers,
   overrides: someOverrides,
-  signal: aSignal,
   onProgress: aFunction,
 }
 
@@ -124,22 +124,20 @@ const optionKinds: OptionKinds<ChooseBitsOptions> = {
 export async function chooseBits(model: Module, options: ChooseBitsOptions): Promise<ChosenBits> {
   check('chooseBits', 'model', model, aModule)
   checkOptions('chooseBits', options, optionKinds)
-  const { candidates: overrides = usualCandidates, data, signal, onProgress } = options
+  const { candidates: overrides = usualCandidates, signal, onProgress } = options
   checkBudgets(model, options)
   checkOverrides('chooseBits', Object.fromEntries(overrides.map((each, i) => [`candidates ${i}`, each])))
-  if (data.length === 0 || overrides.length === 0)
-    throw new ShapeError(
-      `chooseBits: there must be a sample and a candidate; received ${data.length} and ${overrides.length}`,
-    )
+  if (overrides.length === 0) throw new ShapeError('chooseBits: candidates must hold one; it has none')
+  const data = await calibrationSamples('chooseBits', model, options)
   const forward = model as Module & { forward(...args: unknown[]): unknown }
   const layers = await candidatesOf(model, {
     ...{ overrides, signal, quantization: quantizationOf([options.algorithm].flat(), options) },
-    passes: data.map((sample) => () => forward.forward(sample)),
+    passes: data.map((sample) => () => forward.forward(...sample)),
     onProgress: (done, total, path) => onProgress?.(done, 2 * total, path),
   })
   let divergences: Divergences | null = null
   try {
-    if (model instanceof CausalLM) divergences = new Divergences(model, data, options.klSamples)
+    if (model instanceof CausalLM) divergences = new Divergences(model, idsOf(data), options.klSamples)
     return await choose(model, layers, divergences, options)
   } finally {
     divergences?.dispose()
@@ -247,9 +245,8 @@ async function withinDivergence(
 class Divergences {
   private readonly windows: LayerDivergences[] = []
 
-  constructor(model: CausalLM, data: ChooseBitsOptions['data'], count = 4) {
-    for (const sample of data.slice(0, count))
-      this.windows.push(new LayerDivergences(model, sample as number[]))
+  constructor(model: CausalLM, data: readonly (readonly number[])[], count = 4) {
+    for (const sample of data.slice(0, count)) this.windows.push(new LayerDivergences(model, sample))
   }
 
   async of(replacements: ReadonlyMap<Module, Module>): Promise<number> {
@@ -264,7 +261,7 @@ class Divergences {
 }
 
 /** @throws ShapeError unless there is one budget, of a kind that the model has */
-function checkBudgets(model: Module, { targetBits, targetSize, maxKl, data }: ChooseBitsOptions): void {
+function checkBudgets(model: Module, { targetBits, targetSize, maxKl }: ChooseBitsOptions): void {
   const given = Object.entries({ targetBits, targetSize, maxKl }).filter(([, value]) => value !== undefined)
   if (given.length !== 1)
     throw new ShapeError(
@@ -272,9 +269,16 @@ function checkBudgets(model: Module, { targetBits, targetSize, maxKl, data }: Ch
     )
   if (maxKl !== undefined && !(model instanceof CausalLM))
     throw new ShapeError(`chooseBits: maxKl is of a language model; received a ${model.typeName}`)
-  const ids = data.every((sample) => Array.isArray(sample))
-  if (model instanceof CausalLM && !ids)
-    throw new ShapeError('chooseBits: data of a language model must be lists of token ids; received others')
+}
+
+/** @throws ShapeError if a sample is no list of token ids */
+function idsOf(data: readonly SampleArguments[]): number[][] {
+  return data.map(([ids], i) => {
+    if (Array.isArray(ids) || ids instanceof Int32Array) return Array.from(ids)
+    throw new ShapeError(
+      `chooseBits: data of a language model must be lists of token ids; sample ${i} is ${show(ids)}`,
+    )
+  })
 }
 
 /** Bytes of everything but the weights of these layers; a weight that another module holds, too, stays. */

@@ -3,7 +3,6 @@ import { host } from '#host'
 import { ShapeError } from '../core/errors.ts'
 import {
   aFunction,
-  aList,
   anObject,
   aSignal,
   aString,
@@ -12,7 +11,6 @@ import {
   either,
   type Kind,
   listOf,
-  show,
 } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds, required } from '../core/options.ts'
 import { aModule, type Module } from '../nn/module.ts'
@@ -21,38 +19,21 @@ import type { FinishedStages } from '../quantize/calibrated/finishedStages.ts'
 import type { CalibratedProgress } from '../quantize/calibrated/progress.ts'
 import type { RunOptions } from '../quantize/calibrated/run.ts'
 import type { CalibratedReport } from '../quantize/calibrated/solveStage.ts'
-import type { SampleArguments } from '../quantize/calibrated/stage.ts'
 import { checkQuantizeOptions, someGlobs, someLayers } from '../quantize/options.ts'
 import { someOverrides } from '../quantize/overrides.ts'
 import type { QuantizeOptions } from '../quantize/quantize.ts'
-import { Tensor } from '../tensor/tensor.ts'
 import {
-  areTexts,
-  aTokenizer,
-  type CalibrationSource,
-  calibrationData,
-  type SamplingOfTexts,
-  samplingOfTextsKinds,
-} from './calibrationData.ts'
-import { Pretrained } from './pretrained.ts'
-import type { Tokenizer } from './tokenizer.ts'
-
-/** What passes through a model: token ids, a tensor, or the arguments of `forward` in a list. */
-export type CalibrationSample = readonly number[] | Int32Array | Tensor | readonly unknown[]
+  type CalibrationSamplesOptions,
+  calibrationSamples,
+  calibrationSamplesKinds,
+} from './calibrationSamples.ts'
 
 /** How `quantizeCalibrated` quantizes a model. */
 export interface CalibratedOptions
   extends Pick<QuantizeOptions, 'include' | 'exclude' | 'layers' | 'overrides'>,
-    SamplingOfTexts {
+    CalibrationSamplesOptions {
   /** What chooses codes, scales and the floats before them; several in the order in which they do it. */
   algorithm: CalibratedAlgorithm | readonly CalibratedAlgorithm[]
-  /**
-   * What passes through the model: samples as they are, or texts, of which `calibrationData` makes samples; by
-   * default no longer than the model's context.
-   */
-  data: CalibrationSource | readonly CalibrationSample[]
-  /** What makes token ids of texts; default: the model's own. */
-  tokenizer?: Tokenizer | null
   /**
    * Modules that are quantized one after the other, each from what the quantized ones before it give: glob or
    * list of globs; none, `[]`, takes the model as one. Default: the longest chain of modules of one class of
@@ -91,9 +72,7 @@ const algorithms: Kind = either(anAlgorithm.must, anAlgorithm, listOf('algorithm
 
 const optionKinds: OptionKinds<CalibratedOptions> = {
   algorithm: required(algorithms),
-  data: required(either('be a list, a name or a path', aList, aString)),
-  ...samplingOfTextsKinds,
-  tokenizer: aTokenizer,
+  ...calibrationSamplesKinds,
   include: someGlobs,
   exclude: someGlobs,
   layers: someLayers,
@@ -127,13 +106,11 @@ export async function quantizeCalibrated(
   checkOptions('quantizeCalibrated: scratch', scratch, scratchKinds)
   const list = [options.algorithm].flat()
   for (const algorithm of list) checkAlgorithm('quantizeCalibrated', algorithm)
-  if (options.data.length === 0)
-    throw new ShapeError('quantizeCalibrated: data must hold a sample; it has none')
   signal?.throwIfAborted()
-  const data = await samplesOf(model, options)
+  const data = await calibrationSamples('quantizeCalibrated', model, options)
   const run: RunOptions = {
     algorithms: list,
-    samples: data.map(argumentsOf),
+    samples: data,
     quantization: quantizationOf(list, options),
     blocks: blocks === undefined ? undefined : [blocks].flat(),
     scratch: {
@@ -155,39 +132,6 @@ async function finishedStages(folder: string, model: Module, run: RunOptions): P
   const { calibratedFolder } = await import('./calibratedFolder.ts')
   const [tensor] = model.parameters()
   return calibratedFolder(folder, tensor.device, await digestsOf(model, run))
-}
-
-/** Samples of what was given, which may be texts. */
-async function samplesOf(model: Module, options: CalibratedOptions): Promise<readonly CalibrationSample[]> {
-  const { data, signal, samples, length, seed, packing } = options
-  const cuts = [samples, length, seed, packing].some((option) => option !== undefined)
-  if (!areTexts(data) && !cuts) return data
-  const { tokenizer, contextLength } = languageOf(model)
-  if (length !== undefined && length > contextLength)
-    throw new ShapeError(
-      `quantizeCalibrated: samples must fit into the model's context of ${contextLength} tokens; received a length of ${length}`,
-    )
-  return calibrationData(data as CalibrationSource, {
-    ...{ samples, seed, packing, signal, tokenizer: options.tokenizer ?? tokenizer },
-    length: length ?? Math.min(2048, contextLength),
-  })
-}
-
-/** The tokenizer of a language model, and how many tokens it takes. */
-function languageOf(model: Module): { tokenizer: Tokenizer | null; contextLength: number } {
-  if (!(model instanceof Pretrained)) return { tokenizer: null, contextLength: Infinity }
-  const { maxPositions } = model.config as { maxPositions?: number }
-  return { tokenizer: model.tokenizer, contextLength: maxPositions ?? Infinity }
-}
-
-/** What `forward` takes of a sample. */
-function argumentsOf(sample: CalibrationSample, i: number): SampleArguments {
-  const isIds = ArrayBuffer.isView(sample) || (Array.isArray(sample) && typeof sample[0] === 'number')
-  if (isIds || sample instanceof Tensor) return [sample]
-  if (Array.isArray(sample) && sample.length > 0) return sample
-  throw new ShapeError(
-    `quantizeCalibrated: data must be a list of token ids, tensors or lists of arguments; sample ${i} is ${show(sample)}`,
-  )
 }
 
 /** What `quantize` is told: the options of the algorithms, and which layers. */

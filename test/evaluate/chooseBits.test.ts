@@ -97,7 +97,7 @@ test('any module is weighed by the errors of outputs; budgets that it cannot hav
     [{}, /one of targetBits, targetSize and maxKl must be given; received none$/],
     [{ targetBits: 3, maxKl: 1 }, /must be given; received targetBits and maxKl$/],
     [{ maxKl: 1 }, /maxKl is of a language model; received a Net$/],
-    [{ targetBits: 3, data: [] }, /there must be a sample and a candidate; received 0 and 4$/],
+    [{ targetBits: 3, data: [] }, /data must hold a sample; it has none$/],
   ]
   for (const [options, message] of refusals)
     await assert.rejects(choose(options), { name: 'ShapeError', message })
