@@ -93,6 +93,11 @@ export interface Quantizer {
    * calibrated run, and else absent
    */
   collects?(x: Tensor, statistics: Statistics, float?: Tensor): void
+  /**
+   * Whether a calibrated run rounds its scales to float16 behind the last layer only, as GPTQModel does when it
+   * saves; what comes before is solved, and computed, with float32's.
+   */
+  readonly roundsScalesLast?: boolean
   /** Whether it wants to know what the float model gives its layers, beside what the quantized one does. */
   readonly seesFloat?: boolean
   /**

@@ -41,6 +41,7 @@ export function gptaqQuantizer(options: GptaqQuantizerOptions = {}): Quantizer {
   return {
     ...gptqQuantizer(gptq),
     name: 'gptaq',
+    roundsScalesLast: true,
     seesFloat: true,
     collects(x, statistics, float) {
       if (float) collectDrift(x, float, statistics)

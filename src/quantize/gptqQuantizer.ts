@@ -82,6 +82,7 @@ export function gptqQuantizer(options: GptqQuantizerOptions = {}): Quantizer {
     checkOptions<ScaleSearch>('gptqQuantizer: scaleSearch', options.scaleSearch, searchKinds)
   return {
     name: 'gptq',
+    roundsScalesLast: true,
     shortGroups: true,
     collects: collectHessian,
     solve: (weight, spec, statistics) =>

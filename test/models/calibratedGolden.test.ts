@@ -22,9 +22,10 @@ const root = join(golden, 'stories260K')
 const inputs: { calib_batches: number[][][]; ppl_ids: number[] } = JSON.parse(
   await readFile(join(root, 'inputs.json'), 'utf8'),
 )
-const common = { groupSize: 32, dampPercent: 0.01, scaleDtype: null } as const
+const common = { groupSize: 32, dampPercent: 0.01 } as const
 const models: [folder: string, options: GptqOptions][] = [
   ['gptq-w8-g32-sym', { ...common, bits: 8, actOrder: false }],
+  ['gptq_v2-w4-g32-asym', { ...common, bits: 4, symmetric: false, actOrder: false }],
   ['gptq-w4-g32-asym-desc_act', { ...common, bits: 4, symmetric: false, actOrder: true }],
 ]
 

@@ -10,7 +10,10 @@ import { type IntegerWeights, integerKinds, integerWeights } from './integerWeig
 export interface GptqOptions extends IntegerWeights, GptqQuantizerOptions {
   /** Ranges from −m to m, whose zero point is the middle of the codes. Default true. */
   symmetric?: boolean
-  /** The dtype of scales; null: the weight's. Default float16, which GPTQ's files hold. */
+  /**
+   * The dtype of scales; null: the weight's. Default float16, which GPTQ's files hold: layers are solved with
+   * float32's, as GPTQModel does, and these are rounded once all are.
+   */
   scaleDtype?: FloatDType | null
   /**
    * Solves the layers of a block one group after the other, each from what those before give once they are

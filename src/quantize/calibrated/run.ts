@@ -15,6 +15,7 @@ import { plannedLayers } from './plannedLayers.ts'
 import { type CalibratedProgress, Progress } from './progress.ts'
 import { Scratch, type ScratchFile } from './scratch.ts'
 import { Snapshot } from './snapshot.ts'
+import { roundScales } from './solve.ts'
 import { type CalibratedReport, roundingErrors, type StageWork, solveStage } from './solveStage.ts'
 import type { Model, SampleArguments, Stage } from './stage.ts'
 import { Stream } from './stream.ts'
@@ -154,6 +155,7 @@ class Run implements CalibratedRun {
       await float?.advance(stage)
       await quantized.advance(stage)
     }
+    for (const layer of this.layers.values()) roundScales(layer)
     return reports
   }
 

@@ -5,7 +5,7 @@ import { Tensor } from '../../tensor/tensor.ts'
 import type { CalibratedLayer } from './algorithm.ts'
 import { type ExpertRows, expertsOf } from './expertRows.ts'
 import { LayerInputs } from './layerInputs.ts'
-import { outputError, solved, weightRows } from './solve.ts'
+import { outputError, scaleDtypeOfRun, solved, weightRows } from './solve.ts'
 import { endPass, type LayerGroup, type Stage } from './stage.ts'
 import type { Stream } from './stream.ts'
 
@@ -163,7 +163,7 @@ async function solveLayer(
   const start = performance.now()
   const { float, twin, path } = layer
   const statistics = twin.collects && inputs.tokens > 0 ? inputs.statistics : null
-  const weight = settled.get(path) ?? solved(layer, statistics)
+  const weight = settled.get(path) ?? solved(layer, statistics, scaleDtypeOfRun(layer))
   await weight.device.sync()
   const seconds = (performance.now() - start) / 1000
   const measured = inputs.tokens > 0
