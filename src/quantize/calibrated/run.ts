@@ -138,7 +138,12 @@ class Run implements CalibratedRun {
       progress.step()
       this.signal?.throwIfAborted()
     }
-    const stream = (float: boolean) => new Stream({ samples, states: this.createStates(), float, step })
+    const keeps = this.trueSequential && !this.options.algorithms.some(({ block }) => block)
+    const stream = (float: boolean) =>
+      new Stream({
+        ...{ samples, states: this.createStates(), float, step },
+        keep: keeps && !float ? () => this.createStates() : null,
+      })
     const quantized = stream(false)
     const seesFloat = this.options.algorithms.some(({ quantizer }) => quantizer?.seesFloat)
     const float = seesFloat ? stream(true) : null
@@ -147,9 +152,9 @@ class Run implements CalibratedRun {
     for (const [i, stage] of stages.entries()) {
       if (stage.groups.length > 0) {
         progress.begin(stage.path, this.samples * this.passes(stage))
-        reports.push(
-          ...((await this.finished(i, changes)) ?? (await this.finish(i, stage, changes, quantized, float))),
-        )
+        const known = await this.finished(i, changes)
+        reports.push(...(known ?? (await this.finish(i, stage, changes, quantized, float))))
+        if (known && stage.leadsOn) await quantized.recall(stage)
       }
       if (!stage.leadsOn) continue
       await float?.advance(stage)
@@ -213,10 +218,10 @@ class Run implements CalibratedRun {
     settled: Map<string, QTensor>,
   ): Promise<void> {
     const targets = this.createStates()
-    const then = async (i: number, y: unknown) => {
+    const after = async (i: number, y: unknown) => {
       if (y instanceof Tensor) await targets.put(i, y)
     }
-    await stream.through(stage, { then })
+    await stream.through(stage, { after })
     const { device, samples, example, edits, signal, warn } = this
     const block: CalibratedBlock = {
       ...{ device, samples, example, edits, signal, warn, path: stage.path, module: stage.module },

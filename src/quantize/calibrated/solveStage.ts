@@ -106,11 +106,18 @@ async function collect(
   // Nobody needs what comes behind the last of them.
   const ends = groups.every(({ calls }) => calls === 1)
   const observations = [...experts].map(([expert, rows]) => rows.watch(expert))
+  const [group] = groups
+  const keeping = collects && groups.length === 1 && quantized.kept.add(group, group.layers[0].float)
+  if (keeping) observations.push(keeping)
   try {
     for (const [i, of] of inputs.entries())
       observations.push(of.watch(ends && i === inputs.length - 1 ? endPass : undefined))
     if (inputs.some(({ seen }) => seen))
-      await quantized.through(stage, { count, before: collects && float ? passFloat : undefined })
+      await quantized.through(stage, {
+        count,
+        before: collects && float ? passFloat : undefined,
+        after: keeping ? (i) => quantized.kept.put(i) : undefined,
+      })
     for (const of of inputs) await of.finish()
     return inputs
   } catch (error) {

@@ -17,6 +17,8 @@ export interface LayerGroup {
   readonly layers: readonly CalibratedLayer[]
   /** How often a pass calls each of them. */
   readonly calls: number
+  /** The outermost module of the block that gives what its only layer gives. */
+  readonly gives: Module | null
 }
 
 /** Thrown to end a forward pass, whose rest nobody needs. */

@@ -8,6 +8,7 @@ import { Tensor } from '../../tensor/tensor.ts'
 import { globMatcher } from '../glob.ts'
 import { checkGlobs } from '../quantize.ts'
 import type { CalibratedLayer } from './algorithm.ts'
+import { expertsOf } from './expertRows.ts'
 import { type LayerGroup, type Model, type SampleArguments, Stage } from './stage.ts'
 
 /** What the first sample showed of a module. */
@@ -50,12 +51,17 @@ export function stagesOf(
     byPlace.set(place, [...(byPlace.get(place) ?? []), [layer, visit as Visit]])
   }
   const modules = blocks.map(({ module }) => module)
+  const { byLayer } = expertsOf(model)
+  const inside = (place: number) =>
+    [...visits.values()].filter(({ module }) => places.get(module) === place && module !== modules[place])
   const stages: Stage[] = []
   for (let place = -1; place <= blocks.length; place++) {
     const here = byPlace.get(place) ?? []
     // The first block's input is made before it, whether layers are there or not.
     if (here.length > 0 || (place < blocks.length && blocks.length > 0))
-      stages.push(new Stage(model, modules, place, blocks[place]?.path ?? '', groupsOf(here)))
+      stages.push(
+        new Stage(model, modules, place, blocks[place]?.path ?? '', groupsOf(here, inside(place), byLayer)),
+      )
   }
   return stages
 }
@@ -163,14 +169,41 @@ function namedChain(model: Model, visits: ReadonlyMap<Module, Visit>, globs: rea
   return chain
 }
 
-/** Layers that take the very same rows stand together, in the order of their calls. */
-function groupsOf(layers: readonly [CalibratedLayer, Visit][]): LayerGroup[] {
-  const groups = new Map<string, { layers: CalibratedLayer[]; calls: number }>()
-  for (const [layer, { rows, calls }] of [...layers].sort(([, a], [, b]) => a.order - b.order)) {
+/**
+ * Layers that take the very same rows stand together, in the order of their calls.
+ * @param modules of the block that they stand in, but not the block
+ */
+function groupsOf(
+  layers: readonly [CalibratedLayer, Visit][],
+  modules: readonly Visit[],
+  ofExperts: ReadonlyMap<Module, unknown>,
+): LayerGroup[] {
+  const groups = new Map<string, [CalibratedLayer, Visit][]>()
+  for (const one of [...layers].sort(([, a], [, b]) => a.order - b.order)) {
+    const [, { rows, calls }] = one
     const key = `${rows} ${calls}`
-    const group = groups.get(key)
-    if (group) group.layers.push(layer)
-    else groups.set(key, { layers: [layer], calls })
+    groups.set(key, [...(groups.get(key) ?? []), one])
   }
-  return [...groups.values()]
+  return [...groups.values()].map((group) => {
+    const [[, last]] = group
+    const alone = group.length === 1 && last.calls === 1 && !ofExperts.has(last.module)
+    const gives = alone ? giving(last, modules, layers) : null
+    return { layers: group.map(([layer]) => layer), calls: last.calls, gives }
+  })
+}
+
+/** The outermost module around a layer that gives what that gives, and has no layer that is called later. */
+function giving(
+  { path, output, order }: Visit,
+  modules: readonly Visit[],
+  layers: readonly [CalibratedLayer, Visit][],
+): Module | null {
+  const around = modules.filter(
+    (outer) =>
+      outer.output === output &&
+      outer.calls === 1 &&
+      path.startsWith(`${outer.path}.`) &&
+      layers.every(([, inner]) => inner.order <= order || !inner.path.startsWith(`${outer.path}.`)),
+  )
+  return around.sort((a, b) => a.order - b.order)[0]?.module ?? null
 }
