@@ -5,45 +5,17 @@ import { fileURLToPath } from 'node:url'
 import type { LowbitOptions } from './lowbit.ts'
 import type { LoadReport, Request, RunOptions, RunReport } from './worker.ts'
 
-/** A worker in a process of its own: one request at a time. */
-export class Client {
+/** A process that answers requests, one at a time: both are JSON, one a line. */
+export class Answerer {
   private readonly child: ChildProcess
   private readonly lines: AsyncIterator<string>
 
-  private constructor(file: string, argument: string) {
+  /** @param file beside this one */
+  constructor(interpreter: string, file: string, argument: string) {
     const path = fileURLToPath(new URL(file, import.meta.url))
-    this.child = spawn(process.execPath, [path, argument], { stdio: ['pipe', 'pipe', 'inherit'] })
+    this.child = spawn(interpreter, [path, argument], { stdio: ['pipe', 'pipe', 'inherit'] })
     if (!this.child.stdout) throw new Error(`${file}: has no output`)
     this.lines = createInterface({ input: this.child.stdout })[Symbol.asyncIterator]()
-  }
-
-  static lowbit(options: LowbitOptions): Client {
-    return new Client('lowbit.ts', JSON.stringify(options))
-  }
-
-  static llama(model: string): Client {
-    return new Client('llama.ts', model)
-  }
-
-  load(watch = false): Promise<LoadReport> {
-    return this.ask({ call: 'load', watch }) as Promise<LoadReport>
-  }
-
-  run(options: RunOptions): Promise<RunReport> {
-    return this.ask({ call: 'run', ...options }) as Promise<RunReport>
-  }
-
-  encode(text: string): Promise<number[]> {
-    return this.ask({ call: 'encode', text }) as Promise<number[]>
-  }
-
-  probe(): Promise<number[]> {
-    return this.ask({ call: 'probe' }) as Promise<number[]>
-  }
-
-  /** The most memory that the process ever held, in bytes. */
-  memory(): Promise<number> {
-    return this.ask({ call: 'memory' }) as Promise<number>
   }
 
   close(): void {
@@ -54,7 +26,7 @@ export class Client {
     this.close()
   }
 
-  private async ask(request: Request): Promise<unknown> {
+  async ask<R extends { call: string }>(request: R): Promise<unknown> {
     this.child.stdin?.write(JSON.stringify(request) + '\n')
     // A library may print lines of its own.
     for (;;) {
@@ -65,6 +37,38 @@ export class Client {
       if (reply.error !== undefined) throw new Error(reply.error)
       return reply.result
     }
+  }
+}
+
+/** A worker that loads a model and continues token ids. */
+export class Client extends Answerer {
+  static lowbit(options: LowbitOptions): Client {
+    return new Client(process.execPath, 'lowbit.ts', JSON.stringify(options))
+  }
+
+  static llama(model: string): Client {
+    return new Client(process.execPath, 'llama.ts', model)
+  }
+
+  load(watch = false): Promise<LoadReport> {
+    return this.ask<Request>({ call: 'load', watch }) as Promise<LoadReport>
+  }
+
+  run(options: RunOptions): Promise<RunReport> {
+    return this.ask<Request>({ call: 'run', ...options }) as Promise<RunReport>
+  }
+
+  encode(text: string): Promise<number[]> {
+    return this.ask<Request>({ call: 'encode', text }) as Promise<number[]>
+  }
+
+  probe(): Promise<number[]> {
+    return this.ask<Request>({ call: 'probe' }) as Promise<number[]>
+  }
+
+  /** The most memory that the process ever held, in bytes. */
+  memory(): Promise<number> {
+    return this.ask<Request>({ call: 'memory' }) as Promise<number>
   }
 }
 

@@ -20,22 +20,23 @@ interface Environment {
  * A Python interpreter with the pinned libraries of test/interop/requirements.txt: `LOWBIT_PYTHON`, or one in
  * a virtual environment of our own under `LOWBIT_CACHE` (default: `.cache`), which is made when it is not
  * there yet.
- * @param name a folder beside this file: the libraries of its requirements.txt, too, in an environment of
+ * @param name a folder in `room`: the libraries of its requirements.txt, too, in an environment of
  * their own that looks up all others in the first. They are installed without what they depend on: what the
  * first lacks stands in the list.
+ * @param room by its path in this repository
  * @throws Error, in one sentence, if there is no Python, or a library cannot be installed or has another
  * version
  */
-export async function findPython(name?: string): Promise<string> {
+export async function findPython(name?: string, room = 'test/interop'): Promise<string> {
   const base = environment()
   const given = process.env.LOWBIT_PYTHON
   if (given) await checkVersions(given, base)
   const first = given ?? (await made(base, makeFirst))
-  return name === undefined ? first : made(environment(name), (folder) => makeBeside(first, folder))
+  return name === undefined ? first : made(environment(name, room), (folder) => makeBeside(first, folder))
 }
 
-function environment(name?: string): Environment {
-  const list = ['test/interop', name, 'requirements.txt'].filter(Boolean).join('/')
+function environment(name?: string, room = 'test/interop'): Environment {
+  const list = [room, name, 'requirements.txt'].filter(Boolean).join('/')
   return {
     list,
     requirements: readFileSync(join(root, list), 'utf8'),

@@ -1,0 +1,124 @@
+// npm run bench:peers -- onnxruntime|bitsandbytes|torch [--only PART] [--threads 2] [--rounds 7] [--record]
+//
+// Products of single layers beside a library, which is installed when it is first needed and computes the
+// same shapes in a process of its own. Both take turns. A time is the least of a turn, the median over the
+// rounds; a ratio is theirs ÷ ours in one round, the median. --only takes the works whose name has this part.
+// --record merges the rows into bench/results/peers.json and remakes the tables of the documentation.
+import { execFileSync } from 'node:child_process'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpus, loadavg } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { openDevice } from '../src/devices/open.ts'
+import { findPython } from '../test/interop/python.ts'
+import { type Limits, measureLimits } from './limits.ts'
+import { Answerer } from './peers/client.ts'
+import { Ours } from './peers/ours.ts'
+import { median, type Row, text } from './peers/report.ts'
+import { type PeerName, type Work, works } from './peers/works.ts'
+
+/** The interpreter of each library; its environment is made where it is not there yet. */
+const interpreters: Record<PeerName, () => Promise<string>> = {
+  onnxruntime: () => findPython('onnxruntime', 'bench/peers'),
+  bitsandbytes: () => findPython(),
+  torch: () => findPython(),
+}
+/** Milliseconds of a turn, and of quiet after it: threads of both sides spin for a while. */
+const turnMs = 300
+const quietMs = 30
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    only: { type: 'string', default: '' },
+    threads: { type: 'string', default: '2' },
+    rounds: { type: 'string', default: '7' },
+    record: { type: 'boolean', default: false },
+  },
+})
+const [name] = positionals as PeerName[]
+if (!(name in interpreters))
+  throw new Error(`bench:peers: takes one of ${Object.keys(interpreters).join(', ')}; received ${name}`)
+const threads = Number(values.threads)
+const load = loadavg()[0]
+const device = openDevice('native', { threads })
+const limits = (await measureLimits(threads)).at(-1) as Limits
+using peer = new Answerer(await interpreters[name](), `python/${name}_peer.py`, values.threads)
+const versions = (await peer.ask({ call: 'versions' })) as string
+
+const rows: Row[] = []
+for (const work of works.filter((work) => work.peers.includes(name) && work.name.includes(values.only))) {
+  rows.push(await measure(work))
+  process.stderr.write(`${Object.values(rows[rows.length - 1]).join(' | ')}\n`)
+}
+const machine: Row = {
+  date: new Date().toISOString().slice(0, 10),
+  CPU: `${cpus().length} × ${cpus()[0].model}`,
+  threads: values.threads,
+  device: device.name,
+  peer: versions,
+  commit: execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim(),
+  'reads, GB/s': limits.readGBs.toFixed(1),
+  'int8, GOP/s': limits.int8Gops512.toFixed(0),
+  'float32, GFLOP/s': limits.f32Gflops512.toFixed(0),
+  rounds: values.rounds,
+  'load before': load.toFixed(1),
+}
+console.log(`${text(rows)}\n${text([machine])}`)
+if (values.record) record()
+await device.close()
+
+async function measure(work: Work): Promise<Row> {
+  const { what, bytes } = (await peer.ask({ call: 'prepare', work })) as { what: string; bytes: number }
+  const ours = new Ours(device, work)
+  const times: { ours: number; theirs: number }[] = []
+  for (let round = -1; round < Number(values.rounds); round++) {
+    const theirs = (await peer.ask({ call: 'time', ms: turnMs })) as number
+    await sleep(quietMs)
+    const own = await ours.time(turnMs)
+    await sleep(quietMs)
+    // The first round warms up.
+    if (round >= 0) times.push({ ours: own, theirs })
+  }
+  ours.dispose()
+  const ratios = times.map((time) => time.theirs / time.ours)
+  const [own, theirs] = [median(times.map((time) => time.ours)), median(times.map((time) => time.theirs))]
+  return {
+    work: work.name,
+    'lowbit, ms': own.toFixed(3),
+    peer: what,
+    'its ms': theirs.toFixed(3),
+    ratio: `${median(ratios).toFixed(2)}×`,
+    spread: `${Math.min(...ratios).toFixed(2)}–${Math.max(...ratios).toFixed(2)}`,
+    'of the limit': share(work, own, ours.bytes),
+    "peer's, of the limit": share(work, theirs, bytes),
+  }
+}
+
+/** How fast it reads or multiplies, and its share of what the machine could. */
+function share({ limit, rows, n, k }: Work, ms: number, bytes: number): string {
+  const amount = limit === 'read' ? bytes : 2 * rows * n * k
+  const [unit, most] = {
+    read: ['GB/s', limits.readGBs] as const,
+    int8: ['GOP/s', limits.int8Gops512] as const,
+    float32: ['GFLOP/s', limits.f32Gflops512] as const,
+  }[limit]
+  const rate = amount / ms / 1e6
+  return `${rate.toFixed(limit === 'read' ? 1 : 0)} ${unit}${most ? `, ${((100 * rate) / most).toFixed(0)} %` : ''}`
+}
+
+/** Puts the rows over those recorded before of the same work. */
+function record(): void {
+  const results = new URL('results/peers.json', import.meta.url)
+  const recorded: Record<string, Row[]> = existsSync(results) ? JSON.parse(readFileSync(results, 'utf8')) : {}
+  const measured = new Map(rows.map((row) => [row.work, row]))
+  const kept = (recorded[name] ?? []).filter(({ work }) => !measured.has(work))
+  const order = works.map((work) => work.name)
+  recorded[name] = [...kept, ...rows].sort((a, b) => order.indexOf(a.work) - order.indexOf(b.work))
+  recorded.machine = [...(recorded.machine ?? []).filter(({ peer }) => !peer.startsWith(name)), machine]
+  writeFileSync(results, `${JSON.stringify(recorded, null, 2)}\n`)
+  execFileSync(process.execPath, [fileURLToPath(new URL('../scripts/readme.mjs', import.meta.url))], {
+    stdio: 'inherit',
+  })
+}

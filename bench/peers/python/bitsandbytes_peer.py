@@ -1,0 +1,41 @@
+"""bitsandbytes: NF4 and int8, with the activations that it computes in. `bitsandbytes_peer.py THREADS`; see serve.py."""
+import sys
+
+import torch
+from bitsandbytes.nn import Linear4bit, Linear8bitLt
+from serve import Prepared, serve
+
+torch.set_num_threads(int(sys.argv[1]))
+torch.set_grad_enabled(False)
+
+
+def layer_of(work):
+    n, k = work["n"], work["k"]
+    if work["weights"] == "nf4":
+        layer = Linear4bit(k, n, bias=False, compute_dtype=torch.bfloat16, quant_type="nf4", compress_statistics=False)
+    elif work["weights"] == "int8":
+        layer = Linear8bitLt(k, n, bias=False, has_fp16_weights=False)
+    else:
+        raise ValueError(f"has no product with {work['weights']}")
+    # Quantized when it is moved to where it computes.
+    layer.load_state_dict({"weight": torch.randn(n, k)})
+    return layer.to("cpu").eval()
+
+
+def make(work):
+    layers = [layer_of(work) for _ in range(work["copies"])]
+    values = work["n"] * work["k"]
+    if work["weights"] == "nf4":
+        what, dtype, size = "Linear4bit, bfloat16", torch.bfloat16, values // 2 + values // 64 * 4
+    else:
+        what, dtype, size = "Linear8bitLt", torch.float16, values + 4 * work["n"]
+    x = torch.randn(work["rows"], work["k"], dtype=dtype)
+
+    def run():
+        for layer in layers:
+            layer(x)
+
+    return Prepared(what, size, run, len(layers))
+
+
+serve(["bitsandbytes", "torch"], make)

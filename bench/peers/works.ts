@@ -1,0 +1,76 @@
+import type { QTypeName } from '../../src/core/qtype.ts'
+import type { ComputeDType } from '../../src/qtensor/computeDtype.ts'
+
+/** A library that products are measured beside. */
+export type PeerName = 'onnxruntime' | 'bitsandbytes' | 'torch'
+
+/** One product y [rows, n] = x [rows, k] · W, as every library is asked for it. */
+export interface Work {
+  name: string
+  rows: number
+  n: number
+  k: number
+  weights: QTypeName | 'float32'
+  /** Columns that share a scale; null: a whole row. */
+  groupSize: number | null
+  /** What lowbit multiplies. */
+  computeDtype: ComputeDType
+  /** Whether W is [k, n] and not [n, k]. */
+  plain: boolean
+  /** How many copies of the weight take turns, so that each is read from memory. */
+  copies: number
+  /** What bounds it: reading the weight, multiplying integers or floats. */
+  limit: 'read' | 'int8' | 'float32'
+  peers: readonly PeerName[]
+}
+
+/** Of weights that are read from memory: more than any cache holds. */
+const coldBytes = 512e6
+
+type Kind = Pick<Work, 'weights' | 'groupSize' | 'computeDtype' | 'peers'> & { name: string; bits: number }
+
+const kinds: readonly Kind[] = [
+  {
+    ...{ name: '4 bits, groups of 32', weights: 'int4', bits: 4, groupSize: 32, computeDtype: 'int8' },
+    peers: ['onnxruntime'],
+  },
+  {
+    ...{ name: '4 bits, groups of 128', weights: 'int4', bits: 4, groupSize: 128, computeDtype: 'int8' },
+    peers: ['onnxruntime'],
+  },
+  {
+    ...{ name: 'int8, groups of 32', weights: 'int8', bits: 8, groupSize: 32, computeDtype: 'int8' },
+    peers: ['onnxruntime'],
+  },
+  {
+    ...{ name: 'int8, rows', weights: 'int8', bits: 8, groupSize: null, computeDtype: 'int8PerToken' },
+    peers: ['onnxruntime', 'bitsandbytes'],
+  },
+  {
+    ...{ name: 'NF4', weights: 'nf4', bits: 4, groupSize: 64, computeDtype: 'float32' },
+    peers: ['bitsandbytes'],
+  },
+]
+
+const linears = ({ name, bits, ...kind }: Kind): Work[] =>
+  [1, 512].map((rows) => ({
+    ...kind,
+    name: `4096 × 4096, ${name}, ${rows === 1 ? '1 row, cold' : `${rows} rows`}`,
+    ...{ rows, n: 4096, k: 4096, plain: false },
+    copies: rows === 1 ? Math.ceil(coldBytes / (4096 * 4096 * (bits / 8))) : 1,
+    limit: rows === 1 ? 'read' : kind.computeDtype === 'float32' ? 'float32' : 'int8',
+  }))
+
+const floats = (rows: number, n: number, k: number, plain: boolean): Work => ({
+  name: `float32, ${rows} × ${n} × ${k}`,
+  ...{ rows, n, k, plain, copies: 1 },
+  ...{ weights: 'float32', groupSize: null, computeDtype: 'float32', limit: 'float32' },
+  peers: ['torch', 'onnxruntime'],
+})
+
+/** Everything that is measured, in the order of the table. */
+export const works: readonly Work[] = [
+  ...kinds.flatMap(linears),
+  floats(1024, 1024, 1024, true),
+  floats(512, 4096, 4096, false),
+]
