@@ -30,7 +30,7 @@ export async function bundle(entries: Record<string, string>, folder: string): P
     metafile: true,
     logLevel: 'error',
   })
-  const modules = readdirSync(join(root, 'build')).filter((name) => name.endsWith('.wasm'))
+  const modules = readdirSync(join(root, 'build')).filter((name) => /^lowbit-.*\.wasm$/.test(name))
   if (modules.length < 4)
     throw new Error(
       `bundle: build/ must hold the four WebAssembly modules; it holds ${modules.length}. Run "npm run build"`,
