@@ -81,6 +81,7 @@ export {
 } from './models/generate.ts'
 export type { Generation } from './models/generation.ts'
 export { collectImatrix, type ImatrixOptions } from './models/imatrix.ts'
+export type { ImatrixPlace } from './models/imatrixFile.ts'
 export { type LoadOptions, loadCausalLM, type ModelPlace } from './models/load.ts'
 export type { LogprobOptions, TokenLogprob } from './models/logprobs.ts'
 export {

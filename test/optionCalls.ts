@@ -151,7 +151,7 @@ export const calls: Record<string, Call> = {
   'Tokenizer.encodeChat': call((o: lb.ChatTemplateOptions) => chatTokenizer.encodeChat(hi, o), chatOptions),
   convert: call((o: lb.ConvertOptions) => lb.convert('models/stories260K', memory(), o), {
     ...{ to: 'quanto', weights: undefined, groupSize: undefined, exactOnly: undefined, include: undefined },
-    ...unset('exclude', 'dtype', 'device', 'overwrite', 'signal'),
+    ...unset('exclude', 'imatrix', 'dtype', 'device', 'overwrite', 'signal'),
     ...unset('onPlan', 'onWarning', 'onProgress'),
   }),
   verify: call((o: lb.VerifyOptions) => lb.verify('models/stories260K', o), {

@@ -15,6 +15,7 @@ export interface ConvertCommandOptions extends CommonOptions {
   exactOnly?: boolean
   include?: string[]
   exclude?: string[]
+  imatrix?: string
   out: string
   overwrite?: boolean
   verbose?: boolean
@@ -22,14 +23,14 @@ export interface ConvertCommandOptions extends CommonOptions {
 
 /** `lowbit convert`: prints what becomes of every tensor, then writes. */
 export async function convertCommand(path: string, options: ConvertCommandOptions): Promise<void> {
-  const { to, weights, groupSize, exactOnly, include, exclude, out, overwrite, dtype } = options
+  const { to, weights, groupSize, exactOnly, include, exclude, imatrix, out, overwrite, dtype } = options
   // Asked first: a target that cannot be written should not cost the work.
   const file = targetNamed(to).container.file ?? undefined
   await checkSaveTarget(out, { overwrite: overwrite ? isSavedFile : undefined, file })
   await withDevice(options, async (device) => {
     const bars = { plan: await progressBar('plan', options), write: await progressBar('write', options) }
     const { bytes, tensors } = await convert(path, out, {
-      ...{ to, weights, groupSize, exactOnly, include, exclude, dtype, device, overwrite },
+      ...{ to, weights, groupSize, exactOnly, include, exclude, imatrix, dtype, device, overwrite },
       signal: interrupted,
       onPlan: async (planned) => {
         bars.plan.stop()

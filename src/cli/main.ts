@@ -75,6 +75,10 @@ const convert = program
   .option('--exact-only', 'refuse, before anything is written, what would change a value')
   .option('--include <glob>', 'quantize only layers whose path matches; may be repeated', repeated)
   .option('--exclude <glob>', 'make layers whose path matches floats; may be repeated', repeated)
+  .option(
+    '--imatrix <file>',
+    "of GGUF's types: errors count by what columns multiply, as this importance matrix of llama-imatrix or lowbit imatrix says",
+  )
   .requiredOption('--out <path>', 'folder, or .gguf file, to write; it appears whole or not at all')
   .option('--overwrite', 'replace the model that is there; a folder that holds other files is refused')
   .option('--verbose', 'list every tensor')

@@ -267,15 +267,17 @@ function layersToMake(
 
 /** Puts twins in the places of layers, all of those at once that become the same. */
 function putTwins(model: CausalLM, making: readonly Making[]): void {
-  const groups = new Map<string, { quantization: TargetQuantization; include: string[] }>()
+  const groups: { quantization: TargetQuantization; include: string[] }[] = []
   for (const { layers, quantization } of making) {
     const { weights, algorithm, groupSize } = quantization
-    const key = [weights.name, typeof algorithm === 'object' ? algorithm.name : algorithm, groupSize].join()
-    const group = groups.get(key) ?? { quantization, include: [] }
-    group.include.push(...layers)
-    groups.set(key, group)
+    const group = groups.find(
+      ({ quantization: other }) =>
+        other.weights === weights && other.algorithm === algorithm && other.groupSize === groupSize,
+    )
+    if (group) group.include.push(...layers)
+    else groups.push({ quantization, include: [...layers] })
   }
-  for (const { quantization, include } of groups.values()) {
+  for (const { quantization, include } of groups) {
     const classes = new Set(include.map((path) => model.getModule(path).constructor as LayerClass))
     quantize(model, { ...quantization, include, layers: [...classes] })
   }

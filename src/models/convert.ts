@@ -3,7 +3,20 @@ import type { LoadPlan } from '../checkpoints/plan.ts'
 import { storedShape } from '../checkpoints/twins.ts'
 import { aFloatDType, type FloatDType } from '../core/dtype.ts'
 import { FormatError } from '../core/errors.ts'
-import { aBoolean, aFunction, aSignal, aString, check, listOf, orNull, wholeNumber } from '../core/kinds.ts'
+import {
+  aBoolean,
+  aFunction,
+  aSignal,
+  aString,
+  check,
+  either,
+  instanceOf,
+  isObject,
+  type Kind,
+  listOf,
+  orNull,
+  wholeNumber,
+} from '../core/kinds.ts'
 import { several } from '../core/lists.ts'
 import { checkOptions, type OptionKinds, required } from '../core/options.ts'
 import { aQTypeOrName, asQType, type QType, type QTypeName } from '../core/qtype.ts'
@@ -16,6 +29,7 @@ import { aTarget, type FolderSink } from '../formats/source.ts'
 import { QWeightModule } from '../nn/qmodule.ts'
 import { findTwin } from '../nn/twins.ts'
 import { matrixShape } from '../qtensor/parts.ts'
+import { type GgufQuantizedType, ggufQuantizer, ggufQuantizers } from '../quantize/ggufQuantizers.ts'
 import type { CausalLM } from './causalLM.ts'
 import {
   type ConversionPlan,
@@ -24,6 +38,7 @@ import {
   planConversion,
   type TargetQuantization,
 } from './conversionPlan.ts'
+import { type ImatrixPlace, LayerImportance } from './imatrixFile.ts'
 import { type ModelPlace, planCausalLM } from './load.ts'
 import { modelWriterFor } from './modelWriters.ts'
 import { rewriteFiles } from './rewriteFiles.ts'
@@ -47,6 +62,11 @@ export interface ConvertOptions {
   include?: readonly string[]
   /** Layers whose path matches become floats; globs. */
   exclude?: readonly string[]
+  /**
+   * An importance matrix, or a file of one, as llama.cpp or `lowbit imatrix` wrote it: errors of weights that
+   * are quantized anew count by what their columns multiply. Of GGUF's types alone.
+   */
+  imatrix?: ImatrixPlace
   /** What floats become; default: as saved. */
   dtype?: FloatDType
   /** Where weights are looked at; default: `openDevice('cpu')`. */
@@ -64,6 +84,11 @@ export interface ConvertOptions {
   onProgress?: (step: 'plan' | 'write', bytes: number, totalBytes: number) => void
 }
 
+const anImatrix: Kind = {
+  must: 'be an importance matrix',
+  holds: (value) => isObject(value) && value.entries instanceof Map,
+}
+
 const optionKinds: OptionKinds<ConvertOptions> = {
   to: required(aString),
   weights: aQTypeOrName,
@@ -71,6 +96,7 @@ const optionKinds: OptionKinds<ConvertOptions> = {
   exactOnly: aBoolean,
   include: listOf('globs', aString),
   exclude: listOf('globs', aString),
+  imatrix: either('be a path, a URL or an importance matrix', aString, instanceOf(URL, ''), anImatrix),
   dtype: aFloatDType,
   device: aDevice,
   overwrite: aBoolean,
@@ -120,16 +146,21 @@ export async function convert(
   try {
     for (const message of plan.warnings) onWarning(message)
     // A container that has dtypes of its own for some floats rounds no others.
-    const writer = await modelWriterFor(container, plan.model, asked)
+    const importance = await importanceFor(plan.model, quantized, options)
+    const writer = await modelWriterFor(container, plan.model, asked, importance?.notes)
     const dtype = writer ? undefined : asked
     const planned = await planConversion(plan, {
       ...{ device, dtype, include, exclude, signal, onWarning, scheme: quantized?.scheme ?? null },
       quantization: quantized && quantizationFor(plan, quantized, options),
       holds: quantized ? keepsCodes(quantized, options) : undefined,
       container: writer,
-      differs: differences(plan.model, quantized, options, writer),
+      differs: byImportance(differences(plan.model, quantized, options, writer), quantized, importance),
       onProgress: (bytes, total) => onProgress?.('plan', bytes, total),
     })
+    if (importance && importance.missing.size > 0)
+      onWarning(
+        `convert: the importance matrix has nothing of ${several([...importance.missing])}, which are quantized without`,
+      )
     if (options.exactOnly) refuseChanges(planned)
     await options.onPlan?.(planned.tensors)
     const bytes = await rewriteFiles(planned, target, {
@@ -174,6 +205,41 @@ function differences(
     const place = { name, shape, layer: layer && Number(layer), layers: model.config.layers, isHead }
     return (target.layer?.(place as LayerPlace) ?? {}) as Partial<TargetQuantization> | string
   }
+}
+
+/** @throws FormatError unless the target has types that know of importance */
+async function importanceFor(
+  model: CausalLM,
+  quantized: Quantized | null,
+  { imatrix, to }: ConvertOptions,
+): Promise<LayerImportance | undefined> {
+  if (imatrix === undefined) return undefined
+  if (isGgufType(quantized?.target.algorithm)) return LayerImportance.open(model, imatrix)
+  throw new FormatError(
+    `convert: an importance matrix goes with GGUF's quantized types, such as gguf:q4_k_m; received ${to}`,
+  )
+}
+
+/** What differs for a layer, by what its columns multiply. */
+function byImportance(
+  differs: PlanConversionOptions['differs'],
+  quantized: Quantized | null,
+  importance: LayerImportance | undefined,
+): PlanConversionOptions['differs'] {
+  if (!importance) return differs
+  return (path, shape) => {
+    const own = differs?.(path, shape) ?? {}
+    if (typeof own === 'string') return own
+    const { algorithm = quantized?.target.algorithm } = own
+    const columns = isGgufType(algorithm) && importance.of(path, matrixShape(shape)[1])
+    if (!columns) return own
+    const type = algorithm.toUpperCase() as GgufQuantizedType
+    return { ...own, algorithm: ggufQuantizer(type, { importance: columns }) }
+  }
+}
+
+function isGgufType(algorithm: unknown): algorithm is Lowercase<GgufQuantizedType> {
+  return typeof algorithm === 'string' && Object.hasOwn(ggufQuantizers, algorithm)
 }
 
 /** What `quantize` does to weights that do not go over as they are. */

@@ -11,7 +11,7 @@ import { add, concat, split, transpose } from '../tensor/ops/index.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import type { CausalLM, CausalLMConfig } from './causalLM.ts'
 import type { GgufFamily } from './families/family.ts'
-import { familyOf } from './families/index.ts'
+import { ggufFamilyOf } from './families/index.ts'
 import { type GgufRope, ropeInGguf } from './ggufRope.ts'
 import { stackExperts } from './ggufStacks.ts'
 import { modulesOf, tensorPlace } from './ggufTensors.ts'
@@ -48,12 +48,16 @@ const floatKeys = /(epsilon|freq_base|freq_base_swa|scale|softcapping)$/
  * Writes a language model as a GGUF file that llama.cpp runs: its tensors under llama.cpp's names, with rows
  * in its order, config and tokenizer as metadata.
  * @param floats what matrices become that are floats; default: as the model has them
+ * @param notes further metadata
  * @throws FormatError if llama.cpp has no such model, or no such tokenizer
  */
-export function ggufModelWriter(model: CausalLM, floats?: FloatDType): ModelWriter {
+export function ggufModelWriter(
+  model: CausalLM,
+  floats?: FloatDType,
+  notes: ReadonlyMap<string, GgufValue> = new Map(),
+): ModelWriter {
   const name = model.checkpoint?.name ?? 'model'
-  const { gguf } = familyOf(new JsonObject(model.savedConfig(), name))
-  if (!gguf) throw new FormatError(`${name}: GGUF files must be able to hold its architecture; they cannot`)
+  const gguf = ggufFamilyOf(model)
   const positions = gguf.rope?.(model.config)
   const rope = positions ? ropeInGguf(positions, gguf.longRope) : { entries: [], factors: {} }
   const vocabulary = vocabularyOf(model)
@@ -78,6 +82,7 @@ export function ggufModelWriter(model: CausalLM, floats?: FloatDType): ModelWrit
         ['general.file_type', { type: 'uint32', value: fileTypeOf(heads) }],
         ['general.quantization_version', { type: 'uint32', value: 2 }],
         ...vocabulary,
+        ...notes,
       ])
       const placed = await placeGguf(folder, ggufFile.file, metadata, [
         ...factors.map(({ head }) => head),

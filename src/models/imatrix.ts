@@ -1,8 +1,7 @@
-import { FormatError, ShapeError } from '../core/errors.ts'
+import { ShapeError } from '../core/errors.ts'
 import { aFunction, aSignal, aString, check, listOf, wholeNumber } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import type { Importance, ImportanceMatrix } from '../formats/imatrix.ts'
-import { JsonObject } from '../formats/json.ts'
 import { Conv1D } from '../nn/gptConv1D.ts'
 import { Linear } from '../nn/linear.ts'
 import { QWeightModule } from '../nn/qmodule.ts'
@@ -12,7 +11,7 @@ import { scope } from '../tensor/scope.ts'
 import { noGrad } from '../tensor/tape.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { aCausalLM, type CausalLM } from './causalLM.ts'
-import { familyOf } from './families/index.ts'
+import { ggufFamilyOf } from './families/index.ts'
 import { modulesOf, type TensorPlace, tensorPlace } from './ggufTensors.ts'
 
 /** How an importance matrix is made. */
@@ -82,10 +81,7 @@ export async function collectImatrix(
 
 /** Where the weights of a model's layers stand in a GGUF file, by the layers' paths. */
 function placesOf(model: CausalLM): Map<string, TensorPlace> {
-  const name = model.checkpoint?.name ?? 'model'
-  const { gguf } = familyOf(new JsonObject(model.savedConfig(), name))
-  if (!gguf) throw new FormatError(`${name}: GGUF files must be able to hold its architecture; they cannot`)
-  const modules = modulesOf(gguf, model.config)
+  const modules = modulesOf(ggufFamilyOf(model), model.config)
   const places = new Map<string, TensorPlace>()
   for (const [path, module] of model.namedModules()) {
     const multiplies =

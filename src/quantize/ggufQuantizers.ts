@@ -1,6 +1,6 @@
 import { type DType, dtypes } from '../core/dtype.ts'
 import { DTypeError, ShapeError } from '../core/errors.ts'
-import { aBoolean, check, oneOf } from '../core/kinds.ts'
+import { aBoolean, check, either, instanceOf, oneOf } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { e2m1, iq4_nl, type QType, qint2, qint3, qint4, qint5, qint6, qint8 } from '../core/qtype.ts'
 import { showShape } from '../core/shape.ts'
@@ -53,13 +53,15 @@ export function ggufCodes(type: GgufQuantizedType): QType {
 /** How weights are quantized to one of GGUF's types. */
 export interface GgufQuantizerOptions {
   /**
-   * Whether errors count by the mean square of what a column multiplies, which `calibrate` collects:
-   * llama.cpp's importance matrix. Default false.
+   * Whether errors count by the mean square of what a column multiplies, llama.cpp's importance matrix, which
+   * `calibrate` collects; or these means [K], of a weight whose importance is known. Default false.
    */
-  importance?: boolean
+  importance?: boolean | Float32Array
 }
 
-const optionKinds: OptionKinds<GgufQuantizerOptions> = { importance: aBoolean }
+const optionKinds: OptionKinds<GgufQuantizerOptions> = {
+  importance: either('be true, false or a Float32Array', aBoolean, instanceOf(Float32Array, '')),
+}
 
 /**
  * Quantizes a weight to one of GGUF's types as ggml does, bit for bit, whatever the size of groups that is
@@ -72,12 +74,13 @@ export function ggufQuantizer(type: GgufQuantizedType, options: GgufQuantizerOpt
   const { importance = false } = options
   return {
     name: importance ? `${type} by importance` : type,
-    ...(importance && { collects: collectSquares }),
+    ...(importance === true && { collects: collectSquares }),
     solve: (weight, spec, statistics) => {
       const { type: codes } = madeOf[type]
       if (spec.type !== codes)
         throw new DTypeError(`${type}: the type must be ${codes.name}; received ${spec.type.name}`)
-      return encode(type, weight, importance ? importanceOf(statistics) : null)
+      const known = importance instanceof Float32Array ? given(type, weight, importance) : null
+      return encode(type, weight, importance === true ? importanceOf(statistics) : known)
     },
   }
 }
@@ -90,6 +93,15 @@ export function collectSquares(x: Tensor, statistics: Statistics): void {
   }
   more('squares', columnSum(mul(x, x), 1))
   more('rows', Tensor.full(x.device, [1], x.shape[0]))
+}
+
+function given(type: GgufQuantizedType, { device, shape }: Tensor, importance: Float32Array): Tensor {
+  const columns = shape[shape.length - 1]
+  if (importance.length !== columns)
+    throw new ShapeError(
+      `${type}: importance must be of the weight's ${columns} columns; received ${importance.length} numbers`,
+    )
+  return Tensor.fromArray(device, importance, [columns])
 }
 
 function importanceOf(statistics: Statistics | null | undefined): Tensor | null {

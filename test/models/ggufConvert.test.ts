@@ -68,7 +68,8 @@ test('a mixture has more bits where llama.cpp has them', async () => {
     // Rows of 128 values are no blocks of 256; the head is tied.
     'token_embd.weight': 'Q8_0',
     'position_embd.weight': 'float32',
-    'blk.0.attn_qkv.weight': 'Q5_1',
+    'blk.0.attn_qkv.weight': 'Q5_0',
+    'blk.2.attn_qkv.weight': 'Q8_0',
     'blk.0.attn_output.weight': 'Q5_0',
     'blk.0.ffn_down.weight': 'Q4_K',
     'blk.1.ffn_down.weight': 'Q4_K',

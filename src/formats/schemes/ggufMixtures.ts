@@ -25,7 +25,8 @@ function isFirst({ layer, layers }: LayerPlace, n: number): boolean {
 function mixture(most: GgufBlockType, others: Readonly<Record<string, Mixture>>): Mixture {
   return (place) => {
     if (place.isHead) return 'Q6_K'
-    const name = place.name.replace(/^blk\.\d+\./, '')
+    // One matrix of queries, keys and values counts as values.
+    const name = place.name.replace(/^blk\.\d+\./, '').replace('attn_qkv', 'attn_v')
     return Object.hasOwn(others, name) ? others[name](place) : most
   }
 }
@@ -47,7 +48,6 @@ export const ggufMixtures: Readonly<Record<string, GgufMixture>> = {
     others: ['Q4_K', 'Q5_K', 'Q6_K'],
     typeOf: mixture('Q3_K', {
       attn_v: ({ layer }) => (Number(layer) < 2 ? 'Q5_K' : 'Q4_K'),
-      attn_qkv: () => 'Q4_K',
       attn_output: () => 'Q4_K',
       ffn_down: (place) => (isFirst(place, 16) ? 'Q5_K' : 'Q4_K'),
     }),
@@ -57,7 +57,6 @@ export const ggufMixtures: Readonly<Record<string, GgufMixture>> = {
     others: ['Q4_K', 'Q5_K', 'Q6_K'],
     typeOf: mixture('Q3_K', {
       attn_v: () => 'Q5_K',
-      attn_qkv: () => 'Q4_K',
       attn_output: () => 'Q5_K',
       ffn_down: () => 'Q5_K',
     }),
@@ -75,7 +74,6 @@ export const ggufMixtures: Readonly<Record<string, GgufMixture>> = {
     others: ['Q5_K', 'Q6_K'],
     typeOf: mixture('Q4_K', {
       attn_v: (place) => (hasMoreBits(place) ? 'Q6_K' : 'Q4_K'),
-      attn_qkv: () => 'Q5_K',
       ffn_down: (place) => (hasMoreBits(place) ? 'Q6_K' : 'Q4_K'),
     }),
   },
@@ -85,7 +83,6 @@ export const ggufMixtures: Readonly<Record<string, GgufMixture>> = {
     others: ['Q6_K'],
     typeOf: mixture('Q5_K', {
       attn_v: (place) => (hasMoreBits(place) ? 'Q6_K' : 'Q5_K'),
-      attn_qkv: () => 'Q6_K',
       ffn_down: (place) => (hasMoreBits(place) ? 'Q6_K' : 'Q5_K'),
     }),
   },

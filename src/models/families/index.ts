@@ -1,13 +1,13 @@
 import { FormatError } from '../../core/errors.ts'
 import { nearest } from '../../core/nearest.ts'
-import { type JsonObject, show } from '../../formats/json.ts'
+import { JsonObject, show } from '../../formats/json.ts'
 import type { CausalLM } from '../causalLM.ts'
 import { bitnet } from './bitnet.ts'
 import { bloom } from './bloom.ts'
 import { cohere } from './cohere.ts'
 import { cohere2 } from './cohere2.ts'
 import { falcon } from './falcon.ts'
-import type { Family } from './family.ts'
+import type { Family, GgufFamily } from './family.ts'
 import type { Warn } from './fields.ts'
 import { gemma } from './gemma.ts'
 import { gemma2 } from './gemma2.ts'
@@ -93,4 +93,15 @@ export function familyOf(config: JsonObject): Family {
   throw new FormatError(
     `${config.name}: the architecture must be one that lowbit has; it is ${show(asked)}; the nearest are ${nearest(asked, known).join(', ')}`,
   )
+}
+
+/**
+ * How GGUF files hold a model of its family.
+ * @throws FormatError if they cannot
+ */
+export function ggufFamilyOf(model: CausalLM): GgufFamily {
+  const name = model.checkpoint?.name ?? 'model'
+  const { gguf } = familyOf(new JsonObject(model.savedConfig(), name))
+  if (gguf) return gguf
+  throw new FormatError(`${name}: GGUF files must be able to hold its architecture; they cannot`)
 }
