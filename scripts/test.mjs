@@ -44,6 +44,9 @@ if (!existsSync('build/lowbit.node')) {
   process.env.LOWBIT_DEVICES = 'wasm'
 }
 
+// Hundreds of processes read the same modules: what Node makes of one is kept for the others.
+process.env.NODE_COMPILE_CACHE ??= join(process.cwd(), 'build', 'compiled')
+
 let passed = 0
 let failed = 0
 let skipped = 0

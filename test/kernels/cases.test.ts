@@ -112,11 +112,12 @@ async function runOn(device: Backend, kernel: KernelName, args: readonly KernelA
     device.free(block.address, bytes.length)
     // Of an input every byte must stay, of an output those around it.
     if (direction !== 'in') block.bytes.set(bytes.subarray(guardBytes, -guardBytes), guardBytes)
-    const changed = bytes.findIndex((byte, at) => byte !== block.bytes[at])
-    assert.ok(
-      changed === -1,
-      `${name}: byte ${changed - guardBytes} of ${arg.byteLength} must not be written (${direction})`,
-    )
+    if (Buffer.compare(bytes, block.bytes) !== 0) {
+      const changed = bytes.findIndex((byte, at) => byte !== block.bytes[at])
+      assert.fail(
+        `${name}: byte ${changed - guardBytes} of ${arg.byteLength} must not be written (${direction})`,
+      )
+    }
     const result = arg.slice()
     bytesOf(result).set(bytes.subarray(guardBytes, guardBytes + arg.byteLength))
     results.push(result)
@@ -164,6 +165,7 @@ function worst(
     const dtype = dtypeOf(args, kernel, output)
     const value = (bits: number) => (dtypes[dtype].floating ? decodeFloat(dtype, bits) : bits)
     for (let i = 0; i < want.length; i++) {
+      if (Object.is(want[i], got[i])) continue
       const [a, b] = [value(want[i] as number), value(got[i] as number)]
       if (Object.is(a, b)) continue
       const limit = bound === 'exact' ? 0 : typeof bound === 'number' ? bound : bound[i]

@@ -46,7 +46,7 @@ export function run(
  */
 export function cleanVariables(): NodeJS.ProcessEnv {
   const inherited =
-    /^(CI$|npm_(?!config_)|INIT_CWD|NODE_(TEST_CONTEXT|OPTIONS|V8_COVERAGE|CHANNEL_FD)|LOWBIT_|CXX)/
+    /^(CI$|npm_(?!config_)|INIT_CWD|NODE_(TEST_CONTEXT|OPTIONS|V8_COVERAGE|CHANNEL_FD|COMPILE_CACHE)|LOWBIT_|CXX)/
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !inherited.test(name)))
 }
 

@@ -35,15 +35,16 @@ interface Plane {
   from: number
 }
 
-/** The planes of codes of 1 to 8 bits, those with the lowest bits first. */
+/** The planes of codes of 1 to 8 bits, those with the lowest bits first; of values of 16 and 32 their bytes. */
 export function planesOf(bits: number): Plane[] {
+  if (bits >= 16) return Array.from({ length: bits / 8 }, (_, i) => ({ bits: 8, from: 8 * i }))
   return [8, 4, 2, 1]
     .filter((width) => bits & width)
     .map((width) => ({ bits: width, from: bits & ~(2 * width - 1) }))
 }
 
 /** Bytes of one row's `cols` codes (or values) in tiles. */
-function rowByteLength(bits: number, cols: number): number {
+export function rowByteLength(bits: number, cols: number): number {
   if (bits === 16) return 2 * cols
   const planes = bits < 8 ? planesOf(bits).length : 1
   return planes > 1 ? 4 * bits * Math.ceil(cols / 32) : 4 * Math.ceil((cols * bits) / 32)
@@ -54,37 +55,29 @@ export function tileByteLength(bits: number, rows: number, cols: number): number
   return Math.ceil(rows / 16) * 16 * rowByteLength(bits, cols)
 }
 
-/** The byte that word (of 16 bits: value) `index` of row `row` starts at. */
-function wordByte(bits: number, cols: number, row: number, index: number): number {
-  const bytes = bits === 16 ? 2 : 4
-  return Math.floor(row / 16) * 16 * rowByteLength(bits, cols) + (16 * index + (row % 16)) * bytes
-}
-
-/**
- * Where a piece of a code lies: its lowest bit is bit `bit` of byte `byte`, `bits` of them from bit `from` of
- * the code on.
- */
-export interface TilePlace {
+/** The lowest bit of a piece of a code: bit `bit` of byte `byte`. */
+interface Place {
   byte: number
   bit: number
-  bits: number
-  from: number
+}
+
+/** Where the bits of column `col` of row `row` that belong to a plane lie; rows take `rowBytes` each. */
+export function placeIn(plane: Plane, bits: number, rowBytes: number, row: number, col: number): Place {
+  const tile = Math.floor(row / 16) * 16 * rowBytes
+  if (bits >= 16) return { byte: tile + ((16 * col + (row % 16)) * bits + plane.from) / 8, bit: 0 }
+  const codes = 32 / plane.bits
+  const c = col % 32
+  const word = bits * Math.floor(col / 32) + plane.from + Math.floor(c / codes)
+  return {
+    byte: tile + 4 * (16 * word + (row % 16)) + (c % 4),
+    bit: plane.bits * Math.floor((c % codes) / 4),
+  }
 }
 
 /** Where column `col` of row `row` lies, in a piece for each plane; values of 16 and 32 bits as their bytes. */
-export function tilePlaces(bits: number, cols: number, row: number, col: number): TilePlace[] {
-  if (bits >= 16) {
-    const byte = wordByte(bits, cols, row, col)
-    return Array.from({ length: bits / 8 }, (_, i) => ({ byte: byte + i, bit: 0, bits: 8, from: 8 * i }))
-  }
-  const block = Math.floor(col / 32)
-  const c = col % 32
-  return planesOf(bits).map((plane) => {
-    const codes = 32 / plane.bits
-    const index = bits * block + plane.from + Math.floor(c / codes)
-    const byte = wordByte(bits, cols, row, index) + (c % 4)
-    return { byte, bit: plane.bits * Math.floor((c % codes) / 4), ...plane }
-  })
+export function tilePlaces(bits: number, cols: number, row: number, col: number): (Place & Plane)[] {
+  const rowBytes = rowByteLength(bits, cols)
+  return planesOf(bits).map((plane) => ({ ...placeIn(plane, bits, rowBytes, row, col), ...plane }))
 }
 
 /**
@@ -94,13 +87,15 @@ export function tilePlaces(bits: number, cols: number, row: number, col: number)
  */
 export function tilePack(x: Uint8Array, tiles: Uint8Array, bits: number, rows: number, cols: number): void {
   const bytes = Math.ceil(bits / 8)
+  const rowBytes = rowByteLength(bits, cols)
   tiles.fill(0, 0, tileByteLength(bits, rows, cols))
-  for (let row = 0; row < rows; row++) {
-    for (let col = 0; col < cols; col++) {
-      const at = bytes * (row * cols + col)
-      for (const place of tilePlaces(bits, cols, row, col)) {
-        const piece = (x[at + Math.floor(place.from / 8)] >> (place.from % 8)) & (2 ** place.bits - 1)
-        tiles[place.byte] |= piece << place.bit
+  for (const plane of planesOf(bits)) {
+    const from = Math.floor(plane.from / 8)
+    for (let row = 0; row < rows; row++) {
+      for (let col = 0; col < cols; col++) {
+        const { byte, bit } = placeIn(plane, bits, rowBytes, row, col)
+        const code = x[bytes * (row * cols + col) + from]
+        tiles[byte] |= ((code >> (plane.from % 8)) & (2 ** plane.bits - 1)) << bit
       }
     }
   }

@@ -1,4 +1,4 @@
-import { tilePlaces } from '../tilePack/tilePack.ts'
+import { placeIn, planesOf, rowByteLength } from '../tilePack/tilePack.ts'
 
 /**
  * The inverse of tilePack: moves codes from tiles into row-major order.
@@ -7,13 +7,15 @@ import { tilePlaces } from '../tilePack/tilePack.ts'
  */
 export function tileUnpack(tiles: Uint8Array, x: Uint8Array, bits: number, rows: number, cols: number): void {
   const bytes = Math.ceil(bits / 8)
+  const rowBytes = rowByteLength(bits, cols)
   x.fill(0, 0, rows * cols * bytes)
-  for (let row = 0; row < rows; row++) {
-    for (let col = 0; col < cols; col++) {
-      const at = bytes * (row * cols + col)
-      for (const place of tilePlaces(bits, cols, row, col)) {
-        const piece = (tiles[place.byte] >> place.bit) & (2 ** place.bits - 1)
-        x[at + Math.floor(place.from / 8)] |= piece << (place.from % 8)
+  for (const plane of planesOf(bits)) {
+    const from = Math.floor(plane.from / 8)
+    for (let row = 0; row < rows; row++) {
+      for (let col = 0; col < cols; col++) {
+        const { byte, bit } = placeIn(plane, bits, rowBytes, row, col)
+        const piece = (tiles[byte] >> bit) & (2 ** plane.bits - 1)
+        x[bytes * (row * cols + col) + from] |= piece << (plane.from % 8)
       }
     }
   }

@@ -1,6 +1,7 @@
 import type { HostArray } from '../../../core/dtype.ts'
-import { qtypesByCode, valueOfCode } from '../../../core/qtype.ts'
+import { qtypesByCode } from '../../../core/qtype.ts'
 import { tileUnpack } from '../../layout/tileUnpack/tileUnpack.ts'
+import { codeValues } from '../../quantize/quantize/quantize.ts'
 import { type GroupEncoding, plainGroups, untileScales, untileShifts } from './groupValues.ts'
 
 /**
@@ -79,5 +80,5 @@ export function untileCodes(w: Uint8Array, qtype: number, N: number, K: number):
   const type = qtypesByCode[qtype]
   const codes = new Uint8Array(N * K)
   tileUnpack(w, codes, type.bits, N, K)
-  return Float64Array.from(codes, (code) => valueOfCode(type, code))
+  return codeValues(type, codes)
 }

@@ -40,10 +40,10 @@ function nearest(codebook: Float32Array, unit: number): number {
   const half = fround(fround(Math.min(Math.max(unit, -1), 1) + 1) / 2)
   const place = Math.floor(fround(fround(half * 65535) + 0.5))
   const middle = fround(fround((2 * place) / 65535) - 1)
-  const code = codebook
-    .subarray(1)
-    .findIndex((value, i) => !(fround(fround(codebook[i] + value) / 2) < middle))
-  return code < 0 ? codebook.length - 1 : code
+  const last = codebook.length - 1
+  for (let code = 0; code < last; code++)
+    if (!(fround(fround(codebook[code] + codebook[code + 1]) / 2) < middle)) return code
+  return last
 }
 
 /**

@@ -54,8 +54,9 @@ export function quantize(
 }
 
 /** The values of codes of one byte each. */
-export function codeValues(type: QType, codes: Uint8Array): ArrayLike<number> {
-  return Float64Array.from(codes, (code) => valueOfCode(type, code))
+export function codeValues(type: QType, codes: Uint8Array): Float64Array {
+  const values = Float64Array.from({ length: 256 }, (_, code) => valueOfCode(type, code))
+  return new Float64Array(codes.length).map((_, i) => values[codes[i]])
 }
 
 /** x (plus a shift) in units of its scale, each operation rounded to `dtype`; 0 where the scale is. */
