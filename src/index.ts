@@ -2,7 +2,7 @@
 
 export type { LoadedState } from './checkpoints/fill.ts'
 export { type LoadModuleOptions, load, readStateDict } from './checkpoints/load.ts'
-export { type SaveOptions, save } from './checkpoints/save.ts'
+export type { SaveOptions } from './checkpoints/save.ts'
 export {
   type LoadStateOptions,
   loadStateDict,
@@ -98,6 +98,7 @@ export {
 } from './models/quantizeCalibrated.ts'
 export { type MemoryOptions, type RequiredMemory, requiredMemory } from './models/requiredMemory.ts'
 export type { SamplingOptions } from './models/sampling.ts'
+export { save } from './models/save.ts'
 export type { FinishReason, GeneratedToken, Prompt, SequenceOptions } from './models/sequence.ts'
 export { type DecodeOptions, type EncodeOptions, Tokenizer } from './models/tokenizer.ts'
 export { type Finding, type Verification, type VerifyOptions, verify } from './models/verify.ts'

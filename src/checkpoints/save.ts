@@ -3,11 +3,17 @@ import { FormatError } from '../core/errors.ts'
 import { aBoolean, aFunction, aSignal, check, oneOf, wholeNumber } from '../core/kinds.ts'
 import { several } from '../core/lists.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
-import { safetensorsFolder } from '../formats/containers.ts'
+import { type Container, safetensorsFolder } from '../formats/containers.ts'
 import { pythonJson } from '../formats/json.ts'
+import type { ModelWriter } from '../formats/modelWriter.ts'
 import { storedBytes } from '../formats/safetensors.ts'
 import { writeCheckpoint } from '../formats/safetensorsWriter.ts'
-import { configFields, type LayerToWrite, type SchemeSettings } from '../formats/schemes/scheme.ts'
+import {
+  configFields,
+  type LayerToWrite,
+  type SchemeSettings,
+  type SchemeWriter,
+} from '../formats/schemes/scheme.ts'
 import { type WritingScheme, writingSchemes } from '../formats/schemes/targets.ts'
 import { refusalOf } from '../formats/schemes/weightKind.ts'
 import { aTarget, type FolderSink, writeText } from '../formats/source.ts'
@@ -17,7 +23,8 @@ import { QWeightModule } from '../nn/qmodule.ts'
 import type { QTensor } from '../qtensor/qtensor.ts'
 import { hasFiles, isSavedFile } from './checkpoint.ts'
 import { inputModes, lostInputs } from './inputModes.ts'
-import { layersToWrite, type ModelLayers, writtenTensors } from './savedTensors.ts'
+import { layersToWrite, type ModelLayers, type SavedPart, writtenTensors } from './savedTensors.ts'
+import { placeParts, writePart } from './writeParts.ts'
 
 /** How a model is saved. */
 export interface SaveOptions {
@@ -45,6 +52,9 @@ export interface SaveOptions {
   onProgress?: (bytes: number, totalBytes: number) => void
 }
 
+/** What writes a model into a container under the names that it has there. */
+export type WriterFor = (container: Container) => Promise<ModelWriter | undefined>
+
 const optionKinds: OptionKinds<SaveOptions> = {
   overwrite: aBoolean,
   signal: aSignal,
@@ -60,9 +70,9 @@ export function folderSchemes(): WritingScheme[] {
   return writingSchemes().filter(({ writer: { container = safetensorsFolder } }) => container.file === null)
 }
 
-/** The schemes that models can be saved in. */
+/** The schemes that models can be saved in, language models alone in those of one file. */
 export function writtenSchemes(): string[] {
-  return folderSchemes().map(({ name }) => name)
+  return writingSchemes().map(({ name }) => name)
 }
 
 /** The scheme of models without quantized layers, and of those that it holds. */
@@ -75,9 +85,8 @@ export function defaultScheme(): WritingScheme {
  * @throws FormatError if it cannot hold the model
  */
 export async function schemeToWrite(format: string | undefined, layers: ModelLayers): Promise<WritingScheme> {
-  const writing = folderSchemes()
-  const named = writing.find(({ name }) => name === format)
-  const candidates = named ? [named] : writing.filter((each) => holdsTypes(each, layers))
+  const named = writingSchemes().find(({ name }) => name === format)
+  const candidates = named ? [named] : folderSchemes().filter((each) => holdsTypes(each, layers))
   const refusals: string[] = []
   for (const scheme of candidates) {
     const refused = refusal(scheme, [...layers.quantized.values()]) ?? (await misfit(scheme, layers.frozen))
@@ -142,9 +151,9 @@ export async function refuseMisfit(scheme: WritingScheme, path: string, weight: 
 }
 
 /**
- * Saves a model, a language model in Hugging Face layout, its quantized modules as `format` stores them, so
- * that Python's readers of the format read the folder. It appears whole or not at all.
+ * What `save` of models/save.ts does.
  * @param target a path, or a folder to write into (then file by file)
+ * @param writerFor what writes the model into a container of one file; undefined where nothing does
  * @returns bytes written
  * @throws FormatError if quantized layers are not frozen, the target holds files (with `overwrite`: other
  * files than a save's) or cannot be written, the format cannot hold the model, or a tensor holds NaN or
@@ -154,6 +163,7 @@ export async function save(
   model: Module,
   target: string | FolderSink,
   options: SaveOptions = {},
+  writerFor?: WriterFor,
 ): Promise<number> {
   check('save', 'model', model, aModule)
   check('save', 'target', target, aTarget)
@@ -161,18 +171,61 @@ export async function save(
   if (!options.unfrozen) checkFrozen(model)
   const layers = await layersToWrite(model)
   const { writer } = await schemeToWrite(options.format, layers)
+  const container = await fileWriter(model, writer, writerFor)
   const tensors = [...writtenTensors(model, writer, layers)]
   const warn = options.onWarning ?? ((message) => console.warn(`lowbit: ${message}`))
   const lost = lostInputs(inputModes(model), writer, layers.quantized).map((what) => `save: ${what}`)
-  const unread = hasFiles(model) ? model.saveLimits : []
+  const unread = hasFiles(model) && !container ? model.saveLimits : []
   for (const message of [...writer.limits(layers.quantized), ...lost, ...unread]) warn(message)
   const { quantized, floats } = layers
   const settings = quantized.size > 0 ? writer.settings(quantized, floats) : {}
-  const write = (folder: FolderSink) => writeModel(model, folder, tensors, settings, options)
+  const write = (folder: FolderSink) =>
+    container
+      ? writeFile(folder, tensors, container, options)
+      : writeModel(model, folder, tensors, settings, options)
   const { overwrite = false, signal } = options
-  if (typeof target === 'string')
-    return saveFolder(target, write, { overwrite: overwrite ? isSavedFile : undefined, signal })
+  if (typeof target === 'string') {
+    const file = container?.file
+    return saveFolder(target, write, { overwrite: overwrite ? isSavedFile : undefined, signal, file })
+  }
   return saveInto(target, write, overwrite)
+}
+
+/**
+ * What writes a model into the one file of a scheme; undefined where it stands in a folder.
+ * @throws FormatError if the file cannot hold the model
+ */
+async function fileWriter(
+  model: Module,
+  { container = safetensorsFolder }: SchemeWriter,
+  writerFor?: WriterFor,
+): Promise<ModelWriter | undefined> {
+  if (container.file === null) return undefined
+  const writer = await writerFor?.(container)
+  if (writer) return writer
+  throw new FormatError(
+    `save: ${container.name} must be given a language model; received a ${model.typeName}`,
+  )
+}
+
+/** Writes the tensors of a model into one file. */
+async function writeFile(
+  folder: FolderSink,
+  parts: readonly SavedPart[],
+  writer: ModelWriter,
+  { signal, onProgress }: SaveOptions,
+): Promise<number> {
+  const places = await placeParts(folder, parts, writer)
+  const bytesOf = ({ source }: SavedPart) => source?.byteLength ?? 0
+  const total = parts.reduce((sum, part) => sum + bytesOf(part), 0)
+  let done = 0
+  for (const part of parts) {
+    signal?.throwIfAborted()
+    await writePart(part, places)
+    done += bytesOf(part)
+    onProgress?.(done, total)
+  }
+  return places.placed.close()
 }
 
 /**

@@ -2,6 +2,7 @@ import { InvalidArgumentError } from 'commander'
 import { DTypeError } from '../core/errors.ts'
 import { asQType, type QType } from '../core/qtype.ts'
 import type { CalibratedAlgorithmName } from '../quantize/algorithms/index.ts'
+import type { GgufQuantizedType } from '../quantize/ggufQuantizers.ts'
 import type { ActOrder } from '../quantize/gptqQuantizer.ts'
 import type { QuantizerName } from '../quantize/quantizers.ts'
 
@@ -66,6 +67,7 @@ const dataAlgorithms = {
   gptaq: 'gptaq',
   autoround: 'autoRound',
   'distil-scales': 'distilScales',
+  imatrix: 'imatrix',
 } as const satisfies Record<string, CalibratedAlgorithmName>
 
 /** What `--algorithm` of `quantize` takes. */
@@ -111,6 +113,27 @@ export function quantizedType(text: string): QType {
         'It must be int8, int4, int3, int2, float8, float8_e4m3fn, float8_e5m2, float8_e4m3fnuz, nf4 or fp4.',
       )
     throw error
+  }
+}
+
+/** GGUF's types, here for `--help` to be fast. */
+const ggufTypes = [
+  ...(['Q2_K', 'Q3_K', 'Q4_K', 'Q5_K', 'Q6_K', 'Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q8_0'] as const),
+  ...(['IQ4_NL', 'IQ4_XS', 'TQ2_0', 'MXFP4'] as const),
+] satisfies GgufQuantizedType[]
+
+/** What weights become: a quantized type, or one of GGUF's, by name. */
+export type WeightsType = QType | GgufQuantizedType
+
+/** A quantized type, or one of GGUF's, by name. */
+export function weightsType(text: string): WeightsType {
+  const gguf = ggufTypes.find((type) => type === text.toUpperCase())
+  if (gguf) return gguf
+  try {
+    return quantizedType(text)
+  } catch (error) {
+    const { message } = error as Error
+    throw new InvalidArgumentError(message.replace(' or fp4.', ', fp4, or of a GGUF file q4_k and its like.'))
   }
 }
 

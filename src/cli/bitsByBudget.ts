@@ -1,9 +1,10 @@
 import { FormatError, ShapeError } from '../core/errors.ts'
 import { several } from '../core/lists.ts'
-import { qint8, unsignedType } from '../core/qtype.ts'
+import { asQType, qint8, unsignedType } from '../core/qtype.ts'
 import { type ChosenBits, chooseBits, type LayerChoice } from '../evaluate/chooseBits.ts'
 import { writingSchemes } from '../formats/schemes/targets.ts'
 import type { CausalLM } from '../models/causalLM.ts'
+import type { CalibratedAlgorithmName } from '../quantize/algorithms/index.ts'
 import type { CalibratedAlgorithm } from '../quantize/calibrated/algorithm.ts'
 import type { LayerOverride } from '../quantize/overrides.ts'
 import { interrupted } from './interrupt.ts'
@@ -45,36 +46,51 @@ export function hasBudget({
   return given.length === 1
 }
 
-/** Integers that layers may become: those of the format, and where none is named, of most formats. */
-export function candidateBits(format: string | undefined): LayerOverride[] {
-  const bits = [2, 3, 4, 5, 6, 8]
+/** GGUF's types, of which those of blocks of 256 become others where columns are fewer. */
+const ggufTypes = ['Q2_K', 'Q3_K', 'IQ4_XS', 'Q4_K', 'Q5_K', 'Q6_K', 'Q8_0'] as const
+
+/**
+ * What layers may become: types of the format, and where none is named, of most formats.
+ * @throws ShapeError if it has none to choose from
+ */
+export function candidatesOfFormat(
+  { format, groupSizes }: QuantizeCommandOptions,
+  names: readonly CalibratedAlgorithmName[],
+): LayerOverride[] {
+  if (names.includes('imatrix')) {
+    if (!groupSizes) return ggufTypes.map((type) => ({ type }))
+    throw new ShapeError("quantize: GGUF's types have groups of their own; leave --group-sizes out")
+  }
+  // What GPTQ and others choose stands in GGUF's blocks of 32 around 0.
+  const blocks = format === 'gguf' ? { groupSize: 32, symmetric: true } : {}
+  const bits = bitsOfFormat(format).map((each) => ({ bits: each, ...blocks }))
+  return groupSizes?.flatMap((groupSize) => bits.map((each) => ({ ...each, groupSize }))) ?? bits
+}
+
+function bitsOfFormat(format: string | undefined): number[] {
   const writer = writingSchemes().find(({ name }) => name === format)?.writer
-  if (!writer) return [2, 3, 4, 8].map((each) => ({ bits: each }))
-  const held = bits.filter((each) =>
+  if (!writer) return [2, 3, 4, 8]
+  const held = [2, 3, 4, 5, 6, 8].filter((each) =>
     writer.types.some((type) => type === unsignedType(each) || (each === 8 && type === qint8)),
   )
-  if (held.length < 2)
-    throw new ShapeError(
-      `quantize: a format must hold integers of several bits to choose from; ${format} has ${held.length === 0 ? 'none' : `${held[0]} alone`}`,
-    )
-  return held.map((each) => ({ bits: each }))
+  if (format === 'gguf') return [4, 5, 8]
+  if (held.length > 1) return held
+  throw new ShapeError(
+    `quantize: a format must hold integers of several bits to choose from; ${format} has ${held.length === 0 ? 'none' : `${held[0]} alone`}`,
+  )
 }
 
 /** Chooses the bits of each layer for the budget, and prints them as a table, with the curve that led there. */
 export async function bitsByBudget(
   model: CausalLM,
-  algorithm: readonly CalibratedAlgorithm[],
-  data: readonly (readonly number[])[],
+  { names, algorithm, data }: QuantizesBy,
   options: QuantizeCommandOptions,
 ): Promise<ChosenBits> {
-  const { targetBits, targetSize, maxKl, groupSizes, include, exclude, format, json } = options
-  const bits = candidateBits(format)
+  const { targetBits, targetSize, maxKl, include, exclude, overrides, json } = options
   const bar = await progressBar('sensitivity', options)
   const chosen = await chooseBits(model, {
-    ...{ algorithm, data, targetBits, targetSize, maxKl, include, exclude },
-    candidates: groupSizes
-      ? groupSizes.flatMap((groupSize) => bits.map((each) => ({ ...each, groupSize })))
-      : bits,
+    ...{ algorithm, data, targetBits, targetSize, maxKl, include, exclude, overrides },
+    candidates: candidatesOfFormat(options, names),
     signal: interrupted,
     onProgress: (done, total, path) => bar.update(done, total, path),
   }).finally(bar.stop)
@@ -82,17 +98,28 @@ export async function bitsByBudget(
   return chosen
 }
 
+/** What quantizes, and what passes through the model. */
+interface QuantizesBy {
+  names: readonly CalibratedAlgorithmName[]
+  algorithm: readonly CalibratedAlgorithm[]
+  data: readonly (readonly number[])[]
+}
+
 async function printChosen(chosen: ChosenBits): Promise<void> {
   const { layers, curve, bitsPerWeight, bytes, klDivergence } = chosen
-  const names = layers[0].choices.map(({ override }) => `KL at ${showOverride(override)}`)
+  const all = layers.flatMap(({ choices }) => choices.map(({ override }) => showOverride(override)))
+  const names = [...new Set(all)]
   await printTable(
     [
       { head: 'layer' },
       { head: 'chosen', numeric: true },
       { head: 'bits, with scales', numeric: true },
-      ...names.map((head) => ({ head, numeric: true })),
+      ...names.map((name) => ({ head: `KL at ${name}`, numeric: true })),
     ],
-    layers.map((layer) => [layer.path, showOverride(taken(layer).override), ...numbers(layer)]),
+    layers.map((layer) => [
+      ...[layer.path, showOverride(taken(layer).override), taken(layer).bitsPerWeight.toFixed(2)],
+      ...names.map((name) => divergenceAt(layer, name)),
+    ]),
   )
   process.stdout.write('\n')
   await printTable(
@@ -115,20 +142,19 @@ async function printChosen(chosen: ChosenBits): Promise<void> {
   )
 }
 
-/** `4 bits`; with groups of 32 `4 bits g32` */
-function showOverride({ bits, groupSize }: LayerOverride): string {
-  return `${bits} bits${groupSize ? ` g${groupSize}` : ''}`
+/** `4 bits`; with groups of 32 `4 bits g32`; one of GGUF's types by name */
+function showOverride({ type, bits, weights, groupSize }: LayerOverride): string {
+  const name = type ?? (bits === undefined ? weights && asQType(weights).name : `${bits} bits`) ?? 'as all'
+  return `${name}${groupSize ? ` g${groupSize}` : ''}`
 }
 
 function taken({ choices, chosen }: LayerChoice): LayerChoice['choices'][number] {
   return choices[chosen]
 }
 
-function numbers(layer: LayerChoice): string[] {
-  return [
-    taken(layer).bitsPerWeight.toFixed(2),
-    ...layer.choices.map(({ klDivergence }) => (klDivergence ?? 0).toFixed(5)),
-  ]
+function divergenceAt({ choices }: LayerChoice, name: string): string {
+  const found = choices.find(({ override }) => showOverride(override) === name)
+  return found ? (found.klDivergence ?? 0).toFixed(5) : ''
 }
 
 /** Points of the curve, evenly apart in bits, as many as a screen has room for. */

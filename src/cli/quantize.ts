@@ -4,33 +4,42 @@ import type { QType } from '../core/qtype.ts'
 import type { Device } from '../devices/device.ts'
 import { layerError, weightErrors } from '../evaluate/weightError.ts'
 import { checkSaveTarget } from '../formats/atomicFolder.node.ts'
+import { ggufFile } from '../formats/containers.ts'
 import type { CausalLM } from '../models/causalLM.ts'
 import { type QuantizedFiles, quantizeFiles, streams } from '../models/quantizeFiles.ts'
 import type { Module } from '../nn/module.ts'
 import { QWeightModule } from '../nn/qmodule.ts'
+import { matrixShape } from '../qtensor/parts.ts'
+import { QTensor } from '../qtensor/qtensor.ts'
 import type { CalibratedAlgorithmName } from '../quantize/algorithms/index.ts'
 import { qualities } from '../quantize/algorithms/quality.ts'
+import { ggufCodes, ggufQuantizer } from '../quantize/ggufQuantizers.ts'
+import type { LayerOverrides } from '../quantize/overrides.ts'
 import { freeze, memoryFootprint, type QuantizeOptions, quantize } from '../quantize/quantize.ts'
 import type { QuantizerName } from '../quantize/quantizers.ts'
-import { type AlgorithmName, seesData } from './arguments.ts'
+import { type AlgorithmName, seesData, type WeightsType } from './arguments.ts'
 import { type BudgetOptions, hasBudget } from './bitsByBudget.ts'
 import { calibrateOnText } from './calibration.ts'
 import { type ChartOptions, checkChartOptions, writeChartedPage } from './charts/output.ts'
 import { interrupted } from './interrupt.ts'
 import { type CommonOptions, loadModel, planModel, withDevice } from './model.ts'
 import { formatBytes, formatCount, printJson, printTable, progressBar } from './output.ts'
+import { readOverrides } from './overrides.ts'
 import { type DataOptions, type QuantizedByData, quantizeByData } from './quantizeByData.ts'
 import type { QuantizedLayer } from './report/quantizePage.ts'
 import { saveQuantized } from './saveQuantized.ts'
+import { withWholeBlocks } from './wholeBlocks.ts'
 
 export interface QuantizeCommandOptions extends CommonOptions, DataOptions, BudgetOptions {
   /** Absent where a budget chooses. */
-  weights?: QType
+  weights?: WeightsType
   activations?: QType
   algorithm?: readonly AlgorithmName[]
   groupSize?: number
   include?: string[]
   exclude?: string[]
+  /** What is otherwise for some layers. */
+  overrides?: LayerOverrides
   format?: string
   out: string
   /** One HTML page of what was done. */
@@ -42,13 +51,16 @@ export interface QuantizeCommandOptions extends CommonOptions, DataOptions, Budg
  * `lowbit quantize`: loads, quantizes, measures the error of each weight, and saves. Weights that are
  * quantized already are dequantized first.
  */
-export async function quantizeCommand(path: string, given: QuantizeCommandOptions): Promise<void> {
-  // The first format that holds everything is what is taken where none is named.
-  const options = given.format === 'auto' ? { ...given, format: undefined } : given
+export async function quantizeCommand(
+  path: string,
+  given: QuantizeCommandOptions & { override?: string[] },
+): Promise<void> {
+  const options = { ...given, format: formatOf(given), overrides: await readOverrides(given.override) }
   const { out, overwrite } = options
   const names = algorithmsThatSeeData(options)
   // Asked first: a target that cannot be written should not cost the work.
-  await checkSaveTarget(out, { overwrite: overwrite ? isSavedFile : undefined })
+  const file = options.format === 'gguf' ? ggufFile.file : undefined
+  await checkSaveTarget(out, { overwrite: overwrite ? isSavedFile : undefined, file })
   await checkChartOptions(pageOptions(options))
   await withDevice(options, async (device) => {
     if (names.length > 0)
@@ -81,6 +93,12 @@ export async function quantizeCommand(path: string, given: QuantizeCommandOption
   })
 }
 
+/** The format by its name; undefined where it is the first that holds everything. */
+function formatOf({ format = 'auto', weights, out }: QuantizeCommandOptions): string | undefined {
+  if (format !== 'auto') return format
+  return typeof weights === 'string' || out.endsWith('.gguf') ? 'gguf' : undefined
+}
+
 /**
  * The algorithms that see data, of those that were asked for.
  * @throws FormatError if these options do not go together
@@ -88,7 +106,8 @@ export async function quantizeCommand(path: string, given: QuantizeCommandOption
 function algorithmsThatSeeData(options: QuantizeCommandOptions): CalibratedAlgorithmName[] {
   const budget = hasBudget(options)
   const { activations, calibration, quality, timeLimit } = options
-  const { algorithm = budget && !quality ? ['gptq'] : [] } = options
+  const usual = options.format === 'gguf' ? 'imatrix' : 'gptq'
+  const { algorithm = budget && !quality ? [usual] : [] } = options
   if (quality && algorithm.length > 0)
     throw new FormatError('quantize: --quality chooses the algorithms; leave --algorithm out')
   if (timeLimit !== undefined && (quality === undefined || quality === 'fast'))
@@ -131,8 +150,8 @@ async function printByData(
   })
   await writePage(done, modules, names, options)
   if (json) {
-    const { curve, layers } = chosen ?? {}
-    const budget = chosen && { curve, layers, klDivergence: chosen.klDivergence }
+    const { curve, layers, overrides } = chosen ?? {}
+    const budget = chosen && { overrides, curve, layers, klDivergence: chosen.klDivergence }
     return printJson({
       out,
       format,
@@ -190,10 +209,13 @@ interface Quantized extends QuantizedFiles {
 }
 
 function quantizeOptions(options: QuantizeCommandOptions): QuantizeOptions {
-  const { weights, activations, include, exclude, groupSize, algorithm = [] } = options
+  const { weights, activations, include, exclude, groupSize, overrides, algorithm = [] } = options
+  const layers = { activations, include, exclude, overrides }
+  if (typeof weights === 'string')
+    return { ...layers, weights: ggufCodes(weights), algorithm: ggufQuantizer(weights), groupSize: null }
   const [quantizer] = algorithm as readonly QuantizerName[]
   // A budget in its place comes with algorithms that see data.
-  return { weights: weights as QType, activations, include, exclude, groupSize, algorithm: quantizer }
+  return { ...layers, weights: weights as QType, groupSize, algorithm: quantizer }
 }
 
 /** From file to file, tensor by tensor; null where the whole model is needed. */
@@ -206,10 +228,11 @@ async function quantizeStreaming(
   try {
     const floats = plan.scheme !== 'none'
     const quantization = quantizeOptions(options)
-    if (options.calibration || !streams(plan, floats, quantization)) return null
+    const { calibration, format } = options
+    if (calibration || format === 'gguf' || !streams(plan, floats, quantization)) return null
     const errors = new Map<string, number>()
     const bar = await progressBar('quantize', options)
-    const { dtype, format, overwrite } = options
+    const { dtype, overwrite } = options
     const done = await quantizeFiles(plan, options.out, floats, {
       ...{ device, dtype, format, overwrite, quantization, signal: interrupted, onProgress: bar.update },
       onWarning: (message) => console.warn(`lowbit: ${message}`),
@@ -229,7 +252,7 @@ async function quantizeLoaded(
 ): Promise<Quantized> {
   const model = await loadModel(path, device, options, { dequantize: true })
   const floatBytes = memoryFootprint(model)
-  quantize(model, quantizeOptions(options))
+  quantize(model, quantizeOptions(withWholeBlocks(model, options)))
   const { calibration } = options
   if (calibration) await calibrateOnText(model, path, calibration, options)
   const quantizing = await progressBar('quantize', options)
@@ -244,7 +267,7 @@ async function quantizeLoaded(
 function quantizedModules(model: Module, errors: Map<string, number>) {
   return [...model.namedModules()].flatMap(([name, module]) => {
     if (!(module instanceof QWeightModule)) return []
-    const { qtype, groupSize } = module.quantization
+    const { qtype, groupSize } = typesOf(module)
     return [
       {
         name,
@@ -255,6 +278,13 @@ function quantizedModules(model: Module, errors: Map<string, number>) {
       },
     ]
   })
+}
+
+/** What the codes of a layer are, which its quantizer may have chosen, or will be. */
+function typesOf({ weight, quantization }: QWeightModule): { qtype: QType; groupSize: number | null } {
+  if (!(weight instanceof QTensor) || weight.block.kind !== 'group') return quantization
+  const [, columns] = matrixShape(weight.shape)
+  return { qtype: weight.qtype, groupSize: weight.block.size < columns ? weight.block.size : null }
 }
 
 /** Bits of all parameters, scales included, for each weight that they stand for. */

@@ -6,6 +6,7 @@ import {
   number,
   quantizedType,
   repeated,
+  weightsType,
   wholeNumber,
   wholeNumbers,
 } from './arguments.ts'
@@ -18,8 +19,8 @@ export function addQuantize(program: Command, modelHelp: string) {
     .argument('<model>', modelHelp)
     .option(
       '--weights <type>',
-      'one type for all layers: int8, int4, int3, int2, float8 (= float8_e4m3fn), float8_e5m2, float8_e4m3fnuz, nf4 or fp4',
-      quantizedType,
+      'one type for all layers: int8, int4, int3, int2, float8 (= float8_e4m3fn), float8_e5m2, float8_e4m3fnuz, nf4 or fp4; of a GGUF file q4_k, q8_0 and its other types',
+      weightsType,
     )
     .option(
       '--target-bits <bits>',
@@ -48,7 +49,7 @@ export function addQuantize(program: Command, modelHelp: string) {
     .addOption(
       new Option(
         '--algorithm <name>',
-        'how codes are chosen: absmax for 8 bits, max for int4, int3 and int2, codebook for nf4 and fp4 (default); hqq searches longer, for int4 and int2; double-quant quantizes the scales of nf4 and fp4 once more; llm-int8 takes int8 weights as bitsandbytes does, which multiplies columns of outliers in floats; for integers, and with commas between them, those that see what passes through the model (--calibration): rotate, smoothquant (int8 alone), awq, gptq, gptaq, autoround, distil-scales',
+        'how codes are chosen: absmax for 8 bits, max for int4, int3 and int2, codebook for nf4 and fp4 (default); hqq searches longer, for int4 and int2; double-quant quantizes the scales of nf4 and fp4 once more; llm-int8 takes int8 weights as bitsandbytes does, which multiplies columns of outliers in floats; for integers, and with commas between them, those that see what passes through the model (--calibration): rotate, smoothquant (int8 alone), awq, gptq, gptaq, autoround, distil-scales; imatrix for the types of GGUF files',
       ).argParser(algorithmNames),
     )
     .addOption(
@@ -89,10 +90,15 @@ export function addQuantize(program: Command, modelHelp: string) {
       'keep layers whose path matches in floats, such as lm_head; may be repeated',
       repeated,
     )
+    .option(
+      '--override <what>',
+      'what is otherwise for layers whose path matches a glob or re: pattern: "*.v_proj=int8", with a size of groups "re:.*mlp.*=int3:64" or row, or "*.q_proj=float"; or a .json file with the overrides that the API takes; may be repeated, and the first that fits a layer counts',
+      repeated,
+    )
     .addOption(
       new Option(
         '--format <scheme>',
-        'how the folder stores quantized weights (default: auto, the first that holds them as they are)',
+        'how the folder stores quantized weights, or gguf for one file (default: auto, the first that holds them as they are)',
       ).choices([
         'auto',
         ...[
@@ -106,10 +112,10 @@ export function addQuantize(program: Command, modelHelp: string) {
           'fp8',
           'hqq',
         ],
-        ...['bitnet', 'mlx', 'torchao'],
+        ...['bitnet', 'mlx', 'torchao', 'gguf'],
       ]),
     )
-    .requiredOption('--out <folder>', 'folder to write; it appears whole or not at all')
+    .requiredOption('--out <path>', 'folder, or .gguf file, to write; it appears whole or not at all')
     .option(
       '--overwrite',
       'replace the model that the folder holds, and the page; a folder that holds other files is refused',

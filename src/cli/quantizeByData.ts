@@ -5,8 +5,10 @@ import { anyOf } from '../core/lists.ts'
 import { qint2, qint3, qint4, qint8 } from '../core/qtype.ts'
 import type { Device } from '../devices/device.ts'
 import type { ChosenBits } from '../evaluate/chooseBits.ts'
+import { ggufFile } from '../formats/containers.ts'
 import { calibrationData } from '../models/calibrationData.ts'
 import type { CausalLM } from '../models/causalLM.ts'
+import { modelWriterFor } from '../models/modelWriters.ts'
 import { quantizationOf, quantizeCalibrated } from '../models/quantizeCalibrated.ts'
 import { type QuantizedFiles, schemeOfPlan } from '../models/quantizeFiles.ts'
 import { algorithmsNamed, type CalibratedAlgorithmName } from '../quantize/algorithms/index.ts'
@@ -15,13 +17,14 @@ import type { CalibratedAlgorithm } from '../quantize/calibrated/algorithm.ts'
 import type { CalibratedReport } from '../quantize/calibrated/solveStage.ts'
 import type { ActOrder } from '../quantize/gptqQuantizer.ts'
 import { memoryFootprint } from '../quantize/quantize.ts'
-import { bitsByBudget, candidateBits } from './bitsByBudget.ts'
+import { bitsByBudget, candidatesOfFormat } from './bitsByBudget.ts'
 import { readTextFile } from './input.ts'
 import { interrupted } from './interrupt.ts'
 import { downloadBar, loadModel, planModel } from './model.ts'
 import { progressBar } from './output.ts'
 import type { QuantizeCommandOptions } from './quantize.ts'
 import { saveQuantized } from './saveQuantized.ts'
+import { withWholeBlocks } from './wholeBlocks.ts'
 
 /** Of `lowbit quantize`, for algorithms that see data. */
 export interface DataOptions {
@@ -55,25 +58,27 @@ export async function quantizeByData(
   names: readonly CalibratedAlgorithmName[],
   options: QuantizeCommandOptions,
 ): Promise<QuantizedByData> {
-  const { weights, groupSize, symmetric, activations, actOrder, format, out } = options
+  const { weights, groupSize, symmetric, activations, actOrder, out } = options
   refuseTypes(names, options)
-  if (!weights) candidateBits(format)
+  if (!weights) candidatesOfFormat(options, names)
   // Where bits are chosen by a budget, these are the type that is said to differ.
-  const settings = { bits: weights?.bits ?? 4, groupSize, symmetric, actOrder, activations }
+  const type = typeof weights === 'string' ? weights : undefined
+  const bits = typeof weights === 'object' ? weights.bits : 4
+  const settings = { bits, type, groupSize, symmetric, actOrder, activations }
   const { quality, timeLimit } = options
   const algorithm = quality
     ? await algorithmsOfQuality(quality, settings, timeLimit)
     : await algorithmsNamed(names, settings)
-  await refuseFormat(path, algorithm, options)
+  const { include, exclude, overrides } = await layersOf(path, algorithm, options)
   const model = await loadModel(path, device, options, { dequantize: true, prepareTokenizer: true })
   const floatBytes = memoryFootprint(model)
   const data = await readSamples(model, names, options)
-  const chosen = weights ? null : await bitsByBudget(model, algorithm, data, options)
+  const budget = { ...options, overrides }
+  const chosen = weights ? null : await bitsByBudget(model, { names, algorithm, data }, budget)
   const bar = await progressBar(names.join(' '), options)
-  const { include, exclude } = options
   const resume = options.resume ? finishedBlocks(out) : undefined
   const reports = await quantizeCalibrated(model, {
-    ...{ algorithm, include, exclude, data, resume, overrides: chosen?.overrides },
+    ...{ algorithm, include, exclude, data, resume, overrides: chosen?.overrides ?? overrides },
     signal: interrupted,
     onWarning: (message) => console.warn(`lowbit: ${message}`),
     onProgress: ({ block, blocks, done }) => bar.update(done, 1, `block ${block} of ${blocks}`),
@@ -86,10 +91,14 @@ export async function quantizeByData(
 
 /** @throws DTypeError if the algorithms do not have this type */
 function refuseTypes(names: readonly CalibratedAlgorithmName[], { weights }: QuantizeCommandOptions): void {
+  if (names.includes('imatrix') && (!weights || typeof weights === 'string')) return
   const types = names.includes('smoothQuant') ? [qint8] : [qint2, qint3, qint4, qint8]
-  if (weights ? types.includes(weights) : types.length > 1) return
-  const known = anyOf(types.map(({ bits }) => `int${bits}`))
-  const received = weights ? `--weights ${weights.name}` : 'a budget for several'
+  if (weights ? typeof weights === 'object' && types.includes(weights) : types.length > 1) return
+  const known = names.includes('imatrix')
+    ? "GGUF's types, such as q4_k"
+    : anyOf(types.map(({ bits }) => `int${bits}`))
+  const name = typeof weights === 'string' ? weights.toLowerCase() : weights?.name
+  const received = name ? `--weights ${name}` : 'a budget for several'
   throw new DTypeError(
     `quantize: --algorithm ${names.join(',')} takes weights of ${known}; received ${received}`,
   )
@@ -102,19 +111,24 @@ function finishedBlocks(out: string): string {
 }
 
 /**
- * Asked first: a format that cannot hold what comes out should not cost the work.
+ * Which layers are quantized. Asked first: a format that cannot hold what comes out should not cost the work.
  * @throws FormatError if it cannot
  */
-async function refuseFormat(
+async function layersOf(
   path: string,
   algorithm: readonly CalibratedAlgorithm[],
-  options: QuantizeCommandOptions,
-): Promise<void> {
-  const { format, actOrder } = options
-  const plan = await planModel(path, options)
+  given: QuantizeCommandOptions,
+): Promise<Pick<QuantizeCommandOptions, 'include' | 'exclude' | 'overrides'>> {
+  const { format, actOrder } = given
+  const plan = await planModel(path, given)
   try {
+    const options = withWholeBlocks(plan.model, given)
     const quantization = quantizationOf(algorithm, options)
+    if (format === 'gguf') await modelWriterFor(ggufFile, plan.model)
+    // GGUF holds its own types.
+    if (format === 'gguf' && algorithm.some(({ name }) => name === 'imatrix')) return options
     await schemeOfPlan(plan, quantization, { format, reordered: actOrder === true })
+    return options
   } finally {
     await plan.close()
     plan.model.dispose()

@@ -1,6 +1,7 @@
-import { save, schemeToWrite } from '../checkpoints/save.ts'
+import { schemeToWrite } from '../checkpoints/save.ts'
 import { layersToWrite } from '../checkpoints/savedTensors.ts'
 import type { CausalLM } from '../models/causalLM.ts'
+import { save } from '../models/save.ts'
 import { interrupted } from './interrupt.ts'
 import { progressBar } from './output.ts'
 import type { QuantizeCommandOptions } from './quantize.ts'

@@ -8,9 +8,10 @@ import {
   type SavedPart,
   writtenTensors,
 } from '../checkpoints/savedTensors.ts'
+import { type Places, placeParts, writePart, writeTensor } from '../checkpoints/writeParts.ts'
 import { type FloatDType, isFloatDType } from '../core/dtype.ts'
 import type { Device } from '../devices/device.ts'
-import type { ModelWriter, PlacedTensors } from '../formats/modelWriter.ts'
+import type { ModelWriter } from '../formats/modelWriter.ts'
 import { placeCheckpoint } from '../formats/safetensorsWriter.ts'
 import { configFields, type SchemeSettings } from '../formats/schemes/scheme.ts'
 import type { WritingScheme } from '../formats/schemes/targets.ts'
@@ -18,8 +19,7 @@ import { type FolderSink, writeText } from '../formats/source.ts'
 import { type Parameter, parentPath } from '../nn/module.ts'
 import { QModule, QWeightModule } from '../nn/qmodule.ts'
 import { freezeTwins } from '../quantize/quantize.ts'
-import { cast } from '../tensor/ops/index.ts'
-import { keep, scope } from '../tensor/scope.ts'
+import { keep } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import type { CausalLM } from './causalLM.ts'
 import { inOrder, loadParameter } from './load.ts'
@@ -96,7 +96,7 @@ export async function rewriteFiles(
     const writer: ModelWriter = container ?? {
       place: (to, heads) => placeCheckpoint(to, heads, { metadata }),
     }
-    const writing = { ...(await place(folder, parts, writer)), parts, onWeight: options.onWeight }
+    const writing = { ...(await placeParts(folder, parts, writer)), parts, onWeight: options.onWeight }
     const through = async (planned: PlannedParameter) => {
       signal?.throwIfAborted()
       if (await passRows(model, planned, options, writing)) return null
@@ -133,31 +133,6 @@ async function writeSideFiles(
     bytes += new TextEncoder().encode(text).byteLength
   }
   return bytes
-}
-
-/** Where the parts of a model go, and as what. */
-interface Places {
-  readonly placed: PlacedTensors
-  /** What a part's values become on their way; null: they go as they are. */
-  change(part: SavedPart): ((values: Tensor) => Tensor) | null
-}
-
-async function place(folder: FolderSink, parts: readonly SavedPart[], writer: ModelWriter): Promise<Places> {
-  const adapted = new Map(parts.map((part) => [part, writer.adapt?.(part) ?? {}]))
-  const heads = [...adapted].map(([{ name, dtype, shape }, to]) => {
-    return { name, dtype: to.dtype ?? dtype, shape: to.shape ?? shape }
-  })
-  return {
-    placed: await writer.place(folder, heads),
-    change(part) {
-      const { dtype, arrange } = adapted.get(part) ?? {}
-      if (!arrange && (dtype ?? part.dtype) === part.dtype) return null
-      return (values) => {
-        const floats = dtype ? cast(values, dtype) : values
-        return arrange ? arrange(floats) : floats
-      }
-    },
-  }
 }
 
 interface Writing extends Places {
@@ -231,30 +206,3 @@ async function writeParameter(
 
 /** What is above goes back to the system at once. */
 const largeBytes = 64 * 2 ** 20
-
-/** Bytes that are read from the device at a time. */
-const pieceBytes = 2 ** 21
-
-function writePart(part: SavedPart, { placed, change }: Writing): Promise<void> {
-  const changed = change(part)
-  return part.use(async (values) => {
-    if (!changed) return writeTensor(part.name, 0, values, placed)
-    const made = scope(() => keep(changed(values)))
-    await writeTensor(part.name, 0, made, placed).finally(() => made.dispose())
-  })
-}
-
-/** Puts values where a tensor's bytes stand in the files, from byte `first` of it on. */
-async function writeTensor(
-  name: string,
-  first: number,
-  { device, storage, byteOffset, byteLength }: Tensor,
-  placed: PlacedTensors,
-): Promise<void> {
-  const buffer = new Uint8Array(Math.min(pieceBytes, byteLength))
-  for (let start = 0; start < byteLength; start += pieceBytes) {
-    const length = Math.min(pieceBytes, byteLength - start)
-    const region = { storage, byteOffset: byteOffset + start }
-    await placed.put(name, first + start, await device.read(region, length, buffer))
-  }
-}

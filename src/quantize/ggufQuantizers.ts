@@ -50,6 +50,12 @@ export function ggufCodes(type: GgufQuantizedType): QType {
   return madeOf[type].type
 }
 
+/** The type that rows of so many columns become: where they are no whole blocks of it another, as in llama.cpp. */
+export function ggufTypeOfColumns(type: GgufQuantizedType, columns: number): GgufQuantizedType {
+  if (columns % encodedTypes[type].block === 0) return type
+  return (typesOfSmallerBlocks[type] ?? type) as GgufQuantizedType
+}
+
 /** How weights are quantized to one of GGUF's types. */
 export interface GgufQuantizerOptions {
   /**
@@ -63,18 +69,28 @@ const optionKinds: OptionKinds<GgufQuantizerOptions> = {
   importance: either('be true, false or a Float32Array', aBoolean, instanceOf(Float32Array, '')),
 }
 
+/** What quantizes to one of GGUF's types. */
+export interface GgufQuantizer extends Quantizer {
+  /** The same for another type. */
+  ofType(type: GgufQuantizedType): GgufQuantizer
+}
+
+/** One of GGUF's types that weights are quantized to. */
+export const aGgufType = oneOf(...Object.keys(madeOf))
+
 /**
  * Quantizes a weight to one of GGUF's types as ggml does, bit for bit, whatever the size of groups that is
  * asked for. Rows that are no whole blocks of a type become another, as in llama.cpp.
  * @throws ShapeError or DTypeError if there is no such type, or option
  */
-export function ggufQuantizer(type: GgufQuantizedType, options: GgufQuantizerOptions = {}): Quantizer {
-  check('ggufQuantizer', 'type', type, oneOf(...Object.keys(madeOf)))
+export function ggufQuantizer(type: GgufQuantizedType, options: GgufQuantizerOptions = {}): GgufQuantizer {
+  check('ggufQuantizer', 'type', type, aGgufType)
   checkOptions('ggufQuantizer', options, optionKinds)
   const { importance = false } = options
   return {
     name: importance ? `${type} by importance` : type,
     ...(importance === true && { collects: collectSquares }),
+    ofType: (other) => ggufQuantizer(other, options),
     solve: (weight, spec, statistics) => {
       const { type: codes } = madeOf[type]
       if (spec.type !== codes)
@@ -111,16 +127,15 @@ function importanceOf(statistics: Statistics | null | undefined): Tensor | null 
 
 function encode(type: GgufQuantizedType, weight: Tensor, importance: Tensor | null): WeightParts {
   checkDType(type, 'weight', weight, 'float32', 'float16', 'bfloat16')
+  const [N, K] = weight.shape
+  const fitting = weight.shape.length === 2 ? ggufTypeOfColumns(type, K) : type
+  if (fitting !== type) return encode(fitting, weight, importance)
   const encoded = encodedTypes[type]
   const made: MadeOf = madeOf[type]
-  const [N, K] = weight.shape
-  if (weight.shape.length !== 2 || K % encoded.block !== 0) {
-    const smaller = typesOfSmallerBlocks[type]
-    if (weight.shape.length === 2 && smaller) return encode(smaller as GgufQuantizedType, weight, importance)
+  if (weight.shape.length !== 2 || K % encoded.block !== 0)
     throw new ShapeError(
       `${type}: the weight must be [N,K], K a multiple of ${encoded.block}; received ${showShape(weight.shape)}`,
     )
-  }
   const { device, shape, dtype } = weight
   const size = encoded.group || encoded.block
   const block = { kind: 'group', size } as const
@@ -171,5 +186,8 @@ function asScale({ plain, codes }: Values, { scale }: MadeOf, groups: [number, n
 
 /** Those that take no importance, by GGUF's names in small letters. */
 export const ggufQuantizers: Readonly<Record<Lowercase<GgufQuantizedType>, Quantizer>> = Object.fromEntries(
-  (Object.keys(madeOf) as GgufQuantizedType[]).map((type) => [type.toLowerCase(), ggufQuantizer(type)]),
+  (Object.keys(madeOf) as GgufQuantizedType[]).map((type): [string, Quantizer] => [
+    type.toLowerCase(),
+    ggufQuantizer(type),
+  ]),
 ) as Record<Lowercase<GgufQuantizedType>, Quantizer>

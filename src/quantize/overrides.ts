@@ -4,14 +4,25 @@ import { nearest } from '../core/nearest.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { aQTypeOrName, type QType, type QTypeName, qint8, unsignedType } from '../core/qtype.ts'
 import type { Module } from '../nn/module.ts'
+import type { Quantizer } from '../qtensor/quantizer.ts'
+import {
+  aGgufType,
+  type GgufQuantizedType,
+  type GgufQuantizer,
+  ggufCodes,
+  ggufQuantizer,
+} from './ggufQuantizers.ts'
 import { globMatcher } from './glob.ts'
+import type { QuantizerName } from './quantizers.ts'
 
 /** What of `quantize` is otherwise for some layers. */
 export interface LayerOverride {
   /** The type of their weights. */
   weights?: QType | QTypeName
-  /** The same of integers, 1 to 8: GPTQ's word. At most one of the two. */
+  /** The same of integers, 1 to 8: GPTQ's word. */
   bits?: number
+  /** The same of GGUF's types, such as `Q6_K`: imatrix's word. At most one of the three. */
+  type?: GgufQuantizedType
   /** Columns that share a scale; null, or GPTQ's −1, for a whole row. */
   groupSize?: number | null
   /** Whether ranges lie around 0. */
@@ -27,6 +38,7 @@ export type LayerOverrides = Readonly<Record<string, LayerOverride | null>>
 const overrideKinds: OptionKinds<LayerOverride> = {
   weights: aQTypeOrName,
   bits: wholeNumber(1, 8),
+  type: aGgufType,
   groupSize: orNull(aNumber),
   symmetric: aBoolean,
 }
@@ -43,8 +55,9 @@ export function checkOverrides(operation: string, overrides: LayerOverrides | un
     if (!isObject(override))
       throw new ShapeError(`${at} must be an object or null; received ${show(override)}`)
     checkOptions<LayerOverride>(at, override, overrideKinds)
-    if (override.bits !== undefined && override.weights !== undefined)
-      throw new ShapeError(`${at} must say weights or bits; received both`)
+    const said = (['weights', 'bits', 'type'] as const).filter((name) => override[name] !== undefined)
+    if (said.length > 1)
+      throw new ShapeError(`${at} must say one of weights, bits and type; received ${said.join(' and ')}`)
   }
 }
 
@@ -75,9 +88,11 @@ export function overridden<
     groupSize?: number | null
     symmetric?: boolean
     zeroPoints?: boolean
+    algorithm?: QuantizerName | Quantizer
   },
 >(options: Options, override: LayerOverride | undefined): Options {
   if (!override) return options
+  if (override.type !== undefined) return { ...options, ...ofGgufType(override.type, options.algorithm) }
   const { weights, bits, groupSize, symmetric = options.symmetric } = override
   const around = symmetric || !options.zeroPoints
   const type = bits === undefined ? weights : bits === 8 && around ? qint8 : unsignedType(bits)
@@ -87,6 +102,16 @@ export function overridden<
     ...(groupSize !== undefined && { groupSize: groupSize === -1 ? null : groupSize }),
     ...(symmetric !== undefined && { symmetric }),
   }
+}
+
+/** Blocks of a type, weighed by importance where the others are. */
+function ofGgufType(type: GgufQuantizedType, algorithm: QuantizerName | Quantizer | undefined) {
+  const quantizer = isGguf(algorithm) ? algorithm.ofType(type) : ggufQuantizer(type)
+  return { weights: ggufCodes(type), groupSize: null, algorithm: quantizer }
+}
+
+function isGguf(algorithm: QuantizerName | Quantizer | undefined): algorithm is GgufQuantizer {
+  return typeof algorithm === 'object' && 'ofType' in algorithm
 }
 
 function patternMatcher(pattern: string, operation: string): (path: string) => boolean {

@@ -31,7 +31,10 @@ export interface QuantizeOptions extends ScaleOptions {
    * scales.
    */
   activations?: QType | QTypeName
-  /** Only modules whose path matches; glob or list of globs. */
+  /**
+   * Only modules whose path matches; glob or list of globs. One that is named by its whole path is quantized
+   * whatever its class, such as an embedding.
+   */
   include?: string | readonly string[]
   /** All modules but those whose path matches; wins over `include`. */
   exclude?: string | readonly string[]
@@ -94,12 +97,13 @@ export function planTwins(model: Module, options: QuantizeOptions): Map<string, 
   const modules = [...model.modulePaths()]
   checkGlobs(model, [options.include ?? [], options.exclude ?? []].flat(), 'quantize')
   const included = options.include === undefined ? () => true : globMatcher(options.include)
+  const isNamed = (path: string) => [options.include].flat().includes(path)
   const excluded = options.exclude === undefined ? () => false : globMatcher(options.exclude)
   const overrideOf = overridesOf(model, options.overrides)
   quantizerOf(options)
   const planned = new Map<string, PlannedTwin>()
   for (const [layer, paths] of modules) {
-    const kind = twinFor(layer, options.layers)
+    const kind = twinFor(layer, options.layers) ?? (paths.some(isNamed) ? findTwin(layer)?.twin : undefined)
     if (!kind || !paths.some(included) || paths.some(excluded)) continue
     const [path] = paths
     const override = overrideOf(paths)

@@ -120,7 +120,7 @@ test('what is no override is refused in one sentence', () => {
     ],
     [
       { head: { bits: 3, weights: 'int4' } },
-      /^quantize: overrides: "head" must say weights or bits; received both$/,
+      /^quantize: overrides: "head" must say one of weights, bits and type; received weights and bits$/,
     ],
   ]
   for (const [overrides, message] of refusals)

@@ -1,7 +1,6 @@
-import { oneOf } from '../../core/kinds.ts'
 import { checkOptions, type OptionKinds, required } from '../../core/options.ts'
 import type { CalibratedAlgorithm } from '../calibrated/algorithm.ts'
-import { type GgufQuantizedType, ggufCodes, ggufQuantizer, ggufQuantizers } from '../ggufQuantizers.ts'
+import { aGgufType, type GgufQuantizedType, ggufCodes, ggufQuantizer } from '../ggufQuantizers.ts'
 
 /** What weights become. */
 export interface ImatrixAlgorithmOptions {
@@ -9,9 +8,7 @@ export interface ImatrixAlgorithmOptions {
   type: GgufQuantizedType
 }
 
-const types = Object.keys(ggufQuantizers).map((name) => name.toUpperCase())
-
-const optionKinds: OptionKinds<ImatrixAlgorithmOptions> = { type: required(oneOf(...types)) }
+const optionKinds: OptionKinds<ImatrixAlgorithmOptions> = { type: required(aGgufType) }
 
 /**
  * Weights of one of GGUF's types, for `quantizeCalibrated`: rounded as llama.cpp rounds them with an

@@ -1,5 +1,6 @@
 import type { QType } from '../../core/qtype.ts'
 import type { CalibratedAlgorithm } from '../calibrated/algorithm.ts'
+import type { GgufQuantizedType } from '../ggufQuantizers.ts'
 import type { ActOrder } from '../gptqQuantizer.ts'
 import { type IntegerWeights, integerWeights } from './integerWeights.ts'
 
@@ -7,6 +8,8 @@ import { type IntegerWeights, integerWeights } from './integerWeights.ts'
 export interface AlgorithmSettings {
   /** Of a code. */
   bits: number
+  /** Which of GGUF's types, of imatrix; default: Q4_K. */
+  type?: GgufQuantizedType
   /** Columns that share a scale; null: the row. */
   groupSize?: number | null
   /** Whether ranges lie around 0. */
@@ -37,6 +40,7 @@ export const calibratedAlgorithms = {
     const { autoRound } = await import('./autoRound.ts')
     return inFloat16(autoRound(integersOf(settings)))
   },
+  imatrix: async ({ type = 'Q4_K' }) => (await import('./imatrix.ts')).imatrix({ type }),
   distilScales: async () => (await import('./distilScales.ts')).distilScales(),
 } satisfies Record<string, (settings: AlgorithmSettings) => Promise<CalibratedAlgorithm>>
 

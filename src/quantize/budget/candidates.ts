@@ -1,6 +1,7 @@
 import { ShapeError } from '../../core/errors.ts'
 import type { Module } from '../../nn/module.ts'
 import type { QWeightModule } from '../../nn/qmodule.ts'
+import { weightColumns } from '../../nn/twins.ts'
 import { QTensor } from '../../qtensor/qtensor.ts'
 import { relativeDistance } from '../../qtensor/relativeDistance.ts'
 import { scope } from '../../tensor/scope.ts'
@@ -9,7 +10,8 @@ import type { CalibratedLayer, FloatLayer } from '../calibrated/algorithm.ts'
 import { LayerInputs } from '../calibrated/layerInputs.ts'
 import { plannedLayers } from '../calibrated/plannedLayers.ts'
 import { outputError, solved, weightRows } from '../calibrated/solve.ts'
-import type { LayerOverride } from '../overrides.ts'
+import { ggufTypeOfColumns } from '../ggufQuantizers.ts'
+import { type LayerOverride, overridesOf } from '../overrides.ts'
 import type { QuantizeOptions } from '../quantize.ts'
 
 /** A layer as one of the candidates quantizes it, alone. */
@@ -23,7 +25,7 @@ export interface Candidate {
   readonly error: number
 }
 
-/** A layer with all its candidates, in the order of the overrides. */
+/** A layer with all its candidates, in the order of the overrides, those that are alike once. */
 export interface LayerCandidates {
   readonly path: string
   readonly float: FloatLayer
@@ -41,7 +43,8 @@ export interface CandidateOptions {
 }
 
 /**
- * Quantizes every layer by every override, from what the float model gives it; the model stays as it is.
+ * Quantizes every layer by every override, from what the float model gives it; by its own alone where
+ * `quantization` has one for it. The model stays as it is.
  * @throws as `quantize` where a layer cannot be so
  */
 export async function candidatesOf(
@@ -61,16 +64,20 @@ export async function candidatesOf(
       new LayerInputs([layer], Math.max(1, passes.length), layer.twin.collects),
     ]),
   )
+  const ownOf = overridesOf(model, quantization.overrides)
+  const paths = new Map([...model.modulePaths()].map(([module, all]) => [module, all]))
   const made: LayerCandidates[] = []
   try {
     await watch(inputs, passes, signal)
     for (const [path, of] of inputs) {
       signal?.throwIfAborted()
-      const layers = planned.map((layers) => layers.get(path) as CalibratedLayer)
+      const layers = planned.map((each) => each.get(path) as CalibratedLayer)
+      const [{ float }] = layers
       const candidates: Candidate[] = []
-      made.push({ path, float: layers[0].float, candidates })
-      for (const [i, layer] of layers.entries())
-        candidates.push({ override: overrides[i], ...(await quantized(layer, of)) })
+      made.push({ path, float, candidates })
+      const own = ownOf(paths.get(float) ?? [path])
+      for (const [i, override] of candidatesAlike(float, own ? [own] : overrides).entries())
+        if (override) candidates.push({ override, ...(await quantized(layers[i], of)) })
       onProgress?.(made.length, inputs.size, path)
     }
     return made
@@ -80,6 +87,16 @@ export async function candidatesOf(
   } finally {
     for (const of of inputs.values()) of.dispose()
   }
+}
+
+/** The overrides as the layer can have them; null in the place of one that another before it is like. */
+function candidatesAlike(float: FloatLayer, overrides: readonly LayerOverride[]): (LayerOverride | null)[] {
+  const columns = weightColumns(float, float.weight)
+  const fitting = overrides.map((override) =>
+    override.type === undefined ? override : { ...override, type: ggufTypeOfColumns(override.type, columns) },
+  )
+  const keys = fitting.map((override) => JSON.stringify(override))
+  return fitting.map((override, i) => (keys.indexOf(keys[i]) === i ? override : null))
 }
 
 /** Gives back what candidates hold. */
