@@ -8,7 +8,7 @@ const root = fileURLToPath(new URL('../../', import.meta.url))
 const data = process.env.LOWBIT_DATA ?? join(root, '../shared/data')
 const models = process.env.LOWBIT_MODELS ?? join(root, '../shared/models')
 
-interface Subject {
+export interface Subject {
   folder: string
   text: string
   /** Bytes from 0 on that are calibrated on, and those that are scored. */
@@ -41,7 +41,7 @@ export const shakespeare: Subject = {
 const samples = 512
 
 /** Samples of the training part, of 128 tokens, evenly spread. */
-function samplesOf({ tokenizer }: CausalLM, text: string): number[][] {
+export function samplesOf({ tokenizer }: CausalLM, text: string): number[][] {
   if (!tokenizer) throw new Error('bench:quality: the model must have a tokenizer')
   const ids = tokenizer.encode(text)
   const length = 128
