@@ -88,10 +88,10 @@ void check(napi_status status) {
 // The arguments of a call, converted.
 struct Arguments {
   napi_env env;
-  napi_value values[3] = {};
+  napi_value values[4] = {};
 
   Arguments(napi_env env, napi_callback_info info) : env(env) {
-    size_t count = 3;
+    size_t count = 4;
     napi_get_cb_info(env, info, &count, values, nullptr, nullptr);
   }
   double number(size_t index) const {
@@ -225,10 +225,16 @@ napi_value write(const Arguments& args) {
   return nullptr;
 }
 
-// run(handle, list)
+// run(handle, list, flag, ticket): a flag in [0, 64), or -1.
 napi_value run(const Arguments& args) {
   const auto [words, count] = args.array<double>(1);
-  args.handle().queue.run(words, count);
+  args.handle().queue.run(words, count, (int32_t)args.number(2), (int32_t)args.number(3));
+  return nullptr;
+}
+
+// raise(handle, flag, ticket): lists that were given the flag with this ticket, or a lower one, stop.
+napi_value raise(const Arguments& args) {
+  args.handle().queue.raise((int32_t)args.number(1), (int32_t)args.number(2));
   return nullptr;
 }
 
@@ -306,7 +312,8 @@ NAPI_MODULE_INIT() {
   keepLoaded();
   const napi_property_descriptor methods[] = {
       method<isas>("isas"), method<open>("open"),         method<close>("close"),
-      method<run>("run"),   method<allocate>("allocate"), method<freeBlock>("free"), method<map>("map"),
+      method<run>("run"),   method<raise>("raise"),       method<allocate>("allocate"),
+      method<freeBlock>("free"), method<map>("map"),
       method<read>("read"), method<write>("write"),       method<upload>("upload")};
   napi_define_properties(env, exports, std::size(methods), methods);
   return exports;

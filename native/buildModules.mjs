@@ -67,7 +67,7 @@ function modulesOf(set) {
   const { version } = JSON.parse(
     readFileSync(new URL('../package.json', import.meta.resolve('@yowasp/clang')), 'utf8'),
   )
-  const sources = { ...readKernelSources(), ...readSources(['parking.h', 'pool.h', 'wasm.cc']) }
+  const sources = { ...readKernelSources(), ...readSources(['parking.h', 'pool.h', 'stop.h', 'wasm.cc']) }
   return Object.entries(wasmVariants).map(([suffix, link]) => {
     const ingredients = [sources, moduleUnits(set), link, version]
     return { output: `lowbit-${set}${suffix}.wasm`, shared: suffix !== '', link, sources, ingredients }

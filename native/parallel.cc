@@ -41,7 +41,8 @@ extern "C" {
 void lowbitParallelFor(int32_t tasks, void (*body)(void*, int32_t), void* context) {
   const int32_t threads = lowbit::Pool::threadsHere();
   if (threads > 1 && tasks > 1) return processPool().run(tasks, threads, body, context);
-  for (int32_t task = 0; task < tasks; task++) body(context, task);
+  const lowbit::Stop stop = lowbit::Pool::stopHere();
+  for (int32_t task = 0; task < tasks && !stop.raised(); task++) body(context, task);
 }
 
 int32_t lowbitThreadCount() { return lowbit::Pool::threadsHere(); }

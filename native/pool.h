@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include "parking.h"
+#include "stop.h"
 
 namespace lowbit {
 
@@ -13,11 +14,12 @@ namespace lowbit {
 class Pool {
  public:
   // Runs body(context, task) for every task in [0, tasks) on at most `threads` threads, this one included,
-  // both of them above 1; returns when all are done.
+  // both of them above 1; returns when all are done, or none runs any more and this thread's stop is raised.
   void run(int32_t tasks, int32_t threads, void (*body)(void*, int32_t), void* context) {
     body_ = body;
     context_ = context;
     tasks_ = tasks;
+    stop_ = stopHere();
     next_.store(0);
     state_.store((uint32_t)((threads < tasks ? threads : tasks) - 1) * kSeat);
     opened_.notify();
@@ -45,6 +47,12 @@ class Pool {
     return threads;
   }
 
+  // What leaves out the tasks not begun of every parallelFor of this thread.
+  static Stop& stopHere() {
+    static thread_local Stop stop;
+    return stop;
+  }
+
  private:
   // state_ = free seats · kSeat + workers inside.
   static constexpr uint32_t kSeat = 1 << 16;
@@ -53,7 +61,8 @@ class Pool {
     int32_t& threads = threadsHere();
     const int32_t outside = threads;
     threads = 1;
-    for (int32_t task = next_.add(1); task < tasks_; task = next_.add(1)) body_(context_, task);
+    for (int32_t task = next_.add(1); task < tasks_ && !stop_.raised(); task = next_.add(1))
+      body_(context_, task);
     threads = outside;
   }
 
@@ -61,6 +70,7 @@ class Pool {
   void (*body_)(void*, int32_t) = nullptr;
   void* context_ = nullptr;
   int32_t tasks_ = 0;
+  Stop stop_;
   // On cache lines of their own: every thread writes them.
   alignas(64) Atomic<int32_t> next_;
   alignas(64) Atomic<uint32_t> state_;

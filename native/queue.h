@@ -25,6 +25,9 @@ using RunRecord = size_t (*)(const double* words, size_t count);
 
 class Queue {
  public:
+  static constexpr int32_t kStopFlags = 64;
+
+
   Queue(RunRecord runRecord, int32_t threads)
       : runRecord_(runRecord), thread_([this, threads] { work(threads); }) {}
 
@@ -78,9 +81,13 @@ class Queue {
     });
   }
 
-  void run(const double* words, size_t count) {
-    push([this, list = std::vector<double>(words, words + count)] {
-      for (size_t at = 0; at < list.size() && failure_.empty() && !stopping_;) {
+  // Runs a list, of whose kernels none begins, and which leave out what they have not begun, once the flag has
+  // been raised to the ticket; no flag is -1.
+  void run(const double* words, size_t count, int32_t flag, int32_t ticket) {
+    const Stop stop = {flag < 0 ? nullptr : &flags_[flag], ticket};
+    push([this, list = std::vector<double>(words, words + count), stop] {
+      Pool::stopHere() = stop;
+      for (size_t at = 0; at < list.size() && failure_.empty() && !stopping_ && !stop.raised();) {
         const size_t length = runRecord_(&list[at], list.size() - at);
         if (length == 0) {
           char received[80];
@@ -92,6 +99,9 @@ class Queue {
       }
     });
   }
+
+  // Takes effect at once, not in its turn.
+  void raise(int32_t flag, int32_t ticket) { __atomic_store_n(&flags_[flag], ticket, __ATOMIC_RELAXED); }
 
   // As write, but copies once, when its turn comes: the bytes must stay until done(failure) is called, on the
   // queue thread.
@@ -163,6 +173,7 @@ class Queue {
   std::condition_variable wake_;
   std::deque<std::function<void()>> commands_;
   std::unordered_map<void*, Block> blocks_;
+  int32_t flags_[kStopFlags] = {};
   bool busy_ = false;
   std::atomic<bool> stopping_{false};  // read between records without the mutex
   std::string failure_;                // only the queue thread touches it

@@ -5,6 +5,10 @@
 #include <stdint.h>
 
 #include "parallel.h"
+#include "stop.h"
+#ifdef LOWBIT_THREADS
+#include "pool.h"
+#endif
 
 namespace LOWBIT_ISA {
 size_t run(const double* words, size_t count);
@@ -19,10 +23,16 @@ extern "C" {
 __attribute__((export_name("list"))) double* list() { return words; }
 __attribute__((export_name("capacity"))) size_t capacity() { return kCapacity; }
 
-// Executes the whole records among the first count words; returns how many words they took.
-__attribute__((export_name("run"))) size_t run(size_t count) {
+// Executes the whole records among the first count words, of which none begins once flag holds ticket or more;
+// returns how many words it need not see again.
+__attribute__((export_name("run"))) size_t run(size_t count, const int32_t* flag, int32_t ticket) {
+  const lowbit::Stop stop = {flag, ticket};
+#ifdef LOWBIT_THREADS
+  lowbit::Pool::stopHere() = stop;
+#endif
   size_t at = 0;
   while (at < count) {
+    if (stop.raised()) return count;
     const size_t length = LOWBIT_ISA::run(words + at, count - at);
     if (length == 0) break;
     at += length;
@@ -55,7 +65,6 @@ void* memset(void* target, int value, size_t bytes) { return __builtin_memset(ta
 }
 
 #ifdef LOWBIT_THREADS
-#include "pool.h"
 
 // All of it zero at first, so that no constructor need run.
 static lowbit::Pool pool;
@@ -71,7 +80,8 @@ __attribute__((export_name("work"))) void work() { pool.work(); }
 void lowbitParallelFor(int32_t tasks, void (*body)(void*, int32_t), void* context) {
   const int32_t threads = lowbit::Pool::threadsHere();
   if (threads > 1 && tasks > 1) return pool.run(tasks, threads, body, context);
-  for (int32_t task = 0; task < tasks; task++) body(context, task);
+  const lowbit::Stop stop = lowbit::Pool::stopHere();
+  for (int32_t task = 0; task < tasks && !stop.raised(); task++) body(context, task);
 }
 
 int32_t lowbitThreadCount() { return lowbit::Pool::threadsHere(); }

@@ -1,3 +1,9 @@
+/** When to leave out calls that have not begun: once the flag was raised to the ticket or beyond. */
+export interface Stop {
+  readonly flag: number
+  readonly ticket: number
+}
+
 /**
  * Memory and a queue: what a device is made of. Every command runs after those issued before it; only what
  * gives a promise waits for it.
@@ -33,8 +39,15 @@ export interface Backend {
   write(address: number, bytes: Uint8Array): void
   /** As `write`, but copies once: the bytes must stay as they are until it resolves. Rejects as `read`. */
   upload(address: number, bytes: Uint8Array): Promise<void>
-  /** Runs a command list, which is handed over: the caller neither reads nor changes it any more. */
-  run(list: Float64Array): void
+  /**
+   * Runs a command list, which is handed over: the caller neither reads nor changes it any more. What of it has
+   * not begun when it is stopped is left out; of a kernel that runs, the parts that have not begun.
+   */
+  run(list: Float64Array, stop?: Stop): void
+  /** How many flags there are, down at first; 0 where the queue does not see what is raised while it runs. */
+  readonly stopFlags: number
+  /** Takes effect at once, not in its turn. */
+  raise(stop: Stop): void
   /**
    * Fills `target` from `address`; an empty one only waits. Rejects with a DeviceError if this or an earlier
    * command failed, or the backend is closed.

@@ -4,9 +4,10 @@ import { inspect } from '../core/inspect.ts'
 import { instanceOf, isObject, type Kind, show } from '../core/kinds.ts'
 import type { ArrayArgument, ScalarArgument, Signature } from '../kernels/signature.ts'
 import { type KernelName, signatures } from '../kernels/signatures.ts'
-import type { Backend } from './backend.ts'
+import type { Backend, Stop } from './backend.ts'
 import { type Argument, CommandList, type KernelArguments, Records, Scalar } from './commandList.ts'
 import { Pool } from './pool.ts'
+import { type SignalStop, Stops } from './stops.ts'
 import { type Region, Storage } from './storage.ts'
 
 /** Calls that wait to be handed to the queue: enough to spare messages, few enough to start early. */
@@ -42,6 +43,9 @@ export class Device {
   /** What is being recorded to be kept, with the pool of its buffers. */
   private capturing: { records: Records; pool: Pool } | undefined
   private closed = false
+  private readonly stops: Stops
+  /** What stops what is recorded now. */
+  private stop: Stop | undefined
   /** Bytes in live storages. */
   allocatedBytes = 0
   /** The most that `allocatedBytes` has been; whoever measures sets it to that first. */
@@ -55,6 +59,7 @@ export class Device {
   constructor(backend: Backend) {
     this.backend = backend
     this.pool = new Pool(this, backend)
+    this.stops = new Stops(backend)
   }
 
   /** For example `native avx512` or `wasm relaxed-threads`. */
@@ -107,9 +112,9 @@ export class Device {
     return new Storage(this, { recycle, onDisk: true }, address, size)
   }
 
-  /** Gives the blocks that wait for reuse back to the system. */
-  trim(): void {
-    this.pool.trim()
+  /** Gives the blocks that wait for reuse back to the system, unless they are at most so many bytes. */
+  trim(keptBytes = 0): void {
+    this.pool.trim(keptBytes)
   }
 
   /**
@@ -181,7 +186,7 @@ export class Device {
       const result = body()
       const list = new CommandList(capturing.records, capturing.pool, (words) => {
         this.flush()
-        this.backend.run(words)
+        this.backend.run(words, this.stop)
       })
       return { list, result }
     } catch (error) {
@@ -192,10 +197,34 @@ export class Device {
     }
   }
 
+  /**
+   * What lets calls be stopped (`stoppable`) when the signal aborts, until it is disposed; null where the queue
+   * does not see it while it runs.
+   */
+  stopOn(signal: AbortSignal): SignalStop | null {
+    return this.stops.take(signal)
+  }
+
+  /**
+   * Runs `body`, whose calls the queue leaves out from where it stands when `stop` is raised: then what they
+   * should have written holds anything, and only calls that stop, too, may work with it.
+   */
+  stoppable<R>(stop: SignalStop, body: () => R): R {
+    this.flush()
+    const outer = this.stop
+    this.stop = stop
+    try {
+      return body()
+    } finally {
+      this.flush()
+      this.stop = outer
+    }
+  }
+
   /** Hands what is recorded to the queue. */
   flush(): void {
     if (this.records.empty) return
-    this.backend.run(this.records.list())
+    this.backend.run(this.records.list(), this.stop)
     this.records.clear()
   }
 

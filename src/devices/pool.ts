@@ -68,9 +68,9 @@ export class Pool {
     else this.free.set(size, [address])
   }
 
-  /** Gives the blocks that wait for reuse back to the system. */
-  trim(): void {
-    if (!this.device.open) return
+  /** Gives the blocks that wait for reuse back to the system, unless they are at most so many bytes. */
+  trim(keptBytes = 0): void {
+    if (!this.device.open || this.freeBytes <= keptBytes) return
     this.device.flush()
     for (const [size, addresses] of this.free)
       for (const address of addresses) this.backend.free(address, size)

@@ -2,7 +2,7 @@ import { BatchStep } from '../models/batch/batchStep.ts'
 import type { CacheType } from '../models/caches/index.ts'
 import type { CausalLM } from '../models/causalLM.ts'
 import { computation, generateTokens } from '../models/generate.ts'
-import { prefill } from '../models/prefill.ts'
+import { readPrompt } from '../models/prefill.ts'
 import { computeIn } from '../nn/computeDtype.ts'
 import type { ComputeDType } from '../qtensor/computeDtype.ts'
 
@@ -54,15 +54,10 @@ async function* severalSequences(model: CausalLM, settings: GenerationSettings):
   using cache = model.createCache(promptTokens + newTokens - 1, { kv, batch: batchSize })
   for (let row = 0; row < batchSize; row++) {
     using own = cache.sequence(row)
-    const chunks = prefill(model, benchPrompt(model, promptTokens, row), own, compute)
-    let chunk = await chunks.next()
-    for (; !chunk.done; chunk = await chunks.next()) signal?.throwIfAborted()
-    using logits = chunk.value
+    using logits = await readPrompt(model, benchPrompt(model, promptTokens, row), own, compute, signal)
     await logits.read()
   }
   yield
-  // A step needs far less room than the prompts did.
-  model.device.trim()
   using step = compute(() => new BatchStep(model, cache.sequences(0, batchSize)))
   let tokens = Array.from({ length: batchSize }, (_, row) => row)
   for (let made = 1; made < newTokens; made++) {

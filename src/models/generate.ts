@@ -10,7 +10,7 @@ import { aCausalLM, type CausalLM } from './causalLM.ts'
 import { DecodeStep } from './decodeStep.ts'
 import { type Generation, GenerationRecord } from './generation.ts'
 import { lendCache } from './keptCache.ts'
-import { prefill } from './prefill.ts'
+import { readPrompt } from './prefill.ts'
 import {
   aPrompt,
   type GeneratedToken,
@@ -152,12 +152,7 @@ async function* runIn(
   const { signal } = options
   const compute = computeIn(model, computation(options))
   using step = compute(() => new DecodeStep(model, cache))
-  const chunks = prefill(model, sequence.promptIds.slice(cache.length), cache, compute)
-  let chunk = await chunks.next()
-  for (; !chunk.done; chunk = await chunks.next()) signal?.throwIfAborted()
-  using logits = chunk.value
-  // A step needs far less room than the prompt did.
-  model.device.trim()
+  using logits = await readPrompt(model, sequence.promptIds.slice(cache.length), cache, compute, signal)
   const tokens = sequence.isGreedy ? greedy(logits, step, sequence) : chosen(logits, step, sequence)
   for await (const token of tokens) {
     signal?.throwIfAborted()

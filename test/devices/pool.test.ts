@@ -21,6 +21,8 @@ function counting(): Backend & { bytes: number; calls: number } {
     write() {},
     upload: async () => {},
     run() {},
+    stopFlags: 0,
+    raise() {},
     read: async () => {},
     close: async () => {},
   }

@@ -255,6 +255,8 @@ test('settled: waits only when more than the limit is on its way', async () => {
     upload: async () => {},
     write: (_, { length }) => void log.push(`write ${length}`),
     run() {},
+    stopFlags: 0,
+    raise() {},
     read: () => new Promise((resolve) => taken.push(resolve)),
     async close() {},
   }

@@ -1,6 +1,6 @@
 import { host } from '#host'
 import { DeviceError } from '../../core/errors.ts'
-import type { Backend } from '../backend.ts'
+import type { Backend, Stop } from '../backend.ts'
 
 /** A queue as the addon holds it. */
 type Handle = { readonly brand: 'queue' }
@@ -16,7 +16,9 @@ interface Addon {
   map(queue: Handle, path: string, bytes: number): number
   free(queue: Handle, address: number): void
   write(queue: Handle, address: number, bytes: Uint8Array): void
-  run(queue: Handle, list: Float64Array): void
+  /** A flag of the queue's 64, or -1. */
+  run(queue: Handle, list: Float64Array, flag: number, ticket: number): void
+  raise(queue: Handle, flag: number, ticket: number): void
   /** Resolves to '' or to what failed. */
   upload(queue: Handle, address: number, bytes: Uint8Array): Promise<string>
   /** Resolves to '' or to what failed. */
@@ -36,6 +38,8 @@ export interface NativeOptions {
   threads?: number
 }
 
+/** `kStopFlags` of native/queue.h. */
+const stopFlags = 64
 const threadsByDefault = 8
 const threadsLimit = 256
 
@@ -92,6 +96,7 @@ export function openNative(options: NativeOptions = {}): Backend {
 class NativeBackend implements Backend {
   readonly name: string
   readonly threads: number
+  readonly stopFlags = stopFlags
   private readonly addon: Addon
   private readonly queue: Handle
   private closing: Promise<void> | null = null
@@ -139,9 +144,13 @@ class NativeBackend implements Backend {
     this.told(await this.addon.upload(this.queue, address, bytes))
   }
 
-  run(list: Float64Array): void {
+  run(list: Float64Array, stop?: Stop): void {
     this.checkOpen()
-    this.addon.run(this.queue, list)
+    this.addon.run(this.queue, list, stop?.flag ?? -1, stop?.ticket ?? 0)
+  }
+
+  raise({ flag, ticket }: Stop): void {
+    if (!this.closing) this.addon.raise(this.queue, flag, ticket)
   }
 
   async read(address: number, target: Uint8Array): Promise<void> {

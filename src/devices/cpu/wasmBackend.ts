@@ -1,7 +1,7 @@
 import { host } from '#host'
 import { DeviceError } from '../../core/errors.ts'
 import type { HostWorker, WasmModuleName, WasmVariant } from '../../core/host.ts'
-import type { Backend } from '../backend.ts'
+import type { Backend, Stop } from '../backend.ts'
 import { Heap } from './heap.ts'
 import { bytesAt, growMemory, heapStart, threadBytes, type WasmMemory } from './wasmMemory.ts'
 import type { ThreadPlace, WasmAnswer, WasmCommand } from './wasmWorker.ts'
@@ -9,6 +9,8 @@ import type { ThreadPlace, WasmAnswer, WasmCommand } from './wasmWorker.ts'
 const heapLimit = 2 ** 32
 /** Memory grows by multiples of this. */
 const growthBytes = 16 * 2 ** 20
+/** Int32s of a shared memory by which the host stops what its threads run. */
+const sharedStopFlags = 64
 /** Bytes of writes that may gather in a message before it is sent. */
 const batchBytesLimit = 4 * 2 ** 20
 
@@ -28,10 +30,13 @@ export class WasmBackend implements Backend {
   readonly name: string
   /** Falls where a worker does not start. */
   threads: number
+  readonly stopFlags: number
   private readonly leader: HostWorker
   /** The other workers of a shared memory. */
   private readonly followers: HostWorker[] = []
   private readonly memory: WebAssembly.Memory | null
+  /** Where the flags begin. */
+  private readonly flags: number
   private readonly heap: Heap
   private readonly pending = new Map<number, PendingRead>()
   private lastRead = 0
@@ -57,8 +62,10 @@ export class WasmBackend implements Backend {
     this.name = `wasm ${module}`
     this.threads = shared ? threads : 1
     this.memory = shared?.memory ?? null
-    // The threads' blocks lie below the heap.
-    this.heap = new Heap(this.place(shared ? threads : 0), shared?.limitBytes ?? heapLimit)
+    this.stopFlags = shared ? sharedStopFlags : 0
+    // The threads' blocks and the flags, zero at first, lie below the heap.
+    this.flags = this.place(shared ? threads : 0)
+    this.heap = new Heap(this.flags + 4 * this.stopFlags, shared?.limitBytes ?? heapLimit)
     if (shared) this.grow(this.heap.end)
     this.leader = this.startWorker()
     this.leader.onMessage((message) => this.receive(message as WasmAnswer))
@@ -118,10 +125,25 @@ export class WasmBackend implements Backend {
     if (this.issued !== this.done) await this.read(heapStart, new Uint8Array(0))
   }
 
-  run(list: Float64Array): void {
+  run(list: Float64Array, stop?: Stop): void {
     this.checkOpen()
     const whole = list.buffer.byteLength === list.byteLength ? list : list.slice()
-    this.push({ kind: 'run', list: whole }, whole.buffer as ArrayBuffer)
+    const command = {
+      kind: 'run',
+      list: whole,
+      flag: stop ? this.flagAddress(stop) : 0,
+      ticket: stop?.ticket ?? 0,
+    } as const
+    this.push(command, whole.buffer as ArrayBuffer)
+  }
+
+  raise(stop: Stop): void {
+    if (this.memory)
+      Atomics.store(new Int32Array(this.memory.buffer), this.flagAddress(stop) / 4, stop.ticket)
+  }
+
+  private flagAddress({ flag }: Stop): number {
+    return this.flags + 4 * flag
   }
 
   async read(address: number, target: Uint8Array): Promise<void> {

@@ -15,7 +15,8 @@ export type WasmCommand =
   /** Memory must reach to the address `end`. */
   | { kind: 'grow'; end: number }
   | { kind: 'write'; address: number; bytes: Uint8Array }
-  | { kind: 'run'; list: Float64Array }
+  /** No flag is 0; else its address. */
+  | { kind: 'run'; list: Float64Array; flag: number; ticket: number }
   | { kind: 'read'; id: number; address: number; byteLength: number }
 
 /** What the worker answers; after `failed` nothing follows. */
@@ -37,7 +38,7 @@ export interface WasmPort {
 interface WasmExports {
   list(): number
   capacity(): number
-  run(count: number): number
+  run(count: number, flag: number, ticket: number): number
   /** The calling thread's kernels work in the memory between these addresses. */
   scratch(start: number, end: number): void
   __heap_base: WebAssembly.Global
@@ -75,7 +76,7 @@ export function serveWasm(port: WasmPort): void {
         else if (command.kind === 'grow') growMemory(executor.memory, command.end)
         else if (command.kind === 'write')
           bytesAt(executor.memory, command.address, command.bytes.length).set(command.bytes)
-        else if (command.kind === 'run') executor.run(command.list)
+        else if (command.kind === 'run') executor.run(command)
         else {
           const bytes = new Uint8Array(bytesAt(executor.memory, command.address, command.byteLength))
           port.post({ kind: 'read', id: command.id, bytes }, [bytes.buffer])
@@ -128,13 +129,13 @@ class Executor {
   }
 
   /** Executes a command list in pieces of whole records that fit the module's buffer. */
-  run(list: Float64Array): void {
+  run({ list, flag, ticket }: Extract<WasmCommand, { kind: 'run' }>): void {
     const capacity = this.exports.capacity()
     const words = new Float64Array(this.memory.buffer, this.exports.list(), capacity)
     for (let at = 0; at < list.length; ) {
       const piece = list.subarray(at, at + capacity)
       words.set(piece)
-      const taken = this.exports.run(piece.length)
+      const taken = this.exports.run(piece.length, flag, ticket)
       if (taken === 0) {
         const received = `kernel id ${list[at]} at word ${at} of ${list.length}`
         throw new Error(`run: a list must hold whole records of known kernels; received ${received}`)

@@ -119,7 +119,10 @@ export class Batch {
       if (!member) return
       const own = cache.sequence(row)
       member.row = row
-      member.prefill = { cache: own, chunks: prefill(model, member.sequence.promptIds, own, this.compute) }
+      member.prefill = {
+        cache: own,
+        chunks: prefill(model, member.sequence.promptIds, own, this.compute, { brief: true }),
+      }
       rows[row] = member
     }
   }
