@@ -1,6 +1,7 @@
 import { ShapeError } from '../../core/errors.ts'
 import type { Device } from '../../devices/device.ts'
 import type { Module } from '../../nn/module.ts'
+import { weightColumns } from '../../nn/twins.ts'
 import { QTensor } from '../../qtensor/qtensor.ts'
 import { keep, scope } from '../../tensor/scope.ts'
 import { noGrad } from '../../tensor/tape.ts'
@@ -9,6 +10,7 @@ import type { QuantizeOptions } from '../quantize.ts'
 import { ActivationTwins } from './activationTwins.ts'
 import type { CalibratedAlgorithm, CalibratedBlock, CalibratedLayer, CalibratedRun } from './algorithm.ts'
 import { Edits } from './edits.ts'
+import { expertsOf } from './expertRows.ts'
 import { Changes, type FinishedStages, restoreStage } from './finishedStages.ts'
 import { HiddenStates } from './hiddenStates.ts'
 import { plannedLayers } from './plannedLayers.ts'
@@ -161,7 +163,22 @@ class Run implements CalibratedRun {
       await quantized.advance(stage)
     }
     for (const layer of this.layers.values()) roundScales(layer)
+    this.warnOfFewTokens(reports)
     return reports
+  }
+
+  /** Says where all data are less than a quarter of what would tell the columns of a layer apart. */
+  private warnOfFewTokens(reports: readonly CalibratedReport[]): void {
+    const { byLayer } = expertsOf(this.model)
+    const tokens = Math.max(...reports.map((report) => report.tokens))
+    const collecting = [...this.layers.values()].filter(
+      ({ twin }) => twin.quantization.quantizer.collects && !byLayer.has(twin),
+    )
+    const columns = Math.max(0, ...collecting.map(({ float }) => weightColumns(float, float.weight)))
+    if (tokens >= columns / 4) return
+    this.warn(
+      `quantizeCalibrated: statistics of ${columns} columns are of ${tokens} token${tokens === 1 ? '' : 's'}: too few to tell these apart; take more data`,
+    )
   }
 
   /** The reports of a stage that an earlier run finished, which is put in place; null where none did. */
