@@ -1,6 +1,6 @@
 // npm run golden: runs the tests that compare with what the Python libraries computed, and prints all their
-// comparisons as one table: quanto's weights, activations and HQQ, bitsandbytes' NF4 and FP4, torchao's recipes, PyTorch's optimizers
-// and gradients, native and WebAssembly.
+// comparisons as one table: quanto's weights, activations and HQQ, bitsandbytes' NF4 and FP4, torchao's recipes, GPTQModel's,
+// AutoAWQ's and SmoothQuant's choices, PyTorch's optimizers and gradients, native and WebAssembly. `-- calibrated`: the calibrated ones alone.
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -8,7 +8,14 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import Table from 'cli-table3'
 
-const files = [
+const calibrated = [
+  'test/quantize/gptq.test.ts',
+  'test/quantize/algorithms/awqScales.test.ts',
+  'test/quantize/algorithms/smoothQuant.test.ts',
+  'test/quantize/algorithms/awq.test.ts',
+  'test/models/calibratedGolden.test.ts',
+]
+const all = [
   'test/quantize/quantizers.test.ts',
   'test/models/golden.test.ts',
   'test/models/goldenActivations.test.ts',
@@ -22,7 +29,9 @@ const files = [
   'test/tensor/conv.test.ts',
   'test/tensor/elementwiseGradients.test.ts',
   'test/tensor/layerGradients.test.ts',
+  ...calibrated,
 ]
+const files = process.argv.includes('calibrated') ? calibrated : all
 
 const folder = mkdtempSync(join(tmpdir(), 'lowbit-golden-'))
 const path = join(folder, 'rows.jsonl')

@@ -22,6 +22,7 @@ import { scope } from '../../../src/tensor/scope.ts'
 import { Tensor } from '../../../src/tensor/tensor.ts'
 import { deviceNames } from '../../deviceNames.ts'
 import { golden, readGolden } from '../../golden.ts'
+import { equalRow, goldenRow, numberRow } from '../../goldenTable.ts'
 import { distanceOf } from '../structure/distance.ts'
 
 const folder = join(golden, 'single_tensor')
@@ -81,6 +82,11 @@ for (const deviceName of deviceNames) {
           assert.ok(Math.abs(loss / grid_losses[i] - 1) < 1e-3, `${loss} at ${i}; AutoAWQ ${grid_losses[i]}`)
         const best = losses.indexOf(Math.min(...losses))
         assert.equal(best, best_index)
+        goldenRow({
+          ...{ golden: name, device: deviceName, values: 'best of 20 grid points' },
+          ...{ ours: `${best}`, theirs: `${best_index}`, difference: 'equal', allowed: 'equal' },
+        })
+        numberRow(name, deviceName, 'error of outputs there', losses[best], grid_losses[best], '0.1 %')
         using scales = gridScales(x, w, best / 20)
         assert.ok(distanceOf(theirs('scales_awq'), await scales.toNumbers()) < 1e-6)
 
@@ -92,6 +98,7 @@ for (const deviceName of deviceNames) {
           return clipLimits(slice(mul(W, given), 0, 0, 64), scaled.grams as Tensor, round)
         })
         assert.deepEqual([...(await limits.toNumbers())], Array.from(theirs('clip_max_rows0_63')))
+        equalRow(name, deviceName, 'limits of clipped ranges')
       })
     }
   })
