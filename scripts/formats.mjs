@@ -27,7 +27,7 @@ if (unknown) {
 const chosen = (all) =>
   all.some((one) => asked.includes(one)) ? all.filter((one) => asked.includes(one)) : all
 const chosenFormats = chosen(names)
-process.env.LOWBIT_CONVERSIONS = 'all'
+process.env.LOWBIT_CONVERSIONS = '1'
 
 const path = 'bench/results/formats.json'
 const { tested: recorded = [] } = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : {}

@@ -1,0 +1,3 @@
+import { testClones } from './clones.ts'
+
+testClones(24)
