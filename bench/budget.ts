@@ -3,8 +3,8 @@
 // Bits by budget beside uniform choices: a language model with the bits of each layer chosen within so many a
 // weight, and the same model with one type and one size of groups for all layers; each quantized by GPTQ with
 // scales that are searched for. Bits are counted with scales and zero points; all linear layers but the head.
-// "Between" is what a uniform choice of just these bits would have: logarithms of losses, on the line between
-// the best choices on either side.
+// "By chance" is a mix of the same size of the two best uniform choices around it, with layers drawn by chance:
+// the line between what these lose.
 // --record merges what was measured into bench/results/budget.json, from which scripts/readme.mjs writes the
 // tables of docs/calibrated.md. LOWBIT_DATA and LOWBIT_MODELS name the folders of texts and models.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
@@ -85,6 +85,7 @@ async function rowsOf(subject: Subject, targets: readonly number[]) {
     const { bits, figure } = uniform.at(-1) as Measured
     console.error(`${name}: ${bits.toFixed(2)} bits, ${figure.toFixed(5)}`)
   }
+  const [figureName, digits] = figure === 'perplexity' ? ['perplexity', 3] : ['KL', 5]
   const rows: Record<string, string>[] = []
   for (const targetBits of targets) {
     const start = performance.now()
@@ -96,32 +97,36 @@ async function rowsOf(subject: Subject, targets: readonly number[]) {
     const best = uniform
       .filter(({ bits }) => bits <= targetBits)
       .reduce((least, each) => (each.loss < least.loss ? each : least))
-    const between = figure === 'perplexity' ? float + lossAt(uniform, mix.bits) : lossAt(uniform, mix.bits)
-    const digits = figure === 'perplexity' ? 3 : 4
+    const chance = lossByChance(uniform, mix.bits)
     rows.push({
       budget: `${targetBits} bits`,
       'best uniform choice that fits': best.name,
-      [figure === 'perplexity' ? 'its perplexity' : 'its KL']: best.figure.toFixed(digits),
-      between: between.toFixed(digits),
+      [figureName]: best.figure.toFixed(digits),
       mix: mix.figure.toFixed(digits),
-      'loss won': `${Math.round(100 * (1 - mix.loss / best.loss))} %`,
-      'of between': `${Math.round(100 * (1 - mix.loss / (between - float)))} %`,
-      bits: mix.bits.toFixed(2),
-      seconds: seconds.toFixed(0),
+      'loss over float': less(mix.loss, best.loss),
+      'layers by chance': (float + chance).toFixed(digits),
+      'loss over that': less(mix.loss, chance),
+      'seconds to choose': seconds.toFixed(0),
     })
     console.error(Object.values(rows.at(-1) ?? {}).join('  '))
   }
-  return rows
+  const empty = Object.fromEntries(Object.keys(rows[0]).map((column) => [column, '']))
+  return [{ ...empty, budget: 'float32', [figureName]: float.toFixed(digits) }, ...rows]
 }
 
-/** The loss of a uniform choice of so many bits: the logarithm lies on the line through the best around it. */
-function lossAt(uniform: readonly Measured[], bits: number): number {
-  const logs = uniform.map((each) => ({ bits: each.bits, loss: Math.log(each.loss) }))
-  const hull = lowerHull(logs).map((i) => logs[i])
+/** `−25 %` */
+function less(loss: number, than: number): string {
+  const percent = Math.round(100 * (loss / than - 1))
+  return `${percent < 0 ? '−' : '+'}${Math.abs(percent)} %`
+}
+
+/** What layers lose on average of which each is drawn for one of the two best uniform choices around a size. */
+function lossByChance(uniform: readonly Measured[], bits: number): number {
+  const hull = lowerHull(uniform).map((i) => uniform[i])
   const next = hull.findIndex((each) => each.bits >= bits)
-  if (next <= 0) return Math.exp(hull.at(next === 0 ? 0 : -1)?.loss ?? 0)
+  if (next <= 0) return hull.at(next)?.loss ?? 0
   const [a, b] = [hull[next - 1], hull[next]]
-  return Math.exp(a.loss + ((b.loss - a.loss) * (bits - a.bits)) / (b.bits - a.bits))
+  return a.loss + ((b.loss - a.loss) * (bits - a.bits)) / (b.bits - a.bits)
 }
 
 /** Of quantized layers, scales and zero points counted. */

@@ -37,10 +37,12 @@ export interface QuantizedFiles {
 export function streams(
   { scheme }: LoadPlan,
   floats: boolean,
-  { weights, algorithm }: QuantizeOptions,
+  { weights, algorithm, overrides = {} }: QuantizeOptions,
 ): boolean {
-  const { values } = asQType(weights)
-  return (scheme === 'none' || floats) && values !== 'codebook' && typeof algorithm !== 'object'
+  const all = [weights, ...Object.values(overrides).flatMap((override) => override?.weights ?? [])]
+  const known = all.every((type) => asQType(type).values !== 'codebook') && typeof algorithm !== 'object'
+  const ofGguf = Object.values(overrides).some((override) => override?.type)
+  return (scheme === 'none' || floats) && known && !ofGguf
 }
 
 /**
@@ -87,7 +89,11 @@ export async function schemeOfPlan(
   if (scheme !== 'none') dequantize(model)
   quantize(model, quantization)
   const kinds = new Map([...placeCodes(model)].map(([weight, kind]) => [weight, { ...kind, reordered }]))
-  return (await schemeToWrite(format, await layersToWrite(model, kinds))).name
+  const layers = await layersToWrite(model, kinds)
+  const { name, writer } = await schemeToWrite(format, layers)
+  // What layers do not have in common is refused here, too.
+  writer.settings(layers.quantized, layers.floats)
+  return name
 }
 
 /**

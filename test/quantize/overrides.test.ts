@@ -85,6 +85,10 @@ const formats: Record<string, QuantizeOptions> = {
   hqq: { weights: 'int4', groupSize: 64, algorithm: 'hqqZeros', overrides: { 'layers.1.*': { bits: 2 } } },
   mlx: { weights: 'int4', groupSize: 32, overrides: { 'layers.1.*': { bits: 2, groupSize: 64 } } },
   quanto: { weights: 'int4', overrides: quanto },
+  gptq_v2: { ...options, overrides: floats },
+  awq: { ...options, overrides: { 'layers.0.a': null } },
+  bitsandbytes: { weights: 'nf4', overrides: { 'layers.0.a': { weights: 'fp4', groupSize: 128 } } },
+  torchao: { ...options, overrides: { 'layers.*.a': { bits: 2, groupSize: 64 }, head: { bits: 3 } } },
 }
 
 for (const [format, given] of Object.entries(formats))
@@ -106,6 +110,39 @@ for (const [format, given] of Object.entries(formats))
       assert.deepEqual(await read.toNumbers(), await tensor.dequantize().toNumbers(), path)
     }
   })
+
+test('a format that has no settings of single layers refuses them in one sentence', async () => {
+  const tiles: QuantizeOptions = { weights: 'float8_e4m3fn', groupSize: 32, blockRows: 32 }
+  const refusals: [format: string, given: QuantizeOptions, message: RegExp][] = [
+    [
+      'awq',
+      { ...options, overrides: { head: { groupSize: 64 } } },
+      /^save: AWQ must have groups of one size; layers\.1\.b has groups of 32, head of 64$/,
+    ],
+    [
+      'awq_gemv',
+      { ...options, overrides: { head: { bits: 3 } } },
+      /^save: awq_gemv must be able to hold head; it is qint3, and AWQ takes integers of 4 bits$/,
+    ],
+    [
+      'fp8',
+      { ...tiles, overrides: { head: { groupSize: 64 } } },
+      /^save: fp8 takes tiles of one size; layers\.0\.a has 32 × 32, head tiles of 32 × 64$/,
+    ],
+    [
+      'bitsandbytes',
+      { weights: 'nf4', overrides: { head: { weights: 'int4' } } },
+      /^save: bitsandbytes must be able to hold head; it is qint4, /,
+    ],
+  ]
+  for (const [format, given, message] of refusals) {
+    const model = net()
+    quantize(model, given)
+    freeze(model)
+    const out = join(root, 'refused')
+    await assert.rejects(save(model, out, { format, onWarning: () => {} }), { name: 'FormatError', message })
+  }
+})
 
 test('what is no override is refused in one sentence', () => {
   const refusals: [QuantizeOptions['overrides'], RegExp][] = [

@@ -1,9 +1,11 @@
+import assert from 'node:assert/strict'
 import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { save } from '../../../src/checkpoints/save.ts'
 import { openDevice } from '../../../src/devices/open.ts'
+import { chooseBits } from '../../../src/evaluate/chooseBits.ts'
 import type { CausalLM } from '../../../src/models/causalLM.ts'
 import { loadCausalLM } from '../../../src/models/load.ts'
 import { quantizeCalibrated } from '../../../src/models/quantizeCalibrated.ts'
@@ -30,6 +32,8 @@ interface Variant {
   /** What quantizes the layers that match `include` by the samples that the golden models saw. */
   algorithm?: CalibratedAlgorithm
   include?: string
+  /** Chooses the bits of each of these layers. */
+  targetBits?: number
   /** Absent: the folder as it is. */
   format?: string
   tasks: ('gptq' | 'transformers' | 'awq' | 'gemv')[]
@@ -82,6 +86,13 @@ const variants: Record<string, Variant> = {
   'GPTAQ, groups in order': {
     algorithm: gptaq({ bits: 3, groupSize: 32, actOrder: 'group-aware' }),
     include: attention,
+    format: 'gptq',
+    tasks: ['gptq'],
+  },
+  'bits by budget': {
+    algorithm: gptq({ groupSize: 32, symmetric: false }),
+    include: '*layers.[0-2].mlp.[gu]*',
+    targetBits: 4.5,
     format: 'gptq',
     tasks: ['gptq'],
   },
@@ -148,10 +159,15 @@ for (const [name, variant] of Object.entries(variants)) {
 
 const inputs = JSON.parse(readFileSync(join(golden, 'stories260K/inputs.json'), 'utf8'))
 
-async function modelOf({ from, quantize: steps = [], algorithm, include }: Variant): Promise<CausalLM> {
+async function modelOf(variant: Variant): Promise<CausalLM> {
+  const { from, quantize: steps = [], algorithm, include, targetBits } = variant
   const model = await loadCausalLM(from ? join(golden, 'stories260K', from) : stories)
   for (const options of steps) quantize(model, options)
   if (steps.length > 0) freeze(model)
-  if (algorithm) await quantizeCalibrated(model, { algorithm, data: inputs.calib_batches.flat(), include })
+  if (!algorithm) return model
+  const options = { algorithm, data: inputs.calib_batches.flat(), include }
+  const overrides = targetBits ? (await chooseBits(model, { ...options, targetBits })).overrides : undefined
+  if (overrides) assert.ok(new Set(Object.values(overrides).map((each) => each?.bits)).size > 1)
+  await quantizeCalibrated(model, { ...options, overrides })
   return model
 }
