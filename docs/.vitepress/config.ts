@@ -46,6 +46,7 @@ const reference = pages([
   ['Command line', 'commands'],
   ['Coming from PyTorch', 'pytorch'],
   ['Speed', 'speed'],
+  ['Kernels', 'kernels'],
   ['Evaluation figures', 'evaluation'],
   ['All exports', 'exports'],
   ['API reference', 'api/'],
