@@ -1,23 +1,27 @@
-// npm run bench:quality [-- stories260K shakespeare resnet20] [--bits 4,3,2] [--only NAME] [--record]
+// npm run bench:quality [-- stories260K shakespeare resnet20] [--bits 4,3,2] [--only NAME] [--record] [--draw]
 //
 // What each algorithm of calibrated quantization gives at 4, 3 and 2 bits, one step after the other: rounding,
-// the order of columns, the search of scales, rotation, training. All linear layers but the head (of images, all
-// convolutions, too), groups of 32 with zero points, bits counted with both. Language models are calibrated on
-// the training part of their text alone, images on those that are no near copies of a test image.
-// --only measures the rows with that in their name; --record merges what was measured into
-// bench/results/quality.json, from which scripts/readme.mjs writes the table of docs/calibrated.md. LOWBIT_DATA
-// and LOWBIT_MODELS name the folders of texts, images and models.
+// the order of columns, the search of scales, rotation, training, bits by layer. All linear layers but the head
+// (of images, all layers), groups of 32 with zero points, bits counted with both. Language models are calibrated
+// on the training part of their text alone, images on those that are no near copies of a test image.
+// --only measures the row of that name, or rows with that in their names; --record keeps each figure as soon as it is there in
+// bench/results/quality.json, from which scripts/readme.mjs writes the tables of docs/calibrated.md; --draw
+// makes docs/quality.svg of what is kept, and measures only what is named. LOWBIT_DATA and LOWBIT_MODELS name the
+// folders of texts, images and models.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
-import { resnet20Rows } from './quality/images.ts'
-import { languageRows, shakespeare, stories260K } from './quality/language.ts'
-import type { Asked, Row } from './quality/recipes.ts'
+import type { Asked, Cell, Figure, Measured } from './quality/cells.ts'
+import { withCell } from './quality/cells.ts'
+import { measureResnet20 } from './quality/images.ts'
+import { measureLanguage, shakespeare, stories260K } from './quality/language.ts'
+import { qualityPicture } from './quality/picture.ts'
+import { type Row, sharesOf, tableOf } from './quality/tables.ts'
 
-const subjects: Record<string, (asked: Asked) => Promise<Row[]>> = {
-  stories260K: (asked) => languageRows(stories260K, asked),
-  shakespeare: (asked) => languageRows(shakespeare, asked),
-  resnet20: resnet20Rows,
+const subjects: Record<string, (asked: Asked) => Promise<void>> = {
+  stories260K: (asked) => measureLanguage(stories260K, asked),
+  shakespeare: (asked) => measureLanguage(shakespeare, asked),
+  resnet20: measureResnet20,
 }
 
 const { values, positionals } = parseArgs({
@@ -26,30 +30,47 @@ const { values, positionals } = parseArgs({
     bits: { type: 'string', default: '4,3,2' },
     only: { type: 'string' },
     record: { type: 'boolean', default: false },
+    draw: { type: 'boolean', default: false },
   },
 })
 const results = new URL('results/quality.json', import.meta.url)
+const picture = new URL('../docs/quality.svg', import.meta.url)
 
-for (const name of positionals.length > 0 ? positionals : Object.keys(subjects)) {
+const asked = positionals.length > 0 || values.draw ? positionals : Object.keys(subjects)
+for (const name of asked) {
   if (!(name in subjects))
     throw new Error(`bench:quality: takes ${Object.keys(subjects).join(', ')}; received ${name}`)
-  const rows = await subjects[name]({ bits: values.bits.split(',').map(Number), only: values.only })
-  console.log(name)
-  console.table(rows)
-  if (values.record) record(name, rows)
+  let measured: Measured | undefined
+  await subjects[name]({
+    ...{ bits: values.bits.split(',').map(Number), only: values.only },
+    onCell(float, figure, cell) {
+      measured = { figure, float, cells: withCell(measured?.cells ?? [], cell) }
+      console.error(name, JSON.stringify(cell))
+      if (values.record) record(name, float, figure, cell)
+    },
+  })
+  if (measured) console.table(tableOf(measured))
 }
 
-/** Puts what was measured over what was recorded before; rows are known by their first column. */
-function record(name: string, rows: Row[]): void {
-  const recorded: Record<string, Row[]> = existsSync(results) ? JSON.parse(readFileSync(results, 'utf8')) : {}
-  const known = new Map((recorded[name] ?? []).map((row) => [Object.values(row)[0], row]))
-  for (const row of rows) {
-    const measured = Object.entries(row).filter(([, value]) => value !== '')
-    const [first] = Object.values(row)
-    known.set(first, { ...row, ...known.get(first), ...Object.fromEntries(measured) })
-  }
-  recorded[name] = [...known.values()]
+if (values.draw) writeFileSync(picture, await qualityPicture(recorded()))
+
+/** Puts a figure in the place of what was recorded before. */
+function record(name: string, float: number, figure: Figure, cell: Cell): void {
+  const measured = recorded()
+  measured[name] = { figure, float, cells: withCell(measured[name]?.cells ?? [], cell) }
   const [{ model }] = cpus()
-  recorded.machine = [{ date: new Date().toISOString().slice(0, 10), CPU: model, Node: process.version }]
-  writeFileSync(results, `${JSON.stringify(recorded, null, 2)}\n`)
+  const machine = { date: new Date().toISOString().slice(0, 10), CPU: model, Node: process.version }
+  writeTables(measured, machine)
+}
+
+function recorded(): Record<string, Measured> {
+  return existsSync(results) ? JSON.parse(readFileSync(results, 'utf8')).measured : {}
+}
+
+/** Writes the tables beside what they are made of. */
+function writeTables(measured: Record<string, Measured>, machine: Row): void {
+  const tables = Object.entries(measured).map(([name, of]) => [name, tableOf(of)])
+  const { resnet20: _, ...languages } = measured
+  const all = { ...Object.fromEntries(tables), shares: sharesOf(languages), machine: [machine], measured }
+  writeFileSync(results, `${JSON.stringify(all, null, 2)}\n`)
 }

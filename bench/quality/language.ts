@@ -1,13 +1,22 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type CausalLM, loadCausalLM, openDevice, perplexity, quantizeCalibrated } from '../../src/index.ts'
-import { type Asked, type Row, rowsOf } from './recipes.ts'
+import {
+  type CausalLM,
+  chooseBits,
+  loadCausalLM,
+  openDevice,
+  perplexity,
+  quantizeCalibrated,
+} from '../../src/index.ts'
+import { type Asked, bitsPerWeight, cpuSeconds, measureCells } from './cells.ts'
+import { recipes } from './recipes.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const data = process.env.LOWBIT_DATA ?? join(root, '../shared/data')
 const models = process.env.LOWBIT_MODELS ?? join(root, '../shared/models')
 
+/** A language model, its texts, and what it is measured by. */
 export interface Subject {
   folder: string
   text: string
@@ -50,8 +59,14 @@ export function samplesOf({ tokenizer }: CausalLM, text: string): number[][] {
   return Array.from({ length: count }, (_, i) => [...ids.slice(i * apart, i * apart + length)])
 }
 
+/** Of the candidates of a layer, where bits are given by layer; groups of 32 and of 64. */
+const candidates = [2, 3, 4, 8].flatMap((bits) => [32, 64].map((groupSize) => ({ bits, groupSize })))
+
+/** Bits that codes, scales of 16 bits and zero points take in groups of 32. */
+const counted = (bits: number) => bits + (16 + bits) / 32
+
 /** What each recipe makes of a language model. */
-export async function languageRows(subject: Subject, asked: Asked): Promise<Row[]> {
+export async function measureLanguage(subject: Subject, asked: Asked): Promise<void> {
   const { folder, text, training, test, context, figure } = subject
   const device = openDevice('cpu', { threads: 2 })
   const load = () => loadCausalLM(join(models, folder), { device, dtype: 'float32' })
@@ -59,15 +74,32 @@ export async function languageRows(subject: Subject, asked: Asked): Promise<Row[
   const scored = bytes.subarray(...test).toString()
   const baseline = await load()
   const calibration = samplesOf(baseline, bytes.subarray(0, training).toString())
-  const measured = await perplexity(baseline, scored, { context })
-  const float = figure === 'perplexity' ? measured.perplexity.toFixed(3) : '0'
-  const rows = await rowsOf(asked, float, async (algorithm) => {
-    using model = await load()
-    await quantizeCalibrated(model, { algorithm, data: calibration, exclude: 'lm_head' })
-    const { [figure]: value } = await perplexity(model, scored, { context, baseline })
-    return figure === 'perplexity' ? (value as number).toFixed(3) : (value as number).toFixed(5)
+  const exclude = 'lm_head'
+  const { perplexity: float } = await perplexity(baseline, scored, { context })
+  await measureCells(asked, {
+    ...(figure === 'perplexity' ? { figure, float } : { figure: 'KL', float: 0 }),
+    recipes,
+    async measure({ algorithms, byLayer }, bits) {
+      using model = await load()
+      const algorithm = algorithms(bits)
+      const seconds = await cpuSeconds(async () => {
+        const chosen = byLayer
+          ? await chooseBits(model, {
+              ...{ algorithm, exclude, candidates, targetBits: counted(bits) },
+              ...{ data: calibration.slice(0, 64), klSamples: 16 },
+            })
+          : null
+        await quantizeCalibrated(model, {
+          algorithm,
+          data: calibration,
+          exclude,
+          overrides: chosen?.overrides,
+        })
+      })
+      const { [figure]: value } = await perplexity(model, scored, { context, baseline })
+      return { bitsPerWeight: bitsPerWeight(model), value: value as number, seconds }
+    },
   })
   baseline.dispose()
   await device.close()
-  return rows
 }

@@ -1,62 +1,66 @@
-import { autoRound, awq, type CalibratedAlgorithm, distilScales, gptq, rotate } from '../../src/index.ts'
+import {
+  autoRound,
+  awq,
+  type CalibratedAlgorithm,
+  distilScales,
+  gptaq,
+  gptq,
+  hqq,
+  rotate,
+} from '../../src/index.ts'
 
-/** A row of a table: columns by name. */
-export type Row = Record<string, string>
-
-/** What is to be measured. */
-export interface Asked {
-  bits: readonly number[]
-  /** A part of the name of a row. */
-  only?: string
+/** A way to quantize a model to so many bits. */
+export interface Recipe {
+  name: string
+  algorithms(bits: number): CalibratedAlgorithm[]
+  /** Bits are given to layers by what they lose, as many in all as others of these take. */
+  byLayer?: boolean
 }
 
-type Recipe = (bits: number) => CalibratedAlgorithm[]
+const groups = { groupSize: 32, symmetric: false } as const
 
 const solved = (bits: number, scaleSearch: boolean, actOrder: false | 'static') =>
-  gptq({ bits, groupSize: 32, symmetric: false, scaleSearch, actOrder })
-const best = (bits: number) => solved(bits, true, 'static')
+  gptq({ bits, ...groups, scaleSearch, actOrder })
+const fast = (bits: number) => solved(bits, true, 'static')
+const best = (bits: number) => [fast(bits), distilScales({ steps: 400, rounding: true })]
 
-/** What is compared, each with what it adds to the one before. */
-export const recipes: readonly [name: string, recipe: Recipe][] = [
-  ['rounding', (bits) => [rounding(bits)]],
-  ['awq', (bits) => [awq({ bits, groupSize: 32, symmetric: false })]],
-  ['gptq', (bits) => [solved(bits, false, false)]],
-  ['gptq, columns in order', (bits) => [solved(bits, false, 'static')]],
-  ['gptq, scales searched (fast)', (bits) => [best(bits)]],
-  ['rotate, gptq', (bits) => [rotate(), best(bits)]],
-  ['autoRound', (bits) => [autoRound({ bits, groupSize: 32, symmetric: false, iterations: 100 })]],
-  ['gptq, scales trained', (bits) => [best(bits), distilScales({ steps: 200 })]],
-  ['gptq, rounding trained (good)', (bits) => [best(bits), distilScales({ steps: 100, rounding: true })]],
-  [
-    'gptq, rounding trained longer (best)',
-    (bits) => [best(bits), distilScales({ steps: 400, rounding: true })],
-  ],
+/** What is compared: first what sees weights alone, then each step with what it adds to one before. */
+export const recipes: readonly Recipe[] = [
+  { name: 'rounding', algorithms: (bits) => [rounding(bits)] },
+  { name: 'hqq, groups of 64', algorithms: (bits) => [halfQuadratic(bits)] },
+  { name: 'awq', algorithms: (bits) => [awq({ bits, ...groups })] },
+  { name: 'gptq', algorithms: (bits) => [solved(bits, false, false)] },
+  { name: 'gptq, columns in order', algorithms: (bits) => [solved(bits, false, 'static')] },
+  { name: 'gptq, scales searched (fast)', algorithms: (bits) => [fast(bits)] },
+  {
+    name: 'gptaq, scales searched',
+    algorithms: (bits) => [gptaq({ bits, ...groups, scaleSearch: true, actOrder: 'static' })],
+  },
+  { name: 'rotate, gptq', algorithms: (bits) => [rotate(), fast(bits)] },
+  { name: 'autoRound', algorithms: (bits) => [autoRound({ bits, ...groups, iterations: 100 })] },
+  { name: 'gptq, scales trained', algorithms: (bits) => [fast(bits), distilScales({ steps: 200 })] },
+  {
+    name: 'gptq, rounding trained (good)',
+    algorithms: (bits) => [fast(bits), distilScales({ steps: 100, rounding: true })],
+  },
+  { name: 'gptq, rounding trained longer (best)', algorithms: best },
+  { name: 'rotate, gptq, rounding trained longer', algorithms: (bits) => [rotate(), ...best(bits)] },
+  { name: 'bits by layer, gptq', algorithms: (bits) => [fast(bits)], byLayer: true },
+  { name: 'bits by layer, rounding trained longer', algorithms: best, byLayer: true },
 ]
 
 function rounding(bits: number): CalibratedAlgorithm {
-  const [weights] = [`int${bits}`] as ('int2' | 'int3' | 'int4')[]
-  return { name: 'rounding', options: { weights, groupSize: 32, zeroPoints: true, scaleDtype: 'float16' } }
-}
-
-/** A row of each recipe that was asked for; a cell of each number of bits, from `measure`. */
-export async function rowsOf(
-  { bits, only }: Asked,
-  float: string,
-  measure: (algorithm: CalibratedAlgorithm[]) => Promise<string>,
-): Promise<Row[]> {
-  const rows: Row[] = [{ algorithm: 'float32', ...columns(bits, () => float), seconds: '' }]
-  for (const [name, recipe] of recipes) {
-    if (only && !name.includes(only)) continue
-    const cells: string[] = []
-    const start = performance.now()
-    for (const each of bits) cells.push(await measure(recipe(each)))
-    const seconds = (performance.now() - start) / 1000 / bits.length
-    rows.push({ algorithm: name, ...columns(bits, (i) => cells[i]), seconds: seconds.toFixed(0) })
-    console.error(Object.values(rows.at(-1) ?? {}).join('  '))
+  return {
+    name: 'rounding',
+    options: { weights: `int${bits}` as 'int4', groupSize: 32, zeroPoints: true, scaleDtype: 'float16' },
   }
-  return rows
 }
 
-function columns(bits: readonly number[], cell: (i: number) => string): Row {
-  return Object.fromEntries(bits.map((each, i) => [`${each} bits`, cell(i)]))
+/** With shifts of 16 bits in the place of zero points, as HQQ's files have them. */
+function halfQuadratic(bits: number): CalibratedAlgorithm {
+  return {
+    name: 'hqq',
+    options: { weights: `int${bits}` as 'int4', groupSize: 64, scaleDtype: 'float16' },
+    quantizer: hqq(),
+  }
 }

@@ -92,13 +92,14 @@ function classOf({ numeric, long }: PageColumn): string {
   return numeric ? ' class="numeric"' : long ? ' class="long"' : ''
 }
 
-function variables({ text, muted, grid, series }: Palette, background: string): string {
+/** What a style sheet sets for `pagePalette`. */
+export function paletteVariables({ text, muted, grid, series }: Palette, background: string): string {
   const colours = series.map((colour, i) => `--series-${i + 1}: ${colour};`).join(' ')
   return `--background: ${background}; --text: ${text}; --muted: ${muted}; --grid: ${grid}; ${colours}`
 }
 
-const styles = `:root { ${variables(lightPalette, '#ffffff')} }
-@media screen and (prefers-color-scheme: dark) { :root { ${variables(darkPalette, '#0d1117')} } }
+const styles = `:root { ${paletteVariables(lightPalette, '#ffffff')} }
+@media screen and (prefers-color-scheme: dark) { :root { ${paletteVariables(darkPalette, '#0d1117')} } }
 body { margin: 0; background: var(--background); color: var(--text); font: 16px/1.5 system-ui, sans-serif; }
 main { max-width: 860px; margin: 0 auto; padding: 24px 20px 64px; }
 h1 { font-size: 26px; line-height: 1.25; margin: 0 0 8px; overflow-wrap: anywhere; }
