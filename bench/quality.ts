@@ -6,7 +6,7 @@
 // on the training part of their text alone, images on those that are no near copies of a test image.
 // --only measures the row of that name, or rows with that in their names; --record keeps each figure as soon as it is there in
 // bench/results/quality.json, from which scripts/readme.mjs writes the tables of docs/calibrated.md; --draw
-// makes docs/quality.svg of what is kept, and measures only what is named. LOWBIT_DATA and LOWBIT_MODELS name the
+// makes docs/quality.svg, and the tables, of what is kept, and measures only what is named. LOWBIT_DATA and LOWBIT_MODELS name the
 // folders of texts, images and models.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
@@ -16,7 +16,7 @@ import { withCell } from './quality/cells.ts'
 import { measureResnet20 } from './quality/images.ts'
 import { measureLanguage, shakespeare, stories260K } from './quality/language.ts'
 import { qualityPicture } from './quality/picture.ts'
-import { type Row, sharesOf, tableOf } from './quality/tables.ts'
+import { sharesOf, tableOf } from './quality/tables.ts'
 
 const subjects: Record<string, (asked: Asked) => Promise<void>> = {
   stories260K: (asked) => measureLanguage(stories260K, asked),
@@ -52,25 +52,27 @@ for (const name of asked) {
   if (measured) console.table(tableOf(measured))
 }
 
-if (values.draw) writeFileSync(picture, await qualityPicture(recorded()))
-
-/** Puts a figure in the place of what was recorded before. */
-function record(name: string, float: number, figure: Figure, cell: Cell): void {
-  const measured = recorded()
-  measured[name] = { figure, float, cells: withCell(measured[name]?.cells ?? [], cell) }
-  const [{ model }] = cpus()
-  const machine = { date: new Date().toISOString().slice(0, 10), CPU: model, Node: process.version }
-  writeTables(measured, machine)
+if (values.draw) {
+  writeTables(recorded())
+  writeFileSync(picture, await qualityPicture(recorded()))
 }
 
 function recorded(): Record<string, Measured> {
   return existsSync(results) ? JSON.parse(readFileSync(results, 'utf8')).measured : {}
 }
 
+/** Puts a figure in the place of what was recorded before. */
+function record(name: string, float: number, figure: Figure, cell: Cell): void {
+  const measured = recorded()
+  writeTables({ ...measured, [name]: { figure, float, cells: withCell(measured[name]?.cells ?? [], cell) } })
+}
+
 /** Writes the tables beside what they are made of. */
-function writeTables(measured: Record<string, Measured>, machine: Row): void {
+function writeTables(measured: Record<string, Measured>): void {
   const tables = Object.entries(measured).map(([name, of]) => [name, tableOf(of)])
   const { resnet20: _, ...languages } = measured
+  const [{ model }] = cpus()
+  const machine = { date: new Date().toISOString().slice(0, 10), CPU: model, Node: process.version }
   const all = { ...Object.fromEntries(tables), shares: sharesOf(languages), machine: [machine], measured }
   writeFileSync(results, `${JSON.stringify(all, null, 2)}\n`)
 }

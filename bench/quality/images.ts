@@ -41,7 +41,7 @@ export function withoutCopies(images: Uint8Array, test: Uint8Array): number[] {
   return centred(images).flatMap((image, i) => (isCopy(image) ? [] : [i]))
 }
 
-/** Those that have a place for scales in convolutions of 27 columns, and for graphs without a residual norm. */
+/** hqq has no short groups, as of 27 columns, and rotations are of language models. */
 const own = recipes.filter(({ name, byLayer }) => !byLayer && !/hqq|rotate/.test(name))
 
 const activations: CalibratedAlgorithm = { name: 'activations', options: { activations: 'int8' } }
@@ -75,7 +75,7 @@ export async function measureResnet20(asked: Asked): Promise<void> {
     ...{ figure: 'right of 200', recipes: own, float: await right(await load()) },
     async measure({ algorithms }, bits) {
       const model = await load()
-      const algorithm = [...algorithms(bits), ...(bits === 4 ? [activations] : [])]
+      const algorithm = [...(await algorithms(bits)), ...(bits === 4 ? [activations] : [])]
       const seconds = await cpuSeconds(() => quantizeCalibrated(model, { algorithm, data: samples }))
       return { bitsPerWeight: bitsPerWeight(model), value: await right(model), seconds }
     },

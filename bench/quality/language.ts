@@ -81,7 +81,7 @@ export async function measureLanguage(subject: Subject, asked: Asked): Promise<v
     recipes,
     async measure({ algorithms, byLayer }, bits) {
       using model = await load()
-      const algorithm = algorithms(bits)
+      const algorithm = await algorithms(bits)
       const seconds = await cpuSeconds(async () => {
         const chosen = byLayer
           ? await chooseBits(model, {

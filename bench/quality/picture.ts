@@ -10,10 +10,9 @@ const curves = new Map([
   ['rounding', 'rounding'],
   ['hqq, groups of 64', 'hqq'],
   ['gptq', 'gptq'],
-  ['gptq, scales searched (fast)', 'fast'],
-  ['gptq, rounding trained (good)', 'good'],
-  ['gptq, rounding trained longer (best)', 'best'],
-  ['bits by layer, rounding trained longer', 'best, bits by layer'],
+  ['and scales searched (fast)', 'fast'],
+  ['then scales and rounding trained (good)', 'good'],
+  ['the same for longer (best)', 'best'],
 ])
 
 /** Bits a weight against what is lost, of both language models, as an SVG that is light or dark as its reader is. */

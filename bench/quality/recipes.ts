@@ -8,45 +8,40 @@ import {
   hqq,
   rotate,
 } from '../../src/index.ts'
+import { algorithmsOfQuality, type Quality } from '../../src/quantize/algorithms/quality.ts'
 
 /** A way to quantize a model to so many bits. */
 export interface Recipe {
   name: string
-  algorithms(bits: number): CalibratedAlgorithm[]
+  algorithms(bits: number): CalibratedAlgorithm[] | Promise<CalibratedAlgorithm[]>
   /** Bits are given to layers by what they lose, as many in all as others of these take. */
   byLayer?: boolean
 }
 
 const groups = { groupSize: 32, symmetric: false } as const
+const inOrder = { ...groups, actOrder: 'group-aware' } as const
 
-const solved = (bits: number, scaleSearch: boolean, actOrder: false | 'static') =>
-  gptq({ bits, ...groups, scaleSearch, actOrder })
-const fast = (bits: number) => solved(bits, true, 'static')
-const best = (bits: number) => [fast(bits), distilScales({ steps: 400, rounding: true })]
+/** What `--quality` chooses. */
+const preset = (quality: Quality) => (bits: number) => algorithmsOfQuality(quality, { bits })
+/** What training begins with: scales are those of the float weights. */
+const before = (bits: number) => gptq({ bits, ...groups, actOrder: 'static', scaleSearch: true })
 
 /** What is compared: first what sees weights alone, then each step with what it adds to one before. */
 export const recipes: readonly Recipe[] = [
   { name: 'rounding', algorithms: (bits) => [rounding(bits)] },
   { name: 'hqq, groups of 64', algorithms: (bits) => [halfQuadratic(bits)] },
   { name: 'awq', algorithms: (bits) => [awq({ bits, ...groups })] },
-  { name: 'gptq', algorithms: (bits) => [solved(bits, false, false)] },
-  { name: 'gptq, columns in order', algorithms: (bits) => [solved(bits, false, 'static')] },
-  { name: 'gptq, scales searched (fast)', algorithms: (bits) => [fast(bits)] },
-  {
-    name: 'gptaq, scales searched',
-    algorithms: (bits) => [gptaq({ bits, ...groups, scaleSearch: true, actOrder: 'static' })],
-  },
-  { name: 'rotate, gptq', algorithms: (bits) => [rotate(), fast(bits)] },
+  { name: 'gptq', algorithms: (bits) => [gptq({ bits, ...groups, actOrder: false })] },
+  { name: 'gptq, groups in order', algorithms: (bits) => [gptq({ bits, ...inOrder })] },
+  { name: 'and scales searched (fast)', algorithms: preset('fast') },
+  { name: 'the same with gptaq', algorithms: (bits) => [gptaq({ bits, ...inOrder, scaleSearch: true })] },
+  { name: 'the same, rotated', algorithms: async (bits) => [rotate(), ...(await preset('fast')(bits))] },
   { name: 'autoRound', algorithms: (bits) => [autoRound({ bits, ...groups, iterations: 100 })] },
-  { name: 'gptq, scales trained', algorithms: (bits) => [fast(bits), distilScales({ steps: 200 })] },
-  {
-    name: 'gptq, rounding trained (good)',
-    algorithms: (bits) => [fast(bits), distilScales({ steps: 100, rounding: true })],
-  },
-  { name: 'gptq, rounding trained longer (best)', algorithms: best },
-  { name: 'rotate, gptq, rounding trained longer', algorithms: (bits) => [rotate(), ...best(bits)] },
-  { name: 'bits by layer, gptq', algorithms: (bits) => [fast(bits)], byLayer: true },
-  { name: 'bits by layer, rounding trained longer', algorithms: best, byLayer: true },
+  { name: 'gptq, columns in order, scales searched', algorithms: (bits) => [before(bits)] },
+  { name: 'then scales trained', algorithms: (bits) => [before(bits), distilScales({ steps: 100 })] },
+  { name: 'then scales and rounding trained (good)', algorithms: preset('good') },
+  { name: 'the same for longer (best)', algorithms: preset('best') },
+  { name: 'the same, bits by layer', algorithms: preset('best'), byLayer: true },
 ]
 
 function rounding(bits: number): CalibratedAlgorithm {

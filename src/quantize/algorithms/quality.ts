@@ -17,6 +17,8 @@ const steps = { good: 100, best: 400 }
 /**
  * GPTQ with scales that are searched for, in groups of 32 with zero points, which take 0.53 to 0.75 bits a
  * weight beside the codes; then, but for `fast`, rounding and scales train against the whole float model.
+ * Codes that stay lose the least with scales of what weights have become when their group's turn comes; training
+ * gets farther from scales of the float weights. The tables of docs/calibrated.md have the figures.
  * @param timeLimit seconds of that training
  */
 export async function algorithmsOfQuality(
@@ -25,7 +27,8 @@ export async function algorithmsOfQuality(
   timeLimit?: number,
 ): Promise<CalibratedAlgorithm[]> {
   const { gptq } = await import('./gptq.ts')
-  const made = [gptq({ bits, groupSize, symmetric, actOrder: 'static', scaleSearch: true })]
+  const actOrder = quality === 'fast' ? 'group-aware' : 'static'
+  const made = [gptq({ bits, groupSize, symmetric, actOrder, scaleSearch: true })]
   if (activations) made.push({ name: 'activations', options: { activations } })
   if (quality === 'fast') return made
   const { distilScales } = await import('./distilScales.ts')
