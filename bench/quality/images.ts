@@ -41,8 +41,10 @@ export function withoutCopies(images: Uint8Array, test: Uint8Array): number[] {
   return centred(images).flatMap((image, i) => (isCopy(image) ? [] : [i]))
 }
 
-/** hqq has no short groups, as of 27 columns, and rotations are of language models. */
-const own = recipes.filter(({ name, byLayer }) => !byLayer && !/hqq|rotate/.test(name))
+/** Rotations are of language models. */
+const own = recipes.filter(
+  ({ name, byLayer, wholeGroups }) => !byLayer && !wholeGroups && !name.includes('rotated'),
+)
 
 const activations: CalibratedAlgorithm = { name: 'activations', options: { activations: 'int8' } }
 

@@ -78,7 +78,7 @@ export async function measureLanguage(subject: Subject, asked: Asked): Promise<v
   const { perplexity: float } = await perplexity(baseline, scored, { context })
   await measureCells(asked, {
     ...(figure === 'perplexity' ? { figure, float } : { figure: 'KL', float: 0 }),
-    recipes,
+    recipes: recipes.filter(({ wholeGroups }) => !(wholeGroups && subject === stories260K)),
     async measure({ algorithms, byLayer }, bits) {
       using model = await load()
       const algorithm = await algorithms(bits)

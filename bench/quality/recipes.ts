@@ -16,6 +16,8 @@ export interface Recipe {
   algorithms(bits: number): CalibratedAlgorithm[] | Promise<CalibratedAlgorithm[]>
   /** Bits are given to layers by what they lose, as many in all as others of these take. */
   byLayer?: boolean
+  /** Rows must be whole groups: stories260K has some of 172 columns, ResNet-20 some of 27. */
+  wholeGroups?: boolean
 }
 
 const groups = { groupSize: 32, symmetric: false } as const
@@ -29,7 +31,7 @@ const before = (bits: number) => gptq({ bits, ...groups, actOrder: 'static', sca
 /** What is compared: first what sees weights alone, then each step with what it adds to one before. */
 export const recipes: readonly Recipe[] = [
   { name: 'rounding', algorithms: (bits) => [rounding(bits)] },
-  { name: 'hqq, groups of 64', algorithms: (bits) => [halfQuadratic(bits)] },
+  { name: 'hqq, groups of 64', algorithms: (bits) => [halfQuadratic(bits)], wholeGroups: true },
   { name: 'awq', algorithms: (bits) => [awq({ bits, ...groups })] },
   { name: 'gptq', algorithms: (bits) => [gptq({ bits, ...groups, actOrder: false })] },
   { name: 'gptq, groups in order', algorithms: (bits) => [gptq({ bits, ...inOrder })] },
