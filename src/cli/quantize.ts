@@ -148,7 +148,7 @@ async function printByData(
     const { error = null, errorRounded = null, seconds = 0 } = errors.get(module.name) ?? {}
     return { ...module, error, errorRounded, seconds }
   })
-  await writePage(done, modules, names, options)
+  await writePage(done, modules, names, options, done)
   if (json) {
     const { curve, layers, overrides } = chosen ?? {}
     const budget = chosen && { overrides, curve, layers, klDivergence: chosen.klDivergence }
@@ -160,6 +160,7 @@ async function printByData(
       samples,
       tokens,
       modules,
+      ...(done.steps && { steps: done.steps }),
       ...(budget && { budget }),
     })
   }
@@ -194,12 +195,13 @@ async function writePage(
   layers: readonly QuantizedLayer[],
   algorithms: readonly string[],
   options: QuantizeCommandOptions,
+  { solvedBy = [], steps = null }: Partial<QuantizedByData> = {},
 ): Promise<void> {
   if (options.report === undefined) return
   const { quantizePage } = await import('./report/quantizePage.ts')
   const sizes = `${formatBytes(floatBytes)} → ${formatBytes(memoryFootprint(model))}, ${bitsPerWeight(model).toFixed(2)} bits per weight`
   const lead = `${model.typeName}, ${algorithms.join(', ') || 'rounded'}, as ${format}: ${sizes}.`
-  const page = { title: options.out, lead, layers, algorithms }
+  const page = { title: options.out, lead, layers, algorithms: solvedBy, steps }
   await writeChartedPage((plotting) => quantizePage(plotting, page), pageOptions(options))
 }
 

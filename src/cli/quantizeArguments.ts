@@ -122,7 +122,7 @@ export function addQuantize(program: Command, modelHelp: string) {
     )
     .option(
       '--report <file>',
-      'write one HTML page: the error of each layer before and after, and the bits chosen',
+      'write one HTML page: the error of each layer before and after, the bits chosen, and what each algorithm bought, for which the model is quantized again without the last ones',
     )
     .action(async (model, options) => (await import('./quantize.ts')).quantizeCommand(model, options))
 }

@@ -17,6 +17,7 @@ import type { CalibratedAlgorithm } from '../quantize/calibrated/algorithm.ts'
 import type { CalibratedReport } from '../quantize/calibrated/solveStage.ts'
 import type { ActOrder } from '../quantize/gptqQuantizer.ts'
 import { memoryFootprint } from '../quantize/quantize.ts'
+import { type AlgorithmStep, algorithmSteps, type FinishedRun, workingAlgorithms } from './algorithmSteps.ts'
 import { bitsByBudget, candidatesOfFormat } from './bitsByBudget.ts'
 import { readTextFile } from './input.ts'
 import { interrupted } from './interrupt.ts'
@@ -49,6 +50,10 @@ export interface QuantizedByData extends QuantizedFiles {
   /** Tokens that passed through it, in so many samples. */
   tokens: number
   samples: number
+  /** The algorithms that layers were solved by, without those that train what was solved. */
+  solvedBy: string[]
+  /** What each algorithm bought, where a report tells it. */
+  steps: AlgorithmStep[] | null
 }
 
 /** Quantizes a model by what passes through it, and saves it. */
@@ -86,7 +91,26 @@ export async function quantizeByData(
   const saved = await saveQuantized(model, options)
   if (resume) await rm(resume, { recursive: true, force: true })
   const tokens = data.reduce((sum, ids) => sum + ids.length, 0)
-  return { model, floatBytes, ...saved, reports, chosen, tokens, samples: data.length }
+  const layers = { include, exclude, overrides: chosen?.overrides ?? overrides }
+  const steps =
+    options.report === undefined
+      ? null
+      : await stepsOf(path, device, { model, algorithms: algorithm, data, layers }, options)
+  const solving = workingAlgorithms(algorithm).filter(({ finish }) => !finish)
+  const solvedBy = solving.length > 0 ? solving.map(({ name }) => name) : [...names]
+  return { model, floatBytes, ...saved, reports, chosen, tokens, samples: data.length, solvedBy, steps }
+}
+
+/** What each algorithm bought, for a report. */
+async function stepsOf(
+  path: string,
+  device: Device,
+  run: FinishedRun,
+  options: QuantizeCommandOptions,
+): Promise<AlgorithmStep[]> {
+  const bar = await progressBar('what each algorithm bought', options)
+  const load = () => loadModel(path, device, { ...options, json: true }, { dequantize: true })
+  return algorithmSteps(load, run, bar.update).finally(bar.stop)
 }
 
 /** @throws DTypeError if the algorithms do not have this type */

@@ -2,7 +2,14 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { calibrationData, loadCausalLM, openDevice, quantizeCalibrated, rotate } from '../../src/index.ts'
+import {
+  calibrationData,
+  loadCausalLM,
+  openDevice,
+  perplexity,
+  quantizeCalibrated,
+  rotate,
+} from '../../src/index.ts'
 import { QTensor } from '../../src/qtensor/qtensor.ts'
 import { json, lowbit, stories, temporaryFolder, text } from './lowbit.ts'
 
@@ -27,7 +34,11 @@ test('it writes what quantizeCalibrated gives, and says on how much text', async
   // What was kept of blocks went once the folder was there.
   assert.deepEqual(readdirSync(root).sort(), ['page.html', 'rotated', 'texts.jsonl'])
   const page = readFileSync(join(root, 'page.html'), 'utf8')
-  assert.match(page, /, rotate, as gptq: 1\.04 MB.*<h2>Error of outputs</s)
+  assert.match(page, /, rotate, as gptq: 1\.04 MB.*<h2>What each algorithm bought<.*<h2>Error of outputs</s)
+  assert.deepEqual(
+    model.steps.map(({ name }: { name: string }) => name),
+    ['rounded to nearest', 'rotate'],
+  )
   assert.equal(page.match(/<tr><td>/g)?.length, model.modules.length)
   const device = openDevice('cpu')
   after(() => device.close())
@@ -50,6 +61,11 @@ test('it writes what quantizeCalibrated gives, and says on how much text', async
     algorithm: [{ name: 'rounding', options: weights }, rotate()],
   })
   using written = await loadCausalLM(out, { device })
+  using float = await loadCausalLM(stories, { device })
+  const context = Math.min(...data.map((ids) => ids.length))
+  const ids = data.flatMap((sample) => sample.slice(0, context))
+  const { klDivergence } = await perplexity(written, ids, { context, baseline: float })
+  assert.equal(model.steps[1].klDivergence, klDivergence)
   for (const { name, weights: type, groupSize } of model.modules) {
     assert.deepEqual([type, groupSize], ['qint4', 32])
     const bytes = []

@@ -1,3 +1,4 @@
+import type { AlgorithmStep } from '../algorithmSteps.ts'
 import { bars } from '../charts/bars.ts'
 import type { Chart } from '../charts/chart.ts'
 import { dots } from '../charts/dots.ts'
@@ -26,8 +27,10 @@ export interface QuantizedModel {
   title: string
   lead: string
   layers: readonly QuantizedLayer[]
-  /** The algorithms that saw data, in their order; none: weights were rounded. */
+  /** The algorithms that saw data and solved layers, in their order; none: weights were rounded. */
   algorithms: readonly string[]
+  /** What the model has lost once each of them was done, rounding first. */
+  steps?: readonly AlgorithmStep[] | null
 }
 
 /** The error of each layer, before and after what saw data, and the bits that were chosen. */
@@ -39,7 +42,29 @@ export function quantizePage(plotting: Plotting, done: QuantizedModel): ChartedP
     algorithms.length > 0
       ? errorsOfOutputs(plotting, done, order)
       : { title: 'Error of weights', charts: [errorOfWeights(plotting, layers, order)] }
-  return { title, lead, sections: [errors, bitsChosen(plotting, layers), table(done)] }
+  const bought = done.steps ? [whatWasBought(plotting, done.steps)] : []
+  return { title, lead, sections: [...bought, errors, bitsChosen(plotting, layers), table(done)] }
+}
+
+function whatWasBought(plotting: Plotting, steps: readonly AlgorithmStep[]): PageSection {
+  const [{ klDivergence: rounded }] = steps
+  const title = 'What each algorithm bought'
+  const chart = bars(plotting, {
+    name: 'bought',
+    title,
+    caption:
+      'Mean KL divergence of the float model’s guesses, on samples that the model was calibrated on: with weights rounded to nearest, and after each algorithm on top of those above it. Shorter is better.',
+    unit: 'nats',
+    rows: steps.map(({ name, klDivergence }, i) => {
+      const share = i > 0 && rounded > 0 ? `, ${((100 * klDivergence) / rounded).toFixed(0)} %` : ''
+      return {
+        label: i === 0 ? name : `then ${name}`,
+        value: klDivergence,
+        text: `${Number(klDivergence.toPrecision(3))}${share}`,
+      }
+    }),
+  })
+  return { title, charts: [chart] }
 }
 
 function errorOfWeights(plotting: Plotting, layers: readonly QuantizedLayer[], order: LayerOrder): Chart {

@@ -167,7 +167,7 @@ class Run implements CalibratedRun {
     return reports
   }
 
-  /** Says where all data are less than a quarter of what would tell the columns of a layer apart. */
+  /** Says where all data are less than a sixteenth of what would tell the columns of a layer apart. */
   private warnOfFewTokens(reports: readonly CalibratedReport[]): void {
     const { byLayer } = expertsOf(this.model)
     const tokens = Math.max(...reports.map((report) => report.tokens))
@@ -175,7 +175,7 @@ class Run implements CalibratedRun {
       ({ twin }) => twin.quantization.quantizer.collects && !byLayer.has(twin),
     )
     const columns = Math.max(0, ...collecting.map(({ float }) => weightColumns(float, float.weight)))
-    if (tokens >= columns / 4) return
+    if (tokens >= columns / 16) return
     this.warn(
       `quantizeCalibrated: statistics of ${columns} columns are of ${tokens} token${tokens === 1 ? '' : 's'}: too few to tell these apart; take more data`,
     )

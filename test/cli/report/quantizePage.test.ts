@@ -29,6 +29,24 @@ test('what was quantized by data: each layer before and after, what is left of t
   assert.deepEqual(table.tables?.[0].rows[2].slice(2, 4), ['–', '–'])
 })
 
+test('what each algorithm bought stands first, in shares of what rounding loses', async () => {
+  const steps = [
+    { name: 'rounded to nearest', klDivergence: 0.4 },
+    { name: 'rotate', klDivergence: 0.5 },
+    { name: 'gptq', klDivergence: 0.1 },
+  ]
+  const page = quantizePage(await loadPlotting(), {
+    title: '',
+    lead: '',
+    layers,
+    algorithms: ['gptq'],
+    steps,
+  })
+  const svg = page.sections[0].charts?.[0].draw(lightPalette) ?? ''
+  assert.match(svg, />rounded to nearest<.*>then rotate<.*>then gptq</s)
+  assert.match(svg, />0\.4<.*>0\.5, 125 %<.*>0\.1, 25 %</s)
+})
+
 test('what was rounded: the error of each weight', async () => {
   const done = { title: 'small', lead: '', layers: layers.slice(0, 2), algorithms: [] }
   const { sections } = quantizePage(await loadPlotting(), done)
