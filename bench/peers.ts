@@ -1,6 +1,6 @@
 // npm run bench:peers -- onnxruntime|bitsandbytes|torch [--only PART] [--threads 2] [--rounds 7] [--record]
 //
-// Products of single layers beside a library, which is installed when it is first needed and computes the
+// Products of single layers, and a small network, beside a library, which is installed when it is first needed and computes the
 // same shapes in a process of its own. Both take turns. A time is the least of a turn, the median over the
 // rounds; a ratio is theirs ÷ ours in one round, the median. --only takes the works whose name has this part.
 // --record merges the rows into bench/results/peers.json and remakes the tables of the documentation.
@@ -14,7 +14,8 @@ import { openDevice } from '../src/devices/open.ts'
 import { findPython } from '../test/interop/python.ts'
 import { type Limits, measureLimits } from './limits.ts'
 import { Answerer } from './peers/client.ts'
-import { Ours } from './peers/ours.ts'
+import { mobileNetOperations } from './peers/mobileNet.ts'
+import { prepare, time } from './peers/ours.ts'
 import { median, type Row, text } from './peers/report.ts'
 import { type PeerName, type Work, works } from './peers/works.ts'
 
@@ -71,12 +72,12 @@ await device.close()
 
 async function measure(work: Work): Promise<Row> {
   const { what, bytes } = (await peer.ask({ call: 'prepare', work })) as { what: string; bytes: number }
-  const ours = new Ours(device, work)
+  const ours = await prepare(device, work)
   const times: { ours: number; theirs: number }[] = []
   for (let round = -1; round < Number(values.rounds); round++) {
     const theirs = (await peer.ask({ call: 'time', ms: turnMs })) as number
     await sleep(quietMs)
-    const own = await ours.time(turnMs)
+    const own = await time(ours, turnMs)
     await sleep(quietMs)
     // The first round warms up.
     if (round >= 0) times.push({ ours: own, theirs })
@@ -97,8 +98,10 @@ async function measure(work: Work): Promise<Row> {
 }
 
 /** How fast it reads or multiplies, and its share of what the machine could. */
-function share({ limit, rows, n, k }: Work, ms: number, bytes: number): string {
-  const amount = limit === 'read' ? bytes : 2 * rows * n * k
+function share(work: Work, ms: number, bytes: number): string {
+  const { limit } = work
+  const operations = 'batch' in work ? work.batch * mobileNetOperations : 2 * work.rows * work.n * work.k
+  const amount = limit === 'read' ? bytes : operations
   const [unit, most] = {
     read: ['GB/s', limits.readGBs] as const,
     int8: ['GOP/s', limits.int8Gops512] as const,

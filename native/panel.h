@@ -31,13 +31,21 @@ constexpr int PANEL_COLS = LANES == 16 ? 64 : 32;
  * with K.
  */
 constexpr int PANEL_DEPTH = 256;
-/* Rows of A in a block: PANEL_DEPTH columns of them stay in the second-level cache from panel to panel; a thread of WebAssembly has
- * half a megabyte for all its variables. */
+/*
+ * Rows of A in a block: PANEL_DEPTH columns of them stay in the second-level cache from panel to panel, half a
+ * megabyte; a thread of WebAssembly has as much for all its variables. A prompt of 512 tokens is one block,
+ * so that a panel is made once for all of it.
+ */
 #ifdef __wasm__
 constexpr int BLOCK_ROWS = 192;
 #else
-constexpr int BLOCK_ROWS = 384;
+constexpr int BLOCK_ROWS = 516;
 #endif
+/*
+ * Rows of a matrix are read in pieces as wide as a panel is deep, too short for the processor to see what
+ * comes next: they are asked for so many rows ahead.
+ */
+constexpr int ROWS_AHEAD = 16;
 /* Odd in cache lines, so that the rows of a tile of A do not fall into one set. */
 constexpr int TILE_STRIDE = PANEL_DEPTH + 16;
 
@@ -49,13 +57,15 @@ struct Blocks {
 };
 
 /*
- * One tile: y [rows, cols <= TILE_COLS] = start + x [rows, depth] · panel; x has TILE_STRIDE between rows. No
- * start is zero.
+ * One tile, whose place in y is brought near while its sums are made: y [rows, cols <= TILE_COLS] = start +
+ * x [rows, depth] · panel; x has TILE_STRIDE between rows. No start is zero.
  */
 template <int rows>
 static void multiplyTile(const float* x, const float* panel, size_t panelStride, int32_t depth,
                          const float* start, size_t startStride, float* y, size_t yStride, int32_t cols) {
   f32v sums[rows][2] = {};
+  for (int r = 0; r < rows; r++)
+    for (int c = 0; c < TILE_COLS; c += 16) __builtin_prefetch(y + r * yStride + c, 1);
   for (int32_t k = 0; k < depth; k++) {
     f32v w0 = load(panel + k * panelStride), w1 = load(panel + k * panelStride + LANES);
 #pragma GCC unroll 12
@@ -86,8 +96,11 @@ template <int rows, class... Args> INLINE void multiplyRows(int32_t count, Args.
 /* to [rows, depth] = x, with TILE_STRIDE between rows; whole vectors are written. */
 static void copyRows(const float* x, size_t xStride, int32_t rows, int32_t depth, float* to) {
   for (int32_t r = 0; r < rows; r++) {
-    for (int32_t k = 0; k < depth; k += LANES)
-      store(to + r * TILE_STRIDE + k, loadUpTo(x + r * xStride + k, depth - k));
+    const float* row = x + r * xStride;
+    for (int32_t k = 0; k < depth; k += LANES) {
+      if (k % 16 == 0) __builtin_prefetch(row + ROWS_AHEAD * xStride + k);
+      store(to + r * TILE_STRIDE + k, loadUpTo(row + k, depth - k));
+    }
   }
 }
 
@@ -231,7 +244,11 @@ static void transposeRows(const void* from, size_t offset, size_t rowStride, int
     int32_t i = 0;
     for (; i + LANES <= depth; i += LANES) {
       f32v lines[4];
-      for (int j = 0; j < 4; j++) lines[j] = loadFloat<dtype>(from, row + j * rowStride + i);
+      for (int j = 0; j < 4; j++) {
+        size_t at = row + j * rowStride + i;
+        lines[j] = loadFloat<dtype>(from, at);
+        if (i % 16 == 0) __builtin_prefetch((const char*)from + (at + ROWS_AHEAD * rowStride) * bytesOf(dtype));
+      }
 #pragma GCC unroll 4
       for (int part = 0; part < LANES / 4; part++) {
         f32x4 block[4];

@@ -6,62 +6,94 @@ import type { Module } from '../../src/nn/module.ts'
 import { setComputeDtype } from '../../src/nn/qmodule.ts'
 import { Sequential } from '../../src/nn/sequential.ts'
 import { QTensor } from '../../src/qtensor/qtensor.ts'
+import { calibrate } from '../../src/quantize/calibrate.ts'
 import { freeze, quantize } from '../../src/quantize/quantize.ts'
 import { matmul } from '../../src/tensor/ops/index.ts'
 import { scope } from '../../src/tensor/scope.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
-import type { Work } from './works.ts'
+import { mobileNet } from './mobileNet.ts'
+import type { LayerWork, NetworkWork, Work } from './works.ts'
 
 /** A piece of work that lowbit computes. */
-export class Ours {
-  private readonly x: Tensor
-  private readonly layers: readonly (Module & { forward(x: Tensor): Tensor })[]
-  private readonly run: () => void
+export interface Ours {
+  readonly device: Device
+  /** Computes it `calls` times. */
+  readonly run: () => void
+  readonly calls: number
   /** Of one weight. */
   readonly bytes: number
-
-  constructor(device: Device, work: Work) {
-    const { rows, n, k } = work
-    const random = new Random(1)
-    const values = Float32Array.from({ length: rows * k }, () => random.normal())
-    this.x = Tensor.fromNumbers(device, values, [rows, k])
-    const first = layerOf(device, work)
-    this.layers = [first, ...Array.from({ length: work.copies - 1 }, () => first.clone())]
-    const [[, weight]] = [...first.namedParameters()]
-    this.bytes = weight instanceof QTensor ? weight.byteLength : 4 * n * k
-    this.run = () => {
-      for (const layer of this.layers) layer.forward(this.x)
-    }
-    if (work.plain) {
-      const w = Tensor.fromNumbers(device, new Float32Array(k * n).fill(0.01), [k, n])
-      this.run = () => void matmul(this.x, w)
-    }
-  }
-
-  /** The least milliseconds of one product, of `ms` milliseconds of them. */
-  async time(ms: number): Promise<number> {
-    let least = Infinity
-    const begun = performance.now()
-    while (performance.now() - begun < ms) {
-      const started = performance.now()
-      scope(this.run)
-      await this.x.device.sync()
-      least = Math.min(least, performance.now() - started)
-    }
-    return least / this.layers.length
-  }
-
-  dispose(): void {
-    for (const layer of this.layers) layer.dispose()
-    this.x.dispose()
-  }
+  readonly dispose: () => void
 }
 
-function layerOf(device: Device, { n, k, weights, groupSize, computeDtype }: Work): Sequential {
+/** Makes ready what lowbit computes. */
+export function prepare(device: Device, work: Work): Promise<Ours> {
+  return 'batch' in work ? network(device, work) : layers(device, work)
+}
+
+/** The least milliseconds of one call, of `ms` milliseconds of them. */
+export async function time({ device, run, calls }: Ours, ms: number): Promise<number> {
+  let least = Infinity
+  const begun = performance.now()
+  while (performance.now() - begun < ms) {
+    const started = performance.now()
+    scope(run)
+    await device.sync()
+    least = Math.min(least, performance.now() - started)
+  }
+  return least / calls
+}
+
+/** One layer, or copies of it. */
+async function layers(device: Device, work: LayerWork): Promise<Ours> {
+  const { rows, n, k, weights, groupSize, computeDtype, plain, copies } = work
+  const x = noise(device, [rows, k])
+  if (plain) {
+    const w = noise(device, [k, n])
+    return oursOf(device, [x, w], () => void matmul(x, w), 1, w.byteLength)
+  }
   const model = initialize(new Sequential(new Linear(k, n, { bias: false })), device, { seed: 1 })
-  if (weights === 'float32') return model
-  quantize(model, { weights, groupSize, scaleDtype: weights === 'nf4' ? 'float32' : 'float16' })
+  if (weights !== 'float32') {
+    quantize(model, { weights, groupSize, scaleDtype: weights === 'nf4' ? 'float32' : 'float16' })
+    freeze(model)
+    setComputeDtype(model, computeDtype)
+  }
+  const all = [model, ...Array.from({ length: copies - 1 }, () => model.clone())]
+  const [[, weight]] = [...model.namedParameters()]
+  const bytes = weight instanceof QTensor ? weight.byteLength : 4 * n * k
+  const run = () => {
+    for (const layer of all) layer.forward(x)
+  }
+  return oursOf(device, [x, ...all], run, copies, bytes)
+}
+
+async function network(device: Device, { batch }: NetworkWork): Promise<Ours> {
+  const x = noise(device, [batch, 3, 224, 224])
+  const model = initialize(mobileNet(), device, { seed: 1 })
+  quantize(model, { weights: 'int8', activations: 'int8' })
+  await calibrate(model, () => scope(() => void model.forward(x)))
   freeze(model)
-  setComputeDtype(model, computeDtype)
-  return model
+  return oursOf(device, [x, model], () => void model.forward(x), 1, 0)
+}
+
+function oursOf(
+  device: Device,
+  held: readonly (Tensor | Module)[],
+  run: () => void,
+  calls: number,
+  bytes: number,
+): Ours {
+  const dispose = () => {
+    for (const one of held) one.dispose()
+  }
+  return { device, run, calls, bytes, dispose }
+}
+
+function noise(device: Device, shape: readonly number[]): Tensor {
+  const random = new Random(1)
+  const length = shape.reduce((product, size) => product * size, 1)
+  return Tensor.fromNumbers(
+    device,
+    Float32Array.from({ length }, () => random.normal()),
+    shape,
+  )
 }

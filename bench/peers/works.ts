@@ -4,9 +4,22 @@ import type { ComputeDType } from '../../src/qtensor/computeDtype.ts'
 /** A library that products are measured beside. */
 export type PeerName = 'onnxruntime' | 'bitsandbytes' | 'torch'
 
-/** One product y [rows, n] = x [rows, k] · W, as every library is asked for it. */
-export interface Work {
+/** What every library is asked for. */
+interface Asked {
   name: string
+  /** What bounds it: reading weights, multiplying integers or floats. */
+  limit: 'read' | 'int8' | 'float32'
+  peers: readonly PeerName[]
+}
+
+/** MobileNetV2 with weights and activations of int8, their scales known beforehand. */
+export interface NetworkWork extends Asked {
+  /** Images [3, 224, 224]. */
+  batch: number
+}
+
+/** One product y [rows, n] = x [rows, k] · W, of one layer. */
+export interface LayerWork extends Asked {
   rows: number
   n: number
   k: number
@@ -19,15 +32,17 @@ export interface Work {
   plain: boolean
   /** How many copies of the weight take turns, so that each is read from memory. */
   copies: number
-  /** What bounds it: reading the weight, multiplying integers or floats. */
-  limit: 'read' | 'int8' | 'float32'
-  peers: readonly PeerName[]
 }
+
+export type Work = LayerWork | NetworkWork
 
 /** Of weights that are read from memory: more than any cache holds. */
 const coldBytes = 512e6
 
-type Kind = Pick<Work, 'weights' | 'groupSize' | 'computeDtype' | 'peers'> & { name: string; bits: number }
+type Kind = Pick<LayerWork, 'weights' | 'groupSize' | 'computeDtype' | 'peers'> & {
+  name: string
+  bits: number
+}
 
 const kinds: readonly Kind[] = [
   {
@@ -52,7 +67,7 @@ const kinds: readonly Kind[] = [
   },
 ]
 
-const linears = ({ name, bits, ...kind }: Kind): Work[] =>
+const linears = ({ name, bits, ...kind }: Kind): LayerWork[] =>
   [1, 512].map((rows) => ({
     ...kind,
     name: `4096 × 4096, ${name}, ${rows === 1 ? '1 row, cold' : `${rows} rows`}`,
@@ -61,7 +76,7 @@ const linears = ({ name, bits, ...kind }: Kind): Work[] =>
     limit: rows === 1 ? 'read' : kind.computeDtype === 'float32' ? 'float32' : 'int8',
   }))
 
-const floats = (rows: number, n: number, k: number, plain: boolean): Work => ({
+const floats = (rows: number, n: number, k: number, plain: boolean): LayerWork => ({
   name: `float32, ${rows} × ${n} × ${k}`,
   ...{ rows, n, k, plain, copies: 1 },
   ...{ weights: 'float32', groupSize: null, computeDtype: 'float32', limit: 'float32' },
@@ -73,4 +88,7 @@ export const works: readonly Work[] = [
   ...kinds.flatMap(linears),
   floats(1024, 1024, 1024, true),
   floats(512, 4096, 4096, false),
+  ...[1, 32].map((batch): NetworkWork => {
+    return { name: `MobileNetV2, int8, batch ${batch}`, batch, limit: 'int8', peers: ['onnxruntime'] }
+  }),
 ]

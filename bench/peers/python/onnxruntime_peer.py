@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import onnxruntime
+from mobile_net import quantized
 from onnx import TensorProto, helper, numpy_helper
 from serve import Prepared, serve
 
@@ -49,7 +50,15 @@ def session_of(model):
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
+def network(work):
+    session = session_of(quantized(work["batch"]))
+    x = random.standard_normal((work["batch"], 3, 224, 224), dtype=np.float32)
+    return Prepared("QDQ, uint8 × int8", 0, lambda: session.run(None, {"x": x}))
+
+
 def make(work):
+    if "batch" in work:
+        return network(work)
     m, n, k, copies = work["rows"], work["n"], work["k"], work["copies"]
     name, domain, arrays, attributes = operator(work)
     nodes, weights = [], []

@@ -98,7 +98,12 @@ export const convs: SizedConv[] = [
   { channels: [3, 4], image: [1, 33], kernel: [1, 5], stride: [1, 4], padding: [0, 2], batch: 3 },
   { channels: [40, 70], image: [4, 4], kernel: [3, 3], padding: [1, 1], batch: 9 },
   { channels: [30, 13], image: [17, 19], kernel: [3, 3], stride: [2, 2], batch: 2 },
-  { channels: [3, 400], image: [5, 5], kernel: [2, 2], batch: 2 },
+  { channels: [3, 530], image: [5, 5], kernel: [2, 2], batch: 2 },
+  { channels: [6, 6], image: [9, 21], kernel: [3, 3], padding: [1, 1], groups: 6, batch: 2 },
+  { channels: [5, 5], image: [12, 39], kernel: [3, 3], stride: [2, 2], padding: [1, 1], groups: 5 },
+  { channels: [3, 3], image: [6, 70], kernel: [5, 4], stride: [1, 2], padding: [2, 1], groups: 3 },
+  { channels: [2, 2], image: [11, 40], kernel: [5, 3], stride: [3, 3], groups: 2, dilation: [1, 3] },
+  { channels: [4, 4], image: [2, 3], kernel: [5, 5], padding: [4, 3], groups: 4 },
 ].map((conv) => sized(conv as Conv))
 
 /** Layers of ResNet-18 on CIFAR with a batch of 64, one with a stride, and a depthwise one. */

@@ -1,4 +1,4 @@
-#include "../conv2d/planes.h"
+#include "../conv2d/depthwise.h"
 
 namespace LOWBIT_ISA {
 
@@ -11,6 +11,12 @@ void conv2d(const float* x, const float* w, const float* bias, float* y, int32_t
             int32_t kernelHeight, int32_t kernelWidth, int32_t strideHeight, int32_t strideWidth,
             int32_t paddingHeight, int32_t paddingWidth, int32_t dilationHeight, int32_t dilationWidth,
             int32_t groups) {
+  if (groups == inChannels && groups == outChannels) {
+    return depthwise(x, w, bias, y,
+                     {batch, inChannels, inHeight, inWidth, outChannels, outHeight, outWidth, kernelHeight,
+                      kernelWidth, strideHeight, strideWidth, paddingHeight, paddingWidth, dilationHeight,
+                      dilationWidth, groups});
+  }
   Planes<const float> in = {x, inChannels, inHeight, inWidth};
   Planes<float> out = {y, outChannels, outHeight, outWidth};
   Grid grid = {outHeight, outWidth, strideHeight, strideWidth, 0, 0}, own = {outHeight, outWidth, 1, 1, 0, 0};

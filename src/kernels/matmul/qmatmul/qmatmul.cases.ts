@@ -288,7 +288,7 @@ export const cases: KernelCase[] = [
     qmatmulCase(qint2, M, 80, 1031, 32),
   ]),
   ...[1, 6].map((M) => qmatmulCase(qint8, M, 16, 4099)),
-  qmatmulCase(qint4, 401, 70, 320, 64, true),
+  qmatmulCase(qint4, 531, 70, 320, 64, true),
   qmatmulCase(qint4, 1, 275, 1031, 128),
   ...[qint4, qint5, qint8].flatMap((qtype) =>
     [1, 7].map((M) => qmatmulCase(qtype, M, 37, 172, 32, false, 'float16')),
