@@ -11,6 +11,12 @@ const examples = {
     'a perceptron trained, quantized, calibrated, tuned, frozen, loaded again (after "npm run examples:data")',
   'mnist/cnn': 'the same with convolutions',
   'cifar/main': 'a ResNet-20 in 8, 4 and 2 bits, with activations of 8',
+  'cifar/calibrated': 'the same in 4, 3 and 2 bits by calibration alone: rounded, GPTQ, rounding trained',
+  'gptq/main': 'GPTQ: a language model quantized on a text, saved, loaded, asked; beside rounding',
+  'awq/main': 'AWQ: the factors of channels, what they and clipping give, saved, loaded, asked',
+  'mixed-bits/main':
+    'bits by budget: what each layer gets at 3.5 bits a weight, the curve, and overrides by hand',
+  'smoothquant/main': 'SmoothQuant: weights and activations of 8 bits, plain and smoothed',
   'qwen2-instruct/main': 'a Qwen2 that answers, quantized, saved and loaded again: answers, files, memory',
   'browser/build': 'the page that quantizes in the browser, as files',
   'browser/serve': 'shows that page',

@@ -1,7 +1,10 @@
 // CIFAR-10's binary layout: a byte for the class, then 3 · 32 · 32 bytes of pixels, channel by channel.
 import { type Dataset, type Image, imageFromBytes, type LabelledImage, transforms } from 'lowbit'
 
-const imageBytes = 3 * 32 * 32
+const pixelBytes = 3 * 32 * 32
+
+/** Bytes of an image, with its class. */
+export const imageBytes = 1 + pixelBytes
 
 /** The means and deviations that the network was trained with. */
 const normal = transforms.normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
@@ -11,15 +14,15 @@ export function cifar(
   bytes: Uint8Array,
   options: { limit?: number; augment?: (image: Image) => Image } = {},
 ): Dataset<LabelledImage> {
-  const count = bytes.length / (1 + imageBytes)
+  const count = bytes.length / imageBytes
   if (!Number.isInteger(count))
-    throw new Error(`cifar: a file must have ${1 + imageBytes} bytes an image; it has ${bytes.length}`)
+    throw new Error(`cifar: a file must have ${imageBytes} bytes an image; it has ${bytes.length}`)
   const { limit = count, augment = (image: Image) => image } = options
   return {
     length: Math.min(count, limit),
     get: (index) => {
-      const start = index * (1 + imageBytes)
-      const image = imageFromBytes(bytes.subarray(start + 1, start + 1 + imageBytes), 3, 32, 32)
+      const start = index * imageBytes
+      const image = imageFromBytes(bytes.subarray(start + 1, start + imageBytes), 3, 32, 32)
       return { image: augment(normal(image)), label: bytes[start] }
     },
   }

@@ -6,28 +6,21 @@ import { readFile } from 'node:fs/promises'
 import Table from 'cli-table3'
 import {
   accuracy,
-  CosineAnnealingLR,
   calibrate,
-  crossEntropyLoss,
   DataLoader,
   freeze,
-  initialize,
-  loadStateDict,
   memoryFootprint,
   openDevice,
   type QTypeName,
   quantize,
-  readStateDict,
-  SGD,
   scope,
   stackImages,
-  trainEpoch,
   transforms,
 } from 'lowbit'
 import { readOptions } from '../options.ts'
 import { cifar } from './cifar.ts'
 import { drawImages } from './draw.ts'
-import { ResNet20 } from './resnet20.ts'
+import { floatResNet20, train } from './training.ts'
 
 const about = `Quantizes a trained ResNet-20 to 8, 4 and 2 bits, with activations of 8, and shows how many test
 images each tells apart; the 2-bit one also after training with its quantized weights.
@@ -66,18 +59,6 @@ const table = new Table({
   style: { head: [], border: [] },
 })
 
-async function floatModel(): Promise<ResNet20> {
-  const model = new ResNet20()
-  if (flags.model !== 'trained') {
-    await loadStateDict(model, await readStateDict(flags.model), { device })
-    return model
-  }
-  initialize(model, device, { seed: 0 })
-  console.log(`training a ResNet-20 on ${training.dataset.length} images …`)
-  await train(model, flags.epochs, 0.05)
-  return model
-}
-
 async function row(weights: QTypeName | 'float', activations: QTypeName | 'float', tune = 0): Promise<void> {
   const model = float.clone()
   if (weights !== 'float' && activations !== 'float') {
@@ -85,7 +66,7 @@ async function row(weights: QTypeName | 'float', activations: QTypeName | 'float
     await calibrate(model, async () => {
       for await (const { x } of calibration) scope(() => void model.forward(x))
     })
-    if (tune > 0) await train(model, tune, 0.01)
+    if (tune > 0) await train(model, training, tune, 0.01)
     freeze(model)
   }
   const { loss, accuracy: right } = await accuracy(model, test)
@@ -101,21 +82,7 @@ async function row(weights: QTypeName | 'float', activations: QTypeName | 'float
   model.dispose()
 }
 
-/** Weights that are quantized are so anew in every step; the learning rate goes down to 0 along a cosine. */
-async function train(model: ResNet20, epochs: number, lr: number): Promise<void> {
-  const optimizer = new SGD(model.parameters(), { lr, momentum: 0.9, weightDecay: 1e-4 })
-  const schedule = new CosineAnnealingLR(optimizer, { tMax: epochs * training.length })
-  for (let epoch = 0; epoch < epochs; epoch++) {
-    await trainEpoch(model, training, {
-      optimizer,
-      schedule,
-      loss: ({ x, y }) => crossEntropyLoss(model.forward(x), y),
-    })
-  }
-  optimizer.dispose()
-}
-
-const float = await floatModel()
+const float = await floatResNet20(flags.model, { device, training, epochs: flags.epochs })
 await row('float', 'float')
 await row('int8', 'int8')
 await row('int4', 'int8')

@@ -93,3 +93,24 @@ test('without data the example draws images and trains the network itself', () =
   ]
   assert.deepEqual([...percents.keys()], settings)
 })
+
+test('by calibration alone GPTQ tells more images apart than rounding does, and fewer bits are fewer bytes', {
+  skip: missing(test200, calibration, weights),
+}, () => {
+  const files = ['--train', calibration, '--test', test200, '--model', weights]
+  const args = ['examples/cifar/calibrated.ts', ...files, '--calibration', '64', '--steps', '0']
+  const { stdout, stderr, status } = spawnSync(process.execPath, ['--conditions=lowbit-source', ...args], {
+    cwd: root,
+    encoding: 'utf8',
+  })
+  assert.equal(status, 0, stderr)
+  const lines = stdout.matchAll(/^│ (\w+) +│ (\d+) +│ ([\d.]+) % +│(?: ([\d.]+) % +│)?/gm)
+  const rows = new Map([...lines].map(([, name, ...cells]) => [name, cells.map(Number)]))
+  const { float, w4a8, w3, w2 } = Object.fromEntries(rows)
+  // As PyTorch has it, 180 of 200.
+  assert.equal(float[1], 90)
+  for (const [bytes, rounded, solved] of [w3, w2]) assert.ok(solved > rounded && bytes < w4a8[0])
+  // The peers' 4 bits with activations of 8 tell 174 apart; twice a deviation of such a count is 9.
+  assert.ok(w4a8[2] >= 82.5, `${w4a8[2]}`)
+  assert.ok(float[0] > 5 * w4a8[0] && w3[0] < w4a8[0] && w2[0] < w3[0])
+})

@@ -16,10 +16,13 @@ test('every example is listed', () => {
   // What lies beside them is what they import.
   const parts = [
     'options',
+    'texts',
     'browser/',
     'cifar/cifar',
+    'cifar/copies',
     'cifar/draw',
     'cifar/resnet20',
+    'cifar/training',
     'mnist/mnist',
     'mnist/models',
     'mnist/workflow',
