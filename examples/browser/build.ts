@@ -47,7 +47,7 @@ export async function bundle(entries: Record<string, string>, folder: string): P
 /** Writes the whole page into `folder`. */
 export async function buildPage(folder: string): Promise<Map<string, number>> {
   mkdirSync(folder, { recursive: true })
-  for (const name of ['index.html', 'style.css', 'report.css', 'own.css'])
+  for (const name of ['index.html', 'style.css', 'report.css', 'calibrated.css', 'own.css'])
     cpSync(join(here, name), join(folder, name))
   for (const name of ['stories260K', 'tinystories.txt'])
     cpSync(join(root, 'models', name), join(folder, 'models', name), { recursive: true })

@@ -1,4 +1,4 @@
-// The first half of the page: the small model as it was and quantized, measured side by side.
+// The first part of the page: the small model as it was and quantized, measured side by side.
 import {
   bench,
   type CausalLM,

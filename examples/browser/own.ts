@@ -1,4 +1,4 @@
-// The second half of the page: whatever GGUF file is dropped on it, or the small model, continues a prompt.
+// The third part of the page: whatever GGUF file is dropped on it, or the small model, continues a prompt.
 import { type CausalLM, generate, loadCausalLM, memoryFootprint, setComputeDtype } from 'lowbit'
 import { at, showError, size, whole } from './page.ts'
 import { storiesFolder } from './stories.ts'

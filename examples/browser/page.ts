@@ -1,4 +1,4 @@
-// What both halves of the page need: its elements, numbers as people read them, and what went wrong as a
+// What all parts of the page need: its elements, numbers as people read them, and what went wrong as a
 // sentence.
 
 /** The element with an id. */

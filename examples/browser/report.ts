@@ -1,4 +1,4 @@
-// What the first half of the page shows: two cards, a sentence, a bar for each weight matrix, and a table of
+// What the first part of the page shows: two cards, a sentence, a bar for each weight matrix, and a table of
 // all that was tried.
 import { at, percent, size, whole } from './page.ts'
 

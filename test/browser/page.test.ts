@@ -153,6 +153,84 @@ test('settings that leave nothing to quantize are answered with one sentence, an
   await page.close()
 })
 
+/** The cells of the row that was added last of the models that a text quantized, once nothing goes on. */
+async function quantizeByText(page: Page): Promise<string[]> {
+  await page.click('#quantize')
+  await page.waitForFunction(
+    () =>
+      document.getElementById('calibrated-status')?.textContent?.startsWith('Quantized in') ||
+      document.querySelector('#calibrated-error:not([hidden])') !== null,
+  )
+  assert.equal(await page.textContent('#calibrated-error'), '')
+  return page.$$eval('#calibrated-report tr[aria-current] td', (cells) =>
+    cells.map((cell) => cell.textContent ?? ''),
+  )
+}
+
+for (const [look, colorScheme, width] of [
+  ['light', 'light', 1280],
+  ['dark-phone', 'dark', 390],
+] as const) {
+  test(`${look}: a text quantizes the model on the page with less loss than rounding, and its files load`, async (t) => {
+    const { page, complaints } = await openPage({ colorScheme, viewport: { width, height: 800 } })
+    await page.waitForFunction(() => (document.getElementById('source') as HTMLTextAreaElement).value !== '')
+    await page.getByRole('radio', { name: '4', exact: true }).check()
+    await page.getByLabel('rounded').check()
+    const rounded = await quantizeByText(page)
+    await page.getByLabel('GPTQ', { exact: true }).check()
+    const solved = await quantizeByText(page)
+    t.diagnostic(`${rounded.join(' ')}, ${solved.join(' ')}`)
+    assert.deepEqual(
+      [rounded.slice(0, 2), solved.slice(0, 2)],
+      [
+        ['rounded', '4'],
+        ['GPTQ', '4'],
+      ],
+    )
+    assert.equal(rounded[2], solved[2])
+    assert.ok(Number(solved[3]) < Number(rounded[3]))
+    const names = await page.$$eval('#files a', (links) => links.map((link) => link.textContent ?? ''))
+    assert.ok(names.includes('model.safetensors') && names.includes('stories260K-4bit.gguf'), `${names}`)
+    for (const name of ['model.safetensors', 'stories260K-4bit.gguf']) {
+      const waiting = page.waitForEvent('download')
+      await page.click(`#files a[download="${name}"]`)
+      await (await waiting).saveAs(join(folder, 'downloads', look, name))
+    }
+    const { tokenizer } = await loadCausalLM(join(folder, 'downloads', look, 'stories260K-4bit.gguf'))
+    assert.ok(tokenizer)
+    assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), width)
+    // The comparison above goes on undisturbed.
+    await rowOf(page, 'int4', 'output head')
+    await screenshot(t, page, `calibrated-${look}`)
+    assert.deepEqual(complaints, [])
+    await page.close()
+  })
+}
+
+test('quantizing by a text can be stopped, refuses one without words, and goes on after both', async () => {
+  const { page, complaints } = await openPage()
+  await page.waitForFunction(() => (document.getElementById('source') as HTMLTextAreaElement).value !== '')
+  await page.click('#quantize')
+  await page.waitForFunction(
+    () => Number(document.querySelector('progress[value]')?.getAttribute('value')) > 0,
+  )
+  await page.click('#abort')
+  await page.waitForFunction(() =>
+    document.getElementById('calibrated-status')?.textContent?.startsWith('Stopped.'),
+  )
+  await page.fill('#source', ' ')
+  await page.click('#quantize')
+  await page.waitForSelector('#calibrated-error:not([hidden])')
+  assert.match(String(await page.textContent('#calibrated-error')), /^\w+: .+; .+/)
+  await page.fill(
+    '#source',
+    'Once upon a time there was a dog. It liked the sun and the tall trees. '.repeat(9),
+  )
+  assert.deepEqual((await quantizeByText(page)).slice(0, 2), ['GPTQ', '3'])
+  assert.deepEqual(complaints, [])
+  await page.close()
+})
+
 test('a chosen GGUF file answers the prompt as transformers does', async (t) => {
   const { page, complaints } = await openPage()
   await page.setInputFiles('#file', join(gguf, 'stories260K-q4_0.gguf'))
