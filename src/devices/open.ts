@@ -37,6 +37,17 @@ export function openDevice(name: DeviceName = 'cpu', options: DeviceOptions = {}
   return device
 }
 
+/**
+ * A device for work that ends: the one that was given, else the shared one where it is open, else one of its own,
+ * which alone `close` closes: models that lie on the others stay.
+ */
+export function temporaryDevice(given?: Device): { device: Device; close(): Promise<void> } {
+  const device = given ?? shared.get('cpu')
+  if (device && (given || device.open)) return { device, close: async () => {} }
+  const own = new Device(openBackend('cpu', {}))
+  return { device: own, close: () => own.close() }
+}
+
 function openBackend(name: DeviceName, { threads }: DeviceOptions): Backend {
   if (name === 'native') return openNative({ threads })
   if (name === 'cpu') {

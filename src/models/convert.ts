@@ -21,7 +21,7 @@ import { several } from '../core/lists.ts'
 import { checkOptions, type OptionKinds, required } from '../core/options.ts'
 import { aQTypeOrName, asQType, type QType, type QTypeName } from '../core/qtype.ts'
 import { aDevice, type Device } from '../devices/device.ts'
-import { openDevice } from '../devices/open.ts'
+import { temporaryDevice } from '../devices/open.ts'
 import type { ModelWriter } from '../formats/modelWriter.ts'
 import type { LayerPlace, WeightKind } from '../formats/schemes/scheme.ts'
 import { type ConversionTarget, targetNamed } from '../formats/schemes/targets.ts'
@@ -69,7 +69,7 @@ export interface ConvertOptions {
   imatrix?: ImatrixPlace
   /** What floats become; default: as saved. */
   dtype?: FloatDType
-  /** Where weights are looked at; default: `openDevice('cpu')`. */
+  /** Where weights are looked at; default: `openDevice('cpu')` where it is open, else one that is closed again. */
   device?: Device
   /** Replaces a model that was saved before. */
   overwrite?: boolean
@@ -142,7 +142,7 @@ export async function convert(
   const { dtype: asked = floats, include, exclude, signal, overwrite, onProgress } = options
   const onWarning = options.onWarning ?? ((message: string) => console.warn(`lowbit: ${message}`))
   const plan = await planCausalLM(source)
-  const device = options.device ?? openDevice()
+  const { device, close } = temporaryDevice(options.device)
   try {
     for (const message of plan.warnings) onWarning(message)
     // A container that has dtypes of its own for some floats rounds no others.
@@ -171,7 +171,7 @@ export async function convert(
   } finally {
     plan.model.dispose()
     await plan.close()
-    if (!options.device) await device.close()
+    await close()
   }
 }
 

@@ -5,7 +5,7 @@ import { nearest } from '../core/nearest.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import type { Shape } from '../core/shape.ts'
 import { aDevice, type Device } from '../devices/device.ts'
-import { openDevice } from '../devices/open.ts'
+import { temporaryDevice } from '../devices/open.ts'
 import type { Parameter } from '../nn/module.ts'
 import { type ModelPlace, planCausalLM } from './load.ts'
 
@@ -25,7 +25,7 @@ export interface CheckpointTensor {
 
 /** How a tensor is read. */
 export interface ReadTensorOptions {
-  /** Default: `openDevice()`, one for all that are read. */
+  /** Default: the one of `openDevice()` where it is open, else one of the checkpoint's own. */
   device?: Device
   /** What floats become; default: as saved. */
   dtype?: FloatDType
@@ -49,7 +49,7 @@ export class OpenCheckpoint {
   readonly warnings: readonly string[]
   private readonly parameters: ReadonlyMap<string, PlannedParameter>
   private readonly closeFile: () => Promise<void>
-  private device: Device | null = null
+  private temporary: ReturnType<typeof temporaryDevice> | null = null
 
   /** @param plan as `planCausalLM` gives it; closed with the checkpoint */
   constructor({
@@ -86,14 +86,14 @@ export class OpenCheckpoint {
   }
 
   private ownDevice(): Device {
-    this.device ??= openDevice()
-    return this.device
+    this.temporary ??= temporaryDevice()
+    return this.temporary.device
   }
 
-  /** Lets go of the files, and of the device that it opened, with the tensors that lie there. */
+  /** Lets go of the files, and of a device of its own, with the tensors that lie there. */
   async close(): Promise<void> {
     await this.closeFile()
-    await this.device?.close()
+    await this.temporary?.close()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -4,7 +4,7 @@ import { aFunction, aSignal, check } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { sameShape, showShape } from '../core/shape.ts'
 import { aDevice, type Device } from '../devices/device.ts'
-import { openDevice } from '../devices/open.ts'
+import { temporaryDevice } from '../devices/open.ts'
 import { QTensor } from '../qtensor/qtensor.ts'
 import { relativeDistance } from '../qtensor/relativeDistance.ts'
 import { cast } from '../tensor/ops/index.ts'
@@ -19,7 +19,7 @@ export type { Finding } from './weightFindings.ts'
 export interface VerifyOptions {
   /** The float model, for the error of each tensor. */
   against?: ModelPlace
-  /** Where values are looked at; default: `openDevice('cpu')`. */
+  /** Where values are looked at; default: `openDevice('cpu')` where it is open, else one that is closed again. */
   device?: Device
   signal?: AbortSignal
   /** Called with the bytes read so far, and all. */
@@ -60,11 +60,9 @@ export async function verify(place: ModelPlace, options: VerifyOptions = {}): Pr
   const errors = new Map<string, number>()
   const plan = await opened(place, findings)
   let original: LoadPlan<CausalLM> | null = null
-  let device: Device | null = null
+  const { device, close } = temporaryDevice(options.device)
   try {
     if (plan && against !== undefined) original = await planCausalLM(against)
-    const on = options.device ?? openDevice()
-    device = on
     for (const finding of plan?.warnings ?? []) findings.push({ tensor: null, unsound: false, finding })
     if (plan) findings.push(...storedTwice(plan), ...(await uncalibrated(plan)))
     const parameters = plan?.parameters ?? []
@@ -72,8 +70,8 @@ export async function verify(place: ModelPlace, options: VerifyOptions = {}): Pr
     let done = 0
     const look = async (planned: PlannedParameter) => {
       options.signal?.throwIfAborted()
-      findings.push(...(await lookAt(planned, on)))
-      if (plan && original) await compare(plan, original, planned, { device: on, errors, findings })
+      findings.push(...(await lookAt(planned, device)))
+      if (plan && original) await compare(plan, original, planned, { device, errors, findings })
       return null
     }
     for await (const [{ byteLength }] of inOrder(parameters, look, 2)) {
@@ -86,7 +84,7 @@ export async function verify(place: ModelPlace, options: VerifyOptions = {}): Pr
   } finally {
     await plan?.close()
     await original?.close()
-    if (!options.device) await device?.close()
+    await close()
   }
 }
 
