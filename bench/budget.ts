@@ -88,11 +88,9 @@ async function rowsOf(subject: Subject, targets: readonly number[]) {
   const [figureName, digits] = figure === 'perplexity' ? ['perplexity', 3] : ['KL', 5]
   const rows: Record<string, string>[] = []
   for (const targetBits of targets) {
-    const start = performance.now()
     using model = await load()
     const options = { algorithm, data: samples, exclude: 'lm_head', candidates: choices, klSamples: 16 }
     const { overrides } = await chooseBits(model, { ...options, targetBits })
-    const seconds = (performance.now() - start) / 1000
     const mix = await measured(overrides)
     const best = uniform
       .filter(({ bits }) => bits <= targetBits)
@@ -106,7 +104,6 @@ async function rowsOf(subject: Subject, targets: readonly number[]) {
       'loss over float': less(mix.loss, best.loss),
       'layers by chance': (float + chance).toFixed(digits),
       'loss over that': less(mix.loss, chance),
-      'seconds to choose': seconds.toFixed(0),
     })
     console.error(Object.values(rows.at(-1) ?? {}).join('  '))
   }

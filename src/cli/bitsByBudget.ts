@@ -83,7 +83,8 @@ function bitsOfFormat(format: string | undefined): number[] {
 /** Chooses the bits of each layer for the budget, and prints them as a table, with the curve that led there. */
 export async function bitsByBudget(
   model: CausalLM,
-  { names, algorithm, data }: QuantizesBy,
+  { names, algorithm }: QuantizesBy,
+  data: readonly (readonly number[])[],
   options: QuantizeCommandOptions,
 ): Promise<ChosenBits> {
   const { targetBits, targetSize, maxKl, include, exclude, overrides, json } = options
@@ -98,11 +99,10 @@ export async function bitsByBudget(
   return chosen
 }
 
-/** What quantizes, and what passes through the model. */
-interface QuantizesBy {
+/** Algorithms, and their names. */
+export interface QuantizesBy {
   names: readonly CalibratedAlgorithmName[]
   algorithm: readonly CalibratedAlgorithm[]
-  data: readonly (readonly number[])[]
 }
 
 async function printChosen(chosen: ChosenBits): Promise<void> {

@@ -94,9 +94,11 @@ export async function quantizeCommand(
 }
 
 /** The format by its name; undefined where it is the first that holds everything. */
-function formatOf({ format = 'auto', weights, out }: QuantizeCommandOptions): string | undefined {
+function formatOf(options: QuantizeCommandOptions): string | undefined {
+  const { format = 'auto', weights, algorithm, out } = options
   if (format !== 'auto') return format
-  return typeof weights === 'string' || out.endsWith('.gguf') ? 'gguf' : undefined
+  const isGguf = typeof weights === 'string' || algorithm?.includes('imatrix') || out.endsWith('.gguf')
+  return isGguf ? 'gguf' : undefined
 }
 
 /**
@@ -113,6 +115,8 @@ function algorithmsThatSeeData(options: QuantizeCommandOptions): CalibratedAlgor
   if (timeLimit !== undefined && (quality === undefined || quality === 'fast'))
     throw new FormatError('quantize: --time-limit bounds the training of --quality good or best; give one')
   const names = quality ? [...qualities[quality]] : algorithm.filter(seesData)
+  if (names.includes('imatrix') && options.format !== 'gguf')
+    throw new FormatError(`quantize: --algorithm imatrix goes with --format gguf; received ${options.format}`)
   if (!quality && names.length < algorithm.length && algorithm.length > 1)
     throw new FormatError(
       `quantize: --algorithm must be one quantizer, or algorithms that see data, in their order; received ${algorithm.join(',')}`,

@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
+import type { LoadPlan } from '../checkpoints/plan.ts'
 import { DTypeError, ShapeError } from '../core/errors.ts'
 import { anyOf } from '../core/lists.ts'
 import { qint2, qint3, qint4, qint8 } from '../core/qtype.ts'
@@ -13,12 +14,11 @@ import { quantizationOf, quantizeCalibrated } from '../models/quantizeCalibrated
 import { type QuantizedFiles, schemeOfPlan } from '../models/quantizeFiles.ts'
 import { algorithmsNamed, type CalibratedAlgorithmName } from '../quantize/algorithms/index.ts'
 import { algorithmsOfQuality, type Quality } from '../quantize/algorithms/quality.ts'
-import type { CalibratedAlgorithm } from '../quantize/calibrated/algorithm.ts'
 import type { CalibratedReport } from '../quantize/calibrated/solveStage.ts'
 import type { ActOrder } from '../quantize/gptqQuantizer.ts'
 import { memoryFootprint } from '../quantize/quantize.ts'
 import { type AlgorithmStep, algorithmSteps, type FinishedRun, workingAlgorithms } from './algorithmSteps.ts'
-import { bitsByBudget, candidatesOfFormat } from './bitsByBudget.ts'
+import { bitsByBudget, candidatesOfFormat, type QuantizesBy } from './bitsByBudget.ts'
 import { readTextFile } from './input.ts'
 import { interrupted } from './interrupt.ts'
 import { downloadBar, loadModel, planModel } from './model.ts'
@@ -74,16 +74,17 @@ export async function quantizeByData(
   const algorithm = quality
     ? await algorithmsOfQuality(quality, settings, timeLimit)
     : await algorithmsNamed(names, settings)
-  const { include, exclude, overrides } = await layersOf(path, algorithm, options)
+  const planned = await layersOf(path, { names, algorithm }, options)
   const model = await loadModel(path, device, options, { dequantize: true, prepareTokenizer: true })
   const floatBytes = memoryFootprint(model)
   const data = await readSamples(model, names, options)
-  const budget = { ...options, overrides }
-  const chosen = weights ? null : await bitsByBudget(model, { names, algorithm, data }, budget)
+  const budget = { ...options, ...planned }
+  const chosen = weights ? null : await bitsByBudget(model, { names, algorithm }, data, budget)
+  const layers = { ...planned, ...(chosen && { overrides: chosen.overrides }) }
   const bar = await progressBar(names.join(' '), options)
   const resume = options.resume ? finishedBlocks(out) : undefined
   const reports = await quantizeCalibrated(model, {
-    ...{ algorithm, include, exclude, data, resume, overrides: chosen?.overrides ?? overrides },
+    ...{ algorithm, ...layers, data, resume },
     signal: interrupted,
     onWarning: (message) => console.warn(`lowbit: ${message}`),
     onProgress: ({ block, blocks, done }) => bar.update(done, 1, `block ${block} of ${blocks}`),
@@ -91,7 +92,6 @@ export async function quantizeByData(
   const saved = await saveQuantized(model, options)
   if (resume) await rm(resume, { recursive: true, force: true })
   const tokens = data.reduce((sum, ids) => sum + ids.length, 0)
-  const layers = { include, exclude, overrides: chosen?.overrides ?? overrides }
   const steps =
     options.report === undefined
       ? null
@@ -135,28 +135,40 @@ function finishedBlocks(out: string): string {
 }
 
 /**
- * Which layers are quantized. Asked first: a format that cannot hold what comes out should not cost the work.
+ * Which layers are quantized. Asked first: a format that cannot hold what comes out, of a budget every
+ * candidate, should not cost the work.
  * @throws FormatError if it cannot
  */
 async function layersOf(
   path: string,
-  algorithm: readonly CalibratedAlgorithm[],
+  { names, algorithm }: QuantizesBy,
   given: QuantizeCommandOptions,
 ): Promise<Pick<QuantizeCommandOptions, 'include' | 'exclude' | 'overrides'>> {
-  const { format, actOrder } = given
-  const plan = await planModel(path, given)
-  try {
-    const options = withWholeBlocks(plan.model, given)
-    const quantization = quantizationOf(algorithm, options)
-    if (format === 'gguf') await modelWriterFor(ggufFile, plan.model)
-    // GGUF holds its own types.
-    if (format === 'gguf' && algorithm.some(({ name }) => name === 'imatrix')) return options
-    await schemeOfPlan(plan, quantization, { format, reordered: actOrder === true })
-    return options
-  } finally {
-    await plan.close()
-    plan.model.dispose()
+  const { format, actOrder, weights } = given
+  const planned = async <T>(use: (plan: LoadPlan<CausalLM>) => Promise<T>) => {
+    const plan = await planModel(path, given)
+    return use(plan).finally(async () => {
+      await plan.close()
+      plan.model.dispose()
+    })
   }
+  const options = await planned(async ({ model }) => {
+    if (format === 'gguf') await modelWriterFor(ggufFile, model)
+    return withWholeBlocks(model, given)
+  })
+  const { include, exclude } = options
+  const layers = (overrides = options.overrides) => ({ include, exclude, overrides })
+  // GGUF holds its own types.
+  if (names.includes('imatrix')) return layers()
+  const candidates = weights ? [] : candidatesOfFormat(given, names)
+  const each = candidates.map((candidate) => ({ ...options.overrides, '*': candidate }))
+  for (const overrides of candidates.length > 0 ? each : [options.overrides])
+    await planned((plan) =>
+      schemeOfPlan(plan, quantizationOf(algorithm, layers(overrides)), {
+        ...{ format, reordered: actOrder === true },
+      }),
+    )
+  return layers()
 }
 
 /** The tokens of a sample of each library: AutoAWQ's are shorter than GPTQ's. */

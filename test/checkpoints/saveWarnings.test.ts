@@ -148,3 +148,12 @@ test('a format that does not say how inputs are rounded is told of; what a call 
   setComputeDtype(int8, 'int8')
   assert.deepEqual((await saved(int8, { format: 'quanto' })).warnings, [])
 })
+
+test('codes of 3 bits that are no whole runs of 32 are told of: GPTQModel takes those alone', async () => {
+  const model = initialize(new Sequential(new Linear(64, 32), new Linear(32, 40), new Linear(40, 32)), device)
+  quantize(model, { weights: 'int3', groupSize: null })
+  freeze(model)
+  assert.deepEqual((await saved(model, { format: 'gptq' })).warnings, [
+    'save: GPTQModel cannot load 1, 2 of 3 bits, whose rows or columns are no multiples of 32; lowbit can',
+  ])
+})

@@ -81,8 +81,9 @@ test('it writes what quantizeCalibrated gives, and says on how much text', async
 
 test('a budget in the place of --weights chooses the bits of each layer', async () => {
   const out = join(root, 'mixed')
-  const given = ['quantize', stories, '--calibration', lines, '--no-packing', '--include', '*.0.mlp.*']
-  const model = await json(...given, '--target-bits', '4', '--group-size', '32', '--out', out)
+  const given = ['quantize', stories, '--calibration', text, '--include', '*.0.self_attn.[qkv]_proj']
+  const data = ['--samples', '4', '--length', '64']
+  const model = await json(...given, ...data, '--target-bits', '4', '--group-size', '32', '--out', out)
   assert.equal(model.format, 'gptq')
   const types = model.modules.map(({ weights }: { weights: string }) => weights)
   assert.equal(types.length, 3)

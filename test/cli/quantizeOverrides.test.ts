@@ -92,6 +92,14 @@ test('what cannot be is refused in one sentence', async () => {
       /^lowbit: quantize: overrides: "mlp" must match a module; the nearest are /,
     ],
     [
+      [...budget, '--target-bits', '4', '--format', 'hqq', '--group-sizes', '32,48'],
+      /^lowbit: save: hqq must be able to hold \S+; .*\n$/,
+    ],
+    [
+      ['--calibration', text, '--weights', 'q4_k', '--algorithm', 'imatrix', '--format', 'gptq'],
+      /^lowbit: quantize: --algorithm imatrix goes with --format gguf; received gptq\n$/,
+    ],
+    [
       [...budget, '--group-size', '32', '--target-bits', '1'],
       /^lowbit: chooseBits: targetBits must be from \d\.\d+, the smallest choice of all layers with its scales, to \d\.\d+, the largest; received 1\n$/,
     ],

@@ -51,6 +51,22 @@ test('bits are those of codes, scales and zero points, and the mix is within its
   model.dispose()
 })
 
+test('a layer that is given an override keeps it, and its bits count', async () => {
+  const { model, data } = await story()
+  const overrides = { '*.down_proj': { bits: 8 }, '*.layers.3.*.k_proj': null }
+  const options = { algorithm, data, include, overrides, klSamples: 1 }
+  const chosen = await chooseBits(model, { ...options, targetBits: 5.5 })
+  const down = chosen.layers.find(({ path }) => path === 'model.layers.0.mlp.down_proj')
+  assert.deepEqual(
+    down?.choices.map(({ override }) => override),
+    [{ bits: 8 }],
+  )
+  assert.ok(chosen.layers.every(({ path }) => !path.endsWith('k_proj')))
+  await quantizeCalibrated(model, { algorithm, data, include, overrides: chosen.overrides })
+  assert.equal(memoryFootprint(model), chosen.bytes)
+  model.dispose()
+})
+
 test('KL of all layers together stays below the one that was asked for', async () => {
   const { model, data } = await story()
   const options = { algorithm, data, include, klSamples: 1 }

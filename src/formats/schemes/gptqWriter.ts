@@ -1,3 +1,4 @@
+import { several } from '../../core/lists.ts'
 import { qint4, qint8, unsignedType } from '../../core/qtype.ts'
 import { addToCodes, packCodes, wordColumns, wordRows } from '../../qtensor/packing.ts'
 import { matrixShape } from '../../qtensor/parts.ts'
@@ -16,7 +17,7 @@ import {
   zeroPointsFromZero,
 } from './integerCodes.ts'
 import { isLinear } from './linearLayers.ts'
-import type { PartToWrite, SchemeWriter, Target, WeightKind } from './scheme.ts'
+import type { LayerToWrite, PartToWrite, SchemeWriter, Target, WeightKind } from './scheme.ts'
 import { unloadable, weightPart } from './writing.ts'
 
 const format = { name: 'GPTQ', bits: [2, 3, 4, 8] }
@@ -52,8 +53,23 @@ export function gptqWriter(version: GptqVersion): SchemeWriter {
         files: new Map([['quantize_config.json', JSON.stringify(config, null, 2)]]),
       }
     },
-    limits: (layers) => unloadable('GPTQModel', layers, ({ typeName }) => isLinear(typeName)),
+    limits: (layers) => [
+      ...unloadable('GPTQModel', layers, ({ typeName }) => isLinear(typeName)),
+      ...unevenThrees(layers),
+    ],
   }
+}
+
+/** GPTQModel takes apart codes of 3 bits 32 at a time, along rows and along columns. */
+function unevenThrees(layers: ReadonlyMap<string, LayerToWrite>): string[] {
+  const uneven = [...layers.values()].flatMap(({ path, weight }) => {
+    const isUneven = weight?.qtype.bits === 3 && matrixShape(weight.shape).some((length) => length % 32 !== 0)
+    return isUneven ? [path] : []
+  })
+  if (uneven.length === 0) return []
+  return [
+    `save: GPTQModel cannot load ${several(uneven)} of 3 bits, whose rows or columns are no multiples of 32; lowbit can`,
+  ]
 }
 
 /** Whether its scales stand in a file as they are. */

@@ -91,7 +91,7 @@ const variants: Record<string, Variant> = {
   },
   'bits by budget': {
     algorithm: gptq({ groupSize: 32, symmetric: false }),
-    include: '*layers.[0-2].mlp.[gu]*',
+    include: '*layers.[0-2].self_attn.[qv]*',
     targetBits: 4.5,
     format: 'gptq',
     tasks: ['gptq'],
