@@ -51,13 +51,6 @@ const quantizerNames = {
   'llm-int8': 'llmInt8',
 } as const satisfies Record<string, QuantizerName>
 
-/** The name of a quantizer, as a shell or as the API writes it. */
-export function quantizerName(text: string): QuantizerName {
-  const found = Object.entries(quantizerNames).find((names) => names.includes(text))
-  if (found) return found[1]
-  throw new InvalidArgumentError(`It must be one of ${Object.keys(quantizerNames).join(', ')}.`)
-}
-
 /** Algorithms that see data, as a shell writes them; their code is loaded when it is used. */
 const dataAlgorithms = {
   rotate: 'rotate',
@@ -86,6 +79,11 @@ export function algorithmNames(text: string): AlgorithmName[] {
     if (found) return found[1]
     throw new InvalidArgumentError(`It must be one of ${all.map(([name]) => name).join(', ')}.`)
   })
+}
+
+/** Algorithms of one configuration, of which several that see data have a + between them: `rotate+gptq`. */
+export function algorithmSum(text: string): AlgorithmName[] {
+  return text.split('+').flatMap(algorithmNames)
 }
 
 /** In which order GPTQ solves columns. */

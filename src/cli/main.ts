@@ -2,10 +2,10 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError, Option } from 'commander'
 import {
+  algorithmSum,
   listOf,
   orNone,
   quantizedType,
-  quantizerName,
   repeated,
   wholeNumber,
   wholeNumbers,
@@ -172,10 +172,13 @@ const sweep = program
   )
   .option(
     '--algorithm <names>',
-    'quantizers, such as none,hqq (default: none, the usual one of each type)',
-    listOf(orNone(quantizerName)),
+    'how codes are chosen, such as none,hqq,gptq,rotate+gptq, as quantize has them; those that see data take --calibration (default: none, the usual one of each type)',
+    listOf(orNone(algorithmSum)),
   )
-  .option('--calibration <file>', 'UTF-8 text on which the scales of activations are chosen')
+  .option(
+    '--calibration <file>',
+    'UTF-8 text on which the scales of activations are chosen, and that algorithms see',
+  )
   .option('--exclude <glob>', 'keep layers whose path matches in floats; may be repeated', repeated)
   .requiredOption('--text <file>', 'what perplexity is measured on, as of evaluate')
   .option('--lambada <file>', 'passages whose last word is to be guessed, as of evaluate')

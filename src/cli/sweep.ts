@@ -5,7 +5,7 @@ import { FormatError } from '../core/errors.ts'
 import type { QType } from '../core/qtype.ts'
 import { errorCode } from '../formats/file.node.ts'
 import { JsonObject, parseJsonText, show } from '../formats/json.ts'
-import type { QuantizerName } from '../quantize/quantizers.ts'
+import { type AlgorithmName, seesData } from './arguments.ts'
 import { type ChartOptions, checkChartOptions, writeChartedPage } from './charts/output.ts'
 import { interrupted } from './interrupt.ts'
 import type { CommonOptions, ComputeOptions } from './model.ts'
@@ -15,7 +15,7 @@ import { type Configuration, measure, type Row } from './sweepRow.ts'
 export interface SweepCommandOptions extends CommonOptions, ComputeOptions, ChartOptions {
   weights: QType[]
   activations?: (QType | null)[]
-  algorithm?: (QuantizerName | null)[]
+  algorithm?: (readonly AlgorithmName[] | null)[]
   calibration?: string
   exclude?: string[]
   text: string
@@ -34,10 +34,12 @@ export interface SweepCommandOptions extends CommonOptions, ComputeOptions, Char
  */
 export async function sweepCommand(model: string, options: SweepCommandOptions): Promise<void> {
   const configurations = configurationsOf(options)
-  const activations = configurations.some((configuration) => configuration.activations !== null)
-  if (activations && options.calibration === undefined)
+  const calibrated = configurations.find((configuration) => configuration.calibrated)
+  if (calibrated && options.calibration === undefined)
     throw new FormatError(
-      'sweep: --activations needs --calibration FILE, a text that shows how large they get; received none',
+      calibrated.activations === null
+        ? `sweep: --algorithm ${calibrated.algorithm} needs --calibration FILE, a text that shows what passes through the model; received none`
+        : 'sweep: --activations needs --calibration FILE, a text that shows how large they get; received none',
     )
   if ([options.text, options.lambada, options.calibration].includes('-'))
     throw new FormatError('sweep: texts are read once for each configuration, so from files; received stdin')
@@ -71,13 +73,16 @@ export function configurationsOf({
   algorithm = [null],
 }: Pick<SweepCommandOptions, 'weights' | 'activations' | 'algorithm'>): Configuration[] {
   const all = weights.flatMap((type) =>
-    activations.flatMap((inputs) => algorithm.map((quantizer) => ({ type, inputs, quantizer }))),
+    activations.flatMap((inputs) => algorithm.map((names) => ({ type, inputs, names }))),
   )
-  const quantized = all.map(({ type, inputs, quantizer }) => {
-    const name = [type.name, inputs && `activations ${inputs.name}`, quantizer].filter(Boolean).join(', ')
-    return { name, weights: type.name, activations: inputs?.name ?? null, algorithm: quantizer }
+  const quantized = all.map(({ type, inputs, names }) => {
+    const sum = names?.join('+') ?? null
+    const name = [type.name, inputs && `activations ${inputs.name}`, sum].filter(Boolean).join(', ')
+    const calibrated = inputs !== null || (names ?? []).some(seesData)
+    return { name, weights: type.name, activations: inputs?.name ?? null, algorithm: sum, calibrated }
   })
-  return [{ name: 'float', weights: null, activations: null, algorithm: null }, ...quantized]
+  const float = { name: 'float', weights: null, activations: null, algorithm: null, calibrated: false }
+  return [float, ...quantized]
 }
 
 /** What rows must have in common. */

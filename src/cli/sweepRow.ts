@@ -11,11 +11,14 @@ export interface Configuration {
   name: string
   weights: string | null
   activations: string | null
+  /** Several with a + between them. */
   algorithm: string | null
+  /** Whether a text has to pass through the model. */
+  calibrated: boolean
 }
 
 /** What was measured of a configuration, or why it could not be. */
-export interface Row extends Configuration {
+export interface Row extends Omit<Configuration, 'calibrated'> {
   /** Of all weights, as `lowbit inspect` counts them. */
   bytes?: number
   bitsPerWeight?: number
@@ -41,7 +44,9 @@ export async function measure(
   configuration: Configuration,
   options: SweepCommandOptions,
 ): Promise<Row> {
-  const { weights, activations, algorithm } = configuration
+  const { calibrated, ...named } = configuration
+  const { weights, activations } = named
+  const algorithm = named.algorithm?.replaceAll('+', ',')
   const folder = weights === null ? model : join(options.out, 'model')
   const common = words({ device: options.device, threads: options.threads, dtype: options.dtype })
   const compute = words({ 'compute-dtype': options.computeDtype, kv: options.kv })
@@ -49,7 +54,7 @@ export async function measure(
     if (weights !== null)
       await command('quantize', [
         ...[model, ...common, ...words({ weights, activations, algorithm, out: folder })],
-        ...words({ calibration: activations === null ? undefined : options.calibration }),
+        ...words({ calibration: calibrated ? options.calibration : undefined }),
         ...(options.exclude ?? []).flatMap((glob) => ['--exclude', glob]),
         '--overwrite',
       ])
@@ -64,7 +69,7 @@ export async function measure(
     ])
     const [lastWords] = scores.tasks ?? []
     return {
-      ...configuration,
+      ...named,
       ...{ bytes: held.bytes, bitsPerWeight: held.bitsPerWeight },
       ...{ perplexity: scores.perplexity, perplexityInterval: scores.perplexityInterval },
       ...{ lambadaAccuracy: lastWords?.accuracy, lambadaInterval: lastWords?.accuracyInterval },
@@ -78,7 +83,7 @@ export async function measure(
     interrupted.throwIfAborted()
     // What the float model fails by, all would.
     if (weights === null || !(error instanceof FormatError)) throw error
-    return { ...configuration, error: error.message }
+    return { ...named, error: error.message }
   } finally {
     if (weights !== null) await rm(folder, { recursive: true, force: true })
   }

@@ -86,6 +86,10 @@ test('other settings, activations without a text, and a text from stdin are refu
     /^lowbit: sweep: --activations needs --calibration/,
   )
   assert.match(
+    await says(...settings, '--algorithm', 'none,rotate+gptq'),
+    /^lowbit: sweep: --algorithm rotate\+gptq needs --calibration FILE, a text that shows/,
+  )
+  assert.match(
     await says('--text', '-', '--out', join(root, 'x')),
     /^lowbit: sweep: texts are read once for each/,
   )
