@@ -110,7 +110,7 @@ int main(int count, char** arguments) {
         outputs.push_back({&arrays.back(), rest[0] == 1, std::move(expected), reader.bytes(8 * rest[1])});
       }
     }
-    queue.run(words.data(), words.size());
+    queue.run(words.data(), words.size(), -1, 0);
     std::mutex mutex;
     std::condition_variable done;
     bool finished = false;
