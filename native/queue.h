@@ -83,7 +83,7 @@ class Queue {
 
   // Runs a list, of whose kernels none begins, and which leave out what they have not begun, once the flag has
   // been raised to the ticket; no flag is -1.
-  void run(const double* words, size_t count, int32_t flag, int32_t ticket) {
+  void run(const double* words, size_t count, int32_t flag = -1, int32_t ticket = 0) {
     const Stop stop = {flag < 0 ? nullptr : &flags_[flag], ticket};
     push([this, list = std::vector<double>(words, words + count), stop] {
       Pool::stopHere() = stop;
