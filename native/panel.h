@@ -56,11 +56,13 @@ struct Blocks {
   alignas(64) float panel[PANEL_DEPTH * PANEL_COLS + LANES];
 };
 
+INLINE int32_t ceilDivide(int64_t a, int64_t b) { return (int32_t)((a + b - 1) / b); }
+
 /*
  * One tile, whose place in y is brought near while its sums are made: y [rows, cols <= TILE_COLS] = start +
- * x [rows, depth] · panel; x has TILE_STRIDE between rows. No start is zero.
+ * x [rows, depth] · panel; x has rowStep between rows and depthStep between columns. No start is zero.
  */
-template <int rows>
+template <int rows, int rowStep, int depthStep>
 static void multiplyTile(const float* x, const float* panel, size_t panelStride, int32_t depth,
                          const float* start, size_t startStride, float* y, size_t yStride, int32_t cols) {
   f32v sums[rows][2] = {};
@@ -70,7 +72,7 @@ static void multiplyTile(const float* x, const float* panel, size_t panelStride,
     f32v w0 = load(panel + k * panelStride), w1 = load(panel + k * panelStride + LANES);
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
-      f32v value = splat(x[r * TILE_STRIDE + k]);
+      f32v value = splat(x[r * rowStep + k * depthStep]);
       sums[r][0] = fma(value, w0, sums[r][0]);
       opaque(sums[r][0]);
       sums[r][1] = fma(value, w1, sums[r][1]);
@@ -88,9 +90,10 @@ static void multiplyTile(const float* x, const float* panel, size_t panelStride,
 }
 
 /* multiplyTile with the number of rows as a constant. */
-template <int rows, class... Args> INLINE void multiplyRows(int32_t count, Args... args) {
-  if (count == rows) return multiplyTile<rows>(args...);
-  if constexpr (rows > 1) multiplyRows<rows - 1>(count, args...);
+template <int rows, int rowStep, int depthStep, class... Args>
+INLINE void multiplyRows(int32_t count, Args... args) {
+  if (count == rows) return multiplyTile<rows, rowStep, depthStep>(args...);
+  if constexpr (rows > 1) multiplyRows<rows - 1, rowStep, depthStep>(count, args...);
 }
 
 /* to [rows, depth] = x, with TILE_STRIDE between rows; whole vectors are written. */
@@ -104,16 +107,23 @@ static void copyRows(const float* x, size_t xStride, int32_t rows, int32_t depth
   }
 }
 
-/* y [M, cols] = start + block · panel [depth, cols]; the block [M, depth] has TILE_STRIDE between rows. */
-static inline void multiplyBlock(const float* block, int32_t M, const float* panel, size_t panelStride,
+/*
+ * y [M, cols] = start + block [M, depth] · panel [depth, cols], depth <= PANEL_DEPTH. The block has rowStep
+ * between rows and depthStep between columns; start may be y itself, one row (startStride 0) or absent; the
+ * panel is readable up to a multiple of TILE_COLS columns.
+ */
+template <int rowStep = TILE_STRIDE, int depthStep = 1>
+OUTLINE void multiplyBlock(const float* block, int32_t M, const float* panel, size_t panelStride,
                                  int32_t depth, const float* start, size_t startStride, float* y,
                                  size_t yStride, int32_t cols) {
-  for (int32_t m = 0; m < M; m += TILE_ROWS) {
-    int32_t rows = M - m < TILE_ROWS ? M - m : TILE_ROWS;
+  /* Tiles of about one height: a low one takes as long as one of twice as many rows. */
+  for (int32_t m = 0, rows = 0, tiles = ceilDivide(M, TILE_ROWS); m < M; m += rows, tiles--) {
+    rows = ceilDivide(M - m, tiles);
     for (int32_t c = 0; c < cols; c += TILE_COLS) {
       const float* tileStart = start ? start + m * startStride + c : nullptr;
-      multiplyRows<TILE_ROWS>(rows, block + m * TILE_STRIDE, panel + c, panelStride, depth, tileStart,
-                              startStride, y + m * yStride + c, yStride, cols - c);
+      multiplyRows<TILE_ROWS, rowStep, depthStep>(rows, block + m * rowStep, panel + c, panelStride, depth,
+                                                  tileStart, startStride, y + m * yStride + c, yStride,
+                                                  cols - c);
     }
   }
 }
@@ -139,8 +149,6 @@ static inline void multiplyPanel(const float* x, size_t xStride, int32_t M, cons
                   startStride, y + m * yStride, yStride, cols);
   }
 }
-
-INLINE int32_t ceilDivide(int64_t a, int64_t b) { return (int32_t)((a + b - 1) / b); }
 
 /*
  * `batch` products A [M, K] · B [K, N], split over rows, columns and batch:
@@ -219,16 +227,16 @@ static void multiplyPanels(const float* x, const float* bias, float* y, int32_t 
 
 typedef float f32x4 __attribute__((vector_size(16)));
 
-/* Four rows of four columns become four columns: to[i · toStride + r] = row[r][i]. */
-INLINE void transpose4x4(const f32x4 row[4], float* to, size_t toStride) {
+/* Four rows of four columns become four columns. */
+INLINE void transpose4x4(f32x4 row[4]) {
   f32x4 a = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5),
         b = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5);
   f32x4 c = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7),
         d = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
-  storeAs(to, __builtin_shufflevector(a, b, 0, 1, 4, 5));
-  storeAs(to + toStride, __builtin_shufflevector(a, b, 2, 3, 6, 7));
-  storeAs(to + 2 * toStride, __builtin_shufflevector(c, d, 0, 1, 4, 5));
-  storeAs(to + 3 * toStride, __builtin_shufflevector(c, d, 2, 3, 6, 7));
+  row[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
+  row[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
+  row[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
+  row[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
 }
 
 /*
@@ -242,6 +250,10 @@ static void transposeRows(const void* from, size_t offset, size_t rowStride, int
   for (; r + 4 <= rows; r += 4) {
     size_t row = offset + r * rowStride;
     int32_t i = 0;
+    auto block = [&](f32x4* lines, int32_t i) {
+      transpose4x4(lines);
+      for (int j = 0; j < 4; j++) storeAs(to + (i + j) * toStride + r, lines[j]);
+    };
     for (; i + LANES <= depth; i += LANES) {
       f32v lines[4];
       for (int j = 0; j < 4; j++) {
@@ -251,10 +263,15 @@ static void transposeRows(const void* from, size_t offset, size_t rowStride, int
       }
 #pragma GCC unroll 4
       for (int part = 0; part < LANES / 4; part++) {
-        f32x4 block[4];
-        for (int j = 0; j < 4; j++) __builtin_memcpy(&block[j], (const char*)&lines[j] + part * 16, 16);
-        transpose4x4(block, to + (i + part * 4) * toStride + r, toStride);
+        f32x4 parts[4];
+        for (int j = 0; j < 4; j++) __builtin_memcpy(&parts[j], (const char*)&lines[j] + part * 16, 16);
+        block(parts, i + part * 4);
       }
+    }
+    for (; dtype == FLOAT32 && i + 4 <= depth; i += 4) {
+      f32x4 parts[4];
+      for (int j = 0; j < 4; j++) parts[j] = loadAs<f32x4>((const float*)from + row + j * rowStride + i);
+      block(parts, i);
     }
     for (; i < depth; i++) {
       for (int j = 0; j < 4; j++) to[i * toStride + r + j] = readFloat(from, dtype, row + j * rowStride + i);
@@ -263,6 +280,26 @@ static void transposeRows(const void* from, size_t offset, size_t rowStride, int
   for (; r < rows; r++) {
     for (int32_t i = 0; i < depth; i++)
       to[i * toStride + r] = readFloat(from, dtype, offset + r * rowStride + i);
+  }
+}
+
+/*
+ * to[r · toStride + i] = from[i · fromStride + r] for r < rows, i < depth; rows of from are readable up to a
+ * multiple of 4.
+ */
+static inline void transposeBack(const float* from, size_t fromStride, int32_t rows, int32_t depth, float* to,
+                                 size_t toStride) {
+  for (int32_t r = 0; r < rows; r += 4, to += 4 * toStride) {
+    int32_t count = rows - r < 4 ? rows - r : 4, i = 0;
+    for (; i + 4 <= depth; i += 4) {
+      f32x4 parts[4];
+      for (int j = 0; j < 4; j++) parts[j] = loadAs<f32x4>(from + (i + j) * fromStride + r);
+      transpose4x4(parts);
+      for (int j = 0; j < count; j++) storeAs(to + j * toStride + i, parts[j]);
+    }
+    for (; i < depth; i++) {
+      for (int j = 0; j < count; j++) to[j * toStride + i] = from[i * fromStride + r + j];
+    }
   }
 }
 

@@ -1,14 +1,7 @@
 #pragma once
-#include "rows.h"
+#include "call.h"
 
 namespace LOWBIT_ISA {
-
-/* Keys or values of a block as floats, one per thread. Whole vectors are written, whole tiles of columns read. */
-struct AttentionBlock {
-  alignas(64) float floats[ATTENTION_KEYS * PANEL_DEPTH + 2 * LANES];
-  alignas(64) float scale[PANEL_DEPTH + LANES];
-  alignas(64) float shift[PANEL_DEPTH + LANES];
-};
 
 /* A source of attention whose keys and values are made floats block by block. */
 template <class Rows> struct AttentionDecoded {
@@ -26,7 +19,7 @@ template <class Rows> struct AttentionDecoded {
                                       int32_t depth) {
     AttentionBlock& block = scratchHere<AttentionBlock>();
     rows.decode(token, count, i, depth, block.floats);
-    return {block.floats, 0, PANEL_DEPTH};
+    return {block.floats, 0, TILE_STRIDE};
   }
 };
 
@@ -56,7 +49,7 @@ struct FloatRows {
 
   void decode(int32_t token, int32_t count, int32_t i, int32_t depth, float* to) const {
     for (int32_t t = 0; t < count; t++)
-      decodeFloats(data, dtype, (size_t)(token - base + t) * stride + i, depth, to + t * PANEL_DEPTH);
+      decodeFloats(data, dtype, (size_t)(token - base + t) * stride + i, depth, to + t * TILE_STRIDE);
   }
 };
 

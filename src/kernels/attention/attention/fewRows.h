@@ -1,13 +1,18 @@
 #pragma once
-#include "simd.h"
+#include "rows.h"
 
 namespace LOWBIT_ISA {
 
-/* Queries that share one pass over the keys, and keys between two updates of the running softmax. */
-constexpr int32_t ATTENTION_ROWS = 64;
-constexpr int32_t ATTENTION_KEYS = 64;
-/* So few queries work on keys and values where they lie: making a panel of them would not pay. */
+/* So few queries work on keys and values where they lie: bringing those into lanes would not pay. */
 constexpr int32_t FEW_ROWS = 4;
+
+struct FewRowsScratch {
+  alignas(64) float scores[FEW_ROWS * ATTENTION_KEYS];
+  float largest[FEW_ROWS];
+  float total[FEW_ROWS];
+  /* Before the first keys: y holds anything. */
+  bool fresh;
+};
 
 /* body(constant) with the number of rows, 1 … FEW_ROWS. */
 template <class Body> INLINE void withFewRows(int32_t rows, const Body& body) {
@@ -18,37 +23,6 @@ template <class Body> INLINE void withFewRows(int32_t rows, const Body& body) {
     default: return body(Constant<4>{});
   }
 }
-
-/* The first n < LANES values of a dtype from p[index] on, zeros behind them. */
-template <int dtype> INLINE f32v loadSome(const void* p, size_t index, int32_t n) {
-  if constexpr (dtype == FLOAT32) return loadPartial((const float*)p + index, n);
-#if LANES == 16
-  if constexpr (dtype == FLOAT16)
-    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16((__mmask16)((1u << n) - 1), (const uint16_t*)p + index));
-#endif
-  return loadFloatPartial(p, dtype, index, n);
-}
-
-/* Keys or values of tokens, those of the first from data[at] on, of the next `stride` values behind. */
-template <int type> struct FloatTokens {
-  static constexpr int dtype = type;
-  const void* data;
-  size_t at, stride;
-
-  FloatTokens from(int32_t token) const { return {data, at + token * stride, stride}; }
-  /* LANES values of a token from column c on, or the first n of them and zeros. */
-  f32v loadUpTo(int32_t token, int32_t c, int32_t n, const FloatMasks<type>& masks) const {
-    size_t index = at + token * stride + c;
-    return n >= LANES ? loadFloat<type>(data, index, masks) : loadSome<type>(data, index, n);
-  }
-  /* to [count, cols] as floats with toStride between rows; whole vectors are written. */
-  void decode(int32_t count, int32_t cols, float* to, size_t toStride) const {
-    FloatMasks<type> masks;
-    for (int32_t t = 0; t < count; t++) {
-      for (int32_t c = 0; c < cols; c += LANES) store(to + t * toStride + c, loadUpTo(t, c, cols - c, masks));
-    }
-  }
-};
 
 /*
  * scores [rows, keys] = (add ? scores : 0) + q · kᵀ over `depth` columns; a key is loaded once for all rows.
@@ -120,6 +94,146 @@ static void attentionSums(const float* weights, const FloatTokens<dtype>& v, int
   attentionColumns<rows, 1>(weights, keys, add, y + c, yStride, cols - c, [&](int32_t j, int) {
     return loadSome<dtype>(v.data, v.at + j * v.stride + c, cols - c);
   });
+}
+
+/* scores [rows, keys] = q · kᵀ for keys from first on. */
+template <class Source>
+static void fewScores(const AttentionRows& a, const Source& source, int32_t first, int32_t keys,
+                      FewRowsScratch& s) {
+  eachDepth(a.headSize, [&](int32_t i, int32_t depth) {
+    auto k = source.keys(first, keys, i, depth);
+    withFewRows(a.rows, [&](auto rows) {
+      attentionDots<decltype(rows)::value>(a.q + i, a.stride, k, keys, depth, i > 0, s.scores);
+    });
+  });
+}
+
+/*
+ * Scores of row r become cap(scale · score) + bias, and -∞ where the row does not see the key, whose weight
+ * is e^-∞ = 0; gives the largest of them and of `largest`.
+ */
+INLINE float attentionMask(const AttentionRows& a, const AttentionSpan& span, int32_t r, int32_t first,
+                           int32_t keys, float* row, float largest) {
+  const float* bias = a.bias ? a.bias + r * a.biasStride + first : nullptr;
+  i32v lanes;
+  for (int32_t lane = 0; lane < LANES; lane++) lanes[lane] = lane;
+  int32_t low = span.first(r) - first, high = span.end(r) - first;
+  if (high > keys) high = keys;
+  f32v top = splat(largest);
+  for (int32_t j = 0; j < ATTENTION_KEYS; j += LANES) {
+    f32v score = attentionScore(a, load(row + j));
+    if (bias) score += loadUpTo(bias + j, keys - j);
+    i32v key = lanes + j;
+    score = select((key >= low) & (key < high), score, splat(-__builtin_inff()));
+    store(row + j, score);
+    top = max(score, top);
+  }
+  return max(top);
+}
+
+/*
+ * Scores become weights e^(score - largest so far); what y and total hold from before is brought to the new
+ * largest score.
+ * Source: Milakov, Gimelshein, "Online normalizer calculation for softmax", 2018, algorithm 3.
+ */
+static void fewWeights(const AttentionRows& a, const AttentionSpan& span, int32_t first, int32_t keys,
+                             FewRowsScratch& s) {
+  for (int32_t r = 0; r < a.rows; r++) {
+    float* row = s.scores + r * ATTENTION_KEYS;
+    float top = attentionMask(a, span, r, first, keys, row, s.largest[r]);
+    f32v total = {};
+    for (int32_t j = 0; j < ATTENTION_KEYS; j += LANES) {
+      f32v weight = exp(load(row + j) - top);
+      store(row + j, weight);
+      total += weight;
+    }
+    float before = exp(s.largest[r] - top);
+    s.total[r] = s.total[r] * before + sum(total);
+    s.largest[r] = top;
+    if (before != 1 && !s.fresh) {
+      float* y = a.y + r * a.stride;
+      for (int32_t i = 0; i < a.headSize; i += LANES)
+        storeUpTo(y + i, loadUpTo(y + i, a.headSize - i) * before, a.headSize - i);
+    }
+  }
+}
+
+/* Whether all of `count` tokens' values is finite: what is not gives NaN with a weight of 0, too. */
+template <int dtype> static bool allFinite(const FloatTokens<dtype>& x, int32_t count, int32_t cols) {
+  FloatMasks<dtype> masks;
+  f32v zeros = {};
+  for (int32_t t = 0; t < count; t++) {
+    for (int32_t c = 0; c < cols; c += LANES) zeros += x.loadUpTo(t, c, cols - c, masks) * 0.0f;
+  }
+  return sum(zeros) == 0;
+}
+
+static void clearRows(const AttentionRows& a) {
+  for (int32_t r = 0; r < a.rows; r++) {
+    for (int32_t i = 0; i < a.headSize; i += LANES) storeUpTo(a.y + r * a.stride + i, f32v{}, a.headSize - i);
+  }
+}
+
+/* y += weights · v, or = for the first keys. */
+template <class Source>
+static void fewValues(const AttentionRows& a, const Source& source, const AttentionSpan& span, int32_t first,
+                      int32_t keys, FewRowsScratch& s) {
+  /* NaN must not reach rows that do not see it: then each row takes no more keys than it sees. */
+  bool rowByRow = false, partly = partlySeen(a, span, first, keys);
+  eachDepth(a.headSize, [&](int32_t i, int32_t cols) {
+    rowByRow = rowByRow || (partly && !allFinite(source.values(first, keys, i, cols), keys, cols));
+  });
+  if (rowByRow && s.fresh) clearRows(a);
+  eachDepth(a.headSize, [&](int32_t i, int32_t cols) {
+    auto v = source.values(first, keys, i, cols);
+    float* y = a.y + i;
+    if (!rowByRow) {
+      return withFewRows(a.rows, [&](auto rows) {
+        attentionSums<decltype(rows)::value>(s.scores, v, keys, cols, !s.fresh, y, a.stride);
+      });
+    }
+    for (int32_t r = 0; r < a.rows; r++, y += a.stride) {
+      int32_t low = span.first(r) - first, high = span.end(r) - first;
+      if (low < 0) low = 0;
+      if (high > keys) high = keys;
+      const float* weights = s.scores + r * ATTENTION_KEYS + low;
+      if (low < high) attentionSums<1>(weights, v.from(low), high - low, cols, true, y, a.stride);
+    }
+  });
+  s.fresh = false;
+}
+
+/* Before the first keys of some rows. */
+static void startFewRows(const AttentionRows& a) {
+  FewRowsScratch& s = scratchHere<FewRowsScratch>();
+  s.fresh = true;
+  for (int32_t r = 0; r < a.rows; r++) {
+    s.largest[r] = attentionStart(sinkOf(a, r));
+    s.total[r] = exp(sinkOf(a, r) - s.largest[r]);
+  }
+}
+
+/* The keys of a source that the rows see join in. */
+template <class Source>
+static void attendFewRows(const AttentionRows& a, const Source& source, const AttentionSpan& span) {
+  FewRowsScratch& s = scratchHere<FewRowsScratch>();
+  eachKeys(a, span, [&](int32_t first, int32_t keys) {
+    fewScores(a, source, first, keys, s);
+    fewWeights(a, span, first, keys, s);
+    fewValues(a, source, span, first, keys, s);
+  });
+}
+
+/* After the last keys: y is what was summed by the weights' total; nothing seen gives 0. */
+static void endFewRows(const AttentionRows& a) {
+  FewRowsScratch& s = scratchHere<FewRowsScratch>();
+  if (s.fresh) clearRows(a);
+  for (int32_t r = 0; r < a.rows; r++) {
+    if (s.total[r] == 0) continue;
+    float* y = a.y + r * a.stride;
+    for (int32_t i = 0; i < a.headSize; i += LANES)
+      storeUpTo(y + i, loadUpTo(y + i, a.headSize - i) / s.total[r], a.headSize - i);
+  }
 }
 
 }  // namespace LOWBIT_ISA

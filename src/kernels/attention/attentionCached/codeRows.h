@@ -14,7 +14,7 @@ struct CodeRows {
 
   void decode(int32_t token, int32_t count, int32_t i, int32_t depth, float* to) const {
     token -= first;
-    for (int32_t t = 0; t < count; t++, to += PANEL_DEPTH) {
+    for (int32_t t = 0; t < count; t++, to += TILE_STRIDE) {
       if (groupTokens == 0) decodeToken(token + t, i, depth, to);
       else decodeOfGroup(token + t, t == 0, i, depth, to);
     }

@@ -91,12 +91,12 @@ struct CacheHead {
     AttentionBlock& block = scratchHere<AttentionBlock>();
     for (int32_t i = 0; i < headSize; i += PANEL_DEPTH) {
       int32_t depth = headSize - i < PANEL_DEPTH ? headSize - i : PANEL_DEPTH;
-      for (int32_t t = 0; t < count; t++) values(first + t, i, depth, block.floats + t * PANEL_DEPTH);
+      for (int32_t t = 0; t < count; t++) values(first + t, i, depth, block.floats + t * TILE_STRIDE);
       for (int32_t c = 0; c < depth; c++) {
         float least = __builtin_inff(), most = -__builtin_inff();
         bool finite = true;
         for (int32_t t = 0; t < count; t++) {
-          float x = block.floats[t * PANEL_DEPTH + c];
+          float x = block.floats[t * TILE_STRIDE + c];
           finite = finite && x - x == 0;
           least = x < least ? x : least;
           most = x > most ? x : most;
@@ -107,7 +107,7 @@ struct CacheHead {
         block.shift[c] = s.shift;
       }
       for (int32_t t = 0; t < count && rowOf(first) + t < capacity; t++)
-        encode(first + t, i, depth, block.floats + t * PANEL_DEPTH, block);
+        encode(first + t, i, depth, block.floats + t * TILE_STRIDE, block);
     }
   }
 };
