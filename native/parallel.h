@@ -17,6 +17,9 @@ namespace LOWBIT_ISA {
 
 inline int32_t threadCount() { return lowbitThreadCount(); }
 
+// How many tasks of b each make a.
+inline int32_t ceilDivide(int64_t a, int64_t b) { return (int32_t)((a + b - 1) / b); }
+
 // body(int32_t task) for every task in [0, tasks); blocks until all are done.
 template <class F>
 inline void parallelFor(int32_t tasks, F&& body) {

@@ -338,7 +338,7 @@ export const cases: KernelCase[] = [
       extremeCase(qint8, -128, sign, M, 4099),
     ]),
   ]),
-  int8Case({ M: 401, N: 50, K: 320, qtype: qint4, groupSize: 64, xGroupSize: 32 }),
+  int8Case({ M: 531, N: 150, K: 320, qtype: qint4, groupSize: 64, xGroupSize: 32 }),
   int8Case({ M: 1, N: 1031, K: 96, qtype: qint5, groupSize: 32, scaleDtype: 'float16' }),
   ...codes.flatMap((qtype) => {
     return [1, 7].flatMap((M) => [

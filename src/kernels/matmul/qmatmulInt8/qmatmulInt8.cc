@@ -12,14 +12,18 @@ namespace LOWBIT_ISA {
  * panel holds whole groups, or a part of one. Behind the last column x is zero, so that the last piece may be
  * taken for a whole one.
  */
-constexpr int INT8_COLS = 32;
 constexpr int INT8_VECTORS = 2;
 constexpr int INT8_STRIP = INT8_VECTORS * LANES;
+/* Columns of a panel: two strips or more, which share what is gathered of x. */
+constexpr int INT8_COLS = LANES == 16 ? 64 : 32;
 constexpr int INT8_ROWS = LANES == 16 ? 6 : 4;
 constexpr int INT8_DEPTH = 768;
 constexpr int INT8_PIECES = INT8_DEPTH / 32;
-/* Rows of x in one task; their bytes of one panel stay in the second-level cache. */
-constexpr int INT8_TASK_ROWS = 384;
+/*
+ * Rows of x in one task, at most; their bytes of one panel stay in the second-level cache. A prompt of 512 tokens
+ * is one task, so that a panel is made once for all of it.
+ */
+constexpr int INT8_TASK_ROWS = 516;
 
 /*
  * 32 columns of a strip, four after four of each row; int8 that is multiplied in pairs has a plane of low and
@@ -282,15 +286,25 @@ static int32_t int8Depth(const ByteRows& x, int32_t k, int32_t K) {
 template <class Way>
 using Int8Fill = void (*)(typename Way::Piece*, const TiledWeights&, int32_t, int32_t, int32_t, int32_t);
 
+/*
+ * Rows of x in one task, whole tiles: fewer where there are not panels enough to keep all threads busy to the
+ * end, but so many that a panel is worth its making.
+ */
+static int32_t int8TaskRows(int32_t M, int32_t panels) {
+  int32_t blocks = ceilDivide(M, INT8_TASK_ROWS), wanted = ceilDivide(8 * threadCount(), panels);
+  if (blocks < wanted) blocks = wanted < M / 96 ? wanted : M / 96;
+  return ceilDivide(ceilDivide(M, blocks > 1 ? blocks : 1), INT8_ROWS) * INT8_ROWS;
+}
+
 template <class Way>
 static void int8Multiply(Int8Fill<Way> fill, const TiledWeights& w, const ByteRows& x, const float* bias,
                          float* y, int32_t M, int32_t N) {
-  int32_t panels = (N + INT8_COLS - 1) / INT8_COLS, rowBlocks = (M + INT8_TASK_ROWS - 1) / INT8_TASK_ROWS;
+  int32_t panels = ceilDivide(N, INT8_COLS), taskRows = int8TaskRows(M, panels);
+  int32_t rowBlocks = ceilDivide(M, taskRows);
   int32_t piecesPerRun = x.groupSize < INT8_DEPTH ? (x.groupSize + 31) / 32 : INT8_PIECES;
   parallelFor(rowBlocks * panels, [&](int32_t task) {
     auto* panel = (typename Way::Piece*)scratchHere<Int8Panel>().pieces;
-    int32_t first = task / panels * INT8_TASK_ROWS,
-            last = M - first < INT8_TASK_ROWS ? M : first + INT8_TASK_ROWS;
+    int32_t first = task / panels * taskRows, last = M - first < taskRows ? M : first + taskRows;
     int32_t n = task % panels * INT8_COLS, cols = N - n < INT8_COLS ? N - n : INT8_COLS;
     for (int32_t k = 0, depth; k < w.K; k += depth) {
       depth = int8Depth(x, k, w.K);
