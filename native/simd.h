@@ -281,6 +281,21 @@ INLINE f32v select(i32v mask, f32v a, f32v b) { return mask ? a : b; }
 INLINE i32v select(i32v mask, i32v a, i32v b) { return mask ? a : b; }
 INLINE u32v select(i32v mask, u32v a, u32v b) { return mask ? a : b; }
 
+/* Whether the mask has a lane of -1. */
+INLINE bool any(i32v mask) {
+#if LANES == 16
+  return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
+#elif LANES == 8
+  return _mm256_movemask_ps((__m256)mask) != 0;
+#elif defined(__SSE4_1__)
+  return _mm_movemask_ps((__m128)mask) != 0;
+#elif defined(__wasm_simd128__)
+  return wasm_v128_any_true((v128_t)mask);
+#else
+  return vmaxvq_u32((uint32x4_t)mask) != 0;
+#endif
+}
+
 /* |x| */
 INLINE f32v abs(f32v x) { return floatOf(bitsOf(x) & 0x7fffffffu); }
 

@@ -193,7 +193,7 @@ export const calls: Record<string, Call> = {
   percentile: call((o: { percent?: number }) => lb.percentile(o), { percent: undefined }),
   ggufQuantizer: call((o: lb.GgufQuantizerOptions) => lb.ggufQuantizer('Q4_0', o), { importance: undefined }),
   hqq: call((o: lb.HqqOptions) => lb.hqq(o), {
-    ...unset('norm', 'beta', 'kappa', 'iterations'),
+    ...unset('norm', 'beta', 'kappa', 'iterations', 'axis', 'mirror'),
   }),
   int4WeightOnly: call((o: { groupSize?: number | null }) => lb.int4WeightOnly(o), { groupSize: undefined }),
   int8WeightOnly: call((o: { groupSize?: number | null }) => lb.int8WeightOnly(o), { groupSize: undefined }),

@@ -58,8 +58,8 @@ export interface CalibratedOptions
 /** Where hidden states lie. */
 export interface ScratchOptions {
   /**
-   * Bytes of them that memory holds; what is beyond lies in a file, in Node. Default: 1 GiB, and all of them
-   * in a browser.
+   * Bytes of them that memory holds; what is beyond lies in a file, in Node. Default: 32 MiB, and all of
+   * them in a browser.
    */
   maxBytes?: number
   /** The folder of that file, which has no name and is gone with the run; default: that of temporary files. */
@@ -114,7 +114,7 @@ export async function quantizeCalibrated(
     quantization: quantizationOf(list, options),
     blocks: blocks === undefined ? undefined : [blocks].flat(),
     scratch: {
-      maxBytes: scratch?.maxBytes ?? (host.platform === null ? Infinity : 2 ** 30),
+      maxBytes: scratch?.maxBytes ?? (host.platform === null ? Infinity : 2 ** 25),
       open: () => scratchFile(scratch?.folder),
     },
     signal,

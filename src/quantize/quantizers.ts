@@ -1,14 +1,14 @@
 import { dtypes, type FloatDType } from '../core/dtype.ts'
-import { DTypeError } from '../core/errors.ts'
-import { above, check, wholeNumber } from '../core/kinds.ts'
+import { DTypeError, ShapeError } from '../core/errors.ts'
+import { above, check, oneOf, wholeNumber } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { type QType, qint1 } from '../core/qtype.ts'
 import type { KernelArguments } from '../devices/commandList.ts'
-import { isNested } from '../qtensor/parts.ts'
+import { isNested, showBlock, type WeightParts } from '../qtensor/parts.ts'
 import { aQuantizer, groupSpec, type Quantizer, type WeightSpec } from '../qtensor/quantizer.ts'
 import { chooseScales, encodeRows, smallestNormal, symmetricRange } from '../qtensor/rows.ts'
 import { op } from '../tensor/op.ts'
-import { add, cast, div, mul, neg, relu, sub, where } from '../tensor/ops/index.ts'
+import { add, cast, div, mul, neg, relu, sub, transpose, where } from '../tensor/ops/index.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { codebook, doubleQuant } from './codebook.ts'
 import { ggufQuantizers } from './ggufQuantizers.ts'
@@ -92,8 +92,18 @@ export interface HqqOptions {
   /** How weakly errors are shrunk at first, and by what that grows with each step. */
   beta?: number
   kappa?: number
-  /** Steps at most. */
+  /** Steps at most. Default 20. */
   iterations?: number
+  /**
+   * Which values share a scale, in hqq's words: 1, consecutive ones of a row, which is the default; 0, values of
+   * a column of the weight as [groupSize, N · K / groupSize], which no kernel multiplies as they are.
+   */
+  axis?: 0 | 1
+  /**
+   * `quanto`, the default, ends with the last step that lowers the error; `hqq`, as that library, with the step
+   * behind the first one that does not.
+   */
+  mirror?: 'quanto' | 'hqq'
 }
 
 const hqqKinds: OptionKinds<HqqOptions> = {
@@ -104,6 +114,8 @@ const hqqKinds: OptionKinds<HqqOptions> = {
   beta: above(0),
   kappa: above(0),
   iterations: wholeNumber(0),
+  axis: { must: 'be 0 or 1', holds: (value) => value === 0 || value === 1 },
+  mirror: oneOf('quanto', 'hqq'),
 }
 
 /** Moves the shifts of groups in place; see kernels/quantize/hqqShift. */
@@ -124,22 +136,48 @@ const moveShift = op(
  */
 export function hqq(options: HqqOptions = {}): Quantizer {
   checkOptions('hqq', options, hqqKinds)
-  const { norm = 0.7, beta = 10, kappa = 1.01, iterations = 20 } = options
-  return groupQuantizer('hqq', (groups, qtype) => {
+  const { norm = 0.7, beta = 10, kappa = 1.01, iterations = 20, axis = 1, mirror = 'quanto' } = options
+  const alongRows = groupQuantizer('hqq', (groups, qtype) => {
     const { scale, shift } = scalesOfMax(groups, qtype)
     if (!shift)
       throw new DTypeError(
         `hqq: the type must be unsigned (int2 or int4); received ${qtype.name}, which absmax is for`,
       )
     const [rows, cols] = groups.shape
-    const trial = Tensor.empty(groups.device, [rows], groups.dtype)
+    const [trial, next] = [0, 1].map(() => Tensor.empty(groups.device, [rows], groups.dtype))
     const error = Tensor.empty(groups.device, [rows])
     const steps = Tensor.empty(groups.device, [1], 'int32')
-    const search = { trial, error, iterations: steps }
-    const settings = { levels: qtype.qmax, norm, beta, kappa, maxIterations: iterations }
+    const search = { trial, next, error, iterations: steps }
+    const maxIterations = mirror === 'hqq' ? Math.max(iterations - 1, 0) : iterations
+    const settings = { levels: qtype.qmax, norm, beta, kappa, maxIterations }
     moveShift(groups, scale, shift, { ...search, ...settings, rows, cols })
-    return { scale, shift }
+    return { scale, shift: mirror === 'hqq' && iterations > 0 ? next : shift }
   })
+  if (axis === 1) return alongRows
+  return { name: 'hqq', solve: (weight, spec) => solveApart(alongRows, weight, spec) }
+}
+
+/** What a quantizer chooses where the values of a group lie apart, as many as a group has columns. */
+function solveApart(quantizer: Quantizer, weight: Tensor, spec: WeightSpec): WeightParts {
+  const { shape } = weight
+  if (spec.block.kind !== 'group' || spec.scaleDtype || spec.zeroPoints)
+    throw new ShapeError(
+      `${quantizer.name}: with axis 0 groups must be of columns, without zero points or scaleDtype; received ${showBlock(spec.block, shape)}`,
+    )
+  const teeth = spec.block.size
+  const groups = transpose(weight.view([teeth, weight.numel / teeth]), 0, 1).clone()
+  const parts = quantizer.solve(groups, groupSpec(spec.type, null, groups.shape))
+  const { scale, offset } = parts
+  if (isNested(scale) || offset?.kind !== 'shift' || isNested(offset))
+    throw new DTypeError(`${quantizer.name}: it must choose shifts; it has none for ${spec.type.name}`)
+  return {
+    ...parts,
+    shape,
+    codes: transpose(parts.codes, 0, 1).clone().view(shape),
+    block: { kind: 'comb', teeth },
+    scale: { values: scale.values.view([groups.shape[0]]) },
+    offset: { kind: 'shift', values: offset.values.view([groups.shape[0]]) },
+  }
 }
 
 /**

@@ -87,10 +87,11 @@ for (const name of deviceNames) {
           const W = weight('W', dtype)
           const groups = W.view([288, 128])
           const { scale, shift } = chooseScales(groups, 'range', { ...qtype, offset: 'shift' })
-          const [trial, error] = [Tensor.empty(device, [288], dtype), Tensor.empty(device, [288])]
+          const [trial, next] = [0, 1].map(() => Tensor.empty(device, [288], dtype))
+          const error = Tensor.empty(device, [288])
           const count = Tensor.empty(device, [1], 'int32')
           assert.ok(shift)
-          const search = { scale, shift, trial, error, iterations: count }
+          const search = { scale, shift, trial, next, error, iterations: count }
           device.call('hqqShift', {
             x: groups,
             dtype: dtypes[dtype].code,

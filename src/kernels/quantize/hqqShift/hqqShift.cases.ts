@@ -20,9 +20,9 @@ function argsOf(
   iterations: number,
 ): KernelArg[] {
   const raw = rawOf(dtype, x)
-  const [scale, shift, trial] = [0, 1, 2].map(() => rawOf(dtype, new Float32Array(rows)))
+  const [scale, shift, trial, next] = [0, 1, 2, 3].map(() => rawOf(dtype, new Float32Array(rows)))
   chooseScale(scaleRules.range, raw, dtypes[dtype].code, scale, shift, null, rows, cols, 0, levels, 0, 0)
-  const outputs = [trial, new Float32Array(rows), new Int32Array(1)]
+  const outputs = [trial, next, new Float32Array(rows), new Int32Array(1)]
   return [raw, dtypes[dtype].code, scale, shift, ...outputs, rows, cols, levels, 0.7, 10, 1.01, iterations]
 }
 
@@ -36,7 +36,7 @@ function tolerance(
   dtype: FloatDType,
   levels: number,
 ): 'exact' | Float64Array {
-  if (output === 6) return 'exact'
+  if (output === 7) return 'exact'
   const scales = toNumbers(dtype, args[2] as HostArray)
   return Float64Array.from(scales, (scale) => 4 * units[dtype] * Math.max(scale * levels, 2 ** -100))
 }
@@ -56,8 +56,8 @@ export const cases: KernelCase[] = floats.flatMap((dtype) =>
           ? undefined
           : ({
               // At 4 bits few errors are large enough to shrink.
-              ...(levels === 3 && { 'beta of 1': (args) => replaced(args, 11, 1) }),
-              'no step': (args) => replaced(args, 13, 0),
+              ...(levels === 3 && { 'beta of 1': (args) => replaced(args, 12, 1) }),
+              'no step': (args) => replaced(args, 14, 0),
               ...(dtype === 'float32' && {
                 'x in bfloat16': (args) => replaced(args, 0, inBfloat16(args[0] as Float32Array)),
               }),

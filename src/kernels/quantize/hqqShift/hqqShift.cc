@@ -22,24 +22,6 @@ template <int dtype> INLINE f32v hqqError(f32v x, f32v scaled, const HqqRow& row
   return roundTo<dtype>(x - roundTo<dtype>(scaled - row.shift));
 }
 
-/* Σ f(x) in float64 over the row of cols values from start on, values in their dtype. */
-template <int dtype, class F> INLINE double hqqSum(const void* x, size_t start, int32_t cols, F f) {
-  f64v sums[2] = {};
-  float values[LANES];
-  int32_t c = 0;
-  for (; c <= cols - LANES; c += LANES) {
-    store(values, f(loadFloat<dtype>(x, start + c)));
-    sums[0] += widen(values);
-    sums[1] += widen(values + HALF);
-  }
-  double sum = sumOf(sums[0] + sums[1]);
-  if (c < cols) {
-    f32v rest = f(loadFloatPartial(x, dtype, start + c, cols - c));
-    for (int i = 0; i < cols - c; i++) sum += rest[i];
-  }
-  return sum;
-}
-
 /* shrink(z), where |z| is above the threshold; below it the result is 0, and it mostly is. */
 template <int dtype> INLINE f32v hqqShrink(f32v z, float threshold, float weight, float norm) {
   f32v e = {};
@@ -56,49 +38,71 @@ template <int dtype> INLINE f32v hqqShrink(f32v z, float threshold, float weight
   return e;
 }
 
-void hqqShift(const void* x, int32_t dtype, const void* scale, void* shift, void* trial, float* error,
-              int32_t* iterations, int32_t rows, int32_t cols, int32_t levels, float norm, float beta,
-              float kappa, int32_t maxIterations) {
+/* How far errors are shrunk in a step. */
+struct HqqStep {
+  float weight, threshold, norm;
+
+  HqqStep(double strength, float norm) : weight((float)(1 / strength)), norm(norm) {
+    /* |z| = |z|^(norm − 1)·weight there; a little less, so that rounding decides nothing. */
+    threshold = 0.99f * exp((float)(log((double)weight) / (2 - (double)norm)));
+  }
+};
+
+/* Sums over a row: of the errors' magnitudes, and of what its shift is to become. */
+struct HqqSums {
+  double distance, shift;
+};
+
+template <int dtype>
+INLINE HqqSums hqqSums(const void* x, size_t start, int32_t cols, const HqqRow& row, const HqqStep& step) {
+  WideSum distance, shift;
+  HqqSums rest = {};
+  for (int32_t c = 0; c < cols; c += LANES) {
+    bool whole = c <= cols - LANES;
+    f32v v = whole ? loadFloat<dtype>(x, start + c) : loadFloatPartial(x, dtype, start + c, cols - c);
+    f32v scaled = hqqScaled<dtype>(v, row), z = hqqError<dtype>(v, scaled, row), far = abs(z);
+    f32v e = any(far > step.threshold) ? hqqShrink<dtype>(z, step.threshold, step.weight, step.norm) : f32v{};
+    f32v moved = roundTo<dtype>(scaled - roundTo<dtype>(v - e));
+    if (whole) {
+      distance.add(far);
+      shift.add(moved);
+    } else {
+      for (int i = 0; i < cols - c; i++) rest.distance += far[i], rest.shift += moved[i];
+    }
+  }
+  return {distance.total() + rest.distance, shift.total() + rest.shift};
+}
+
+void hqqShift(const void* x, int32_t dtype, const void* scale, void* shift, void* trial, void* next,
+              float* error, int32_t* iterations, int32_t rows, int32_t cols, int32_t levels, float norm,
+              float beta, float kappa, int32_t maxIterations) {
   withWeightFloat(dtype, [&](auto type) {
     constexpr int xType = decltype(type)::value;
-    auto rowOf = [&](int32_t r, const void* shifts) {
-      return HqqRow{readFloat(scale, dtype, r), readFloat(shifts, dtype, r), (float)levels};
-    };
-    auto measure = [&]() {
+    /* The error of a step and the step behind it, so that x is read once for both. */
+    auto pass = [&](double strength) {
+      HqqStep step(strength, norm);
       eachRow(rows, cols, [&](int32_t r) {
-        HqqRow row = rowOf(r, trial);
-        auto distance = [&](f32v v) { return abs(hqqError<xType>(v, hqqScaled<xType>(v, row), row)); };
-        error[r] = (float)(hqqSum<xType>(x, (size_t)r * cols, cols, distance) / cols);
+        HqqRow row{readFloat(scale, xType, r), readFloat(trial, xType, r), (float)levels};
+        HqqSums sums = hqqSums<xType>(x, (size_t)r * cols, cols, row, step);
+        error[r] = (float)(sums.distance / cols);
+        writeFloat(next, xType, r, (float)(sums.shift / cols));
       });
       double total = 0;
       for (int32_t r = 0; r < rows; r++) total += error[r];
-      return roundTo((float)(total / rows), dtype);
+      return roundTo((float)(total / rows), xType);
     };
     size_t bytes = (size_t)rows * bytesOf(dtype);
     __builtin_memcpy(trial, shift, bytes);
-    float best = measure();
     double strength = beta;
-    *iterations = 0;
-    while (*iterations < maxIterations) {
-      float weight = (float)(1 / strength);
-      /* |z| = |z|^(norm − 1)·weight there; a little less, so that rounding decides nothing. */
-      float threshold = 0.99f * exp((float)(log((double)weight) / (2 - (double)norm)));
-      eachRow(rows, cols, [&](int32_t r) {
-        HqqRow row = rowOf(r, shift);
-        double sum = hqqSum<xType>(x, (size_t)r * cols, cols, [&](f32v v) {
-          f32v scaled = hqqScaled<xType>(v, row);
-          f32v error = hqqError<xType>(v, scaled, row);
-          f32v e = max(abs(error)) > threshold ? hqqShrink<xType>(error, threshold, weight, norm) : f32v{};
-          return roundTo<xType>(scaled - roundTo<xType>(v - e));
-        });
-        writeFloat(trial, dtype, r, (float)(sum / cols));
-      });
+    float best = pass(strength);
+    for (*iterations = 0; *iterations < maxIterations;) {
+      __builtin_memcpy(trial, next, bytes);
+      strength *= kappa;
       ++*iterations;
-      float mean = measure();
+      float mean = pass(strength);
       if (!(mean < best)) return;
       best = mean;
       __builtin_memcpy(shift, trial, bytes);
-      strength *= kappa;
     }
   });
 }

@@ -19,6 +19,7 @@ import { dtypeOfCode, encodeFloat, roundHalfEven, roundTo, toNumbers } from '../
  * @param scale [rows] in x's dtype
  * @param shift [rows] in x's dtype: where the search starts, and what it finds
  * @param trial [rows] in x's dtype: the shifts of the last step, kept or not
+ * @param next [rows] in x's dtype: the step behind that one, with which hqq itself ends
  * @param error [rows] float32: mean |x − (scale·q − trial)| of each row
  * @param iterations [1] int32: the steps taken, the last one included
  * @param levels the largest code, 2^bits − 1
@@ -30,6 +31,7 @@ export function hqqShift(
   scale: HostArray,
   shift: HostArray,
   trial: HostArray,
+  next: HostArray,
   error: Float32Array,
   iterations: Int32Array,
   rows: number,
@@ -53,40 +55,36 @@ export function hqqShift(
     const smaller = round(Math.abs(z) - round(weight * round(Math.abs(z) ** (Math.fround(norm) - 1))))
     return Math.sign(z) * Math.max(smaller, 0)
   }
-  /** The mean error under these shifts, and of each row. */
-  const measure = (shifts: ArrayLike<number>) => {
+  let strength = Math.fround(beta)
+  /** The mean error under the shifts of `trial`, that of each row, and the step that follows. */
+  const pass = () => {
+    const shifts = toNumbers(name, trial)
+    const weight = Math.fround(1 / strength)
     let total = 0
     for (let r = 0; r < rows; r++) {
-      let sum = 0
+      let [distance, sum] = [0, 0]
       for (let i = r * cols; i < (r + 1) * cols; i++) {
-        sum += Math.abs(round(values[i] - round(product(values[i], r, shifts[r]) - shifts[r])))
+        const scaled = product(values[i], r, shifts[r])
+        const z = round(values[i] - round(scaled - shifts[r]))
+        distance += Math.abs(z)
+        sum += round(scaled - round(values[i] - shrink(z, weight)))
       }
-      error[r] = sum / cols
+      error[r] = distance / cols
+      next[r] = encodeFloat(name, sum / cols)
       total += error[r]
     }
     return round(total / rows)
   }
   trial.set(shift as never)
-  let best = measure(toNumbers(name, trial))
-  let strength = Math.fround(beta)
+  let best = pass()
   iterations[0] = 0
   while (iterations[0] < maxIterations) {
-    const shifts = toNumbers(name, shift)
-    const weight = Math.fround(1 / strength)
-    for (let r = 0; r < rows; r++) {
-      let sum = 0
-      for (let i = r * cols; i < (r + 1) * cols; i++) {
-        const scaled = product(values[i], r, shifts[r])
-        const e = shrink(round(values[i] - round(scaled - shifts[r])), weight)
-        sum += round(scaled - round(values[i] - e))
-      }
-      trial[r] = encodeFloat(name, sum / cols)
-    }
+    trial.set(next as never)
+    strength *= Math.fround(kappa)
     iterations[0]++
-    const mean = measure(toNumbers(name, trial))
+    const mean = pass()
     if (!(mean < best)) return
     best = mean
     shift.set(trial as never)
-    strength *= Math.fround(kappa)
   }
 }

@@ -10,6 +10,8 @@ static void gramTile(const float* x, float* h, int32_t M, int32_t K, int32_t m, 
                      float share) {
   Blocks& scratch = scratchHere<Blocks>();
   int32_t rows = K - m < GRAM_ROWS ? K - m : GRAM_ROWS, last = K - n < GRAM_COLS ? K : n + GRAM_COLS;
+  /* Nothing is wanted of what lies below the diagonal as a whole. */
+  if (n < m) n += (m - n) / PANEL_COLS * PANEL_COLS;
   for (int32_t r = m; r < m + rows; r++)
     for (int32_t c = n; c < last; c += LANES) {
       float* to = h + (size_t)r * K + c;

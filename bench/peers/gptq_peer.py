@@ -1,10 +1,9 @@
-"""GPTQModel's quantization of a model of floats: python gptq.py FOLDER SAMPLES LENGTH; see bench/gptq.ts."""
+"""GPTQModel's quantization of a model of floats: python gptq_peer.py FOLDER IDS; see bench/algorithms.ts."""
 
 import importlib.machinery
+import json
 import os
-import resource
 import sys
-import time
 import types
 
 # As many as its loader wants; a machine of two processors has one.
@@ -16,21 +15,15 @@ datasets.Dataset = datasets.load_dataset = None
 sys.modules["datasets"] = datasets
 
 import torch
+from usage import measured
+
 from gptqmodel import GPTQModel, QuantizeConfig
 
-folder, samples, length = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+folder, ids = sys.argv[1], json.load(open(sys.argv[2]))
 torch.set_num_threads(2)
-generator = torch.Generator().manual_seed(1)
-data = [
-    {"input_ids": torch.randint(0, 40000, (length,), generator=generator).tolist(), "attention_mask": [1] * length}
-    for _ in range(samples)
-]
+data = [{"input_ids": sample, "attention_mask": [1] * len(sample)} for sample in ids]
 config = QuantizeConfig(
     bits=4, group_size=128, sym=True, desc_act=False, act_group_aware=False, damp_percent=0.01, offload_to_disk=False
 )
 model = GPTQModel.load(folder, config, dtype=torch.float32, device="cpu")
-start = time.perf_counter()
-model.quantize(data, batch_size=1, calibration_sort=None)
-seconds = time.perf_counter() - start
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-print(f"{seconds:.1f} s, peak {peak} MiB")
+measured(lambda: model.quantize(data, batch_size=1, calibration_sort=None))
