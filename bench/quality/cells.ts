@@ -53,8 +53,9 @@ export async function measureCells({ bits, only = '', onCell }: Asked, trials: T
 
 /** The cell comes into the place of one of the same recipe and bits; all are in the order of the recipes. */
 export function withCell(cells: readonly Cell[], cell: Cell): Cell[] {
-  const place = ({ algorithm, bits }: Cell) => 10 * recipes.findIndex(({ name }) => name === algorithm) - bits
-  return [...cells.filter((other) => place(other) !== place(cell)), cell].sort((a, b) => place(a) - place(b))
+  const others = cells.filter(({ algorithm, bits }) => algorithm !== cell.algorithm || bits !== cell.bits)
+  const all = [...others, cell].sort((a, b) => b.bits - a.bits)
+  return recipes.flatMap(({ name }) => all.filter(({ algorithm }) => algorithm === name))
 }
 
 /** CPU seconds that a process takes for something, on all its threads. */

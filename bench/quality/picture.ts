@@ -10,7 +10,7 @@ const curves = new Map([
   ['rounding', 'rounding'],
   ['hqq, groups of 64', 'hqq'],
   ['gptq', 'gptq'],
-  ['and scales searched (fast)', 'fast'],
+  ['gptq, groups in order, scales searched (fast)', 'fast'],
   ['then scales and rounding trained (good)', 'good'],
   ['the same for longer (best)', 'best'],
 ])
@@ -47,7 +47,7 @@ function curvesOf(plotting: Plotting, title: string, { figure, float, cells }: M
       })),
   )
   return dots(plotting, {
-    ...{ name: title, title, caption: '', joined: true, rows },
+    ...{ name: title, title, caption: '', joined: true, rows, series: [...curves.values()] },
     x: { label: 'bits a weight, scales and zero points counted' },
     y: { label, log: 10 },
   })

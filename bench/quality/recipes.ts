@@ -35,7 +35,7 @@ export const recipes: readonly Recipe[] = [
   { name: 'awq', algorithms: (bits) => [awq({ bits, ...groups })] },
   { name: 'gptq', algorithms: (bits) => [gptq({ bits, ...groups, actOrder: false })] },
   { name: 'gptq, groups in order', algorithms: (bits) => [gptq({ bits, ...inOrder })] },
-  { name: 'and scales searched (fast)', algorithms: preset('fast') },
+  { name: 'gptq, groups in order, scales searched (fast)', algorithms: preset('fast') },
   { name: 'the same with gptaq', algorithms: (bits) => [gptaq({ bits, ...inOrder, scaleSearch: true })] },
   { name: 'the same, rotated', algorithms: async (bits) => [rotate(), ...(await preset('fast')(bits))] },
   { name: 'autoRound', algorithms: (bits) => [autoRound({ bits, ...groups, iterations: 100 })] },

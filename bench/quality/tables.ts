@@ -1,4 +1,5 @@
 import type { Cell, Figure, Measured } from './cells.ts'
+import { recipes } from './recipes.ts'
 
 /** A row of a table: columns by name. */
 export type Row = Record<string, string>
@@ -30,9 +31,10 @@ export function tableOf({ figure, float, cells }: Measured): Row[] {
  * float model's, or of KL.
  */
 export function sharesOf(models: Readonly<Record<string, Measured>>): Row[] {
-  const names = [
-    ...new Set(Object.values(models).flatMap(({ cells }) => cells.map(({ algorithm }) => algorithm))),
-  ]
+  const measured = new Set(
+    Object.values(models).flatMap(({ cells }) => cells.map(({ algorithm }) => algorithm)),
+  )
+  const names = recipes.map(({ name }) => name).filter((name) => measured.has(name))
   return names.map((algorithm) => {
     const shares = Object.entries(models).flatMap(([model, measured]) =>
       allBits.map((bits) => [`${model}, ${bits} bits`, shareOf(measured, algorithm, bits)]),
