@@ -56,7 +56,6 @@ struct Blocks {
   alignas(64) float panel[PANEL_DEPTH * PANEL_COLS + LANES];
 };
 
-INLINE int32_t ceilDivide(int64_t a, int64_t b) { return (int32_t)((a + b - 1) / b); }
 
 /*
  * One tile, whose place in y is brought near while its sums are made: y [rows, cols <= TILE_COLS] = start +
