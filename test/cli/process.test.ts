@@ -227,7 +227,7 @@ for (const [name, args, says] of [
   [
     'a missing option',
     ['quantize', stories, '--weights', 'int4'],
-    /required option '--out <folder>' not specified/,
+    /required option '--out <path>' not specified/,
   ],
   ['an unknown option', ['inspect', stories, '--jsno'], /unknown option '--jsno' \(Did you mean --json\?\)/],
   [
