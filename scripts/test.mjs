@@ -47,10 +47,13 @@ if (!existsSync('build/lowbit.node')) {
 // Hundreds of processes read the same modules: what Node makes of one is kept for the others.
 process.env.NODE_COMPILE_CACHE ??= join(process.cwd(), 'build', 'compiled')
 
+// Whether a page stays alive is seen where nothing else runs.
+const concurrency = asked.includes('test/browser') ? 1 : 2
+
 let passed = 0
 let failed = 0
 let skipped = 0
-const tests = run({ files, concurrency: 2, execArgv: ['--conditions=lowbit-source'] })
+const tests = run({ files, concurrency, execArgv: ['--conditions=lowbit-source'] })
 // A file is a test of its own to the runner; only those within count, and a file that fails without any.
 tests.on('test:pass', ({ details, skip }) => {
   if (skip) skipped++

@@ -64,9 +64,10 @@ async function run(how: How, bits: number, signal: AbortSignal): Promise<void> {
     progress.removeAttribute('value')
     addRow(how, String(bits), memoryFootprint(model), await measure())
     const folder = new Map<string, Uint8Array<ArrayBuffer>>()
-    await save(model, memoryFolder(folder), { signal })
+    const warnings: string[] = []
+    await save(model, memoryFolder(folder), { signal, onWarning: (message) => warnings.push(message) })
     await offer(folder, bits, signal)
-    status.textContent = `Quantized in ${seconds} s.`
+    status.textContent = [`Quantized in ${seconds} s.`, ...warnings].join(' ')
   } finally {
     model.dispose()
   }
