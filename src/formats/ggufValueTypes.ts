@@ -5,13 +5,27 @@ export interface GgufNumberType {
   write(view: DataView, at: number, value: number | bigint): void
 }
 
+/** The names of the types of numbers, true and false among them. */
+export type GgufNumberName =
+  | 'uint8'
+  | 'int8'
+  | 'uint16'
+  | 'int16'
+  | 'uint32'
+  | 'int32'
+  | 'float32'
+  | 'bool'
+  | 'uint64'
+  | 'int64'
+  | 'float64'
+
 /** A type of metadata: its name, and of numbers how one is read and written. */
 export interface GgufValueType {
   readonly name: string
   readonly number?: GgufNumberType
 }
 
-const numbers = {
+const numbers: Record<GgufNumberName, GgufNumberType> = {
   uint8: {
     bytes: 1,
     read: (view, at) => view.getUint8(at),
@@ -67,10 +81,7 @@ const numbers = {
     read: (view, at) => view.getFloat64(at, true),
     write: (view, at, value) => view.setFloat64(at, Number(value), true),
   },
-} satisfies Record<string, GgufNumberType>
-
-/** The names of the types of numbers, true and false among them. */
-export type GgufNumberName = keyof typeof numbers
+}
 
 /** The types in the order of their ids. */
 const names = [
