@@ -30,15 +30,13 @@ export async function scratchFile(folder = tmpdir()): Promise<ScratchFile> {
         done += bytesWritten
       }
     },
-    async read(offset, length) {
-      const bytes = new Uint8Array(length)
-      for (let done = 0; done < length; ) {
-        const { bytesRead } = await handle.read(bytes, done, length - done, offset + done)
+    async read(offset, into) {
+      for (let done = 0; done < into.byteLength; ) {
+        const { bytesRead } = await handle.read(into, done, into.byteLength - done, offset + done)
         if (bytesRead === 0)
           throw new FormatError(`scratch file in ${folder}: must keep what was written; it ends`)
         done += bytesRead
       }
-      return bytes
     },
     async close() {
       await handle.close()

@@ -63,7 +63,8 @@ export interface FileSink extends ByteSink {
 export interface ScratchFile {
   /** @throws FormatError if the disk has no room */
   write(offset: number, bytes: Uint8Array): Promise<void>
-  read(offset: number, length: number): Promise<Uint8Array>
+  /** Fills `into` with what lies there. */
+  read(offset: number, into: Uint8Array): Promise<void>
   close(): Promise<void>
 }
 

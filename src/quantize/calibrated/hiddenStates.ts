@@ -50,9 +50,14 @@ export class HiddenStates {
       this.kept[sample] = { tensor: state }
       return true
     }
-    const { shape, dtype } = state
-    const bytes = await state.readBytes().finally(() => state.dispose())
-    this.kept[sample] = { place: await this.scratch.write(bytes), shape, dtype }
+    const { shape, dtype, byteLength } = state
+    const place = await this.scratch
+      .passing(byteLength, async (buffer) => {
+        await this.device.read(state, byteLength, buffer)
+        return this.scratch.write(buffer)
+      })
+      .finally(() => state.dispose())
+    this.kept[sample] = { place, shape, dtype }
     return true
   }
 
@@ -68,8 +73,16 @@ export class HiddenStates {
   }
 
   private async read({ place, shape, dtype }: Exclude<Kept, { tensor: Tensor }>): Promise<Tensor> {
-    const bytes = await this.scratch.read(place, numel(shape) * dtypes[dtype].bytes)
-    return Tensor.fromBytes(this.device, bytes, shape, dtype)
+    const { scratch, device } = this
+    return scratch.passing(numel(shape) * dtypes[dtype].bytes, async (buffer) => {
+      await scratch.read(place, buffer)
+      const tensor = Tensor.empty(device, shape, dtype)
+      await device.upload(tensor, buffer).catch((error) => {
+        tensor.dispose()
+        throw error
+      })
+      return tensor
+    })
   }
 
   private forget(kept: Kept | undefined): void {

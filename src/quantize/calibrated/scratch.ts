@@ -2,7 +2,8 @@
 export interface ScratchFile {
   /** @throws FormatError if the disk has no room */
   write(offset: number, bytes: Uint8Array): Promise<void>
-  read(offset: number, length: number): Promise<Uint8Array>
+  /** Fills `into` with what lies there. */
+  read(offset: number, into: Uint8Array): Promise<void>
   close(): Promise<void>
 }
 
@@ -20,6 +21,8 @@ export class Scratch {
   private file: Promise<ScratchFile> | null = null
   private end = 0
   private free: Place[] = []
+  private buffer = new Uint8Array(0)
+  private lent = false
 
   /** @param open makes the file, when it is first needed */
   constructor(maxBytes: number, open: () => Promise<ScratchFile>) {
@@ -39,6 +42,21 @@ export class Scratch {
     this.heldBytes -= bytes
   }
 
+  /**
+   * Lends a buffer of so many bytes for a way to the file or from it. It is the same each time: a new one for
+   * each state would be memory that is held until garbage is collected.
+   */
+  async passing<R>(bytes: number, use: (buffer: Uint8Array<ArrayBuffer>) => Promise<R>): Promise<R> {
+    if (this.lent) return use(new Uint8Array(bytes))
+    if (this.buffer.byteLength < bytes) this.buffer = new Uint8Array(bytes)
+    this.lent = true
+    try {
+      return await use(this.buffer.subarray(0, bytes))
+    } finally {
+      this.lent = false
+    }
+  }
+
   async write(bytes: Uint8Array): Promise<Place> {
     this.file ??= this.open()
     const found = this.free.findIndex(({ capacity }) => capacity >= bytes.byteLength)
@@ -49,9 +67,9 @@ export class Scratch {
     return place
   }
 
-  async read({ offset }: Place, length: number): Promise<Uint8Array> {
+  async read({ offset }: Place, into: Uint8Array): Promise<void> {
     if (!this.file) throw new Error('scratch: nothing was written')
-    return (await this.file).read(offset, length)
+    await (await this.file).read(offset, into)
   }
 
   /** What lies there is not needed any more. */
