@@ -1,3 +1,5 @@
+import type { Bytes } from '../../core/dtype.ts'
+
 /** A file of a run's own, which is gone with it. */
 export interface ScratchFile {
   /** @throws FormatError if the disk has no room */
@@ -46,7 +48,7 @@ export class Scratch {
    * Lends a buffer of so many bytes for a way to the file or from it. It is the same each time: a new one for
    * each state would be memory that is held until garbage is collected.
    */
-  async passing<R>(bytes: number, use: (buffer: Uint8Array<ArrayBuffer>) => Promise<R>): Promise<R> {
+  async passing<R>(bytes: number, use: (buffer: Bytes) => Promise<R>): Promise<R> {
     if (this.lent) return use(new Uint8Array(bytes))
     if (this.buffer.byteLength < bytes) this.buffer = new Uint8Array(bytes)
     this.lent = true
