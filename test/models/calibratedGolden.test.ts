@@ -38,7 +38,8 @@ const models: Golden[] = [
     folder: 'stories260K/gptq-w4-g32-asym-desc_act',
     options: { bits: 4, symmetric: false, actOrder: true },
   },
-  // Two of its 1152 rows have a code on the edge of two, and all behind it in the row are others.
+  // Two of its 1152 rows have a code on the edge of two, at 2.50009 and 0.5 steps in float64 (rows 71 and 100 of
+  // mlp.c_proj, columns 200 and 384): what comes behind it in the row is other weights'.
   { folder: 'shakespeare-gpt2-1M/gptq-w3-g32-sym', options: { bits: 3 }, equal: 0.998 },
   {
     folder: 'shakespeare-gpt2-1M/gptq-w4-g128-sym',
@@ -108,7 +109,7 @@ async function equalCodes(library: CausalLM, model: CausalLM) {
     // Scales of 16 bits may be rounded apart; a code apart is 1 / 128 of the range, or more.
     const largest = Math.max(...theirs.map(Math.abs))
     const alike = Array.from(theirs).filter(
-      (value, i) => Math.abs(value - ours[i]) < 2 ** -9 * Math.abs(value) + 1e-5 * largest,
+      (value, i) => Math.abs(value - ours[i]) < 2 ** -10 * Math.abs(value) + 1e-5 * largest,
     ).length
     for (const part of ['every', ...(/\.0\./.test(path) ? ['first' as const] : [])] as const) {
       equal[part] += alike
