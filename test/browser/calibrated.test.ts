@@ -1,17 +1,11 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { cpSync, readFileSync } from 'node:fs'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import type { Server } from 'node:http'
-import { tmpdir } from 'node:os'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, before, test } from 'node:test'
-import type { Browser, Page } from 'playwright-core'
-import { bundle } from '../../examples/browser/build.ts'
-import { serve, urlOf } from '../../examples/browser/serve.ts'
+import { test } from 'node:test'
 import { gptq, loadCausalLM, memoryFolder, openDevice, quantizeCalibrated, save } from '../../src/index.ts'
 import { stories } from '../models/golden.ts'
-import { openChromium, watchComplaints } from './chromium.ts'
+import { ApiPages } from './apiPages.ts'
 
 /* GPTQ in a page: the files that it writes are Node's, byte for byte; an aborted run leaves the model alone. */
 
@@ -19,33 +13,7 @@ const text = readFileSync(join(stories, '../tinystories.txt'), 'utf8').slice(0, 
 const settings = { bits: 4, groupSize: 32, symmetric: false, actOrder: true }
 const sampling = { samples: 4, length: 64, exclude: 'lm_head' }
 
-let folder = ''
-let browser: Browser
-const servers: Server[] = []
-
-before(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'lowbit-browser-'))
-  await bundle({ main: join(import.meta.dirname, 'lowbit.ts') }, folder)
-  const html = '<!doctype html><link rel="icon" href="data:,"><script type="module" src="main.js"></script>'
-  await writeFile(join(folder, 'index.html'), html)
-  cpSync(stories, join(folder, 'stories260K'), { recursive: true })
-  browser = await openChromium()
-})
-after(async () => {
-  await browser?.close()
-  for (const server of servers) server.close()
-  await rm(folder, { recursive: true, force: true })
-})
-
-async function openPage(isolated: boolean): Promise<{ page: Page; complaints: string[] }> {
-  const server = await serve(folder, { isolated })
-  servers.push(server)
-  const page = await browser.newPage()
-  const complaints = watchComplaints(page, { asking: true })
-  await page.goto(urlOf(server))
-  await page.waitForFunction(() => 'lowbit' in globalThis)
-  return { page, complaints }
-}
+const pages = new ApiPages()
 
 /** SHA-256 of each file that Node writes after GPTQ on WebAssembly. */
 async function digestsOfNode(): Promise<Record<string, string>> {
@@ -63,7 +31,7 @@ test('GPTQ in a page writes the very files that it writes in Node, with one thre
   const expected = await digestsOfNode()
   assert.ok(expected['model.safetensors'] && expected['config.json'])
   for (const isolated of [true, false]) {
-    const { page, complaints } = await openPage(isolated)
+    const { page, complaints } = await pages.open(isolated)
     const done = await page.evaluate(
       async ([text, settings, sampling]) => {
         const { gptq, loadCausalLM, memoryFolder, quantizeCalibrated, save } = globalThis.lowbit
@@ -96,7 +64,7 @@ test('GPTQ in a page writes the very files that it writes in Node, with one thre
 })
 
 test('a run that is aborted half-way in a page leaves the model as it was, and the next one is none the worse', async () => {
-  const { page, complaints } = await openPage(true)
+  const { page, complaints } = await pages.open(true)
   const done = await page.evaluate(
     async ([text, settings, sampling]) => {
       const { gptq, loadCausalLM, memoryFootprint, perplexity, quantizeCalibrated } = globalThis.lowbit

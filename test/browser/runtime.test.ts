@@ -1,17 +1,12 @@
 import assert from 'node:assert/strict'
-import { cpSync, readdirSync, readFileSync } from 'node:fs'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import type { Server } from 'node:http'
-import { tmpdir } from 'node:os'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { after, before, test } from 'node:test'
+import { test } from 'node:test'
 import { gzipSync } from 'node:zlib'
-import type { Browser, Page } from 'playwright-core'
-import { bundle } from '../../examples/browser/build.ts'
-import { serve, urlOf } from '../../examples/browser/serve.ts'
+import type { Page } from 'playwright-core'
 import { freeze, loadCausalLM, openDevice, perplexity, quantize } from '../../src/index.ts'
 import { inputs, manifest, stories } from '../models/golden.ts'
-import { openChromium, watchComplaints } from './chromium.ts'
+import { ApiPages } from './apiPages.ts'
 
 /*
  * The API in a page: the same numbers as Python's and Node's, a main thread that stays free, a small bundle.
@@ -20,42 +15,13 @@ import { openChromium, watchComplaints } from './chromium.ts'
 /** A frame may come late by this much while the model computes. */
 const longestPauseMs = 50
 
-let folder = ''
-let bundled: Map<string, number>
-let browser: Browser
-const servers: Server[] = []
-
-before(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'lowbit-browser-'))
-  bundled = await bundle({ main: join(import.meta.dirname, 'lowbit.ts') }, folder)
-  await writeFile(
-    join(folder, 'index.html'),
-    '<!doctype html><link rel="icon" href="data:,"><script type="module" src="main.js"></script>',
-  )
-  cpSync(stories, join(folder, 'stories260K'), { recursive: true })
-  browser = await openChromium()
-})
-after(async () => {
-  await browser?.close()
-  for (const server of servers) server.close()
-  await rm(folder, { recursive: true, force: true })
-})
-
-async function openPage(isolated: boolean): Promise<{ page: Page; complaints: string[] }> {
-  const server = await serve(folder, { isolated })
-  servers.push(server)
-  const page = await browser.newPage()
-  const complaints = watchComplaints(page, { asking: true })
-  await page.goto(urlOf(server))
-  await page.waitForFunction(() => 'lowbit' in globalThis)
-  return { page, complaints }
-}
+const pages = new ApiPages()
 
 for (const isolated of [true, false]) {
   const place = isolated ? 'isolated' : 'not isolated'
 
   test(`${place}: perplexity of a window is Python's, and Node's to 1e-6`, async (t) => {
-    const { page, complaints } = await openPage(isolated)
+    const { page, complaints } = await pages.open(isolated)
     const ids = inputs.ppl_ids.slice(0, manifest.context)
     const measured = await page.evaluate(async (window) => {
       const { freeze, loadCausalLM, perplexity, quantize } = globalThis.lowbit
@@ -93,7 +59,7 @@ for (const isolated of [true, false]) {
   })
 
   test(`${place}: the main thread is never blocked for ${longestPauseMs} ms while a model generates`, async (t) => {
-    const { page } = await openPage(isolated)
+    const { page } = await pages.open(isolated)
     await page.evaluate(async () => {
       globalThis.model = await globalThis.lowbit.loadCausalLM('stories260K')
     })
@@ -121,7 +87,7 @@ const absences: Record<string, { status: number; contentType: string; body: stri
 }
 for (const [name, answer] of Object.entries(absences)) {
   test(`a model loads from a server that answers ${name} for what it has not, by a URL with a query`, async () => {
-    const { page } = await openPage(true)
+    const { page } = await pages.open(true)
     const files = readdirSync(stories)
     const asked: URL[] = []
     await page.route('**/stories260K/**', (route) => {
@@ -144,7 +110,7 @@ for (const [name, answer] of Object.entries(absences)) {
 }
 
 test('a checkpoint is opened, converted and verified in a page: by its URL, and as files that were dropped', async () => {
-  const { page, complaints } = await openPage(true)
+  const { page, complaints } = await pages.open(true)
   const done = await page.evaluate(async () => {
     const { convert, loadCausalLM, memoryFolder, openCheckpoint, verify } = globalThis.lowbit
     const remote = await openCheckpoint('stories260K')
@@ -169,17 +135,17 @@ test('a checkpoint is opened, converted and verified in a page: by its URL, and 
 })
 
 test('nothing of Node is in the bundle, and it is small', (t) => {
-  const scripts = readdirSync(folder).filter((name) => name.endsWith('.js'))
+  const scripts = readdirSync(pages.folder).filter((name) => name.endsWith('.js'))
   for (const name of scripts)
     assert.doesNotMatch(
-      readFileSync(join(folder, name), 'utf8'),
+      readFileSync(join(pages.folder, name), 'utf8'),
       /["'`]node:|\brequire\(|worker_threads/,
       name,
     )
-  const gzip = (name: string) => gzipSync(readFileSync(join(folder, name))).length
-  for (const name of readdirSync(folder).filter((found) => /\.(js|wasm)$/.test(found))) {
+  const gzip = (name: string) => gzipSync(readFileSync(join(pages.folder, name))).length
+  for (const name of readdirSync(pages.folder).filter((found) => /\.(js|wasm)$/.test(found))) {
     t.diagnostic(
-      `${name}: ${bundled.get(name) ?? readFileSync(join(folder, name)).length} bytes, gzip ${gzip(name)}`,
+      `${name}: ${pages.bundled.get(name) ?? readFileSync(join(pages.folder, name)).length} bytes, gzip ${gzip(name)}`,
     )
   }
   // The tokenizer and the templates are loaded when used.
