@@ -84,25 +84,18 @@ async function inputs(): Promise<[folder: string, ids: string]> {
 
 const tokens = `${samples} × ${length} tokens`
 const model = layers === 30 ? 'SmolLM2-135M' : `${layers} layers of SmolLM2-135M`
+/** One of the algorithms that see data, beside its library. */
+const beside = (name: 'gptq' | 'awq') => async () => {
+  const files = await inputs()
+  return turns(name, peers[name], [name, ...files], files)
+}
 const works: Record<string, { what: string; run: () => Promise<[Usage, Usage | null]> }> = {
-  gptq: {
-    what: `GPTQ, ${model}, ${tokens}`,
-    run: async () => {
-      const files = await inputs()
-      return turns('gptq', peers.gptq, ['gptq', ...files], files)
-    },
-  },
+  gptq: { what: `GPTQ, ${model}, ${tokens}`, run: beside('gptq') },
   spilled: {
     what: `the same, hidden states in a file`,
     run: async () => turns('gptq', null, ['gptq', ...(await inputs()), '0'], []),
   },
-  awq: {
-    what: `AWQ, ${model}, ${tokens}`,
-    run: async () => {
-      const files = await inputs()
-      return turns('awq', peers.awq, ['awq', ...files], files)
-    },
-  },
+  awq: { what: `AWQ, ${model}, ${tokens}`, run: beside('awq') },
   hqq: {
     what: 'HQQ, 4096 × 4096',
     run: () => turns('hqq', peers.hqq, ['hqq', '4096', '9'], ['4096', '2']),

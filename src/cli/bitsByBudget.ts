@@ -68,12 +68,12 @@ export function candidatesOfFormat(
 }
 
 function bitsOfFormat(format: string | undefined): number[] {
+  if (format === 'gguf') return [4, 5, 8]
   const writer = writingSchemes().find(({ name }) => name === format)?.writer
   if (!writer) return [2, 3, 4, 8]
   const held = [2, 3, 4, 5, 6, 8].filter((each) =>
     writer.types.some((type) => type === unsignedType(each) || (each === 8 && type === qint8)),
   )
-  if (format === 'gguf') return [4, 5, 8]
   if (held.length > 1) return held
   throw new ShapeError(
     `quantize: a format must hold integers of several bits to choose from; ${format} has ${held.length === 0 ? 'none' : `${held[0]} alone`}`,
