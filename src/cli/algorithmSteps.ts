@@ -42,7 +42,7 @@ export async function algorithmSteps(
   { model, algorithms, data, layers }: FinishedRun,
   onProgress?: (done: number, total: number) => void,
 ): Promise<AlgorithmStep[]> {
-  const float = await load()
+  using float = await load()
   const windows = data.slice(0, seenSamples).map((ids) => ids.slice(0, seenTokens))
   const context = Math.min(...windows.map((ids) => ids.length))
   const lost = async (one: CausalLM) => {
@@ -57,16 +57,11 @@ export async function algorithmSteps(
   for (let count = 0; count < working.length; count++) {
     onProgress?.(count, working.length)
     const list = [rounding, ...working.slice(0, count)]
-    const one = await load()
-    try {
-      const run = { ...layers, algorithm: list, data, signal: interrupted, onWarning: () => {} }
-      await quantizeCalibrated(one, run)
-      steps.push({ name: list[count].name, klDivergence: await lost(one) })
-    } finally {
-      one.dispose()
-    }
+    using one = await load()
+    const run = { ...layers, algorithm: list, data, signal: interrupted, onWarning: () => {} }
+    await quantizeCalibrated(one, run)
+    steps.push({ name: list[count].name, klDivergence: await lost(one) })
   }
   steps.push({ name: working[working.length - 1].name, klDivergence: await lost(model) })
-  float.dispose()
   return steps
 }
