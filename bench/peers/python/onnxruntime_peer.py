@@ -64,7 +64,8 @@ def make(work):
     nodes, weights = [], []
     for copy in range(copies):
         names = [f"w{copy}_{i}" for i in range(len(arrays))]
-        weights += [numpy_helper.from_array(array, name) for array, name in zip(arrays, names)]
+        # Values of its own: equal weights would be held, and read, once.
+        weights += [numpy_helper.from_array(np.roll(array, copy), name) for array, name in zip(arrays, names)]
         nodes.append(helper.make_node(name, ["x", *names], [f"y{copy}"], domain=domain, **attributes))
     floating = lambda name, shape: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
     outputs = [floating(f"y{copy}", [m, n]) for copy in range(copies)]
