@@ -1,7 +1,7 @@
-// npm run bench:load [-- --keep FOLDER]
+// npm run bench:load
 //
-// Loading and quantizing on the way from file to file, of a Llama of the shape of Qwen2-0.5B in bfloat16 (988
-// MB, random weights), which is written to a temporary folder first, so that it lies in the page cache:
+// Loading and quantizing on the way from file to file, of the shape of Qwen2-0.5B in bfloat16 (988 MB, random
+// weights), from the page cache:
 //
 //   load             loadCausalLM of the float model, in MB of its file a second
 //   quantize         lowbit quantize --weights int4 --exclude lm_head, start and end of the process included
@@ -10,87 +10,16 @@
 // Each runs in a process of its own, three times; the best time counts, the least CPU time, and
 // the largest peak of resident memory.
 import { spawnSync } from 'node:child_process'
-import {
-  createReadStream,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
-import { open } from 'node:fs/promises'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { shapeModel } from './shape.ts'
 
 const { values } = parseArgs({
-  options: { keep: { type: 'string' }, load: { type: 'string' }, rounds: { type: 'string', default: '3' } },
+  options: { load: { type: 'string' }, rounds: { type: 'string', default: '3' } },
 })
-
-const config = {
-  architectures: ['LlamaForCausalLM'],
-  model_type: 'llama',
-  hidden_size: 896,
-  intermediate_size: 4864,
-  num_hidden_layers: 24,
-  num_attention_heads: 14,
-  num_key_value_heads: 2,
-  head_dim: 64,
-  vocab_size: 151936,
-  max_position_embeddings: 32768,
-  rms_norm_eps: 1e-6,
-  rope_theta: 1e6,
-  hidden_act: 'silu',
-  tie_word_embeddings: true,
-  torch_dtype: 'bfloat16',
-}
-
-function* tensors(): Generator<[name: string, shape: number[]]> {
-  const { hidden_size: hidden, intermediate_size: inner, vocab_size: vocabulary } = config
-  const keyValues = config.num_key_value_heads * config.head_dim
-  yield ['model.embed_tokens.weight', [vocabulary, hidden]]
-  for (let i = 0; i < config.num_hidden_layers; i++) {
-    const layer = `model.layers.${i}`
-    yield [`${layer}.input_layernorm.weight`, [hidden]]
-    yield [`${layer}.mlp.down_proj.weight`, [hidden, inner]]
-    yield [`${layer}.mlp.gate_proj.weight`, [inner, hidden]]
-    yield [`${layer}.mlp.up_proj.weight`, [inner, hidden]]
-    yield [`${layer}.post_attention_layernorm.weight`, [hidden]]
-    yield [`${layer}.self_attn.k_proj.weight`, [keyValues, hidden]]
-    yield [`${layer}.self_attn.o_proj.weight`, [hidden, hidden]]
-    yield [`${layer}.self_attn.q_proj.weight`, [hidden, hidden]]
-    yield [`${layer}.self_attn.v_proj.weight`, [keyValues, hidden]]
-  }
-  yield ['model.norm.weight', [hidden]]
-}
-
-/** Writes the folder: bfloat16 numbers of magnitudes from 2⁻⁸ to 2⁻⁴, both signs. */
-async function writeModel(folder: string): Promise<void> {
-  mkdirSync(folder, { recursive: true })
-  writeFileSync(join(folder, 'config.json'), JSON.stringify(config))
-  const header: Record<string, unknown> = {}
-  let end = 0
-  for (const [name, shape] of tensors()) {
-    const start = end
-    end += 2 * shape.reduce((product, size) => product * size)
-    header[name] = { dtype: 'BF16', shape, data_offsets: [start, end] }
-  }
-  const json = Buffer.from(JSON.stringify(header))
-  const padded = Buffer.concat([Buffer.alloc(8), json, Buffer.alloc((8 - (json.length % 8)) % 8, ' ')])
-  padded.writeBigUInt64LE(BigInt(padded.length - 8))
-  let seed = 1
-  const words = Uint16Array.from({ length: 2 ** 22 + 1 }, () => {
-    seed = (Math.imul(seed, 1664525) + 1013904223) | 0
-    return ((seed >>> 16) & 0x8000) | (0x3b80 + ((seed >>> 12) & 0x1ff))
-  })
-  const block = Buffer.from(words.buffer)
-  const file = await open(join(folder, 'model.safetensors'), 'w')
-  await file.write(padded)
-  for (let at = 0; at < end; at += block.length) await file.write(block, 0, Math.min(block.length, end - at))
-  await file.close()
-}
 
 interface Measured {
   seconds: number
@@ -100,6 +29,7 @@ interface Measured {
   maxRSS: number
 }
 
+const asInt4 = ['--weights', 'int4', '--exclude', 'lm_head']
 const self = fileURLToPath(import.meta.url)
 const cli = fileURLToPath(new URL('../src/cli/main.ts', import.meta.url))
 
@@ -141,31 +71,18 @@ if (values.load !== undefined) {
   console.log(`seconds ${(performance.now() - started) / 1000}`)
   await device.close()
 } else {
-  const root = values.keep ?? mkdtempSync(join(tmpdir(), 'lowbit-load-'))
+  const folder = await shapeModel('float')
+  const root = mkdtempSync(join(tmpdir(), 'lowbit-load-'))
   try {
-    const [folder, out] = [join(root, 'float'), join(root, 'int4')]
-    if (!existsSync(join(folder, 'model.safetensors'))) await writeModel(folder)
-    // Into the page cache, in pieces: the peak of a process counts what the one held that started it.
-    for await (const _ of createReadStream(join(folder, 'model.safetensors'), { highWaterMark: 2 ** 20 }));
+    const out = join(root, 'int4')
     const bytes = (place: string) => statSync(join(place, 'model.safetensors')).size
     best('load', bytes(folder), () => measure([self, '--load', folder]))
     best('quantize', bytes(folder), () => {
       rmSync(out, { recursive: true, force: true })
-      return measure([
-        cli,
-        'quantize',
-        folder,
-        '--weights',
-        'int4',
-        '--exclude',
-        'lm_head',
-        '--out',
-        out,
-        '--json',
-      ])
+      return measure([cli, 'quantize', folder, ...asInt4, '--out', out, '--json'])
     })
     best('load quantized', bytes(out), () => measure([self, '--load', out]))
   } finally {
-    if (values.keep === undefined) rmSync(root, { recursive: true, force: true })
+    rmSync(root, { recursive: true, force: true })
   }
 }

@@ -1,9 +1,10 @@
-// npm run bench:models [-- --gguf FILE] [--threads 2] [--runs 7] [--json] [--record]
+// npm run bench:models [-- --gguf FILE | --shape qwen2-0.5b] [--threads 2] [--runs 7] [--json] [--record]
 //
 // lowbit beside llama.cpp (node-llama-cpp) on one model, each in processes of its own, in alternating rounds:
 // speed, what the machine could do at most, memory, pauses. Without --gguf the model is
-// SmolLM2-135M-Instruct, fetched when first needed. --record writes bench/results/models*.json and remakes
-// the tables of README.md from them; then let the machine do nothing else.
+// SmolLM2-135M-Instruct, fetched when first needed; with --shape one of that shape with random weights, in
+// Q4_0. --record writes bench/results/models*.json (shape*.json) and remakes the tables of the documentation
+// from them; then let the machine do nothing else.
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { cpus, loadavg } from 'node:os'
@@ -17,10 +18,12 @@ import { installPeer } from './peers/client.ts'
 import { type Footprint, measureFootprint } from './peers/footprint.ts'
 import { measureSpeed, workOf } from './peers/measure.ts'
 import { footprintRows, limitRows, type Row, sameTokens, shortRows, speedRows, text } from './peers/report.ts'
+import { shapeModel } from './shape.ts'
 
 const { values } = parseArgs({
   options: {
     gguf: { type: 'string' },
+    shape: { type: 'string' },
     threads: { type: 'string', default: '2' },
     runs: { type: 'string', default: '7' },
     json: { type: 'boolean', default: false },
@@ -31,8 +34,11 @@ const [threads, runs] = [Number(values.threads), Number(values.runs)]
 const log = (line: string) => process.stderr.write(line + '\n')
 
 const fetchModel = fileURLToPath(new URL('../scripts/fetch-smollm2.mjs', import.meta.url))
+if (values.shape !== undefined && values.shape !== 'qwen2-0.5b')
+  throw new Error(`--shape: must be qwen2-0.5b; received ${values.shape}`)
 const model =
   values.gguf ??
+  (values.shape && (await shapeModel('q4_0.gguf'))) ??
   execFileSync(process.execPath, [fetchModel], {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -127,7 +133,8 @@ if (values.json)
 else console.log([...Object.values(tables), agreement].map(text).join('\n'))
 if (values.record) {
   for (const [name, rows] of Object.entries(tables)) {
-    writeFileSync(new URL(`results/${name}.json`, import.meta.url), JSON.stringify(rows, null, 2) + '\n')
+    const file = values.shape ? name.replace('models', 'shape') : name
+    writeFileSync(new URL(`results/${file}.json`, import.meta.url), JSON.stringify(rows, null, 2) + '\n')
   }
   execFileSync(process.execPath, [fileURLToPath(new URL('../scripts/readme.mjs', import.meta.url))], {
     stdio: 'inherit',
