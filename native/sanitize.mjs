@@ -2,11 +2,13 @@
 //
 //   node native/sanitize.mjs [address,undefined] [thread]
 //   LOWBIT_KERNELS=gemm,conv2d node native/sanitize.mjs      only the cases of these kernels
+//   LOWBIT_ISA=avx512 node native/sanitize.mjs               with this instruction set, in place of AVX2 or NEON
 import { spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { readKernels, unitSource } from './def.mjs'
+import { instructionSets } from './flags.mjs'
 import { recordCases } from './recordCases.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -22,22 +24,23 @@ function run(command, args) {
 recordCases(join(folder, 'cases.bin'))
 writeFileSync(join(folder, 'kernels.cc'), unitSource(readKernels()))
 
-const target =
-  process.arch === 'x64'
-    ? ['-DLOWBIT_ISA=isa_avx2', '-mavx2', '-mfma', '-mf16c', '-mbmi2']
-    : ['-DLOWBIT_ISA=isa_neon']
+const isa = process.env.LOWBIT_ISA ?? { x64: 'avx2', arm64: 'neon' }[process.arch]
+const isaFlags = instructionSets[process.arch]?.[isa]
+if (!isaFlags)
+  throw new Error(`sanitize: LOWBIT_ISA must be an instruction set of ${process.arch}; received ${isa}`)
 const sanitizers = process.argv.length > 2 ? process.argv.slice(2) : ['address,undefined', 'thread']
 const flags = [
   '-std=c++17',
   '-O1',
-  '-g',
+  '-g1',
   '-ffp-contract=off',
   '-fno-math-errno',
   '-Wno-psabi',
   '-I.',
   '-Inative',
   '-pthread',
-  ...target,
+  ...isaFlags,
+  `-DLOWBIT_ISA=isa_${isa}`,
 ]
 const files = [join(folder, 'kernels.cc'), 'native/driver.cc', 'native/parallel.cc']
 for (const sanitizer of sanitizers) {
@@ -50,6 +53,6 @@ for (const sanitizer of sanitizers) {
     '-o',
     program,
   ])
-  console.log(`sanitize: ${sanitizer}, ${threads} threads`)
+  console.log(`sanitize: ${sanitizer}, ${isa}, ${threads} threads`)
   run(program, [join(folder, 'cases.bin'), String(threads)])
 }
