@@ -67,6 +67,9 @@ typedef uint32_t u32v __attribute__((vector_size(LANES * 4)));
 typedef uint16_t u16v __attribute__((vector_size(LANES * 2)));
 typedef uint8_t u8v __attribute__((vector_size(LANES)));
 
+/* 1 in each byte of a word. */
+constexpr uint64_t EACH_BYTE = 0x0101010101010101;
+
 /*
  * A number that a generic lambda sees as a compile-time constant: `constexpr int n =
  * decltype(constant)::value`.

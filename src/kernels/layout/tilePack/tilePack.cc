@@ -17,11 +17,29 @@ template <int bits> INLINE uint32_t tilePackWord(const uint8_t* row, int32_t w, 
   return word;
 }
 
+/* Words of 16 whole rows, eight codes of 4 bits each: both halves of eight bytes, one shifted into the other. */
+INLINE void tilePackHalves(const uint8_t* x, uint8_t* to, int32_t words, int32_t cols) {
+  for (int32_t w = 0; w < words; w++, to += 64) {
+    for (int row = 0; row < 16; row++) {
+      uint64_t codes = loadAs<uint64_t>(x + (size_t)row * cols + 8 * w) & 15 * EACH_BYTE;
+      storeAs(to + 4 * row, (uint32_t)(codes | codes >> 28));
+    }
+  }
+}
+
 template <int bits> static void tilePackCodes(const uint8_t* x, uint8_t* tiles, int32_t rows, int32_t cols) {
   int32_t words = tileWords(bits, cols);
   eachTileRow(rows, words * 4, [&](int32_t t) {
     uint8_t* to = tiles + (size_t)t * words * 64;
-    for (int32_t w = 0; w < words; w++) {
+    int32_t w = 0;
+    if constexpr (bits == 4) {
+      if (t * 16 + 16 <= rows) {
+        w = cols / 8;
+        tilePackHalves(x + (size_t)t * 16 * cols, to, w, cols);
+        to += w * 64;
+      }
+    }
+    for (; w < words; w++) {
       for (int32_t row = t * 16; row < t * 16 + 16; row++, to += 4) {
         uint32_t word = row < rows ? tilePackWord<bits>(x + (size_t)row * cols, w, cols) : 0;
         __builtin_memcpy(to, &word, 4);
