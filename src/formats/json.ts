@@ -162,7 +162,7 @@ export function pythonFloat(value: number): string {
 export class JsonObject {
   readonly name: string
   private readonly prefix: string
-  private readonly fields: ReadonlyMap<string, unknown>
+  private readonly fields: Readonly<Record<string, unknown>>
 
   /** @throws FormatError if `value` is not an object. */
   constructor(value: unknown, name: string, path = '') {
@@ -171,7 +171,7 @@ export class JsonObject {
     }
     this.name = name
     this.prefix = path === '' ? '' : `${path}.`
-    this.fields = new Map(Object.entries(value))
+    this.fields = value as Record<string, unknown>
   }
 
   /** What messages call it: `config.json: quantization_config`. */
@@ -180,7 +180,7 @@ export class JsonObject {
   }
 
   keys(): string[] {
-    return [...this.fields.keys()]
+    return Object.keys(this.fields)
   }
 
   has(key: string): boolean {
@@ -189,7 +189,7 @@ export class JsonObject {
 
   /** The field as it stands; undefined when absent or null. */
   get(key: string): unknown {
-    return this.fields.get(key) ?? undefined
+    return this.own(key) ?? undefined
   }
 
   string(key: string, fallback?: string): string {
@@ -256,24 +256,27 @@ export class JsonObject {
 
   /** This object with the fields of another in the place of its own, as Python's `dict.update` gives it. */
   with(other: JsonObject): JsonObject {
-    const fields = Object.fromEntries([...this.fields, ...other.fields])
-    return new JsonObject(fields, this.name, this.prefix.slice(0, -1))
+    return new JsonObject({ ...this.fields, ...other.fields }, this.name, this.prefix.slice(0, -1))
   }
 
   object(key: string): JsonObject {
-    return new JsonObject(this.fields.get(key), this.name, `${this.prefix}${plainKey(key)}`)
+    return new JsonObject(this.own(key), this.name, `${this.prefix}${plainKey(key)}`)
   }
 
   /** All fields as plain values, for a library that takes them so. */
   toObject(): Record<string, unknown> {
-    return Object.fromEntries(this.fields)
+    return { ...this.fields }
   }
 
   /** The error for a field that breaks a rule of its own. */
   error(key: string, rule: string): FormatError {
     return new FormatError(
-      `${this.name}: ${this.prefix}${plainKey(key)} ${rule}; received ${show(this.fields.get(key))}`,
+      `${this.name}: ${this.prefix}${plainKey(key)} ${rule}; received ${show(this.own(key))}`,
     )
+  }
+
+  private own(key: string): unknown {
+    return Object.hasOwn(this.fields, key) ? this.fields[key] : undefined
   }
 
   private expect<T>(

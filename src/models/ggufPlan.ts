@@ -98,7 +98,7 @@ async function addSideFiles(
   files.set('generation_config.json', pythonJson(generation, 2))
   const parts = ggufTokenizer(file.metadata, warn)
   if (parts) {
-    model.tokenizer = await Tokenizer.lazy(parts.tokenizer, parts.config, parts.vocabularySize, file.name)
+    model.tokenizer = await Tokenizer.lazy(parts.parts, parts.config, parts.vocabularySize, file.name)
     checkVocabulary(model, file.name, warn)
     files.set('tokenizer.json', () => pythonJson(parts.tokenizer(), 2))
     files.set('tokenizer_config.json', pythonJson(parts.config, 2))

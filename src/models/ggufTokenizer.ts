@@ -9,6 +9,7 @@ import {
   type PieceVocabulary,
   surrounding,
 } from './tokenization/sentencePiece.ts'
+import type { TokenizerParts, Vocabulary } from './tokenization/vocabulary.ts'
 
 /*
  * A GGUF file holds a tokenizer's data, not its rules: those are chosen by name, and written out here as a
@@ -23,6 +24,8 @@ export interface HuggingFaceTokenizer {
    * @throws FormatError if its parts do not fit each other
    */
   tokenizer(): Record<string, unknown>
+  /** The same, with its vocabulary beside it, which need not be read from it. */
+  parts(): TokenizerParts
   /** tokenizer_config.json */
   config: Record<string, unknown>
   /** How many tokens there are. */
@@ -68,15 +71,16 @@ export function ggufTokenizer(
     config.chat_template = metadata.string('tokenizer.chat_template')
   const context = `${metadata.string('general.architecture', 'none')}.context_length`
   if (metadata.has(context)) config.model_max_length = metadata.positiveInteger(context)
-  const tokenizer = () => {
+  const parts = () => {
     const vocabulary = readVocabulary(metadata)
     const token = (id: number | null, adds: boolean) =>
       id === null || !adds ? null : { id, content: vocabulary.tokens[id] }
-    return {
+    const added = addedPieces(vocabulary)
+    const json = {
       version: '1.0',
       truncation: null,
       padding: null,
-      added_tokens: addedPieces(vocabulary),
+      added_tokens: added,
       ...(kind === 'gpt2'
         ? byteLevel(metadata, vocabulary, preTokenizer)
         : joinedPieces(vocabulary, {
@@ -86,8 +90,9 @@ export function ggufTokenizer(
           })),
       post_processor: surrounding(token(ids.bos, adds.bos), token(ids.eos, adds.eos)),
     }
+    return { json, vocabulary: { ids: vocabulary.ids, added, size: vocabularySize } }
   }
-  return { tokenizer, config, vocabularySize }
+  return { tokenizer: () => parts().json, parts, config, vocabularySize }
 }
 
 /** llama.cpp gives tokens without text a name too. */
@@ -95,7 +100,7 @@ function nameOf(token: string, id: number): string {
   return token || `[EMPTY_${id}]`
 }
 
-function readVocabulary(metadata: GgufMetadata): PieceVocabulary {
+function readVocabulary(metadata: GgufMetadata): PieceVocabulary & Pick<Vocabulary, 'ids'> {
   const tokens = metadata.strings('tokenizer.ggml.tokens').map(nameOf)
   const types = metadata.has('tokenizer.ggml.token_type')
     ? metadata.numbers('tokenizer.ggml.token_type')
@@ -114,7 +119,7 @@ function readVocabulary(metadata: GgufMetadata): PieceVocabulary {
       `must differ from each other; ${show(tokens[id])} is token ${id} and ${ids.get(tokens[id])}`,
     )
   }
-  return { name: metadata.name, tokens, types }
+  return { name: metadata.name, tokens, types, ids }
 }
 
 /** Tokens spell bytes as GPT-2 does; merges are listed best first. */
@@ -124,8 +129,9 @@ function byteLevel(
   preTokenizer: string,
 ): Record<string, unknown> {
   const merges = metadata.strings('tokenizer.ggml.merges').map((merge, i) => {
-    const pair = merge.split(' ')
-    if (pair.length === 2 && pair[0] !== '' && pair[1] !== '') return [pair[0], pair[1]] as const
+    const space = merge.indexOf(' ')
+    if (space > 0 && space < merge.length - 1 && !merge.includes(' ', space + 1))
+      return [merge.slice(0, space), merge.slice(space + 1)] as const
     throw metadata.error(
       'tokenizer.ggml.merges',
       `must be pairs with a space between; number ${i} is ${show(merge)}`,

@@ -7,7 +7,7 @@ import { CleanUpStream, cleanUp } from './cleanUp.ts'
 import type { DecodeStream } from './decodeStream.ts'
 import type { Pipeline } from './tokenization/pipeline.ts'
 import { PipelineStream } from './tokenization/pipelineStream.ts'
-import { readVocabulary } from './tokenization/vocabulary.ts'
+import { readVocabulary, type TokenizerParts } from './tokenization/vocabulary.ts'
 
 /** How text becomes token ids. */
 export interface EncodeOptions {
@@ -69,17 +69,21 @@ export class Tokenizer {
 
   /**
    * A tokenizer whose tokenizer.json is made when it is first used.
-   * @param json makes it, with token ids that are sound
+   * @param parts makes it, with token ids that are sound
    * @param vocabularySize one more than its largest token id
    */
   static async lazy(
-    json: () => object,
+    parts: () => TokenizerParts,
     config: Record<string, unknown>,
     vocabularySize: number,
     name: string,
   ): Promise<Tokenizer> {
     const make = await pipelines(name)
-    return new Tokenizer(() => make(new JsonObject(json(), name)), config, vocabularySize)
+    const made = () => {
+      const { json, vocabulary } = parts()
+      return make(new JsonObject(json, name), vocabulary)
+    }
+    return new Tokenizer(made, config, vocabularySize)
   }
 
   /**

@@ -25,12 +25,13 @@ export class BpeModel implements TokenModel {
   /**
    * @param model the `model` of a tokenizer.json
    * @param ids its `vocab`
+   * @param tokens the same by id
    * @throws FormatError if a merge joins, or makes, what is no token: text would be lost
    */
-  constructor(model: JsonObject, ids: ReadonlyMap<string, number>) {
+  constructor(model: JsonObject, ids: ReadonlyMap<string, number>, tokens: readonly (string | undefined)[]) {
     this.ids = ids
     this.settings = readSettings(model)
-    this.merges = readMerges(model, ids, this.settings.prefix.length)
+    this.merges = readMerges(model, ids, tokens, this.settings.prefix.length)
   }
 
   tokenIds(word: string): readonly number[] {
@@ -118,10 +119,24 @@ function readSettings(model: JsonObject) {
   }
 }
 
-function readMerges(model: JsonObject, ids: ReadonlyMap<string, number>, prefixLength: number): MergeTable {
+function readMerges(
+  model: JsonObject,
+  ids: ReadonlyMap<string, number>,
+  tokens: readonly (string | undefined)[],
+  prefixLength: number,
+): MergeTable {
   const merges: unknown = model.get('merges') ?? []
   if (!Array.isArray(merges)) throw model.error('merges', 'must be a list')
   const table = new MergeTable(merges.length)
+  // Merges mostly stand in the order of what they make: comparing with the next token is faster than joining two
+  // and looking for what comes out.
+  let next = -1
+  const joined = (first: string, added: string) => {
+    const token = tokens[next] ?? ''
+    const isNext =
+      token.length === first.length + added.length && token.startsWith(first) && token.endsWith(added)
+    return ids.get(isNext ? token : first + added)
+  }
   for (let rank = 0; rank < merges.length; rank++) {
     const [first, second] = pairOf(merges[rank]) ?? ['', '']
     if (first === '')
@@ -131,7 +146,7 @@ function readMerges(model: JsonObject, ids: ReadonlyMap<string, number>, prefixL
     const added = prefixLength === 0 ? second : second.slice(prefixLength)
     const left = ids.get(first)
     const right = ids.get(second)
-    const result = ids.get(first + added)
+    const result = joined(first, added)
     if (left === undefined || right === undefined || result === undefined) {
       const stranger = [first, second, first + added].find((token) => !ids.has(token))
       throw new FormatError(
@@ -139,6 +154,7 @@ function readMerges(model: JsonObject, ids: ReadonlyMap<string, number>, prefixL
       )
     }
     table.set(left, right, rank, result)
+    next = result + 1
   }
   return table
 }

@@ -55,7 +55,7 @@ export class Pipeline {
     this.words = cut ? preTokenizer(library, cut) : (text) => [text]
     const model = json.object('model')
     this.kind = kindOf(model)
-    this.model = makeModel(library, model, this.kind, vocabulary.ids)
+    this.model = makeModel(library, model, this.kind, vocabulary.ids, this.tokens)
     const spelling = part('decoder')
     this.spell = spelling ? decoder(library, spelling) : (tokens) => [tokens.join(' ')]
     this.spellsBytes = /"ByteFallback"/.test(JSON.stringify(json.get('decoder') ?? null))
@@ -134,8 +134,9 @@ function makeModel(
   model: JsonObject,
   kind: string,
   ids: ReadonlyMap<string, number>,
+  tokens: readonly (string | undefined)[],
 ): TokenModel {
-  if (kind === 'BPE') return new BpeModel(model, ids)
+  if (kind === 'BPE') return new BpeModel(model, ids, tokens)
   if (kind === 'Unigram') return new UnigramModel(library, model, ids)
   if (kind === 'WordPiece') return new WordPieceModel(library, model, ids)
   throw model.error('type', 'must be BPE, Unigram or WordPiece')

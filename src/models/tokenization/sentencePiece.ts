@@ -1,4 +1,5 @@
 import { FormatError } from '../../core/errors.ts'
+import type { AddedToken } from '../addedTokens.ts'
 import { tokenTypes } from '../ggufTokens.ts'
 
 /*
@@ -104,9 +105,6 @@ export function bpe(
   merges: readonly (readonly [string, string])[],
   options: Record<string, unknown>,
 ): Record<string, unknown> {
-  // Not Object.fromEntries: some 50,000 pairs would have to be collected first.
-  const vocab: Record<string, number> = Object.create(null)
-  for (const [id, token] of tokens.entries()) vocab[token] = id
   return {
     type: 'BPE',
     dropout: null,
@@ -117,7 +115,13 @@ export function bpe(
     byte_fallback: false,
     ignore_merges: false,
     ...options,
-    vocab,
+    // Made when it is asked for: who has the tokens already does not need it.
+    get vocab() {
+      // Not Object.fromEntries: some 50,000 pairs would have to be collected first.
+      const vocab: Record<string, number> = Object.create(null)
+      for (const [id, token] of tokens.entries()) vocab[token] = id
+      return vocab
+    },
     merges,
   }
 }
@@ -145,7 +149,7 @@ function mergesByScore({ tokens, types }: PieceVocabulary, scores: readonly numb
 }
 
 /** The added tokens that the types of a vocabulary name. */
-export function addedPieces({ tokens, types }: PieceVocabulary): Record<string, unknown>[] {
+export function addedPieces({ tokens, types }: PieceVocabulary): AddedToken[] {
   return tokens.flatMap((content, id) => {
     const special = types[id] === tokenTypes.control || types[id] === tokenTypes.unknown
     return special || types[id] === tokenTypes.userDefined ? [addedToken(id, content, special)] : []
@@ -153,7 +157,11 @@ export function addedPieces({ tokens, types }: PieceVocabulary): Record<string, 
 }
 
 /** An added token as a tokenizer.json lists it, found in the text as it is. */
-export function addedToken(id: number, content: string, special: boolean): Record<string, unknown> {
+export function addedToken(
+  id: number,
+  content: string,
+  special: boolean,
+): AddedToken & Record<string, unknown> {
   return { id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special }
 }
 

@@ -14,6 +14,12 @@ export interface Vocabulary {
   readonly size: number
 }
 
+/** A tokenizer.json, parsed, and its vocabulary. */
+export interface TokenizerParts {
+  readonly json: object
+  readonly vocabulary: Vocabulary
+}
+
 /**
  * The vocabulary of a tokenizer.json.
  * @throws FormatError naming a token whose id is none, or if there is no vocabulary
