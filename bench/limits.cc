@@ -4,6 +4,7 @@
 //   readGBs                       a plain loop that reads 512 MB
 //   int8Gops128, int8Gops512      vpdpbusd on registers only; a multiply and an add are two operations
 //   f32Gflops128, f32Gflops512    vfmadd231ps, likewise
+//   bf16Gflops512                 vdpbf16ps, likewise
 //
 // The arithmetic loops are assembly: written in C, twelve accumulators spill to memory under some compilers.
 // 0 where the CPU lacks the instruction.
@@ -67,6 +68,7 @@ static const long iterations = 400000;
       step(r, 9) step(r, 10) step(r, 11)
 #define DOT(r, i) "vpdpbusd %%" r "mm12, %%" r "mm13, %%" r "mm" #i "\n"
 #define FMA(r, i) "vfmadd231ps %%" r "mm12, %%" r "mm13, %%" r "mm" #i "\n"
+#define PAIRS(r, i) "vdpbf16ps %%" r "mm12, %%" r "mm13, %%" r "mm" #i "\n"
 #define ZERO(r, i) "vpxor %%xmm" #i ", %%xmm" #i ", %%xmm" #i "\n"
 #define LOOP(step, r)                                                                                        \
   long left = iterations;                                                                                    \
@@ -80,6 +82,7 @@ static void dot128(int) { LOOP(DOT, "x"); }
 static void dot512(int) { LOOP(DOT, "z"); }
 static void fma128(int) { LOOP(FMA, "x"); }
 static void fma512(int) { LOOP(FMA, "z"); }
+static void pairs512(int) { LOOP(PAIRS, "z"); }
 
 static double giga(bool supported, int threads, int operations, void (*loop)(int)) {
   return supported ? 12.0 * iterations * operations * threads / leastSeconds(threads, 100, loop) / 1e9 : 0;
@@ -93,12 +96,14 @@ static void arithmetic(int threads) {
          giga(vnni, threads, 128, dot512));
   printf(", \"f32Gflops128\": %.1f, \"f32Gflops512\": %.1f", giga(fma, threads, 8, fma128),
          giga(avx512, threads, 32, fma512));
+  printf(", \"bf16Gflops512\": %.1f",
+         giga(avx512 && __builtin_cpu_supports("avx512bf16"), threads, 64, pairs512));
 }
 
 #else
 
 static void arithmetic(int) {
-  printf(", \"int8Gops128\": 0, \"int8Gops512\": 0, \"f32Gflops128\": 0, \"f32Gflops512\": 0");
+  printf(", \"int8Gops128\": 0, \"int8Gops512\": 0, \"f32Gflops128\": 0, \"f32Gflops512\": 0, \"bf16Gflops512\": 0");
 }
 
 #endif

@@ -24,6 +24,8 @@ export interface Limits {
   /** float32 multiply and add, likewise. */
   f32Gflops128: number
   f32Gflops512: number
+  /** bfloat16 multiply and add in float32, with 512-bit registers. */
+  bf16Gflops512: number
   /** int8 likewise, by the relaxed dot product of WebAssembly as this engine compiles it. */
   wasmInt8Gops: number
 }
@@ -54,6 +56,7 @@ export async function measureLimits(threads: number): Promise<Limits[]> {
       int8Gops512: 0,
       f32Gflops128: 0,
       f32Gflops512: 0,
+      bf16Gflops512: 0,
       wasmInt8Gops: 0,
     })
   }

@@ -63,6 +63,7 @@ const machine: Row = {
   'reads, GB/s': limits.readGBs.toFixed(1),
   'int8, GOP/s': limits.int8Gops512.toFixed(0),
   'float32, GFLOP/s': limits.f32Gflops512.toFixed(0),
+  'bfloat16, GFLOP/s': limits.bf16Gflops512.toFixed(0),
   rounds: values.rounds,
   'load before': load.toFixed(1),
 }
@@ -106,6 +107,7 @@ function share(work: Work, ms: number, bytes: number): string {
     read: ['GB/s', limits.readGBs] as const,
     int8: ['GOP/s', limits.int8Gops512] as const,
     float32: ['GFLOP/s', limits.f32Gflops512] as const,
+    bfloat16: ['GFLOP/s', limits.bf16Gflops512] as const,
   }[limit]
   const rate = amount / ms / 1e6
   return `${rate.toFixed(limit === 'read' ? 1 : 0)} ${unit}${most ? `, ${((100 * rate) / most).toFixed(0)} %` : ''}`

@@ -82,7 +82,10 @@ function product(codes: Tensor[], x: Tensor, y: Tensor, encoding: Encoding, xGro
   const bytes = (N * K) / 2 + scales.length + offsets.length
   if (xGroupSize === null) {
     const call = (i: number) =>
-      device.call('qmatmul', { x, w: codes[i], scale: scale[i], offset: offset[i], ...common, transposed: 0 })
+      device.call('qmatmul', {
+        ...{ x, w: codes[i], scale: scale[i], offset: offset[i], ...common },
+        ...{ transposed: 0, computeDtype: dtypes.float32.code },
+      })
     return { words: `qmatmul ${words}`, call, bytes }
   }
   const [rows, xScale, xSum] = quantizeRows(x, xGroupSize, 127)

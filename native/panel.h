@@ -56,12 +56,26 @@ struct Blocks {
   alignas(64) float panel[PANEL_DEPTH * PANEL_COLS + LANES];
 };
 
+/* What the places of A and of a panel hold, and sums + one of A · those of LANES columns. */
+struct Floats {
+  static constexpr int columns = 1;
+  INLINE f32v add(f32v sums, const float* a, f32v w) { return fma(splat(*a), w, sums); }
+};
+#if LANES == 16
+/* Two numbers in bfloat16, which are two columns of A; depths count pairs. */
+struct Pairs {
+  static constexpr int columns = 2;
+  INLINE f32v add(f32v sums, const float* a, f32v w) {
+    return _mm512_dpbf16_ps(sums, (__m512bh)splat(loadAs<uint32_t>(a)), (__m512bh)w);
+  }
+};
+#endif
 
 /*
  * One tile, whose place in y is brought near while its sums are made: y [rows, cols <= TILE_COLS] = start +
  * x [rows, depth] · panel; x has rowStep between rows and depthStep between columns. No start is zero.
  */
-template <int rows, int rowStep, int depthStep>
+template <class Factors, int rows, int rowStep, int depthStep>
 static void multiplyTile(const float* x, const float* panel, size_t panelStride, int32_t depth,
                          const float* start, size_t startStride, float* y, size_t yStride, int32_t cols) {
   f32v sums[rows][2] = {};
@@ -71,10 +85,10 @@ static void multiplyTile(const float* x, const float* panel, size_t panelStride,
     f32v w0 = load(panel + k * panelStride), w1 = load(panel + k * panelStride + LANES);
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
-      f32v value = splat(x[r * rowStep + k * depthStep]);
-      sums[r][0] = fma(value, w0, sums[r][0]);
+      const float* value = x + r * rowStep + k * depthStep;
+      sums[r][0] = Factors::add(sums[r][0], value, w0);
       opaque(sums[r][0]);
-      sums[r][1] = fma(value, w1, sums[r][1]);
+      sums[r][1] = Factors::add(sums[r][1], value, w1);
       opaque(sums[r][1]);
     }
   }
@@ -89,10 +103,10 @@ static void multiplyTile(const float* x, const float* panel, size_t panelStride,
 }
 
 /* multiplyTile with the number of rows as a constant. */
-template <int rows, int rowStep, int depthStep, class... Args>
+template <class Factors, int rows, int rowStep, int depthStep, class... Args>
 INLINE void multiplyRows(int32_t count, Args... args) {
-  if (count == rows) return multiplyTile<rows, rowStep, depthStep>(args...);
-  if constexpr (rows > 1) multiplyRows<rows - 1, rowStep, depthStep>(count, args...);
+  if (count == rows) return multiplyTile<Factors, rows, rowStep, depthStep>(args...);
+  if constexpr (rows > 1) multiplyRows<Factors, rows - 1, rowStep, depthStep>(count, args...);
 }
 
 /* to [rows, depth] = x, with TILE_STRIDE between rows; whole vectors are written. */
@@ -111,7 +125,7 @@ static void copyRows(const float* x, size_t xStride, int32_t rows, int32_t depth
  * between rows and depthStep between columns; start may be y itself, one row (startStride 0) or absent; the
  * panel is readable up to a multiple of TILE_COLS columns.
  */
-template <int rowStep = TILE_STRIDE, int depthStep = 1>
+template <int rowStep = TILE_STRIDE, int depthStep = 1, class Factors = Floats>
 OUTLINE void multiplyBlock(const float* block, int32_t M, const float* panel, size_t panelStride,
                                  int32_t depth, const float* start, size_t startStride, float* y,
                                  size_t yStride, int32_t cols) {
@@ -120,7 +134,7 @@ OUTLINE void multiplyBlock(const float* block, int32_t M, const float* panel, si
     rows = ceilDivide(M - m, tiles);
     for (int32_t c = 0; c < cols; c += TILE_COLS) {
       const float* tileStart = start ? start + m * startStride + c : nullptr;
-      multiplyRows<TILE_ROWS, rowStep, depthStep>(rows, block + m * rowStep, panel + c, panelStride, depth,
+      multiplyRows<Factors, TILE_ROWS, rowStep, depthStep>(rows, block + m * rowStep, panel + c, panelStride, depth,
                                                   tileStart, startStride, y + m * yStride + c, yStride,
                                                   cols - c);
     }
@@ -157,7 +171,7 @@ static inline void multiplyPanel(const float* x, size_t xStride, int32_t M, cons
  *     place(b, m, rows, n, cols, k, multiply)   calls multiply(start, startStride, y, yStride) for y [rows, cols] at [m, n], where start
  *                                           is what is summed already: for k = 0 a bias or nothing, else y
  */
-template <class PackRows, class PackCols, class Place>
+template <class Factors = Floats, class PackRows, class PackCols, class Place>
 static void multiplyBlocks(int32_t batch, int32_t M, int32_t N, int32_t K, const PackRows& packRows,
                            const PackCols& packCols, const Place& place) {
   if (batch == 0 || M == 0 || N == 0) return;
@@ -194,34 +208,13 @@ static void multiplyBlocks(int32_t batch, int32_t M, int32_t N, int32_t K, const
           packCols(b, n, cols, k, depth, scratch.panel);
           place(b, m, rows, n, cols, k,
                 [&](const float* start, size_t startStride, float* y, size_t yStride) {
-                  multiplyBlock(scratch.rows, rows, scratch.panel, PANEL_COLS, depth, start, startStride, y,
-                                yStride, cols);
+                  multiplyBlock<TILE_STRIDE, 1, Factors>(scratch.rows, rows, scratch.panel, PANEL_COLS, depth,
+                                                         start, startStride, y, yStride, cols);
                 });
         }
       }
     }
   });
-}
-
-/*
- * y [M, N] = x [M, K] · Wᵀ + bias [N], W given by fill(panel, n, cols, k, depth): it writes W[n + c, k + i]
- * to panel[i · PANEL_COLS + c] for c < cols and i < depth.
- */
-template <class Fill>
-static void multiplyPanels(const float* x, const float* bias, float* y, int32_t M, int32_t N, int32_t K,
-                           const Fill& fill) {
-  multiplyBlocks(
-      1, M, N, K,
-      [&](int32_t, int32_t m, int32_t rows, int32_t k, int32_t depth, float* to) {
-        copyRows(x + (size_t)m * K + k, K, rows, depth, to);
-      },
-      [&](int32_t, int32_t n, int32_t cols, int32_t k, int32_t depth, float* to) {
-        fill(to, n, cols, k, depth);
-      },
-      [&](int32_t, int32_t m, int32_t, int32_t n, int32_t, int32_t k, auto multiply) {
-        float* to = y + (size_t)m * N + n;
-        multiply(k > 0 ? to : bias ? bias + n : nullptr, k > 0 ? N : 0, to, N);
-      });
 }
 
 typedef float f32x4 __attribute__((vector_size(16)));

@@ -124,6 +124,7 @@ export function limitRows(limits: Limits[]): Row[] {
     row('int8 dot product, 512 bits, GOP/s', 'int8Gops512'),
     row('float32 multiply-add, 128 bits, GFLOP/s', 'f32Gflops128'),
     row('float32 multiply-add, 512 bits, GFLOP/s', 'f32Gflops512'),
+    row('bfloat16 multiply-add, 512 bits, GFLOP/s', 'bf16Gflops512'),
   ]
 }
 

@@ -8,7 +8,7 @@ export type PeerName = 'onnxruntime' | 'bitsandbytes' | 'torch'
 interface Asked {
   name: string
   /** What bounds it: reading weights, multiplying integers or floats. */
-  limit: 'read' | 'int8' | 'float32'
+  limit: 'read' | 'int8' | 'float32' | 'bfloat16'
   peers: readonly PeerName[]
 }
 
@@ -62,7 +62,7 @@ const kinds: readonly Kind[] = [
     peers: ['onnxruntime', 'bitsandbytes'],
   },
   {
-    ...{ name: 'NF4', weights: 'nf4', bits: 4, groupSize: 64, computeDtype: 'float32' },
+    ...{ name: 'NF4', weights: 'nf4', bits: 4, groupSize: 64, computeDtype: 'bfloat16' },
     peers: ['bitsandbytes'],
   },
 ]
@@ -73,7 +73,7 @@ const linears = ({ name, bits, ...kind }: Kind): LayerWork[] =>
     name: `4096 × 4096, ${name}, ${rows === 1 ? '1 row, cold' : `${rows} rows`}`,
     ...{ rows, n: 4096, k: 4096, plain: false },
     copies: rows === 1 ? Math.ceil(coldBytes / (4096 * 4096 * (bits / 8))) : 1,
-    limit: rows === 1 ? 'read' : kind.computeDtype === 'float32' ? 'float32' : 'int8',
+    limit: rows === 1 ? 'read' : kind.computeDtype === 'bfloat16' ? 'bfloat16' : 'int8',
   }))
 
 const floats = (rows: number, n: number, k: number, plain: boolean): LayerWork => ({

@@ -8,7 +8,7 @@ import type { ComputeDType } from '../qtensor/computeDtype.ts'
 export type InputMode = Pick<LayerToWrite, 'outlierThreshold'> & { readonly computeDtype: ComputeDType }
 
 /** What a call chooses, whatever the model: no format says it. */
-const choices: readonly (ComputeDType | null)[] = [null, 'float32', 'int8']
+const choices: readonly (ComputeDType | null)[] = [null, 'float32', 'bfloat16', 'int8']
 
 /** The layers of a model, by all their paths, whose inputs are rounded as a checkpoint or a recipe says. */
 export function inputModes(model: Module): Map<string, InputMode> {

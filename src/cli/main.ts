@@ -271,7 +271,7 @@ for (const [command, usual, usualCache] of [
 ] as const) {
   const what = `precision of products with quantized weights, where their type allows int8 (default: ${usual})`
   command
-    .addOption(new Option('--compute-dtype <name>', what).choices(['float32', 'int8']))
+    .addOption(new Option('--compute-dtype <name>', what).choices(['float32', 'bfloat16', 'int8']))
     .addOption(
       new Option(
         '--kv <name>',

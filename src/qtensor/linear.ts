@@ -1,3 +1,4 @@
+import { dtypes } from '../core/dtype.ts'
 import { ShapeError } from '../core/errors.ts'
 import { qint8 } from '../core/qtype.ts'
 import { numel, showShape } from '../core/shape.ts'
@@ -5,12 +6,13 @@ import { rowStride } from '../kernels/quantize/quantizeRows/quantizeRows.ts'
 import { op } from '../tensor/op.ts'
 import { expand } from '../tensor/ops/broadcast.ts'
 import { columnSum } from '../tensor/ops/columnSum.ts'
+import { cast } from '../tensor/ops/elementwise.ts'
 import { checkBias, gemm, matmulInto, matmulTransposed } from '../tensor/ops/matmulTransposed.ts'
 import { scope } from '../tensor/scope.ts'
 import { needsGrad, noGrad } from '../tensor/tape.ts'
 import { checkDType, Tensor } from '../tensor/tensor.ts'
 import { QActivation } from './activation.ts'
-import { type ComputeDType, defaultOutlierThreshold } from './computeDtype.ts'
+import { type ComputeDType, defaultOutlierThreshold, fewRows } from './computeDtype.ts'
 import { float8Rows, int8AsymmetricRows, int8Rows, quantizeOutliers, quantizeRows } from './dynamic.ts'
 import { matrixShape } from './parts.ts'
 import { permuteColumns } from './permuteColumns.ts'
@@ -74,7 +76,16 @@ function quantizedMatmul(x: Tensor, w: QTensor): Tensor {
     if (kernel === 'dequantize → matmul') return gemm(x.view([1, M, N]), w.dequantize().view([1, N, K]))
     const y = Tensor.empty(x.device, [M, K])
     if (y.numel > 0)
-      x.device.call('qmatmul', { x, ...weightArguments(w), bias: null, y, M, N, K, transposed: 1 })
+      x.device.call('qmatmul', {
+        x,
+        ...weightArguments(w),
+        bias: null,
+        y,
+        M,
+        N,
+        K,
+        ...floatProduct('float32', 1),
+      })
     return w.order ? permuteColumns(y, w.order, 'back') : y
   })
 }
@@ -103,14 +114,21 @@ export function quantizedLinearInto(
   sizes: Sizes,
   outlierThreshold = 0,
 ): void {
+  const dtype = product.x === 'bfloat16' && sizes.M > fewRows ? 'bfloat16' : 'float32'
   const rounded = roundedRows(x, product)
   const ordered = w.order ? orderedColumns(rounded, w.order) : rounded
-  if (product.kernel === 'dequantize → matmul') matmulInto(rounded, w.dequantize(), sizes)
+  if (product.kernel === 'dequantize → matmul')
+    matmulInto(cast(cast(rounded, dtype), 'float32'), cast(w.dequantize(), dtype), sizes)
   else if (product.kernel === 'qmatmul')
-    x.device.call('qmatmul', { x: ordered, ...weightArguments(w), ...sizes, transposed: 0 })
+    x.device.call('qmatmul', { x: ordered, ...weightArguments(w), ...sizes, ...floatProduct(dtype) })
   else if (product.x === 'codes') staticLinear(ordered as QActivation, w, sizes)
   else if (product.x === 'outliers') outlierLinear(ordered, w, outlierThreshold, sizes)
   else dynamicLinear(ordered, w, product.x, sizes)
+}
+
+/** What `qmatmul` is told beside. */
+function floatProduct(dtype: 'float32' | 'bfloat16', transposed = 0) {
+  return { transposed, computeDtype: dtypes[dtype].code }
 }
 
 /** What floats become that are to be rounded to a row's codes. */

@@ -17,9 +17,19 @@ export interface Product {
    * What x is for them: `floats` as they are; `groups` and `rows`, rounded to int8 with a scale a group of
    * columns or a row (torchao's range, or ±127 of `absmaxRows`), floats that such codes stand for where the
    * kernel takes floats; `outliers`, to a row's but for columns of large values; `codes`, an activation's
-   * own; `asymmetric` and `float8`, floats rounded to a row's int8 or float8 codes.
+   * own; `asymmetric` and `float8`, floats rounded to a row's int8 or float8 codes; `bfloat16`, rounded to
+   * it, as are values of the weight.
    */
-  readonly x: 'floats' | 'groups' | 'rows' | 'absmaxRows' | 'outliers' | 'codes' | 'asymmetric' | 'float8'
+  readonly x:
+    | 'floats'
+    | 'bfloat16'
+    | 'groups'
+    | 'rows'
+    | 'absmaxRows'
+    | 'outliers'
+    | 'codes'
+    | 'asymmetric'
+    | 'float8'
   /** Why none of the fast kernels multiplies this weight. */
   readonly why?: string
 }
@@ -27,15 +37,21 @@ export interface Product {
 /** Columns that the kernels take at a time: every group is whole runs of them, or as wide as the row. */
 const runColumns = 16
 
+/** What is multiplied as floats that were rounded, whatever the weight is. */
+const roundedFloats: { readonly [dtype in ComputeDType]?: Product['x'] } = {
+  bfloat16: 'bfloat16',
+  float8PerToken: 'float8',
+  int8AsymmetricPerToken: 'asymmetric',
+}
+
 /**
  * Decides how x · wᵀ is computed: the only place that does.
  * @param x the type of the factor's codes, where it is a quantized activation
  */
 export function chooseProduct(weight: WeightFacts, x: QType | null, computeDtype: ComputeDType): Product {
-  const floats = { float8PerToken: 'float8', int8AsymmetricPerToken: 'asymmetric' } as const
   const { qtype } = weight
-  if (computeDtype === 'float8PerToken' || computeDtype === 'int8AsymmetricPerToken')
-    return floatProduct(weight, floats[computeDtype])
+  const rounded = roundedFloats[computeDtype]
+  if (rounded) return floatProduct(weight, rounded)
   const fast = floatProduct(weight, 'floats')
   const hasKernel = fast.kernel === 'qmatmul'
   if (x === qint8 && hasKernel && isStatic(weight)) return { kernel: 'qmatmulInt8', x: 'codes' }

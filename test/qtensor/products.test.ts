@@ -14,7 +14,14 @@ import { scope } from '../../src/tensor/scope.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
 import { deviceNames } from '../deviceNames.ts'
 
-const [N, K, M] = [21, 64, 3]
+const [N, K, M] = [21, 64, 6]
+const computeDtypes: readonly ComputeDType[] = [
+  'float32',
+  'bfloat16',
+  'int8',
+  'int8PerToken',
+  'float8PerToken',
+]
 
 /** The kernels that `body` runs, of those that multiply or look up. */
 function kernelsOf(device: Device, body: () => void): string[] {
@@ -108,7 +115,7 @@ for (const name of deviceNames) {
       const x = Tensor.fromArray(device, inputs, [M, K])
       // Shifts taken from whole sums round as these do: by their size, not by what is left.
       const largest = Math.max(...floats.map(Math.abs)) * K
-      for (const computeDtype of ['float32', 'int8', 'int8PerToken', 'float8PerToken'] as ComputeDType[]) {
+      for (const computeDtype of computeDtypes) {
         const made: Tensor[] = []
         const ran = kernelsOf(device, () => void made.push(linear(x, weight, null, computeDtype)))
         const { kernel } = chooseProduct(weight.facts, null, computeDtype)
@@ -125,8 +132,14 @@ for (const name of deviceNames) {
             what,
           )
         const y = await made[0].toNumbers()
-        // What int8 and float8 round x to: 1/254 of the largest value, and 1/16 of each.
-        const rounding = { float32: 2 ** -20, int8: 1 / 250, int8PerToken: 1 / 250, float8PerToken: 1 / 16 }
+        // What int8 and float8 round x to: 1/254 of the largest value, and 1/16 of each; bfloat16 x and w to 1/512.
+        const rounding = {
+          float32: 2 ** -20,
+          bfloat16: 1 / 250,
+          int8: 1 / 250,
+          int8PerToken: 1 / 250,
+          float8PerToken: 1 / 16,
+        }
         for (let i = 0; i < M * N; i++) {
           const [m, n] = [Math.floor(i / N), i % N]
           let [sum, size] = [0, 0]
@@ -152,6 +165,31 @@ for (const name of deviceNames) {
         }
       weight.dispose()
     }
+
+    test('bfloat16 rounds x and w, from the fifth row on', async () => {
+      const codes = Uint8Array.from({ length: 16 }, (_, k) => (k === 0 ? 1 : 0))
+      const weight = QTensor.fromParts({
+        type: qint8,
+        dtype: 'float32',
+        shape: [1, 16],
+        codes: Tensor.fromArray(device, codes, [1, 16]),
+        block: { kind: 'group', size: 16 },
+        scale: { values: Tensor.fromNumbers(device, [259 / 256], [1, 1]) },
+        offset: null,
+        order: null,
+      })
+      for (const [rows, expected] of [
+        [4, (257 / 256) * (259 / 256)],
+        // Ties go to even: 257 / 256 to 1, 259 / 256 to 260 / 256.
+        [5, 260 / 256],
+      ]) {
+        const x = Tensor.fromNumbers(device, Array(rows * 16).fill(257 / 256), [rows, 16])
+        assert.deepEqual(
+          [...(await linear(x, weight, null, 'bfloat16').toNumbers())],
+          Array(rows).fill(expected),
+        )
+      }
+    })
 
     test('int8PerToken: one scale serves a row of x, whatever the groups of the weight', async () => {
       const parts: WeightParts = {

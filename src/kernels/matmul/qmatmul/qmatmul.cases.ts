@@ -144,7 +144,7 @@ function qmatmulArgs(
   const weights = [w, qtype.code, tiledFloats(scale, scaleDtype, N, groups), offset, ...dtypeCodes]
   return [
     ...[normals(random, M * K), ...weights, bias, new Float32Array(M * N), M, N, K, groupSize, 0, null],
-    ...plainGroups,
+    ...[dtypes.float32.code, ...plainGroups],
   ]
 }
 
@@ -168,7 +168,7 @@ function codedCase(
     args(random) {
       const args = plain.args(random)
       const { scale, offset, dtypes, encoding } = groupCodeArgs(random, codes, qtype.qmax, N, groups)
-      const weights = [...args.slice(0, 3), scale, offset, ...dtypes, ...args.slice(7, 15), ...encoding]
+      const weights = [...args.slice(0, 3), scale, offset, ...dtypes, ...args.slice(7, 16), ...encoding]
       if (!transposed) return weights
       return weights
         .with(0, normals(random, M * N))
@@ -176,8 +176,18 @@ function codedCase(
         .with(8, new Float32Array(M * K))
         .with(13, 1)
     },
-    defects: { 'x rounded to bfloat16': coarse, ...groupCodeDefects(codes, 4, 15) },
+    defects: { 'x rounded to bfloat16': coarse, ...groupCodeDefects(codes, 4, 16) },
     work: plain.work && { ...plain.work, bytes: N * K * codeBits + 4 * M * (N + K) },
+  }
+}
+
+/** The same with x and W rounded to bfloat16; all that is rounded on the way to W is exact, so that no value crosses a tie. */
+function bfloat16Case(one: KernelCase): KernelCase {
+  return {
+    ...one,
+    name: `${one.name} in bfloat16`,
+    args: (random) => one.args(random).with(15, dtypes.bfloat16.code),
+    defects: { 'not rounded': (args) => args.with(15, dtypes.float32.code) },
   }
 }
 
@@ -201,6 +211,7 @@ type Args = [
   groupSize: number,
   transposed: number,
   span: Int32Array | null,
+  computeDtype: number,
   ...GroupEncoding,
 ]
 
@@ -224,6 +235,7 @@ function qmatmulTolerance(args: readonly KernelArg[]): Float64Array {
     K,
     groupSize,
     transposed,
+    ,
     ,
     ...encoding
   ] = args as Args
@@ -335,6 +347,17 @@ export const cases: KernelCase[] = [
   ...spanCases(codedCase(float8Groups.MXFP4, e2m1, 20, 37, 172, 32), 14),
   codedCase(kQuants.Q6_K, qint6, 1, 37, 256, 16, 1),
   codedCase(float8Groups.NVFP4, e2m1, 13, 37, 172, 16, 1),
+  ...[
+    ...qtypesByCode.flatMap((qtype) =>
+      [1, 19].map((M) => qmatmulCase(qtype, M, 37, 172, 32, true, 'bfloat16')),
+    ),
+    ...[1, 12, 25].map((M) => qmatmulCase(nf4, M, 70, 1031, 64)),
+    ...[1, 2, 3].map((K) => qmatmulCase(qint8, 5, 17, K)),
+    qmatmulCase(qint4, 531, 70, 320, 64, true, 'bfloat16', 'uint8'),
+    transposedCase(qint4, 13, 275, 172, 32, true, 'bfloat16'),
+    transposedCase(nf4, 5, 37, 172, 64),
+    ...spanCases(qmatmulCase(nf4, 20, 37, 172, 32), 14),
+  ].map(bfloat16Case),
 ]
 
 export const benchmarks: KernelCase[] = modelShapes.flatMap(([N, K]) => {

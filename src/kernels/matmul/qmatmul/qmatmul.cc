@@ -1,6 +1,7 @@
 #include "../../reduce/reduce/row.h"
 #include "panel.h"
 #include "../gemm/span.h"
+#include "../qmatmul/bfloat16.h"
 #include "../qmatmul/codebook.h"
 #include "../qmatmul/groupValues.h"
 
@@ -33,7 +34,7 @@ template <int qtype> INLINE f32v qmatmulDecode(const QmatmulRun<qtype>& run, int
   return convert((i32v)code);
 }
 
-/* fill of multiplyPanels: W[n .., k ..] dequantized and transposed. */
+/* W[n + c, k + i] dequantized to panel[i · PANEL_COLS + c], for c < cols and i < depth. */
 template <int qtype>
 static void qmatmulFill(const TiledWeights& w, float* panel, int32_t n, int32_t cols, int32_t k,
                         int32_t depth) {
@@ -235,38 +236,97 @@ static void qmatmulFewRows(const TiledWeights& w, const float* x, const float* b
   }
 }
 
-/* A block of W before it is transposed, one per thread. */
+/* A block of W before it is transposed or its columns are paired, one per thread. */
 struct QmatmulBlock {
-  alignas(64) float floats[PANEL_COLS * PANEL_COLS];
+  alignas(64) float floats[PANEL_DEPTH * PANEL_COLS];
 };
 
 /* Called once a panel, so that the products around it are compiled once and not for each type. */
 using QmatmulFill = void (*)(const TiledWeights&, float*, int32_t, int32_t, int32_t, int32_t);
 
+/* y [M, outputs] = x [M, inputs] · B + bias, where B is Wᵀ or W. */
+struct QmatmulProduct {
+  const float *x, *bias;
+  float* y;
+  int32_t M, outputs, inputs;
+};
+
 /*
- * y [M, K] = x [M, N] · W + bias: a panel holds columns of W, whose blocks are dequantized as above and
- * transposed.
+ * packRows(x, rows, depth, to) and packCols(n, cols, k, depth, to) are those of multiplyBlocks, for columns of x:
+ * k and depth count these, whatever a place of a block holds.
  */
-static void qmatmulTransposed(const TiledWeights& w, QmatmulFill fill, const float* x, const float* bias,
-                              float* y, int32_t M, int32_t N) {
-  const int32_t K = w.K;
-  multiplyBlocks(
-      1, M, K, N,
-      [&](int32_t, int32_t m, int32_t rows, int32_t n, int32_t depth, float* to) {
-        copyRows(x + (size_t)m * N + n, N, rows, depth, to);
+template <class Factors, class PackRows, class PackCols>
+static void qmatmulBlocks(const QmatmulProduct& p, const PackRows& packRows, const PackCols& packCols) {
+  constexpr int32_t each = Factors::columns;
+  auto columns = [&](int32_t k, int32_t depth) {
+    return p.inputs - k * each < depth * each ? p.inputs - k * each : depth * each;
+  };
+  multiplyBlocks<Factors>(
+      1, p.M, p.outputs, ceilDivide(p.inputs, each),
+      [&](int32_t, int32_t m, int32_t rows, int32_t k, int32_t depth, float* to) {
+        packRows(p.x + (size_t)m * p.inputs + k * each, rows, columns(k, depth), to);
       },
-      [&](int32_t, int32_t k, int32_t cols, int32_t n, int32_t depth, float* to) {
-        float* block = scratchHere<QmatmulBlock>().floats;
-        for (int32_t i = 0; i < depth; i += PANEL_COLS) {
-          int32_t rows = depth - i < PANEL_COLS ? depth - i : PANEL_COLS;
-          fill(w, block, n + i, rows, k, cols);
-          transposeRows<FLOAT32>(block, 0, PANEL_COLS, cols, rows, to + i * PANEL_COLS, PANEL_COLS);
-        }
+      [&](int32_t, int32_t n, int32_t cols, int32_t k, int32_t depth, float* to) {
+        packCols(n, cols, k * each, columns(k, depth), to);
       },
-      [&](int32_t, int32_t m, int32_t, int32_t k, int32_t, int32_t n, auto multiply) {
-        float* to = y + (size_t)m * K + k;
-        multiply(n > 0 ? to : bias ? bias + k : nullptr, n > 0 ? K : 0, to, K);
+      [&](int32_t, int32_t m, int32_t, int32_t n, int32_t, int32_t k, auto multiply) {
+        float* to = p.y + (size_t)m * p.outputs + n;
+        multiply(k > 0 ? to : p.bias ? p.bias + n : nullptr, k > 0 ? p.outputs : 0, to, p.outputs);
       });
+}
+
+/* The product of floats; of such as were rounded to bfloat16, if asked for. */
+template <class PackCols>
+static void qmatmulFloats(const QmatmulProduct& p, bool rounded, const PackCols& packCols) {
+  qmatmulBlocks<Floats>(
+      p,
+      [&](const float* x, int32_t rows, int32_t depth, float* to) {
+        copyRows(x, p.inputs, rows, depth, to);
+        if (rounded) roundFloats(to, rows * TILE_STRIDE);
+      },
+      [&](int32_t n, int32_t cols, int32_t k, int32_t depth, float* to) {
+        packCols(n, cols, k, depth, to);
+        if (rounded) roundFloats(to, depth * PANEL_COLS);
+      });
+}
+
+/* y [M, K] = x [M, N] · W: a panel holds columns of W, whose blocks are dequantized and transposed. */
+static void qmatmulTransposed(const TiledWeights& w, QmatmulFill fill, const QmatmulProduct& p, bool rounded) {
+  qmatmulFloats(p, rounded, [&](int32_t k, int32_t cols, int32_t n, int32_t depth, float* to) {
+    float* block = scratchHere<QmatmulBlock>().floats;
+    for (int32_t i = 0; i < depth; i += PANEL_COLS) {
+      int32_t rows = depth - i < PANEL_COLS ? depth - i : PANEL_COLS;
+      fill(w, block, n + i, rows, k, cols);
+      transposeRows<FLOAT32>(block, 0, PANEL_COLS, cols, rows, to + i * PANEL_COLS, PANEL_COLS);
+    }
+  });
+}
+
+#if LANES == 16
+/* y [M, N] = x [M, K] · Wᵀ in bfloat16: a panel is dequantized in parts, whose columns are paired. */
+static void qmatmulPairs(const TiledWeights& w, QmatmulFill fill, const QmatmulProduct& p) {
+  qmatmulBlocks<Pairs>(
+      p,
+      [&](const float* x, int32_t rows, int32_t depth, float* to) { copyPairs(x, p.inputs, rows, depth, to); },
+      [&](int32_t n, int32_t cols, int32_t k, int32_t depth, float* to) {
+        float* block = scratchHere<QmatmulBlock>().floats;
+        for (int32_t i = 0; i < depth; i += PANEL_DEPTH) {
+          int32_t part = depth - i < PANEL_DEPTH ? depth - i : PANEL_DEPTH;
+          fill(w, block, n, cols, k + i, part);
+          pairRows(block, part, to + i / 2 * PANEL_COLS);
+        }
+      });
+}
+#endif
+
+/* y [M, N] = x [M, K] · Wᵀ of many rows. */
+static void qmatmulManyRows(const TiledWeights& w, QmatmulFill fill, const QmatmulProduct& p, bool rounded) {
+#if LANES == 16
+  if (rounded) return qmatmulPairs(w, fill, p);
+#endif
+  qmatmulFloats(p, rounded, [&](int32_t n, int32_t cols, int32_t k, int32_t depth, float* to) {
+    fill(w, to, n, cols, k, depth);
+  });
 }
 
 /* Whether x is finite: else both sums above may be infinite, and their difference no number where Σ x·W is one. */
@@ -296,7 +356,7 @@ template <int qtype> static bool qmatmulFew(const TiledWeights& w, const float* 
 void qmatmul(const float* x, const uint8_t* codes, int32_t qtype, const void* scale, const void* offset,
              int32_t scaleDtype, int32_t offsetDtype, const float* bias, float* y, int32_t M, int32_t N,
              int32_t K, int32_t groupSize, int32_t transposed, const int32_t* span,
-             const void* scaleValues, const void* offsetValues, int32_t valueDtype, int32_t scaleBits,
+             int32_t computeDtype, const void* scaleValues, const void* offsetValues, int32_t valueDtype, int32_t scaleBits,
              int32_t scaleZero, int32_t offsetBits, int32_t shared, int32_t zeroPoint) {
   const Span part = spanOf(span, M);
   if (part.count <= 0) return;
@@ -306,18 +366,17 @@ void qmatmul(const float* x, const uint8_t* codes, int32_t qtype, const void* sc
       tiledWeights(codes, {scale, scaleDtype, scaleBits, scaleZero, scaleValues},
                    {offset, offsetDtype, offsetBits, 0, offsetValues}, valueDtype, shared, zeroPoint, K,
                    groupSize);
+  const bool rounded = computeDtype == BFLOAT16;
   QmatmulFill fill = nullptr;
   bool done = false;
   withQType(qtype, [&](auto type) {
     constexpr int t = decltype(type)::value;
     fill = qmatmulFill<t>;
-    done = !transposed && qmatmulFew<t>(w, x, bias, y, M, N);
+    done = !transposed && !rounded && qmatmulFew<t>(w, x, bias, y, M, N);
   });
   if (done) return;
-  if (transposed) return qmatmulTransposed(w, fill, x, bias, y, M, N);
-  multiplyPanels(x, bias, y, M, N, K, [&](float* panel, int32_t n, int32_t cols, int32_t k, int32_t depth) {
-    fill(w, panel, n, cols, k, depth);
-  });
+  if (transposed) return qmatmulTransposed(w, fill, {x, bias, y, M, K, N}, rounded);
+  qmatmulManyRows(w, fill, {x, bias, y, M, N, K}, rounded);
 }
 
 }  // namespace LOWBIT_ISA

@@ -1,4 +1,5 @@
 import type { HostArray } from '../../../core/dtype.ts'
+import { dtypeOfCode, roundTo } from '../../../core/halves.ts'
 import { qtypesByCode } from '../../../core/qtype.ts'
 import { tileUnpack } from '../../layout/tileUnpack/tileUnpack.ts'
 import { codeValues } from '../../quantize/quantize/quantize.ts'
@@ -21,6 +22,8 @@ import { type GroupEncoding, plainGroups, untileScales, untileShifts } from './g
  * @param groupSize columns that share a scale: K, or a multiple of 16
  * @param span [2] int32, may be absent: the first row of x and y, and the one behind the last, known when the
  * kernel runs; the others are neither read nor written
+ * @param computeDtype bfloat16: x, and W as float32, are rounded to it before they are multiplied; or float32. Sums
+ * are not rounded
  * @param encoding of scales and offsets: plainGroups, or what codes are; the zero point of all groups
  */
 export function qmatmul(
@@ -39,18 +42,26 @@ export function qmatmul(
   groupSize: number,
   transposed: number,
   span: Int32Array | null,
+  computeDtype: number,
   ...encoding: GroupEncoding
 ): void {
-  const weights = dequantizeTiles(w, qtype, scale, offset, scaleDtype, offsetDtype, N, K, groupSize, encoding)
+  const floats = dequantizeTiles(w, qtype, scale, offset, scaleDtype, offsetDtype, N, K, groupSize, encoding)
+  const [values, weights] =
+    dtypeOfCode(computeDtype) === 'bfloat16' ? [x, floats].map(inBfloat16) : [x, floats]
   const [outputs, inputs] = transposed ? [K, N] : [N, K]
   const [outputStride, inputStride] = transposed ? [1, K] : [K, 1]
   for (let m = span?.[0] ?? 0; m < (span?.[1] ?? M); m++) {
     for (let o = 0; o < outputs; o++) {
       let sum = bias ? bias[o] : 0
-      for (let i = 0; i < inputs; i++) sum += x[m * inputs + i] * weights[o * outputStride + i * inputStride]
+      for (let i = 0; i < inputs; i++)
+        sum += values[m * inputs + i] * weights[o * outputStride + i * inputStride]
       y[m * outputs + o] = sum
     }
   }
+}
+
+function inBfloat16(values: ArrayLike<number>): Float64Array {
+  return Float64Array.from(values, (value) => roundTo('bfloat16', Math.fround(value)))
 }
 
 /** W[n,k] = scale[n,g] · q[n,k] − shift[n,g], [N, K] float64, of tile-packed codes, scales and offsets. */
