@@ -1,10 +1,13 @@
 /* What the kernels of a thread work in: memory of its own beside its stack. A part of simd.h. */
 #pragma once
 #include <stddef.h>
+#include <stdint.h>
 
 #ifdef __wasm__
 // So many bytes of this thread's own for good, zero at first and 64-byte aligned (wasm.cc).
 extern "C" void* lowbitScratch(size_t bytes);
+#else
+#include <stdlib.h>
 #endif
 
 namespace LOWBIT_ISA {
@@ -23,5 +26,26 @@ template <class T> INLINE T& scratchHere() {
   return mine;
 #endif
 }
+
+#ifndef __wasm__
+/*
+ * This thread's memory for so many floats, of one kernel by the name of a type: it holds anything at first,
+ * and stays for the next call, which may move it. Null if there is none.
+ */
+template <class Name> static float* roomHere(size_t count) {
+  struct Room {
+    void* block = nullptr;
+    size_t count = 0;
+    ~Room() { free(block); }
+  };
+  static thread_local Room room;
+  if (room.count < count) {
+    free(room.block);
+    room.block = malloc(count * sizeof(float) + 64);
+    room.count = room.block ? count : 0;
+  }
+  return room.block ? (float*)(((uintptr_t)room.block + 63) / 64 * 64) : nullptr;
+}
+#endif
 
 }  // namespace LOWBIT_ISA

@@ -75,7 +75,7 @@ function sized({
 
 /**
  * Runs of every length, borders wider than the image, strides with idle pixels, groups, several blocks,
- * panels and stretches.
+ * panels and stretches; of tiles, too, that overlap the image's end.
  */
 export const convs: SizedConv[] = [
   { channels: [1, 1], image: [1, 1], kernel: [1, 1] },
@@ -99,6 +99,10 @@ export const convs: SizedConv[] = [
   { channels: [40, 70], image: [4, 4], kernel: [3, 3], padding: [1, 1], batch: 9 },
   { channels: [30, 13], image: [17, 19], kernel: [3, 3], stride: [2, 2], batch: 2 },
   { channels: [3, 530], image: [5, 5], kernel: [2, 2], batch: 2 },
+  { channels: [65, 34], image: [3, 3], kernel: [3, 3], padding: [1, 1], batch: 64 },
+  { channels: [34, 66], image: [7, 9], kernel: [3, 3], padding: [1, 1], batch: 3 },
+  { channels: [130, 33], image: [5, 8], kernel: [3, 3], padding: [1, 0], batch: 2 },
+  { channels: [64, 66], image: [4, 7], kernel: [3, 3], padding: [1, 1], batch: 2 },
   { channels: [6, 6], image: [9, 21], kernel: [3, 3], padding: [1, 1], groups: 6, batch: 2 },
   { channels: [5, 5], image: [12, 39], kernel: [3, 3], stride: [2, 2], padding: [1, 1], groups: 5 },
   { channels: [3, 3], image: [6, 70], kernel: [5, 4], stride: [1, 2], padding: [2, 1], groups: 3 },

@@ -1,4 +1,5 @@
 #include "../conv2d/depthwise.h"
+#include "../conv2d/winograd.h"
 
 namespace LOWBIT_ISA {
 
@@ -11,12 +12,14 @@ void conv2d(const float* x, const float* w, const float* bias, float* y, int32_t
             int32_t kernelHeight, int32_t kernelWidth, int32_t strideHeight, int32_t strideWidth,
             int32_t paddingHeight, int32_t paddingWidth, int32_t dilationHeight, int32_t dilationWidth,
             int32_t groups) {
-  if (groups == inChannels && groups == outChannels) {
-    return depthwise(x, w, bias, y,
-                     {batch, inChannels, inHeight, inWidth, outChannels, outHeight, outWidth, kernelHeight,
-                      kernelWidth, strideHeight, strideWidth, paddingHeight, paddingWidth, dilationHeight,
-                      dilationWidth, groups});
-  }
+  const ConvSizes sizes = {batch, inChannels, inHeight, inWidth, outChannels, outHeight, outWidth,
+                           kernelHeight, kernelWidth, strideHeight, strideWidth, paddingHeight, paddingWidth,
+                           dilationHeight, dilationWidth, groups};
+  if (groups == inChannels && groups == outChannels) return depthwise(x, w, bias, y, sizes);
+#ifndef __wasm__
+  if (winograd({x, inChannels, inHeight, inWidth}, {w, (size_t)inChannels * 9, 9, false}, bias,
+               {y, outChannels, outHeight, outWidth}, sizes, -paddingHeight, -paddingWidth)) return;
+#endif
   if (kernelHeight * kernelWidth * strideHeight * strideWidth == 1 && paddingHeight + paddingWidth == 0) {
     /* Every position by itself: an image of one row, gathered in longer runs. */
     inWidth *= inHeight, outWidth *= outHeight;

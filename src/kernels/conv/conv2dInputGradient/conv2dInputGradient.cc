@@ -1,4 +1,4 @@
-#include "../conv2d/planes.h"
+#include "../conv2d/winograd.h"
 
 namespace LOWBIT_ISA {
 
@@ -40,6 +40,13 @@ void conv2dInputGradient(const float* dy, const float* w, const float* bias, flo
                          int32_t strideHeight, int32_t strideWidth, int32_t paddingHeight,
                          int32_t paddingWidth, int32_t dilationHeight, int32_t dilationWidth,
                          int32_t groups) {
+#ifndef __wasm__
+  const ConvSizes sizes = {batch, inChannels, inHeight, inWidth, outChannels, outHeight, outWidth,
+                           kernelHeight, kernelWidth, strideHeight, strideWidth, paddingHeight, paddingWidth,
+                           dilationHeight, dilationWidth, groups};
+  if (winograd({dy, outChannels, outHeight, outWidth}, {w, 9, (size_t)inChannels * 9, true}, bias,
+               {dx, inChannels, inHeight, inWidth}, sizes, paddingHeight - 2, paddingWidth - 2)) return;
+#endif
   Planes<const float> out = {dy, outChannels, outHeight, outWidth};
   Planes<float> in = {dx, inChannels, inHeight, inWidth};
   int32_t M = inChannels / groups, outGroup = outChannels / groups, kernel = kernelHeight * kernelWidth;

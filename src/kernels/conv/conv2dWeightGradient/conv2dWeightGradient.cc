@@ -1,4 +1,4 @@
-#include "../conv2d/planes.h"
+#include "winogradGradient.h"
 
 namespace LOWBIT_ISA {
 
@@ -29,6 +29,12 @@ void conv2dWeightGradient(const float* x, const float* dy, float* dw, int32_t ba
                           int32_t strideWidth, int32_t paddingHeight, int32_t paddingWidth,
                           int32_t dilationHeight, int32_t dilationWidth, int32_t groups) {
   Planes<const float> in = {x, inChannels, inHeight, inWidth};
+#ifndef __wasm__
+  const ConvSizes sizes = {batch, inChannels, inHeight, inWidth, outChannels, outHeight, outWidth,
+                           kernelHeight, kernelWidth, strideHeight, strideWidth, paddingHeight, paddingWidth,
+                           dilationHeight, dilationWidth, groups};
+  if (winogradGradient(in, {dy, outChannels, outHeight, outWidth}, dw, sizes)) return;
+#endif
   Grid grid = {outHeight, outWidth, strideHeight, strideWidth, 0, 0};
   int32_t N = outChannels / groups, inGroup = inChannels / groups, taps = kernelHeight * kernelWidth,
           M = inGroup * taps;
