@@ -64,7 +64,7 @@ template <class Body> static void eachAttention(const AttentionCall& c, int32_t 
   double perUnit =
       (double)headsPerTask * (c.tokens < most ? c.tokens : most) * keys * c.headSize * 2 +
       1;
-  int32_t perTask = perUnit >= 2e5 ? 1 : (int32_t)(2e5 / perUnit) + 1;
+  int32_t perTask = evenShare(units, perUnit >= 2e5 ? 1 : (int32_t)(2e5 / perUnit) + 1);
   parallelFor(ceilDivide(units, perTask), [&](int32_t task) {
     for (int32_t unit = task * perTask; unit < (task + 1) * perTask && unit < units; unit++) {
       /* Last token blocks first: they see the most keys and take the longest. */

@@ -117,8 +117,11 @@ static void plainGroups(const TiledWeights& w, const void* tiles, int32_t n, int
                         int vectors) {
   const FloatMasks<dtype> masks;
   size_t at = ((size_t)(n / 16) * w.groups + first) * 16 + n % 16;
-  for (; first < last; first++, at += 16, to += vectors)
+  for (; first < last; first++, at += 16, to += vectors) {
+    /* Those of the next rows lie behind, too far apart in time for the machine to see a stream. */
+    __builtin_prefetch((const uint8_t*)tiles + 1024 + at * (dtype == FLOAT32 ? 4 : 2));
     for (int v = 0; v < vectors; v++) to[v] = loadFloat<dtype>(tiles, at + v * LANES, masks);
+  }
 }
 
 static void groupFloats(const TiledWeights& w, const TiledValues& from, int32_t n, int32_t first, int32_t last,

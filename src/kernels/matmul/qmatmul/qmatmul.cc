@@ -227,8 +227,8 @@ static void qmatmulFewRows(const TiledWeights& w, const float* x, const float* b
     int32_t last = w.K - first < QMATMUL_PASS ? w.K : first + QMATMUL_PASS;
     const QmatmulRows values = qmatmulRows<rows>(w, x, first, last, factors);
     /* A quarter of a million weights take some 20 microseconds. */
-    int32_t tileRows = (N + 15) / 16, perTask = 16384 / (last - first) + 1;
-    parallelFor((tileRows + perTask - 1) / perTask, [&](int32_t task) {
+    int32_t tileRows = ceilDivide(N, 16), perTask = evenShare(tileRows, 16384 / (last - first) + 1);
+    parallelFor(ceilDivide(tileRows, perTask), [&](int32_t task) {
       for (int32_t t = task * perTask; t < (task + 1) * perTask && t < tileRows; t++) {
         qmatmulTileRow<qtype, rows>(w, values, first > 0 ? y : bias, first > 0 ? N : 0, y, t * 16, N);
       }
