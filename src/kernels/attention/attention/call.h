@@ -52,14 +52,15 @@ struct AttentionCall {
 template <class Body> static void eachAttention(const AttentionCall& c, int32_t keys, const Body& body) {
   int32_t group = c.heads / c.kvHeads;
   /*
-   * One token: the heads of a group are the rows, and their keys are read once. Several: blocks of tokens of
-   * one head.
+   * One token: the heads of a group are the rows, a few or many of them, so that their keys are read once or twice.
+   * Several: blocks of tokens of one head.
    */
   bool single = c.tokens == 1;
   int32_t most = rowsTogether(c.headSize);
-  int32_t headsPerTask = single && group < most ? group : 1;
+  int32_t few = group < FEW_ROWS ? group : FEW_ROWS;
+  int32_t headsPerTask = !single ? 1 : group <= 2 * FEW_ROWS || group >= most ? few : group;
   int32_t tokenBlocks = ceilDivide(c.tokens, most);
-  int32_t headBlocks = c.heads / headsPerTask;
+  int32_t groupBlocks = ceilDivide(group, headsPerTask), headBlocks = c.kvHeads * groupBlocks;
   int32_t units = c.batch * headBlocks * tokenBlocks;
   double perUnit =
       (double)headsPerTask * (c.tokens < most ? c.tokens : most) * keys * c.headSize * 2 +
@@ -69,9 +70,11 @@ template <class Body> static void eachAttention(const AttentionCall& c, int32_t 
     for (int32_t unit = task * perTask; unit < (task + 1) * perTask && unit < units; unit++) {
       /* Last token blocks first: they see the most keys and take the longest. */
       int32_t block = tokenBlocks - 1 - unit / (c.batch * headBlocks);
-      int32_t b = unit % (c.batch * headBlocks) / headBlocks, head = unit % headBlocks * headsPerTask;
+      int32_t b = unit % (c.batch * headBlocks) / headBlocks, kvHead = unit % headBlocks / groupBlocks;
+      int32_t inGroup = unit % groupBlocks * headsPerTask, head = kvHead * group + inGroup;
       int32_t t = block * most;
-      int32_t rows = single ? headsPerTask : c.tokens - t < most ? c.tokens - t : most;
+      int32_t left = single ? group - inGroup : c.tokens - t, together = single ? headsPerTask : most;
+      int32_t rows = left < together ? left : together;
       size_t at = (((size_t)b * c.tokens + t) * c.heads + head) * c.headSize;
       size_t stride = single ? c.headSize : (size_t)c.heads * c.headSize;
       const float* bias = c.bias ? c.bias + b * c.biasBatch + head * c.biasHead + t * c.biasToken : nullptr;
@@ -84,7 +87,7 @@ template <class Body> static void eachAttention(const AttentionCall& c, int32_t 
                                 c.softcap};
       if (rows <= FEW_ROWS) startFewRows(rowsHere);
       else startManyRows(rowsHere);
-      body(rowsHere, b, head / group, t, single ? 0 : 1);
+      body(rowsHere, b, kvHead, t, single ? 0 : 1);
       if (rows <= FEW_ROWS) endFewRows(rowsHere);
       else endManyRows(rowsHere);
     }

@@ -131,8 +131,8 @@ static void int8TileRow(const TiledWeights& w, const ByteRows& x, const float* b
 
 template <int qtype, bool pairs>
 static void int8OneRow(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t N) {
-  /* A quarter of a million weights take some 20 microseconds. */
-  int32_t tileRows = ceilDivide(N, 16), perTask = evenShare(tileRows, 16384 / w.K + 1);
+  /* A million weights take some 40 microseconds. */
+  int32_t tileRows = ceilDivide(N, 16), perTask = evenShare(tileRows, 65536 / w.K + 1);
   parallelFor(ceilDivide(tileRows, perTask), [&](int32_t task) {
     for (int32_t t = task * perTask; t < (task + 1) * perTask && t < tileRows; t++)
       int8TileRow<qtype, pairs>(w, x, bias, y, t * 16, N);
