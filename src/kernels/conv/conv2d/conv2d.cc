@@ -36,18 +36,7 @@ void conv2d(const float* x, const float* w, const float* bias, float* y, int32_t
         copyRows(w + (size_t)(g * M + m) * K + k, K, rows, depth, to);
       },
       [=](int32_t g, int32_t n, int32_t cols, int32_t k, int32_t depth, float* to) {
-        Position at(grid, n);
-        int32_t channel = g * inGroup + k / taps, row = k % taps / kernelWidth, col = k % kernelWidth;
-        for (int32_t i = 0; i < depth; i++, to += PANEL_COLS) {
-          gatherPixels(in, channel,
-                       grid.at(row * dilationHeight - paddingHeight, col * dilationWidth - paddingWidth), at,
-                       cols, to);
-          if (++col < kernelWidth) continue;
-          col = 0;
-          if (++row < kernelHeight) continue;
-          row = 0;
-          channel++;
-        }
+        gatherWindows(in, g * inGroup, sizes, k, depth, grid, Position(grid, n), cols, to, PANEL_COLS);
       },
       [=](int32_t g, int32_t m, int32_t rows, int32_t n, int32_t cols, int32_t k, auto multiply) {
         placePixels(out, g * M + m, rows, own, Position(own, n), cols, k, bias, multiply);

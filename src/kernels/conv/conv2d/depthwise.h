@@ -8,34 +8,6 @@ namespace LOWBIT_ISA {
  * an output row lie in lanes, and each weight of the kernel meets the pixels that it sees.
  */
 
-/* Lanes 0, 2, 4 … of two vectors that lie side by side. */
-INLINE f32v everySecond(f32v low, f32v high) {
-#if LANES == 16
-  const __m512i lanes = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
-  return _mm512_permutex2var_ps(low, lanes, high);
-#elif LANES == 8
-  return __builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14);
-#else
-  return __builtin_shufflevector(low, high, 0, 2, 4, 6);
-#endif
-}
-
-/* line[first + i · step] for each lane i, 0 outside of line[0 … count - 1]. */
-template <int step> INLINE f32v pixelsAt(const float* line, int32_t first, int32_t count, int32_t anyStep) {
-  const float* from = line + first;
-  if constexpr (step == 1) return loadBetween(from, -first, count - first);
-  if constexpr (step == 2) {
-    return everySecond(loadBetween(from, -first, count - first),
-                       loadBetween(from + LANES, -first - LANES, count - first - LANES));
-  }
-  f32v values = {};
-  for (int i = 0; i < LANES; i++) {
-    const int32_t at = first + i * anyStep;
-    if (at >= 0 && at < count) values[i] = line[at];
-  }
-  return values;
-}
-
 /*
  * One output row of a channel. Steps and widths of kernels that are common are constants (0: any other);
  * a row of the kernel that meets none of the image adds nothing.

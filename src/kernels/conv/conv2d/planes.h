@@ -51,31 +51,77 @@ struct Position {
   }
 };
 
+/* Lanes 0, 2, 4 … of two vectors that lie side by side. */
+INLINE f32v everySecond(f32v low, f32v high) {
+#if LANES == 16
+  const __m512i lanes = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+  return _mm512_permutex2var_ps(low, lanes, high);
+#elif LANES == 8
+  return __builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14);
+#else
+  return __builtin_shufflevector(low, high, 0, 2, 4, 6);
+#endif
+}
+
+/* line[first + i · step] for each lane i, 0 outside of line[0 … count - 1]. */
+template <int step> INLINE f32v pixelsAt(const float* line, int32_t first, int32_t count, int32_t anyStep) {
+  const float* from = line + first;
+  if constexpr (step == 1) return loadBetween(from, -first, count - first);
+  if constexpr (step == 2) {
+    return everySecond(loadBetween(from, -first, count - first),
+                       loadBetween(from + LANES, -first - LANES, count - first - LANES));
+  }
+  f32v values = {};
+  for (int i = 0; i < LANES; i++) {
+    const int32_t at = first + i * anyStep;
+    if (at >= 0 && at < count) values[i] = line[at];
+  }
+  return values;
+}
+
 /*
- * to [count] = the pixels of one channel that the positions from `at` on meet, 0 outside the plane; whole
- * vectors are written.
+ * to [channels, count] with toStride between rows = the pixels that the positions from `at` on meet, of so
+ * many channels from `channel` on; 0 outside the plane.
  */
-static void gatherPixels(const Planes<const float>& x, int32_t channel, const Grid& grid, Position at,
-                         int32_t count, float* to) {
+static void gatherChannels(const Planes<const float>& x, int32_t channel, int32_t channels, const Grid& grid,
+                           Position at, int32_t count, float* to, size_t toStride) {
+  const size_t plane = (size_t)x.height * x.width;
   while (count > 0) {
-    int32_t run = grid.cols - at.col < count ? grid.cols - at.col : count;
-    int32_t row = at.row * grid.rowStep + grid.rowOffset;
-    if (row < 0 || row >= x.height) {
-      for (int32_t i = 0; i < run; i += LANES) store(to + i, f32v{});
-    } else {
-      const float* line = x.plane(at.sample, channel) + (size_t)row * x.width;
-      int32_t col = at.col * grid.colStep + grid.colOffset;
-      if (grid.colStep == 1) {
-        for (int32_t i = 0; i < run; i += LANES)
-          store(to + i, loadBetween(line + col + i, -(col + i), x.width - (col + i)));
-      } else {
-        for (int32_t i = 0; i < run; i++, col += grid.colStep)
-          to[i] = col >= 0 && col < x.width ? line[col] : 0;
-      }
+    const int32_t run = grid.cols - at.col < count ? grid.cols - at.col : count;
+    const int32_t row = at.row * grid.rowStep + grid.rowOffset, step = grid.colStep;
+    const bool inside = row >= 0 && row < x.height;
+    const float* const line = x.plane(at.sample, channel) + (inside ? (size_t)row * x.width : 0);
+    for (int32_t i = 0; i < run; i += LANES) {
+      const int32_t col = (at.col + i) * step + grid.colOffset, width = inside ? x.width : 0;
+      /* What passes the end of a run is written again by the next one. */
+      const auto each = [&](auto pixels) {
+        for (int32_t c = 0; c < channels; c++)
+          storeUpTo(to + c * toStride + i, pixels(line + c * plane), count - i);
+      };
+      if (step == 1) each([=](const float* from) { return pixelsAt<1>(from, col, width, 1); });
+      else if (step == 2) each([=](const float* from) { return pixelsAt<2>(from, col, width, 2); });
+      else each([=](const float* from) { return pixelsAt<0>(from, col, width, step); });
     }
     to += run;
     count -= run;
     at.advance(grid, run);
+  }
+}
+
+/*
+ * to [depth, count] = rows k to k + depth of the windows [inChannels · kernel, positions] of a group that
+ * begins at `channel`, for the positions from `at` on.
+ */
+static void gatherWindows(const Planes<const float>& x, int32_t channel, const ConvSizes& s, int32_t k,
+                          int32_t depth, const Grid& grid, const Position& at, int32_t count, float* to,
+                          size_t toStride) {
+  const int32_t taps = s.kernelHeight * s.kernelWidth;
+  for (int32_t tap = 0; tap < taps; tap++) {
+    const int32_t first = ceilDivide(k - tap, taps), last = ceilDivide(k + depth - tap, taps);
+    const Grid seen = grid.at(tap / s.kernelWidth * s.dilationHeight - s.paddingHeight,
+                              tap % s.kernelWidth * s.dilationWidth - s.paddingWidth);
+    gatherChannels(x, channel + first, last - first, seen, at, count,
+                   to + (first * taps + tap - k) * toStride, taps * toStride);
   }
 }
 
@@ -114,8 +160,16 @@ static void placePixels(const Planes<float>& y, int32_t first, int32_t rows, con
           storeUpTo(to + i, before + loadUpTo(from + i, run - i), run - i);
         }
       } else {
-        for (int32_t i = 0; i < run; i++)
-          to[i * grid.colStep] = (k > 0 ? to[i * grid.colStep] : start) + from[i];
+        int32_t i = 0;
+#if LANES == 16
+        for (; grid.colStep == 2 && i < run; i += 8) {
+          const __mmask16 places = (__mmask16)(run - i < 8 ? 0x5555 & ((1 << 2 * (run - i)) - 1) : 0x5555);
+          f32v before = k > 0 ? _mm512_maskz_loadu_ps(places, to + 2 * i) : splat(start);
+          f32v sum = before + _mm512_maskz_expand_ps(0x5555, loadUpTo(from + i, run - i));
+          _mm512_mask_storeu_ps(to + 2 * i, places, sum);
+        }
+#endif
+        for (; i < run; i++) to[i * grid.colStep] = (k > 0 ? to[i * grid.colStep] : start) + from[i];
       }
     }
     done += run;

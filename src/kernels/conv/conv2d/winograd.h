@@ -8,13 +8,13 @@
 namespace LOWBIT_ISA {
 
 /*
- * Convolutions with kernels of 3 × 3 without a stride in tiles of 2 × 4 outputs (winogradAxis.h along both
+ * Convolutions with kernels of 3 × 3 without a stride in tiles of 4 × 2 outputs (winogradAxis.h along both
  * axes): the sum over channels becomes a product of matrices for each of 24 values of the transforms, tiles
  * [tiles, inChannels] · kernels [inChannels, outChannels], a third of the multiplications. Channels lie in
  * lanes, and a block of tiles stays in the caches from the first transform to the last. Tiles of 4 × 4 would
  * take a quarter, but lose more to rounding than sums of products as they come.
  */
-typedef WinogradTiles<2, 4> ConvTiles;
+typedef WinogradTiles<4, 2> ConvTiles;
 
 /* Outputs that are computed at once. */
 constexpr int WINOGRAD_COLS = 256;
@@ -87,7 +87,7 @@ static void winogradPlace(const float* sums, const Planes<float>& y, int32_t cha
   });
 }
 
-/* y = bias + x ⋆ w for tiles first to first + count and outputs `out` to out + outs, w transformed: panels. */
+/* y = bias + x ⋆ w for tiles from `first` on and outputs from `out` on; panels are w transformed. */
 static void winogradBlock(const Planes<const float>& x, const float* panels, const float* bias,
                           const Planes<float>& y, int32_t out, int32_t outs, const ConvTiles& tiles,
                           int32_t first, int32_t count, WinogradTask& task) {
@@ -113,9 +113,9 @@ static void winogradBlock(const Planes<const float>& x, const float* panels, con
 }
 
 /*
- * y = bias + x ⋆ w, output (0, 0) meeting the pixel (top, left) first, where that is fast; else false: windows
- * are better, or there is no memory. With so many channels no more is lost than in sums of products as they
- * come; eight tiles pay for the transform of the kernels.
+ * y = bias + x ⋆ w, output (0, 0) meeting the pixel (top, left) first, where that is fast; else false:
+ * windows are better, or there is no memory. With so many channels no more is lost than in sums of products as
+ * they come; eight tiles pay for the transform of the kernels.
  */
 static bool winograd(const Planes<const float>& x, const WinogradKernels& kernels, const float* bias,
                      const Planes<float>& y, const ConvSizes& s, int32_t top, int32_t left) {

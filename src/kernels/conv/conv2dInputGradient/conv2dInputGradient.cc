@@ -77,8 +77,8 @@ void conv2dInputGradient(const float* dy, const float* w, const float* bias, flo
                     run = outGroup - o < depth - i ? outGroup - o : depth - i;
             int32_t row = rowPhase.tap(tap / colPhase.taps), col = colPhase.tap(tap % colPhase.taps);
             Grid shifted = grid.at(rowPhase.offset(row), colPhase.offset(col));
-            for (int32_t end = i + run; i < end; i++, o++)
-              gatherPixels(out, g * outGroup + o, shifted, at, cols, to + i * PANEL_COLS);
+            gatherChannels(out, g * outGroup + o, run, shifted, at, cols, to + i * PANEL_COLS, PANEL_COLS);
+            i += run;
           }
         },
         [=](int32_t g, int32_t m, int32_t rows, int32_t n, int32_t cols, int32_t k, auto multiply) {

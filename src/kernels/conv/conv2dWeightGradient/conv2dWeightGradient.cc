@@ -29,10 +29,10 @@ void conv2dWeightGradient(const float* x, const float* dy, float* dw, int32_t ba
                           int32_t strideWidth, int32_t paddingHeight, int32_t paddingWidth,
                           int32_t dilationHeight, int32_t dilationWidth, int32_t groups) {
   Planes<const float> in = {x, inChannels, inHeight, inWidth};
-#ifndef __wasm__
   const ConvSizes sizes = {batch, inChannels, inHeight, inWidth, outChannels, outHeight, outWidth,
                            kernelHeight, kernelWidth, strideHeight, strideWidth, paddingHeight, paddingWidth,
                            dilationHeight, dilationWidth, groups};
+#ifndef __wasm__
   if (winogradGradient(in, {dy, outChannels, outHeight, outWidth}, dw, sizes)) return;
 #endif
   Grid grid = {outHeight, outWidth, strideHeight, strideWidth, 0, 0};
@@ -42,13 +42,7 @@ void conv2dWeightGradient(const float* x, const float* dy, float* dw, int32_t ba
   multiplyBlocks(
       groups, M, N, batch * plane,
       [=](int32_t g, int32_t m, int32_t rows, int32_t k, int32_t depth, float* to) {
-        Position at(grid, k);
-        for (int32_t r = 0; r < rows; r++) {
-          int32_t channel = g * inGroup + (m + r) / taps, row = (m + r) % taps / kernelWidth,
-                  col = (m + r) % kernelWidth;
-          Grid shifted = grid.at(row * dilationHeight - paddingHeight, col * dilationWidth - paddingWidth);
-          gatherPixels(in, channel, shifted, at, depth, to + r * TILE_STRIDE);
-        }
+        gatherWindows(in, g * inGroup, sizes, m, rows, grid, Position(grid, k), depth, to, TILE_STRIDE);
       },
       [=](int32_t g, int32_t n, int32_t cols, int32_t k, int32_t depth, float* to) {
         for (int32_t i = 0; i < depth;) {

@@ -71,8 +71,8 @@ static void addParts(const float* parts, int32_t n, size_t count, float* y) {
 }
 
 /*
- * dw where that is fast, else false: windows are better, tiles are too few for their rounding to vanish in the
- * sum, or there is no memory.
+ * dw where that is fast, else false: windows are better, tiles are too few for their rounding to vanish in
+ * the sum, or there is no memory.
  */
 static bool winogradGradient(const Planes<const float>& x, const Planes<const float>& dy, float* dw,
                              const ConvSizes& s) {
