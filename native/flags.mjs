@@ -33,7 +33,7 @@ export const instructionSets = {
  * compiler does not know it.
  */
 export const extensions = {
-  x64: { avxvnni: { base: 'avx2', flags: [...avx2, '-mavxvnni'], kernels: ['qmatmulInt8'] } },
+  x64: { avxvnni: { base: 'avx2', flags: [...avx2, '-mavxvnni'], kernels: ['qmatmulInt8', 'conv2dInt8'] } },
 }
 
 /**

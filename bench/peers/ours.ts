@@ -2,9 +2,9 @@ import { Random } from '../../src/core/random.ts'
 import type { Device } from '../../src/devices/device.ts'
 import { initialize } from '../../src/nn/initialize.ts'
 import { Linear } from '../../src/nn/linear.ts'
-import type { Module } from '../../src/nn/module.ts'
 import { setComputeDtype } from '../../src/nn/qmodule.ts'
 import { Sequential } from '../../src/nn/sequential.ts'
+import { compile } from '../../src/nn/trace.ts'
 import { QTensor } from '../../src/qtensor/qtensor.ts'
 import { calibrate } from '../../src/quantize/calibrate.ts'
 import { freeze, quantize } from '../../src/quantize/quantize.ts'
@@ -72,18 +72,20 @@ async function network(device: Device, { batch }: NetworkWork): Promise<Ours> {
   quantize(model, { weights: 'int8', activations: 'int8' })
   await calibrate(model, () => scope(() => void model.forward(x)))
   freeze(model)
-  return oursOf(device, [x, model], () => void model.forward(x), 1, 0)
+  setComputeDtype(model, 'int8')
+  const compiled = compile(model, [x])
+  return oursOf(device, [x, model, compiled], () => void compiled.run(x), 1, 0)
 }
 
 function oursOf(
   device: Device,
-  held: readonly (Tensor | Module)[],
+  held: readonly Disposable[],
   run: () => void,
   calls: number,
   bytes: number,
 ): Ours {
   const dispose = () => {
-    for (const one of held) one.dispose()
+    for (const one of held) one[Symbol.dispose]()
   }
   return { device, run, calls, bytes, dispose }
 }

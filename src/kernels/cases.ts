@@ -56,6 +56,7 @@ import { cases as channelAffine } from './norm/channelAffine/channelAffine.cases
 import { cases as conv2d, benchmarks as conv2dBenchmarks } from './conv/conv2d/conv2d.cases.ts'
 import { cases as conv2dInputGradient, benchmarks as conv2dInputGradientBenchmarks } from './conv/conv2dInputGradient/conv2dInputGradient.cases.ts'
 import { cases as conv2dWeightGradient, benchmarks as conv2dWeightGradientBenchmarks } from './conv/conv2dWeightGradient/conv2dWeightGradient.cases.ts'
+import { cases as conv2dInt8, benchmarks as conv2dInt8Benchmarks } from './conv/conv2dInt8/conv2dInt8.cases.ts'
 import { cases as maxPool2d } from './pool/maxPool2d/maxPool2d.cases.ts'
 import { cases as maxPool2dGrad } from './pool/maxPool2dGrad/maxPool2dGrad.cases.ts'
 import { cases as avgPool2d } from './pool/avgPool2d/avgPool2d.cases.ts'
@@ -80,6 +81,7 @@ import { cases as quantizeRows, benchmarks as quantizeRowsBenchmarks } from './q
 import { cases as addToCodes } from './quantize/addToCodes/addToCodes.cases.ts'
 import { cases as quantizeOutliers, benchmarks as quantizeOutliersBenchmarks } from './quantize/quantizeOutliers/quantizeOutliers.cases.ts'
 import { cases as unaryInt8 } from './quantize/unaryInt8/unaryInt8.cases.ts'
+import { cases as clampInt8 } from './quantize/clampInt8/clampInt8.cases.ts'
 import { cases as padRows } from './quantize/padRows/padRows.cases.ts'
 import { cases as scaleBy } from './quantize/scaleBy/scaleBy.cases.ts'
 import { cases as gram } from './solve/gram/gram.cases.ts'
@@ -151,6 +153,7 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   conv2d,
   conv2dInputGradient,
   conv2dWeightGradient,
+  conv2dInt8,
   maxPool2d,
   maxPool2dGrad,
   avgPool2d,
@@ -175,6 +178,7 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   addToCodes,
   quantizeOutliers,
   unaryInt8,
+  clampInt8,
   padRows,
   scaleBy,
   gram,
@@ -204,6 +208,7 @@ export const benchmarks: Partial<Record<KernelName, readonly KernelCase[]>> = {
   conv2d: conv2dBenchmarks,
   conv2dInputGradient: conv2dInputGradientBenchmarks,
   conv2dWeightGradient: conv2dWeightGradientBenchmarks,
+  conv2dInt8: conv2dInt8Benchmarks,
   chooseScale: chooseScaleBenchmarks,
   quantizeBlocks: quantizeBlocksBenchmarks,
   quantize: quantizeBenchmarks,

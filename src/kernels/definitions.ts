@@ -55,6 +55,7 @@ import { channelAffine } from './norm/channelAffine/channelAffine.ts'
 import { conv2d } from './conv/conv2d/conv2d.ts'
 import { conv2dInputGradient } from './conv/conv2dInputGradient/conv2dInputGradient.ts'
 import { conv2dWeightGradient } from './conv/conv2dWeightGradient/conv2dWeightGradient.ts'
+import { conv2dInt8 } from './conv/conv2dInt8/conv2dInt8.ts'
 import { maxPool2d } from './pool/maxPool2d/maxPool2d.ts'
 import { maxPool2dGrad } from './pool/maxPool2dGrad/maxPool2dGrad.ts'
 import { avgPool2d } from './pool/avgPool2d/avgPool2d.ts'
@@ -79,6 +80,7 @@ import { quantizeRows } from './quantize/quantizeRows/quantizeRows.ts'
 import { addToCodes } from './quantize/addToCodes/addToCodes.ts'
 import { quantizeOutliers } from './quantize/quantizeOutliers/quantizeOutliers.ts'
 import { unaryInt8 } from './quantize/unaryInt8/unaryInt8.ts'
+import { clampInt8 } from './quantize/clampInt8/clampInt8.ts'
 import { padRows } from './quantize/padRows/padRows.ts'
 import { scaleBy } from './quantize/scaleBy/scaleBy.ts'
 import { gram } from './solve/gram/gram.ts'
@@ -150,6 +152,7 @@ export const definitions: Record<KernelName, (...args: never[]) => void> = {
   conv2d,
   conv2dInputGradient,
   conv2dWeightGradient,
+  conv2dInt8,
   maxPool2d,
   maxPool2dGrad,
   avgPool2d,
@@ -174,6 +177,7 @@ export const definitions: Record<KernelName, (...args: never[]) => void> = {
   addToCodes,
   quantizeOutliers,
   unaryInt8,
+  clampInt8,
   padRows,
   scaleBy,
   gram,

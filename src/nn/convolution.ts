@@ -3,6 +3,9 @@ import { aBoolean, check, checkEach, either, type Kind, listOf, oneOf, wholeNumb
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import type { Random } from '../core/random.ts'
 import type { Device } from '../devices/device.ts'
+import type { QActivation } from '../qtensor/activation.ts'
+import { convolveIntegers } from '../qtensor/convolution.ts'
+import type { QTensor } from '../qtensor/qtensor.ts'
 import { cast } from '../tensor/ops/elementwise.ts'
 import { aPadMode, type PadMode, pad } from '../tensor/ops/pad.ts'
 import { unfold } from '../tensor/ops/unfold.ts'
@@ -190,20 +193,52 @@ export abstract class ForwardConvolution extends Convolution {
     })
   }
 
-  /** x with the border that is no zeros around it or not even, and the zeros that lie around that. */
-  private bordered(x: Tensor): [image: Tensor, zeros: readonly number[]] {
-    const borders = this.kernelSize.map((size, axis) => {
+  /** The zeros on each side that a kernel takes in its stride; null where the border is none such. */
+  zeros(): readonly number[] | null {
+    const borders = this.borders()
+    const even = borders.every(([before, behind]) => before === behind)
+    return this.paddingMode === 'zeros' && even ? borders.map(([before]) => before) : null
+  }
+
+  /** What is added before and behind each axis. */
+  private borders(): number[][] {
+    return this.kernelSize.map((size, axis) => {
       if (this.padding === 'valid') return [0, 0]
       if (this.padding !== 'same') return [this.padding[axis], this.padding[axis]]
       // The odd one of them goes behind.
       const total = this.dilation[axis] * (size - 1)
       return [Math.floor(total / 2), Math.ceil(total / 2)]
     })
-    const even = borders.every(([before, behind]) => before === behind)
-    if (this.paddingMode === 'zeros' && even) return [x, borders.map(([before]) => before)]
+  }
+
+  /** x with the border that is no zeros around it or not even, and the zeros that lie around that. */
+  private bordered(x: Tensor): [image: Tensor, zeros: readonly number[]] {
+    const zeros = this.zeros()
+    if (zeros) return [x, zeros]
+    const borders = this.borders()
     const [last, outer] = borders.toReversed()
     const around = [last[0], last[1], ...(outer ?? [0, 0])] as [number, number, number, number]
     return [pad(x, around, this.paddingMode), borders.map(() => 0)]
+  }
+
+  /**
+   * y for int8 codes in the place of x and of the weight; undefined where that is to be computed on floats.
+   * Only for borders of zeros.
+   */
+  convolveCodes(x: QActivation, weight: QTensor, bias: Tensor | null): Tensor | undefined {
+    const { stride, dilation, groups } = this
+    const padding = this.zeros() ?? []
+    const [B, C, ...size] = x.shape
+    // One axis is an image of one row.
+    const row = size.length === 1
+    const two = (values: readonly number[], first: number) =>
+      (row ? [first, values[0]] : values) as [number, number]
+    const options = { stride: two(stride, 1), padding: two(padding, 0), dilation: two(dilation, 1), groups }
+    return scope(() => {
+      const image = row ? (x.view([B, C, 1, ...size]) as QActivation) : x
+      const y = convolveIntegers(image, weight, bias, options)
+      return y && (row ? y.view([B, y.size(1), y.size(-1)]) : y)
+    })
   }
 
   /** The convolution itself, with so many zeros on each side. */

@@ -133,7 +133,7 @@ export class QActivation extends Tensor {
 }
 
 /** See `QActivation.quantize`. */
-const quantizeActivation = op(
+export const quantizeActivation = op(
   'quantizeActivation(x, qtype, scale)',
   (x: Tensor, qtype: QType, scale: Tensor): QActivation => {
     check('quantizeActivation', 'qtype', qtype, aQType)

@@ -2,7 +2,7 @@ import { aFunction, check, type Kind } from '../core/kinds.ts'
 import { unaryInt8Ops } from '../kernels/quantize/unaryInt8/unaryInt8.ts'
 import { type Handler, type Op, op } from '../tensor/op.ts'
 import { expand } from '../tensor/ops/broadcast.ts'
-import { affine, div, neg, type Operand, relu, unary, where } from '../tensor/ops/elementwise.ts'
+import { affine, clamp, div, neg, type Operand, relu, unary, where } from '../tensor/ops/elementwise.ts'
 import { matmul } from '../tensor/ops/matmul.ts'
 import { softmax } from '../tensor/ops/reduce.ts'
 import { concat, permute, slice } from '../tensor/ops/shape.ts'
@@ -64,6 +64,7 @@ export const quantizedOps: Map<unknown, Handler> = new Map([
     relu,
     first((x) => unaryOnCodes('relu', x)),
   ),
+  entry(clamp, first(limited)),
 ])
 
 /**
@@ -130,6 +131,15 @@ function unaryOnCodes(op: keyof typeof unaryInt8Ops, x: QActivation): QActivatio
   const codes = Tensor.empty(x.device, x.shape, 'int8')
   if (x.numel > 0) x.device.call('unaryInt8', { op: unaryInt8Ops[op], x: x.codes, y: codes, count: x.numel })
   return withGradient(x, x.withCodes(codes), (values) => unary(op, values))
+}
+
+/** Limited to the codes nearest to the bounds, so at most half a step beyond them; int8 only. */
+function limited(x: QActivation, low: number, high: number): QActivation | undefined {
+  if (x.qtype.dtype !== 'int8') return undefined
+  const y = Tensor.empty(x.device, x.shape, 'int8')
+  const bounds = { low: Math.fround(low), high: Math.fround(high) }
+  if (x.numel > 0) x.device.call('clampInt8', { x: x.codes, scale: x.scale, ...bounds, y, count: x.numel })
+  return withGradient(x, x.withCodes(y), (values) => clamp(values, low, high))
 }
 
 /** Tensors of one origin, and so of one scale, are laid behind one another as codes; int8 only. */

@@ -90,7 +90,7 @@ function hasIntegerCodes({ values }: QType): boolean {
 }
 
 /** Whether int8 codes multiply a weight as they are: int8 on both sides, a scale a row. */
-function isStatic(weight: WeightFacts): boolean {
+export function isStatic(weight: WeightFacts): boolean {
   return weight.qtype === qint8 && isOneGroup(weight)
 }
 

@@ -23,7 +23,7 @@ export class CompiledGraph {
     try {
       for (const { shape, dtype } of graph.inputs)
         inputs.push(keep(Tensor.empty(device, shape, asDType(dtype))))
-      const { list, result } = device.capture(() => scope(() => keep(graph.run(...inputs))))
+      const { list, result } = device.capture(() => scope(() => keep(computed(graph.run(...inputs)))))
       this.graph = graph
       this.inputs = inputs
       this.list = list
@@ -64,4 +64,9 @@ export class CompiledGraph {
   [Symbol.dispose](): void {
     this.dispose()
   }
+}
+
+/** The same, with nothing left to be computed when it is read. */
+function computed(output: unknown): unknown {
+  return mapHeld(output, (one) => (one instanceof Tensor ? one.computed() : one))
 }

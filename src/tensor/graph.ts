@@ -6,7 +6,7 @@ import { heldIn, mapHeld, Reference } from './held.ts'
 import type { Op } from './op.ts'
 import { type Owned, ownedIn, release, scope } from './scope.ts'
 import { noGrad } from './tape.ts'
-import { checkTensor, type Tensor } from './tensor.ts'
+import { checkTensor, Tensor } from './tensor.ts'
 
 /** A tensor, or something made of tensors: what flows through a graph. */
 export interface Held extends Owned {
@@ -130,7 +130,10 @@ export class Graph {
         const heldBy = (one: unknown) =>
           one instanceof Reference ? (values.get(one.node)?.[one.output] ?? one.node.held) : one
         for (const node of this.nodes) {
-          values.set(node, heldIn(node.operation?.(...(mapHeld(node.args, heldBy) as never[]))))
+          const given = heldIn(node.operation?.(...(mapHeld(node.args, heldBy) as never[])))
+          // What waits until it is used is computed once for all who use it.
+          if (node.users.length > 1) for (const one of given) if (one instanceof Tensor) one.computed()
+          values.set(node, given)
           for (const used of this.lastUsed.get(node) ?? []) {
             for (const owned of ownedIn(values.get(used))) release(owned)
             values.delete(used)

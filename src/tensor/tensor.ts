@@ -135,6 +135,11 @@ export class Tensor implements Region {
     return this.memory
   }
 
+  /** Itself, computed by now where it is of a kind that waits until it is used. */
+  computed(): this {
+    return this
+  }
+
   /** Whether it is a shape without memory. */
   get isMeta(): boolean {
     return this.memory === null

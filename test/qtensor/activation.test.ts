@@ -57,6 +57,8 @@ for (const name of deviceNames) {
         [1, -1.5, 2, 63.5, -64, 0, 1, -1.5, 2, 63.5, -64, 0],
       )
       await kept(ops.relu(x), [2, 0, 4, 127, 0, 0], [1, 0, 2, 63.5, 0, 0])
+      // The codes nearest to -1.1 and 2 are -2 and 4.
+      await kept(ops.clamp(x, -1.1, 2), [2, -2, 4, 4, -2, 0], [1, -1, 2, 2, -1, 0])
       await kept(ops.neg(x), [-2, 3, -4, -127, 127, 0], [-1, 1.5, -2, -63.5, 63.5, 0])
       await kept(ops.mul(x, 4), [2, -3, 4, 127, -128, 0], [4, -6, 8, 254, -256, 0])
       await kept(ops.div(x, 4), [2, -3, 4, 127, -128, 0], [0.25, -0.375, 0.5, 15.875, -16, 0])

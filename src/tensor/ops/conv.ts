@@ -1,7 +1,8 @@
 import { ShapeError } from '../../core/errors.ts'
 import { either, type Kind, listOf, wholeNumber } from '../../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../../core/options.ts'
-import { showShape } from '../../core/shape.ts'
+import { type Shape, showShape } from '../../core/shape.ts'
+import type { ConvSizes as SizeList } from '../../kernels/conv/conv2d/sizes.ts'
 import { op } from '../op.ts'
 import { checkDType, checkTensor, Tensor } from '../tensor.ts'
 import { columnSum } from './columnSum.ts'
@@ -72,21 +73,7 @@ export const conv2d = op(
   'conv2d(x, w, bias, options)',
   (x: Tensor, w: Tensor, bias: Tensor | null = null, options: ConvOptions = {}): Tensor => {
     checkFactors('conv2d', x, w)
-    checkOptions('conv2d', options, convKinds)
-    const sizes = convSizes(x, w, options)
-    const { inChannels, outChannels, groups } = sizes
-    if (inChannels !== w.shape[1] * groups || outChannels % groups !== 0) {
-      throw new ShapeError(
-        `conv2d: channels of x (${inChannels}) must be groups (${groups}) times those of w (${w.shape[1]}), and groups must divide outputs (${outChannels}); ${received(x, w)}`,
-      )
-    }
-    if (!(sizes.outHeight >= 1 && sizes.outWidth >= 1)) {
-      const { padding, dilation } = complete(options)
-      throw new ShapeError(
-        `conv2d: the kernel must fit into the padded image; ${received(x, w)}, padding ${padding}, dilation ${dilation}`,
-      )
-    }
-    checkBias('conv2d', bias, outChannels)
+    const sizes = checkedConvSizes(x, w, bias, options)
     return forward(x, w, bias, sizes)
   },
   ({ dy, needs }, x, w, bias = null, options = {}) => {
@@ -99,7 +86,30 @@ export const conv2d = op(
   },
 )
 
-function convSizes(x: Tensor, w: Tensor, options: ConvOptions): ConvSizes {
+/**
+ * The sizes of `conv2d`, by the names that kernels take.
+ * @throws ShapeError unless x, w and bias fit one another, and the kernel the image
+ */
+export function checkedConvSizes(x: Shaped, w: Shaped, bias: Tensor | null, options: ConvOptions): ConvSizes {
+  checkOptions('conv2d', options, convKinds)
+  const sizes = convSizes(x, w, options)
+  const { inChannels, outChannels, groups } = sizes
+  if (inChannels !== w.shape[1] * groups || outChannels % groups !== 0) {
+    throw new ShapeError(
+      `conv2d: channels of x (${inChannels}) must be groups (${groups}) times those of w (${w.shape[1]}), and groups must divide outputs (${outChannels}); ${received(x, w)}`,
+    )
+  }
+  if (!(sizes.outHeight >= 1 && sizes.outWidth >= 1)) {
+    const { padding, dilation } = complete(options)
+    throw new ShapeError(
+      `conv2d: the kernel must fit into the padded image; ${received(x, w)}, padding ${padding}, dilation ${dilation}`,
+    )
+  }
+  checkBias('conv2d', bias, outChannels)
+  return sizes
+}
+
+function convSizes(x: Shaped, w: Shaped, options: ConvOptions): ConvSizes {
   const { stride, padding, dilation, groups } = complete(options)
   const [batch, inChannels, ...image] = x.shape
   const [outChannels, , ...kernel] = w.shape
@@ -203,6 +213,11 @@ export const convTranspose1d = op(
   },
 )
 
+/** What has a shape: a tensor, or a quantized one. */
+interface Shaped {
+  readonly shape: Shape
+}
+
 /** Options with one number each. */
 export type OneDimensional<Options> = { [Name in keyof Options]?: number }
 
@@ -243,10 +258,10 @@ function complete({ stride = 1, padding = 0, dilation = 1, groups = 1 }: ConvOpt
   return { stride: pair(stride), padding: pair(padding), dilation: pair(dilation), groups }
 }
 
-const received = (x: Tensor, w: Tensor) => `received x ${showShape(x.shape)}, w ${showShape(w.shape)}`
+const received = (x: Shaped, w: Shaped) => `received x ${showShape(x.shape)}, w ${showShape(w.shape)}`
 
 /** The sizes that the kernels take of a convolution, by their names. */
-type ConvSizes = ReturnType<typeof named>
+export type ConvSizes = ReturnType<typeof named>
 
 function named(
   batch: number,
@@ -277,6 +292,15 @@ function named(
     dilationWidth,
     groups,
   }
+}
+
+/** The sizes in the order of the kernels. */
+export function convSizeList(s: ConvSizes): SizeList {
+  return [
+    ...([s.batch, s.inChannels, s.inHeight, s.inWidth, s.outChannels, s.outHeight, s.outWidth] as const),
+    ...([s.kernelHeight, s.kernelWidth, s.strideHeight, s.strideWidth] as const),
+    ...([s.paddingHeight, s.paddingWidth, s.dilationHeight, s.dilationWidth, s.groups] as const),
+  ]
 }
 
 function forward(x: Tensor, w: Tensor, bias: Tensor | null, sizes: ConvSizes): Tensor {

@@ -24,7 +24,8 @@ export interface SizedConv {
   operations: number
 }
 
-function sized({
+/** Names it, and counts what its sizes make. */
+export function sized({
   batch = 1,
   channels,
   image,

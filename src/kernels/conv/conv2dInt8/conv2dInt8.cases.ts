@@ -1,0 +1,111 @@
+import { dtypes } from '../../../core/dtype.ts'
+import type { Random } from '../../../core/random.ts'
+import type { KernelArg, KernelCase } from '../../case.ts'
+import { tileByteLength, tilePack } from '../../layout/tilePack/tilePack.ts'
+import { convs, type SizedConv, sized } from '../conv2d/conv2d.cases.ts'
+import { laidColumn, laidColumns } from './layout.ts'
+
+/** What is done with the sums. */
+interface Output {
+  withBias: boolean
+  codes: boolean
+  range: [low: number, high: number]
+}
+
+const outputs: Output[] = [
+  { withBias: true, codes: true, range: [-Infinity, Infinity] },
+  { withBias: false, codes: false, range: [-Infinity, Infinity] },
+  { withBias: true, codes: true, range: [0, 6] },
+  { withBias: true, codes: false, range: [0, Infinity] },
+]
+
+/** Codes of any bits, the extreme ones often. */
+function randomCodes(random: Random, length: number, least: number): Uint8Array {
+  return Uint8Array.from({ length }, () => {
+    const u = random.uniform()
+    return u < 0.05 ? least : u > 0.95 ? 127 : Math.floor(least + (128 - least) * random.uniform())
+  })
+}
+
+/** The tiles of codes [outChannels, inGroup · kernel] as the kernel takes them. */
+function laidTiles(codes: Uint8Array, sizes: SizedConv['sizes']): Uint8Array {
+  const [, inChannels, , , outChannels, , , height, width] = sizes
+  const inGroup = inChannels / sizes[15]
+  const [K, columns] = [inGroup * height * width, laidColumns(inGroup, height, width)]
+  const laid = new Uint8Array(outChannels * columns)
+  for (let i = 0; i < codes.length; i++)
+    laid[Math.floor(i / K) * columns + laidColumn(inGroup, height, width, i % K)] = codes[i]
+  const tiles = new Uint8Array(tileByteLength(8, outChannels, columns))
+  tilePack(laid, tiles, 8, outChannels, columns)
+  return tiles
+}
+
+function int8Case({ name, sizes, counts: [x, w, y], operations }: SizedConv, output: Output): KernelCase {
+  const { withBias, codes, range } = output
+  const [outChannels, taps] = [sizes[4], sizes[7] * sizes[8]]
+  const columns = laidColumns(sizes[1] / sizes[15], sizes[7], sizes[8])
+  const last = range[1] === Infinity ? '' : ` to ${range[1]}`
+  return {
+    name: `${name}${withBias ? ' bias' : ''}${codes ? ' codes' : ''}${range[0] === 0 ? ` from 0${last}` : ''}`,
+    args: (random) => [
+      randomCodes(random, x, -128),
+      Float32Array.of(0.02),
+      // Weights and pixels are not both −128.
+      laidTiles(randomCodes(random, w, -127), sizes),
+      Float32Array.from({ length: outChannels }, () => 0.002 * (1 + random.uniform())),
+      withBias ? Float32Array.from({ length: outChannels }, () => random.normal()) : null,
+      codes ? Float32Array.of(0.03 * Math.sqrt((sizes[1] / sizes[15]) * taps)) : null,
+      codes ? new Int8Array(y) : new Float32Array(y),
+      dtypes[codes ? 'int8' : 'float32'].code,
+      ...range,
+      ...sizes,
+    ],
+    tolerance: () => 'exact',
+    work: { operations, bytes: x + w + y },
+    defects: {
+      ...(y > 8 && {
+        'a bit of the first channel': (args: KernelArg[]) =>
+          args.with(
+            2,
+            (args[2] as Uint8Array).map((byte, i) => (i % 64 < 4 && i < 16 * columns ? byte ^ 64 : byte)),
+          ),
+      }),
+      ...(y > 8 && withBias && { 'bias forgotten': (args: KernelArg[]) => args.with(4, null) }),
+      ...(y > 30 && range[0] === 0 && { 'no range': (args: KernelArg[]) => args.with(8, -Infinity) }),
+      ...(x > 1 &&
+        y > 30 && {
+          'one pixel of padding more': (args: KernelArg[]) => args.with(22, (args[22] as number) + 1),
+        }),
+    },
+  }
+}
+
+/** What conv2d's do not have: positions of every count, batches joined, several panels and chunks of them. */
+const others: SizedConv[] = [
+  { channels: [24, 40], image: [7, 7], kernel: [1, 1], batch: 5 },
+  { channels: [10, 9], image: [13, 11], kernel: [1, 1] },
+  { channels: [36, 36], image: [13, 17], kernel: [3, 3], padding: [1, 1], groups: 36, batch: 2 },
+  { channels: [20, 40], image: [9, 9], kernel: [3, 3], stride: [2, 2], padding: [1, 1], groups: 20 },
+  { channels: [3, 8], image: [40, 42], kernel: [7, 7], stride: [2, 2], padding: [3, 3] },
+  { channels: [600, 6], image: [3, 90], kernel: [3, 3], padding: [1, 1] },
+  { channels: [1, 600], image: [6, 6], kernel: [3, 3], batch: 2 },
+  { channels: [16, 4], image: [2, 2], kernel: [1, 1], stride: [2, 2], batch: 2 },
+  { channels: [4, 4], image: [1, 500], kernel: [1, 9], padding: [0, 32], dilation: [1, 8], groups: 2 },
+].map((conv) => sized(conv as Parameters<typeof sized>[0]))
+
+/** Layers of MobileNetV2. */
+const layers: SizedConv[] = [
+  { channels: [3, 32], image: [224, 224], kernel: [3, 3], stride: [2, 2], padding: [1, 1] },
+  { channels: [16, 96], image: [112, 112], kernel: [1, 1] },
+  { channels: [144, 144], image: [56, 56], kernel: [3, 3], padding: [1, 1], groups: 144 },
+  { channels: [96, 96], image: [112, 112], kernel: [3, 3], stride: [2, 2], padding: [1, 1], groups: 96 },
+  { channels: [384, 96], image: [14, 14], kernel: [1, 1] },
+  { channels: [960, 960], image: [7, 7], kernel: [3, 3], padding: [1, 1], groups: 960 },
+  { channels: [320, 1280], image: [7, 7], kernel: [1, 1] },
+].map((conv) => sized(conv as Parameters<typeof sized>[0]))
+
+export const cases: KernelCase[] = [...convs, ...others].flatMap((conv, i) => [
+  int8Case(conv, outputs[i % 4]),
+  int8Case(conv, outputs[(i + 1) % 4]),
+])
+export const benchmarks: KernelCase[] = layers.map((conv) => int8Case(conv, outputs[2]))

@@ -1,0 +1,215 @@
+import { dtypes } from '../core/dtype.ts'
+import type { QType } from '../core/qtype.ts'
+import type { Shape } from '../core/shape.ts'
+import type { Device } from '../devices/device.ts'
+import type { Storage } from '../devices/storage.ts'
+import { laidColumns, windowsFit } from '../kernels/conv/conv2dInt8/layout.ts'
+import { type Handlers, op } from '../tensor/op.ts'
+import { type ConvOptions, type ConvSizes, checkedConvSizes, convSizeList } from '../tensor/ops/conv.ts'
+import { clamp, relu } from '../tensor/ops/elementwise.ts'
+import { concat, permute } from '../tensor/ops/shape.ts'
+import { keep } from '../tensor/scope.ts'
+import { needsGrad } from '../tensor/tape.ts'
+import { Tensor, view } from '../tensor/tensor.ts'
+import { QActivation, quantizeActivation } from './activation.ts'
+import type { WeightFacts } from './parts.ts'
+import { isStatic } from './product.ts'
+import type { QTensor } from './qtensor.ts'
+import { encodeRows } from './rows.ts'
+import { packTiles } from './tiles.ts'
+import { withoutGradient } from './weightBlocks.ts'
+
+/** Whether `conv2dInt8` takes a weight: int8, a scale for each output channel, columns in order. */
+export function convolvesIntegers(weight: WeightFacts): boolean {
+  return isStatic(weight) && weight.offset === null
+}
+
+/** What the kernel takes but for what is made of the sums. */
+interface Factors {
+  readonly x: Tensor
+  readonly xScale: Tensor
+  readonly w: Tensor
+  readonly wScale: Tensor
+  readonly bias: Tensor | null
+  readonly sizes: ConvSizes
+}
+
+/** What values are limited to. */
+interface Limits {
+  readonly low: number
+  readonly high: number
+}
+
+/**
+ * A convolution of int8 codes that has yet to be computed. It is a float32 tensor to whoever uses it, computed
+ * when its memory is first asked for. What limits its values, and what quantizes them, is taken into that pass,
+ * so that no floats lie between a convolution, its ReLU and the codes for the next one.
+ */
+export class PendingConvolution extends Tensor {
+  override readonly handlers: Handlers = pendingOps
+  private readonly factors: Factors
+  private readonly limits: Limits
+  private floats: Tensor | null = null
+
+  /** Shares the factors' memory until it is disposed. */
+  constructor(factors: Factors, limits: Limits, shape: Shape) {
+    super(null, shape, 'float32')
+    const share = (tensor: Tensor) => keep(view(tensor, tensor.shape))
+    const { x, xScale, w, wScale, bias, sizes } = factors
+    this.factors = {
+      ...{ x: share(x), xScale: share(xScale), w: share(w), wScale: share(wScale) },
+      ...{ bias: bias && share(bias), sizes },
+    }
+    this.limits = limits
+  }
+
+  /** Whether nothing has asked for its floats. */
+  get isPending(): boolean {
+    return this.floats === null
+  }
+
+  /** The same values limited to low … high. */
+  limited(low: number, high: number): PendingConvolution {
+    const within = (bound: number) => Math.max(low, Math.min(high, bound))
+    const limits = { low: within(this.limits.low), high: within(this.limits.high) }
+    return new PendingConvolution(this.factors, limits, this.shape)
+  }
+
+  /** The same values as a tensor of another shape. */
+  viewed(shape: Shape): PendingConvolution {
+    return new PendingConvolution(this.factors, this.limits, shape)
+  }
+
+  /** The codes of the values, by the reciprocal of the scale, whether or not the floats are there. */
+  quantized(qtype: QType, scale: Tensor): QActivation {
+    const { floats } = this
+    const codes = floats ? encodeRows(floats, { scale }, qtype, { reciprocal: true }) : this.compute(scale)
+    return new QActivation(qtype, codes, scale.detach())
+  }
+
+  private compute(yScale: Tensor | null): Tensor {
+    const { sizes, ...factors } = this.factors
+    const y = Tensor.empty(this.device, this.shape, yScale ? 'int8' : 'float32')
+    if (y.numel > 0)
+      this.device.call('conv2dInt8', {
+        ...factors,
+        ...{ yScale, y, yDtype: dtypes[y.dtype].code },
+        ...this.limits,
+        ...sizes,
+      })
+    return y
+  }
+
+  override get isMeta(): boolean {
+    return false
+  }
+
+  override get device(): Device {
+    return this.factors.x.device
+  }
+
+  /** Of the floats, computed at the first call. */
+  override get storage(): Storage {
+    this.floats ??= keep(withoutGradient(() => this.compute(null)))
+    return this.floats.storage
+  }
+
+  override computed(): this {
+    void this.storage
+    return this
+  }
+
+  override dispose(): void {
+    super.dispose()
+    const { x, xScale, w, wScale, bias } = this.factors
+    for (const tensor of [x, xScale, w, wScale, bias, this.floats]) tensor?.dispose()
+  }
+}
+
+/** The operations that are taken into the pass; all others compute on the floats. */
+const pendingOps: Handlers = new Map<unknown, (...args: never[]) => Tensor | undefined>([
+  [relu, of((x) => (x.isPending ? x.limited(0, Infinity) : undefined))],
+  [
+    clamp,
+    of((x, low: number, high: number) =>
+      x.isPending ? x.limited(Math.fround(low), Math.fround(high)) : undefined,
+    ),
+  ],
+  [view, of((x, shape: Shape) => (x.isPending && !shape.includes(-1) ? x.viewed(shape) : undefined))],
+  [
+    quantizeActivation,
+    of((x, qtype: QType, scale: Tensor) =>
+      qtype.dtype === 'int8' && !needsGrad(scale) ? x.quantized(qtype, scale) : undefined,
+    ),
+  ],
+])
+
+function of<Rest extends readonly unknown[]>(
+  handler: (x: PendingConvolution, ...rest: Rest) => Tensor | undefined,
+): (...args: never[]) => Tensor | undefined {
+  return ((x: unknown, ...rest: Rest) =>
+    x instanceof PendingConvolution ? handler(x, ...rest) : undefined) as never
+}
+
+/**
+ * y = bias + x ⋆ weight as `conv2d` of the floats that the codes stand for, but for its roundings: sums of
+ * integers are exact. Undefined where the windows lie too far apart for the kernel, or a gradient has to pass.
+ * @param x [B, inChannels, height, width] int8 codes
+ * @param weight [outChannels, inChannels / groups, kernelHeight, kernelWidth], or without a height, which is 1
+ * then; see `convolvesIntegers`
+ */
+export function convolveIntegers(
+  x: QActivation,
+  weight: QTensor,
+  bias: Tensor | null,
+  options: ConvOptions,
+): Tensor | undefined {
+  if (needsGrad(x) || needsGrad(bias)) return undefined
+  const sizes = checkedConvSizes(x, kernelOf(weight), bias, options)
+  return windowsFit(...convSizeList(sizes)) ? conv2dInt8(x, weight, bias, options) : undefined
+}
+
+const conv2dInt8 = op(
+  'conv2dInt8(x, weight, bias, options)',
+  (x: QActivation, weight: QTensor, bias: Tensor | null, options: ConvOptions): Tensor => {
+    const sizes = checkedConvSizes(x, kernelOf(weight), bias, options)
+    const { batch, outChannels, outHeight, outWidth } = sizes
+    const [w, wScale] = laidOut(weight, sizes)
+    return new PendingConvolution(
+      { x: x.codes, xScale: x.scale, w, wScale, bias, sizes },
+      { low: -Infinity, high: Infinity },
+      [batch, outChannels, outHeight, outWidth],
+    )
+  },
+)
+
+/** The shape of a kernel of two axes. */
+function kernelOf({ shape }: QTensor): { shape: Shape } {
+  return { shape: shape.length === 3 ? [shape[0], shape[1], 1, shape[2]] : shape }
+}
+
+/** Codes as the kernel takes them, and scales [outChannels]; made once, and given back with the weight. */
+function laidOut(weight: QTensor, { kernelHeight, kernelWidth }: ConvSizes): [w: Tensor, scale: Tensor] {
+  const { codeTiles } = weight
+  return codeTiles.derive('convolution', () =>
+    withoutGradient((): [Tensor, Tensor] => {
+      const [outChannels, inGroup] = weight.shape
+      const scale = weight.scale('float32').view([outChannels])
+      if (inGroup > 1 && kernelHeight * kernelWidth === 1) return [codeTiles.view(codeTiles.shape), scale]
+      const columns = laidColumns(inGroup, kernelHeight, kernelWidth)
+      const taps = [outChannels, inGroup, kernelHeight, kernelWidth]
+      const order = inGroup > 1 ? [0, 2, 3, 1] : [0, 1, 3, 2]
+      const laid = toQuads(permute(weight.codes().view(taps), order))
+      return [packTiles(laid.view([outChannels, columns])), scale]
+    }),
+  )
+}
+
+/** Codes [..., n] with zeros behind them to a multiple of four. */
+function toQuads(codes: Tensor): Tensor {
+  const missing = -codes.size(-1) & 3
+  if (missing === 0) return codes
+  const shape = [...codes.shape.slice(0, -1), missing]
+  const zeros = new Int8Array(shape.reduce((product, size) => product * size, 1))
+  return concat([codes, Tensor.fromArray(codes.device, zeros, shape, 'int8')], -1)
+}
