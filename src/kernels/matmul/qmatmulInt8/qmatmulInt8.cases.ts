@@ -314,22 +314,21 @@ export const cases: KernelCase[] = [
       )
     })
   }),
-  // Groups of x smaller than those of w; rows longer than a panel, in one group and in groups that its end
-  // cuts.
+  // Groups of x smaller than those of w; rows longer than a panel, in one group and in some.
   ...integers.flatMap((qtype) => {
-    return [1, 13].flatMap((M) => [
+    return [1, 13, 18].flatMap((M) => [
       int8Case({ M, N: 35, K: 576, qtype, groupSize: 64, xGroupSize: 32, withBias: true }),
       int8Case({ M, N: 19, K: 1160, qtype, xGroupSize: 64 }),
       int8Case({ M, N: 19, K: 1160, qtype }),
       int8Case({ M, N: 33, K: 1152, qtype, groupSize: 96, scaleDtype: 'float16' }),
       int8Case({ M, N: 33, K: 1152, qtype, groupSize: 544, scaleDtype: 'float16' }),
-      int8Case({ M, N: 17, K: 1700, qtype, groupSize: 800 }),
+      int8Case({ M, N: 17, K: 1700, qtype, groupSize: 800, xGroupSize: 160 }),
     ])
   }),
   ...integers.flatMap((qtype) =>
     [1, 5].flatMap((M) => [1, 3, 31, 33].map((K) => int8Case({ M, N: 1, K, qtype }))),
   ),
-  ...[1, 6].flatMap((M) => [
+  ...[1, 6, 18].flatMap((M) => [
     ...[1, -1].flatMap((sign) => [
       ...codes.map((qtype) => extremeCase(qtype, qtype.qmax, sign, M)),
       extremeCase(qint8, 127, sign, M),
@@ -339,6 +338,7 @@ export const cases: KernelCase[] = [
     ]),
   ]),
   int8Case({ M: 531, N: 150, K: 320, qtype: qint4, groupSize: 64, xGroupSize: 32 }),
+  int8Case({ M: 18, N: 21, K: 4512, qtype: qint2, groupSize: 96, xGroupSize: 32 }),
   int8Case({ M: 1, N: 1031, K: 96, qtype: qint5, groupSize: 32, scaleDtype: 'float16' }),
   ...codes.flatMap((qtype) => {
     return [1, 7].flatMap((M) => [

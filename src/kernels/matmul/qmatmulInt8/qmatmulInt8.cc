@@ -1,238 +1,9 @@
 #include "../gemm/span.h"
-#include "oneRow.h"
+#include "tile.h"
 
 /* Many rows of x: bound by arithmetic. */
 
 namespace LOWBIT_ISA {
-
-/*
- * A panel is a slice of w, its codes spread to bytes once and then used for every row of x, in pieces of 32
- * columns. Rows of w lie in lanes, INT8_VECTORS vectors of them a strip; a tile of INT8_ROWS rows of x and a
- * strip keeps its integer sums in registers over a run of pieces that lie in one group of x (and so of w). A
- * panel holds whole groups, or a part of one. Behind the last column x is zero, so that the last piece may be
- * taken for a whole one.
- */
-constexpr int INT8_VECTORS = 2;
-constexpr int INT8_STRIP = INT8_VECTORS * LANES;
-/* Columns of a panel: two strips or more, which share what is gathered of x. */
-constexpr int INT8_COLS = LANES == 16 ? 64 : 32;
-constexpr int INT8_ROWS = LANES == 16 ? 6 : 4;
-constexpr int INT8_DEPTH = 768;
-constexpr int INT8_PIECES = INT8_DEPTH / 32;
-/*
- * Rows of x in one task, at most; their bytes of one panel stay in the second-level cache. A prompt of 512 tokens
- * is one task, so that a panel is made once for all of it.
- */
-constexpr int INT8_TASK_ROWS = 516;
-
-/*
- * 32 columns of a strip, four after four of each row; int8 that is multiplied in pairs has a plane of low and
- * one of high four bits. Groups of 16 columns are two of a piece.
- */
-template <int planes, int groups> struct Int8Piece {
-  uint8_t codes[planes][8][INT8_STRIP * 4];
-  float scale[groups][INT8_STRIP];
-  float shift[groups][INT8_STRIP];
-};
-
-/* One per thread, for pieces of as many planes as there may be. */
-constexpr int INT8_MOST_PLANES = HAS_PAIRS && INT8_OFFSET ? 2 : 1;
-struct Int8Panel {
-  alignas(64) uint8_t
-      pieces[sizeof(Int8Piece<INT8_MOST_PLANES, 2>) * INT8_PIECES * (INT8_COLS / INT8_STRIP)];
-};
-
-/*
- * INT8_ROWS rows of x from one column on, and of each the scales of its runs, and what shifts are multiplied
- * by (codes of eight bits: the sums). Whole vectors are written, with zeros behind the last run.
- */
-constexpr int INT8_RUNS = 2 * INT8_PIECES + 16;
-struct Int8Block {
-  const uint8_t* codes[INT8_ROWS];
-  /* The scales of all rows, then their sums. */
-  alignas(64) float factors[2 * INT8_ROWS][INT8_RUNS];
-};
-
-/* Σ of n signed bytes. */
-static float int8Sum(const uint8_t* x, int32_t n) {
-  i32v sums = {};
-  int32_t i = 0;
-  for (; i + LANES * 4 <= n; i += LANES * 4) sums = dotCodes(sums, splat(0x01010101u), loadAs<u32v>(x + i));
-  int32_t total = 0;
-  for (int lane = 0; lane < LANES; lane++) total += sums[lane];
-  for (; i < n; i++) total += (int8_t)x[i];
-  return (float)total;
-}
-
-/*
- * The columns k … k + depth - 1 of x, `run` of them at a time. Where a tile has a row behind the last, it is
- * that one again.
- */
-template <bool bytes>
-static void int8Gather(Int8Block& block, const ByteRows& x, int32_t m, int32_t rows, int32_t k, int32_t depth,
-                       int32_t run) {
-  const bool whole = x.groupSize <= run;
-  const int32_t first = k / x.groupSize, runs = whole ? (depth + run - 1) / run : 1;
-  for (int32_t r = 0; r < rows + rows % 2; r++) {
-    const size_t row = m + (r < rows ? r : rows - 1), group = row * x.groups + first;
-    block.codes[r] = x.codes + row * x.stride + k;
-    const float partial = whole ? 0 : int8Sum(block.codes[r], depth);
-    for (int32_t i = 0; i <= runs; i += LANES) {
-      f32v scale = loadUpTo(x.scale + group + i, runs - i),
-           sum = whole ? loadUpTo(x.sum + group + i, runs - i) : splat(partial);
-      store(block.factors[r] + i, scale);
-      store(block.factors[INT8_ROWS + r] + i, bytes ? sum : -(scale * sum));
-    }
-  }
-}
-
-/* sums [rows, INT8_VECTORS] += w · x over so many quads of columns of a piece, from quad `from` on. */
-template <bool bytes, int quads, int rows, int groups>
-INLINE void int8Dots(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<1, groups>& w, int from,
-                     const uint8_t* const (&x)[rows]) {
-  for (int quad = 0; quad < quads; quad++) {
-    u32v weights[INT8_VECTORS];
-#pragma GCC unroll 4
-    for (int v = 0; v < INT8_VECTORS; v++) weights[v] = loadAs<u32v>(w.codes[0][from + quad] + v * LANES * 4);
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; r++) {
-      u32v values = int8Splat(x[r] + 4 * quad);
-#pragma GCC unroll 4
-      for (int v = 0; v < INT8_VECTORS; v++) sums[r][v] = int8Dot<bytes>(sums[r][v], weights[v], values);
-    }
-  }
-}
-
-/* The same by dotPairs, of codes of so many bits: as many results of it as fit 16 bits at a time. */
-template <int bits, int quads, int rows, int planes, int groups>
-INLINE void int8Pairs(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<planes, groups>& w, int from,
-                      const uint8_t* const (&x)[rows]) {
-  constexpr int most = pairsFit<bits> < quads ? pairsFit<bits> : quads;
-#pragma GCC unroll 2
-  for (int plane = 0; plane < planes; plane++) {
-#pragma GCC unroll 8
-    for (int first = 0; first < quads; first += most) {
-      i16v pairs[rows][INT8_VECTORS] = {};
-#pragma GCC unroll 8
-      for (int quad = first; quad < first + most; quad++) {
-        u32v weights[INT8_VECTORS];
-#pragma GCC unroll 4
-        for (int v = 0; v < INT8_VECTORS; v++)
-          weights[v] = loadAs<u32v>(w.codes[plane][from + quad] + v * LANES * 4);
-#pragma GCC unroll 8
-        for (int r = 0; r < rows; r++) {
-          u32v values = int8Splat(x[r] + 4 * quad);
-#pragma GCC unroll 4
-          for (int v = 0; v < INT8_VECTORS; v++) {
-            pairs[r][v] += dotPairs(weights[v], values);
-            opaque(pairs[r][v]);
-          }
-        }
-      }
-#pragma GCC unroll 8
-      for (int r = 0; r < rows; r++) {
-#pragma GCC unroll 4
-        for (int v = 0; v < INT8_VECTORS; v++) sums[r][v] += sumPairs(pairs[r][v]) << (4 * plane);
-      }
-    }
-  }
-}
-
-/* How the columns of a panel share scales. */
-enum Int8Groups : int32_t {
-  HALF_PIECES, /* groups of 16 columns */
-  PIECES,      /* of 32: no loop over pieces */
-  MANY_PIECES  /* of more */
-};
-
-/*
- * The type that stands for all whose products are computed alike, by one function: bits below eight matter to
- * pairs alone, and fewer than 4 are as 4.
- */
-template <int qtype, bool pairs>
-constexpr int int8Alike = isBytes<qtype> || (pairs && TileRun<qtype>::bits > 4) ? qtype : QINT4;
-
-/* How the codes of such a type are multiplied. */
-template <int qtype, bool usePairs, int columns> struct Int8Way {
-  static constexpr bool bytes = isBytes<qtype>, hasShift = isAffine<qtype>, pairs = usePairs;
-  static constexpr bool longRuns = columns == MANY_PIECES;
-  static constexpr int32_t offset = operandOffset<qtype>;
-  static constexpr int bits = bytes ? 4 : TileRun<qtype>::bits, planes = bytes && pairs ? 2 : 1;
-  static constexpr int groups = columns == HALF_PIECES ? 2 : 1;
-  using Piece = Int8Piece<planes, groups>;
-};
-
-/*
- * One tile: y [count, cols] = start + x · strip, in runs of so many pieces; start may be y itself, one row
- * (startStride 0) or absent. Of its rows so many are stored.
- */
-template <class Way, int rows>
-static void int8Tile(int32_t count, const typename Way::Piece* w, const Int8Block& block, int32_t pieces,
-                     int32_t piecesPerRun, const float* start, size_t startStride, float* y, size_t yStride,
-                     int32_t cols) {
-  constexpr int quads = 8 / Way::groups;
-  f32v totals[rows][INT8_VECTORS] = {};
-  const uint8_t* x[rows];
-#pragma GCC unroll 8
-  for (int r = 0; r < rows; r++) x[r] = block.codes[r];
-  const float* factors = block.factors[0];
-  auto scaleOf = [&](int r) { return factors[r * INT8_RUNS]; };
-  auto sumOf = [&](int r) { return factors[(INT8_ROWS + r) * INT8_RUNS]; };
-  for (; pieces > 0; pieces -= piecesPerRun, w++) {
-#pragma GCC unroll 2
-    for (int g = 0; g < Way::groups; g++, factors++) {
-      opaque(factors);
-      i32v sums[rows][INT8_VECTORS];
-#pragma GCC unroll 8
-      for (int r = 0; r < rows; r++) {
-#pragma GCC unroll 4
-        for (int v = 0; v < INT8_VECTORS; v++) sums[r][v] = int8Start<Way::offset>(sumOf(r));
-      }
-      /* The last piece of a run stays in w: scale and shift are the same in all of them. */
-      for (int32_t left = pieces < piecesPerRun ? pieces : piecesPerRun;; w++) {
-        opaque(w);
-#pragma GCC unroll 8
-        for (int r = 0; r < rows; r++) opaque(x[r]);
-        if constexpr (Way::pairs) int8Pairs<Way::bits, quads>(sums, *w, g * quads, x);
-        else int8Dots<Way::bytes, quads>(sums, *w, g * quads, x);
-#pragma GCC unroll 8
-        for (int r = 0; r < rows; r++) x[r] += 4 * quads;
-        if (!Way::longRuns || --left == 0) break;
-      }
-#pragma GCC unroll 8
-      for (int r = 0; r < rows; r++) {
-#pragma GCC unroll 4
-        for (int v = 0; v < INT8_VECTORS; v++) {
-          f32v scale = load(w->scale[g] + v * LANES) * scaleOf(r);
-          totals[r][v] = fma(scale, convert(sums[r][v]), totals[r][v]);
-          if constexpr (Way::hasShift) {
-            f32v sum = splat(Way::bytes ? -(scaleOf(r) * sumOf(r)) : sumOf(r));
-            totals[r][v] = fma(sum, load(w->shift[g] + v * LANES), totals[r][v]);
-          }
-        }
-      }
-    }
-  }
-#pragma GCC unroll 8
-  for (int r = 0; r < rows; r++) {
-    if (r >= count) break;
-#pragma GCC unroll 4
-    for (int v = 0; v < INT8_VECTORS; v++) {
-      /* Last, so that rounding does not grow with K. */
-      if (start) totals[r][v] += loadUpTo(start + r * startStride + v * LANES, cols - v * LANES);
-      storeUpTo(y + r * yStride + v * LANES, totals[r][v], cols - v * LANES);
-    }
-  }
-}
-
-/* int8Tile with the number of rows as a constant, an even one. */
-template <class Way, int rows, class... Args>
-INLINE void int8Rows(int32_t count, const typename Way::Piece* strip, const Int8Block& block, Args... args) {
-  if constexpr (rows > 2) {
-    if (count <= rows - 2) return int8Rows<Way, rows - 2>(count, strip, block, args...);
-  }
-  int8Tile<Way, rows>(count, strip, block, args...);
-}
 
 /* The panel of rows n .. n + INT8_COLS - 1 and of depth columns from k on, strip after strip. */
 template <int qtype, int planes, int groups>
@@ -271,15 +42,10 @@ static void int8Fill(Int8Piece<planes, groups>* panel, const TiledWeights& w, in
   }
 }
 
-/*
- * The columns of a panel from column k on: whole groups of x, or what is left of one that is longer than a
- * panel.
- */
+/* The columns of a panel from column k on: whole groups of x, or a part of the only one. */
 static int32_t int8Depth(const ByteRows& x, int32_t k, int32_t K) {
-  int32_t groups = INT8_DEPTH / x.groupSize, left = K - k;
-  int32_t most = groups > 0 ? groups * x.groupSize : INT8_DEPTH;
-  if (groups == 0) left = groupEnd(k / x.groupSize, x.groupSize, K) - k;
-  return left < most ? left : most;
+  int32_t most = x.groups == 1 ? INT8_DEPTH : INT8_DEPTH / x.groupSize * x.groupSize;
+  return K - k < most ? K - k : most;
 }
 
 /* Called once a panel, so that the products around it are compiled once and not for each type. */
@@ -301,25 +67,24 @@ static void int8Multiply(Int8Fill<Way> fill, const TiledWeights& w, const ByteRo
                          float* y, int32_t M, int32_t N) {
   int32_t panels = ceilDivide(N, INT8_COLS), taskRows = int8TaskRows(M, panels);
   int32_t rowBlocks = ceilDivide(M, taskRows);
-  int32_t piecesPerRun = x.groupSize < INT8_DEPTH ? (x.groupSize + 31) / 32 : INT8_PIECES;
   parallelFor(rowBlocks * panels, [&](int32_t task) {
     auto* panel = (typename Way::Piece*)scratchHere<Int8Panel>().pieces;
     int32_t first = task / panels * taskRows, last = M - first < taskRows ? M : first + taskRows;
     int32_t n = task % panels * INT8_COLS, cols = N - n < INT8_COLS ? N - n : INT8_COLS;
     for (int32_t k = 0, depth; k < w.K; k += depth) {
       depth = int8Depth(x, k, w.K);
-      int32_t pieces = (depth + 31) / 32;
+      const Int8Runs runs = int8RunsOf(w, x, k, depth);
       fill(panel, w, n, k, depth, N);
       for (int32_t m = first; m < last; m += INT8_ROWS) {
         int32_t rows = last - m < INT8_ROWS ? last - m : INT8_ROWS;
         Int8Block block;
-        int8Gather<Way::bytes>(block, x, m, rows, k, depth, piecesPerRun * 32 / Way::groups);
+        int8Gather<Way>(block, x, m, rows, k, runs);
         for (int32_t c = 0; c < cols; c += INT8_STRIP) {
           float* to = y + (size_t)m * N + n + c;
-          const float* start = k > 0 ? to : bias ? bias + n + c : nullptr;
+          const bool adds = k > 0 && x.groups > 1;
+          const float* start = adds ? to : bias ? bias + n + c : nullptr;
           const typename Way::Piece* strip = panel + c / INT8_STRIP * INT8_PIECES;
-          int8Rows<Way, INT8_ROWS>(rows, strip, block, pieces, piecesPerRun, start,
-                                   k > 0 ? N : 0, to, N, cols - c);
+          int8Rows<Way, INT8_ROWS>(rows, strip, block, runs, start, adds ? N : 0, to, N, cols - c);
         }
       }
     }
@@ -344,6 +109,10 @@ static void int8Runs(const TiledWeights& w, const ByteRows& x, const float* bias
    * pieces may take one.
    */
   if constexpr (TileRun<qtype>::words == 1 && qtype != QUINT8) {
+    if constexpr (LANES == 16) {
+      if (x.groupSize == 32 && w.groupSize > 32 && w.groupSize % 32 == 0)
+        return int8ManyRows<qtype, pairs, SHARED_SCALES>(w, x, bias, y, M, N);
+    }
     if (x.groupSize <= 32) return int8ManyRows<qtype, pairs, PIECES>(w, x, bias, y, M, N);
   }
   int8ManyRows<qtype, pairs, MANY_PIECES>(w, x, bias, y, M, N);
