@@ -7,6 +7,8 @@ import { show } from './json.ts'
 export const maxGgufKeys = 2 ** 16
 /** The largest vocabularies have 300,000 tokens and twice as many merges. */
 export const maxGgufStrings = 2 ** 22
+/** Strings that are decoded in one call, where not all are wanted at once. */
+const stringsTogether = 2 ** 12
 
 /** A list that stays in its bytes until it is asked for. */
 class GgufArray {
@@ -91,6 +93,18 @@ export class GgufMetadata {
   /** A list of strings. Bytes that are not UTF-8 become U+FFFD: a token may end within a character. */
   strings(key: string): string[] {
     return decodeStrings(this.list(key, 'a list of strings', ({ type }) => type.name === 'string'))
+  }
+
+  /** The same one after the other, never all at once. */
+  *eachString(key: string): Generator<string> {
+    const { type, count, bytes } = this.list(key, 'a list of strings', ({ type }) => type.name === 'string')
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    let [start, end] = [0, 0]
+    for (let first = 0; first < count; first += stringsTogether, start = end) {
+      const some = Math.min(stringsTogether, count - first)
+      for (let i = 0; i < some; i++) end += 8 + view.getUint32(end, true)
+      yield* decodeStrings(new GgufArray(type, some, bytes.subarray(start, end)))
+    }
   }
 
   /** One string of a list. */

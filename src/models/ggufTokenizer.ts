@@ -9,7 +9,7 @@ import {
   type PieceVocabulary,
   surrounding,
 } from './tokenization/sentencePiece.ts'
-import type { TokenizerParts, Vocabulary } from './tokenization/vocabulary.ts'
+import type { Merges, TokenizerParts, Vocabulary } from './tokenization/vocabulary.ts'
 
 /*
  * A GGUF file holds a tokenizer's data, not its rules: those are chosen by name, and written out here as a
@@ -76,13 +76,14 @@ export function ggufTokenizer(
     const token = (id: number | null, adds: boolean) =>
       id === null || !adds ? null : { id, content: vocabulary.tokens[id] }
     const added = addedPieces(vocabulary)
+    const merges = kind === 'gpt2' ? listedMerges(metadata) : undefined
     const json = {
       version: '1.0',
       truncation: null,
       padding: null,
       added_tokens: added,
-      ...(kind === 'gpt2'
-        ? byteLevel(metadata, vocabulary, preTokenizer)
+      ...(merges
+        ? byteLevel(vocabulary, merges, preTokenizer)
         : joinedPieces(vocabulary, {
             scores: readScores(metadata, vocabulary.tokens.length),
             addsPrefix: metadata.boolean('tokenizer.ggml.add_space_prefix', true),
@@ -90,9 +91,14 @@ export function ggufTokenizer(
           })),
       post_processor: surrounding(token(ids.bos, adds.bos), token(ids.eos, adds.eos)),
     }
-    return { json, vocabulary: { ids: vocabulary.ids, added, size: vocabularySize } }
+    return { json, vocabulary: { ids: vocabulary.ids, added, size: vocabularySize, merges } }
   }
-  return { tokenizer: () => parts().json, parts, config, vocabularySize }
+  const tokenizer = () => {
+    const { json } = parts()
+    // Reads what is made when it is asked for.
+    return { ...json, model: { ...json.model } }
+  }
+  return { tokenizer, parts, config, vocabularySize }
 }
 
 /** llama.cpp gives tokens without text a name too. */
@@ -122,26 +128,33 @@ function readVocabulary(metadata: GgufMetadata): PieceVocabulary & Pick<Vocabula
   return { name: metadata.name, tokens, types, ids }
 }
 
-/** Tokens spell bytes as GPT-2 does; merges are listed best first. */
-function byteLevel(
-  metadata: GgufMetadata,
-  vocabulary: PieceVocabulary,
-  preTokenizer: string,
-): Record<string, unknown> {
-  const merges = metadata.strings('tokenizer.ggml.merges').map((merge, i) => {
-    const space = merge.indexOf(' ')
-    if (space > 0 && space < merge.length - 1 && !merge.includes(' ', space + 1))
-      return [merge.slice(0, space), merge.slice(space + 1)] as const
-    throw metadata.error(
-      'tokenizer.ggml.merges',
-      `must be pairs with a space between; number ${i} is ${show(merge)}`,
-    )
-  })
+/** Merges as they are listed, a pair at a time: half a million of them would take room for nothing. */
+function listedMerges(metadata: GgufMetadata): Merges {
+  const key = 'tokenizer.ggml.merges'
+  return {
+    count: metadata.listLength(key),
+    *pairs() {
+      let number = 0
+      for (const merge of metadata.eachString(key)) {
+        const space = merge.indexOf(' ')
+        if (space <= 0 || space === merge.length - 1 || merge.includes(' ', space + 1))
+          throw metadata.error(key, `must be pairs with a space between; number ${number} is ${show(merge)}`)
+        yield [merge.slice(0, space), merge.slice(space + 1)]
+        number++
+      }
+    },
+  }
+}
+
+/** Tokens spell bytes as GPT-2 does. */
+function byteLevel(vocabulary: PieceVocabulary, merges: Merges, preTokenizer: string) {
   return {
     normalizer: null,
     pre_tokenizer: preTokenizers.get(preTokenizer),
     decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
-    model: bpe(vocabulary, merges, { ignore_merges: wholeWordNames.includes(preTokenizer) }),
+    model: bpe(vocabulary, () => [...merges.pairs()], {
+      ignore_merges: wholeWordNames.includes(preTokenizer),
+    }),
   }
 }
 

@@ -2,6 +2,7 @@ import { FormatError } from '../../core/errors.ts'
 import { type JsonObject, show } from '../../formats/json.ts'
 import { MergeTable } from './mergeTable.ts'
 import type { TokenModel } from './tokenModel.ts'
+import type { Merges, Vocabulary } from './vocabulary.ts'
 import { byteTokens } from './wordModels.ts'
 
 /** Words whose tokens are remembered, and how long they may be: as many as Python's library has it. */
@@ -24,14 +25,14 @@ export class BpeModel implements TokenModel {
 
   /**
    * @param model the `model` of a tokenizer.json
-   * @param ids its `vocab`
-   * @param tokens the same by id
+   * @param vocabulary its tokens, and perhaps its merges
+   * @param tokens the tokens by id
    * @throws FormatError if a merge joins, or makes, what is no token: text would be lost
    */
-  constructor(model: JsonObject, ids: ReadonlyMap<string, number>, tokens: readonly (string | undefined)[]) {
-    this.ids = ids
+  constructor(model: JsonObject, vocabulary: Vocabulary, tokens: readonly (string | undefined)[]) {
+    this.ids = vocabulary.ids
     this.settings = readSettings(model)
-    this.merges = readMerges(model, ids, tokens, this.settings.prefix.length)
+    this.merges = readMerges(model, vocabulary, tokens, this.settings.prefix.length)
   }
 
   tokenIds(word: string): readonly number[] {
@@ -121,13 +122,11 @@ function readSettings(model: JsonObject) {
 
 function readMerges(
   model: JsonObject,
-  ids: ReadonlyMap<string, number>,
+  { ids, merges = listedMerges(model) }: Vocabulary,
   tokens: readonly (string | undefined)[],
   prefixLength: number,
 ): MergeTable {
-  const merges: unknown = model.get('merges') ?? []
-  if (!Array.isArray(merges)) throw model.error('merges', 'must be a list')
-  const table = new MergeTable(merges.length)
+  const table = new MergeTable(merges.count)
   // Merges mostly stand in the order of what they make: comparing with the next token is faster than joining two
   // and looking for what comes out.
   let next = -1
@@ -137,12 +136,8 @@ function readMerges(
       token.length === first.length + added.length && token.startsWith(first) && token.endsWith(added)
     return ids.get(isNext ? token : first + added)
   }
-  for (let rank = 0; rank < merges.length; rank++) {
-    const [first, second] = pairOf(merges[rank]) ?? ['', '']
-    if (first === '')
-      throw new FormatError(
-        `${model.name}: model.merges must be pairs of tokens; number ${rank} is ${show(merges[rank])}`,
-      )
+  let rank = 0
+  for (const [first, second] of merges.pairs()) {
     const added = prefixLength === 0 ? second : second.slice(prefixLength)
     const left = ids.get(first)
     const right = ids.get(second)
@@ -150,13 +145,32 @@ function readMerges(
     if (left === undefined || right === undefined || result === undefined) {
       const stranger = [first, second, first + added].find((token) => !ids.has(token))
       throw new FormatError(
-        `${model.name}: model.merges must make tokens of the vocabulary of two others; ${show(stranger)} in number ${rank}, ${show(merges[rank])}, is none`,
+        `${model.name}: model.merges must make tokens of the vocabulary of two others; ${show(stranger)} in number ${rank}, ${show([first, second])}, is none`,
       )
     }
-    table.set(left, right, rank, result)
+    table.set(left, right, rank++, result)
     next = result + 1
   }
   return table
+}
+
+/** Those that a tokenizer.json lists. */
+function listedMerges(model: JsonObject): Merges {
+  const listed: unknown = model.get('merges') ?? []
+  if (!Array.isArray(listed)) throw model.error('merges', 'must be a list')
+  return {
+    count: listed.length,
+    *pairs() {
+      for (const [rank, merge] of listed.entries()) {
+        const pair = pairOf(merge)
+        if (pair && pair[0] !== '') yield pair
+        else
+          throw new FormatError(
+            `${model.name}: model.merges must be pairs of tokens; number ${rank} is ${show(merge)}`,
+          )
+      }
+    },
+  }
 }
 
 /** A merge as a pair: older files write it as one text, with a space between. */

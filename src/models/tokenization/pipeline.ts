@@ -55,7 +55,7 @@ export class Pipeline {
     this.words = cut ? preTokenizer(library, cut) : (text) => [text]
     const model = json.object('model')
     this.kind = kindOf(model)
-    this.model = makeModel(library, model, this.kind, vocabulary.ids, this.tokens)
+    this.model = makeModel(library, model, this.kind, vocabulary, this.tokens)
     const spelling = part('decoder')
     this.spell = spelling ? decoder(library, spelling) : (tokens) => [tokens.join(' ')]
     this.spellsBytes = /"ByteFallback"/.test(JSON.stringify(json.get('decoder') ?? null))
@@ -133,10 +133,11 @@ function makeModel(
   library: typeof Library,
   model: JsonObject,
   kind: string,
-  ids: ReadonlyMap<string, number>,
+  vocabulary: Vocabulary,
   tokens: readonly (string | undefined)[],
 ): TokenModel {
-  if (kind === 'BPE') return new BpeModel(model, ids, tokens)
+  const { ids } = vocabulary
+  if (kind === 'BPE') return new BpeModel(model, vocabulary, tokens)
   if (kind === 'Unigram') return new UnigramModel(library, model, ids)
   if (kind === 'WordPiece') return new WordPieceModel(library, model, ids)
   throw model.error('type', 'must be BPE, Unigram or WordPiece')

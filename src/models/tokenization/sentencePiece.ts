@@ -34,12 +34,12 @@ export interface PieceSettings {
 }
 
 /** The parts of a tokenizer.json whose pieces are joined by their scores. */
-export function joinedPieces(vocabulary: PieceVocabulary, settings: PieceSettings): Record<string, unknown> {
+export function joinedPieces(vocabulary: PieceVocabulary, settings: PieceSettings) {
   checkLengths(vocabulary)
   const { unknownId } = settings
   return {
     ...spaces(settings),
-    model: bpe(vocabulary, mergesByScore(vocabulary, settings.scores), {
+    model: bpe(vocabulary, () => mergesByScore(vocabulary, settings.scores), {
       unk_token: unknownId === null ? null : vocabulary.tokens[unknownId],
       fuse_unk: true,
       byte_fallback: true,
@@ -102,7 +102,7 @@ function spaces({ addsPrefix, removesSpaces = false }: PieceSettings): Record<st
 /** The `model` of a tokenizer.json that joins pairs. */
 export function bpe(
   { tokens }: Pick<PieceVocabulary, 'tokens'>,
-  merges: readonly (readonly [string, string])[],
+  merges: () => readonly (readonly [string, string])[],
   options: Record<string, unknown>,
 ): Record<string, unknown> {
   return {
@@ -115,14 +115,16 @@ export function bpe(
     byte_fallback: false,
     ignore_merges: false,
     ...options,
-    // Made when it is asked for: who has the tokens already does not need it.
+    // Both are made when they are asked for: who has tokens and merges already does not need them.
     get vocab() {
       // Not Object.fromEntries: some 50,000 pairs would have to be collected first.
       const vocab: Record<string, number> = Object.create(null)
       for (const [id, token] of tokens.entries()) vocab[token] = id
       return vocab
     },
-    merges,
+    get merges() {
+      return merges()
+    },
   }
 }
 

@@ -12,6 +12,14 @@ export interface Vocabulary {
   readonly added: readonly AddedToken[]
   /** One more than the largest id. */
   readonly size: number
+  /** The pairs that are joined, the best first, where they need not be read from a tokenizer.json. */
+  readonly merges?: Merges
+}
+
+/** Pairs of tokens that are joined, the best first. */
+export interface Merges {
+  readonly count: number
+  pairs(): Iterable<readonly [string, string]>
 }
 
 /** A tokenizer.json, parsed, and its vocabulary. */
