@@ -55,6 +55,12 @@
 #define INLINE static inline __attribute__((always_inline))
 /* One function for all who call it: what is rare would only make their code larger. */
 #define OUTLINE static inline __attribute__((noinline))
+/* One function in modules, which pages load. */
+#ifdef __wasm__
+#define OUTLINE_IN_MODULES OUTLINE
+#else
+#define OUTLINE_IN_MODULES INLINE
+#endif
 
 #include "parallel.h"
 #include "scratch.h"

@@ -78,7 +78,7 @@ static void int8Multiply(Int8Fill<Way> fill, const TiledWeights& w, const ByteRo
       for (int32_t m = first; m < last; m += INT8_ROWS) {
         int32_t rows = last - m < INT8_ROWS ? last - m : INT8_ROWS;
         Int8Block block;
-        int8Gather<Way>(block, x, m, rows, k, runs);
+        int8Gather<Way::bytes, Way::groups, Way::shared && Way::hasShift>(block, x, m, rows, k, runs);
         for (int32_t c = 0; c < cols; c += INT8_STRIP) {
           float* to = y + (size_t)m * N + n + c;
           const bool adds = k > 0 && x.groups > 1;

@@ -100,10 +100,10 @@ template <int qtype, bool usePairs, int columns> struct Int8Way {
  * The columns of x from k on. Where a tile has a row behind the last, it is that one again. Shifts of shared
  * scales are multiplied once, by the sum so far.
  */
-template <class Way>
-static void int8Gather(Int8Block& block, const ByteRows& x, int32_t m, int32_t rows, int32_t k,
-                       const Int8Runs& run) {
-  const int32_t first = k / x.groupSize, most = ceilDivide(run.pieces, run.each) * Way::groups;
+template <bool bytes, int groups, bool together>
+OUTLINE void int8Gather(Int8Block& block, const ByteRows& x, int32_t m, int32_t rows, int32_t k,
+                        const Int8Runs& run) {
+  const int32_t first = k / x.groupSize, most = ceilDivide(run.pieces, run.each) * groups;
   const int32_t runs = x.groups - first < most ? x.groups - first : most;
   for (int32_t r = 0; r < rows + rows % 2; r++) {
     const size_t row = m + (r < rows ? r : rows - 1), group = row * x.groups + first;
@@ -111,9 +111,9 @@ static void int8Gather(Int8Block& block, const ByteRows& x, int32_t m, int32_t r
     for (int32_t i = 0; i <= runs; i += LANES) {
       f32v scale = loadUpTo(x.scale + group + i, runs - i), sum = loadUpTo(x.sum + group + i, runs - i);
       store(block.factors[r] + i, scale);
-      store(block.factors[INT8_ROWS + r] + i, Way::bytes ? sum : -(scale * sum));
+      store(block.factors[INT8_ROWS + r] + i, bytes ? sum : -(scale * sum));
     }
-    if constexpr (Way::shared && Way::hasShift) {
+    if constexpr (together) {
       float* sums = block.factors[INT8_ROWS + r];
       for (int32_t i = 1, left = run.unscaled - 1; i < runs; i++, left--) {
         if (left == 0) left = run.scaled;
@@ -191,6 +191,22 @@ OUTLINE void int8StoreSums(int32_t count, const i32v (&sums)[rows][INT8_VECTORS]
       storeUpTo(y + r * yStride + v * LANES, (f32v)sums[r][v], cols - v * LANES);
 }
 
+/* The end of a tile: y [count, cols] = start + totals. It is added last, so that rounding does not grow with K. */
+template <int rows>
+OUTLINE_IN_MODULES void int8End(int32_t count, const f32v (&totals)[rows][INT8_VECTORS], const float* start,
+                                size_t startStride, float* y, size_t yStride, int32_t cols) {
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; r++) {
+    if (r >= count) break;
+#pragma GCC unroll 4
+    for (int v = 0; v < INT8_VECTORS; v++) {
+      f32v total = totals[r][v];
+      if (start) total += loadUpTo(start + r * startStride + v * LANES, cols - v * LANES);
+      storeUpTo(y + r * yStride + v * LANES, total, cols - v * LANES);
+    }
+  }
+}
+
 /*
  * One tile: y [count, cols] = start + x · strip, or sums that go on; start may be y itself, one row
  * (startStride 0) or absent. Of its rows so many are stored.
@@ -264,16 +280,7 @@ static void int8Tile(int32_t count, const typename Way::Piece* w, const Int8Bloc
       }
     }
   }
-#pragma GCC unroll 8
-  for (int r = 0; r < rows; r++) {
-    if (r >= count) break;
-#pragma GCC unroll 4
-    for (int v = 0; v < INT8_VECTORS; v++) {
-      /* Last, so that rounding does not grow with K. */
-      if (start) totals[r][v] += loadUpTo(start + r * startStride + v * LANES, cols - v * LANES);
-      storeUpTo(y + r * yStride + v * LANES, totals[r][v], cols - v * LANES);
-    }
-  }
+  int8End(count, totals, start, startStride, y, yStride, cols);
 }
 
 /* int8Tile with the number of rows as a constant, an even one. */
