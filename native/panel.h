@@ -59,15 +59,15 @@ struct Blocks {
 /* What the places of A and of a panel hold, and sums + one of A · those of LANES columns. */
 struct Floats {
   static constexpr int columns = 1;
-  INLINE f32v add(f32v sums, const float* a, f32v w) { return fma(splat(*a), w, sums); }
+  INLINE f32v value(const float* a) { return splat(*a); }
+  INLINE f32v add(f32v sums, f32v a, f32v w) { return fma(a, w, sums); }
 };
 #if LANES == 16
 /* Two numbers in bfloat16, which are two columns of A; depths count pairs. */
 struct Pairs {
   static constexpr int columns = 2;
-  INLINE f32v add(f32v sums, const float* a, f32v w) {
-    return _mm512_dpbf16_ps(sums, (__m512bh)splat(loadAs<uint32_t>(a)), (__m512bh)w);
-  }
+  INLINE f32v value(const float* a) { return (f32v)splat(loadAs<uint32_t>(a)); }
+  INLINE f32v add(f32v sums, f32v a, f32v w) { return _mm512_dpbf16_ps(sums, (__m512bh)a, (__m512bh)w); }
 };
 #endif
 
@@ -85,7 +85,7 @@ static void multiplyTile(const float* x, const float* panel, size_t panelStride,
     f32v w0 = load(panel + k * panelStride), w1 = load(panel + k * panelStride + LANES);
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
-      const float* value = x + r * rowStep + k * depthStep;
+      f32v value = Factors::value(x + r * rowStep + k * depthStep);
       sums[r][0] = Factors::add(sums[r][0], value, w0);
       opaque(sums[r][0]);
       sums[r][1] = Factors::add(sums[r][1], value, w1);
