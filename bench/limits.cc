@@ -1,13 +1,14 @@
 // What this machine can do at most, as one line of JSON: `limits THREADS` prints [{"threads": 1, ...},
 // {"threads": THREADS, ...}].
 //
-//   readGBs                       a plain loop that reads 512 MB
+//   readGBs                       loops that do nothing but read 512 MB, the best of several
 //   int8Gops128, int8Gops512      vpdpbusd on registers only; a multiply and an add are two operations
 //   f32Gflops128, f32Gflops512    vfmadd231ps, likewise
 //   bf16Gflops512                 vdpbf16ps, likewise
 //
 // The arithmetic loops are assembly: written in C, twelve accumulators spill to memory under some compilers.
 // 0 where the CPU lacks the instruction.
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -47,15 +48,36 @@ static double leastSeconds(int threads, int runs, Body body) {
 
 static volatile uint64_t sink;
 
+typedef uint64_t Vector __attribute__((vector_size(64)));
+
+// Reads `bytes`, a multiple of 64 · streams, in so many runs at once, and asks for what lies `ahead` bytes behind.
+template <int streams, int ahead> static void readAll(const char *from, size_t bytes) {
+  const size_t run = bytes / streams / 64 * 64;
+  Vector sums[4] = {};
+  for (size_t i = 0; i < run; i += 64) {
+#pragma GCC unroll 4
+    for (int s = 0; s < streams; s++) {
+      const char *at = from + s * run + i;
+      if (ahead) __builtin_prefetch(at + ahead);
+      sums[s] += *(const Vector *)at;
+    }
+  }
+  const Vector sum = sums[0] + sums[1] + sums[2] + sums[3];
+  sink = sum[0] + sum[7];
+}
+
 static double readGBs(int threads) {
-  const size_t count = (size_t(512) << 20) / sizeof(uint64_t);
-  static std::vector<uint64_t> buffer(count, 1);
-  const double took = leastSeconds(threads, 10, [&](int thread) {
-    uint64_t sum = 0;
-    for (size_t i = count * thread / threads; i < count * (thread + 1) / threads; i++) sum += buffer[i];
-    sink = sum;
-  });
-  return count * sizeof(uint64_t) / took / 1e9;
+  const size_t bytes = size_t(512) << 20, part = bytes / threads / 4096 * 4096;
+  static std::vector<char> buffer(bytes + 64, 1);
+  const char *start = (const char *)(((uintptr_t)buffer.data() + 63) / 64 * 64);
+  const auto seconds = [&](void (*read)(const char *, size_t)) {
+    return leastSeconds(threads, 4, [&](int thread) { read(start + thread * part, part); });
+  };
+  double least = 1e9;
+  for (auto *read : {readAll<1, 0>, readAll<1, 2048>, readAll<1, 4096>, readAll<1, 8192>, readAll<2, 0>,
+                     readAll<2, 4096>, readAll<4, 0>, readAll<4, 4096>})
+    least = std::min(least, seconds(read));
+  return part * threads / least / 1e9;
 }
 
 #if defined(__x86_64__)

@@ -1,4 +1,5 @@
-// npm run bench:peers -- onnxruntime|bitsandbytes|torch [--only PART] [--threads 2] [--rounds 7] [--record]
+// npm run bench:peers -- onnxruntime|bitsandbytes|torch|onnxruntime-web [--only PART] [--threads N] [--rounds 7]
+// [--record]
 //
 // Products of single layers, and a small network, beside a library, which is installed when it is first needed and computes the
 // same shapes in a process of its own. Both take turns. A time is the least of a turn, the median over the
@@ -13,17 +14,38 @@ import { parseArgs } from 'node:util'
 import { openDevice } from '../src/devices/open.ts'
 import { findPython } from '../test/interop/python.ts'
 import { type Limits, measureLimits } from './limits.ts'
-import { Answerer } from './peers/client.ts'
+import { Answerer, install } from './peers/client.ts'
 import { mobileNetOperations } from './peers/mobileNet.ts'
 import { prepare, time } from './peers/ours.ts'
 import { median, type Row, text } from './peers/report.ts'
 import { type PeerName, type Work, works } from './peers/works.ts'
 
-/** The interpreter of each library; its environment is made where it is not there yet. */
-const interpreters: Record<PeerName, () => Promise<string>> = {
-  onnxruntime: () => findPython('onnxruntime', 'bench/peers'),
-  bitsandbytes: () => findPython(),
-  torch: () => findPython(),
+/** How a library is started that lowbit is measured beside, and where lowbit computes then. */
+interface Peer {
+  readonly device: 'native' | 'wasm'
+  readonly threads: number
+  /** Installs it where it is not there yet, and starts it. */
+  readonly start: (threads: string) => Promise<Answerer>
+}
+
+const python = (name: PeerName, interpreter: () => Promise<string>): Peer => ({
+  device: 'native',
+  threads: 2,
+  start: async (threads) => new Answerer(await interpreter(), `python/${name}_peer.py`, threads),
+})
+const peers: Record<PeerName, Peer> = {
+  onnxruntime: python('onnxruntime', () => findPython('onnxruntime', 'bench/peers')),
+  bitsandbytes: python('bitsandbytes', findPython),
+  torch: python('torch', findPython),
+  'onnxruntime-web': {
+    device: 'wasm',
+    threads: 1,
+    start: async (threads) => {
+      if (!install('web', ['onnxruntime-web']))
+        throw new Error('bench:peers: npm did not install onnxruntime-web')
+      return new Answerer(process.execPath, 'web/onnxruntimeWeb.ts', threads)
+    },
+  },
 }
 /** Milliseconds of a turn, and of quiet after it: threads of both sides spin for a while. */
 const turnMs = 300
@@ -33,19 +55,20 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     only: { type: 'string', default: '' },
-    threads: { type: 'string', default: '2' },
+    threads: { type: 'string' },
     rounds: { type: 'string', default: '7' },
     record: { type: 'boolean', default: false },
   },
 })
 const [name] = positionals as PeerName[]
-if (!(name in interpreters))
-  throw new Error(`bench:peers: takes one of ${Object.keys(interpreters).join(', ')}; received ${name}`)
-const threads = Number(values.threads)
+if (!(name in peers))
+  throw new Error(`bench:peers: takes one of ${Object.keys(peers).join(', ')}; received ${name}`)
+const threads = Number(values.threads ?? peers[name].threads)
+const wasm = peers[name].device === 'wasm'
 const load = loadavg()[0]
-const device = openDevice('native', { threads })
+const device = openDevice(peers[name].device, { threads })
 const limits = (await measureLimits(threads)).at(-1) as Limits
-using peer = new Answerer(await interpreters[name](), `python/${name}_peer.py`, values.threads)
+using peer = await peers[name].start(String(threads))
 const versions = (await peer.ask({ call: 'versions' })) as string
 
 const rows: Row[] = []
@@ -56,13 +79,13 @@ for (const work of works.filter((work) => work.peers.includes(name) && work.name
 const machine: Row = {
   date: new Date().toISOString().slice(0, 10),
   CPU: `${cpus().length} × ${cpus()[0].model}`,
-  threads: values.threads,
+  threads: String(threads),
   device: device.name,
   peer: versions,
   commit: execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim(),
   'reads, GB/s': limits.readGBs.toFixed(1),
-  'int8, GOP/s': limits.int8Gops512.toFixed(0),
-  'float32, GFLOP/s': limits.f32Gflops512.toFixed(0),
+  'int8, GOP/s': (wasm ? limits.wasmInt8Gops : limits.int8Gops512).toFixed(0),
+  'float32, GFLOP/s': (wasm ? limits.f32Gflops128 : limits.f32Gflops512).toFixed(0),
   'bfloat16, GFLOP/s': limits.bf16Gflops512.toFixed(0),
   rounds: values.rounds,
   'load before': load.toFixed(1),
@@ -105,8 +128,8 @@ function share(work: Work, ms: number, bytes: number): string {
   const amount = limit === 'read' ? bytes : operations
   const [unit, most] = {
     read: ['GB/s', limits.readGBs] as const,
-    int8: ['GOP/s', limits.int8Gops512] as const,
-    float32: ['GFLOP/s', limits.f32Gflops512] as const,
+    int8: ['GOP/s', wasm ? limits.wasmInt8Gops : limits.int8Gops512] as const,
+    float32: ['GFLOP/s', wasm ? limits.f32Gflops128 : limits.f32Gflops512] as const,
     bfloat16: ['GFLOP/s', limits.bf16Gflops512] as const,
   }[limit]
   const rate = amount / ms / 1e6
@@ -121,7 +144,7 @@ function record(): void {
   const kept = (recorded[name] ?? []).filter(({ work }) => !measured.has(work))
   const order = works.map((work) => work.name)
   recorded[name] = [...kept, ...rows].sort((a, b) => order.indexOf(a.work) - order.indexOf(b.work))
-  recorded.machine = [...(recorded.machine ?? []).filter(({ peer }) => !peer.startsWith(name)), machine]
+  recorded.machine = [...(recorded.machine ?? []).filter(({ peer }) => peer.split(' ')[0] !== name), machine]
   writeFileSync(results, `${JSON.stringify(recorded, null, 2)}\n`)
   execFileSync(process.execPath, [fileURLToPath(new URL('../scripts/readme.mjs', import.meta.url))], {
     stdio: 'inherit',

@@ -72,14 +72,16 @@ export class Client extends Answerer {
   }
 }
 
-/** Installs the peer's package beside this file unless it is there; false where that fails. */
-export function installPeer(): boolean {
-  const folder = fileURLToPath(new URL('.', import.meta.url))
-  const isThere = (name: string) => existsSync(new URL(`node_modules/${name}/package.json`, import.meta.url))
-  if (isThere('node-llama-cpp') && isThere('koffi')) return true
-  // Its binaries for GPUs are optional dependencies (600 MB). Those for CPUs are dependencies of our package,
-  // and --force passes over the ones for another kind. Not "npm ci", which wants the optional ones in the
-  // lock file. Install scripts would only compile.
+/** Installs llama.cpp's package beside this file unless it is there; false where that fails. */
+export const installPeer = (): boolean => install('.', ['node-llama-cpp', 'koffi'])
+
+/** Installs what the manifest of a folder beside this file names, unless these packages are there. */
+export function install(folder: string, names: readonly string[]): boolean {
+  const path = new URL(`${folder}/`, import.meta.url)
+  if (names.every((name) => existsSync(new URL(`node_modules/${name}/package.json`, path)))) return true
+  // llama.cpp's binaries for GPUs are optional dependencies (600 MB). Those for CPUs are dependencies of our
+  // package, and --force passes over the ones for another kind. Not "npm ci", which wants the optional ones in
+  // the lock file. Install scripts would only compile.
   const flags = [
     '--no-save',
     '--omit=optional',
@@ -90,7 +92,7 @@ export function installPeer(): boolean {
     '--loglevel=error',
   ]
   const npm = spawnSync('npm', ['install', ...flags], {
-    cwd: folder,
+    cwd: fileURLToPath(path),
     stdio: ['ignore', 2, 2],
     shell: process.platform === 'win32',
   })

@@ -2,7 +2,7 @@ import type { QTypeName } from '../../src/core/qtype.ts'
 import type { ComputeDType } from '../../src/qtensor/computeDtype.ts'
 
 /** A library that products are measured beside. */
-export type PeerName = 'onnxruntime' | 'bitsandbytes' | 'torch'
+export type PeerName = 'onnxruntime' | 'bitsandbytes' | 'torch' | 'onnxruntime-web'
 
 /** What every library is asked for. */
 interface Asked {
@@ -83,11 +83,20 @@ const floats = (rows: number, n: number, k: number, plain: boolean): LayerWork =
   peers: ['torch', 'onnxruntime'],
 })
 
+/** One row of a layer that stays in a cache, several times a call. */
+const warm = (size: number): LayerWork => ({
+  name: `${size} × ${size}, 4 bits, groups of 32, 1 row`,
+  ...{ rows: 1, n: size, k: size, plain: false, copies: 1 },
+  ...{ weights: 'int4', groupSize: 32, computeDtype: 'int8', limit: 'int8' },
+  peers: ['onnxruntime-web'],
+})
+
 /** Everything that is measured, in the order of the table. */
 export const works: readonly Work[] = [
   ...kinds.flatMap(linears),
   floats(1024, 1024, 1024, true),
   floats(512, 4096, 4096, false),
+  warm(2048),
   ...[1, 32].map((batch): NetworkWork => {
     return { name: `MobileNetV2, int8, batch ${batch}`, batch, limit: 'int8', peers: ['onnxruntime'] }
   }),

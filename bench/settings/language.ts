@@ -40,7 +40,8 @@ interface Setting {
   wasm?: boolean
 }
 
-interface Subject {
+/** A model, and the text that it is measured with. */
+export interface Subject {
   place: () => string
   text: string
   /** Its last tokens, which are not scored, are what activations are calibrated on. */
