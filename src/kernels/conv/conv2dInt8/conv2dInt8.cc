@@ -3,13 +3,19 @@
 
 namespace LOWBIT_ISA {
 
-/* Words of a panel, positions of a block, and output channels of a task: a thread of WebAssembly has little room. */
+/*
+ * Words of a panel, positions of a block, and output channels of a task: a thread of WebAssembly has little
+ * room.
+ */
 #ifdef __wasm__
 constexpr int32_t PANEL_WORDS = 1 << 14, BLOCK_POSITIONS = 1 << 11, TASK_CHANNELS = 128;
 #else
 constexpr int32_t PANEL_WORDS = 1 << 15, BLOCK_POSITIONS = 1 << 13, TASK_CHANNELS = 512;
 #endif
-/* Bytes of a line, and of one of a single channel with all its phases a quarter (layout.ts, `windowsFit`); taps of a panel. */
+/*
+ * Bytes of a line; all phases of a single channel have four times as many (layout.ts, `windowsFit`). Taps of a
+ * panel.
+ */
 constexpr int32_t LINE_BYTES = 1 << 14, STAGED_BYTES = TILE_CHANNELS * 4 * BLOCK_POSITIONS;
 constexpr int32_t MAX_STEPS = 1 << 12;
 
@@ -37,7 +43,7 @@ struct Conv {
   uint8_t* y;
   Range range;
   int32_t inGroup, outGroup;
-  /* A quad is four channels of a tap, or, of single channels, four rows of the kernel: so many, and words of a row of w. */
+  /* A quad is four channels of a tap, or four rows of a single channel's kernel. */
   bool byRows;
   int32_t quads, wordsPerRow;
 };
@@ -48,7 +54,8 @@ static void describeChannels(const Conv& c, int32_t first, int32_t count, Channe
     int32_t sums[16];
     for (int v = 0; v < 16 && INT8_OFFSET; v += LANES) {
       i32v sum = {};
-      for (int32_t i = 0; i < c.wordsPerRow; i++) sum = dotCodes(sum, splat(0x01010101u), loadAs<u32v>(words + i * 16 + v));
+      for (int32_t i = 0; i < c.wordsPerRow; i++)
+        sum = dotCodes(sum, splat(0x01010101u), loadAs<u32v>(words + i * 16 + v));
       store(sums + v, sum);
     }
     for (int i = 0; i < 16; i++) {
@@ -68,7 +75,8 @@ struct Cut {
 
   Cut(const Conv& c, int32_t wanted) {
     const Line& l = c.line;
-    const int32_t phases = l.rowPhases * l.colPhases, reach = roundUp(c.byRows ? l.colReach : l.reach, LINE_STEP);
+    const int32_t phases = l.rowPhases * l.colPhases;
+    const int32_t reach = roundUp(c.byRows ? l.colReach : l.reach, LINE_STEP);
     planes = c.byRows ? l.colPhases : phases;
     const int32_t inPanel = PANEL_WORDS / (planes * c.quads) - reach;
     const int32_t inLines = (c.byRows ? 4 * LINE_BYTES / phases : LINE_BYTES) - l.reach - 3 * LINE_STEP;
@@ -85,10 +93,13 @@ struct Cut {
 };
 
 /* Bytes of a phase of a line for so many positions. */
-INLINE int32_t phaseBytes(const Line& l, int32_t count) { return roundUp(count + l.reach, LINE_STEP) + LINE_STEP; }
+INLINE int32_t phaseBytes(const Line& l, int32_t count) {
+  return roundUp(count + l.reach, LINE_STEP) + LINE_STEP;
+}
 
 /* All phases of a single channel at `count` positions from `first` on. */
-static void fillPhases(const Conv& c, int32_t sample, int32_t channel, int32_t first, int32_t count, uint8_t* lines) {
+static void fillPhases(const Conv& c, int32_t sample, int32_t channel, int32_t first, int32_t count,
+                       uint8_t* lines) {
   const Line& l = c.line;
   const uint8_t* plane = c.x + sample * c.in.sample + channel * c.in.plane;
   for (int32_t a = 0; a < l.rowPhases; a++) {
@@ -98,8 +109,8 @@ static void fillPhases(const Conv& c, int32_t sample, int32_t channel, int32_t f
 }
 
 /* The panel of a single channel, whose bytes are rows of the kernel. */
-static void interleaveRows(const Conv& c, const Cut& cut, int32_t count, const uint8_t* phases, const Step* rowLines,
-                           uint32_t* panel) {
+static void interleaveRows(const Conv& c, const Cut& cut, int32_t count, const uint8_t* phases,
+                           const Step* rowLines, uint32_t* panel) {
   const int32_t reach = count + c.line.colReach;
   for (int32_t plane = 0; plane < cut.planes * c.quads; plane++, panel += cut.planeWords) {
     const uint8_t* lines[4];
@@ -110,8 +121,8 @@ static void interleaveRows(const Conv& c, const Cut& cut, int32_t count, const u
 }
 
 /* The panel of quads q … q + quads − 1 of a group at `count` positions from `first` on. */
-static void fillPanel(const Conv& c, const Cut& cut, int32_t sample, int32_t group, int32_t q, int32_t quads, int32_t first,
-                      int32_t count, ConvScratch& scratch) {
+static void fillPanel(const Conv& c, const Cut& cut, int32_t sample, int32_t group, int32_t q, int32_t quads,
+                      int32_t first, int32_t count, ConvScratch& scratch) {
   const Line& l = c.line;
   const uint8_t* planes = c.x + sample * c.in.sample + (size_t)group * c.inGroup * c.in.plane;
   const uint8_t* lines[4];
@@ -128,7 +139,8 @@ static void fillPanel(const Conv& c, const Cut& cut, int32_t sample, int32_t gro
       const uint8_t* plane = planes + channel * c.in.plane;
       uint8_t* line = scratch.lines + j * (LINE_BYTES + 2 * LINE_STEP);
       lines[j] = direct ? plane + first / l.width * c.in.row + col : line;
-      if (!direct) fillLine(plane, c.in, c.s, l, i % phases / l.colPhases, i % l.colPhases, first, length, line);
+      if (!direct)
+        fillLine(plane, c.in, c.s, l, i % phases / l.colPhases, i % l.colPhases, first, length, line);
     }
     interleave(lines, length, length, scratch.panel + i * cut.planeWords);
   }
@@ -139,7 +151,8 @@ static int32_t listSteps(const Conv& c, const Cut& cut, int32_t q, int32_t quads
   const Line& l = c.line;
   const ConvSizes& s = c.s;
   for (int32_t i = 0; c.byRows && i < quads * l.colPhases * 4; i++) {
-    const int32_t row = i / 4 / l.colPhases * 4 + i % 4, down = row < s.kernelHeight ? row * s.dilationHeight : 0;
+    const int32_t row = i / 4 / l.colPhases * 4 + i % 4;
+    const int32_t down = row < s.kernelHeight ? row * s.dilationHeight : 0;
     lines[i] = {down / s.strideHeight * l.width, down % s.strideHeight * l.colPhases + i / 4 % l.colPhases};
   }
   int32_t count = 0;
@@ -147,7 +160,8 @@ static int32_t listSteps(const Conv& c, const Cut& cut, int32_t q, int32_t quads
     for (int32_t i = 0; i < (c.byRows ? 1 : s.kernelHeight); i++) {
       for (int32_t j = 0; j < s.kernelWidth; j++) {
         const int32_t down = i * s.dilationHeight, across = j * s.dilationWidth;
-        const int32_t plane = (quad * (cut.planes / l.colPhases) + down % s.strideHeight) * l.colPhases + across % s.strideWidth;
+        const int32_t rowPlane = quad * (cut.planes / l.colPhases) + down % s.strideHeight;
+        const int32_t plane = rowPlane * l.colPhases + across % s.strideWidth;
         steps[count++] = {plane * cut.planeWords + down / s.strideHeight * l.width + across / s.strideWidth,
                           ((i * s.kernelWidth + j) * c.quads + q + quad) * 16};
       }
@@ -157,7 +171,8 @@ static int32_t listSteps(const Conv& c, const Cut& cut, int32_t q, int32_t quads
 }
 
 /* Rows of the output at `count` positions from `first` on, of so many bytes each, out of those positions. */
-static void placeRows(const Conv& c, const uint8_t* from, int32_t first, int32_t count, int32_t bytes, uint8_t* y) {
+static void placeRows(const Conv& c, const uint8_t* from, int32_t first, int32_t count, int32_t bytes,
+                      uint8_t* y) {
   int32_t row = first / c.line.width, col = first - row * c.line.width;
 #if LANES == 16
   if (col == 0 && c.s.outWidth * bytes <= 64) {
@@ -165,7 +180,8 @@ static void placeRows(const Conv& c, const uint8_t* from, int32_t first, int32_t
     uint8_t* to = y + row * c.out.row * bytes;
     const size_t step = c.out.row * bytes, used = c.line.width * bytes;
     withVector(c.s.outWidth * bytes, [&](auto vector) {
-      for (; count >= c.s.outWidth; count -= c.line.width, from += used, to += step, row++) vector.store(mask, from, to);
+      for (; count >= c.s.outWidth; count -= c.line.width, from += used, to += step, row++)
+        vector.store(mask, from, to);
     });
   }
 #endif
@@ -179,8 +195,9 @@ static void placeRows(const Conv& c, const uint8_t* from, int32_t first, int32_t
 }
 
 /* `rows` channels of a group, from `channel` on, at the positions from `first` to before `end`. */
-static void convolve(const Conv& c, const Cut& cut, int32_t sample, int32_t group, int32_t channel, int32_t rows,
-                     int32_t first, int32_t end, const Channel* channels, int32_t& steps, ConvScratch& scratch) {
+static void convolve(const Conv& c, const Cut& cut, int32_t sample, int32_t group, int32_t channel,
+                     int32_t rows, int32_t first, int32_t end, const Channel* channels, int32_t& steps,
+                     ConvScratch& scratch) {
   const int32_t bytes = c.range.codes ? 1 : 4, step = rows == 1 ? 1 : TILE_CHANNELS;
   const size_t plane = c.out.plane * bytes;
   uint8_t* y = c.y + (sample * c.out.sample + channel * c.out.plane) * bytes;
@@ -202,9 +219,11 @@ static void convolve(const Conv& c, const Cut& cut, int32_t sample, int32_t grou
         uint8_t* to = y + m * plane;
         const int32_t some = rows - m < step ? rows - m : step;
         uint8_t* place = whole ? to + (row * c.out.row + at - row * c.line.width) * bytes : scratch.staged;
-        const TileRow tiles = {scratch.steps, steps, scratch.panel, channels + m, some, q == 0, last,
-                               scratch.sums + m * TILE_PIXELS, (size_t)roundUp(rows, step) * TILE_PIXELS, c.range, place,
-                               whole ? plane : (size_t)cut.positions * bytes};
+        int32_t* sums = scratch.sums + m * TILE_PIXELS;
+        const size_t sumStride = (size_t)roundUp(rows, step) * TILE_PIXELS;
+        const size_t stride = whole ? plane : (size_t)cut.positions * bytes;
+        const TileRow tiles = {scratch.steps, steps, scratch.panel, channels + m, some,  q == 0,
+                               last,          sums,  sumStride,     c.range,      place, stride};
         if (step == 1) multiplyRow<1>(tiles, count);
         else multiplyRow<TILE_CHANNELS>(tiles, count);
         if (whole || !last) continue;
@@ -216,16 +235,17 @@ static void convolve(const Conv& c, const Cut& cut, int32_t sample, int32_t grou
 }
 
 /*
- * So many channels, each of which sees itself only, at the positions from `first` to before `end`. Several go through
- * each stage before the next begins: one alone would wait for what it has just written.
+ * So many channels, each of which sees itself only, at the positions from `first` to before `end`. Several go
+ * through each stage before the next begins: one alone would wait for what it has just written.
  */
-static void convolveSingles(const Conv& c, const Cut& cut, int32_t sample, int32_t channel, int32_t channels, int32_t first,
-                            int32_t end, const Channel* described, ConvScratch& scratch) {
+static void convolveSingles(const Conv& c, const Cut& cut, int32_t sample, int32_t channel, int32_t channels,
+                            int32_t first, int32_t end, const Channel* described, ConvScratch& scratch) {
   const int32_t bytes = c.range.codes ? 1 : 4, panelWords = cut.planes * c.quads * cut.planeWords;
   const int32_t steps = listSteps(c, cut, 0, c.quads, scratch.steps, scratch.rowLines);
   for (int32_t at = first; at < end; at += cut.positions) {
     const int32_t count = end - at < cut.positions ? end - at : cut.positions;
-    const int32_t lineBytes = c.line.rowPhases * c.line.colPhases * phaseBytes(c.line, count), stagedBytes = count * bytes;
+    const int32_t lineBytes = c.line.rowPhases * c.line.colPhases * phaseBytes(c.line, count);
+    const int32_t stagedBytes = count * bytes;
     int32_t together = PANEL_WORDS / panelWords;
     if (together > 4 * LINE_BYTES / lineBytes) together = 4 * LINE_BYTES / lineBytes;
     if (together > STAGED_BYTES / stagedBytes) together = STAGED_BYTES / stagedBytes;
@@ -233,12 +253,15 @@ static void convolveSingles(const Conv& c, const Cut& cut, int32_t sample, int32
     if (together < 1) together = 1;
     for (int32_t i = 0; i < channels; i += together) {
       const int32_t some = channels - i < together ? channels - i : together;
-      for (int32_t j = 0; j < some; j++) fillPhases(c, sample, channel + i + j, at, count, scratch.lines + j * lineBytes);
       for (int32_t j = 0; j < some; j++)
-        interleaveRows(c, cut, count, scratch.lines + j * lineBytes, scratch.rowLines, scratch.panel + j * panelWords);
+        fillPhases(c, sample, channel + i + j, at, count, scratch.lines + j * lineBytes);
       for (int32_t j = 0; j < some; j++)
-        multiplyRow<1>({scratch.steps, steps, scratch.panel + j * panelWords, described + i + j, 1, true, true, scratch.sums, 0,
-                        c.range, scratch.staged + j * stagedBytes, 0}, count);
+        interleaveRows(c, cut, count, scratch.lines + j * lineBytes, scratch.rowLines,
+                       scratch.panel + j * panelWords);
+      for (int32_t j = 0; j < some; j++)
+        multiplyRow<1>({scratch.steps, steps, scratch.panel + j * panelWords, described + i + j, 1, true, true,
+                        scratch.sums, 0, c.range, scratch.staged + j * stagedBytes, 0},
+                       count);
       uint8_t* y = c.y + (sample * c.out.sample + (channel + i) * c.out.plane) * bytes;
       for (int32_t j = 0; j < some; j++, y += c.out.plane * bytes)
         placeRows(c, scratch.staged + j * stagedBytes, at, count, bytes, y);
@@ -247,26 +270,30 @@ static void convolveSingles(const Conv& c, const Cut& cut, int32_t sample, int32
 }
 
 /*
- * For each group y [outGroup, positions] = w [outGroup, quads] · panel [quads, positions] in integers; panels are
- * gathered from the image block by block. A task has several groups, or a part of one: of its positions, or of its
- * channels.
+ * For each group y [outGroup, positions] = w [outGroup, quads] · panel [quads, positions] in integers; panels
+ * are gathered from the image block by block. A task has several groups, or a part of one: of its positions, or
+ * of its channels.
  */
 void conv2dInt8(const uint8_t* x, const float* xScale, const uint8_t* w, const float* wScale, const float* bias,
                 const float* yScale, void* y, int32_t, float low, float high, int32_t batch, int32_t inChannels,
                 int32_t inHeight, int32_t inWidth, int32_t outChannels, int32_t outHeight, int32_t outWidth,
-                int32_t kernelHeight, int32_t kernelWidth, int32_t strideHeight, int32_t strideWidth, int32_t paddingHeight,
-                int32_t paddingWidth, int32_t dilationHeight, int32_t dilationWidth, int32_t groups) {
+                int32_t kernelHeight, int32_t kernelWidth, int32_t strideHeight, int32_t strideWidth,
+                int32_t paddingHeight, int32_t paddingWidth, int32_t dilationHeight, int32_t dilationWidth,
+                int32_t groups) {
   const size_t inPlane = (size_t)inHeight * inWidth, outPlane = (size_t)outHeight * outWidth;
   Layout in = {inChannels * inPlane, inPlane, (size_t)inWidth, inHeight, inWidth};
   Layout out = {outChannels * outPlane, outPlane, (size_t)outWidth, outHeight, outWidth};
   ConvSizes s = {batch, inChannels, inHeight, inWidth, outChannels, outHeight, outWidth, kernelHeight, kernelWidth,
                  strideHeight, strideWidth, paddingHeight, paddingWidth, dilationHeight, dilationWidth, groups};
   if (kernelHeight * kernelWidth * strideHeight * strideWidth == 1 && paddingHeight + paddingWidth == 0) {
-    in = {0, inPlane, in.sample, batch, (int32_t)inPlane};
-    out = {0, outPlane, out.sample, batch, (int32_t)outPlane};
-    s.batch = 1, s.outHeight = batch, s.outWidth = (int32_t)outPlane;
+    /* Of small images, all as one line, a row for each; of larger ones, a row is the line. */
+    const int32_t rows = inPlane < 1024 ? batch : 1;
+    in = {in.sample, inPlane, rows > 1 ? in.sample : inPlane, rows, (int32_t)inPlane};
+    out = {out.sample, outPlane, rows > 1 ? out.sample : outPlane, rows, (int32_t)outPlane};
+    s.batch = batch / rows, s.outHeight = rows, s.outWidth = (int32_t)outPlane;
   }
-  Conv c = {s, in, out, Line(s), x, w, xScale, wScale, bias, yScale, (uint8_t*)y, {low, high, yScale != nullptr, 1}};
+  const Range range = {low, high, yScale != nullptr, 1};
+  Conv c = {s, in, out, Line(s), x, w, xScale, wScale, bias, yScale, (uint8_t*)y, range};
   c.inGroup = inChannels / groups, c.outGroup = outChannels / groups;
   c.byRows = c.inGroup == 1;
   c.quads = ceilDivide(c.byRows ? kernelHeight : c.inGroup, 4);
@@ -277,12 +304,14 @@ void conv2dInt8(const uint8_t* x, const float* xScale, const uint8_t* w, const f
   }
   const int32_t wholes = s.batch * groups, tiles = ceilDivide(c.line.count, TILE_PIXELS);
   /*
-   * Some five microseconds are worth a task: in clock cycles of a register of 64 bytes, products and what follows for
-   * each output; a depthwise convolution moves more bytes than it multiplies. As many tasks for each thread.
+   * Some five microseconds are worth a task: in clock cycles of a register of 64 bytes, products and what
+   * follows for each output; a depthwise convolution moves more bytes than it multiplies. As many tasks for
+   * each thread.
    */
   const double outputs = (double)wholes * c.line.count * c.outGroup;
   const double cycles = outputs * (c.wordsPerRow / 16.0 + (c.byRows ? 1.5 : 0.3));
-  const int32_t threads = threadCount(), most = cycles < 80000.0 * threads ? (int32_t)(cycles / 20000) : 4 * threads;
+  const int32_t threads = threadCount();
+  const int32_t most = cycles < 80000.0 * threads ? (int32_t)(cycles / 20000) : 4 * threads;
   const int32_t wanted = threads == 1 || most < 2 ? 1 : roundUp(most, threads);
   const int32_t parts = ceilDivide(wanted, wholes);
   const int32_t positionParts = tiles >= 4 * parts ? parts : 1;
@@ -296,7 +325,7 @@ void conv2dInt8(const uint8_t* x, const float* xScale, const uint8_t* w, const f
     ConvScratch& scratch = (ConvScratch&)scratchHere<Blocks>();
     const int32_t part = task % (positionParts * rowParts), m = part % rowParts * rows;
     const int32_t first = part / rowParts * partTiles * TILE_PIXELS;
-    const int32_t end = first + partTiles * TILE_PIXELS < c.line.count ? first + partTiles * TILE_PIXELS : c.line.count;
+    const int32_t partEnd = first + partTiles * TILE_PIXELS, end = partEnd < c.line.count ? partEnd : c.line.count;
     const int32_t from = task / (positionParts * rowParts) * together;
     const int32_t stop = from + together < wholes ? from + together : wholes;
     const Cut cut(c, end - first);

@@ -14,7 +14,8 @@ import { laidColumn, laidColumns } from './layout.ts'
  * The codes are those that `quantize` makes of the floats by the reciprocal of yScale, which is 0 if yScale is.
  * @param x [batch, inChannels, inHeight, inWidth] int8
  * @param xScale [1]
- * @param w tiles (`layout/tilePack`) of int8 codes [outChannels, columns], as layout.ts orders them; not −128 where x is, too
+ * @param w tiles (`layout/tilePack`) of int8 codes [outChannels, columns], as layout.ts orders them; not −128
+ * where x is, too
  * @param wScale [outChannels]
  * @param bias [outChannels] float32, may be absent
  * @param yScale [1]; absent: y is float32, else int8

@@ -1,11 +1,12 @@
 import type { ConvSizes } from '../conv2d/sizes.ts'
 
 /*
- * A dot product takes four bytes: four channels of one tap of the kernel; where a group has one channel, four rows of one column.
+ * A dot product takes four bytes: four channels of one tap of the kernel; where a group has one channel, four
+ * rows of one column. What is missing to a multiple of four is filled up with zeros.
  *
  *     w [outChannels, inGroup, kernelHeight, kernelWidth]
- *     inGroup > 1    [outChannels, kernelHeight, kernelWidth, inGroup]    inGroup filled up with zeros to a multiple of 4
- *     inGroup = 1    [outChannels, kernelWidth, kernelHeight]             kernelHeight likewise
+ *     inGroup > 1    [outChannels, kernelHeight, kernelWidth, inGroup]
+ *     inGroup = 1    [outChannels, kernelWidth, kernelHeight]
  */
 
 const quads = (count: number) => Math.ceil(count / 4) * 4

@@ -5,7 +5,7 @@
 
 namespace LOWBIT_ISA {
 
-/* A tile of sums has up to TILE_CHANNELS channels and PIXEL_VECTORS vectors of pixels: half of the registers. */
+/* A tile of sums has TILE_CHANNELS channels and PIXEL_VECTORS vectors of pixels: half of the registers. */
 constexpr int TILE_CHANNELS = 4, PIXEL_VECTORS = LANES == 16 ? 4 : 2, TILE_PIXELS = PIXEL_VECTORS * LANES;
 /* Pixels that are interleaved at a time, and what is written of a line is a multiple of. */
 constexpr int32_t LINE_STEP = 64;
@@ -25,7 +25,7 @@ struct Layout {
  * belongs, wherever the position is:
  *
  *     position = row · width + column             column >= outWidth: nobody's
- *     phase (a, b) = the bytes (row · strideHeight + a − paddingHeight, column · strideWidth + b − paddingWidth)
+ *     phase (a, b) = the bytes (row · strideHeight + a − paddingHeight, column · strideWidth + b − …)
  *     tap (i, j) = phase (i · dilation mod stride, …)[position + ⌊i · dilation / stride⌋ · width + ⌊j · … ⌋]
  */
 struct Line {
@@ -91,8 +91,12 @@ static void placeBytes(const uint8_t* from, int32_t count, uint8_t* to) {
 #endif
 }
 
-/* to [count], position i: row[i · step] for those from `first` to before `end`, 0 elsewhere; whole vectors are written. */
-static void fillRow(const uint8_t* row, int32_t step, int32_t first, int32_t end, int32_t count, uint8_t* to) {
+/*
+ * to [count], position i: row[i · step] for those from `first` to before `end`, 0 elsewhere; whole vectors are
+ * written.
+ */
+static void fillRow(const uint8_t* row, int32_t step, int32_t first, int32_t end, int32_t count,
+                    uint8_t* to) {
   int32_t i = 0;
 #if LANES == 16
   for (; step == 1 && i < count; i += 64)
@@ -122,10 +126,12 @@ static void fillLine(const uint8_t* plane, const Layout& in, const ConvSizes& s,
   if (col == 0 && line.width * s.strideWidth <= 64 && s.strideWidth <= 2) {
     const auto known = [&](int32_t position) { return firstBytes(position * s.strideWidth); };
     const uint64_t mask = known(end < line.width ? end : line.width) & ~known(begin);
-    const int32_t inRow = row * s.strideHeight + a - s.paddingHeight, stride = s.strideHeight * (int32_t)in.row;
+    const int32_t inRow = row * s.strideHeight + a - s.paddingHeight;
+    const ptrdiff_t stride = s.strideHeight * (ptrdiff_t)in.row;
     const uint8_t* from = plane + inRow * (ptrdiff_t)in.row + left;
     return withVector(line.width * s.strideWidth, [&](auto vector) {
-      for (int32_t i = inRow; count > 0; i += s.strideHeight, from += stride, to += line.width, count -= line.width) {
+      for (int32_t i = inRow; count > 0; i += s.strideHeight, from += stride, to += line.width) {
+        count -= line.width;
         const auto bytes = vector.load((uint32_t)i < (uint32_t)in.height ? mask : 0, from);
         if (s.strideWidth == 1) storeAs(to, bytes);
         else storeAs(to, vector.even(bytes));
@@ -134,7 +140,8 @@ static void fillLine(const uint8_t* plane, const Layout& in, const ConvSizes& s,
   }
 #endif
   for (; count > 0; col = 0, row++) {
-    const int32_t run = line.width - col < count ? line.width - col : count, inRow = row * s.strideHeight + a - s.paddingHeight;
+    const int32_t run = line.width - col < count ? line.width - col : count;
+    const int32_t inRow = row * s.strideHeight + a - s.paddingHeight;
     int32_t first = begin > col ? begin - col : 0, stop = end - col < run ? end - col : run;
     if (first > run) first = run;
     if (inRow < 0 || inRow >= in.height || stop < first) stop = first;
@@ -145,8 +152,13 @@ static void fillLine(const uint8_t* plane, const Layout& in, const ConvSizes& s,
 }
 
 #if LANES == 16
-/* Packing and unpacking stay within 128 bits: what is to come out in order goes in as columns of 4 × 4 words, and back. */
-INLINE __m512i wordColumns() { return _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0); }
+/*
+ * Packing and unpacking stay within 128 bits: what is to come out in order goes in as columns of 4 × 4 words,
+ * and back.
+ */
+INLINE __m512i wordColumns() {
+  return _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
+}
 #endif
 
 /*
@@ -162,8 +174,10 @@ static void interleave(const uint8_t* const lines[4], int32_t count, int32_t kno
       __m512i loaded = _mm512_maskz_loadu_epi8(mask, lines[j] + i);
       bytes[j] = _mm512_permutexvar_epi32(wordColumns(), _mm512_xor_si512(loaded, _mm512_set1_epi8((char)0x80)));
     }
-    const __m512i low01 = _mm512_unpacklo_epi8(bytes[0], bytes[1]), high01 = _mm512_unpackhi_epi8(bytes[0], bytes[1]);
-    const __m512i low23 = _mm512_unpacklo_epi8(bytes[2], bytes[3]), high23 = _mm512_unpackhi_epi8(bytes[2], bytes[3]);
+    const __m512i low01 = _mm512_unpacklo_epi8(bytes[0], bytes[1]);
+    const __m512i high01 = _mm512_unpackhi_epi8(bytes[0], bytes[1]);
+    const __m512i low23 = _mm512_unpacklo_epi8(bytes[2], bytes[3]);
+    const __m512i high23 = _mm512_unpackhi_epi8(bytes[2], bytes[3]);
     _mm512_storeu_si512(words, _mm512_unpacklo_epi16(low01, low23));
     _mm512_storeu_si512(words + 16, _mm512_unpackhi_epi16(low01, low23));
     _mm512_storeu_si512(words + 32, _mm512_unpacklo_epi16(high01, high23));
@@ -183,7 +197,8 @@ static void interleave(const uint8_t* const lines[4], int32_t count, int32_t kno
       return (halves8)__builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
     };
     auto high = [](bytes16 a, bytes16 b) {
-      return (halves8)__builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+      return (halves8)__builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15,
+                                              31);
     };
     auto store = [&](int at, halves8 a, halves8 b) {
       storeAs(words + at, __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11));

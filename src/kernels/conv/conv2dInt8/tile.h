@@ -17,7 +17,7 @@ struct Channel {
   const uint32_t* w;
 };
 
-/* What values are limited to; where they are stored as codes, their scale's reciprocal, and the bounds as codes. */
+/* What values are limited to; of codes, the bounds as codes and the reciprocal of their scale. */
 struct Range {
   float low, high;
   bool codes;
@@ -69,7 +69,10 @@ struct TileRow {
   size_t plane; /* bytes from channel to channel */
 };
 
-/* So many channels at `tiles` tiles of so many vectors, the last of which has `count` positions; the row goes on behind them. */
+/*
+ * So many channels at `tiles` tiles of so many vectors, the last of which has `count` positions; the row goes on
+ * behind them.
+ */
 template <int channels, int vectors>
 static void multiplyTiles(TileRow& row, int32_t tiles, int32_t count) {
   const Step* steps = row.steps;
@@ -81,8 +84,9 @@ static void multiplyTiles(TileRow& row, int32_t tiles, int32_t count) {
     i32v dots[channels][vectors];
 #pragma GCC unroll 4
     for (int r = 0; r < channels; r++) {
+      const int32_t start = row.channels[r < rows ? r : rows - 1].start;
       for (int v = 0; v < vectors; v++)
-        dots[r][v] = row.first ? splat(row.channels[r < rows ? r : rows - 1].start) : load(row.sums + (r * PIXEL_VECTORS + v) * LANES);
+        dots[r][v] = row.first ? splat(start) : load(row.sums + (r * PIXEL_VECTORS + v) * LANES);
     }
     const uint32_t* words = row.words;
     for (int32_t i = 0; i < stepCount; i++) {
