@@ -1,4 +1,5 @@
 #include "../gemm/span.h"
+#include "fewRows.h"
 #include "tile.h"
 
 /* Many rows of x: bound by arithmetic. */
@@ -122,6 +123,9 @@ template <int qtype, bool pairs>
 static void qmatmulInt8By(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M,
                           int32_t N) {
   if (M == 1) return int8OneRow<qtype, pairs && hasRowPairs<qtype>>(w, x, bias, y, N);
+#if LANES == 16
+  if (int8FewRows<qtype>(w, x, bias, y, M, N)) return;
+#endif
   int8Runs<qtype, pairs>(w, x, bias, y, M, N);
 }
 
