@@ -1,10 +1,12 @@
-// npm run bench:models [-- --gguf FILE | --shape qwen2-0.5b] [--threads 2] [--runs 7] [--json] [--record]
+// npm run bench:models [-- --peer llama.cpp|wllama] [--gguf FILE | --shape qwen2-0.5b] [--threads 2] [--runs 7]
+// [--json] [--record]
 //
 // lowbit beside llama.cpp (node-llama-cpp) on one model, each in processes of its own, in alternating rounds:
-// speed, what the machine could do at most, memory, pauses. Without --gguf the model is
-// SmolLM2-135M-Instruct, fetched when first needed; with --shape one of that shape with random weights, in
-// Q4_0. --record writes bench/results/models*.json (shape*.json) and remakes the tables of the documentation
-// from them; then let the machine do nothing else.
+// speed, what the machine could do at most, memory, pauses. Beside wllama, which is llama.cpp in WebAssembly and
+// runs in Chromium, the speed of lowbit's WebAssembly alone. Without --gguf the model is SmolLM2-135M-Instruct,
+// fetched when first needed; with --shape one of that shape with random weights, in Q4_0. --record writes
+// bench/results/models*.json (shape*.json, wllama*.json) and remakes the tables of the documentation from them;
+// then let the machine do nothing else.
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { cpus, loadavg } from 'node:os'
@@ -12,16 +14,17 @@ import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { nativeAvailable } from '../src/devices/cpu/native.ts'
-import type { DeviceName } from '../src/devices/open.ts'
 import { measureLimits } from './limits.ts'
 import { installPeer } from './peers/client.ts'
 import { type Footprint, measureFootprint } from './peers/footprint.ts'
 import { measureSpeed, workOf } from './peers/measure.ts'
+import { type ModelPeerName, modelPeers } from './peers/modelPeers.ts'
 import { footprintRows, limitRows, type Row, sameTokens, shortRows, speedRows, text } from './peers/report.ts'
 import { shapeModel } from './shape.ts'
 
 const { values } = parseArgs({
   options: {
+    peer: { type: 'string', default: 'llama.cpp' },
     gguf: { type: 'string' },
     shape: { type: 'string' },
     threads: { type: 'string', default: '2' },
@@ -43,12 +46,17 @@ const model =
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],
   }).trim()
-const peer = model.endsWith('.gguf') && installPeer()
-if (!peer) log('llama.cpp: left out; it needs a .gguf file, and node-llama-cpp installed in bench/peers')
+const peerName = values.peer as ModelPeerName
+const peer = modelPeers[peerName]
+if (!peer)
+  throw new Error(`--peer: must be one of ${Object.keys(modelPeers).join(', ')}; received ${peerName}`)
+const [library] = peer.packages
+const takesPart = model.endsWith('.gguf') && installPeer(peerName)
+if (!takesPart) log(`${peerName}: left out; it needs a .gguf file, and ${library} installed in bench/peers`)
 const busy = loadavg()[0]
 if (busy > 0.5) log(`the machine is busy (load ${busy.toFixed(1)}): compare ratios only`)
 
-const devices: DeviceName[] = nativeAvailable() ? ['native', 'wasm'] : ['wasm']
+const devices = peer.devices.filter((device) => device !== 'native' || nativeAvailable())
 const work = await workOf(model)
 const { maxPositions } = work
 const limits = await measureLimits(threads)
@@ -56,7 +64,7 @@ const story = readFileSync(new URL('../models/tinystories.txt', import.meta.url)
 const { speeds, settings, promptIds } = await measureSpeed({
   model,
   devices,
-  peer,
+  peer: takesPart ? peerName : undefined,
   threads,
   runs,
   text: story,
@@ -68,7 +76,7 @@ const { speeds, settings, promptIds } = await measureSpeed({
 const passage = story.slice(0, 560)
 const setting = { threads, flashAttention: true }
 const footprints = new Map<string, Footprint>()
-for (const device of devices) {
+for (const device of peer.ownProcess ? devices : []) {
   log(`memory and pauses: ${device}`)
   // As it will be used: int8 where it is there.
   const computeDtype = speeds.some((speed) => speed.device === device && speed.name.endsWith('int8'))
@@ -85,17 +93,17 @@ for (const device of devices) {
     ),
   )
 }
-if (peer) {
-  log('memory and pauses: llama.cpp')
-  footprints.set('llama.cpp', await measureFootprint(model, promptIds, passage, maxPositions, setting))
+if (takesPart && peer.ownProcess) {
+  log(`memory and pauses: ${peerName}`)
+  footprints.set(peerName, await measureFootprint(model, promptIds, passage, maxPositions, setting))
 }
 
-const theirs = speeds.find(({ device }) => device === 'llama.cpp')
+const theirs = speeds.find(({ peer }) => peer)
 const agreement: Row[] = speeds
   .filter((speed) => theirs && speed !== theirs)
   .map(({ name, tokenIds }) => ({
     lowbit: name,
-    'tokens as llama.cpp': `the first ${sameTokens(tokenIds, theirs?.tokenIds ?? [])} of ${tokenIds.length}`,
+    [`tokens as ${peerName}`]: `the first ${sameTokens(tokenIds, theirs?.tokenIds ?? [])} of ${tokenIds.length}`,
   }))
 const machine: Row[] = [
   {
@@ -103,20 +111,23 @@ const machine: Row[] = [
     CPU: `${cpus().length} × ${cpus()[0].model}`,
     threads: String(threads),
     Node: process.version,
-    lowbit: speeds.find(({ device }) => device !== 'llama.cpp')?.version ?? '',
-    'node-llama-cpp': theirs ? `${theirs.version} (${settings})` : '–',
+    lowbit: speeds.find(({ peer }) => !peer)?.version ?? '',
+    [library]: theirs ? `${theirs.version} (${settings})` : '–',
     model: basename(model),
     rounds: String(runs),
     'load before': busy.toFixed(1),
   },
 ]
 const rows = speedRows(speeds, work, limits)
+const results = values.shape ? 'shape' : peer.results
 const tables: Record<string, Row[]> = {
-  models: rows,
-  'models-short': shortRows(rows),
-  'models-memory': footprintRows(footprints, work.fileBytes),
-  'models-limits': limitRows(limits),
-  'models-machine': machine,
+  [results]: rows,
+  [`${results}-machine`]: machine,
+  ...(peer.ownProcess && {
+    [`${results}-short`]: shortRows(rows),
+    [`${results}-memory`]: footprintRows(footprints, work.fileBytes),
+    [`${results}-limits`]: limitRows(limits),
+  }),
 }
 
 if (values.json)
@@ -132,10 +143,8 @@ if (values.json)
   )
 else console.log([...Object.values(tables), agreement].map(text).join('\n'))
 if (values.record) {
-  for (const [name, rows] of Object.entries(tables)) {
-    const file = values.shape ? name.replace('models', 'shape') : name
-    writeFileSync(new URL(`results/${file}.json`, import.meta.url), JSON.stringify(rows, null, 2) + '\n')
-  }
+  for (const [name, rows] of Object.entries(tables))
+    writeFileSync(new URL(`results/${name}.json`, import.meta.url), JSON.stringify(rows, null, 2) + '\n')
   execFileSync(process.execPath, [fileURLToPath(new URL('../scripts/readme.mjs', import.meta.url))], {
     stdio: 'inherit',
   })

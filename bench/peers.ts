@@ -1,5 +1,5 @@
-// npm run bench:peers -- onnxruntime|bitsandbytes|torch|onnxruntime-web [--only PART] [--threads N] [--rounds 7]
-// [--record]
+// npm run bench:peers -- onnxruntime|ggml|bitsandbytes|torchao|torch|onnxruntime-web [--only PART] [--threads N]
+// [--rounds 7] [--record]
 //
 // Products of single layers, and a small network, beside a library, which is installed when it is first needed and computes the
 // same shapes in a process of its own. Both take turns. A time is the least of a turn, the median over the
@@ -14,7 +14,7 @@ import { parseArgs } from 'node:util'
 import { openDevice } from '../src/devices/open.ts'
 import { findPython } from '../test/interop/python.ts'
 import { type Limits, measureLimits } from './limits.ts'
-import { Answerer, install } from './peers/client.ts'
+import { Answerer, install, installPeer } from './peers/client.ts'
 import { mobileNetOperations } from './peers/mobileNet.ts'
 import { prepare, time } from './peers/ours.ts'
 import { median, type Row, text } from './peers/report.ts'
@@ -33,19 +33,21 @@ const python = (name: PeerName, interpreter: () => Promise<string>): Peer => ({
   threads: 2,
   start: async (threads) => new Answerer(await interpreter(), `python/${name}_peer.py`, threads),
 })
+const node = (device: Peer['device'], threads: number, installed: () => boolean, file: string): Peer => ({
+  device,
+  threads,
+  start: async (threads) => {
+    if (!installed()) throw new Error(`bench:peers: npm did not install what ${file} needs`)
+    return new Answerer(process.execPath, file, threads)
+  },
+})
 const peers: Record<PeerName, Peer> = {
   onnxruntime: python('onnxruntime', () => findPython('onnxruntime', 'bench/peers')),
   bitsandbytes: python('bitsandbytes', findPython),
+  torchao: python('torchao', () => findPython('torchao')),
   torch: python('torch', findPython),
-  'onnxruntime-web': {
-    device: 'wasm',
-    threads: 1,
-    start: async (threads) => {
-      if (!install('web', ['onnxruntime-web']))
-        throw new Error('bench:peers: npm did not install onnxruntime-web')
-      return new Answerer(process.execPath, 'web/onnxruntimeWeb.ts', threads)
-    },
-  },
+  ggml: node('native', 2, () => installPeer('llama.cpp'), 'ggmlProducts.ts'),
+  'onnxruntime-web': node('wasm', 1, () => install('web', ['onnxruntime-web']), 'web/onnxruntimeWeb.ts'),
 }
 /** Milliseconds of a turn, and of quiet after it: threads of both sides spin for a while. */
 const turnMs = 300
@@ -144,7 +146,7 @@ function record(): void {
   const kept = (recorded[name] ?? []).filter(({ work }) => !measured.has(work))
   const order = works.map((work) => work.name)
   recorded[name] = [...kept, ...rows].sort((a, b) => order.indexOf(a.work) - order.indexOf(b.work))
-  recorded.machine = [...(recorded.machine ?? []).filter(({ peer }) => peer.split(' ')[0] !== name), machine]
+  recorded.machine = [...(recorded.machine ?? []).filter(({ peer }) => !peer.startsWith(name + ' ')), machine]
   writeFileSync(results, `${JSON.stringify(recorded, null, 2)}\n`)
   execFileSync(process.execPath, [fileURLToPath(new URL('../scripts/readme.mjs', import.meta.url))], {
     stdio: 'inherit',

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { LowbitOptions } from './lowbit.ts'
+import { type ModelPeerName, modelPeers } from './modelPeers.ts'
 import type { LoadReport, Request, RunOptions, RunReport } from './worker.ts'
 
 /** A process that answers requests, one at a time: both are JSON, one a line. */
@@ -13,7 +14,8 @@ export class Answerer {
   /** @param file beside this one */
   constructor(interpreter: string, file: string, argument: string) {
     const path = fileURLToPath(new URL(file, import.meta.url))
-    this.child = spawn(interpreter, [path, argument], { stdio: ['pipe', 'pipe', 'inherit'] })
+    const options = interpreter === process.execPath ? process.execArgv : []
+    this.child = spawn(interpreter, [...options, path, argument], { stdio: ['pipe', 'pipe', 'inherit'] })
     if (!this.child.stdout) throw new Error(`${file}: has no output`)
     this.lines = createInterface({ input: this.child.stdout })[Symbol.asyncIterator]()
   }
@@ -46,8 +48,8 @@ export class Client extends Answerer {
     return new Client(process.execPath, 'lowbit.ts', JSON.stringify(options))
   }
 
-  static llama(model: string): Client {
-    return new Client(process.execPath, 'llama.ts', model)
+  static peer(model: string, name: ModelPeerName = 'llama.cpp'): Client {
+    return new Client(process.execPath, modelPeers[name].worker, model)
   }
 
   load(watch = false): Promise<LoadReport> {
@@ -72,8 +74,9 @@ export class Client extends Answerer {
   }
 }
 
-/** Installs llama.cpp's package beside this file unless it is there; false where that fails. */
-export const installPeer = (): boolean => install('.', ['node-llama-cpp', 'koffi'])
+/** Installs a library's packages beside this file unless they are there; false where that fails. */
+export const installPeer = (name: ModelPeerName = 'llama.cpp'): boolean =>
+  install(modelPeers[name].folder, modelPeers[name].packages)
 
 /** Installs what the manifest of a folder beside this file names, unless these packages are there. */
 export function install(folder: string, names: readonly string[]): boolean {

@@ -29,7 +29,7 @@ export async function measureFootprint(
   maxPositions: number,
   setting: Setting,
 ): Promise<Footprint> {
-  const start = () => (typeof open === 'string' ? Client.llama(open) : Client.lowbit(open))
+  const start = () => (typeof open === 'string' ? Client.peer(open) : Client.lowbit(open))
   const room = Math.min(decodePrompt, maxPositions - decodeTokens)
   const loads: number[] = []
   for (let i = 0; i < 5; i++) {
@@ -63,7 +63,7 @@ async function peakOfPeer(
   prompt: number[],
   setting: Setting,
 ): Promise<number> {
-  using fresh = Client.llama(model)
+  using fresh = Client.peer(model)
   loads.push((await fresh.load()).loadMs)
   await fresh.run({ prompt, newTokens: decodeTokens, setting })
   return fresh.memory()

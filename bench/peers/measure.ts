@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import type { DeviceName } from '../../src/devices/open.ts'
 import { planCausalLM } from '../../src/models/load.ts'
 import { Client } from './client.ts'
+import { type ModelPeerName, modelPeers } from './modelPeers.ts'
 import type { Setting } from './worker.ts'
 
 /** What one model asks of a machine. */
@@ -52,7 +53,9 @@ export interface Round {
 export interface Speed {
   /** For example `native avx512, int8`. */
   name: string
-  device: DeviceName | 'llama.cpp'
+  device: DeviceName
+  /** Whether it is not lowbit's. */
+  peer: boolean
   threads: number
   version: string
   rounds: Round[]
@@ -63,8 +66,8 @@ export interface Speed {
 export interface SpeedOptions {
   model: string
   devices: DeviceName[]
-  /** Whether the peer takes part. */
-  peer: boolean
+  /** Who takes part beside lowbit, if anybody. */
+  peer: ModelPeerName | undefined
   threads: number
   runs: number
   text: string
@@ -114,6 +117,7 @@ export async function measureSpeed(
         const speed: Speed = {
           name: `${name}, ${computeDtype}`,
           device,
+          peer: false,
           threads: used,
           version,
           rounds: [],
@@ -129,18 +133,19 @@ export async function measureSpeed(
       decode: promptIds.slice(0, Math.min(decodePrompt, maxPositions - decodeTokens)),
     }
     if (options.peer) {
-      const client = Client.llama(options.model)
+      const client = Client.peer(options.model, options.peer)
       clients.push(client)
       const { version } = await client.load()
       const speed: Speed = {
-        name: 'llama.cpp',
-        device: 'llama.cpp',
+        name: options.peer,
+        device: modelPeers[options.peer].device,
+        peer: true,
         threads,
         version,
         rounds: [],
         tokenIds: [],
       }
-      runners.unshift({ client, speed, ...(await bestSettings(client, threads, lengths, log)) })
+      runners.unshift({ client, speed, ...(await bestSettings(options.peer, client, threads, lengths, log)) })
     }
     for (let round = -1; round < runs; round++) {
       for (const runner of runners) {
@@ -151,7 +156,7 @@ export async function measureSpeed(
         log(`${round < 0 ? 'warm-up' : `run ${round + 1}`}  ${runner.speed.name}: ${show(rates)}`)
       }
     }
-    const peer = runners.find(({ speed }) => speed.device === 'llama.cpp')
+    const peer = runners.find(({ speed }) => speed.peer)
     const settings = peer ? `prefill ${describe(peer.prefill)}; decode ${describe(peer.decode)}` : ''
     return { speeds: runners.map(({ speed }) => speed), settings, promptIds }
   } finally {
@@ -184,18 +189,23 @@ async function measureRound(
   return { rates, tokenIds }
 }
 
-/** The settings at which the peer is fastest, of one thread or `threads`, with flash attention or without. */
-async function bestSettings(client: Client, threads: number, prompts: Prompts, log: (line: string) => void) {
-  const settings = [...new Set([1, threads])].flatMap((count) =>
-    [false, true].map((flashAttention) => ({ threads: count, flashAttention })),
-  )
+/** The settings at which the peer is fastest. */
+async function bestSettings(
+  name: ModelPeerName,
+  client: Client,
+  threads: number,
+  prompts: Prompts,
+  log: (line: string) => void,
+): Promise<{ prefill: Setting; decode: Setting }> {
+  const settings = modelPeers[name].settings(threads)
+  if (settings.length === 1) return { prefill: settings[0], decode: settings[0] }
   const tried: { setting: Setting; rates: Round }[] = []
   for (const setting of settings) {
     const runner = { client, prefill: setting, decode: setting }
     await measureRound(runner, prompts)
     for (let run = 0; run < 2; run++)
       tried.push({ setting, rates: (await measureRound(runner, prompts)).rates })
-    log(`llama.cpp, ${describe(setting)}: ${show(tried[tried.length - 1].rates)}`)
+    log(`${name}, ${describe(setting)}: ${show(tried[tried.length - 1].rates)}`)
   }
   const best = (what: keyof Round) => tried.reduce((a, b) => (b.rates[what] > a.rates[what] ? b : a)).setting
   return { prefill: best('prefill'), decode: best('decodeFastest') }

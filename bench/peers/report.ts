@@ -10,8 +10,9 @@ export type Row = Record<string, string>
  * the peer alone: ours are queued one ahead, so that one which comes late makes the next look fast.
  */
 export function speedRows(speeds: Speed[], work: Work, limits: Limits[]): Row[] {
-  const ours = speeds.filter(({ device }) => device !== 'llama.cpp')
-  const peer = speeds.find(({ device }) => device === 'llama.cpp')
+  const ours = speeds.filter(({ peer }) => !peer)
+  const peer = speeds.find(({ peer }) => peer)
+  const name = peer?.name ?? 'peer'
   const row = (
     what: string,
     speed: Speed,
@@ -26,11 +27,11 @@ export function speedRows(speeds: Speed[], work: Work, limits: Limits[]): Row[] 
       what,
       lowbit: `${speed.name}, ${speed.threads === 1 ? '1 thread' : `${speed.threads} threads`}`,
       'tokens/s': rate.toFixed(1),
-      'llama.cpp': peerRate ? peerRate.toFixed(1) : '–',
+      [name]: peerRate ? peerRate.toFixed(1) : '–',
       ratio: ratios.length > 0 ? `${median(ratios).toFixed(2)}×` : '–',
       spread: ratios.length > 0 ? `${Math.min(...ratios).toFixed(2)}–${Math.max(...ratios).toFixed(2)}` : '–',
       'of the limit': share(rate, speed),
-      'llama.cpp, of the limit': peer && peerRate ? share(peerRate, peer) : '–',
+      [`${name}, of the limit`]: peer && peerRate ? share(peerRate, peer) : '–',
     }
   }
   const prefill = (rate: number, speed: Speed) => {
@@ -45,7 +46,7 @@ export function speedRows(speeds: Speed[], work: Work, limits: Limits[]): Row[] 
     ...ours.map((speed) => row('prefill, 512 tokens', speed, 'prefill', 'prefill', prefill)),
     ...ours.map((speed) =>
       row(
-        'decode, 64 tokens after 128; llama.cpp: its fastest tenth',
+        `decode, 64 tokens after 128; ${name}: its fastest tenth`,
         speed,
         'decode',
         'decodeFastest',

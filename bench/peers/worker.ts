@@ -16,7 +16,14 @@ export interface Engine {
   /** A few logits, which tell whether two settings compute differently. */
   probe?(): Promise<number[]>
   /** Yields `newTokens` ids, the likeliest each time, end of text or not. */
-  generate(prompt: number[], newTokens: number, setting: Setting, signal?: AbortSignal): AsyncIterable<number>
+  generate?(
+    prompt: number[],
+    newTokens: number,
+    setting: Setting,
+    signal?: AbortSignal,
+  ): AsyncIterable<number>
+  /** In place of `generate`: measures by a clock of its own. */
+  run?(options: RunOptions): Promise<RunReport>
 }
 
 export interface Loaded {
@@ -67,7 +74,7 @@ export async function serve(engine: Engine): Promise<void> {
     if (request.call === 'load') return load(engine, request.watch ?? false)
     if (request.call === 'encode') return engine.encode?.(request.text)
     if (request.call === 'probe') return engine.probe?.()
-    if (request.call === 'run') return run(engine, request)
+    if (request.call === 'run') return engine.run ? engine.run(request) : run(engine, request)
     return peakMemoryBytes()
   }
   for await (const line of createInterface({ input: process.stdin })) {
@@ -92,6 +99,7 @@ async function run(
   engine: Engine,
   { prompt, newTokens, setting, watch, abortAfterMs }: RunOptions,
 ): Promise<RunReport> {
+  if (!engine.generate) throw new Error('the engine generates nothing')
   const pauses = watch ? new Pauses() : undefined
   const controller = new AbortController()
   let aborted = 0

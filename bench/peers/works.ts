@@ -2,7 +2,7 @@ import type { QTypeName } from '../../src/core/qtype.ts'
 import type { ComputeDType } from '../../src/qtensor/computeDtype.ts'
 
 /** A library that products are measured beside. */
-export type PeerName = 'onnxruntime' | 'bitsandbytes' | 'torch' | 'onnxruntime-web'
+export type PeerName = 'onnxruntime' | 'ggml' | 'bitsandbytes' | 'torchao' | 'torch' | 'onnxruntime-web'
 
 /** What every library is asked for. */
 interface Asked {
@@ -47,7 +47,7 @@ type Kind = Pick<LayerWork, 'weights' | 'groupSize' | 'computeDtype' | 'peers'> 
 const kinds: readonly Kind[] = [
   {
     ...{ name: '4 bits, groups of 32', weights: 'int4', bits: 4, groupSize: 32, computeDtype: 'int8' },
-    peers: ['onnxruntime'],
+    peers: ['onnxruntime', 'ggml'],
   },
   {
     ...{ name: '4 bits, groups of 128', weights: 'int4', bits: 4, groupSize: 128, computeDtype: 'int8' },
@@ -55,7 +55,7 @@ const kinds: readonly Kind[] = [
   },
   {
     ...{ name: 'int8, groups of 32', weights: 'int8', bits: 8, groupSize: 32, computeDtype: 'int8' },
-    peers: ['onnxruntime'],
+    peers: ['onnxruntime', 'ggml'],
   },
   {
     ...{ name: 'int8, rows', weights: 'int8', bits: 8, groupSize: null, computeDtype: 'int8PerToken' },
@@ -64,6 +64,10 @@ const kinds: readonly Kind[] = [
   {
     ...{ name: 'NF4', weights: 'nf4', bits: 4, groupSize: 64, computeDtype: 'bfloat16' },
     peers: ['bitsandbytes'],
+  },
+  {
+    ...{ name: 'float8, rows', weights: 'float8', bits: 8, groupSize: null, computeDtype: 'bfloat16' },
+    peers: ['torchao'],
   },
 ]
 

@@ -1,0 +1,50 @@
+import type { DeviceName } from '../../src/devices/open.ts'
+import type { Setting } from './worker.ts'
+
+/** A library that whole models are measured beside. */
+export type ModelPeerName = 'llama.cpp' | 'wllama'
+
+export interface ModelPeer {
+  /** The folder, beside this file, whose manifest names what npm installs. */
+  readonly folder: string
+  /** What must lie there; the first is the library. */
+  readonly packages: readonly [string, ...string[]]
+  /** What answers for it, beside this file. */
+  readonly worker: string
+  readonly device: DeviceName
+  /** Where lowbit computes beside it. */
+  readonly devices: readonly DeviceName[]
+  /** Among which its fastest is looked for first. */
+  readonly settings: (threads: number) => readonly Setting[]
+  /** Whether its memory, load and pauses are those of its worker. */
+  readonly ownProcess: boolean
+  /** What its tables are called in bench/results. */
+  readonly results: string
+}
+
+export const modelPeers: Record<ModelPeerName, ModelPeer> = {
+  'llama.cpp': {
+    folder: '.',
+    packages: ['node-llama-cpp', 'koffi'],
+    worker: 'llama.ts',
+    device: 'native',
+    devices: ['native', 'wasm'],
+    settings: (threads) =>
+      [...new Set([1, threads])].flatMap((count) =>
+        [false, true].map((flashAttention) => ({ threads: count, flashAttention })),
+      ),
+    ownProcess: true,
+    results: 'models',
+  },
+  wllama: {
+    folder: 'web',
+    packages: ['@wllama/wllama'],
+    worker: 'web/wllama.ts',
+    device: 'wasm',
+    devices: ['wasm'],
+    // A look at each would take longer than the rest: this one is the fastest, or nearly.
+    settings: (threads) => [{ threads, flashAttention: true }],
+    ownProcess: false,
+    results: 'wllama',
+  },
+}
