@@ -189,7 +189,7 @@ async function measureRound(
   return { rates, tokenIds }
 }
 
-/** The settings at which the peer is fastest. */
+/** The settings at which the peer is fastest, of one thread or `threads`, with flash attention or without. */
 async function bestSettings(
   name: ModelPeerName,
   client: Client,
@@ -197,8 +197,11 @@ async function bestSettings(
   prompts: Prompts,
   log: (line: string) => void,
 ): Promise<{ prefill: Setting; decode: Setting }> {
-  const settings = modelPeers[name].settings(threads)
-  if (settings.length === 1) return { prefill: settings[0], decode: settings[0] }
+  const known = modelPeers[name].fastest?.(threads)
+  if (known) return known
+  const settings = [...new Set([1, threads])].flatMap((count) =>
+    [false, true].map((flashAttention) => ({ threads: count, flashAttention })),
+  )
   const tried: { setting: Setting; rates: Round }[] = []
   for (const setting of settings) {
     const runner = { client, prefill: setting, decode: setting }

@@ -14,8 +14,8 @@ export interface ModelPeer {
   readonly device: DeviceName
   /** Where lowbit computes beside it. */
   readonly devices: readonly DeviceName[]
-  /** Among which its fastest is looked for first. */
-  readonly settings: (threads: number) => readonly Setting[]
+  /** At which it is fastest; where that is not said, it is looked for. */
+  readonly fastest?: (threads: number) => { prefill: Setting; decode: Setting }
   /** Whether its memory, load and pauses are those of its worker. */
   readonly ownProcess: boolean
   /** What its tables are called in bench/results. */
@@ -29,10 +29,6 @@ export const modelPeers: Record<ModelPeerName, ModelPeer> = {
     worker: 'llama.ts',
     device: 'native',
     devices: ['native', 'wasm'],
-    settings: (threads) =>
-      [...new Set([1, threads])].flatMap((count) =>
-        [false, true].map((flashAttention) => ({ threads: count, flashAttention })),
-      ),
     ownProcess: true,
     results: 'models',
   },
@@ -42,8 +38,11 @@ export const modelPeers: Record<ModelPeerName, ModelPeer> = {
     worker: 'web/wllama.ts',
     device: 'wasm',
     devices: ['wasm'],
-    // A look at each would take longer than the rest: this one is the fastest, or nearly.
-    settings: (threads) => [{ threads, flashAttention: true }],
+    // To look for it would take longer than the rest; with one thread it is half as fast.
+    fastest: (threads) => ({
+      prefill: { threads, flashAttention: true },
+      decode: { threads, flashAttention: false },
+    }),
     ownProcess: false,
     results: 'wllama',
   },
