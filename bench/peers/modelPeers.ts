@@ -38,11 +38,11 @@ export const modelPeers: Record<ModelPeerName, ModelPeer> = {
     worker: 'web/wllama.ts',
     device: 'wasm',
     devices: ['wasm'],
-    // To look for it would take longer than the rest; with one thread it is half as fast.
-    fastest: (threads) => ({
-      prefill: { threads, flashAttention: true },
-      decode: { threads, flashAttention: false },
-    }),
+    // To look for it would take longer than the rest: its defaults, and all threads.
+    fastest: (threads) => {
+      const setting = { threads, flashAttention: false }
+      return { prefill: setting, decode: setting }
+    },
     ownProcess: false,
     results: 'wllama',
   },

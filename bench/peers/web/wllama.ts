@@ -7,40 +7,25 @@ import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Page } from 'playwright-core'
 import { serve as serveFiles, urlOf } from '../../../examples/browser/serve.ts'
-import { planCausalLM } from '../../../src/models/load.ts'
-import type { Tokenizer } from '../../../src/models/tokenizer.ts'
 import { openChromium } from '../../../test/browser/chromium.ts'
-import { type Engine, type Loaded, type RunOptions, type RunReport, type Setting, serve } from '../worker.ts'
-
-interface Chunk {
-  choices: { text: string }[]
-  /** Of the last chunk: what the whole took. */
-  timings?: { prompt_n: number; prompt_ms: number; predicted_n: number }
-}
+import { type Engine, type Loaded, type RunOptions, type RunReport, serve } from '../worker.ts'
 
 interface Wllama {
   loadModel(files: Blob[], options: object): Promise<void>
-  createCompletion(options: object): Promise<void>
+  kvClear(): Promise<void>
+  decode(ids: number[], options: object): Promise<object>
+  samplingInit(options: object): Promise<void>
+  samplingSample(): Promise<{ token: number }>
 }
 
 interface Package {
-  Wllama: new (paths: { default: string }, options: object) => Wllama
-}
-
-/** What a page measured: when each token came, and what the library says of the prompt. */
-interface Measured {
-  text: string
-  marks: number[]
-  promptTokens: number
-  promptMs: number
-  newTokens: number
+  Wllama: new (paths: Record<string, string>, options: object) => Wllama
 }
 
 const root = new URL('node_modules/@wllama/wllama/', import.meta.url)
 
 class WllamaInChromium implements Engine {
   private readonly model: string
-  private tokenizer: Tokenizer | undefined
   private page: Page | undefined
 
   constructor(model: string) {
@@ -48,9 +33,6 @@ class WllamaInChromium implements Engine {
   }
 
   async load(): Promise<Loaded> {
-    const plan = await planCausalLM(this.model)
-    this.tokenizer = plan.model.tokenizer ?? undefined
-    await plan.close()
     const browser = await openChromium()
     this.page = await browser.newPage()
     await this.page.goto(urlOf(await serveFiles(folderOf(this.model))))
@@ -60,57 +42,40 @@ class WllamaInChromium implements Engine {
 
   /** By the clock of the page, so that what it takes to tell of a token counts for nothing. */
   async run({ prompt, newTokens, setting }: RunOptions): Promise<RunReport> {
-    if (!this.page || !this.tokenizer) throw new Error('wllama: the model must be loaded first')
-    // It takes texts alone.
-    const text = this.tokenizer.decode(prompt)
-    const measured = await this.page.evaluate(complete, { text, newTokens, setting })
-    const { marks, promptTokens, promptMs } = measured
-    if (promptTokens !== prompt.length || measured.newTokens !== newTokens)
-      throw new Error(
-        `wllama: must read ${prompt.length} tokens and write ${newTokens}; it read ${promptTokens} and wrote ${measured.newTokens}`,
-      )
-    // A token is handed out once the next is computed, so the first comes a step late, and the last at once.
-    const stepMs = marks.slice(1, -1).map((mark, i) => mark - marks[i])
-    return { tokenIds: this.tokenizer.encode(measured.text), firstMs: promptMs, stepMs }
+    if (!this.page) throw new Error('wllama: the model must be loaded first')
+    return this.page.evaluate(generate, { prompt, newTokens, setting })
   }
 }
 
 /** Runs in the page. A model is loaded when a setting is first used. */
-async function complete(options: { text: string; newTokens: number; setting: Setting }): Promise<Measured> {
+async function generate({ prompt, newTokens, setting }: RunOptions): Promise<RunReport> {
   const page = globalThis as { loaded?: Record<string, Wllama> }
   page.loaded ??= {}
-  const { threads, flashAttention } = options.setting
-  const key = `${threads} ${flashAttention}`
+  const key = JSON.stringify(setting)
   if (!page.loaded[key]) {
     const at = '/wllama/index.js'
     const { Wllama } = (await import(at)) as Package
-    const made = new Wllama({ default: '/wllama/wasm/wllama.wasm' }, { suppressNativeLog: true })
+    const kinds = ['single-thread/wllama.wasm', 'multi-thread/wllama.wasm']
+    const made = new Wllama(Object.fromEntries(kinds.map((kind) => [kind, `/wllama/${kind}`])), {
+      suppressNativeLog: true,
+    })
     const file = await (await fetch('/model.gguf')).blob()
-    const how = {
-      n_threads: threads,
-      flash_attn: flashAttention,
-      n_gpu_layers: 0,
-      n_ctx: 1024,
-      n_parallel: 1,
-    }
+    const how = { n_threads: setting.threads, flash_attn: setting.flashAttention, n_ctx: 1024, n_batch: 512 }
     await made.loadModel([file], how)
     page.loaded[key] = made
   }
-  const measured: Measured = { text: '', marks: [], promptTokens: 0, promptMs: 0, newTokens: 0 }
-  await page.loaded[key].createCompletion({
-    ...{ prompt: options.text, max_tokens: options.newTokens, temperature: 0, top_k: 1, ignore_eos: true },
-    ...{ cache_prompt: false, stream: true },
-    onData: ({ choices: [choice], timings }: Chunk) => {
-      measured.text += choice.text
-      if (!timings) measured.marks.push(performance.now())
-      else {
-        measured.promptTokens = timings.prompt_n
-        measured.promptMs = timings.prompt_ms
-        measured.newTokens = timings.predicted_n
-      }
-    },
-  })
-  return measured
+  const wllama = page.loaded[key]
+  await wllama.kvClear()
+  await wllama.samplingInit({ temp: 0, top_k: 1 })
+  const tokenIds: number[] = []
+  const marks = [performance.now()]
+  for (let ids = prompt; tokenIds.length < newTokens; ids = tokenIds.slice(-1)) {
+    await wllama.decode(ids, {})
+    tokenIds.push((await wllama.samplingSample()).token)
+    marks.push(performance.now())
+  }
+  const [firstMs, ...stepMs] = marks.slice(1).map((mark, i) => mark - marks[i])
+  return { tokenIds, firstMs, stepMs }
 }
 
 /** A folder to be served: the package's files, the model and an empty page. */
