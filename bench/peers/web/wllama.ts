@@ -1,8 +1,7 @@
 // The worker that measures wllama, llama.cpp in WebAssembly, in the system's Chromium: node
 // bench/peers/web/wllama.ts MODEL.gguf. Its package is not there before it was installed, so what is used of it
 // is written down here.
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Page } from 'playwright-core'
@@ -80,8 +79,9 @@ async function generate({ prompt, newTokens, setting }: RunOptions): Promise<Run
 
 /** A folder to be served: the package's files, the model and an empty page. */
 function folderOf(model: string): string {
-  const folder = mkdtempSync(join(tmpdir(), 'lowbit-wllama-'))
-  process.on('exit', () => rmSync(folder, { recursive: true }))
+  const folder = fileURLToPath(new URL('node_modules/.wllama', import.meta.url))
+  rmSync(folder, { recursive: true, force: true })
+  mkdirSync(folder)
   symlinkSync(fileURLToPath(new URL('esm', root)), join(folder, 'wllama'))
   symlinkSync(resolve(model), join(folder, 'model.gguf'))
   writeFileSync(join(folder, 'index.html'), '<!doctype html><link rel="icon" href="data:,">')
