@@ -16,7 +16,7 @@ void conv2d(const float* x, const float* w, const float* bias, float* y, int32_t
                            kernelHeight, kernelWidth, strideHeight, strideWidth, paddingHeight, paddingWidth,
                            dilationHeight, dilationWidth, groups};
   if (groups == inChannels && groups == outChannels) return depthwise(x, w, bias, y, sizes);
-#ifndef __wasm__
+#ifdef HAS_WINOGRAD
   if (winograd({x, inChannels, inHeight, inWidth}, {w, (size_t)inChannels * 9, 9, false}, bias,
                {y, outChannels, outHeight, outWidth}, sizes, -paddingHeight, -paddingWidth)) return;
 #endif

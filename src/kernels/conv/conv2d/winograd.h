@@ -1,8 +1,15 @@
 #pragma once
 #include "planes.h"
 
-/* Modules of WebAssembly, which pages load, do without. */
-#ifndef __wasm__
+/*
+ * Modules of WebAssembly, which pages load, do without. So do processors without fused multiply-adds, where
+ * the transforms round once more each and may lose more than the definition's own sums.
+ */
+#if defined(__FMA__) || defined(__ARM_NEON)
+#define HAS_WINOGRAD
+#endif
+
+#ifdef HAS_WINOGRAD
 #include "winogradImage.h"
 
 namespace LOWBIT_ISA {

@@ -40,7 +40,7 @@ void conv2dInputGradient(const float* dy, const float* w, const float* bias, flo
                          int32_t strideHeight, int32_t strideWidth, int32_t paddingHeight,
                          int32_t paddingWidth, int32_t dilationHeight, int32_t dilationWidth,
                          int32_t groups) {
-#ifndef __wasm__
+#ifdef HAS_WINOGRAD
   const ConvSizes sizes = {batch, inChannels, inHeight, inWidth, outChannels, outHeight, outWidth,
                            kernelHeight, kernelWidth, strideHeight, strideWidth, paddingHeight, paddingWidth,
                            dilationHeight, dilationWidth, groups};

@@ -32,7 +32,7 @@ void conv2dWeightGradient(const float* x, const float* dy, float* dw, int32_t ba
   const ConvSizes sizes = {batch, inChannels, inHeight, inWidth, outChannels, outHeight, outWidth,
                            kernelHeight, kernelWidth, strideHeight, strideWidth, paddingHeight, paddingWidth,
                            dilationHeight, dilationWidth, groups};
-#ifndef __wasm__
+#ifdef HAS_WINOGRAD
   if (winogradGradient(in, {dy, outChannels, outHeight, outWidth}, dw, sizes)) return;
 #endif
   Grid grid = {outHeight, outWidth, strideHeight, strideWidth, 0, 0};

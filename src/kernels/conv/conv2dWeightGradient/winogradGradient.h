@@ -1,7 +1,7 @@
 #pragma once
 #include "../conv2d/winograd.h"
 
-#ifndef __wasm__
+#ifdef HAS_WINOGRAD
 
 namespace LOWBIT_ISA {
 
