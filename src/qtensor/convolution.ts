@@ -19,7 +19,7 @@ import { encodeRows } from './rows.ts'
 import { packTiles } from './tiles.ts'
 import { withoutGradient } from './weightBlocks.ts'
 
-/** Whether `conv2dInt8` takes a weight: int8, a scale for each output channel, columns in order. */
+/** Whether `conv2dInt8` takes a weight whose columns are in order: int8, a scale for each output channel. */
 export function convolvesIntegers(weight: WeightFacts): boolean {
   return isStatic(weight) && weight.offset === null
 }
@@ -153,7 +153,8 @@ function of<Rest extends readonly unknown[]>(
 
 /**
  * y = bias + x ⋆ weight as `conv2d` of the floats that the codes stand for, but for its roundings: sums of
- * integers are exact. Undefined where the windows lie too far apart for the kernel, or a gradient has to pass.
+ * integers are exact. Undefined where the windows lie too far apart for the kernel, columns are reordered
+ * (GPTQ's act-order), or a gradient has to pass.
  * @param x [B, inChannels, height, width] int8 codes
  * @param weight [outChannels, inChannels / groups, kernelHeight, kernelWidth], or without a height, which is 1
  * then; see `convolvesIntegers`
@@ -164,7 +165,7 @@ export function convolveIntegers(
   bias: Tensor | null,
   options: ConvOptions,
 ): Tensor | undefined {
-  if (needsGrad(x) || needsGrad(bias)) return undefined
+  if (weight.order || needsGrad(x) || needsGrad(bias)) return undefined
   const sizes = checkedConvSizes(x, kernelOf(weight), bias, options)
   return windowsFit(...convSizeList(sizes)) ? conv2dInt8(x, weight, bias, options) : undefined
 }

@@ -19,7 +19,7 @@ import {
 } from '../../src/index.ts'
 import { QConv } from '../../src/nn/qconv.ts'
 import { QActivation } from '../../src/qtensor/activation.ts'
-import type { QTensor } from '../../src/qtensor/qtensor.ts'
+import { QTensor } from '../../src/qtensor/qtensor.ts'
 import { scope } from '../../src/tensor/scope.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
 
@@ -70,6 +70,27 @@ test('a convolution of codes, by hand', async () => {
   const limited = QActivation.quantize(clamped, qint8, Tensor.fromNumbers(device, [200], []))
   assert.deepEqual([...(await limited.codes.toNumbers())], [30, -15])
   assert.deepEqual([...(await clamped.toNumbers())], [6000, -3000])
+})
+
+test('reordered columns are convolved by what they stand for', async () => {
+  const layer = new Conv2d(2, 1, 1, { bias: false })
+  layer.weight = Tensor.fromNumbers(device, [1, -0.5], [1, 2, 1, 1])
+  const model = new Sequential(layer)
+  quantize(model, { weights: 'int8', activations: 'int8' })
+  freeze(model)
+  const twin = model.getModule('0') as QConv
+  const { codes, ...parts } = (twin.weight as QTensor).parts()
+  // Column 0 belongs to channel 1: the layer is −0.5 · x₀ + 1 · x₁, in codes of 1/127.
+  const order = Tensor.fromNumbers(device, [1, 0], [2], 'int32')
+  twin.weight = QTensor.fromParts({ ...parts, codes, order })
+  const x = new QActivation(
+    qint8,
+    Tensor.fromNumbers(device, [100, 10], [1, 2, 1, 1], 'int8'),
+    Tensor.fromNumbers(device, [1], []),
+  )
+  twin.outputQuantized = false
+  const [y] = await twin.forward(x).toNumbers()
+  assert.ok(Math.abs(y - ((-64 / 127) * 100 + 10)) < 1e-4, `${y}`)
 })
 
 /** Blocks of MobileNetV2: a depthwise convolution between two of single pixels, what it takes added. */
