@@ -2,13 +2,13 @@
 //     [--rounds 1] [--record]
 //
 // Calibrated quantization beside the libraries that it comes from, with their settings, two threads each,
-// processes of their own in turns: GPTQ (4 bits, groups of 128) beside GPTQModel's and AWQ (4 bits, zero points,
-// groups of 64) beside llm-compressor's, of SmolLM2-135M and the same random tokens; HQQ of a matrix of 4096 ×
-// 4096 to 4 bits in groups of 64 beside hqq's; `spilled` is GPTQ with hidden states in a file. Seconds of the
-// clock are those of a machine that may have other work; the processor's are the process's own. `--layers` takes
-// the first ones of the model. Python's libraries are found, or installed, as bench/algorithms/peers.ts says.
-// --record puts the rows into bench/results/algorithms.json, from which scripts/readme.mjs writes the table of
-// docs/calibrated.md.
+// processes of their own in turns: GPTQ (4 bits, groups of 128) beside GPTQModel's and AWQ (4 bits, zero
+// points, groups of 64) beside llm-compressor's, of SmolLM2-135M and the same random tokens; HQQ of a matrix
+// of 4096 × 4096 to 4 bits in groups of 64 beside hqq's; `spilled` is GPTQ with hidden states in a file.
+// Seconds of the clock are those of a machine that may have other work; the processor's are the process's
+// own. `--layers` takes the first ones of the model. Python's libraries are found, or installed, as
+// bench/algorithms/peers.ts says. --record puts the rows into bench/results/algorithms.json, from which
+// scripts/readme.mjs writes the table of docs/calibrated.md.
 import { execFile } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'

@@ -1,8 +1,8 @@
 // npm run bench:compute -- [stories260K] [smollm2] [--only PART] [--record]
 //
 // What the precision of products costs, for every kind of weights: perplexity of a language model computed in
-// float32, bfloat16 and int8 with the very same weights, and KL from the float32 computation. Some minutes on two
-// cores. --only takes the kinds whose name has this part; --record merges the rows into
+// float32, bfloat16 and int8 with the very same weights, and KL from the float32 computation. Some minutes on
+// two cores. --only takes the kinds whose name has this part; --record merges the rows into
 // bench/results/compute.json and remakes the tables of the documentation.
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'

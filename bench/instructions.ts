@@ -1,9 +1,9 @@
 // node bench/instructions.ts [PART …] [--object build/lowbit.node] [--record]
 //
-// What the inner loops of kernels are made of, from the disassembly (objdump): of each function whose name has
-// this part (by default the tiles and rows of integer products), the innermost loop with the
-// most integer dot products. An integer dot product of 512 bits multiplies 64 weights with 64 values of x; of one
-// row of x as many weights as products are read. --record puts the rows of AVX-512 into
+// What the inner loops of kernels are made of, from the disassembly (objdump): of each function whose name
+// has this part (by default the tiles and rows of integer products), the innermost loop with the most integer
+// dot products. An integer dot product of 512 bits multiplies 64 weights with 64 values of x; of one row of x
+// as many weights as products are read. --record puts the rows of AVX-512 into
 // bench/results/instructions.json, from which scripts/readme.mjs makes the table of docs/kernels.md.
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'

@@ -50,7 +50,8 @@ static volatile uint64_t sink;
 
 typedef uint64_t Vector __attribute__((vector_size(64)));
 
-// Reads `bytes`, a multiple of 64 · streams, in so many runs at once, and asks for what lies `ahead` bytes behind.
+// Reads `bytes`, a multiple of 64 · streams, in so many runs at once, and asks for what lies `ahead` bytes
+// behind.
 template <int streams, int ahead> static void readAll(const char *from, size_t bytes) {
   const size_t run = bytes / streams / 64 * 64;
   Vector sums[4] = {};

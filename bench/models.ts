@@ -1,12 +1,12 @@
-// npm run bench:models [-- --peer llama.cpp|wllama] [--gguf FILE | --shape qwen2-0.5b] [--threads 2] [--runs 7]
-// [--json] [--record]
+// npm run bench:models [-- --peer llama.cpp|wllama] [--gguf FILE | --shape qwen2-0.5b] [--threads 2]
+// [--runs 7] [--json] [--record]
 //
 // lowbit beside llama.cpp (node-llama-cpp) on one model, each in processes of its own, in alternating rounds:
-// speed, what the machine could do at most, memory, pauses. Beside wllama, which is llama.cpp in WebAssembly and
-// runs in Chromium, the speed of lowbit's WebAssembly alone. Without --gguf the model is SmolLM2-135M-Instruct,
-// fetched when first needed; with --shape one of that shape with random weights, in Q4_0. --record writes
-// bench/results/models*.json (shape*.json, wllama*.json) and remakes the tables of the documentation from them;
-// then let the machine do nothing else.
+// speed, what the machine could do at most, memory, pauses. Beside wllama, which is llama.cpp in WebAssembly
+// and runs in Chromium, the speed of lowbit's WebAssembly alone. Without --gguf the model is
+// SmolLM2-135M-Instruct, fetched when first needed; with --shape one of that shape with random weights, in
+// Q4_0. --record writes bench/results/models*.json (shape*.json, wllama*.json) and remakes the tables of the
+// documentation from them; then let the machine do nothing else.
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { cpus, loadavg } from 'node:os'

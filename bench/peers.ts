@@ -1,10 +1,11 @@
-// npm run bench:peers -- onnxruntime|ggml|bitsandbytes|torchao|torch|onnxruntime-web [--only PART] [--threads N]
-// [--rounds 7] [--record]
+// npm run bench:peers -- onnxruntime|ggml|bitsandbytes|torchao|torch|onnxruntime-web [--only PART]
+// [--threads N] [--rounds 7] [--record]
 //
-// Products of single layers, and a small network, beside a library, which is installed when it is first needed and computes the
-// same shapes in a process of its own. Both take turns. A time is the least of a turn, the median over the
-// rounds; a ratio is theirs ÷ ours in one round, the median. --only takes the works whose name has this part.
-// --record merges the rows into bench/results/peers.json and remakes the tables of the documentation.
+// Products of single layers, and a small network, beside a library, which is installed when it is first
+// needed and computes the same shapes in a process of its own. Both take turns. A time is the least of a
+// turn, the median over the rounds; a ratio is theirs ÷ ours in one round, the median. --only takes the works
+// whose name has this part. --record merges the rows into bench/results/peers.json and remakes the tables of
+// the documentation.
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, loadavg } from 'node:os'

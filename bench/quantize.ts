@@ -1,8 +1,9 @@
 // npm run bench:quantize [-- --group 128] [--rounds 3] [--threads 2]
 //
-// Quantizing in memory beside torchao: the linear layers of the shape of Qwen2-0.5B, bfloat16, become int4 with a
-// scale a group of columns, laid out for products. Each in processes of its own, in turns; the least of all runs counts, of the clock and
-// of the processor's time. torchao is that of test/interop, installed when it is first needed.
+// Quantizing in memory beside torchao: the linear layers of the shape of Qwen2-0.5B, bfloat16, become int4
+// with a scale a group of columns, laid out for products. Each in processes of its own, in turns; the least
+// of all runs counts, of the clock and of the processor's time. torchao is that of test/interop, installed
+// when it is first needed.
 import { execFileSync } from 'node:child_process'
 import { parseArgs } from 'node:util'
 import { findPython } from '../test/interop/python.ts'
@@ -25,7 +26,7 @@ interface Times {
 if (values.model !== undefined) console.log(JSON.stringify(await ours(values.model)))
 else {
   const [model, python] = [await shapeModel('float'), await findPython('torchao')]
-  const peer = new URL('peers/torchao_peer.py', import.meta.url).pathname
+  const peer = new URL('peers/quantize_peer.py', import.meta.url).pathname
   const self = ['--conditions=lowbit-source', import.meta.filename, '--model', model]
   const rows: Record<string, Times[]> = { lowbit: [], torchao: [] }
   for (let round = 0; round < Number(values.rounds); round++) {

@@ -19,8 +19,8 @@ export const kernelFlags = ['-fno-exceptions', '-fno-rtti', '-Wno-psabi']
 const avx2 = ['-mavx2', '-mfma', '-mf16c', '-mbmi2']
 
 /**
- * Compiler flags of each instruction set, by processor; the names are those of addon.cc. SSE4.2 is for processors
- * from before 2013: a smaller package counts more than their speed.
+ * Compiler flags of each instruction set, by processor; the names are those of addon.cc. SSE4.2 is for
+ * processors from before 2013: a smaller package counts more than their speed.
  */
 export const instructionSets = {
   x64: {

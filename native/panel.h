@@ -32,8 +32,8 @@ constexpr int PANEL_COLS = LANES == 16 ? 64 : 32;
  */
 constexpr int PANEL_DEPTH = 256;
 /*
- * Rows of A in a block: PANEL_DEPTH columns of them stay in the second-level cache from panel to panel, half a
- * megabyte; a thread of WebAssembly has as much for all its variables. A prompt of 512 tokens is one block,
+ * Rows of A in a block: PANEL_DEPTH columns of them stay in the second-level cache from panel to panel, half
+ * a megabyte; a thread of WebAssembly has as much for all its variables. A prompt of 512 tokens is one block,
  * so that a panel is made once for all of it.
  */
 #ifdef __wasm__

@@ -20,8 +20,8 @@ inline int32_t threadCount() { return lowbitThreadCount(); }
 // How many tasks of b each make a.
 inline int32_t ceilDivide(int64_t a, int64_t b) { return (int32_t)((a + b - 1) / b); }
 
-// How many of `count` things a task takes, at most `most`: tasks of one size, as many for each thread, but none below an
-// eighth of that.
+// How many of `count` things a task takes, at most `most`: tasks of one size, as many for each thread, but
+// none below an eighth of that.
 inline int32_t evenShare(int32_t count, int32_t most) {
   const int32_t threads = threadCount(), tasks = ceilDivide(ceilDivide(count, most), threads) * threads;
   const int32_t share = ceilDivide(count, tasks), least = most / 8 + 1;

@@ -83,8 +83,8 @@ export function install(folder: string, names: readonly string[]): boolean {
   const path = new URL(`${folder}/`, import.meta.url)
   if (names.every((name) => existsSync(new URL(`node_modules/${name}/package.json`, path)))) return true
   // llama.cpp's binaries for GPUs are optional dependencies (600 MB). Those for CPUs are dependencies of our
-  // package, and --force passes over the ones for another kind. Not "npm ci", which wants the optional ones in
-  // the lock file. Install scripts would only compile.
+  // package, and --force passes over the ones for another kind. Not "npm ci", which wants the optional ones
+  // in the lock file. Install scripts would only compile.
   const flags = [
     '--no-save',
     '--omit=optional',

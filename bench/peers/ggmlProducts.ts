@@ -1,6 +1,6 @@
-// Products of ggml itself, as node-llama-cpp has it for this processor: node bench/peers/ggmlProducts.ts THREADS.
-// It answers as python/serve.py says. Its packages are not there before `installPeer`, so what is used of koffi is
-// written down here.
+// Products of ggml itself, as node-llama-cpp has it for this processor: node bench/peers/ggmlProducts.ts
+// THREADS. It answers as python/serve.py says. Its packages are not there before `installPeer`, so what is
+// used of koffi is written down here.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Prepared, serveLibrary } from './library.ts'

@@ -80,7 +80,9 @@ function bitsOfFormat(format: string | undefined): number[] {
   )
 }
 
-/** Chooses the bits of each layer for the budget, and prints them as a table, with the curve that led there. */
+/**
+ * Chooses the bits of each layer for the budget, and prints them as a table, with the curve that led there.
+ */
 export async function bitsByBudget(
   model: CausalLM,
   { names, algorithm }: QuantizesBy,

@@ -12,9 +12,9 @@ import { type ActivationQuantization, QWeightModule, type WeightQuantization } f
 
 /**
  * The quantized twin of every convolution, `QConv2d` and so on, a scale for each row of the weight's first
- * dimension; it quantizes its output. Frozen, with an int8 weight and a border of zeros, it multiplies integers:
- * where its input is int8 codes already, and, with `computeDtype` int8, where its calibrated scale makes them.
- * Otherwise it computes on the floats that its weight's codes stand for.
+ * dimension; it quantizes its output. Frozen, with an int8 weight and a border of zeros, it multiplies
+ * integers: where its input is int8 codes already, and, with `computeDtype` int8, where its calibrated scale
+ * makes them. Otherwise it computes on the floats that its weight's codes stand for.
  */
 export class QConv extends QWeightModule {
   private readonly computation: () => Convolution

@@ -41,9 +41,9 @@ interface Limits {
 }
 
 /**
- * A convolution of int8 codes that has yet to be computed. It is a float32 tensor to whoever uses it, computed
- * when its memory is first asked for. What limits its values, and what quantizes them, is taken into that pass,
- * so that no floats lie between a convolution, its ReLU and the codes for the next one.
+ * A convolution of int8 codes that has yet to be computed. It is a float32 tensor to whoever uses it,
+ * computed when its memory is first asked for. What limits its values, and what quantizes them, is taken into
+ * that pass, so that no floats lie between a convolution, its ReLU and the codes for the next one.
  */
 export class PendingConvolution extends Tensor {
   override readonly handlers: Handlers = pendingOps
@@ -156,8 +156,8 @@ function of<Rest extends readonly unknown[]>(
  * integers are exact. Undefined where the windows lie too far apart for the kernel, columns are reordered
  * (GPTQ's act-order), or a gradient has to pass.
  * @param x [B, inChannels, height, width] int8 codes
- * @param weight [outChannels, inChannels / groups, kernelHeight, kernelWidth], or without a height, which is 1
- * then; see `convolvesIntegers`
+ * @param weight [outChannels, inChannels / groups, kernelHeight, kernelWidth], or without a height, which is
+ * 1 then; see `convolvesIntegers`
  */
 export function convolveIntegers(
   x: QActivation,

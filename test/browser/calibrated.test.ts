@@ -7,7 +7,9 @@ import { gptq, loadCausalLM, memoryFolder, openDevice, quantizeCalibrated, save 
 import { stories } from '../models/golden.ts'
 import { ApiPages } from './apiPages.ts'
 
-/* GPTQ in a page: the files that it writes are Node's, byte for byte; an aborted run leaves the model alone. */
+/*
+ * GPTQ in a page: the files that it writes are Node's, byte for byte; an aborted run leaves the model alone.
+ */
 
 const text = readFileSync(join(stories, '../tinystories.txt'), 'utf8').slice(0, 4000)
 const settings = { bits: 4, groupSize: 32, symmetric: false, actOrder: true }

@@ -38,8 +38,8 @@ const models: Golden[] = [
     folder: 'stories260K/gptq-w4-g32-asym-desc_act',
     options: { bits: 4, symmetric: false, actOrder: true },
   },
-  // Two of its 1152 rows have a code on the edge of two, at 2.50009 and 0.5 steps in float64 (rows 71 and 100 of
-  // mlp.c_proj, columns 200 and 384): what comes behind it in the row is other weights'.
+  // Two of its 1152 rows have a code on the edge of two, at 2.50009 and 0.5 steps in float64 (rows 71 and 100
+  // of mlp.c_proj, columns 200 and 384): what comes behind it in the row is other weights'.
   { folder: 'shakespeare-gpt2-1M/gptq-w3-g32-sym', options: { bits: 3 }, equal: 0.998 },
   {
     folder: 'shakespeare-gpt2-1M/gptq-w4-g128-sym',
@@ -82,7 +82,8 @@ for (const { folder, options, tableOnly, equal: least = 0.999 } of models)
       const measured = (one: typeof model) =>
         perplexity(one, inputs.ppl_ids, { context: 128, baseline: isStories ? undefined : float })
       const [theirs, ours] = [await measured(library), await measured(model)]
-      // The perplexity of a model that is this small, and guesses badly, is noise beside what its guesses lost.
+      // The perplexity of a model that is this small, and guesses badly, is noise beside what its guesses
+      // lost.
       const [value, kind, allowed] = isStories
         ? (['perplexity', 'perplexity', 1.002] as const)
         : (['klDivergence', 'KL from the float model', 1.02] as const)

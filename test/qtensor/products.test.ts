@@ -132,7 +132,8 @@ for (const name of deviceNames) {
             what,
           )
         const y = await made[0].toNumbers()
-        // What int8 and float8 round x to: 1/254 of the largest value, and 1/16 of each; bfloat16 x and w to 1/512.
+        // What int8 and float8 round x to: 1/254 of the largest value, and 1/16 of each; bfloat16 x and w to
+        // 1/512.
         const rounding = {
           float32: 2 ** -20,
           bfloat16: 1 / 250,

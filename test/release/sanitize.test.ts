@@ -4,8 +4,8 @@ import { nativeIsas } from '../../src/devices/cpu/native.ts'
 import { root, run } from './environment.ts'
 
 /*
- * Every case of every kernel in the driver, under the sanitizers of the machine's compiler: one kind of them and
- * one instruction set of the machine, by turns of commits, or with LOWBIT_RELEASE_TESTS=all all of them.
+ * Every case of every kernel in the driver, under the sanitizers of the machine's compiler: one kind of them
+ * and one instruction set of the machine, by turns of commits, or with LOWBIT_RELEASE_TESTS=all all of them.
  */
 
 const kinds = ['address,undefined', 'thread']

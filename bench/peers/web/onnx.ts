@@ -46,8 +46,9 @@ const value = (field: number, name: string, dims: readonly number[]): Field => [
 ]
 
 /**
- * A file with so many products of 4 bits one behind the other, x0 [1, n] to x`count` [1, n], all with the same
- * square weight: `MatMulNBits` with a float32 scale for each group, at accuracy level 4, int8 activations.
+ * A file with so many products of 4 bits one behind the other, x0 [1, n] to x`count` [1, n], all with the
+ * same square weight: `MatMulNBits` with a float32 scale for each group, at accuracy level 4, int8
+ * activations.
  */
 export function productsOf4Bits(n: number, group: number, count: number, seed = 1): Uint8Array {
   let state = seed

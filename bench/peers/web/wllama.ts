@@ -1,6 +1,6 @@
 // The worker that measures wllama, llama.cpp in WebAssembly, in the system's Chromium: node
-// bench/peers/web/wllama.ts MODEL.gguf. Its package is not there before it was installed, so what is used of it
-// is written down here.
+// bench/peers/web/wllama.ts MODEL.gguf. Its package is not there before it was installed, so what is used of
+// it is written down here.
 import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'

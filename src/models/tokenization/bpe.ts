@@ -12,10 +12,9 @@ const maxRememberedLength = 256
 const maxSymbols = 2 ** 29
 
 /**
- * Byte-pair encoding: of a word's neighbouring tokens, at first its characters, the pair of the lowest rank is
- * joined, until no pair has one.
- * Our own code, since that of `@huggingface/tokenizers` takes most of a second to be made of 150,000 tokens.
- * Source: tokenizers, models/bpe/model.rs and word.rs.
+ * Byte-pair encoding: of a word's neighbouring tokens, at first its characters, the pair of the lowest rank
+ * is joined, until no pair has one. Our own code, since that of `@huggingface/tokenizers` takes most of a
+ * second to be made of 150,000 tokens. Source: tokenizers, models/bpe/model.rs and word.rs.
  */
 export class BpeModel implements TokenModel {
   private readonly ids: ReadonlyMap<string, number>
@@ -127,8 +126,8 @@ function readMerges(
   prefixLength: number,
 ): MergeTable {
   const table = new MergeTable(merges.count)
-  // Merges mostly stand in the order of what they make: comparing with the next token is faster than joining two
-  // and looking for what comes out.
+  // Merges mostly stand in the order of what they make: comparing with the next token is faster than joining
+  // two and looking for what comes out.
   let next = -1
   const joined = (first: string, added: string) => {
     const token = tokens[next] ?? ''

@@ -3,8 +3,8 @@ import type { AddedToken } from '../addedTokens.ts'
 import { tokenTypes } from '../ggufTokens.ts'
 
 /*
- * SentencePiece's tokens as a tokenizer.json: of a `tokenizer.model`, and of a GGUF file, which holds the same.
- * Source: transformers, tokenization_utils_base.py and convert_slow_tokenizer.py.
+ * SentencePiece's tokens as a tokenizer.json: of a `tokenizer.model`, and of a GGUF file, which holds the
+ * same. Source: transformers, tokenization_utils_base.py and convert_slow_tokenizer.py.
  */
 
 /**

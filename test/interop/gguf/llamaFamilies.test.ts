@@ -13,8 +13,8 @@ import { writtenGguf } from '../../models/writtenGguf.ts'
 
 /*
  * llama.cpp runs the files that lowbit writes of the families that it has, too, and gives the tokens that
- * transformers gives; of Qwen3, Gemma 2, Gemma 3 and SmolLM3 the reference is the tokens that lowbit gives for
- * the GGUF file beside the model, which transformers has no greedy tokens of.
+ * transformers gives; of Qwen3, Gemma 2, Gemma 3 and SmolLM3 the reference is the tokens that lowbit gives
+ * for the GGUF file beside the model, which transformers has no greedy tokens of.
  */
 
 const golden = join(import.meta.dirname, '../../golden/models')
@@ -27,7 +27,9 @@ after(async () => {
   await device.close()
 })
 
-/** Without a tokenizer llama.cpp runs no model: one with a token for each of 47 letters, and a pair of them. */
+/**
+ * Without a tokenizer llama.cpp runs no model: one with a token for each of 47 letters, and a pair of them.
+ */
 const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true }
 const letters = [...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstu']
 const vocab = Object.fromEntries([...letters, 'ab'].map((text, id) => [text, id]))

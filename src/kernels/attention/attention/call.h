@@ -52,8 +52,8 @@ struct AttentionCall {
 template <class Body> static void eachAttention(const AttentionCall& c, int32_t keys, const Body& body) {
   int32_t group = c.heads / c.kvHeads;
   /*
-   * One token: the heads of a group are the rows, a few or many of them, so that their keys are read once or twice.
-   * Several: blocks of tokens of one head.
+   * One token: the heads of a group are the rows, a few or many of them, so that their keys are read once or
+   * twice. Several: blocks of tokens of one head.
    */
   bool single = c.tokens == 1;
   int32_t most = rowsTogether(c.headSize);

@@ -121,8 +121,8 @@ static void winogradBlock(const Planes<const float>& x, const float* panels, con
 
 /*
  * y = bias + x ⋆ w, output (0, 0) meeting the pixel (top, left) first, where that is fast; else false:
- * windows are better, or there is no memory. With so many channels no more is lost than in sums of products as
- * they come; eight tiles pay for the transform of the kernels.
+ * windows are better, or there is no memory. With so many channels no more is lost than in sums of products
+ * as they come; eight tiles pay for the transform of the kernels.
  */
 static bool winograd(const Planes<const float>& x, const WinogradKernels& kernels, const float* bias,
                      const Planes<float>& y, const ConvSizes& s, int32_t top, int32_t left) {

@@ -13,8 +13,8 @@ constexpr int32_t PANEL_WORDS = 1 << 14, BLOCK_POSITIONS = 1 << 11, TASK_CHANNEL
 constexpr int32_t PANEL_WORDS = 1 << 15, BLOCK_POSITIONS = 1 << 13, TASK_CHANNELS = 512;
 #endif
 /*
- * Bytes of a line; all phases of a single channel have four times as many (layout.ts, `windowsFit`). Taps of a
- * panel.
+ * Bytes of a line; all phases of a single channel have four times as many (layout.ts, `windowsFit`). Taps of
+ * a panel.
  */
 constexpr int32_t LINE_BYTES = 1 << 14, STAGED_BYTES = TILE_CHANNELS * 4 * BLOCK_POSITIONS;
 constexpr int32_t MAX_STEPS = 1 << 12;
@@ -271,8 +271,8 @@ static void convolveSingles(const Conv& c, const Cut& cut, int32_t sample, int32
 
 /*
  * For each group y [outGroup, positions] = w [outGroup, quads] · panel [quads, positions] in integers; panels
- * are gathered from the image block by block. A task has several groups, or a part of one: of its positions, or
- * of its channels.
+ * are gathered from the image block by block. A task has several groups, or a part of one: of its positions,
+ * or of its channels.
  */
 void conv2dInt8(const uint8_t* x, const float* xScale, const uint8_t* w, const float* wScale, const float* bias,
                 const float* yScale, void* y, int32_t, float low, float high, int32_t batch, int32_t inChannels,

@@ -11,7 +11,8 @@ import { laidColumn, laidColumns } from './layout.ts'
  *     y[b,o,…] = clamp(xScale · wScale[o] · Σ x·w + bias[o], low, high)      float32
  *     y[b,o,…] = rne(clamp(that · (1 / yScale), −128, 127))                  int8
  *
- * The codes are those that `quantize` makes of the floats by the reciprocal of yScale, which is 0 if yScale is.
+ * The codes are those that `quantize` makes of the floats by the reciprocal of yScale, which is 0 if yScale
+ * is.
  * @param x [batch, inChannels, inHeight, inWidth] int8
  * @param xScale [1]
  * @param w tiles (`layout/tilePack`) of int8 codes [outChannels, columns], as layout.ts orders them; not −128

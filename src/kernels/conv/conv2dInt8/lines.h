@@ -92,8 +92,8 @@ static void placeBytes(const uint8_t* from, int32_t count, uint8_t* to) {
 }
 
 /*
- * to [count], position i: row[i · step] for those from `first` to before `end`, 0 elsewhere; whole vectors are
- * written.
+ * to [count], position i: row[i · step] for those from `first` to before `end`, 0 elsewhere; whole vectors
+ * are written.
  */
 static void fillRow(const uint8_t* row, int32_t step, int32_t first, int32_t end, int32_t count,
                     uint8_t* to) {
@@ -162,8 +162,8 @@ INLINE __m512i wordColumns() {
 #endif
 
 /*
- * words [count] = byte j of four lines in byte j of each, moved up by INT8_OFFSET; whole steps are written, of
- * lines only their first `known` bytes are read.
+ * words [count] = byte j of four lines in byte j of each, moved up by INT8_OFFSET; whole steps are written,
+ * of lines only their first `known` bytes are read.
  */
 static void interleave(const uint8_t* const lines[4], int32_t count, int32_t known, uint32_t* words) {
 #if LANES == 16

@@ -70,8 +70,8 @@ struct TileRow {
 };
 
 /*
- * So many channels at `tiles` tiles of so many vectors, the last of which has `count` positions; the row goes on
- * behind them.
+ * So many channels at `tiles` tiles of so many vectors, the last of which has `count` positions; the row goes
+ * on behind them.
  */
 template <int channels, int vectors>
 static void multiplyTiles(TileRow& row, int32_t tiles, int32_t count) {

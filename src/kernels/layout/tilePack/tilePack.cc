@@ -17,7 +17,9 @@ template <int bits> INLINE uint32_t tilePackWord(const uint8_t* row, int32_t w, 
   return word;
 }
 
-/* Words of 16 whole rows, eight codes of 4 bits each: both halves of eight bytes, one shifted into the other. */
+/*
+ * Words of 16 whole rows, eight codes of 4 bits each: both halves of eight bytes, one shifted into the other.
+ */
 INLINE void tilePackHalves(const uint8_t* x, uint8_t* to, int32_t words, int32_t cols) {
   for (int32_t w = 0; w < words; w++, to += 64) {
     for (int row = 0; row < 16; row++) {

@@ -17,7 +17,10 @@ static void unpackDigits(const BlockField f, BlockRun run) {
       run.values[f.first + l * f.step] = (uint8_t)(((run.blocks[f.at + l] * power & 255) * 3) >> 8);
 }
 
-/* A word at a time, of which the field's count is a multiple: the mask takes what a shift brings from the next byte. */
+/*
+ * A word at a time, of which the field's count is a multiple: the mask takes what a shift brings from the
+ * next byte.
+ */
 template <class Word> static void unpackWords(const BlockField f, BlockRun run) {
   const Word mask = Word{} + (uint8_t)((1 << f.bits) - 1) * EACH_BYTE;
   for (size_t b = 0; b < run.count; b++, run.blocks += run.blockBytes, run.values += run.blockValues) {

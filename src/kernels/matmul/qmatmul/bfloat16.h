@@ -22,8 +22,8 @@ OUTLINE void roundFloats(float* values, int32_t count) {
 typedef uint16_t u16x32 __attribute__((vector_size(64)));
 
 /*
- * The pairs of multiplyBlocks<Pairs>: two columns of a row in the halves of a lane, the first in the lower one.
- * What is subnormal counts as zero.
+ * The pairs of multiplyBlocks<Pairs>: two columns of a row in the halves of a lane, the first in the lower
+ * one. What is subnormal counts as zero.
  */
 
 /* 32 values of a row, the first n of them, as 16 pairs; zeros follow. */
@@ -43,7 +43,10 @@ static void copyPairs(const float* x, size_t xStride, int32_t rows, int32_t colu
   }
 }
 
-/* to [⌈depth / 2⌉, PANEL_COLS] = the rows of a panel [depth, PANEL_COLS], two in one; behind the last are zeros. */
+/*
+ * to [⌈depth / 2⌉, PANEL_COLS] = the rows of a panel [depth, PANEL_COLS], two in one; behind the last are
+ * zeros.
+ */
 static void pairRows(const float* panel, int32_t depth, float* to) {
   const u16x32 zip = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
                       8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};

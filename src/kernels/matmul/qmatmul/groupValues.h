@@ -9,8 +9,8 @@
  *     values    [N, groups / shared] in tiles; with shared = 0 one tile [16, 1] that serves all rows, with −1 the
  *               same, and codes are divided by it; or none
  *
- * shared is a multiple of 8, or all groups of a row, so that eight groups from a multiple of eight on have one
- * value: they are decoded together, out of the same words.
+ * shared is a multiple of 8, or all groups of a row, so that eight groups from a multiple of eight on have
+ * one value: they are decoded together, out of the same words.
  */
 
 namespace LOWBIT_ISA {
@@ -27,7 +27,9 @@ INLINE u32v tileWord(const void* tiles, int32_t wordsPerRow, int32_t n, int32_t 
   return loadAs<u32v>((const uint8_t*)tiles + (((size_t)(n / 16) * wordsPerRow + word) * 16 + n % 16) * 4);
 }
 
-/* Whether integers are taken from codes, of each group or of all: zero points; else floats from scaled ones. */
+/*
+ * Whether integers are taken from codes, of each group or of all: zero points; else floats from scaled ones.
+ */
 INLINE bool hasZeroPoints(const TiledWeights& w) {
   return !w.offset.tiles || (!w.offset.bits && w.offset.dtype == UINT8);
 }
@@ -134,8 +136,8 @@ static void groupFloats(const TiledWeights& w, const TiledValues& from, int32_t 
 }
 
 /*
- * The scales and offsets of vectors · LANES rows from n on, group after group up to `last`: eight at a time, so that no
- * loop over columns holds the code that decodes them.
+ * The scales and offsets of vectors · LANES rows from n on, group after group up to `last`: eight at a time,
+ * so that no loop over columns holds the code that decodes them.
  */
 template <int vectors> struct GroupValues {
   int32_t n, last;

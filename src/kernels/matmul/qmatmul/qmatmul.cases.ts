@@ -181,7 +181,10 @@ function codedCase(
   }
 }
 
-/** The same with x and W rounded to bfloat16; all that is rounded on the way to W is exact, so that no value crosses a tie. */
+/**
+ * The same with x and W rounded to bfloat16; all that is rounded on the way to W is exact, so that no value
+ * crosses a tie.
+ */
 function bfloat16Case(one: KernelCase): KernelCase {
   return {
     ...one,

@@ -48,7 +48,8 @@ static void qmatmulFill(const TiledWeights& w, float* panel, int32_t n, int32_t 
       int place = groupPlace(w, values, group);
       f32v scale = values.scales[place][0], shift = groupShift(zeroPoints, scale, values.offsets[place][0]);
       /*
-       * The last piece may reach past depth: PANEL_DEPTH is a whole number of pieces, so its codes have a place.
+       * The last piece may reach past depth: PANEL_DEPTH is a whole number of pieces, so its codes have a
+       * place.
        */
       for (; i < end; i += piece) {
         const uint8_t* from = tileRun<qtype>(w, n + c, k + i);
@@ -124,7 +125,10 @@ INLINE int32_t qmatmulStretchEnd(const TiledWeights& w, const QmatmulRows& x, in
   return end < most ? end : most;
 }
 
-/* The columns first … last - 1 of x [rows, K], each times its factor of 32; zeros follow up to the end of a piece. */
+/*
+ * The columns first … last - 1 of x [rows, K], each times its factor of 32; zeros follow up to the end of a
+ * piece.
+ */
 template <int rows>
 static QmatmulRows qmatmulRows(const TiledWeights& w, const float* x, int32_t first, int32_t last,
                                const float* factors) {
@@ -252,8 +256,8 @@ struct QmatmulProduct {
 };
 
 /*
- * packRows(x, rows, depth, to) and packCols(n, cols, k, depth, to) are those of multiplyBlocks, for columns of x:
- * k and depth count these, whatever a place of a block holds.
+ * packRows(x, rows, depth, to) and packCols(n, cols, k, depth, to) are those of multiplyBlocks, for columns
+ * of x: k and depth count these, whatever a place of a block holds.
  */
 template <class Factors, class PackRows, class PackCols>
 static void qmatmulBlocks(const QmatmulProduct& p, const PackRows& packRows, const PackCols& packCols) {
@@ -329,15 +333,18 @@ static void qmatmulManyRows(const TiledWeights& w, QmatmulFill fill, const Qmatm
   });
 }
 
-/* Whether x is finite: else both sums above may be infinite, and their difference no number where Σ x·W is one. */
+/*
+ * Whether x is finite: else both sums above may be infinite, and their difference no number where Σ x·W is
+ * one.
+ */
 static bool qmatmulFinite(const float* x, int32_t M, int32_t K) {
   float largest = rowAbsMax(M * K, [&](int32_t i, int32_t n) { return loadUpTo(x + i, n); });
   return largest < __builtin_inff();
 }
 
 /*
- * Whether M rows of x are few. On vectors of fewer lanes broadcasting x costs more than a panel from the third
- * row on; codes in several planes take so many instructions that a panel is worth it from the second.
+ * Whether M rows of x are few. On vectors of fewer lanes broadcasting x costs more than a panel from the
+ * third row on; codes in several planes take so many instructions that a panel is worth it from the second.
  */
 template <int qtype> static bool qmatmulFew(const TiledWeights& w, const float* x, const float* bias, float* y,
                                             int32_t M, int32_t N) {

@@ -22,8 +22,8 @@ import { type GroupEncoding, plainGroups, untileScales, untileShifts } from './g
  * @param groupSize columns that share a scale: K, or a multiple of 16
  * @param span [2] int32, may be absent: the first row of x and y, and the one behind the last, known when the
  * kernel runs; the others are neither read nor written
- * @param computeDtype bfloat16: x, and W as float32, are rounded to it before they are multiplied; or float32. Sums
- * are not rounded
+ * @param computeDtype bfloat16: x, and W as float32, are rounded to it before they are multiplied; or
+ * float32. Sums are not rounded
  * @param encoding of scales and offsets: plainGroups, or what codes are; the zero point of all groups
  */
 export function qmatmul(

@@ -24,8 +24,8 @@ struct Int8FewBlock {
 };
 
 /*
- * The rows m … m + rows - 1 of x to place `at` of the scratch, and the zeros behind them; where x has none, the
- * last one again.
+ * The rows m … m + rows - 1 of x to place `at` of the scratch, and the zeros behind them; where x has none,
+ * the last one again.
  */
 static Int8FewBlock int8Interleave(Int8Few& few, int32_t at, const ByteRows& x, int32_t m, int32_t M,
                                    int32_t rows, int32_t K) {

@@ -61,7 +61,10 @@ INLINE i32v int8Start(float sum) {
 
 constexpr int TILE_VECTORS = 16 / LANES;
 
-/* parts[.][v] += the products of neighbouring codes of a quad; bytes have a plane of low and one of high four bits. */
+/*
+ * parts[.][v] += the products of neighbouring codes of a quad; bytes have a plane of low and one of high four
+ * bits.
+ */
 template <int planes>
 INLINE void int8AddPairs(i16v (&parts)[planes][TILE_VECTORS], int v, u32v codes, u32v values) {
 #pragma GCC unroll 2

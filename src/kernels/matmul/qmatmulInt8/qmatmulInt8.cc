@@ -133,8 +133,8 @@ template <int qtype>
 static void qmatmulInt8Of(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M,
                           int32_t N) {
   /*
-   * Eight bits in pairs take two planes, which pays where a relaxed dot product would have to split them, too.
-   * Of seven bits no two results fit 16 bits.
+   * Eight bits in pairs take two planes, which pays where a relaxed dot product would have to split them,
+   * too. Of seven bits no two results fit 16 bits.
    */
   if constexpr (HAS_PAIRS && (isBytes<qtype> ? INT8_MOST_PLANES == 2 : TileRun<qtype>::bits < 7)) {
     if (pairsAreFaster()) return qmatmulInt8By<qtype, true>(w, x, bias, y, M, N);

@@ -13,7 +13,8 @@ import { untileCodes } from '../qmatmul/qmatmul.ts'
  * behind them, as quantizeRows leaves them
  * @param xScale [M, ⌈K / xGroupSize⌉] float32
  * @param xSum [M, ⌈K / xGroupSize⌉] float32, Σₖ x[m,k] of each group
- * @param xGroupSize K, at most 65536, or 16, or a multiple of 32 up to 768, such that no group of x lies in two of w
+ * @param xGroupSize K, at most 65536, or 16, or a multiple of 32 up to 768, such that no group of x lies in
+ * two of w
  * @param w [N, K] codes, tiles of the type's bits (see tilePack)
  * @param scale [N, ⌈K / groupSize⌉] float32, float16 or bfloat16, tiles of as many bits
  * @param offset as qmatmul's; absent for qint8

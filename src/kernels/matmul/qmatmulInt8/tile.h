@@ -9,8 +9,8 @@ namespace LOWBIT_ISA {
  * A panel is a slice of w, its codes spread to bytes once and then used for every row of x, in pieces of 32
  * columns. Rows of w lie in lanes, INT8_VECTORS vectors of them a strip; a tile of INT8_ROWS rows of x and a
  * strip keeps its integer sums in registers over a run of pieces that lie in one group of x (and so of w). A
- * panel holds whole groups of x, or a part of a row that is one, whose sums go on as integers from panel to panel.
- * Behind the last column x is zero, so that the last piece may be taken for a whole one.
+ * panel holds whole groups of x, or a part of a row that is one, whose sums go on as integers from panel to
+ * panel. Behind the last column x is zero, so that the last piece may be taken for a whole one.
  */
 constexpr int INT8_VECTORS = 2;
 constexpr int INT8_STRIP = INT8_VECTORS * LANES;
@@ -18,14 +18,15 @@ constexpr int INT8_STRIP = INT8_VECTORS * LANES;
 constexpr int INT8_COLS = LANES == 16 ? 64 : 32;
 constexpr int INT8_ROWS = LANES == 16 ? 6 : 4;
 /*
- * Columns of K in a panel: so many that y is seldom read and written again between them, but that a panel (400 KB
- * with its scales) stays in the second-level cache; a thread of WebAssembly has less for all its variables.
+ * Columns of K in a panel: so many that y is seldom read and written again between them, but that a panel
+ * (400 KB with its scales) stays in the second-level cache; a thread of WebAssembly has less for all its
+ * variables.
  */
 constexpr int INT8_DEPTH = LANES == 16 ? 4096 : 768;
 constexpr int INT8_PIECES = INT8_DEPTH / 32;
 /*
- * Rows of x in one task, at most; their bytes of one panel stay in the second-level cache. A prompt of 512 tokens
- * is one task, so that a panel is made once for all of it.
+ * Rows of x in one task, at most; their bytes of one panel stay in the second-level cache. A prompt of 512
+ * tokens is one task, so that a panel is made once for all of it.
  */
 constexpr int INT8_TASK_ROWS = 516;
 
@@ -191,7 +192,10 @@ OUTLINE void int8StoreSums(int32_t count, const i32v (&sums)[rows][INT8_VECTORS]
       storeUpTo(y + r * yStride + v * LANES, (f32v)sums[r][v], cols - v * LANES);
 }
 
-/* The end of a tile: y [count, cols] = start + totals. It is added last, so that rounding does not grow with K. */
+/*
+ * The end of a tile: y [count, cols] = start + totals. It is added last, so that rounding does not grow with
+ * K.
+ */
 template <int rows>
 OUTLINE_IN_MODULES void int8End(int32_t count, const f32v (&totals)[rows][INT8_VECTORS], const float* start,
                                 size_t startStride, float* y, size_t yStride, int32_t cols) {

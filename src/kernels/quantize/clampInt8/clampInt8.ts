@@ -1,7 +1,8 @@
 import { roundHalfEven } from '../../../core/halves.ts'
 
 /**
- * y = x limited to the codes of low … high: rne(low / scale) and rne(high / scale), by the reciprocal of scale.
+ * y = x limited to the codes of low … high: rne(low / scale) and rne(high / scale), by the reciprocal of
+ * scale.
  * @param x [count] int8
  * @param scale [1]
  * @param y [count] int8, may be x

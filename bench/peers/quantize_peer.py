@@ -1,5 +1,5 @@
 """torchao: the linear layers of a model of the shape of Qwen2-0.5B become int4 in groups of GROUP columns, packed for a CPU.
-`torchao_peer.py THREADS RUNS GROUP` prints the least seconds, and the processor's, as JSON."""
+`quantize_peer.py THREADS RUNS GROUP` prints the least seconds, and the processor's, as JSON."""
 import json
 import sys
 import time
