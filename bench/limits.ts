@@ -17,15 +17,15 @@ export interface Limits {
   readGBs: number
   /**
    * int8 multiply and add (two operations), 10⁹ per second, with 128-bit registers, as WebAssembly has, and
-   * with 512-bit ones.
+   * with the widest ones: dot products of bytes, or where they are missing products added up in 16 bits.
    */
   int8Gops128: number
-  int8Gops512: number
+  int8Gops: number
   /** float32 multiply and add, likewise. */
   f32Gflops128: number
-  f32Gflops512: number
-  /** bfloat16 multiply and add in float32, with 512-bit registers. */
-  bf16Gflops512: number
+  f32Gflops: number
+  /** bfloat16 multiply and add in float32, with the widest registers. */
+  bf16Gflops: number
   /** int8 likewise, by the relaxed dot product of WebAssembly as this engine compiles it. */
   wasmInt8Gops: number
 }
@@ -53,10 +53,10 @@ export async function measureLimits(threads: number): Promise<Limits[]> {
       threads: count,
       readGBs,
       int8Gops128: 0,
-      int8Gops512: 0,
+      int8Gops: 0,
       f32Gflops128: 0,
-      f32Gflops512: 0,
-      bf16Gflops512: 0,
+      f32Gflops: 0,
+      bf16Gflops: 0,
       wasmInt8Gops: 0,
     })
   }

@@ -5,10 +5,11 @@
 // speed, what the machine could do at most, memory, pauses. Beside wllama, which is llama.cpp in WebAssembly
 // and runs in Chromium, the speed of lowbit's WebAssembly alone. Without --gguf the model is
 // SmolLM2-135M-Instruct, fetched when first needed; with --shape one of that shape with random weights, in
-// Q4_0. --record writes bench/results/models*.json (shape*.json, wllama*.json) and remakes the tables of the
-// documentation from them; then let the machine do nothing else.
+// Q4_0. --record writes bench/results/models*.json (shape*.json, wllama*.json; models*-avx2.json on a machine
+// of that instruction set) and remakes the tables of the documentation from them; then let the machine do
+// nothing else.
 import { execFileSync } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { cpus, loadavg } from 'node:os'
 import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -20,6 +21,7 @@ import { type Footprint, measureFootprint } from './peers/footprint.ts'
 import { measureSpeed, workOf } from './peers/measure.ts'
 import { type ModelPeerName, modelPeers } from './peers/modelPeers.ts'
 import { footprintRows, limitRows, type Row, sameTokens, shortRows, speedRows, text } from './peers/report.ts'
+import { resultsSuffix, writeResults } from './peers/results.ts'
 import { shapeModel } from './shape.ts'
 
 const { values } = parseArgs({
@@ -120,6 +122,7 @@ const machine: Row[] = [
 ]
 const rows = speedRows(speeds, work, limits)
 const results = values.shape ? 'shape' : peer.results
+const suffix = await resultsSuffix()
 const tables: Record<string, Row[]> = {
   [results]: rows,
   [`${results}-machine`]: machine,
@@ -143,8 +146,7 @@ if (values.json)
   )
 else console.log([...Object.values(tables), agreement].map(text).join('\n'))
 if (values.record) {
-  for (const [name, rows] of Object.entries(tables))
-    writeFileSync(new URL(`results/${name}.json`, import.meta.url), JSON.stringify(rows, null, 2) + '\n')
+  for (const [name, rows] of Object.entries(tables)) writeResults(name + suffix, rows)
   execFileSync(process.execPath, [fileURLToPath(new URL('../scripts/readme.mjs', import.meta.url))], {
     stdio: 'inherit',
   })

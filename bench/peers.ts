@@ -4,10 +4,9 @@
 // Products of single layers, and a small network, beside a library, which is installed when it is first
 // needed and computes the same shapes in a process of its own. Both take turns. A time is the least of a
 // turn, the median over the rounds; a ratio is theirs ÷ ours in one round, the median. --only takes the works
-// whose name has this part. --record merges the rows into bench/results/peers.json and remakes the tables of
-// the documentation.
+// whose name has this part. --record merges the rows into bench/results/peers.json (peers-avx2.json on a
+// machine of that instruction set) and remakes the tables of the documentation.
 import { execFileSync } from 'node:child_process'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, loadavg } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -19,6 +18,7 @@ import { Answerer, install, installPeer } from './peers/client.ts'
 import { mobileNetOperations } from './peers/mobileNet.ts'
 import { prepare, time } from './peers/ours.ts'
 import { median, type Row, text } from './peers/report.ts'
+import { readResults, resultsSuffix, writeResults } from './peers/results.ts'
 import { type PeerName, type Work, works } from './peers/works.ts'
 
 /** How a library is started that lowbit is measured beside, and where lowbit computes then. */
@@ -72,6 +72,7 @@ const load = loadavg()[0]
 const device = openDevice(peers[name].device, { threads })
 const limits = (await measureLimits(threads)).at(-1) as Limits
 using peer = await peers[name].start(String(threads))
+const results = `peers${await resultsSuffix()}`
 const versions = (await peer.ask({ call: 'versions' })) as string
 
 const rows: Row[] = []
@@ -87,9 +88,9 @@ const machine: Row = {
   peer: versions,
   commit: execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim(),
   'reads, GB/s': limits.readGBs.toFixed(1),
-  'int8, GOP/s': (wasm ? limits.wasmInt8Gops : limits.int8Gops512).toFixed(0),
-  'float32, GFLOP/s': (wasm ? limits.f32Gflops128 : limits.f32Gflops512).toFixed(0),
-  'bfloat16, GFLOP/s': limits.bf16Gflops512.toFixed(0),
+  'int8, GOP/s': (wasm ? limits.wasmInt8Gops : limits.int8Gops).toFixed(0),
+  'float32, GFLOP/s': (wasm ? limits.f32Gflops128 : limits.f32Gflops).toFixed(0),
+  'bfloat16, GFLOP/s': limits.bf16Gflops.toFixed(0),
   rounds: values.rounds,
   'load before': load.toFixed(1),
 }
@@ -131,9 +132,9 @@ function share(work: Work, ms: number, bytes: number): string {
   const amount = limit === 'read' ? bytes : operations
   const [unit, most] = {
     read: ['GB/s', limits.readGBs] as const,
-    int8: ['GOP/s', wasm ? limits.wasmInt8Gops : limits.int8Gops512] as const,
-    float32: ['GFLOP/s', wasm ? limits.f32Gflops128 : limits.f32Gflops512] as const,
-    bfloat16: ['GFLOP/s', limits.bf16Gflops512] as const,
+    int8: ['GOP/s', wasm ? limits.wasmInt8Gops : limits.int8Gops] as const,
+    float32: ['GFLOP/s', wasm ? limits.f32Gflops128 : limits.f32Gflops] as const,
+    bfloat16: ['GFLOP/s', limits.bf16Gflops] as const,
   }[limit]
   const rate = amount / ms / 1e6
   return `${rate.toFixed(limit === 'read' ? 1 : 0)} ${unit}${most ? `, ${((100 * rate) / most).toFixed(0)} %` : ''}`
@@ -141,14 +142,13 @@ function share(work: Work, ms: number, bytes: number): string {
 
 /** Puts the rows over those recorded before of the same work. */
 function record(): void {
-  const results = new URL('results/peers.json', import.meta.url)
-  const recorded: Record<string, Row[]> = existsSync(results) ? JSON.parse(readFileSync(results, 'utf8')) : {}
+  const recorded = readResults(results) ?? {}
   const measured = new Map(rows.map((row) => [row.work, row]))
   const kept = (recorded[name] ?? []).filter(({ work }) => !measured.has(work))
   const order = works.map((work) => work.name)
   recorded[name] = [...kept, ...rows].sort((a, b) => order.indexOf(a.work) - order.indexOf(b.work))
   recorded.machine = [...(recorded.machine ?? []).filter(({ peer }) => !peer.startsWith(name + ' ')), machine]
-  writeFileSync(results, `${JSON.stringify(recorded, null, 2)}\n`)
+  writeResults(results, recorded)
   execFileSync(process.execPath, [fileURLToPath(new URL('../scripts/readme.mjs', import.meta.url))], {
     stdio: 'inherit',
   })

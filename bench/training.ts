@@ -4,15 +4,16 @@
 // Milliseconds of a training step beside PyTorch's, and optimum-quanto's where the model is quantized
 // (LOWBIT_PYTHON, or an environment of our own: test/interop/python.ts). The two take turns, so that what
 // else the machine does falls on both; the mean of the fastest tenth of all steps counts, beside it the CPU
-// time of a step. --record writes bench/results/training.json and the tables of README.md.
+// time of a step. --record writes bench/results/training.json (training-avx2.json on a machine of that
+// instruction set) and the tables of README.md.
 import { execFileSync, spawn } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { type DeviceName, openDevice } from '../src/devices/open.ts'
 import { findPython } from '../test/interop/python.ts'
+import { resultsSuffix, writeResults } from './peers/results.ts'
 import { Trainer, trainings } from './training/models.ts'
 
 /** The milliseconds of each step, and the CPU's for all of them. */
@@ -131,11 +132,12 @@ if (values.record) {
       date: new Date().toISOString().slice(0, 10),
       CPU: cpus()[0].model,
       device: device.name,
-      threads: device.threads,
+      threads: String(device.threads),
     },
   ]
+  const suffix = await resultsSuffix()
   for (const [name, table] of Object.entries({ training: rows, 'training-machine': machine })) {
-    writeFileSync(new URL(`results/${name}.json`, import.meta.url), JSON.stringify(table, null, 2) + '\n')
+    writeResults(name + suffix, table)
   }
   execFileSync(process.execPath, [fileURLToPath(new URL('../scripts/readme.mjs', import.meta.url))], {
     stdio: 'inherit',

@@ -75,14 +75,14 @@ export function shortRows(rows: readonly Row[]): Row[] {
 const limitsAt = (threads: number, limits: Limits[]) => limits.find((limit) => limit.threads === threads)
 
 /**
- * float32 by multiply and add, int8 by the integer dot product: 512 bits wide, or the 128 bits of
- * WebAssembly.
+ * float32 by multiply and add, int8 by the integer dot product: as wide as the registers, or the 128 bits
+ * of WebAssembly.
  */
 function arithmeticLimit({ name, device, threads }: Speed, limits: Limits[]): number | undefined {
   const limit = limitsAt(threads, limits)
   if (!limit) return undefined
-  if (name.endsWith('float32')) return device === 'wasm' ? limit.f32Gflops128 : limit.f32Gflops512
-  return device === 'wasm' ? limit.int8Gops128 : limit.int8Gops512
+  if (name.endsWith('float32')) return device === 'wasm' ? limit.f32Gflops128 : limit.f32Gflops
+  return device === 'wasm' ? limit.int8Gops128 : limit.int8Gops
 }
 
 const percent = (value: number, limit: number | undefined, text: string) =>
@@ -122,10 +122,10 @@ export function limitRows(limits: Limits[]): Row[] {
     row('read memory, GB/s', 'readGBs'),
     row('int8 dot product, 128 bits, GOP/s', 'int8Gops128'),
     row('int8 dot product of WebAssembly, as V8 compiles it, GOP/s', 'wasmInt8Gops'),
-    row('int8 dot product, 512 bits, GOP/s', 'int8Gops512'),
+    row('int8 dot product, widest registers, GOP/s', 'int8Gops'),
     row('float32 multiply-add, 128 bits, GFLOP/s', 'f32Gflops128'),
-    row('float32 multiply-add, 512 bits, GFLOP/s', 'f32Gflops512'),
-    row('bfloat16 multiply-add, 512 bits, GFLOP/s', 'bf16Gflops512'),
+    row('float32 multiply-add, widest registers, GFLOP/s', 'f32Gflops'),
+    row('bfloat16 multiply-add, widest registers, GFLOP/s', 'bf16Gflops'),
   ]
 }
 
