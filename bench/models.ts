@@ -1,9 +1,10 @@
-// npm run bench:models [-- --peer llama.cpp|wllama] [--gguf FILE | --shape qwen2-0.5b] [--threads 2]
+// npm run bench:models [-- --peer llama.cpp|openvino|wllama] [--gguf FILE | --shape qwen2-0.5b] [--threads 2]
 // [--runs 7] [--json] [--record]
 //
 // lowbit beside llama.cpp (node-llama-cpp) on one model, each in processes of its own, in alternating rounds:
-// speed, what the machine could do at most, memory, pauses. Beside wllama, which is llama.cpp in WebAssembly
-// and runs in Chromium, the speed of lowbit's WebAssembly alone. Without --gguf the model is
+// speed, what the machine could do at most, memory, pauses. Beside OpenVINO, which reads such files, too, the
+// speed alone; beside wllama, which is llama.cpp in WebAssembly and runs in Chromium, that of lowbit's
+// WebAssembly. Without --gguf the model is
 // SmolLM2-135M-Instruct, fetched when first needed; with --shape one of that shape with random weights, in
 // Q4_0. --record writes bench/results/models*.json (shape*.json, wllama*.json; models*-avx2.json on a machine
 // of that instruction set) and remakes the tables of the documentation from them; then let the machine do
@@ -121,7 +122,7 @@ const machine: Row[] = [
   },
 ]
 const rows = speedRows(speeds, work, limits)
-const results = values.shape ? 'shape' : peer.results
+const results = values.shape && peerName === 'llama.cpp' ? 'shape' : peer.results
 const suffix = await resultsSuffix()
 const tables: Record<string, Row[]> = {
   [results]: rows,

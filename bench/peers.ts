@@ -134,7 +134,7 @@ function share(work: Work, ms: number, bytes: number): string {
     read: ['GB/s', limits.readGBs] as const,
     int8: ['GOP/s', wasm ? limits.wasmInt8Gops : limits.int8Gops] as const,
     float32: ['GFLOP/s', wasm ? limits.f32Gflops128 : limits.f32Gflops] as const,
-    bfloat16: ['GFLOP/s', limits.bf16Gflops] as const,
+    bfloat16: ['GFLOP/s', limits.bf16Gflops || limits.f32Gflops] as const,
   }[limit]
   const rate = amount / ms / 1e6
   return `${rate.toFixed(limit === 'read' ? 1 : 0)} ${unit}${most ? `, ${((100 * rate) / most).toFixed(0)} %` : ''}`

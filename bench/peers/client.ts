@@ -2,6 +2,7 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { findPython } from '../../test/interop/python.ts'
 import type { LowbitOptions } from './lowbit.ts'
 import { type ModelPeerName, modelPeers } from './modelPeers.ts'
 import type { LoadReport, Request, RunOptions, RunReport } from './worker.ts'
@@ -48,8 +49,9 @@ export class Client extends Answerer {
     return new Client(process.execPath, 'lowbit.ts', JSON.stringify(options))
   }
 
-  static peer(model: string, name: ModelPeerName = 'llama.cpp'): Client {
-    return new Client(process.execPath, modelPeers[name].worker, model)
+  static async peer(model: string, name: ModelPeerName = 'llama.cpp'): Promise<Client> {
+    const { python, folder, worker } = modelPeers[name]
+    return new Client(python ? await findPython(folder, 'bench/peers') : process.execPath, worker, model)
   }
 
   load(watch = false): Promise<LoadReport> {
@@ -74,9 +76,12 @@ export class Client extends Answerer {
   }
 }
 
-/** Installs a library's packages beside this file unless they are there; false where that fails. */
+/**
+ * Installs a library's packages beside this file unless they are there; false where that fails. Python's come
+ * with the first process.
+ */
 export const installPeer = (name: ModelPeerName = 'llama.cpp'): boolean =>
-  install(modelPeers[name].folder, modelPeers[name].packages)
+  modelPeers[name].python ?? install(modelPeers[name].folder, modelPeers[name].packages)
 
 /** Installs what the manifest of a folder beside this file names, unless these packages are there. */
 export function install(folder: string, names: readonly string[]): boolean {

@@ -29,11 +29,11 @@ export async function measureFootprint(
   maxPositions: number,
   setting: Setting,
 ): Promise<Footprint> {
-  const start = () => (typeof open === 'string' ? Client.peer(open) : Client.lowbit(open))
+  const start = async () => (typeof open === 'string' ? Client.peer(open) : Client.lowbit(open))
   const room = Math.min(decodePrompt, maxPositions - decodeTokens)
   const loads: number[] = []
   for (let i = 0; i < 5; i++) {
-    using loading = start()
+    using loading = await start()
     loads.push((await loading.load()).loadMs)
   }
   const peer = typeof open === 'string'
@@ -42,7 +42,7 @@ export async function measureFootprint(
     : await peakOfGenerate(open, text)
   const loadMs = loads.sort((a, b) => a - b)[loads.length >> 1]
 
-  using watched = start()
+  using watched = await start()
   const { pauseMs: loadPauseMs = 0 } = await watched.load(true)
   const long = promptIds.slice(0, Math.min(2000, maxPositions - 16))
   const { pauseMs: generatePauseMs = 0 } = await watched.run({
@@ -63,7 +63,7 @@ async function peakOfPeer(
   prompt: number[],
   setting: Setting,
 ): Promise<number> {
-  using fresh = Client.peer(model)
+  using fresh = await Client.peer(model)
   loads.push((await fresh.load()).loadMs)
   await fresh.run({ prompt, newTokens: decodeTokens, setting })
   return fresh.memory()

@@ -133,7 +133,7 @@ export async function measureSpeed(
       decode: promptIds.slice(0, Math.min(decodePrompt, maxPositions - decodeTokens)),
     }
     if (options.peer) {
-      const client = Client.peer(options.model, options.peer)
+      const client = await Client.peer(options.model, options.peer)
       clients.push(client)
       const { version } = await client.load()
       const speed: Speed = {

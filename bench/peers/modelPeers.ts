@@ -2,13 +2,14 @@ import type { DeviceName } from '../../src/devices/open.ts'
 import type { Setting } from './worker.ts'
 
 /** A library that whole models are measured beside. */
-export type ModelPeerName = 'llama.cpp' | 'wllama'
+export type ModelPeerName = 'llama.cpp' | 'openvino' | 'wllama'
 
 export interface ModelPeer {
   /** The folder, beside this file, whose manifest names what npm installs. */
   readonly folder: string
-  /** What must lie there; the first is the library. */
+  /** What must lie there; the first is the library. Python's libraries are installed by their list there. */
   readonly packages: readonly [string, ...string[]]
+  readonly python?: true
   /** What answers for it, beside this file. */
   readonly worker: string
   readonly device: DeviceName
@@ -31,6 +32,21 @@ export const modelPeers: Record<ModelPeerName, ModelPeer> = {
     devices: ['native', 'wasm'],
     ownProcess: true,
     results: 'models',
+  },
+  openvino: {
+    folder: 'openvino',
+    packages: ['openvino-genai'],
+    python: true,
+    worker: 'python/openvino_model.py',
+    device: 'native',
+    devices: ['native'],
+    // Its pipelines have no such setting.
+    fastest: (threads) => {
+      const setting = { threads, flashAttention: false }
+      return { prefill: setting, decode: setting }
+    },
+    ownProcess: false,
+    results: 'openvino',
   },
   wllama: {
     folder: 'web',

@@ -26,6 +26,16 @@ def least(prepared, ms):
     return 1000 * best / prepared.calls
 
 
+def answer_requests(answer):
+    """Answers each request with what `answer(request)` gives, until its input ends."""
+    for line in sys.stdin:
+        try:
+            reply = {"result": answer(json.loads(line))}
+        except Exception as error:
+            reply = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(reply), flush=True)
+
+
 def serve(libraries, make):
     """Answers with what `make(work)` prepares until its input ends."""
     prepared = None
@@ -41,9 +51,4 @@ def serve(libraries, make):
         prepared.run()
         return {"what": prepared.what, "bytes": prepared.bytes}
 
-    for line in sys.stdin:
-        try:
-            reply = {"result": answer(json.loads(line))}
-        except Exception as error:
-            reply = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(reply), flush=True)
+    answer_requests(answer)

@@ -44,7 +44,7 @@ for (const [name, { place, text }] of Object.entries(models)) {
     const file = join(folder, `${name}.gguf`)
     using model = await loadCausalLM(place, { device })
     writeFileSync(file, await writtenGguf(model, ggufBlockWriter))
-    using llama = Client.peer(file)
+    using llama = await Client.peer(file)
     await llama.load()
     const ids = model.tokenizer?.encode(text) as number[]
     const plain = model.tokenizer?.encode(text, { addSpecialTokens: false })

@@ -76,7 +76,7 @@ for (const name of readdirSync(golden).filter(
       files: new Map([['tokenizer.json', JSON.stringify(tokenizer)]]),
     }
     writeFileSync(file, await writtenGguf(model, ggufBlockWriter))
-    using llama = Client.peer(file)
+    using llama = await Client.peer(file)
     await llama.load()
     const setting = { threads: 2, flashAttention: false }
     const prompt = ids.slice(0, 6)
