@@ -1,5 +1,6 @@
 import { FormatError } from '../core/errors.ts'
 import { type GgufReader, maxGgufNameBytes } from './ggufReader.ts'
+import { type ByteStrings, byteStrings, decodeStrings } from './ggufStrings.ts'
 import { type GgufNumberType, type GgufValueType, ggufValueTypes } from './ggufValueTypes.ts'
 import { show } from './json.ts'
 
@@ -7,8 +8,6 @@ import { show } from './json.ts'
 export const maxGgufKeys = 2 ** 16
 /** The largest vocabularies have 300,000 tokens and twice as many merges. */
 export const maxGgufStrings = 2 ** 22
-/** Strings that are decoded in one call, where not all are wanted at once. */
-const stringsTogether = 2 ** 12
 
 /** A list that stays in its bytes until it is asked for. */
 class GgufArray {
@@ -95,16 +94,13 @@ export class GgufMetadata {
     return decodeStrings(this.list(key, 'a list of strings', ({ type }) => type.name === 'string'))
   }
 
-  /** The same one after the other, never all at once. */
-  *eachString(key: string): Generator<string> {
-    const { type, count, bytes } = this.list(key, 'a list of strings', ({ type }) => type.name === 'string')
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    let [start, end] = [0, 0]
-    for (let first = 0; first < count; first += stringsTogether, start = end) {
-      const some = Math.min(stringsTogether, count - first)
-      for (let i = 0; i < some; i++) end += 8 + view.getUint32(end, true)
-      yield* decodeStrings(new GgufArray(type, some, bytes.subarray(start, end)))
-    }
+  /**
+   * The same as UTF-8.
+   * @param instead is what stands for an empty one; default: nothing
+   */
+  byteStrings(key: string, instead: (index: number) => string = () => ''): ByteStrings {
+    const list = this.list(key, 'a list of strings', ({ type }) => type.name === 'string')
+    return byteStrings(list, instead)
   }
 
   /** One string of a list. */
@@ -152,7 +148,9 @@ export class GgufMetadata {
     const list = this.list(key, 'a list of numbers', ({ type }) => type.number !== undefined)
     const { bytes, read } = list.type.number as GgufNumberType
     const view = new DataView(list.bytes.buffer, list.bytes.byteOffset, list.bytes.byteLength)
-    return Array.from({ length: list.count }, (_, i) => Number(read(view, i * bytes)))
+    const numbers = new Array<number>(list.count)
+    for (let i = 0; i < numbers.length; i++) numbers[i] = Number(read(view, i * bytes))
+    return numbers
   }
 
   /** The error for a value that breaks a rule of its own. */
@@ -182,41 +180,6 @@ export class GgufMetadata {
     if (!found && fallback !== undefined) return fallback
     if (!found || !holds(found.value)) throw this.error(key, `must be ${rule}`)
     return found.value as T
-  }
-}
-
-/**
- * All strings at once: their bytes joined and decoded in one call, which is many times faster than one by
- * one, then cut.
- */
-function decodeStrings({ count, bytes }: GgufArray): string[] {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  const joined = new Uint8Array(bytes.length - 8 * count)
-  /** Where each string ends: in `joined`, and in UTF-16 units. */
-  const ends = new Uint32Array(count)
-  const unitEnds = new Uint32Array(count)
-  let [at, end, units, cut] = [0, 0, 0, false]
-  for (let i = 0; i < count; i++) {
-    // Lengths were checked when the list was passed.
-    const length = view.getUint32(at, true)
-    at += 8
-    cut ||= length > 0 && (bytes[at] & 0xc0) === 0x80
-    for (const stop = at + length; at < stop; at++) {
-      const byte = bytes[at]
-      if ((byte & 0xc0) !== 0x80) units += byte < 0xf0 ? 1 : 2
-      joined[end++] = byte
-    }
-    ends[i] = end
-    unitEnds[i] = units
-  }
-  try {
-    // Characters may not continue over two strings: together they might be valid where each is not.
-    if (cut) throw new TypeError()
-    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(joined)
-    return Array.from(unitEnds, (unitEnd, i) => text.slice(i === 0 ? 0 : unitEnds[i - 1], unitEnd))
-  } catch {
-    const lenient = new TextDecoder('utf-8', { ignoreBOM: true })
-    return Array.from(ends, (stop, i) => lenient.decode(joined.subarray(i === 0 ? 0 : ends[i - 1], stop)))
   }
 }
 

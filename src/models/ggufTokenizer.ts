@@ -2,6 +2,7 @@ import type { GgufMetadata } from '../formats/ggufMetadata.ts'
 import { show } from '../formats/json.ts'
 import { preTokenizers, wholeWordNames } from './ggufPreTokenizers.ts'
 import { ggufTokenId, tokenTypes } from './ggufTokens.ts'
+import { MergeTable } from './tokenization/mergeTable.ts'
 import {
   addedPieces,
   bpe,
@@ -9,7 +10,8 @@ import {
   type PieceVocabulary,
   surrounding,
 } from './tokenization/sentencePiece.ts'
-import type { Merges, TokenizerParts, Vocabulary } from './tokenization/vocabulary.ts'
+import { TokenTable } from './tokenization/tokenTable.ts'
+import { strangerError, type TokenizerParts } from './tokenization/vocabulary.ts'
 
 /*
  * A GGUF file holds a tokenizer's data, not its rules: those are chosen by name, and written out here as a
@@ -24,8 +26,8 @@ export interface HuggingFaceTokenizer {
    * @throws FormatError if its parts do not fit each other
    */
   tokenizer(): Record<string, unknown>
-  /** The same, with its vocabulary beside it, which need not be read from it. */
-  parts(): TokenizerParts
+  /** The same, with its vocabulary beside it, which need not be read from it; made in steps. */
+  parts(): Generator<void, TokenizerParts>
   /** tokenizer_config.json */
   config: Record<string, unknown>
   /** How many tokens there are. */
@@ -71,34 +73,43 @@ export function ggufTokenizer(
     config.chat_template = metadata.string('tokenizer.chat_template')
   const context = `${metadata.string('general.architecture', 'none')}.context_length`
   if (metadata.has(context)) config.model_max_length = metadata.positiveInteger(context)
-  const parts = () => {
-    const vocabulary = readVocabulary(metadata)
+  const parts = function* (): Generator<void, TokenizerParts> {
+    const vocabulary = yield* readVocabulary(metadata)
+    const { tokens, tokenOf } = vocabulary
     const token = (id: number | null, adds: boolean) =>
-      id === null || !adds ? null : { id, content: vocabulary.tokens[id] }
+      id === null || !adds ? null : { id, content: tokenOf(id) as string }
+    const merges = kind === 'gpt2' ? yield* listedMerges(metadata, tokens) : undefined
     const added = addedPieces(vocabulary)
-    const merges = kind === 'gpt2' ? listedMerges(metadata) : undefined
     const json = {
       version: '1.0',
       truncation: null,
       padding: null,
       added_tokens: added,
       ...(merges
-        ? byteLevel(vocabulary, merges, preTokenizer)
+        ? byteLevel(tokens, metadata, preTokenizer)
         : joinedPieces(vocabulary, {
-            scores: readScores(metadata, vocabulary.tokens.length),
+            scores: readScores(metadata, tokens.size),
             addsPrefix: metadata.boolean('tokenizer.ggml.add_space_prefix', true),
             unknownId: ids.unk,
           })),
       post_processor: surrounding(token(ids.bos, adds.bos), token(ids.eos, adds.eos)),
     }
-    return { json, vocabulary: { ids: vocabulary.ids, added, size: vocabularySize, merges } }
+    return { json, vocabulary: { ids: tokens, tokenOf, added, size: vocabularySize, merges } }
   }
   const tokenizer = () => {
-    const { json } = parts()
+    const { json } = drained(parts())
     // Reads what is made when it is asked for.
     return { ...json, model: { ...json.model } }
   }
   return { tokenizer, parts, config, vocabularySize }
+}
+
+/** What a generator gives in the end. */
+function drained<T>(steps: Generator<void, T>): T {
+  for (;;) {
+    const { done, value } = steps.next()
+    if (done) return value
+  }
 }
 
 /** llama.cpp gives tokens without text a name too. */
@@ -106,55 +117,84 @@ function nameOf(token: string, id: number): string {
   return token || `[EMPTY_${id}]`
 }
 
-function readVocabulary(metadata: GgufMetadata): PieceVocabulary & Pick<Vocabulary, 'ids'> {
-  const tokens = metadata.strings('tokenizer.ggml.tokens').map(nameOf)
+function* readVocabulary(metadata: GgufMetadata): Generator<void, PieceVocabulary & { tokens: TokenTable }> {
+  const key = 'tokenizer.ggml.tokens'
+  const strings = metadata.byteStrings(key, (id) => nameOf('', id))
+  yield
+  const tokens = new TokenTable(strings, (token, first, second) =>
+    metadata.error(key, `must differ from each other; ${show(token)} is token ${first} and ${second}`),
+  )
+  yield
   const types = metadata.has('tokenizer.ggml.token_type')
     ? metadata.numbers('tokenizer.ggml.token_type')
-    : tokens.map(() => tokenTypes.normal)
-  if (types.length !== tokens.length)
+    : new Array<number>(tokens.size).fill(tokenTypes.normal)
+  if (types.length !== tokens.size)
     throw metadata.error(
       'tokenizer.ggml.token_type',
-      `must have as many elements as there are tokens (${tokens.length})`,
+      `must have as many elements as there are tokens (${tokens.size})`,
     )
-  const ids = new Map<string, number>()
-  for (const [id, token] of tokens.entries()) ids.set(token, id)
-  if (ids.size < tokens.length) {
-    const id = tokens.findIndex((token, i) => ids.get(token) !== i)
-    throw metadata.error(
-      'tokenizer.ggml.tokens',
-      `must differ from each other; ${show(tokens[id])} is token ${id} and ${ids.get(tokens[id])}`,
-    )
-  }
-  return { name: metadata.name, tokens, types, ids }
+  return { name: metadata.name, tokens, tokenOf: (id) => tokens.tokenOf(id), types }
 }
 
-/** Merges as they are listed, a pair at a time: half a million of them would take room for nothing. */
-function listedMerges(metadata: GgufMetadata): Merges {
-  const key = 'tokenizer.ggml.merges'
-  return {
-    count: metadata.listLength(key),
-    *pairs() {
-      let number = 0
-      for (const merge of metadata.eachString(key)) {
-        const space = merge.indexOf(' ')
-        if (space <= 0 || space === merge.length - 1 || merge.includes(' ', space + 1))
-          throw metadata.error(key, `must be pairs with a space between; number ${number} is ${show(merge)}`)
-        yield [merge.slice(0, space), merge.slice(space + 1)]
-        number++
-      }
-    },
+const mergesKey = 'tokenizer.ggml.merges'
+
+/** Merges that are made in one step. */
+const mergesTogether = 2 ** 14
+
+/** Merges as they are listed, by their bytes: half a million of them would take long as strings. */
+function* listedMerges(metadata: GgufMetadata, tokens: TokenTable): Generator<void, MergeTable> {
+  const { bytes, ends } = metadata.byteStrings(mergesKey)
+  const table = new MergeTable(ends.length)
+  // They mostly stand in the order of what they make.
+  let next = 0
+  const add = (number: number) => {
+    const start = number === 0 ? 0 : ends[number - 1]
+    const end = ends[number]
+    const space = spaceIn(bytes, start, end)
+    const left = space < 0 ? -1 : tokens.idAt(bytes, start, space)
+    const right = space < 0 ? -1 : tokens.idAt(bytes, space + 1, end)
+    const result = space < 0 ? -1 : tokens.joinedAt(bytes, start, space, end, next)
+    if (left < 0 || right < 0 || result < 0) {
+      const merge = new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes.subarray(start, end))
+      throw strangerError(metadata.name, tokens, number, pairOf(metadata, merge, number))
+    }
+    table.set(left, right, number, result)
+    next = result + 1
   }
+  for (let first = 0; first < ends.length; first += mergesTogether) {
+    yield
+    const last = Math.min(first + mergesTogether, ends.length)
+    for (let number = first; number < last; number++) add(number)
+  }
+  return table
+}
+
+/** Where the one space stands that is neither the first nor the last of the bytes; −1 if there is none such. */
+function spaceIn(bytes: Uint8Array, start: number, end: number): number {
+  let space = -1
+  for (let at = start; at < end; at++) {
+    if (bytes[at] !== 0x20) continue
+    if (space >= 0) return -1
+    space = at
+  }
+  return space > start && space < end - 1 ? space : -1
+}
+
+/** @throws FormatError if it is no pair */
+function pairOf(metadata: GgufMetadata, merge: string, number: number): [string, string] {
+  const [first, second, ...more] = merge.split(' ')
+  if (first && second && more.length === 0) return [first, second]
+  throw metadata.error(mergesKey, `must be pairs with a space between; number ${number} is ${show(merge)}`)
 }
 
 /** Tokens spell bytes as GPT-2 does. */
-function byteLevel(vocabulary: PieceVocabulary, merges: Merges, preTokenizer: string) {
+function byteLevel(tokens: TokenTable, metadata: GgufMetadata, preTokenizer: string) {
+  const merges = () => metadata.strings(mergesKey).map((merge, number) => pairOf(metadata, merge, number))
   return {
     normalizer: null,
     pre_tokenizer: preTokenizers.get(preTokenizer),
     decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
-    model: bpe(vocabulary, () => [...merges.pairs()], {
-      ignore_merges: wholeWordNames.includes(preTokenizer),
-    }),
+    model: bpe(tokens, merges, { ignore_merges: wholeWordNames.includes(preTokenizer) }),
   }
 }
 

@@ -169,12 +169,13 @@ export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {})
       }
       options.signal?.throwIfAborted()
       // The next ones are on their way.
-      if (options.prepareTokenizer) model.tokenizer?.prepare()
+      if (options.prepareTokenizer) model.tokenizer?.prepareStep()
       // The queue holds a copy of what it has not taken yet.
       await device.settled()
       done += planned.byteLength
       options.onProgress?.(done, total)
     }
+    if (options.prepareTokenizer) model.tokenizer?.prepare()
     if (!floats) await plan.finish(device)
     await device.sync()
     device.trim()

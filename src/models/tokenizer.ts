@@ -7,7 +7,7 @@ import { CleanUpStream, cleanUp } from './cleanUp.ts'
 import type { DecodeStream } from './decodeStream.ts'
 import type { Pipeline } from './tokenization/pipeline.ts'
 import { PipelineStream } from './tokenization/pipelineStream.ts'
-import { readVocabulary, type TokenizerParts } from './tokenization/vocabulary.ts'
+import { readVocabulary, type TokenizerParts, type Vocabulary } from './tokenization/vocabulary.ts'
 
 /** How text becomes token ids. */
 export interface EncodeOptions {
@@ -36,15 +36,19 @@ const aMessage: Kind = {
   holds: (value) => isObject(value) && typeof value.role === 'string',
 }
 
+/** Makes a pipeline in steps, each short enough for others to wait. */
+type Making = Iterator<void, Pipeline>
+
 /** Text ↔ token ids, by the model's own tokenizer. */
 export class Tokenizer {
-  private make: (() => Pipeline) | undefined
+  private make: (() => Making) | undefined
+  private making: Making | undefined
   private made: Pipeline | undefined
   private readonly config: JsonObject
   /** One more than the largest token id. */
   readonly vocabularySize: number
 
-  private constructor(make: () => Pipeline, config: Record<string, unknown>, vocabularySize: number) {
+  private constructor(make: () => Making, config: Record<string, unknown>, vocabularySize: number) {
     this.make = make
     this.config = new JsonObject(config, 'tokenizer_config.json')
     this.vocabularySize = vocabularySize
@@ -64,26 +68,27 @@ export class Tokenizer {
     const parsed = new JsonObject(json, name)
     const vocabulary = readVocabulary(parsed)
     const make = await pipelines(name)
-    return new Tokenizer(() => make(parsed, vocabulary), config, vocabulary.size)
+    const making = () => ({ next: () => ({ done: true, value: make(parsed, vocabulary) }) as const })
+    return new Tokenizer(making, config, vocabulary.size)
   }
 
   /**
    * A tokenizer whose tokenizer.json is made when it is first used.
-   * @param parts makes it, with token ids that are sound
+   * @param parts makes it in steps, with token ids that are sound
    * @param vocabularySize one more than its largest token id
    */
   static async lazy(
-    parts: () => TokenizerParts,
+    parts: () => Generator<void, TokenizerParts>,
     config: Record<string, unknown>,
     vocabularySize: number,
     name: string,
   ): Promise<Tokenizer> {
     const make = await pipelines(name)
-    const made = () => {
-      const { json, vocabulary } = parts()
+    const making = function* () {
+      const { json, vocabulary } = yield* parts()
       return make(new JsonObject(json, name), vocabulary)
     }
-    return new Tokenizer(made, config, vocabularySize)
+    return new Tokenizer(making, config, vocabularySize)
   }
 
   /**
@@ -92,16 +97,34 @@ export class Tokenizer {
    * @throws FormatError if the tokenizer is not sound
    */
   prepare(): void {
-    this.pipeline
+    while (this.prepareStep());
+  }
+
+  /**
+   * A part of `prepare`, of some ten milliseconds, for whoever does something else meanwhile; gives whether
+   * there is more to do.
+   * @throws FormatError if the tokenizer is not sound
+   */
+  prepareStep(): boolean {
+    if (this.made) return false
+    this.making ??= this.make?.() as Making
+    const making = this.making
+    // After a failure it begins anew, and fails again.
+    this.making = undefined
+    const { done, value } = making.next()
+    if (!done) {
+      this.making = making
+      return true
+    }
+    this.made = value
+    // What it was made of may go.
+    this.make = undefined
+    return false
   }
 
   private get pipeline(): Pipeline {
-    if (!this.made) {
-      this.made = this.make?.() as Pipeline
-      // What it was made of may go.
-      this.make = undefined
-    }
-    return this.made
+    this.prepare()
+    return this.made as Pipeline
   }
 
   /**
@@ -183,7 +206,7 @@ async function pipelines(name: string) {
     import('@huggingface/tokenizers'),
     import('./tokenization/pipeline.ts'),
   ])
-  return (...[json, vocabulary]: [JsonObject, ReturnType<typeof readVocabulary>?]): Pipeline => {
+  return (...[json, vocabulary]: [JsonObject, Vocabulary?]): Pipeline => {
     try {
       return new Pipeline(library, json, vocabulary)
     } catch (cause) {

@@ -31,35 +31,43 @@ interface Expected {
 /** What the library `tokenizers` gave, from its own pre-tokenizers. */
 const expected: Expected = JSON.parse(readFileSync(`${fixtures}tokens.json`, 'utf8'))
 
+/** The tokenizer as a model of the file has it, and by the tokenizer.json that is saved with the model. */
+async function tokenizersOf(metadata: GgufMetadata): Promise<Tokenizer[]> {
+  const made = ggufTokenizer(metadata)
+  assert.ok(made)
+  const { parts, tokenizer, config, vocabularySize } = made
+  const lazy = await Tokenizer.lazy(parts, config, vocabularySize, 'x')
+  return [lazy, await Tokenizer.fromJson(tokenizer(), config)]
+}
+
 async function tokenizerOf(metadata: GgufMetadata): Promise<Tokenizer> {
-  const parts = ggufTokenizer(metadata)
-  assert.ok(parts)
-  return Tokenizer.fromJson(parts.tokenizer(), parts.config)
+  const [lazy] = await tokenizersOf(metadata)
+  return lazy
 }
 
 test('SentencePiece: ids and text of many kinds are those of the original tokenizer.json', async () => {
   const { metadata } = await openGguf(storiesSource('q8_0'))
-  const tokenizer = await tokenizerOf(metadata)
-  for (const [i, line] of expected.lines.entries()) {
-    assert.deepEqual(tokenizer.encode(line), expected.stories260K[i], JSON.stringify(line))
-    assert.equal(
-      tokenizer.decode(expected.stories260K[i]),
-      expected.stories260K_text[i],
-      JSON.stringify(line),
-    )
-  }
+  for (const tokenizer of await tokenizersOf(metadata))
+    for (const [i, line] of expected.lines.entries()) {
+      assert.deepEqual(tokenizer.encode(line), expected.stories260K[i], JSON.stringify(line))
+      assert.equal(
+        tokenizer.decode(expected.stories260K[i]),
+        expected.stories260K_text[i],
+        JSON.stringify(line),
+      )
+    }
 })
 
 for (const [name, ids] of Object.entries(expected.bytelevel)) {
   test(`byte-level, ${name}: ids are those of tokenizers`, async () => {
     const { metadata } = await openGguf(bytesSource(renamed(readFileSync(`${fixtures}bytelevel.gguf`), name)))
     assert.equal(metadata.string('tokenizer.ggml.pre'), name)
-    const tokenizer = await tokenizerOf(metadata)
-    for (const [i, line] of expected.lines.slice(0, ids.length).entries()) {
-      assert.deepEqual(tokenizer.encode(line, { addSpecialTokens: false }), ids[i], JSON.stringify(line))
-      // Python's text is UTF-8: a character that no token holds comes back from its bytes.
-      assert.equal(tokenizer.decode(ids[i], { skipSpecialTokens: false }), line)
-    }
+    for (const tokenizer of await tokenizersOf(metadata))
+      for (const [i, line] of expected.lines.slice(0, ids.length).entries()) {
+        assert.deepEqual(tokenizer.encode(line, { addSpecialTokens: false }), ids[i], JSON.stringify(line))
+        // Python's text is UTF-8: a character that no token holds comes back from its bytes.
+        assert.equal(tokenizer.decode(ids[i], { skipSpecialTokens: false }), line)
+      }
   })
 }
 
@@ -165,6 +173,27 @@ test('what cannot be is refused', async () => {
     { 'tokenizer.ggml.token_type': list(4, 1, u32(1)) },
     /token_type" must have as many elements as there are tokens \(6\)/,
   )
+})
+
+test('merges of strangers are refused each time, and a tokenizer is made in steps', async () => {
+  const lazy = async (changes: Record<string, Value>) => {
+    const made = ggufTokenizer(await open(changes))
+    assert.ok(made)
+    return Tokenizer.lazy(made.parts, made.config, made.vocabularySize, 'x')
+  }
+  for (const merge of ['a c', 'c a', 'b a']) {
+    const strange = await lazy({ 'tokenizer.ggml.merges': strings('a b', merge) })
+    const message = /must make tokens of the vocabulary of two others; .* in number 1, .*, is none/
+    for (let time = 0; time < 2; time++) assert.throws(() => strange.encode('ab'), { message })
+  }
+  const split = await lazy({ 'tokenizer.ggml.merges': strings('a b', 'ab') })
+  assert.throws(() => split.prepare(), { message: /must be pairs with a space between; number 1 is "ab"/ })
+  const sound = await lazy({})
+  let steps = 1
+  while (sound.prepareStep()) steps++
+  assert.equal(steps, 4)
+  assert.equal(sound.prepareStep(), false)
+  assert.deepEqual(sound.encode('ab'), [2])
 })
 
 test('a special token that is none is ignored, and named', async () => {

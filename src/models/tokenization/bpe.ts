@@ -2,7 +2,7 @@ import { FormatError } from '../../core/errors.ts'
 import { type JsonObject, show } from '../../formats/json.ts'
 import { MergeTable } from './mergeTable.ts'
 import type { TokenModel } from './tokenModel.ts'
-import type { Merges, Vocabulary } from './vocabulary.ts'
+import { strangerError, type TokenIds, type Vocabulary } from './vocabulary.ts'
 import { byteTokens } from './wordModels.ts'
 
 /** Words whose tokens are remembered, and how long they may be: as many as Python's library has it. */
@@ -17,7 +17,7 @@ const maxSymbols = 2 ** 29
  * second to be made of 150,000 tokens. Source: tokenizers, models/bpe/model.rs and word.rs.
  */
 export class BpeModel implements TokenModel {
-  private readonly ids: ReadonlyMap<string, number>
+  private readonly ids: TokenIds
   private readonly merges: MergeTable
   private readonly settings: ReturnType<typeof readSettings>
   private readonly remembered = new Map<string, readonly number[]>()
@@ -25,13 +25,12 @@ export class BpeModel implements TokenModel {
   /**
    * @param model the `model` of a tokenizer.json
    * @param vocabulary its tokens, and perhaps its merges
-   * @param tokens the tokens by id
    * @throws FormatError if a merge joins, or makes, what is no token: text would be lost
    */
-  constructor(model: JsonObject, vocabulary: Vocabulary, tokens: readonly (string | undefined)[]) {
+  constructor(model: JsonObject, vocabulary: Vocabulary) {
     this.ids = vocabulary.ids
     this.settings = readSettings(model)
-    this.merges = readMerges(model, vocabulary, tokens, this.settings.prefix.length)
+    this.merges = vocabulary.merges ?? listedMerges(model, vocabulary, this.settings.prefix.length)
   }
 
   tokenIds(word: string): readonly number[] {
@@ -119,57 +118,37 @@ function readSettings(model: JsonObject) {
   }
 }
 
-function readMerges(
-  model: JsonObject,
-  { ids, merges = listedMerges(model) }: Vocabulary,
-  tokens: readonly (string | undefined)[],
-  prefixLength: number,
-): MergeTable {
-  const table = new MergeTable(merges.count)
+/** The merges that a tokenizer.json lists. */
+function listedMerges(model: JsonObject, { ids, tokenOf }: Vocabulary, prefixLength: number): MergeTable {
+  const listed: unknown = model.get('merges') ?? []
+  if (!Array.isArray(listed)) throw model.error('merges', 'must be a list')
   // Merges mostly stand in the order of what they make: comparing with the next token is faster than joining
   // two and looking for what comes out.
   let next = -1
   const joined = (first: string, added: string) => {
-    const token = tokens[next] ?? ''
+    const token = tokenOf(next) ?? ''
     const isNext =
       token.length === first.length + added.length && token.startsWith(first) && token.endsWith(added)
     return ids.get(isNext ? token : first + added)
   }
-  let rank = 0
-  for (const [first, second] of merges.pairs()) {
+  const table = new MergeTable(listed.length)
+  for (const [rank, merge] of listed.entries()) {
+    const pair = pairOf(merge)
+    if (!pair || pair[0] === '')
+      throw new FormatError(
+        `${model.name}: model.merges must be pairs of tokens; number ${rank} is ${show(merge)}`,
+      )
+    const [first, second] = pair
     const added = prefixLength === 0 ? second : second.slice(prefixLength)
     const left = ids.get(first)
     const right = ids.get(second)
     const result = joined(first, added)
-    if (left === undefined || right === undefined || result === undefined) {
-      const stranger = [first, second, first + added].find((token) => !ids.has(token))
-      throw new FormatError(
-        `${model.name}: model.merges must make tokens of the vocabulary of two others; ${show(stranger)} in number ${rank}, ${show([first, second])}, is none`,
-      )
-    }
-    table.set(left, right, rank++, result)
+    if (left === undefined || right === undefined || result === undefined)
+      throw strangerError(model.name, ids, rank, pair, first + added)
+    table.set(left, right, rank, result)
     next = result + 1
   }
   return table
-}
-
-/** Those that a tokenizer.json lists. */
-function listedMerges(model: JsonObject): Merges {
-  const listed: unknown = model.get('merges') ?? []
-  if (!Array.isArray(listed)) throw model.error('merges', 'must be a list')
-  return {
-    count: listed.length,
-    *pairs() {
-      for (const [rank, merge] of listed.entries()) {
-        const pair = pairOf(merge)
-        if (pair && pair[0] !== '') yield pair
-        else
-          throw new FormatError(
-            `${model.name}: model.merges must be pairs of tokens; number ${rank} is ${show(merge)}`,
-          )
-      }
-    },
-  }
 }
 
 /** A merge as a pair: older files write it as one text, with a space between. */

@@ -41,7 +41,7 @@ export class MergeTable {
 
   /** Where the pair stands, or would. */
   private slotOf(left: number, right: number): number {
-    let slot = (Math.imul(left, 0x9e3779b1) ^ Math.imul(right, 0x85ebca6b)) >>> 0
+    let slot = Math.imul(left, 0x9e3779b1) ^ Math.imul(right, 0x85ebca6b)
     slot ^= slot >>> 15
     for (slot &= this.mask; ; slot = (slot + 1) & this.mask) {
       if (this.left[slot] < 0 || (this.left[slot] === left && this.right[slot] === right)) return slot

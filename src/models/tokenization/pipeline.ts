@@ -8,7 +8,7 @@ import { type Decode, decoder } from './decoders.ts'
 import { makeParts, type Tokens } from './library.ts'
 import { type PreTokenizer, preTokenizer } from './preTokenizers.ts'
 import type { TokenModel } from './tokenModel.ts'
-import { readVocabulary, tokensById, type Vocabulary } from './vocabulary.ts'
+import { readVocabulary, type Vocabulary } from './vocabulary.ts'
 import { UnigramModel, WordPieceModel } from './wordModels.ts'
 
 /** Which added tokens are found in a text: all, those that are not special, or none. */
@@ -17,7 +17,6 @@ export type Found = 'all' | 'ordinary' | 'none'
 /** A tokenizer made of its tokenizer.json, step by step in the order of the Python library. */
 export class Pipeline {
   readonly vocabulary: Vocabulary
-  private readonly tokens: readonly (string | undefined)[]
   /** Ids of special tokens. */
   readonly special: ReadonlySet<number>
   /** The kind of its model. */
@@ -36,11 +35,10 @@ export class Pipeline {
   private readonly name: string
 
   /** @throws FormatError if a part is not sound, or of a kind that there is not */
-  constructor(library: typeof Library, json: JsonObject, vocabulary = readVocabulary(json)) {
+  constructor(library: typeof Library, json: JsonObject, vocabulary: Vocabulary = readVocabulary(json)) {
     const part = (key: string) => (json.has(key) ? json.object(key) : null)
     this.name = json.name
     this.vocabulary = vocabulary
-    this.tokens = tokensById(vocabulary)
     const { added } = vocabulary
     const made = makeParts(library, {
       normalizer: json.get('normalizer') ?? null,
@@ -55,7 +53,7 @@ export class Pipeline {
     this.words = cut ? preTokenizer(library, cut) : (text) => [text]
     const model = json.object('model')
     this.kind = kindOf(model)
-    this.model = makeModel(library, model, this.kind, vocabulary, this.tokens)
+    this.model = makeModel(library, model, this.kind, vocabulary)
     const spelling = part('decoder')
     this.spell = spelling ? decoder(library, spelling) : (tokens) => [tokens.join(' ')]
     this.spellsBytes = /"ByteFallback"/.test(JSON.stringify(json.get('decoder') ?? null))
@@ -101,7 +99,7 @@ export class Pipeline {
 
   private tokensOf(ids: readonly number[], skipSpecialTokens: boolean): string[] {
     return ids.flatMap((id) => {
-      const token = this.tokens[id]
+      const token = this.vocabulary.tokenOf(id)
       return token === undefined || (skipSpecialTokens && this.special.has(id)) ? [] : [token]
     })
   }
@@ -134,10 +132,9 @@ function makeModel(
   model: JsonObject,
   kind: string,
   vocabulary: Vocabulary,
-  tokens: readonly (string | undefined)[],
 ): TokenModel {
   const { ids } = vocabulary
-  if (kind === 'BPE') return new BpeModel(model, vocabulary, tokens)
+  if (kind === 'BPE') return new BpeModel(model, vocabulary)
   if (kind === 'Unigram') return new UnigramModel(library, model, ids)
   if (kind === 'WordPiece') return new WordPieceModel(library, model, ids)
   throw model.error('type', 'must be BPE, Unigram or WordPiece')

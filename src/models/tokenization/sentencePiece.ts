@@ -17,7 +17,8 @@ const maxPieceLength = 256
 export interface PieceVocabulary {
   /** What messages call the file. */
   readonly name: string
-  readonly tokens: readonly string[]
+  readonly tokens: Iterable<string>
+  tokenOf(id: number): string | undefined
   readonly types: readonly number[]
 }
 
@@ -35,12 +36,12 @@ export interface PieceSettings {
 
 /** The parts of a tokenizer.json whose pieces are joined by their scores. */
 export function joinedPieces(vocabulary: PieceVocabulary, settings: PieceSettings) {
-  checkLengths(vocabulary)
+  const tokens = checkedTokens(vocabulary)
   const { unknownId } = settings
   return {
     ...spaces(settings),
-    model: bpe(vocabulary, () => mergesByScore(vocabulary, settings.scores), {
-      unk_token: unknownId === null ? null : vocabulary.tokens[unknownId],
+    model: bpe(tokens, () => mergesByScore(tokens, vocabulary.types, settings.scores), {
+      unk_token: unknownId === null ? null : tokens[unknownId],
       fuse_unk: true,
       byte_fallback: true,
     }),
@@ -52,8 +53,7 @@ export function likeliestPieces(
   vocabulary: PieceVocabulary,
   settings: PieceSettings,
 ): Record<string, unknown> {
-  checkLengths(vocabulary)
-  const vocab = vocabulary.tokens.map((token, id) => [token, settings.scores[id]])
+  const vocab = checkedTokens(vocabulary).map((token, id) => [token, settings.scores[id]])
   const byte_fallback = vocabulary.types.includes(tokenTypes.byte)
   return { ...spaces(settings), model: { type: 'Unigram', unk_id: settings.unknownId, byte_fallback, vocab } }
 }
@@ -64,9 +64,10 @@ function isPiece(type: number): boolean {
 }
 
 /** @throws FormatError if a piece is longer than any in use */
-function checkLengths({ name, tokens, types }: PieceVocabulary): void {
+function checkedTokens({ name, tokens: listed, types }: PieceVocabulary): string[] {
+  const tokens = [...listed]
   const id = tokens.findIndex((token, at) => isPiece(types[at]) && token.length > maxPieceLength)
-  if (id < 0) return
+  if (id < 0) return tokens
   throw new FormatError(
     `${name}: tokens must have at most ${maxPieceLength} characters; token ${id} has ${tokens[id].length}`,
   )
@@ -101,7 +102,7 @@ function spaces({ addsPrefix, removesSpaces = false }: PieceSettings): Record<st
 
 /** The `model` of a tokenizer.json that joins pairs. */
 export function bpe(
-  { tokens }: Pick<PieceVocabulary, 'tokens'>,
+  tokens: Iterable<string>,
   merges: () => readonly (readonly [string, string])[],
   options: Record<string, unknown>,
 ): Record<string, unknown> {
@@ -119,7 +120,8 @@ export function bpe(
     get vocab() {
       // Not Object.fromEntries: some 50,000 pairs would have to be collected first.
       const vocab: Record<string, number> = Object.create(null)
-      for (const [id, token] of tokens.entries()) vocab[token] = id
+      let id = 0
+      for (const token of tokens) vocab[token] = id++
       return vocab
     },
     get merges() {
@@ -132,7 +134,11 @@ export function bpe(
  * Every way to make a token of two others, the token of the highest score first: SentencePiece's order.
  * Source: transformers, tokenization_utils_base.py, generate_merges.
  */
-function mergesByScore({ tokens, types }: PieceVocabulary, scores: readonly number[]): [string, string][] {
+function mergesByScore(
+  tokens: readonly string[],
+  types: readonly number[],
+  scores: readonly number[],
+): [string, string][] {
   const pieces = new Set(tokens.filter((_, id) => isPiece(types[id])))
   const merges: { pair: [string, string]; score: number }[] = []
   for (const [id, token] of tokens.entries()) {
@@ -151,10 +157,11 @@ function mergesByScore({ tokens, types }: PieceVocabulary, scores: readonly numb
 }
 
 /** The added tokens that the types of a vocabulary name. */
-export function addedPieces({ tokens, types }: PieceVocabulary): AddedToken[] {
-  return tokens.flatMap((content, id) => {
-    const special = types[id] === tokenTypes.control || types[id] === tokenTypes.unknown
-    return special || types[id] === tokenTypes.userDefined ? [addedToken(id, content, special)] : []
+export function addedPieces({ tokenOf, types }: Pick<PieceVocabulary, 'tokenOf' | 'types'>): AddedToken[] {
+  return types.flatMap((type, id) => {
+    const special = type === tokenTypes.control || type === tokenTypes.unknown
+    if (!special && type !== tokenTypes.userDefined) return []
+    return [addedToken(id, tokenOf(id) as string, special)]
   })
 }
 

@@ -53,7 +53,7 @@ export function sentencePieceModel(
     const found = adds ? id(field, usual) : null
     return found === null ? null : { id: found, content: tokens[found] }
   }
-  const vocabulary = { name, tokens, types }
+  const vocabulary = { name, tokens, tokenOf: (id: number) => tokens[id], types }
   const { config } = settings
   const ids = new Map(tokens.map((token, at) => [token, at]))
   const added = [

@@ -1,30 +1,44 @@
 import { FormatError } from '../../core/errors.ts'
 import { type JsonObject, show } from '../../formats/json.ts'
 import type { AddedToken } from '../addedTokens.ts'
+import type { MergeTable } from './mergeTable.ts'
 
 /** Larger than any published vocabulary. */
 const maxVocabularySize = 2 ** 24
 
+/** The ids of tokens by their texts. */
+export type TokenIds = Pick<ReadonlyMap<string, number>, 'get' | 'has'>
+
 /** A tokenizer's tokens, and their ids. */
 export interface Vocabulary {
   /** Those of the model, without those that are only added. */
-  readonly ids: ReadonlyMap<string, number>
+  readonly ids: TokenIds
   readonly added: readonly AddedToken[]
   /** One more than the largest id. */
   readonly size: number
-  /** The pairs that are joined, the best first, where they need not be read from a tokenizer.json. */
-  readonly merges?: Merges
+  /** The token of an id, an added one too; undefined where there is none. */
+  tokenOf(id: number): string | undefined
+  /** The pairs that are joined, where they need not be read from a tokenizer.json. */
+  readonly merges?: MergeTable
 }
 
-/** Pairs of tokens that are joined, the best first. */
-export interface Merges {
-  readonly count: number
-  pairs(): Iterable<readonly [string, string]>
+/** The error for a pair, the `rank`-th of its list, that joins or makes what is no token. */
+export function strangerError(
+  name: string,
+  ids: TokenIds,
+  rank: number,
+  [first, second]: readonly [string, string],
+  joined = first + second,
+): FormatError {
+  const stranger = [first, second, joined].find((token) => !ids.has(token))
+  return new FormatError(
+    `${name}: model.merges must make tokens of the vocabulary of two others; ${show(stranger)} in number ${rank}, ${show([first, second])}, is none`,
+  )
 }
 
 /** A tokenizer.json, parsed, and its vocabulary. */
 export interface TokenizerParts {
-  readonly json: object
+  readonly json: { readonly model: object }
   readonly vocabulary: Vocabulary
 }
 
@@ -32,7 +46,7 @@ export interface TokenizerParts {
  * The vocabulary of a tokenizer.json.
  * @throws FormatError naming a token whose id is none, or if there is no vocabulary
  */
-export function readVocabulary(json: JsonObject): Vocabulary {
+export function readVocabulary(json: JsonObject): Vocabulary & { ids: ReadonlyMap<string, number> } {
   const ids = new Map<string, number>()
   let size = 0
   const checked = (token: string, id: unknown) => {
@@ -66,11 +80,20 @@ export function readVocabulary(json: JsonObject): Vocabulary {
       throw new FormatError(`${json.name}: added_tokens must have a content; received ${show(token)}`)
     checked(token.content, token.id)
   }
-  return { ids, added, size }
+  let tokens: (string | undefined)[] | undefined
+  const tokenOf = (id: number) => {
+    tokens ??= tokensById(ids, added, size)
+    return tokens[id]
+  }
+  return { ids, added, size, tokenOf }
 }
 
 /** The tokens by id, added ones too: a list with holes where no token has the id. */
-export function tokensById({ ids, added, size }: Vocabulary): (string | undefined)[] {
+function tokensById(
+  ids: ReadonlyMap<string, number>,
+  added: readonly AddedToken[],
+  size: number,
+): (string | undefined)[] {
   // A list that is mostly holes would take memory for them.
   const tokens: (string | undefined)[] = size < 2 * ids.size + 2 ** 16 ? new Array(size) : []
   for (const [token, id] of ids) tokens[id] = token

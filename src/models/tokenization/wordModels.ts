@@ -3,13 +3,14 @@ import { FormatError } from '../../core/errors.ts'
 import type { JsonObject } from '../../formats/json.ts'
 import { makeParts } from './library.ts'
 import type { TokenModel } from './tokenModel.ts'
+import type { TokenIds } from './vocabulary.ts'
 
 /** WordPiece: the longest tokens, from the left on. */
 export class WordPieceModel implements TokenModel {
   private readonly encode: (word: string) => string[]
-  private readonly ids: ReadonlyMap<string, number>
+  private readonly ids: TokenIds
 
-  constructor(library: typeof Library, model: JsonObject, ids: ReadonlyMap<string, number>) {
+  constructor(library: typeof Library, model: JsonObject, ids: TokenIds) {
     this.encode = encoder(library, model)
     this.ids = ids
   }
@@ -22,12 +23,12 @@ export class WordPieceModel implements TokenModel {
 /** Unigram: of all ways to spell a word, the likeliest; what no token spells is unknown, or becomes bytes. */
 export class UnigramModel implements TokenModel {
   private readonly encode: (word: string) => string[]
-  private readonly ids: ReadonlyMap<string, number>
+  private readonly ids: TokenIds
   private readonly unknown: number | null
   private readonly byteFallback: boolean
   private readonly name: string
 
-  constructor(library: typeof Library, model: JsonObject, ids: ReadonlyMap<string, number>) {
+  constructor(library: typeof Library, model: JsonObject, ids: TokenIds) {
     this.encode = encoder(library, model)
     this.ids = ids
     this.unknown = model.has('unk_id') ? model.count('unk_id') : null
@@ -69,7 +70,7 @@ export class UnigramModel implements TokenModel {
 }
 
 /** The tokens `<0x41>` of a text's bytes, where the vocabulary has them all. */
-export function byteTokens(text: string, ids: ReadonlyMap<string, number>): number[] | undefined {
+export function byteTokens(text: string, ids: TokenIds): number[] | undefined {
   const found = Array.from(new TextEncoder().encode(text), (byte) =>
     ids.get(`<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`),
   )

@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { byteStrings } from '../../src/formats/ggufStrings.ts'
+import { TokenTable } from '../../src/models/tokenization/tokenTable.ts'
+
+/** Strings as a GGUF file lists them. */
+function listed(...strings: (string | number[])[]) {
+  const parts = strings.flatMap((one) => {
+    const bytes = Buffer.from(one as string)
+    const length = Buffer.alloc(8)
+    length.writeBigUInt64LE(BigInt(bytes.length))
+    return [length, bytes]
+  })
+  return { count: strings.length, bytes: new Uint8Array(Buffer.concat(parts)) }
+}
+
+const table = (...strings: (string | number[])[]) =>
+  new TokenTable(
+    byteStrings(listed(...strings), (id) => `[EMPTY_${id}]`),
+    (token, first, second) => new Error(`${token} ${first} ${second}`),
+  )
+
+test('ids by token and tokens by id', () => {
+  const texts = ['a', 'ab', 'b', 'é', 'Ġthe', '😀', 'ba', '<|end|>', 'x'.repeat(300)]
+  const tokens = table(...texts)
+  assert.equal(tokens.size, texts.length)
+  assert.deepEqual([...tokens], texts)
+  for (const [id, text] of texts.entries()) {
+    assert.equal(tokens.get(text), id)
+    assert.equal(tokens.tokenOf(id), text)
+  }
+  for (const stranger of ['', 'aba', 'A', 'e', 'É', 'x'.repeat(299), 'é'.repeat(200)]) {
+    assert.equal(tokens.get(stranger), undefined)
+    assert.equal(tokens.has(stranger), false)
+  }
+  for (const id of [texts.length, -1, 0.5, Number.NaN]) assert.equal(tokens.tokenOf(id), undefined)
+})
+
+test('every one of many is found', () => {
+  const texts = Array.from({ length: 5000 }, (_, i) => i.toString(36))
+  const tokens = table(...texts)
+  for (const [id, text] of texts.entries()) assert.equal(tokens.get(text), id)
+})
+
+test('a token that two others make is found, whatever is guessed', () => {
+  const tokens = table('ab', 'cd', 'abcd', 'abc')
+  const bytes = new TextEncoder().encode('..ab cd')
+  for (const guess of [0, 2, 3, 4, 9]) assert.equal(tokens.joinedAt(bytes, 2, 4, 7, guess), 2)
+  for (const guess of [0, 2, 3]) assert.equal(tokens.joinedAt(bytes, 2, 4, 5, guess), 0)
+  assert.equal(tokens.joinedAt(bytes, 1, 4, 7, 2), -1)
+})
+
+test('empty tokens have a name, bytes that are no UTF-8 are U+FFFD, equal ones are refused', () => {
+  assert.deepEqual([...table('a', '', 'b')], ['a', '[EMPTY_1]', 'b'])
+  // A character that is cut in two is none in either part.
+  assert.deepEqual([...table('a', [0xc3], 'b')], ['a', '\ufffd', 'b'])
+  assert.throws(() => table('a', [0xc3], [0xa9]), /\ufffd 1 2/)
+  assert.throws(() => table('x', 'a', 'b', 'a'), /a 1 3/)
+})
