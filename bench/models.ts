@@ -23,6 +23,7 @@ import { measureSpeed, workOf } from './peers/measure.ts'
 import { type ModelPeerName, modelPeers } from './peers/modelPeers.ts'
 import { footprintRows, limitRows, type Row, sameTokens, shortRows, speedRows, text } from './peers/report.ts'
 import { resultsSuffix, writeResults } from './peers/results.ts'
+import { measureStarts, passageOf, type Subject } from './peers/starts.ts'
 import { shapeModel } from './shape.ts'
 
 const { values } = parseArgs({
@@ -75,30 +76,24 @@ const { speeds, settings, promptIds } = await measureSpeed({
   log,
 })
 
-// 131 tokens of SmolLM2's.
-const passage = story.slice(0, 560)
 const setting = { threads, flashAttention: true }
-const footprints = new Map<string, Footprint>()
+const subjects = new Map<string, Subject>()
 for (const device of peer.ownProcess ? devices : []) {
-  log(`memory and pauses: ${device}`)
   // As it will be used: int8 where it is there.
   const computeDtype = speeds.some((speed) => speed.device === device && speed.name.endsWith('int8'))
     ? 'int8'
     : 'float32'
-  footprints.set(
-    `lowbit ${device}`,
-    await measureFootprint(
-      { model, device, threads, computeDtype },
-      promptIds,
-      passage,
-      maxPositions,
-      setting,
-    ),
-  )
+  subjects.set(`lowbit ${device}`, { model, device, threads, computeDtype })
 }
-if (takesPart && peer.ownProcess) {
-  log(`memory and pauses: ${peerName}`)
-  footprints.set(peerName, await measureFootprint(model, promptIds, passage, maxPositions, setting))
+if (takesPart && peer.ownProcess) subjects.set(peerName, model)
+const [subject] = subjects.values()
+const passage = subject ? await passageOf(subject, story) : ''
+log('from the start to the first token')
+const starts = await measureStarts(subjects, passage, setting)
+const footprints = new Map<string, Footprint>()
+for (const [name, subject] of subjects) {
+  log(`memory and pauses: ${name}`)
+  footprints.set(name, await measureFootprint(subject, promptIds, passage, maxPositions, setting))
 }
 
 const theirs = speeds.find(({ peer }) => peer)
@@ -129,7 +124,7 @@ const tables: Record<string, Row[]> = {
   [`${results}-machine`]: machine,
   ...(peer.ownProcess && {
     [`${results}-short`]: shortRows(rows),
-    [`${results}-memory`]: footprintRows(footprints, work.fileBytes),
+    [`${results}-memory`]: footprintRows(footprints, starts, work.fileBytes),
     [`${results}-limits`]: limitRows(limits),
   }),
 }
@@ -143,6 +138,7 @@ if (values.json)
       limits,
       speeds,
       footprints: Object.fromEntries(footprints),
+      starts: Object.fromEntries(starts),
     }),
   )
 else console.log([...Object.values(tables), agreement].map(text).join('\n'))

@@ -5,12 +5,12 @@ import { fileURLToPath } from 'node:url'
 import { Client } from './client.ts'
 import type { LowbitOptions } from './lowbit.ts'
 import { decodePrompt, decodeTokens } from './measure.ts'
+import { type Subject, startOf } from './starts.ts'
 import type { Setting } from './worker.ts'
 
 /** What a process that loads and generates takes, and how long it makes others wait. */
 export interface Footprint {
   peakBytes: number
-  loadMs: number
   loadPauseMs: number
   generatePauseMs: number
   /** Undefined for the peer, and where the run ended before the abort. */
@@ -18,31 +18,24 @@ export interface Footprint {
 }
 
 /**
- * In fresh processes: load (the median of five), memory of about 128 + 64 tokens, text to text, the longest
- * pauses with a long prompt, and how soon an abort acts.
+ * In fresh processes: memory of about 128 + 64 tokens, text to text, the longest pauses with a long prompt,
+ * and how soon an abort acts.
  */
 export async function measureFootprint(
-  open: LowbitOptions | string,
+  open: Subject,
   promptIds: number[],
   /** Some 128 tokens. */
   text: string,
   maxPositions: number,
   setting: Setting,
 ): Promise<Footprint> {
-  const start = async () => (typeof open === 'string' ? Client.peer(open) : Client.lowbit(open))
   const room = Math.min(decodePrompt, maxPositions - decodeTokens)
-  const loads: number[] = []
-  for (let i = 0; i < 5; i++) {
-    using loading = await start()
-    loads.push((await loading.load()).loadMs)
-  }
   const peer = typeof open === 'string'
   const peakBytes = peer
-    ? await peakOfPeer(open, loads, promptIds.slice(0, room), setting)
+    ? await peakOfPeer(open, promptIds.slice(0, room), setting)
     : await peakOfGenerate(open, text)
-  const loadMs = loads.sort((a, b) => a - b)[loads.length >> 1]
 
-  using watched = await start()
+  using watched = await startOf(open)
   const { pauseMs: loadPauseMs = 0 } = await watched.load(true)
   const long = promptIds.slice(0, Math.min(2000, maxPositions - 16))
   const { pauseMs: generatePauseMs = 0 } = await watched.run({
@@ -52,19 +45,14 @@ export async function measureFootprint(
     watch: true,
   })
   // The peer cannot be stopped within a prompt.
-  if (peer) return { peakBytes, loadMs, loadPauseMs, generatePauseMs }
+  if (peer) return { peakBytes, loadPauseMs, generatePauseMs }
   const { abortMs } = await watched.run({ prompt: long, newTokens: 16, setting, abortAfterMs: 100 })
-  return { peakBytes, loadMs, loadPauseMs, generatePauseMs, abortMs }
+  return { peakBytes, loadPauseMs, generatePauseMs, abortMs }
 }
 
-async function peakOfPeer(
-  model: string,
-  loads: number[],
-  prompt: number[],
-  setting: Setting,
-): Promise<number> {
+async function peakOfPeer(model: string, prompt: number[], setting: Setting): Promise<number> {
   using fresh = await Client.peer(model)
-  loads.push((await fresh.load()).loadMs)
+  await fresh.load()
   await fresh.run({ prompt, newTokens: decodeTokens, setting })
   return fresh.memory()
 }

@@ -27,7 +27,8 @@ class Lowbit implements Engine {
   async load(): Promise<Loaded> {
     const { threads, computeDtype } = this.options
     const device = openDevice(this.options.device, { threads })
-    this.model = await loadCausalLM(this.options.model, { device, computeDtype })
+    // With its tokenizer, as the others load theirs.
+    this.model = await loadCausalLM(this.options.model, { device, computeDtype, prepareTokenizer: true })
     await device.sync()
     const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
       version: string

@@ -1,6 +1,7 @@
 import type { Limits } from '../limits.ts'
 import type { Footprint } from './footprint.ts'
 import type { Round, Speed, Work } from './measure.ts'
+import type { Start } from './starts.ts'
 
 /** A table: every row has the same columns, in the order in which they are shown. */
 export type Row = Record<string, string>
@@ -89,9 +90,20 @@ const percent = (value: number, limit: number | undefined, text: string) =>
   limit ? `${text}, ${((100 * value) / limit).toFixed(0)} %` : text
 
 /** Memory, load and pauses: a column for each of those measured. */
-export function footprintRows(footprints: ReadonlyMap<string, Footprint>, fileBytes: number): Row[] {
-  const row = (what: string, cell: (footprint: Footprint) => number | undefined, goal: string): Row => {
-    const cells = [...footprints].map(([name, footprint]) => [name, cell(footprint)?.toFixed(0) ?? '–'])
+export function footprintRows(
+  footprints: ReadonlyMap<string, Footprint>,
+  starts: ReadonlyMap<string, Start>,
+  fileBytes: number,
+): Row[] {
+  const row = (
+    what: string,
+    cell: (measured: Footprint & Start) => number | undefined,
+    goal: string,
+  ): Row => {
+    const cells = [...footprints].map(([name, footprint]) => {
+      const measured = { ...footprint, ...(starts.get(name) as Start) }
+      return [name, cell(measured)?.toFixed(0) ?? '–']
+    })
     return { what, ...Object.fromEntries(cells), goal }
   }
   return [
@@ -101,6 +113,11 @@ export function footprintRows(footprints: ReadonlyMap<string, Footprint>, fileBy
       `file + 150: ${(fileBytes / 1e6 + 150).toFixed(0)}`,
     ),
     row('load from the page cache, MB/s', ({ loadMs }) => fileBytes / 1e3 / loadMs, ''),
+    row(
+      'from the start of the process to the first token behind 128, ms',
+      ({ firstTokenMs }) => firstTokenMs,
+      '',
+    ),
     row('longest pause while loading, ms', ({ loadPauseMs }) => loadPauseMs, '50'),
     row('longest pause of generate, prompt of 2,000, ms', ({ generatePauseMs }) => generatePauseMs, '50'),
     row('abort 100 ms into that prompt acts after, ms', ({ abortMs }) => abortMs, ''),
