@@ -1,7 +1,7 @@
 import type { Tensor } from '../tensor/tensor.ts'
 
 /** Bytes that are read and uploaded at a time: long enough for full speed, short beside any model. */
-const pieceBytes = 4 * 2 ** 20
+const pieceBytes = 2 ** 20
 /** Pieces on their way at once: one is read while others wait for the device, which may be at work. */
 const piecesAtOnce = 4
 

@@ -1,4 +1,5 @@
 import { mul, silu, siluMul, split } from '../tensor/ops/index.ts'
+import { scope } from '../tensor/scope.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { Block, type BlockNames } from './block.ts'
 import type { LinearLike, MLPLike } from './layerLike.ts'
@@ -79,7 +80,9 @@ export class GatedMLP extends Block<GatedMLPPart> {
 
   /** The same with products that `multiply` makes. */
   compute(x: Tensor, multiply: Multiply<GatedMLPPart>): Tensor {
-    return multiply('down', gated(this.activation, ...this.project(x, multiply)))
+    // Gate and values are the widest of a layer: they go before the next product.
+    const y = scope(() => gated(this.activation, ...this.project(x, multiply)))
+    return multiply('down', y)
   }
 
   /** Gate and values of x, each [..., intermediate]. */
