@@ -122,6 +122,32 @@ INLINE i32v sumPairs(i16v pairs) {
 #endif
 
 /*
+ * Where dotInt8 takes many instructions, what is used often has its bytes widened to 16 bits once:
+ *
+ *     widenHalf(bytes, half) = bytes 2·half and 2·half + 1 of each lane, 16 bits each
+ *     dotWide(sums, a, b) = sums + a₀·b₀ + a₁·b₁ of each lane
+ */
+#if defined(__SSE4_1__) && LANES < 16 && !defined(__AVXVNNI__)
+constexpr bool HAS_WIDE = true;
+
+INLINE i32v dotWide(i32v sums, u32v a, u32v b) {
+#if LANES == 8
+  return sums + (i32v)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#else
+  return sums + (i32v)_mm_madd_epi16((__m128i)a, (__m128i)b);
+#endif
+}
+#else
+constexpr bool HAS_WIDE = false;
+INLINE i32v dotWide(i32v sums, u32v, u32v) { return sums; }
+#endif
+
+INLINE u32v widenHalf(u32v bytes, int half) {
+  u32v high = half ? bytes : bytes << 16;
+  return ((u32v)((i32v)high >> 8) & 0xffff0000u) | ((u32v)((i32v)(high << 8) >> 24) & 0xffffu);
+}
+
+/*
  * Whether dotPairs is faster than dotCodes here. A relaxed dot product is one instruction or several, as the
  * machine has it; what it makes of u = 255 tells which: 4·255·127 is vpdpbusd, 4·(−1)·127 ARM's, and two
  * products cut off at 16 bits are x86 without either.

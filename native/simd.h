@@ -55,12 +55,6 @@
 #define INLINE static inline __attribute__((always_inline))
 /* One function for all who call it: what is rare would only make their code larger. */
 #define OUTLINE static inline __attribute__((noinline))
-/* One function in modules, which pages load. */
-#ifdef __wasm__
-#define OUTLINE_IN_MODULES OUTLINE
-#else
-#define OUTLINE_IN_MODULES INLINE
-#endif
 
 #include "parallel.h"
 #include "scratch.h"
@@ -107,6 +101,20 @@ template <class V> INLINE void opaque(V& v) {
   asm volatile("" : "+r"(v));
 #else
   (void)v;
+#endif
+}
+
+/*
+ * Keeps a sum of integers in the order it is written: GCC otherwise makes all products before it adds them,
+ * and keeps them in memory.
+ */
+template <class V> INLINE void inOrder(V& sums) {
+#if defined(__wasm__)
+  asm volatile("" : "+r"(sums));
+#elif LANES == 8 || defined(__SSE4_1__)
+  asm("" : "+x"(sums));
+#else
+  (void)sums;
 #endif
 }
 

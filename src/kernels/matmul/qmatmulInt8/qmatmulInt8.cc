@@ -6,6 +6,14 @@
 
 namespace LOWBIT_ISA {
 
+/* Of four codes, what lies in one of so many planes of a piece. */
+template <int planes>
+INLINE u32v int8Plane(u32v codes, int plane) {
+  if constexpr (planes == 1) return codes;
+  else if constexpr (HAS_WIDE) return widenHalf(codes, plane);
+  else return (codes >> (4 * plane)) & 0x0f0f0f0fu;
+}
+
 /* The panel of rows n .. n + INT8_COLS - 1 and of depth columns from k on, strip after strip. */
 template <int qtype, int planes, int groups>
 static void int8Fill(Int8Piece<planes, groups>* panel, const TiledWeights& w, int32_t n, int32_t k,
@@ -26,8 +34,7 @@ static void int8Fill(Int8Piece<planes, groups>* panel, const TiledWeights& w, in
           u32v codes = int8Quad<qtype>(run, j, 64);
 #pragma GCC unroll 2
           for (int plane = 0; plane < planes; plane++) {
-            storeAs(strip->codes[plane][quad + j] + c % INT8_STRIP * 4,
-                    planes == 1 ? codes : (codes >> (4 * plane)) & 0x0f0f0f0fu);
+            storeAs(strip->codes[plane][quad + j] + c % INT8_STRIP * 4, int8Plane<planes>(codes, plane));
           }
         }
       }
@@ -57,16 +64,16 @@ using Int8Fill = void (*)(typename Way::Piece*, const TiledWeights&, int32_t, in
  * Rows of x in one task, whole tiles: fewer where there are not panels enough to keep all threads busy to the
  * end, but so many that a panel is worth its making.
  */
-static int32_t int8TaskRows(int32_t M, int32_t panels) {
+static int32_t int8TaskRows(int32_t M, int32_t panels, int32_t tileRows) {
   int32_t blocks = ceilDivide(M, INT8_TASK_ROWS), wanted = ceilDivide(8 * threadCount(), panels);
   if (blocks < wanted) blocks = wanted < M / 96 ? wanted : M / 96;
-  return ceilDivide(ceilDivide(M, blocks > 1 ? blocks : 1), INT8_ROWS) * INT8_ROWS;
+  return ceilDivide(ceilDivide(M, blocks > 1 ? blocks : 1), tileRows) * tileRows;
 }
 
 template <class Way>
 static void int8Multiply(Int8Fill<Way> fill, const TiledWeights& w, const ByteRows& x, const float* bias,
                          float* y, int32_t M, int32_t N) {
-  int32_t panels = ceilDivide(N, INT8_COLS), taskRows = int8TaskRows(M, panels);
+  int32_t panels = ceilDivide(N, INT8_COLS), taskRows = int8TaskRows(M, panels, Way::rows);
   int32_t rowBlocks = ceilDivide(M, taskRows);
   parallelFor(rowBlocks * panels, [&](int32_t task) {
     auto* panel = (typename Way::Piece*)scratchHere<Int8Panel>().pieces;
@@ -76,8 +83,8 @@ static void int8Multiply(Int8Fill<Way> fill, const TiledWeights& w, const ByteRo
       depth = int8Depth(x, k, w.K);
       const Int8Runs runs = int8RunsOf(w, x, k, depth);
       fill(panel, w, n, k, depth, N);
-      for (int32_t m = first; m < last; m += INT8_ROWS) {
-        int32_t rows = last - m < INT8_ROWS ? last - m : INT8_ROWS;
+      for (int32_t m = first; m < last; m += Way::rows) {
+        int32_t rows = last - m < Way::rows ? last - m : Way::rows;
         Int8Block block;
         int8Gather<Way::bytes, Way::groups, Way::shared && Way::hasShift>(block, x, m, rows, k, runs);
         for (int32_t c = 0; c < cols; c += INT8_STRIP) {
@@ -85,7 +92,7 @@ static void int8Multiply(Int8Fill<Way> fill, const TiledWeights& w, const ByteRo
           const bool adds = k > 0 && x.groups > 1;
           const float* start = adds ? to : bias ? bias + n + c : nullptr;
           const typename Way::Piece* strip = panel + c / INT8_STRIP * INT8_PIECES;
-          int8Rows<Way, INT8_ROWS>(rows, strip, block, runs, start, adds ? N : 0, to, N, cols - c);
+          int8Rows<Way, Way::rows>(rows, strip, block, runs, start, adds ? N : 0, to, N, cols - c);
         }
       }
     }
@@ -136,7 +143,7 @@ static void qmatmulInt8Of(const TiledWeights& w, const ByteRows& x, const float*
    * Eight bits in pairs take two planes, which pays where a relaxed dot product would have to split them,
    * too. Of seven bits no two results fit 16 bits.
    */
-  if constexpr (HAS_PAIRS && (isBytes<qtype> ? INT8_MOST_PLANES == 2 : TileRun<qtype>::bits < 7)) {
+  if constexpr (HAS_PAIRS && (isBytes<qtype> ? INT8_OFFSET != 0 : TileRun<qtype>::bits < 7)) {
     if (pairsAreFaster()) return qmatmulInt8By<qtype, true>(w, x, bias, y, M, N);
   }
   qmatmulInt8By<qtype, false>(w, x, bias, y, M, N);

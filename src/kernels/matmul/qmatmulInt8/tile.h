@@ -16,7 +16,8 @@ constexpr int INT8_VECTORS = 2;
 constexpr int INT8_STRIP = INT8_VECTORS * LANES;
 /* Columns of a panel: two strips or more, which share what is gathered of x. */
 constexpr int INT8_COLS = LANES == 16 ? 64 : 32;
-constexpr int INT8_ROWS = LANES == 16 ? 6 : 4;
+/* Rows of a tile, at most: so many as registers allow. */
+constexpr int INT8_ROWS = LANES == 16 || HAS_WIDE ? 6 : 4;
 /*
  * Columns of K in a panel: so many that y is seldom read and written again between them, but that a panel
  * (400 KB with its scales) stays in the second-level cache; a thread of WebAssembly has less for all its
@@ -32,7 +33,8 @@ constexpr int INT8_TASK_ROWS = 516;
 
 /*
  * 32 columns of a strip, four after four of each row; int8 that is multiplied in pairs has a plane of low and
- * one of high four bits. Groups of 16 columns are two of a piece.
+ * one of high four bits, int8 that is widened (dotWide) one of the first two columns of each four and one of
+ * the others. Groups of 16 columns are two of a piece.
  */
 template <int planes, int groups> struct Int8Piece {
   uint8_t codes[planes][8][INT8_STRIP * 4];
@@ -41,7 +43,7 @@ template <int planes, int groups> struct Int8Piece {
 };
 
 /* One per thread, for pieces of as many planes as there may be. */
-constexpr int INT8_MOST_PLANES = HAS_PAIRS && INT8_OFFSET ? 2 : 1;
+constexpr int INT8_MOST_PLANES = HAS_WIDE || (HAS_PAIRS && INT8_OFFSET) ? 2 : 1;
 struct Int8Panel {
   alignas(64) uint8_t
       pieces[sizeof(Int8Piece<INT8_MOST_PLANES, 2>) * INT8_PIECES * (INT8_COLS / INT8_STRIP)];
@@ -54,6 +56,8 @@ struct Int8Panel {
 constexpr int INT8_RUNS = 2 * INT8_PIECES + 16;
 struct Int8Block {
   const uint8_t* codes[INT8_ROWS];
+  /* Where they are widened; their last piece is a whole one. */
+  alignas(64) int16_t wide[HAS_WIDE ? INT8_ROWS : 1][HAS_WIDE ? INT8_PIECES * 32 : 1];
   /* The scales of all rows, then their sums. */
   alignas(64) float factors[2 * INT8_ROWS][INT8_RUNS];
 };
@@ -92,10 +96,21 @@ template <int qtype, bool usePairs, int columns> struct Int8Way {
   static constexpr bool bytes = isBytes<qtype>, hasShift = isAffine<qtype>, pairs = usePairs;
   static constexpr bool longRuns = columns == MANY_PIECES, shared = columns == SHARED_SCALES;
   static constexpr int32_t offset = operandOffset<qtype>;
-  static constexpr int bits = bytes ? 4 : TileRun<qtype>::bits, planes = bytes && pairs ? 2 : 1;
+  static constexpr bool wide = bytes && HAS_WIDE;
+  static constexpr int bits = bytes ? 4 : TileRun<qtype>::bits, planes = bytes && (pairs || wide) ? 2 : 1;
   static constexpr int groups = columns == HALF_PIECES ? 2 : 1;
+  /* Pairs take registers for what they are multiplied by at the end of a group. */
+  static constexpr int rows = LANES == 16 || wide ? INT8_ROWS : 4;
   using Piece = Int8Piece<planes, groups>;
 };
+
+/* to = so many pieces of signed bytes, as numbers of 16 bits. */
+INLINE const uint8_t* int8Widen(const uint8_t* codes, int32_t pieces, int16_t* to) {
+  typedef int8_t i8v __attribute__((vector_size(LANES * 2)));
+  for (int32_t i = 0; i < pieces * 32; i += LANES * 2)
+    storeAs(to + i, __builtin_convertvector(loadAs<i8v>(codes + i), i16v));
+  return (const uint8_t*)to;
+}
 
 /*
  * The columns of x from k on. Where a tile has a row behind the last, it is that one again. Shifts of shared
@@ -109,6 +124,7 @@ OUTLINE void int8Gather(Int8Block& block, const ByteRows& x, int32_t m, int32_t 
   for (int32_t r = 0; r < rows + rows % 2; r++) {
     const size_t row = m + (r < rows ? r : rows - 1), group = row * x.groups + first;
     block.codes[r] = x.codes + row * x.stride + k;
+    if constexpr (bytes && HAS_WIDE) block.codes[r] = int8Widen(block.codes[r], run.pieces, block.wide[r]);
     for (int32_t i = 0; i <= runs; i += LANES) {
       f32v scale = loadUpTo(x.scale + group + i, runs - i), sum = loadUpTo(x.sum + group + i, runs - i);
       store(block.factors[r] + i, scale);
@@ -141,6 +157,30 @@ INLINE void int8Dots(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<1, groups
   }
 }
 
+/* The same of bytes that are widened; those of x, too. */
+template <int quads, int rows, int groups>
+INLINE void int8WideDots(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<2, groups>& w, int from,
+                         const uint8_t* const (&x)[rows]) {
+  for (int quad = 0; quad < quads; quad++) {
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; half++) {
+      u32v weights[INT8_VECTORS];
+#pragma GCC unroll 4
+      for (int v = 0; v < INT8_VECTORS; v++)
+        weights[v] = loadAs<u32v>(w.codes[half][from + quad] + v * LANES * 4);
+#pragma GCC unroll 8
+      for (int r = 0; r < rows; r++) {
+        u32v values = int8Splat(x[r] + 8 * quad + 4 * half);
+#pragma GCC unroll 4
+        for (int v = 0; v < INT8_VECTORS; v++) {
+          sums[r][v] = dotWide(sums[r][v], weights[v], values);
+          inOrder(sums[r][v]);
+        }
+      }
+    }
+  }
+}
+
 /* The same by dotPairs, of codes of so many bits: as many results of it as fit 16 bits at a time. */
 template <int bits, int quads, int rows, int planes, int groups>
 INLINE void int8Pairs(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<planes, groups>& w, int from,
@@ -163,7 +203,7 @@ INLINE void int8Pairs(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<planes, 
 #pragma GCC unroll 4
           for (int v = 0; v < INT8_VECTORS; v++) {
             pairs[r][v] += dotPairs(weights[v], values);
-            opaque(pairs[r][v]);
+            inOrder(pairs[r][v]);
           }
         }
       }
@@ -176,20 +216,31 @@ INLINE void int8Pairs(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<planes, 
   }
 }
 
+/* A copy of a tile's vectors, for functions of their own: what they are made in stays in registers. */
+template <class V, int rows> struct Int8Kept {
+  V of[rows][INT8_VECTORS];
+};
+template <class V, int rows> INLINE Int8Kept<V, rows> int8Keep(const V (&from)[rows][INT8_VECTORS]) {
+  Int8Kept<V, rows> kept;
+  for (int r = 0; r < rows; r++)
+    for (int v = 0; v < INT8_VECTORS; v++) kept.of[r][v] = from[r][v];
+  return kept;
+}
+
 /* Sums of `count` rows of a tile, kept as integers where y will lie. */
 template <int rows>
-OUTLINE void int8LoadSums(int32_t count, i32v (&sums)[rows][INT8_VECTORS], const float* y, size_t yStride,
+OUTLINE void int8LoadSums(int32_t count, Int8Kept<i32v, rows>& sums, const float* y, size_t yStride,
                           int32_t cols) {
   for (int r = 0; r < rows && r < count; r++)
     for (int v = 0; v < INT8_VECTORS; v++)
-      sums[r][v] = (i32v)loadUpTo(y + r * yStride + v * LANES, cols - v * LANES);
+      sums.of[r][v] = (i32v)loadUpTo(y + r * yStride + v * LANES, cols - v * LANES);
 }
 template <int rows>
-OUTLINE void int8StoreSums(int32_t count, const i32v (&sums)[rows][INT8_VECTORS], float* y, size_t yStride,
+OUTLINE void int8StoreSums(int32_t count, const Int8Kept<i32v, rows>& sums, float* y, size_t yStride,
                            int32_t cols) {
   for (int r = 0; r < rows && r < count; r++)
     for (int v = 0; v < INT8_VECTORS; v++)
-      storeUpTo(y + r * yStride + v * LANES, (f32v)sums[r][v], cols - v * LANES);
+      storeUpTo(y + r * yStride + v * LANES, (f32v)sums.of[r][v], cols - v * LANES);
 }
 
 /*
@@ -197,14 +248,14 @@ OUTLINE void int8StoreSums(int32_t count, const i32v (&sums)[rows][INT8_VECTORS]
  * K.
  */
 template <int rows>
-OUTLINE_IN_MODULES void int8End(int32_t count, const f32v (&totals)[rows][INT8_VECTORS], const float* start,
-                                size_t startStride, float* y, size_t yStride, int32_t cols) {
+OUTLINE void int8End(int32_t count, const Int8Kept<f32v, rows>& totals, const float* start,
+                     size_t startStride, float* y, size_t yStride, int32_t cols) {
 #pragma GCC unroll 8
   for (int r = 0; r < rows; r++) {
     if (r >= count) break;
 #pragma GCC unroll 4
     for (int v = 0; v < INT8_VECTORS; v++) {
-      f32v total = totals[r][v];
+      f32v total = totals.of[r][v];
       if (start) total += loadUpTo(start + r * startStride + v * LANES, cols - v * LANES);
       storeUpTo(y + r * yStride + v * LANES, total, cols - v * LANES);
     }
@@ -240,19 +291,26 @@ static void int8Tile(int32_t count, const typename Way::Piece* w, const Int8Bloc
 #pragma GCC unroll 4
         for (int v = 0; v < INT8_VECTORS; v++) sums[r][v] = int8Start<Way::offset>(sumOf(r));
       }
-      if (Way::longRuns && !runs.begins) int8LoadSums(count, sums, y, yStride, cols);
+      if (Way::longRuns && !runs.begins) {
+        Int8Kept<i32v, rows> before = {};
+        int8LoadSums(count, before, y, yStride, cols);
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; r++)
+          for (int v = 0; v < INT8_VECTORS; v++) sums[r][v] = before.of[r][v];
+      }
       /* The last piece of a run stays in w: scale and shift are the same in all of them. */
       for (int32_t left = pieces < runs.each ? pieces : runs.each;; w++) {
         opaque(w);
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++) opaque(x[r]);
-        if constexpr (Way::pairs) int8Pairs<Way::bits, quads>(sums, *w, g * quads, x);
+        if constexpr (Way::wide) int8WideDots<quads>(sums, *w, g * quads, x);
+        else if constexpr (Way::pairs) int8Pairs<Way::bits, quads>(sums, *w, g * quads, x);
         else int8Dots<Way::bytes, quads>(sums, *w, g * quads, x);
 #pragma GCC unroll 8
-        for (int r = 0; r < rows; r++) x[r] += 4 * quads;
+        for (int r = 0; r < rows; r++) x[r] += (Way::wide ? 8 : 4) * quads;
         if (!Way::longRuns || --left == 0) break;
       }
-      if (Way::longRuns && !runs.ends) return int8StoreSums(count, sums, y, yStride, cols);
+      if (Way::longRuns && !runs.ends) return int8StoreSums(count, int8Keep(sums), y, yStride, cols);
       if constexpr (Way::shared) {
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++) {
@@ -284,7 +342,7 @@ static void int8Tile(int32_t count, const typename Way::Piece* w, const Int8Bloc
       }
     }
   }
-  int8End(count, totals, start, startStride, y, yStride, cols);
+  int8End(count, int8Keep(totals), start, startStride, y, yStride, cols);
 }
 
 /* int8Tile with the number of rows as a constant, an even one. */
