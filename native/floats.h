@@ -118,7 +118,7 @@ template <int dtype> INLINE void storeFloat(void* p, size_t index, f32v v) {
     return storeAs((uint16_t*)p + index, __builtin_convertvector(encodeSmall<FLOAT16, f32v, u32v>(v), u16v));
   }
   if constexpr (dtype >= FLOAT8_E4M3FN) {
-    return storeAs((uint8_t*)p + index, __builtin_convertvector(encodeSmall<dtype, f32v, u32v>(v), u8v));
+    return storeAs((uint8_t*)p + index, narrowBytes((i32v)encodeSmall<dtype, f32v, u32v>(v)));
   }
 }
 

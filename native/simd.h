@@ -147,7 +147,24 @@ INLINE i32v widenBytes(u8v bytes) {
 #endif
 }
 
-/* LANES numbers of 16 bits likewise. */
+/* The lowest byte of each lane, by name as well. */
+INLINE u8v narrowBytes(i32v words) {
+#if LANES == 16
+  return (u8v)_mm512_cvtepi32_epi8((__m512i)words);
+#elif LANES == 8
+  const __m256i order = _mm256_set1_epi64x(0x0c080400);
+  const __m256i four = _mm256_shuffle_epi8((__m256i)words, order);
+  const __m128i all = _mm_unpacklo_epi32(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1));
+  return __builtin_bit_cast(u8v, _mm_cvtsi128_si64(all));
+#elif defined(__SSE4_1__)
+  const __m128i order = _mm_set1_epi32(0x0c080400);
+  return __builtin_bit_cast(u8v, _mm_cvtsi128_si32(_mm_shuffle_epi8((__m128i)words, order)));
+#else
+  return __builtin_convertvector(words, u8v);
+#endif
+}
+
+/* LANES numbers of 16 bits as integers. */
 INLINE u32v widenHalves(u16v halves) {
 #if LANES == 16
   return (u32v)_mm512_cvtepu16_epi32((__m256i)halves);

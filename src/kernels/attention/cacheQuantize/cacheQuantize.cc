@@ -50,7 +50,7 @@ struct CacheHead {
         f32v factor = load(block.scale + c - i + j), least = load(block.shift + c - i + j);
         f32v steps = roundHalfEven((load(x + c - i + j) - least) / factor);
         i32v code = convert(select(factor > 0, min(splat(high), max(splat(low), steps)), f32v{}));
-        storeAs(run + j, __builtin_convertvector(code, u8v));
+        storeAs(run + j, narrowBytes(code));
       }
       uint8_t* to = row + codeBytes(c, bits);
       if (bits == 8) {

@@ -14,7 +14,7 @@ static int32_t roundGroup(const float* x, int32_t n, float inv, uint8_t* codes) 
     // Exact, and one instruction: adding 1.5 · 2²³ leaves the rounded number in the low bits. Levels above
     // 127 may round to 128.
     i32v code = (i32v)(max(splat(-127.0f), min(splat(127.0f), load(x + i) * inv)) + shifter) - (i32v)shifter;
-    storeAs(codes + i, __builtin_convertvector(code, u8v));
+    storeAs(codes + i, narrowBytes(code));
     sums += code;
   }
   int32_t total = sum(sums);
