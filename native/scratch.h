@@ -23,7 +23,10 @@ template <class T> INLINE T& scratchHere() {
   return *mine;
 #else
   alignas(64) static thread_local T mine;
-  return mine;
+  /* GCC would rather look up a thread's address again, even in a loop, than keep it. */
+  T* here = &mine;
+  asm("" : "+r"(here));
+  return *here;
 #endif
 }
 

@@ -83,7 +83,7 @@ template <bool isFloat8> struct CodeRange {
       withFloat8(float8, [&](auto type) { storeFloat<decltype(type)::value>(codes, 0, clamp(x)); });
     } else {
       f32v whole = select(x == x, roundHalfEven(x) + z, splat(z));
-      storeAs(codes, __builtin_convertvector(convert(clamp(whole)), u8v));
+      storeAs(codes, narrowBytes(convert(clamp(whole))));
     }
   }
 
