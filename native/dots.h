@@ -148,6 +148,38 @@ INLINE u32v widenHalf(u32v bytes, int half) {
 }
 
 /*
+ * Where dotInt8 takes many instructions, two do for factors of which more is known: dotCodes, and
+ *
+ *     dotMagnitudes(sums, |x|, x, w) = sums + Σ x·w         x −128 … 127, w −127 … 127
+ *
+ * |−128| is 128 as an unsigned byte; sums of two products, 2·128·127, fit 16 bits. Of w = −128 the sign
+ * would stay.
+ */
+#if defined(__SSE4_1__) && LANES < 16 && !defined(__AVXVNNI__)
+constexpr bool HAS_MAGNITUDES = true;
+
+INLINE u32v magnitudes(u32v x) {
+#if LANES == 8
+  return (u32v)_mm256_abs_epi8((__m256i)x);
+#else
+  return (u32v)_mm_abs_epi8((__m128i)x);
+#endif
+}
+
+INLINE i32v dotMagnitudes(i32v sums, u32v magnitudes, u32v x, u32v w) {
+#if LANES == 8
+  return dotCodes(sums, magnitudes, (u32v)_mm256_sign_epi8((__m256i)w, (__m256i)x));
+#else
+  return dotCodes(sums, magnitudes, (u32v)_mm_sign_epi8((__m128i)w, (__m128i)x));
+#endif
+}
+#else
+constexpr bool HAS_MAGNITUDES = false;
+INLINE u32v magnitudes(u32v x) { return x; }
+INLINE i32v dotMagnitudes(i32v sums, u32v, u32v, u32v) { return sums; }
+#endif
+
+/*
  * Whether dotPairs is faster than dotCodes here. A relaxed dot product is one instruction or several, as the
  * machine has it; what it makes of u = 255 tells which: 4·255·127 is vpdpbusd, 4·(−1)·127 ARM's, and two
  * products cut off at 16 bits are x86 without either.

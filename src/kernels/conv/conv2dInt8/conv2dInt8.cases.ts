@@ -19,6 +19,16 @@ const outputs: Output[] = [
   { withBias: true, codes: false, range: [0, Infinity] },
 ]
 
+/**
+ * The least code of pixels and of weights, never both −128: where pixels are not negative, or weights not
+ * −128, some instruction sets take other products.
+ */
+const leastCodes: readonly (readonly [pixels: number, weights: number])[] = [
+  [-128, -127],
+  [0, -128],
+  [-127, -128],
+]
+
 /** Codes of any bits, the extreme ones often. */
 function randomCodes(random: Random, length: number, least: number): Uint8Array {
   return Uint8Array.from({ length }, () => {
@@ -40,18 +50,20 @@ function laidTiles(codes: Uint8Array, sizes: SizedConv['sizes']): Uint8Array {
   return tiles
 }
 
-function int8Case({ name, sizes, counts: [x, w, y], operations }: SizedConv, output: Output): KernelCase {
+function int8Case(conv: SizedConv, output: Output, [leastPixel, leastWeight] = leastCodes[0]): KernelCase {
+  const { name, sizes, counts, operations } = conv
+  const [x, w, y] = counts
   const { withBias, codes, range } = output
   const [outChannels, taps] = [sizes[4], sizes[7] * sizes[8]]
   const columns = laidColumns(sizes[1] / sizes[15], sizes[7], sizes[8])
   const last = range[1] === Infinity ? '' : ` to ${range[1]}`
+  const limits = range[0] === 0 ? ` from 0${last}` : ''
   return {
-    name: `${name}${withBias ? ' bias' : ''}${codes ? ' codes' : ''}${range[0] === 0 ? ` from 0${last}` : ''}`,
+    name: `${name} pixels from ${leastPixel}${withBias ? ' bias' : ''}${codes ? ' codes' : ''}${limits}`,
     args: (random) => [
-      randomCodes(random, x, -128),
+      randomCodes(random, x, leastPixel),
       Float32Array.of(0.02),
-      // Weights and pixels are not both −128.
-      laidTiles(randomCodes(random, w, -127), sizes),
+      laidTiles(randomCodes(random, w, leastWeight), sizes),
       Float32Array.from({ length: outChannels }, () => 0.002 * (1 + random.uniform())),
       withBias ? Float32Array.from({ length: outChannels }, () => random.normal()) : null,
       codes ? Float32Array.of(0.03 * Math.sqrt((sizes[1] / sizes[15]) * taps)) : null,
@@ -63,13 +75,15 @@ function int8Case({ name, sizes, counts: [x, w, y], operations }: SizedConv, out
     tolerance: () => 'exact',
     work: { operations, bytes: x + w + y },
     defects: {
-      ...(y > 8 && {
-        'a bit of the first channel': (args: KernelArg[]) =>
-          args.with(
-            2,
-            (args[2] as Uint8Array).map((byte, i) => (i % 64 < 4 && i < 16 * columns ? byte ^ 64 : byte)),
-          ),
-      }),
+      // Of one channel all values may lie at a bound.
+      ...(y > 8 &&
+        range[0] !== 0 && {
+          'a bit of the first channel': (args: KernelArg[]) =>
+            args.with(
+              2,
+              (args[2] as Uint8Array).map((byte, i) => (i % 64 < 4 && i < 16 * columns ? byte ^ 64 : byte)),
+            ),
+        }),
       ...(y > 8 && withBias && { 'bias forgotten': (args: KernelArg[]) => args.with(4, null) }),
       ...(y > 30 && range[0] === 0 && { 'no range': (args: KernelArg[]) => args.with(8, -Infinity) }),
       ...(x > 1 &&
@@ -90,6 +104,11 @@ const others: SizedConv[] = [
   { channels: [600, 6], image: [3, 90], kernel: [3, 3], padding: [1, 1] },
   { channels: [1, 600], image: [6, 6], kernel: [3, 3], batch: 2 },
   { channels: [16, 4], image: [2, 2], kernel: [1, 1], stride: [2, 2], batch: 2 },
+  { channels: [5, 10], image: [30, 23], kernel: [5, 5], stride: [3, 3], padding: [2, 2], groups: 5 },
+  { channels: [3, 3], image: [5, 8], kernel: [3, 3], padding: [1, 1], groups: 3, batch: 2 },
+  { channels: [1, 14], image: [38, 21], kernel: [1, 1], batch: 2 },
+  { channels: [2, 2], image: [150, 300], kernel: [3, 3], stride: [1, 2], padding: [1, 1], groups: 2 },
+  { channels: [2, 2], image: [150, 300], kernel: [3, 3], dilation: [2, 1], padding: [0, 1], groups: 2 },
   { channels: [4, 4], image: [1, 500], kernel: [1, 9], padding: [0, 32], dilation: [1, 8], groups: 2 },
 ].map((conv) => sized(conv as Parameters<typeof sized>[0]))
 
@@ -106,6 +125,9 @@ const layers: SizedConv[] = [
 
 export const cases: KernelCase[] = [...convs, ...others].flatMap((conv, i) => [
   int8Case(conv, outputs[i % 4]),
-  int8Case(conv, outputs[(i + 1) % 4]),
+  int8Case(conv, outputs[(i + 1) % 4], leastCodes[i % 4 === 0 ? 1 : 0]),
+  int8Case(conv, outputs[0], leastCodes[1 + (i % 2)]),
 ])
-export const benchmarks: KernelCase[] = layers.map((conv) => int8Case(conv, outputs[2]))
+export const benchmarks: KernelCase[] = layers.map((conv, i) =>
+  int8Case(conv, outputs[2], leastCodes[i % 6 === 1 ? 0 : 1]),
+)

@@ -1,4 +1,5 @@
 #include "../../quantize/clampInt8/bounds.h"
+#include "singles.h"
 #include "tile.h"
 
 namespace LOWBIT_ISA {
@@ -17,12 +18,12 @@ constexpr int32_t PANEL_WORDS = 1 << 15, BLOCK_POSITIONS = 1 << 13, TASK_CHANNEL
  * a panel.
  */
 constexpr int32_t LINE_BYTES = 1 << 14, STAGED_BYTES = TILE_CHANNELS * 4 * BLOCK_POSITIONS;
-constexpr int32_t MAX_STEPS = 1 << 12;
+constexpr int32_t SCRATCH_LINES = 4 * (LINE_BYTES + 2 * LINE_STEP), MAX_STEPS = 1 << 12;
 
 /* One per thread, in the memory of `Blocks`. */
 struct ConvScratch {
   alignas(64) uint32_t panel[PANEL_WORDS + 2 * LINE_STEP];
-  alignas(64) uint8_t lines[4 * (LINE_BYTES + 2 * LINE_STEP)];
+  alignas(64) uint8_t lines[SCRATCH_LINES];
   alignas(64) int32_t sums[TASK_CHANNELS * LINE_STEP];
   Channel channels[TASK_CHANNELS];
   Step steps[MAX_STEPS];
@@ -32,21 +33,9 @@ struct ConvScratch {
 };
 
 static_assert(sizeof(ConvScratch) <= sizeof(Blocks), "it lies where products of floats have theirs");
-
-/* All that a task knows of the whole. */
-struct Conv {
-  ConvSizes s;
-  Layout in, out;
-  Line line;
-  const uint8_t *x, *w;
-  const float *xScale, *wScale, *bias, *yScale;
-  uint8_t* y;
-  Range range;
-  int32_t inGroup, outGroup;
-  /* A quad is four channels of a tap, or four rows of a single channel's kernel. */
-  bool byRows;
-  int32_t quads, wordsPerRow;
-};
+#if LANES == 8
+static_assert(sizeof(SinglesScratch) <= sizeof(Blocks), "it lies there, too");
+#endif
 
 static void describeChannels(const Conv& c, int32_t first, int32_t count, Channel* channels) {
   for (int32_t tile = first / 16; tile * 16 < first + count; tile++) {
@@ -67,11 +56,24 @@ static void describeChannels(const Conv& c, int32_t first, int32_t count, Channe
   }
 }
 
-INLINE int32_t roundUp(int32_t a, int32_t b) { return ceilDivide(a, b) * b; }
+/* Whether weights of such channels are −128. */
+static bool hasLeast(const Conv& c, int32_t first, int32_t count) {
+  const size_t tile = (size_t)c.wordsPerRow * 16;
+  const uint32_t* words = (const uint32_t*)c.w;
+  i32v found = {};
+  for (size_t i = first / 16 * tile; i < ceilDivide(first + count, 16) * tile; i += LANES) {
+    /* A byte that is 0 is the lowest that borrows. */
+    const u32v others = loadAs<u32v>(words + i) ^ (uint32_t)(EACH_BYTE << 7);
+    found |= (i32v)((others - (uint32_t)EACH_BYTE) & ~others & (uint32_t)(EACH_BYTE << 7));
+  }
+  return any(found != 0);
+}
 
 /* How a task is cut: positions of a block, words of a plane of its panel, quads of a panel. */
 struct Cut {
   int32_t positions, planeWords, planes, quads;
+  /* Where a window is a pixel, all that a tile meets lies together; else a plane is a line. */
+  bool byTiles;
 
   Cut(const Conv& c, int32_t wanted) {
     const Line& l = c.line;
@@ -89,7 +91,11 @@ struct Cut {
     quads = PANEL_WORDS / (planes * planeWords);
     if (quads > MAX_STEPS / taps) quads = MAX_STEPS / taps;
     if (quads > c.quads) quads = c.quads;
+    byTiles = !c.byRows && planes == 1 && taps == 1;
   }
+
+  /* From one tile of the panel of so many quads to the next. */
+  size_t tileWords(int32_t quads) const { return byTiles ? (size_t)quads * TILE_PIXELS : TILE_PIXELS; }
 };
 
 /* Bytes of a phase of a line for so many positions. */
@@ -116,16 +122,20 @@ static void interleaveRows(const Conv& c, const Cut& cut, int32_t count, const u
     const uint8_t* lines[4];
     for (int32_t j = 0; j < 4; j++, rowLines++)
       lines[j] = phases + rowLines->w * phaseBytes(c.line, count) + rowLines->x;
-    interleave(lines, reach, reach, panel);
+    interleave(lines, reach, phases + SCRATCH_LINES, TILE_PIXELS, panel);
   }
 }
 
-/* The panel of quads q … q + quads − 1 of a group at `count` positions from `first` on. */
-static void fillPanel(const Conv& c, const Cut& cut, int32_t sample, int32_t group, int32_t q, int32_t quads,
+/*
+ * The panel of quads q … q + quads − 1 of a group at `count` positions from `first` on. Returns whether no
+ * pixel is negative, where that makes a difference.
+ */
+static bool fillPanel(const Conv& c, const Cut& cut, int32_t sample, int32_t group, int32_t q, int32_t quads,
                       int32_t first, int32_t count, ConvScratch& scratch) {
   const Line& l = c.line;
   const uint8_t* planes = c.x + sample * c.in.sample + (size_t)group * c.inGroup * c.in.plane;
-  const uint8_t* lines[4];
+  const uint8_t *lines[4], *scratchEnd = scratch.lines + SCRATCH_LINES;
+  bool codes = true;
   const int32_t phases = l.rowPhases * l.colPhases, length = count + l.reach, col = first % l.width;
   const bool direct = c.s.kernelHeight * c.s.kernelWidth * c.s.strideWidth * c.s.strideHeight == 1 &&
                       c.s.paddingHeight + c.s.paddingWidth == 0 && col + count <= l.width;
@@ -142,8 +152,10 @@ static void fillPanel(const Conv& c, const Cut& cut, int32_t sample, int32_t gro
       if (!direct)
         fillLine(plane, c.in, c.s, l, i % phases / l.colPhases, i % l.colPhases, first, length, line);
     }
-    interleave(lines, length, length, scratch.panel + i * cut.planeWords);
+    uint32_t* words = scratch.panel + i * (cut.byTiles ? TILE_PIXELS : cut.planeWords);
+    codes &= interleave(lines, length, direct ? c.xEnd : scratchEnd, cut.tileWords(quads), words);
   }
+  return codes;
 }
 
 /* What the quads of a panel meet; returns how many steps. */
@@ -162,7 +174,8 @@ static int32_t listSteps(const Conv& c, const Cut& cut, int32_t q, int32_t quads
         const int32_t down = i * s.dilationHeight, across = j * s.dilationWidth;
         const int32_t rowPlane = quad * (cut.planes / l.colPhases) + down % s.strideHeight;
         const int32_t plane = rowPlane * l.colPhases + across % s.strideWidth;
-        steps[count++] = {plane * cut.planeWords + down / s.strideHeight * l.width + across / s.strideWidth,
+        const int32_t place = plane * (cut.byTiles ? TILE_PIXELS : cut.planeWords);
+        steps[count++] = {place + down / s.strideHeight * l.width + across / s.strideWidth,
                           ((i * s.kernelWidth + j) * c.quads + q + quad) * 16};
       }
     }
@@ -200,6 +213,8 @@ static void convolve(const Conv& c, const Cut& cut, int32_t sample, int32_t grou
                      ConvScratch& scratch) {
   const int32_t bytes = c.range.codes ? 1 : 4, step = rows == 1 ? 1 : TILE_CHANNELS;
   const size_t plane = c.out.plane * bytes;
+  const bool least = HAS_MAGNITUDES && !c.byRows && hasLeast(c, channel, rows);
+  Factors factors = ANY_FACTORS;
   uint8_t* y = c.y + (sample * c.out.sample + channel * c.out.plane) * bytes;
   for (int32_t at = first; at < end; at += cut.positions) {
     const int32_t count = end - at < cut.positions ? end - at : cut.positions, row = at / c.line.width;
@@ -213,8 +228,10 @@ static void convolve(const Conv& c, const Cut& cut, int32_t sample, int32_t grou
         fillPhases(c, sample, group, at, count, scratch.lines);
         interleaveRows(c, cut, count, scratch.lines, scratch.rowLines, scratch.panel);
       } else {
-        fillPanel(c, cut, sample, group, q, quads, at, count, scratch);
+        const bool codes = fillPanel(c, cut, sample, group, q, quads, at, count, scratch);
+        factors = codes ? CODES : least ? ANY_FACTORS : MAGNITUDES;
       }
+      const size_t tileWords = cut.tileWords(quads);
       for (int32_t m = 0; m < rows; m += step) {
         uint8_t* to = y + m * plane;
         const int32_t some = rows - m < step ? rows - m : step;
@@ -222,8 +239,8 @@ static void convolve(const Conv& c, const Cut& cut, int32_t sample, int32_t grou
         int32_t* sums = scratch.sums + m * TILE_PIXELS;
         const size_t sumStride = (size_t)roundUp(rows, step) * TILE_PIXELS;
         const size_t stride = whole ? plane : (size_t)cut.positions * bytes;
-        const TileRow tiles = {scratch.steps, steps, scratch.panel, channels + m, some,  q == 0,
-                               last,          sums,  sumStride,     c.range,      place, stride};
+        const TileRow tiles = {scratch.steps, steps, scratch.panel, tileWords, factors, channels + m, some,
+                               q == 0,        last,  sums,          sumStride, c.range, place,        stride};
         if (step == 1) multiplyRow<1>(tiles, count);
         else multiplyRow<TILE_CHANNELS>(tiles, count);
         if (whole || !last) continue;
@@ -259,8 +276,9 @@ static void convolveSingles(const Conv& c, const Cut& cut, int32_t sample, int32
         interleaveRows(c, cut, count, scratch.lines + j * lineBytes, scratch.rowLines,
                        scratch.panel + j * panelWords);
       for (int32_t j = 0; j < some; j++)
-        multiplyRow<1>({scratch.steps, steps, scratch.panel + j * panelWords, described + i + j, 1, true, true,
-                        scratch.sums, 0, c.range, scratch.staged + j * stagedBytes, 0},
+        multiplyRow<1>({scratch.steps, steps, scratch.panel + j * panelWords, TILE_PIXELS, ANY_FACTORS,
+                        described + i + j, 1, true, true, scratch.sums, 0, c.range,
+                        scratch.staged + j * stagedBytes, 0},
                        count);
       uint8_t* y = c.y + (sample * c.out.sample + (channel + i) * c.out.plane) * bytes;
       for (int32_t j = 0; j < some; j++, y += c.out.plane * bytes)
@@ -285,7 +303,9 @@ void conv2dInt8(const uint8_t* x, const float* xScale, const uint8_t* w, const f
   Layout out = {outChannels * outPlane, outPlane, (size_t)outWidth, outHeight, outWidth};
   ConvSizes s = {batch, inChannels, inHeight, inWidth, outChannels, outHeight, outWidth, kernelHeight, kernelWidth,
                  strideHeight, strideWidth, paddingHeight, paddingWidth, dilationHeight, dilationWidth, groups};
-  if (kernelHeight * kernelWidth * strideHeight * strideWidth == 1 && paddingHeight + paddingWidth == 0) {
+  const bool singlePixels =
+      kernelHeight * kernelWidth * strideHeight * strideWidth == 1 && paddingHeight + paddingWidth == 0;
+  if (singlePixels) {
     /* Of small images, all as one line, a row for each; of larger ones, a row is the line. */
     const int32_t rows = inPlane < 1024 ? batch : 1;
     in = {in.sample, inPlane, rows > 1 ? in.sample : inPlane, rows, (int32_t)inPlane};
@@ -293,7 +313,8 @@ void conv2dInt8(const uint8_t* x, const float* xScale, const uint8_t* w, const f
     s.batch = batch / rows, s.outHeight = rows, s.outWidth = (int32_t)outPlane;
   }
   const Range range = {low, high, yScale != nullptr, 1};
-  Conv c = {s, in, out, Line(s), x, w, xScale, wScale, bias, yScale, (uint8_t*)y, range};
+  const uint8_t* xEnd = x + batch * inChannels * inPlane;
+  Conv c = {s, in, out, Line(s), x, xEnd, w, xScale, wScale, bias, yScale, (uint8_t*)y, range};
   c.inGroup = inChannels / groups, c.outGroup = outChannels / groups;
   c.byRows = c.inGroup == 1;
   c.quads = ceilDivide(c.byRows ? kernelHeight : c.inGroup, 4);
@@ -313,6 +334,11 @@ void conv2dInt8(const uint8_t* x, const float* xScale, const uint8_t* w, const f
   const int32_t threads = threadCount();
   const int32_t most = cycles < 80000.0 * threads ? (int32_t)(cycles / 20000) : 4 * threads;
   const int32_t wanted = threads == 1 || most < 2 ? 1 : roundUp(most, threads);
+#if LANES == 8
+  const Image image(s);
+  if (c.byRows && !singlePixels && c.range.codes && readsRows(s, image))
+    return convolveRows(c, image, wanted);
+#endif
   const int32_t parts = ceilDivide(wanted, wholes);
   const int32_t positionParts = tiles >= 4 * parts ? parts : 1;
   const int32_t partTiles = ceilDivide(tiles, positionParts);

@@ -87,7 +87,16 @@ static void placeBytes(const uint8_t* from, int32_t count, uint8_t* to) {
   for (int32_t i = 0; i < count; i += 64)
     _mm512_mask_storeu_epi8(to + i, firstBytes(count - i), _mm512_loadu_si512(from + i));
 #else
-  __builtin_memcpy(to, from, count);
+  const auto copy = [&](auto bytes) {
+    constexpr int32_t size = decltype(bytes)::value;
+    int32_t i = 0;
+    for (; i + size <= count; i += size) __builtin_memcpy(to + i, from + i, size);
+    if (i < count) __builtin_memcpy(to + count - size, from + count - size, size);
+  };
+  if (count >= 16) copy(Constant<16>{});
+  else if (count >= 8) copy(Constant<8>{});
+  else if (count >= 4) copy(Constant<4>{});
+  else for (int32_t i = 0; i < count; i++) to[i] = from[i];
 #endif
 }
 
@@ -106,11 +115,19 @@ static void fillRow(const uint8_t* row, int32_t step, int32_t first, int32_t end
     storeAs(to + i, _mm512_cvtepi16_epi8(_mm512_maskz_loadu_epi8(mask, row + 2 * i)));
   }
 #endif
-  if (i < count) {
-    __builtin_memset(to, 0, count);
-    if (step == 1 && end > first) __builtin_memcpy(to + first, row + first, end - first);
-    else for (i = first; i < end; i++) to[i] = row[i * (ptrdiff_t)step];
+  if (i >= count) return;
+  if (end < first) end = first;
+  __builtin_memset(to, 0, first);
+  __builtin_memset(to + end, 0, count - end);
+  if (step == 1) return placeBytes(row + first, end - first, to + first);
+  i = first;
+  typedef uint8_t bytes16 __attribute__((vector_size(16)));
+  for (; step == 2 && i + 16 < end; i += 16) {
+    const bytes16 a = loadAs<bytes16>(row + 2 * i), b = loadAs<bytes16>(row + 2 * i + 16);
+    storeAs(to + i,
+            __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30));
   }
+  for (; i < end; i++) to[i] = row[i * (ptrdiff_t)step];
 }
 
 /* to [count] = the bytes of phase (a, b) of a plane from `position` on, 0 outside of the image. */
@@ -161,14 +178,31 @@ INLINE __m512i wordColumns() {
 }
 #endif
 
+#if LANES == 8
+/* 32 bytes, of which the first `count` are there, zeros behind them; nothing from `end` on is read. */
+INLINE __m256i loadBytes(const uint8_t* p, int32_t count, const uint8_t* end) {
+  if (count >= 32) return loadAs<__m256i>(p);
+  alignas(32) uint8_t some[32] = {};
+  if (end - p < 32) {
+    __builtin_memcpy(some, p, count);
+    return loadAs<__m256i>(some);
+  }
+  const __m256i places = _mm256_set_epi8(31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15,
+                                         14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  return _mm256_and_si256(loadAs<__m256i>(p), _mm256_cmpgt_epi8(_mm256_set1_epi8((char)count), places));
+}
+#endif
+
 /*
  * words [count] = byte j of four lines in byte j of each, moved up by INT8_OFFSET; whole steps are written,
- * of lines only their first `known` bytes are read.
+ * `tileWords` from one tile of TILE_PIXELS to the next. Lines may be read up to `end`, where their memory
+ * does. Returns whether no byte is negative, where that makes a difference.
  */
-static void interleave(const uint8_t* const lines[4], int32_t count, int32_t known, uint32_t* words) {
+static bool interleave(const uint8_t* const lines[4], int32_t count, const uint8_t* end, size_t tileWords,
+                       uint32_t* words) {
 #if LANES == 16
-  for (int32_t i = 0; i < count; i += 64, words += 64) {
-    const uint64_t mask = known - i >= 64 ? ~0ull : known > i ? (1ull << (known - i)) - 1 : 0;
+  for (int32_t i = 0; i < count; i += 64, words += tileWords) {
+    const uint64_t mask = firstBytes(count - i);
     __m512i bytes[4];
     for (int j = 0; j < 4; j++) {
       __m512i loaded = _mm512_maskz_loadu_epi8(mask, lines[j] + i);
@@ -183,14 +217,41 @@ static void interleave(const uint8_t* const lines[4], int32_t count, int32_t kno
     _mm512_storeu_si512(words + 32, _mm512_unpacklo_epi16(high01, high23));
     _mm512_storeu_si512(words + 48, _mm512_unpackhi_epi16(high01, high23));
   }
+  return false;
+#elif LANES == 8
+  __m256i all = {};
+  for (int32_t i = 0; i < count; i += 32, words += 2 * tileWords) {
+    __m256i bytes[4];
+    for (int j = 0; j < 4; j++) {
+      bytes[j] = loadBytes(lines[j] + i, count - i, end);
+      all = _mm256_or_si256(all, bytes[j]);
+      bytes[j] = _mm256_permute4x64_epi64(bytes[j], 0xd8);
+      if (INT8_OFFSET) bytes[j] = _mm256_xor_si256(bytes[j], _mm256_set1_epi8((char)INT8_OFFSET));
+    }
+    const __m256i low01 = _mm256_unpacklo_epi8(bytes[0], bytes[1]);
+    const __m256i high01 = _mm256_unpackhi_epi8(bytes[0], bytes[1]);
+    const __m256i low23 = _mm256_unpacklo_epi8(bytes[2], bytes[3]);
+    const __m256i high23 = _mm256_unpackhi_epi8(bytes[2], bytes[3]);
+    const auto store = [&](uint32_t* to, __m256i a, __m256i b) {
+      const __m256i low = _mm256_unpacklo_epi16(a, b), high = _mm256_unpackhi_epi16(a, b);
+      storeAs(to, _mm256_permute2x128_si256(low, high, 0x20));
+      storeAs(to + 8, _mm256_permute2x128_si256(low, high, 0x31));
+    };
+    store(words, low01, low23);
+    store(words + tileWords, high01, high23);
+  }
+  return _mm256_movemask_epi8(all) == 0;
 #else
   typedef uint8_t bytes16 __attribute__((vector_size(16)));
   typedef uint16_t halves8 __attribute__((vector_size(16)));
-  for (int32_t i = 0; i < count; i += 16, words += 16) {
+  static_assert(16 % TILE_PIXELS == 0, "tiles are stored whole");
+  bytes16 all = {};
+  for (int32_t i = 0; i < count; i += 16, words += 16 / TILE_PIXELS * tileWords) {
     bytes16 bytes[4] = {};
     for (int j = 0; j < 4; j++) {
-      if (known - i >= 16) bytes[j] = loadAs<bytes16>(lines[j] + i);
-      else for (int32_t k = i; k < known; k++) bytes[j][k - i] = lines[j][k];
+      if (count - i >= 16 || end - lines[j] - i >= 16) bytes[j] = loadAs<bytes16>(lines[j] + i);
+      else for (int32_t k = i; k < count; k++) bytes[j][k - i] = lines[j][k];
+      if (HAS_MAGNITUDES) all |= bytes[j];
       bytes[j] ^= (uint8_t)INT8_OFFSET;
     }
     auto low = [](bytes16 a, bytes16 b) {
@@ -200,13 +261,15 @@ static void interleave(const uint8_t* const lines[4], int32_t count, int32_t kno
       return (halves8)__builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15,
                                               31);
     };
-    auto store = [&](int at, halves8 a, halves8 b) {
-      storeAs(words + at, __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11));
-      storeAs(words + at + 4, __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15));
+    auto store = [&](uint32_t* at, halves8 a, halves8 b) {
+      storeAs(at, __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11));
+      storeAs(at + 4, __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15));
     };
-    store(0, low(bytes[0], bytes[1]), low(bytes[2], bytes[3]));
-    store(8, high(bytes[0], bytes[1]), high(bytes[2], bytes[3]));
+    store(words, low(bytes[0], bytes[1]), low(bytes[2], bytes[3]));
+    store(words + 8 / TILE_PIXELS * tileWords, high(bytes[0], bytes[1]), high(bytes[2], bytes[3]));
   }
+  typedef uint64_t words2 __attribute__((vector_size(16)));
+  return HAS_MAGNITUDES && ((((words2)all)[0] | ((words2)all)[1]) & EACH_BYTE << 7) == 0;
 #endif
 }
 

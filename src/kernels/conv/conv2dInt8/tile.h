@@ -1,7 +1,7 @@
 #pragma once
-#include "lines.h"
+#include "conv.h"
 
-/* Sums of a tile, and what they become. */
+/* Sums of a tile. */
 
 namespace LOWBIT_ISA {
 
@@ -10,54 +10,19 @@ struct Step {
   int32_t x, w;
 };
 
-/* How the sums of a channel become values: value = (float)(start + sum) · factor + bias. */
-struct Channel {
-  float factor, bias;
-  int32_t start;
-  const uint32_t* w;
-};
-
-/* What values are limited to; of codes, the bounds as codes and the reciprocal of their scale. */
-struct Range {
-  float low, high;
-  bool codes;
-  float inverse;
-};
-
-/* The first `count` values as the nearest codes, or as they are. */
-template <int vectors>
-INLINE void storeValues(f32v (&values)[vectors], const Range& range, int32_t count, uint8_t* to) {
-  if (range.codes) for (int v = 0; v < vectors; v++) values[v] *= range.inverse;
-#if LANES == 16
-  if (range.codes) {
-    /* What is too large for an int32 would become the least one; packing cuts off all else. */
-    __m512i whole[4] = {};
-    for (int v = 0; v < vectors; v++) whole[v] = _mm512_cvtps_epi32(min(splat(127.0f), values[v]));
-    const __m512i low = _mm512_packs_epi32(whole[0], whole[1]), high = _mm512_packs_epi32(whole[2], whole[3]);
-    const __m512i codes = _mm512_permutexvar_epi32(wordColumns(), _mm512_packs_epi16(low, high));
-    const __m512i least = _mm512_set1_epi8((char)range.low), most = _mm512_set1_epi8((char)range.high);
-    _mm512_mask_storeu_epi8(to, count >= 64 ? ~0ull : (1ull << count) - 1,
-                            _mm512_max_epi8(_mm512_min_epi8(codes, most), least));
-    return;
-  }
-#endif
-  for (int v = 0; v < vectors; v++) values[v] = max(min(splat(range.high), values[v]), splat(range.low));
-  if (!range.codes) {
-    for (int v = 0; v < vectors; v++) storeUpTo((float*)to + v * LANES, values[v], count - v * LANES);
-    return;
-  }
-  uint8_t codes[TILE_PIXELS];
-  for (int v = 0; v < vectors; v++)
-    storeAs(codes + v * LANES, __builtin_convertvector(convert(roundHalfEven(values[v])), u8v));
-  if (count >= TILE_PIXELS) __builtin_memcpy(to, codes, TILE_PIXELS);
-  else __builtin_memcpy(to, codes, count);
-}
+/*
+ * What is known of the pixels of a panel and their weights, by which a dot product is chosen: nothing; pixels
+ * are 0 … 127; weights are not −128.
+ */
+enum Factors { ANY_FACTORS, CODES, MAGNITUDES };
 
 /* What a row of tiles is computed from, and where it goes. */
 struct TileRow {
   const Step* steps;
   int32_t stepCount;
   const uint32_t* words;
+  size_t tileWords; /* from tile to tile */
+  Factors factors;
   const Channel* channels;
   int32_t rows; /* channels that are there: the others of a tile are computed as the last */
   /* Sums of the steps before, unless these are the first; where more follow, those of these steps. */
@@ -73,11 +38,14 @@ struct TileRow {
  * So many channels at `tiles` tiles of so many vectors, the last of which has `count` positions; the row goes
  * on behind them.
  */
-template <int channels, int vectors>
+template <int channels, int vectors, Factors factors>
 static void multiplyTiles(TileRow& row, int32_t tiles, int32_t count) {
   const Step* steps = row.steps;
   const int32_t stepCount = row.stepCount, rows = row.rows;
   const uint32_t* w[channels];
+#if LANES == 8
+  const CodeLimits codes(row.range);
+#endif
 #pragma GCC unroll 4
   for (int r = 0; r < channels; r++) w[r] = row.channels[r < rows ? r : rows - 1].w;
   for (; tiles > 0; tiles--) {
@@ -92,16 +60,39 @@ static void multiplyTiles(TileRow& row, int32_t tiles, int32_t count) {
     for (int32_t i = 0; i < stepCount; i++) {
       const uint32_t* x = words + steps[i].x;
       const size_t at = steps[i].w;
-      u32v pixels[vectors];
+      u32v pixels[vectors], sizes[vectors];
 #pragma GCC unroll 4
-      for (int v = 0; v < vectors; v++) pixels[v] = loadAs<u32v>(x + v * LANES);
+      for (int v = 0; v < vectors; v++) {
+        pixels[v] = loadAs<u32v>(x + v * LANES);
+        sizes[v] = magnitudes(pixels[v]);
+      }
 #pragma GCC unroll 4
       for (int r = 0; r < channels; r++) {
         const u32v weights = splat(w[r][at]);
 #pragma GCC unroll 4
-        for (int v = 0; v < vectors; v++) dots[r][v] = dotInt8(dots[r][v], pixels[v], weights);
+        for (int v = 0; v < vectors; v++) {
+          if constexpr (factors == CODES) dots[r][v] = dotCodes(dots[r][v], pixels[v], weights);
+          else if constexpr (factors == MAGNITUDES)
+            dots[r][v] = dotMagnitudes(dots[r][v], sizes[v], pixels[v], weights);
+          else dots[r][v] = dotInt8(dots[r][v], pixels[v], weights);
+        }
       }
     }
+    const int32_t known = tiles > 1 ? vectors * LANES : count;
+#if LANES == 8
+    if (row.last && row.range.codes) {
+#pragma GCC unroll 2
+      for (int r = 0; r < channels && r < rows; r += 2) {
+        const int second = r + 1 < rows ? r + 1 : r;
+        const __m256i whole = wholeValues(dots[r], row.channels[r], codes);
+        const __m256i next =
+            channels > 1 ? wholeValues(dots[(r + 1) % channels], row.channels[second], codes) : whole;
+        const __m256i both = pairCodes(whole, next, codes);
+        storeCodes(_mm256_castsi256_si128(both), known, row.to + r * row.plane);
+        if (second > r) storeCodes(_mm256_extracti128_si256(both, 1), known, row.to + second * row.plane);
+      }
+    } else
+#endif
 #pragma GCC unroll 4
     for (int r = 0; r < channels; r++) {
       if (!row.last) {
@@ -110,26 +101,34 @@ static void multiplyTiles(TileRow& row, int32_t tiles, int32_t count) {
         const Channel& channel = row.channels[r];
         f32v values[vectors];
         for (int v = 0; v < vectors; v++) values[v] = convert(dots[r][v]) * channel.factor + channel.bias;
-        storeValues(values, row.range, tiles > 1 ? vectors * LANES : count, row.to + r * row.plane);
+        storeValues(values, row.range, known, row.to + r * row.plane);
       }
     }
-    row.words += vectors * LANES;
+    row.words += row.tileWords;
     row.to += vectors * LANES * (row.range.codes ? 1 : 4);
     row.sums += row.sumStride;
   }
 }
 
 /* The last positions, of so many vectors. */
-template <int channels, int vectors> INLINE void multiplyRest(TileRow& row, int32_t count) {
-  if constexpr (vectors > 1 && LANES == 16)
-    if (count <= (vectors - 1) * LANES) return multiplyRest<channels, vectors - 1>(row, count);
-  multiplyTiles<channels, vectors>(row, 1, count);
+template <int channels, int vectors, Factors factors> INLINE void multiplyRest(TileRow& row, int32_t count) {
+  if constexpr (vectors > 1 && LANES >= 8)
+    if (count <= (vectors - 1) * LANES) return multiplyRest<channels, vectors - 1, factors>(row, count);
+  multiplyTiles<channels, vectors, factors>(row, 1, count);
+}
+
+template <int channels, Factors factors> INLINE void multiplyRowOf(TileRow& row, int32_t count) {
+  const int32_t tiles = count / TILE_PIXELS, rest = count - tiles * TILE_PIXELS;
+  if (tiles > 0) multiplyTiles<channels, PIXEL_VECTORS, factors>(row, tiles, TILE_PIXELS);
+  if (rest > 0) multiplyRest<channels, PIXEL_VECTORS, factors>(row, rest);
 }
 
 template <int channels> static void multiplyRow(TileRow row, int32_t count) {
-  const int32_t tiles = count / TILE_PIXELS, rest = count - tiles * TILE_PIXELS;
-  if (tiles > 0) multiplyTiles<channels, PIXEL_VECTORS>(row, tiles, TILE_PIXELS);
-  if (rest > 0) multiplyRest<channels, PIXEL_VECTORS>(row, rest);
+  if constexpr (HAS_MAGNITUDES && channels > 1) {
+    if (row.factors == CODES) return multiplyRowOf<channels, CODES>(row, count);
+    if (row.factors == MAGNITUDES) return multiplyRowOf<channels, MAGNITUDES>(row, count);
+  }
+  multiplyRowOf<channels, ANY_FACTORS>(row, count);
 }
 
 }  // namespace LOWBIT_ISA
