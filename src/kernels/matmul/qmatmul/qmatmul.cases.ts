@@ -12,6 +12,7 @@ import {
   qint6,
   qint8,
   qtypesByCode,
+  valueOfCode,
 } from '../../../core/qtype.ts'
 import type { Random } from '../../../core/random.ts'
 import type { KernelArg, KernelCase } from '../../case.ts'
@@ -255,13 +256,15 @@ function qmatmulTolerance(args: readonly KernelArg[]): Float64Array {
   return sums.map((bound, i) => bound + ((zeroPoints ? 2 : 1) * products[i]) / 16)
 }
 
-/** All 256 codes of an 8-bit type, NaN and infinities included, each in a row of its own. */
-function everyCode(qtype: QType, M: number): KernelCase {
+/** All 256 codes of an 8-bit type, each in a row of its own, NaN and infinities included or 0 in their place. */
+function everyCode(qtype: QType, M: number, finite = false): KernelCase {
   const [N, K] = [256, 5]
+  const inPlace = (code: number) => (finite && !Number.isFinite(valueOfCode(qtype, code)) ? 0 : code)
   return {
-    name: `M=${M} every code of ${qtype.name}`,
+    name: `M=${M} every ${finite ? 'finite ' : ''}code of ${qtype.name}`,
     args(random) {
-      const codes = Uint8Array.from({ length: N * K }, (_, i) => (i % K === 3 ? Math.floor(i / K) : 0x11))
+      const codeOf = (i: number) => (i % K === 3 ? inPlace(Math.floor(i / K)) : 0x11)
+      const codes = Uint8Array.from({ length: N * K }, (_, i) => codeOf(i))
       return qmatmulArgs(random, qtype, codes, M, N, K, K, false)
     },
     tolerance: qmatmulTolerance,
@@ -316,7 +319,7 @@ export const cases: KernelCase[] = [
   }),
   ...[1, 4].map((M) => qmatmulCase(qint4, M, 37, 172, 172, false, 'float32', 'uint8')),
   qmatmulCase(qint4, 1, 275, 1031, 128, false, 'float16', 'uint8'),
-  ...eightBits.flatMap((qtype) => [1, 5].map((M) => everyCode(qtype, M))),
+  ...eightBits.flatMap((qtype) => [1, 2, 5].flatMap((M) => [everyCode(qtype, M), everyCode(qtype, M, true)])),
   ...[1, 2, 4, 5].flatMap((M) => [infiniteCase(qint4, M), infiniteCase(qint5, M), infiniteCase(qint8, M)]),
   ...qtypesByCode.flatMap((qtype) => [
     transposedCase(qtype, 1, 37, 172),

@@ -2,37 +2,10 @@
 #include "panel.h"
 #include "../gemm/span.h"
 #include "../qmatmul/bfloat16.h"
-#include "../qmatmul/codebook.h"
+#include "../qmatmul/decode.h"
 #include "../qmatmul/groupValues.h"
 
 namespace LOWBIT_ISA {
-
-/* The words of a run, one row a lane; those of tileRun. */
-template <int qtype> struct QmatmulRun {
-  u32v words[TileRun<qtype>::words];
-};
-
-template <int qtype> INLINE QmatmulRun<qtype> qmatmulRun(const uint8_t* from) {
-  QmatmulRun<qtype> run;
-  for (int i = 0; i < TileRun<qtype>::words; i++) run.words[i] = loadAs<u32v>(from + i * 64);
-  return run;
-}
-
-/* The value of code j of each lane's run. */
-template <int qtype> INLINE f32v qmatmulDecode(const QmatmulRun<qtype>& run, int j) {
-  if constexpr (isCodebook<qtype>) return codebookDecode<qtype>(run.words[0], j);
-#if LANES == 16
-  /* The table look-up reads the low four bits of each lane and ignores the rest. */
-  if constexpr (qtype == QINT4) {
-    const f32v integers = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    return _mm512_permutexvar_ps((__m512i)(run.words[0] >> Plane<4, 0>::bitOf(j)), integers);
-  }
-#endif
-  if constexpr (isSigned<qtype>) return convert((i32v)(run.words[0] << (24 - 8 * j)) >> 24);
-  u32v code = runCode<qtype>(j, [&](int i) __attribute__((always_inline)) { return run.words[i]; });
-  if constexpr (float8Of(qtype) >= 0) return decodeSmall<float8Of(qtype), f32v>(code);
-  return convert((i32v)code);
-}
 
 /* W[n + c, k + i] dequantized to panel[i · PANEL_COLS + c], for c < cols and i < depth. */
 template <int qtype>
@@ -92,6 +65,7 @@ template <int qtype> constexpr int qmatmulPlace(int j) {
 /* 2^place · code j of each lane's run, as a float. */
 template <int qtype> INLINE f32v qmatmulInPlace(const QmatmulRun<qtype>& run, int j) {
   constexpr int bits = TileRun<qtype>::bits;
+  if constexpr (float8Of(qtype) >= 0) return float8Decode<qtype>(run.words[0], j);
   if constexpr (!isInPlace<qtype>) return qmatmulDecode<qtype>(run, j);
   int place = 8 * (j % 4) + bits * (j / 4);
   u32v word = run.words[0];
@@ -175,12 +149,17 @@ INLINE void qmatmulPiece(f32v (&sums)[rows][chains][vectors], const uint8_t* run
   }
 }
 
-/* y [rows, 16] += x · Wᵀ for the rows n … n + 15 of W, which are read once, from front to back. */
+/*
+ * y [rows, 16] += x · Wᵀ for the rows n … n + 15 of W, which are read once, from front to back. False if a
+ * code is an infinite float or NaN: y is not right then.
+ */
 template <int qtype, int rows>
-static void qmatmulTileRow(const TiledWeights& w, const QmatmulRows& x, const float* start,
+static bool qmatmulTileRow(const TiledWeights& w, const QmatmulRows& x, const float* start,
                            size_t startStride, float* y, int32_t n, int32_t N) {
   using Run = TileRun<qtype>;
   constexpr int vectors = 16 / LANES, chains = qmatmulChains<rows>;
+  constexpr bool float8 = float8Of(qtype) >= 0;
+  u32v largest = {};
   GroupValues<vectors> groups{n, groupOf(w, x.last - 1) + 1};
   const bool zeroPoints = hasZeroPoints(w);
   f32v totals[rows][vectors] = {};
@@ -195,6 +174,9 @@ static void qmatmulTileRow(const TiledWeights& w, const QmatmulRows& x, const fl
         constexpr int at = decltype(first)::value;
         if constexpr (at == 0) prefetchBehind<qtype>(run);
         qmatmulPiece<qtype, at>(sums, run, values);
+        if constexpr (float8)
+          for (int v = 0; v < vectors; v++)
+            largest = maxBytes(largest, float8Marks<qtype>(loadAs<u32v>(run + v * LANES * 4)));
         if constexpr (at + Run::piece == Run::columns) run += 64 * Run::words;
       });
     }
@@ -219,11 +201,15 @@ static void qmatmulTileRow(const TiledWeights& w, const QmatmulRows& x, const fl
       storeUpTo(y + (size_t)r * N + m, totals[r][v], N - m);
     }
   }
+  if constexpr (float8) return float8Finite<qtype>(largest);
+  return true;
 }
 
+/* False if W has codes that are infinite or NaN. */
 template <int qtype, int rows>
-static void qmatmulFewRows(const TiledWeights& w, const float* x, const float* bias, float* y, int32_t N) {
+static bool qmatmulFewRows(const TiledWeights& w, const float* x, const float* bias, float* y, int32_t N) {
   float factors[32];
+  bool finite = true;
   for (int k = 0; k < 32; k++) {
     factors[k] = floatOf((127u - qmatmulPlace<qtype>(k % TileRun<qtype>::columns)) << 23);
   }
@@ -234,10 +220,13 @@ static void qmatmulFewRows(const TiledWeights& w, const float* x, const float* b
     int32_t tileRows = ceilDivide(N, 16), perTask = evenShare(tileRows, 16384 / (last - first) + 1);
     parallelFor(ceilDivide(tileRows, perTask), [&](int32_t task) {
       for (int32_t t = task * perTask; t < (task + 1) * perTask && t < tileRows; t++) {
-        qmatmulTileRow<qtype, rows>(w, values, first > 0 ? y : bias, first > 0 ? N : 0, y, t * 16, N);
+        const float* start = first > 0 ? y : bias;
+        if (!qmatmulTileRow<qtype, rows>(w, values, start, first > 0 ? N : 0, y, t * 16, N))
+          __atomic_store_n(&finite, false, __ATOMIC_RELAXED);
       }
     });
   }
+  return finite;
 }
 
 /* A block of W before it is transposed or its columns are paired, one per thread. */
@@ -343,18 +332,19 @@ static bool qmatmulFinite(const float* x, int32_t M, int32_t K) {
 }
 
 /*
- * Whether M rows of x are few. On vectors of fewer lanes broadcasting x costs more than a panel from the
- * third row on; codes in several planes take so many instructions that a panel is worth it from the second.
+ * The product of few rows of x; false where M are not few, or something is not finite. On vectors of fewer
+ * lanes broadcasting x costs more than a panel from the third row on; codes in several planes take so many
+ * instructions that a panel is worth it from the second.
  */
 template <int qtype> static bool qmatmulFew(const TiledWeights& w, const float* x, const float* bias, float* y,
                                             int32_t M, int32_t N) {
   if (M > 4 || !qmatmulFinite(x, M, w.K)) return false;
-  if (M == 1) return qmatmulFewRows<qtype, 1>(w, x, bias, y, N), true;
+  if (M == 1) return qmatmulFewRows<qtype, 1>(w, x, bias, y, N);
   if constexpr (TileRun<qtype>::words == 1) {
-    if (M == 2) return qmatmulFewRows<qtype, 2>(w, x, bias, y, N), true;
+    if (M == 2) return qmatmulFewRows<qtype, 2>(w, x, bias, y, N);
     if constexpr (LANES == 16) {
-      if (M == 3) return qmatmulFewRows<qtype, 3>(w, x, bias, y, N), true;
-      if (M == 4) return qmatmulFewRows<qtype, 4>(w, x, bias, y, N), true;
+      if (M == 3) return qmatmulFewRows<qtype, 3>(w, x, bias, y, N);
+      if (M == 4) return qmatmulFewRows<qtype, 4>(w, x, bias, y, N);
     }
   }
   return false;

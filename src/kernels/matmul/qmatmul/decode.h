@@ -1,0 +1,61 @@
+#pragma once
+#include "codebook.h"
+
+/* What the codes of a run stand for. */
+
+namespace LOWBIT_ISA {
+
+/* The words of a run, one row a lane; those of tileRun. */
+template <int qtype> struct QmatmulRun {
+  u32v words[TileRun<qtype>::words];
+};
+
+template <int qtype> INLINE QmatmulRun<qtype> qmatmulRun(const uint8_t* from) {
+  QmatmulRun<qtype> run;
+  for (int i = 0; i < TileRun<qtype>::words; i++) run.words[i] = loadAs<u32v>(from + i * 64);
+  return run;
+}
+
+/* The value of code j of each lane's run. */
+template <int qtype> INLINE f32v qmatmulDecode(const QmatmulRun<qtype>& run, int j) {
+  if constexpr (isCodebook<qtype>) return codebookDecode<qtype>(run.words[0], j);
+#if LANES == 16
+  /* The table look-up reads the low four bits of each lane and ignores the rest. */
+  if constexpr (qtype == QINT4) {
+    const f32v integers = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    return _mm512_permutexvar_ps((__m512i)(run.words[0] >> Plane<4, 0>::bitOf(j)), integers);
+  }
+#endif
+  if constexpr (isSigned<qtype>) return convert((i32v)(run.words[0] << (24 - 8 * j)) >> 24);
+  u32v code = runCode<qtype>(j, [&](int i) __attribute__((always_inline)) { return run.words[i]; });
+  if constexpr (float8Of(qtype) >= 0) return decodeSmall<float8Of(qtype), f32v>(code);
+  return convert((i32v)code);
+}
+
+/*
+ * Code j of each lane's word, a float of 8 bits that is finite: mantissa and exponent in float32's places, and
+ * the sign, which leaves copies on its way, as in decodeSmall.
+ */
+template <int qtype> INLINE f32v float8Decode(u32v word, int j) {
+  constexpr SmallFloat f = smallFloat<float8Of(qtype)>;
+  constexpr int right = f.mantissaBits + 1;
+  u32v moved = (u32v)((i32v)(word << (24 - 8 * j)) >> right);
+  return floatOf(moved & (0x80000000u | 0x7f000000u >> right)) * floatOf((254u - f.bias) << 23);
+}
+
+/*
+ * Bytes of a word's codes of which one above float8Largest is no finite float: the only NaN of fnuz is 0x80.
+ */
+template <int qtype> INLINE u32v float8Marks(u32v word) {
+  return smallFloat<float8Of(qtype)>.fnuz ? word ^ 0x7f7f7f7fu : word & 0x7f7f7f7fu;
+}
+template <int qtype> INLINE bool float8Finite(u32v largest) {
+  constexpr SmallFloat f = smallFloat<float8Of(qtype)>;
+  uint8_t bytes[4 * LANES];
+  storeAs(bytes, largest);
+  for (uint8_t byte : bytes)
+    if (byte > (f.fnuz ? 0xfe : f.largest)) return false;
+  return true;
+}
+
+}  // namespace LOWBIT_ISA
