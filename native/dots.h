@@ -180,6 +180,32 @@ INLINE i32v dotMagnitudes(i32v sums, u32v, u32v, u32v) { return sums; }
 #endif
 
 /*
+ * Bytes of LANES / 2 rows from `bytes` on, signed or not, times those of s, in 16 bits: row r's products are
+ * added to lanes 2·r and 2·r + 1 of sums. addNeighbours makes of such sums of the first and of the second half
+ * of the rows one lane a row.
+ */
+template <bool isSigned> INLINE i32v dotHalves(i32v sums, const uint8_t* bytes, u32v s) {
+#if LANES == 4 && defined(__SSE4_1__)
+  const __m128i w = _mm_cvtsi64_si128(loadAs<int64_t>(bytes));
+  return sums + (i32v)_mm_madd_epi16(isSigned ? _mm_cvtepi8_epi16(w) : _mm_cvtepu8_epi16(w),
+                                     _mm_cvtepi8_epi16((__m128i)s));
+#elif defined(__wasm_simd128__)
+  const v128_t w = isSigned ? wasm_i16x8_load8x8(bytes) : wasm_u16x8_load8x8(bytes);
+  return sums + (i32v)wasm_i32x4_dot_i16x8(w, wasm_i16x8_extend_low_i8x16((v128_t)s));
+#else
+  return sums;
+#endif
+}
+INLINE i32v addNeighbours(i32v first, i32v second) {
+#if LANES == 4
+  return __builtin_shufflevector(first, second, 0, 2, 4, 6) +
+         __builtin_shufflevector(first, second, 1, 3, 5, 7);
+#else
+  return first + second;
+#endif
+}
+
+/*
  * Whether dotPairs is faster than dotCodes here. A relaxed dot product is one instruction or several, as the
  * machine has it; what it makes of u = 255 tells which: 4·255·127 is vpdpbusd, 4·(−1)·127 ARM's, and two
  * products cut off at 16 bits are x86 without either.

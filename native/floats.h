@@ -87,6 +87,47 @@ INLINE f32v decodeHalves(u16v halves, const FloatMasks<FLOAT16>& masks) {
 }
 #endif
 
+/*
+ * The float16 of a row of tiles, 16 after 16, as float32, where no instruction converts them: two vectors at a
+ * time. An infinity or NaN is not looked for in each; the largest says in the end whether there was one.
+ */
+struct FiniteHalves {
+  const uint8_t* from;
+  f32v of[16 / LANES];
+#if LANES == 4 && !defined(__ARM_NEON)
+  static constexpr bool worthIt = true;
+  typedef uint16_t u16x8 __attribute__((vector_size(16)));
+  u32v kept = splat(0x8fffffffu);
+  f32v scale = splat(0x1p112f);
+  u16x8 largest = {};
+
+  FiniteHalves(const void* tiles, int32_t n, int32_t groups)
+      : from((const uint8_t*)tiles + (size_t)(n / 16) * groups * 32) {
+    opaque(kept), opaque(scale);
+  }
+  void next() {
+    opaque(from);
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) {
+      const u16x8 halves = loadAs<u16x8>(from + 16 * i), twice = halves + halves;
+      largest = twice > largest ? twice : largest;
+      /* In the upper half of a lane; moved to its place the sign leaves copies behind, as in decodeHalves. */
+      const i32v low = (i32v)__builtin_shufflevector(u16x8{}, halves, 0, 8, 1, 9, 2, 10, 3, 11);
+      const i32v high = (i32v)__builtin_shufflevector(u16x8{}, halves, 4, 12, 5, 13, 6, 14, 7, 15);
+      of[2 * i] = floatOf((u32v)(low >> 3) & kept) * scale;
+      of[2 * i + 1] = floatOf((u32v)(high >> 3) & kept) * scale;
+    }
+    from += 32;
+  }
+  bool finite() const { return !any((i32v)(largest >= 0xf800)); }
+#else
+  static constexpr bool worthIt = false;
+  FiniteHalves(const void*, int32_t, int32_t) {}
+  void next() {}
+  bool finite() const { return true; }
+#endif
+};
+
 /* LANES values of a float dtype from p[index] on, as float32. */
 template <int dtype>
 INLINE f32v loadFloat(const void* p, size_t index, const FloatMasks<dtype>& masks = FloatMasks<dtype>()) {

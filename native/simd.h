@@ -310,21 +310,6 @@ INLINE i32v max(i32v a, i32v b) {
 }
 INLINE i32v min(i32v a, i32v b) { return ~max(~a, ~b); }
 
-/* The larger of bytes from 0 to 255, four in a lane. */
-INLINE u32v maxBytes(u32v a, u32v b) {
-#if LANES == 16
-  return (u32v)_mm512_max_epu8((__m512i)a, (__m512i)b);
-#elif LANES == 8
-  return (u32v)_mm256_max_epu8((__m256i)a, (__m256i)b);
-#elif defined(__SSE4_1__)
-  return (u32v)_mm_max_epu8((__m128i)a, (__m128i)b);
-#elif defined(__wasm_simd128__)
-  return (u32v)wasm_u8x16_max((v128_t)a, (v128_t)b);
-#else
-  return (u32v)vmaxq_u8((uint8x16_t)a, (uint8x16_t)b);
-#endif
-}
-
 /* Lane by lane: a where mask is -1, b where it is 0. */
 INLINE f32v select(i32v mask, f32v a, f32v b) { return mask ? a : b; }
 INLINE i32v select(i32v mask, i32v a, i32v b) { return mask ? a : b; }

@@ -43,6 +43,21 @@ template <int qtype> INLINE f32v float8Decode(u32v word, int j) {
   return floatOf(moved & (0x80000000u | 0x7f000000u >> right)) * floatOf((254u - f.bias) << 23);
 }
 
+/* The larger of bytes from 0 to 255, four in a lane. */
+INLINE u32v maxBytes(u32v a, u32v b) {
+#if LANES == 16
+  return (u32v)_mm512_max_epu8((__m512i)a, (__m512i)b);
+#elif LANES == 8
+  return (u32v)_mm256_max_epu8((__m256i)a, (__m256i)b);
+#elif defined(__SSE4_1__)
+  return (u32v)_mm_max_epu8((__m128i)a, (__m128i)b);
+#elif defined(__wasm_simd128__)
+  return (u32v)wasm_u8x16_max((v128_t)a, (v128_t)b);
+#else
+  return (u32v)vmaxq_u8((uint8x16_t)a, (uint8x16_t)b);
+#endif
+}
+
 /*
  * Bytes of a word's codes of which one above float8Largest is no finite float: the only NaN of fnuz is 0x80.
  */

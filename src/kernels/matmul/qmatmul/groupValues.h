@@ -97,8 +97,8 @@ static void eightBytes(const TiledValues& from, int32_t groups, int32_t n, int32
 }
 
 /* to[j * step] = scale or shift of group first + j of the rows n … n + LANES - 1, first a multiple of 8. */
-static void eightGroups(const TiledWeights& w, const TiledValues& from, int32_t n, int32_t first, f32v* to,
-                        int step) {
+OUTLINE void eightGroups(const TiledWeights& w, const TiledValues& from, int32_t n, int32_t first, f32v* to,
+                         int step) {
   f32v value = splat(1.0f);
   if (from.values && w.shared > 0)
     value = tileFloats(from.values, w.valueDtype, w.groups / w.shared, n, first / w.shared);
@@ -113,26 +113,27 @@ static void eightGroups(const TiledWeights& w, const TiledValues& from, int32_t 
   for (int j = 0; j < 8 && divides; j++) to[j * step] = to[j * step] / value;
 }
 
-/* The values of LANES rows from n on as floats, of the groups first … last - 1, at most eight. */
-template <int dtype>
-static void plainGroups(const TiledWeights& w, const void* tiles, int32_t n, int32_t first, int32_t last, f32v* to,
-                        int vectors) {
+/* The values of vectors · LANES rows from n on as floats, of the groups first … last - 1, at most eight. */
+template <int dtype, int vectors>
+static void plainGroups(const void* tiles, int32_t groups, int32_t n, int32_t first, int32_t last, f32v* to) {
+  constexpr int bytes = dtype == FLOAT32 ? 4 : 2;
+  const uint8_t* from = (const uint8_t*)tiles + (((size_t)(n / 16) * groups + first) * 16 + n % 16) * bytes;
   const FloatMasks<dtype> masks;
-  size_t at = ((size_t)(n / 16) * w.groups + first) * 16 + n % 16;
-  for (; first < last; first++, at += 16, to += vectors) {
+  for (; first < last; first++, from += 16 * bytes, to += vectors) {
     /* Those of the next rows lie behind, too far apart in time for the machine to see a stream. */
-    __builtin_prefetch((const uint8_t*)tiles + 1024 + at * (dtype == FLOAT32 ? 4 : 2));
-    for (int v = 0; v < vectors; v++) to[v] = loadFloat<dtype>(tiles, at + v * LANES, masks);
+    __builtin_prefetch(from + 1024 * bytes);
+    for (int v = 0; v < vectors; v++) to[v] = loadFloat<dtype>(from, v * LANES, masks);
   }
 }
 
+template <int vectors>
 static void groupFloats(const TiledWeights& w, const TiledValues& from, int32_t n, int32_t first, int32_t last,
-                        f32v* to, int vectors) {
+                        f32v* to) {
   if (from.bits)
     for (int v = 0; v < vectors; v++) eightGroups(w, from, n + v * LANES, first, to + v, vectors);
-  else if (from.dtype == FLOAT32) plainGroups<FLOAT32>(w, from.tiles, n, first, last, to, vectors);
-  else if (from.dtype == FLOAT16) plainGroups<FLOAT16>(w, from.tiles, n, first, last, to, vectors);
-  else plainGroups<BFLOAT16>(w, from.tiles, n, first, last, to, vectors);
+  else if (from.dtype == FLOAT32) plainGroups<FLOAT32, vectors>(from.tiles, w.groups, n, first, last, to);
+  else if (from.dtype == FLOAT16) plainGroups<FLOAT16, vectors>(from.tiles, w.groups, n, first, last, to);
+  else plainGroups<BFLOAT16, vectors>(from.tiles, w.groups, n, first, last, to);
 }
 
 /*
@@ -150,8 +151,8 @@ template <int vectors> OUTLINE void decodeGroups(const TiledWeights& w, GroupVal
   int32_t n = values.n, first = w.scale.bits | w.offset.bits ? group & ~7 : group;
   int32_t last = first + 8 < values.last ? first + 8 : values.last;
   values.first = first;
-  groupFloats(w, w.scale, n, first, last, values.scales[0], vectors);
-  if (!hasZeroPoints(w)) return groupFloats(w, w.offset, n, first, last, values.offsets[0], vectors);
+  groupFloats<vectors>(w, w.scale, n, first, last, values.scales[0]);
+  if (!hasZeroPoints(w)) return groupFloats<vectors>(w, w.offset, n, first, last, values.offsets[0]);
   for (int32_t j = first; j < last; j++)
     for (int v = 0; v < vectors; v++)
       values.offsets[j - first][v] = w.offset.tiles ? tileZeroPoint(w, n + v * LANES, j) : splat((float)w.zeroPoint);

@@ -61,84 +61,165 @@ INLINE i32v int8Start(float sum) {
 
 constexpr int TILE_VECTORS = 16 / LANES;
 
-/*
- * parts[.][v] += the products of neighbouring codes of a quad; bytes have a plane of low and one of high four
- * bits.
- */
-template <int planes>
-INLINE void int8AddPairs(i16v (&parts)[planes][TILE_VECTORS], int v, u32v codes, u32v values) {
-#pragma GCC unroll 2
-  for (int plane = 0; plane < planes; plane++)
-    parts[plane][v] += dotPairs(planes == 1 ? codes : (codes >> (4 * plane)) & 0x0f0f0f0fu, values);
-}
-
 /* Quads of codes of so many bits whose pairs (dotPairs) fit 16 bits when they are added up. */
 template <int bits> constexpr int pairsFit = bits <= 4 ? 8 : 128 >> bits;
 
-/* Whether those of a piece of a run do. */
-template <int qtype> constexpr bool hasRowPairs = isBytes<qtype> || 4 * pairsFit<TileRun<qtype>::bits> >= TileRun<qtype>::piece;
+/*
+ * How the codes of a type are multiplied by one row of x: four by four, in pairs, or bytes as 16 bits where a
+ * dot product of bytes would have to split them; with wider vectors rows would have to cross their halves.
+ */
+enum Int8RowWay : int32_t { FOURS, PAIRS_OF_CODES, WIDE_BYTES };
+template <int qtype, bool pairs> constexpr Int8RowWay int8RowWay = [] {
+  if (isBytes<qtype>) return LANES == 4 && HAS_PAIRS && (pairs || INT8_OFFSET == 0) ? WIDE_BYTES : FOURS;
+  return pairs && 4 * pairsFit<TileRun<qtype>::bits> >= TileRun<qtype>::piece ? PAIRS_OF_CODES : FOURS;
+}();
+/* Columns taken at once where a group has them: code that is worth it for the types that are used most. */
+template <int qtype, Int8RowWay way>
+constexpr int int8Stretch = way != FOURS && (isBytes<qtype> || qtype == QINT4 || qtype == QINT2) ? 32 : 0;
 
-/* y[n .. n + 15] of one row; a tile row of w is one stretch of memory, read once from front to back. */
-template <int qtype, bool pairs>
-static void int8TileRow(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t n,
+/*
+ * Sums of 16 rows over the columns of a group. Two chains, because each dot product waits for the one before;
+ * of wide bytes those are of the first and the second half of a vector's rows, each row in two lanes.
+ */
+using Int8RowSums = i32v[2][TILE_VECTORS];
+template <Int8RowWay way> INLINE i32v int8RowTotal(const Int8RowSums& sums, int v) {
+  return way == WIDE_BYTES ? addNeighbours(sums[0][v], sums[1][v]) : sums[0][v] + sums[1][v];
+}
+
+/*
+ * int8Splat of the columns 4 · j … 4 · j + 3 of so many. Of whole vectors WebAssembly takes it from one load:
+ * V8 broadcasts from a constant offset in two instructions.
+ */
+template <int columns> INLINE u32v int8SplatOf(const uint8_t* x, int j) {
+#ifdef __wasm__
+  if constexpr (columns % 16 == 0) {
+    const u32v four = loadAs<u32v>(x + j / 4 * 16);
+    if (j % 4 == 0) return __builtin_shufflevector(four, four, 0, 0, 0, 0);
+    if (j % 4 == 1) return __builtin_shufflevector(four, four, 1, 1, 1, 1);
+    if (j % 4 == 2) return __builtin_shufflevector(four, four, 2, 2, 2, 2);
+    return __builtin_shufflevector(four, four, 3, 3, 3, 3);
+  }
+#endif
+  return int8Splat(x + 4 * j);
+}
+
+/* sums += w · x over so many columns, from column `first` of a run on. */
+template <int qtype, Int8RowWay way, int first, int columns>
+INLINE void int8AddColumns(Int8RowSums& sums, const uint8_t* run, const uint8_t* x) {
+  using Run = TileRun<qtype>;
+  constexpr int most = way == PAIRS_OF_CODES ? 4 * pairsFit<Run::bits> : columns;
+  if constexpr (columns > most) {
+    int8AddColumns<qtype, way, first, most>(sums, run, x);
+    constexpr int next = first + most;
+    run += next / Run::columns * 64 * Run::words;
+    return int8AddColumns<qtype, way, next % Run::columns, columns - most>(sums, run, x + most);
+  }
+  i16v parts[TILE_VECTORS] = {};
+#pragma GCC unroll 8
+  for (int j = 0; j < columns / 4; j++) {
+    const uint8_t* words = run + (first + 4 * j) / Run::columns * 64 * Run::words;
+    const int quad = (first + 4 * j) % Run::columns / 4;
+    u32v values = int8SplatOf<columns>(x, j);
+#pragma GCC unroll 4
+    for (int v = 0; v < TILE_VECTORS; v++) {
+      const uint8_t* at = words + v * LANES * 4;
+      if constexpr (way == WIDE_BYTES) {
+        for (int half = 0; half < 2; half++)
+          sums[half][v] = dotHalves<isSigned<qtype>>(sums[half][v], at + half * LANES * 2, values);
+      } else {
+        u32v codes = int8Quad<qtype>(at, quad, 64);
+        if constexpr (way == PAIRS_OF_CODES) parts[v] += dotPairs(codes, values);
+        else sums[j % 2][v] = int8Dot<isBytes<qtype>>(sums[j % 2][v], codes, values);
+      }
+    }
+  }
+  if constexpr (way == PAIRS_OF_CODES)
+    for (int v = 0; v < TILE_VECTORS; v++) sums[0][v] += sumPairs(parts[v]);
+}
+
+/*
+ * y[n .. n + 15] of one row; a tile row of w is one stretch of memory, read once from front to back. With
+ * `plain` groups are of 32 columns, each whole, in w and in x, and scales and shifts float16, decoded where
+ * they are multiplied; false if one of those is infinite or NaN.
+ */
+template <int qtype, Int8RowWay way, bool plain>
+static bool int8TileRow(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t n,
                         int32_t N) {
   using Run = TileRun<qtype>;
-  constexpr int planes = pairs && isBytes<qtype> ? 2 : 1;
-  constexpr int stretch = 4 * pairsFit<isBytes<qtype> ? 4 : Run::bits>;
+  constexpr int32_t offset = way == WIDE_BYTES ? 0 : operandOffset<qtype>;
+  const bool zeroPoints = hasZeroPoints(w), shifted = isAffine<qtype> && w.offset.tiles;
+  const float zero = isAffine<qtype> && !shifted ? w.zeroPoint : 0;
+  const int32_t K = w.K, groupSize = plain ? 32 : w.groupSize, xGroupSize = plain ? 32 : x.groupSize;
   f32v totals[TILE_VECTORS] = {};
   GroupValues<TILE_VECTORS> groups{n, w.groups};
-  const bool zeroPoints = hasZeroPoints(w);
-  const uint8_t* run = tileRun<qtype>(w, n, 0);
-  int32_t k = 0;
-  for (int32_t g = 0; g < x.groups; g++) {
-    int32_t end = groupEnd(g, x.groupSize, w.K);
-    int place = groupPlace(w, groups, k / w.groupSize);
-    /* Two chains, because each dot product waits for the one before. */
-    i32v sums[2][TILE_VECTORS] = {};
-    for (int v = 0; v < TILE_VECTORS; v++) sums[0][v] = int8Start<operandOffset<qtype>>(x.sum[g]);
-    while (k < end) {
-      int32_t stop = pairs && end - k > stretch ? k + stretch : end;
-      i16v parts[planes][TILE_VECTORS] = {};
-      for (; k < stop; k += Run::piece) {
+  FiniteHalves scales{w.scale.tiles, n, w.groups}, shifts{w.offset.tiles, n, w.groups};
+  const uint8_t *run = tileRun<qtype>(w, n, 0), *values = x.codes;
+  const float *xScale = x.scale, *xSum = x.sum;
+  for (int32_t k = 0, group = 0; k < K; group++) {
+    const int place = plain ? 0 : groupPlace(w, groups, group);
+    const int32_t last = plain || K - k >= groupSize ? k + groupSize : K;
+    for (; k < last; xScale++, xSum++) {
+      const int32_t end = plain || last - k < xGroupSize ? last : k + xGroupSize;
+      Int8RowSums sums = {};
+      if constexpr (int8Stretch<qtype, way> == 32) {
+        for (; end - k >= 32; k += 32, values += 32) {
+          opaque(run), opaque(values);
+          for (int i = 0; i < 32 / Run::columns; i++) prefetchBehind<qtype>(run + i * 64);
+          int8AddColumns<qtype, way, 0, 32>(sums, run, values);
+          run += 32 / Run::columns * 64;
+        }
+      }
+      for (; k < end; k += Run::piece, values += Run::piece) {
         withPiece<qtype>(k, [&](auto first) __attribute__((always_inline)) {
           constexpr int at = decltype(first)::value;
           if constexpr (at == 0) prefetchBehind<qtype>(run);
-#pragma GCC unroll 4
-          for (int j = 0; j < Run::piece / 4; j++) {
-            u32v values = int8Splat(x.codes + k + 4 * j);
-#pragma GCC unroll 4
-            for (int v = 0; v < TILE_VECTORS; v++) {
-              u32v codes = int8Quad<qtype>(run + v * LANES * 4, at / 4 + j, 64);
-              if constexpr (pairs) int8AddPairs(parts, v, codes, values);
-              else sums[j % 2][v] = int8Dot<isBytes<qtype>>(sums[j % 2][v], codes, values);
-            }
-          }
+          int8AddColumns<qtype, way, at, Run::piece>(sums, run, values);
           if constexpr (at + Run::piece == Run::columns) run += 64 * Run::words;
         });
       }
-      for (int plane = 0; plane < planes && pairs; plane++)
-        for (int v = 0; v < TILE_VECTORS; v++) sums[plane][v] += sumPairs(parts[plane][v]) << (4 * plane);
-    }
-    k = end;
-    for (int v = 0; v < TILE_VECTORS; v++) {
-      f32v scale = groups.scales[place][v], shift = groupShift(zeroPoints, scale, groups.offsets[place][v]);
-      totals[v] = int8Combine<isAffine<qtype>>(totals[v], sums[0][v] + sums[1][v], x.scale[g], x.sum[g],
-                                               scale, shift);
+      k = end;
+      if constexpr (plain) scales.next();
+      if (plain && shifted) shifts.next();
+      for (int v = 0; v < TILE_VECTORS; v++) {
+        i32v dot = int8RowTotal<way>(sums, v);
+        if constexpr (offset) dot -= splat(offset * (int32_t)*xSum);
+        f32v scale = plain ? scales.of[v] : groups.scales[place][v];
+        if (shifted) {
+          f32v shift = plain ? shifts.of[v] : groupShift(zeroPoints, scale, groups.offsets[place][v]);
+          totals[v] = int8Combine<true>(totals[v], dot, *xScale, *xSum, scale, shift);
+        } else {
+          /* A zero point that all groups have. */
+          totals[v] = fma(scale * *xScale, convert(dot) - splat(zero * *xSum), totals[v]);
+        }
+      }
     }
   }
+  if (plain && !(scales.finite() && shifts.finite())) return false;
   for (int v = 0; v < TILE_VECTORS; v++) {
     if (bias) totals[v] += loadUpTo(bias + n + v * LANES, N - n - v * LANES);
     storeUpTo(y + n + v * LANES, totals[v], N - n - v * LANES);
   }
+  return true;
 }
 
-template <int qtype, bool pairs>
+/* Whether that is so. */
+INLINE bool int8Plain(const TiledWeights& w, const ByteRows& x) {
+  auto halves = [](const TiledValues& values) { return !values.bits && values.dtype == FLOAT16; };
+  return w.K % 32 == 0 && w.groupSize == 32 && x.groupSize == 32 && halves(w.scale) &&
+         (!w.offset.tiles || halves(w.offset));
+}
+
+template <int qtype, Int8RowWay way>
 static void int8OneRow(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t N) {
   /* A million weights take some 40 microseconds. */
   int32_t tileRows = ceilDivide(N, 16), perTask = evenShare(tileRows, 65536 / w.K + 1);
+  /* Where an instruction makes floats of float16, it would gain nothing. */
+  constexpr bool mayBePlain = FiniteHalves::worthIt && qtype == QINT4 && int8Stretch<qtype, way> == 32;
+  const bool plain = mayBePlain && int8Plain(w, x);
   parallelFor(ceilDivide(tileRows, perTask), [&](int32_t task) {
     for (int32_t t = task * perTask; t < (task + 1) * perTask && t < tileRows; t++)
-      int8TileRow<qtype, pairs>(w, x, bias, y, t * 16, N);
+      if (!plain || !int8TileRow<qtype, way, mayBePlain>(w, x, bias, y, t * 16, N))
+        int8TileRow<qtype, way, false>(w, x, bias, y, t * 16, N);
   });
 }
 

@@ -4,12 +4,11 @@ import { quint8 } from '../../../core/qtypes.ts'
 import type { Random } from '../../../core/random.ts'
 import type { KernelArg, KernelCase } from '../../case.ts'
 import { normals } from '../../inputs.ts'
-import { tileByteLength, tilePack, tilePlaces } from '../../layout/tilePack/tilePack.ts'
+import { tileByteLength, tilePack } from '../../layout/tilePack/tilePack.ts'
 import { quantizeRows, rowStride } from '../../quantize/quantizeRows/quantizeRows.ts'
 import { spanCases } from '../gemm/spanCase.ts'
 import { type GroupCodes, groupCodeArgs, groupCodeDefects, kQuants } from '../qmatmul/groupCodes.ts'
-import { type GroupEncoding, plainGroups, untileScales, untileShifts } from '../qmatmul/groupValues.ts'
-import { untileCodes } from '../qmatmul/qmatmul.ts'
+import { plainGroups } from '../qmatmul/groupValues.ts'
 import {
   floatsIn,
   modelShapes,
@@ -19,6 +18,8 @@ import {
   tiledFloats,
   tiledOffsets,
 } from '../qmatmul/weightInputs.ts'
+import { exchangeHighBits, isPlanes, withBit } from './codeDefects.ts'
+import { tolerance } from './tolerance.ts'
 
 interface Sizes {
   M: number
@@ -36,31 +37,6 @@ interface Sizes {
   /** Of scales and shifts in codes. */
   codes?: GroupCodes
 }
-
-type Floats = Float32Array
-type Weights = [
-  w: Uint8Array,
-  qtype: number,
-  scale: HostArray,
-  offset: HostArray | null,
-  scaleDtype: number,
-  offsetDtype: number,
-]
-type Args = [
-  x: Uint8Array,
-  xScale: Floats,
-  xSum: Floats,
-  xGroupSize: number,
-  ...Weights,
-  Floats | null,
-  Floats,
-  number,
-  number,
-  number,
-  number,
-  Int32Array | null,
-  ...GroupEncoding,
-]
 
 /** Arguments from given codes of w [N, K], one byte each, and float rows. */
 function argsOf(
@@ -94,56 +70,6 @@ function argsOf(
     ...[withBias ? normals(random, N) : null, new Float32Array(M * N), M, N, K, groupSize, null],
     ...(coded?.encoding ?? plainGroups),
   ]
-}
-
-/**
- * 4·ε·(|bias| + Σ |xScale|·(|scale · dot| + |shift · sum|)), summed over pieces of 32 columns, at whose ends
- * a device may divide a group: the integers are exact; each term has five roundings of ε/2, and errors of
- * random sign add up to no more than a few.
- */
-function tolerance(args: readonly KernelArg[]): Float64Array {
-  const [
-    x,
-    xScale,
-    ,
-    xGroupSize,
-    w,
-    qtype,
-    scale,
-    offset,
-    scaleDtype,
-    offsetDtype,
-    bias,
-    ,
-    M,
-    N,
-    K,
-    groupSize,
-    ,
-    ...encoding
-  ] = args as Args
-  const [groups, xGroups, stride] = [Math.ceil(K / groupSize), Math.ceil(K / xGroupSize), rowStride(K)]
-  const codes = untileCodes(w, qtype, N, K)
-  const values = new Int8Array(x.buffer, x.byteOffset, x.length)
-  const scales = untileScales(scale, scaleDtype, N, groups, encoding)
-  const shifts = untileShifts(offset, offsetDtype, scales, N, groups, encoding)
-  return Float64Array.from({ length: M * N }, (_, i) => {
-    const [m, n] = [Math.floor(i / N), i % N]
-    let sum = Math.abs(bias?.[n] ?? 0)
-    for (let g = 0; g < xGroups; g++) {
-      const at = n * groups + Math.floor((g * xGroupSize) / groupSize)
-      const groupEnd = Math.min(K, (g + 1) * xGroupSize)
-      for (let start = g * xGroupSize; start < groupEnd; start += 32) {
-        let [dot, total] = [0, 0]
-        for (let k = start; k < Math.min(groupEnd, start + 32); k++) {
-          dot += codes[n * K + k] * values[m * stride + k]
-          total += values[m * stride + k]
-        }
-        sum += Math.abs(xScale[m * xGroups + g]) * (Math.abs(scales[at] * dot) + Math.abs(shifts[at] * total))
-      }
-    }
-    return 4 * 2 ** -23 * sum
-  })
 }
 
 function nameOf({
@@ -209,40 +135,6 @@ function int8Case(sizes: Sizes): KernelCase {
 }
 
 /**
- * The tiles of w with bit `bit` of row 0's column `col` flipped; where x is 0 there, every product of that
- * column is 0, so x is made 1.
- */
-function withBit(args: KernelArg[], col: number, bit: number): Uint8Array {
-  const [x, w, K] = [args[0] as Uint8Array, (args[4] as Uint8Array).slice(), args[14] as number]
-  const { bits } = qtypesByCode[args[5] as number]
-  const live = Array.from({ length: K }, (_, k) => k).find((k) => k >= col && x[k] !== 0) ?? col
-  const place = tilePlaces(bits, K, 0, live)[0]
-  w[place.byte] ^= 1 << (place.bit + bit)
-  return w
-}
-
-/** Whether codes have more than one plane. */
-function isPlanes({ bits }: QType): boolean {
-  return (bits & (bits - 1)) !== 0
-}
-
-/** Of the first row whose columns 0 and 4 differ in the lowest bit of their second plane. */
-function exchangeHighBits(args: KernelArg[]): KernelArg[] {
-  const w = args[4] as Uint8Array
-  const { bits } = qtypesByCode[args[5] as number]
-  const [N, K] = [args[13] as number, args[14] as number]
-  const copy = w.slice()
-  for (let n = 0; n < N; n++) {
-    const [first, second] = [0, 4].map((col) => tilePlaces(bits, K, n, col)[1])
-    const bitOf = (place: typeof first) => (w[place.byte] >> place.bit) & 1
-    if (bitOf(first) === bitOf(second)) continue
-    copy[first.byte] ^= 1 << first.bit
-    copy[second.byte] ^= 1 << second.bit
-  }
-  return args.with(4, copy)
-}
-
-/**
  * All codes of w are `code` and all of x ±127: the largest sums there are, which 16 bits must not cut off.
  */
 function extremeCase(qtype: QType, code: number, sign: number, M: number, K = 160): KernelCase {
@@ -297,6 +189,37 @@ function lowestCase(M: number): KernelCase {
       ;(args[2] as Float32Array)[0] = values.reduce((sum, value) => sum + value, 0)
       return args
     },
+  }
+}
+
+/** A zero point that all groups have, and no offsets. */
+function zeroPointCase(sizes: Sizes): KernelCase {
+  const plain = int8Case(sizes)
+  const zeroPoint = (args: readonly KernelArg[], zero: number) => args.with(7, null).with(24, zero)
+  return {
+    ...plain,
+    name: `${nameOf(sizes)}, zero point 8`,
+    args: (random) => zeroPoint(plain.args(random), 8),
+    defects: { 'zero point 7': (args) => zeroPoint(args, 7) },
+  }
+}
+
+/** A scale and a shift that are infinite, and a scale that is NaN, in rows of their own. */
+function infiniteScales(M: number): KernelCase {
+  const sizes: Sizes = { M, N: 37, K: 96, qtype: qint4, groupSize: 32, scaleDtype: 'float16' }
+  const plain = int8Case(sizes)
+  return {
+    ...plain,
+    name: `${nameOf(sizes)}, infinite and NaN`,
+    args(random) {
+      const args = plain.args(random)
+      const [scale, shift] = [args[6] as Uint16Array, args[7] as Uint16Array]
+      scale[3] = 0xfc00
+      scale[16 * 3 + 5] = 0x7e00
+      shift[16 * 3 + 9] = 0x7c00
+      return args
+    },
+    defects: undefined,
   }
 }
 
@@ -375,6 +298,18 @@ export const cases: KernelCase[] = [
     int8Case({ M, N: 19, K: 1160, qtype: quint8, groupSize: 128, xGroupSize: 64 }),
     int8Case({ M, N: 33, K: 1168, qtype: quint8, groupSize: 16, scaleDtype: 'bfloat16' }),
     ...[1, -1].map((sign) => extremeCase(quint8, 255, sign, M)),
+  ]),
+  // Groups of 32, all of them whole, with float16 scales.
+  ...[qint2, qint4, qint8].flatMap((qtype) => {
+    return [1, 5].flatMap((M) => [
+      int8Case({ M, N: 37, K: 160, qtype, groupSize: 32, scaleDtype: 'float16', withBias: true }),
+      int8Case({ M, N: 16, K: 32, qtype, groupSize: 32, scaleDtype: 'float16' }),
+    ])
+  }),
+  ...[1, 5].flatMap((M) => [
+    zeroPointCase({ M, N: 37, K: 160, qtype: qint4, groupSize: 32, scaleDtype: 'float16', withBias: true }),
+    zeroPointCase({ M, N: 37, K: 172, qtype: qint5, groupSize: 32 }),
+    infiniteScales(M),
   ]),
 ]
 

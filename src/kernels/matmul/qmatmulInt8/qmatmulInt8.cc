@@ -129,7 +129,7 @@ static void int8Runs(const TiledWeights& w, const ByteRows& x, const float* bias
 template <int qtype, bool pairs>
 static void qmatmulInt8By(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M,
                           int32_t N) {
-  if (M == 1) return int8OneRow<qtype, pairs && hasRowPairs<qtype>>(w, x, bias, y, N);
+  if (M == 1) return int8OneRow<qtype, int8RowWay<qtype, pairs>>(w, x, bias, y, N);
 #if LANES == 16
   if (int8FewRows<qtype>(w, x, bias, y, M, N)) return;
 #endif
