@@ -144,8 +144,8 @@ function share(work: Work, ms: number, bytes: number): string {
 function record(): void {
   const recorded = readResults(results) ?? {}
   const measured = new Map(rows.map((row) => [row.work, row]))
-  const kept = (recorded[name] ?? []).filter(({ work }) => !measured.has(work))
-  const order = works.map((work) => work.name)
+  const order = works.filter(({ peers }) => peers.includes(name)).map((work) => work.name)
+  const kept = (recorded[name] ?? []).filter(({ work }) => !measured.has(work) && order.includes(work))
   recorded[name] = [...kept, ...rows].sort((a, b) => order.indexOf(a.work) - order.indexOf(b.work))
   recorded.machine = [...(recorded.machine ?? []).filter(({ peer }) => !peer.startsWith(name + ' ')), machine]
   writeResults(results, recorded)

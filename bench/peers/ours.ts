@@ -48,7 +48,7 @@ const leastProducts = 16
 
 /** One layer, or copies of it. */
 async function layers(device: Device, work: LayerWork): Promise<Ours> {
-  const { rows, n, k, weights, groupSize, computeDtype, plain, copies } = work
+  const { rows, n, k, weights, algorithm, groupSize, computeDtype, plain, copies } = work
   const x = noise(device, [rows, k])
   if (plain) {
     const w = noise(device, [k, n])
@@ -56,7 +56,7 @@ async function layers(device: Device, work: LayerWork): Promise<Ours> {
   }
   const model = initialize(new Sequential(new Linear(k, n, { bias: false })), device, { seed: 1 })
   if (weights !== 'float32') {
-    quantize(model, { weights, groupSize, scaleDtype: weights === 'nf4' ? 'float32' : 'float16' })
+    quantize(model, { weights, algorithm, groupSize, scaleDtype: weights === 'nf4' ? 'float32' : 'float16' })
     freeze(model)
     setComputeDtype(model, computeDtype)
   }

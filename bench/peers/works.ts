@@ -1,5 +1,6 @@
-import type { QTypeName } from '../../src/core/qtype.ts'
+import type { QType, QTypeName } from '../../src/core/qtype.ts'
 import type { ComputeDType } from '../../src/qtensor/computeDtype.ts'
+import type { QuantizerName } from '../../src/quantize/quantizers.ts'
 
 /** A library that products are measured beside. */
 export type PeerName = 'onnxruntime' | 'ggml' | 'bitsandbytes' | 'torchao' | 'torch' | 'onnxruntime-web'
@@ -23,7 +24,9 @@ export interface LayerWork extends Asked {
   rows: number
   n: number
   k: number
-  weights: QTypeName | 'float32'
+  weights: QTypeName | QType | 'float32'
+  /** What chooses the codes; by default what `quantize` takes. */
+  algorithm?: QuantizerName
   /** Columns that share a scale; null: a whole row. */
   groupSize: number | null
   /** What lowbit multiplies. */
@@ -37,9 +40,9 @@ export interface LayerWork extends Asked {
 export type Work = LayerWork | NetworkWork
 
 /** Of weights that are read from memory: more than any cache holds. */
-const coldBytes = 512e6
+export const coldBytes = 512e6
 
-type Kind = Pick<LayerWork, 'weights' | 'groupSize' | 'computeDtype' | 'peers'> & {
+type Kind = Pick<LayerWork, 'weights' | 'algorithm' | 'groupSize' | 'computeDtype' | 'peers'> & {
   name: string
   bits: number
 }
@@ -47,7 +50,12 @@ type Kind = Pick<LayerWork, 'weights' | 'groupSize' | 'computeDtype' | 'peers'> 
 const kinds: readonly Kind[] = [
   {
     ...{ name: '4 bits, groups of 32', weights: 'int4', bits: 4, groupSize: 32, computeDtype: 'int8' },
-    peers: ['onnxruntime', 'ggml'],
+    peers: ['onnxruntime'],
+  },
+  // ggml's own, without shifts: both read the same bytes.
+  {
+    ...{ name: 'Q4_0', weights: 'int4', bits: 4, algorithm: 'q4_0', groupSize: 32, computeDtype: 'int8' },
+    peers: ['ggml'],
   },
   {
     ...{ name: '4 bits, groups of 128', weights: 'int4', bits: 4, groupSize: 128, computeDtype: 'int8' },
@@ -55,7 +63,11 @@ const kinds: readonly Kind[] = [
   },
   {
     ...{ name: 'int8, groups of 32', weights: 'int8', bits: 8, groupSize: 32, computeDtype: 'int8' },
-    peers: ['onnxruntime', 'ggml'],
+    peers: ['onnxruntime'],
+  },
+  {
+    ...{ name: 'Q8_0', weights: 'int8', bits: 8, algorithm: 'q8_0', groupSize: 32, computeDtype: 'int8' },
+    peers: ['ggml'],
   },
   {
     ...{ name: 'int8, rows', weights: 'int8', bits: 8, groupSize: null, computeDtype: 'int8PerToken' },
