@@ -62,6 +62,19 @@ template <int dtype, class F, class U> INLINE U encodeSmall(F x) {
   return magnitude > 0x7f800000u ? U{} + f.nan : pattern;
 }
 
+/* table[index] of a table of sixteen, lane by lane; of an index only the lowest four bits count. */
+INLINE f32v tableValues(const float* table, u32v index) {
+#if LANES == 16
+  return _mm512_permutexvar_ps((__m512i)index, loadAs<__m512>(table));
+#elif LANES == 8
+  __m256 low = _mm256_permutevar8x32_ps(loadAs<__m256>(table), (__m256i)index);
+  __m256 high = _mm256_permutevar8x32_ps(loadAs<__m256>(table + 8), (__m256i)index);
+  return _mm256_blendv_ps(low, high, (__m256)(index << 28));
+#else
+  return f32v{table[index[0] & 15], table[index[1] & 15], table[index[2] & 15], table[index[3] & 15]};
+#endif
+}
+
 /*
  * What loadFloat takes besides: a loop makes it once, since a WebAssembly engine would make its constants at each use.
  */

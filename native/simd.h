@@ -173,19 +173,6 @@ INLINE u32v widenHalves(u16v halves) {
 #endif
 }
 
-/* table[index] of a table of sixteen, lane by lane; of an index only the lowest four bits count. */
-INLINE f32v tableValues(const float* table, u32v index) {
-#if LANES == 16
-  return _mm512_permutexvar_ps((__m512i)index, loadAs<__m512>(table));
-#elif LANES == 8
-  __m256 low = _mm256_permutevar8x32_ps(loadAs<__m256>(table), (__m256i)index);
-  __m256 high = _mm256_permutevar8x32_ps(loadAs<__m256>(table + 8), (__m256i)index);
-  return _mm256_blendv_ps(low, high, (__m256)(index << 28));
-#else
-  return f32v{table[index[0] & 15], table[index[1] & 15], table[index[2] & 15], table[index[3] & 15]};
-#endif
-}
-
 /* The first n < LANES values, zeros behind them; nothing past them is read or written. */
 INLINE f32v loadPartial(const float* p, int32_t n) {
 #if LANES == 16
