@@ -38,9 +38,11 @@ const models: Golden[] = [
     folder: 'stories260K/gptq-w4-g32-asym-desc_act',
     options: { bits: 4, symmetric: false, actOrder: true },
   },
-  // Two of its 1152 rows have a code on the edge of two, at 2.50009 and 0.5 steps in float64 (rows 71 and 100
-  // of mlp.c_proj, columns 200 and 384): what comes behind it in the row is other weights'.
-  { folder: 'shakespeare-gpt2-1M/gptq-w3-g32-sym', options: { bits: 3 }, equal: 0.998 },
+  // Some of its 1152 rows have a code on the edge of two (in float64 rows 71 and 100 of mlp.c_proj, columns
+  // 200 and 384, at 2.50009 and 0.5 steps), and what comes behind it in the row is other weights'. Of 196,608
+  // codes four lie within 1e-5 of a step of an edge, where the order of sums decides, which instruction sets
+  // have of their own: half a row of 512 each is 0.5 %. Damping of 0.011 instead of 0.01 leaves 75 % equal.
+  { folder: 'shakespeare-gpt2-1M/gptq-w3-g32-sym', options: { bits: 3 }, equal: 0.995 },
   {
     folder: 'shakespeare-gpt2-1M/gptq-w4-g128-sym',
     options: { bits: 4, groupSize: 128 },
@@ -83,13 +85,16 @@ for (const { folder, options, tableOnly, equal: least = 0.999 } of models)
         perplexity(one, inputs.ppl_ids, { context: 128, baseline: isStories ? undefined : float })
       const [theirs, ours] = [await measured(library), await measured(model)]
       // The perplexity of a model that is this small, and guesses badly, is noise beside what its guesses
-      // lost.
-      const [value, kind, allowed] = isStories
-        ? (['perplexity', 'perplexity', 1.002] as const)
-        : (['klDivergence', 'KL from the float model', 1.02] as const)
+      // lost; where other weights were chosen, that is known to its standard error. Rounding loses twice as
+      // much.
+      const [value, kind] = isStories
+        ? (['perplexity', 'perplexity'] as const)
+        : (['klDivergence', 'KL from the float model'] as const)
       const [a, b] = [Number(ours[value]), Number(theirs[value])]
-      assert.ok(a > 0 && a <= allowed * b, `${kind} ${a} beside ${b}`)
-      numberRow(folder, deviceNames[0], kind, a, b, `${((allowed - 1) * 100).toFixed(1)} % above`)
+      const error = Math.hypot(Number(ours.klDivergenceError), Number(theirs.klDivergenceError))
+      const allowed = isStories ? 0.002 * b : 3 * error
+      assert.ok(a > 0 && a <= b + allowed, `${kind} ${a} beside ${b}`)
+      numberRow(folder, deviceNames[0], kind, a, b, `${((100 * allowed) / b).toFixed(1)} % above`)
     })
 
 /**
