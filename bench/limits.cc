@@ -87,12 +87,14 @@ static double readGBs(int threads) {
 
 static const long iterations = 400000;
 
-// Twelve independent accumulators hide the latency of the instruction; where it takes two, six do, whose
-// products go to registers of their own.
+// Twelve independent accumulators hide the latency of the instruction; where it takes two, six do, and
+// products pass through a register beside them.
 #define SIX(step, r) step(r, 0) step(r, 1) step(r, 2) step(r, 3) step(r, 4) step(r, 5)
 #define TWELVE(step, r) SIX(step, r) step(r, 6) step(r, 7) step(r, 8) step(r, 9) step(r, 10) step(r, 11)
 #define DOT(r, i) "vpdpbusd %%" r "mm12, %%" r "mm13, %%" r "mm" #i "\n"
-#define MULTIPLY(r, i) "vpmaddubsw %%" r "mm12, %%" r "mm13, %%" r "mm6\nvpaddw %%" r "mm6, %%" r "mm" #i ", %%" r "mm" #i "\n"
+#define MULTIPLY(r, i)                              \
+  "vpmaddubsw %%" r "mm12, %%" r "mm13, %%" r "mm6\n" \
+  "vpaddw %%" r "mm6, %%" r "mm" #i ", %%" r "mm" #i "\n"
 #define FMA(r, i) "vfmadd231ps %%" r "mm12, %%" r "mm13, %%" r "mm" #i "\n"
 #define PAIRS(r, i) "vdpbf16ps %%" r "mm12, %%" r "mm13, %%" r "mm" #i "\n"
 #define ZERO(r, i) "vpxor %%xmm" #i ", %%xmm" #i ", %%xmm" #i "\n"

@@ -6,8 +6,8 @@
 // speed alone; beside wllama, which is llama.cpp in WebAssembly and runs in Chromium, that of lowbit's
 // WebAssembly. Without --gguf the model is SmolLM2-135M-Instruct, fetched when first needed; with --shape one
 // of that shape with random weights, in Q4_0. --record writes bench/results/models*.json (shape*.json,
-// openvino*.json, wllama*.json; models*-avx2.json on a machine of that instruction set) and remakes the tables
-// of the documentation from them; then let the machine do nothing else.
+// openvino*.json, wllama*.json; models*-avx2.json on a machine of that instruction set) and remakes the
+// tables of the documentation from them; then let the machine do nothing else.
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { cpus, loadavg } from 'node:os'

@@ -181,8 +181,8 @@ INLINE i32v dotMagnitudes(i32v sums, u32v, u32v, u32v) { return sums; }
 
 /*
  * Bytes of LANES / 2 rows from `bytes` on, signed or not, times those of s, in 16 bits: row r's products are
- * added to lanes 2·r and 2·r + 1 of sums. addNeighbours makes of such sums of the first and of the second half
- * of the rows one lane a row.
+ * added to lanes 2·r and 2·r + 1 of sums. addNeighbours makes of such sums of the first and of the second
+ * half of the rows one lane a row.
  */
 template <bool isSigned> INLINE i32v dotHalves(i32v sums, const uint8_t* bytes, u32v s) {
 #if LANES == 4 && defined(__SSE4_1__)

@@ -101,8 +101,8 @@ INLINE f32v decodeHalves(u16v halves, const FloatMasks<FLOAT16>& masks) {
 #endif
 
 /*
- * The float16 of a row of tiles, 16 after 16, as float32, where no instruction converts them: two vectors at a
- * time. An infinity or NaN is not looked for in each; the largest says in the end whether there was one.
+ * The float16 of a row of tiles, 16 after 16, as float32, where no instruction converts them: two vectors at
+ * a time. An infinity or NaN is not looked for in each; the largest says in the end whether there was one.
  */
 struct FiniteHalves {
   const uint8_t* from;

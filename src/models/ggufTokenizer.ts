@@ -169,7 +169,7 @@ function* listedMerges(metadata: GgufMetadata, tokens: TokenTable): Generator<vo
   return table
 }
 
-/** Where the one space stands that is neither the first nor the last of the bytes; −1 if there is none such. */
+/** Where the one space stands that is neither the first nor the last of the bytes; −1 if there is none. */
 function spaceIn(bytes: Uint8Array, start: number, end: number): number {
   let space = -1
   for (let at = start; at < end; at++) {

@@ -8,13 +8,15 @@ from serve import Prepared, serve
 torch.set_num_threads(int(sys.argv[1]))
 torch.set_grad_enabled(False)
 # What it is fastest with: bfloat16 only where the processor multiplies it.
-compute_dtype = torch.bfloat16 if torch.backends.cpu.get_cpu_capability().startswith("AVX512") else torch.float32
+has_avx512 = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+compute_dtype = torch.bfloat16 if has_avx512 else torch.float32
 
 
 def layer_of(work):
     n, k = work["n"], work["k"]
     if work["weights"] == "nf4":
-        layer = Linear4bit(k, n, bias=False, compute_dtype=compute_dtype, quant_type="nf4", compress_statistics=False)
+        options = {"compute_dtype": compute_dtype, "quant_type": "nf4", "compress_statistics": False}
+        layer = Linear4bit(k, n, bias=False, **options)
     elif work["weights"] == "int8":
         layer = Linear8bitLt(k, n, bias=False, has_fp16_weights=False)
     else:

@@ -1,4 +1,4 @@
-"""The worker that measures OpenVINO GenAI: `openvino_model.py MODEL.gguf`; bench/peers/worker.ts says what is asked for."""
+"""Measures OpenVINO GenAI: `openvino_model.py MODEL.gguf`; bench/peers/worker.ts says what is asked for."""
 import importlib.metadata
 import sys
 import time
@@ -24,7 +24,8 @@ def load():
     started = time.perf_counter()
     pipeline_of(2)
     version = importlib.metadata.version("openvino-genai")
-    return {"name": "openvino", "threads": 0, "version": version, "loadMs": 1000 * (time.perf_counter() - started)}
+    load_ms = 1000 * (time.perf_counter() - started)
+    return {"name": "openvino", "threads": 0, "version": version, "loadMs": load_ms}
 
 
 def run(prompt, newTokens, setting, **_):

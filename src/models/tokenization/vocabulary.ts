@@ -30,9 +30,11 @@ export function strangerError(
   [first, second]: readonly [string, string],
   joined = first + second,
 ): FormatError {
-  const stranger = [first, second, joined].find((token) => !ids.has(token))
+  const stranger = show([first, second, joined].find((token) => !ids.has(token)))
+  const merge = show([first, second])
   return new FormatError(
-    `${name}: model.merges must make tokens of the vocabulary of two others; ${show(stranger)} in number ${rank}, ${show([first, second])}, is none`,
+    `${name}: model.merges must make tokens of the vocabulary of two others; ${stranger} in number ${rank}, ` +
+      `${merge}, is none`,
   )
 }
 

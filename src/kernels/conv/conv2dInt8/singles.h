@@ -46,13 +46,13 @@ struct Image {
 
 /* Whether a convolution whose groups have one channel is computed so. */
 INLINE bool readsRows(const ConvSizes& s, const Image& image) {
-  return s.strideWidth <= 4 && s.dilationWidth == 1 && s.kernelHeight * image.wordsPerRow <= MAX_KERNEL_WORDS &&
-         image.stripRows > 0;
+  const int32_t words = s.kernelHeight * image.wordsPerRow;
+  return s.strideWidth <= 4 && s.dilationWidth == 1 && words <= MAX_KERNEL_WORDS && image.stripRows > 0;
 }
 
 /* Copies `rows` rows of a plane from `first` on, zeros where there are none; whether a byte is negative. */
-static bool fillImage(const uint8_t* plane, const ConvSizes& s, const Image& image, int32_t first, int32_t rows,
-                     uint8_t* to) {
+static bool fillImage(const uint8_t* plane, const ConvSizes& s, const Image& image, int32_t first,
+                      int32_t rows, uint8_t* to) {
   typedef uint64_t words2 __attribute__((vector_size(16)));
   words2 all = {};
   to += s.paddingWidth;
@@ -106,8 +106,8 @@ struct SingleRows {
 };
 
 /*
- * Two vectors of outputs of a row and of the next, the second of which is `second` bytes from the first. Where
- * outputs move by one row of three, both rows share what they read.
+ * Two vectors of outputs of a row and of the next, the second of which is `second` bytes from the first.
+ * Where outputs move by one row of three, both rows share what they read.
  */
 template <bool codes, int known, bool shared>
 INLINE __m256i multiplySingle(const SingleRows& c, const SinglesScratch& scratch, const uint8_t* x,
@@ -136,12 +136,13 @@ INLINE __m256i multiplySingle(const SingleRows& c, const SinglesScratch& scratch
       }
     }
   }
-  return pairCodes(wholeValues(dots[0], c.channel, c.range), wholeValues(dots[1], c.channel, c.range), c.range);
+  const __m256i first = wholeValues(dots[0], c.channel, c.range);
+  return pairCodes(first, wholeValues(dots[1], c.channel, c.range), c.range);
 }
 
 /*
- * So many rows of outputs of a plane, out of the strip that is in scratch. Short rows are written one over the
- * end of the other, and copied together.
+ * So many rows of outputs of a plane, out of the strip that is in scratch. Short rows are written one over
+ * the end of the other, and copied together.
  */
 template <bool codes, int known, bool shared>
 OUTLINE void multiplyImage(const SingleRows& given, int32_t width, int32_t rows, SinglesScratch& scratch,

@@ -58,7 +58,7 @@ struct CodeLimits {
         most(_mm256_set1_epi8((char)range.high)) {}
 };
 
-/* The values of the sums of a tile of a channel, as whole numbers of 16 bits; packing stays within 128 bits. */
+/* What the sums of a tile of a channel are, as whole numbers of 16 bits; packing stays within 128 bits. */
 template <int vectors>
 INLINE __m256i wholeValues(const i32v (&sums)[vectors], const Channel& channel, const CodeLimits& range) {
   __m256i whole[2] = {};

@@ -33,8 +33,8 @@ template <int qtype> INLINE f32v qmatmulDecode(const QmatmulRun<qtype>& run, int
 }
 
 /*
- * Code j of each lane's word, a float of 8 bits that is finite: mantissa and exponent in float32's places, and
- * the sign, which leaves copies on its way, as in decodeSmall.
+ * Code j of each lane's word, a float of 8 bits that is finite: mantissa and exponent in float32's places,
+ * and the sign, which leaves copies on its way, as in decodeSmall.
  */
 template <int qtype> INLINE f32v float8Decode(u32v word, int j) {
   constexpr SmallFloat f = smallFloat<float8Of(qtype)>;

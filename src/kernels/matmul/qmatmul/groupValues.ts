@@ -13,6 +13,16 @@ import { tileUnpack } from '../../layout/tileUnpack/tileUnpack.ts'
  * all rows, with −1, too, and codes are divided by it. Without values a scale is v(code).
  */
 
+/** Arguments of a product: tiles of codes, and what they stand for. */
+export type TiledWeights = [
+  w: Uint8Array,
+  qtype: number,
+  scale: HostArray,
+  offset: HostArray | null,
+  scaleDtype: number,
+  offsetDtype: number,
+]
+
 /** The arguments behind the others. */
 export type GroupEncoding = [
   scaleValues: HostArray | null,

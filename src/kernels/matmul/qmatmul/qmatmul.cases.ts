@@ -20,7 +20,7 @@ import { dotTolerance, inBfloat16, normals } from '../../inputs.ts'
 import { tileByteLength, tilePack, tilePlaces } from '../../layout/tilePack/tilePack.ts'
 import { spanCases } from '../gemm/spanCase.ts'
 import { float8Groups, type GroupCodes, groupCodeArgs, groupCodeDefects, kQuants } from './groupCodes.ts'
-import { type GroupEncoding, plainGroups } from './groupValues.ts'
+import { type GroupEncoding, plainGroups, type TiledWeights } from './groupValues.ts'
 import { dequantizeTiles } from './qmatmul.ts'
 import {
   floatsIn,
@@ -196,17 +196,9 @@ function bfloat16Case(one: KernelCase): KernelCase {
 }
 
 type Floats = Float32Array
-type Weights = [
-  w: Uint8Array,
-  qtype: number,
-  scale: HostArray,
-  offset: HostArray | null,
-  scaleDtype: number,
-  offsetDtype: number,
-]
 type Args = [
   x: Floats,
-  ...Weights,
+  ...TiledWeights,
   bias: Floats | null,
   y: Floats,
   M: number,
@@ -256,7 +248,7 @@ function qmatmulTolerance(args: readonly KernelArg[]): Float64Array {
   return sums.map((bound, i) => bound + ((zeroPoints ? 2 : 1) * products[i]) / 16)
 }
 
-/** All 256 codes of an 8-bit type, each in a row of its own, NaN and infinities included or 0 in their place. */
+/** All 256 codes of an 8-bit type, each in a row of its own; NaN and infinities too, or 0 in their place. */
 function everyCode(qtype: QType, M: number, finite = false): KernelCase {
   const [N, K] = [256, 5]
   const inPlace = (code: number) => (finite && !Number.isFinite(valueOfCode(qtype, code)) ? 0 : code)

@@ -1,24 +1,15 @@
-import type { HostArray } from '../../../core/dtype.ts'
 import type { KernelArg } from '../../case.ts'
 import { rowStride } from '../../quantize/quantizeRows/quantizeRows.ts'
-import { type GroupEncoding, untileScales, untileShifts } from '../qmatmul/groupValues.ts'
+import { type GroupEncoding, type TiledWeights, untileScales, untileShifts } from '../qmatmul/groupValues.ts'
 import { untileCodes } from '../qmatmul/qmatmul.ts'
 
 type Floats = Float32Array
-type Weights = [
-  w: Uint8Array,
-  qtype: number,
-  scale: HostArray,
-  offset: HostArray | null,
-  scaleDtype: number,
-  offsetDtype: number,
-]
 type Args = [
   x: Uint8Array,
   xScale: Floats,
   xSum: Floats,
   xGroupSize: number,
-  ...Weights,
+  ...TiledWeights,
   Floats | null,
   Floats,
   number,
