@@ -1,3 +1,8 @@
+/** 32 bits by chance. */
+export function randomWord(): number {
+  return Math.trunc(Math.random() * 2 ** 32) | 0
+}
+
 /**
  * What pairs of tokens become, by their ids: a hash table in three arrays, since a Map of half a million pairs
  * takes ten times as long to make.
@@ -8,6 +13,8 @@ export class MergeTable {
   private readonly ranks: Int32Array
   private readonly results: Int32Array
   private readonly mask: number
+  /** Factors of the hash: by chance, so that no file can choose pairs that all fall into the same slots. */
+  private readonly factors = [randomWord() | 1, randomWord() | 1] as const
 
   /** @param count how many pairs there will be, at most */
   constructor(count: number) {
@@ -41,7 +48,7 @@ export class MergeTable {
 
   /** Where the pair stands, or would. */
   private slotOf(left: number, right: number): number {
-    let slot = Math.imul(left, 0x9e3779b1) ^ Math.imul(right, 0x85ebca6b)
+    let slot = Math.imul(left, this.factors[0]) ^ Math.imul(right, this.factors[1])
     slot ^= slot >>> 15
     for (slot &= this.mask; ; slot = (slot + 1) & this.mask) {
       if (this.left[slot] < 0 || (this.left[slot] === left && this.right[slot] === right)) return slot

@@ -1,4 +1,5 @@
 import type { ByteStrings } from '../../formats/ggufStrings.ts'
+import { randomWord } from './mergeTable.ts'
 import type { TokenIds } from './vocabulary.ts'
 
 const encoder = new TextEncoder()
@@ -16,6 +17,8 @@ export class TokenTable implements TokenIds {
   /** Ids by hash, −1 where there is none: of equal hashes in the slots that follow. */
   private readonly slots: Int32Array
   private readonly mask: number
+  /** Where hashes begin: by chance, so that no file can choose tokens that all fall into the same slots. */
+  private readonly seed = randomWord()
   /** What is looked for, as bytes. */
   private sought = new Uint8Array(256)
 
@@ -103,8 +106,8 @@ export class TokenTable implements TokenIds {
 
   /** Where the token stands, or would. */
   private slotOf(bytes: Uint8Array, start: number, end: number): number {
-    // FNV-1a.
-    let slot = 0x811c9dc5
+    // FNV-1a, from a beginning of our own.
+    let slot = this.seed
     for (let at = start; at < end; at++) slot = Math.imul(slot ^ bytes[at], 0x01000193)
     slot ^= slot >>> 15
     for (slot &= this.mask; ; slot = (slot + 1) & this.mask) {
