@@ -4,7 +4,7 @@
 //   node native/build.mjs [--native | --wasm] [--require-native]
 //   node native/build.mjs --first-run=relaxed          the addon with the best instruction set of this CPU;
 //                                                      where it cannot be built, these WebAssembly modules
-//   LOWBIT_ISAS=avx512,relaxed node native/build.mjs   only these instruction sets, while developing
+//   LOWBIT_ISAS=avx512,relaxed node native/build.mjs   these instruction sets, whether or not the CPU has them
 //
 // Every kernel's .cc and the dispatch made from kernels.def are one translation unit, compiled once per
 // instruction set; in a module two, fast and small (flags.mjs). An output whose sources, flags and compiler are
@@ -29,8 +29,8 @@ const asked = process.env.LOWBIT_ISAS?.split(',')
 const isAsked = (name) => asked?.includes(name) ?? true
 
 mkdirSync(build, { recursive: true })
-const problem = await buildAddon((names, best) =>
-  options.wasm ? [] : firstRun ? best : names.filter(isAsked),
+const problem = await buildAddon((names, runs, best) =>
+  options.wasm ? [] : firstRun ? best : asked ? names.filter(isAsked) : runs,
 )
 if (problem && !options.wasm) {
   console.error(`lowbit: ${problem}`)

@@ -25,8 +25,9 @@ const sets = instructionSets[process.arch] ?? {}
 const extended = extensions[process.arch] ?? {}
 
 /**
- * Builds the addon with the instruction sets that `chosen` picks from `(names, best)`: all that the compiler
- * knows, and the best of this CPU. Others are kept where their objects are current.
+ * Builds the addon with the instruction sets that `chosen` picks from `(names, runs, best)`: all that the
+ * compiler knows, those of this CPU, the best of them (all three times all where the compiler cannot say).
+ * Others are kept where their objects are current.
  * @returns why there is no addon, as a sentence; undefined where there is one
  */
 export async function buildAddon(chosen) {
@@ -69,15 +70,21 @@ function preprocess({ command, args }, flags) {
   return status === 0 ? stdout : null
 }
 
-/** The best instruction set of this CPU, and what extends it; all where the compiler cannot say. */
-function bestOf(compiler, names) {
+/** What this CPU has of these instruction sets and extensions; null where the compiler cannot say. */
+function runnable(compiler, names) {
   const macros = preprocess(compiler, ['-march=native'])
-  if (macros === null) return names
-  // -mavx512vnni says that __AVX512VNNI__ is defined.
+  if (macros === null) return null
+  // -mavx512vnni says that __AVX512VNNI__ is defined; what is no instruction set, as -Os, says nothing.
   const macroOf = (flag) => `#define __${flag.slice(2).toUpperCase().replace('.', '_')}__ `
-  const has = (flags) => flags.every((flag) => macros.includes(macroOf(flag)))
-  const best = Object.keys(sets).findLast((name) => has(sets[name]))
-  return names.filter((name) => name === best || (extended[name]?.base === best && has(extended[name].flags)))
+  const asks = (flag) => flag.startsWith('-m')
+  const flagsOf = (name) => sets[name] ?? extended[name].flags
+  return names.filter((name) => flagsOf(name).every((flag) => !asks(flag) || macros.includes(macroOf(flag))))
+}
+
+/** The best of what a CPU has, and what extends it. */
+function bestOf(names) {
+  const best = Object.keys(sets).findLast((name) => names.includes(name))
+  return names.filter((name) => name === best || extended[name]?.base === best)
 }
 
 async function compileAndLink(compiler, names, chosen) {
@@ -96,7 +103,8 @@ async function compileAndLink(compiler, names, chosen) {
   const [kernels, binding] = [readKernelSources(), readSources(sources)]
   const object = ({ name }) => `native-${name}.o`
   const ingredients = ({ flags: own, text }) => [text ? kernels : binding, text, own, flags, compiler]
-  const wanted = chosen(names, bestOf(compiler, names))
+  const runs = runnable(compiler, names)
+  const wanted = runs ? chosen(names, runs, bestOf(runs)) : chosen(names, names, names)
   const current = addonUnits(process.arch, names).filter((unit) => isCurrent(object(unit), ingredients(unit)))
   const included = names.filter((name) => wanted.includes(name) || current.some((unit) => unit.name === name))
   if (included.length === 0) return discard(output)
