@@ -37,6 +37,7 @@ export async function planGguf(
     const warn = (message: string) => void warnings.add(message)
     const { config, gguf } = ggufConfig(file, await readRopeFactors(file), warn)
     const model = emptyModel(config, warn)
+    await turn()
     const modules = modulesOf(gguf, model.config)
     const byPath = renamed(file, (name) => modulePath(modules, name))
     const apart = unstacked(
@@ -45,11 +46,13 @@ export async function planGguf(
       longestList(model),
     )
     const named = inModelOrder(apart, gguf, model.config)
+    await turn()
     const tensors = planTensors(model, named, await detectFile(named), {
       described: 'the metadata describe',
       isExtra: (name) => [ropeFactorsName, longRopeNames.short, longRopeNames.long].includes(name),
       warn,
     })
+    await turn()
     await addSideFiles(file, model, config.toObject(), warn)
     return { name: file.name, model, warnings: [...warnings], ...tensors }
   } catch (error) {
@@ -57,6 +60,9 @@ export async function planGguf(
     throw error
   }
 }
+
+/** Lets others have their turn: each part of a plan takes some ten milliseconds. */
+const turn = () => new Promise<void>((resolve) => setTimeout(resolve))
 
 async function readRopeFactors(file: GgufFile): Promise<RopeFactors> {
   const [short, long] = [
