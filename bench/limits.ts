@@ -63,6 +63,18 @@ export async function measureLimits(threads: number): Promise<Limits[]> {
   return limits
 }
 
+/**
+ * The larger of what two measurements found, number by number: others on the machine only ever take away from
+ * a limit, and it is measured before and after what is compared with it.
+ */
+export function mostOf(before: Limits[], after: Limits[]): Limits[] {
+  const most = (a: Limits, b: Limits) =>
+    Object.fromEntries(
+      (Object.keys(a) as (keyof Limits)[]).map((name) => [name, Math.max(a[name], b[name])]),
+    ) as unknown as Limits
+  return before.map((limits, index) => most(limits, after[index]))
+}
+
 function compile(program: string): boolean {
   const args = [
     '-std=c++17',

@@ -15,7 +15,7 @@ import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { nativeAvailable } from '../src/devices/cpu/native.ts'
-import { measureLimits } from './limits.ts'
+import { measureLimits, mostOf } from './limits.ts'
 import { installPeer } from './peers/client.ts'
 import { type Footprint, measureFootprint } from './peers/footprint.ts'
 import { measureSpeed, workOf } from './peers/measure.ts'
@@ -62,7 +62,7 @@ if (busy > 0.5) log(`the machine is busy (load ${busy.toFixed(1)}): compare rati
 const devices = peer.devices.filter((device) => device !== 'native' || nativeAvailable())
 const work = await workOf(model)
 const { maxPositions } = work
-const limits = await measureLimits(threads)
+const before = await measureLimits(threads)
 const story = readFileSync(new URL('../models/tinystories.txt', import.meta.url), 'utf8')
 const { speeds, settings, promptIds } = await measureSpeed({
   model,
@@ -74,6 +74,8 @@ const { speeds, settings, promptIds } = await measureSpeed({
   maxPositions,
   log,
 })
+
+const limits = mostOf(before, await measureLimits(threads))
 
 const setting = { threads, flashAttention: true }
 const subjects = new Map<string, Subject>()

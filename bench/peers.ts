@@ -13,7 +13,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { openDevice } from '../src/devices/open.ts'
 import { findPython } from '../test/interop/python.ts'
-import { type Limits, measureLimits } from './limits.ts'
+import { type Limits, measureLimits, mostOf } from './limits.ts'
 import { Answerer, install, installPeer } from './peers/client.ts'
 import { mobileNetOperations } from './peers/mobileNet.ts'
 import { prepare, time } from './peers/ours.ts'
@@ -27,6 +27,18 @@ interface Peer {
   readonly threads: number
   /** Installs it where it is not there yet, and starts it. */
   readonly start: (threads: string) => Promise<Answerer>
+}
+
+/** One work, and what it took: medians in milliseconds, bytes of the weights that each of both reads. */
+interface Measured {
+  work: Work
+  /** The peer's product, in its words. */
+  what: string
+  ours: number
+  theirs: number
+  ratios: number[]
+  ourBytes: number
+  theirBytes: number
 }
 
 const python = (name: PeerName, interpreter: () => Promise<string>): Peer => ({
@@ -70,16 +82,21 @@ const threads = Number(values.threads ?? peers[name].threads)
 const wasm = peers[name].device === 'wasm'
 const load = loadavg()[0]
 const device = openDevice(peers[name].device, { threads })
-const limits = (await measureLimits(threads)).at(-1) as Limits
+const before = await measureLimits(threads)
 using peer = await peers[name].start(String(threads))
 const results = `peers${await resultsSuffix()}`
 const versions = (await peer.ask({ call: 'versions' })) as string
 
-const rows: Row[] = []
+const measured: Measured[] = []
 for (const work of works.filter((work) => work.peers.includes(name) && work.name.includes(values.only))) {
-  rows.push(await measure(work))
-  process.stderr.write(`${Object.values(rows[rows.length - 1]).join(' | ')}\n`)
+  const product = await measure(work)
+  measured.push(product)
+  process.stderr.write(
+    `${work.name}: ${product.ours.toFixed(3)} ms, ${name} ${product.theirs.toFixed(3)} ms\n`,
+  )
 }
+const limits = mostOf(before, await measureLimits(threads)).at(-1) as Limits
+const rows = measured.map(rowOf)
 const machine: Row = {
   date: new Date().toISOString().slice(0, 10),
   CPU: `${cpus().length} × ${cpus()[0].model}`,
@@ -98,7 +115,7 @@ console.log(`${text(rows)}\n${text([machine])}`)
 if (values.record) record()
 await device.close()
 
-async function measure(work: Work): Promise<Row> {
+async function measure(work: Work): Promise<Measured> {
   const { what, bytes } = (await peer.ask({ call: 'prepare', work })) as { what: string; bytes: number }
   const ours = await prepare(device, work)
   const times: { ours: number; theirs: number }[] = []
@@ -111,17 +128,27 @@ async function measure(work: Work): Promise<Row> {
     if (round >= 0) times.push({ ours: own, theirs })
   }
   ours.dispose()
-  const ratios = times.map((time) => time.theirs / time.ours)
-  const [own, theirs] = [median(times.map((time) => time.ours)), median(times.map((time) => time.theirs))]
+  return {
+    work,
+    what,
+    ours: median(times.map((time) => time.ours)),
+    theirs: median(times.map((time) => time.theirs)),
+    ratios: times.map((time) => time.theirs / time.ours),
+    ourBytes: ours.bytes,
+    theirBytes: bytes,
+  }
+}
+
+function rowOf({ work, what, ours, theirs, ratios, ourBytes, theirBytes }: Measured): Row {
   return {
     work: work.name,
-    'lowbit, ms': own.toFixed(3),
+    'lowbit, ms': ours.toFixed(3),
     peer: what,
     'its ms': theirs.toFixed(3),
     ratio: `${median(ratios).toFixed(2)}×`,
     spread: `${Math.min(...ratios).toFixed(2)}–${Math.max(...ratios).toFixed(2)}`,
-    'of the limit': share(work, own, ours.bytes),
-    "peer's, of the limit": share(work, theirs, bytes),
+    'of the limit': share(work, ours, ourBytes),
+    "peer's, of the limit": share(work, theirs, theirBytes),
   }
 }
 
