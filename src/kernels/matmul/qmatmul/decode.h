@@ -43,6 +43,40 @@ template <int qtype> INLINE f32v float8Decode(u32v word, int j) {
   return floatOf(moved & (0x80000000u | 0x7f000000u >> right)) * floatOf((254u - f.bias) << 23);
 }
 
+/*
+ * One row of x does not have codes moved within their word, or within four bytes that are made of several
+ * planes or by a look-up: they are masked where they stand.
+ */
+
+/* The bits of a code's place in the word where it stands. */
+template <int qtype> constexpr int inPlaceBits = TileRun<qtype>::words == 1 ? TileRun<qtype>::bits : 8;
+
+/* The place of code j of a run as qmatmulInPlace gives it. */
+template <int qtype> constexpr int qmatmulPlace(int j) {
+#if LANES <= 8
+  if (hasByteValues<qtype>) return codebookPlace<qtype>;
+#endif
+  constexpr int bits = inPlaceBits<qtype>;
+  int place = 8 * (j % 4) + (bits < 8 ? bits * (j / 4) : 0);
+  /* The highest place is that of the sign. */
+  return isAffine<qtype> && place + bits < 32 ? place : 0;
+}
+
+/* 2^place · code j of each lane's run, as a float. */
+template <int qtype> INLINE f32v qmatmulInPlace(const QmatmulRun<qtype>& run, int j) {
+  if constexpr (float8Of(qtype) >= 0) return float8Decode<qtype>(run.words[0], j);
+#if LANES <= 8
+  if constexpr (hasByteValues<qtype>) return codebookInPlace<qtype>(run.words[0], j);
+#endif
+  if constexpr (!isAffine<qtype>) return qmatmulDecode<qtype>(run, j);
+  constexpr int bits = inPlaceBits<qtype>;
+  u32v word = run.words[0];
+  if constexpr (TileRun<qtype>::words > 1)
+    word = runQuad<qtype>(j / 4, [&](int i) __attribute__((always_inline)) { return run.words[i]; });
+  int place = 8 * (j % 4) + (bits < 8 ? bits * (j / 4) : 0);
+  return convert((i32v)(place + bits < 32 ? word & (((1u << bits) - 1) << place) : word >> place));
+}
+
 /* The larger of bytes from 0 to 255, four in a lane. */
 INLINE u32v maxBytes(u32v a, u32v b) {
 #if LANES == 16

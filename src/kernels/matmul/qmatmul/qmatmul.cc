@@ -46,34 +46,14 @@ static void qmatmulFill(const TiledWeights& w, float* panel, int32_t n, int32_t 
  *     Σ x·W = scale · Σ x·q − shift · Σ x = scale · (Σ x·q − zeroPoint · Σ x)
  *
  * so that a weight takes one multiplication. Both sums take x in the same order: of weights that are all 0,
- * their codes a zero point of 8, the sum is 0, too. Codes of 2 and 4 bits are not moved within their word: q
- * comes 2^place times as large, and x is divided by that beforehand, which is exact.
+ * their codes a zero point of 8, the sum is 0, too. q comes 2^place times as large (decode.h), and x is
+ * divided by that beforehand, which is exact.
  */
-
-/* Whether that holds for a type: codes that are numbers from 0 up, within one word. */
-template <int qtype>
-constexpr bool isInPlace = isAffine<qtype> && TileRun<qtype>::words == 1 && TileRun<qtype>::bits <= 4;
-
-/* The place of code j of a run as qmatmulInPlace gives it. */
-template <int qtype> constexpr int qmatmulPlace(int j) {
-  constexpr int bits = TileRun<qtype>::bits;
-  int place = 8 * (j % 4) + bits * (j / 4);
-  /* The highest place is that of the sign. */
-  return isInPlace<qtype> && place + bits < 32 ? place : 0;
-}
-
-/* 2^place · code j of each lane's run, as a float. */
-template <int qtype> INLINE f32v qmatmulInPlace(const QmatmulRun<qtype>& run, int j) {
-  constexpr int bits = TileRun<qtype>::bits;
-  if constexpr (float8Of(qtype) >= 0) return float8Decode<qtype>(run.words[0], j);
-  if constexpr (!isInPlace<qtype>) return qmatmulDecode<qtype>(run, j);
-  int place = 8 * (j % 4) + bits * (j / 4);
-  u32v word = run.words[0];
-  return convert((i32v)(place + bits < 32 ? word & (((1u << bits) - 1) << place) : word >> place));
-}
 
 /* Enough independent sums to hide the latency of an addition: column k belongs to sum k mod so many. */
 template <int rows> constexpr int qmatmulChains = rows * 16 / LANES < 4 ? 4 * LANES / 16 / rows : 1;
+/* Whether they are of rows of w, columns in lanes (codebookRows). */
+template <int qtype, int rows> constexpr bool qmatmulByRows = rows == 1 && isByRows<qtype>;
 
 /*
  * Columns whose sums are kept apart: a group's, but so many at most, so that rounding does not grow with K.
@@ -135,6 +115,19 @@ INLINE void qmatmulPiece(f32v (&sums)[rows][chains][vectors], const uint8_t* run
   QmatmulRun<qtype> runs[vectors];
 #pragma GCC unroll 4
   for (int v = 0; v < vectors; v++) runs[v] = qmatmulRun<qtype>(run + v * LANES * 4);
+  if constexpr (qmatmulByRows<qtype, rows>) {
+#pragma GCC unroll 4
+    for (int i = 0; i < 2 * vectors; i++) {
+      f32v w[4];
+      codebookRows<qtype>(runs[i % vectors].words[0], i / vectors, w);
+#pragma GCC unroll 4
+      for (int r = 0; r < 4; r++) {
+        f32v& sum = sums[0][r][i % vectors];
+        sum = fma(w[r], twiceFour(values + i / vectors * 4), sum);
+      }
+    }
+    return;
+  }
 #pragma GCC unroll 16
   for (int j = 0; j < TileRun<qtype>::piece; j++) {
 #pragma GCC unroll 4
@@ -157,7 +150,8 @@ template <int qtype, int rows>
 static bool qmatmulTileRow(const TiledWeights& w, const QmatmulRows& x, const float* start,
                            size_t startStride, float* y, int32_t n, int32_t N) {
   using Run = TileRun<qtype>;
-  constexpr int vectors = 16 / LANES, chains = qmatmulChains<rows>;
+  constexpr bool byRows = qmatmulByRows<qtype, rows>;
+  constexpr int vectors = 16 / LANES, chains = byRows ? 4 : qmatmulChains<rows>;
   constexpr bool float8 = float8Of(qtype) >= 0;
   u32v largest = {};
   GroupValues<vectors> groups{n, groupOf(w, x.last - 1) + 1};
@@ -187,7 +181,8 @@ static bool qmatmulTileRow(const TiledWeights& w, const QmatmulRows& x, const fl
 #pragma GCC unroll 4
       for (int r = 0; r < rows; r++) {
         f32v products = sums[r][0][v], negative = splat(-sum[r * QMATMUL_SUMS]);
-        for (int c = 1; c < chains; c++) products += sums[r][c][v];
+        for (int c = 1; !byRows && c < chains; c++) products += sums[r][c][v];
+        if constexpr (byRows) products = sumRows(products, sums[r][1][v], sums[r][2][v], sums[r][3][v]);
         if (isAffine<qtype> && zeroPoints) products = fma(negative, offset, products);
         totals[r][v] = fma(products, scale, totals[r][v]);
         if (isAffine<qtype> && !zeroPoints) totals[r][v] = fma(negative, offset, totals[r][v]);

@@ -57,6 +57,19 @@ template <int qtype, class Word> INLINE auto runCode(int j, Word&& word) {
   return code;
 }
 
+/* Codes 4·i … 4·i + 3 of a run of unsigned codes, one a byte; word(i) gives its word i. */
+template <int qtype, class Word> INLINE auto runQuad(int i, Word&& word) {
+  decltype(word(0)) quad{};
+  eachPlane<TileRun<qtype>::bits>([&](auto plane) __attribute__((always_inline)) {
+    constexpr int quads = plane.codes / 4;
+    /* To its place in the code with the shift that brings it here. */
+    const int right = plane.bits * (i % quads) - plane.from;
+    auto bits = word(plane.from + i / quads);
+    quad |= (right < 0 ? bits << -right : bits >> right) & (plane.mask4 << plane.from);
+  });
+  return quad;
+}
+
 /*
  * The run of row n (n a multiple of LANES, as are the lanes behind it) that holds column k; its words are 64
  * bytes apart.

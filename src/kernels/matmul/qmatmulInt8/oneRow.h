@@ -28,13 +28,7 @@ struct ByteRows {
  */
 template <int qtype> INLINE u32v int8Quad(const uint8_t* run, int j, int32_t step) {
   if constexpr (isBytes<qtype>) return loadAs<u32v>(run) ^ (operandOffset<qtype> ? 0x80808080u : 0u);
-  u32v codes = {};
-  eachPlane<TileRun<qtype>::bits>([&](auto plane) __attribute__((always_inline)) {
-    constexpr int quads = plane.codes / 4;
-    u32v word = loadAs<u32v>(run + (plane.from + j / quads) * step);
-    codes |= ((word >> (plane.bits * (j % quads))) & (plane.mask * 0x01010101u)) << plane.from;
-  });
-  return codes;
+  return runQuad<qtype>(j, [&](int i) __attribute__((always_inline)) { return loadAs<u32v>(run + i * step); });
 }
 template <int qtype> constexpr int int8Quads = TileRun<qtype>::columns / 4;
 
