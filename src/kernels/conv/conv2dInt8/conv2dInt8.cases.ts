@@ -94,7 +94,10 @@ function int8Case(conv: SizedConv, output: Output, [leastPixel, leastWeight] = l
   }
 }
 
-/** What conv2d's do not have: positions of every count, batches joined, several panels and chunks of them. */
+/**
+ * What conv2d's do not have: positions of every count, batches joined, several panels and chunks of them, tasks
+ * that share one.
+ */
 const others: SizedConv[] = [
   { channels: [24, 40], image: [7, 7], kernel: [1, 1], batch: 5 },
   { channels: [10, 9], image: [13, 11], kernel: [1, 1] },
@@ -107,6 +110,7 @@ const others: SizedConv[] = [
   { channels: [5, 10], image: [30, 23], kernel: [5, 5], stride: [3, 3], padding: [2, 2], groups: 5 },
   { channels: [3, 3], image: [5, 8], kernel: [3, 3], padding: [1, 1], groups: 3, batch: 2 },
   { channels: [1, 14], image: [38, 21], kernel: [1, 1], batch: 2 },
+  { channels: [32, 96], image: [12, 12], kernel: [3, 3], padding: [1, 1], batch: 2 },
   { channels: [2, 2], image: [150, 300], kernel: [3, 3], stride: [1, 2], padding: [1, 1], groups: 2 },
   { channels: [2, 2], image: [150, 300], kernel: [3, 3], dilation: [2, 1], padding: [0, 1], groups: 2 },
   { channels: [4, 4], image: [1, 500], kernel: [1, 9], padding: [0, 32], dilation: [1, 8], groups: 2 },

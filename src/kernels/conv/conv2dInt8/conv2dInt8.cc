@@ -209,7 +209,7 @@ static void placeRows(const Conv& c, const uint8_t* from, int32_t first, int32_t
 
 /* `rows` channels of a group, from `channel` on, at the positions from `first` to before `end`. */
 static void convolve(const Conv& c, const Cut& cut, int32_t sample, int32_t group, int32_t channel,
-                     int32_t rows, int32_t first, int32_t end, const Channel* channels, int32_t& steps,
+                     int32_t rows, int32_t first, int32_t end, const Channel* channels, Ready& ready,
                      ConvScratch& scratch) {
   const int32_t bytes = c.range.codes ? 1 : 4, step = rows == 1 ? 1 : TILE_CHANNELS;
   const size_t plane = c.out.plane * bytes;
@@ -222,16 +222,17 @@ static void convolve(const Conv& c, const Cut& cut, int32_t sample, int32_t grou
     for (int32_t q = 0; q < c.quads; q += cut.quads) {
       const bool last = q + cut.quads >= c.quads;
       const int32_t quads = last ? c.quads - q : cut.quads;
-      if (steps == 0 || cut.quads < c.quads)
-        steps = listSteps(c, cut, q, quads, scratch.steps, scratch.rowLines);
+      if (ready.steps == 0 || cut.quads < c.quads)
+        ready.steps = listSteps(c, cut, q, quads, scratch.steps, scratch.rowLines);
       if (c.byRows) {
         fillPhases(c, sample, group, at, count, scratch.lines);
         interleaveRows(c, cut, count, scratch.lines, scratch.rowLines, scratch.panel);
       } else {
-        const bool codes = fillPanel(c, cut, sample, group, q, quads, at, count, scratch);
-        factors = codes ? CODES : least ? ANY_FACTORS : MAGNITUDES;
+        if (!ready.filled) ready.codes = fillPanel(c, cut, sample, group, q, quads, at, count, scratch);
+        factors = ready.codes ? CODES : least ? ANY_FACTORS : MAGNITUDES;
       }
       const size_t tileWords = cut.tileWords(quads);
+      const int32_t steps = ready.steps;
       for (int32_t m = 0; m < rows; m += step) {
         uint8_t* to = y + m * plane;
         const int32_t some = rows - m < step ? rows - m : step;
@@ -340,13 +341,15 @@ void conv2dInt8(const uint8_t* x, const float* xScale, const uint8_t* w, const f
     return convolveRows(c, image, wanted);
 #endif
   const int32_t parts = ceilDivide(wanted, wholes);
-  const int32_t positionParts = tiles >= 4 * parts ? parts : 1;
-  const int32_t partTiles = ceilDivide(tiles, positionParts);
+  const int32_t partTiles = parts > 1 && tiles >= 4 * parts ? evenPart(tiles, parts, threads) : tiles;
+  const int32_t positionParts = ceilDivide(tiles, partTiles);
   int32_t rows = roundUp(ceilDivide(c.outGroup, positionParts > 1 ? 1 : parts), TILE_CHANNELS);
   if (rows > TASK_CHANNELS) rows = TASK_CHANNELS;
   const int32_t rowParts = ceilDivide(c.outGroup, rows);
   int32_t together = wholes > wanted ? ceilDivide(wholes, wanted) : 1;
   if (rowParts > 1) together = 1;
+  static uint64_t calls = 0;
+  const uint64_t call = __atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED);
   parallelFor(ceilDivide(wholes, together) * positionParts * rowParts, [&](int32_t task) {
     ConvScratch& scratch = (ConvScratch&)scratchHere<Blocks>();
     const int32_t part = task % (positionParts * rowParts), m = part % rowParts * rows;
@@ -355,7 +358,12 @@ void conv2dInt8(const uint8_t* x, const float* xScale, const uint8_t* w, const f
     const int32_t from = task / (positionParts * rowParts) * together;
     const int32_t stop = from + together < wholes ? from + together : wholes;
     const Cut cut(c, end - first);
-    int32_t steps = 0;
+    /* A task with other channels of the same positions finds the panel as the one before left it. */
+    static thread_local Ready last;
+    const int32_t block = task / rowParts;
+    const bool kept = rowParts > 1 && !c.byRows && end - first <= cut.positions && cut.quads >= c.quads;
+    Ready ready = {call, block, 0, false, false};
+    if (kept && last.call == call && last.block == block) ready = last;
     const bool singles = c.byRows && c.outGroup == 1;
     for (int32_t i = from; i < stop;) {
       /* As many groups of a sample as there is room for. */
@@ -368,9 +376,11 @@ void conv2dInt8(const uint8_t* x, const float* xScale, const uint8_t* w, const f
       if (singles) convolveSingles(c, cut, i / groups, channel, ahead, first, end, scratch.channels, scratch);
       for (int32_t j = 0; j < ahead && !singles; j++)
         convolve(c, cut, i / groups, group + j, channel + j * c.outGroup, count, first, end,
-                 scratch.channels + j * c.outGroup, steps, scratch);
+                 scratch.channels + j * c.outGroup, ready, scratch);
       i += ahead;
     }
+    ready.filled = kept;
+    last = ready;
   });
 }
 

@@ -52,7 +52,7 @@ static void multiplyTiles(TileRow& row, int32_t tiles, int32_t count) {
     i32v dots[channels][vectors];
 #pragma GCC unroll 4
     for (int r = 0; r < channels; r++) {
-      const int32_t start = row.channels[r < rows ? r : rows - 1].start;
+      const int32_t start = INT8_OFFSET ? row.channels[r < rows ? r : rows - 1].start : 0;
       for (int v = 0; v < vectors; v++)
         dots[r][v] = row.first ? splat(start) : load(row.sums + (r * PIXEL_VECTORS + v) * LANES);
     }
