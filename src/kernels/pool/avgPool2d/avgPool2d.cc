@@ -16,9 +16,11 @@ void avgPool2d(const float* x, float* y, int32_t planes, int32_t height, int32_t
                 [&](size_t o, const PoolShare& rows, const PoolShare& cols, int32_t values) {
                   double sum = 0;
                   bool empty = rows.start >= rows.end || cols.start >= cols.end;
-                  for (int32_t i = rows.start; i < rows.end && !empty; i++) {
-                    sum += rowSum(plane + (size_t)i * width + cols.start, cols.end - cols.start,
-                                  [](auto v) { return v; });
+                  /* Rows that are whole lie behind one another. */
+                  const int32_t one = cols.end - cols.start;
+                  const int32_t length = one == width ? (rows.end - rows.start) * width : one;
+                  for (int32_t i = rows.start; i < rows.end && !empty; i += one == width ? height : 1) {
+                    sum += rowSum(plane + (size_t)i * width + cols.start, length, [](auto v) { return v; });
                   }
                   out[o] = empty ? 0 : (float)(sum / values);
                 });
