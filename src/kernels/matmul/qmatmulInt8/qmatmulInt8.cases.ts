@@ -311,6 +311,10 @@ export const cases: KernelCase[] = [
     zeroPointCase({ M, N: 37, K: 172, qtype: qint5, groupSize: 32 }),
     infiniteScales(M),
   ]),
+  // Panels of as many columns as they may have, the last one of fewer.
+  int8Case({ M: 13, N: 2069, K: 800, qtype: qint8, withBias: true }),
+  int8Case({ M: 7, N: 2069, K: 64, qtype: qint8, groupSize: 32 }),
+  int8Case({ M: 7, N: 2069, K: 64, qtype: qint4, groupSize: 32 }),
 ]
 
 export const benchmarks: KernelCase[] = modelShapes.flatMap(([N, K]) => {

@@ -14,12 +14,12 @@ INLINE u32v int8Plane(u32v codes, int plane) {
   else return (codes >> (4 * plane)) & 0x0f0f0f0fu;
 }
 
-/* The panel of rows n .. n + INT8_COLS - 1 and of depth columns from k on, strip after strip. */
+/* The panel of `cols` rows from n on, whole strips, and of depth columns from k on, strip after strip. */
 template <int qtype, int planes, int groups>
-static void int8Fill(Int8Piece<planes, groups>* panel, const TiledWeights& w, int32_t n, int32_t k,
-                     int32_t depth, int32_t N) {
+static void int8Fill(Int8Piece<planes, groups>* panel, const TiledWeights& w, int32_t n, int32_t cols,
+                     int32_t k, int32_t depth, int32_t N) {
   const bool zeroPoints = hasZeroPoints(w);
-  for (int c = 0; c < INT8_COLS; c += LANES) {
+  for (int32_t c = 0; c < cols; c += LANES) {
     int32_t row = n + c;
     /* Lanes without a row of w are never stored, but must be readable. */
     if (row / 16 * 16 >= N) row = n;
@@ -58,7 +58,14 @@ static int32_t int8Depth(const ByteRows& x, int32_t k, int32_t K) {
 
 /* Called once a panel, so that the products around it are compiled once and not for each type. */
 template <class Way>
-using Int8Fill = void (*)(typename Way::Piece*, const TiledWeights&, int32_t, int32_t, int32_t, int32_t);
+using Int8Fill = void (*)(typename Way::Piece*, const TiledWeights&, int32_t, int32_t, int32_t, int32_t,
+                          int32_t);
+
+/* Columns of a panel: so many that there are several panels for each thread. */
+static int32_t int8Cols(int32_t N) {
+  const int32_t cols = N / (8 * threadCount()) / INT8_LEAST_COLS * INT8_LEAST_COLS;
+  return cols < INT8_LEAST_COLS ? INT8_LEAST_COLS : cols < INT8_COLS ? cols : INT8_COLS;
+}
 
 /*
  * Rows of x in one task, whole tiles: fewer where there are not panels enough to keep all threads busy to the
@@ -73,16 +80,16 @@ static int32_t int8TaskRows(int32_t M, int32_t panels, int32_t tileRows) {
 template <class Way>
 static void int8Multiply(Int8Fill<Way> fill, const TiledWeights& w, const ByteRows& x, const float* bias,
                          float* y, int32_t M, int32_t N) {
-  int32_t panels = ceilDivide(N, INT8_COLS), taskRows = int8TaskRows(M, panels, Way::rows);
-  int32_t rowBlocks = ceilDivide(M, taskRows);
+  const int32_t panelCols = int8Cols(N), panels = ceilDivide(N, panelCols);
+  const int32_t taskRows = int8TaskRows(M, panels, Way::rows), rowBlocks = ceilDivide(M, taskRows);
   parallelFor(rowBlocks * panels, [&](int32_t task) {
     auto* panel = (typename Way::Piece*)scratchHere<Int8Panel>().pieces;
     int32_t first = task / panels * taskRows, last = M - first < taskRows ? M : first + taskRows;
-    int32_t n = task % panels * INT8_COLS, cols = N - n < INT8_COLS ? N - n : INT8_COLS;
+    int32_t n = task % panels * panelCols, cols = N - n < panelCols ? N - n : panelCols;
     for (int32_t k = 0, depth; k < w.K; k += depth) {
       depth = int8Depth(x, k, w.K);
       const Int8Runs runs = int8RunsOf(w, x, k, depth);
-      fill(panel, w, n, k, depth, N);
+      fill(panel, w, n, ceilDivide(cols, INT8_STRIP) * INT8_STRIP, k, depth, N);
       for (int32_t m = first; m < last; m += Way::rows) {
         int32_t rows = last - m < Way::rows ? last - m : Way::rows;
         Int8Block block;
