@@ -1,12 +1,11 @@
-// node bench/instructions.ts [PART …] [--object build/lowbit.node] [--record]
+// node bench/instructions.ts [PART …] [--isa avx512|avx2] [--object build/lowbit.node]
 //
 // What the inner loops of kernels are made of, from the disassembly (objdump): of each function whose name
-// has this part (by default the tiles and rows of integer products), the innermost loop with the most integer
-// dot products. An integer dot product of 512 bits multiplies 64 weights with 64 values of x; of one row of x
-// as many weights as products are read. --record puts the rows of AVX-512 into
-// bench/results/instructions.json, from which scripts/readme.mjs makes the table of docs/kernels.md.
+// has this part (by default the tiles and rows of integer products), the innermost loop that multiplies most.
+// An integer dot product of 512 bits multiplies 64 weights with 64 values of x; of AVX2, `vpmaddubsw`
+// multiplies 32 and `vpmaddwd`, where the other is not there, 16. Of one row of x as many weights as products
+// are read.
 import { execFileSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { type Row, text } from './peers/report.ts'
 
@@ -19,8 +18,8 @@ interface Instruction {
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
+    isa: { type: 'string' },
     object: { type: 'string', default: 'build/lowbit.node' },
-    record: { type: 'boolean', default: false },
   },
 })
 const parts = positionals.length > 0 ? positionals : ['int8Multiply<', 'int8Tile<', 'int8TileRow<']
@@ -60,34 +59,45 @@ function innermostLoops(instructions: readonly Instruction[]): Instruction[][] {
     .map(({ first, last }) => instructions.slice(first, last + 1))
 }
 
-const isDot = ({ name }: Instruction) => name.startsWith('vpdp')
-const kinds: Record<string, (one: Instruction) => boolean> = {
-  'dot products': isDot,
-  'loads of vectors': ({ name, operands }) =>
-    /^vmov|^vpbroadcast|^vpand|^vpsr|^vpdp/.test(name) && /\(/.test(operands),
-  'shifts and masks': ({ name }) => /^vps[rl]|^vpand|^vpxor|^vpternlog/.test(name),
-  prefetches: ({ name }) => name.startsWith('prefetch'),
+const listed = functions(values.object)
+/** The widest that the object has, unless told. */
+const isa =
+  values.isa ??
+  ['avx512', 'avx2'].find((set) => [...listed.keys()].some((name) => name.includes(`isa_${set}::`)))
+
+const named = (loop: readonly Instruction[], pattern: RegExp) => loop.filter(({ name }) => pattern.test(name))
+
+/** The instructions of a loop that multiply, and how many numbers each of them multiplies. */
+function multiplications(loop: readonly Instruction[]): { count: number; each: number } {
+  if (isa === 'avx512') return { count: named(loop, /^vpdp/).length, each: 64 }
+  const bytes = named(loop, /^vpmaddubsw/).length
+  return bytes > 0 ? { count: bytes, each: 32 } : { count: named(loop, /^vpmaddwd/).length, each: 16 }
 }
 
 const rows: Row[] = []
-for (const [name, instructions] of functions(values.object)) {
-  if (!name.includes('isa_avx512') || !parts.some((part) => name.includes(part))) continue
-  const loops = innermostLoops(instructions).map((loop) => ({ loop, dots: loop.filter(isDot).length }))
-  const most = loops.sort((a, b) => b.dots - a.dots)[0]
-  if (!most?.dots) continue
+for (const [name, instructions] of listed) {
+  if (!name.includes(`isa_${isa}::`) || !parts.some((part) => name.includes(part))) continue
+  const loops = innermostLoops(instructions).map((loop) => ({ loop, ...multiplications(loop) }))
+  const most = loops.sort((a, b) => b.count * b.each - a.count * a.each)[0]
+  if (!most?.count) continue
+  const { loop, count, each } = most
   rows.push({
     function: shortened(name),
-    instructions: String(most.loop.length),
-    ...Object.fromEntries(
-      Object.entries(kinds).map(([kind, is]) => [kind, String(most.loop.filter(is).length)]),
+    instructions: String(loop.length),
+    multiplications: String(count),
+    'loads of vectors': String(
+      loop.filter(
+        ({ name, operands }) =>
+          /^vmov|^vpbroadcast|^vpand|^vpsr|^vpdp|^vpmadd/.test(name) && /\(/.test(operands),
+      ).length,
     ),
-    'per dot product': (most.loop.length / most.dots).toFixed(2),
-    'per weight and row of x': (most.loop.length / (64 * most.dots)).toFixed(3),
+    'shifts and masks': String(named(loop, /^vps[rl]|^vpand|^vpxor|^vpternlog/).length),
+    prefetches: String(named(loop, /^prefetch/).length),
+    'per multiplication': (loop.length / count).toFixed(2),
+    'per weight and row of x': (loop.length / (each * count)).toFixed(3),
   })
 }
 console.log(text(rows))
-if (values.record)
-  writeFileSync(new URL('results/instructions.json', import.meta.url), `${JSON.stringify(rows, null, 2)}\n`)
 
 /** The template whose name is asked for, with its parameters. */
 function shortened(name: string): string {
