@@ -4,11 +4,11 @@
 //   node native/build.mjs [--native | --wasm] [--require-native]
 //   node native/build.mjs --first-run=relaxed          the addon with the best instruction set of this CPU;
 //                                                      where it cannot be built, these WebAssembly modules
-//   LOWBIT_ISAS=avx512,relaxed node native/build.mjs   these instruction sets, whether or not the CPU has them
+//   LOWBIT_ISAS=avx512,relaxed node native/build.mjs   these instruction sets, also where the CPU lacks them
 //
 // Every kernel's .cc and the dispatch made from kernels.def are one translation unit, compiled once per
-// instruction set; in a module two, fast and small (flags.mjs). An output whose sources, flags and compiler are
-// unchanged (its .stamp) stays; what is neither current nor asked for is removed.
+// instruction set; in a module two, fast and small (flags.mjs). An output whose sources, flags and compiler
+// are unchanged (its .stamp) stays; what is neither current nor asked for is removed.
 import { mkdirSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { buildAddon } from './buildAddon.mjs'

@@ -6,10 +6,10 @@ import { after, type TestContext, test } from 'node:test'
 import { cleanVariables, find, nodeFolder, root, run, systemPath } from './environment.ts'
 
 /*
- * The README's commands on fresh clones: Node 20 and 24, with a C++ compiler and without one. Those of Node 20
- * build their kernels; Node 24 has just built the same here, for `npm test`, and its clones take them.
- * `npm test` runs without a compiler, a third of its files, by turns of commits. LOWBIT_RELEASE_TESTS=all builds
- * and tests everything on each of them.
+ * The README's commands on fresh clones: Node 20 and 24, with a C++ compiler and without one. Those of Node
+ * 20 build their kernels; Node 24 has just built the same here, for `npm test`, and its clones take them.
+ * `npm test` runs without a compiler, a third of its files, by turns of commits. LOWBIT_RELEASE_TESTS=all
+ * builds and tests everything on each of them.
  */
 
 const all = process.env.LOWBIT_RELEASE_TESTS === 'all'

@@ -95,8 +95,8 @@ function int8Case(conv: SizedConv, output: Output, [leastPixel, leastWeight] = l
 }
 
 /**
- * What conv2d's do not have: positions of every count, batches joined, several panels and chunks of them, tasks
- * that share one.
+ * What conv2d's do not have: positions of every count, batches joined, several panels and chunks of them,
+ * tasks that share one.
  */
 const others: SizedConv[] = [
   { channels: [24, 40], image: [7, 7], kernel: [1, 1], batch: 5 },

@@ -28,7 +28,8 @@ struct ByteRows {
  */
 template <int qtype> INLINE u32v int8Quad(const uint8_t* run, int j, int32_t step) {
   if constexpr (isBytes<qtype>) return loadAs<u32v>(run) ^ (operandOffset<qtype> ? 0x80808080u : 0u);
-  return runQuad<qtype>(j, [&](int i) __attribute__((always_inline)) { return loadAs<u32v>(run + i * step); });
+  return runQuad<qtype>(
+      j, [&](int i) __attribute__((always_inline)) { return loadAs<u32v>(run + i * step); });
 }
 template <int qtype> constexpr int int8Quads = TileRun<qtype>::columns / 4;
 
