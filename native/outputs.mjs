@@ -14,7 +14,10 @@ export const build = join(root, 'build')
 /** The translation unit of all kernels, where the compilers of WebAssembly modules see it. */
 export const unit = 'build/generated/kernels.cc'
 
-const headers = ['dots.h', 'exp.h', 'floats.h', 'panel.h', 'parallel.h', 'scratch.h', 'simd.h', 'types.h']
+const headers = [
+  ...['dots.h', 'exp.h', 'floats.h', 'panel.h', 'parallel.h', 'scratch.h'],
+  ...['simd.h', 'transpose.h', 'types.h'],
+]
 
 const stampFile = (output) => join(build, `${output}.stamp`)
 const stampOf = (ingredients) => createHash('sha256').update(JSON.stringify(ingredients)).digest('hex')

@@ -1,5 +1,5 @@
 #pragma once
-#include "simd.h"
+#include "transpose.h"
 
 namespace LOWBIT_ISA {
 
@@ -24,8 +24,11 @@ constexpr int TILE_ROWS = 12;
 constexpr int TILE_ROWS = 6;
 #endif
 constexpr int TILE_COLS = 2 * LANES;
-/* Columns of a panel, whole tiles. */
-constexpr int PANEL_COLS = LANES == 16 ? 64 : 32;
+/*
+ * Columns of a panel, whole tiles. One tile on AVX2: so much stays in the first-level cache of 32 KB while
+ * the rows of a block pass by.
+ */
+constexpr int PANEL_COLS = LANES == 16 ? 64 : LANES == 8 ? 16 : 32;
 /*
  * Columns of A, and rows of the panel: sums of so many are short enough that their rounding does not grow
  * with K.
@@ -41,13 +44,23 @@ constexpr int BLOCK_ROWS = 192;
 #else
 constexpr int BLOCK_ROWS = 516;
 #endif
-/*
- * Rows of a matrix are read in pieces as wide as a panel is deep, too short for the processor to see what
- * comes next: they are asked for so many rows ahead.
- */
-constexpr int ROWS_AHEAD = 16;
 /* Odd in cache lines, so that the rows of a tile of A do not fall into one set. */
 constexpr int TILE_STRIDE = PANEL_DEPTH + 16;
+/*
+ * How the rows of a block lie: TILE_STRIDE apart; on AVX2 those of a tile side by side, column by column, so
+ * that the tile is read from front to back as one run. Six runs are so short there that much of each is read
+ * before the processor asks for it ahead.
+ */
+constexpr bool INTERLEAVED = LANES == 8;
+constexpr int ROW_STEP = INTERLEAVED ? 1 : TILE_STRIDE, DEPTH_STEP = INTERLEAVED ? TILE_ROWS : 1;
+/* What a tile of so many columns takes of a block. */
+INLINE int32_t tileSize(int32_t depth) { return TILE_ROWS * (INTERLEAVED ? depth : TILE_STRIDE); }
+
+/*
+ * Rows of the first tile of so many: all are of about one height, since a low one takes as long as one of
+ * twice as many rows.
+ */
+INLINE int32_t tileRows(int32_t rows) { return ceilDivide(rows, ceilDivide(rows, TILE_ROWS)); }
 
 /* One per thread. */
 struct Blocks {
@@ -71,6 +84,18 @@ struct Pairs {
 };
 #endif
 
+/* y [rows, cols <= TILE_COLS] = start + sums [rows, TILE_COLS]. */
+OUTLINE void placeSums(const float* sums, int32_t rows, const float* start, size_t startStride, float* y,
+                       size_t yStride, int32_t cols) {
+  for (int32_t r = 0; r < rows; r++, sums += TILE_COLS, y += yStride) {
+    for (int32_t c = 0; c < cols; c += LANES) {
+      f32v sum = load(sums + c);
+      if (start) sum = loadUpTo(start + r * startStride + c, cols - c) + sum;
+      storeUpTo(y + c, sum, cols - c);
+    }
+  }
+}
+
 /*
  * One tile, whose place in y is brought near while its sums are made: y [rows, cols <= TILE_COLS] = start +
  * x [rows, depth] · panel; x has rowStep between rows and depthStep between columns. No start is zero.
@@ -81,6 +106,9 @@ static void multiplyTile(const float* x, const float* panel, size_t panelStride,
   f32v sums[rows][2] = {};
   for (int r = 0; r < rows; r++)
     for (int c = 0; c < TILE_COLS; c += 16) __builtin_prefetch(y + r * yStride + c, 1);
+#if LANES == 8
+#pragma GCC unroll 4
+#endif
   for (int32_t k = 0; k < depth; k++) {
     f32v w0 = load(panel + k * panelStride), w1 = load(panel + k * panelStride + LANES);
 #pragma GCC unroll 12
@@ -92,6 +120,13 @@ static void multiplyTile(const float* x, const float* panel, size_t panelStride,
       opaque(sums[r][1]);
     }
   }
+  if (LANES < 16 && cols < TILE_COLS) {
+    float part[rows][TILE_COLS];
+#pragma GCC unroll 12
+    for (int r = 0; r < rows; r++) store(part[r], sums[r][0]), store(part[r] + LANES, sums[r][1]);
+    return placeSums(part[0], rows, start, startStride, y, yStride, cols);
+  }
+  if (LANES < 16) cols = TILE_COLS;
 #pragma GCC unroll 12
   for (int r = 0; r < rows; r++) {
     /* Added last: a long sum is one of stretches. */
@@ -109,8 +144,50 @@ INLINE void multiplyRows(int32_t count, Args... args) {
   if constexpr (rows > 1) multiplyRows<Factors, rows - 1, rowStep, depthStep>(count, args...);
 }
 
-/* to [rows, depth] = x, with TILE_STRIDE between rows; whole vectors are written. */
+#if LANES == 8
+/*
+ * to [depth, TILE_ROWS] = the transpose of x [rows <= TILE_ROWS, depth]; behind the last row is that one
+ * again.
+ */
+static void interleaveRows(const float* x, size_t xStride, int32_t rows, int32_t depth, float* to) {
+  const float* row[TILE_ROWS];
+  for (int r = 0; r < TILE_ROWS; r++) row[r] = x + (r < rows ? r : rows - 1) * xStride;
+  int32_t k = 0;
+  for (; k + LANES <= depth; k += LANES, to += LANES * TILE_ROWS) {
+    /* Two neighbours of one column are one number; in each half of a vector lie four columns. */
+    __m256d low[3], high[3];
+#pragma GCC unroll 3
+    for (int i = 0; i < 3; i++) {
+      const __m256 a = load(row[2 * i] + k), b = load(row[2 * i + 1] + k);
+      low[i] = (__m256d)_mm256_unpacklo_ps(a, b), high[i] = (__m256d)_mm256_unpackhi_ps(a, b);
+    }
+    if (k % 16 == 0)
+      for (int r = 0; r < TILE_ROWS; r++) __builtin_prefetch(row[r] + ROWS_AHEAD * xStride + k);
+    const auto two = [](float* to, const __m256d (&pairs)[3]) {
+      const __m256d parts[3] = {_mm256_unpacklo_pd(pairs[0], pairs[1]),
+                                _mm256_shuffle_pd(pairs[2], pairs[0], 10),
+                                _mm256_unpackhi_pd(pairs[1], pairs[2])};
+#pragma GCC unroll 3
+      for (int i = 0; i < 3; i++) {
+        storeAs(to + 4 * i, _mm256_castpd256_pd128(parts[i]));
+        storeAs(to + 4 * TILE_ROWS + 4 * i, _mm256_extractf128_pd(parts[i], 1));
+      }
+    };
+    two(to, low), two(to + 2 * TILE_ROWS, high);
+  }
+  for (; k < depth; k++, to += TILE_ROWS)
+    for (int r = 0; r < TILE_ROWS; r++) to[r] = row[r][k];
+}
+#endif
+
+/* The rows of a block from x [rows, depth], as they lie there; whole vectors are written. */
 static void copyRows(const float* x, size_t xStride, int32_t rows, int32_t depth, float* to) {
+#if LANES == 8
+  for (int32_t r = 0, count; r < rows; r += count, to += tileSize(depth)) {
+    count = tileRows(rows - r);
+    interleaveRows(x + r * xStride, xStride, count, depth, to);
+  }
+#else
   for (int32_t r = 0; r < rows; r++) {
     const float* row = x + r * xStride;
     for (int32_t k = 0; k < depth; k += LANES) {
@@ -118,25 +195,43 @@ static void copyRows(const float* x, size_t xStride, int32_t rows, int32_t depth
       store(to + r * TILE_STRIDE + k, loadUpTo(row + k, depth - k));
     }
   }
+#endif
+}
+
+/*
+ * The rows of a block that are made, not copied: fill(r, count, to) writes so many of them from r on, with
+ * TILE_STRIDE between rows.
+ */
+template <class Fill>
+static void fillRows(int32_t rows, int32_t depth, float* to, const Fill& fill) {
+  if (!INTERLEAVED) return fill(0, rows, to);
+  constexpr int together = 4;
+  alignas(64) float some[together * TILE_ROWS * TILE_STRIDE];
+  for (int32_t r = 0, count; r < rows; r += count, to += together * tileSize(depth)) {
+    count = 0;
+    for (int i = 0; i < together && r + count < rows; i++) count += tileRows(rows - r - count);
+    fill(r, count, some);
+    copyRows(some, TILE_STRIDE, count, depth, to);
+  }
 }
 
 /*
  * y [M, cols] = start + block [M, depth] · panel [depth, cols], depth <= PANEL_DEPTH. The block has rowStep
- * between rows and depthStep between columns; start may be y itself, one row (startStride 0) or absent; the
- * panel is readable up to a multiple of TILE_COLS columns.
+ * between rows and depthStep between columns, or is one that copyRows or fillRows has made; start may be y
+ * itself, one row (startStride 0) or absent; the panel is readable up to a multiple of TILE_COLS columns.
  */
-template <int rowStep = TILE_STRIDE, int depthStep = 1, class Factors = Floats>
+template <int rowStep = ROW_STEP, int depthStep = DEPTH_STEP, class Factors = Floats>
 OUTLINE void multiplyBlock(const float* block, int32_t M, const float* panel, size_t panelStride,
                                  int32_t depth, const float* start, size_t startStride, float* y,
                                  size_t yStride, int32_t cols) {
-  /* Tiles of about one height: a low one takes as long as one of twice as many rows. */
-  for (int32_t m = 0, rows = 0, tiles = ceilDivide(M, TILE_ROWS); m < M; m += rows, tiles--) {
-    rows = ceilDivide(M - m, tiles);
+  constexpr bool apart = INTERLEAVED && rowStep == ROW_STEP && depthStep == DEPTH_STEP;
+  for (int32_t m = 0, rows = 0; m < M; m += rows, block += apart ? tileSize(depth) : rows * rowStep) {
+    rows = tileRows(M - m);
     for (int32_t c = 0; c < cols; c += TILE_COLS) {
       const float* tileStart = start ? start + m * startStride + c : nullptr;
-      multiplyRows<Factors, TILE_ROWS, rowStep, depthStep>(rows, block + m * rowStep, panel + c, panelStride, depth,
-                                                  tileStart, startStride, y + m * yStride + c, yStride,
-                                                  cols - c);
+      multiplyRows<Factors, TILE_ROWS, rowStep, depthStep>(rows, block, panel + c, panelStride, depth,
+                                                           tileStart, startStride, y + m * yStride + c,
+                                                           yStride, cols - c);
     }
   }
 }
@@ -166,7 +261,7 @@ static inline void multiplyPanel(const float* x, size_t xStride, int32_t M, cons
 /*
  * `batch` products A [M, K] · B [K, N], split over rows, columns and batch:
  *
- *     packRows(b, m, rows, k, depth, to)    writes A[m + r, k + i] to to[r · TILE_STRIDE + i]
+ *     packRows(b, m, rows, k, depth, to)    puts A[m + r, k + i] into a block, by copyRows or fillRows
  *     packCols(b, n, cols, k, depth, to)    writes B[k + i, n + c] to to[i · PANEL_COLS + c]; other columns may hold anything
  *     place(b, m, rows, n, cols, k, multiply)   calls multiply(start, startStride, y, yStride) for y [rows, cols] at [m, n], where start
  *                                           is what is summed already: for k = 0 a bias or nothing, else y
@@ -208,91 +303,13 @@ static void multiplyBlocks(int32_t batch, int32_t M, int32_t N, int32_t K, const
           packCols(b, n, cols, k, depth, scratch.panel);
           place(b, m, rows, n, cols, k,
                 [&](const float* start, size_t startStride, float* y, size_t yStride) {
-                  multiplyBlock<TILE_STRIDE, 1, Factors>(scratch.rows, rows, scratch.panel, PANEL_COLS, depth,
-                                                         start, startStride, y, yStride, cols);
+                  multiplyBlock<ROW_STEP, DEPTH_STEP, Factors>(scratch.rows, rows, scratch.panel, PANEL_COLS,
+                                                               depth, start, startStride, y, yStride, cols);
                 });
         }
       }
     }
   });
-}
-
-typedef float f32x4 __attribute__((vector_size(16)));
-
-/* Four rows of four columns become four columns. */
-INLINE void transpose4x4(f32x4 row[4]) {
-  f32x4 a = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5),
-        b = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5);
-  f32x4 c = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7),
-        d = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
-  row[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
-  row[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
-  row[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
-  row[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
-}
-
-/*
- * to[i · toStride + r] = from[r, i] for r < rows, i < depth; from has rowStride values between rows of the
- * given float dtype.
- */
-template <int dtype>
-static void transposeRows(const void* from, size_t offset, size_t rowStride, int32_t rows, int32_t depth,
-                          float* to, size_t toStride) {
-  int32_t r = 0;
-  for (; r + 4 <= rows; r += 4) {
-    size_t row = offset + r * rowStride;
-    int32_t i = 0;
-    auto block = [&](f32x4* lines, int32_t i) {
-      transpose4x4(lines);
-      for (int j = 0; j < 4; j++) storeAs(to + (i + j) * toStride + r, lines[j]);
-    };
-    for (; i + LANES <= depth; i += LANES) {
-      f32v lines[4];
-      for (int j = 0; j < 4; j++) {
-        size_t at = row + j * rowStride + i;
-        lines[j] = loadFloat<dtype>(from, at);
-        if (i % 16 == 0) __builtin_prefetch((const char*)from + (at + ROWS_AHEAD * rowStride) * bytesOf(dtype));
-      }
-#pragma GCC unroll 4
-      for (int part = 0; part < LANES / 4; part++) {
-        f32x4 parts[4];
-        for (int j = 0; j < 4; j++) __builtin_memcpy(&parts[j], (const char*)&lines[j] + part * 16, 16);
-        block(parts, i + part * 4);
-      }
-    }
-    for (; dtype == FLOAT32 && i + 4 <= depth; i += 4) {
-      f32x4 parts[4];
-      for (int j = 0; j < 4; j++) parts[j] = loadAs<f32x4>((const float*)from + row + j * rowStride + i);
-      block(parts, i);
-    }
-    for (; i < depth; i++) {
-      for (int j = 0; j < 4; j++) to[i * toStride + r + j] = readFloat(from, dtype, row + j * rowStride + i);
-    }
-  }
-  for (; r < rows; r++) {
-    for (int32_t i = 0; i < depth; i++)
-      to[i * toStride + r] = readFloat(from, dtype, offset + r * rowStride + i);
-  }
-}
-
-/*
- * to[r · toStride + i] = from[i · fromStride + r] for r < rows, i < depth; rows of from are readable up to a
- * multiple of 4.
- */
-static inline void transposeBack(const float* from, size_t fromStride, int32_t rows, int32_t depth, float* to,
-                                 size_t toStride) {
-  for (int32_t r = 0; r < rows; r += 4, to += 4 * toStride) {
-    int32_t count = rows - r < 4 ? rows - r : 4, i = 0;
-    for (; i + 4 <= depth; i += 4) {
-      f32x4 parts[4];
-      for (int j = 0; j < 4; j++) parts[j] = loadAs<f32x4>(from + (i + j) * fromStride + r);
-      transpose4x4(parts);
-      for (int j = 0; j < count; j++) storeAs(to + j * toStride + i, parts[j]);
-    }
-    for (; i < depth; i++) {
-      for (int j = 0; j < count; j++) to[j * toStride + i] = from[i * fromStride + r + j];
-    }
-  }
 }
 
 }  // namespace LOWBIT_ISA

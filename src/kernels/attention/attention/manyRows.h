@@ -182,8 +182,8 @@ OUTLINE void attendManyRows(const AttentionRows& a, const Source& source, const 
       const float* k = floatsOf(source.keys(first, keys, i, depth), keys, depth);
       eachTile(a, span, first, keys, [&](int32_t c, int32_t seen) {
         float* scores = s.scores + c;
-        multiplyBlock(k, seen, s.queries + i * ROWS_WIDTH + c, ROWS_WIDTH, depth, i > 0 ? scores : nullptr,
-                      ROWS_WIDTH, scores, ROWS_WIDTH, TILE_COLS);
+        multiplyBlock<TILE_STRIDE, 1>(k, seen, s.queries + i * ROWS_WIDTH + c, ROWS_WIDTH, depth,
+                                      i > 0 ? scores : nullptr, ROWS_WIDTH, scores, ROWS_WIDTH, TILE_COLS);
       });
     });
     if (counted) countScores(a, first, keys, s);

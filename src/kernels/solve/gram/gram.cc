@@ -19,12 +19,14 @@ static void gramTile(const float* x, float* h, int32_t M, int32_t K, int32_t m, 
     }
   for (int32_t k = 0; k < M; k += PANEL_DEPTH) {
     int32_t depth = M - k < PANEL_DEPTH ? M - k : PANEL_DEPTH;
-    transposeRows<FLOAT32>(x, (size_t)k * K + m, K, depth, rows, scratch.rows, TILE_STRIDE);
-    for (int32_t r = 0; r < rows; r++)
-      for (int32_t d = 0; d < depth; d += LANES) {
-        float* at = scratch.rows + r * TILE_STRIDE + d;
-        store(at, share * load(at));
-      }
+    fillRows(rows, depth, scratch.rows, [&](int32_t first, int32_t count, float* to) {
+      transposeRows<FLOAT32>(x, (size_t)k * K + m + first, K, depth, count, to, TILE_STRIDE);
+      for (int32_t r = 0; r < count; r++)
+        for (int32_t d = 0; d < depth; d += LANES) {
+          float* at = to + r * TILE_STRIDE + d;
+          store(at, share * load(at));
+        }
+    });
     for (int32_t c = n; c < last; c += PANEL_COLS) {
       int32_t cols = last - c < PANEL_COLS ? last - c : PANEL_COLS;
       for (int32_t d = 0; d < depth; d++) {
