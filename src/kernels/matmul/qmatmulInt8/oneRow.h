@@ -135,7 +135,7 @@ INLINE void int8AddColumns(Int8RowSums& sums, const uint8_t* run, const uint8_t*
 /*
  * y[n .. n + 15] of one row; a tile row of w is one stretch of memory, read once from front to back. With
  * `plain` groups are of 32 columns, each whole, in w and in x, and scales and shifts float16, decoded where
- * they are multiplied; false if one of those is infinite or NaN.
+ * they are multiplied; false if one of those is infinite or NaN, where that is noticed (TileHalves).
  */
 template <int qtype, Int8RowWay way, bool plain>
 static bool int8TileRow(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t n,
@@ -147,7 +147,7 @@ static bool int8TileRow(const TiledWeights& w, const ByteRows& x, const float* b
   const int32_t K = w.K, groupSize = plain ? 32 : w.groupSize, xGroupSize = plain ? 32 : x.groupSize;
   f32v totals[TILE_VECTORS] = {};
   GroupValues<TILE_VECTORS> groups{n, w.groups};
-  FiniteHalves scales{w.scale.tiles, n, w.groups}, shifts{w.offset.tiles, n, w.groups};
+  TileHalves scales{w.scale.tiles, n, w.groups}, shifts{w.offset.tiles, n, w.groups};
   const uint8_t *run = tileRun<qtype>(w, n, 0), *values = x.codes;
   const float *xScale = x.scale, *xSum = x.sum;
   for (int32_t k = 0, group = 0; k < K; group++) {
@@ -208,8 +208,7 @@ template <int qtype, Int8RowWay way>
 static void int8OneRow(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t N) {
   /* A million weights take some 40 microseconds. */
   int32_t tileRows = ceilDivide(N, 16), perTask = evenShare(tileRows, 65536 / w.K + 1);
-  /* Where an instruction makes floats of float16, it would gain nothing. */
-  constexpr bool mayBePlain = FiniteHalves::worthIt && qtype == QINT4 && int8Stretch<qtype, way> == 32;
+  constexpr bool mayBePlain = TileHalves::worthIt && qtype == QINT4 && int8Stretch<qtype, way> == 32;
   const bool plain = mayBePlain && int8Plain(w, x);
   parallelFor(ceilDivide(tileRows, perTask), [&](int32_t task) {
     for (int32_t t = task * perTask; t < (task + 1) * perTask && t < tileRows; t++)
