@@ -10,6 +10,8 @@ interface Output {
   withBias: boolean
   codes: boolean
   range: [low: number, high: number]
+  /** What the scale of the codes is multiplied by, if anything. */
+  scale?: number
 }
 
 const outputs: Output[] = [
@@ -18,6 +20,8 @@ const outputs: Output[] = [
   { withBias: true, codes: true, range: [0, 6] },
   { withBias: true, codes: false, range: [0, Infinity] },
 ]
+/** Values that are too large for int32 as codes, before they are limited. */
+const large: Output = { ...outputs[0], scale: 1e-11 }
 
 /**
  * The least code of pixels and of weights, never both −128: where pixels are not negative, or weights not
@@ -53,20 +57,21 @@ function laidTiles(codes: Uint8Array, sizes: SizedConv['sizes']): Uint8Array {
 function int8Case(conv: SizedConv, output: Output, [leastPixel, leastWeight] = leastCodes[0]): KernelCase {
   const { name, sizes, counts, operations } = conv
   const [x, w, y] = counts
-  const { withBias, codes, range } = output
+  const { withBias, codes, range, scale = 1 } = output
   const [outChannels, taps] = [sizes[4], sizes[7] * sizes[8]]
   const columns = laidColumns(sizes[1] / sizes[15], sizes[7], sizes[8])
   const last = range[1] === Infinity ? '' : ` to ${range[1]}`
   const limits = range[0] === 0 ? ` from 0${last}` : ''
+  const made = `${scale < 1 ? ' large' : ''}${codes ? ' codes' : ''}${limits}`
   return {
-    name: `${name} pixels from ${leastPixel}${withBias ? ' bias' : ''}${codes ? ' codes' : ''}${limits}`,
+    name: `${name} pixels from ${leastPixel}${withBias ? ' bias' : ''}${made}`,
     args: (random) => [
       randomCodes(random, x, leastPixel),
       Float32Array.of(0.02),
       laidTiles(randomCodes(random, w, leastWeight), sizes),
       Float32Array.from({ length: outChannels }, () => 0.002 * (1 + random.uniform())),
       withBias ? Float32Array.from({ length: outChannels }, () => random.normal()) : null,
-      codes ? Float32Array.of(0.03 * Math.sqrt((sizes[1] / sizes[15]) * taps)) : null,
+      codes ? Float32Array.of(scale * 0.03 * Math.sqrt((sizes[1] / sizes[15]) * taps)) : null,
       codes ? new Int8Array(y) : new Float32Array(y),
       dtypes[codes ? 'int8' : 'float32'].code,
       ...range,
@@ -77,7 +82,8 @@ function int8Case(conv: SizedConv, output: Output, [leastPixel, leastWeight] = l
     defects: {
       // Of one channel all values may lie at a bound.
       ...(y > 8 &&
-        range[0] !== 0 && {
+        range[0] !== 0 &&
+        scale === 1 && {
           'a bit of the first channel': (args: KernelArg[]) =>
             args.with(
               2,
@@ -114,6 +120,9 @@ const others: SizedConv[] = [
   { channels: [2, 2], image: [150, 300], kernel: [3, 3], stride: [1, 2], padding: [1, 1], groups: 2 },
   { channels: [2, 2], image: [150, 300], kernel: [3, 3], dilation: [2, 1], padding: [0, 1], groups: 2 },
   { channels: [4, 4], image: [1, 500], kernel: [1, 9], padding: [0, 32], dilation: [1, 8], groups: 2 },
+  { channels: [3, 3], image: [40, 1], kernel: [3, 3], padding: [1, 1], groups: 3, batch: 2 },
+  { channels: [3, 3], image: [7, 17], kernel: [3, 6], stride: [1, 3], padding: [2, 4], groups: 3 },
+  { channels: [2, 2], image: [600, 20], kernel: [5, 3], dilation: [3, 1], padding: [7, 1], groups: 2 },
 ].map((conv) => sized(conv as Parameters<typeof sized>[0]))
 
 /** Layers of MobileNetV2. */
@@ -127,11 +136,14 @@ const layers: SizedConv[] = [
   { channels: [320, 1280], image: [7, 7], kernel: [1, 1] },
 ].map((conv) => sized(conv as Parameters<typeof sized>[0]))
 
-export const cases: KernelCase[] = [...convs, ...others].flatMap((conv, i) => [
-  int8Case(conv, outputs[i % 4]),
-  int8Case(conv, outputs[(i + 1) % 4], leastCodes[i % 4 === 0 ? 1 : 0]),
-  int8Case(conv, outputs[0], leastCodes[1 + (i % 2)]),
-])
+export const cases: KernelCase[] = [
+  ...[...convs, ...others].flatMap((conv, i) => [
+    int8Case(conv, outputs[i % 4]),
+    int8Case(conv, outputs[(i + 1) % 4], leastCodes[i % 4 === 0 ? 1 : 0]),
+    int8Case(conv, outputs[0], leastCodes[1 + (i % 2)]),
+  ]),
+  ...others.slice(0, 4).map((conv) => int8Case(conv, large)),
+]
 export const benchmarks: KernelCase[] = layers.map((conv, i) =>
   int8Case(conv, outputs[2], leastCodes[i % 6 === 1 ? 0 : 1]),
 )

@@ -69,6 +69,20 @@ static bool hasLeast(const Conv& c, int32_t first, int32_t count) {
   return any(found != 0);
 }
 
+/* Whether all values surely fit integers when they are divided by the scale of their codes. */
+static bool fitIntegers(const Conv& c) {
+  const float mostSum = 4.0f * c.wordsPerRow * 128 * 128;
+  float most = 0;
+  bool finite = true;
+  for (int32_t o = 0; o < c.s.outChannels; o++) {
+    const float bias = c.bias ? c.bias[o] : 0;
+    const float value = __builtin_fabsf(*c.xScale * c.wScale[o]) * mostSum + __builtin_fabsf(bias);
+    most = value > most ? value : most;
+    finite &= value <= 3e38f;
+  }
+  return finite && most * __builtin_fabsf(c.range.inverse) < 2e9f;
+}
+
 /* How a task is cut: positions of a block, words of a plane of its panel, quads of a panel. */
 struct Cut {
   int32_t positions, planeWords, planes, quads;
@@ -313,7 +327,7 @@ void conv2dInt8(const uint8_t* x, const float* xScale, const uint8_t* w, const f
     out = {out.sample, outPlane, rows > 1 ? out.sample : outPlane, rows, (int32_t)outPlane};
     s.batch = batch / rows, s.outHeight = rows, s.outWidth = (int32_t)outPlane;
   }
-  const Range range = {low, high, yScale != nullptr, 1};
+  const Range range = {low, high, yScale != nullptr, 1, false};
   const uint8_t* xEnd = x + batch * inChannels * inPlane;
   Conv c = {s, in, out, Line(s), x, xEnd, w, xScale, wScale, bias, yScale, (uint8_t*)y, range};
   c.inGroup = inChannels / groups, c.outGroup = outChannels / groups;
@@ -323,6 +337,7 @@ void conv2dInt8(const uint8_t* x, const float* xScale, const uint8_t* w, const f
   if (yScale) {
     c.range.inverse = reciprocal(*yScale);
     c.range.low = codeBound(low, c.range.inverse), c.range.high = codeBound(high, c.range.inverse);
+    c.range.fits = fitIntegers(c);
   }
   const int32_t wholes = s.batch * groups, tiles = ceilDivide(c.line.count, TILE_PIXELS);
   /*
@@ -336,9 +351,7 @@ void conv2dInt8(const uint8_t* x, const float* xScale, const uint8_t* w, const f
   const int32_t most = cycles < 80000.0 * threads ? (int32_t)(cycles / 20000) : 4 * threads;
   const int32_t wanted = threads == 1 || most < 2 ? 1 : roundUp(most, threads);
 #if LANES == 8
-  const Image image(s);
-  if (c.byRows && !singlePixels && c.range.codes && readsRows(s, image))
-    return convolveRows(c, image, wanted);
+  if (c.byRows && !singlePixels && c.range.fits && readsRows(s)) return convolveRows(c, wanted);
 #endif
   const int32_t parts = ceilDivide(wanted, wholes);
   const int32_t partTiles = parts > 1 && tiles >= 4 * parts ? evenPart(tiles, parts, threads) : tiles;

@@ -39,7 +39,9 @@ struct TileRow {
  * on behind them.
  */
 template <int channels, int vectors, Factors factors>
-static void multiplyTiles(TileRow& row, int32_t tiles, int32_t count) {
+static void multiplyTiles(TileRow& given, int32_t tiles, int32_t count) {
+  /* By itself: nothing that is stored can change it. */
+  TileRow row = given;
   const Step* steps = row.steps;
   const int32_t stepCount = row.stepCount, rows = row.rows;
   const uint32_t* w[channels];
@@ -80,7 +82,7 @@ static void multiplyTiles(TileRow& row, int32_t tiles, int32_t count) {
     }
     const int32_t known = tiles > 1 ? vectors * LANES : count;
 #if LANES == 8
-    if (row.last && row.range.codes) {
+    if (row.last && row.range.codes && row.range.fits) {
 #pragma GCC unroll 2
       for (int r = 0; r < channels && r < rows; r += 2) {
         const int second = r + 1 < rows ? r + 1 : r;
@@ -108,6 +110,7 @@ static void multiplyTiles(TileRow& row, int32_t tiles, int32_t count) {
     row.to += vectors * LANES * (row.range.codes ? 1 : 4);
     row.sums += row.sumStride;
   }
+  given = row;
 }
 
 /* The last positions, of so many vectors. */

@@ -12,11 +12,15 @@ struct Channel {
   const uint32_t* w;
 };
 
-/* What values are limited to; of codes, the bounds as codes and the reciprocal of their scale. */
+/*
+ * What values are limited to; of codes, the bounds as codes, the reciprocal of their scale, and whether all of
+ * them surely fit integers before they are limited.
+ */
 struct Range {
   float low, high;
   bool codes;
   float inverse;
+  bool fits;
 };
 
 /* The first `count` values as the nearest codes, or as they are. */
@@ -58,14 +62,16 @@ struct CodeLimits {
         most(_mm256_set1_epi8((char)range.high)) {}
 };
 
-/* What the sums of a tile of a channel are, as whole numbers of 16 bits; packing stays within 128 bits. */
+/*
+ * What the sums of a tile of a channel are, as whole numbers of 16 bits, where they fit integers: packing cuts
+ * off the rest. It stays within 128 bits.
+ */
 template <int vectors>
 INLINE __m256i wholeValues(const i32v (&sums)[vectors], const Channel& channel, const CodeLimits& range) {
   __m256i whole[2] = {};
   for (int v = 0; v < vectors; v++) {
     const f32v value = convert(sums[v]) * channel.factor + channel.bias;
-    /* What is too large for an int32 would become the least one; packing cuts off all else. */
-    whole[v] = _mm256_cvtps_epi32(min(splat(127.0f), value * range.inverse));
+    whole[v] = _mm256_cvtps_epi32(value * range.inverse);
   }
   return _mm256_packs_epi32(whole[0], whole[1]);
 }
