@@ -62,9 +62,9 @@ const peers: Record<PeerName, Peer> = {
   ggml: node('native', 2, () => installPeer('llama.cpp'), 'ggmlProducts.ts'),
   'onnxruntime-web': node('wasm', 1, () => install('web', ['onnxruntime-web']), 'web/onnxruntimeWeb.ts'),
 }
-/** Milliseconds of a turn, and of quiet after it: threads of both sides spin for a while. */
+/** Milliseconds of a turn, and of quiet after it: threads of a peer spin on, ONNX Runtime's for 55. */
 const turnMs = 300
-const quietMs = 30
+const quietMs = 100
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
