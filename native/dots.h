@@ -157,12 +157,13 @@ INLINE u32v widenHalf(u32v bytes, int half) {
 }
 
 /*
- * Where dotInt8 takes many instructions, two do for factors of which more is known: dotCodes, and
+ * Where dotInt8 takes many instructions, dotCodes does for pixels that are not negative, and one step more
+ * for others:
  *
- *     dotMagnitudes(sums, |x|, x, w) = sums + Σ x·w         x −128 … 127, w −127 … 127
+ *     dotMagnitudes(sums, |x|, x < 0 ? -1 : 0, w) = sums + Σ x·w + Σ min(x, 0)
  *
- * |−128| is 128 as an unsigned byte; sums of two products, 2·128·127, fit 16 bits. Of w = −128 the sign
- * would stay.
+ * since |x| · ~w = x·w + x. The last sum is the same for all w, and the caller takes it away again. |−128| is
+ * 128 as an unsigned byte; sums of two products, at least −2·128·128, fit 16 bits.
  */
 #if defined(__SSE4_1__) && LANES < 16 && !defined(__AVXVNNI__)
 constexpr bool HAS_MAGNITUDES = true;
@@ -174,19 +175,23 @@ INLINE u32v magnitudes(u32v x) {
   return (u32v)_mm_abs_epi8((__m128i)x);
 #endif
 }
-
-INLINE i32v dotMagnitudes(i32v sums, u32v magnitudes, u32v x, u32v w) {
+/* -1 in each byte that is negative. */
+INLINE u32v signs(u32v x) {
 #if LANES == 8
-  return dotCodes(sums, magnitudes, (u32v)_mm256_sign_epi8((__m256i)w, (__m256i)x));
+  return (u32v)_mm256_cmpgt_epi8(_mm256_setzero_si256(), (__m256i)x);
 #else
-  return dotCodes(sums, magnitudes, (u32v)_mm_sign_epi8((__m128i)w, (__m128i)x));
+  return (u32v)_mm_cmplt_epi8((__m128i)x, _mm_setzero_si128());
 #endif
 }
 #else
 constexpr bool HAS_MAGNITUDES = false;
 INLINE u32v magnitudes(u32v x) { return x; }
-INLINE i32v dotMagnitudes(i32v sums, u32v, u32v, u32v) { return sums; }
+INLINE u32v signs(u32v x) { return x; }
 #endif
+
+INLINE i32v dotMagnitudes(i32v sums, u32v magnitudes, u32v signs, u32v w) {
+  return dotCodes(sums, magnitudes, w ^ signs);
+}
 
 /*
  * Bytes of LANES / 2 rows from `bytes` on, signed or not, times those of s, in 16 bits: row r's products are

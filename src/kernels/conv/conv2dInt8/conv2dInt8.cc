@@ -25,6 +25,7 @@ struct ConvScratch {
   alignas(64) uint32_t panel[PANEL_WORDS + 2 * LINE_STEP];
   alignas(64) uint8_t lines[SCRATCH_LINES];
   alignas(64) int32_t sums[TASK_CHANNELS * LINE_STEP];
+  alignas(64) int32_t negatives[HAS_MAGNITUDES ? BLOCK_POSITIONS + LINE_STEP : 1];
   Channel channels[TASK_CHANNELS];
   Step steps[MAX_STEPS];
   /* By rows, of each byte of a word: where its line begins, and in which phase. */
@@ -54,19 +55,6 @@ static void describeChannels(const Conv& c, int32_t first, int32_t count, Channe
                              INT8_OFFSET ? -INT8_OFFSET * sums[i] : 0, words + i};
     }
   }
-}
-
-/* Whether weights of such channels are −128. */
-static bool hasLeast(const Conv& c, int32_t first, int32_t count) {
-  const size_t tile = (size_t)c.wordsPerRow * 16;
-  const uint32_t* words = (const uint32_t*)c.w;
-  i32v found = {};
-  for (size_t i = first / 16 * tile; i < ceilDivide(first + count, 16) * tile; i += LANES) {
-    /* A byte that is 0 is the lowest that borrows. */
-    const u32v others = loadAs<u32v>(words + i) ^ (uint32_t)(EACH_BYTE << 7);
-    found |= (i32v)((others - (uint32_t)EACH_BYTE) & ~others & (uint32_t)(EACH_BYTE << 7));
-  }
-  return any(found != 0);
 }
 
 /* Whether all values surely fit integers when they are divided by the scale of their codes. */
@@ -128,16 +116,18 @@ static void fillPhases(const Conv& c, int32_t sample, int32_t channel, int32_t f
   }
 }
 
-/* The panel of a single channel, whose bytes are rows of the kernel. */
-static void interleaveRows(const Conv& c, const Cut& cut, int32_t count, const uint8_t* phases,
+/* The panel of a single channel, whose bytes are rows of the kernel; returns what `fillPanel` does. */
+static bool interleaveRows(const Conv& c, const Cut& cut, int32_t count, const uint8_t* phases,
                            const Step* rowLines, uint32_t* panel) {
   const int32_t reach = count + c.line.colReach;
+  bool codes = true;
   for (int32_t plane = 0; plane < cut.planes * c.quads; plane++, panel += cut.planeWords) {
     const uint8_t* lines[4];
     for (int32_t j = 0; j < 4; j++, rowLines++)
       lines[j] = phases + rowLines->w * phaseBytes(c.line, count) + rowLines->x;
-    interleave(lines, reach, phases + SCRATCH_LINES, TILE_PIXELS, panel);
+    codes &= interleave(lines, reach, phases + SCRATCH_LINES, TILE_PIXELS, panel);
   }
+  return codes;
 }
 
 /*
@@ -227,8 +217,6 @@ static void convolve(const Conv& c, const Cut& cut, int32_t sample, int32_t grou
                      ConvScratch& scratch) {
   const int32_t bytes = c.range.codes ? 1 : 4, step = rows == 1 ? 1 : TILE_CHANNELS;
   const size_t plane = c.out.plane * bytes;
-  const bool least = HAS_MAGNITUDES && !c.byRows && hasLeast(c, channel, rows);
-  Factors factors = ANY_FACTORS;
   uint8_t* y = c.y + (sample * c.out.sample + channel * c.out.plane) * bytes;
   for (int32_t at = first; at < end; at += cut.positions) {
     const int32_t count = end - at < cut.positions ? end - at : cut.positions, row = at / c.line.width;
@@ -240,13 +228,15 @@ static void convolve(const Conv& c, const Cut& cut, int32_t sample, int32_t grou
         ready.steps = listSteps(c, cut, q, quads, scratch.steps, scratch.rowLines);
       if (c.byRows) {
         fillPhases(c, sample, group, at, count, scratch.lines);
-        interleaveRows(c, cut, count, scratch.lines, scratch.rowLines, scratch.panel);
-      } else {
-        if (!ready.filled) ready.codes = fillPanel(c, cut, sample, group, q, quads, at, count, scratch);
-        factors = ready.codes ? CODES : least ? ANY_FACTORS : MAGNITUDES;
+        ready.codes = interleaveRows(c, cut, count, scratch.lines, scratch.rowLines, scratch.panel);
+      } else if (!ready.filled) {
+        ready.codes = fillPanel(c, cut, sample, group, q, quads, at, count, scratch);
       }
       const size_t tileWords = cut.tileWords(quads);
       const int32_t steps = ready.steps;
+      const bool magnitudes = HAS_MAGNITUDES && step > 1 && !ready.codes;
+      if (magnitudes && !ready.filled)
+        sumNegatives(scratch.steps, steps, scratch.panel, tileWords, count, scratch.negatives);
       for (int32_t m = 0; m < rows; m += step) {
         uint8_t* to = y + m * plane;
         const int32_t some = rows - m < step ? rows - m : step;
@@ -254,8 +244,9 @@ static void convolve(const Conv& c, const Cut& cut, int32_t sample, int32_t grou
         int32_t* sums = scratch.sums + m * TILE_PIXELS;
         const size_t sumStride = (size_t)roundUp(rows, step) * TILE_PIXELS;
         const size_t stride = whole ? plane : (size_t)cut.positions * bytes;
-        const TileRow tiles = {scratch.steps, steps, scratch.panel, tileWords, factors, channels + m, some,
-                               q == 0,        last,  sums,          sumStride, c.range, place,        stride};
+        const int32_t* negatives = magnitudes ? scratch.negatives : nullptr;
+        const TileRow tiles = {scratch.steps, steps, scratch.panel, tileWords, negatives, channels + m,
+                               some, q == 0, last, sums, sumStride, c.range, place, stride};
         if (step == 1) multiplyRow<1>(tiles, count);
         else multiplyRow<TILE_CHANNELS>(tiles, count);
         if (whole || !last) continue;
@@ -291,7 +282,7 @@ static void convolveSingles(const Conv& c, const Cut& cut, int32_t sample, int32
         interleaveRows(c, cut, count, scratch.lines + j * lineBytes, scratch.rowLines,
                        scratch.panel + j * panelWords);
       for (int32_t j = 0; j < some; j++)
-        multiplyRow<1>({scratch.steps, steps, scratch.panel + j * panelWords, TILE_PIXELS, ANY_FACTORS,
+        multiplyRow<1>({scratch.steps, steps, scratch.panel + j * panelWords, TILE_PIXELS, nullptr,
                         described + i + j, 1, true, true, scratch.sums, 0, c.range,
                         scratch.staged + j * stagedBytes, 0},
                        count);

@@ -22,7 +22,7 @@ constexpr int32_t MAX_KERNEL_WORDS = 64, MAX_ROWS = 1 << 9, MAX_COLUMNS = 1 << 1
 /* What is read of a row at once. */
 constexpr int32_t READ_BYTES = 16;
 
-/* Where in a row the bytes of the first and of the second four words of a vector lie, and which are theirs. */
+/* Where in a row the bytes of the first and the second four words of a vector lie, and which are theirs. */
 struct Place {
   u32v order;
   int32_t first, second;
@@ -140,8 +140,8 @@ struct SingleRows {
 };
 
 /*
- * Two vectors of outputs of a row and of the next, out of the rows from `first` and `second` on. Where outputs
- * move by one pixel of 3 × 3, both rows share what they read.
+ * Two vectors of outputs of a row and of the next, out of the rows from `first` and `second` on. Where
+ * outputs move by one pixel of 3 × 3, both rows share what they read.
  */
 template <bool codes, int known, bool shared>
 INLINE __m256i multiplySingle(const SingleRows& c, const SinglesScratch& scratch, const uint8_t* const* first,
@@ -262,14 +262,16 @@ static void convolveRows(const Conv& c, int32_t wanted) {
     int32_t tile = -1;
     for (int32_t i = from; i < stop; i++) {
       const int32_t plane = i / strips, channel = plane % s.outChannels, row = i % strips * stripRows;
-      const int32_t rows = s.outHeight - row < stripRows ? s.outHeight - row : stripRows, place = channel % 16;
+      const int32_t rows = s.outHeight - row < stripRows ? s.outHeight - row : stripRows;
+      const int32_t place = channel % 16;
       const uint8_t* x = c.x + plane / s.outChannels * c.in.sample + channel / c.outGroup * c.in.plane;
       const bool negative = listRows(c, x, row * s.strideHeight - s.paddingHeight, rows, scratch);
       if (channel / 16 != tile) layKernels(c, tile = channel / 16, scratch);
       for (int32_t k = 0; k < steps; k++) scratch.w[k] = splat(scratch.kernels[k][place]);
       const Channel described = {*c.xScale * c.wScale[channel], c.bias ? c.bias[channel] : 0,
                                  scratch.starts[place], nullptr};
-      const SingleRows given = {s.strideHeight, s.dilationHeight, s.kernelHeight, rowWords(s), described, c.range};
+      const SingleRows given = {s.strideHeight, s.dilationHeight, s.kernelHeight,
+                                rowWords(s),    described,        c.range};
       uint8_t* y = c.y + plane * c.out.plane + row * c.out.row;
       const auto multiply = [&](auto* images) { images(given, scratch, s.outWidth, rows, y); };
       if (!HAS_MAGNITUDES || negative) multiply(multiplyImage<false, 0, false>);

@@ -11,8 +11,8 @@ struct Step {
 };
 
 /*
- * What is known of the pixels of a panel and their weights, by which a dot product is chosen: nothing; pixels
- * are 0 … 127; weights are not −128.
+ * How a dot product is made: in one way whatever the factors; or of pixels of 0 … 127; or of their magnitudes
+ * and signs, where sums of the negative ones are known.
  */
 enum Factors { ANY_FACTORS, CODES, MAGNITUDES };
 
@@ -22,7 +22,7 @@ struct TileRow {
   int32_t stepCount;
   const uint32_t* words;
   size_t tileWords; /* from tile to tile */
-  Factors factors;
+  const int32_t* negatives; /* of each position, −Σ min(pixel, 0); null: no pixel is negative */
   const Channel* channels;
   int32_t rows; /* channels that are there: the others of a tile are computed as the last */
   /* Sums of the steps before, unless these are the first; where more follow, those of these steps. */
@@ -57,16 +57,21 @@ static void multiplyTiles(TileRow& given, int32_t tiles, int32_t count) {
       const int32_t start = INT8_OFFSET ? row.channels[r < rows ? r : rows - 1].start : 0;
       for (int v = 0; v < vectors; v++)
         dots[r][v] = row.first ? splat(start) : load(row.sums + (r * PIXEL_VECTORS + v) * LANES);
+      if constexpr (factors == MAGNITUDES)
+        for (int v = 0; v < vectors; v++) dots[r][v] += load(row.negatives + v * LANES);
     }
     const uint32_t* words = row.words;
     for (int32_t i = 0; i < stepCount; i++) {
       const uint32_t* x = words + steps[i].x;
       const size_t at = steps[i].w;
-      u32v pixels[vectors], sizes[vectors];
+      u32v pixels[vectors], negative[vectors];
 #pragma GCC unroll 4
       for (int v = 0; v < vectors; v++) {
         pixels[v] = loadAs<u32v>(x + v * LANES);
-        sizes[v] = magnitudes(pixels[v]);
+        if constexpr (factors == MAGNITUDES) {
+          negative[v] = signs(pixels[v]);
+          pixels[v] = magnitudes(pixels[v]);
+        }
       }
 #pragma GCC unroll 4
       for (int r = 0; r < channels; r++) {
@@ -75,7 +80,7 @@ static void multiplyTiles(TileRow& given, int32_t tiles, int32_t count) {
         for (int v = 0; v < vectors; v++) {
           if constexpr (factors == CODES) dots[r][v] = dotCodes(dots[r][v], pixels[v], weights);
           else if constexpr (factors == MAGNITUDES)
-            dots[r][v] = dotMagnitudes(dots[r][v], sizes[v], pixels[v], weights);
+            dots[r][v] = dotMagnitudes(dots[r][v], pixels[v], negative[v], weights);
           else dots[r][v] = dotInt8(dots[r][v], pixels[v], weights);
         }
       }
@@ -107,6 +112,7 @@ static void multiplyTiles(TileRow& given, int32_t tiles, int32_t count) {
       }
     }
     row.words += row.tileWords;
+    if constexpr (factors == MAGNITUDES) row.negatives += vectors * LANES;
     row.to += vectors * LANES * (row.range.codes ? 1 : 4);
     row.sums += row.sumStride;
   }
@@ -128,10 +134,26 @@ template <int channels, Factors factors> INLINE void multiplyRowOf(TileRow& row,
 
 template <int channels> static void multiplyRow(TileRow row, int32_t count) {
   if constexpr (HAS_MAGNITUDES && channels > 1) {
-    if (row.factors == CODES) return multiplyRowOf<channels, CODES>(row, count);
-    if (row.factors == MAGNITUDES) return multiplyRowOf<channels, MAGNITUDES>(row, count);
+    if (row.negatives) multiplyRowOf<channels, MAGNITUDES>(row, count);
+    else multiplyRowOf<channels, CODES>(row, count);
+  } else {
+    multiplyRowOf<channels, ANY_FACTORS>(row, count);
   }
-  multiplyRowOf<channels, ANY_FACTORS>(row, count);
+}
+
+/* What `negatives` of a row of tiles is, of `count` positions; whole tiles are written. */
+static void sumNegatives(const Step* steps, int32_t stepCount, const uint32_t* words, size_t tileWords,
+                         int32_t count, int32_t* negatives) {
+  for (int32_t at = 0; at < count; at += TILE_PIXELS, words += tileWords) {
+    i32v sums[PIXEL_VECTORS] = {};
+    for (int32_t i = 0; i < stepCount; i++) {
+      for (int v = 0; v < PIXEL_VECTORS; v++) {
+        const u32v pixels = loadAs<u32v>(words + steps[i].x + v * LANES);
+        sums[v] = dotCodes(sums[v], magnitudes(pixels) & signs(pixels), splat((uint32_t)EACH_BYTE));
+      }
+    }
+    for (int v = 0; v < PIXEL_VECTORS; v++) store(negatives + at + v * LANES, sums[v]);
+  }
 }
 
 }  // namespace LOWBIT_ISA

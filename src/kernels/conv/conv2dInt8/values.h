@@ -13,8 +13,8 @@ struct Channel {
 };
 
 /*
- * What values are limited to; of codes, the bounds as codes, the reciprocal of their scale, and whether all of
- * them surely fit integers before they are limited.
+ * What values are limited to; of codes, the bounds as codes, the reciprocal of their scale, and whether all
+ * of them surely fit integers before they are limited.
  */
 struct Range {
   float low, high;
@@ -63,8 +63,8 @@ struct CodeLimits {
 };
 
 /*
- * What the sums of a tile of a channel are, as whole numbers of 16 bits, where they fit integers: packing cuts
- * off the rest. It stays within 128 bits.
+ * What the sums of a tile of a channel are, as whole numbers of 16 bits, where they fit integers: packing
+ * cuts off the rest. It stays within 128 bits.
  */
 template <int vectors>
 INLINE __m256i wholeValues(const i32v (&sums)[vectors], const Channel& channel, const CodeLimits& range) {
