@@ -13,6 +13,8 @@ template <class Rows> struct AttentionDecoded {
   FloatTokens<FLOAT32> values(int32_t token, int32_t count, int32_t i, int32_t depth) const {
     return decoded(v, token, count, i, depth);
   }
+  /* They lie nowhere as they are needed. */
+  const uint8_t* placeOfValues(int32_t, int32_t) const { return nullptr; }
 
  private:
   static FloatTokens<FLOAT32> decoded(const Rows& rows, int32_t token, int32_t count, int32_t i,
@@ -61,6 +63,10 @@ template <int dtype> struct AttentionFloats {
 
   FloatTokens<dtype> keys(int32_t token, int32_t, int32_t i, int32_t) const { return place(k, token, i); }
   FloatTokens<dtype> values(int32_t token, int32_t, int32_t i, int32_t) const { return place(v, token, i); }
+  /* Where the values of a token lie, from column i on. */
+  const uint8_t* placeOfValues(int32_t token, int32_t i) const {
+    return (const uint8_t*)v + place(v, token, i).at * bytesOf(dtype);
+  }
 
  private:
   FloatTokens<dtype> place(const void* data, int32_t token, int32_t i) const {

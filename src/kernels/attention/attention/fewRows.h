@@ -26,13 +26,20 @@ template <class Body> INLINE void withFewRows(int32_t rows, const Body& body) {
 
 /*
  * scores [rows, keys] = (add ? scores : 0) + q · kᵀ over `depth` columns; a key is loaded once for all rows.
+ * The tokens' values, which are read next, lie at `v`, as far apart as keys, if it is not null: they are
+ * asked for meanwhile.
  */
 template <int rows, int dtype>
 static void attentionDots(const float* q, size_t qStride, const FloatTokens<dtype>& k, int32_t keys,
-                          int32_t depth, bool add, float* scores) {
+                          int32_t depth, bool add, float* scores, const uint8_t* v) {
   FloatMasks<dtype> masks;
   size_t at = k.at;
   for (int32_t j = 0; j < keys; j++, at += k.stride) {
+    if (v) {
+      constexpr int32_t bytes = bytesOf(dtype);
+      const uint8_t* values = v + j * k.stride * bytes;
+      for (int32_t line = 0; line < depth * bytes; line += 64) __builtin_prefetch(values + line);
+    }
     f32v dots[rows] = {};
     int32_t c = 0;
     for (; c + LANES <= depth; c += LANES) {
@@ -103,7 +110,8 @@ static void fewScores(const AttentionRows& a, const Source& source, int32_t firs
   eachDepth(a.headSize, [&](int32_t i, int32_t depth) {
     auto k = source.keys(first, keys, i, depth);
     withFewRows(a.rows, [&](auto rows) {
-      attentionDots<decltype(rows)::value>(a.q + i, a.stride, k, keys, depth, i > 0, s.scores);
+      attentionDots<decltype(rows)::value>(a.q + i, a.stride, k, keys, depth, i > 0, s.scores,
+                                           source.placeOfValues(first, i));
     });
   });
 }
