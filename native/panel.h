@@ -258,6 +258,11 @@ static inline void multiplyPanel(const float* x, size_t xStride, int32_t M, cons
   }
 }
 
+/* Of so many, how many blocks of one size make at least `wanted` of `others` times as many. */
+INLINE int32_t evenBlocks(int32_t count, int32_t wanted, int64_t others) {
+  return ceilDivide(count, ceilDivide(count, ceilDivide(wanted, others)));
+}
+
 /*
  * `batch` products A [M, K] · B [K, N], split over rows, columns and batch:
  *
@@ -278,11 +283,18 @@ static void multiplyBlocks(int32_t batch, int32_t M, int32_t N, int32_t K, const
   int32_t threads = threadCount(), wanted = threads == 1         ? 1
                                             : most < 4 * threads ? (int32_t)most
                                                                  : 4 * threads;
-  int32_t panels = ceilDivide(N, PANEL_COLS), rowBlocks = ceilDivide(M, BLOCK_ROWS);
-  int32_t panelsPerTask = ceilDivide(panels, ceilDivide(wanted, (int64_t)batch * rowBlocks));
-  int32_t colBlocks = ceilDivide(panels, panelsPerTask);
-  if ((int64_t)batch * rowBlocks * colBlocks < wanted)
-    rowBlocks = ceilDivide(wanted, (int64_t)batch * colBlocks);
+  const int32_t panels = ceilDivide(N, PANEL_COLS), tiles = ceilDivide(M, TILE_ROWS);
+  /* Rows are packed once for each block of columns, columns once for each block of rows: as few as may be. */
+  int32_t rowBlocks = 0, colBlocks = 0;
+  double leastPacked = 0;
+  for (int32_t r = ceilDivide(M, BLOCK_ROWS), last = 0; !last; r++) {
+    last = r >= tiles || batch * (int64_t)r >= wanted;
+    const int32_t c = evenBlocks(panels, wanted, batch * (int64_t)r);
+    const double packed = (double)M * c + (double)N * r;
+    const bool enough = last || batch * (int64_t)r * c >= wanted;
+    if (enough && (rowBlocks == 0 || packed < leastPacked)) rowBlocks = r, colBlocks = c, leastPacked = packed;
+  }
+  const int32_t panelsPerTask = ceilDivide(panels, colBlocks);
   int32_t blockRows = ceilDivide(ceilDivide(M, rowBlocks), TILE_ROWS) * TILE_ROWS;
   rowBlocks = ceilDivide(M, blockRows);
   int64_t blocks = (int64_t)batch * rowBlocks * colBlocks,
