@@ -24,7 +24,7 @@ struct Conv {
 
 /*
  * What a thread has in its scratch, of which call and block: how many steps are listed; whether the panel is
- * there, and its pixels are not negative.
+ * there, with sums of its negative pixels; whether it has none of those.
  */
 struct Ready {
   uint64_t call;

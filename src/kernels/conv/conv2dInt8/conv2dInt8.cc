@@ -234,9 +234,10 @@ static void convolve(const Conv& c, const Cut& cut, int32_t sample, int32_t grou
       }
       const size_t tileWords = cut.tileWords(quads);
       const int32_t steps = ready.steps;
-      const bool magnitudes = HAS_MAGNITUDES && step > 1 && !ready.codes;
-      if (magnitudes && !ready.filled)
+      /* A part of the panel: another task may find it there that multiplies more channels than this one. */
+      if (HAS_MAGNITUDES && c.outGroup > 1 && !ready.codes && !ready.filled)
         sumNegatives(scratch.steps, steps, scratch.panel, tileWords, count, scratch.negatives);
+      const bool magnitudes = HAS_MAGNITUDES && step > 1 && !ready.codes;
       for (int32_t m = 0; m < rows; m += step) {
         uint8_t* to = y + m * plane;
         const int32_t some = rows - m < step ? rows - m : step;
@@ -298,8 +299,9 @@ static void convolveSingles(const Conv& c, const Cut& cut, int32_t sample, int32
  * are gathered from the image block by block. A task has several groups, or a part of one: of its positions,
  * or of its channels.
  */
-void conv2dInt8(const uint8_t* x, const float* xScale, const uint8_t* w, const float* wScale, const float* bias,
-                const float* yScale, void* y, int32_t, float low, float high, int32_t batch, int32_t inChannels,
+void conv2dInt8(const uint8_t* x, const float* xScale, const uint8_t* w, const float* wScale,
+                const float* bias, const float* yScale, void* y, int32_t, float low, float high,
+                int32_t batch, int32_t inChannels,
                 int32_t inHeight, int32_t inWidth, int32_t outChannels, int32_t outHeight, int32_t outWidth,
                 int32_t kernelHeight, int32_t kernelWidth, int32_t strideHeight, int32_t strideWidth,
                 int32_t paddingHeight, int32_t paddingWidth, int32_t dilationHeight, int32_t dilationWidth,
@@ -307,8 +309,9 @@ void conv2dInt8(const uint8_t* x, const float* xScale, const uint8_t* w, const f
   const size_t inPlane = (size_t)inHeight * inWidth, outPlane = (size_t)outHeight * outWidth;
   Layout in = {inChannels * inPlane, inPlane, (size_t)inWidth, inHeight, inWidth};
   Layout out = {outChannels * outPlane, outPlane, (size_t)outWidth, outHeight, outWidth};
-  ConvSizes s = {batch, inChannels, inHeight, inWidth, outChannels, outHeight, outWidth, kernelHeight, kernelWidth,
-                 strideHeight, strideWidth, paddingHeight, paddingWidth, dilationHeight, dilationWidth, groups};
+  ConvSizes s = {batch, inChannels, inHeight, inWidth, outChannels, outHeight, outWidth, kernelHeight,
+                 kernelWidth, strideHeight, strideWidth, paddingHeight, paddingWidth, dilationHeight,
+                 dilationWidth, groups};
   const bool singlePixels =
       kernelHeight * kernelWidth * strideHeight * strideWidth == 1 && paddingHeight + paddingWidth == 0;
   if (singlePixels) {
@@ -358,7 +361,8 @@ void conv2dInt8(const uint8_t* x, const float* xScale, const uint8_t* w, const f
     ConvScratch& scratch = (ConvScratch&)scratchHere<Blocks>();
     const int32_t part = task % (positionParts * rowParts), m = part % rowParts * rows;
     const int32_t first = part / rowParts * partTiles * TILE_PIXELS;
-    const int32_t partEnd = first + partTiles * TILE_PIXELS, end = partEnd < c.line.count ? partEnd : c.line.count;
+    const int32_t partEnd = first + partTiles * TILE_PIXELS;
+    const int32_t end = partEnd < c.line.count ? partEnd : c.line.count;
     const int32_t from = task / (positionParts * rowParts) * together;
     const int32_t stop = from + together < wholes ? from + together : wholes;
     const Cut cut(c, end - first);
