@@ -149,7 +149,7 @@ INLINE void multiplyRows(int32_t count, Args... args) {
  * to [depth, TILE_ROWS] = the transpose of x [rows <= TILE_ROWS, depth]; behind the last row is that one
  * again.
  */
-static void interleaveRows(const float* x, size_t xStride, int32_t rows, int32_t depth, float* to) {
+static void interleaveTile(const float* x, size_t xStride, int32_t rows, int32_t depth, float* to) {
   const float* row[TILE_ROWS];
   for (int r = 0; r < TILE_ROWS; r++) row[r] = x + (r < rows ? r : rows - 1) * xStride;
   int32_t k = 0;
@@ -185,7 +185,7 @@ static void copyRows(const float* x, size_t xStride, int32_t rows, int32_t depth
 #if LANES == 8
   for (int32_t r = 0, count; r < rows; r += count, to += tileSize(depth)) {
     count = tileRows(rows - r);
-    interleaveRows(x + r * xStride, xStride, count, depth, to);
+    interleaveTile(x + r * xStride, xStride, count, depth, to);
   }
 #else
   for (int32_t r = 0; r < rows; r++) {
@@ -267,9 +267,12 @@ INLINE int32_t evenBlocks(int32_t count, int32_t wanted, int64_t others) {
  * `batch` products A [M, K] · B [K, N], split over rows, columns and batch:
  *
  *     packRows(b, m, rows, k, depth, to)    puts A[m + r, k + i] into a block, by copyRows or fillRows
- *     packCols(b, n, cols, k, depth, to)    writes B[k + i, n + c] to to[i · PANEL_COLS + c]; other columns may hold anything
- *     place(b, m, rows, n, cols, k, multiply)   calls multiply(start, startStride, y, yStride) for y [rows, cols] at [m, n], where start
- *                                           is what is summed already: for k = 0 a bias or nothing, else y
+ *     packCols(b, n, cols, k, depth, to)    writes B[k + i, n + c] to to[i · PANEL_COLS + c]; other columns may
+ *                                           hold anything
+ *     place(b, m, rows, n, cols, k, multiply)
+ *                                           calls multiply(start, startStride, y, yStride) for y [rows, cols]
+ *                                           at [m, n], where start is what is summed already: for k = 0 a bias
+ *                                           or nothing, else y
  */
 template <class Factors = Floats, class PackRows, class PackCols, class Place>
 static void multiplyBlocks(int32_t batch, int32_t M, int32_t N, int32_t K, const PackRows& packRows,
@@ -292,7 +295,8 @@ static void multiplyBlocks(int32_t batch, int32_t M, int32_t N, int32_t K, const
     const int32_t c = evenBlocks(panels, wanted, batch * (int64_t)r);
     const double packed = (double)M * c + (double)N * r;
     const bool enough = last || batch * (int64_t)r * c >= wanted;
-    if (enough && (rowBlocks == 0 || packed < leastPacked)) rowBlocks = r, colBlocks = c, leastPacked = packed;
+    if (!enough || (rowBlocks > 0 && packed >= leastPacked)) continue;
+    rowBlocks = r, colBlocks = c, leastPacked = packed;
   }
   const int32_t panelsPerTask = ceilDivide(panels, colBlocks);
   int32_t blockRows = ceilDivide(ceilDivide(M, rowBlocks), TILE_ROWS) * TILE_ROWS;

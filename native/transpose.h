@@ -45,7 +45,8 @@ static void transposeRows(const void* from, size_t offset, size_t rowStride, int
       for (int j = 0; j < 4; j++) {
         size_t at = row + j * rowStride + i;
         lines[j] = loadFloat<dtype>(from, at);
-        if (i % 16 == 0) __builtin_prefetch((const char*)from + (at + ROWS_AHEAD * rowStride) * bytesOf(dtype));
+        if (i % 16 == 0)
+          __builtin_prefetch((const char*)from + (at + ROWS_AHEAD * rowStride) * bytesOf(dtype));
       }
 #pragma GCC unroll 4
       for (int part = 0; part < LANES / 4; part++) {

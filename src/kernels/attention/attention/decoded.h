@@ -42,7 +42,9 @@ static void decodeFloats(const void* p, int32_t dtype, size_t index, int32_t col
   });
 }
 
-/* Floats of a dtype, one token after another with `stride` values between them; data is that of token `base`. */
+/*
+ * Floats of a dtype, one token after another with `stride` values between them; data is that of token `base`.
+ */
 struct FloatRows {
   const void* data;
   int32_t dtype;
@@ -55,7 +57,10 @@ struct FloatRows {
   }
 };
 
-/* A source of floats that lie one token after another, `stride` values between them; k and v are those of `base`. */
+/*
+ * A source of floats that lie one token after another, `stride` values between them; k and v are those of
+ * `base`.
+ */
 template <int dtype> struct AttentionFloats {
   const void *k, *v;
   size_t stride;
@@ -74,7 +79,9 @@ template <int dtype> struct AttentionFloats {
   }
 };
 
-/* The keys that rows see of tokens in full join in: `stride` values between tokens, k and v those of `base`. */
+/*
+ * The keys that rows see of tokens in full join in: `stride` values between tokens, k and v those of `base`.
+ */
 static void attendToFloats(const AttentionRows& rows, const void* k, const void* v, int32_t dtype,
                            size_t stride, int32_t base, const AttentionSpan& span) {
   withCacheFloat(dtype, [&](auto type) {
