@@ -24,7 +24,7 @@ constexpr int INT8_ROWS = LANES == 16 || HAS_WIDE ? 6 : 4;
  * (400 KB with its scales) stays in the second-level cache; a thread of WebAssembly has less for all its
  * variables.
  */
-constexpr int INT8_DEPTH = LANES == 16 ? 4096 : 768;
+constexpr int INT8_DEPTH = LANES == 16 ? 4096 : LANES == 8 ? 1024 : 768;
 constexpr int INT8_PIECES = INT8_DEPTH / 32;
 /*
  * Rows of x in one task, at most; their bytes of one panel stay in the second-level cache. A prompt of 512
