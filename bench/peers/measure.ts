@@ -12,7 +12,10 @@ export interface Work {
   fileBytes: number
   /** Bytes of weights read for a token: all but an embedding of its own, of which one row is read. */
   decodeBytes: number
-  /** Multiplies and adds of its linear layers for a token of a prompt, without attention and the head. */
+  /**
+   * Multiplies and adds of its linear layers for a token of a prompt, without attention and what only the last
+   * token of a prompt needs: the head, and of the last layer all but keys and values.
+   */
   prefillOperations: number
   maxPositions: number
 }
@@ -23,12 +26,14 @@ export async function workOf(model: string): Promise<Work> {
   const fileBytes = files.reduce((sum, file) => sum + readFileSync(file).byteLength, 0)
   const plan = await planCausalLM(model)
   try {
-    const { maxPositions } = plan.model.config
+    const { maxPositions, layers } = plan.model.config
+    const lastLayer = `.layers.${layers - 1}.`
+    const forLastToken = (path: string) => path.includes(lastLayer) && !/\.[kv]_proj\./.test(path)
     // A tied embedding is planned once, or once more as the head.
     const hasHead = plan.parameters.some(({ path }) => path.startsWith('lm_head'))
     const read = plan.parameters.filter(({ path }) => !hasHead || !path.includes('embed_tokens'))
     const linear = plan.parameters.filter(
-      ({ path, shape }) => shape.length === 2 && !/embed_tokens|lm_head/.test(path),
+      ({ path, shape }) => shape.length === 2 && !/embed_tokens|lm_head/.test(path) && !forLastToken(path),
     )
     return {
       fileBytes,

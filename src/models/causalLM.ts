@@ -11,7 +11,7 @@ import {
 } from '../core/kinds.ts'
 import { checkOptions, type OptionKinds } from '../core/options.ts'
 import { Scalar } from '../devices/commandList.ts'
-import { Attention } from '../nn/attention.ts'
+import { Attention, lastTokens } from '../nn/attention.ts'
 import type { EmbeddingLike, LinearLike } from '../nn/layerLike.ts'
 import { concat, type Position, slice } from '../tensor/ops/index.ts'
 import { scope } from '../tensor/scope.ts'
@@ -52,7 +52,7 @@ export interface ForwardOptions {
    * below 0 leaves a sequence out. Default: each sequence goes on after its tokens in the cache.
    */
   position?: Scalar | Tensor
-  /** Logits of the last token only: [B, 1, V]. */
+  /** Logits of the last token only, [1, 1, V]: with a cache the last layer computes no others either. */
   lastOnly?: boolean
 }
 
@@ -81,10 +81,10 @@ export abstract class CausalLM extends Pretrained {
   abstract get tokenEmbedding(): EmbeddingLike
 
   /**
-   * ids [B, T] at `position` → [B, T, hidden], before the last norm; keys and values are added to the cache.
-   * Without one the tokens see each other only, and gradients pass.
+   * ids [B, T] at `position` → [B, T, hidden], before the last norm, or of the `last` tokens alone; keys and
+   * values of all are added to the cache. Without one the tokens see each other only, and gradients pass.
    */
-  protected abstract hidden(ids: Tensor, cache: KVCache | null, position: Position): Tensor
+  protected abstract hidden(ids: Tensor, cache: KVCache | null, position: Position, last?: number): Tensor
 
   /** The last norm. */
   protected abstract normalize(x: Tensor): Tensor
@@ -148,27 +148,24 @@ export abstract class CausalLM extends Pretrained {
   forward(ids: Tensor | ArrayLike<number>, options: ForwardOptions = {}): Tensor {
     checkOptions('forward', options, forwardKinds)
     return scope(() => {
-      let x = this.advance(ids, options)
-      const [B, T] = x.shape
-      if (options.lastOnly && B > 1)
-        throw new ShapeError(`forward: lastOnly takes one sequence; received ${B}`)
-      if (options.lastOnly)
-        x = x
-          .view([T, this.config.hiddenSize])
-          .rows(T - 1, T)
-          .view([1, 1, this.config.hiddenSize])
-      return this.head(this.normalize(x))
+      const x = this.advance(ids, options)
+      if (options.lastOnly && x.size(0) > 1)
+        throw new ShapeError(`forward: lastOnly takes one sequence; received ${x.size(0)}`)
+      return this.head(this.normalize(lastTokens(x, options.lastOnly ? 1 : undefined)))
     })
   }
 
   /** Adds the keys and values of ids [B, T] (or [T]) to the cache as forward does, and computes no logits. */
   extend(ids: Tensor | ArrayLike<number>, cache: KVCache): void {
     scope(() => {
-      this.advance(ids, { cache })
+      this.advance(ids, { cache, lastOnly: true })
     })
   }
 
-  /** ids → [B, T, hidden], what the head takes before the last norm. */
+  /**
+   * ids → [B, T, hidden], what the head takes before the last norm. Where only the last token's is asked for,
+   * the last layer computes no others if it can: gradients pass without a cache, and there it does not.
+   */
   private advance(ids: Tensor | ArrayLike<number>, options: ForwardOptions): Tensor {
     check('forward', 'ids', ids, someIds)
     const tokens = ids instanceof Tensor ? ids : this.idTensor(ids)
@@ -178,19 +175,26 @@ export abstract class CausalLM extends Pretrained {
     if (cache && cache.batch !== B)
       throw new ShapeError(`forward: the cache holds ${cache.batch} sequences; received ids of ${B}`)
     const position = options.position ?? cache?.next(T) ?? 0
-    if (cache && T > cache.longestCall) return this.advanceInParts(tokens.view([B, T]), ids, cache)
-    const x = this.hidden(tokens.view([B, T]), cache, position)
+    const { lastOnly } = options
+    if (cache && T > cache.longestCall)
+      return this.advanceInParts(tokens.view([B, T]), ids, { cache, lastOnly })
+    const last = lastOnly && cache && typeof position === 'number' ? 1 : undefined
+    const x = this.hidden(tokens.view([B, T]), cache, position, last)
     if (!options.position) cache?.added(T, this, ids instanceof Tensor ? [] : ids)
     return x
   }
 
   /** The same in several calls, for a cache that takes no more tokens at once. */
-  private advanceInParts(tokens: Tensor, ids: Tensor | ArrayLike<number>, cache: KVCache): Tensor {
-    const [known, most] = [ids instanceof Tensor ? null : Array.from(ids), cache.longestCall]
+  private advanceInParts(
+    tokens: Tensor,
+    ids: Tensor | ArrayLike<number>,
+    options: Pick<ForwardOptions, 'lastOnly'> & { cache: KVCache },
+  ): Tensor {
+    const [known, most] = [ids instanceof Tensor ? null : Array.from(ids), options.cache.longestCall]
     const parts: Tensor[] = []
     for (let start = 0; start < tokens.size(1); start += most) {
       const end = Math.min(start + most, tokens.size(1))
-      parts.push(this.advance(known?.slice(start, end) ?? slice(tokens, 1, start, end), { cache }))
+      parts.push(this.advance(known?.slice(start, end) ?? slice(tokens, 1, start, end), options))
     }
     return concat(parts, 1)
   }

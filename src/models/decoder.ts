@@ -89,14 +89,15 @@ export class Decoder extends Block<keyof DecoderParts> {
     this.positionIds ??= keep(Tensor.fromArray(this.device, ids()))
   }
 
-  /** ids [B, T] → [B, T, hidden], before the last norm. */
-  forward(ids: Tensor, context: Pick<DecoderContext, 'cache' | 'position'>): Tensor {
+  /** ids [B, T] → [B, last, hidden], before the last norm. */
+  forward(ids: Tensor, { last, ...context }: Pick<DecoderContext, 'cache' | 'position' | 'last'>): Tensor {
     const { layerRotary } = this.options
     const bias = this.alibi?.bias
     let x = this.embedded(ids, context)
     for (const [i, layer] of this.layers.entries()) {
       const name = layerRotary ? layerRotary[i] : 'rotary'
-      x = layer.forward(x, { ...context, rotary: name ? this[name] : undefined, bias })
+      const given = i < this.layers.length - 1 ? undefined : last
+      x = layer.forward(x, { ...context, last: given, rotary: name ? this[name] : undefined, bias })
     }
     return x
   }

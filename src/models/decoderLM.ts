@@ -70,8 +70,8 @@ export abstract class DecoderLM<C extends CausalLMConfig = CausalLMConfig> exten
     this.decoder.prepare(capacity)
   }
 
-  protected override hidden(ids: Tensor, cache: KVCache | null, position: Position): Tensor {
-    return this.decoder.forward(ids, { cache: cache ?? withoutCache, position })
+  protected override hidden(ids: Tensor, cache: KVCache | null, position: Position, last?: number): Tensor {
+    return this.decoder.forward(ids, { cache: cache ?? withoutCache, position, last })
   }
 
   protected override normalize(x: Tensor): Tensor {

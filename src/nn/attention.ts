@@ -1,4 +1,5 @@
-import { cast, type Position, split } from '../tensor/ops/index.ts'
+import { cast, type Position, slice, split } from '../tensor/ops/index.ts'
+import { placeBehind } from '../tensor/ops/position.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import type { AttentionCache } from './attentionCache.ts'
 import { Block, type BlockNames } from './block.ts'
@@ -12,13 +13,24 @@ export interface DecoderContext {
   cache: AttentionCache
   /** Of the first token of each sequence; a scalar or a tensor when the pass is recorded to be kept. */
   position: Position
+  /**
+   * Of how many of the last tokens the output is asked for, default all: the others add their keys and values
+   * and are done. Where they are fewer than all, the position is a number.
+   */
+  last?: number
   /** Turns queries and keys by their positions, where the model does so; its tables are prepared. */
   rotary?: RotaryEmbedding
   /** Added to scores, [heads, 1, positions] float32: ALiBi's. */
   bias?: Tensor
 }
 
-/** What a decoder layer asks for what tokens say to each other: x [B, T, hidden] → [B, T, hidden]. */
+/** The last so many tokens of x [B, T, …]; all where no number is given. */
+export function lastTokens(x: Tensor, last = x.size(1)): Tensor {
+  const tokens = x.size(1)
+  return last === tokens ? x : slice(x, 1, tokens - last, tokens)
+}
+
+/** What a decoder layer asks for what tokens say to each other: x [B, T, hidden] → [B, last, hidden]. */
 export interface AttentionLike extends Module {
   forward(x: Tensor, context: DecoderContext): Tensor
 }
@@ -91,33 +103,34 @@ export class Attention extends Block<AttentionPart> {
     return ['q', 'k', 'v']
   }
 
-  /** x [B, T, hidden] → [B, T, hidden]; the tokens' keys and values are added to the cache of this layer. */
-  forward(x: Tensor, { cache, position, rotary, bias }: DecoderContext): Tensor {
+  /** x [B, T, hidden] → [B, last, hidden]; the tokens' keys and values are added to the cache of this layer. */
+  forward(x: Tensor, { cache, position, last, rotary, bias }: DecoderContext): Tensor {
     const { layer, heads, headSize, scale = 1 / Math.sqrt(headSize), window, softcap } = this.options
     const { normsWholeRows = false } = this.options
-    const [B, T] = x.shape
-    const [q, k, v] = this.project(x)
+    const [q, k, v] = this.project(x, last)
     const turned = (part: Tensor, norm: NormLike | undefined) => {
-      const row = normsWholeRows ? part.view([B, T, part.numel / (B * T)]) : part
+      const [B, tokens, count, size] = part.shape
+      const row = normsWholeRows ? part.view([B, tokens, count * size]) : part
       const normed = norm ? norm.forward(row).view(part.shape) : part
-      return rotary ? rotary.forward(normed, position) : normed
+      return rotary ? rotary.forward(normed, placeBehind(position, x.size(1) - tokens)) : normed
     }
     const sinks = this.sinks && cast(this.sinks, 'float32')
     const seen = { position, scale, window, softcap, bias, sinks }
     const attended = cache.attend(layer, turned(q, this.qNorm), turned(k, this.kNorm), v, seen)
-    const y = attended.view([B, T, heads * headSize])
+    const y = attended.view([...attended.shape.slice(0, 2), heads * headSize])
     return this.output.forward(this.headsNorm ? this.headsNorm.forward(y) : y)
   }
 
-  /** Queries, keys and values of x, each [B, T, its heads, headSize]. */
-  private project(x: Tensor): Tensor[] {
+  /** Queries of the last tokens, keys and values of x, each [B, its tokens, its heads, headSize]. */
+  private project(x: Tensor, last: number | undefined): Tensor[] {
     const { heads, keyValueHeads, headSize } = this.options
-    const [B, T] = x.shape
     const counts = [heads, keyValueHeads, keyValueHeads]
+    const inputs = [lastTokens(x, last), x, x]
     const parts = this.qkv
       ? this.splitHeads(this.qkv.forward(x))
-      : [this.q, this.k, this.v].map((layer) => (layer as LinearLike).forward(x))
-    return parts.map((part, i) => part.view([B, T, counts[i], headSize]))
+      : [this.q, this.k, this.v].map((layer, i) => (layer as LinearLike).forward(inputs[i]))
+    const [q, k, v] = parts.map((part, i) => part.view([...part.shape.slice(0, 2), counts[i], headSize]))
+    return [lastTokens(q, last), k, v]
   }
 
   /** What `qkv` gives, as queries, keys and values. */

@@ -2,12 +2,12 @@ import { add, mul } from '../tensor/ops/index.ts'
 import { scope } from '../tensor/scope.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 import { type ActivationName, activations } from './activations.ts'
-import type { AttentionLike, DecoderContext } from './attention.ts'
+import { type AttentionLike, type DecoderContext, lastTokens } from './attention.ts'
 import { Block, type BlockNames } from './block.ts'
 import type { LinearLike, MLPLike, NormLike } from './layerLike.ts'
 import type { Module } from './module.ts'
 
-/** What a decoder stacks: x [B, T, hidden] → [B, T, hidden]. */
+/** What a decoder stacks: x [B, T, hidden] → [B, last, hidden]. */
 export interface DecoderLayerLike extends Module {
   forward(x: Tensor, context: DecoderContext): Tensor
 }
@@ -71,18 +71,19 @@ export class DecoderLayer extends Block<keyof DecoderLayerParts> {
     this.options = options
   }
 
-  /** x [B, T, hidden] → [B, T, hidden] */
+  /** x [B, T, hidden] → [B, last, hidden] */
   forward(x: Tensor, context: DecoderContext): Tensor {
     const { form = 'preNorm' } = this.options
+    const last = (of: Tensor) => lastTokens(of, context.last)
     return scope(() => {
       if (form === 'postNorm') {
-        const h = normed(add(x, this.attended(x, context)), this.attentionNorm)
+        const h = normed(add(last(x), this.attended(x, context)), this.attentionNorm)
         return normed(add(h, this.fed(h)), this.mlpNorm)
       }
       const seen = normed(x, this.attentionNorm)
-      const h = add(x, this.attended(seen, context))
+      const h = add(last(x), this.attended(seen, context))
       if (form === 'preNorm') return add(h, this.fed(normed(h, this.mlpNorm)))
-      return add(h, this.fed(this.mlpNorm ? this.mlpNorm.forward(x) : seen))
+      return add(h, this.fed(this.mlpNorm ? this.mlpNorm.forward(last(x)) : last(seen)))
     })
   }
 

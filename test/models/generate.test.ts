@@ -5,6 +5,7 @@ import { openDevice } from '../../src/devices/open.ts'
 import { generate } from '../../src/models/generate.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
 import { nextChunk } from '../../src/models/prefill.ts'
+import type { MLPLike } from '../../src/nn/layerLike.ts'
 import { deviceNames } from '../deviceNames.ts'
 
 const stories = fileURLToPath(new URL('../../models/stories260K', import.meta.url))
@@ -36,6 +37,29 @@ test('chunks of a prompt take 150 ms, in steps of 32 tokens', () => {
   // Never below 32 or above 512, however slow or fast.
   assert.equal(nextChunk(32, 5000), 32)
   assert.equal(nextChunk(512, 0), 512)
+})
+
+test('the last layer computes of a prompt its last token alone', async () => {
+  const device = openDevice('cpu', { threads: 1 })
+  const model = await loadCausalLM(stories, { device })
+  const tokens: number[] = []
+  for (const [path, module] of model.namedModules()) {
+    if (!path.endsWith('.mlp')) continue
+    const mlp = module as MLPLike
+    const { forward } = mlp
+    mlp.forward = (x) => {
+      tokens.push(x.size(1))
+      return forward.call(mlp, x)
+    }
+  }
+  const cache = model.createCache(20)
+  model.extend([1, 2, 3, 4, 5, 6, 7], cache)
+  model.forward([8, 9, 10], { cache, lastOnly: true }).dispose()
+  model.forward([11, 12, 13, 14], { cache }).dispose()
+  assert.deepEqual(tokens, [7, 7, 7, 7, 1, 3, 3, 3, 3, 1, 4, 4, 4, 4, 4])
+  cache.dispose()
+  model.dispose()
+  await device.close()
 })
 
 for (const name of deviceNames) {

@@ -4,7 +4,8 @@ import {
   cacheQuantize,
   codesFor,
 } from '../../tensor/ops/attentionCached.ts'
-import { cacheWrite, cast } from '../../tensor/ops/index.ts'
+import { cacheWrite, cast, type Position, slice } from '../../tensor/ops/index.ts'
+import { placeBehind } from '../../tensor/ops/position.ts'
 import type { Tensor } from '../../tensor/tensor.ts'
 import type { CacheKind, HeldLayer, HeldTensor, LayerShape } from './cacheKind.ts'
 
@@ -85,20 +86,46 @@ function cachedLayer(
   return { keys: kept(format.groupTokens), values: kept(0) }
 }
 
-/** Writes the call's own tokens as codes, attends, and puts them in the places of the oldest in full. */
+type CodeLayer = HeldLayer<'codes' | 'scale' | 'recent', 'shift', Tensor>
+
+/**
+ * Writes the call's own tokens as codes, attends, and puts them in the places of the oldest in full. Tokens
+ * before those that ask are put there first, as if a call before had added them.
+ */
 export function attendCached(
-  { keys, values }: HeldLayer<'codes' | 'scale' | 'recent', 'shift', Tensor>,
+  layer: CodeLayer,
   [q, k, v]: readonly [Tensor, Tensor, Tensor],
   options: AttendOptions,
   format: CodeFormat,
 ): Tensor {
-  const { position } = options
-  const [ownK, ownV] = [k, v].map((x) => cast(x, keys.recent.dtype))
-  cacheQuantize(ownK, keys, position, format)
-  cacheQuantize(ownV, values, position, { ...format, groupTokens: 0 })
-  const y = attentionCached(q, ownK, ownV, keys, values, format, options)
+  const { keys, values } = layer
+  const own = [k, v].map((x) => cast(x, keys.recent.dtype))
+  const before = k.size(1) - q.size(1)
+  const position = placeBehind(options.position, before)
+  if (before > 0) {
+    const first = own.map((x) => slice(x, 1, 0, before))
+    writeCodes(layer, first, options.position, format)
+    writeRecent(layer, first, options.position)
+  }
+  const [ownK, ownV] = before > 0 ? own.map((x) => slice(x, 1, before, k.size(1))) : own
+  writeCodes(layer, [ownK, ownV], position, format)
+  const y = attentionCached(q, ownK, ownV, keys, values, format, { ...options, position })
   // After the queries have seen the tokens whose places these take.
-  cacheWrite(ownK, keys.recent, position, { ring: true })
-  cacheWrite(ownV, values.recent, position, { ring: true })
+  writeRecent(layer, [ownK, ownV], position)
   return y
+}
+
+function writeCodes(
+  { keys, values }: CodeLayer,
+  [k, v]: readonly Tensor[],
+  position: Position,
+  format: CodeFormat,
+): void {
+  cacheQuantize(k, keys, position, format)
+  cacheQuantize(v, values, position, { ...format, groupTokens: 0 })
+}
+
+function writeRecent({ keys, values }: CodeLayer, [k, v]: readonly Tensor[], position: Position): void {
+  cacheWrite(k, keys.recent, position, { ring: true })
+  cacheWrite(v, values.recent, position, { ring: true })
 }

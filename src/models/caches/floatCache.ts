@@ -1,5 +1,6 @@
 import type { DType } from '../../core/dtype.ts'
 import { attention, cacheWrite } from '../../tensor/ops/index.ts'
+import { placeBehind } from '../../tensor/ops/position.ts'
 import type { CacheKind } from './cacheKind.ts'
 import { attendCached, windowLayer } from './codeCache.ts'
 
@@ -25,7 +26,8 @@ export function floatCache(dtype: DType): CacheKind<never, 'tokens' | 'codes' | 
       }
       cacheWrite(k, keys.tokens, options.position)
       cacheWrite(v, values.tokens, options.position)
-      return attention(q, keys.tokens, values.tokens, options)
+      const position = placeBehind(options.position, k.size(1) - q.size(1))
+      return attention(q, keys.tokens, values.tokens, { ...options, position })
     },
   }
 }

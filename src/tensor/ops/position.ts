@@ -35,6 +35,16 @@ export function placed(
 }
 
 /**
+ * The place so many tokens behind the first.
+ * @throws ShapeError unless it is a number: what a kept list reads anew has no other place behind it
+ */
+export function placeBehind(position: Position, tokens: number): Position {
+  if (tokens === 0) return position
+  if (typeof position === 'number') return position + tokens
+  throw new ShapeError('position: must be a number where fewer tokens ask than are added')
+}
+
+/**
  * Positions `position` to `position + T − 1` must stay below `limit`; whoever runs a kept list keeps its
  * scalar there.
  */
