@@ -53,8 +53,10 @@ constexpr int TILE_STRIDE = PANEL_DEPTH + 16;
  */
 constexpr bool INTERLEAVED = LANES == 8;
 constexpr int ROW_STEP = INTERLEAVED ? 1 : TILE_STRIDE, DEPTH_STEP = INTERLEAVED ? TILE_ROWS : 1;
-/* What a tile of so many columns takes of a block. */
-INLINE int32_t tileSize(int32_t depth) { return TILE_ROWS * (INTERLEAVED ? depth : TILE_STRIDE); }
+/* What a tile of so many rows and columns takes of a block. */
+INLINE int32_t tileSize(int32_t rows, int32_t depth) {
+  return INTERLEAVED ? TILE_ROWS * depth : rows * TILE_STRIDE;
+}
 
 /*
  * Rows of the first tile of so many: all are of about one height, since a low one takes as long as one of
@@ -145,6 +147,28 @@ INLINE void multiplyRows(int32_t count, Args... args) {
 }
 
 #if LANES == 8
+/* to [LANES, TILE_ROWS] = the transpose of so many columns of a tile, given row by row. */
+INLINE void interleaveColumns(const f32v (&row)[TILE_ROWS], float* to) {
+  /* Two neighbours of one column are one number; in each half of a vector lie four columns. */
+  __m256d low[3], high[3];
+#pragma GCC unroll 3
+  for (int i = 0; i < 3; i++) {
+    const __m256 a = row[2 * i], b = row[2 * i + 1];
+    low[i] = (__m256d)_mm256_unpacklo_ps(a, b), high[i] = (__m256d)_mm256_unpackhi_ps(a, b);
+  }
+  const auto two = [](float* to, const __m256d (&pairs)[3]) {
+    const __m256d parts[3] = {_mm256_unpacklo_pd(pairs[0], pairs[1]),
+                              _mm256_shuffle_pd(pairs[2], pairs[0], 10),
+                              _mm256_unpackhi_pd(pairs[1], pairs[2])};
+#pragma GCC unroll 3
+    for (int i = 0; i < 3; i++) {
+      storeAs(to + 4 * i, _mm256_castpd256_pd128(parts[i]));
+      storeAs(to + 4 * TILE_ROWS + 4 * i, _mm256_extractf128_pd(parts[i], 1));
+    }
+  };
+  two(to, low), two(to + 2 * TILE_ROWS, high);
+}
+
 /*
  * to [depth, TILE_ROWS] = the transpose of x [rows <= TILE_ROWS, depth]; behind the last row is that one
  * again.
@@ -154,39 +178,32 @@ static void interleaveTile(const float* x, size_t xStride, int32_t rows, int32_t
   for (int r = 0; r < TILE_ROWS; r++) row[r] = x + (r < rows ? r : rows - 1) * xStride;
   int32_t k = 0;
   for (; k + LANES <= depth; k += LANES, to += LANES * TILE_ROWS) {
-    /* Two neighbours of one column are one number; in each half of a vector lie four columns. */
-    __m256d low[3], high[3];
-#pragma GCC unroll 3
-    for (int i = 0; i < 3; i++) {
-      const __m256 a = load(row[2 * i] + k), b = load(row[2 * i + 1] + k);
-      low[i] = (__m256d)_mm256_unpacklo_ps(a, b), high[i] = (__m256d)_mm256_unpackhi_ps(a, b);
-    }
+    f32v columns[TILE_ROWS];
+#pragma GCC unroll 6
+    for (int r = 0; r < TILE_ROWS; r++) columns[r] = load(row[r] + k);
     if (k % 16 == 0)
       for (int r = 0; r < TILE_ROWS; r++) __builtin_prefetch(row[r] + ROWS_AHEAD * xStride + k);
-    const auto two = [](float* to, const __m256d (&pairs)[3]) {
-      const __m256d parts[3] = {_mm256_unpacklo_pd(pairs[0], pairs[1]),
-                                _mm256_shuffle_pd(pairs[2], pairs[0], 10),
-                                _mm256_unpackhi_pd(pairs[1], pairs[2])};
-#pragma GCC unroll 3
-      for (int i = 0; i < 3; i++) {
-        storeAs(to + 4 * i, _mm256_castpd256_pd128(parts[i]));
-        storeAs(to + 4 * TILE_ROWS + 4 * i, _mm256_extractf128_pd(parts[i], 1));
-      }
-    };
-    two(to, low), two(to + 2 * TILE_ROWS, high);
+    interleaveColumns(columns, to);
   }
   for (; k < depth; k++, to += TILE_ROWS)
     for (int r = 0; r < TILE_ROWS; r++) to[r] = row[r][k];
 }
 #endif
 
+/* tile(r, count, to) for each tile of a block of so many rows: it has `count` of them, from r on. */
+template <class Tile> INLINE void eachBlockTile(int32_t rows, int32_t depth, float* to, const Tile& tile) {
+  for (int32_t r = 0, count; r < rows; r += count, to += tileSize(count, depth)) {
+    count = tileRows(rows - r);
+    tile(r, count, to);
+  }
+}
+
 /* The rows of a block from x [rows, depth], as they lie there; whole vectors are written. */
 static void copyRows(const float* x, size_t xStride, int32_t rows, int32_t depth, float* to) {
 #if LANES == 8
-  for (int32_t r = 0, count; r < rows; r += count, to += tileSize(depth)) {
-    count = tileRows(rows - r);
+  eachBlockTile(rows, depth, to, [=](int32_t r, int32_t count, float* to) {
     interleaveTile(x + r * xStride, xStride, count, depth, to);
-  }
+  });
 #else
   for (int32_t r = 0; r < rows; r++) {
     const float* row = x + r * xStride;
@@ -199,25 +216,41 @@ static void copyRows(const float* x, size_t xStride, int32_t rows, int32_t depth
 }
 
 /*
- * The rows of a block that are made, not copied: fill(r, count, to) writes so many of them from r on, with
- * TILE_STRIDE between rows.
+ * Columns of a block [rows, depth], from `to` on, are the rows of x [count, rows], whose values lie xStep
+ * apart.
  */
-template <class Fill>
-static void fillRows(int32_t rows, int32_t depth, float* to, const Fill& fill) {
-  if (!INTERLEAVED) return fill(0, rows, to);
-  constexpr int together = 4;
-  alignas(64) float some[together * TILE_ROWS * TILE_STRIDE];
-  for (int32_t r = 0, count; r < rows; r += count, to += together * tileSize(depth)) {
-    count = 0;
-    for (int i = 0; i < together && r + count < rows; i++) count += tileRows(rows - r - count);
-    fill(r, count, some);
-    copyRows(some, TILE_STRIDE, count, depth, to);
+static void copyColumns(const float* x, size_t xStride, size_t xStep, int32_t rows, int32_t count,
+                        int32_t depth, float* to) {
+#if LANES == 8
+  /* Some tiles at once: whole cache lines of a row of x. */
+  constexpr int some = 8;
+  for (int32_t r = 0; r < rows;) {
+    int32_t counts[some], tiles = 0, last = r;
+    for (; tiles < some && last < rows; tiles++) last += counts[tiles] = tileRows(rows - last);
+    for (int32_t k = 0; k < count; k++) {
+      const float* from = x + k * xStride + r * xStep;
+      float* column = to + k * TILE_ROWS;
+      for (int32_t t = 0; t < tiles; from += counts[t++] * xStep, column += tileSize(TILE_ROWS, depth)) {
+        if (xStep == 1 && counts[t] == TILE_ROWS) {
+          storeAs(column, loadAs<f32x4>(from)), storeAs(column + 4, loadAs<double>(from + 4));
+        } else {
+          for (int32_t i = 0; i < counts[t]; i++) column[i] = from[i * xStep];
+        }
+      }
+    }
+    r = last, to += tiles * tileSize(TILE_ROWS, depth);
   }
+#else
+  if (xStep == 1) return transposeRows<FLOAT32>(x, 0, xStride, count, rows, to, TILE_STRIDE);
+  for (int32_t k = 0; k < count; k++, x += xStride) {
+    for (int32_t r = 0; r < rows; r++) to[r * TILE_STRIDE + k] = x[r * xStep];
+  }
+#endif
 }
 
 /*
  * y [M, cols] = start + block [M, depth] · panel [depth, cols], depth <= PANEL_DEPTH. The block has rowStep
- * between rows and depthStep between columns, or is one that copyRows or fillRows has made; start may be y
+ * between rows and depthStep between columns, or is one that copyRows or another has made; start may be y
  * itself, one row (startStride 0) or absent; the panel is readable up to a multiple of TILE_COLS columns.
  */
 template <int rowStep = ROW_STEP, int depthStep = DEPTH_STEP, class Factors = Floats>
@@ -225,7 +258,7 @@ OUTLINE void multiplyBlock(const float* block, int32_t M, const float* panel, si
                                  int32_t depth, const float* start, size_t startStride, float* y,
                                  size_t yStride, int32_t cols) {
   constexpr bool apart = INTERLEAVED && rowStep == ROW_STEP && depthStep == DEPTH_STEP;
-  for (int32_t m = 0, rows = 0; m < M; m += rows, block += apart ? tileSize(depth) : rows * rowStep) {
+  for (int32_t m = 0, rows = 0; m < M; m += rows, block += apart ? tileSize(rows, depth) : rows * rowStep) {
     rows = tileRows(M - m);
     for (int32_t c = 0; c < cols; c += TILE_COLS) {
       const float* tileStart = start ? start + m * startStride + c : nullptr;
@@ -266,7 +299,7 @@ INLINE int32_t evenBlocks(int32_t count, int32_t wanted, int64_t others) {
 /*
  * `batch` products A [M, K] · B [K, N], split over rows, columns and batch:
  *
- *     packRows(b, m, rows, k, depth, to)    puts A[m + r, k + i] into a block, by copyRows or fillRows
+ *     packRows(b, m, rows, k, depth, to)    puts A[m + r, k + i] into a block, by copyRows or another
  *     packCols(b, n, cols, k, depth, to)    writes B[k + i, n + c] to to[i · PANEL_COLS + c]; other columns may
  *                                           hold anything
  *     place(b, m, rows, n, cols, k, multiply)

@@ -219,14 +219,21 @@ INLINE void storeUpTo(float* p, f32v v, int32_t n) {
 }
 
 /*
- * Lanes first <= i < last of what lies at p, zeros elsewhere, and nothing else is read; first and last of any
- * sign and size.
+ * Lanes first <= i < last of what lies at p, zeros elsewhere; first and last of any sign and size, but from
+ * p + first to p + last all is readable. Nothing else is read.
  */
 INLINE f32v loadBetween(const float* p, int32_t first, int32_t last) {
   if (first <= 0 && last >= LANES) return load(p);
 #if LANES == 16
   uint32_t from = first < 0 ? 0 : first > 16 ? 16 : first, to = last < 0 ? 0 : last > 16 ? 16 : last;
   return _mm512_maskz_loadu_ps((__mmask16)(((1u << to) - 1) & ~((1u << from) - 1)), p);
+#elif LANES == 8
+  /* A vector from where they begin, or up to where they end: past that another line of the cache may lie. */
+  const int32_t by = first > 0 ? first : last - LANES;
+  const i32v lanes = {0, 1, 2, 3, 4, 5, 6, 7}, from = lanes - by;
+  if (by < first || by + LANES > last)
+    return _mm256_maskload_ps(p, (__m256i)((lanes >= first) & (lanes < last)));
+  return (f32v)((i32v)_mm256_permutevar8x32_ps(load(p + by), (__m256i)from) & ((from & ~7) == 0));
 #else
   f32v v = {};
   for (int i = 0; i < LANES; i++) if (i >= first && i < last) v[i] = p[i];

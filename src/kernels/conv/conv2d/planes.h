@@ -125,6 +125,71 @@ static void gatherWindows(const Planes<const float>& x, int32_t channel, const C
   }
 }
 
+#if LANES == 8
+/*
+ * The tile [count, rows] of a block that has the rows k to k + rows of such windows, interleaved as they are
+ * gathered; behind the last row is that one again.
+ */
+static void gatherTile(const Planes<const float>& x, int32_t channel, const ConvSizes& s, int32_t k,
+                       int32_t rows, const Grid& grid, Position at, int32_t count, float* to) {
+  const int32_t taps = s.kernelHeight * s.kernelWidth, step = grid.colStep;
+  const float* planes[TILE_ROWS];
+  int32_t rowOffset[TILE_ROWS], colOffset[TILE_ROWS];
+  for (int r = 0; r < TILE_ROWS; r++) {
+    const int32_t row = k + (r < rows ? r : rows - 1), tap = row % taps;
+    planes[r] = x.plane(0, channel + row / taps);
+    rowOffset[r] = tap / s.kernelWidth * s.dilationHeight - s.paddingHeight;
+    colOffset[r] = tap % s.kernelWidth * s.dilationWidth - s.paddingWidth;
+  }
+  while (count > 0) {
+    const int32_t run = grid.cols - at.col < count ? grid.cols - at.col : count;
+    const float* lines[TILE_ROWS];
+    int32_t widths[TILE_ROWS];
+    for (int r = 0; r < TILE_ROWS; r++) {
+      const int32_t row = at.row * grid.rowStep + rowOffset[r];
+      const bool inside = row >= 0 && row < x.height;
+      lines[r] = planes[r] + (x.plane(at.sample, 0) - x.values) + (inside ? (size_t)row * x.width : 0);
+      /* Each row is a channel of its own, and those of the next tile have not been read. */
+      for (int32_t c = 0; taps == 1 && c < run * step; c += 16)
+        __builtin_prefetch(lines[r] + (size_t)TILE_ROWS * x.height * x.width + at.col * step + c);
+      widths[r] = inside ? x.width : 0;
+    }
+    for (int32_t i = 0; i < run; i += LANES) {
+      f32v columns[TILE_ROWS];
+      const int32_t col = (at.col + i) * step;
+      /* What passes the end of a run is written again by the next one, or the next tile. */
+      const auto all = [&](auto constant) {
+#pragma GCC unroll 6
+        for (int r = 0; r < TILE_ROWS; r++)
+          columns[r] = pixelsAt<decltype(constant)::value>(lines[r], col + colOffset[r], widths[r], step);
+        interleaveColumns(columns, to + i * TILE_ROWS);
+      };
+      if (step == 1) all(Constant<1>{});
+      else if (step == 2) all(Constant<2>{});
+      else all(Constant<0>{});
+    }
+    to += run * TILE_ROWS;
+    count -= run;
+    at.advance(grid, run);
+  }
+}
+#endif
+
+/*
+ * The rows of a block: k to k + rows of the windows of a group that begins at `channel`, for `depth`
+ * positions from `at` on. Whole vectors are written, so that something may lie behind the last row.
+ */
+static void gatherRows(const Planes<const float>& x, int32_t channel, const ConvSizes& s, int32_t k,
+                       int32_t rows, const Grid& grid, const Position& at, int32_t depth, float* to) {
+#if LANES == 8
+  eachBlockTile(rows, depth, to, [&](int32_t r, int32_t count, float* to) {
+    gatherTile(x, channel, s, k + r, count, grid, at, depth, to);
+  });
+#else
+  gatherWindows(x, channel, s, k, rows, grid, at, depth, to, TILE_STRIDE);
+#endif
+}
+
 /* One per thread: what a block makes of a panel, where it cannot go to its place at once. */
 struct ConvTile {
   alignas(64) float values[BLOCK_ROWS * PANEL_COLS];

@@ -60,18 +60,14 @@ void conv2dInputGradient(const float* dy, const float* w, const float* bias, flo
     multiplyBlocks(
         groups, M, batch * grid.rows * grid.cols, rowPhase.taps * colPhase.taps * outGroup,
         [=](int32_t g, int32_t m, int32_t rows, int32_t k, int32_t depth, float* to) {
-          const float* weights = w + ((size_t)g * outGroup * M + m) * kernel;
-          fillRows(rows, depth, to, [=](int32_t first, int32_t count, float* to) {
-            for (int32_t i = 0; i < depth;) {
-              int32_t tap = (k + i) / outGroup, o = (k + i) % outGroup,
-                      run = outGroup - o < depth - i ? outGroup - o : depth - i;
-              int32_t row = rowPhase.tap(tap / colPhase.taps), col = colPhase.tap(tap % colPhase.taps);
-              const float* from = weights + ((size_t)o * M + first) * kernel + row * kernelWidth + col;
-              for (int32_t end = i + run; i < end; i++, from += (size_t)M * kernel) {
-                for (int32_t r = 0; r < count; r++) to[r * TILE_STRIDE + i] = from[r * kernel];
-              }
-            }
-          });
+          for (int32_t i = 0; i < depth;) {
+            int32_t tap = (k + i) / outGroup, o = (k + i) % outGroup,
+                    run = outGroup - o < depth - i ? outGroup - o : depth - i;
+            int32_t row = rowPhase.tap(tap / colPhase.taps), col = colPhase.tap(tap % colPhase.taps);
+            const float* from = w + ((size_t)(g * outGroup + o) * M + m) * kernel + row * kernelWidth + col;
+            copyColumns(from, (size_t)M * kernel, kernel, rows, run, depth, to + i * DEPTH_STEP);
+            i += run;
+          }
         },
         [=](int32_t g, int32_t n, int32_t cols, int32_t k, int32_t depth, float* to) {
           Position at(grid, n);

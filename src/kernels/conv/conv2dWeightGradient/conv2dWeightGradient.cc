@@ -42,10 +42,7 @@ void conv2dWeightGradient(const float* x, const float* dy, float* dw, int32_t ba
   multiplyBlocks(
       groups, M, N, batch * plane,
       [=](int32_t g, int32_t m, int32_t rows, int32_t k, int32_t depth, float* to) {
-        fillRows(rows, depth, to, [&](int32_t r, int32_t count, float* to) {
-          const Position at(grid, k);
-          gatherWindows(in, g * inGroup, sizes, m + r, count, grid, at, depth, to, TILE_STRIDE);
-        });
+        gatherRows(in, g * inGroup, sizes, m, rows, grid, Position(grid, k), depth, to);
       },
       [=](int32_t g, int32_t n, int32_t cols, int32_t k, int32_t depth, float* to) {
         for (int32_t i = 0; i < depth;) {

@@ -63,10 +63,8 @@ static void gemmBlocks(const float* a, const void* b, const float* bias, float* 
       batch, M, N, K,
       [=](int32_t i, int32_t m, int32_t rows, int32_t k, int32_t depth, float* to) {
         const float* from = a + (size_t)(i % aBatch) * M * K;
-        if (!aTransposed) return copyRows(from + (size_t)m * K + k, K, rows, depth, to);
-        fillRows(rows, depth, to, [=](int32_t r, int32_t count, float* to) {
-          transposeRows<FLOAT32>(from, (size_t)k * M + m + r, M, depth, count, to, TILE_STRIDE);
-        });
+        if (aTransposed) copyColumns(from + (size_t)k * M + m, M, 1, rows, depth, depth, to);
+        else copyRows(from + (size_t)m * K + k, K, rows, depth, to);
       },
       [=](int32_t i, int32_t n, int32_t cols, int32_t k, int32_t depth, float* to) {
         size_t from = i % bBatch * matrix;

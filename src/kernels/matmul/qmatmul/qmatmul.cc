@@ -270,7 +270,7 @@ static void qmatmulFloats(const QmatmulProduct& p, bool rounded, const PackCols&
       p,
       [&](const float* x, int32_t rows, int32_t depth, float* to) {
         copyRows(x, p.inputs, rows, depth, to);
-        if (rounded) roundFloats(to, ceilDivide(rows, TILE_ROWS) * tileSize(depth));
+        if (rounded) roundFloats(to, ceilDivide(rows, TILE_ROWS) * tileSize(TILE_ROWS, depth));
       },
       [&](int32_t n, int32_t cols, int32_t k, int32_t depth, float* to) {
         packCols(n, cols, k, depth, to);
