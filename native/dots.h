@@ -157,14 +157,20 @@ INLINE u32v widenHalf(u32v bytes, int half) {
 }
 
 /*
- * Where dotInt8 takes many instructions, dotCodes does for pixels that are not negative, and one step more
- * for others:
+ * Where dotInt8 takes many instructions, dotCodes does for factors x that are not negative, and for weights
+ * w ^ 0x80 = w + 128 as unsigned bytes, where
  *
- *     dotMagnitudes(sums, |x|, x < 0 ? -1 : 0, w) = sums + Σ x·w + Σ min(x, 0)
+ *     neighboursFit(x): x₀ + x₁ and x₂ + x₃ of each lane lie in −128 … 128, so that 255 times them fits 16 bits
+ *     sumTimes<factor>(sums, x) = sums + factor · Σ x
  *
- * since |x| · ~w = x·w + x. The last sum is the same for all w, and the caller takes it away again. |−128| is
- * 128 as an unsigned byte; sums of two products, at least −2·128·128, fit 16 bits.
+ * For others it takes two steps more:
+ *
+ *     dotMagnitudes(sums, |x|, signs(x), w ^ 0x80) = sums + Σ x·w + Σ min(x, 0)
+ *
+ * since |x| · ~w = x·w + x. What does not depend on w the caller takes away again. |−128| is 128 as an
+ * unsigned byte; sums of two products, at least −2·128·128, fit 16 bits.
  */
+constexpr uint32_t OFFSET_BYTES = 0x80808080u;
 #if defined(__SSE4_1__) && LANES < 16 && !defined(__AVXVNNI__)
 constexpr bool HAS_MAGNITUDES = true;
 
@@ -175,18 +181,48 @@ INLINE u32v magnitudes(u32v x) {
   return (u32v)_mm_abs_epi8((__m128i)x);
 #endif
 }
-/* -1 in each byte that is negative. */
+/* 0x7f in each byte that is negative, 0x80 in the others. */
 INLINE u32v signs(u32v x) {
 #if LANES == 8
-  return (u32v)_mm256_cmpgt_epi8(_mm256_setzero_si256(), (__m256i)x);
+  return (u32v)_mm256_cmpgt_epi8(_mm256_setzero_si256(), (__m256i)x) ^ OFFSET_BYTES;
 #else
-  return (u32v)_mm_cmplt_epi8((__m128i)x, _mm_setzero_si128());
+  return (u32v)_mm_cmplt_epi8((__m128i)x, _mm_setzero_si128()) ^ OFFSET_BYTES;
+#endif
+}
+INLINE u32v negatives(u32v x) {
+#if LANES == 8
+  return (u32v)_mm256_min_epi8(_mm256_setzero_si256(), (__m256i)x);
+#else
+  return (u32v)_mm_min_epi8((__m128i)x, _mm_setzero_si128());
+#endif
+}
+INLINE bool neighboursFit(u32v x) {
+#if LANES == 8
+  const __m256i sums = _mm256_maddubs_epi16(_mm256_set1_epi8(1), (__m256i)x);
+  const __m256i large = _mm256_cmpgt_epi16(_mm256_abs_epi16(sums), _mm256_set1_epi16(128));
+  return _mm256_testz_si256(large, large);
+#else
+  const __m128i sums = _mm_maddubs_epi16(_mm_set1_epi8(1), (__m128i)x);
+  const __m128i large = _mm_cmpgt_epi16(_mm_abs_epi16(sums), _mm_set1_epi16(128));
+  return _mm_testz_si128(large, large);
+#endif
+}
+template <int factor> INLINE i32v sumTimes(i32v sums, u32v x) {
+#if LANES == 8
+  const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), (__m256i)x);
+  return sums + (i32v)_mm256_madd_epi16(pairs, _mm256_set1_epi16(factor));
+#else
+  const __m128i pairs = _mm_maddubs_epi16(_mm_set1_epi8(1), (__m128i)x);
+  return sums + (i32v)_mm_madd_epi16(pairs, _mm_set1_epi16(factor));
 #endif
 }
 #else
 constexpr bool HAS_MAGNITUDES = false;
 INLINE u32v magnitudes(u32v x) { return x; }
 INLINE u32v signs(u32v x) { return x; }
+INLINE u32v negatives(u32v x) { return x; }
+INLINE bool neighboursFit(u32v) { return true; }
+template <int> INLINE i32v sumTimes(i32v sums, u32v) { return sums; }
 #endif
 
 INLINE i32v dotMagnitudes(i32v sums, u32v magnitudes, u32v signs, u32v w) {

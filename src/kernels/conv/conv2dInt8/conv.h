@@ -45,4 +45,38 @@ INLINE int32_t evenPart(int32_t count, int32_t parts, int32_t threads) {
   return best;
 }
 
+/* How sums of `count` channels from `first` on become values. */
+static void describeChannels(const Conv& c, int32_t first, int32_t count, Channel* channels) {
+  for (int32_t tile = first / 16; tile * 16 < first + count; tile++) {
+    const uint32_t* words = (const uint32_t*)c.w + (size_t)tile * c.wordsPerRow * 16;
+    int32_t sums[16];
+    for (int v = 0; v < 16 && INT8_OFFSET; v += LANES) {
+      i32v sum = {};
+      for (int32_t i = 0; i < c.wordsPerRow; i++)
+        sum = dotCodes(sum, splat(0x01010101u), loadAs<u32v>(words + i * 16 + v));
+      store(sums + v, sum);
+    }
+    for (int i = 0; i < 16; i++) {
+      const int32_t o = tile * 16 + i;
+      if (o < first || o >= first + count) continue;
+      channels[o - first] = {*c.xScale * c.wScale[o], c.bias ? c.bias[o] : 0,
+                             INT8_OFFSET ? -INT8_OFFSET * sums[i] : 0, words + i};
+    }
+  }
+}
+
+/* Whether all values surely fit integers when they are divided by the scale of their codes. */
+static bool fitIntegers(const Conv& c) {
+  const float mostSum = 4.0f * c.wordsPerRow * 128 * 128;
+  float most = 0;
+  bool finite = true;
+  for (int32_t o = 0; o < c.s.outChannels; o++) {
+    const float bias = c.bias ? c.bias[o] : 0;
+    const float value = __builtin_fabsf(*c.xScale * c.wScale[o]) * mostSum + __builtin_fabsf(bias);
+    most = value > most ? value : most;
+    finite &= value <= 3e38f;
+  }
+  return finite && most * __builtin_fabsf(c.range.inverse) < 2e9f;
+}
+
 }  // namespace LOWBIT_ISA

@@ -41,6 +41,14 @@ function randomCodes(random: Random, length: number, least: number): Uint8Array 
   })
 }
 
+/** Codes around zero, as activations are, and a few extreme ones: most neighbours add up to −128 … 128. */
+function smallCodes(random: Random, length: number): Uint8Array {
+  return Uint8Array.from({ length }, () => {
+    const u = random.uniform()
+    return u < 0.003 ? -128 : u > 0.997 ? 127 : Math.floor(129 * random.uniform()) - 64
+  })
+}
+
 /** The tiles of codes [outChannels, inGroup · kernel] as the kernel takes them. */
 function laidTiles(codes: Uint8Array, sizes: SizedConv['sizes']): Uint8Array {
   const [, inChannels, , , outChannels, , , height, width] = sizes
@@ -54,7 +62,12 @@ function laidTiles(codes: Uint8Array, sizes: SizedConv['sizes']): Uint8Array {
   return tiles
 }
 
-function int8Case(conv: SizedConv, output: Output, [leastPixel, leastWeight] = leastCodes[0]): KernelCase {
+/** `leastPixel` null: pixels that are mostly small. */
+function int8Case(
+  conv: SizedConv,
+  output: Output,
+  [leastPixel, leastWeight]: readonly [number | null, number] = leastCodes[0],
+): KernelCase {
   const { name, sizes, counts, operations } = conv
   const [x, w, y] = counts
   const { withBias, codes, range, scale = 1 } = output
@@ -64,9 +77,9 @@ function int8Case(conv: SizedConv, output: Output, [leastPixel, leastWeight] = l
   const limits = range[0] === 0 ? ` from 0${last}` : ''
   const made = `${scale < 1 ? ' large' : ''}${codes ? ' codes' : ''}${limits}`
   return {
-    name: `${name} pixels from ${leastPixel}${withBias ? ' bias' : ''}${made}`,
+    name: `${name} ${leastPixel === null ? 'small pixels' : `pixels from ${leastPixel}`}${withBias ? ' bias' : ''}${made}`,
     args: (random) => [
-      randomCodes(random, x, leastPixel),
+      leastPixel === null ? smallCodes(random, x) : randomCodes(random, x, leastPixel),
       Float32Array.of(0.02),
       laidTiles(randomCodes(random, w, leastWeight), sizes),
       Float32Array.from({ length: outChannels }, () => 0.002 * (1 + random.uniform())),
@@ -125,6 +138,14 @@ const others: SizedConv[] = [
   { channels: [2, 2], image: [600, 20], kernel: [5, 3], dilation: [3, 1], padding: [7, 1], groups: 2 },
 ].map((conv) => sized(conv as Parameters<typeof sized>[0]))
 
+/** Windows of a pixel: several runs of tiles, several panels, tasks that share one, batches joined, groups. */
+const pixels: SizedConv[] = [
+  { channels: [16, 13], image: [25, 25], kernel: [1, 1] },
+  { channels: [2100, 6], image: [5, 3], kernel: [1, 1] },
+  { channels: [160, 260], image: [7, 7], kernel: [1, 1] },
+  { channels: [20, 10], image: [6, 11], kernel: [1, 1], batch: 3, groups: 2 },
+].map((conv) => sized(conv as Parameters<typeof sized>[0]))
+
 /** Layers of MobileNetV2. */
 const layers: SizedConv[] = [
   { channels: [3, 32], image: [224, 224], kernel: [3, 3], stride: [2, 2], padding: [1, 1] },
@@ -143,6 +164,7 @@ export const cases: KernelCase[] = [
     int8Case(conv, outputs[0], leastCodes[1 + (i % 2)]),
   ]),
   ...others.slice(0, 4).map((conv) => int8Case(conv, large)),
+  ...pixels.flatMap((conv, i) => [int8Case(conv, outputs[i], [null, -128]), int8Case(conv, outputs[0])]),
 ]
 export const benchmarks: KernelCase[] = layers.map((conv, i) =>
   int8Case(conv, outputs[2], leastCodes[i % 6 === 1 ? 0 : 1]),

@@ -11,7 +11,7 @@ namespace LOWBIT_ISA {
 #ifdef __wasm__
 constexpr int32_t PANEL_WORDS = 1 << 14, BLOCK_POSITIONS = 1 << 11, TASK_CHANNELS = 128;
 #else
-constexpr int32_t PANEL_WORDS = 1 << 15, BLOCK_POSITIONS = 1 << 13, TASK_CHANNELS = 512;
+constexpr int32_t PANEL_WORDS = 1 << 15, BLOCK_POSITIONS = 1 << 12, TASK_CHANNELS = 512;
 #endif
 /*
  * Bytes of a line; all phases of a single channel have four times as many (layout.ts, `windowsFit`). Taps of
@@ -19,15 +19,23 @@ constexpr int32_t PANEL_WORDS = 1 << 15, BLOCK_POSITIONS = 1 << 13, TASK_CHANNEL
  */
 constexpr int32_t LINE_BYTES = 1 << 14, STAGED_BYTES = TILE_CHANNELS * 4 * BLOCK_POSITIONS;
 constexpr int32_t SCRATCH_LINES = 4 * (LINE_BYTES + 2 * LINE_STEP), MAX_STEPS = 1 << 12;
+/* Where pixels are sorted by their signs: tiles of a block, steps of all tiles of a panel. */
+constexpr int32_t SIGNED_TILES = HAS_MAGNITUDES ? (BLOCK_POSITIONS + LINE_STEP) / TILE_PIXELS : 1;
+constexpr int32_t SIGNED_STEPS = HAS_MAGNITUDES ? MAX_STEPS : 1;
+static_assert(!HAS_MAGNITUDES || PANEL_WORDS / TILE_PIXELS <= SIGNED_STEPS, "each tile has its own steps");
 
 /* One per thread, in the memory of `Blocks`. */
 struct ConvScratch {
   alignas(64) uint32_t panel[PANEL_WORDS + 2 * LINE_STEP];
   alignas(64) uint8_t lines[SCRATCH_LINES];
   alignas(64) int32_t sums[TASK_CHANNELS * LINE_STEP];
-  alignas(64) int32_t negatives[HAS_MAGNITUDES ? BLOCK_POSITIONS + LINE_STEP : 1];
   Channel channels[TASK_CHANNELS];
   Step steps[MAX_STEPS];
+  /* See `SignedTiles`. */
+  alignas(64) int32_t corrections[SIGNED_TILES * TILE_PIXELS];
+  SignedTile order[SIGNED_TILES];
+  Step sorted[SIGNED_STEPS];
+  alignas(64) uint32_t offsetWeights[SIGNED_STEPS * TILE_CHANNELS];
   /* By rows, of each byte of a word: where its line begins, and in which phase. */
   Step rowLines[PANEL_WORDS / LINE_STEP];
   alignas(64) uint8_t staged[STAGED_BYTES + LINE_STEP];
@@ -37,39 +45,6 @@ static_assert(sizeof(ConvScratch) <= sizeof(Blocks), "it lies where products of 
 #if LANES == 8
 static_assert(sizeof(SinglesScratch) <= sizeof(Blocks), "it lies there, too");
 #endif
-
-static void describeChannels(const Conv& c, int32_t first, int32_t count, Channel* channels) {
-  for (int32_t tile = first / 16; tile * 16 < first + count; tile++) {
-    const uint32_t* words = (const uint32_t*)c.w + (size_t)tile * c.wordsPerRow * 16;
-    int32_t sums[16];
-    for (int v = 0; v < 16 && INT8_OFFSET; v += LANES) {
-      i32v sum = {};
-      for (int32_t i = 0; i < c.wordsPerRow; i++)
-        sum = dotCodes(sum, splat(0x01010101u), loadAs<u32v>(words + i * 16 + v));
-      store(sums + v, sum);
-    }
-    for (int i = 0; i < 16; i++) {
-      const int32_t o = tile * 16 + i;
-      if (o < first || o >= first + count) continue;
-      channels[o - first] = {*c.xScale * c.wScale[o], c.bias ? c.bias[o] : 0,
-                             INT8_OFFSET ? -INT8_OFFSET * sums[i] : 0, words + i};
-    }
-  }
-}
-
-/* Whether all values surely fit integers when they are divided by the scale of their codes. */
-static bool fitIntegers(const Conv& c) {
-  const float mostSum = 4.0f * c.wordsPerRow * 128 * 128;
-  float most = 0;
-  bool finite = true;
-  for (int32_t o = 0; o < c.s.outChannels; o++) {
-    const float bias = c.bias ? c.bias[o] : 0;
-    const float value = __builtin_fabsf(*c.xScale * c.wScale[o]) * mostSum + __builtin_fabsf(bias);
-    most = value > most ? value : most;
-    finite &= value <= 3e38f;
-  }
-  return finite && most * __builtin_fabsf(c.range.inverse) < 2e9f;
-}
 
 /* How a task is cut: positions of a block, words of a plane of its panel, quads of a panel. */
 struct Cut {
@@ -236,18 +211,25 @@ static void convolve(const Conv& c, const Cut& cut, int32_t sample, int32_t grou
       const int32_t steps = ready.steps;
       /* A part of the panel: another task may find it there that multiplies more channels than this one. */
       if (HAS_MAGNITUDES && c.outGroup > 1 && !ready.codes && !ready.filled)
-        sumNegatives(scratch.steps, steps, scratch.panel, tileWords, count, scratch.negatives);
-      const bool magnitudes = HAS_MAGNITUDES && step > 1 && !ready.codes;
+        sortSteps(scratch.steps, steps, scratch.panel, tileWords, cut.byTiles, count, scratch.sorted,
+                  scratch.order, scratch.corrections);
+      SignedTiles negative = {};
+      if (HAS_MAGNITUDES && step > 1 && !ready.codes)
+        negative = {scratch.order, scratch.sorted, cut.byTiles ? (size_t)steps : 0, scratch.corrections,
+                    scratch.offsetWeights};
       for (int32_t m = 0; m < rows; m += step) {
         uint8_t* to = y + m * plane;
         const int32_t some = rows - m < step ? rows - m : step;
         uint8_t* place = whole ? to + (row * c.out.row + at - row * c.line.width) * bytes : scratch.staged;
-        int32_t* sums = scratch.sums + m * TILE_PIXELS;
-        const size_t sumStride = (size_t)roundUp(rows, step) * TILE_PIXELS;
+        /* Of several panels, sums of all channels wait for the next. */
+        const bool alone = q == 0 && last;
+        int32_t* sums = scratch.sums + (alone ? 0 : m * TILE_PIXELS);
+        const size_t sumStride = (size_t)(alone ? step : roundUp(rows, step)) * TILE_PIXELS;
         const size_t stride = whole ? plane : (size_t)cut.positions * bytes;
-        const int32_t* negatives = magnitudes ? scratch.negatives : nullptr;
-        const TileRow tiles = {scratch.steps, steps, scratch.panel, tileWords, negatives, channels + m,
+        const TileRow tiles = {scratch.steps, steps, scratch.panel, tileWords, negative, channels + m,
                                some, q == 0, last, sums, sumStride, c.range, place, stride};
+        if (negative.order)
+          offsetWeights(scratch.steps, steps, channels + m, some, scratch.offsetWeights);
         if (step == 1) multiplyRow<1>(tiles, count);
         else multiplyRow<TILE_CHANNELS>(tiles, count);
         if (whole || !last) continue;
@@ -283,8 +265,8 @@ static void convolveSingles(const Conv& c, const Cut& cut, int32_t sample, int32
         interleaveRows(c, cut, count, scratch.lines + j * lineBytes, scratch.rowLines,
                        scratch.panel + j * panelWords);
       for (int32_t j = 0; j < some; j++)
-        multiplyRow<1>({scratch.steps, steps, scratch.panel + j * panelWords, TILE_PIXELS, nullptr,
-                        described + i + j, 1, true, true, scratch.sums, 0, c.range,
+        multiplyRow<1>({scratch.steps, steps, scratch.panel + j * panelWords, TILE_PIXELS, {},
+                        described + i + j, 1, true, true, scratch.sums, TILE_PIXELS, c.range,
                         scratch.staged + j * stagedBytes, 0},
                        count);
       uint8_t* y = c.y + (sample * c.out.sample + (channel + i) * c.out.plane) * bytes;

@@ -11,10 +11,32 @@ struct Step {
 };
 
 /*
- * How a dot product is made: in one way whatever the factors; or of pixels of 0 … 127; or of their magnitudes
- * and signs, where sums of the negative ones are known.
+ * How a dot product is made: in one way whatever the factors; or of pixels of 0 … 127; or of any pixels, by
+ * steps that are sorted for each tile.
  */
-enum Factors { ANY_FACTORS, CODES, MAGNITUDES };
+enum Factors { ANY_FACTORS, CODES, SIGNED };
+
+/* Tiles whose sums are made before they become values: these stay in the first-level cache. */
+constexpr int32_t RUN_TILES = 32;
+
+/* A tile of a run, and for how many of its steps `neighboursFit`. */
+struct SignedTile {
+  int32_t tile, fit;
+};
+
+/*
+ * Of pixels some of which are negative: for each tile the steps that fit, then the others; what the sums of
+ * each position lack; weights as a block of channels meets them. Of each run, tiles with as many fitting steps
+ * follow each other, so that a processor foresees where each loop ends; the last of all, which may be smaller,
+ * stays last.
+ */
+struct SignedTiles {
+  const SignedTile* order;
+  const Step* steps;
+  size_t tileSteps; /* from tile to tile */
+  const int32_t* corrections;
+  const uint32_t* w;
+};
 
 /* What a row of tiles is computed from, and where it goes. */
 struct TileRow {
@@ -22,7 +44,7 @@ struct TileRow {
   int32_t stepCount;
   const uint32_t* words;
   size_t tileWords; /* from tile to tile */
-  const int32_t* negatives; /* of each position, −Σ min(pixel, 0); null: no pixel is negative */
+  SignedTiles negative; /* without an order: no pixel is negative */
   const Channel* channels;
   int32_t rows; /* channels that are there: the others of a tile are computed as the last */
   /* Sums of the steps before, unless these are the first; where more follow, those of these steps. */
@@ -35,124 +57,198 @@ struct TileRow {
 };
 
 /*
- * So many channels at `tiles` tiles of so many vectors, the last of which has `count` positions; the row goes
- * on behind them.
+ * On AVX2 what sums become is computed for a whole run, channel by channel: tile by tile, a processor does not
+ * see far enough past the long chain of steps of each value. Elsewhere, while they are in registers.
  */
+constexpr bool FINISHES_RUNS = LANES == 8;
+
+/* The values of a channel at `count` positions of a tile. */
+template <int vectors>
+INLINE void finishTile(const i32v (&sums)[vectors], const Channel& channel, const Range& range, int32_t count,
+                       uint8_t* to) {
+  f32v values[vectors];
+  for (int v = 0; v < vectors; v++) values[v] = convert(sums[v]) * channel.factor + channel.bias;
+  storeValues(values, range, count, to);
+}
+
+/* Sums of so many channels at `tiles` tiles of a run, from `first` on, of so many vectors. */
 template <int channels, int vectors, Factors factors>
-static void multiplyTiles(TileRow& given, int32_t tiles, int32_t count) {
+OUTLINE void multiplyTiles(const TileRow& given, int32_t first, int32_t tiles, int32_t count) {
   /* By itself: nothing that is stored can change it. */
-  TileRow row = given;
-  const Step* steps = row.steps;
+  const TileRow row = given;
   const int32_t stepCount = row.stepCount, rows = row.rows;
   const uint32_t* w[channels];
-#if LANES == 8
-  const CodeLimits codes(row.range);
-#endif
 #pragma GCC unroll 4
-  for (int r = 0; r < channels; r++) w[r] = row.channels[r < rows ? r : rows - 1].w;
-  for (; tiles > 0; tiles--) {
+  for (int r = 0; r < channels; r++)
+    w[r] = row.channels[r < rows ? r : rows - 1].w;
+  const auto weights = [&](int r, size_t at) {
+    return splat(factors == SIGNED ? row.negative.w[at + r] : w[r][at]);
+  };
+  for (int32_t t = first; t < first + tiles; t++) {
+    const SignedTile signedTile = factors == SIGNED ? row.negative.order[t] : SignedTile{};
+    const size_t tile = factors == SIGNED ? signedTile.tile : t;
+    const Step* steps = factors == SIGNED ? row.negative.steps + tile * row.negative.tileSteps : row.steps;
+    int32_t* sums = row.sums + tile * row.sumStride;
     i32v dots[channels][vectors];
 #pragma GCC unroll 4
     for (int r = 0; r < channels; r++) {
       const int32_t start = INT8_OFFSET ? row.channels[r < rows ? r : rows - 1].start : 0;
       for (int v = 0; v < vectors; v++)
-        dots[r][v] = row.first ? splat(start) : load(row.sums + (r * PIXEL_VECTORS + v) * LANES);
-      if constexpr (factors == MAGNITUDES)
-        for (int v = 0; v < vectors; v++) dots[r][v] += load(row.negatives + v * LANES);
+        dots[r][v] = row.first ? splat(start) : load(sums + (r * PIXEL_VECTORS + v) * LANES);
+      if constexpr (factors == SIGNED)
+        for (int v = 0; v < vectors; v++) dots[r][v] += load(row.negative.corrections + tile * TILE_PIXELS + v * LANES);
     }
-    const uint32_t* words = row.words;
-    for (int32_t i = 0; i < stepCount; i++) {
+    const uint32_t* words = row.words + tile * row.tileWords;
+    const int32_t fit = factors == SIGNED ? signedTile.fit : stepCount;
+    for (int32_t i = 0; i < fit; i++) {
+      const uint32_t* x = words + steps[i].x;
+      const size_t at = steps[i].w;
+      u32v pixels[vectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; v++) pixels[v] = loadAs<u32v>(x + v * LANES);
+#pragma GCC unroll 4
+      for (int r = 0; r < channels; r++) {
+        const u32v four = weights(r, at);
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) {
+          if constexpr (factors == CODES) dots[r][v] = dotCodes(dots[r][v], pixels[v], four);
+          else if constexpr (factors == SIGNED) dots[r][v] = dotCodes(dots[r][v], four, pixels[v]);
+          else dots[r][v] = dotInt8(dots[r][v], pixels[v], four);
+        }
+      }
+    }
+    for (int32_t i = fit; factors == SIGNED && i < stepCount; i++) {
       const uint32_t* x = words + steps[i].x;
       const size_t at = steps[i].w;
       u32v pixels[vectors], negative[vectors];
 #pragma GCC unroll 4
       for (int v = 0; v < vectors; v++) {
         pixels[v] = loadAs<u32v>(x + v * LANES);
-        if constexpr (factors == MAGNITUDES) {
-          negative[v] = signs(pixels[v]);
-          pixels[v] = magnitudes(pixels[v]);
-        }
+        negative[v] = signs(pixels[v]);
+        pixels[v] = magnitudes(pixels[v]);
       }
 #pragma GCC unroll 4
       for (int r = 0; r < channels; r++) {
-        const u32v weights = splat(w[r][at]);
+        const u32v four = weights(r, at);
 #pragma GCC unroll 4
-        for (int v = 0; v < vectors; v++) {
-          if constexpr (factors == CODES) dots[r][v] = dotCodes(dots[r][v], pixels[v], weights);
-          else if constexpr (factors == MAGNITUDES)
-            dots[r][v] = dotMagnitudes(dots[r][v], pixels[v], negative[v], weights);
-          else dots[r][v] = dotInt8(dots[r][v], pixels[v], weights);
-        }
+        for (int v = 0; v < vectors; v++)
+          dots[r][v] = dotMagnitudes(dots[r][v], pixels[v], negative[v], four);
       }
     }
-    const int32_t known = tiles > 1 ? vectors * LANES : count;
-#if LANES == 8
-    if (row.last && row.range.codes && row.range.fits) {
-#pragma GCC unroll 2
-      for (int r = 0; r < channels && r < rows; r += 2) {
-        const int second = r + 1 < rows ? r + 1 : r;
-        const __m256i whole = wholeValues(dots[r], row.channels[r], codes);
-        const __m256i next =
-            channels > 1 ? wholeValues(dots[(r + 1) % channels], row.channels[second], codes) : whole;
-        const __m256i both = pairCodes(whole, next, codes);
-        storeCodes(_mm256_castsi256_si128(both), known, row.to + r * row.plane);
-        if (second > r) storeCodes(_mm256_extracti128_si256(both, 1), known, row.to + second * row.plane);
-      }
-    } else
-#endif
 #pragma GCC unroll 4
     for (int r = 0; r < channels; r++) {
-      if (!row.last) {
-        for (int v = 0; v < vectors; v++) store(row.sums + (r * PIXEL_VECTORS + v) * LANES, dots[r][v]);
+      if (FINISHES_RUNS || !row.last) {
+        for (int v = 0; v < vectors; v++) store(sums + (r * PIXEL_VECTORS + v) * LANES, dots[r][v]);
       } else if (r < rows) {
-        const Channel& channel = row.channels[r];
-        f32v values[vectors];
-        for (int v = 0; v < vectors; v++) values[v] = convert(dots[r][v]) * channel.factor + channel.bias;
-        storeValues(values, row.range, known, row.to + r * row.plane);
+        const int32_t at = tile * TILE_PIXELS;
+        finishTile(dots[r], row.channels[r], row.range, count - at,
+                   row.to + r * row.plane + at * (row.range.codes ? 1 : 4));
       }
     }
-    row.words += row.tileWords;
-    if constexpr (factors == MAGNITUDES) row.negatives += vectors * LANES;
-    row.to += vectors * LANES * (row.range.codes ? 1 : 4);
-    row.sums += row.sumStride;
   }
-  given = row;
 }
 
-/* The last positions, of so many vectors. */
-template <int channels, int vectors, Factors factors> INLINE void multiplyRest(TileRow& row, int32_t count) {
+/* The last tile of a run, of so many vectors. */
+template <int channels, int vectors, Factors factors>
+INLINE void multiplyRest(const TileRow& row, int32_t tile, int32_t count) {
   if constexpr (vectors > 1 && LANES >= 8)
-    if (count <= (vectors - 1) * LANES) return multiplyRest<channels, vectors - 1, factors>(row, count);
-  multiplyTiles<channels, vectors, factors>(row, 1, count);
+    if (count - tile * TILE_PIXELS <= (vectors - 1) * LANES)
+      return multiplyRest<channels, vectors - 1, factors>(row, tile, count);
+  multiplyTiles<channels, vectors, factors>(row, tile, 1, count);
 }
 
-template <int channels, Factors factors> INLINE void multiplyRowOf(TileRow& row, int32_t count) {
-  const int32_t tiles = count / TILE_PIXELS, rest = count - tiles * TILE_PIXELS;
-  if (tiles > 0) multiplyTiles<channels, PIXEL_VECTORS, factors>(row, tiles, TILE_PIXELS);
-  if (rest > 0) multiplyRest<channels, PIXEL_VECTORS, factors>(row, rest);
+template <int channels, Factors factors> INLINE void multiplyRun(const TileRow& row, int32_t count) {
+  const int32_t tiles = count / TILE_PIXELS;
+  if (tiles > 0) multiplyTiles<channels, PIXEL_VECTORS, factors>(row, 0, tiles, count);
+  if (count > tiles * TILE_PIXELS) multiplyRest<channels, PIXEL_VECTORS, factors>(row, tiles, count);
+}
+
+/* Values of a channel at `count` positions of a run. */
+static void finishRun(Channel channel, Range range, const int32_t* sums, size_t sumStride, int32_t count,
+                      uint8_t* to) {
+#if LANES == 8
+  if (range.codes && range.fits) {
+    const CodeLimits codes(range);
+    for (int32_t at = 0; at < count; at += 2 * TILE_PIXELS, sums += 2 * sumStride) {
+      /* The second tile may be what was there before: it is not stored. */
+      const __m256i whole = wholeValues(sums, channel, codes);
+      const __m256i next = wholeValues(sums + sumStride, channel, codes);
+      storeCodes(pairCodes(whole, next, codes), count - at, to + at);
+    }
+    return;
+  }
+#endif
+  const int32_t bytes = range.codes ? 1 : 4;
+  for (int32_t at = 0; at < count; at += TILE_PIXELS, sums += sumStride) {
+    i32v tile[PIXEL_VECTORS];
+    for (int v = 0; v < PIXEL_VECTORS; v++) tile[v] = load(sums + v * LANES);
+    finishTile(tile, channel, range, count - at, to + at * bytes);
+  }
 }
 
 template <int channels> static void multiplyRow(TileRow row, int32_t count) {
-  if constexpr (HAS_MAGNITUDES && channels > 1) {
-    if (row.negatives) multiplyRowOf<channels, MAGNITUDES>(row, count);
-    else multiplyRowOf<channels, CODES>(row, count);
-  } else {
-    multiplyRowOf<channels, ANY_FACTORS>(row, count);
+  constexpr int32_t run = RUN_TILES * TILE_PIXELS;
+  for (int32_t at = 0; at < count; at += run) {
+    const int32_t some = count - at < run ? count - at : run;
+    if constexpr (HAS_MAGNITUDES && channels > 1) {
+      if (row.negative.order) multiplyRun<channels, SIGNED>(row, some);
+      else multiplyRun<channels, CODES>(row, some);
+    } else {
+      multiplyRun<channels, ANY_FACTORS>(row, some);
+    }
+    for (int r = 0; FINISHES_RUNS && row.last && r < row.rows; r++)
+      finishRun(row.channels[r], row.range, row.sums + r * TILE_PIXELS, row.sumStride, some,
+                row.to + r * row.plane);
+    row.words += RUN_TILES * row.tileWords;
+    if (!row.first || !row.last) row.sums += RUN_TILES * row.sumStride;
+    row.to += run * (row.range.codes ? 1 : 4);
+    if (!row.negative.order) continue;
+    row.negative.order += RUN_TILES, row.negative.corrections += run;
+    row.negative.steps += RUN_TILES * row.negative.tileSteps;
   }
 }
 
-/* What `negatives` of a row of tiles is, of `count` positions; whole tiles are written. */
-static void sumNegatives(const Step* steps, int32_t stepCount, const uint32_t* words, size_t tileWords,
-                         int32_t count, int32_t* negatives) {
-  for (int32_t at = 0; at < count; at += TILE_PIXELS, words += tileWords) {
+/*
+ * What `SignedTiles` has of tiles of `count` positions; its weights are those of step i at i. Tiles whose
+ * words lie together have steps of their own; else no step is taken for one that fits.
+ */
+static void sortSteps(const Step* steps, int32_t stepCount, const uint32_t* words, size_t tileWords,
+                      bool byTiles, int32_t count, Step* sorted, SignedTile* order, int32_t* corrections) {
+  const int32_t tiles = ceilDivide(count, TILE_PIXELS);
+  for (int32_t tile = 0; tile < tiles; tile++, words += tileWords, corrections += TILE_PIXELS) {
     i32v sums[PIXEL_VECTORS] = {};
+    int32_t fitting = 0, others = stepCount;
     for (int32_t i = 0; i < stepCount; i++) {
+      u32v pixels[PIXEL_VECTORS];
+      bool fit = byTiles;
       for (int v = 0; v < PIXEL_VECTORS; v++) {
-        const u32v pixels = loadAs<u32v>(words + steps[i].x + v * LANES);
-        sums[v] = dotCodes(sums[v], magnitudes(pixels) & signs(pixels), splat((uint32_t)EACH_BYTE));
+        pixels[v] = loadAs<u32v>(words + steps[i].x + v * LANES);
+        fit = fit && neighboursFit(pixels[v]);
       }
+      for (int v = 0; v < PIXEL_VECTORS; v++)
+        sums[v] = fit ? sumTimes<-128>(sums[v], pixels[v]) : sumTimes<-1>(sums[v], negatives(pixels[v]));
+      sorted[fit ? fitting++ : --others] = {steps[i].x, i * TILE_CHANNELS};
     }
-    for (int v = 0; v < PIXEL_VECTORS; v++) store(negatives + at + v * LANES, sums[v]);
+    for (int v = 0; v < PIXEL_VECTORS; v++) store(corrections + v * LANES, sums[v]);
+    if (byTiles) sorted += stepCount;
+    int32_t at = tile;
+    if (tile < tiles - 1)
+      for (; at % RUN_TILES > 0 && order[at - 1].fit > fitting; at--) order[at] = order[at - 1];
+    order[at] = {tile % RUN_TILES, fitting};
+  }
+}
+
+/* The weights of a block of channels as `SignedTiles` has them. */
+static void offsetWeights(const Step* steps, int32_t stepCount, const Channel* channels, int32_t rows,
+                          uint32_t* to) {
+  typedef uint32_t Block __attribute__((vector_size(4 * TILE_CHANNELS)));
+  const uint32_t* w[TILE_CHANNELS];
+  for (int r = 0; r < TILE_CHANNELS; r++) w[r] = channels[r < rows ? r : rows - 1].w;
+  const bool together = w[TILE_CHANNELS - 1] == w[0] + TILE_CHANNELS - 1;
+  for (int32_t i = 0; i < stepCount; i++, to += TILE_CHANNELS) {
+    const int32_t at = steps[i].w;
+    const Block block = together ? loadAs<Block>(w[0] + at) : Block{w[0][at], w[1][at], w[2][at], w[3][at]};
+    storeAs(to, block ^ OFFSET_BYTES);
   }
 }
 

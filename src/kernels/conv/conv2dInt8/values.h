@@ -76,6 +76,11 @@ INLINE __m256i wholeValues(const i32v (&sums)[vectors], const Channel& channel, 
   return _mm256_packs_epi32(whole[0], whole[1]);
 }
 
+INLINE __m256i wholeValues(const int32_t* sums, const Channel& channel, const CodeLimits& range) {
+  const i32v both[2] = {load(sums), load(sums + LANES)};
+  return wholeValues(both, channel, range);
+}
+
 /* Codes of two channels, or rows, out of what they are as whole numbers: 16 of one, 16 of the other. */
 INLINE __m256i pairCodes(__m256i a, __m256i b, const CodeLimits& range) {
   const __m256i columns = _mm256_set_epi32(7, 3, 6, 2, 5, 1, 4, 0);
@@ -83,6 +88,12 @@ INLINE __m256i pairCodes(__m256i a, __m256i b, const CodeLimits& range) {
   return _mm256_permutevar8x32_epi32(codes, columns);
 }
 
+INLINE void storeCodes(__m256i codes, int32_t count, uint8_t* to) {
+  if (count >= 32) return storeAs(to, codes);
+  uint8_t some[32];
+  storeAs(some, codes);
+  placeBytes(some, count, to);
+}
 INLINE void storeCodes(__m128i codes, int32_t count, uint8_t* to) {
   if (count >= 16) return storeAs(to, codes);
   uint8_t some[16];
