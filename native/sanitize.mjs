@@ -1,6 +1,7 @@
-// Runs the kernels' cases under the sanitizers of the machine's C++ compiler:
+// Runs the kernels' cases under the sanitizers of the machine's C++ compiler, and once more with the tasks of
+// each kernel in descending order (native/descending.cc):
 //
-//   node native/sanitize.mjs [address,undefined] [thread]
+//   node native/sanitize.mjs [address,undefined] [thread] [descending]
 //   LOWBIT_KERNELS=gemm,conv2d node native/sanitize.mjs      only the cases of these kernels
 //   LOWBIT_ISA=avx512 node native/sanitize.mjs               with this instruction set, in place of AVX2 or NEON
 import { spawnSync } from 'node:child_process'
@@ -28,7 +29,7 @@ const isa = process.env.LOWBIT_ISA ?? { x64: 'avx2', arm64: 'neon' }[process.arc
 const isaFlags = instructionSets[process.arch]?.[isa]
 if (!isaFlags)
   throw new Error(`sanitize: LOWBIT_ISA must be an instruction set of ${process.arch}; received ${isa}`)
-const sanitizers = process.argv.length > 2 ? process.argv.slice(2) : ['address,undefined', 'thread']
+const kinds = process.argv.length > 2 ? process.argv.slice(2) : ['address,undefined', 'thread', 'descending']
 const flags = [
   '-std=c++17',
   '-O1',
@@ -42,17 +43,18 @@ const flags = [
   ...isaFlags,
   `-DLOWBIT_ISA=isa_${isa}`,
 ]
-const files = [join(folder, 'kernels.cc'), 'native/driver.cc', 'native/parallel.cc']
-for (const sanitizer of sanitizers) {
-  const program = join(folder, sanitizer.replaceAll(',', '-'))
+for (const kind of kinds) {
+  const program = join(folder, kind.replaceAll(',', '-'))
+  const descending = kind === 'descending'
   run(process.env.CXX ?? 'c++', [
     ...flags,
-    `-fsanitize=${sanitizer}`,
-    '-fno-sanitize-recover=all',
-    ...files,
+    ...(descending ? [] : [`-fsanitize=${kind}`, '-fno-sanitize-recover=all']),
+    join(folder, 'kernels.cc'),
+    'native/driver.cc',
+    descending ? 'native/descending.cc' : 'native/parallel.cc',
     '-o',
     program,
   ])
-  console.log(`sanitize: ${sanitizer}, ${isa}, ${threads} threads`)
+  console.log(`sanitize: ${kind}, ${isa}, ${threads} threads`)
   run(program, [join(folder, 'cases.bin'), String(threads)])
 }

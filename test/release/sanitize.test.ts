@@ -4,11 +4,12 @@ import { nativeIsas } from '../../src/devices/cpu/native.ts'
 import { root, run } from './environment.ts'
 
 /*
- * Every case of every kernel in the driver, under the sanitizers of the machine's compiler: one kind of them
- * and one instruction set of the machine, by turns of commits, or with LOWBIT_RELEASE_TESTS=all all of them.
+ * Every case of every kernel in the driver, under the sanitizers of the machine's compiler, or with the tasks
+ * of each kernel from the last to the first: one kind of these and one instruction set of the machine, by turns
+ * of commits, or with LOWBIT_RELEASE_TESTS=all all of them.
  */
 
-const kinds = ['address,undefined', 'thread']
+const kinds = ['address,undefined', 'thread', 'descending']
 /* avxvnni is avx2 but for one kernel. */
 const isas = nativeIsas().filter((isa) => isa !== 'avxvnni')
 const runs = isas.flatMap((isa) => kinds.map((kind) => ({ isa, kind })))

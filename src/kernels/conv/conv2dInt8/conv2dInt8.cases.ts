@@ -136,6 +136,8 @@ const others: SizedConv[] = [
   { channels: [3, 3], image: [40, 1], kernel: [3, 3], padding: [1, 1], groups: 3, batch: 2 },
   { channels: [3, 3], image: [7, 17], kernel: [3, 6], stride: [1, 3], padding: [2, 4], groups: 3 },
   { channels: [2, 2], image: [600, 20], kernel: [5, 3], dilation: [3, 1], padding: [7, 1], groups: 2 },
+  // Of four threads' tasks that share a panel the last has one channel.
+  { channels: [128, 25], image: [9, 9], kernel: [3, 3], padding: [1, 1] },
 ].map((conv) => sized(conv as Parameters<typeof sized>[0]))
 
 /** Windows of a pixel: several runs of tiles, several panels, tasks that share one, batches joined, groups. */
