@@ -3,7 +3,7 @@
 //
 //   node native/sanitize.mjs [address,undefined] [thread] [descending]
 //   LOWBIT_KERNELS=gemm,conv2d node native/sanitize.mjs      only the cases of these kernels
-//   LOWBIT_ISA=avx512 node native/sanitize.mjs               with this instruction set, in place of AVX2 or NEON
+//   LOWBIT_ISA=avx512 node native/sanitize.mjs               with this instruction set, not AVX2 or NEON
 import { spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -5,8 +5,8 @@ import { root, run } from './environment.ts'
 
 /*
  * Every case of every kernel in the driver, under the sanitizers of the machine's compiler, or with the tasks
- * of each kernel from the last to the first: one kind of these and one instruction set of the machine, by turns
- * of commits, or with LOWBIT_RELEASE_TESTS=all all of them.
+ * of each kernel from the last to the first: one kind of these and one instruction set of the machine, by
+ * turns of commits, or with LOWBIT_RELEASE_TESTS=all all of them.
  */
 
 const kinds = ['address,undefined', 'thread', 'descending']
