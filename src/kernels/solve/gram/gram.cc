@@ -20,12 +20,17 @@ static void gramTile(const float* x, float* h, int32_t M, int32_t K, int32_t m, 
   for (int32_t k = 0; k < M; k += PANEL_DEPTH) {
     int32_t depth = M - k < PANEL_DEPTH ? M - k : PANEL_DEPTH;
     copyColumns(x + (size_t)k * K + m, K, 1, rows, depth, depth, scratch.rows);
+    /* As one run, gaps between rows included: whole vectors may pass its end, but must not meet a tile twice. */
+    const float* end = scratch.rows;
+    eachBlockTile(rows, depth, scratch.rows,
+                  [&](int32_t, int32_t count, float* to) { end = to + tileSize(count, depth); });
+    for (float* at = scratch.rows; at < end; at += LANES) store(at, share * load(at));
     for (int32_t c = n; c < last; c += PANEL_COLS) {
       int32_t cols = last - c < PANEL_COLS ? last - c : PANEL_COLS;
       for (int32_t d = 0; d < depth; d++) {
         const float* from = x + (size_t)(k + d) * K + c;
         for (int32_t i = 0; i < cols; i += LANES)
-          store(scratch.panel + d * PANEL_COLS + i, share * loadUpTo(from + i, cols - i));
+          store(scratch.panel + d * PANEL_COLS + i, loadUpTo(from + i, cols - i));
       }
       float* to = h + (size_t)m * K + c;
       multiplyBlock(scratch.rows, rows, scratch.panel, PANEL_COLS, depth, to, K, to, K, cols);
