@@ -20,7 +20,7 @@ static void gramTile(const float* x, float* h, int32_t M, int32_t K, int32_t m, 
   for (int32_t k = 0; k < M; k += PANEL_DEPTH) {
     int32_t depth = M - k < PANEL_DEPTH ? M - k : PANEL_DEPTH;
     copyColumns(x + (size_t)k * K + m, K, 1, rows, depth, depth, scratch.rows);
-    /* As one run, gaps between rows included: whole vectors may pass its end, but must not meet a tile twice. */
+    /* As one run, gaps between rows included: whole vectors may pass its end, but meet no tile twice. */
     const float* end = scratch.rows;
     eachBlockTile(rows, depth, scratch.rows,
                   [&](int32_t, int32_t count, float* to) { end = to + tileSize(count, depth); });
