@@ -160,7 +160,7 @@ INLINE u32v widenHalf(u32v bytes, int half) {
  * Where dotInt8 takes many instructions, dotCodes does for factors x that are not negative, and for weights
  * w ^ 0x80 = w + 128 as unsigned bytes, where
  *
- *     neighboursFit(x): x₀ + x₁ and x₂ + x₃ of each lane lie in −128 … 128, so that 255 times them fits 16 bits
+ *     neighboursFit(x): x₀ + x₁ and x₂ + x₃ of each lane lie in −128 … 128, and 255 times them fits 16 bits
  *     sumTimes<factor>(sums, x) = sums + factor · Σ x
  *
  * For others it takes two steps more:

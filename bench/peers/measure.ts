@@ -13,8 +13,8 @@ export interface Work {
   /** Bytes of weights read for a token: all but an embedding of its own, of which one row is read. */
   decodeBytes: number
   /**
-   * Multiplies and adds of its linear layers for a token of a prompt, without attention and what only the last
-   * token of a prompt needs: the head, and of the last layer all but keys and values.
+   * Multiplies and adds of its linear layers for a token of a prompt, without attention and what only the
+   * last token of a prompt needs: the head, and of the last layer all but keys and values.
    */
   prefillOperations: number
   maxPositions: number

@@ -103,7 +103,7 @@ export class Attention extends Block<AttentionPart> {
     return ['q', 'k', 'v']
   }
 
-  /** x [B, T, hidden] → [B, last, hidden]; the tokens' keys and values are added to the cache of this layer. */
+  /** x [B, T, hidden] → [B, last, hidden]; the keys and values of all tokens go into this layer's cache. */
   forward(x: Tensor, { cache, position, last, rotary, bias }: DecoderContext): Tensor {
     const { layer, heads, headSize, scale = 1 / Math.sqrt(headSize), window, softcap } = this.options
     const { normsWholeRows = false } = this.options

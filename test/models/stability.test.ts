@@ -19,8 +19,8 @@ const passes = Number(process.env.LOWBIT_FORWARD_PASSES ?? 10_000)
 /** What live objects may grow by once warm: a leak of 100 bytes a pass is above it. */
 const liveLimitBytes = 50 * passes
 /**
- * What native code leaks shows in resident memory alone. V8's own heap, which grows by large steps whenever it
- * likes, is not counted, but for one such step that may be half done.
+ * What native code leaks shows in resident memory alone. V8's own heap, which grows by large steps whenever
+ * it likes, is not counted, but for one such step that may be half done.
  */
 const residentLimitBytes = 1.5 * 2 ** 24
 

@@ -76,8 +76,9 @@ function int8Case(
   const last = range[1] === Infinity ? '' : ` to ${range[1]}`
   const limits = range[0] === 0 ? ` from 0${last}` : ''
   const made = `${scale < 1 ? ' large' : ''}${codes ? ' codes' : ''}${limits}`
+  const pixels = leastPixel === null ? 'small pixels' : `pixels from ${leastPixel}`
   return {
-    name: `${name} ${leastPixel === null ? 'small pixels' : `pixels from ${leastPixel}`}${withBias ? ' bias' : ''}${made}`,
+    name: `${name} ${pixels}${withBias ? ' bias' : ''}${made}`,
     args: (random) => [
       leastPixel === null ? smallCodes(random, x) : randomCodes(random, x, leastPixel),
       Float32Array.of(0.02),
@@ -140,8 +141,8 @@ const others: SizedConv[] = [
   { channels: [128, 25], image: [9, 9], kernel: [3, 3], padding: [1, 1] },
 ].map((conv) => sized(conv as Parameters<typeof sized>[0]))
 
-/** Windows of a pixel: several runs of tiles, several panels, tasks that share one, batches joined, groups. */
-const pixels: SizedConv[] = [
+/** Kernels of 1 × 1: several runs of tiles, several panels, tasks that share one, batches joined, groups. */
+const ones: SizedConv[] = [
   { channels: [16, 13], image: [25, 25], kernel: [1, 1] },
   { channels: [2100, 6], image: [5, 3], kernel: [1, 1] },
   { channels: [160, 260], image: [7, 7], kernel: [1, 1] },
@@ -166,7 +167,7 @@ export const cases: KernelCase[] = [
     int8Case(conv, outputs[0], leastCodes[1 + (i % 2)]),
   ]),
   ...others.slice(0, 4).map((conv) => int8Case(conv, large)),
-  ...pixels.flatMap((conv, i) => [int8Case(conv, outputs[i], [null, -128]), int8Case(conv, outputs[0])]),
+  ...ones.flatMap((conv, i) => [int8Case(conv, outputs[i], [null, -128]), int8Case(conv, outputs[0])]),
 ]
 export const benchmarks: KernelCase[] = layers.map((conv, i) =>
   int8Case(conv, outputs[2], leastCodes[i % 6 === 1 ? 0 : 1]),

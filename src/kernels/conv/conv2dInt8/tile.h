@@ -26,9 +26,9 @@ struct SignedTile {
 
 /*
  * Of pixels some of which are negative: for each tile the steps that fit, then the others; what the sums of
- * each position lack; weights as a block of channels meets them. Of each run, tiles with as many fitting steps
- * follow each other, so that a processor foresees where each loop ends; the last of all, which may be smaller,
- * stays last.
+ * each position lack; weights as a block of channels meets them. Of each run, tiles with as many fitting
+ * steps follow each other, so that a processor foresees where each loop ends; the last of all, which may be
+ * smaller, stays last.
  */
 struct SignedTiles {
   const SignedTile* order;
@@ -57,8 +57,8 @@ struct TileRow {
 };
 
 /*
- * On AVX2 what sums become is computed for a whole run, channel by channel: tile by tile, a processor does not
- * see far enough past the long chain of steps of each value. Elsewhere, while they are in registers.
+ * On AVX2 what sums become is computed for a whole run, channel by channel: tile by tile, a processor does
+ * not see far enough past the long chain of steps of each value. Elsewhere, while they are in registers.
  */
 constexpr bool FINISHES_RUNS = LANES == 8;
 
@@ -96,7 +96,8 @@ OUTLINE void multiplyTiles(const TileRow& given, int32_t first, int32_t tiles, i
       for (int v = 0; v < vectors; v++)
         dots[r][v] = row.first ? splat(start) : load(sums + (r * PIXEL_VECTORS + v) * LANES);
       if constexpr (factors == SIGNED)
-        for (int v = 0; v < vectors; v++) dots[r][v] += load(row.negative.corrections + tile * TILE_PIXELS + v * LANES);
+        for (int v = 0; v < vectors; v++)
+          dots[r][v] += load(row.negative.corrections + tile * TILE_PIXELS + v * LANES);
     }
     const uint32_t* words = row.words + tile * row.tileWords;
     const int32_t fit = factors == SIGNED ? signedTile.fit : stepCount;
