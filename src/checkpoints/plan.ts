@@ -1,3 +1,4 @@
+import { host } from '#host'
 import type { DType, FloatDType } from '../core/dtype.ts'
 import { several } from '../core/lists.ts'
 import type { Shape } from '../core/shape.ts'
@@ -85,23 +86,25 @@ export interface PlanOptions {
 export type PlannedTensors = Pick<LoadPlan, 'scheme' | 'parameters' | 'file' | 'scales' | 'finish' | 'close'>
 
 /**
- * Plans how the parameters of an empty model come from a file.
+ * Plans how the parameters of an empty model come from a file, others having their turns meanwhile.
  * @throws FormatError that lists what is missing, misshapen, of another type, or no part of the model
  */
-export function planTensors(
+export async function planTensors(
   model: Module,
   file: TensorFile,
   { scheme, quantized }: Detected,
   { described, isExtra, warn }: PlanOptions,
-): PlannedTensors {
+): Promise<PlannedTensors> {
   if (quantized) {
     const { twins, problems } = quantizedTwins(model, quantized, file)
     refuseProblems(`${file.name}: the layers that are quantized must be those of the model`, problems)
+    await host.turn()
     model.replaceModules(twins)
     // Some are known once the layers were asked for.
     for (const warning of quantized.warnings ?? []) warn(warning)
   }
   dropAbsentBiases(model, file, warn)
+  await host.turn()
   const { sources, problems } = matchTensors(model, file, quantized)
   refuseProblems(
     `${file.name}: the tensors must be those that ${described}`,

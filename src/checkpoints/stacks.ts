@@ -36,14 +36,15 @@ interface Place {
  * A file whose stacks are taken apart: the tensors of each expert are found by their paths in a model, and are
  * read where they lie.
  * @param stackOf what a tensor is a stack of; null of others. What cannot be taken apart stays as it is
- * @param most modules of a list of the model, as `longestList` counts them
+ * @param mostOf modules of a list of the model, as `longestList` counts them where there is a stack
  * @throws FormatError if a stack is of more, or of none
  */
 export function unstacked(
   file: TensorFile,
   stackOf: (path: string) => Stack | null,
-  most: number,
+  mostOf: () => number,
 ): TensorFile {
+  let most: number | undefined
   const tensors = new Map<string, TensorInfo>()
   const places = new Map<string, Place>()
   for (const [path, info] of file.tensors) {
@@ -53,6 +54,7 @@ export function unstacked(
       tensors.set(path, info)
       continue
     }
+    most ??= mostOf()
     if (!(experts <= most && info.byteLength > 0))
       throw new FormatError(
         `${file.name}: tensor "${info.name}" must hold the weights of at most ${most} modules, as many as a list of the model has; its shape is ${showShape(info.shape)}`,

@@ -32,6 +32,8 @@ export const host: Host = {
   // The limits of containers included, where this Node knows them (from 20.13).
   availableBytes: () => process.availableMemory?.() ?? freemem(),
 
+  turn: () => new Promise((resolve) => setImmediate(resolve)),
+
   variable: (name) => process.env[name],
 
   platform,

@@ -7,6 +7,8 @@ export interface Host {
   parallelism(): number
   /** Bytes of memory that this process could still take; Infinity where nobody says. */
   availableBytes(): number
+  /** Resolves once others have had their turn: what takes long awaits it every few milliseconds. */
+  turn(): Promise<void>
   /** A variable of the environment, such as `LOWBIT_ISA`; a browser has none. */
   variable(name: string): string | undefined
   /** Operating system and processor, such as `linux-x64`; null in a browser. */

@@ -1,6 +1,6 @@
 import { FormatError } from '../core/errors.ts'
 import { type GgufReader, maxGgufNameBytes } from './ggufReader.ts'
-import { type ByteStrings, byteStrings, decodeStrings } from './ggufStrings.ts'
+import { type ByteStrings, byteStrings, decodeStrings, stringBytes } from './ggufStrings.ts'
 import { type GgufNumberType, type GgufValueType, ggufValueTypes } from './ggufValueTypes.ts'
 import { show } from './json.ts'
 
@@ -14,11 +14,14 @@ class GgufArray {
   readonly type: GgufValueType
   readonly count: number
   readonly bytes: Uint8Array
+  /** Of strings, where each ends. */
+  readonly ends: Uint32Array
 
-  constructor(type: GgufValueType, count: number, bytes: Uint8Array) {
+  constructor(type: GgufValueType, count: number, bytes: Uint8Array, ends?: Uint32Array) {
     this.type = type
     this.count = count
     this.bytes = bytes
+    this.ends = ends ?? new Uint32Array(0)
   }
 
   toJSON(): string {
@@ -105,36 +108,28 @@ export class GgufMetadata {
 
   /** One string of a list. */
   stringAt(key: string, index: number): string {
-    const { bytes } = this.list(
+    const list = this.list(
       key,
       'a list of strings',
       ({ type, count }) => type.name === 'string' && index < count,
     )
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    let at = 0
-    for (let i = 0; i < index; i++) at += 8 + view.getUint32(at, true)
-    return new TextDecoder('utf-8', { ignoreBOM: true }).decode(
-      bytes.subarray(at + 8, at + 8 + view.getUint32(at, true)),
-    )
+    return new TextDecoder('utf-8', { ignoreBOM: true }).decode(stringBytes(list, index))
   }
 
   /** Where in a list of strings one of `wanted` stands; the others are not decoded. */
   indicesOf(key: string, wanted: ReadonlySet<string>): number[] {
-    const { count, bytes } = this.list(key, 'a list of strings', ({ type }) => type.name === 'string')
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    const list = this.list(key, 'a list of strings', ({ type }) => type.name === 'string')
+    const { bytes, ends } = list
     const [encoder, decoder] = [new TextEncoder(), new TextDecoder()]
-    const starts = new Set([...wanted].map((text) => encoder.encode(text)[0]))
+    const begins = new Uint8Array(256)
+    for (const text of wanted) begins[encoder.encode(text)[0]] = 1
     const indices: number[] = []
-    let at = 0
-    for (let i = 0; i < count; i++) {
-      const end = at + 8 + view.getUint32(at, true)
-      if (
-        end > at + 8 &&
-        starts.has(bytes[at + 8]) &&
-        wanted.has(decoder.decode(bytes.subarray(at + 8, end)))
-      )
+    let start = 0
+    for (let i = 0; i < ends.length; i++) {
+      const first = start + 8
+      start = ends[i]
+      if (first < start && begins[bytes[first]] === 1 && wanted.has(decoder.decode(stringBytes(list, i))))
         indices.push(i)
-      at = end
     }
     return indices
   }
@@ -241,10 +236,11 @@ async function readArray(reader: GgufReader, what: string): Promise<() => Value>
   const limit = type.number ? room : Math.min(room, maxGgufStrings)
   const count = await reader.count(`${what}: the number of elements`, limit)
   const start = reader.position
+  let ends: Uint32Array | undefined
   if (type.number) {
     await reader.need(count * elementBytes, what)
     reader.position += count * elementBytes
-  } else await reader.skipStrings(count, what)
+  } else ends = await reader.skipStrings(count, what)
   const end = reader.position
-  return () => new GgufArray(type, count, reader.passed(start, end))
+  return () => new GgufArray(type, count, reader.passed(start, end), ends)
 }

@@ -46,7 +46,9 @@ export class GgufReader {
     const wanted = Math.min(size, Math.max(end, 2 * this.loaded, firstChunkBytes), maxGgufHeaderBytes)
     const grown = new Uint8Array(wanted)
     grown.set(this.bytes.subarray(0, this.loaded))
-    grown.set(await this.source.read(this.loaded, wanted - this.loaded), this.loaded)
+    const rest = grown.subarray(this.loaded)
+    const read = await this.source.read(this.loaded, rest.length, rest)
+    if (read.buffer !== grown.buffer) rest.set(read)
     this.bytes = grown
     this.view = new DataView(grown.buffer)
     this.loaded = wanted
@@ -96,20 +98,41 @@ export class GgufReader {
     return Number(read(this.view, this.position - length))
   }
 
-  /** Passes `count` strings without decoding them. */
-  async skipStrings(count: number, what: string): Promise<void> {
-    for (let i = 0; i < count; i++) {
+  /**
+   * Passes `count` strings without decoding them.
+   * @returns where each ends, from the first one's length on
+   */
+  async skipStrings(count: number, what: string): Promise<Uint32Array> {
+    const start = this.position
+    const ends = new Uint32Array(count)
+    for (let i = this.skipLoaded(ends, 0, start); i < count; i = this.skipLoaded(ends, i, start)) {
       if (!this.has(8)) await this.need(8, what)
-      const low = this.view.getUint32(this.position, true)
-      const high = this.view.getUint32(this.position + 4, true)
-      const length = low + high * 2 ** 32
+      const length = this.lengthAt(this.position)
       if (length > maxGgufHeaderBytes)
         throw this.error(
           `${what}: string ${i} must have at most ${maxGgufHeaderBytes} bytes; it has ${length}`,
         )
-      if (!this.has(8 + length)) await this.need(8 + length, what)
-      this.position += 8 + length
+      await this.need(8 + length, what)
     }
+    return ends
+  }
+
+  /** Passes strings from number `first` on that are at hand as a whole; gives the number of the next. */
+  private skipLoaded(ends: Uint32Array, first: number, start: number): number {
+    const { loaded } = this
+    let [i, at] = [first, this.position]
+    while (i < ends.length && at + 8 <= loaded) {
+      const end = at + 8 + this.lengthAt(at)
+      if (end > loaded) break
+      at = end
+      ends[i++] = end - start
+    }
+    this.position = at
+    return i
+  }
+
+  private lengthAt(at: number): number {
+    return this.view.getUint32(at, true) + this.view.getUint32(at + 4, true) * 2 ** 32
   }
 
   /** The error for what lies at `byteOffset`, by default the next value. */

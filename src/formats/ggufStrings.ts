@@ -1,7 +1,16 @@
-/** Strings as GGUF lists them: each a uint64 length, and as many bytes; lengths were checked. */
-interface StringList {
-  readonly count: number
+/** Strings as GGUF lists them: each a uint64 length, and as many bytes. */
+export interface StringList {
   readonly bytes: Uint8Array
+  /** Where each ends, as its checked length says. */
+  readonly ends: Uint32Array
+}
+
+/** Bytes of a string's length. */
+const lengthBytes = 8
+
+/** The bytes of one of a list's strings. */
+export function stringBytes({ bytes, ends }: StringList, index: number): Uint8Array {
+  return bytes.subarray((index === 0 ? 0 : ends[index - 1]) + lengthBytes, ends[index])
 }
 
 /** Strings as UTF-8, one behind the other, and where each ends. */
@@ -13,32 +22,37 @@ export interface ByteStrings {
 /** Those of a list, with what `instead` gives in the place of empty ones. */
 export function byteStrings(list: StringList, instead: (index: number) => string): ByteStrings {
   const all = joined(list)
-  const hasEmpty = all.ends.some((end, i) => end === (i === 0 ? 0 : all.ends[i - 1]))
-  if (!hasEmpty && isUtf8(all)) return all
+  if (!all.hasEmpty && isUtf8(all)) return all
   return encoded(decodeStrings(list).map((text, index) => text || instead(index)))
 }
 
-/** The bytes of a list's strings, and whether one begins within a character. */
-function joined({ count, bytes: list }: StringList): ByteStrings & { cut: boolean } {
-  const view = new DataView(list.buffer, list.byteOffset, list.byteLength)
-  const bytes = new Uint8Array(list.length - 8 * count)
+interface JoinedStrings extends ByteStrings {
+  /** Whether one begins within a character. */
+  readonly cut: boolean
+  readonly hasEmpty: boolean
+}
+
+function joined({ bytes: list, ends: stops }: StringList): JoinedStrings {
+  const count = stops.length
+  const bytes = new Uint8Array(list.length - lengthBytes * count)
   const ends = new Uint32Array(count)
-  let [at, end, cut] = [0, 0, false]
+  let [at, end, cut, hasEmpty] = [0, 0, false, false]
   for (let i = 0; i < count; i++) {
-    const length = view.getUint32(at, true)
-    at += 8
-    cut ||= length > 0 && (list[at] & 0xc0) === 0x80
-    for (const stop = at + length; at < stop; at++) bytes[end++] = list[at]
+    at += lengthBytes
+    const stop = stops[i]
+    hasEmpty ||= at === stop
+    cut ||= at < stop && (list[at] & 0xc0) === 0x80
+    while (at < stop) bytes[end++] = list[at++]
     ends[i] = end
   }
-  return { bytes, ends, cut }
+  return { bytes, ends, cut, hasEmpty }
 }
 
 /** Bytes that are decoded at once where the text is not wanted: a large text would be large garbage. */
 const decodedTogether = 2 ** 16
 
 /** Whether each string is UTF-8. */
-function isUtf8({ bytes, cut }: ReturnType<typeof joined>): boolean {
+function isUtf8({ bytes, cut }: JoinedStrings): boolean {
   // Characters may not continue over two strings: together they might be valid where each is not.
   if (cut) return false
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })

@@ -24,9 +24,13 @@ export async function planFolder(folder: Folder): Promise<LoadPlan<CausalLM>> {
       checkpoint,
       pathsByAlias(model, (path) => model.checkpointNames(path)),
     )
-    const file = unstacked(named, (path) => model.names.stack?.(path) ?? null, longestList(model))
+    const file = unstacked(
+      named,
+      (path) => model.names.stack?.(path) ?? null,
+      () => longestList(model),
+    )
     const settings = quantizationSettings(config)
-    const tensors = planTensors(model, file, await detectFolder(folder, settings, file), {
+    const tensors = await planTensors(model, file, await detectFolder(folder, settings, file), {
       described: 'config.json describes',
       isExtra: (name) => model.isKnownExtra(name),
       warn,

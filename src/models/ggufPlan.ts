@@ -1,4 +1,5 @@
 import { openFile } from '#files'
+import { host } from '#host'
 import { detectFile } from '../checkpoints/detect.ts'
 import { renamed } from '../checkpoints/names.ts'
 import { type LoadPlan, planTensors } from '../checkpoints/plan.ts'
@@ -37,22 +38,22 @@ export async function planGguf(
     const warn = (message: string) => void warnings.add(message)
     const { config, gguf } = ggufConfig(file, await readRopeFactors(file), warn)
     const model = emptyModel(config, warn)
-    await turn()
+    await host.turn()
     const modules = modulesOf(gguf, model.config)
     const byPath = renamed(file, (name) => modulePath(modules, name))
     const apart = unstacked(
       byPath,
       (path) => (path.includes('.E.') ? { parts: [path] } : null),
-      longestList(model),
+      () => longestList(model),
     )
     const named = inModelOrder(apart, gguf, model.config)
-    await turn()
-    const tensors = planTensors(model, named, await detectFile(named), {
+    await host.turn()
+    const tensors = await planTensors(model, named, await detectFile(named), {
       described: 'the metadata describe',
       isExtra: (name) => [ropeFactorsName, longRopeNames.short, longRopeNames.long].includes(name),
       warn,
     })
-    await turn()
+    await host.turn()
     await addSideFiles(file, model, config.toObject(), warn)
     return { name: file.name, model, warnings: [...warnings], ...tensors }
   } catch (error) {
@@ -60,9 +61,6 @@ export async function planGguf(
     throw error
   }
 }
-
-/** Lets others have their turn: each part of a plan takes some ten milliseconds. */
-const turn = () => new Promise<void>((resolve) => setTimeout(resolve))
 
 async function readRopeFactors(file: GgufFile): Promise<RopeFactors> {
   const [short, long] = [

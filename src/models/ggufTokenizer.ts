@@ -121,7 +121,7 @@ function* readVocabulary(metadata: GgufMetadata): Generator<void, PieceVocabular
   const key = 'tokenizer.ggml.tokens'
   const strings = metadata.byteStrings(key, (id) => nameOf('', id))
   yield
-  const tokens = new TokenTable(strings, (token, first, second) =>
+  const tokens = yield* TokenTable.inSteps(strings, (token, first, second) =>
     metadata.error(key, `must differ from each other; ${show(token)} is token ${first} and ${second}`),
   )
   yield
@@ -139,7 +139,7 @@ function* readVocabulary(metadata: GgufMetadata): Generator<void, PieceVocabular
 const mergesKey = 'tokenizer.ggml.merges'
 
 /** Merges that are made in one step. */
-const mergesTogether = 2 ** 14
+const mergesTogether = 2 ** 13
 
 /** Merges as they are listed, by their bytes: half a million of them would take long as strings. */
 function* listedMerges(metadata: GgufMetadata, tokens: TokenTable): Generator<void, MergeTable> {

@@ -1,4 +1,5 @@
 import { openFile, openFolder } from '#files'
+import { host } from '#host'
 import type { LoadPlan, PlannedParameter } from '../checkpoints/plan.ts'
 import { aFloatDType, type FloatDType } from '../core/dtype.ts'
 import { ShapeError } from '../core/errors.ts'
@@ -132,6 +133,8 @@ export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {})
   const plan = await planCausalLM(place, options)
   const { model, parameters } = plan
   const warn = options.onWarning ?? ((message) => console.warn(`lowbit: ${message}`))
+  const ended = new AbortController()
+  let tables: Promise<void> | undefined
   try {
     for (const message of plan.warnings) warn(message)
     const { doFuse, fuseMaxSeqLen } = options
@@ -159,6 +162,7 @@ export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {})
     const total = parameters.reduce((sum, { byteLength }) => sum + byteLength, 0)
     let done = 0
     const quantizing = floats || quantization !== undefined
+    if (options.prepareTokenizer) tables = prepareTables(model, ended)
     const load = (planned: PlannedParameter) => loadParameter(plan, planned, device, dtypeOf(planned), floats)
     for await (const [planned, parameter] of inOrder(parameters, load, quantizing ? 1 : 4)) {
       placeParameter(model, planned.paths, parameter, quantization !== undefined)
@@ -168,14 +172,14 @@ export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {})
         device.trim()
       }
       options.signal?.throwIfAborted()
-      // The next ones are on their way.
-      if (options.prepareTokenizer) model.tokenizer?.prepareStep()
+      ended.signal.throwIfAborted()
       // The queue holds a copy of what it has not taken yet.
       await device.settled()
       done += planned.byteLength
       options.onProgress?.(done, total)
     }
-    if (options.prepareTokenizer) model.tokenizer?.prepare()
+    await tables
+    ended.signal.throwIfAborted()
     if (!floats) await plan.finish(device)
     await device.sync()
     device.trim()
@@ -187,7 +191,21 @@ export async function loadCausalLM(place: ModelPlace, options: LoadOptions = {})
     model.dispose()
     throw error
   } finally {
+    ended.abort()
+    await tables
     await plan.close()
+  }
+}
+
+/** Makes the tables of a model's tokenizer between the turns of others; what is not sound aborts `ended`. */
+async function prepareTables({ tokenizer }: CausalLM, ended: AbortController): Promise<void> {
+  try {
+    for (let more = tokenizer !== null; more && !ended.signal.aborted; ) {
+      await host.turn()
+      more = tokenizer?.prepareStep() ?? false
+    }
+  } catch (error) {
+    ended.abort(error)
   }
 }
 

@@ -238,6 +238,7 @@ function blockSizeFor(wanted: number | null = 64, path: string): number {
 
 /** @throws ShapeError if a pattern matches no module of a model */
 export function checkGlobs(model: Module, patterns: readonly string[], operation: string): void {
+  if (patterns.length === 0) return
   const paths = [...model.modulePaths()].flatMap(([, all]) => all).filter((path) => path !== '')
   for (const pattern of patterns) {
     if (paths.some(globMatcher(pattern))) continue

@@ -31,7 +31,11 @@ const stacks: Record<string, Stack> = {
 
 test('the tensors of each expert are found in those of all, and read where they lie', async () => {
   const whole = fileOf({ both: [2, 4, 3], turned: [2, 3, 2], bias: [2, 4], other: [5] })
-  const file = unstacked(whole, (path) => stacks[path] ?? null, 2)
+  const file = unstacked(
+    whole,
+    (path) => stacks[path] ?? null,
+    () => 2,
+  )
   const shapes = Object.fromEntries([...file.tensors].map(([path, { shape }]) => [path, shape]))
   assert.deepEqual(shapes, {
     'layers.0.experts.0.gate': [2, 3],
@@ -59,7 +63,11 @@ test('the tensors of each expert are found in those of all, and read where they 
 
 test('what cannot be taken apart stays as it is', () => {
   const whole = fileOf({ both: [2, 3, 3], bias: [7] })
-  const file = unstacked(whole, (path) => stacks[path] ?? null, 2)
+  const file = unstacked(
+    whole,
+    (path) => stacks[path] ?? null,
+    () => 2,
+  )
   assert.deepEqual([...file.tensors.keys()], ['both', 'bias'])
 })
 
@@ -70,9 +78,17 @@ test('a stack of more experts than the model has, or of none, is refused at once
     [2, 4, 0],
     [3, 4, 4],
   ])
-    assert.throws(() => unstacked(fileOf({ both: shape }), (path) => stacks[path] ?? null, 2), {
-      name: 'FormatError',
-      message: `x: tensor "both" must hold the weights of at most 2 modules, as many as a list of the model has; its shape is [${shape.join(',')}]`,
-      tensor: 'both',
-    })
+    assert.throws(
+      () =>
+        unstacked(
+          fileOf({ both: shape }),
+          (path) => stacks[path] ?? null,
+          () => 2,
+        ),
+      {
+        name: 'FormatError',
+        message: `x: tensor "both" must hold the weights of at most 2 modules, as many as a list of the model has; its shape is [${shape.join(',')}]`,
+        tensor: 'both',
+      },
+    )
 })

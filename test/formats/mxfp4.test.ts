@@ -25,7 +25,7 @@ testOnDevices(
         const part = /^gate_up_proj_(blocks|scales)$/.exec(path)?.[1]
         return part === undefined ? null : { parts: [`experts.E.gate_up_proj.${part}`] }
       },
-      expected.shape[0],
+      () => expected.shape[0],
     )
     const scheme = await mxfp4.detect(new JsonObject({ quant_method: 'mxfp4' }, 'settings'), apart, true)
     const [experts, out, columns] = expected.shape

@@ -7,6 +7,7 @@ import { JsonObject } from '../../src/formats/json.ts'
 import { bytesSource } from '../../src/formats/source.ts'
 import { LlamaForCausalLM, parseLlamaConfig } from '../../src/models/families/llama.ts'
 import { planGguf } from '../../src/models/ggufPlan.ts'
+import { loadCausalLM } from '../../src/models/load.ts'
 import { Tokenizer } from '../../src/models/tokenizer.ts'
 import { deviceNames } from '../deviceNames.ts'
 import { fixtures } from '../formats/ggufBytes.ts'
@@ -56,6 +57,18 @@ for (const name of deviceNames) {
         assert.ok((await checkGreedy(model, theirs)) > 20)
       })
     }
+
+    test('a tokenizer that is prepared while weights are read, sound or not', async () => {
+      const file = readFileSync(`${fixtures}stories260K-q4_0.gguf`)
+      using model = await loadCausalLM(new Blob([file]), { device, prepareTokenizer: true })
+      assert.equal(model.tokenizer?.prepareStep(), false, 'nothing is left to do')
+      const length = Buffer.from([2, 0, 0, 0, 0, 0, 0, 0])
+      file.write('om', file.indexOf(Buffer.concat([length, Buffer.from('im')])) + length.length)
+      await assert.rejects(loadCausalLM(new Blob([file]), { device, prepareTokenizer: true }), {
+        name: 'FormatError',
+        message: /must differ from each other; "om" is token 287 and 288/,
+      })
+    })
 
     test('a scale that is not finite is refused, with its place', async () => {
       for (const [kind, name] of [

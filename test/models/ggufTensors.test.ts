@@ -95,7 +95,7 @@ testOnDevices('rows of rotating pairs are put apart, head by head', async (devic
   const ordered = inModelOrder(file, llamaGguf, config)
   const warn = assert.fail
   const options = { described: 'the test describes', isExtra: () => false, warn }
-  const plan = planTensors(model, ordered, { scheme: 'none', quantized: null }, options)
+  const plan = await planTensors(model, ordered, { scheme: 'none', quantized: null }, options)
   for (const { path, load } of plan.parameters) {
     const tensor = (await load(device)) as Tensor
     const rows = Array.from(await tensor.toNumbers(), Number)

@@ -1,24 +1,36 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { byteStrings } from '../../src/formats/ggufStrings.ts'
+import { type ByteStrings, byteStrings } from '../../src/formats/ggufStrings.ts'
 import { TokenTable } from '../../src/models/tokenization/tokenTable.ts'
 
 /** Strings as a GGUF file lists them. */
 function listed(...strings: (string | number[])[]) {
+  let end = 0
+  const ends: number[] = []
   const parts = strings.flatMap((one) => {
     const bytes = Buffer.from(one as string)
     const length = Buffer.alloc(8)
     length.writeBigUInt64LE(BigInt(bytes.length))
+    end += 8 + bytes.length
+    ends.push(end)
     return [length, bytes]
   })
-  return { count: strings.length, bytes: new Uint8Array(Buffer.concat(parts)) }
+  return { bytes: new Uint8Array(Buffer.concat(parts)), ends: Uint32Array.from(ends) }
+}
+
+function made(strings: ByteStrings): TokenTable {
+  const steps = TokenTable.inSteps(
+    strings,
+    (token, first, second) => new Error(`${token} ${first} ${second}`),
+  )
+  for (;;) {
+    const { done, value } = steps.next()
+    if (done) return value
+  }
 }
 
 const table = (...strings: (string | number[])[]) =>
-  new TokenTable(
-    byteStrings(listed(...strings), (id) => `[EMPTY_${id}]`),
-    (token, first, second) => new Error(`${token} ${first} ${second}`),
-  )
+  made(byteStrings(listed(...strings), (id) => `[EMPTY_${id}]`))
 
 test('ids by token and tokens by id', () => {
   const texts = ['a', 'ab', 'b', 'é', 'Ġthe', '😀', 'ba', '<|end|>', 'x'.repeat(300)]
@@ -37,9 +49,12 @@ test('ids by token and tokens by id', () => {
 })
 
 test('every one of many is found', () => {
-  const texts = Array.from({ length: 5000 }, (_, i) => i.toString(36))
+  const texts = Array.from({ length: 40_000 }, (_, i) => i.toString(36))
   const tokens = table(...texts)
   for (const [id, text] of texts.entries()) assert.equal(tokens.get(text), id)
+  // In whichever step the second comes.
+  assert.throws(() => table(...texts, 'a'), /^Error: a 10 40000$/)
+  assert.throws(() => table('a', ...texts), /^Error: a 0 11$/)
 })
 
 test('a token that two others make is found, whatever is guessed', () => {
@@ -76,7 +91,7 @@ test('no file can choose tokens that all fall into the same slots', () => {
     const ends = Uint32Array.from(tokens, (_, i) => 8 * (i + 1))
     const times = [0, 1, 2].map(() => {
       const started = performance.now()
-      new TokenTable({ bytes, ends }, () => new Error('they differ'))
+      made({ bytes, ends })
       return performance.now() - started
     })
     return Math.min(...times)

@@ -2,6 +2,9 @@ import type { ByteStrings } from '../../formats/ggufStrings.ts'
 import { randomWord } from './mergeTable.ts'
 import type { TokenIds } from './vocabulary.ts'
 
+/** Tokens that are entered in one step. */
+const tokensTogether = 2 ** 14
+
 const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
@@ -22,23 +25,42 @@ export class TokenTable implements TokenIds {
   /** What is looked for, as bytes. */
   private sought = new Uint8Array(256)
 
-  /**
-   * @param strings the tokens by id
-   * @param fail makes the error for one that has two ids
-   */
-  constructor(strings: ByteStrings, fail: (token: string, first: number, second: number) => Error) {
-    const { bytes, ends } = strings
+  private constructor({ bytes, ends }: ByteStrings) {
     this.bytes = bytes
     this.ends = ends
     this.size = ends.length
     const slots = 2 ** Math.ceil(Math.log2(2 * ends.length + 2))
     this.mask = slots - 1
     this.slots = new Int32Array(slots).fill(-1)
-    for (let id = 0, start = 0; id < ends.length; start = ends[id++]) {
-      const slot = this.slotOf(bytes, start, ends[id])
-      if (this.slots[slot] >= 0) throw fail(this.tokenOf(id) as string, this.slots[slot], id)
-      this.slots[slot] = id
+  }
+
+  /**
+   * Makes a table in steps of some milliseconds.
+   * @param strings the tokens by id
+   * @param fail makes the error for one that has two ids
+   */
+  static *inSteps(
+    strings: ByteStrings,
+    fail: (token: string, first: number, second: number) => Error,
+  ): Generator<void, TokenTable> {
+    const table = new TokenTable(strings)
+    for (let first = 0; first < table.size; first += tokensTogether) {
+      if (first > 0) yield
+      const twin = table.add(first, Math.min(first + tokensTogether, table.size))
+      if (twin) throw fail(table.tokenOf(twin.second) as string, twin.first, twin.second)
     }
+    return table
+  }
+
+  /** Enters the tokens of some ids; gives the first that is there already, with the id that it has. */
+  private add(from: number, to: number): { first: number; second: number } | null {
+    const { bytes, ends, slots } = this
+    for (let id = from, start = this.startOf(from); id < to; start = ends[id++]) {
+      const slot = this.slotOf(bytes, start, ends[id])
+      if (slots[slot] >= 0) return { first: slots[slot], second: id }
+      slots[slot] = id
+    }
+    return null
   }
 
   get(token: string): number | undefined {
