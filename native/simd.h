@@ -131,39 +131,6 @@ INLINE i32v load(const int32_t* p) { return loadAs<i32v>(p); }
 INLINE void store(float* p, f32v v) { storeAs(p, v); }
 INLINE void store(int32_t* p, i32v v) { storeAs(p, v); }
 
-/*
- * LANES bytes as integers, by name: of a conversion that makes a vector four times as long GCC 12 makes one
- * of each value.
- */
-INLINE i32v widenBytes(u8v bytes) {
-#if LANES == 16
-  return (i32v)_mm512_cvtepu8_epi32((__m128i)bytes);
-#elif LANES == 8
-  return (i32v)_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(__builtin_bit_cast(int64_t, bytes)));
-#elif defined(__SSE4_1__)
-  return (i32v)_mm_cvtepu8_epi32(_mm_cvtsi32_si128(__builtin_bit_cast(int32_t, bytes)));
-#else
-  return __builtin_convertvector(bytes, i32v);
-#endif
-}
-
-/* The lowest byte of each lane, by name as well. */
-INLINE u8v narrowBytes(i32v words) {
-#if LANES == 16
-  return (u8v)_mm512_cvtepi32_epi8((__m512i)words);
-#elif LANES == 8
-  const __m256i order = _mm256_set1_epi64x(0x0c080400);
-  const __m256i four = _mm256_shuffle_epi8((__m256i)words, order);
-  const __m128i all = _mm_unpacklo_epi32(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1));
-  return __builtin_bit_cast(u8v, _mm_cvtsi128_si64(all));
-#elif defined(__SSE4_1__)
-  const __m128i order = _mm_set1_epi32(0x0c080400);
-  return __builtin_bit_cast(u8v, _mm_cvtsi128_si32(_mm_shuffle_epi8((__m128i)words, order)));
-#else
-  return __builtin_convertvector(words, u8v);
-#endif
-}
-
 /* LANES numbers of 16 bits as integers. */
 INLINE u32v widenHalves(u16v halves) {
 #if LANES == 16
@@ -360,40 +327,33 @@ INLINE f32v roundHalfEven(f32v x) {
 #endif
 }
 
+/* The same as a whole number; |x| below 2^22. */
+INLINE i32v roundToInt(f32v x) {
+#if LANES == 16
+  return (i32v)_mm512_cvtps_epi32(x);
+#elif LANES == 8
+  return (i32v)_mm256_cvtps_epi32(x);
+#elif defined(__SSE4_1__)
+  return (i32v)_mm_cvtps_epi32(x);
+#elif defined(__ARM_NEON)
+  return (i32v)vcvtnq_s32_f32(x);
+#else
+  /* Adding 1.5·2^23 leaves the rounded number in the low bits. */
+  const f32v shifter = splat(12582912.0f);
+  return (i32v)(x + shifter) - (i32v)shifter;
+#endif
+}
+
 INLINE float roundHalfEven(float x) {
   if (!(__builtin_fabsf(x) < 8388608.0f)) return x; /* already whole, infinite or NaN */
   float whole = __builtin_fabsf(x) + 8388608.0f - 8388608.0f;
   return __builtin_copysignf(whole, x);
 }
 
-/* op over all lanes, as a tree. */
-template <class V, class Op> INLINE auto fold(V v, Op op) {
-#if LANES == 16
-  auto half = op(__builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7),
-                 __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15));
-#else
-  auto half = v;
-#endif
-#if LANES >= 8
-  auto four =
-      op(__builtin_shufflevector(half, half, 0, 1, 2, 3), __builtin_shufflevector(half, half, 4, 5, 6, 7));
-#else
-  auto four = half;
-#endif
-  auto two = op(four, __builtin_shufflevector(four, four, 2, 3, 0, 1));
-  return op(two, __builtin_shufflevector(two, two, 1, 0, 3, 2))[0];
-}
-
-/* The sum, largest and smallest of all lanes. */
-INLINE float sum(f32v v) { return fold(v, [](auto a, auto b) { return a + b; }); }
-INLINE float max(f32v v) { return fold(v, [](auto a, auto b) { return a > b ? a : b; }); }
-INLINE float min(f32v v) { return fold(v, [](auto a, auto b) { return a < b ? a : b; }); }
-INLINE int32_t max(i32v v) { return fold(v, [](auto a, auto b) { return a > b ? a : b; }); }
-INLINE int32_t min(i32v v) { return fold(v, [](auto a, auto b) { return a < b ? a : b; }); }
-INLINE int32_t sum(i32v v) { return fold(v, [](auto a, auto b) { return a + b; }); }
-
 }  // namespace LOWBIT_ISA
 
+#include "bytes.h"
+#include "fold.h"
 #include "types.h"
 #include "dots.h"
 #include "exp.h"

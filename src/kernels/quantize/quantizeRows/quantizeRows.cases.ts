@@ -38,9 +38,9 @@ function quantizeRowsCase(
 const ties = Float32Array.from({ length: 256 }, (_, i) => (i === 0 ? 127 : i / 2 - 64))
 /**
  * Groups without anything to scale: zeros, what underflows, NaN, an infinity of each sign, and the largest
- * float.
+ * float; behind them others, up to where vectors of groups begin anew.
  */
-const extremes = new Float32Array(7 * 32)
+const extremes = Float32Array.from({ length: 33 * 32 }, (_, i) => (i < 7 * 32 ? 0 : (i % 37) - 18))
 for (const [g, value] of [0, 2 ** -149, 2 ** -122, NaN, Infinity, -Infinity, 3.4028235e38].entries())
   extremes[32 * g + 5] = value
 
@@ -53,14 +53,18 @@ export const cases: KernelCase[] = [
     [2, 172, 64],
     [17, 288, 96],
     [130, 129, 32],
+    [3, 1100, 32],
+    [2, 1000, 16],
+    [2, 2100, 48],
     [2, 20011, 20011],
     [2, 20011, 128],
   ].map(([rows, cols, groupSize]) => quantizeRowsCase(rows, cols, groupSize)),
   quantizeRowsCase(3, 17, 17, '', undefined, 127.5),
   quantizeRowsCase(17, 288, 288, '', undefined, 127.5),
+  quantizeRowsCase(2, 1100, 32, '', undefined, 127.5),
   quantizeRowsCase(1, 256, 256, ' ties', ties),
   quantizeRowsCase(1, 256, 256, ' ties', ties, 127.5),
-  quantizeRowsCase(1, 7 * 32, 32, ' zeros, underflow, NaN, infinities', extremes),
+  quantizeRowsCase(1, 33 * 32, 32, ' zeros, underflow, NaN, infinities', extremes),
   {
     ...quantizeRowsCase(4, 300, 32, ' of every magnitude'),
     args: (random) => [magnitudes(random, 1200), ...quantizeRowsCase(4, 300, 32).args(random).slice(1)],

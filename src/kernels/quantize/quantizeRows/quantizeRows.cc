@@ -10,7 +10,14 @@ void quantizeRows(const float* x, uint8_t* codes, float* scale, float* sum, int3
   eachRow(rows, cols, [&](int32_t r) {
     const float* row = x + (size_t)r * cols;
     uint8_t* to = codes + r * stride;
-    for (int32_t g = 0; g < groups; g++) {
+    int32_t g = 0;
+    if (groupSize % LANES == 0 && groupSize <= 256 && levels <= 127) {
+      for (; (g + LANES) * groupSize <= cols; g += LANES) {
+        size_t at = (size_t)r * groups + g;
+        quantizeGroups(row + g * groupSize, groupSize, levels, to + g * groupSize, scale + at, sum + at);
+      }
+    }
+    for (; g < groups; g++) {
       int32_t c = g * groupSize, n = cols - c < groupSize ? cols - c : groupSize;
       size_t at = (size_t)r * groups + g;
       sum[at] = (float)quantizeGroup(row + c, n, levels, to + c, scale[at]);
