@@ -1,5 +1,5 @@
 #pragma once
-#include "conv.h"
+#include "tile.h"
 
 /*
  * Channels that see themselves only, straight from the rows of their image: where a vector shuffles bytes, a
@@ -21,11 +21,21 @@ namespace LOWBIT_ISA {
 constexpr int32_t MAX_KERNEL_WORDS = 64, MAX_ROWS = 1 << 9, MAX_COLUMNS = 1 << 13, MAX_PLACES = 1 << 8;
 /* What is read of a row at once. */
 constexpr int32_t READ_BYTES = 16;
+/* Sums of a channel before they become values: they stay in the first-level cache. Of wide rows, of two. */
+constexpr int32_t RUN_SUMS = 1 << 11, MAX_SUMS = 2 * LANES * MAX_PLACES, MAX_WAITING = 32;
 
 /* Where in a row the bytes of the first and the second four words of a vector lie, and which are theirs. */
 struct Place {
   u32v order;
   int32_t first, second;
+};
+
+/* Sums of a channel that are to become values. */
+struct WaitingSums {
+  Channel channel;
+  const int32_t* sums;
+  int32_t count;
+  uint8_t* to;
 };
 
 struct SinglesScratch {
@@ -40,6 +50,8 @@ struct SinglesScratch {
   uint8_t zeros[MAX_COLUMNS + READ_BYTES];
   /* The last rows of all, where they are narrower than what is read at once. */
   uint8_t ends[READ_BYTES][READ_BYTES];
+  alignas(64) int32_t sums[MAX_SUMS + LINE_STEP];
+  WaitingSums waiting[MAX_WAITING];
 };
 
 INLINE int32_t rowWords(const ConvSizes& s) { return ceilDivide(s.kernelWidth, 4); }
@@ -95,30 +107,26 @@ INLINE bool anyNegative(const uint8_t* bytes, size_t count) {
   return some >= 128;
 }
 
-/*
- * Lists the rows of a plane that `rows` rows of outputs see, from the row `first` on; whether a byte of them
- * is negative.
- */
-static bool listRows(const Conv& c, const uint8_t* plane, int32_t first, int32_t rows,
-                     SinglesScratch& scratch) {
+/* Of the rows that a strip of outputs sees, those in the image: in the list, and where in their plane. */
+struct RowsSeen {
+  int32_t begin, end;
+  size_t at, bytes;
+};
+
+/* Lists the rows of a plane that `rows` rows of outputs see, from the row `first` on. */
+static RowsSeen listRows(const Conv& c, const uint8_t* plane, int32_t first, int32_t rows,
+                         SinglesScratch& scratch) {
   const int32_t width = c.s.inWidth, count = rowsSeen(c.s, rows);
-  const int32_t begin = first < 0 ? 0 : first;
-  const int32_t end = first + count < c.s.inHeight ? first + count : c.s.inHeight;
-  const uint8_t** list = scratch.rows;
-  for (int32_t row = first; row < begin && row < first + count; row++) *list++ = scratch.zeros;
-  if (end > begin) {
-    const uint8_t* from = plane + (size_t)begin * width;
-    const size_t bytes = (size_t)(end - begin) * width;
-    for (int32_t row = begin; row < end; row++) *list++ = plane + (size_t)row * width;
-    /* Nothing is read behind the last row of all. */
-    for (int32_t row = end - 1; row >= begin && c.xEnd - plane - (size_t)row * width < READ_BYTES; row--)
-      list[row - end] =
-          (uint8_t*)__builtin_memcpy(scratch.ends[row % READ_BYTES], plane + (size_t)row * width, width);
-    while (list < scratch.rows + count) *list++ = scratch.zeros;
-    return anyNegative(from, bytes);
-  }
-  while (list < scratch.rows + count) *list++ = scratch.zeros;
-  return false;
+  const int32_t begin = first >= 0 ? 0 : -first < count ? -first : count;
+  const int32_t beyond = c.s.inHeight - first;
+  const int32_t end = beyond < begin ? begin : beyond < count ? beyond : count;
+  const size_t at = (first + begin) * (size_t)width, bytes = (end - begin) * (size_t)width;
+  for (int32_t i = 0; i < count; i++)
+    scratch.rows[i] = i < begin || i >= end ? scratch.zeros : plane + at + (i - begin) * (size_t)width;
+  /* Nothing is read behind the last row of all. */
+  for (int32_t i = end - 1; i >= begin && c.xEnd - scratch.rows[i] < READ_BYTES; i--)
+    scratch.rows[i] = (uint8_t*)__builtin_memcpy(scratch.ends[i % READ_BYTES], scratch.rows[i], width);
+  return {begin, end, at, bytes};
 }
 
 /* The words of a vector of outputs; if they are `near`, the first bytes hold all. */
@@ -130,25 +138,23 @@ template <bool near> INLINE u32v wordsOf(const uint8_t* row, const Place& place)
   return (u32v)_mm256_shuffle_epi8(bytes, (__m256i)place.order);
 }
 
-/* What rows of a channel are computed from. */
+/* What sums of rows of a channel are computed from. */
 struct SingleRows {
   /* Rows from an output's first row to that of the next, and from one of the kernel to the next. */
   int32_t down, dilation;
   int32_t height, words; /* of the kernel */
-  Channel channel;
-  CodeLimits range;
+  int32_t start;
 };
 
 /*
- * Two vectors of outputs of a row and of the next, out of the rows from `first` and `second` on. Where
- * outputs move by one pixel of 3 × 3, both rows share what they read.
+ * Sums of two vectors of outputs of a row and of the next, out of the rows from `first` and `second` on.
+ * Where outputs move by one pixel of 3 × 3, both rows share what they read.
  */
 template <bool codes, int known, bool shared>
-INLINE __m256i multiplySingle(const SingleRows& c, const SinglesScratch& scratch, const uint8_t* const* first,
-                              const uint8_t* const* second, const Place* firstPlace,
-                              const Place* secondPlace) {
-  i32v dots[2][2];
-  for (int v = 0; v < 4; v++) dots[v / 2][v % 2] = splat(INT8_OFFSET ? c.channel.start : 0);
+INLINE void multiplySingle(const SingleRows& c, const SinglesScratch& scratch, const uint8_t* const* first,
+                           const uint8_t* const* second, const Place* firstPlace, const Place* secondPlace,
+                           i32v (&dots)[2][2]) {
+  for (int v = 0; v < 4; v++) dots[v / 2][v % 2] = splat(INT8_OFFSET ? c.start : 0);
   const auto add = [&](i32v& sums, u32v pixels, u32v w) {
     sums = codes ? dotCodes(sums, pixels, w)
                  : dotInt8(sums, pixels ^ splat((uint32_t)INT8_OFFSET * (uint32_t)EACH_BYTE), w);
@@ -176,49 +182,34 @@ INLINE __m256i multiplySingle(const SingleRows& c, const SinglesScratch& scratch
       }
     }
   }
-  const __m256i values = wholeValues(dots[0], c.channel, c.range);
-  return pairCodes(values, wholeValues(dots[1], c.channel, c.range), c.range);
 }
 
 /*
- * So many rows of outputs of a plane. A short row is written past its end, where the next one will be.
+ * Sums of so many rows of outputs, each behind the one before; what a vector has beyond the end of its row
+ * the next row overwrites.
  */
 template <bool codes, int known, bool shared>
-OUTLINE void multiplyImage(const SingleRows& given, const SinglesScratch& scratch, int32_t width,
-                           int32_t rows, uint8_t* y) {
+OUTLINE void multiplyRows(const SingleRows& given, const SinglesScratch& scratch, const uint8_t* const* x,
+                          int32_t width, int32_t rows, int32_t* sums) {
   const SingleRows c = given;
-  const uint8_t *const *x = scratch.rows, *end = y + rows * width;
-  const Place* places = scratch.places;
-  if (width >= TILE_PIXELS) {
-    for (int32_t r = 0; r < rows; r += 2, x += 2 * c.down, y += 2 * width) {
-      const Place* place = places;
-      for (int32_t i = 0; i < width; i += TILE_PIXELS, place += 2 * c.words) {
-        const int32_t at = i + TILE_PIXELS > width ? width - TILE_PIXELS : i;
-        const __m256i both =
-            multiplySingle<codes, known, shared>(c, scratch, x, x, place, place + c.words);
-        storeAs(y + at, _mm256_castsi256_si128(both));
-        if (r + 1 < rows) storeAs(y + width + at, _mm256_extracti128_si256(both, 1));
-      }
-    }
-    return;
-  }
   /* The second vectors are beside the first, or two rows further down. */
   const bool below = width <= LANES;
-  const Place* beside = below ? places : places + c.words;
-  for (int32_t r = 0; r < rows; r += below ? 4 : 2, x += below ? 4 * c.down : 2 * c.down) {
-    const __m256i both = multiplySingle<codes, known, shared>(c, scratch, x, below ? x + 2 * c.down : x,
-                                                              places, beside);
-    const __m128i first = _mm256_castsi256_si128(both), second = _mm256_extracti128_si256(both, 1);
-    const auto write = [&](__m128i values) {
-      if (y + TILE_PIXELS <= end) storeAs(y, values);
-      else if (y < end) storeCodes(values, width, y);
-      y += width;
-    };
-    write(first);
-    write(second);
-    if (!below) continue;
-    write(_mm_unpackhi_epi64(first, first));
-    write(_mm_unpackhi_epi64(second, second));
+  const int32_t step = below ? 4 : 2;
+  const int32_t secondRow = below ? 2 : 0, secondPlace = below ? 0 : c.words;
+  for (int32_t r = 0; r < rows; r += step, x += step * c.down, sums += step * width) {
+    const Place* place = scratch.places;
+    for (int32_t i = 0; i < width; i += TILE_PIXELS, place += 2 * c.words) {
+      const int32_t at = i > 0 && i + TILE_PIXELS > width ? width - TILE_PIXELS : i;
+      i32v dots[2][2];
+      multiplySingle<codes, known, shared>(c, scratch, x, x + secondRow * c.down, place, place + secondPlace,
+                                           dots);
+      int32_t* to = sums + at;
+      store(to, dots[0][0]);
+      if (!below) store(to + LANES, dots[0][1]);
+      store(to + width, dots[1][0]);
+      store(to + (below ? 2 * width : width + LANES), dots[below ? 0 : 1][1]);
+      if (below) store(to + 3 * width, dots[1][1]);
+    }
   }
 }
 
@@ -251,6 +242,8 @@ static void convolveRows(const Conv& c, int32_t wanted) {
   while (rowsSeen(s, stripRows) > MAX_ROWS) stripRows = ceilDivide(stripRows, 2);
   const int32_t strips = ceilDivide(s.outHeight, stripRows);
   const int32_t all = planes * strips, together = ceilDivide(all, wanted);
+  /* Rows are multiplied by twos or fours. */
+  const int32_t runRows = s.outWidth <= RUN_SUMS / 4 ? RUN_SUMS / s.outWidth / 4 * 4 : 2;
   const bool shared = s.kernelHeight == 3 && s.kernelWidth == 3 && s.strideHeight * s.dilationHeight == 1 &&
                       s.strideWidth == 1;
   parallelFor(ceilDivide(all, together), [&](int32_t task) {
@@ -259,26 +252,55 @@ static void convolveRows(const Conv& c, int32_t wanted) {
     placeColumns(s, shared, scratch.places);
     const int32_t steps = s.kernelHeight * rowWords(s);
     const int32_t from = task * together, stop = from + together < all ? from + together : all;
-    int32_t tile = -1;
+    int32_t tile = -1, waiting = 0, used = 0;
+    /* Behind a channel its sums are the next one's, which may be written over. */
+    const auto finish = [&](const uint8_t* end) {
+      for (int32_t i = 0; i < waiting; i++) {
+        const WaitingSums& some = scratch.waiting[i];
+        finishRun(some.channel, c.range, some.sums, TILE_PIXELS, some.count, some.to, end - some.to);
+      }
+      waiting = used = 0;
+    };
+    int32_t strip = from % strips, plane = from / strips, channel = plane % s.outChannels;
+    int32_t member = channel % c.outGroup;
+    RowsSeen seen = {};
+    const uint8_t* x = c.x + plane / c.outGroup * c.in.plane;
+    uint8_t* y = c.y + plane * c.out.plane + strip * stripRows * c.out.row;
     for (int32_t i = from; i < stop; i++) {
-      const int32_t plane = i / strips, channel = plane % s.outChannels, row = i % strips * stripRows;
-      const int32_t rows = s.outHeight - row < stripRows ? s.outHeight - row : stripRows;
+      const int32_t row = strip * stripRows, left = s.outHeight - row;
+      const int32_t rows = left < stripRows ? left : stripRows;
       const int32_t place = channel % 16;
-      const uint8_t* x = c.x + plane / s.outChannels * c.in.sample + channel / c.outGroup * c.in.plane;
-      const bool negative = listRows(c, x, row * s.strideHeight - s.paddingHeight, rows, scratch);
+      /* The next plane's rows lie as far behind this one's. */
+      if (i > from && strips == 1 && c.xEnd - x >= (ptrdiff_t)(c.in.plane + READ_BYTES))
+        for (int32_t k = seen.begin; k < seen.end; k++) scratch.rows[k] += member == 0 ? c.in.plane : 0;
+      else seen = listRows(c, x, row * s.strideHeight - s.paddingHeight, rows, scratch);
+      const bool negative = anyNegative(x + seen.at, seen.bytes);
       if (channel / 16 != tile) layKernels(c, tile = channel / 16, scratch);
       for (int32_t k = 0; k < steps; k++) scratch.w[k] = splat(scratch.kernels[k][place]);
-      const Channel described = {*c.xScale * c.wScale[channel], c.bias ? c.bias[channel] : 0,
-                                 scratch.starts[place], nullptr};
-      const SingleRows given = {s.strideHeight, s.dilationHeight, s.kernelHeight,
-                                rowWords(s),    described,        c.range};
-      uint8_t* y = c.y + plane * c.out.plane + row * c.out.row;
-      const auto multiply = [&](auto* images) { images(given, scratch, s.outWidth, rows, y); };
-      if (!HAS_MAGNITUDES || negative) multiply(multiplyImage<false, 0, false>);
-      else if (shared) multiply(multiplyImage<true, 3, true>);
-      else if (steps != 3 || s.kernelHeight != 3) multiply(multiplyImage<true, 0, false>);
-      else multiply(multiplyImage<true, 3, false>);
+      const Channel described = {*c.xScale * c.wScale[channel], c.bias ? c.bias[channel] : 0, 0, nullptr};
+      const SingleRows given = {s.strideHeight, s.dilationHeight, s.kernelHeight, rowWords(s),
+                                scratch.starts[place]};
+      const auto multiply = [&](auto* multiplied) {
+        for (int32_t r = 0; r < rows; r += runRows) {
+          const int32_t some = rows - r < runRows ? rows - r : runRows, room = roundUp(some, 4) * s.outWidth;
+          if (waiting == MAX_WAITING || used + room > RUN_SUMS) finish(y);
+          multiplied(given, scratch, scratch.rows + r * s.strideHeight, s.outWidth, some,
+                     scratch.sums + used);
+          scratch.waiting[waiting++] = {described, scratch.sums + used, some * s.outWidth, y};
+          used += roundUp(room, LANES);
+          y += some * s.outWidth;
+        }
+      };
+      if (!HAS_MAGNITUDES || negative) multiply(multiplyRows<false, 0, false>);
+      else if (shared) multiply(multiplyRows<true, 3, true>);
+      else if (steps != 3 || s.kernelHeight != 3) multiply(multiplyRows<true, 0, false>);
+      else multiply(multiplyRows<true, 3, false>);
+      if (++strip < strips) continue;
+      strip = 0;
+      if (++channel == s.outChannels) channel = 0;
+      if (++member == c.outGroup) member = 0, x += c.in.plane;
     }
+    finish(y);
   });
 }
 #endif

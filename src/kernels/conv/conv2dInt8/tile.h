@@ -164,9 +164,12 @@ template <int channels, Factors factors> INLINE void multiplyRun(const TileRow& 
   if (count > tiles * TILE_PIXELS) multiplyRest<channels, PIXEL_VECTORS, factors>(row, tiles, count);
 }
 
-/* Values of a channel at `count` positions of a run. */
+/*
+ * Values of a channel at `count` positions of a run. Of codes so many bytes may be written as there is `room`
+ * for: whatever lies behind them is written later.
+ */
 static void finishRun(Channel channel, Range range, const int32_t* sums, size_t sumStride, int32_t count,
-                      uint8_t* to) {
+                      uint8_t* to, ptrdiff_t room) {
 #if LANES == 8
   if (range.codes && range.fits) {
     const CodeLimits codes(range);
@@ -174,7 +177,7 @@ static void finishRun(Channel channel, Range range, const int32_t* sums, size_t 
       /* The second tile may be what was there before: it is not stored. */
       const __m256i whole = wholeValues(sums, channel, codes);
       const __m256i next = wholeValues(sums + sumStride, channel, codes);
-      storeCodes(pairCodes(whole, next, codes), count - at, to + at);
+      storeCodes(pairCodes(whole, next, codes), room - at < 32 ? count - at : 32, to + at);
     }
     return;
   }
@@ -199,7 +202,7 @@ template <int channels> static void multiplyRow(TileRow row, int32_t count) {
     }
     for (int r = 0; FINISHES_RUNS && row.last && r < row.rows; r++)
       finishRun(row.channels[r], row.range, row.sums + r * TILE_PIXELS, row.sumStride, some,
-                row.to + r * row.plane);
+                row.to + r * row.plane, some);
     row.words += RUN_TILES * row.tileWords;
     if (!row.first || !row.last) row.sums += RUN_TILES * row.sumStride;
     row.to += run * (row.range.codes ? 1 : 4);
