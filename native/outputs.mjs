@@ -15,7 +15,7 @@ export const build = join(root, 'build')
 export const unit = 'build/generated/kernels.cc'
 
 const headers = [
-  ...['dots.h', 'exp.h', 'floats.h', 'panel.h', 'parallel.h', 'scratch.h'],
+  ...['bytes.h', 'dots.h', 'exp.h', 'floats.h', 'fold.h', 'panel.h', 'parallel.h', 'scratch.h'],
   ...['simd.h', 'transpose.h', 'types.h'],
 ]
 
