@@ -151,7 +151,7 @@ static void fewWeights(const AttentionRows& a, const AttentionSpan& span, int32_
     float top = attentionMask(a, span, r, first, keys, row, s.largest[r]);
     f32v total = {};
     for (int32_t j = 0; j < ATTENTION_KEYS; j += LANES) {
-      f32v weight = exp(load(row + j) - top);
+      f32v weight = expOfNegative(load(row + j) - top);
       store(row + j, weight);
       total += weight;
     }

@@ -97,7 +97,7 @@ INLINE f32v weightsOf(int32_t r, f32v top, int32_t seen, ManyRowsScratch& s) {
   float* scores = s.scores + r;
   for (int32_t j = 0; j < seen; j += LANES) {
     for (int32_t lane = 0; lane < LANES; lane++, scores += ROWS_WIDTH) {
-      f32v weight = exp(load(scores) - top);
+      f32v weight = expOfNegative(load(scores) - top);
       store(scores, weight);
       sums[lane] += weight;
     }
@@ -113,7 +113,7 @@ static void manyWeights(const AttentionRows& a, int32_t c, int32_t first, int32_
                         float factor, ManyRowsScratch& s) {
   for (int32_t r = c; r < c + TILE_COLS; r += LANES) {
     f32v before = load(s.largest + r), top = largestScores(r, first, seen, partly, factor, s);
-    f32v total = weightsOf(r, top, seen, s), less = exp(before - top);
+    f32v total = weightsOf(r, top, seen, s), less = expOfNegative(before - top);
     store(s.largest + r, top);
     store(s.total + r, load(s.total + r) * less + total);
     if (min(less) == 1) continue;

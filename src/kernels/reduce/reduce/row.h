@@ -135,13 +135,13 @@ template <class Each> INLINE double rowExpSum(const float* x, int32_t cols, floa
   WideSum wide;
   int32_t c = 0;
   for (; c <= cols - LANES; c += LANES) {
-    f32v e = exp(load(x + c) - max);
+    f32v e = expOfNegative(load(x + c) - max);
     wide.add(e);
     each(c, LANES, e);
   }
   double sum = wide.total();
   if (c < cols) {
-    f32v e = exp(loadPartial(x + c, cols - c) - max);
+    f32v e = expOfNegative(loadPartial(x + c, cols - c) - max);
     for (int i = 0; i < cols - c; i++) sum += e[i];
     each(c, cols - c, e);
   }
