@@ -203,12 +203,6 @@ napi_value allocate(const Arguments& args) {
   return address;
 }
 
-// populate(handle, address, bytes): makes the first bytes of a block memory, beside what the queue does.
-napi_value populate(const Arguments& args) {
-  args.handle().queue.populate(args.address(1), (size_t)args.number(2));
-  return nullptr;
-}
-
 // map(handle, path, bytes): the address of memory that is a file.
 napi_value map(const Arguments& args) {
   napi_value address;
@@ -319,7 +313,7 @@ NAPI_MODULE_INIT() {
   const napi_property_descriptor methods[] = {
       method<isas>("isas"), method<open>("open"),         method<close>("close"),
       method<run>("run"),   method<raise>("raise"),       method<allocate>("allocate"),
-      method<freeBlock>("free"), method<map>("map"),      method<populate>("populate"),
+      method<freeBlock>("free"), method<map>("map"),
       method<read>("read"), method<write>("write"),       method<upload>("upload")};
   napi_define_properties(env, exports, std::size(methods), methods);
   return exports;

@@ -18,10 +18,7 @@ import {
 } from './outputs.mjs'
 
 const output = 'lowbit.node'
-const sources = [
-  ...['addon.cc', 'cpu.h', 'memory.h', 'parallel.cc', 'parking.h', 'pool.h', 'populate.h'],
-  ...['queue.h', 'stop.h'],
-]
+const sources = ['addon.cc', 'cpu.h', 'memory.h', 'parallel.cc', 'parking.h', 'pool.h', 'queue.h', 'stop.h']
 const instead = 'using WebAssembly (slower)'
 
 const sets = instructionSets[process.arch] ?? {}

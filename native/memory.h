@@ -27,9 +27,6 @@ inline size_t roundUp(size_t bytes, size_t unit) { return (bytes + unit - 1) / u
 
 #ifdef _WIN32
 
-constexpr bool kPopulates = false;
-inline void populatePages(void*, size_t) {}
-
 // Null if the memory is not to be had. The heap takes large blocks straight from the system by itself.
 inline void* allocateBlock(size_t bytes) {
   return bytes > SIZE_MAX / 4 ? nullptr : _aligned_malloc(roundUp(bytes, kCacheLine), kCacheLine);
@@ -80,19 +77,6 @@ inline void freeBlock(void* block, size_t bytes) {
   else
     munmap(block, mappedBytes(bytes));
 }
-
-// Makes the pages of memory from a huge page's beginning on, whatever they hold, as writing would; where the
-// system cannot, writing will.
-#ifdef __linux__
-constexpr bool kPopulates = true;
-inline void populatePages(void* start, size_t bytes) {
-  // MADV_POPULATE_WRITE, which older headers lack, as do kernels before 5.14.
-  madvise(start, bytes, 23);
-}
-#else
-constexpr bool kPopulates = false;
-inline void populatePages(void*, size_t) {}
-#endif
 
 // Memory that is a new file at path, whose name is gone again when this returns: the system writes it there when
 // it needs the memory for others, and reads it when it is used. Room for all of it is taken at once.

@@ -16,7 +16,6 @@
 
 #include "memory.h"
 #include "pool.h"
-#include "populate.h"
 
 namespace lowbit {
 
@@ -47,9 +46,6 @@ class Queue {
     return block;
   }
 
-  // Has the first bytes of a block made memory by the system beside what the queue does: they will be written.
-  void populate(void* block, size_t bytes) { populator_.add(block, bytes); }
-
   // As allocate, but memory that is a file; see mapFile. Throws what the system says if it is not to be had.
   void* map(const char* path, size_t bytes) {
     void* block = mapFile(path, bytes);
@@ -67,7 +63,6 @@ class Queue {
       const Block kind = found->second;
       blocks_.erase(found);
       lock.unlock();
-      populator_.drop(block, kind.bytes);
       giveBack(block, kind);
     });
   }
@@ -134,7 +129,6 @@ class Queue {
       stopping_ = true;
     }
     wake_.notify_one();
-    populator_.stop();
     if (thread_.joinable()) thread_.join();
     commands_.clear();
   }
@@ -182,7 +176,6 @@ class Queue {
   int32_t flags_[kStopFlags] = {};
   bool busy_ = false;
   std::atomic<bool> stopping_{false};  // read between records without the mutex
-  Populator populator_;
   std::string failure_;                // only the queue thread touches it
   std::thread thread_;                 // last: it starts when all else is there
 };

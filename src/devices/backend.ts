@@ -28,11 +28,6 @@ export interface Backend {
    */
   allocate(bytes: number): number
   /**
-   * Says that the first bytes of a new block will be written soon: the system may make them memory meanwhile.
-   * Absent where that is of no use.
-   */
-  populate?(address: number, bytes: number): void
-  /**
    * As `allocate`, but memory that the system keeps in a file of a folder while it is short of it; absent
    * where there is no such memory. The file has no name and goes with the block.
    * @throws DeviceError if the folder or the room is not to be had

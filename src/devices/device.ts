@@ -93,14 +93,6 @@ export class Device {
   }
 
   /**
-   * Says that the first bytes of a new block will be written soon, as those of weights that are on their way:
-   * the system may make them memory beside what the queue does.
-   */
-  populate({ address }: Storage, bytes: number): void {
-    if (!this.closed) this.backend.populate?.(address, bytes)
-  }
-
-  /**
    * A block that the system keeps in a file of `folder` while it is short of memory: for what is larger than
    * memory, and slower for it. It does not count as allocated.
    * @throws DeviceError if the device has no such memory, or the folder or the room is not to be had

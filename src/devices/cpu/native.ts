@@ -12,8 +12,6 @@ interface Addon {
   close(queue: Handle): void
   /** 0 if the memory is not to be had. */
   allocate(queue: Handle, bytes: number): number
-  /** Has the system make the first bytes of a block meanwhile. */
-  populate(queue: Handle, address: number, bytes: number): void
   /** As `allocate`, but memory that is a new file at `path`; throws what the system says. */
   map(queue: Handle, path: string, bytes: number): number
   free(queue: Handle, address: number): void
@@ -120,11 +118,6 @@ class NativeBackend implements Backend {
     const address = this.addon.allocate(this.queue, bytes)
     if (address === 0) throw new DeviceError(`${this.name}: could not allocate ${bytes} bytes`)
     return address
-  }
-
-  populate(address: number, bytes: number): void {
-    this.checkOpen()
-    this.addon.populate(this.queue, address, bytes)
   }
 
   allocateOnDisk(folder: string, bytes: number): number {

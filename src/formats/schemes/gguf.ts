@@ -172,7 +172,6 @@ function emptyWeight(
     const { bits = 8 * dtypes[dtype].bytes, negative = false, checked = false } = more
     const cols = (K / values) * each
     const tiles = Tensor.empty(device, [tileBytes(N, cols, bits)], 'uint8')
-    device.populate(tiles.storage, tiles.byteLength)
     const numbers = fieldNumbers(fields, each * dtypes[dtype].bytes)
     const fieldTensor = Tensor.fromArray(device, numbers, [numbers.length / fieldLength, fieldLength])
     targets.push({ tiles, dtype, bits, cols, fields: fieldTensor, negative, checked })
