@@ -22,7 +22,8 @@ const { values, positionals } = parseArgs({
     object: { type: 'string', default: 'build/lowbit.node' },
   },
 })
-const parts = positionals.length > 0 ? positionals : ['int8Multiply<', 'int8Tile<', 'int8TileRow<']
+const parts =
+  positionals.length > 0 ? positionals : ['int8Multiply<', 'int8Tile<', 'int8SplitRun<', 'int8TileRow<']
 
 /** Every function of the object: its name, and its instructions in order. */
 function functions(object: string): Map<string, Instruction[]> {

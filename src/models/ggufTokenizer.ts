@@ -139,7 +139,7 @@ function* readVocabulary(metadata: GgufMetadata): Generator<void, PieceVocabular
 const mergesKey = 'tokenizer.ggml.merges'
 
 /** Merges that are made in one step. */
-const mergesTogether = 2 ** 12
+const mergesTogether = 2 ** 13
 
 /** Merges as they are listed, by their bytes: half a million of them would take long as strings. */
 function* listedMerges(metadata: GgufMetadata, tokens: TokenTable): Generator<void, MergeTable> {

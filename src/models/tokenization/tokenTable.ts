@@ -3,7 +3,7 @@ import { randomWord } from './mergeTable.ts'
 import type { TokenIds } from './vocabulary.ts'
 
 /** Tokens that are entered in one step. */
-const tokensTogether = 2 ** 13
+const tokensTogether = 2 ** 14
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })

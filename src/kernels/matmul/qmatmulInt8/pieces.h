@@ -57,6 +57,8 @@ struct Int8Panel {
 constexpr int INT8_RUNS = 2 * INT8_PIECES + 16;
 struct Int8Block {
   const uint8_t* codes[INT8_ROWS];
+  /* Where they are split. */
+  const struct Int8Split* split;
   /* Where they are widened; their last piece is a whole one. */
   alignas(64) int16_t wide[HAS_WIDE ? INT8_ROWS : 1][HAS_WIDE ? INT8_PIECES * 32 : 1];
   /* The scales of all rows, then their sums. */
@@ -96,8 +98,8 @@ constexpr int int8Alike = isBytes<qtype> || (pairs && TileRun<qtype>::bits > 4) 
 template <int qtype, bool usePairs, int columns> struct Int8Way {
   static constexpr bool bytes = isBytes<qtype>, hasShift = isAffine<qtype>, pairs = usePairs;
   static constexpr bool longRuns = columns == MANY_PIECES, shared = columns == SHARED_SCALES;
-  static constexpr int32_t offset = operandOffset<qtype>;
-  static constexpr bool wide = bytes && HAS_WIDE;
+  static constexpr bool split = bytes && HAS_WIDE && longRuns, wide = bytes && HAS_WIDE && !longRuns;
+  static constexpr int32_t offset = operandOffset<qtype> + (split ? 128 : 0);
   static constexpr int bits = bytes ? 4 : TileRun<qtype>::bits, planes = bytes && (pairs || wide) ? 2 : 1;
   static constexpr int groups = columns == HALF_PIECES ? 2 : 1;
   /* Pairs take registers for what they are multiplied by at the end of a group. */
@@ -118,7 +120,7 @@ INLINE const uint8_t* int8Widen(const uint8_t* codes, int32_t pieces, int16_t* t
  * The columns of x from k on. Where a tile has a row behind the last, it is that one again. Shifts of shared
  * scales are multiplied once, by the sum so far.
  */
-template <bool bytes, int groups, bool together>
+template <bool wide, bool bytes, int groups, bool together>
 OUTLINE void int8Gather(Int8Block& block, const ByteRows& x, int32_t m, int32_t rows, int32_t k,
                         const Int8Runs& run) {
   const int32_t first = k / x.groupSize, most = ceilDivide(run.pieces, run.each) * groups;
@@ -126,7 +128,7 @@ OUTLINE void int8Gather(Int8Block& block, const ByteRows& x, int32_t m, int32_t 
   for (int32_t r = 0; r < rows + rows % 2; r++) {
     const size_t row = m + (r < rows ? r : rows - 1), group = row * x.groups + first;
     block.codes[r] = x.codes + row * x.stride + k;
-    if constexpr (bytes && HAS_WIDE)
+    if constexpr (wide)
       block.codes[r] = int8Widen(block.codes[r], run.pieces, block.wide[r], rows * x.stride);
     for (int32_t i = 0; i <= runs; i += LANES) {
       f32v scale = loadUpTo(x.scale + group + i, runs - i), sum = loadUpTo(x.sum + group + i, runs - i);

@@ -192,6 +192,34 @@ function lowestCase(M: number): KernelCase {
   }
 }
 
+/**
+ * Codes of x of all sizes, as likely each, and codes of w at either end: sums of two or four products that 16
+ * bits do not hold.
+ */
+function steepCase(sizes: Sizes): KernelCase {
+  const { M, N, K, qtype, xGroupSize = sizes.groupSize } = sizes
+  return {
+    ...int8Case(sizes),
+    name: `${nameOf(sizes)}, steep`,
+    args(random) {
+      const ends = qtype.unsigned ? [0, qtype.qmax] : [-128, 127]
+      const weights = Uint8Array.from({ length: N * K }, () => ends[random.uniform() < 0.5 ? 0 : 1])
+      const args = argsOf(random, sizes, weights, normals(random, M * K))
+      const values = new Int8Array((args[0] as Uint8Array).buffer)
+      const sums = (args[2] as Float32Array).fill(0)
+      const [size, groups] = [xGroupSize ?? K, sums.length / M]
+      for (let m = 0; m < M; m++) {
+        for (let k = 0; k < K; k++) {
+          const code = Math.floor(random.uniform() * 255) - 127
+          values[m * rowStride(K) + k] = code
+          sums[m * groups + Math.floor(k / size)] += code
+        }
+      }
+      return args
+    },
+  }
+}
+
 /** A zero point that all groups have, and no offsets. */
 function zeroPointCase(sizes: Sizes): KernelCase {
   const plain = int8Case(sizes)
@@ -291,6 +319,15 @@ export const cases: KernelCase[] = [
   notFinite,
   lowestCase(1),
   lowestCase(7),
+  ...[qint8, quint8].flatMap((qtype) => {
+    return [3, 6, 18].flatMap((M) => [
+      steepCase({ M, N: 37, K: 1161, qtype, withBias: true }),
+      steepCase({ M, N: 17, K: 1160, qtype, groupSize: 192, xGroupSize: 64 }),
+      steepCase({ M, N: 17, K: 160, qtype, groupSize: 32 }),
+    ])
+  }),
+  // More rows than are made ready at once.
+  int8Case({ M: 1035, N: 17, K: 64, qtype: qint8 }),
   // Unsigned codes of all eight bits, which are moved where both factors must be signed.
   ...[1, 2, 5, 17].flatMap((M) => [
     int8Case({ M, N: 37, K: 172, qtype: quint8, withBias: true }),

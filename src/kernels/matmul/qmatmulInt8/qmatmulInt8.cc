@@ -6,10 +6,10 @@
 
 namespace LOWBIT_ISA {
 
-/* Of four codes, what lies in one of so many planes of a piece. */
-template <int planes>
+/* Of four codes, what lies in one of so many planes of a piece; bytes that x is split for are w + 128. */
+template <int planes, bool bytes>
 INLINE u32v int8Plane(u32v codes, int plane) {
-  if constexpr (planes == 1) return codes;
+  if constexpr (planes == 1) return bytes && HAS_WIDE ? codes ^ OFFSET_BYTES : codes;
   else if constexpr (HAS_WIDE) return widenHalf(codes, plane);
   else return (codes >> (4 * plane)) & 0x0f0f0f0fu;
 }
@@ -34,7 +34,8 @@ static void int8Fill(Int8Piece<planes, groups>* panel, const TiledWeights& w, in
           u32v codes = int8Quad<qtype>(run, j, 64);
 #pragma GCC unroll 2
           for (int plane = 0; plane < planes; plane++) {
-            storeAs(strip->codes[plane][quad + j] + c % INT8_STRIP * 4, int8Plane<planes>(codes, plane));
+            const u32v operand = int8Plane<planes, isBytes<qtype>>(codes, plane);
+            storeAs(strip->codes[plane][quad + j] + c % INT8_STRIP * 4, operand);
           }
         }
       }
@@ -82,6 +83,10 @@ static void int8Multiply(Int8Fill<Way> fill, const TiledWeights& w, const ByteRo
                          float* y, int32_t M, int32_t N) {
   const int32_t panelCols = int8Cols(N), panels = ceilDivide(N, panelCols);
   const int32_t taskRows = int8TaskRows(M, panels, Way::rows), rowBlocks = ceilDivide(M, taskRows);
+  const int32_t deepest = int8Depth(x, 0, w.K), pieceBytes = sizeof(typename Way::Piece);
+  const Int8Split* splits = nullptr;
+  /* All panels use them. A single tile is split again for each, and so are all if there is no memory. */
+  if (Way::split && M > Way::rows) splits = int8SplitAll(w, x, M, deepest, pieceBytes);
   parallelFor(rowBlocks * panels, [&](int32_t task) {
     auto* panel = (typename Way::Piece*)scratchHere<Int8Panel>().pieces;
     int32_t first = task / panels * taskRows, last = M - first < taskRows ? M : first + taskRows;
@@ -93,7 +98,13 @@ static void int8Multiply(Int8Fill<Way> fill, const TiledWeights& w, const ByteRo
       for (int32_t m = first; m < last; m += Way::rows) {
         int32_t rows = last - m < Way::rows ? last - m : Way::rows;
         Int8Block block;
-        int8Gather<Way::bytes, Way::groups, Way::shared && Way::hasShift>(block, x, m, rows, k, runs);
+        int8Gather<Way::wide, Way::bytes, Way::groups, Way::shared && Way::hasShift>(block, x, m, rows, k,
+                                                                                   runs);
+        if constexpr (Way::split) {
+          Int8Split& own = scratchHere<Int8Split>();
+          if (!splits) int8Split(own, x, m, rows, runs, k, pieceBytes);
+          block.split = splits ? splits + m / Way::rows * ceilDivide(w.K, deepest) + k / deepest : &own;
+        }
         for (int32_t c = 0; c < cols; c += INT8_STRIP) {
           float* to = y + (size_t)m * N + n + c;
           const bool adds = k > 0 && x.groups > 1;
@@ -110,7 +121,14 @@ template <int qtype, bool pairs, int columns>
 static void int8ManyRows(const TiledWeights& w, const ByteRows& x, const float* bias, float* y, int32_t M,
                          int32_t N) {
   using Way = Int8Way<int8Alike<qtype, pairs>, pairs, columns>;
-  int8Multiply<Way>(int8Fill<qtype, Way::planes, Way::groups>, w, x, bias, y, M, N);
+  const int32_t most = Way::split ? INT8_SPLIT_MOST : M;
+  for (int32_t m = 0; m < M; m += most) {
+    const size_t groups = (size_t)m * x.groups;
+    const ByteRows rows = {x.codes + m * x.stride, x.scale + groups, x.sum + groups, x.stride,
+                           x.groupSize,            x.groups};
+    int8Multiply<Way>(int8Fill<qtype, Way::planes, Way::groups>, w, rows, bias, y + (size_t)m * N,
+                      M - m < most ? M - m : most, N);
+  }
 }
 
 template <int qtype, bool pairs>
@@ -123,7 +141,7 @@ static void int8Runs(const TiledWeights& w, const ByteRows& x, const float* bias
    * Codes in several planes are rare, and bytes with a shift: one function serves them, whose loop over
    * pieces may take one.
    */
-  if constexpr (TileRun<qtype>::words == 1 && qtype != QUINT8) {
+  if constexpr (TileRun<qtype>::words == 1 && (qtype != QUINT8 || HAS_WIDE)) {
     if constexpr (LANES == 16) {
       if (x.groupSize == 32 && w.groupSize > 32 && w.groupSize % 32 == 0)
         return int8ManyRows<qtype, pairs, SHARED_SCALES>(w, x, bias, y, M, N);

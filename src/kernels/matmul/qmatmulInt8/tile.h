@@ -1,5 +1,5 @@
 #pragma once
-#include "wide.h"
+#include "split.h"
 
 /* Many rows of x: the tile that multiplies pieces of w and a block of x. */
 
@@ -100,6 +100,7 @@ template <class Way, int rows>
 static void int8Tile(int32_t count, const typename Way::Piece* w, const Int8Block& block, const Int8Runs& runs,
                      const float* start, size_t startStride, float* y, size_t yStride, int32_t cols) {
   constexpr int quads = 8 / Way::groups;
+  const auto* strip = w;
   f32v totals[rows][INT8_VECTORS] = {}, parts[rows][INT8_VECTORS] = {};
   int32_t unscaled = runs.unscaled;
   const uint8_t* x[rows];
@@ -133,13 +134,11 @@ static void int8Tile(int32_t count, const typename Way::Piece* w, const Int8Bloc
         opaque(w);
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++) opaque(x[r]);
-        if constexpr (Way::wide && Way::longRuns) {
+        if constexpr (Way::split) {
           Int8Kept<i32v, rows> kept = int8Keep(sums);
-          int8WideRun(kept, w, x[0], left);
-          for (int r = 0; r < rows; r++) {
+          int8SplitRun(kept, strip, *block.split, w - strip, left, factors - block.factors[0]);
+          for (int r = 0; r < rows; r++)
             for (int v = 0; v < INT8_VECTORS; v++) sums[r][v] = kept.of[r][v];
-            x[r] += 64 * left;
-          }
           w += left - 1;
           break;
         } else if constexpr (Way::wide) int8WideDots<quads>(sums, *w, g * quads, x);

@@ -40,47 +40,4 @@ INLINE void int8WideDots(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<2, gr
   }
 }
 
-/*
- * The same over a run of whole pieces, in a function of its own: GCC keeps all sums in registers only where
- * nothing else lives beside them. Rows of x lie as in a block.
- */
-template <int rows, int groups>
-OUTLINE void int8WideRun(Int8Kept<i32v, rows>& kept, const Int8Piece<2, groups>* w, const uint8_t* x,
-                         int32_t pieces) {
-  i32v sums[rows][INT8_VECTORS];
-#pragma GCC unroll 8
-  for (int r = 0; r < rows; r++) {
-#pragma GCC unroll 4
-    for (int v = 0; v < INT8_VECTORS; v++) sums[r][v] = kept.of[r][v];
-  }
-  for (; pieces > 0; pieces--, w++) {
-    const uint8_t* codes = w->codes[0][0];
-    for (const uint8_t* end = x + 64; x < end; x += 8, codes += sizeof(w->codes[0][0])) {
-#pragma GCC unroll 2
-      for (int half = 0; half < 2; half++) {
-        u32v weights[INT8_VECTORS];
-#pragma GCC unroll 4
-        for (int v = 0; v < INT8_VECTORS; v++) {
-          weights[v] = loadAs<u32v>(codes + half * sizeof(w->codes[0]) + v * LANES * 4);
-          inOrder(weights[v]);
-        }
-#pragma GCC unroll 8
-        for (int r = 0; r < rows; r++) {
-          u32v values = int8Splat(x + r * sizeof(Int8Block::wide[0]) + 4 * half);
-#pragma GCC unroll 4
-          for (int v = 0; v < INT8_VECTORS; v++) {
-            sums[r][v] = dotWide(sums[r][v], weights[v], values);
-            inOrder(sums[r][v]);
-          }
-        }
-      }
-    }
-  }
-#pragma GCC unroll 8
-  for (int r = 0; r < rows; r++) {
-#pragma GCC unroll 4
-    for (int v = 0; v < INT8_VECTORS; v++) kept.of[r][v] = sums[r][v];
-  }
-}
-
 }  // namespace LOWBIT_ISA
