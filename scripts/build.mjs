@@ -16,7 +16,7 @@ run([
   '-p',
   'tsconfig.build.json',
 ])
-await joinModules(modules, dist)
+joinModules(modules, dist)
 const options = process.argv.slice(2)
 run([
   fileURLToPath(new URL('../native/build.mjs', import.meta.url)),
