@@ -78,6 +78,8 @@ import { cases as unnestScale } from './quantize/unnestScale/unnestScale.cases.t
 import { cases as fakeQuantize, benchmarks as fakeQuantizeBenchmarks } from './quantize/fakeQuantize/fakeQuantize.cases.ts'
 import { cases as fakeQuantizeGrad } from './quantize/fakeQuantizeGrad/fakeQuantizeGrad.cases.ts'
 import { cases as quantizeRows, benchmarks as quantizeRowsBenchmarks } from './quantize/quantizeRows/quantizeRows.cases.ts'
+import { cases as quantizeRmsNorm, benchmarks as quantizeRmsNormBenchmarks } from './quantize/quantizeRmsNorm/quantizeRmsNorm.cases.ts'
+import { cases as quantizeSiluMul, benchmarks as quantizeSiluMulBenchmarks } from './quantize/quantizeSiluMul/quantizeSiluMul.cases.ts'
 import { cases as addToCodes } from './quantize/addToCodes/addToCodes.cases.ts'
 import { cases as quantizeOutliers, benchmarks as quantizeOutliersBenchmarks } from './quantize/quantizeOutliers/quantizeOutliers.cases.ts'
 import { cases as unaryInt8 } from './quantize/unaryInt8/unaryInt8.cases.ts'
@@ -175,6 +177,8 @@ export const cases: Record<KernelName, readonly KernelCase[]> = {
   fakeQuantize,
   fakeQuantizeGrad,
   quantizeRows,
+  quantizeRmsNorm,
+  quantizeSiluMul,
   addToCodes,
   quantizeOutliers,
   unaryInt8,
@@ -215,5 +219,7 @@ export const benchmarks: Partial<Record<KernelName, readonly KernelCase[]>> = {
   dequantize: dequantizeBenchmarks,
   fakeQuantize: fakeQuantizeBenchmarks,
   quantizeRows: quantizeRowsBenchmarks,
+  quantizeRmsNorm: quantizeRmsNormBenchmarks,
+  quantizeSiluMul: quantizeSiluMulBenchmarks,
   quantizeOutliers: quantizeOutliersBenchmarks,
 }

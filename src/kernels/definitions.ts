@@ -77,6 +77,8 @@ import { unnestScale } from './quantize/unnestScale/unnestScale.ts'
 import { fakeQuantize } from './quantize/fakeQuantize/fakeQuantize.ts'
 import { fakeQuantizeGrad } from './quantize/fakeQuantizeGrad/fakeQuantizeGrad.ts'
 import { quantizeRows } from './quantize/quantizeRows/quantizeRows.ts'
+import { quantizeRmsNorm } from './quantize/quantizeRmsNorm/quantizeRmsNorm.ts'
+import { quantizeSiluMul } from './quantize/quantizeSiluMul/quantizeSiluMul.ts'
 import { addToCodes } from './quantize/addToCodes/addToCodes.ts'
 import { quantizeOutliers } from './quantize/quantizeOutliers/quantizeOutliers.ts'
 import { unaryInt8 } from './quantize/unaryInt8/unaryInt8.ts'
@@ -174,6 +176,8 @@ export const definitions: Record<KernelName, (...args: never[]) => void> = {
   fakeQuantize,
   fakeQuantizeGrad,
   quantizeRows,
+  quantizeRmsNorm,
+  quantizeSiluMul,
   addToCodes,
   quantizeOutliers,
   unaryInt8,

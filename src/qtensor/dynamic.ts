@@ -1,5 +1,6 @@
 import { qfloat8_e4m3fn, qint8 } from '../core/qtype.ts'
 import { rowStride } from '../kernels/quantize/quantizeRows/quantizeRows.ts'
+import { PendingRows } from '../tensor/pendingRows.ts'
 import { scope } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 import { type CodeRange, chooseScales, decodeRows, encodeRows, roundRows, symmetricRange } from './rows.ts'
@@ -29,7 +30,8 @@ export function quantizeRows(
     const codes = Tensor.empty(x.device, [M, rowStride(K)], 'uint8')
     const scale = Tensor.empty(x.device, [M, groups])
     const sum = Tensor.empty(x.device, [M, groups])
-    x.device.call('quantizeRows', { x, codes, scale, sum, rows: M, cols: K, groupSize, levels })
+    const into = { codes, scale, sum, rows: M, cols: K, groupSize, levels }
+    if (!(x instanceof PendingRows && x.roundInto(into))) x.device.call('quantizeRows', { x, ...into })
     return [codes, scale, sum]
   })
 }

@@ -96,6 +96,15 @@ export function backwardFrom(loss: Tensor): void {
   }
 }
 
+/** What is still to be computed, before what it is computed from is overwritten. */
+const waiting = new Set<() => unknown>()
+
+/** Calls `compute` before values are overwritten, unless what this returns was called. */
+export function waitForChanges(compute: () => unknown): () => void {
+  waiting.add(compute)
+  return () => void waiting.delete(compute)
+}
+
 let changes = 0
 
 /** How often values were overwritten so far: an operation that wrote somewhere has counted on. */
@@ -105,6 +114,7 @@ export function changesSoFar(): number {
 
 /** Forgets the way back through what was computed from x, whose values change now. */
 export function noteChange(x: Tensor): void {
+  for (const compute of waiting) compute()
   changes++
   if (running?.needs(x)) running.entries.length = 0
 }

@@ -131,8 +131,9 @@ export abstract class ParameterOptimizer<S extends StepSettings = StepSettings> 
         if (!parameter.grad) continue
         const state = this.stateOf(parameter)
         state.step++
-        this.update(parameter, parameter.grad, group, state)
+        // Before: what is still to be computed of the old values is.
         parameter.changed()
+        this.update(parameter, parameter.grad, group, state)
       }
     }
   }

@@ -6,6 +6,7 @@ import type { Scalar } from '../../devices/commandList.ts'
 import { binaryOps } from '../../kernels/elementwise/binary/binary.ts'
 import { unaryOps } from '../../kernels/elementwise/unary/unary.ts'
 import { type Op, op } from '../op.ts'
+import { PendingRows, type RowsOf } from '../pendingRows.ts'
 import { scope } from '../scope.ts'
 import type { Gradient } from '../tape.ts'
 import { checkDType, checkShape, checkTensor, Tensor } from '../tensor.ts'
@@ -276,9 +277,8 @@ export const siluMul = op(
     checkDType('siluMul', 'gate', gate, 'float32')
     checkDType('siluMul', 'up', up, 'float32')
     checkShape('siluMul', 'up', up, gate.shape)
-    const y = Tensor.empty(gate.device, gate.shape)
-    if (y.numel > 0) gate.device.call('siluMul', { gate, up, y, count: y.numel })
-    return y
+    if (gate.numel === 0) return Tensor.empty(gate.device, gate.shape)
+    return new PendingRows(gate.shape, siluMulRows, gate, up)
   },
   ({ dy, needs }, gate, up) => {
     const activated = silu(gate)
@@ -289,6 +289,15 @@ export const siluMul = op(
     return [needs(gate) ? dActivated : null, needs(up) ? mul(dy, activated) : null]
   },
 )
+
+const siluMulRows: RowsOf<[gate: Tensor, up: Tensor]> = {
+  floats(y, gate, up) {
+    y.device.call('siluMul', { gate, up, y, count: y.numel })
+  },
+  int8(into, gate, up) {
+    gate.device.call('quantizeSiluMul', { gate, up, ...into })
+  },
+}
 
 /** x in another float dtype, rounded half to even. Itself, as a view, when it has that dtype. */
 export const cast = op(

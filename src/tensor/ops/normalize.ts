@@ -5,6 +5,7 @@ import { checkOptions, type OptionKinds } from '../../core/options.ts'
 import { showShape } from '../../core/shape.ts'
 import { rowsPerPartial } from '../../kernels/norm/rowNormGrad/rowNormGrad.ts'
 import { op } from '../op.ts'
+import { PendingRows, type RowsOf } from '../pendingRows.ts'
 import { scope } from '../scope.ts'
 import type { Gradient } from '../tape.ts'
 import { checkDType, checkShape, checkTensor, Tensor } from '../tensor.ts'
@@ -25,15 +26,27 @@ export const rmsNorm = op(
     const cols = x.size(-1)
     checkDType('rmsNorm', 'weight', weight, 'float32', 'float16', 'bfloat16')
     checkShape('rmsNorm', 'weight', weight, [cols])
-    const y = Tensor.empty(x.device, x.shape)
-    const weightDtype = dtypes[weight.dtype].code
-    if (x.numel > 0)
-      x.device.call('rmsNorm', { x, weight, weightDtype, epsilon, y, rows: x.numel / cols, cols })
-    return y
+    if (x.numel === 0) return Tensor.empty(x.device, x.shape)
+    return new PendingRows(x.shape, rmsNormRows(epsilon), x, weight)
   },
   ({ dy }, x, weight, epsilon) =>
     rowNormGradients(false, x, cast(weight, 'float32'), epsilon, dy).slice(0, 2),
 )
+
+function rmsNormRows(epsilon: number): RowsOf<[x: Tensor, weight: Tensor]> {
+  const factors = (x: Tensor, weight: Tensor) => ({
+    ...{ x, weight, weightDtype: dtypes[weight.dtype].code, epsilon },
+    ...{ rows: x.numel / x.size(-1), cols: x.size(-1) },
+  })
+  return {
+    floats(y, x, weight) {
+      y.device.call('rmsNorm', { ...factors(x, weight), y })
+    },
+    int8(into, x, weight) {
+      x.device.call('quantizeRmsNorm', { ...factors(x, weight), ...into })
+    },
+  }
+}
 
 /**
  * y = (x − mean) / √(variance + ε) · weight + bias over the last dimension.
