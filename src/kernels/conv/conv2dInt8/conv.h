@@ -23,12 +23,12 @@ struct Conv {
 };
 
 /*
- * What a thread has in its scratch, of which call and block: how many steps are listed; whether the panel is
- * there, with sums of its negative pixels; whether it has none of those.
+ * What a thread has in its scratch, of which call and block: how many steps are listed, and how many of them
+ * are paired; whether the panel is there, with sums of its negative pixels; whether it has none of those.
  */
 struct Ready {
   uint64_t call;
-  int32_t block, steps;
+  int32_t block, steps, paired;
   bool filled, codes;
 };
 

@@ -49,6 +49,24 @@ function smallCodes(random: Random, length: number): Uint8Array {
   })
 }
 
+/**
+ * Pixels of which four add up to at most 256 in one half of the channels, to at most 264 in the other, eight
+ * by eight: with weights of −128, sums of four products fit 16 bits in the first half only.
+ */
+function levelCodes(random: Random, length: number, [, channels, height, width]: SizedConv['sizes']) {
+  return Uint8Array.from({ length }, (_, i) => {
+    const channel = Math.floor(i / (height * width)) % channels
+    const most = channel % 16 < 8 ? 64 : 66
+    return random.uniform() < 0.9 ? most : Math.floor(most * random.uniform())
+  })
+}
+
+/** Rows of −128, of 127 and of any codes. */
+function levelWeights(random: Random, length: number, rows: number): Uint8Array {
+  const row = (i: number) => Math.floor((i * rows) / length)
+  return randomCodes(random, length, -128).map((code, i) => [128, 127, code][row(i) % 3])
+}
+
 /** The tiles of codes [outChannels, inGroup · kernel] as the kernel takes them. */
 function laidTiles(codes: Uint8Array, sizes: SizedConv['sizes']): Uint8Array {
   const [, inChannels, , , outChannels, , , height, width] = sizes
@@ -62,11 +80,11 @@ function laidTiles(codes: Uint8Array, sizes: SizedConv['sizes']): Uint8Array {
   return tiles
 }
 
-/** `leastPixel` null: pixels that are mostly small. */
+/** `leastPixel`: or pixels that are mostly small; or `levelCodes`, and such weights. */
 function int8Case(
   conv: SizedConv,
   output: Output,
-  [leastPixel, leastWeight]: readonly [number | null, number] = leastCodes[0],
+  [leastPixel, leastWeight]: readonly [number | 'small' | 'level', number] = leastCodes[0],
 ): KernelCase {
   const { name, sizes, counts, operations } = conv
   const [x, w, y] = counts
@@ -76,13 +94,20 @@ function int8Case(
   const last = range[1] === Infinity ? '' : ` to ${range[1]}`
   const limits = range[0] === 0 ? ` from 0${last}` : ''
   const made = `${scale < 1 ? ' large' : ''}${codes ? ' codes' : ''}${limits}`
-  const pixels = leastPixel === null ? 'small pixels' : `pixels from ${leastPixel}`
+  const pixels = typeof leastPixel === 'number' ? `pixels from ${leastPixel}` : `${leastPixel} pixels`
   return {
     name: `${name} ${pixels}${withBias ? ' bias' : ''}${made}`,
     args: (random) => [
-      leastPixel === null ? smallCodes(random, x) : randomCodes(random, x, leastPixel),
+      leastPixel === 'small'
+        ? smallCodes(random, x)
+        : leastPixel === 'level'
+          ? levelCodes(random, x, sizes)
+          : randomCodes(random, x, leastPixel),
       Float32Array.of(0.02),
-      laidTiles(randomCodes(random, w, leastWeight), sizes),
+      laidTiles(
+        leastPixel === 'level' ? levelWeights(random, w, outChannels) : randomCodes(random, w, leastWeight),
+        sizes,
+      ),
       Float32Array.from({ length: outChannels }, () => 0.002 * (1 + random.uniform())),
       withBias ? Float32Array.from({ length: outChannels }, () => random.normal()) : null,
       codes ? Float32Array.of(scale * 0.03 * Math.sqrt((sizes[1] / sizes[15]) * taps)) : null,
@@ -149,6 +174,12 @@ const ones: SizedConv[] = [
   { channels: [20, 10], image: [6, 11], kernel: [1, 1], batch: 3, groups: 2 },
 ].map((conv) => sized(conv as Parameters<typeof sized>[0]))
 
+/** Larger kernels: pairs of quads meet all taps, in each phase of a stride. */
+const paired: SizedConv[] = [
+  { channels: [36, 9], image: [9, 11], kernel: [3, 3], padding: [1, 1] },
+  { channels: [40, 6], image: [11, 18], kernel: [3, 3], stride: [2, 2], padding: [1, 1], groups: 2 },
+].map((conv) => sized(conv as Parameters<typeof sized>[0]))
+
 /** Layers of MobileNetV2. */
 const layers: SizedConv[] = [
   { channels: [3, 32], image: [224, 224], kernel: [3, 3], stride: [2, 2], padding: [1, 1] },
@@ -167,7 +198,8 @@ export const cases: KernelCase[] = [
     int8Case(conv, outputs[0], leastCodes[1 + (i % 2)]),
   ]),
   ...others.slice(0, 4).map((conv) => int8Case(conv, large)),
-  ...ones.flatMap((conv, i) => [int8Case(conv, outputs[i], [null, -128]), int8Case(conv, outputs[0])]),
+  ...ones.flatMap((conv, i) => [int8Case(conv, outputs[i], ['small', -128]), int8Case(conv, outputs[0])]),
+  ...[...ones, ...paired].map((conv) => int8Case(conv, outputs[1], ['level', -128])),
 ]
 export const benchmarks: KernelCase[] = layers.map((conv, i) =>
   int8Case(conv, outputs[2], leastCodes[i % 6 === 1 ? 0 : 1]),

@@ -162,6 +162,16 @@ static int32_t listSteps(const Conv& c, const Cut& cut, int32_t q, int32_t quads
   return count;
 }
 
+/* `pairSteps` of a panel of so many quads at `count` positions. */
+static int32_t pairPanel(const Conv& c, const Cut& cut, int32_t steps, int32_t quads, int32_t count,
+                         ConvScratch& scratch) {
+  if (cut.byTiles)
+    return pairSteps(scratch.steps, steps, quads, scratch.panel, TILE_PIXELS, ceilDivide(count, TILE_PIXELS),
+                     cut.tileWords(quads), TILE_PIXELS, scratch.sorted);
+  return pairSteps(scratch.steps, steps, quads, scratch.panel, (size_t)cut.planes * cut.planeWords,
+                   cut.planes, cut.planeWords, count + c.line.reach, scratch.sorted);
+}
+
 /* Rows of the output at `count` positions from `first` on, of so many bytes each, out of those positions. */
 static void placeRows(const Conv& c, const uint8_t* from, int32_t first, int32_t count, int32_t bytes,
                       uint8_t* y) {
@@ -213,6 +223,9 @@ static void convolve(const Conv& c, const Cut& cut, int32_t sample, int32_t grou
       if (HAS_MAGNITUDES && c.outGroup > 1 && !ready.codes && !ready.filled)
         sortSteps(scratch.steps, steps, scratch.panel, tileWords, cut.byTiles, count, scratch.sorted,
                   scratch.order, scratch.corrections);
+      if (HAS_MAGNITUDES && c.outGroup > 1 && ready.codes && !c.byRows && !ready.filled)
+        ready.paired = pairPanel(c, cut, steps, quads, count, scratch);
+      const bool pairs = HAS_MAGNITUDES && step > 1 && ready.codes && !c.byRows;
       SignedTiles negative = {};
       if (HAS_MAGNITUDES && step > 1 && !ready.codes)
         negative = {scratch.order, scratch.sorted, cut.byTiles ? (size_t)steps : 0, scratch.corrections,
@@ -226,8 +239,9 @@ static void convolve(const Conv& c, const Cut& cut, int32_t sample, int32_t grou
         int32_t* sums = scratch.sums + (alone ? 0 : m * TILE_PIXELS);
         const size_t sumStride = (size_t)(alone ? step : roundUp(rows, step)) * TILE_PIXELS;
         const size_t stride = whole ? plane : (size_t)cut.positions * bytes;
-        const TileRow tiles = {scratch.steps, steps, scratch.panel, tileWords, negative, channels + m,
-                               some, q == 0, last, sums, sumStride, c.range, place, stride};
+        const TileRow tiles = {pairs ? scratch.sorted : scratch.steps, steps, pairs ? ready.paired : 0,
+                               scratch.panel, tileWords, negative, channels + m, some, q == 0, last,
+                               sums, sumStride, c.range, place, stride};
         if (negative.order)
           offsetWeights(scratch.steps, steps, channels + m, some, scratch.offsetWeights);
         if (step == 1) multiplyRow<1>(tiles, count);
@@ -265,7 +279,7 @@ static void convolveSingles(const Conv& c, const Cut& cut, int32_t sample, int32
         interleaveRows(c, cut, count, scratch.lines + j * lineBytes, scratch.rowLines,
                        scratch.panel + j * panelWords);
       for (int32_t j = 0; j < some; j++)
-        multiplyRow<1>({scratch.steps, steps, scratch.panel + j * panelWords, TILE_PIXELS, {},
+        multiplyRow<1>({scratch.steps, steps, 0, scratch.panel + j * panelWords, TILE_PIXELS, {},
                         described + i + j, 1, true, true, scratch.sums, TILE_PIXELS, c.range,
                         scratch.staged + j * stagedBytes, 0},
                        count);
@@ -352,7 +366,7 @@ void conv2dInt8(const uint8_t* x, const float* xScale, const uint8_t* w, const f
     static thread_local Ready last;
     const int32_t block = task / rowParts;
     const bool kept = rowParts > 1 && !c.byRows && end - first <= cut.positions && cut.quads >= c.quads;
-    Ready ready = {call, block, 0, false, false};
+    Ready ready = {call, block, 0, 0, false, false};
     if (kept && last.call == call && last.block == block) ready = last;
     const bool singles = c.byRows && c.outGroup == 1;
     for (int32_t i = from; i < stop;) {

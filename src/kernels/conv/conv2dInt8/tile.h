@@ -41,7 +41,7 @@ struct SignedTiles {
 /* What a row of tiles is computed from, and where it goes. */
 struct TileRow {
   const Step* steps;
-  int32_t stepCount;
+  int32_t stepCount, paired; /* those that are taken by twos, the first ones: see `pairSteps` */
   const uint32_t* words;
   size_t tileWords; /* from tile to tile */
   SignedTiles negative; /* without an order: no pixel is negative */
@@ -100,8 +100,26 @@ OUTLINE void multiplyTiles(const TileRow& given, int32_t first, int32_t tiles, i
           dots[r][v] += load(row.negative.corrections + tile * TILE_PIXELS + v * LANES);
     }
     const uint32_t* words = row.words + tile * row.tileWords;
+    const int32_t paired = factors == CODES ? row.paired : 0;
+    for (int32_t i = 0; i < paired; i += 2) {
+      const uint32_t *x = words + steps[i].x, *y = words + steps[i + 1].x;
+      const size_t at = steps[i].w, then = steps[i + 1].w;
+      u32v pixels[2][vectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; v++)
+        pixels[0][v] = loadAs<u32v>(x + v * LANES), pixels[1][v] = loadAs<u32v>(y + v * LANES);
+#pragma GCC unroll 4
+      for (int r = 0; r < channels; r++) {
+        const u32v first = weights(r, at), second = weights(r, then);
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) {
+          dots[r][v] += sumPairs(dotPairs(pixels[0][v], first) + dotPairs(pixels[1][v], second));
+          inOrder(dots[r][v]);
+        }
+      }
+    }
     const int32_t fit = factors == SIGNED ? signedTile.fit : stepCount;
-    for (int32_t i = 0; i < fit; i++) {
+    for (int32_t i = paired; i < fit; i++) {
       const uint32_t* x = words + steps[i].x;
       const size_t at = steps[i].w;
       u32v pixels[vectors];
@@ -210,6 +228,36 @@ template <int channels> static void multiplyRow(TileRow row, int32_t count) {
     row.negative.order += RUN_TILES, row.negative.corrections += run;
     row.negative.steps += RUN_TILES * row.negative.tileSteps;
   }
+}
+
+/*
+ * Of a panel whose pixels are not negative, which has `parts` of so many words of each quad: the steps in
+ * the order in which they are taken, first by twos the taps of two quads of which all sums of two products
+ * each fit 16 bits when they are added up. Returns how many those are.
+ */
+static int32_t pairSteps(const Step* steps, int32_t stepCount, int32_t quads, const uint32_t* words,
+                         size_t quadWords, int32_t parts, size_t partWords, int32_t count, Step* sorted) {
+  const int32_t taps = stepCount / quads;
+  int32_t paired = 0, others = stepCount;
+  for (int32_t quad = 0; quad < quads; quad += 2, steps += 2 * taps, words += 2 * quadWords) {
+    bool fit = quad + 1 < quads;
+    i16v most = {};
+    for (int32_t part = 0; fit && part < parts; part++) {
+      const uint32_t* x = words + part * partWords;
+      for (int32_t i = 0; i < count; i += LANES) {
+        const u32v both = loadAs<u32v>(x + i) + loadAs<u32v>(x + quadWords + i);
+        const i16v sums = dotPairs(both, splat((uint32_t)EACH_BYTE));
+        most = sums > most ? sums : most;
+      }
+    }
+    fit = fit && !any((i32v)(most > 256) != 0);
+    for (int32_t i = 0; i < taps; i++) {
+      if (fit) sorted[paired++] = steps[i], sorted[paired++] = steps[taps + i];
+      else sorted[--others] = steps[i];
+    }
+    for (int32_t i = 0; !fit && quad + 1 < quads && i < taps; i++) sorted[--others] = steps[taps + i];
+  }
+  return paired;
 }
 
 /*
