@@ -4,8 +4,8 @@
 /*
  * Bytes times bytes in 16 bits. A lane takes two neighbours of one quad of columns and two of the next, and
  * adds up their products with w + 128, 0 … 255. That fits where those of the four values of x that are
- * positive add up to 128 at most, and the negative ones to −128 at least; most do. So a row of x is split into
- * values that fit, and a list of quads that are multiplied on their own:
+ * positive add up to 128 at most, and the negative ones to −128 at least; most do. So a row of x is split
+ * into values that fit, and a list of quads that are multiplied on their own:
  *
  *     columns      k … k + 3    k + 4 … k + 7
  *     x            90 10 −3 7   60  5 −8 70       90 + 10 + 60 + 5 > 128
@@ -31,7 +31,7 @@ struct Int8Split {
   int32_t ends[INT8_RUNS];
 };
 
-/* Rows of x whose splits are made at once: no more memory than they would take as float32. */
+/* Rows of x whose splits are made at once: in whole panels about as much memory as float32 would take. */
 constexpr int32_t INT8_SPLIT_MOST = 2 * INT8_TASK_ROWS;
 
 #if defined(__SSE4_1__) && LANES < 16 && !defined(__AVXVNNI__)
@@ -49,7 +49,8 @@ INLINE void int8AddOthers(Int8Split& to, int32_t r, int32_t& count, uint32_t qua
 }
 
 /* Splits 16 columns, from column k of a panel on. */
-INLINE void int8Split16(Int8Split& to, int32_t r, int32_t& count, const uint8_t* x, int32_t k, uint32_t place) {
+INLINE void int8Split16(Int8Split& to, int32_t r, int32_t& count, const uint8_t* x, int32_t k,
+                        uint32_t place) {
   const __m128i zero = _mm_setzero_si128(), one = _mm_set1_epi8(1), most = _mm_set1_epi16(128);
   const __m128i sign = _mm_set1_epi8((char)0x80), secondQuads = _mm_set1_epi64x((long long)(~0ull << 32));
   const __m128i values = loadAs<__m128i>(x);
@@ -90,7 +91,7 @@ static void int8Split(Int8Split& to, const ByteRows& x, int32_t m, int32_t rows,
       if (counts[r] > most) most = counts[r];
     }
     for (int32_t r = 0; r < INT8_SPLIT_ROWS; r++)
-      for (; counts[r] < most; counts[r]++) to.others[counts[r]].words[r] = to.others[counts[r]].places[r] = 0;
+      for (int32_t i = counts[r]; i < most; i++) to.others[i].words[r] = to.others[i].places[r] = 0;
     to.ends[run] = from = most;
   }
 }
@@ -107,7 +108,8 @@ static const Int8Split* int8SplitAll(const TiledWeights& w, const ByteRows& x, i
   parallelFor(splits ? ceilDivide(count, perTask) : 0, [&](int32_t task) {
     for (int32_t i = task * perTask; i < (task + 1) * perTask && i < count; i++) {
       const int32_t m = i / deep * INT8_SPLIT_ROWS, k = i % deep * depth;
-      int8Split(splits[i], x, m, M - m, int8RunsOf(w, x, k, w.K - k < depth ? w.K - k : depth), k, pieceBytes);
+      const Int8Runs runs = int8RunsOf(w, x, k, w.K - k < depth ? w.K - k : depth);
+      int8Split(splits[i], x, m, M - m, runs, k, pieceBytes);
     }
   });
   return splits;

@@ -97,8 +97,9 @@ OUTLINE void int8End(int32_t count, const Int8Kept<f32v, rows>& totals, const fl
  * (startStride 0) or absent. Of its rows so many are stored.
  */
 template <class Way, int rows>
-static void int8Tile(int32_t count, const typename Way::Piece* w, const Int8Block& block, const Int8Runs& runs,
-                     const float* start, size_t startStride, float* y, size_t yStride, int32_t cols) {
+static void int8Tile(int32_t count, const typename Way::Piece* w, const Int8Block& block,
+                     const Int8Runs& runs, const float* start, size_t startStride, float* y, size_t yStride,
+                     int32_t cols) {
   constexpr int quads = 8 / Way::groups;
   const auto* strip = w;
   f32v totals[rows][INT8_VECTORS] = {}, parts[rows][INT8_VECTORS] = {};
