@@ -4,9 +4,9 @@ import type { FloatDType } from '../../src/core/dtype.ts'
 import { DeviceError } from '../../src/core/errors.ts'
 import { qint8 } from '../../src/core/qtype.ts'
 import { Random } from '../../src/core/random.ts'
-import type { Device } from '../../src/devices/device.ts'
 import { openDevice } from '../../src/devices/open.ts'
 import { magnitudes, normals } from '../../src/kernels/inputs.ts'
+import { clipGradNorm, clipGradValue } from '../../src/nn/optim/clip.ts'
 import { SGD } from '../../src/nn/optim/sgd.ts'
 import { RMSNorm } from '../../src/nn/rmsNorm.ts'
 import { quantizeRows } from '../../src/qtensor/dynamic.ts'
@@ -17,6 +17,7 @@ import { cast, rmsNorm, siluMul } from '../../src/tensor/ops/index.ts'
 import { scope } from '../../src/tensor/scope.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
 import { deviceNames } from '../deviceNames.ts'
+import { kernelsOf } from '../kernelsOf.ts'
 
 const sizes = [
   [1, 64, 32],
@@ -25,23 +26,6 @@ const sizes = [
   [2, 2100, 256],
   [2, 48, 16],
 ]
-
-/** The kernels that `body` runs, in order. */
-function kernelsOf(device: Device, body: () => void): string[] {
-  const names: string[] = []
-  const { call } = device
-  device.call = ((kernel: string, args: never) => {
-    // An argument that is computed now has its own kernel before.
-    call.call(device, kernel as never, args)
-    names.push(kernel)
-  }) as typeof call
-  try {
-    body()
-  } finally {
-    device.call = call
-  }
-  return names
-}
 
 for (const name of deviceNames) {
   describe(`rows that are rounded as they are computed, on ${name}`, () => {
@@ -144,6 +128,21 @@ for (const name of deviceNames) {
       new SGD([norm.weight], { lr: 0.5 }).step()
       assert.deepEqual(await stepped.readBytes(), ones)
       assert.notDeepEqual(await norm.forward(x).readBytes(), ones)
+    })
+
+    test('are computed before a gradient that they are computed from is clipped', async () => {
+      const norm = new RMSNorm(64, 1e-5)
+      norm.resetParameters(device)
+      const clips = [() => clipGradNorm([norm.weight], 1), () => clipGradValue([norm.weight], 0.1)]
+      for (const clip of clips) {
+        const gradient = tensor(normals(random, 64), 1)
+        norm.weight.grad = gradient
+        const want = await siluMul(gradient, gradient).readBytes()
+        const pending = siluMul(gradient, gradient)
+        clip()
+        assert.deepEqual(await pending.readBytes(), want)
+        assert.notDeepEqual(await siluMul(gradient, gradient).readBytes(), want)
+      }
     })
 
     test('give their memory back, and say so', () => {

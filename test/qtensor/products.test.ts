@@ -13,6 +13,7 @@ import { QTensor } from '../../src/qtensor/qtensor.ts'
 import { scope } from '../../src/tensor/scope.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
 import { deviceNames } from '../deviceNames.ts'
+import { kernelsOf } from '../kernelsOf.ts'
 
 const [N, K, M] = [21, 64, 6]
 const computeDtypes: readonly ComputeDType[] = [
@@ -24,19 +25,9 @@ const computeDtypes: readonly ComputeDType[] = [
 ]
 
 /** The kernels that `body` runs, of those that multiply or look up. */
-function kernelsOf(device: Device, body: () => void): string[] {
-  const names: string[] = []
-  const { call } = device
-  device.call = ((kernel: string, args: never) => {
-    if (/^(gemm|qmatmul|qmatmulInt8|embedding|qembedding|dequantize)$/.test(kernel)) names.push(kernel)
-    return call.call(device, kernel as never, args)
-  }) as typeof call
-  try {
-    body()
-  } finally {
-    device.call = call
-  }
-  return names
+function productsOf(device: Device, body: () => void): string[] {
+  const products = /^(gemm|qmatmul|qmatmulInt8|embedding|qembedding|dequantize)$/
+  return kernelsOf(device, body).filter((kernel) => products.test(kernel))
 }
 
 /** What a way that is chosen is made of. */
@@ -117,7 +108,7 @@ for (const name of deviceNames) {
       const largest = Math.max(...floats.map(Math.abs)) * K
       for (const computeDtype of computeDtypes) {
         const made: Tensor[] = []
-        const ran = kernelsOf(device, () => void made.push(linear(x, weight, null, computeDtype)))
+        const ran = productsOf(device, () => void made.push(linear(x, weight, null, computeDtype)))
         const { kernel } = chooseProduct(weight.facts, null, computeDtype)
         const what = `${type.name} ${JSON.stringify(block)} ${offset} ${computeDtype}`
         assert.deepEqual(
@@ -156,7 +147,7 @@ for (const name of deviceNames) {
       }
       const ids = Tensor.fromArray(device, Int32Array.of(20, 0, 7))
       const found: Tensor[] = []
-      const ran = kernelsOf(device, () => void found.push(lookup(weight, ids)))
+      const ran = productsOf(device, () => void found.push(lookup(weight, ids)))
       assert.deepEqual([...new Set(ran)], kernelsBehind[chooseLookup(weight.facts).kernel])
       const rows = await found[0].toNumbers()
       for (const [i, id] of [20, 0, 7].entries())

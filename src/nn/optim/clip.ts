@@ -25,14 +25,16 @@ function gradientsOf(operation: string, parameters: Iterable<Parameter>): Tensor
 }
 
 /** x · maxNorm / norm in place, where the norm is larger; see kernels/optim/clipNorm. */
-const clipNorm = op('clipNorm(x, norm, maxNorm)', (x: Tensor, norm: Tensor, maxNorm: number) =>
-  x.device.call('clipNorm', { x, norm, maxNorm, count: x.numel }),
-)
+const clipNorm = op('clipNorm(x, norm, maxNorm)', (x: Tensor, norm: Tensor, maxNorm: number) => {
+  x.changed()
+  x.device.call('clipNorm', { x, norm, maxNorm, count: x.numel })
+})
 
 /** x limited to −limit … limit, in place. */
-const clipValues = op('clipValues(x, limit)', (x: Tensor, limit: number) =>
-  x.device.call('clamp', { x, low: -limit, high: limit, y: x, count: x.numel }),
-)
+const clipValues = op('clipValues(x, limit)', (x: Tensor, limit: number) => {
+  x.changed()
+  x.device.call('clamp', { x, low: -limit, high: limit, y: x, count: x.numel })
+})
 
 /**
  * Scales all gradients by min(1, maxNorm / norm), where norm is that of all of them as one vector. Nothing is
