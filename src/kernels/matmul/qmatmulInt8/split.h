@@ -20,7 +20,8 @@ namespace LOWBIT_ISA {
 /* The columns of a panel of so many rows of x; others of all rows are as many, with zeros behind the last. */
 constexpr int INT8_SPLIT_ROWS = 4;
 struct Int8Split {
-  static constexpr int most = 12 * INT8_PIECES;
+  /* Others of a row: of eight columns two halves, and the second quad itself. */
+  static constexpr int most = 3 * 4 * INT8_PIECES;
   alignas(64) uint8_t fitting[INT8_SPLIT_ROWS][INT8_PIECES * 32];
   struct {
     uint32_t words[INT8_SPLIT_ROWS];
