@@ -1,6 +1,6 @@
 import { dtypes } from '../core/dtype.ts'
 import type { QType } from '../core/qtype.ts'
-import type { Shape } from '../core/shape.ts'
+import { inferShape, type Shape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import type { Storage } from '../devices/storage.ts'
 import { laidColumns, windowsFit } from '../kernels/conv/conv2dInt8/layout.ts'
@@ -9,7 +9,7 @@ import { type ConvOptions, type ConvSizes, checkedConvSizes, convSizeList } from
 import { clamp, relu } from '../tensor/ops/elementwise.ts'
 import { concat, permute } from '../tensor/ops/shape.ts'
 import { keep } from '../tensor/scope.ts'
-import { needsGrad } from '../tensor/tape.ts'
+import { needsGrad, waitForChanges } from '../tensor/tape.ts'
 import { Tensor, view } from '../tensor/tensor.ts'
 import { QActivation, quantizeActivation } from './activation.ts'
 import type { WeightFacts } from './parts.ts'
@@ -42,53 +42,53 @@ interface Limits {
 
 /**
  * A convolution of int8 codes that has yet to be computed. It is a float32 tensor to whoever uses it,
- * computed when its memory is first asked for. What limits its values, and what quantizes them, is taken into
- * that pass, so that no floats lie between a convolution, its ReLU and the codes for the next one.
+ * computed when its memory is first asked for, or before anything that it is computed from is overwritten.
+ * What limits its values, and what quantizes them, is taken into that pass, so that no floats lie between a
+ * convolution, its ReLU and the codes for the next one.
  */
 export class PendingConvolution extends Tensor {
   override readonly handlers: Handlers = pendingOps
-  private readonly factors: Factors
+  private readonly home: Device
   private readonly limits: Limits
+  /** Shared until the floats are there. */
+  private factors: Factors | null
   private floats: Tensor | null = null
+  private readonly stopWaiting: () => void
 
-  /** Shares the factors' memory until it is disposed. */
   constructor(factors: Factors, limits: Limits, shape: Shape) {
     super(null, shape, 'float32')
     const share = (tensor: Tensor) => keep(view(tensor, tensor.shape))
     const { x, xScale, w, wScale, bias, sizes } = factors
+    this.home = x.device
+    this.limits = limits
     this.factors = {
       ...{ x: share(x), xScale: share(xScale), w: share(w), wScale: share(wScale) },
       ...{ bias: bias && share(bias), sizes },
     }
-    this.limits = limits
+    this.stopWaiting = waitForChanges(() => (this.home.open ? this.computed() : this.forget()))
   }
 
-  /** Whether nothing has asked for its floats. */
-  get isPending(): boolean {
-    return this.floats === null
-  }
-
-  /** The same values limited to low … high. */
-  limited(low: number, high: number): PendingConvolution {
+  /** The same values limited to low … high; undefined where the floats are there. */
+  limited(low: number, high: number): PendingConvolution | undefined {
     const within = (bound: number) => Math.max(low, Math.min(high, bound))
     const limits = { low: within(this.limits.low), high: within(this.limits.high) }
-    return new PendingConvolution(this.factors, limits, this.shape)
+    return this.factors ? new PendingConvolution(this.factors, limits, this.shape) : undefined
   }
 
-  /** The same values as a tensor of another shape. */
-  viewed(shape: Shape): PendingConvolution {
-    return new PendingConvolution(this.factors, this.limits, shape)
+  /** The same values as a tensor of another shape; undefined where the floats are there. */
+  viewed(shape: Shape): PendingConvolution | undefined {
+    return this.factors ? new PendingConvolution(this.factors, this.limits, shape) : undefined
   }
 
   /** The codes of the values, by the reciprocal of the scale, whether or not the floats are there. */
   quantized(qtype: QType, scale: Tensor): QActivation {
-    const { floats } = this
-    const codes = floats ? encodeRows(floats, { scale }, qtype, { reciprocal: true }) : this.compute(scale)
+    const codes = this.factors
+      ? this.compute(this.factors, scale)
+      : encodeRows(this, { scale }, qtype, { reciprocal: true })
     return new QActivation(qtype, codes, scale.detach())
   }
 
-  private compute(yScale: Tensor | null): Tensor {
-    const { sizes, ...factors } = this.factors
+  private compute({ sizes, ...factors }: Factors, yScale: Tensor | null): Tensor {
     const y = Tensor.empty(this.device, this.shape, yScale ? 'int8' : 'float32')
     if (y.numel > 0)
       this.device.call('conv2dInt8', {
@@ -105,13 +105,16 @@ export class PendingConvolution extends Tensor {
   }
 
   override get device(): Device {
-    return this.factors.x.device
+    return this.home
   }
 
   /** Of the floats, computed at the first call. */
   override get storage(): Storage {
-    this.floats ??= keep(withoutGradient(() => this.compute(null)))
-    return this.floats.storage
+    if (this.factors) {
+      this.floats = keep(this.compute(this.factors, null))
+      this.forget()
+    }
+    return this.floats?.storage ?? super.storage
   }
 
   override computed(): this {
@@ -121,21 +124,25 @@ export class PendingConvolution extends Tensor {
 
   override dispose(): void {
     super.dispose()
+    this.forget()
+    this.floats?.dispose()
+    this.floats = null
+  }
+
+  private forget(): void {
+    this.stopWaiting()
+    if (!this.factors) return
     const { x, xScale, w, wScale, bias } = this.factors
-    for (const tensor of [x, xScale, w, wScale, bias, this.floats]) tensor?.dispose()
+    for (const tensor of [x, xScale, w, wScale, bias]) tensor?.dispose()
+    this.factors = null
   }
 }
 
 /** The operations that are taken into the pass; all others compute on the floats. */
 const pendingOps: Handlers = new Map<unknown, (...args: never[]) => Tensor | undefined>([
-  [relu, of((x) => (x.isPending ? x.limited(0, Infinity) : undefined))],
-  [
-    clamp,
-    of((x, low: number, high: number) =>
-      x.isPending ? x.limited(Math.fround(low), Math.fround(high)) : undefined,
-    ),
-  ],
-  [view, of((x, shape: Shape) => (x.isPending && !shape.includes(-1) ? x.viewed(shape) : undefined))],
+  [relu, of((x) => x.limited(0, Infinity))],
+  [clamp, of((x, low: number, high: number) => x.limited(Math.fround(low), Math.fround(high)))],
+  [view, of((x, shape: Shape) => x.viewed(inferShape('view', x.shape, shape)))],
   [
     quantizeActivation,
     of((x, qtype: QType, scale: Tensor) =>
