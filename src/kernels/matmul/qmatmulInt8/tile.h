@@ -41,9 +41,16 @@ INLINE void int8Pairs(i32v (&sums)[rows][INT8_VECTORS], const Int8Piece<planes, 
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++) {
           u32v values = int8Splat(x[r] + 4 * quad);
+          /* All products of a row before their sums: a processor packs its ports more tightly then. */
+          i16v products[INT8_VECTORS];
 #pragma GCC unroll 4
           for (int v = 0; v < INT8_VECTORS; v++) {
-            pairs[r][v] += dotPairs(weights[v], values);
+            products[v] = dotPairs(weights[v], values);
+            if (LANES == 8) inOrder(products[v]);
+          }
+#pragma GCC unroll 4
+          for (int v = 0; v < INT8_VECTORS; v++) {
+            pairs[r][v] += products[v];
             inOrder(pairs[r][v]);
           }
         }
