@@ -3,7 +3,7 @@ import type { QType } from '../core/qtype.ts'
 import { inferShape, type Shape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import type { Storage } from '../devices/storage.ts'
-import { laidColumns, windowsFit } from '../kernels/conv/conv2dInt8/layout.ts'
+import { keepsOrder, laidColumns, windowsFit } from '../kernels/conv/conv2dInt8/layout.ts'
 import { type Handlers, op } from '../tensor/op.ts'
 import { type ConvOptions, type ConvSizes, checkedConvSizes, convSizeList } from '../tensor/ops/conv.ts'
 import { clamp, relu } from '../tensor/ops/elementwise.ts'
@@ -203,7 +203,7 @@ function laidOut(weight: QTensor, { kernelHeight, kernelWidth }: ConvSizes): [w:
     withoutGradient((): [Tensor, Tensor] => {
       const [outChannels, inGroup] = weight.shape
       const scale = weight.scale('float32').view([outChannels])
-      if (inGroup > 1 && kernelHeight * kernelWidth === 1) return [codeTiles.view(codeTiles.shape), scale]
+      if (keepsOrder(inGroup, kernelHeight, kernelWidth)) return [codeTiles.view(codeTiles.shape), scale]
       const columns = laidColumns(inGroup, kernelHeight, kernelWidth)
       const taps = [outChannels, inGroup, kernelHeight, kernelWidth]
       const order = inGroup > 1 ? [0, 2, 3, 1] : [0, 1, 3, 2]

@@ -17,10 +17,21 @@ struct Conv {
   uint8_t* y;
   Range range;
   int32_t inGroup, outGroup;
-  /* A quad is four channels of a tap, or four rows of a single channel's kernel. */
-  bool byRows;
+  /*
+   * A quad is four channels of a tap; by rows, four rows of a single channel's kernel; by windows, four
+   * neighbours of all that a window sees.
+   */
+  bool byRows, byWindows;
   int32_t quads, wordsPerRow;
+
+  /* Whether bytes of a word are of the same channel, all of whose phases are there together. */
+  bool keepsPhases() const { return byRows || (byWindows && s.kernelHeight * s.kernelWidth > 1); }
 };
+
+/* As in layout.ts. */
+INLINE bool keepsOrder(int32_t inGroup, int32_t taps) {
+  return inGroup > 1 && (taps == 1 || 5 * ceilDivide(inGroup * taps, 4) <= 4 * ceilDivide(inGroup, 4) * taps);
+}
 
 /*
  * What a thread has in its scratch, of which call and block: how many steps are listed, and how many of them

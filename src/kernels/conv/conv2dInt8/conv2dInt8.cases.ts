@@ -174,6 +174,22 @@ const ones: SizedConv[] = [
   { channels: [20, 10], image: [6, 11], kernel: [1, 1], batch: 3, groups: 2 },
 ].map((conv) => sized(conv as Parameters<typeof sized>[0]))
 
+/** Few channels: words of two of them, ones beyond the last, several panels. */
+const windows: SizedConv[] = [
+  { channels: [3, 21], image: [30, 27], kernel: [3, 3], stride: [2, 2], padding: [1, 1] },
+  { channels: [6, 5], image: [21, 40], kernel: [19, 19] },
+  {
+    channels: [10, 6],
+    image: [9, 40],
+    kernel: [2, 3],
+    stride: [1, 3],
+    dilation: [3, 2],
+    groups: 2,
+    batch: 2,
+  },
+  { channels: [2, 7], image: [70, 72], kernel: [1, 2], padding: [0, 1] },
+].map((conv) => sized(conv as Parameters<typeof sized>[0]))
+
 /** Larger kernels: pairs of quads meet all taps, in each phase of a stride. */
 const paired: SizedConv[] = [
   { channels: [36, 9], image: [9, 11], kernel: [3, 3], padding: [1, 1] },
@@ -198,8 +214,11 @@ export const cases: KernelCase[] = [
     int8Case(conv, outputs[0], leastCodes[1 + (i % 2)]),
   ]),
   ...others.slice(0, 4).map((conv) => int8Case(conv, large)),
-  ...ones.flatMap((conv, i) => [int8Case(conv, outputs[i], ['small', -128]), int8Case(conv, outputs[0])]),
-  ...[...ones, ...paired].map((conv) => int8Case(conv, outputs[1], ['level', -128])),
+  ...[...ones, ...windows].flatMap((conv, i) => [
+    int8Case(conv, outputs[i % 4], ['small', -128]),
+    int8Case(conv, outputs[0]),
+  ]),
+  ...[...ones, ...windows, ...paired].map((conv) => int8Case(conv, outputs[1], ['level', -128])),
 ]
 export const benchmarks: KernelCase[] = layers.map((conv, i) =>
   int8Case(conv, outputs[2], leastCodes[i % 6 === 1 ? 0 : 1]),

@@ -1,4 +1,5 @@
 #include "../../quantize/clampInt8/bounds.h"
+#include "phases.h"
 #include "singles.h"
 #include "tile.h"
 
@@ -14,8 +15,8 @@ constexpr int32_t PANEL_WORDS = 1 << 14, BLOCK_POSITIONS = 1 << 11, TASK_CHANNEL
 constexpr int32_t PANEL_WORDS = 1 << 15, BLOCK_POSITIONS = 1 << 12, TASK_CHANNELS = 512;
 #endif
 /*
- * Bytes of a line; all phases of a single channel have four times as many (layout.ts, `windowsFit`). Taps of
- * a panel.
+ * Bytes of a line; all phases of a single channel have four times as many (layout.ts, `windowsFit`), by
+ * windows those of each of two channels twice as many. Taps of a panel.
  */
 constexpr int32_t LINE_BYTES = 1 << 14, STAGED_BYTES = TILE_CHANNELS * 4 * BLOCK_POSITIONS;
 constexpr int32_t SCRATCH_LINES = 4 * (LINE_BYTES + 2 * LINE_STEP), MAX_STEPS = 1 << 12;
@@ -36,8 +37,8 @@ struct ConvScratch {
   SignedTile order[SIGNED_TILES];
   Step sorted[SIGNED_STEPS];
   alignas(64) uint32_t offsetWeights[SIGNED_STEPS * TILE_CHANNELS];
-  /* By rows, of each byte of a word: where its line begins, and in which phase. */
-  Step rowLines[PANEL_WORDS / LINE_STEP];
+  /* Of each byte of a word of a quad, or of a plane by rows. */
+  ByteLine byteLines[4 * PANEL_WORDS / LINE_STEP];
   alignas(64) uint8_t staged[STAGED_BYTES + LINE_STEP];
 };
 
@@ -49,57 +50,42 @@ static_assert(sizeof(SinglesScratch) <= sizeof(Blocks), "it lies there, too");
 /* How a task is cut: positions of a block, words of a plane of its panel, quads of a panel. */
 struct Cut {
   int32_t positions, planeWords, planes, quads;
-  /* Where a window is a pixel, all that a tile meets lies together; else a plane is a line. */
+  /* By windows, all that a tile meets lies together; else a plane is a line. */
   bool byTiles;
 
   Cut(const Conv& c, int32_t wanted) {
     const Line& l = c.line;
     const int32_t phases = l.rowPhases * l.colPhases;
-    const int32_t reach = roundUp(c.byRows ? l.colReach : l.reach, LINE_STEP);
-    planes = c.byRows ? l.colPhases : phases;
+    const int32_t reach = c.byWindows ? 0 : roundUp(c.byRows ? l.colReach : l.reach, LINE_STEP);
+    planes = c.byWindows ? 1 : c.byRows ? l.colPhases : phases;
     const int32_t inPanel = PANEL_WORDS / (planes * c.quads) - reach;
-    const int32_t inLines = (c.byRows ? 4 * LINE_BYTES / phases : LINE_BYTES) - l.reach - 3 * LINE_STEP;
+    const int32_t inPhases = (c.byRows ? 4 : 2) * LINE_BYTES / phases;
+    const int32_t inLines = (c.keepsPhases() ? inPhases : LINE_BYTES) - l.reach - 3 * LINE_STEP;
     positions = (inPanel < inLines ? inPanel : inLines) / LINE_STEP * LINE_STEP;
     if (positions > BLOCK_POSITIONS) positions = BLOCK_POSITIONS;
     if (positions > roundUp(wanted, LINE_STEP)) positions = roundUp(wanted, LINE_STEP);
     if (positions < LINE_STEP) positions = LINE_STEP;
     planeWords = positions + reach;
-    const int32_t taps = c.byRows ? c.s.kernelWidth : c.s.kernelHeight * c.s.kernelWidth;
+    byTiles = c.byWindows;
+    const int32_t taps = c.wordsPerRow / c.quads;
     quads = PANEL_WORDS / (planes * planeWords);
     if (quads > MAX_STEPS / taps) quads = MAX_STEPS / taps;
     if (quads > c.quads) quads = c.quads;
-    byTiles = !c.byRows && planes == 1 && taps == 1;
   }
 
   /* From one tile of the panel of so many quads to the next. */
   size_t tileWords(int32_t quads) const { return byTiles ? (size_t)quads * TILE_PIXELS : TILE_PIXELS; }
 };
 
-/* Bytes of a phase of a line for so many positions. */
-INLINE int32_t phaseBytes(const Line& l, int32_t count) {
-  return roundUp(count + l.reach, LINE_STEP) + LINE_STEP;
-}
-
-/* All phases of a single channel at `count` positions from `first` on. */
-static void fillPhases(const Conv& c, int32_t sample, int32_t channel, int32_t first, int32_t count,
-                       uint8_t* lines) {
-  const Line& l = c.line;
-  const uint8_t* plane = c.x + sample * c.in.sample + channel * c.in.plane;
-  for (int32_t a = 0; a < l.rowPhases; a++) {
-    for (int32_t b = 0; b < l.colPhases; b++, lines += phaseBytes(l, count))
-      fillLine(plane, c.in, c.s, l, a, b, first, count + l.reach, lines);
-  }
-}
-
 /* The panel of a single channel, whose bytes are rows of the kernel; returns what `fillPanel` does. */
 static bool interleaveRows(const Conv& c, const Cut& cut, int32_t count, const uint8_t* phases,
-                           const Step* rowLines, uint32_t* panel) {
+                           const ByteLine* byteLines, uint32_t* panel) {
   const int32_t reach = count + c.line.colReach;
   bool codes = true;
   for (int32_t plane = 0; plane < cut.planes * c.quads; plane++, panel += cut.planeWords) {
     const uint8_t* lines[4];
-    for (int32_t j = 0; j < 4; j++, rowLines++)
-      lines[j] = phases + rowLines->w * phaseBytes(c.line, count) + rowLines->x;
+    for (int32_t j = 0; j < 4; j++, byteLines++)
+      lines[j] = phases + byteLines->phase * phaseBytes(c.line, count) + byteLines->at;
     codes &= interleave(lines, reach, phases + SCRATCH_LINES, TILE_PIXELS, panel);
   }
   return codes;
@@ -111,6 +97,9 @@ static bool interleaveRows(const Conv& c, const Cut& cut, int32_t count, const u
  */
 static bool fillPanel(const Conv& c, const Cut& cut, int32_t sample, int32_t group, int32_t q, int32_t quads,
                       int32_t first, int32_t count, ConvScratch& scratch) {
+  if (c.keepsPhases())
+    return fillWindows(c, sample, group * c.inGroup, q, quads, first, count, scratch.lines, SCRATCH_LINES / 2,
+                       scratch.byteLines, scratch.panel);
   const Line& l = c.line;
   const uint8_t* planes = c.x + sample * c.in.sample + (size_t)group * c.inGroup * c.in.plane;
   const uint8_t *lines[4], *scratchEnd = scratch.lines + SCRATCH_LINES;
@@ -138,23 +127,22 @@ static bool fillPanel(const Conv& c, const Cut& cut, int32_t sample, int32_t gro
 }
 
 /* What the quads of a panel meet; returns how many steps. */
-static int32_t listSteps(const Conv& c, const Cut& cut, int32_t q, int32_t quads, Step* steps, Step* lines) {
+static int32_t listSteps(const Conv& c, const Cut& cut, int32_t q, int32_t quads, Step* steps,
+                         ByteLine* bytes) {
   const Line& l = c.line;
   const ConvSizes& s = c.s;
-  for (int32_t i = 0; c.byRows && i < quads * l.colPhases * 4; i++) {
-    const int32_t row = i / 4 / l.colPhases * 4 + i % 4;
-    const int32_t down = row < s.kernelHeight ? row * s.dilationHeight : 0;
-    lines[i] = {down / s.strideHeight * l.width, down % s.strideHeight * l.colPhases + i / 4 % l.colPhases};
-  }
+  if (c.byRows) listRows(c, quads, bytes);
+  else if (c.keepsPhases()) listTaps(c, q, quads, bytes);
   int32_t count = 0;
-  for (int32_t quad = 0; quad < quads; quad++) {
+  for (; c.byWindows && count < quads; count++) steps[count] = {count * TILE_PIXELS, (q + count) * 16};
+  for (int32_t quad = 0; !c.byWindows && quad < quads; quad++) {
     for (int32_t i = 0; i < (c.byRows ? 1 : s.kernelHeight); i++) {
       for (int32_t j = 0; j < s.kernelWidth; j++) {
         const int32_t down = i * s.dilationHeight, across = j * s.dilationWidth;
         const int32_t rowPlane = quad * (cut.planes / l.colPhases) + down % s.strideHeight;
         const int32_t plane = rowPlane * l.colPhases + across % s.strideWidth;
-        const int32_t place = plane * (cut.byTiles ? TILE_PIXELS : cut.planeWords);
-        steps[count++] = {place + down / s.strideHeight * l.width + across / s.strideWidth,
+        const int32_t place = plane * cut.planeWords + down / s.strideHeight * l.width;
+        steps[count++] = {place + across / s.strideWidth,
                           ((i * s.kernelWidth + j) * c.quads + q + quad) * 16};
       }
     }
@@ -210,10 +198,10 @@ static void convolve(const Conv& c, const Cut& cut, int32_t sample, int32_t grou
       const bool last = q + cut.quads >= c.quads;
       const int32_t quads = last ? c.quads - q : cut.quads;
       if (ready.steps == 0 || cut.quads < c.quads)
-        ready.steps = listSteps(c, cut, q, quads, scratch.steps, scratch.rowLines);
+        ready.steps = listSteps(c, cut, q, quads, scratch.steps, scratch.byteLines);
       if (c.byRows) {
         fillPhases(c, sample, group, at, count, scratch.lines);
-        ready.codes = interleaveRows(c, cut, count, scratch.lines, scratch.rowLines, scratch.panel);
+        ready.codes = interleaveRows(c, cut, count, scratch.lines, scratch.byteLines, scratch.panel);
       } else if (!ready.filled) {
         ready.codes = fillPanel(c, cut, sample, group, q, quads, at, count, scratch);
       }
@@ -261,7 +249,7 @@ static void convolve(const Conv& c, const Cut& cut, int32_t sample, int32_t grou
 static void convolveSingles(const Conv& c, const Cut& cut, int32_t sample, int32_t channel, int32_t channels,
                             int32_t first, int32_t end, const Channel* described, ConvScratch& scratch) {
   const int32_t bytes = c.range.codes ? 1 : 4, panelWords = cut.planes * c.quads * cut.planeWords;
-  const int32_t steps = listSteps(c, cut, 0, c.quads, scratch.steps, scratch.rowLines);
+  const int32_t steps = listSteps(c, cut, 0, c.quads, scratch.steps, scratch.byteLines);
   for (int32_t at = first; at < end; at += cut.positions) {
     const int32_t count = end - at < cut.positions ? end - at : cut.positions;
     const int32_t lineBytes = c.line.rowPhases * c.line.colPhases * phaseBytes(c.line, count);
@@ -276,7 +264,7 @@ static void convolveSingles(const Conv& c, const Cut& cut, int32_t sample, int32
       for (int32_t j = 0; j < some; j++)
         fillPhases(c, sample, channel + i + j, at, count, scratch.lines + j * lineBytes);
       for (int32_t j = 0; j < some; j++)
-        interleaveRows(c, cut, count, scratch.lines + j * lineBytes, scratch.rowLines,
+        interleaveRows(c, cut, count, scratch.lines + j * lineBytes, scratch.byteLines,
                        scratch.panel + j * panelWords);
       for (int32_t j = 0; j < some; j++)
         multiplyRow<1>({scratch.steps, steps, 0, scratch.panel + j * panelWords, TILE_PIXELS, {},
@@ -321,9 +309,10 @@ void conv2dInt8(const uint8_t* x, const float* xScale, const uint8_t* w, const f
   const uint8_t* xEnd = x + batch * inChannels * inPlane;
   Conv c = {s, in, out, Line(s), x, xEnd, w, xScale, wScale, bias, yScale, (uint8_t*)y, range};
   c.inGroup = inChannels / groups, c.outGroup = outChannels / groups;
-  c.byRows = c.inGroup == 1;
-  c.quads = ceilDivide(c.byRows ? kernelHeight : c.inGroup, 4);
-  c.wordsPerRow = c.quads * kernelWidth * (c.byRows ? 1 : kernelHeight);
+  const int32_t taps = kernelHeight * kernelWidth;
+  c.byRows = c.inGroup == 1, c.byWindows = keepsOrder(c.inGroup, taps);
+  c.quads = ceilDivide(c.byRows ? kernelHeight : c.byWindows ? c.inGroup * taps : c.inGroup, 4);
+  c.wordsPerRow = c.quads * (c.byRows ? kernelWidth : c.byWindows ? 1 : taps);
   if (yScale) {
     c.range.inverse = reciprocal(*yScale);
     c.range.low = codeBound(low, c.range.inverse), c.range.high = codeBound(high, c.range.inverse);

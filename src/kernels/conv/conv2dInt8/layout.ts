@@ -2,22 +2,32 @@ import type { ConvSizes } from '../conv2d/sizes.ts'
 
 /*
  * A dot product takes four bytes: four channels of one tap of the kernel; where a group has one channel, four
- * rows of one column. What is missing to a multiple of four is filled up with zeros.
+ * rows of one column; where so few that much would be filled up, four neighbours of a row of the weight. What
+ * is missing to a multiple of four is filled up with zeros.
  *
  *     w [outChannels, inGroup, kernelHeight, kernelWidth]
- *     inGroup > 1    [outChannels, kernelHeight, kernelWidth, inGroup]
+ *     inGroup > 1    [outChannels, kernelHeight, kernelWidth, inGroup], or as w is (`keepsOrder`)
  *     inGroup = 1    [outChannels, kernelWidth, kernelHeight]
  */
 
 const quads = (count: number) => Math.ceil(count / 4) * 4
 
+/** Whether columns stay in the order of the weight: of one tap, and where that saves a fifth of all words. */
+export function keepsOrder(inGroup: number, kernelHeight: number, kernelWidth: number): boolean {
+  const taps = kernelHeight * kernelWidth
+  return inGroup > 1 && (taps === 1 || 5 * quads(inGroup * taps) <= 4 * quads(inGroup) * taps)
+}
+
 /** Columns of a row of the weight as `conv2dInt8` takes it. */
 export function laidColumns(inGroup: number, kernelHeight: number, kernelWidth: number): number {
-  return inGroup === 1 ? kernelWidth * quads(kernelHeight) : kernelHeight * kernelWidth * quads(inGroup)
+  const taps = kernelHeight * kernelWidth
+  if (keepsOrder(inGroup, kernelHeight, kernelWidth)) return quads(inGroup * taps)
+  return inGroup === 1 ? kernelWidth * quads(kernelHeight) : taps * quads(inGroup)
 }
 
 /** Where column k of a row [inGroup, kernelHeight, kernelWidth] lies. */
 export function laidColumn(inGroup: number, kernelHeight: number, kernelWidth: number, k: number): number {
+  if (keepsOrder(inGroup, kernelHeight, kernelWidth)) return k
   const taps = kernelHeight * kernelWidth
   const [channel, tap] = [Math.floor(k / taps), k % taps]
   if (inGroup > 1) return tap * quads(inGroup) + channel

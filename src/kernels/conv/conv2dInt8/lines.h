@@ -117,17 +117,23 @@ static void fillRow(const uint8_t* row, int32_t step, int32_t first, int32_t end
 #endif
   if (i >= count) return;
   if (end < first) end = first;
-  __builtin_memset(to, 0, first);
-  __builtin_memset(to + end, 0, count - end);
+  if (first > 0) __builtin_memset(to, 0, first);
+  if (count > end) __builtin_memset(to + end, 0, count - end);
   if (step == 1) return placeBytes(row + first, end - first, to + first);
-  i = first;
-  typedef uint8_t bytes16 __attribute__((vector_size(16)));
-  for (; step == 2 && i + 16 < end; i += 16) {
-    const bytes16 a = loadAs<bytes16>(row + 2 * i), b = loadAs<bytes16>(row + 2 * i + 16);
-    storeAs(to + i,
-            __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30));
+  if (step == 2 && end - first >= 16) {
+    typedef uint8_t bytes16 __attribute__((vector_size(16)));
+    typedef uint16_t halves8 __attribute__((vector_size(16)));
+    /* Nothing behind the last byte is read: the odd bytes of the second vector are the even ones. */
+    const auto place = [&](ptrdiff_t at) {
+      const bytes16 a = loadAs<bytes16>(row + 2 * at);
+      const bytes16 b = (bytes16)(loadAs<halves8>(row + 2 * at + 15) >> 8);
+      storeAs(to + at,
+              __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30));
+    };
+    for (ptrdiff_t at = first; at + 16 < end; at += 16) place(at);
+    return place(end - 16);
   }
-  for (; i < end; i++) to[i] = row[i * (ptrdiff_t)step];
+  for (i = first; i < end; i++) to[i] = row[i * (ptrdiff_t)step];
 }
 
 /* to [count] = the bytes of phase (a, b) of a plane from `position` on, 0 outside of the image. */
