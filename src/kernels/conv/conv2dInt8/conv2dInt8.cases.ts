@@ -166,10 +166,14 @@ const others: SizedConv[] = [
   { channels: [128, 25], image: [9, 9], kernel: [3, 3], padding: [1, 1] },
 ].map((conv) => sized(conv as Parameters<typeof sized>[0]))
 
-/** Kernels of 1 × 1: several runs of tiles, several panels, tasks that share one, batches joined, groups. */
+/**
+ * Kernels of 1 × 1: several runs of tiles, several panels, tasks that share one, batches joined, groups; of a
+ * last tile a position or two.
+ */
 const ones: SizedConv[] = [
   { channels: [16, 13], image: [25, 25], kernel: [1, 1] },
   { channels: [2100, 6], image: [5, 3], kernel: [1, 1] },
+  { channels: [2100, 8], image: [2, 9], kernel: [1, 1] },
   { channels: [160, 260], image: [7, 7], kernel: [1, 1] },
   { channels: [20, 10], image: [6, 11], kernel: [1, 1], batch: 3, groups: 2 },
 ].map((conv) => sized(conv as Parameters<typeof sized>[0]))

@@ -41,7 +41,8 @@ static void listTaps(const Conv& c, int32_t q, int32_t quads, ByteLine* bytes) {
   const ConvSizes& s = c.s;
   for (int32_t i = 0; i < 4 * quads; i++) {
     const int32_t tap = (4 * q + i) % (s.kernelHeight * s.kernelWidth);
-    const int32_t down = tap / s.kernelWidth * s.dilationHeight, across = tap % s.kernelWidth * s.dilationWidth;
+    const int32_t down = tap / s.kernelWidth * s.dilationHeight;
+    const int32_t across = tap % s.kernelWidth * s.dilationWidth;
     bytes[i] = {down / s.strideHeight * c.line.width + across / s.strideWidth,
                 down % s.strideHeight * c.line.colPhases + across % s.strideWidth};
   }

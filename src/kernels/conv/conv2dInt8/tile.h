@@ -176,10 +176,63 @@ INLINE void multiplyRest(const TileRow& row, int32_t tile, int32_t count) {
   multiplyTiles<channels, vectors, factors>(row, tile, 1, count);
 }
 
+#if LANES == 8
+/* Whether the weights of the channels of a block lie behind each other. */
+INLINE bool together(const TileRow& row) {
+  const int32_t last = TILE_CHANNELS - 1;
+  return row.rows > last && row.channels[last].w == row.channels[0].w + last;
+}
+
+/* Positions of a last tile so few that lanes are better four channels, whose weights lie `together`. */
+constexpr int32_t FEW_POSITIONS = 2;
+
+/* Sums of four channels at so few positions of a tile: two steps at a time. */
+template <Factors factors> OUTLINE void multiplyFew(const TileRow& row, int32_t given, int32_t count) {
+  const SignedTile signedTile = factors == SIGNED ? row.negative.order[given] : SignedTile{given, 0};
+  const size_t tile = signedTile.tile;
+  const Step* steps = factors == SIGNED ? row.negative.steps + tile * row.negative.tileSteps : row.steps;
+  const uint32_t* w = factors == SIGNED ? row.negative.w : row.channels[0].w;
+  const int32_t fit = factors == SIGNED ? signedTile.fit : row.stepCount;
+  for (int32_t at = 0; at < count; at++) {
+    const uint32_t* words = row.words + tile * row.tileWords + at;
+    int32_t* sums = row.sums + tile * row.sumStride + at;
+    i32v dots = {};
+    for (int r = 0; r < TILE_CHANNELS; r++) {
+      dots[r] = !row.first ? sums[r * TILE_PIXELS] : INT8_OFFSET ? row.channels[r].start : 0;
+      if (factors == SIGNED) dots[r] += row.negative.corrections[tile * TILE_PIXELS + at];
+    }
+    const auto each = [&](int32_t from, int32_t to, auto&& dot) {
+      for (int32_t i = from; i < to; i += 2) {
+        /* Without a second step, pixels of zero. */
+        const bool both = i + 1 < to;
+        const Step a = steps[i], b = steps[both ? i + 1 : i];
+        const __m256i x = (__m256i)splat(words[a.x]), y = (__m256i)splat(both ? words[b.x] : 0);
+        dots = dot((u32v)_mm256_blend_epi32(x, y, 0xf0),
+                   (u32v)_mm256_set_m128i(loadAs<__m128i>(w + b.w), loadAs<__m128i>(w + a.w)));
+      }
+    };
+    each(0, fit, [&](u32v pixels, u32v weights) {
+      if constexpr (factors == CODES) return dotCodes(dots, pixels, weights);
+      else if constexpr (factors == SIGNED) return dotCodes(dots, weights, pixels);
+      else return dotInt8(dots, pixels, weights);
+    });
+    each(fit, row.stepCount, [&](u32v pixels, u32v weights) {
+      return dotMagnitudes(dots, magnitudes(pixels), signs(pixels), weights);
+    });
+    for (int r = 0; r < TILE_CHANNELS; r++) sums[r * TILE_PIXELS] = dots[r] + dots[r + TILE_CHANNELS];
+  }
+}
+#endif
+
 template <int channels, Factors factors> INLINE void multiplyRun(const TileRow& row, int32_t count) {
-  const int32_t tiles = count / TILE_PIXELS;
+  const int32_t tiles = count / TILE_PIXELS, rest = count - tiles * TILE_PIXELS;
   if (tiles > 0) multiplyTiles<channels, PIXEL_VECTORS, factors>(row, 0, tiles, count);
-  if (count > tiles * TILE_PIXELS) multiplyRest<channels, PIXEL_VECTORS, factors>(row, tiles, count);
+  if (rest == 0) return;
+#if LANES == 8
+  if constexpr (channels == TILE_CHANNELS)
+    if (rest <= FEW_POSITIONS && together(row)) return multiplyFew<factors>(row, tiles, rest);
+#endif
+  multiplyRest<channels, PIXEL_VECTORS, factors>(row, tiles, count);
 }
 
 /*
