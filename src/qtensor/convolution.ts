@@ -1,12 +1,11 @@
-import { dtypes } from '../core/dtype.ts'
 import type { QType } from '../core/qtype.ts'
-import { inferShape, type Shape } from '../core/shape.ts'
+import { inferShape, type Shape, sameShape } from '../core/shape.ts'
 import type { Device } from '../devices/device.ts'
 import type { Storage } from '../devices/storage.ts'
 import { keepsOrder, laidColumns, windowsFit } from '../kernels/conv/conv2dInt8/layout.ts'
 import { type Handlers, op } from '../tensor/op.ts'
 import { type ConvOptions, type ConvSizes, checkedConvSizes, convSizeList } from '../tensor/ops/conv.ts'
-import { clamp, relu } from '../tensor/ops/elementwise.ts'
+import { addTensors, clamp, relu } from '../tensor/ops/elementwise.ts'
 import { concat, permute } from '../tensor/ops/shape.ts'
 import { keep } from '../tensor/scope.ts'
 import { needsGrad, waitForChanges } from '../tensor/tape.ts'
@@ -31,6 +30,7 @@ interface Factors {
   readonly w: Tensor
   readonly wScale: Tensor
   readonly bias: Tensor | null
+  readonly addend: Tensor | null
   readonly sizes: ConvSizes
 }
 
@@ -40,11 +40,14 @@ interface Limits {
   readonly high: number
 }
 
+const unlimited: Limits = { low: -Infinity, high: Infinity }
+
 /**
  * A convolution of int8 codes that has yet to be computed. It is a float32 tensor to whoever uses it,
  * computed when its memory is first asked for, or before anything that it is computed from is overwritten.
- * What limits its values, and what quantizes them, is taken into that pass, so that no floats lie between a
- * convolution, its ReLU and the codes for the next one.
+ * What is added to it, what limits its values, and what quantizes them, is taken into that pass, so that no
+ * floats lie between a convolution, its ReLU and the codes for the next one, and those of a residual block
+ * are written together with them.
  */
 export class PendingConvolution extends Tensor {
   override readonly handlers: Handlers = pendingOps
@@ -53,51 +56,87 @@ export class PendingConvolution extends Tensor {
   /** Shared until the floats are there. */
   private factors: Factors | null
   private floats: Tensor | null = null
+  /** How many operations use it; undefined: nobody said. */
+  private users: number | undefined
   private readonly stopWaiting: () => void
 
   constructor(factors: Factors, limits: Limits, shape: Shape) {
     super(null, shape, 'float32')
     const share = (tensor: Tensor) => keep(view(tensor, tensor.shape))
-    const { x, xScale, w, wScale, bias, sizes } = factors
+    const { x, xScale, w, wScale, bias, addend, sizes } = factors
     this.home = x.device
     this.limits = limits
     this.factors = {
       ...{ x: share(x), xScale: share(xScale), w: share(w), wScale: share(wScale) },
-      ...{ bias: bias && share(bias), sizes },
+      ...{ bias: bias && share(bias), addend: addend && share(addend.computed()), sizes },
     }
     this.stopWaiting = waitForChanges(() => (this.home.open ? this.computed() : this.forget()))
   }
 
-  /** The same values limited to low … high; undefined where the floats are there. */
+  override usedBy(operations: number): void {
+    this.users = operations
+  }
+
+  /** Its factors, where another operation may be taken into its pass: no one else needs its floats. */
+  private get open(): Factors | null {
+    return (this.users ?? 1) > 1 ? null : this.factors
+  }
+
+  /** Whether something may be added to it: before its values are limited, once. */
+  get takesAddend(): boolean {
+    const { low, high } = this.limits
+    return this.open?.addend === null && low === -Infinity && high === Infinity
+  }
+
+  /** The same values with others added, of the same shape; see `takesAddend`. */
+  plus(addend: Tensor): PendingConvolution | undefined {
+    const { open } = this
+    return open ? new PendingConvolution({ ...open, addend }, unlimited, this.shape) : undefined
+  }
+
+  /** The same values limited to low … high; undefined where the floats are needed. */
   limited(low: number, high: number): PendingConvolution | undefined {
     const within = (bound: number) => Math.max(low, Math.min(high, bound))
     const limits = { low: within(this.limits.low), high: within(this.limits.high) }
-    return this.factors ? new PendingConvolution(this.factors, limits, this.shape) : undefined
+    const { open } = this
+    return open ? new PendingConvolution(open, limits, this.shape) : undefined
   }
 
-  /** The same values as a tensor of another shape; undefined where the floats are there. */
+  /** The same values as a tensor of another shape; undefined where the floats are needed. */
   viewed(shape: Shape): PendingConvolution | undefined {
-    return this.factors ? new PendingConvolution(this.factors, this.limits, shape) : undefined
+    const { open } = this
+    return open ? new PendingConvolution(open, this.limits, shape) : undefined
   }
 
-  /** The codes of the values, by the reciprocal of the scale, whether or not the floats are there. */
+  /**
+   * The codes of the values, by the reciprocal of the scale, whether or not the floats are there. Those are
+   * computed in the same pass where others will ask for them; unless it was said, that is expected of the sum
+   * of a residual block: the next block takes its codes, and adds its floats.
+   */
   quantized(qtype: QType, scale: Tensor): QActivation {
-    const codes = this.factors
-      ? this.compute(this.factors, scale)
-      : encodeRows(this, { scale }, qtype, { reciprocal: true })
+    const { factors, users } = this
+    let codes: Tensor
+    if (factors) {
+      codes = Tensor.empty(this.device, this.shape, 'int8')
+      const several = users === undefined ? factors.addend !== null : users > 1
+      this.compute(factors, several, scale, codes)
+    } else codes = encodeRows(this, { scale }, qtype, { reciprocal: true })
     return new QActivation(qtype, codes, scale.detach())
   }
 
-  private compute({ sizes, ...factors }: Factors, yScale: Tensor | null): Tensor {
-    const y = Tensor.empty(this.device, this.shape, yScale ? 'int8' : 'float32')
-    if (y.numel > 0)
-      this.device.call('conv2dInt8', {
-        ...factors,
-        ...{ yScale, y, yDtype: dtypes[y.dtype].code },
-        ...this.limits,
-        ...sizes,
-      })
-    return y
+  /** Computes the floats, which are kept, the codes by a scale, or both. */
+  private compute(
+    { sizes, ...factors }: Factors,
+    floats: boolean,
+    codeScale: Tensor | null,
+    codes: Tensor | null,
+  ): void {
+    const y = floats ? keep(Tensor.empty(this.device, this.shape)) : null
+    if (this.numel > 0)
+      this.device.call('conv2dInt8', { ...factors, ...this.limits, y, codeScale, codes, ...sizes })
+    if (!y) return
+    this.floats = y
+    this.forget()
   }
 
   override get isMeta(): boolean {
@@ -110,10 +149,7 @@ export class PendingConvolution extends Tensor {
 
   /** Of the floats, computed at the first call. */
   override get storage(): Storage {
-    if (this.factors) {
-      this.floats = keep(this.compute(this.factors, null))
-      this.forget()
-    }
+    if (this.factors) this.compute(this.factors, true, null, null)
     return this.floats?.storage ?? super.storage
   }
 
@@ -132,8 +168,8 @@ export class PendingConvolution extends Tensor {
   private forget(): void {
     this.stopWaiting()
     if (!this.factors) return
-    const { x, xScale, w, wScale, bias } = this.factors
-    for (const tensor of [x, xScale, w, wScale, bias]) tensor?.dispose()
+    const { x, xScale, w, wScale, bias, addend } = this.factors
+    for (const tensor of [x, xScale, w, wScale, bias, addend]) tensor?.dispose()
     this.factors = null
   }
 }
@@ -143,6 +179,7 @@ const pendingOps: Handlers = new Map<unknown, (...args: never[]) => Tensor | und
   [relu, of((x) => x.limited(0, Infinity))],
   [clamp, of((x, low: number, high: number) => x.limited(Math.fround(low), Math.fround(high)))],
   [view, of((x, shape: Shape) => x.viewed(inferShape('view', x.shape, shape)))],
+  [addTensors, summed],
   [
     quantizeActivation,
     of((x, qtype: QType, scale: Tensor) =>
@@ -150,6 +187,18 @@ const pendingOps: Handlers = new Map<unknown, (...args: never[]) => Tensor | und
     ),
   ],
 ])
+
+/** Of two that could take the other, the second: mostly the first is what that was computed from. */
+function summed(a: Tensor, b: Tensor): Tensor | undefined {
+  if (a === b || a.dtype !== b.dtype || !sameShape(a.shape, b.shape)) return undefined
+  for (const [pending, addend] of [
+    [b, a],
+    [a, b],
+  ])
+    if (pending instanceof PendingConvolution && pending.takesAddend)
+      return needsGrad(addend) ? undefined : pending.plus(addend)
+  return undefined
+}
 
 function of<Rest extends readonly unknown[]>(
   handler: (x: PendingConvolution, ...rest: Rest) => Tensor | undefined,
@@ -184,8 +233,8 @@ const conv2dInt8 = op(
     const { batch, outChannels, outHeight, outWidth } = sizes
     const [w, wScale] = laidOut(weight, sizes)
     return new PendingConvolution(
-      { x: x.codes, xScale: x.scale, w, wScale, bias, sizes },
-      { low: -Infinity, high: Infinity },
+      { x: x.codes, xScale: x.scale, w, wScale, bias, addend: null, sizes },
+      unlimited,
       [batch, outChannels, outHeight, outWidth],
     )
   },

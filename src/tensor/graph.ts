@@ -101,6 +101,8 @@ export class Graph {
   readonly constants: readonly GraphNode[]
   /** What the model gives, as it gives it, with references in the place of tensors. */
   readonly output: unknown
+  /** The nodes of what it gives. */
+  private readonly given: ReadonlySet<GraphNode>
   /** What is used last by each operation. */
   private readonly lastUsed: ReadonlyMap<GraphNode, readonly GraphNode[]>
 
@@ -110,9 +112,9 @@ export class Graph {
     this.parameters = parts.parameters
     this.constants = parts.constants
     this.output = parts.output
-    const given = nodesIn(this.output)
+    this.given = nodesIn(this.output)
     const last = new Map<GraphNode, GraphNode[]>(this.nodes.map((node) => [node, []]))
-    for (const node of this.nodes) if (!given.has(node)) last.get(node.users.at(-1) ?? node)?.push(node)
+    for (const node of this.nodes) if (!this.given.has(node)) last.get(node.users.at(-1) ?? node)?.push(node)
     this.lastUsed = last
   }
 
@@ -131,8 +133,8 @@ export class Graph {
           one instanceof Reference ? (values.get(one.node)?.[one.output] ?? one.node.held) : one
         for (const node of this.nodes) {
           const given = heldIn(node.operation?.(...(mapHeld(node.args, heldBy) as never[])))
-          // What waits until it is used is computed once for all who use it.
-          if (node.users.length > 1) for (const one of given) if (one instanceof Tensor) one.computed()
+          const users = node.users.length + (this.given.has(node) ? 1 : 0)
+          for (const one of given) if (one instanceof Tensor) one.usedBy(users)
           values.set(node, given)
           for (const used of this.lastUsed.get(node) ?? []) {
             for (const owned of ownedIn(values.get(used))) release(owned)

@@ -56,6 +56,11 @@ export class PendingRows<Inputs extends readonly Tensor[] = readonly Tensor[]> e
     return true
   }
 
+  /** For several they are computed once, as floats. */
+  override usedBy(operations: number): void {
+    if (operations > 1) this.computed()
+  }
+
   override get isMeta(): boolean {
     return false
   }

@@ -135,6 +135,9 @@ export class Tensor implements Region {
     return this.memory
   }
 
+  /** Says how many operations use it, to a kind that waits until it is used: all of them together. */
+  usedBy(_operations: number): void {}
+
   /** Itself, computed by now where it is of a kind that waits until it is used. */
   computed(): this {
     return this

@@ -22,6 +22,7 @@ import { QActivation } from '../../src/qtensor/activation.ts'
 import { QTensor } from '../../src/qtensor/qtensor.ts'
 import { scope } from '../../src/tensor/scope.ts'
 import { Tensor } from '../../src/tensor/tensor.ts'
+import { kernelsOf } from '../kernelsOf.ts'
 
 const device = openDevice('cpu', { threads: 2 })
 after(() => device.close())
@@ -185,8 +186,55 @@ test('compiled it gives the same, and codes lie between the layers', async () =>
     const y = await scope(() => model.forward(input)).toNumbers()
     assert.deepEqual([...(await (compiled.run(input) as Tensor).toNumbers())], [...y])
   }
-  // The input is quantized, what is added, and each sum; 9 convolutions, 2 sums.
-  assert.equal(compiled.length, 15)
+  // The input is quantized; 9 convolutions do all else.
+  assert.equal(compiled.length, 10)
+})
+
+test('compiled blocks that limit what they add up do so in the passes of their convolutions', async () => {
+  let want = waves([2, 3, 32, 32])
+  const x = waves([2, 3, 32, 32])
+  const resnet = initialize(new ResNet20(), device, { seed: 3 })
+  resnet.eval()
+  foldBatchNorm(resnet)
+  const model = await inIntegers(resnet, x)
+  const y = await scope(() => model.forward(x)).toNumbers()
+  const ran = kernelsOf(device, () => {
+    using compiled = compile(model, [x])
+    want = compiled.run(x) as Tensor
+  })
+  assert.deepEqual([...(await want.toNumbers())], [...y])
+  assert.deepEqual(
+    ran.filter((kernel) => ['binary', 'unary', 'clamp'].includes(kernel)),
+    [],
+  )
+})
+
+/** What is between both layers is given, too. */
+class Both extends Module {
+  first = new Conv2d(3, 8, 1)
+  second = new Conv2d(8, 4, 1)
+
+  forward(x: Tensor): Tensor {
+    return scope(() => this.second.forward(this.first.forward(x)))
+  }
+
+  both(x: Tensor): Tensor[] {
+    return scope(() => {
+      const y = this.first.forward(x)
+      return [y, this.second.forward(y)]
+    })
+  }
+}
+
+test('what a compiled model gives and computes with is computed once', async () => {
+  const x = waves([2, 3, 9, 8])
+  const model = await inIntegers(initialize(new Both(), device, { seed: 5 }), x)
+  const want = scope(() => model.both(x))
+  model.forward = model.both as unknown as Both['forward']
+  using compiled = compile(model, [x])
+  const given = compiled.run(x) as unknown as Tensor[]
+  for (const [i, y] of given.entries()) assert.deepEqual(await y.readBytes(), await want[i].readBytes())
+  assert.equal(compiled.length, 3)
 })
 
 test('what no kernel of integers takes is computed in floats', async () => {

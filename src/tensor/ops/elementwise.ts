@@ -29,7 +29,8 @@ function binary(name: keyof typeof binaryOps, a: Tensor, b: Tensor): Tensor {
   return y
 }
 
-const addTensors = op(
+/** y = a + b of two tensors: what `add` calls for them. */
+export const addTensors = op(
   'add(a, b)',
   (a: Tensor, b: Tensor): Tensor => binary('add', a, b),
   ({ dy, needs }, a, b) => [needs(a) ? sumTo(dy, a.shape) : null, needs(b) ? sumTo(dy, b.shape) : null],

@@ -13,9 +13,9 @@ struct Conv {
   Layout in, out;
   Line line;
   const uint8_t *x, *xEnd, *w;
-  const float *xScale, *wScale, *bias, *yScale;
-  uint8_t* y;
+  const float *xScale, *wScale, *bias;
   Range range;
+  Outputs to;
   int32_t inGroup, outGroup;
   /*
    * A quad is four channels of a tap; by rows, four rows of a single channel's kernel; by windows, four

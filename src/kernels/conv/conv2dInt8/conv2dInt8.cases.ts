@@ -1,6 +1,6 @@
-import { dtypes } from '../../../core/dtype.ts'
 import type { Random } from '../../../core/random.ts'
 import type { KernelArg, KernelCase } from '../../case.ts'
+import { specials } from '../../inputs.ts'
 import { tileByteLength, tilePack } from '../../layout/tilePack/tilePack.ts'
 import { convs, type SizedConv, sized } from '../conv2d/conv2d.cases.ts'
 import { laidColumn, laidColumns } from './layout.ts'
@@ -8,6 +8,9 @@ import { laidColumn, laidColumns } from './layout.ts'
 /** What is done with the sums. */
 interface Output {
   withBias: boolean
+  /** What is added to them: values as large as they are, or special ones among those. */
+  addend?: 'values' | 'specials'
+  floats: boolean
   codes: boolean
   range: [low: number, high: number]
   /** What the scale of the codes is multiplied by, if anything. */
@@ -15,10 +18,19 @@ interface Output {
 }
 
 const outputs: Output[] = [
-  { withBias: true, codes: true, range: [-Infinity, Infinity] },
-  { withBias: false, codes: false, range: [-Infinity, Infinity] },
-  { withBias: true, codes: true, range: [0, 6] },
-  { withBias: true, codes: false, range: [0, Infinity] },
+  { withBias: true, floats: false, codes: true, range: [-Infinity, Infinity] },
+  { withBias: false, floats: true, codes: false, range: [-Infinity, Infinity] },
+  { withBias: true, floats: false, codes: true, range: [0, 6] },
+  { withBias: true, floats: true, codes: false, range: [0, Infinity] },
+]
+/** Floats and codes, and sums with what was there before. */
+const residuals: Output[] = [
+  { withBias: true, addend: 'values', floats: true, codes: true, range: [-Infinity, Infinity] },
+  { withBias: true, addend: 'specials', floats: true, codes: true, range: [1, Infinity] },
+  { withBias: true, addend: 'values', floats: false, codes: true, range: [0, Infinity] },
+  { withBias: false, addend: 'values', floats: true, codes: false, range: [-4, 6] },
+  { withBias: true, floats: true, codes: true, range: [0, 6] },
+  { withBias: true, addend: 'specials', floats: false, codes: true, range: [-Infinity, Infinity] },
 ]
 /** Values that are too large for int32 as codes, before they are limited. */
 const large: Output = { ...outputs[0], scale: 1e-11 }
@@ -88,12 +100,14 @@ function int8Case(
 ): KernelCase {
   const { name, sizes, counts, operations } = conv
   const [x, w, y] = counts
-  const { withBias, codes, range, scale = 1 } = output
+  const { withBias, addend, floats, codes, range, scale = 1 } = output
   const [outChannels, taps] = [sizes[4], sizes[7] * sizes[8]]
   const columns = laidColumns(sizes[1] / sizes[15], sizes[7], sizes[8])
   const last = range[1] === Infinity ? '' : ` to ${range[1]}`
-  const limits = range[0] === 0 ? ` from 0${last}` : ''
-  const made = `${scale < 1 ? ' large' : ''}${codes ? ' codes' : ''}${limits}`
+  const limits = range[0] > -Infinity ? ` from ${range[0]}${last}` : ''
+  const given = `${floats && codes ? ' floats and' : ''}${codes ? ' codes' : ''}`
+  const made = `${addend ? ` ${addend} added` : ''}${scale < 1 ? ' large' : ''}${given}${limits}`
+  const codeScale = scale * 0.03 * Math.sqrt((sizes[1] / sizes[15]) * taps)
   const pixels = typeof leastPixel === 'number' ? `pixels from ${leastPixel}` : `${leastPixel} pixels`
   return {
     name: `${name} ${pixels}${withBias ? ' bias' : ''}${made}`,
@@ -110,18 +124,19 @@ function int8Case(
       ),
       Float32Array.from({ length: outChannels }, () => 0.002 * (1 + random.uniform())),
       withBias ? Float32Array.from({ length: outChannels }, () => random.normal()) : null,
-      codes ? Float32Array.of(scale * 0.03 * Math.sqrt((sizes[1] / sizes[15]) * taps)) : null,
-      codes ? new Int8Array(y) : new Float32Array(y),
-      dtypes[codes ? 'int8' : 'float32'].code,
+      addend ? addends(random, y, 40 * codeScale, addend === 'specials') : null,
       ...range,
+      floats ? new Float32Array(y) : null,
+      codes ? Float32Array.of(codeScale) : null,
+      codes ? new Uint8Array(y) : null,
       ...sizes,
     ],
     tolerance: () => 'exact',
-    work: { operations, bytes: x + w + y },
+    work: { operations, bytes: x + w + y * ((addend ? 4 : 0) + (floats ? 4 : 0) + (codes ? 1 : 0)) },
     defects: {
       // Of one channel all values may lie at a bound.
       ...(y > 8 &&
-        range[0] !== 0 &&
+        range[0] === -Infinity &&
         scale === 1 && {
           'a bit of the first channel': (args: KernelArg[]) =>
             args.with(
@@ -130,13 +145,21 @@ function int8Case(
             ),
         }),
       ...(y > 8 && withBias && { 'bias forgotten': (args: KernelArg[]) => args.with(4, null) }),
-      ...(y > 30 && range[0] === 0 && { 'no range': (args: KernelArg[]) => args.with(8, -Infinity) }),
+      ...(y > 30 && addend && { 'nothing added': (args: KernelArg[]) => args.with(5, null) }),
+      ...(y > 30 && range[0] > -Infinity && { 'no range': (args: KernelArg[]) => args.with(6, -Infinity) }),
       ...(x > 1 &&
         y > 30 && {
-          'one pixel of padding more': (args: KernelArg[]) => args.with(22, (args[22] as number) + 1),
+          'one pixel of padding more': (args: KernelArg[]) => args.with(23, (args[23] as number) + 1),
         }),
     },
   }
+}
+
+/** Values of the normal distribution; or every fifth a special one. */
+function addends(random: Random, count: number, deviation: number, special: boolean): Float32Array {
+  return Float32Array.from({ length: count }, (_, i) =>
+    special && i % 5 === 0 ? specials[(i / 5) % specials.length] : deviation * random.normal(),
+  )
 }
 
 /**
@@ -223,6 +246,10 @@ export const cases: KernelCase[] = [
     int8Case(conv, outputs[0]),
   ]),
   ...[...ones, ...windows, ...paired].map((conv) => int8Case(conv, outputs[1], ['level', -128])),
+  ...[...convs, ...others, ...ones, ...windows].flatMap((conv, i) => [
+    int8Case(conv, residuals[i % 6], leastCodes[i % 3]),
+    int8Case(conv, residuals[(i + 1) % 6]),
+  ]),
 ]
 export const benchmarks: KernelCase[] = layers.map((conv, i) =>
   int8Case(conv, outputs[2], leastCodes[i % 6 === 1 ? 0 : 1]),

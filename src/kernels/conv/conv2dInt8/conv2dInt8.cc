@@ -1,6 +1,7 @@
 #include "../../quantize/clampInt8/bounds.h"
 #include "phases.h"
 #include "singles.h"
+#include "staged.h"
 #include "tile.h"
 
 namespace LOWBIT_ISA {
@@ -62,6 +63,8 @@ struct Cut {
     const int32_t inPhases = (c.byRows ? 4 : 2) * LINE_BYTES / phases;
     const int32_t inLines = (c.keepsPhases() ? inPhases : LINE_BYTES) - l.reach - 3 * LINE_STEP;
     positions = (inPanel < inLines ? inPanel : inLines) / LINE_STEP * LINE_STEP;
+    const int32_t staged = STAGED_BYTES / (TILE_CHANNELS * stagedBytesOf(c)) / LINE_STEP * LINE_STEP;
+    if (positions > staged) positions = staged;
     if (positions > BLOCK_POSITIONS) positions = BLOCK_POSITIONS;
     if (positions > roundUp(wanted, LINE_STEP)) positions = roundUp(wanted, LINE_STEP);
     if (positions < LINE_STEP) positions = LINE_STEP;
@@ -160,37 +163,13 @@ static int32_t pairPanel(const Conv& c, const Cut& cut, int32_t steps, int32_t q
                    cut.planes, cut.planeWords, count + c.line.reach, scratch.sorted);
 }
 
-/* Rows of the output at `count` positions from `first` on, of so many bytes each, out of those positions. */
-static void placeRows(const Conv& c, const uint8_t* from, int32_t first, int32_t count, int32_t bytes,
-                      uint8_t* y) {
-  int32_t row = first / c.line.width, col = first - row * c.line.width;
-#if LANES == 16
-  if (col == 0 && c.s.outWidth * bytes <= 64) {
-    const uint64_t mask = firstBytes(c.s.outWidth * bytes);
-    uint8_t* to = y + row * c.out.row * bytes;
-    const size_t step = c.out.row * bytes, used = c.line.width * bytes;
-    withVector(c.s.outWidth * bytes, [&](auto vector) {
-      for (; count >= c.s.outWidth; count -= c.line.width, from += used, to += step, row++)
-        vector.store(mask, from, to);
-    });
-  }
-#endif
-  for (; count > 0; col = 0, row++) {
-    const int32_t run = c.line.width - col < count ? c.line.width - col : count;
-    const int32_t used = c.s.outWidth - col < run ? c.s.outWidth - col : run;
-    if (used > 0) placeBytes(from, used * bytes, y + (row * c.out.row + col) * bytes);
-    from += run * bytes;
-    count -= run;
-  }
-}
-
 /* `rows` channels of a group, from `channel` on, at the positions from `first` to before `end`. */
 static void convolve(const Conv& c, const Cut& cut, int32_t sample, int32_t group, int32_t channel,
                      int32_t rows, int32_t first, int32_t end, const Channel* channels, Ready& ready,
                      ConvScratch& scratch) {
-  const int32_t bytes = c.range.codes ? 1 : 4, step = rows == 1 ? 1 : TILE_CHANNELS;
-  const size_t plane = c.out.plane * bytes;
-  uint8_t* y = c.y + (sample * c.out.sample + channel * c.out.plane) * bytes;
+  const int32_t step = rows == 1 ? 1 : TILE_CHANNELS;
+  const Outputs outputs = c.to.at(sample * c.out.sample + channel * c.out.plane);
+  const Outputs staged = stagedOutputs(c, scratch.staged, TILE_CHANNELS * cut.positions);
   for (int32_t at = first; at < end; at += cut.positions) {
     const int32_t count = end - at < cut.positions ? end - at : cut.positions, row = at / c.line.width;
     const bool whole = c.line.width == c.s.outWidth && (at + count - 1) / c.line.width == row;
@@ -219,24 +198,26 @@ static void convolve(const Conv& c, const Cut& cut, int32_t sample, int32_t grou
         negative = {scratch.order, scratch.sorted, cut.byTiles ? (size_t)steps : 0, scratch.corrections,
                     scratch.offsetWeights};
       for (int32_t m = 0; m < rows; m += step) {
-        uint8_t* to = y + m * plane;
+        const Outputs to = outputs.at(m * c.out.plane);
+        const Outputs place = whole ? to.at(row * c.out.row + at - row * c.line.width) : staged;
         const int32_t some = rows - m < step ? rows - m : step;
-        uint8_t* place = whole ? to + (row * c.out.row + at - row * c.line.width) * bytes : scratch.staged;
         /* Of several panels, sums of all channels wait for the next. */
         const bool alone = q == 0 && last;
         int32_t* sums = scratch.sums + (alone ? 0 : m * TILE_PIXELS);
         const size_t sumStride = (size_t)(alone ? step : roundUp(rows, step)) * TILE_PIXELS;
-        const size_t stride = whole ? plane : (size_t)cut.positions * bytes;
+        const size_t stride = whole ? c.out.plane : (size_t)cut.positions;
+        const int32_t placed = last && !whole ? some : 0;
         const TileRow tiles = {pairs ? scratch.sorted : scratch.steps, steps, pairs ? ready.paired : 0,
                                scratch.panel, tileWords, negative, channels + m, some, q == 0, last,
                                sums, sumStride, c.range, place, stride};
         if (negative.order)
           offsetWeights(scratch.steps, steps, channels + m, some, scratch.offsetWeights);
+        for (int32_t r = 0; r < placed; r++)
+          stageAddend(c, to.at(r * c.out.plane), at, count, staged.at(r * stride));
         if (step == 1) multiplyRow<1>(tiles, count);
         else multiplyRow<TILE_CHANNELS>(tiles, count);
-        if (whole || !last) continue;
-        for (int32_t r = 0; r < some; r++)
-          placeRows(c, scratch.staged + r * cut.positions * bytes, at, count, bytes, to + r * plane);
+        for (int32_t r = 0; r < placed; r++)
+          placeStaged(c, staged.at(r * stride), at, count, to.at(r * c.out.plane));
       }
     }
   }
@@ -248,12 +229,12 @@ static void convolve(const Conv& c, const Cut& cut, int32_t sample, int32_t grou
  */
 static void convolveSingles(const Conv& c, const Cut& cut, int32_t sample, int32_t channel, int32_t channels,
                             int32_t first, int32_t end, const Channel* described, ConvScratch& scratch) {
-  const int32_t bytes = c.range.codes ? 1 : 4, panelWords = cut.planes * c.quads * cut.planeWords;
+  const int32_t panelWords = cut.planes * c.quads * cut.planeWords;
   const int32_t steps = listSteps(c, cut, 0, c.quads, scratch.steps, scratch.byteLines);
   for (int32_t at = first; at < end; at += cut.positions) {
     const int32_t count = end - at < cut.positions ? end - at : cut.positions;
     const int32_t lineBytes = c.line.rowPhases * c.line.colPhases * phaseBytes(c.line, count);
-    const int32_t stagedBytes = count * bytes;
+    const int32_t stagedBytes = count * stagedBytesOf(c);
     int32_t together = PANEL_WORDS / panelWords;
     if (together > 4 * LINE_BYTES / lineBytes) together = 4 * LINE_BYTES / lineBytes;
     if (together > STAGED_BYTES / stagedBytes) together = STAGED_BYTES / stagedBytes;
@@ -266,14 +247,17 @@ static void convolveSingles(const Conv& c, const Cut& cut, int32_t sample, int32
       for (int32_t j = 0; j < some; j++)
         interleaveRows(c, cut, count, scratch.lines + j * lineBytes, scratch.byteLines,
                        scratch.panel + j * panelWords);
+      const Outputs staged = stagedOutputs(c, scratch.staged, some * count);
+      const Outputs to = c.to.at(sample * c.out.sample + (channel + i) * c.out.plane);
+      for (int32_t j = 0; j < some; j++)
+        stageAddend(c, to.at(j * c.out.plane), at, count, staged.at(j * count));
       for (int32_t j = 0; j < some; j++)
         multiplyRow<1>({scratch.steps, steps, 0, scratch.panel + j * panelWords, TILE_PIXELS, {},
                         described + i + j, 1, true, true, scratch.sums, TILE_PIXELS, c.range,
-                        scratch.staged + j * stagedBytes, 0},
+                        staged.at(j * count), 0},
                        count);
-      uint8_t* y = c.y + (sample * c.out.sample + (channel + i) * c.out.plane) * bytes;
-      for (int32_t j = 0; j < some; j++, y += c.out.plane * bytes)
-        placeRows(c, scratch.staged + j * stagedBytes, at, count, bytes, y);
+      for (int32_t j = 0; j < some; j++)
+        placeStaged(c, staged.at(j * count), at, count, to.at(j * c.out.plane));
     }
   }
 }
@@ -284,9 +268,9 @@ static void convolveSingles(const Conv& c, const Cut& cut, int32_t sample, int32
  * or of its channels.
  */
 void conv2dInt8(const uint8_t* x, const float* xScale, const uint8_t* w, const float* wScale,
-                const float* bias, const float* yScale, void* y, int32_t, float low, float high,
-                int32_t batch, int32_t inChannels,
-                int32_t inHeight, int32_t inWidth, int32_t outChannels, int32_t outHeight, int32_t outWidth,
+                const float* bias, const float* addend, float low, float high, float* y,
+                const float* codeScale, uint8_t* codes, int32_t batch, int32_t inChannels, int32_t inHeight,
+                int32_t inWidth, int32_t outChannels, int32_t outHeight, int32_t outWidth,
                 int32_t kernelHeight, int32_t kernelWidth, int32_t strideHeight, int32_t strideWidth,
                 int32_t paddingHeight, int32_t paddingWidth, int32_t dilationHeight, int32_t dilationWidth,
                 int32_t groups) {
@@ -305,19 +289,17 @@ void conv2dInt8(const uint8_t* x, const float* xScale, const uint8_t* w, const f
     out = {out.sample, outPlane, rows > 1 ? out.sample : outPlane, rows, (int32_t)outPlane};
     s.batch = batch / rows, s.outHeight = rows, s.outWidth = (int32_t)outPlane;
   }
-  const Range range = {low, high, yScale != nullptr, 1, false};
+  const float inverse = codes ? reciprocal(*codeScale) : 1;
+  const Range range = {low, high, inverse, codeBound(low, inverse), codeBound(high, inverse),
+                       codes && !y && !addend};
   const uint8_t* xEnd = x + batch * inChannels * inPlane;
-  Conv c = {s, in, out, Line(s), x, xEnd, w, xScale, wScale, bias, yScale, (uint8_t*)y, range};
+  Conv c = {s, in, out, Line(s), x, xEnd, w, xScale, wScale, bias, range, {y, codes, addend}};
   c.inGroup = inChannels / groups, c.outGroup = outChannels / groups;
   const int32_t taps = kernelHeight * kernelWidth;
   c.byRows = c.inGroup == 1, c.byWindows = keepsOrder(c.inGroup, taps);
   c.quads = ceilDivide(c.byRows ? kernelHeight : c.byWindows ? c.inGroup * taps : c.inGroup, 4);
   c.wordsPerRow = c.quads * (c.byRows ? kernelWidth : c.byWindows ? 1 : taps);
-  if (yScale) {
-    c.range.inverse = reciprocal(*yScale);
-    c.range.low = codeBound(low, c.range.inverse), c.range.high = codeBound(high, c.range.inverse);
-    c.range.fits = fitIntegers(c);
-  }
+  if (LANES == 8 && c.range.codesAlone) c.range.codesAlone = fitIntegers(c);
   const int32_t wholes = s.batch * groups, tiles = ceilDivide(c.line.count, TILE_PIXELS);
   /*
    * Some five microseconds are worth a task: in clock cycles of a register of 64 bytes, products and what
@@ -330,7 +312,7 @@ void conv2dInt8(const uint8_t* x, const float* xScale, const uint8_t* w, const f
   const int32_t most = cycles < 80000.0 * threads ? (int32_t)(cycles / 20000) : 4 * threads;
   const int32_t wanted = threads == 1 || most < 2 ? 1 : roundUp(most, threads);
 #if LANES == 8
-  if (c.byRows && !singlePixels && c.range.fits && readsRows(s)) return convolveRows(c, wanted);
+  if (c.byRows && !singlePixels && c.range.codesAlone && readsRows(s)) return convolveRows(c, wanted);
 #endif
   const int32_t parts = ceilDivide(wanted, wholes);
   const int32_t partTiles = parts > 1 && tiles >= 4 * parts ? evenPart(tiles, parts, threads) : tiles;

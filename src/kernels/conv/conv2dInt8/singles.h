@@ -253,11 +253,12 @@ static void convolveRows(const Conv& c, int32_t wanted) {
     const int32_t steps = s.kernelHeight * rowWords(s);
     const int32_t from = task * together, stop = from + together < all ? from + together : all;
     int32_t tile = -1, waiting = 0, used = 0;
+    const CodeLimits limits(c.range);
     /* Behind a channel its sums are the next one's, which may be written over. */
     const auto finish = [&](const uint8_t* end) {
       for (int32_t i = 0; i < waiting; i++) {
         const WaitingSums& some = scratch.waiting[i];
-        finishRun(some.channel, c.range, some.sums, TILE_PIXELS, some.count, some.to, end - some.to);
+        finishCodes(some.channel, limits, some.sums, TILE_PIXELS, some.count, some.to, end - some.to);
       }
       waiting = used = 0;
     };
@@ -265,7 +266,7 @@ static void convolveRows(const Conv& c, int32_t wanted) {
     int32_t member = channel % c.outGroup;
     RowsSeen seen = {};
     const uint8_t* x = c.x + plane / c.outGroup * c.in.plane;
-    uint8_t* y = c.y + plane * c.out.plane + strip * stripRows * c.out.row;
+    uint8_t* y = c.to.codes + plane * c.out.plane + strip * stripRows * c.out.row;
     for (int32_t i = from; i < stop; i++) {
       const int32_t row = strip * stripRows, left = s.outHeight - row;
       const int32_t rows = left < stripRows ? left : stripRows;

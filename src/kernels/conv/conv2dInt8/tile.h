@@ -52,8 +52,8 @@ struct TileRow {
   int32_t* sums;
   size_t sumStride; /* from tile to tile */
   Range range;
-  uint8_t* to;
-  size_t plane; /* bytes from channel to channel */
+  Outputs to;
+  size_t plane; /* from channel to channel */
 };
 
 /*
@@ -62,13 +62,24 @@ struct TileRow {
  */
 constexpr bool FINISHES_RUNS = LANES == 8;
 
-/* The values of a channel at `count` positions of a tile. */
+/* Apart from where sums are made: it is long. */
+OUTLINE void finishSums(Channel channel, Range range, const int32_t* sums, int32_t count, Outputs to) {
+  finishValues(channel, range, sums, 0, count, to);
+}
+
+/* What the sums of a channel become at `count` positions of a tile. */
 template <int vectors>
 INLINE void finishTile(const i32v (&sums)[vectors], const Channel& channel, const Range& range, int32_t count,
-                       uint8_t* to) {
-  f32v values[vectors];
-  for (int v = 0; v < vectors; v++) values[v] = convert(sums[v]) * channel.factor + channel.bias;
-  storeValues(values, range, count, to);
+                       const Outputs& to) {
+  if (range.codesAlone) {
+    f32v units[vectors];
+    for (int v = 0; v < vectors; v++)
+      units[v] = (convert(sums[v]) * channel.factor + channel.bias) * range.inverse;
+    return storeNearest(units, range.least, range.most, count, to.codes);
+  }
+  alignas(64) int32_t tile[TILE_PIXELS] = {};
+  for (int v = 0; v < vectors; v++) store(tile + v * LANES, sums[v]);
+  finishSums(channel, range, tile, count < vectors * LANES ? count : vectors * LANES, to);
 }
 
 /* Sums of so many channels at `tiles` tiles of a run, from `first` on, of so many vectors. */
@@ -160,8 +171,7 @@ OUTLINE void multiplyTiles(const TileRow& given, int32_t first, int32_t tiles, i
         for (int v = 0; v < vectors; v++) store(sums + (r * PIXEL_VECTORS + v) * LANES, dots[r][v]);
       } else if (r < rows) {
         const int32_t at = tile * TILE_PIXELS;
-        finishTile(dots[r], row.channels[r], row.range, count - at,
-                   row.to + r * row.plane + at * (row.range.codes ? 1 : 4));
+        finishTile(dots[r], row.channels[r], row.range, count - at, row.to.at(r * row.plane + at));
       }
     }
   }
@@ -235,30 +245,21 @@ template <int channels, Factors factors> INLINE void multiplyRun(const TileRow& 
   multiplyRest<channels, PIXEL_VECTORS, factors>(row, tiles, count);
 }
 
-/*
- * Values of a channel at `count` positions of a run. Of codes so many bytes may be written as there is `room`
- * for: whatever lies behind them is written later.
- */
-static void finishRun(Channel channel, Range range, const int32_t* sums, size_t sumStride, int32_t count,
-                      uint8_t* to, ptrdiff_t room) {
+/* What the sums of a run of `count` positions become, channel by channel. */
+OUTLINE void finishRun(const TileRow& given, int32_t count) {
+  const TileRow row = given;
 #if LANES == 8
-  if (range.codes && range.fits) {
-    const CodeLimits codes(range);
-    for (int32_t at = 0; at < count; at += 2 * TILE_PIXELS, sums += 2 * sumStride) {
-      /* The second tile may be what was there before: it is not stored. */
-      const __m256i whole = wholeValues(sums, channel, codes);
-      const __m256i next = wholeValues(sums + sumStride, channel, codes);
-      storeCodes(pairCodes(whole, next, codes), room - at < 32 ? count - at : 32, to + at);
-    }
+  if (row.range.codesAlone) {
+    const CodeLimits limits(row.range);
+    for (int r = 0; r < row.rows; r++)
+      finishCodes(row.channels[r], limits, row.sums + r * TILE_PIXELS, row.sumStride, count,
+                  row.to.codes + r * row.plane, count);
     return;
   }
 #endif
-  const int32_t bytes = range.codes ? 1 : 4;
-  for (int32_t at = 0; at < count; at += TILE_PIXELS, sums += sumStride) {
-    i32v tile[PIXEL_VECTORS];
-    for (int v = 0; v < PIXEL_VECTORS; v++) tile[v] = load(sums + v * LANES);
-    finishTile(tile, channel, range, count - at, to + at * bytes);
-  }
+  for (int r = 0; r < row.rows; r++)
+    finishValues(row.channels[r], row.range, row.sums + r * TILE_PIXELS, row.sumStride, count,
+                 row.to.at(r * row.plane));
 }
 
 template <int channels> static void multiplyRow(TileRow row, int32_t count) {
@@ -271,12 +272,10 @@ template <int channels> static void multiplyRow(TileRow row, int32_t count) {
     } else {
       multiplyRun<channels, ANY_FACTORS>(row, some);
     }
-    for (int r = 0; FINISHES_RUNS && row.last && r < row.rows; r++)
-      finishRun(row.channels[r], row.range, row.sums + r * TILE_PIXELS, row.sumStride, some,
-                row.to + r * row.plane, some);
+    if (FINISHES_RUNS && row.last) finishRun(row, some);
     row.words += RUN_TILES * row.tileWords;
     if (!row.first || !row.last) row.sums += RUN_TILES * row.sumStride;
-    row.to += run * (row.range.codes ? 1 : 4);
+    row.to = row.to.at(run);
     if (!row.negative.order) continue;
     row.negative.order += RUN_TILES, row.negative.corrections += run;
     row.negative.steps += RUN_TILES * row.negative.tileSteps;
