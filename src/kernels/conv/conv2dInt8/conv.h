@@ -33,14 +33,20 @@ INLINE bool keepsOrder(int32_t inGroup, int32_t taps) {
   return inGroup > 1 && (taps == 1 || 5 * ceilDivide(inGroup * taps, 4) <= 4 * ceilDivide(inGroup, 4) * taps);
 }
 
+/* Where the steps of a panel end that are added up by eights and by twos; all others follow. */
+struct StepGroups {
+  int32_t eights, twos;
+};
+
 /*
  * What a thread has in its scratch, of which call and block: how many steps are listed, and how many of them
- * are paired; whether the panel is there, with sums of its negative pixels; whether it has none of those.
+ * are grouped; whether the panel is there, with sums of its negative pixels; whether it has none of those.
  */
 struct Ready {
   uint64_t call;
-  int32_t block, steps, paired;
-  bool filled, codes;
+  int32_t block, steps;
+  StepGroups groups;
+  bool filled, codes, lowered;
 };
 
 /*

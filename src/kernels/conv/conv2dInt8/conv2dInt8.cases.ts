@@ -73,10 +73,36 @@ function levelCodes(random: Random, length: number, [, channels, height, width]:
   })
 }
 
+/**
+ * Pixels that are up to `most` above the least one of their channel. In every other 32 channels one is one
+ * above: of 8, 2 or 1 quads, with 16, 64 or 128, sums of two products then fit 16 bits in the others only.
+ */
+function narrowCodes(
+  random: Random,
+  length: number,
+  [, channels, height, width]: SizedConv['sizes'],
+  most: number,
+) {
+  const pixels = height * width
+  return Uint8Array.from({ length }, (_, i) => {
+    const channel = Math.floor(i / pixels) % channels
+    const above = most + (channel % 64 === 36 ? 1 : 0)
+    const least = -127 + ((channel * 97) % (254 - most))
+    return (
+      least + (i % pixels === 0 ? 0 : random.uniform() < 0.9 ? above : Math.floor(above * random.uniform()))
+    )
+  })
+}
+
 /** Rows of −128, of 127 and of any codes. */
 function levelWeights(random: Random, length: number, rows: number): Uint8Array {
   const row = (i: number) => Math.floor((i * rows) / length)
   return randomCodes(random, length, -128).map((code, i) => [128, 127, code][row(i) % 3])
+}
+
+/** Pixels that vary little within a channel: `narrowCodes`. */
+interface Narrow {
+  narrow: number
 }
 
 /** The tiles of codes [outChannels, inGroup · kernel] as the kernel takes them. */
@@ -92,11 +118,11 @@ function laidTiles(codes: Uint8Array, sizes: SizedConv['sizes']): Uint8Array {
   return tiles
 }
 
-/** `leastPixel`: or pixels that are mostly small; or `levelCodes`, and such weights. */
+/** `leastPixel`: or pixels that are mostly small; or `levelCodes` or `narrowCodes`, and such weights. */
 function int8Case(
   conv: SizedConv,
   output: Output,
-  [leastPixel, leastWeight]: readonly [number | 'small' | 'level', number] = leastCodes[0],
+  [leastPixel, leastWeight]: readonly [number | 'small' | 'level' | Narrow, number] = leastCodes[0],
 ): KernelCase {
   const { name, sizes, counts, operations } = conv
   const [x, w, y] = counts
@@ -108,7 +134,13 @@ function int8Case(
   const given = `${floats && codes ? ' floats and' : ''}${codes ? ' codes' : ''}`
   const made = `${addend ? ` ${addend} added` : ''}${scale < 1 ? ' large' : ''}${given}${limits}`
   const codeScale = scale * 0.03 * Math.sqrt((sizes[1] / sizes[15]) * taps)
-  const pixels = typeof leastPixel === 'number' ? `pixels from ${leastPixel}` : `${leastPixel} pixels`
+  const narrow = typeof leastPixel === 'object' ? leastPixel.narrow : 0
+  const pixels =
+    typeof leastPixel === 'number'
+      ? `pixels from ${leastPixel}`
+      : narrow
+        ? `pixels of a range of ${narrow}`
+        : `${leastPixel} pixels`
   return {
     name: `${name} ${pixels}${withBias ? ' bias' : ''}${made}`,
     args: (random) => [
@@ -116,10 +148,14 @@ function int8Case(
         ? smallCodes(random, x)
         : leastPixel === 'level'
           ? levelCodes(random, x, sizes)
-          : randomCodes(random, x, leastPixel),
+          : typeof leastPixel === 'object'
+            ? narrowCodes(random, x, sizes, narrow)
+            : randomCodes(random, x, leastPixel),
       Float32Array.of(0.02),
       laidTiles(
-        leastPixel === 'level' ? levelWeights(random, w, outChannels) : randomCodes(random, w, leastWeight),
+        leastPixel === 'level' || narrow
+          ? levelWeights(random, w, outChannels)
+          : randomCodes(random, w, leastWeight),
         sizes,
       ),
       Float32Array.from({ length: outChannels }, () => 0.002 * (1 + random.uniform())),
@@ -223,6 +259,13 @@ const paired: SizedConv[] = [
   { channels: [40, 6], image: [11, 18], kernel: [3, 3], stride: [2, 2], padding: [1, 1], groups: 2 },
 ].map((conv) => sized(conv as Parameters<typeof sized>[0]))
 
+/** Quads that are lowered: with larger kernels, whose taps none is beside the image; a channel left alone. */
+const lowered: SizedConv[] = [
+  { channels: [40, 9], image: [9, 11], kernel: [3, 3] },
+  { channels: [80, 6], image: [11, 18], kernel: [3, 3], stride: [2, 2], groups: 2 },
+  { channels: [128, 25], image: [9, 9], kernel: [1, 1] },
+].map((conv) => sized(conv as Parameters<typeof sized>[0]))
+
 /** Layers of MobileNetV2. */
 const layers: SizedConv[] = [
   { channels: [3, 32], image: [224, 224], kernel: [3, 3], stride: [2, 2], padding: [1, 1] },
@@ -246,6 +289,9 @@ export const cases: KernelCase[] = [
     int8Case(conv, outputs[0]),
   ]),
   ...[...ones, ...windows, ...paired].map((conv) => int8Case(conv, outputs[1], ['level', -128])),
+  ...[...ones, ...windows, ...lowered].flatMap((conv) =>
+    [16, 64, 128].map((narrow) => int8Case(conv, outputs[1], [{ narrow }, -128])),
+  ),
   ...[...convs, ...others, ...ones, ...windows].flatMap((conv, i) => [
     int8Case(conv, residuals[i % 6], leastCodes[i % 3]),
     int8Case(conv, residuals[(i + 1) % 6]),

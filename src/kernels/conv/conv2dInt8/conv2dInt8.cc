@@ -1,8 +1,8 @@
 #include "../../quantize/clampInt8/bounds.h"
+#include "groups.h"
 #include "phases.h"
 #include "singles.h"
 #include "staged.h"
-#include "tile.h"
 
 namespace LOWBIT_ISA {
 
@@ -24,6 +24,7 @@ constexpr int32_t SCRATCH_LINES = 4 * (LINE_BYTES + 2 * LINE_STEP), MAX_STEPS = 
 /* Where pixels are sorted by their signs: tiles of a block, steps of all tiles of a panel. */
 constexpr int32_t SIGNED_TILES = HAS_MAGNITUDES ? (BLOCK_POSITIONS + LINE_STEP) / TILE_PIXELS : 1;
 constexpr int32_t SIGNED_STEPS = HAS_MAGNITUDES ? MAX_STEPS : 1;
+static_assert(PANEL_WORDS / LINE_STEP <= MAX_QUADS, "a quad has at least so many words");
 static_assert(!HAS_MAGNITUDES || PANEL_WORDS / TILE_PIXELS <= SIGNED_STEPS, "each tile has its own steps");
 
 /* One per thread, in the memory of `Blocks`. */
@@ -37,6 +38,7 @@ struct ConvScratch {
   alignas(64) int32_t corrections[SIGNED_TILES * TILE_PIXELS];
   SignedTile order[SIGNED_TILES];
   Step sorted[SIGNED_STEPS];
+  uint32_t leastPixels[MAX_QUADS]; /* by which each quad of the panel is lowered: see groups.h */
   alignas(64) uint32_t offsetWeights[SIGNED_STEPS * TILE_CHANNELS];
   /* Of each byte of a word of a quad, or of a plane by rows. */
   ByteLine byteLines[4 * PANEL_WORDS / LINE_STEP];
@@ -153,21 +155,30 @@ static int32_t listSteps(const Conv& c, const Cut& cut, int32_t q, int32_t quads
   return count;
 }
 
-/* `pairSteps` of a panel of so many quads at `count` positions. */
-static int32_t pairPanel(const Conv& c, const Cut& cut, int32_t steps, int32_t quads, int32_t count,
-                         ConvScratch& scratch) {
-  if (cut.byTiles)
-    return pairSteps(scratch.steps, steps, quads, scratch.panel, TILE_PIXELS, ceilDivide(count, TILE_PIXELS),
-                     cut.tileWords(quads), TILE_PIXELS, scratch.sorted);
-  return pairSteps(scratch.steps, steps, quads, scratch.panel, (size_t)cut.planes * cut.planeWords,
-                   cut.planes, cut.planeWords, count + c.line.reach, scratch.sorted);
+/* Prepares a panel of so many quads at `count` positions, as groups.h describes. */
+OUTLINE void groupPanel(const Conv& c, const Cut& cut, int32_t quads, int32_t count, Ready& ready,
+                       ConvScratch& scratch) {
+  /* Of codes, sums of what lies behind the last pixel of a tile have to fit, too, though none is used. */
+  if (ready.codes) count = roundUp(count, TILE_PIXELS);
+  const int32_t tiles = ceilDivide(count, TILE_PIXELS), length = count + c.line.reach;
+  const PanelParts byTiles = {scratch.panel, TILE_PIXELS, cut.tileWords(quads), tiles, TILE_PIXELS,
+                              count - (tiles - 1) * TILE_PIXELS};
+  const PanelParts byPlanes = {scratch.panel, (size_t)cut.planes * cut.planeWords, (size_t)cut.planeWords,
+                               cut.planes, length, length};
+  const PanelParts& panel = cut.byTiles ? byTiles : byPlanes;
+  ready.lowered = !ready.codes && lowerPanel(panel, scratch.steps, ready.steps, quads, scratch.leastPixels,
+                                             scratch.sorted, ready.groups);
+  if (ready.codes) ready.groups = {0, pairSteps(panel, scratch.steps, ready.steps, quads, scratch.sorted)};
+  ready.codes |= ready.lowered;
 }
 
 /* `rows` channels of a group, from `channel` on, at the positions from `first` to before `end`. */
 static void convolve(const Conv& c, const Cut& cut, int32_t sample, int32_t group, int32_t channel,
-                     int32_t rows, int32_t first, int32_t end, const Channel* channels, Ready& ready,
+                     int32_t rows, int32_t first, int32_t end, Channel* channels, Ready& ready,
                      ConvScratch& scratch) {
-  const int32_t step = rows == 1 ? 1 : TILE_CHANNELS;
+  /* A channel alone meets a lowered panel as others do. */
+  const bool grouped = HAS_MAGNITUDES && c.outGroup > 1 && !c.byRows;
+  const int32_t step = rows == 1 && !grouped ? 1 : TILE_CHANNELS;
   const Outputs outputs = c.to.at(sample * c.out.sample + channel * c.out.plane);
   const Outputs staged = stagedOutputs(c, scratch.staged, TILE_CHANNELS * cut.positions);
   for (int32_t at = first; at < end; at += cut.positions) {
@@ -186,13 +197,14 @@ static void convolve(const Conv& c, const Cut& cut, int32_t sample, int32_t grou
       }
       const size_t tileWords = cut.tileWords(quads);
       const int32_t steps = ready.steps;
-      /* A part of the panel: another task may find it there that multiplies more channels than this one. */
+      /* Parts of the panel: another task may find it there that multiplies more channels than this one. */
+      if (grouped && !ready.filled) groupPanel(c, cut, quads, count, ready, scratch);
       if (HAS_MAGNITUDES && c.outGroup > 1 && !ready.codes && !ready.filled)
         sortSteps(scratch.steps, steps, scratch.panel, tileWords, cut.byTiles, count, scratch.sorted,
                   scratch.order, scratch.corrections);
-      if (HAS_MAGNITUDES && c.outGroup > 1 && ready.codes && !c.byRows && !ready.filled)
-        ready.paired = pairPanel(c, cut, steps, quads, count, scratch);
-      const bool pairs = HAS_MAGNITUDES && step > 1 && ready.codes && !c.byRows;
+      const bool sorted = grouped && ready.codes;
+      if (ready.lowered)
+        startChannels(c, scratch.steps, steps, quads, scratch.leastPixels, channel, rows, channels);
       SignedTiles negative = {};
       if (HAS_MAGNITUDES && step > 1 && !ready.codes)
         negative = {scratch.order, scratch.sorted, cut.byTiles ? (size_t)steps : 0, scratch.corrections,
@@ -207,9 +219,10 @@ static void convolve(const Conv& c, const Cut& cut, int32_t sample, int32_t grou
         const size_t sumStride = (size_t)(alone ? step : roundUp(rows, step)) * TILE_PIXELS;
         const size_t stride = whole ? c.out.plane : (size_t)cut.positions;
         const int32_t placed = last && !whole ? some : 0;
-        const TileRow tiles = {pairs ? scratch.sorted : scratch.steps, steps, pairs ? ready.paired : 0,
-                               scratch.panel, tileWords, negative, channels + m, some, q == 0, last,
-                               sums, sumStride, c.range, place, stride};
+        const TileRow tiles = {sorted ? scratch.sorted : scratch.steps, steps,
+                               sorted ? ready.groups : StepGroups{}, ready.lowered, scratch.panel, tileWords,
+                               negative, channels + m, some, q == 0, last, sums, sumStride, c.range, place,
+                               stride};
         if (negative.order)
           offsetWeights(scratch.steps, steps, channels + m, some, scratch.offsetWeights);
         for (int32_t r = 0; r < placed; r++)
@@ -252,7 +265,7 @@ static void convolveSingles(const Conv& c, const Cut& cut, int32_t sample, int32
       for (int32_t j = 0; j < some; j++)
         stageAddend(c, to.at(j * c.out.plane), at, count, staged.at(j * count));
       for (int32_t j = 0; j < some; j++)
-        multiplyRow<1>({scratch.steps, steps, 0, scratch.panel + j * panelWords, TILE_PIXELS, {},
+        multiplyRow<1>({scratch.steps, steps, {}, false, scratch.panel + j * panelWords, TILE_PIXELS, {},
                         described + i + j, 1, true, true, scratch.sums, TILE_PIXELS, c.range,
                         staged.at(j * count), 0},
                        count);
@@ -337,7 +350,7 @@ void conv2dInt8(const uint8_t* x, const float* xScale, const uint8_t* w, const f
     static thread_local Ready last;
     const int32_t block = task / rowParts;
     const bool kept = rowParts > 1 && !c.byRows && end - first <= cut.positions && cut.quads >= c.quads;
-    Ready ready = {call, block, 0, 0, false, false};
+    Ready ready = {call, block, 0, {}, false, false, false};
     if (kept && last.call == call && last.block == block) ready = last;
     const bool singles = c.byRows && c.outGroup == 1;
     for (int32_t i = from; i < stop;) {

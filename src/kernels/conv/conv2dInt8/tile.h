@@ -11,10 +11,10 @@ struct Step {
 };
 
 /*
- * How a dot product is made: in one way whatever the factors; or of pixels of 0 … 127; or of any pixels, by
- * steps that are sorted for each tile.
+ * How a dot product is made: in one way whatever the factors; or of pixels of 0 … 127; of a panel that is
+ * lowered (groups.h); or of any pixels, by steps that are sorted for each tile.
  */
-enum Factors { ANY_FACTORS, CODES, SIGNED };
+enum Factors { ANY_FACTORS, CODES, LOWERED, SIGNED };
 
 /* Tiles whose sums are made before they become values: these stay in the first-level cache. */
 constexpr int32_t RUN_TILES = 32;
@@ -41,7 +41,9 @@ struct SignedTiles {
 /* What a row of tiles is computed from, and where it goes. */
 struct TileRow {
   const Step* steps;
-  int32_t stepCount, paired; /* those that are taken by twos, the first ones: see `pairSteps` */
+  int32_t stepCount;
+  StepGroups groups; /* of the steps */
+  bool lowered;
   const uint32_t* words;
   size_t tileWords; /* from tile to tile */
   SignedTiles negative; /* without an order: no pixel is negative */
@@ -65,6 +67,21 @@ constexpr bool FINISHES_RUNS = LANES == 8;
 /* Apart from where sums are made: it is long. */
 OUTLINE void finishSums(Channel channel, Range range, const int32_t* sums, int32_t count, Outputs to) {
   finishValues(channel, range, sums, 0, count, to);
+}
+
+/* The sum of both in 16 bits. Behind the last pixel lie others, whose sums do not fit, and are not used. */
+INLINE i16v addPairs(i16v a, i16v b) {
+  typedef uint16_t u16v __attribute__((vector_size(LANES * 4)));
+  return (i16v)((u16v)a + (u16v)b);
+}
+
+/*
+ * Adds to a sum in memory, which stays there: where there are not enough registers for sums of 16 and of 32
+ * bits, GCC would move those of 32 to and fro.
+ */
+INLINE void addThere(int32_t* sum, i32v x) {
+  asm("" : "+m"(*(i32v*)sum));
+  store(sum, load(sum) + x);
 }
 
 /* What the sums of a channel become at `count` positions of a tile. */
@@ -103,16 +120,58 @@ OUTLINE void multiplyTiles(const TileRow& given, int32_t first, int32_t tiles, i
     i32v dots[channels][vectors];
 #pragma GCC unroll 4
     for (int r = 0; r < channels; r++) {
-      const int32_t start = INT8_OFFSET ? row.channels[r < rows ? r : rows - 1].start : 0;
+      const int32_t start =
+          INT8_OFFSET || factors == LOWERED ? row.channels[r < rows ? r : rows - 1].start : 0;
       for (int v = 0; v < vectors; v++)
         dots[r][v] = row.first ? splat(start) : load(sums + (r * PIXEL_VECTORS + v) * LANES);
+      if constexpr (factors == LOWERED)
+        for (int v = 0; v < vectors && !row.first; v++) dots[r][v] += start;
       if constexpr (factors == SIGNED)
         for (int v = 0; v < vectors; v++)
           dots[r][v] += load(row.negative.corrections + tile * TILE_PIXELS + v * LANES);
     }
     const uint32_t* words = row.words + tile * row.tileWords;
-    const int32_t paired = factors == CODES ? row.paired : 0;
-    for (int32_t i = 0; i < paired; i += 2) {
+    const StepGroups groups = factors == CODES || factors == LOWERED ? row.groups : StepGroups{};
+    if constexpr (factors == LOWERED) {
+      if (groups.eights > 0) {
+#pragma GCC unroll 4
+        for (int r = 0; r < channels; r++)
+#pragma GCC unroll 4
+          for (int v = 0; v < vectors; v++) store(sums + (r * PIXEL_VECTORS + v) * LANES, dots[r][v]);
+        for (int32_t i = 0; i < groups.eights; i += 8) {
+          i16v pairs[channels][vectors];
+#pragma GCC unroll 8
+          for (int k = 0; k < 8; k++) {
+            const uint32_t* x = words + steps[i + k].x;
+            const size_t at = steps[i + k].w;
+            u32v pixels[vectors];
+#pragma GCC unroll 4
+            for (int v = 0; v < vectors; v++) pixels[v] = loadAs<u32v>(x + v * LANES);
+#pragma GCC unroll 4
+            for (int r = 0; r < channels; r++) {
+              const u32v four = weights(r, at);
+#pragma GCC unroll 4
+              for (int v = 0; v < vectors; v++) {
+                const i16v two = dotPairs(pixels[v], four);
+                pairs[r][v] = k == 0 ? two : addPairs(pairs[r][v], two);
+                inOrder(pairs[r][v]);
+              }
+            }
+          }
+#pragma GCC unroll 4
+          for (int r = 0; r < channels; r++)
+#pragma GCC unroll 4
+            for (int v = 0; v < vectors; v++)
+              addThere(sums + (r * PIXEL_VECTORS + v) * LANES, sumPairs(pairs[r][v]));
+        }
+        if (FINISHES_RUNS && groups.eights == stepCount) continue;
+#pragma GCC unroll 4
+        for (int r = 0; r < channels; r++)
+#pragma GCC unroll 4
+          for (int v = 0; v < vectors; v++) dots[r][v] = load(sums + (r * PIXEL_VECTORS + v) * LANES);
+      }
+    }
+    for (int32_t i = factors == LOWERED ? groups.eights : 0; i < groups.twos; i += 2) {
       const uint32_t *x = words + steps[i].x, *y = words + steps[i + 1].x;
       const size_t at = steps[i].w, then = steps[i + 1].w;
       u32v pixels[2][vectors];
@@ -124,13 +183,14 @@ OUTLINE void multiplyTiles(const TileRow& given, int32_t first, int32_t tiles, i
         const u32v first = weights(r, at), second = weights(r, then);
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++) {
-          dots[r][v] += sumPairs(dotPairs(pixels[0][v], first) + dotPairs(pixels[1][v], second));
+          const i16v one = dotPairs(pixels[0][v], first), other = dotPairs(pixels[1][v], second);
+          dots[r][v] += sumPairs(factors == LOWERED ? addPairs(one, other) : one + other);
           inOrder(dots[r][v]);
         }
       }
     }
     const int32_t fit = factors == SIGNED ? signedTile.fit : stepCount;
-    for (int32_t i = paired; i < fit; i++) {
+    for (int32_t i = groups.twos; i < fit; i++) {
       const uint32_t* x = words + steps[i].x;
       const size_t at = steps[i].w;
       u32v pixels[vectors];
@@ -141,7 +201,8 @@ OUTLINE void multiplyTiles(const TileRow& given, int32_t first, int32_t tiles, i
         const u32v four = weights(r, at);
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++) {
-          if constexpr (factors == CODES) dots[r][v] = dotCodes(dots[r][v], pixels[v], four);
+          if constexpr (factors == CODES || factors == LOWERED)
+            dots[r][v] = dotCodes(dots[r][v], pixels[v], four);
           else if constexpr (factors == SIGNED) dots[r][v] = dotCodes(dots[r][v], four, pixels[v]);
           else dots[r][v] = dotInt8(dots[r][v], pixels[v], four);
         }
@@ -209,6 +270,7 @@ template <Factors factors> OUTLINE void multiplyFew(const TileRow& row, int32_t 
     i32v dots = {};
     for (int r = 0; r < TILE_CHANNELS; r++) {
       dots[r] = !row.first ? sums[r * TILE_PIXELS] : INT8_OFFSET ? row.channels[r].start : 0;
+      if (factors == LOWERED) dots[r] += row.channels[r].start;
       if (factors == SIGNED) dots[r] += row.negative.corrections[tile * TILE_PIXELS + at];
     }
     const auto each = [&](int32_t from, int32_t to, auto&& dot) {
@@ -222,7 +284,7 @@ template <Factors factors> OUTLINE void multiplyFew(const TileRow& row, int32_t 
       }
     };
     each(0, fit, [&](u32v pixels, u32v weights) {
-      if constexpr (factors == CODES) return dotCodes(dots, pixels, weights);
+      if constexpr (factors == CODES || factors == LOWERED) return dotCodes(dots, pixels, weights);
       else if constexpr (factors == SIGNED) return dotCodes(dots, weights, pixels);
       else return dotInt8(dots, pixels, weights);
     });
@@ -268,6 +330,7 @@ template <int channels> static void multiplyRow(TileRow row, int32_t count) {
     const int32_t some = count - at < run ? count - at : run;
     if constexpr (HAS_MAGNITUDES && channels > 1) {
       if (row.negative.order) multiplyRun<channels, SIGNED>(row, some);
+      else if (row.lowered) multiplyRun<channels, LOWERED>(row, some);
       else multiplyRun<channels, CODES>(row, some);
     } else {
       multiplyRun<channels, ANY_FACTORS>(row, some);
@@ -280,36 +343,6 @@ template <int channels> static void multiplyRow(TileRow row, int32_t count) {
     row.negative.order += RUN_TILES, row.negative.corrections += run;
     row.negative.steps += RUN_TILES * row.negative.tileSteps;
   }
-}
-
-/*
- * Of a panel whose pixels are not negative, which has `parts` of so many words of each quad: the steps in
- * the order in which they are taken, first by twos the taps of two quads of which all sums of two products
- * each fit 16 bits when they are added up. Returns how many those are.
- */
-static int32_t pairSteps(const Step* steps, int32_t stepCount, int32_t quads, const uint32_t* words,
-                         size_t quadWords, int32_t parts, size_t partWords, int32_t count, Step* sorted) {
-  const int32_t taps = stepCount / quads;
-  int32_t paired = 0, others = stepCount;
-  for (int32_t quad = 0; quad < quads; quad += 2, steps += 2 * taps, words += 2 * quadWords) {
-    bool fit = quad + 1 < quads;
-    i16v most = {};
-    for (int32_t part = 0; fit && part < parts; part++) {
-      const uint32_t* x = words + part * partWords;
-      for (int32_t i = 0; i < count; i += LANES) {
-        const u32v both = loadAs<u32v>(x + i) + loadAs<u32v>(x + quadWords + i);
-        const i16v sums = dotPairs(both, splat((uint32_t)EACH_BYTE));
-        most = sums > most ? sums : most;
-      }
-    }
-    fit = fit && !any((i32v)(most > 256) != 0);
-    for (int32_t i = 0; i < taps; i++) {
-      if (fit) sorted[paired++] = steps[i], sorted[paired++] = steps[taps + i];
-      else sorted[--others] = steps[i];
-    }
-    for (int32_t i = 0; !fit && quad + 1 < quads && i < taps; i++) sorted[--others] = steps[taps + i];
-  }
-  return paired;
 }
 
 /*
