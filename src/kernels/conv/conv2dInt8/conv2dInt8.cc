@@ -38,7 +38,8 @@ struct ConvScratch {
   alignas(64) int32_t corrections[SIGNED_TILES * TILE_PIXELS];
   SignedTile order[SIGNED_TILES];
   Step sorted[SIGNED_STEPS];
-  uint32_t leastPixels[MAX_QUADS]; /* by which each quad of the panel is lowered: see groups.h */
+  /* By which each quad of the panel is lowered: see groups.h. */
+  uint32_t leastPixels[HAS_MAGNITUDES ? MAX_QUADS : 1];
   alignas(64) uint32_t offsetWeights[SIGNED_STEPS * TILE_CHANNELS];
   /* Of each byte of a word of a quad, or of a plane by rows. */
   ByteLine byteLines[4 * PANEL_WORDS / LINE_STEP];
