@@ -7,7 +7,7 @@ import type { DecoderLayerLike } from '../nn/decoderLayer.ts'
 import type { EmbeddingLike, LinearLike, NormLike } from '../nn/layerLike.ts'
 import type { RotaryEmbedding } from '../nn/rotary.ts'
 import { add, mul, valuesAt } from '../tensor/ops/index.ts'
-import { keep } from '../tensor/scope.ts'
+import { keep, release } from '../tensor/scope.ts'
 import { Tensor } from '../tensor/tensor.ts'
 
 /** What a decoder consists of; the order in which they are given is that of its paths. */
@@ -97,7 +97,10 @@ export class Decoder extends Block<keyof DecoderParts> {
     for (const [i, layer] of this.layers.entries()) {
       const name = layerRotary ? layerRotary[i] : 'rotary'
       const given = i < this.layers.length - 1 ? undefined : last
-      x = layer.forward(x, { ...context, last: given, rotary: name ? this[name] : undefined, bias })
+      const y = layer.forward(x, { ...context, last: given, rotary: name ? this[name] : undefined, bias })
+      // A layer writes where the one before the last did: in the caches, and without memory for each.
+      if (y !== x) release(x)
+      x = y
     }
     return x
   }

@@ -35,9 +35,12 @@ function withDeferred<R>(value: boolean, body: () => R): R {
   }
 }
 
-/** Disposes a tensor now that the running scope would dispose at its end; leaves one that was kept. */
+/**
+ * Disposes a tensor now that the running scope would dispose at its end; leaves one that was kept, or that the
+ * way back of a tape may need.
+ */
 export function release(owned: Owned): void {
-  if (current?.delete(owned)) owned.dispose()
+  if (!deferred && current?.delete(owned)) owned.dispose()
 }
 
 /** Notes `owned` as belonging to the scope that is running, if any. */

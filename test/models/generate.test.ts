@@ -6,6 +6,11 @@ import { generate } from '../../src/models/generate.ts'
 import { loadCausalLM } from '../../src/models/load.ts'
 import { nextChunk } from '../../src/models/prefill.ts'
 import type { MLPLike } from '../../src/nn/layerLike.ts'
+import { backward } from '../../src/tensor/backward.ts'
+import { sum } from '../../src/tensor/ops/index.ts'
+import { keep, scope } from '../../src/tensor/scope.ts'
+import { noGrad } from '../../src/tensor/tape.ts'
+import { Tensor } from '../../src/tensor/tensor.ts'
 import { deviceNames } from '../deviceNames.ts'
 
 const stories = fileURLToPath(new URL('../../models/stories260K', import.meta.url))
@@ -37,6 +42,45 @@ test('chunks of a prompt take 150 ms, in steps of 32 tokens', () => {
   // Never below 32 or above 512, however slow or fast.
   assert.equal(nextChunk(32, 5000), 32)
   assert.equal(nextChunk(512, 0), 512)
+})
+
+test('a layer gives the memory of what it took to those after it, but where it is kept or trained', async () => {
+  const device = openDevice('cpu', { threads: 1 })
+  const model = await loadCausalLM(stories, { device })
+  const ids = Array.from({ length: 100 }, (_, i) => i + 3)
+  const bytes: number[] = []
+  const layers = [...model.namedModules()].filter(([path]) => /layers\.\d+$/.test(path))
+  for (const [path] of layers) {
+    const mlp = model.getModule(`${path}.mlp`) as MLPLike
+    const { forward } = mlp
+    mlp.forward = (x) => {
+      bytes.push(device.allocatedBytes)
+      return forward.call(mlp, x)
+    }
+  }
+  const run = () => scope(() => void noGrad(() => model.forward(ids)))
+  run()
+  assert.equal(bytes.length, 5)
+  assert.equal(new Set(bytes.splice(0)).size, 1)
+
+  // What is kept stays.
+  const given: Tensor[] = []
+  const ends = layers.map(([, layer]) => layer.observe((y) => given.push(keep(y as Tensor))))
+  run()
+  assert.equal((await Promise.all(given.map((y) => y.readBytes()))).length, 5)
+  for (const y of given) y.dispose()
+  for (const end of ends) end()
+  bytes.length = 0
+
+  // The way back needs all of them.
+  const parameter = model.getParameter('model.embed_tokens.weight')
+  assert.ok(parameter instanceof Tensor)
+  parameter.requiresGrad = true
+  backward(() => sum(model.forward(ids)))
+  assert.ok(parameter.grad)
+  assert.ok(new Set(bytes).size > 1)
+  model.dispose()
+  await device.close()
 })
 
 test('the last layer computes of a prompt its last token alone', async () => {
