@@ -36,8 +36,8 @@ function withDeferred<R>(value: boolean, body: () => R): R {
 }
 
 /**
- * Disposes a tensor now that the running scope would dispose at its end; leaves one that was kept, or that the
- * way back of a tape may need.
+ * Disposes a tensor now that the running scope would dispose at its end; leaves one that was kept, or that
+ * the way back of a tape may need.
  */
 export function release(owned: Owned): void {
   if (!deferred && current?.delete(owned)) owned.dispose()

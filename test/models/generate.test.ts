@@ -44,7 +44,7 @@ test('chunks of a prompt take 150 ms, in steps of 32 tokens', () => {
   assert.equal(nextChunk(512, 0), 512)
 })
 
-test('a layer gives the memory of what it took to those after it, but where it is kept or trained', async () => {
+test('a layer gives back the memory of what it took, but where it is kept or trained', async () => {
   const device = openDevice('cpu', { threads: 1 })
   const model = await loadCausalLM(stories, { device })
   const ids = Array.from({ length: 100 }, (_, i) => i + 3)

@@ -3,14 +3,15 @@
 
 /*
  * Which steps of a panel are added up in 16 bits, and in which order all are taken. Sums of products with
- * weights of −128 … 127 fit 16 bits where the pixels of a lane that are added up are not negative and come to
- * 256 at most. So a panel with negative pixels is lowered: each channel by the least of its pixels there. They
- * become small where the channel varies little, wherever it lies:
+ * weights of −128 … 127 fit 16 bits where the pixels of a lane that are added up are not negative and come
+ * to 256 at most. So a panel with negative pixels is lowered: each channel by the least of its pixels there.
+ * They become small where the channel varies little, wherever it lies:
  *
  *     channel      −50 −48 −45 −50    90 93 95 91
  *     lowered        0   2   5   0     0  3  5  1
  *
- * What the weights of an output channel make of the least pixels is the same everywhere: its sums start there.
+ * What the weights of an output channel make of the least pixels is the same everywhere: its sums start
+ * there.
  */
 
 namespace LOWBIT_ISA {

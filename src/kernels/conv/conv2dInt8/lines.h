@@ -34,7 +34,8 @@ struct Line {
   int32_t reach, colReach;      /* how far behind a position its last tap lies; in its row */
 
   Line(const ConvSizes& s) {
-    const int32_t down = (s.kernelHeight - 1) * s.dilationHeight, across = (s.kernelWidth - 1) * s.dilationWidth;
+    const int32_t down = (s.kernelHeight - 1) * s.dilationHeight;
+    const int32_t across = (s.kernelWidth - 1) * s.dilationWidth;
     colReach = across / s.strideWidth;
     width = s.outWidth + colReach;
     count = (s.outHeight - 1) * width + s.outWidth;
@@ -109,7 +110,8 @@ static void fillRow(const uint8_t* row, int32_t step, int32_t first, int32_t end
   int32_t i = 0;
 #if LANES == 16
   for (; step == 1 && i < count; i += 64)
-    _mm512_storeu_si512(to + i, _mm512_maskz_loadu_epi8(firstBytes(end - i) & ~firstBytes(first - i), row + i));
+    _mm512_storeu_si512(
+        to + i, _mm512_maskz_loadu_epi8(firstBytes(end - i) & ~firstBytes(first - i), row + i));
   for (; step == 2 && i < count; i += 32) {
     const uint64_t mask = firstBytes(2 * (end - i) - 1) & ~firstBytes(2 * (first - i));
     storeAs(to + i, _mm512_cvtepi16_epi8(_mm512_maskz_loadu_epi8(mask, row + 2 * i)));
@@ -168,7 +170,8 @@ static void fillLine(const uint8_t* plane, const Layout& in, const ConvSizes& s,
     int32_t first = begin > col ? begin - col : 0, stop = end - col < run ? end - col : run;
     if (first > run) first = run;
     if (inRow < 0 || inRow >= in.height || stop < first) stop = first;
-    fillRow(plane + inRow * (ptrdiff_t)in.row + col * s.strideWidth + left, s.strideWidth, first, stop, run, to);
+    const uint8_t* from = plane + inRow * (ptrdiff_t)in.row;
+    fillRow(from + col * s.strideWidth + left, s.strideWidth, first, stop, run, to);
     to += run;
     count -= run;
   }
@@ -212,7 +215,8 @@ static bool interleave(const uint8_t* const lines[4], int32_t count, const uint8
     __m512i bytes[4];
     for (int j = 0; j < 4; j++) {
       __m512i loaded = _mm512_maskz_loadu_epi8(mask, lines[j] + i);
-      bytes[j] = _mm512_permutexvar_epi32(wordColumns(), _mm512_xor_si512(loaded, _mm512_set1_epi8((char)0x80)));
+      loaded = _mm512_xor_si512(loaded, _mm512_set1_epi8((char)0x80));
+      bytes[j] = _mm512_permutexvar_epi32(wordColumns(), loaded);
     }
     const __m512i low01 = _mm512_unpacklo_epi8(bytes[0], bytes[1]);
     const __m512i high01 = _mm512_unpackhi_epi8(bytes[0], bytes[1]);
